@@ -1,0 +1,43 @@
+/** Everything that happens in a run, as one union. The engine emits; only reporters print. */
+
+export type CellState = 'fresh' | 'restored' | 'ran' | 'failed' | 'skipped' | 'canceled';
+
+export type PlannedState = 'fresh' | 'restore' | 'run' | 'depends';
+
+export type RunEvent =
+  | { type: 'start'; run: number; pipeline: string; cells: string[] }
+  /** A cell waits for another run that executes the same cell. */
+  | { type: 'waiting'; cell: string; pid: number }
+  | { type: 'running'; cell: string; why: string; attempt: number; log: string }
+  | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
+  | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
+  | { type: 'metric'; cell: string; name: string; value: number; step?: number }
+  /** Something a user should not miss: a file kept aside, an input that changed meanwhile. Repeated below the summary. */
+  | { type: 'notice'; cell?: string; message: string }
+  | { type: 'cell'; cell: string; state: CellState; seconds: number; why?: string; failure?: Failure }
+  | {
+      type: 'summary';
+      pipeline: string;
+      cells: Record<string, CellState>;
+      ran: number;
+      fresh: number;
+      restored: number;
+      failed: number;
+      skipped: number;
+      canceled: number;
+      seconds: number;
+    }
+  | { type: 'plan'; cells: Record<string, { state: PlannedState; why: string }> }
+  | { type: 'error'; file: string; line: number; column: number; message: string };
+
+export interface Failure {
+  /** One line: "exited with 3", "killed: out of memory", "timed out after 2h", a step's own message. */
+  message: string;
+  hint?: string;
+  /** The last 20 lines of its log. */
+  tail: string[];
+  /** The log's path. */
+  log: string;
+}
+
+export type Emit = (event: RunEvent) => void;

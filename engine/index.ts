@@ -1,0 +1,2 @@
+/** What `import … from 'tunesmith'` gives: the step contract. */
+export * from './step.ts';

@@ -1,0 +1,82 @@
+/** A pipeline after reading, checking and expansion: cells with concrete values, in topological order. */
+import type { Diagnostic } from '../diagnostic.ts';
+import type { CellOrigin, InputDeclaration, Json, OutputDeclaration, StepDefinition } from '../step.ts';
+
+export interface Pipeline {
+  name: string;
+  description?: string;
+  /** Absolute path of the YAML file. */
+  file: string;
+  /** Its folder: the base of every path, and the working folder of shell steps. */
+  folder: string;
+  /** The project root: where `.tunesmith/` lies. */
+  root: string;
+  text: string;
+  /** Resolved parameters. */
+  params: Record<string, Json>;
+  /** In topological order; ties in the order of the file. */
+  cells: Cell[];
+  /** A diagnostic at a step (or at one of its keys), for mistakes found after reading. */
+  locate(step: string, path: (string | number)[], message: string, hint?: string): Diagnostic;
+}
+
+export interface Cell extends CellOrigin {
+  /** Canonical name: `train[batch_size=32,learning_rate=0.0001]` (see `CellOrigin.cell`, the same string). */
+  name: string;
+  step: string;
+  description?: string;
+  action: ShellAction | StepAction;
+  inputs: Record<string, CellInput>;
+  outputs: Record<string, CellOutput>;
+  /** Cells whose outputs this one reads. */
+  reads: string[];
+  /** Cells that it only waits for (`needs`). */
+  waits: string[];
+  /** Declared variables with their values; undefined = declared and not set. */
+  env: Record<string, string | undefined>;
+  /** Names of variables passed and masked. */
+  secrets: string[];
+  /** Milliseconds. */
+  timeout?: number;
+  retry: { times: number; delay: number };
+  cache: boolean;
+  /** False when `when` says so: the cell and what reads it are skipped. */
+  enabled: boolean;
+}
+
+export interface ShellAction {
+  kind: 'shell';
+  /** Fully rendered commands; every path in them is relative to the pipeline's folder. */
+  commands: string[];
+  shell: 'sh' | 'bash';
+}
+
+export interface StepAction {
+  kind: 'step';
+  /** As written in `uses`. */
+  uses: string;
+  /** How the child process loads it: a built-in's name, or the absolute path of a module. */
+  module: { builtin: string } | { path: string };
+  definition: Omit<StepDefinition, 'run' | 'check'>;
+  /** With defaults filled in. */
+  options: Record<string, Json>;
+}
+
+export interface CellInput {
+  declaration: InputDeclaration;
+  /** In order. Globs are not yet matched: what they match may be made by another cell. */
+  sources: InputSource[];
+}
+
+export type InputSource =
+  /** The output `output` of the cell `cell`; `path` is where it lies. `name` enters the fingerprint. */
+  | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
+  /** A file, folder or glob relative to the pipeline's folder (absolute only where the user wrote it so).
+   *  Where it lies within cells' outputs, those cells are in `Cell.reads`. */
+  | { kind: 'path'; pattern: string; glob: boolean };
+
+export interface CellOutput {
+  declaration: OutputDeclaration;
+  /** Absolute. A shell step writes here itself; a step writes elsewhere and is moved here. */
+  path: string;
+}

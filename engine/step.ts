@@ -1,0 +1,109 @@
+/**
+ * The step contract: what a step declares and what it is given when it runs.
+ * Built-in steps and a user's own steps go through this one contract, with no privileges.
+ *
+ * A step runs in a child process. Only JSON and paths cross the border.
+ */
+import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+/** What may stand at an input's or output's path. */
+export type ArtifactKind = 'file' | 'folder' | 'any';
+
+export interface InputDeclaration {
+  kind: ArtifactKind;
+  /** Takes a list: several paths, globs, or a gather such as `${{ steps.train[*].model }}`. */
+  many?: boolean;
+  optional?: boolean;
+  description?: string;
+}
+
+export interface OutputDeclaration {
+  kind: ArtifactKind;
+  description?: string;
+}
+
+/** JSON Schema of each option, by name. An option without `default` is required unless `optional` names it. */
+export type OptionSchemas = Record<string, JSONSchema & { description?: string; default?: unknown }>;
+
+/** The options as `run` gets them: defaults filled in, validated. */
+export type OptionsOf<O extends OptionSchemas> = { -readonly [K in keyof O]: O[K] extends JSONSchema ? FromSchema<O[K]> : never };
+
+export interface OptionProblem {
+  /** The option at fault, e.g. `early_stopping.patience`. */
+  option: string;
+  message: string;
+}
+
+export interface StepDefinition<O extends OptionSchemas = OptionSchemas> {
+  name: string;
+  /** Enters the fingerprint: raise it when the same inputs and options would give another result. */
+  version: number;
+  description?: string;
+  options?: O;
+  /** Options that may be left out although they have no default. */
+  optional?: readonly (keyof O & string)[];
+  inputs?: Record<string, ArtifactKind | InputDeclaration>;
+  outputs: Record<string, ArtifactKind | OutputDeclaration>;
+  /** npm packages that decide the result: their installed versions enter the fingerprint. */
+  libraries?: readonly string[];
+  /** 'all' for a step that keeps every core busy by itself; it then runs alone. Default 'one'. */
+  threads?: 'one' | 'all';
+  /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. */
+  check?(options: OptionsOf<O>): OptionProblem[];
+  run(context: StepContext<O>): Promise<void> | void;
+}
+
+/** The cell that made an input, for an input that gathers cells of a matrix. */
+export interface CellOrigin {
+  cell: string;
+  matrix: Record<string, Json>;
+}
+
+export interface StepContext<O extends OptionSchemas = OptionSchemas> {
+  options: OptionsOf<O>;
+  /** Absolute paths by role: a string, or a list for an input declared `many`; absent when optional and not given. */
+  inputs: Record<string, any>;
+  /** For each input that refers to steps: the cells behind it, in the order of its paths. */
+  origins: Record<string, CellOrigin[]>;
+  /** Absolute paths to write at. Nothing is there yet; the parent folder exists. */
+  outputs: Record<string, string>;
+  /** The pipeline file's folder: say paths relative to it in messages. */
+  folder: string;
+  cell: CellOrigin;
+  /** Aborted on Ctrl-C, timeout and kill. */
+  signal: AbortSignal;
+  /** The option `seed` where there is one, else a number that the fingerprint alone decides. */
+  seed: number;
+  /** Cores this cell may use. */
+  threads: number;
+  /** A line for the log and the plain screen. */
+  log(message: string): void;
+  /** A line that the user should not miss; repeated below the summary. */
+  warn(message: string): void;
+  /** How far it is. `values` are shown beside it, e.g. `{ loss: 0.31, 'tokens/s': 5210 }`. */
+  progress(done: number, total?: number, values?: Record<string, number | string>): void;
+  /** A figure for the run's records; with `step`, one point of a curve. Final figures (no `step`) are printed in the summary. */
+  metric(name: string, value: number, step?: number): void;
+}
+
+/**
+ * Says what is wrong, where, and what to do, and is shown to the user without a stack trace.
+ * Any other error that a step throws counts as a bug and is shown with its stack.
+ */
+export class StepError extends Error {
+  override name = 'StepError';
+  constructor(
+    message: string,
+    /** What to do about it. */
+    readonly hint?: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Declares a step. Returns its argument: it is here for the types. */
+export function defineStep<const O extends OptionSchemas>(definition: StepDefinition<O>): StepDefinition<O> {
+  return definition;
+}
