@@ -1,0 +1,113 @@
+/**
+ * The `eager` runtime: a program's ops run one by one on a TensorFlow.js backend. It is the reference that the others
+ * are tested against, and the place to debug a model.
+ */
+import { DropoutTapes, type StepPosition } from './dropout.ts';
+import { paddingRows } from './ops.ts';
+import { type Gradient, Optimizer } from './optimizer.ts';
+import type { Dropout, HostTensor, HostTensors, Program, Runtime, Training, TrainingOptions } from './runtime.ts';
+import { onBackend, tf } from './tfjs.ts';
+
+export function eagerRuntime(backend: string, description: string): Runtime {
+  return {
+    name: 'eager',
+    description,
+    inference: (program, weights) => ({
+      run: async (inputs) => forward(backend, program, weights, inputs),
+      dispose: async () => {},
+    }),
+    training: (program, weights, options) => new EagerTraining(backend, program, weights, options),
+  };
+}
+
+function forward(backend: string, program: Program, weights: HostTensors, inputs: HostTensors): HostTensors {
+  return onBackend(backend, () => fetchAll(program(feedAll(weights), feedAll(inputs), (x) => x)));
+}
+
+class EagerTraining implements Training {
+  readonly #optimizer: Optimizer;
+  readonly #tapes = new DropoutTapes();
+  readonly #backend: string;
+  readonly #program: Program;
+  readonly #options: TrainingOptions;
+
+  constructor(backend: string, program: Program, weights: HostTensors, options: TrainingOptions) {
+    this.#backend = backend;
+    this.#program = program;
+    this.#options = options;
+    this.#optimizer = new Optimizer(weights, options);
+  }
+
+  async step(inputs: HostTensors, at: StepPosition & { learningRate: number }) {
+    const { gradients, loss, outputs } = onBackend(this.#backend, () => this.#differentiate(inputs, at));
+    const gradNorm = this.#optimizer.step(gradients, at.learningRate);
+    return { loss, gradNorm, outputs };
+  }
+
+  #differentiate(inputs: HostTensors, at: StepPosition) {
+    const weights = feedAll(this.#optimizer.weights);
+    for (const [name, row] of Object.entries(this.#options.paddingRows ?? {})) paddingRows.set(weights[name]!, row);
+    const names = Object.keys(weights);
+    let outputs: Record<string, tf.Tensor> = {};
+    const { value, grads } = tf.engine().gradients(
+      () => {
+        outputs = this.#program(weights, feedAll(inputs), this.#dropout(at));
+        for (const output of Object.values(outputs)) tf.keep(output);
+        return outputs.loss!;
+      },
+      Object.values(weights),
+      undefined,
+      true,
+    );
+    const gradients = new Map<string, Gradient>();
+    for (const [i, gradient] of grads.entries()) {
+      if (gradient) gradients.set(names[i]!, { dense: gradient.dataSync() as Float32Array });
+    }
+    const loss = value.dataSync()[0]!;
+    const { loss: _, ...others } = outputs;
+    const fetched = fetchAll(others);
+    tf.dispose(outputs);
+    return { gradients, loss, outputs: fetched };
+  }
+
+  #dropout(at: StepPosition): Dropout {
+    let ordinal = 0;
+    return (x, rate) => {
+      if (rate === 0) return x;
+      const mask = this.#tapes.mask(rate, x.size, at, ordinal++);
+      return tf.mul(x, tf.tensor(mask, x.shape)) as typeof x;
+    };
+  }
+
+  weights() {
+    return this.#optimizer.weights;
+  }
+
+  optimizerState() {
+    return this.#optimizer.state();
+  }
+
+  restore(weights: HostTensors, state: ReturnType<Training['optimizerState']>) {
+    this.#optimizer.restore(weights, state);
+  }
+
+  async evaluate(inputs: HostTensors) {
+    return forward(this.#backend, this.#program, this.#optimizer.weights, inputs);
+  }
+
+  async dispose() {}
+}
+
+function feedAll(tensors: HostTensors): Record<string, tf.Tensor> {
+  return Object.fromEntries(Object.entries(tensors).map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, shape, dtype)]));
+}
+
+/** Copies: on the cpu backend a tensor's data may be an input's own array. */
+function fetchAll(tensors: Record<string, tf.Tensor>): HostTensors {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, t]) => [
+      name,
+      { dtype: t.dtype as HostTensor['dtype'], shape: t.shape, data: t.dataSync().slice() as HostTensor['data'] },
+    ]),
+  );
+}
