@@ -1,0 +1,11 @@
+/** The groups that need more than `npm ci` gives: a registry, Python, a long time. `.ci/run` says when each runs. */
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/optional/**/*.test.ts'],
+    testTimeout: 1_200_000,
+    hookTimeout: 1_200_000,
+    fileParallelism: false,
+  },
+});
