@@ -1,0 +1,205 @@
+/**
+ * An SQLite file of ours: opened with its schema checked, its errors put into words.
+ *
+ * Read-only means that nothing is touched, not even the side files that SQLite makes to read a database in WAL mode:
+ * the file is read into memory as it stands.
+ */
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { CacheError, freeSpace } from './error.ts';
+
+export interface Schema {
+  /** What the file is, for messages: "the index". */
+  what: string;
+  version: number;
+  /** Makes the tables of that version in an empty file. */
+  create: string;
+}
+
+export class Database {
+  readonly readOnly: boolean;
+  readonly #sqlite: Sqlite.Database;
+  readonly #statements = new Map<string, Sqlite.Statement<any[], any>>();
+
+  constructor(
+    readonly file: string,
+    private readonly schema: Schema,
+    options: { readOnly: boolean },
+  ) {
+    this.readOnly = options.readOnly;
+    this.#sqlite = this.guard(() => {
+      const sqlite = this.readOnly ? openCopy(file) : new Sqlite(file, { timeout: BUSY });
+      try {
+        this.#prepare(sqlite);
+        return sqlite;
+      } catch (error) {
+        sqlite.close();
+        throw error;
+      }
+    });
+  }
+
+  /** All that touches the database goes through here: SQLite's errors come out as a CacheError. */
+  use<T>(work: (statement: (sql: string) => Sqlite.Statement<any[], any>) => T): T {
+    return this.guard(() => work((sql) => this.#statement(sql)));
+  }
+
+  /** The same in one transaction that is on the disk when this returns. */
+  commit(work: (statement: (sql: string) => Sqlite.Statement<any[], any>) => void): void {
+    this.guard(() => {
+      this.#sqlite.pragma('synchronous = full');
+      try {
+        this.#sqlite.transaction(() => work((sql) => this.#statement(sql))).immediate();
+      } finally {
+        this.#sqlite.pragma('synchronous = normal');
+      }
+    });
+  }
+
+  close(): void {
+    this.guard(() => this.#sqlite.close());
+  }
+
+  #statement(sql: string): Sqlite.Statement<any[], any> {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#sqlite.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #prepare(sqlite: Sqlite.Database): void {
+    const { what, version, create } = this.schema;
+    const found = () => ({
+      version: sqlite.pragma('user_version', { simple: true }) as number,
+      application: sqlite.pragma('application_id', { simple: true }) as number,
+    });
+    const check = () => {
+      const { version: theirs, application } = found();
+      if (application === APPLICATION && theirs === version) return true;
+      const empty = sqlite.prepare('select count(*) from sqlite_schema').pluck().get() === 0;
+      if (application === 0 && theirs === 0 && empty) return false;
+      if (application !== APPLICATION) {
+        throw new CacheError(
+          `${this.file} is an SQLite database, but not ${what} of tunesmith`,
+          `Move it away and run again: ${this.#anew}`,
+        );
+      }
+      throw new CacheError(
+        `${this.file} was written by a newer tunesmith (format ${theirs}; this one knows ${version})`,
+        'Update tunesmith, or use another cache folder (TUNESMITH_CACHE).',
+      );
+    };
+    if (check()) return;
+    if (!this.readOnly) switchToWal(sqlite);
+    // Several processes may come here at once: the first one makes the tables.
+    sqlite
+      .transaction(() => {
+        if (check()) return;
+        sqlite.exec(create);
+        sqlite.pragma(`application_id = ${APPLICATION}`);
+        sqlite.pragma(`user_version = ${version}`);
+      })
+      .immediate();
+  }
+
+  get #anew(): string {
+    return `a new ${this.schema.what.replace(/^the /, '')} is begun, and stored objects stay.`;
+  }
+
+  private guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof Sqlite.SqliteError)) throw error;
+      throw this.#explain(error);
+    }
+  }
+
+  #explain({ code, message }: InstanceType<typeof Sqlite.SqliteError>): CacheError {
+    const { file } = this;
+    if (code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')) {
+      const what = code === 'SQLITE_NOTADB' ? 'is not an SQLite database' : `is damaged (${message})`;
+      return new CacheError(`${this.schema.what} ${file} ${what}`, `Move it away and run again: ${this.#anew}`);
+    }
+    if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && freeSpace(dirname(file)) < 1 << 20)) {
+      return new CacheError(`disk full while writing ${file}`, 'Free space and run again: what was stored before is safe.');
+    }
+    if (code.startsWith('SQLITE_BUSY')) {
+      return new CacheError(
+        `${file} has been locked by another process for ${BUSY / 1000} s`,
+        'Is a program that looks into it still open? Close it and run again.',
+      );
+    }
+    return new CacheError(
+      `${this.schema.what} ${file} cannot be used: ${message} (${code})`,
+      'Check the file, its folder and their permissions.',
+    );
+  }
+}
+
+/** Marks the files as ours ("tmth"). */
+const APPLICATION = 0x746d7468;
+/** Our own transactions take milliseconds. */
+const BUSY = 20_000;
+
+/** SQLite does not wait for others in this one statement. */
+function switchToWal(sqlite: Sqlite.Database): void {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      sqlite.pragma('journal_mode = wal');
+      return;
+    } catch (error) {
+      if (!(error instanceof Sqlite.SqliteError) || !error.code.startsWith('SQLITE_BUSY') || attempt === 200) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
+}
+
+function openCopy(file: string): Sqlite.Database {
+  const content = snapshot(file);
+  if (content.length === 0) return new Sqlite(':memory:');
+  // Bytes 18 and 19 say "WAL", which a database in memory cannot be.
+  content.fill(1, 18, 20);
+  return new Sqlite(content);
+}
+
+/** The database's bytes with what its write-ahead log holds; empty when there is none. */
+function snapshot(file: string): Buffer {
+  for (let attempt = 0; ; attempt++) {
+    const before = stamps(file);
+    if (!before.main) return Buffer.alloc(0);
+    const content = before.log ? withLog(file) : readFileSync(file);
+    if (JSON.stringify(stamps(file)) === JSON.stringify(before) || attempt === 20) return content;
+  }
+}
+
+function stamps(file: string): { main?: string; log?: string } {
+  const stamp = (path: string) => {
+    const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return stat && stat.size > 0n ? `${stat.ino}:${stat.size}:${stat.mtimeNs}` : undefined;
+  };
+  return { main: stamp(file), log: stamp(`${file}-wal`) };
+}
+
+/** The log is worked into a copy. */
+function withLog(file: string): Buffer {
+  const folder = mkdtempSync(join(tmpdir(), 'tunesmith-index-'));
+  try {
+    const copy = join(folder, 'copy.sqlite');
+    copyFileSync(file, copy);
+    if (existsSync(`${file}-wal`)) copyFileSync(`${file}-wal`, `${copy}-wal`);
+    const sqlite = new Sqlite(copy);
+    try {
+      sqlite.pragma('journal_mode = delete');
+    } finally {
+      sqlite.close();
+    }
+    return readFileSync(copy);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The index of results: which content a cell's fingerprint led to. One row a fingerprint, kept for good, so that
+ * reverting an edit finds the earlier result again.
+ */
+import type { Content } from './content.ts';
+import type { Database } from './database.ts';
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+export interface Result {
+  fingerprint: string;
+  /** What the result belongs to; its history is kept by this name. */
+  subject: string;
+  outputs: Record<string, Content>;
+  /** Whatever the caller wants to find again with the result. */
+  record: Json;
+  /** ISO date, for people: order is the order of saving, whatever the clock did. */
+  created: string;
+}
+
+export const RESULTS_TABLE = `
+  create table results (
+    number integer primary key autoincrement,
+    fingerprint text not null unique, subject text not null, outputs text not null, record text not null, created text not null
+  );
+  create index results_by_subject on results (subject, number);`;
+
+export class ResultIndex {
+  constructor(
+    private readonly database: Database,
+    /** Called once when a result cannot be kept because the cache is read-only. */
+    private readonly notKept: () => void,
+  ) {}
+
+  find(fingerprint: string): Result | undefined {
+    const row = this.database.use((statement) => statement('select * from results where fingerprint = ?').get(fingerprint));
+    return row && resultOf(row);
+  }
+
+  /** On the disk when it returns; its objects must be there already. Replaces an earlier result of the same fingerprint. */
+  save({ fingerprint, subject, outputs, record, created }: Result): void {
+    if (this.database.readOnly) {
+      this.notKept();
+      return;
+    }
+    this.database.commit((statement) => {
+      statement('replace into results (fingerprint, subject, outputs, record, created) values (?, ?, ?, ?, ?)').run(
+        fingerprint,
+        subject,
+        JSON.stringify(outputs),
+        JSON.stringify(record),
+        created,
+      );
+    });
+  }
+
+  /** Newest first. */
+  history(subject: string, limit: number): Result[] {
+    const rows = this.database.use((statement) =>
+      statement('select * from results where subject = ? order by number desc limit ?').all(subject, limit),
+    );
+    return rows.map(resultOf);
+  }
+
+  remove(fingerprint: string): void {
+    if (this.database.readOnly) return;
+    this.database.commit((statement) => {
+      statement('delete from results where fingerprint = ?').run(fingerprint);
+    });
+  }
+}
+
+function resultOf(row: any): Result {
+  const { fingerprint, subject, outputs, record, created } = row;
+  return { fingerprint, subject, outputs: JSON.parse(outputs), record: JSON.parse(record), created };
+}

@@ -1,0 +1,136 @@
+/**
+ * Who is at work on what, across processes: of all that ask for a key, one has it. A holder that died is succeeded at
+ * once, so nobody ever unlocks by hand. Whether it died is asked of the system (pid, start time, boot); where that
+ * cannot be told (another host), its heartbeat is watched, by the watcher's own clock.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Database } from './database.ts';
+import { isAlive, thisProcess } from './process.ts';
+
+export interface Lease {
+  release(): void;
+}
+
+export const LEASES_TABLE = `
+  create table leases (
+    key text primary key, token text not null, beat integer not null,
+    host text not null, boot text not null, pid integer not null, start text not null
+  ) without rowid;`;
+
+const BEAT = 10_000;
+/** So long without a heartbeat, and a holder that cannot be asked counts as dead. */
+const SILENCE = 60_000;
+
+export class Leases {
+  readonly #held = new Map<string, string>();
+  /** Within this process: the last one in the queue for a key. */
+  readonly #queues = new Map<string, Promise<void>>();
+  #heart: NodeJS.Timeout | undefined;
+  #count = 0;
+
+  constructor(private readonly database: Database) {}
+
+  /** Waits until the key is free. `onWait` hears of each holder it has to wait for. Rejects when `signal` aborts. */
+  async acquire(key: string, { signal, onWait }: { signal?: AbortSignal; onWait?(pid: number): void } = {}): Promise<Lease> {
+    signal?.throwIfAborted();
+    const before = this.#queues.get(key);
+    let leave!: () => void;
+    const place = new Promise<void>((resolve) => {
+      leave = resolve;
+    });
+    const last = (before ?? Promise.resolve()).then(() => place);
+    this.#queues.set(key, last);
+    const end = () => {
+      leave();
+      if (this.#queues.get(key) === last) this.#queues.delete(key);
+    };
+    try {
+      if (before) {
+        onWait?.(process.pid);
+        await orAborted(before, signal);
+      }
+      const token = await this.#take(key, signal, onWait);
+      return {
+        release: () => {
+          this.#giveBack(key, token);
+          end();
+        },
+      };
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  /** Gives back whatever is still held. */
+  close(): void {
+    for (const [token, key] of this.#held) this.#giveBack(key, token);
+  }
+
+  async #take(key: string, signal?: AbortSignal, onWait?: (pid: number) => void): Promise<string> {
+    const { host, boot, pid, start } = thisProcess();
+    const token = `${host}-${boot}-${pid}-${start}-${++this.#count}-${Math.random()}`;
+    // Nothing can be kept in a read-only cache, so nothing is gained by waiting for another.
+    if (this.database.readOnly) return token;
+    let watched: { token: string; beat: number; since: number } | undefined;
+    for (let pause = 20; ; pause = Math.min(100, pause * 1.5)) {
+      signal?.throwIfAborted();
+      const taken = this.database.use((statement) => statement(TAKE).run({ key, token, host, boot, pid, start }).changes === 1);
+      if (taken) {
+        this.#held.set(token, key);
+        this.#heart ??= setInterval(() => this.#beat(), BEAT).unref();
+        return token;
+      }
+      const holder = this.database.use((statement) => statement('select * from leases where key = ?').get(key)) as Holder | undefined;
+      if (!holder) continue;
+      if (holder.token !== watched?.token) onWait?.(holder.pid);
+      if (holder.token !== watched?.token || holder.beat !== watched.beat) {
+        watched = { token: holder.token, beat: holder.beat, since: performance.now() };
+      }
+      const alive = isAlive(holder) ?? performance.now() - watched.since < SILENCE;
+      if (!alive) this.#giveBack(key, holder.token);
+      else await sleep(pause, undefined, { signal });
+    }
+  }
+
+  #giveBack(key: string, token: string): void {
+    this.#held.delete(token);
+    if (this.#held.size === 0) {
+      clearInterval(this.#heart);
+      this.#heart = undefined;
+    }
+    if (this.database.readOnly) return;
+    this.database.use((statement) => statement('delete from leases where key = ? and token = ?').run(key, token));
+  }
+
+  #beat(): void {
+    for (const [token, key] of this.#held) {
+      this.database.use((statement) => statement('update leases set beat = beat + 1 where key = ? and token = ?').run(key, token));
+    }
+  }
+}
+
+const TAKE = `
+  insert into leases (key, token, beat, host, boot, pid, start) values (:key, :token, 0, :host, :boot, :pid, :start)
+  on conflict do nothing`;
+
+interface Holder {
+  token: string;
+  beat: number;
+  host: string;
+  boot: string;
+  pid: number;
+  start: string;
+}
+
+function orAborted(promise: Promise<void>, signal?: AbortSignal): Promise<void> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(() => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * The cache of results in one folder, which projects and checkouts may share:
+ *
+ *   index.sqlite   results by fingerprint, leases, and what each object was when it was published
+ *   objects/       the results' bytes by hash
+ *   tmp/           what is not finished; what a killed process leaves here is removed by the next one
+ *   damaged/       objects that were found to be no longer what their name says
+ */
+import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Database, type Schema } from './database.ts';
+import { CacheError, diskError, shown } from './error.ts';
+import { RESULTS_TABLE, ResultIndex } from './index.ts';
+import { LEASES_TABLE, Leases } from './lease.ts';
+import { MEMO_TABLE, Memo } from './memo.ts';
+import { ObjectStore } from './store.ts';
+
+export interface Cache {
+  index: ResultIndex;
+  objects: ObjectStore;
+  leases: Leases;
+  /** Knows the hashes of the user's files. */
+  memo: Memo;
+  /** Nothing is stored: asked for, or the folder does not let us write. */
+  readOnly: boolean;
+  close(): void;
+}
+
+export interface OpenOptions {
+  /** Touch nothing, not even on opening. */
+  readOnly?: boolean;
+  /** The database file of the memo, where it should lie apart from a cache that is shared, or read-only. */
+  memo?: string;
+  /** Hears, once, that results cannot be kept because the cache turned out to be read-only. */
+  notice?(message: string): void;
+}
+
+export function openCache(folder: string, options: OpenOptions = {}): Cache {
+  const readOnly = options.readOnly || !makeWritable(folder);
+  const database = new Database(join(folder, 'index.sqlite'), INDEX, { readOnly });
+  const memos = options.memo === undefined ? undefined : openMemo(options.memo, options.readOnly ?? false);
+  const objectMemo = new Memo(database);
+  const memo = memos ? new Memo(memos) : objectMemo;
+  const leases = new Leases(database);
+  let told = options.readOnly;
+  const notKept = () => {
+    if (!told) options.notice?.(`the cache ${shown(folder)} is read-only: results are not kept for the next run`);
+    told = true;
+  };
+  return {
+    index: new ResultIndex(database, notKept),
+    objects: new ObjectStore({ folder, objects: objectMemo, files: memo, readOnly }),
+    leases,
+    memo,
+    readOnly,
+    close() {
+      try {
+        leases.close();
+        objectMemo.flush();
+        if (memos) memo.flush();
+      } finally {
+        database.close();
+        memos?.close();
+      }
+    },
+  };
+}
+
+const INDEX: Schema = { what: 'the index', version: 1, create: RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE };
+const MEMO: Schema = { what: 'the memo of file hashes', version: 1, create: MEMO_TABLE };
+
+function openMemo(file: string, readOnly: boolean): Database {
+  return new Database(file, MEMO, { readOnly: readOnly || !makeWritable(dirname(file)) });
+}
+
+/** Makes the folder where there is none; false when it is there, but not for us to write. */
+function makeWritable(folder: string): boolean {
+  try {
+    mkdirSync(folder, { recursive: true });
+    for (const name of ['.', 'index.sqlite', 'objects']) {
+      const path = join(folder, name);
+      if (name === '.' || existsSync(path)) accessSync(path, constants.W_OK);
+    }
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return false;
+    if (code === 'EEXIST' || code === 'ENOTDIR') {
+      throw new CacheError(
+        `the cache ${shown(folder)} is not a folder`,
+        'Move the file away, or use another cache folder (TUNESMITH_CACHE).',
+      );
+    }
+    throw diskError(error, `making the cache ${shown(folder)}`, existing(folder), 0);
+  }
+}
+
+/** The nearest folder that is there. */
+function existing(folder: string): string {
+  return statSync(folder, { throwIfNoEntry: false }) ? folder : existing(dirname(folder));
+}

@@ -1,0 +1,315 @@
+/**
+ * The bytes of results, by their hash: `objects/ab/cdef…`, raw and read-only. A folder is one object that holds its
+ * listing (see content.ts), beside the objects of its files.
+ *
+ * Publishing: a temporary file on the same filesystem → onto the disk → renamed → the rename onto the disk. So an
+ * object is whole or absent, whatever happens when. Two processes may publish the same object: they bring the same bytes.
+ */
+import {
+  type BigIntStats,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Content, type Entry, formatListing, hashOfText, parseListing, readFolder } from './content.ts';
+import { BIG, breathe, digest } from './digest.ts';
+import { flushFiles, flushFolder } from './durable.ts';
+import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
+import type { Memo } from './memo.ts';
+import { place } from './place.ts';
+import { removeAbandoned, temporaryIn } from './temporary.ts';
+
+export type ObjectState = 'ok' | 'missing' | 'damaged';
+
+export class ObjectStore {
+  readonly #objects: string;
+  readonly #temporary: string;
+  /** Whether this filesystem can share the bytes of two files until one is changed; found out at the first big file. */
+  #reflinks = true;
+
+  constructor(
+    private readonly at: {
+      /** The cache's folder. */
+      folder: string;
+      /** Remembers what each object was when it was published. */
+      objects: Memo;
+      /** Remembers the files that are stored and restored. */
+      files: Memo;
+      readOnly: boolean;
+    },
+  ) {
+    this.#objects = join(at.folder, 'objects');
+    this.#temporary = join(at.folder, 'tmp');
+    if (!at.readOnly) removeAbandoned(this.#temporary);
+  }
+
+  /** Stores what stands at `path`, which must still be `content`. It is on the disk when this resolves. */
+  async put(path: string, content: Content): Promise<void> {
+    if (this.at.readOnly) return;
+    try {
+      if (content.kind === 'file') return await this.#publish([{ ...content, path }]);
+      const entries = await readFolder(path, this.at.files);
+      const listing = formatListing(entries);
+      if (hashOfText(listing) !== content.hash) throw changed(path);
+      const files = entries.filter((entry) => entry.kind === 'file');
+      await this.#publish(files.map((entry) => ({ ...entry, path: join(path, entry.path) })));
+      await this.#publish([{ hash: content.hash, size: listing.length, text: listing }]);
+    } catch (error) {
+      throw diskError(error, `storing ${shown(path)}`, this.at.folder, content.size);
+    }
+  }
+
+  /**
+   * Writes `content` to `path`, in place of what stands there. A copy (a reflink where the filesystem has them), never
+   * a hard link: who edits an output must not edit the cache. It is not flushed: it can be made again from here.
+   */
+  async restore(content: Content, path: string): Promise<void> {
+    const entries = await this.#entriesOf(content);
+    const parent = dirname(path);
+    try {
+      await mkdir(parent, { recursive: true });
+      const staged = await this.#stagingFor(parent);
+      try {
+        await this.#write(content.kind, entries, staged);
+        await place(staged, path);
+      } finally {
+        await rm(staged, { recursive: true, force: true });
+      }
+    } catch (error) {
+      throw diskError(error, `restoring ${shown(path)}`, parent, content.size);
+    }
+    for (const { kind, path: below, hash } of entries) {
+      const stat = kind === 'file' && statOf(join(path, below));
+      if (stat) this.at.files.trust(stat, hash);
+    }
+  }
+
+  /** Whether `content` can be restored. Changes nothing. */
+  async state(content: Content): Promise<ObjectState> {
+    const own = await this.#stateOf(content.hash);
+    if (own !== 'ok' || content.kind === 'file') return own;
+    for (const { kind, hash } of this.#listingOf(content)) {
+      const state = kind === 'file' ? await this.#stateOf(hash) : 'ok';
+      if (state !== 'ok') return state;
+    }
+    return 'ok';
+  }
+
+  /** Reads every object; sets the damaged ones aside, and names them. */
+  async verify(): Promise<{ objects: number; bytes: number; damaged: string[] }> {
+    const found = { objects: 0, bytes: 0, damaged: [] as string[] };
+    for (const folder of namesIn(this.#objects)) {
+      for (const name of namesIn(join(this.#objects, folder))) {
+        const hash = folder + name;
+        const stat = statOf(this.#pathOf(hash));
+        if (!stat) continue;
+        found.objects++;
+        found.bytes += Number(stat.size);
+        if (await this.#isWhole(hash, stat)) continue;
+        await this.#setAside(hash);
+        found.damaged.push(hash);
+      }
+    }
+    return found;
+  }
+
+  /** Makes objects of files, and of texts, that are not there yet: all are on the disk before the first one is seen. */
+  async #publish(sources: Source[]): Promise<void> {
+    const staged = new Map<string, { source: Source; temporary: string }>();
+    for (const source of sources) {
+      if (staged.has(source.hash) || (await this.#stateOf(source.hash)) === 'ok') continue;
+      staged.set(source.hash, { source, temporary: temporaryIn(this.#temporary) });
+    }
+    if (staged.size === 0) return;
+    await mkdir(this.#temporary, { recursive: true });
+    try {
+      await largeAndSmall(
+        [...staged.values()],
+        ({ source }) => source.size,
+        ({ source, temporary }) => this.#copyIn(source, temporary),
+      );
+      await flushFiles([...staged.values()].map(({ temporary }) => temporary));
+      const folders = new Set<string>();
+      for (const [hash, { temporary }] of staged) {
+        const object = this.#pathOf(hash);
+        const made = await mkdir(dirname(object), { recursive: true });
+        if (made !== undefined) folders.add(this.#objects).add(this.at.folder);
+        folders.add(dirname(object));
+        await chmod(temporary, 0o444);
+        await rename(temporary, object);
+      }
+      for (const folder of folders) await flushFolder(folder);
+    } catch (error) {
+      for (const { temporary } of staged.values()) await rm(temporary, { force: true });
+      throw error;
+    }
+    for (const hash of staged.keys()) {
+      const stat = statOf(this.#pathOf(hash));
+      if (stat) this.at.objects.trust(stat, hash);
+    }
+  }
+
+  async #copyIn(source: Source, temporary: string): Promise<void> {
+    if (source.text !== undefined) writeFileSync(temporary, source.text, { flag: 'wx', mode: 0o600 });
+    else if ((await this.#hashOfCopy(source.path!, source.size, temporary)) !== source.hash) throw changed(source.path!);
+    backdate(temporary);
+  }
+
+  /** Copies, and hashes the copy or the very bytes that it was made of: a file that changes meanwhile is found out. */
+  async #hashOfCopy(path: string, size: number, temporary: string): Promise<string> {
+    try {
+      if (size >= BIG && this.#reflinks) {
+        const cloned = await copyFile(path, temporary, constants.COPYFILE_FICLONE_FORCE).then(
+          () => true,
+          () => false,
+        );
+        if (cloned) {
+          await chmod(temporary, 0o600);
+          return (await digest(temporary, size)).hash;
+        }
+        this.#reflinks = false;
+        await rm(temporary, { force: true });
+      }
+      return (await digest(path, size, temporary)).hash;
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? changed(path) : error;
+    }
+  }
+
+  /** What has to be written to restore it, every object of it found whole; else what is damaged is set aside. */
+  async #entriesOf(content: Content): Promise<Entry[]> {
+    await this.#require(content.hash);
+    if (content.kind === 'file') return [{ ...content, kind: 'file', path: '' }];
+    const entries = this.#listingOf(content);
+    for (const { kind, hash } of entries) if (kind === 'file') await this.#require(hash);
+    return entries;
+  }
+
+  async #require(hash: string): Promise<void> {
+    const state = await this.#stateOf(hash);
+    if (state === 'ok') return;
+    if (state === 'damaged') await this.#setAside(hash);
+    const where = join(this.at.folder, 'damaged');
+    throw new MissingObjectError(
+      state === 'missing' ? `the object ${hash} is not in ${this.#objects}` : `the object ${hash} was damaged; it is set aside in ${where}`,
+      'Run the step again.',
+    );
+  }
+
+  async #write(kind: Content['kind'], entries: Entry[], to: string): Promise<void> {
+    if (kind === 'folder') mkdirSync(to);
+    for (const entry of entries) if (entry.kind === 'folder') mkdirSync(join(to, entry.path));
+    const files = entries.filter((entry) => entry.kind === 'file');
+    await largeAndSmall(
+      files,
+      ({ size }) => size,
+      (entry) => this.#copyOut(entry, join(to, entry.path)),
+    );
+    for (const { link, path } of entries) if (link !== undefined) symlinkSync(link, join(to, path));
+  }
+
+  async #copyOut({ hash, size, executable }: Entry, to: string): Promise<void> {
+    const object = this.#pathOf(hash);
+    const mode = executable ? 0o777 : 0o666;
+    if (size < BIG) {
+      writeFileSync(to, readFileSync(object), { flag: 'wx', mode });
+    } else {
+      const { blocks } = statSync(object);
+      // The kernel copies quicker, and shares the bytes where it can, but fills holes.
+      if (blocks * 512 < size) await digest(object, size, to);
+      else await copyFile(object, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      await chmod(to, mode & ~process.umask());
+    }
+    backdate(to);
+  }
+
+  async #stateOf(hash: string): Promise<ObjectState> {
+    const stat = statOf(this.#pathOf(hash));
+    if (!stat) return 'missing';
+    const known = this.at.objects.hashOf(stat);
+    return known === hash || (await this.#isWhole(hash, stat)) ? 'ok' : 'damaged';
+  }
+
+  async #isWhole(hash: string, stat: BigIntStats): Promise<boolean> {
+    const since = Date.now();
+    const found = await digest(this.#pathOf(hash), Number(stat.size)).catch(() => undefined);
+    if (found?.hash !== hash) return false;
+    this.at.objects.learn(stat, hash, since);
+    return true;
+  }
+
+  #listingOf(content: Content): Entry[] {
+    return parseListing(readFileSync(this.#pathOf(content.hash), 'utf8'));
+  }
+
+  async #setAside(hash: string): Promise<void> {
+    if (this.at.readOnly) return;
+    const folder = join(this.at.folder, 'damaged');
+    await mkdir(folder, { recursive: true });
+    await rename(this.#pathOf(hash), join(folder, hash)).catch((error) => {
+      if (error.code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', folder, 0);
+    });
+  }
+
+  /** In the cache when one rename can bring it from there to `folder`, so that nothing of ours is ever seen in the user's folders. */
+  async #stagingFor(folder: string): Promise<string> {
+    if (!this.at.readOnly) {
+      await mkdir(this.#temporary, { recursive: true });
+      if (statSync(this.#temporary).dev === statSync(folder).dev) return temporaryIn(this.#temporary);
+    }
+    removeAbandoned(folder);
+    return temporaryIn(folder);
+  }
+
+  #pathOf(hash: string): string {
+    return join(this.#objects, hash.slice(0, 2), hash.slice(2));
+  }
+}
+
+/** What becomes an object: a file's bytes, or a text. */
+interface Source {
+  hash: string;
+  size: number;
+  path?: string;
+  text?: string;
+}
+
+/** Big ones at once, on threads of their own; beside them the small ones one after the other. All have ended when it does. */
+async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (item: T) => Promise<void>): Promise<void> {
+  const inTurn = async () => {
+    for (const item of items) {
+      if (sizeOf(item) >= BIG) continue;
+      const pause = breathe();
+      if (pause) await pause;
+      await work(item);
+    }
+  };
+  const ended = await Promise.allSettled([inTurn(), ...items.filter((item) => sizeOf(item) >= BIG).map(work)]);
+  for (const result of ended) if (result.status === 'rejected') throw result.reason;
+}
+
+/** With an mtime that is older than its ctime, a file's stamps can be trusted at once (see `Memo.trust`). */
+function backdate(path: string): void {
+  const secondAgo = Date.now() / 1000 - 1;
+  utimesSync(path, secondAgo, secondAgo);
+}
+
+function changed(path: string): UnreadableError {
+  return new UnreadableError(path, 'it changed while it was being stored', 'Wait until whatever writes it is done.');
+}
+
+function statOf(path: string): BigIntStats | undefined {
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false });
+}
+
+function namesIn(folder: string): string[] {
+  return lstatSync(folder, { throwIfNoEntry: false }) ? readdirSync(folder) : [];
+}
