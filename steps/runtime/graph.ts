@@ -1,0 +1,65 @@
+/**
+ * A traced tensor program: TensorFlow.js kernels, by their own names and attributes, over values of known shape. It is
+ * what an emitter turns into a model file; kernels are modelled on TensorFlow's ops, so its emitter is nearly a table of names.
+ *
+ * Beside TensorFlow.js's kernels there are ours: `LayerNorm` (x, gamma, beta; epsilon → y, mean, inverse deviation) and `Gelu` (x).
+ */
+
+export type DType = 'float32' | 'int32' | 'bool';
+
+export interface Spec {
+  shape: number[];
+  dtype: DType;
+}
+
+export interface Value extends Spec {
+  from: Node | 'input' | Constant;
+}
+
+/** Data of the program itself. One number stands for all elements of a filled tensor, however large. */
+export interface Constant {
+  data: number | Float32Array | Int32Array | Uint8Array;
+}
+
+export type Attributes = Record<string, unknown>;
+
+export interface Node {
+  kernel: string;
+  /** In the order of the kernel table. */
+  inputs: Value[];
+  attributes: Attributes;
+  outputs: Value[];
+}
+
+export interface Graph {
+  inputs: Map<string, Value>;
+  outputs: Map<string, Value>;
+  /** In an order in which they can run. */
+  nodes: Node[];
+}
+
+export function isNode(from: Value['from']): from is Node {
+  return typeof from === 'object' && 'kernel' in from;
+}
+
+/** The number that fills a value, if it is one of the program's constants and filled with one. */
+export function filling(value: Value): number | undefined {
+  const { from } = value;
+  return typeof from === 'object' && 'data' in from && typeof from.data === 'number' ? from.data : undefined;
+}
+
+export const sizeOf = (shape: number[]): number => shape.reduce((size, n) => size * n, 1);
+
+export const sameShape = (a: number[], b: number[]): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
+
+/** The graph that computes `outputs`, and nothing else: nodes and inputs that no output needs are left out. */
+export function graphOf(inputs: Map<string, Value>, outputs: Map<string, Value>, recorded: Node[]): Graph {
+  const needed = new Set<Value>(outputs.values());
+  const nodes: Node[] = [];
+  for (const node of recorded.toReversed()) {
+    if (!node.outputs.some((value) => needed.has(value))) continue;
+    nodes.push(node);
+    for (const value of node.inputs) needed.add(value);
+  }
+  return { inputs: new Map([...inputs].filter(([, value]) => needed.has(value))), outputs, nodes: nodes.reverse() };
+}
