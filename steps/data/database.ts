@@ -1,0 +1,174 @@
+/**
+ * DuckDB as the steps use it: in memory, never on the network, spilling to a folder of the caller's,
+ * and saying what went wrong in one line.
+ */
+import { rmSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import { type DuckDBConnection, DuckDBDataChunk, DuckDBInstance, type DuckDBType, type DuckDBValue, VARCHAR } from '@duckdb/node-api';
+import { type Json, StepError } from '../../engine/step.ts';
+
+export type Row = Record<string, Json>;
+
+/** A query that DuckDB refused; `message` is the first line of what it said. */
+export class QueryError extends Error {
+  override name = 'QueryError';
+}
+
+export class Database {
+  private constructor(
+    private readonly instance: DuckDBInstance,
+    private readonly connection: DuckDBConnection,
+    private readonly spill: string | undefined,
+  ) {}
+
+  /** `folder` is where the step writes: what does not fit in memory goes to a folder in it, which `close` removes. Readers need none. */
+  static async open(folder?: string, threads = 1): Promise<Database> {
+    const spill = folder && join(folder, '.spill');
+    const instance = await DuckDBInstance.create(':memory:', {
+      threads: String(threads),
+      memory_limit: `${memoryLimit()}B`,
+      temp_directory: spill ?? '',
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    });
+    const connection = await instance.connect();
+    // What a query makes must not depend on where it runs.
+    await connection.run("SET TimeZone = 'UTC'");
+    return new Database(instance, connection, spill);
+  }
+
+  close(): void {
+    this.connection.closeSync();
+    this.instance.closeSync();
+    if (this.spill) rmSync(this.spill, { recursive: true, force: true });
+  }
+
+  async run(sql: string, values: DuckDBValue[] = []): Promise<void> {
+    await explained(() => this.connection.run(sql, values));
+  }
+
+  async rows<R extends Row = Row>(sql: string, values: DuckDBValue[] = []): Promise<R[]> {
+    const rows: R[] = [];
+    for await (const chunk of this.stream<R>(sql, values)) rows.push(...chunk);
+    return rows;
+  }
+
+  /** The first row. */
+  async row<R extends Row = Row>(sql: string, values: DuckDBValue[] = []): Promise<R> {
+    return (await this.rows<R>(sql, values))[0]!;
+  }
+
+  /** Rows in chunks of about two thousand; only one chunk is in memory at a time. */
+  async *stream<R extends Row = Row>(sql: string, values: DuckDBValue[] = []): AsyncGenerator<R[]> {
+    const result = await explained(() => this.connection.stream(sql, values));
+    const names = result.columnNames();
+    for (;;) {
+      const chunk = await explained(() => result.fetchChunk());
+      if (!chunk || chunk.rowCount === 0) return;
+      const columns = names.map((_, i) => chunk.getColumnValues(i));
+      const rows: R[] = new Array(chunk.rowCount);
+      for (let r = 0; r < rows.length; r++) {
+        const row: Row = {};
+        for (let c = 0; c < names.length; c++) row[names[c]!] = json(columns[c]![r]!);
+        rows[r] = row as R;
+      }
+      yield rows;
+    }
+  }
+
+  /** Fills a table from here, row by row. */
+  async append(table: string, types: DuckDBType[]): Promise<Appender> {
+    const appender = await explained(() => this.connection.createAppender(table));
+    return new Appender(
+      types,
+      (chunk) => appender.appendDataChunk(chunk),
+      () => appender.closeSync(),
+    );
+  }
+
+  async columns(relation: string): Promise<Column[]> {
+    const rows = await this.rows<{ column_name: string; column_type: string }>(`DESCRIBE SELECT * FROM ${relation}`);
+    return rows.map((row) => ({ name: row.column_name, type: row.column_type }));
+  }
+}
+
+export interface Column {
+  name: string;
+  /** As DuckDB spells it: VARCHAR, BIGINT, STRUCT(…)[], … */
+  type: string;
+}
+
+/** A table's rows on their way into DuckDB, handed over a chunk at a time. Values of VARCHAR columns are strings or null. */
+export class Appender {
+  private readonly values: DuckDBValue[][];
+  private readonly chunk: DuckDBDataChunk;
+
+  constructor(
+    types: DuckDBType[],
+    private readonly send: (chunk: DuckDBDataChunk) => void,
+    private readonly end: () => void,
+  ) {
+    this.values = types.map(() => []);
+    this.chunk = DuckDBDataChunk.create(types);
+  }
+
+  add(...row: DuckDBValue[]): void {
+    for (let i = 0; i < row.length; i++) this.values[i]!.push(row[i]!);
+    if (this.values[0]!.length === 2048) this.flush();
+  }
+
+  close(): void {
+    if (this.values[0]!.length > 0) this.flush();
+    this.end();
+  }
+
+  private flush(): void {
+    this.chunk.setColumns(this.values);
+    this.send(this.chunk);
+    this.chunk.reset();
+    for (const column of this.values) column.length = 0;
+  }
+}
+
+/** A name as SQL takes it. */
+export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+
+/** A text as SQL takes it. */
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+export const texts = (count: number): DuckDBType[] => Array.from({ length: count }, () => VARCHAR);
+
+/** Half of what this process may use: the rest is for Node, and for whatever runs beside it. */
+function memoryLimit(): number {
+  const granted = process.constrainedMemory?.() ?? 0;
+  const memory = granted > 0 && granted < totalmem() ? granted : totalmem();
+  return Math.floor(memory / 2);
+}
+
+async function explained<T>(query: () => Promise<T>): Promise<T> {
+  try {
+    return await query();
+  } catch (error) {
+    const message = (error as Error).message.split('\n')[0]!;
+    if (/No space left on device|disk quota exceeded/i.test(message))
+      throw new StepError('the disk is full', 'Free some space and run again; nothing that was there before is lost.');
+    if (message.startsWith('Out of Memory Error'))
+      throw new StepError(`the data do not fit in memory: ${message}`, 'Give the process more memory, or use less data.');
+    throw new QueryError(message);
+  }
+}
+
+/** DuckDB's values as JSON: whole numbers where they are exact, else text; dates and the like as text. */
+function json(value: DuckDBValue): Json {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
+  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  if ('items' in value) return (value.items as DuckDBValue[]).map(json);
+  if ('entries' in value) {
+    const entries = value.entries as Record<string, DuckDBValue> | { key: DuckDBValue; value: DuckDBValue }[];
+    if (Array.isArray(entries)) return Object.fromEntries(entries.map((entry) => [String(entry.key), json(entry.value)]));
+    return Object.fromEntries(Object.entries(entries).map(([key, item]) => [key, json(item)]));
+  }
+  return String(value);
+}

@@ -1,0 +1,119 @@
+/**
+ * The table that steps hand to each other: a folder with `data.parquet` ordered by `id`, and `card.json` about it
+ * (docs/artifacts.md). The same rows make the same bytes, on any number of threads.
+ */
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Json, StepError } from '../../engine/step.ts';
+import { type Column, Database, literal, quote, type Row } from './database.ts';
+
+export type { Column, Row } from './database.ts';
+
+export interface Card {
+  rows: number;
+  columns: Column[];
+  /** Rows of each label, where there is a column of labels. */
+  labels?: Record<string, number>;
+  /** Characters of the text, where there is one. */
+  lengths?: { min: number; median: number; p95: number; max: number };
+  /** Rows left out, by reason. */
+  dropped: Record<string, number>;
+}
+
+export interface CardOptions {
+  /** The column of labels; default `label`. */
+  label?: string;
+  dropped?: Record<string, number>;
+  /** What else the step counted. */
+  counted?: Record<string, Json>;
+}
+
+/** Writes what `relation` (a table, a view or a query in parentheses) holds. It has a column `id`. */
+export async function writeTable(database: Database, relation: string, folder: string, options: CardOptions = {}): Promise<Card> {
+  await mkdir(folder, { recursive: true });
+  const columns = await database.columns(`(SELECT id, * EXCLUDE (id) FROM ${relation})`);
+  // One thread and fixed row groups: else the file's bytes would depend on which thread was done first.
+  await database.run('SET threads = 1');
+  await database.run(
+    `COPY (SELECT ${columns.map((column) => quote(column.name)).join(', ')} FROM ${relation} ORDER BY id)
+     TO ${literal(join(folder, 'data.parquet'))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 10240)`,
+  );
+  const card = await describe(database, tableOf(folder), columns, options);
+  await writeFile(join(folder, 'card.json'), `${JSON.stringify({ ...card, ...options.counted }, null, 2)}\n`);
+  return card;
+}
+
+/**
+ * Rows in the order of `id`, in chunks of about two thousand, one chunk in memory at a time.
+ * `where` keeps the rows whose columns hold these values: `{ split: 'train' }`.
+ */
+export async function* readRows<R extends Row = Row>(
+  folder: string,
+  columns: string[],
+  where: Record<string, string> = {},
+): AsyncGenerator<R[]> {
+  const database = await Database.open();
+  try {
+    const table = tableOf(folder);
+    const available = await database.columns(table);
+    for (const name of [...columns, ...Object.keys(where)]) requireColumn(available, name);
+    const filter = Object.entries(where).map(([name, value]) => `${quote(name)} = ${literal(value)}`);
+    yield* database.stream<R>(`SELECT ${columns.map(quote).join(', ')} FROM ${table} WHERE ${filter.join(' AND ') || 'true'}`);
+  } finally {
+    database.close();
+  }
+}
+
+/** How many rows and which columns a table has. */
+export async function describeTable(folder: string): Promise<{ rows: number; columns: Column[] }> {
+  const database = await Database.open();
+  try {
+    const table = tableOf(folder);
+    const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
+    return { rows, columns: await database.columns(table) };
+  } finally {
+    database.close();
+  }
+}
+
+/** The table in a folder, as a relation for SQL. */
+export function tableOf(folder: string): string {
+  const file = join(folder, 'data.parquet');
+  if (!existsSync(file))
+    throw new StepError(`${folder} holds no data.parquet`, 'Give the `data` of a collect, clean or split step, not files of your own.');
+  return `read_parquet(${literal(file)})`;
+}
+
+export function requireColumn(columns: Column[], name: string): Column {
+  const column = columns.find((candidate) => candidate.name === name);
+  if (column) return column;
+  throw new StepError(
+    `the data have no column \`${name}\``,
+    `The columns are ${columns.map((candidate) => `\`${candidate.name}\``).join(', ')}. collect's \`select\` makes others: \`select: { ${name}: … }\`.`,
+  );
+}
+
+/** What was done to the text so far travels with it. */
+export async function carryPreprocessing(from: string, to: string): Promise<void> {
+  const file = join(from, 'preprocessing.json');
+  if (existsSync(file)) await copyFile(file, join(to, 'preprocessing.json'));
+}
+
+async function describe(database: Database, table: string, columns: Column[], options: CardOptions): Promise<Card> {
+  const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
+  const card: Card = { rows, columns, dropped: options.dropped ?? {} };
+  const label = columns.find((column) => column.name === (options.label ?? 'label'));
+  if (label) {
+    const counts = await database.rows<{ label: string | null; rows: number }>(
+      `SELECT ${quote(label.name)}::VARCHAR AS label, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY rows DESC, label LIMIT 1000`,
+    );
+    card.labels = Object.fromEntries(counts.map((count) => [String(count.label), count.rows]));
+  }
+  if (columns.some((column) => column.name === 'text' && column.type === 'VARCHAR') && rows > 0)
+    card.lengths = await database.row<NonNullable<Card['lengths']>>(
+      `SELECT min(n) AS min, quantile_disc(n, 0.5) AS median, quantile_disc(n, 0.95) AS p95, max(n) AS max
+       FROM (SELECT length(text) AS n FROM ${table})`,
+    );
+  return card;
+}
