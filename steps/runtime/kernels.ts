@@ -3,7 +3,7 @@
  * Attributes come out in one canonical form (axes as a sorted list, sizes without -1), so emitters need not know the variants.
  */
 import type { Attributes, DType, Spec } from './graph.ts';
-import { sizeOf } from './graph.ts';
+import { sameShape, sizeOf } from './graph.ts';
 import { tf } from './tfjs.ts';
 
 export interface Kernel {
@@ -12,12 +12,7 @@ export interface Kernel {
   infer: (inputs: Spec[], attributes: any) => { outputs: Spec[]; attributes?: Attributes };
 }
 
-const { backend_util, slice_util, broadcast_util, util } = {
-  backend_util: tf.backend_util,
-  slice_util: tf.slice_util,
-  broadcast_util: tf.broadcast_util,
-  util: tf.util,
-};
+const { backend_util, slice_util, broadcast_util, util } = tf;
 
 const unary = (dtype?: DType): Kernel => ({
   inputs: ['x'],
@@ -75,11 +70,12 @@ export const kernels: Record<string, Kernel> = {
   AddN: { inputs: 'list', infer: ([first]) => ({ outputs: [{ ...first! }] }) },
   Select: {
     inputs: ['condition', 't', 'e'],
-    infer: ([condition, t]) => ({
+    infer: ([condition, t, e]) => {
       // TensorFlow lets a condition of one axis choose whole rows.
-      attributes: { rows: condition!.shape.length === 1 && t!.shape.length > 1 },
-      outputs: [{ ...t! }],
-    }),
+      const rows = condition!.shape.length === 1 && t!.shape.length > 1 && sameShape(t!.shape, e!.shape);
+      const shape = rows ? t!.shape : [condition!, t!, e!].map((x) => x.shape).reduce(broadcast_util.assertAndGetBroadcastShape);
+      return { attributes: { rows }, outputs: [{ shape, dtype: t!.dtype }] };
+    },
   },
 
   // Constants by shape. (The recorder keeps them as one number.)

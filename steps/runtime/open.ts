@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { eagerRuntime } from './eager.ts';
 import type { Runtime, RuntimeName } from './runtime.ts';
+import { tf } from './tfjs.ts';
 
 export interface RuntimeOptions {
   /** Threads of the matrix products; all cores if not given. */
@@ -14,7 +15,7 @@ export async function openRuntime(
   name: 'auto' | RuntimeName,
   { threads = availableParallelism(), backend = 'cpu' }: RuntimeOptions = {},
 ): Promise<Runtime> {
-  void name;
-  void threads;
-  return eagerRuntime(backend, `TensorFlow.js, ${backend} backend`);
+  if (name === 'eager') return eagerRuntime(backend, `TensorFlow.js ${tf.version.tfjs}, ${backend} backend`);
+  const { onnxRuntime } = await import('./onnx/runtime.ts');
+  return onnxRuntime(threads);
 }

@@ -138,8 +138,8 @@ export function crossEntropy(logits: Tensor, labels: Tensor): tf.Scalar {
     const logProbabilities = tf.logSoftmax(rows as tf.Tensor2D);
     const counted = tf.cast(tf.notEqual(flat, tf.scalar(IGNORED, 'int32')), 'float32');
     const share = tf.div(counted, tf.maximum(tf.sum(counted), 1)); // of each row in the mean
-    const target = tf.oneHot(flat as tf.Tensor1D, classes); // all zeros where the label is −100
-    const weighted = tf.mul(tf.cast(target, 'float32'), tf.expandDims(share, 1));
+    const target = tf.oneHot(flat as tf.Tensor1D, classes, 1, 0, 'float32'); // all zeros where the label is −100
+    const weighted = tf.mul(target, tf.expandDims(share, 1));
     save([logProbabilities, share, weighted]);
     return {
       value: tf.neg(tf.sum(tf.mul(logProbabilities, weighted))),

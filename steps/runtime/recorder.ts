@@ -106,6 +106,14 @@ export class Recorder {
       case 'Min':
         if (x!.dtype === output.dtype && sizeOf(x!.shape) === sizeOf(output.shape)) return [this.#reshape(x!, output.shape)];
         break;
+      case 'BatchMatMul':
+      case '_FusedMatMul': {
+        // One matrix by one matrix, whatever the rank.
+        if (output.shape.length === 2 || sizeOf(output.shape.slice(0, -2)) !== 1) break;
+        const [a, b, ...bias] = inputs;
+        const product = this.#one(kernel, [this.#reshape(a!, a!.shape.slice(-2)), this.#reshape(b!, b!.shape.slice(-2)), ...bias], given);
+        return [this.#reshape(product, output.shape)];
+      }
       case 'AddN':
         return [inputs.reduce((sum, term) => this.#one('Add', [sum, term]))];
       case 'Add':
@@ -160,7 +168,8 @@ export class Recorder {
       }
     }
     const small = (specs: Spec[]) => specs.every(({ shape }) => sizeOf(shape) <= SMALL);
-    if (!this.#compute || kernels[kernel]!.inputs === 'list' || !small(inputs) || !small(outputs) || !tf.getKernel(kernel, 'cpu')) return undefined;
+    if (!this.#compute || kernels[kernel]!.inputs === 'list' || !small(inputs) || !small(outputs) || !tf.getKernel(kernel, 'cpu'))
+      return undefined;
     const known = inputs.map(({ from, shape, dtype }) => {
       if (typeof from !== 'object' || !('data' in from)) return undefined;
       const { data } = from;

@@ -2,7 +2,7 @@
  * Turns a program into a graph: the program runs once on a TensorFlow.js backend whose kernels compute nothing and only
  * record themselves. TensorFlow.js's own gradient tape runs on it as on any other, so the backward pass is traced, too.
  */
-import { type Attributes, type Graph, graphOf, isNode, type Node, sameShape, type Spec, type Value } from './graph.ts';
+import { type Attributes, type Graph, graphOf, isNode, type Node, type Spec, sameShape, type Value } from './graph.ts';
 import { kernels } from './kernels.ts';
 import { paddingRows } from './ops.ts';
 import { Recorder } from './recorder.ts';
@@ -68,9 +68,15 @@ export function traceTraining(program: Program, weights: Specs, inputs: Specs, p
       const gradient = grads[i] as tf.Tensor | null;
       if (gradient) gradients.set(name, trace.split(trace.value(gradient)));
     }
+    // Each value goes out once: two embeddings of one sum have the same rows.
+    const out = new Set(outputs.values());
+    const add = (name: string, value: Value) => out.has(value) || (out.add(value), outputs.set(name, value));
     for (const [name, { dense, rows }] of gradients) {
-      if (dense) outputs.set(`gradient:${name}`, dense);
-      for (const [i, { ids, values }] of rows.entries()) outputs.set(`ids:${name}:${i}`, ids).set(`rows:${name}:${i}`, values);
+      if (dense) add(`gradient:${name}`, dense);
+      for (const [i, { ids, values }] of rows.entries()) {
+        add(`ids:${name}:${i}`, ids);
+        add(`rows:${name}:${i}`, values);
+      }
     }
     return { graph: trace.graph(outputs), gradients, masks };
   });
@@ -136,7 +142,9 @@ for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
     kernelName,
     backendName: 'trace',
     kernelFunc: () => {
-      throw new Error(`The TensorFlow.js op ${kernelName} cannot be traced yet: give it a line in steps/runtime/kernels.ts and one in onnx/emit.ts.`);
+      throw new Error(
+        `The TensorFlow.js op ${kernelName} cannot be traced yet: give it a line in steps/runtime/kernels.ts and one in onnx/emit.ts.`,
+      );
     },
   });
 }

@@ -1,0 +1,115 @@
+/** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
+import { availableParallelism, totalmem } from 'node:os';
+import * as ort from 'onnxruntime-node';
+import { type Graph, sizeOf } from '../graph.ts';
+import type { HostTensor, HostTensors } from '../runtime.ts';
+import { emitOnnx } from './emit.ts';
+
+export class Session {
+  readonly graph: Graph;
+  /** About as much memory as a run of it needs for what lies between inputs and outputs. */
+  readonly bytes: number;
+  readonly #session: ort.InferenceSession;
+
+  static async open(graph: Graph, threads = availableParallelism()): Promise<Session> {
+    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime' }), {
+      executionProviders: ['cpu'],
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+    });
+    return new Session(graph, session);
+  }
+
+  private constructor(graph: Graph, session: ort.InferenceSession) {
+    this.graph = graph;
+    this.#session = session;
+    this.bytes = peakBytes(graph);
+  }
+
+  async run(feeds: Record<string, ort.Tensor>, outputs: Record<string, ort.Tensor>): Promise<void> {
+    const given: Record<string, ort.Tensor> = {};
+    for (const name of this.graph.inputs.keys()) {
+      const tensor = feeds[name];
+      if (!tensor) throw new Error(`The input ${name} was not given.`);
+      given[name] = tensor;
+    }
+    await this.#session.run(given, outputs);
+  }
+
+  /** Buffers for some outputs; those of `buffers` are used as they are. */
+  outputs(buffers: ReadonlyMap<string, Float32Array> = new Map()): Record<string, ort.Tensor> {
+    return Object.fromEntries(
+      [...this.graph.outputs].map(([name, { shape, dtype }]) => {
+        const Data = dtype === 'float32' ? Float32Array : dtype === 'int32' ? Int32Array : Uint8Array;
+        return [name, tensorOf({ shape, dtype, data: buffers.get(name) ?? new Data(sizeOf(shape)) })];
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+export const tensorOf = ({ dtype, data, shape }: HostTensor): ort.Tensor => new ort.Tensor(dtype, data as Float32Array, shape);
+
+export const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
+  dtype: type as HostTensor['dtype'],
+  shape: [...dims],
+  data: data as HostTensor['data'],
+});
+
+/** Sessions by the shapes of their inputs. The least used one is closed when they would take too much memory, or are too many. */
+export class Sessions<T extends { session: Session }> {
+  readonly #open: (inputs: HostTensors) => Promise<T>;
+  readonly #live = new Map<string, T>();
+
+  constructor(open: (inputs: HostTensors) => Promise<T>) {
+    this.#open = open;
+  }
+
+  async for(inputs: HostTensors): Promise<T> {
+    const key = Object.entries(inputs)
+      .map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`)
+      .sort()
+      .join(' ');
+    const entry = this.#live.get(key) ?? (await this.#open(inputs));
+    this.#live.delete(key); // and to the end: the last one used is the last one closed
+    this.#live.set(key, entry);
+    let bytes = [...this.#live.values()].reduce((sum, { session }) => sum + session.bytes, 0);
+    for (const [oldest, { session }] of this.#live) {
+      if (oldest === key || (this.#live.size <= MOST_SESSIONS && bytes <= totalmem() / 3)) break;
+      this.#live.delete(oldest);
+      bytes -= session.bytes;
+      await session.close();
+    }
+    return entry;
+  }
+
+  async close(): Promise<void> {
+    for (const { session } of this.#live.values()) await session.close();
+    this.#live.clear();
+  }
+}
+
+const MOST_SESSIONS = 24;
+
+/** The most bytes that are alive at once when nodes run in order and each value is freed after its last reader. */
+function peakBytes({ nodes }: Graph): number {
+  const lastReader = new Map<object, number>();
+  for (const [i, { inputs }] of nodes.entries()) for (const value of inputs) lastReader.set(value, i);
+  const freed: number[] = [];
+  let alive = 0;
+  let peak = 0;
+  for (const [i, { outputs, kernel }] of nodes.entries()) {
+    const bytes = kernel === 'Reshape' ? 0 : outputs.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
+    alive += bytes;
+    peak = Math.max(peak, alive);
+    const end = Math.max(i, ...outputs.map((value) => lastReader.get(value) ?? i));
+    freed[end] = (freed[end] ?? 0) + bytes;
+    alive -= freed[i] ?? 0;
+  }
+  return peak;
+}
