@@ -1,2 +1,166 @@
 #!/usr/bin/env node
-console.log('tunesmith');
+/**
+ * The command line: what can be asked for. Each command is a file in commands/ that is loaded only when it is asked for;
+ * its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
+ */
+import { createRequire } from 'node:module';
+import { Command, InvalidArgumentError, Option } from 'commander';
+
+const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
+
+// A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interrupts.ts).
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    if (process.listenerCount('SIGPIPE') > 0) process.emit('SIGPIPE');
+    else process.exit(0);
+  });
+}
+
+const tunesmith = new Command('tunesmith')
+  .description('Declarative, cached pipelines that fine-tune language models.')
+  .version(version)
+  .exitOverride()
+  .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
+  .addHelpText(
+    'after',
+    '\nCELL is a cell such as train[learning_rate=0.0001], or a step: all its cells.\nFILE may be left out where there is one pipeline.',
+  );
+
+command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is run', () => import('./commands/run.ts'))
+  .option('--only <cell...>', 'just these cells')
+  .option('--from <cell...>', 'these cells and all below them')
+  .option('--until <cell...>', 'these cells and all above them')
+  .option('--force', 'run the selected cells even when they are fresh')
+  .option('--dry-run', 'say what would run, and why; change nothing')
+  .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
+  .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
+  .addOption(param())
+  .addOption(params())
+  .addOption(new Option('--json', 'print every event as a line of JSON').conflicts('plain'))
+  .option('--plain', 'print plain lines, no live view')
+  .usage('FILE [options]');
+
+command('validate [file...]', 'check pipelines and report every mistake', () => import('./commands/validate.ts'))
+  .addOption(param())
+  .addOption(params())
+  .option('--json', 'print mistakes as lines of JSON');
+
+command('status [file]', 'say which cells are fresh, and why the others are not', () => import('./commands/status.ts'))
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .option('--check', 'exit with 1 unless every cell is fresh')
+  .option('--json', 'print the plan as JSON');
+
+command(
+  'explain <cell...>',
+  'tell what decides a cell: its fingerprint, and what changed since its last run',
+  () => import('./commands/explain.ts'),
+)
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .usage('[FILE] CELL [options]');
+
+command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .addOption(new Option('--format <format>', 'how to draw it').choices(['mermaid', 'dot', 'svg']).default('mermaid'));
+
+command('show <artifact...>', 'preview a table, model, metrics or any other file or folder', () => import('./commands/show.ts'))
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .addOption(new Option('-n, --rows <n>', 'how many rows or lines to show').argParser(count).default(10))
+  .addHelpText('after', '\nARTIFACT is a path, or an output of the pipeline: split.data, or [FILE] CELL OUTPUT.')
+  .usage('ARTIFACT [options]');
+
+command('logs <cell...>', 'print what a cell wrote when it last ran', () => import('./commands/logs.ts'))
+  .addOption(file())
+  .option('--run <id>', 'when it ran in this run', count)
+  .usage('[FILE] CELL [options]');
+
+command('runs [words...]', 'list past runs; `runs show ID` tells of one', () => import('./commands/runs.ts'))
+  .addOption(file())
+  .option('--json', 'print JSON')
+  .usage('[show ID] [options]');
+
+command(
+  'doctor',
+  'check this machine: what is there, what is chosen, what to install for more',
+  () => import('./commands/doctor.ts'),
+).option('--json', 'print JSON');
+
+command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
+  .option('--cuda', 'the build of TensorFlow for NVIDIA GPUs')
+  .usage('tensorflow [options]');
+
+command(
+  'predict <bundle> <file>',
+  'label every text of a file (JSONL, CSV, plain lines; - is stdin)',
+  () => import('./commands/predict.ts'),
+).usage('BUNDLE FILE [options]');
+
+command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
+  .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
+  .addOption(new Option('--port <port>', 'port to listen on; 0 takes a free one').argParser(port).default(8080))
+  .usage('BUNDLE [options]');
+
+command('new-step <name>', 'write a step of your own to start from', () => import('./commands/new-step.ts')).usage('NAME');
+
+command('schema', 'print the JSON Schema of pipeline files, for editors', () => import('./commands/schema.ts')).option(
+  '-o, --output <file>',
+  'write it there',
+);
+
+command('init [dir]', 'write a starter pipeline', () => import('./commands/init.ts')).usage('[DIR]');
+
+process.on('uncaughtException', (error) => failed(error).then((code) => process.exit(code)));
+try {
+  await tunesmith.parseAsync();
+} catch (error) {
+  process.exitCode = await failed(error);
+}
+
+type Run = (...args: any[]) => Promise<number | undefined> | number | undefined;
+
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
+  return tunesmith
+    .command(words)
+    .description(description)
+    .action(async (...args: unknown[]) => {
+      const run = (await load()).default;
+      process.exitCode = (await run(...args.slice(0, -1))) ?? 0; // the last argument is commander's own
+    });
+}
+
+async function failed(error: unknown): Promise<number> {
+  return (await import('./commands/failed.ts')).failed(error, version);
+}
+
+function file(): Option {
+  return new Option('-f, --file <file>', 'the pipeline');
+}
+
+function param(): Option {
+  return new Option('-p, --param <key=value>', 'set a parameter (again for more)').argParser((value: string, all: string[] = []) => {
+    if (!/^[^=]+=/.test(value)) throw new InvalidArgumentError('Write it as key=value.');
+    return [...all, value];
+  });
+}
+
+function params(): Option {
+  return new Option('--params <file>', 'set parameters from a YAML or JSON file');
+}
+
+function count(value: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');
+  return Number(value);
+}
+
+function port(value: string): number {
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65535) throw new InvalidArgumentError('It must be a number from 0 to 65535.');
+  return Number(value);
+}

@@ -1,0 +1,92 @@
+/** How a command ends when it could not do what was asked: a message and the exit code. Nobody sees a stack trace. */
+import { writeFileSync } from 'node:fs';
+import { arch, platform, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Diagnostic, InvalidError, renderDiagnostics } from '../diagnostic.ts';
+
+export function failed(error: unknown, version: string): number {
+  if (!(error instanceof Error)) return bug(new Error(String(error)), version);
+  // Commander has already printed the help or the version that was asked for.
+  if (isUsage(error)) return error.exitCode === 0 ? 0 : invalid([usageMistake(error)]);
+  if (error instanceof InvalidError) return invalid(error.diagnostics);
+  // Errors of steps, the cache and the disk name what is wrong themselves.
+  if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
+  const trouble = DISK[(error as NodeJS.ErrnoException).code ?? ''];
+  if (trouble) return stopped(`${trouble}: ${(error as NodeJS.ErrnoException).path ?? error.message}`);
+  return bug(error, version);
+}
+
+const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError']);
+
+/** What may go wrong with a disk at any moment, and is no bug of ours. */
+const DISK: Record<string, string> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EACCES: 'permission denied',
+  EPERM: 'not permitted',
+  EROFS: 'the file system is read-only',
+  EMFILE: 'too many open files',
+  ENFILE: 'too many open files',
+  EIO: 'the disk failed to read or write',
+};
+
+function invalid(diagnostics: Diagnostic[]): number {
+  if (asJson()) {
+    for (const { file, line, column, message, hint } of diagnostics) {
+      const text = hint ? `${message}\n${hint}` : message;
+      process.stdout.write(`${JSON.stringify({ type: 'error', file, line, column, message: text })}\n`);
+    }
+  } else process.stderr.write(`${renderDiagnostics(diagnostics).trimEnd()}\n`);
+  return 2;
+}
+
+/** The work itself could not be done: no mistake in the pipeline, no bug. */
+function stopped(message: string, hint?: string): number {
+  if (asJson()) {
+    process.stdout.write(
+      `${JSON.stringify({ type: 'error', file: '', line: 0, column: 0, message: hint ? `${message}\n${hint}` : message })}\n`,
+    );
+  } else process.stderr.write(`error: ${message}\n${hint ? `  ${hint}\n` : ''}`);
+  return 1;
+}
+
+function bug(error: Error, version: string): number {
+  const told = [
+    `tunesmith ${version}, Node ${process.version}, ${platform()} ${arch()}`,
+    `command: ${process.argv[2] ?? ''}`, // arguments may hold what is not for others
+    '',
+    error.stack ?? String(error),
+    ...(error.cause instanceof Error ? ['caused by:', error.cause.stack ?? ''] : []),
+  ].join('\n');
+  const file = join(tmpdir(), `tunesmith-bug-${Date.now()}-${process.pid}.txt`);
+  let where = `The details are in ${file}: please report it with that file.`;
+  try {
+    writeFileSync(file, `${told}\n`);
+  } catch {
+    where = 'The details could not be written to a file.';
+  }
+  process.stderr.write(`tunesmith ${version} hit a bug of its own: ${error.message.split('\n', 1)[0]}\n  ${where}\n`);
+  return 70;
+}
+
+interface UsageError extends Error {
+  code: string;
+  exitCode: number;
+}
+
+function isUsage(error: Error): error is UsageError {
+  return String((error as Partial<UsageError>).code).startsWith('commander.');
+}
+
+/** "error: unknown command 'rnu'\n(Did you mean run?)" → message and hint. */
+function usageMistake(error: UsageError): Diagnostic {
+  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+  const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || 'See tunesmith --help.';
+  const message = error.code === 'commander.help' ? 'no command given' : first;
+  return { file: '', line: 0, column: 0, length: 0, message, hint };
+}
+
+/** The command may have failed before its options were read. */
+function asJson(): boolean {
+  return process.argv.includes('--json');
+}

@@ -1,0 +1,20 @@
+/** Why a cell failed, as lines below its own: the hint, the end of its log, and where the log lies. */
+import { relative } from 'node:path';
+import type { Failure } from '../events.ts';
+import { oneLine } from './text.ts';
+
+export function failureLines(failure: Failure): string[] {
+  const { hint, tail, log } = failure;
+  return [
+    ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
+    // A step that says what is wrong has often logged it too: that line alone tells nothing more.
+    ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${oneLine(line)}`)),
+    `  log: ${nearPath(log)}`,
+  ];
+}
+
+/** Relative to the working folder where that is shorter to read. */
+export function nearPath(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near === '' ? '.' : near.startsWith('../../..') || near.length > path.length ? path : near;
+}

@@ -1,0 +1,107 @@
+/** What a run came to, gathered from its events and told at its end: counts, figures, notices, where the outputs lie. */
+import type { RunEvent } from '../events.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { Colors } from './colors.ts';
+import { nearPath } from './failure.ts';
+import { type Figures, figureLines } from './figures.ts';
+import { clip, clipMiddle, duration, someOf } from './text.ts';
+
+export class Outcome {
+  readonly #figures: Figures = new Map();
+  readonly #notices: string[] = [];
+  #summary?: Extract<RunEvent, { type: 'summary' }>;
+  #interrupted = false;
+
+  constructor(
+    private readonly pipeline: Pipeline,
+    private readonly colors: Colors,
+  ) {}
+
+  take(event: RunEvent): void {
+    if (event.type === 'metric' && event.step === undefined) {
+      const cell = this.#figures.get(event.cell) ?? new Map<string, number>();
+      this.#figures.set(event.cell, cell.set(event.name, event.value));
+    } else if (event.type === 'notice') {
+      const notice = event.cell ? `${event.cell}: ${event.message}` : event.message;
+      if (!this.#notices.includes(notice)) this.#notices.push(notice);
+    } else if (event.type === 'summary') this.#summary = event;
+  }
+
+  interrupt(): void {
+    this.#interrupted = true;
+  }
+
+  /** Lines of at most `columns`, except notices, which are told whole. */
+  lines(columns: number): string[] {
+    const summary = this.#summary;
+    if (!summary) return [];
+    const { colors } = this;
+    const figures = figureLines(this.#inOrder(), columns, colors);
+    const outputs = this.#outputs(columns);
+    return [
+      this.#counts(summary),
+      ...this.#unfinished(summary).map((line) => clip(line, columns)),
+      ...section(figures),
+      ...section(this.#notices.map((notice) => `${colors.yellow('note:')} ${notice}`)),
+      ...section(outputs.map((line) => colors.dim(line))),
+    ];
+  }
+
+  #counts(summary: Extract<RunEvent, { type: 'summary' }>): string {
+    const { colors } = this;
+    const paint = {
+      failed: colors.red,
+      ran: colors.green,
+      restored: colors.cyan,
+      fresh: colors.dim,
+      skipped: colors.yellow,
+      canceled: colors.yellow,
+    };
+    const counts = (Object.keys(paint) as (keyof typeof paint)[])
+      .filter((state) => summary[state] > 0)
+      .map((state) => paint[state](`${summary[state].toLocaleString('en-US')} ${state}`));
+    const told = counts.length > 0 ? counts.join(', ') : 'no cells';
+    return `${colors.bold(summary.pipeline)}: ${told} · ${duration(summary.seconds)}`;
+  }
+
+  /** Names for the counts that leave work to do. */
+  #unfinished(summary: Extract<RunEvent, { type: 'summary' }>): string[] {
+    const named = (state: string) => Object.keys(summary.cells).filter((cell) => summary.cells[cell] === state);
+    const lines: string[] = [];
+    for (const state of ['failed', 'skipped', 'canceled'] as const) {
+      const names = named(state);
+      if (names.length > 0) lines.push(`  ${state}: ${someOf(names, 8)}`);
+    }
+    if (this.#interrupted) {
+      const done = summary.ran + summary.fresh + summary.restored;
+      lines.push(
+        `  ${done === 1 ? '1 finished cell is' : `${done.toLocaleString('en-US')} finished cells are`} stored; run the same command to go on`,
+      );
+    }
+    return lines;
+  }
+
+  /** As in the pipeline, whatever order the cells ended in. */
+  #inOrder(): Figures {
+    const order = new Map(this.pipeline.cells.map(({ name }, i) => [name, i]));
+    return new Map([...this.#figures].sort(([a], [b]) => (order.get(a) ?? 0) - (order.get(b) ?? 0)));
+  }
+
+  /** What nothing else in this run reads is what it was run for. */
+  #outputs(columns: number): string[] {
+    const states = this.#summary!.cells;
+    const read = new Set(this.pipeline.cells.filter(({ name }) => name in states).flatMap(({ reads }) => reads));
+    const paths = this.pipeline.cells
+      .filter(({ name }) => ['ran', 'fresh', 'restored'].includes(states[name]!) && !read.has(name))
+      .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => nearPath(path)));
+    const shown = paths.slice(0, OUTPUTS).map((path, i) => `${i === 0 ? 'output: ' : '        '}${clipMiddle(path, columns - 8)}`);
+    if (paths.length > OUTPUTS) shown.push(`        + ${(paths.length - OUTPUTS).toLocaleString('en-US')} more`);
+    return shown;
+  }
+}
+
+const OUTPUTS = 6;
+
+function section(lines: string[]): string[] {
+  return lines.length > 0 ? ['', ...lines] : [];
+}

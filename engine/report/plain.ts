@@ -1,0 +1,81 @@
+/** Plain lines, for logs and for machines without a person: nothing moves, nothing is drawn twice. */
+import type { RunEvent } from '../events.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import { colorsFor } from './colors.ts';
+import { failureLines } from './failure.ts';
+import { Outcome } from './outcome.ts';
+import { planLines } from './plan.ts';
+import { remaining, valuesOf } from './progress.ts';
+import type { Reporter } from './reporter.ts';
+import { duration, oneLine } from './text.ts';
+
+export function plainReporter(pipeline: Pipeline): Reporter {
+  const colors = colorsFor(process.stdout);
+  const outcome = new Outcome(pipeline, colors);
+  /** When a cell started, and when its progress was last told. */
+  const running = new Map<string, { since: number; told: number }>();
+
+  const print = (line: string) => process.stdout.write(`${line}\n`);
+
+  const emit = (event: RunEvent) => {
+    outcome.take(event);
+    switch (event.type) {
+      case 'waiting':
+        return print(`${event.cell}: waits for another run, process ${event.pid}, that is at it`);
+      case 'running': {
+        const now = performance.now();
+        running.set(event.cell, { since: now, told: now });
+        const attempt = event.attempt > 1 ? `attempt ${event.attempt}` : event.why;
+        return print(`${event.cell}: running${attempt ? colors.dim(` (${oneLine(attempt)})`) : ''}`);
+      }
+      case 'log':
+        return event.stream === 'step' ? print(`${event.cell}: ${oneLine(event.line)}`) : undefined;
+      case 'progress': {
+        const cell = running.get(event.cell);
+        const now = performance.now();
+        if (!cell || now - cell.told < EVERY) return;
+        cell.told = now;
+        const { done, total, values } = event;
+        const left = remaining(event, (now - cell.since) / 1000);
+        const told = [
+          total
+            ? `${done.toLocaleString('en-US')}/${total.toLocaleString('en-US')} (${Math.floor((100 * done) / total)}%)`
+            : done.toLocaleString('en-US'),
+          ...valuesOf(values),
+          ...(left === undefined ? [] : [`about ${duration(left)} left`]),
+        ];
+        return print(`${event.cell}: ${told.join(', ')}`);
+      }
+      case 'cell':
+        running.delete(event.cell);
+        return told(event).forEach(print);
+      case 'plan':
+        return planLines(pipeline.name, event.cells, process.stdout.columns ?? Number.POSITIVE_INFINITY, colors).forEach(print);
+    }
+  };
+
+  /** Fresh, skipped and canceled cells are counted in the summary: there may be a thousand. */
+  const told = (event: Extract<RunEvent, { type: 'cell' }>): string[] => {
+    const { cell, state, seconds, why, failure } = event;
+    if (state === 'ran') return [`${cell}: ${colors.green('ran')} in ${duration(seconds)}`];
+    if (state === 'restored')
+      return [`${cell}: ${colors.cyan('restored')} in ${duration(seconds)}${why ? colors.dim(` (${oneLine(why)})`) : ''}`];
+    if (state !== 'failed') return [];
+    const message = failure?.message ?? why ?? '';
+    return [`${cell}: ${colors.red('failed')} after ${duration(seconds)}: ${message}`, ...(failure ? failureLines(failure) : [])];
+  };
+
+  return {
+    emit,
+    stopping: () => {
+      outcome.interrupt();
+      print('stopping…');
+    },
+    close: () => outcome.lines(process.stdout.columns ?? WIDE).forEach(print),
+  };
+}
+
+/** Milliseconds between two lines on the progress of one cell. */
+const EVERY = 10_000;
+/** A log has no width; a table in it should still be readable. */
+const WIDE = 120;

@@ -1,0 +1,37 @@
+/** What a run would do: each cell that is not fresh, with the reason. */
+import type { RunEvent } from '../events.ts';
+import type { Colors } from './colors.ts';
+import { clip, clipMiddle, count, oneLine, pad, width } from './text.ts';
+
+type Plan = Extract<RunEvent, { type: 'plan' }>['cells'];
+
+export function planLines(pipeline: string, cells: Plan, columns: number, colors: Colors): string[] {
+  const entries = Object.entries(cells);
+  const fresh = entries.filter(([, { state }]) => state === 'fresh');
+  const shown = fresh.length > FRESH ? entries.filter(([, { state }]) => state !== 'fresh') : entries;
+  const names = Math.min(Math.max(0, ...shown.map(([name]) => width(name))), Math.max(12, Math.floor((columns - STATE) / 2)));
+  const paint = { run: colors.green, restore: colors.cyan, depends: colors.yellow, fresh: colors.dim };
+  const lines = shown.map(([name, { state, why }]) => {
+    const reason = clip(oneLine(state === 'fresh' ? '' : why), columns - STATE - names - 2);
+    return `${paint[state](pad(state, STATE))}${pad(clipMiddle(name, names), names)}  ${colors.dim(reason)}`.trimEnd();
+  });
+  if (shown.length < entries.length) lines.push(`${colors.dim(pad('fresh', STATE))}${count(fresh.length, 'cell')}`);
+  return [...lines, ...(lines.length > 0 ? [''] : []), headline(pipeline, entries.length, cells, colors)];
+}
+
+/** A handful of fresh cells is worth seeing by name; a thousand are not. */
+const FRESH = 20;
+const STATE = 'depends  '.length;
+
+function headline(pipeline: string, total: number, cells: Plan, colors: Colors): string {
+  const many = (state: string) => Object.values(cells).filter((cell) => cell.state === state).length;
+  const counts = [
+    [many('run'), 'to run'],
+    [many('depends'), 'to see once those above them ran'],
+    [many('restore'), 'to restore'],
+  ] as const;
+  const told = counts.filter(([n]) => n > 0).map(([n, what]) => `${n.toLocaleString('en-US')} ${what}`);
+  if (told.length === 0)
+    return `${colors.bold(pipeline)}: ${total === 1 ? 'the one cell is fresh' : `all ${count(total, 'cell')} are fresh`}`;
+  return `${colors.bold(pipeline)}: ${told.join(', ')}, ${many('fresh').toLocaleString('en-US')} fresh`;
+}

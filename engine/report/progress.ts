@@ -1,0 +1,20 @@
+/** What a progress event says, for both the live view and plain lines. */
+import type { RunEvent } from '../events.ts';
+import { figure } from './text.ts';
+
+type Progress = Pick<Extract<RunEvent, { type: 'progress' }>, 'done' | 'total' | 'values'>;
+
+/** Seconds that are left when it goes on as it did; undefined while that would be a guess. */
+export function remaining({ done, total }: Progress, seconds: number): number | undefined {
+  if (!total || done <= 0 || done > total || seconds < 1) return undefined;
+  return (seconds / done) * (total - done);
+}
+
+/** "loss 0.31", "5,210 tokens/s": a rate reads as a quantity, anything else as a name and its value. */
+export function valuesOf(values: Progress['values']): string[] {
+  return Object.entries(values).map(([name, value]) => (name.includes('/') ? `${rate(value)} ${name}` : `${name} ${figure(value)}`));
+}
+
+function rate(value: number | string): string {
+  return figure(typeof value === 'number' && value >= 100 ? Math.round(value) : value);
+}

@@ -1,0 +1,89 @@
+/** Text as it stands on a screen: durations, figures, and lines cut to a width. */
+import { stripVTControlCharacters } from 'node:util';
+import stringWidth from 'string-width';
+
+/** "0.3 s", "42 s", "1m 05s", "2h 03m". */
+export function duration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
+  return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
+}
+
+/** Four significant digits at most for a fraction, thousands separated for what is large: "0.9573", "5,210". */
+export function figure(value: number | string | null): string {
+  if (typeof value !== 'number') return value === null ? '–' : oneLine(value);
+  if (!Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e15) return value.toLocaleString('en-US');
+  if (size >= 1000) return Math.round(value).toLocaleString('en-US');
+  if (size < 1e-4) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
+}
+
+export function count(n: number, thing: string, things = `${thing}s`): string {
+  return `${n.toLocaleString('en-US')} ${n === 1 ? thing : things}`;
+}
+
+/** "a, b, c + 12 more" */
+export function someOf(names: readonly string[], limit: number): string {
+  const shown = names.slice(0, limit).join(', ');
+  return names.length > limit ? `${shown} + ${(names.length - limit).toLocaleString('en-US')} more` : shown;
+}
+
+/** Without what would move the cursor, colour the screen or ring the bell. */
+export function oneLine(text: string): string {
+  return stripVTControlCharacters(text)
+    .replace(/\t/g, '  ')
+    .replace(/\r?\n/g, ' ')
+    .replace(/\p{Cc}/gu, '');
+}
+
+/** Columns that it takes; most text is ASCII and needs no look at each character. */
+export function width(text: string): number {
+  return /^[\x20-\x7e]*$/.test(text) ? text.length : stringWidth(text);
+}
+
+/** Cut at the end, with an ellipsis, to at most `columns`. */
+export function clip(text: string, columns: number): string {
+  if (columns <= 0) return '';
+  if (width(text) <= columns) return text;
+  let cut = '';
+  let used = 1;
+  for (const character of text) {
+    used += width(character);
+    if (used > columns) break;
+    cut += character;
+  }
+  return `${cut}…`;
+}
+
+/** Cut in the middle: the ends of a cell's name or of a path tell the most. */
+export function clipMiddle(text: string, columns: number): string {
+  if (columns <= 0) return '';
+  if (width(text) <= columns) return text;
+  const characters = [...text];
+  const room = columns - 1;
+  const head = within(characters, Math.ceil(room / 2));
+  const tail = within(characters.reverse(), room - width(head));
+  return `${head}…${[...tail].reverse().join('')}`;
+}
+
+function within(characters: string[], columns: number): string {
+  let taken = '';
+  for (const character of characters) {
+    if (width(taken) + width(character) > columns) break;
+    taken += character;
+  }
+  return taken;
+}
+
+export function pad(text: string, columns: number): string {
+  return text + ' '.repeat(Math.max(0, columns - width(text)));
+}
+
+export function padStart(text: string, columns: number): string {
+  return ' '.repeat(Math.max(0, columns - width(text))) + text;
+}
