@@ -32,11 +32,20 @@ export const named = {
   output: (name: string) => `output:${name}`,
 };
 
-/** The program without dropout. With `free` axes, constants are not computed ahead, since their shapes stand for others. */
-export function traceInference(program: Program, weights: Specs, inputs: Specs, { free = false } = {}): Graph {
+/**
+ * The program without dropout; all its outputs, or those named. With `free` axes, constants are not computed ahead, since their
+ * shapes stand for others.
+ */
+export function traceInference(
+  program: Program,
+  weights: Specs,
+  inputs: Specs,
+  { free = false, outputs }: { free?: boolean; outputs?: string[] | undefined } = {},
+): Graph {
   return tracing(new Recorder({ compute: !free }), (trace) => {
-    const outputs = program(trace.inputs(weights, named.weight), trace.inputs(inputs, named.input), (x) => x);
-    return trace.graph(trace.outputs(outputs));
+    const results = program(trace.inputs(weights, named.weight), trace.inputs(inputs, named.input), (x) => x);
+    const kept = outputs ? Object.fromEntries(outputs.map((name) => [name, results[name]!])) : results;
+    return trace.graph(trace.outputs(kept));
   });
 }
 

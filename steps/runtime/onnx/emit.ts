@@ -97,70 +97,71 @@ class Emitter {
     });
   }
 
-  #emit(node: Node): void {
+  /** Writes a node; returns the names of its outputs. */
+  #emit(node: Node): string[] {
     const { kernel, attributes: a } = node;
     const output = node.outputs[0]!;
     const inputs = () => node.inputs.map((value) => this.#name(value));
-    const put = (op: string, names = inputs(), attributes: Record<string, AttributeValue> = {}) =>
+    const put = (op: string, names = inputs(), attributes: Record<string, AttributeValue> = {}): string[] =>
       this.#node(op, names, attributes, this.#outputs(node));
     const simple = SAME_OP[kernel];
-    if (simple) return void put(simple);
+    if (simple) return put(simple);
 
     switch (kernel) {
       case 'Square':
-        return void put('Mul', [this.#name(node.inputs[0]!), this.#name(node.inputs[0]!)]);
+        return put('Mul', [this.#name(node.inputs[0]!), this.#name(node.inputs[0]!)]);
       case 'Rsqrt':
-        return void put('Reciprocal', this.#node('Sqrt', inputs()));
+        return put('Reciprocal', this.#node('Sqrt', inputs()));
       case 'Log1p':
-        return void put('Log', this.#node('Add', [...inputs(), this.#scalar(1, 'float32')]));
+        return put('Log', this.#node('Add', [...inputs(), this.#scalar(1, 'float32')]));
       case 'Step': {
         const positive = this.#node('Greater', [...inputs(), this.#scalar(0, output.dtype)]);
         const alpha = (a.alpha as number) ?? 0;
-        return void put('Where', [positive[0]!, this.#scalar(1, output.dtype), this.#scalar(alpha, output.dtype)]);
+        return put('Where', [positive[0]!, this.#scalar(1, output.dtype), this.#scalar(alpha, output.dtype)]);
       }
       case 'SquaredDifference': {
         const [difference] = this.#node('Sub', inputs());
-        return void put('Mul', [difference!, difference!]);
+        return put('Mul', [difference!, difference!]);
       }
       case 'FloorDiv': {
         const quotient = this.#node('Div', this.#as('float32', node.inputs));
         const floored = this.#node('Floor', quotient);
-        return void put('Cast', floored, { to: elementType(output.dtype) });
+        return put('Cast', floored, { to: elementType(output.dtype) });
       }
       case 'NotEqual':
-        return void put('Not', this.#node('Equal', inputs()));
+        return put('Not', this.#node('Equal', inputs()));
       case 'ClipByValue':
-        return void put('Clip', [
+        return put('Clip', [
           ...inputs(),
           this.#scalar(a.clipValueMin as number, output.dtype),
           this.#scalar(a.clipValueMax as number, output.dtype),
         ]);
       case 'Cast':
-        return void put('Cast', inputs(), { to: elementType(output.dtype) });
+        return put('Cast', inputs(), { to: elementType(output.dtype) });
       case 'Select': {
         const [condition, t, e] = inputs();
         const rows = [node.inputs[0]!.shape[0]!, ...output.shape.slice(1).fill(1)];
-        return void put('Where', [a.rows ? this.#reshape(condition!, rows) : condition!, t!, e!]);
+        return put('Where', [a.rows ? this.#reshape(condition!, rows) : condition!, t!, e!]);
       }
       case 'Range': {
         const end = this.#dimension(a.stop as number, this.#twin.attributes.stop as number, 'int64');
         const range = this.#node('Range', [this.#scalar(a.start as number, 'int64'), end, this.#scalar(a.step as number, 'int64')]);
-        return void put('Cast', range, { to: elementType(output.dtype) });
+        return put('Cast', range, { to: elementType(output.dtype) });
       }
       case 'Reshape':
-        return void put('Reshape', [...inputs(), this.#shape('shape', node)]);
+        return put('Reshape', [...inputs(), this.#shape('shape', node)]);
       case 'BroadcastTo':
-        return void put('Expand', [...inputs(), this.#shape('shape', node)]);
+        return put('Expand', [...inputs(), this.#shape('shape', node)]);
       case 'Transpose':
-        return void put('Transpose', inputs(), { perm: a.perm as number[] });
+        return put('Transpose', inputs(), { perm: a.perm as number[] });
       case 'Tile':
-        return void put('Tile', [...inputs(), this.#shape('reps', node)]);
+        return put('Tile', [...inputs(), this.#shape('reps', node)]);
       case 'Concat':
-        return void put('Concat', inputs(), { axis: a.axis as number });
+        return put('Concat', inputs(), { axis: a.axis as number });
       case 'Pack': {
         const axis = this.#ints([a.axis as number]);
         const parts = inputs().map((name) => this.#node('Unsqueeze', [name, axis])[0]!);
-        return void put('Concat', parts, { axis: a.axis as number });
+        return put('Concat', parts, { axis: a.axis as number });
       }
       case 'Unpack': {
         const parts = this.#node(
@@ -169,13 +170,11 @@ class Emitter {
           { axis: a.axis as number, num_outputs: node.outputs.length },
           this.#fresh(node.outputs.length),
         );
-        for (const [i, part] of parts.entries()) {
-          this.#node('Squeeze', [part, this.#ints([a.axis as number])], {}, [this.#name(node.outputs[i]!)]);
-        }
-        return;
+        const axis = this.#ints([a.axis as number]);
+        return parts.flatMap((part, i) => this.#node('Squeeze', [part, axis], {}, [this.#name(node.outputs[i]!)]));
       }
       case 'SplitV':
-        return void this.#node(
+        return this.#node(
           'Split',
           [...inputs(), this.#shape('sizes', node)],
           { axis: a.axis as number },
@@ -183,7 +182,7 @@ class Emitter {
         );
       case 'Slice': {
         const ends = ({ attributes: { begin, size } }: Node) => (begin as number[]).map((from, i) => from + (size as number[])[i]!);
-        return void put('Slice', [...inputs(), this.#shape('begin', node), this.#vector(ends(node), ends(this.#twin))]);
+        return put('Slice', [...inputs(), this.#shape('begin', node), this.#vector(ends(node), ends(this.#twin))]);
       }
       case 'StridedSlice': {
         const strides = a.strides as number[];
@@ -197,23 +196,19 @@ class Emitter {
           axes,
           this.#ints(strides),
         ]);
-        return void put('Reshape', [sliced[0]!, this.#shape('shape', node)]);
+        return put('Reshape', [sliced[0]!, this.#shape('shape', node)]);
       }
       case 'PadV2': {
         const pads = ({ attributes }: Node) => [0, 1].flatMap((side) => (attributes.paddings as number[][]).map((pair) => pair[side]!));
-        return void put('Pad', [
-          ...inputs(),
-          this.#vector(pads(node), pads(this.#twin)),
-          this.#scalar(a.constantValue as number, output.dtype),
-        ]);
+        return put('Pad', [...inputs(), this.#vector(pads(node), pads(this.#twin)), this.#scalar(a.constantValue as number, output.dtype)]);
       }
       case 'Reverse': {
         const axes = a.axes as number[];
         const every = (n: number) => this.#ints(axes.map(() => n));
-        return void put('Slice', [...inputs(), every(-1), every(-(2 ** 31)), this.#ints(axes), every(-1)]);
+        return put('Slice', [...inputs(), every(-1), every(-(2 ** 31)), this.#ints(axes), every(-1)]);
       }
       case 'GatherV2':
-        return void put('Gather', inputs(), { axis: a.axis as number });
+        return put('Gather', inputs(), { axis: a.axis as number });
       case 'UnsortedSegmentSum':
         return this.#segmentSum(node);
       case 'OneHot': {
@@ -221,35 +216,35 @@ class Emitter {
         const values = this.#tensor([a.offValue as number, a.onValue as number], [2], 'float32');
         const names = [this.#dropNegative(inputs()[0]!, depth), depth, values];
         // onnxruntime has it for these types only.
-        if (output.dtype === 'float32') return void put('OneHot', names, { axis: -1 });
-        return void put('Cast', this.#node('OneHot', names, { axis: -1 }), { to: elementType(output.dtype) });
+        if (output.dtype === 'float32') return put('OneHot', names, { axis: -1 });
+        return put('Cast', this.#node('OneHot', names, { axis: -1 }), { to: elementType(output.dtype) });
       }
       case 'Sum':
       case 'Mean':
       case 'Max':
       case 'Min':
       case 'Prod':
-        return void put(`Reduce${kernel}`, [...inputs(), this.#ints(a.axes as number[])], { keepdims: Number(a.keepDims) });
+        return put(`Reduce${kernel}`, [...inputs(), this.#ints(a.axes as number[])], { keepdims: Number(a.keepDims) });
       case 'All':
       case 'Any': {
         const op = kernel === 'All' ? 'ReduceMin' : 'ReduceMax';
         const reduced = this.#node(op, [...this.#as('int32', node.inputs), this.#ints(a.axes as number[])], {
           keepdims: Number(a.keepDims),
         });
-        return void put('Cast', reduced, { to: elementType('bool') });
+        return put('Cast', reduced, { to: elementType('bool') });
       }
       case 'ArgMax':
-        return void put('Cast', this.#node('ArgMax', inputs(), { axis: a.axis as number, keepdims: 0 }), { to: elementType('int32') });
+        return put('Cast', this.#node('ArgMax', inputs(), { axis: a.axis as number, keepdims: 0 }), { to: elementType('int32') });
       case 'Cumsum':
-        return void put('CumSum', [...inputs(), this.#scalar(a.axis as number, 'int32')], {
+        return put('CumSum', [...inputs(), this.#scalar(a.axis as number, 'int32')], {
           exclusive: Number(a.exclusive),
           reverse: Number(a.reverse),
         });
       case 'Softmax':
       case 'LogSoftmax':
-        return void put(kernel, inputs(), { axis: -1 });
+        return put(kernel, inputs(), { axis: -1 });
       case 'LayerNorm':
-        return void put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
+        return put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
       case 'Gelu':
         return this.#gelu(node);
       case 'BatchMatMul':
@@ -259,45 +254,39 @@ class Emitter {
     throw new Error(`The kernel ${kernel} cannot be written as ONNX yet: give it a case in steps/runtime/onnx/emit.ts.`);
   }
 
-  #gelu(node: Node): void {
+  #gelu(node: Node): string[] {
     const x = this.#name(node.inputs[0]!);
-    if (this.#options.dialect === 'onnxruntime') return void this.#node('Gelu', [x], {}, this.#outputs(node), MICROSOFT);
+    if (this.#options.dialect === 'onnxruntime') return this.#node('Gelu', [x], {}, this.#outputs(node), MICROSOFT);
     const erf = this.#node('Erf', this.#node('Div', [x, this.#scalar(Math.SQRT2, 'float32')]));
     const twice = this.#node('Mul', [x, this.#node('Add', [erf[0]!, this.#scalar(1, 'float32')])[0]!]);
-    this.#node('Mul', [twice[0]!, this.#scalar(0.5, 'float32')], {}, this.#outputs(node));
+    return this.#node('Mul', [twice[0]!, this.#scalar(0.5, 'float32')], {}, this.#outputs(node));
   }
 
-  #product(node: Node): void {
+  #product(node: Node): string[] {
     const [a, b, bias] = node.inputs as [Value, Value, Value?];
     const { transposeA, transposeB } = node.attributes as { transposeA: boolean; transposeB: boolean };
     const names = node.inputs.map((value) => this.#name(value));
     if (a.shape.length === 2 && b.shape.length === 2) {
-      return void this.#node('Gemm', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node));
+      return this.#node('Gemm', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node));
     }
     if (bias) throw new Error('A product with bias must be of two matrices.');
-    if (!transposeA && !transposeB) return void this.#node('MatMul', names, {}, this.#outputs(node));
+    if (!transposeA && !transposeB) return this.#node('MatMul', names, {}, this.#outputs(node));
     if (this.#options.dialect === 'onnxruntime') {
-      return void this.#node(
-        'FusedMatMul',
-        names,
-        { transA: Number(transposeA), transB: Number(transposeB) },
-        this.#outputs(node),
-        MICROSOFT,
-      );
+      return this.#node('FusedMatMul', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node), MICROSOFT);
     }
     const turned = (value: Value, turn: boolean) => {
       if (!turn) return this.#name(value);
       const axes = value.shape.map((_, i) => i);
       return this.#node('Transpose', [this.#name(value)], { perm: [...axes.slice(0, -2), axes.at(-1)!, axes.at(-2)!] })[0]!;
     };
-    this.#node('MatMul', [turned(a, transposeA), turned(b, transposeB)], {}, this.#outputs(node));
+    return this.#node('MatMul', [turned(a, transposeA), turned(b, transposeB)], {}, this.#outputs(node));
   }
 
   /**
    * Of activations (those of weights never get here: trace.ts takes them out). ScatterND would lose updates of repeated ids on
    * several threads; a product with the ids' one-hot rows cannot, and ScatterElements, for sizes beyond that, does not.
    */
-  #segmentSum(node: Node): void {
+  #segmentSum(node: Node): string[] {
     const [x, ids] = node.inputs as [Value, Value];
     const [segments, ...rest] = node.outputs[0]!.shape as [number, ...number[]];
     const count = sizeOf(ids.shape);
@@ -316,7 +305,7 @@ class Emitter {
       const scattered = this.#node('ScatterElements', [zeros[0]!, spread[0]!, rows], { axis: 0, reduction: 'add' });
       sums = this.#node('Slice', [scattered[0]!, this.#ints([0]), this.#ints([segments])]);
     }
-    this.#node('Reshape', [sums[0]!, this.#ints([segments, ...rest])], {}, this.#outputs(node));
+    return this.#node('Reshape', [sums[0]!, this.#ints([segments, ...rest])], {}, this.#outputs(node));
   }
 
   /** Ids below 0 become `depth`, which is out of range: to ONNX −1 is the last one. */
