@@ -1,0 +1,150 @@
+/**
+ * BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), as transformers' BertForSequenceClassification computes it.
+ * Read from top to bottom: config, weights, embeddings, attention, block, head.
+ *
+ * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size.
+ */
+import { attention, embedding } from '../runtime/ops.ts';
+import type { Dropout } from '../runtime/runtime.ts';
+import { tf } from '../runtime/tfjs.ts';
+import { ConfigReader } from './config.ts';
+import type { Family } from './family.ts';
+import * as nn from './nn.ts';
+
+/** Names and defaults are those of transformers' BertConfig. */
+interface BertConfig {
+  model_type: 'bert';
+  vocab_size: number;
+  hidden_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  intermediate_size: number;
+  hidden_act: nn.ActivationName;
+  hidden_dropout_prob: number;
+  attention_probs_dropout_prob: number;
+  classifier_dropout: number;
+  max_position_embeddings: number;
+  type_vocab_size: number;
+  initializer_range: number;
+  layer_norm_eps: number;
+  pad_token_id: number;
+}
+
+export const bert: Family<BertConfig> = {
+  type: 'bert',
+  prefix: 'bert',
+  dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
+
+  configure(file) {
+    const read = new ConfigReader(file);
+    const config: BertConfig = {
+      model_type: 'bert',
+      vocab_size: read.count('vocab_size', 30522),
+      hidden_size: read.count('hidden_size', 768),
+      num_hidden_layers: read.count('num_hidden_layers', 12),
+      num_attention_heads: read.count('num_attention_heads', 12),
+      intermediate_size: read.count('intermediate_size', 3072),
+      hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu'),
+      hidden_dropout_prob: read.rate('hidden_dropout_prob', 0.1),
+      attention_probs_dropout_prob: read.rate('attention_probs_dropout_prob', 0.1),
+      classifier_dropout: read.rate('classifier_dropout', read.rate('hidden_dropout_prob', 0.1)),
+      max_position_embeddings: read.count('max_position_embeddings', 512),
+      type_vocab_size: read.count('type_vocab_size', 2),
+      initializer_range: read.positive('initializer_range', 0.02),
+      layer_norm_eps: read.positive('layer_norm_eps', 1e-12),
+      pad_token_id: read.index('pad_token_id', 0),
+    };
+    read.only('position_embedding_type', 'absolute');
+    read.only('is_decoder', false);
+    read.only('add_cross_attention', false);
+    read.multiple('hidden_size', 'num_attention_heads', config);
+    return config;
+  },
+
+  maxLength: (config) => config.max_position_embeddings,
+
+  parameters(config) {
+    const { hidden_size: H, intermediate_size: F } = config;
+    const parameters: nn.Parameters = {
+      ...nn.embeddingParameters('bert.embeddings.word_embeddings', config.vocab_size, H, config.pad_token_id),
+      ...nn.embeddingParameters('bert.embeddings.position_embeddings', config.max_position_embeddings, H),
+      ...nn.embeddingParameters('bert.embeddings.token_type_embeddings', config.type_vocab_size, H),
+      ...nn.layerNormParameters('bert.embeddings.LayerNorm', H),
+    };
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      const name = `bert.encoder.layer.${layer}`;
+      Object.assign(parameters, {
+        ...nn.linearParameters(`${name}.attention.self.query`, H, H),
+        ...nn.linearParameters(`${name}.attention.self.key`, H, H),
+        ...nn.linearParameters(`${name}.attention.self.value`, H, H),
+        ...nn.linearParameters(`${name}.attention.output.dense`, H, H),
+        ...nn.layerNormParameters(`${name}.attention.output.LayerNorm`, H),
+        ...nn.linearParameters(`${name}.intermediate.dense`, H, F),
+        ...nn.linearParameters(`${name}.output.dense`, F, H),
+        ...nn.layerNormParameters(`${name}.output.LayerNorm`, H),
+      });
+    }
+    return parameters;
+  },
+
+  heads: {
+    'text-classification': {
+      architecture: 'BertForSequenceClassification',
+      // A masked language model's checkpoint has no pooler: it belongs to the head.
+      parameters: (config, labels) => ({
+        ...nn.linearParameters('bert.pooler.dense', config.hidden_size, config.hidden_size),
+        ...nn.linearParameters('classifier', config.hidden_size, labels),
+      }),
+      labelled: ['classifier.weight', 'classifier.bias'],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode({ config, weights, dropout }, inputs); // [B, T, H]
+        const first = tf.reshape(tf.slice(hidden, [0, 0, 0], [-1, 1, -1]), [-1, config.hidden_size]); // [B, H], the [CLS] token
+        const pooled = tf.tanh(nn.linear(first, weights, 'bert.pooler.dense'));
+        return nn.linear(dropout(pooled, config.classifier_dropout), weights, 'classifier') as tf.Tensor2D; // [B, labels]
+      },
+    },
+  },
+};
+
+interface Pass {
+  config: BertConfig;
+  weights: nn.Weights;
+  dropout: Dropout;
+}
+
+/** int32 ids and mask [B, T] → [B, T, H]. */
+function encode(pass: Pass, { input_ids, attention_mask, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {
+  let x = embed(pass, input_ids!, token_type_ids); // [B, T, H]
+  const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
+  for (let layer = 0; layer < pass.config.num_hidden_layers; layer++) x = block(pass, x, mask, `bert.encoder.layer.${layer}`);
+  return x;
+}
+
+function embed({ config, weights, dropout }: Pass, ids: tf.Tensor, types: tf.Tensor | undefined): tf.Tensor {
+  const words = embedding(weights['bert.embeddings.word_embeddings.weight']!, ids); // [B, T, H]
+  const positions = tf.slice(weights['bert.embeddings.position_embeddings.weight']!, 0, ids.shape[1]!); // [T, H]
+  // Where no types are given every token is of type 0: one row, added to all.
+  const typeRows = weights['bert.embeddings.token_type_embeddings.weight']!;
+  const type = types ? embedding(typeRows, types) : tf.slice(typeRows, 0, 1); // [B, T, H] or [1, H]
+  const sum = tf.add(words, tf.add(positions, type)); // [B, T, H]
+  return dropout(nn.layerNorm(sum, weights, 'bert.embeddings.LayerNorm', config.layer_norm_eps), config.hidden_dropout_prob);
+}
+
+function block(pass: Pass, x: tf.Tensor, mask: tf.Tensor, name: string): tf.Tensor {
+  const { config, weights, dropout } = pass;
+  const attended = dropout(selfAttention(pass, x, mask, `${name}.attention`), config.hidden_dropout_prob);
+  const a = nn.layerNorm(tf.add(x, attended), weights, `${name}.attention.output.LayerNorm`, config.layer_norm_eps); // [B, T, H]
+  const inner = nn.activation(config.hidden_act, nn.linear(a, weights, `${name}.intermediate.dense`)); // [B, T, F]
+  const fed = dropout(nn.linear(inner, weights, `${name}.output.dense`), config.hidden_dropout_prob); // [B, T, H]
+  return nn.layerNorm(tf.add(a, fed), weights, `${name}.output.LayerNorm`, config.layer_norm_eps);
+}
+
+function selfAttention({ config, weights, dropout }: Pass, x: tf.Tensor, mask: tf.Tensor, name: string): tf.Tensor {
+  const context = attention(
+    nn.linear(x, weights, `${name}.self.query`), // [B, T, H], as key and value
+    nn.linear(x, weights, `${name}.self.key`),
+    nn.linear(x, weights, `${name}.self.value`),
+    { heads: config.num_attention_heads, mask, dropout, rate: config.attention_probs_dropout_prob },
+  ); // [B, T, H]
+  return nn.linear(context, weights, `${name}.output.dense`);
+}

@@ -1,0 +1,278 @@
+/**
+ * A model folder as the Hugging Face hub has it: read with its weights (or a random start where it has none),
+ * and written so that transformers loads it with no flag and no warning.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StepError } from '../../engine/step.ts';
+import type { HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
+import type { ConfigFile } from './config.ts';
+import type { Config, Family, Task } from './family.ts';
+import { programFor } from './heads.ts';
+import type { Parameter, Parameters } from './nn.ts';
+import { normal, random } from './random.ts';
+import { familyOf } from './registry.ts';
+import { float32, openSafetensors, type Safetensors, toFloat32, writeSafetensors } from './safetensors.ts';
+
+export interface Model {
+  family: Family;
+  task: Task;
+  /** config.json as it was read, and the same with the family's defaults. */
+  file: ConfigFile;
+  config: Config;
+  /** Names of the outputs, in the order of the logits. */
+  labels: string[];
+  parameters: Parameters;
+  weights: HostTensors;
+  program: Program;
+}
+
+export interface ModelStart {
+  task: Task;
+  labels: string[];
+  /** Of what starts at random. */
+  seed: number;
+  /** Instead of the config's dropout rates. */
+  dropout?: number | undefined;
+  /** What a person should know of how the model starts. */
+  say: (message: string) => void;
+}
+
+/** A model to be trained for these labels: from the folder's weights where it has some, else from a random start. */
+export async function startModel(folder: string, { task, labels, seed, dropout, say }: ModelStart): Promise<Model> {
+  const file = await readConfig(folder);
+  const family = familyOf(file);
+  if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
+  const config: Config = family.configure(file);
+  const base = family.parameters(config);
+  const head = family.heads[task].parameters(config, labels.length);
+  const model = { family, task, file, config, labels, parameters: { ...base, ...head }, program: programFor(family, task, config) };
+
+  const checkpoint = await openCheckpoint(folder, family, model.parameters);
+  if (!checkpoint) {
+    say('no model.safetensors: all weights start at random');
+    return { ...model, weights: startAll(model.parameters, config, seed) };
+  }
+  try {
+    const { head: kept, order } = headToKeep(file, family, task, labels, head, checkpoint);
+    const weights = await readWeights(checkpoint, { ...base, ...kept });
+    for (const name of family.heads[task].labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
+    const fresh = Object.keys(head).filter((name) => !(name in kept));
+    for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
+    say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
+    if (fresh.length > 0) say(`new, starting at random: ${listed(fresh)}`);
+    const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
+    if (unused.length > 0) say(`not used by a ${family.type} model for ${task}: ${listed(unused)}`);
+    return { ...model, weights: inOrder(weights, model.parameters) };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** A trained model, its head included. */
+export async function loadModel(folder: string, task: Task): Promise<Model> {
+  const file = await readConfig(folder);
+  const family = familyOf(file);
+  const config: Config = family.configure(file);
+  const labels = labelsOf(file);
+  const base = family.parameters(config);
+  if (!labels)
+    throw new StepError(
+      `${shown(folder)}: its config.json names no labels (id2label)`,
+      'Train it first: a base model has no classifier yet.',
+    );
+  const parameters: Parameters = { ...base, ...family.heads[task].parameters(config, labels.length) };
+  const checkpoint = await openCheckpoint(folder, family, parameters);
+  if (!checkpoint)
+    throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder holds a configuration only.');
+  try {
+    const weights = await readWeights(checkpoint, parameters);
+    return { family, task, file, config, labels, parameters, weights, program: programFor(family, task, config) };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Writes config.json and model.safetensors. `weights` may be those of a training, which are the model's by name. */
+export async function saveModel(folder: string, model: Model, weights: HostTensors = model.weights): Promise<void> {
+  const { family, task, labels } = model;
+  // The weights are float32 whatever they were; without a dtype loaders take the file's.
+  const { dtype: _, torch_dtype: __, num_labels: ___, ...file } = model.file;
+  const config = {
+    ...file,
+    architectures: [family.heads[task].architecture],
+    model_type: family.type,
+    id2label: Object.fromEntries(labels.entries()),
+    label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
+    problem_type: 'single_label_classification',
+  };
+  await mkdir(folder, { recursive: true });
+  await writeFile(path.join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
+  await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
+}
+
+export async function readConfig(folder: string): Promise<ConfigFile> {
+  const file = path.join(folder, 'config.json');
+  if (!existsSync(file))
+    throw new StepError(
+      `${shown(folder)} has no config.json`,
+      'A model folder holds config.json and tokenizer.json, and model.safetensors unless it starts at random.',
+    );
+  return (await readJson(file)) as ConfigFile;
+}
+
+/** Names for a message: all of a few, the first of many. */
+export function listed(names: string[], most = 8): string {
+  return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
+}
+
+/** Labels by id; undefined where config.json has none or they are not 0, 1, 2 … */
+function labelsOf(file: ConfigFile): string[] | undefined {
+  const names = Object.entries((file.id2label ?? {}) as Record<string, unknown>);
+  const labels = names.map(() => '');
+  for (const [id, name] of names) labels[Number(id)] = String(name);
+  return labels.length > 0 && labels.length === names.length && labels.every((name) => name !== '') ? labels : undefined;
+}
+
+/** The weights of a folder: one file or several, under the names that our parameters have. */
+interface Checkpoint {
+  /** What it is called in messages. */
+  source: string;
+  entries: Map<string, { shape: number[]; read(): Promise<Float32Array> }>;
+  close(): Promise<void>;
+}
+
+async function openCheckpoint(folder: string, family: Family, parameters: Parameters): Promise<Checkpoint | undefined> {
+  const source = WEIGHT_FILES.find((name) => existsSync(path.join(folder, name)));
+  if (!source) {
+    const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
+    if (!foreign) return undefined;
+    throw new StepError(
+      `${shown(folder)} has its weights in ${foreign}, which is not read`,
+      'Convert it once with Python: AutoModel.from_pretrained(folder).save_pretrained(folder) writes model.safetensors.',
+    );
+  }
+  const files = source.endsWith('.json') ? await shardsOf(folder, source) : [source];
+  const opened: Safetensors[] = [];
+  const close = async () => void (await Promise.all(opened.map((file) => file.close())));
+  try {
+    const entries: Checkpoint['entries'] = new Map();
+    for (const file of files) {
+      const stored = await openSafetensors(path.join(folder, file));
+      opened.push(stored);
+      for (const [name, { shape }] of stored.tensors) {
+        if (name.endsWith('.position_ids')) continue; // a constant that old versions saved
+        const read = async () => {
+          const tensor = await stored.read(name);
+          const data = toFloat32(tensor);
+          if (!data) throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model unquantised.');
+          return data;
+        };
+        entries.set(nameFor(name, family, parameters), { shape, read });
+      }
+    }
+    return { source, entries, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
+const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
+
+async function shardsOf(folder: string, index: string): Promise<string[]> {
+  const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
+  const files = [...new Set(Object.values(weight_map ?? {}))].sort();
+  if (files.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
+  const missing = files.filter((file) => !existsSync(path.join(folder, file)));
+  if (missing.length > 0)
+    throw new StepError(`${shown(folder)} lacks ${listed(missing)}, which ${index} names`, 'Download the missing shards.');
+  return files;
+}
+
+/** TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix where it was left out. */
+function nameFor(name: string, family: Family, parameters: Parameters): string {
+  const renamed = name.replace(/\bLayerNorm\.gamma$/, 'LayerNorm.weight').replace(/\bLayerNorm\.beta$/, 'LayerNorm.bias');
+  const prefixed = `${family.prefix}.${renamed}`;
+  return prefixed in parameters ? prefixed : renamed;
+}
+
+/**
+ * The head's weights that can be read. A classifier is kept if it was trained for the very same labels, by name;
+ * they may come in another order, and its rows then move.
+ */
+function headToKeep(file: ConfigFile, family: Family, task: Task, labels: string[], head: Parameters, checkpoint: Checkpoint) {
+  const former = labelsOf(file);
+  const order = labels.map((label) => former?.indexOf(label) ?? -1);
+  const same = former?.length === labels.length && !order.includes(-1);
+  const kept = Object.entries(head).filter(
+    ([name]) => checkpoint.entries.has(name) && (same || !family.heads[task].labelled.includes(name)),
+  );
+  return { head: Object.fromEntries(kept), order };
+}
+
+function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
+  const width = data.length / order.length;
+  const moved = new Float32Array(data.length);
+  for (const [to, from] of order.entries()) moved.set(data.subarray(from * width, (from + 1) * width), to * width);
+  return { dtype, shape, data: moved };
+}
+
+/** Reads what the parameters ask for, or says everything that does not fit. */
+async function readWeights({ source, entries }: Checkpoint, parameters: Parameters): Promise<HostTensors> {
+  const missing: string[] = [];
+  const misshapen: string[] = [];
+  for (const [name, { shape }] of Object.entries(parameters)) {
+    const entry = entries.get(name);
+    if (!entry) missing.push(name);
+    else if (entry.shape.join() !== shape.join()) misshapen.push(`${name} is [${entry.shape}] instead of [${shape}]`);
+  }
+  if (missing.length + misshapen.length > 0) {
+    const unexpected = [...entries.keys()].filter((name) => !(name in parameters));
+    const wrong = [
+      ...(missing.length > 0 ? [`it lacks ${listed(missing)}`] : []),
+      ...misshapen.slice(0, 8),
+      ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more of another shape`] : []),
+      ...(missing.length > 0 && unexpected.length > 0 ? [`it has, unexpectedly, ${listed(unexpected)}`] : []),
+    ];
+    throw new StepError(
+      `${source} does not fit its config.json: ${wrong.join('; ')}`,
+      'Use the config.json that the weights were saved with.',
+    );
+  }
+  const weights: HostTensors = {};
+  for (const [name, { shape }] of Object.entries(parameters)) {
+    weights[name] = { dtype: 'float32', shape, data: await entries.get(name)!.read() };
+  }
+  return weights;
+}
+
+const startAll = (parameters: Parameters, config: Config, seed: number): HostTensors =>
+  Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));
+
+/** As transformers initialises: N(0, initializer_range), biases 0, norms 1 and 0, the padding token's row 0. */
+function startOne(name: string, { shape, start, paddingRow }: Parameter, config: Config, seed: number): HostTensor {
+  const size = shape.reduce((product, n) => product * n, 1);
+  const data = start === 'normal' ? normal(size, config.initializer_range, random('start', seed, name)) : new Float32Array(size);
+  if (start === 'ones') data.fill(1);
+  if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);
+  return { dtype: 'float32', shape, data };
+}
+
+/** In the order of the parameters, so that runs from weights and from a random start do the same in the same order. */
+const inOrder = (weights: HostTensors, parameters: Parameters): HostTensors =>
+  Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!]));
+
+async function readJson(file: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new StepError(`${path.basename(file)} of ${shown(path.dirname(file))} is not JSON: ${(error as Error).message}`);
+  }
+}
+
+/** A folder as a person knows it: its last two parts. */
+const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');

@@ -1,0 +1,57 @@
+/** Reads fields of a config.json with transformers' defaults, and says which one cannot be honoured. */
+import { StepError } from '../../engine/step.ts';
+
+/** A config.json as it is. */
+export type ConfigFile = Record<string, unknown>;
+
+export class ConfigReader {
+  readonly #file: ConfigFile;
+
+  constructor(file: ConfigFile) {
+    this.#file = file;
+  }
+
+  /** A whole number above 0. */
+  count(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a whole number above 0', (n) => Number.isSafeInteger(n) && n > 0);
+  }
+
+  /** A whole number, 0 included. */
+  index(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a whole number', (n) => Number.isSafeInteger(n) && n >= 0);
+  }
+
+  positive(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a number above 0', (n) => Number.isFinite(n) && n > 0);
+  }
+
+  /** A share, as of dropout. */
+  rate(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a number from 0 to below 1', (n) => n >= 0 && n < 1);
+  }
+
+  oneOf<T extends string>(field: string, known: readonly T[], fallback: T): T {
+    const value = this.#file[field] ?? fallback;
+    if (known.includes(value as T)) return value as T;
+    throw new StepError(`config.json: ${field} ${JSON.stringify(value)} is not supported`, `Supported: ${known.join(', ')}.`);
+  }
+
+  /** A field of which we honour one value only, which is also its default. */
+  only(field: string, value: unknown): void {
+    const found = this.#file[field] ?? value;
+    if (found !== value)
+      throw new StepError(`config.json: ${field} ${JSON.stringify(found)} is not supported`, `Supported: ${JSON.stringify(value)}.`);
+  }
+
+  /** `field` must be a multiple of `unit`. */
+  multiple<C>(field: keyof C & string, unit: keyof C & string, config: C): void {
+    const [whole, part] = [config[field], config[unit]] as [number, number];
+    if (whole % part !== 0) throw new StepError(`config.json: ${field} ${whole} is not a multiple of ${unit} ${part}`);
+  }
+
+  #number(field: string, fallback: number, what: string, valid: (n: number) => boolean): number {
+    const value = this.#file[field] ?? fallback;
+    if (typeof value === 'number' && valid(value)) return value;
+    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, and must be ${what}`);
+  }
+}

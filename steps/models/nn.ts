@@ -1,0 +1,59 @@
+/**
+ * The parts that models are made of. Each has two sides: the weights it owns, by their Hugging Face names,
+ * and what it computes with them.
+ */
+import * as ops from '../runtime/ops.ts';
+import { tf } from '../runtime/tfjs.ts';
+
+export interface Parameter {
+  shape: number[];
+  /** How it starts in a model that was never trained; `normal` has the config's `initializer_range` as deviation. */
+  start: 'normal' | 'zeros' | 'ones';
+  /** Biases and norms are left alone by weight decay. */
+  decay: boolean;
+  /** The row of the padding token: starts at zero and gets no gradient from lookups. */
+  paddingRow?: number;
+}
+
+export type Parameters = Record<string, Parameter>;
+
+export type Weights = Record<string, tf.Tensor>;
+
+export const linearParameters = (name: string, from: number, to: number): Parameters => ({
+  [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true },
+  [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
+});
+
+/** [.., from] → [.., to]. */
+export const linear = (x: tf.Tensor, weights: Weights, name: string): tf.Tensor =>
+  ops.linear(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!);
+
+export const layerNormParameters = (name: string, size: number): Parameters => ({
+  [`${name}.weight`]: { shape: [size], start: 'ones', decay: false },
+  [`${name}.bias`]: { shape: [size], start: 'zeros', decay: false },
+});
+
+export const layerNorm = (x: tf.Tensor, weights: Weights, name: string, epsilon: number): tf.Tensor =>
+  ops.layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, epsilon);
+
+export const embeddingParameters = (name: string, rows: number, size: number, paddingRow?: number): Parameters => ({
+  [`${name}.weight`]: { shape: [rows, size], start: 'normal', decay: true, ...(paddingRow === undefined ? {} : { paddingRow }) },
+});
+
+/** By the names that configs use. */
+const activations = { gelu: ops.gelu, gelu_new: ops.geluNew, gelu_pytorch_tanh: ops.geluNew, relu: tf.relu };
+
+export type ActivationName = keyof typeof activations;
+
+export const activationNames = Object.keys(activations) as ActivationName[];
+
+export const activation = (name: ActivationName, x: tf.Tensor): tf.Tensor => activations[name](x);
+
+/** int32 [B, T], 1 = attend → [B, 1, 1, T] to add to scores: 0, or the lowest float32. */
+export function additiveMask(attentionMask: tf.Tensor): tf.Tensor {
+  const [batch, length] = attentionMask.shape as [number, number];
+  const away = tf.sub(1, tf.cast(attentionMask, 'float32'));
+  return tf.reshape(tf.mul(away, LOWEST), [batch, 1, 1, length]);
+}
+
+const LOWEST = -3.4028234663852886e38;

@@ -1,0 +1,18 @@
+/** The model families. A new one is a file like bert.ts and a name in this list. */
+import { StepError } from '../../engine/step.ts';
+import { bert } from './bert.ts';
+import type { ConfigFile } from './config.ts';
+import type { Family } from './family.ts';
+
+const families: Family[] = [bert];
+
+/** The family of a model, by its config.json. */
+export function familyOf(config: ConfigFile): Family {
+  const family = families.find(({ type }) => type === config.model_type);
+  if (family) return family;
+  const wrong =
+    config.model_type === undefined
+      ? 'config.json names no model_type'
+      : `model_type ${JSON.stringify(config.model_type)} is not supported`;
+  throw new StepError(wrong, `Supported: ${families.map(({ type }) => type).join(', ')}.`);
+}
