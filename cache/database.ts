@@ -73,12 +73,9 @@ export class Database {
 
   #prepare(sqlite: Sqlite.Database): void {
     const { what, version, create } = this.schema;
-    const found = () => ({
-      version: sqlite.pragma('user_version', { simple: true }) as number,
-      application: sqlite.pragma('application_id', { simple: true }) as number,
-    });
     const check = () => {
-      const { version: theirs, application } = found();
+      const theirs = sqlite.pragma('user_version', { simple: true });
+      const application = sqlite.pragma('application_id', { simple: true });
       if (application === APPLICATION && theirs === version) return true;
       const empty = sqlite.prepare('select count(*) from sqlite_schema').pluck().get() === 0;
       if (application === 0 && theirs === 0 && empty) return false;
@@ -93,7 +90,8 @@ export class Database {
         'Update tunesmith, or use another cache folder (TUNESMITH_CACHE).',
       );
     };
-    if (check()) return;
+    // In a transaction, or another process's beginning would be seen by half.
+    if (sqlite.transaction(check)()) return;
     if (!this.readOnly) switchToWal(sqlite);
     // Several processes may come here at once: the first one makes the tables.
     sqlite

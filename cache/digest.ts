@@ -78,7 +78,9 @@ function nextJob(worker: Worker): void {
 
 function startWorker(): Worker {
   workers++;
-  // From source, the thread has to learn TypeScript anew.
-  const source = import.meta.url.endsWith('.ts');
-  return new Worker(new URL(`./digest-worker.${source ? 'ts' : 'js'}`, import.meta.url), { execArgv: source ? ['--import', 'tsx'] : [] });
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./digest-worker.js', import.meta.url));
+  // Run from source: a thread does not take over the loader that knows TypeScript.
+  const file = JSON.stringify(new URL('./digest-worker.ts', import.meta.url));
+  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  return new Worker(`import(${loader}).then(({ tsImport }) => tsImport(${file}, ${file}))`, { eval: true });
 }

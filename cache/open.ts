@@ -76,11 +76,9 @@ function openMemo(file: string, readOnly: boolean): Database {
 /** Makes the folder where there is none; false when it is there, but not for us to write. */
 function makeWritable(folder: string): boolean {
   try {
+    accessSync(existing(folder), constants.W_OK);
     mkdirSync(folder, { recursive: true });
-    for (const name of ['.', 'index.sqlite', 'objects']) {
-      const path = join(folder, name);
-      if (name === '.' || existsSync(path)) accessSync(path, constants.W_OK);
-    }
+    for (const path of [join(folder, 'index.sqlite'), join(folder, 'objects')]) if (existsSync(path)) accessSync(path, constants.W_OK);
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -125,7 +125,10 @@ export class ObjectStore {
   async #publish(sources: Source[]): Promise<void> {
     const staged = new Map<string, { source: Source; temporary: string }>();
     for (const source of sources) {
-      if (staged.has(source.hash) || (await this.#stateOf(source.hash)) === 'ok') continue;
+      if (staged.has(source.hash)) continue;
+      const state = await this.#stateOf(source.hash);
+      if (state === 'ok') continue;
+      if (state === 'damaged') await this.#setAside(source.hash);
       staged.set(source.hash, { source, temporary: temporaryIn(this.#temporary) });
     }
     if (staged.size === 0) return;
@@ -252,11 +255,15 @@ export class ObjectStore {
 
   async #setAside(hash: string): Promise<void> {
     if (this.at.readOnly) return;
-    const folder = join(this.at.folder, 'damaged');
-    await mkdir(folder, { recursive: true });
-    await rename(this.#pathOf(hash), join(folder, hash)).catch((error) => {
-      if (error.code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', folder, 0);
-    });
+    const aside = join(this.at.folder, 'damaged', hash);
+    try {
+      await mkdir(dirname(aside), { recursive: true });
+      await rm(aside, { recursive: true, force: true });
+      await rename(this.#pathOf(hash), aside);
+    } catch (error) {
+      // Another process was quicker.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', this.at.folder, 0);
+    }
   }
 
   /** In the cache when one rename can bring it from there to `folder`, so that nothing of ours is ever seen in the user's folders. */

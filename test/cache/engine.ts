@@ -1,0 +1,73 @@
+/** A process that uses the cache as an engine would; tests start it, race it and kill it. */
+import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { contentOf } from '../../cache/content.ts';
+import { openCache } from '../../cache/open.ts';
+
+const [command, cacheFolder = '', ...rest] = process.argv.slice(2);
+const cache = openCache(cacheFolder);
+
+const commands: Record<string, () => Promise<void>> = {
+  /** Stores and restores without end; `work/said` names what is about to be at `work/out`. */
+  async publish() {
+    const [work = '', seed = ''] = rest;
+    for (let n = 0; ; n++) {
+      const made = join(work, 'made');
+      rmSync(made, { recursive: true, force: true });
+      mkdirSync(join(made, 'below'), { recursive: true });
+      for (let i = 0; i < 10; i++) writeFileSync(join(made, i % 2 ? 'below' : '', `${i}.txt`), `${seed}-${n}-${i} `.repeat(1000 * i));
+      writeFileSync(join(made, 'big.bin'), Buffer.alloc(5 << 20, `${seed}-${n}`));
+      const content = (await contentOf(made, cache.memo))!;
+      const lease = await cache.leases.acquire('the only key');
+      await cache.objects.put(made, content);
+      cache.index.save({ fingerprint: `${seed}-${n}`, subject: 'crash', outputs: { out: content }, record: n, created: '' });
+      lease.release();
+      appendFileSync(join(work, 'said'), `${content.hash}\n`);
+      await cache.objects.restore(content, join(work, 'out'));
+      cache.memo.flush();
+      if (n === 0) console.log('published');
+    }
+  },
+  /** Adds one to the number in a file, `times` times, each under the lease. */
+  async count() {
+    const [file = '', times = ''] = rest;
+    const { readFileSync } = await import('node:fs');
+    for (let n = 0; n < Number(times); n++) {
+      const lease = await cache.leases.acquire('counter');
+      const number = Number(readFileSync(file, 'utf8'));
+      await setTimeout(1);
+      writeFileSync(file, String(number + 1));
+      lease.release();
+    }
+  },
+  async hold() {
+    await cache.leases.acquire('held');
+    console.log('held');
+    await setTimeout(60_000);
+  },
+  /** Puts and saves the same thing as others do at the same moment. */
+  async same() {
+    const [path = ''] = rest;
+    const content = (await contentOf(path, cache.memo))!;
+    await cache.objects.put(path, content);
+    cache.index.save({ fingerprint: 'same', subject: 'same', outputs: { out: content }, record: process.pid, created: '' });
+  },
+  async read() {
+    const [path = ''] = rest;
+    await contentOf(path, cache.memo).then(
+      (content) => console.log(JSON.stringify(content)),
+      (error) => console.log(`${error.name}: ${error.message}`),
+    );
+  },
+  async save() {
+    const [path = ''] = rest;
+    const content = (await contentOf(path, cache.memo))!;
+    await cache.objects.put(path, content);
+    cache.index.save({ fingerprint: 'new', subject: 'new', outputs: { out: content }, record: null, created: '' });
+    console.log(JSON.stringify({ readOnly: cache.readOnly, old: cache.index.find('old')?.record, new: cache.index.find('new') ?? null }));
+  },
+};
+
+await commands[command!]!();
+cache.close();

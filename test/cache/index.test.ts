@@ -1,0 +1,157 @@
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { beforeAll, expect, test } from 'vitest';
+import type { Result } from '../../cache/index.ts';
+import { openCache } from '../../cache/open.ts';
+import { cacheIn, compileEngine, folder, start, write } from './rig.ts';
+
+let engine: string;
+beforeAll(async () => {
+  engine = await compileEngine();
+});
+
+const result = (fingerprint: string, subject: string, record: Result['record'] = null): Result => ({
+  fingerprint,
+  subject,
+  outputs: { 'an output': { kind: 'file', hash: 'ab'.repeat(32), size: 3, executable: true } },
+  record,
+  created: '2024-01-01T00:00:00.000Z',
+});
+
+test('what was saved is found again, also by a later process', () => {
+  const at = folder();
+  const first = openCache(at);
+  expect(first.index.find('f')).toBeUndefined();
+  first.index.save(result('f', 's', { option: ['ü', 1.5, null, { deep: true }] }));
+  first.close();
+  expect(cacheIn(at).index.find('f')).toEqual(result('f', 's', { option: ['ü', 1.5, null, { deep: true }] }));
+});
+
+test('the history of a subject is newest first by order of saving, whatever the clock said; the last save of a fingerprint wins', () => {
+  const { index } = cacheIn(folder());
+  index.save({ ...result('a', 's', 1), created: '2030-01-01' });
+  index.save({ ...result('b', 's', 2), created: '1999-01-01' });
+  index.save(result('x', 'other', 3));
+  index.save({ ...result('c', 's', 4), created: '2010-01-01' });
+  expect(index.history('s', 10).map(({ record }) => record)).toEqual([4, 2, 1]);
+  expect(index.history('s', 2).map(({ record }) => record)).toEqual([4, 2]);
+  index.save(result('a', 's', 5));
+  expect(index.find('a')?.record).toBe(5);
+  expect(index.history('s', 10).map(({ record }) => record)).toEqual([5, 4, 2]);
+  index.remove('c');
+  expect(index.find('c')).toBeUndefined();
+  expect(index.history('s', 10).map(({ record }) => record)).toEqual([5, 2]);
+  expect(index.history('none', 10)).toEqual([]);
+});
+
+test('a file that is not a database is named, with what to do, and left as it is', () => {
+  const at = folder();
+  write(at, { 'index.sqlite': 'this is a text, and long enough to be looked at as a database'.repeat(50) });
+  for (const readOnly of [true, false]) {
+    expect(() => openCache(at, { readOnly })).toThrow(`the index ${at}/index.sqlite is not an SQLite database`);
+    expect(hintOf(() => openCache(at, { readOnly }))).toBe('Move it away and run again: a new index is begun, and stored objects stay.');
+  }
+  expect(readFileSync(join(at, 'index.sqlite'), 'utf8')).toMatch(/^this is a text/);
+  expect(readdirSync(at)).toEqual(['index.sqlite']);
+});
+
+test('an index that was damaged in the middle says so, on opening or at the first use that meets it', () => {
+  const at = folder();
+  const first = openCache(at);
+  for (let n = 0; n < 200; n++) first.index.save(result(`fingerprint ${n}`, `subject ${n}`, 'x'.repeat(500)));
+  first.close();
+  const bytes = readFileSync(join(at, 'index.sqlite'));
+  bytes.fill(0x5a, 4096);
+  writeFileSync(join(at, 'index.sqlite'), bytes);
+  const use = () => {
+    const cache = openCache(at, { readOnly: true });
+    for (let n = 0; n < 200; n++) cache.index.find(`fingerprint ${n}`);
+  };
+  expect(use).toThrow(/^the index .*index\.sqlite is damaged \(.*\)$/);
+});
+
+test('an index of a newer tunesmith, a database of another program', () => {
+  const at = folder();
+  openCache(join(at, 'newer')).close();
+  const newer = new Sqlite(join(at, 'newer/index.sqlite'));
+  newer.pragma('user_version = 99');
+  newer.close();
+  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer tunesmith (format 99; this one knows 1)');
+  mkdirSync(join(at, 'other'));
+  const other = new Sqlite(join(at, 'other/index.sqlite'));
+  other.exec('create table bookmarks (url text)');
+  other.close();
+  expect(() => openCache(join(at, 'other'))).toThrow('is an SQLite database, but not the index of tunesmith');
+});
+
+test('an empty file becomes an index; a file where the folder should be is named', () => {
+  const at = folder();
+  write(at, { 'empty/index.sqlite': '', file: 'x' });
+  cacheIn(join(at, 'empty')).index.save(result('f', 's'));
+  for (const path of ['file', 'file/below']) expect(() => openCache(join(at, path))).toThrow(`the cache ${at}/${path} is not a folder`);
+});
+
+test('opened read-only, nothing is made or touched, and results are found: also those in a log that a killed process left', () => {
+  const at = folder();
+  openCache(join(at, 'none'), { readOnly: true }).close();
+  expect(existsSync(join(at, 'none'))).toBe(false);
+
+  const writer = cacheIn(join(at, 'live'));
+  writer.index.save(result('f', 's'));
+  cpSync(join(at, 'live'), join(at, 'killed'), { recursive: true });
+  expect(statSync(join(at, 'killed/index.sqlite-wal')).size).toBeGreaterThan(0);
+  const stamps = () => readdirSync(join(at, 'killed')).map((name) => [name, statSync(join(at, 'killed', name)).mtimeMs]);
+  const before = stamps();
+  const reader = openCache(join(at, 'killed'), { readOnly: true });
+  expect(reader.index.find('f')).toEqual(result('f', 's'));
+  reader.close();
+  expect(stamps()).toEqual(before);
+  expect(cacheIn(join(at, 'killed')).index.find('f')).toEqual(result('f', 's'));
+});
+
+test('a folder that may not be written (another user): results are found, saving says once that nothing is kept', async () => {
+  if (process.getuid?.() !== 0) return expect(process.getuid?.(), 'runs as root only: it needs a second user').toBeDefined();
+  const at = folder();
+  const owner = openCache(join(at, 'cache'));
+  owner.index.save(result('old', 's', 'kept'));
+  owner.close();
+  write(at, { 'file to store': 'text' });
+  const { chmodSync } = await import('node:fs');
+  chmodSync(at, 0o755);
+  chmodSync(join(engine, '..'), 0o755);
+  const other = start(engine, ['save', join(at, 'cache'), join(at, 'file to store')], { uid: 65534 });
+  const { code, output } = await other.ended;
+  expect(output).toBe('{"readOnly":true,"old":"kept","new":null}\n');
+  expect(code).toBe(0);
+});
+
+test('the notice of a read-only cache comes once, and not where read-only was asked for', async () => {
+  const at = folder();
+  const heard: string[] = [];
+  const { ResultIndex } = await import('../../cache/index.ts');
+  void ResultIndex;
+  const asked = openCache(at, { readOnly: true, notice: (message) => heard.push(message) });
+  asked.index.save(result('f', 's'));
+  expect(heard).toEqual([]);
+});
+
+test('ten processes open a new cache at once', async () => {
+  const at = folder();
+  write(at, { file: 'x' });
+  const ends = await Promise.all(Array.from({ length: 10 }, () => start(engine, ['read', join(at, 'cache'), join(at, 'file')]).ended));
+  for (const { code, output } of ends) {
+    expect(output).toMatch(/^\{"kind":"file"/);
+    expect(code).toBe(0);
+  }
+  rmSync(join(at, 'cache'), { recursive: true });
+});
+
+function hintOf(work: () => unknown): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return (error as { hint?: string }).hint;
+  }
+}

@@ -1,0 +1,109 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import Sqlite from 'better-sqlite3';
+import { beforeAll, expect, test } from 'vitest';
+import { isAlive, thisProcess } from '../../cache/process.ts';
+import { cacheIn, compileEngine, folder, start } from './rig.ts';
+
+let engine: string;
+beforeAll(async () => {
+  engine = await compileEngine();
+});
+
+test('four processes that each add to a number under the lease lose nothing', async () => {
+  const at = folder();
+  writeFileSync(join(at, 'number'), '0');
+  const ends = await Promise.all(
+    Array.from({ length: 4 }, () => start(engine, ['count', join(at, 'cache'), join(at, 'number'), '10']).ended),
+  );
+  expect(ends).toEqual(ends.map(() => ({ code: 0, output: '' })));
+  expect(readFileSync(join(at, 'number'), 'utf8')).toBe('40');
+});
+
+test('within one process a key is held once at a time, in the order of asking; other keys are free', async () => {
+  const { leases } = cacheIn(folder());
+  const order: number[] = [];
+  let inside = 0;
+  const work = async (n: number) => {
+    const lease = await leases.acquire('key');
+    expect(++inside).toBe(1);
+    order.push(n);
+    await setTimeout(2);
+    inside--;
+    lease.release();
+  };
+  const other = await leases.acquire('another key');
+  await Promise.all([0, 1, 2, 3, 4, 5].map(work));
+  expect(order).toEqual([0, 1, 2, 3, 4, 5]);
+  other.release();
+});
+
+test('the lease of a killed process is taken over at once; of a living one it is waited for, and told whose it is', async () => {
+  const at = folder();
+  const holder = start(engine, ['hold', join(at, 'cache')]);
+  expect(await holder.line()).toBe('held');
+  const { leases } = cacheIn(join(at, 'cache'));
+  const waitedFor: number[] = [];
+  let got = false;
+  const taken = leases.acquire('held', { onWait: (pid) => waitedFor.push(pid) }).then((lease) => {
+    got = true;
+    return lease;
+  });
+  await setTimeout(300);
+  expect({ got, waitedFor }).toEqual({ got: false, waitedFor: [holder.process.pid] });
+  const killed = performance.now();
+  holder.process.kill('SIGKILL');
+  (await taken).release();
+  expect(performance.now() - killed).toBeLessThan(1000);
+});
+
+test('a pid that was handed out again, an earlier boot: nobody holds these', async () => {
+  const at = folder();
+  const { leases } = cacheIn(at);
+  const database = new Sqlite(join(at, 'index.sqlite'));
+  const held = database.prepare("insert into leases values (?, 'x', 0, :host, :boot, :pid, :start)");
+  const me = thisProcess();
+  held.run('reused pid', { ...me, pid: process.ppid, start: '1' });
+  held.run('reused own pid', { ...me, start: '1' });
+  held.run('earlier boot', { ...me, boot: 'before' });
+  held.run('pid that is free', { ...me, pid: 2 ** 22 + 1 });
+  held.run('another host', { ...me, host: 'elsewhere' });
+  database.close();
+  for (const key of ['reused pid', 'reused own pid', 'earlier boot', 'pid that is free']) (await leases.acquire(key)).release();
+  await expect(leases.acquire('another host', { signal: AbortSignal.timeout(200) })).rejects.toThrow('abort');
+});
+
+test('a process that is dead but not yet waited for is dead', async () => {
+  const { spawn } = await import('node:child_process');
+  // The shell's child ends, and the shell, replaced by sleep, never waits for it.
+  const shell = spawn('/bin/sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 5'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const pid = Number(await new Promise((resolve) => shell.stdout!.once('data', resolve)));
+  await setTimeout(100);
+  expect(isAlive({ ...thisProcess(), pid, start: 'whatever' })).toBe(false);
+  shell.kill('SIGKILL');
+});
+
+test('an abort ends the waiting, within the process and across', async () => {
+  const at = folder();
+  const first = cacheIn(at);
+  const second = cacheIn(at);
+  const lease = await first.leases.acquire('key');
+  for (const { leases } of [first, second]) {
+    const controller = new AbortController();
+    const waiting = leases.acquire('key', { signal: controller.signal });
+    setTimeout(50).then(() => controller.abort(new Error('Ctrl-C')));
+    await expect(waiting).rejects.toThrow(/Ctrl-C|abort/);
+    await expect(leases.acquire('key', { signal: controller.signal })).rejects.toThrow('Ctrl-C');
+  }
+  lease.release();
+  for (const { leases } of [first, second]) (await leases.acquire('key')).release();
+});
+
+test('closing gives back what is held', async () => {
+  const at = folder();
+  const first = cacheIn(at);
+  await first.leases.acquire('key');
+  first.leases.close();
+  (await cacheIn(at).leases.acquire('key')).release();
+});
