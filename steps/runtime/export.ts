@@ -11,13 +11,17 @@ import type { HostTensors, Program } from './runtime.ts';
 import { named, traceInference } from './trace.ts';
 
 export interface ExportOptions {
-  /** Axes of each input, which are all of ids: a text names a free axis. E.g. { input_ids: ['batch', 'sequence'] }. */
-  inputs: Record<string, (string | number)[]>;
-  /** Outputs to keep; all if not given. */
+  /** Axes of each input, which are all of ids: a text names a free axis. Those that the program does not read are left out. */
+  inputs?: Record<string, (string | number)[]>;
+  /** Outputs to keep. */
   outputs?: string[];
 }
 
-export function exportOnnx(program: Program, weights: HostTensors, { inputs, outputs }: ExportOptions): Uint8Array {
+export function exportOnnx(
+  program: Program,
+  weights: HostTensors,
+  { inputs = ENCODER_INPUTS, outputs = ['logits'] }: ExportOptions = {},
+): Uint8Array {
   const bytes = Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0);
   if (bytes > LARGEST) {
     throw new Error(
@@ -45,6 +49,13 @@ export function exportOnnx(program: Program, weights: HostTensors, { inputs, out
   }
   throw new Error('The program computes with the sizes of its inputs in a way that cannot be exported with free axes.');
 }
+
+/** What an encoder of text takes, by the names that the tools around ONNX know. */
+const ENCODER_INPUTS = {
+  input_ids: ['batch', 'sequence'],
+  attention_mask: ['batch', 'sequence'],
+  token_type_ids: ['batch', 'sequence'],
+};
 
 const LARGEST = 2 ** 31 - 2 ** 20;
 

@@ -79,7 +79,10 @@ export function traceTraining(program: Program, weights: Specs, inputs: Specs, p
     }
     // Each value goes out once: two embeddings of one sum have the same rows.
     const out = new Set(outputs.values());
-    const add = (name: string, value: Value) => out.has(value) || (out.add(value), outputs.set(name, value));
+    const add = (name: string, value: Value) => {
+      if (!out.has(value)) outputs.set(name, value);
+      out.add(value);
+    };
     for (const [name, { dense, rows }] of gradients) {
       if (dense) add(`gradient:${name}`, dense);
       for (const [i, { ids, values }] of rows.entries()) {

@@ -66,11 +66,12 @@ function writeNode(w: Writer, { op, domain, inputs, outputs, attributes }: NodeC
   for (const [name, value] of Object.entries(attributes)) {
     message(w, 5, (a) => {
       a.uint32(tag(1, LENGTH)).string(name);
-      const type = (n: number) => a.uint32(tag(20, VARINT)).int32(n);
-      if (typeof value === 'number') type(2).uint32(tag(3, VARINT)).int64(value);
-      else if (Array.isArray(value)) for (const n of (type(7), value)) a.uint32(tag(8, VARINT)).int64(n);
-      else if (typeof value === 'string') type(3).uint32(tag(4, LENGTH)).string(value);
-      else type(1).uint32(tag(2, FIXED32)).float(value.float);
+      const type = typeof value === 'number' ? INT : typeof value === 'string' ? STRING : Array.isArray(value) ? INTS : FLOAT;
+      a.uint32(tag(20, VARINT)).int32(type);
+      if (typeof value === 'number') a.uint32(tag(3, VARINT)).int64(value);
+      else if (typeof value === 'string') a.uint32(tag(4, LENGTH)).string(value);
+      else if (Array.isArray(value)) for (const n of value) a.uint32(tag(8, VARINT)).int64(n);
+      else a.uint32(tag(2, FIXED32)).float(value.float);
     });
   }
   if (domain) w.uint32(tag(7, LENGTH)).string(domain);
@@ -103,6 +104,10 @@ function message(writer: Writer, field: number, write: (writer: Writer) => void)
   writer.ldelim();
 }
 
+/** AttributeProto.AttributeType. */
+const [FLOAT, INT, STRING, INTS] = [1, 2, 3, 7];
+
+/** Wire types. */
 const VARINT = 0;
 const LENGTH = 2;
 const FIXED32 = 5;

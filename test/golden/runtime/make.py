@@ -1,0 +1,77 @@
+"""Golden values for the ops, the optimizer and a whole training of steps/runtime, by PyTorch. Run: python make.py > runtime.json"""
+import json
+import torch
+import torch.nn.functional as F
+
+torch.manual_seed(0)
+r = torch.randn
+ops = {}
+
+
+def tensor(t):
+    dtype = "int32" if t.dtype == torch.int64 else "float32"
+    return {"dtype": dtype, "shape": list(t.shape), "data": t.detach().flatten().tolist()}
+
+
+def op(name, f, weights, **inputs):
+    """Gradients are of sum(output * upstream), in double precision."""
+    weights = {k: v.double().requires_grad_() for k, v in weights.items()}
+    out = f(weights, {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()})
+    upstream = r(out.shape)
+    (out * upstream.double()).sum().backward()
+    ops[name] = {
+        "weights": {k: tensor(v.float()) for k, v in weights.items()},
+        "inputs": {**{k: tensor(v) for k, v in inputs.items()}, "upstream": tensor(upstream)},
+        "output": tensor(out.float()),
+        "gradients": {k: tensor(v.grad.float()) for k, v in weights.items()},
+    }
+
+
+op("layerNorm", lambda w, i: F.layer_norm(w["x"], (12,), w["gamma"], w["beta"], 1e-12), {"x": 3 * r(2, 5, 12) + 1, "gamma": r(12), "beta": r(12)})
+op("gelu", lambda w, i: F.gelu(w["x"]), {"x": 3 * r(4, 7)})
+op("geluNew", lambda w, i: F.gelu(w["x"], approximate="tanh"), {"x": 3 * r(4, 7)})
+mask = torch.zeros(2, 1, 1, 5)
+mask[1, :, :, 3:] = torch.finfo(torch.float32).min
+op("softmax", lambda w, i: torch.softmax(w["x"] + i["mask"], -1), {"x": r(2, 3, 4, 5)}, mask=mask)
+op("linear", lambda w, i: F.linear(w["x"], w["weight"], w["bias"]), {"x": r(2, 3, 6), "weight": r(4, 6), "bias": r(4)})
+op("linearNoBias", lambda w, i: F.linear(w["x"], w["weight"]), {"x": r(2, 3, 6), "weight": r(4, 6)})
+ids = torch.tensor([[1, 4, 4, 0], [0, 1, 6, 4]])
+op("embedding", lambda w, i: F.embedding(i["ids"], w["weight"], padding_idx=0), {"weight": r(7, 5)}, ids=ids)
+labels = torch.tensor([2, -100, 0, 4, -100, 1])
+op("crossEntropy", lambda w, i: F.cross_entropy(w["logits"], i["labels"]), {"logits": 3 * r(6, 5)}, labels=labels)
+
+
+def attention(w, i):
+    split = lambda t: t.view(2, -1, 3, 4).transpose(1, 2)
+    out = F.scaled_dot_product_attention(split(w["q"]), split(w["k"]), split(w["v"]), attn_mask=i["mask"])
+    return out.transpose(1, 2).reshape(2, -1, 12)
+
+
+op("attention", attention, {"q": r(2, 4, 12), "k": r(2, 5, 12), "v": r(2, 5, 12)}, mask=mask)
+
+
+def optimizer(weight_decay, max_norm, scale):
+    """AdamW with clipping; `b` is not decayed and `unused` has no gradient."""
+    torch.manual_seed(1)
+    params = {"w": torch.nn.Parameter(r(5, 9)), "b": torch.nn.Parameter(r(11)), "unused": torch.nn.Parameter(r(3))}
+    groups = [{"params": [params["w"], params["unused"]], "weight_decay": weight_decay}, {"params": [params["b"]], "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
+    start = {k: tensor(v) for k, v in params.items()}
+    steps = []
+    for step in range(8):
+        rate = 0.05 / (step + 1)
+        gradients = {"w": scale * r(5, 9), "b": scale * r(11)}
+        for name, gradient in gradients.items():
+            params[name].grad = gradient.clone()
+        norm = torch.nn.utils.clip_grad_norm_(params.values(), max_norm).item() if max_norm else None
+        for group in adamw.param_groups:
+            group["lr"] = rate
+        adamw.step()
+        steps.append({"rate": rate, "gradients": {k: tensor(v) for k, v in gradients.items()}, "norm": norm,
+                      "weights": {k: tensor(v) for k, v in params.items()}})
+    m = {k: tensor(adamw.state[params[k]]["exp_avg"]) for k in ("w", "b")}
+    v = {k: tensor(adamw.state[params[k]]["exp_avg_sq"]) for k in ("w", "b")}
+    return {"weightDecay": weight_decay, "maxGradNorm": max_norm, "start": start, "steps": steps, "m": m, "v": v}
+
+
+print(json.dumps({"ops": ops, "optimizer": [optimizer(0.0, 0.0, 1.0), optimizer(0.1, 1.0, 1.0), optimizer(0.01, 1.0, 0.01)]}))

@@ -1,0 +1,74 @@
+/** Every op against PyTorch's values and gradients, on both runtimes. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/runtime/open.ts';
+import * as ops from '../../../steps/runtime/ops.ts';
+import type { HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
+import { tf } from '../../../steps/runtime/tfjs.ts';
+
+type Stored = Record<string, { dtype: HostTensor['dtype']; shape: number[]; data: number[] }>;
+type Op = (w: Record<string, tf.Tensor>, i: Record<string, tf.Tensor>) => tf.Tensor;
+
+const golden = JSON.parse(readFileSync(new URL('../../golden/runtime/runtime.json', import.meta.url), 'utf8')) as {
+  ops: Record<string, { weights: Stored; inputs: Stored; output: Stored[string]; gradients: Stored }>;
+};
+
+const programs: Record<string, Op> = {
+  layerNorm: (w) => ops.layerNorm(w.x!, w.gamma!, w.beta!, 1e-12),
+  gelu: (w) => ops.gelu(w.x!),
+  geluNew: (w) => ops.geluNew(w.x!),
+  softmax: (w, i) => ops.softmax(w.x!, i.mask),
+  linear: (w) => ops.linear(w.x!, w.weight!, w.bias),
+  linearNoBias: (w) => ops.linear(w.x!, w.weight!),
+  embedding: (w, i) => ops.embedding(w.weight!, i.ids!),
+  crossEntropy: (w, i) => ops.crossEntropy(w.logits!, i.labels!),
+  attention: (w, i) => ops.attention(w.q!, w.k!, w.v!, { heads: 3, mask: i.mask, dropout: (x) => x, rate: 0 }),
+};
+
+test('every op with golden values is tested', () => expect(Object.keys(programs).sort()).toEqual(Object.keys(golden.ops).sort()));
+
+for (const name of ['eager', 'onnx'] as const) {
+  for (const [op, f] of Object.entries(programs)) {
+    test(`${op} on ${name} agrees with PyTorch, forward and backward`, async () => {
+      const { weights, inputs, output, gradients } = golden.ops[op]!;
+      const program: Program = (w, i) => {
+        const result = f(w, i);
+        return { loss: tf.sum(tf.mul(result, i.upstream!)), result };
+      };
+      const runtime = await openRuntime(name, { threads: 2 });
+      const training = runtime.training(program, hostAll(weights), {
+        // With β₁ = 0 the first moment is the gradient.
+        optimizer: { beta1: 0, beta2: 0.5, epsilon: 1, weightDecay: 0 },
+        maxGradNorm: 0,
+        noDecay: () => false,
+        paddingRows: op === 'embedding' ? { weight: 0 } : {},
+      });
+      const { outputs } = await training.step(hostAll(inputs), { seed: 0, epoch: 0, step: 0, learningRate: 0 });
+      expect(outputs.result!.shape).toEqual(output.shape);
+      expect(distance(outputs.result!.data, output.data)).toBeLessThan(1e-5);
+      const { m } = training.optimizerState();
+      for (const [weight, { data }] of Object.entries(gradients)) expect(distance(m[weight]!, data), weight).toBeLessThan(1e-5);
+      await training.dispose();
+    });
+  }
+}
+
+function hostAll(stored: Stored): HostTensors {
+  return Object.fromEntries(
+    Object.entries(stored).map(([name, { dtype, shape, data }]) => [
+      name,
+      { dtype, shape, data: dtype === 'int32' ? Int32Array.from(data) : Float32Array.from(data) },
+    ]),
+  );
+}
+
+/** ‖a − b‖ / ‖b‖ */
+function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < a.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    norm += b[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
