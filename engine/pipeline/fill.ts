@@ -1,0 +1,71 @@
+/** Puts values in the place of expressions, throughout a value. */
+import type { Json } from '../step.ts';
+import { type Expression, template } from './expression.ts';
+import type { Path } from './source.ts';
+
+/** A value that could not be found, for a mistake that has been reported already. */
+export const UNKNOWN = Symbol('unknown');
+export type Value = Json | typeof UNKNOWN;
+
+export interface Scope {
+  /** The value of an expression that stands at `path`. */
+  look(expression: Expression, path: Path): Value;
+  /** Reports what is wrong with an expression. */
+  wrong(expression: Expression, path: Path, message: string, hint: string): void;
+}
+
+/** A fresh copy of `value` with its expressions resolved. A single reference keeps its type; in other text scalars are spliced. */
+export function fill(value: Json, path: Path, scope: Scope): Value {
+  if (typeof value === 'string') return fillText(value, path, scope);
+  if (Array.isArray(value)) {
+    const items = value.map((item, i) => fill(item, [...path, i], scope));
+    return items.includes(UNKNOWN) ? UNKNOWN : (items as Json[]);
+  }
+  if (value === null || typeof value !== 'object') return value;
+  const entries = Object.entries(value).map(([key, item]) => [key, fill(item, [...path, key], scope)] as const);
+  return entries.some(([, item]) => item === UNKNOWN) ? UNKNOWN : (Object.fromEntries(entries) as Json);
+}
+
+function fillText(text: string, path: Path, scope: Scope): Value {
+  const found = template(text);
+  if (!found) return text;
+  if (found.single) return structured(scope.look(found.single, path));
+  let filled = '';
+  let unknown = false;
+  for (const part of found.parts) {
+    const piece = typeof part === 'string' ? part : asText(part, path, scope);
+    if (piece === UNKNOWN) unknown = true;
+    else filled += piece as string;
+  }
+  return unknown ? UNKNOWN : filled;
+}
+
+/** The text of a scalar inside other text. */
+function asText(expression: Expression, path: Path, scope: Scope): string | typeof UNKNOWN {
+  const value = scope.look(expression, path);
+  if (value === UNKNOWN) return UNKNOWN;
+  if (value === null || typeof value === 'object') {
+    const what = value === null ? 'null' : Array.isArray(value) ? 'a list' : 'a map';
+    scope.wrong(expression, path, `${expression.source} is ${what}, which cannot stand inside other text`, 'Only text, numbers and true or false can.');
+    return UNKNOWN;
+  }
+  return scalarText(value);
+}
+
+export function scalarText(value: string | number | boolean): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** Values of parameters are shared: what is filled in is changed later (defaults), so it is a copy. */
+function structured(value: Value): Value {
+  return value !== null && typeof value === 'object' ? structuredClone(value) : value;
+}
+
+/** Every expression in a value, with its place. */
+export function* expressionsIn(value: Json, path: Path): Generator<[Expression, Path]> {
+  if (typeof value === 'string') {
+    for (const expression of template(value)?.expressions ?? []) yield [expression, path];
+  } else if (value !== null && typeof value === 'object') {
+    for (const [key, item] of Object.entries(value)) yield* expressionsIn(item, [...path, Array.isArray(value) ? Number(key) : key]);
+  }
+}

@@ -1,0 +1,234 @@
+/** The parameters of a pipeline: declared in the file, overlaid by a params file and by -p; they may refer to each other. */
+import { resolve } from 'node:path';
+import { isCollection, parseDocument } from 'yaml';
+import type { Diagnostic } from '../diagnostic.ts';
+import type { Json } from '../step.ts';
+import { didYouMean } from '../suggest.ts';
+import type { Expression } from './expression.ts';
+import { expressionsIn, fill, UNKNOWN, type Value } from './fill.ts';
+import { type Place, report } from './place.ts';
+import type { Problems } from './problems.ts';
+import { flagSource, type Path, readSource, type Source } from './source.ts';
+
+/** One origin of parameters; a later one wins. */
+interface Layer {
+  source: Source;
+  /** Where in the source they stand. */
+  path: Path;
+  value: Json;
+}
+
+type JsonMap = Record<string, Json>;
+
+export class Params {
+  readonly #layers: Layer[];
+  readonly #problems: Problems;
+  readonly #npm: (name: string, at: Place) => Value;
+  #merged: JsonMap;
+  readonly #resolved = new Map<string, Value>();
+  /** What is being resolved, each for the one before it. */
+  readonly #open: string[] = [];
+
+  constructor(
+    declared: Source,
+    options: { set?: string[]; paramsFile?: string },
+    problems: Problems,
+    npm: (name: string, at: Place) => Value,
+  ) {
+    const own = (declared.value as JsonMap).params;
+    const base: JsonMap = isMap(own) ? own : {};
+    this.#problems = problems;
+    this.#npm = npm;
+    this.#layers = [{ source: declared, path: ['params'], value: base }];
+    this.#merged = base;
+    if (options.paramsFile !== undefined) this.#takeFile(options.paramsFile, base);
+    for (const flag of options.set ?? []) this.#takeFlag(flag);
+    this.#check();
+  }
+
+  /** All of them, resolved. */
+  values(): JsonMap {
+    const entries = Object.keys(this.#merged).map((name) => [name, this.value([name])] as const);
+    return Object.fromEntries(entries.filter(([, value]) => value !== UNKNOWN)) as JsonMap;
+  }
+
+  /** Resolved on demand, for what stands at `asker`; UNKNOWN where a mistake stands in the way. */
+  value(keys: string[], asker?: Place): Value {
+    const id = ['params', ...keys].join('.');
+    const known = this.#resolved.get(id);
+    if (known !== undefined) return known;
+    if (this.#open.includes(id)) {
+      const circle = [...this.#open.slice(this.#open.indexOf(id)), id].join(' → ');
+      report(this.#problems, asker!, `parameters refer to each other in a circle: ${circle}`, 'Give one of them a value.');
+      return UNKNOWN;
+    }
+    this.#open.push(id);
+    const value = this.#resolve(keys, asker);
+    this.#open.pop();
+    this.#resolved.set(id, value);
+    return value;
+  }
+
+  /** The names that stand where the path stops being right, or undefined where it is right. */
+  missing(keys: string[]): { depth: number; valid: string[] } | undefined {
+    for (let depth = 0; depth < keys.length; depth++) {
+      const parent = depth === 0 ? this.#merged : this.value(keys.slice(0, depth));
+      if (parent === UNKNOWN) return undefined;
+      if (!isMap(parent)) return { depth, valid: [] };
+      if (!Object.hasOwn(parent, keys[depth]!)) return { depth, valid: Object.keys(parent) };
+    }
+    return undefined;
+  }
+
+  /** Where a value was written; through references to where it comes from. */
+  place(keys: Path, seen = 0): Place {
+    for (let depth = 1; depth <= keys.length; depth++) {
+      const raw = at(this.#merged, keys.slice(0, depth));
+      if (typeof raw !== 'string' || seen > 50) continue;
+      const [expression] = [...expressionsIn(raw, [])].map(([found]) => found);
+      if (expression?.reference?.kind !== 'params' || expression.end - expression.start !== raw.length) break;
+      return this.place([...expression.reference.keys, ...keys.slice(depth)], seen + 1);
+    }
+    return this.#written(keys);
+  }
+
+  #written(keys: Path): Place {
+    const layer = this.#layers.findLast(({ value }) => at(value, keys) !== undefined) ?? this.#layers[0]!;
+    return { source: layer.source, path: [...layer.path, ...keys] };
+  }
+
+  #resolve(keys: string[], asker?: Place): Value {
+    let raw: Json = this.#merged;
+    for (const [depth, key] of keys.entries()) {
+      // A reference on the way: what it stands for is already resolved below.
+      if (typeof raw === 'string') {
+        const whole = this.value(keys.slice(0, depth), asker);
+        return whole === UNKNOWN ? UNKNOWN : (at(whole, keys.slice(depth)) ?? UNKNOWN);
+      }
+      if (!isMap(raw) || !Object.hasOwn(raw, key)) return UNKNOWN;
+      raw = raw[key]!;
+    }
+    return fill(raw, keys, {
+      look: (expression, path) => this.#look(expression, path),
+      wrong: (expression, path, message, hint) => report(this.#problems, this.#written(path), message, hint, expression.whole),
+    });
+  }
+
+  #look({ reference }: Expression, path: Path): Value {
+    if (reference?.kind === 'params') return this.value(reference.keys, this.#written(path));
+    if (reference?.kind === 'npm') return this.#npm(reference.package, this.#written(path));
+    return UNKNOWN;
+  }
+
+  /** Every expression in them, also where nobody uses it. */
+  #check(): void {
+    for (const name of Object.keys(this.#merged)) {
+      for (const [expression, path] of expressionsIn(this.#merged[name]!, [name])) {
+        const { mistake, reference, whole, names: marks } = expression;
+        const where = this.#written(path);
+        if (mistake) report(this.#problems, where, mistake.message, mistake.hint, mistake.within);
+        else if (reference?.kind === 'params') {
+          this.unknown(reference.keys, (depth, message, hint) => report(this.#problems, where, message, hint, marks[depth]));
+        } else if (reference?.kind !== 'npm') {
+          report(this.#problems, where, `a parameter cannot use \${{ ${expression.source} }}`, "It can use other parameters and npm('pkg').", whole);
+        }
+      }
+      this.value([name]);
+    }
+  }
+
+  /** Says what is wrong with the path of a reference, if anything is. */
+  unknown(keys: string[], say: (depth: number, message: string, hint: string) => void): boolean {
+    const wrong = this.missing(keys);
+    if (!wrong) return false;
+    const { depth, valid } = wrong;
+    const parent = ['params', ...keys.slice(0, depth)].join('.');
+    const list = depth === 0 ? 'parameters' : `${parent} has`;
+    const message = depth === 0 ? `there is no parameter "${keys[0]}"` : `${parent} has no "${keys[depth]}"`;
+    say(depth, message, depth > 0 && valid.length === 0 ? `${parent} is no map.` : didYouMean(keys[depth]!, valid, list));
+    return true;
+  }
+
+  #takeFile(path: string, declared: JsonMap): void {
+    const source = readSource(resolve(path), this.#problems);
+    if (!isMap(source.value)) {
+      this.#problems.add(source.diagnostic([], 'value', 'a params file is a map', 'Write `name: value` lines, or a JSON object.'));
+      return;
+    }
+    const undeclared = (value: JsonMap, known: JsonMap, keys: string[]): void => {
+      for (const key of Object.keys(value)) {
+        const [inner, outer] = [value[key]!, Object.hasOwn(known, key) ? known[key]! : undefined];
+        if (outer === undefined) this.#problems.add(this.#notDeclared([...keys, key], known, source, [...keys, key]));
+        else if (isMap(inner) && isMap(outer) && Object.keys(outer).length > 0) undeclared(inner, outer, [...keys, key]);
+      }
+    };
+    undeclared(source.value, declared, []);
+    this.#layers.push({ source, path: [], value: source.value });
+    this.#merge(source.value);
+  }
+
+  #takeFlag(flag: string): void {
+    const [, name = '', text = ''] = /^([^=]*)=([\s\S]*)$/.exec(flag) ?? [];
+    const keys = name.split('.');
+    const say = (message: string, hint: string) => this.#problems.add(flagSource(`-p ${flag}`, null).diagnostic([], 'value', message, hint));
+    if (name === '' || keys.includes('')) return say('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
+    let parent: Json = this.#merged;
+    for (const [depth, key] of keys.entries()) {
+      if (!isMap(parent)) return say(`parameter ${keys.slice(0, depth).join('.')} is no map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
+      if (!Object.hasOwn(parent, key)) {
+        if (depth > 0 && Object.keys(parent).length === 0) break;
+        this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, flagSource(`-p ${flag}`, null), []));
+        return;
+      }
+      parent = parent[key]!;
+    }
+    const value = flagValue(text);
+    if (value === undefined) return say(`${text} is no YAML value`, `Quote it to make it text: -p ${name}='"…"'.`);
+    const nested = keys.reduceRight<Json>((inner, key) => Object.fromEntries([[key, inner]]), value);
+    this.#layers.push({ source: flagSource(`-p ${flag}`, value), path: [], value: nested });
+    this.#merge(nested as JsonMap, keys.length);
+  }
+
+  #notDeclared(keys: string[], known: JsonMap, source: Source, path: Path): Diagnostic {
+    const message = `there is no parameter "${keys.join('.')}"`;
+    const list = keys.length === 1 ? 'parameters (declared under `params`)' : `${keys.slice(0, -1).join('.')} has`;
+    return source.diagnostic(path, 'key', message, didYouMean(keys.at(-1)!, Object.keys(known), list));
+  }
+
+  /** Maps are merged, down to `depth`; all else is replaced. */
+  #merge(over: JsonMap, depth = Number.POSITIVE_INFINITY): void {
+    const merge = (base: Json | undefined, value: Json, left: number): Json => {
+      if (left <= 0 || !isMap(base) || !isMap(value)) return value;
+      const entries = Object.entries(value).map(([key, inner]) => [key, merge(Object.hasOwn(base, key) ? base[key] : undefined, inner, left - 1)] as const);
+      return Object.fromEntries([...Object.entries(base), ...entries]);
+    };
+    this.#merged = merge(this.#merged, over, depth) as JsonMap;
+  }
+}
+
+/** A scalar, or a map or list in braces or brackets; undefined where it is neither. */
+function flagValue(text: string): Json | undefined {
+  const document = parseDocument(text, { prettyErrors: false, logLevel: 'silent' });
+  // `a: b` and `- a` would be maps and lists of YAML, but here they are text.
+  if (isCollection(document.contents) && !document.contents.flow) return text;
+  if (document.errors.length > 0 || document.warnings.length > 0) return undefined;
+  try {
+    const value = document.toJS() as Json;
+    return JSON.stringify(value) === undefined || /^[-+]?\.(inf|nan)$/i.test(text.trim()) ? undefined : value;
+  } catch {
+    return undefined; // an alias without its anchor
+  }
+}
+
+function at(value: Json, keys: Path): Json | undefined {
+  let found: Json | undefined = value;
+  for (const key of keys) {
+    if (found === null || typeof found !== 'object' || !Object.hasOwn(found, key)) return undefined;
+    found = (found as JsonMap)[key];
+  }
+  return found;
+}
+
+function isMap(value: unknown): value is JsonMap {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
+}

@@ -1,0 +1,349 @@
+/** A YAML (or JSON) file read into plain values, which still knows where in the text each of them stands. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { type Alias, type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Pair, parseAllDocuments, type YAMLMap } from 'yaml';
+import { type Diagnostic, InvalidError } from '../diagnostic.ts';
+import type { Json } from '../step.ts';
+import { nearest } from '../suggest.ts';
+import { Problems } from './problems.ts';
+
+export type Path = (string | number)[];
+
+/** A part of a scalar: the `nth` expression in it, `start` characters after its `${{`. */
+export interface Within {
+  nth: number;
+  start: number;
+  length: number;
+}
+
+/** Where values come from: a file, or a flag of the command line. */
+export interface Source {
+  readonly value: Json;
+  /** A diagnostic at a key or value; where nothing stands at `path`, at the key of its nearest parent. */
+  diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
+}
+
+/** Reads a file or throws InvalidError: all that is wrong with its text, but not what it says. */
+export function readSource(path: string, problems: Problems): Source & { text: string } {
+  const file = shownPath(path);
+  const text = readText(path, file);
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' });
+  const source = new YamlSource(file, text, lines);
+  const syntax = new Problems();
+  if ('empty' in documents || documents.length === 0 || documents[0]!.contents === null) {
+    throw new InvalidError([source.at(0, 0, `${file} is empty`, 'A pipeline is a map with `steps:`; `tunesmith init` writes one to start from.')]);
+  }
+  for (const [start, end, message, hint] of syntaxErrors(documents as Document.Parsed[], text)) {
+    syntax.add(source.at(start, end - start, message, hint));
+  }
+  const second = documents[1];
+  if (second) {
+    const start = second.range?.[0] ?? 0;
+    const marker = text.lastIndexOf('---', start);
+    syntax.add(source.at(marker < 0 ? start : marker, 3, 'a second YAML document begins here', 'A pipeline is one document: remove the `---`.'));
+  }
+  syntax.throwIfAny();
+  source.take(documents[0] as Document.Parsed, problems);
+  return source;
+}
+
+/** A value given as a flag: it has no place in a file. */
+export function flagSource(flag: string, value: Json): Source {
+  return { value, diagnostic: (_path, _at, message, hint) => ({ file: flag, line: 0, column: 0, length: 0, message, hint }) };
+}
+
+/** As shown to the user: relative to the working folder where it lies below it. */
+export function shownPath(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short.startsWith('..') || short === '' ? path : short;
+}
+
+class YamlSource implements Source {
+  value: Json = null;
+  #document!: Document.Parsed;
+
+  constructor(
+    readonly file: string,
+    readonly text: string,
+    readonly lines: LineCounter,
+  ) {}
+
+  take(document: Document.Parsed, problems: Problems): void {
+    this.#document = document;
+    this.value = new Values(this, document, problems).read(document.contents);
+  }
+
+  at(offset: number, length: number, message: string, hint?: string): Diagnostic {
+    const { line, col } = this.text === '' ? { line: 1, col: 1 } : this.lines.linePos(Math.min(offset, this.text.length));
+    const start = this.lines.lineStarts[line - 1] ?? 0;
+    const source = this.text.slice(start, lineEnd(this.text, start)).replace(/\r$/, '');
+    const inLine = Math.max(1, Math.min(length, source.length - (col - 1)));
+    return { file: this.file, line: Math.max(line, 1), column: Math.max(col, 1), length: inLine, message, hint, source };
+  }
+
+  diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic {
+    let key: unknown;
+    let node: unknown = this.#document.contents;
+    let found = 0;
+    for (const step of path) {
+      const collection: unknown = isAlias(node) ? node.resolve(this.#document) : node;
+      const pair = isMap(collection) ? this.#pair(collection as YAMLMap, String(step)) : undefined;
+      const item = isSeq(collection) ? collection.items[Number(step)] : undefined;
+      if (pair) [key, node] = [pair.key, pair.value];
+      else if (item) [key, node] = [item, item];
+      else break;
+      found++;
+    }
+    const asKey = found > 0 && (found < path.length || at === 'key');
+    const [start, end] = this.#range(asKey ? key : node) ?? this.#range(key) ?? [0, 0];
+    const expression = within && !asKey ? nthExpression(this.text.slice(start, end), within.nth) : -1;
+    if (expression >= 0) return this.at(start + expression + within!.start, within!.length, message, hint);
+    const text = this.text.slice(start, end).split(/\r?\n/, 1)[0]!.trimEnd();
+    return this.at(start, found === 0 ? 1 : text.length, message, hint);
+  }
+
+  /** The pair of a key: the map's own, else one merged in by `<<`. */
+  #pair(map: YAMLMap, key: string): Pair | undefined {
+    const own = map.items.findLast((pair) => !isMerge(pair) && isScalar(pair.key) && String(pair.key.value) === key);
+    if (own) return own;
+    for (const pair of map.items.filter(isMerge)) {
+      for (const merged of mergedMaps(pair, this.#document)) {
+        const found = this.#pair(merged, key);
+        if (found) return found;
+      }
+    }
+    return undefined;
+  }
+
+  /** Undefined where nothing is written, as in `key:`. */
+  #range(node: unknown): [number, number] | undefined {
+    const range = (node as { range?: [number, number, number] } | null)?.range;
+    return range && range[1] > range[0] ? [range[0], range[1]] : undefined;
+  }
+}
+
+/** Aliases may multiply without end: no file that a person wrote comes near this. */
+const MOST_VALUES = 1_000_000;
+
+/** YAML nodes → plain values; what JSON cannot hold is a mistake. */
+class Values {
+  #left = MOST_VALUES;
+  readonly #open = new Set<unknown>();
+
+  constructor(
+    readonly source: YamlSource,
+    readonly document: Document.Parsed,
+    readonly problems: Problems,
+  ) {}
+
+  read(node: unknown): Json {
+    if (this.#left-- === 0) {
+      throw new InvalidError([this.source.at(0, 1, 'aliases make this file grow beyond a million values', 'Use fewer of them.')]);
+    }
+    if (isAlias(node)) return this.#alias(node);
+    if (isScalar(node)) return this.#scalar(node as { value: unknown; source?: string; range?: [number, number, number] });
+    if (isSeq(node)) return this.#within(node, () => node.items.map((item) => this.read(item)), []);
+    if (isMap(node)) return this.#within(node, () => this.#map(node as YAMLMap), {});
+    return null;
+  }
+
+  #alias(node: Alias): Json {
+    const target = node.resolve(this.document);
+    if (target) return this.read(target);
+    const hint = `Text that begins with * must be quoted: "*${node.source}". An alias needs its anchor before it: &${node.source}.`;
+    return this.#wrong(node, `there is no anchor named ${node.source}`, hint);
+  }
+
+  #scalar(node: { value: unknown; source?: string }): Json {
+    const { value } = node;
+    if (typeof value !== 'number') return value as Json;
+    if (!Number.isFinite(value)) return this.#wrong(node, `${node.source} is no value that a pipeline can hold`, 'Leave it out, or quote it to make it text.');
+    if (!Number.isSafeInteger(value) && /^[-+]?\d+$/.test(node.source ?? '')) {
+      return this.#wrong(node, `${node.source} is too large: its last digits would be lost`, 'Quote it to make it text.');
+    }
+    return value;
+  }
+
+  #map(map: YAMLMap): Json {
+    const own = new Map<string, Json>();
+    const lines = new Map<string, unknown>();
+    const merged: [string, Json][] = [];
+    for (const pair of map.items) {
+      if (isMerge(pair)) {
+        const maps = mergedMaps(pair, this.document);
+        if (maps.length === 0) this.#wrong(pair.key, '<< takes a map, or a list of maps', 'For example `<<: *defaults`.');
+        for (const one of maps) merged.push(...Object.entries(this.read(one) as Record<string, Json>).filter(([key]) => !merged.some(([k]) => k === key)));
+        continue;
+      }
+      if (!isScalar(pair.key)) {
+        this.#wrong(pair.key, 'a key must be text', 'Quote it.');
+        continue;
+      }
+      const key = String(pair.key.value);
+      const value = this.read(pair.value);
+      if (own.has(key)) this.#wrong(pair.key, `duplicate key "${key}"`, `It is first set in line ${this.#line(lines.get(key))}: keep one of them.`);
+      else lines.set(key, pair.key);
+      own.set(key, value);
+    }
+    // fromEntries makes own properties, whatever the key's name.
+    return Object.fromEntries([...merged.filter(([key]) => !own.has(key)), ...own]);
+  }
+
+  /** Guards against an alias to what it stands in. */
+  #within(node: unknown, read: () => Json, otherwise: Json): Json {
+    if (this.#open.has(node)) {
+      this.#wrong(node, 'this value contains itself through an alias', 'Remove the alias.');
+      return otherwise;
+    }
+    this.#open.add(node);
+    const value = read();
+    this.#open.delete(node);
+    return value;
+  }
+
+  #wrong(node: unknown, message: string, hint: string): null {
+    const [start, end] = (node as { range?: [number, number, number] } | null)?.range ?? [0, 1];
+    this.problems.add(this.source.at(start, end - start, message, hint));
+    return null;
+  }
+
+  #line(node: unknown): number {
+    return this.source.lines.linePos((node as { range: [number, number, number] }).range[0]).line;
+  }
+}
+
+function isMerge(pair: Pair): boolean {
+  return isScalar(pair.key) && pair.key.type === 'PLAIN' && pair.key.source === '<<';
+}
+
+function mergedMaps(pair: Pair, document: Document.Parsed): YAMLMap[] {
+  const value = isAlias(pair.value) ? pair.value.resolve(document) : pair.value;
+  const all = isSeq(value) ? value.items.map((item) => (isAlias(item) ? item.resolve(document) : item)) : [value];
+  return all.every((map) => isMap(map)) ? (all as YAMLMap[]) : [];
+}
+
+function nthExpression(raw: string, nth: number): number {
+  let at = -1;
+  for (let i = 0; i <= nth; i++) {
+    at = raw.indexOf('${{', at + 1);
+    if (at < 0) return -1;
+  }
+  return at;
+}
+
+function readText(path: string, file: string): string {
+  const wrong = (message: string, hint?: string) => new InvalidError([{ file, line: 0, column: 0, length: 0, message, hint }]);
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw wrong('there is no such file', others(path));
+    if (code === 'EISDIR') throw wrong('this is a folder, not a pipeline file', inside(path));
+    if (code === 'EACCES' || code === 'EPERM') throw wrong('this file cannot be read: permission denied', 'Check its permissions (ls -l).');
+    throw wrong(`this file cannot be read: ${(error as Error).message}`);
+  }
+  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+  const bad = text.indexOf('\ufffd');
+  if (bad >= 0 && !isUtf8(bytes)) {
+    const line = text.slice(0, bad).split('\n').length;
+    const column = bad - text.lastIndexOf('\n', bad);
+    throw new InvalidError([{ file, line, column, length: 1, message: 'this file is not UTF-8', hint: 'Save it as UTF-8.' }]);
+  }
+  return text.replace(/^\ufeff/, '');
+}
+
+function isUtf8(bytes: Buffer): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function others(path: string): string | undefined {
+  const names = yamlFiles(dirname(path));
+  const near = nearest(basename(path), names) ?? names.find((name) => name.replace(/\.ya?ml$/, '') === basename(path));
+  if (near) return `did you mean ${shownPath(join(dirname(path), near))}?`;
+  return names.length > 0 ? `There are: ${names.map((name) => shownPath(join(dirname(path), name))).join(', ')}` : undefined;
+}
+
+function inside(path: string): string | undefined {
+  const names = yamlFiles(path);
+  return names.length > 0 ? `In it there are: ${names.map((name) => shownPath(join(path, name))).join(', ')}` : 'Name a .yaml file.';
+}
+
+function yamlFiles(folder: string): string[] {
+  try {
+    return readdirSync(resolve(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
+  } catch {
+    return [];
+  }
+}
+
+type SyntaxError = [start: number, end: number, message: string, hint?: string];
+
+/** One mistake a line; what only follows from another one is left out. */
+function syntaxErrors(documents: Document.Parsed[], text: string): SyntaxError[] {
+  const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
+  if (errors.length === 0) return [];
+  const { unquoted, unclosed } = tokenErrors(text);
+  const until = Math.min(...unquoted.map(([start]) => lineStart(text, start)), Number.POSITIVE_INFINITY);
+  const found: SyntaxError[] = [...unquoted];
+  const seen = new Set<number>();
+  let derailed = false;
+  for (const { code, pos, message } of errors.sort((a, b) => a.pos[0] - b.pos[0])) {
+    const line = lineStart(text, pos[0]);
+    if (pos[0] >= until || seen.has(line) || (derailed && code === 'UNEXPECTED_TOKEN')) continue;
+    seen.add(line);
+    derailed ||= code === 'UNEXPECTED_TOKEN';
+    const quote = code === 'MISSING_CHAR' && message.startsWith('Missing closing') ? unclosed : undefined;
+    const [start, end] = quote ?? pos;
+    found.push([start, Math.max(end, start + 1), `bad YAML: ${message[0]!.toLowerCase()}${message.slice(1)}`, HINTS[code]]);
+  }
+  return found;
+}
+
+const HINTS: Record<string, string> = {
+  BLOCK_AS_IMPLICIT_KEY: 'Quote text that holds ": ".',
+  TAB_AS_INDENT: 'Indent with spaces.',
+  BAD_SCALAR_START: 'Quote it.',
+  TAG_RESOLVE_FAILED: 'Tags (!name) have no meaning here: remove it, or quote text that begins with "!".',
+};
+
+/** `${{` in a flow map or list, where YAML reads `{` as the start of another map; and a quote that is never closed. */
+function tokenErrors(text: string): { unquoted: SyntaxError[]; unclosed?: [number, number] } {
+  const unquoted: SyntaxError[] = [];
+  let unclosed: [number, number] | undefined;
+  let offset = 0;
+  let before = '';
+  for (const token of new Lexer().lex(text)) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the lexer's own marks, which are not in the text
+    if (/^[\x02\x18\x1f]$/.test(token)) continue;
+    if (token === '{' && before.endsWith('$') && text.startsWith('{{', offset)) {
+      const close = text.indexOf('}}', offset);
+      const start = offset - 1;
+      const end = close < 0 || close > lineEnd(text, start) ? lineEnd(text, start) : close + 2;
+      const whole = text.slice(start, end).trim();
+      unquoted.push([start, start + whole.length, 'an expression must be quoted inside { } and [ ]', `quote it: "${whole}"`]);
+    }
+    const quote = token[0];
+    if ((quote === '"' || quote === "'") && (token.length === 1 || !token.endsWith(quote))) {
+      unclosed = [offset, Math.min(offset + token.length, lineEnd(text, offset))];
+    }
+    before = token;
+    offset += token.length;
+  }
+  return { unquoted, unclosed };
+}
+
+function lineStart(text: string, offset: number): number {
+  return text.lastIndexOf('\n', Math.max(offset - 1, 0)) + 1;
+}
+
+function lineEnd(text: string, offset: number): number {
+  const end = text.indexOf('\n', offset);
+  return end < 0 ? text.length : end;
+}

@@ -1,0 +1,193 @@
+/** Ajv, and its findings in words: one mistake each, with the path of the key or value at fault. */
+import type { Ajv, ErrorObject } from 'ajv';
+import { didYouMean } from '../suggest.ts';
+import type { Schema } from './schema.ts';
+import type { Path } from './source.ts';
+
+export interface Mistake {
+  path: Path;
+  at: 'key' | 'value';
+  message: string;
+  hint?: string;
+  /** The rule that is broken: `type`, `required`, … */
+  rule: string;
+  /** The value at fault. */
+  found: unknown;
+}
+
+export type Validate = (value: unknown) => Mistake[];
+
+/** Compiles a schema, once. Validating fills in defaults. Throws where the schema itself is wrong. */
+export async function validator(schema: Schema): Promise<Validate> {
+  const known = compiled.get(schema);
+  if (known) return known;
+  ajv ??= import('ajv').then(
+    ({ Ajv }) => new Ajv({ allErrors: true, verbose: true, useDefaults: true, strict: false, ownProperties: true, logger: false, validateSchema: true }),
+  );
+  const check = (await ajv).compile(schema);
+  const validate: Validate = (value) => (check(value) ? [] : mistakes([...check.errors!], value));
+  compiled.set(schema, validate);
+  return validate;
+}
+
+let ajv: Promise<Ajv> | undefined;
+const compiled = new WeakMap<Schema, Validate>();
+
+function mistakes(errors: ErrorObject[], value: unknown): Mistake[] {
+  return withoutAlternatives(errors).map((error) => mistake(error, value));
+}
+
+/**
+ * Of `anyOf` Ajv reports what is wrong with every alternative. Kept is what is wrong with the one that was meant:
+ * the only one whose type fits; where none fits, that all of them were possible.
+ */
+function withoutAlternatives(errors: ErrorObject[]): ErrorObject[] {
+  const outer = errors.find(
+    (error) => isChoice(error) && !errors.some((other) => other !== error && isChoice(other) && error.schemaPath.startsWith(`${other.schemaPath}/`)),
+  );
+  if (!outer) return errors.filter(({ keyword, propertyName }) => keyword !== 'if' && (keyword === 'propertyNames' || propertyName === undefined));
+  const rest = errors.filter((error) => error !== outer && !error.schemaPath.startsWith(`${outer.schemaPath}/`));
+  const branches = (outer.schema as unknown[]).map((_, i) => errors.filter(({ schemaPath }) => schemaPath.startsWith(`${outer.schemaPath}/${i}/`)));
+  const failed = branches.filter((branch) => branch.length > 0);
+  const fitting = failed.filter((branch) => !branch.some((error) => error.instancePath === outer.instancePath && KIND.has(error.keyword)));
+  const meant = fitting.length > 1 ? fitting.filter((branch) => !branch.some(({ keyword }) => keyword === 'const' || keyword === 'enum')) : fitting;
+  const chosen = meant.length > 0 ? withoutAlternatives(meant.reduce((least, branch) => (branch.length < least.length ? branch : least))) : [outer];
+  return [...chosen, ...withoutAlternatives(rest)];
+}
+
+const KIND = new Set(['type', 'const', 'enum']);
+
+function isChoice({ keyword }: ErrorObject): boolean {
+  return keyword === 'anyOf' || keyword === 'oneOf';
+}
+
+function mistake(error: ErrorObject, value: unknown): Mistake {
+  const path = pathOf(error.instancePath, value);
+  const { keyword: rule, params, data: found } = error;
+  const schema = (error.parentSchema ?? {}) as Schema;
+  const subject = path.length > 0 ? `"${dotted(path)}"` : 'this';
+  const takes = (what: string) => ({ path, at: 'value' as const, rule, found, message: `${subject} takes ${what}, found ${shown(found)}` });
+  const title = typeof schema.title === 'string' ? schema.title : undefined;
+  switch (rule) {
+    case 'additionalProperties': {
+      const key = String(params.additionalProperty);
+      return { path: [...path, key], at: 'key', rule, found, message: `unknown key "${key}"`, hint: didYouMean(key, Object.keys(schema.properties ?? {}), 'valid here') };
+    }
+    case 'propertyNames': {
+      const key = String(params.propertyName);
+      const names = (error.schema as Schema).title ?? describe(error.schema);
+      return { path: [...path, key], at: 'key', rule, found, message: `"${key}" cannot be a name here`, hint: `It takes ${names}.` };
+    }
+    case 'required': {
+      const key = String(params.missingProperty);
+      return { path, at: 'key', rule, found: key, message: `missing "${dotted([...path, key])}"`, hint: described(schema, key) };
+    }
+    case 'type':
+      return takes(title ?? describe(schema));
+    case 'enum': {
+      const values = (params.allowedValues as unknown[]).map((allowed) => (typeof allowed === 'string' ? allowed : shown(allowed)));
+      const hint = typeof found === 'string' ? didYouMean(found, values, 'valid') : `valid: ${values.join(', ')}`;
+      return { path, at: 'value', rule, found, message: `${subject} cannot be ${shown(found)}`, hint };
+    }
+    case 'const':
+      return takes(shown(params.allowedValue));
+    case 'anyOf':
+    case 'oneOf': {
+      if (rule === 'oneOf' && Array.isArray(params.passingSchemas)) return takes('only one of several forms');
+      return takes(title ?? joined((error.schema as unknown[]).map(describe)));
+    }
+    case 'minimum':
+      return takes(`a number of at least ${params.limit}`);
+    case 'maximum':
+      return takes(`a number of at most ${params.limit}`);
+    case 'exclusiveMinimum':
+      return takes(`a number above ${params.limit}`);
+    case 'exclusiveMaximum':
+      return takes(`a number below ${params.limit}`);
+    case 'multipleOf':
+      return takes(`a multiple of ${params.multipleOf}`);
+    case 'pattern':
+      return takes(title ?? `text that matches ${params.pattern}`);
+    case 'format':
+      return takes(title ?? `text in the format ${params.format}`);
+    case 'minLength':
+      return params.limit === 1 ? { ...takes(''), message: `${subject} cannot be empty` } : takes(`at least ${params.limit} characters`);
+    case 'maxLength':
+      return takes(`at most ${params.limit} characters`);
+    case 'minItems':
+    case 'minProperties':
+      return params.limit === 1
+        ? { ...takes(''), message: `${subject} cannot be empty` }
+        : { ...takes(''), message: `${subject} needs at least ${params.limit} entries, found ${size(found)}` };
+    case 'maxItems':
+    case 'maxProperties':
+      return { ...takes(''), message: `${subject} takes at most ${params.limit} entries, found ${size(found)}` };
+    case 'uniqueItems': {
+      const twice = (found as unknown[])[Math.max(params.i, params.j)];
+      return { path: [...path, Math.max(params.i, params.j)], at: 'value', rule, found: twice, message: `${shown(twice)} stands twice in ${subject}` };
+    }
+    default:
+      return { path, at: 'value', rule, found, message: `${subject} ${error.message ?? 'is not valid'}` };
+  }
+}
+
+/** `/train/betas/0`, unescaped; numbers only where a list is. */
+function pathOf(pointer: string, value: unknown): Path {
+  let at = value;
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((part) => {
+      const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
+      const step = Array.isArray(at) ? Number(key) : key;
+      at = Object(at)[step];
+      return step;
+    });
+}
+
+export function dotted(path: Path): string {
+  return path.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
+}
+
+/** A value in a message, short. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 39)}…` : value);
+  if (Array.isArray(value)) return 'a list';
+  return value !== null && typeof value === 'object' ? 'a map' : String(value);
+}
+
+/** What a schema takes, in words. */
+function describe(schema: unknown): string {
+  const { title, const: only, enum: values, type, items, anyOf, oneOf } = Object(schema) as Record<string, any>;
+  if (typeof title === 'string') return title;
+  if (only !== undefined) return shown(only);
+  if (values) return joined(values.map(shown));
+  if (anyOf ?? oneOf) return joined((anyOf ?? oneOf).map(describe));
+  if (Array.isArray(type)) return joined(type.map((one) => describe({ ...schema as object, type: one })));
+  if (type === 'array') return items ? `a list (of ${describe(items)})` : 'a list';
+  return TYPES[type as string] ?? 'another value';
+}
+
+const TYPES: Record<string, string> = {
+  string: 'text',
+  number: 'a number',
+  integer: 'a whole number',
+  boolean: 'true or false',
+  object: 'a map',
+  array: 'a list',
+  null: 'null',
+};
+
+function joined(parts: string[]): string {
+  const unique = [...new Set(parts)];
+  return unique.length < 2 ? (unique[0] ?? '') : `${unique.slice(0, -1).join(', ')} or ${unique.at(-1)}`;
+}
+
+function described(schema: Schema, key: string): string | undefined {
+  const property = Object(schema.properties)[key] as { description?: string } | undefined;
+  return property?.description;
+}
+
+function size(value: unknown): number {
+  return Object.keys(Object(value)).length;
+}

@@ -1,0 +1,28 @@
+/** The only engine file that knows the built-in steps and serving. Each is loaded when it is asked for. */
+import type { StepDefinition } from './step.ts';
+
+const STEPS: Record<string, () => Promise<{ default: unknown }>> = {
+  collect: () => import('../steps/collect/step.ts'),
+  clean: () => import('../steps/clean/step.ts'),
+  split: () => import('../steps/split/step.ts'),
+  tokenize: () => import('../steps/tokenize/step.ts'),
+  train: () => import('../steps/train/step.ts'),
+  evaluate: () => import('../steps/evaluate/step.ts'),
+  select: () => import('../steps/select/step.ts'),
+  baseline: () => import('../steps/baseline/step.ts'),
+  deploy: () => import('../steps/deploy/step.ts'),
+};
+
+export function builtinNames(): string[] {
+  return Object.keys(STEPS);
+}
+
+/** Undefined where there is no built-in step of that name. Every one comes through the public contract. */
+export async function builtin(name: string): Promise<StepDefinition | undefined> {
+  return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
+}
+
+/** `predict` and `serve`. */
+export function serving() {
+  return import('../steps/serving/serving.ts');
+}
