@@ -1,0 +1,244 @@
+/** The contract of shell steps: states, paths, environment, outputs (docs/caching.md, docs/own-steps.md). */
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { project } from '../rig.ts';
+
+const SORT = `
+name: sort
+params: { column: 1 }
+steps:
+  sort:
+    run: sort -k \${{ params.column }} \${{ inputs.words }} > \${{ outputs.list }}
+    inputs: { words: words/*.txt }
+    outputs: { list: out/sorted.txt }
+  count:
+    run: wc -l < \${{ steps.sort.list }} > \${{ outputs.n }}
+    outputs: { n: out/count.txt }
+`;
+
+const WORDS = { 'words/a.txt': 'pear\napple\n', 'words/b.txt': 'fig\n' };
+
+test('a second run is fresh; an edit reruns what reads it; going back restores', async () => {
+  const p = project({ 'sort.yaml': SORT, ...WORDS });
+  expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'ran', count: 'ran' });
+  expect(p.read('out/sorted.txt')).toBe('apple\nfig\npear\n');
+  expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'fresh', count: 'fresh' });
+
+  p.write('words/b.txt', 'date\n');
+  // Still three lines: `count` reads other bytes, so it runs, and makes the same file.
+  expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'ran', count: 'ran' });
+  p.write('words/b.txt', 'fig\n');
+  expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'restored', count: 'fresh' });
+  expect(p.read('out/sorted.txt')).toBe('apple\nfig\npear\n');
+});
+
+test('a cell that ran again and made the same bytes reruns nothing below', async () => {
+  const p = project({ 'sort.yaml': SORT, ...WORDS });
+  await p.states('sort.yaml');
+  p.write('words/a.txt', 'apple\npear\n');
+  expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'ran', count: 'fresh' });
+});
+
+test('a new mtime, a moved checkout and options in another order rerun nothing', async () => {
+  const p = project({ 'sort.yaml': SORT, ...WORDS });
+  await p.states('sort.yaml');
+  utimesSync(p.path('words/a.txt'), new Date(), new Date(Date.now() + 5000));
+  utimesSync(p.path('out/sorted.txt'), new Date(), new Date(Date.now() + 5000));
+  expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'fresh', count: 'fresh' });
+
+  const moved = project({});
+  cpSync(p.folder, join(moved.folder, 'deep/er'), { recursive: true });
+  expect((await moved.states('deep/er/sort.yaml')).cells).toEqual({ sort: 'fresh', count: 'fresh' });
+});
+
+test('two checkouts share one cache', async () => {
+  const cache = project({});
+  const one = project({ 'sort.yaml': SORT, ...WORDS }, { TUNESMITH_CACHE: cache.path('shared') });
+  const two = project({ 'sort.yaml': SORT, ...WORDS }, { TUNESMITH_CACHE: cache.path('shared') });
+  expect((await one.states('sort.yaml')).cells).toEqual({ sort: 'ran', count: 'ran' });
+  expect((await two.states('sort.yaml')).cells).toEqual({ sort: 'restored', count: 'restored' });
+  expect(two.read('out/sorted.txt')).toBe('apple\nfig\npear\n');
+  expect(existsSync(one.path('.tunesmith/objects'))).toBe(false);
+});
+
+test('deleted and edited outputs are restored; the edited file is kept and named', async () => {
+  const p = project({ 'sort.yaml': SORT, ...WORDS });
+  await p.states('sort.yaml');
+  p.remove('out/sorted.txt');
+  expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'restored', count: 'fresh' });
+
+  p.write('out/sorted.txt', 'my own work\n');
+  const run = await p.run('run', 'sort.yaml', '--plain');
+  expect(run.code).toBe(0);
+  expect(p.read('out/sorted.txt')).toBe('apple\nfig\npear\n');
+  const kept = run.stdout.match(/\.tunesmith\/kept\/\S+/)?.[0];
+  expect(kept).toBeDefined();
+  expect(p.read(kept!.replace(/[.,:;]$/, ''))).toBe('my own work\n');
+});
+
+test('a file that stood there before the first run is kept and named', async () => {
+  const p = project({ 'sort.yaml': SORT, ...WORDS, 'out/sorted.txt': 'precious\n' });
+  const run = await p.run('run', 'sort.yaml', '--plain');
+  const kept = run.stdout.match(/\.tunesmith\/kept\/\S+/)?.[0];
+  expect(p.read(kept!.replace(/[.,:;]$/, ''))).toBe('precious\n');
+});
+
+test('on failure the former files return and partials go to .tunesmith/failed', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: "echo new > ${{ outputs.o }}; cat missing", outputs: { o: out/o.txt } } }' });
+  p.write('out/o.txt', 'former\n');
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code).toBe(1);
+  expect(p.read('out/o.txt')).toBe('former\n');
+  expect(p.find('.tunesmith/failed').filter((f) => f.endsWith('o.txt')).map((f) => p.read(f))).toEqual(['new\n']);
+  expect(run.stdout + run.stderr).toMatch(/missing/);
+});
+
+test('a declared output that was not made fails the cell, and what reads it is skipped', async () => {
+  const p = project({
+    'p.yaml': 'steps: { a: { run: "true", outputs: { o: out/o.txt } }, b: { run: "cat ${{ steps.a.o }} > ${{ outputs.o }}", outputs: { o: out/b.txt } } }',
+  });
+  const result = await p.states('p.yaml');
+  expect(result.code).toBe(1);
+  expect(result.cells).toEqual({ a: 'failed', b: 'skipped' });
+});
+
+test('a list of commands runs in order and stops at the first failure', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: ["echo one >> log", "false", "echo three >> log"] } }' });
+  expect((await p.states('p.yaml')).code).toBe(1);
+  expect(p.read('log')).toBe('one\n');
+});
+
+test('shell: bash has pipefail; sh does not', async () => {
+  const step = (shell: string) => `steps: { a: { run: "false | true", ${shell} } }`;
+  const p = project({ 'sh.yaml': step(''), 'bash.yaml': step('shell: bash') });
+  expect((await p.states('sh.yaml')).code).toBe(0);
+  expect((await p.states('bash.yaml')).code).toBe(1);
+});
+
+test('the child sees only what it may; unset differs from empty', async () => {
+  const yaml = 'steps: { a: { run: "env > ${{ outputs.o }}", env: [MY_VAR], outputs: { o: out/env.txt } } }';
+  const p = project({ 'p.yaml': yaml }, { MY_VAR: 'seen', OTHER_VAR: 'unseen', HTTP_PROXY: 'http://127.0.0.1:9', LC_ALL: 'C' });
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  const env = p.read('out/env.txt');
+  expect(env).toMatch(/^MY_VAR=seen$/m);
+  expect(env).toMatch(/^HTTP_PROXY=/m);
+  expect(env).not.toMatch(/OTHER_VAR/);
+  p.env.OTHER_VAR = 'changed';
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh' });
+  p.env.MY_VAR = '';
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  delete p.env.MY_VAR;
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+});
+
+test('a secret reaches the child and nothing else', async () => {
+  const yaml = 'steps: { a: { run: "echo token is $TOKEN; test -n \\"$TOKEN\\" && echo ok > ${{ outputs.o }}", secrets: [TOKEN], outputs: { o: o.txt } } }';
+  const p = project({ 'p.yaml': yaml }, { TOKEN: 'hunter2-is-long' });
+  const run = await p.run('run', 'p.yaml', '--json');
+  expect(run.code).toBe(0);
+  expect(run.stdout).not.toContain('hunter2');
+  for (const file of p.find('.tunesmith')) expect(readFileSync(p.path(file)).includes('hunter2'), file).toBe(false);
+  p.env.TOKEN = 'another-secret-value';
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh' });
+});
+
+test('folders are outputs: names, bytes, executable bits, links, empty folders', async () => {
+  const yaml = `
+steps:
+  tree:
+    run: mkdir -p "tree/empty" "tree/with space"; echo x > "tree/with space/é"; printf '#!/bin/sh' > tree/tool; chmod +x tree/tool; ln -s tool tree/link; ln -s nowhere tree/dangling
+    outputs: { tree: tree }
+`;
+  const p = project({ 'p.yaml': yaml });
+  expect((await p.states('p.yaml')).cells).toEqual({ tree: 'ran' });
+  p.remove('tree');
+  expect((await p.states('p.yaml')).cells).toEqual({ tree: 'restored' });
+  expect(p.find('tree', { all: true }).sort()).toEqual(['tree/dangling', 'tree/empty', 'tree/link', 'tree/tool', 'tree/with space', 'tree/with space/é']);
+  expect(p.stat('tree/tool').mode & 0o111).not.toBe(0);
+  expect(p.stat('tree/with space/é').mode & 0o111).toBe(0);
+  chmodSync(p.path('tree/tool'), 0o644);
+  expect((await p.states('p.yaml')).cells).toEqual({ tree: 'restored' });
+  expect(p.stat('tree/tool').mode & 0o111).not.toBe(0);
+});
+
+test('values become single shell words, lists several, whatever is in them', async () => {
+  const nasty = `it's "quoted" $HOME; rm -rf * \\ é`;
+  const yaml = `
+params: { word: ${JSON.stringify(nasty)}, list: [a b, "*"], dash: -n }
+steps:
+  a:
+    run: printf '%s\\n' \${{ params.word }} \${{ params.list }} \${{ inputs.files }} > \${{ outputs.o }}
+    inputs: { files: ["in put/*.txt"] }
+    outputs: { o: out/o.txt }
+`;
+  const p = project({ 'p.yaml': yaml, 'in put/one.txt': '', 'in put/two words.txt': '' });
+  expect((await p.states('p.yaml')).code).toBe(0);
+  expect(p.read('out/o.txt').trimEnd().split('\n')).toEqual([nasty, 'a b', '*', 'in put/one.txt', 'in put/two words.txt']);
+});
+
+test('paths are based at the pipeline file, whatever the working folder; the project root is found above', async () => {
+  const p = project({ 'package.json': '{}', 'sub/p.yaml': SORT, 'sub/words/a.txt': 'b\na\n' });
+  mkdirSync(p.path('elsewhere'));
+  const run = await p.runIn('elsewhere', 'run', '../sub/p.yaml', '--json');
+  expect(run.code).toBe(0);
+  expect(p.read('sub/out/sorted.txt')).toBe('a\nb\n');
+  expect(existsSync(p.path('.tunesmith/.gitignore'))).toBe(true);
+  expect(existsSync(p.path('sub/.tunesmith'))).toBe(false);
+});
+
+test('globs take **, are sorted by bytes and skip dotfiles and node_modules', async () => {
+  const yaml = 'steps: { a: { run: "echo ${{ inputs.f }} > ${{ outputs.o }}", inputs: { f: "d/**/*.txt" }, outputs: { o: o.txt } } }';
+  const p = project({ 'p.yaml': yaml, 'd/b.txt': '', 'd/B.txt': '', 'd/a/z.txt': '', 'd/.hidden.txt': '', 'd/node_modules/m.txt': '' });
+  symlinkSync('b.txt', p.path('d/link.txt'));
+  await p.states('p.yaml');
+  expect(p.read('o.txt')).toBe('d/B.txt d/a/z.txt d/b.txt d/link.txt\n');
+});
+
+test('an input that lies within a step\'s output makes an edge', async () => {
+  const yaml = `
+steps:
+  use: { run: "cat \${{ inputs.f }} > \${{ outputs.o }}", inputs: { f: "made/*.txt" }, outputs: { o: o.txt } }
+  make: { run: "mkdir -p made; echo x > made/x.txt", outputs: { d: made } }
+`;
+  const p = project({ 'p.yaml': yaml });
+  expect((await p.states('p.yaml')).cells).toEqual({ use: 'ran', make: 'ran' });
+  expect(p.read('o.txt')).toBe('x\n');
+});
+
+test('cache: false always runs; the same bytes rerun nothing below', async () => {
+  const yaml = `
+steps:
+  now: { run: "echo same > \${{ outputs.o }}", cache: false, outputs: { o: now.txt } }
+  use: { run: "cat \${{ steps.now.o }} > \${{ outputs.o }}", outputs: { o: use.txt } }
+`;
+  const p = project({ 'p.yaml': yaml });
+  await p.states('p.yaml');
+  expect((await p.states('p.yaml')).cells).toEqual({ now: 'ran', use: 'fresh' });
+});
+
+test('--force executes the selected cells; the new result is what is stored', async () => {
+  const yaml = 'steps: { a: { run: "date +%N > ${{ outputs.o }}", outputs: { o: o.txt } }, b: { run: "cp ${{ steps.a.o }} ${{ outputs.o }}", outputs: { o: p.txt } } }';
+  const p = project({ 'p.yaml': yaml });
+  await p.states('p.yaml');
+  const before = p.read('o.txt');
+  expect((await p.states('p.yaml', '--force', '--only', 'a')).cells).toEqual({ a: 'ran' });
+  const after = p.read('o.txt');
+  expect(after).not.toBe(before);
+  p.remove('o.txt');
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'restored', b: 'ran' });
+  expect(p.read('o.txt')).toBe(after);
+});
+
+test('timeout ends a step and its children; retry tries again', async () => {
+  const yaml = `
+steps:
+  slow: { run: "(sleep 60; echo late > late.txt) & wait", timeout: 1s }
+  flaky: { run: "echo x >> tries; test $(wc -l < tries) -ge 3", retry: { times: 3, delay: 1s } }
+`;
+  const p = project({ 'p.yaml': yaml });
+  const started = Date.now();
+  const result = await p.states('p.yaml', '--on-failure', 'continue');
+  expect(result.cells).toEqual({ slow: 'failed', flaky: 'ran' });
+  expect(Date.now() - started).toBeLessThan(20_000);
+});
