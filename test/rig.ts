@@ -1,15 +1,15 @@
 /**
  * A fresh project in a temporary folder, and the real CLI to drive in it.
  *
- *   const project = rig({ 'p.yaml': 'steps: …' });
- *   const { code, screen } = await project.tunesmith('run', 'p.yaml');
- *   const { summary } = await project.run('p.yaml');        // the same with --json, parsed
+ *   const p = project({ 'p.yaml': 'steps: …' });
+ *   const { code, screen } = await p.run('run', 'p.yaml');
+ *   const { cells } = await p.states('p.yaml');        // `run p.yaml --json`: the state of each cell
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import { dirname, join, relative, resolve } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { RunEvent } from '../engine/events.ts';
 
@@ -17,142 +17,130 @@ export const root = resolve(import.meta.dirname, '..');
 const cli = join(root, 'dist/engine/cli.js');
 
 export type Files = Record<string, string | Uint8Array>;
-export type Summary = Extract<RunEvent, { type: 'summary' }>;
-export type Plan = Extract<RunEvent, { type: 'plan' }>;
-export type Mistake = Extract<RunEvent, { type: 'error' }>;
 
 export interface Ended {
-  code: number | null;
-  signal: NodeJS.Signals | null;
+  /** As a shell reports it: 128 + the signal's number for one that a signal ended. */
+  code: number;
   stdout: string;
   stderr: string;
-  /** Both, as a person sees them, with times, folders and process ids made equal: for comparing whole screens. */
+  /** Both, with times, folders and process ids made equal: for comparing whole screens. */
   screen: string;
-}
-
-export interface EndedRun extends Ended {
-  events: RunEvent[];
-  /** The event at the end. Throws where the command ended otherwise. */
-  summary: Summary;
-  plan: Plan;
-  mistakes: Mistake[];
+  /** What --json printed; empty where stdout holds anything but JSON lines. */
+  events: any[];
 }
 
 export interface Started {
   pid: number;
-  stdin: Writable;
-  ended: Promise<Ended>;
-  /** Resolves once its output so far matches. */
-  until(pattern: RegExp): Promise<string>;
-  signal(signal: NodeJS.Signals): void;
+  kill(signal: NodeJS.Signals): void;
+  /** What it printed so far. */
+  output(): string;
+  done: Promise<Ended>;
 }
 
-export interface Project {
-  folder: string;
-  path(name: string): string;
-  write(files: Files): void;
-  read(name: string): string;
-  exists(name: string): boolean;
-  remove(name: string): void;
-  /** Runs a command to its end. */
-  tunesmith(...args: (string | CommandOptions)[]): Promise<Ended>;
-  /** Starts a command, to be signalled or watched. */
-  start(...args: (string | CommandOptions)[]): Started;
-  /** `tunesmith run … --json`, parsed. */
-  run(...args: (string | CommandOptions)[]): Promise<EndedRun>;
-}
+export type Project = ReturnType<typeof project>;
 
-export interface CommandOptions {
-  env?: Record<string, string | undefined>;
-  /** Relative to the project. */
-  cwd?: string;
-  stdin?: string;
-}
+/** Removed when the test ends. `env` is added to the environment of every command, undefined removes; change it at will. */
+export function project(files: Files = {}, env: Record<string, string | undefined> = {}) {
+  const folder = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), 'tunesmith-test-')));
+  onTestFinished(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 
-/** Removed when the test ends. `package.json` marks the project root unless `bare`. */
-export function rig(files: Files = {}, { bare = false }: { bare?: boolean } = {}): Project {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-test-')));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
+  const path = (name: string) => resolve(folder, name);
 
-  const path = (name: string) => join(folder, name);
-  const write = (written: Files) => {
-    for (const [name, content] of Object.entries(written)) {
-      mkdirSync(dirname(path(name)), { recursive: true });
-      writeFileSync(path(name), content);
-    }
+  const write = (name: string, content: string | Uint8Array) => {
+    fs.mkdirSync(dirname(path(name)), { recursive: true });
+    fs.writeFileSync(path(name), content);
   };
-  if (!bare) write({ 'package.json': '{ "private": true }\n' });
-  write(files);
+  for (const [name, content] of Object.entries(files)) write(name, content);
 
-  const start = (...words: (string | CommandOptions)[]): Started => {
-    const args = words.filter((word) => typeof word === 'string');
-    const { env = {}, cwd = '.', stdin }: CommandOptions = Object.assign({}, ...words.filter((word) => typeof word !== 'string'));
+  /** Files below a folder, links included, by path from the project; with `all` the folders too. */
+  const find = (name: string, { all = false } = {}): string[] =>
+    fs.existsSync(path(name))
+      ? fs
+          .readdirSync(path(name), { recursive: true, withFileTypes: true })
+          .filter((entry) => all || !entry.isDirectory())
+          .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+          .sort()
+      : [];
+
+  /** Every file, folder and link with its content, mode and mtime: equal only where nothing was touched. */
+  const snapshot = (): Record<string, string> =>
+    Object.fromEntries(
+      find('.', { all: true }).map((name) => {
+        const stat = fs.lstatSync(path(name));
+        const content = stat.isFile() ? fs.readFileSync(path(name)) : stat.isSymbolicLink() ? fs.readlinkSync(path(name)) : '';
+        return [name, `${stat.mode.toString(8)} ${stat.mtimeMs} ${createHash('sha256').update(content).digest('hex')}`];
+      }),
+    );
+
+  const startIn = (cwd: string, args: string[], stdin = ''): Started => {
     const child = spawn(process.execPath, [cli, ...args], {
       cwd: path(cwd),
-      env: {
-        ...process.env,
-        TUNESMITH_CACHE: undefined,
-        NODE_OPTIONS: undefined,
-        CI: undefined,
-        FORCE_COLOR: undefined,
-        NO_COLOR: '1',
-        ...env,
-      },
+      env: { ...process.env, ...NEUTRAL, ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     child.stdin.on('error', () => {}); // it may end without reading
-    if (stdin !== undefined) child.stdin.end(stdin);
+    child.stdin.end(stdin);
     onTestFinished(() => void child.kill('SIGKILL'));
-    return watch(child, folder);
-  };
-
-  const tunesmith = (...args: (string | CommandOptions)[]) => {
-    const started = start(...args);
-    started.stdin.end();
-    return started.ended;
+    const printed = { stdout: '', stderr: '' };
+    for (const stream of ['stdout', 'stderr'] as const) {
+      child[stream].setEncoding('utf8').on('data', (text: string) => {
+        printed[stream] += text;
+      });
+    }
+    const done = new Promise<Ended>((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code, signal) => {
+        const { stdout, stderr } = printed;
+        resolve({
+          code: code ?? 128 + (SIGNALS[signal!] ?? 0),
+          stdout,
+          stderr,
+          screen: normalized(stdout + stderr, folder),
+          events: eventsIn(stdout),
+        });
+      });
+    });
+    return { pid: child.pid!, kill: (signal) => void child.kill(signal), output: () => printed.stdout + printed.stderr, done };
   };
 
   return {
     folder,
+    env,
     path,
     write,
-    read: (name) => readFileSync(path(name), 'utf8'),
-    exists: (name) => existsSync(path(name)),
-    remove: (name) => rmSync(path(name), { recursive: true, force: true }),
-    start,
-    tunesmith,
-    run: async (...args) => parsed(await tunesmith('run', ...args, '--json')),
+    find,
+    snapshot,
+    read: (name: string) => fs.readFileSync(path(name), 'utf8'),
+    exists: (name: string) => fs.existsSync(path(name)),
+    stat: (name: string) => fs.statSync(path(name)),
+    remove: (name: string) => fs.rmSync(path(name), { recursive: true, force: true }),
+
+    /** Starts a command, to be signalled or watched. */
+    start: (...args: string[]) => startIn('.', args),
+    run: (...args: string[]) => startIn('.', args).done,
+    runIn: (cwd: string, ...args: string[]) => startIn(cwd, args).done,
+    feed: (stdin: string, ...args: string[]) => startIn('.', args, stdin).done,
+
+    /** `run FILE --json`, with the state that each cell ended in. */
+    async states(file: string, ...args: string[]): Promise<Ended & { cells: Record<string, string> }> {
+      const ended = await startIn('.', ['run', file, '--json', ...args]).done;
+      const summary = ended.events.at(-1) as RunEvent | undefined;
+      if (summary?.type !== 'summary') throw new Error(`no summary (exit ${ended.code}):\n${ended.stdout.slice(-4000)}${ended.stderr}`);
+      return { ...ended, cells: summary.cells };
+    },
+
+    /** Waits for something that a command does meanwhile. */
+    async until(holds: () => boolean, seconds = 20): Promise<void> {
+      const end = Date.now() + seconds * 1000;
+      while (!holds()) {
+        if (Date.now() > end) throw new Error(`waited ${seconds} s in vain for ${holds}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    },
   };
 }
 
-/** Parses what a command with --json printed. */
-export function parsed(ended: Ended): EndedRun {
-  const events = ended.stdout
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as RunEvent);
-  const last = <T extends RunEvent['type']>(type: T) => {
-    const event = events.at(-1);
-    if (event?.type !== type)
-      throw new Error(
-        `ended with ${event?.type ?? 'no event'}, not ${type} (exit ${ended.code})\n${ended.stdout.slice(-4000)}${ended.stderr}`,
-      );
-    return event as Extract<RunEvent, { type: T }>;
-  };
-  return {
-    ...ended,
-    events,
-    get summary() {
-      return last('summary');
-    },
-    get plan() {
-      return last('plan');
-    },
-    mistakes: events.filter((event) => event.type === 'error'),
-  };
-}
-
-/** Times, the project's folder, process ids and bug-report names differ from run to run. */
+/** What differs from run to run and from machine to machine. */
 export function normalized(text: string, folder: string): string {
   return text
     .replaceAll(folder, '<project>')
@@ -161,44 +149,25 @@ export function normalized(text: string, folder: string): string {
     .replace(/process \d+/g, 'process <pid>');
 }
 
-function watch(child: ChildProcessByStdio<Writable, Readable, Readable>, folder: string): Started {
-  let stdout = '';
-  let stderr = '';
-  const watchers = new Set<() => void>();
-  const heard = () => {
-    for (const watcher of watchers) watcher();
-  };
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-    heard();
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-    heard();
-  });
-  const ended = new Promise<Ended>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code, signal) => {
-      resolve({ code, signal, stdout, stderr, screen: normalized(stdout + stderr, folder) });
-      heard();
-    });
-  });
-  return {
-    pid: child.pid!,
-    stdin: child.stdin,
-    ended,
-    signal: (signal) => void child.kill(signal),
-    until: (pattern) =>
-      new Promise((resolve, reject) => {
-        const look = () => {
-          const output = stdout + stderr;
-          if (pattern.test(output)) resolve(output);
-          else if (child.exitCode !== null || child.signalCode !== null) reject(new Error(`ended before it said ${pattern}:\n${output}`));
-          else return;
-          watchers.delete(look);
-        };
-        watchers.add(look);
-        look();
-      }),
-  };
+/** What must not decide a test: the machine's own cache, colours, CI. */
+const NEUTRAL = {
+  TUNESMITH_CACHE: undefined,
+  TUNESMITH_HOME: undefined,
+  NODE_OPTIONS: undefined,
+  CI: undefined,
+  FORCE_COLOR: undefined,
+  NO_COLOR: '1',
+};
+
+const SIGNALS: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };
+
+function eventsIn(stdout: string): any[] {
+  try {
+    return stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line));
+  } catch {
+    return [];
+  }
 }
