@@ -1,6 +1,5 @@
 /** A mistake in what the user gave us, with its place; the error that ends a command with exit code 2; how both look. */
 import pc from 'picocolors';
-import stringWidth from 'string-width';
 
 export interface Diagnostic {
   /** As shown: relative to the working folder where it lies below it. */
@@ -49,7 +48,7 @@ const WIDTH = 100;
 /** The part of a line that shows the caret's place; `before` and `carets` count columns of the terminal. */
 function excerpt(source: string, start: number, length: number) {
   const characters = [...new Intl.Segmenter().segment(source)].map(({ segment, index }) => ({ index, shown: visible(segment) }));
-  const wide = characters.map(({ shown }) => stringWidth(shown));
+  const wide = characters.map(({ shown }) => columns(shown));
   const at = (offset: number) => {
     const found = characters.findLastIndex(({ index }) => index <= offset);
     return offset >= source.length ? characters.length : Math.max(found, 0);
@@ -81,3 +80,12 @@ function visible(character: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return character.replace(/[\u0000-\u001f\u007f-\u009f]/g, '�');
 }
+
+/** Columns that a character takes. (The package string-width takes 30 ms to load, which every command would pay.) */
+function columns(character: string): number {
+  if (/^\p{Mark}+$/u.test(character) || character === '\u200b') return 0;
+  if (character.length > 1 && character.startsWith('�')) return character.length;
+  return character === '  ' || WIDE.test(character) ? 2 : 1;
+}
+
+const WIDE = /\p{Emoji_Presentation}|\ufe0f|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;

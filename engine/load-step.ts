@@ -1,0 +1,65 @@
+/**
+ * Imports a user's step into this process: TypeScript or JavaScript, wherever it lies, with `import … from 'tunesmith'`
+ * leading to this very package. Only child processes do this; the engine never runs a user's code itself.
+ */
+import Module, { createRequire, register } from 'node:module';
+import { basename } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { type StepDefinition, StepError } from './step.ts';
+
+export async function loadStep(path: string): Promise<StepDefinition> {
+  await (ready ??= prepare());
+  const loaded: unknown = await import(pathToFileURL(path).href);
+  return stepIn(loaded, basename(path));
+}
+
+let ready: Promise<void> | undefined;
+
+async function prepare(): Promise<void> {
+  const [esm, cjs] = await Promise.all([import('tsx/esm/api'), import('tsx/cjs/api')]);
+  esm.register();
+  cjs.register();
+  const own = new URL(import.meta.url.endsWith('.ts') ? './index.ts' : './index.js', import.meta.url).href;
+  // Registered last, asked first. It is written out here because hooks run in a thread of their own, without tsx.
+  const hook = `export async function resolve(specifier, context, next) {
+    return specifier === 'tunesmith' ? { url: ${JSON.stringify(own)}, format: 'module', shortCircuit: true } : next(specifier, context);
+  }`;
+  register(`data:text/javascript,${encodeURIComponent(hook)}`);
+  // The same for require().
+  const modules = Module as unknown as { _resolveFilename(request: string, ...rest: unknown[]): string };
+  const resolveFilename = modules._resolveFilename;
+  modules._resolveFilename = (request, ...rest) =>
+    request === 'tunesmith' ? fileURLToPath(own) : resolveFilename.call(modules, request, ...rest);
+}
+
+/** The default export, also of a CommonJS module. Throws StepError where it is no step. */
+function stepIn(loaded: unknown, file: string): StepDefinition {
+  let found = (loaded as { default?: unknown }).default;
+  while (found !== null && typeof found === 'object' && 'default' in found && !('run' in found)) found = found.default;
+  if (found === undefined) throw new StepError(`${file} has no default export`, 'Write `export default defineStep({ … })`.');
+  const step = found as Partial<StepDefinition>;
+  const wrong = (what: string, hint = 'See `tunesmith new-step`, which writes a step to start from.') => new StepError(`the default export of ${file} ${what}`, hint);
+  if (found === null || typeof found !== 'object') throw wrong('is no step', 'Write `export default defineStep({ … })`.');
+  if (typeof step.run !== 'function') throw wrong('is no step: it has no function `run`');
+  if (typeof step.name !== 'string' || step.name === '') throw wrong('has no `name`');
+  if (typeof step.version !== 'number') throw wrong('has no `version`', 'Write `version: 1`, and raise it when the same inputs and options would give another result.');
+  for (const key of ['outputs', 'inputs', 'options'] as const) {
+    const map = step[key];
+    if (map === undefined && key !== 'outputs') continue;
+    if (map === null || typeof map !== 'object' || Array.isArray(map)) throw wrong(`needs a map as \`${key}\``);
+  }
+  for (const [key, declared] of [...Object.entries(step.inputs ?? {}), ...Object.entries(step.outputs!)]) {
+    const kind = typeof declared === 'string' ? declared : declared?.kind;
+    if (!['file', 'folder', 'any'].includes(kind)) throw wrong(`declares "${key}" as ${JSON.stringify(kind)}`, 'An input or output is "file", "folder" or "any".');
+  }
+  const both = Object.keys(step.inputs ?? {}).find((key) => Object.hasOwn(step.options ?? {}, key));
+  if (both !== undefined) throw wrong(`declares "${both}" both as an input and as an option`, 'Rename one of them: `with` holds both.');
+  return found as StepDefinition;
+}
+
+/** How to start Node on one of our own modules: as TypeScript while it is TypeScript. */
+export function nodeArguments(module: URL): string[] {
+  const path = fileURLToPath(module);
+  if (!path.endsWith('.ts')) return [path];
+  return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, path];
+}
