@@ -118,7 +118,8 @@ function importsOf(file: string): Import[] {
     const to = specifier.startsWith('.') ? relative(root, resolve(root, dirname(file), specifier)) : specifier;
     found.push({ from: file, to, typeOnly, lazy });
   };
-  for (const m of text.matchAll(/^\s*(?:import|export)\s+(type\s+)?(?:[\w*{}\s,$]+?\s+from\s+)?['"]([^'"]+)['"]/gm)) add(m[2]!, !!m[1], false);
+  for (const m of text.matchAll(/^\s*(?:import|export)\s+(type\s+)?(?:[\w*{}\s,$]+?\s+from\s+)?['"]([^'"]+)['"]/gm))
+    add(m[2]!, !!m[1], false);
   for (const m of text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)) add(m[1]!, false, true);
   return found;
 }

@@ -1,0 +1,102 @@
+/**
+ * Writes docs/reference.md from the schemas: `npm run docs`. A test of the house compares the page with what this makes,
+ * so every key of a pipeline and every option of a step is documented, with its default.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileSchema, inputsOf, outputsOf, stepSchema } from '../engine/pipeline/schema.ts';
+import { builtin, builtinNames } from '../engine/registry.ts';
+
+const PAGE = join(import.meta.dirname, 'reference.md');
+
+export async function reference(): Promise<string> {
+  const steps = await Promise.all(builtinNames().map(async (name) => aboutStep(name, (await builtin(name))!)));
+  return [
+    '# Reference',
+    '',
+    'Made from the schemas by `npm run docs`: the same ones that check your file. `tunesmith schema` prints them for your editor.',
+    '',
+    '## The file',
+    '',
+    ...table(
+      ['key', 'what'],
+      Object.entries(fileSchema.properties).map(([key, s]) => [code(key), s.description]),
+    ),
+    '',
+    '## A step',
+    '',
+    ...table(
+      ['key', 'what', 'default'],
+      Object.entries(stepSchema.properties).map(([key, s]) => [code(key), (s as any).description ?? '', preset(s)]),
+    ),
+    '',
+    '## The built-in steps',
+    '',
+    ...steps.flat(),
+  ].join('\n');
+}
+
+function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof builtin>>>): string[] {
+  const optional = new Set<string>(step.optional ?? []);
+  const options = Object.entries(step.options ?? {}).flatMap(([option, schema]) => rows(option, schema, optional.has(option)));
+  return [
+    `### ${name}`,
+    '',
+    step.description ?? '',
+    '',
+    ...table(
+      ['input', 'kind', 'what'],
+      Object.entries(inputsOf(step)).map(([role, i]) => [
+        code(role),
+        `${i.many ? 'list of ' : ''}${i.kind}${i.optional ? ', optional' : ''}`,
+        i.description ?? '',
+      ]),
+    ),
+    '',
+    ...(options.length ? [...table(['option', 'type', 'default', 'what'], options), ''] : []),
+    ...table(
+      ['output', 'kind', 'what'],
+      Object.entries(outputsOf(step)).map(([output, o]) => [code(output), o.kind, o.description ?? '']),
+    ),
+    '',
+  ];
+}
+
+/** An option, and below it the fields of one that is an object. */
+function rows(name: string, schema: any, optional: boolean): string[][] {
+  const own = [code(name), type(schema), preset(schema) || (optional ? '' : 'required'), schema.description ?? ''];
+  const required = new Set<string>(schema.required ?? []);
+  return [own, ...Object.entries(schema.properties ?? {}).flatMap(([field, s]) => rows(`${name}.${field}`, s, !required.has(field)))];
+}
+
+function type(schema: any): string {
+  if (schema.enum) return schema.enum.map((v: unknown) => code(String(v))).join(', ');
+  if (schema.const !== undefined) return code(String(schema.const));
+  const either = schema.anyOf ?? schema.oneOf;
+  if (either) return either.map(type).join(' or ');
+  if (schema.type === 'array') return `list of ${schema.items ? type(schema.items) : 'any'}`;
+  if (schema.type === 'object')
+    return schema.properties ? 'map' : `map to ${schema.additionalProperties ? type(schema.additionalProperties) : 'any'}`;
+  const limits = [
+    schema.minimum !== undefined && `≥ ${schema.minimum}`,
+    schema.exclusiveMinimum !== undefined && `> ${schema.exclusiveMinimum}`,
+    schema.maximum !== undefined && `≤ ${schema.maximum}`,
+    schema.exclusiveMaximum !== undefined && `< ${schema.exclusiveMaximum}`,
+  ].filter(Boolean);
+  return [[schema.type ?? 'any'].flat().join(' or '), ...limits].join(' ');
+}
+
+function preset(schema: any): string {
+  return schema.default === undefined ? '' : code(JSON.stringify(schema.default));
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}
+
+function table(head: string[], body: string[][]): string[] {
+  const line = (cells: string[]) => `| ${cells.map((c) => c.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
+  return [line(head), `|${head.map(() => '---').join('|')}|`, ...body.map(line)];
+}
+
+if (import.meta.filename === process.argv[1]) writeFileSync(PAGE, await reference());

@@ -1,0 +1,56 @@
+/** What the docs promise is there, and what is there is in the docs. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { reference } from '../../docs/make-reference.ts';
+import { builtin, builtinNames } from '../../engine/registry.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const read = (name: string) => readFileSync(join(root, name), 'utf8');
+const pages = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter((f) => f.endsWith('.md'))
+    .map((f) => `docs/${f}`),
+];
+
+test('docs/reference.md is what the schemas say (npm run docs)', async () => {
+  expect(read('docs/reference.md')).toBe(await reference());
+});
+
+test('every option, input and output of every step says what it is', async () => {
+  const silent: string[] = [];
+  for (const name of builtinNames()) {
+    const step = (await builtin(name))!;
+    if (!step.description) silent.push(name);
+    for (const part of ['options', 'inputs', 'outputs'] as const) {
+      for (const [key, what] of Object.entries(step[part] ?? {})) if (!(what as any).description) silent.push(`${name}.${part}.${key}`);
+    }
+  }
+  expect(silent).toEqual([]);
+});
+
+test('links between pages lead somewhere', () => {
+  const dead = pages.flatMap((page) =>
+    [...read(page).matchAll(/\]\((?!https?:)([^)#\s]+)/g)]
+      .map((m) => m[1]!)
+      .filter((to) => !existsSync(join(root, dirname(page), to)))
+      .map((to) => `${page} → ${to}`),
+  );
+  expect(dead).toEqual([]);
+});
+
+test('the README names the commands that CI runs', () => {
+  expect(read('README.md')).toContain('npm ci && npm run demo');
+  expect(read('README.md')).toContain('npm test');
+  expect(read('.ci/run')).toMatch(/npm ci /);
+  expect(read('.ci/run')).toMatch(/npm run --silent demo/);
+});
+
+test('the commands that the docs show exist', () => {
+  const cli = read('engine/cli.ts');
+  const shown = new Set(pages.flatMap((page) => [...read(page).matchAll(/(?:^|`)tunesmith ([a-z-]+)/gm)].map((m) => m[1]!)));
+  expect([...shown].filter((command) => !new RegExp(`['"\`]${command}\\b`).test(cli))).toEqual([]);
+});
