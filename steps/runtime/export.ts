@@ -96,6 +96,7 @@ function areTwins(graph: Graph, twin: Graph): boolean {
   const sameNode = (a: Node, b: Node | undefined) =>
     b?.kernel === a.kernel &&
     a.inputs.length === b.inputs.length &&
+    a.outputs.length === b.outputs.length &&
     a.inputs.every((input, i) => match(input, b.inputs[i])) &&
     a.outputs.every((output, i) => match(output, b.outputs[i])) &&
     Object.keys(a.attributes).every((key) => SIZES.has(key) || JSON.stringify(a.attributes[key]) === JSON.stringify(b.attributes[key]));
@@ -108,4 +109,4 @@ function areTwins(graph: Graph, twin: Graph): boolean {
 }
 
 /** Attributes that emitOnnx computes from the free axes. */
-const SIZES = new Set(['shape', 'reps', 'begin', 'size', 'sizes', 'end', 'paddings', 'stop', 'depth']);
+const SIZES = new Set(['shape', 'reps', 'begin', 'size', 'sizes', 'end', 'paddings', 'stop', 'depth', 'numSegments']);

@@ -28,8 +28,9 @@ const binary = (dtype?: DType): Kernel => ({
 
 const reduction = (dtype?: DType): Kernel => ({
   inputs: ['x'],
-  infer: ([x], { axis, keepDims }) => {
-    const axes = util.parseAxisParam(axis, x!.shape).toSorted((a, b) => a - b);
+  // (Max calls its axes so.)
+  infer: ([x], { axis, reductionIndices = axis, keepDims }) => {
+    const axes = util.parseAxisParam(reductionIndices, x!.shape).toSorted((a, b) => a - b);
     const shape = keepDims ? x!.shape.map((n, i) => (axes.includes(i) ? 1 : n)) : x!.shape.filter((_, i) => !axes.includes(i));
     return { attributes: { axes, keepDims: Boolean(keepDims) }, outputs: [{ shape, dtype: dtype ?? x!.dtype }] };
   },
@@ -62,11 +63,12 @@ export const kernels: Record<string, Kernel> = {
   ClipByValue: unary(),
   Cast: { inputs: ['x'], infer: ([x], { dtype }) => ({ attributes: { dtype }, outputs: [{ shape: x!.shape, dtype }] }) },
   ...Object.fromEntries(
-    ['Add', 'FloorDiv', 'Maximum', 'Minimum', 'Multiply', 'Pow', 'RealDiv', 'SquaredDifference', 'Sub'].map((name) => [name, binary()]),
+    ['Add', 'Maximum', 'Minimum', 'Multiply', 'Pow', 'RealDiv', 'SquaredDifference', 'Sub'].map((name) => [name, binary()]),
   ),
   ...Object.fromEntries(
     ['Equal', 'Greater', 'GreaterEqual', 'Less', 'LessEqual', 'LogicalAnd', 'LogicalOr', 'NotEqual'].map((name) => [name, binary('bool')]),
   ),
+  FloorDiv: binary('int32'),
   AddN: { inputs: 'list', infer: ([first]) => ({ outputs: [{ ...first! }] }) },
   Select: {
     inputs: ['condition', 't', 'e'],

@@ -36,8 +36,9 @@ class Emitter {
   /** Of each axis that is free: the name of its length, one int64, computed in the model. */
   readonly #lengths = new Map<string, string>();
   readonly #products = new Map<string, string>();
-  /** The twin of the node that is being emitted. */
+  /** The twin of the node that is being emitted, and those of its inputs. */
   #twin!: Node;
+  readonly #twins = new Map<Value, Value>();
   #count = 0;
 
   constructor(graph: Graph, options: EmitOptions) {
@@ -61,6 +62,7 @@ class Emitter {
     for (const [name, value] of outputs) if (isNode(value.from) && !this.#names.has(value)) this.#names.set(value, name);
     for (const [i, node] of nodes.entries()) {
       this.#twin = twin.nodes[i]!;
+      for (const [j, input] of node.inputs.entries()) this.#twins.set(input, this.#twin.inputs[j]!);
       this.#emit(node);
     }
     for (const [name, value] of outputs) {
@@ -140,8 +142,9 @@ class Emitter {
         return put('Cast', inputs(), { to: elementType(output.dtype) });
       case 'Select': {
         const [condition, t, e] = inputs();
-        const rows = [node.inputs[0]!.shape[0]!, ...output.shape.slice(1).fill(1)];
-        return put('Where', [a.rows ? this.#reshape(condition!, rows) : condition!, t!, e!]);
+        if (!a.rows) return put('Where');
+        const rows = ({ outputs }: Node) => outputs[0]!.shape.map((n, i) => (i === 0 ? n : 1));
+        return put('Where', [this.#reshape(condition!, rows(node), rows(this.#twin)), t!, e!]);
       }
       case 'Range': {
         const end = this.#dimension(a.stop as number, this.#twin.attributes.stop as number, 'int64');
@@ -287,12 +290,15 @@ class Emitter {
    * several threads; a product with the ids' one-hot rows cannot, and ScatterElements, for sizes beyond that, does not.
    */
   #segmentSum(node: Node): string[] {
-    const [x, ids] = node.inputs as [Value, Value];
-    const [segments, ...rest] = node.outputs[0]!.shape as [number, ...number[]];
-    const count = sizeOf(ids.shape);
-    const rows = this.#reshape(this.#name(x), [count, sizeOf(rest)]);
-    const depth = this.#scalar(segments, 'int32');
-    const flat = this.#dropNegative(this.#reshape(this.#name(ids), [count]), depth);
+    const sizes = ({ inputs: [x, ids], outputs: [y] }: Node) => {
+      const count = sizeOf(ids!.shape);
+      return { count, segments: y!.shape[0]!, width: sizeOf(x!.shape) / count, shape: y!.shape };
+    };
+    const [{ count, segments, width, shape }, twin] = [sizes(node), sizes(this.#twin)];
+    const [x, ids] = node.inputs.map((value) => this.#name(value));
+    const rows = this.#reshape(x!, [count, width], [twin.count, twin.width]);
+    const depth = this.#dimension(segments, twin.segments, 'int32');
+    const flat = this.#dropNegative(this.#reshape(ids!, [count], [twin.count]), depth);
     let sums: string[];
     if (count * segments <= ONE_HOT_LIMIT) {
       const values = this.#tensor([0, 1], [2], 'float32');
@@ -300,12 +306,12 @@ class Emitter {
       sums = this.#node('MatMul', [oneHot[0]!, rows]);
     } else {
       // One row more takes what belongs nowhere.
-      const zeros = this.#node('Expand', [this.#scalar(0, 'float32'), this.#ints([segments + 1, sizeOf(rest)])]);
-      const spread = this.#node('Expand', [this.#reshape(flat, [count, 1]), this.#ints([count, sizeOf(rest)])]);
+      const zeros = this.#node('Expand', [this.#scalar(0, 'float32'), this.#ints([segments + 1, width])]);
+      const spread = this.#node('Expand', [this.#reshape(flat, [count, 1]), this.#ints([count, width])]);
       const scattered = this.#node('ScatterElements', [zeros[0]!, spread[0]!, rows], { axis: 0, reduction: 'add' });
       sums = this.#node('Slice', [scattered[0]!, this.#ints([0]), this.#ints([segments])]);
     }
-    return this.#node('Reshape', [sums[0]!, this.#ints([segments, ...rest])], {}, this.#outputs(node));
+    return this.#node('Reshape', [sums[0]!, this.#vector(shape, twin.shape)], {}, this.#outputs(node));
   }
 
   /** Ids below 0 become `depth`, which is out of range: to ONNX −1 is the last one. */
@@ -320,8 +326,8 @@ class Emitter {
     );
   }
 
-  #reshape(name: string, shape: number[]): string {
-    return this.#node('Reshape', [name, this.#ints(shape)])[0]!;
+  #reshape(name: string, shape: number[], twin = shape): string {
+    return this.#node('Reshape', [name, this.#vector(shape, twin)])[0]!;
   }
 
   #node(op: string, inputs: string[], attributes: Record<string, AttributeValue> = {}, outputs = this.#fresh(1), domain = ''): string[] {
@@ -353,7 +359,8 @@ class Emitter {
     if (number === undefined) return this.#tensor((value.from as { data: Float32Array }).data, value.shape, value.dtype);
     const scalar = this.#scalar(number, value.dtype);
     // Expanded where it is used: never megabytes of one number in the file.
-    return value.shape.length === 0 ? scalar : this.#node('Expand', [scalar, this.#ints(value.shape)])[0]!;
+    const { shape } = this.#twins.get(value) ?? value;
+    return value.shape.length === 0 ? scalar : this.#node('Expand', [scalar, this.#vector(value.shape, shape)])[0]!;
   }
 
   #scalar(value: number, dtype: ElementType): string {

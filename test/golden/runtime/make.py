@@ -1,5 +1,6 @@
 """Golden values for the ops, the optimizer and a whole training of steps/runtime, by PyTorch. Run: python make.py > runtime.json"""
 import json
+import math
 import torch
 import torch.nn.functional as F
 
@@ -74,4 +75,73 @@ def optimizer(weight_decay, max_norm, scale):
     return {"weightDecay": weight_decay, "maxGradNorm": max_norm, "start": start, "steps": steps, "m": m, "v": v}
 
 
-print(json.dumps({"ops": ops, "optimizer": [optimizer(0.0, 0.0, 1.0), optimizer(0.1, 1.0, 1.0), optimizer(0.01, 1.0, 0.01)]}))
+def generator(seed):
+    while True:
+        seed = (seed * 1664525 + 1013904223) % 2**32
+        yield seed / 2**32
+
+
+def toy():
+    """test/steps/runtime/toy.ts in double precision: of each gradient its norm and its sums with fixed signs."""
+    vocabulary, positions, hidden, layers, heads, ffn, classes, batch, length = 2000, 64, 64, 2, 4, 256, 3, 16, 64
+    g = generator(1)
+    w = {}
+
+    def normal(name, *shape):
+        count = math.prod(shape)
+        values = []
+        for _ in range(count):
+            a, b = next(g), next(g)
+            values.append(0.05 * math.sqrt(-2 * math.log(1 - a)) * math.cos(2 * math.pi * b))
+        w[name] = torch.tensor(values).float().double().view(*shape)
+
+    def pair(name, out, width=None):
+        normal(f"{name}.weight", *([out, width] if width else [out]))
+        normal(f"{name}.bias", out)
+        if not width:
+            w[f"{name}.weight"] = (w[f"{name}.weight"] + 1).float().double()
+
+    normal("word.weight", vocabulary, hidden)
+    normal("position.weight", positions, hidden)
+    normal("type.weight", 2, hidden)
+    pair("norm", hidden)
+    for i in range(layers):
+        for name in ("query", "key", "value", "attention"):
+            pair(f"layer.{i}.{name}", hidden, hidden)
+        pair(f"layer.{i}.attention.norm", hidden)
+        pair(f"layer.{i}.intermediate", ffn, hidden)
+        pair(f"layer.{i}.output", hidden, ffn)
+        pair(f"layer.{i}.output.norm", hidden)
+    pair("pooler", hidden, hidden)
+    pair("classifier", classes, hidden)
+    w = {k: v.requires_grad_() for k, v in w.items()}
+
+    g = generator(1)
+    padded = lambda i: i >= batch * length - length / 2
+    ids = torch.tensor([0 if padded(i) else 1 + math.floor(next(g) ** 2 * (vocabulary - 1)) for i in range(batch * length)]).view(batch, length)
+    types = torch.tensor([int(i % length > length / 2) for i in range(batch * length)]).view(batch, length)
+    mask = torch.tensor([0.0 if padded(i) else 1.0 for i in range(batch * length)]).double().view(batch, 1, 1, length)
+    labels = torch.tensor([math.floor(next(g) * classes) for _ in range(batch)])
+
+    norm = lambda x, name: F.layer_norm(x, (hidden,), w[f"{name}.weight"], w[f"{name}.bias"], 1e-12)
+    linear = lambda x, name: F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
+    split = lambda t: t.view(batch, length, heads, -1).transpose(1, 2)
+    x = norm(F.embedding(ids, w["word.weight"], padding_idx=0) + F.embedding(types, w["type.weight"]) + w["position.weight"][:length], "norm")
+    for i in range(layers):
+        q, k, v = (split(linear(x, f"layer.{i}.{name}")) for name in ("query", "key", "value"))
+        scores = q @ k.transpose(-1, -2) / math.sqrt(hidden / heads) + (1 - mask) * torch.finfo(torch.float32).min
+        context = (torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(batch, length, hidden)
+        x = norm(x + linear(context, f"layer.{i}.attention"), f"layer.{i}.attention.norm")
+        x = norm(x + linear(F.gelu(linear(x, f"layer.{i}.intermediate")), f"layer.{i}.output"), f"layer.{i}.output.norm")
+    loss = F.cross_entropy(linear(torch.tanh(linear(x[:, 0], "pooler")), "classifier"), labels)
+    loss.backward()
+    gradients = {}
+    for name, weight in w.items():
+        flat = weight.grad.flatten()
+        g = generator(7)
+        signs = torch.tensor([1.0 if next(g) < 0.5 else -1.0 for _ in range(4 * len(flat))]).double().view(4, -1)
+        gradients[name] = {"norm": flat.norm().item(), "sums": (signs @ flat).tolist()}
+    return {"loss": loss.item(), "gradients": gradients}
+
+
+print(json.dumps({"ops": ops, "optimizer": [optimizer(0.0, 0.0, 1.0), optimizer(0.1, 1.0, 1.0), optimizer(0.01, 1.0, 0.01)], "toy": toy()}))
