@@ -205,16 +205,10 @@ const free: Record<string, Program> = {
     const [batch, length] = ids!.shape as [number, number];
     return { y: tf.concat([tf.cast(ids!, 'float32'), tf.fill([batch, length + 1], 2)], 1) };
   },
-  'all but the first, by segments': (w, { ids }) => {
+  'tokens summed by id': (w, { ids }) => {
     const [batch, length] = ids!.shape as [number, number];
-    const x = tf.reshape(tf.slice(ops.embedding(w.table!, ids!), [0, 1, 0], [batch, length - 1, 4]), [-1, 4]);
-    return {
-      y: tf.unsortedSegmentSum(
-        tf.concat([x, w.table!]),
-        tf.concat([tf.zerosLike(x).sum(1).toInt(), tf.range(0, 40, 1, 'int32')]) as tf.Tensor1D,
-        batch * length,
-      ),
-    };
+    const x = tf.reshape(ops.embedding(w.table!, ids!), [-1, 4]);
+    return { y: tf.unsortedSegmentSum(x, tf.reshape(ids!, [-1]) as tf.Tensor1D, batch * length) };
   },
   'a size as a number': (w, { ids }) => {
     const [batch, length] = ids!.shape as [number, number];
