@@ -31,13 +31,13 @@ export class UnreadableError extends Error {
   }
 }
 
-/** What to throw when `doing` something ("storing out/model") failed with `error`; `needed` is in bytes. */
-export function diskError(error: unknown, doing: string, folder: string, needed: number): unknown {
+/** What to throw when `doing` something ("storing out/model") failed with `error`; `needed` is in bytes, where that is known. */
+export function diskError(error: unknown, doing: string, folder: string, needed?: number): unknown {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     const limit = code === 'EDQUOT' ? 'disk quota used up' : 'disk full';
     return new CacheError(
-      `${limit} while ${doing}: ${bytes(needed)} needed, ${bytes(freeSpace(folder))} free at ${folder}`,
+      `${limit} while ${doing}: ${needed === undefined ? '' : `${bytes(needed)} needed, `}${bytes(freeSpace(folder))} free at ${folder}`,
       'Free space and run again: nothing was lost, and nothing half written is left.',
     );
   }

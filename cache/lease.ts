@@ -52,8 +52,11 @@ export class Leases {
       const token = await this.#take(key, signal, onWait);
       return {
         release: () => {
-          this.#giveBack(key, token);
-          end();
+          try {
+            this.#giveBack(key, token);
+          } finally {
+            end();
+          }
         },
       };
     } catch (error) {
@@ -104,8 +107,12 @@ export class Leases {
   }
 
   #beat(): void {
-    for (const [token, key] of this.#held) {
-      this.database.use((statement) => statement('update leases set beat = beat + 1 where key = ? and token = ?').run(key, token));
+    try {
+      this.database.use((statement) => {
+        for (const [token, key] of this.#held) statement('update leases set beat = beat + 1 where key = ? and token = ?').run(key, token);
+      });
+    } catch {
+      // A disk that is full says so to whoever stores something; one heartbeat more or less does not matter.
     }
   }
 }

@@ -54,16 +54,20 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
     memo,
     readOnly,
     close() {
-      try {
-        leases.close();
-        objectMemo.flush();
-        if (memos) memo.flush();
-      } finally {
-        database.close();
-        memos?.close();
-      }
+      for (const last of [() => leases.close(), () => objectMemo.flush(), () => memo.flush()]) ignoringCacheErrors(last);
+      database.close();
+      memos?.close();
     },
   };
+}
+
+/** All results are safe by now. What is lost here is a memory that saves reading, or a lease that ends with this process. */
+function ignoringCacheErrors(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof CacheError)) throw error;
+  }
 }
 
 const INDEX: Schema = { what: 'the index', version: 1, create: RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE };
@@ -89,7 +93,7 @@ function makeWritable(folder: string): boolean {
         'Move the file away, or use another cache folder (TUNESMITH_CACHE).',
       );
     }
-    throw diskError(error, `making the cache ${shown(folder)}`, existing(folder), 0);
+    throw diskError(error, `making the cache ${shown(folder)}`, existing(folder));
   }
 }
 

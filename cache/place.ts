@@ -3,6 +3,7 @@ import { lstatSync, renameSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { flushFiles, flushFolder } from './durable.ts';
+import { diskError, shown } from './error.ts';
 import { removeAbandoned, temporaryIn } from './temporary.ts';
 
 /** Moves the finished file or folder `staged` to `path`, in place of what stands there. */
@@ -67,7 +68,7 @@ async function copyInto(folder: string, path: string): Promise<string> {
     return copy;
   } catch (error) {
     await rm(copy, { recursive: true, force: true });
-    throw error;
+    throw diskError(error, `copying ${shown(path)}`, folder);
   }
 }
 

@@ -7,11 +7,13 @@
  */
 import {
   type BigIntStats,
+  chmodSync,
   constants,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -79,16 +81,17 @@ export class ObjectStore {
       const staged = await this.#stagingFor(parent);
       try {
         await this.#write(content.kind, entries, staged);
+        if (content.kind === 'folder') this.#trustFiles(entries, staged);
+        const { ino, mtimeNs } = statOf(staged)!;
         await place(staged, path);
+        // The rename gave the file itself another ctime. What someone else put there meanwhile is not ours to vouch for.
+        const stat = statOf(path);
+        if (content.kind === 'file' && stat?.ino === ino && stat.mtimeNs === mtimeNs) this.at.files.trust(stat, content.hash);
       } finally {
         await rm(staged, { recursive: true, force: true });
       }
     } catch (error) {
       throw diskError(error, `restoring ${shown(path)}`, parent, content.size);
-    }
-    for (const { kind, path: below, hash } of entries) {
-      const stat = kind === 'file' && statOf(join(path, below));
-      if (stat) this.at.files.trust(stat, hash);
     }
   }
 
@@ -142,14 +145,16 @@ export class ObjectStore {
       await flushFiles([...staged.values()].map(({ temporary }) => temporary));
       const folders = new Set<string>();
       for (const [hash, { temporary }] of staged) {
+        const pause = breathe();
+        if (pause) await pause;
         const object = this.#pathOf(hash);
-        const made = await mkdir(dirname(object), { recursive: true });
+        const made = mkdirSync(dirname(object), { recursive: true });
         if (made !== undefined) folders.add(this.#objects).add(this.at.folder);
         folders.add(dirname(object));
-        await chmod(temporary, 0o444);
-        await rename(temporary, object);
+        chmodSync(temporary, 0o444);
+        renameSync(temporary, object);
       }
-      for (const folder of folders) await flushFolder(folder);
+      await Promise.all(Array.from(folders, flushFolder));
     } catch (error) {
       for (const { temporary } of staged.values()) await rm(temporary, { force: true });
       throw error;
@@ -219,6 +224,10 @@ export class ObjectStore {
     for (const { link, path } of entries) if (link !== undefined) symlinkSync(link, join(to, path));
   }
 
+  #trustFiles(entries: Entry[], root: string): void {
+    for (const { kind, path, hash } of entries) if (kind === 'file') this.at.files.trust(statOf(join(root, path))!, hash);
+  }
+
   async #copyOut({ hash, size, executable }: Entry, to: string): Promise<void> {
     const object = this.#pathOf(hash);
     const mode = executable ? 0o777 : 0o666;
@@ -262,7 +271,7 @@ export class ObjectStore {
       await rename(this.#pathOf(hash), aside);
     } catch (error) {
       // Another process was quicker.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', this.at.folder, 0);
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', this.at.folder);
     }
   }
 
@@ -305,8 +314,9 @@ async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (
 
 /** With an mtime that is older than its ctime, a file's stamps can be trusted at once (see `Memo.trust`). */
 function backdate(path: string): void {
-  const secondAgo = Date.now() / 1000 - 1;
-  utimesSync(path, secondAgo, secondAgo);
+  // By more than the coarsest clock's tick, FAT's 2 s.
+  const earlier = Date.now() / 1000 - 3;
+  utimesSync(path, earlier, earlier);
 }
 
 function changed(path: string): UnreadableError {

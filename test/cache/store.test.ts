@@ -229,6 +229,25 @@ test('an object is stored once, whoever asks: ten processes at once', async () =
   expect(readdirSync(join(at, 'cache/tmp'))).toEqual([]);
 });
 
+test('what was restored is known by its stamps at once, and an edit of it, however quick, is seen', async () => {
+  const at = folder();
+  const cache = cacheIn(join(at, 'cache'));
+  write(at, { 'made/file': 'as made', file: 'as made' });
+  for (const [name, file] of [
+    ['made', 'back/file'],
+    ['file', 'back2'],
+  ] as const) {
+    const content = await store(cache, join(at, name));
+    for (let n = 0; n < 50; n++) {
+      const back = join(at, file.split('/')[0]!);
+      await cache.objects.restore(content, back);
+      expect(cache.memo.hashOf(statSync(join(at, file), { bigint: true }))).toBeDefined();
+      writeFileSync(join(at, file), 'as Made');
+      expect(await contentOf(back, cache.memo)).not.toEqual(content);
+    }
+  }
+});
+
 test('a hard link of an output to the cache is never made, nor broken', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
