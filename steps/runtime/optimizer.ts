@@ -1,8 +1,9 @@
 /**
- * AdamW exactly as PyTorch's, with clipping by the gradients' global norm, over plain Float32Arrays on the host and in
+ * AdamW exactly as PyTorch's, with clipping by the gradients' global norm, over Float32Arrays on the host and in
  * place: whoever holds a weight's array sees it change. Both runtimes share it, so they agree.
  */
 import type { HostTensors, TrainingOptions } from './runtime.ts';
+import { type SimdLoops, simdLoops } from './simd.ts';
 
 /** A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be absent. */
 export interface Gradient {
@@ -24,18 +25,13 @@ export class Optimizer {
 
   constructor(weights: HostTensors, options: TrainingOptions) {
     this.#options = options;
-    for (const [name, weight] of Object.entries(weights)) {
-      if (weight.dtype !== 'float32') throw new Error(`The weight ${name} is ${weight.dtype}; only float32 weights can be trained.`);
-      const size = weight.data.length;
-      const data = Float32Array.from(weight.data);
-      this.weights[name] = { dtype: 'float32', shape: weight.shape, data };
-      this.#slots.set(name, {
-        weight: data,
-        gradient: new Float32Array(size),
-        m: new Float32Array(size),
-        v: new Float32Array(size),
-        decay: options.noDecay(name) ? 0 : options.optimizer.weightDecay,
-      });
+    const arenas = new Arenas(Object.values(weights).map(({ data }) => data.length));
+    for (const [name, { dtype, shape, data: initial }] of Object.entries(weights)) {
+      if (dtype !== 'float32') throw new Error(`The weight ${name} is ${dtype}; only float32 weights can be trained.`);
+      const slot: Slot = { ...arenas.next(initial.length), decay: options.noDecay(name) ? 0 : options.optimizer.weightDecay };
+      slot.weight.set(initial);
+      this.weights[name] = { dtype, shape, data: slot.weight };
+      this.#slots.set(name, slot);
     }
   }
 
@@ -48,11 +44,11 @@ export class Optimizer {
   step(gradients: ReadonlyMap<string, Gradient>, learningRate: number): number {
     let squares = 0;
     for (const [name, gradient] of gradients) {
-      const { gradient: sum } = this.#slots.get(name)!;
+      const { gradient: sum, loops, bytes } = this.#slots.get(name)!;
       if (!gradient.dense) sum.fill(0);
       else if (gradient.dense !== sum) sum.set(gradient.dense);
       for (const rows of gradient.rows ?? []) addRows(sum, rows.ids, rows.values);
-      squares += sumOfSquares(sum);
+      squares += loops.sumOfSquares(sum.byteOffset, bytes);
     }
     const norm = Math.sqrt(squares);
     const { maxGradNorm, optimizer } = this.#options;
@@ -62,8 +58,9 @@ export class Optimizer {
     const rate = learningRate / (1 - beta1 ** this.#step);
     const correction = Math.sqrt(1 - beta2 ** this.#step);
     for (const name of gradients.keys()) {
-      const slot = this.#slots.get(name)!;
-      adamW(slot, scale, 1 - learningRate * slot.decay, beta1, beta2, rate, correction, epsilon);
+      const { weight, gradient, m, v, bytes, loops, decay } = this.#slots.get(name)!;
+      const addresses = [weight, gradient, m, v].map(({ byteOffset }) => byteOffset);
+      loops.adamW(...addresses, bytes, scale, 1 - learningRate * decay, 1 - beta1, beta2, 1 - beta2, rate, correction, epsilon);
     }
     return norm;
   }
@@ -86,13 +83,64 @@ export class Optimizer {
   }
 }
 
-interface Slot {
+interface Slot extends Room {
+  decay: number;
+}
+
+/** A weight's arrays, in one memory of the loops that run over them. */
+interface Room {
   weight: Float32Array;
   gradient: Float32Array;
   m: Float32Array;
   v: Float32Array;
-  decay: number;
+  /** Of each array, padded to whole vectors. */
+  bytes: number;
+  loops: SimdLoops;
 }
+
+/** Room for weights of given sizes. One memory holds 4 GB, so large models take several. */
+class Arenas {
+  readonly #sizes: number[];
+  #taken = 0;
+  #memory!: WebAssembly.Memory;
+  #loops!: SimdLoops;
+  #at = 0;
+
+  constructor(sizes: number[]) {
+    this.#sizes = sizes;
+  }
+
+  /** The rooms come in the order of the sizes. */
+  next(size: number): Room {
+    const bytes = padded(size);
+    if (!this.#memory || this.#at + 4 * bytes > this.#memory.buffer.byteLength) this.#open();
+    const array = () => {
+      const data = new Float32Array(this.#memory.buffer, this.#at, size);
+      this.#at += bytes;
+      return data;
+    };
+    this.#taken++;
+    return { weight: array(), gradient: array(), m: array(), v: array(), bytes, loops: this.#loops };
+  }
+
+  #open(): void {
+    let total = 0;
+    for (const size of this.#sizes.slice(this.#taken)) {
+      if (total > 0 && total + 4 * padded(size) > LARGEST_MEMORY) break;
+      total += 4 * padded(size);
+    }
+    const pages = Math.max(1, Math.ceil(total / PAGE));
+    this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.#loops = simdLoops(this.#memory);
+    this.#at = 0;
+  }
+}
+
+const PAGE = 65536;
+const LARGEST_MEMORY = 65536 * PAGE;
+
+/** Bytes of so many floats, in whole cache lines. */
+const padded = (size: number): number => 64 * Math.ceil(size / 16);
 
 /** In the order of the ids, so that the sum is the same on any number of threads. */
 function addRows(sum: Float32Array, ids: Int32Array, values: Float32Array): void {
@@ -101,39 +149,5 @@ function addRows(sum: Float32Array, ids: Int32Array, values: Float32Array): void
     const to = ids[i]! * width;
     if (to < 0) continue; // belongs to no row
     for (let j = 0; j < width; j++) sum[to + j]! += values[from + j]!;
-  }
-}
-
-/** In double precision and four fixed lanes. */
-function sumOfSquares(x: Float32Array): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
-  const whole = x.length & ~3;
-  for (let i = 0; i < whole; i += 4) {
-    a += x[i]! * x[i]!;
-    b += x[i + 1]! * x[i + 1]!;
-    c += x[i + 2]! * x[i + 2]!;
-    d += x[i + 3]! * x[i + 3]!;
-  }
-  for (let i = whole; i < x.length; i++) a += x[i]! * x[i]!;
-  return a + b + (c + d);
-}
-
-function adamW(
-  { weight, gradient, m, v }: Slot,
-  scale: number,
-  keep: number,
-  beta1: number,
-  beta2: number,
-  rate: number,
-  correction: number,
-  epsilon: number,
-): void {
-  for (let i = 0; i < weight.length; i++) {
-    const g = gradient[i]! * scale;
-    const mean = m[i]! + (g - m[i]!) * (1 - beta1);
-    const square = v[i]! * beta2 + g * g * (1 - beta2);
-    m[i] = mean;
-    v[i] = square;
-    weight[i] = weight[i]! * keep - (rate * mean) / (Math.sqrt(square) / correction + epsilon);
   }
 }
