@@ -1,0 +1,66 @@
+/** What the server counts, in Prometheus' text format. */
+
+export interface Measurements {
+  request(route: string, method: string, status: number, seconds: number): void;
+  batch(size: number): void;
+  /** The page of /metrics. */
+  text(queued: number): string;
+}
+
+export function openMeasurements(): Measurements {
+  const requests = new Map<string, number>();
+  const seconds = histogram([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]);
+  const batches = histogram([1, 2, 4, 8, 16, 32, 64]);
+
+  return {
+    request(route, method, status, duration) {
+      const labels = `route="${route}",method="${method}",status="${status}"`;
+      requests.set(labels, (requests.get(labels) ?? 0) + 1);
+      // How long a prediction takes; the other routes would only blur it.
+      if (route === '/predict' && status === 200) seconds.observe(duration);
+    },
+    batch(size) {
+      batches.observe(size);
+    },
+    text(queued) {
+      return [
+        ...heading('tunesmith_requests_total', 'counter', 'Requests answered.'),
+        ...[...requests].map(([labels, count]) => `tunesmith_requests_total{${labels}} ${count}`),
+        ...heading('tunesmith_predict_seconds', 'histogram', 'Time to answer a POST /predict, waiting included.'),
+        ...seconds.lines('tunesmith_predict_seconds'),
+        ...heading('tunesmith_batch_size', 'histogram', 'Texts classified together.'),
+        ...batches.lines('tunesmith_batch_size'),
+        ...heading('tunesmith_queue_length', 'gauge', 'Texts waiting for a free thread.'),
+        `tunesmith_queue_length ${queued}`,
+        ...heading('process_resident_memory_bytes', 'gauge', 'Resident memory size in bytes.'),
+        `process_resident_memory_bytes ${process.memoryUsage.rss()}`,
+        '',
+      ].join('\n');
+    },
+  };
+}
+
+function heading(name: string, type: string, help: string): string[] {
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
+}
+
+function histogram(bounds: number[]) {
+  const counts = bounds.map(() => 0);
+  let count = 0;
+  let sum = 0;
+  return {
+    observe(value: number) {
+      count++;
+      sum += value;
+      for (const [i, bound] of bounds.entries()) if (value <= bound) counts[i]!++;
+    },
+    lines(name: string): string[] {
+      return [
+        ...bounds.map((bound, i) => `${name}_bucket{le="${bound}"} ${counts[i]}`),
+        `${name}_bucket{le="+Inf"} ${count}`,
+        `${name}_sum ${sum}`,
+        `${name}_count ${count}`,
+      ];
+    },
+  };
+}

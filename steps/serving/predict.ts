@@ -1,0 +1,89 @@
+/** `tunesmith predict`: classifies every text of a file, and prints one JSON line for each, in the order of the file. */
+import type { Writable } from 'node:stream';
+import { openBundle } from './bundle.ts';
+import type { Prediction } from './classify.ts';
+import { readTexts, type TextOptions } from './texts.ts';
+import { startWorkers } from './workers.ts';
+
+/** What a thread gets at once: enough to sort by length, little enough that lines come out soon and memory stays flat. */
+const mostTexts = 256;
+const mostCharacters = 1 << 20;
+
+/**
+ * @param file a path, or `-` for standard input
+ * @throws StepError on a line that cannot be read; what lies before it was printed
+ */
+export async function predict(bundle: string, file: string, options: TextOptions = {}, output: Writable = process.stdout): Promise<void> {
+  const workers = await startWorkers(await openBundle(bundle));
+  const print = printer(output);
+  // In the order of the file; as many as keep every thread busy while the first of them is printed.
+  const running: Promise<Prediction[]>[] = [];
+  try {
+    for await (const texts of inGroups(readTexts(file, options))) {
+      if (texts instanceof Error) {
+        while (running.length > 0) await print(await running.shift()!);
+        throw texts;
+      }
+      const predictions = workers.classify(texts);
+      predictions.catch(() => {}); // awaited in its turn
+      running.push(predictions);
+      if (running.length >= 2 * workers.count && !(await print(await running.shift()!))) return;
+    }
+    while (running.length > 0) if (!(await print(await running.shift()!))) return;
+  } finally {
+    await workers.close();
+  }
+}
+
+/**
+ * Groups for the threads. A group that is not full goes out when the source pauses, so that who types a line sees its answer.
+ * A mistake in the file comes last, as a value: the texts before it are still to be printed.
+ */
+async function* inGroups(source: AsyncGenerator<string[]>): AsyncGenerator<string[] | Error> {
+  let group: string[] = [];
+  let characters = 0;
+  try {
+    while (true) {
+      const next = source.next().catch((error: Error) => error);
+      if (group.length > 0 && (await Promise.race([next, pause(20)])) === 'paused') {
+        yield group;
+        group = [];
+        characters = 0;
+      }
+      const read = await next;
+      if (read instanceof Error || read.done) {
+        if (group.length > 0) yield group;
+        if (read instanceof Error) yield read;
+        return;
+      }
+      for (const text of read.value) {
+        group.push(text);
+        characters += text.length;
+        if (group.length < mostTexts && characters < mostCharacters) continue;
+        yield group;
+        group = [];
+        characters = 0;
+      }
+    }
+  } finally {
+    await source.return(undefined);
+  }
+}
+
+function pause(milliseconds: number): Promise<'paused'> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds, 'paused').unref());
+}
+
+/** Writes at the reader's pace. False once nobody reads any more (`| head`): no mistake, and nothing left to do. */
+function printer(output: Writable): (predictions: Prediction[]) => Promise<boolean> {
+  let closed: NodeJS.ErrnoException | undefined;
+  output.on('error', (error) => {
+    closed = error;
+  });
+  return async (predictions) => {
+    const lines = predictions.map((prediction) => `${JSON.stringify(prediction)}\n`).join('');
+    if (!closed) await new Promise((resolve) => output.write(lines, resolve));
+    if (closed && closed.code !== 'EPIPE') throw closed;
+    return !closed;
+  };
+}

@@ -1,0 +1,117 @@
+/** The threads that classify, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { StepError } from '../../engine/step.ts';
+import type { Bundle } from './bundle.ts';
+import type { Prediction } from './classify.ts';
+
+export interface Workers {
+  readonly count: number;
+  /** Classifies on a thread that is free, or on the next one that will be. */
+  classify(texts: string[]): Promise<Prediction[]>;
+  close(): Promise<void>;
+}
+
+/** What a thread is started with. */
+export interface WorkerData {
+  bundle: Bundle;
+  /** Cores of one thread's matrix products. */
+  threads: number;
+}
+
+export type Question = string[];
+
+/** The first answer says that the thread is ready. */
+export type Answer = { predictions: Prediction[] } | { failure: { message: string; hint?: string; ofUser: boolean } };
+
+/** Every thread holds the weights: more than this in all is not worth it, and the cores share fewer threads. */
+const mostWeightBytes = 1 << 30;
+
+export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<Workers> {
+  const count = Math.max(1, Math.min(cores, Math.floor(mostWeightBytes / bundle.modelBytes)));
+  const data: WorkerData = { bundle, threads: Math.max(1, Math.floor(cores / count)) };
+  const idle: Thread[] = await Promise.all(Array.from({ length: count }, () => startThread(data)));
+  const all = new Set(idle);
+  const waiting: { resolve: (thread: Thread) => void; reject: (error: Error) => void }[] = [];
+
+  function release(thread: Thread) {
+    const next = waiting.shift();
+    if (next) next.resolve(thread);
+    else idle.push(thread);
+  }
+
+  return {
+    count,
+    async classify(texts) {
+      const thread = idle.pop() ?? (await new Promise<Thread>((resolve, reject) => waiting.push({ resolve, reject })));
+      try {
+        return await thread.ask(texts);
+      } finally {
+        if (thread.alive) release(thread);
+        else {
+          // It died, say of memory, and took this one question with it: a new one answers the next.
+          all.delete(thread);
+          startThread(data).then(
+            (fresh) => {
+              all.add(fresh);
+              release(fresh);
+            },
+            (error) => {
+              if (all.size === 0) for (const { reject } of waiting.splice(0)) reject(error);
+            },
+          );
+        }
+      }
+    },
+    async close() {
+      await Promise.all([...all].map((thread) => thread.end()));
+    },
+  };
+}
+
+interface Thread {
+  alive: boolean;
+  ask(texts: Question): Promise<Prediction[]>;
+  end(): Promise<unknown>;
+}
+
+async function startThread(data: WorkerData): Promise<Thread> {
+  const worker = new Worker(...workerModule(data));
+  const thread: Thread = {
+    alive: true,
+    ask(texts) {
+      worker.postMessage(texts);
+      return answerOf(worker);
+    },
+    end: () => worker.terminate(),
+  };
+  worker.on('error', () => {}); // answerOf reports it
+  worker.on('exit', () => {
+    thread.alive = false;
+  });
+  await answerOf(worker);
+  return thread;
+}
+
+/** The next answer of a thread: it works on one question at a time. */
+function answerOf(worker: Worker): Promise<Prediction[]> {
+  return new Promise((resolve, reject) => {
+    function settle(answer: Answer | Error | number) {
+      worker.off('message', settle).off('error', settle).off('exit', settle);
+      if (answer instanceof Error) reject(answer);
+      else if (typeof answer === 'number') reject(new Error(`the classifying thread ended with ${answer}`));
+      else if ('predictions' in answer) resolve(answer.predictions);
+      else if (answer.failure.ofUser) reject(new StepError(answer.failure.message, answer.failure.hint));
+      else reject(new Error(answer.failure.message));
+    }
+    worker.on('message', settle).on('error', settle).on('exit', settle);
+  });
+}
+
+/** The thread's module; from source, where tests run, tsx reads it (its `--import` does nothing for a thread). */
+function workerModule(workerData: WorkerData): ConstructorParameters<typeof Worker> {
+  if (!import.meta.url.endsWith('.ts')) return [new URL('./worker.js', import.meta.url), { workerData }];
+  const tsx = import.meta.resolve('tsx/esm/api');
+  const worker = new URL('./worker.ts', import.meta.url).href;
+  return [`import('${tsx}').then(({ register }) => { register(); return import('${worker}'); })`, { eval: true, workerData }];
+}
