@@ -7,28 +7,32 @@ import * as tf from '@tensorflow/tfjs';
 // Production mode: no banner ("looks like you are running in Node.js"), no warning about a kernel that is registered twice.
 tf.env().set('PROD', true);
 
-// The cpu backend's own kernel compares all ids with every segment, one segment at a time: minutes for a vocabulary.
-tf.unregisterKernel('UnsortedSegmentSum', 'cpu');
-tf.registerKernel({
-  kernelName: 'UnsortedSegmentSum',
-  backendName: 'cpu',
-  kernelFunc: ({ inputs, attrs, backend }) => {
-    const { x, segmentIds } = inputs as Record<'x' | 'segmentIds', tf.TensorInfo>;
-    const { numSegments } = attrs as unknown as { numSegments: number };
-    const cpu = backend as unknown as { data: { get(id: object): { values: ArrayLike<number> } } };
-    const ids = cpu.data.get(segmentIds.dataId).values;
-    const rows = cpu.data.get(x.dataId).values;
-    const width = tf.util.sizeFromShape(x.shape) / ids.length;
-    const sums = new Float32Array(numSegments * width);
-    for (let i = 0; i < ids.length; i++) {
-      const to = ids[i]! * width;
-      // A negative id belongs to no segment, as in TensorFlow.
-      if (to >= 0) for (let j = 0; j < width; j++) sums[to + j]! += rows[i * width + j]!;
-    }
-    const shape = [numSegments, ...x.shape.slice(segmentIds.shape.length)];
-    return tf.engine().makeTensor(sums, shape, x.dtype);
-  },
-});
+replaceSlowKernels();
+
+/** The cpu backend's own kernel compares all ids with every segment, one segment at a time: minutes for a vocabulary. */
+export function replaceSlowKernels(): void {
+  tf.unregisterKernel('UnsortedSegmentSum', 'cpu');
+  tf.registerKernel({
+    kernelName: 'UnsortedSegmentSum',
+    backendName: 'cpu',
+    kernelFunc: ({ inputs, attrs, backend }) => {
+      const { x, segmentIds } = inputs as Record<'x' | 'segmentIds', tf.TensorInfo>;
+      const { numSegments } = attrs as unknown as { numSegments: number };
+      const cpu = backend as unknown as { data: { get(id: object): { values: ArrayLike<number> } } };
+      const ids = cpu.data.get(segmentIds.dataId).values;
+      const rows = cpu.data.get(x.dataId).values;
+      const width = tf.util.sizeFromShape(x.shape) / ids.length;
+      const sums = new Float32Array(numSegments * width);
+      for (let i = 0; i < ids.length; i++) {
+        const to = ids[i]! * width;
+        // A negative id belongs to no segment, as in TensorFlow.
+        if (to >= 0) for (let j = 0; j < width; j++) sums[to + j]! += rows[i * width + j]!;
+      }
+      const shape = [numSegments, ...x.shape.slice(segmentIds.shape.length)];
+      return tf.engine().makeTensor(sums, shape, x.dtype);
+    },
+  });
+}
 
 /** Runs `f`, synchronously, on the named backend and disposes what it leaves behind. */
 export function onBackend<T>(backend: string, f: () => T): T {
