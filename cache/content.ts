@@ -62,10 +62,7 @@ export interface Entry {
 
 /** The files and links below a folder by relative path, to say what changed between two states of it. */
 export async function listing(path: string, memo: Memo, reading: Reading = {}): Promise<Record<string, Entry>> {
-  return byPath(await readFolder(path, memo, reading));
-}
-
-export function byPath(entries: Entry[]): Record<string, Entry> {
+  const entries = await readFolder(path, memo, reading);
   return Object.fromEntries(entries.filter((entry) => entry.kind !== 'folder').map((entry) => [entry.path, entry]));
 }
 
