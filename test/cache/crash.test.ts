@@ -8,11 +8,11 @@ import { openCache } from '../../cache/open.ts';
 import { compileEngine, folder, start } from './rig.ts';
 
 const ROUNDS = 30;
+const engine = await compileEngine();
 
 test(`killed at any instant, ${ROUNDS} times: every result is whole, nothing half stands anywhere, nothing is left over`, {
   timeout: 60_000,
 }, async () => {
-  const engine = await compileEngine();
   const at = folder();
   const cacheFolder = join(at, 'cache');
   let results = 0;

@@ -1,15 +1,12 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Result } from '../../cache/index.ts';
 import { openCache } from '../../cache/open.ts';
 import { cacheIn, compileEngine, folder, start, write } from './rig.ts';
 
-let engine: string;
-beforeAll(async () => {
-  engine = await compileEngine();
-});
+const engine = await compileEngine();
 
 const result = (fingerprint: string, subject: string, record: Result['record'] = null): Result => ({
   fingerprint,

@@ -2,14 +2,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import Sqlite from 'better-sqlite3';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { isAlive, thisProcess } from '../../cache/process.ts';
 import { cacheIn, compileEngine, folder, start } from './rig.ts';
 
-let engine: string;
-beforeAll(async () => {
-  engine = await compileEngine();
-});
+const engine = await compileEngine();
 
 test('four processes that each add to a number under the lease lose nothing', async () => {
   const at = folder();

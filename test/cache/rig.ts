@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { onTestFinished } from 'vitest';
+import { afterAll, onTestFinished } from 'vitest';
 import { type Cache, type OpenOptions, openCache } from '../../cache/open.ts';
 
 export function folder(): string {
@@ -31,9 +31,10 @@ export function write(root: string, files: Record<string, string | Buffer>): voi
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** Compiles `engine.ts` of this folder, so that a child starts in milliseconds. Returns the script's path. */
+/** Compiles `engine.ts` of this folder, so that a child starts in milliseconds. Call it once, outside of tests. Returns the script's path. */
 export async function compileEngine(): Promise<string> {
   const out = mkdtempSync(join(tmpdir(), 'tunesmith-engine-'));
+  afterAll(() => rmSync(out, { recursive: true, force: true }));
   symlinkSync(join(here, '../../node_modules'), join(out, 'node_modules'));
   await build({
     entryPoints: [join(here, 'engine.ts'), join(here, '../../cache/digest-worker.ts')],

@@ -16,16 +16,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Cache } from '../../cache/open.ts';
 import { cacheIn, compileEngine, folder, start, write } from './rig.ts';
 
-let engine: string;
-beforeAll(async () => {
-  engine = await compileEngine();
-});
+const engine = await compileEngine();
 
 async function store(cache: Cache, path: string): Promise<Content> {
   const content = (await contentOf(path, cache.memo))!;
