@@ -129,6 +129,8 @@ class Arenas {
       if (total > 0 && total + 4 * padded(size) > LARGEST_MEMORY) break;
       total += 4 * padded(size);
     }
+    if (total > LARGEST_MEMORY)
+      throw new Error(`A weight of ${this.#sizes[this.#taken]} elements is too large to train: at most ${LARGEST_MEMORY / 16}.`);
     const pages = Math.max(1, Math.ceil(total / PAGE));
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.#loops = simdLoops(this.#memory);

@@ -30,11 +30,12 @@ class OnnxInference implements Inference {
     this.#sessions = new Sessions(async (inputs) => ({ session: await Session.open(traceInference(program, weights, inputs), threads) }));
   }
 
-  async run(inputs: HostTensors): Promise<HostTensors> {
-    const { session } = await this.#sessions.for(inputs);
-    const outputs = session.outputs();
-    await session.run({ ...this.#weights, ...feeds(inputs, named.input) }, outputs);
-    return programOutputs(outputs);
+  run(inputs: HostTensors): Promise<HostTensors> {
+    return this.#sessions.use(inputs, async ({ session }) => {
+      const outputs = session.outputs();
+      await session.run({ ...this.#weights, ...feeds(inputs, named.input) }, outputs);
+      return programOutputs(outputs);
+    });
   }
 
   async dispose(): Promise<void> {
@@ -85,17 +86,18 @@ class OnnxTraining implements Training {
     return { ...traced, session, outputs, updates };
   }
 
-  async step(inputs: HostTensors, at: StepPosition & { learningRate: number }) {
-    const { session, masks, graph, outputs, updates } = await this.#buckets.for(inputs);
-    const dropout: Record<string, ort.Tensor> = {};
-    for (const [ordinal, { name, rate }] of masks.entries()) {
-      const shape = graph.inputs.get(name)?.shape;
-      if (shape) dropout[name] = tensorOf({ dtype: 'float32', shape, data: this.#tapes.mask(rate, sizeOf(shape), at, ordinal) });
-    }
-    await session.run({ ...this.#weights, ...feeds(inputs, named.input), ...dropout }, outputs);
-    const gradNorm = this.#optimizer.step(updates, at.learningRate);
-    const { loss, ...others } = programOutputs(outputs);
-    return { loss: loss!.data[0]!, gradNorm, outputs: others };
+  step(inputs: HostTensors, at: StepPosition & { learningRate: number }) {
+    return this.#buckets.use(inputs, async ({ session, masks, graph, outputs, updates }) => {
+      const dropout: Record<string, ort.Tensor> = {};
+      for (const [ordinal, { name, rate }] of masks.entries()) {
+        const shape = graph.inputs.get(name)?.shape;
+        if (shape) dropout[name] = tensorOf({ dtype: 'float32', shape, data: this.#tapes.mask(rate, sizeOf(shape), at, ordinal) });
+      }
+      await session.run({ ...this.#weights, ...feeds(inputs, named.input), ...dropout }, outputs);
+      const gradNorm = this.#optimizer.step(updates, at.learningRate);
+      const { loss, ...others } = programOutputs(outputs);
+      return { loss: loss!.data[0]!, gradNorm, outputs: others };
+    });
   }
 
   weights() {

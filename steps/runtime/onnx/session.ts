@@ -1,5 +1,5 @@
 /** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
-import { availableParallelism, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import * as ort from 'onnxruntime-node';
 import { type Graph, sizeOf } from '../graph.ts';
 import type { HostTensor, HostTensors } from '../runtime.ts';
@@ -11,7 +11,7 @@ export class Session {
   readonly bytes: number;
   readonly #session: ort.InferenceSession;
 
-  static async open(graph: Graph, threads = availableParallelism()): Promise<Session> {
+  static async open(graph: Graph, threads: number): Promise<Session> {
     const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime' }), {
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,
@@ -61,16 +61,32 @@ export const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
   data: data as HostTensor['data'],
 });
 
-/** Sessions by the shapes of their inputs. The least used one is closed when they would take too much memory, or are too many. */
+/**
+ * Sessions by the shapes of their inputs. The least used one is closed when they would take too much memory, or are too many.
+ * One is used at a time: a run takes all threads anyway, and none is closed under another's hands.
+ */
 export class Sessions<T extends { session: Session }> {
   readonly #open: (inputs: HostTensors) => Promise<T>;
   readonly #live = new Map<string, T>();
+  #busy: Promise<unknown> = Promise.resolve();
 
   constructor(open: (inputs: HostTensors) => Promise<T>) {
     this.#open = open;
   }
 
-  async for(inputs: HostTensors): Promise<T> {
+  use<R>(inputs: HostTensors, f: (entry: T) => Promise<R>): Promise<R> {
+    const result = this.#busy.then(async () => f(await this.#for(inputs)));
+    this.#busy = result.catch(() => {});
+    return result;
+  }
+
+  async close(): Promise<void> {
+    await this.#busy;
+    for (const { session } of this.#live.values()) await session.close();
+    this.#live.clear();
+  }
+
+  async #for(inputs: HostTensors): Promise<T> {
     const key = Object.entries(inputs)
       .map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`)
       .sort()
@@ -86,11 +102,6 @@ export class Sessions<T extends { session: Session }> {
       await session.close();
     }
     return entry;
-  }
-
-  async close(): Promise<void> {
-    for (const { session } of this.#live.values()) await session.close();
-    this.#live.clear();
   }
 }
 

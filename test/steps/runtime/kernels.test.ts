@@ -154,7 +154,7 @@ const programOf =
 
 for (const name of Object.keys(cases)) {
   test(`${name} in onnxruntime is ${name} in TensorFlow.js`, async () => {
-    const expected = await (await openRuntime('eager')).inference(programOf(name), {}).run(inputs);
+    const expected = await (await openRuntime('eager', { backend: 'cpu' })).inference(programOf(name), {}).run(inputs);
     const onnx = (await openRuntime('onnx', { threads: 1 })).inference(programOf(name), {});
     same(await onnx.run(inputs), expected);
     await onnx.dispose();
@@ -165,7 +165,7 @@ test('a large sum of segments is right, too', async () => {
   const count = 6000;
   const large = { x: floats(count, 2), ids: ints(count, count) };
   const program: Program = (_, t) => ({ y: tf.unsortedSegmentSum(t.x!, tf.sub(t.ids!, tf.scalar(3, 'int32')) as tf.Tensor1D, count) });
-  const expected = await (await openRuntime('eager')).inference(program, {}).run(large);
+  const expected = await (await openRuntime('eager', { backend: 'cpu' })).inference(program, {}).run(large);
   const onnx = (await openRuntime('onnx')).inference(program, {});
   same(await onnx.run(large), expected);
   await onnx.dispose();
@@ -233,7 +233,7 @@ for (const [name, program] of Object.entries(free)) {
     const export_ = () => exportOnnx(program, weights, { inputs: { ids: ['batch', 'length'] }, outputs: ['y'] });
     if (UNEXPORTABLE.has(name)) return expect(export_).toThrow('cannot be exported with free axes');
     const session = await ort.InferenceSession.create(export_());
-    const eager = (await openRuntime('eager')).inference(program, weights);
+    const eager = (await openRuntime('eager', { backend: 'cpu' })).inference(program, weights);
     for (const [batch, length] of [
       [1, 1],
       [3, 7],

@@ -35,7 +35,7 @@ for (const name of ['eager', 'onnx'] as const) {
         const result = f(w, i);
         return { loss: tf.sum(tf.mul(result, i.upstream!)), result };
       };
-      const runtime = await openRuntime(name, { threads: 2 });
+      const runtime = await openRuntime(name, { threads: 2, backend: 'cpu' });
       const training = runtime.training(program, hostAll(weights), {
         // With β₁ = 0 the first moment is the gradient.
         optimizer: { beta1: 0, beta2: 0.5, epsilon: 1, weightDecay: 0 },

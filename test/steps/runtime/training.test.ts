@@ -1,4 +1,5 @@
 /** Whole trainings of a small BERT: the two runtimes agree, repeat themselves, and resume. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
@@ -15,7 +16,7 @@ const options = {
 };
 
 async function train(name: RuntimeName, threads = 2): Promise<Training> {
-  return (await openRuntime(name, { threads })).training(toyProgram(tiny), toyWeights(tiny), options);
+  return (await openRuntime(name, { threads, backend: 'cpu' })).training(toyProgram(tiny), toyWeights(tiny), options);
 }
 
 /** Batches of two lengths, by turns; the last is smaller. */
@@ -104,6 +105,33 @@ test('every gradient, of 20 repeats on all cores, is to the bit the same, and ri
     }
     await training.dispose();
   }
+});
+
+test('more shapes than there are live sessions, all at once', async () => {
+  const [eager, onnx] = [await openRuntime('eager', { backend: 'cpu' }), await openRuntime('onnx')].map((runtime) =>
+    runtime.inference((_, { x }) => ({ y: tf.sum(tf.square(x!)) }), {}),
+  );
+  const inputs = Array.from({ length: 60 }, (_, i) => ({
+    x: { dtype: 'float32' as const, shape: [1 + (i % 30)], data: new Float32Array(1 + (i % 30)).fill(i) },
+  }));
+  expect(await Promise.all(inputs.map((x) => onnx!.run(x)))).toEqual(await Promise.all(inputs.map((x) => eager!.run(x))));
+  await onnx!.dispose();
+});
+
+test('no banner, no warning: nothing but what the program says is on the screen', () => {
+  const script = `
+    const { openRuntime } = await import('./steps/runtime/open.ts');
+    const { tf } = await import('./steps/runtime/tfjs.ts');
+    for (const name of ['eager', 'onnx']) {
+      const runtime = await openRuntime(name, { threads: 1, backend: 'cpu' });
+      const x = { dtype: 'float32', shape: [2], data: Float32Array.of(1, 2) };
+      const { y } = await runtime.inference((_, { x }) => ({ y: tf.erf(tf.add(x, 1)) }), {}).run({ x });
+    }
+    console.log('said');`;
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  expect({ stdout, stderr, status }).toEqual({ stdout: 'said\n', stderr: '', status: 0 });
 });
 
 test('a program that cannot be traced is refused in words', async () => {
