@@ -12,7 +12,7 @@ import type { ConfigFile } from '../models/config.ts';
 export interface Bundle {
   /** Absolute. */
   folder: string;
-  /** The folder's own name. */
+  /** As `deploy` called it; else the folder's own name. */
   name: string;
   /** By id: the order of the logits. */
   labels: string[];
@@ -45,12 +45,13 @@ export async function openBundle(given: string): Promise<Bundle> {
 
   const config = (await readJson(folder, 'config.json'))!;
   const labels = labelsOf(config, given);
+  const training = await readJson(folder, 'training.json');
   const model = lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
   return {
     folder,
-    name: path.basename(folder),
+    name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     labels,
-    maxLength: await maxLengthOf(folder, config),
+    maxLength: typeof training?.max_length === 'number' ? training.max_length : await maxLengthOf(folder, config),
     cleaning: await cleaningOf(folder),
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
@@ -80,10 +81,8 @@ function labelsOf(config: ConfigFile, folder: string): string[] {
   return labels as string[];
 }
 
-/** What training recorded; else what the tokenizer says; else what the positions allow. */
+/** Of a model that we did not train: what its tokenizer says, or what its positions allow. */
 async function maxLengthOf(folder: string, config: ConfigFile): Promise<number> {
-  const training = await readJson(folder, 'training.json');
-  if (typeof training?.max_length === 'number') return training.max_length;
   const tokenizer = await readJson(folder, 'tokenizer_config.json');
   // RoBERTa's positions start behind the padding's.
   const unused = config.model_type === 'roberta' ? Number(config.pad_token_id ?? 1) + 1 : 0;

@@ -1,0 +1,154 @@
+/** The model card: what a person should know before using the model, with the metadata that Hugging Face's hub reads. */
+import { stringify } from 'yaml';
+import type { CleaningOptions } from '../data/cleaning.ts';
+import type { Model } from '../models/checkpoint.ts';
+
+export interface Card {
+  name: string;
+  license?: string;
+  model: Model;
+  /** training.json. */
+  training: Record<string, any>;
+  /** preprocessing.json; absent where the training data were left as they were. */
+  preprocessing?: Record<string, any>;
+  metrics?: Metrics;
+}
+
+/** What evaluate writes. */
+export interface Metrics {
+  split: string;
+  rows: number;
+  metrics: Record<string, number>;
+  labels: string[];
+  positive?: string;
+  confusion_matrix?: number[][];
+}
+
+export function modelCard({ name, license, model, training, preprocessing, metrics }: Card): string {
+  const parts = [
+    frontMatter(name, license, model, metrics),
+    `# ${name}`,
+    `${article(model.family.type)} model that tells ${listOf(model.labels.map(code))} apart. Made with tunesmith.`,
+    '## Results',
+    ...results(metrics),
+    '## Raw text is cleaned first',
+    ...cleaning(preprocessing?.text),
+    '## Use',
+    ...use(model.labels, preprocessing !== undefined, training.max_length),
+    '## Training',
+    ...trainingFacts(training),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+function frontMatter(name: string, license: string | undefined, model: Model, metrics: Metrics | undefined): string {
+  const front = {
+    ...(license && { license }),
+    library_name: 'transformers',
+    pipeline_tag: 'text-classification',
+    tags: ['text-classification', model.family.type, 'onnx', 'transformers.js', 'tunesmith'],
+    ...(metrics && { metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric)) }),
+    model_name: name,
+  };
+  return `---\n${stringify(front)}---`;
+}
+
+/** Those that the hub has a page for. */
+const hubMetrics = new Set(['accuracy', 'precision', 'recall', 'f1', 'roc_auc', 'matthews_correlation']);
+
+function results(metrics: Metrics | undefined): string[] {
+  if (!metrics) return ['Not evaluated.'];
+  const about = metrics.positive ? ` Precision, recall and F1 are about ${code(metrics.positive)} unless their name says otherwise.` : '';
+  const parts = [
+    `On ${metrics.rows} rows of the split ${code(metrics.split)}.${about}`,
+    table(
+      ['metric', 'value'],
+      Object.entries(metrics.metrics).map(([metric, value]) => [metric, Number.isInteger(value) ? `${value}` : value.toFixed(4)]),
+    ),
+  ];
+  const matrix = metrics.confusion_matrix;
+  if (!matrix) return parts;
+  const rows = matrix.map((row, i) => [`**${plain(metrics.labels[i]!)}**`, ...row.map(String)]);
+  return [...parts, 'Rows are true labels, columns are predicted ones:', table(['', ...metrics.labels.map(plain)], rows)];
+}
+
+const removals: Record<string, string> = {
+  html: 'HTML tags, comments, scripts and styles; entities become their characters',
+  urls: 'URLs',
+  emails: 'e-mail addresses',
+  special_characters: 'special characters',
+  numbers: 'numbers',
+};
+
+function cleaning(options: CleaningOptions | undefined): string[] {
+  if (!options) return ['It is not: the training data were used as they were.'];
+  const kept =
+    options.keep_characters && options.remove.includes('special_characters') ? `; kept are ${code(options.keep_characters)}` : '';
+  const steps = [
+    ...(options.normalize === 'none' ? [] : [`Unicode is normalised to ${options.normalize}`]),
+    ...(options.lowercase ? ['letters become lower case'] : []),
+    ...options.remove.map((what) => `removed: ${removals[what] ?? what}${what === 'special_characters' ? kept : ''}`),
+    ...(options.whitespace === 'collapse' ? ['runs of white space become one space'] : []),
+  ];
+  return [
+    '`tunesmith serve` and `tunesmith predict` do this to every text, as was done to the training data; the options are in `preprocessing.json`.',
+    steps.map((step) => `- ${step}`).join('\n'),
+  ];
+}
+
+function use(labels: string[], cleaned: boolean, maxLength: number | undefined): string[] {
+  const answer = JSON.stringify({
+    predictions: [{ label: labels[0], scores: Object.fromEntries(labels.map((label, i) => [label, i === 0 ? 0.98 : 0.02])) }],
+  });
+  const first = cleaned ? 'Elsewhere, clean the text first, as told above.' : undefined;
+  const cut = maxLength ? `, truncation=True, max_length=${maxLength}` : ', truncation=True';
+  return [
+    'Serve it, with a page to try it in the browser, or classify a file (JSONL, CSV or plain lines):',
+    fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . texts.jsonl > predictions.jsonl'),
+    fenced(
+      'sh',
+      `curl http://127.0.0.1:8080/predict -H 'content-type: application/json' -d '{"inputs": "a text"}'\n# ${labels.length > 2 ? '{"predictions":[{"label": …, "scores": {…}}]}' : `for example ${answer}`}`,
+    ),
+    ...(first ? [first] : []),
+    fenced(
+      'python',
+      `from transformers import pipeline\n\nclassify = pipeline("text-classification", model=".", top_k=None)\nclassify("a text"${cut})`,
+    ),
+    fenced(
+      'js',
+      `import { pipeline } from '@huggingface/transformers';\n\nconst classify = await pipeline('text-classification', 'path/of/this/folder', { dtype: 'fp32' });\nawait classify('a text', { top_k: null });`,
+    ),
+  ];
+}
+
+function trainingFacts(training: Record<string, any>): string[] {
+  const { name: _, options, runtime, ...facts } = training;
+  const rows = [
+    ...Object.entries(facts),
+    ...Object.entries(options ?? {}),
+    ...(runtime ? [['runtime', runtime.description ?? runtime.name]] : []),
+  ];
+  if (rows.length === 0) return ['The folder that it was deployed from does not say.'];
+  return [
+    table(
+      ['', ''],
+      rows.map(([key, value]) => [key as string, typeof value === 'object' ? code(JSON.stringify(value)) : `${value}`]),
+    ),
+  ];
+}
+
+function table(header: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
+  return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+const fenced = (language: string, text: string): string => `\`\`\`${language}\n${text}\n\`\`\``;
+
+/** A name as it is, whatever it holds. */
+const code = (text: string): string => (text.includes('`') ? `\`\` ${text} \`\`` : `\`${text}\``);
+
+const plain = (text: string): string => text.replace(/[|\\`*_<>[\]]/g, '\\$&').replace(/\s+/g, ' ');
+
+const listOf = (names: string[]): string => (names.length === 2 ? names.join(' and ') : names.join(', '));
+
+const article = (family: string): string => (/^[aeiou]/.test(family) ? `An ${family}` : `A ${family}`);

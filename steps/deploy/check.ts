@@ -1,0 +1,63 @@
+/**
+ * Runs an exported ONNX model beside the model that it came from. The export derives shapes for any batch and any length;
+ * what it got wrong would be wrong answers in silence, so it is tried on batches of several shapes before it is shipped.
+ */
+import * as ort from 'onnxruntime-node';
+import type { Model } from '../models/checkpoint.ts';
+import { random } from '../models/random.ts';
+import { openRuntime } from '../runtime/open.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+
+/** Between two orders of the same float32 sums; a wrong shape or axis is off by far more. */
+const tolerance = 1e-4;
+
+/** @throws if the two differ: a bug in the export, which no user can mend */
+export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number): Promise<void> {
+  const session = await ort.InferenceSession.create(onnx, { intraOpNumThreads: threads, logSeverityLevel: 3 });
+  const inference = (await openRuntime('onnx', { threads })).inference(model.program, model.weights);
+  try {
+    const longest = model.family.maxLength(model.config);
+    for (const lengths of [[1], [5, 9, 2], [Math.min(longest, 128), 40]]) {
+      const inputs = randomBatch(
+        lengths.map((length) => Math.min(length, longest)),
+        model.config.vocab_size,
+      );
+      const expected = (await inference.run(inputs)).logits!.data as Float32Array;
+      const found = (await session.run(feeds(inputs, session.inputNames))).logits!.data as Float32Array;
+      const difference = norm(expected.map((value, i) => value - found[i]!)) / norm(expected);
+      // Not `>`: a NaN is a difference, too.
+      if (!(difference <= tolerance))
+        throw new Error(`the ONNX export computes something else than the model: logits of ${lengths.length} rows differ by ${difference}`);
+    }
+  } finally {
+    await inference.dispose();
+    await session.release();
+  }
+}
+
+/** Rows of any ids, padded to the longest. */
+function randomBatch(lengths: number[], vocabulary: number): HostTensors {
+  const width = Math.max(...lengths);
+  const shape = [lengths.length, width];
+  const uniform = random('check', ...lengths);
+  const fill = (valueAt: (row: number, i: number) => number) => ({
+    dtype: 'int32' as const,
+    shape,
+    data: Int32Array.from({ length: lengths.length * width }, (_, at) => valueAt(Math.floor(at / width), at % width)),
+  });
+  return {
+    input_ids: fill((row, i) => (i < lengths[row]! ? Math.floor(uniform() * vocabulary) : 0)),
+    attention_mask: fill((row, i) => (i < lengths[row]! ? 1 : 0)),
+    token_type_ids: fill(() => 0),
+  };
+}
+
+function feeds(inputs: HostTensors, names: readonly string[]): Record<string, ort.Tensor> {
+  return Object.fromEntries(
+    names.map((name) => [name, new ort.Tensor('int64', BigInt64Array.from(inputs[name]!.data as Int32Array, BigInt), inputs[name]!.shape)]),
+  );
+}
+
+function norm(values: Float32Array): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+}
