@@ -40,7 +40,7 @@ export function cleanText(text: string, options: CleaningOptions, removed?: Remo
     return ' ';
   };
   const unify = (part: string): string => {
-    if (remove.has('special_characters')) part = part.replace(invisible, () => (gone('special_characters'), ''));
+    if (remove.has('special_characters')) part = part.replace(invisible, () => gone('special_characters').trim());
     if (options.normalize !== 'none') part = part.normalize(options.normalize);
     if (!options.lowercase) return part;
     // Lower-case letters may compose with the mark that follows where their capitals do not.

@@ -34,7 +34,7 @@ export class Database {
     });
     const connection = await instance.connect();
     // What a query makes must not depend on where it runs.
-    await connection.run("SET TimeZone = 'UTC'");
+    await connection.run("SET GLOBAL TimeZone = 'UTC'");
     return new Database(instance, connection, spill);
   }
 
@@ -59,21 +59,26 @@ export class Database {
     return (await this.rows<R>(sql, values))[0]!;
   }
 
-  /** Rows in chunks of about two thousand; only one chunk is in memory at a time. */
+  /** Rows in chunks of about two thousand, one chunk in memory at a time. Other queries may run meanwhile. */
   async *stream<R extends Row = Row>(sql: string, values: DuckDBValue[] = []): AsyncGenerator<R[]> {
-    const result = await explained(() => this.connection.stream(sql, values));
-    const names = result.columnNames();
-    for (;;) {
-      const chunk = await explained(() => result.fetchChunk());
-      if (!chunk || chunk.rowCount === 0) return;
-      const columns = names.map((_, i) => chunk.getColumnValues(i));
-      const rows: R[] = new Array(chunk.rowCount);
-      for (let r = 0; r < rows.length; r++) {
-        const row: Row = {};
-        for (let c = 0; c < names.length; c++) row[names[c]!] = json(columns[c]![r]!);
-        rows[r] = row as R;
+    const connection = await this.instance.connect();
+    try {
+      const result = await explained(() => connection.stream(sql, values));
+      const names = result.columnNames();
+      for (;;) {
+        const chunk = await explained(() => result.fetchChunk());
+        if (!chunk || chunk.rowCount === 0) return;
+        const columns = names.map((_, i) => chunk.getColumnValues(i));
+        const rows: R[] = new Array(chunk.rowCount);
+        for (let r = 0; r < rows.length; r++) {
+          const row: Row = {};
+          for (let c = 0; c < names.length; c++) row[names[c]!] = json(columns[c]![r]!);
+          rows[r] = row as R;
+        }
+        yield rows;
       }
-      yield rows;
+    } finally {
+      connection.closeSync();
     }
   }
 
@@ -85,6 +90,12 @@ export class Database {
       (chunk) => appender.appendDataChunk(chunk),
       () => appender.closeSync(),
     );
+  }
+
+  /** From here on, queries may read and write in `folder` alone: SQL that a user wrote must not read what no fingerprint knows of. */
+  async confine(folder: string): Promise<void> {
+    await this.run(`SET allowed_directories = [${literal(folder)}]`);
+    await this.run('SET enable_external_access = false');
   }
 
   async columns(relation: string): Promise<Column[]> {

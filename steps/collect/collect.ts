@@ -1,0 +1,224 @@
+/** Files → raw rows in DuckDB → mails decoded → SQL → ids → the table. Bad rows are put aside on the way, with the reason. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BIGINT, VARCHAR } from '@duckdb/node-api';
+import { StepError } from '../../engine/step.ts';
+import { Database, QueryError, quote } from '../data/database.ts';
+import { requireColumn, writeTable } from '../data/table.ts';
+import { type Format, formatOf, listFiles, type SourceFile } from './files.ts';
+import { loaders } from './load.ts';
+import { decodeMail } from './mail.ts';
+import { Rejected } from './rejected.ts';
+import type step from './step.ts';
+
+type Context = Parameters<typeof step.run>[0];
+type Options = Context['options'];
+
+export async function collect(context: Context): Promise<void> {
+  const { options } = context;
+  const data = context.outputs.data!;
+  const files = await listFiles(context.inputs.files, context.folder);
+  const format = options.format === 'auto' ? formatOf(files) : options.format;
+  refuseMeaningless(options, format, files[0]!);
+
+  await mkdir(data, { recursive: true });
+  const database = await Database.open(data, context.threads);
+  try {
+    const rejected = await Rejected.open(database);
+    await loaders[format]({ database, rejected, files: inTurn(files, context), delimiter: options.delimiter, columns: options.columns });
+    const read = (await count(database, 'raw')) + rejected.count;
+    if (read === 0) throw new StepError(`${nameOf(files)}: no rows`, 'An empty file has nothing to learn from: check `files`.');
+    for (const column of Object.keys(options.decode ?? {})) await decode(database, column, rejected, context);
+    await database.confine(data);
+    await select(database, options);
+    await refuseNulls(database, options, rejected);
+    await rejected.settle(read, options.max_rejected, join(data, 'rejected.jsonl'));
+    const kept = await count(database, 'selected');
+    const left = read - rejected.count - kept;
+    if (kept === 0 && rejected.count < read) throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`);
+    if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
+    const notes = await identify(database, options, format);
+    const card = await writeTable(database, 'identified', data, {
+      dropped: { ...(rejected.count > 0 && { rejected: rejected.count }), ...(left > 0 && { where: left }) },
+      counted: { files: files.length, format, read },
+    });
+
+    context.log(
+      `${say(read, 'row')} from ${say(files.length, 'file')} (${format})${left > 0 ? `, ${number(left)} left out by \`where\`` : ''}`,
+    );
+    if (card.labels) context.log(`labels: ${labelsOf(card.labels)}`);
+    for (const note of notes) context.warn(note);
+    if (rejected.count > 0) context.warn(`${say(rejected.count, 'bad row')} put aside in rejected.jsonl: ${await rejected.summary()}`);
+  } finally {
+    database.close();
+  }
+}
+
+/** What `check` cannot know while `format` is auto. */
+function refuseMeaningless(options: Options, format: Format, first: SourceFile): void {
+  const meaningless = format === 'csv' ? [] : format === 'tsv' ? (['delimiter'] as const) : (['delimiter', 'columns'] as const);
+  for (const option of meaningless)
+    if (options[option] !== undefined)
+      throw new StepError(`\`${option}\` means nothing here: ${first.source} is ${format}`, `Take \`${option}\` out.`);
+}
+
+function* inTurn(files: SourceFile[], { signal, progress }: Context): Generator<SourceFile> {
+  for (const [i, file] of files.entries()) {
+    signal.throwIfAborted();
+    if (i % 100 === 0) progress(i, files.length);
+    yield file;
+  }
+  progress(files.length, files.length);
+}
+
+/** Replaces the mails in a column by their texts; what is no mail is put aside. */
+async function decode(database: Database, column: string, rejected: Rejected, { signal, progress }: Context): Promise<void> {
+  const columns = (await database.columns('raw')).filter(({ name }) => !name.startsWith('__'));
+  const { type } = requireColumn(columns, column);
+  if (type !== 'VARCHAR') throw new StepError(`\`decode\`: the column \`${column}\` holds ${type}, not texts`);
+  const name = quote(column);
+  await database.run('CREATE TABLE decoded (__place BIGINT, __text VARCHAR)');
+  const decoded = await database.append('decoded', [BIGINT, VARCHAR]);
+  const total = await count(database, 'raw');
+  let done = 0;
+  const mails = database.stream<{ place: number; source: string; row: number; mail: string | null }>(
+    `SELECT rowid AS place, __source AS source, __row AS row, ${name} AS mail FROM raw`,
+  );
+  for await (const chunk of mails) {
+    for (const { place, source, row, mail } of chunk) {
+      signal.throwIfAborted();
+      if (mail === null) {
+        decoded.add(BigInt(place), null);
+        continue;
+      }
+      try {
+        decoded.add(BigInt(place), (await decodeMail(mail)).text);
+      } catch (error) {
+        rejected.add(source, row, `no mail: ${(error as Error).message}`, mail);
+      }
+    }
+    done += chunk.length;
+    progress(done, total);
+  }
+  decoded.close();
+  await database.run(
+    `CREATE TABLE whole AS SELECT raw.* REPLACE (__text AS ${name}) FROM raw JOIN decoded ON raw.rowid = __place ORDER BY __place`,
+  );
+  await database.run('DROP TABLE raw; DROP TABLE decoded; ALTER TABLE whole RENAME TO raw');
+}
+
+/** Makes the table `selected`: `__source`, `__row` and the user's columns. */
+async function select(database: Database, options: Options): Promise<void> {
+  const columns = (await database.columns('raw')).filter(({ name }) => !name.startsWith('__'));
+  const own = columns.some(({ name }) => name.toLowerCase() === 'source');
+  const data = own ? 'raw AS data' : '(SELECT *, __source AS source FROM raw) AS data';
+  // In the order of their names: in which order the file has them must not matter.
+  const expressions = options.select
+    ? Object.entries(options.select).sort(([a], [b]) => (a < b ? -1 : 1))
+    : columns.map(({ name }) => [name, quote(name)] as const);
+  const list = expressions.map(([name, expression]) => `(\n${expression}\n)${name === 'text' ? '::VARCHAR' : ''} AS ${quote(name)}`);
+  // On one thread: what a user's SQL makes of the order of rows, or of random(), is the same on any machine.
+  await database.run('SET threads = 1; SELECT setseed(0)');
+  try {
+    await database.run(
+      `CREATE TABLE selected AS SELECT __source, __row, ${list.join(', ')} FROM ${data} WHERE (\n${options.where ?? 'true'}\n)`,
+    );
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error;
+    const hint = `The columns are ${[...columns.map(({ name }) => name), ...(own ? [] : ['source'])].map((name) => `\`${name}\``).join(', ')}.`;
+    const parts = [
+      ...expressions.map(([name, sql]) => [`select.${name}`, sql] as const),
+      ...(options.where ? [['where', options.where] as const] : []),
+    ];
+    for (const [option, sql] of parts) {
+      const message = await failureOf(database, `SELECT count((\n${sql}\n)) FROM ${data}`);
+      if (message) throw new StepError(`${option}: ${sql}: ${message}`, hint);
+    }
+    throw new StepError(`${options.select ? 'select' : 'where'}: ${error.message}`, hint);
+  }
+}
+
+async function failureOf(database: Database, sql: string): Promise<string | undefined> {
+  try {
+    await database.run(sql);
+  } catch (error) {
+    if (error instanceof QueryError) return error.message;
+    throw error;
+  }
+}
+
+async function refuseNulls(database: Database, options: Options, rejected: Rejected): Promise<void> {
+  const columns = (await database.columns('selected')).filter(({ name }) => !name.startsWith('__'));
+  const names = columns.map(({ name }) => name);
+  for (const name of options.required ?? []) requireColumn(columns, name);
+  for (const name of options.required ?? ['text', 'label'].filter((usual) => names.includes(usual))) {
+    const bad = database.stream<{ source: string; row: number; value: string }>(
+      `SELECT __source AS source, __row AS row, to_json(selected)::VARCHAR AS value
+       FROM (SELECT * FROM selected WHERE ${quote(name)} IS NULL) AS selected`,
+    );
+    for await (const rows of bad) for (const { source, row, value } of rows) rejected.add(source, row, `\`${name}\` is null`, value);
+    await database.run(`DELETE FROM selected WHERE ${quote(name)} IS NULL`);
+  }
+}
+
+/** Makes the table `identified`: the user's columns and `id`. Gives what the user should know. */
+async function identify(database: Database, options: Options, format: Format): Promise<string[]> {
+  const columns = (await database.columns('selected')).map(({ name }) => name).filter((name) => !name.startsWith('__'));
+  const others = columns.filter((name) => name !== 'id').map(quote);
+  const from = options.id ?? 'id';
+  if (options.id !== undefined) requireColumn(await database.columns('selected'), options.id);
+  const clash = columns.includes(from) ? await clashOf(database, from) : undefined;
+  if (columns.includes(from) && !clash) {
+    const displaced = from !== 'id' && columns.includes('id') ? ['id AS original_id'] : [];
+    await database.run(
+      `CREATE TABLE identified AS SELECT ${quote(from)}::VARCHAR AS id, ${[...displaced, ...others].join(', ')} FROM selected`,
+    );
+    return displaced.length > 0 ? [`\`id\` now is \`${from}\`; the column that had the name is \`original_id\``] : [];
+  }
+  if (clash && options.id !== undefined)
+    throw new StepError(`\`${options.id}\` cannot identify rows: ${clash}`, 'Name a column without repetitions, or leave `id` out.');
+
+  // Where a row was found is not what it is.
+  const place = (name: string) =>
+    (options.select?.[name] ?? name) === 'path' ? ['text', 'mail'].includes(format) : options.select?.[name]?.trim() === 'source';
+  const content = columns.filter((name) => !place(name)).sort();
+  const places = columns.filter(place);
+  const struct = (names: string[]) =>
+    `to_json(struct_pack(${names.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
+  await database.run(
+    `CREATE TABLE identified AS
+     SELECT CASE WHEN n = 1 THEN hash ELSE hash || '-' || n END AS id${clash ? ', id AS original_id' : ''}, ${others.join(', ')}
+     FROM (SELECT *, row_number() OVER (PARTITION BY hash ORDER BY ${places.length > 0 ? struct(places) : '1'}) AS n
+       FROM (SELECT *, substr(sha256(${content.length > 0 ? struct(content) : "''"}), 1, 16) AS hash FROM selected))`,
+  );
+  return clash ? [`\`id\` cannot identify rows (${clash}): ids were made from the content, and your column is \`original_id\``] : [];
+}
+
+/** Why a column's values are no ids. */
+async function clashOf(database: Database, column: string): Promise<string | undefined> {
+  const worst = await database.rows<{ id: string | null; n: number }>(
+    `SELECT ${quote(column)}::VARCHAR AS id, count(*) AS n FROM selected GROUP BY ALL HAVING n > 1 OR coalesce(id, '') = '' ORDER BY n DESC, id LIMIT 1`,
+  );
+  if (worst.length === 0) return undefined;
+  const { id, n } = worst[0]!;
+  return id === null
+    ? `it is null ${n === 1 ? 'once' : `${n} times`}`
+    : `${JSON.stringify(id)} stands there ${n === 1 ? 'once' : `${n} times`}`;
+}
+
+async function count(database: Database, table: string): Promise<number> {
+  return (await database.row<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)).n;
+}
+
+const number = (value: number) => value.toLocaleString('en-US');
+
+const say = (value: number, noun: string) => `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
+
+const nameOf = (files: SourceFile[]) =>
+  files.length === 1 ? files[0]!.source : `${files[0]!.source} and ${say(files.length - 1, 'other file')}`;
+
+const labelsOf = (labels: Record<string, number>) =>
+  Object.entries(labels)
+    .slice(0, 10)
+    .map(([name, rows]) => `${name} ${number(rows)}`)
+    .join(', ') + (Object.keys(labels).length > 10 ? ', …' : '');

@@ -1,0 +1,60 @@
+/**
+ * A mail's text: headers stripped, MIME parts decoded, HTML made plain, attachments left out.
+ * Spam breaks every rule of mail: what can be read of it, is.
+ */
+import { compile } from 'html-to-text';
+import PostalMime from 'postal-mime';
+
+export interface Mail {
+  text: string;
+  subject: string | null;
+  /** Address of the sender. */
+  sender: string | null;
+}
+
+/** @param source the bytes of a mail, or a text that some other program made of them */
+export async function decodeMail(source: Uint8Array | string): Promise<Mail> {
+  const mail = await PostalMime.parse(typeof source === 'string' ? escapeCharacters(withoutEnvelope(source)) : source);
+  const text = mail.text?.trim() ? mail.text : mail.html ? htmlToText(mail.html) : '';
+  const finish = typeof source === 'string' ? unescapeCharacters : (part: string) => part;
+  return {
+    text: finish(text).replace(/\r\n?/g, '\n').trim(),
+    subject: mail.subject ? finish(mail.subject) : null,
+    sender: mail.from?.address ? finish(mail.from.address) : null,
+  };
+}
+
+/** The line that mail folders put before each mail. */
+export const envelope = /^From \S+.*\b\d\d:\d\d(?::\d\d)?\b.*\d{4}\s*$/;
+
+function withoutEnvelope(text: string): string {
+  const end = text.indexOf('\n');
+  return envelope.test(text.slice(0, end)) ? text.slice(end + 1) : text;
+}
+
+/**
+ * A text holds characters, no bytes: the charset that the mail declares does not apply to them any more, only to what is
+ * base64 or quoted-printable. Written in ASCII, they pass through any charset's decoding as they are.
+ */
+function escapeCharacters(text: string): string {
+  return text.replace(/[^\p{ASCII}]/gu, (character) => `${opening}${character.codePointAt(0)!.toString(16)}${closing}`);
+}
+
+function unescapeCharacters(text: string): string {
+  return text.replace(escaped, (_, code: string) => String.fromCodePoint(Number.parseInt(code, 16)));
+}
+
+const [opening, closing] = ['\x01', '\x02'];
+
+const escaped = new RegExp(`${opening}([0-9a-f]{2,6})${closing}`, 'g');
+
+const htmlToText = compile({
+  wordwrap: false,
+  // Deeper, it is made to break whoever reads it.
+  limits: { maxDepth: 500 },
+  selectors: [
+    { selector: 'a', options: { ignoreHref: true } },
+    { selector: 'img', format: 'skip' },
+    ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, options: { uppercase: false } })),
+  ],
+});

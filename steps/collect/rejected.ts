@@ -1,0 +1,65 @@
+/** Bad rows: counted, put aside with the reason, and too many of them fail the step. */
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { finished } from 'node:stream/promises';
+import { BIGINT, VARCHAR } from '@duckdb/node-api';
+import { StepError } from '../../engine/step.ts';
+import type { Appender, Database } from '../data/database.ts';
+
+/** Of a longer value, the beginning is kept. */
+const longestValue = 10_000;
+
+export class Rejected {
+  count = 0;
+
+  private constructor(
+    private readonly database: Database,
+    private readonly appender: Appender,
+  ) {}
+
+  /** Makes the table `rejected`. */
+  static async open(database: Database): Promise<Rejected> {
+    await database.run('CREATE TABLE rejected (source VARCHAR, "row" BIGINT, reason VARCHAR, value VARCHAR)');
+    return new Rejected(database, await database.append('rejected', [VARCHAR, BIGINT, VARCHAR, VARCHAR]));
+  }
+
+  add(source: string, row: number, reason: string, value: string): void {
+    this.count++;
+    this.appender.add(source, BigInt(row), reason, value.slice(0, longestValue));
+  }
+
+  /** Ends the adding. Fails where more than the share `limit` of `read` rows are bad; writes the others to `file`. */
+  async settle(read: number, limit: number, file: string): Promise<void> {
+    this.appender.close();
+    if (this.count > read * limit) throw await this.tooMany(read, limit);
+    if (this.count === 0) return;
+    const out = createWriteStream(file);
+    for await (const rows of this.database.stream('SELECT * FROM rejected ORDER BY source, "row", reason, value'))
+      for (const row of rows) if (!out.write(`${JSON.stringify(row)}\n`)) await once(out, 'drain');
+    out.end();
+    await finished(out);
+  }
+
+  /** How many by reason, in words. */
+  async summary(): Promise<string> {
+    const reasons = await this.database.rows<{ reason: string; n: number }>(
+      "SELECT regexp_replace(reason, ': .*', '') AS reason, count(*) AS n FROM rejected GROUP BY ALL ORDER BY n DESC, reason LIMIT 5",
+    );
+    return reasons.map(({ reason, n }) => `${n} ${reason}`).join(', ');
+  }
+
+  private async tooMany(read: number, limit: number): Promise<StepError> {
+    const count = this.count;
+    const first = await this.database.rows<{ source: string; row: number; reason: string }>(
+      'SELECT source, "row", reason FROM rejected ORDER BY source, "row" LIMIT 5',
+    );
+    const [place, ...others] = first.map(({ source, row, reason }) => `${source}:${row}: ${reason}`);
+    const encoding = first.some(({ reason }) => reason === 'not UTF-8') ? ' Convert what is not UTF-8: iconv -f latin1 -t utf-8 FILE.' : '';
+    return new StepError(
+      `${place}${count > 1 ? `; ${count} of ${read} rows are bad` : `; that is 1 bad row of ${read}`}, more than ${percent(limit)}`,
+      `${others.length > 0 ? `Also ${others.join('; ')}${count > first.length ? '; …' : ''}. ` : ''}Correct the rows, or allow more with \`max_rejected\`.${encoding}`,
+    );
+  }
+}
+
+const percent = (share: number) => `${Number((share * 100).toPrecision(3))}%`;

@@ -1,0 +1,96 @@
+/** collect: files of any common format → one table. */
+import { defineStep } from '../../engine/step.ts';
+
+export default defineStep({
+  name: 'collect',
+  version: 1,
+  description: 'Reads files into a table, decodes mails, and picks columns and rows by SQL.',
+  inputs: {
+    files: {
+      kind: 'any',
+      many: true,
+      description: 'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped.',
+    },
+  },
+  outputs: { data: { kind: 'folder', description: 'The table.' } },
+  options: {
+    format: {
+      enum: ['auto', 'csv', 'tsv', 'json', 'jsonl', 'parquet', 'text', 'mail'],
+      default: 'auto',
+      description:
+        'What the files are; `auto` goes by their extensions. `json`: a list of objects, one object per file, or lines. `text` and `mail`: a row per file, with `text`, `folder` (the name of the folder it lies in) and `path`; mails have `subject` and `sender`, too, and mbox files a row per mail.',
+    },
+    delimiter: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 1,
+      description: 'What parts the fields of CSV. Default: the comma, else what the header is parted by.',
+    },
+    header: { type: 'boolean', default: true, description: 'Whether the first line of CSV and TSV names the columns.' },
+    columns: {
+      type: 'array',
+      items: { type: 'string', minLength: 1 },
+      minItems: 1,
+      uniqueItems: true,
+      description: 'The names of the columns, with `header: false`.',
+    },
+    decode: {
+      type: 'object',
+      additionalProperties: { enum: ['mail'] },
+      minProperties: 1,
+      description:
+        'Columns that hold whole mails: `{ text: mail }` strips headers, decodes MIME and makes HTML plain. Done before `select` and `where`.',
+    },
+    select: {
+      type: 'object',
+      additionalProperties: { type: 'string', minLength: 1 },
+      minProperties: 1,
+      description:
+        'The columns of the table, each with a SQL expression over the files’ columns and `source`, the path of the file. Default: all.',
+    },
+    where: { type: 'string', minLength: 1, description: 'A SQL condition over the files’ columns: the rows to keep.' },
+    id: {
+      type: 'string',
+      minLength: 1,
+      description: 'The column that identifies a row. Default: `id` where it is there and unique, else a hash of the content.',
+    },
+    required: {
+      type: 'array',
+      items: { type: 'string' },
+      description: 'Columns that may not be null. Default: `text` and `label`, where they are there.',
+    },
+    max_rejected: {
+      type: 'number',
+      minimum: 0,
+      maximum: 1,
+      default: 0.01,
+      description: 'The share of bad rows that is put aside in `rejected.jsonl`; with more, the step fails.',
+    },
+  },
+  optional: ['delimiter', 'columns', 'decode', 'select', 'where', 'id', 'required'],
+  libraries: ['@duckdb/node-api', 'postal-mime', 'html-to-text'],
+  check(options) {
+    const problems = [];
+    const table = ['auto', 'csv', 'tsv'].includes(options.format);
+    if (!options.header && !options.columns)
+      problems.push({ option: 'header', message: '`header: false` needs `columns`, the names of the columns' });
+    if (options.header && options.columns)
+      problems.push({ option: 'columns', message: '`columns` names the columns of files without a header: set `header: false`' });
+    if (!table && (!options.header || options.columns))
+      problems.push({ option: options.header ? 'columns' : 'header', message: `files of format ${options.format} have no header line` });
+    if (options.delimiter !== undefined && !['auto', 'csv'].includes(options.format))
+      problems.push({ option: 'delimiter', message: `\`delimiter\` is for CSV, not for ${options.format}` });
+    if (options.delimiter !== undefined && (options.delimiter.charCodeAt(0) > 127 || '"\r\n'.includes(options.delimiter)))
+      problems.push({ option: 'delimiter', message: 'the delimiter must be an ASCII character other than a quote or a line break' });
+    if (options.select && options.id !== undefined && !(options.id in options.select))
+      problems.push({ option: 'id', message: `\`select\` makes no column \`${options.id}\`` });
+    if (options.select)
+      for (const name of options.required ?? [])
+        if (!(name in options.select)) problems.push({ option: 'required', message: `\`select\` makes no column \`${name}\`` });
+    return problems;
+  },
+  async run(context) {
+    const { collect } = await import('./collect.ts');
+    await collect(context);
+  },
+});
