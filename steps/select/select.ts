@@ -1,0 +1,94 @@
+import { constants } from 'node:fs';
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { type CellOrigin, type Json, StepError } from '../../engine/step.ts';
+import type step from './step.ts';
+
+interface Candidate {
+  origin: CellOrigin;
+  /** The metrics file, whole. */
+  report: Json;
+  value: number;
+}
+
+export async function select({ options, inputs, origins, outputs, log, warn, metric }: Parameters<(typeof step)['run']>[0]): Promise<void> {
+  const name = (options.maximize ?? options.minimize)!;
+  const sign = options.maximize === undefined ? -1 : 1;
+  const from: string[] = inputs.from;
+  const candidates: Candidate[] = [];
+  for (const [i, file] of from.entries()) {
+    const origin = origins.from?.[i];
+    if (!origin)
+      throw new StepError(`from: ${file} is not made by a step`, 'Give `from` the metrics of a step: ${{ steps.evaluate[*].metrics }}.');
+    const report = await readJson(file);
+    candidates.push({ origin, report, value: valueOf(report, name, origin.cell) });
+  }
+
+  for (const { origin } of candidates.filter((c) => Number.isNaN(c.value))) warn(`${origin.cell}: ${name} is not a number; left out`);
+  const valid = candidates.filter((c) => !Number.isNaN(c.value));
+  if (valid.length === 0)
+    throw new StepError(`no candidate has a ${name} that is a number`, 'See the metrics of the cells above: `tunesmith show`.');
+  // Candidates come in the order of their cells' names: of equal ones the first wins.
+  const best = valid.reduce((a, b) => (sign * b.value > sign * a.value ? b : a));
+
+  const picked = pickFor(best.origin, origins.pick ?? []);
+  await cp(inputs.pick[picked], outputs.pick!, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+  const table = candidates.map(({ origin, value }) => ({
+    cell: origin.cell,
+    matrix: origin.matrix,
+    [name]: Number.isNaN(value) ? null : value,
+  }));
+  const choice = {
+    [sign > 0 ? 'maximize' : 'minimize']: name,
+    value: best.value,
+    cell: best.origin.cell,
+    matrix: best.origin.matrix,
+    picked: origins.pick![picked]!.cell,
+    candidates: table,
+    chosen: best.report,
+  };
+  await writeFile(outputs.choice!, `${JSON.stringify(choice, null, 2)}\n`);
+  log(`${best.origin.cell} has the ${sign > 0 ? 'highest' : 'lowest'} ${name} of ${valid.length}: ${best.value}`);
+  metric(name, best.value);
+}
+
+/** The candidate that belongs to the best metrics: every dimension that both cells have is equal, and one alone is so. */
+function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
+  const fits = picks.flatMap((pick, i) =>
+    Object.entries(pick.matrix).every(([k, v]) => !(k in best.matrix) || JSON.stringify(best.matrix[k]) === JSON.stringify(v)) ? [i] : [],
+  );
+  if (fits.length === 1) return fits[0]!;
+  const names = picks.map((pick) => pick.cell).join(', ') || 'nothing that a step made';
+  throw new StepError(
+    fits.length === 0
+      ? `nothing to pick belongs to ${best.cell}: pick has ${names}`
+      : `${fits.length} things to pick belong to ${best.cell}: ${fits.map((i) => picks[i]!.cell).join(', ')}`,
+    '`pick` must gather a step that the cells of `from` depend on, so that their matrix dimensions tell which is which.',
+  );
+}
+
+async function readJson(file: string): Promise<Json> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new StepError(
+      `${file} is not a metrics file: ${(error as Error).message}`,
+      'Give `from` the `metrics` of evaluate steps, or JSON files of your own.',
+    );
+  }
+}
+
+/** The metric in a report of evaluate (below `metrics`), or anywhere in JSON of one's own by its dotted path. */
+function valueOf(report: Json, name: string, cell: string): number {
+  const figures = numbersIn(report);
+  for (const path of [`metrics.${name}`, name]) if (figures.has(path)) return figures.get(path)!;
+  const known = [...figures.keys()].map((path) => path.replace(/^metrics\./, ''));
+  throw new StepError(`${cell} has no metric "${name}"`, known.length > 0 ? `There are ${known.join(', ')}.` : 'Its file holds no number.');
+}
+
+/** Numbers by dotted path; null counts as "not a number", which is how JSON writes NaN. */
+function numbersIn(value: Json, path = ''): Map<string, number> {
+  if (typeof value === 'number') return new Map([[path, value]]);
+  if (value === null) return new Map([[path, Number.NaN]]);
+  if (typeof value !== 'object' || Array.isArray(value)) return new Map();
+  return new Map(Object.entries(value).flatMap(([key, inner]) => [...numbersIn(inner, path ? `${path}.${key}` : key)]));
+}
