@@ -1,0 +1,117 @@
+/** One attempt at a cell's own work, in child processes: the commands of a shell step, or a step's `run`. */
+import { availableParallelism } from 'node:os';
+import { extname } from 'node:path';
+import type { RunEvent } from '../events.ts';
+import { nodeArguments } from '../load-step.ts';
+import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
+import { runChild } from './child.ts';
+import { childEnvironment } from './environment.ts';
+import { type Death, meaningOf, memoryKills, type Verdict } from './failure.ts';
+import type { Guard } from './guard.ts';
+import type { Inputs } from './inputs.ts';
+import type { CellLog } from './log.ts';
+import type { Mask } from './masking.ts';
+import type { Message, StepJob } from './step-process.ts';
+
+export interface Attempt {
+  cell: Cell;
+  pipeline: Pipeline;
+  inputs: Inputs;
+  fingerprint: string;
+  /** Where a step writes each output. */
+  outputs: Record<string, string>;
+  log: CellLog;
+  mask: Mask;
+  guard: Guard;
+  signal: AbortSignal;
+  emit(event: RunEvent): void;
+}
+
+/** Resolves with what went wrong; undefined when all went well. */
+export function attempt(work: Attempt): Promise<Verdict | undefined> {
+  return work.cell.action.kind === 'shell' ? runCommands(work, work.cell.action) : runStep(work, work.cell.action);
+}
+
+async function runCommands(work: Attempt, { commands, shell }: { commands: string[]; shell: 'sh' | 'bash' }): Promise<Verdict | undefined> {
+  const [program, ...flags] = shell === 'sh' ? ['/bin/sh', '-e', '-c'] : ['bash', '-eo', 'pipefail', '-c'];
+  for (const command of commands) {
+    const kills = memoryKills();
+    const death = await runChild(program!, [...flags, command], childOptions(work));
+    if (work.signal.aborted) return undefined;
+    if (death.exitCode !== 0) return meaningOf(death, kills, work.log.tail);
+  }
+  return undefined;
+}
+
+async function runStep(work: Attempt, action: StepAction): Promise<Verdict | undefined> {
+  const { cell, log, mask, emit } = work;
+  const kills = memoryKills();
+  let ending: Extract<Message, { type: 'done' | 'error' }> | undefined;
+  const hear = (message: Message) => {
+    if (message.type === 'done' || message.type === 'error') ending = message;
+    else if (message.type === 'log') log.line('step', message.message);
+    else if (message.type === 'warn') {
+      log.line('step', message.message);
+      emit({ type: 'notice', cell: cell.name, message: mask(message.message) });
+    } else if (message.type === 'progress') {
+      const values = Object.entries(message.values).map(([name, value]) => [name, typeof value === 'string' ? mask(value) : value]);
+      emit({ type: 'progress', cell: cell.name, done: message.done, total: message.total, values: Object.fromEntries(values) });
+    } else emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step });
+  };
+  let talk: Promise<void> | undefined;
+  const death: Death = await runChild(process.execPath, STEP_PROCESS, {
+    ...childOptions(work),
+    node: { ipc: true, serialization: 'json' },
+    onStart(child) {
+      talk = (async () => {
+        for await (const message of child.getEachMessage!()) hear(message as unknown as Message);
+      })();
+      // A child that died before it could listen is told of by its death.
+      talk.catch(() => {});
+      child.sendMessage!(jobOf(work, action) as never).catch(() => {});
+    },
+  });
+  await talk?.catch(() => {});
+  if (work.signal.aborted) return undefined;
+  if (ending?.type === 'done') return undefined;
+  if (!ending)
+    return death.exitCode === 0
+      ? { message: 'ended the process before it was done', hint: 'a step returns; it does not call process.exit()' }
+      : meaningOf(death, kills, log.tail);
+  // A stack is for who repairs the step: it is in the log, and not on the screen.
+  return { message: mask(ending.message), hint: ending.hint && mask(ending.hint), detail: ending.stack };
+}
+
+function childOptions({ cell, pipeline, guard, signal, log }: Attempt) {
+  return {
+    folder: pipeline.folder,
+    environment: childEnvironment(cell),
+    signal,
+    guard,
+    onOutput: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => log.chunk(stream, bytes),
+  };
+}
+
+function jobOf({ cell, pipeline, inputs, outputs, fingerprint }: Attempt, { module, definition, options }: StepAction): StepJob {
+  const paths: StepJob['inputs'] = {};
+  const origins: StepJob['origins'] = {};
+  for (const [role, { sources }] of Object.entries(inputs)) {
+    const all = sources.map(({ path }) => path);
+    paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;
+    const cells = sources.flatMap(({ origin }) => origin ?? []);
+    if (cells.length > 0) origins[role] = cells;
+  }
+  return {
+    module,
+    options,
+    inputs: paths,
+    origins,
+    outputs,
+    folder: pipeline.folder,
+    cell: { cell: cell.name, matrix: cell.matrix },
+    seed: typeof options.seed === 'number' ? options.seed : Number.parseInt(fingerprint.slice(0, 8), 16) >>> 1,
+    threads: definition.threads === 'all' ? availableParallelism() : 1,
+  };
+}
+
+const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));

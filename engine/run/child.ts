@@ -1,0 +1,77 @@
+/**
+ * One child process of a cell, in a process group of its own, so that whatever it starts ends with it:
+ * SIGTERM to the group when the signal aborts, SIGKILL to what is left five seconds later or when the child itself has ended.
+ */
+import type { Options, Subprocess } from 'execa';
+import type { Death } from './failure.ts';
+import type { Guard } from './guard.ts';
+
+export interface ChildOptions {
+  folder: string;
+  environment: Record<string, string>;
+  signal: AbortSignal;
+  guard: Guard;
+  onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
+  /** Extra options of execa, for a child that talks. */
+  node?: Pick<Options, 'ipc' | 'serialization'>;
+  onStart?(child: Subprocess): void;
+}
+
+export async function runChild(command: string, args: string[], options: ChildOptions): Promise<Death> {
+  const { execa } = await import('execa');
+  options.signal.throwIfAborted();
+  const child = execa(command, args, {
+    cwd: options.folder,
+    env: options.environment,
+    extendEnv: false,
+    detached: true,
+    // Ended by us as a group; execa would end the child alone.
+    cleanup: false,
+    reject: false,
+    buffer: false,
+    stdin: 'ignore',
+    ...options.node,
+  }) as unknown as Subprocess;
+  const group = child.pid;
+  // Not started: no such folder, no memory for another process.
+  if (group === undefined) {
+    const result = await child;
+    throw new Error(`could not start ${command}: ${(result as { originalMessage?: string }).originalMessage ?? 'unknown reason'}`);
+  }
+  options.guard.watch(group);
+  child.stdout?.on('data', (bytes: Uint8Array) => options.onOutput('stdout', bytes));
+  child.stderr?.on('data', (bytes: Uint8Array) => options.onOutput('stderr', bytes));
+  options.onStart?.(child);
+
+  let patience: NodeJS.Timeout | undefined;
+  const end = () => {
+    endGroup(group, 'SIGTERM');
+    patience = setTimeout(() => endGroup(group, 'SIGKILL'), 5000);
+  };
+  options.signal.addEventListener('abort', end, { once: true });
+  if (options.signal.aborted) end();
+
+  child.once('exit', () => {
+    // What the child left running in the background goes with it, and lets go of the pipes that we read.
+    if (!options.signal.aborted) endGroup(group, 'SIGKILL');
+    // A process that moved to another session can still hold the pipes: no reason to wait for it.
+    setTimeout(() => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    }, 6000).unref();
+  });
+  const result = (await child) as Death;
+  options.signal.removeEventListener('abort', end);
+  clearTimeout(patience);
+  endGroup(group, 'SIGKILL');
+  options.guard.release(group);
+  return { exitCode: result.exitCode, signal: result.signal };
+}
+
+function endGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal);
+  } catch {
+    // Nobody is left in it.
+  }
+}

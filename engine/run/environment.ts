@@ -1,0 +1,36 @@
+/**
+ * The environment of a cell's child process: what a program needs to find its way on this machine, what the step
+ * declares, and nothing else. So a result cannot hang on a variable that nobody wrote down.
+ */
+import type { Cell } from '../pipeline/pipeline.ts';
+
+export function childEnvironment(cell: Cell, from: NodeJS.ProcessEnv = process.env): Record<string, string> {
+  const environment: Record<string, string> = {};
+  const node = cell.action.kind === 'step';
+  for (const [name, value] of Object.entries(from)) {
+    if (value !== undefined && (isOfTheMachine(name) || (node && OF_NODE.has(name)))) environment[name] = value;
+  }
+  for (const [name, value] of Object.entries(cell.env)) {
+    if (value === undefined) delete environment[name];
+    else environment[name] = value;
+  }
+  for (const name of cell.secrets) {
+    const value = from[name];
+    if (value !== undefined) environment[name] = value;
+  }
+  return environment;
+}
+
+/** The values to mask, of the secrets that are set. */
+export function secretValues(cell: Cell, from: NodeJS.ProcessEnv = process.env): string[] {
+  return cell.secrets.flatMap((name) => from[name] || []);
+}
+
+function isOfTheMachine(name: string): boolean {
+  return BY_NAME.has(name) || /^(LC_|CUDA_|NVIDIA_|DYLD_)/.test(name) || /^(https?|ftp|all|no)_proxy$/i.test(name);
+}
+
+const BY_NAME = new Set(['PATH', 'HOME', 'USER', 'SHELL', 'LANG', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH']);
+
+/** Where Node and what it downloads find this machine's certificates: no step would run behind a company's proxy without. */
+const OF_NODE = new Set(['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR']);

@@ -1,0 +1,188 @@
+/**
+ * Executes one cell, with retries: clears the places of its outputs, runs its work, checks what it made and that what it
+ * read is still the same, and publishes. What goes wrong on the way becomes the cell's failure; the former outputs return.
+ */
+import { lstatSync } from 'node:fs';
+import { relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Content, contentOf } from '../../cache/content.ts';
+import type { Failure, RunEvent } from '../events.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { Aside, LINK, standsAt } from './aside.ts';
+import { attempt } from './attempt.ts';
+import { secretValues } from './environment.ts';
+import { explained, type Verdict } from './failure.ts';
+import { componentsOf, fingerprintOf } from './fingerprint.ts';
+import type { Guard } from './guard.ts';
+import { manifestOf, resolveInputs } from './inputs.ts';
+import { CellLog } from './log.ts';
+import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
+import { type Mask, maskOf } from './masking.ts';
+import type { Project } from './project.ts';
+
+/** What an execution needs of the run that it belongs to. */
+export interface Surroundings {
+  pipeline: Pipeline;
+  project: Project;
+  run: number;
+  outputsOf: OutputsOf;
+  guard: Guard;
+  /** Aborted by Ctrl-C and by `--on-failure kill`. */
+  signal: AbortSignal;
+  emit(event: RunEvent): void;
+}
+
+export type Execution =
+  | { state: 'ran'; outputs: Record<string, Content>; log: string }
+  | { state: 'failed'; failure: Failure }
+  | { state: 'canceled'; log: string };
+
+export async function execute(cell: Cell, found: Look, why: string, around: Surroundings): Promise<Execution> {
+  const path = around.project.places.log(around.run, cell.name);
+  const mask = maskOf(secretValues(cell));
+  const log = new CellLog(path, mask, (stream, line) => {
+    // A step's own output is often a library's chatter: it is in the log. What it says through `log` is meant to be seen.
+    if (cell.action.kind === 'shell' || stream === 'step') around.emit({ type: 'log', cell: cell.name, stream, line });
+  });
+  try {
+    for (let number = 1; ; number++) {
+      if (around.signal.aborted) return { state: 'canceled', log: path };
+      around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
+      const ending = await once(cell, found, log, mask, around);
+      if (ending === 'canceled') return { state: 'canceled', log: path };
+      if ('made' in ending) return { state: 'ran', outputs: ending.made, log: path };
+      const { message, hint, detail } = ending.failed;
+      if (number > cell.retry.times) {
+        const tail = [...log.tail];
+        if (detail) log.detail(detail);
+        return { state: 'failed', failure: { message, hint, tail, log: path } };
+      }
+      log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
+      log.tail.length = 0;
+      await sleep(cell.retry.delay, undefined, { signal: around.signal }).catch(() => {});
+    }
+  } finally {
+    log.close();
+    if (log.trouble)
+      around.project.notice(`the log ${relative(around.project.root, path)} is not whole: ${log.trouble.message}`, cell.name);
+  }
+}
+
+type Ending = { made: Record<string, Content> } | { failed: Verdict } | 'canceled';
+
+/** One attempt, from clearing the outputs' places to filling them. */
+async function once(cell: Cell, found: Look, log: CellLog, mask: Mask, around: Surroundings): Promise<Ending> {
+  const { project, signal } = around;
+  const deadline = new AbortController();
+  const timer = cell.timeout === undefined ? undefined : setTimeout(() => deadline.abort(), cell.timeout);
+  const aside = Aside.begin(project, cell);
+  let verdict: Verdict | undefined;
+  let trouble: unknown;
+  try {
+    const shell = cell.action.kind === 'shell';
+    if (shell) await aside.clear(cell.outputs);
+    const outputs = Object.fromEntries(Object.entries(cell.outputs).map(([name, { path }]) => [name, shell ? path : aside.staged(name)]));
+    verdict = await attempt({
+      ...around,
+      cell,
+      inputs: found.inputs,
+      fingerprint: found.fingerprint,
+      outputs,
+      log,
+      mask,
+      signal: AbortSignal.any([signal, deadline.signal]),
+    });
+    clearTimeout(timer);
+    if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
+    if (!signal.aborted) verdict ??= missing(cell, outputs, around.pipeline);
+    if (!verdict && !signal.aborted) {
+      if (!shell) {
+        await aside.clear(cell.outputs);
+        await aside.placeStaged();
+      }
+      const made = await publish(cell, found, around);
+      await aside.keepNew();
+      return { made };
+    }
+  } catch (error) {
+    trouble = error;
+  } finally {
+    clearTimeout(timer);
+  }
+  const left = await aside.keepFormer();
+  if (signal.aborted) return 'canceled';
+  if (trouble) verdict = explained(trouble);
+  if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
+  return { failed: verdict! };
+}
+
+/** A declared output that was not made, or is not what was declared. */
+function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeline): Verdict | undefined {
+  for (const [name, { path, declaration }] of Object.entries(cell.outputs)) {
+    const at = outputs[name]!;
+    if (!standsAt(at)) {
+      const where = cell.action.kind === 'shell' ? ` at ${relative(folder, path)}` : '';
+      return { message: `did not make output ${name}${where}`, hint: 'make it, or take it out of `outputs`' };
+    }
+    const kind = lstatSync(at).isDirectory() ? 'folder' : 'file';
+    if (declaration.kind !== 'any' && declaration.kind !== kind && !lstatSync(at).isSymbolicLink()) {
+      return { message: `made output ${name} as a ${kind}, but declares a ${declaration.kind}` };
+    }
+  }
+  return undefined;
+}
+
+/** Makes the result known: objects first, then the index. What ran on inputs that changed meanwhile is not kept. */
+async function publish(cell: Cell, found: Look, around: Surroundings): Promise<Record<string, Content>> {
+  const { project, pipeline } = around;
+  const { cache, records } = project;
+  const outputs: Record<string, Content> = {};
+  for (const [name, { path }] of Object.entries(cell.outputs)) {
+    const content = await contentOf(path, cache.memo);
+    // A link that leads nowhere.
+    if (!content)
+      throw Object.assign(new Error(`output ${name} is a link that leads nowhere`), { hint: 'make what it leads to, or make a file' });
+    outputs[name] = content;
+  }
+  const changed = await changedMeanwhile(cell, found, around);
+  if (changed)
+    project.notice(`${changed} changed while ${cell.name} ran: its result is not kept, and the next run executes it again`, cell.name);
+  else if (cell.cache) {
+    for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
+    for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
+    cache.index.save({
+      fingerprint: found.fingerprint,
+      subject: subjectOf(cell, pipeline),
+      outputs,
+      record: { components: found.components } as never,
+      created: new Date().toISOString(),
+    });
+  }
+  for (const [name, { path }] of Object.entries(cell.outputs)) {
+    records.wrote(path, outputs[name]!.hash, found.fingerprint);
+    if (lstatSync(path).isSymbolicLink()) records.wrote(path, LINK, found.fingerprint);
+  }
+  return outputs;
+}
+
+/** Names what the cell read that is no longer as it was; the stamps of files make this quick. */
+async function changedMeanwhile(cell: Cell, found: Look, { pipeline, project, outputsOf }: Surroundings): Promise<string | undefined> {
+  try {
+    for (const [role, { sources }] of Object.entries(found.inputs)) {
+      for (const { path, content, origin } of sources) {
+        const now = await contentOf(path, project.cache.memo, { follow: origin === undefined });
+        if (!sameContent(content, now)) return `input ${role} (${relative(pipeline.folder, path)})`;
+      }
+    }
+    const now = await componentsOf(cell, await resolveInputs(cell, pipeline, project.cache.memo, outputsOf));
+    return fingerprintOf(now) === found.fingerprint ? undefined : 'what it reads';
+  } catch {
+    return 'what it reads';
+  }
+}
+
+/** As it is written in a pipeline: `90s`, `5m`, `2h`. */
+function duration(ms: number): string {
+  for (const [unit, size] of Object.entries({ h: 3_600_000, m: 60_000, s: 1000 })) if (ms % size === 0) return `${ms / size}${unit}`;
+  return `${ms}ms`;
+}

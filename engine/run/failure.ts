@@ -1,0 +1,113 @@
+/**
+ * What the death of a child process means, in one line for a person. A process that was killed for memory cannot say so
+ * itself; the kernel's counters and the way it died can.
+ */
+import { readFileSync } from 'node:fs';
+import { constants, totalmem } from 'node:os';
+
+/** How a child process ended, without our doing. */
+export interface Death {
+  exitCode?: number;
+  signal?: string;
+}
+
+export interface Verdict {
+  message: string;
+  hint?: string;
+  /** For the log alone. */
+  detail?: string;
+}
+
+/** `kills`: what `memoryKills()` said before the child started. `tail`: the last lines that it wrote. */
+export function meaningOf(death: Death, kills: number, tail: string[]): Verdict {
+  const code = death.exitCode;
+  const signal = death.signal ?? signalOfExitCode(code);
+  if (tail.some((line) => /JavaScript heap out of memory/.test(line))) {
+    return {
+      message: "killed for memory: it used up Node's heap",
+      hint: 'hold less in memory at once, or raise the limit of the step with `env: { NODE_OPTIONS: --max-old-space-size=8192 }` (megabytes)',
+    };
+  }
+  // Children of a shell die inside it; it then reports 128 + the signal's number as its own exit code.
+  if (signal === 'SIGKILL' && (memoryKills() > kills || death.signal === 'SIGKILL' || code === 137)) {
+    const counted = memoryKills() > kills ? "the kernel's out-of-memory killer ended it" : 'nobody here sent SIGKILL';
+    return {
+      message: `killed, probably for memory: ${counted} (${gigabytes(memoryLimit())} GB can be had here)`,
+      hint: 'hold less in memory at once, or run fewer cells at once with -j 1',
+    };
+  }
+  if (
+    signal &&
+    (signal === 'SIGABRT' || signal === 'SIGSEGV') &&
+    tail.some((line) => /bad_alloc|[Oo]ut of memory|Cannot allocate memory/.test(line))
+  ) {
+    return {
+      message: `killed by ${signal}, probably for memory: it could not get any more`,
+      hint: 'hold less in memory at once, or run fewer cells at once with -j 1',
+    };
+  }
+  if (death.signal) return { message: `killed by ${death.signal}` };
+  if (code === 127)
+    return { message: 'exited with 127: a command was not found', hint: 'a step finds commands on PATH, as this shell does' };
+  if (code === 126) return { message: 'exited with 126: a command could not be executed', hint: 'is it executable? chmod +x' };
+  return { message: `exited with ${code ?? 'no exit code'}` };
+}
+
+/** Errors that say what is wrong, as the cell's failure; a bug of ours goes on its way. */
+export function explained(error: unknown): Verdict {
+  const { message, name, code, hint } = error as NodeJS.ErrnoException & { hint?: string };
+  if (code === 'ENOSPC') return { message: `the disk is full: ${message}`, hint: 'free space and run again: nothing was lost' };
+  // A code of the system (EACCES), not one of Node for the misuse of a function (ERR_INVALID_ARG_TYPE).
+  if (hint !== undefined || (typeof code === 'string' && !code.startsWith('ERR_')) || EXPLAINED.has(name)) return { message, hint };
+  throw error;
+}
+
+const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError', 'CodeError']);
+
+/** How many processes the kernel has killed for memory in our control group so far; 0 where it does not tell. */
+export function memoryKills(): number {
+  for (const file of controlFiles('memory.events', 'memory.oom_control')) {
+    const count = /^oom_kill (\d+)$/m.exec(file)?.[1];
+    if (count !== undefined) return Number(count);
+  }
+  return 0;
+}
+
+function memoryLimit(): number {
+  for (const file of controlFiles('memory.max', 'memory.limit_in_bytes')) {
+    const limit = Number(file);
+    if (limit > 0 && limit < totalmem()) return limit;
+  }
+  return totalmem();
+}
+
+/** A file of our control group: version 2 and version 1 of the kernel's interface, as seen from inside a container too. */
+function* controlFiles(v2: string, v1: string): Generator<string> {
+  const groups = read('/proc/self/cgroup') ?? '';
+  const own = /^0::(.*)$/m.exec(groups)?.[1] ?? '/';
+  const ownV1 = /^\d+:[^:\n]*\bmemory\b[^:\n]*:(.*)$/m.exec(groups)?.[1] ?? '/';
+  for (const path of [
+    `/sys/fs/cgroup${own}/${v2}`,
+    `/sys/fs/cgroup/${v2}`,
+    `/sys/fs/cgroup/memory${ownV1}/${v1}`,
+    `/sys/fs/cgroup/memory/${v1}`,
+  ]) {
+    const text = read(path);
+    if (text !== undefined) yield text;
+  }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function signalOfExitCode(code: number | undefined): string | undefined {
+  if (code === undefined || code <= 128) return undefined;
+  return Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0];
+}
+
+const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(1);

@@ -1,0 +1,121 @@
+/** What a cell reads: the files behind its inputs, with their contents. */
+import { basename, isAbsolute, relative, resolve } from 'node:path';
+import { type Content, contentOf, listing } from '../../cache/content.ts';
+import type { Memo } from '../../cache/memo.ts';
+import { canonicalJson } from '../pipeline/cell-name.ts';
+import { matches, staticFolder } from '../pipeline/glob.ts';
+import type { Cell, CellInput, InputSource, Pipeline } from '../pipeline/pipeline.ts';
+import { type CellOrigin, StepError } from '../step.ts';
+import { sha256 } from './fingerprint.ts';
+import type { Manifest } from './records.ts';
+
+/** By role; an optional input that was not given is absent. */
+export type Inputs = Record<string, ResolvedInput>;
+
+export interface ResolvedInput {
+  /** Of names, contents and executable bits. */
+  hash: string;
+  sources: ResolvedSource[];
+}
+
+export interface ResolvedSource {
+  /** As it enters the fingerprint: no absolute path, no cell's name. */
+  name: string;
+  /** Absolute. */
+  path: string;
+  content: Content;
+  /** The cell that made it. */
+  origin?: CellOrigin;
+}
+
+/** `outputsOf`: what a cell above has made. */
+export async function resolveInputs(
+  cell: Cell,
+  pipeline: Pipeline,
+  memo: Memo,
+  outputsOf: (cell: string) => Record<string, Content>,
+): Promise<Inputs> {
+  const inputs: Inputs = {};
+  for (const [role, input] of Object.entries(cell.inputs)) {
+    const sources: ResolvedSource[] = [];
+    for (const source of input.sources) {
+      if (source.kind === 'output') sources.push(madeSource(source, cell, input, pipeline, outputsOf));
+      else sources.push(...(await pathSources(source, role, pipeline, memo)));
+    }
+    if (sources.length === 0 && input.declaration.optional) continue;
+    check(role, cell, input, sources);
+    const facts = sources.map(({ name, content: { kind, hash, executable } }) => [name, kind, hash, executable]);
+    inputs[role] = { hash: sha256(canonicalJson(facts)), sources };
+  }
+  return inputs;
+}
+
+/** Each file of an input, those of folders too: what a later "why" compares. */
+export async function manifestOf({ sources }: ResolvedInput, memo: Memo): Promise<Manifest> {
+  const manifest: Manifest = [];
+  for (const { name, path, content } of sources) {
+    if (content.kind === 'file') manifest.push([name, `${content.hash}${content.executable ? ' x' : ''}`]);
+    else {
+      for (const entry of Object.values(await listing(path, memo, { follow: true }))) {
+        manifest.push([`${name}/${entry.path}`, `${entry.hash}${entry.executable ? ' x' : ''}`]);
+      }
+    }
+  }
+  return manifest;
+}
+
+function madeSource(
+  source: InputSource & { kind: 'output' },
+  cell: Cell,
+  input: CellInput,
+  pipeline: Pipeline,
+  outputsOf: (cell: string) => Record<string, Content>,
+): ResolvedSource {
+  const gather = input.declaration.many || input.sources.length > 1;
+  // A command names its inputs by their paths; a step is told of an output's place in the matrix, and no more.
+  const name =
+    cell.action.kind === 'shell'
+      ? relative(pipeline.folder, source.path)
+      : gather
+        ? `${source.output} ${canonicalJson(source.matrix)}`
+        : source.output;
+  return { name, path: source.path, content: outputsOf(source.cell)[source.output]!, origin: { cell: source.cell, matrix: source.matrix } };
+}
+
+async function pathSources(
+  { pattern, glob }: InputSource & { kind: 'path' },
+  role: string,
+  pipeline: Pipeline,
+  memo: Memo,
+): Promise<ResolvedSource[]> {
+  const found: ResolvedSource[] = [];
+  // A path that leads elsewhere on this machine counts by its last part alone: another machine has it elsewhere.
+  const base = !isAbsolute(pattern) ? pipeline.folder : glob ? staticFolder(pattern) : resolve(pattern, '..');
+  for (const path of glob ? matches(pattern, pipeline.folder) : [resolve(pipeline.folder, pattern)]) {
+    const content = await contentOf(path, memo, { follow: true });
+    if (content) found.push({ name: relative(base, path) || basename(path), path, content });
+    // A file that vanished between listing and reading was not there.
+    else if (!glob)
+      throw new StepError(
+        `input ${role}: ${pattern} does not exist`,
+        'create it, or correct the path: paths are relative to the pipeline file',
+      );
+  }
+  return found;
+}
+
+function check(role: string, cell: Cell, { declaration, sources: written }: CellInput, sources: ResolvedSource[]): void {
+  if (sources.length === 0) {
+    const patterns = written.map((source) => (source.kind === 'path' ? source.pattern : source.path)).join(', ');
+    throw new StepError(`input ${role}: nothing matches ${patterns}`, 'globs skip files that begin with a dot, and node_modules');
+  }
+  if (cell.action.kind === 'shell') return;
+  if (!declaration.many && sources.length > 1) {
+    throw new StepError(`input ${role} takes one ${declaration.kind}, but ${sources.length} match`, 'name the one, or narrow the pattern');
+  }
+  for (const { content, path } of sources) {
+    if (declaration.kind !== 'any' && content.kind !== declaration.kind) {
+      throw new StepError(`input ${role} takes a ${declaration.kind}, but ${path} is a ${content.kind}`);
+    }
+  }
+}

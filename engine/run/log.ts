@@ -1,0 +1,85 @@
+/**
+ * A cell's log: everything its child wrote, masked, in a file; each line also goes to `onLine`.
+ * Text is masked a whole line at a time, so a secret that arrives in two chunks is still found.
+ */
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { StringDecoder } from 'node:string_decoder';
+import type { Mask } from './masking.ts';
+
+export type LogStream = 'stdout' | 'stderr' | 'step';
+
+export class CellLog {
+  /** The last lines, as they stand in the file. */
+  readonly tail: string[] = [];
+  /** Why the log could not be written, if so. A full disk must not end a step that would otherwise succeed. */
+  trouble?: Error;
+  readonly #file: number;
+  readonly #open = new Map<LogStream, { decoder: StringDecoder; rest: string }>();
+
+  constructor(
+    readonly path: string,
+    private readonly mask: Mask,
+    private readonly onLine: (stream: LogStream, line: string) => void,
+  ) {
+    mkdirSync(dirname(path), { recursive: true });
+    this.#file = openSync(path, 'w');
+  }
+
+  /** Raw output of the child. */
+  chunk(stream: LogStream, bytes: Uint8Array): void {
+    const open = this.#open.get(stream) ?? { decoder: new StringDecoder('utf8'), rest: '' };
+    this.#open.set(stream, open);
+    const text = open.rest + open.decoder.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    // A progress bar ends its lines with \r: each of its states is a line. "\r\n" is one end, also when split in two.
+    const end = Math.max(text.lastIndexOf('\n'), text.lastIndexOf('\r', text.length - 2)) + 1;
+    open.rest = text.slice(end);
+    if (end > 0) this.#lines(stream, text.slice(0, end));
+    // A line without end must not fill the memory. A secret longer than this was not meant to be one.
+    if (open.rest.length > LONGEST_LINE) {
+      this.#lines(stream, open.rest);
+      open.rest = '';
+    }
+  }
+
+  /** A line of our own or of the step's. */
+  line(stream: LogStream, text: string): void {
+    this.#lines(stream, `${text}\n`);
+  }
+
+  /** Only in the file: for a stack trace, which is for who repairs the step. */
+  detail(text: string): void {
+    this.#write(`${this.mask(text)}\n`);
+  }
+
+  close(): void {
+    for (const [stream, { decoder, rest }] of this.#open) {
+      const last = rest + decoder.end();
+      if (last) this.#lines(stream, `${last}\n`);
+    }
+    this.#open.clear();
+    closeSync(this.#file);
+  }
+
+  #lines(stream: LogStream, text: string): void {
+    const masked = this.mask(text);
+    this.#write(masked);
+    for (const line of masked.split(/\r\n|\n|\r/).slice(0, /[\r\n]$/.test(masked) ? -1 : undefined)) {
+      this.tail.push(line);
+      if (this.tail.length > TAIL) this.tail.shift();
+      this.onLine(stream, line);
+    }
+  }
+
+  #write(text: string): void {
+    if (this.trouble) return;
+    try {
+      writeSync(this.#file, text);
+    } catch (error) {
+      this.trouble = error as Error;
+    }
+  }
+}
+
+const TAIL = 20;
+const LONGEST_LINE = 1 << 20;

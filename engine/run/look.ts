@@ -1,0 +1,99 @@
+/** What the disk and the cache say about a cell, touching neither: is its result there, can it be restored, or must it run, and why. */
+import { type Content, contentOf } from '../../cache/content.ts';
+import type { Result } from '../../cache/index.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { standsAt } from './aside.ts';
+import { type Components, componentsOf, fingerprintOf } from './fingerprint.ts';
+import { type Inputs, manifestOf, resolveInputs } from './inputs.ts';
+import type { Project } from './project.ts';
+import { componentsIn, type Difference, differences, nearest, phrase } from './why.ts';
+
+export interface Look {
+  inputs: Inputs;
+  components: Components;
+  fingerprint: string;
+  state: 'fresh' | 'restore' | 'run';
+  why: string;
+  /** What is known for this fingerprint. */
+  result?: Result;
+  /** Outputs that are not as the result has them. */
+  differing: string[];
+}
+
+/** What cells above have made, by cell and output. */
+export type OutputsOf = (cell: string) => Record<string, Content>;
+
+export async function look(cell: Cell, pipeline: Pipeline, project: Project, outputsOf: OutputsOf, force: boolean): Promise<Look> {
+  const inputs = await resolveInputs(cell, pipeline, project.cache.memo, outputsOf);
+  const components = await componentsOf(cell, inputs);
+  const fingerprint = fingerprintOf(components);
+  const known = { inputs, components, fingerprint, differing: [] };
+  if (force) return { ...known, state: 'run', why: 'forced' };
+  if (!cell.cache) return { ...known, state: 'run', why: 'cache: false' };
+  const result = project.cache.index.find(fingerprint);
+  if (!result) return { ...known, state: 'run', why: await whyRun(cell, pipeline, project, known) };
+  const differing = new Map<string, Content | undefined>();
+  for (const [name, { path }] of Object.entries(cell.outputs)) {
+    const found = await contentAt(path, project);
+    if (!sameContent(result.outputs[name], found)) differing.set(name, found);
+  }
+  if (differing.size === 0) return { ...known, state: 'fresh', why: '', result };
+  for (const name of differing.keys()) {
+    const state = await project.cache.objects.state(result.outputs[name]!);
+    if (state !== 'ok') return { ...known, state: 'run', why: `its stored result is ${state}` };
+  }
+  return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), result, differing: [...differing.keys()] };
+}
+
+/** How the cell differs from the earlier result that is nearest to it; undefined when it has none. */
+export async function compareWithHistory(
+  cell: Cell,
+  pipeline: Pipeline,
+  project: Project,
+  { inputs, components }: Pick<Look, 'inputs' | 'components'>,
+): Promise<{ result: Result; differences: Difference[] } | undefined> {
+  const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
+  const result = nearest(history, project.records.lastFingerprint(pipeline.file, cell.name), components);
+  if (!result) return undefined;
+  const before = componentsIn(result);
+  const now = new Map<string, Awaited<ReturnType<typeof manifestOf>>>();
+  for (const [role, input] of Object.entries(inputs)) {
+    if (before.inputs[role] && before.inputs[role].hash !== input.hash) now.set(input.hash, await manifestOf(input, project.cache.memo));
+  }
+  const uses = cell.action.kind === 'step' ? cell.action.uses : '';
+  return { result, differences: differences(before, components, uses, (hash) => now.get(hash) ?? project.records.manifest(hash)) };
+}
+
+/** What a result belongs to: its history is found by this name, also by another checkout of the project. */
+export function subjectOf(cell: Cell, pipeline: Pipeline): string {
+  return `${pipeline.file.slice(pipeline.root.length + 1)} ${cell.name}`;
+}
+
+export function sameContent(a: Content | undefined, b: Content | undefined): boolean {
+  return a !== undefined && b !== undefined && a.hash === b.hash && a.kind === b.kind && a.executable === b.executable;
+}
+
+/** What stands at an output's place; what cannot be read is not what we wrote. */
+async function contentAt(path: string, project: Project): Promise<Content | undefined> {
+  try {
+    return await contentOf(path, project.cache.memo);
+  } catch {
+    return undefined;
+  }
+}
+
+async function whyRun(cell: Cell, pipeline: Pipeline, project: Project, known: Pick<Look, 'inputs' | 'components'>): Promise<string> {
+  const comparison = await compareWithHistory(cell, pipeline, project, known);
+  return comparison ? phrase(comparison.differences) : 'first run';
+}
+
+/** `found`: what stands in the place of each output that differs. */
+function whyRestore(cell: Cell, { records }: Project, fingerprint: string, found: Map<string, Content | undefined>): string {
+  const reasons = [...found].map(([name, content]) => {
+    const { path } = cell.outputs[name]!;
+    if (!standsAt(path)) return records.everWrote(path) ? 'output was deleted' : 'found in the cache';
+    if (!content || !records.isOurs(path, content.hash)) return 'output was edited';
+    return records.lastWritten(path, fingerprint) ? 'reverted to an earlier result' : 'found in the cache';
+  });
+  return [...new Set(reasons)].join('; ');
+}

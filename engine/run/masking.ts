@@ -1,0 +1,20 @@
+/** Hides the values of secrets in text. Each line of a secret of several lines is hidden too: logs are read line by line. */
+
+export type Mask = (text: string) => string;
+
+export function maskOf(secrets: string[]): Mask {
+  const hidden = new Set<string>();
+  for (const secret of secrets) {
+    hidden.add(secret);
+    // A line such as `{` of a JSON key says nothing, and hiding it would ruin every log.
+    const lines = secret.split(/\r\n|\r|\n/).map((line) => line.trim());
+    if (lines.length > 1) for (const line of lines) if (line.length >= 4) hidden.add(line);
+    if (secret.trim()) hidden.add(secret.trim());
+  }
+  hidden.delete('');
+  if (hidden.size === 0) return (text) => text;
+  // Longest first, so that a secret which contains another is hidden whole.
+  const longestFirst = [...hidden].sort((a, b) => b.length - a.length);
+  const pattern = new RegExp(longestFirst.map((value) => value.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|'), 'g');
+  return (text) => text.replace(pattern, '***');
+}

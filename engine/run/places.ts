@@ -1,0 +1,42 @@
+/** Where things lie below `.tunesmith/`, and the one place that makes it. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileName } from '../pipeline/cell-name.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+
+export interface Places {
+  /** `.tunesmith/` itself. */
+  own: string;
+  /** Index and objects: `TUNESMITH_CACHE`, else `.tunesmith/`. */
+  cache: string;
+  state: string;
+  /** Hashes of this project's files, where the cache is shared and lies elsewhere. */
+  memo?: string;
+  /** What running cells stage, and what they moved aside (see aside.ts). */
+  work: string;
+  kept: string;
+  log(run: number, cell: string): string;
+  failed(cell: string): string;
+}
+
+export function placesOf(pipeline: Pick<Pipeline, 'root'>): Places {
+  const own = join(pipeline.root, '.tunesmith');
+  const shared = process.env.TUNESMITH_CACHE;
+  return {
+    own,
+    cache: shared ? resolve(shared) : own,
+    state: join(own, 'state.sqlite'),
+    memo: shared ? join(own, 'memo.sqlite') : undefined,
+    work: join(own, 'work'),
+    kept: join(own, 'kept'),
+    log: (run, cell) => join(own, 'logs', String(run), `${fileName(cell)}.log`),
+    failed: (cell) => join(own, 'failed', fileName(cell)),
+  };
+}
+
+/** Makes `.tunesmith/`, invisible to git. */
+export function makeOwnFolder({ own }: Places): void {
+  mkdirSync(own, { recursive: true });
+  const ignore = join(own, '.gitignore');
+  if (!existsSync(ignore)) writeFileSync(ignore, '*\n');
+}

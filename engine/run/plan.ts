@@ -1,0 +1,23 @@
+/** What a run would do, and why. Touches nothing: no file, no folder, no time stamp. */
+import type { PlannedState } from '../events.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import { openProject } from './project.ts';
+import { type Selection, selectCells } from './selection.ts';
+import { survey } from './survey.ts';
+
+export type Plan = Record<string, { state: PlannedState; why: string }>;
+
+/** Cells that `when` leaves out are not in the plan. */
+export async function planPipeline(pipeline: Pipeline, options: Selection & { force?: boolean }): Promise<Plan> {
+  const selected = selectCells(pipeline, options);
+  const project = openProject(pipeline, true, () => {});
+  try {
+    const plan: Plan = {};
+    for (const [name, { state, why }] of await survey(pipeline, project, selected, options.force ?? false)) {
+      if (selected.has(name) && state !== 'off') plan[name] = { state, why };
+    }
+    return plan;
+  } finally {
+    project.close();
+  }
+}

@@ -1,0 +1,65 @@
+/** A project opened for a run (or, touching nothing, for a plan): its cache, its records, its places. */
+
+import type { Lease } from '../../cache/lease.ts';
+import { type Cache, openCache } from '../../cache/open.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import { makeOwnFolder, type Places, placesOf } from './places.ts';
+import { Records } from './records.ts';
+
+export interface Project {
+  root: string;
+  places: Places;
+  cache: Cache;
+  records: Records;
+  /** Says something that the user should not miss. */
+  notice(message: string, cell?: string): void;
+  /** Waits until nobody else writes at any of these paths. */
+  leaseOutputs(paths: string[], waiting?: Waiting): Promise<Lease[]>;
+  close(): void;
+}
+
+export interface Waiting {
+  signal?: AbortSignal;
+  onWait?(pid: number): void;
+}
+
+export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean, notice: Project['notice']): Project {
+  const places = placesOf({ root });
+  if (!readOnly) makeOwnFolder(places);
+  const cache = openCache(places.cache, { readOnly, memo: places.memo, notice });
+  const records = openRecords(root, readOnly, cache);
+  return {
+    root,
+    places,
+    cache,
+    records,
+    notice,
+    async leaseOutputs(paths, waiting) {
+      const leases: Lease[] = [];
+      try {
+        // Always in the same order: two cells that want the same two outputs must not wait for each other.
+        for (const path of [...paths].sort()) leases.push(await records.leases.acquire(`output ${path}`, waiting));
+        return leases;
+      } catch (error) {
+        for (const lease of leases) lease.release();
+        throw error;
+      }
+    },
+    close() {
+      try {
+        cache.close();
+      } finally {
+        records.close();
+      }
+    },
+  };
+}
+
+function openRecords(root: string, readOnly: boolean, cache: Cache): Records {
+  try {
+    return new Records(root, { readOnly });
+  } catch (error) {
+    cache.close();
+    throw error;
+  }
+}

@@ -1,0 +1,258 @@
+/**
+ * What happened in this project: runs, the cells of each with state, reason and time, metrics, notices; which outputs we
+ * wrote; and who is writing outputs right now. In `.tunesmith/state.sqlite`. Reading never creates it.
+ */
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { Database, type Schema } from '../../cache/database.ts';
+import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
+import type { CellState } from '../events.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import { placesOf } from './places.ts';
+
+export interface RunRecord {
+  id: number;
+  /** Relative to the project root. */
+  pipeline: string;
+  started: string;
+  /** Undefined while it runs, and for good when the engine was killed. */
+  seconds?: number;
+  /** How many cells ended in each state. */
+  counts: Partial<Record<CellState, number>>;
+}
+
+export interface CellRecord {
+  cell: string;
+  state: CellState;
+  why?: string;
+  seconds: number;
+  /** One line. */
+  failure?: string;
+  log?: string;
+}
+
+export interface MetricRecord {
+  cell: string;
+  name: string;
+  value: number;
+  /** Undefined for a final figure. */
+  step?: number;
+}
+
+/** What the history of a run holds beyond its counts. */
+export interface RunDetails extends RunRecord {
+  /** All but those that stayed fresh: of them a project has very many, and they have nothing to tell. */
+  cells: CellRecord[];
+  metrics: MetricRecord[];
+  notices: Notice[];
+}
+
+export interface Notice {
+  cell?: string;
+  message: string;
+}
+
+/** A file of an input or of a step's code: its name and what it holds. */
+export type Manifest = [name: string, content: string][];
+
+export class Records {
+  readonly #database: Database;
+  /** Who writes which output, across engines. */
+  readonly leases: Leases;
+
+  constructor(
+    private readonly root: string,
+    options: { readOnly: boolean },
+  ) {
+    this.#database = new Database(placesOf({ root }).state, STATE, options);
+    this.leases = new Leases(this.#database);
+  }
+
+  close(): void {
+    try {
+      this.leases.close();
+    } finally {
+      this.#database.close();
+    }
+  }
+
+  begin(file: string): number {
+    return this.#database.use((statement) =>
+      Number(
+        statement('insert into runs (pipeline, started) values (?, ?)').run(this.#name(file), new Date().toISOString()).lastInsertRowid,
+      ),
+    );
+  }
+
+  /** Cells that ended otherwise than by being fresh, with the fingerprints that they had, and metrics. */
+  add(run: number, cells: (CellRecord & { fingerprint?: string })[], metrics: MetricRecord[]): void {
+    if (cells.length + metrics.length === 0) return;
+    this.#database.commit((statement) => {
+      const cell = statement(
+        'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint) values (?, ?, ?, ?, ?, ?, ?, ?)',
+      );
+      for (const { cell: name, state, why, seconds, failure, log, fingerprint } of cells) {
+        cell.run(run, name, state, why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null);
+      }
+      const metric = statement('insert into metrics (run, cell, name, step, value) values (?, ?, ?, ?, ?)');
+      // SQLite has no NaN.
+      for (const { cell: name, name: of, step, value } of metrics)
+        metric.run(run, name, of, step ?? null, Number.isFinite(value) ? value : null);
+    });
+  }
+
+  finish(run: number, seconds: number, counts: RunRecord['counts'], notices: Notice[]): void {
+    this.#database.commit((statement) => {
+      statement('update runs set seconds = ?, counts = ? where id = ?').run(seconds, JSON.stringify(counts), run);
+      const insert = statement('insert into notices (run, cell, message) values (?, ?, ?)');
+      for (const { cell, message } of notices) insert.run(run, cell ?? null, message);
+    });
+  }
+
+  /** We wrote this at `path`; for a result that is not stored, under which fingerprint. */
+  wrote(path: string, hash: string, fingerprint: string): void {
+    this.#database.use((statement) =>
+      statement('replace into written (path, hash, fingerprint) values (?, ?, ?)').run(this.#name(path), hash, fingerprint),
+    );
+  }
+
+  /** Whether what now has `hash` at `path` is of our making. */
+  isOurs(path: string, hash: string): boolean {
+    return (
+      this.#database.use((statement) => statement('select 1 from written where path = ? and hash = ?').get(this.#name(path), hash)) !==
+      undefined
+    );
+  }
+
+  /** Whether we ever wrote at `path`. */
+  everWrote(path: string): boolean {
+    return this.#database.use((statement) => statement('select 1 from written where path = ? limit 1').get(this.#name(path))) !== undefined;
+  }
+
+  /** The hash of what a cell of that fingerprint last wrote at `path`. */
+  lastWritten(path: string, fingerprint: string): string | undefined {
+    return this.#database.use((statement) =>
+      statement('select hash from written where path = ? and fingerprint = ? order by rowid desc limit 1')
+        .pluck()
+        .get(this.#name(path), fingerprint),
+    ) as string | undefined;
+  }
+
+  keepManifest(hash: string, manifest: Manifest): void {
+    this.#database.use((statement) =>
+      statement('insert into manifests (hash, files) values (?, ?) on conflict do nothing').run(hash, JSON.stringify(manifest)),
+    );
+  }
+
+  manifest(hash: string): Manifest | undefined {
+    const text = this.#database.use((statement) => statement('select files from manifests where hash = ?').pluck().get(hash));
+    return text === undefined ? undefined : JSON.parse(text as string);
+  }
+
+  /** The fingerprint of the result that the cell last ended with. */
+  lastFingerprint(file: string, cell: string): string | undefined {
+    return this.#database.use((statement) =>
+      statement(
+        `select fingerprint from cells join runs on runs.id = cells.run
+         where cell = ? and pipeline = ? and fingerprint is not null and state in ('restored', 'ran') order by run desc limit 1`,
+      )
+        .pluck()
+        .get(cell, this.#name(file)),
+    ) as string | undefined;
+  }
+
+  lastLog(file: string, cell: string): string | undefined {
+    const log = this.#database.use((statement) =>
+      statement(
+        `select log from cells join runs on runs.id = cells.run
+         where cell = ? and pipeline = ? and log is not null order by run desc limit 1`,
+      )
+        .pluck()
+        .get(cell, this.#name(file)),
+    ) as string | undefined;
+    return log && join(this.root, log);
+  }
+
+  /** Newest first. */
+  runs(limit: number): RunRecord[] {
+    const rows = this.#database.use((statement) => statement('select * from runs order by id desc limit ?').all(limit));
+    return (rows as any[]).map(runOf);
+  }
+
+  run(id: number): RunDetails | undefined {
+    const record = this.#database.use((statement) => {
+      const row = statement('select * from runs where id = ?').get(id) as any;
+      if (!row) return undefined;
+      const all = (table: string) => statement(`select * from ${table} where run = ? order by rowid`).all(id) as any[];
+      return { row, cells: all('cells'), metrics: all('metrics'), notices: all('notices') };
+    });
+    if (!record) return undefined;
+    const { row, cells, metrics, notices } = record;
+    return {
+      ...runOf(row),
+      cells: cells.map(({ cell, state, why, seconds, failure, log }) => ({
+        cell,
+        state,
+        seconds,
+        why: why ?? undefined,
+        failure: failure ?? undefined,
+        log: log ? join(this.root, log) : undefined,
+      })),
+      metrics: metrics.map(({ cell, name, value, step }) => ({ cell, name, value: value ?? Number.NaN, step: step ?? undefined })),
+      notices: notices.map(({ cell, message }) => ({ cell: cell ?? undefined, message })),
+    };
+  }
+
+  /** A path as it is named in the records: so that a project that moved finds its own. */
+  #name(path: string): string {
+    return relative(this.root, path);
+  }
+}
+
+function runOf({ id, pipeline, started, seconds, counts }: any): RunRecord {
+  return { id, pipeline, started, seconds: seconds ?? undefined, counts: JSON.parse(counts) };
+}
+
+/** Newest first; none where nothing ever ran. */
+export function runs(root: string, limit = 20): RunRecord[] {
+  return reading(root, (records) => records.runs(limit)) ?? [];
+}
+
+export function run(root: string, id: number): RunDetails | undefined {
+  return reading(root, (records) => records.run(id));
+}
+
+/** The path of the log of the cell's last execution. */
+export function lastLog(pipeline: Pick<Pipeline, 'root' | 'file'>, cell: string): string | undefined {
+  return reading(pipeline.root, (records) => records.lastLog(pipeline.file, cell));
+}
+
+function reading<T>(root: string, read: (records: Records) => T): T | undefined {
+  if (!existsSync(placesOf({ root }).state)) return undefined;
+  const records = new Records(root, { readOnly: true });
+  try {
+    return read(records);
+  } finally {
+    records.close();
+  }
+}
+
+const STATE: Schema = {
+  what: 'the record of runs',
+  version: 1,
+  create: `
+    create table runs (id integer primary key autoincrement, pipeline text not null, started text not null, seconds real, counts text not null default '{}');
+    create table cells (
+      run integer not null, cell text not null, state text not null, why text, seconds real not null,
+      failure text, log text, fingerprint text
+    );
+    create index cells_by_run on cells (run);
+    create index cells_by_name on cells (cell, run);
+    create table metrics (run integer not null, cell text not null, name text not null, step integer, value real);
+    create index metrics_by_run on metrics (run);
+    create table notices (run integer not null, cell text, message text not null);
+    create index notices_by_run on notices (run);
+    create table written (path text not null, hash text not null, fingerprint text not null, unique (path, hash));
+    create table manifests (hash text primary key, files text not null) without rowid;
+    ${LEASES_TABLE}`,
+};

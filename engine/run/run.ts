@@ -1,0 +1,341 @@
+/**
+ * Runs a pipeline: looks at every cell, then takes those that are not fresh through restoring or executing, in the order
+ * of their edges, and says all of it as events. What a cell's result is worth is decided in look.ts, how it executes in
+ * execute.ts; here is who comes when, who waits for whom, and what a failure or Ctrl-C means for the rest.
+ */
+import { availableParallelism } from 'node:os';
+import type { Content } from '../../cache/content.ts';
+import { MissingObjectError } from '../../cache/error.ts';
+import type { Lease } from '../../cache/lease.ts';
+import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { Aside, isOurs, keep, standsAt } from './aside.ts';
+import type { Surroundings } from './execute.ts';
+import { explained } from './failure.ts';
+import { Guard } from './guard.ts';
+import { type Look, look } from './look.ts';
+import { openProject, type Project } from './project.ts';
+import { Slots, walk } from './schedule.ts';
+import { type Selection, selectCells } from './selection.ts';
+import { type Found, survey } from './survey.ts';
+import { Transcript } from './transcript.ts';
+
+export interface RunOptions extends Selection {
+  force?: boolean;
+  /** How many cells execute at once; default: the cores. */
+  jobs?: number;
+  /** What a failure does to the cells that do not need the failed one. Default: stop. */
+  onFailure?: 'stop' | 'continue' | 'kill';
+  /** Ctrl-C. */
+  signal: AbortSignal;
+}
+
+export type Summary = Extract<RunEvent, { type: 'summary' }>;
+
+/** The summary is also the last event. */
+export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit: Emit): Promise<Summary> {
+  const began = performance.now();
+  const selected = selectCells(pipeline, options);
+  // What is said before the run has begun is told right after its start.
+  let early: RunEvent[] | undefined = [];
+  const say: Emit = (event) => (early ? early.push(event) : emit(event));
+  const notices: { cell?: string; message: string }[] = [];
+  const notice: Project['notice'] = (message, cell) => say({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
+  const project = openProject(pipeline, false, notice);
+  try {
+    await Aside.recover(project);
+    const found = await survey(pipeline, project, selected, options.force ?? false);
+    const run = project.records.begin(pipeline.file);
+    emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
+    const transcript = new Transcript(project.records, run);
+    const tell: Emit = (event) => {
+      if (event.type === 'notice') notices.push({ cell: event.cell, message: event.message });
+      transcript.hear(event);
+      emit(event);
+    };
+    for (const event of early) tell(event);
+    early = undefined;
+    try {
+      const states = await new Run(pipeline, project, options, selected, found, run, tell, transcript).all();
+      const seconds = Math.round(performance.now() - began) / 1000;
+      const summary = summarize(pipeline, states, seconds);
+      transcript.end(seconds, notices, summary);
+      emit(summary);
+      return summary;
+    } finally {
+      transcript.close();
+    }
+  } finally {
+    project.close();
+  }
+}
+
+class Run {
+  readonly #states = new Map<string, CellState>();
+  readonly #outputs = new Map<string, Record<string, Content>>();
+  readonly #order: Map<string, number>;
+  readonly #guard = new Guard();
+  readonly #kill = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #executing: Slots;
+  /** Copying files is no work for a core, but the disk wants it one after the other, too. */
+  readonly #restoring = new Slots(4);
+  #stopping = false;
+  #bug: { error: unknown } | undefined;
+
+  constructor(
+    private readonly pipeline: Pipeline,
+    private readonly project: Project,
+    private readonly options: RunOptions,
+    private readonly selected: Set<string>,
+    private readonly found: Map<string, Found>,
+    private readonly run: number,
+    private readonly emit: Emit,
+    private readonly transcript: Transcript,
+  ) {
+    this.#order = new Map(pipeline.cells.map(({ name }, index) => [name, index]));
+    this.#signal = AbortSignal.any([options.signal, this.#kill.signal]);
+    this.#executing = new Slots(Math.max(1, options.jobs ?? availableParallelism()));
+  }
+
+  async all(): Promise<Map<string, CellState>> {
+    const pending: Cell[] = [];
+    for (const cell of this.pipeline.cells) {
+      const found = this.found.get(cell.name);
+      if (!found) continue;
+      if (found.outputs) this.#outputs.set(cell.name, found.outputs);
+      if (!this.selected.has(cell.name)) continue;
+      if (found.state === 'off') this.#end(cell, 'skipped', 0, { why: found.why });
+      else if (found.final) this.#end(cell, 'fresh', 0, { fingerprint: found.look?.fingerprint });
+      else pending.push(cell);
+    }
+    if (pending.length > 0) {
+      try {
+        await walk(
+          [...this.#neededBy(pending), ...pending],
+          (cell) => [...cell.reads, ...cell.waits],
+          (cell) => this.#visit(cell),
+        );
+      } finally {
+        this.#guard.close();
+      }
+    }
+    if (this.#bug) throw this.#bug.error;
+    return this.#states;
+  }
+
+  /** Cells outside of the selection whose outputs are to be put in place for those that run. */
+  #neededBy(pending: Cell[]): Cell[] {
+    const above = new Set(pending.flatMap((cell) => [...cell.reads, ...cell.waits]));
+    return this.pipeline.cells.filter(
+      ({ name }) => above.has(name) && !this.selected.has(name) && this.found.get(name)!.state === 'restore',
+    );
+  }
+
+  /** Never rejects: p-graph would go on, but forget what it was doing. */
+  async #visit(cell: Cell): Promise<void> {
+    const began = performance.now();
+    const seconds = () => Math.round(performance.now() - began) / 1000;
+    try {
+      if (!this.selected.has(cell.name)) {
+        await this.#restore(cell, this.found.get(cell.name)!.look!);
+        return;
+      }
+      const end = this.#doomed(cell);
+      if (end) this.#end(cell, end.state, 0, { why: end.why });
+      else await this.#settle(cell, seconds);
+    } catch (error) {
+      if (this.#signal.aborted) {
+        if (this.selected.has(cell.name)) this.#end(cell, 'canceled', seconds(), {});
+        return;
+      }
+      try {
+        const { message, hint } = explained(error);
+        this.#fail(cell, seconds(), { message, hint, tail: [], log: '' });
+      } catch (bug) {
+        this.#bug ??= { error: bug };
+        this.#kill.abort();
+        this.#end(cell, 'canceled', seconds(), {});
+      }
+    }
+  }
+
+  /** How a cell ends that cannot begin. */
+  #doomed(cell: Cell): { state: 'skipped' | 'canceled'; why: string } | undefined {
+    for (const name of [...cell.reads, ...cell.waits]) {
+      const state = this.#states.get(name);
+      const below = state === 'failed' || (state === 'skipped' && this.found.get(name)?.state !== 'off');
+      if (below) return { state: 'skipped', why: `${name} ${state === 'failed' ? 'failed' : 'was skipped'}` };
+    }
+    const canceled = [...cell.reads, ...cell.waits].find((name) => this.#states.get(name) === 'canceled');
+    if (canceled) return { state: 'canceled', why: `${canceled} was canceled` };
+    if (this.#signal.aborted || this.#stopping)
+      return { state: 'canceled', why: this.options.signal.aborted ? 'interrupted' : 'another cell failed' };
+    return undefined;
+  }
+
+  /** Takes a cell to its end, whatever that turns out to be. */
+  async #settle(cell: Cell, seconds: () => number): Promise<void> {
+    // The survey's look is good unless something above was not settled then.
+    const surveyed = this.found.get(cell.name)!;
+    const settledAbove = cell.reads.every((name) => this.found.get(name)!.final);
+    let found = (settledAbove && surveyed.look) || (await this.#look(cell));
+    if (found.state === 'fresh') return this.#fresh(cell, found, seconds);
+    if (found.state === 'restore') {
+      const why = await this.#restore(cell, found);
+      if (why === undefined) return this.#restored(cell, found, seconds);
+      found = { ...found, state: 'run', why };
+    }
+    await this.#execute(cell, found, seconds);
+  }
+
+  /** Resolves with why the cell must run after all; undefined when its outputs are in place. */
+  async #restore(cell: Cell, found: Look): Promise<string | undefined> {
+    const give = await this.#restoring.take(this.#order.get(cell.name)!);
+    let leases: Lease[] = [];
+    try {
+      leases = await this.project.leaseOutputs(pathsOf(cell), this.#waiting(cell));
+      return await this.#putInPlace(cell, found);
+    } finally {
+      for (const lease of leases) lease.release();
+      give();
+    }
+  }
+
+  async #putInPlace(cell: Cell, { result, fingerprint, differing }: Look): Promise<string | undefined> {
+    try {
+      for (const name of differing) {
+        this.#signal.throwIfAborted();
+        const { path } = cell.outputs[name]!;
+        if (standsAt(path) && !(await isOurs(this.project, path))) await keep(this.project, path, path, cell.name);
+        await this.project.cache.objects.restore(result!.outputs[name]!, path);
+        this.project.records.wrote(path, result!.outputs[name]!.hash, fingerprint);
+      }
+      return undefined;
+    } catch (error) {
+      if (error instanceof MissingObjectError) return 'its stored result is damaged';
+      throw error;
+    }
+  }
+
+  /**
+   * Executes a cell in a slot, holding the leases on its fingerprint (another project may share the cache) and on its
+   * outputs (another run may be at work in this project). Who had to wait for them takes what the other one made.
+   */
+  async #execute(cell: Cell, found: Look, seconds: () => number): Promise<void> {
+    const all = cell.action.kind === 'step' && cell.action.definition.threads === 'all';
+    const enter = () => this.#executing.take(this.#order.get(cell.name)!, all);
+    let leave = await enter();
+    const leases: Lease[] = [];
+    try {
+      if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
+      let waited = false;
+      const waiting = this.#waiting(cell, () => {
+        waited = true;
+        // Others can work while this one waits.
+        leave();
+      });
+      if (cell.cache) leases.push(await this.project.cache.leases.acquire(`cell ${found.fingerprint}`, waiting));
+      leases.push(...(await this.project.leaseOutputs(pathsOf(cell), waiting)));
+      if (waited) {
+        leave = await enter();
+        if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
+      }
+      const why = found.why;
+      if (why !== 'forced' || waited) {
+        const now = await this.#look(cell);
+        if (now.state === 'fresh') return this.#fresh(cell, now, seconds);
+        if (now.state === 'restore' && (await this.#putInPlace(cell, now)) === undefined) return this.#restored(cell, now, seconds);
+        found = now;
+      }
+      const { execute } = await import('./execute.ts');
+      const execution = await execute(cell, found, why, this.#surroundings());
+      const { fingerprint } = found;
+      if (execution.state === 'ran') {
+        this.#outputs.set(cell.name, execution.outputs);
+        this.#end(cell, 'ran', seconds(), { why, fingerprint, log: execution.log });
+      } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, why, fingerprint);
+      else
+        this.#end(cell, 'canceled', seconds(), {
+          why: this.options.signal.aborted ? 'interrupted' : 'another cell failed',
+          log: execution.log,
+        });
+    } finally {
+      for (const lease of leases) lease.release();
+      leave();
+    }
+  }
+
+  #look(cell: Cell): Promise<Look> {
+    return look(cell, this.pipeline, this.project, (name) => this.#outputs.get(name)!, this.options.force ?? false);
+  }
+
+  /** Whether nothing new may begin. */
+  #idle(): boolean {
+    return this.#stopping || this.#signal.aborted;
+  }
+
+  #waiting(cell: Cell, meanwhile?: () => void) {
+    return {
+      signal: this.#signal,
+      onWait: (pid: number) => {
+        if (pid !== process.pid && this.selected.has(cell.name)) this.emit({ type: 'waiting', cell: cell.name, pid });
+        meanwhile?.();
+      },
+    };
+  }
+
+  #surroundings(): Surroundings {
+    return {
+      pipeline: this.pipeline,
+      project: this.project,
+      run: this.run,
+      outputsOf: (name) => this.#outputs.get(name)!,
+      guard: this.#guard,
+      signal: this.#signal,
+      emit: this.emit,
+    };
+  }
+
+  #fresh(cell: Cell, { result, fingerprint }: Look, seconds: () => number): void {
+    this.#outputs.set(cell.name, result!.outputs);
+    this.#end(cell, 'fresh', seconds(), { fingerprint });
+  }
+
+  #restored(cell: Cell, { result, fingerprint, why }: Look, seconds: () => number): void {
+    this.#outputs.set(cell.name, result!.outputs);
+    this.#end(cell, 'restored', seconds(), { why, fingerprint });
+  }
+
+  #fail(cell: Cell, seconds: number, failure: Failure, why?: string, fingerprint?: string): void {
+    this.#end(cell, 'failed', seconds, { why, fingerprint, failure, log: failure.log });
+    const mode = this.options.onFailure ?? 'stop';
+    if (mode !== 'continue') this.#stopping = true;
+    if (mode === 'kill') this.#kill.abort();
+  }
+
+  #end(cell: Cell, state: CellState, seconds: number, more: { why?: string; failure?: Failure; fingerprint?: string; log?: string }): void {
+    this.#states.set(cell.name, state);
+    const { why, failure, fingerprint, log } = more;
+    if (state !== 'fresh') {
+      this.transcript.ended({ cell: cell.name, state, why, seconds, failure: failure?.message, log: log || undefined, fingerprint });
+    }
+    this.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
+  }
+}
+
+function pathsOf(cell: Cell): string[] {
+  return Object.values(cell.outputs).map(({ path }) => path);
+}
+
+function summarize(pipeline: Pipeline, states: Map<string, CellState>, seconds: number): Summary {
+  const counts = { ran: 0, fresh: 0, restored: 0, failed: 0, skipped: 0, canceled: 0 };
+  const cells: Record<string, CellState> = {};
+  for (const { name } of pipeline.cells) {
+    const state = states.get(name);
+    if (!state) continue;
+    cells[name] = state;
+    counts[state]++;
+  }
+  return { type: 'summary', pipeline: pipeline.name, cells, ...counts, seconds };
+}

@@ -1,0 +1,107 @@
+/** Looks at the selected cells and all above them, in order, before anything happens: what is there, and what must be done, and why. */
+import { relative, resolve } from 'node:path';
+import { type Content, contentOf } from '../../cache/content.ts';
+import { InvalidError } from '../diagnostic.ts';
+import type { PlannedState } from '../events.ts';
+import { mayMatch, within } from '../pipeline/glob.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { explained } from './failure.ts';
+import { type Look, look } from './look.ts';
+import type { Project } from './project.ts';
+import { ancestorsOf } from './selection.ts';
+
+export interface Found {
+  /** `off`: `when` says so, or of a cell that it reads. */
+  state: PlannedState | 'off';
+  why: string;
+  look?: Look;
+  /** What the cell's outputs hold, or will hold once it is restored. */
+  outputs?: Record<string, Content>;
+  /** Nothing can change this any more: it is fresh, and so is all that it reads. */
+  final: boolean;
+}
+
+/** Throws InvalidError where a cell outside of the selection would have to run. */
+export async function survey(pipeline: Pipeline, project: Project, selected: Set<string>, force: boolean): Promise<Map<string, Found>> {
+  const found = new Map<string, Found>();
+  const above = ancestorsOf(pipeline, selected);
+  const byName = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
+  for (const cell of pipeline.cells) {
+    const isSelected = selected.has(cell.name);
+    if (!isSelected && !above.has(cell.name)) continue;
+    let state = await situation(cell, found, byName, pipeline, project, force && isSelected);
+    if (!isSelected && state.state === 'run' && !cell.cache) state = (await stillThere(cell, state, project)) ?? state;
+    found.set(cell.name, state);
+  }
+  const missing = pipeline.cells.filter(({ name }) => above.has(name) && ['run', 'depends'].includes(found.get(name)!.state));
+  if (missing.length > 0) throw outsideSelection(pipeline, missing, found);
+  return found;
+}
+
+async function situation(
+  cell: Cell,
+  found: Map<string, Found>,
+  byName: Map<string, Cell>,
+  pipeline: Pipeline,
+  project: Project,
+  force: boolean,
+): Promise<Found> {
+  const above = cell.reads.map((name) => ({ name, ...found.get(name)! }));
+  if (!cell.enabled) return { state: 'off', why: '`when` is false', final: false };
+  const off = above.find(({ state }) => state === 'off');
+  if (off) return { state: 'off', why: `it reads ${off.name}, which is skipped`, final: false };
+  const first = above.filter(
+    ({ name, outputs, state }) => !outputs || (state === 'restore' && readsAtItsPlace(cell, byName.get(name)!, pipeline)),
+  );
+  if (first.length > 0) {
+    const others = first.length > 1 ? ` and ${first.length - 1} more` : '';
+    return { state: 'depends', why: `${first[0]!.name}${others} must ${first[0]!.outputs ? 'be restored' : 'run'} first`, final: false };
+  }
+  try {
+    const seen = await look(cell, pipeline, project, (name) => found.get(name)!.outputs!, force);
+    const final = seen.state === 'fresh' && above.every((other) => other.final);
+    return { state: seen.state, why: seen.why, look: seen, outputs: seen.state === 'run' ? undefined : seen.result!.outputs, final };
+  } catch (error) {
+    // It cannot run like this; the run says so in the cell's place, with the rest done.
+    return { state: 'run', why: explained(error).message, final: false };
+  }
+}
+
+/** Whether the cell finds something by a path that lies in an output of the other one, so that the files must be there to be known. */
+function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): boolean {
+  const patterns = Object.values(cell.inputs).flatMap(({ sources }) => sources.filter((source) => source.kind === 'path'));
+  return patterns.some(({ pattern, glob }) => {
+    const path = resolve(folder, pattern);
+    return Object.values(other.outputs).some((output) =>
+      glob ? mayMatch(path, output.path) : within(path, output.path) || within(output.path, path),
+    );
+  });
+}
+
+/** A cell with `cache: false` that ran for these very inputs, and whose outputs are still as it left them. */
+async function stillThere(cell: Cell, { look: seen }: Found, { records, cache }: Project): Promise<Found | undefined> {
+  if (!seen) return undefined;
+  const outputs: Record<string, Content> = {};
+  for (const [name, { path }] of Object.entries(cell.outputs)) {
+    const content = await contentOf(path, cache.memo).catch(() => undefined);
+    if (!content || records.lastWritten(path, seen.fingerprint) !== content.hash) return undefined;
+    outputs[name] = content;
+  }
+  return { state: 'fresh', why: '', look: seen, outputs, final: true };
+}
+
+function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string, Found>): InvalidError {
+  const read = new Set(missing.flatMap((cell) => [...cell.reads, ...cell.waits]));
+  const last = new Set(missing.filter((cell) => !read.has(cell.name)).map((cell) => cell.step));
+  const file = relative(process.cwd(), pipeline.file);
+  return new InvalidError(
+    missing.map(({ name, step }) => ({
+      file: '',
+      line: 0,
+      column: 0,
+      length: 0,
+      message: `${name} is not selected, but must run first: ${found.get(name)!.why}`,
+      hint: last.has(step) ? `tunesmith run ${file} --until ${step}` : undefined,
+    })),
+  );
+}

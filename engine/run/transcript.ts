@@ -1,0 +1,47 @@
+/** Writes what happens in a run into the records, a second's worth at a time: a thousand cells must not mean a thousand waits for the disk. */
+import type { RunEvent } from '../events.ts';
+import type { CellRecord, MetricRecord, Notice, Records, RunRecord } from './records.ts';
+
+export class Transcript {
+  #cells: (CellRecord & { fingerprint?: string })[] = [];
+  #metrics: MetricRecord[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly records: Records,
+    private readonly run: number,
+  ) {}
+
+  hear(event: RunEvent): void {
+    if (event.type !== 'metric') return;
+    const { cell, name, value, step } = event;
+    this.#metrics.push({ cell, name, value, step });
+    this.#soon();
+  }
+
+  ended(cell: CellRecord & { fingerprint?: string }): void {
+    this.#cells.push(cell);
+    this.#soon();
+  }
+
+  end(seconds: number, notices: Notice[], { ran, fresh, restored, failed, skipped, canceled }: Required<RunRecord['counts']>): void {
+    this.#write();
+    this.records.finish(this.run, seconds, { ran, fresh, restored, failed, skipped, canceled }, notices);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #soon(): void {
+    this.#timer ??= setTimeout(() => this.#write(), 1000).unref();
+  }
+
+  #write(): void {
+    this.close();
+    this.#timer = undefined;
+    this.records.add(this.run, this.#cells, this.#metrics);
+    this.#cells = [];
+    this.#metrics = [];
+  }
+}

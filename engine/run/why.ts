@@ -1,0 +1,138 @@
+/** Says in a few words what is different from an earlier result: "option lowercase: true → false; input data changed". */
+import type { Result } from '../../cache/index.ts';
+import { canonicalJson } from '../pipeline/cell-name.ts';
+import type { Json } from '../step.ts';
+import type { Components } from './fingerprint.ts';
+import type { Manifest } from './records.ts';
+
+export interface Difference {
+  /** As in `why`, without values: "option lowercase", "input data", "code of ./step.ts", "command", "env NAME", "library x". */
+  what: string;
+  before?: string;
+  after?: string;
+  /** Of an input or of code: what became of which file, where that is still known. */
+  files?: FileDifference[];
+  /** How many files the input or the code has now and had before, taken together. */
+  total?: number;
+}
+
+export interface FileDifference {
+  name: string;
+  change: 'added' | 'removed' | 'changed';
+}
+
+/** Looks up what an input held, by its hash; undefined where that is no longer known. */
+export type ManifestOf = (hash: string) => Manifest | undefined;
+
+export function phrase(differences: Difference[]): string {
+  return differences.map(phraseOf).join('; ');
+}
+
+function phraseOf({ what, before, after, files, total = 0 }: Difference): string {
+  if (files && total > 1) return `${what} changed: ${files.length} of ${total} files`;
+  if (before === undefined && after === undefined) return `${what} changed`;
+  return `${what}: ${short(before ?? 'unset')} → ${short(after ?? 'unset')}`;
+}
+
+/** All that differs. `uses`: how the pipeline names the step's code. */
+export function differences(before: Components, after: Components, uses: string, manifestOf: ManifestOf): Difference[] {
+  const found: Difference[] = [];
+  const values = (what: string, a: unknown, b: unknown) => {
+    if (!same(a, b)) found.push({ what, before: text(a), after: text(b) });
+  };
+  values('step', before.step, after.step);
+  values(`version of ${after.step}`, before.version, after.version);
+  if (before.code?.hash !== after.code?.hash) {
+    const files = before.code && after.code && compare(Object.entries(before.code.files), Object.entries(after.code.files));
+    const packages = changedKeys(before.code?.packages ?? {}, after.code?.packages ?? {});
+    if (!files || files.length > 0 || packages.length === 0)
+      found.push({ what: `code of ${uses}`, ...(files && files.length > 0 ? { files } : {}) });
+    for (const name of packages) values(`library ${name}`, before.code?.packages[name], after.code?.packages[name]);
+  }
+  for (const name of changedKeys(before.libraries ?? {}, after.libraries ?? {})) {
+    values(`library ${name}`, before.libraries?.[name], after.libraries?.[name]);
+  }
+  if (!same(before.commands, after.commands)) {
+    found.push({ what: 'command' });
+  }
+  values('shell', before.shell, after.shell);
+  for (const [path, a, b] of leaves(before.options ?? {}, after.options ?? {})) values(`option ${path}`, a, b);
+  for (const role of changedKeys(before.inputs, after.inputs)) found.push(inputDifference(role, before, after, manifestOf));
+  for (const name of changedKeys(before.env, after.env)) found.push({ what: `env ${name}` });
+  if (!same(before.outputs, after.outputs))
+    found.push({ what: 'outputs', before: before.outputs.join(', '), after: after.outputs.join(', ') });
+  return found;
+}
+
+/** The earlier result to compare with: the one that the cell had last, else the one with the least differences, the newest of these. */
+export function nearest(history: Result[], last: string | undefined, components: Components): Result | undefined {
+  const latest = history.find((result) => result.fingerprint === last);
+  if (latest) return latest;
+  let best: Result | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const result of history) {
+    const count = differences(componentsIn(result), components, '', () => undefined).length;
+    if (count < least) [best, least] = [result, count];
+  }
+  return best;
+}
+
+/** The components that a result was stored with. */
+export function componentsIn(result: Result): Components {
+  return (result.record as unknown as { components: Components }).components;
+}
+
+export function compare(before: Manifest, after: Manifest): FileDifference[] {
+  const old = new Map(before);
+  const found: FileDifference[] = [];
+  for (const [name, content] of after) {
+    if (!old.has(name)) found.push({ name, change: 'added' });
+    else if (old.get(name) !== content) found.push({ name, change: 'changed' });
+    old.delete(name);
+  }
+  for (const name of old.keys()) found.push({ name, change: 'removed' });
+  return found;
+}
+
+function inputDifference(role: string, before: Components, after: Components, manifestOf: ManifestOf): Difference {
+  const what = `input ${role}`;
+  const [a, b] = [before.inputs[role], after.inputs[role]];
+  if (!a) return { what, after: 'given' };
+  if (!b) return { what, before: 'given' };
+  const [old, now] = [manifestOf(a.hash), manifestOf(b.hash)];
+  if (!old || !now) return { what };
+  const files = compare(old, now);
+  const removed = files.filter((file) => file.change === 'removed').length;
+  return { what, files, total: now.length + removed };
+}
+
+/** The options that differ, down to the single value: path, before, after. */
+function* leaves(before: Record<string, Json>, after: Record<string, Json>, prefix = ''): Generator<[string, unknown, unknown]> {
+  for (const key of changedKeys(before, after)) {
+    const [a, b] = [before[key], after[key]];
+    if (isObject(a) && isObject(b)) yield* leaves(a, b, `${prefix}${key}.`);
+    else yield [prefix + key, a, b];
+  }
+}
+
+function changedKeys(before: Record<string, unknown>, after: Record<string, unknown>): string[] {
+  return [...new Set([...Object.keys(after), ...Object.keys(before)])].filter((key) => !same(before[key], after[key]));
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return a === undefined || b === undefined ? a === b : canonicalJson(a as Json) === canonicalJson(b as Json);
+}
+
+function isObject(value: unknown): value is Record<string, Json> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : value === undefined ? undefined : canonicalJson(value as Json);
+}
+
+/** One line, not too long to be read at a glance. */
+function short(value: string): string {
+  const line = value.replace(/\s+/g, ' ');
+  return line.length <= 60 ? line : `${line.slice(0, 59)}…`;
+}
