@@ -18,7 +18,7 @@ export class Aside {
   private constructor(
     private readonly project: Project,
     private readonly folder: string,
-    private journal: Journal,
+    private readonly journal: Journal,
   ) {}
 
   static begin(project: Project, cell: Cell): Aside {
@@ -74,7 +74,7 @@ export class Aside {
       const former = standsAt(this.#former(name));
       // It stood there before, and was not yet moved.
       if (had && !former) continue;
-      left = (await moveAside(at, join(failed, name))) !== undefined || left;
+      left = (await moveAside(at, join(failed, path.startsWith('.tunesmith/') ? name : path))) !== undefined || left;
       if (former) await place(this.#former(name), at);
     }
     rmSync(this.folder, { recursive: true, force: true });

@@ -1,9 +1,10 @@
 /** One attempt at a cell's own work, in child processes: the commands of a shell step, or a step's `run`. */
 import { availableParallelism } from 'node:os';
-import { extname } from 'node:path';
+import { extname, relative } from 'node:path';
 import type { RunEvent } from '../events.ts';
 import { nodeArguments } from '../load-step.ts';
 import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
+import { withMatches } from '../pipeline/shell.ts';
 import { runChild } from './child.ts';
 import { childEnvironment } from './environment.ts';
 import { type Death, meaningOf, memoryKills, type Verdict } from './failure.ts';
@@ -34,7 +35,9 @@ export function attempt(work: Attempt): Promise<Verdict | undefined> {
 
 async function runCommands(work: Attempt, { commands, shell }: { commands: string[]; shell: 'sh' | 'bash' }): Promise<Verdict | undefined> {
   const [program, ...flags] = shell === 'sh' ? ['/bin/sh', '-e', '-c'] : ['bash', '-eo', 'pipefail', '-c'];
-  for (const command of commands) {
+  const files = (role: string) => (work.inputs[role]?.sources ?? []).map(({ path }) => relative(work.pipeline.folder, path));
+  for (const written of commands) {
+    const command = withMatches(written, files);
     const kills = memoryKills();
     const death = await runChild(program!, [...flags, command], childOptions(work));
     if (work.signal.aborted) return undefined;

@@ -24,7 +24,7 @@ export interface Components {
   libraries?: Record<string, string>;
   /** With defaults filled in: leaving an option out is the same as writing its default. */
   options?: Record<string, Json>;
-  /** A shell step's code. Paths of inputs and outputs stand in it relative to the pipeline, so a checkout can move. */
+  /** A shell step's code. Paths stand in it relative to the pipeline, so a checkout can move; what globs match is in `inputs`. */
   commands?: string[];
   /** `sh` and `bash` read the same text differently. */
   shell?: string;
