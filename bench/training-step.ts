@@ -1,0 +1,52 @@
+/**
+ * A training step of a BERT on our `onnx` runtime and in PyTorch, by turns, so that both meet the same neighbours on the machine.
+ * Run: node --import tsx bench/training-step.ts PYTHON [tiny|mini], where PYTHON has torch and transformers.
+ */
+import { execFileSync } from 'node:child_process';
+import { openRuntime } from '../steps/runtime/open.ts';
+import { toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
+
+const shapes = {
+  tiny: { hidden: 128, layers: 2, heads: 2, ffn: 512, batch: 32 },
+  mini: { hidden: 384, layers: 6, heads: 12, ffn: 1536, batch: 16 }, // MiniLM-L6
+};
+const [python = 'python3', shape = 'tiny'] = process.argv.slice(2);
+const config = {
+  ...{ vocabulary: 30522, positions: 512, classes: 2, dropout: 0.1, length: 128, threads: 2, steps: 15 },
+  ...shapes[shape as keyof typeof shapes],
+};
+
+async function ours(): Promise<number[]> {
+  const runtime = await openRuntime('onnx', { threads: config.threads });
+  const training = runtime.training(toyProgram(config), toyWeights(config), {
+    optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+    maxGradNorm: 1,
+    noDecay: (name) => /norm|bias/.test(name),
+    paddingRows: { 'word.weight': 0 },
+  });
+  const batch = toyBatch(config, config.batch, config.length);
+  const times: number[] = [];
+  for (let step = 0; step < config.steps; step++) {
+    const start = performance.now();
+    await training.step(batch, { seed: 1, epoch: 0, step, learningRate: 1e-4 });
+    times.push(performance.now() - start);
+  }
+  await training.dispose();
+  return times;
+}
+
+const torch = () =>
+  JSON.parse(execFileSync(python, [`${import.meta.dirname}/training-step.py`, JSON.stringify(config)], { encoding: 'utf8' })) as number[];
+
+/** The first step traces, compiles or warms up; it is told apart. */
+function say(name: string, [first, ...rest]: number[]): void {
+  rest.sort((a, b) => a - b);
+  console.log(
+    `${name}: first ${first!.toFixed(0)} ms, then median ${rest[rest.length >> 1]!.toFixed(0)} ms, best ${rest[0]!.toFixed(0)} ms`,
+  );
+}
+
+for (let round = 0; round < 3; round++) {
+  say('tunesmith', await ours());
+  say('PyTorch  ', torch());
+}
