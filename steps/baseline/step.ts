@@ -31,5 +31,8 @@ export default defineStep({
   inputs: { data: { kind: 'folder', description: "A split step's data." } },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
   libraries: ['@duckdb/node-api'],
-  run: async (context) => (await import('./baseline.ts')).baseline(context),
+  async run(context) {
+    const { baseline } = await import('./baseline.ts');
+    await baseline(context);
+  },
 });

@@ -5,7 +5,7 @@ import { bagOfWords, fitLogistic, fitVectorizer } from '../../../steps/baseline/
 
 const golden = JSON.parse(readFileSync(new URL('../../golden/baseline.json', import.meta.url), 'utf8'));
 
-describe.each(golden.cases.map((c: any) => [c.classes, c]))('%i classes', (_, c: any) => {
+describe.each<[number, any]>(golden.cases.map((c: any) => [c.classes, c]))('%i classes', (_, c) => {
   const vectorizer = fitVectorizer(c.train.map((row: any) => row.text));
 
   test('tf-idf rows', () => {

@@ -1,0 +1,75 @@
+/** Runs one step as its child process would, on artifacts made here. */
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { optionsSchema, outputsOf } from '../../engine/pipeline/schema.ts';
+import type { CellOrigin, StepContext, StepDefinition } from '../../engine/step.ts';
+import { Database, literal } from '../../steps/data/database.ts';
+import { writeTable } from '../../steps/data/table.ts';
+
+export interface Ran {
+  /** The folder in which the outputs lie, by name. */
+  outputs: Record<string, string>;
+  log: string[];
+  warnings: string[];
+  /** Final figures. */
+  metrics: Record<string, number>;
+}
+
+/** `origins`: which cells made an input. Options left out have their defaults; they are not validated. */
+export async function ranStep(
+  definition: StepDefinition<any>,
+  options: object,
+  inputs: Record<string, string | string[]>,
+  origins: Record<string, CellOrigin[]> = {},
+): Promise<Ran> {
+  const folder = temporary();
+  const defaults = Object.entries(optionsSchema(definition).properties as Record<string, { default?: unknown }>).filter(
+    ([, s]) => 'default' in s,
+  );
+  const ran: Ran = { outputs: {}, log: [], warnings: [], metrics: {} };
+  for (const name of Object.keys(outputsOf(definition))) ran.outputs[name] = join(folder, name);
+  const context: StepContext<any> = {
+    options: { ...Object.fromEntries(defaults.map(([name, s]) => [name, s.default])), ...options },
+    inputs,
+    origins,
+    outputs: ran.outputs,
+    folder,
+    cell: { cell: definition.name, matrix: {} },
+    signal: new AbortController().signal,
+    seed: (options as { seed?: number }).seed ?? 0,
+    threads: 2,
+    log: (message) => void ran.log.push(message),
+    warn: (message) => void ran.warnings.push(message),
+    progress: () => {},
+    metric: (name, value, step) => {
+      if (step === undefined) ran.metrics[name] = value;
+    },
+  };
+  await definition.run(context);
+  return ran;
+}
+
+/** A data artifact with these rows. Columns are those of the first row; all of one type. */
+export async function table(rows: object[]): Promise<string> {
+  const folder = temporary();
+  const database = await Database.open();
+  try {
+    const columns = Object.keys(rows[0] ?? { id: '', text: '', label: '' });
+    const values = rows.map((row) => `(${columns.map((name) => literal(String((row as Record<string, unknown>)[name]))).join(', ')})`);
+    await database.run(`CREATE TABLE made (${columns.map((name) => `"${name}" VARCHAR`).join(', ')})`);
+    if (values.length > 0) await database.run(`INSERT INTO made VALUES ${values.join(', ')}`);
+    await writeTable(database, 'made', folder);
+  } finally {
+    database.close();
+  }
+  return folder;
+}
+
+export function temporary(): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-step-')));
+  mkdirSync(folder, { recursive: true });
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}

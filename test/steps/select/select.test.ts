@@ -1,0 +1,59 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import definition from '../../../steps/select/step.ts';
+import { ranStep, temporary } from '../rig.ts';
+
+/** Metrics and a model for every cell, as evaluate and train would hand them over. */
+async function selected(
+  options: object,
+  f1: (number | null)[],
+  { dimension = (i: number): object => ({ lr: i }), picks = dimension } = {},
+) {
+  const folder = temporary();
+  const file = (name: string, content: string) => {
+    writeFileSync(join(folder, name), content);
+    return join(folder, name);
+  };
+  const from = f1.map((value, i) => file(`metrics-${i}`, JSON.stringify({ split: 'test', rows: 9, metrics: { f1: value, loss: i } })));
+  const pick = f1.map((_, i) => file(`model-${i}`, `model ${i}`));
+  const origins = {
+    from: f1.map((_, i) => ({ cell: `evaluate[${i}]`, matrix: dimension(i) as any })),
+    pick: f1.map((_, i) => ({ cell: `train[${i}]`, matrix: picks(i) as any })),
+  };
+  const ran = await ranStep(definition, options, { from, pick }, origins);
+  return { ...ran, picked: readFileSync(ran.outputs.pick!, 'utf8'), choice: JSON.parse(readFileSync(ran.outputs.choice!, 'utf8')) };
+}
+
+test('the best metric decides, and the pick is of the same matrix point', async () => {
+  const best = await selected({ maximize: 'f1' }, [0.8, 0.9, 0.85]);
+  expect(best.picked).toBe('model 1');
+  expect(best.choice).toMatchObject({ maximize: 'f1', value: 0.9, cell: 'evaluate[1]', matrix: { lr: 1 }, picked: 'train[1]' });
+  expect(best.choice.chosen.metrics.f1).toBe(0.9);
+  expect(best.choice.candidates).toHaveLength(3);
+  expect((await selected({ minimize: 'loss' }, [0.8, 0.9])).picked).toBe('model 0');
+});
+
+test('of equal ones the first wins; what is not a number is left out, with a warning', async () => {
+  const best = await selected({ maximize: 'f1' }, [null, 0.5, 0.5]);
+  expect(best.picked).toBe('model 1');
+  expect(best.warnings).toEqual(['evaluate[0]: f1 is not a number; left out']);
+});
+
+test('cells of metrics may have more dimensions than what is picked', async () => {
+  const two = await selected({ maximize: 'f1' }, [0.1, 0.3], { dimension: (i) => ({ lr: i, split: 'test' }), picks: (i) => ({ lr: i }) });
+  expect(two.picked).toBe('model 1');
+});
+
+test('an unknown metric lists those there are; picks that fit nowhere, or everywhere, are said', async () => {
+  await expect(selected({ maximize: 'F1' }, [0.5])).rejects.toMatchObject({
+    message: 'evaluate[0] has no metric "F1"',
+    hint: 'There are rows, f1, loss.',
+  });
+  await expect(selected({ maximize: 'f1' }, [0.5, 0.6], { picks: () => ({}) })).rejects.toThrow(
+    '2 things to pick belong to evaluate[1]: train[0], train[1]',
+  );
+  await expect(selected({ maximize: 'f1' }, [0.5], { picks: () => ({ lr: 9 }) })).rejects.toThrow(
+    'nothing to pick belongs to evaluate[0]: pick has train[0]',
+  );
+});
