@@ -76,6 +76,9 @@ function withHash(files: Record<string, string>, packages: Record<string, string
 /** `@scope/name/sub` → `@scope/name`. Undefined for Node's own modules, and for tunesmith itself, which gives a step nothing but its form. */
 function packageName(specifier: string): string | undefined {
   if (/^(node:|[./#]|data:|file:)/.test(specifier)) return undefined;
-  const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+  const name = specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
   return name === 'tunesmith' || builtinModules.includes(name) ? undefined : name;
 }

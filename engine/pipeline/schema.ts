@@ -47,7 +47,9 @@ export async function pipelineSchema(): Promise<Schema> {
 
 /** The options of a step, as they must be once all expressions are resolved. */
 export function optionsSchema({ options = {}, optional = [] }: Declaration): Schema {
-  const required = Object.entries(options).filter(([name, schema]) => !Object.hasOwn(Object(schema), 'default') && !optional.includes(name));
+  const required = Object.entries(options).filter(
+    ([name, schema]) => !Object.hasOwn(Object(schema), 'default') && !optional.includes(name),
+  );
   return { type: 'object', properties: options, required: required.map(([name]) => name), additionalProperties: false };
 }
 
@@ -73,7 +75,10 @@ function withOf(definition: Declaration): Schema {
     role,
     { description, ...(many ? { anyOf: [path, { type: 'array', items: path }] } : path) },
   ]);
-  const properties = { ...(withExpressions({ properties: options.properties }) as { properties: Schema }).properties, ...Object.fromEntries(roles) };
+  const properties = {
+    ...(withExpressions({ properties: options.properties }) as { properties: Schema }).properties,
+    ...Object.fromEntries(roles),
+  };
   return {
     properties: { with: { type: 'object', properties, required, additionalProperties: false } },
     ...(required.length > 0 ? { required: ['with'] } : {}),
@@ -87,9 +92,11 @@ function withExpressions(schema: unknown): unknown {
   const { description, default: preset, title, ...rest } = schema as Schema;
   const inner: Schema = { ...rest };
   for (const key of ['properties', 'patternProperties']) {
-    if (inner[key]) inner[key] = Object.fromEntries(Object.entries(inner[key] as Schema).map(([name, value]) => [name, withExpressions(value)]));
+    if (inner[key])
+      inner[key] = Object.fromEntries(Object.entries(inner[key] as Schema).map(([name, value]) => [name, withExpressions(value)]));
   }
-  for (const key of ['items', 'additionalProperties', 'anyOf', 'oneOf', 'allOf', 'contains']) if (inner[key]) inner[key] = withExpressions(inner[key]);
+  for (const key of ['items', 'additionalProperties', 'anyOf', 'oneOf', 'allOf', 'contains'])
+    if (inner[key]) inner[key] = withExpressions(inner[key]);
   const about = Object.fromEntries(Object.entries({ title, description, default: preset }).filter(([, value]) => value !== undefined));
   const text = inner.type === 'string' && inner.enum === undefined && inner.pattern === undefined;
   const constrains = ['type', 'enum', 'const', 'anyOf', 'oneOf'].some((key) => key in inner);
@@ -138,7 +145,12 @@ export const stepSchema = {
     inputs: {
       type: 'object',
       propertyNames: NAME,
-      additionalProperties: { anyOf: [{ type: 'string', minLength: 1 }, { type: 'array', items: { type: 'string', minLength: 1 } }] },
+      additionalProperties: {
+        anyOf: [
+          { type: 'string', minLength: 1 },
+          { type: 'array', items: { type: 'string', minLength: 1 } },
+        ],
+      },
       description: 'What the command reads, by name: a path, a glob, a list of these, or ${{ steps.STEP.OUTPUT }}.',
     },
     outputs: {
@@ -154,16 +166,31 @@ export const stepSchema = {
         { type: 'object', propertyNames: VARIABLE, additionalProperties: SCALAR },
       ],
     },
-    secrets: { type: 'array', items: VARIABLE, uniqueItems: true, description: 'Names of variables passed to the step and masked in logs; they enter no fingerprint.' },
+    secrets: {
+      type: 'array',
+      items: VARIABLE,
+      uniqueItems: true,
+      description: 'Names of variables passed to the step and masked in logs; they enter no fingerprint.',
+    },
     matrix: {
       type: 'object',
       minProperties: 1,
       propertyNames: NAME,
       properties: {
-        include: { type: 'array', items: { ...POINT, additionalProperties: { type: ['string', 'number', 'boolean', 'null', 'object'], title: 'a scalar or a map' } } },
+        include: {
+          type: 'array',
+          items: {
+            ...POINT,
+            additionalProperties: { type: ['string', 'number', 'boolean', 'null', 'object'], title: 'a scalar or a map' },
+          },
+        },
         exclude: { type: 'array', items: POINT },
       },
-      additionalProperties: { type: 'array', minItems: 1, items: { type: ['string', 'number', 'boolean', 'null', 'object'], title: 'a scalar or a map' } },
+      additionalProperties: {
+        type: 'array',
+        minItems: 1,
+        items: { type: ['string', 'number', 'boolean', 'null', 'object'], title: 'a scalar or a map' },
+      },
       description: 'Lists of values: the step becomes a cell for every combination. `include` and `exclude` as in GitHub Actions.',
     },
     needs: {
@@ -175,7 +202,12 @@ export const stepSchema = {
       description: 'How often to try again after a failure: a count, or {times, delay}.',
       anyOf: [
         { type: 'integer', minimum: 0 },
-        { type: 'object', properties: { times: { type: 'integer', minimum: 1 }, delay: DURATION }, required: ['times'], additionalProperties: false },
+        {
+          type: 'object',
+          properties: { times: { type: 'integer', minimum: 1 }, delay: DURATION },
+          required: ['times'],
+          additionalProperties: false,
+        },
       ],
     },
     cache: { type: 'boolean', default: true, description: 'false: always run, store nothing.' },

@@ -4,15 +4,7 @@ import { type Expression, template } from './expression.ts';
 /** How the shell would read what stands at an expression's place. */
 export type Context =
   /** A word, or part of one: what is quoted here is taken as it is. */
-  | 'word'
-  | 'comment'
-  | 'single'
-  | 'double'
-  | 'backtick'
-  | 'here-document'
-  | 'arithmetic'
-  | 'escaped'
-  | 'dollar';
+  'word' | 'comment' | 'single' | 'double' | 'backtick' | 'here-document' | 'arithmetic' | 'escaped' | 'dollar';
 
 export interface CommandExpression {
   expression: Expression;
@@ -77,20 +69,30 @@ export function misplaced({ expression: { source }, context }: CommandExpression
       return undefined;
     case 'single':
     case 'double':
-      return { message: 'an expression cannot stand inside shell quotes', hint: `Take it out of the quotes: ${here} becomes a safely quoted word by itself.` };
+      return {
+        message: 'an expression cannot stand inside shell quotes',
+        hint: `Take it out of the quotes: ${here} becomes a safely quoted word by itself.`,
+      };
     case 'backtick':
       return { message: 'an expression cannot stand inside backticks', hint: 'Write $(…) instead of `…`.' };
     case 'here-document':
-      return { message: 'an expression cannot stand inside a here-document', hint: `Declare it in \`env: {NAME: "${here}"}\` and write $NAME.` };
+      return {
+        message: 'an expression cannot stand inside a here-document',
+        hint: `Declare it in \`env: {NAME: "${here}"}\` and write $NAME.`,
+      };
     case 'escaped':
     case 'dollar':
-      return { message: `an expression cannot follow ${context === 'dollar' ? 'a $' : 'a backslash'} directly`, hint: 'Remove the character before it.' };
+      return {
+        message: `an expression cannot follow ${context === 'dollar' ? 'a $' : 'a backslash'} directly`,
+        hint: 'Remove the character before it.',
+      };
   }
 }
 
 /** A value as a word of the shell, quoted where it must be. */
 export function word(value: string, redirected = false): string {
-  const bare = /^[A-Za-z0-9_@%+=:,./-]+$/.test(value) && !/^[A-Za-z_]\w*=/.test(value) && !(redirected && /^\d+$/.test(value)) && !KEYWORDS.has(value);
+  const bare =
+    /^[A-Za-z0-9_@%+=:,./-]+$/.test(value) && !/^[A-Za-z_]\w*=/.test(value) && !(redirected && /^\d+$/.test(value)) && !KEYWORDS.has(value);
   return bare ? value : `'${value.replaceAll("'", `'\\''`)}'`;
 }
 
@@ -109,7 +111,11 @@ export function matchesOf(role: string): string {
 
 /** Puts the files that globs match into a command; `files` are relative to the pipeline's folder. */
 export function withMatches(command: string, files: (role: string) => string[]): string {
-  return command.replace(/\$\{\{ inputs\.([\w-]+) \}\}/g, (_, role: string) => files(role).map((path) => word(pathWord(path))).join(' '));
+  return command.replace(/\$\{\{ inputs\.([\w-]+) \}\}/g, (_, role: string) =>
+    files(role)
+      .map((path) => word(pathWord(path)))
+      .join(' '),
+  );
 }
 
 interface Frame {

@@ -1,7 +1,19 @@
 /** A YAML (or JSON) file read into plain values, which still knows where in the text each of them stands. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import { type Alias, type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Pair, parseAllDocuments, type YAMLMap } from 'yaml';
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Pair,
+  parseAllDocuments,
+  type YAMLMap,
+} from 'yaml';
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 import type { Json } from '../step.ts';
 import { nearest } from '../suggest.ts';
@@ -28,11 +40,19 @@ export function readSource(path: string, problems: Problems): Source & { text: s
   const file = shownPath(path);
   const text = readText(path, file);
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' });
+  const documents = parseAllDocuments(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    merge: true,
+    uniqueKeys: false,
+    logLevel: 'silent',
+  });
   const source = new YamlSource(file, text, lines);
   const syntax = new Problems();
   if ('empty' in documents || documents.length === 0 || documents[0]!.contents === null) {
-    throw new InvalidError([source.at(0, 0, `${file} is empty`, 'A pipeline is a map with `steps:`; `tunesmith init` writes one to start from.')]);
+    throw new InvalidError([
+      source.at(0, 0, `${file} is empty`, 'A pipeline is a map with `steps:`; `tunesmith init` writes one to start from.'),
+    ]);
   }
   for (const [start, end, message, hint] of syntaxErrors(documents as Document.Parsed[], text)) {
     syntax.add(source.at(start, end - start, message, hint));
@@ -41,7 +61,9 @@ export function readSource(path: string, problems: Problems): Source & { text: s
   if (second) {
     const start = second.range?.[0] ?? 0;
     const marker = text.lastIndexOf('---', start);
-    syntax.add(source.at(marker < 0 ? start : marker, 3, 'a second YAML document begins here', 'A pipeline is one document: remove the `---`.'));
+    syntax.add(
+      source.at(marker < 0 ? start : marker, 3, 'a second YAML document begins here', 'A pipeline is one document: remove the `---`.'),
+    );
   }
   syntax.throwIfAny();
   source.take(documents[0] as Document.Parsed, problems);
@@ -158,7 +180,8 @@ class Values {
   #scalar(node: { value: unknown; source?: string }): Json {
     const { value } = node;
     if (typeof value !== 'number') return value as Json;
-    if (!Number.isFinite(value)) return this.#wrong(node, `${node.source} is no value that a pipeline can hold`, 'Leave it out, or quote it to make it text.');
+    if (!Number.isFinite(value))
+      return this.#wrong(node, `${node.source} is no value that a pipeline can hold`, 'Leave it out, or quote it to make it text.');
     if (!Number.isSafeInteger(value) && /^[-+]?\d+$/.test(node.source ?? '')) {
       return this.#wrong(node, `${node.source} is too large: its last digits would be lost`, 'Quote it to make it text.');
     }
@@ -173,7 +196,8 @@ class Values {
       if (isMerge(pair)) {
         const maps = mergedMaps(pair, this.document);
         if (maps.length === 0) this.#wrong(pair.key, '<< takes a map, or a list of maps', 'For example `<<: *defaults`.');
-        for (const one of maps) merged.push(...Object.entries(this.read(one) as Record<string, Json>).filter(([key]) => !merged.some(([k]) => k === key)));
+        for (const one of maps)
+          merged.push(...Object.entries(this.read(one) as Record<string, Json>).filter(([key]) => !merged.some(([k]) => k === key)));
         continue;
       }
       if (!isScalar(pair.key)) {
@@ -182,7 +206,8 @@ class Values {
       }
       const key = String(pair.key.value);
       const value = this.read(pair.value);
-      if (own.has(key)) this.#wrong(pair.key, `duplicate key "${key}"`, `It is first set in line ${this.#line(lines.get(key))}: keep one of them.`);
+      if (own.has(key))
+        this.#wrong(pair.key, `duplicate key "${key}"`, `It is first set in line ${this.#line(lines.get(key))}: keep one of them.`);
       else lines.set(key, pair.key);
       own.set(key, value);
     }
@@ -277,7 +302,9 @@ function inside(path: string): string | undefined {
 
 function yamlFiles(folder: string): string[] {
   try {
-    return readdirSync(resolve(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
+    return readdirSync(resolve(folder))
+      .filter((name) => /\.ya?ml$/.test(name))
+      .sort();
   } catch {
     return [];
   }

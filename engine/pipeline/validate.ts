@@ -22,7 +22,16 @@ export async function validator(schema: Schema): Promise<Validate> {
   const known = compiled.get(schema);
   if (known) return known;
   ajv ??= import('ajv').then(
-    ({ Ajv }) => new Ajv({ allErrors: true, verbose: true, useDefaults: true, strict: false, ownProperties: true, logger: false, validateSchema: true }),
+    ({ Ajv }) =>
+      new Ajv({
+        allErrors: true,
+        verbose: true,
+        useDefaults: true,
+        strict: false,
+        ownProperties: true,
+        logger: false,
+        validateSchema: true,
+      }),
   );
   const check = (await ajv).compile(schema);
   const validate: Validate = (value) => (check(value) ? [] : mistakes([...check.errors!], value));
@@ -43,15 +52,21 @@ function mistakes(errors: ErrorObject[], value: unknown): Mistake[] {
  */
 function withoutAlternatives(errors: ErrorObject[]): ErrorObject[] {
   const outer = errors.find(
-    (error) => isChoice(error) && !errors.some((other) => other !== error && isChoice(other) && error.schemaPath.startsWith(`${other.schemaPath}/`)),
+    (error) =>
+      isChoice(error) && !errors.some((other) => other !== error && isChoice(other) && error.schemaPath.startsWith(`${other.schemaPath}/`)),
   );
-  if (!outer) return errors.filter(({ keyword, propertyName }) => keyword !== 'if' && (keyword === 'propertyNames' || propertyName === undefined));
+  if (!outer)
+    return errors.filter(({ keyword, propertyName }) => keyword !== 'if' && (keyword === 'propertyNames' || propertyName === undefined));
   const rest = errors.filter((error) => error !== outer && !error.schemaPath.startsWith(`${outer.schemaPath}/`));
-  const branches = (outer.schema as unknown[]).map((_, i) => errors.filter(({ schemaPath }) => schemaPath.startsWith(`${outer.schemaPath}/${i}/`)));
+  const branches = (outer.schema as unknown[]).map((_, i) =>
+    errors.filter(({ schemaPath }) => schemaPath.startsWith(`${outer.schemaPath}/${i}/`)),
+  );
   const failed = branches.filter((branch) => branch.length > 0);
   const fitting = failed.filter((branch) => !branch.some((error) => error.instancePath === outer.instancePath && KIND.has(error.keyword)));
-  const meant = fitting.length > 1 ? fitting.filter((branch) => !branch.some(({ keyword }) => keyword === 'const' || keyword === 'enum')) : fitting;
-  const chosen = meant.length > 0 ? withoutAlternatives(meant.reduce((least, branch) => (branch.length < least.length ? branch : least))) : [outer];
+  const meant =
+    fitting.length > 1 ? fitting.filter((branch) => !branch.some(({ keyword }) => keyword === 'const' || keyword === 'enum')) : fitting;
+  const chosen =
+    meant.length > 0 ? withoutAlternatives(meant.reduce((least, branch) => (branch.length < least.length ? branch : least))) : [outer];
   return [...chosen, ...withoutAlternatives(rest)];
 }
 
@@ -71,7 +86,14 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
   switch (rule) {
     case 'additionalProperties': {
       const key = String(params.additionalProperty);
-      return { path: [...path, key], at: 'key', rule, found, message: `unknown key "${key}"`, hint: didYouMean(key, Object.keys(schema.properties ?? {}), 'valid here') };
+      return {
+        path: [...path, key],
+        at: 'key',
+        rule,
+        found,
+        message: `unknown key "${key}"`,
+        hint: didYouMean(key, Object.keys(schema.properties ?? {}), 'valid here'),
+      };
     }
     case 'propertyNames': {
       const key = String(params.propertyName);
@@ -124,7 +146,13 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
       return { ...takes(''), message: `${subject} takes at most ${params.limit} entries, found ${size(found)}` };
     case 'uniqueItems': {
       const twice = (found as unknown[])[Math.max(params.i, params.j)];
-      return { path: [...path, Math.max(params.i, params.j)], at: 'value', rule, found: twice, message: `${shown(twice)} stands twice in ${subject}` };
+      return {
+        path: [...path, Math.max(params.i, params.j)],
+        at: 'value',
+        rule,
+        found: twice,
+        message: `${shown(twice)} stands twice in ${subject}`,
+      };
     }
     default:
       return { path, at: 'value', rule, found, message: `${subject} ${error.message ?? 'is not valid'}` };
@@ -163,7 +191,7 @@ function describe(schema: unknown): string {
   if (only !== undefined) return shown(only);
   if (values) return joined(values.map(shown));
   if (anyOf ?? oneOf) return joined((anyOf ?? oneOf).map(describe));
-  if (Array.isArray(type)) return joined(type.map((one) => describe({ ...schema as object, type: one })));
+  if (Array.isArray(type)) return joined(type.map((one) => describe({ ...(schema as object), type: one })));
   if (type === 'array') return items ? `a list (of ${describe(items)})` : 'a list';
   return TYPES[type as string] ?? 'another value';
 }

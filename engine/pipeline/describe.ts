@@ -1,0 +1,68 @@
+/**
+ * What a user's own step declares. Its module runs in a small child process and never in the engine;
+ * what it said is kept by the hash of its code, so the child is started once per edit.
+ */
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Code, CodeError, codeOf } from '../code.ts';
+import { nodeArguments } from '../load-step.ts';
+import type { Declaration } from './schema.ts';
+
+/** What the child answers. */
+export type Description = { definition: Declaration } | { message: string; hint?: string };
+
+/** `path` is the step's module. Nothing is written where `readOnly`. */
+export async function describeStep(path: string, { root, readOnly }: { root: string; readOnly?: boolean }): Promise<Description> {
+  let code: Code;
+  try {
+    code = await codeOf(path);
+  } catch (error) {
+    if (error instanceof CodeError) return { message: error.message };
+    throw error;
+  }
+  const memo = join(root, '.tunesmith', 'descriptions', `${code.hash}.json`);
+  const kept = await readFile(memo, 'utf8').catch(() => undefined);
+  if (kept !== undefined) {
+    try {
+      return { definition: JSON.parse(kept) as Declaration };
+    } catch {
+      // Damaged: it is made anew.
+    }
+  }
+  const description = await ask(path);
+  if ('definition' in description && !readOnly) await keep(memo, JSON.stringify(description.definition));
+  return description;
+}
+
+async function ask(path: string): Promise<Description> {
+  const { execa } = await import('execa');
+  const child = execa(process.execPath, nodeArguments(new URL('./describe-child.js', import.meta.url)).concat(path), {
+    cwd: dirname(path),
+    ipc: true,
+    serialization: 'json',
+    stdin: 'ignore',
+    stdout: 'ignore',
+    reject: false,
+    timeout: PATIENCE,
+    forceKillAfterDelay: 1000,
+  });
+  const [answer, result] = await Promise.all([child.getOneMessage().catch(() => undefined), child]);
+  if (answer) return answer as Description;
+  if (result.timedOut)
+    return { message: `it was still loading after ${PATIENCE / 1000} s`, hint: 'Do the work in `run`, not while the module loads.' };
+  return { message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`, hint: lastLine(result.stderr) };
+}
+
+const PATIENCE = 30_000;
+
+function lastLine(text: string | undefined): string | undefined {
+  return text?.trim().split('\n').at(-1) || undefined;
+}
+
+async function keep(memo: string, text: string): Promise<void> {
+  await mkdir(dirname(memo), { recursive: true });
+  await writeFile(join(dirname(dirname(memo)), '.gitignore'), '*\n', { flag: 'wx' }).catch(() => {});
+  const partial = `${memo}.${process.pid}`;
+  await writeFile(partial, text);
+  await rename(partial, memo);
+}

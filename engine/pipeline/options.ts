@@ -1,0 +1,62 @@
+/** The options of cells, checked once they are known: by their schema, and by what the step itself says of them. */
+import type { OptionSchemas, OptionsOf } from '../step.ts';
+import { didYouMean } from '../suggest.ts';
+import type { Draft } from './cells.ts';
+import { traced } from './points.ts';
+import type { Reading } from './reading.ts';
+import { optionsSchema, type Schema } from './schema.ts';
+import type { Path } from './source.ts';
+import type { Step } from './steps.ts';
+import { type Mistake, validator } from './validate.ts';
+
+/** Fills in defaults. `drafts` are the cells of one step. */
+export async function checkOptions(step: Step, drafts: Draft[], reading: Reading): Promise<void> {
+  const { used } = step;
+  if (!used || step.faulty.has('with')) return;
+  const schema: Schema = optionsSchema(used.definition);
+  const validate = await validator(schema);
+  const told = new Set<string>();
+  for (const { cell, point } of drafts) {
+    if (cell.action.kind !== 'step') continue;
+    const { options } = cell.action;
+    const say = ({ path, at, message, hint, rule }: Omit<Mistake, 'found'>) => {
+      if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
+      const where = traced(step, ['with', ...path], reading, point.places);
+      const diagnostic = where.source.diagnostic(where.path, at, message, hint);
+      // The same value at the same place in another cell: told once.
+      const id = JSON.stringify([diagnostic.file, diagnostic.line, diagnostic.column, rule, path]);
+      if (!told.has(id)) reading.problems.add(diagnostic);
+      told.add(id);
+    };
+    const mistakes = validate(options).filter(
+      ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
+    );
+    for (const mistake of mistakes) say(inWords(mistake, used.uses));
+    if (mistakes.length > 0 || [...step.faulty].some((key) => key.startsWith('with.'))) continue;
+    for (const { option, message } of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) {
+      say({ path: optionPath(option), at: 'value', message, rule: message });
+    }
+  }
+}
+
+/** In the words of options. */
+function inWords({ path, at, message, hint, rule, found }: Mistake, uses: string): Omit<Mistake, 'found'> {
+  if (rule === 'required')
+    return {
+      path,
+      at,
+      rule,
+      message: message.replace('missing', `${uses}: missing option`),
+      hint: hint ?? `Write ${found}: under \`with\`.`,
+    };
+  if (rule === 'additionalProperties') return { path, at, rule, message: message.replace('unknown key', 'unknown option'), hint };
+  return { path, at, rule, message, hint };
+}
+
+/** `early_stopping.patience`, `ratios[0]` or `ratios.0`. */
+function optionPath(option: string): Path {
+  return option
+    .split(/[.[\]]+/)
+    .filter((key) => key !== '')
+    .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
+}

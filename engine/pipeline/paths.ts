@@ -1,0 +1,220 @@
+/** Where outputs lie, and which cells' outputs an input's path leads into. */
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Draft } from './cells.ts';
+import { mayMatch, staticFolder, within } from './glob.ts';
+import type { CellInput, InputSource } from './pipeline.ts';
+import type { Place } from './place.ts';
+import type { Reading } from './reading.ts';
+
+/** Who writes where. */
+interface Written {
+  draft: Draft;
+  name: string;
+  path: string;
+}
+
+/** Checks outputs against each other, and adds the edges of paths to `Cell.reads`. */
+export function linkPaths(drafts: Draft[], reading: Reading): void {
+  const outputs = new Outputs();
+  const overlaps = new Overlaps(reading);
+  for (const draft of drafts) {
+    for (const [name, { path }] of Object.entries(draft.cell.outputs)) {
+      const place = draft.outputPlaces.get(name);
+      if (place && !allowed(path, name, place, reading)) continue;
+      const other = outputs.add({ draft, name, path });
+      if (other) overlaps.add({ draft, name, path }, other);
+    }
+  }
+  for (const [inner, outer] of outputs.nested()) overlaps.add(inner, outer);
+  overlaps.report();
+  for (const draft of drafts) {
+    for (const [role, input] of Object.entries(draft.cell.inputs)) linkInput(draft, role, input, outputs, reading);
+  }
+}
+
+function allowed(path: string, name: string, { source, path: at }: Place, reading: Reading): boolean {
+  const wrong = (message: string, hint: string) => {
+    reading.problems.add(source.diagnostic(at, 'value', message, hint));
+    return false;
+  };
+  const own = join(reading.root, '.tunesmith');
+  if (path === reading.root || !within(path, reading.root)) {
+    return wrong(
+      `output "${name}" lies outside the project (${reading.root})`,
+      `Write into it, for example out/${basename(path) || name}.`,
+    );
+  }
+  if (within(reading.file, path))
+    return wrong(`output "${name}" would replace the pipeline file itself`, `Give it a folder of its own: out/${name}`);
+  if (within(path, own) || within(own, path))
+    return wrong(`output "${name}" lies in .tunesmith, which tunesmith itself writes`, `Write elsewhere: out/${name}`);
+  return true;
+}
+
+/** All outputs by path. */
+class Outputs {
+  readonly #byPath = new Map<string, Written>();
+  #sorted: string[] | undefined;
+
+  /** The one that lies there already, if any. */
+  add(written: Written): Written | undefined {
+    const there = this.#byPath.get(written.path);
+    if (!there) this.#byPath.set(written.path, written);
+    return there;
+  }
+
+  /** Pairs of outputs where the first lies within the second. */
+  *nested(): Generator<[Written, Written]> {
+    for (const written of this.#byPath.values()) {
+      const [outer] = this.around(dirname(written.path));
+      if (outer) yield [written, outer];
+    }
+  }
+
+  /** The output that is at this path, or that this path lies in. */
+  around(path: string): Written[] {
+    for (let folder = path; ; folder = dirname(folder)) {
+      const found = this.#byPath.get(folder);
+      if (found) return [found];
+      if (dirname(folder) === folder) return [];
+    }
+  }
+
+  inside(folder: string): Written[] {
+    this.#sorted ??= [...this.#byPath.keys()].sort();
+    const prefix = folder.endsWith('/') ? folder : `${folder}/`;
+    const found: Written[] = [];
+    for (let i = firstFrom(this.#sorted, prefix); this.#sorted[i]?.startsWith(prefix); i++) found.push(this.#byPath.get(this.#sorted[i]!)!);
+    return found;
+  }
+}
+
+function firstFrom(sorted: string[], text: string): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]! < text) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** One message for all cells of two steps that write at the same place. */
+class Overlaps {
+  readonly #found = new Map<string, { one: Written; other: Written; more: number }>();
+
+  constructor(readonly reading: Reading) {}
+
+  /** `one` lies within `other`, or at the same path. */
+  add(one: Written, other: Written): void {
+    const id = JSON.stringify([one.draft.step.name, one.name, other.draft.step.name, other.name, one.path === other.path]);
+    const found = this.#found.get(id);
+    if (found) found.more++;
+    else this.#found.set(id, { one, other, more: 0 });
+  }
+
+  report(): void {
+    for (const { one, other, more } of this.#found.values()) {
+      const place = one.draft.outputPlaces.get(one.name) ?? other.draft.outputPlaces.get(other.name);
+      if (!place) continue;
+      const [path, outer] = [this.reading.relative(one.path), this.reading.relative(other.path)];
+      const [a, b] = [one.draft.cell.name, other.draft.cell.name];
+      const others = more > 0 ? `, and ${more} more` : '';
+      const message =
+        a === b
+          ? `${path} is inside of ${outer}, and both are outputs of ${a}`
+          : path === outer
+            ? `two cells write ${path}: ${b} and ${a}${others}`
+            : `${path}, an output of ${a}, lies inside of ${outer}, an output of ${b}`;
+      this.reading.problems.add(place.source.diagnostic(place.path, 'value', message, remedy(one, other, path)));
+    }
+  }
+}
+
+function remedy(one: Written, other: Written, path: string): string {
+  const { matrix } = one.draft.cell;
+  const differs = Object.keys(matrix).filter((key) => JSON.stringify(matrix[key]) !== JSON.stringify(other.draft.cell.matrix[key]));
+  if (one.draft.step !== other.draft.step || differs.length === 0) return 'Give each a path of its own.';
+  const keys = differs.map((key) => {
+    const value = matrix[key];
+    const scalar =
+      value !== null && typeof value === 'object'
+        ? Object.keys(value).find((inner) => typeof (value as Record<string, unknown>)[inner] !== 'object')
+        : undefined;
+    return `\${{ matrix.${key}${scalar === undefined ? '' : `.${scalar}`} }}`;
+  });
+  const written = String(Object(one.draft.step.body.outputs)[one.name] ?? path).replace(/^\.\//, '');
+  const folder = dirname(written) === '.' ? 'out' : dirname(written);
+  return `Give every cell a path of its own: ${folder}/${keys.join('-')}/${basename(written)}`;
+}
+
+function linkInput(draft: Draft, role: string, { sources, declaration }: CellInput, outputs: Outputs, reading: Reading): void {
+  const { cell, inputPlaces } = draft;
+  const reads = new Set(cell.reads);
+  for (const [i, source] of sources.entries()) {
+    if (source.kind === 'output') continue;
+    const place = inputPlaces.get(role)![i]!;
+    const wrong = (message: string, hint?: string) => reading.problems.add(place.source.diagnostic(place.path, 'value', message, hint));
+    const made = makers(source, outputs, reading);
+    const own = made.find((written) => written.draft === draft);
+    if (own) {
+      wrong(`${cell.name} would read its own output ${reading.relative(own.path)}`, 'Name the input more narrowly, or write elsewhere.');
+      continue;
+    }
+    for (const { draft: maker } of made) {
+      reads.add(maker.cell.name);
+      draft.pathEdges.set(maker.cell.name, place);
+    }
+    const problem = made.length > 0 ? undefined : absent(role, source, declaration, reading);
+    if (problem) wrong(...problem);
+  }
+  cell.reads = [...reads];
+}
+
+/** The outputs that a path or glob is, lies in, contains or may match. */
+function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outputs, reading: Reading): Written[] {
+  const own = join(reading.root, '.tunesmith');
+  const path = resolve(reading.folder, glob ? staticFolder(pattern) : pattern);
+  // A folder is read without what tunesmith keeps in it.
+  const below = outputs.inside(path).filter((written) => within(path, own) || !within(written.path, own));
+  const near = [...outputs.around(path), ...below];
+  return [...new Set(near)].filter((written) => {
+    const match = glob ? mayMatch(pattern, reading.folder, written.path) : 'itself';
+    return match === 'itself' || (match === 'inside' && isFolder(written.path, reading));
+  });
+}
+
+/** Of an output that is not there yet: whether it looks like a folder. */
+function isFolder(path: string, reading: Reading): boolean {
+  const { kind } = reading.look(path);
+  return kind === undefined ? !/\.\w+$/.test(path) : kind === 'folder';
+}
+
+/** What is wrong with an input that no cell makes: it must be there now. */
+function absent(
+  role: string,
+  { pattern, glob }: InputSource & { kind: 'path' },
+  { kind, many }: CellInput['declaration'],
+  reading: Reading,
+): [string, string?] | undefined {
+  const found = reading.look(pattern, glob);
+  if (glob) {
+    if (found.count === 0)
+      return [
+        `nothing matches ${pattern}`,
+        'Paths begin at the folder of the pipeline file; names that begin with a dot, and node_modules, are skipped.',
+      ];
+    if (found.count > 1 && !many)
+      return [`input "${role}" takes one ${kind === 'any' ? 'path' : kind}, and ${found.count} match ${pattern}`, 'Name the one.'];
+    return undefined;
+  }
+  if (found.count === 0) {
+    if (/^[a-z][a-z0-9+.-]+:\/\//.test(pattern))
+      return [`${pattern} is no path`, 'Inputs are files and folders: download it first, in a step of its own.'];
+    return [
+      `there is no ${kind === 'any' ? 'file or folder' : kind} ${pattern}, and no step makes it`,
+      'Paths begin at the folder of the pipeline file.',
+    ];
+  }
+  return kind === 'any' || kind === found.kind ? undefined : [`input "${role}" takes a ${kind}, but ${pattern} is a ${found.kind}`];
+}

@@ -1,0 +1,136 @@
+/** The points of a step's matrix: its own dimensions, and those of every step that it refers to without `[*]`. */
+import type { Json } from '../step.ts';
+import { didYouMean } from '../suggest.ts';
+import type { Draft, Drafts } from './cells.ts';
+import { template } from './expression.ts';
+import { expressionsIn, fill, UNKNOWN } from './fill.ts';
+import { type Combination, combinations, dimensionsOf, join } from './matrix.ts';
+import type { Place } from './place.ts';
+import type { Reading } from './reading.ts';
+import type { Path } from './source.ts';
+import type { Step } from './steps.ts';
+
+export interface Point {
+  matrix: Record<string, Json>;
+  /** Where each value was written. */
+  places: Map<string, Place>;
+  /** The cells that it inherits its values from, and reads. */
+  parents: Map<Step, Draft>;
+  /** A mistake hides its true dimensions. */
+  broken: boolean;
+}
+
+const NOWHERE: Point = { matrix: {}, places: new Map(), parents: new Map(), broken: true };
+
+/** At least one point, also where a mistake stands in the way: so the rest of the step is still checked. */
+export function pointsOf(step: Step, drafts: Drafts, reading: Reading): Point[] {
+  const inherited = inherit(step, drafts, reading);
+  const own = ownCombinations(step, reading);
+  const broken = step.faulty.has('matrix');
+  const points =
+    own === undefined ? inherited.map((point) => ({ ...point, broken: point.broken || broken })) : cross(step, inherited, own, reading);
+  step.dimensions = dimensionsOf(points.map(({ matrix }) => matrix));
+  if (!points.some(({ broken }) => broken)) checkReferences(step, step.dimensions, reading);
+  return points;
+}
+
+function inherit(step: Step, drafts: Drafts, reading: Reading): Point[] {
+  let points: Point[] = [{ ...NOWHERE, broken: false }];
+  for (const parent of step.parents) {
+    const cells = drafts.get(parent);
+    if (!cells) return [NOWHERE]; // part of a circle
+    points = join(
+      points,
+      (point) => point.matrix,
+      cells,
+      ({ cell }) => cell.matrix,
+    ).map(([point, draft]) => ({
+      matrix: { ...point.matrix, ...draft.cell.matrix },
+      places: new Map([...point.places, ...draft.point.places]),
+      parents: new Map([...point.parents, [parent, draft]]),
+      broken: point.broken || draft.point.broken,
+    }));
+  }
+  if (points.length > 0) return points;
+  const names = [...step.parents].map(({ name }) => name).join(' and ');
+  const message = `step "${step.name}" has no cell: the matrices of ${names} have no values in common`;
+  reading.report(step.path, message, 'Dimensions of the same name join on equal values.', 'key');
+  return [NOWHERE];
+}
+
+/** Undefined where the step has no matrix, or a wrong one. */
+function ownCombinations(step: Step, reading: Reading): Combination[] | undefined {
+  const { matrix } = step.body;
+  if (matrix === undefined || step.faulty.has('matrix')) return undefined;
+  const say = ({ path, at, message, hint }: { path: Path; at: 'key' | 'value'; message: string; hint?: string }) => {
+    const where = traced(step, ['matrix', ...path], reading);
+    reading.problems.add(where.source.diagnostic(where.path, at, message, hint));
+    step.faulty.add('matrix');
+  };
+  const filled = fill(matrix, [...step.path, 'matrix'], {
+    look: ({ reference }) => (reference?.kind === 'params' ? reading.params.value(reference.keys) : UNKNOWN),
+    wrong: (expression, path, message, hint) => reading.report(path, message, hint, 'value', expression.whole),
+  });
+  if (filled === UNKNOWN) step.faulty.add('matrix');
+  else if (!expressionsIn(matrix, []).next().done) {
+    // What came from parameters has not been checked yet.
+    for (const mistake of reading.checkStep({ matrix: filled })) say({ ...mistake, path: mistake.path.slice(1) });
+  }
+  if (step.faulty.has('matrix')) return undefined;
+  const { found, mistakes } = combinations(filled as Record<string, Json>);
+  mistakes.forEach(say);
+  return mistakes.length > 0 ? undefined : found;
+}
+
+function cross(step: Step, inherited: Point[], own: Combination[], reading: Reading): Point[] {
+  const taken = dimensionsOf(inherited.map(({ matrix }) => matrix));
+  const twice = [...new Set(own.flatMap((combination) => [...combination.keys()]))].filter((name) => taken.has(name));
+  for (const name of twice) {
+    const [from] = [...step.parents].filter((parent) =>
+      inherited.some(({ parents }) => Object.hasOwn(parents.get(parent)?.cell.matrix ?? {}, name)),
+    );
+    const path = own.find((combination) => combination.has(name))!.get(name)!.path;
+    const key = path[0] === 'include' ? path : [name];
+    const message = `"${name}" is a dimension of step "${from?.name}" already, which this step inherits`;
+    reading.report([...step.path, 'matrix', ...key], message, 'Remove it, or give it another name.', 'key');
+  }
+  if (twice.length > 0) return [NOWHERE];
+  const traces = own.map((combination) =>
+    [...combination].map(([name, { path }]) => [name, traced(step, ['matrix', ...path], reading)] as const),
+  );
+  const values = own.map((combination) => Object.fromEntries([...combination].map(([name, { value }]) => [name, value])));
+  return inherited.flatMap((point) =>
+    own.map((_, i) => ({ ...point, matrix: { ...point.matrix, ...values[i] }, places: new Map([...point.places, ...traces[i]!]) })),
+  );
+}
+
+/** `matrix.k` where no cell of the step has a `k`. */
+function checkReferences(step: Step, names: Set<string>, reading: Reading): void {
+  for (const { expression, path } of step.references) {
+    const { reference } = expression;
+    if (reference?.kind !== 'matrix' || names.has(reference.keys[0]!)) continue;
+    const hint =
+      names.size === 0 ? 'This step has no matrix, and inherits none.' : didYouMean(reference.keys[0]!, names, 'dimensions of this step');
+    reading.report(path, `there is no matrix.${reference.keys[0]}`, hint, 'value', expression.names[0]);
+  }
+}
+
+/** Where a value below a step was written: through references to `params` and `matrix`, to the entry it comes from. */
+export function traced(step: Step, path: Path, reading: Reading, places?: Map<string, Place>): Place {
+  let value: Json | undefined = step.body;
+  for (let depth = 0; depth <= path.length; depth++) {
+    if (typeof value === 'string') {
+      const reference = template(value)?.single?.reference;
+      const rest = path.slice(depth);
+      if (reference?.kind === 'params') return reading.params.place([...reference.keys, ...rest]);
+      const from = reference?.kind === 'matrix' ? places?.get(reference.keys[0]!) : undefined;
+      if (from && reference?.kind === 'matrix') return { source: from.source, path: [...from.path, ...reference.keys.slice(1), ...rest] };
+    }
+    const key = path[depth];
+    value =
+      key !== undefined && value !== null && typeof value === 'object' && Object.hasOwn(value, key)
+        ? (value as Record<string, Json>)[key]
+        : undefined;
+  }
+  return { source: reading.source, path: [...step.path, ...path] };
+}
