@@ -1,6 +1,6 @@
 /** Which files a collect step reads, what their format is, and their bytes. */
-import { constants, createReadStream, type Dirent } from 'node:fs';
-import { access, readdir, readFile, stat } from 'node:fs/promises';
+import { createReadStream, type Dirent } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join, relative, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
@@ -12,6 +12,7 @@ export interface SourceFile {
   path: string;
   /** The path as rows and messages say it: relative to the pipeline's folder. */
   source: string;
+  size: number;
 }
 
 /** Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. */
@@ -19,17 +20,18 @@ export async function listFiles(paths: string[], folder: string): Promise<Source
   const files = new Map<string, SourceFile>();
   const add = async (path: string) => {
     const source = relative(folder, path).split(sep).join('/');
+    let size = 0;
     try {
       const found = await stat(path);
+      size = found.size;
       if (found.isDirectory()) {
         for (const entry of (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes)) await add(join(path, entry.name));
         return;
       }
-      await access(path, constants.R_OK);
     } catch (error) {
       throw unreadable(source, error);
     }
-    files.set(path, { path, source });
+    files.set(path, { path, source, size });
   };
   for (const path of paths) await add(path);
   if (files.size === 0) throw new StepError('there are no files to read', 'The folders of `files` are empty.');
@@ -96,7 +98,27 @@ export async function* bytesOf({ path, source }: SourceFile): AsyncGenerator<Buf
   }
 }
 
-export async function wholeFile({ path, source }: SourceFile): Promise<Buffer> {
+/** Each file's bytes at once. The next few small files are being read meanwhile. */
+export async function* wholeFiles(files: Iterable<SourceFile>): AsyncGenerator<{ file: SourceFile; bytes: Buffer }> {
+  const reading: { file: SourceFile; bytes: Promise<Buffer> }[] = [];
+  let size = 0;
+  const next = async () => {
+    const { file, bytes } = reading.shift()!;
+    size -= file.size;
+    return { file, bytes: await bytes };
+  };
+  for (const file of files) {
+    const bytes = wholeFile(file);
+    // Its failure is met when its turn comes.
+    bytes.catch(() => {});
+    reading.push({ file, bytes });
+    size += file.size;
+    while (reading.length > 32 || size > 2 ** 24) yield await next();
+  }
+  while (reading.length > 0) yield await next();
+}
+
+async function wholeFile({ path, source }: SourceFile): Promise<Buffer> {
   try {
     const bytes = await readFile(path);
     const whole = zipped(path) ? await promisify(gunzip)(bytes) : bytes;

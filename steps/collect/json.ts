@@ -1,30 +1,30 @@
 /** The rows of a JSON file, each as the text it has there: numbers keep all their digits. */
 import { isUtf8 } from 'node:buffer';
 import { StepError } from '../../engine/step.ts';
-import { byteOrderMark, bytesOf, linesOf, type SourceFile, wholeFile } from './files.ts';
+import { byteOrderMark, linesOf } from './files.ts';
 
 export type JsonRow =
   /** `row` is a line, or which element of the list it is. */
   { row: number; json: string; problem?: undefined } | { row: number; problem: string; value: string };
 
 /** JSON lines: an object on each line; empty lines are passed over. */
-export async function* readJsonLines(file: SourceFile): AsyncGenerator<JsonRow> {
-  for await (const { number, bytes } of linesOf(bytesOf(file))) if (!isBlank(bytes)) yield checked(number, bytes);
+export async function* readJsonLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<JsonRow> {
+  for await (const { number, bytes } of linesOf(chunks)) if (!isBlank(bytes)) yield checked(number, bytes);
 }
 
 /** A list of objects, one object, or JSON lines. */
-export async function* readJson(file: SourceFile): AsyncGenerator<JsonRow> {
-  let bytes = await wholeFile(file);
+export async function* readJson(bytes: Buffer, source: string): AsyncGenerator<JsonRow> {
   if (bytes.subarray(0, 3).equals(byteOrderMark)) bytes = bytes.subarray(3);
   const start = bytes.findIndex((byte) => !isSpace(byte));
   if (start < 0) return;
-  if (bytes[start] === bracket) yield* elements(bytes, start, file.source);
-  else if (firstLineIsWhole(bytes)) {
+  if (bytes[start] === bracket) yield* elements(bytes, start, source);
+  else if (!firstLineIsWhole(bytes)) yield checked(1, bytes);
+  else {
     async function* whole() {
       yield bytes;
     }
-    for await (const line of linesOf(whole())) if (!isBlank(line.bytes)) yield checked(line.number, line.bytes);
-  } else yield checked(1, bytes);
+    yield* readJsonLines(whole());
+  }
 }
 
 const [bracket, closingBracket, brace, closingBrace, comma, quote, backslash] = [...'[]{},"\\'].map((character) =>

@@ -5,8 +5,8 @@ import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type Appender, type Database, literal, QueryError, quote } from '../data/database.ts';
 import { type CsvRecord, readCsv } from './csv.ts';
-import { bytesOf, type Format, type SourceFile, wholeFile } from './files.ts';
-import { readJson, readJsonLines } from './json.ts';
+import { bytesOf, type Format, type SourceFile, wholeFiles } from './files.ts';
+import { type JsonRow, readJson, readJsonLines } from './json.ts';
 import { decodeMail } from './mail.ts';
 import { readMails } from './mails.ts';
 import type { Rejected } from './rejected.ts';
@@ -23,8 +23,8 @@ export interface Loading {
 export const loaders: Record<Format, (loading: Loading) => Promise<void>> = {
   csv: (loading) => loadCsv(loading, loading.delimiter),
   tsv: (loading) => loadCsv(loading, '\t'),
-  json: (loading) => loadJson(loading, readJson),
-  jsonl: (loading) => loadJson(loading, readJsonLines),
+  json: (loading) => loadJson(loading, jsonOf(loading.files)),
+  jsonl: (loading) => loadJson(loading, jsonLinesOf(loading.files)),
   parquet: loadParquet,
   text: loadTexts,
   mail: loadMails,
@@ -156,12 +156,25 @@ async function inferTypes(database: Database): Promise<void> {
   }
 }
 
+async function* jsonOf(files: Iterable<SourceFile>): AsyncGenerator<JsonOfFile> {
+  for await (const { file, bytes } of wholeFiles(files)) yield { file, rows: readJson(bytes, file.source) };
+}
+
+async function* jsonLinesOf(files: Iterable<SourceFile>): AsyncGenerator<JsonOfFile> {
+  for (const file of files) yield { file, rows: readJsonLines(bytesOf(file)) };
+}
+
+interface JsonOfFile {
+  file: SourceFile;
+  rows: AsyncIterable<JsonRow>;
+}
+
 /** DuckDB finds the types: over all rows, not a sample. */
-async function loadJson({ database, files, rejected }: Loading, read: typeof readJson): Promise<void> {
+async function loadJson({ database, rejected }: Loading, files: AsyncIterable<JsonOfFile>): Promise<void> {
   await database.run('CREATE TABLE lines (__source VARCHAR, __row BIGINT, json VARCHAR)');
   const lines = await database.append('lines', [VARCHAR, BIGINT, VARCHAR]);
-  for (const file of files)
-    for await (const row of read(file)) {
+  for await (const { file, rows } of files)
+    for await (const row of rows) {
       if (row.problem !== undefined) rejected.add(file.source, row.row, row.problem, row.value);
       else lines.add(file.source, BigInt(row.row), row.json);
     }
@@ -230,8 +243,7 @@ async function loadParquet({ database, files }: Loading): Promise<void> {
 async function loadTexts({ database, files, rejected }: Loading): Promise<void> {
   const raw = await RawTable.create(database);
   await raw.place(['text', 'folder', 'path']);
-  for (const file of files) {
-    const bytes = await wholeFile(file);
+  for await (const { file, bytes } of wholeFiles(files)) {
     if (isUtf8(bytes)) raw.add(file.source, 1, [bytes.toString().replace(/^\ufeff/, ''), basename(dirname(file.path)), file.source]);
     else rejected.add(file.source, 1, 'not UTF-8', bytes.toString());
   }

@@ -1,0 +1,153 @@
+/** Streams the texts through the cleaning function, then drops rows by SQL. */
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { VARCHAR } from '@duckdb/node-api';
+import { StepError } from '../../engine/step.ts';
+import { type CleaningOptions, cleanText, type Preprocessing, type Removed, removables } from '../data/cleaning.ts';
+import { type Column, Database, quote } from '../data/database.ts';
+import { requireColumn, tableOf, writeTable } from '../data/table.ts';
+import type step from './step.ts';
+
+type Context = Parameters<typeof step.run>[0];
+
+export async function clean(context: Context): Promise<void> {
+  const { options, inputs, log } = context;
+  const data = context.outputs.data!;
+  const preprocessing: Preprocessing = { version: 1, text: cleaningOf(options) };
+  refuseSecondCleaning(inputs.data, preprocessing);
+
+  await mkdir(data, { recursive: true });
+  const database = await Database.open(data, context.threads);
+  try {
+    await database.run(`CREATE VIEW input AS FROM ${tableOf(inputs.data)}`);
+    const columns = await database.columns('input');
+    const same = options.deduplicate === false ? [] : [options.deduplicate].flat();
+    const label = options.label ?? (columns.some(({ name }) => name === 'label') ? 'label' : undefined);
+    requireColumns(columns, options.columns, [...same, ...(options.label ? [options.label] : [])]);
+
+    const { removed, changed, rows } = await cleanColumns(database, options.columns, preprocessing.text, context);
+    const dropped = await drop(database, options, same, label);
+    const { kept, conflicting } = dropped;
+    if (kept === 0)
+      throw new StepError(`no row is left of ${number(rows)}: ${listed(dropped.reasons)}`, 'Take a look at the texts: tunesmith show.');
+    await writeTable(database, 'kept', data, {
+      label,
+      dropped: dropped.reasons,
+      counted: { read: rows, changed, removed, ...(label && same.length > 0 && { conflicting }) },
+    });
+    await writeFile(join(data, 'preprocessing.json'), `${JSON.stringify(preprocessing, null, 2)}\n`);
+
+    log(`${number(changed)} of ${number(rows)} rows changed; removed ${listed(removed)}`);
+    log(`${number(kept)} rows kept; dropped ${listed(dropped.reasons)}`);
+    if (conflicting > 0)
+      context.warn(
+        `${number(conflicting)} dropped duplicates had another \`${label}\` than the row that was kept: the first by id decides`,
+      );
+  } finally {
+    database.close();
+  }
+}
+
+function cleaningOf(options: Context['options']): CleaningOptions {
+  return {
+    remove: removables.filter((what) => options.remove.includes(what)),
+    keep_characters: options.remove.includes('special_characters') ? (options.keep_characters ?? '.,:;!?\'"()-') : '',
+    lowercase: options.lowercase,
+    whitespace: options.whitespace,
+    normalize: options.normalize,
+  };
+}
+
+/** One function stands between raw text and the model: two different ones in a row could not be repeated when serving. */
+function refuseSecondCleaning(input: string, preprocessing: Preprocessing): void {
+  const file = join(input, 'preprocessing.json');
+  if (existsSync(file) && !isDeepStrictEqual(JSON.parse(readFileSync(file, 'utf8')), preprocessing))
+    throw new StepError(
+      'the data were cleaned before, with other options',
+      'Put all options into one clean step: what it does is repeated on each text that is served.',
+    );
+}
+
+function requireColumns(columns: Column[], texts: string[], others: string[]): void {
+  for (const name of others) requireColumn(columns, name);
+  for (const name of texts) {
+    const { type } = requireColumn(columns, name);
+    if (type !== 'VARCHAR')
+      throw new StepError(
+        `the column \`${name}\` holds ${type}, not texts`,
+        `Make it a text in collect: \`select: { ${name}: "${name}::VARCHAR" }\`.`,
+      );
+    if (name === 'id') throw new StepError('the column `id` identifies rows and cannot be cleaned', 'Take it out of `columns`.');
+  }
+}
+
+/** Makes the table `cleaned`: `__id` and the clean texts, in the order of `texts`, as `__0`, `__1`, … */
+async function cleanColumns(database: Database, texts: string[], options: CleaningOptions, { signal, progress }: Context) {
+  const places = texts.map((_, i) => `__${i}`);
+  await database.run(`CREATE TABLE cleaned (__id VARCHAR, ${places.map((place) => `${place} VARCHAR`).join(', ')})`);
+  const cleaned = await database.append('cleaned', [VARCHAR, ...texts.map(() => VARCHAR)]);
+  const { total } = await database.row<{ total: number }>('SELECT count(*) AS total FROM input');
+  const removed = Object.fromEntries(options.remove.map((what) => [what, 0])) as Removed;
+  let changed = 0;
+  let rows = 0;
+  for await (const chunk of database.stream(`SELECT id, ${texts.map((name, i) => `${quote(name)} AS __${i}`).join(', ')} FROM input`)) {
+    signal.throwIfAborted();
+    for (const row of chunk) {
+      const before = places.map((place) => row[place] as string | null);
+      const after = before.map((text) => (text === null ? null : cleanText(text, options, removed)));
+      if (after.some((text, i) => text !== before[i])) changed++;
+      cleaned.add(row.id as string, ...after);
+    }
+    rows += chunk.length;
+    progress(rows, total);
+  }
+  cleaned.close();
+  return { removed, changed, rows };
+}
+
+/** Makes the table `kept`. */
+async function drop(
+  database: Database,
+  { columns, min_length, max_length }: Context['options'],
+  same: string[],
+  label: string | undefined,
+) {
+  const texts = columns.map((name, i) => `__${i} AS ${quote(name)}`).join(', ');
+  const length = columns.map((_, i) => `coalesce(length(__${i}), 0)`).join(' + ');
+  const tooLong = max_length === undefined ? 'false' : `${length} > ${max_length}`;
+  await database.run(
+    `CREATE TABLE measured AS
+     SELECT input.* REPLACE (${texts}),
+       CASE WHEN ${length} = 0 THEN 'empty' WHEN ${length} < ${min_length} THEN 'too short' WHEN ${tooLong} THEN 'too long' END AS __reason
+     FROM input JOIN cleaned ON id = __id`,
+  );
+  if (same.length > 0) {
+    const key = same.map(quote).join(', ');
+    await database.run(
+      `CREATE TABLE judged AS
+       SELECT * EXCLUDE (__reason, __first),
+         CASE WHEN __reason IS NOT NULL THEN __reason WHEN id <> __first THEN 'duplicate' END AS __reason,
+         __reason IS NULL AND ${label ? `${quote(label)} IS DISTINCT FROM first_value(${quote(label)}) OVER same` : 'false'} AS __conflicting
+       FROM (SELECT *, min(id) OVER (PARTITION BY ${key}, __reason IS NULL) AS __first FROM measured)
+       WINDOW same AS (PARTITION BY ${key}, __reason IS NULL ORDER BY id)`,
+    );
+  } else await database.run('CREATE VIEW judged AS SELECT *, false AS __conflicting FROM measured');
+  await database.run('CREATE VIEW kept AS SELECT * EXCLUDE (__reason, __conflicting) FROM judged WHERE __reason IS NULL');
+  const counts = await database.rows<{ reason: string | null; n: number; conflicting: number }>(
+    'SELECT __reason AS reason, count(*) AS n, count(*) FILTER (__conflicting) AS conflicting FROM judged GROUP BY ALL ORDER BY reason',
+  );
+  return {
+    kept: counts.find(({ reason }) => reason === null)?.n ?? 0,
+    conflicting: counts.reduce((sum, { conflicting }) => sum + conflicting, 0),
+    reasons: Object.fromEntries(counts.flatMap(({ reason, n }) => (reason === null ? [] : [[reason, n]]))) as Record<string, number>,
+  };
+}
+
+const number = (value: number) => value.toLocaleString('en-US');
+
+const listed = (counts: Record<string, number>) =>
+  Object.entries(counts)
+    .map(([name, count]) => `${number(count)} ${name.replaceAll('_', ' ')}`)
+    .join(', ') || 'nothing';

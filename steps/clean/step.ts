@@ -1,0 +1,83 @@
+/** clean: texts made plain, rows that say nothing new dropped. What was done is recorded, for predict and serve to do the same. */
+import { defineStep, type OptionProblem } from '../../engine/step.ts';
+
+export default defineStep({
+  name: 'clean',
+  version: 1,
+  description: 'Cleans texts, drops duplicates and texts that are too short or too long, and counts all it does.',
+  inputs: { data: { kind: 'folder', description: 'A table.' } },
+  outputs: { data: { kind: 'folder', description: 'The table with clean texts.' } },
+  options: {
+    columns: {
+      type: 'array',
+      items: { type: 'string', minLength: 1 },
+      minItems: 1,
+      uniqueItems: true,
+      default: ['text'],
+      description: 'The columns of texts to clean.',
+    },
+    remove: {
+      type: 'array',
+      items: { enum: ['html', 'urls', 'emails', 'special_characters', 'numbers'] },
+      uniqueItems: true,
+      default: [],
+      description:
+        'What to take out. `html`: tags, comments, scripts and styles; entities become their characters. `urls`: http, https, ftp and www. `emails`: addresses. `special_characters`: invisible ones, and all but letters, digits, white space and `keep_characters`. `numbers`: whole numbers, not the digits in `mp3`.',
+    },
+    keep_characters: {
+      type: 'string',
+      description: 'What `special_characters` leaves. Default: the punctuation of sentences, `.,:;!?\'"()-`.',
+    },
+    lowercase: { type: 'boolean', default: false, description: 'Makes all letters lower case.' },
+    whitespace: {
+      enum: ['collapse', 'keep'],
+      default: 'collapse',
+      description: '`collapse`: runs of white space, line breaks too, become one space; none is left at the ends.',
+    },
+    normalize: {
+      enum: ['NFC', 'NFKC', 'none'],
+      default: 'NFC',
+      description: 'The Unicode normal form: NFC joins letters with their accents, NFKC also makes `ﬁ`, `①` and full-width letters plain.',
+    },
+    deduplicate: {
+      anyOf: [
+        { type: 'string', minLength: 1 },
+        { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true },
+        { const: false },
+      ],
+      default: false,
+      description: 'A column, or several: of rows that are equal in it after cleaning, only the first by `id` is kept.',
+    },
+    label: {
+      type: 'string',
+      minLength: 1,
+      description: 'The column of labels: duplicates that differ in it are counted as `conflicting`. Default: `label`, where it is there.',
+    },
+    min_length: {
+      type: 'integer',
+      minimum: 1,
+      default: 1,
+      description: 'Rows with fewer characters in `columns` are dropped. Empty ones always are.',
+    },
+    max_length: { type: 'integer', minimum: 1, description: 'Rows with more characters are dropped.' },
+  },
+  optional: ['keep_characters', 'label', 'max_length'],
+  libraries: ['@duckdb/node-api'],
+  check(options) {
+    const problems: OptionProblem[] = [];
+    if (options.keep_characters !== undefined && !options.remove.includes('special_characters'))
+      problems.push({ option: 'keep_characters', message: '`keep_characters` means nothing unless `remove` has special_characters' });
+    if (options.label !== undefined && options.deduplicate === false)
+      problems.push({ option: 'label', message: '`label` means nothing without `deduplicate`' });
+    if (options.max_length !== undefined && options.max_length < options.min_length)
+      problems.push({
+        option: 'max_length',
+        message: `\`max_length\` ${options.max_length} is less than \`min_length\` ${options.min_length}: no row would be left`,
+      });
+    return problems;
+  },
+  async run(context) {
+    const { clean } = await import('./clean.ts');
+    await clean(context);
+  },
+});
