@@ -83,6 +83,17 @@ export class Aside {
 
   /** Ends what a killed engine left unfinished. */
   static async recover(project: Project): Promise<void> {
+    if (namesIn(project.places.work).length === 0) return;
+    // Not two at once: the second one would take what the first one has put back for what was left.
+    const lease = await project.records.leases.acquire('recovery');
+    try {
+      await Aside.#recoverAll(project);
+    } finally {
+      lease.release();
+    }
+  }
+
+  static async #recoverAll(project: Project): Promise<void> {
     for (const id of namesIn(project.places.work)) {
       const [host = '', boot = '', pid = '', start = ''] = id.split('-');
       const alive = isAlive({ host, boot, pid: Number(pid), start } satisfies ProcessIdentity);
@@ -117,7 +128,7 @@ export class Aside {
 
   async #dropFormer(): Promise<void> {
     for (const { name, path, had, ours } of this.journal.outputs) {
-      if (had && !ours) await keep(this.project, this.#former(name), path, this.journal.cell);
+      if (had && !ours) await keep(this.project, this.#former(name), resolve(this.project.root, path), this.journal.cell);
     }
   }
 
@@ -132,11 +143,12 @@ export class Aside {
   }
 }
 
-/** Moves a file that we did not write out of the way, for good, and names it. */
+/** Keeps what lies at `from` and stood at `path`: we did not write it, so it is moved out of the way, for good, and named. */
 export async function keep(project: Project, from: string, path: string, cell: string): Promise<void> {
+  const name = relative(project.root, path);
   const time = new Date().toISOString().slice(0, 19).replaceAll(':', '-');
-  const kept = await moveAside(from, join(project.places.kept, time, path));
-  if (kept) project.notice(`${path} was not written by tunesmith: it is kept as ${relative(project.root, kept)}`, cell);
+  const kept = await moveAside(from, join(project.places.kept, time, name));
+  if (kept) project.notice(`${name} was not written by tunesmith: it is kept as ${relative(project.root, kept)}`, cell);
 }
 
 /** Whether what stands at an output's place is of our making, or can be had again from the cache. */

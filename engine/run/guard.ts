@@ -1,7 +1,7 @@
 /**
  * Ends the children of an engine that was itself killed too hard to do it. One tiny shell per run, in a session of its
  * own, reads on a pipe which process groups are alive; when the engine is gone, however it went, the pipe closes and the
- * guard ends those groups. Children cannot be trusted with this: a shell step knows nothing of us, and a step that is deep
+ * guard ends those groups, at once: the next run may already be putting their outputs in order. Children cannot be trusted with this: a shell step knows nothing of us, and a step that is deep
  * in a native library hears nothing.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -48,6 +48,5 @@ while read -r change group; do
     -) before=\${alive%% $group *}; after=\${alive#* $group }; alive="$before $after" ;;
   esac
 done
-for group in $alive; do kill -TERM -$group; done
-[ "$alive" = ' ' ] || { sleep 2; for group in $alive; do kill -KILL -$group; done; }
+for group in $alive; do kill -KILL -$group; done
 `;

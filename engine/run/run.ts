@@ -3,6 +3,7 @@
  * of their edges, and says all of it as events. What a cell's result is worth is decided in look.ts, how it executes in
  * execute.ts; here is who comes when, who waits for whom, and what a failure or Ctrl-C means for the rest.
  */
+import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
@@ -13,6 +14,7 @@ import { Aside, isOurs, keep, standsAt } from './aside.ts';
 import type { Surroundings } from './execute.ts';
 import { explained } from './failure.ts';
 import { Guard } from './guard.ts';
+import { CellLog } from './log.ts';
 import { type Look, look } from './look.ts';
 import { openProject, type Project } from './project.ts';
 import { Slots, walk } from './schedule.ts';
@@ -37,10 +39,9 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const began = performance.now();
   const selected = selectCells(pipeline, options);
   // What is said before the run has begun is told right after its start.
-  let early: RunEvent[] | undefined = [];
-  const say: Emit = (event) => (early ? early.push(event) : emit(event));
-  const notices: { cell?: string; message: string }[] = [];
-  const notice: Project['notice'] = (message, cell) => say({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
+  const early: RunEvent[] = [];
+  let tell: Emit = (event) => early.push(event);
+  const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
   const project = openProject(pipeline, false, notice);
   try {
     await Aside.recover(project);
@@ -48,18 +49,16 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const run = project.records.begin(pipeline.file);
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
     const transcript = new Transcript(project.records, run);
-    const tell: Emit = (event) => {
-      if (event.type === 'notice') notices.push({ cell: event.cell, message: event.message });
+    tell = (event) => {
       transcript.hear(event);
       emit(event);
     };
     for (const event of early) tell(event);
-    early = undefined;
     try {
       const states = await new Run(pipeline, project, options, selected, found, run, tell, transcript).all();
       const seconds = Math.round(performance.now() - began) / 1000;
       const summary = summarize(pipeline, states, seconds);
-      transcript.end(seconds, notices, summary);
+      transcript.end(seconds, summary);
       emit(summary);
       return summary;
     } finally {
@@ -95,6 +94,8 @@ class Run {
   ) {
     this.#order = new Map(pipeline.cells.map(({ name }, index) => [name, index]));
     this.#signal = AbortSignal.any([options.signal, this.#kill.signal]);
+    // Any number of cells may wait for something.
+    setMaxListeners(0, this.#signal);
     this.#executing = new Slots(Math.max(1, options.jobs ?? availableParallelism()));
   }
 
@@ -151,13 +152,26 @@ class Run {
       }
       try {
         const { message, hint } = explained(error);
-        this.#fail(cell, seconds(), { message, hint, tail: [], log: '' });
+        this.#fail(cell, seconds(), { message, hint, tail: [], log: this.#logged(cell, message) });
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();
         this.#end(cell, 'canceled', seconds(), {});
       }
     }
+  }
+
+  /** A log for a cell that failed before it began. */
+  #logged(cell: Cell, message: string): string {
+    const path = this.project.places.log(this.run, cell.name);
+    const log = new CellLog(
+      path,
+      (text) => text,
+      () => {},
+    );
+    log.line('step', message);
+    log.close();
+    return path;
   }
 
   /** How a cell ends that cannot begin. */

@@ -5,6 +5,7 @@ import type { CellRecord, MetricRecord, Notice, Records, RunRecord } from './rec
 export class Transcript {
   #cells: (CellRecord & { fingerprint?: string })[] = [];
   #metrics: MetricRecord[] = [];
+  readonly #notices: Notice[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -13,6 +14,7 @@ export class Transcript {
   ) {}
 
   hear(event: RunEvent): void {
+    if (event.type === 'notice') this.#notices.push({ cell: event.cell, message: event.message });
     if (event.type !== 'metric') return;
     const { cell, name, value, step } = event;
     this.#metrics.push({ cell, name, value, step });
@@ -24,9 +26,9 @@ export class Transcript {
     this.#soon();
   }
 
-  end(seconds: number, notices: Notice[], { ran, fresh, restored, failed, skipped, canceled }: Required<RunRecord['counts']>): void {
+  end(seconds: number, { ran, fresh, restored, failed, skipped, canceled }: Required<RunRecord['counts']>): void {
     this.#write();
-    this.records.finish(this.run, seconds, { ran, fresh, restored, failed, skipped, canceled }, notices);
+    this.records.finish(this.run, seconds, { ran, fresh, restored, failed, skipped, canceled }, this.#notices);
   }
 
   close(): void {

@@ -1,0 +1,43 @@
+/** A project, and the engine to run its pipeline right here, with all that it tells. */
+import { relative } from 'node:path';
+import type { RunEvent } from '../../../engine/events.ts';
+import { readPipeline } from '../../../engine/pipeline/read.ts';
+import { planPipeline } from '../../../engine/run/plan.ts';
+import { type RunOptions, runPipeline } from '../../../engine/run/run.ts';
+import { type Files, project } from '../../rig.ts';
+
+export type Options = Partial<RunOptions> & { set?: string[]; hear?(event: RunEvent): void };
+
+export function engine(yaml: string, files: Files = {}) {
+  const p = project({ 'p.yaml': yaml, ...files });
+  const read = (set?: string[]) => readPipeline(p.path('p.yaml'), { set });
+  return {
+    ...p,
+
+    async go({ set, hear, ...options }: Options = {}) {
+      const events: RunEvent[] = [];
+      const emit = (event: RunEvent) => {
+        events.push(event);
+        hear?.(event);
+      };
+      const pipeline = await read(set);
+      const summary = await runPipeline(pipeline, { jobs: 2, signal: new AbortController().signal, ...options }, emit);
+      const of = <T extends RunEvent['type']>(type: T) => events.filter((event) => event.type === type) as Extract<RunEvent, { type: T }>[];
+      return {
+        events,
+        summary,
+        states: summary.cells,
+        why: Object.fromEntries(of('cell').map(({ cell, why }) => [cell, why])),
+        failures: Object.fromEntries(of('cell').flatMap(({ cell, failure }) => (failure ? [[cell, failure]] : []))),
+        notices: of('notice').map(({ message }) => message),
+        lines: of('log').map(({ line }) => line),
+        of,
+      };
+    },
+
+    plan: async (options: Parameters<typeof planPipeline>[1] & { set?: string[] } = {}) => planPipeline(await read(options.set), options),
+
+    /** What `find` finds, from below `folder`. */
+    below: (folder: string) => p.find(folder).map((file) => relative(folder, file)),
+  };
+}
