@@ -20,7 +20,10 @@ export class CodeError extends Error {
 /** Read once per process. Throws CodeError for a syntax error or an import of a file that is not there. */
 export function codeOf(entry: string): Promise<Code> {
   let code = known.get(entry);
-  if (!code) known.set(entry, (code = read(entry)));
+  if (!code) {
+    code = read(entry);
+    known.set(entry, code);
+  }
   return code;
 }
 

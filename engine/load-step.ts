@@ -8,7 +8,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type StepDefinition, StepError } from './step.ts';
 
 export async function loadStep(path: string): Promise<StepDefinition> {
-  await (ready ??= prepare());
+  ready ??= prepare();
+  await ready;
   const loaded: unknown = await import(pathToFileURL(path).href);
   return stepIn(loaded, basename(path));
 }

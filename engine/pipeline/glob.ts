@@ -86,7 +86,8 @@ function asRegExp(pattern: string): RegExp {
       if (part.startsWith('[') && part.length > 2) return part.replace(/^\[[!^]/, '[^').replaceAll('\\', '\\\\');
       return (part.startsWith('\\') ? part.slice(1) : part).replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
     });
-    expressions.set(pattern, (made = new RegExp(`^${source}$`, 's')));
+    made = new RegExp(`^${source}$`, 's');
+    expressions.set(pattern, made);
   }
   return made;
 }

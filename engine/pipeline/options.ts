@@ -1,6 +1,5 @@
 /** The options of cells, checked once they are known: by their schema, and by what the step itself says of them. */
 import type { OptionSchemas, OptionsOf } from '../step.ts';
-import { didYouMean } from '../suggest.ts';
 import type { Draft } from './cells.ts';
 import { traced } from './points.ts';
 import type { Reading } from './reading.ts';

@@ -69,13 +69,16 @@ export class Params {
     return value;
   }
 
-  /** The names that stand where the path stops being right, or undefined where it is right. */
-  missing(keys: string[]): { depth: number; valid: string[] } | undefined {
-    for (let depth = 0; depth < keys.length; depth++) {
+  /** What is wrong with the path of a reference, if anything is; `depth` says which of its keys. */
+  unknown(keys: string[]): { depth: number; message: string; hint: string } | undefined {
+    for (const [depth, key] of keys.entries()) {
       const parent = depth === 0 ? this.#merged : this.value(keys.slice(0, depth));
       if (parent === UNKNOWN) return undefined;
-      if (!isMap(parent)) return { depth, valid: [] };
-      if (!Object.hasOwn(parent, keys[depth]!)) return { depth, valid: Object.keys(parent) };
+      const so = ['params', ...keys.slice(0, depth)].join('.');
+      if (!isMap(parent)) return { depth, message: `${so} has no "${key}"`, hint: `${so} is no map.` };
+      if (Object.hasOwn(parent, key)) continue;
+      const message = depth === 0 ? `there is no parameter "${key}"` : `${so} has no "${key}"`;
+      return { depth, message, hint: didYouMean(key, Object.keys(parent), depth === 0 ? 'parameters' : `${so} has`) };
     }
     return undefined;
   }
@@ -128,7 +131,8 @@ export class Params {
         const where = this.#written(path);
         if (mistake) report(this.#problems, where, mistake.message, mistake.hint, mistake.within);
         else if (reference?.kind === 'params') {
-          this.unknown(reference.keys, (depth, message, hint) => report(this.#problems, where, message, hint, marks[depth]));
+          const unknown = this.unknown(reference.keys);
+          if (unknown) report(this.#problems, where, unknown.message, unknown.hint, marks[unknown.depth]);
         } else if (reference?.kind !== 'npm') {
           report(
             this.#problems,
@@ -141,18 +145,6 @@ export class Params {
       }
       this.value([name]);
     }
-  }
-
-  /** Says what is wrong with the path of a reference, if anything is. */
-  unknown(keys: string[], say: (depth: number, message: string, hint: string) => void): boolean {
-    const wrong = this.missing(keys);
-    if (!wrong) return false;
-    const { depth, valid } = wrong;
-    const parent = ['params', ...keys.slice(0, depth)].join('.');
-    const list = depth === 0 ? 'parameters' : `${parent} has`;
-    const message = depth === 0 ? `there is no parameter "${keys[0]}"` : `${parent} has no "${keys[depth]}"`;
-    say(depth, message, depth > 0 && valid.length === 0 ? `${parent} is no map.` : didYouMean(keys[depth]!, valid, list));
-    return true;
   }
 
   #takeFile(path: string, declared: JsonMap): void {
@@ -173,7 +165,7 @@ export class Params {
     this.#merge(source.value);
   }
 
-  #takeFlag(flag: string): void {
+  #takeFlag(flag: string) {
     const [, name = '', text = ''] = /^([^=]*)=([\s\S]*)$/.exec(flag) ?? [];
     const keys = name.split('.');
     const say = (message: string, hint: string) =>

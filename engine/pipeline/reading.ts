@@ -46,8 +46,10 @@ export class Reading {
   look(pattern: string, glob = false): { count: number; kind?: 'file' | 'folder' } {
     const id = `${glob ? 'glob' : 'path'} ${pattern}`;
     let found = this.#looked.get(id);
-    if (!found)
-      this.#looked.set(id, (found = glob ? { count: matches(pattern, this.folder).length } : lookAt(resolve(this.folder, pattern))));
+    if (!found) {
+      found = glob ? { count: matches(pattern, this.folder).length } : lookAt(resolve(this.folder, pattern));
+      this.#looked.set(id, found);
+    }
     return found;
   }
 }

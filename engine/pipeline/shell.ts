@@ -25,7 +25,10 @@ const known = new Map<string, Command>();
 export function parseCommand(text: string, shell: 'sh' | 'bash'): Command {
   const id = `${shell} ${text}`;
   let command = known.get(id);
-  if (!command) known.set(id, (command = parse(text, shell)));
+  if (!command) {
+    command = parse(text, shell);
+    known.set(id, command);
+  }
   return command;
 }
 
@@ -151,7 +154,7 @@ class Scanner {
     return { contexts: this.contexts, comments: this.comments };
   }
 
-  #step(): void {
+  #step() {
     const { text } = this;
     const here = this.#frames.at(-1)!;
     if (this.#expression()) return this.#put(this.#context(here));
@@ -221,7 +224,7 @@ class Scanner {
     else this.#at++;
   }
 
-  #dollar(here: Frame): void {
+  #dollar(here: Frame) {
     const { text } = this;
     const after = text[this.#at + 1];
     const inDouble = here.kind === '"' || here.quoted === true;
@@ -276,7 +279,7 @@ class Scanner {
     this.#fresh = true;
   }
 
-  #heredoc(): void {
+  #heredoc() {
     const match = /^<<(<?)(-?)[ \t]*((?:'[^'\n]*'|"[^"\n]*"|\\.|[^\s;&|()<>'"\\])*)/.exec(this.text.slice(this.#at, this.#at + 300))!;
     const [all, string, dash, delimiter] = match;
     if (string || delimiter === '') return this.#pass(2 + string!.length);

@@ -1,18 +1,12 @@
 /** The steps of a pipeline as written: the shape of each checked, what it `uses` found, its references followed. */
-import { existsSync, readdirSync, realpathSync } from 'node:fs';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import { builtin, builtinNames } from '../registry.ts';
-import type { InputDeclaration, Json, StepDefinition } from '../step.ts';
-import { didYouMean, nearest } from '../suggest.ts';
-import { describeStep } from './describe.ts';
+import type { InputDeclaration, Json } from '../step.ts';
+import { didYouMean } from '../suggest.ts';
 import { type Expression, template } from './expression.ts';
-import { expressionsIn } from './fill.ts';
-import { packageEntry, packageFolder } from './packages.ts';
-import type { StepAction } from './pipeline.ts';
 import type { Reading } from './reading.ts';
-import { type Declaration, inputsOf, outputsOf, stepSchema } from './schema.ts';
-import { parseCommand } from './shell.ts';
-import type { Path, Within } from './source.ts';
+import { follow } from './references.ts';
+import { inputsOf, outputsOf, stepSchema } from './schema.ts';
+import type { Path } from './source.ts';
+import { find, type Used } from './uses.ts';
 import type { Mistake } from './validate.ts';
 
 export interface Step {
@@ -35,13 +29,6 @@ export interface Step {
   needs: Set<Step>;
   /** Names of its dimensions, inherited ones too; known once it has been expanded. */
   dimensions: Set<string>;
-}
-
-export interface Used {
-  uses: string;
-  module: StepAction['module'];
-  definition: Declaration;
-  check?: StepDefinition['check'];
 }
 
 export interface StepReference {
@@ -151,55 +138,6 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
   }
 }
 
-async function find(uses: string, reading: Reading, wrong: (message: string, hint?: string) => void): Promise<Used | undefined> {
-  const own = await builtin(uses);
-  if (own) {
-    const { run, check, ...definition } = own;
-    return { uses, module: { builtin: uses }, definition, check };
-  }
-  const path = /^\.{0,2}[\\/]/.test(uses) || isAbsolute(uses) ? ownFile(uses, reading, wrong) : installed(uses, reading, wrong);
-  if (path === undefined) return undefined;
-  const described = await describeStep(path, reading);
-  if ('definition' in described) return { uses, module: { path }, definition: described.definition };
-  wrong(`${uses}: ${described.message}`, described.hint);
-  return undefined;
-}
-
-function ownFile(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): string | undefined {
-  const path = resolve(folder, uses);
-  if (/\.[cm]?[jt]s$/.test(path) && existsSync(path)) return path;
-  const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)).filter((file) => /\.[cm]?[jt]s$/.test(file)) : [];
-  const near = beside.find((file) => file.replace(/\.[cm]?[jt]s$/, '') === basename(path)) ?? nearest(basename(path), beside);
-  const named = near && `${uses.slice(0, uses.length - basename(uses).length)}${near}`;
-  if (existsSync(path)) wrong(`${uses} is no step`, named ? `did you mean ${named}?` : 'A step is a .ts, .js or .mjs file.');
-  else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` writes a step to start from.');
-  return undefined;
-}
-
-function installed(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): string | undefined {
-  const [, name, sub] = /^((?:@[\w.~-]+\/)?[\w.~-]+)(\/.+)?$/.exec(uses) ?? [];
-  const found = name === undefined ? undefined : packageFolder(name, folder);
-  if (found === undefined) {
-    const file = ['', '.ts', '.js', '.mjs']
-      .map((end) => `${uses}${end}`)
-      .find((file) => /\.[cm]?[jt]s$/.test(file) && existsSync(join(folder, file)));
-    const steps = didYouMean(uses, builtinNames(), 'steps');
-    wrong(
-      `there is no step "${uses}"`,
-      file
-        ? `A file is written with ./ before it: ./${file}`
-        : `${steps}\nA step of yours is written ./my-step.ts; a package must be installed.`,
-    );
-    return undefined;
-  }
-  const entry = packageEntry(found, sub === undefined ? '.' : `.${sub}`);
-  if (entry === undefined || !existsSync(entry)) {
-    wrong(`the package ${name} has no module ${sub === undefined ? 'to import' : `.${sub}`}`, 'It is no step.');
-    return undefined;
-  }
-  return realpathSync(entry);
-}
-
 /** Inputs and outputs by name; every key of `with` is an option or an input, and every input that must be is there. */
 function declare(step: Step, reading: Reading): void {
   const { body, faulty, used, path } = step;
@@ -231,124 +169,4 @@ function declare(step: Step, reading: Reading): void {
     );
     faulty.add(`with.${role}`);
   }
-}
-
-const EVERYWHERE = ['params', 'matrix'];
-
-/** What expressions may refer to, by the key that they stand under. */
-const ALLOWED: Record<string, string[]> = {
-  uses: [],
-  needs: [],
-  secrets: [],
-  matrix: ['params'],
-  outputs: EVERYWHERE,
-  with: [...EVERYWHERE, 'npm', 'steps'],
-  inputs: [...EVERYWHERE, 'npm', 'steps'],
-  run: [...EVERYWHERE, 'npm', 'steps', 'inputs', 'outputs'],
-  env: [...EVERYWHERE, 'npm', 'steps', 'inputs', 'outputs'],
-};
-
-function follow(step: Step, steps: Steps, reading: Reading): void {
-  for (const key of Object.keys(step.body)) {
-    for (const [expression, path] of expressionsIn(step.body[key]!, [...step.path, key])) {
-      if (key === 'run' && isInComment(step, expression, path)) continue;
-      const wrong = (message: string, hint: string, within: Within) => {
-        reading.report(path, message, hint, 'value', within);
-        step.faulty.add(key === 'with' ? `with.${path[3]}` : key);
-      };
-      if (expression.mistake) wrong(expression.mistake.message, expression.mistake.hint, expression.mistake.within);
-      else if (!(ALLOWED[key] ?? EVERYWHERE).includes(expression.reference!.kind)) forbidden(key, expression, wrong);
-      else {
-        step.references.push({ expression, path });
-        exists(step, expression, path, steps, reading, wrong);
-      }
-    }
-  }
-  for (const [i, name] of [step.body.needs ?? []].flat().entries()) {
-    const path = [...step.path, 'needs', ...(Array.isArray(step.body.needs) ? [i] : [])];
-    const needed = steps.get(String(name));
-    if (needed === step) reading.report(path, 'a step cannot need itself', 'Remove it.');
-    else if (needed) step.needs.add(needed);
-    else if (!template(String(name))) reading.report(path, `there is no step "${name}"`, didYouMean(String(name), steps.keys(), 'steps'));
-  }
-}
-
-type Wrong = (message: string, hint: string, within: Within) => void;
-
-function forbidden(key: string, { source, reference, whole }: Expression, wrong: Wrong): void {
-  const allowed = ALLOWED[key] ?? EVERYWHERE;
-  if (allowed.length === 0) return wrong(`\`${key}\` takes no expression`, 'It decides how the file is read: write it out.', whole);
-  const can = allowed.map((kind) => (kind === 'npm' ? "npm('pkg')" : kind)).join(', ');
-  const kind = reference!.kind;
-  if (kind === 'steps' && key === 'outputs')
-    return wrong("an output cannot lie in another step's output", `\`outputs\` can use: ${can}`, whole);
-  wrong(`\`${key}\` cannot use \${{ ${source} }}`, `It can use: ${can}`, whole);
-}
-
-function exists(step: Step, { reference, names, whole }: Expression, path: Path, steps: Steps, reading: Reading, wrong: Wrong): void {
-  switch (reference!.kind) {
-    case 'params':
-      reading.params.unknown(reference!.keys, (depth, message, hint) => wrong(message, hint, names[depth]!));
-      return;
-    case 'npm':
-      if (reading.packageFolder(reference!.package) === undefined) {
-        wrong(`the package ${reference!.package} is not installed`, `npm install -D ${reference!.package}`, names[0]!);
-      }
-      return;
-    case 'inputs':
-      if (step.faulty.has('inputs') || (!Object.hasOwn(step.body, 'run') && !step.used)) return;
-      if (!Object.hasOwn(step.inputs, reference!.role)) {
-        wrong(
-          `there is no input "${reference!.role}"`,
-          didYouMean(reference!.role, Object.keys(step.inputs), 'inputs of this step'),
-          names[0]!,
-        );
-      }
-      return;
-    case 'outputs':
-      if (step.outputs && !step.outputs.includes(reference!.name)) {
-        wrong(`there is no output "${reference!.name}"`, didYouMean(reference!.name, step.outputs, 'outputs of this step'), names[0]!);
-      }
-      return;
-    case 'steps': {
-      const { step: name, output, gather } = reference!;
-      const key = String(path[3]);
-      if (path[2] === 'with' && step.used && Object.hasOwn(step.used.definition.options ?? {}, key)) {
-        const inputs = Object.keys(step.inputs).join(', ') || 'none';
-        return wrong(
-          `"${key}" is an option of ${step.used.uses}: it cannot take what a step made`,
-          `inputs of ${step.used.uses}: ${inputs}`,
-          whole,
-        );
-      }
-      const made = steps.get(name);
-      if (made === step)
-        return wrong(
-          'a step cannot read its own output',
-          path[2] === 'run' ? `Write \${{ outputs.${output} }} for its path.` : 'Remove it.',
-          names[0]!,
-        );
-      if (!made)
-        return wrong(
-          `there is no step "${name}"`,
-          didYouMean(
-            name,
-            [...steps.keys()].filter((other) => other !== step.name),
-            'steps',
-          ),
-          names[0]!,
-        );
-      if (made.outputs && !made.outputs.includes(output)) {
-        wrong(`step "${name}" has no output "${output}"`, didYouMean(output, made.outputs, 'its outputs'), names[1]!);
-      }
-      (gather ? step.gathers : step.parents).add(made);
-    }
-  }
-}
-
-/** A comment is left out of the command, and so is what it refers to. */
-function isInComment({ body }: Step, expression: Expression, path: Path): boolean {
-  const text = [body.run].flat()[Number(path[3] ?? 0)];
-  const { parts } = parseCommand(String(text), body.shell === 'bash' ? 'bash' : 'sh');
-  return parts.every((part) => typeof part === 'string' || part.expression !== expression);
 }

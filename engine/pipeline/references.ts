@@ -1,0 +1,121 @@
+/** References of a step: whether they may stand where they stand, and whether what they name is there. */
+import { didYouMean } from '../suggest.ts';
+import { type Expression, template } from './expression.ts';
+import { expressionsIn } from './fill.ts';
+import type { Reading } from './reading.ts';
+import { parseCommand } from './shell.ts';
+import type { Path, Within } from './source.ts';
+import type { Step, Steps } from './steps.ts';
+
+const EVERYWHERE = ['params', 'matrix'];
+const IN_COMMANDS = [...EVERYWHERE, 'npm', 'steps', 'inputs', 'outputs'];
+
+/** What expressions may refer to, by the key that they stand under. */
+const ALLOWED: Record<string, string[]> = {
+  uses: [],
+  needs: [],
+  secrets: [],
+  matrix: ['params'],
+  with: [...EVERYWHERE, 'npm', 'steps'],
+  inputs: [...EVERYWHERE, 'npm', 'steps'],
+  run: IN_COMMANDS,
+  env: IN_COMMANDS,
+};
+
+/** Fills in what the step refers to and needs. */
+export function follow(step: Step, steps: Steps, reading: Reading): void {
+  for (const key of Object.keys(step.body)) {
+    for (const [expression, path] of expressionsIn(step.body[key]!, [...step.path, key])) {
+      if (key === 'run' && isInComment(step, expression, path)) continue;
+      const mistake = unreadable(expression) ?? forbidden(key, expression) ?? missing(step, expression, path, steps, reading);
+      if (mistake) {
+        const [message, hint, within] = mistake;
+        reading.report(path, message, hint, 'value', within);
+        step.faulty.add(key === 'with' ? `with.${path[3]}` : key);
+      }
+      const { reference } = expression;
+      if (!reference || forbidden(key, expression)) continue;
+      step.references.push({ expression, path });
+      const made = reference.kind === 'steps' ? steps.get(reference.step) : undefined;
+      if (made && made !== step && reference.kind === 'steps') (reference.gather ? step.gathers : step.parents).add(made);
+    }
+  }
+  followNeeds(step, steps, reading);
+}
+
+function followNeeds(step: Step, steps: Steps, reading: Reading): void {
+  const { needs = [] } = step.body;
+  for (const [i, name] of ([needs].flat() as string[]).entries()) {
+    const path = [...step.path, 'needs', ...(Array.isArray(needs) ? [i] : [])];
+    const needed = steps.get(name);
+    if (needed === step) reading.report(path, 'a step cannot need itself', 'Remove it.');
+    else if (needed) step.needs.add(needed);
+    else if (!template(name)) reading.report(path, `there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'));
+  }
+}
+
+type Mistake = [message: string, hint: string, within: Within];
+
+function unreadable({ mistake }: Expression): Mistake | undefined {
+  return mistake && [mistake.message, mistake.hint, mistake.within];
+}
+
+function forbidden(key: string, { source, reference, whole }: Expression): Mistake | undefined {
+  const allowed = ALLOWED[key] ?? EVERYWHERE;
+  const kind = reference?.kind;
+  if (kind === undefined || allowed.includes(kind)) return undefined;
+  if (allowed.length === 0) return [`\`${key}\` takes no expression`, 'It decides how the file is read: write it out.', whole];
+  const can = allowed.map((one) => (one === 'npm' ? "npm('pkg')" : one)).join(', ');
+  if (key === 'outputs' && kind === 'steps') return ["an output cannot lie in another step's output", `\`outputs\` can use: ${can}`, whole];
+  return [`\`${key}\` cannot use \${{ ${source} }}`, `It can use: ${can}`, whole];
+}
+
+function missing(step: Step, { reference, names, whole }: Expression, path: Path, steps: Steps, reading: Reading): Mistake | undefined {
+  switch (reference?.kind) {
+    case 'params': {
+      const unknown = reading.params.unknown(reference.keys);
+      return unknown && [unknown.message, unknown.hint, names[unknown.depth]!];
+    }
+    case 'npm':
+      if (reading.packageFolder(reference.package) !== undefined) return undefined;
+      return [`the package ${reference.package} is not installed`, `npm install -D ${reference.package}`, names[0]!];
+    case 'inputs': {
+      const hidden = step.faulty.has('inputs') || (!Object.hasOwn(step.body, 'run') && !step.used);
+      if (hidden || Object.hasOwn(step.inputs, reference.role)) return undefined;
+      const hint = didYouMean(reference.role, Object.keys(step.inputs), 'inputs of this step');
+      return [`there is no input "${reference.role}"`, hint, names[0]!];
+    }
+    case 'outputs': {
+      if (!step.outputs || step.outputs.includes(reference.name)) return undefined;
+      return [`there is no output "${reference.name}"`, didYouMean(reference.name, step.outputs, 'outputs of this step'), names[0]!];
+    }
+    case 'steps': {
+      const { step: name, output } = reference;
+      const option = String(path[3]);
+      if (path[2] === 'with' && step.used && Object.hasOwn(step.used.definition.options ?? {}, option)) {
+        const inputs = Object.keys(step.inputs).join(', ') || 'none';
+        const { uses } = step.used;
+        return [`"${option}" is an option of ${uses}: it cannot take what a step made`, `inputs of ${uses}: ${inputs}`, whole];
+      }
+      const made = steps.get(name);
+      if (!made) return [`there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'), names[0]!];
+      if (made === step) {
+        const hint = path[2] === 'run' ? `Write \${{ outputs.${output} }} for its path.` : 'Remove it.';
+        return ['a step cannot read its own output', hint, names[0]!];
+      }
+      if (!made.outputs || made.outputs.includes(output)) return undefined;
+      return [`step "${name}" has no output "${output}"`, didYouMean(output, made.outputs, 'its outputs'), names[1]!];
+    }
+  }
+}
+
+function othersThan(step: Step, steps: Steps): string[] {
+  return [...steps.keys()].filter((name) => name !== step.name);
+}
+
+/** A comment is left out of the command, and so is what it refers to. */
+function isInComment({ body }: Step, expression: Expression, path: Path): boolean {
+  const text = [body.run].flat()[Number(path[3] ?? 0)];
+  const { parts } = parseCommand(String(text), body.shell === 'bash' ? 'bash' : 'sh');
+  return parts.every((part) => typeof part === 'string' || part.expression !== expression);
+}
