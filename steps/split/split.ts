@@ -66,7 +66,7 @@ async function assign(database: Database, names: string[], { stratify, ratios }:
   const strata = await database.rows<{ stratum: string | null; rows: number; contents: number }>(
     'SELECT stratum, count(*) AS rows, count(DISTINCT hash) AS contents FROM hashed GROUP BY stratum ORDER BY stratum',
   );
-  refuseStrata(strata, names, stratify);
+  refuseStrata(strata, names.length, stratify);
   await database.run('CREATE TABLE cuts (stratum VARCHAR, split VARCHAR, first BIGINT, last BIGINT)');
   const cuts = await database.append('cuts', [VARCHAR, VARCHAR, BIGINT, BIGINT]);
   for (const { stratum, rows } of strata) {
@@ -88,30 +88,25 @@ async function assign(database: Database, names: string[], { stratify, ratios }:
 
 function refuseStrata(
   strata: { stratum: string | null; rows: number; contents: number }[],
-  names: string[],
+  splits: number,
   stratify: string | undefined,
 ): void {
-  if (strata.length === 0) throw new StepError('the data have no rows');
-  const small = strata.filter(({ contents }) => contents < names.length);
-  if (stratify === undefined) {
-    if (small.length > 0) throw new StepError(`${small[0]!.contents} different rows are too few for ${names.join(', ')}`);
-    return;
-  }
+  if (strata.length === 0) throw new StepError('the data are empty');
+  const named = ({ stratum, contents }: (typeof strata)[number]) =>
+    `${stratify === undefined ? 'the data have' : `${stratify} ${JSON.stringify(stratum)} has`} ${contents} ${contents === 1 ? 'row' : 'rows'}`;
   const unlabelled = strata.find(({ stratum }) => stratum === null);
   if (unlabelled)
     throw new StepError(`\`${stratify}\` is null in ${unlabelled.rows} rows`, 'Leave them out in collect: `where`, or `required`.');
-  if (strata.length === 1)
+  if (stratify !== undefined && strata.length === 1)
     throw new StepError(
-      `all rows have the same \`${stratify}\`: ${strata[0]!.stratum}`,
+      `every row has the same ${stratify}: ${JSON.stringify(strata[0]!.stratum)}`,
       'There is nothing to tell apart: check the data, or `select` in collect.',
     );
-  if (small.length > 0)
+  const [small, ...others] = strata.filter(({ contents }) => contents < splits);
+  if (small)
     throw new StepError(
-      `too few rows for ${names.join(', ')}: ${small
-        .slice(0, 5)
-        .map(({ stratum, contents }) => `${stratify} ${stratum} has ${contents}`)
-        .join(', ')}${small.length > 5 ? ` and ${small.length - 5} more like them` : ''}`,
-      `Each \`${stratify}\` needs ${names.length} rows with different content, one for each split.`,
+      `${named(small)}, too few for ${splits} splits`,
+      `${others.length > 0 ? `Also ${others.slice(0, 5).map(named).join(', ')}${others.length > 5 ? ', …' : ''}. ` : ''}Rows with the same content count once, since they stay together.`,
     );
 }
 
