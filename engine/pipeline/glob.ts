@@ -35,16 +35,19 @@ export function escapeGlob(text: string): string {
   return text.replace(/[*?[\]{}()!@+\\]/g, '\\$&');
 }
 
-/** Whether a glob may match this path itself, or something inside of it where it is a folder. */
-export function mayMatch(pattern: string, folder: string, path: string): 'itself' | 'inside' | undefined {
-  const found = alternatives(pattern).map((one) => {
+/** Tells of paths (absolute) whether a glob may match them, or something inside of them where they are folders. */
+export function matcher(pattern: string, folder: string): (path: string) => 'itself' | 'inside' | undefined {
+  const searches = alternatives(pattern).map((one) => {
     const { base, rest } = split(one);
-    const start = resolve(folder, base);
-    if (within(start, path)) return 'inside';
-    if (!within(path, start)) return undefined;
-    return matchesNames(rest.split('/').filter(Boolean), path.slice(start.length).split('/').filter(Boolean));
+    return { start: resolve(folder, base), names: rest.split('/').filter(Boolean) };
   });
-  return found.includes('itself') ? 'itself' : found.find(Boolean);
+  return (path) => {
+    const found = searches.map(({ start, names }) => {
+      if (within(start, path)) return 'inside';
+      return within(path, start) ? matchesNames(names, path.slice(start.length).split('/').filter(Boolean)) : undefined;
+    });
+    return found.includes('itself') ? 'itself' : found.find(Boolean);
+  };
 }
 
 /** Whether `path` is `folder` or lies in it. */

@@ -1,7 +1,7 @@
 /** Where outputs lie, and which cells' outputs an input's path leads into. */
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Draft } from './cells.ts';
-import { mayMatch, staticFolder, within } from './glob.ts';
+import { matcher, staticFolder, within } from './glob.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
 import type { Reading } from './reading.ts';
@@ -178,9 +178,10 @@ function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outp
   // A folder is read without what tunesmith keeps in it.
   const below = outputs.inside(path).filter((written) => within(path, own) || !within(written.path, own));
   const near = [...outputs.around(path), ...below];
+  const match = glob ? matcher(pattern, reading.folder) : () => 'itself';
   return [...new Set(near)].filter((written) => {
-    const match = glob ? mayMatch(pattern, reading.folder, written.path) : 'itself';
-    return match === 'itself' || (match === 'inside' && isFolder(written.path, reading));
+    const how = match(written.path);
+    return how === 'itself' || (how === 'inside' && isFolder(written.path, reading));
   });
 }
 

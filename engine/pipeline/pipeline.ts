@@ -46,7 +46,8 @@ export interface Cell extends CellOrigin {
 
 export interface ShellAction {
   kind: 'shell';
-  /** Fully rendered commands; every path in them is relative to the pipeline's folder. */
+  /** Rendered, with every path relative to the pipeline's folder. Only what the globs of an input match is put in when
+   *  the cell starts, by `withMatches` of shell.ts: another cell may make it. */
   commands: string[];
   shell: 'sh' | 'bash';
 }
