@@ -145,7 +145,7 @@ export function normalized(text: string, folder: string): string {
   return text
     .replaceAll(folder, '<project>')
     .replaceAll(root, '<tunesmith>')
-    .replace(/\b(\d+h \d\dm|\d+m \d\ds|\d+(\.\d+)? s)\b/g, '<time>')
+    .replace(/(\b\d+h \d\dm|\b\d+m \d\ds|<?\b\d+(\.\d+)? s)\b/g, '<time>')
     .replace(/process \d+/g, 'process <pid>');
 }
 

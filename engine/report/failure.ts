@@ -9,7 +9,8 @@ export function failureLines(failure: Failure): string[] {
     ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
     // A step that says what is wrong has often logged it too: that line alone tells nothing more.
     ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${oneLine(line)}`)),
-    `  log: ${nearPath(log)}`,
+    // Without a log it failed before its code began.
+    ...(log ? [`  log: ${nearPath(log)}`] : []),
   ];
 }
 

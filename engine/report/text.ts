@@ -2,14 +2,22 @@
 import { stripVTControlCharacters } from 'node:util';
 import stringWidth from 'string-width';
 
-/** "0.3 s", "42 s", "1m 05s", "2h 03m". */
+/** "<0.1 s", "0.3 s", "42 s", "1m 05s", "2h 03m". */
 export function duration(seconds: number): string {
+  if (seconds < 0.05) return '<0.1 s';
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   const two = (n: number) => String(n).padStart(2, '0');
   if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
   return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
+}
+
+/** "2026-03-01 14:05", in this machine's time. */
+export function moment(iso: string): string {
+  const at = new Date(iso);
+  const two = (n: number) => String(n).padStart(2, '0');
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
 /** Four significant digits at most for a fraction, thousands separated for what is large: "0.9573", "5,210". */

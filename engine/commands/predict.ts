@@ -1,0 +1,11 @@
+/** `tunesmith predict BUNDLE FILE`: one JSON line for each text, in order. */
+import { serving } from '../registry.ts';
+
+export default async function predict(
+  bundle: string,
+  file: string,
+  options: { format?: 'jsonl' | 'csv' | 'lines'; column?: string },
+): Promise<void> {
+  const { predict } = await serving();
+  await predict(bundle, file, options);
+}

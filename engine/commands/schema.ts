@@ -1,0 +1,9 @@
+/** `tunesmith schema`: the JSON Schema of pipeline files, from which editors complete and check. */
+import { writeFileSync } from 'node:fs';
+import { pipelineSchema } from '../pipeline/schema.ts';
+
+export default async function schema({ output }: { output?: string }): Promise<void> {
+  const text = `${JSON.stringify(await pipelineSchema(), null, 2)}\n`;
+  if (output !== undefined) writeFileSync(output, text);
+  else process.stdout.write(text);
+}

@@ -1,0 +1,24 @@
+/** `tunesmith status`: which cells are fresh, and why the others are not. Leaves every file as it was. */
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import { colorsFor } from '../report/colors.ts';
+import { planLines } from '../report/plan.ts';
+import { type Plan, planPipeline } from '../run/plan.ts';
+import { openPipeline, type PipelineOptions } from './pipeline-file.ts';
+
+export default async function status(
+  file: string | undefined,
+  options: PipelineOptions & { check?: boolean; json?: boolean },
+): Promise<number> {
+  const pipeline = await openPipeline(file, options);
+  const plan = await planPipeline(pipeline, {});
+  printPlan(pipeline, plan, options.json);
+  return options.check && Object.values(plan).some(({ state }) => state !== 'fresh') ? 1 : 0;
+}
+
+/** For `run --dry-run` as well. */
+export function printPlan(pipeline: Pipeline, cells: Plan, json = false): void {
+  const lines = json
+    ? [JSON.stringify({ type: 'plan', cells })]
+    : planLines(pipeline.name, cells, process.stdout.columns ?? Number.POSITIVE_INFINITY, colorsFor(process.stdout));
+  process.stdout.write(`${lines.join('\n')}\n`);
+}

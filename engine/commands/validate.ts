@@ -1,0 +1,23 @@
+/** `tunesmith validate`: reads pipelines and reports every mistake of all of them. */
+import { type Diagnostic, InvalidError } from '../diagnostic.ts';
+import { nearPath } from '../report/failure.ts';
+import { count } from '../report/text.ts';
+import { choosePipeline, openPipeline, type PipelineOptions } from './pipeline-file.ts';
+
+export default async function validate(named: string[], options: PipelineOptions & { json?: boolean }): Promise<void> {
+  const files = named.length > 0 ? named : [await choosePipeline(options.file)];
+  const mistakes: Diagnostic[] = [];
+  const good: string[] = [];
+  for (const file of files) {
+    try {
+      const { cells } = await openPipeline(file, options);
+      const steps = new Set(cells.map(({ step }) => step)).size;
+      good.push(`${nearPath(file)} is valid: ${count(steps, 'step')}, ${count(cells.length, 'cell')}`);
+    } catch (error) {
+      if (!(error instanceof InvalidError)) throw error;
+      mistakes.push(...error.diagnostics);
+    }
+  }
+  if (!options.json && good.length > 0) process.stdout.write(`${good.join('\n')}\n`);
+  if (mistakes.length > 0) throw new InvalidError(mistakes);
+}
