@@ -1,0 +1,37 @@
+import { defineStep } from '../../engine/step.ts';
+import { METRICS } from '../metrics/classification.ts';
+
+export default defineStep({
+  name: 'evaluate',
+  version: 1,
+  description: 'Measures a trained model on a split.',
+  options: {
+    split: { type: 'string', default: 'test', description: 'The split to predict.' },
+    metrics: {
+      type: 'array',
+      items: { enum: Object.keys(METRICS) },
+      minItems: 1,
+      uniqueItems: true,
+      description:
+        "What to compute, by scikit-learn's names. Default: accuracy, precision, recall and f1 of two labels; accuracy and the macro averages of more.",
+    },
+    positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
+    runtime: { enum: ['auto', 'onnx', 'eager'], default: 'auto', description: 'Where the tensor program runs; auto is onnx.' },
+  },
+  optional: ['metrics', 'positive'],
+  inputs: {
+    model: { kind: 'folder', description: "A train step's model." },
+    tokens: { kind: 'folder', description: "A tokenize step's tokens." },
+  },
+  outputs: {
+    metrics: { kind: 'file', description: 'Metrics and confusion matrix, as JSON.' },
+    predictions: { kind: 'file', description: 'Label, predicted label and scores of each row, as JSON lines ordered by id.' },
+  },
+  libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
+  threads: 'all',
+  async run(context) {
+    const { evaluate } = await import('./evaluate.ts');
+    await evaluate(context);
+  },
+});

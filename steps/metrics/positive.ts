@@ -1,0 +1,20 @@
+/** Which class precision, recall and f1 are about. */
+import { StepError } from '../../engine/step.ts';
+import { BINARY_METRICS } from './classification.ts';
+
+/**
+ * The class named `positive`, or else the last of two; none where there are more.
+ * Fails, before anything is computed, where a metric makes no sense for these labels.
+ */
+export function positiveClass(labels: string[], positive: string | undefined, metrics: readonly string[]): number | undefined {
+  if (labels.length === 2) {
+    const index = positive === undefined ? 1 : labels.indexOf(positive);
+    if (index < 0) throw new StepError(`no label is called "${positive}", the option positive`, `The labels are ${labels.join(' and ')}.`);
+    return index;
+  }
+  const binary = metrics.find((name) => BINARY_METRICS.includes(name));
+  if (binary)
+    throw new StepError(`${binary} is for two labels, and there are ${labels.length}`, `Use macro_${binary} or weighted_${binary}.`);
+  if (positive !== undefined) throw new StepError(`the option positive is for two labels, and there are ${labels.length}`, 'Leave it out.');
+  return undefined;
+}

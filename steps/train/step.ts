@@ -1,0 +1,89 @@
+import { defineStep, type OptionProblem } from '../../engine/step.ts';
+import { METRICS } from '../metrics/classification.ts';
+
+/** Names are those of transformers' TrainingArguments where it has them. */
+export default defineStep({
+  name: 'train',
+  version: 1,
+  description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
+  options: {
+    task: { enum: ['text-classification'], description: 'What the model is trained for.' },
+    epochs: { type: 'integer', minimum: 1, default: 3, description: 'Passes over the training split.' },
+    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows in one optimizer step.' },
+    learning_rate: { type: 'number', exclusiveMinimum: 0, default: 5e-5, description: 'The peak of the learning rate.' },
+    lr_scheduler_type: {
+      enum: ['linear', 'cosine', 'constant', 'constant_with_warmup'],
+      default: 'linear',
+      description: 'How the learning rate goes on after the warmup: down to 0 in a line, in a half cosine, or not at all.',
+    },
+    warmup_steps: {
+      type: 'number',
+      minimum: 0,
+      default: 0,
+      description: 'Steps in which the learning rate rises from 0; below 1, the share of all steps.',
+    },
+    weight_decay: {
+      type: 'number',
+      minimum: 0,
+      default: 0,
+      description: 'Decoupled weight decay (AdamW) of all weights but biases and norms.',
+    },
+    max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Gradients are scaled down to this norm; 0 leaves them alone.' },
+    adam_beta1: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0.9, description: 'Decay of the first moment.' },
+    adam_beta2: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0.999, description: 'Decay of the second moment.' },
+    adam_epsilon: { type: 'number', exclusiveMinimum: 0, default: 1e-8, description: 'Added to the root of the second moment.' },
+    dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: "All dropout rates of the model. Default: its config's." },
+    early_stopping: {
+      type: 'object',
+      properties: {
+        metric: {
+          enum: ['loss', ...Object.keys(METRICS)],
+          default: 'loss',
+          description:
+            'Of the validation split, after each epoch. precision, recall and f1 are for two labels, macro_f1 and the like for any number.',
+        },
+        patience: { type: 'integer', minimum: 1, default: 1, description: 'Ends the training after so many epochs without a gain.' },
+        min_delta: { type: 'number', minimum: 0, default: 0, description: 'A gain is more than this over the last gain.' },
+      },
+      additionalProperties: false,
+      description: 'Ends the training when a metric no longer gains, and keeps the weights of the best epoch.',
+    },
+    positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    runtime: { enum: ['auto', 'onnx', 'eager'], default: 'auto', description: 'Where the tensor program runs; auto is onnx.' },
+    seed: {
+      type: 'integer',
+      minimum: 0,
+      default: 0,
+      description: 'Decides the random start, the order of the rows and what dropout drops.',
+    },
+  },
+  optional: ['dropout', 'early_stopping', 'positive'],
+  inputs: {
+    tokens: { kind: 'folder', description: "A tokenize step's tokens." },
+    model: { kind: 'folder', description: 'A Hugging Face model folder; without model.safetensors training starts at random.' },
+  },
+  outputs: {
+    model: { kind: 'folder', description: 'The trained model, as a Hugging Face model folder.' },
+    history: { kind: 'file', description: 'Loss, learning rate and validation metrics by step, as JSON lines.' },
+  },
+  libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
+  threads: 'all',
+  check(options) {
+    const problems: OptionProblem[] = [];
+    const { warmup_steps, lr_scheduler_type, early_stopping } = options;
+    if (warmup_steps >= 1 && !Number.isInteger(warmup_steps)) {
+      problems.push({ option: 'warmup_steps', message: 'is a whole number of steps, or, below 1, a share of them' });
+    }
+    if (lr_scheduler_type === 'constant' && warmup_steps > 0) {
+      problems.push({ option: 'warmup_steps', message: 'the schedule `constant` has no warmup; `constant_with_warmup` has' });
+    }
+    if (early_stopping && options.epochs === 1) {
+      problems.push({ option: 'early_stopping', message: 'needs more than one epoch' });
+    }
+    return problems;
+  },
+  async run(context) {
+    const { train } = await import('./train.ts');
+    await train(context);
+  },
+});

@@ -1,0 +1,176 @@
+import { existsSync } from 'node:fs';
+import { copyFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type Json, StepError } from '../../engine/step.ts';
+import { classificationMetrics } from '../metrics/classification.ts';
+import { positiveClass } from '../metrics/positive.ts';
+import { inputsOf, trainingBatches } from '../models/batches.ts';
+import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
+import { predictSplit } from '../models/predict.ts';
+import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
+import { readSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
+import { openRuntime } from '../runtime/open.ts';
+import type { HostTensors, Runtime, Training } from '../runtime/runtime.ts';
+import { History } from './history.ts';
+import { schedule, warmupOf } from './schedule.ts';
+import type step from './step.ts';
+import { earlyStopping } from './stopping.ts';
+
+export type TrainContext = Parameters<(typeof step)['run']>[0];
+
+export async function train(context: TrainContext): Promise<void> {
+  const { options, inputs, seed, signal, threads, log } = context;
+  const info = await readTokensInfo(inputs.tokens);
+  const data = await readSplit(inputs.tokens, info, 'train');
+  const validation = await readValidation(inputs.tokens, info, context);
+  const measured = validationMetrics(info.labels, options);
+  const model = await startModel(inputs.model, { task: options.task, labels: info.labels, seed, dropout: options.dropout, say: log });
+  await checkFit(model, info, validation ? [data, validation] : [data], inputs);
+  const runtime = await openRuntime(options.runtime, { threads });
+  log(`runtime: ${runtime.description}`);
+
+  const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
+  try {
+    const total = options.epochs * Math.ceil(data.labels.length / options.batch_size);
+    const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
+    const stopping = options.early_stopping && earlyStopping(options.early_stopping);
+    const history = new History(context, total);
+    let best: { epoch: number; weights: HostTensors } | undefined;
+    let step = 0;
+    let epoch = 0;
+    while (epoch < options.epochs && !stopping?.stop) {
+      epoch++;
+      for (const batch of trainingBatches(data, options.batch_size, info.max_length, { seed, epoch })) {
+        signal.throwIfAborted();
+        const learningRate = options.learning_rate * factor(step);
+        const done = await training.step(inputsOf(data, batch, info.pad_token_id), { seed, epoch, step, learningRate });
+        step++;
+        if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step, epoch);
+        history.step({ step, epoch, learningRate, ...done }, data, batch);
+        await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+      }
+      const trainedUntil = performance.now();
+      const metrics = validation && (await validate(training, validation, info, measured, context));
+      history.epoch(epoch, step, metrics, trainedUntil);
+      if (stopping?.add(metrics![options.early_stopping!.metric]!)) best = { epoch, weights: copyOf(training.weights()) };
+    }
+    if (stopping?.stop)
+      log(`stopped: ${options.early_stopping!.metric} has not gained since epoch ${epoch - options.early_stopping!.patience}`);
+    const kept = best ?? { epoch, weights: training.weights() };
+    if (kept.epoch < epoch) log(`the weights of epoch ${kept.epoch} are kept, the best by ${options.early_stopping!.metric}`);
+    await save(context, info, model, kept.weights, {
+      epochs: epoch,
+      steps: step,
+      kept_epoch: kept.epoch,
+      runtime: { name: runtime.name, description: runtime.description },
+    });
+    await history.end(kept.epoch);
+  } finally {
+    await training.dispose();
+  }
+}
+
+async function readValidation(folder: string, info: TokensInfo, { options, log }: TrainContext): Promise<Split | undefined> {
+  // Early stopping needs it, so that there it is an error if it is missing.
+  if (options.early_stopping || info.splits.validation?.rows) return readSplit(folder, info, 'validation');
+  log('the tokens have no validation split: nothing is measured between epochs');
+  return undefined;
+}
+
+interface Measured {
+  names: string[];
+  positive: number | undefined;
+}
+
+/** What is measured of the validation split beside the loss. */
+function validationMetrics(labels: string[], { early_stopping, positive }: TrainContext['options']): Measured {
+  const names = new Set(['accuracy', labels.length === 2 ? 'f1' : 'macro_f1']);
+  if (early_stopping && early_stopping.metric !== 'loss') names.add(early_stopping.metric);
+  return { names: [...names], positive: positiveClass(labels, positive, [...names]) };
+}
+
+/** Tokens and model must be made for each other; what does not fit would end in nonsense, or in a crash. */
+async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs: TrainContext['inputs']): Promise<void> {
+  const limit = model.family.maxLength(model.config);
+  if (info.max_length > limit) {
+    throw new StepError(
+      `the tokens have a max_length of ${info.max_length}, and the model takes ${limit} tokens`,
+      'Tokenize with this model.',
+    );
+  }
+  const highest = splits.reduce((most, { inputIds }) => inputIds.reduce((a, b) => Math.max(a, b), most), 0);
+  if (highest >= model.config.vocab_size) {
+    throw new StepError(
+      `the tokens have the id ${highest}, and the model's vocab_size is ${model.config.vocab_size}`,
+      'Tokenize with this model.',
+    );
+  }
+  if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
+    throw new StepError("the tokens were made with another tokenizer than the model's", 'Give tokenize the same model as train.');
+  }
+}
+
+function trainingOptions({ parameters }: Model, options: TrainContext['options']): Parameters<Runtime['training']>[2] {
+  const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
+    paddingRow === undefined ? [] : [[name, paddingRow] as const],
+  );
+  return {
+    optimizer: {
+      beta1: options.adam_beta1,
+      beta2: options.adam_beta2,
+      epsilon: options.adam_epsilon,
+      weightDecay: options.weight_decay,
+    },
+    maxGradNorm: options.max_grad_norm,
+    noDecay: (name) => !parameters[name]!.decay,
+    paddingRows: Object.fromEntries(padded),
+  };
+}
+
+async function validate(
+  training: Training,
+  split: Split,
+  info: TokensInfo,
+  { names, positive }: Measured,
+  { options, signal }: TrainContext,
+) {
+  const predictions = await predictSplit((inputs) => training.evaluate(inputs), split, {
+    classes: info.labels.length,
+    batchSize: options.batch_size,
+    maxLength: info.max_length,
+    padding: info.pad_token_id,
+    signal,
+  });
+  const metrics: Record<string, number> = { loss: predictions.loss, ...classificationMetrics({ ...predictions, positive }, names) };
+  const unknown = names.find((name) => !Number.isFinite(metrics[name]));
+  if (unknown) throw new StepError(`${unknown} cannot be computed of the validation split`, 'Is there a label that none of its rows has?');
+  return metrics;
+}
+
+function diverged(loss: number, step: number, epoch: number): StepError {
+  const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
+  return new StepError(
+    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})`,
+    'A lower learning_rate, or some warmup_steps, keeps it stable.',
+  );
+}
+
+const copyOf = (weights: HostTensors): HostTensors =>
+  Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, { ...weight, data: weight.data.slice() }]));
+
+async function save(
+  { inputs, outputs, options, seed }: TrainContext,
+  info: TokensInfo,
+  model: Model,
+  weights: HostTensors,
+  done: { [key: string]: Json },
+) {
+  const folder = outputs.model!;
+  await saveModel(folder, model, weights);
+  await copyTokenizer(inputs.tokens, folder);
+  const preprocessing = path.join(inputs.tokens, 'preprocessing.json');
+  if (existsSync(preprocessing)) await copyFile(preprocessing, path.join(folder, 'preprocessing.json'));
+  const record = { max_length: info.max_length, options: { ...options, seed }, ...done };
+  await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
+}
