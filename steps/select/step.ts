@@ -23,5 +23,8 @@ export default defineStep({
     if (maximize === undefined && minimize === undefined) return [{ option: '', message: 'select needs either maximize or minimize' }];
     return [];
   },
-  run: async (context) => (await import('./select.ts')).select(context),
+  async run(context) {
+    const { select } = await import('./select.ts');
+    await select(context);
+  },
 });
