@@ -5,7 +5,7 @@ import { classificationMetrics, confusionMatrix, METRICS } from '../../../steps/
 
 const golden = JSON.parse(readFileSync(new URL('../../golden/metrics.json', import.meta.url), 'utf8'));
 
-describe.each(golden.cases.map((c: any, i: number) => [i, c]))('case %i', (_, c: any) => {
+describe.each<[number, any]>(golden.cases.map((c: any, i: number) => [i, c]))('case %i', (_, c) => {
   const classified = { ...c, positive: c.positive ?? undefined };
 
   test('confusion matrix', () => {

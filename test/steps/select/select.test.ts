@@ -4,6 +4,8 @@ import { expect, test } from 'vitest';
 import definition from '../../../steps/select/step.ts';
 import { ranStep, temporary } from '../rig.ts';
 
+const byRate = (i: number): object => ({ lr: i });
+
 /** Metrics and a model for every cell, as evaluate and train would hand them over. */
 async function selected(
   options: object,
