@@ -3,7 +3,7 @@ import { relative, resolve } from 'node:path';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { InvalidError } from '../diagnostic.ts';
 import type { PlannedState } from '../events.ts';
-import { mayMatch, within } from '../pipeline/glob.ts';
+import { matcher, within } from '../pipeline/glob.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { explained } from './failure.ts';
 import { type Look, look } from './look.ts';
@@ -69,13 +69,14 @@ async function situation(
 
 /** Whether the cell finds something by a path that lies in an output of the other one, so that the files must be there to be known. */
 function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): boolean {
-  const patterns = Object.values(cell.inputs).flatMap(({ sources }) => sources.filter((source) => source.kind === 'path'));
-  return patterns.some(({ pattern, glob }) => {
-    const path = resolve(folder, pattern);
-    return Object.values(other.outputs).some((output) =>
-      glob ? mayMatch(path, output.path) : within(path, output.path) || within(output.path, path),
-    );
-  });
+  const outputs = Object.values(other.outputs).map(({ path }) => path);
+  return Object.values(cell.inputs)
+    .flatMap(({ sources }) => sources.filter((source) => source.kind === 'path'))
+    .some(({ pattern, glob }) => {
+      const path = resolve(folder, pattern);
+      const touches = glob ? matcher(pattern, folder) : (output: string) => within(path, output) || within(output, path);
+      return outputs.some(touches);
+    });
 }
 
 /** A cell with `cache: false` that ran for these very inputs, and whose outputs are still as it left them. */

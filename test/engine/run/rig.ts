@@ -1,5 +1,8 @@
 /** A project, and the engine to run its pipeline right here, with all that it tells. */
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { relative } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { RunEvent } from '../../../engine/events.ts';
 import { readPipeline } from '../../../engine/pipeline/read.ts';
 import { planPipeline } from '../../../engine/run/plan.ts';
@@ -37,7 +40,27 @@ export function engine(yaml: string, files: Files = {}) {
 
     plan: async (options: Parameters<typeof planPipeline>[1] & { set?: string[] } = {}) => planPipeline(await read(options.set), options),
 
+    /** The same run by another process, which may be killed. */
+    apart() {
+      const child = spawn(process.execPath, ['--import', tsx, fileURLToPath(new URL('./process.ts', import.meta.url)), p.path('p.yaml')], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      let printed = '';
+      child.stdout.on('data', (text) => {
+        printed += text;
+      });
+      const events = () =>
+        printed
+          .split('\n')
+          .slice(0, -1)
+          .map((line) => JSON.parse(line) as RunEvent);
+      const ended = new Promise<RunEvent[]>((resolve) => child.on('close', () => resolve(events())));
+      return { pid: child.pid!, events, ended, kill: (signal: NodeJS.Signals) => void child.kill(signal) };
+    },
+
     /** What `find` finds, from below `folder`. */
     below: (folder: string) => p.find(folder).map((file) => relative(folder, file)),
   };
 }
+
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;

@@ -1,0 +1,153 @@
+/** When a cell fails, is cut off or is killed: what it says, what comes back, what happens to the others. */
+import { existsSync } from 'node:fs';
+import { relative } from 'node:path';
+import { expect, test } from 'vitest';
+import { engine } from './rig.ts';
+
+test('the former file returns, what was half written is set aside, the end of the log is told', async () => {
+  const p = engine('steps: { a: { run: "echo half > ${{ outputs.o }}; echo oops >&2; exit 3", outputs: { o: out/o.txt } } }', {
+    'out/o.txt': 'former\n',
+  });
+  const run = await p.go();
+  expect(run.states).toEqual({ a: 'failed' });
+  expect(run.failures.a).toMatchObject({ message: 'exited with 3', tail: ['oops'] });
+  expect(relative(p.folder, run.failures.a!.log)).toBe('.tunesmith/logs/1/a.log');
+  expect(p.read('out/o.txt')).toBe('former\n');
+  expect(p.below('.tunesmith/failed').map((file) => p.read(`.tunesmith/failed/${file}`))).toEqual(['half\n']);
+  expect(p.exists('.tunesmith/kept')).toBe(false);
+  expect(p.find('.tunesmith/work')).toEqual([]);
+});
+
+test('an output that was not made, or is not what is declared', async () => {
+  const p = engine(
+    `
+steps:
+  none: { run: "true", outputs: { o: out/none.txt } }
+  link: { run: "ln -s nowhere \${{ outputs.o }}", outputs: { o: out/link } }
+  step: { uses: ./step.mjs }
+`,
+    {
+      'step.mjs':
+        "export default { name: 's', version: 1, outputs: { o: 'folder' }, run({ outputs }) { return import('node:fs').then((fs) => fs.writeFileSync(outputs.o, '')); } };",
+    },
+  );
+  const { failures } = await p.go({ onFailure: 'continue' });
+  expect(failures.none!.message).toBe('did not make output o at out/none.txt');
+  expect(failures.link!.message).toBe('output o is a link that leads nowhere');
+  expect(failures.step!.message).toBe('made output o as a file, but declares a folder');
+});
+
+const BRANCHES = `
+steps:
+  bad: { run: "until [ -e begun ]; do sleep 0.05; done; exit 1", outputs: { o: bad.txt } }
+  below: { run: "cat \${{ steps.bad.o }}" }
+  after: { run: "true", needs: below }
+  slow: { run: "echo > begun; sleep 1; echo > \${{ outputs.o }}", outputs: { o: slow.txt } }
+  later: { run: "cp \${{ steps.slow.o }} \${{ outputs.o }}", outputs: { o: later.txt } }
+`;
+
+test('stop lets running cells end and begins none; continue goes on elsewhere; kill ends all', async () => {
+  const stop = await engine(BRANCHES).go();
+  expect(stop.states).toEqual({ bad: 'failed', below: 'skipped', after: 'skipped', slow: 'ran', later: 'canceled' });
+  const goOn = await engine(BRANCHES).go({ onFailure: 'continue' });
+  expect(goOn.states).toEqual({ bad: 'failed', below: 'skipped', after: 'skipped', slow: 'ran', later: 'ran' });
+  const kill = await engine(BRANCHES).go({ onFailure: 'kill' });
+  expect(kill.states).toEqual({ bad: 'failed', below: 'skipped', after: 'skipped', slow: 'canceled', later: 'canceled' });
+  expect(kill.summary.seconds).toBeLessThan(1);
+});
+
+test('retry tries again, after a while; the log holds all attempts', async () => {
+  const p = engine('steps: { a: { run: "echo try >> tries; test $(wc -l < tries) = 3", retry: { times: 2, delay: 1s } } }');
+  const run = await p.go();
+  expect(run.states).toEqual({ a: 'ran' });
+  expect(run.of('running').map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
+  expect(run.summary.seconds).toBeGreaterThan(2);
+  expect(p.read('.tunesmith/logs/1/a.log')).toBe('attempt 1 failed: exited with 1\nattempt 2 failed: exited with 1\n');
+  const out = await engine('steps: { a: { run: "echo >> tries; exit 1", retry: 1 } }').go();
+  expect(out.states).toEqual({ a: 'failed' });
+});
+
+/** Grandchildren in the background and behind a pipe, one of which ignores SIGTERM. */
+const FAMILY = `(trap '' TERM; while :; do sleep 0.1; echo a >> beats; done) & sleep 600 | cat & sleep 600`;
+
+test('a timeout ends the child and all that it started', async () => {
+  const p = engine(`steps: { a: { run: "echo half > \${{ outputs.o }}; ${FAMILY}", timeout: 1s, outputs: { o: o.txt } } }`);
+  const run = await p.go();
+  expect(run.failures.a!.message).toBe('timed out after 1s');
+  expect(p.exists('o.txt')).toBe(false);
+  expect(await still(p, 'beats')).toBe(true);
+}, 15_000);
+
+test('what a step leaves running in the background ends with it', async () => {
+  const p = engine('steps: { a: { run: "(while :; do sleep 0.05; echo a >> beats; done) & sleep 0.2" } }');
+  expect((await p.go()).states).toEqual({ a: 'ran' });
+  expect(await still(p, 'beats')).toBe(true);
+});
+
+test('Ctrl-C ends children cleanly; former files return; the next run goes on', async () => {
+  const p = engine(
+    `
+steps:
+  quick: { run: "echo 1 > \${{ outputs.o }}", outputs: { o: quick.txt } }
+  slow: { run: "trap 'echo saved > saved; exit' TERM; echo half > \${{ outputs.o }}; echo > begun; while :; do sleep 0.05; done", needs: quick, outputs: { o: slow.txt } }
+  below: { run: "cat \${{ steps.slow.o }}" }
+`,
+    { 'slow.txt': 'former\n' },
+  );
+  const stop = new AbortController();
+  const going = p.go({ signal: stop.signal });
+  await p.until(() => p.exists('begun'));
+  stop.abort();
+  const run = await going;
+  expect(run.states).toEqual({ quick: 'ran', slow: 'canceled', below: 'canceled' });
+  expect(p.read('slow.txt')).toBe('former\n');
+  expect(p.read('saved')).toBe('saved\n');
+  expect(p.find('.tunesmith/work')).toEqual([]);
+});
+
+test('who was killed from outside, probably for memory, is told apart', async () => {
+  const p = engine(
+    `
+steps:
+  killed: { run: "kill -9 $$" }
+  inside: { run: "sh -c 'kill -9 $$'" }
+  segfault: { run: "kill -SEGV $$" }
+  missing: { run: "no-such-command-here" }
+  heap: { uses: ./heap.mjs }
+`,
+    {
+      'heap.mjs': `export default { name: 'heap', version: 1, outputs: {}, run() {
+      process.stderr.write('FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\\n');
+      return new Promise((resolve) => setTimeout(() => process.abort(), 100)); } };`,
+    },
+  );
+  const { failures } = await p.go({ onFailure: 'continue' });
+  expect(failures.killed!.message).toMatch(/^killed, probably for memory: .* GB can be had here/);
+  expect(failures.inside!.message).toMatch(/^killed, probably for memory: /);
+  expect(failures.segfault!.message).toBe('killed by SIGSEGV');
+  expect(failures.missing!.message).toBe('exited with 127: a command was not found');
+  expect(failures.heap!.message).toBe("killed for memory: it used up Node's heap");
+});
+
+test('an input that vanished, or is no longer what the step takes, fails the cell alone', async () => {
+  const p = engine(
+    `
+steps:
+  first: { run: "rm in.txt; echo > \${{ outputs.o }}", outputs: { o: first.txt } }
+  second: { run: "cat \${{ inputs.data }}", inputs: { data: in.txt }, needs: first }
+  third: { run: "true", needs: first }
+`,
+    { 'in.txt': '' },
+  );
+  const run = await p.go({ onFailure: 'continue' });
+  expect(run.states).toEqual({ first: 'ran', second: 'failed', third: 'ran' });
+  expect(run.failures.second!.message).toBe('input data: in.txt does not exist');
+  expect(existsSync(run.failures.second!.log)).toBe(true);
+});
+
+/** Whether a file has stopped growing. */
+async function still(p: ReturnType<typeof engine>, file: string): Promise<boolean> {
+  const before = p.exists(file) ? p.read(file) : '';
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  return (p.exists(file) ? p.read(file) : '') === before;
+}

@@ -1,0 +1,74 @@
+/** Two engines at once, and engines that are killed in the middle: each cell runs once, nothing is lost, nothing lives on. */
+import { expect, test } from 'vitest';
+import type { RunEvent } from '../../../engine/events.ts';
+import { engine } from './rig.ts';
+
+test('two engines at once run each cell once; the one that waits takes the result', async () => {
+  const p = engine(`
+steps:
+  a: { matrix: { x: [1, 2, 3] }, run: "echo \${{ matrix.x }} >> runs; sleep 1; echo \${{ matrix.x }} > \${{ outputs.o }}", outputs: { o: "out/\${{ matrix.x }}" } }
+  all: { run: "echo all >> runs; cat \${{ steps.a[*].o }} > \${{ outputs.o }}", outputs: { o: all.txt } }
+`);
+  const one = p.apart();
+  const two = p.apart();
+  const [first, second] = [await one.ended, await two.ended].map(summary);
+  expect(p.read('runs').trim().split('\n').sort()).toEqual(['1', '2', '3', 'all']);
+  for (const cell of Object.keys(first!)) expect([first![cell], second![cell]].sort(), cell).toEqual(['fresh', 'ran']);
+  const waited = [...one.events(), ...two.events()].filter((event) => event.type === 'waiting');
+  for (const { pid } of waited) expect([one.pid, two.pid]).toContain(pid);
+  expect(waited.length).toBeGreaterThan(0);
+}, 30_000);
+
+test('kill -9 in the middle: children end, the former file returns, the next run goes on', async () => {
+  const p = engine(
+    `
+steps:
+  quick: { run: "echo x >> quick-runs; echo 1 > \${{ outputs.o }}", outputs: { o: quick.txt } }
+  slow:
+    run: echo half > \${{ outputs.o }}; test -e ready || (echo > begun; while :; do sleep 0.05; echo >> beats; done); echo whole > \${{ outputs.o }}
+    needs: quick
+    outputs: { o: slow.txt }
+`,
+    { 'slow.txt': 'former\n' },
+  );
+  const killed = p.apart();
+  await p.until(() => p.exists('begun') && p.exists('beats'));
+  killed.kill('SIGKILL');
+  await killed.ended;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const beats = p.read('beats');
+
+  p.write('ready', '');
+  const run = await p.go();
+  expect(p.read('beats')).toBe(beats);
+  expect(run.states).toEqual({ quick: 'fresh', slow: 'ran' });
+  expect(p.read('slow.txt')).toBe('whole\n');
+  // What the killed run had half written, and the user's file that it displaced.
+  expect(p.find('.tunesmith/failed').map((file) => p.read(file))).toEqual(['half\n']);
+  expect(p.find('.tunesmith/kept').map((file) => p.read(file))).toEqual(['former\n']);
+  expect(run.notices.sort()).toEqual([
+    'slow was cut off in an earlier run: slow.txt is as before; what it left is in .tunesmith/failed/slow',
+    expect.stringMatching(/^slow\.txt was not written by tunesmith: it is kept as /),
+  ]);
+  expect(p.read('quick-runs')).toBe('x\n');
+}, 30_000);
+
+test('a step in a child process ends with its engine, however deep it is in its work', async () => {
+  const p = engine('steps: { a: { uses: ./busy.mjs } }', {
+    'busy.mjs': `import { appendFileSync } from 'node:fs';
+      export default { name: 'busy', version: 1, outputs: { o: 'file' }, run({ folder }) { for (;;) { appendFileSync(folder + '/beats', 'x'); for (const end = Date.now() + 50; Date.now() < end;); } } };`,
+  });
+  const killed = p.apart();
+  await p.until(() => p.exists('beats'));
+  killed.kill('SIGKILL');
+  await killed.ended;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const beats = p.read('beats');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(p.read('beats')).toBe(beats);
+}, 30_000);
+
+function summary(events: RunEvent[]): Record<string, string> {
+  const last = events.at(-1);
+  return last?.type === 'summary' ? last.cells : {};
+}
