@@ -52,7 +52,9 @@ async function read(entry: string): Promise<Code> {
     const [first] = error.errors ?? [];
     if (!first) throw error;
     const { file, line, column } = first.location ?? { file: basename(entry), line: 0, column: 0 };
-    throw new CodeError(`${file}${line > 0 ? `:${line}:${column + 1}` : ''}: ${first.text}`);
+    throw new CodeError(
+      file === basename(entry) ? `line ${line}, column ${column + 1}: ${first.text}` : `${file}:${line}:${column + 1}: ${first.text}`,
+    );
   });
 
   const files: Record<string, string> = {};

@@ -5,12 +5,13 @@
 import Module, { createRequire, register } from 'node:module';
 import { basename } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import * as contract from './index.ts';
 import { type StepDefinition, StepError } from './step.ts';
 
 export async function loadStep(path: string): Promise<StepDefinition> {
   ready ??= prepare();
   await ready;
-  const loaded: unknown = await import(pathToFileURL(path).href);
+  const loaded: unknown = /\.c[jt]s$/.test(path) ? createRequire(import.meta.url)(path) : await import(pathToFileURL(path).href);
   return stepIn(loaded, basename(path));
 }
 
@@ -27,16 +28,15 @@ async function prepare(): Promise<void> {
   }`;
   register(`data:text/javascript,${encodeURIComponent(hook)}`);
   // The same for require().
-  const modules = Module as unknown as { _resolveFilename(request: string, ...rest: unknown[]): string };
-  const resolveFilename = modules._resolveFilename;
-  modules._resolveFilename = (request, ...rest) =>
-    request === 'tunesmith' ? fileURLToPath(own) : resolveFilename.call(modules, request, ...rest);
+  const modules = Module as unknown as { _load(request: string, ...rest: unknown[]): unknown };
+  const load = modules._load;
+  modules._load = (request, ...rest) => (request === 'tunesmith' ? contract : load.call(modules, request, ...rest));
 }
 
 /** The default export, also of a CommonJS module. Throws StepError where it is no step. */
 function stepIn(loaded: unknown, file: string): StepDefinition {
-  let found = (loaded as { default?: unknown }).default;
-  while (found !== null && typeof found === 'object' && 'default' in found && !('run' in found)) found = found.default;
+  let found = loaded;
+  while (isModule(found)) found = found.default;
   if (found === undefined) throw new StepError(`${file} has no default export`, 'Write `export default defineStep({ … })`.');
   const step = found as Partial<StepDefinition>;
   const wrong = (what: string, hint = 'See `tunesmith new-step`, which writes a step to start from.') =>
@@ -59,6 +59,12 @@ function stepIn(loaded: unknown, file: string): StepDefinition {
   const both = Object.keys(step.inputs ?? {}).find((key) => Object.hasOwn(step.options ?? {}, key));
   if (both !== undefined) throw wrong(`declares "${both}" both as an input and as an option`, 'Rename one of them: `with` holds both.');
   return found as StepDefinition;
+}
+
+/** A module's namespace, or what stands for it in CommonJS. */
+function isModule(value: unknown): value is { default?: unknown } {
+  if (value === null || typeof value !== 'object' || 'run' in value) return false;
+  return Object.prototype.toString.call(value) === '[object Module]' || '__esModule' in value || 'default' in value;
 }
 
 /** How to start Node on one of our own modules: as TypeScript while it is TypeScript. */

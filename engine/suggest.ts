@@ -9,10 +9,10 @@ export function didYouMean(word: string, valid: Iterable<string>, list: string):
   return near === undefined ? all : `did you mean "${near}"? ${all}`;
 }
 
-/** Undefined where no word is near: a third of its letters may differ. */
+/** Undefined where no word is near: a third of its letters may differ, and one of three. */
 export function nearest(word: string, valid: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let least = Math.max(1, Math.floor(word.length / 3)) + 1;
+  let least = Math.floor(word.length / 3) + 1;
   for (const candidate of valid) {
     if (Math.abs(candidate.length - word.length) >= least) continue;
     const far = candidate.toLowerCase() === word.toLowerCase() ? 0 : distance(word, candidate);

@@ -2,25 +2,13 @@
 import { loadStep } from '../load-step.ts';
 import { StepError } from '../step.ts';
 import type { Description } from './describe.ts';
-import { validator } from './validate.ts';
 
 process.send!(await describe(process.argv[2]!), () => process.exit(0));
 
 async function describe(path: string): Promise<Description> {
   try {
     const { run, check, ...declared } = await loadStep(path);
-    const definition = JSON.parse(JSON.stringify(declared)) as typeof declared;
-    for (const [name, schema] of Object.entries(definition.options ?? {})) {
-      try {
-        await validator(Object(schema));
-      } catch (error) {
-        return {
-          message: `the schema of its option "${name}" is not valid: ${(error as Error).message}`,
-          hint: 'Options are declared in JSON Schema.',
-        };
-      }
-    }
-    return { definition };
+    return { definition: JSON.parse(JSON.stringify(declared)) as typeof declared };
   } catch (error) {
     if (error instanceof StepError) return { message: error.message, hint: error.hint };
     const { name, message, code } = Object(error) as { name?: string; message?: string; code?: string };

@@ -3,7 +3,7 @@
  * what it said is kept by the hash of its code, so the child is started once per edit.
  */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, extname, join } from 'node:path';
 import { type Code, CodeError, codeOf } from '../code.ts';
 import { nodeArguments } from '../load-step.ts';
 import type { Declaration } from './schema.ts';
@@ -36,16 +36,20 @@ export async function describeStep(path: string, { root, readOnly }: { root: str
 
 async function ask(path: string): Promise<Description> {
   const { execa } = await import('execa');
-  const child = execa(process.execPath, nodeArguments(new URL('./describe-child.js', import.meta.url)).concat(path), {
-    cwd: dirname(path),
-    ipc: true,
-    serialization: 'json',
-    stdin: 'ignore',
-    stdout: 'ignore',
-    reject: false,
-    timeout: PATIENCE,
-    forceKillAfterDelay: 1000,
-  });
+  const child = execa(
+    process.execPath,
+    nodeArguments(new URL(`./describe-child${extname(import.meta.url)}`, import.meta.url)).concat(path),
+    {
+      cwd: dirname(path),
+      ipc: true,
+      serialization: 'json',
+      stdin: 'ignore',
+      stdout: 'ignore',
+      reject: false,
+      timeout: PATIENCE,
+      forceKillAfterDelay: 1000,
+    },
+  );
   const [answer, result] = await Promise.all([child.getOneMessage().catch(() => undefined), child]);
   if (answer) return answer as Description;
   if (result.timedOut)

@@ -3,7 +3,7 @@ import type { OptionSchemas, OptionsOf } from '../step.ts';
 import type { Draft } from './cells.ts';
 import { traced } from './points.ts';
 import type { Reading } from './reading.ts';
-import { optionsSchema, type Schema } from './schema.ts';
+import { optionsSchema } from './schema.ts';
 import type { Path } from './source.ts';
 import type { Step } from './steps.ts';
 import { type Mistake, validator } from './validate.ts';
@@ -12,8 +12,11 @@ import { type Mistake, validator } from './validate.ts';
 export async function checkOptions(step: Step, drafts: Draft[], reading: Reading): Promise<void> {
   const { used } = step;
   if (!used || step.faulty.has('with')) return;
-  const schema: Schema = optionsSchema(used.definition);
-  const validate = await validator(schema);
+  const validate = await validator(optionsSchema(used.definition)).catch((error: Error) => {
+    const message = `${used.uses} declares options that are no valid JSON Schema: ${error.message}`;
+    reading.report([...step.path, 'uses'], message, 'Mend them in the step.');
+  });
+  if (!validate) return;
   const told = new Set<string>();
   for (const { cell, point } of drafts) {
     if (cell.action.kind !== 'step') continue;

@@ -1,6 +1,6 @@
 /** The steps of a pipeline as written: the shape of each checked, what it `uses` found, its references followed. */
 import type { InputDeclaration, Json } from '../step.ts';
-import { didYouMean } from '../suggest.ts';
+import { didYouMean, nearest } from '../suggest.ts';
 import { type Expression, template } from './expression.ts';
 import type { Reading } from './reading.ts';
 import { follow } from './references.ts';
@@ -156,10 +156,13 @@ function declare(step: Step, reading: Reading): void {
   const given = Object.keys(Object(body.with));
   for (const key of given) {
     if (options.includes(key) || roles.includes(key)) continue;
+    // Whoever mistyped a name did not leave it out.
+    const meant = nearest(key, [...roles, ...options]);
+    if (meant !== undefined && !given.includes(meant)) faulty.add(`with.${meant}`);
     reading.report([...path, 'with', key], `unknown option "${key}"`, didYouMean(key, [...roles, ...options], `${uses} takes`), 'key');
   }
   for (const role of roles) {
-    if (step.inputs[role]!.optional || given.includes(role)) continue;
+    if (step.inputs[role]!.optional || given.includes(role) || faulty.has(`with.${role}`)) continue;
     const about = step.inputs[role]!.description;
     reading.report(
       [...path, 'with'],
