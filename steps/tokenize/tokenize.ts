@@ -69,10 +69,6 @@ export async function tokenize(context: Context): Promise<void> {
       await writer.end();
       info.splits[split] = writer.info;
       log(summary(split, writer.info, lengths));
-      const cut = writer.info.truncated / writer.info.rows;
-      if (split === 'train' && cut > 0.5 && maxLength < limit) {
-        warn(`${percent(cut)} of the training texts are longer than max_length ${maxLength} and were cut; the model takes up to ${limit}`);
-      }
     }
     await writeTokensInfo(folder, info);
     await copyTokenizer(inputs.model, folder);
