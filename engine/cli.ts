@@ -18,9 +18,11 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 const tunesmith = new Command('tunesmith')
+  .usage('COMMAND …')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]$/, '')}`.trimEnd() })
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
@@ -44,14 +46,16 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
 command('validate [file...]', 'check pipelines and report every mistake', () => import('./commands/validate.ts'))
   .addOption(param())
   .addOption(params())
-  .option('--json', 'print mistakes as lines of JSON');
+  .option('--json', 'print mistakes as lines of JSON')
+  .usage('[FILE…] [options]');
 
 command('status [file]', 'say which cells are fresh, and why the others are not', () => import('./commands/status.ts'))
   .addOption(file())
   .addOption(param())
   .addOption(params())
   .option('--check', 'exit with 1 unless every cell is fresh')
-  .option('--json', 'print the plan as JSON');
+  .option('--json', 'print the plan as JSON')
+  .usage('[FILE] [options]');
 
 command(
   'explain <cell...>',
@@ -67,7 +71,8 @@ command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts')
   .addOption(file())
   .addOption(param())
   .addOption(params())
-  .addOption(new Option('--format <format>', 'how to draw it').choices(['mermaid', 'dot', 'svg']).default('mermaid'));
+  .addOption(new Option('--format <format>', 'how to draw it').choices(['mermaid', 'dot', 'svg']).default('mermaid'))
+  .usage('[FILE] [options]');
 
 command('show <artifact...>', 'preview a table, model, metrics or any other file or folder', () => import('./commands/show.ts'))
   .addOption(file())

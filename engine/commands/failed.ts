@@ -7,7 +7,7 @@ import { type Diagnostic, InvalidError, renderDiagnostics } from '../diagnostic.
 export function failed(error: unknown, version: string): number {
   if (!(error instanceof Error)) return bug(new Error(String(error)), version);
   // Commander has already printed the help or the version that was asked for.
-  if (isUsage(error)) return error.exitCode === 0 ? 0 : invalid([usageMistake(error)]);
+  if (isUsage(error)) return error.exitCode === 0 ? 0 : error.code === 'commander.help' ? 2 : invalid([usageMistake(error)]);
   if (error instanceof InvalidError) return invalid(error.diagnostics);
   // Errors of steps, the cache and the disk name what is wrong themselves.
   if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
@@ -81,9 +81,9 @@ function isUsage(error: Error): error is UsageError {
 /** "error: unknown command 'rnu'\n(Did you mean run?)" → message and hint. */
 function usageMistake(error: UsageError): Diagnostic {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
-  const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || 'See tunesmith --help.';
-  const message = error.code === 'commander.help' ? 'no command given' : first;
-  return { file: '', line: 0, column: 0, length: 0, message, hint };
+  const about = error.code === 'commander.unknownCommand' ? 'tunesmith' : `tunesmith ${process.argv[2]}`;
+  const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || `\`${about} --help\` tells what there is.`;
+  return { file: '', line: 0, column: 0, length: 0, message: first, hint };
 }
 
 /** The command may have failed before its options were read. */
