@@ -37,15 +37,29 @@ test('cells inherit the dimensions of what they read; [*] gathers; names are can
   const p = project({ 'p.yaml': GRID });
   const run = await p.states('p.yaml');
   expect(Object.keys(run.cells).sort()).toEqual(CELLS);
-  expect(p.read('out/all.txt').trim().split('\n').map((s) => s.trim())).toEqual(['2', '2', '2']);
+  expect(
+    p
+      .read('out/all.txt')
+      .trim()
+      .split('\n')
+      .map((s) => s.trim()),
+  ).toEqual(['2', '2', '2']);
 });
 
 test('a new matrix value runs only the new cells', async () => {
   const p = project({ 'p.yaml': GRID });
   await p.states('p.yaml');
   const run = await p.states('p.yaml', '-p', 'rates=[1e-4, 0.001, 0.01]');
-  const ran = Object.entries(run.cells).filter(([, s]) => s === 'ran').map(([c]) => c);
-  expect(ran.sort()).toEqual(['all', 'eval[rate=0.01,size=16]', 'eval[rate=0.01,size=32]', 'train[rate=0.01,size=16]', 'train[rate=0.01,size=32]']);
+  const ran = Object.entries(run.cells)
+    .filter(([, s]) => s === 'ran')
+    .map(([c]) => c);
+  expect(ran.sort()).toEqual([
+    'all',
+    'eval[rate=0.01,size=16]',
+    'eval[rate=0.01,size=32]',
+    'train[rate=0.01,size=16]',
+    'train[rate=0.01,size=32]',
+  ]);
 });
 
 test('same-named inherited dimensions join, others cross', async () => {
@@ -57,7 +71,11 @@ steps:
 `;
   const p = project({ 'p.yaml': yaml });
   const run = await p.states('p.yaml');
-  expect(Object.keys(run.cells).filter((c) => c.startsWith('c')).sort()).toEqual(['c[x=2,y=p]', 'c[x=2,y=q]']);
+  expect(
+    Object.keys(run.cells)
+      .filter((c) => c.startsWith('c'))
+      .sort(),
+  ).toEqual(['c[x=2,y=p]', 'c[x=2,y=q]']);
 });
 
 test('names: strings that look like another type are written as JSON', async () => {
@@ -65,7 +83,17 @@ test('names: strings that look like another type are written as JSON', async () 
   const p = project({ 'p.yaml': yaml });
   const run = await p.states('p.yaml');
   expect(Object.keys(run.cells).sort()).toEqual(
-    ['a[v=plain-1.0_x]', 'a[v="1"]', 'a[v="true"]', 'a[v="null"]', 'a[v="two words"]', 'a[v=1]', 'a[v=true]', 'a[v=null]', 'a[v={"k":1}]'].sort(),
+    [
+      'a[v=plain-1.0_x]',
+      'a[v="1"]',
+      'a[v="true"]',
+      'a[v="null"]',
+      'a[v="two words"]',
+      'a[v=1]',
+      'a[v=true]',
+      'a[v=null]',
+      'a[v={"k":1}]',
+    ].sort(),
   );
 });
 
@@ -77,7 +105,9 @@ test('selection: only, from, until, their intersection; a step names all its cel
 
   expect(Object.keys((await p.states('p.yaml', '--until', 'train')).cells).sort()).toEqual(CELLS.filter((c) => /^(base|train)/.test(c)));
   expect(Object.keys((await p.states('p.yaml', '--only', 'eval[rate=0.001,size=32]')).cells)).toEqual(['eval[rate=0.001,size=32]']);
-  expect(Object.keys((await p.states('p.yaml', '--from', 'train', '--until', 'eval')).cells).sort()).toEqual(CELLS.filter((c) => /^(train|eval)/.test(c)));
+  expect(Object.keys((await p.states('p.yaml', '--from', 'train', '--until', 'eval')).cells).sort()).toEqual(
+    CELLS.filter((c) => /^(train|eval)/.test(c)),
+  );
   const unknown = await p.run('run', 'p.yaml', '--only', 'evel');
   expect(unknown.code).toBe(2);
   expect(unknown.stderr).toContain('eval');

@@ -90,13 +90,19 @@ test('on failure the former files return and partials go to .tunesmith/failed', 
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code).toBe(1);
   expect(p.read('out/o.txt')).toBe('former\n');
-  expect(p.find('.tunesmith/failed').filter((f) => f.endsWith('o.txt')).map((f) => p.read(f))).toEqual(['new\n']);
+  expect(
+    p
+      .find('.tunesmith/failed')
+      .filter((f) => f.endsWith('o.txt'))
+      .map((f) => p.read(f)),
+  ).toEqual(['new\n']);
   expect(run.stdout + run.stderr).toMatch(/missing/);
 });
 
 test('a declared output that was not made fails the cell, and what reads it is skipped', async () => {
   const p = project({
-    'p.yaml': 'steps: { a: { run: "true", outputs: { o: out/o.txt } }, b: { run: "cat ${{ steps.a.o }} > ${{ outputs.o }}", outputs: { o: out/b.txt } } }',
+    'p.yaml':
+      'steps: { a: { run: "true", outputs: { o: out/o.txt } }, b: { run: "cat ${{ steps.a.o }} > ${{ outputs.o }}", outputs: { o: out/b.txt } } }',
   });
   const result = await p.states('p.yaml');
   expect(result.code).toBe(1);
@@ -133,7 +139,8 @@ test('the child sees only what it may; unset differs from empty', async () => {
 });
 
 test('a secret reaches the child and nothing else', async () => {
-  const yaml = 'steps: { a: { run: "echo token is $TOKEN; test -n \\"$TOKEN\\" && echo ok > ${{ outputs.o }}", secrets: [TOKEN], outputs: { o: o.txt } } }';
+  const yaml =
+    'steps: { a: { run: "echo token is $TOKEN; test -n \\"$TOKEN\\" && echo ok > ${{ outputs.o }}", secrets: [TOKEN], outputs: { o: o.txt } } }';
   const p = project({ 'p.yaml': yaml }, { TOKEN: 'hunter2-is-long' });
   const run = await p.run('run', 'p.yaml', '--json');
   expect(run.code).toBe(0);
@@ -154,7 +161,14 @@ steps:
   expect((await p.states('p.yaml')).cells).toEqual({ tree: 'ran' });
   p.remove('tree');
   expect((await p.states('p.yaml')).cells).toEqual({ tree: 'restored' });
-  expect(p.find('tree', { all: true }).sort()).toEqual(['tree/dangling', 'tree/empty', 'tree/link', 'tree/tool', 'tree/with space', 'tree/with space/é']);
+  expect(p.find('tree', { all: true }).sort()).toEqual([
+    'tree/dangling',
+    'tree/empty',
+    'tree/link',
+    'tree/tool',
+    'tree/with space',
+    'tree/with space/é',
+  ]);
   expect(p.stat('tree/tool').mode & 0o111).not.toBe(0);
   expect(p.stat('tree/with space/é').mode & 0o111).toBe(0);
   chmodSync(p.path('tree/tool'), 0o644);
@@ -195,7 +209,7 @@ test('globs take **, are sorted by bytes and skip dotfiles and node_modules', as
   expect(p.read('o.txt')).toBe('d/B.txt d/a/z.txt d/b.txt d/link.txt\n');
 });
 
-test('an input that lies within a step\'s output makes an edge', async () => {
+test("an input that lies within a step's output makes an edge", async () => {
   const yaml = `
 steps:
   use: { run: "cat \${{ inputs.f }} > \${{ outputs.o }}", inputs: { f: "made/*.txt" }, outputs: { o: o.txt } }
@@ -218,7 +232,8 @@ steps:
 });
 
 test('--force executes the selected cells; the new result is what is stored', async () => {
-  const yaml = 'steps: { a: { run: "date +%N > ${{ outputs.o }}", outputs: { o: o.txt } }, b: { run: "cp ${{ steps.a.o }} ${{ outputs.o }}", outputs: { o: p.txt } } }';
+  const yaml =
+    'steps: { a: { run: "date +%N > ${{ outputs.o }}", outputs: { o: o.txt } }, b: { run: "cp ${{ steps.a.o }} ${{ outputs.o }}", outputs: { o: p.txt } } }';
   const p = project({ 'p.yaml': yaml });
   await p.states('p.yaml');
   const before = p.read('o.txt');

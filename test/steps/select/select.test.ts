@@ -10,7 +10,7 @@ const byRate = (i: number): object => ({ lr: i });
 async function selected(
   options: object,
   f1: (number | null)[],
-  { dimension = (i: number): object => ({ lr: i }), picks = dimension } = {},
+  { dimension = byRate, picks = byRate } = {},
 ) {
   const folder = temporary();
   const file = (name: string, content: string) => {
