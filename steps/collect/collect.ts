@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { Database, QueryError, quote } from '../data/database.ts';
+import { asJson, type Column, Database, QueryError, quote } from '../data/database.ts';
 import { requireColumn, writeTable } from '../data/table.ts';
 import { type Format, formatOf, listFiles, type SourceFile } from './files.ts';
 import { loaders } from './load.ts';
@@ -73,7 +73,7 @@ function* inTurn(files: SourceFile[], { signal, progress }: Context): Generator<
 
 /** Replaces the mails in a column by their texts; what is no mail is put aside. */
 async function decode(database: Database, column: string, rejected: Rejected, { signal, progress }: Context): Promise<void> {
-  const columns = (await database.columns('raw')).filter(({ name }) => !name.startsWith('__'));
+  const columns = await columnsOf(database, 'raw');
   const { type } = requireColumn(columns, column);
   if (type !== 'VARCHAR') throw new StepError(`\`decode\`: the column \`${column}\` holds ${type}, not texts`);
   const name = quote(column);
@@ -109,7 +109,7 @@ async function decode(database: Database, column: string, rejected: Rejected, { 
 
 /** Makes the table `selected`: `__source`, `__row` and the user's columns. */
 async function select(database: Database, options: Options): Promise<void> {
-  const columns = (await database.columns('raw')).filter(({ name }) => !name.startsWith('__'));
+  const columns = await columnsOf(database, 'raw');
   const own = columns.some(({ name }) => name.toLowerCase() === 'source');
   const data = own ? 'raw AS data' : '(SELECT *, __source AS source FROM raw) AS data';
   // In the order of their names: in which order the file has them must not matter.
@@ -131,10 +131,11 @@ async function select(database: Database, options: Options): Promise<void> {
       ...(options.where ? [['where', options.where] as const] : []),
     ];
     for (const [option, sql] of parts) {
-      const message = await failureOf(database, `SELECT count((\n${sql}\n)) FROM ${data}`);
+      const message = await failureOf(database, `SELECT count(value) FROM (SELECT (\n${sql}\n) AS value FROM ${data})`);
       if (message) throw new StepError(`${option}: ${sql}: ${message}`, hint);
     }
-    throw new StepError(`${options.select ? 'select' : 'where'}: ${error.message}`, hint);
+    const aggregate = /GROUP BY/.test(error.message) ? 'an expression is computed for each row, and cannot sum up rows as count(*) does' : error.message;
+    throw new StepError(`${options.select ? 'select' : 'where'}: ${aggregate}`, hint);
   }
 }
 
@@ -148,13 +149,12 @@ async function failureOf(database: Database, sql: string): Promise<string | unde
 }
 
 async function refuseNulls(database: Database, options: Options, rejected: Rejected): Promise<void> {
-  const columns = (await database.columns('selected')).filter(({ name }) => !name.startsWith('__'));
+  const columns = await columnsOf(database, 'selected');
   const names = columns.map(({ name }) => name);
   for (const name of options.required ?? []) requireColumn(columns, name);
   for (const name of options.required ?? ['text', 'label'].filter((usual) => names.includes(usual))) {
     const bad = database.stream<{ source: string; row: number; value: string }>(
-      `SELECT __source AS source, __row AS row, to_json(selected)::VARCHAR AS value
-       FROM (SELECT * FROM selected WHERE ${quote(name)} IS NULL) AS selected`,
+      `SELECT __source AS source, __row AS row, ${asJson(names)} AS value FROM selected WHERE ${quote(name)} IS NULL`,
     );
     for await (const rows of bad) for (const { source, row, value } of rows) rejected.add(source, row, `\`${name}\` is null`, value);
     await database.run(`DELETE FROM selected WHERE ${quote(name)} IS NULL`);
@@ -163,7 +163,7 @@ async function refuseNulls(database: Database, options: Options, rejected: Rejec
 
 /** Makes the table `identified`: the user's columns and `id`. Gives what the user should know. */
 async function identify(database: Database, options: Options, format: Format): Promise<string[]> {
-  const columns = (await database.columns('selected')).map(({ name }) => name).filter((name) => !name.startsWith('__'));
+  const columns = (await columnsOf(database, 'selected')).map(({ name }) => name);
   const others = columns.filter((name) => name !== 'id').map(quote);
   const from = options.id ?? 'id';
   if (options.id !== undefined) requireColumn(await database.columns('selected'), options.id);
@@ -183,13 +183,11 @@ async function identify(database: Database, options: Options, format: Format): P
     (options.select?.[name] ?? name) === 'path' ? ['text', 'mail'].includes(format) : options.select?.[name]?.trim() === 'source';
   const content = columns.filter((name) => !place(name)).sort();
   const places = columns.filter(place);
-  const struct = (names: string[]) =>
-    `to_json(struct_pack(${names.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
   await database.run(
     `CREATE TABLE identified AS
-     SELECT CASE WHEN n = 1 THEN hash ELSE hash || '-' || n END AS id${clash ? ', id AS original_id' : ''}, ${others.join(', ')}
-     FROM (SELECT *, row_number() OVER (PARTITION BY hash ORDER BY ${places.length > 0 ? struct(places) : '1'}) AS n
-       FROM (SELECT *, substr(sha256(${content.length > 0 ? struct(content) : "''"}), 1, 16) AS hash FROM selected))`,
+     SELECT CASE WHEN __n = 1 THEN __hash ELSE __hash || '-' || __n END AS id${clash ? ', id AS original_id' : ''}, ${others.join(', ')}
+     FROM (SELECT *, row_number() OVER (PARTITION BY __hash ORDER BY ${places.length > 0 ? asJson(places) : '1'}) AS __n
+       FROM (SELECT *, substr(sha256(${content.length > 0 ? asJson(content) : "''"}), 1, 16) AS __hash FROM selected))`,
   );
   return clash ? [`\`id\` cannot identify rows (${clash}): ids were made from the content, and your column is \`original_id\``] : [];
 }
@@ -204,6 +202,11 @@ async function clashOf(database: Database, column: string): Promise<string | und
   return id === null
     ? `it is null ${n === 1 ? 'once' : `${n} times`}`
     : `${JSON.stringify(id)} stands there ${n === 1 ? 'once' : `${n} times`}`;
+}
+
+/** The user's columns of a table. */
+async function columnsOf(database: Database, table: string): Promise<Column[]> {
+  return (await database.columns(table)).filter(({ name }) => name !== '__source' && name !== '__row');
 }
 
 async function count(database: Database, table: string): Promise<number> {

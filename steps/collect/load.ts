@@ -85,7 +85,7 @@ async function loadCsv({ database, files, rejected, columns }: Loading, delimite
         rejected.add(
           file.source,
           record.line,
-          `${record.fields.length} fields instead of ${names.length}`,
+          `${record.fields.length} ${record.fields.length === 1 ? 'field' : 'fields'} instead of ${names.length}`,
           record.fields.map((field) => field ?? '').join(parting),
         );
       else raw.add(file.source, record.line, record.fields, places);
@@ -133,7 +133,7 @@ function refuseSameNames(names: string[], place: string): void {
 /** A column of texts becomes numbers or booleans where all its values are such and lose nothing by it: `007` stays a text. */
 async function inferTypes(database: Database): Promise<void> {
   for (const { name } of await database.columns('raw')) {
-    if (name.startsWith('__')) continue;
+    if (name === '__source' || name === '__row') continue;
     const column = quote(name);
     const fits = await database.row<{ n: number; whole: number; number: number; boolean: number }>(
       `SELECT count(${column}) AS n,
@@ -180,8 +180,8 @@ async function loadJson({ database, rejected }: Loading, files: AsyncIterable<Js
     }
   lines.close();
   const { structure } = await database.row<{ structure: string | null }>('SELECT json_group_structure(json::JSON) AS structure FROM lines');
-  const fields = Object.entries(JSON.parse(structure ?? '{}') as Record<string, Structure> | string);
-  const found = typeof structure === 'string' && structure.startsWith('{') ? fields : [];
+  const found = structure?.startsWith('{') ? Object.entries(JSON.parse(structure) as Record<string, Structure>) : [];
+  if (structure !== null && found.length === 0) throw new StepError('the JSON objects have no fields');
   refuseSameNames(
     found.map(([name]) => name),
     'the JSON objects',
@@ -189,10 +189,8 @@ async function loadJson({ database, rejected }: Loading, files: AsyncIterable<Js
   const columns = Object.fromEntries(
     found.map(([name, type]) => [name, typeof type === 'string' ? (scalars[type] ?? type) : simplified(type)]),
   );
-  const values = found.length > 0 ? `from_json(json::JSON, ${literal(JSON.stringify(columns))})` : '{}';
-  await database.run(
-    `CREATE TABLE raw AS SELECT __source, __row${found.length > 0 ? ', fields.*' : ''} FROM (SELECT *, ${values} AS fields FROM lines)`,
-  );
+  const fields = found.length > 0 ? `, unnest(from_json(json::JSON, ${literal(JSON.stringify(columns))}))` : '';
+  await database.run(`CREATE TABLE raw AS SELECT __source, __row${fields} FROM lines`);
   await database.run('DROP TABLE lines');
   for (const { name, type } of await database.columns('raw')) {
     if (type !== 'UBIGINT') continue;

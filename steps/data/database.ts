@@ -148,6 +148,10 @@ export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 /** A text as SQL takes it. */
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
+/** Columns of a row as one text of JSON. */
+export const asJson = (columns: string[]): string =>
+  `to_json(struct_pack(${columns.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
+
 export const texts = (count: number): DuckDBType[] => Array.from({ length: count }, () => VARCHAR);
 
 /** Half of what this process may use: the rest is for Node, and for whatever runs beside it. */
@@ -166,7 +170,7 @@ async function explained<T>(query: () => Promise<T>): Promise<T> {
       throw new StepError('the disk is full', 'Free some space and run again; nothing that was there before is lost.');
     if (message.startsWith('Out of Memory Error'))
       throw new StepError(`the data do not fit in memory: ${message}`, 'Give the process more memory, or use less data.');
-    throw new QueryError(message);
+    throw new QueryError(message.replace('Failed to extract statements: ', ''));
   }
 }
 

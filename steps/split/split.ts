@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, quote } from '../data/database.ts';
+import { asJson, Database, literal, quote } from '../data/database.ts';
 import { carryPreprocessing, requireColumn, tableOf, writeTable } from '../data/table.ts';
 import { sizesOf } from './sizes.ts';
 import type step from './step.ts';
@@ -24,7 +24,7 @@ export async function split(context: Context): Promise<void> {
     const names = options.ratios.length === 2 ? ['train', 'test'] : ['train', 'validation', 'test'];
     await assign(database, names, options);
     const splits = await counted(database, names, options.stratify);
-    await writeTable(database, '(SELECT input.*, split FROM input JOIN hashed USING (id) JOIN assigned USING (hash))', data, {
+    await writeTable(database, '(SELECT input.*, split FROM input JOIN assigned USING (id))', data, {
       label: options.stratify,
       counted: { splits },
     });
@@ -38,7 +38,7 @@ export async function split(context: Context): Promise<void> {
 /** The columns that make a row's content. */
 async function keyOf(database: Database, { key, stratify }: Options): Promise<string[]> {
   const columns = await database.columns('input');
-  if (columns.some(({ name }) => name === 'split'))
+  if (columns.some(({ name }) => name.toLowerCase() === 'split'))
     throw new StepError(
       'the data have a column `split` already',
       'Leave this step out and use it as it is, or leave it out of `select` in collect.',
@@ -53,15 +53,14 @@ async function keyOf(database: Database, { key, stratify }: Options): Promise<st
 
 /** Makes the table `hashed`: `id`, `hash` of seed and content, `stratum`. Rows of one content are in the stratum of the first of them. */
 async function hashRows(database: Database, key: string[], { seed, stratify }: Options): Promise<void> {
-  const content = `to_json(struct_pack(${key.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
   await database.run(
     `CREATE TABLE hashed AS
      SELECT id, hash, first_value(stratum) OVER (PARTITION BY hash ORDER BY id) AS stratum
-     FROM (SELECT id, sha256(${literal(String(seed))} || chr(0) || ${content}) AS hash, ${stratify ? `${quote(stratify)}::VARCHAR` : "''"} AS stratum FROM input)`,
+     FROM (SELECT id, sha256(${literal(String(seed))} || chr(0) || ${asJson(key)}) AS hash, ${stratify ? `${quote(stratify)}::VARCHAR` : "''"} AS stratum FROM input)`,
   );
 }
 
-/** Makes the table `assigned`: `hash` and `split`. */
+/** Makes the table `assigned`: `id` and `split`. */
 async function assign(database: Database, names: string[], { stratify, ratios }: Options): Promise<void> {
   const strata = await database.rows<{ stratum: string | null; rows: number; contents: number }>(
     'SELECT stratum, count(*) AS rows, count(DISTINCT hash) AS contents FROM hashed GROUP BY stratum ORDER BY stratum',
@@ -80,8 +79,8 @@ async function assign(database: Database, names: string[], { stratify, ratios }:
   cuts.close();
   await database.run(
     `CREATE TABLE assigned AS
-     SELECT hash, split
-     FROM (SELECT stratum, hash, sum(count(*)) OVER (PARTITION BY stratum ORDER BY hash) - count(*) AS place FROM hashed GROUP BY stratum, hash) AS contents
+     SELECT id, split FROM hashed JOIN
+       (SELECT stratum, hash, sum(count(*)) OVER (PARTITION BY stratum ORDER BY hash) - count(*) AS place FROM hashed GROUP BY stratum, hash) AS contents USING (hash)
      JOIN cuts ON cuts.stratum = contents.stratum AND place BETWEEN first AND last`,
   );
 }
@@ -114,7 +113,7 @@ function refuseStrata(
 async function counted(database: Database, names: string[], stratify: string | undefined) {
   const label = stratify === undefined ? 'NULL' : `${quote(stratify)}::VARCHAR`;
   const counts = await database.rows<{ split: string; label: string | null; n: number }>(
-    `SELECT split, ${label} AS label, count(*) AS n FROM input JOIN hashed USING (id) JOIN assigned USING (hash) GROUP BY ALL ORDER BY n DESC, label`,
+    `SELECT split, ${label} AS label, count(*) AS n FROM input JOIN assigned USING (id) GROUP BY ALL ORDER BY n DESC, label`,
   );
   const splits: Record<string, { rows: number; labels?: Record<string, number> }> = {};
   for (const name of names) {
