@@ -167,15 +167,18 @@ async function publish(cell: Cell, found: Look, around: Surroundings): Promise<R
 
 /** Names what the cell read that is no longer as it was; the stamps of files make this quick. */
 async function changedMeanwhile(cell: Cell, found: Look, { pipeline, project, outputsOf }: Surroundings): Promise<string | undefined> {
+  const named = (role: string, path: string) => `input ${role} (${relative(pipeline.folder, path)})`;
   try {
+    const inputs = await resolveInputs(cell, pipeline, project.cache.memo, outputsOf);
     for (const [role, { sources }] of Object.entries(found.inputs)) {
+      const now = new Map(inputs[role]?.sources.map((source) => [source.path, source.content]));
       for (const { path, content, origin } of sources) {
-        const now = await contentOf(path, project.cache.memo, { follow: origin === undefined });
-        if (!sameContent(content, now)) return `input ${role} (${relative(pipeline.folder, path)})`;
+        // What a cell made is known by its record: here the file itself counts.
+        const current = origin ? await contentOf(path, project.cache.memo) : now.get(path);
+        if (!sameContent(content, current)) return named(role, path);
       }
     }
-    const now = await componentsOf(cell, await resolveInputs(cell, pipeline, project.cache.memo, outputsOf));
-    return fingerprintOf(now) === found.fingerprint ? undefined : 'what it reads';
+    return fingerprintOf(await componentsOf(cell, inputs)) === found.fingerprint ? undefined : 'what it reads';
   } catch {
     return 'what it reads';
   }

@@ -28,19 +28,23 @@ export interface ResolvedSource {
   origin?: CellOrigin;
 }
 
+/** What a glob or path was found to hold, by pattern: for looks at many cells while nothing happens. */
+export type Seen = Map<string, Promise<ResolvedSource[]>>;
+
 /** `outputsOf`: what a cell above has made. */
 export async function resolveInputs(
   cell: Cell,
   pipeline: Pipeline,
   memo: Memo,
   outputsOf: (cell: string) => Record<string, Content>,
+  seen: Seen = new Map(),
 ): Promise<Inputs> {
   const inputs: Inputs = {};
   for (const [role, input] of Object.entries(cell.inputs)) {
     const sources: ResolvedSource[] = [];
     for (const source of input.sources) {
       if (source.kind === 'output') sources.push(madeSource(source, cell, input, pipeline, outputsOf));
-      else sources.push(...(await pathSources(source, role, pipeline, memo)));
+      else sources.push(...(await pathSources(source, role, pipeline, memo, seen)));
     }
     if (sources.length === 0 && input.declaration.optional) continue;
     check(role, cell, input, sources);
@@ -85,23 +89,38 @@ function madeSource(
 async function pathSources(
   { pattern, glob }: InputSource & { kind: 'path' },
   role: string,
-  pipeline: Pipeline,
+  { folder }: Pipeline,
   memo: Memo,
+  seen: Seen,
 ): Promise<ResolvedSource[]> {
-  const found: ResolvedSource[] = [];
-  // A path that leads elsewhere on this machine counts by its last part alone: another machine has it elsewhere.
-  const base = !isAbsolute(pattern) ? pipeline.folder : glob ? staticFolder(pattern) : resolve(pattern, '..');
-  for (const path of glob ? matches(pattern, pipeline.folder) : [resolve(pipeline.folder, pattern)]) {
-    const content = await contentOf(path, memo, { follow: true });
-    if (content) found.push({ name: relative(base, path) || basename(path), path, content });
-    // A file that vanished between listing and reading was not there.
-    else if (!glob)
-      throw new StepError(
-        `input ${role}: ${pattern} does not exist`,
-        'create it, or correct the path: paths are relative to the pipeline file',
-      );
+  const key = `${glob} ${pattern}`;
+  if (!seen.has(key)) seen.set(key, glob ? globSources(pattern, folder, memo) : pathSource(pattern, folder, memo));
+  const found = await seen.get(key)!;
+  if (!glob && found.length === 0) {
+    throw new StepError(
+      `input ${role}: ${pattern} does not exist`,
+      'create it, or correct the path: paths are relative to the pipeline file',
+    );
   }
   return found;
+}
+
+async function globSources(pattern: string, folder: string, memo: Memo): Promise<ResolvedSource[]> {
+  const base = isAbsolute(pattern) ? staticFolder(pattern) : folder;
+  const found: ResolvedSource[] = [];
+  for (const path of matches(pattern, folder)) {
+    const content = await contentOf(path, memo, { follow: true });
+    // A file that vanished between listing and reading was not there.
+    if (content) found.push({ name: relative(base, path), path, content });
+  }
+  return found;
+}
+
+async function pathSource(pattern: string, folder: string, memo: Memo): Promise<ResolvedSource[]> {
+  const path = resolve(folder, pattern);
+  const content = await contentOf(path, memo, { follow: true });
+  // An absolute path counts by its last part alone: another machine has it elsewhere.
+  return content ? [{ name: isAbsolute(pattern) ? basename(path) : relative(folder, path), path, content }] : [];
 }
 
 function check(role: string, cell: Cell, { declaration, sources: written }: CellInput, sources: ResolvedSource[]): void {

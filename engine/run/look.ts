@@ -4,7 +4,7 @@ import type { Result } from '../../cache/index.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { standsAt } from './aside.ts';
 import { type Components, componentsOf, fingerprintOf } from './fingerprint.ts';
-import { type Inputs, manifestOf, resolveInputs } from './inputs.ts';
+import { type Inputs, manifestOf, resolveInputs, type Seen } from './inputs.ts';
 import type { Project } from './project.ts';
 import { componentsIn, type Difference, differences, nearest, phrase } from './why.ts';
 
@@ -23,8 +23,15 @@ export interface Look {
 /** What cells above have made, by cell and output. */
 export type OutputsOf = (cell: string) => Record<string, Content>;
 
-export async function look(cell: Cell, pipeline: Pipeline, project: Project, outputsOf: OutputsOf, force: boolean): Promise<Look> {
-  const inputs = await resolveInputs(cell, pipeline, project.cache.memo, outputsOf);
+export async function look(
+  cell: Cell,
+  pipeline: Pipeline,
+  project: Project,
+  outputsOf: OutputsOf,
+  force: boolean,
+  seen?: Seen,
+): Promise<Look> {
+  const inputs = await resolveInputs(cell, pipeline, project.cache.memo, outputsOf, seen);
   const components = await componentsOf(cell, inputs);
   const fingerprint = fingerprintOf(components);
   const known = { inputs, components, fingerprint, differing: [] };

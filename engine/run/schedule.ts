@@ -2,7 +2,6 @@
  * Walks cells in the order of their edges, as wide as the slots allow. p-graph drives; since it cannot stop, limit or
  * mark anything, its tasks never reject, and what may run when is decided here.
  */
-import { PGraph } from 'p-graph';
 import type { Cell } from '../pipeline/pipeline.ts';
 
 /** `edges`: what must have ended before a cell begins. `visit` must not reject. */
@@ -11,6 +10,7 @@ export async function walk(cells: Cell[], edges: (cell: Cell) => Iterable<string
   const dependencies: [string, string][] = [];
   for (const cell of cells) for (const before of edges(cell)) if (among.has(before)) dependencies.push([before, cell.name]);
   const nodes = new Map(cells.map((cell) => [cell.name, { run: () => visit(cell) }]));
+  const { PGraph } = await import('p-graph');
   await new PGraph(nodes, dependencies).run();
 }
 

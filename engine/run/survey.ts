@@ -6,6 +6,7 @@ import type { PlannedState } from '../events.ts';
 import { matcher, within } from '../pipeline/glob.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { explained } from './failure.ts';
+import type { Seen } from './inputs.ts';
 import { type Look, look } from './look.ts';
 import type { Project } from './project.ts';
 import { ancestorsOf } from './selection.ts';
@@ -25,11 +26,12 @@ export interface Found {
 export async function survey(pipeline: Pipeline, project: Project, selected: Set<string>, force: boolean): Promise<Map<string, Found>> {
   const found = new Map<string, Found>();
   const above = ancestorsOf(pipeline, selected);
+  const seen: Seen = new Map();
   const byName = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
   for (const cell of pipeline.cells) {
     const isSelected = selected.has(cell.name);
     if (!isSelected && !above.has(cell.name)) continue;
-    let state = await situation(cell, found, byName, pipeline, project, force && isSelected);
+    let state = await situation(cell, found, byName, pipeline, project, force && isSelected, seen);
     if (!isSelected && state.state === 'run' && !cell.cache) state = (await stillThere(cell, state, project)) ?? state;
     found.set(cell.name, state);
   }
@@ -45,6 +47,7 @@ async function situation(
   pipeline: Pipeline,
   project: Project,
   force: boolean,
+  seen: Seen,
 ): Promise<Found> {
   const above = cell.reads.map((name) => ({ name, ...found.get(name)! }));
   if (!cell.enabled) return { state: 'off', why: '`when` is false', final: false };
@@ -58,9 +61,10 @@ async function situation(
     return { state: 'depends', why: `${first[0]!.name}${others} must ${first[0]!.outputs ? 'be restored' : 'run'} first`, final: false };
   }
   try {
-    const seen = await look(cell, pipeline, project, (name) => found.get(name)!.outputs!, force);
-    const final = seen.state === 'fresh' && above.every((other) => other.final);
-    return { state: seen.state, why: seen.why, look: seen, outputs: seen.state === 'run' ? undefined : seen.result!.outputs, final };
+    const known = await look(cell, pipeline, project, (name) => found.get(name)!.outputs!, force, seen);
+    const { state, why, result } = known;
+    const final = state === 'fresh' && above.every((other) => other.final);
+    return { state, why, look: known, outputs: state === 'run' ? undefined : result!.outputs, final };
   } catch (error) {
     // It cannot run like this; the run says so in the cell's place, with the rest done.
     return { state: 'run', why: explained(error).message, final: false };
@@ -80,15 +84,15 @@ function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): boolean
 }
 
 /** A cell with `cache: false` that ran for these very inputs, and whose outputs are still as it left them. */
-async function stillThere(cell: Cell, { look: seen }: Found, { records, cache }: Project): Promise<Found | undefined> {
-  if (!seen) return undefined;
+async function stillThere(cell: Cell, { look: known }: Found, { records, cache }: Project): Promise<Found | undefined> {
+  if (!known) return undefined;
   const outputs: Record<string, Content> = {};
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.memo).catch(() => undefined);
-    if (!content || records.lastWritten(path, seen.fingerprint) !== content.hash) return undefined;
+    if (!content || records.lastWritten(path, known.fingerprint) !== content.hash) return undefined;
     outputs[name] = content;
   }
-  return { state: 'fresh', why: '', look: seen, outputs, final: true };
+  return { state: 'fresh', why: '', look: known, outputs, final: true };
 }
 
 function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string, Found>): InvalidError {
