@@ -26,3 +26,8 @@ export async function builtin(name: string): Promise<StepDefinition | undefined>
 export function serving() {
   return import('../steps/serving/serving.ts');
 }
+
+/** `setup tensorflow`, and what `doctor` tells of it. */
+export function setup() {
+  return import('../steps/runtime/tensorflow-setup.ts');
+}

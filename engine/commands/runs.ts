@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { colorsFor } from '../report/colors.ts';
 import { nearPath } from '../report/failure.ts';
 import { type Figures, figureLines } from '../report/figures.ts';
+import { noticeLines } from '../report/outcome.ts';
 import { tableLines } from '../report/table.ts';
 import { duration, moment, oneLine } from '../report/text.ts';
 import { type RunDetails, type RunRecord, run, runs } from '../run/records.ts';
@@ -46,6 +47,8 @@ function runLines({ id, pipeline, started, seconds, counts, cells, metrics, noti
   for (const { cell, name, value, step } of metrics) {
     if (step === undefined) figures.set(cell, (figures.get(cell) ?? new Map()).set(name, value));
   }
+  const told = new Map<string, string[]>();
+  for (const { cell, message } of notices) told.set(message, [...(told.get(message) ?? []), ...(cell === undefined ? [] : [cell])]);
   const logs = cells.filter(({ state, log }) => state === 'failed' && log).map(({ cell, log }) => `log of ${cell}: ${nearPath(log!)}`);
   const fresh = counts.fresh ? [`${counts.fresh.toLocaleString('en-US')} more stayed fresh`] : [];
   return [
@@ -57,7 +60,7 @@ function runLines({ id, pipeline, started, seconds, counts, cells, metrics, noti
       ...fresh,
     ]),
     ...section(figureLines(figures, columns, colors)),
-    ...section(notices.map(({ cell, message }) => `note: ${cell ? `${cell}: ` : ''}${message}`)),
+    ...section(noticeLines(told, colors)),
     ...section(logs),
   ];
 }

@@ -12,13 +12,14 @@ export function figureLines(figures: Figures, columns: number, colors: Colors): 
     const metrics = [...new Set(cells.flatMap(([, values]) => [...values.keys()]))];
     const best = new Map(metrics.map((metric) => [metric, bestOf(metric, cells)]));
     const shown = cells.length > ROWS ? topRows(cells, best) : cells;
-    const rows = shown.map(([cell, values]) => [
+    const alike = new Map(metrics.map((metric) => [metric, figuresAlike(shown.map(([, values]) => values.get(metric)))]));
+    const rows = shown.map(([cell, values], row) => [
       cell.slice(step.length).replace(/^\[(.*)\]$/s, '$1'),
       ...metrics.map((metric) => {
         const value = values.get(metric);
         return value === undefined
           ? ''
-          : `${figure(value)}${value === best.get(metric) ? ' *' : best.get(metric) === undefined ? '' : '  '}`;
+          : `${alike.get(metric)![row]}${value === best.get(metric) ? ' *' : best.get(metric) === undefined ? '' : '  '}`;
       }),
     ]);
     if (lines.length > 0) lines.push('');
@@ -46,6 +47,13 @@ function byStep(figures: Figures): Map<string, Row[]> {
     steps.set(step, [...(steps.get(step) ?? []), row]);
   }
   return steps;
+}
+
+/** As many decimals for all of a column as the one that needs most. */
+function figuresAlike(values: (number | undefined)[]): string[] {
+  const alone = values.map((value) => (value === undefined ? '' : figure(value)));
+  const decimals = Math.max(...alone.map((text) => /^-?\d+\.(\d+)$/.exec(text)?.[1]?.length ?? 0));
+  return alone.map((text, i) => (/^-?\d+(\.\d+)?$/.test(text) ? values[i]!.toFixed(decimals) : text));
 }
 
 /** Only where cells compete, and where the name of the metric says which way is better. */

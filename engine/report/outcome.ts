@@ -8,7 +8,8 @@ import { clip, clipMiddle, duration, someOf } from './text.ts';
 
 export class Outcome {
   readonly #figures: Figures = new Map();
-  readonly #notices: string[] = [];
+  /** The cells that say a notice, by its text. */
+  readonly #notices = new Map<string, string[]>();
   #summary?: Extract<RunEvent, { type: 'summary' }>;
   #interrupted = false;
 
@@ -22,8 +23,9 @@ export class Outcome {
       const cell = this.#figures.get(event.cell) ?? new Map<string, number>();
       this.#figures.set(event.cell, cell.set(event.name, event.value));
     } else if (event.type === 'notice') {
-      const notice = event.cell ? `${event.cell}: ${event.message}` : event.message;
-      if (!this.#notices.includes(notice)) this.#notices.push(notice);
+      const cells = this.#notices.get(event.message) ?? [];
+      if (event.cell !== undefined && !cells.includes(event.cell)) cells.push(event.cell);
+      this.#notices.set(event.message, cells);
     } else if (event.type === 'summary') this.#summary = event;
   }
 
@@ -42,7 +44,7 @@ export class Outcome {
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
       ...section(figures),
-      ...section(this.#notices.map((notice) => `${colors.yellow('note:')} ${notice}`)),
+      ...section(noticeLines(this.#notices, colors)),
       ...section(outputs.map((line) => colors.dim(line))),
     ];
   }
@@ -98,6 +100,11 @@ export class Outcome {
     if (paths.length > OUTPUTS) shown.push(`        + ${(paths.length - OUTPUTS).toLocaleString('en-US')} more`);
     return shown;
   }
+}
+
+/** What several cells say is told once. */
+export function noticeLines(notices: Map<string, string[]>, colors: Colors): string[] {
+  return [...notices].map(([message, cells]) => `${colors.yellow('note:')} ${cells.length > 0 ? `${someOf(cells, 3)}: ` : ''}${message}`);
 }
 
 const OUTPUTS = 6;

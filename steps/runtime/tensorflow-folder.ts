@@ -1,7 +1,11 @@
-/** Where `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so that `npm ci` does not undo it. */
+/**
+ * Where `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so that `npm ci` does not
+ * undo it. Not in `~/.tunesmith`: a folder of that name marks the root of a project.
+ */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
 export function tensorflowFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tunesmith', 'tensorflow');
+  const { TUNESMITH_HOME, XDG_DATA_HOME } = process.env;
+  return join(TUNESMITH_HOME || join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'tunesmith'), 'tensorflow');
 }

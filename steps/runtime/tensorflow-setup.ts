@@ -1,0 +1,297 @@
+/**
+ * `tunesmith setup tensorflow`: builds `@tensorflow/tfjs-node-gpu` against the libraries of a TensorFlow wheel. Its own
+ * install script would fetch libtensorflow 2.9, which is too old for today's cards and cannot be had everywhere.
+ *
+ * All of it happens in a folder beside the final one, which takes its place by one rename after the self-test: what works
+ * is never half replaced. Wheels that were downloaded stay until then, so a second try goes on.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { StepError } from '../../engine/step.ts';
+import { tensorflowFolder } from './tensorflow-folder.ts';
+import { BINDING, TENSORFLOW, type TensorflowBuild, WHEELS, type Wheel } from './tensorflow-wheels.ts';
+
+export interface Installed {
+  tensorflow: string;
+  build: TensorflowBuild;
+  binding: string;
+  wheels: Record<string, string>;
+  installed: string;
+}
+
+/** What is set up, if anything is. */
+export function installedTensorflow(): Installed | undefined {
+  try {
+    return JSON.parse(readFileSync(join(tensorflowFolder(), 'installed.json'), 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Loads it in a process of its own and multiplies two matrices; resolves with what went wrong, or undefined. */
+export async function tryTensorflow(folder = tensorflowFolder()): Promise<string | undefined> {
+  const { code, output } = await runQuietly(process.execPath, ['-e', SELF_TEST], folder, new AbortController().signal);
+  return code === 0 && output.includes('works') ? undefined : lastLines(output) || `it ended with ${code}`;
+}
+
+export async function setUpTensorflow(build: TensorflowBuild, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+  const folder = tensorflowFolder();
+  const there = installedTensorflow();
+  if (there && there.build === build && there.tensorflow === TENSORFLOW && there.binding === BINDING && !(await tryTensorflow())) {
+    return say(`TensorFlow ${TENSORFLOW} (${build}) is already set up in ${folder}`);
+  }
+  await checkNeeds(signal);
+
+  const downloads = join(dirname(folder), 'downloads');
+  const stage = `${folder}.partial-${process.pid}`;
+  removeAbandoned(folder);
+  mkdirSync(downloads, { recursive: true });
+  mkdirSync(stage, { recursive: true });
+  const step = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+    signal.throwIfAborted();
+    say(what);
+    return work();
+  };
+  try {
+    const wheels = WHEELS[build];
+    const files: string[] = [];
+    for (const wheel of wheels)
+      files.push(await step(`downloading ${wheel.name} ${wheel.version}`, () => download(wheel, downloads, signal)));
+    await step(`installing ${BINDING}`, () => installBinding(stage, signal));
+    const binding = join(stage, 'node_modules/@tensorflow/tfjs-node-gpu');
+    await step('unpacking libraries and headers', () => unpack(files, join(binding, 'deps'), signal));
+    await step('building the binding', () => buildBinding(binding, signal));
+    const wrong = await step('trying it', () => tryTensorflow(stage));
+    if (wrong) throw new StepError(`TensorFlow was built, but does not work:\n${wrong}`, 'Nothing was installed.');
+    const record: Installed = {
+      tensorflow: TENSORFLOW,
+      build,
+      binding: BINDING,
+      wheels: Object.fromEntries(wheels.map(({ name, version, sha256 }) => [`${name} ${version}`, sha256])),
+      installed: new Date().toISOString(),
+    };
+    writeFileSync(join(stage, 'installed.json'), `${JSON.stringify(record, null, 2)}\n`);
+    publish(stage, folder);
+    rmSync(downloads, { recursive: true, force: true });
+    say(`TensorFlow ${TENSORFLOW} (${build}) is set up in ${folder}`);
+  } finally {
+    rmSync(stage, { recursive: true, force: true });
+  }
+}
+
+async function checkNeeds(signal: AbortSignal): Promise<void> {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new StepError(
+      `TensorFlow can be set up on Linux x64, not on ${process.platform} ${process.arch}`,
+      'The runtime onnx needs no set-up: use `runtime: onnx` or `auto`.',
+    );
+  }
+  const needs: [program: string, args: string[], what: string][] = [
+    ['python3', ['-m', 'pip', '--version'], 'python3 with pip (to download the wheel, and for node-gyp)'],
+    ['make', ['--version'], 'make'],
+    ['c++', ['--version'], 'a C++ compiler'],
+    ['npm', ['--version'], 'npm'],
+  ];
+  const missing: string[] = [];
+  for (const [program, args, what] of needs) if ((await runQuietly(program, args, '.', signal)).code !== 0) missing.push(what);
+  if (missing.length > 0) {
+    throw new StepError(
+      `setting up TensorFlow needs ${missing.join(', ')}`,
+      'On Debian or Ubuntu: apt-get install python3-pip build-essential',
+    );
+  }
+}
+
+/** Through pip, since it knows the index, the proxy and the certificates that this machine is set up for. */
+async function download(wheel: Wheel, downloads: string, signal: AbortSignal): Promise<string> {
+  const prefix = `${wheel.name.replaceAll('-', '_')}-${wheel.version}-`;
+  const find = () => readdirSync(downloads).find((name) => name.startsWith(prefix) && name.endsWith('.whl'));
+  const known = find();
+  if (known && (await sha256(join(downloads, known), signal)) === wheel.sha256) return join(downloads, known);
+  if (known) rmSync(join(downloads, known));
+
+  const platforms = [
+    'manylinux_2_27_x86_64',
+    'manylinux_2_17_x86_64',
+    'manylinux2014_x86_64',
+    'manylinux_2_12_x86_64',
+    'manylinux2010_x86_64',
+  ];
+  const target = ['--only-binary', ':all:', '--python-version', '3.11', ...platforms.flatMap((platform) => ['--platform', platform])];
+  const args = [
+    '-m',
+    'pip',
+    'download',
+    '--no-deps',
+    '--disable-pip-version-check',
+    '--dest',
+    downloads,
+    ...target,
+    `${wheel.name}==${wheel.version}`,
+  ];
+  const { code, output } = await runQuietly('python3', args, downloads, signal);
+  const name = find();
+  if (code !== 0 || !name) {
+    throw new StepError(
+      `${wheel.name} ${wheel.version} could not be downloaded:\n${lastLines(output)}`,
+      'Run the command again: what was downloaded is kept.',
+    );
+  }
+  const found = await sha256(join(downloads, name), signal);
+  if (found !== wheel.sha256) {
+    rmSync(join(downloads, name));
+    throw new StepError(
+      `${name} is not what it should be: sha256 ${found}, not ${wheel.sha256}`,
+      'It was deleted. Check which index pip is configured for: python3 -m pip config list',
+    );
+  }
+  return join(downloads, name);
+}
+
+async function installBinding(stage: string, signal: AbortSignal): Promise<void> {
+  writeFileSync(join(stage, 'package.json'), '{ "private": true }\n');
+  const { code, output } = await runQuietly('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', BINDING], stage, signal);
+  if (code !== 0) throw new StepError(`npm could not install ${BINDING}:\n${lastLines(output)}`);
+}
+
+/** Python reads the wheels, which are zip files, and checks each member's sum. */
+async function unpack(wheels: string[], deps: string, signal: AbortSignal): Promise<void> {
+  mkdirSync(join(deps, 'lib'), { recursive: true });
+  const { code, output } = await runQuietly('python3', ['-c', UNPACK, deps, ...wheels], deps, signal);
+  if (code !== 0) throw new StepError(`the wheels could not be unpacked:\n${lastLines(output)}`);
+  // The names that the binding links with, and that it looks for when it is loaded.
+  const links = {
+    'libtensorflow.so': 'libtensorflow_cc.so.2',
+    'libtensorflow.so.2': 'libtensorflow_cc.so.2',
+    'libtensorflow_framework.so': 'libtensorflow_framework.so.2',
+  };
+  for (const [link, library] of Object.entries(links)) {
+    if (!existsSync(join(deps, 'lib', library))) throw new StepError(`the wheel holds no ${library}`);
+    symlinkSync(library, join(deps, 'lib', link));
+  }
+}
+
+/** `npm exec` hands npm's settings to node-gyp: where Node's headers are, proxies, certificates. */
+async function buildBinding(binding: string, signal: AbortSignal): Promise<void> {
+  const { code, output } = await runQuietly(
+    'npm',
+    ['exec', '--offline', '--', 'node-pre-gyp', 'install', '--build-from-source'],
+    binding,
+    signal,
+  );
+  if (code !== 0) {
+    throw new StepError(
+      `the binding could not be built:\n${lastLines(output)}`,
+      "node-gyp needs Node's headers: where they cannot be downloaded, name their folder with `npm config set nodedir`.",
+    );
+  }
+}
+
+function publish(stage: string, folder: string): void {
+  const old = `${folder}.old-${process.pid}`;
+  if (existsSync(folder)) renameSync(folder, old);
+  renameSync(stage, folder);
+  rmSync(old, { recursive: true, force: true });
+}
+
+/** What an earlier try left behind that was killed. */
+function removeAbandoned(folder: string): void {
+  const home = dirname(folder);
+  if (!existsSync(home)) return;
+  for (const name of readdirSync(home)) {
+    const pid = /^tensorflow\.(?:partial|old)-(\d+)$/.exec(name)?.[1];
+    if (pid && !isAlive(Number(pid))) rmSync(join(home, name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function sha256(path: string, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash, { signal });
+  return hash.digest('hex');
+}
+
+/** Runs a program, and gathers what it says for the case that it fails. */
+function runQuietly(program: string, args: string[], cwd: string, signal: AbortSignal): Promise<{ code: number; output: string }> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const child: ChildProcess = spawn(program, args, { cwd, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const hear = (chunk: Buffer) => {
+      output = (output + chunk).slice(-100_000);
+    };
+    child.stdout!.on('data', hear);
+    child.stderr!.on('data', hear);
+    // A compiler is a tree of processes: it ends as a group.
+    const stop = () => {
+      try {
+        process.kill(-child.pid!, 'SIGTERM');
+      } catch {
+        // It has ended.
+      }
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    child.on('error', () => resolve({ code: 127, output: `${program} was not found` }));
+    child.on('close', (code) => {
+      signal.removeEventListener('abort', stop);
+      if (signal.aborted) reject(signal.reason);
+      else resolve({ code: code ?? 1, output });
+    });
+  });
+}
+
+function lastLines(output: string): string {
+  return output.trimEnd().split('\n').slice(-20).join('\n');
+}
+
+/** Libraries of TensorFlow into lib/, its headers into include/, NVIDIA's libraries where TensorFlow's look for them: ../nvidia. */
+const UNPACK = `
+import os, shutil, sys, zipfile
+deps = sys.argv[1]
+for wheel in sys.argv[2:]:
+    with zipfile.ZipFile(wheel) as z:
+        for member in z.namelist():
+            parts = member.split('/')
+            if member.endswith('/') or '..' in parts: continue
+            if parts[0] == 'tensorflow' and len(parts) == 2 and parts[1].startswith('libtensorflow_') and '.so' in parts[1]: to = ['lib', parts[1]]
+            elif parts[:2] == ['tensorflow', 'include']: to = parts[1:]
+            elif parts[0] == 'nvidia' and 'lib' in parts and '.so' in parts[-1]: to = parts
+            else: continue
+            path = os.path.join(deps, *to)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with z.open(member) as source, open(path, 'wb') as target: shutil.copyfileobj(source, target, 1 << 20)
+`;
+
+/** Node 23 took away what tfjs-node 4.22 still calls. */
+const SELF_TEST = `
+const util = require('util');
+util.isNullOrUndefined ??= (x) => x === null || x === undefined;
+util.isArray ??= Array.isArray;
+process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+const tf = require('@tensorflow/tfjs-node-gpu');
+const product = Array.from(tf.matMul(tf.tensor2d([[1, 2], [3, 4]]), tf.tensor2d([[5, 6], [7, 8]])).dataSync());
+if (tf.getBackend() !== 'tensorflow') throw new Error('its backend is ' + tf.getBackend());
+if (product.join() !== '19,22,43,50') throw new Error('2 x 2 matrices multiply to ' + product);
+console.log('works');
+`;
