@@ -1,0 +1,65 @@
+/** The data steps through the real CLI: the same bytes on any number of threads, and no work for what did not change. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
+import { project } from '../rig.ts';
+
+const DATA = `
+name: data
+params: { lowercase: true, lengths: [16, 32] }
+steps:${MAIL_STEPS}
+  raw:
+    uses: split
+    with: { data: "\${{ steps.collect.data }}", stratify: label }
+  tokenize:
+    uses: tokenize
+    matrix: { max_length: "\${{ params.lengths }}" }
+    with: { data: "\${{ steps.split.data }}", model: ./model, max_length: "\${{ matrix.max_length }}" }
+`;
+
+function dataProject() {
+  const p = project({ 'data.yaml': DATA, ...mails(50) });
+  smallModel(p);
+  return p;
+}
+
+test('two runs in two empty caches, on one thread and on two, write the same bytes', async () => {
+  const hashes = [];
+  for (const jobs of ['1', '2']) {
+    const p = dataProject();
+    expect(Object.values((await p.states('data.yaml', '-j', jobs)).cells)).toEqual(Array(6).fill('ran'));
+    const files = p.find('.tunesmith/outputs');
+    hashes.push(
+      Object.fromEntries(
+        files.map((file) => [
+          file,
+          createHash('sha256')
+            .update(readFileSync(p.path(file)))
+            .digest('hex'),
+        ]),
+      ),
+    );
+  }
+  expect(Object.keys(hashes[0]!).filter((file) => file.endsWith('data.parquet'))).toHaveLength(4);
+  expect(Object.keys(hashes[0]!).filter((file) => file.endsWith('.safetensors')).length).toBeGreaterThanOrEqual(6);
+  expect(hashes[1]).toEqual(hashes[0]);
+});
+
+test('a cleaning option reruns what depends on it and nothing else; changed back it restores; a new matrix value runs its cells', async () => {
+  const p = dataProject();
+  const first = await p.states('data.yaml');
+  const names = ['collect', 'clean', 'split', 'raw', 'tokenize[max_length=16]', 'tokenize[max_length=32]'];
+  const all = (state: string) => Object.fromEntries(names.map((name) => [name, state]));
+  expect(first.cells).toEqual(all('ran'));
+  expect((await p.states('data.yaml')).cells).toEqual(all('fresh'));
+
+  const unread = { collect: 'fresh', raw: 'fresh' };
+  const changed = await p.states('data.yaml', '-p', 'lowercase=false');
+  expect(changed.cells).toEqual({ ...all('ran'), ...unread });
+  expect(changed.events.find((event) => event.type === 'cell' && event.cell === 'clean').why).toBe('option lowercase: true → false');
+  expect((await p.states('data.yaml')).cells).toEqual({ ...all('restored'), ...unread });
+
+  const more = await p.states('data.yaml', '-p', 'lengths=[16, 24, 32]');
+  expect(more.cells).toEqual({ ...all('fresh'), 'tokenize[max_length=24]': 'ran' });
+});

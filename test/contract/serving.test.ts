@@ -1,0 +1,36 @@
+/** What is served is what was evaluated: raw text goes through the very cleaning that the bundle records. */
+import { expect, test } from 'vitest';
+import { expectSameAnswers, MAIL_STEPS, mails, smallModel } from '../mails.ts';
+import { project } from '../rig.ts';
+
+const SERVED = `
+name: served
+params: { lowercase: true }
+steps:${MAIL_STEPS}
+  tokenize:
+    uses: tokenize
+    with: { data: "\${{ steps.split.data }}", model: ./model, max_length: 64 }
+  train:
+    uses: train
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 1, learning_rate: 2e-2 }
+  test:
+    uses: evaluate
+    with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" }
+  deploy:
+    uses: deploy
+    with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}", name: served }
+`;
+
+test("50 raw mails posted to the server get evaluate's labels and scores", async () => {
+  const p = project({ 'served.yaml': SERVED, ...mails(40) });
+  smallModel(p);
+  const run = await p.run('run', 'served.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const outputs = '.tunesmith/outputs/served';
+  await expectSameAnswers(p, {
+    bundle: `${outputs}/deploy/bundle`,
+    collected: `${outputs}/collect/data`,
+    predictions: `${outputs}/test/predictions`,
+    count: 50,
+  });
+});
