@@ -4,10 +4,20 @@ import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 export class Problems {
   readonly #found = new Map<string, Diagnostic>();
 
+  readonly #closed = new Set<string>();
+
   /** The same mistake at the same place counts once, however many cells have it. */
   add(diagnostic: Diagnostic): void {
     const { file, line, column, message } = diagnostic;
+    if (this.#closed.has(JSON.stringify([file, line, column]))) return;
     this.#found.set(JSON.stringify([file, line, column, message]), diagnostic);
+  }
+
+  /** A value that could not be read: whatever else is wrong with it only follows from that. */
+  addLast(diagnostic: Diagnostic): void {
+    const { file, line, column } = diagnostic;
+    this.add(diagnostic);
+    this.#closed.add(JSON.stringify([file, line, column]));
   }
 
   /** In the order of the file; of several files, the one with the first mistake found comes first; flags come last. */

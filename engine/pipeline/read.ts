@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Json } from '../step.ts';
-import { didYouMean } from '../suggest.ts';
+import { nearest } from '../suggest.ts';
 import { type Draft, draftCells } from './cells.ts';
 import { checkOptions } from './options.ts';
 import { order } from './order.ts';
@@ -83,24 +83,17 @@ async function checkFrame(reading: Reading): Promise<Record<string, Json>> {
   const body = { ...(value as Record<string, Json>) };
   for (const { path, at, message, hint } of (await validator(fileSchema))(value)) {
     const key = String(path[0] ?? '');
-    if (path.length === 0)
-      reading.report([], 'this pipeline has no `steps`', misplacedSteps(body) ?? 'Write `steps:` with a map of steps.');
-    else if (Object.hasOwn(stepSchema.properties, key) && at === 'key' && path.length === 1)
+    if (path.length === 0) {
+      // Whoever wrote `step:` is told of that key.
+      if (!nearest('steps', Object.keys(body))) reading.report([], 'this pipeline has no `steps`', 'Write `steps:` with a map of steps.');
+    } else if (Object.hasOwn(stepSchema.properties, key) && at === 'key' && path.length === 1)
       reading.report(path, `"${key}" belongs to a step`, "Write it below a step's name, below `steps`.", 'key');
     else reading.report(path, message, hint, at);
     if (path.length === 1 && at === 'value') delete body[key];
   }
   const { steps } = body;
-  if (steps === null || typeof steps !== 'object' || Array.isArray(steps) || Object.keys(steps).length === 0) {
-    if (steps === null) reading.report(['steps'], 'there is no step below `steps`', 'Write a name, and below it `uses:` or `run:`.', 'key');
-    problems.throwIfAny();
-  }
+  if (steps === undefined) problems.throwIfAny();
   return body;
-}
-
-function misplacedSteps(body: Record<string, Json>): string | undefined {
-  const unknown = Object.keys(body).find((key) => !Object.hasOwn(fileSchema.properties, key));
-  return unknown === undefined ? undefined : didYouMean(unknown, ['steps'], 'needed');
 }
 
 /** A step as a whole: what `needs` waits for. */

@@ -12,6 +12,7 @@ import {
   LineCounter,
   type Pair,
   parseAllDocuments,
+  visit,
   type YAMLMap,
 } from 'yaml';
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
@@ -84,6 +85,7 @@ export function shownPath(path: string): string {
 class YamlSource implements Source {
   value: Json = null;
   #document!: Document.Parsed;
+  #targets: Map<Alias, unknown> | undefined;
 
   constructor(
     readonly file: string,
@@ -93,7 +95,7 @@ class YamlSource implements Source {
 
   take(document: Document.Parsed, problems: Problems): void {
     this.#document = document;
-    this.value = new Values(this, document, problems).read(document.contents);
+    this.value = new Values(this, problems).read(document.contents);
   }
 
   at(offset: number, length: number, message: string, hint?: string): Diagnostic {
@@ -109,7 +111,7 @@ class YamlSource implements Source {
     let node: unknown = this.#document.contents;
     let found = 0;
     for (const step of path) {
-      const collection: unknown = isAlias(node) ? node.resolve(this.#document) : node;
+      const collection: unknown = this.resolved(node);
       const pair = isMap(collection) ? this.#pair(collection as YAMLMap, String(step)) : undefined;
       const item = isSeq(collection) ? collection.items[Number(step)] : undefined;
       if (pair) [key, node] = [pair.key, pair.value];
@@ -125,12 +127,38 @@ class YamlSource implements Source {
     return this.at(start, found === 0 ? 1 : text.length, message, hint);
   }
 
+  /** What an alias stands for; undefined where there is no such anchor before it. */
+  target(alias: Alias): unknown {
+    if (!this.#targets) {
+      // All at once: the library would search the document anew for each.
+      const anchors = new Map<string, unknown>();
+      const targets = new Map<Alias, unknown>();
+      visit(this.#document, {
+        Alias: (_, found) => void targets.set(found, anchors.get(found.source)),
+        Value: (_, node) => void (node.anchor && anchors.set(node.anchor, node)),
+      });
+      this.#targets = targets;
+    }
+    return this.#targets.get(alias);
+  }
+
+  resolved(node: unknown): unknown {
+    return isAlias(node) ? this.target(node) : node;
+  }
+
+  /** The maps of a `<<`; none where it has anything else. */
+  merged(pair: Pair): YAMLMap[] {
+    const value = this.resolved(pair.value);
+    const all = isSeq(value) ? value.items.map((item) => this.resolved(item)) : [value];
+    return all.every((map) => isMap(map)) ? (all as YAMLMap[]) : [];
+  }
+
   /** The pair of a key: the map's own, else one merged in by `<<`. */
   #pair(map: YAMLMap, key: string): Pair | undefined {
-    const own = map.items.findLast((pair) => !isMerge(pair) && isScalar(pair.key) && String(pair.key.value) === key);
+    const own = map.items.find((pair) => !isMerge(pair) && isScalar(pair.key) && String(pair.key.value) === key);
     if (own) return own;
     for (const pair of map.items.filter(isMerge)) {
-      for (const merged of mergedMaps(pair, this.#document)) {
+      for (const merged of this.merged(pair)) {
         const found = this.#pair(merged, key);
         if (found) return found;
       }
@@ -155,7 +183,6 @@ class Values {
 
   constructor(
     readonly source: YamlSource,
-    readonly document: Document.Parsed,
     readonly problems: Problems,
   ) {}
 
@@ -171,7 +198,7 @@ class Values {
   }
 
   #alias(node: Alias): Json {
-    const target = node.resolve(this.document);
+    const target = this.source.target(node);
     if (target) return this.read(target);
     const hint = `Text that begins with * must be quoted: "*${node.source}". An alias needs its anchor before it: &${node.source}.`;
     return this.#wrong(node, `there is no anchor named ${node.source}`, hint);
@@ -190,29 +217,26 @@ class Values {
 
   #map(map: YAMLMap): Json {
     const own = new Map<string, Json>();
-    const lines = new Map<string, unknown>();
-    const merged: [string, Json][] = [];
+    const keys = new Map<string, unknown>();
+    const merged = new Map<string, Json>();
     for (const pair of map.items) {
       if (isMerge(pair)) {
-        const maps = mergedMaps(pair, this.document);
+        const maps = this.source.merged(pair);
         if (maps.length === 0) this.#wrong(pair.key, '<< takes a map, or a list of maps', 'For example `<<: *defaults`.');
-        for (const one of maps)
-          merged.push(...Object.entries(this.read(one) as Record<string, Json>).filter(([key]) => !merged.some(([k]) => k === key)));
-        continue;
+        for (const [key, value] of maps.flatMap((one) => Object.entries(this.read(one) as object))) {
+          if (!merged.has(key)) merged.set(key, value);
+        }
+      } else if (!isScalar(pair.key)) this.#wrong(pair.key, 'a key must be text', 'Quote it.');
+      else {
+        const key = String(pair.key.value);
+        const value = this.read(pair.value);
+        if (!own.has(key)) own.set(key, value);
+        else this.#wrong(pair.key, `duplicate key "${key}"`, `It is first set in line ${this.#line(keys.get(key))}: keep one of them.`);
+        if (!keys.has(key)) keys.set(key, pair.key);
       }
-      if (!isScalar(pair.key)) {
-        this.#wrong(pair.key, 'a key must be text', 'Quote it.');
-        continue;
-      }
-      const key = String(pair.key.value);
-      const value = this.read(pair.value);
-      if (own.has(key))
-        this.#wrong(pair.key, `duplicate key "${key}"`, `It is first set in line ${this.#line(lines.get(key))}: keep one of them.`);
-      else lines.set(key, pair.key);
-      own.set(key, value);
     }
     // fromEntries makes own properties, whatever the key's name.
-    return Object.fromEntries([...merged.filter(([key]) => !own.has(key)), ...own]);
+    return Object.fromEntries([...[...merged].filter(([key]) => !own.has(key)), ...own]);
   }
 
   /** Guards against an alias to what it stands in. */
@@ -229,7 +253,7 @@ class Values {
 
   #wrong(node: unknown, message: string, hint: string): null {
     const [start, end] = (node as { range?: [number, number, number] } | null)?.range ?? [0, 1];
-    this.problems.add(this.source.at(start, end - start, message, hint));
+    this.problems.addLast(this.source.at(start, end - start, message, hint));
     return null;
   }
 
@@ -240,12 +264,6 @@ class Values {
 
 function isMerge(pair: Pair): boolean {
   return isScalar(pair.key) && pair.key.type === 'PLAIN' && pair.key.source === '<<';
-}
-
-function mergedMaps(pair: Pair, document: Document.Parsed): YAMLMap[] {
-  const value = isAlias(pair.value) ? pair.value.resolve(document) : pair.value;
-  const all = isSeq(value) ? value.items.map((item) => (isAlias(item) ? item.resolve(document) : item)) : [value];
-  return all.every((map) => isMap(map)) ? (all as YAMLMap[]) : [];
 }
 
 function nthExpression(raw: string, nth: number): number {
@@ -270,8 +288,9 @@ function readText(path: string, file: string): string {
     throw wrong(`this file cannot be read: ${(error as Error).message}`);
   }
   const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
-  const bad = text.indexOf('\ufffd');
-  if (bad >= 0 && !isUtf8(bytes)) {
+  // UTF-16 reads as UTF-8 full of NUL characters.
+  const bad = text.includes('\0') ? text.indexOf('\0') : isUtf8(bytes) ? -1 : text.indexOf('\ufffd');
+  if (bad >= 0) {
     const line = text.slice(0, bad).split('\n').length;
     const column = bad - text.lastIndexOf('\n', bad);
     throw new InvalidError([{ file, line, column, length: 1, message: 'this file is not UTF-8', hint: 'Save it as UTF-8.' }]);

@@ -109,22 +109,21 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
     delete body[key];
     faulty.add(key);
   };
-  if (has('uses') && has('run')) wrong('run', '`uses` and `run` exclude each other', 'Make them two steps, or remove one of them.');
-  else if (!has('uses') && !has('run')) {
+  const [uses, run] = [has('uses'), has('run')];
+  if (uses && run) {
+    wrong('run', '`uses` and `run` exclude each other', 'Make them two steps, or remove one of them.');
+    faulty.add('with');
+  } else if (uses) {
+    if (has('shell')) wrong('shell', '`shell` means nothing beside `uses`', 'Remove it: it belongs to `run`.');
+    if (has('inputs')) wrong('inputs', '`inputs` means nothing beside `uses`', 'Write them under `with`.');
+    if (has('outputs')) wrong('outputs', '`outputs` means nothing beside `uses`', 'Remove it: the step itself says what it makes.');
+  } else if (run) {
+    const instead = 'A command has `inputs`, `outputs` and `env`; a value can stand in it as ${{ params.NAME }}.';
+    if (has('with')) wrong('with', '`with` means nothing beside `run`', instead);
+  } else {
     reading.report(path, `step "${name}" does nothing`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
     faulty.add('uses');
   }
-  if (has('uses')) {
-    if (has('shell')) wrong('shell', '`shell` means nothing beside `uses`', 'Remove it: it belongs to `run`.');
-    if (has('inputs')) wrong('inputs', '`inputs` means nothing beside `uses`', 'Write them under `with`.');
-    if (has('outputs'))
-      wrong('outputs', '`outputs` means nothing beside `uses`', 'The step itself says what it makes: ${{ steps.STEP.OUTPUT }}.');
-  } else if (has('run') && has('with'))
-    wrong(
-      'with',
-      '`with` means nothing beside `run`',
-      'A command has `inputs`, `outputs` and `env`; a value can stand in it as ${{ params.NAME }}.',
-    );
   const variables = Array.isArray(body.env) ? body.env : Object.keys(Object(body.env));
   for (const [i, secret] of ((body.secrets ?? []) as string[]).entries()) {
     if (variables.includes(secret))
@@ -167,7 +166,7 @@ function declare(step: Step, reading: Reading): void {
     reading.report(
       [...path, 'with'],
       `missing input "${role}" of ${uses}`,
-      about ?? `Write ${role}: with a path, or \${{ steps.STEP.OUTPUT }}.`,
+      `Write \`${role}:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}.${about ? ` ${about}` : ''}`,
       'key',
     );
     faulty.add(`with.${role}`);
