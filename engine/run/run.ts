@@ -135,8 +135,7 @@ class Run {
 
   /** Never rejects: p-graph would go on, but forget what it was doing. */
   async #visit(cell: Cell): Promise<void> {
-    const began = performance.now();
-    const seconds = () => Math.round(performance.now() - began) / 1000;
+    const seconds = stopwatch();
     try {
       if (!this.selected.has(cell.name)) {
         await this.#restore(cell, this.found.get(cell.name)!.look!);
@@ -263,6 +262,8 @@ class Run {
         found = now;
       }
       const { execute } = await import('./execute.ts');
+      // How long it took is how long it ran, not how long it stood in line.
+      seconds = stopwatch();
       const execution = await execute(cell, found, why, this.#surroundings());
       const { fingerprint } = found;
       if (execution.state === 'ran') {
@@ -336,6 +337,11 @@ class Run {
     }
     this.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
   }
+}
+
+function stopwatch(): () => number {
+  const began = performance.now();
+  return () => Math.round(performance.now() - began) / 1000;
 }
 
 function pathsOf(cell: Cell): string[] {
