@@ -97,9 +97,8 @@ export const bert: Family<BertConfig> = {
       }),
       labelled: ['classifier.weight', 'classifier.bias'],
       logits(config, weights, inputs, dropout) {
-        const hidden = encode({ config, weights, dropout }, inputs); // [B, T, H]
-        const first = tf.reshape(tf.slice(hidden, [0, 0, 0], [-1, 1, -1]), [-1, config.hidden_size]); // [B, H], the [CLS] token
-        const pooled = tf.tanh(nn.linear(first, weights, 'bert.pooler.dense'));
+        const first = encodeFirst({ config, weights, dropout }, inputs); // [B, H]
+        const pooled = tf.tanh(nn.linear(first, weights, 'bert.pooler.dense')); // [B, H]
         return nn.linear(dropout(pooled, config.classifier_dropout), weights, 'classifier') as tf.Tensor2D; // [B, labels]
       },
     },
@@ -112,12 +111,17 @@ interface Pass {
   dropout: Dropout;
 }
 
-/** int32 ids and mask [B, T] → [B, T, H]. */
-function encode(pass: Pass, { input_ids, attention_mask, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {
-  let x = embed(pass, input_ids!, token_type_ids); // [B, T, H]
+/**
+ * int32 ids and mask [B, T] → [B, H], the last hidden state of the first token, [CLS].
+ * The head reads no other, so the last block computes no other: that is nearly half of a model with two blocks.
+ */
+function encodeFirst(pass: Pass, { input_ids, attention_mask, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {
+  const { num_hidden_layers, hidden_size } = pass.config;
   const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
-  for (let layer = 0; layer < pass.config.num_hidden_layers; layer++) x = block(pass, x, mask, `bert.encoder.layer.${layer}`);
-  return x;
+  let x = embed(pass, input_ids!, token_type_ids); // [B, T, H]
+  for (let layer = 0; layer < num_hidden_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
+  return tf.reshape(block(pass, first, x, mask, num_hidden_layers - 1), [-1, hidden_size]);
 }
 
 function embed({ config, weights, dropout }: Pass, ids: tf.Tensor, types: tf.Tensor | undefined): tf.Tensor {
@@ -130,21 +134,23 @@ function embed({ config, weights, dropout }: Pass, ids: tf.Tensor, types: tf.Ten
   return dropout(nn.layerNorm(sum, weights, 'bert.embeddings.LayerNorm', config.layer_norm_eps), config.hidden_dropout_prob);
 }
 
-function block(pass: Pass, x: tf.Tensor, mask: tf.Tensor, name: string): tf.Tensor {
+/** Tokens [B, Q, H], all of them or some, which attend to `x`, all of them [B, T, H] → [B, Q, H]. */
+function block(pass: Pass, tokens: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, layer: number): tf.Tensor {
   const { config, weights, dropout } = pass;
-  const attended = dropout(selfAttention(pass, x, mask, `${name}.attention`), config.hidden_dropout_prob);
-  const a = nn.layerNorm(tf.add(x, attended), weights, `${name}.attention.output.LayerNorm`, config.layer_norm_eps); // [B, T, H]
-  const inner = nn.activation(config.hidden_act, nn.linear(a, weights, `${name}.intermediate.dense`)); // [B, T, F]
-  const fed = dropout(nn.linear(inner, weights, `${name}.output.dense`), config.hidden_dropout_prob); // [B, T, H]
+  const name = `bert.encoder.layer.${layer}`;
+  const attended = dropout(attend(pass, tokens, x, mask, `${name}.attention`), config.hidden_dropout_prob); // [B, Q, H]
+  const a = nn.layerNorm(tf.add(tokens, attended), weights, `${name}.attention.output.LayerNorm`, config.layer_norm_eps);
+  const inner = nn.activation(config.hidden_act, nn.linear(a, weights, `${name}.intermediate.dense`)); // [B, Q, F]
+  const fed = dropout(nn.linear(inner, weights, `${name}.output.dense`), config.hidden_dropout_prob); // [B, Q, H]
   return nn.layerNorm(tf.add(a, fed), weights, `${name}.output.LayerNorm`, config.layer_norm_eps);
 }
 
-function selfAttention({ config, weights, dropout }: Pass, x: tf.Tensor, mask: tf.Tensor, name: string): tf.Tensor {
+function attend({ config, weights, dropout }: Pass, tokens: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, name: string): tf.Tensor {
   const context = attention(
-    nn.linear(x, weights, `${name}.self.query`), // [B, T, H], as key and value
-    nn.linear(x, weights, `${name}.self.key`),
-    nn.linear(x, weights, `${name}.self.value`),
+    nn.linear(tokens, weights, `${name}.self.query`), // [B, Q, H]
+    nn.linear(x, weights, `${name}.self.key`), // [B, T, H]
+    nn.linear(x, weights, `${name}.self.value`), // [B, T, H]
     { heads: config.num_attention_heads, mask, dropout, rate: config.attention_probs_dropout_prob },
-  ); // [B, T, H]
+  ); // [B, Q, H]
   return nn.linear(context, weights, `${name}.output.dense`);
 }
