@@ -3,7 +3,7 @@
  * read is still the same, and publishes. What goes wrong on the way becomes the cell's failure; the former outputs return.
  */
 import { lstatSync } from 'node:fs';
-import { relative } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf } from '../../cache/content.ts';
 import type { Failure, RunEvent } from '../events.ts';
@@ -178,6 +178,14 @@ async function changedMeanwhile(cell: Cell, found: Look, { pipeline, project, ou
         if (!sameContent(content, current)) return named(role, path);
       }
     }
+    const { code } = found.components;
+    if (code && cell.action.kind === 'step' && 'path' in cell.action.module) {
+      const folder = dirname(cell.action.module.path);
+      for (const [file, hash] of Object.entries(code.files)) {
+        if ((await contentOf(resolve(folder, file), project.cache.memo))?.hash !== hash) return file;
+      }
+    }
+    // Files that were added, and what else there is.
     return fingerprintOf(await componentsOf(cell, inputs)) === found.fingerprint ? undefined : 'what it reads';
   } catch {
     return 'what it reads';

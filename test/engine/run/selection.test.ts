@@ -1,0 +1,54 @@
+/** `only`, `from`, `until`: which cells are run, and what must be there for them. */
+import { expect, test } from 'vitest';
+import { engine } from './rig.ts';
+
+const YAML = `
+steps:
+  a: { run: "echo a > \${{ outputs.o }}", outputs: { o: a.txt } }
+  b: { matrix: { x: [1, 2] }, run: "cat \${{ steps.a.o }} > \${{ outputs.o }}; echo \${{ matrix.x }} >> \${{ outputs.o }}", outputs: { o: "b\${{ matrix.x }}.txt" } }
+  c: { run: "cat \${{ steps.b[*].o }} > \${{ outputs.o }}", outputs: { o: c.txt } }
+  apart: { run: "echo > \${{ outputs.o }}", outputs: { o: apart.txt } }
+`;
+
+const cells = async (p: ReturnType<typeof engine>, options: Parameters<typeof p.plan>[0]) => Object.keys(await p.plan(options));
+
+test('a step names all its cells; combined, the intersection counts', async () => {
+  const p = engine(YAML);
+  await p.go();
+  expect(await cells(p, { only: ['b'] })).toEqual(['b[x=1]', 'b[x=2]']);
+  expect(await cells(p, { from: ['b[x=1]'] })).toEqual(['b[x=1]', 'c']);
+  expect(await cells(p, { until: ['b[x=1]'] })).toEqual(['a', 'b[x=1]']);
+  expect(await cells(p, { from: ['a'], until: ['b'] })).toEqual(['a', 'b[x=1]', 'b[x=2]']);
+  await expect(p.plan({ only: ['apart'], until: ['c'] })).rejects.toThrow('nothing is selected');
+});
+
+test('an unknown name is refused, with the nearest', async () => {
+  const p = engine(YAML);
+  const error = await p.plan({ only: ['aprt', 'b[x=3]'] }).catch((error) => error);
+  expect(error.name).toBe('InvalidError');
+  expect(error.diagnostics.map(({ message, hint }: any) => [message.replace(/ in .*/, ''), hint])).toEqual([
+    ['--only aprt: there is no such cell or step', expect.stringMatching(/^did you mean "apart"\?/)],
+    ['--only b[x=3]: there is no such cell or step', expect.stringMatching(/^did you mean "b\[x=1\]"\?/)],
+  ]);
+});
+
+test('what is above must be fresh or restorable; it is put in place, and not in the summary', async () => {
+  const p = engine(YAML);
+  const refused = await p.go({ only: ['c'] }).catch((error) => error);
+  expect(refused.diagnostics.map(({ message }: any) => message)).toEqual([
+    'a is not selected, but must run first: first run',
+    'b[x=1] is not selected, but must run first: a must run first',
+    'b[x=2] is not selected, but must run first: a must run first',
+  ]);
+  expect(refused.diagnostics.at(-1).hint).toMatch(/^tunesmith run .*p\.yaml --until b$/);
+  expect(p.exists('a.txt')).toBe(false);
+
+  await p.go({ until: ['b'] });
+  expect(p.exists('c.txt')).toBe(false);
+  p.remove('b1.txt');
+  const only = await p.go({ only: ['c'] });
+  expect(only.states).toEqual({ c: 'ran' });
+  expect(p.read('c.txt')).toBe('a\n1\na\n2\n');
+  expect(p.read('b1.txt')).toBe('a\n1\n');
+  expect((await p.go({ only: ['c'] })).states).toEqual({ c: 'fresh' });
+});

@@ -1,0 +1,139 @@
+/** Steps in child processes: what they are given, what they say, how they fail, what of them is remembered. */
+import { expect, test } from 'vitest';
+import { lastLog, run as recordOf, runs } from '../../../engine/run/records.ts';
+import { engine } from './rig.ts';
+
+const WRITE = `import { writeFileSync } from 'node:fs';
+import { defineStep } from 'tunesmith';
+import { text } from './text.mjs';
+export default defineStep({
+  name: 'write', version: 1,
+  options: { word: { type: 'string', default: 'hello' }, deep: { type: 'object', default: { a: 1, b: 2 } } },
+  inputs: { files: { kind: 'file', many: true, optional: true } },
+  outputs: { o: 'file' },
+  run(context) {
+    const { signal, log, warn, progress, metric, outputs, ...given } = context;
+    log('a line'); metric('loss', 0.5, 1); metric('loss', 0.25, 2); metric('f1', 0.9); progress(1, 2, { loss: 0.5 }); progress(2, 2);
+    console.log('chatter of a library');
+    writeFileSync(outputs.o, text(given.options.word) + JSON.stringify(given));
+  },
+});`;
+const TEXT = 'export const text = (word) => word + "\\n";';
+const PIPELINE = `
+name: p
+params: { word: hello, deep: { a: 1, b: 2 } }
+steps:
+  make: { matrix: { x: [2, 1] }, run: "echo \${{ matrix.x }} > \${{ outputs.o }}", outputs: { o: "m\${{ matrix.x }}.txt" } }
+  write: { uses: ./write.mjs, with: { word: "\${{ params.word }}", deep: "\${{ params.deep }}", files: "\${{ steps.make[*].o }}" } }
+`;
+const FILES = { 'write.mjs': WRITE, 'text.mjs': TEXT };
+const OUTPUT = '.tunesmith/outputs/p/write/o';
+
+test('a step is given its options, paths and origins, and tells what happens', async () => {
+  const p = engine(PIPELINE, FILES);
+  const run = await p.go();
+  expect(run.states.write).toBe('ran');
+  const [word, given] = p.read(OUTPUT).split('\n');
+  expect(word).toBe('hello');
+  expect(JSON.parse(given!)).toEqual({
+    module: { path: p.path('write.mjs') },
+    options: { word: 'hello', deep: { a: 1, b: 2 } },
+    inputs: { files: [p.path('m1.txt'), p.path('m2.txt')] },
+    origins: {
+      files: [
+        { cell: 'make[x=1]', matrix: { x: 1 } },
+        { cell: 'make[x=2]', matrix: { x: 2 } },
+      ],
+    },
+    folder: p.folder,
+    cell: { cell: 'write', matrix: {} },
+    seed: expect.any(Number),
+    threads: 1,
+  });
+  expect(run.lines).toEqual(['a line']);
+  expect(p.read('.tunesmith/logs/1/write.log').split('\n').sort()).toEqual(['', 'a line', 'chatter of a library']);
+  expect(run.of('progress').at(-1)).toMatchObject({ done: 2, total: 2 });
+  expect(run.of('metric').map(({ name, value, step }) => [name, value, step])).toEqual([
+    ['loss', 0.5, 1],
+    ['loss', 0.25, 2],
+    ['f1', 0.9, undefined],
+  ]);
+
+  const [last] = runs(p.folder);
+  expect(last).toMatchObject({ id: 1, pipeline: 'p.yaml', counts: { ran: 3, fresh: 0, failed: 0 } });
+  expect(recordOf(p.folder, 1)!.metrics).toContainEqual({ cell: 'write', name: 'f1', value: 0.9, step: undefined });
+  expect(lastLog({ root: p.folder, file: p.path('p.yaml') }, 'write')).toBe(p.path('.tunesmith/logs/1/write.log'));
+});
+
+test('what changed is told: options down to the value, code, and the files behind it', async () => {
+  const p = engine(PIPELINE, FILES);
+  await p.go();
+  expect((await p.go()).states.write).toBe('fresh');
+  expect((await p.plan({ set: ['word=bye', 'deep.b=3'] })).write!.why).toBe('option word: hello → bye; option deep.b: 2 → 3');
+  // Code is read once per process.
+  const why = async () => (await p.run('status', 'p.yaml', '--json')).events.at(-1).cells.write.why;
+  p.write('text.mjs', `${TEXT} // edited`);
+  expect(await why()).toBe('code of ./write.mjs changed');
+  expect((await p.run('explain', 'write')).stdout).toMatch(/code of .\/write.mjs changed\n\s+changed {2}text.mjs/);
+  p.write('text.mjs', TEXT);
+  p.write('write.mjs', WRITE.replace('version: 1', 'version: 2'));
+  expect(await why()).toBe('version of write: 1 → 2; code of ./write.mjs changed');
+});
+
+test('code that changes while it runs: the result is used, but not kept', async () => {
+  const p = engine('steps: { a: { uses: ./slow.mjs } }', {
+    'slow.mjs': `import './part.mjs'; import { appendFileSync, writeFileSync } from 'node:fs';
+      export default { name: 's', version: 1, outputs: { o: 'file' }, run({ folder, outputs }) {
+        appendFileSync(folder + '/part.mjs', ' // more'); writeFileSync(outputs.o, ''); } };`,
+    'part.mjs': '',
+  });
+  const run = await p.go();
+  expect(run.notices).toEqual(['part.mjs changed while a ran: its result is not kept, and the next run executes it again']);
+});
+
+test('a StepError is shown with its hint; of another error the stack is in the log alone', async () => {
+  const step = (body: string) =>
+    `export default { name: 's', version: 1, outputs: { o: 'folder' }, async run({ outputs, signal }) { ${body} } };`;
+  const p = engine(
+    `
+steps:
+  told: { uses: ./told.mjs }
+  bug: { uses: ./bug.mjs }
+  later: { uses: ./later.mjs }
+  exit: { uses: ./exit.mjs }
+  half: { uses: ./half.mjs }
+`,
+    {
+      'told.mjs': `import { StepError } from 'tunesmith'; ${step("throw new StepError('no column label', 'name one of text, spam')")}`,
+      'bug.mjs': step('null.x'),
+      'later.mjs': step("setTimeout(() => { throw new Error('later') }, 10); await new Promise((r) => setTimeout(r, 5000))"),
+      'exit.mjs': step('process.exit(0)'),
+      'half.mjs': `import { mkdirSync, writeFileSync } from 'node:fs'; ${step("mkdirSync(outputs.o); writeFileSync(outputs.o + '/part', '1'); throw new Error('half')")}`,
+    },
+  );
+  const { failures } = await p.go({ onFailure: 'continue' });
+  expect(failures.told).toMatchObject({ message: 'no column label', hint: 'name one of text, spam', tail: [] });
+  expect(failures.bug).toMatchObject({ message: "Cannot read properties of null (reading 'x')", tail: [] });
+  expect(p.read('.tunesmith/logs/1/bug.log')).toMatch(/TypeError: Cannot read.*\n\s+at /);
+  expect(failures.later!.message).toBe('later');
+  expect(failures.exit!.message).toBe('ended the process before it was done');
+  expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/half/o/part']);
+  expect(p.find('.tunesmith/outputs')).toEqual([]);
+});
+
+test('Ctrl-C aborts the signal of a step; it may clean up', async () => {
+  const p = engine('steps: { a: { uses: ./wait.mjs } }', {
+    'wait.mjs': `import { writeFileSync } from 'node:fs';
+      export default { name: 's', version: 1, outputs: {}, run: ({ signal, folder }) => new Promise((resolve) => {
+        const alive = setInterval(() => {}, 100);
+        signal.addEventListener('abort', () => { writeFileSync(folder + '/cleaned', ''); clearInterval(alive); resolve(); });
+        writeFileSync(folder + '/begun', '');
+      }) };`,
+  });
+  const stop = new AbortController();
+  const going = p.go({ signal: stop.signal });
+  await p.until(() => p.exists('begun'));
+  stop.abort();
+  expect((await going).states).toEqual({ a: 'canceled' });
+  expect(p.exists('cleaned')).toBe(true);
+});
