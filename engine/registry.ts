@@ -31,3 +31,8 @@ export function serving() {
 export function setup() {
   return import('../steps/runtime/tensorflow-setup.ts');
 }
+
+/** What `show` tells of artifacts. */
+export function previews() {
+  return import('../steps/preview/preview.ts');
+}

@@ -1,1 +1,85 @@
-export default function x() {}
+/** `tunesmith show ARTIFACT`: a preview of a path, or of an output of the pipeline (`split.data`, or `CELL OUTPUT`). */
+import { existsSync } from 'node:fs';
+import { InvalidError } from '../diagnostic.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { previews } from '../registry.ts';
+import { colorsFor } from '../report/colors.ts';
+import { nearPath } from '../report/failure.ts';
+import { tableLines } from '../report/table.ts';
+import { clip, oneLine } from '../report/text.ts';
+import { cellsNamed, unknownCell } from '../run/selection.ts';
+import { didYouMean } from '../suggest.ts';
+import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
+
+export default async function show(words: string[], options: PipelineOptions & { rows: number }): Promise<void> {
+  const artifacts = await artifactsOf(words, options);
+  const { preview } = await previews();
+  const columns = process.stdout.columns ?? 120;
+  const colors = colorsFor(process.stdout);
+  const lines: string[] = [];
+  for (const { name, path } of artifacts) {
+    for (const { title, table, lines: text = [], rest } of await preview(path, options.rows)) {
+      if (lines.length > 0) lines.push('');
+      lines.push(`${colors.bold(name)}: ${title}`);
+      if (table) {
+        const rows = table.rows.map((row) => row.map((cell) => clip(oneLine(cell), LONGEST)));
+        lines.push(
+          ...tableLines(table.header.map(oneLine), rows, { columns, right: (c) => table.numeric[c] === true, heading: colors.dim }),
+        );
+      }
+      lines.push(...text.map((line) => line.split('\t').map(oneLine).join('\t')));
+      if (rest) lines.push(colors.dim(rest));
+    }
+  }
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/** A mail in a table is not read there. */
+const LONGEST = 200;
+
+interface Artifact {
+  name: string;
+  path: string;
+}
+
+async function artifactsOf(words: string[], options: PipelineOptions): Promise<Artifact[]> {
+  // A path is a path, even that of a pipeline.
+  if (words.length === 1 && existsSync(words[0]!)) return [{ name: nearPath(words[0]!), path: words[0]! }];
+  const { file, rest } = fileAmong(words);
+  const [first, second, ...others] = rest;
+  if (first === undefined || others.length > 0)
+    throw usage(`show does not know "${words.join(' ')}"`, 'A path, or an output of the pipeline: split.data, or split data.');
+  if (second === undefined && /[/\\]/.test(first)) throw usage(`${first} is not there`);
+
+  const pipeline = await openPipeline(file, options);
+  const { cells, output } = second === undefined ? parsed(first, pipeline) : { cells: named(first, pipeline), output: second };
+  const all = cells.flatMap((cell) => {
+    const names = Object.keys(cell.outputs);
+    if (names.length === 0) throw usage(`${cell.name} has no outputs`);
+    if (output !== undefined && !names.includes(output))
+      throw usage(`${cell.name} has no output "${output}"`, didYouMean(output, names, 'outputs'));
+    return (output === undefined ? names : [output]).map((name) => ({ name: `${cell.name}.${name}`, path: cell.outputs[name]!.path }));
+  });
+  const there = all.filter(({ path }) => existsSync(path));
+  if (there.length === 0)
+    throw usage(
+      `${all[0]!.name} is not there: ${nearPath(all[0]!.path)}`,
+      `tunesmith run ${nearPath(pipeline.file)} --until ${cells[0]!.step}`,
+    );
+  return there;
+}
+
+/** `split.data`, `train[rate=0.1].model`, or a cell alone: all its outputs. Points may stand in a cell's name, too. */
+function parsed(word: string, pipeline: Pipeline): { cells: Cell[]; output?: string } {
+  const whole = cellsNamed(pipeline, word);
+  if (whole.length > 0) return { cells: whole };
+  const point = word.lastIndexOf('.');
+  if (point <= 0 || point < word.lastIndexOf(']')) return { cells: named(word, pipeline) };
+  return { cells: named(word.slice(0, point), pipeline), output: word.slice(point + 1) };
+}
+
+function named(word: string, pipeline: Pipeline): Cell[] {
+  const cells = cellsNamed(pipeline, word);
+  if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
+  return cells;
+}

@@ -40,8 +40,8 @@ const GAP = '  ';
 function workLine(work: Work, seconds: number, columns: number, colors: Colors): string {
   const { progress } = work;
   const mark = work.waiting ? '◌' : SPINNER[Math.floor(seconds * 10) % SPINNER.length]!;
-  // A name keeps a third of the line; the rest goes to the fields, the most telling first.
-  const least = Math.min(width(work.cell), Math.max(8, Math.floor(columns / 3)));
+  // A name keeps near half of the line; the rest goes to the fields, the most telling first.
+  const least = Math.min(width(work.cell), Math.max(8, Math.floor(columns * 0.45)));
   let left = columns - 2 - least;
   const fits = (text: string) => {
     const needed = GAP.length + width(text);

@@ -76,9 +76,8 @@ export class Outcome {
     }
     if (this.#interrupted) {
       const done = summary.ran + summary.fresh + summary.restored;
-      lines.push(
-        `  ${done === 1 ? '1 finished cell is' : `${done.toLocaleString('en-US')} finished cells are`} stored; run the same command to go on`,
-      );
+      const stored = done === 1 ? '1 finished cell is' : `${done.toLocaleString('en-US')} finished cells are`;
+      lines.push(`  ${stored} stored`, '  run the same command to go on');
     }
     return lines;
   }
@@ -104,7 +103,9 @@ export class Outcome {
 
 /** What several cells say is told once. */
 export function noticeLines(notices: Map<string, string[]>, colors: Colors): string[] {
-  return [...notices].map(([message, cells]) => `${colors.yellow('note:')} ${cells.length > 0 ? `${someOf(cells, 3)}: ` : ''}${message}`);
+  return [...notices].map(
+    ([message, cells]) => `${colors.yellow('note:')} ${cells.length > 0 ? `${someOf(cells, cells.length > 3 ? 1 : 3)}: ` : ''}${message}`,
+  );
 }
 
 const OUTPUTS = 6;

@@ -13,11 +13,11 @@ export interface TableOptions {
 export function tableLines(header: string[], rows: string[][], options: TableOptions): string[] {
   const { columns, right = () => false, heading = (text) => text, paint = (text) => text } = options;
   const all = [header, ...rows];
-  const natural = header.map((_, c) => Math.max(...all.map((row) => width(row[c] ?? ''))));
-  // The first column names the row: it gives way first, down to what still tells rows apart.
-  const others = natural.slice(1);
-  const first = Math.min(natural[0]!, Math.max(12, columns - GAP - Math.max(0, ...others)));
-  const widths = [Math.min(first, columns), ...others.map((n) => Math.min(n, Math.max(8, columns - first - GAP)))];
+  const widths = fitted(
+    header.map((_, c) => Math.max(...all.map((row) => width(row[c] ?? '')))),
+    columns,
+    right,
+  );
 
   const lines: string[] = [];
   for (let from = 1; from < header.length || from === 1; ) {
@@ -41,6 +41,20 @@ export function tableLines(header: string[], rows: string[][], options: TableOpt
 }
 
 const GAP = 2;
+/** What a column of text keeps: less tells nothing. */
+const LEAST = 12;
+
+/** The widest columns of text give way, until all fit or nothing is left to give; numbers stay whole. */
+function fitted(natural: number[], columns: number, right: (column: number) => boolean): number[] {
+  const widths = natural.map((n) => Math.min(n, columns));
+  const gives = (c: number) => !right(c) && widths[c]! > LEAST;
+  for (let over = widths.reduce((sum, n) => sum + n + GAP, -GAP) - columns; over > 0; over--) {
+    const widest = widths.reduce((best, n, c) => (gives(c) && (best < 0 || n > widths[best]!) ? c : best), -1);
+    if (widest < 0) break;
+    widths[widest]!--;
+  }
+  return widths;
+}
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);

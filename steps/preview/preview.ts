@@ -1,0 +1,176 @@
+/** What `tunesmith show` tells of a file or folder: a table's first rows, a model's tensors, JSON, the head of a text. */
+import { createReadStream, type Dirent } from 'node:fs';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, extname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { StepError } from '../../engine/step.ts';
+
+export interface Preview {
+  /** What it is: "table, 5,021 rows". */
+  title: string;
+  table?: { header: string[]; rows: string[][]; numeric: boolean[] };
+  lines?: string[];
+  /** What was left out: "+ 5,011 more rows". */
+  rest?: string;
+}
+
+/** `limit`: how many rows, tensors, files or (ten times as many) lines. */
+export async function preview(path: string, limit: number): Promise<Preview[]> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) throw new StepError(`${path} is not there`);
+  return found.isDirectory() ? previewFolder(path, limit) : [await previewFile(path, found.size, limit)];
+}
+
+async function previewFolder(folder: string, limit: number): Promise<Preview[]> {
+  const entries = (await readdir(folder, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const has = (name: string) => entries.some((entry) => entry.name === name);
+  const parts: Preview[] = [];
+  if (has('data.parquet')) parts.push(...(await previews(folder, ['data.parquet', 'card.json', 'preprocessing.json'], limit, has)));
+  else if (has('tokens.json')) parts.push(...(await previews(folder, ['tokens.json', 'preprocessing.json'], limit, has)));
+  else if (has('config.json')) {
+    const weights = entries.map(({ name }) => name).filter((name) => name.endsWith('.safetensors'));
+    parts.push(...(await previews(folder, ['config.json', ...weights, 'metrics.json'], limit, has)));
+  }
+  parts.push(await listing(folder, entries, limit));
+  return parts;
+}
+
+async function previews(folder: string, names: string[], limit: number, has: (name: string) => boolean): Promise<Preview[]> {
+  const parts: Preview[] = [];
+  for (const name of names.filter(has)) {
+    const path = join(folder, name);
+    const part = await previewFile(path, (await stat(path)).size, limit);
+    parts.push({ ...part, title: `${name}: ${part.title}` });
+  }
+  return parts;
+}
+
+async function listing(folder: string, entries: Dirent[], limit: number): Promise<Preview> {
+  const shown = entries.slice(0, Math.max(limit, 20));
+  const rows = await Promise.all(
+    shown.map(async (entry) => {
+      const size = entry.isFile() ? bytes((await stat(join(folder, entry.name))).size) : entry.isSymbolicLink() ? 'link' : 'folder';
+      return [entry.isDirectory() ? `${entry.name}/` : entry.name, size];
+    }),
+  );
+  return {
+    title: `folder, ${entries.length === 1 ? '1 entry' : `${number(entries.length)} entries`}`,
+    ...(rows.length > 0 ? { table: { header: ['name', 'size'], rows, numeric: [false, true] } } : {}),
+    ...more(entries.length - shown.length, 'entries'),
+  };
+}
+
+async function previewFile(path: string, size: number, limit: number): Promise<Preview> {
+  if (size === 0) return { title: 'empty file' };
+  const kind = await kindOf(path, size);
+  if (kind === 'safetensors') return tensors(path, size, limit);
+  if (kind === 'json' && size <= MOST_JSON) {
+    try {
+      const lines = JSON.stringify(JSON.parse(await readFile(path, 'utf8')), null, 2).split('\n');
+      const most = Math.max(10 * limit, 100);
+      return { title: `JSON, ${bytes(size)}`, lines: lines.slice(0, most), ...more(lines.length - most, 'lines') };
+    } catch {
+      return head(path, size, limit); // as it is, whatever it is
+    }
+  }
+  if (kind === 'parquet' || kind === 'csv' || kind === 'tsv' || kind === 'jsonl') {
+    const { previewTable } = await import('./table.ts');
+    const table = await previewTable(path, kind, limit);
+    if (table) return table;
+  }
+  return kind === 'binary' ? { title: `binary file, ${bytes(size)}` } : head(path, size, limit);
+}
+
+const MOST_JSON = 8 << 20;
+
+type Kind = 'parquet' | 'csv' | 'tsv' | 'jsonl' | 'json' | 'safetensors' | 'text' | 'binary';
+
+/** By its name, else by how it begins: outputs of built-in steps have no extension. */
+async function kindOf(path: string, size: number): Promise<Kind> {
+  const named = EXTENSIONS[extname(basename(path, '.gz')).toLowerCase()];
+  if (named) return named;
+  const start = await firstBytes(path, 4096);
+  if (start.subarray(0, 4).toString('latin1') === 'PAR1') return 'parquet';
+  if (size > 10 && start[8] === 0x7b && start.readBigUInt64LE(0) < BigInt(size)) return 'safetensors';
+  if (start.includes(0)) return 'binary';
+  const text = start.toString().trimStart();
+  if (!/^[[{]/.test(text)) return 'text';
+  const lines = text.split('\n');
+  return lines.length > 2 && isJson(lines[0]!) && isJson(lines[1]!) ? 'jsonl' : 'json';
+}
+
+const EXTENSIONS: Record<string, Kind> = {
+  '.parquet': 'parquet',
+  '.csv': 'csv',
+  '.tsv': 'tsv',
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+  '.json': 'json',
+  '.safetensors': 'safetensors',
+};
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function firstBytes(path: string, count: number): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(count), 0, count, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+async function tensors(path: string, size: number, limit: number): Promise<Preview> {
+  const { openSafetensors } = await import('../models/safetensors.ts');
+  const stored = await openSafetensors(path);
+  await stored.close();
+  const all = [...stored.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape, numbers: shape.reduce((a, b) => a * b, 1) }));
+  const total = all.reduce((sum, { numbers }) => sum + numbers, 0);
+  const rows = all.slice(0, limit).map(({ name, dtype, shape, numbers }) => [name, dtype, shape.join(' × ') || 'scalar', number(numbers)]);
+  return {
+    title: `${all.length === 1 ? '1 tensor' : `${number(all.length)} tensors`}, ${number(total)} numbers, ${bytes(size)}`,
+    table: { header: ['tensor', 'type', 'shape', 'numbers'], rows, numeric: [false, false, false, true] },
+    ...more(all.length - rows.length, 'tensors'),
+  };
+}
+
+async function head(path: string, size: number, limit: number): Promise<Preview> {
+  const lines: string[] = [];
+  const input = createReadStream(path, { encoding: 'utf8', end: 1 << 20 });
+  let rest = false;
+  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    if (lines.length === 10 * limit) {
+      rest = true;
+      break;
+    }
+    lines.push(line);
+  }
+  input.destroy();
+  return { title: `text, ${bytes(size)}`, lines, ...(rest ? { rest: '+ more' } : {}) };
+}
+
+function more(count: number, things: string): { rest?: string } {
+  return count > 0 ? { rest: `+ ${number(count)} more ${things}` } : {};
+}
+
+function number(n: number): string {
+  return n.toLocaleString('en-US');
+}
+
+function bytes(count: number): string {
+  const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  while (count >= 1000 && unit < units.length - 1) {
+    count /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || count >= 100 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
+}
