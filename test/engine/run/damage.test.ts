@@ -1,0 +1,96 @@
+/** A cache or a disk that is not as it should be: each ends in one clear message, or in running the cell again; nothing is lost. */
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { engine } from './rig.ts';
+
+const ONE = 'steps: { a: { run: "cat in.txt > ${{ outputs.o }}", inputs: { data: in.txt }, outputs: { o: out/o.txt } } }';
+const FILES = { 'in.txt': 'some text\n' };
+
+test('a damaged object is not restored: the cell runs, and its result is whole again', async () => {
+  const p = engine(ONE, FILES);
+  await p.go();
+  const [object] = p.find('.tunesmith/objects');
+  chmodSync(p.path(object!), 0o644);
+  writeFileSync(p.path(object!), 'SOME TEXT\n');
+  p.remove('out');
+  expect((await p.plan()).a).toEqual({ state: 'run', why: 'its stored result is damaged' });
+  expect((await p.go()).states).toEqual({ a: 'ran' });
+  expect(p.read('out/o.txt')).toBe('some text\n');
+  p.remove('out');
+  expect((await p.go()).states).toEqual({ a: 'restored' });
+  expect(p.read('out/o.txt')).toBe('some text\n');
+});
+
+test('objects that are gone: the cell runs; outputs that are in place stay fresh', async () => {
+  const p = engine(ONE, FILES);
+  await p.go();
+  p.remove('.tunesmith/objects');
+  expect((await p.go()).states).toEqual({ a: 'fresh' });
+  p.remove('out');
+  const run = await p.go();
+  expect(run.why).toEqual({ a: 'its stored result is missing' });
+  expect(run.states).toEqual({ a: 'ran' });
+});
+
+test.each(['state.sqlite', 'index.sqlite'])('%s that is not a database is named, with what to do', async (name) => {
+  const p = engine(ONE, FILES);
+  await p.go();
+  const file = join(p.folder, '.tunesmith', name);
+  for (const side of ['-wal', '-shm']) rmSync(file + side, { force: true });
+  writeFileSync(file, 'not a database, but text that is long enough to be taken for one'.repeat(100));
+  const before = readFileSync(file);
+  for (const work of [p.go(), p.plan()]) {
+    const error = await work.then(
+      () => undefined,
+      (error) => error,
+    );
+    expect(error).toMatchObject({
+      name: 'CacheError',
+      message: expect.stringContaining(file),
+      hint: expect.stringMatching(/^Move it away/),
+    });
+  }
+  expect(readFileSync(file)).toEqual(before);
+});
+
+test('a result that cannot be stored fails the cell; the former file returns', async () => {
+  const p = engine(ONE, FILES);
+  await p.go();
+  p.write('in.txt', 'other text\n');
+  // Where the objects should go, a file is in the way: as good as a disk that refuses.
+  p.remove('.tunesmith/objects');
+  p.write('.tunesmith/objects', '');
+  const run = await p.go();
+  expect(run.states).toEqual({ a: 'failed' });
+  expect(p.read('out/o.txt')).toBe('some text\n');
+  expect(p.find('.tunesmith/failed').map((file) => p.read(file))).toEqual(['other text\n']);
+});
+
+test('an input that cannot be read fails its cell, and says why', async () => {
+  const p = engine('steps: { a: { run: "true", inputs: { data: in } }, b: { run: "true" } }', { 'in/x': '' });
+  // No permissions stop root: a socket is unreadable for everybody.
+  const { createServer } = await import('node:net');
+  const server = createServer().listen(p.path('in/socket'));
+  await new Promise((resolve) => server.once('listening', resolve));
+  const run = await p.go({ onFailure: 'continue' });
+  server.close();
+  expect(run.states).toEqual({ a: 'failed', b: 'ran' });
+  expect(run.failures.a!.message).toMatch(/^cannot read .*socket: it is neither a file, a folder nor a link$/);
+});
+
+test('with TUNESMITH_CACHE index and objects lie elsewhere, and nothing else', async () => {
+  const p = engine(ONE, FILES);
+  const shared = engine('steps: {}').folder;
+  p.env.TUNESMITH_CACHE = shared;
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh' });
+  expect(p.find('.tunesmith').map((file) => file.split('/')[1])).toEqual(expect.arrayContaining(['.gitignore', 'logs', 'state.sqlite']));
+  expect(p.exists('.tunesmith/objects')).toBe(false);
+  expect(p.exists('.tunesmith/index.sqlite')).toBe(false);
+  p.remove('.tunesmith');
+  p.remove('out');
+  const run = await p.run('run', 'p.yaml', '--json');
+  expect(run.events.at(-1).cells).toEqual({ a: 'restored' });
+  expect(run.events.find((event) => event.type === 'cell').why).toBe('found in the cache');
+});
