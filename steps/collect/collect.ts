@@ -134,7 +134,9 @@ async function select(database: Database, options: Options): Promise<void> {
       const message = await failureOf(database, `SELECT count(value) FROM (SELECT (\n${sql}\n) AS value FROM ${data})`);
       if (message) throw new StepError(`${option}: ${sql}: ${message}`, hint);
     }
-    const aggregate = /GROUP BY/.test(error.message) ? 'an expression is computed for each row, and cannot sum up rows as count(*) does' : error.message;
+    const aggregate = /GROUP BY/.test(error.message)
+      ? 'an expression is computed for each row, and cannot sum up rows as count(*) does'
+      : error.message;
     throw new StepError(`${options.select ? 'select' : 'where'}: ${aggregate}`, hint);
   }
 }

@@ -193,9 +193,12 @@ async function loadJson({ database, rejected }: Loading, files: AsyncIterable<Js
   await database.run(`CREATE TABLE raw AS SELECT __source, __row${fields} FROM lines`);
   await database.run('DROP TABLE lines');
   for (const { name, type } of await database.columns('raw')) {
-    if (type !== 'UBIGINT') continue;
-    const { fits } = await database.row<{ fits: boolean }>(`SELECT max(${quote(name)}) <= 9223372036854775807 AS fits FROM raw`);
-    if (fits) await database.run(`ALTER TABLE raw ALTER COLUMN ${quote(name)} TYPE BIGINT`);
+    if (type !== 'UBIGINT' && type !== 'HUGEINT') continue;
+    const { fits } = await database.row<{ fits: boolean }>(
+      `SELECT bool_and(try_cast(${quote(name)} AS BIGINT) IS NOT NULL OR ${quote(name)} IS NULL) AS fits FROM raw`,
+    );
+    // Parquet has no larger whole numbers: as texts they keep their digits.
+    await database.run(`ALTER TABLE raw ALTER COLUMN ${quote(name)} TYPE ${fits ? 'BIGINT' : 'VARCHAR'}`);
   }
 }
 
@@ -205,9 +208,9 @@ type Structure = string | [Structure] | { [field: string]: Structure };
 /** Values of several types in one column, and nothing but nulls, are texts. */
 const scalars: Record<string, string> = { JSON: 'VARCHAR', NULL: 'VARCHAR' };
 
-/** An object with hundreds of fields is a dictionary, and stays JSON. */
+/** Within lists and objects whole numbers have 64 bits. An object with hundreds of fields is a dictionary, and stays JSON. */
 function simplified(type: Structure): Structure {
-  if (typeof type === 'string') return type === 'NULL' ? 'JSON' : type;
+  if (typeof type === 'string') return { NULL: 'JSON', UBIGINT: 'BIGINT', HUGEINT: 'BIGINT' }[type] ?? type;
   if (Array.isArray(type)) return [simplified(type[0])];
   const fields = Object.entries(type);
   return fields.length > 200 ? 'JSON' : Object.fromEntries(fields.map(([name, field]) => [name, simplified(field)]));

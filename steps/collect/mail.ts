@@ -51,7 +51,7 @@ const escaped = new RegExp(`${opening}([0-9a-f]{2,6})${closing}`, 'g');
 const htmlToText = compile({
   wordwrap: false,
   // Deeper, it is made to break whoever reads it.
-  limits: { maxDepth: 500 },
+  limits: { maxDepth: 500, maxInputLength: undefined },
   selectors: [
     { selector: 'a', options: { ignoreHref: true } },
     { selector: 'img', format: 'skip' },

@@ -1,0 +1,338 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { expect, test } from 'vitest';
+import definition from '../../../steps/collect/step.ts';
+import { Database, literal } from '../../../steps/data/database.ts';
+import { ranStep, temporary } from '../rig.ts';
+import { collected, type Files, failure, values, written } from './files.ts';
+
+const all = { max_rejected: 1 };
+
+test('CSV: byte order mark, CRLF, quotes, line breaks in fields, empty lines', async () => {
+  const table = await collected({ 'a.csv': '\ufefftext,label\r\n"he said ""hi""\r\nthere",spam\r\n\r\nplain,ham' });
+  expect(table.rows.map(({ text, label }) => [text, label]).sort()).toEqual([
+    ['he said "hi"\r\nthere', 'spam'],
+    ['plain', 'ham'],
+  ]);
+});
+
+test('CSV: a column has a type only where all values have it and lose nothing', async () => {
+  const table = await collected({ 'a.csv': 'text,whole,number,yes,code,version,empty\na,1,1.5,true,007,1,\nb,-20,2,false,1,,""\n' });
+  expect(table.columns).toEqual([
+    'id VARCHAR',
+    'text VARCHAR',
+    'whole BIGINT',
+    'number DOUBLE',
+    'yes BOOLEAN',
+    'code VARCHAR',
+    'version BIGINT',
+    'empty VARCHAR',
+  ]);
+  expect(table.rows.find(({ text }) => text === 'a')).toMatchObject({ code: '007', empty: null });
+  expect(table.rows.find(({ text }) => text === 'b')).toMatchObject({ version: null, empty: '' });
+});
+
+test('CSV: other delimiters, no header, columns of several files by name, gzip', async () => {
+  expect(values(await collected({ 'a.csv': 'text;label\na,b;c\n' }), 'text')).toEqual(['a,b']);
+  expect(values(await collected({ 'a.csv': 'text#label\na,b#c\n' }, { delimiter: '#' }), 'text')).toEqual(['a,b']);
+  expect(values(await collected({ 'a.csv': 'a,b\n' }, { header: false, columns: ['label', 'text'] }), 'text')).toEqual(['b']);
+  const union = await collected({ 'a.csv.gz': gzipSync('text,label\na,x\n'), 'b.csv': 'extra,Label,text\n7,y,b\n' });
+  expect(union.rows.map(({ text, label, extra }) => [text, label, extra]).sort()).toEqual([
+    ['a', 'x', null],
+    ['b', 'y', 7],
+  ]);
+});
+
+test('CSV: records that are not well-formed are put aside, and reading goes on at the next line', async () => {
+  const table = await collected({ 'a.csv': 'text,label\na,b\nc\nd,e,f\n"open,ham\ng,h\n"x"y,z\nlast,one\n"never closed,x\n' }, all);
+  expect(values(table, 'text').sort()).toEqual(['a', 'g', 'last']);
+  expect(table.rejected).toEqual([
+    'a.csv:3 1 field instead of 2',
+    'a.csv:4 3 fields instead of 2',
+    'a.csv:5 text follows a closing quote',
+    'a.csv:7 text follows a closing quote',
+    'a.csv:9 a quote is not closed',
+  ]);
+  expect(table.card).toMatchObject({ rows: 3, read: 8, dropped: { rejected: 5 } });
+  expect(table.warnings).toHaveLength(1);
+});
+
+test('CSV: records and lines longer than what is read at once', async () => {
+  const long = 'é"\n'.repeat(700_000);
+  const table = await collected({ 'a.csv': `text,label\n"${long.replaceAll('"', '""')}",a\nx\n` }, all);
+  expect(values(table, 'text')).toEqual([long]);
+  expect(table.rejected).toEqual(['a.csv:700003 1 field instead of 2']);
+});
+
+test('TSV: quotes stand for themselves unless a field is properly quoted', async () => {
+  const table = await collected({ 'a.tsv': 'label\ttext\nham\t"Hello, he said\nspam\t"quoted\ttab"\nham\tit is 5" long\n' });
+  expect(values(table, 'text').sort()).toEqual(['"Hello, he said', 'it is 5" long', 'quoted\ttab']);
+});
+
+test.each<[string, Files]>([
+  ['a list', { 'a.json': ' [ {"text":"a[\\"]}"},\n {"text":"b"} ]\n' }],
+  ['an object a file', { 'a.json': '{\n  "text": "a[\\"]}"\n}\n', 'b.json': '\ufeff{"text":"b"}' }],
+  ['lines in .json', { 'a.json': '{"text":"a[\\"]}"}\n\n{"text":"b"}' }],
+  ['lines', { 'a.jsonl': '{"text":"a[\\"]}"}\r\n{"text":"b"}\n' }],
+])('JSON: %s', async (_, files) => {
+  expect(values(await collected(files), 'text').sort()).toEqual(['a["]}', 'b']);
+});
+
+test('JSON: numbers keep their digits, objects can be reached into, mixed columns are texts', async () => {
+  const table = await collected(
+    {
+      'a.jsonl': [
+        '{"text":"a","n":9007199254740993,"big":18446744073709551615,"m":{"k":[{"x":1}]},"label":1,"date":"2020-01-01"}',
+        '{"text":"b","n":-1,"big":1,"label":"one","list":["x","y"],"nothing":null}',
+      ].join('\n'),
+    },
+    { select: { text: 'text', n: 'n', big: 'big', x: 'm.k[1].x', label: 'label', date: 'date', first: 'list[1]', nothing: 'nothing' } },
+  );
+  expect(table.columns).toContain('n BIGINT');
+  expect(table.rows.find(({ text }) => text === 'a')).toMatchObject({
+    n: '9007199254740993',
+    big: '18446744073709551615',
+    x: 1,
+    label: '1',
+    date: '2020-01-01',
+  });
+  expect(table.rows.find(({ text }) => text === 'b')).toMatchObject({ n: -1, x: null, label: 'one', first: 'x' });
+});
+
+test('JSON: lines that are no object are put aside', async () => {
+  const lines = ['{"text":"a"}', '{"text":', '[1]', '"x"', '{"text":"\\ud800"}', '{"text":null}', '{"other":1}', '{"text":"b",}', 'NaN'];
+  const table = await collected(
+    { 'a.jsonl': Buffer.concat([Buffer.from(`${lines.join('\n')}\n`), Buffer.from('{"text":"caf\xe9"}', 'latin1')]) },
+    all,
+  );
+  expect(values(table, 'text')).toEqual(['a']);
+  expect(table.rejected.map((line) => line.replace(/(not JSON).*/, '$1'))).toEqual([
+    'a.jsonl:2 not JSON',
+    'a.jsonl:3 not an object',
+    'a.jsonl:4 not an object',
+    'a.jsonl:5 half a surrogate pair',
+    'a.jsonl:6 `text` is null',
+    'a.jsonl:7 `text` is null',
+    'a.jsonl:8 not JSON',
+    'a.jsonl:9 not JSON',
+    'a.jsonl:10 not UTF-8',
+  ]);
+});
+
+test('Parquet: files with other columns, in another order', async () => {
+  const folder = temporary();
+  const database = await Database.open();
+  await database.run(`COPY (SELECT 'a' AS text, 1 AS n) TO ${literal(join(folder, 'a.parquet'))} (FORMAT parquet)`);
+  await database.run(`COPY (SELECT [1, 2] AS list, 'b' AS text) TO ${literal(join(folder, 'b.parquet'))} (FORMAT parquet)`);
+  database.close();
+  const table = await collected({}, { select: { text: 'text', n: 'n', list: 'list', source: 'source' } }, [
+    join(folder, 'a.parquet'),
+    join(folder, 'b.parquet'),
+  ]);
+  expect(table.rows.map(({ text, n, list }) => [text, n, list]).sort()).toEqual([
+    ['a', 1, null],
+    ['b', null, [1, 2]],
+  ]);
+  expect(
+    values(table, 'source')
+      .map((source) => String(source).slice(-9))
+      .sort(),
+  ).toEqual(['a.parquet', 'b.parquet']);
+});
+
+test('texts: a row a file, also of a whole folder', async () => {
+  const [first] = written({
+    'pos/a.txt': 'good',
+    'neg/deep/b.txt': '\ufeffbad\n',
+    'neg/.hidden.txt': 'x',
+    'neg/c.txt': new Uint8Array([255]),
+  });
+  const table = await collected({}, { ...all, select: { text: 'text', label: 'folder', path: 'path' } }, [join(first!, '../..')]);
+  expect(table.rows.map(({ text, label }) => [text, label]).sort()).toEqual([
+    ['bad\n', 'deep'],
+    ['good', 'pos'],
+  ]);
+  expect(table.rejected).toEqual(['neg/c.txt:1 not UTF-8']);
+});
+
+test('ids depend on the content alone: not on file names, their order, or the order of columns', async () => {
+  const one = await collected({ 'a.csv': 'text,label\na,x\na,x\nb,y\n', 'b.csv': 'text,label\na,x\n' });
+  const other = await collected({
+    'z.jsonl': '{"label":"y","text":"b"}\n{"label":"x","text":"a"}',
+    'c.jsonl': '{"text":"a","label":"x"}\n{"text":"a","label":"x"}',
+  });
+  expect(values(one, 'id')).toEqual(values(other, 'id'));
+  expect(values(one, 'id').map((id) => String(id).replace(/^[0-9a-f]{16}/, ''))).toEqual(expect.arrayContaining(['', '', '-2', '-3']));
+  const [a, b] = [await collected({ 'x/a.txt': 'same', 'x/b.txt': 'same' }), await collected({ 'x/d.txt': 'same', 'x/c.txt': 'same' })];
+  expect(values(a, 'id')).toEqual(values(b, 'id'));
+});
+
+test('ids of the user: a column by option, or a unique `id`; one that is not unique is kept under another name', async () => {
+  expect(values(await collected({ 'a.csv': 'key,text\nx,a\ny,b\n' }, { id: 'key' }), 'id')).toEqual(['x', 'y']);
+  expect(values(await collected({ 'a.csv': 'id,text\n10,a\n9,b\n' }), 'id')).toEqual(['10', '9']);
+  const clash = await collected({ 'a.csv': 'id,text\n3,a\n3,b\n' });
+  expect(values(clash, 'original_id')).toEqual([3, 3]);
+  expect(clash.warnings[0]).toContain('"3" stands there 2 times');
+  expect(await failure({ 'a.csv': 'key,text\nx,a\nx,b\n' }, { id: 'key' })).toMatch(
+    /^`key` cannot identify rows: "x" stands there 2 times/,
+  );
+});
+
+test('columns may have any name', async () => {
+  const header = ['text', 'n', 'hash', 'row', 'source', 'value', 'select', 'a b', 'a"b', 'ü', 'data', 'raw', 'lines'];
+  const table = await collected({
+    'a.csv': `${header.map((name) => `"${name.replaceAll('"', '""')}"`).join(',')}\n${header.map((_, i) => `v${i}`).join(',')}\n`,
+  });
+  expect(table.rows).toEqual([{ id: expect.any(String), ...Object.fromEntries(header.map((name, i) => [name, `v${i}`])) }]);
+  const json = await collected({ 'a.jsonl': JSON.stringify(table.rows[0]) });
+  expect(json.rows).toEqual(table.rows);
+});
+
+test('select and where: SQL over the columns and `source`; the same on any number of threads', async () => {
+  const files = { 'x/a.csv': 'text,label,n\na,0,1\nb,1,2\n', 'y/b.csv': 'text,label,n\nc,1,3\n' };
+  const table = await collected(files, {
+    select: {
+      text: 'upper(text) -- a comment',
+      label: "case when label = 1 then 'yes' else 'no' end",
+      from: "split_part(source, '/', -2)",
+    },
+    where: 'n >= 2',
+  });
+  expect(table.columns).toEqual(['id VARCHAR', 'from VARCHAR', 'label VARCHAR', 'text VARCHAR']);
+  expect(table.rows.map(({ text, label, from }) => [text, label, from]).sort()).toEqual([
+    ['B', 'yes', 'x'],
+    ['C', 'yes', 'y'],
+  ]);
+  expect(table.card).toMatchObject({ read: 3, rows: 2, dropped: { where: 1 }, labels: { yes: 2 } });
+  const sample = () =>
+    collected({ 'a.csv': `text\n${Array.from({ length: 5000 }, (_, i) => `t${i}`).join('\n')}\n` }, { where: 'random() < 0.5' });
+  expect(values(await sample(), 'text')).toEqual(values(await sample(), 'text'));
+});
+
+test.each<[string, Files, object, string]>([
+  [
+    'too many bad rows',
+    { 'a.csv': 'text,label\na,b\nc\nd\n' },
+    {},
+    'a.csv:3: 1 field instead of 2; 2 of 3 rows are bad, more than 1% → Also a.csv:4: 1 field instead of 2. Correct the rows, or allow more with `max_rejected`.',
+  ],
+  [
+    'not UTF-8',
+    { 'a.csv': Buffer.from('text\ncaf\xe9\n', 'latin1') },
+    {},
+    'a.csv:2: not UTF-8; that is 1 bad row of 1, more than 1% → Correct the rows, or allow more with `max_rejected`. Convert what is not UTF-8: iconv -f latin1 -t utf-8 FILE.',
+  ],
+  [
+    'UTF-16',
+    { 'a.csv': Buffer.from('\ufefftext\na\n', 'utf16le') },
+    {},
+    'a.csv: is UTF-16, not UTF-8 → Convert it: iconv -f UTF-16 -t UTF-8 a.csv > converted',
+  ],
+  [
+    'nothing',
+    { 'a.jsonl': '', 'b.jsonl': '\n' },
+    {},
+    'a.jsonl and 1 other file: no rows → An empty file has nothing to learn from: check `files`.',
+  ],
+  ['only a header', { 'a.csv': 'text,label\n' }, {}, 'a.csv: no rows → An empty file has nothing to learn from: check `files`.'],
+  [
+    'several formats',
+    { 'a.csv': 'text\na\n', 'b.jsonl': '{}' },
+    {},
+    'the files are of several formats: a.csv is csv, b.jsonl is jsonl → Read one format per collect step, or set `format` if all are the same.',
+  ],
+  [
+    'an unknown format',
+    { 'a.foo': 'x' },
+    {},
+    'a.foo: cannot tell the format from the extension .foo → Set `format`: csv, tsv, json, jsonl, parquet, text or mail.',
+  ],
+  ['two columns of one name', { 'a.csv': 'text,text\na,b\n' }, {}, 'a.csv:1: two columns are named `text` → Rename one of them.'],
+  ['a list that does not end', { 'a.json': '[{"text":"a"},\n{"text":"b"' }, {}, 'a.json:2: not JSON: the list does not end'],
+  [
+    'a list with a broken element',
+    { 'a.json': '[{"text":"a"},\n{"text":b}]' },
+    {},
+    `a.json:2: not JSON: Unexpected token 'b', "{"text":b}" is not valid JSON`,
+  ],
+  ['something after a list', { 'a.json': '[{"text":"a"}]\nx' }, {}, 'a.json:2: not JSON: something follows the list'],
+  [
+    'no Parquet',
+    { 'a.parquet': 'text' },
+    {},
+    "a.parquet: cannot be read as Parquet: Invalid Input Error: File 'a.parquet' too small to be a Parquet file",
+  ],
+  ['no gzip', { 'a.csv.gz': 'text\na\n' }, {}, 'a.csv.gz: not a sound gzip file (incorrect header check)'],
+  [
+    'an unknown column in SQL',
+    { 'a.csv': 'text,label\na,b\n' },
+    { select: { text: 'text', label: 'lable' } },
+    'select.label: lable: Binder Error: Referenced column "lable" not found in FROM clause! → The columns are `text`, `label`, `source`.',
+  ],
+  [
+    'SQL that fails on a row',
+    { 'a.csv': 'text,label\na,b\n' },
+    { where: 'label::int = 3' },
+    "where: label::int = 3: Conversion Error: Could not convert string 'b' to INT32 when casting from source column label → The columns are `text`, `label`, `source`.",
+  ],
+  [
+    'SQL that reads other files',
+    { 'a.csv': 'text\na\n' },
+    { select: { text: "(SELECT max(content) FROM read_text('/etc/passwd'))" } },
+    'select.text: (SELECT max(content) FROM read_text(\'/etc/passwd\')): Permission Error: Cannot access file "/etc/passwd" - file system operations are disabled by configuration → The columns are `text`, `source`.',
+  ],
+  [
+    'an aggregate',
+    { 'a.csv': 'text\na\n' },
+    { select: { text: 'count(*)' } },
+    'select: an expression is computed for each row, and cannot sum up rows as count(*) does → The columns are `text`, `source`.',
+  ],
+  ['no row kept', { 'a.csv': 'text\na\n' }, { where: "text = 'x'" }, "`where` keeps none of the 1 rows: text = 'x'"],
+  [
+    'a column to decode that is not there',
+    { 'a.csv': 'text\na\n' },
+    { decode: { body: 'mail' } },
+    "the data have no column `body` → The columns are `text`. collect's `select` makes others: `select: { body: … }`.",
+  ],
+  [
+    'CSV options for JSON',
+    { 'a.jsonl': '{"text":"a"}' },
+    { delimiter: ';' },
+    '`delimiter` means nothing here: a.jsonl is jsonl → Take `delimiter` out.',
+  ],
+])('fails with one clear message: %s', async (_, files, options, message) => {
+  expect(await failure(files, options)).toBe(message);
+});
+
+test('options that contradict each other', () => {
+  const problems = (options: object) =>
+    definition.check!({ format: 'auto', header: true, max_rejected: 0.01, ...options } as never).map(
+      ({ option, message }) => `${option}: ${message}`,
+    );
+  expect(problems({})).toEqual([]);
+  expect(problems({ header: false })).toEqual(['header: `header: false` needs `columns`, the names of the columns']);
+  expect(problems({ columns: ['a'] })).toEqual(['columns: `columns` names the columns of files without a header: set `header: false`']);
+  expect(problems({ format: 'tsv', delimiter: ';' })).toEqual(['delimiter: `delimiter` is for CSV, not for tsv']);
+  expect(problems({ delimiter: '"' })).toHaveLength(1);
+  expect(problems({ select: { text: 'a' }, id: 'key' })).toEqual(['id: `select` makes no column `key`']);
+});
+
+test('the same files make the same bytes on 1, 2 and 4 threads, read in any order', async () => {
+  const lines = Array.from({ length: 30_000 }, (_, i) =>
+    JSON.stringify({ text: `text ${i % 20_000} ${'x'.repeat(i % 50)}`, label: String(i % 3), n: i / 7 }),
+  );
+  const files = written({ 'a.jsonl': lines.slice(0, 9000).join('\n'), 'b.jsonl': lines.slice(9000).join('\n') });
+  const bytes: Buffer[] = [];
+  for (const [threads, inputs] of [
+    [1, files],
+    [2, files.toReversed()],
+    [4, files],
+  ] as const) {
+    const onThreads = { ...definition, run: (context: object) => definition.run({ ...context, threads } as never) };
+    const { outputs } = await ranStep(onThreads as never, {}, { files: [...inputs] });
+    bytes.push(readFileSync(join(outputs.data!, 'data.parquet')));
+  }
+  expect(bytes[1]!.equals(bytes[0]!)).toBe(true);
+  expect(bytes[2]!.equals(bytes[0]!)).toBe(true);
+});
