@@ -43,7 +43,7 @@ export async function clean(context: Context): Promise<void> {
     log(`${number(kept)} rows kept; dropped ${listed(dropped.reasons)}`);
     if (conflicting > 0)
       context.warn(
-        `${number(conflicting)} dropped duplicates had another \`${label}\` than the row that was kept: the first by id decides`,
+        `${number(conflicting)} dropped duplicate${conflicting === 1 ? '' : 's'} had another \`${label}\` than the row that was kept: the first by id decides`,
       );
   } finally {
     database.close();

@@ -5,7 +5,15 @@
 import { rmSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { type DuckDBConnection, DuckDBDataChunk, DuckDBInstance, type DuckDBType, type DuckDBValue, VARCHAR } from '@duckdb/node-api';
+import {
+  type DuckDBConnection,
+  DuckDBDataChunk,
+  DuckDBDecimalValue,
+  DuckDBInstance,
+  type DuckDBType,
+  type DuckDBValue,
+  VARCHAR,
+} from '@duckdb/node-api';
 import { type Json, StepError } from '../../engine/step.ts';
 
 export type Row = Record<string, Json>;
@@ -179,6 +187,7 @@ function json(value: DuckDBValue): Json {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  if (value instanceof DuckDBDecimalValue) return value.toDouble();
   if ('items' in value) return (value.items as DuckDBValue[]).map(json);
   if ('entries' in value) {
     const entries = value.entries as Record<string, DuckDBValue> | { key: DuckDBValue; value: DuckDBValue }[];

@@ -1,0 +1,105 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import definition from '../../../steps/clean/step.ts';
+import { cleanText } from '../../../steps/data/cleaning.ts';
+import { type Row, readRows } from '../../../steps/data/table.ts';
+import { ranStep, table } from '../rig.ts';
+
+interface Cleaned {
+  rows: Row[];
+  card: any;
+  preprocessing: any;
+  warnings: string[];
+  folder: string;
+}
+
+async function cleaned(rows: object[] | string, options: object = {}): Promise<Cleaned> {
+  const { outputs, warnings } = await ranStep(definition, options, { data: typeof rows === 'string' ? rows : await table(rows) });
+  const folder = outputs.data!;
+  const found: Row[] = [];
+  for await (const chunk of readRows(folder, ['id', 'text', 'label'])) found.push(...chunk);
+  const json = (name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8'));
+  return { rows: found, card: json('card.json'), preprocessing: json('preprocessing.json'), warnings, folder };
+}
+
+const row = (id: string, text: string, label = 'ham') => ({ id, text, label });
+
+test('cleans texts, and counts what it removed and changed', async () => {
+  const { rows, card } = await cleaned([row('a', '<b>See</b> http://x.org  and me@x.org'), row('b', 'as it was')], {
+    remove: ['html', 'urls', 'emails'],
+    lowercase: true,
+  });
+  expect(rows).toEqual([row('a', 'see and'), row('b', 'as it was')]);
+  expect(card).toMatchObject({ rows: 2, read: 2, changed: 1, removed: { html: 2, urls: 1, emails: 1 }, dropped: {} });
+});
+
+test('drops what is empty, too short, too long, or there already after cleaning', async () => {
+  const { rows, card } = await cleaned(
+    [row('a', 'Same  text'), row('b', 'same text'), row('c', '<p>'), row('d', 'abc'), row('e', 'x'.repeat(50)), row('f', 'other text')],
+    { remove: ['html'], lowercase: true, deduplicate: 'text', min_length: 4, max_length: 20 },
+  );
+  expect(rows).toEqual([row('a', 'same text'), row('f', 'other text')]);
+  expect(card.dropped).toEqual({ duplicate: 1, empty: 1, 'too long': 1, 'too short': 1 });
+});
+
+test('of equal texts with different labels the first by id is kept, and the others are counted', async () => {
+  const rows = [row('b', 'x', 'spam'), row('a', 'x', 'ham'), row('c', 'x', 'ham'), row('d', 'y', 'spam')];
+  const one = await cleaned(rows, { deduplicate: 'text' });
+  expect(one.rows).toEqual([row('a', 'x', 'ham'), row('d', 'y', 'spam')]);
+  expect(one.card).toMatchObject({ conflicting: 1, dropped: { duplicate: 2 } });
+  expect(one.warnings).toEqual(['1 dropped duplicate had another `label` than the row that was kept: the first by id decides']);
+  const both = await cleaned(rows, { deduplicate: ['text', 'label'] });
+  expect(both.rows.map(({ id }) => id)).toEqual(['a', 'b', 'd']);
+});
+
+test('records the options of the cleaning function: applied to raw text they give the same', async () => {
+  const raw = [row('a', 'A&amp;B <i>ﬁ</i> 1,000 $ — x_y!'), row('b', 'É\u0301 \u200b?')];
+  const { rows, preprocessing } = await cleaned(raw, { remove: ['special_characters', 'html', 'numbers'], normalize: 'NFKC' });
+  expect(preprocessing).toEqual({
+    version: 1,
+    text: {
+      remove: ['html', 'special_characters', 'numbers'],
+      keep_characters: '.,:;!?\'"()-',
+      lowercase: false,
+      whitespace: 'collapse',
+      normalize: 'NFKC',
+    },
+  });
+  expect(rows.map(({ text }) => text)).toEqual(raw.map(({ text }) => cleanText(text, preprocessing.text)));
+});
+
+test('cleaning again by the same options changes nothing; by others it is refused', async () => {
+  const once = await cleaned([row('a', 'A  b'), row('b', 'c')], { lowercase: true });
+  const twice = await cleaned(once.folder, { lowercase: true });
+  expect(readFileSync(join(twice.folder, 'data.parquet')).equals(readFileSync(join(once.folder, 'data.parquet')))).toBe(true);
+  await expect(cleaned(once.folder, { lowercase: false })).rejects.toThrow('the data were cleaned before, with other options');
+});
+
+test('what cannot be cleaned is said', async () => {
+  const fails = (rows: object[], options: object) =>
+    cleaned(rows, options).then(
+      () => 'no error',
+      ({ name, message }) => `${name}: ${message}`,
+    );
+  expect(await fails([row('a', 'x')], { columns: ['body'] })).toBe('StepError: the data have no column `body`');
+  expect(await fails([row('a', 'x')], { deduplicate: ['text', 'body'] })).toBe('StepError: the data have no column `body`');
+  expect(await fails([row('a', ' '), row('b', 'x')], { min_length: 2 })).toBe('StepError: no row is left of 2: 1 empty, 1 too short');
+  expect(await fails([row('a', 'x')], { columns: ['id'] })).toBe('StepError: the column `id` identifies rows and cannot be cleaned');
+});
+
+test('options that mean nothing are refused', () => {
+  const problems = (options: object) =>
+    definition.check!({ remove: [], deduplicate: false, min_length: 1, ...options } as never).map(({ option }) => option);
+  expect(problems({})).toEqual([]);
+  expect(problems({ keep_characters: '!' })).toEqual(['keep_characters']);
+  expect(problems({ label: 'label' })).toEqual(['label']);
+  expect(problems({ min_length: 5, max_length: 4 })).toEqual(['max_length']);
+});
+
+test('a table stays as it is but for its texts', async () => {
+  const { folder } = await cleaned([{ ...row('a', 'x'), n: 1, reason: 'r', same: 's' }]);
+  for await (const rows of readRows(folder, ['id', 'text', 'label', 'n', 'reason', 'same']))
+    expect(rows).toEqual([{ ...row('a', 'x'), n: '1', reason: 'r', same: 's' }]);
+  expect(existsSync(join(folder, 'rejected.jsonl'))).toBe(false);
+});
