@@ -68,13 +68,18 @@ function matchesNames(patterns: string[], names: string[]): 'itself' | 'inside' 
   const [name, ...deeper] = names;
   if (name === undefined) return pattern === undefined ? 'itself' : 'inside';
   if (pattern === undefined) return undefined;
-  const hidden = name.startsWith('.') || name === 'node_modules';
+  const hidden = isHidden(name);
   if (pattern === '**') {
+    if (rest.length === 0) return names.some(isHidden) ? undefined : 'itself';
     const found = [matchesNames(rest, names), hidden ? undefined : matchesNames(patterns, deeper)];
     return found.includes('itself') ? 'itself' : found.find(Boolean);
   }
   if (hidden && !pattern.startsWith('.') && name !== pattern) return undefined;
   return asRegExp(pattern).test(name) ? matchesNames(rest, deeper) : undefined;
+}
+
+function isHidden(name: string): boolean {
+  return name.startsWith('.') || name === 'node_modules';
 }
 
 const expressions = new Map<string, RegExp>();

@@ -42,7 +42,8 @@ export function combinations(matrix: JsonMap): { found: Combination[]; mistakes:
   for (const combination of found) {
     const id = canonicalJson(Object.fromEntries([...combination].map(([key, { value }]) => [key, value])));
     const last = [...combination.values()].at(-1)!;
-    if (seen.has(id)) wrong(last.path.slice(0, -1), 'value', 'this makes a combination that is there already', 'Remove it.');
+    if (seen.has(id) && mistakes.length === 0)
+      wrong(last.path.slice(0, -1), 'value', 'this makes a combination that is there already', 'Remove it.');
     seen.add(id);
   }
   return { found, mistakes };

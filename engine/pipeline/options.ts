@@ -17,18 +17,13 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
     reading.report([...step.path, 'uses'], message, 'Mend them in the step.');
   });
   if (!validate) return;
-  const told = new Set<string>();
   for (const { cell, point } of drafts) {
     if (cell.action.kind !== 'step') continue;
     const { options } = cell.action;
-    const say = ({ path, at, message, hint, rule }: Omit<Mistake, 'found'>) => {
+    const say = ({ path, at, message, hint }: Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>) => {
       if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
       const where = traced(step, ['with', ...path], reading, point.places);
-      const diagnostic = where.source.diagnostic(where.path, at, message, hint);
-      // The same value at the same place in another cell: told once.
-      const id = JSON.stringify([diagnostic.file, diagnostic.line, diagnostic.column, rule, path]);
-      if (!told.has(id)) reading.problems.add(diagnostic);
-      told.add(id);
+      reading.tell(cell, where.source.diagnostic(where.path, at, message, hint));
     };
     const mistakes = validate(options).filter(
       ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
@@ -36,23 +31,18 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
     for (const mistake of mistakes) say(inWords(mistake, used.uses));
     if (mistakes.length > 0 || [...step.faulty].some((key) => key.startsWith('with.'))) continue;
     for (const { option, message } of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) {
-      say({ path: optionPath(option), at: 'value', message, rule: message });
+      say({ path: optionPath(option), at: 'value', message });
     }
   }
 }
 
 /** In the words of options. */
-function inWords({ path, at, message, hint, rule, found }: Mistake, uses: string): Omit<Mistake, 'found'> {
-  if (rule === 'required')
-    return {
-      path,
-      at,
-      rule,
-      message: message.replace('missing', `${uses}: missing option`),
-      hint: hint ?? `Write ${found}: under \`with\`.`,
-    };
-  if (rule === 'additionalProperties') return { path, at, rule, message: message.replace('unknown key', 'unknown option'), hint };
-  return { path, at, rule, message, hint };
+function inWords(mistake: Mistake, uses: string): Mistake {
+  const { rule, message, hint, found } = mistake;
+  if (rule === 'additionalProperties') return { ...mistake, message: message.replace('unknown key', 'unknown option') };
+  if (rule !== 'required') return mistake;
+  const write = `Write \`${found}:\` below \`${mistake.path.at(-1) ?? 'with'}\`.`;
+  return { ...mistake, message: `${message.replace('missing', 'missing option')} of ${uses}`, hint: hint ? `${write} ${hint}` : write };
 }
 
 /** `early_stopping.patience`, `ratios[0]` or `ratios.0`. */

@@ -153,14 +153,15 @@ export class Params {
       this.#problems.add(source.diagnostic([], 'value', 'a params file is a map', 'Write `name: value` lines, or a JSON object.'));
       return;
     }
-    const undeclared = (value: JsonMap, known: JsonMap, keys: string[]): void => {
-      for (const key of Object.keys(value)) {
-        const [inner, outer] = [value[key]!, Object.hasOwn(known, key) ? known[key]! : undefined];
-        if (outer === undefined) this.#problems.add(this.#notDeclared([...keys, key], known, source, [...keys, key]));
-        else if (isMap(inner) && isMap(outer) && Object.keys(outer).length > 0) undeclared(inner, outer, [...keys, key]);
-      }
-    };
-    undeclared(source.value, declared, []);
+    const undeclared = (value: JsonMap, known: JsonMap, keys: string[]): Diagnostic[] =>
+      Object.entries(value).flatMap(([key, inner]) => {
+        const outer = Object.hasOwn(known, key) ? known[key]! : undefined;
+        if (outer === undefined) return [this.#notDeclared([...keys, key], known, source, [...keys, key])];
+        return isMap(inner) && isMap(outer) && Object.keys(outer).length > 0 ? undeclared(inner, outer, [...keys, key]) : [];
+      });
+    const mistakes = undeclared(source.value, declared, []);
+    for (const mistake of mistakes) this.#problems.add(mistake);
+    if (mistakes.length > 0) return;
     this.#layers.push({ source, path: [], value: source.value });
     this.#merge(source.value);
   }

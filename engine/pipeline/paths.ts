@@ -20,7 +20,7 @@ export function linkPaths(drafts: Draft[], reading: Reading): void {
   for (const draft of drafts) {
     for (const [name, { path }] of Object.entries(draft.cell.outputs)) {
       const place = draft.outputPlaces.get(name);
-      if (place && !allowed(path, name, place, reading)) continue;
+      if (place && !allowed(draft, path, name, place, reading)) continue;
       const other = outputs.add({ draft, name, path });
       if (other) overlaps.add({ draft, name, path }, other);
     }
@@ -32,16 +32,16 @@ export function linkPaths(drafts: Draft[], reading: Reading): void {
   }
 }
 
-function allowed(path: string, name: string, { source, path: at }: Place, reading: Reading): boolean {
+function allowed({ cell }: Draft, path: string, name: string, { source, path: at }: Place, reading: Reading): boolean {
   const wrong = (message: string, hint: string) => {
-    reading.problems.add(source.diagnostic(at, 'value', message, hint));
+    reading.tell(cell, source.diagnostic(at, 'value', message, hint));
     return false;
   };
   const own = join(reading.root, '.tunesmith');
   if (path === reading.root || !within(path, reading.root)) {
     return wrong(
       `output "${name}" lies outside the project (${reading.root})`,
-      `Write into it, for example out/${basename(path) || name}.`,
+      `Write into it, for example out/${path === reading.root ? name : basename(path)}.`,
     );
   }
   if (within(reading.file, path))
@@ -154,7 +154,7 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
   for (const [i, source] of sources.entries()) {
     if (source.kind === 'output') continue;
     const place = inputPlaces.get(role)![i]!;
-    const wrong = (message: string, hint?: string) => reading.problems.add(place.source.diagnostic(place.path, 'value', message, hint));
+    const wrong = (message: string, hint?: string) => reading.tell(cell, place.source.diagnostic(place.path, 'value', message, hint));
     const made = makers(source, outputs, reading);
     const own = made.find((written) => written.draft === draft);
     if (own) {

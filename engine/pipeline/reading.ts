@@ -1,6 +1,7 @@
 /** What all parts share while one pipeline file is read. */
 import { statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
+import type { Diagnostic } from '../diagnostic.ts';
 import { matches } from './glob.ts';
 import { packageFolder } from './packages.ts';
 import type { Params } from './params.ts';
@@ -12,6 +13,7 @@ export class Reading {
   params!: Params;
   /** The shape of a step's keys. */
   checkStep!: Validate;
+  readonly #told = new Map<string, string>();
   readonly #packages = new Map<string, string | undefined>();
   readonly #looked = new Map<string, { count: number; kind?: 'file' | 'folder' }>();
 
@@ -27,6 +29,15 @@ export class Reading {
 
   report(path: Path, message: string, hint?: string, at: 'key' | 'value' = 'value', within?: Within): void {
     this.problems.add(this.source.diagnostic(path, at, message, hint, within));
+  }
+
+  /** A mistake of one cell. At the same place, other cells of its step have the same one, in words of their own: told once. */
+  tell({ name, step }: { name: string; step: string }, diagnostic: Diagnostic): void {
+    const { file, line, column } = diagnostic;
+    const id = JSON.stringify([step, file, line, column]);
+    const first = this.#told.get(id) ?? name;
+    this.#told.set(id, first);
+    if (first === name) this.problems.add(diagnostic);
   }
 
   /** Relative to the pipeline's folder, so that the path is the same in a moved checkout; undefined where it is not installed. */

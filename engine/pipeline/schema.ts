@@ -13,7 +13,9 @@ export type Declaration = Omit<StepDefinition, 'run' | 'check'>;
 /** The whole file, for editors: with the options of every built-in step, and `${{ … }}` allowed in the place of any value. */
 export async function pipelineSchema(): Promise<Schema> {
   const builtins = await Promise.all(builtinNames().map(async (name) => ({ name, definition: (await builtin(name))! })));
-  const step = withExpressions(stepSchema) as { properties: Record<string, Schema> };
+  // The step itself is no value; each of its keys is.
+  const properties = Object.entries(stepSchema.properties).map(([name, schema]) => [name, withExpressions(schema) as Schema] as const);
+  const step = { ...stepSchema, properties: Object.fromEntries(properties) };
   const uses = {
     ...step.properties.uses,
     anyOf: [
@@ -100,14 +102,12 @@ function withExpressions(schema: unknown): unknown {
   const about = Object.fromEntries(Object.entries({ title, description, default: preset }).filter(([, value]) => value !== undefined));
   const text = inner.type === 'string' && inner.enum === undefined && inner.pattern === undefined;
   const constrains = ['type', 'enum', 'const', 'anyOf', 'oneOf'].some((key) => key in inner);
-  // The file's own frame (a step, the map of options) is no value.
-  const frame = inner.type === 'object' && inner.properties !== undefined && inner.properties === (schema as Schema).properties;
-  if (text || frame || !constrains) return { ...about, ...inner };
+  if (text || !constrains) return { ...about, ...inner };
   return { ...about, anyOf: [inner, { $ref: '#/definitions/expression' }] };
 }
 
 const NAME = { pattern: '^[A-Za-z_][A-Za-z0-9_-]*$', title: 'a name: letters, digits, _ and -, no digit first' };
-const VARIABLE = { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: 'the name of a variable' };
+const VARIABLE = { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: 'the name of a variable (letters, digits and _)' };
 const SCALAR = { type: ['string', 'number', 'boolean', 'null'], title: 'text, a number, true or false' };
 const DURATION = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?[smh])+$', title: 'a time such as 90s, 5m, 2h or 1h30m' };
 const POINT = { type: 'object', propertyNames: NAME, minProperties: 1 };
@@ -170,6 +170,7 @@ export const stepSchema = {
       type: 'array',
       items: VARIABLE,
       uniqueItems: true,
+      title: 'a list of names of variables',
       description: 'Names of variables passed to the step and masked in logs; they enter no fingerprint.',
     },
     matrix: {

@@ -12,6 +12,7 @@ import {
   LineCounter,
   type Pair,
   parseAllDocuments,
+  type Scalar,
   visit,
   type YAMLMap,
 } from 'yaml';
@@ -155,7 +156,7 @@ class YamlSource implements Source {
 
   /** The pair of a key: the map's own, else one merged in by `<<`. */
   #pair(map: YAMLMap, key: string): Pair | undefined {
-    const own = map.items.find((pair) => !isMerge(pair) && isScalar(pair.key) && String(pair.key.value) === key);
+    const own = map.items.find((pair) => !isMerge(pair) && isScalar(pair.key) && keyText(pair.key) === key);
     if (own) return own;
     for (const pair of map.items.filter(isMerge)) {
       for (const merged of this.merged(pair)) {
@@ -228,7 +229,7 @@ class Values {
         }
       } else if (!isScalar(pair.key)) this.#wrong(pair.key, 'a key must be text', 'Quote it.');
       else {
-        const key = String(pair.key.value);
+        const key = keyText(pair.key);
         const value = this.read(pair.value);
         if (!own.has(key)) own.set(key, value);
         else this.#wrong(pair.key, `duplicate key "${key}"`, `It is first set in line ${this.#line(keys.get(key))}: keep one of them.`);
@@ -260,6 +261,11 @@ class Values {
   #line(node: unknown): number {
     return this.source.lines.linePos((node as { range: [number, number, number] }).range[0]).line;
   }
+}
+
+/** As written: the variable NULL and the file 007 are no other types when they are keys. */
+function keyText({ value, source }: Scalar): string {
+  return typeof value === 'string' ? value : (source ?? String(value));
 }
 
 function isMerge(pair: Pair): boolean {

@@ -45,7 +45,7 @@ export async function readSteps(bodies: Record<string, Json>, reading: Reading):
   await Promise.all(
     [...steps.values()].map(async (step) => {
       const { uses } = step.body;
-      if (typeof uses !== 'string') return;
+      if (typeof uses !== 'string' || template(uses)) return;
       if (!found.has(uses))
         found.set(
           uses,
@@ -126,6 +126,7 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
   }
   const variables = Array.isArray(body.env) ? body.env : Object.keys(Object(body.env));
   for (const [i, secret] of ((body.secrets ?? []) as string[]).entries()) {
+    if (template(secret)) continue;
     if (variables.includes(secret))
       reading.report(
         [...path, 'secrets', i],

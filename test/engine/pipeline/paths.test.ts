@@ -1,0 +1,315 @@
+/** Where cells write and read: roots, overlaps, edges that paths make, inputs that are not there. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { matcher, matches } from '../../../engine/pipeline/glob.ts';
+import { readPipeline } from '../../../engine/pipeline/read.ts';
+import { byName, commands, names, Project, text } from './project.ts';
+
+test('the project root, and the base of every path', async () => {
+  const project = new Project({
+    'package.json': '{}',
+    'sub/pipes/p.yaml':
+      'steps: { a: { run: "cat ${{ inputs.i }} > ${{ outputs.o }}", inputs: { i: ../x.txt }, outputs: { o: ../../out/a } } }\n',
+    'sub/x.txt': '',
+    'sub/clean.yaml': 'steps: { c: { uses: clean, with: { data: pipes } }, d: { run: "ls ${{ steps.c.data }}" } }\n',
+    'own/.git/HEAD': '',
+    'own/deep/p.yaml': 'name: a name/with things\nsteps: { c: { uses: clean, with: { data: . } } }\n',
+  });
+  const at = (path: string) => readPipeline(join(project.folder, path));
+  const p = await at('sub/pipes/p.yaml');
+  expect([p.name, p.root, p.folder, p.file]).toEqual([
+    'p',
+    project.folder,
+    join(project.folder, 'sub/pipes'),
+    join(project.folder, 'sub/pipes/p.yaml'),
+  ]);
+  expect(commands(p.cells[0]!)).toEqual(['cat ../x.txt > ../../out/a']);
+  expect(p.cells[0]!.outputs.o!.path).toBe(join(project.folder, 'out/a'));
+  const clean = await at('sub/clean.yaml');
+  expect(clean.cells[0]!.outputs.data!.path).toBe(join(project.folder, '.tunesmith/outputs/clean/c/data'));
+  expect(commands(clean.cells[1]!)).toEqual(['ls ../.tunesmith/outputs/clean/c/data']);
+  const own = await at('own/deep/p.yaml');
+  expect(own.root).toBe(join(project.folder, 'own'));
+  expect(own.cells[0]!.outputs.data!.path).toMatch(/own\/\.tunesmith\/outputs\/a_name_with_things-[0-9a-f]{12}\/c\/data$/);
+  project.write({ 'own/deep/.tunesmith/x': '' });
+  expect((await at('own/deep/p.yaml')).root).toBe(join(project.folder, 'own/deep'));
+});
+
+test('outputs that overlap, or lie where they must not', async () => {
+  const project = new Project({ 'x.txt': '', 'sub/y': '' });
+  const screen = await project.screen(text`
+    params: { same: out/same }
+    steps:
+      a: { run: echo, outputs: { o: out/same } }
+      b: { run: echo, outputs: { o: "$\{{ params.same }}/" } }
+      c: { run: echo, outputs: { o: out/same/deeper/still } }
+      d: { run: echo, outputs: { o: ./out/d, p: out/x/../d/e } }
+      m: { run: echo, matrix: { k: [1, 2, 3], l: [x] }, outputs: { o: out/m/model.bin } }
+      n: { run: echo, matrix: { k: [1, 2], l: [x, y] }, outputs: { o: "out/n/$\{{ matrix.k }}" } }
+      up: { run: echo, outputs: { o: ../elsewhere } }
+      root: { run: echo, outputs: { o: . } }
+      self: { run: echo, outputs: { o: p.yaml } }
+      own: { run: echo, outputs: { o: .tunesmith/outputs } }
+      glob: { run: echo, outputs: { o: out/*.txt } }
+      number: { run: echo, matrix: { n: [5] }, outputs: { o: "$\{{ matrix.n }}" } }
+      abs: { run: echo, outputs: { o: /tmp/elsewhere/out } }
+      fine: { run: echo, outputs: { o: out/Same, p: out/same-too } }
+  `);
+  expect(screen).toMatchInlineSnapshot(`
+    "p.yaml:4:33: error: two cells write out/same: a and b
+      4 |   b: { run: echo, outputs: { o: "\${{ params.same }}/" } }
+        |                                 ^^^^^^^^^^^^^^^^^^^^^
+      = Give each a path of its own.
+
+    p.yaml:5:33: error: out/same/deeper/still, an output of c, lies inside of out/same, an output of a
+      5 |   c: { run: echo, outputs: { o: out/same/deeper/still } }
+        |                                 ^^^^^^^^^^^^^^^^^^^^^
+      = Give each a path of its own.
+
+    p.yaml:6:45: error: out/d/e is inside of out/d, and both are outputs of d
+      6 |   d: { run: echo, outputs: { o: ./out/d, p: out/x/../d/e } }
+        |                                             ^^^^^^^^^^^^
+      = Give each a path of its own.
+
+    p.yaml:7:67: error: two cells write out/m/model.bin: m[k=1,l=x] and m[k=2,l=x], and 1 more
+      7 |   m: { run: echo, matrix: { k: [1, 2, 3], l: [x] }, outputs: { o: out/m/model.bin } }
+        |                                                                   ^^^^^^^^^^^^^^^
+      = Give every cell a path of its own: out/m/\${{ matrix.k }}/model.bin
+
+    p.yaml:8:67: error: two cells write out/n/1: n[k=1,l=x] and n[k=1,l=y], and 1 more
+      8 |   n: { run: echo, matrix: { k: [1, 2], l: [x, y] }, outputs: { o: "out/n/\${{ matrix.k }}" } }
+        |                                                                   ^^^^^^^^^^^^^^^^^^^^^^^
+      = Give every cell a path of its own: out/n/\${{ matrix.l }}/\${{ matrix.k }}
+
+    p.yaml:9:34: error: output "o" lies outside the project (<project>)
+      9 |   up: { run: echo, outputs: { o: ../elsewhere } }
+        |                                  ^^^^^^^^^^^^
+      = Write into it, for example out/elsewhere.
+
+    p.yaml:10:36: error: output "o" lies outside the project (<project>)
+      10 |   root: { run: echo, outputs: { o: . } }
+         |                                    ^
+      = Write into it, for example out/o.
+
+    p.yaml:11:36: error: output "o" would replace the pipeline file itself
+      11 |   self: { run: echo, outputs: { o: p.yaml } }
+         |                                    ^^^^^^
+      = Give it a folder of its own: out/o
+
+    p.yaml:12:35: error: output "o" lies in .tunesmith, which tunesmith itself writes
+      12 |   own: { run: echo, outputs: { o: .tunesmith/outputs } }
+         |                                   ^^^^^^^^^^^^^^^^^^
+      = Write elsewhere: out/o
+
+    p.yaml:13:36: error: output "o" is a glob
+      13 |   glob: { run: echo, outputs: { o: out/*.txt } }
+         |                                    ^^^^^^^^^
+      = An output is one file or folder: name the folder that they lie in.
+
+    p.yaml:14:38: error: output "o" takes a path, found 5
+      14 |   number: { run: echo, matrix: { n: [5] }, outputs: { o: "\${{ matrix.n }}" } }
+         |                                      ^
+
+    p.yaml:15:35: error: output "o" lies outside the project (<project>)
+      15 |   abs: { run: echo, outputs: { o: /tmp/elsewhere/out } }
+         |                                   ^^^^^^^^^^^^^^^^^^
+      = Write into it, for example out/out.
+    "
+  `);
+});
+
+test('a path within an output makes an edge, as a reference does', async () => {
+  const project = new Project({ 'src/a.txt': '', 'made/old.txt': '', 'src/sub/b.txt': '' });
+  const pipeline = await project.read(text`
+    steps:
+      last: { run: cat, inputs: { i: made/f } }
+      file: { run: cat, outputs: { o: made/f }, inputs: { i: src } }
+      folder: { run: cat, matrix: { k: [1, 2] }, outputs: { o: "made/d/$\{{ matrix.k }}" } }
+      in: { run: cat, inputs: { i: made/d/1/x/y.csv } }
+      same: { run: cat, matrix: { k: [1, 2] }, inputs: { i: "made/d/$\{{ matrix.k }}" } }
+      all: { run: cat, inputs: { i: made/d } }
+      glob: { run: cat, inputs: { i: "made/**/*.csv", j: "src/*.txt", k: "mad[e]/{f,g}" } }
+      mixed: { run: cat, inputs: { i: [src/a.txt, "made/d/*/x"] } }
+      none: { run: cat, inputs: { i: "made/*.txt" } }
+  `);
+  const reads = Object.fromEntries(pipeline.cells.map(({ name, reads }) => [name, reads]));
+  expect(reads).toEqual({
+    file: [],
+    last: ['file'],
+    'folder[k=1]': [],
+    'folder[k=2]': [],
+    in: ['folder[k=1]'],
+    'same[k=1]': ['folder[k=1]'],
+    'same[k=2]': ['folder[k=2]'],
+    all: ['folder[k=1]', 'folder[k=2]'],
+    glob: ['folder[k=1]', 'folder[k=2]', 'file'],
+    mixed: ['folder[k=1]', 'folder[k=2]'],
+    none: [],
+  });
+  // In topological order, and otherwise in that of the file.
+  expect(names(pipeline).slice(0, 3)).toEqual(['file', 'last', 'folder[k=1]']);
+});
+
+test("a built-in step's outputs are found by path, too; a folder is read without what tunesmith keeps in it", async () => {
+  const project = new Project({ 'raw/a.txt': '' });
+  const cells = byName(
+    await project.read(text`
+      steps:
+        clean: { uses: clean, with: { data: raw } }
+        by_path: { run: ls, inputs: { i: .tunesmith/outputs/p/clean/data } }
+        whole: { run: ls, inputs: { i: . } }
+    `),
+  );
+  expect(cells.by_path!.reads).toEqual(['clean']);
+  expect(cells.whole!.reads).toEqual([]);
+});
+
+test('inputs that are not there, or cannot be', async () => {
+  const project = new Project({ 'data/a.txt': '', 'data/.b.csv': '', 'data/node_modules/c.csv': '', 'one.txt': '' });
+  const screen = await project.screen(text`
+    params: { missing: data/none.txt, files: [one.txt, two.txt] }
+    steps:
+      a: { run: cat, inputs: { i: data/b.txt } }
+      b: { run: cat, inputs: { i: "data/**/*.csv" } }
+      c: { run: cat, inputs: { i: "$\{{ params.missing }}", j: "$\{{ params.files }}" } }
+      d: { run: cat, inputs: { i: ["one.txt", ""] } }
+      e: { run: cat, inputs: { i: out/e }, outputs: { o: out } }
+      f: { run: cat, inputs: { i: "out2/*" }, outputs: { o: out2/f.txt } }
+      g: { run: cat, inputs: { i: "." }, outputs: { o: out3/g } }
+      h: { uses: clean, with: { data: one.txt } }
+      i: { uses: clean, with: { data: hf://some/data } }
+      j: { uses: clean, with: { data: [data, data] } }
+      k: { uses: clean, with: { data: "*ta" } }
+      l: { uses: evaluate, with: { model: data, tokens: "$\{{ steps.m.metrics }}" } }
+      m: { uses: evaluate, with: { model: data, tokens: data } }
+  `);
+  expect(screen).toMatchInlineSnapshot(`
+    "p.yaml:1:20: error: there is no file or folder data/none.txt, and no step makes it
+      1 | params: { missing: data/none.txt, files: [one.txt, two.txt] }
+        |                    ^^^^^^^^^^^^^
+      = Paths begin at the folder of the pipeline file.
+
+    p.yaml:1:52: error: there is no file or folder two.txt, and no step makes it
+      1 | params: { missing: data/none.txt, files: [one.txt, two.txt] }
+        |                                                    ^^^^^^^
+      = Paths begin at the folder of the pipeline file.
+
+    p.yaml:3:31: error: there is no file or folder data/b.txt, and no step makes it
+      3 |   a: { run: cat, inputs: { i: data/b.txt } }
+        |                               ^^^^^^^^^^
+      = Paths begin at the folder of the pipeline file.
+
+    p.yaml:4:31: error: nothing matches data/**/*.csv
+      4 |   b: { run: cat, inputs: { i: "data/**/*.csv" } }
+        |                               ^^^^^^^^^^^^^^^
+      = Paths begin at the folder of the pipeline file; names that begin with a dot, and node_modules, are skipped.
+
+    p.yaml:6:43: error: "inputs.i[1]" cannot be empty
+      6 |   d: { run: cat, inputs: { i: ["one.txt", ""] } }
+        |                                           ^^
+
+    p.yaml:7:31: error: e would read its own output out
+      7 |   e: { run: cat, inputs: { i: out/e }, outputs: { o: out } }
+        |                               ^^^^^
+      = Name the input more narrowly, or write elsewhere.
+
+    p.yaml:8:31: error: f would read its own output out2/f.txt
+      8 |   f: { run: cat, inputs: { i: "out2/*" }, outputs: { o: out2/f.txt } }
+        |                               ^^^^^^^^
+      = Name the input more narrowly, or write elsewhere.
+
+    p.yaml:9:31: error: g would read its own output out3/g
+      9 |   g: { run: cat, inputs: { i: "." }, outputs: { o: out3/g } }
+        |                               ^^^
+      = Name the input more narrowly, or write elsewhere.
+
+    p.yaml:10:35: error: input "data" takes a folder, but one.txt is a file
+      10 |   h: { uses: clean, with: { data: one.txt } }
+         |                                   ^^^^^^^
+
+    p.yaml:11:35: error: there is no folder hf:/some/data, and no step makes it
+      11 |   i: { uses: clean, with: { data: hf://some/data } }
+         |                                   ^^^^^^^^^^^^^^
+      = Paths begin at the folder of the pipeline file.
+
+    p.yaml:12:35: error: input "data" takes one folder, found 2
+      12 |   j: { uses: clean, with: { data: [data, data] } }
+         |                                   ^^^^^^^^^^^^
+      = Name one of them.
+
+    p.yaml:13:35: error: nothing matches *ta
+      13 |   k: { uses: clean, with: { data: "*ta" } }
+         |                                   ^^^^^
+      = Paths begin at the folder of the pipeline file; names that begin with a dot, and node_modules, are skipped.
+
+    p.yaml:14:53: error: input "tokens" takes a folder, but metrics of m is a file
+      14 |   l: { uses: evaluate, with: { model: data, tokens: "\${{ steps.m.metrics }}" } }
+         |                                                     ^^^^^^^^^^^^^^^^^^^^^^^^
+    "
+  `);
+});
+
+test('globs: sorted by bytes, without dotfiles and node_modules, unless spelled out', () => {
+  const project = new Project({
+    'd/b.txt': '',
+    'd/B.txt': '',
+    'd/a/x.txt': '',
+    'd/é.txt': '',
+    'd/z.txt': '',
+    'd/.h.txt': '',
+    'd/.git/x.txt': '',
+    'd/node_modules/p/x.txt': '',
+    'd/w[1].txt': '',
+    'd/sp ace.txt': '',
+    'd/(p).txt': '',
+    'd/!n.txt': '',
+  });
+  mkdirSync(join(project.folder, 'd/empty'));
+  const found = (pattern: string) => matches(pattern, project.folder).map((path) => path.slice(project.folder.length + 1));
+  expect(found('d/**/*.txt')).toEqual([
+    'd/!n.txt',
+    'd/(p).txt',
+    'd/B.txt',
+    'd/a/x.txt',
+    'd/b.txt',
+    'd/sp ace.txt',
+    'd/w[1].txt',
+    'd/z.txt',
+    'd/é.txt',
+  ]);
+  expect(found('d/*')).not.toContain('d/a');
+  expect(found('d/*/')).toEqual(['d/a', 'd/empty']);
+  expect(found('d/{a,b}*')).toEqual(['d/b.txt']);
+  expect(found('d/[ab].txt')).toEqual(['d/b.txt']);
+  expect(found('d/w\\[1\\].t?t')).toEqual(['d/w[1].txt']);
+  expect(found('d/node_modules/*/x.txt')).toEqual(['d/node_modules/p/x.txt']);
+  expect(found('d/.git/*')).toEqual(['d/.git/x.txt']);
+  expect(found('none/*')).toEqual([]);
+  expect(matches(`${project.folder}/d/z.*`, '/')).toEqual([join(project.folder, 'd/z.txt')]);
+});
+
+test.each([
+  ['a/*.txt', 'a/x.txt', 'itself'],
+  ['a/*.txt', 'a/x.csv', undefined],
+  ['a/*.txt', 'b/x.txt', undefined],
+  ['a/*/c.txt', 'a/b', 'inside'],
+  ['a/**', 'a/b/c', 'itself'],
+  ['a/**/x.txt', 'a/b/c/x.txt', 'itself'],
+  ['a/**/x.txt', 'a/x.txt', 'itself'],
+  ['a/**/x.txt', 'a/b', 'inside'],
+  ['a/b/*.txt', 'a', 'inside'],
+  ['*', '.hidden', undefined],
+  ['**/*.txt', 'node_modules/x.txt', undefined],
+  ['.hidden/*', '.hidden/x', 'itself'],
+  ['{a,b/c}/x.*', 'b/c/x.txt', 'itself'],
+  ['a/{1..3}.txt', 'a/2.txt', 'itself'],
+  ['a/[!b].txt', 'a/b.txt', undefined],
+  ['a/[!b].txt', 'a/c.txt', 'itself'],
+  ['a/?.txt', 'a/cc.txt', undefined],
+  ['../a/*.txt', '../a/x.txt', 'itself'],
+  ['a/\\*/x', 'a/b/x', undefined],
+  ['a/@(b|c).txt', 'a/b.txt', 'itself'],
+])('%s may match %s: %s', (pattern, path, expected) => {
+  expect(matcher(pattern, '/base/folder')(join('/base/folder', path))).toBe(expected);
+});
