@@ -13,7 +13,8 @@ const cli = join(root, 'dist/engine/cli.js');
 const outputs = join(root, '.tunesmith/outputs/spam');
 const bundle = join(outputs, 'deploy/bundle');
 
-const MAIL = 'Congratulations! You have been selected to receive a FREE $1000 prize. Click here now to claim your cash, this offer expires today!!!';
+const MAIL =
+  'Congratulations! You have been selected to receive a FREE $1000 prize. Click here now to claim your cash, this offer expires today!!!';
 
 console.log('Trains a spam classifier on 6,046 real mails, twice (a sweep over the learning rate), and serves the better one.');
 console.log('On two cores this takes two to five minutes the first time, and a second from then on: nothing that is known runs again.\n');

@@ -20,7 +20,7 @@ export async function select({ options, inputs, origins, outputs, log, warn, met
     if (!origin)
       throw new StepError(`from: ${file} is not made by a step`, 'Give `from` the metrics of a step: ${{ steps.evaluate[*].metrics }}.');
     const report = await readJson(file);
-    candidates.push({ origin, report, value: valueOf(report, name, origin.cell) });
+    candidates.push({ origin, report, value: metricOf(report, name, origin.cell) });
   }
 
   for (const { origin } of candidates.filter((c) => Number.isNaN(c.value))) warn(`${origin.cell}: ${name} is not a number; left out`);
@@ -78,7 +78,7 @@ async function readJson(file: string): Promise<Json> {
 }
 
 /** The metric in a report of evaluate (below `metrics`), or anywhere in JSON of one's own by its dotted path. */
-function valueOf(report: Json, name: string, cell: string): number {
+function metricOf(report: Json, name: string, cell: string): number {
   const figures = numbersIn(report);
   for (const path of [`metrics.${name}`, name]) if (figures.has(path)) return figures.get(path)!;
   const known = [...figures.keys()].map((path) => path.replace(/^metrics\./, ''));

@@ -7,11 +7,7 @@ import { ranStep, temporary } from '../rig.ts';
 const byRate = (i: number): object => ({ lr: i });
 
 /** Metrics and a model for every cell, as evaluate and train would hand them over. */
-async function selected(
-  options: object,
-  f1: (number | null)[],
-  { dimension = byRate, picks = byRate } = {},
-) {
+async function selected(options: object, f1: (number | null)[], { dimension = byRate, picks = byRate } = {}) {
   const folder = temporary();
   const file = (name: string, content: string) => {
     writeFileSync(join(folder, name), content);
