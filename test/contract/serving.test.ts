@@ -12,7 +12,7 @@ steps:${MAIL_STEPS}
     with: { data: "\${{ steps.split.data }}", model: ./model, max_length: 64 }
   train:
     uses: train
-    with: { tokens: "\${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 1, learning_rate: 2e-2 }
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 3, batch_size: 4, learning_rate: 3e-3 }
   test:
     uses: evaluate
     with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" }
