@@ -123,3 +123,12 @@ function importsOf(file: string): Import[] {
   for (const m of text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)) add(m[1]!, false, true);
   return found;
 }
+
+test('every package that is imported is a dependency, and every dependency is imported', () => {
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const published = imports.filter((i) => !i.from.startsWith('pipelines/') && !i.to.endsWith('.ts') && !/^node:|\$\{/.test(i.to));
+  const packages = new Set(published.map((i) => i.to.match(/^(@[^/]+\/)?[^/]+/)![0]));
+  const declared = new Set([...Object.keys(dependencies), ...Object.keys(optionalDependencies)]);
+  expect([...packages].filter((name) => !declared.has(name) && name !== 'tunesmith')).toEqual([]);
+  expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual([]);
+});
