@@ -27,7 +27,7 @@ export function serving() {
   return import('../steps/serving/serving.ts');
 }
 
-/** `setup tensorflow`, and what `doctor` tells of it. */
+/** `setup tensorflow`. */
 export function setup() {
   return import('../steps/runtime/tensorflow-setup.ts');
 }
@@ -35,4 +35,9 @@ export function setup() {
 /** What `show` tells of artifacts. */
 export function previews() {
   return import('../steps/preview/preview.ts');
+}
+
+/** What `doctor` tells of the libraries of steps. */
+export function libraries() {
+  return import('../steps/runtime/libraries.ts');
 }

@@ -1,1 +1,80 @@
-export default function x() {}
+/** `tunesmith doctor`: what is there, what is chosen, what to install for more. Exits with 1 when something needed is not in order. */
+import { execFile } from 'node:child_process';
+import { statfsSync } from 'node:fs';
+import { arch, availableParallelism, freemem, platform, release, totalmem } from 'node:os';
+import { libraries } from '../registry.ts';
+import { colorsFor } from '../report/colors.ts';
+import { clip, oneLine, pad, width } from '../report/text.ts';
+
+type Check = Awaited<ReturnType<Awaited<ReturnType<typeof libraries>>['checkLibraries']>>[number];
+
+export default async function doctor({ json = false }: { json?: boolean }): Promise<number> {
+  const { checkLibraries } = await libraries();
+  const [npm, sqlite, others] = await Promise.all([checkNpm(), checkSqlite(), checkLibraries()]);
+  const checks: Check[] = [checkNode(), npm, checkMachine(), checkDisk(), sqlite, ...others];
+  process.stdout.write(json ? `${JSON.stringify({ checks })}\n` : `${lines(checks).join('\n')}\n`);
+  return checks.some(({ needed, state }) => needed && state !== 'ok') ? 1 : 0;
+}
+
+function checkNode(): Check {
+  const good = Number(process.versions.node.split('.')[0]) >= 20;
+  const detail = `${process.versions.node}${good ? '' : ': tunesmith needs 20 or newer'}`;
+  return { name: 'Node', state: good ? 'ok' : 'broken', detail, needed: true };
+}
+
+function checkNpm(): Promise<Check> {
+  return new Promise((resolve) => {
+    execFile('npm', ['--version'], (error, stdout) =>
+      resolve({
+        name: 'npm',
+        needed: false,
+        ...(error ? { state: 'missing', detail: 'not on PATH' } : { state: 'ok', detail: stdout.trim() }),
+      }),
+    );
+  });
+}
+
+function checkMachine(): Check {
+  const memory = `${gigabytes(totalmem())} of memory, ${gigabytes(freemem())} free`;
+  const cores = availableParallelism();
+  return {
+    name: 'machine',
+    state: 'ok',
+    detail: `${platform()} ${release()} ${arch()}, ${cores} ${cores === 1 ? 'core' : 'cores'}, ${memory}`,
+    needed: false,
+  };
+}
+
+function checkDisk(): Check {
+  const { bavail, bsize } = statfsSync('.');
+  return { name: 'disk', state: 'ok', detail: `${gigabytes(bavail * bsize)} free here`, needed: false };
+}
+
+async function checkSqlite(): Promise<Check> {
+  const check = { name: 'better-sqlite3', needed: true };
+  try {
+    const { default: Database } = await import('better-sqlite3');
+    const version = new Database(':memory:').prepare('select sqlite_version()').pluck().get();
+    return { ...check, state: 'ok', detail: `SQLite ${version} (the cache's index, records of runs)` };
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
+    const detail = oneLine((error as Error).message.split('\n', 1)[0]!);
+    return { ...check, state: missing ? 'missing' : 'broken', detail, next: missing ? 'npm install' : 'npm rebuild better-sqlite3' };
+  }
+}
+
+function lines(checks: Check[]): string[] {
+  const colors = colorsFor(process.stdout);
+  const paint = { ok: colors.green, missing: colors.yellow, broken: colors.red };
+  const names = Math.max(...checks.map(({ name }) => width(name)));
+  const room = (process.stdout.columns ?? 200) - 9 - names - 2;
+  const rows = checks.map(({ name, state, detail }) =>
+    `${paint[state](pad(state, 9))}${pad(name, names)}  ${clip(detail, room)}`.trimEnd(),
+  );
+  const next = [...new Set(checks.flatMap(({ state, next }) => (state !== 'ok' && next ? [next] : [])))];
+  return [...rows, ...(next.length > 0 ? ['', 'for more:', ...next.map((command) => `  ${command}`)] : [])];
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}

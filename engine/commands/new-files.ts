@@ -10,7 +10,7 @@ export function writeNew(folder: string, files: Record<string, string>): string[
   const there = paths.filter((path) => existsSync(path));
   if (there.length > 0)
     throw usage(
-      `${there.map(nearPath).join(' and ')} ${there.length === 1 ? 'is' : 'are'} already there`,
+      `${there.map(nearPath).join(', ')} ${there.length === 1 ? 'is' : 'are'} already there`,
       'Nothing was written. Move what is there away, or choose another name.',
     );
   for (const [name, content] of Object.entries(files)) {

@@ -66,7 +66,7 @@ async function previewFile(path: string, size: number, limit: number): Promise<P
   if (kind === 'safetensors') return tensors(path, size, limit);
   if (kind === 'json' && size <= MOST_JSON) {
     try {
-      const lines = JSON.stringify(JSON.parse(await readFile(path, 'utf8')), null, 2).split('\n');
+      const lines = jsonLines(JSON.parse(await readFile(path, 'utf8')));
       const most = Math.max(10 * limit, 100);
       return { title: `JSON, ${bytes(size)}`, lines: lines.slice(0, most), ...more(lines.length - most, 'lines') };
     } catch {
@@ -82,6 +82,29 @@ async function previewFile(path: string, size: number, limit: number): Promise<P
 }
 
 const MOST_JSON = 8 << 20;
+
+/** Indented, but what fits on a line stays on it. */
+function jsonLines(value: unknown, indent = '', name = ''): string[] {
+  const flat = `${indent}${name}${flatJson(value)}`;
+  if (value === null || typeof value !== 'object' || flat.length <= 100) return [flat];
+  const entries = Array.isArray(value)
+    ? value.map((inner) => ['', inner] as const)
+    : Object.entries(value).map(([key, inner]) => [`${JSON.stringify(key)}: `, inner] as const);
+  const inner = entries.flatMap(([key, each], i) => {
+    const lines = jsonLines(each, `${indent}  `, key);
+    if (i < entries.length - 1) lines[lines.length - 1] += ',';
+    return lines;
+  });
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  return [`${indent}${name}${open}`, ...inner, `${indent}${close}`];
+}
+
+function flatJson(value: unknown): string {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(flatJson).join(', ')}]`;
+  const entries = Object.entries(value).map(([key, inner]) => `${JSON.stringify(key)}: ${flatJson(inner)}`);
+  return entries.length === 0 ? '{}' : `{ ${entries.join(', ')} }`;
+}
 
 type Kind = 'parquet' | 'csv' | 'tsv' | 'jsonl' | 'json' | 'safetensors' | 'text' | 'binary';
 
