@@ -64,7 +64,12 @@ function stepIn(loaded: unknown, file: string): StepDefinition {
 /** A module's namespace, or what stands for it in CommonJS. */
 function isModule(value: unknown): value is { default?: unknown } {
   if (value === null || typeof value !== 'object' || 'run' in value) return false;
-  return Object.prototype.toString.call(value) === '[object Module]' || '__esModule' in value || 'default' in value;
+  return (
+    '__esModule' in value ||
+    'default' in value ||
+    Object.prototype.toString.call(value) === '[object Module]' ||
+    Object.keys(value).length === 0
+  );
 }
 
 /** How to start Node on one of our own modules: as TypeScript while it is TypeScript. */

@@ -12,7 +12,10 @@ import type { Declaration } from './schema.ts';
 export type Description = { definition: Declaration } | { message: string; hint?: string };
 
 /** `path` is the step's module. Nothing is written where `readOnly`. */
-export async function describeStep(path: string, { root, readOnly }: { root: string; readOnly?: boolean }): Promise<Description> {
+export async function describeStep(
+  path: string,
+  { root, readOnly, patience = 30_000 }: { root: string; readOnly?: boolean; patience?: number },
+): Promise<Description> {
   let code: Code;
   try {
     code = await codeOf(path);
@@ -29,12 +32,12 @@ export async function describeStep(path: string, { root, readOnly }: { root: str
       // Damaged: it is made anew.
     }
   }
-  const description = await ask(path);
+  const description = await ask(path, patience);
   if ('definition' in description && !readOnly) await keep(memo, JSON.stringify(description.definition));
   return description;
 }
 
-async function ask(path: string): Promise<Description> {
+async function ask(path: string, patience: number): Promise<Description> {
   const { execa } = await import('execa');
   const child = execa(
     process.execPath,
@@ -46,18 +49,16 @@ async function ask(path: string): Promise<Description> {
       stdin: 'ignore',
       stdout: 'ignore',
       reject: false,
-      timeout: PATIENCE,
+      timeout: patience,
       forceKillAfterDelay: 1000,
     },
   );
   const [answer, result] = await Promise.all([child.getOneMessage().catch(() => undefined), child]);
   if (answer) return answer as Description;
   if (result.timedOut)
-    return { message: `it was still loading after ${PATIENCE / 1000} s`, hint: 'Do the work in `run`, not while the module loads.' };
+    return { message: `it was still loading after ${patience / 1000} s`, hint: 'Do the work in `run`, not while the module loads.' };
   return { message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`, hint: lastLine(result.stderr) };
 }
-
-const PATIENCE = 30_000;
 
 function lastLine(text: string | undefined): string | undefined {
   return text?.trim().split('\n').at(-1) || undefined;

@@ -13,7 +13,8 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
   const { used } = step;
   if (!used || step.faulty.has('with')) return;
   const validate = await validator(optionsSchema(used.definition)).catch((error: Error) => {
-    const message = `${used.uses} declares options that are no valid JSON Schema: ${error.message}`;
+    const [first] = error.message.replace('schema is invalid: data/properties/', '').split(', ');
+    const message = `${used.uses} declares options that are no valid JSON Schema: ${first}`;
     reading.report([...step.path, 'uses'], message, 'Mend them in the step.');
   });
   if (!validate) return;

@@ -198,24 +198,14 @@ function absent(
   { kind, many }: CellInput['declaration'],
   reading: Reading,
 ): [string, string?] | undefined {
-  const found = reading.look(pattern, glob);
-  if (glob) {
-    if (found.count === 0)
-      return [
-        `nothing matches ${pattern}`,
-        'Paths begin at the folder of the pipeline file; names that begin with a dot, and node_modules, are skipped.',
-      ];
-    if (found.count > 1 && !many)
-      return [`input "${role}" takes one ${kind === 'any' ? 'path' : kind}, and ${found.count} match ${pattern}`, 'Name the one.'];
-    return undefined;
+  const { count, kind: there } = reading.look(pattern, glob);
+  const what = kind === 'any' ? 'file or folder' : kind;
+  const from = 'Paths begin at the folder of the pipeline file.';
+  if (count === 0 && !glob) return [`there is no ${what} ${pattern}, and no step makes it`, from];
+  if (count === 0) {
+    const files = kind === 'folder' && !pattern.endsWith('/') ? 'A glob matches files; ending in / it matches folders.' : '';
+    return [`nothing matches ${pattern}`, files || `${from} Names that begin with a dot, and node_modules, are skipped.`];
   }
-  if (found.count === 0) {
-    if (/^[a-z][a-z0-9+.-]+:\/\//.test(pattern))
-      return [`${pattern} is no path`, 'Inputs are files and folders: download it first, in a step of its own.'];
-    return [
-      `there is no ${kind === 'any' ? 'file or folder' : kind} ${pattern}, and no step makes it`,
-      'Paths begin at the folder of the pipeline file.',
-    ];
-  }
-  return kind === 'any' || kind === found.kind ? undefined : [`input "${role}" takes a ${kind}, but ${pattern} is a ${found.kind}`];
+  if (count > 1 && !many) return [`input "${role}" takes one ${what}, but ${count} match ${pattern}`, 'Name the one.'];
+  return glob || kind === 'any' || kind === there ? undefined : [`input "${role}" takes a ${kind}, but ${pattern} is a ${there}`];
 }

@@ -25,7 +25,7 @@ export async function find(uses: string, reading: Reading, wrong: (message: stri
     const { run, check, ...definition } = own;
     return { uses, module: { builtin: uses }, definition, check };
   }
-  const path = /^\.{0,2}[\\/]/.test(uses) || isAbsolute(uses) ? ownFile(uses, reading, wrong) : installed(uses, reading, wrong);
+  const path = /^\.{1,2}([\\/]|$)/.test(uses) || isAbsolute(uses) ? ownFile(uses, reading, wrong) : installed(uses, reading, wrong);
   if (path === undefined) return undefined;
   const described = await describeStep(path, reading);
   if ('definition' in described) return { uses, module: { path }, definition: described.definition };
@@ -37,7 +37,9 @@ function ownFile(uses: string, { folder }: Reading, wrong: (message: string, hin
   const path = resolve(folder, uses);
   if (/\.[cm]?[jt]s$/.test(path) && existsSync(path)) return path;
   const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)).filter((file) => /\.[cm]?[jt]s$/.test(file)) : [];
-  const near = beside.find((file) => file.replace(/\.[cm]?[jt]s$/, '') === basename(path)) ?? nearest(basename(path), beside);
+  const stem = (file: string) => file.replace(/\.[cm]?[jt]s$/, '');
+  const meant = nearest(stem(basename(path)), beside.map(stem));
+  const near = beside.find((file) => stem(file) === stem(basename(path))) ?? beside.find((file) => stem(file) === meant);
   const named = near && `${uses.slice(0, uses.length - basename(uses).length)}${near}`;
   if (existsSync(path)) wrong(`${uses} is no step`, named ? `did you mean ${named}?` : 'A step is a .ts, .js or .mjs file.');
   else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` writes a step to start from.');

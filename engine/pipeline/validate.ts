@@ -59,18 +59,20 @@ function withoutAlternatives(errors: ErrorObject[]): ErrorObject[] {
     return errors.filter(({ keyword, propertyName }) => keyword !== 'if' && (keyword === 'propertyNames' || propertyName === undefined));
   const rest = errors.filter((error) => error !== outer && !error.schemaPath.startsWith(`${outer.schemaPath}/`));
   const branches = (outer.schema as unknown[]).map((_, i) =>
-    errors.filter(({ schemaPath }) => schemaPath.startsWith(`${outer.schemaPath}/${i}/`)),
+    withoutAlternatives(errors.filter(({ schemaPath }) => schemaPath.startsWith(`${outer.schemaPath}/${i}/`))),
   );
   const failed = branches.filter((branch) => branch.length > 0);
-  const fitting = failed.filter((branch) => !branch.some((error) => error.instancePath === outer.instancePath && KIND.has(error.keyword)));
+  const fitting = failed.filter(
+    (branch) => !branch.some((error) => error.instancePath === outer.instancePath && OF_KIND.has(error.keyword)),
+  );
   const meant =
     fitting.length > 1 ? fitting.filter((branch) => !branch.some(({ keyword }) => keyword === 'const' || keyword === 'enum')) : fitting;
-  const chosen =
-    meant.length > 0 ? withoutAlternatives(meant.reduce((least, branch) => (branch.length < least.length ? branch : least))) : [outer];
+  const chosen = meant.length > 0 ? meant.reduce((least, branch) => (branch.length < least.length ? branch : least)) : [outer];
   return [...chosen, ...withoutAlternatives(rest)];
 }
 
-const KIND = new Set(['type', 'const', 'enum']);
+/** Rules that say what kind of value it is, rather than what it holds. */
+const OF_KIND = new Set(['type', 'const', 'enum', 'anyOf', 'oneOf']);
 
 function isChoice({ keyword }: ErrorObject): boolean {
   return keyword === 'anyOf' || keyword === 'oneOf';

@@ -203,7 +203,7 @@ test('inputs that are not there, or cannot be', async () => {
     p.yaml:4:31: error: nothing matches data/**/*.csv
       4 |   b: { run: cat, inputs: { i: "data/**/*.csv" } }
         |                               ^^^^^^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file; names that begin with a dot, and node_modules, are skipped.
+      = Paths begin at the folder of the pipeline file. Names that begin with a dot, and node_modules, are skipped.
 
     p.yaml:6:43: error: "inputs.i[1]" cannot be empty
       6 |   d: { run: cat, inputs: { i: ["one.txt", ""] } }
@@ -228,10 +228,10 @@ test('inputs that are not there, or cannot be', async () => {
       10 |   h: { uses: clean, with: { data: one.txt } }
          |                                   ^^^^^^^
 
-    p.yaml:11:35: error: there is no folder hf:/some/data, and no step makes it
+    p.yaml:11:35: error: hf://some/data is no path
       11 |   i: { uses: clean, with: { data: hf://some/data } }
          |                                   ^^^^^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file.
+      = Inputs are files and folders: download it first, in a step of its own.
 
     p.yaml:12:35: error: input "data" takes one folder, found 2
       12 |   j: { uses: clean, with: { data: [data, data] } }
@@ -241,7 +241,7 @@ test('inputs that are not there, or cannot be', async () => {
     p.yaml:13:35: error: nothing matches *ta
       13 |   k: { uses: clean, with: { data: "*ta" } }
          |                                   ^^^^^
-      = Paths begin at the folder of the pipeline file; names that begin with a dot, and node_modules, are skipped.
+      = A glob matches files; ending in / it matches folders.
 
     p.yaml:14:53: error: input "tokens" takes a folder, but metrics of m is a file
       14 |   l: { uses: evaluate, with: { model: data, tokens: "\${{ steps.m.metrics }}" } }

@@ -1,0 +1,116 @@
+/** The JSON Schema for editors: it takes what the engine takes, and marks what the engine marks. */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Ajv } from 'ajv';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { pipelineSchema } from '../../../engine/pipeline/schema.ts';
+import { validator } from '../../../engine/pipeline/validate.ts';
+import { builtin, builtinNames } from '../../../engine/registry.ts';
+
+const schema = (await pipelineSchema()) as any;
+const accepts = new Ajv({ allErrors: true, strict: false }).compile(schema);
+const step = (body: object) => ({ steps: { s: body } });
+
+test('is a draft 7 schema, and takes the pipelines that come along', () => {
+  expect(schema.$schema).toBe('http://json-schema.org/draft-07/schema#');
+  const spam = parse(readFileSync(resolve(import.meta.dirname, '../../../pipelines/spam.yaml'), 'utf8'), { merge: true });
+  expect(accepts(spam), JSON.stringify(accepts.errors)).toBe(true);
+});
+
+test('takes an expression in the place of any value', () => {
+  const x = '${{ params.x }}';
+  expect(
+    accepts(
+      step({
+        uses: 'clean',
+        with: { data: x, lowercase: x, remove: x, min_length: x },
+        timeout: x,
+        retry: { times: x },
+        when: x,
+        cache: x,
+      }),
+    ),
+  ).toBe(true);
+  expect(accepts(step({ uses: 'clean', with: { data: 'd', remove: [x] } }))).toBe(true);
+  expect(accepts(step({ run: 'echo', matrix: x, env: x }))).toBe(true);
+  expect(accepts(step({ run: 'echo', matrix: { a: x, exclude: x } }))).toBe(true);
+});
+
+test('marks unknown keys, wrong types and what excludes itself', () => {
+  expect(accepts(step({ uses: 'clean', with: { data: 'd', lowercse: true } }))).toBe(false);
+  expect(accepts(step({ uses: 'clean', with: { data: 'd', lowercase: 'maybe' } }))).toBe(false);
+  expect(accepts(step({ uses: 'clean' }))).toBe(false);
+  expect(accepts(step({ run: 'echo', tmeout: '5s' }))).toBe(false);
+  expect(accepts(step({ run: 'echo', uses: 'clean' }))).toBe(false);
+  expect(accepts(step({}))).toBe(false);
+  expect(accepts({ steps: {} })).toBe(false);
+  expect(accepts(step({ uses: './mine.ts', with: { anything: 1 } }))).toBe(true);
+});
+
+test.each(builtinNames())('%s: every option and input is described, with a default where it has one', async (name) => {
+  const definition = (await builtin(name))!;
+  expect(definition.name).toBe(name);
+  const { then } = schema.definitions.step.allOf.find((rule: any) => rule.if.properties.uses.const === name);
+  const { properties } = then.properties.with;
+  for (const [option, declared] of Object.entries(definition.options ?? {}) as [string, any][]) {
+    expect(properties[option].description, option).toBe(declared.description);
+    expect(properties[option].description, option).toBeTruthy();
+    expect(properties[option].default, option).toEqual(declared.default);
+  }
+  for (const role of Object.keys(definition.inputs ?? {})) expect(Object.keys(properties)).toContain(role);
+});
+
+/** The messages for a value. */
+async function messages(of: object, value: unknown): Promise<string[]> {
+  return (await validator({ type: 'object', properties: { x: of } }))({ x: value }).map(({ message }) => message);
+}
+
+test('one message a mistake, also among alternatives', async () => {
+  const duration = { type: 'string', pattern: '^\\d+s$', title: 'a time' };
+  const either = {
+    anyOf: [
+      { type: 'integer', minimum: 0 },
+      { type: 'object', properties: { times: { type: 'integer' }, delay: duration }, required: ['times'], additionalProperties: false },
+    ],
+  };
+  expect(await messages(either, 'x')).toEqual(['"x" takes a whole number or a map, found "x"']);
+  expect(await messages(either, -1)).toEqual(['"x" takes a number of at least 0, found -1']);
+  expect(await messages(either, { delay: 3, tims: 1 })).toEqual([
+    'missing "x.times"',
+    'unknown key "tims"',
+    '"x.delay" takes a time, found 3',
+  ]);
+  const variants = {
+    oneOf: [
+      { type: 'object', properties: { kind: { const: 'a' }, n: { type: 'integer' } }, required: ['kind', 'n'] },
+      { type: 'object', properties: { kind: { const: 'b' }, s: { type: 'string' } }, required: ['kind', 's'] },
+    ],
+  };
+  expect(await messages(variants, { kind: 'b', s: 1 })).toEqual(['"x.s" takes text, found 1']);
+  expect(
+    await messages({ anyOf: [{ type: 'null' }, { anyOf: [{ type: 'boolean' }, { type: 'array', items: { type: 'number' } }] }] }, [1, 'y']),
+  ).toEqual(['"x[1]" takes a number, found "y"']);
+});
+
+test.each([
+  [{ type: 'number' }, 'abc', '"x" takes a number, found "abc"'],
+  [{ type: 'boolean' }, 'yes', '"x" takes true or false, found "yes"'],
+  [{ type: ['string', 'null'] }, 1, '"x" takes text or null, found 1'],
+  [{ type: 'array', items: { type: 'string' } }, {}, '"x" takes a list (of text), found a map'],
+  [{ enum: ['adam', 'sgd'] }, 'adm', '"x" cannot be "adm"'],
+  [{ const: 1 }, 2, '"x" takes 1, found 2'],
+  [{ minimum: 1 }, 0, '"x" takes a number of at least 1, found 0'],
+  [{ exclusiveMaximum: 1 }, 1, '"x" takes a number below 1, found 1'],
+  [{ multipleOf: 8 }, 9, '"x" takes a multiple of 8, found 9'],
+  [{ minItems: 1 }, [], '"x" cannot be empty'],
+  [{ minItems: 2 }, [1], '"x" needs at least 2 entries, found 1'],
+  [{ maxItems: 1 }, [1, 2], '"x" takes at most 1 entries, found 2'],
+  [{ uniqueItems: true }, ['a', 'b', 'a'], '"a" stands twice in "x"'],
+  [{ minLength: 1 }, '', '"x" cannot be empty'],
+  [{ pattern: '^a+$' }, 'b', '"x" takes text that matches ^a+$, found "b"'],
+  [{ not: { const: 1 } }, 1, '"x" must NOT be valid'],
+  [{ type: 'string' }, 'x'.repeat(100), undefined],
+])('%j says of %j: %s', async (of, value, message) => {
+  expect(await messages(of, value)).toEqual(message === undefined ? [] : [message]);
+});
