@@ -10,6 +10,7 @@ import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
 import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { StepError } from '../step.ts';
 import { Aside, isOurs, keep, standsAt } from './aside.ts';
 import type { Surroundings } from './execute.ts';
 import { explained } from './failure.ts';
@@ -72,6 +73,8 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
 class Run {
   readonly #states = new Map<string, CellState>();
   readonly #outputs = new Map<string, Record<string, Content>>();
+  /** Cells outside of the selection that could not be put in place, and why. */
+  readonly #unrestored = new Map<string, string>();
   readonly #order: Map<string, number>;
   readonly #guard = new Guard();
   readonly #kill = new AbortController();
@@ -138,7 +141,8 @@ class Run {
     const seconds = stopwatch();
     try {
       if (!this.selected.has(cell.name)) {
-        await this.#restore(cell, this.found.get(cell.name)!.look!);
+        const trouble = await this.#restore(cell, this.found.get(cell.name)!.look!);
+        if (trouble) this.#unrestored.set(cell.name, trouble);
         return;
       }
       const end = this.#doomed(cell);
@@ -151,11 +155,12 @@ class Run {
       }
       try {
         const { message, hint } = explained(error);
-        this.#fail(cell, seconds(), { message, hint, tail: [], log: this.#logged(cell, message) });
+        if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
+        else this.#fail(cell, seconds(), { message, hint, tail: [], log: this.#logged(cell, message) });
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();
-        this.#end(cell, 'canceled', seconds(), {});
+        if (this.selected.has(cell.name)) this.#end(cell, 'canceled', seconds(), {});
       }
     }
   }
@@ -189,6 +194,8 @@ class Run {
 
   /** Takes a cell to its end, whatever that turns out to be. */
   async #settle(cell: Cell, seconds: () => number): Promise<void> {
+    const unrestored = [...cell.reads, ...cell.waits].find((name) => this.#unrestored.has(name));
+    if (unrestored) throw new StepError(`${unrestored} could not be restored: ${this.#unrestored.get(unrestored)}`, 'select it, too');
     // The survey's look is good unless something above was not settled then.
     const surveyed = this.found.get(cell.name)!;
     const settledAbove = cell.reads.every((name) => this.found.get(name)!.final);
