@@ -16,22 +16,28 @@ const mostCharacters = 1 << 20;
 export async function predict(bundle: string, file: string, options: TextOptions = {}, output: Writable = process.stdout): Promise<void> {
   const workers = await startWorkers(await openBundle(bundle));
   const print = printer(output);
-  // In the order of the file; as many as keep every thread busy while the first of them is printed.
-  const running: Promise<Prediction[]>[] = [];
+  // Each prints its group after the one before; false once nobody reads. As many as keep every thread busy.
+  const printing: Promise<boolean>[] = [];
   try {
     for await (const texts of inGroups(readTexts(file, options))) {
       if (texts instanceof Error) {
-        while (running.length > 0) await print(await running.shift()!);
+        await printing.at(-1);
         throw texts;
       }
       const predictions = workers.classify(texts);
       predictions.catch(() => {}); // awaited in its turn
-      running.push(predictions);
-      if (running.length >= 2 * workers.count && !(await print(await running.shift()!))) return;
+      const printed = printAfter(printing.at(-1), predictions);
+      printed.catch(() => {});
+      printing.push(printed);
+      if (printing.length >= 2 * workers.count && !(await printing.shift())) return;
     }
-    while (running.length > 0) if (!(await print(await running.shift()!))) return;
+    await printing.at(-1);
   } finally {
     await workers.close();
+  }
+
+  async function printAfter(before: Promise<boolean> | undefined, predictions: Promise<Prediction[]>): Promise<boolean> {
+    return (await before) !== false && print(await predictions);
   }
 }
 
@@ -76,14 +82,11 @@ function pause(milliseconds: number): Promise<'paused'> {
 
 /** Writes at the reader's pace. False once nobody reads any more (`| head`): no mistake, and nothing left to do. */
 function printer(output: Writable): (predictions: Prediction[]) => Promise<boolean> {
-  let closed: NodeJS.ErrnoException | undefined;
-  output.on('error', (error) => {
-    closed = error;
-  });
+  output.on('error', () => {}); // also told to the write that met it
   return async (predictions) => {
     const lines = predictions.map((prediction) => `${JSON.stringify(prediction)}\n`).join('');
-    if (!closed) await new Promise((resolve) => output.write(lines, resolve));
-    if (closed && closed.code !== 'EPIPE') throw closed;
-    return !closed;
+    const error = await new Promise<NodeJS.ErrnoException | null | undefined>((resolve) => output.write(lines, resolve));
+    if (error && error.code !== 'EPIPE') throw error;
+    return !error;
   };
 }

@@ -8,9 +8,10 @@ const { bundle, threads } = workerData as WorkerData;
 
 try {
   const classify = await openClassifier(bundle, threads);
-  port.on('message', async (texts: Question) => {
+  port.on('message', async (question: Question) => {
+    if (question === 'end') return port.close();
     try {
-      answer({ predictions: await classify(texts) });
+      answer({ predictions: await classify(question) });
     } catch (error) {
       fail(error);
     }

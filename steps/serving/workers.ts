@@ -1,4 +1,5 @@
 /** The threads that classify, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
+import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { StepError } from '../../engine/step.ts';
@@ -19,7 +20,8 @@ export interface WorkerData {
   threads: number;
 }
 
-export type Question = string[];
+/** Texts; or that there will be no more. */
+export type Question = string[] | 'end';
 
 /** The first answer says that the thread is ready. */
 export type Answer = { predictions: Prediction[] } | { failure: { message: string; hint?: string; ofUser: boolean } };
@@ -30,14 +32,30 @@ const mostWeightBytes = 1 << 30;
 export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<Workers> {
   const count = Math.max(1, Math.min(cores, Math.floor(mostWeightBytes / bundle.modelBytes)));
   const data: WorkerData = { bundle, threads: Math.max(1, Math.floor(cores / count)) };
-  const idle: Thread[] = await Promise.all(Array.from({ length: count }, () => startThread(data)));
+  const idle = await startThreads(count, data);
   const all = new Set(idle);
+  let closed = false;
   const waiting: { resolve: (thread: Thread) => void; reject: (error: Error) => void }[] = [];
 
   function release(thread: Thread) {
     const next = waiting.shift();
     if (next) next.resolve(thread);
     else idle.push(thread);
+  }
+
+  /** A thread died, say of memory, and took one question with it: a new one answers the next. */
+  function replace(dead: Thread) {
+    all.delete(dead);
+    startThread(data).then(
+      (fresh) => {
+        all.add(fresh);
+        release(fresh);
+        if (closed) void fresh.end();
+      },
+      (error) => {
+        if (all.size === 0) for (const { reject } of waiting.splice(0)) reject(error);
+      },
+    );
   }
 
   return {
@@ -48,22 +66,12 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
         return await thread.ask(texts);
       } finally {
         if (thread.alive) release(thread);
-        else {
-          // It died, say of memory, and took this one question with it: a new one answers the next.
-          all.delete(thread);
-          startThread(data).then(
-            (fresh) => {
-              all.add(fresh);
-              release(fresh);
-            },
-            (error) => {
-              if (all.size === 0) for (const { reject } of waiting.splice(0)) reject(error);
-            },
-          );
-        }
+        else if (!closed) replace(thread);
       }
     },
     async close() {
+      closed = true;
+      for (const { reject } of waiting.splice(0)) reject(new Error('the threads that classify were closed'));
       await Promise.all([...all].map((thread) => thread.end()));
     },
   };
@@ -71,8 +79,18 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
 
 interface Thread {
   alive: boolean;
-  ask(texts: Question): Promise<Prediction[]>;
-  end(): Promise<unknown>;
+  ask(texts: string[]): Promise<Prediction[]>;
+  end(): Promise<void>;
+}
+
+/** All of them or none. */
+async function startThreads(count: number, data: WorkerData): Promise<Thread[]> {
+  const started = await Promise.allSettled(Array.from({ length: count }, () => startThread(data)));
+  const threads = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const failed = started.find((one) => one.status === 'rejected');
+  if (!failed) return threads;
+  await Promise.all(threads.map((thread) => thread.end()));
+  throw failed.reason;
 }
 
 async function startThread(data: WorkerData): Promise<Thread> {
@@ -83,12 +101,16 @@ async function startThread(data: WorkerData): Promise<Thread> {
       worker.postMessage(texts);
       return answerOf(worker);
     },
-    end: () => worker.terminate(),
+    async end() {
+      // Not terminated: what is inside native code takes the whole process with it.
+      worker.postMessage('end' satisfies Question);
+      if (thread.alive) await once(worker, 'exit');
+    },
   };
-  worker.on('error', () => {}); // answerOf reports it
-  worker.on('exit', () => {
+  const died = () => {
     thread.alive = false;
-  });
+  };
+  worker.on('error', died).on('exit', died); // answerOf reports it
   await answerOf(worker);
   return thread;
 }
