@@ -108,7 +108,7 @@ test('what does not fit in memory is spilled beside the output, and nothing of i
   await writeTable(database, 'made', folder);
   database.close();
   expect(readdirSync(folder).sort()).toEqual(['card.json', 'data.parquet']);
-}, 20_000);
+});
 
 test('nothing is fetched: extensions are there, or are an error', async () => {
   const database = await Database.open();
