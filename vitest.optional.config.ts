@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/optional/**/*.test.ts'],
+    globalSetup: 'test/build.ts',
     testTimeout: 1_200_000,
     hookTimeout: 1_200_000,
     fileParallelism: false,

@@ -1,0 +1,169 @@
+/**
+ * The package as a stranger gets it: a clean clone under npm 10, the tarball installed into an empty folder with an empty
+ * cache, and the commands run there. Needs the npm registry.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { root } from '../rig.ts';
+
+const base = realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-package-')));
+const clone = join(base, 'clone');
+const empty = join(base, 'empty');
+afterAll(() => rmSync(base, { recursive: true, force: true, maxRetries: 3 }));
+
+let packed: { filename: string; size: number; unpackedSize: number; files: { path: string; mode: number }[] };
+
+beforeAll(async () => {
+  await run(base, 'git', 'clone', '--quiet', root, clone);
+  await run(clone, 'npx', '--yes', 'npm@10', 'ci', '--no-audit', '--no-fund', '--cache', join(base, 'cache-10'));
+  const said = await run(clone, 'npm', 'pack', '--json', '--ignore-scripts', '--pack-destination', base);
+  packed = JSON.parse(said.slice(said.indexOf('[\n')))[0];
+  mkdirSync(empty);
+  // The cache is empty, so that nothing comes from an earlier install.
+  await run(empty, 'npm', 'install', '--no-audit', '--no-fund', '--cache', join(base, 'cache'), join(base, packed.filename));
+  console.log(`the tarball: ${packed.size} bytes, ${packed.unpackedSize} unpacked, ${packed.files.length} files`);
+});
+
+test('npm ci under npm 10 in a clean clone leaves a working command', async () => {
+  expect(await run(clone, 'node', 'dist/engine/cli.js', '--version')).toBe(`${version()}\n`);
+});
+
+test('the package holds what runs and what is read, no mails and no tests, and is small', () => {
+  const tops = new Set(
+    packed.files.map(({ path }) =>
+      path
+        .split('/')
+        .slice(0, path.startsWith('dist/') ? 2 : 1)
+        .join('/'),
+    ),
+  );
+  expect([...tops].sort()).toEqual([
+    'CHANGELOG.md',
+    'LICENSE',
+    'NOTICE',
+    'README.md',
+    'dist/cache',
+    'dist/engine',
+    'dist/steps',
+    'docs',
+    'package.json',
+    'pipelines',
+  ]);
+  expect(packed.files.filter(({ path }) => /\.test\.|^test\/|spam-assassin|\.tmp\.|\.sqlite|\.safetensors/.test(path))).toEqual([]);
+  expect(packed.files.find(({ path }) => path === 'dist/engine/cli.js')!.mode & 0o111).toBe(0o111);
+  expect(packed.size).toBeLessThan(1_000_000);
+});
+
+test('npx tunesmith answers where it is installed', async () => {
+  expect(await run(empty, 'npx', 'tunesmith', '--version')).toBe(`${version()}\n`);
+});
+
+test('a pipeline of shell, built-in and own steps runs, and is fresh the second time', async () => {
+  const rows = Array.from({ length: 40 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);
+  write(empty, {
+    'mine.yaml': PIPELINE,
+    'mails.csv': `text,label\n${rows.join('\n')}\n`,
+    // Beside the folder that has node_modules, so that Node alone finds no tunesmith from there.
+    '../steps/typed.ts': `import { defineStep, type StepContext } from 'tunesmith';\n${ownStep('typed', ': StepContext')}`,
+    '../steps/plain.js': `import { defineStep } from 'tunesmith';\n${ownStep('plain', '')}`,
+    '../steps/module.mjs': `import { defineStep } from 'tunesmith';\n${ownStep('module', '')}`,
+  });
+  const cells = ['count', 'collect', 'clean', 'split', 'typed', 'plain', 'module'];
+  const states = (state: string) => Object.fromEntries(cells.map((cell) => [cell, state]));
+  expect(await summary(empty, 'mine.yaml')).toEqual(states('ran'));
+  expect(readFileSync(join(empty, '.tunesmith/outputs/mine/module/text'), 'utf8')).toBe('41\ntyped\nplain\nmodule\n');
+  expect(await summary(empty, 'mine.yaml')).toEqual(states('fresh'));
+});
+
+test('what init and new-step write runs', async () => {
+  const started = join(empty, 'started');
+  mkdirSync(started);
+  await run(started, 'npx', 'tunesmith', 'init');
+  expect(new Set(Object.values(await summary(started, 'starter.yaml')))).toEqual(new Set(['ran']));
+  expect(new Set(Object.values(await summary(started, 'starter.yaml')))).toEqual(new Set(['fresh']));
+
+  await run(started, 'npx', 'tunesmith', 'new-step', 'keep-long-lines');
+  expect(await summary(started, 'keep-long-lines.yaml')).toEqual({ lines: 'ran', kept: 'ran' });
+});
+
+const PIPELINE = `
+name: mine
+steps:
+  count:
+    run: wc -l < \${{ inputs.mails }} | tr -d ' ' > \${{ outputs.text }}
+    inputs: { mails: mails.csv }
+    outputs: { text: out/count.txt }
+  collect:
+    uses: collect
+    with: { files: mails.csv }
+  clean:
+    uses: clean
+    with: { data: "\${{ steps.collect.data }}", lowercase: true }
+  split:
+    uses: split
+    with: { data: "\${{ steps.clean.data }}", stratify: label }
+  typed:
+    uses: ../steps/typed.ts
+    with: { text: "\${{ steps.count.text }}" }
+  plain:
+    uses: ../steps/plain.js
+    with: { text: "\${{ steps.typed.text }}" }
+  module:
+    uses: ../steps/module.mjs
+    with: { text: "\${{ steps.plain.text }}" }
+`;
+
+/** A step that adds its name to a file. */
+const ownStep = (name: string, type: string) => `import { readFile, writeFile } from 'node:fs/promises';
+export default defineStep({
+  name: '${name}',
+  version: 1,
+  inputs: { text: 'file' },
+  outputs: { text: 'file' },
+  async run({ inputs, outputs }${type}) {
+    await writeFile(outputs.text, (await readFile(inputs.text, 'utf8')) + '${name}\\n');
+  },
+});
+`;
+
+async function summary(folder: string, file: string): Promise<Record<string, string>> {
+  const lines = (await run(folder, 'npx', 'tunesmith', 'run', file, '--json')).trimEnd().split('\n');
+  return JSON.parse(lines.at(-1)!).cells;
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
+}
+
+function write(folder: string, files: Record<string, string>): void {
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), content);
+  }
+}
+
+/** Resolves with what it printed; what it said of an error is in the message. */
+function run(cwd: string, program: string, ...args: string[]): Promise<string> {
+  // npm hands this project's settings down to what it runs: a stranger has none of them.
+  const inherited = /^(npm_(?!config_(registry|userconfig)$)|TUNESMITH_)/;
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)));
+  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(stdout);
+      else reject(new Error(`${program} ${args.join(' ')} ended with ${code}:\n${(stdout + stderr).slice(-4000)}`));
+    });
+  });
+}
