@@ -1,0 +1,156 @@
+/**
+ * Our models in the hands of Python's own libraries, and the golden values made anew. Needs PyPI; TUNESMITH_TEST_PYTHON
+ * names a Python that has the packages below, to save the time.
+ */
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readRows } from '../../steps/data/table.ts';
+import { loadModel } from '../../steps/models/checkpoint.ts';
+import { readSafetensors } from '../../steps/models/safetensors.ts';
+import { openRuntime } from '../../steps/runtime/open.ts';
+import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
+import { project, root } from '../rig.ts';
+
+const PACKAGES = [
+  'torch==2.13.0',
+  'transformers==5.23.0',
+  'safetensors==0.8.0',
+  'scikit-learn==1.9.1',
+  'onnx==1.23.2',
+  'onnxruntime==1.32.0',
+  'numpy==2.4.6',
+];
+
+const folder = mkdtempSync(join(tmpdir(), 'tunesmith-python-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+let python = process.env.TUNESMITH_TEST_PYTHON ?? '';
+beforeAll(() => {
+  if (python !== '') return;
+  execFileSync('python3', ['-m', 'venv', join(folder, 'venv')]);
+  python = join(folder, 'venv/bin/python');
+  execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES], { stdio: 'pipe' });
+});
+
+/** Runs a script; its warnings are shown only when it fails. */
+function runPython(...args: string[]): string {
+  return execFileSync(python, args, { encoding: 'utf8', stdio: 'pipe', maxBuffer: 1 << 28, env: { ...process.env, HF_HUB_OFFLINE: '1' } });
+}
+
+const PIPELINE = `
+name: p
+params: { lowercase: true }
+steps:${MAIL_STEPS}
+  tokenize:
+    uses: tokenize
+    with: { data: "\${{ steps.split.data }}", model: ./model, max_length: 48 }
+  train:
+    uses: train
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 2, batch_size: 8, learning_rate: 3e-3 }
+  test:
+    uses: evaluate
+    with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" }
+  deploy:
+    uses: deploy
+    with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}", name: p }
+`;
+
+test('transformers and onnxruntime read a bundle of ours without a word and compute the same', async () => {
+  const p = project({ 'p.yaml': PIPELINE, ...mails(20) });
+  smallModel(p);
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const outputs = p.path('.tunesmith/outputs/p');
+  const bundle = join(outputs, 'deploy/bundle');
+
+  const predictions = readLines(join(outputs, 'test/predictions')) as { id: string; scores: Record<string, number> }[];
+  const texts = new Map<string, string>();
+  for await (const rows of readRows<{ id: string; text: string }>(join(outputs, 'clean/data'), ['id', 'text']))
+    for (const { id, text } of rows) texts.set(id, text);
+  p.write('texts.json', JSON.stringify(predictions.map(({ id }) => texts.get(id))));
+  const reference = JSON.parse(runPython(join(root, 'test/optional/reference.py'), bundle, p.path('texts.json')));
+
+  for (const [what, names] of Object.entries(reference.loading)) expect(names, what).toEqual([]);
+  expect(reference.id2label).toEqual({ 0: 'ham', 1: 'spam' });
+  expect(reference.dtype).toBe('torch.float32');
+  expect(Object.keys(reference.inputs).sort()).toEqual(['attention_mask', 'input_ids', 'token_type_ids']);
+
+  const model = await loadModel(bundle, 'text-classification');
+  const inference = (await openRuntime('onnx')).inference(model.program, model.weights);
+  for (const [i, { ids, logits, scores, onnx_scores }] of reference.rows.entries()) {
+    const tensor = (data: Int32Array) => ({ dtype: 'int32' as const, shape: [1, ids.length], data });
+    const ours = await inference.run({
+      input_ids: tensor(Int32Array.from(ids)),
+      attention_mask: tensor(new Int32Array(ids.length).fill(1)),
+    });
+    expect(relative([...ours.logits!.data], logits)).toBeLessThan(1e-5);
+    // Evaluate padded this row in a batch of others, and read ids that our tokenizer made.
+    const evaluated = ['ham', 'spam'].map((label) => predictions[i]!.scores[label]!);
+    expect(relative(evaluated, scores)).toBeLessThan(1e-5);
+    expect(relative(onnx_scores, scores)).toBeLessThan(1e-5);
+  }
+  await inference.dispose();
+});
+
+const golden = join(root, 'test/golden');
+const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py'));
+
+test.each(scripts)('test/golden/%s makes the stored values', async (script) => {
+  const copy = join(folder, 'golden', script.replaceAll('/', '-'), dirname(script));
+  cpSync(join(golden, dirname(script)), copy, { recursive: true, filter: (file) => !/\.(json|jsonl|safetensors)$/.test(file) });
+  const path = join(copy, basename(script));
+  const said = runPython(path);
+  // A script that prints its values says so: "python make.py > runtime.json".
+  const target = /python \S+\.py > ([\w.]+)/.exec(readFileSync(path, 'utf8'))?.[1];
+  if (target) writeFileSync(join(copy, target), said);
+
+  const made = readdirSync(copy, { recursive: true, encoding: 'utf8' }).filter((name) => /\.(json|jsonl|safetensors)$/.test(name));
+  expect(made.length).toBeGreaterThan(0);
+  for (const file of made) {
+    const [now, stored] = [await valuesOf(join(copy, file)), await valuesOf(join(golden, dirname(script), file))];
+    expect(differences(now, stored, file).slice(0, 5)).toEqual([]);
+  }
+});
+
+async function valuesOf(file: string): Promise<unknown> {
+  if (file.endsWith('.jsonl')) return readLines(file);
+  if (file.endsWith('.json')) return JSON.parse(readFileSync(file, 'utf8'));
+  const tensors = Object.entries(await readSafetensors(file));
+  return Object.fromEntries(
+    tensors.map(([name, { dtype, shape, bytes }]) => {
+      const data = dtype === 'F32' ? [...new Float32Array(new Uint8Array(bytes).buffer)] : [...bytes];
+      return [name, { dtype, shape, data }];
+    }),
+  );
+}
+
+function readLines(file: string): unknown[] {
+  return readFileSync(file, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}
+
+/** Where two values differ; a list of numbers is compared as one vector. Versions of Python's packages may differ. */
+function differences(a: unknown, b: unknown, path: string): string[] {
+  if (/\b(scikit-learn|transformers_version|torch|versions?)$/.test(path)) return [];
+  if (isVector(a) && isVector(b) && a.length === b.length)
+    return relative(a, b) < 1e-4 ? [] : [`${path}: ${a.slice(0, 3)}… was ${b.slice(0, 3)}…`];
+  if (typeof a === 'number' && typeof b === 'number') return differences([a], [b], path);
+  if (a === null || b === null || typeof a !== 'object' || typeof b !== 'object')
+    return a === b ? [] : [`${path}: ${JSON.stringify(a)} was ${JSON.stringify(b)}`];
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...keys].flatMap((key) => differences((a as any)[key], (b as any)[key], `${path}.${key}`));
+}
+
+function isVector(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((x) => typeof x === 'number');
+}
+
+function relative(a: number[], b: number[]): number {
+  const difference = Math.hypot(...a.map((x, i) => x - b[i]!));
+  return difference === 0 ? 0 : difference / Math.max(Math.hypot(...b), 1e-5);
+}
