@@ -40,7 +40,7 @@ export function fitVectorizer(texts: string[]): { size: number; transform(text: 
       }
       const index = Int32Array.from(counts.keys()).sort();
       const value = Float64Array.from(index, (i) => counts.get(i)! * idf[i]!);
-      const norm = Math.hypot(...value) || 1;
+      const norm = Math.sqrt(value.reduce((sum, x) => sum + x * x, 0)) || 1;
       return { index, value: value.map((x) => x / norm) };
     },
   };
