@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { OptionsOf, StepContext } from '../../engine/step.ts';
+import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
 import { loadModel, saveModel } from '../models/checkpoint.ts';
 import { modelOnnx } from '../models/onnx.ts';
 import { copyTokenizer, openTokenizer } from '../models/tokenizer.ts';
-import { modelCard } from './card.ts';
+import { type Metrics, modelCard } from './card.ts';
 import { checkOnnx } from './check.ts';
 import type step from './step.ts';
 
@@ -24,7 +24,8 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   await copyTokenizer(inputs.model, bundle);
   await copyIfThere(path.join(inputs.model, 'preprocessing.json'), path.join(bundle, 'preprocessing.json'));
   await writeJson(path.join(bundle, 'training.json'), training);
-  if (inputs.metrics) await copyFile(inputs.metrics, path.join(bundle, 'metrics.json'));
+  const metrics = inputs.metrics && (await readMetrics(inputs.metrics));
+  if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
 
   const onnx = modelOnnx(model);
   await checkOnnx(onnx, model, threads);
@@ -32,12 +33,23 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   await writeFile(path.join(bundle, 'onnx', 'model.onnx'), onnx);
 
   const preprocessing = await readJson(path.join(bundle, 'preprocessing.json'));
-  const metrics = inputs.metrics && (await readJson(inputs.metrics));
   await writeFile(path.join(bundle, 'README.md'), modelCard({ ...options, model, training, preprocessing, metrics }));
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
     `${options.name}: ${model.family.type}, labels ${model.labels.join(', ')}, ${(size / 1e6).toFixed(1)} MB; the ONNX model agrees with it`,
   );
+}
+
+/** Of one evaluation: what `evaluate` wrote, or what `select` chose. */
+async function readMetrics(file: string): Promise<Metrics> {
+  const report = await readJson(file);
+  const metrics = report?.chosen ?? report;
+  if (typeof metrics?.metrics !== 'object' || !Array.isArray(metrics.labels))
+    throw new StepError(
+      `metrics: ${path.basename(file)} is not what evaluate writes`,
+      'Give the `metrics` of an evaluate step, or the `choice` of a select step.',
+    );
+  return metrics as Metrics;
 }
 
 async function copyIfThere(from: string, to: string): Promise<void> {
@@ -49,5 +61,10 @@ async function writeJson(file: string, value: unknown): Promise<void> {
 }
 
 async function readJson(file: string): Promise<Record<string, any> | undefined> {
-  return existsSync(file) ? JSON.parse(await readFile(file, 'utf8')) : undefined;
+  if (!existsSync(file)) return undefined;
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new StepError(`${path.basename(file)} is not JSON: ${(error as Error).message}`);
+  }
 }

@@ -40,7 +40,11 @@ export function createApp({ bundle, queue, measurements, limits, draining, repor
     if (draining()) c.header('connection', 'close');
   });
 
-  const tooLarge = (c: Context) => refuse(c, 413, `the body is larger than ${limits.body} bytes; send fewer inputs at once`);
+  const tooLarge = (c: Context) => {
+    // The rest of the body is not read, so that this connection is good for nothing more.
+    c.header('connection', 'close');
+    return refuse(c, 413, `the body is larger than ${limits.body} bytes; send fewer inputs at once`);
+  };
   app.post('/predict', bodyLimit({ maxSize: limits.body, onError: tooLarge }), async (c) => {
     const texts = textsOf(Buffer.from(await c.req.arrayBuffer()));
     if (typeof texts === 'string') return refuse(c, 400, texts);

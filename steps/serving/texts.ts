@@ -153,7 +153,7 @@ function addTextOf(line: string, column: string, texts: string[]): { message: st
     return undefined;
   }
   if (Object.hasOwn(row, column)) return { message: `"${column}" is ${kindOf(text)}, not a string` };
-  return { message: `no "${column}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint: 'Name another key with --text KEY.' };
+  return { message: `no "${column}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint: 'Name another key with --column KEY.' };
 }
 
 function kindOf(value: unknown): string {
@@ -167,13 +167,14 @@ async function* readCsv(blocks: AsyncIterable<string>, { name, column }: Source,
   const delimiter = delimiterOf(firstLine, column);
   if (delimiter === undefined) {
     const names = firstLine.trim() === '' ? 'it is empty' : `it has ${fieldsOf(firstLine, ',').join(', ')}`;
-    throw new StepError(`${name}:1: no column "${column}": ${names}`, 'Name another column with --text COLUMN.');
+    throw new StepError(`${name}:1: no column "${column}": ${names}`, 'Name another column with --column COLUMN.');
   }
   // Texts are taken as they are parsed: a row that cannot be read must not cost the rows before it.
   let texts: string[] = [];
   let place: number | undefined;
   const parser = parse({
     delimiter,
+    record_delimiter: ['\r\n', '\n'],
     skip_empty_lines: true,
     on_record(fields: string[]) {
       if (place === undefined) place = fields.indexOf(column);

@@ -1,0 +1,66 @@
+/** A bundle with random weights, deployed by the real step; and what evaluate's way makes of raw texts. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type CleaningOptions, cleanText } from '../../../steps/data/cleaning.ts';
+import { deploy } from '../../../steps/deploy/deploy.ts';
+import { loadModel, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
+import { openTokenizer } from '../../../steps/models/tokenizer.ts';
+import { openRuntime } from '../../../steps/runtime/open.ts';
+
+export const maxLength = 24;
+
+export const cleaning: CleaningOptions = {
+  remove: ['html', 'urls', 'emails', 'special_characters'],
+  keep_characters: '',
+  lowercase: true,
+  whitespace: 'collapse',
+  normalize: 'NFC',
+};
+
+const boxed = join(import.meta.dirname, '../../../pipelines/models/bert-tiny');
+
+/** A trained model's folder, as train leaves it. */
+export async function makeModel(labels = ['ham', 'spam']): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'tunesmith-model-'));
+  cpSync(boxed, folder, { recursive: true });
+  const config = JSON.parse(readFileSync(join(boxed, 'config.json'), 'utf8'));
+  const small = { hidden_size: 16, num_hidden_layers: 1, intermediate_size: 32, max_position_embeddings: 32, initializer_range: 0.6 };
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...small }));
+  const model = await startModel(folder, { task: 'text-classification', labels, seed: 3, say: () => {} });
+  await saveModel(folder, model);
+  writeFileSync(join(folder, 'preprocessing.json'), JSON.stringify({ version: 1, text: cleaning }));
+  writeFileSync(join(folder, 'training.json'), JSON.stringify({ max_length: maxLength, options: { epochs: 3 } }));
+  return folder;
+}
+
+export async function makeBundle(model: string): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'tunesmith-bundle-'));
+  const options = { target: 'bundle', name: 'tiny', license: 'apache-2.0' } as const;
+  await deploy({ options, inputs: { model }, outputs: { bundle: folder }, threads: 1, log: () => {} });
+  return folder;
+}
+
+/** Each text by itself, op by op, with the weights of model.safetensors: no batch, no ONNX, no thread. */
+export async function referenceScores(folder: string, texts: string[]): Promise<number[][]> {
+  const model = await loadModel(folder, 'text-classification');
+  const tokenizer = await openTokenizer(folder, maxLength);
+  const inference = (await openRuntime('eager')).inference(model.program, model.weights);
+  const scores: number[][] = [];
+  for (const { ids } of await tokenizer.encode(texts.map((text) => cleanText(text, cleaning)))) {
+    const shape = [1, ids.length];
+    const { logits } = await inference.run({
+      input_ids: { dtype: 'int32', shape, data: Int32Array.from(ids) },
+      attention_mask: { dtype: 'int32', shape, data: new Int32Array(ids.length).fill(1) },
+    });
+    const powers = Array.from(logits!.data as Float32Array, Math.exp);
+    const sum = powers.reduce((a, b) => a + b);
+    scores.push(powers.map((power) => power / sum));
+  }
+  await inference.dispose();
+  return scores;
+}
+
+export function remove(...folders: string[]): void {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+}

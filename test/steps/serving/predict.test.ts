@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+import { makeBundle, makeModel, referenceScores, remove } from './bundle.ts';
+
+let model: string;
+let bundle: string;
+
+beforeAll(async () => {
+  model = await makeModel();
+  bundle = await makeBundle(model);
+});
+
+afterAll(() => remove(model, bundle));
+
+const texts = [
+  'Buy NOW, see http://x.example <b>cheap</b>!',
+  '',
+  'Lunch on Monday?',
+  'one "two", three\nfour',
+  '😀 \u0000\u0007',
+  'long '.repeat(900),
+];
+
+test("every format gives a line an input, in order, with the model's own scores", async () => {
+  const p = project({
+    'a.jsonl': texts.map((text) => `${JSON.stringify({ text })}\n`).join(''),
+    'a.csv': `id,text\n${texts.map((text, i) => `${i},"${text.replaceAll('"', '""')}"\n`).join('')}`,
+    'a.txt': texts.map((text) => `${text.replaceAll('\n', ' ')}\n`).join(''),
+  });
+  const reference = await referenceScores(bundle, texts);
+  for (const file of ['a.jsonl', 'a.csv', 'a.txt']) {
+    const { code, stdout, stderr } = await p.run('predict', bundle, file);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expectScores(stdout, reference);
+  }
+  expectScores((await p.feed(p.read('a.csv'), 'predict', bundle, '-')).stdout, reference);
+});
+
+test('a model folder without an ONNX model answers the same', async () => {
+  const { stdout, code } = await project().feed('Buy now\nLunch?\n', 'predict', model, '-');
+  expect(code).toBe(0);
+  expectScores(stdout, await referenceScores(model, ['Buy now', 'Lunch?']));
+});
+
+test('thousands of lines of all lengths keep their order', async () => {
+  const many = Array.from({ length: 5000 }, (_, i) => `${i} ${'word '.repeat(i % 23)}`);
+  const { stdout } = await project().feed(many.join('\n'), 'predict', bundle, '-', '--format', 'lines');
+  expectScores(stdout, await referenceScores(bundle, many.slice(0, 60)), many.length);
+  const again = await project().feed(many.slice(4000).reverse().join('\n'), 'predict', bundle, '-', '--format', 'lines');
+  const [last, first] = [stdout.trim().split('\n').at(-1)!, again.stdout.split('\n')[0]!].map((line) => JSON.parse(line));
+  for (const label of ['ham', 'spam']) expect(first.scores[label]).toBeCloseTo(last.scores[label], 5);
+});
+
+test('a line that cannot be read ends it with 1, after the lines before it', async () => {
+  const p = project({ 'a.jsonl': '{"text":"x"}\n{"text":"y"}\n{"text":null}\n{"text":"z"}\n' });
+  const { code, stdout, stderr } = await p.run('predict', bundle, 'a.jsonl');
+  expect(code).toBe(1);
+  expect(stdout.trim().split('\n')).toHaveLength(2);
+  expect(stderr).toContain('a.jsonl:3: "text" is null, not a string');
+  expect(stderr).not.toMatch(/^\s+at /m);
+});
+
+test('what is no bundle is told in a sentence', async () => {
+  const p = project({ 'empty/x': '', 'cut/config.json': '{"model_ty', 'cut/tokenizer.json': '{}', 'in.txt': 'x\n' });
+  p.write('broken/config.json', JSON.stringify({ model_type: 'bert', architectures: ['BertForSequenceClassification'] }));
+  p.write('broken/tokenizer.json', anyTokenizer());
+  p.write('broken/onnx/model.onnx', 'not a model');
+  p.write('other/config.json', JSON.stringify({ model_type: 'bart', architectures: ['BartForSequenceClassification'] }));
+  p.write('other/tokenizer.json', anyTokenizer());
+  p.write('masked/config.json', JSON.stringify({ model_type: 'bert', architectures: ['BertForMaskedLM'] }));
+  p.write('masked/tokenizer.json', anyTokenizer());
+  for (const [folder, message] of [
+    ['none', 'there is no folder none'],
+    ['in.txt', 'in.txt is not a folder'],
+    ['empty', 'empty has no config.json'],
+    ['cut', 'config.json is not a JSON object'],
+    ['broken', 'cannot be opened'],
+    ['other', 'model_type "bart" is not supported'],
+    ['masked', 'BertForMaskedLM, which does not classify texts'],
+  ] as const) {
+    const { code, stdout, stderr } = await p.run('predict', folder, 'in.txt');
+    expect({ folder, code, stdout }).toEqual({ folder, code: 1, stdout: '' });
+    expect(stderr).toContain(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  }
+});
+
+function anyTokenizer(): string {
+  return JSON.stringify({ version: '1.0', added_tokens: [], model: { type: 'WordLevel', vocab: { '[UNK]': 0 }, unk_token: '[UNK]' } });
+}
+
+function expectScores(stdout: string, reference: number[][], lines = reference.length): void {
+  const predictions = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(predictions).toHaveLength(lines);
+  for (const [i, [ham, spam]] of reference.entries()) {
+    const { label, scores } = predictions[i];
+    expect(Math.abs(scores.ham - ham!), `text ${i}`).toBeLessThan(1e-5);
+    expect(Math.abs(scores.spam - spam!), `text ${i}`).toBeLessThan(1e-5);
+    expect(label).toBe(ham! > spam! ? 'ham' : 'spam');
+  }
+  for (const { scores } of predictions) expect(Math.abs(scores.ham + scores.spam - 1)).toBeLessThan(1e-6);
+}

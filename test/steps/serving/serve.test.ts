@@ -1,0 +1,132 @@
+import { request } from 'node:http';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
+import { mails } from '../../mails.ts';
+import { project } from '../../rig.ts';
+import { makeBundle, makeModel, referenceScores, remove } from './bundle.ts';
+
+let model: string;
+let bundle: string;
+let server: RunningServer;
+
+beforeAll(async () => {
+  model = await makeModel();
+  bundle = await makeBundle(model);
+  server = await startServer(bundle, { port: 0, limits: { body: 2_000_000, inputs: 60, queue: 100 } });
+});
+
+afterAll(async () => {
+  await server.close();
+  remove(model, bundle);
+});
+
+async function post(body: unknown, url = server.url) {
+  const response = await fetch(`${url}/predict`, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) });
+  return { status: response.status, headers: response.headers, ...((await response.json()) as any) };
+}
+
+test('50 raw mails: the scores of the model, together or one by one', async () => {
+  const texts = Object.values(mails(10)).map((file) => JSON.parse(file.toString()).text as string);
+  const reference = await referenceScores(bundle, texts);
+  const together = (await post({ inputs: texts })).predictions;
+  const single = await Promise.all(texts.map(async (inputs) => (await post({ inputs })).predictions[0]));
+  for (const predictions of [together, single]) {
+    expect(predictions).toHaveLength(50);
+    for (const [i, { label, scores }] of predictions.entries()) {
+      expect(Object.keys(scores)).toEqual(['ham', 'spam']);
+      expect(Math.abs(scores.ham - reference[i]![0]!)).toBeLessThan(1e-5);
+      expect(Math.abs(scores.spam - reference[i]![1]!)).toBeLessThan(1e-5);
+      expect(Math.abs(scores.ham + scores.spam - 1)).toBeLessThan(1e-6);
+      expect(label).toBe(reference[i]![0]! > reference[i]![1]! ? 'ham' : 'spam');
+    }
+  }
+});
+
+test('any text has an answer: empty, long, emoji, control characters, half a surrogate pair', async () => {
+  const { status, predictions } = await post({ inputs: ['', ' ', 'x'.repeat(1_000_000), '😀👩‍👩‍👧', '\u0000\u0007\u202e', '\ud83d'] });
+  expect(status).toBe(200);
+  expect(predictions).toHaveLength(6);
+  expect(await post({ inputs: [] })).toMatchObject({ status: 200, predictions: [] });
+});
+
+test('what is wrong with a request is said, and where', async () => {
+  for (const [body, message] of [
+    ['', 'the body is not JSON: it is empty'],
+    ['{', 'the body is not JSON'],
+    ['[]', 'the body must be an object such as {"inputs": "…"}, not a list'],
+    ['{}', 'the field "inputs" is missing'],
+    ['{"inputs":1}', '"inputs" must be a string or a list of strings, not a number'],
+    ['{"inputs":["a",null]}', '"inputs[1]" must be a string, not null'],
+    ['{"inputs":"a","parameters":{}}', 'unknown field "parameters"'],
+  ]) {
+    const { status, error } = await post(body);
+    expect({ body, status }).toEqual({ body, status: 400 });
+    expect(error.message).toContain(message);
+  }
+  expect(await post({ inputs: Array(61).fill('a') })).toMatchObject({
+    status: 413,
+    error: { message: 'inputs has 61 texts; at most 60 at once' },
+  });
+  expect(await post({ inputs: 'x'.repeat(2_000_001) })).toMatchObject({ status: 413 });
+  const nowhere = await fetch(`${server.url}/nowhere`);
+  expect([nowhere.status, (await nowhere.json()).error.message]).toEqual([404, expect.stringContaining('/predict')]);
+  const wrong = await fetch(`${server.url}/predict`);
+  expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'POST']);
+  await wrong.json();
+});
+
+test('too much at once is turned away, and the rest is answered', async () => {
+  const texts = Array.from({ length: 60 }, (_, i) => `${i} ${'word '.repeat(2000)}`);
+  const answers = await Promise.all(Array.from({ length: 12 }, () => post({ inputs: texts })));
+  const refused = answers.filter(({ status }) => status === 503);
+  expect(refused.length).toBeGreaterThan(0);
+  for (const { headers, error } of refused)
+    expect([headers.get('retry-after'), error.message]).toEqual(['1', expect.stringContaining('waiting')]);
+  const served = answers.filter(({ status }) => status === 200);
+  expect(served.length + refused.length).toBe(12);
+  for (const { predictions } of served) expect(predictions).toEqual(served[0].predictions);
+});
+
+test('health, measurements, the OpenAPI document and the page', async () => {
+  const get = async (route: string) => (await fetch(server.url + route)).text();
+  expect(JSON.parse(await get('/health'))).toEqual({ status: 'ok', model: 'tiny', labels: ['ham', 'spam'] });
+  const measured = await get('/metrics');
+  expect(measured).toMatch(/tunesmith_requests_total\{route="\/predict",method="POST",status="200"\} \d+/);
+  expect(measured).toMatch(/tunesmith_batch_size_bucket\{le="\+Inf"\} \d+/);
+  expect(measured).toMatch(/^tunesmith_queue_length 0$/m);
+  expect(JSON.parse(await get('/openapi.json')).components.schemas.Prediction.properties.label.enum).toEqual(['ham', 'spam']);
+  const page = await get('/');
+  expect(page).toContain('<h1>tiny</h1>');
+  expect(page).not.toMatch(/(src|href)="?https?:/);
+});
+
+test('who hangs up costs nobody an answer', async () => {
+  const texts = Array.from({ length: 60 }, (_, i) => `${i} ${'word '.repeat(2000)}`);
+  const gone = request(`${server.url}/predict`, { method: 'POST' });
+  gone.on('error', () => {});
+  gone.end(JSON.stringify({ inputs: texts }));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  gone.destroy();
+  expect(await post({ inputs: 'still there?' })).toMatchObject({ status: 200 });
+});
+
+test('SIGTERM answers what is under way, and ends with 0; a port in use is one line', async () => {
+  const p = project();
+  const started = p.start('serve', bundle, '--port', '0');
+  await p.until(() => started.output().includes('http://'));
+  const url = /http:\/\/\S+/.exec(started.output())![0];
+
+  const second = await p.run('serve', bundle, '--port', new URL(url).port);
+  expect(second.code).toBe(1);
+  expect(second.screen).toContain('is in use');
+  expect(second.screen).not.toMatch(/^\s+at /m);
+
+  const texts = Array.from({ length: 300 }, (_, i) => `${i} ${'word '.repeat(500)}`);
+  const answers = Promise.all([1, 2, 3].map(() => post({ inputs: texts }, url)));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  started.kill('SIGTERM');
+  for (const { status, predictions } of await answers) expect([status, predictions.length]).toEqual([200, 300]);
+  const { code, stderr } = await started.done;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  await expect(fetch(url)).rejects.toThrow();
+});

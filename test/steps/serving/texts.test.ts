@@ -1,0 +1,85 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { readTexts, type TextOptions } from '../../../steps/serving/texts.ts';
+import { temporary } from '../rig.ts';
+
+/** The texts of a file, and the mistake that ended it. */
+async function read(name: string, content: string | Buffer, options?: TextOptions) {
+  const file = join(temporary(), name);
+  writeFileSync(file, content);
+  const texts: string[] = [];
+  try {
+    for await (const some of readTexts(file, options)) texts.push(...some);
+  } catch (error) {
+    return { texts, mistake: (error as Error).message.replace(file, name) };
+  }
+  return { texts };
+}
+
+test('plain lines: an empty one counts, a return before the newline does not', async () => {
+  expect(await read('a.txt', 'one\r\n\n  two \u2028 still two\n\n')).toEqual({ texts: ['one', '', '  two \u2028 still two', ''] });
+  expect(await read('a.txt', 'no newline')).toEqual({ texts: ['no newline'] });
+  expect(await read('a.txt', '')).toEqual({ texts: [] });
+});
+
+test('JSONL: by key, over blank lines', async () => {
+  const lines = '{"text":"a\\n\\u2028"}\n\n{"id":2,"text":""}\r\n';
+  expect(await read('a.jsonl', lines)).toEqual({ texts: ['a\n\u2028', ''] });
+  expect(await read('a.ndjson', '{"body":"b"}', { column: 'body' })).toEqual({ texts: ['b'] });
+});
+
+test('CSV: quotes, newlines within them, any usual delimiter, a byte order mark', async () => {
+  expect(await read('a.csv', 'id,text\n1,"a, ""b""\nc"\r\n2,\n3,d')).toEqual({ texts: ['a, "b"\nc', '', 'd'] });
+  expect(await read('a.tsv', '\ufefftext\tid\nx\t1\n')).toEqual({ texts: ['x'] });
+  expect(await read('a.csv', 'id;text\n1;x,y\n')).toEqual({ texts: ['x,y'] });
+  expect(await read('a.csv', 'id,body\n1,x\n', { column: 'body' })).toEqual({ texts: ['x'] });
+});
+
+test('without an extension the content tells the format; --format overrules both', async () => {
+  expect(await read('a', '{"text":"x"}\n')).toEqual({ texts: ['x'] });
+  expect(await read('a', 'id,text\n1,x\n')).toEqual({ texts: ['x'] });
+  expect(await read('a', 'a text, of words\n')).toEqual({ texts: ['a text, of words'] });
+  expect(await read('a.csv', 'id,text\n', { format: 'lines' })).toEqual({ texts: ['id,text'] });
+});
+
+test('a mistake names its line, after the texts before it', async () => {
+  expect(await read('a.jsonl', '{"text":"x"}\n{"text":1}\n')).toEqual({
+    texts: ['x'],
+    mistake: 'a.jsonl:2: "text" is a number, not a string',
+  });
+  expect(await read('a.jsonl', '{"text":"x"}\n{"id":1,"body":"y"}\n')).toEqual({
+    texts: ['x'],
+    mistake: 'a.jsonl:2: no "text" among id, body',
+  });
+  expect(await read('a.jsonl', '\n[1]\n')).toEqual({
+    texts: [],
+    mistake: 'a.jsonl:2: expected an object such as {"text": "…"}, found an array',
+  });
+  expect((await read('a.jsonl', '{"text":"x"}\n{bad\n')).mistake).toMatch(/^a\.jsonl:2: not JSON: /);
+  expect(await read('a.csv', 'id,text\n1,x\n2,y,z\n')).toEqual({
+    texts: ['x'],
+    mistake: 'a.csv:3: Invalid Record Length: expect 2, got 3',
+  });
+  expect((await read('a.csv', 'id,text\n1,x\n2,"y\n')).mistake).toMatch(/^a\.csv:3: Quote Not Closed/);
+  expect(await read('a.csv', 'id,body\n1,x\n')).toEqual({ texts: [], mistake: 'a.csv:1: no column "text": it has id, body' });
+  expect(await read('a.txt', Buffer.from('é\nx\n\xff\n', 'latin1'))).toEqual({ texts: [], mistake: 'a.txt:1: not UTF-8' });
+  expect(await read('a.txt', Buffer.from([0x78, 10, 0xc3, 0xbc, 10, 0xff, 10]))).toEqual({
+    texts: ['x', 'ü'],
+    mistake: 'a.txt:3: not UTF-8',
+  });
+  expect((await read('a.json', '[{"text":"x"}]')).mistake).toBe('a.json holds one JSON array');
+});
+
+test('a file that cannot be read', async () => {
+  const folder = temporary();
+  await expect(readTexts(folder).next()).rejects.toThrow('is a folder');
+  await expect(readTexts(join(folder, 'none')).next()).rejects.toThrow('does not exist');
+});
+
+test('characters that lie across the parts in which a file is read', async () => {
+  const lines = Array.from({ length: 60_000 }, (_, i) => `${'ü€😀'.repeat(i % 7)}${i}`);
+  expect(await read('a.txt', lines.join('\n'))).toEqual({ texts: lines });
+  const long = '😀'.repeat(400_000);
+  expect(await read('a.csv', `id,text\n1,"${long}"\n`)).toEqual({ texts: [long] });
+});
