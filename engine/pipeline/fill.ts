@@ -41,7 +41,7 @@ function fillText(text: string, path: Path, scope: Scope): Value {
 }
 
 /** The text of a scalar inside other text. */
-function asText(expression: Expression, path: Path, scope: Scope): string | typeof UNKNOWN {
+export function asText(expression: Expression, path: Path, scope: Scope): string | typeof UNKNOWN {
   const value = scope.look(expression, path);
   if (value === UNKNOWN) return UNKNOWN;
   if (value === null || typeof value === 'object') {

@@ -1,6 +1,4 @@
 /** A YAML (or JSON) file read into plain values, which still knows where in the text each of them stands. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join, relative, resolve } from 'node:path';
 import {
   type Alias,
   type Document,
@@ -8,7 +6,6 @@ import {
   isMap,
   isScalar,
   isSeq,
-  Lexer,
   LineCounter,
   type Pair,
   parseAllDocuments,
@@ -18,8 +15,9 @@ import {
 } from 'yaml';
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 import type { Json } from '../step.ts';
-import { nearest } from '../suggest.ts';
 import { Problems } from './problems.ts';
+import { lineEnd, syntaxErrors } from './syntax.ts';
+import { readText, shownPath } from './text.ts';
 
 export type Path = (string | number)[];
 
@@ -77,12 +75,6 @@ export function flagSource(flag: string, value: Json): Source {
   return { value, diagnostic: (_path, _at, message, hint) => ({ file: flag, line: 0, column: 0, length: 0, message, hint }) };
 }
 
-/** As shown to the user: relative to the working folder where it lies below it. */
-export function shownPath(path: string): string {
-  const short = relative(process.cwd(), path);
-  return short.startsWith('..') || short === '' ? path : short;
-}
-
 class YamlSource implements Source {
   value: Json = null;
   #document!: Document.Parsed;
@@ -104,7 +96,8 @@ class YamlSource implements Source {
     const start = this.lines.lineStarts[line - 1] ?? 0;
     const source = this.text.slice(start, lineEnd(this.text, start)).replace(/\r$/, '');
     const inLine = Math.max(1, Math.min(length, source.length - (col - 1)));
-    return { file: this.file, line: Math.max(line, 1), column: Math.max(col, 1), length: inLine, message, hint, source };
+    const shown = source.trim() === '' ? undefined : source;
+    return { file: this.file, line: Math.max(line, 1), column: Math.max(col, 1), length: inLine, message, hint, source: shown };
   }
 
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic {
@@ -227,8 +220,13 @@ class Values {
         for (const [key, value] of maps.flatMap((one) => Object.entries(this.read(one) as object))) {
           if (!merged.has(key)) merged.set(key, value);
         }
-      } else if (!isScalar(pair.key)) this.#wrong(pair.key, 'a key must be text', 'Quote it.');
-      else {
+      } else if (!isScalar(pair.key)) {
+        this.#wrong(
+          pair.key,
+          'a key must be text',
+          isMap(pair.key) ? 'Quote it; an expression begins with a $: ${{ params.NAME }}.' : 'Quote it.',
+        );
+      } else {
         const key = keyText(pair.key);
         const value = this.read(pair.value);
         if (!own.has(key)) own.set(key, value);
@@ -279,123 +277,4 @@ function nthExpression(raw: string, nth: number): number {
     if (at < 0) return -1;
   }
   return at;
-}
-
-function readText(path: string, file: string): string {
-  const wrong = (message: string, hint?: string) => new InvalidError([{ file, line: 0, column: 0, length: 0, message, hint }]);
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw wrong('there is no such file', others(path));
-    if (code === 'EISDIR') throw wrong('this is a folder, not a pipeline file', inside(path));
-    if (code === 'EACCES' || code === 'EPERM') throw wrong('this file cannot be read: permission denied', 'Check its permissions (ls -l).');
-    throw wrong(`this file cannot be read: ${(error as Error).message}`);
-  }
-  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
-  // UTF-16 reads as UTF-8 full of NUL characters.
-  const bad = text.includes('\0') ? text.indexOf('\0') : isUtf8(bytes) ? -1 : text.indexOf('\ufffd');
-  if (bad >= 0) {
-    const line = text.slice(0, bad).split('\n').length;
-    const column = bad - text.lastIndexOf('\n', bad);
-    throw new InvalidError([{ file, line, column, length: 1, message: 'this file is not UTF-8', hint: 'Save it as UTF-8.' }]);
-  }
-  return text.replace(/^\ufeff/, '');
-}
-
-function isUtf8(bytes: Buffer): boolean {
-  try {
-    new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function others(path: string): string | undefined {
-  const names = yamlFiles(dirname(path));
-  const near = nearest(basename(path), names) ?? names.find((name) => name.replace(/\.ya?ml$/, '') === basename(path));
-  if (near) return `did you mean ${shownPath(join(dirname(path), near))}?`;
-  return names.length > 0 ? `There are: ${names.map((name) => shownPath(join(dirname(path), name))).join(', ')}` : undefined;
-}
-
-function inside(path: string): string | undefined {
-  const names = yamlFiles(path);
-  return names.length > 0 ? `In it there are: ${names.map((name) => shownPath(join(path, name))).join(', ')}` : 'Name a .yaml file.';
-}
-
-function yamlFiles(folder: string): string[] {
-  try {
-    return readdirSync(resolve(folder))
-      .filter((name) => /\.ya?ml$/.test(name))
-      .sort();
-  } catch {
-    return [];
-  }
-}
-
-type SyntaxError = [start: number, end: number, message: string, hint?: string];
-
-/** One mistake a line; what only follows from another one is left out. */
-function syntaxErrors(documents: Document.Parsed[], text: string): SyntaxError[] {
-  const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
-  if (errors.length === 0) return [];
-  const { unquoted, unclosed } = tokenErrors(text);
-  const until = Math.min(...unquoted.map(([start]) => lineStart(text, start)), Number.POSITIVE_INFINITY);
-  const found: SyntaxError[] = [...unquoted];
-  const seen = new Set<number>();
-  let derailed = false;
-  for (const { code, pos, message } of errors.sort((a, b) => a.pos[0] - b.pos[0])) {
-    const line = lineStart(text, pos[0]);
-    if (pos[0] >= until || seen.has(line) || (derailed && code === 'UNEXPECTED_TOKEN')) continue;
-    seen.add(line);
-    derailed ||= code === 'UNEXPECTED_TOKEN';
-    const quote = code === 'MISSING_CHAR' && message.startsWith('Missing closing') ? unclosed : undefined;
-    const [start, end] = quote ?? pos;
-    found.push([start, Math.max(end, start + 1), `bad YAML: ${message[0]!.toLowerCase()}${message.slice(1)}`, HINTS[code]]);
-  }
-  return found;
-}
-
-const HINTS: Record<string, string> = {
-  BLOCK_AS_IMPLICIT_KEY: 'Quote text that holds ": ".',
-  TAB_AS_INDENT: 'Indent with spaces.',
-  BAD_SCALAR_START: 'Quote it.',
-  TAG_RESOLVE_FAILED: 'Tags (!name) have no meaning here: remove it, or quote text that begins with "!".',
-};
-
-/** `${{` in a flow map or list, where YAML reads `{` as the start of another map; and a quote that is never closed. */
-function tokenErrors(text: string): { unquoted: SyntaxError[]; unclosed?: [number, number] } {
-  const unquoted: SyntaxError[] = [];
-  let unclosed: [number, number] | undefined;
-  let offset = 0;
-  let before = '';
-  for (const token of new Lexer().lex(text)) {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: the lexer's own marks, which are not in the text
-    if (/^[\x02\x18\x1f]$/.test(token)) continue;
-    if (token === '{' && before.endsWith('$') && text.startsWith('{{', offset)) {
-      const close = text.indexOf('}}', offset);
-      const start = offset - 1;
-      const end = close < 0 || close > lineEnd(text, start) ? lineEnd(text, start) : close + 2;
-      const whole = text.slice(start, end).trim();
-      unquoted.push([start, start + whole.length, 'an expression must be quoted inside { } and [ ]', `quote it: "${whole}"`]);
-    }
-    const quote = token[0];
-    if ((quote === '"' || quote === "'") && (token.length === 1 || !token.endsWith(quote))) {
-      unclosed = [offset, Math.min(offset + token.length, lineEnd(text, offset))];
-    }
-    before = token;
-    offset += token.length;
-  }
-  return { unquoted, unclosed };
-}
-
-function lineStart(text: string, offset: number): number {
-  return text.lastIndexOf('\n', Math.max(offset - 1, 0)) + 1;
-}
-
-function lineEnd(text: string, offset: number): number {
-  const end = text.indexOf('\n', offset);
-  return end < 0 ? text.length : end;
 }

@@ -145,12 +145,12 @@ test('a file that is missing, a folder, or not readable', async () => {
     "
   `);
   expect(await at('.')).toMatchInlineSnapshot(`
-    "<project>: error: this is a folder, not a pipeline file
+    "<project>: error: this is a folder, not a file
       = In it there are: other.yml, spam.yaml
     "
   `);
   expect(await at('empty')).toMatchInlineSnapshot(`
-    "empty: error: this is a folder, not a pipeline file
+    "empty: error: this is a folder, not a file
       = Name a .yaml file.
     "
   `);

@@ -1,0 +1,48 @@
+/** A command of a cell, with every expression as safely quoted words. */
+import { scalarText, UNKNOWN } from './fill.ts';
+import type { CellScope } from './scope.ts';
+import { type CommandExpression, matchesOf, misplaced, parseCommand, pathWord, word } from './shell.ts';
+import type { Path } from './source.ts';
+import { shown } from './validate.ts';
+
+export function renderCommand(text: string, path: Path, shell: 'sh' | 'bash', scope: CellScope): string {
+  const { parts } = parseCommand(text, shell);
+  const command = parts.map((part) => (typeof part === 'string' ? part : words(part, path, scope))).join('');
+  if (command.includes('\0')) scope.say(scope.place(path), 'a command cannot hold a NUL character');
+  return command;
+}
+
+function words(part: CommandExpression, path: Path, scope: CellScope): string {
+  const { expression, context, alone, redirected } = part;
+  const { reference, source } = expression;
+  const at = [...scope.step.path, ...path];
+  const wrong = (message: string, hint: string) => {
+    scope.wrong(expression, at, message, hint);
+    return '';
+  };
+  const problem = expression.mistake ? undefined : misplaced(part);
+  if (problem) return wrong(problem.message, problem.hint);
+  const value = scope.look(expression, at);
+  if (value === UNKNOWN) return '';
+  const list = Array.isArray(value);
+  const values = list ? value : [value];
+  const odd = values.find((one) => one === null || typeof one === 'object');
+  if (odd !== undefined) {
+    const what = `${list ? 'a list with ' : ''}${shown(odd)}`;
+    return wrong(`${source} is ${what}, which is no word of a command`, 'Only text, numbers and true or false are.');
+  }
+  if (list && !alone) {
+    return wrong(`${source} is a list: it becomes several words, so it must stand by itself`, 'Put a space before and behind it.');
+  }
+  if (reference?.kind === 'inputs' && hasGlob(reference.role, scope)) return matchesOf(reference.role);
+  const isPath = reference?.kind !== 'params' && reference?.kind !== 'matrix';
+  const texts = (values as (string | number | boolean)[]).map(scalarText).map((one) => (isPath ? pathWord(one) : one));
+  if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
+    return wrong(`${source} is ${shown(value)}, which is no number to calculate with`, 'Inside $((…)) only numbers can stand.');
+  }
+  return texts.map((one) => word(one, redirected)).join(' ');
+}
+
+function hasGlob(role: string, { cell }: CellScope): boolean {
+  return cell.inputs[role]!.sources.some((source) => source.kind === 'path' && source.glob);
+}

@@ -1,0 +1,137 @@
+/** The inputs of a cell: where their files come from, as far as that is known before anything runs. */
+import { normalize } from 'node:path';
+import type { InputDeclaration, Json } from '../step.ts';
+import { type Expression, template } from './expression.ts';
+import { asText, UNKNOWN } from './fill.ts';
+import { escapeGlob, isGlob } from './glob.ts';
+import type { CellInput, InputSource } from './pipeline.ts';
+import type { Place } from './place.ts';
+import { outputsOf } from './schema.ts';
+import type { CellScope, MadeSource } from './scope.ts';
+import type { Path } from './source.ts';
+import { shown } from './validate.ts';
+
+/** An input in the making. */
+interface Sources {
+  role: string;
+  sources: InputSource[];
+  /** Where each was written. */
+  places: Place[];
+  /** Written as a list, a glob or a gather. */
+  list: boolean;
+}
+
+const OF_COMMANDS: InputDeclaration = { kind: 'any', many: true };
+
+/** Each input with the places of its sources. */
+export function* inputsIn(scope: CellScope): Generator<[role: string, input: CellInput, places: Place[]]> {
+  const { step, reading } = scope;
+  const key = step.used ? 'with' : 'inputs';
+  if (step.faulty.has(key)) return;
+  const written = Object(step.body[key]) as Record<string, Json>;
+  for (const [role, declaration] of Object.entries(step.inputs)) {
+    if (!Object.hasOwn(written, role) || step.faulty.has(`${key}.${role}`)) continue;
+    const input: Sources = { role, sources: [], places: [], list: false };
+    if (!collect(written[role]!, [key, role], input, scope) || !fits(declaration, [key, role], input, scope)) continue;
+    if (input.list) scope.lists.add(role);
+    if (input.sources.length > 0) yield [role, { declaration, sources: input.sources }, input.places];
+  }
+  // What a command or variable takes from other steps directly is an input, too.
+  for (const { expression, path } of step.references) {
+    const { reference, source } = expression;
+    if (reference?.kind !== 'steps' || (path[2] !== 'run' && path[2] !== 'env')) continue;
+    const sources = scope.made(reference);
+    const places = sources?.map(() => ({ source: reading.source, path }));
+    if (sources) yield [source, { declaration: OF_COMMANDS, sources }, places!];
+  }
+}
+
+/** False where a mistake hides what is meant. */
+function collect(value: Json, path: Path, into: Sources, scope: CellScope): boolean {
+  if (Array.isArray(value)) {
+    into.list = true;
+    return value.map((item, i) => collect(item, [...path, i], into, scope)).every(Boolean);
+  }
+  const text = typeof value === 'string' ? template(value) : undefined;
+  if (!text) return addPath(value, path, into, scope);
+  if (!text.single) return collectText(text.parts, path, into, scope);
+  const { reference } = text.single;
+  if (reference?.kind === 'steps') {
+    const sources = scope.made(reference);
+    into.list ||= reference.gather;
+    into.sources.push(...(sources ?? []));
+    into.places.push(...(sources ?? []).map(() => scope.place(path)));
+    return sources !== undefined;
+  }
+  const found = scope.look(text.single, [...scope.step.path, ...path]);
+  if (found === UNKNOWN) return false;
+  if (!Array.isArray(found)) return addPath(found, path, into, scope, reference?.kind === 'npm' ? false : undefined);
+  into.list = true;
+  return found.map((item, i) => addPath(item, [...path, i], into, scope)).every(Boolean);
+}
+
+/** Text around references: where they stand for a path it is taken as it is; the user's own wildcards count. */
+function collectText(parts: (string | Expression)[], path: Path, into: Sources, scope: CellScope): boolean {
+  let [literal, pattern, glob] = ['', '', false];
+  for (const part of parts) {
+    const piece = typeof part === 'string' ? part : asText(part, [...scope.step.path, ...path], scope);
+    if (piece === UNKNOWN) return false;
+    const kind = typeof part === 'string' ? undefined : part.reference?.kind;
+    const asPath = kind === 'steps' || kind === 'npm';
+    literal += piece;
+    pattern += asPath ? escapeGlob(piece) : piece;
+    glob ||= !asPath && isGlob(piece);
+  }
+  return addPath(literal, path, into, scope, glob, pattern);
+}
+
+function addPath(found: Json, path: Path, into: Sources, scope: CellScope, glob?: boolean, pattern = found): boolean {
+  if (found === null) return true; // a parameter that is not set: as if the input were not given
+  const wrong = (message: string, hint?: string) => {
+    scope.say(scope.place(path), message, hint);
+    return false;
+  };
+  if (typeof found !== 'string' || found === '')
+    return wrong(`input "${into.role}" takes a path, found ${found === '' ? 'empty text' : shown(found)}`);
+  if (/^[a-z][a-z0-9+.-]+:\/\//.test(found))
+    return wrong(`${found} is no path`, 'Inputs are files and folders: download it first, in a step of its own.');
+  // A file may have a name that looks like a glob.
+  const asGlob = (glob ?? isGlob(found)) && scope.reading.look(found).count === 0;
+  into.list ||= asGlob;
+  into.places.push(scope.place(path));
+  into.sources.push(
+    asGlob
+      ? { kind: 'path', pattern: String(pattern).replace(/^(\.\/+)+/, ''), glob: true }
+      : { kind: 'path', pattern: normalize(found).replace(/(?<=.)\/$/, ''), glob: false },
+  );
+  return true;
+}
+
+/** Whether what was given is what the step takes. */
+function fits(declaration: InputDeclaration, path: Path, { role, sources, places }: Sources, scope: CellScope): boolean {
+  const wrong = (place: Place, message: string, hint?: string) => {
+    scope.say(place, message, hint);
+    return false;
+  };
+  const { kind, many, optional } = declaration;
+  if (sources.length === 0 && !optional) return wrong(scope.place(path), `input "${role}" names no file`, 'Give it a path.');
+  if (sources.length > 1 && !many) {
+    return wrong(
+      scope.place(path),
+      `input "${role}" takes one ${kind === 'any' ? 'path' : kind}, found ${sources.length}`,
+      'Name one of them.',
+    );
+  }
+  for (const [i, source] of sources.entries()) {
+    const made = source.kind === 'output' ? kindOf(source, scope) : 'any';
+    if (kind === 'any' || made === 'any' || made === kind) continue;
+    const { output, cell } = source as MadeSource;
+    return wrong(places[i]!, `input "${role}" takes a ${kind}, but ${output} of ${cell} is a ${made}`);
+  }
+  return true;
+}
+
+function kindOf({ cell, output }: MadeSource, { steps }: CellScope): string {
+  const { used } = steps.get(cell.split('[', 1)[0]!)!;
+  return used ? outputsOf(used.definition)[output]!.kind : 'any';
+}

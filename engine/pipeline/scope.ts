@@ -1,0 +1,109 @@
+/** What expressions mean in one cell, and how the mistakes of a cell are told. */
+import type { Json } from '../step.ts';
+import { compareBytes } from './cell-name.ts';
+import type { Draft, Drafts } from './cells.ts';
+import type { Expression } from './expression.ts';
+import { fill, type Scope, UNKNOWN, type Value } from './fill.ts';
+import { matrixValue } from './matrix.ts';
+import type { Cell, InputSource } from './pipeline.ts';
+import type { Place } from './place.ts';
+import { type Point, traced } from './points.ts';
+import type { Reading } from './reading.ts';
+import type { Path } from './source.ts';
+import type { Step, Steps } from './steps.ts';
+
+export type MadeSource = InputSource & { kind: 'output' };
+
+/** What has been reported already is UNKNOWN here. Inputs and outputs of the cell are known once they have been drafted. */
+export class CellScope implements Scope {
+  /** Inputs written as a list, a glob or a gather: several words in a command. */
+  readonly lists = new Set<string>();
+
+  constructor(
+    readonly cell: Cell,
+    readonly step: Step,
+    readonly point: Point,
+    readonly steps: Steps,
+    readonly drafts: Drafts,
+    readonly reading: Reading,
+  ) {}
+
+  look({ reference, names }: Expression, path: Path): Value {
+    switch (reference?.kind) {
+      case 'params':
+        return this.reading.params.value(reference.keys);
+      case 'matrix': {
+        const found = matrixValue(this.point.matrix, reference.keys);
+        if ('value' in found) return found.value;
+        // A dimension that no cell has is reported once, for the step.
+        if (!this.point.broken && this.step.dimensions.has(reference.keys[0]!)) {
+          const message = `${found.missing} in the cell ${this.cell.name}`;
+          this.reading.tell(this.cell, this.reading.source.diagnostic(path, 'value', message, found.hint, names[found.depth]));
+        }
+        return UNKNOWN;
+      }
+      case 'npm':
+        return this.reading.packageFolder(reference.package) ?? UNKNOWN;
+      case 'steps': {
+        const sources = this.made(reference);
+        if (!sources) return UNKNOWN;
+        const paths = sources.map(({ path }) => this.reading.relative(path));
+        return reference.gather ? paths : paths[0]!;
+      }
+      case 'inputs': {
+        const input = this.cell.inputs[reference.role];
+        if (!input || !Object.hasOwn(this.cell.inputs, reference.role)) return UNKNOWN;
+        const paths = input.sources.map((source) => (source.kind === 'output' ? this.reading.relative(source.path) : source.pattern));
+        return this.lists.has(reference.role) ? paths : (paths[0] ?? UNKNOWN);
+      }
+      case 'outputs': {
+        const { outputs } = this.cell;
+        return Object.hasOwn(outputs, reference.name) ? this.reading.relative(outputs[reference.name]!.path) : UNKNOWN;
+      }
+      default:
+        return UNKNOWN;
+    }
+  }
+
+  wrong(expression: Expression, path: Path, message: string, hint: string): void {
+    this.reading.tell(this.cell, this.reading.source.diagnostic(path, 'value', message, hint, expression.whole));
+  }
+
+  /** What the cells behind a reference make; undefined where a mistake hides it. In the order of the cells' names. */
+  made({ step: name, output, gather }: { step: string; output: string; gather: boolean }): MadeSource[] | undefined {
+    const made = this.steps.get(name);
+    if (!made || !this.drafts.has(made)) return undefined; // missing, or part of a circle: reported
+    const cells = gather ? sortedByName(this.drafts.get(made)!) : [this.point.parents.get(made)];
+    const sources: MadeSource[] = [];
+    for (const draft of cells) {
+      if (!draft || !Object.hasOwn(draft.cell.outputs, output)) return undefined;
+      sources.push({ kind: 'output', cell: draft.cell.name, output, path: draft.cell.outputs[output]!.path, matrix: draft.cell.matrix });
+    }
+    return sources;
+  }
+
+  /** Fills in a value that stands at `path` below the step. */
+  fill(value: Json, path: Path): Value {
+    return fill(value, [...this.step.path, ...path], this);
+  }
+
+  /** Where a value below the step was written. */
+  place(path: Path): Place {
+    return traced(this.step, path, this.reading, this.point.places);
+  }
+
+  say({ source, path }: Place, message: string, hint?: string): void {
+    this.reading.tell(this.cell, source.diagnostic(path, 'value', message, hint));
+  }
+}
+
+const sorted = new WeakMap<Draft[], Draft[]>();
+
+function sortedByName(drafts: Draft[]): Draft[] {
+  let found = sorted.get(drafts);
+  if (!found) {
+    found = [...drafts].sort((a, b) => compareBytes(a.cell.name, b.cell.name));
+    sorted.set(drafts, found);
+  }
+  return found;
+}

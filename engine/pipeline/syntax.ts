@@ -1,0 +1,148 @@
+/** What YAML's parser finds wrong with a text, in words for whoever wrote it. */
+import { type Document, Lexer, type YAMLError } from 'yaml';
+
+export type SyntaxError = [start: number, end: number, message: string, hint?: string];
+
+/** One mistake a line; what only follows from another one is left out. */
+export function syntaxErrors(documents: Document.Parsed[], text: string): SyntaxError[] {
+  const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
+  if (errors.length === 0) return [];
+  // Both sides of a conflict may be any kind of nonsense to a parser.
+  const conflict = /^(?:<<<<<<<|>>>>>>>)(?: .*)?$/m.exec(text);
+  if (conflict) {
+    return [
+      [
+        conflict.index,
+        conflict.index + conflict[0].length,
+        'a merge conflict is left in this file',
+        'Choose a side, and remove the marks.',
+      ],
+    ];
+  }
+  const tokens = tokenErrors(text);
+  const until = Math.min(...tokens.unquoted.map(([start]) => lineStart(text, start)), Number.POSITIVE_INFINITY);
+  const found: SyntaxError[] = [...tokens.unquoted];
+  const seen = new Set<number>();
+  let derailed = false;
+  for (const error of errors.sort((a, b) => a.pos[0] - b.pos[0])) {
+    const line = lineStart(text, error.pos[0]);
+    if (error.pos[0] >= until || seen.has(line) || (derailed && error.code === 'UNEXPECTED_TOKEN')) continue;
+    seen.add(line);
+    derailed ||= error.code === 'UNEXPECTED_TOKEN';
+    const [start, end, message, hint] = inWords(error, text, tokens);
+    found.push([start, Math.max(end, start + 1), `bad YAML: ${message}`, hint]);
+  }
+  return found;
+}
+
+/** The mistakes that people make; of rare ones the parser's own words will do. */
+function inWords({ code, pos: [start, end], message }: YAMLError, text: string, { quote, brackets }: TokenErrors): SyntaxError {
+  const line: [number, number] = [start + /^ */.exec(text.slice(start))![0].length, lineEnd(text, start)];
+  switch (code) {
+    case 'BAD_INDENT':
+    case 'MISSING_CHAR': {
+      const open = /end with a [\]}]$/.test(message) ? brackets.findLast(([at]) => at < start) : undefined;
+      if (open) return [...open, `this ${text[open[0]]} is never closed`, `Close it with ${text[open[0]] === '[' ? ']' : '}'}.`];
+      if (quote && message.startsWith('Missing closing'))
+        return [...quote, 'this quote is never closed', `Close it with ${text[quote[0]]}.`];
+      if (/same column$/.test(message))
+        return [...line, 'this line is not indented like those before it', 'Entries of one map or list begin in the same column.'];
+      break;
+    }
+    case 'MULTILINE_IMPLICIT_KEY':
+      return [...line, 'a colon is missing here', 'A key is followed by a colon and a space: `run: echo`.'];
+    case 'BLOCK_AS_IMPLICIT_KEY': {
+      const whole = /^.*?(?=\s*(?: #.*)?$)/.exec(text.slice(...line))![0];
+      if (!/: /.test(whole))
+        return [
+          ...line,
+          'a value cannot go on as a map in the next line',
+          'Indent the next line like this one, or remove what follows the colon.',
+        ];
+      return [start, start + whole.length, 'text that holds ": " must be quoted', `quote it: ${quoted(whole)}`];
+    }
+    case 'BLOCK_IN_FLOW':
+      return [...line, 'a comma is missing inside { } or [ ]', 'Put one between the entries; quote text that holds ": ".'];
+    case 'UNEXPECTED_TOKEN':
+      if (/^[\]}]$/.test(text[start]!))
+        return [start, end, `this ${text[start]} closes nothing`, 'Remove it, or quote text that holds it.'];
+      if (/scalar at node end/.test(message))
+        return [...line, 'text goes on after the closing quote', 'Quote all of it; inside of single quotes a quote is written twice.'];
+      break;
+    case 'TAB_AS_INDENT':
+      return [start, end, 'a tab cannot indent a line', 'Indent with spaces.'];
+    case 'BAD_SCALAR_START':
+      return [start, end, `text cannot begin with ${text[start]}`, 'Quote it.'];
+    case 'TAG_RESOLVE_FAILED':
+      return [start, end, `${text.slice(start, end)} has no meaning here`, 'Remove it, or quote text that begins with "!".'];
+    case 'BAD_DQ_ESCAPE':
+      return [
+        start,
+        end,
+        `${text.slice(start, end)} means nothing inside of " "`,
+        'Write the backslash twice, or quote with single quotes.',
+      ];
+  }
+  return [start, end, `${message[0]!.toLowerCase()}${message.slice(1)}`];
+}
+
+function quoted(text: string): string {
+  return /["\\]/.test(text) ? `'${text.replaceAll("'", "''")}'` : `"${text}"`;
+}
+
+interface TokenErrors {
+  /** `${{` in a flow map or list, where YAML reads `{` as the start of another map. */
+  unquoted: SyntaxError[];
+  /** The quote that is never closed. */
+  quote?: [number, number];
+  /** Brackets that are never closed. */
+  brackets: [number, number][];
+}
+
+function tokenErrors(text: string): TokenErrors {
+  const found: TokenErrors = { unquoted: [], brackets: [] };
+  let open: number[] = [];
+  let offset = 0;
+  let before = '';
+  const unclosed = () => {
+    found.brackets.push(...open.map((at): [number, number] => [at, at + 1]));
+    open = [];
+  };
+  for (const token of new Lexer().lex(text)) {
+    if (token === ABANDONED) unclosed();
+    if (MARKS.has(token)) continue;
+    if (token === '{' && before.endsWith('$') && text.startsWith('{{', offset)) found.unquoted.push(unquoted(text, offset - 1, before));
+    if (token === '[' || token === '{') open.push(offset);
+    if ((token === ']' || token === '}') && text[open.at(-1) ?? -1] === (token === ']' ? '[' : '{')) open.pop();
+    const quote = token[0];
+    if ((quote === '"' || quote === "'") && (token.length === 1 || !token.endsWith(quote))) {
+      found.quote = [offset, Math.min(offset + token.length, lineEnd(text, offset))];
+    }
+    before = token;
+    offset += token.length;
+  }
+  unclosed();
+  return found;
+}
+
+/** The lexer's own marks, which are not in the text: a document, brackets left open, a scalar. */
+const ABANDONED = '\x18';
+const MARKS = new Set(['\x02', ABANDONED, '\x1f']);
+
+/** From the text before the expression to the end of the value: `out/${{ matrix.k }}.txt`. */
+function unquoted(text: string, dollar: number, before: string): SyntaxError {
+  const start = dollar - (before.length - 1);
+  const close = text.slice(0, lineEnd(text, dollar)).indexOf('}}', dollar);
+  const end = close < 0 ? lineEnd(text, dollar) : close + 2 + /^[^\s,\]}]*/.exec(text.slice(close + 2))![0].length;
+  const whole = text.slice(start, end).trim();
+  return [start, start + whole.length, 'an expression must be quoted inside { } and [ ]', `quote it: "${whole}"`];
+}
+
+function lineStart(text: string, offset: number): number {
+  return text.lastIndexOf('\n', Math.max(offset - 1, 0)) + 1;
+}
+
+export function lineEnd(text: string, offset: number): number {
+  const end = text.indexOf('\n', offset);
+  return end < 0 ? text.length : end;
+}
