@@ -81,12 +81,13 @@ export class SplitWriter {
   readonly #ids;
   readonly #folder: string;
   readonly #name: string;
-  #inputIds = new Int32Array(SHARD_TOKENS);
+  #inputIds: Int32Array;
   #filled = 0;
   #offsets: bigint[] = [0n];
   #labels: number[] = [];
 
-  constructor(folder: string, name: string) {
+  constructor(folder: string, name: string, shardTokens = SHARD_TOKENS) {
+    this.#inputIds = new Int32Array(shardTokens);
     this.#folder = folder;
     this.#name = name;
     this.#ids = createWriteStream(path.join(folder, `${name}-ids.json`));

@@ -1,0 +1,38 @@
+/** The tokenizer in the box; the ids are those of transformers' BertTokenizer on the same texts. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { openTokenizer } from '../../../steps/models/tokenizer.ts';
+import { temporary } from '../rig.ts';
+
+const models = join(import.meta.dirname, '../../../pipelines/models');
+
+test.each([
+  ['hello world', [7592, 2088]],
+  ['', []],
+  ['Unaffable naïve CAFÉ!? #$1,000.50', [14477, 20961, 3468, 15743, 7668, 999, 1029, 1001, 1002, 1015, 1010, 2199, 1012, 2753]],
+  ['Free 朝鮮 e-mail\t\u0000\u200bwin\ufffd', [2489, 1874, 100, 1041, 1011, 5653, 2663]],
+  ['[MASK] is [SEP] special', [103, 2003, 102, 2569]],
+  [`${'x'.repeat(101)} ok`, [100, 7929]],
+  ['😀 emoji', [100, 7861, 29147, 2072]],
+])('%j', async (text, ids) => {
+  const tokenizer = await openTokenizer(join(models, 'bert-tiny'), 64);
+  expect(tokenizer.size).toBe(30522);
+  expect(await tokenizer.encode([text])).toEqual([{ ids: [101, ...ids, 102], truncated: false }]);
+});
+
+test('a text is truncated if it has more tokens than there is room for, not if it just fits', async () => {
+  const tokenizer = await openTokenizer(join(models, 'bert-tiny'), 5);
+  const [fits, cut] = await tokenizer.encode(['one two three', 'one two three four']);
+  expect(fits).toEqual({ ids: [101, 2028, 2048, 2093, 102], truncated: false });
+  expect(cut).toEqual({ ids: [101, 2028, 2048, 2093, 102], truncated: true });
+});
+
+test('the script makes the very bytes of the folder', () => {
+  const folder = temporary();
+  execFileSync(process.execPath, ['--import', 'tsx', join(models, 'bert-tiny.ts'), folder]);
+  const files = readdirSync(join(models, 'bert-tiny'));
+  expect(readdirSync(folder).sort()).toEqual(files.sort());
+  for (const file of files) expect(readFileSync(join(folder, file)).equals(readFileSync(join(models, 'bert-tiny', file))), file).toBe(true);
+});

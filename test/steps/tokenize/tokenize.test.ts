@@ -1,0 +1,129 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { Database } from '../../../steps/data/database.ts';
+import { writeTable } from '../../../steps/data/table.ts';
+import { readSplit, readTokensInfo, SplitWriter } from '../../../steps/models/tokens.ts';
+import tokenize from '../../../steps/tokenize/step.ts';
+import { ranStep, table, temporary } from '../rig.ts';
+import { rows, smallModel } from '../small.ts';
+
+const made = rows({ train: 12, validation: 4, test: 5 });
+
+async function tokenized(given: object[], options = {}, model = smallModel()) {
+  return ranStep(tokenize, { max_length: 16, ...options }, { data: await table(given), model });
+}
+
+test('ids, labels and row ids of each split, with the tokenizer and what was done to the text', async () => {
+  const data = await table(made);
+  writeFileSync(join(data, 'preprocessing.json'), '{"lowercase":true}');
+  const { outputs, log } = await ranStep(tokenize, { max_length: 16 }, { data, model: smallModel() });
+  const info = await readTokensInfo(outputs.tokens!);
+  expect(info).toMatchObject({
+    max_length: 16,
+    labels: ['bad', 'good'],
+    problem_type: 'single_label_classification',
+    model_type: 'bert',
+    pad_token_id: 0,
+    splits: { train: { rows: 12, truncated: 0, shards: ['train-00000.safetensors'] }, validation: { rows: 4 }, test: { rows: 5 } },
+  });
+  const split = await readSplit(outputs.tokens!, info, 'test');
+  expect(split.ids).toEqual(['test-0000', 'test-0001', 'test-0002', 'test-0003', 'test-0004']);
+  expect([...split.labels]).toEqual([0, 1, 0, 1, 0]);
+  // [CLS] the day …  [SEP]
+  const second = [...split.inputIds.subarray(split.offsets[1], split.offsets[2])];
+  expect(second.slice(0, 3)).toEqual([2, 5, 6]);
+  expect(second.at(-1)).toBe(3);
+  expect(split.inputIds.length).toBe(info.splits.test!.tokens);
+  expect(readFileSync(join(outputs.tokens!, 'preprocessing.json'), 'utf8')).toBe('{"lowercase":true}');
+  expect(existsSync(join(outputs.tokens!, 'tokenizer.json'))).toBe(true);
+  expect(log).toContainEqual(expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% cut$/));
+});
+
+test('long texts are cut and keep their last special token; a text with no words is one, too', async () => {
+  const long = { ...made[0]!, text: 'happy '.repeat(500) };
+  const empty = { ...made[1]!, text: '' };
+  const { outputs } = await tokenized([long, empty, ...made.slice(2)]);
+  const info = await readTokensInfo(outputs.tokens!);
+  const split = await readSplit(outputs.tokens!, info, 'train');
+  expect(info.splits.train!.truncated).toBe(1);
+  expect([...split.inputIds.subarray(0, split.offsets[1])]).toEqual([2, ...new Array(14).fill(18), 3]);
+  expect([...split.inputIds.subarray(split.offsets[1], split.offsets[2])]).toEqual([2, 3]);
+});
+
+test('a tokenizer.json that pads and truncates by itself is not let do so', async () => {
+  const model = smallModel();
+  const file = join(model, 'tokenizer.json');
+  const tokenizer = JSON.parse(readFileSync(file, 'utf8'));
+  tokenizer.truncation = { direction: 'Left', max_length: 4, strategy: 'LongestFirst', stride: 0 };
+  tokenizer.padding = {
+    strategy: { Fixed: 64 },
+    direction: 'Left',
+    pad_to_multiple_of: null,
+    pad_id: 0,
+    pad_type_id: 0,
+    pad_token: '[PAD]',
+  };
+  const plain = await tokenized(made);
+  writeFileSync(file, JSON.stringify(tokenizer));
+  const { outputs } = await tokenized(made, {}, model);
+  for (const shard of ['train-00000.safetensors', 'test-00000.safetensors']) {
+    expect(readFileSync(join(outputs.tokens!, shard))).toEqual(readFileSync(join(plain.outputs.tokens!, shard)));
+  }
+});
+
+test('columns may have other names, and labels may be numbers, which go by value', async () => {
+  const folder = temporary();
+  const database = await Database.open();
+  await database.run(
+    "CREATE TABLE t AS SELECT 'id' || i AS id, 'body ' || i AS body, [10, 9, 2][1 + i % 3] AS kind, 'train' AS split FROM range(9) r(i)",
+  );
+  await writeTable(database, 't', folder);
+  database.close();
+  const { outputs } = await ranStep(tokenize, { text: 'body', label: 'kind', max_length: 16 }, { data: folder, model: smallModel() });
+  const info = await readTokensInfo(outputs.tokens!);
+  expect(info.labels).toEqual(['2', '9', '10']);
+  expect([...(await readSplit(outputs.tokens!, info, 'train')).labels]).toEqual([2, 1, 0, 2, 1, 0, 2, 1, 0]);
+});
+
+test.each([
+  ['no such label column', made, { label: 'kind' }, 'the data have no column `kind`'],
+  ['no such text column', made, { text: 'body' }, 'the data have no column `body`'],
+  ['no split column', made.map(({ split: _, ...row }) => row), {}, 'the data have no column `split`'],
+  ['one label only', made.map((row) => ({ ...row, label: 'bad' })), {}, 'all rows of the split "train" have one label, "bad"'],
+  ['no training rows', made.filter(({ split }) => split !== 'train'), {}, 'the split "train" has no rows'],
+  ['a split that cannot be a file', made.map((row) => ({ ...row, split: `../${row.split}` })), {}, '"../test" cannot name a split'],
+  ['longer than the model takes', made, { max_length: 33 }, "max_length 33 is more than the model's 32 tokens"],
+  ['no rows', [], {}, 'the data have no'],
+])('%s is said at once', async (_, given, options, message) => {
+  await expect(tokenized(given, options)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });
+});
+
+test('a tokenizer that the model has no rows for, or that is missing, is said', async () => {
+  await expect(tokenized(made, {}, smallModel({ vocab_size: 20 }))).rejects.toThrow(
+    "the tokenizer has 25 tokens, and the model's embedding table 20 rows",
+  );
+  const bare = temporary();
+  writeFileSync(join(bare, 'config.json'), '{"model_type":"bert"}');
+  await expect(tokenized(made, {}, bare)).rejects.toThrow('has no tokenizer.json');
+  writeFileSync(join(bare, 'vocab.txt'), '');
+  await expect(tokenized(made, {}, bare)).rejects.toThrow('has vocab.txt and no tokenizer.json');
+  writeFileSync(join(bare, 'tokenizer.json'), '{"model":{}}');
+  await expect(tokenized(made, {}, bare)).rejects.toThrow('tokenizer.json cannot be read');
+});
+
+test('a split of several shards is read as one', async () => {
+  const folder = temporary();
+  const writer = new SplitWriter(folder, 'train', 10);
+  for (let i = 0; i < 7; i++) await writer.add(`row "${i}"`, new Array(3 + 2 * i).fill(i), i % 2, i === 6);
+  await writer.end();
+  expect(writer.info).toEqual({ rows: 7, tokens: 63, truncated: 1, shards: [0, 1, 2, 3, 4, 5].map((n) => `train-0000${n}.safetensors`) });
+  const split = await readSplit(folder, { splits: { train: writer.info } } as any, 'train');
+  expect(split.ids[3]).toBe('row "3"');
+  for (let i = 0; i < 7; i++)
+    expect([...split.inputIds.subarray(split.offsets[i], split.offsets[i + 1])]).toEqual(new Array(3 + 2 * i).fill(i));
+  await expect(readSplit(folder, { splits: { train: writer.info } } as any, 'test')).rejects.toMatchObject({
+    message: 'the tokens have no split "test"',
+    hint: 'They have train (7 rows).',
+  });
+});

@@ -1,0 +1,18 @@
+/** Learning rates as transformers' schedulers give them; test/golden/schedule.py wrote the values. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { schedule, warmupOf } from '../../../steps/train/schedule.ts';
+
+const cases = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/schedule.json'), 'utf8'));
+
+test.each(cases)('$kind, $warmup of $total steps warmup', ({ kind, warmup, total, rates }: any) => {
+  const factor = schedule(kind, warmup, total);
+  for (const [step, rate] of rates.entries()) expect(factor(step)).toBeCloseTo(rate, 12);
+});
+
+test('a warmup below 1 is a share of all steps, rounded up', () => {
+  expect(warmupOf(0.1, 101)).toBe(11);
+  expect(warmupOf(0, 101)).toBe(0);
+  expect(warmupOf(7, 101)).toBe(7);
+});
