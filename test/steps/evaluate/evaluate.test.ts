@@ -1,0 +1,98 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import step from '../../../steps/evaluate/step.ts';
+import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import train from '../../../steps/train/step.ts';
+import { ranStep } from '../rig.ts';
+import { smallModel, smallTokens } from '../small.ts';
+
+async function trained(labels?: string[], counts?: Record<string, number>) {
+  const model = smallModel();
+  const tokens = await smallTokens(model, labels, counts);
+  const options = { task: 'text-classification', epochs: 2, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
+  return { tokens, model: (await ranStep(train, options, { model, tokens })).outputs.model! };
+}
+
+async function evaluated(inputs: { model: string; tokens: string }, options: object = {}) {
+  const ran = await ranStep(step, { runtime: 'eager', ...options }, inputs);
+  const report = JSON.parse(readFileSync(ran.outputs.metrics!, 'utf8'));
+  const predictions = readFileSync(ran.outputs.predictions!, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  return { ...ran, report, predictions };
+}
+
+test('metrics, confusion matrix and predictions agree with each other', async () => {
+  const { report, predictions, metrics } = await evaluated(await trained());
+  expect(report).toMatchObject({ split: 'test', rows: 20, labels: ['bad', 'good'], positive: 'good' });
+  expect(Object.keys(report.metrics)).toEqual(['accuracy', 'precision', 'recall', 'f1']);
+  expect(report.metrics.accuracy).toBeGreaterThan(0.9);
+  expect(metrics).toEqual(report.metrics);
+  expect(predictions.map(({ id }) => id)).toEqual(predictions.map((_, i) => `test-${String(i).padStart(4, '0')}`));
+  const count = (label: string, predicted: string) => predictions.filter((p) => p.label === label && p.predicted === predicted).length;
+  const matrix = ['bad', 'good'].map((label) => ['bad', 'good'].map((predicted) => count(label, predicted)));
+  expect(report.confusion_matrix).toEqual(matrix);
+  for (const { predicted, scores } of predictions) {
+    expect(scores.bad + scores.good).toBeCloseTo(1, 6);
+    expect(scores[predicted]).toBeGreaterThanOrEqual(0.5);
+  }
+});
+
+test('another positive label, other metrics, another split, another batch size', async () => {
+  const inputs = await trained();
+  const asked = await evaluated(inputs, { positive: 'bad', metrics: ['f1', 'mcc', 'roc_auc'], split: 'train', batch_size: 7 });
+  expect(asked.report).toMatchObject({ split: 'train', rows: 70, positive: 'bad' });
+  expect(Object.keys(asked.report.metrics)).toEqual(['f1', 'mcc', 'roc_auc']);
+  const [a, b] = [await evaluated(inputs, { batch_size: 3 }), await evaluated(inputs, { runtime: 'onnx' })];
+  for (const [i, { scores }] of a.predictions.entries()) expect(b.predictions[i].scores.good).toBeCloseTo(scores.good, 5);
+});
+
+test('several labels have macro averages and no positive one', async () => {
+  const inputs = await trained(['bad', 'good', 'odd']);
+  const { report } = await evaluated(inputs);
+  expect(Object.keys(report.metrics)).toEqual(['accuracy', 'macro_precision', 'macro_recall', 'macro_f1']);
+  expect(report.confusion_matrix).toHaveLength(3);
+  expect(report).not.toHaveProperty('positive');
+  await expect(evaluated(inputs, { metrics: ['accuracy', 'f1'] })).rejects.toMatchObject({
+    message: 'f1 is for two labels, and there are 3',
+    hint: 'Use macro_f1 or weighted_f1.',
+  });
+  await expect(evaluated(inputs, { positive: 'odd' })).rejects.toThrow('the option positive is for two labels, and there are 3');
+});
+
+test('labels are matched by name, not by number', async () => {
+  const { model, tokens } = await trained(['bad', 'good', 'odd']);
+  // Of these tokens `good` is 0 and `odd` is 1; of the model they are 1 and 2.
+  const { report } = await evaluated({ model, tokens: await smallTokens(model, ['good', 'odd']) });
+  expect(report.labels).toEqual(['bad', 'good', 'odd']);
+  expect(report.confusion_matrix[0]).toEqual([0, 0, 0]);
+  const two = await trained();
+  await expect(evaluated({ model: two.model, tokens })).rejects.toMatchObject({
+    message: 'the model knows no label odd, which the tokens have',
+    hint: 'It tells apart bad, good.',
+  });
+});
+
+test('what cannot be evaluated is said', async () => {
+  const { model, tokens } = await trained();
+  await expect(evaluated({ model, tokens }, { split: 'dev' })).rejects.toMatchObject({
+    message: 'the tokens have no split "dev"',
+    hint: 'They have test (20 rows), train (70 rows), validation (20 rows).',
+  });
+  await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is called "great"');
+  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow('its config.json names no labels (id2label)');
+
+  writeFileSync(join(model, 'tokenizer.json'), '{}');
+  await expect(evaluated({ model, tokens })).rejects.toThrow("made with another tokenizer than the model's");
+  rmSync(join(model, 'tokenizer.json'));
+
+  const file = join(model, 'model.safetensors');
+  const tensors = await readSafetensors(file);
+  toFloat32(tensors['classifier.weight']!)!.fill(Number.NaN);
+  await writeSafetensors(file, tensors);
+  await expect(evaluated({ model, tokens })).rejects.toThrow('the model gives scores that are not numbers');
+  rmSync(file);
+  await expect(evaluated({ model, tokens })).rejects.toThrow('has no model.safetensors');
+});
