@@ -2,11 +2,18 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { schedule, warmupOf } from '../../../steps/train/schedule.ts';
+import { type Schedule, schedule, warmupOf } from '../../../steps/train/schedule.ts';
 
-const cases = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/schedule.json'), 'utf8'));
+interface Case {
+  kind: Schedule;
+  warmup: number;
+  total: number;
+  rates: number[];
+}
 
-test.each(cases)('$kind, $warmup of $total steps warmup', ({ kind, warmup, total, rates }: any) => {
+const cases: Case[] = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/schedule.json'), 'utf8'));
+
+test.each<Case>(cases)('$kind, $warmup of $total steps warmup', ({ kind, warmup, total, rates }) => {
   const factor = schedule(kind, warmup, total);
   for (const [step, rate] of rates.entries()) expect(factor(step)).toBeCloseTo(rate, 12);
 });
