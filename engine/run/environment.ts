@@ -32,5 +32,8 @@ function isOfTheMachine(name: string): boolean {
 
 const BY_NAME = new Set(['PATH', 'HOME', 'USER', 'SHELL', 'LANG', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH']);
 
-/** Where Node and what it downloads find this machine's certificates: no step would run behind a company's proxy without. */
-const OF_NODE = new Set(['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR']);
+/**
+ * Where Node and what it downloads find this machine's certificates: no step would run behind a company's proxy without.
+ * And where `tunesmith setup` has put what it installed.
+ */
+const OF_NODE = new Set(['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'TUNESMITH_HOME', 'XDG_DATA_HOME']);

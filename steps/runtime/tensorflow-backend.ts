@@ -5,8 +5,10 @@
  * one version shares (`globalThis._tfengine`, `globalThis._tfGlobals`), so its backend and kernels appear in ours.
  */
 import { createRequire } from 'node:module';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import util from 'node:util';
+import { QUIET_LIBRARY } from './tensorflow-folder.ts';
 import { replaceSlowKernels, tf } from './tfjs.ts';
 
 /** Loads the backend, once. Returns what it is, for the records. */
@@ -14,8 +16,9 @@ export function loadTensorflow(folder: string, threads: number): string {
   // Node 23 took away what tfjs-node 4.22 still calls.
   const removed = { isNullOrUndefined: (x: unknown) => x === null || x === undefined, isArray: Array.isArray };
   for (const [name, f] of Object.entries(removed)) if (!(name in util)) Object.assign(util, { [name]: f });
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'; // errors only
   process.env.TF_NUM_INTRAOP_THREADS ??= String(threads);
+  const { RTLD_NOW, RTLD_GLOBAL } = constants.dlopen;
+  process.dlopen({ exports: {} }, join(folder, QUIET_LIBRARY), RTLD_NOW | RTLD_GLOBAL);
   const require = createRequire(join(folder, 'package.json'));
   require('@tensorflow/tfjs-node-gpu');
   replaceSlowKernels(); // the second copy has put the cpu backend's own kernels back

@@ -9,3 +9,6 @@ export function tensorflowFolder(): string {
   const { TUNESMITH_HOME, XDG_DATA_HOME } = process.env;
   return join(TUNESMITH_HOME || join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'tunesmith'), 'tensorflow');
 }
+
+/** In that folder, to be loaded before TensorFlow: it keeps what is no error off the screen. */
+export const QUIET_LIBRARY = 'quiet.node';

@@ -21,7 +21,7 @@ import {
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { StepError } from '../../engine/step.ts';
-import { tensorflowFolder } from './tensorflow-folder.ts';
+import { QUIET_LIBRARY, tensorflowFolder } from './tensorflow-folder.ts';
 import { BINDING, TENSORFLOW, type TensorflowBuild, WHEELS, type Wheel } from './tensorflow-wheels.ts';
 
 export interface Installed {
@@ -74,6 +74,7 @@ export async function setUpTensorflow(build: TensorflowBuild, say: (line: string
     const binding = join(stage, 'node_modules/@tensorflow/tfjs-node-gpu');
     await step('unpacking libraries and headers', () => unpack(files, join(binding, 'deps'), signal));
     await step('building the binding', () => buildBinding(binding, signal));
+    await buildQuiet(stage, join(binding, 'deps'), signal);
     const wrong = await step('trying it', () => tryTensorflow(stage));
     if (wrong) throw new StepError(`TensorFlow was built, but does not work:\n${wrong}`, 'Nothing was installed.');
     const record: Installed = {
@@ -200,6 +201,14 @@ async function buildBinding(binding: string, signal: AbortSignal): Promise<void>
   }
 }
 
+/** TensorFlow greets on stderr while it is loaded, whatever its log level: see QUIET. */
+async function buildQuiet(stage: string, deps: string, signal: AbortSignal): Promise<void> {
+  writeFileSync(join(stage, 'quiet.cc'), QUIET);
+  const args = ['-std=c++17', '-O1', '-shared', '-fPIC', `-I${join(deps, 'include')}`, 'quiet.cc', '-o', QUIET_LIBRARY];
+  const { code, output } = await runQuietly('c++', args, stage, signal);
+  if (code !== 0) throw new StepError(`quiet.cc could not be compiled:\n${lastLines(output)}`);
+}
+
 function publish(stage: string, folder: string): void {
   const old = `${folder}.old-${process.pid}`;
   if (existsSync(folder)) renameSync(folder, old);
@@ -283,12 +292,35 @@ for wheel in sys.argv[2:]:
             with z.open(member) as source, open(path, 'wb') as target: shutil.copyfileobj(source, target, 1 << 20)
 `;
 
+/**
+ * The function by which TensorFlow's log reaches stderr, less what is no error. Loaded before TensorFlow and for all
+ * to see, it takes the place of TensorFlow's own.
+ */
+const QUIET = `
+#include <cstdio>
+#include "absl/log/internal/globals.h"
+
+namespace absl {
+ABSL_NAMESPACE_BEGIN
+namespace log_internal {
+void WriteToStderr(absl::string_view message, absl::LogSeverity severity) {
+  if (severity >= absl::LogSeverity::kError) std::fwrite(message.data(), 1, message.size(), stderr);
+}
+}
+ABSL_NAMESPACE_END
+}
+
+// Node loads nothing but addons.
+extern "C" void* napi_register_module_v1(void*, void* exports) { return exports; }
+`;
+
 /** Node 23 took away what tfjs-node 4.22 still calls. */
 const SELF_TEST = `
+const { RTLD_NOW, RTLD_GLOBAL } = require('os').constants.dlopen;
+process.dlopen({ exports: {} }, './${QUIET_LIBRARY}', RTLD_NOW | RTLD_GLOBAL);
 const util = require('util');
 util.isNullOrUndefined ??= (x) => x === null || x === undefined;
 util.isArray ??= Array.isArray;
-process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
 const tf = require('@tensorflow/tfjs-node-gpu');
 const product = Array.from(tf.matMul(tf.tensor2d([[1, 2], [3, 4]]), tf.tensor2d([[5, 6], [7, 8]])).dataSync());
 if (tf.getBackend() !== 'tensorflow') throw new Error('its backend is ' + tf.getBackend());
