@@ -18,7 +18,12 @@ type Metric = (c: Classified, matrix: number[][]) => number;
 /** Every metric that can be asked for, by name. */
 export const METRICS: Record<string, Metric> = {
   accuracy: (c, m) => total(m.map((row, k) => row[k]!)) / c.truth.length,
-  balanced_accuracy: (_, m) => mean(perClass(m).filter((s) => s.support > 0).map((s) => s.recall)),
+  balanced_accuracy: (_, m) =>
+    mean(
+      perClass(m)
+        .filter((s) => s.support > 0)
+        .map((s) => s.recall),
+    ),
   precision: (c, m) => perClass(m)[positive(c, 'precision')]!.precision,
   recall: (c, m) => perClass(m)[positive(c, 'recall')]!.recall,
   f1: (c, m) => perClass(m)[positive(c, 'f1')]!.f1,

@@ -1,8 +1,9 @@
 /** The contract of shell steps: states, paths, environment, outputs (docs/caching.md, docs/own-steps.md). */
+import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { project } from '../rig.ts';
+import { project, root } from '../rig.ts';
 
 const SORT = `
 name: sort
@@ -256,4 +257,21 @@ steps:
   const result = await p.states('p.yaml', '--on-failure', 'continue');
   expect(result.cells).toEqual({ slow: 'failed', flaky: 'ran' });
   expect(Date.now() - started).toBeLessThan(20_000);
+});
+
+test('a reader that goes away ends the run quietly, and its children with it', async () => {
+  const yaml = `
+steps:
+  first: { run: "sleep 1; echo > \${{ outputs.o }}", outputs: { o: first.txt } }
+  second: { run: "sleep 60; echo > \${{ outputs.o }}", needs: first, outputs: { o: o.txt } }
+`;
+  const p = project({ 'p.yaml': yaml });
+  const started = Date.now();
+  // What the pipe of `tunesmith … | head -1` does, with the exit code of tunesmith kept.
+  const cli = join(root, 'dist/engine/cli.js');
+  const script = `{ '${process.execPath}' '${cli}' run p.yaml --plain; echo $? > code; } | head -1 > seen`;
+  execFileSync('/bin/sh', ['-c', script], { cwd: p.folder, env: { ...process.env, NO_COLOR: '1' } });
+  expect(p.read('seen')).toBe('first: running (first run)\n');
+  expect(Date.now() - started).toBeLessThan(15_000);
+  expect(p.exists('o.txt')).toBe(false);
 });
