@@ -41,7 +41,6 @@ export async function evaluate(context: Context): Promise<void> {
     predictions = await predictSplit((batch) => inference.run(batch), split, {
       classes: labels.length,
       batchSize: options.batch_size,
-      maxLength: info.max_length,
       padding: info.pad_token_id,
       signal,
       progress: (rows) => progress(rows, split.labels.length),

@@ -19,7 +19,6 @@ export interface Predictions {
 export interface PredictOptions {
   classes: number;
   batchSize: number;
-  maxLength: number;
   /** The id of the padding token. */
   padding: number;
   signal: AbortSignal;
@@ -29,12 +28,12 @@ export interface PredictOptions {
 export async function predictSplit(
   run: (inputs: HostTensors) => Promise<HostTensors>,
   split: Split,
-  { classes, batchSize, maxLength, padding, signal, progress }: PredictOptions,
+  { classes, batchSize, padding, signal, progress }: PredictOptions,
 ): Promise<Predictions> {
   const scores: Float64Array[] = new Array(split.labels.length);
   let loss = 0;
   let done = 0;
-  for (const batch of evaluationBatches(split, batchSize, maxLength)) {
+  for (const batch of evaluationBatches(split, batchSize)) {
     signal.throwIfAborted();
     const { labels, ...inputs } = inputsOf(split, batch, padding);
     const logits = (await run(inputs)).logits!.data as Float32Array;

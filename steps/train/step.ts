@@ -72,13 +72,13 @@ export default defineStep({
     const problems: OptionProblem[] = [];
     const { warmup_steps, lr_scheduler_type, early_stopping } = options;
     if (warmup_steps >= 1 && !Number.isInteger(warmup_steps)) {
-      problems.push({ option: 'warmup_steps', message: 'is a whole number of steps, or, below 1, a share of them' });
+      problems.push({ option: 'warmup_steps', message: 'warmup_steps is a whole number of steps, or, below 1, a share of them' });
     }
     if (lr_scheduler_type === 'constant' && warmup_steps > 0) {
       problems.push({ option: 'warmup_steps', message: 'the schedule `constant` has no warmup; `constant_with_warmup` has' });
     }
     if (early_stopping && options.epochs === 1) {
-      problems.push({ option: 'early_stopping', message: 'needs more than one epoch' });
+      problems.push({ option: 'early_stopping', message: 'early_stopping needs more than one epoch' });
     }
     return problems;
   },

@@ -41,7 +41,7 @@ export async function train(context: TrainContext): Promise<void> {
     let epoch = 0;
     while (epoch < options.epochs && !stopping?.stop) {
       epoch++;
-      for (const batch of trainingBatches(data, options.batch_size, info.max_length, { seed, epoch })) {
+      for (const batch of trainingBatches(data, options.batch_size, { seed, epoch })) {
         signal.throwIfAborted();
         const learningRate = options.learning_rate * factor(step);
         const done = await training.step(inputsOf(data, batch, info.pad_token_id), { seed, epoch, step, learningRate });
@@ -138,7 +138,6 @@ async function validate(
   const predictions = await predictSplit((inputs) => training.evaluate(inputs), split, {
     classes: info.labels.length,
     batchSize: options.batch_size,
-    maxLength: info.max_length,
     padding: info.pad_token_id,
     signal,
   });
