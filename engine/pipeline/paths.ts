@@ -1,5 +1,6 @@
 /** Where outputs lie, and which cells' outputs an input's path leads into. */
 import { basename, dirname, join, resolve } from 'node:path';
+import { canonicalJson } from './cell-name.ts';
 import type { Draft } from './cells.ts';
 import { matcher, staticFolder, within } from './glob.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
@@ -38,12 +39,10 @@ function allowed({ cell }: Draft, path: string, name: string, { source, path: at
     return false;
   };
   const own = join(reading.root, '.tunesmith');
-  if (path === reading.root || !within(path, reading.root)) {
-    return wrong(
-      `output "${name}" lies outside the project (${reading.root})`,
-      `Write into it, for example out/${path === reading.root ? name : basename(path)}.`,
-    );
-  }
+  if (path === reading.root)
+    return wrong(`output "${name}" is the whole project (${reading.root})`, `Write below it, for example out/${name}.`);
+  if (!within(path, reading.root))
+    return wrong(`output "${name}" lies outside the project (${reading.root})`, `Write into it, for example out/${basename(path)}.`);
   if (within(reading.file, path))
     return wrong(`output "${name}" would replace the pipeline file itself`, `Give it a folder of its own: out/${name}`);
   if (within(path, own) || within(own, path))
@@ -101,40 +100,45 @@ function firstFrom(sorted: string[], text: string): number {
 
 /** One message for all cells of two steps that write at the same place. */
 class Overlaps {
-  readonly #found = new Map<string, { one: Written; other: Written; more: number }>();
+  readonly #found = new Map<string, { one: Written; other: Written; more: number; differs: Set<string> }>();
 
   constructor(readonly reading: Reading) {}
 
   /** `one` lies within `other`, or at the same path. */
   add(one: Written, other: Written): void {
     const id = JSON.stringify([one.draft.step.name, one.name, other.draft.step.name, other.name, one.path === other.path]);
-    const found = this.#found.get(id);
-    if (found) found.more++;
-    else this.#found.set(id, { one, other, more: 0 });
+    const found = this.#found.get(id) ?? { one, other, more: -1, differs: new Set() };
+    found.more++;
+    const [matrix, others] = [one.draft.cell.matrix, other.draft.cell.matrix];
+    for (const key of Object.keys(matrix)) if (canonicalJson(matrix[key]!) !== canonicalJson(others[key] ?? null)) found.differs.add(key);
+    this.#found.set(id, found);
   }
 
   report(): void {
-    for (const { one, other, more } of this.#found.values()) {
+    for (const { one, other, more, differs } of this.#found.values()) {
       const place = one.draft.outputPlaces.get(one.name) ?? other.draft.outputPlaces.get(other.name);
       if (!place) continue;
       const [path, outer] = [this.reading.relative(one.path), this.reading.relative(other.path)];
       const [a, b] = [one.draft.cell.name, other.draft.cell.name];
       const others = more > 0 ? `, and ${more} more` : '';
       const message =
-        a === b
-          ? `${path} is inside of ${outer}, and both are outputs of ${a}`
-          : path === outer
-            ? `two cells write ${path}: ${b} and ${a}${others}`
+        path === outer
+          ? a === b
+            ? `two outputs of ${a} are ${path}: ${other.name} and ${one.name}`
+            : `two cells write ${path}: ${b} and ${a}${others}`
+          : a === b
+            ? `${path} is inside of ${outer}, and both are outputs of ${a}`
             : `${path}, an output of ${a}, lies inside of ${outer}, an output of ${b}`;
-      this.reading.problems.add(place.source.diagnostic(place.path, 'value', message, remedy(one, other, path)));
+      const hint =
+        one.draft.step === other.draft.step && differs.size > 0 ? remedy(one, [...differs], path) : 'Give each a path of its own.';
+      this.reading.problems.add(place.source.diagnostic(place.path, 'value', message, hint));
     }
   }
 }
 
-function remedy(one: Written, other: Written, path: string): string {
+/** A path that tells the cells of a matrix apart, by the dimensions that they differ in. */
+function remedy(one: Written, differs: string[], path: string): string {
   const { matrix } = one.draft.cell;
-  const differs = Object.keys(matrix).filter((key) => JSON.stringify(matrix[key]) !== JSON.stringify(other.draft.cell.matrix[key]));
-  if (one.draft.step !== other.draft.step || differs.length === 0) return 'Give each a path of its own.';
   const keys = differs.map((key) => {
     const value = matrix[key];
     const scalar =

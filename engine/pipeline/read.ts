@@ -72,6 +72,9 @@ function rootOf(folder: string): string {
   }
 }
 
+/** For whoever wrote `steps:` and nothing below it. */
+const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
+
 /** The keys of the file. Throws at once where there are no steps to go on with. */
 async function checkFrame(reading: Reading): Promise<Record<string, Json>> {
   const { source, problems } = reading;
@@ -88,7 +91,7 @@ async function checkFrame(reading: Reading): Promise<Record<string, Json>> {
       if (!nearest('steps', Object.keys(body))) reading.report([], 'this pipeline has no `steps`', 'Write `steps:` with a map of steps.');
     } else if (Object.hasOwn(stepSchema.properties, key) && at === 'key' && path.length === 1)
       reading.report(path, `"${key}" belongs to a step`, "Write it below a step's name, below `steps`.", 'key');
-    else reading.report(path, message, hint, at);
+    else reading.report(path, message, hint ?? (key === 'steps' && path.length === 1 ? FIRST_STEP : undefined), at);
     if (path.length === 1 && at === 'value') delete body[key];
   }
   const { steps } = body;

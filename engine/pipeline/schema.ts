@@ -160,6 +160,7 @@ export const stepSchema = {
       description: 'What the command writes, by name: the path of a file or folder.',
     },
     env: {
+      title: 'a list of names, or a map of names and values',
       description: 'Variables that the step sees: names, or names with values. They enter its fingerprint.',
       anyOf: [
         { type: 'array', items: VARIABLE, uniqueItems: true },
@@ -200,6 +201,7 @@ export const stepSchema = {
     },
     timeout: { ...DURATION, description: 'How long a cell may take: 90s, 5m, 2h.' },
     retry: {
+      title: 'a count, or a map with `times` and `delay`',
       description: 'How often to try again after a failure: a count, or {times, delay}.',
       anyOf: [
         { type: 'integer', minimum: 0 },

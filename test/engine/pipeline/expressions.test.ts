@@ -107,7 +107,7 @@ test('what is written wrongly', async () => {
          |                  ^^^^^^^^^^^^
       = Keys are written with dots; name the item as a parameter of its own.
 
-    p.yaml:11:18: error: "params" is incomplete or too long
+    p.yaml:11:18: error: "params" is no whole reference
       11 |       - echo \${{ params }} \${{ }} \${{ steps.s }} \${{ steps.s.outputs.o }}
          |                  ^^^^^^
       = Write \${{ params.NAME }}.
@@ -117,7 +117,7 @@ test('what is written wrongly', async () => {
          |                            ^^^^^^
       = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
 
-    p.yaml:11:39: error: "steps.s" is incomplete or too long
+    p.yaml:11:39: error: "steps.s" is no whole reference
       11 |       - echo \${{ params }} \${{ }} \${{ steps.s }} \${{ steps.s.outputs.o }}
          |                                       ^^^^^^^
       = Write \${{ steps.STEP.OUTPUT }} or \${{ steps.STEP[*].OUTPUT }}.
@@ -490,7 +490,7 @@ test('timeout, retry, cache and when', async () => {
         |                            ^^
       = For example 90s, 5m or 2h.
 
-    p.yaml:5:39: error: "retry" takes a whole number or a map, found "often"
+    p.yaml:5:39: error: "retry" takes a count, or a map with \`times\` and \`delay\`, found "often"
       5 |   c: { run: echo, timeout: 0s, retry: often, cache: "yes", shell: "\${{ params.on }}" }
         |                                       ^^^^^
 

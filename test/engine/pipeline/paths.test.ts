@@ -87,10 +87,10 @@ test('outputs that overlap, or lie where they must not', async () => {
         |                                  ^^^^^^^^^^^^
       = Write into it, for example out/elsewhere.
 
-    p.yaml:10:36: error: output "o" lies outside the project (<project>)
+    p.yaml:10:36: error: output "o" is the whole project (<project>)
       10 |   root: { run: echo, outputs: { o: . } }
          |                                    ^
-      = Write into it, for example out/o.
+      = Write below it, for example out/o.
 
     p.yaml:11:36: error: output "o" would replace the pipeline file itself
       11 |   self: { run: echo, outputs: { o: p.yaml } }
