@@ -11,12 +11,11 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 
 const { version } = module.createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
-// A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interrupts.ts).
+// A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
-    if (process.listenerCount('SIGPIPE') > 0) process.emit('SIGPIPE', 'SIGPIPE');
-    else process.exit(0);
+    if (!(process as NodeJS.EventEmitter).emit('unread')) process.exit(0);
   });
 }
 

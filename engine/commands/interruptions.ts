@@ -11,22 +11,26 @@ export interface Interruptions {
   release(): void;
 }
 
-type Signal = (typeof SIGNALS)[number];
+type Signal = (typeof SIGNALS)[number] | 'SIGPIPE';
 
-/** SIGPIPE: whoever reads our output is gone (cli.ts). */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGPIPE'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export function interruptions(stopping: () => void): Interruptions {
   const controller = new AbortController();
   let by: Signal | undefined;
-  const interrupt = (signal: Signal) => {
-    if (signal === 'SIGPIPE' && by) return;
-    if (by) process.exit(128 + constants.signals[signal]);
+  const interrupt = (signal: (typeof SIGNALS)[number]) => {
+    if (by && by !== 'SIGPIPE') process.exit(128 + constants.signals[signal]);
     by = signal;
-    if (signal !== 'SIGPIPE') stopping();
+    stopping();
+    controller.abort();
+  };
+  // Whoever read our output is gone (cli.ts). Not by the signal itself: to listen for that would end Node's own ignoring of it.
+  const unread = () => {
+    by ??= 'SIGPIPE';
     controller.abort();
   };
   for (const signal of SIGNALS) process.on(signal, interrupt);
+  process.on('unread', unread);
   return {
     signal: controller.signal,
     get by() {
@@ -34,6 +38,7 @@ export function interruptions(stopping: () => void): Interruptions {
     },
     release() {
       for (const signal of SIGNALS) process.off(signal, interrupt);
+      // `unread` stays: the summary is still to be written, and nobody reads that either.
     },
   };
 }
