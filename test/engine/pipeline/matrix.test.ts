@@ -189,18 +189,18 @@ test('the places of mistakes in a matrix', async () => {
       = dimensions: k, m
 
     p.yaml:7:48: error: matrix.k is 1, which has no "name" in the cell e[k=1,m={"name":"x"}]
-      7 | …cho \${{ matrix.v }} \${{ matrix.k.name }} \${{ matrix.m.nam }}", matrix: { k: [1], m: [{ name: x }], i…
-        |                                   ^^^^
+      7 |   e: { run: "echo \${{ matrix.v }} \${{ matrix.k.name }} \${{ matrix.m.nam }}", matrix: { k: [1], m: [{…
+        |                                                ^^^^
       = Write \${{ matrix.k }}.
 
     p.yaml:7:67: error: there is no matrix.m in the cell e[k=2,v=3]
-      7 | … \${{ matrix.k.name }} \${{ matrix.m.nam }}", matrix: { k: [1], m: [{ name: x }], include: [{ k: 2, v:…
-        |                                   ^
+      7 |   e: { run: "echo \${{ matrix.v }} \${{ matrix.k.name }} \${{ matrix.m.nam }}", matrix: { k: [1], m: [{…
+        |                                                                   ^
       = dimensions: k, v
 
     p.yaml:7:69: error: there is no matrix.m.nam in the cell e[k=1,m={"name":"x"}]
-      7 | …{{ matrix.k.name }} \${{ matrix.m.nam }}", matrix: { k: [1], m: [{ name: x }], include: [{ k: 2, v: 3…
-        |                                   ^^^
+      7 | … { run: "echo \${{ matrix.v }} \${{ matrix.k.name }} \${{ matrix.m.nam }}", matrix: { k: [1], m: [{ nam…
+        |                                                                  ^^^
       = did you mean "name"? matrix.m has: name
 
     p.yaml:8:48: error: "k" is a dimension of step "g" already, which this step inherits
