@@ -5,8 +5,8 @@ export default defineConfig({
   test: {
     include: ['test/optional/**/*.test.ts'],
     globalSetup: 'test/build.ts',
-    testTimeout: 1_200_000,
-    hookTimeout: 1_200_000,
+    testTimeout: 2_400_000,
+    hookTimeout: 2_400_000,
     fileParallelism: false,
   },
 });
