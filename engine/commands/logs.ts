@@ -2,6 +2,7 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { pipeline as pipe } from 'node:stream/promises';
 import { InvalidError } from '../diagnostic.ts';
+import { shownPath } from '../pipeline/text.ts';
 import { lastLog, run } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/selection.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
@@ -19,7 +20,7 @@ export default async function logs(words: string[], options: PipelineOptions & {
   const found = cells.map(({ name }) => ({ name, log: logOf(name) })).filter(({ log }) => log !== undefined && existsSync(log));
   if (found.length === 0) {
     const when = options.run === undefined ? 'it has not run yet' : `it did not run in run ${options.run}`;
-    throw usage(`${word} has no log: ${when}`, `tunesmith run ${pipeline.file} --until ${word}`);
+    throw usage(`${word} has no log: ${when}`, `Run it: tunesmith run ${shownPath(pipeline.file)} --until ${word}`);
   }
   for (const [i, { name, log }] of found.entries()) {
     if (found.length > 1) process.stdout.write(`${i > 0 ? '\n' : ''}${name}\n`);

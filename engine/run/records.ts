@@ -173,6 +173,18 @@ export class Records {
     return log && join(this.root, log);
   }
 
+  /** The final figures of the result that each cell last ended with, from the run that made it. */
+  lastFigures(file: string): MetricRecord[] {
+    return this.#database.use((statement) =>
+      statement(
+        `with ended as (select cells.* from cells join runs on runs.id = cells.run where pipeline = ? and fingerprint is not null),
+           last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
+           made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)
+         select metrics.cell, name, value from made join metrics using (run, cell) where step is null order by metrics.rowid`,
+      ).all(this.#name(file)),
+    ) as MetricRecord[];
+  }
+
   /** Newest first. */
   runs(limit: number): RunRecord[] {
     const rows = this.#database.use((statement) => statement('select * from runs order by id desc limit ?').all(limit));
@@ -225,6 +237,11 @@ export function run(root: string, id: number): RunDetails | undefined {
 /** The path of the log of the cell's last execution. */
 export function lastLog(pipeline: Pick<Pipeline, 'root' | 'file'>, cell: string): string | undefined {
   return reading(pipeline.root, (records) => records.lastLog(pipeline.file, cell));
+}
+
+/** The final figures of cells that need not run again. */
+export function lastFigures(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRecord[] {
+  return reading(pipeline.root, (records) => records.lastFigures(pipeline.file)) ?? [];
 }
 
 function reading<T>(root: string, read: (records: Records) => T): T | undefined {
