@@ -1,0 +1,275 @@
+/** Mistakes on the command line: what stands on the screen. */
+import { expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+import { refusal, refusalIn } from './rig.ts';
+
+const TRAIN = `
+params:
+  epochs: 3
+  rates: [0.001]
+  nested: { warmup: 0 }
+steps:
+  train:
+    uses: train
+    matrix: { rate: "\${{ params.rates }}" }
+    with:
+      tokens: table
+      model: base
+      task: text-classification
+      epochs: \${{ params.epochs }}
+      learning_rate: \${{ matrix.rate }}
+      warmup_steps: \${{ params.nested.warmup }}
+`;
+
+test('-p of a parameter that is not there', async () => {
+  expect(await refusal(TRAIN, {}, '-p', 'epoch=5', '-p', 'nested.warmpu=1', '-p', 'epochs.x=1')).toMatchInlineSnapshot(`
+    "
+    -p epoch=5: error: there is no parameter "epoch"
+      = did you mean "epochs"? parameters (declared under \`params\`): epochs, rates, nested
+
+    -p nested.warmpu=1: error: there is no parameter "nested.warmpu"
+      = did you mean "warmup"? nested has: warmup
+
+    -p epochs.x=1: error: parameter epochs is no map
+      = Set it as a whole: -p epochs=…
+    "
+  `);
+});
+
+test('-p without a value', async () => {
+  expect(await refusal(TRAIN, {}, '-p', 'epochs')).toMatchInlineSnapshot(`
+    "
+    -p epochs: error: -p takes name=value
+      = For example -p learning_rate=3e-5, or -p model.layers=2.
+    "
+  `);
+});
+
+test('-p with a value that an option does not take: said of -p, not of the file', async () => {
+  expect(await refusal(TRAIN, {}, '-p', 'epochs=many', '-p', 'rates=[0.001, quick]', '-p', 'nested.warmup=-1')).toMatchInlineSnapshot(`
+    "
+    -p epochs=many: error: "epochs" takes a whole number, found "many"
+
+    -p nested.warmup=-1: error: "warmup_steps" takes a number of at least 0, found -1
+
+    -p rates=[0.001, quick]: error: "learning_rate" takes a number, found "quick"
+    "
+  `);
+});
+
+test('-p with a value that is no YAML', async () => {
+  expect(await refusal(TRAIN, {}, '-p', 'rates=[0.001')).toMatchInlineSnapshot(`
+    "
+    -p rates=[0.001: error: [0.001 is no YAML value
+      = Quote it to make it text: -p rates='"…"'.
+    "
+  `);
+});
+
+test('--params with a value that an option does not take: the caret points into that file', async () => {
+  expect(await refusal(TRAIN, { 'my.yaml': '# mine\nepochs: many\n' }, '--params', 'my.yaml')).toMatchInlineSnapshot(`
+    "
+    my.yaml:2:9: error: "epochs" takes a whole number, found "many"
+      2 | epochs: many
+        |         ^^^^
+    "
+  `);
+});
+
+const TWO = `
+steps:
+  prepare: { run: "echo > \${{ outputs.o }}", outputs: { o: o.txt } }
+  train: { run: "cat \${{ steps.prepare.o }}", matrix: { rate: [1, 2] } }
+`;
+
+test('a cell that is not there', async () => {
+  const p = project({ 'p.yaml': TWO });
+  const screens = [];
+  for (const args of [
+    ['--only', 'trian'],
+    ['--from', 'train[rate=3]'],
+    ['--until', 'nothing-like-it', '--only', 'prepaer'],
+  ]) {
+    screens.push(await refusalIn(p, 'run', 'p.yaml', ...args));
+  }
+  expect(screens.join('')).toMatchInlineSnapshot(`
+    "
+    error: --only trian: there is no such cell or step in p.yaml
+      = did you mean "train"? steps: prepare, train
+
+    error: --from train[rate=3]: there is no such cell or step in p.yaml
+      = did you mean "train[rate=1]"? cells of train: train[rate=1], train[rate=2]
+
+    error: --only prepaer: there is no such cell or step in p.yaml
+      = did you mean "prepare"? steps: prepare, train
+
+    error: --until nothing-like-it: there is no such cell or step in p.yaml
+      = steps: prepare, train
+    "
+  `);
+});
+
+test('a selection whose ancestors were never made', async () => {
+  const p = project({ 'p.yaml': TWO });
+  const { code, screen } = await p.run('run', 'p.yaml', '--only', 'train', '--plain');
+  expect(code).toBe(2);
+  expect(`\n${screen}`).toMatchInlineSnapshot(`
+    "
+    error: prepare is not selected, but must run first: first run
+      = tunesmith run p.yaml --until prepare
+    "
+  `);
+  expect(p.exists('o.txt')).toBe(false);
+});
+
+test('unknown flags and values', async () => {
+  const p = project({ 'p.yaml': TWO });
+  const screens = [];
+  for (const args of [
+    ['run', 'p.yaml', '--ony', 'train'],
+    ['run', 'p.yaml', '-j', '0'],
+    ['run', 'p.yaml', '-j', 'many'],
+    ['run', 'p.yaml', '--on-failure', 'ignore'],
+    ['run', 'p.yaml', 'q.yaml'],
+    ['run'],
+    ['rnu', 'p.yaml'],
+  ]) {
+    screens.push(await refusalIn(p, ...args));
+  }
+  expect(screens.join('')).toMatchInlineSnapshot(`
+    "
+    error: unknown option '--ony'
+      = Did you mean --only?
+
+    error: option '-j, --jobs <n>' argument '0' is invalid. It must be a whole number, at least 1.
+      = \`tunesmith run --help\` tells what there is.
+
+    error: option '-j, --jobs <n>' argument 'many' is invalid. It must be a whole number, at least 1.
+      = \`tunesmith run --help\` tells what there is.
+
+    error: option '--on-failure <what>' argument 'ignore' is invalid. Allowed choices are stop, continue, kill.
+      = \`tunesmith run --help\` tells what there is.
+
+    error: run takes one pipeline, not 2: p.yaml q.yaml
+      = Run one after the other. Cells are selected with --only, --from and --until.
+
+    error: run needs the pipeline file
+      = For example: tunesmith run spam.yaml
+
+    error: unknown command 'rnu'
+      = Did you mean run?
+    "
+  `);
+});
+
+test('--plain and --json exclude each other', async () => {
+  const p = project({ 'p.yaml': TWO });
+  const { code, events } = await p.run('run', 'p.yaml', '--plain', '--json');
+  expect(code).toBe(2);
+  expect(events).toMatchInlineSnapshot(`
+    [
+      {
+        "column": 0,
+        "file": "",
+        "line": 0,
+        "message": "option '--json' cannot be used with option '--plain'
+    \`tunesmith run --help\` tells what there is.",
+        "type": "error",
+      },
+    ]
+  `);
+});
+
+test('other commands say it in the same way', async () => {
+  const p = project({ 'p.yaml': TWO, 'bad.yaml': 'steps:\n  a: { rn: echo }\n' });
+  const screens = [];
+  for (const args of [
+    ['validate', 'bad.yaml'],
+    ['status', 'bad.yaml'],
+    ['explain', 'bad.yaml', 'a'],
+    ['explain', 'p.yaml', 'trian'],
+    ['logs', 'p.yaml', 'train'],
+    ['logs', 'p.yaml', 'trian'],
+    ['graph', 'bad.yaml'],
+    ['graph', 'p.yaml', '--format', 'png'],
+    ['show', 'p.yaml', 'train', 'model'],
+    ['predict', 'nowhere', 'texts.txt'],
+    ['serve', 'table'],
+  ]) {
+    const { code, screen } = await p.run(...args);
+    screens.push(`$ ${args.join(' ')} → ${code}\n${screen}`);
+  }
+  expect(screens.join('\n')).toMatchInlineSnapshot(`
+    "$ validate bad.yaml → 2
+    bad.yaml:2:3: error: step "a" does nothing
+      2 |   a: { rn: echo }
+        |   ^
+      = Write \`uses:\` with the name of a step, or \`run:\` with a command.
+
+    bad.yaml:2:8: error: unknown key "rn"
+      2 |   a: { rn: echo }
+        |        ^^
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+
+    $ status bad.yaml → 2
+    bad.yaml:2:3: error: step "a" does nothing
+      2 |   a: { rn: echo }
+        |   ^
+      = Write \`uses:\` with the name of a step, or \`run:\` with a command.
+
+    bad.yaml:2:8: error: unknown key "rn"
+      2 |   a: { rn: echo }
+        |        ^^
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+
+    $ explain bad.yaml a → 2
+    bad.yaml:2:3: error: step "a" does nothing
+      2 |   a: { rn: echo }
+        |   ^
+      = Write \`uses:\` with the name of a step, or \`run:\` with a command.
+
+    bad.yaml:2:8: error: unknown key "rn"
+      2 |   a: { rn: echo }
+        |        ^^
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+
+    $ explain p.yaml trian → 2
+    error: trian: there is no such cell or step in p.yaml
+      = did you mean "train"? steps: prepare, train
+
+    $ logs p.yaml train → 2
+    error: train has no log: it has not run yet
+      = Run it: tunesmith run p.yaml --until train
+
+    $ logs p.yaml trian → 2
+    error: trian: there is no such cell or step in p.yaml
+      = did you mean "train"? steps: prepare, train
+
+    $ graph bad.yaml → 2
+    bad.yaml:2:3: error: step "a" does nothing
+      2 |   a: { rn: echo }
+        |   ^
+      = Write \`uses:\` with the name of a step, or \`run:\` with a command.
+
+    bad.yaml:2:8: error: unknown key "rn"
+      2 |   a: { rn: echo }
+        |        ^^
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+
+    $ graph p.yaml --format png → 2
+    error: option '--format <format>' argument 'png' is invalid. Allowed choices are mermaid, dot, svg.
+      = \`tunesmith graph --help\` tells what there is.
+
+    $ show p.yaml train model → 2
+    error: train[rate=1] has no outputs
+
+    $ predict nowhere texts.txt → 1
+    error: there is no folder nowhere
+      Give a bundle: the folder that the step \`deploy\` made, or a Hugging Face model folder.
+
+    $ serve table → 1
+    error: there is no folder table
+      Give a bundle: the folder that the step \`deploy\` made, or a Hugging Face model folder.
+    "
+  `);
+});
