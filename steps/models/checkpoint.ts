@@ -3,13 +3,14 @@
  * and written so that transformers loads it with no flag and no warning.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import type { HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
 import type { Config, Family, Task } from './family.ts';
 import { programFor } from './heads.ts';
+import { readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { normal, random } from './random.ts';
 import { familyOf } from './registry.ts';
@@ -120,7 +121,7 @@ export async function readConfig(folder: string): Promise<ConfigFile> {
       `${shown(folder)} has no config.json`,
       'A model folder holds config.json and tokenizer.json, and model.safetensors unless it starts at random.',
     );
-  return (await readJson(file)) as ConfigFile;
+  return readJson(file);
 }
 
 /** Names for a message: all of a few, the first of many. */
@@ -265,14 +266,3 @@ function startOne(name: string, { shape, start, paddingRow }: Parameter, config:
 /** In the order of the parameters, so that runs from weights and from a random start do the same in the same order. */
 const inOrder = (weights: HostTensors, parameters: Parameters): HostTensors =>
   Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!]));
-
-async function readJson(file: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new StepError(`${path.basename(file)} of ${shown(path.dirname(file))} is not JSON: ${(error as Error).message}`);
-  }
-}
-
-/** A folder as a person knows it: its last two parts. */
-const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');

@@ -23,7 +23,9 @@ export interface Safetensors {
 }
 
 export async function openSafetensors(file: string): Promise<Safetensors> {
-  const handle = await open(file);
+  const handle = await open(file).catch((error: Error) => {
+    throw new StepError(`${path.basename(file)} cannot be read: ${error.message}`);
+  });
   try {
     const { entries, start } = await readHeader(handle, path.basename(file));
     return {

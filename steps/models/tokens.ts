@@ -1,10 +1,9 @@
 /** The tokens artifact (docs/artifacts.md): what tokenize writes, and train and evaluate read. */
-import { once } from 'node:events';
-import { createWriteStream, existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { finished } from 'node:stream/promises';
 import { StepError } from '../../engine/step.ts';
+import { readJson } from './json.ts';
 import { int32, int64, readSafetensors, toInt32, toInt64, writeSafetensors } from './safetensors.ts';
 
 /** tokens.json. */
@@ -36,7 +35,7 @@ export interface Split {
 export async function readTokensInfo(folder: string): Promise<TokensInfo> {
   const file = path.join(folder, 'tokens.json');
   if (!existsSync(file)) throw new StepError(`${path.basename(folder)} holds no tokens.json`, 'Give the `tokens` of a tokenize step.');
-  return JSON.parse(await readFile(file, 'utf8'));
+  return (await readJson(file)) as unknown as TokensInfo;
 }
 
 export const writeTokensInfo = (folder: string, info: TokensInfo): Promise<void> =>
@@ -78,44 +77,42 @@ export function requireSplit(info: TokensInfo, name: string): SplitInfo {
 /** Writes one split, row by row, in shards, so that memory stays flat. */
 export class SplitWriter {
   readonly info: SplitInfo = { rows: 0, tokens: 0, truncated: 0, shards: [] };
-  readonly #ids;
   readonly #folder: string;
   readonly #name: string;
   #inputIds: Int32Array;
   #filled = 0;
   #offsets: bigint[] = [0n];
   #labels: number[] = [];
+  #ids = '';
 
   constructor(folder: string, name: string, shardTokens = SHARD_TOKENS) {
     this.#inputIds = new Int32Array(shardTokens);
     this.#folder = folder;
     this.#name = name;
-    this.#ids = createWriteStream(path.join(folder, `${name}-ids.json`));
   }
 
   async add(id: string, ids: number[], label: number, truncated: boolean): Promise<void> {
-    if (this.#filled + ids.length > this.#inputIds.length) await this.#flush();
+    if (this.#filled > 0 && this.#filled + ids.length > this.#inputIds.length) await this.#flush();
     // A single row may be longer than a shard.
     if (ids.length > this.#inputIds.length) this.#inputIds = new Int32Array(ids.length);
     this.#inputIds.set(ids, this.#filled);
     this.#filled += ids.length;
     this.#offsets.push(BigInt(this.#filled));
     this.#labels.push(label);
-    const written = this.#ids.write(`${this.info.rows === 0 ? '[' : ','}\n${JSON.stringify(id)}`);
-    if (!written) await once(this.#ids, 'drain');
+    this.#ids += `${this.info.rows === 0 ? '[' : ','}\n${JSON.stringify(id)}`;
     this.info.rows++;
     this.info.tokens += ids.length;
     if (truncated) this.info.truncated++;
   }
 
   async end(): Promise<void> {
+    this.#ids += '\n]\n';
     await this.#flush();
-    this.#ids.end(this.info.rows === 0 ? '[]\n' : '\n]\n');
-    await finished(this.#ids);
   }
 
   async #flush(): Promise<void> {
-    if (this.#labels.length === 0) return;
+    await appendFile(path.join(this.#folder, `${this.#name}-ids.json`), this.#ids);
+    this.#ids = '';
     const file = `${this.#name}-${String(this.info.shards.length).padStart(5, '0')}.safetensors`;
     await writeSafetensors(path.join(this.#folder, file), {
       input_ids: int32(this.#inputIds.subarray(0, this.#filled), [this.#filled]),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadModel } from '../../../steps/models/checkpoint.ts';
@@ -112,6 +112,10 @@ test('tokens that do not fit the model, or the options, are refused before train
     'f1 is for two labels, and there are 3',
   );
   await expect(trained({}, { model, tokens: model })).rejects.toThrow('holds no tokens.json');
+  rmSync(join(tokens, 'train-00000.safetensors'));
+  await expect(trained({}, { model, tokens })).rejects.toThrow(/^train-00000.safetensors cannot be read: ENOENT/);
+  writeFileSync(join(tokens, 'tokens.json'), '{');
+  await expect(trained({}, { model, tokens })).rejects.toThrow(/^tokens.json of .* is not JSON/);
 });
 
 test('without a validation split it trains, and says that it measures nothing', async () => {

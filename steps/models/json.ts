@@ -1,0 +1,21 @@
+/** JSON files of model and token folders, read with words for what is wrong with them. */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StepError } from '../../engine/step.ts';
+
+/** An object. */
+export async function readJson(file: string): Promise<Record<string, unknown>> {
+  const name = `${path.basename(file)} of ${shown(path.dirname(file))}`;
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    const { message } = error as Error;
+    throw new StepError(error instanceof SyntaxError ? `${name} is not JSON: ${message}` : `${name} cannot be read: ${message}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new StepError(`${name} is not a JSON object`);
+  return value as Record<string, unknown>;
+}
+
+/** A folder as a person knows it: its last two parts. */
+export const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');
