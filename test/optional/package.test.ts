@@ -51,6 +51,7 @@ test('the package holds what runs and what is read, no mails and no tests, and i
     'docs',
     'package.json',
     'pipelines',
+    'preinstall.js',
   ]);
   expect(packed.files.filter(({ path }) => /\.test\.|^test\/|spam-assassin|\.tmp\.|\.sqlite|\.safetensors/.test(path))).toEqual([]);
   expect(packed.files.find(({ path }) => path === 'dist/engine/cli.js')!.mode & 0o111).toBe(0o111);
