@@ -60,7 +60,7 @@ function runLines({ id, pipeline, started, seconds, counts, cells, metrics, noti
       ...fresh,
     ]),
     ...section(figureLines(figures, columns, colors)),
-    ...section(noticeLines(told, colors)),
+    ...section(noticeLines(told, columns, colors)),
     ...section(logs),
   ];
 }

@@ -4,7 +4,7 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Colors } from './colors.ts';
 import { nearPath } from './failure.ts';
 import { type Figures, figureLines } from './figures.ts';
-import { clip, clipMiddle, duration, someOf } from './text.ts';
+import { clip, clipMiddle, duration, someOf, wrap } from './text.ts';
 
 export class Outcome {
   readonly #figures: Figures = new Map();
@@ -33,7 +33,7 @@ export class Outcome {
     this.#interrupted = true;
   }
 
-  /** Lines of at most `columns`, except notices, which are told whole. */
+  /** Lines of at most `columns`; a path in a notice stays whole. */
   lines(columns: number): string[] {
     const summary = this.#summary;
     if (!summary) return [];
@@ -44,7 +44,7 @@ export class Outcome {
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
       ...section(figures),
-      ...section(noticeLines(this.#notices, colors)),
+      ...section(noticeLines(this.#notices, columns, colors)),
       ...section(outputs.map((line) => colors.dim(line))),
     ];
   }
@@ -102,10 +102,11 @@ export class Outcome {
 }
 
 /** What several cells say is told once. */
-export function noticeLines(notices: Map<string, string[]>, colors: Colors): string[] {
-  return [...notices].map(
-    ([message, cells]) => `${colors.yellow('note:')} ${cells.length > 0 ? `${someOf(cells, cells.length > 3 ? 1 : 3)}: ` : ''}${message}`,
-  );
+export function noticeLines(notices: Map<string, string[]>, columns: number, colors: Colors): string[] {
+  return [...notices].flatMap(([message, cells]) => {
+    const who = cells.length > 0 ? `${someOf(cells, cells.length > 3 ? 1 : 3)}: ` : '';
+    return wrap(`note: ${who}${message}`, columns, '  ').map((line, i) => (i === 0 ? colors.yellow('note:') + line.slice(5) : line));
+  });
 }
 
 const OUTPUTS = 6;

@@ -88,6 +88,26 @@ function within(characters: string[], columns: number): string {
   return taken;
 }
 
+/** Broken between words to lines of at most `columns`, those below indented; a word that is longer, mostly a path, stays whole. */
+export function wrap(text: string, columns: number, indent: string): string[] {
+  const lines: string[] = [];
+  for (const paragraph of text.split('\n')) {
+    let line = lines.length === 0 ? '' : indent;
+    let empty = true;
+    for (const word of paragraph.split(' ')) {
+      if (!empty && width(line) + 1 + width(word) > columns) {
+        lines.push(line);
+        line = indent;
+        empty = true;
+      }
+      line += empty ? word : ` ${word}`;
+      empty = false;
+    }
+    lines.push(line);
+  }
+  return lines;
+}
+
 export function pad(text: string, columns: number): string {
   return text + ' '.repeat(Math.max(0, columns - width(text)));
 }

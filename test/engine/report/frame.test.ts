@@ -1,0 +1,133 @@
+/** The live region, tables and cut text: whatever they are given, they stay within the terminal. */
+import stringWidth from 'string-width';
+import { expect, test } from 'vitest';
+import { colorsFor } from '../../../engine/report/colors.ts';
+import { type Figures, figureLines } from '../../../engine/report/figures.ts';
+import { frame, type Work } from '../../../engine/report/frame.ts';
+import { planLines } from '../../../engine/report/plan.ts';
+import { tableLines } from '../../../engine/report/table.ts';
+import { clip, clipMiddle, duration, figure, width, wrap } from '../../../engine/report/text.ts';
+
+const colors = colorsFor({ isTTY: false });
+const NAMES = ['a', 'train[batch_size=32,learning_rate=0.0001]', 'train[name="日本語のとても長い名前です"]', `x${'y'.repeat(300)}`];
+const whole = { cells: 1000, ended: 12, seconds: 4000, stopping: false };
+
+function work(cell: string, more: Partial<Work> = {}): Work {
+  return { cell, since: performance.now() - 95_000, told: 'ein Wort 日本語 '.repeat(20), waiting: false, ...more };
+}
+
+test('no line of the live region is wider than the terminal, none is lost', () => {
+  const progress = { done: 120, total: 400, values: { loss: 0.312345, 'tokens/s': 5210.3, learning_rate: 0.00003, phase: 'warm-up' } };
+  for (let columns = 19; columns <= 200; columns += 3) {
+    const working = NAMES.flatMap((cell) => [
+      work(cell),
+      work(cell, { progress }),
+      work(cell, { progress: { ...progress, total: undefined } }),
+      work(cell, { waiting: true }),
+    ]);
+    for (const rows of [4, 10, 24, 60]) {
+      const lines = frame(working, whole, columns, rows, colors).split('\n');
+      for (const line of lines) expect(stringWidth(line), line).toBeLessThanOrEqual(columns);
+      expect(lines.length).toBeLessThanOrEqual(Math.max(3, rows - 1));
+      if (rows < working.length) expect(lines.at(-2)).toMatch(/^ {2}\+ \d+ more$/);
+      else expect(lines).toHaveLength(working.length + 1);
+    }
+  }
+});
+
+test('a wide line tells all there is', () => {
+  const line = frame(
+    [work('train', { progress: { done: 100, total: 400, values: { loss: 0.3, 'tokens/s': 5210.3 } } })],
+    whole,
+    120,
+    24,
+    colors,
+  ).split('\n')[0];
+  expect(line).toMatch(/^\S train {2}━+─+ {2}25% {2}1m 35s {2}ETA 4m 45s {2}loss 0\.3 {2}5,210 tokens\/s$/);
+});
+
+test('tables fit: text gives way, numbers stay whole, what is left goes below', () => {
+  const header = ['name', 'text', ...Array.from({ length: 12 }, (_, i) => `metric_${i}`)];
+  const rows = [['first', 'word '.repeat(50), ...Array.from({ length: 12 }, (_, i) => String(1000 + i))]];
+  for (const columns of [30, 40, 80, 200]) {
+    const lines = tableLines(header, rows, { columns, right: (c) => c > 1 });
+    for (const line of lines) expect(width(line), line).toBeLessThanOrEqual(columns);
+    for (let i = 0; i < 12; i++) expect(lines.join('\n')).toContain(String(1000 + i));
+  }
+});
+
+test('the best figure is marked where the name says which way is better', () => {
+  const figures: Figures = new Map([
+    [
+      'train[a=1]',
+      new Map([
+        ['loss', 0.5],
+        ['f1', 0.5],
+        ['steps', 10],
+        ['seconds', 3.25],
+      ]),
+    ],
+    [
+      'train[a=2]',
+      new Map([
+        ['loss', 0.25],
+        ['f1', 0.75],
+        ['steps', 20],
+        ['seconds', 2],
+      ]),
+    ],
+    ['alone', new Map([['rows', 5021]])],
+  ]);
+  expect(figureLines(figures, 80, colors).join('\n')).toBe(`train  loss      f1    steps  seconds
+a=1    0.50    0.50       10     3.25
+a=2    0.25 *  0.75 *     20     2.00
+
+alone   rows
+       5,021`);
+});
+
+test('of a large sweep the best twenty are shown', () => {
+  const figures: Figures = new Map(Array.from({ length: 50 }, (_, i) => [`train[i=${i}]`, new Map([['loss', 1 + ((i * 7) % 50)]])]));
+  const lines = figureLines(figures, 80, colors);
+  expect(lines).toHaveLength(22);
+  expect(lines[1]).toMatch(/^i=0 +1 \*$/);
+  expect(lines.at(-1)).toBe('+ 30 more cells');
+});
+
+test('a plan of a thousand fresh cells is short', () => {
+  const cells = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`a[i=${i}]`, { state: 'fresh' as const, why: '' }]));
+  expect(planLines('big', cells, 80, colors)).toEqual(['fresh    1,000 cells', '', 'big: all 1,000 cells are fresh']);
+});
+
+test('durations and figures read well', () => {
+  expect([0.01, 0.31, 9.96, 59.4, 59.6, 61, 3599.7, 7384].map(duration)).toEqual([
+    '<0.1 s',
+    '0.3 s',
+    '10 s',
+    '59 s',
+    '1m 00s',
+    '1m 01s',
+    '1h 00m',
+    '2h 03m',
+  ]);
+  expect([0.123456, 5210.33, 1e-7, 12, 1234567, Number.NaN].map(figure)).toEqual(['0.1235', '5,210', '1.00e-7', '12', '1,234,567', 'NaN']);
+});
+
+test('text is cut to the column, wide characters too', () => {
+  for (const text of [...NAMES, '👩‍👩‍👧 family', '日'.repeat(30)]) {
+    for (let columns = 1; columns < 50; columns++) {
+      expect(stringWidth(clip(text, columns))).toBeLessThanOrEqual(columns);
+      expect(stringWidth(clipMiddle(text, columns))).toBeLessThanOrEqual(columns);
+      if (stringWidth(text) <= columns) expect(clip(text, columns)).toBe(text);
+    }
+  }
+});
+
+test('sentences are wrapped between words; a path stays whole', () => {
+  expect(wrap('note: the file out/a.txt was kept as .tunesmith/kept/2026/out/a.txt', 20, '  ')).toEqual([
+    'note: the file',
+    '  out/a.txt was kept',
+    '  as',
+    '  .tunesmith/kept/2026/out/a.txt',
+  ]);
+});

@@ -1,0 +1,169 @@
+/** What a run shows, whole screens: plain lines, the live view on a terminal, and what both leave out. */
+import { expect, test } from 'vitest';
+import { normalized, type Project, project } from '../../rig.ts';
+import { screenOf, terminal } from '../../terminal.ts';
+
+const STEP = `import { writeFile } from 'node:fs/promises';
+import { defineStep } from 'tunesmith';
+export default defineStep({
+  name: 'fit', version: 1,
+  options: { rate: { type: 'number' }, pause: { type: 'integer', default: 0 } },
+  outputs: { model: 'file' },
+  async run({ options, outputs, progress, metric, log, warn }) {
+    for (let i = 1; i <= 4; i++) {
+      progress(i, 4, { loss: 1 / i, 'tokens/s': 5210.4 });
+      metric('loss', 1 / i, i);
+      await new Promise((resolve) => setTimeout(resolve, options.pause));
+    }
+    log('fitted');
+    warn('the data are few');
+    metric('accuracy', 1 - options.rate);
+    metric('loss', 0.1 + options.rate / 3);
+    await writeFile(outputs.model!, String(options.rate));
+  },
+});
+`;
+
+const FIT = `name: demo
+params: { pause: 0 }
+steps:
+  words: { run: "printf 'b\\na\\n' > \${{ outputs.list }}", outputs: { list: out/words.txt } }
+  fit:
+    uses: ./fit.ts
+    matrix: { rate: [0.5, 0.25] }
+    with: { rate: "\${{ matrix.rate }}", pause: "\${{ params.pause }}" }
+    needs: words
+`;
+
+test('a first run, a second one, and one with an output deleted: plain', async () => {
+  const p = project({ 'p.yaml': FIT, 'fit.ts': STEP });
+  const figures = `
+fit        accuracy      loss
+rate=0.5       0.50    0.2667
+rate=0.25      0.75 *  0.1833 *
+`;
+  const outputs = `
+output: out/words.txt
+        .tunesmith/outputs/demo/fit[rate=0.5]/model
+        .tunesmith/outputs/demo/fit[rate=0.25]/model
+`;
+  expect((await p.run('run', 'p.yaml', '-j', '1')).screen).toBe(`words: running (first run)
+words: ran in <time>
+fit[rate=0.5]: running (first run)
+fit[rate=0.5]: fitted
+fit[rate=0.5]: the data are few
+fit[rate=0.5]: ran in <time>
+fit[rate=0.25]: running (first run)
+fit[rate=0.25]: fitted
+fit[rate=0.25]: the data are few
+fit[rate=0.25]: ran in <time>
+demo: 3 ran · <time>
+${figures}
+note: fit[rate=0.5], fit[rate=0.25]: the data are few
+${outputs}`);
+
+  expect((await p.run('run', 'p.yaml')).screen).toBe(`demo: 3 fresh · <time>\n${figures}${outputs}`);
+
+  p.remove('out');
+  expect((await p.run('run', 'p.yaml', '--only', 'words')).screen).toBe(`words: restored in <time> (output was deleted)
+demo: 1 restored · <time>
+
+output: out/words.txt
+`);
+});
+
+const FAILS = `name: fails
+steps:
+  good: { run: "echo > \${{ outputs.o }}", outputs: { o: good } }
+  bad: { run: ["seq 1 30", "echo last >&2; exit 3"], needs: good }
+  below: { run: "echo > \${{ outputs.o }}", needs: bad, outputs: { o: below } }
+`;
+
+test('a failure: its cause, the last 20 lines, the path of the log', async () => {
+  const p = project({ 'p.yaml': FAILS });
+  const run = await p.run('run', 'p.yaml');
+  expect(run.code).toBe(1);
+  const tail = [...Array.from({ length: 19 }, (_, i) => i + 12), 'last'].map((line) => `  │ ${line}`).join('\n');
+  expect(run.screen).toBe(`good: running (first run)
+good: ran in <time>
+bad: running (first run)
+bad: failed after <time>: exited with 3
+${tail}
+  log: .tunesmith/logs/1/bad.log
+fails: 1 failed, 1 ran, 1 skipped · <time>
+  failed: bad
+  skipped: below
+
+output: good
+`);
+});
+
+test('many fresh cells are one line, on a terminal too, and start no live view', async () => {
+  const p = project({
+    'p.yaml': `name: many
+steps:
+  a: { matrix: { i: [${Array.from({ length: 60 }, (_, i) => i).join(', ')}] }, run: "echo > \${{ outputs.o }}", outputs: { o: "o/\${{ matrix.i }}" } }
+  z: { run: "cat \${{ steps.a[*].o }} > \${{ outputs.o }}", outputs: { o: all } }
+`,
+  });
+  await p.states('p.yaml');
+  Object.assign(p.env, terminal(p, 80, 24));
+  expect((await p.run('run', 'p.yaml')).screen).toBe('many: 61 fresh · <time>\n\noutput: all\n');
+});
+
+for (const [columns, rows] of [
+  [80, 24],
+  [40, 10],
+] as const) {
+  test(`the live view on ${columns} × ${rows}: nothing wraps, the cursor comes back`, async () => {
+    const p = project({ 'p.yaml': FIT, 'fit.ts': STEP });
+    Object.assign(p.env, terminal(p, columns, rows));
+    const run = await p.run('run', 'p.yaml', '-p', 'pause=300', '-j', '2');
+    expect(run.code).toBe(0);
+    expect(run.stdout).toMatch(/fit\[rate=0.*%/);
+    const screen = screenOf(run.stdout, columns, rows);
+    expect(screen.cursorHidden).toBe(false);
+    const lines = normalized(screen.lines.join('\n'), p.folder).split('\n');
+    // Two cells that run at once end in any order.
+    expect(lines.slice(1, 3).sort()).toEqual(['✔ fit[rate=0.25]  <time>  first run', '✔ fit[rate=0.5]  <time>  first run']);
+    lines.splice(1, 2);
+    const wide = columns === 80;
+    expect(lines).toEqual([
+      '✔ words  <time>  first run',
+      '',
+      'demo: 3 ran · <time>',
+      '',
+      'fit        accuracy      loss',
+      'rate=0.5       0.50    0.2667',
+      'rate=0.25      0.75 *  0.1833 *',
+      '',
+      ...(wide
+        ? [expect.stringMatching(/^note: fit\[rate=0\.25?\], fit\[rate=0\.25?\]: the data are few$/)]
+        : [expect.stringMatching(/^note: fit/), '  the data are few']),
+      '',
+      'output: out/words.txt',
+      ...(wide
+        ? ['        .tunesmith/outputs/demo/fit[rate=0.5]/model', '        .tunesmith/outputs/demo/fit[rate=0.25]/model']
+        : ['        .tunesmith/outp…rate=0.5]/model', '        .tunesmith/outp…ate=0.25]/model']),
+    ]);
+  });
+}
+
+test('a terminal without colours gets none; FORCE_COLOR gives a log colours', async () => {
+  const p = project({ 'p.yaml': FAILS });
+  Object.assign(p.env, terminal(p, 80, 24));
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is looked for
+  const colours = /\x1b\[[\d;]*m/;
+  expect((await p.run('run', 'p.yaml')).stdout).not.toMatch(colours);
+  delete p.env.NODE_OPTIONS;
+  p.env.NO_COLOR = undefined;
+  expect((await p.run('run', 'p.yaml')).stdout).not.toMatch(colours);
+  p.env.FORCE_COLOR = '1';
+  expect((await p.run('run', 'p.yaml')).stdout).toMatch(colours);
+});
+
+test('what a child writes cannot drive the terminal', async () => {
+  const p: Project = project({ 'p.yaml': `steps: { a: { run: "printf '\\\\007x\\\\033[2Jy\\\\n'; exit 1" } }` });
+  const run = await p.run('run', 'p.yaml');
+  expect(run.stdout).toContain('  │ xy\n');
+});
