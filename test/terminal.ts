@@ -34,6 +34,7 @@ export function screenOf(output: string, columns: number, rows: number): Screen 
   };
   // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal is driven by them
   for (const [token] of output.matchAll(/\x1b\[\??[\d;]*[A-Za-z]|\x1b.|[\s\S]/gu)) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: as above
     const [, mode, digits = '', final] = /^\x1b\[(\??)([\d;]*)([A-Za-z])$/.exec(token) ?? [];
     const n = Number(digits || 1);
     if (final === undefined) {

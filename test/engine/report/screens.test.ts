@@ -138,7 +138,7 @@ for (const [columns, rows] of [
       'rate=0.25      0.75 *  0.1833 *',
       '',
       ...(wide
-        ? [expect.stringMatching(/^note: fit\[rate=0\.25?\], fit\[rate=0\.25?\]: the data are few$/)]
+        ? [expect.stringMatching(/^note: fit\[rate=0\.2?5\], fit\[rate=0\.2?5\]: the data are few$/)]
         : [expect.stringMatching(/^note: fit/), '  the data are few']),
       '',
       'output: out/words.txt',
