@@ -1,7 +1,7 @@
 /** A mistake in what the user gave us, with its place; the error that ends a command with exit code 2; how both look. */
 import pc from 'picocolors';
 
-export interface Diagnostic {
+export interface Place {
   /** As shown: relative to the working folder where it lies below it. */
   file: string;
   /** 1-based; 0 where the mistake has no place in a file (a wrong flag). */
@@ -9,11 +9,14 @@ export interface Diagnostic {
   column: number;
   /** How many characters the caret underlines. */
   length: number;
+  /** The source line, for the caret. */
+  source?: string;
+}
+
+export interface Diagnostic extends Place {
   message: string;
   /** What to do: valid names, did-you-mean. */
   hint?: string;
-  /** The source line, for the caret. */
-  source?: string;
 }
 
 /** Invalid pipeline or usage: exit code 2. Carries every mistake found, in the order of the file. */
@@ -30,15 +33,31 @@ export function renderDiagnostics(diagnostics: Diagnostic[], { color = pc.isColo
   return diagnostics.map((diagnostic) => render(diagnostic, paint)).join('\n');
 }
 
-function render({ file, line, column, length, message, hint, source }: Diagnostic, paint: ReturnType<typeof pc.createColors>): string {
-  const place = [file, ...(line > 0 ? [line, column] : [])].filter((part) => part !== '').join(':');
-  const lines = [`${place === '' ? '' : `${paint.bold(place)}: `}${paint.red(paint.bold('error'))}: ${message}`];
+/** `file:line:column`, without what there is none of. */
+export function placeName({ file, line, column }: Place): string {
+  return [file, ...(line > 0 ? [line, column] : [])].filter((part) => part !== '').join(':');
+}
+
+/** The line with a caret under it; none where the mistake has no place in a file. */
+export function placeLines({ line, column, length, source }: Place, paint: Paint): string[] {
+  if (source === undefined || line === 0) return [];
   const number = String(line);
-  if (source !== undefined && line > 0) {
-    const { text, before, carets } = excerpt(source, column - 1, length);
-    lines.push(`  ${paint.dim(`${number} |`)} ${text}`);
-    lines.push(`  ${paint.dim(`${' '.repeat(number.length)} |`)} ${' '.repeat(before)}${paint.red('^'.repeat(carets))}`);
-  }
+  const { text, before, carets } = excerpt(source, column - 1, length);
+  return [
+    `  ${paint.dim(`${number} |`)} ${text}`,
+    `  ${paint.dim(`${' '.repeat(number.length)} |`)} ${' '.repeat(before)}${paint.red('^'.repeat(carets))}`,
+  ];
+}
+
+type Paint = ReturnType<typeof pc.createColors>;
+
+function render(diagnostic: Diagnostic, paint: Paint): string {
+  const { message, hint } = diagnostic;
+  const place = placeName(diagnostic);
+  const lines = [
+    `${place === '' ? '' : `${paint.bold(place)}: `}${paint.red(paint.bold('error'))}: ${message}`,
+    ...placeLines(diagnostic, paint),
+  ];
   if (hint) for (const [i, text] of hint.split('\n').entries()) lines.push(`  ${paint.cyan(i === 0 ? '=' : ' ')} ${text}`);
   return `${lines.join('\n')}\n`;
 }

@@ -1,4 +1,5 @@
 /** Everything that happens in a run, as one union. The engine emits; only reporters print. */
+import type { Place } from './diagnostic.ts';
 
 export type CellState = 'fresh' | 'restored' | 'ran' | 'failed' | 'skipped' | 'canceled';
 
@@ -33,6 +34,8 @@ export type RunEvent =
 export interface Failure {
   /** One line: "exited with 3", "killed: out of memory", "timed out after 2h", a step's own message. */
   message: string;
+  /** Of the option that is to blame, where the step says which. */
+  place?: Place;
   hint?: string;
   /** The last 20 lines of its log. */
   tail: string[];

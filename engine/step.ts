@@ -98,6 +98,8 @@ export class StepError extends Error {
     message: string,
     /** What to do about it. */
     readonly hint?: string,
+    /** Where in `with` the mistake lies, `['select', 'label']`: the user is shown that place in the pipeline file. */
+    readonly option?: readonly string[],
   ) {
     super(message);
   }

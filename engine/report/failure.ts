@@ -1,11 +1,14 @@
 /** Why a cell failed, as lines below its own: the hint, the end of its log, and where the log lies. */
 import { relative } from 'node:path';
+import { placeLines, placeName } from '../diagnostic.ts';
 import type { Failure } from '../events.ts';
+import type { Colors } from './colors.ts';
 import { oneLine } from './text.ts';
 
-export function failureLines(failure: Failure): string[] {
-  const { hint, tail, log } = failure;
+export function failureLines(failure: Failure, colors: Colors): string[] {
+  const { place, hint, tail, log } = failure;
   return [
+    ...(place ? [`  ${placeName(place)}`, ...placeLines(place, colors)] : []),
     ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
     // A step that says what is wrong has often logged it too: that line alone tells nothing more.
     ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${oneLine(line)}`)),

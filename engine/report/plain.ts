@@ -62,7 +62,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
       return [`${cell}: ${colors.cyan('restored')} in ${duration(seconds)}${why ? colors.dim(` (${oneLine(why)})`) : ''}`];
     if (state !== 'failed') return [];
     const message = failure?.message ?? why ?? '';
-    return [`${cell}: ${colors.red('failed')} after ${duration(seconds)}: ${message}`, ...(failure ? failureLines(failure) : [])];
+    return [`${cell}: ${colors.red('failed')} after ${duration(seconds)}: ${message}`, ...(failure ? failureLines(failure, colors) : [])];
   };
 
   return {

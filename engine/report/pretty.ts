@@ -114,7 +114,7 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
     // The cause is never cut: it goes on the next line where it does not fit.
     const cause = oneLine(told);
     const head = width(cause) <= left ? [`${line}  ${colors.red(cause)}`] : [line, `  ${colors.red(cause)}`];
-    return failure ? [...head, ...failureLines(failure)] : head;
+    return failure ? [...head, ...failureLines(failure, colors)] : head;
   };
 
   return {

@@ -82,7 +82,8 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
       ? { message: 'ended the process before it was done', hint: 'a step returns; it does not call process.exit()' }
       : meaningOf(death, kills, log.tail);
   // A stack is for who repairs the step: it is in the log, and not on the screen.
-  return { message: mask(ending.message), hint: ending.hint && mask(ending.hint), detail: ending.stack };
+  const { message, hint, option, stack } = ending;
+  return { message: mask(message), hint: hint && mask(hint), option, detail: stack };
 }
 
 function childOptions({ cell, pipeline, guard, signal, log }: Attempt) {

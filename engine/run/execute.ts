@@ -51,11 +51,12 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       const ending = await once(cell, found, log, mask, around);
       if (ending === 'canceled') return { state: 'canceled', log: path };
       if ('made' in ending) return { state: 'ran', outputs: ending.made, log: path };
-      const { message, hint, detail } = ending.failed;
+      const { message, hint, option, detail } = ending.failed;
       if (number > cell.retry.times) {
         const tail = [...log.tail];
         if (detail) log.detail(detail);
-        return { state: 'failed', failure: { message, hint, tail, log: path } };
+        const place = option && around.pipeline.locate(cell.step, ['with', ...option], message);
+        return { state: 'failed', failure: { message, place, hint, tail, log: path } };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;

@@ -14,6 +14,8 @@ export interface Death {
 export interface Verdict {
   message: string;
   hint?: string;
+  /** Where in `with` the mistake lies. */
+  option?: readonly string[];
   /** For the log alone. */
   detail?: string;
 }

@@ -23,7 +23,7 @@ export type Message =
   | { type: 'metric'; name: string; value: number; step?: number }
   | { type: 'done' }
   /** `stack`: of an error that is not a StepError, for the log. */
-  | { type: 'error'; message: string; hint?: string; stack?: string };
+  | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string };
 
 const ended = new AbortController();
 process.on('SIGTERM', () => ended.abort());
@@ -53,9 +53,10 @@ async function load(module: StepJob['module']): Promise<StepDefinition> {
 }
 
 function fail(error: unknown): void {
-  const { message, hint, name, stack }: Error & { hint?: string } = error instanceof Error ? error : new Error(String(error));
+  const { message, hint, option, name, stack }: Error & { hint?: string; option?: readonly string[] } =
+    error instanceof Error ? error : new Error(String(error));
   // The name tells, not the class: a step may have been built against another copy of the contract.
-  finish({ type: 'error', message, hint, stack: name === 'StepError' ? undefined : stack });
+  finish({ type: 'error', message, hint, option, stack: name === 'StepError' ? undefined : stack });
 }
 
 function tell(message: Message): void {

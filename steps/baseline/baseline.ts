@@ -31,8 +31,10 @@ export async function baseline({ options, inputs, outputs, log, metric }: Parame
     throw new StepError(
       `${binary.join(', ')} are for two labels, and the data have ${labels.length}`,
       `Ask for macro_${binary[0]} instead.`,
+      ['metrics'],
     );
-  if (!labels.includes(positive)) throw new StepError(`there is no label "${positive}"`, `The labels are ${labels.join(', ')}.`);
+  if (!labels.includes(positive))
+    throw new StepError(`there is no label "${positive}"`, `The labels are ${labels.join(', ')}.`, ['positive']);
 
   const number = (rows: { text: string; label: string }[]): Row[] =>
     rows.map(({ text, label }) => ({ text, label: labels.indexOf(label) }));

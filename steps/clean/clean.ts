@@ -25,7 +25,9 @@ export async function clean(context: Context): Promise<void> {
     const columns = await database.columns('input');
     const same = options.deduplicate === false ? [] : [options.deduplicate].flat();
     const label = options.label ?? (columns.some(({ name }) => name === 'label') ? 'label' : undefined);
-    requireColumns(columns, options.columns, [...same, ...(options.label ? [options.label] : [])]);
+    for (const name of same) requireColumn(columns, name, 'deduplicate');
+    if (options.label) requireColumn(columns, options.label, 'label');
+    requireTexts(columns, options.columns);
 
     const { removed, changed, rows } = await cleanColumns(database, options.columns, preprocessing.text, context);
     const dropped = await drop(database, options, same, label);
@@ -70,16 +72,17 @@ function refuseSecondCleaning(input: string, preprocessing: Preprocessing): void
     );
 }
 
-function requireColumns(columns: Column[], texts: string[], others: string[]): void {
-  for (const name of others) requireColumn(columns, name);
-  for (const name of texts) {
-    const { type } = requireColumn(columns, name);
+function requireTexts(columns: Column[], names: string[]): void {
+  for (const name of names) {
+    const { type } = requireColumn(columns, name, 'columns');
     if (type !== 'VARCHAR')
       throw new StepError(
         `the column \`${name}\` holds ${type}, not texts`,
         `Make it a text in collect: \`select: { ${name}: "${name}::VARCHAR" }\`.`,
+        ['columns'],
       );
-    if (name === 'id') throw new StepError('the column `id` identifies rows and cannot be cleaned', 'Take it out of `columns`.');
+    if (name === 'id')
+      throw new StepError('the column `id` identifies rows and cannot be cleaned', 'Take it out of `columns`.', ['columns']);
   }
 }
 

@@ -74,7 +74,7 @@ function* inTurn(files: SourceFile[], { signal, progress }: Context): Generator<
 /** Replaces the mails in a column by their texts; what is no mail is put aside. */
 async function decode(database: Database, column: string, rejected: Rejected, { signal, progress }: Context): Promise<void> {
   const columns = await columnsOf(database, 'raw');
-  const { type } = requireColumn(columns, column);
+  const { type } = requireColumn(columns, column, 'decode', column);
   if (type !== 'VARCHAR') throw new StepError(`\`decode\`: the column \`${column}\` holds ${type}, not texts`);
   const name = quote(column);
   await database.run('CREATE TABLE decoded (__place BIGINT, __text VARCHAR)');
@@ -127,12 +127,12 @@ async function select(database: Database, options: Options): Promise<void> {
     if (!(error instanceof QueryError)) throw error;
     const hint = `The columns are ${[...columns.map(({ name }) => name), ...(own ? [] : ['source'])].map((name) => `\`${name}\``).join(', ')}.`;
     const parts = [
-      ...expressions.map(([name, sql]) => [`select.${name}`, sql] as const),
-      ...(options.where ? [['where', options.where] as const] : []),
+      ...expressions.map(([name, sql]) => ({ option: ['select', name], sql })),
+      ...(options.where ? [{ option: ['where'], sql: options.where }] : []),
     ];
-    for (const [option, sql] of parts) {
+    for (const { option, sql } of parts) {
       const message = await failureOf(database, `SELECT count(value) FROM (SELECT (\n${sql}\n) AS value FROM ${data})`);
-      if (message) throw new StepError(`${option}: ${sql}: ${message}`, hint);
+      if (message) throw new StepError(`${option.join('.')}: ${sql}: ${message}`, hint, option);
     }
     const aggregate = /GROUP BY/.test(error.message)
       ? 'an expression is computed for each row, and cannot sum up rows as count(*) does'
@@ -153,7 +153,7 @@ async function failureOf(database: Database, sql: string): Promise<string | unde
 async function refuseNulls(database: Database, options: Options, rejected: Rejected): Promise<void> {
   const columns = await columnsOf(database, 'selected');
   const names = columns.map(({ name }) => name);
-  for (const name of options.required ?? []) requireColumn(columns, name);
+  for (const name of options.required ?? []) requireColumn(columns, name, 'required');
   for (const name of options.required ?? ['text', 'label'].filter((usual) => names.includes(usual))) {
     const bad = database.stream<{ source: string; row: number; value: string }>(
       `SELECT __source AS source, __row AS row, ${asJson(names)} AS value FROM selected WHERE ${quote(name)} IS NULL`,
@@ -168,7 +168,7 @@ async function identify(database: Database, options: Options, format: Format): P
   const columns = (await columnsOf(database, 'selected')).map(({ name }) => name);
   const others = columns.filter((name) => name !== 'id').map(quote);
   const from = options.id ?? 'id';
-  if (options.id !== undefined) requireColumn(await database.columns('selected'), options.id);
+  if (options.id !== undefined) requireColumn(await database.columns('selected'), options.id, 'id');
   const clash = columns.includes(from) ? await clashOf(database, from) : undefined;
   if (columns.includes(from) && !clash) {
     const displaced = from !== 'id' && columns.includes('id') ? ['id AS original_id'] : [];

@@ -85,12 +85,14 @@ export function tableOf(folder: string): string {
   return `read_parquet(${literal(file)})`;
 }
 
-export function requireColumn(columns: Column[], name: string): Column {
+/** `option`: the one that names it. */
+export function requireColumn(columns: Column[], name: string, ...option: string[]): Column {
   const column = columns.find((candidate) => candidate.name === name);
   if (column) return column;
   throw new StepError(
     `the data have no column \`${name}\``,
     `The columns are ${columns.map((candidate) => `\`${candidate.name}\``).join(', ')}. collect's \`select\` makes others: \`select: { ${name}: … }\`.`,
+    option.length > 0 ? option : undefined,
   );
 }
 

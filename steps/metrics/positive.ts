@@ -9,12 +9,15 @@ import { BINARY_METRICS } from './classification.ts';
 export function positiveClass(labels: string[], positive: string | undefined, metrics: readonly string[]): number | undefined {
   if (labels.length === 2) {
     const index = positive === undefined ? 1 : labels.indexOf(positive);
-    if (index < 0) throw new StepError(`no label is called "${positive}", the option positive`, `The labels are ${labels.join(' and ')}.`);
+    if (index < 0) throw new StepError(`no label is called "${positive}"`, `The labels are ${labels.join(' and ')}.`, ['positive']);
     return index;
   }
   const binary = metrics.find((name) => BINARY_METRICS.includes(name));
   if (binary)
-    throw new StepError(`${binary} is for two labels, and there are ${labels.length}`, `Use macro_${binary} or weighted_${binary}.`);
-  if (positive !== undefined) throw new StepError(`the option positive is for two labels, and there are ${labels.length}`, 'Leave it out.');
+    throw new StepError(`${binary} is for two labels, and there are ${labels.length}`, `Use macro_${binary} or weighted_${binary}.`, [
+      'metrics',
+    ]);
+  if (positive !== undefined)
+    throw new StepError(`the option positive is for two labels, and there are ${labels.length}`, 'Leave it out.', ['positive']);
   return undefined;
 }

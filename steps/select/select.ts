@@ -20,7 +20,11 @@ export async function select({ options, inputs, origins, outputs, log, warn, met
     if (!origin)
       throw new StepError(`from: ${file} is not made by a step`, 'Give `from` the metrics of a step: ${{ steps.evaluate[*].metrics }}.');
     const report = await readJson(file);
-    candidates.push({ origin, report, value: metricOf(report, name, origin.cell) });
+    candidates.push({
+      origin,
+      report,
+      value: metricOf(report, name, origin.cell, options.maximize === undefined ? 'minimize' : 'maximize'),
+    });
   }
 
   for (const { origin } of candidates.filter((c) => Number.isNaN(c.value))) warn(`${origin.cell}: ${name} is not a number; left out`);
@@ -78,11 +82,15 @@ async function readJson(file: string): Promise<Json> {
 }
 
 /** The metric in a report of evaluate (below `metrics`), or anywhere in JSON of one's own by its dotted path. */
-function metricOf(report: Json, name: string, cell: string): number {
+function metricOf(report: Json, name: string, cell: string, option: string): number {
   const figures = numbersIn(report);
   for (const path of [`metrics.${name}`, name]) if (figures.has(path)) return figures.get(path)!;
   const known = [...figures.keys()].map((path) => path.replace(/^metrics\./, ''));
-  throw new StepError(`${cell} has no metric "${name}"`, known.length > 0 ? `There are ${known.join(', ')}.` : 'Its file holds no number.');
+  throw new StepError(
+    `${cell} has no metric "${name}"`,
+    known.length > 0 ? `There are ${known.join(', ')}.` : 'Its file holds no number.',
+    [option],
+  );
 }
 
 /** Numbers by dotted path; null counts as "not a number", which is how JSON writes NaN. */

@@ -43,7 +43,8 @@ async function keyOf(database: Database, { key, stratify }: Options): Promise<st
       'the data have a column `split` already',
       'Leave this step out and use it as it is, or leave it out of `select` in collect.',
     );
-  for (const name of [...(key ?? []), ...(stratify === undefined ? [] : [stratify])]) requireColumn(columns, name);
+  for (const name of key ?? []) requireColumn(columns, name, 'key');
+  if (stratify !== undefined) requireColumn(columns, stratify, 'stratify');
   if (key) return [...key].sort();
   const names = columns.map(({ name }) => name);
   const content = names.includes('text') ? ['text'] : names.filter((name) => !['id', 'label', stratify].includes(name)).sort();

@@ -82,8 +82,8 @@ export async function tokenize(context: Context): Promise<void> {
 async function survey(database: Database, folder: string, { text, label }: Context['options'], warn: Context['warn']) {
   const table = tableOf(folder);
   const columns = await database.columns(table);
-  requireColumn(columns, text);
-  const { type } = requireColumn(columns, label);
+  requireColumn(columns, text, 'text');
+  const { type } = requireColumn(columns, label, 'label');
   if (!columns.some(({ name }) => name === 'split')) {
     throw new StepError('the data have no column `split`', 'Put a split step before tokenize.');
   }

@@ -100,7 +100,7 @@ test('tokens that do not fit the model, or the options, are refused before train
   );
   await expect(trained({}, { model: other, tokens })).rejects.toThrow("made with another tokenizer than the model's");
   await expect(trained({ positive: 'great' }, { model, tokens })).rejects.toMatchObject({
-    message: 'no label is called "great", the option positive',
+    message: 'no label is called "great"',
     hint: 'The labels are bad and good.',
   });
   const stopping = { early_stopping: { metric: 'f1', patience: 1, min_delta: 0 } };
