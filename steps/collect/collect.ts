@@ -35,7 +35,7 @@ export async function collect(context: Context): Promise<void> {
     await rejected.settle(read, options.max_rejected, join(data, 'rejected.jsonl'));
     const kept = await count(database, 'selected');
     const left = read - rejected.count - kept;
-    if (kept === 0 && rejected.count < read) throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`);
+    if (kept === 0 && rejected.count < read) throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
     if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
     const notes = await identify(database, options, format);
     const card = await writeTable(database, 'identified', data, {

@@ -95,6 +95,9 @@ test('SQL that does not fit the data', async () => {
   expect(await fails(COLLECT.replace('data.csv', 'data.csv, where: "label = \'c\'"'), { 'data.csv': TWO })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: \`where\` keeps none of the 40 rows: label = 'c'
+      p.yaml:2:61
+      2 |   collect: { uses: collect, with: { files: data.csv, where: "label = 'c'" } }
+        |                                                             ^^^^^^^^^^^^^
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect

@@ -1,0 +1,176 @@
+/** A damaged cache, a full disk, a step with a bug: what stands on the screen, and that nothing is lost. */
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+import { failure, type Project, refusalIn, STACK } from './rig.ts';
+
+const ONE = `steps:
+  a: { run: "cat in.txt > \${{ outputs.o }}", inputs: { data: in.txt }, outputs: { o: out/o.txt } }
+`;
+const FILES = { 'p.yaml': ONE, 'in.txt': 'some text\n' };
+
+test('a corrupted object: its cell runs again, and says why', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const [object] = p.find('.tunesmith/objects');
+  chmodSync(p.path(object!), 0o644);
+  writeFileSync(p.path(object!), 'SOME TEXT\n');
+  p.remove('out');
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code).toBe(0);
+  expect(`\n${run.screen}`).toMatchInlineSnapshot(`
+    "
+    a: running (its stored result is damaged)
+    a: ran in <time>
+    p: 1 ran · <time>
+
+    output: out/o.txt
+    "
+  `);
+  expect(p.read('out/o.txt')).toBe('some text\n');
+});
+
+test.each(['index.sqlite', 'state.sqlite'])('%s that is no SQLite file', async (name) => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  for (const side of ['-wal', '-shm']) rmSync(p.path(`.tunesmith/${name}${side}`), { force: true });
+  writeFileSync(p.path(`.tunesmith/${name}`), 'not a database, but text that is long enough to be taken for one'.repeat(100));
+  const screens = [];
+  for (const command of ['run', 'status']) {
+    const before = p.read(`.tunesmith/${name}`);
+    const { code, screen } = await p.run(command, 'p.yaml');
+    screens.push(`$ ${command} → ${code}\n${screen}`);
+    expect(screen).not.toMatch(STACK);
+    expect(p.read(`.tunesmith/${name}`)).toBe(before);
+  }
+  expect(`\n${screens.join('')}`).toMatchSnapshot();
+});
+
+/** The bytes of a result find no room, neither where it is stored nor where it is restored; all else does. */
+function fullDisk(p: Project): void {
+  p.write(
+    'full.mjs',
+    `import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+for (const name of ['openSync', 'writeFileSync']) {
+  const real = fs[name];
+  fs[name] = (path, ...rest) => {
+    if (!/\\.tunesmith-/.test(path) || rest[0] === 'r') return real(path, ...rest);
+    throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' });
+  };
+}
+syncBuiltinESMExports();
+`,
+  );
+  p.env.NODE_OPTIONS = `--import=file://${p.path('full.mjs')}`;
+}
+
+const steady = (screen: string) => screen.replace(/[\d.]+ (GB|MB|KB|kB|B|bytes)/g, '<size>').replace(/kept\/[\dT-]+/, 'kept/<moment>');
+
+test('the disk is full when a result is stored: the former result returns, the new one is kept aside', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  p.write('in.txt', 'other text\n');
+  fullDisk(p);
+  expect(steady(await failure(p))).toMatchInlineSnapshot(`
+    "
+    a: running (input data changed)
+    a: failed after <time>: disk full while storing <project>/out/o.txt: <size> needed, <size> free at <project>/.tunesmith
+      Free space and run again: nothing was lost, and nothing half written is left.
+      log: .tunesmith/logs/2/a.log
+    p: 1 failed · <time>
+      failed: a
+    "
+  `);
+  expect(p.read('out/o.txt')).toBe('some text\n');
+  expect(p.find('.tunesmith/failed').map((file) => p.read(file))).toEqual(['other text\n']);
+  p.env.NODE_OPTIONS = undefined;
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+});
+
+test('the disk is full when a result is restored: the edited file is kept, and named', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  p.write('out/o.txt', 'edited\n');
+  fullDisk(p);
+  expect(steady(await failure(p))).toMatchInlineSnapshot(`
+    "
+    a: failed after <time>: disk full while restoring <project>/out/o.txt: <size> needed, <size> free at <project>/out
+      Free space and run again: nothing was lost, and nothing half written is left.
+      log: .tunesmith/logs/2/a.log
+    p: 1 failed · <time>
+      failed: a
+
+    note: a: out/o.txt was not written by tunesmith: it is kept as .tunesmith/kept/<moment>/out/o.txt
+    "
+  `);
+  expect(p.find('.tunesmith/kept').map((file) => p.read(file))).toEqual(['edited\n']);
+});
+
+const STEP = (body: string) => `import { writeFile } from 'node:fs/promises';
+import { defineStep, StepError } from 'tunesmith';
+export default defineStep({
+  name: 'own', version: 1, options: { rate: { type: 'number', default: 1 } }, outputs: { o: 'file' },
+  async run({ options, outputs }) { await writeFile(outputs.o, 'half'); ${body} },
+});
+`;
+
+test('a step with a bug: its message, no stack; the stack is in the log', async () => {
+  const p = project({ 'p.yaml': 'steps:\n  own: { uses: ./own.ts }\n', 'own.ts': STEP('options.no.such;') });
+  expect(await failure(p)).toMatchInlineSnapshot(`
+    "
+    own: running (first run)
+    own: failed after <time>: Cannot read properties of undefined (reading 'such')
+      log: .tunesmith/logs/1/own.log
+    p: 1 failed · <time>
+      failed: own
+    "
+  `);
+  expect(p.read('.tunesmith/logs/1/own.log')).toMatch(/at .*own\.ts:5/);
+  expect(p.exists('.tunesmith/outputs/p/own/o')).toBe(false);
+});
+
+test('a step that refuses an option: the caret points at it', async () => {
+  const p = project({
+    'p.yaml': 'steps:\n  own:\n    uses: ./own.ts\n    with:\n      rate: 2\n',
+    'own.ts': STEP("throw new StepError('2 is too much', 'Give 1.', ['rate']);"),
+  });
+  expect(await failure(p)).toMatchInlineSnapshot(`
+    "
+    own: running (first run)
+    own: failed after <time>: 2 is too much
+      p.yaml:5:13
+      5 |       rate: 2
+        |             ^
+      Give 1.
+      log: .tunesmith/logs/1/own.log
+    p: 1 failed · <time>
+      failed: own
+    "
+  `);
+});
+
+test('a step that is no module, and one that declares nothing', async () => {
+  const p = project({
+    'p.yaml': 'steps:\n  a: { uses: ./syntax.ts }\n  b: { uses: ./none.ts }\n  c: { uses: ./missing-import.ts }\n',
+    'syntax.ts': 'export default defineStep({\n',
+    'none.ts': 'export const x = 1;\n',
+    'missing-import.ts': "import { nothing } from './nowhere.ts';\nexport default nothing;\n",
+  });
+  expect(await refusalIn(p, 'run', 'p.yaml')).toMatchInlineSnapshot(`
+    "
+    p.yaml:2:14: error: ./syntax.ts: line 2, column 1: Expected identifier but found end of file
+      2 |   a: { uses: ./syntax.ts }
+        |              ^^^^^^^^^^^
+
+    p.yaml:3:14: error: ./none.ts: none.ts has no default export
+      3 |   b: { uses: ./none.ts }
+        |              ^^^^^^^^^
+      = Write \`export default defineStep({ … })\`.
+
+    p.yaml:4:14: error: ./missing-import.ts: line 1, column 25: Could not resolve "./nowhere.ts"
+      4 |   c: { uses: ./missing-import.ts }
+        |              ^^^^^^^^^^^^^^^^^^^
+    "
+  `);
+});
