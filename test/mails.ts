@@ -2,6 +2,7 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { decodeMail } from '../steps/data/mail.ts';
 import { readRows } from '../steps/data/table.ts';
 import { type Files, type Project, root } from './rig.ts';
 
@@ -49,8 +50,8 @@ export function smallModel(p: Project): void {
 }
 
 /**
- * Posts raw texts, as collect made them and before clean saw them, to `tunesmith serve`, and expects the labels and scores
- * that evaluate wrote for the same ids.
+ * Posts raw mails to `tunesmith serve`, whole ones with headers and their bodies as collect made them, and expects the labels and
+ * scores that evaluate wrote for the same ids.
  */
 export async function expectSameAnswers(
   p: Project,
@@ -67,17 +68,24 @@ export async function expectSameAnswers(
   const texts = new Map<string, string>();
   for await (const rows of readRows<{ id: string; text: string }>(p.path(collected), ['id', 'text']))
     for (const { id, text } of rows) texts.set(id, text);
-  const inputs = expected.map(({ id }) => texts.get(id));
+  const whole = new Map<string, string>();
+  for (const content of Object.values(mails(Number.POSITIVE_INFINITY))) {
+    const { text } = JSON.parse(content.toString());
+    whole.set((await decodeMail(text)).text, text);
+  }
+  const bodies = expected.map(({ id }) => texts.get(id)!);
 
   const server = p.start('serve', bundle, '--port', '0');
   await p.until(() => server.output().includes('http://'));
   const url = server.output().match(/http:\S+/)![0];
-  const answer = await fetch(`${url}/predict`, { method: 'POST', body: JSON.stringify({ inputs }) });
-  const { predictions: answers } = (await answer.json()) as { predictions: { label: string; scores: Record<string, number> }[] };
-  expect(answers.map(({ label }) => label)).toEqual(expected.map(({ predicted }) => predicted));
-  for (const [i, { scores }] of expected.entries()) {
-    expect(Object.keys(answers[i]!.scores)).toEqual(Object.keys(scores));
-    for (const [label, score] of Object.entries(scores)) expect(Math.abs(answers[i]!.scores[label]! - score)).toBeLessThanOrEqual(1e-5);
+  for (const inputs of [bodies, bodies.map((text) => whole.get(text)!)]) {
+    const answer = await fetch(`${url}/predict`, { method: 'POST', body: JSON.stringify({ inputs }) });
+    const { predictions: answers } = (await answer.json()) as { predictions: { label: string; scores: Record<string, number> }[] };
+    expect(answers.map(({ label }) => label)).toEqual(expected.map(({ predicted }) => predicted));
+    for (const [i, { scores }] of expected.entries()) {
+      expect(Object.keys(answers[i]!.scores)).toEqual(Object.keys(scores));
+      for (const [label, score] of Object.entries(scores)) expect(Math.abs(answers[i]!.scores[label]! - score)).toBeLessThanOrEqual(1e-5);
+    }
   }
   server.kill('SIGTERM');
   expect((await server.done).code).toBe(0);

@@ -1,12 +1,11 @@
 /** Streams the texts through the cleaning function, then drops rows by SQL. */
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { type CleaningOptions, cleanText, type Preprocessing, type Removed, removables } from '../data/cleaning.ts';
+import { type CleaningOptions, cleanText, type Removed, removables } from '../data/cleaning.ts';
 import { type Column, Database, quote } from '../data/database.ts';
+import { type Preprocessing, readPreprocessing, writePreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, tableOf, writeTable } from '../data/table.ts';
 import type step from './step.ts';
 
@@ -15,8 +14,9 @@ type Context = Parameters<typeof step.run>[0];
 export async function clean(context: Context): Promise<void> {
   const { options, inputs, log } = context;
   const data = context.outputs.data!;
-  const preprocessing: Preprocessing = { version: 1, text: cleaningOf(options) };
-  refuseSecondCleaning(inputs.data, preprocessing);
+  const text = cleaningOf(options);
+  const before = await readPreprocessing(inputs.data);
+  refuseSecondCleaning(before, text);
 
   await mkdir(data, { recursive: true });
   const database = await Database.open(data, context.threads);
@@ -29,7 +29,7 @@ export async function clean(context: Context): Promise<void> {
     if (options.label) requireColumn(columns, options.label, 'label');
     requireTexts(columns, options.columns);
 
-    const { removed, changed, rows } = await cleanColumns(database, options.columns, preprocessing.text, context);
+    const { removed, changed, rows } = await cleanColumns(database, options.columns, text, context);
     const dropped = await drop(database, options, same, label);
     const { kept, conflicting } = dropped;
     if (kept === 0)
@@ -39,7 +39,7 @@ export async function clean(context: Context): Promise<void> {
       dropped: dropped.reasons,
       counted: { read: rows, changed, removed, ...(label && same.length > 0 && { conflicting }) },
     });
-    await writeFile(join(data, 'preprocessing.json'), `${JSON.stringify(preprocessing, null, 2)}\n`);
+    await writePreprocessing(data, { version: 1, ...before, text });
 
     log(`${number(changed)} of ${number(rows)} rows changed; removed ${listed(removed)}`);
     log(`${number(kept)} rows kept; dropped ${listed(dropped.reasons)}`);
@@ -63,9 +63,8 @@ function cleaningOf(options: Context['options']): CleaningOptions {
 }
 
 /** One function stands between raw text and the model: two different ones in a row could not be repeated when serving. */
-function refuseSecondCleaning(input: string, preprocessing: Preprocessing): void {
-  const file = join(input, 'preprocessing.json');
-  if (existsSync(file) && !isDeepStrictEqual(JSON.parse(readFileSync(file, 'utf8')), preprocessing))
+function refuseSecondCleaning(before: Preprocessing | undefined, text: CleaningOptions): void {
+  if (before?.text && !isDeepStrictEqual(before.text, text))
     throw new StepError(
       'the data were cleaned before, with other options',
       'Put all options into one clean step: what it does is repeated on each text that is served.',

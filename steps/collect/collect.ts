@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { asJson, type Column, Database, QueryError, quote } from '../data/database.ts';
+import { decodeMail } from '../data/mail.ts';
+import { writePreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, writeTable } from '../data/table.ts';
 import { type Format, formatOf, listFiles, type SourceFile } from './files.ts';
 import { loaders } from './load.ts';
-import { decodeMail } from './mail.ts';
 import { Rejected } from './rejected.ts';
 import type step from './step.ts';
 
@@ -35,8 +36,10 @@ export async function collect(context: Context): Promise<void> {
     await rejected.settle(read, options.max_rejected, join(data, 'rejected.jsonl'));
     const kept = await count(database, 'selected');
     const left = read - rejected.count - kept;
-    if (kept === 0 && rejected.count < read) throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
+    if (kept === 0 && rejected.count < read)
+      throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
     if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
+    if (options.decode || format === 'mail') await writePreprocessing(data, { version: 1, decode: 'mail' });
     const notes = await identify(database, options, format);
     const card = await writeTable(database, 'identified', data, {
       dropped: { ...(rejected.count > 0 && { rejected: rejected.count }), ...(left > 0 && { where: left }) },

@@ -4,10 +4,10 @@ import { basename, dirname } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type Appender, type Database, literal, QueryError, quote } from '../data/database.ts';
+import { decodeMail } from '../data/mail.ts';
 import { type CsvRecord, readCsv } from './csv.ts';
 import { bytesOf, type Format, type SourceFile, wholeFiles } from './files.ts';
 import { type JsonRow, readJson, readJsonLines } from './json.ts';
-import { decodeMail } from './mail.ts';
 import { readMails } from './mails.ts';
 import type { Rejected } from './rejected.ts';
 

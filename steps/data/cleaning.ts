@@ -24,12 +24,6 @@ export interface CleaningOptions {
   normalize: 'NFC' | 'NFKC' | 'none';
 }
 
-/** `preprocessing.json`: what was done to the text, for whoever gets raw text later. */
-export interface Preprocessing {
-  version: 1;
-  text: CleaningOptions;
-}
-
 /** How many of each were removed. */
 export type Removed = Record<Removable, number>;
 

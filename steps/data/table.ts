@@ -3,7 +3,7 @@
  * (docs/artifacts.md). The same rows make the same bytes, on any number of threads.
  */
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
 import { type Column, Database, literal, quote, type Row } from './database.ts';
@@ -94,12 +94,6 @@ export function requireColumn(columns: Column[], name: string, ...option: string
     `The columns are ${columns.map((candidate) => `\`${candidate.name}\``).join(', ')}. collect's \`select\` makes others: \`select: { ${name}: … }\`.`,
     option.length > 0 ? option : undefined,
   );
-}
-
-/** What was done to the text so far travels with it. */
-export async function carryPreprocessing(from: string, to: string): Promise<void> {
-  const file = join(from, 'preprocessing.json');
-  if (existsSync(file)) await copyFile(file, join(to, 'preprocessing.json'));
 }
 
 async function describe(database: Database, table: string, columns: Column[], options: CardOptions): Promise<Card> {

@@ -1,6 +1,7 @@
 /** The model card: what a person should know before using the model, with the metadata that Hugging Face's hub reads. */
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../data/cleaning.ts';
+import type { Preprocessing } from '../data/preprocessing.ts';
 import type { Model } from '../models/checkpoint.ts';
 
 export interface Card {
@@ -10,7 +11,7 @@ export interface Card {
   /** training.json. */
   training: Record<string, any>;
   /** preprocessing.json; absent where the training data were left as they were. */
-  preprocessing?: Record<string, any>;
+  preprocessing?: Preprocessing;
   metrics?: Metrics;
 }
 
@@ -32,7 +33,7 @@ export function modelCard({ name, license, model, training, preprocessing, metri
     '## Results',
     ...results(metrics),
     '## Raw text is cleaned first',
-    ...cleaning(preprocessing?.text),
+    ...whatWasDone(preprocessing),
     '## Use',
     ...use(model.labels, preprocessing !== undefined, training.max_length),
     '## Training',
@@ -80,19 +81,25 @@ const removals: Record<string, string> = {
   numbers: 'numbers',
 };
 
-function cleaning(options: CleaningOptions | undefined): string[] {
-  if (!options) return ['It is not: the training data were used as they were.'];
+function whatWasDone(preprocessing: Preprocessing | undefined): string[] {
+  if (!preprocessing) return ['It is not: the training data were used as they were.'];
+  const { decode, text: cleaning } = preprocessing;
+  const mails = 'whole mails become their texts: headers stripped, MIME and HTML bodies decoded';
+  const steps = [...(decode === 'mail' ? [mails] : []), ...(cleaning ? cleaningSteps(cleaning) : [])];
+  return [
+    '`tunesmith serve` and `tunesmith predict` do this to every text, as was done to the training data; the options are in `preprocessing.json`.',
+    steps.map((step) => `- ${step}`).join('\n'),
+  ];
+}
+
+function cleaningSteps(options: CleaningOptions): string[] {
   const kept =
     options.keep_characters && options.remove.includes('special_characters') ? `; kept are ${code(options.keep_characters)}` : '';
-  const steps = [
+  return [
     ...(options.normalize === 'none' ? [] : [`Unicode is normalised to ${options.normalize}`]),
     ...(options.lowercase ? ['letters become lower case'] : []),
     ...options.remove.map((what) => `removed: ${removals[what] ?? what}${what === 'special_characters' ? kept : ''}`),
     ...(options.whitespace === 'collapse' ? ['runs of white space become one space'] : []),
-  ];
-  return [
-    '`tunesmith serve` and `tunesmith predict` do this to every text, as was done to the training data; the options are in `preprocessing.json`.',
-    steps.map((step) => `- ${step}`).join('\n'),
   ];
 }
 

@@ -1,8 +1,9 @@
 /** Packs a trained model, and makes sure that its ONNX twin computes what the model computes. */
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
+import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { loadModel, saveModel } from '../models/checkpoint.ts';
 import { modelOnnx } from '../models/onnx.ts';
 import { copyTokenizer, openTokenizer } from '../models/tokenizer.ts';
@@ -22,7 +23,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
 
   await saveModel(bundle, model);
   await copyTokenizer(inputs.model, bundle);
-  await copyIfThere(path.join(inputs.model, 'preprocessing.json'), path.join(bundle, 'preprocessing.json'));
+  await carryPreprocessing(inputs.model, bundle);
   await writeJson(path.join(bundle, 'training.json'), training);
   const metrics = inputs.metrics && (await readMetrics(inputs.metrics));
   if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
@@ -32,7 +33,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   await mkdir(path.join(bundle, 'onnx'));
   await writeFile(path.join(bundle, 'onnx', 'model.onnx'), onnx);
 
-  const preprocessing = await readJson(path.join(bundle, 'preprocessing.json'));
+  const preprocessing = await readPreprocessing(bundle);
   await writeFile(path.join(bundle, 'README.md'), modelCard({ ...options, model, training, preprocessing, metrics }));
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
@@ -50,10 +51,6 @@ async function readMetrics(file: string): Promise<Metrics> {
       'Give the `metrics` of an evaluate step, or the `choice` of a select step.',
     );
   return metrics as Metrics;
-}
-
-async function copyIfThere(from: string, to: string): Promise<void> {
-  if (existsSync(from)) await copyFile(from, to);
 }
 
 async function writeJson(file: string, value: unknown): Promise<void> {

@@ -6,7 +6,7 @@ import { existsSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import type { CleaningOptions, Preprocessing } from '../data/cleaning.ts';
+import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import type { ConfigFile } from '../models/config.ts';
 
 export interface Bundle {
@@ -19,7 +19,7 @@ export interface Bundle {
   /** Tokens of a text; what is longer is cut, as in training. */
   maxLength: number;
   /** What the training data went through; absent when that was nothing. */
-  cleaning?: CleaningOptions;
+  preprocessing?: Preprocessing;
   padTokenId: number;
   /** The ONNX model: a file's path, or its bytes. */
   model: string | Uint8Array;
@@ -52,7 +52,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     labels,
     maxLength: typeof training?.max_length === 'number' ? training.max_length : await maxLengthOf(folder, config),
-    cleaning: await cleaningOf(folder),
+    preprocessing: await preprocessingOf(folder),
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
     modelBytes: typeof model === 'string' ? (await stat(model)).size : model.byteLength,
@@ -91,14 +91,14 @@ async function maxLengthOf(folder: string, config: ConfigFile): Promise<number> 
   return Math.min(positions, typeof tokenizer?.model_max_length === 'number' ? tokenizer.model_max_length : positions);
 }
 
-async function cleaningOf(folder: string): Promise<CleaningOptions | undefined> {
-  const preprocessing = (await readJson(folder, 'preprocessing.json')) as Preprocessing | undefined;
+async function preprocessingOf(folder: string): Promise<Preprocessing | undefined> {
+  const preprocessing = await readPreprocessing(folder);
   if (preprocessing && preprocessing.version !== 1)
     throw new StepError(
       `preprocessing.json has the version ${preprocessing.version}, and this tunesmith knows 1`,
       'Use the tunesmith that made the bundle, or a newer one.',
     );
-  return preprocessing?.text;
+  return preprocessing;
 }
 
 /** A folder without an ONNX model: made now, from its weights, by what `deploy` does. */

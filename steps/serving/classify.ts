@@ -1,7 +1,7 @@
-/** Raw text to labels and scores: clean, tokenize, run the model, softmax. What else is in the batch makes no difference to a text. */
+/** Raw text to labels and scores: decode and clean, tokenize, run the model, softmax. What else is in the batch makes no difference to a text. */
 import * as ort from 'onnxruntime-node';
 import { StepError } from '../../engine/step.ts';
-import { cleanText } from '../data/cleaning.ts';
+import { preprocess } from '../data/preprocessing.ts';
 import { openTokenizer, type Tokenized } from '../models/tokenizer.ts';
 import type { Bundle } from './bundle.ts';
 
@@ -14,12 +14,12 @@ export interface Prediction {
 
 /** @param threads cores of the matrix products */
 export async function openClassifier(bundle: Bundle, threads: number): Promise<(texts: string[]) => Promise<Prediction[]>> {
-  const { cleaning, labels } = bundle;
+  const { preprocessing, labels } = bundle;
   const tokenizer = await openTokenizer(bundle.folder, bundle.maxLength);
   const session = await openSession(bundle, threads);
 
   return async (texts) => {
-    const rows = await tokenizer.encode(cleaning ? texts.map((text) => cleanText(text, cleaning)) : texts);
+    const rows = await tokenizer.encode(preprocessing ? await preprocess(texts, preprocessing) : texts);
     const predictions = new Array<Prediction>(texts.length);
     for (const batch of batchesByLength(rows)) {
       const logits = await runModel(

@@ -6,7 +6,8 @@ import { mkdir } from 'node:fs/promises';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { asJson, Database, literal, quote } from '../data/database.ts';
-import { carryPreprocessing, requireColumn, tableOf, writeTable } from '../data/table.ts';
+import { carryPreprocessing } from '../data/preprocessing.ts';
+import { requireColumn, tableOf, writeTable } from '../data/table.ts';
 import { sizesOf } from './sizes.ts';
 import type step from './step.ts';
 

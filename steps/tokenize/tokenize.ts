@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote } from '../data/database.ts';
-import { carryPreprocessing, requireColumn, tableOf } from '../data/table.ts';
+import { carryPreprocessing } from '../data/preprocessing.ts';
+import { requireColumn, tableOf } from '../data/table.ts';
 import { listed, readConfig } from '../models/checkpoint.ts';
 import { familyOf } from '../models/registry.ts';
 import { copyTokenizer, openTokenizer, type Tokenized } from '../models/tokenizer.ts';

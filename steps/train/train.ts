@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
-import { copyFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
+import { carryPreprocessing } from '../data/preprocessing.ts';
 import { classificationMetrics } from '../metrics/classification.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { inputsOf, trainingBatches } from '../models/batches.ts';
@@ -168,8 +168,7 @@ async function save(
   const folder = outputs.model!;
   await saveModel(folder, model, weights);
   await copyTokenizer(inputs.tokens, folder);
-  const preprocessing = path.join(inputs.tokens, 'preprocessing.json');
-  if (existsSync(preprocessing)) await copyFile(preprocessing, path.join(folder, 'preprocessing.json'));
+  await carryPreprocessing(inputs.tokens, folder);
   const record = { max_length: info.max_length, options: { ...options, seed }, ...done };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
 }

@@ -14,6 +14,16 @@ export interface Mail {
 
 /** @param source the bytes of a mail, or a text that some other program made of them */
 export async function decodeMail(source: Uint8Array | string): Promise<Mail> {
+  const mail = await decodeOnce(source);
+  // A body that begins as a mail, a forwarded one, is decoded, too: decoding what is decoded then changes nothing.
+  for (let depth = 0; depth < DEEPEST && isMail(mail.text); depth++) mail.text = (await decodeOnce(mail.text)).text;
+  return mail;
+}
+
+/** Who nests mails deeper wants to keep us busy. */
+const DEEPEST = 3;
+
+async function decodeOnce(source: Uint8Array | string): Promise<Mail> {
   const mail = await PostalMime.parse(typeof source === 'string' ? escapeCharacters(withoutEnvelope(source)) : source);
   const text = mail.text?.trim() ? mail.text : mail.html ? htmlToText(mail.html) : '';
   const finish = typeof source === 'string' ? unescapeCharacters : (part: string) => part;
@@ -23,6 +33,20 @@ export async function decodeMail(source: Uint8Array | string): Promise<Mail> {
     sender: mail.from?.address ? finish(mail.from.address) : null,
   };
 }
+
+/** Whether a text begins as a whole mail does: a block of headers, two at least of those that mails have, and an empty line. */
+export function isMail(text: string): boolean {
+  const [head = ''] = withoutEnvelope(text.replace(/^\s+/, ''))
+    .slice(0, LONGEST_HEAD)
+    .split(/\r?\n\r?\n/, 1);
+  const lines = head.split(/\r?\n/);
+  const names = new Set(lines.flatMap((line) => /^([!-9;-~]+)[ \t]*:/.exec(line)?.[1]?.toLowerCase() ?? []));
+  return lines.every((line) => /^[ \t]|^[!-9;-~]+[ \t]*:/.test(line)) && USUAL.filter((name) => names.has(name)).length >= 2;
+}
+
+const LONGEST_HEAD = 1 << 17;
+
+const USUAL = ['from', 'to', 'subject', 'date', 'received', 'return-path', 'message-id', 'mime-version', 'content-type'];
 
 /** The line that mail folders put before each mail. */
 export const envelope = /^From \S+.*\b\d\d:\d\d(?::\d\d)?\b.*\d{4}\s*$/;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { decodeMail } from '../../../steps/collect/mail.ts';
-import { collected, values } from './files.ts';
+import { decodeMail, isMail } from '../../../steps/data/mail.ts';
+import { collected, values } from '../collect/files.ts';
 
 const mail = (...lines: string[]) => lines.join('\n');
 
@@ -184,4 +184,27 @@ test('decode: the mails in a column become their texts, before select and where'
   );
   expect(values(table, 'text')).toEqual(['Hello']);
   expect(table.rejected).toEqual(['a.jsonl:3 `text` is null']);
+});
+
+test('a whole mail is told from its body', () => {
+  const headers = mail('Received: from x', '\tby y; Thu, 22 Aug 2002', 'Subject: a: b', 'X-Odd!Name: 1');
+  expect(isMail(`${headers}\n\nHello`)).toBe(true);
+  expect(isMail(`From a@b.org  Thu Aug 22 13:17:22 2002\r\n${headers.replaceAll('\n', '\r\n')}\r\n\r\nHello`)).toBe(true);
+  expect(isMail(headers)).toBe(true);
+  for (const body of [
+    '',
+    'Hello',
+    'Subject: only this\n\nHello',
+    'Note: a\nBut: b\n\nHello',
+    `Hello\n${headers}\n\n`,
+    'From: a\nTo: b\nsaid\n\n',
+  ])
+    expect(isMail(body), body).toBe(false);
+});
+
+test('a mail forwarded as the body of another is decoded, too, and what is decoded stays as it is', async () => {
+  const inner = mail('From: a@b.org', 'Subject: x', '', 'Hello');
+  const { text } = await decodeMail(mail('From: c@d.org', 'To: e@f.org', '', inner));
+  expect(text).toBe('Hello');
+  expect((await decodeMail(mail('From: c@d.org', 'To: e@f.org', '').concat('\n').repeat(100))).text).toContain('From: c@d.org');
 });
