@@ -10,7 +10,11 @@ const COLLECT = `steps:
 `;
 const SPLIT = `${COLLECT}  split: { uses: split, with: { data: "\${{ steps.collect.data }}", ratios: [0.8, 0.1, 0.1] } }
 `;
-const TOKENIZE = `${SPLIT}  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: "${root}/pipelines/models/bert-tiny" } }
+const TOKENIZE = `${SPLIT}  tokenize:
+    uses: tokenize
+    with:
+      data: "\${{ steps.split.data }}"
+      model: ${root}/pipelines/models/bert-tiny
 `;
 const rows = (label: (i: number) => string) => `text,label\n${Array.from({ length: 40 }, (_, i) => `text ${i},${label(i)}\n`).join('')}`;
 const TWO = rows((i) => (i % 2 ? 'a' : 'b'));
@@ -40,13 +44,13 @@ test('a column that is not there: the caret points at the option that names it',
 });
 
 test('a label column that is not there, named by a matrix', async () => {
-  const yaml = TOKENIZE.replace('uses: tokenize, with: {', 'uses: tokenize, matrix: { of: [lable] }, with: { label: "${{ matrix.of }}",');
+  const yaml = TOKENIZE.replace('uses: tokenize', 'uses: tokenize\n    matrix: { of: [lable] }').concat('      label: ${{ matrix.of }}\n');
   expect(await fails(yaml, { 'data.csv': TWO })).toMatchInlineSnapshot(`
     "
     tokenize[of=lable]: failed after <time>: the data have no column \`lable\`
-      p.yaml:4:71
-      4 | …okenize, matrix: { of: [lable] }, with: { label: "\${{ matrix.of }}", data: "\${{ steps.split.data }}"…
-        |                                                   ^^^^^^^^^^^^^^^^^^
+      p.yaml:10:14
+      10 |       label: \${{ matrix.of }}
+         |              ^^^^^^^^^^^^^^^^
       The columns are \`id\`, \`text\`, \`label\`, \`split\`. collect's \`select\` makes others: \`select: { lable: … }\`.
       log: .tunesmith/logs/1/tokenize[of=lable].log
     p: 1 failed, 2 ran · <time>
@@ -59,9 +63,9 @@ test('no label column, and no option that names another', async () => {
   expect(await fails(TOKENIZE, { 'data.csv': TWO.replaceAll('label', 'group') })).toMatchInlineSnapshot(`
     "
     tokenize: failed after <time>: the data have no column \`label\`
-      p.yaml:4:31
-      4 |   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: "<tunesmith>/pipelines/…
-        |                               ^^^^
+      p.yaml:6:5
+      6 |     with:
+        |     ^^^^
       The columns are \`id\`, \`text\`, \`group\`, \`split\`. collect's \`select\` makes others: \`select: { label: … }\`.
       log: .tunesmith/logs/1/tokenize.log
     p: 1 failed, 2 ran · <time>
