@@ -1,9 +1,10 @@
-/** Text to ids with Hugging Face's own tokenizer library, from the tokenizer.json of a model folder. */
+/** Text to ids with Hugging Face's own tokenizer library. */
 import { existsSync } from 'node:fs';
-import { copyFile, readFile } from 'node:fs/promises';
+import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer as Library } from 'tokenizers';
 import { StepError } from '../../engine/step.ts';
+import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
 
 export interface Tokenized {
   ids: number[];
@@ -19,11 +20,10 @@ export interface Tokenizer {
 }
 
 export async function openTokenizer(folder: string, maxLength: number): Promise<Tokenizer> {
-  const file = path.join(folder, 'tokenizer.json');
-  if (!existsSync(file)) throw missing(folder);
+  const json = await tokenizerJson(folder);
   let library: Library;
   try {
-    library = Library.fromString(await readFile(file, 'utf8'));
+    library = Library.fromString(json);
   } catch (error) {
     throw new StepError(
       `tokenizer.json cannot be read: ${(error as Error).message}`,
@@ -45,33 +45,16 @@ export async function openTokenizer(folder: string, maxLength: number): Promise<
   };
 }
 
-/** Copies the files that make a tokenizer from folder to folder. */
+/** Copies a tokenizer from folder to folder, as a tokenizer.json whatever it was made of. */
 export async function copyTokenizer(from: string, to: string): Promise<void> {
-  for (const name of TOKENIZER_FILES) {
+  await writeFile(path.join(to, 'tokenizer.json'), await tokenizerJson(from));
+  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
     if (existsSync(path.join(from, name))) await copyFile(path.join(from, name), path.join(to, name));
   }
 }
 
 /** Whether two folders hold the same tokenizer; undefined where one of them has none. */
 export async function sameTokenizer(a: string, b: string): Promise<boolean | undefined> {
-  const files = [a, b].map((folder) => path.join(folder, 'tokenizer.json'));
-  if (!files.every(existsSync)) return undefined;
-  const [first, second] = await Promise.all(files.map((file) => readFile(file)));
-  return first!.equals(second!);
-}
-
-const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'];
-
-/** Files of tokenizers that only Python turns into a tokenizer.json. */
-const FOREIGN_FILES = ['vocab.txt', 'vocab.json', 'spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model'];
-
-function missing(folder: string): StepError {
-  const name = path.basename(folder);
-  const foreign = FOREIGN_FILES.find((file) => existsSync(path.join(folder, file)));
-  if (!foreign)
-    return new StepError(`the model folder ${name} has no tokenizer.json`, 'Copy the one that belongs to the model into the folder.');
-  return new StepError(
-    `the model folder ${name} has ${foreign} and no tokenizer.json`,
-    'Convert it once with Python: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.',
-  );
+  const [first, second] = await Promise.all([findTokenizerJson(a), findTokenizerJson(b)]);
+  return first === undefined || second === undefined ? undefined : first === second;
 }

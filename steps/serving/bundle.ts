@@ -8,6 +8,7 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import type { ConfigFile } from '../models/config.ts';
+import { tokenizerJson } from '../models/tokenizer-json.ts';
 
 export interface Bundle {
   /** Absolute. */
@@ -36,12 +37,12 @@ export async function openBundle(given: string): Promise<Bundle> {
     );
   if (!found.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the folder that the step `deploy` made.');
   const lacks = (name: string) => !existsSync(path.join(folder, name));
-  for (const name of ['config.json', 'tokenizer.json'])
-    if (lacks(name))
-      throw new StepError(
-        `${given} has no ${name}`,
-        'A bundle holds config.json, tokenizer.json and onnx/model.onnx, or model.safetensors.',
-      );
+  if (lacks('config.json'))
+    throw new StepError(
+      `${given} has no config.json`,
+      'A bundle holds config.json, tokenizer.json and onnx/model.onnx, or model.safetensors.',
+    );
+  await tokenizerJson(folder);
 
   const config = (await readJson(folder, 'config.json'))!;
   const labels = labelsOf(config, given);

@@ -16,7 +16,10 @@ export default defineStep({
   optional: ['max_length'],
   inputs: {
     data: { kind: 'folder', description: 'A table with a column `split`.' },
-    model: { kind: 'folder', description: 'A model folder: its tokenizer.json is used.' },
+    model: {
+      kind: 'folder',
+      description: 'A model folder: its tokenizer is used (tokenizer.json, or vocab.txt, or vocab.json and merges.txt).',
+    },
   },
   outputs: { tokens: { kind: 'folder', description: 'Ids and labels of each split, and the tokenizer.' } },
   libraries: ['tokenizers'],

@@ -107,7 +107,7 @@ test('a tokenizer that the model has no rows for, or that is missing, is said', 
   writeFileSync(join(bare, 'config.json'), '{"model_type":"bert"}');
   await expect(tokenized(made, {}, bare)).rejects.toThrow('has no tokenizer.json');
   writeFileSync(join(bare, 'vocab.txt'), '');
-  await expect(tokenized(made, {}, bare)).rejects.toThrow('has vocab.txt and no tokenizer.json');
+  await expect(tokenized(made, {}, bare)).rejects.toThrow('vocab.txt has no [CLS]');
   writeFileSync(join(bare, 'tokenizer.json'), '{"model":{}}');
   await expect(tokenized(made, {}, bare)).rejects.toThrow('tokenizer.json cannot be read');
 });

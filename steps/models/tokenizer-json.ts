@@ -1,0 +1,178 @@
+/**
+ * The tokenizer.json of a model folder: as it lies there, or made from vocab.txt (WordPiece) or from vocab.json and merges.txt
+ * (byte-level BPE) as transformers makes it of older folders of BERT, DistilBERT, RoBERTa and GPT-2.
+ */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StepError } from '../../engine/step.ts';
+import { readJson } from './json.ts';
+
+/** @throws StepError where the folder has no tokenizer, or one that only Python can convert */
+export async function tokenizerJson(folder: string): Promise<string> {
+  const json = await findTokenizerJson(folder);
+  if (json === undefined) throw missing(folder);
+  return json;
+}
+
+/** Undefined where the folder has none. */
+export async function findTokenizerJson(folder: string): Promise<string | undefined> {
+  const file = path.join(folder, 'tokenizer.json');
+  if (existsSync(file)) return readFile(file, 'utf8');
+  const has = (name: string) => existsSync(path.join(folder, name));
+  if (has('vocab.txt')) return JSON.stringify(await wordPiece(folder));
+  if (has('vocab.json') && has('merges.txt')) return JSON.stringify(await byteLevel(folder));
+  return undefined;
+}
+
+/** As transformers' BertTokenizer. */
+async function wordPiece(folder: string) {
+  const words = (await readFile(path.join(folder, 'vocab.txt'), 'utf8')).replace(/\r?\n$/, '').split(/\r?\n/);
+  const vocabulary = new Map(words.map((word, id) => [word, id]));
+  const options = await optionsOf(folder);
+  const special = specialTokens(options, { unk: '[UNK]', sep: '[SEP]', pad: '[PAD]', cls: '[CLS]', mask: '[MASK]' });
+  const [cls, sep] = [special.cls!.content, special.sep!.content];
+  const around = [cls, sep].map((token) => [token, { id: token, ids: [idOf(vocabulary, token, 'vocab.txt')], tokens: [token] }]);
+  const [first, last] = [cls, sep].map((id) => ({ SpecialToken: { id, type_id: 0 } }));
+  const [a, b] = ['A', 'B'].map((id, type_id) => ({ Sequence: { id, type_id } }));
+  return {
+    version: '1.0',
+    added_tokens: await addedTokens(folder, vocabulary, special),
+    normalizer: {
+      type: 'BertNormalizer',
+      clean_text: true,
+      handle_chinese_chars: options.tokenize_chinese_chars ?? true,
+      strip_accents: options.strip_accents ?? null,
+      lowercase: options.do_lower_case ?? true,
+    },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [first, a, last],
+      pair: [first, a, last, b, { SpecialToken: { id: sep, type_id: 1 } }],
+      special_tokens: Object.fromEntries(around),
+    },
+    decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+    model: {
+      type: 'WordPiece',
+      unk_token: special.unk!.content,
+      continuing_subword_prefix: '##',
+      max_input_chars_per_word: 100,
+      vocab: Object.fromEntries(vocabulary),
+    },
+  };
+}
+
+/** As transformers' GPT2Tokenizer, or RobertaTokenizer where the vocabulary marks where texts begin and end. */
+async function byteLevel(folder: string) {
+  const vocabulary = new Map(Object.entries((await readJson(path.join(folder, 'vocab.json'))) as Record<string, number>));
+  const merges = (await readFile(path.join(folder, 'merges.txt'), 'utf8'))
+    .split(/\r?\n/)
+    .filter((line) => line !== '' && !line.startsWith('#version'));
+  const options = await optionsOf(folder);
+  const add_prefix_space = options.add_prefix_space ?? false;
+  const roberta = vocabulary.has('<s>') && vocabulary.has('</s>');
+  const special = specialTokens(
+    options,
+    roberta
+      ? { bos: '<s>', eos: '</s>', sep: '</s>', cls: '<s>', unk: '<unk>', pad: '<pad>', mask: '<mask>' }
+      : { unk: '<|endoftext|>', bos: '<|endoftext|>', eos: '<|endoftext|>' },
+  );
+  const withId = ({ content }: AddedToken) => [content, idOf(vocabulary, content, 'vocab.json')];
+  return {
+    version: '1.0',
+    added_tokens: await addedTokens(folder, vocabulary, special),
+    normalizer: null,
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space, trim_offsets: true, use_regex: true },
+    post_processor: roberta
+      ? { type: 'RobertaProcessing', sep: withId(special.sep!), cls: withId(special.cls!), trim_offsets: true, add_prefix_space }
+      : null,
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '',
+      fuse_unk: false,
+      byte_fallback: false,
+      vocab: Object.fromEntries(vocabulary),
+      merges,
+    },
+  };
+}
+
+/** tokenizer_config.json; what older folders keep in special_tokens_map.json counts where it says nothing. */
+async function optionsOf(folder: string): Promise<Record<string, any>> {
+  const options = {};
+  for (const name of ['special_tokens_map.json', 'tokenizer_config.json']) {
+    const file = path.join(folder, name);
+    if (existsSync(file)) Object.assign(options, await readJson(file));
+  }
+  return options;
+}
+
+interface AddedToken {
+  content: string;
+  lstrip?: boolean;
+  rstrip?: boolean;
+  single_word?: boolean;
+  normalized?: boolean;
+}
+
+/** By role, `unk`, `sep` …; the options name some, as a string or as an object, the family all others. */
+function specialTokens(options: Record<string, any>, usual: Record<string, string>): Record<string, AddedToken | undefined> {
+  const roles = Object.entries({ pad: undefined, ...usual }).map(([role, content]) => {
+    const given = options[`${role}_token`] ?? content;
+    return [role, typeof given === 'string' ? { content: given } : given];
+  });
+  return Object.fromEntries(roles);
+}
+
+/** Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json. */
+async function addedTokens(folder: string, vocabulary: Map<string, number>, special: Record<string, AddedToken | undefined>) {
+  const file = path.join(folder, 'added_tokens.json');
+  const behind = existsSync(file) ? ((await readJson(file)) as Record<string, number>) : {};
+  const specials = new Map(Object.values(special).flatMap((token) => (token ? [[token.content, token]] : [])));
+  const ids = new Map(Object.entries(behind));
+  for (const content of specials.keys()) if (!ids.has(content) && vocabulary.has(content)) ids.set(content, vocabulary.get(content)!);
+  return [...ids]
+    .sort(([, a], [, b]) => a - b)
+    .map(([content, id]) => ({
+      id,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: !specials.has(content),
+      ...pick(specials.get(content)),
+      content,
+      special: specials.has(content),
+    }));
+}
+
+/** What an added token says of itself; a config writes more into it, as `__type`. */
+function pick({ lstrip, rstrip, single_word, normalized }: Partial<AddedToken> = {}) {
+  const said = { lstrip, rstrip, single_word, normalized };
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined));
+}
+
+function idOf(vocabulary: Map<string, number>, token: string, file: string): number {
+  const id = vocabulary.get(token);
+  if (id === undefined)
+    throw new StepError(`${file} has no ${token}, which stands around every text`, 'Name the special tokens in tokenizer_config.json.');
+  return id;
+}
+
+/** Files of tokenizers that only Python turns into a tokenizer.json. */
+const FOREIGN_FILES = ['vocab.json', 'spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model'];
+
+function missing(folder: string): StepError {
+  const name = path.basename(folder);
+  const foreign = FOREIGN_FILES.find((file) => existsSync(path.join(folder, file)));
+  if (!foreign)
+    return new StepError(`the model folder ${name} has no tokenizer.json`, 'Copy the one that belongs to the model into the folder.');
+  return new StepError(
+    `the model folder ${name} has ${foreign} and no tokenizer.json`,
+    'Convert it once with Python: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.',
+  );
+}

@@ -1,0 +1,52 @@
+/** Tokenizers of older folders: ids, types and offsets as transformers' classes make of the same files (test/golden/tokenizer.py). */
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Tokenizer } from 'tokenizers';
+import { expect, test } from 'vitest';
+import { tokenizerJson } from '../../../steps/models/tokenizer-json.ts';
+import { temporary } from '../rig.ts';
+
+const golden = join(import.meta.dirname, '../../golden/tokenizer');
+
+interface Expected {
+  text: string | [string, string];
+  ids: number[];
+  types: number[];
+  offsets: [number, number][];
+}
+
+test.each(readdirSync(golden))('%s', async (name) => {
+  const tokenizer = Tokenizer.fromString(await tokenizerJson(join(golden, name)));
+  const expected: Expected[] = JSON.parse(readFileSync(join(golden, name, 'expected.json'), 'utf8'));
+  expect(expected.length).toBeGreaterThan(15);
+  for (const { text, ids, types, offsets } of expected) {
+    const [first, second] = [text].flat() as [string, string | undefined];
+    const encoding = await tokenizer.encode(first, second);
+    expect(encoding.getIds(), first).toEqual(ids);
+    expect(encoding.getTypeIds(), first).toEqual(types);
+    expect(encoding.getOffsets(), first).toEqual(offsets);
+  }
+});
+
+test('special tokens as the folder calls them, and those added behind the vocabulary', async () => {
+  const folder = temporary();
+  cpSync(join(golden, 'bert-uncased'), folder, { recursive: true });
+  writeFileSync(join(folder, 'added_tokens.json'), '{"<URL>": 179}');
+  writeFileSync(join(folder, 'special_tokens_map.json'), '{"mask_token": {"content": "[MASK]", "lstrip": true}, "cls_token": "[SEP]"}');
+  writeFileSync(join(folder, 'tokenizer_config.json'), '{"cls_token": "[CLS]"}');
+  const tokenizer = Tokenizer.fromString(await tokenizerJson(folder));
+  const encoding = await tokenizer.encode('see <URL> or  [MASK]');
+  expect(encoding.getIds()).toContain(179);
+  expect(encoding.getIds()[0]).toBe(2);
+  expect(encoding.getOffsets().at(-2)).toEqual([12, 20]);
+});
+
+test('what cannot be made is refused, and says what to do', async () => {
+  const folder = temporary();
+  await expect(tokenizerJson(folder)).rejects.toThrow('has no tokenizer.json');
+  writeFileSync(join(folder, 'spiece.model'), '');
+  await expect(tokenizerJson(folder)).rejects.toThrow('has spiece.model and no tokenizer.json');
+  rmSync(join(folder, 'spiece.model'));
+  writeFileSync(join(folder, 'vocab.txt'), 'a\nb\n');
+  await expect(tokenizerJson(folder)).rejects.toThrow('vocab.txt has no [CLS]');
+});
