@@ -6,13 +6,14 @@ import type { Reading } from './reading.ts';
 import { optionsSchema } from './schema.ts';
 import type { Path } from './source.ts';
 import type { Step } from './steps.ts';
-import { type Mistake, validator } from './validate.ts';
+import type { Used } from './uses.ts';
+import { checkSchema, type Mistake, type Validate, validator } from './validate.ts';
 
 /** Fills in defaults. `drafts` are the cells of one step. */
 export async function checkOptions(step: Step, drafts: Draft[], reading: Reading): Promise<void> {
   const { used } = step;
   if (!used || step.faulty.has('with')) return;
-  const validate = await validator(optionsSchema(used.definition)).catch((error: Error) => {
+  const validate = await compiled(used).catch((error: Error) => {
     const [first] = error.message.replace('schema is invalid: data/properties/', '').split(', ');
     const message = `${used.uses} declares options that are no valid JSON Schema: ${first}`;
     reading.report([...step.path, 'uses'], message, 'Mend them in the step.');
@@ -35,6 +36,12 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
       say({ path: optionPath(option), at: 'value', message });
     }
   }
+}
+
+async function compiled({ definition, module }: Used): Promise<Validate> {
+  const schema = optionsSchema(definition);
+  if ('path' in module) await checkSchema(schema);
+  return validator(schema);
 }
 
 /** In the words of options. */

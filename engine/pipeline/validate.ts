@@ -17,10 +17,22 @@ export interface Mistake {
 
 export type Validate = (value: unknown) => Mistake[];
 
-/** Compiles a schema, once. Validating fills in defaults. Throws where the schema itself is wrong. */
+/** Compiles a schema, once. Validating fills in defaults. A schema that we did not write is to be checked before, by `checkSchema`. */
 export async function validator(schema: Schema): Promise<Validate> {
   const known = compiled.get(schema);
   if (known) return known;
+  const check = (await compiler()).compile(schema);
+  const validate: Validate = (value) => (check(value) ? [] : mistakes([...check.errors!], value));
+  compiled.set(schema, validate);
+  return validate;
+}
+
+/** Throws where a schema is no valid JSON Schema. */
+export async function checkSchema(schema: Schema): Promise<void> {
+  (await compiler()).validateSchema(schema, true);
+}
+
+function compiler(): Promise<Ajv> {
   ajv ??= import('ajv').then(
     ({ Ajv }) =>
       new Ajv({
@@ -30,13 +42,11 @@ export async function validator(schema: Schema): Promise<Validate> {
         strict: false,
         ownProperties: true,
         logger: false,
-        validateSchema: true,
+        // To compile the schema of schemas takes longer than all the rest of a small pipeline.
+        validateSchema: false,
       }),
   );
-  const check = (await ajv).compile(schema);
-  const validate: Validate = (value) => (check(value) ? [] : mistakes([...check.errors!], value));
-  compiled.set(schema, validate);
-  return validate;
+  return ajv;
 }
 
 let ajv: Promise<Ajv> | undefined;

@@ -3,6 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { reference } from '../../docs/make-reference.ts';
+import { fileSchema, optionsSchema, stepSchema } from '../../engine/pipeline/schema.ts';
+import { checkSchema } from '../../engine/pipeline/validate.ts';
 import { builtin, builtinNames } from '../../engine/registry.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -18,6 +20,11 @@ const pages = [
 
 test('docs/reference.md is what the schemas say (npm run docs)', async () => {
   expect(read('docs/reference.md')).toBe(await reference());
+});
+
+test('every schema of ours is a valid JSON Schema, which a run takes for granted', async () => {
+  for (const schema of [stepSchema, fileSchema]) await checkSchema(schema);
+  for (const name of builtinNames()) await checkSchema(optionsSchema((await builtin(name))!));
 });
 
 test('every option, input and output of every step says what it is', async () => {
