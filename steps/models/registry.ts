@@ -2,9 +2,10 @@
 import { StepError } from '../../engine/step.ts';
 import { bert } from './bert.ts';
 import type { ConfigFile } from './config.ts';
+import { distilbert } from './distilbert.ts';
 import type { Family } from './family.ts';
 
-const families: Family[] = [bert];
+const families: Family[] = [bert, distilbert];
 
 /** The family of a model, by its config.json. */
 export function familyOf(config: ConfigFile): Family {
