@@ -4,8 +4,9 @@ import { bert } from './bert.ts';
 import type { ConfigFile } from './config.ts';
 import { distilbert } from './distilbert.ts';
 import type { Family } from './family.ts';
+import { roberta } from './roberta.ts';
 
-const families: Family[] = [bert, distilbert];
+const families: Family[] = [bert, roberta, distilbert];
 
 /** The family of a model, by its config.json. */
 export function familyOf(config: ConfigFile): Family {
