@@ -7,7 +7,7 @@ import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor } from '../../../steps/runtime/runtime.ts';
 
-describe.each(['bert', 'roberta', 'distilbert'])('%s', (family) => {
+describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
   const golden = join(import.meta.dirname, '../../golden', family);
   const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
   const inputs = { input_ids: int32(values.input_ids), attention_mask: int32(values.attention_mask) };
