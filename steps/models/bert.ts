@@ -1,19 +1,20 @@
 /**
  * BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), as transformers' BertForSequenceClassification computes it.
- * Read from top to bottom: config, weights, embeddings, attention, block, head.
+ * Read from top to bottom: config, family and head, weights, encoder, embeddings, block, attention. What is exported
+ * beside the family is RoBERTa's too: its encoder is the same under another name.
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size.
  */
 import { attention, embedding } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
-import { ConfigReader } from './config.ts';
+import { type ConfigFile, ConfigReader } from './config.ts';
 import type { Family } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' BertConfig. */
-interface BertConfig {
-  model_type: 'bert';
+export interface BertConfig {
+  model_type: string;
   vocab_size: number;
   hidden_size: number;
   num_hidden_layers: number;
@@ -35,57 +36,11 @@ export const bert: Family<BertConfig> = {
   prefix: 'bert',
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
 
-  configure(file) {
-    const read = new ConfigReader(file);
-    const config: BertConfig = {
-      model_type: 'bert',
-      vocab_size: read.count('vocab_size', 30522),
-      hidden_size: read.count('hidden_size', 768),
-      num_hidden_layers: read.count('num_hidden_layers', 12),
-      num_attention_heads: read.count('num_attention_heads', 12),
-      intermediate_size: read.count('intermediate_size', 3072),
-      hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu'),
-      hidden_dropout_prob: read.rate('hidden_dropout_prob', 0.1),
-      attention_probs_dropout_prob: read.rate('attention_probs_dropout_prob', 0.1),
-      classifier_dropout: read.rate('classifier_dropout', read.rate('hidden_dropout_prob', 0.1)),
-      max_position_embeddings: read.count('max_position_embeddings', 512),
-      type_vocab_size: read.count('type_vocab_size', 2),
-      initializer_range: read.positive('initializer_range', 0.02),
-      layer_norm_eps: read.positive('layer_norm_eps', 1e-12),
-      pad_token_id: read.index('pad_token_id', 0),
-    };
-    read.only('position_embedding_type', 'absolute');
-    read.only('is_decoder', false);
-    read.only('add_cross_attention', false);
-    read.multiple('hidden_size', 'num_attention_heads', config);
-    return config;
-  },
+  configure: (file) => configureEncoder(file, { model_type: 'bert', vocab_size: 30522, pad_token_id: 0 }),
 
   maxLength: (config) => config.max_position_embeddings,
 
-  parameters(config) {
-    const { hidden_size: H, intermediate_size: F } = config;
-    const parameters: nn.Parameters = {
-      ...nn.embeddingParameters('bert.embeddings.word_embeddings', config.vocab_size, H, config.pad_token_id),
-      ...nn.embeddingParameters('bert.embeddings.position_embeddings', config.max_position_embeddings, H),
-      ...nn.embeddingParameters('bert.embeddings.token_type_embeddings', config.type_vocab_size, H),
-      ...nn.layerNormParameters('bert.embeddings.LayerNorm', H),
-    };
-    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-      const name = `bert.encoder.layer.${layer}`;
-      Object.assign(parameters, {
-        ...nn.linearParameters(`${name}.attention.self.query`, H, H),
-        ...nn.linearParameters(`${name}.attention.self.key`, H, H),
-        ...nn.linearParameters(`${name}.attention.self.value`, H, H),
-        ...nn.linearParameters(`${name}.attention.output.dense`, H, H),
-        ...nn.layerNormParameters(`${name}.attention.output.LayerNorm`, H),
-        ...nn.linearParameters(`${name}.intermediate.dense`, H, F),
-        ...nn.linearParameters(`${name}.output.dense`, F, H),
-        ...nn.layerNormParameters(`${name}.output.LayerNorm`, H),
-      });
-    }
-    return parameters;
-  },
+  parameters: (config) => encoderParameters('bert', config),
 
   heads: {
     'text-classification': {
@@ -97,7 +52,9 @@ export const bert: Family<BertConfig> = {
       }),
       labelled: ['classifier.weight', 'classifier.bias'],
       logits(config, weights, inputs, dropout) {
-        const first = encodeFirst({ config, weights, dropout }, inputs); // [B, H]
+        const length = inputs.input_ids!.shape[1]!;
+        const positions = tf.slice(weights['bert.embeddings.position_embeddings.weight']!, 0, length); // [T, H]
+        const first = encodeFirst({ base: 'bert', config, weights, dropout }, inputs, positions); // [B, H]
         const pooled = tf.tanh(nn.linear(first, weights, 'bert.pooler.dense')); // [B, H]
         return nn.linear(dropout(pooled, config.classifier_dropout), weights, 'classifier') as tf.Tensor2D; // [B, labels]
       },
@@ -105,39 +62,92 @@ export const bert: Family<BertConfig> = {
   },
 };
 
+/** Reads the config of an encoder whose defaults are BERT's but for these. */
+export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'model_type' | 'vocab_size' | 'pad_token_id'>): BertConfig {
+  const read = new ConfigReader(file);
+  const config: BertConfig = {
+    model_type: defaults.model_type,
+    vocab_size: read.count('vocab_size', defaults.vocab_size),
+    hidden_size: read.count('hidden_size', 768),
+    num_hidden_layers: read.count('num_hidden_layers', 12),
+    num_attention_heads: read.count('num_attention_heads', 12),
+    intermediate_size: read.count('intermediate_size', 3072),
+    hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu'),
+    hidden_dropout_prob: read.rate('hidden_dropout_prob', 0.1),
+    attention_probs_dropout_prob: read.rate('attention_probs_dropout_prob', 0.1),
+    classifier_dropout: read.rate('classifier_dropout', read.rate('hidden_dropout_prob', 0.1)),
+    max_position_embeddings: read.count('max_position_embeddings', 512),
+    type_vocab_size: read.count('type_vocab_size', 2),
+    initializer_range: read.positive('initializer_range', 0.02),
+    layer_norm_eps: read.positive('layer_norm_eps', 1e-12),
+    pad_token_id: read.index('pad_token_id', defaults.pad_token_id),
+  };
+  read.only('position_embedding_type', 'absolute');
+  read.only('is_decoder', false);
+  read.only('add_cross_attention', false);
+  read.multiple('hidden_size', 'num_attention_heads', config);
+  return config;
+}
+
+export function encoderParameters(base: string, config: BertConfig): nn.Parameters {
+  const { hidden_size: H, intermediate_size: F } = config;
+  const parameters: nn.Parameters = {
+    ...nn.embeddingParameters(`${base}.embeddings.word_embeddings`, config.vocab_size, H, config.pad_token_id),
+    ...nn.embeddingParameters(`${base}.embeddings.position_embeddings`, config.max_position_embeddings, H),
+    ...nn.embeddingParameters(`${base}.embeddings.token_type_embeddings`, config.type_vocab_size, H),
+    ...nn.layerNormParameters(`${base}.embeddings.LayerNorm`, H),
+  };
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const name = `${base}.encoder.layer.${layer}`;
+    Object.assign(parameters, {
+      ...nn.linearParameters(`${name}.attention.self.query`, H, H),
+      ...nn.linearParameters(`${name}.attention.self.key`, H, H),
+      ...nn.linearParameters(`${name}.attention.self.value`, H, H),
+      ...nn.linearParameters(`${name}.attention.output.dense`, H, H),
+      ...nn.layerNormParameters(`${name}.attention.output.LayerNorm`, H),
+      ...nn.linearParameters(`${name}.intermediate.dense`, H, F),
+      ...nn.linearParameters(`${name}.output.dense`, F, H),
+      ...nn.layerNormParameters(`${name}.output.LayerNorm`, H),
+    });
+  }
+  return parameters;
+}
+
+/** A forward pass; `base` is what the weights' names begin with. */
 interface Pass {
+  base: string;
   config: BertConfig;
   weights: nn.Weights;
   dropout: Dropout;
 }
 
 /**
- * int32 ids and mask [B, T] → [B, H], the last hidden state of the first token, [CLS].
- * The head reads no other, so the last block computes no other: that is nearly half of a model with two blocks.
+ * int32 ids, mask and types [B, T], and the rows of their positions [T, H] or [B, T, H] → [B, H], the last hidden state
+ * of the first token, [CLS]. The head reads no other, so the last block computes no other: that is nearly half of a model
+ * with two blocks.
  */
-function encodeFirst(pass: Pass, { input_ids, attention_mask, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {
+export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
   const { num_hidden_layers, hidden_size } = pass.config;
-  const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
-  let x = embed(pass, input_ids!, token_type_ids); // [B, T, H]
+  const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
+  let x = embed(pass, inputs, positions); // [B, T, H]
   for (let layer = 0; layer < num_hidden_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
   const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
   return tf.reshape(block(pass, first, x, mask, num_hidden_layers - 1), [-1, hidden_size]);
 }
 
-function embed({ config, weights, dropout }: Pass, ids: tf.Tensor, types: tf.Tensor | undefined): tf.Tensor {
-  const words = embedding(weights['bert.embeddings.word_embeddings.weight']!, ids); // [B, T, H]
-  const positions = tf.slice(weights['bert.embeddings.position_embeddings.weight']!, 0, ids.shape[1]!); // [T, H]
+function embed({ base, config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>, positions: tf.Tensor) {
+  const words = embedding(weights[`${base}.embeddings.word_embeddings.weight`]!, input_ids!); // [B, T, H]
   // Where no types are given every token is of type 0: one row, added to all.
-  const typeRows = weights['bert.embeddings.token_type_embeddings.weight']!;
-  const type = types ? embedding(typeRows, types) : tf.slice(typeRows, 0, 1); // [B, T, H] or [1, H]
+  const typeRows = weights[`${base}.embeddings.token_type_embeddings.weight`]!;
+  const type = token_type_ids ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, H] or [1, H]
   const sum = tf.add(words, tf.add(positions, type)); // [B, T, H]
-  return dropout(nn.layerNorm(sum, weights, 'bert.embeddings.LayerNorm', config.layer_norm_eps), config.hidden_dropout_prob);
+  return dropout(nn.layerNorm(sum, weights, `${base}.embeddings.LayerNorm`, config.layer_norm_eps), config.hidden_dropout_prob);
 }
 
 /** Tokens [B, Q, H], all of them or some, which attend to `x`, all of them [B, T, H] → [B, Q, H]. */
 function block(pass: Pass, tokens: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, layer: number): tf.Tensor {
-  const { config, weights, dropout } = pass;
-  const name = `bert.encoder.layer.${layer}`;
+  const { base, config, weights, dropout } = pass;
+  const name = `${base}.encoder.layer.${layer}`;
   const attended = dropout(attend(pass, tokens, x, mask, `${name}.attention`), config.hidden_dropout_prob); // [B, Q, H]
   const a = nn.layerNorm(tf.add(tokens, attended), weights, `${name}.attention.output.LayerNorm`, config.layer_norm_eps);
   const inner = nn.activation(config.hidden_act, nn.linear(a, weights, `${name}.intermediate.dense`)); // [B, Q, F]

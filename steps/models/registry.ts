@@ -1,10 +1,13 @@
 /** The model families. A new one is a file like bert.ts and a name in this list. */
 import { StepError } from '../../engine/step.ts';
+import { albert } from './albert.ts';
 import { bert } from './bert.ts';
 import type { ConfigFile } from './config.ts';
+import { distilbert } from './distilbert.ts';
 import type { Family } from './family.ts';
+import { roberta } from './roberta.ts';
 
-const families: Family[] = [bert];
+const families: Family[] = [bert, roberta, distilbert, albert];
 
 /** The family of a model, by its config.json. */
 export function familyOf(config: ConfigFile): Family {

@@ -167,9 +167,9 @@ test('files that are cut off, lie about themselves or are of another kind are re
   });
   await expect(start(config(copy(), { model_type: 'mamba' }))).rejects.toMatchObject({
     message: 'model_type "mamba" is not supported',
-    hint: 'Supported: bert.',
+    hint: 'Supported: bert, roberta, distilbert, albert.',
   });
-  await expect(start(config(copy(), { hidden_act: 'silu' }))).rejects.toThrow('config.json: hidden_act "silu" is not supported');
+  await expect(start(config(copy(), { hidden_act: 'xielu' }))).rejects.toThrow('config.json: hidden_act "xielu" is not supported');
   await expect(start(config(copy(), { position_embedding_type: 'relative_key' }))).rejects.toThrow(
     'position_embedding_type "relative_key"',
   );

@@ -1,0 +1,87 @@
+/** The model families against transformers: test/golden/families.py made the checkpoints and the values. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { loadModel } from '../../../steps/models/checkpoint.ts';
+import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
+import { openRuntime } from '../../../steps/runtime/open.ts';
+import type { HostTensor } from '../../../steps/runtime/runtime.ts';
+
+describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
+  const golden = join(import.meta.dirname, '../../golden', family);
+  const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
+  const inputs = { input_ids: int32(values.input_ids), attention_mask: int32(values.attention_mask) };
+
+  for (const name of ['eager', 'onnx'] as const) {
+    test(`${name}: logits are those of transformers, with and without token types`, async () => {
+      const model = await loadModel(join(golden, 'checkpoint'), 'text-classification');
+      const inference = (await openRuntime(name, { threads: 1 })).inference(model.program, model.weights);
+      const plain = await inference.run(inputs);
+      expect(plain.logits!.shape).toEqual([4, 3]);
+      expect(difference(plain.logits!.data, values.logits.flat())).toBeLessThan(1e-5);
+      if (values.token_type_ids) {
+        const typed = await inference.run({ ...inputs, token_type_ids: int32(values.token_type_ids) });
+        expect(difference(typed.logits!.data, values.logits_with_types.flat())).toBeLessThan(1e-5);
+      }
+      await inference.dispose();
+    });
+
+    test(`${name}: loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
+      const model = await loadModel(join(golden, 'checkpoint'), 'text-classification');
+      const training = (await openRuntime(name, { threads: 1 })).training(withoutDropout(model), model.weights, {
+        optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+        maxGradNorm: 1,
+        noDecay: (weight) => !model.parameters[weight]!.decay,
+        paddingRows: paddingRows(model),
+      });
+      const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
+      const { loss, gradNorm } = await training.step({ ...inputs, labels: int32(values.labels) }, at);
+      expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
+      expect(difference([gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
+
+      const weights = training.weights();
+      const { m } = training.optimizerState(); // after one step: a tenth of the clipped gradients
+      const after = await readSafetensors(join(golden, 'after.safetensors'));
+      const gradients = await readSafetensors(join(golden, 'gradients.safetensors'));
+      expect(Object.keys(weights).sort()).toEqual(Object.keys(after).sort());
+      for (const weight of Object.keys(after)) {
+        const gradient = m[weight]!.map((x) => x / (1 - 0.9));
+        if (KEY_BIAS.test(weight)) {
+          // Softmax takes no notice of it: its gradient is 0 but for rounding, and Adam makes steps of any size of that.
+          expect(Math.max(...gradient.map(Math.abs)), weight).toBeLessThan(1e-6);
+          continue;
+        }
+        expect(difference(gradient, toFloat32(gradients[weight]!)!), weight).toBeLessThan(1e-4);
+        expect(difference(weights[weight]!.data, toFloat32(after[weight]!)!), weight).toBeLessThan(1e-4);
+      }
+      await training.dispose();
+    });
+  }
+});
+
+const KEY_BIAS = /\.(key|k_lin)\.bias$/;
+
+function int32(rows: number[] | number[][]): HostTensor {
+  const data = Int32Array.from(rows.flat());
+  return { dtype: 'int32', shape: Array.isArray(rows[0]) ? [rows.length, rows[0].length] : [rows.length], data };
+}
+
+/** ‖ours − theirs‖ / ‖theirs‖ */
+function difference(ours: ArrayLike<number>, theirs: ArrayLike<number>): number {
+  expect(ours.length).toBe(theirs.length);
+  const norm = (at: (i: number) => number) => Math.sqrt(Array.from(theirs).reduce((sum: number, _, i) => sum + at(i) ** 2, 0));
+  return norm((i) => ours[i]! - theirs[i]!) / norm((i) => theirs[i]!);
+}
+
+type Model = Awaited<ReturnType<typeof loadModel>>;
+
+/** transformers computed the golden step in eval mode. */
+const withoutDropout =
+  ({ program }: Model): Model['program'] =>
+  (weights, given) =>
+    program(weights, given, (x) => x);
+
+const paddingRows = ({ parameters }: Model): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(parameters).flatMap(([name, { paddingRow }]) => (paddingRow === undefined ? [] : [[name, paddingRow] as const])),
+  );
