@@ -137,9 +137,10 @@ export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, posit
 
 function embed({ base, config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>, positions: tf.Tensor) {
   const words = embedding(weights[`${base}.embeddings.word_embeddings.weight`]!, input_ids!); // [B, T, H]
-  // Where no types are given every token is of type 0: one row, added to all.
+  // Where no types are given, or there is but one, every token is of type 0: one row, added to all.
   const typeRows = weights[`${base}.embeddings.token_type_embeddings.weight`]!;
-  const type = token_type_ids ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, H] or [1, H]
+  const typed = token_type_ids && config.type_vocab_size > 1;
+  const type = typed ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, H] or [1, H]
   const sum = tf.add(words, tf.add(positions, type)); // [B, T, H]
   return dropout(nn.layerNorm(sum, weights, `${base}.embeddings.LayerNorm`, config.layer_norm_eps), config.hidden_dropout_prob);
 }

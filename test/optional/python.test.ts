@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readRows } from '../../steps/data/table.ts';
-import { loadModel } from '../../steps/models/checkpoint.ts';
+import { loadModel, saveModel } from '../../steps/models/checkpoint.ts';
 import { readSafetensors } from '../../steps/models/safetensors.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
@@ -96,6 +96,19 @@ test('transformers and onnxruntime read a bundle of ours without a word and comp
 });
 
 const golden = join(root, 'test/golden');
+
+test.each(['bert', 'roberta', 'distilbert', 'albert'])(
+  '%s as we save it loads in transformers with no key missing, the same logits',
+  async (family) => {
+    const saved = join(folder, 'saved', family);
+    await saveModel(saved, await loadModel(join(golden, family, 'checkpoint'), 'text-classification'));
+    const inputs = join(golden, family, 'inputs.json');
+    const { loading, logits } = JSON.parse(runPython(join(root, 'test/optional/roundtrip.py'), saved, inputs));
+    for (const [what, names] of Object.entries(loading)) expect(names, what).toEqual([]);
+    expect(relative(logits.flat(), JSON.parse(readFileSync(inputs, 'utf8')).logits.flat())).toBeLessThan(1e-6);
+  },
+);
+
 const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py'));
 
 test.each(scripts)('test/golden/%s makes the stored values', async (script) => {

@@ -1,0 +1,60 @@
+/** Every family of models through the whole pipeline: from a folder in the hub's layout to a bundle that answers. */
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { InferenceSession } from 'onnxruntime-node';
+import { expect, test } from 'vitest';
+import { project, root } from '../rig.ts';
+
+const PIPELINE = `
+steps:
+  collect: { uses: collect, with: { files: data.csv } }
+  split: { uses: split, with: { data: "\${{ steps.collect.data }}", ratios: [0.6, 0.2, 0.2], stratify: label } }
+  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 30 } }
+  train:
+    uses: train
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, task: text-classification, epochs: 4, batch_size: 8, learning_rate: 0.01 }
+  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
+  deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
+`;
+
+const TEXTS = { a: 'the quick cat sat on the mat', b: 'Meeting moved to Monday, bring the notes' };
+
+const data = Array.from({ length: 60 }, (_, i) => Object.entries(TEXTS).map(([label, text]) => `"${text} ${i}",${label}\n`));
+
+const small = { vocab_size: 330, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 64 };
+
+/** Random weights of the usual spread make next to nothing of two narrow layers. */
+const wide = { initializer_range: 0.1, max_position_embeddings: 40 };
+
+test.each([
+  ['roberta', 'roberta', { ...small, ...wide, type_vocab_size: 1, pad_token_id: 1 }],
+  ['distilbert', 'bert-uncased', { vocab_size: 330, dim: 32, n_layers: 2, n_heads: 2, hidden_dim: 64, ...wide }],
+  ['albert', 'bert-cased', { ...small, ...wide, embedding_size: 16 }],
+])('%s', async (model_type, tokenizer, config) => {
+  const p = project({ 'p.yaml': PIPELINE, 'data.csv': `text,label\n${data.flat().join('')}`, 'in.txt': Object.values(TEXTS).join('\n') });
+  cpSync(join(root, 'test/golden/tokenizer', tokenizer), p.path('model'), { recursive: true });
+  rmSync(p.path('model/expected.json'));
+  writeFileSync(p.path('model/config.json'), JSON.stringify({ ...config, model_type }));
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const outputs = '.tunesmith/outputs/p';
+  expect(JSON.parse(p.read(`${outputs}/test/metrics`)).metrics.accuracy).toBe(1);
+
+  const bundle = `${outputs}/deploy/bundle`;
+  const session = await InferenceSession.create(readFileSync(p.path(`${bundle}/onnx/model.onnx`)));
+  expect([...session.inputNames].sort()).toEqual(['attention_mask', 'input_ids', ...(model_type === 'albert' ? ['token_type_ids'] : [])]);
+
+  // A bundle answers by its ONNX model, a model folder by one made of its weights now.
+  const answers = [];
+  for (const folder of [bundle, `${outputs}/train/model`]) {
+    const { stdout } = await p.run('predict', folder, 'in.txt');
+    answers.push(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    );
+  }
+  expect(answers[0]!.map(({ label }) => label)).toEqual(['a', 'b']);
+  expect(answers[1]).toEqual(answers[0]);
+});
