@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readRows } from '../../steps/data/table.ts';
-import { loadModel } from '../../steps/models/checkpoint.ts';
+import { loadModel, saveModel } from '../../steps/models/checkpoint.ts';
 import { readSafetensors } from '../../steps/models/safetensors.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
@@ -96,6 +96,27 @@ test('transformers and onnxruntime read a bundle of ours without a word and comp
 });
 
 const golden = join(root, 'test/golden');
+
+test('transformers reads a saved model of every family, every weight of it, and computes the same', async () => {
+  const classes = {
+    bert: 'BertForSequenceClassification',
+    roberta: 'RobertaForSequenceClassification',
+    distilbert: 'DistilBertForSequenceClassification',
+    albert: 'AlbertForSequenceClassification',
+  };
+  const saved = join(folder, 'families');
+  for (const family of Object.keys(classes))
+    await saveModel(join(saved, family), await loadModel(join(golden, family, 'checkpoint'), 'text-classification'));
+  const read = JSON.parse(runPython(join(root, 'test/optional/families.py'), saved, ...Object.keys(classes)));
+  for (const [family, name] of Object.entries(classes)) {
+    const { model, loading, logits } = read[family];
+    expect(model).toBe(name);
+    for (const [what, names] of Object.entries(loading)) expect(names, `${family}: ${what}`).toEqual([]);
+    const { logits: stored } = JSON.parse(readFileSync(join(golden, family, 'inputs.json'), 'utf8'));
+    expect(relative(logits, stored.flat()), family).toBeLessThan(1e-5);
+  }
+});
+
 const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py'));
 
 test.each(scripts)('test/golden/%s makes the stored values', async (script) => {
