@@ -40,8 +40,23 @@ export const embeddingParameters = (name: string, rows: number, size: number, pa
   [`${name}.weight`]: { shape: [rows, size], start: 'normal', decay: true, ...(paddingRow === undefined ? {} : { paddingRow }) },
 });
 
-/** By the names that configs use. */
-const activations = { gelu: ops.gelu, gelu_new: ops.geluNew, gelu_pytorch_tanh: ops.geluNew, relu: tf.relu };
+const silu = (x: tf.Tensor): tf.Tensor => tf.mul(x, tf.sigmoid(x));
+
+/** By the names that configs use, which are those of transformers' ACT2FN; several of them are one function. */
+const activations = {
+  gelu: ops.gelu,
+  gelu_python: ops.gelu,
+  gelu_new: ops.geluNew,
+  gelu_fast: ops.geluNew,
+  gelu_accurate: ops.geluNew,
+  gelu_pytorch_tanh: ops.geluNew,
+  gelu_python_tanh: ops.geluNew,
+  quick_gelu: (x: tf.Tensor): tf.Tensor => tf.mul(x, tf.sigmoid(tf.mul(x, 1.702))),
+  relu: (x: tf.Tensor): tf.Tensor => tf.relu(x),
+  silu,
+  swish: silu,
+  tanh: (x: tf.Tensor): tf.Tensor => tf.tanh(x),
+};
 
 export type ActivationName = keyof typeof activations;
 

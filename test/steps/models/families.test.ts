@@ -1,8 +1,10 @@
 /** The model families against transformers: test/golden/families.py made the checkpoints and the values. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as ort from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
 import { loadModel } from '../../../steps/models/checkpoint.ts';
+import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor } from '../../../steps/runtime/runtime.ts';
@@ -57,6 +59,19 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
       await training.dispose();
     });
   }
+
+  test('its ONNX export computes the same', async () => {
+    const session = await ort.InferenceSession.create(modelOnnx(await loadModel(join(golden, 'checkpoint'), 'text-classification')));
+    const given: Record<string, HostTensor> = { ...inputs, token_type_ids: int32(values.token_type_ids ?? []) };
+    const feeds = session.inputNames.map((input) => {
+      const { data, shape } = given[input]!;
+      return [input, new ort.Tensor('int64', BigInt64Array.from(data as Int32Array, BigInt), shape)] as const;
+    });
+    const { logits } = await session.run(Object.fromEntries(feeds));
+    expect(session.inputNames.includes('token_type_ids')).toBe('token_type_ids' in values);
+    expect(difference(logits!.data as Float32Array, (values.logits_with_types ?? values.logits).flat())).toBeLessThan(1e-5);
+    await session.release();
+  });
 });
 
 const KEY_BIAS = /\.(key|k_lin)\.bias$/;
