@@ -76,18 +76,16 @@ export async function loadModel(folder: string, task: Task): Promise<Model> {
   const file = await readConfig(folder);
   const family = familyOf(file);
   const config: Config = family.configure(file);
-  const labels = labelsOf(file);
+  const labels = file.id2label === undefined ? unnamedLabels(file) : labelsOf(file);
   const base = family.parameters(config);
-  if (!labels)
-    throw new StepError(
-      `${shown(folder)}: its config.json names no labels (id2label)`,
-      'Train it first: a base model has no classifier yet.',
-    );
+  if (!labels) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …`);
   const parameters: Parameters = { ...base, ...family.heads[task].parameters(config, labels.length) };
   const checkpoint = await openCheckpoint(folder, family, parameters);
   if (!checkpoint)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder holds a configuration only.');
   try {
+    if (!family.heads[task].labelled.some((name) => checkpoint.entries.has(name)))
+      throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
     const weights = await readWeights(checkpoint, parameters);
     return { family, task, file, config, labels, parameters, weights, program: programFor(family, task, config) };
   } finally {
@@ -129,6 +127,10 @@ export function listed(names: string[], most = 8): string {
   return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
 }
 
+/** What transformers calls them where config.json does not say. */
+const unnamedLabels = ({ num_labels }: ConfigFile): string[] =>
+  Array.from({ length: typeof num_labels === 'number' ? num_labels : 2 }, (_, id) => `LABEL_${id}`);
+
 /** Labels by id; undefined where config.json has none or they are not 0, 1, 2 … */
 function labelsOf(file: ConfigFile): string[] | undefined {
   const names = Object.entries((file.id2label ?? {}) as Record<string, unknown>);
@@ -151,7 +153,7 @@ async function openCheckpoint(folder: string, family: Family, parameters: Parame
     const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
     if (!foreign) return undefined;
     throw new StepError(
-      `${shown(folder)} has its weights in ${foreign}, which is not read`,
+      `${shown(folder)} has its weights in ${foreign}, which is not read${foreign.includes('.bin') ? ': a pickle can run any code when it is opened' : ''}`,
       'Convert it once with Python: AutoModel.from_pretrained(folder).save_pretrained(folder) writes model.safetensors.',
     );
   }
@@ -188,6 +190,8 @@ async function shardsOf(folder: string, index: string): Promise<string[]> {
   const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
   const files = [...new Set(Object.values(weight_map ?? {}))].sort();
   if (files.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
+  const outside = files.find((file) => file !== path.basename(file));
+  if (outside) throw new StepError(`${index} of ${shown(folder)} names ${outside}, which is not a file of the folder`);
   const missing = files.filter((file) => !existsSync(path.join(folder, file)));
   if (missing.length > 0)
     throw new StepError(`${shown(folder)} lacks ${listed(missing)}, which ${index} names`, 'Download the missing shards.');

@@ -48,7 +48,7 @@ export async function openSafetensors(file: string): Promise<Safetensors> {
 export async function readSafetensors(file: string): Promise<Record<string, StoredTensor>> {
   const stored = await openSafetensors(file);
   try {
-    const tensors: Record<string, StoredTensor> = {};
+    const tensors: Record<string, StoredTensor> = Object.create(null);
     for (const name of stored.tensors.keys()) tensors[name] = await stored.read(name);
     return tensors;
   } finally {
@@ -63,7 +63,9 @@ export async function writeSafetensors(
   metadata?: Record<string, string>,
 ): Promise<void> {
   const names = Object.keys(tensors).sort((a, b) => SIZE[tensors[b]!.dtype] - SIZE[tensors[a]!.dtype] || (a < b ? -1 : 1));
-  const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {};
+  // Without a prototype: a tensor may be called `__proto__`.
+  const header: Record<string, unknown> = Object.create(null);
+  if (metadata) header.__metadata__ = metadata;
   let end = 0;
   for (const name of names) {
     const { dtype, shape, bytes } = tensors[name]!;

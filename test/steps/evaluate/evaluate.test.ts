@@ -82,7 +82,7 @@ test('what cannot be evaluated is said', async () => {
     hint: 'They have test (20 rows), train (70 rows), validation (20 rows).',
   });
   await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is called "great"');
-  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow('its config.json names no labels (id2label)');
+  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow('has no model.safetensors');
 
   writeFileSync(join(model, 'tokenizer.json'), '{}');
   await expect(evaluated({ model, tokens })).rejects.toThrow("made with another tokenizer than the model's");

@@ -204,7 +204,8 @@ test('a saved model has the config that transformers reads, and comes back as it
   const back = await loadModel(a, task);
   expect(back.labels).toEqual(['ham', 'spam']);
   expect(back.weights).toEqual(model.weights);
-  await expect(loadModel(config(a, { id2label: undefined }), task)).rejects.toThrow('its config.json names no labels');
+  expect((await loadModel(config(a, { id2label: undefined }), task)).labels).toEqual(['LABEL_0', 'LABEL_1']);
+  await expect(loadModel(config(a, { id2label: { 0: 'x', 2: 'y' } }), task)).rejects.toThrow('must name the labels 0, 1, 2');
 });
 
 test('tensors of all sizes keep their alignment in a file', async () => {
