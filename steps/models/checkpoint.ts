@@ -152,9 +152,10 @@ async function openCheckpoint(folder: string, family: Family, parameters: Parame
   if (!source) {
     const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
     if (!foreign) return undefined;
+    const pickle = foreign === 'pytorch_model.bin';
     throw new StepError(
-      `${shown(folder)} has its weights in ${foreign}, which is not read${foreign.includes('.bin') ? ': a pickle can run any code when it is opened' : ''}`,
-      'Convert it once with Python: AutoModel.from_pretrained(folder).save_pretrained(folder) writes model.safetensors.',
+      `${shown(folder)} has its weights in ${foreign}, which is not read${pickle ? ': a pickle can run any code when it is opened' : ''}`,
+      pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
     );
   }
   const files = source.endsWith('.json') ? await shardsOf(folder, source) : [source];
@@ -183,6 +184,12 @@ async function openCheckpoint(folder: string, family: Family, parameters: Parame
   }
 }
 
+/** Copies, for weights that are tied share their memory, which safetensors does not write. */
+const UNPICKLE = `Convert it once with Python:
+  import torch; from safetensors.torch import save_file
+  weights = torch.load("pytorch_model.bin", weights_only=True)
+  save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})`;
+
 const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
 const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
 
@@ -190,8 +197,8 @@ async function shardsOf(folder: string, index: string): Promise<string[]> {
   const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
   const files = [...new Set(Object.values(weight_map ?? {}))].sort();
   if (files.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
-  const outside = files.find((file) => file !== path.basename(file));
-  if (outside) throw new StepError(`${index} of ${shown(folder)} names ${outside}, which is not a file of the folder`);
+  const outside = files.find((file) => typeof file !== 'string' || file !== path.basename(file));
+  if (outside !== undefined) throw new StepError(`${index} of ${shown(folder)} names ${outside}, which is not a file of the folder`);
   const missing = files.filter((file) => !existsSync(path.join(folder, file)));
   if (missing.length > 0)
     throw new StepError(`${shown(folder)} lacks ${listed(missing)}, which ${index} names`, 'Download the missing shards.');

@@ -132,12 +132,14 @@ interface Entry {
 }
 
 async function readHeader(handle: FileHandle, file: string): Promise<{ entries: Map<string, Entry>; start: number }> {
-  const { size } = await handle.stat();
+  const stat = await handle.stat();
   const broken = (why: string) =>
     new StepError(
       `${file} is not a whole safetensors file: ${why}`,
       'Download or save it again; a Git LFS pointer or a cut-off download looks like this.',
     );
+  if (!stat.isFile()) throw broken('it is not a file');
+  const { size } = stat;
   if (size < 8) throw broken(`it has ${size} bytes`);
   const prefix = new Uint8Array(8);
   await readFully(handle, prefix, 0, file);
@@ -160,16 +162,16 @@ async function readHeader(handle: FileHandle, file: string): Promise<{ entries: 
     const { dtype, shape, data_offsets: offsets } = value ?? {};
     const counts = (list: unknown): list is number[] => Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
     if (!counts(shape) || !counts(offsets) || offsets.length !== 2) throw broken(`its entry "${name}" has no valid shape or data_offsets`);
-    if (!(dtype in SIZE))
+    if (typeof dtype !== 'string' || !Object.hasOwn(SIZE, dtype))
       throw new StepError(
-        `${file}: "${name}" has the type ${dtype}, which is not supported`,
+        `${file}: "${name}" has the type ${JSON.stringify(dtype)}, which is not supported`,
         `Supported: ${Object.keys(SIZE).join(', ')}. Save the model unquantised.`,
       );
     const [begin, end] = offsets as [number, number];
     const bytes = shape.reduce((product, n) => product * n, SIZE[dtype as Dtype]);
     if (end - begin !== bytes) throw broken(`"${name}" is ${dtype} [${shape}], ${bytes} bytes, and its data_offsets span ${end - begin}`);
     if (8 + length + end > size) throw broken(`"${name}" should end at byte ${8 + length + end}, and the file ends at ${size}`);
-    entries.set(name, { dtype, shape, begin, end });
+    entries.set(name, { dtype: dtype as Dtype, shape, begin, end });
   }
   // Every byte belongs to one tensor: overlaps and holes are how a lying header hides something.
   let at = 0;

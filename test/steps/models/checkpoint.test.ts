@@ -1,5 +1,5 @@
 /** Model folders: what is read as what the hub has, what starts at random, and what is refused in which words. */
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadModel, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
@@ -148,22 +148,31 @@ test('files that are cut off, lie about themselves or are of another kind are re
     [Buffer.from('version https://git-lfs.github.com/spec/v1'), /its header claims \d+ bytes, and the file has 42/],
     [Buffer.alloc(3), /it has 3 bytes/],
     [header('nonsense'), /its header is not JSON/],
+    [header('{"a":{"dtype":{"toString":1},"shape":[1],"data_offsets":[0,4]}}', 4), /has the type \{"toString":1\}, which is not supported/],
     [header('[]'), /not a JSON object/],
     [header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4), /"a" is F32 \[2\], 8 bytes, and its data_offsets span 4/],
     [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8), /"a" begins at 4, where 0 was expected/],
     [header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', 4), /no valid shape/],
     [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 9), /its tensors end at/],
-    [header('{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}', 1), /has the type F8_E4M3, which is not supported/],
+    [header('{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}', 1), /has the type "F8_E4M3", which is not supported/],
   ] as const) {
     writeFileSync(join(cut, 'model.safetensors'), bytes);
     await expect(start(cut)).rejects.toThrow(why);
   }
   rmSync(join(cut, 'model.safetensors'));
+  mkdirSync(join(cut, 'model.safetensors'));
+  await expect(start(cut)).rejects.toThrow('it is not a file');
+  rmdirSync(join(cut, 'model.safetensors'));
+  for (const shard of ['../x.safetensors', 7]) {
+    writeFileSync(join(cut, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: shard } }));
+    await expect(start(cut)).rejects.toThrow(`names ${shard}, which is not a file of the folder`);
+  }
+  rmSync(join(cut, 'model.safetensors.index.json'));
   writeFileSync(join(cut, 'pytorch_model.bin'), '');
   await expect(start(cut)).rejects.toMatchObject({
     name: 'StepError',
     message: expect.stringContaining('has its weights in pytorch_model.bin, which is not read'),
-    hint: expect.stringContaining('save_pretrained'),
+    hint: expect.stringContaining('torch.load("pytorch_model.bin", weights_only=True)'),
   });
   await expect(start(config(copy(), { model_type: 'mamba' }))).rejects.toMatchObject({
     message: 'model_type "mamba" is not supported',
