@@ -42,7 +42,10 @@ export function placeName({ file, line, column }: Place): string {
 export function placeLines({ line, column, length, source }: Place, paint: Paint): string[] {
   if (source === undefined || line === 0) return [];
   const number = String(line);
-  const { text, before, carets } = excerpt(source, column - 1, length);
+  const columns = process.stderr.columns ?? process.stdout.columns ?? Number.POSITIVE_INFINITY;
+  // Two dots may come on top.
+  const room = Math.max(20, Math.min(WIDEST, columns - number.length - 7));
+  const { text, before, carets } = excerpt(source, column - 1, length, room);
   return [
     `  ${paint.dim(`${number} |`)} ${text}`,
     `  ${paint.dim(`${' '.repeat(number.length)} |`)} ${' '.repeat(before)}${paint.red('^'.repeat(carets))}`,
@@ -62,19 +65,20 @@ function render(diagnostic: Diagnostic, paint: Paint): string {
   return `${lines.join('\n')}\n`;
 }
 
-const WIDTH = 100;
+/** More of a line is not read in one look. */
+const WIDEST = 100;
 
-/** The part of a line around the caret; `before` and `carets` count columns of the terminal. */
-function excerpt(source: string, start: number, length: number) {
+/** The part of a line around the caret, of `room` columns; `before` and `carets` count columns of the terminal. */
+function excerpt(source: string, start: number, length: number, room: number) {
   const end = start + Math.max(length, 1);
-  const mark = graphemes(source.slice(start, Math.min(end, start + WIDTH)));
-  const marked = within(mark, (WIDTH * 2) / 3);
-  const behind = marked.length < mark.length ? mark.slice(marked.length) : graphemes(source.slice(end, end + WIDTH));
-  const ahead = graphemes(source.slice(Math.max(start - WIDTH, 0), start)).reverse();
+  const mark = graphemes(source.slice(start, Math.min(end, start + room)));
+  const marked = within(mark, (room * 2) / 3);
+  const behind = marked.length < mark.length ? mark.slice(marked.length) : graphemes(source.slice(end, end + room));
+  const ahead = graphemes(source.slice(Math.max(start - room, 0), start)).reverse();
   // What is behind the mark gets a third at first, what is ahead the rest; what that leaves goes to what is behind.
-  const left = within(ahead, WIDTH - width(marked) - width(within(behind, WIDTH / 3))).reverse();
-  const right = marked.length < mark.length ? [] : within(behind, WIDTH - width(marked) - width(left));
-  const more = [left.length < ahead.length || start > WIDTH, right.length < behind.length || end + WIDTH < source.length];
+  const left = within(ahead, room - width(marked) - width(within(behind, room / 3))).reverse();
+  const right = marked.length < mark.length ? [] : within(behind, room - width(marked) - width(left));
+  const more = [left.length < ahead.length || start > room, right.length < behind.length || end + room < source.length];
   const [dots, dotsBehind] = more.map((cut) => (cut ? '…' : ''));
   return {
     text: `${dots}${[...left, ...marked, ...right].join('')}${dotsBehind}`.trimEnd(),

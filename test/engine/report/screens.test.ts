@@ -167,3 +167,16 @@ test('what a child writes cannot drive the terminal', async () => {
   const run = await p.run('run', 'p.yaml');
   expect(run.stdout).toContain('  │ xy\n');
 });
+
+test('the line with the caret fits a narrow terminal', async () => {
+  const p = project({
+    'p.yaml': `steps: { a: { run: "echo ${'word '.repeat(40)}", outputs: { o: out/o.txt }, nonsense: 1, timeout: 5m, cache: false } }`,
+  });
+  Object.assign(p.env, terminal(p, 60, 24));
+  const { stderr } = await p.run('run', 'p.yaml');
+  const shown = stderr.split('\n').filter((line) => /^ +\d* \|/.test(line));
+  expect(shown).toHaveLength(2);
+  expect(shown[0]).toContain('nonsense: 1');
+  expect(shown[1]!.indexOf('^^^^^^^^')).toBe(shown[0]!.indexOf('nonsense'));
+  for (const line of shown) expect(line.length).toBeLessThanOrEqual(60);
+});
