@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText } from './cleaning.ts';
 
 /** `preprocessing.json` */
@@ -24,10 +25,22 @@ export async function preprocess(texts: string[], { decode, text: cleaning }: Pr
   return cleaning ? texts.map((text) => cleanText(text, cleaning)) : texts;
 }
 
-/** Of a data folder; undefined where nothing was done to the text. */
+/** Of a folder of data, a model or a bundle; undefined where nothing was done to the text. */
 export async function readPreprocessing(folder: string): Promise<Preprocessing | undefined> {
   const file = join(folder, 'preprocessing.json');
-  return existsSync(file) ? JSON.parse(await readFile(file, 'utf8')) : undefined;
+  if (!existsSync(file)) return undefined;
+  let preprocessing: Preprocessing | null;
+  try {
+    preprocessing = JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new StepError(`${file} is not a JSON object: ${(error as Error).message}`, 'Was it cut off? Make or copy the folder again.');
+  }
+  if (preprocessing?.version !== 1)
+    throw new StepError(
+      `preprocessing.json has the version ${preprocessing?.version}, and this tunesmith knows 1`,
+      'Use the tunesmith that made the bundle, or a newer one.',
+    );
+  return preprocessing;
 }
 
 export async function writePreprocessing(folder: string, preprocessing: Preprocessing): Promise<void> {

@@ -53,7 +53,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     labels,
     maxLength: typeof training?.max_length === 'number' ? training.max_length : await maxLengthOf(folder, config),
-    preprocessing: await preprocessingOf(folder),
+    preprocessing: await readPreprocessing(folder),
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
     modelBytes: typeof model === 'string' ? (await stat(model)).size : model.byteLength,
@@ -92,16 +92,6 @@ async function maxLengthOf(folder: string, config: ConfigFile): Promise<number> 
   return Math.min(positions, typeof tokenizer?.model_max_length === 'number' ? tokenizer.model_max_length : positions);
 }
 
-async function preprocessingOf(folder: string): Promise<Preprocessing | undefined> {
-  const preprocessing = await readPreprocessing(folder);
-  if (preprocessing && preprocessing.version !== 1)
-    throw new StepError(
-      `preprocessing.json has the version ${preprocessing.version}, and this tunesmith knows 1`,
-      'Use the tunesmith that made the bundle, or a newer one.',
-    );
-  return preprocessing;
-}
-
 /** A folder without an ONNX model: made now, from its weights, by what `deploy` does. */
 async function exportModel(folder: string): Promise<Uint8Array> {
   // Only here: a bundle that has its model is served without a tensor library.
@@ -121,6 +111,8 @@ async function readJson(folder: string, name: string): Promise<Record<string, un
   try {
     const value = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-  } catch {}
+  } catch {
+    // Said below, as of JSON that is no object.
+  }
   throw new StepError(`${path.join(folder, name)} is not a JSON object`, 'Was it cut off? Copy or deploy the bundle again.');
 }
