@@ -1,15 +1,15 @@
+import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished } from 'node:stream/promises';
 import { StepError } from '../../engine/step.ts';
-import { classificationMetrics, confusionMatrix } from '../metrics/classification.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { listed, loadModel } from '../models/checkpoint.ts';
-import { type Predictions, predictSplit } from '../models/predict.ts';
 import { sameTokenizer } from '../models/tokenizer.ts';
-import { readSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts';
+import { openSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
+import { evaluateSplit } from '../tasks/evaluation.ts';
+import { taskKind } from '../tasks/registry.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
@@ -17,71 +17,88 @@ type Context = Parameters<(typeof step)['run']>[0];
 export async function evaluate(context: Context): Promise<void> {
   const { options, inputs, outputs, signal, threads, log, metric, progress } = context;
   const info = await readTokensInfo(inputs.tokens);
-  const split = await readSplit(inputs.tokens, info, options.split);
-  const model = await loadModel(inputs.model, 'text-classification');
-  const { labels } = model;
-  const names = options.metrics ?? (labels.length === 2 ? BINARY : MULTICLASS);
-  const positive = positiveClass(labels, options.positive, names);
+  const split = await openSplit(inputs.tokens, info, options.split);
+  const model = await loadModel(inputs.model, info.task);
+  const { labels, problem, config } = model;
+  if (info.problem_type && info.problem_type !== problem)
+    throw new StepError(
+      `the model was trained for ${problem}, and the tokens are of ${info.problem_type}`,
+      'Give the tokens that it was trained on, or their like.',
+    );
+  const names = metricNames(info, labels, problem, options.metrics);
+  const positive =
+    info.task === 'text-classification' && problem === 'single_label_classification'
+      ? positiveClass(labels, options.positive, names)
+      : refusePositive(info, options.positive);
   if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
     throw new StepError(
       "the tokens were made with another tokenizer than the model's",
       'Evaluate with the tokens that the model was trained on, or their like.',
     );
   }
-  const limit = model.family.maxLength(model.config);
+  const limit = model.family.maxLength(config);
   if (info.max_length > limit)
     throw new StepError(`the tokens have a max_length of ${info.max_length}, and the model takes ${limit} tokens`);
-  split.labels = intoModel(split.labels, info, labels);
 
   const runtime = await openRuntime(options.runtime, { threads });
   log(`runtime: ${runtime.description}`);
+  const predictions = createWriteStream(outputs.predictions!);
   const inference = runtime.inference(model.program, model.weights);
-  let predictions: Predictions;
   try {
-    predictions = await predictSplit((batch) => inference.run(batch), split, {
-      classes: labels.length,
+    const { metrics, report } = await evaluateSplit((batch) => inference.run(batch), split, info, {
+      labels,
+      problem,
+      labelIds: intoModel(info, labels),
+      metrics: names,
+      positive,
       batchSize: options.batch_size,
-      padding: info.pad_token_id,
+      masking: { probability: 0.15, vocabulary: config.vocab_size },
       signal,
-      progress: (rows) => progress(rows, split.labels.length),
+      progress: (rows) => progress(rows, split.rows),
+      line: async (line) => {
+        if (!predictions.write(`${JSON.stringify(line)}\n`)) await once(predictions, 'drain');
+      },
     });
+    predictions.end();
+    await finished(predictions);
+    const asked = Object.fromEntries(names.map((name) => [name, metrics[name]!]));
+    for (const [name, value] of Object.entries(asked)) metric(name, value);
+    const written = { split: options.split, rows: split.rows, metrics: asked, ...report };
+    await writeFile(outputs.metrics!, `${JSON.stringify(written, null, 2)}\n`);
   } finally {
+    predictions.destroy();
+    split.close();
     await inference.dispose();
   }
-  if (!Number.isFinite(predictions.loss))
-    throw new StepError('the model gives scores that are not numbers', 'Its training diverged: train it again with a lower learning_rate.');
-
-  const classified = { ...predictions, positive };
-  const metrics = classificationMetrics(classified, names);
-  for (const [name, value] of Object.entries(metrics)) metric(name, value);
-  const report = {
-    split: options.split,
-    rows: split.labels.length,
-    metrics,
-    labels,
-    ...(positive === undefined ? {} : { positive: labels[positive]! }),
-    confusion_matrix: confusionMatrix(classified),
-  };
-  await writeFile(outputs.metrics!, `${JSON.stringify(report, null, 2)}\n`);
-  await pipeline(Readable.from(lines(split.ids, labels, predictions)), createWriteStream(outputs.predictions!));
 }
 
-const BINARY = ['accuracy', 'precision', 'recall', 'f1'];
-const MULTICLASS = ['accuracy', 'macro_precision', 'macro_recall', 'macro_f1'];
+/** Those that were asked for, if the task has them. */
+function metricNames(
+  info: TokensInfo,
+  labels: string[],
+  problem: Parameters<ReturnType<typeof taskKind>['metrics']>[0],
+  asked: string[] | undefined,
+): readonly string[] {
+  const { known, usual } = taskKind(info.task).metrics(problem, labels);
+  const unknown = asked?.filter((name) => !known.includes(name)) ?? [];
+  if (unknown.length > 0) throw new StepError(`${info.task} has no metric ${listed(unknown)}`, `It has ${known.join(', ')}.`, ['metrics']);
+  return asked ?? usual;
+}
+
+function refusePositive(info: TokensInfo, positive: string | undefined): undefined {
+  if (positive !== undefined)
+    throw new StepError(`positive means nothing for ${info.problem_type ?? info.task}`, 'It is of text-classification with two labels.', [
+      'positive',
+    ]);
+}
 
 /** The tokens' labels as the model numbers them: it may have been trained on others' tokens. */
-function intoModel(ids: Int32Array, info: TokensInfo, labels: string[]): Int32Array {
+function intoModel(info: TokensInfo, labels: string[]): Int32Array {
+  // The one number of a regression has no name to go by.
+  if (info.problem_type === 'regression') return Int32Array.of(0);
   const unknown = info.labels.filter((name) => !labels.includes(name));
   if (unknown.length > 0) {
     throw new StepError(`the model knows no label ${listed(unknown)}, which the tokens have`, `It tells apart ${listed(labels)}.`);
   }
-  return ids.map((id) => labels.indexOf(info.labels[id]!));
-}
-
-function* lines(ids: string[], labels: string[], { truth, predicted, scores }: Predictions): Generator<string> {
-  for (const [i, id] of ids.entries()) {
-    // Logits have seven digits: more of a probability would be noise.
-    const rounded = Object.fromEntries(labels.map((label, k) => [label, Number(scores[i]![k]!.toPrecision(8))]));
-    yield `${JSON.stringify({ id, label: labels[truth[i]!], predicted: labels[predicted[i]!], scores: rounded })}\n`;
-  }
+  return Int32Array.from(info.labels, (name) => labels.indexOf(name));
 }

@@ -1,19 +1,19 @@
 import { defineStep } from '../../engine/step.ts';
-import { METRICS } from '../metrics/classification.ts';
+import { METRIC_NAMES } from '../metrics/names.ts';
 
 export default defineStep({
   name: 'evaluate',
-  version: 1,
+  version: 2,
   description: 'Measures a trained model on a split.',
   options: {
     split: { type: 'string', default: 'test', description: 'The split to predict.' },
     metrics: {
       type: 'array',
-      items: { enum: Object.keys(METRICS) },
+      items: { enum: METRIC_NAMES },
       minItems: 1,
       uniqueItems: true,
       description:
-        "What to compute, by scikit-learn's names. Default: accuracy, precision, recall and f1 of two labels; accuracy and the macro averages of more.",
+        "What to compute, by scikit-learn's, seqeval's and SQuAD's names. Default: the task's usual ones; of text-classification accuracy, precision, recall and f1 of two labels, accuracy and the macro averages of more.",
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
@@ -25,8 +25,8 @@ export default defineStep({
     tokens: { kind: 'folder', description: "A tokenize step's tokens." },
   },
   outputs: {
-    metrics: { kind: 'file', description: 'Metrics and confusion matrix, as JSON.' },
-    predictions: { kind: 'file', description: 'Label, predicted label and scores of each row, as JSON lines ordered by id.' },
+    metrics: { kind: 'file', description: 'Metrics, and what else the task reports, such as a confusion matrix, as JSON.' },
+    predictions: { kind: 'file', description: 'What is true and what was predicted of each row, as JSON lines ordered by id.' },
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
   threads: 'all',

@@ -39,9 +39,6 @@ export const METRICS: Record<string, Metric> = {
 /** Metrics that say something for two classes with a positive one only. */
 export const BINARY_METRICS = ['precision', 'recall', 'f1'];
 
-/** Metrics for which the smaller value is the better one. */
-export const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece'];
-
 export function classificationMetrics(c: Classified, names: readonly string[]): Record<string, number> {
   const matrix = confusionMatrix(c);
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(c, matrix)]));

@@ -5,7 +5,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, E the embedding size, H the hidden size, F the intermediate size.
  */
-import { attention, embedding } from '../runtime/ops.ts';
+import { attention, embedding, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
@@ -68,6 +68,8 @@ export const albert: Family<AlbertConfig> = {
 
   maxLength: (config) => config.max_position_embeddings,
 
+  typed: (config) => config.type_vocab_size > 1,
+
   parameters(config) {
     const { embedding_size: E, hidden_size: H, intermediate_size: F } = config;
     const parameters: nn.Parameters = {
@@ -106,7 +108,44 @@ export const albert: Family<AlbertConfig> = {
       logits(config, weights, inputs, dropout) {
         const first = encodeFirst({ config, weights, dropout }, inputs); // [B, H]
         const pooled = tf.tanh(nn.linear(first, weights, 'albert.pooler')); // [B, H]
-        return nn.linear(dropout(pooled, config.classifier_dropout_prob), weights, 'classifier') as tf.Tensor2D; // [B, labels]
+        return nn.linear(dropout(pooled, config.classifier_dropout_prob), weights, 'classifier'); // [B, labels]
+      },
+    },
+
+    'token-classification': {
+      architecture: 'AlbertForTokenClassification',
+      parameters: (config, labels) => nn.linearParameters('classifier', config.hidden_size, labels),
+      labelled: ['classifier.weight', 'classifier.bias'],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode({ config, weights, dropout }, inputs); // [B, T, H]
+        return nn.linear(dropout(hidden, config.classifier_dropout_prob), weights, 'classifier'); // [B, T, labels]
+      },
+    },
+
+    'question-answering': {
+      architecture: 'AlbertForQuestionAnswering',
+      parameters: (config) => nn.linearParameters('qa_outputs', config.hidden_size, 2),
+      labelled: [],
+      logits(config, weights, inputs, dropout) {
+        return nn.linear(encode({ config, weights, dropout }, inputs), weights, 'qa_outputs'); // [B, T, 2]
+      },
+    },
+
+    'masked-lm': {
+      architecture: 'AlbertForMaskedLM',
+      parameters: (config) => ({
+        ...nn.linearParameters('predictions.dense', config.hidden_size, config.embedding_size),
+        ...nn.layerNormParameters('predictions.LayerNorm', config.embedding_size),
+        ...nn.biasParameters('predictions.bias', config.vocab_size),
+      }),
+      labelled: [],
+      tied: ['predictions.decoder.weight', 'predictions.decoder.bias'],
+      logits(config, weights, inputs, dropout) {
+        const masked = nn.maskedStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+        const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'predictions.dense')); // [P, H] → [P, E]
+        const x = nn.layerNorm(dense, weights, 'predictions.LayerNorm', config.layer_norm_eps);
+        const decoder = weights['albert.embeddings.word_embeddings.weight']!; // [V, E]
+        return linear(x, decoder, weights['predictions.bias']!); // [P, V]
       },
     },
   },
@@ -128,18 +167,28 @@ interface Pass {
   dropout: Dropout;
 }
 
+/** int32 ids, mask and types [B, T] → [B, T, H], the last hidden states. */
+function encode(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
+  const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
+  const x = encodeButLast(pass, inputs, mask); // [B, T, H]
+  return block(pass, x, x, mask, blocksOf(pass.config).at(-1)!);
+}
+
 /**
- * int32 ids, mask and types [B, T] → [B, H], the last hidden state of the first token, [CLS].
- * The head reads no other, so the last block computes no other.
+ * The same → [B, H], the last hidden state of the first token, [CLS], alone.
+ * A classifier reads no other, so the last block computes no other.
  */
 function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
-  const names = blocksOf(pass.config);
-  const last = names.pop()!;
-  let x = nn.linear(embed(pass, inputs), pass.weights, 'albert.encoder.embedding_hidden_mapping_in'); // [B, T, E] → [B, T, H]
-  for (const name of names) x = block(pass, x, x, mask, name); // [B, T, H]
+  const x = encodeButLast(pass, inputs, mask); // [B, T, H]
   const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
-  return tf.reshape(block(pass, first, x, mask, last), [-1, pass.config.hidden_size]);
+  return tf.reshape(block(pass, first, x, mask, blocksOf(pass.config).at(-1)!), [-1, pass.config.hidden_size]);
+}
+
+function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, mask: tf.Tensor): tf.Tensor {
+  let x = nn.linear(embed(pass, inputs), pass.weights, 'albert.encoder.embedding_hidden_mapping_in'); // [B, T, E] → [B, T, H]
+  for (const name of blocksOf(pass.config).slice(0, -1)) x = block(pass, x, x, mask, name); // [B, T, H]
+  return x;
 }
 
 function embed({ config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {

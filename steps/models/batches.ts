@@ -1,26 +1,26 @@
 /**
- * Rows into batches of like lengths: little padding, and few shapes, since each shape is compiled once.
+ * Sequences into batches of like lengths: little padding, and few shapes, since each shape is compiled once.
  */
 import type { HostTensors } from '../runtime/runtime.ts';
 import { random, shuffle } from './random.ts';
-import type { Split } from './tokens.ts';
+import type { Split, TokensInfo } from './tokens.ts';
 
 export interface Batch {
   /** Indices into the split. */
-  rows: Int32Array;
-  /** Tokens of each row, padding included. */
+  sequences: Int32Array;
+  /** Tokens of each, padding included. */
   length: number;
 }
 
-/** The batches of an epoch in their order: a pure function of (seed, epoch). Every row comes once. */
+/** The batches of an epoch in their order: a pure function of (seed, epoch). Every sequence comes once. */
 export function trainingBatches(split: Split, size: number, { seed, epoch }: { seed: number; epoch: number }): Batch[] {
   const lengths = bucketLengths(split);
   const uniform = random('batches', seed, epoch);
-  const order = shuffle(range(split.labels.length), uniform);
-  // The rows left over are a batch of their own, of the greatest length: so there is but one shape of that size.
+  const order = shuffle(range(split.sequences), uniform);
+  // The sequences left over are a batch of their own, of the greatest length: so there is but one shape of that size.
   const whole = order.length - (order.length % size);
-  const batches: Batch[] = whole < order.length ? [{ rows: order.subarray(whole), length: lengths.at(-1)! }] : [];
-  // Sorted within pools of many batches, not as a whole: else the same rows would always meet.
+  const batches: Batch[] = whole < order.length ? [{ sequences: order.subarray(whole), length: lengths.at(-1)! }] : [];
+  // Sorted within pools of many batches, not as a whole: else the same sequences would always meet.
   for (let from = 0; from < whole; from += POOL * size) {
     const pool = byLength(split, order.subarray(from, Math.min(whole, from + POOL * size)));
     for (let i = 0; i < pool.length; i += size) batches.push(batchOf(split, pool.subarray(i, i + size), lengths));
@@ -28,33 +28,53 @@ export function trainingBatches(split: Split, size: number, { seed, epoch }: { s
   return shuffle(batches, uniform);
 }
 
-/** Longest first, so that a lack of memory shows at once. */
-export function evaluationBatches(split: Split, size: number): Batch[] {
+/**
+ * The batches of an evaluation in pools: all of a pool come before any of the next, so that results can be put into the
+ * split's order with no more than a pool in memory. In a pool the longest are first: a lack of memory shows at once.
+ */
+export function evaluationBatches(split: Split, size: number): Batch[][] {
   const lengths = bucketLengths(split);
-  const order = byLength(split, range(split.labels.length));
-  const batches: Batch[] = [];
-  for (let i = 0; i < order.length; i += size) batches.push(batchOf(split, order.subarray(i, i + size), lengths));
-  return batches;
+  const pools: Batch[][] = [];
+  for (let from = 0; from < split.sequences; from += POOL * size) {
+    const pool = byLength(
+      split,
+      range(Math.min(POOL * size, split.sequences - from)).map((i) => from + i),
+    );
+    const batches: Batch[] = [];
+    for (let i = 0; i < pool.length; i += size) batches.push(batchOf(split, pool.subarray(i, i + size), lengths));
+    pools.push(batches);
+  }
+  return pools;
 }
 
-/** `input_ids` and `attention_mask` [rows, length], `labels` [rows]. */
-export function inputsOf(split: Split, { rows, length }: Batch, padding: number): HostTensors {
-  const ids = new Int32Array(rows.length * length).fill(padding);
-  const mask = new Int32Array(rows.length * length);
-  for (const [i, row] of rows.entries()) {
-    ids.set(split.inputIds.subarray(split.offsets[row]!, split.offsets[row + 1]!), i * length);
-    mask.fill(1, i * length, i * length + lengthOf(split, row));
+/** What the program reads: int32 `input_ids` and `attention_mask` [B, length], and of the other inputs those that the tokens have. */
+export function inputsOf(split: Split, { sequences, length }: Batch, { columns, pad_token_id }: TokensInfo): HostTensors {
+  const mask = new Int32Array(sequences.length * length);
+  for (const [i, sequence] of sequences.entries()) mask.fill(1, i * length, i * length + split.length(sequence));
+  const inputs: HostTensors = { attention_mask: { dtype: 'int32', shape: [sequences.length, length], data: mask } };
+  for (const name of PROGRAM_INPUTS) {
+    const column = columns[name];
+    if (!column) continue;
+    if (column.per === 'token') {
+      const data = new Int32Array(sequences.length * length).fill({ input_ids: pad_token_id, labels: -100 }[name as string] ?? 0);
+      for (const [i, sequence] of sequences.entries()) split.read(name, sequence, data, i * length);
+      inputs[name] = { dtype: 'int32', shape: [sequences.length, length], data };
+    } else {
+      const { dtype, width } = column;
+      const data = dtype === 'int32' ? new Int32Array(sequences.length * width) : new Float32Array(sequences.length * width);
+      for (const [i, sequence] of sequences.entries()) data.set(split.values(name, sequence)!, i * width);
+      inputs[name] = { dtype, shape: dtype === 'int32' && width === 1 ? [sequences.length] : [sequences.length, width], data };
+    }
   }
-  const shape = [rows.length, length];
-  return {
-    input_ids: { dtype: 'int32', shape, data: ids },
-    attention_mask: { dtype: 'int32', shape, data: mask },
-    labels: { dtype: 'int32', shape: [rows.length], data: Int32Array.from(rows, (row) => split.labels[row]!) },
-  };
+  return inputs;
 }
 
 /** Tokens of a batch that are not padding. */
-export const realTokens = (split: Split, { rows }: Batch): number => rows.reduce((sum, row) => sum + lengthOf(split, row), 0);
+export const realTokens = (split: Split, { sequences }: Batch): number =>
+  sequences.reduce((sum, sequence) => sum + split.length(sequence), 0);
+
+/** The others are for measuring only. */
+const PROGRAM_INPUTS = ['input_ids', 'token_type_ids', 'labels', 'start_positions', 'end_positions'];
 
 /** Shapes that are compiled for full batches. */
 const LENGTHS = 8;
@@ -64,39 +84,37 @@ const POOL = 50;
 
 const range = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
 
-const lengthOf = (split: Split, row: number): number => split.offsets[row + 1]! - split.offsets[row]!;
-
 /** A stable sort, longest first. */
-const byLength = (split: Split, rows: Int32Array): Int32Array =>
-  Int32Array.from([...rows].sort((a, b) => lengthOf(split, b) - lengthOf(split, a)));
+const byLength = (split: Split, sequences: Int32Array): Int32Array =>
+  Int32Array.from([...sequences].sort((a, b) => split.length(b) - split.length(a)));
 
-function batchOf(split: Split, rows: Int32Array, lengths: number[]): Batch {
-  const longest = rows.reduce((most, row) => Math.max(most, lengthOf(split, row)), 0);
-  return { rows, length: lengths.find((length) => length >= longest)! };
+function batchOf(split: Split, sequences: Int32Array, lengths: number[]): Batch {
+  const longest = sequences.reduce((most, sequence) => Math.max(most, split.length(sequence)), 0);
+  return { sequences, length: lengths.find((length) => length >= longest)! };
 }
 
 /**
- * The lengths that batches may have, at most eight, the last that of the longest row: those with which the rows, each
+ * The lengths that batches may have, at most eight, the last that of the longest sequence: those with which the sequences, each
  * padded to the next of them, have the fewest tokens. Found by dynamic programming over the number of lengths.
  */
 function bucketLengths(split: Split): number[] {
-  const rows = range(split.labels.length);
-  const longest = rows.reduce((most, row) => Math.max(most, lengthOf(split, row)), 1);
-  const unit = Math.ceil(longest / 256); // so that long rows do not make many candidates
+  const sequences = range(split.sequences);
+  const longest = sequences.reduce((most, sequence) => Math.max(most, split.length(sequence)), 1);
+  const unit = Math.ceil(longest / 256); // so that long sequences do not make many candidates
   const ends = Math.ceil(longest / unit);
-  const upTo: number[] = new Array(ends + 1).fill(0); // rows of so many units at most
+  const upTo: number[] = new Array(ends + 1).fill(0); // sequences of so many units at most
   const longestUpTo: number[] = new Array(ends + 1).fill(0);
-  for (const row of rows) {
-    const end = Math.ceil(lengthOf(split, row) / unit);
+  for (const sequence of sequences) {
+    const end = Math.ceil(split.length(sequence) / unit);
     upTo[end]!++;
-    longestUpTo[end] = Math.max(longestUpTo[end]!, lengthOf(split, row));
+    longestUpTo[end] = Math.max(longestUpTo[end]!, split.length(sequence));
   }
   for (let end = 1; end <= ends; end++) {
     upTo[end]! += upTo[end - 1]!;
     longestUpTo[end] ||= longestUpTo[end - 1]!;
   }
 
-  // plans[end]: the best lengths, `end` the last of them, for the rows up to it.
+  // plans[end]: the best lengths, `end` the last of them, for the sequences up to it.
   let plans = upTo.map((count, end) => ({ places: count * end, lengths: [end] }));
   for (let n = 1; n < LENGTHS; n++) {
     plans = plans.map((plan, end) => {

@@ -1,11 +1,11 @@
 /**
- * BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), as transformers' BertForSequenceClassification computes it.
- * Read from top to bottom: config, family and head, weights, encoder, embeddings, block, attention. What is exported
+ * BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), as transformers' BertFor… classes compute it.
+ * Read from top to bottom: config, family and heads, weights, encoder, embeddings, block, attention. What is exported
  * beside the family is RoBERTa's too: its encoder is the same under another name.
  *
- * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size.
+ * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the vocabulary.
  */
-import { attention, embedding } from '../runtime/ops.ts';
+import { attention, embedding, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
@@ -40,6 +40,8 @@ export const bert: Family<BertConfig> = {
 
   maxLength: (config) => config.max_position_embeddings,
 
+  typed: (config) => config.type_vocab_size > 1,
+
   parameters: (config) => encoderParameters('bert', config),
 
   heads: {
@@ -52,15 +54,58 @@ export const bert: Family<BertConfig> = {
       }),
       labelled: ['classifier.weight', 'classifier.bias'],
       logits(config, weights, inputs, dropout) {
-        const length = inputs.input_ids!.shape[1]!;
-        const positions = tf.slice(weights['bert.embeddings.position_embeddings.weight']!, 0, length); // [T, H]
-        const first = encodeFirst({ base: 'bert', config, weights, dropout }, inputs, positions); // [B, H]
+        const first = encodeFirst(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, H]
         const pooled = tf.tanh(nn.linear(first, weights, 'bert.pooler.dense')); // [B, H]
-        return nn.linear(dropout(pooled, config.classifier_dropout), weights, 'classifier') as tf.Tensor2D; // [B, labels]
+        return nn.linear(dropout(pooled, config.classifier_dropout), weights, 'classifier'); // [B, labels]
+      },
+    },
+
+    'token-classification': {
+      architecture: 'BertForTokenClassification',
+      parameters: (config, labels) => nn.linearParameters('classifier', config.hidden_size, labels),
+      labelled: ['classifier.weight', 'classifier.bias'],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
+        return nn.linear(dropout(hidden, config.classifier_dropout), weights, 'classifier'); // [B, T, labels]
+      },
+    },
+
+    'question-answering': {
+      architecture: 'BertForQuestionAnswering',
+      parameters: (config) => nn.linearParameters('qa_outputs', config.hidden_size, 2),
+      labelled: [],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
+        return nn.linear(hidden, weights, 'qa_outputs'); // [B, T, 2]
+      },
+    },
+
+    'masked-lm': {
+      architecture: 'BertForMaskedLM',
+      parameters: (config) => ({
+        ...nn.linearParameters('cls.predictions.transform.dense', config.hidden_size, config.hidden_size),
+        ...nn.layerNormParameters('cls.predictions.transform.LayerNorm', config.hidden_size),
+        ...nn.biasParameters('cls.predictions.bias', config.vocab_size),
+      }),
+      labelled: [],
+      tied: ['cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
+        const masked = nn.maskedStates(hidden, inputs); // [P, H]
+        const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'cls.predictions.transform.dense')); // [P, H]
+        const x = nn.layerNorm(dense, weights, 'cls.predictions.transform.LayerNorm', config.layer_norm_eps);
+        const decoder = weights['bert.embeddings.word_embeddings.weight']!; // [V, H]
+        return linear(x, decoder, weights['cls.predictions.bias']!); // [P, V]
       },
     },
   },
 };
+
+const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout): Pass => ({ base: 'bert', config, weights, dropout });
+
+/** The rows of the positions of all tokens [T, H]. */
+const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
+  tf.slice(weights['bert.embeddings.position_embeddings.weight']!, 0, input_ids!.shape[1]!);
 
 /** Reads the config of an encoder whose defaults are BERT's but for these. */
 export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'model_type' | 'vocab_size' | 'pad_token_id'>): BertConfig {
@@ -121,18 +166,28 @@ interface Pass {
   dropout: Dropout;
 }
 
+/** int32 ids, mask and types [B, T], and the rows of their positions [T, H] or [B, T, H] → [B, T, H], the last hidden states. */
+export function encode(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
+  const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
+  const x = encodeButLast(pass, inputs, positions, mask); // [B, T, H]
+  return block(pass, x, x, mask, pass.config.num_hidden_layers - 1);
+}
+
 /**
- * int32 ids, mask and types [B, T], and the rows of their positions [T, H] or [B, T, H] → [B, H], the last hidden state
- * of the first token, [CLS]. The head reads no other, so the last block computes no other: that is nearly half of a model
- * with two blocks.
+ * The same → [B, H], the last hidden state of the first token, [CLS], alone. A classifier reads no other, so the last block
+ * computes no other: that is nearly half of a model with two blocks.
  */
 export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
-  const { num_hidden_layers, hidden_size } = pass.config;
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
-  let x = embed(pass, inputs, positions); // [B, T, H]
-  for (let layer = 0; layer < num_hidden_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  const x = encodeButLast(pass, inputs, positions, mask); // [B, T, H]
   const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
-  return tf.reshape(block(pass, first, x, mask, num_hidden_layers - 1), [-1, hidden_size]);
+  return tf.reshape(block(pass, first, x, mask, pass.config.num_hidden_layers - 1), [-1, pass.config.hidden_size]);
+}
+
+function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor, mask: tf.Tensor): tf.Tensor {
+  let x = embed(pass, inputs, positions); // [B, T, H]
+  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  return x;
 }
 
 function embed({ base, config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>, positions: tf.Tensor) {

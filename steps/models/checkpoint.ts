@@ -8,21 +8,23 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import type { HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
-import type { Config, Family, Task } from './family.ts';
+import type { Config, Family, Head, ProblemType, Task } from './family.ts';
 import { programFor } from './heads.ts';
 import { readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { normal, random } from './random.ts';
 import { familyOf } from './registry.ts';
 import { float32, openSafetensors, type Safetensors, toFloat32, writeSafetensors } from './safetensors.ts';
+import { labelsOf, problemOf, taskOf } from './trained-for.ts';
 
 export interface Model {
   family: Family;
   task: Task;
+  problem: ProblemType;
   /** config.json as it was read, and the same with the family's defaults. */
   file: ConfigFile;
   config: Config;
-  /** Names of the outputs, in the order of the logits. */
+  /** Names of the outputs, in the order of the logits; none where the task has no labels. */
   labels: string[];
   parameters: Parameters;
   weights: HostTensors;
@@ -31,7 +33,10 @@ export interface Model {
 
 export interface ModelStart {
   task: Task;
+  problem: ProblemType;
   labels: string[];
+  /** Start a new head where the model's was trained for other labels. */
+  replaceHead: boolean;
   /** Of what starts at random. */
   seed: number;
   /** Instead of the config's dropout rates. */
@@ -41,53 +46,62 @@ export interface ModelStart {
 }
 
 /** A model to be trained for these labels: from the folder's weights where it has some, else from a random start. */
-export async function startModel(folder: string, { task, labels, seed, dropout, say }: ModelStart): Promise<Model> {
+export async function startModel(folder: string, start: ModelStart): Promise<Model> {
+  const { task, problem, labels, seed, dropout, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
+  const { parameters: headParameters, labelled } = headOf(family, task);
   if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
   const config: Config = family.configure(file);
   const base = family.parameters(config);
-  const head = family.heads[task].parameters(config, labels.length);
-  const model = { family, task, file, config, labels, parameters: { ...base, ...head }, program: programFor(family, task, config) };
+  const head = headParameters(config, labels.length);
+  const parameters = { ...base, ...head };
+  const model = { family, task, problem, file, config, labels, parameters, program: programFor(family, task, config, problem) };
 
-  const checkpoint = await openCheckpoint(folder, family, model.parameters);
+  const checkpoint = await openCheckpoint(folder, family, task, parameters);
   if (!checkpoint) {
     say('no model.safetensors: all weights start at random');
-    return { ...model, weights: startAll(model.parameters, config, seed) };
+    return { ...model, weights: startAll(parameters, config, seed) };
   }
   try {
-    const { head: kept, order } = headToKeep(file, family, task, labels, head, checkpoint);
+    const { head: kept, order } = headToKeep(file, start, head, labelled, checkpoint);
     const weights = await readWeights(checkpoint, { ...base, ...kept });
-    for (const name of family.heads[task].labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
+    for (const name of labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
     const fresh = Object.keys(head).filter((name) => !(name in kept));
     for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
     say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
     if (fresh.length > 0) say(`new, starting at random: ${listed(fresh)}`);
     const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
     if (unused.length > 0) say(`not used by a ${family.type} model for ${task}: ${listed(unused)}`);
-    return { ...model, weights: inOrder(weights, model.parameters) };
+    return { ...model, weights: inOrder(weights, parameters) };
   } finally {
     await checkpoint.close();
   }
 }
 
-/** A trained model, its head included. */
-export async function loadModel(folder: string, task: Task): Promise<Model> {
+/** A trained model, its head included; of this task where one is given. */
+export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const file = await readConfig(folder);
   const family = familyOf(file);
   const config: Config = family.configure(file);
-  const labels = file.id2label === undefined ? unnamedLabels(file) : labelsOf(file);
-  const base = family.parameters(config);
-  if (!labels) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …`);
-  const parameters: Parameters = { ...base, ...family.heads[task].parameters(config, labels.length) };
-  const checkpoint = await openCheckpoint(folder, family, parameters);
+  const task = taskOf(file, shown(folder));
+  if (wanted !== undefined && task !== wanted)
+    throw new StepError(`${shown(folder)} holds a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
+  const named = labelsOf(file);
+  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …`);
+  const problem = problemOf(file, named);
+  const labels = task.endsWith('-classification') ? named : [];
+  const head = headOf(family, task);
+  const ownParameters = head.parameters(config, labels.length);
+  const parameters: Parameters = { ...family.parameters(config), ...ownParameters };
+  const checkpoint = await openCheckpoint(folder, family, task, parameters);
   if (!checkpoint)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder holds a configuration only.');
   try {
-    if (!family.heads[task].labelled.some((name) => checkpoint.entries.has(name)))
+    if (!Object.keys(ownParameters).some((name) => checkpoint.entries.has(name)))
       throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
     const weights = await readWeights(checkpoint, parameters);
-    return { family, task, file, config, labels, parameters, weights, program: programFor(family, task, config) };
+    return { family, task, problem, file, config, labels, parameters, weights, program: programFor(family, task, config, problem) };
   } finally {
     await checkpoint.close();
   }
@@ -95,16 +109,18 @@ export async function loadModel(folder: string, task: Task): Promise<Model> {
 
 /** Writes config.json and model.safetensors. `weights` may be those of a training, which are the model's by name. */
 export async function saveModel(folder: string, model: Model, weights: HostTensors = model.weights): Promise<void> {
-  const { family, task, labels } = model;
+  const { family, task, problem, labels } = model;
   // The weights are float32 whatever they were; without a dtype loaders take the file's.
-  const { dtype: _, torch_dtype: __, num_labels: ___, ...file } = model.file;
+  const { dtype: _, torch_dtype: __, num_labels: ___, id2label: ____, label2id: _____, problem_type: ______, ...file } = model.file;
   const config = {
     ...file,
-    architectures: [family.heads[task].architecture],
+    architectures: [headOf(family, task).architecture],
     model_type: family.type,
-    id2label: Object.fromEntries(labels.entries()),
-    label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
-    problem_type: 'single_label_classification',
+    ...(labels.length > 0 && {
+      id2label: Object.fromEntries(labels.entries()),
+      label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
+    }),
+    ...(task === 'text-classification' && { problem_type: problem }),
   };
   await mkdir(folder, { recursive: true });
   await writeFile(path.join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
@@ -127,16 +143,11 @@ export function listed(names: string[], most = 8): string {
   return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
 }
 
-/** What transformers calls them where config.json does not say. */
-const unnamedLabels = ({ num_labels }: ConfigFile): string[] =>
-  Array.from({ length: typeof num_labels === 'number' ? num_labels : 2 }, (_, id) => `LABEL_${id}`);
-
-/** Labels by id; undefined where config.json has none or they are not 0, 1, 2 … */
-function labelsOf(file: ConfigFile): string[] | undefined {
-  const names = Object.entries((file.id2label ?? {}) as Record<string, unknown>);
-  const labels = names.map(() => '');
-  for (const [id, name] of names) labels[Number(id)] = String(name);
-  return labels.length > 0 && labels.length === names.length && labels.every((name) => name !== '') ? labels : undefined;
+/** @throws StepError where the family has no head for the task */
+function headOf(family: Family, task: Task): Head {
+  const head = family.heads[task];
+  if (head) return head;
+  throw new StepError(`a ${family.type} model cannot be trained for ${task}`, `It can be for ${Object.keys(family.heads).join(', ')}.`);
 }
 
 /** The weights of a folder: one file or several, under the names that our parameters have. */
@@ -147,7 +158,7 @@ interface Checkpoint {
   close(): Promise<void>;
 }
 
-async function openCheckpoint(folder: string, family: Family, parameters: Parameters): Promise<Checkpoint | undefined> {
+async function openCheckpoint(folder: string, family: Family, task: Task, parameters: Parameters): Promise<Checkpoint | undefined> {
   const source = WEIGHT_FILES.find((name) => existsSync(path.join(folder, name)));
   if (!source) {
     const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
@@ -168,13 +179,16 @@ async function openCheckpoint(folder: string, family: Family, parameters: Parame
       opened.push(stored);
       for (const [name, { shape }] of stored.tensors) {
         if (name.endsWith('.position_ids')) continue; // a constant that old versions saved
+        if (family.heads[task]?.tied?.includes(name)) continue;
+        const own = nameFor(name, family, parameters);
+        if (entries.has(own)) throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, each weight once.');
         const read = async () => {
           const tensor = await stored.read(name);
           const data = toFloat32(tensor);
           if (!data) throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model unquantised.');
           return data;
         };
-        entries.set(nameFor(name, family, parameters), { shape, read });
+        entries.set(own, { shape, read });
       }
     }
     return { source, entries, close };
@@ -213,17 +227,36 @@ function nameFor(name: string, family: Family, parameters: Parameters): string {
 }
 
 /**
- * The head's weights that can be read. A classifier is kept if it was trained for the very same labels, by name;
- * they may come in another order, and its rows then move.
+ * The head's weights that are read. A head is kept if it was trained for the very same labels, by name; they may come in
+ * another order, and its rows then move. One that was trained for other labels is replaced only where that was asked for.
  */
-function headToKeep(file: ConfigFile, family: Family, task: Task, labels: string[], head: Parameters, checkpoint: Checkpoint) {
-  const former = labelsOf(file);
-  const order = labels.map((label) => former?.indexOf(label) ?? -1);
-  const same = former?.length === labels.length && !order.includes(-1);
-  const kept = Object.entries(head).filter(
-    ([name]) => checkpoint.entries.has(name) && (same || !family.heads[task].labelled.includes(name)),
-  );
-  return { head: Object.fromEntries(kept), order };
+function headToKeep(
+  file: ConfigFile,
+  { problem, labels, replaceHead, task }: ModelStart,
+  head: Parameters,
+  labelled: string[],
+  checkpoint: Checkpoint,
+) {
+  const here = Object.keys(head).filter((name) => checkpoint.entries.has(name));
+  const former = labelsOf(file) ?? [];
+  const order = labels.map((label) => former.indexOf(label));
+  const sameLabels = former.length === labels.length && !order.includes(-1);
+  const trained = here.some((name) => labelled.includes(name));
+  // A number has no name to go by.
+  const number = task === 'text-classification' && problem === 'regression' && former.length === 1;
+  const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
+  const keeps = (sameLabels || number) && sameProblem;
+  if (trained && !keeps && !replaceHead) {
+    const found = sameProblem ? `the labels ${listed(former)}` : problemOf(file, former);
+    const wanted = sameProblem ? listed(labels) : problem;
+    throw new StepError(
+      `the model's head was trained for ${found}, and the tokens have ${wanted}`,
+      `\`replace_head: true\` starts a new head.${former.every((label, i) => label === `LABEL_${i}`) ? ' Or name the labels in id2label of its config.json.' : ''}`,
+      ['replace_head'],
+    );
+  }
+  const kept = here.filter((name) => keeps || !labelled.includes(name)).map((name) => [name, head[name]!] as const);
+  return { head: Object.fromEntries(kept), order: sameLabels ? order : labels.map((_, i) => i) };
 }
 
 function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {

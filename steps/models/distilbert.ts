@@ -1,11 +1,12 @@
 /**
- * DistilBERT (Sanh et al. 2019, https://arxiv.org/abs/1910.01108), as transformers' DistilBertForSequenceClassification
- * computes it: half of BERT's blocks, no token types, no pooler.
+ * DistilBERT (Sanh et al. 2019, https://arxiv.org/abs/1910.01108), as transformers' DistilBertFor…
+ * classes compute it: half of BERT's blocks, no token types, no pooler.
  * Read from top to bottom: config, weights, embeddings, attention, block, head.
  *
- * In the comments B is the batch, T the tokens of a sequence, H the hidden size (`dim`), F the intermediate size (`hidden_dim`).
+ * In the comments B is the batch, T the tokens of a sequence, H the hidden size (`dim`), F the intermediate size (`hidden_dim`),
+ * V the vocabulary.
  */
-import { attention, embedding } from '../runtime/ops.ts';
+import { attention, embedding, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
@@ -25,6 +26,7 @@ interface DistilBertConfig {
   attention_dropout: number;
   activation: nn.ActivationName;
   seq_classif_dropout: number;
+  qa_dropout: number;
   initializer_range: number;
   pad_token_id: number;
 }
@@ -32,7 +34,7 @@ interface DistilBertConfig {
 export const distilbert: Family<DistilBertConfig> = {
   type: 'distilbert',
   prefix: 'distilbert',
-  dropouts: ['dropout', 'attention_dropout', 'seq_classif_dropout'],
+  dropouts: ['dropout', 'attention_dropout', 'seq_classif_dropout', 'qa_dropout'],
 
   configure(file) {
     const read = new ConfigReader(file);
@@ -48,6 +50,7 @@ export const distilbert: Family<DistilBertConfig> = {
       attention_dropout: read.rate('attention_dropout', 0.1),
       activation: read.oneOf('activation', nn.activationNames, 'gelu'),
       seq_classif_dropout: read.rate('seq_classif_dropout', 0.2),
+      qa_dropout: read.rate('qa_dropout', 0.1),
       initializer_range: read.positive('initializer_range', 0.02),
       pad_token_id: read.index('pad_token_id', 0),
     };
@@ -56,6 +59,8 @@ export const distilbert: Family<DistilBertConfig> = {
   },
 
   maxLength: (config) => config.max_position_embeddings,
+
+  typed: () => false,
 
   parameters(config) {
     const { dim: H, hidden_dim: F } = config;
@@ -91,7 +96,45 @@ export const distilbert: Family<DistilBertConfig> = {
       logits(config, weights, inputs, dropout) {
         const first = encodeFirst({ config, weights, dropout }, inputs); // [B, H]
         const pooled = tf.relu(nn.linear(first, weights, 'pre_classifier')); // [B, H]
-        return nn.linear(dropout(pooled, config.seq_classif_dropout), weights, 'classifier') as tf.Tensor2D; // [B, labels]
+        return nn.linear(dropout(pooled, config.seq_classif_dropout), weights, 'classifier'); // [B, labels]
+      },
+    },
+
+    'token-classification': {
+      architecture: 'DistilBertForTokenClassification',
+      parameters: (config, labels) => nn.linearParameters('classifier', config.dim, labels),
+      labelled: ['classifier.weight', 'classifier.bias'],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode({ config, weights, dropout }, inputs); // [B, T, H]
+        return nn.linear(dropout(hidden, config.dropout), weights, 'classifier'); // [B, T, labels]
+      },
+    },
+
+    'question-answering': {
+      architecture: 'DistilBertForQuestionAnswering',
+      parameters: (config) => nn.linearParameters('qa_outputs', config.dim, 2),
+      labelled: [],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode({ config, weights, dropout }, inputs); // [B, T, H]
+        return nn.linear(dropout(hidden, config.qa_dropout), weights, 'qa_outputs'); // [B, T, 2]
+      },
+    },
+
+    'masked-lm': {
+      architecture: 'DistilBertForMaskedLM',
+      parameters: (config) => ({
+        ...nn.linearParameters('vocab_transform', config.dim, config.dim),
+        ...nn.layerNormParameters('vocab_layer_norm', config.dim),
+        ...nn.biasParameters('vocab_projector.bias', config.vocab_size),
+      }),
+      labelled: [],
+      tied: ['vocab_projector.weight'],
+      logits(config, weights, inputs, dropout) {
+        const masked = nn.maskedStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+        const dense = nn.activation(config.activation, nn.linear(masked, weights, 'vocab_transform')); // [P, H]
+        const x = nn.layerNorm(dense, weights, 'vocab_layer_norm', LAYER_NORM_EPS);
+        const decoder = weights['distilbert.embeddings.word_embeddings.weight']!; // [V, H]
+        return linear(x, decoder, weights['vocab_projector.bias']!); // [P, V]
       },
     },
   },
@@ -106,17 +149,29 @@ interface Pass {
   dropout: Dropout;
 }
 
+/** int32 ids and mask [B, T] → [B, T, H], the last hidden states. */
+function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
+  const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
+  const x = encodeButLast(pass, input_ids!, mask); // [B, T, H]
+  return block(pass, x, x, mask, pass.config.n_layers - 1);
+}
+
 /**
- * int32 ids and mask [B, T] → [B, H], the last hidden state of the first token, [CLS].
- * The head reads no other, so the last block computes no other.
+ * The same → [B, H], the last hidden state of the first token, [CLS], alone.
+ * A classifier reads no other, so the last block computes no other.
  */
 function encodeFirst(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
   const { n_layers, dim } = pass.config;
   const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
-  let x = embed(pass, input_ids!); // [B, T, H]
-  for (let layer = 0; layer < n_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  const x = encodeButLast(pass, input_ids!, mask); // [B, T, H]
   const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
   return tf.reshape(block(pass, first, x, mask, n_layers - 1), [-1, dim]);
+}
+
+function encodeButLast(pass: Pass, ids: tf.Tensor, mask: tf.Tensor): tf.Tensor {
+  let x = embed(pass, ids); // [B, T, H]
+  for (let layer = 0; layer < pass.config.n_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  return x;
 }
 
 function embed({ config, weights, dropout }: Pass, ids: tf.Tensor): tf.Tensor {

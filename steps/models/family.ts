@@ -5,7 +5,10 @@ import type { ConfigFile } from './config.ts';
 import type { Parameters, Weights } from './nn.ts';
 
 /** What a model can be trained for. */
-export type Task = 'text-classification';
+export type Task = 'text-classification' | 'token-classification' | 'question-answering' | 'masked-lm';
+
+/** What a text classifier's labels are: one of several, any number of them, or one number; config.json's `problem_type`. */
+export type ProblemType = 'single_label_classification' | 'multi_label_classification' | 'regression';
 
 /** The fields of a config that are read whatever the family is. */
 export interface Config {
@@ -26,9 +29,11 @@ export interface Family<C extends Config = any> {
   configure(file: ConfigFile): C;
   /** The most tokens a sequence may have. */
   maxLength(config: C): number;
+  /** Whether it tells the two texts of a pair apart by their token types. */
+  typed(config: C): boolean;
   /** The weights without a head. */
   parameters(config: C): Parameters;
-  heads: Record<Task, Head<C>>;
+  heads: Partial<Record<Task, Head<C>>>;
 }
 
 export interface Head<C extends Config = any> {
@@ -38,6 +43,13 @@ export interface Head<C extends Config = any> {
   parameters(config: C, labels: number): Parameters;
   /** Those that have one row for each label. */
   labelled: string[];
-  /** `input_ids`, `attention_mask` and, optionally, `token_type_ids`, all int32 [B, T] → logits [B, labels]. */
-  logits(config: C, weights: Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout): tf.Tensor2D;
+  /** Where checkpoints have copies of weights that are the embeddings' or this head's own: they are passed over. */
+  tied?: string[];
+  /**
+   * `input_ids`, `attention_mask` and, optionally, `token_type_ids`, all int32 [B, T] → logits:
+   * text-classification [B, labels]; token-classification [B, T, labels]; question-answering [B, T, 2], of each token as the
+   * answer's first and as its last; masked-lm [B, T, vocabulary], or, with `masked_positions` int32 [P], places in the flat
+   * batch, [P, vocabulary] of those alone.
+   */
+  logits(config: C, weights: Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout): tf.Tensor;
 }

@@ -1,15 +1,37 @@
-/** The program of a task: what it returns beside the logits, and the loss it is trained by. */
-import { crossEntropy } from '../runtime/ops.ts';
+/** The program of a task: what it returns, and the loss it is trained by where labels are given. All as transformers has it. */
+import { binaryCrossEntropy, crossEntropy, meanSquaredError } from '../runtime/ops.ts';
 import type { Program } from '../runtime/runtime.ts';
-import type { tf } from '../runtime/tfjs.ts';
-import type { Config, Family, Task } from './family.ts';
+import { tf } from '../runtime/tfjs.ts';
+import type { Config, Family, ProblemType, Task } from './family.ts';
 
-/** `logits` [B, labels], and where `labels` int32 [B] are given their mean cross-entropy, `loss`. */
-export function programFor<C extends Config>(family: Family<C>, task: Task, config: C): Program {
-  const head = family.heads[task];
+/**
+ * Labels, and what comes of them:
+ *   text-classification   `labels` int32 [B] of one label, float32 [B, labels] of any number of them or of a number
+ *   token-classification  `labels` int32 [B, T]; −100 does not count
+ *   question-answering    `start_positions` and `end_positions` int32 [B]
+ *   masked-lm             `labels` int32 [B, T], or [P] beside `masked_positions`; −100 does not count
+ */
+export function programFor<C extends Config>(family: Family<C>, task: Task, config: C, problem: ProblemType): Program {
+  const head = family.heads[task]!;
+  if (task === 'question-answering') {
+    return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+      const logits = head.logits(config, weights, inputs, dropout); // [B, T, 2]
+      const [start_logits, end_logits] = tf.unstack(logits, -1) as [tf.Tensor, tf.Tensor]; // [B, T] each
+      const { start_positions, end_positions } = inputs;
+      if (!start_positions || !end_positions) return { start_logits, end_logits };
+      const loss = tf.div(tf.add(crossEntropy(start_logits, start_positions), crossEntropy(end_logits, end_positions)), 2);
+      return { loss, start_logits, end_logits };
+    };
+  }
+  const lossOf = task === 'text-classification' ? LOSSES[problem] : crossEntropy;
   return (weights, inputs, dropout): Record<string, tf.Tensor> => {
     const logits = head.logits(config, weights, inputs, dropout);
-    if (!inputs.labels) return { logits };
-    return { loss: crossEntropy(logits, inputs.labels), logits };
+    return inputs.labels ? { loss: lossOf(logits, inputs.labels), logits } : { logits };
   };
 }
+
+const LOSSES = {
+  single_label_classification: crossEntropy,
+  multi_label_classification: binaryCrossEntropy,
+  regression: meanSquaredError,
+};

@@ -40,6 +40,17 @@ export const embeddingParameters = (name: string, rows: number, size: number, pa
   [`${name}.weight`]: { shape: [rows, size], start: 'normal', decay: true, ...(paddingRow === undefined ? {} : { paddingRow }) },
 });
 
+/**
+ * Hidden states [B, T, H] of the tokens whose places in the flat batch `masked_positions` [P] tells → [P, H]; all of them
+ * where it tells none. Predicting a token costs a product with the whole vocabulary: it is done where one is hidden only.
+ */
+export function maskedStates(hidden: tf.Tensor, { masked_positions }: Record<string, tf.Tensor>): tf.Tensor {
+  return masked_positions ? ops.embedding(tf.reshape(hidden, [-1, hidden.shape.at(-1)!]), masked_positions) : hidden;
+}
+
+/** The bias of a decoder whose weight is the word embeddings'. */
+export const biasParameters = (name: string, size: number): Parameters => ({ [name]: { shape: [size], start: 'zeros', decay: false } });
+
 const silu = (x: tf.Tensor): tf.Tensor => tf.mul(x, tf.sigmoid(x));
 
 /** By the names that configs use, which are those of transformers' ACT2FN; several of them are one function. */

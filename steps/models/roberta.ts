@@ -1,12 +1,13 @@
 /**
- * RoBERTa (Liu et al. 2019, https://arxiv.org/abs/1907.11692), as transformers' RobertaForSequenceClassification computes it:
- * BERT's encoder, which bert.ts has, with positions counted from the padding token's id on, and a head of two layers.
+ * RoBERTa (Liu et al. 2019, https://arxiv.org/abs/1907.11692), as transformers' RobertaFor… classes compute it:
+ * BERT's encoder, which bert.ts has, with positions counted from the padding token's id on, and heads of its own.
  *
- * In the comments B is the batch, T the tokens of a sequence, H the hidden size.
+ * In the comments B is the batch, T the tokens of a sequence, H the hidden size, V the vocabulary.
  */
-import { embedding } from '../runtime/ops.ts';
+import { embedding, linear } from '../runtime/ops.ts';
+import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
-import { type BertConfig, configureEncoder, encodeFirst, encoderParameters } from './bert.ts';
+import { type BertConfig, configureEncoder, encode, encodeFirst, encoderParameters } from './bert.ts';
 import type { Family } from './family.ts';
 import * as nn from './nn.ts';
 
@@ -23,6 +24,8 @@ export const roberta: Family<BertConfig> = {
   // The rows up to the padding token's are no token's positions: 514 of them are for 512 tokens.
   maxLength: (config) => config.max_position_embeddings - config.pad_token_id - 1,
 
+  typed: (config) => config.type_vocab_size > 1,
+
   parameters: (config) => ({
     ...encoderParameters('roberta', config),
     ...nn.embeddingParameters(POSITIONS, config.max_position_embeddings, config.hidden_size, config.pad_token_id),
@@ -37,14 +40,58 @@ export const roberta: Family<BertConfig> = {
       }),
       labelled: ['classifier.out_proj.weight', 'classifier.out_proj.bias'],
       logits(config, weights, inputs, dropout) {
-        const positions = embedding(weights[`${POSITIONS}.weight`]!, positionIds(inputs.input_ids!, config.pad_token_id)); // [B, T, H]
-        const first = encodeFirst({ base: 'roberta', config, weights, dropout }, inputs, positions); // [B, H], of <s>
+        const first = encodeFirst(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, H], of <s>
         const dense = tf.tanh(nn.linear(dropout(first, config.classifier_dropout), weights, 'classifier.dense')); // [B, H]
-        return nn.linear(dropout(dense, config.classifier_dropout), weights, 'classifier.out_proj') as tf.Tensor2D; // [B, labels]
+        return nn.linear(dropout(dense, config.classifier_dropout), weights, 'classifier.out_proj'); // [B, labels]
+      },
+    },
+
+    'token-classification': {
+      architecture: 'RobertaForTokenClassification',
+      parameters: (config, labels) => nn.linearParameters('classifier', config.hidden_size, labels),
+      labelled: ['classifier.weight', 'classifier.bias'],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, T, H]
+        return nn.linear(dropout(hidden, config.classifier_dropout), weights, 'classifier'); // [B, T, labels]
+      },
+    },
+
+    'question-answering': {
+      architecture: 'RobertaForQuestionAnswering',
+      parameters: (config) => nn.linearParameters('qa_outputs', config.hidden_size, 2),
+      labelled: [],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, T, H]
+        return nn.linear(hidden, weights, 'qa_outputs'); // [B, T, 2]
+      },
+    },
+
+    'masked-lm': {
+      architecture: 'RobertaForMaskedLM',
+      parameters: (config) => ({
+        ...nn.linearParameters('lm_head.dense', config.hidden_size, config.hidden_size),
+        ...nn.layerNormParameters('lm_head.layer_norm', config.hidden_size),
+        ...nn.biasParameters('lm_head.bias', config.vocab_size),
+      }),
+      labelled: [],
+      tied: ['lm_head.decoder.weight', 'lm_head.decoder.bias'],
+      logits(config, weights, inputs, dropout) {
+        const hidden = encode(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, T, H]
+        const masked = nn.maskedStates(hidden, inputs); // [P, H]
+        const dense = nn.activation('gelu', nn.linear(masked, weights, 'lm_head.dense')); // [P, H], whatever hidden_act is
+        const x = nn.layerNorm(dense, weights, 'lm_head.layer_norm', config.layer_norm_eps);
+        const decoder = weights['roberta.embeddings.word_embeddings.weight']!; // [V, H]
+        return linear(x, decoder, weights['lm_head.bias']!); // [P, V]
       },
     },
   },
 };
+
+const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout) => ({ base: 'roberta', config, weights, dropout });
+
+/** The rows of the positions of all tokens [B, T, H]. */
+const positions = (config: BertConfig, weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
+  embedding(weights[`${POSITIONS}.weight`]!, positionIds(input_ids!, config.pad_token_id));
 
 /** int32 ids [B, T] → positions [B, T]: tokens count from padding + 1 on, and padding, wherever it stands, is not counted. */
 function positionIds(ids: tf.Tensor, padding: number): tf.Tensor {

@@ -17,7 +17,8 @@ export interface StoredTensor {
 
 /** An open file: its header is checked, its tensors are read one by one, when asked for. */
 export interface Safetensors {
-  readonly tensors: ReadonlyMap<string, { dtype: Dtype; shape: number[] }>;
+  /** `position`: where in the file a tensor's bytes begin. */
+  readonly tensors: ReadonlyMap<string, { dtype: Dtype; shape: number[]; position: number }>;
   read(name: string): Promise<StoredTensor>;
   close(): Promise<void>;
 }
@@ -27,13 +28,13 @@ export async function openSafetensors(file: string): Promise<Safetensors> {
     throw new StepError(`${path.basename(file)} cannot be read: ${error.message}`);
   });
   try {
-    const { entries, start } = await readHeader(handle, path.basename(file));
+    const entries = await readHeader(handle, path.basename(file));
     return {
       tensors: entries,
       async read(name) {
         const entry = entries.get(name)!;
         const bytes = new Uint8Array(entry.end - entry.begin);
-        await readFully(handle, bytes, start + entry.begin, path.basename(file));
+        await readFully(handle, bytes, entry.position, path.basename(file));
         return { dtype: entry.dtype, shape: entry.shape, bytes };
       },
       close: () => handle.close(),
@@ -127,11 +128,14 @@ const LONGEST_HEADER = 100_000_000;
 interface Entry {
   dtype: Dtype;
   shape: number[];
+  /** Within the tensors' bytes. */
   begin: number;
   end: number;
+  /** Within the file. */
+  position: number;
 }
 
-async function readHeader(handle: FileHandle, file: string): Promise<{ entries: Map<string, Entry>; start: number }> {
+async function readHeader(handle: FileHandle, file: string): Promise<Map<string, Entry>> {
   const stat = await handle.stat();
   const broken = (why: string) =>
     new StepError(
@@ -171,7 +175,7 @@ async function readHeader(handle: FileHandle, file: string): Promise<{ entries: 
     const bytes = shape.reduce((product, n) => product * n, SIZE[dtype as Dtype]);
     if (end - begin !== bytes) throw broken(`"${name}" is ${dtype} [${shape}], ${bytes} bytes, and its data_offsets span ${end - begin}`);
     if (8 + length + end > size) throw broken(`"${name}" should end at byte ${8 + length + end}, and the file ends at ${size}`);
-    entries.set(name, { dtype: dtype as Dtype, shape, begin, end });
+    entries.set(name, { dtype: dtype as Dtype, shape, begin, end, position: 8 + length + begin });
   }
   // Every byte belongs to one tensor: overlaps and holes are how a lying header hides something.
   let at = 0;
@@ -180,7 +184,7 @@ async function readHeader(handle: FileHandle, file: string): Promise<{ entries: 
     at = entry.end;
   }
   if (8 + length + at !== size) throw broken(`its tensors end at byte ${8 + length + at}, and the file at ${size}`);
-  return { entries, start: 8 + length };
+  return entries;
 }
 
 /** One read takes at most 2 GiB. */

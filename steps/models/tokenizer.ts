@@ -2,24 +2,35 @@
 import { existsSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Tokenizer as Library } from 'tokenizers';
+import { type Encoding, Tokenizer as Library } from 'tokenizers';
 import { StepError } from '../../engine/step.ts';
+import { readJson } from './json.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
 
-export interface Tokenized {
-  ids: number[];
-  /** The text had more tokens than there was room for. */
-  truncated: boolean;
+/** Which of two texts loses tokens where both together are too long; names are transformers'. */
+export type Truncation = 'longest_first' | 'only_first' | 'only_second';
+
+export interface TokenizerOptions {
+  /** Tokens of a sequence, special ones included: what is longer is cut. Without it texts stay whole, for `windowsOf`. */
+  maxLength?: number;
+  truncation?: Truncation;
 }
 
 export interface Tokenizer {
   /** One more than the highest id: the rows that an embedding table must have. */
   readonly size: number;
-  /** With the special tokens that the model expects around a text, in the order of the texts. */
-  encode(texts: string[]): Promise<Tokenized[]>;
+  /** Ids of the tokens that are no text: [CLS], [PAD] … */
+  readonly specialIds: number[];
+  /** With the special tokens that the model expects, in the order of the texts. */
+  encode(texts: string[]): Promise<Sequence[]>;
+  encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
+  /** Undefined for a token that is not in the vocabulary. */
+  idOf(token: string): number | undefined;
+  /** Ids as text, special tokens left out. */
+  decode(ids: number[]): Promise<string>;
 }
 
-export async function openTokenizer(folder: string, maxLength: number): Promise<Tokenizer> {
+export async function openTokenizer(folder: string, { maxLength, truncation = 'longest_first' }: TokenizerOptions): Promise<Tokenizer> {
   const json = await tokenizerJson(folder);
   let library: Library;
   try {
@@ -32,17 +43,141 @@ export async function openTokenizer(folder: string, maxLength: number): Promise<
   }
   // A tokenizer.json may switch both on; how long sequences are is decided here alone.
   library.disablePadding();
-  library.setTruncation(maxLength);
+  library.disableTruncation();
+  if (maxLength !== undefined) library.setTruncation(maxLength, { strategy: STRATEGIES[truncation] as never });
+  const added = (JSON.parse(json).added_tokens ?? []) as { id: number; special: boolean }[];
   return {
     size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
+    specialIds: added.filter(({ special }) => special).map(({ id }) => id),
     async encode(texts) {
       const encodings = await library.encodeBatch(texts, { addSpecialTokens: true });
-      return encodings.map((encoding) => {
-        const ids = encoding.getIds();
-        return { ids, truncated: ids.length >= maxLength && encoding.getOverflowing().length > 0 };
+      return encodings.map((encoding, i) => sequenceOf(encoding, maxLength, texts[i]!));
+    },
+    // The library's batches take no pairs; one by one they still run on several threads.
+    encodePairs: (pairs) =>
+      Promise.all(
+        pairs.map(async ([text, pair]) => sequenceOf(await library.encode(text, pair, { addSpecialTokens: true }), maxLength, text, pair)),
+      ),
+    idOf: (token) => library.tokenToId(token) ?? undefined,
+    decode: (ids) => library.decode(ids, true),
+  };
+}
+
+const STRATEGIES = { longest_first: 'LongestFirst', only_first: 'OnlyFirst', only_second: 'OnlySecond' };
+
+/** What the model reads at once of a text or a pair. */
+export interface Sequence {
+  readonly ids: number[];
+  /** It had more tokens than there was room for. */
+  readonly truncated: boolean;
+  /** token_type_ids: 0 for the first text and, in models that tell them apart, 1 for the second. */
+  readonly typeIds: number[];
+  /** Of each token: 0 in the first text, 1 in the second, null if it is special. */
+  readonly sequenceIds: (number | null)[];
+  /** Of each token the word that it is of, counted from 0 in each text; null if it is special. */
+  readonly wordIds: (number | null)[];
+  /** Of each token where it begins and ends in its text, in UTF-16 code units as JavaScript counts; [0, 0] if it is special. */
+  readonly spans: [begin: number, end: number][];
+}
+
+/** What nobody asks for is never made, and what is asked for is made once. */
+function sequenceOf(encoding: Encoding, maxLength: number | undefined, ...texts: string[]): Sequence {
+  const ids = encoding.getIds();
+  return {
+    ids,
+    get truncated() {
+      return maxLength !== undefined && ids.length >= maxLength && encoding.getOverflowing().length > 0;
+    },
+    get typeIds() {
+      return encoding.getTypeIds();
+    },
+    get sequenceIds() {
+      return encoding.getSequenceIds() as (number | null)[];
+    },
+    get wordIds() {
+      return encoding.getWordIds() as (number | null)[];
+    },
+    get spans() {
+      const spans = encoding.getOffsets() as [number, number][];
+      // The library counts code points.
+      const units = texts.map((text) => (/[\ud800-\udfff]/.test(text) ? codeUnits(text) : undefined));
+      if (!units.some(Boolean)) return spans;
+      const sequences = encoding.getSequenceIds();
+      return spans.map(([begin, end], i): [number, number] => {
+        const map = units[sequences[i] ?? -1];
+        return map ? [map[begin]!, map[end]!] : [begin, end];
       });
     },
   };
+}
+
+/**
+ * A whole sequence in windows of at most `maxLength` tokens. Its last text is cut so that neighbours share `stride` tokens,
+ * as `return_overflowing_tokens` does in transformers; the tokens around it, a question's too, are in every window.
+ * Undefined where these leave no room. (The library has windows, too, but ends the process where the stride is no smaller than the room.)
+ */
+export function windowsOf(whole: Sequence, maxLength: number, stride: number): Sequence[] | undefined {
+  return windowPlaces(whole, maxLength, stride)?.map((places) => windowAt(whole, places));
+}
+
+/** The same as places in the whole sequence: for values that belong to its tokens. */
+export function windowPlaces({ ids, sequenceIds }: Sequence, maxLength: number, stride: number): number[][] | undefined {
+  const all = [...ids.keys()];
+  if (all.length <= maxLength) return [all];
+  const last = Math.max(...sequenceIds.map((id) => id ?? 0));
+  const begin = sequenceIds.indexOf(last);
+  const end = sequenceIds.lastIndexOf(last) + 1;
+  const room = maxLength - begin - (all.length - end);
+  if (room < 1) return undefined;
+  // A question may leave less room than the stride.
+  const step = room > stride ? room - stride : Math.ceil(room / 2);
+  const windows: number[][] = [];
+  for (let from = begin; ; from += step) {
+    const to = Math.min(end, from + room);
+    windows.push([...all.slice(0, begin), ...all.slice(from, to), ...all.slice(end)]);
+    if (to === end) return windows;
+  }
+}
+
+export function windowAt(whole: Sequence, places: number[]): Sequence {
+  if (places.length === whole.ids.length) return whole;
+  const cut = <T>(values: T[]): T[] => places.map((i) => values[i]!);
+  return {
+    ids: cut(whole.ids),
+    truncated: false,
+    typeIds: cut(whole.typeIds),
+    sequenceIds: cut(whole.sequenceIds),
+    wordIds: cut(whole.wordIds),
+    spans: cut(whole.spans),
+  };
+}
+
+/** Where each code point begins, in code units; the last is the text's length. */
+function codeUnits(text: string): Uint32Array {
+  const begins = new Uint32Array(text.length + 1);
+  let points = 0;
+  let unit = 0;
+  for (const point of text) {
+    begins[points++] = unit;
+    unit += point.length;
+  }
+  begins[points++] = unit;
+  return begins.subarray(0, points);
+}
+
+/** The token that stands for a hidden one: tokenizer_config.json or special_tokens_map.json names it, or it has its usual name. */
+export async function maskToken(folder: string, tokenizer: Tokenizer): Promise<{ token: string; id: number } | undefined> {
+  const named: string[] = [];
+  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
+    const file = path.join(folder, name);
+    const token = existsSync(file) ? ((await readJson(file)) as Record<string, any>).mask_token : undefined;
+    if (token) named.push(typeof token === 'string' ? token : String(token.content));
+  }
+  for (const token of [...named, '[MASK]', '<mask>']) {
+    const id = tokenizer.idOf(token);
+    if (id !== undefined) return { token, id };
+  }
+  return undefined;
 }
 
 /** Copies a tokenizer from folder to folder, as a tokenizer.json whatever it was made of. */

@@ -1,67 +1,209 @@
-/** The tokens artifact (docs/artifacts.md): what tokenize writes, and train and evaluate read. */
-import { existsSync } from 'node:fs';
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+/**
+ * The tokens artifact (docs/artifacts.md): what tokenize writes, and train and evaluate read.
+ *
+ * An example is a row of the table; a sequence is what the model reads of it at once. Mostly they are one to one, but the
+ * windows of a long text are several sequences of one example. What the model reads lies in safetensors shards; what
+ * only evaluate needs, such as the id, lies in a file of lines, one an example.
+ */
+import { closeSync, createReadStream, createWriteStream, existsSync, openSync, readSync, type WriteStream } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
+import { createInterface } from 'node:readline';
+import { finished } from 'node:stream/promises';
+import { type Json, StepError } from '../../engine/step.ts';
+import type { ProblemType, Task } from './family.ts';
 import { readJson } from './json.ts';
-import { int32, int64, readSafetensors, toInt32, toInt64, writeSafetensors } from './safetensors.ts';
+import { float32, int32, int64, openSafetensors, type StoredTensor, toFloat32, toInt32, toInt64, writeSafetensors } from './safetensors.ts';
 
 /** tokens.json. */
 export interface TokensInfo {
+  task: Task;
+  /** Of text-classification. */
+  problem_type?: ProblemType;
   max_length: number;
-  /** Names, sorted; a row's label is an index into them. */
+  /** Names, in the order of the model's outputs. */
   labels: string[];
-  problem_type: 'single_label_classification';
   model_type: string;
   pad_token_id: number;
+  /** For masked-lm: what stands for a hidden token, and the special tokens, which are never hidden. */
+  mask_token_id?: number;
+  special_ids?: number[];
+  /** What a sequence holds, `input_ids` first. */
+  columns: Record<string, Column>;
   splits: Record<string, SplitInfo>;
 }
 
 export interface SplitInfo {
+  /** Rows of the table. */
   rows: number;
+  sequences: number;
   tokens: number;
+  /** Examples that were cut. */
   truncated: number;
+  highest_id: number;
   shards: string[];
 }
 
-/** A split in memory: the ids of row i are `inputIds.subarray(offsets[i], offsets[i + 1])`. */
-export interface Split {
-  ids: string[];
-  inputIds: Int32Array;
-  offsets: Float64Array;
-  labels: Int32Array;
+/** A value for each token, or `width` values for each sequence. */
+export interface Column {
+  per: 'token' | 'sequence';
+  dtype: 'int32' | 'float32';
+  width: number;
+}
+
+/** What one sequence holds: values by column. */
+export type Values = Record<string, ArrayLike<number>>;
+
+/** One line of a split's examples. */
+export interface Example {
+  id: string;
+  /** How many sequences; 1 if not given. */
+  sequences?: number;
+  /** What the task needs to judge an answer. */
+  [field: string]: Json | undefined;
 }
 
 export async function readTokensInfo(folder: string): Promise<TokensInfo> {
   const file = path.join(folder, 'tokens.json');
   if (!existsSync(file)) throw new StepError(`${path.basename(folder)} holds no tokens.json`, 'Give the `tokens` of a tokenize step.');
-  return (await readJson(file)) as unknown as TokensInfo;
+  const info = (await readJson(file)) as unknown as TokensInfo;
+  if (!info.columns || !info.splits)
+    throw new StepError(`${path.basename(folder)}/tokens.json is of another version of tunesmith, or not whole`, 'Tokenize again.');
+  return info;
 }
 
 export const writeTokensInfo = (folder: string, info: TokensInfo): Promise<void> =>
   writeFile(path.join(folder, 'tokens.json'), `${JSON.stringify(info, null, 2)}\n`);
 
-/** A split that is missing or has no rows is an error that names those there are. */
-export async function readSplit(folder: string, info: TokensInfo, name: string): Promise<Split> {
-  const { rows, tokens, shards } = requireSplit(info, name);
-  const split: Split = {
-    ids: JSON.parse(await readFile(path.join(folder, `${name}-ids.json`), 'utf8')),
-    inputIds: new Int32Array(tokens),
-    offsets: new Float64Array(rows + 1),
-    labels: new Int32Array(rows),
-  };
-  let row = 0;
-  let token = 0;
-  for (const shard of shards) {
-    const tensors = await readSafetensors(path.join(folder, shard));
-    const offsets = toInt64(tensors.offsets!);
-    split.inputIds.set(toInt32(tensors.input_ids!), token);
-    split.labels.set(toInt32(tensors.labels!), row);
-    for (let i = 0; i < offsets.length; i++) split.offsets[row + i] = token + Number(offsets[i]);
-    row += offsets.length - 1;
-    token += Number(offsets.at(-1));
+/** Opens a split; one that is missing or has no rows is an error that names those there are. */
+export async function openSplit(folder: string, info: TokensInfo, name: string): Promise<Split> {
+  const found = requireSplit(info, name);
+  const shards: Shard[] = [];
+  const offsets = new Float64Array(found.sequences + 1);
+  const values = new Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>();
+  let [sequence, token] = [0, 0];
+  for (const file of found.shards) {
+    const stored = await openSafetensors(path.join(folder, file));
+    try {
+      const own = toInt64(await stored.read('offsets'));
+      for (let i = 0; i < own.length; i++) offsets[sequence + i] = token + Number(own[i]);
+      const [sequences, tokens] = [own.length - 1, Number(own.at(-1))];
+      const columns = new Map<string, number>();
+      for (const [column, { shape, position }] of stored.tensors) {
+        if (column === 'offsets') continue;
+        // The values of tokens stay in the file until a batch wants them.
+        if (info.columns[column]!.per === 'token') columns.set(column, position);
+        else {
+          const known = values.get(column) ?? { width: shape[1] ?? 1, parts: [] };
+          known.parts.push(numbersOf(await stored.read(column)));
+          values.set(column, known);
+        }
+      }
+      shards.push({ file: path.join(folder, file), first: token, end: token + tokens, columns });
+      sequence += sequences;
+      token += tokens;
+    } finally {
+      await stored.close();
+    }
   }
-  return split;
+  return new Split(found, offsets, shards, values, path.join(folder, `${name}-examples.jsonl`));
+}
+
+interface Shard {
+  file: string;
+  /** The tokens it holds, counted through all shards. */
+  first: number;
+  end: number;
+  /** Where in the file the values of a column begin. */
+  columns: Map<string, number>;
+}
+
+export class Split {
+  readonly rows: number;
+  readonly sequences: number;
+  readonly tokens: number;
+  readonly highestId: number;
+  readonly #offsets: Float64Array;
+  readonly #shards: Shard[];
+  readonly #values: Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>;
+  readonly #examples: string;
+  readonly #files = new Map<string, number>();
+
+  constructor(
+    { rows, sequences, tokens, highest_id }: Omit<SplitInfo, 'shards' | 'truncated'>,
+    offsets: Float64Array,
+    shards: Shard[],
+    values: Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>,
+    examples: string,
+  ) {
+    this.rows = rows;
+    this.sequences = sequences;
+    this.tokens = tokens;
+    this.highestId = highest_id;
+    this.#offsets = offsets;
+    this.#shards = shards;
+    this.#values = values;
+    this.#examples = examples;
+  }
+
+  /** Tokens of a sequence. */
+  length(sequence: number): number {
+    return this.#offsets[sequence + 1]! - this.#offsets[sequence]!;
+  }
+
+  /** Whether there is a value of this name for each token. */
+  has(column: string): boolean {
+    return this.#shards[0]!.columns.has(column);
+  }
+
+  /**
+   * A column's values of a sequence's tokens go from the file (in fact from the system's cache of it) straight to where a
+   * batch wants them: no copy of the tokens is held, so a set of any size needs the same memory.
+   */
+  read(column: string, sequence: number, into: Int32Array, at: number): void {
+    const first = this.#offsets[sequence]!;
+    const shard = this.#shards.find(({ end }) => first < end) ?? this.#shards.at(-1)!;
+    const position = shard.columns.get(column)! + 4 * (first - shard.first);
+    const bytes = 4 * this.length(sequence);
+    for (let done = 0; done < bytes; ) {
+      const read = readSync(this.#open(shard.file), into, 4 * at + done, bytes - done, position + done);
+      if (read === 0) throw new StepError(`${path.basename(shard.file)} ended while it was being read`);
+      done += read;
+    }
+  }
+
+  /** A column's values of a sequence: `width` of them; undefined where there is no such column. */
+  values(column: string, sequence: number): Int32Array | Float32Array | undefined {
+    const found = this.#values.get(column);
+    if (!found) return undefined;
+    const { width, parts } = found;
+    let at = sequence * width;
+    for (const part of parts) {
+      if (at < part.length) return part.subarray(at, at + width);
+      at -= part.length;
+    }
+    return undefined;
+  }
+
+  /** In the order of their sequences. */
+  async *examples(): AsyncGenerator<Example> {
+    for await (const line of createInterface({ input: createReadStream(this.#examples), crlfDelay: Number.POSITIVE_INFINITY }))
+      yield JSON.parse(line);
+  }
+
+  close(): void {
+    for (const file of this.#files.values()) closeSync(file);
+    this.#files.clear();
+  }
+
+  #open(file: string): number {
+    let opened = this.#files.get(file);
+    if (opened === undefined) {
+      opened = openSync(file, 'r');
+      this.#files.set(file, opened);
+    }
+    return opened;
+  }
 }
 
 export function requireSplit(info: TokensInfo, name: string): SplitInfo {
@@ -74,57 +216,108 @@ export function requireSplit(info: TokensInfo, name: string): SplitInfo {
   );
 }
 
-/** Writes one split, row by row, in shards, so that memory stays flat. */
+/** Writes one split, example by example, in shards, so that memory stays flat. */
 export class SplitWriter {
-  readonly info: SplitInfo = { rows: 0, tokens: 0, truncated: 0, shards: [] };
+  readonly info: SplitInfo = { rows: 0, sequences: 0, tokens: 0, truncated: 0, highest_id: 0, shards: [] };
   readonly #folder: string;
   readonly #name: string;
-  #inputIds: Int32Array;
-  #filled = 0;
+  readonly #columns: Record<string, Column>;
+  readonly #most: number;
+  readonly #examples: WriteStream;
+  #rows: string[] = [];
   #offsets: bigint[] = [0n];
-  #labels: number[] = [];
-  #ids = '';
+  #filled = 0;
+  #pending = new Map<string, Growing>();
 
-  constructor(folder: string, name: string, shardTokens = SHARD_TOKENS) {
-    this.#inputIds = new Int32Array(shardTokens);
+  constructor(folder: string, name: string, columns: Record<string, Column>, shardTokens = SHARD_TOKENS) {
     this.#folder = folder;
     this.#name = name;
+    this.#columns = columns;
+    this.#most = shardTokens;
+    this.#examples = createWriteStream(path.join(folder, `${name}-examples.jsonl`));
   }
 
-  async add(id: string, ids: number[], label: number, truncated: boolean): Promise<void> {
-    if (this.#filled > 0 && this.#filled + ids.length > this.#inputIds.length) await this.#flush();
-    // A single row may be longer than a shard.
-    if (ids.length > this.#inputIds.length) this.#inputIds = new Int32Array(ids.length);
-    this.#inputIds.set(ids, this.#filled);
-    this.#filled += ids.length;
-    this.#offsets.push(BigInt(this.#filled));
-    this.#labels.push(label);
-    this.#ids += `${this.info.rows === 0 ? '[' : ','}\n${JSON.stringify(id)}`;
+  /** Each sequence has the values of every column. */
+  async add({ sequences: _, ...example }: Example, sequences: Values[], truncated: boolean): Promise<void> {
+    for (const values of sequences) {
+      const ids = values.input_ids!;
+      if (this.#filled > 0 && this.#filled + ids.length > this.#most) await this.#flush();
+      for (const [column, { dtype }] of Object.entries(this.#columns)) {
+        const pending = this.#pending.get(column) ?? new Growing(dtype);
+        this.#pending.set(column, pending);
+        pending.add(values[column]!);
+      }
+      for (let i = 0; i < ids.length; i++) if (ids[i]! > this.info.highest_id) this.info.highest_id = ids[i]!;
+      this.#filled += ids.length;
+      this.#offsets.push(BigInt(this.#filled));
+      this.info.sequences++;
+      this.info.tokens += ids.length;
+    }
     this.info.rows++;
-    this.info.tokens += ids.length;
     if (truncated) this.info.truncated++;
+    this.#rows.push(`${JSON.stringify(sequences.length === 1 ? example : { ...example, sequences: sequences.length })}\n`);
+    if (this.#rows.length >= 1000) await this.#writeExamples();
   }
 
   async end(): Promise<void> {
-    this.#ids += '\n]\n';
     await this.#flush();
+    await this.#writeExamples();
+    this.#examples.end();
+    await finished(this.#examples);
+  }
+
+  async #writeExamples(): Promise<void> {
+    const text = this.#rows.join('');
+    this.#rows = [];
+    await new Promise<void>((resolve, reject) => this.#examples.write(text, (error) => (error ? reject(error) : resolve())));
   }
 
   async #flush(): Promise<void> {
-    await appendFile(path.join(this.#folder, `${this.#name}-ids.json`), this.#ids);
-    this.#ids = '';
     const file = `${this.#name}-${String(this.info.shards.length).padStart(5, '0')}.safetensors`;
-    await writeSafetensors(path.join(this.#folder, file), {
-      input_ids: int32(this.#inputIds.subarray(0, this.#filled), [this.#filled]),
-      offsets: int64(BigInt64Array.from(this.#offsets), [this.#offsets.length]),
-      labels: int32(Int32Array.from(this.#labels), [this.#labels.length]),
-    });
+    const sequences = this.#offsets.length - 1;
+    const tensors: Record<string, StoredTensor> = { offsets: int64(BigInt64Array.from(this.#offsets), [sequences + 1]) };
+    for (const [column, { per, dtype, width }] of Object.entries(this.#columns)) {
+      const data = (this.#pending.get(column) ?? new Growing(dtype)).taken();
+      const shape = per === 'token' ? [this.#filled] : width === 1 ? [sequences] : [sequences, width];
+      const stored = data instanceof Int32Array ? int32(data, shape) : float32(data, shape);
+      tensors[column] = stored;
+    }
+    await writeSafetensors(path.join(this.#folder, file), tensors);
     this.info.shards.push(file);
     this.#filled = 0;
     this.#offsets = [0n];
-    this.#labels = [];
   }
 }
+
+/** A typed array that grows, and keeps its room from shard to shard. */
+class Growing {
+  #data: Int32Array | Float32Array;
+  #used = 0;
+
+  constructor(dtype: Column['dtype']) {
+    this.#data = dtype === 'int32' ? new Int32Array(1 << 12) : new Float32Array(1 << 12);
+  }
+
+  add(values: ArrayLike<number>): void {
+    const needed = this.#used + values.length;
+    if (needed > this.#data.length) {
+      const grown = new (this.#data.constructor as Int32ArrayConstructor)(Math.max(needed, 2 * this.#data.length));
+      grown.set(this.#data.subarray(0, this.#used));
+      this.#data = grown;
+    }
+    this.#data.set(values, this.#used);
+    this.#used = needed;
+  }
+
+  /** A view, until the next `add`. */
+  taken(): Int32Array | Float32Array {
+    const view = this.#data.subarray(0, this.#used);
+    this.#used = 0;
+    return view;
+  }
+}
+
+const numbersOf = (stored: StoredTensor): Int32Array | Float32Array => (stored.dtype === 'F32' ? toFloat32(stored)! : toInt32(stored));
 
 /** 16 MB of ids. */
 const SHARD_TOKENS = 1 << 22;

@@ -152,6 +152,22 @@ export function crossEntropy(logits: Tensor, labels: Tensor): tf.Scalar {
 
 const IGNORED = -100;
 
+/** Mean over all elements of −y log σ(x) − (1 − y) log(1 − σ(x)); labels y are 0 or 1. Both [.., labels]. */
+export function binaryCrossEntropy(logits: Tensor, labels: Tensor): tf.Scalar {
+  return withGradient([logits], ([x], save) => {
+    save([x!]);
+    // log(1 + exp x) − x y, in the form that does not overflow.
+    const softplus = tf.add(tf.relu(x!), tf.log1p(tf.exp(tf.neg(tf.abs(x!)))));
+    return {
+      value: tf.mean(tf.sub(softplus, tf.mul(x!, labels))),
+      gradient: (dy, [x]) => [tf.mul(tf.div(dy, x!.size), tf.sub(tf.sigmoid(x!), labels))],
+    };
+  }) as tf.Scalar;
+}
+
+/** Mean over all elements of (x − y)². */
+export const meanSquaredError = (values: Tensor, labels: Tensor): tf.Scalar => tf.mean(tf.square(tf.sub(values, labels)));
+
 export interface AttentionOptions {
   heads: number;
   /** Added to the scores [batch, heads, queries, keys], against which it broadcasts; e.g. 0 to keep, finfo.min to mask. */

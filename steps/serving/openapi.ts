@@ -1,29 +1,45 @@
 /** The OpenAPI document of a served bundle. */
+
+import type { ProblemType, Task } from '../models/family.ts';
+import { taskKind } from '../tasks/registry.ts';
 import type { Limits } from './app.ts';
 import type { Bundle } from './bundle.ts';
 
-export function openApi({ name, labels }: Bundle, limits: Limits) {
+export function openApi({ name, task, problem, labels }: Bundle, limits: Limits) {
+  const fields = taskKind(task).fields;
+  const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
+  const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
+  const object = {
+    type: 'object',
+    required,
+    additionalProperties: false,
+    properties: Object.fromEntries(fields.map((field) => [field.name, { type: 'string' }])),
+  };
+  const input = required.length === 1 ? { anyOf: [{ type: 'string' }, object] } : object;
   const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
   const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });
   return {
     openapi: '3.1.0',
-    info: { title: name, version: '1', description: `Tells ${labels.join(', ')} apart.` },
+    info: { title: name, version: '1', description: `A model for ${task}.` },
     paths: {
       '/predict': {
         post: {
           operationId: 'predict',
-          summary: 'Classify one text or many',
+          summary: 'Answer one input or many',
           requestBody: {
             required: true,
             description: `At most ${limits.body} bytes.`,
-            content: json({ $ref: '#/components/schemas/Request' }, { inputs: ['a first text', 'a second one'] }),
+            content: json({ $ref: '#/components/schemas/Request' }, { inputs: [example] }),
           },
           responses: {
-            200: { description: 'One prediction for each text, in their order.', content: json({ $ref: '#/components/schemas/Response' }) },
+            200: {
+              description: 'One prediction for each input, in their order.',
+              content: json({ $ref: '#/components/schemas/Response' }),
+            },
             400: error('The body is not what it should be; the message names the field.'),
-            413: error('The body is too large, or holds too many texts.'),
+            413: error('The body is too large, or holds too many inputs.'),
             503: {
-              ...error('Too many texts are waiting.'),
+              ...error('Too many inputs are waiting.'),
               headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
             },
           },
@@ -56,7 +72,7 @@ export function openApi({ name, labels }: Bundle, limits: Limits) {
           properties: {
             inputs: {
               description: 'Raw text: it is cleaned here as the training data were.',
-              anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, maxItems: limits.inputs }],
+              anyOf: [input, { type: 'array', items: input, maxItems: limits.inputs }],
             },
           },
         },
@@ -65,25 +81,14 @@ export function openApi({ name, labels }: Bundle, limits: Limits) {
           required: ['predictions'],
           properties: { predictions: { type: 'array', items: { $ref: '#/components/schemas/Prediction' } } },
         },
-        Prediction: {
-          type: 'object',
-          required: ['label', 'scores'],
-          properties: {
-            label: { type: 'string', enum: labels, description: 'The label with the highest probability.' },
-            scores: {
-              type: 'object',
-              description: 'The probability of every label; they add up to 1.',
-              required: labels,
-              properties: Object.fromEntries(labels.map((label) => [label, { type: 'number', minimum: 0, maximum: 1 }])),
-            },
-          },
-        },
+        Prediction: predictionSchema(task, problem, labels),
         Health: {
           type: 'object',
-          required: ['status', 'model', 'labels'],
+          required: ['status', 'model', 'task', 'labels'],
           properties: {
             status: { type: 'string', enum: ['ok', 'draining'] },
             model: { type: 'string' },
+            task: { type: 'string', enum: [task] },
             labels: { type: 'array', items: { type: 'string' } },
           },
         },
@@ -95,4 +100,41 @@ export function openApi({ name, labels }: Bundle, limits: Limits) {
       },
     },
   };
+}
+
+/** What `answer` of the task gives. */
+function predictionSchema(task: Task, problem: ProblemType, labels: string[]) {
+  const share = { type: 'number', minimum: 0, maximum: 1 };
+  const shape = (properties: Record<string, object>) => ({ type: 'object', required: Object.keys(properties), properties });
+  const label = { type: 'string', enum: labels };
+  const scores = shape(Object.fromEntries(labels.map((each) => [each, share])));
+  const place = { type: 'integer', minimum: 0, description: 'In UTF-16 code units.' };
+  switch (task) {
+    case 'token-classification':
+      return shape({
+        entities: {
+          type: 'array',
+          items: shape({ entity: { type: 'string' }, start: place, end: place, score: share, text: { type: 'string' } }),
+        },
+      });
+    case 'question-answering':
+      return shape({
+        answer: { type: 'string', description: 'A piece of the context; empty where it holds no answer.' },
+        start: place,
+        end: place,
+        score: share,
+      });
+    case 'masked-lm':
+      return shape({
+        fill: { type: 'array', description: 'One entry for each mask.', items: shape({ token: { type: 'string' }, score: share }) },
+      });
+    case 'text-classification':
+      if (problem === 'regression') return shape({ score: { type: 'number' } });
+      if (problem === 'multi_label_classification')
+        return shape({ labels: { type: 'array', items: label, description: 'Those with a score over one half.' }, scores });
+      return shape({
+        label: { ...label, description: 'The label with the highest probability.' },
+        scores: { ...scores, description: 'The probability of every label; they add up to 1.' },
+      });
+  }
 }

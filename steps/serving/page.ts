@@ -1,7 +1,10 @@
 /** The page to try the model in a browser: one HTML document that needs nothing else. */
+import type { Task } from '../models/family.ts';
+import { taskKind } from '../tasks/registry.ts';
 import type { Bundle } from './bundle.ts';
 
-export function page({ name, labels }: Bundle): string {
+export function page({ name, task, labels }: Bundle): string {
+  const fields = taskKind(task).fields;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -18,14 +21,21 @@ export function page({ name, labels }: Bundle): string {
     ${icon}
     <div>
       <h1>${escaped(name)}</h1>
-      <p>tells ${labels.map((label) => `<b>${escaped(label)}</b>`).join(labels.length === 2 ? ' from ' : ', ')}</p>
+      <p>${about(task, labels)}</p>
     </div>
   </header>
   <form>
-    <label for="text">Text</label>
-    <textarea id="text" rows="8" placeholder="Paste or type a text …" autofocus></textarea>
+${fields
+  .map(
+    (
+      field,
+      i,
+    ) => `    <label for="${field.name}">${LABELS[field.name]}${field.optional ? ' <span class="hint">(if there is one)</span>' : ''}</label>
+    <textarea id="${field.name}" data-field${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
+  )
+  .join('\n')}
     <div class="row">
-      <button>Classify</button>
+      <button>${task.endsWith('classification') ? 'Classify' : 'Answer'}</button>
       <span class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span>
       <output id="took"></output>
     </div>
@@ -44,6 +54,26 @@ export function page({ name, labels }: Bundle): string {
 </body>
 </html>
 `;
+}
+
+const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text', question: 'Question', context: 'Context' };
+
+const PLACEHOLDERS: Record<string, string> = {
+  text: 'Paste or type a text …',
+  text_pair: 'What it is compared with …',
+  question: 'Ask …',
+  context: 'Paste the text that holds the answer …',
+};
+
+function about(task: Task, labels: string[]): string {
+  const names = labels.map((label) => `<b>${escaped(label)}</b>`);
+  if (task === 'question-answering') return 'finds the answer to a question in a text';
+  if (task === 'masked-lm') return 'tells which word is hidden';
+  if (task === 'token-classification') {
+    const types = [...new Set(labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, '')))];
+    return `marks ${types.map((type) => `<b>${escaped(type)}</b>`).join(', ')}`;
+  }
+  return labels.length === 1 ? 'gives a text a number' : `tells ${names.join(labels.length === 2 ? ' from ' : ', ')}`;
 }
 
 function escaped(text: string): string {
@@ -82,6 +112,10 @@ dd { margin: 0; font-variant-numeric: tabular-nums; text-align: right; }
 .bar { height: .7rem; border-radius: 1rem; background: var(--track); overflow: hidden; }
 .bar i { display: block; height: 100%; border-radius: 1rem; background: var(--soft); min-width: 2px; }
 dt.best { font-weight: 600; }
+.marked { white-space: pre-wrap; overflow-wrap: anywhere; margin: .75rem 0 0; }
+mark { background: color-mix(in srgb, var(--accent) 22%, transparent); color: inherit; border-radius: 5px; padding: .05rem .25rem; }
+mark b { margin-left: .35rem; font-size: .7rem; letter-spacing: .04em; color: var(--accent); }
+textarea + label { margin-top: .85rem; }
 .best + .bar i { background: var(--accent); }
 summary { cursor: pointer; color: var(--soft); }
 pre { margin: .85rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
@@ -92,22 +126,60 @@ a { color: inherit; }
 
 const script = `
 const find = (id) => document.getElementById(id);
-const [form, text, result] = [document.forms[0], find('text'), find('result')];
+const [form, result] = [document.forms[0], find('result')];
+const fields = [...document.querySelectorAll('[data-field]')];
 const make = (name, content, cls) => Object.assign(document.createElement(name), { textContent: content, className: cls ?? '' });
 const percent = (p) => (p > 0 && p < 0.0005 ? '< 0.1' : p < 1 && p > 0.9995 ? '> 99.9' : (100 * p).toFixed(1)) + ' %';
 
-function show({ label, scores }) {
+function input() {
+  const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.id, field.value]);
+  return given.length === 1 && given[0][0] === 'text' ? given[0][1] : Object.fromEntries(given);
+}
+
+function bars(scores, chosen) {
   const list = document.createElement('dl');
   const sorted = Object.entries(scores).sort((a, b) => b[1] - a[1]);
   for (const [name, p] of sorted.slice(0, 12)) {
     const bar = make('div', '', 'bar');
     const fill = bar.appendChild(document.createElement('i'));
     fill.style.width = 100 * p + '%';
-    list.append(make('dt', name, name === label ? 'best' : ''), bar, make('dd', percent(p)));
+    list.append(make('dt', name, chosen.includes(name) ? 'best' : ''), bar, make('dd', percent(p)));
   }
+  return sorted.length > 12 ? [list, make('p', 'and ' + (sorted.length - 12) + ' more labels', 'hint')] : [list];
+}
+
+/** The text with its pieces marked. */
+function marked(text, pieces) {
+  const shown = make('p', '', 'marked');
+  let at = 0;
+  for (const { start, end, entity } of pieces) {
+    shown.append(text.slice(at, start));
+    const mark = shown.appendChild(make('mark', text.slice(start, end)));
+    if (entity) mark.append(make('b', entity));
+    at = end;
+  }
+  shown.append(text.slice(at));
+  return shown;
+}
+
+function show(answer) {
   result.className = '';
-  result.replaceChildren(make('h2', label), list);
-  if (sorted.length > 12) result.append(make('p', 'and ' + (sorted.length - 12) + ' more labels', 'hint'));
+  result.replaceChildren(...parts(answer));
+}
+
+function parts(answer) {
+  const value = (id) => find(id).value;
+  if ('label' in answer) return [make('h2', answer.label), ...bars(answer.scores, [answer.label])];
+  if ('labels' in answer) return [make('h2', answer.labels.join(', ') || 'None of the labels'), ...bars(answer.scores, answer.labels)];
+  if ('entities' in answer) return answer.entities.length ? [marked(value('text'), answer.entities)] : [make('p', 'No entities found.')];
+  if ('fill' in answer) return answer.fill.flatMap((one) => {
+    const all = [one, ...one.alternatives];
+    return [make('h2', one.token), ...bars(Object.fromEntries(all.map((each) => [each.token, each.score])), [one.token])];
+  });
+  if ('answer' in answer) return answer.answer
+    ? [make('h2', answer.answer), make('p', percent(answer.score), 'hint'), marked(value('context'), [answer])]
+    : [make('h2', 'The text does not say.'), make('p', percent(answer.score), 'hint')];
+  return [make('h2', String(answer.score ?? JSON.stringify(answer.scores)))];
 }
 
 function fail(message) {
@@ -116,12 +188,12 @@ function fail(message) {
   find('took').textContent = '';
 }
 
-async function classify() {
+async function ask() {
   const button = form.querySelector('button');
   button.disabled = true;
   const start = performance.now();
   try {
-    const response = await fetch('predict', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ inputs: text.value }) });
+    const response = await fetch('predict', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ inputs: input() }) });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.error.message);
     find('took').textContent = Math.max(1, Math.round(performance.now() - start)) + ' ms';
@@ -135,12 +207,17 @@ async function classify() {
 }
 
 function showCurl() {
-  const body = JSON.stringify({ inputs: text.value.slice(0, 400) || '…' }).replaceAll("'", "'\\\\''");
+  const short = (value) => value.slice(0, 400) || '…';
+  const given = input();
+  const inputs = typeof given === 'string' ? short(given) : Object.fromEntries(Object.entries(given).map(([name, value]) => [name, short(value)]));
+  const body = JSON.stringify({ inputs }).replaceAll("'", "'\\\\''");
   find('curl').textContent = 'curl ' + new URL('predict', location.href) + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
 }
 
-form.addEventListener('submit', (event) => { event.preventDefault(); classify(); });
-text.addEventListener('keydown', (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); classify(); } });
-text.addEventListener('input', showCurl);
+form.addEventListener('submit', (event) => { event.preventDefault(); ask(); });
+for (const field of fields) {
+  field.addEventListener('keydown', (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); } });
+  field.addEventListener('input', showCurl);
+}
 showCurl();
 `;

@@ -1,8 +1,10 @@
-/** `tunesmith predict`: classifies every text of a file, and prints one JSON line for each, in the order of the file. */
+/** `tunesmith predict`: answers every input of a file, and prints one JSON line for each, in the order of the file. */
 import type { Writable } from 'node:stream';
+import type { Json } from '../../engine/step.ts';
+import { taskKind } from '../tasks/registry.ts';
+import type { Input } from '../tasks/task.ts';
 import { openBundle } from './bundle.ts';
-import type { Prediction } from './classify.ts';
-import { readTexts, type TextOptions } from './texts.ts';
+import { type InputOptions, readInputs } from './inputs.ts';
 import { startWorkers } from './workers.ts';
 
 /** What a thread gets at once: enough to sort by length, little enough that lines come out soon and memory stays flat. */
@@ -13,18 +15,20 @@ const mostCharacters = 1 << 20;
  * @param file a path, or `-` for standard input
  * @throws StepError on a line that cannot be read; what lies before it was printed
  */
-export async function predict(bundle: string, file: string, options: TextOptions = {}, output: Writable = process.stdout): Promise<void> {
-  const workers = await startWorkers(await openBundle(bundle));
+export async function predict(bundle: string, file: string, options: InputOptions = {}, output: Writable = process.stdout): Promise<void> {
+  const opened = await openBundle(bundle);
+  const source = readInputs(file, taskKind(opened.task).fields, options);
+  const workers = await startWorkers(opened);
   const print = printer(output);
   // Each prints its group after the one before; false once nobody reads. As many as keep every thread busy.
   const printing: Promise<boolean>[] = [];
   try {
-    for await (const texts of inGroups(readTexts(file, options))) {
-      if (texts instanceof Error) {
+    for await (const inputs of inGroups(source)) {
+      if (inputs instanceof Error) {
         await printing.at(-1);
-        throw texts;
+        throw inputs;
       }
-      const predictions = workers.classify(texts);
+      const predictions = workers.answer(inputs);
       predictions.catch(() => {}); // awaited in its turn
       const printed = printAfter(printing.at(-1), predictions);
       printed.catch(() => {});
@@ -36,17 +40,17 @@ export async function predict(bundle: string, file: string, options: TextOptions
     await workers.close();
   }
 
-  async function printAfter(before: Promise<boolean> | undefined, predictions: Promise<Prediction[]>): Promise<boolean> {
+  async function printAfter(before: Promise<boolean> | undefined, predictions: Promise<Json[]>): Promise<boolean> {
     return (await before) !== false && print(await predictions);
   }
 }
 
 /**
  * Groups for the threads. A group that is not full goes out when the source pauses, so that who types a line sees its answer.
- * A mistake in the file comes last, as a value: the texts before it are still to be printed.
+ * A mistake in the file comes last, as a value: the inputs before it are still to be answered.
  */
-async function* inGroups(source: AsyncGenerator<string[]>): AsyncGenerator<string[] | Error> {
-  let group: string[] = [];
+async function* inGroups(source: AsyncGenerator<Input[]>): AsyncGenerator<Input[] | Error> {
+  let group: Input[] = [];
   let characters = 0;
   try {
     while (true) {
@@ -62,9 +66,9 @@ async function* inGroups(source: AsyncGenerator<string[]>): AsyncGenerator<strin
         if (read instanceof Error) yield read;
         return;
       }
-      for (const text of read.value) {
-        group.push(text);
-        characters += text.length;
+      for (const input of read.value) {
+        group.push(input);
+        for (const text of Object.values(input)) characters += text.length;
         if (group.length < mostTexts && characters < mostCharacters) continue;
         yield group;
         group = [];
@@ -81,7 +85,7 @@ function pause(milliseconds: number): Promise<'paused'> {
 }
 
 /** Writes at the reader's pace. False once nobody reads any more (`| head`): no mistake, and nothing left to do. */
-function printer(output: Writable): (predictions: Prediction[]) => Promise<boolean> {
+function printer(output: Writable): (predictions: Json[]) => Promise<boolean> {
   output.on('error', () => {}); // also told to the write that met it
   return async (predictions) => {
     const lines = predictions.map((prediction) => `${JSON.stringify(prediction)}\n`).join('');

@@ -1,32 +1,33 @@
 /**
- * Dynamic batching: texts of requests that come in while all threads are busy are classified together,
+ * Dynamic batching: inputs of requests that come in while all threads are busy are answered together,
  * as soon as a thread is free. A lone request waits for nobody.
  */
-import type { Prediction } from './classify.ts';
+import type { Json } from '../../engine/step.ts';
+import type { Input } from '../tasks/task.ts';
 import type { Workers } from './workers.ts';
 
 /** What one thread takes at once. */
 const mostTogether = 64;
 
 export interface Queue {
-  /** The texts that wait; those being classified do not count. */
+  /** The inputs that wait; those being answered do not count. */
   readonly length: number;
-  /** The predictions, in the order of the texts. Once `signal` is aborted, what still waits is dropped. */
-  classify(texts: string[], signal: AbortSignal): Promise<Prediction[]>;
+  /** The predictions, in the order of the inputs. Once `signal` is aborted, what still waits is dropped. */
+  answer(inputs: Input[], signal: AbortSignal): Promise<Json[]>;
 }
 
 interface Waiting {
-  text: string;
+  input: Input;
   request: Request;
-  /** Its place among the texts of its request. */
+  /** Its place among the inputs of its request. */
   place: number;
 }
 
 interface Request {
-  predictions: Prediction[];
+  predictions: Json[];
   missing: number;
   signal: AbortSignal;
-  resolve(predictions: Prediction[]): void;
+  resolve(predictions: Json[]): void;
   reject(error: Error): void;
 }
 
@@ -46,7 +47,7 @@ export function openQueue(workers: Workers, onBatch: (size: number) => void): Qu
     busy++;
     onBatch(batch.length);
     try {
-      const predictions = await workers.classify(batch.map(({ text }) => text));
+      const predictions = await workers.answer(batch.map(({ input }) => input));
       for (const [i, { request, place }] of batch.entries()) {
         request.predictions[place] = predictions[i]!;
         if (--request.missing === 0) request.resolve(request.predictions);
@@ -63,12 +64,12 @@ export function openQueue(workers: Workers, onBatch: (size: number) => void): Qu
     get length() {
       return waiting.length;
     },
-    classify(texts, signal) {
-      if (texts.length === 0) return Promise.resolve([]);
+    answer(inputs, signal) {
+      if (inputs.length === 0) return Promise.resolve([]);
       return new Promise((resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-        const request: Request = { predictions: [], missing: texts.length, signal, resolve, reject };
-        waiting = waiting.concat(texts.map((text, place) => ({ text, request, place })));
+        const request: Request = { predictions: [], missing: inputs.length, signal, resolve, reject };
+        waiting = waiting.concat(inputs.map((input, place) => ({ input, request, place })));
         startBatches();
       });
     },

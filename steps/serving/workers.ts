@@ -1,15 +1,16 @@
-/** The threads that classify, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
+/** The threads that answer, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import type { Json } from '../../engine/step.ts';
 import { StepError } from '../../engine/step.ts';
+import type { Input } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';
-import type { Prediction } from './classify.ts';
 
 export interface Workers {
   readonly count: number;
-  /** Classifies on a thread that is free, or on the next one that will be. */
-  classify(texts: string[]): Promise<Prediction[]>;
+  /** On a thread that is free, or on the next one that will be. */
+  answer(inputs: Input[]): Promise<Json[]>;
   close(): Promise<void>;
 }
 
@@ -20,11 +21,11 @@ export interface WorkerData {
   threads: number;
 }
 
-/** Texts; or that there will be no more. */
-export type Question = string[] | 'end';
+/** Inputs; or that there will be no more. */
+export type Question = Input[] | 'end';
 
-/** The first answer says that the thread is ready. */
-export type Answer = { predictions: Prediction[] } | { failure: { message: string; hint?: string; ofUser: boolean } };
+/** The first reply says that the thread is ready. */
+export type Reply = { predictions: Json[] } | { failure: { message: string; hint?: string; ofUser: boolean } };
 
 /** Every thread holds the weights: more than this in all is not worth it, and the cores share fewer threads. */
 const mostWeightBytes = 1 << 30;
@@ -60,10 +61,10 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
 
   return {
     count,
-    async classify(texts) {
+    async answer(inputs) {
       const thread = idle.pop() ?? (await new Promise<Thread>((resolve, reject) => waiting.push({ resolve, reject })));
       try {
-        return await thread.ask(texts);
+        return await thread.ask(inputs);
       } finally {
         if (thread.alive) release(thread);
         else if (!closed) replace(thread);
@@ -71,7 +72,7 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
     },
     async close() {
       closed = true;
-      for (const { reject } of waiting.splice(0)) reject(new Error('the threads that classify were closed'));
+      for (const { reject } of waiting.splice(0)) reject(new Error('the threads that answer were closed'));
       await Promise.all([...all].map((thread) => thread.end()));
     },
   };
@@ -79,7 +80,7 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
 
 interface Thread {
   alive: boolean;
-  ask(texts: string[]): Promise<Prediction[]>;
+  ask(inputs: Input[]): Promise<Json[]>;
   end(): Promise<void>;
 }
 
@@ -97,9 +98,9 @@ async function startThread(data: WorkerData): Promise<Thread> {
   const worker = new Worker(...workerModule(data));
   const thread: Thread = {
     alive: true,
-    ask(texts) {
-      worker.postMessage(texts);
-      return answerOf(worker);
+    ask(inputs) {
+      worker.postMessage(inputs);
+      return replyOf(worker);
     },
     async end() {
       // Not terminated: what is inside native code takes the whole process with it.
@@ -110,21 +111,21 @@ async function startThread(data: WorkerData): Promise<Thread> {
   const died = () => {
     thread.alive = false;
   };
-  worker.on('error', died).on('exit', died); // answerOf reports it
-  await answerOf(worker);
+  worker.on('error', died).on('exit', died); // replyOf reports it
+  await replyOf(worker);
   return thread;
 }
 
-/** The next answer of a thread: it works on one question at a time. */
-function answerOf(worker: Worker): Promise<Prediction[]> {
+/** The next reply of a thread: it works on one question at a time. */
+function replyOf(worker: Worker): Promise<Json[]> {
   return new Promise((resolve, reject) => {
-    function settle(answer: Answer | Error | number) {
+    function settle(reply: Reply | Error | number) {
       worker.off('message', settle).off('error', settle).off('exit', settle);
-      if (answer instanceof Error) reject(answer);
-      else if (typeof answer === 'number') reject(new Error(`the classifying thread ended with ${answer}`));
-      else if ('predictions' in answer) resolve(answer.predictions);
-      else if (answer.failure.ofUser) reject(new StepError(answer.failure.message, answer.failure.hint));
-      else reject(new Error(answer.failure.message));
+      if (reply instanceof Error) reject(reply);
+      else if (typeof reply === 'number') reject(new Error(`the answering thread ended with ${reply}`));
+      else if ('predictions' in reply) resolve(reply.predictions);
+      else if (reply.failure.ofUser) reject(new StepError(reply.failure.message, reply.failure.hint));
+      else reject(new Error(reply.failure.message));
     }
     worker.on('message', settle).on('error', settle).on('exit', settle);
   });

@@ -1,18 +1,68 @@
+/**
+ * The table's rows, split by split, into sequences. What a row is made into depends on the task: one file a task beside
+ * this one. The library tokenizes the next rows on all cores while those before are written.
+ */
 import { mkdir } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, quote } from '../data/database.ts';
+import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
-import { requireColumn, tableOf } from '../data/table.ts';
+import { tableOf } from '../data/table.ts';
 import { listed, readConfig } from '../models/checkpoint.ts';
+import type { ProblemType, Task } from '../models/family.ts';
 import { familyOf } from '../models/registry.ts';
-import { copyTokenizer, openTokenizer, type Tokenized } from '../models/tokenizer.ts';
-import { SplitWriter, type TokensInfo, writeTokensInfo } from '../models/tokens.ts';
+import { copyTokenizer, maskToken, openTokenizer, type Sequence, type Tokenizer, type TokenizerOptions } from '../models/tokenizer.ts';
+import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
+import { maskedLm } from './masked-lm.ts';
+import { questionAnswering } from './question-answering.ts';
 import type step from './step.ts';
+import { textClassification } from './text-classification.ts';
+import { tokenClassification } from './token-classification.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
+/** What a task needs of the table and the model. */
+export interface Source {
+  database: Database;
+  /** A relation for SQL. */
+  table: string;
+  columns: TableColumn[];
+  options: Context['options'];
+  maxLength: number;
+  warn: Context['warn'];
+}
+
+/** What a task makes of the rows. */
+export interface Preparation<R extends Row> {
+  labels: string[];
+  problem?: ProblemType;
+  tokenizing: TokenizerOptions;
+  /** Two texts of different types are in a sequence. */
+  paired: boolean;
+  /** Of a sequence, beside `input_ids` and `token_type_ids`. */
+  columns: Record<string, Column>;
+  /** What is read of each row, beside its `id`: expressions by name. */
+  select: { [name in keyof Omit<R, 'id'>]: string };
+  encode(rows: R[], tokenizer: Tokenizer): Promise<Encoded[]>;
+}
+
+export interface Encoded {
+  example: Example;
+  sequences: { sequence: Sequence; values: Values }[];
+  truncated: boolean;
+}
+
+/** Reads the table as far as it must be known before anything long begins, and refuses what cannot be learned from. */
+export type Prepare<R extends Row> = (source: Source) => Promise<Preparation<R>>;
+
+const PREPARE: Record<Task, Prepare<any>> = {
+  'text-classification': textClassification,
+  'token-classification': tokenClassification,
+  'question-answering': questionAnswering,
+  'masked-lm': maskedLm,
+};
+
 export async function tokenize(context: Context): Promise<void> {
-  const { options, inputs, outputs, signal, log, warn, progress } = context;
+  const { options, inputs, outputs, log, warn } = context;
   // Read by the tokenizers library when it starts its first thread.
   process.env.RAYON_NUM_THREADS ??= String(context.threads);
 
@@ -22,50 +72,55 @@ export async function tokenize(context: Context): Promise<void> {
   const limit = family.maxLength(config);
   const maxLength = options.max_length ?? limit;
   if (maxLength > limit)
-    throw new StepError(`max_length ${maxLength} is more than the model's ${limit} tokens`, `Set max_length to ${limit} or less.`);
-  const tokenizer = await openTokenizer(inputs.model, maxLength);
-  if (tokenizer.size > config.vocab_size) {
-    throw new StepError(
-      `the tokenizer has ${tokenizer.size} tokens, and the model's embedding table ${config.vocab_size} rows`,
-      'tokenizer.json and config.json (vocab_size) are of different models: take both from one.',
-    );
-  }
+    throw new StepError(`max_length ${maxLength} is more than the model's ${limit} tokens`, `Set max_length to ${limit} or less.`, [
+      'max_length',
+    ]);
 
   const database = await Database.open();
   try {
-    const { rows: total, labels, splits } = await survey(database, inputs.data, options, warn);
-    const labelIds = new Map(labels.map((label, i) => [label, i]));
+    const table = tableOf(inputs.data);
+    const columns = await database.columns(table);
+    const splits = await splitsOf(database, table, columns);
+    const prepared = await PREPARE[options.task]({ database, table, columns, options, maxLength, warn });
+    const tokenizer = await openTokenizer(inputs.model, prepared.tokenizing);
+    if (tokenizer.size > config.vocab_size) {
+      throw new StepError(
+        `the tokenizer has ${tokenizer.size} tokens, and the model's embedding table ${config.vocab_size} rows`,
+        'tokenizer.json and config.json (vocab_size) are of different models: take both from one.',
+      );
+    }
     const folder = outputs.tokens!;
     await mkdir(folder, { recursive: true });
+    const typed = prepared.paired && family.typed(config);
     const info: TokensInfo = {
+      task: options.task,
+      ...(prepared.problem ? { problem_type: prepared.problem } : {}),
       max_length: maxLength,
-      labels,
-      problem_type: 'single_label_classification',
+      labels: prepared.labels,
       model_type: family.type,
       pad_token_id: config.pad_token_id,
+      ...(options.task === 'masked-lm' ? await masking(inputs.model, tokenizer) : {}),
+      columns: { input_ids: TOKEN, ...(typed ? { token_type_ids: TOKEN } : {}), ...prepared.columns },
       splits: {},
     };
+    const total = [...splits.values()].reduce((sum, rows) => sum + rows, 0);
     let done = 0;
-    for (const split of splits) {
-      const writer = new SplitWriter(folder, split);
+    for (const split of splits.keys()) {
+      const writer = new SplitWriter(folder, split, info.columns);
       const lengths: number[] = new Array(maxLength + 1).fill(0);
-      // The table is ordered by id, and one thread keeps it so.
-      const rows = database.stream<{ id: string; text: string; label: string }>(
-        `SELECT id, coalesce(${quote(options.text)}::VARCHAR, '') AS text, ${quote(options.label)}::VARCHAR AS label
-         FROM ${tableOf(inputs.data)} WHERE split = ${literal(split)}`,
-      );
-      for await (const chunk of rows) {
-        signal.throwIfAborted();
-        const tokenized: Tokenized[] = [];
-        for (let i = 0; i < chunk.length; i += AT_ONCE)
-          tokenized.push(...(await tokenizer.encode(chunk.slice(i, i + AT_ONCE).map(({ text }) => text))));
-        for (const [i, { ids, truncated }] of tokenized.entries()) {
-          const { id, label } = chunk[i]!;
-          await writer.add(id, ids, labelIds.get(label)!, truncated);
-          lengths[ids.length]!++;
+      for await (const group of encoded(database, table, split, prepared, tokenizer)) {
+        context.signal.throwIfAborted();
+        for (const { example, sequences, truncated } of group) {
+          const values = sequences.map(({ sequence, values }) => ({
+            ...values,
+            input_ids: sequence.ids,
+            ...(typed ? { token_type_ids: sequence.typeIds } : {}),
+          }));
+          await writer.add(example, values, truncated);
+          for (const { input_ids } of values) lengths[input_ids.length]!++;
         }
-        done += chunk.length;
-        progress(done, total);
+        done += group.length;
+        context.progress(done, total);
       }
       await writer.end();
       info.splits[split] = writer.info;
@@ -79,70 +134,74 @@ export async function tokenize(context: Context): Promise<void> {
   }
 }
 
-/** What the table holds, checked before anything long begins. */
-async function survey(database: Database, folder: string, { text, label }: Context['options'], warn: Context['warn']) {
-  const table = tableOf(folder);
-  const columns = await database.columns(table);
-  requireColumn(columns, text, 'text');
-  const { type } = requireColumn(columns, label, 'label');
+/** A value for each token. */
+const TOKEN: Column = { per: 'token', dtype: 'int32', width: 1 };
+
+/** How many rows each split has, in the order of their names. */
+async function splitsOf(database: Database, table: string, columns: TableColumn[]): Promise<Map<string, number>> {
   if (!columns.some(({ name }) => name === 'split')) {
     throw new StepError('the data have no column `split`', 'Put a split step before tokenize.');
   }
-  const counts = await database.rows<{ split: string | null; label: string | null; rows: number; empty: number }>(
-    `SELECT split::VARCHAR AS split, ${quote(label)}::VARCHAR AS label, count(*) AS rows, count(*) - count(${quote(text)}) AS empty
-     FROM ${table} GROUP BY ALL ORDER BY ALL`,
+  const counts = await database.rows<{ split: string | null; rows: number }>(
+    `SELECT split::VARCHAR AS split, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY ALL`,
   );
-  const rows = sum(counts.map((count) => count.rows));
-  if (rows === 0) throw new StepError('the data have no rows');
-  const unlabelled = sum(counts.filter((count) => count.label === null).map((count) => count.rows));
-  if (unlabelled > 0) {
-    throw new StepError(
-      `${unlabelled} of ${rows} rows have no label`,
-      `Leave them out when collecting: \`where: '"${label}" is not null'\`.`,
-    );
-  }
-  const empty = sum(counts.map((count) => count.empty));
-  if (empty > 0) warn(`${empty} of ${rows} rows have no text; they are taken as empty texts`);
-
-  const splits = [...new Set(counts.map((count) => count.split ?? ''))];
-  const odd = splits.filter((name) => !/^[\w-][\w.-]*$/.test(name));
-  if (odd.length > 0) throw new StepError(`"${odd[0]}" cannot name a split`, 'Letters, digits, _ and - can: train, validation, test.');
-  if (!splits.includes('train')) throw new StepError('the split "train" has no rows', `The data have ${listed(splits)}.`);
-  const trained = new Set(counts.filter((count) => count.split === 'train').map((count) => count.label!));
-  if (trained.size < 2) {
-    throw new StepError(
-      `all rows of the split "train" have one label, "${[...trained][0]}"`,
-      'A classifier needs at least two labels to learn from.',
-    );
-  }
-  const labels = [...new Set(counts.map((count) => count.label!))].sort(labelOrder(type));
-  const unseen = labels.filter((name) => !trained.has(name));
-  if (unseen.length > 0) warn(`no training text has the label ${listed(unseen)}: it cannot be learned`);
-  return { rows, labels, splits };
+  if (counts.length === 0) throw new StepError('the data have no rows');
+  const splits = new Map(counts.map(({ split, rows }) => [split ?? '', rows]));
+  const odd = [...splits.keys()].find((name) => !/^[\w-][\w.-]*$/.test(name));
+  if (odd !== undefined) throw new StepError(`"${odd}" cannot name a split`, 'Letters, digits, _ and - can: train, validation, test.');
+  if (!splits.has('train')) throw new StepError('the split "train" has no rows', `The data have ${listed([...splits.keys()])}.`);
+  return splits;
 }
 
-/** Labels that are numbers go by value, so that 0, 1, 2 … keep their places; all others by bytes. */
-function labelOrder(type: string): (a: string, b: string) => number {
-  if (/INT|DOUBLE|FLOAT|DECIMAL/.test(type)) return (a, b) => Number(a) - Number(b);
-  return (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+async function masking(folder: string, tokenizer: Tokenizer): Promise<Pick<TokensInfo, 'mask_token_id' | 'special_ids'>> {
+  const mask = await maskToken(folder, tokenizer);
+  if (!mask) throw new StepError('the tokenizer has no mask token', 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');
+  return { mask_token_id: mask.id, special_ids: tokenizer.specialIds };
 }
+
+/** Groups of rows, in order; while one is written the next is tokenized. */
+async function* encoded<R extends Row>(
+  database: Database,
+  table: string,
+  split: string,
+  { select, encode }: Preparation<R>,
+  tokenizer: Tokenizer,
+): AsyncGenerator<Encoded[]> {
+  // The table is ordered by id, and one thread keeps it so.
+  const rows = database.stream<R>(
+    `SELECT id, ${Object.entries(select)
+      .map(([name, sql]) => `${sql} AS ${quote(name)}`)
+      .join(', ')}
+     FROM ${table} WHERE split = ${literal(split)}`,
+  );
+  let before: Promise<Encoded[]> | undefined;
+  for await (const chunk of rows) {
+    for (let i = 0; i < chunk.length; i += AT_ONCE) {
+      const next = encode(chunk.slice(i, i + AT_ONCE), tokenizer);
+      next.catch(() => {}); // told when its turn comes
+      if (before) yield await before;
+      before = next;
+    }
+  }
+  if (before) yield await before;
+}
+
+/** Rows that are tokenized at once: all of a long text's tokens are made before it is cut. */
+const AT_ONCE = 256;
 
 function summary(
   split: string,
-  { rows, tokens, truncated }: { rows: number; tokens: number; truncated: number },
+  { rows, sequences, tokens, truncated }: { rows: number; sequences: number; tokens: number; truncated: number },
   lengths: number[],
 ): string {
   const at = (share: number): number => {
     let seen = 0;
     let length = 0;
-    while (length < lengths.length - 1 && seen + lengths[length]! < share * rows) seen += lengths[length++]!;
+    while (length < lengths.length - 1 && seen + lengths[length]! < share * sequences) seen += lengths[length++]!;
     return length;
   };
-  return `${split}: ${rows} texts, ${tokens} tokens; length median ${at(0.5)}, 95% ${at(0.95)}, longest ${lengths.findLastIndex((n) => n > 0)}; ${percent(truncated / rows)} cut`;
+  const of = sequences === rows ? `${rows} texts` : `${rows} texts in ${sequences} windows`;
+  return `${split}: ${of}, ${tokens} tokens; length median ${at(0.5)}, 95% ${at(0.95)}, longest ${lengths.findLastIndex((n) => n > 0)}; ${percent(truncated / rows)} cut`;
 }
 
-/** Texts that are tokenized at once: all of a long text's tokens are made before it is cut. */
-const AT_ONCE = 256;
-
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
-const sum = (numbers: number[]): number => numbers.reduce((total, n) => total + n, 0);

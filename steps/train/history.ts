@@ -33,7 +33,7 @@ export class History {
   step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, batch: Batch): void {
     const { metric, progress, options } = this.#context;
     this.#losses.push(loss);
-    this.#pace.add(realTokens(split, batch), batch.rows.length * batch.length);
+    this.#pace.add(realTokens(split, batch), batch.sequences.length * batch.length);
     if (step % this.#interval === 0) {
       const recent = mean(this.#losses.slice(-this.#interval));
       metric('loss', recent, step);

@@ -1,13 +1,21 @@
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
-import { METRICS } from '../metrics/classification.ts';
+import { METRIC_NAMES } from '../metrics/names.ts';
 
 /** Names are those of transformers' TrainingArguments where it has them. */
 export default defineStep({
   name: 'train',
-  version: 1,
+  version: 2,
   description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
   options: {
-    task: { enum: ['text-classification'], description: 'What the model is trained for.' },
+    task: {
+      enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm'],
+      description: 'What the model is trained for. Default: what the tokens were made for, and it can be nothing else.',
+    },
+    replace_head: {
+      type: 'boolean',
+      default: false,
+      description: "Starts a new head where the model's was trained for other labels; without it that is an error.",
+    },
     epochs: { type: 'integer', minimum: 1, default: 3, description: 'Passes over the training split.' },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows in one optimizer step.' },
     learning_rate: { type: 'number', exclusiveMinimum: 0, default: 5e-5, description: 'The peak of the learning rate.' },
@@ -37,10 +45,10 @@ export default defineStep({
       type: 'object',
       properties: {
         metric: {
-          enum: ['loss', ...Object.keys(METRICS)],
+          enum: ['loss', ...METRIC_NAMES],
           default: 'loss',
           description:
-            'Of the validation split, after each epoch. precision, recall and f1 are for two labels, macro_f1 and the like for any number.',
+            "Of the validation split, after each epoch: one of the task's. With more than two labels text-classification has macro_f1 and the like, not f1.",
         },
         patience: { type: 'integer', minimum: 1, default: 1, description: 'Ends the training after so many epochs without a gain.' },
         min_delta: { type: 'number', minimum: 0, default: 0, description: 'A gain is more than this over the last gain.' },
@@ -49,6 +57,12 @@ export default defineStep({
       description: 'Ends the training when a metric no longer gains, and keeps the weights of the best epoch.',
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    mlm_probability: {
+      type: 'number',
+      exclusiveMinimum: 0,
+      exclusiveMaximum: 1,
+      description: 'Of masked-lm: the share of tokens that are hidden, anew in each epoch. Default: 0.15.',
+    },
     runtime: { enum: ['auto', 'onnx', 'eager'], default: 'auto', description: 'Where the tensor program runs; auto is onnx.' },
     seed: {
       type: 'integer',
@@ -57,7 +71,7 @@ export default defineStep({
       description: 'Decides the random start, the order of the rows and what dropout drops.',
     },
   },
-  optional: ['dropout', 'early_stopping', 'positive'],
+  optional: ['task', 'dropout', 'early_stopping', 'positive', 'mlm_probability'],
   inputs: {
     tokens: { kind: 'folder', description: "A tokenize step's tokens." },
     model: { kind: 'folder', description: 'A Hugging Face model folder; without model.safetensors training starts at random.' },

@@ -1,4 +1,4 @@
-import { SMALLER_IS_BETTER } from '../metrics/classification.ts';
+import { SMALLER_IS_BETTER } from '../metrics/names.ts';
 
 /**
  * Early stopping: ends a training whose metric no longer gains.

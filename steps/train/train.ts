@@ -3,15 +3,16 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
-import { classificationMetrics } from '../metrics/classification.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { inputsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
-import { predictSplit } from '../models/predict.ts';
 import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
-import { readSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
+import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
 import type { HostTensors, Runtime, Training } from '../runtime/runtime.ts';
+import { evaluateSplit } from '../tasks/evaluation.ts';
+import { maskTokens } from '../tasks/masked-lm.ts';
+import { taskKind } from '../tasks/registry.ts';
 import { History } from './history.ts';
 import { schedule, warmupOf } from './schedule.ts';
 import type step from './step.ts';
@@ -22,17 +23,26 @@ export type TrainContext = Parameters<(typeof step)['run']>[0];
 export async function train(context: TrainContext): Promise<void> {
   const { options, inputs, seed, signal, threads, log } = context;
   const info = await readTokensInfo(inputs.tokens);
-  const data = await readSplit(inputs.tokens, info, 'train');
-  const validation = await readValidation(inputs.tokens, info, context);
-  const measured = validationMetrics(info.labels, options);
-  const model = await startModel(inputs.model, { task: options.task, labels: info.labels, seed, dropout: options.dropout, say: log });
+  refuseOptions(info, options);
+  const data = await openSplit(inputs.tokens, info, 'train');
+  const validation = await openValidation(inputs.tokens, info, context);
+  const measured = validationMetrics(info, options);
+  const model = await startModel(inputs.model, {
+    task: info.task,
+    problem: info.problem_type ?? 'single_label_classification',
+    labels: info.labels,
+    replaceHead: options.replace_head,
+    seed,
+    dropout: options.dropout,
+    say: log,
+  });
   await checkFit(model, info, validation ? [data, validation] : [data], inputs);
   const runtime = await openRuntime(options.runtime, { threads });
   log(`runtime: ${runtime.description}`);
 
   const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
   try {
-    const total = options.epochs * Math.ceil(data.labels.length / options.batch_size);
+    const total = options.epochs * Math.ceil(data.sequences / options.batch_size);
     const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
     const stopping = options.early_stopping && earlyStopping(options.early_stopping);
     const history = new History(context, total);
@@ -44,14 +54,19 @@ export async function train(context: TrainContext): Promise<void> {
       for (const batch of trainingBatches(data, options.batch_size, { seed, epoch })) {
         signal.throwIfAborted();
         const learningRate = options.learning_rate * factor(step);
-        const done = await training.step(inputsOf(data, batch, info.pad_token_id), { seed, epoch, step, learningRate });
+        const given = inputsOf(data, batch, info);
+        const inputs =
+          info.task === 'masked-lm'
+            ? maskTokens(given, batch.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch })
+            : given;
+        const done = await training.step(inputs, { seed, epoch, step, learningRate });
         step++;
         if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step, epoch);
         history.step({ step, epoch, learningRate, ...done }, data, batch);
         await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
       }
       const trainedUntil = performance.now();
-      const metrics = validation && (await validate(training, validation, info, measured, context));
+      const metrics = validation && (await validate(training, validation, info, model, measured, context));
       history.epoch(epoch, step, metrics, trainedUntil);
       if (stopping?.add(metrics![options.early_stopping!.metric]!)) best = { epoch, weights: copyOf(training.weights()) };
     }
@@ -67,28 +82,53 @@ export async function train(context: TrainContext): Promise<void> {
     });
     await history.end(kept.epoch);
   } finally {
+    data.close();
+    validation?.close();
     await training.dispose();
   }
 }
 
-async function readValidation(folder: string, info: TokensInfo, { options, log }: TrainContext): Promise<Split | undefined> {
+/** Options that mean nothing for these tokens. */
+function refuseOptions({ task }: TokensInfo, options: TrainContext['options']): void {
+  if (options.task !== undefined && options.task !== task)
+    throw new StepError(`the tokens were made for ${task}, not for ${options.task}`, `Set the task of tokenize to ${options.task}.`, [
+      'task',
+    ]);
+  if (options.mlm_probability !== undefined && task !== 'masked-lm')
+    throw new StepError(`mlm_probability means nothing for ${task}`, 'It is of masked-lm.', ['mlm_probability']);
+  if (options.positive !== undefined && task !== 'text-classification')
+    throw new StepError(`positive means nothing for ${task}`, 'It is of text-classification with two labels.', ['positive']);
+}
+
+const hidden = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
+
+async function openValidation(folder: string, info: TokensInfo, { options, log }: TrainContext): Promise<Split | undefined> {
   // Early stopping needs it, so that there it is an error if it is missing.
-  if (options.early_stopping || info.splits.validation?.rows) return readSplit(folder, info, 'validation');
+  if (options.early_stopping || info.splits.validation?.rows) return openSplit(folder, info, 'validation');
   log('the tokens have no validation split: nothing is measured between epochs');
   return undefined;
 }
 
 interface Measured {
-  names: string[];
+  metrics: string[];
   positive: number | undefined;
 }
 
 /** What is measured of the validation split beside the loss. */
-function validationMetrics(labels: string[], { early_stopping, positive }: TrainContext['options']): Measured {
-  const names = new Set(['accuracy', labels.length === 2 ? 'f1' : 'macro_f1']);
-  if (early_stopping && early_stopping.metric !== 'loss') names.add(early_stopping.metric);
-  return { names: [...names], positive: positiveClass(labels, positive, [...names]) };
+function validationMetrics(info: TokensInfo, { early_stopping, positive }: TrainContext['options']): Measured {
+  const problem = info.problem_type ?? 'single_label_classification';
+  const { known, usual } = taskKind(info.task).metrics(problem, info.labels);
+  const stop = early_stopping?.metric ?? 'loss';
+  if (stop !== 'loss' && !known.includes(stop))
+    throw new StepError(`${info.task} has no metric ${stop}`, `It has ${known.join(', ')}.`, ['early_stopping', 'metric']);
+  const shown = usual.filter((name) => SHOWN.includes(name));
+  const metrics = [...new Set([...shown, ...(stop === 'loss' ? [] : [stop])])];
+  const classifies = info.task === 'text-classification' && problem === 'single_label_classification';
+  return { metrics, positive: classifies ? positiveClass(info.labels, positive, metrics) : undefined };
 }
+
+/** Of a task's usual metrics those that an epoch's line has room for. */
+const SHOWN = ['accuracy', 'f1', 'macro_f1', 'exact_match', 'perplexity', 'mse'];
 
 /** Tokens and model must be made for each other; what does not fit would end in nonsense, or in a crash. */
 async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs: TrainContext['inputs']): Promise<void> {
@@ -99,7 +139,7 @@ async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs:
       'Tokenize with this model.',
     );
   }
-  const highest = splits.reduce((most, { inputIds }) => inputIds.reduce((a, b) => Math.max(a, b), most), 0);
+  const highest = Math.max(...splits.map(({ highestId }) => highestId));
   if (highest >= model.config.vocab_size) {
     throw new StepError(
       `the tokens have the id ${highest}, and the model's vocab_size is ${model.config.vocab_size}`,
@@ -132,18 +172,25 @@ async function validate(
   training: Training,
   split: Split,
   info: TokensInfo,
-  { names, positive }: Measured,
+  model: Model,
+  measured: Measured,
   { options, signal }: TrainContext,
-) {
-  const predictions = await predictSplit((inputs) => training.evaluate(inputs), split, {
-    classes: info.labels.length,
+): Promise<Record<string, number>> {
+  const { metrics } = await evaluateSplit((inputs) => training.evaluate(inputs), split, info, {
+    labels: info.labels,
+    problem: model.problem,
+    labelIds: Int32Array.from(info.labels, (_, id) => id),
+    ...measured,
     batchSize: options.batch_size,
-    padding: info.pad_token_id,
+    masking: { probability: hidden(options), vocabulary: model.config.vocab_size },
     signal,
   });
-  const metrics: Record<string, number> = { loss: predictions.loss, ...classificationMetrics({ ...predictions, positive }, names) };
-  const unknown = names.find((name) => !Number.isFinite(metrics[name]));
-  if (unknown) throw new StepError(`${unknown} cannot be computed of the validation split`, 'Is there a label that none of its rows has?');
+  const stop = options.early_stopping?.metric;
+  if (stop && !Number.isFinite(metrics[stop]))
+    throw new StepError(`${stop} cannot be computed of the validation split`, 'Is there a label that none of its rows has?', [
+      'early_stopping',
+      'metric',
+    ]);
   return metrics;
 }
 

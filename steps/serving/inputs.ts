@@ -1,6 +1,6 @@
 /**
- * Reads the texts of a file or of standard input, in order and without ever holding the whole of it:
- * JSONL and CSV (the column `text`, or another one by name), or plain lines.
+ * Reads the inputs in a file or on standard input, in order and without ever holding the whole of it: JSONL and CSV with
+ * the fields that the task has (`text`, or `question` and `context`), or plain lines where a text is all it takes.
  */
 import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
@@ -9,25 +9,31 @@ import { finished } from 'node:stream/promises';
 import { CsvError, parse } from 'csv-parse';
 import { parse as parseAtOnce } from 'csv-parse/sync';
 import { StepError } from '../../engine/step.ts';
+import type { Input, TaskKind } from '../tasks/task.ts';
 
-export type TextFormat = 'jsonl' | 'csv' | 'lines';
+export type InputFormat = 'jsonl' | 'csv' | 'lines';
 
-export const textFormats: TextFormat[] = ['jsonl', 'csv', 'lines'];
-
-export interface TextOptions {
+export interface InputOptions {
   /** By default the file's extension decides, then its content. */
-  format?: TextFormat;
-  /** The column of CSV, the key of JSONL. */
+  format?: InputFormat;
+  /** What `text` is called: the column of CSV, the key of JSONL. */
   column?: string;
 }
 
 /**
- * Yields the texts in small groups. A mistake in the file ends it with a StepError that names the line,
- * after all texts before that line were handed out.
+ * Yields the inputs in small groups. A mistake in the file ends it with a StepError that names the line,
+ * after all inputs before that line were handed out.
  * @param file a path, or `-` for standard input
  */
-export async function* readTexts(file: string, { format, column = 'text' }: TextOptions = {}): AsyncGenerator<string[]> {
-  const source: Source = { name: file === '-' ? 'standard input' : file, column };
+export async function* readInputs(
+  file: string,
+  fields: TaskKind['fields'],
+  { format, column }: InputOptions = {},
+): AsyncGenerator<Input[]> {
+  const named = fields.map(({ name, optional }) => ({ name, key: (name === 'text' && column) || name, optional: optional ?? false }));
+  if (column !== undefined && !fields.some(({ name }) => name === 'text'))
+    throw new StepError('--column is for models that take a text', `This one takes ${fields.map(({ name }) => name).join(' and ')}.`);
+  const source: Source = { name: file === '-' ? 'standard input' : file, fields: named };
   const blocks = decode(file === '-' ? process.stdin : createReadStream(file, { highWaterMark: 1 << 18 }), source.name);
   const head = (await blocks.next()).value ?? '';
   async function* all() {
@@ -41,8 +47,11 @@ export async function* readTexts(file: string, { format, column = 'text' }: Text
 interface Source {
   /** As messages call it. */
   name: string;
-  column: string;
+  /** `key`: what the file calls it. */
+  fields: { name: string; key: string; optional: boolean }[];
 }
+
+const required = ({ fields }: Source): string[] => fields.filter(({ optional }) => !optional).map(({ key }) => key);
 
 /** Bytes to text, in blocks of whole lines. Anything but UTF-8 is refused: replacing what cannot be read would change what is classified. */
 async function* decode(bytes: AsyncIterable<Buffer>, name: string): AsyncGenerator<string> {
@@ -88,7 +97,7 @@ function withoutMark(text: string): string {
   return text.startsWith('\ufeff') ? text.slice(1) : text;
 }
 
-function formatOf(file: string, head: string, { name, column }: Source): TextFormat {
+function formatOf(file: string, head: string, source: Source): InputFormat {
   switch (extname(file).toLowerCase()) {
     case '.jsonl':
     case '.ndjson':
@@ -100,12 +109,12 @@ function formatOf(file: string, head: string, { name, column }: Source): TextFor
       return 'lines';
     case '.json':
       if (head.trimStart().startsWith('['))
-        throw new StepError(`${name} holds one JSON array`, `Make it JSONL, one object a line: jq -c '.[]' ${name}`);
+        throw new StepError(`${source.name} holds one JSON array`, `Make it JSONL, one object a line: jq -c '.[]' ${source.name}`);
       return 'jsonl';
   }
   const firstLine = linesOf(head.trimStart())[0] ?? '';
   if (/^\{\s*("|\}|$)/.test(firstLine)) return 'jsonl';
-  return delimiterOf(firstLine, column) === undefined ? 'lines' : 'csv';
+  return delimiterOf(firstLine, source) === undefined ? 'lines' : 'csv';
 }
 
 /** Splits at \n and \r\n only: a U+2028 inside a JSON string or a text ends no line. The last line need not be closed. */
@@ -116,44 +125,59 @@ function linesOf(block: string): string[] {
 }
 
 /** Every line is a text, an empty one too. */
-async function* readPlainLines(blocks: AsyncIterable<string>): AsyncGenerator<string[]> {
-  for await (const block of blocks) yield linesOf(block);
+async function* readPlainLines(blocks: AsyncIterable<string>, source: Source): AsyncGenerator<Input[]> {
+  const [key, ...others] = required(source);
+  if (others.length > 0)
+    throw new StepError(
+      `${source.name} holds plain lines, and an input has ${[key, ...others].join(' and ')}`,
+      `Give JSONL, an object a line: {${[key, ...others].map((each) => `"${each}": "…"`).join(', ')}}.`,
+    );
+  for await (const block of blocks) yield linesOf(block).map((text) => ({ text }));
 }
 
 /** One object a line. A blank line is nobody's row and is passed over, as readers of JSONL do. */
-async function* readJsonLines(blocks: AsyncIterable<string>, { name, column }: Source): AsyncGenerator<string[]> {
+async function* readJsonLines(blocks: AsyncIterable<string>, source: Source): AsyncGenerator<Input[]> {
   let number = 0;
   for await (const block of blocks) {
-    const texts: string[] = [];
+    const inputs: Input[] = [];
     for (const line of linesOf(block)) {
       number++;
       if (line.trim() === '') continue;
-      const problem = addTextOf(line, column, texts);
+      const problem = addInputOf(line, source, inputs);
       if (problem) {
-        yield texts;
-        throw new StepError(`${name}:${number}: ${problem.message}`, problem.hint);
+        yield inputs;
+        throw new StepError(`${source.name}:${number}: ${problem.message}`, problem.hint);
       }
     }
-    yield texts;
+    yield inputs;
   }
 }
 
-function addTextOf(line: string, column: string, texts: string[]): { message: string; hint?: string } | undefined {
+function addInputOf(line: string, source: Source, inputs: Input[]): { message: string; hint?: string } | undefined {
   let row: unknown;
   try {
     row = JSON.parse(line);
   } catch (error) {
     return { message: `not JSON: ${(error as Error).message}`, hint: 'JSONL has one JSON object a line.' };
   }
+  const example = `{${required(source)
+    .map((key) => `"${key}": "…"`)
+    .join(', ')}}`;
   if (typeof row !== 'object' || row === null || Array.isArray(row))
-    return { message: `expected an object such as {"${column}": "…"}, found ${kindOf(row)}` };
-  const text = (row as Record<string, unknown>)[column];
-  if (typeof text === 'string') {
-    texts.push(text);
-    return undefined;
+    return { message: `expected an object such as ${example}, found ${kindOf(row)}` };
+  const input: Input = {};
+  for (const { name, key, optional } of source.fields) {
+    const value = (row as Record<string, unknown>)[key];
+    if (typeof value === 'string') input[name] = value;
+    else if (optional && (value === undefined || value === null)) continue;
+    else if (Object.hasOwn(row, key)) return { message: `"${key}" is ${kindOf(value)}, not a string` };
+    else {
+      const hint = name === 'text' ? 'Name another key with --column KEY.' : `A line is ${example}.`;
+      return { message: `no "${key}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint };
+    }
   }
-  if (Object.hasOwn(row, column)) return { message: `"${column}" is ${kindOf(text)}, not a string` };
-  return { message: `no "${column}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint: 'Name another key with --column KEY.' };
+  inputs.push(input);
+  return undefined;
 }
 
 function kindOf(value: unknown): string {
@@ -161,24 +185,31 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
 }
 
-/** RFC 4180: quoted fields, doubled quotes, newlines within quotes. A row with too few or too many fields is a mistake, not a text. */
-async function* readCsv(blocks: AsyncIterable<string>, { name, column }: Source, head: string): AsyncGenerator<string[]> {
+/** RFC 4180: quoted fields, doubled quotes, newlines within quotes. A row with too few or too many fields is a mistake, not an input. */
+async function* readCsv(blocks: AsyncIterable<string>, source: Source, head: string): AsyncGenerator<Input[]> {
+  const { name } = source;
   const firstLine = linesOf(head.trimStart())[0] ?? '';
-  const delimiter = delimiterOf(firstLine, column);
+  const delimiter = delimiterOf(firstLine, source);
   if (delimiter === undefined) {
-    const names = firstLine.trim() === '' ? 'it is empty' : `it has ${fieldsOf(firstLine, ',').join(', ')}`;
-    throw new StepError(`${name}:1: no column "${column}": ${names}`, 'Name another column with --column COLUMN.');
+    const present = fieldsOf(firstLine, ',');
+    const names = firstLine.trim() === '' ? 'it is empty' : `it has ${present.join(', ')}`;
+    const missing = required(source).find((key) => !present.includes(key)) ?? required(source)[0];
+    throw new StepError(
+      `${name}:1: no column "${missing}": ${names}`,
+      required(source).length === 1 ? 'Name another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`,
+    );
   }
-  // Texts are taken as they are parsed: a row that cannot be read must not cost the rows before it.
-  let texts: string[] = [];
-  let place: number | undefined;
+  // Inputs are taken as they are parsed: a row that cannot be read must not cost the rows before it.
+  let inputs: Input[] = [];
+  let places: [field: string, place: number][] | undefined;
   const parser = parse({
     delimiter,
     record_delimiter: ['\r\n', '\n'],
     skip_empty_lines: true,
-    on_record(fields: string[]) {
-      if (place === undefined) place = fields.indexOf(column);
-      else texts.push(fields[place]!);
+    on_record(cells: string[]) {
+      if (places === undefined) {
+        places = source.fields.map(({ name, key }): [string, number] => [name, cells.indexOf(key)]).filter(([, place]) => place >= 0);
+      } else inputs.push(Object.fromEntries(places.map(([field, place]) => [field, cells[place]!])));
       return null;
     },
   });
@@ -187,22 +218,25 @@ async function* readCsv(blocks: AsyncIterable<string>, { name, column }: Source,
   try {
     for await (const block of blocks) {
       await new Promise<void>((resolve, reject) => parser.write(block, (error) => (error ? reject(error) : resolve())));
-      yield texts;
-      texts = [];
+      yield inputs;
+      inputs = [];
     }
     await finished(parser.end());
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    yield texts;
+    yield inputs;
     const message = error.message.replace(/ (?:on|at) line \d+/, '');
     throw new StepError(`${name}:${error.lines}: ${message}`, 'Quote a field that holds the delimiter, a quote or a newline.');
   }
-  yield texts;
+  yield inputs;
 }
 
-/** The delimiter that makes the wanted column one of the header's fields. */
-function delimiterOf(header: string, column: string): string | undefined {
-  return [',', '\t', ';', '|'].find((delimiter) => fieldsOf(header, delimiter).includes(column));
+/** The delimiter that makes the wanted columns fields of the header. */
+function delimiterOf(header: string, source: Source): string | undefined {
+  return [',', '\t', ';', '|'].find((delimiter) => {
+    const present = fieldsOf(header, delimiter);
+    return required(source).every((key) => present.includes(key));
+  });
 }
 
 function fieldsOf(line: string, delimiter: string): string[] {

@@ -1,0 +1,56 @@
+/**
+ * SQuAD's metrics (Rajpurkar et al. 2016 and 2018, https://rajpurkar.github.io/SQuAD-explorer), as in its evaluation script:
+ * answers are compared in lower case without punctuation and articles, and the best of several true answers counts.
+ */
+
+export interface Answered {
+  /** What may be answered; nothing at all, or an empty text, where the question cannot be. */
+  truth: string[];
+  /** An empty text says that there is no answer. */
+  predicted: string;
+}
+
+/** Every metric that can be asked for, by name; from 0 to 1. */
+export const METRICS: Record<string, (all: Answered[]) => number> = {
+  exact_match: (all) => mean(all.map((one) => best(one, (truth, predicted) => (truth === predicted ? 1 : 0)))),
+  f1: (all) => mean(all.map((one) => best(one, overlap))),
+};
+
+export function answerMetrics(all: Answered[], names: readonly string[]): Record<string, number> {
+  return Object.fromEntries(names.map((name) => [name, METRICS[name]!(all)]));
+}
+
+function best({ truth, predicted }: Answered, score: (truth: string, predicted: string) => number): number {
+  // As the script does: a true answer of articles and punctuation alone is none.
+  const real = truth.map(normalized).filter((answer) => answer !== '');
+  return Math.max(...(real.length > 0 ? real : ['']).map((answer) => score(answer, normalized(predicted))));
+}
+
+/** F1 of the words; of an empty answer whether both are. */
+function overlap(truth: string, predicted: string): number {
+  const [real, said] = [wordsOf(truth), wordsOf(predicted)];
+  if (real.length === 0 || said.length === 0) return real.length === said.length ? 1 : 0;
+  const left = new Map<string, number>();
+  for (const word of real) left.set(word, (left.get(word) ?? 0) + 1);
+  let common = 0;
+  for (const word of said) {
+    const count = left.get(word) ?? 0;
+    if (count > 0) common++;
+    left.set(word, count - 1);
+  }
+  return (2 * common) / (real.length + said.length);
+}
+
+/** Lower case, then without ASCII punctuation, then without articles, then single spaces. */
+function normalized(answer: string): string {
+  return wordsOf(
+    answer
+      .toLowerCase()
+      .replace(/[!-/:-@[-`{-~]/g, '')
+      .replace(/(?<![\p{L}\p{N}_])(a|an|the)(?![\p{L}\p{N}_])/gu, ' '),
+  ).join(' ');
+}
+
+const wordsOf = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');
+
+const mean = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0) / numbers.length;

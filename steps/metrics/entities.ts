@@ -1,0 +1,105 @@
+/**
+ * Metrics of token classification, by seqeval's definitions in its default mode: an entity is right if its type and both
+ * ends are, and a tag that does not fit the one before it (an I- after O or after another type) begins a new entity,
+ * as in the CoNLL script.
+ */
+
+export interface Tagged {
+  /** Tags of each example: `O`, `B-PER`, `I-PER` … */
+  truth: string[][];
+  predicted: string[][];
+}
+
+export interface Entity {
+  type: string;
+  /** Words, from the first to behind the last. */
+  begin: number;
+  end: number;
+}
+
+/** Every metric that can be asked for, by name. precision, recall and f1 count all types' entities together. */
+export const METRICS: Record<string, (tagged: Tagged) => number> = {
+  /** Of words, not of entities. */
+  accuracy({ truth, predicted }) {
+    const words = truth.flatMap((tags, i) => tags.map((tag, k): number => (tag === predicted[i]![k] ? 1 : 0)));
+    return words.reduce((sum, hit) => sum + hit, 0) / words.length;
+  },
+  precision: (tagged) => counted(tagged).micro.precision,
+  recall: (tagged) => counted(tagged).micro.recall,
+  f1: (tagged) => counted(tagged).micro.f1,
+  macro_f1(tagged) {
+    const types = Object.values(counted(tagged).types);
+    return types.reduce((sum, { f1 }) => sum + f1, 0) / types.length;
+  },
+};
+
+export function entityMetrics(tagged: Tagged, names: readonly string[]): Record<string, number> {
+  return Object.fromEntries(names.map((name) => [name, METRICS[name]!(tagged)]));
+}
+
+export interface TypeScores {
+  precision: number;
+  recall: number;
+  f1: number;
+  /** Entities in the truth. */
+  support: number;
+}
+
+/** Of each type that occurs, and of all together. */
+export function counted({ truth, predicted }: Tagged): { types: Record<string, TypeScores>; micro: TypeScores } {
+  const counts = new Map<string, { hits: number; claimed: number; support: number }>();
+  const all = { hits: 0, claimed: 0, support: 0 };
+  const of = (type: string) => {
+    if (!counts.has(type)) counts.set(type, { hits: 0, claimed: 0, support: 0 });
+    return counts.get(type)!;
+  };
+  for (const [i, tags] of truth.entries()) {
+    const real = entitiesOf(tags);
+    const claimed = entitiesOf(predicted[i]!);
+    for (const count of real.flatMap(({ type }) => [of(type), all])) count.support++;
+    for (const count of claimed.flatMap(({ type }) => [of(type), all])) count.claimed++;
+    const known = new Set(real.map(keyOf));
+    for (const entity of claimed) if (known.has(keyOf(entity))) for (const count of [of(entity.type), all]) count.hits++;
+  }
+  const sorted = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
+  return { types: Object.fromEntries(sorted.map(([type, count]) => [type, scoresOf(count)])), micro: scoresOf(all) };
+}
+
+/** The entities of a tag sequence; IOB1, IOB2 and IOBES tags alike. */
+export function entitiesOf(tags: string[]): Entity[] {
+  const entities: Entity[] = [];
+  let [before, typeBefore] = ['O', ''];
+  let begin = 0;
+  for (const [i, tag] of [...tags, 'O'].entries()) {
+    const [prefix, type] = partsOf(tag);
+    if (ends(before, typeBefore, prefix, type)) entities.push({ type: typeBefore, begin, end: i });
+    if (begins(before, typeBefore, prefix, type)) begin = i;
+    [before, typeBefore] = [prefix, type];
+  }
+  return entities;
+}
+
+/** The first letter, and what stands behind the first dash after it. */
+function partsOf(tag: string): [prefix: string, type: string] {
+  const rest = tag.slice(1);
+  return [tag[0] ?? 'O', rest.slice(rest.indexOf('-') + 1) || '_'];
+}
+
+function ends(before: string, typeBefore: string, prefix: string, type: string): boolean {
+  if (before === 'E' || before === 'S') return true;
+  if ((before === 'B' || before === 'I') && ['B', 'S', 'O'].includes(prefix)) return true;
+  return before !== 'O' && before !== '.' && typeBefore !== type;
+}
+
+function begins(before: string, typeBefore: string, prefix: string, type: string): boolean {
+  if (prefix === 'B' || prefix === 'S') return true;
+  if (['E', 'S', 'O'].includes(before) && (prefix === 'E' || prefix === 'I')) return true;
+  return prefix !== 'O' && prefix !== '.' && typeBefore !== type;
+}
+
+function scoresOf({ hits, claimed, support }: { hits: number; claimed: number; support: number }): TypeScores {
+  const ratio = (whole: number, part = hits) => (whole === 0 ? 0 : part / whole);
+  return { precision: ratio(claimed), recall: ratio(support), f1: ratio(claimed + support, 2 * hits), support };
+}
+
+const keyOf = ({ type, begin, end }: Entity): string => `${begin} ${end} ${type}`;

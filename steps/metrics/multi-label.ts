@@ -1,0 +1,79 @@
+/**
+ * Metrics of multi-label classification, by scikit-learn's definitions and under its names (zero_division = 0).
+ * Each example has a flag for every label: 1 where it holds.
+ */
+
+export interface LabelSets {
+  truth: ArrayLike<number>[];
+  predicted: ArrayLike<number>[];
+}
+
+type Of = 'precision' | 'recall' | 'f1';
+
+/** Every metric that can be asked for, by name. */
+export const METRICS: Record<string, (sets: LabelSets) => number> = {
+  /** Of the examples, those with every flag right. */
+  accuracy: ({ truth, predicted }) => mean(truth.map((row, i) => (Array.from(row).every((flag, k) => flag === predicted[i]![k]) ? 1 : 0))),
+  /** Of the flags, those that are wrong. */
+  hamming_loss: ({ truth, predicted }) =>
+    mean(truth.map((row, i) => mean(Array.from(row, (flag, k) => (flag === predicted[i]![k] ? 0 : 1))))),
+  ...averages('precision'),
+  ...averages('recall'),
+  ...averages('f1'),
+};
+
+export function multiLabelMetrics(sets: LabelSets, names: readonly string[]): Record<string, number> {
+  return Object.fromEntries(names.map((name) => [name, METRICS[name]!(sets)]));
+}
+
+interface Counts {
+  hits: number;
+  claimed: number;
+  support: number;
+}
+
+function averages(of: Of): Record<string, (sets: LabelSets) => number> {
+  return {
+    [`micro_${of}`]: (sets) => score(of, summed(perLabel(sets))),
+    [`macro_${of}`]: (sets) => mean(perLabel(sets).map((counts) => score(of, counts))),
+    [`weighted_${of}`]: (sets) => {
+      const counts = perLabel(sets);
+      return ratio(total(counts.map((one) => score(of, one) * one.support)), summed(counts).support);
+    },
+    [`samples_${of}`]: ({ truth, predicted }) => mean(truth.map((row, i) => score(of, countsOf([row], [predicted[i]!])))),
+  };
+}
+
+function perLabel({ truth, predicted }: LabelSets): Counts[] {
+  return Array.from(truth[0] ?? [], (_, k) =>
+    countsOf(
+      truth.map((row) => [row[k]!]),
+      predicted.map((row) => [row[k]!]),
+    ),
+  );
+}
+
+function countsOf(truth: ArrayLike<number>[], predicted: ArrayLike<number>[]): Counts {
+  const counts = { hits: 0, claimed: 0, support: 0 };
+  for (const [i, row] of truth.entries()) {
+    for (let k = 0; k < row.length; k++) {
+      counts.support += row[k]!;
+      counts.claimed += predicted[i]![k]!;
+      counts.hits += row[k]! * predicted[i]![k]!;
+    }
+  }
+  return counts;
+}
+
+const summed = (counts: Counts[]): Counts => ({
+  hits: total(counts.map(({ hits }) => hits)),
+  claimed: total(counts.map(({ claimed }) => claimed)),
+  support: total(counts.map(({ support }) => support)),
+});
+
+const score = (of: Of, { hits, claimed, support }: Counts): number =>
+  of === 'precision' ? ratio(hits, claimed) : of === 'recall' ? ratio(hits, support) : ratio(2 * hits, claimed + support);
+
+const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
+const total = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0);
+const mean = (numbers: number[]): number => total(numbers) / numbers.length;

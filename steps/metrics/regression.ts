@@ -1,0 +1,45 @@
+/** Metrics of regression, by scikit-learn's and SciPy's definitions. */
+
+type Metric = (truth: number[], predicted: number[]) => number;
+
+/** Every metric that can be asked for, by name. */
+export const METRICS: Record<string, Metric> = {
+  mse: (truth, predicted) => mean(truth.map((t, i) => (t - predicted[i]!) ** 2)),
+  rmse: (truth, predicted) => Math.sqrt(METRICS.mse!(truth, predicted)),
+  mae: (truth, predicted) => mean(truth.map((t, i) => Math.abs(t - predicted[i]!))),
+  /** The share of the variance that is explained; NaN where the truth is one number, or there is one example. */
+  r2(truth, predicted) {
+    const centre = mean(truth);
+    const variance = mean(truth.map((t) => (t - centre) ** 2));
+    return truth.length < 2 || variance === 0 ? Number.NaN : 1 - METRICS.mse!(truth, predicted) / variance;
+  },
+  pearson,
+  /** Pearson's correlation of the ranks; equal numbers share the mean of their ranks. */
+  spearman: (truth, predicted) => pearson(ranks(truth), ranks(predicted)),
+};
+
+export function regressionMetrics(truth: number[], predicted: number[], names: readonly string[]): Record<string, number> {
+  return Object.fromEntries(names.map((name) => [name, METRICS[name]!(truth, predicted)]));
+}
+
+/** NaN where one of them is constant. */
+function pearson(a: number[], b: number[]): number {
+  const [centreA, centreB] = [mean(a), mean(b)];
+  const product = (x: number[], cx: number, y: number[], cy: number) => mean(x.map((value, i) => (value - cx) * (y[i]! - cy)));
+  const spread = Math.sqrt(product(a, centreA, a, centreA) * product(b, centreB, b, centreB));
+  return spread === 0 ? Number.NaN : Math.max(-1, Math.min(1, product(a, centreA, b, centreB) / spread));
+}
+
+function ranks(values: number[]): number[] {
+  const order = values.map((_, i) => i).sort((a, b) => values[a]! - values[b]!);
+  const found = new Array<number>(values.length);
+  for (let i = 0; i < order.length; ) {
+    let end = i;
+    while (end < order.length && values[order[end]!] === values[order[i]!]) end++;
+    for (const place of order.slice(i, end)) found[place] = (i + 1 + end) / 2;
+    i = end;
+  }
+  return found;
+}
+
+const mean = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0) / numbers.length;

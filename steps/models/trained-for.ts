@@ -1,0 +1,48 @@
+/** What a model folder was trained for, as transformers reads its config.json. Needs no family's code, and so no tensor library. */
+import { StepError } from '../../engine/step.ts';
+import type { ConfigFile } from './config.ts';
+import type { ProblemType, Task } from './family.ts';
+
+/** The classes of transformers end in what they are for. */
+const TASKS: Record<string, Task> = {
+  ForSequenceClassification: 'text-classification',
+  ForTokenClassification: 'token-classification',
+  ForQuestionAnswering: 'question-answering',
+  ForMaskedLM: 'masked-lm',
+};
+
+/** `folder`: what messages call it. */
+export function taskOf({ architectures }: ConfigFile, folder: string): Task {
+  const names = Array.isArray(architectures) ? architectures.map(String) : [];
+  // Older folders name none, and our own first bundles were classifiers.
+  if (names.length === 0) return 'text-classification';
+  for (const [ending, task] of Object.entries(TASKS)) if (names.some((name) => name.endsWith(ending))) return task;
+  const base = names.every((name) => !/For[A-Z]/.test(name));
+  throw new StepError(
+    `${folder} holds a ${names.join(', ')}${base ? ', a base model that was trained for no task' : ', which is not supported'}`,
+    `Train it first; supported are models for ${Object.values(TASKS).join(', ')}.`,
+  );
+}
+
+/** By id; without `id2label` they are called LABEL_0, LABEL_1. Undefined where config.json numbers them otherwise than 0, 1, 2 … */
+export function labelsOf({ id2label, num_labels }: ConfigFile): string[] | undefined {
+  if (id2label === undefined || id2label === null) {
+    const count = typeof num_labels === 'number' && num_labels > 0 ? num_labels : 2;
+    return Array.from({ length: count }, (_, id) => `LABEL_${id}`);
+  }
+  const names = Object.entries(id2label as Record<string, unknown>);
+  const labels: string[] = [];
+  for (const [id, name] of names) labels[Number(id)] = String(name);
+  const whole = names.length > 0 && labels.length === names.length && labels.every((label) => typeof label === 'string');
+  return whole ? labels : undefined;
+}
+
+/** Of a text classifier; one output alone is a number. */
+export function problemOf({ problem_type }: ConfigFile, labels: string[]): ProblemType {
+  const known: unknown[] = ['single_label_classification', 'multi_label_classification', 'regression'];
+  if (problem_type !== undefined && problem_type !== null) {
+    if (known.includes(problem_type)) return problem_type as ProblemType;
+    throw new StepError(`config.json: problem_type ${JSON.stringify(problem_type)} is not supported`, `Supported: ${known.join(', ')}.`);
+  }
+  return labels.length === 1 ? 'regression' : 'single_label_classification';
+}

@@ -1,0 +1,128 @@
+/** Raw inputs to answers: decode and clean, tokenize, run the model, read its outputs as the task does. What else is in the batch makes no difference to an input. */
+import * as ort from 'onnxruntime-node';
+import { type Json, StepError } from '../../engine/step.ts';
+import { preprocess } from '../data/preprocessing.ts';
+import { maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
+import { taskKind } from '../tasks/registry.ts';
+import type { Answering, Input, Outputs } from '../tasks/task.ts';
+import type { Bundle } from './bundle.ts';
+
+/** Answers inputs, in their order. */
+export type Answer = (inputs: Input[]) => Promise<Json[]>;
+
+/** @param threads cores of the matrix products */
+export async function openAnswer(bundle: Bundle, threads: number): Promise<Answer> {
+  const kind = taskKind(bundle.task);
+  const tokenizer = await openTokenizer(bundle.folder, kind.tokenizing(bundle.maxLength));
+  const mask = bundle.task === 'masked-lm' ? await maskToken(bundle.folder, tokenizer) : undefined;
+  if (bundle.task === 'masked-lm' && !mask)
+    throw new StepError(`the tokenizer of ${bundle.folder} has no mask token`, 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');
+  const answering: Answering = { ...bundle, tokenizer, ...(mask ? { mask } : {}) };
+  const session = await openSession(bundle, threads);
+
+  return async (given) => {
+    const inputs = await preprocessed(given, bundle);
+    const sequences = await kind.encode(inputs, answering);
+    const all = sequences.flat();
+    const results: unknown[] = new Array(all.length);
+    for (const batch of batchesByLength(all)) {
+      const outputs = await runModel(
+        session,
+        batch.map((i) => all[i]!),
+        bundle,
+      );
+      for (const [row, i] of batch.entries()) results[i] = kind.read(outputs, row, all[i]!, answering);
+    }
+    let first = 0;
+    return Promise.all(
+      sequences.map((own, i) => {
+        first += own.length;
+        return kind.answer(inputs[i]!, own, results.slice(first - own.length, first), answering);
+      }),
+    );
+  };
+}
+
+/** As the training texts were. Where the answer tells places in the text, the text stays as it is. */
+async function preprocessed(inputs: Input[], { preprocessing, task }: Bundle): Promise<Input[]> {
+  if (!preprocessing || task === 'question-answering' || task === 'token-classification') return inputs;
+  const fields = inputs.map(Object.keys);
+  const texts = await preprocess(inputs.flatMap(Object.values<string>), preprocessing);
+  return fields.map((names) => Object.fromEntries(names.map((name) => [name, texts.shift()!])));
+}
+
+/** What the exported models of Hugging Face and ours read. */
+const knownInputs = ['input_ids', 'attention_mask', 'token_type_ids'];
+
+async function openSession({ model, folder, labels, task }: Bundle, threads: number): Promise<ort.InferenceSession> {
+  const options: ort.InferenceSession.SessionOptions = {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // Plans memory for each shape it meets, and here every batch has its own.
+    enableMemPattern: false,
+    logSeverityLevel: 3,
+  };
+  let session: ort.InferenceSession;
+  try {
+    session = await (typeof model === 'string' ? ort.InferenceSession.create(model, options) : ort.InferenceSession.create(model, options));
+  } catch (error) {
+    const reason = (error as Error).message.split('\n', 1)[0];
+    throw new StepError(
+      `the ONNX model of ${folder} cannot be opened: ${reason}`,
+      'Was onnx/model.onnx cut off? Copy or deploy the bundle again.',
+    );
+  }
+  const unknown = session.inputNames.find((name) => !knownInputs.includes(name));
+  if (unknown) throw new StepError(`the ONNX model of ${folder} wants the input ${unknown}`, `Supported: ${knownInputs.join(', ')}.`);
+  const outputs = task === 'question-answering' ? ['start_logits', 'end_logits'] : ['logits'];
+  for (const name of outputs) {
+    const output = session.outputMetadata.find((one) => one.name === name);
+    if (!output?.isTensor) throw new StepError(`the ONNX model of ${folder} has no output "${name}"`, `Export it for ${task}.`);
+    const width = output.shape.at(-1);
+    if (task.endsWith('-classification') && typeof width === 'number' && width !== labels.length)
+      throw new StepError(
+        `the ONNX model of ${folder} tells ${width} labels apart, and config.json names ${labels.length}`,
+        'Deploy the model again.',
+      );
+  }
+  return session;
+}
+
+/** Tokens of one run, padding included: few enough to stay in the processor's caches. */
+const mostTokens = 4096;
+
+/** Indices of sequences that run together: of about one length, since all are padded to the longest. */
+function batchesByLength(sequences: Sequence[]): number[][] {
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.ids.length - sequences[b]!.ids.length);
+  const batches: number[][] = [];
+  let batch: number[] = [];
+  for (const i of order) {
+    if (batch.length > 0 && (batch.length + 1) * sequences[i]!.ids.length > mostTokens) {
+      batches.push(batch);
+      batch = [];
+    }
+    batch.push(i);
+  }
+  if (batch.length > 0) batches.push(batch);
+  return batches;
+}
+
+async function runModel(session: ort.InferenceSession, sequences: Sequence[], { padTokenId }: Bundle): Promise<Outputs> {
+  const width = Math.max(1, ...sequences.map(({ ids }) => ids.length));
+  const integers = (valuesOf: (sequence: Sequence) => number[], padding: number) => {
+    // int64, written as pairs of int32: ten times as fast as through BigInt.
+    const words = new Int32Array(2 * sequences.length * width);
+    for (const [row, sequence] of sequences.entries()) {
+      const values = valuesOf(sequence);
+      for (let i = 0; i < width; i++) words[2 * (row * width + i)] = values[i] ?? padding;
+    }
+    return new ort.Tensor('int64', new BigInt64Array(words.buffer), [sequences.length, width]);
+  };
+  const inputs: Record<string, () => ort.Tensor> = {
+    input_ids: () => integers(({ ids }) => ids, padTokenId),
+    attention_mask: () => integers(({ ids }) => ids.map(() => 1), 0),
+    token_type_ids: () => integers(({ typeIds }) => typeIds, 0),
+  };
+  const outputs = await session.run(Object.fromEntries(session.inputNames.map((name) => [name, inputs[name]!()])));
+  return Object.fromEntries(Object.entries(outputs).map(([name, { data, dims }]) => [name, { data: data as Float32Array, shape: dims }]));
+}

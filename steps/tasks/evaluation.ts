@@ -1,0 +1,75 @@
+/** A model over a split: every example in order, from forward passes of which only a few are in memory at a time. */
+
+import type { Json } from '../../engine/step.ts';
+import { evaluationBatches, inputsOf } from '../models/batches.ts';
+import type { Example, Split, TokensInfo } from '../models/tokens.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+import { maskTokens } from './masked-lm.ts';
+import { taskKind } from './registry.ts';
+import type { Measuring } from './task.ts';
+
+export interface EvaluationOptions extends Omit<Measuring, 'split'> {
+  batchSize: number;
+  /** Of masked-lm: the share of tokens that are hidden, and how many tokens there are. */
+  masking: { probability: number; vocabulary: number };
+  signal: AbortSignal;
+  progress?: (rows: number) => void;
+  /** Gets what is known of each example, in order. */
+  line?: (line: Record<string, Json>) => Promise<void> | void;
+}
+
+export interface Evaluated {
+  /** `loss` and those that were asked for. */
+  metrics: Record<string, number>;
+  report: Record<string, Json>;
+}
+
+export async function evaluateSplit(
+  run: (inputs: HostTensors) => Promise<HostTensors>,
+  split: Split,
+  info: TokensInfo,
+  { batchSize, masking, signal, progress, line, ...measuring }: EvaluationOptions,
+): Promise<Evaluated> {
+  const measurement = taskKind(info.task).measure({ ...measuring, split });
+  const examples = split.examples();
+  /** Results of the sequences from `first` on. */
+  const results: unknown[] = [];
+  let first = 0;
+  let rows = 0;
+  let open: Example | undefined;
+  for (const pool of evaluationBatches(split, batchSize)) {
+    const start = first + results.length;
+    const found: unknown[] = [];
+    for (const batch of pool) {
+      signal.throwIfAborted();
+      const inputs =
+        info.task === 'masked-lm'
+          ? // Always the same tokens: what is measured must not change by chance.
+            maskTokens(inputsOf(split, batch, info), batch.sequences, info, masking.vocabulary, {
+              probability: masking.probability,
+              seed: 0,
+              epoch: 0,
+            })
+          : inputsOf(split, batch, info);
+      const { labels: _, start_positions: __, end_positions: ___, ...read } = inputs;
+      const outputs = await run(read);
+      for (const [row, sequence] of batch.sequences.entries())
+        found[sequence - start] = measurement.read(outputs, row, split.length(sequence), inputs);
+    }
+    results.push(...found);
+    // An example's last windows may come with the next pool.
+    for (;;) {
+      open ??= (await examples.next()).value as Example | undefined;
+      const count = open?.sequences ?? 1;
+      if (!open || results.length < count) break;
+      const { id } = open;
+      const said = measurement.add(open, first, results.splice(0, count));
+      await line?.({ id, ...said });
+      first += count;
+      rows++;
+      open = undefined;
+    }
+    progress?.(rows);
+  }
+  return { metrics: measurement.metrics(), report: measurement.report() };
+}

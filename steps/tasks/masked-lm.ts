@@ -1,0 +1,149 @@
+/**
+ * Masked language modelling (Devlin et al. 2018, section 3.1): some tokens are hidden, and the model tells which they were.
+ * Whole texts are learned from: a long one is read in windows, one after the other.
+ */
+import { type Json, StepError } from '../../engine/step.ts';
+import { LANGUAGE_METRICS } from '../metrics/names.ts';
+import { random } from '../models/random.ts';
+import { windowsOf } from '../models/tokenizer.ts';
+import type { TokensInfo } from '../models/tokens.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind } from './task.ts';
+
+/** Logits over the vocabulary of each mask of a sequence. */
+export const maskedLm: TaskKind<Float32Array[]> = {
+  task: 'masked-lm',
+  fields: [{ name: 'text' }],
+  tokenizing: () => ({}),
+
+  async encode(inputs, { tokenizer, maxLength, mask }) {
+    const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
+    const without = whole.findIndex(({ ids }) => !ids.includes(mask!.id));
+    if (without >= 0)
+      throw new StepError(
+        `there is no ${mask!.token} in ${JSON.stringify(inputs[without]!.text!.slice(0, 60))}`,
+        `Write ${mask!.token} where a word is to be filled in.`,
+      );
+    return whole.map((sequence) => windowsOf(sequence, maxLength, 0)!);
+  },
+
+  read({ logits }, row, { ids }, { mask }) {
+    const { data, shape } = logits!;
+    const [, length, width] = shape as [number, number, number];
+    const places = [...ids.keys()].filter((i) => ids[i] === mask!.id);
+    return places.map((i) => {
+      const begin = (row * length + i) * width;
+      return Float32Array.from({ length: width }, (_, k) => data[begin + k]!);
+    });
+  },
+
+  async answer(_, __, results, { tokenizer }) {
+    const fill: Json[] = [];
+    for (const logits of results.flat()) {
+      const probabilities = logSoftmax(logits).map(Math.exp);
+      best(probabilities); // says so where they are not numbers
+      const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b]! - probabilities[a]!);
+      const words = await Promise.all(
+        order.slice(0, SHOWN).map(async (id) => ({ token: (await tokenizer.decode([id])).trim(), score: rounded(probabilities[id]!) })),
+      );
+      fill.push({ ...words[0]!, alternatives: words.slice(1) });
+    }
+    return { fill };
+  },
+
+  metrics: () => ({ known: LANGUAGE_METRICS, usual: LANGUAGE_METRICS }),
+
+  measure,
+};
+
+/** Words for each mask: transformers' pipeline shows as many. */
+const SHOWN = 5;
+
+export interface Masking {
+  /** Share of the tokens that are hidden. */
+  probability: number;
+  seed: number;
+  epoch: number;
+}
+
+/**
+ * Hides tokens of a batch: 80% of those that are chosen become the mask, 10% another token, 10% stay. Which, is a function of
+ * (seed, epoch, sequence) alone. Adds `masked_positions` [P], places in the flat batch, and what stood there as `labels` [P];
+ * P depends on the batch's shape only, since each shape is compiled: places that are left over have the label −100.
+ */
+export function maskTokens(
+  inputs: HostTensors,
+  sequences: Int32Array,
+  { mask_token_id, special_ids = [] }: Pick<TokensInfo, 'mask_token_id' | 'special_ids'>,
+  vocabulary: number,
+  { probability, seed, epoch }: Masking,
+): HostTensors {
+  const { input_ids, attention_mask } = inputs;
+  const [batch, length] = input_ids!.shape as [number, number];
+  const ids = Int32Array.from(input_ids!.data);
+  const special = new Set(special_ids);
+  const size = batch * length;
+  // Five deviations above what is expected: it is never too few but once in millions, and then a token stays.
+  const room = Math.min(size, Math.ceil(probability * size + 5 * Math.sqrt(probability * (1 - probability) * size)));
+  const positions = new Int32Array(room);
+  const labels = new Int32Array(room).fill(-100);
+  let count = 0;
+  for (const [row, sequence] of sequences.entries()) {
+    const uniform = random('mask', seed, epoch, sequence);
+    for (let i = row * length; i < (row + 1) * length; i++) {
+      if (attention_mask!.data[i] === 0) break;
+      if (special.has(ids[i]!) || uniform() >= probability || count === room) continue;
+      positions[count] = i;
+      labels[count++] = ids[i]!;
+      const draw = uniform();
+      if (draw < 0.8) ids[i] = mask_token_id!;
+      else if (draw < 0.9) ids[i] = Math.floor(uniform() * vocabulary);
+    }
+  }
+  return {
+    ...inputs,
+    input_ids: { dtype: 'int32', shape: [batch, length], data: ids },
+    masked_positions: { dtype: 'int32', shape: [room], data: positions },
+    labels: { dtype: 'int32', shape: [room], data: labels },
+  };
+}
+
+/** Of one sequence. */
+interface Guessed {
+  loss: number;
+  hits: number;
+  masks: number;
+}
+
+function measure({ metrics }: Measuring): Measurement<Guessed> {
+  const all: Guessed = { loss: 0, hits: 0, masks: 0 };
+  return {
+    read({ logits }, row, _, { input_ids, masked_positions, labels }) {
+      const guessed: Guessed = { loss: 0, hits: 0, masks: 0 };
+      const [length, width] = [input_ids!.shape[1]!, logits!.shape[1]!];
+      for (let p = 0; p < masked_positions!.data.length; p++) {
+        const label = labels!.data[p]!;
+        if (label < 0 || Math.floor(masked_positions!.data[p]! / length) !== row) continue;
+        const own = Float32Array.from({ length: width }, (_, k) => logits!.data[p * width + k]!);
+        guessed.loss -= logSoftmax(own)[label]!;
+        guessed.hits += best(own) === label ? 1 : 0;
+        guessed.masks++;
+      }
+      return guessed;
+    },
+    add(_, __, results) {
+      for (const { loss, hits, masks } of results) {
+        all.loss += loss;
+        all.hits += hits;
+        all.masks += masks;
+      }
+      const [masks, hits] = [results.reduce((sum, r) => sum + r.masks, 0), results.reduce((sum, r) => sum + r.hits, 0)];
+      return { masks, hits };
+    },
+    metrics() {
+      const values: Record<string, number> = { perplexity: Math.exp(all.loss / all.masks), accuracy: all.hits / all.masks };
+      return { loss: all.loss / all.masks, ...Object.fromEntries(metrics.map((name) => [name, values[name]!])) };
+    },
+    report: () => ({ masks: all.masks }),
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * Extractive question answering: the answer is a piece of the context, or there is none. A long context is read in
+ * windows that overlap; of all windows' pieces the best wins. Selection as in transformers' run_qa for SQuAD 2:
+ * the 20 best starts and ends of each window, no answer longer than 30 tokens, and none at all where the scores of the
+ * first token, [CLS], are higher in every window than those of the best piece.
+ */
+import { StepError } from '../../engine/step.ts';
+import { answerMetrics, METRICS } from '../metrics/answers.ts';
+import { type Sequence, windowsOf } from '../models/tokenizer.ts';
+import { logSoftmax, type Measurement, type Measuring, type Outputs, rounded, type TaskKind, tokensOf } from './task.ts';
+
+/** Logits of a window's tokens as the answer's first and as its last. */
+interface Ends {
+  starts: Float32Array;
+  ends: Float32Array;
+}
+
+export const questionAnswering: TaskKind<Ends> = {
+  task: 'question-answering',
+  fields: [{ name: 'question' }, { name: 'context' }],
+  tokenizing: () => ({}),
+
+  async encode(inputs, { tokenizer, maxLength }) {
+    const whole = await tokenizer.encodePairs(inputs.map(({ question, context }) => [question!, context!]));
+    return whole.map((sequence) => questionWindows(sequence, maxLength, defaultStride(maxLength)));
+  },
+
+  read: (outputs, row, { ids }) => read(outputs, row, ids.length),
+
+  answer({ context }, sequences, results) {
+    const found = select(
+      sequences.map((sequence, w) => ({ spans: contextSpans(sequence), ...results[w]! })),
+      context!,
+    );
+    return { answer: found.text, start: found.start, end: found.end, score: rounded(found.score) };
+  },
+
+  metrics: () => ({ known: Object.keys(METRICS), usual: ['exact_match', 'f1'] }),
+
+  measure,
+};
+
+const read = ({ start_logits, end_logits }: Outputs, row: number, length: number): Ends => ({
+  starts: tokensOf(start_logits!, row, length),
+  ends: tokensOf(end_logits!, row, length),
+});
+
+/** transformers' doc_stride, less where windows are short. */
+export const defaultStride = (maxLength: number): number => Math.min(128, Math.floor(maxLength / 4));
+
+export function questionWindows(whole: Sequence, maxLength: number, stride: number): Sequence[] {
+  const windows = windowsOf(whole, maxLength, stride);
+  if (windows) return windows;
+  const question = whole.sequenceIds.filter((id) => id === 0).length;
+  throw new StepError(
+    `the question has ${question} tokens and leaves no room for its context in the ${maxLength} of a sequence`,
+    'Ask more briefly, or set a greater max_length.',
+  );
+}
+
+/** Where each token stands in the context; undefined for all others. */
+export function contextSpans({ spans, sequenceIds }: Sequence): ([begin: number, end: number] | undefined)[] {
+  return spans.map((span, i) => (sequenceIds[i] === 1 && span[0] < span[1] ? span : undefined));
+}
+
+interface Answer {
+  text: string;
+  /** Characters of the context; 0 and 0 where there is no answer. */
+  start: number;
+  end: number;
+  /** Its share among the best answers, no answer being one of them. */
+  score: number;
+}
+
+interface Window extends Ends {
+  spans: ([number, number] | undefined)[];
+}
+
+function select(windows: Window[], context: string): Answer {
+  let none = Number.POSITIVE_INFINITY;
+  let candidates: { start: number; end: number; logit: number }[] = [];
+  for (const { spans, starts, ends } of windows) {
+    none = Math.min(none, starts[0]! + ends[0]!);
+    const lasts = highest(ends);
+    for (const from of highest(starts)) {
+      for (const to of lasts) {
+        if (!spans[from] || !spans[to] || to < from || to - from + 1 > LONGEST) continue;
+        candidates.push({ start: spans[from]![0], end: spans[to]![1], logit: starts[from]! + ends[to]! });
+      }
+    }
+  }
+  candidates.sort((a, b) => b.logit - a.logit);
+  // No answer is one of the best, too, if it is among them.
+  candidates = candidates.slice(0, none > (candidates[BEST - 1]?.logit ?? Number.NEGATIVE_INFINITY) ? BEST - 1 : BEST);
+  const logs = logSoftmax([none, ...candidates.map(({ logit }) => logit)]);
+  const [first] = candidates;
+  if (!first || none > first.logit) return { text: '', start: 0, end: 0, score: Math.exp(logs[0]!) };
+  return { text: context.slice(first.start, first.end), start: first.start, end: first.end, score: Math.exp(logs[1]!) };
+}
+
+const BEST = 20;
+
+/** Tokens of an answer. */
+const LONGEST = 30;
+
+/** The places of the highest logits, the highest first. */
+function highest(logits: Float32Array): number[] {
+  return Array.from(logits, (_, i) => i)
+    .sort((a, b) => logits[b]! - logits[a]!)
+    .slice(0, BEST);
+}
+
+function measure({ metrics, split }: Measuring): Measurement<Ends> {
+  const all: { truth: string[]; predicted: string }[] = [];
+  let loss = 0;
+  let windows = 0;
+  return {
+    read,
+    add({ question, context, answers }, first, results) {
+      const read = results.map(({ starts, ends }, w) => {
+        const sequence = first + w;
+        const begins = new Int32Array(split.length(sequence));
+        const stops = new Int32Array(split.length(sequence));
+        split.read('span_begins', sequence, begins, 0);
+        split.read('span_ends', sequence, stops, 0);
+        loss -=
+          (logSoftmax(starts)[split.values('start_positions', sequence)![0]!]! +
+            logSoftmax(ends)[split.values('end_positions', sequence)![0]!]!) /
+          2;
+        windows++;
+        return {
+          starts,
+          ends,
+          spans: Array.from(begins, (begin, i): [number, number] | undefined => (begin < 0 ? undefined : [begin, stops[i]!])),
+        };
+      });
+      const found = select(read, context as string);
+      all.push({ truth: answers as string[], predicted: found.text });
+      return {
+        question: question!,
+        answers: answers!,
+        predicted: found.text,
+        start: found.start,
+        end: found.end,
+        score: rounded(found.score),
+      };
+    },
+    metrics: () => ({ loss: loss / windows, ...answerMetrics(all, metrics) }),
+    report: () => ({ unanswerable: all.filter(({ truth }) => truth.length === 0).length }),
+  };
+}

@@ -1,0 +1,108 @@
+/**
+ * What a task is, apart from the model: how an input becomes sequences, and what the model says to them becomes an answer
+ * or a measurement. One file a task beside this one; `taskKind` in registry.ts finds it.
+ */
+import { type Json, StepError } from '../../engine/step.ts';
+import type { ProblemType, Task } from '../models/family.ts';
+import type { Sequence, Tokenizer, TokenizerOptions } from '../models/tokenizer.ts';
+import type { Example, Split } from '../models/tokens.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+
+/** One input of predict and serve, by field. */
+export type Input = Record<string, string>;
+
+/** Outputs of a program over a batch, by name: [batch, …]. */
+export type Outputs = Record<string, { data: ArrayLike<number>; shape: readonly number[] }>;
+
+/** What answers depend on beside the outputs: of the model, and of who asks. */
+export interface Answering {
+  labels: string[];
+  problem: ProblemType;
+  /** Tokens of a sequence, special ones included. */
+  maxLength: number;
+  tokenizer: Tokenizer;
+  /** Of masked-lm. */
+  mask?: { token: string; id: number };
+}
+
+/** `R` is what is kept of the outputs for one sequence. */
+export interface TaskKind<R = unknown> {
+  task: Task;
+  /** What an input has. */
+  fields: readonly { name: string; optional?: boolean }[];
+  /** How the tokenizer is opened for inputs; without a length texts stay whole, and `encode` makes windows. */
+  tokenizing(maxLength: number): TokenizerOptions;
+  /** The sequences of each input. Throws a StepError for an input that cannot be one. */
+  encode(inputs: Input[], answering: Answering): Promise<Sequence[][]>;
+  /** Takes from a batch's outputs what the model says to its row `row`. */
+  read(outputs: Outputs, row: number, sequence: Sequence, answering: Answering): R;
+  /** What predict prints for an input: one JSON object. */
+  answer(input: Input, sequences: Sequence[], results: R[], answering: Answering): Promise<Json> | Json;
+  /** Metrics that can be asked for of a model with these labels, and those that one gets unasked. */
+  metrics(problem: ProblemType, labels: string[]): { known: readonly string[]; usual: readonly string[] };
+  measure(measuring: Measuring): Measurement<any>;
+}
+
+export interface Measuring {
+  labels: string[];
+  problem: ProblemType;
+  /** Names of the metrics. */
+  metrics: readonly string[];
+  /** Of two labels the one that precision, recall and f1 are about. */
+  positive?: number | undefined;
+  split: Split;
+  /** The tokens' labels as the model numbers them. */
+  labelIds: Int32Array;
+}
+
+/** Takes the examples of a split in their order. */
+export interface Measurement<R = unknown> {
+  /** Takes from a batch's outputs what belongs to its row `row`, a sequence of `length` tokens. */
+  read(outputs: Outputs, row: number, length: number, inputs: HostTensors): R;
+  /** `first`: the example's first sequence in the split. Returns what is written down of it beside its id. */
+  add(example: Example, first: number, results: R[]): Record<string, Json>;
+  /** The metrics that were asked for, and `loss`. */
+  metrics(): Record<string, number>;
+  /** What else a report shows, e.g. a confusion matrix. */
+  report(): Record<string, Json>;
+}
+
+/** Row `row` of an output [batch, width]. */
+export function rowOf({ data, shape }: Outputs[string], row: number): Float32Array {
+  const width = shape.slice(1).reduce((product, n) => product * n, 1);
+  return Float32Array.from({ length: width }, (_, i) => data[row * width + i]!);
+}
+
+/** The first `length` tokens' values of row `row` of an output [batch, tokens, …]. */
+export function tokensOf({ data, shape }: Outputs[string], row: number, length: number): Float32Array {
+  const width = shape.slice(2).reduce((product, n) => product * n, 1);
+  const begin = row * shape[1]! * width;
+  return Float32Array.from({ length: length * width }, (_, i) => data[begin + i]!);
+}
+
+/** In float64: logits have seven digits, and their sums should keep them. */
+export function logSoftmax(logits: ArrayLike<number>): Float64Array {
+  let highest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > highest) highest = logits[i]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - highest);
+  const log = highest + Math.log(sum);
+  return Float64Array.from({ length: logits.length }, (_, i) => logits[i]! - log);
+}
+
+/** A logit has seven digits: more of a probability would be noise. */
+export const rounded = (value: number): number => Number(value.toPrecision(8));
+
+/** Of scores or logits the place of the highest; the first of equals. */
+export function best(scores: ArrayLike<number>): number {
+  let place = 0;
+  for (let i = 0; i < scores.length; i++) {
+    if (Number.isNaN(scores[i]!))
+      throw new StepError(
+        'the model gives scores that are not numbers',
+        'Its training diverged: train it again with a lower learning_rate.',
+      );
+    if (scores[i]! > scores[place]!) place = i;
+  }
+  return place;
+}

@@ -1,0 +1,125 @@
+/** Token classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
+import type { Json } from '../../engine/step.ts';
+import { counted, entityMetrics, METRICS } from '../metrics/entities.ts';
+import { type Sequence, windowsOf } from '../models/tokenizer.ts';
+import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind, tokensOf } from './task.ts';
+
+/** Logits of a sequence's tokens [T, labels]. */
+export const tokenClassification: TaskKind<Float32Array> = {
+  task: 'token-classification',
+  fields: [{ name: 'text' }],
+  // Nothing is cut off: a long text is read window by window.
+  tokenizing: () => ({}),
+
+  async encode(inputs, { tokenizer, maxLength }) {
+    const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
+    return whole.map((sequence) => windowsOf(sequence, maxLength, 0)!);
+  },
+
+  read: ({ logits }, row, { ids }) => tokensOf(logits!, row, ids.length),
+
+  answer({ text }, sequences, results, { labels }) {
+    const words = wordsOf(sequences, results, labels);
+    return { entities: groupsOf(words, labels).map((group) => entityOf(group, text!, labels)) };
+  },
+
+  metrics: (_, labels) => ({
+    known: Object.keys(METRICS),
+    // Tags such as NOUN and VERB mark no entities.
+    usual: labels.every((label) => /^(O$|[BIES]-)/.test(label)) ? ['precision', 'recall', 'f1', 'accuracy'] : ['accuracy'],
+  }),
+
+  measure,
+};
+
+/** A word of a text with the probabilities of its labels, which are those of its first token. */
+interface Word {
+  begin: number;
+  end: number;
+  scores: Float64Array;
+}
+
+/** The words of all windows, as the tokenizer tells them apart. */
+function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[]): Word[] {
+  const words: Word[] = [];
+  let last: number | null = null;
+  for (const [w, { spans, wordIds }] of sequences.entries()) {
+    for (const [i, word] of wordIds.entries()) {
+      const [begin, end] = spans[i]!;
+      if (word === null || begin === end) continue;
+      // A word that a window cuts goes on in the next.
+      if (word === last) words.at(-1)!.end = end;
+      else words.push({ begin, end, scores: probabilities(results[w]!, i, labels.length) });
+      last = word;
+    }
+  }
+  return words;
+}
+
+interface Group {
+  entity: string;
+  words: Word[];
+}
+
+/** Words of one entity: B- begins one, I- goes on with one of its type, and else begins one, so that what is told is valid IOB2. */
+function groupsOf(words: Word[], labels: string[]): Group[] {
+  const groups: Group[] = [];
+  let open: Group | undefined;
+  for (const word of words) {
+    const label = labels[best(word.scores)]!;
+    const [, prefix, entity] = /^(?:([BIES])-)?(.*)$/s.exec(label)!;
+    if (label === 'O') open = undefined;
+    else if (open && open.entity === entity && (prefix === 'I' || prefix === 'E')) open.words.push(word);
+    else {
+      open = { entity: entity!, words: [word] };
+      groups.push(open);
+    }
+    if (prefix === 'E' || prefix === 'S' || prefix === undefined) open = undefined;
+  }
+  return groups;
+}
+
+/** The score is the mean of the words' probabilities of this entity, whatever the prefix. */
+function entityOf({ entity, words }: Group, text: string, labels: string[]): Json {
+  const [start, end] = [words[0]!.begin, words.at(-1)!.end];
+  const own = labels.flatMap((label, k) => (label === entity || label.slice(2) === entity ? [k] : []));
+  const scores = words.map((word) => own.reduce((sum, k) => sum + word.scores[k]!, 0));
+  return { entity, start, end, score: rounded(scores.reduce((a, b) => a + b) / scores.length), text: text.slice(start, end) };
+}
+
+function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
+  const truth: string[][] = [];
+  const predicted: string[][] = [];
+  let loss = 0;
+  let words = 0;
+  return {
+    read: ({ logits }, row, length) => tokensOf(logits!, row, length),
+    add({ words: texts }, first, results) {
+      const [real, said]: [string[], string[]] = [[], []];
+      for (const [w, logits] of results.entries()) {
+        const tags = new Int32Array(split.length(first + w));
+        split.read('labels', first + w, tags, 0);
+        for (const [i, tag] of tags.entries()) {
+          if (tag === IGNORED) continue;
+          const logs = logSoftmax(logits.subarray(i * labels.length, (i + 1) * labels.length));
+          loss -= logs[labelIds[tag]!]!;
+          words++;
+          real.push(labels[labelIds[tag]!]!);
+          said.push(labels[best(logs)]!);
+        }
+      }
+      truth.push(real);
+      predicted.push(said);
+      return { words: texts ?? null, tags: real, predicted: said };
+    },
+    metrics: () => ({ loss: loss / words, ...entityMetrics({ truth, predicted }, metrics) }),
+    report: () => ({ labels, entities: counted({ truth, predicted }).types as unknown as Json }),
+  };
+}
+
+/** The label of a token that is not the first of a word. */
+export const IGNORED = -100;
+
+function probabilities(logits: Float32Array, token: number, labels: number): Float64Array {
+  return logSoftmax(logits.subarray(token * labels, (token + 1) * labels)).map(Math.exp);
+}

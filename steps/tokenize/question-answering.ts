@@ -1,0 +1,150 @@
+/** Questions about a context, and where in it the answers stand, as in SQuAD; a long context is read in windows that overlap. */
+import { type Json, StepError } from '../../engine/step.ts';
+import { quote, type Row } from '../data/database.ts';
+import { requireColumn } from '../data/table.ts';
+import type { Sequence } from '../models/tokenizer.ts';
+import { contextSpans, defaultStride, questionWindows } from '../tasks/question-answering.ts';
+import type { Prepare, Source } from './tokenize.ts';
+
+interface Asked extends Row {
+  id: string;
+  question: string;
+  context: string;
+  /** JSON, or null. */
+  answers: string | null;
+}
+
+interface Answer {
+  text: string;
+  /** In the context, in UTF-16 code units. */
+  start: number;
+}
+
+export const questionAnswering: Prepare<Asked> = async (source) => {
+  const { options, maxLength } = source;
+  const [question, context, answers] = [options.question ?? 'question', options.context ?? 'context', options.answers ?? 'answers'];
+  await refuseMissing(source, question, context);
+  requireColumn(source.columns, answers, 'answers');
+  const stride = options.stride ?? defaultStride(maxLength);
+  const position = { per: 'sequence', dtype: 'int32', width: 1 } as const;
+  const place = { per: 'token', dtype: 'int32', width: 1 } as const;
+  return {
+    labels: [],
+    tokenizing: {},
+    paired: true,
+    columns: { start_positions: position, end_positions: position, span_begins: place, span_ends: place },
+    select: {
+      question: `${quote(question)}::VARCHAR`,
+      context: `${quote(context)}::VARCHAR`,
+      answers: `to_json(${quote(answers)})::VARCHAR`,
+    },
+    async encode(rows, tokenizer) {
+      const whole = await tokenizer.encodePairs(rows.map((row) => [row.question, row.context]));
+      return rows.map((row, i) => {
+        const found = answersOf(row);
+        const windows = located(row.id, () => questionWindows(whole[i]!, maxLength, stride));
+        return {
+          example: { id: row.id, question: row.question, context: row.context, answers: found.map(({ text }) => text) },
+          // Several true answers are for measuring; the first is learned.
+          sequences: windows.map((sequence) => ({ sequence, values: valuesOf(sequence, found[0]) })),
+          truncated: false,
+        };
+      });
+    },
+  };
+};
+
+async function refuseMissing({ database, table, columns }: Source, question: string, context: string): Promise<void> {
+  requireColumn(columns, question, 'question');
+  requireColumn(columns, context, 'context');
+  const wrong = await database.rows<{ id: string; question: string | null }>(
+    `SELECT id, ${quote(question)}::VARCHAR AS question FROM ${table} WHERE ${quote(question)} IS NULL OR ${quote(context)} IS NULL ORDER BY id LIMIT 1`,
+  );
+  if (wrong.length > 0)
+    throw new StepError(
+      `row ${wrong[0]!.id} has no ${wrong[0]!.question === null ? 'question' : 'context'}`,
+      'Leave it out in collect: `where`.',
+    );
+}
+
+/** A row's answers, each where it stands in the context; none where the question cannot be answered. */
+function answersOf({ id, context, answers }: Asked): Answer[] {
+  const given = answers === null ? null : (JSON.parse(answers) as Json);
+  return pairsOf(id, given)
+    .filter(({ text }) => text !== '')
+    .map(({ text, start }) => {
+      if (start === undefined) {
+        const found = context.indexOf(text);
+        if (found >= 0) return { text, start: found };
+      } else {
+        // Python counts code points: the two differ behind an emoji.
+        for (const at of [start, [...context].slice(0, start).join('').length])
+          if (context.startsWith(text, at)) return { text, start: at };
+      }
+      const elsewhere = context.indexOf(text);
+      throw new StepError(
+        `row ${id}: the answer ${JSON.stringify(text)} is not in its context${start === undefined ? '' : ` at character ${start}`}`,
+        elsewhere >= 0 ? `It stands at ${elsewhere}: mend answer_start.` : 'An answer is a piece of the context, letter by letter.',
+        ['answers'],
+      );
+    });
+}
+
+/** As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. */
+function pairsOf(id: string, given: Json): { text: string; start?: number | undefined }[] {
+  const wrong = (): StepError =>
+    new StepError(
+      `row ${id}: the answers are ${JSON.stringify(given).slice(0, 80)}`,
+      'Write them as in SQuAD, {"text": ["Ada"], "answer_start": [17]}, or as texts; [] where there is no answer.',
+      ['answers'],
+    );
+  const pair = (text: Json | undefined, start: Json | undefined) => {
+    if (typeof text !== 'string' || !(start === undefined || start === null || (Number.isInteger(start) && (start as number) >= 0)))
+      throw wrong();
+    return { text, start: (start ?? undefined) as number | undefined };
+  };
+  if (given === null) return [];
+  if (typeof given === 'string') return [pair(given, undefined)];
+  if (typeof given !== 'object') throw wrong();
+  if (Array.isArray(given)) {
+    return given.map((one) => {
+      if (one === null || typeof one !== 'object' || Array.isArray(one)) return pair(one, undefined);
+      return pair(one.text, one.answer_start);
+    });
+  }
+  const { text, answer_start } = given;
+  if (text === null || text === undefined) return [];
+  if (!Array.isArray(text)) return [pair(text, answer_start)];
+  if (answer_start !== undefined && answer_start !== null && (!Array.isArray(answer_start) || answer_start.length !== text.length))
+    throw wrong();
+  return text.map((one, i) => pair(one, (answer_start as Json[] | undefined)?.[i]));
+}
+
+function located<T>(id: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof StepError) throw new StepError(`row ${id}: ${error.message}`, error.hint);
+    throw error;
+  }
+}
+
+/** The answer's first and last token; both 0, the first token, where the window does not hold the whole of it. */
+function valuesOf(sequence: Sequence, answer: Answer | undefined) {
+  const spans = contextSpans(sequence);
+  let [first, last] = [0, 0];
+  if (answer) {
+    const end = answer.start + answer.text.length;
+    const context = spans.filter((span) => span !== undefined);
+    if (context.length > 0 && context[0]![0] <= answer.start && context.at(-1)![1] >= end) {
+      first = spans.findLastIndex((span) => span && span[0] <= answer.start);
+      last = spans.findIndex((span) => span && span[1] >= end);
+    }
+  }
+  return {
+    start_positions: [first],
+    end_positions: [last],
+    span_begins: spans.map((span) => span?.[0] ?? -1),
+    span_ends: spans.map((span) => span?.[1] ?? -1),
+  };
+}

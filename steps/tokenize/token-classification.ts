@@ -1,0 +1,111 @@
+/**
+ * Lists of words with a tag each. A row's words are joined by spaces, as text that is to be tagged later comes;
+ * the first token of a word bears its tag, and all others are left out of the loss.
+ */
+import { StepError } from '../../engine/step.ts';
+import { quote, type Row } from '../data/database.ts';
+import { requireColumn } from '../data/table.ts';
+import { type Sequence, windowAt, windowPlaces } from '../models/tokenizer.ts';
+import { IGNORED } from '../tasks/token-classification.ts';
+import { labelsInOrder, requireTwo } from './labels.ts';
+import type { Prepare, Source } from './tokenize.ts';
+
+interface Tagged extends Row {
+  id: string;
+  /** JSON lists. */
+  words: string;
+  tags: string;
+}
+
+export const tokenClassification: Prepare<Tagged> = async (source) => {
+  const { options, maxLength } = source;
+  const [words, tags] = [options.words ?? 'tokens', options.tags ?? 'tags'];
+  const type = requireLists(source, words, tags);
+  await refuseUneven(source, words, tags);
+  const labels = await survey(source, tags, type);
+  const ids = new Map(labels.map((label, i) => [label, i]));
+  return {
+    labels,
+    tokenizing: {},
+    paired: false,
+    columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },
+    select: { words: `to_json(${quote(words)}::VARCHAR[])::VARCHAR`, tags: `to_json(${quote(tags)}::VARCHAR[])::VARCHAR` },
+    async encode(rows, tokenizer) {
+      const lists = rows.map((row) => JSON.parse(row.words) as string[]);
+      const whole = await tokenizer.encode(lists.map((list) => list.join(' ')));
+      return rows.map(({ id, tags }, i) => {
+        const labels = labelsOfTokens(
+          whole[i]!,
+          lists[i]!,
+          (JSON.parse(tags) as string[]).map((tag) => ids.get(tag)!),
+        );
+        const sequences = windowPlaces(whole[i]!, maxLength, 0)!.map((places) => ({
+          sequence: windowAt(whole[i]!, places),
+          values: { labels: places.map((place) => labels[place]!) },
+        }));
+        return { example: { id, words: lists[i]! }, sequences, truncated: false };
+      });
+    },
+  };
+};
+
+function requireLists({ columns }: Source, words: string, tags: string): string {
+  for (const [name, option] of [[words, 'words'] as const, [tags, 'tags'] as const]) {
+    const { type } = requireColumn(columns, name, option);
+    if (!type.endsWith('[]'))
+      throw new StepError(
+        `the column \`${name}\` holds ${type}, not lists`,
+        'token-classification learns from a list of words and a list of tags: {"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}.',
+        [option],
+      );
+  }
+  return columns.find(({ name }) => name === tags)!.type;
+}
+
+async function refuseUneven({ database, table }: Source, words: string, tags: string): Promise<void> {
+  const [w, t] = [quote(words), quote(tags)];
+  const wrong = await database.rows<{ id: string; words: number | null; tags: number | null; holes: boolean }>(
+    `SELECT id, len(${w}) AS words, len(${t}) AS tags, true AS holes FROM ${table}
+     WHERE len(${w}) IS DISTINCT FROM len(${t}) OR list_contains(list_transform(${w}, lambda x: x IS NULL), true)
+       OR list_contains(list_transform(${t}, lambda x: x IS NULL), true) ORDER BY id LIMIT 1`,
+  );
+  const [row] = wrong;
+  if (!row) return;
+  throw new StepError(
+    row.words === row.tags
+      ? `row ${row.id}: a word or a tag is null`
+      : `row ${row.id} has ${row.words ?? 'no'} words in \`${words}\` and ${row.tags ?? 'no'} tags in \`${tags}\``,
+    'Each word has one tag. Mend the row, or leave it out in collect: `where`.',
+  );
+}
+
+async function survey({ database, table, warn }: Source, tags: string, type: string): Promise<string[]> {
+  const found = await database.rows<{ tag: string; trained: boolean }>(
+    `SELECT tag, bool_or(split = 'train') AS trained FROM (SELECT split, unnest(${quote(tags)}::VARCHAR[]) AS tag FROM ${table}) GROUP BY tag ORDER BY tag`,
+  );
+  const labels = labelsInOrder(
+    found.map(({ tag }) => tag),
+    type,
+  );
+  requireTwo(
+    labels,
+    found.filter(({ trained }) => trained).map(({ tag }) => tag),
+    warn,
+  );
+  return labels;
+}
+
+/** Of each token the tag of the word that it begins. A token may begin with the space before its word: its end tells the word. */
+function labelsOfTokens({ spans, sequenceIds }: Sequence, words: string[], tags: number[]): number[] {
+  const labels: number[] = new Array(spans.length).fill(IGNORED);
+  let word = 0;
+  let end = words[0]?.length ?? 0;
+  let tagged = -1;
+  for (const [i, [begin, stop]] of spans.entries()) {
+    if (sequenceIds[i] === null || begin === stop) continue;
+    while (stop > end && word < words.length - 1) end += 1 + words[++word]!.length;
+    if (word !== tagged) labels[i] = tags[word]!;
+    tagged = word;
+  }
+  return labels;
+}
