@@ -1,7 +1,4 @@
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { finished } from 'node:stream/promises';
+import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { listed, loadModel } from '../models/checkpoint.ts';
@@ -42,8 +39,13 @@ export async function evaluate(context: Context): Promise<void> {
 
   const runtime = await openRuntime(options.runtime, { threads });
   log(`runtime: ${runtime.description}`);
-  const predictions = createWriteStream(outputs.predictions!);
   const inference = runtime.inference(model.program, model.weights);
+  const predictions = await open(outputs.predictions!, 'w');
+  let lines: string[] = [];
+  const write = async () => {
+    await predictions.appendFile(lines.join(''));
+    lines = [];
+  };
   try {
     const { metrics, report } = await evaluateSplit((batch) => inference.run(batch), split, info, {
       labels,
@@ -56,17 +58,17 @@ export async function evaluate(context: Context): Promise<void> {
       signal,
       progress: (rows) => progress(rows, split.rows),
       line: async (line) => {
-        if (!predictions.write(`${JSON.stringify(line)}\n`)) await once(predictions, 'drain');
+        lines.push(`${JSON.stringify(line)}\n`);
+        if (lines.length === 1000) await write();
       },
     });
-    predictions.end();
-    await finished(predictions);
+    await write();
     const asked = Object.fromEntries(names.map((name) => [name, metrics[name]!]));
     for (const [name, value] of Object.entries(asked)) metric(name, value);
     const written = { split: options.split, rows: split.rows, metrics: asked, ...report };
     await writeFile(outputs.metrics!, `${JSON.stringify(written, null, 2)}\n`);
   } finally {
-    predictions.destroy();
+    await predictions.close();
     split.close();
     await inference.dispose();
   }

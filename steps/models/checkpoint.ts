@@ -33,10 +33,11 @@ export interface Model {
 
 export interface ModelStart {
   task: Task;
-  problem: ProblemType;
+  /** Of text-classification; default: one label of several. */
+  problem?: ProblemType;
   labels: string[];
   /** Start a new head where the model's was trained for other labels. */
-  replaceHead: boolean;
+  replaceHead?: boolean;
   /** Of what starts at random. */
   seed: number;
   /** Instead of the config's dropout rates. */
@@ -47,7 +48,7 @@ export interface ModelStart {
 
 /** A model to be trained for these labels: from the folder's weights where it has some, else from a random start. */
 export async function startModel(folder: string, start: ModelStart): Promise<Model> {
-  const { task, problem, labels, seed, dropout, say } = start;
+  const { task, problem = 'single_label_classification', labels, seed, dropout, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled } = headOf(family, task);
@@ -232,7 +233,7 @@ function nameFor(name: string, family: Family, parameters: Parameters): string {
  */
 function headToKeep(
   file: ConfigFile,
-  { problem, labels, replaceHead, task }: ModelStart,
+  { task, problem = 'single_label_classification', labels, replaceHead = false }: ModelStart,
   head: Parameters,
   labelled: string[],
   checkpoint: Checkpoint,

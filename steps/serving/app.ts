@@ -117,20 +117,20 @@ function inputsOf(body: Buffer, fields: TaskKind['fields']): Input[] | string {
     return `the body is not JSON: ${body.length === 0 ? 'it is empty' : (error as Error).message}`;
   }
   const required = fields.filter(({ optional }) => !optional).map(({ name }) => name);
-  const one = required.length === 1 ? 'a string' : `an object with ${required.join(' and ')}`;
+  const [one, many] = required.length === 1 ? ['a string', 'strings'] : [`an object with ${required.join(' and ')}`, 'such objects'];
   const example = required.length === 1 ? '"…"' : `{${required.map((name) => `"${name}": "…"`).join(', ')}}`;
   if (kindOf(value) !== 'an object') return `the body must be an object such as {"inputs": ${example}}, not ${kindOf(value)}`;
   const { inputs, ...others } = value as Record<string, unknown>;
   const unknown = Object.keys(others)[0];
   if (unknown !== undefined) return `unknown field ${JSON.stringify(unknown)}; the only field is "inputs"`;
-  if (inputs === undefined) return `the field "inputs" is missing; it is ${one} or a list of such`;
+  if (inputs === undefined) return `the field "inputs" is missing; it is ${one} or a list of ${many}`;
   const list = Array.isArray(inputs) ? inputs : [inputs];
   const found: Input[] = [];
   for (const [i, given] of list.entries()) {
     const place = Array.isArray(inputs) ? `"inputs[${i}]"` : '"inputs"';
     if (typeof given === 'string' && required.length === 1) found.push({ [required[0]!]: given });
     else if (kindOf(given) !== 'an object')
-      return `${place} must be ${one}${Array.isArray(inputs) ? '' : ' or a list of such'}, not ${kindOf(given)}`;
+      return `${place} must be ${one}${Array.isArray(inputs) ? '' : ` or a list of ${many}`}, not ${kindOf(given)}`;
     else {
       const input = inputOf(given as Record<string, unknown>, fields, place);
       if (typeof input === 'string') return input;

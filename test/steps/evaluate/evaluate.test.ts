@@ -82,7 +82,7 @@ test('what cannot be evaluated is said', async () => {
     hint: 'They have test (20 rows), train (70 rows), validation (20 rows).',
   });
   await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is called "great"');
-  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow('has no model.safetensors');
+  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow('holds a BertModel, a base model that was trained for no task');
 
   writeFileSync(join(model, 'tokenizer.json'), '{}');
   await expect(evaluated({ model, tokens })).rejects.toThrow("made with another tokenizer than the model's");
@@ -94,5 +94,5 @@ test('what cannot be evaluated is said', async () => {
   await writeSafetensors(file, tensors);
   await expect(evaluated({ model, tokens })).rejects.toThrow('the model gives scores that are not numbers');
   rmSync(file);
-  await expect(evaluated({ model, tokens })).rejects.toThrow('has no model.safetensors');
+  await expect(evaluated({ model, tokens })).rejects.toThrow('holds a BertModel, a base model that was trained for no task');
 });

@@ -23,9 +23,9 @@ async function changed(change: (tensors: Record<string, StoredTensor>) => Record
   return folder;
 }
 
-async function start(folder: string, { names = labels, seed = 1, dropout = undefined as number | undefined } = {}) {
+async function start(folder: string, { names = labels, seed = 1, dropout = undefined as number | undefined, replaceHead = false } = {}) {
   const said: string[] = [];
-  const model = await startModel(folder, { task, labels: names, seed, dropout, say: (line) => said.push(line) });
+  const model = await startModel(folder, { task, labels: names, replaceHead, seed, dropout, say: (line) => said.push(line) });
   return { ...model, said };
 }
 
@@ -107,7 +107,7 @@ test('half precision is read as float32', async () => {
   expect([...toFloat32({ dtype: 'F16', shape: [5], bytes })!]).toEqual([1, -2, 65504, 2 ** -24, Number.POSITIVE_INFINITY]);
 });
 
-test('a classifier is kept for the labels that it was trained for, in whatever order, and made anew for others', async () => {
+test('a classifier is kept for the labels that it was trained for, in whatever order, and made anew for others where that is asked for', async () => {
   const same = await start(golden);
   expect(same.said).toEqual(['41 weights read from model.safetensors']);
   const turned = await start(golden, { names: ['yes', 'no', 'perhaps'] });
@@ -115,7 +115,10 @@ test('a classifier is kept for the labels that it was trained for, in whatever o
   const [no, perhaps, yes] = rows(same.weights);
   expect(rows(turned.weights)).toEqual([yes, no, perhaps]);
 
-  const others = await start(golden, { names: ['ham', 'spam'] });
+  await expect(start(golden, { names: ['ham', 'spam'] })).rejects.toThrow(
+    "the model's head was trained for the labels no, perhaps, yes, and the tokens have ham, spam",
+  );
+  const others = await start(golden, { names: ['ham', 'spam'], replaceHead: true });
   expect(others.said).toEqual(['39 weights read from model.safetensors', 'new, starting at random: classifier.weight, classifier.bias']);
   expect(others.weights['classifier.weight']!.shape).toEqual([2, 32]);
 });
@@ -192,7 +195,7 @@ test('files that are cut off, lie about themselves or are of another kind are re
 });
 
 test('a saved model has the config that transformers reads, and comes back as it was', async () => {
-  const model = await start(golden, { names: ['ham', 'spam'], dropout: 0.3 });
+  const model = await start(golden, { names: ['ham', 'spam'], dropout: 0.3, replaceHead: true });
   const [a, b] = [temporary(), temporary()];
   await saveModel(a, model);
   await saveModel(b, model);

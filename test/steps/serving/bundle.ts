@@ -44,7 +44,7 @@ export async function makeBundle(model: string): Promise<string> {
 /** Each text by itself, op by op, with the weights of model.safetensors: no batch, no ONNX, no thread. */
 export async function referenceScores(folder: string, texts: string[]): Promise<number[][]> {
   const model = await loadModel(folder, 'text-classification');
-  const tokenizer = await openTokenizer(folder, maxLength);
+  const tokenizer = await openTokenizer(folder, { maxLength });
   const inference = (await openRuntime('eager')).inference(model.program, model.weights);
   const scores: number[][] = [];
   for (const { ids } of await tokenizer.encode(texts.map((text) => cleanText(text, cleaning)))) {

@@ -1,16 +1,16 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readTexts, type TextOptions } from '../../../steps/serving/texts.ts';
+import { type InputOptions, readInputs } from '../../../steps/serving/inputs.ts';
 import { temporary } from '../rig.ts';
 
 /** The texts of a file, and the mistake that ended it. */
-async function read(name: string, content: string | Buffer, options?: TextOptions) {
+async function read(name: string, content: string | Buffer, options?: InputOptions) {
   const file = join(temporary(), name);
   writeFileSync(file, content);
   const texts: string[] = [];
   try {
-    for await (const some of readTexts(file, options)) texts.push(...some);
+    for await (const some of readInputs(file, [{ name: 'text' }], options)) texts.push(...some.map(({ text }) => text!));
   } catch (error) {
     return { texts, mistake: (error as Error).message.replace(file, name) };
   }
@@ -73,8 +73,8 @@ test('a mistake names its line, after the texts before it', async () => {
 
 test('a file that cannot be read', async () => {
   const folder = temporary();
-  await expect(readTexts(folder).next()).rejects.toThrow('is a folder');
-  await expect(readTexts(join(folder, 'none')).next()).rejects.toThrow('does not exist');
+  await expect(readInputs(folder, [{ name: 'text' }]).next()).rejects.toThrow('is a folder');
+  await expect(readInputs(join(folder, 'none'), [{ name: 'text' }]).next()).rejects.toThrow('does not exist');
 });
 
 test('characters that lie across the parts in which a file is read', async () => {

@@ -67,8 +67,10 @@ test('what is no bundle is told in a sentence', async () => {
   p.write('broken/onnx/model.onnx', 'not a model');
   p.write('other/config.json', JSON.stringify({ model_type: 'bart', architectures: ['BartForSequenceClassification'] }));
   p.write('other/tokenizer.json', anyTokenizer());
-  p.write('masked/config.json', JSON.stringify({ model_type: 'bert', architectures: ['BertForMaskedLM'] }));
-  p.write('masked/tokenizer.json', anyTokenizer());
+  for (const [folder, architecture] of Object.entries({ masked: 'BertForMaskedLM', base: 'BertModel', choice: 'BertForMultipleChoice' })) {
+    p.write(`${folder}/config.json`, JSON.stringify({ model_type: 'bert', architectures: [architecture] }));
+    p.write(`${folder}/tokenizer.json`, anyTokenizer());
+  }
   for (const [folder, message] of [
     ['none', 'there is no folder none'],
     ['in.txt', 'in.txt is not a folder'],
@@ -76,7 +78,9 @@ test('what is no bundle is told in a sentence', async () => {
     ['cut', 'config.json is not a JSON object'],
     ['broken', 'cannot be opened'],
     ['other', 'model_type "bart" is not supported'],
-    ['masked', 'BertForMaskedLM, which does not classify texts'],
+    ['masked', 'masked has no model.safetensors'],
+    ['base', 'BertModel, a base model that was trained for no task'],
+    ['choice', 'BertForMultipleChoice, which is not supported'],
   ] as const) {
     const { code, stdout, stderr } = await p.run('predict', folder, 'in.txt');
     expect({ folder, code, stdout }).toEqual({ folder, code: 1, stdout: '' });

@@ -65,7 +65,7 @@ test('what is wrong with a request is said, and where', async () => {
   }
   expect(await post({ inputs: Array(61).fill('a') })).toMatchObject({
     status: 413,
-    error: { message: 'inputs has 61 texts; at most 60 at once' },
+    error: { message: '"inputs" has 61 entries; at most 60 at once' },
   });
   expect(await post({ inputs: 'x'.repeat(2_000_001) })).toMatchObject({ status: 413 });
   const nowhere = await fetch(`${server.url}/nowhere`);
@@ -89,7 +89,7 @@ test('too much at once is turned away, and the rest is answered', async () => {
 
 test('health, measurements, the OpenAPI document and the page', async () => {
   const get = async (route: string) => (await fetch(server.url + route)).text();
-  expect(JSON.parse(await get('/health'))).toEqual({ status: 'ok', model: 'tiny', labels: ['ham', 'spam'] });
+  expect(JSON.parse(await get('/health'))).toEqual({ status: 'ok', model: 'tiny', task: 'text-classification', labels: ['ham', 'spam'] });
   const measured = await get('/metrics');
   expect(measured).toMatch(/tunesmith_requests_total\{route="\/predict",method="POST",status="200"\} \d+/);
   expect(measured).toMatch(/tunesmith_batch_size_bucket\{le="\+Inf"\} \d+/);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Database } from '../../../steps/data/database.ts';
 import { writeTable } from '../../../steps/data/table.ts';
-import { readSplit, readTokensInfo, SplitWriter } from '../../../steps/models/tokens.ts';
+import { openSplit, readTokensInfo, type Split, SplitWriter, type TokensInfo } from '../../../steps/models/tokens.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { rows, smallModel } from '../small.ts';
@@ -27,14 +27,14 @@ test('ids, labels and row ids of each split, with the tokenizer and what was don
     pad_token_id: 0,
     splits: { train: { rows: 12, truncated: 0, shards: ['train-00000.safetensors'] }, validation: { rows: 4 }, test: { rows: 5 } },
   });
-  const split = await readSplit(outputs.tokens!, info, 'test');
-  expect(split.ids).toEqual(['test-0000', 'test-0001', 'test-0002', 'test-0003', 'test-0004']);
-  expect([...split.labels]).toEqual([0, 1, 0, 1, 0]);
+  const split = await openSplit(outputs.tokens!, info, 'test');
+  expect(await exampleIds(split)).toEqual(['test-0000', 'test-0001', 'test-0002', 'test-0003', 'test-0004']);
+  expect(labelsOf(split)).toEqual([0, 1, 0, 1, 0]);
   // [CLS] the day …  [SEP]
-  const second = [...split.inputIds.subarray(split.offsets[1], split.offsets[2])];
+  const second = idsOf(split, 1);
   expect(second.slice(0, 3)).toEqual([2, 5, 6]);
   expect(second.at(-1)).toBe(3);
-  expect(split.inputIds.length).toBe(info.splits.test!.tokens);
+  expect(split.tokens).toBe(info.splits.test!.tokens);
   expect(readFileSync(join(outputs.tokens!, 'preprocessing.json'), 'utf8')).toBe('{"lowercase":true}');
   expect(existsSync(join(outputs.tokens!, 'tokenizer.json'))).toBe(true);
   expect(log).toContainEqual(expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% cut$/));
@@ -45,10 +45,10 @@ test('long texts are cut and keep their last special token; a text with no words
   const empty = { ...made[1]!, text: '' };
   const { outputs } = await tokenized([long, empty, ...made.slice(2)]);
   const info = await readTokensInfo(outputs.tokens!);
-  const split = await readSplit(outputs.tokens!, info, 'train');
+  const split = await openSplit(outputs.tokens!, info, 'train');
   expect(info.splits.train!.truncated).toBe(1);
-  expect([...split.inputIds.subarray(0, split.offsets[1])]).toEqual([2, ...new Array(14).fill(18), 3]);
-  expect([...split.inputIds.subarray(split.offsets[1], split.offsets[2])]).toEqual([2, 3]);
+  expect(idsOf(split, 0)).toEqual([2, ...new Array(14).fill(18), 3]);
+  expect(idsOf(split, 1)).toEqual([2, 3]);
 });
 
 test('a tokenizer.json that pads and truncates by itself is not let do so', async () => {
@@ -83,7 +83,7 @@ test('columns may have other names, and labels may be numbers, which go by value
   const { outputs } = await ranStep(tokenize, { text: 'body', label: 'kind', max_length: 16 }, { data: folder, model: smallModel() });
   const info = await readTokensInfo(outputs.tokens!);
   expect(info.labels).toEqual(['2', '9', '10']);
-  expect([...(await readSplit(outputs.tokens!, info, 'train')).labels]).toEqual([2, 1, 0, 2, 1, 0, 2, 1, 0]);
+  expect(labelsOf(await openSplit(outputs.tokens!, info, 'train'))).toEqual([2, 1, 0, 2, 1, 0, 2, 1, 0]);
 });
 
 test.each([
@@ -114,16 +114,44 @@ test('a tokenizer that the model has no rows for, or that is missing, is said', 
 
 test('a split of several shards is read as one', async () => {
   const folder = temporary();
-  const writer = new SplitWriter(folder, 'train', 10);
-  for (let i = 0; i < 7; i++) await writer.add(`row "${i}"`, new Array(3 + 2 * i).fill(i), i % 2, i === 6);
+  const columns = {
+    input_ids: { per: 'token', dtype: 'int32', width: 1 },
+    labels: { per: 'sequence', dtype: 'float32', width: 2 },
+  } as const;
+  const writer = new SplitWriter(folder, 'train', columns, 10);
+  const values = (i: number) => ({ input_ids: new Array(3 + 2 * i).fill(i), labels: [i, 0.5] });
+  for (let i = 0; i < 6; i++) await writer.add({ id: `row "${i}"` }, [values(i)], false);
+  await writer.add({ id: 'of two', note: 'é' }, [values(6), values(7)], true);
   await writer.end();
-  expect(writer.info).toEqual({ rows: 7, tokens: 63, truncated: 1, shards: [0, 1, 2, 3, 4, 5].map((n) => `train-0000${n}.safetensors`) });
-  const split = await readSplit(folder, { splits: { train: writer.info } } as any, 'train');
-  expect(split.ids[3]).toBe('row "3"');
-  for (let i = 0; i < 7; i++)
-    expect([...split.inputIds.subarray(split.offsets[i], split.offsets[i + 1])]).toEqual(new Array(3 + 2 * i).fill(i));
-  await expect(readSplit(folder, { splits: { train: writer.info } } as any, 'test')).rejects.toMatchObject({
+  const shards = [0, 1, 2, 3, 4, 5, 6].map((n) => `train-0000${n}.safetensors`);
+  expect(writer.info).toEqual({ rows: 7, sequences: 8, tokens: 80, truncated: 1, highest_id: 7, shards });
+  const info = { columns, splits: { train: writer.info } } as unknown as TokensInfo;
+  const split = await openSplit(folder, info, 'train');
+  const examples = [];
+  for await (const example of split.examples()) examples.push(example);
+  expect(examples[3]).toEqual({ id: 'row "3"' });
+  expect(examples[6]).toEqual({ id: 'of two', note: 'é', sequences: 2 });
+  for (const i of [7, 0, 3, 6, 1, 2, 5, 4]) {
+    expect(idsOf(split, i)).toEqual(new Array(3 + 2 * i).fill(i));
+    expect([...split.values('labels', i)!]).toEqual([i, 0.5]);
+  }
+  split.close();
+  await expect(openSplit(folder, info, 'test')).rejects.toMatchObject({
     message: 'the tokens have no split "test"',
     hint: 'They have train (7 rows).',
   });
 });
+
+function idsOf(split: Split, sequence: number): number[] {
+  const ids = new Int32Array(split.length(sequence));
+  split.read('input_ids', sequence, ids, 0);
+  return [...ids];
+}
+
+const labelsOf = (split: Split): number[] => Array.from({ length: split.sequences }, (_, i) => split.values('labels', i)![0]!);
+
+async function exampleIds(split: Split): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of split.examples()) ids.push(id);
+  return ids;
+}

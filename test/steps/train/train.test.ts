@@ -59,13 +59,19 @@ test('eager and onnx train the same model', async () => {
   expect(norm(x.map((n, i) => n - y[i]!)) / norm(x)).toBeLessThan(1e-3);
 });
 
-test('training goes on from the weights of a folder; the classifier is made anew for new labels', async () => {
+test('training goes on from the weights of a folder; the classifier is made anew for new labels where that is asked for', async () => {
   const first = await trained();
   const on = await trained({ epochs: 1, learning_rate: 1e-6 }, { ...first.inputs, model: first.outputs.model! });
   expect(on.log[0]).toMatch(/^\d+ weights read from model.safetensors$/);
   expect(on.metrics.validation_accuracy).toBeGreaterThan(0.9);
   const model = first.outputs.model!;
-  const three = await trained({ epochs: 5, learning_rate: 0.01 }, { model, tokens: await smallTokens(model, ['bad', 'good', 'odd']) });
+  const others = { model, tokens: await smallTokens(model, ['bad', 'good', 'odd']) };
+  await expect(trained({ epochs: 5, learning_rate: 0.01 }, others)).rejects.toMatchObject({
+    message: "the model's head was trained for the labels bad, good, and the tokens have bad, good, odd",
+    hint: '`replace_head: true` starts a new head.',
+    option: ['replace_head'],
+  });
+  const three = await trained({ epochs: 5, learning_rate: 0.01, replace_head: true }, others);
   expect(three.log).toContain('new, starting at random: classifier.weight, classifier.bias');
   expect(three.metrics.validation_macro_f1).toBeGreaterThan(0.8);
 });
