@@ -20,7 +20,7 @@ export interface Metrics {
   split: string;
   rows: number;
   metrics: Record<string, number>;
-  labels: string[];
+  labels?: string[];
   positive?: string;
   confusion_matrix?: number[][];
 }
@@ -29,13 +29,13 @@ export function modelCard({ name, license, model, training, preprocessing, metri
   const parts = [
     frontMatter(name, license, model, metrics),
     `# ${name}`,
-    `${article(model.family.type)} model that tells ${listOf(model.labels.map(code))} apart. Made with tunesmith.`,
+    `${article(model.family.type)} model that ${whatItDoes(model)}. Made with tunesmith.`,
     '## Results',
     ...results(metrics),
     '## Raw text is cleaned first',
     ...whatWasDone(preprocessing),
     '## Use',
-    ...use(model.labels, preprocessing !== undefined, training.max_length),
+    ...use(model, preprocessing !== undefined, training.max_length),
     '## Training',
     ...trainingFacts(training),
   ];
@@ -46,12 +46,25 @@ function frontMatter(name: string, license: string | undefined, model: Model, me
   const front = {
     ...(license && { license }),
     library_name: 'transformers',
-    pipeline_tag: 'text-classification',
-    tags: ['text-classification', model.family.type, 'onnx', 'transformers.js', 'tunesmith'],
+    pipeline_tag: pipelineOf(model),
+    tags: [pipelineOf(model), model.family.type, 'onnx', 'transformers.js', 'tunesmith'],
     ...(metrics && { metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric)) }),
     model_name: name,
   };
   return `---\n${stringify(front)}---`;
+}
+
+/** The hub's name of the task. */
+const pipelineOf = ({ task }: Model): string => (task === 'masked-lm' ? 'fill-mask' : task);
+
+function whatItDoes({ task, problem, labels }: Model): string {
+  const names = labels.slice(0, 20).map(code);
+  const known = labels.length > 20 ? `${names.join(', ')} and ${labels.length - 20} more` : listOf(names);
+  if (task === 'question-answering') return 'finds the answer to a question in a text, or says that there is none';
+  if (task === 'masked-lm') return 'tells which word is hidden';
+  if (task === 'token-classification') return `gives each word of a text one of the tags ${known}`;
+  if (problem === 'regression') return 'gives a text a number';
+  return problem === 'multi_label_classification' ? `gives a text any of ${known}` : `tells ${known} apart`;
 }
 
 /** Those that the hub has a page for. */
@@ -67,10 +80,10 @@ function results(metrics: Metrics | undefined): string[] {
       Object.entries(metrics.metrics).map(([metric, value]) => [metric, Number.isInteger(value) ? `${value}` : value.toFixed(4)]),
     ),
   ];
-  const matrix = metrics.confusion_matrix;
-  if (!matrix) return parts;
-  const rows = matrix.map((row, i) => [`**${plain(metrics.labels[i]!)}**`, ...row.map(String)]);
-  return [...parts, 'Rows are true labels, columns are predicted ones:', table(['', ...metrics.labels.map(plain)], rows)];
+  const { confusion_matrix: matrix, labels } = metrics;
+  if (!matrix || !labels) return parts;
+  const rows = matrix.map((row, i) => [`**${plain(labels[i]!)}**`, ...row.map(String)]);
+  return [...parts, 'Rows are true labels, columns are predicted ones:', table(['', ...labels.map(plain)], rows)];
 }
 
 const removals: Record<string, string> = {
@@ -103,29 +116,63 @@ function cleaningSteps(options: CleaningOptions): string[] {
   ];
 }
 
-function use(labels: string[], cleaned: boolean, maxLength: number | undefined): string[] {
-  const answer = JSON.stringify({
-    predictions: [{ label: labels[0], scores: Object.fromEntries(labels.map((label, i) => [label, i === 0 ? 0.98 : 0.02])) }],
-  });
+function use(model: Model, cleaned: boolean, maxLength: number | undefined): string[] {
+  const { input, answer } = exampleOf(model);
   const first = cleaned ? 'Elsewhere, clean the text first, as told above.' : undefined;
-  const cut = maxLength ? `, truncation=True, max_length=${maxLength}` : ', truncation=True';
+  const pipeline = pipelineOf(model);
+  const call = typeof input === 'string' ? JSON.stringify(input) : `**${JSON.stringify(input)}`;
+  const cut = `truncation=True${maxLength ? `, max_length=${maxLength}` : ''}`;
   return [
-    'Serve it, with a page to try it in the browser, or classify a file (JSONL, CSV or plain lines):',
-    fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . texts.jsonl > predictions.jsonl'),
+    'Serve it, with a page to try it in the browser, or answer a file of JSON lines:',
+    fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . inputs.jsonl > answers.jsonl'),
     fenced(
       'sh',
-      `curl http://127.0.0.1:8080/predict -H 'content-type: application/json' -d '{"inputs": "a text"}'\n# ${labels.length > 2 ? '{"predictions":[{"label": …, "scores": {…}}]}' : `for example ${answer}`}`,
+      `curl http://127.0.0.1:8080/predict -H 'content-type: application/json' -d '${JSON.stringify({ inputs: input })}'\n# for example ${JSON.stringify({ predictions: [answer] })}`,
     ),
     ...(first ? [first] : []),
-    fenced(
-      'python',
-      `from transformers import pipeline\n\nclassify = pipeline("text-classification", model=".", top_k=None)\nclassify("a text"${cut})`,
-    ),
+    model.task === 'question-answering'
+      ? // transformers 5 has no pipeline for it any more.
+        fenced(
+          'python',
+          'from transformers import AutoModelForQuestionAnswering, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = AutoModelForQuestionAnswering.from_pretrained(".")',
+        )
+      : fenced(
+          'python',
+          `from transformers import pipeline\n\nmodel = pipeline("${pipeline}", model="."${model.task === 'text-classification' ? ', top_k=None' : ''})\nmodel(${call}${model.task === 'text-classification' ? `, ${cut}` : ''})`,
+        ),
     fenced(
       'js',
-      `import { pipeline } from '@huggingface/transformers';\n\nconst classify = await pipeline('text-classification', 'path/of/this/folder', { dtype: 'fp32' });\nawait classify('a text', { top_k: null });`,
+      `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${pipeline}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
+        typeof input === 'string'
+          ? `'${input}'`
+          : Object.values(input)
+              .map((text) => `'${text}'`)
+              .join(', ')
+      }${model.task === 'text-classification' ? ', { top_k: null }' : ''});`,
     ),
   ];
+}
+
+/** An input of the task, and how its answer looks. */
+function exampleOf({ task, problem, labels }: Model): { input: string | Record<string, string>; answer: object } {
+  const scores = Object.fromEntries(labels.slice(0, 3).map((label, i) => [label, i === 0 ? 0.98 : 0.01]));
+  switch (task) {
+    case 'question-answering':
+      return {
+        input: { question: 'Who wrote it?', context: 'Ada wrote it in 1843.' },
+        answer: { answer: 'Ada', start: 0, end: 3, score: 0.97 },
+      };
+    case 'token-classification': {
+      const entity = labels.find((label) => label !== 'O')?.replace(/^[BIES]-/, '');
+      return { input: 'a text', answer: { entities: [{ entity, start: 2, end: 6, score: 0.97, text: 'text' }] } };
+    }
+    case 'masked-lm':
+      return { input: 'a [MASK] text', answer: { fill: [{ token: 'short', score: 0.4 }] } };
+    case 'text-classification':
+      if (problem === 'regression') return { input: 'a text', answer: { score: 1.5 } };
+      if (problem === 'multi_label_classification') return { input: 'a text', answer: { labels: labels.slice(0, 1), scores } };
+      return { input: 'a text', answer: { label: labels[0], scores } };
+  }
 }
 
 function trainingFacts(training: Record<string, any>): string[] {

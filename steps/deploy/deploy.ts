@@ -4,7 +4,7 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
-import { loadModel, saveModel } from '../models/checkpoint.ts';
+import { listed, loadModel, saveModel } from '../models/checkpoint.ts';
 import { modelOnnx } from '../models/onnx.ts';
 import { copyTokenizer, openTokenizer } from '../models/tokenizer.ts';
 import { type Metrics, modelCard } from './card.ts';
@@ -17,8 +17,9 @@ type Context = Pick<StepContext, 'inputs' | 'outputs' | 'threads' | 'log'> & {
 
 export async function deploy({ options, inputs, outputs, threads, log }: Context): Promise<void> {
   const bundle = outputs.bundle!;
-  const model = await loadModel(inputs.model, 'text-classification');
-  const training = { ...(await readJson(path.join(inputs.model, 'training.json'))), name: options.name };
+  const model = await loadModel(inputs.model);
+  const name = options.name ?? model.task;
+  const training = { ...(await readJson(path.join(inputs.model, 'training.json'))), name };
   await openTokenizer(inputs.model, {}); // a bundle that cannot read text is none
 
   await saveModel(bundle, model);
@@ -34,10 +35,10 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   await writeFile(path.join(bundle, 'onnx', 'model.onnx'), onnx);
 
   const preprocessing = await readPreprocessing(bundle);
-  await writeFile(path.join(bundle, 'README.md'), modelCard({ ...options, model, training, preprocessing, metrics }));
+  await writeFile(path.join(bundle, 'README.md'), modelCard({ ...options, name, model, training, preprocessing, metrics }));
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
-    `${options.name}: ${model.family.type}, labels ${model.labels.join(', ')}, ${(size / 1e6).toFixed(1)} MB; the ONNX model agrees with it`,
+    `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB; the ONNX model agrees with it`,
   );
 }
 
@@ -45,7 +46,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
 async function readMetrics(file: string): Promise<Metrics> {
   const report = await readJson(file);
   const metrics = report?.chosen ?? report;
-  if (typeof metrics?.metrics !== 'object' || !Array.isArray(metrics.labels))
+  if (typeof metrics?.metrics !== 'object' || metrics.metrics === null)
     throw new StepError(
       `metrics: ${path.basename(file)} is not what evaluate writes`,
       'Give the `metrics` of an evaluate step, or the `choice` of a select step.',

@@ -3,7 +3,7 @@ import { defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'deploy',
-  version: 1,
+  version: 2,
   description: 'Packs a trained model for use: weights, tokenizer, cleaning, an ONNX model and a model card.',
   options: {
     target: {
@@ -15,8 +15,7 @@ export default defineStep({
     name: {
       type: 'string',
       minLength: 1,
-      default: 'text-classifier',
-      description: 'What the model is called on its card and when served.',
+      description: 'What the model is called on its card and when served. Default: its task, such as `question-answering`.',
     },
     license: {
       type: 'string',
@@ -24,7 +23,7 @@ export default defineStep({
       description: 'The licence of the model, by its identifier on the Hugging Face hub, e.g. `apache-2.0`.',
     },
   },
-  optional: ['license'],
+  optional: ['name', 'license'],
   inputs: {
     model: { kind: 'folder', description: 'A trained model.' },
     metrics: { kind: 'file', optional: true, description: 'What `evaluate` measured or `select` chose; shown on the model card.' },

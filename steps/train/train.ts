@@ -128,7 +128,7 @@ function validationMetrics(info: TokensInfo, { early_stopping, positive }: Train
 }
 
 /** Of a task's usual metrics those that an epoch's line has room for. */
-const SHOWN = ['accuracy', 'f1', 'macro_f1', 'exact_match', 'perplexity', 'mse'];
+const SHOWN = ['accuracy', 'f1', 'macro_f1', 'exact_match', 'perplexity', 'r2'];
 
 /** Tokens and model must be made for each other; what does not fit would end in nonsense, or in a crash. */
 async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs: TrainContext['inputs']): Promise<void> {
