@@ -3,6 +3,7 @@
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { Sources } from '../sources/sources.ts';
 import { makeOwnFolder, type Places, placesOf } from './places.ts';
 import { Records } from './records.ts';
 
@@ -11,6 +12,8 @@ export interface Project {
   places: Places;
   cache: Cache;
   records: Records;
+  /** What lies elsewhere. */
+  sources: Sources;
   /** Says something that the user should not miss. */
   notice(message: string, cell?: string): void;
   /** Waits until nobody else writes at any of these paths. */
@@ -33,6 +36,7 @@ export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean,
     places,
     cache,
     records,
+    sources: new Sources({ cache: places.cache, memo: cache.memo, readOnly, notice }),
     notice,
     async leaseOutputs(paths, waiting) {
       const leases: Lease[] = [];

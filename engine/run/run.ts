@@ -13,7 +13,7 @@ import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { StepError } from '../step.ts';
 import { Aside, isOurs, keep, standsAt } from './aside.ts';
 import type { Surroundings } from './execute.ts';
-import { explained } from './failure.ts';
+import { explained, placeOf } from './failure.ts';
 import { Guard } from './guard.ts';
 import { CellLog } from './log.ts';
 import { type Look, look } from './look.ts';
@@ -154,9 +154,12 @@ class Run {
         return;
       }
       try {
-        const { message, hint } = explained(error);
+        const { message, hint, option } = explained(error);
         if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
-        else this.#fail(cell, seconds(), { message, hint, tail: [], log: this.#logged(cell, message) });
+        else {
+          const place = option && placeOf(option, cell, this.pipeline, message);
+          this.#fail(cell, seconds(), { message, place, hint, tail: [], log: this.#logged(cell, message) });
+        }
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();

@@ -23,8 +23,8 @@ export class Web {
     const { url, sha256 } = address;
     const name = fileName(url);
     const place = await this.shelf.take(join('web', `${sha256}-${name}`), work, async (folder) => {
-      const file = this.shelf.download(sha256);
-      // Held by a run that was cut, under another name of the same bytes.
+      const file = this.shelf.download(`${sha256}-${name}`);
+      // There already where a run was cut before it was unpacked.
       if (!existsSync(file)) await this.#download(address, file, work);
       const form = await formOf(file, name);
       if (form) {
