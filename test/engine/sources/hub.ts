@@ -35,8 +35,8 @@ export interface Trouble {
   cut?: number;
   /** Changes the bytes on their way. */
   spoil?: (bytes: Buffer) => Buffer;
-  /** Holds the answer back until this is fulfilled. */
-  until?: Promise<void>;
+  /** Says no more after so many bytes, and keeps the connection. */
+  stall?: number;
 }
 
 export type Hub = Awaited<ReturnType<typeof startHub>>;
@@ -50,7 +50,7 @@ export async function startHub() {
     const trouble = hear('cdn', request);
     const content = blobs.get(request.url!.slice(1).split('?')[0]!);
     if (!content) return void answer(response, 404, {}, '');
-    void send(request, response, content, {}, trouble);
+    send(request, response, content, {}, trouble);
   });
   const blobs = new Map<string, Buffer>();
 
@@ -226,18 +226,17 @@ function answer(response: ServerResponse, status: number, headers: Record<string
 }
 
 /** A file, or the range of it that was asked for. */
-export async function send(
+export function send(
   request: IncomingMessage,
   response: ServerResponse,
   content: Buffer,
   headers: Record<string, string>,
   trouble?: Trouble,
-): Promise<void> {
-  await trouble?.until;
-  if (trouble?.status !== undefined) return answer(response, trouble.status, trouble.headers ?? {}, '');
+): void {
+  if (trouble?.status !== undefined) return void answer(response, trouble.status, trouble.headers ?? {}, '');
   const whole = trouble?.spoil ? trouble.spoil(content) : content;
   const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
-  if (from > 0 && from >= whole.length) return answer(response, 416, { 'content-range': `bytes */${whole.length}` }, '');
+  if (from > 0 && from >= whole.length) return void answer(response, 416, { 'content-range': `bytes */${whole.length}` }, '');
   const bytes = whole.subarray(from);
   response.writeHead(request.headers.range ? 206 : 200, {
     'content-length': String(bytes.length),
@@ -246,6 +245,7 @@ export async function send(
     ...headers,
   });
   if (request.method === 'HEAD') response.end();
+  else if (trouble?.stall !== undefined) response.write(bytes.subarray(0, trouble.stall));
   else if (trouble?.cut !== undefined) response.write(bytes.subarray(0, trouble.cut), () => setTimeout(() => response.destroy(), 20));
   else response.end(bytes);
 }
