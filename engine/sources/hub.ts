@@ -282,10 +282,10 @@ export class Hub {
       );
     if (code === 'RepoNotFound' || status === 401 || status === 404)
       return refused(
-        `there is no ${address.type === 'dataset' ? 'data set' : 'model'} ${address.name} at ${host}, or it is private`,
+        `there is no ${address.type === 'dataset' ? 'data set' : 'model'} ${address.name} at ${host}, or it is private or gated`,
         authorized
-          ? 'Check its name, and whether the account of your token may read it.'
-          : 'Check its name. For a private one set HF_TOKEN.',
+          ? `Check its name, and whether the account of your token may read ${page}.`
+          : `Check its name. If it is right, set HF_TOKEN, and accept its terms at ${page} if it has any.`,
       );
     if (status === 403)
       return refused(

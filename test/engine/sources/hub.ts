@@ -53,6 +53,8 @@ export async function startHub() {
     send(request, response, content, {}, trouble);
   });
   const blobs = new Map<string, Buffer>();
+  /** `hashless`: listings have no hashes, as those of some mirrors. */
+  const state = { hashless: false };
 
   const hear = (server: 'hub' | 'cdn', { method, url, headers }: IncomingMessage): Trouble | undefined => {
     requests.push({ server, method: method!, url: url!, authorization: headers.authorization, range: headers.range });
@@ -102,7 +104,7 @@ export async function startHub() {
           siblings: Object.keys(files).map((rfilename) => ({ rfilename })),
         },
       );
-    if (api) return void answerTree(url, files, response, request.headers.host!);
+    if (api) return void answerTree(url, files, response, request.headers.host!, state.hashless);
     const path = decodeURIComponent(file![4]!);
     const content = files[path];
     if (content === undefined)
@@ -161,7 +163,7 @@ export async function startHub() {
     }
   };
   onTestFinished(stop);
-  return {
+  return Object.assign(state, {
     url: `http://127.0.0.1:${portOf(hub)}`,
     requests,
     tokens,
@@ -178,11 +180,11 @@ export async function startHub() {
       repository.refs[ref] = commit;
       return commit;
     },
-  };
+  });
 }
 
 /** By pages of two, so that whoever lists a repository must follow them. */
-function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, host: string): void {
+function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, host: string, hashless: boolean): void {
   const all: unknown[] = [
     ...new Set(
       Object.keys(files).flatMap((path) =>
@@ -195,17 +197,19 @@ function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, 
   ].map((path) => ({ type: 'directory', oid: gitHash(Buffer.from(path)), size: 0, path }));
   for (const [path, content] of Object.entries(files)) {
     const bytes = Buffer.from(content);
-    all.push(
-      isLarge(path)
-        ? {
-            type: 'file',
-            oid: gitHash(Buffer.from('pointer')),
-            size: bytes.length,
-            lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 },
-            path,
-          }
-        : { type: 'file', oid: gitHash(bytes), size: bytes.length, path },
-    );
+    if (hashless) all.push({ type: 'file', size: bytes.length, path });
+    else
+      all.push(
+        isLarge(path)
+          ? {
+              type: 'file',
+              oid: gitHash(Buffer.from('pointer')),
+              size: bytes.length,
+              lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 },
+              path,
+            }
+          : { type: 'file', oid: gitHash(bytes), size: bytes.length, path },
+      );
   }
   const from = Number(url.searchParams.get('cursor') ?? 0);
   const next = new URL(url.pathname + url.search, `http://${host}`);
