@@ -51,11 +51,17 @@ export class Shelf {
     return join(this.folder, 'downloads', name);
   }
 
+  /** As good as it can be done: who forgets asks again. */
   async remember(name: string, text: string): Promise<void> {
-    await mkdir(this.folder, { recursive: true });
-    const made = temporaryIn(this.folder);
-    await writeFile(made, text);
-    await rename(made, join(this.folder, name));
+    const place = join(this.folder, name);
+    const made = temporaryIn(dirname(place));
+    try {
+      await mkdir(dirname(place), { recursive: true });
+      await writeFile(made, text);
+      await rename(made, place);
+    } catch {
+      await rm(made, { force: true });
+    }
   }
 
   async recall(name: string): Promise<string | undefined> {

@@ -32,6 +32,7 @@ export async function unpack(file: string, form: Form, folder: string, what: str
   const { size } = await stat(file);
   const guard = new Guard(what, Math.max(LEAST, size * MOST_TIMES), folder);
   try {
+    await mkdir(folder, { recursive: true });
     if (form === 'tar') await untar(file, folder, guard);
     else await unzip(file, folder, guard);
   } catch (error) {
@@ -77,8 +78,7 @@ class Guard {
     this.#bytes += size;
     this.#entries++;
     const name = path.replace(/^(\.\/)+/, '').replace(/\/+$/, '');
-    if (name !== '' && name !== '.' && !isSafePath(name))
-      this.#refuse(`its entry ${path} would lie outside of the folder it is unpacked in`);
+    if (name !== '' && name !== '.' && !isSafePath(name)) this.refusePath(path);
     // Where a link stands in the way, names say nothing any more about where something will lie.
     for (let above = posix.dirname(name); above !== '.' && above !== '/'; above = posix.dirname(above))
       if (this.#links.has(above)) this.#refuse(`its entry ${path} lies behind the link ${above}`);
@@ -92,6 +92,10 @@ class Guard {
     if (this.#bytes > this.most) this.#refuse(`it holds more than ${Math.round(this.most / 1e9)} GB, which is absurd for its size`);
     if (this.#entries > 5e6) this.#refuse('it holds more than five million files');
     if (this.#bytes > freeSpace(this.folder)) throw diskError({ code: 'ENOSPC' }, `unpacking ${this.what}`, this.folder, this.#bytes);
+  }
+
+  refusePath(path: string): never {
+    return this.#refuse(`its entry ${path} would lie outside of the folder it is unpacked in`);
   }
 
   refuseKind(path: string, kind: string): never {
@@ -135,7 +139,7 @@ async function untar(file: string, folder: string, guard: Guard): Promise<void> 
 
 async function unzip(file: string, folder: string, guard: Guard): Promise<void> {
   const { default: yauzl } = await import('yauzl');
-  const zip = await yauzl.openPromise(file, { lazyEntries: true, strictFileNames: false });
+  const zip = await yauzl.openPromise(file, { lazyEntries: true, strictFileNames: true });
   try {
     for await (const entry of zip.eachEntry()) {
       const { fileName, uncompressedSize } = entry;
@@ -163,6 +167,11 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
       await pipeline(content, createWriteStream(path, { flags: 'wx' }));
       if (mode & 0o111) await chmod(path, 0o755);
     }
+  } catch (error) {
+    // The reader itself knows such names.
+    const path = /^(?:invalid relative path|absolute path|invalid characters in fileName): (.*)$/s.exec((error as Error).message)?.[1];
+    if (path !== undefined) guard.refusePath(path);
+    throw error;
   } finally {
     zip.close();
   }
