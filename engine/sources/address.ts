@@ -113,7 +113,7 @@ function readHub(text: string, rest: string): HubAddress | Mistaken {
       return wrong(`the revision ${written} is not encoded as in a URL`, 'A % is written %25, a / in a revision %2F.');
     }
     if (revision === '') return wrong('names no revision behind @', 'Write a branch, a tag or a commit; without @ it is the branch main.');
-    if (!isSafePath(revision) || /[\s~^:?*[]/.test(revision)) return wrong(`"${revision}" is no name of a revision`);
+    if (!isSafePath(revision) || /[\s~^:?*[]|\.\./.test(revision)) return wrong(`"${revision}" is no name of a revision`);
   }
   return withPath(path, { kind: 'hub', text, type: dataset ? 'dataset' : 'model', name, revision });
 }

@@ -6,7 +6,6 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Memo } from '../../cache/memo.ts';
 import { StepError } from '../step.ts';
 import { type HubAddress, isSafePath } from './address.ts';
 import { choose, dataFiles, repositoryOf } from './choose.ts';
@@ -14,33 +13,24 @@ import { download, type FileHash } from './download.ts';
 import { ask, Unreachable } from './http.ts';
 import { type FileFacts, HubCache, type Tree, type TreeEntry, treeOf } from './hub-cache.ts';
 import { locked } from './lock.ts';
+import type { Source, Surroundings } from './sources.ts';
 import { type Fetched, inParallel, type Work } from './work.ts';
 
-export class Hub {
+export class Hub implements Source<HubAddress> {
   readonly #endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   #token: Promise<string | undefined> | undefined;
 
-  constructor(
-    private readonly memo: Memo,
-    /** Nothing is written, not even what commit a branch is at. */
-    private readonly readOnly: boolean,
-    private readonly notice: (message: string) => void,
-  ) {}
+  constructor(private readonly surroundings: Surroundings) {}
 
   /** The commit that the address means now; the one that it last meant, where the hub cannot be asked. */
-  async resolve(address: HubAddress): Promise<string> {
+  async pin(address: HubAddress): Promise<{ name: string; revision: string }> {
     const { type, path, revision } = address;
-    if (revision !== undefined || type === 'model' || path !== '') return this.#commitOf(address, revision ?? 'main');
-    // A data set as a whole: its own Parquet files, else those that the hub has made of it.
-    const own = await this.#commitOf(address, 'main');
-    if (dataFiles([...(await this.#tree(address, own)).keys()])[0]?.endsWith('.parquet')) return own;
-    return this.#commitOf(address, 'refs/convert/parquet').catch((error) => {
-      if (error instanceof Refused || error instanceof Uncached) return own;
-      throw error;
-    });
+    const name = repositoryOf({ ...address, revision: undefined }) + (path === '' ? '' : `/${path}`);
+    if (revision !== undefined || type === 'model' || path !== '')
+      return { name, revision: await this.#commitOf(address, revision ?? 'main') };
+    return { name, revision: await this.#dataOf(address) };
   }
 
-  /** Puts the files in the cache, as far as they are not there. */
   async fetch(address: HubAddress, commit: string, work: Work): Promise<Fetched[]> {
     const cache = await this.#cache(address);
     const tree = await this.#tree(address, commit);
@@ -67,6 +57,21 @@ export class Hub {
     return given.map((name) => ({ path: cache.pathOf(commit, name), address: name === '' ? root : `${root}/${name}` }));
   }
 
+  /** Of a data set as a whole: the commit of its own Parquet files, else of those that the hub has made of it. */
+  async #dataOf(address: HubAddress): Promise<string> {
+    const own = await this.#commitOf(address, 'main');
+    if (dataFiles([...(await this.#tree(address, own)).keys()])[0]?.endsWith('.parquet')) return own;
+    try {
+      return await this.#commitOf(address, 'refs/convert/parquet');
+    } catch (error) {
+      const none = (error instanceof Refused && [401, 403, 404].includes(error.status)) || error instanceof Uncached;
+      // Who took its own files when there was a network takes them now.
+      const before = error instanceof Unreachable && (await (await this.#cache(address)).names(own)).length > 0;
+      if (none || before) return own;
+      throw error;
+    }
+  }
+
   async #commitOf(address: HubAddress, revision: string): Promise<string> {
     if (COMMIT.test(revision)) return revision;
     const cache = await this.#cache(address);
@@ -77,12 +82,12 @@ export class Hub {
     }
     try {
       const commit = await this.#askCommit(address, revision);
-      if (!this.readOnly) await cache.rememberCommit(revision, commit);
+      if (!this.surroundings.readOnly) await cache.rememberCommit(revision, commit);
       return commit;
     } catch (error) {
       const busy = error instanceof Refused && (error.status === 429 || error.status >= 500);
       if (known === undefined || !(busy || error instanceof Unreachable)) throw error;
-      this.notice(`${error.message}: ${repositoryOf(address)} is taken as last seen, at commit ${known.slice(0, 7)}`);
+      this.surroundings.notice(`${error.message}: ${repositoryOf(address)} is taken as last seen, at commit ${known.slice(0, 7)}`);
       return known;
     }
   }
@@ -128,7 +133,8 @@ export class Hub {
     if (isOffline()) return this.#snapshot(address, commit, cache);
     try {
       const files = await this.#askTree(address, commit);
-      if (!this.readOnly && Object.values(files).every(({ blob_id }) => blob_id !== '')) await cache.rememberTree(commit, files);
+      if (!this.surroundings.readOnly && Object.values(files).every(({ blob_id }) => blob_id !== ''))
+        await cache.rememberTree(commit, files);
       const tree = treeOf(files);
       for (const facts of tree.values()) if (facts.hash?.hex === '') facts.hash = undefined;
       return tree;
@@ -303,7 +309,7 @@ export class Hub {
 
   async #cache({ type, name }: HubAddress): Promise<HubCache> {
     const { getHFHubCachePath, getRepoFolderName } = await import('@huggingface/hub');
-    return new HubCache(getHFHubCachePath(), getRepoFolderName({ type, name }), this.memo);
+    return new HubCache(getHFHubCachePath(), getRepoFolderName({ type, name }), this.surroundings.memo);
   }
 }
 

@@ -13,31 +13,35 @@ import { isSafePath, type KaggleAddress } from './address.ts';
 import { download, type FileHash } from './download.ts';
 import { ask, Unreachable } from './http.ts';
 import type { Shelf } from './shelf.ts';
+import type { Source, Surroundings } from './sources.ts';
 import { unpack } from './unpack.ts';
 import { type Fetched, inParallel, type Work } from './work.ts';
 
-export class Kaggle {
+export class Kaggle implements Source<KaggleAddress> {
   readonly #api = `${(process.env.KAGGLE_API_ENDPOINT || 'https://www.kaggle.com').replace(/\/+$/, '').replace(/\/api\/v1$/, '')}/api/v1`;
 
   constructor(
     private readonly shelf: Shelf,
-    /** Nothing is written, not even what the newest version is. */
-    private readonly readOnly: boolean,
-    private readonly notice: (message: string) => void,
+    private readonly surroundings: Surroundings,
   ) {}
 
+  async pin(address: KaggleAddress): Promise<{ name: string; revision: string }> {
+    const name = nameOf({ ...address, version: undefined }) + (address.path === '' ? '' : `/${address.path}`);
+    return { name, revision: await this.#version(address) };
+  }
+
   /** The version that the address means now; the one that it last meant, where Kaggle cannot be asked. */
-  async resolve(address: KaggleAddress): Promise<string> {
+  async #version(address: KaggleAddress): Promise<string> {
     if (address.version !== undefined) return String(address.version);
     const memory = join('kaggle', `${folderOf(address)}.version`);
     const known = await this.shelf.recall(memory);
     try {
       const version = address.competition ? await this.#stateOf(address) : await this.#newest(address);
-      if (!this.readOnly && version !== known) await this.shelf.remember(memory, version);
+      if (!this.surroundings.readOnly && version !== known) await this.shelf.remember(memory, version);
       return version;
     } catch (error) {
       if (known === undefined || !(error instanceof Unreachable)) throw error;
-      this.notice(`${error.message}: ${nameOf(address)} is taken as last seen, at version ${known.slice(0, 12)}`);
+      this.surroundings.notice(`${error.message}: ${nameOf(address)} is taken as last seen, at version ${known.slice(0, 12)}`);
       return known;
     }
   }

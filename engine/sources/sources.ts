@@ -5,11 +5,6 @@
 import { join } from 'node:path';
 import type { Memo } from '../../cache/memo.ts';
 import type { Address } from './address.ts';
-import { repositoryOf } from './choose.ts';
-import { Hub } from './hub.ts';
-import { Kaggle } from './kaggle.ts';
-import { Shelf } from './shelf.ts';
-import { Web } from './web.ts';
 import type { Fetched, Work } from './work.ts';
 
 export interface Pinned {
@@ -24,28 +19,30 @@ export interface Surroundings {
   /** The cache of results. */
   cache: string;
   memo: Memo;
+  /** Nothing is written, not even what a branch means now. */
   readOnly: boolean;
+  /** Hears that somebody could not be asked, and what was taken instead. */
   notice(message: string): void;
+}
+
+/** One kind of address. */
+export interface Source<A extends Address = Address> {
+  pin(address: A): Promise<Omit<Pinned, 'address'>>;
+  /** Puts the files in a cache, as far as they are not there. */
+  fetch(address: A, revision: string, work: Work): Promise<Fetched[]>;
 }
 
 export class Sources {
   readonly #pinned = new Map<string, Promise<Pinned>>();
-  readonly #hub: Hub;
-  readonly #kaggle: Kaggle;
-  readonly #web: Web;
+  readonly #opened = new Map<Address['kind'], Promise<Source>>();
 
-  constructor({ cache, memo, readOnly, notice }: Surroundings) {
-    const shelf = new Shelf(join(cache, 'sources'), memo);
-    this.#hub = new Hub(memo, readOnly, notice);
-    this.#kaggle = new Kaggle(shelf, readOnly, notice);
-    this.#web = new Web(shelf);
-  }
+  constructor(private readonly surroundings: Surroundings) {}
 
   /** Asks for each address once, however many cells have it. */
   pin(address: Address): Promise<Pinned> {
     let pinned = this.#pinned.get(address.text);
     if (!pinned) {
-      pinned = this.#pin(address);
+      pinned = this.#source(address).then(async (source) => ({ address, ...(await source.pin(address)) }));
       // Whoever needs it meets the failure.
       pinned.catch(() => {});
       this.#pinned.set(address.text, pinned);
@@ -53,30 +50,25 @@ export class Sources {
     return pinned;
   }
 
-  fetch({ address, revision }: Pinned, work: Work): Promise<Fetched[]> {
-    switch (address.kind) {
-      case 'hub':
-        return this.#hub.fetch(address, revision, work);
-      case 'kaggle':
-        return this.#kaggle.fetch(address, revision, work);
-      case 'web':
-        return this.#web.fetch(address, work);
-    }
+  async fetch({ address, revision }: Pinned, work: Work): Promise<Fetched[]> {
+    return (await this.#source(address)).fetch(address, revision, work);
   }
 
-  async #pin(address: Address): Promise<Pinned> {
-    const below = address.path === '' ? '' : `/${address.path}`;
-    switch (address.kind) {
-      case 'hub': {
-        const name = repositoryOf({ ...address, revision: undefined });
-        return { address, name: name + below, revision: await this.#hub.resolve(address) };
-      }
-      case 'kaggle': {
-        const name = `kaggle://${address.competition ? 'competitions/' : ''}${address.name}`;
-        return { address, name: name + below, revision: await this.#kaggle.resolve(address) };
-      }
-      case 'web':
-        return { address, name: this.#web.nameOf(address) + below, revision: address.sha256 };
+  /** Loaded when there is such an address: most pipelines have none. */
+  #source({ kind }: Address): Promise<Source> {
+    let opened = this.#opened.get(kind);
+    if (!opened) {
+      opened = open(kind, this.surroundings) as Promise<Source>;
+      this.#opened.set(kind, opened);
     }
+    return opened;
   }
+}
+
+async function open(kind: Address['kind'], surroundings: Surroundings) {
+  if (kind === 'hub') return new (await import('./hub.ts')).Hub(surroundings);
+  const { Shelf } = await import('./shelf.ts');
+  const shelf = new Shelf(join(surroundings.cache, 'sources'), surroundings.memo);
+  if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(shelf, surroundings);
+  return new (await import('./web.ts')).Web(shelf);
 }

@@ -7,19 +7,21 @@ import type { WebAddress } from './address.ts';
 import { download } from './download.ts';
 import { pick } from './pick.ts';
 import type { Shelf } from './shelf.ts';
+import type { Source } from './sources.ts';
 import { formOf, lookThrough, unpack } from './unpack.ts';
 import type { Fetched, Work } from './work.ts';
 
-export class Web {
+export class Web implements Source<WebAddress> {
   constructor(private readonly shelf: Shelf) {}
 
   /** A file is called as in its URL, which a step may go by; of an archive the name says nothing but its form. */
-  nameOf({ url }: WebAddress): string {
-    const name = fileName(url);
-    return /\.(tar|tgz|tar\.gz|zip)$/i.test(name) ? 'archive' : name;
+  async pin({ url, path, sha256 }: WebAddress): Promise<{ name: string; revision: string }> {
+    const file = fileName(url);
+    const name = /\.(tar|tgz|tar\.gz|zip)$/i.test(file) ? 'archive' : file;
+    return { name: path === '' ? name : `${name}/${path}`, revision: sha256 };
   }
 
-  async fetch(address: WebAddress, work: Work): Promise<Fetched[]> {
+  async fetch(address: WebAddress, _: string, work: Work): Promise<Fetched[]> {
     const { url, sha256 } = address;
     const name = fileName(url);
     const place = await this.shelf.take(join('web', `${sha256}-${name}`), work, async (folder) => {

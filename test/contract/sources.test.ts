@@ -192,12 +192,12 @@ test('what may not be read, and what is not there, are told apart', async () => 
     Accept its terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens)."
   `);
   expect(await failed('hf://owner/private')).toMatchInlineSnapshot(`
-    "there is no model owner/private at hub, or it is private
-    Check its name. For a private one set HF_TOKEN."
+    "there is no model owner/private at hub, or it is private or gated
+    Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/private if it has any."
   `);
   expect(await failed('hf://owner/none')).toMatchInlineSnapshot(`
-    "there is no model owner/none at hub, or it is private
-    Check its name. For a private one set HF_TOKEN."
+    "there is no model owner/none at hub, or it is private or gated
+    Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/none if it has any."
   `);
   expect(await failed('hf://owner/tiny@v9')).toMatchInlineSnapshot(`
     "owner/tiny has no revision v9
@@ -225,8 +225,8 @@ test('what may not be read, and what is not there, are told apart', async () => 
     Accept its terms at http://hub/owner/gated, with the account that your token belongs to."
   `);
   expect(await failed('hf://owner/private')).toMatchInlineSnapshot(`
-    "there is no model owner/private at hub, or it is private
-    Check its name, and whether the account of your token may read it."
+    "there is no model owner/private at hub, or it is private or gated
+    Check its name, and whether the account of your token may read http://hub/owner/private."
   `);
   p.env.HF_TOKEN = 'hf_wrong';
   expect(await failed('hf://owner/tiny')).toMatchInlineSnapshot(`
@@ -241,11 +241,11 @@ test('a failure is shown where the pipeline has the address', async () => {
   const { screen, code } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(1);
   expect(screen.replaceAll(new URL(hub.url).host, 'hub')).toMatchInlineSnapshot(`
-    "list: failed after <time>: there is no model owner/tiny at hub, or it is private
+    "list: failed after <time>: there is no model owner/tiny at hub, or it is private or gated
       p.yaml:5:22
       5 |     inputs: { model: "hf://owner/tiny" }
         |                      ^^^^^^^^^^^^^^^^^
-      Check its name. For a private one set HF_TOKEN.
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/tiny if it has any.
       log: .tunesmith/logs/1/list.log
     p: 1 failed · <time>
       failed: list

@@ -69,7 +69,9 @@ test('what we have downloaded is taken by Python, with the hub gone', async () =
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
   hub.stop();
   expect(await snapshot({ ...p.env, HF_HUB_OFFLINE: '1' })).toBe(p.path(`hf/hub/models--owner--tiny/snapshots/${commit}`));
-  expect(await snapshot({ ...p.env, HF_HUB_OFFLINE: '1' }, 'print(open(hf_hub_download("owner/tiny", "sub/extra.json")).read())')).toBe('{}');
+  expect(await snapshot({ ...p.env, HF_HUB_OFFLINE: '1' }, 'print(open(hf_hub_download("owner/tiny", "sub/extra.json")).read())')).toBe(
+    '{}',
+  );
 });
 
 test('what Python has begun is completed, and only what is missing is asked for', async () => {

@@ -171,8 +171,8 @@ test('what is not there is named, and rules that are to be accepted', async () =
     Its files: https://kaggle/datasets/mary/mails"
   `);
   expect(await (await fixture('kaggle://mary/mails@2/*.json')).listed()).toMatchInlineSnapshot(`
-    "ENOENT: no such file or directory, rename '/tmp/tunesmith-test-01NbWO/.tunesmith/sources/.tunesmith-9fef9197271f-4383b1d02ae8-21751-2746918-1' -> '/tmp/tunesmith-test-01NbWO/.tunesmith/sources/kaggle/datasets--mary--mails@2.files'
-    undefined"
+    "nothing in kaggle://mary/mails@2 matches *.json
+    its files: a.csv, b.csv, deep/c.csv, notes.txt"
   `);
   const closed = await fixture('kaggle://competitions/spam/a.csv');
   closed.server.rules = false;
