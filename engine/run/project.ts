@@ -1,5 +1,5 @@
 /** A project opened for a run (or, touching nothing, for a plan): its cache, its records, its places. */
-
+import { join } from 'node:path';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
@@ -36,7 +36,13 @@ export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean,
     places,
     cache,
     records,
-    sources: new Sources({ cache: places.cache, memo: cache.memo, readOnly, notice }),
+    sources: new Sources({
+      // A cache of others that we may only read is no place for what we fetch.
+      folder: join(cache.readOnly && !readOnly ? places.own : places.cache, 'sources'),
+      memo: cache.memo,
+      readOnly,
+      notice,
+    }),
     notice,
     async leaseOutputs(paths, waiting) {
       const leases: Lease[] = [];

@@ -3,9 +3,10 @@
  * own libraries share. `@huggingface/hub` asks and knows where the cache lies; what it does not do is done here: go on
  * after a cut, check hashes, lock, work offline, and complete what another library began.
  */
-import { readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { link, mkdir, readFile, realpath, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { StepError } from '../step.ts';
 import { type HubAddress, isSafePath } from './address.ts';
 import { choose, dataFiles, repositoryOf } from './choose.ts';
@@ -13,6 +14,7 @@ import { download, type FileHash } from './download.ts';
 import { ask, Unreachable } from './http.ts';
 import { type FileFacts, HubCache, type Tree, type TreeEntry, treeOf } from './hub-cache.ts';
 import { locked } from './lock.ts';
+import type { Shelf } from './shelf.ts';
 import type { Source, Surroundings } from './sources.ts';
 import { type Fetched, inParallel, type Work } from './work.ts';
 
@@ -20,7 +22,10 @@ export class Hub implements Source<HubAddress> {
   readonly #endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   #token: Promise<string | undefined> | undefined;
 
-  constructor(private readonly surroundings: Surroundings) {}
+  constructor(
+    private readonly shelf: Shelf,
+    private readonly surroundings: Surroundings,
+  ) {}
 
   /** The commit that the address means now; the one that it last meant, where the hub cannot be asked. */
   async pin(address: HubAddress): Promise<{ name: string; revision: string }> {
@@ -43,7 +48,7 @@ export class Hub implements Source<HubAddress> {
       if (state === 'damaged') work.say(`${name} of ${repositoryOf(address)} is damaged in the cache: it is fetched again`);
       if (state !== 'sound') missing.push(name);
     }
-    if (isOffline()) this.#refuseMissing(missing, address, commit, cache);
+    if (isOffline()) refuseMissing(missing, address, commit, cache);
     else {
       work.expect(
         missing.reduce((sum, name) => sum + tree.get(name)!.size, 0),
@@ -54,7 +59,28 @@ export class Hub implements Source<HubAddress> {
       );
     }
     const root = repositoryOf({ ...address, revision: undefined });
-    return given.map((name) => ({ path: cache.pathOf(commit, name), address: name === '' ? root : `${root}/${name}` }));
+    // Offline, what nobody computes with may be missing.
+    const there = isOffline() ? files.filter((name) => !missing.includes(name)) : files;
+    const place = await this.#view(there, address, commit, cache, work);
+    return given.map((name) => ({ path: join(place, name), address: name === '' ? root : `${root}/${name}` }));
+  }
+
+  /**
+   * A folder with these files and no others, whatever else a snapshot holds; and with files, not links into a cache, which
+   * a copy of the folder would carry to where they lead nowhere. Hard links cost nothing.
+   */
+  async #view(files: string[], address: HubAddress, commit: string, cache: HubCache, work: Work): Promise<string> {
+    const key = createHash('sha256').update(files.join('\n')).digest('hex').slice(0, 16);
+    const name = `${address.type}s--${address.name.replace('/', '--')}@${commit.slice(0, 12)}`;
+    return this.shelf.take(join('hub', name, key), work, async (folder) => {
+      for (const file of files) {
+        const [from, to] = [await realpath(cache.pathOf(commit, file)), join(folder, file)];
+        await mkdir(dirname(to), { recursive: true });
+        // On another disk there are no hard links.
+        await link(from, to).catch(() => symlink(from, to));
+      }
+      return undefined;
+    });
   }
 
   /** Of a data set as a whole: the commit of its own Parquet files, else of those that the hub has made of it. */
@@ -176,14 +202,6 @@ export class Hub implements Source<HubAddress> {
     return new Map(
       await Promise.all(names.map(async (name): Promise<[string, FileFacts]> => [name, { size: await cache.sizeOf(commit, name) }])),
     );
-  }
-
-  #refuseMissing(missing: string[], address: HubAddress, commit: string, cache: HubCache): void {
-    const needed = missing.filter((name) => !/(^|\/)(README|LICENSE|NOTICE|MODEL_CARD)(\.\w+)?$/i.test(name));
-    if (needed.length === 0) return;
-    const list = needed.length > 5 ? [...needed.slice(0, 5), `and ${needed.length - 5} more`] : needed;
-    const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
-    throw new Uncached(`the cache ${cache.root} lacks files of ${where}, and HF_HUB_OFFLINE is set: ${list.join(', ')}`, OFFLINE_HINT);
   }
 
   async #fetchFile(address: HubAddress, commit: string, name: string, listed: FileFacts, cache: HubCache, work: Work): Promise<void> {
@@ -344,6 +362,14 @@ async function readToken(): Promise<string | undefined> {
   const file = (HF_TOKEN_PATH ?? join(home, 'token')).replace(/^~(?=\/|$)/, homedir());
   const token = HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await readFile(file, 'utf8').catch(() => ''));
   return token.replace(/\s/g, '') || undefined;
+}
+
+function refuseMissing(missing: string[], address: HubAddress, commit: string, cache: HubCache): void {
+  const needed = missing.filter((name) => !/(^|\/)(README|LICENSE|NOTICE|MODEL_CARD)(\.\w+)?$/i.test(name));
+  if (needed.length === 0) return;
+  const list = needed.length > 5 ? [...needed.slice(0, 5), `and ${needed.length - 5} more`] : needed;
+  const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
+  throw new Uncached(`the cache ${cache.root} lacks files of ${where}, and HF_HUB_OFFLINE is set: ${list.join(', ')}`, OFFLINE_HINT);
 }
 
 async function hasAllWeights(names: string[], commit: string, cache: HubCache): Promise<boolean> {

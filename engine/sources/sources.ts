@@ -2,7 +2,6 @@
  * Models and data that lie elsewhere. An address is first *pinned*: what it means now (the commit of a branch) is found
  * out once in a run, and enters the fingerprints; what is pinned is *fetched* when a cell that needs it executes.
  */
-import { join } from 'node:path';
 import type { Memo } from '../../cache/memo.ts';
 import type { Address } from './address.ts';
 import type { Fetched, Work } from './work.ts';
@@ -16,8 +15,8 @@ export interface Pinned {
 }
 
 export interface Surroundings {
-  /** The cache of results. */
-  cache: string;
+  /** For what is unpacked, and for views of the hub's cache. */
+  folder: string;
   memo: Memo;
   /** Nothing is written, not even what a branch means now. */
   readOnly: boolean;
@@ -66,9 +65,9 @@ export class Sources {
 }
 
 async function open(kind: Address['kind'], surroundings: Surroundings) {
-  if (kind === 'hub') return new (await import('./hub.ts')).Hub(surroundings);
   const { Shelf } = await import('./shelf.ts');
-  const shelf = new Shelf(join(surroundings.cache, 'sources'), surroundings.memo);
+  const shelf = new Shelf(surroundings.folder, surroundings.memo);
+  if (kind === 'hub') return new (await import('./hub.ts')).Hub(shelf, surroundings);
   if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(shelf, surroundings);
   return new (await import('./web.ts')).Web(shelf);
 }

@@ -1,8 +1,8 @@
 /** Models and data from elsewhere, through the real CLI: the hub, its cache, and what may go wrong on the way. */
-import { readFileSync, realpathSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type RepositoryFiles, startHub } from '../engine/sources/hub.ts';
+import { type RepositoryFiles, sha256, startHub } from '../engine/sources/hub.ts';
 import { type Project, project } from '../rig.ts';
 
 const MODEL: RepositoryFiles = {
@@ -43,6 +43,12 @@ function neutral(p: Project): Record<string, string | undefined> {
 }
 
 const BLOBS = 'hf/hub/models--owner--tiny/blobs';
+
+/** How much there is of the weights. */
+function partOf(p: Project): number | undefined {
+  const part = p.path(`${BLOBS}/${sha256(Buffer.from(MODEL['model.safetensors'] as string))}.incomplete`);
+  return statSync(part, { throwIfNoEntry: false })?.size;
+}
 
 /** The one failure of a run, in full. */
 async function failureOf(p: Project): Promise<{ message: string; hint?: string }> {
@@ -95,6 +101,20 @@ steps:
   expect(p.read('out/unowned')).toBe('config.json\nmodel.safetensors\n');
 });
 
+test('what is given is a folder of files, with nothing but these in it: a copy of it is whole', async () => {
+  const { hub, p } = await fixture(`
+steps:
+  copy: { run: "cp -r \${{ inputs.model }} \${{ outputs.copy }}", inputs: { model: hf://owner/tiny }, outputs: { copy: out/copy } }
+  read: { run: "cat \${{ inputs.model }}/config.json > \${{ outputs.out }}", inputs: { model: out/copy }, outputs: { out: out/read } }
+`);
+  const commit = hub.publish('owner/tiny', MODEL);
+  // What another library has put there besides.
+  p.write(`hf/hub/models--owner--tiny/snapshots/${commit}/pytorch_model.bin`, 'pickle');
+  expect((await p.states('p.yaml')).cells).toEqual({ copy: 'ran', read: 'ran' });
+  expect(p.read('out/read')).toBe(MODEL['config.json']);
+  expect(p.exists('out/copy/pytorch_model.bin')).toBe(false);
+});
+
 test('a connection that breaks is gone on with where it broke', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
@@ -110,7 +130,7 @@ test('what a killed run has fetched is gone on with, and nothing of it was taken
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'cdn/', stall: 500_000 });
   const started = p.start('run', 'p.yaml', '--plain');
-  await p.until(() => p.find(BLOBS).some((file) => file.endsWith('.incomplete') && p.stat(file).size === 500_000));
+  await p.until(() => partOf(p) === 500_000);
   started.kill('SIGKILL');
   await started.done;
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
@@ -123,7 +143,7 @@ test('Ctrl-C ends a download at once, and keeps what came', async () => {
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'cdn/', stall: 500_000 });
   const started = p.start('run', 'p.yaml', '--plain');
-  await p.until(() => p.find(BLOBS).some((file) => file.endsWith('.incomplete') && p.stat(file).size === 500_000));
+  await p.until(() => partOf(p) === 500_000);
   started.kill('SIGINT');
   const { code, stdout } = await started.done;
   expect(code).toBe(130);
@@ -139,7 +159,7 @@ test('bytes with the wrong hash are deleted, and said', async () => {
     /^hf:\/\/owner\/tiny\/model.safetensors is not what it should be: its SHA-256 is [0-9a-f]{64}, not /,
   );
   expect(p.find(BLOBS).some((file) => p.stat(file).size === 800_000)).toBe(false);
-  hub.trouble({ at: 'hub/owner/tiny/resolve', spoil: (bytes) => Buffer.from(bytes.toString().toUpperCase()) });
+  hub.trouble({ at: '/config.json', spoil: (bytes) => Buffer.from(bytes.toString().toUpperCase()) });
   p.remove('hf');
   expect((await failureOf(p)).message).toMatch(/is not what it should be: its git hash is [0-9a-f]{40}, not /);
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
