@@ -19,7 +19,7 @@ export interface SourceFile {
  * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. `addresses`: of what was
  * fetched, by path.
  */
-export async function listFiles(paths: string[], folder: string, addresses: Record<string, string> = {}): Promise<SourceFile[]> {
+export async function listFiles(paths: string[], folder: string, addresses: Record<string, string>): Promise<SourceFile[]> {
   const files = new Map<string, SourceFile>();
   const add = async (path: string, source: string) => {
     let size = 0;
