@@ -9,7 +9,8 @@ export default defineStep({
     files: {
       kind: 'any',
       many: true,
-      description: 'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped.',
+      description:
+        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped. Or addresses: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`.',
     },
   },
   outputs: { data: { kind: 'folder', description: 'The table.' } },
