@@ -75,6 +75,8 @@ export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }
     for (const source of input.sources) {
       if (!source.pinned) sources.push(source);
       else {
+        const { address, revision } = source.pinned;
+        if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.say(`${address.text} is ${revision.slice(0, 12)}`);
         const found = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
         sources.push(...found.map(({ path, address }) => ({ ...source, path, address })));
       }

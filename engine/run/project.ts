@@ -26,7 +26,7 @@ export interface Waiting {
   onWait?(pid: number): void;
 }
 
-export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean, notice: Project['notice']): Project {
+export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean, notice: Project['notice'], signal?: AbortSignal): Project {
   const places = placesOf({ root });
   if (!readOnly) makeOwnFolder(places);
   const cache = openCache(places.cache, { readOnly, memo: places.memo, notice });
@@ -42,6 +42,7 @@ export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean,
       memo: cache.memo,
       readOnly,
       notice,
+      signal,
     }),
     notice,
     async leaseOutputs(paths, waiting) {

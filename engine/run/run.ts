@@ -43,7 +43,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const early: RunEvent[] = [];
   let tell: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
-  const project = openProject(pipeline, false, notice);
+  const project = openProject(pipeline, false, notice, options.signal);
   try {
     await Aside.recover(project);
     const found = await survey(pipeline, project, selected, options.force ?? false);

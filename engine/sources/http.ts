@@ -13,6 +13,8 @@ export interface Asked {
   signal?: AbortSignal;
   /** Tells of the answer to be content with, though it leads elsewhere. */
   until?(response: Response): boolean;
+  /** There is something to fall back on: the host is given up soon. */
+  hasty?: boolean;
   /** Hears what is waited for. */
   say?(message: string): void;
 }
@@ -40,7 +42,7 @@ export async function ask(url: string, asked: Asked = {}): Promise<Response> {
       if (!isTransient(error)) throw new Unreachable(host, reasonOf(error));
     }
     const wait = pause(attempt, response);
-    if (attempt === ATTEMPTS || wait > LONGEST_WAIT) {
+    if (attempt === (asked.hasty ? 3 : 5) || wait > (asked.hasty ? 5_000 : 300_000)) {
       if (response) return response;
       throw new Unreachable(host, reasonOf(trouble));
     }
@@ -52,8 +54,6 @@ export async function ask(url: string, asked: Asked = {}): Promise<Response> {
 }
 
 const BUSY = new Set([408, 429, 500, 502, 503, 504]);
-const ATTEMPTS = 5;
-const LONGEST_WAIT = 5 * 60_000;
 
 /** How long to wait before the next attempt: what the server asks for, else longer each time. */
 export function pause(attempt: number, response?: Response): number {
@@ -71,13 +71,14 @@ export function patience(): number {
   return (seconds > 0 ? seconds : 30) * 1000;
 }
 
-async function follow(url: string, { method = 'GET', headers = {}, authorization, signal, until }: Asked): Promise<Response> {
+async function follow(url: string, { method = 'GET', headers = {}, authorization, signal, until, hasty }: Asked): Promise<Response> {
   const { origin } = new URL(url);
   let at = url;
   for (let hops = 0; hops <= 10; hops++) {
     const own = authorization !== undefined && new URL(at).origin === origin ? { authorization } : {};
     const silence = new AbortController();
-    const timer = setTimeout(() => silence.abort(new Error(`no answer for ${patience() / 1000} s`)), patience());
+    const most = hasty ? Math.min(5_000, patience()) : patience();
+    const timer = setTimeout(() => silence.abort(new Error(`no answer for ${most / 1000} s`)), most);
     let response: Response;
     try {
       response = await fetch(at, {

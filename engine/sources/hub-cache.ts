@@ -56,7 +56,7 @@ export class HubCache {
 
   async commitAt(revision: string): Promise<string | undefined> {
     const commit = (await readFile(join(this.#folder, 'refs', revision), 'utf8').catch(() => ''))?.trim();
-    return /^[0-9a-f]{40}$/.test(commit) ? commit : undefined;
+    return /^\w+$/.test(commit) ? commit : undefined;
   }
 
   /** As good as it can be done: the cache may be for reading only, and nothing hangs on it but the next day without a network. */
@@ -141,7 +141,7 @@ export function treeOf(files: Record<string, TreeEntry>): Tree {
       name,
       lfs_sha256 !== undefined
         ? { size: lfs_size ?? size, hash: { kind: 'sha256', hex: lfs_sha256 } }
-        : { size, hash: { kind: 'git', hex: blob_id } },
+        : { size, hash: /^[0-9a-f]{40}$/.test(blob_id) ? { kind: 'git', hex: blob_id } : undefined },
     ]),
   );
 }

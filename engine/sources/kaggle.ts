@@ -11,14 +11,14 @@ import { StepError } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
 import { isSafePath, type KaggleAddress } from './address.ts';
 import { download, type FileHash } from './download.ts';
-import { ask, Unreachable } from './http.ts';
+import { ask } from './http.ts';
 import type { Shelf } from './shelf.ts';
 import type { Source, Surroundings } from './sources.ts';
 import { unpack } from './unpack.ts';
 import { type Fetched, inParallel, type Work } from './work.ts';
 
 export class Kaggle implements Source<KaggleAddress> {
-  readonly #api = `${(process.env.KAGGLE_API_ENDPOINT || 'https://www.kaggle.com').replace(/\/+$/, '').replace(/\/api\/v1$/, '')}/api/v1`;
+  readonly #api = apiOf(process.env.KAGGLE_API_ENDPOINT || 'https://www.kaggle.com');
 
   constructor(
     private readonly shelf: Shelf,
@@ -40,7 +40,7 @@ export class Kaggle implements Source<KaggleAddress> {
       if (!this.surroundings.readOnly && version !== known) await this.shelf.remember(memory, version);
       return version;
     } catch (error) {
-      if (known === undefined || !(error instanceof Unreachable)) throw error;
+      if (known === undefined || !(error instanceof StepError)) throw error;
       this.surroundings.notice(`${error.message}: ${nameOf(address)} is taken as last seen, at version ${known.slice(0, 12)}`);
       return known;
     }
@@ -136,7 +136,7 @@ export class Kaggle implements Source<KaggleAddress> {
   }
 
   async #json(path: string, address: KaggleAddress): Promise<unknown> {
-    const response = await ask(`${this.#api}/${path}`, { authorization: await authorization(address) });
+    const response = await ask(`${this.#api}/${path}`, { authorization: await authorization(address), signal: this.surroundings.signal });
     if (!response.ok) throw await this.#refused(response, address);
     try {
       return await response.json();
@@ -202,6 +202,12 @@ interface Listed {
   name: string;
   totalBytes?: number;
   creationDate?: string;
+}
+
+function apiOf(endpoint: string): string {
+  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
+    throw new StepError(`KAGGLE_API_ENDPOINT is no URL: ${endpoint}`, 'Unset it: Kaggle is at https://www.kaggle.com.');
+  return `${endpoint.replace(/\/+$/, '').replace(/\/api\/v1$/, '')}/api/v1`;
 }
 
 const CREDENTIALS =

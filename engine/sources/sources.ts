@@ -3,6 +3,7 @@
  * out once in a run, and enters the fingerprints; what is pinned is *fetched* when a cell that needs it executes.
  */
 import type { Memo } from '../../cache/memo.ts';
+import { StepError } from '../step.ts';
 import type { Address } from './address.ts';
 import type { Fetched, Work } from './work.ts';
 
@@ -20,6 +21,8 @@ export interface Surroundings {
   memo: Memo;
   /** Nothing is written, not even what a branch means now. */
   readOnly: boolean;
+  /** Ctrl-C, where there is a run to end. */
+  signal?: AbortSignal;
   /** Hears that somebody could not be asked, and what was taken instead. */
   notice(message: string): void;
 }
@@ -41,7 +44,7 @@ export class Sources {
   pin(address: Address): Promise<Pinned> {
     let pinned = this.#pinned.get(address.text);
     if (!pinned) {
-      pinned = this.#source(address).then(async (source) => ({ address, ...(await source.pin(address)) }));
+      pinned = this.#pin(address);
       // Whoever needs it meets the failure.
       pinned.catch(() => {});
       this.#pinned.set(address.text, pinned);
@@ -51,6 +54,14 @@ export class Sources {
 
   async fetch({ address, revision }: Pinned, work: Work): Promise<Fetched[]> {
     return (await this.#source(address)).fetch(address, revision, work);
+  }
+
+  async #pin(address: Address): Promise<Pinned> {
+    try {
+      return { address, ...(await (await this.#source(address)).pin(address)) };
+    } catch (error) {
+      throw this.surroundings.signal?.aborted ? new StepError('interrupted') : error;
+    }
   }
 
   /** Loaded when there is such an address: most pipelines have none. */

@@ -399,3 +399,55 @@ test('where something lies that is fetched is no value for env', async () => {
     "
   `);
 });
+
+test('who may not read it any more still has what came before, and is told', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL, { private: true });
+  hub.tokens.set('hf_mine', { mayRead: ['owner/tiny'] });
+  p.env.HF_TOKEN = 'hf_mine';
+  await p.states('p.yaml');
+  p.env.HF_TOKEN = undefined;
+  const { cells, events } = await p.states('p.yaml', '--force');
+  expect(cells).toEqual({ list: 'ran' });
+  expect(events.find(({ type }) => type === 'notice').message).toMatch(
+    /or it is private or gated: hf:\/\/owner\/tiny is taken as last seen/,
+  );
+});
+
+test('a host that is no hub, or none at all, is named; no stack is shown', async () => {
+  const { hub, p } = await fixture();
+  hub.trouble({ at: '/revision/', status: 200 });
+  expect((await failureOf(p)).message).toMatch(/^http:\/\/127.0.0.1:\d+ answers what no hub answers/);
+  p.env.HF_ENDPOINT = 'not a url';
+  expect((await failureOf(p)).message).toBe('HF_ENDPOINT is no URL: not a url');
+  p.env.HF_ENDPOINT = 'https://no-such-host.invalid';
+  expect((await failureOf(p)).message).toMatch(/^no-such-host.invalid cannot be reached: /);
+});
+
+test('Ctrl-C and a timeout end the wait for a hub that keeps one waiting', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  hub.trouble({ at: '/revision/', status: 429, headers: { 'retry-after': '120' } });
+  const started = p.start('run', 'p.yaml', '--plain');
+  await p.until(() => hub.requests.length > 0);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  started.kill('SIGINT');
+  const { code, stdout, stderr } = await started.done;
+  expect([code, stderr]).toEqual([130, '']);
+  expect(stdout).toContain('1 canceled');
+
+  p.write('p.yaml', `${listing('hf://owner/tiny').trimEnd()}\n    timeout: 1s\n`);
+  hub.trouble({ at: 'cdn/', stall: 1000 });
+  expect((await failureOf(p)).message).toBe('timed out after 1s');
+});
+
+test('a file where a folder is wanted, and many where one is, are known when they are here', async () => {
+  const { hub, p } = await fixture(`
+steps:
+  a: { uses: tokenize, with: { data: ., model: hf://owner/tiny/config.json } }
+`);
+  hub.publish('owner/tiny', MODEL);
+  expect((await failureOf(p)).message).toBe('input model takes a folder, but hf://owner/tiny/config.json is a file');
+  p.write('p.yaml', p.read('p.yaml').replace('config.json', '*.json'));
+  expect((await failureOf(p)).message).toBe('input model takes one folder, but 2 match hf://owner/tiny/*.json');
+});
