@@ -190,10 +190,13 @@ function knownSite({ hostname, pathname }: URL): string | undefined {
 /** With the path below, if that is one. */
 function withPath<T extends Omit<Address, 'path'>>(written: string, address: T): (T & { path: string }) | Mistaken {
   const path = written.replace(/^\/+|\/+$/g, '');
+  if (/(?<!\\)[@!+?*]\(/.test(path)) return mistaken(`${address.text}: ${path} is a glob of a kind that addresses do not have`, GLOBS);
   if (path === '' || isSafePath(path) || (isGlob(path) && isSafePath(path.replace(/\\(?=[*?[\]{}()!@+])/g, ''))))
     return { ...address, path };
   return mistaken(`${address.text}: ${path} is no path within it`, 'Write it with single slashes, without "." and "..".');
 }
+
+const GLOBS = 'They have *, ?, [a-z], {a,b}, {1..3} and **.';
 
 function unknownScheme(scheme: string, rest: string): string {
   const meant = scheme === 'huggingface' ? 'hf' : nearest(scheme, ['hf', 'kaggle', 'https']);

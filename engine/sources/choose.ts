@@ -1,9 +1,10 @@
 /** Which files of a repository are taken: by a path, by a glob, or, where neither is given, what its kind needs. */
 import { extname } from 'node:path/posix';
-import { isGlob, matcher } from '../pipeline/glob.ts';
+import { isGlob } from '../pipeline/glob.ts';
 import { StepError } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
 import type { HubAddress } from './address.ts';
+import { matching } from './matching.ts';
 
 export interface Chosen {
   files: string[];
@@ -15,8 +16,7 @@ export interface Chosen {
 export function choose(names: string[], address: HubAddress): Chosen {
   const { path, type, text } = address;
   if (isGlob(path)) {
-    const matches = matcher(`/${path}`, '/');
-    const files = names.filter((name) => matches(`/${name}`) === 'itself');
+    const files = matching(names, path);
     if (files.length > 0) return { files, given: files };
     throw new StepError(`nothing in ${repositoryOf(address)} matches ${path}`, didYouMean(path, names, 'its files'));
   }

@@ -157,13 +157,14 @@ export class Hub implements Source<HubAddress> {
     const key = createHash('sha256').update(files.join('\n')).digest('hex').slice(0, 16);
     const name = `${address.type}s--${address.name.replace('/', '--')}@${commit.slice(0, 12)}`;
     return this.shelf.take(join('hub', name, key), work, async (folder) => {
+      const inside = `${address.name}@${commit.slice(0, 7)}`;
       for (const file of files) {
-        const [from, to] = [await realpath(cache.pathOf(commit, file)), join(folder, file)];
+        const [from, to] = [await realpath(cache.pathOf(commit, file)), join(folder, inside, file)];
         await mkdir(dirname(to), { recursive: true });
         // On another disk there are no hard links.
         await link(from, to).catch(() => symlink(from, to));
       }
-      return undefined;
+      return inside;
     });
   }
 

@@ -6,12 +6,13 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { isGlob, matcher } from '../pipeline/glob.ts';
+import { isGlob } from '../pipeline/glob.ts';
 import { StepError } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
 import { isSafePath, type KaggleAddress } from './address.ts';
 import { download, type FileHash } from './download.ts';
 import { ask } from './http.ts';
+import { matching } from './matching.ts';
 import type { Shelf } from './shelf.ts';
 import type { Source, Surroundings } from './sources.ts';
 import { unpack } from './unpack.ts';
@@ -53,9 +54,10 @@ export class Kaggle implements Source<KaggleAddress> {
       const place = await this.shelf.take(join(folder, 'all'), work, async (files) => {
         const archive = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
         await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, work);
-        await unpack(archive, 'zip', files, nameOf(address));
+        const inside = `${address.name.split('/').at(-1)}@${version.slice(0, 7)}`;
+        await unpack(archive, 'zip', join(files, inside), nameOf(address));
         await rm(archive, { force: true });
-        return undefined;
+        return inside;
       });
       return [{ path: place, address: nameOf(address) }];
     }
@@ -96,8 +98,7 @@ export class Kaggle implements Source<KaggleAddress> {
     if (kept === undefined) await this.shelf.remember(memory, JSON.stringify(names));
     const odd = names.find((name) => !isSafePath(name));
     if (odd !== undefined) throw new StepError(`${nameOf(address)} has a file that would leave its folder: ${odd}`, 'Do not use it.');
-    const fits = matcher(`/${address.path}`, '/');
-    const found = names.filter((name) => fits(`/${name}`) === 'itself');
+    const found = matching(names, address.path);
     if (found.length === 0)
       throw new StepError(`nothing in ${nameOf(address)} matches ${address.path}`, didYouMean(address.path, names, 'its files'));
     return found;

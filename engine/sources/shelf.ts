@@ -19,10 +19,10 @@ export class Shelf {
   ) {}
 
   /**
-   * The folder of that name; where it is not there, `make` fills an empty one. `make` may name the one file that
-   * it is all about: then that is what comes back.
+   * What is kept under that name; where it is not there, `make` puts it in an empty folder, and says where in it:
+   * `owner/name@1a2b3c4`, which is what the ends of its paths say in messages.
    */
-  async take(name: string, work: Work, make: (folder: string) => Promise<string | undefined>): Promise<string> {
+  async take(name: string, work: Work, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
     return locked(`${place}.lock`, work, async () => {
       const found = await this.#whole(place);
@@ -33,12 +33,12 @@ export class Shelf {
       const staged = temporaryIn(folder);
       try {
         await mkdir(join(staged, 'files'), { recursive: true });
-        const file = await make(join(staged, 'files'));
+        const inside = await make(join(staged, 'files'));
         const { hash } = (await contentOf(join(staged, 'files'), this.memo))!;
-        await writeFile(join(staged, 'made.json'), JSON.stringify({ hash, file }));
+        await writeFile(join(staged, 'made.json'), JSON.stringify({ hash, inside }));
         await rm(place, { recursive: true, force: true });
         await rename(staged, place);
-        return join(place, 'files', file ?? '');
+        return join(place, 'files', inside);
       } catch (error) {
         await rm(staged, { recursive: true, force: true });
         throw diskError(error, `putting ${name} in place`, this.folder);
@@ -72,8 +72,8 @@ export class Shelf {
     const made = await readFile(join(place, 'made.json'), 'utf8').catch(() => undefined);
     if (made === undefined) return undefined;
     try {
-      const { hash, file = '' } = JSON.parse(made) as { hash: string; file?: string };
-      return (await contentOf(join(place, 'files'), this.memo))?.hash === hash ? { path: join(place, 'files', file) } : 'damaged';
+      const { hash, inside } = JSON.parse(made) as { hash: string; inside: string };
+      return (await contentOf(join(place, 'files'), this.memo))?.hash === hash ? { path: join(place, 'files', inside) } : 'damaged';
     } catch {
       return 'damaged';
     }

@@ -1,7 +1,7 @@
 /** An archive, or any other file, behind a URL: what it is is said by its SHA-256, wherever it is fetched from. */
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { rename, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { StepError } from '../step.ts';
 import type { WebAddress } from './address.ts';
 import { download } from './download.ts';
@@ -29,15 +29,15 @@ export class Web implements Source<WebAddress> {
       // There already where a run was cut before it was unpacked.
       if (!existsSync(file)) await this.#download(address, file, work);
       const form = await formOf(file, name);
-      if (form) {
-        await unpack(file, form, folder, url);
-        await lookThrough(folder);
-      } else {
-        await mkdir(dirname(join(folder, name)), { recursive: true });
+      if (!form) {
         await rename(file, join(folder, name));
+        return name;
       }
+      const inside = name.replace(/\.(tar|tgz|tar\.gz|zip)$/i, '') || name;
+      await unpack(file, form, join(folder, inside), url);
+      await lookThrough(join(folder, inside));
       await rm(file, { force: true });
-      return form ? undefined : name;
+      return inside;
     });
     return pick(place, address, url);
   }

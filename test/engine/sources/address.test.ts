@@ -74,6 +74,7 @@ test.each([
   ['https://www.kaggle.com/datasets/mary/mails/data', 'Write kaggle://mary/mails'],
   ['https://www.kaggle.com/competitions/titanic/data', 'Write kaggle://competitions/titanic'],
   ['https://', 'is no URL'],
+  ['hf://owner/name/@(a|b).json', 'They have *, ?, [a-z], {a,b}, {1..3} and **.'],
 ])('%s: %s', (text, told) => {
   const { mistake, hint } = readAddress(text) as { mistake: string; hint: string };
   expect(`${mistake}\n${hint}`).toContain(told);

@@ -72,6 +72,29 @@ test('weights that are only there as something that is not read', () => {
   expect(taken(['config.json', 'pytorch_model.bin'], 'hf://owner/name/pytorch_model.bin')).toEqual(['pytorch_model.bin']);
 });
 
+test.each([
+  ['data/*.csv', ['data/a.csv', 'data/part-08.csv', 'data/part-09.csv', 'data/part-10.csv', 'data/part-9.csv']],
+  ['data/part-{08..10}.csv', ['data/part-08.csv', 'data/part-09.csv', 'data/part-10.csv']],
+  ['**/{a,c}.csv', ['data/a.csv', 'c.csv', 'data/deep/c.csv']],
+  ['{data,other}/[!a]*-9.csv', ['data/part-9.csv']],
+  ['data/part-?.csv', ['data/part-9.csv']],
+  ['data/**', ['data/a.csv', 'data/part-08.csv', 'data/part-09.csv', 'data/part-10.csv', 'data/part-9.csv', 'data/deep/c.csv']],
+  ['*.csv', ['c.csv']],
+])('the glob %s', (glob, found) => {
+  const names = [
+    'data/a.csv',
+    'data/part-08.csv',
+    'data/part-09.csv',
+    'data/part-10.csv',
+    'data/part-9.csv',
+    'c.csv',
+    'data/deep/c.csv',
+    '.hidden.csv',
+    'data/.x.csv',
+  ];
+  expect(taken(names, `hf://datasets/owner/name/${glob}`).sort()).toEqual([...found].sort());
+});
+
 test('of a folder of models, the one', () => {
   const names = ['a/config.json', 'a/model.safetensors', 'a/pytorch_model.bin', 'b/config.json'];
   expect(choose(names, readAddress('hf://owner/name/a') as HubAddress)).toEqual({
