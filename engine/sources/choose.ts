@@ -15,12 +15,12 @@ export interface Chosen {
 /** Throws a StepError where there is nothing to take. `names`: the paths of all files of the repository. */
 export function choose(names: string[], address: HubAddress): Chosen {
   const { path, type, text } = address;
+  if (names.includes(path)) return { files: [path], given: [path] };
   if (isGlob(path)) {
     const files = matching(names, path);
     if (files.length > 0) return { files, given: files };
     throw new StepError(`nothing in ${repositoryOf(address)} matches ${path}`, didYouMean(path, names, 'its files'));
   }
-  if (path !== '' && names.includes(path)) return { files: [path], given: [path] };
   const below = path === '' ? names : names.filter((name) => name.startsWith(`${path}/`));
   if (below.length === 0 && path !== '')
     throw new StepError(`there is no ${path} in ${repositoryOf(address)}`, didYouMean(path, names, 'its files'));

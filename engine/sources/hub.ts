@@ -15,10 +15,10 @@ import { HubApi, Refused } from './hub-api.ts';
 import { type FileFacts, HubCache, type Tree, treeOf } from './hub-cache.ts';
 import { locked } from './lock.ts';
 import type { Shelf } from './shelf.ts';
-import type { Source, Surroundings } from './sources.ts';
+import type { Provider, Surroundings } from './sources.ts';
 import { type Fetched, inParallel, type Work } from './work.ts';
 
-export class Hub implements Source<HubAddress> {
+export class Hub implements Provider<HubAddress> {
   readonly #api = new HubApi();
 
   constructor(

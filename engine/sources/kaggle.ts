@@ -14,11 +14,11 @@ import { download, type FileHash } from './download.ts';
 import { ask } from './http.ts';
 import { matching } from './matching.ts';
 import type { Shelf } from './shelf.ts';
-import type { Source, Surroundings } from './sources.ts';
+import type { Provider, Surroundings } from './sources.ts';
 import { unpack } from './unpack.ts';
 import { type Fetched, inParallel, type Work } from './work.ts';
 
-export class Kaggle implements Source<KaggleAddress> {
+export class Kaggle implements Provider<KaggleAddress> {
   readonly #api = apiOf(process.env.KAGGLE_API_ENDPOINT || 'https://www.kaggle.com');
 
   constructor(

@@ -28,7 +28,7 @@ export interface Surroundings {
 }
 
 /** One kind of address. */
-export interface Source<A extends Address = Address> {
+export interface Provider<A extends Address = Address> {
   pin(address: A): Promise<Omit<Pinned, 'address'>>;
   /** Puts the files in a cache, as far as they are not there. */
   fetch(address: A, revision: string, work: Work): Promise<Fetched[]>;
@@ -36,7 +36,7 @@ export interface Source<A extends Address = Address> {
 
 export class Sources {
   readonly #pinned = new Map<string, Promise<Pinned>>();
-  readonly #opened = new Map<Address['kind'], Promise<Source>>();
+  readonly #opened = new Map<Address['kind'], Promise<Provider>>();
 
   constructor(private readonly surroundings: Surroundings) {}
 
@@ -53,22 +53,22 @@ export class Sources {
   }
 
   async fetch({ address, revision }: Pinned, work: Work): Promise<Fetched[]> {
-    return (await this.#source(address)).fetch(address, revision, work);
+    return (await this.#provider(address)).fetch(address, revision, work);
   }
 
   async #pin(address: Address): Promise<Pinned> {
     try {
-      return { address, ...(await (await this.#source(address)).pin(address)) };
+      return { address, ...(await (await this.#provider(address)).pin(address)) };
     } catch (error) {
       throw this.surroundings.signal?.aborted ? new StepError('interrupted') : error;
     }
   }
 
   /** Loaded when there is such an address: most pipelines have none. */
-  #source({ kind }: Address): Promise<Source> {
+  #provider({ kind }: Address): Promise<Provider> {
     let opened = this.#opened.get(kind);
     if (!opened) {
-      opened = open(kind, this.surroundings) as Promise<Source>;
+      opened = open(kind, this.surroundings) as Promise<Provider>;
       this.#opened.set(kind, opened);
     }
     return opened;

@@ -7,11 +7,11 @@ import type { WebAddress } from './address.ts';
 import { download } from './download.ts';
 import { pick } from './pick.ts';
 import type { Shelf } from './shelf.ts';
-import type { Source } from './sources.ts';
+import type { Provider } from './sources.ts';
 import { formOf, lookThrough, unpack } from './unpack.ts';
 import type { Fetched, Work } from './work.ts';
 
-export class Web implements Source<WebAddress> {
+export class Web implements Provider<WebAddress> {
   constructor(private readonly shelf: Shelf) {}
 
   /** A file is called as in its URL, which a step may go by; of an archive the name says nothing but its form. */
