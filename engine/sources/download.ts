@@ -163,6 +163,8 @@ async function receive(
         at += bytesWritten;
       }
       onBytes(chunk.length);
+      // Whoever sends more than there is may never end.
+      if (size !== undefined && at > size) return undefined;
     }
   } catch (error) {
     throw diskError(error, `downloading ${what}`, dirname(to), size);

@@ -47,7 +47,7 @@ export default defineStep({
       additionalProperties: { type: 'string', minLength: 1 },
       minProperties: 1,
       description:
-        'The columns of the table, each with a SQL expression over the files’ columns and `source`, the path of the file. Default: all.',
+        'The columns of the table, each with a SQL expression over the files’ columns and `source`, the path of the file or the address that it was fetched from. Default: all.',
     },
     where: { type: 'string', minLength: 1, description: 'A SQL condition over the files’ columns: the rows to keep.' },
     id: {
