@@ -12,7 +12,11 @@ export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Surroundi
     say: (message) => log.line('step', message),
     expect(bytes, files) {
       total += bytes;
-      if (files > 0) log.line('step', `fetching ${files === 1 ? 'a file' : `${files} files`}, ${megabytes(bytes)} MB`);
+      if (files > 0)
+        log.line(
+          'step',
+          `fetching ${files === 1 ? 'a file' : `${files} files`}, ${bytes < 1e5 ? 'under 0.1' : (bytes / 1e6).toFixed(1)} MB`,
+        );
     },
     onBytes(count) {
       done += count;
@@ -21,14 +25,10 @@ export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Surroundi
       if (now < next && done !== total) return;
       next = now + 50;
       const rate = came / 1e6 / Math.max(0.001, (now - began) / 1000);
-      emit({ type: 'progress', cell, done: megabytes(done), total: megabytes(total), values: { 'MB/s': Math.round(rate * 10) / 10 } });
+      emit({ type: 'progress', cell, done, total, values: { 'MB/s': Math.round(rate * 10) / 10 } });
     },
     onWait: (pid) => {
       if (pid !== process.pid) log.line('step', `process ${pid} is fetching the same: waiting for it`);
     },
   };
-}
-
-function megabytes(bytes: number): number {
-  return Math.round(bytes / 1e5) / 10;
 }

@@ -47,26 +47,37 @@ export class Kaggle implements Provider<KaggleAddress> {
     }
   }
 
-  /** A file or the files of a glob by themselves; else all, as one archive. */
+  /** A file or the files of a glob by themselves; all, and a folder of it, as one archive. */
   async fetch(address: KaggleAddress, version: string, work: Work): Promise<Fetched[]> {
+    const { path } = address;
     const folder = join('kaggle', `${folderOf(address)}@${version.slice(0, 12)}`);
-    if (address.path === '') {
-      const place = await this.shelf.take(join(folder, 'all'), work, async (files) => {
-        const archive = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
-        await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, work);
-        const inside = `${address.name.split('/').at(-1)}@${version.slice(0, 7)}`;
-        await unpack(archive, 'zip', join(files, inside), nameOf(address));
-        await rm(archive, { force: true });
-        return inside;
-      });
-      return [{ path: place, address: nameOf(address) }];
-    }
-    const names = isGlob(address.path) ? await this.#matching(address, version, folder) : [address.path];
+    const root = nameOf({ ...address, version: undefined });
+    if (path === '') return [{ path: await this.#all(folder, address, version, work), address: root }];
+    const names = isGlob(path) ? await this.#matching(address, version, folder) : [path];
     const places = new Map<string, string>();
-    await inParallel(names, work.signal, async (name, signal) => {
-      places.set(name, await this.#file(name, folder, address, version, { ...work, signal }));
+    try {
+      await inParallel(names, work.signal, async (name, signal) => {
+        places.set(name, await this.#file(name, folder, address, version, { ...work, signal }));
+      });
+    } catch (error) {
+      // No file of that name: a folder has no page of its own to ask for.
+      if (!(error instanceof Missing) || isGlob(path)) throw error;
+      const all = await this.#names(address, version, folder).catch(() => []);
+      if (all.some((name) => name.startsWith(`${path}/`))) places.set(path, join(await this.#all(folder, address, version, work), path));
+      else throw all.length > 0 ? new StepError(error.message, didYouMean(path, all, 'its files')) : error;
+    }
+    return names.map((name) => ({ path: places.get(name)!, address: `${root}/${name}` }));
+  }
+
+  async #all(folder: string, address: KaggleAddress, version: string, work: Work): Promise<string> {
+    return this.shelf.take(join(folder, 'all'), work, async (files) => {
+      const archive = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
+      await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, work);
+      const inside = `${address.name.split('/').at(-1)}@${version.slice(0, 7)}`;
+      await unpack(archive, 'zip', join(files, inside), nameOf(address));
+      await rm(archive, { force: true });
+      return inside;
     });
-    return names.map((name) => ({ path: places.get(name)!, address: `${nameOf(address)}/${name}` }));
   }
 
   async #file(name: string, folder: string, address: KaggleAddress, version: string, work: Work): Promise<string> {
@@ -90,18 +101,24 @@ export class Kaggle implements Provider<KaggleAddress> {
     });
   }
 
-  /** The list of a version's files is asked for once, and kept with them. */
   async #matching(address: KaggleAddress, version: string, folder: string): Promise<string[]> {
-    const memory = `${folder}.files`;
-    const kept = await this.shelf.recall(memory);
-    const names = kept === undefined ? (await this.#list(address, version)).map(({ name }) => name).sort() : (JSON.parse(kept) as string[]);
-    if (kept === undefined) await this.shelf.remember(memory, JSON.stringify(names));
+    const names = await this.#names(address, version, folder);
     const odd = names.find((name) => !isSafePath(name));
     if (odd !== undefined) throw new StepError(`${nameOf(address)} has a file that would leave its folder: ${odd}`, 'Do not use it.');
     const found = matching(names, address.path);
     if (found.length === 0)
       throw new StepError(`nothing in ${nameOf(address)} matches ${address.path}`, didYouMean(address.path, names, 'its files'));
     return found;
+  }
+
+  /** The list of a version's files is asked for once, and kept with them. */
+  async #names(address: KaggleAddress, version: string, folder: string): Promise<string[]> {
+    const memory = `${folder}.files`;
+    const kept = await this.shelf.recall(memory);
+    if (kept !== undefined) return JSON.parse(kept);
+    const names = (await this.#list(address, version)).map(({ name }) => name).sort();
+    await this.shelf.remember(memory, JSON.stringify(names));
+    return names;
   }
 
   async #newest(address: KaggleAddress): Promise<string> {
@@ -193,11 +210,14 @@ export class Kaggle implements Provider<KaggleAddress> {
     if (status === 404)
       return file === undefined
         ? new StepError(`Kaggle has no ${nameOf(address)}`, `Check its name and version: ${page}`)
-        : new StepError(`there is no ${file} in ${nameOf(address)}`, `Its files: ${page}`);
+        : new Missing(`there is no ${file} in ${nameOf(address)}`, `Its files: ${page}`);
     if (status === 429) return new StepError('Kaggle answers 429, too many requests, also after waiting', 'Run again later.');
     return new StepError(`Kaggle answers ${status} for ${nameOf(address)}`, 'Run again later.');
   }
 }
+
+/** No such file. */
+class Missing extends StepError {}
 
 interface Listed {
   name: string;

@@ -62,7 +62,11 @@ async function failureOf(p: Project): Promise<{ message: string; hint?: string }
 test('a model comes with what a model needs, into the cache that others use, once', async () => {
   const { hub, p } = await fixture();
   const commit = hub.publish('owner/tiny', MODEL);
-  expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+  const first = await p.states('p.yaml');
+  expect(first.cells).toEqual({ list: 'ran' });
+  const size = Object.entries(MODEL).reduce((sum, [name, content]) => (/^(\.|onnx|pytorch)/.test(name) ? sum : sum + content.length), 0);
+  expect(first.events.findLast(({ type }) => type === 'progress')).toMatchObject({ cell: 'list', done: size, total: size });
+  expect(p.read('.tunesmith/logs/1/list.log')).toBe(`hf://owner/tiny is ${commit.slice(0, 12)}\nfetching 6 files, 0.8 MB\n`);
   const taken = ['./1_Pooling/config.json', './README.md', './config.json', './model.safetensors', './tokenizer.json', './vocab.txt'];
   expect(p.read('out/list.txt').trim().split('\n')).toEqual(taken);
   const snapshot = p.path(`hf/hub/models--owner--tiny/snapshots/${commit}`);

@@ -112,6 +112,7 @@ test('a version, a file, a glob, all of it', async () => {
   expect(await (await fixture('kaggle://mary/mails/deep/c.csv')).listed()).toBe('c.csv c\n');
   expect(await (await fixture('kaggle://mary/mails/**/*.csv')).listed()).toBe('a.csv a\nb.csv b\nc.csv c\n');
   expect(await (await fixture('kaggle://mary/mails')).listed()).toBe('./a.csv\n./b.csv\n./deep/c.csv\n./notes.txt\n');
+  expect(await (await fixture('kaggle://mary/mails/deep')).listed()).toBe('./c.csv\n');
   expect(await (await fixture('kaggle://competitions/spam/b.csv')).listed()).toBe('b.csv b\n');
   expect(await (await fixture('kaggle://competitions/spam')).listed()).toContain('./a.csv\n');
 });
@@ -168,7 +169,7 @@ test('what is not there is named, and rules that are to be accepted', async () =
   `);
   expect(await (await fixture('kaggle://mary/mails@2/d.csv')).listed()).toMatchInlineSnapshot(`
     "there is no d.csv in kaggle://mary/mails@2
-    Its files: https://kaggle/datasets/mary/mails"
+    did you mean "a.csv"? its files: a.csv, b.csv, deep/c.csv, notes.txt"
   `);
   expect(await (await fixture('kaggle://mary/mails@2/*.json')).listed()).toMatchInlineSnapshot(`
     "nothing in kaggle://mary/mails@2 matches *.json
