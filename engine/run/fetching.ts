@@ -12,11 +12,8 @@ export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Surroundi
     say: (message) => log.line('step', message),
     expect(bytes, files) {
       total += bytes;
-      if (files > 0)
-        log.line(
-          'step',
-          `fetching ${files === 1 ? 'a file' : `${files} files`}, ${bytes < 1e5 ? 'under 0.1' : (bytes / 1e6).toFixed(1)} MB`,
-        );
+      const size = bytes < 1e5 ? 'under 0.1 MB' : `${(bytes / 1e6).toFixed(1)} MB`;
+      log.line('step', `fetching ${files === 1 ? 'a file' : `${files} files`}, ${size}`);
     },
     onBytes(count) {
       done += count;

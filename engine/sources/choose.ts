@@ -1,5 +1,6 @@
 /** Which files of a repository are taken: by a path, by a glob, or, where neither is given, what its kind needs. */
 import { extname } from 'node:path/posix';
+import { compareBytes } from '../pipeline/cell-name.ts';
 import { isGlob } from '../pipeline/glob.ts';
 import { StepError } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
@@ -12,8 +13,10 @@ export interface Chosen {
   given: string[];
 }
 
-/** Throws a StepError where there is nothing to take. `names`: the paths of all files of the repository. */
-export function choose(names: string[], address: HubAddress): Chosen {
+/** Throws a StepError where there is nothing to take. `listed`: the paths of all files of the repository. */
+export function choose(listed: Iterable<string>, address: HubAddress): Chosen {
+  // In one order, whoever listed them: it is that of the rows that are read.
+  const names = [...listed].sort(compareBytes);
   const { path, type, text } = address;
   if (names.includes(path)) return { files: [path], given: [path] };
   if (isGlob(path)) {

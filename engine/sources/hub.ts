@@ -38,7 +38,7 @@ export class Hub implements Provider<HubAddress> {
   async fetch(address: HubAddress, commit: string, work: Work): Promise<Fetched[]> {
     const cache = await this.#cache(address);
     const tree = await this.#tree(address, commit, work.signal);
-    const { files, given } = choose([...tree.keys()], address);
+    const { files, given } = choose(tree.keys(), address);
     const odd = files.find((name) => !isSafePath(name));
     if (odd !== undefined) throw new StepError(`${repositoryOf(address)} has a file that would leave its folder: ${odd}`, 'Do not use it.');
     const missing: string[] = [];

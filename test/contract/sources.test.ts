@@ -200,10 +200,13 @@ test('a busy hub is waited for as it asks, and named when it stays so', async ()
 
 test('what may not be read, and what is not there, are told apart', async () => {
   const { hub, p } = await fixture();
-  const failed = async (address: string) => {
-    p.write('p.yaml', listing(address));
-    const { message, hint } = await failureOf(p);
-    return `${message}\n${hint}`.replaceAll(hub.url, 'http://hub').replaceAll(new URL(hub.url).host, 'hub');
+  /** Each in a step of its own. */
+  const failed = async (...addresses: string[]) => {
+    p.write('p.yaml', `steps:\n${addresses.map((address, i) => `  s${i}: { run: "true", inputs: { in: "${address}" } }\n`).join('')}`);
+    const { events } = await p.states('p.yaml', '--on-failure', 'continue', '-j', '1');
+    const told = events.flatMap(({ failure }) => (failure ? `${failure.message}\n  ${failure.hint.replaceAll('\n', '\n  ')}` : []));
+    expect(told).toHaveLength(addresses.length);
+    return told.sort().join('\n').replaceAll(hub.url, 'http://hub').replaceAll(new URL(hub.url).host, 'hub');
   };
   hub.publish('owner/tiny', MODEL);
   hub.publish('owner/gated', MODEL, { gated: true });
@@ -211,51 +214,46 @@ test('what may not be read, and what is not there, are told apart', async () => 
   hub.publish('owner/pickles', { 'config.json': '{}', 'pytorch_model.bin': 'pickle' });
   hub.tokens.set('hf_stranger', { mayRead: [] });
 
-  expect(await failed('hf://owner/gated')).toMatchInlineSnapshot(`
+  expect(await failed('hf://owner/gated', 'hf://owner/private', 'hf://owner/none')).toMatchInlineSnapshot(`
     "hf://owner/gated is gated: its authors want their terms accepted
-    Accept its terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens)."
+      Accept its terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens).
+    there is no model owner/none at hub, or it is private or gated
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/none if it has any.
+    there is no model owner/private at hub, or it is private or gated
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/private if it has any."
   `);
-  expect(await failed('hf://owner/private')).toMatchInlineSnapshot(`
-    "there is no model owner/private at hub, or it is private or gated
-    Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/private if it has any."
-  `);
-  expect(await failed('hf://owner/none')).toMatchInlineSnapshot(`
-    "there is no model owner/none at hub, or it is private or gated
-    Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/none if it has any."
-  `);
-  expect(await failed('hf://owner/tiny@v9')).toMatchInlineSnapshot(`
-    "owner/tiny has no revision v9
-    Its branches and tags: http://hub/owner/tiny/tree/main"
-  `);
-  expect(await failed('hf://owner/tiny/confg.json')).toMatchInlineSnapshot(`
-    "there is no confg.json in hf://owner/tiny
-    did you mean "config.json"? its files: config.json, tokenizer.json, vocab.txt, README.md, .gitattributes, model.safetensors, pytorch_model.bin, onnx/model.onnx, onnx/config.json, 1_Pooling/config.json"
-  `);
-  expect(await failed('hf://owner/tiny/*.onx')).toMatchInlineSnapshot(`
+  expect(
+    await failed('hf://owner/tiny@v9', 'hf://owner/tiny/confg.json', 'hf://owner/tiny/*.onx', 'hf://datasets/owner/tiny'),
+  ).toMatchInlineSnapshot(`
     "nothing in hf://owner/tiny matches *.onx
-    its files: .gitattributes, 1_Pooling/config.json, README.md, config.json, model.safetensors, onnx/config.json, onnx/model.onnx, pytorch_model.bin, tokenizer.json, vocab.txt"
+      its files: .gitattributes, 1_Pooling/config.json, README.md, config.json, model.safetensors, onnx/config.json, onnx/model.onnx, pytorch_model.bin, tokenizer.json, vocab.txt
+    owner/tiny has no revision v9
+      Its branches and tags: http://hub/owner/tiny/tree/main
+    there is no confg.json in hf://owner/tiny
+      did you mean "config.json"? its files: .gitattributes, 1_Pooling/config.json, README.md, config.json, model.safetensors, onnx/config.json, onnx/model.onnx, pytorch_model.bin, tokenizer.json, vocab.txt
+    there is no data set owner/tiny at hub, or it is private or gated
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/datasets/owner/tiny if it has any."
   `);
   expect(await failed('hf://owner/pickles')).toMatchInlineSnapshot(`
     "hf://owner/pickles has its weights only as pytorch_model.bin, a pickle: opening one can run any code; what is read is safetensors
-    Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request, written hf://owner/name@refs/pr/1.
-    Or convert it with Python, and name the folder that holds it:
-      import torch; from safetensors.torch import save_file
-      weights = torch.load("pytorch_model.bin", weights_only=True)
-      save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})"
+      Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request, written hf://owner/name@refs/pr/1.
+      Or convert it with Python, and name the folder that holds it:
+        import torch; from safetensors.torch import save_file
+        weights = torch.load("pytorch_model.bin", weights_only=True)
+        save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})"
   `);
   p.env.HF_TOKEN = 'hf_stranger';
-  expect(await failed('hf://owner/gated')).toMatchInlineSnapshot(`
+  expect(await failed('hf://owner/gated', 'hf://owner/private')).toMatchInlineSnapshot(`
     "hf://owner/gated is gated: its authors want their terms accepted
-    Accept its terms at http://hub/owner/gated, with the account that your token belongs to."
-  `);
-  expect(await failed('hf://owner/private')).toMatchInlineSnapshot(`
-    "there is no model owner/private at hub, or it is private or gated
-    Check its name, and whether the account of your token may read http://hub/owner/private."
+      Accept its terms at http://hub/owner/gated, with the account that your token belongs to.
+    there is no model owner/private at hub, or it is private or gated
+      Check its name, and whether the account of your token may read http://hub/owner/private."
   `);
   p.env.HF_TOKEN = 'hf_wrong';
+  p.remove('hf');
   expect(await failed('hf://owner/tiny')).toMatchInlineSnapshot(`
     "hub does not accept the token
-    Set HF_TOKEN to one that is still good, or unset it: public repositories need none."
+      Set HF_TOKEN to one that is still good, or unset it: public repositories need none."
   `);
 });
 
