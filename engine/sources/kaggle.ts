@@ -74,7 +74,7 @@ export class Kaggle implements Provider<KaggleAddress> {
       const archive = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
       await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, work);
       const inside = `${address.name.split('/').at(-1)}@${version.slice(0, 7)}`;
-      await unpack(archive, 'zip', join(files, inside), nameOf(address));
+      await unpack(archive, 'zip', join(files, inside), nameOf(address), work.signal);
       await rm(archive, { force: true });
       return inside;
     });
@@ -90,7 +90,7 @@ export class Kaggle implements Provider<KaggleAddress> {
       const packed = headers.get('content-type')?.startsWith('application/zip') && !/\.zip$/i.test(name);
       if (packed) {
         const unpacked = `${files}-unpacked`;
-        await unpack(came, 'zip', unpacked, `${nameOf(address)}/${name}`);
+        await unpack(came, 'zip', unpacked, `${nameOf(address)}/${name}`, work.signal);
         const inside = (await readdir(unpacked)).find((one) => one === basename(name)) ?? (await readdir(unpacked))[0];
         if (inside === undefined) throw new StepError(`${nameOf(address)}/${name} came as an empty archive`, 'Run again later.');
         await rename(join(unpacked, inside), to);

@@ -28,9 +28,9 @@ export async function formOf(file: string, name: string): Promise<Form | undefin
 }
 
 /** `what`: how messages name the archive. */
-export async function unpack(file: string, form: Form, folder: string, what: string): Promise<void> {
+export async function unpack(file: string, form: Form, folder: string, what: string, signal: AbortSignal): Promise<void> {
   const { size } = await stat(file);
-  const guard = new Guard(what, Math.max(LEAST, size * MOST_TIMES), folder);
+  const guard = new Guard(what, Math.max(LEAST, size * MOST_TIMES), folder, signal);
   try {
     await mkdir(folder, { recursive: true });
     if (form === 'tar') await untar(file, folder, guard);
@@ -71,10 +71,12 @@ class Guard {
     private readonly what: string,
     private readonly most: number,
     private readonly folder: string,
+    private readonly signal: AbortSignal,
   ) {}
 
   /** Throws what is wrong with an entry. `link`: where it leads, from the folder it lies in; a hard link's from the top. */
   check(path: string, size: number, link?: { to: string; hard: boolean }): void {
+    this.signal.throwIfAborted();
     this.#bytes += size;
     this.#entries++;
     const name = path.replace(/^(\.\/)+/, '').replace(/\/+$/, '');

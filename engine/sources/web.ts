@@ -34,7 +34,7 @@ export class Web implements Provider<WebAddress> {
         return name;
       }
       const inside = name.replace(/\.(tar|tgz|tar\.gz|zip)$/i, '') || name;
-      await unpack(file, form, join(folder, inside), url);
+      await unpack(file, form, join(folder, inside), url, work.signal);
       await lookThrough(join(folder, inside));
       await rm(file, { force: true });
       return inside;

@@ -159,6 +159,15 @@ test('devices, hard links out, absurd sizes and broken archives are refused', as
   expect(await unpacked(p, 'x.tar', tarOf(GOOD).subarray(0, 1100))).toMatch(/x is no sound tar archive/);
 });
 
+test('Ctrl-C ends it', async () => {
+  const p = project();
+  for (const [name, archive] of [
+    ['x.tar', tarOf(GOOD)],
+    ['x.zip', zipOf(GOOD)],
+  ] as const)
+    expect(await unpacked(p, name, archive, AbortSignal.abort())).toMatch(/aborted/);
+});
+
 test('nothing is left of an archive that is refused', async () => {
   const server = await web();
   const p = project({
@@ -178,12 +187,12 @@ test('nothing is left of an archive that is refused', async () => {
 });
 
 /** What is wrong with an archive. */
-async function unpacked(p: Project, name: string, archive: Buffer): Promise<string> {
+async function unpacked(p: Project, name: string, archive: Buffer, signal = new AbortController().signal): Promise<string> {
   p.write(name, archive);
   p.remove('out');
   mkdirSync(p.path('out'));
   const form = (await formOf(p.path(name), name))!;
-  return unpack(p.path(name), form, p.path('out'), 'x').then(
+  return unpack(p.path(name), form, p.path('out'), 'x', signal).then(
     () => 'unpacked',
     (error) => error.message,
   );
