@@ -24,6 +24,7 @@ export function choose(listed: Iterable<string>, address: HubAddress): Chosen {
     if (files.length > 0) return { files, given: files };
     throw new StepError(`nothing in ${repositoryOf(address)} matches ${path}`, didYouMean(path, names, 'its files'));
   }
+  if (names.length === 0) throw new StepError(`${repositoryOf(address)} is empty`, 'Is it the right one, at the right revision?');
   const below = path === '' ? names : names.filter((name) => name.startsWith(`${path}/`));
   if (below.length === 0 && path !== '')
     throw new StepError(`there is no ${path} in ${repositoryOf(address)}`, didYouMean(path, names, 'its files'));

@@ -315,6 +315,10 @@ test('the commit that a branch is at decides, and nothing else', async () => {
   expect(cells).toEqual({ list: 'ran' });
   expect(events.find(({ type }) => type === 'running').why).toBe(`input model hf://owner/tiny: ${old.slice(0, 7)} → ${now.slice(0, 7)}`);
   expect(p.read('hf/hub/models--owner--tiny/refs/main')).toBe(now);
+
+  hub.publish('owner/other', MODEL);
+  p.write('p.yaml', listing('hf://owner/other'));
+  expect((await p.run('status', 'p.yaml')).stdout).toContain('input model: hf://owner/tiny → hf://owner/other');
 });
 
 test('a commit that is in the cache needs no network; a branch is taken as last seen, and that is said', async () => {

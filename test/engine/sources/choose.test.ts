@@ -95,6 +95,10 @@ test.each([
   expect(taken(names, `hf://datasets/owner/name/${glob}`).sort()).toEqual([...found].sort());
 });
 
+test('an empty repository', () => {
+  expect(() => taken([])).toThrow('hf://owner/name is empty');
+});
+
 test('of a folder of models, the one', () => {
   const names = ['a/config.json', 'a/model.safetensors', 'a/pytorch_model.bin', 'b/config.json'];
   expect(choose(names, readAddress('hf://owner/name/a') as HubAddress)).toEqual({
