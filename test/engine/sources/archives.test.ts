@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import { formOf, unpack } from '../../../engine/sources/unpack.ts';
 import { type Project, project } from '../../rig.ts';
+import { engine } from '../run/rig.ts';
 import { type Entry, tarOf, zipOf } from './archives.ts';
 import { portOf, send, sha256 } from './hub.ts';
 
@@ -47,10 +48,9 @@ steps:
 }
 
 async function listed(address: string) {
-  const p = project({ 'p.yaml': listing(address) });
-  const { events } = await p.states('p.yaml');
-  const failure = events.find(({ failure }) => failure)?.failure;
-  return failure ? `${failure.message}\n${failure.hint}` : p.read('out/list.txt');
+  const p = engine(listing(address));
+  const { list } = (await p.go()).failures;
+  return list ? `${list.message}\n${list.hint}` : p.read('out/list.txt');
 }
 
 const GOOD: Entry[] = [
@@ -85,32 +85,29 @@ test('a path or glob below picks from it; a file that is no archive is itself', 
 
 test('it is fetched and unpacked once, and again where it was changed', async () => {
   const server = await web();
-  const p = project({ 'p.yaml': listing(server.put('/x.tar.gz', gzipSync(tarOf(GOOD)))) });
-  await p.states('p.yaml');
-  expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
-  expect((await p.states('p.yaml', '--force')).cells).toEqual({ list: 'ran' });
+  const p = engine(listing(server.put('/x.tar.gz', gzipSync(tarOf(GOOD)))));
+  await p.go();
+  expect((await p.go()).states).toEqual({ list: 'fresh' });
+  expect((await p.go({ force: true })).states).toEqual({ list: 'ran' });
   expect(server.requests).toEqual(['/x.tar.gz']);
   const first = p.read('out/list.txt');
   p.write(p.find('.tunesmith/sources').find((file) => file.endsWith('a.csv'))!, 'edited');
-  expect((await p.states('p.yaml', '--force')).cells).toEqual({ list: 'ran' });
+  expect((await p.go({ force: true })).states).toEqual({ list: 'ran' });
   expect(p.read('out/list.txt')).toBe(first);
   expect(server.requests).toEqual(['/x.tar.gz', '/x.tar.gz']);
   expect(p.find('.tunesmith/sources').filter((file) => /downloads|\.lock|\.tunesmith-/.test(file))).toEqual([]);
   // The same bytes from elsewhere are the same.
   server.put('/mirror/x.tar.gz', server.files.get('/x.tar.gz')!);
   p.write('p.yaml', p.read('p.yaml').replace('/x.tar.gz', '/mirror/x.tar.gz'));
-  expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
+  expect((await p.go()).states).toEqual({ list: 'fresh' });
 });
 
 test('other bytes than the SHA-256 says are not taken', async () => {
   const server = await web();
   const address = server.put('/x.zip', zipOf(GOOD));
   server.files.set('/x.zip', zipOf([{ path: 'a', content: 'other' }]));
-  const p = project({ 'p.yaml': listing(address) });
-  const { events } = await p.states('p.yaml');
-  expect(events.find(({ failure }) => failure).failure.message).toMatch(
-    /x.zip is not what it should be: its SHA-256 is [0-9a-f]{64}, not /,
-  );
+  const p = engine(listing(address));
+  expect((await p.go()).failures.list!.message).toMatch(/x.zip is not what it should be: its SHA-256 is [0-9a-f]{64}, not /);
   expect(p.find('.tunesmith/sources')).toEqual([]);
   expect(await listed(`${server.url}/gone.zip#sha256=${'0'.repeat(64)}`)).toMatch(/answers 404 for http.*gone.zip\nHas it moved/);
 });

@@ -2,10 +2,10 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { Database } from '../../../steps/data/database.ts';
 import { readRows } from '../../../steps/data/table.ts';
-import { project } from '../../rig.ts';
+import { engine } from '../run/rig.ts';
 import { startHub } from './hub.ts';
 
 function collecting(files: string): string {
@@ -18,18 +18,14 @@ steps:
 
 async function fixture(files: string) {
   const hub = await startHub();
-  const p = project({ 'p.yaml': collecting(files) });
-  Object.assign(p.env, {
-    HF_ENDPOINT: hub.url,
-    HF_HOME: p.path('hf'),
-    HF_TOKEN: undefined,
-    HF_HUB_CACHE: undefined,
-    HF_HUB_OFFLINE: undefined,
-  });
+  const p = engine(collecting(files));
+  vi.stubEnv('HF_ENDPOINT', hub.url);
+  vi.stubEnv('HF_HOME', p.path('hf'));
+  for (const name of ['HF_TOKEN', 'HF_HUB_CACHE', 'HF_HUB_OFFLINE']) vi.stubEnv(name, undefined);
+  onTestFinished(() => void vi.unstubAllEnvs());
   const collected = async () => {
-    const { cells, events } = await p.states('p.yaml');
-    expect(events.flatMap(({ failure }) => failure ?? [])).toEqual([]);
-    expect(cells).toEqual({ collect: 'ran' });
+    const { states, failures } = await p.go();
+    expect([states, failures]).toEqual([{ collect: 'ran' }, {}]);
     const rows: string[] = [];
     for await (const batch of readRows(p.path('.tunesmith/outputs/p/collect/data'), ['text', 'from']))
       for (const { text, from } of batch) rows.push(`${text} ${from}`);
@@ -90,7 +86,7 @@ test('as a whole: its own Parquet, else what the hub made of it, else its text',
   made.hub.publish('datasets/owner/mails', { 'raw.jsonl': '{"text":"raw"}\n' });
   made.hub.publish('datasets/owner/mails', { 'default/train/0000.parquet': await parquet('made') }, { ref: 'refs/convert/parquet' });
   expect(await made.collected()).toEqual(['made hf://datasets/owner/mails/default/train/0000.parquet']);
-  expect((await made.p.states('p.yaml')).cells).toEqual({ collect: 'fresh' });
+  expect((await made.p.go()).states).toEqual({ collect: 'fresh' });
 
   const text = await fixture('hf://datasets/owner/mails');
   text.hub.publish('datasets/owner/mails', { 'raw.jsonl': '{"text":"raw"}\n', 'dataset_infos.json': '{}', 'README.md': '' });
@@ -104,7 +100,7 @@ test('another revision of the data is other data; without a network it is what i
   hub.publish('datasets/owner/mails', { 'a.jsonl': '{"text":"new"}\n' });
   expect(await collected()).toEqual(['new hf://datasets/owner/mails/a.jsonl']);
   hub.stop();
-  expect((await p.states('p.yaml')).cells).toEqual({ collect: 'fresh' });
+  expect((await p.go()).states).toEqual({ collect: 'fresh' });
 });
 
 test('a mirror that tells neither commits nor hashes is asked for the files themselves', async () => {
@@ -115,6 +111,6 @@ test('a mirror that tells neither commits nor hashes is asked for the files them
   expect(await collected()).toEqual(['one hf://datasets/owner/mails/a.parquet']);
   hub.trouble({ at: 'cdn/', spoil: (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from('?')]) });
   p.remove('hf');
-  const { events } = await p.states('p.yaml', '--force');
-  expect(events.find(({ failure }) => failure).failure.message).toMatch(/is not what it should be: its SHA-256/);
+  const { failures } = await p.go({ force: true });
+  expect(failures.collect!.message).toMatch(/is not what it should be: its SHA-256/);
 });

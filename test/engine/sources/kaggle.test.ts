@@ -1,8 +1,8 @@
 /** Kaggle's public API, as far as reading data sets and competitions needs it. */
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
-import { expect, onTestFinished, test } from 'vitest';
-import { project } from '../../rig.ts';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { engine } from '../run/rig.ts';
 import { zipOf } from './archives.ts';
 import { portOf, send, type Trouble } from './hub.ts';
 
@@ -78,26 +78,22 @@ async function kaggle(versions: Record<string, string>[]) {
 
 async function fixture(address: string, versions = VERSIONS) {
   const server = await kaggle(versions);
-  const p = project({
-    'p.yaml': `
+  const p = engine(`
 steps:
   list:
     run: for f in \${{ inputs.in }}; do if test -d $f; then (cd $f && find . -type f | sort); else echo "$(basename $f) $(cat $f)"; fi; done > \${{ outputs.list }}
     inputs: { in: '${address}' }
     outputs: { list: out/list.txt }
-`,
-  });
-  Object.assign(p.env, {
-    KAGGLE_API_ENDPOINT: server.url,
-    KAGGLE_CONFIG_DIR: p.path('config'),
-    KAGGLE_USERNAME: 'mary',
-    KAGGLE_KEY: 'secret',
-    KAGGLE_API_TOKEN: undefined,
-  });
-  const listed = async (...flags: string[]) => {
-    const { events } = await p.states('p.yaml', ...flags);
-    const failure = events.find(({ failure }) => failure)?.failure;
-    return failure ? `${failure.message}\n${failure.hint}`.replaceAll(server.url, 'https://kaggle') : p.read('out/list.txt');
+`);
+  vi.stubEnv('KAGGLE_API_ENDPOINT', server.url);
+  vi.stubEnv('KAGGLE_CONFIG_DIR', p.path('config'));
+  vi.stubEnv('KAGGLE_USERNAME', 'mary');
+  vi.stubEnv('KAGGLE_KEY', 'secret');
+  vi.stubEnv('KAGGLE_API_TOKEN', undefined);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const listed = async () => {
+    const { list } = (await p.go()).failures;
+    return list ? `${list.message}\n${list.hint}`.replaceAll(server.url, 'https://kaggle') : p.read('out/list.txt');
   };
   return { server, p, listed };
 }
@@ -121,14 +117,14 @@ test('the newest version decides; without a network it is the one last seen, and
   const { server, p, listed } = await fixture('kaggle://mary/mails/a.csv', [VERSIONS[0]!]);
   expect(await listed()).toBe('a.csv old\n');
   server.requests.length = 0;
-  expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
+  expect((await p.go()).states).toEqual({ list: 'fresh' });
   expect(server.requests).toEqual(['/api/v1/datasets/view/mary/mails']);
   server.versions = VERSIONS;
   expect(await listed()).toBe('a.csv a\n');
   server.stop();
-  const { cells, events } = await p.states('p.yaml', '--force');
-  expect(cells).toEqual({ list: 'ran' });
-  expect(events.find(({ type }) => type === 'notice').message).toContain('kaggle://mary/mails is taken as last seen, at version 2');
+  const { states, notices } = await p.go({ force: true });
+  expect(states).toEqual({ list: 'ran' });
+  expect(notices[0]).toContain('kaggle://mary/mails is taken as last seen, at version 2');
 });
 
 test('what Kaggle packed on the way is unpacked; what was spoiled is not taken', async () => {
@@ -143,7 +139,8 @@ test('what Kaggle packed on the way is unpacked; what was spoiled is not taken',
 
 test('the account is found as Kaggle’s own tools find it, and kept to itself', async () => {
   const { p, listed } = await fixture('kaggle://mary/mails/a.csv');
-  Object.assign(p.env, { KAGGLE_USERNAME: undefined, KAGGLE_KEY: undefined });
+  vi.stubEnv('KAGGLE_USERNAME', undefined);
+  vi.stubEnv('KAGGLE_KEY', undefined);
   expect(await listed()).toMatchInlineSnapshot(`
     "kaggle://mary/mails/a.csv is read with an account of Kaggle, and none is set
     Make a key at kaggle.com, Settings, API, and set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
@@ -155,6 +152,8 @@ test('the account is found as Kaggle’s own tools find it, and kept to itself',
   `);
   p.write('config/kaggle.json', '{"username":"mary","key":"secret"}');
   expect(await listed()).toBe('a.csv a\n');
+  const { code, screen } = await p.run('run', 'p.yaml', '--force');
+  expect([code, screen.includes('secret')]).toEqual([0, false]);
   expect(p.find('.tunesmith').filter((file) => p.read(file).includes('secret'))).toEqual([]);
 });
 
