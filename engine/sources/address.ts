@@ -46,7 +46,7 @@ export interface WebAddress extends Common {
   sha256: string;
 }
 
-export interface Mistaken {
+interface Mistaken {
   mistake: string;
   hint: string;
 }

@@ -7,7 +7,7 @@ import { didYouMean } from '../suggest.ts';
 import type { HubAddress } from './address.ts';
 import { matching } from './matching.ts';
 
-export interface Chosen {
+interface Chosen {
   files: string[];
   /** What the input is given: folders and files, relative to the repository; '' is all of it. */
   given: string[];

@@ -22,7 +22,7 @@ export class Refused extends StepError {
 }
 
 /** How a hub is asked, beside what it is asked for. */
-export type Manner = Pick<Asked, 'signal' | 'hasty' | 'say'>;
+type Manner = Pick<Asked, 'signal' | 'hasty' | 'say'>;
 
 export class HubApi {
   readonly #endpoint: string;

@@ -10,7 +10,7 @@ import { diskError, freeSpace } from '../../cache/error.ts';
 import { StepError } from '../step.ts';
 import { isSafePath } from './address.ts';
 
-export type Form = 'tar' | 'zip';
+type Form = 'tar' | 'zip';
 
 /** By the name, and where that says nothing by the first bytes; undefined for a file that is no archive. */
 export async function formOf(file: string, name: string): Promise<Form | undefined> {
