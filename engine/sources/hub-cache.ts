@@ -123,7 +123,8 @@ export class HubCache {
   /** Gives a blob its name in a snapshot. */
   async link(blob: string, commit: string, name: string): Promise<void> {
     const path = this.pathOf(commit, name);
-    const made = temporaryIn(dirname(path));
+    // Beside the locks, where nobody takes it for a file of the repository if it is left there.
+    const made = temporaryIn(this.#locks);
     try {
       await mkdir(dirname(path), { recursive: true });
       await symlink(relative(dirname(path), this.blob(blob)), made).catch(() => copyFile(this.blob(blob), made));

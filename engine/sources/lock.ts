@@ -2,11 +2,13 @@
  * A file that says who is at work: two engines, of one project or of several, download the same thing once. Caches of
  * downloads may be shared over a network, so this is a file and no database. A holder that died is succeeded at once.
  */
-import { mkdir, open, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { copyFile, link, mkdir, open, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diskError } from '../../cache/error.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
+import { removeAbandoned, temporaryIn } from '../../cache/temporary.ts';
 
 export interface Waiting {
   signal?: AbortSignal;
@@ -39,14 +41,25 @@ const BEAT = 10_000;
 /** So long without a sign of life, and a holder that cannot be asked counts as dead. */
 const SILENCE = 60_000;
 
+/** The lock appears with its holder in it: of one that died before it could write that down, nobody would know. */
 async function take(path: string): Promise<boolean> {
+  const folder = dirname(path);
+  const written = temporaryIn(folder);
   try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, JSON.stringify(thisProcess()), { flag: 'wx' });
+    await mkdir(folder, { recursive: true });
+    await writeFile(written, JSON.stringify(thisProcess()));
+    await link(written, path).catch((error) => {
+      if (error.code === 'EEXIST') throw error;
+      // A filesystem without hard links.
+      return copyFile(written, path, constants.COPYFILE_EXCL);
+    });
+    removeAbandoned(folder);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw diskError(error, `locking ${path}`, dirname(path));
+    throw diskError(error, `locking ${path}`, folder);
+  } finally {
+    await rm(written, { force: true });
   }
 }
 
@@ -54,7 +67,7 @@ async function readHolder(path: string): Promise<ProcessIdentity | undefined> {
   try {
     return JSON.parse(await readFile(path, 'utf8')) as ProcessIdentity;
   } catch {
-    return undefined; // given back, or just being written
+    return undefined; // given back
   }
 }
 
