@@ -67,6 +67,8 @@ export interface StepContext<O extends OptionSchemas = OptionSchemas> {
   inputs: Record<string, any>;
   /** For each input that refers to steps: the cells behind it, in the order of its paths. */
   origins: Record<string, CellOrigin[]>;
+  /** Of inputs that were fetched from elsewhere: where from, by their paths. Say this instead of a path in the cache. */
+  addresses: Record<string, string>;
   /** Absolute paths to write at. Nothing is there yet; the parent folder exists. */
   outputs: Record<string, string>;
   /** The pipeline file's folder: say paths relative to it in messages. */

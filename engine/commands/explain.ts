@@ -70,9 +70,9 @@ function componentRows({
     ...Object.entries({ ...libraries, ...code?.packages }).map(([name, v]): [string, string] => [`library ${name}`, v]),
     ...commands.map((command): [string, string] => [shell ?? 'command', oneLine(command)]),
     ...Object.entries(options).map(([name, value]): [string, string] => [`option ${name}`, plain(value)]),
-    ...Object.entries(inputs).map(([role, { hash, files }]): [string, string] => [
-      `input ${role}`,
-      `${short(hash)}, ${count(files, 'path')}`,
+    ...Object.entries(inputs).flatMap(([role, { hash, files, revisions = {} }]): [string, string][] => [
+      [`input ${role}`, `${short(hash)}, ${count(files, 'path')}`],
+      ...Object.entries(revisions).map(([address, revision]): [string, string] => ['', `${address} is ${short(revision)}`]),
     ]),
     ...Object.entries(env).map(([name, hash]): [string, string] => [`env ${name}`, hash === null ? 'not set' : `set (${short(hash)})`]),
     ['outputs', outputs.join(', ') || 'none'],

@@ -34,7 +34,7 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
   if (list && !alone) {
     return wrong(`${source} is a list: it becomes several words, so it must stand by itself`, 'Put a space before and behind it.');
   }
-  if (reference?.kind === 'inputs' && hasGlob(reference.role, scope)) return matchesOf(reference.role);
+  if (reference?.kind === 'inputs' && isKnownLater(reference.role, scope)) return matchesOf(reference.role);
   const isPath = reference?.kind !== 'params' && reference?.kind !== 'matrix';
   const texts = (values as (string | number | boolean)[]).map(scalarText).map((one) => (isPath ? pathWord(one) : one));
   if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
@@ -43,6 +43,7 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
   return texts.map((one) => word(one, redirected)).join(' ');
 }
 
-function hasGlob(role: string, { cell }: CellScope): boolean {
-  return cell.inputs[role]!.sources.some((source) => source.kind === 'path' && source.glob);
+/** What a glob matches, another cell may make; what lies elsewhere is not here yet. */
+function isKnownLater(role: string, { cell }: CellScope): boolean {
+  return cell.inputs[role]!.sources.some((source) => source.kind === 'remote' || (source.kind === 'path' && source.glob));
 }

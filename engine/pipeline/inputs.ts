@@ -1,5 +1,6 @@
 /** The inputs of a cell: where their files come from, as far as that is known before anything runs. */
 import { normalize } from 'node:path';
+import { maybeMany, readAddress } from '../sources/address.ts';
 import type { InputDeclaration, Json } from '../step.ts';
 import { type Expression, template } from './expression.ts';
 import { asText, UNKNOWN } from './fill.ts';
@@ -93,8 +94,14 @@ function addPath(found: Json, path: Path, into: Sources, scope: CellScope, glob?
   };
   if (typeof found !== 'string' || found === '')
     return wrong(`input "${into.role}" takes a path, found ${found === '' ? 'empty text' : shown(found)}`);
-  if (/^[a-z][a-z0-9+.-]+:\/\//.test(found))
-    return wrong(`${found} is no path`, 'Inputs are files and folders: download it first, in a step of its own.');
+  const address = readAddress(found);
+  if (address) {
+    if ('mistake' in address) return wrong(address.mistake, address.hint);
+    into.list ||= maybeMany(address);
+    into.places.push(scope.place(path));
+    into.sources.push({ kind: 'remote', address });
+    return true;
+  }
   // A file may have a name that looks like a glob.
   const asGlob = (glob ?? isGlob(found)) && scope.reading.look(found).count === 0;
   into.list ||= asGlob;

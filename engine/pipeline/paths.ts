@@ -156,7 +156,7 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
   const { cell, inputPlaces } = draft;
   const reads = new Set(cell.reads);
   for (const [i, source] of sources.entries()) {
-    if (source.kind === 'output') continue;
+    if (source.kind !== 'path') continue;
     const place = inputPlaces.get(role)![i]!;
     const wrong = (message: string, hint?: string) => reading.tell(cell, place.source.diagnostic(place.path, 'value', message, hint));
     const made = makers(source, outputs, reading);

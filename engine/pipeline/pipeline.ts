@@ -1,5 +1,6 @@
 /** A pipeline after reading, checking and expansion: cells with concrete values, in topological order. */
 import type { Diagnostic } from '../diagnostic.ts';
+import type { Address } from '../sources/address.ts';
 import type { CellOrigin, InputDeclaration, Json, OutputDeclaration, StepDefinition } from '../step.ts';
 
 export interface Pipeline {
@@ -46,8 +47,8 @@ export interface Cell extends CellOrigin {
 
 export interface ShellAction {
   kind: 'shell';
-  /** Rendered, with every path relative to the pipeline's folder. Only what the globs of an input match is put in when
-   *  the cell starts, by `withMatches` of shell.ts: another cell may make it. */
+  /** Rendered, with every path relative to the pipeline's folder. Only what the globs of an input match, and where
+   *  something lies that is fetched, is put in when the cell starts, by `withMatches` of shell.ts. */
   commands: string[];
   shell: 'sh' | 'bash';
 }
@@ -74,7 +75,9 @@ export type InputSource =
   | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
   /** A file, folder or glob relative to the pipeline's folder (absolute only where the user wrote it so).
    *  Where it lies within cells' outputs, those cells are in `Cell.reads`. */
-  | { kind: 'path'; pattern: string; glob: boolean };
+  | { kind: 'path'; pattern: string; glob: boolean }
+  /** Lies elsewhere, and is fetched when the cell executes. */
+  | { kind: 'remote'; address: Address };
 
 export interface CellOutput {
   declaration: OutputDeclaration;

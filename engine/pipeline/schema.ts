@@ -151,7 +151,8 @@ export const stepSchema = {
           { type: 'array', items: { type: 'string', minLength: 1 } },
         ],
       },
-      description: 'What the command reads, by name: a path, a glob, a list of these, or ${{ steps.STEP.OUTPUT }}.',
+      description:
+        'What the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, or ${{ steps.STEP.OUTPUT }}.',
     },
     outputs: {
       type: 'object',

@@ -28,7 +28,8 @@ export class CellScope implements Scope {
     readonly reading: Reading,
   ) {}
 
-  look({ reference, names }: Expression, path: Path): Value {
+  look(expression: Expression, path: Path): Value {
+    const { reference, names } = expression;
     switch (reference?.kind) {
       case 'params':
         return this.reading.params.value(reference.keys);
@@ -53,7 +54,13 @@ export class CellScope implements Scope {
       case 'inputs': {
         const input = this.cell.inputs[reference.role];
         if (!input || !Object.hasOwn(this.cell.inputs, reference.role)) return UNKNOWN;
-        const paths = input.sources.map((source) => (source.kind === 'output' ? this.reading.relative(source.path) : source.pattern));
+        const remote = input.sources.find((source) => source.kind === 'remote');
+        if (remote && path[2] === 'env') {
+          const hint = `Write \${{ inputs.${reference.role} }} in \`run\`.`;
+          this.wrong(expression, path, `where ${remote.address.text} lies is known only when the cell starts`, hint);
+          return UNKNOWN;
+        }
+        const paths = input.sources.map((source) => this.#nameOf(source));
         return this.lists.has(reference.role) ? paths : (paths[0] ?? UNKNOWN);
       }
       case 'outputs': {
@@ -63,6 +70,11 @@ export class CellScope implements Scope {
       default:
         return UNKNOWN;
     }
+  }
+
+  #nameOf(source: InputSource): string {
+    if (source.kind === 'remote') return source.address.text;
+    return source.kind === 'output' ? this.reading.relative(source.path) : source.pattern;
   }
 
   wrong(expression: Expression, path: Path, message: string, hint: string): void {

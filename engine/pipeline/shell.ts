@@ -107,12 +107,12 @@ export function pathWord(path: string): string {
   return path.startsWith('-') ? `./${path}` : path;
 }
 
-/** Stands in a command for the files that the globs of an input match: they are known only when the cell starts. */
+/** Stands in a command for the files of an input that are known only when the cell starts. */
 export function matchesOf(role: string): string {
   return `\${{ inputs.${role} }}`;
 }
 
-/** Puts the files that globs match into a command; `files` are relative to the pipeline's folder. */
+/** Puts these files into a command. */
 export function withMatches(command: string, files: (role: string) => string[]): string {
   return command.replace(/\$\{\{ inputs\.([\w-]+) \}\}/g, (_, role: string) =>
     files(role)

@@ -35,7 +35,8 @@ export function attempt(work: Attempt): Promise<Verdict | undefined> {
 
 async function runCommands(work: Attempt, { commands, shell }: { commands: string[]; shell: 'sh' | 'bash' }): Promise<Verdict | undefined> {
   const [program, ...flags] = shell === 'sh' ? ['/bin/sh', '-e', '-c'] : ['bash', '-eo', 'pipefail', '-c'];
-  const files = (role: string) => (work.inputs[role]?.sources ?? []).map(({ path }) => relative(work.pipeline.folder, path));
+  const files = (role: string) =>
+    (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
   for (const written of commands) {
     const command = withMatches(written, files);
     const kills = memoryKills();
@@ -99,9 +100,11 @@ function childOptions({ cell, pipeline, guard, signal, log }: Attempt) {
 function jobOf({ cell, pipeline, inputs, outputs, fingerprint }: Attempt, { module, definition, options }: StepAction): StepJob {
   const paths: StepJob['inputs'] = {};
   const origins: StepJob['origins'] = {};
+  const addresses: StepJob['addresses'] = {};
   for (const [role, { sources }] of Object.entries(inputs)) {
     const all = sources.map(({ path }) => path);
     paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;
+    for (const { path, address } of sources) if (address !== undefined) addresses[path] = address;
     const cells = sources.flatMap(({ origin }) => origin ?? []);
     if (cells.length > 0) origins[role] = cells;
   }
@@ -110,6 +113,7 @@ function jobOf({ cell, pipeline, inputs, outputs, fingerprint }: Attempt, { modu
     options,
     inputs: paths,
     origins,
+    addresses,
     outputs,
     folder: pipeline.folder,
     cell: { cell: cell.name, matrix: cell.matrix },

@@ -11,10 +11,11 @@ import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { Aside, LINK, standsAt } from './aside.ts';
 import { attempt } from './attempt.ts';
 import { secretValues } from './environment.ts';
-import { explained, type Verdict } from './failure.ts';
+import { explained, placeOf, type Verdict } from './failure.ts';
+import { fetching } from './fetching.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
 import type { Guard } from './guard.ts';
-import { manifestOf, resolveInputs } from './inputs.ts';
+import { fetched, manifestOf, resolveInputs } from './inputs.ts';
 import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
@@ -55,7 +56,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       if (number > cell.retry.times) {
         const tail = [...log.tail];
         if (detail) log.detail(detail);
-        const place = option && around.pipeline.locate(cell.step, ['with', ...option], message);
+        const place = option && placeOf(option, cell, around.pipeline, message);
         return { state: 'failed', failure: { message, place, hint, tail, log: path } };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
@@ -80,13 +81,14 @@ async function once(cell: Cell, found: Look, log: CellLog, mask: Mask, around: S
   let verdict: Verdict | undefined;
   let trouble: unknown;
   try {
+    const inputs = await fetched(found.inputs, cell, project, fetching(cell, log, around, AbortSignal.any([signal, deadline.signal])));
     const shell = cell.action.kind === 'shell';
     if (shell) await aside.clear(cell.outputs);
     const outputs = Object.fromEntries(Object.entries(cell.outputs).map(([name, { path }]) => [name, shell ? path : aside.staged(name)]));
     verdict = await attempt({
       ...around,
       cell,
-      inputs: found.inputs,
+      inputs,
       fingerprint: found.fingerprint,
       outputs,
       log,
@@ -112,7 +114,8 @@ async function once(cell: Cell, found: Look, log: CellLog, mask: Mask, around: S
   }
   const left = await aside.keepFormer();
   if (signal.aborted) return 'canceled';
-  if (trouble) verdict = explained(trouble);
+  if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
+  else if (trouble) verdict = explained(trouble);
   if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
   return { failed: verdict! };
 }
@@ -170,7 +173,7 @@ async function publish(cell: Cell, found: Look, around: Surroundings): Promise<R
 async function changedMeanwhile(cell: Cell, found: Look, { pipeline, project, outputsOf }: Surroundings): Promise<string | undefined> {
   const named = (role: string, path: string) => `input ${role} (${relative(pipeline.folder, path)})`;
   try {
-    const inputs = await resolveInputs(cell, pipeline, project.cache.memo, outputsOf);
+    const inputs = await resolveInputs(cell, pipeline, project, outputsOf);
     for (const [role, { sources }] of Object.entries(found.inputs)) {
       const now = new Map(inputs[role]?.sources.map((source) => [source.path, source.content]));
       for (const { path, content, origin } of sources) {

@@ -4,6 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { constants, totalmem } from 'node:os';
+import type { Diagnostic } from '../diagnostic.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 
 /** How a child process ended, without our doing. */
 export interface Death {
@@ -57,11 +59,16 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
 
 /** Errors that say what is wrong, as the cell's failure; a bug of ours goes on its way. */
 export function explained(error: unknown): Verdict {
-  const { message, name, code, hint } = error as NodeJS.ErrnoException & { hint?: string };
+  const { message, name, code, hint, option } = error as NodeJS.ErrnoException & Pick<Verdict, 'hint' | 'option'>;
   if (code === 'ENOSPC') return { message: `the disk is full: ${message}`, hint: 'free space and run again: nothing was lost' };
   // A code of the system (EACCES), not one of Node for the misuse of a function (ERR_INVALID_ARG_TYPE).
-  if (hint !== undefined || (typeof code === 'string' && !code.startsWith('ERR_')) || EXPLAINED.has(name)) return { message, hint };
+  if (hint !== undefined || (typeof code === 'string' && !code.startsWith('ERR_')) || EXPLAINED.has(name)) return { message, hint, option };
   throw error;
+}
+
+/** Where the option or input at fault stands in the pipeline. */
+export function placeOf(option: readonly string[], { step, action }: Cell, pipeline: Pipeline, message: string): Diagnostic {
+  return pipeline.locate(step, [action.kind === 'shell' ? 'inputs' : 'with', ...option], message);
 }
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError', 'CodeError']);

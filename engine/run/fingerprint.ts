@@ -9,7 +9,7 @@ import { canonicalJson } from '../pipeline/cell-name.ts';
 import { packageFolder, packageVersion } from '../pipeline/packages.ts';
 import type { Cell, StepAction } from '../pipeline/pipeline.ts';
 import type { Json } from '../step.ts';
-import type { Inputs } from './inputs.ts';
+import type { Inputs, ResolvedInput } from './inputs.ts';
 
 export interface Components {
   /** A change of this very list must not match results of the old one. */
@@ -28,12 +28,20 @@ export interface Components {
   commands?: string[];
   /** `sh` and `bash` read the same text differently. */
   shell?: string;
-  /** What it reads, by role: names, contents and executable bits as one hash; how many files there are is only for people. */
-  inputs: Record<string, { hash: string; files: number }>;
+  /** What it reads, by role. */
+  inputs: Record<string, InputComponent>;
   /** Hashed, since values may be private; null where the variable is not set, which is not the same as empty. */
   env: Record<string, string | null>;
   /** Which results to look for; not where, since bytes do not depend on their place. */
   outputs: string[];
+}
+
+export interface InputComponent {
+  /** Of names, contents and executable bits. All else is only for people. */
+  hash: string;
+  files: number;
+  /** Addresses as they were written, and what they meant: `hf://owner/name@main` and a commit. */
+  revisions?: Record<string, string>;
 }
 
 const SCHEMA = 1;
@@ -42,10 +50,15 @@ export async function componentsOf(cell: Cell, inputs: Inputs): Promise<Componen
   return {
     schema: SCHEMA,
     ...(cell.action.kind === 'shell' ? { commands: cell.action.commands, shell: cell.action.shell } : await codeComponents(cell.action)),
-    inputs: Object.fromEntries(Object.entries(inputs).map(([role, { hash, sources }]) => [role, { hash, files: sources.length }])),
+    inputs: Object.fromEntries(Object.entries(inputs).map(([role, input]) => [role, inputComponent(input)])),
     env: Object.fromEntries(Object.entries(cell.env).map(([name, value]) => [name, value === undefined ? null : sha256(value)])),
     outputs: Object.keys(cell.outputs).sort(),
   };
+}
+
+function inputComponent({ hash, sources }: ResolvedInput): InputComponent {
+  const revisions = sources.flatMap(({ pinned }) => (pinned ? [[pinned.address.text, pinned.revision] as const] : []));
+  return { hash, files: sources.length, ...(revisions.length > 0 ? { revisions: Object.fromEntries(revisions) } : {}) };
 }
 
 /** Every field with its name and length before it, so that no two lists of components read the same. */

@@ -1,12 +1,17 @@
 /** What a cell reads: the files behind its inputs, with their contents. */
+import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, relative, resolve } from 'node:path';
 import { type Content, contentOf, listing } from '../../cache/content.ts';
 import type { Memo } from '../../cache/memo.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import { matches, staticFolder } from '../pipeline/glob.ts';
 import type { Cell, CellInput, InputSource, Pipeline } from '../pipeline/pipeline.ts';
+import type { Address } from '../sources/address.ts';
+import type { Pinned, Sources } from '../sources/sources.ts';
+import type { Work } from '../sources/work.ts';
 import { type CellOrigin, StepError } from '../step.ts';
 import { sha256 } from './fingerprint.ts';
+import type { Project } from './project.ts';
 import type { Manifest } from './records.ts';
 
 /** By role; an optional input that was not given is absent. */
@@ -21,11 +26,15 @@ export interface ResolvedInput {
 export interface ResolvedSource {
   /** As it enters the fingerprint: no absolute path, no cell's name. */
   name: string;
-  /** Absolute. */
+  /** Absolute; of what lies elsewhere its address, until it is fetched. */
   path: string;
   content: Content;
   /** The cell that made it. */
   origin?: CellOrigin;
+  /** What lies elsewhere. */
+  pinned?: Pinned;
+  /** Of what was fetched: the address of this very file or folder. */
+  address?: string;
 }
 
 /** What a glob or path was found to hold, by pattern: for looks at many cells while nothing happens. */
@@ -35,7 +44,7 @@ export type Seen = Map<string, Promise<ResolvedSource[]>>;
 export async function resolveInputs(
   cell: Cell,
   pipeline: Pipeline,
-  memo: Memo,
+  { cache: { memo }, sources: elsewhere }: Pick<Project, 'cache' | 'sources'>,
   outputsOf: (cell: string) => Record<string, Content>,
   seen: Seen = new Map(),
 ): Promise<Inputs> {
@@ -44,7 +53,8 @@ export async function resolveInputs(
     const sources: ResolvedSource[] = [];
     for (const source of input.sources) {
       if (source.kind === 'output') sources.push(madeSource(source, cell, input, pipeline, outputsOf));
-      else sources.push(...(await pathSources(source, role, pipeline, memo, seen)));
+      else if (source.kind === 'path') sources.push(...(await pathSources(source, role, pipeline, memo, seen)));
+      else sources.push(await remoteSource(source.address, role, elsewhere));
     }
     if (sources.length === 0 && input.declaration.optional) continue;
     check(role, cell, input, sources);
@@ -54,11 +64,35 @@ export async function resolveInputs(
   return inputs;
 }
 
+/**
+ * The same inputs with what lies elsewhere in reach: fetched, as far as it is not there yet. One address may become
+ * several files.
+ */
+export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }: Project, work: Work): Promise<Inputs> {
+  const here: Inputs = {};
+  for (const [role, input] of Object.entries(inputs)) {
+    const sources: ResolvedSource[] = [];
+    for (const source of input.sources) {
+      if (!source.pinned) sources.push(source);
+      else {
+        const { address, revision } = source.pinned;
+        if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.say(`${address.text} is ${revision.slice(0, 12)}`);
+        const found = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
+        sources.push(...found.map(({ path, address }) => ({ ...source, path, address })));
+      }
+    }
+    await checkFetched(role, cell, sources);
+    here[role] = { ...input, sources };
+  }
+  return here;
+}
+
 /** Each file of an input, those of folders too: what a later "why" compares. */
 export async function manifestOf({ sources }: ResolvedInput, memo: Memo): Promise<Manifest> {
   const manifest: Manifest = [];
-  for (const { name, path, content } of sources) {
-    if (content.kind === 'file') manifest.push([name, `${content.hash}${content.executable ? ' x' : ''}`]);
+  for (const { name, path, content, pinned } of sources) {
+    if (pinned) manifest.push([pinned.address.text, pinned.revision]);
+    else if (content.kind === 'file') manifest.push([name, `${content.hash}${content.executable ? ' x' : ''}`]);
     else {
       for (const entry of Object.values(await listing(path, memo, { follow: true }))) {
         manifest.push([`${name}/${entry.path}`, `${entry.hash}${entry.executable ? ' x' : ''}`]);
@@ -105,6 +139,21 @@ async function pathSources(
   return found;
 }
 
+/** Its revision is what it holds. */
+async function remoteSource(address: Address, role: string, elsewhere: Sources): Promise<ResolvedSource> {
+  const pinned = await atInput(role, () => elsewhere.pin(address));
+  return { name: pinned.name, path: address.text, content: { kind: 'folder', hash: pinned.revision, size: 0, executable: false }, pinned };
+}
+
+/** A mistake in an address is shown where the pipeline has it. */
+async function atInput<T>(role: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof StepError ? new StepError(error.message, error.hint, [role]) : error;
+  }
+}
+
 async function globSources(pattern: string, folder: string, memo: Memo): Promise<ResolvedSource[]> {
   const base = isAbsolute(pattern) ? staticFolder(pattern) : folder;
   const found: ResolvedSource[] = [];
@@ -125,16 +174,34 @@ async function pathSource(pattern: string, folder: string, memo: Memo): Promise<
 
 function check(role: string, cell: Cell, { declaration, sources: written }: CellInput, sources: ResolvedSource[]): void {
   if (sources.length === 0) {
-    const patterns = written.map((source) => (source.kind === 'path' ? source.pattern : source.path)).join(', ');
+    const patterns = written
+      .map((source) => (source.kind === 'path' ? source.pattern : source.kind === 'output' ? source.path : source.address.text))
+      .join(', ');
     throw new StepError(`input ${role}: nothing matches ${patterns}`, 'globs skip files that begin with a dot, and node_modules');
   }
   if (cell.action.kind === 'shell') return;
   if (!declaration.many && sources.length > 1) {
     throw new StepError(`input ${role} takes one ${declaration.kind}, but ${sources.length} match`, 'name the one, or narrow the pattern');
   }
-  for (const { content, path } of sources) {
-    if (declaration.kind !== 'any' && content.kind !== declaration.kind) {
+  for (const { content, path, pinned } of sources) {
+    if (!pinned && declaration.kind !== 'any' && content.kind !== declaration.kind) {
       throw new StepError(`input ${role} takes a ${declaration.kind}, but ${path} is a ${content.kind}`);
     }
+  }
+}
+
+/** What a step takes is known of its paths before they are fetched, but not what they lead to. */
+async function checkFetched(role: string, cell: Cell, sources: ResolvedSource[]): Promise<void> {
+  if (cell.action.kind === 'shell') return;
+  const { declaration } = cell.inputs[role]!;
+  const [first, ...others] = sources;
+  if (first?.pinned && !declaration.many && others.length > 0) {
+    const text = first.pinned.address.text;
+    throw new StepError(`input ${role} takes one ${declaration.kind}, but ${sources.length} match ${text}`, 'name the one', [role]);
+  }
+  for (const { path, address, pinned } of sources) {
+    const kind = pinned && ((await stat(path)).isDirectory() ? 'folder' : 'file');
+    if (kind && declaration.kind !== 'any' && declaration.kind !== kind)
+      throw new StepError(`input ${role} takes a ${declaration.kind}, but ${address} is a ${kind}`, undefined, [role]);
   }
 }

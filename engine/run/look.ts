@@ -31,7 +31,7 @@ export async function look(
   force: boolean,
   seen?: Seen,
 ): Promise<Look> {
-  const inputs = await resolveInputs(cell, pipeline, project.cache.memo, outputsOf, seen);
+  const inputs = await resolveInputs(cell, pipeline, project, outputsOf, seen);
   const components = await componentsOf(cell, inputs);
   const fingerprint = fingerprintOf(components);
   const known = { inputs, components, fingerprint, differing: [] };

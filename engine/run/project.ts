@@ -1,8 +1,9 @@
 /** A project opened for a run (or, touching nothing, for a plan): its cache, its records, its places. */
-
+import { join } from 'node:path';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { Sources } from '../sources/sources.ts';
 import { makeOwnFolder, type Places, placesOf } from './places.ts';
 import { Records } from './records.ts';
 
@@ -11,6 +12,8 @@ export interface Project {
   places: Places;
   cache: Cache;
   records: Records;
+  /** What lies elsewhere. */
+  sources: Sources;
   /** Says something that the user should not miss. */
   notice(message: string, cell?: string): void;
   /** Waits until nobody else writes at any of these paths. */
@@ -23,7 +26,7 @@ export interface Waiting {
   onWait?(pid: number): void;
 }
 
-export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean, notice: Project['notice']): Project {
+export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean, notice: Project['notice'], signal?: AbortSignal): Project {
   const places = placesOf({ root });
   if (!readOnly) makeOwnFolder(places);
   const cache = openCache(places.cache, { readOnly, memo: places.memo, notice });
@@ -33,6 +36,14 @@ export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean,
     places,
     cache,
     records,
+    sources: new Sources({
+      // A cache of others that we may only read is no place for what we fetch.
+      folder: join(cache.readOnly && !readOnly ? places.own : places.cache, 'sources'),
+      memo: cache.memo,
+      readOnly,
+      notice,
+      signal,
+    }),
     notice,
     async leaseOutputs(paths, waiting) {
       const leases: Lease[] = [];

@@ -13,7 +13,7 @@ import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { StepError } from '../step.ts';
 import { Aside, isOurs, keep, standsAt } from './aside.ts';
 import type { Surroundings } from './execute.ts';
-import { explained } from './failure.ts';
+import { explained, placeOf } from './failure.ts';
 import { Guard } from './guard.ts';
 import { CellLog } from './log.ts';
 import { type Look, look } from './look.ts';
@@ -43,7 +43,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const early: RunEvent[] = [];
   let tell: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
-  const project = openProject(pipeline, false, notice);
+  const project = openProject(pipeline, false, notice, options.signal);
   try {
     await Aside.recover(project);
     const found = await survey(pipeline, project, selected, options.force ?? false);
@@ -154,9 +154,12 @@ class Run {
         return;
       }
       try {
-        const { message, hint } = explained(error);
+        const { message, hint, option } = explained(error);
         if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
-        else this.#fail(cell, seconds(), { message, hint, tail: [], log: this.#logged(cell, message) });
+        else {
+          const place = option && placeOf(option, cell, this.pipeline, message);
+          this.#fail(cell, seconds(), { message, place, hint, tail: [], log: this.#logged(cell, message) });
+        }
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();

@@ -9,6 +9,7 @@ export interface StepJob {
   options: Record<string, Json>;
   inputs: Record<string, string | string[]>;
   origins: Record<string, CellOrigin[]>;
+  addresses: Record<string, string>;
   outputs: Record<string, string>;
   folder: string;
   cell: CellOrigin;

@@ -27,6 +27,8 @@ export async function survey(pipeline: Pipeline, project: Project, selected: Set
   const found = new Map<string, Found>();
   const above = ancestorsOf(pipeline, selected);
   const seen: Seen = new Map();
+  // All are asked for at once: one after the other, each would wait for its own answer.
+  for (const cell of pipeline.cells) if (selected.has(cell.name) || above.has(cell.name)) pinAll(cell, project);
   const byName = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
   for (const cell of pipeline.cells) {
     const isSelected = selected.has(cell.name);
@@ -38,6 +40,12 @@ export async function survey(pipeline: Pipeline, project: Project, selected: Set
   const missing = pipeline.cells.filter(({ name }) => above.has(name) && ['run', 'depends'].includes(found.get(name)!.state));
   if (missing.length > 0) throw outsideSelection(pipeline, missing, found);
   return found;
+}
+
+function pinAll({ inputs, enabled }: Cell, { sources }: Project): void {
+  for (const { sources: written } of enabled ? Object.values(inputs) : []) {
+    for (const source of written) if (source.kind === 'remote') void sources.pin(source.address);
+  }
 }
 
 async function situation(

@@ -99,11 +99,22 @@ function inputDifference(role: string, before: Components, after: Components, ma
   const [a, b] = [before.inputs[role], after.inputs[role]];
   if (!a) return { what, after: 'given' };
   if (!b) return { what, before: 'given' };
+  const revised = revision(what, a.revisions, b.revisions);
+  if (revised) return revised;
   const [old, now] = [manifestOf(a.hash), manifestOf(b.hash)];
   if (!old || !now) return { what };
   const files = compare(old, now);
   const removed = files.filter((file) => file.change === 'removed').length;
   return { what, files, total: now.length + removed };
+}
+
+/** Of an input that lies elsewhere: the address that means something else now, or the other address. */
+function revision(what: string, before: Record<string, string> = {}, after: Record<string, string> = {}): Difference | undefined {
+  const [moved, ...others] = Object.keys(after).filter((address) => before[address] !== undefined && before[address] !== after[address]);
+  if (moved !== undefined && others.length === 0 && changedKeys(before, after).length === 1)
+    return { what: `${what} ${moved}`, before: before[moved]!.slice(0, 7), after: after[moved]!.slice(0, 7) };
+  const [old, now] = [Object.keys(before), Object.keys(after)];
+  return old.length === 1 && now.length === 1 && old[0] !== now[0] ? { what, before: old[0], after: now[0] } : undefined;
 }
 
 /** The options that differ, down to the single value: path, before, after. */

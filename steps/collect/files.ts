@@ -10,22 +10,26 @@ export type Format = 'csv' | 'tsv' | 'json' | 'jsonl' | 'parquet' | 'text' | 'ma
 
 export interface SourceFile {
   path: string;
-  /** The path as rows and messages say it: relative to the pipeline's folder. */
+  /** As rows and messages say it: the path relative to the pipeline's folder, or the address that it was fetched from. */
   source: string;
   size: number;
 }
 
-/** Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. */
-export async function listFiles(paths: string[], folder: string): Promise<SourceFile[]> {
+/**
+ * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. `addresses`: of what was
+ * fetched, by path.
+ */
+export async function listFiles(paths: string[], folder: string, addresses: Record<string, string>): Promise<SourceFile[]> {
   const files = new Map<string, SourceFile>();
-  const add = async (path: string) => {
-    const source = relative(folder, path).split(sep).join('/');
+  const add = async (path: string, source: string) => {
     let size = 0;
     try {
       const found = await stat(path);
       size = found.size;
       if (found.isDirectory()) {
-        for (const entry of (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes)) await add(join(path, entry.name));
+        for (const entry of (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes)) {
+          await add(join(path, entry.name), source === '' ? entry.name : `${source}/${entry.name}`);
+        }
         return;
       }
     } catch (error) {
@@ -33,7 +37,7 @@ export async function listFiles(paths: string[], folder: string): Promise<Source
     }
     files.set(path, { path, source, size });
   };
-  for (const path of paths) await add(path);
+  for (const path of paths) await add(path, addresses[path] ?? relative(folder, path).split(sep).join('/'));
   if (files.size === 0) throw new StepError('there are no files to read', 'The folders of `files` are empty.');
   return [...files.values()];
 }

@@ -9,7 +9,8 @@ export default defineStep({
     files: {
       kind: 'any',
       many: true,
-      description: 'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped.',
+      description:
+        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped. Or addresses: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`.',
     },
   },
   outputs: { data: { kind: 'folder', description: 'The table.' } },
@@ -46,7 +47,7 @@ export default defineStep({
       additionalProperties: { type: 'string', minLength: 1 },
       minProperties: 1,
       description:
-        'The columns of the table, each with a SQL expression over the files’ columns and `source`, the path of the file. Default: all.',
+        'The columns of the table, each with a SQL expression over the files’ columns and `source`, the path of the file or the address that it was fetched from. Default: all.',
     },
     where: { type: 'string', minLength: 1, description: 'A SQL condition over the files’ columns: the rows to keep.' },
     id: {

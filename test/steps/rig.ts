@@ -34,6 +34,7 @@ export async function ranStep(
     options: { ...Object.fromEntries(defaults.map(([name, s]) => [name, s.default])), ...options },
     inputs,
     origins,
+    addresses: {},
     outputs: ran.outputs,
     folder,
     cell: { cell: definition.name, matrix: {} },

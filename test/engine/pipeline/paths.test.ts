@@ -178,7 +178,7 @@ test('inputs that are not there, or cannot be', async () => {
       f: { run: cat, inputs: { i: "out2/*" }, outputs: { o: out2/f.txt } }
       g: { run: cat, inputs: { i: "." }, outputs: { o: out3/g } }
       h: { uses: clean, with: { data: one.txt } }
-      i: { uses: clean, with: { data: hf://some/data } }
+      i: { uses: clean, with: { data: s3://some/data } }
       j: { uses: clean, with: { data: [data, data] } }
       k: { uses: clean, with: { data: "*ta" } }
       l: { uses: evaluate, with: { model: data, tokens: "$\{{ steps.m.metrics }}" } }
@@ -228,10 +228,10 @@ test('inputs that are not there, or cannot be', async () => {
       10 |   h: { uses: clean, with: { data: one.txt } }
          |                                   ^^^^^^^
 
-    p.yaml:11:35: error: hf://some/data is no path
-      11 |   i: { uses: clean, with: { data: hf://some/data } }
+    p.yaml:11:35: error: s3://some/data is no path
+      11 |   i: { uses: clean, with: { data: s3://some/data } }
          |                                   ^^^^^^^^^^^^^^
-      = Inputs are files and folders: download it first, in a step of its own.
+      = Inputs are files and folders, or lie at hf://…, kaggle://… or https://…#sha256=… Download anything else in a step of its own.
 
     p.yaml:12:35: error: input "data" takes one folder, found 2
       12 |   j: { uses: clean, with: { data: [data, data] } }

@@ -37,6 +37,7 @@ test('a step is given its options, paths and origins, and tells what happens', a
   expect(word).toBe('hello');
   expect(JSON.parse(given!)).toEqual({
     module: { path: p.path('write.mjs') },
+    addresses: {},
     options: { word: 'hello', deep: { a: 1, b: 2 } },
     inputs: { files: [p.path('m1.txt'), p.path('m2.txt')] },
     origins: {

@@ -1,0 +1,160 @@
+/**
+ * The cache of downloads that Hugging Face's libraries share, in any language:
+ *
+ *   models--owner--name/refs/main               the commit that a branch was last seen at
+ *   models--owner--name/trees/<commit>.json     what files a commit has, with their sizes and hashes
+ *   models--owner--name/blobs/<hash>            their bytes: a SHA-256, or git's hash of a small file
+ *   models--owner--name/snapshots/<commit>/…    a commit's files by their names, as links to blobs
+ *   .locks/
+ */
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { contentOf } from '../../cache/content.ts';
+import { diskError } from '../../cache/error.ts';
+import type { Memo } from '../../cache/memo.ts';
+import { temporaryIn } from '../../cache/temporary.ts';
+import { type FileHash, hashOfFile } from './download.ts';
+
+/** What is known of a file of a commit. */
+export interface FileFacts {
+  size: number;
+  /** Of the file; without it (an odd mirror) the server's word for the content is the blob's name. */
+  hash?: FileHash;
+}
+
+export type Tree = Map<string, FileFacts>;
+
+/** One file of a listing, as it is written in `trees/`. */
+export interface TreeEntry {
+  size: number;
+  blob_id: string;
+  lfs_sha256?: string;
+  lfs_size?: number;
+  xet_hash?: string;
+}
+
+export class HubCache {
+  readonly #root: string;
+  readonly #folder: string;
+  readonly #locks: string;
+
+  /** `root`: the folder of all repositories; `folder`: the name of this one's. */
+  constructor(
+    root: string,
+    folder: string,
+    private readonly memo: Memo,
+  ) {
+    this.#root = root.replace(/^~(?=\/|$)/, homedir());
+    this.#folder = join(this.#root, folder);
+    this.#locks = join(this.#root, '.locks', folder);
+  }
+
+  get root(): string {
+    return this.#root;
+  }
+
+  async commitAt(revision: string): Promise<string | undefined> {
+    const commit = (await readFile(join(this.#folder, 'refs', revision), 'utf8').catch(() => ''))?.trim();
+    return /^\w+$/.test(commit) ? commit : undefined;
+  }
+
+  /** As good as it can be done: the cache may be for reading only, and nothing hangs on it but the next day without a network. */
+  async rememberCommit(revision: string, commit: string): Promise<void> {
+    if ((await this.commitAt(revision)) === commit) return;
+    await replaceFile(join(this.#folder, 'refs', revision), commit).catch(() => {});
+  }
+
+  async tree(commit: string): Promise<Tree | undefined> {
+    try {
+      const { format_version, files } = JSON.parse(await readFile(join(this.#folder, 'trees', `${commit}.json`), 'utf8'));
+      return format_version === 1 ? treeOf(files) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async rememberTree(commit: string, files: Record<string, TreeEntry>): Promise<void> {
+    const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
+    await replaceFile(join(this.#folder, 'trees', `${commit}.json`), JSON.stringify({ format_version: 1, files: sorted }, null, 1)).catch(
+      () => {},
+    );
+  }
+
+  /** The files of a snapshot, where nobody has written down what it should have. */
+  async names(commit: string): Promise<string[]> {
+    const folder = this.pathOf(commit, '');
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+    const names = entries.filter((entry) => !entry.isDirectory()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+    return names.map((name) => name.replaceAll('\\', '/')).sort();
+  }
+
+  pathOf(commit: string, name: string): string {
+    return join(this.#folder, 'snapshots', commit, name);
+  }
+
+  async sizeOf(commit: string, name: string): Promise<number> {
+    return (await stat(this.pathOf(commit, name))).size;
+  }
+
+  blob(name: string): string {
+    return join(this.#folder, 'blobs', name);
+  }
+
+  lock(blob: string): string {
+    // Not the name that Python uses: its locks are left lying, held or not.
+    return join(this.#locks, `${blob}.tunesmith`);
+  }
+
+  /** What stands at a path of the cache: the file, another one, or nothing. */
+  async stateOf(path: string, { size, hash }: FileFacts): Promise<'sound' | 'damaged' | 'missing'> {
+    const found = await stat(path).catch(() => undefined);
+    if (!found) return 'missing';
+    if (found.size !== size) return 'damaged';
+    if (!hash) return 'sound';
+    const actual = hash.kind === 'sha256' ? (await contentOf(path, this.memo))?.hash : await hashOfFile(path, hash.kind);
+    return actual === hash.hex ? 'sound' : 'damaged';
+  }
+
+  async forget(blob: string): Promise<void> {
+    await rm(this.blob(blob), { force: true });
+  }
+
+  /** Gives a blob its name in a snapshot. */
+  async link(blob: string, commit: string, name: string): Promise<void> {
+    const path = this.pathOf(commit, name);
+    // Beside the locks, where nobody takes it for a file of the repository if it is left there.
+    const made = temporaryIn(this.#locks);
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await symlink(relative(dirname(path), this.blob(blob)), made).catch(() => copyFile(this.blob(blob), made));
+      await rename(made, path);
+    } catch (error) {
+      await rm(made, { force: true });
+      throw diskError(error, `linking ${name}`, this.#root);
+    }
+  }
+}
+
+export function treeOf(files: Record<string, TreeEntry>): Tree {
+  return new Map(
+    Object.entries(files).map(([name, { size, blob_id, lfs_sha256, lfs_size }]): [string, FileFacts] => [
+      name,
+      lfs_sha256 !== undefined
+        ? { size: lfs_size ?? size, hash: { kind: 'sha256', hex: lfs_sha256 } }
+        : { size, hash: /^[0-9a-f]{40}$/.test(blob_id) ? { kind: 'git', hex: blob_id } : undefined },
+    ]),
+  );
+}
+
+async function replaceFile(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const made = temporaryIn(dirname(path));
+  try {
+    await writeFile(made, text);
+    await rename(made, path);
+  } catch (error) {
+    await rm(made, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * Archives, taken apart in a folder and nowhere else: an entry or a link that leads out of it, a device, or far more
+ * bytes than such an archive can honestly hold, and nothing of it is kept.
+ */
+import { createWriteStream } from 'node:fs';
+import { chmod, mkdir, open, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
+import { dirname, join, posix } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { diskError, freeSpace } from '../../cache/error.ts';
+import { StepError } from '../step.ts';
+import { isSafePath } from './address.ts';
+
+type Form = 'tar' | 'zip';
+
+/** By the name, and where that says nothing by the first bytes; undefined for a file that is no archive. */
+export async function formOf(file: string, name: string): Promise<Form | undefined> {
+  if (/\.(tar|tgz|tar\.gz)$/i.test(name)) return 'tar';
+  if (/\.zip$/i.test(name)) return 'zip';
+  if (/\.[a-z]\w*$/i.test(name)) return undefined;
+  const handle = await open(file);
+  try {
+    const { buffer } = await handle.read(Buffer.alloc(512), 0, 512, 0);
+    if (buffer.subarray(0, 4).equals(Buffer.from('PK\x03\x04'))) return 'zip';
+    return buffer.subarray(257, 262).equals(Buffer.from('ustar')) || buffer.readUInt16BE(0) === 0x1f8b ? 'tar' : undefined;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** `what`: how messages name the archive. */
+export async function unpack(file: string, form: Form, folder: string, what: string, signal: AbortSignal): Promise<void> {
+  const { size } = await stat(file);
+  const guard = new Guard(what, Math.max(LEAST, size * MOST_TIMES), folder, signal);
+  try {
+    await mkdir(folder, { recursive: true });
+    if (form === 'tar') await untar(file, folder, guard);
+    else await unzip(file, folder, guard);
+  } catch (error) {
+    if (error instanceof StepError) throw error;
+    const explained = diskError(error, `unpacking ${what}`, folder);
+    if (explained !== error || !isAboutArchive(error)) throw explained;
+    throw new StepError(`${what} is no sound ${form} archive: ${(error as Error).message}`, 'Is it whole, and what its name says?');
+  }
+}
+
+/** What a single folder at the top holds moves up to where it lies: archives differ in whether they have one. */
+export async function lookThrough(folder: string): Promise<void> {
+  const entries = (await readdir(folder, { withFileTypes: true })).filter(({ name }) => !JUNK.has(name));
+  const [only, ...others] = entries;
+  if (!only?.isDirectory() || others.length > 0) return;
+  // Under a name that nothing in it has.
+  const aside = `${folder}-top`;
+  await rename(join(folder, only.name), aside);
+  await rm(folder, { recursive: true });
+  await rename(aside, folder);
+}
+
+/** What other systems leave beside the files. */
+const JUNK = new Set(['__MACOSX', '.DS_Store', 'pax_global_header']);
+
+/** Text packs ten or twenty times; a thousand times is what a trap is made of. */
+const MOST_TIMES = 200;
+const LEAST = 1e9;
+
+class Guard {
+  #bytes = 0;
+  #entries = 0;
+  readonly #links = new Set<string>();
+
+  constructor(
+    private readonly what: string,
+    private readonly most: number,
+    private readonly folder: string,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Throws what is wrong with an entry. `link`: where it leads, from the folder it lies in; a hard link's from the top. */
+  check(path: string, size: number, link?: { to: string; hard: boolean }): void {
+    this.signal.throwIfAborted();
+    this.#bytes += size;
+    this.#entries++;
+    const name = path.replace(/^(\.\/)+/, '').replace(/\/+$/, '');
+    if (name !== '' && name !== '.' && !isSafePath(name)) this.refusePath(path);
+    // Where a link stands in the way, names say nothing any more about where something will lie.
+    for (let above = posix.dirname(name); above !== '.' && above !== '/'; above = posix.dirname(above))
+      if (this.#links.has(above)) this.#refuse(`its entry ${path} lies behind the link ${above}`);
+    if (link) {
+      const target = posix.join(link.hard ? '' : posix.dirname(name), link.to);
+      const back = /[^/.][^/]*\/+\.\.(\/|$)/.test(link.to);
+      if (posix.isAbsolute(link.to) || target === '..' || target.startsWith('../') || back || link.to.includes('\\'))
+        this.#refuse(`its link ${path} leads out of it, to ${link.to}`);
+      if (!link.hard) this.#links.add(name);
+    }
+    if (this.#bytes > this.most) this.#refuse(`it holds more than ${Math.round(this.most / 1e9)} GB, which is absurd for its size`);
+    if (this.#entries > 5e6) this.#refuse('it holds more than five million files');
+    if (this.#bytes > freeSpace(this.folder)) throw diskError({ code: 'ENOSPC' }, `unpacking ${this.what}`, this.folder, this.#bytes);
+  }
+
+  refusePath(path: string): never {
+    return this.#refuse(`its entry ${path} would lie outside of the folder it is unpacked in`);
+  }
+
+  refuseKind(path: string, kind: string): never {
+    return this.#refuse(`its entry ${path} is a ${kind}`);
+  }
+
+  #refuse(why: string): never {
+    throw new StepError(
+      `${this.what} is not unpacked: ${why}`,
+      'Do not trust it. Where it is known to be harmless, unpack it in a step of its own.',
+    );
+  }
+}
+
+async function untar(file: string, folder: string, guard: Guard): Promise<void> {
+  const { extract } = await import('tar');
+  let wrong: unknown;
+  await extract({
+    file,
+    cwd: folder,
+    strict: true,
+    noMtime: true,
+    filter(path, entry) {
+      if (wrong !== undefined) return false;
+      try {
+        const { type, size = 0, linkpath } = entry as { type: string; size?: number; linkpath?: string };
+        if (type === 'SymbolicLink' || type === 'Link') guard.check(path, 0, { to: linkpath ?? '', hard: type === 'Link' });
+        else if (['File', 'OldFile', 'ContiguousFile', 'Directory', 'GNUDumpDir'].includes(type)) guard.check(path, size);
+        else guard.refuseKind(path, type);
+        return true;
+      } catch (error) {
+        wrong = error;
+        return false;
+      }
+    },
+  }).catch((error) => {
+    wrong ??= error;
+  });
+  if (wrong !== undefined) throw wrong;
+}
+
+async function unzip(file: string, folder: string, guard: Guard): Promise<void> {
+  const { default: yauzl } = await import('yauzl');
+  const zip = await yauzl.openPromise(file, { lazyEntries: true, strictFileNames: true });
+  try {
+    for await (const entry of zip.eachEntry()) {
+      const { fileName, uncompressedSize } = entry;
+      const path = join(folder, fileName);
+      const mode = entry.externalFileAttributes >>> 16;
+      if (fileName.endsWith('/')) {
+        guard.check(fileName, 0);
+        await mkdir(path, { recursive: true });
+        continue;
+      }
+      guard.check(fileName, uncompressedSize);
+      if (entry.isEncrypted())
+        throw new StepError(
+          `${fileName} of the archive is encrypted`,
+          'Unpack it in a step of its own, with the password in its `secrets`.',
+        );
+      await mkdir(dirname(path), { recursive: true });
+      const content = await zip.openReadStreamPromise(entry);
+      if ((mode & 0o170000) === 0o120000) {
+        const to = Buffer.concat(await content.toArray()).toString();
+        guard.check(fileName, 0, { to, hard: false });
+        await symlink(to, path);
+        continue;
+      }
+      await pipeline(content, createWriteStream(path, { flags: 'wx' }));
+      if (mode & 0o111) await chmod(path, 0o755);
+    }
+  } catch (error) {
+    // The reader itself knows such names.
+    const path = /^(?:invalid relative path|absolute path|invalid characters in fileName): (.*)$/s.exec((error as Error).message)?.[1];
+    if (path !== undefined) guard.refusePath(path);
+    throw error;
+  } finally {
+    zip.close();
+  }
+}
+
+/** Errors of the readers have words, or codes of their own; those of the system have its codes. */
+function isAboutArchive(error: unknown): boolean {
+  const code = String((error as NodeJS.ErrnoException).code ?? '');
+  return code === '' || /^(TAR|Z_|ERR_)/.test(code);
+}

@@ -1,0 +1,85 @@
+/** An archive, or any other file, behind a URL: what it is is said by its SHA-256, wherever it is fetched from. */
+import { existsSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { StepError } from '../step.ts';
+import type { WebAddress } from './address.ts';
+import { download } from './download.ts';
+import { pick } from './pick.ts';
+import type { Shelf } from './shelf.ts';
+import type { Provider } from './sources.ts';
+import { formOf, lookThrough, unpack } from './unpack.ts';
+import type { Fetched, Work } from './work.ts';
+
+export class Web implements Provider<WebAddress> {
+  constructor(private readonly shelf: Shelf) {}
+
+  /** A file is called as in its URL, which a step may go by; of an archive the name says nothing but its form. */
+  async pin({ url, path, sha256 }: WebAddress): Promise<{ name: string; revision: string }> {
+    const file = fileName(url);
+    const name = /\.(tar|tgz|tar\.gz|zip)$/i.test(file) ? 'archive' : file;
+    return { name: path === '' ? name : `${name}/${path}`, revision: sha256 };
+  }
+
+  async fetch(address: WebAddress, _: string, work: Work): Promise<Fetched[]> {
+    const { url, sha256 } = address;
+    const name = fileName(url);
+    const place = await this.shelf.take(join('web', `${sha256}-${name}`), work, async (folder) => {
+      const file = this.shelf.download(`${sha256}-${name}`);
+      // There already where a run was cut before it was unpacked.
+      if (!existsSync(file)) await this.#download(address, file, work);
+      const form = await formOf(file, name);
+      if (!form) {
+        await rename(file, join(folder, name));
+        return name;
+      }
+      const inside = name.replace(/\.(tar|tgz|tar\.gz|zip)$/i, '') || name;
+      await unpack(file, form, join(folder, inside), url, work.signal);
+      await lookThrough(join(folder, inside));
+      await rm(file, { force: true });
+      return inside;
+    });
+    return pick(place, address, url);
+  }
+
+  async #download({ url, sha256 }: WebAddress, to: string, work: Work): Promise<void> {
+    let expected = false;
+    await download({
+      url,
+      to,
+      what: url,
+      hash: { kind: 'sha256', hex: sha256 },
+      refused: async (response) => {
+        await response.body?.cancel();
+        const hint =
+          response.status === 404
+            ? 'Has it moved? Look for it where the address was found.'
+            : 'Run again later, or look whether it can be had elsewhere.';
+        return new StepError(`${new URL(url).host} answers ${response.status} for ${url}`, hint);
+      },
+      signal: work.signal,
+      say: work.say,
+      onSize(size) {
+        if (!expected) work.expect(size, 1);
+        expected = true;
+      },
+      onBytes: work.onBytes,
+    });
+  }
+}
+
+/** The last name in a URL's path, as a file can be called. */
+function fileName(url: string): string {
+  let name = basename(new URL(url).pathname);
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // Taken as it is written.
+  }
+  return (
+    name
+      .replace(/[^\w.-]+/g, '_')
+      .replace(/^\.+/, '')
+      .slice(-100) || 'file'
+  );
+}

@@ -1,0 +1,81 @@
+/** A model and data of the hub through every step, to a bundle that answers; and in a step of one's own. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { expect, test } from 'vitest';
+import { startHub } from '../engine/sources/hub.ts';
+import { project, root } from '../rig.ts';
+
+const YAML = `
+name: p
+params: { base: hf://owner/tiny@v1 }
+steps:
+  peek: { uses: ./peek.ts, with: { model: "\${{ params.base }}", files: ["hf://datasets/owner/reviews/*.jsonl", ./own.txt] } }
+  collect: { uses: collect, with: { files: "hf://datasets/owner/reviews@main/*.jsonl" } }
+  split: { uses: split, with: { data: "\${{ steps.collect.data }}", ratios: [0.6, 0.2, 0.2], stratify: label, seed: 1 } }
+  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: "\${{ params.base }}", max_length: 16 } }
+  train:
+    uses: train
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: "\${{ params.base }}", task: text-classification, epochs: 1, batch_size: 8, learning_rate: 1e-3 }
+  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
+  deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
+`;
+
+const PEEK = `
+import { existsSync, writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { defineStep } from 'tunesmith';
+export default defineStep({
+  name: 'peek', version: 1,
+  inputs: { model: 'folder', files: { kind: 'file', many: true } },
+  outputs: { seen: 'file' },
+  run({ inputs, outputs, addresses, folder }) {
+    const paths = [inputs.model, ...inputs.files];
+    writeFileSync(outputs.seen, paths.map((path) => (addresses[path] ?? relative(folder, path)) + ' ' + existsSync(path)).join('\\n'));
+  },
+});`;
+
+test('from the hub to a bundle', async () => {
+  const hub = await startHub();
+  const p = project({ 'p.yaml': YAML, 'peek.ts': PEEK, 'own.txt': '' });
+  Object.assign(p.env, {
+    HF_ENDPOINT: hub.url,
+    HF_HOME: p.path('hf'),
+    HF_TOKEN: undefined,
+    HF_HUB_CACHE: undefined,
+    HF_HUB_OFFLINE: undefined,
+  });
+  const tiny = join(root, 'pipelines/models/bert-tiny');
+  const files = Object.fromEntries(
+    readdirSync(tiny, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((file) => [relative(tiny, file), readFileSync(file)]),
+  );
+  const config = JSON.parse(String(files['config.json']));
+  files['config.json'] = Buffer.from(JSON.stringify({ ...config, hidden_size: 32, num_hidden_layers: 1, intermediate_size: 64 }));
+  hub.publish('owner/tiny', files, { ref: 'v1' });
+  const rows = (from: number) =>
+    Array.from({ length: 20 }, (_, i) =>
+      JSON.stringify({ text: `${i % 2 ? 'good' : 'bad'} thing number ${from + i}`, label: i % 2 ? 'pos' : 'neg' }),
+    );
+  hub.publish('datasets/owner/reviews', { 'a.jsonl': rows(0).join('\n'), 'b.jsonl': rows(20).join('\n') });
+
+  const { cells, events } = await p.states('p.yaml', '-j', '1');
+  expect(events.flatMap(({ failure }) => failure ?? [])).toEqual([]);
+  expect(new Set(Object.values(cells))).toEqual(new Set(['ran']));
+  expect(p.read('.tunesmith/outputs/p/peek/seen').split('\n')).toEqual([
+    'hf://owner/tiny true',
+    'hf://datasets/owner/reviews/a.jsonl true',
+    'hf://datasets/owner/reviews/b.jsonl true',
+    'own.txt true',
+  ]);
+  expect(p.exists('.tunesmith/outputs/p/deploy/bundle/onnx/model.onnx')).toBe(true);
+  // Nothing that was made says where on this machine the cache is.
+  const told = p.find('.tunesmith/outputs').filter((file) => /\.(json|jsonl|md)$/.test(file) && p.read(file).includes('hf/hub'));
+  expect(told).toEqual([]);
+
+  hub.stop();
+  expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
+  const changed = await p.states('p.yaml', '-p', `base=hf://owner/none`);
+  expect(changed.cells).toMatchObject({ collect: 'fresh', split: 'fresh', tokenize: 'failed', train: 'skipped' });
+});

@@ -1,0 +1,459 @@
+/** Models and data from elsewhere, through the real CLI: the hub, its cache, and what may go wrong on the way. */
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { type RepositoryFiles, sha256, startHub } from '../engine/sources/hub.ts';
+import { type Project, project } from '../rig.ts';
+
+const MODEL: RepositoryFiles = {
+  'config.json': '{"model_type":"bert"}',
+  'tokenizer.json': '{}',
+  'vocab.txt': 'a\nb\n',
+  'README.md': '# tiny\n',
+  '.gitattributes': '*.bin lfs\n',
+  'model.safetensors': 'weights '.repeat(100_000),
+  'pytorch_model.bin': 'pickle',
+  'onnx/model.onnx': 'onnx',
+  'onnx/config.json': '{}',
+  '1_Pooling/config.json': '{"mean":true}',
+};
+
+/** What a command is given, as a list of its files. */
+function listing(address: string, more = ''): string {
+  return `
+steps:
+  list:
+    run: (cd \${{ inputs.model }} && find -L . -type f | sort) > \${{ outputs.list }}
+    inputs: { model: "${address}" }
+    outputs: { list: out/list.txt }${more}
+`;
+}
+
+async function fixture(yaml = listing('hf://owner/tiny')) {
+  const hub = await startHub();
+  const p = project({ 'p.yaml': yaml });
+  Object.assign(p.env, neutral(p), { HF_ENDPOINT: hub.url });
+  return { hub, p };
+}
+
+/** Nothing of the machine's own settings. */
+function neutral(p: Project): Record<string, string | undefined> {
+  const none = ['HF_TOKEN', 'HF_TOKEN_PATH', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE'];
+  return { HF_HOME: p.path('hf'), ...Object.fromEntries(none.map((name) => [name, undefined])) };
+}
+
+const BLOBS = 'hf/hub/models--owner--tiny/blobs';
+
+/** How much there is of the weights. */
+function partOf(p: Project): number | undefined {
+  const part = p.path(`${BLOBS}/${sha256(Buffer.from(MODEL['model.safetensors'] as string))}.incomplete`);
+  return statSync(part, { throwIfNoEntry: false })?.size;
+}
+
+/** The one failure of a run, in full. */
+async function failureOf(p: Project): Promise<{ message: string; hint?: string }> {
+  const { events, code } = await p.states('p.yaml');
+  expect(code).toBe(1);
+  const failures = events.flatMap(({ failure }) => failure ?? []);
+  expect(failures).toHaveLength(1);
+  return failures[0];
+}
+
+test('a model comes with what a model needs, into the cache that others use, once', async () => {
+  const { hub, p } = await fixture();
+  const commit = hub.publish('owner/tiny', MODEL);
+  const first = await p.states('p.yaml');
+  expect(first.cells).toEqual({ list: 'ran' });
+  const size = Object.entries(MODEL).reduce((sum, [name, content]) => (/^(\.|onnx|pytorch)/.test(name) ? sum : sum + content.length), 0);
+  expect(first.events.findLast(({ type }) => type === 'progress')).toMatchObject({ cell: 'list', done: size, total: size });
+  expect(p.read('.tunesmith/logs/1/list.log')).toBe(`hf://owner/tiny is ${commit.slice(0, 12)}\nfetching 6 files, 0.8 MB\n`);
+  const taken = ['./1_Pooling/config.json', './README.md', './config.json', './model.safetensors', './tokenizer.json', './vocab.txt'];
+  expect(p.read('out/list.txt').trim().split('\n')).toEqual(taken);
+  const snapshot = p.path(`hf/hub/models--owner--tiny/snapshots/${commit}`);
+  expect(readFileSync(join(snapshot, 'model.safetensors'), 'utf8')).toBe(MODEL['model.safetensors']);
+  expect(realpathSync(join(snapshot, 'config.json'))).toContain('/blobs/');
+  expect(p.read('hf/hub/models--owner--tiny/refs/main')).toBe(commit);
+
+  hub.requests.length = 0;
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
+  expect(hub.requests.map(({ url }) => url.split('?')[0])).toEqual(['/api/models/owner/tiny/revision/main']);
+});
+
+test('a file, a folder, a glob, a tag, a pull request: each way to name a part', async () => {
+  const { hub, p } = await fixture(`
+params: { base: hf://models/owner/tiny@refs%2Fpr%2F1/config.json }
+steps:
+  file: { run: "cat \${{ inputs.in }} > \${{ outputs.out }}", inputs: { in: "\${{ params.base }}" }, outputs: { out: out/file } }
+  pr: { run: "cat \${{ inputs.in }} > \${{ outputs.out }}", inputs: { in: hf://owner/tiny@refs/pr/1/config.json }, outputs: { out: out/pr } }
+  folder: { run: "ls \${{ inputs.in }} > \${{ outputs.out }}", inputs: { in: hf://owner/tiny@v1/1_Pooling }, outputs: { out: out/folder } }
+  glob:
+    run: for f in \${{ inputs.in }}; do basename $f; done > \${{ outputs.out }}
+    inputs: { in: "hf://owner/tiny/*.{json,txt}" }
+    outputs: { out: out/glob }
+  unowned: { run: "ls \${{ inputs.in }} > \${{ outputs.out }}", inputs: { in: hf://tiny }, outputs: { out: out/unowned } }
+`);
+  hub.publish('owner/tiny', { 'config.json': 'of the tag', '1_Pooling/config.json': '{}' }, { ref: 'v1' });
+  hub.publish('owner/tiny', { 'config.json': 'of the pull request' }, { ref: 'refs/pr/1' });
+  hub.publish('owner/tiny', MODEL);
+  hub.publish('tiny', { 'config.json': '{}', 'model.safetensors': '' });
+  const { code, stderr } = await p.run('run', 'p.yaml', '--plain');
+  expect([code, stderr]).toEqual([0, '']);
+  expect(p.read('out/file')).toBe('of the pull request');
+  expect(p.read('out/pr')).toBe('of the pull request');
+  expect(p.read('out/folder')).toBe('config.json\n');
+  expect(p.read('out/glob')).toBe('config.json\ntokenizer.json\nvocab.txt\n');
+  expect(p.read('out/unowned')).toBe('config.json\nmodel.safetensors\n');
+});
+
+test('what is given is a folder of files, with nothing but these in it: a copy of it is whole', async () => {
+  const { hub, p } = await fixture(`
+steps:
+  copy: { run: "cp -r \${{ inputs.model }} \${{ outputs.copy }}", inputs: { model: hf://owner/tiny }, outputs: { copy: out/copy } }
+  read: { run: "cat \${{ inputs.model }}/config.json > \${{ outputs.out }}", inputs: { model: out/copy }, outputs: { out: out/read } }
+`);
+  const commit = hub.publish('owner/tiny', MODEL);
+  // What another library has put there besides.
+  p.write(`hf/hub/models--owner--tiny/snapshots/${commit}/pytorch_model.bin`, 'pickle');
+  expect((await p.states('p.yaml')).cells).toEqual({ copy: 'ran', read: 'ran' });
+  expect(p.read('out/read')).toBe(MODEL['config.json']);
+  expect(p.exists('out/copy/pytorch_model.bin')).toBe(false);
+});
+
+test('a connection that breaks is gone on with where it broke', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  hub.trouble({ at: 'cdn/', cut: 300_000 });
+  hub.trouble({ at: 'cdn/', cut: 100_000 });
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+  const ranges = hub.requests.filter(({ server }) => server === 'cdn').map(({ range }) => range);
+  expect(ranges).toEqual([undefined, 'bytes=300000-', 'bytes=400000-']);
+});
+
+test('what a killed run has fetched is gone on with, and nothing of it was taken for whole', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  hub.trouble({ at: 'cdn/', stall: 500_000 });
+  const started = p.start('run', 'p.yaml', '--plain');
+  await p.until(() => partOf(p) === 500_000);
+  started.kill('SIGKILL');
+  await started.done;
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+  expect(hub.requests.findLast(({ server }) => server === 'cdn')!.range).toBe('bytes=500000-');
+  expect(p.find(BLOBS).filter((file) => file.endsWith('.incomplete'))).toEqual([]);
+});
+
+test('Ctrl-C ends a download at once, and keeps what came', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  hub.trouble({ at: 'cdn/', stall: 500_000 });
+  const started = p.start('run', 'p.yaml', '--plain');
+  await p.until(() => partOf(p) === 500_000);
+  started.kill('SIGINT');
+  const { code, stdout } = await started.done;
+  expect(code).toBe(130);
+  expect(stdout).toContain('1 canceled');
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+});
+
+test('bytes with the wrong hash are deleted, and said', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  hub.trouble({ at: 'cdn/', spoil: (bytes) => Buffer.concat([Buffer.from('W'), bytes.subarray(1)]) });
+  expect((await failureOf(p)).message).toMatch(
+    /^hf:\/\/owner\/tiny\/model.safetensors is not what it should be: its SHA-256 is [0-9a-f]{64}, not /,
+  );
+  expect(p.find(BLOBS).some((file) => p.stat(file).size === 800_000)).toBe(false);
+  hub.trouble({ at: '/config.json', spoil: (bytes) => Buffer.from(bytes.toString().toUpperCase()) });
+  p.remove('hf');
+  expect((await failureOf(p)).message).toMatch(/is not what it should be: its git hash is [0-9a-f]{40}, not /);
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+});
+
+test('a file that was damaged in the cache is fetched again', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  await p.states('p.yaml');
+  for (const blob of p.find(BLOBS)) p.write(blob, p.read(blob).replace(/./, '?'));
+  const { cells, events } = await p.states('p.yaml', '--force');
+  expect(cells).toEqual({ list: 'ran' });
+  expect(events.flatMap(({ line }) => line ?? []).join('\n')).toContain('model.safetensors of hf://owner/tiny is damaged in the cache');
+  expect(readFileSync(p.path(p.find('hf').find((file) => /snapshots.*model.safetensors$/.test(file))!), 'utf8')).toBe(
+    MODEL['model.safetensors'],
+  );
+});
+
+test('a busy hub is waited for as it asks, and named when it stays so', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  hub.trouble({ at: 'revision/main', status: 429, headers: { 'retry-after': '0' }, times: 2 });
+  hub.trouble({ at: 'tree/', status: 503, headers: { 'retry-after': '0.1' } });
+  hub.trouble({ at: 'resolve/', status: 500, headers: { 'retry-after': '0' } });
+  hub.trouble({ at: 'cdn/', status: 502, headers: { 'retry-after': '0' } });
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+  p.remove('hf');
+  hub.trouble({ at: 'revision/main', status: 429, headers: { 'retry-after': '3600' } });
+  expect(await failureOf(p)).toMatchObject({
+    message: expect.stringMatching(/^127.0.0.1:\d+ answers 429, too many requests/),
+    hint: expect.stringContaining('HF_TOKEN'),
+  });
+});
+
+test('what may not be read, and what is not there, are told apart', async () => {
+  const { hub, p } = await fixture();
+  /** Each in a step of its own. */
+  const failed = async (...addresses: string[]) => {
+    p.write('p.yaml', `steps:\n${addresses.map((address, i) => `  s${i}: { run: "true", inputs: { in: "${address}" } }\n`).join('')}`);
+    const { events } = await p.states('p.yaml', '--on-failure', 'continue', '-j', '1');
+    const told = events.flatMap(({ failure }) => (failure ? `${failure.message}\n  ${failure.hint.replaceAll('\n', '\n  ')}` : []));
+    expect(told).toHaveLength(addresses.length);
+    return told.sort().join('\n').replaceAll(hub.url, 'http://hub').replaceAll(new URL(hub.url).host, 'hub');
+  };
+  hub.publish('owner/tiny', MODEL);
+  hub.publish('owner/gated', MODEL, { gated: true });
+  hub.publish('owner/private', MODEL, { private: true });
+  hub.publish('owner/pickles', { 'config.json': '{}', 'pytorch_model.bin': 'pickle' });
+  hub.tokens.set('hf_stranger', { mayRead: [] });
+
+  expect(await failed('hf://owner/gated', 'hf://owner/private', 'hf://owner/none')).toMatchInlineSnapshot(`
+    "hf://owner/gated is gated: its authors want their terms accepted
+      Accept its terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens).
+    there is no model owner/none at hub, or it is private or gated
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/none if it has any.
+    there is no model owner/private at hub, or it is private or gated
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/private if it has any."
+  `);
+  expect(
+    await failed('hf://owner/tiny@v9', 'hf://owner/tiny/confg.json', 'hf://owner/tiny/*.onx', 'hf://datasets/owner/tiny'),
+  ).toMatchInlineSnapshot(`
+    "nothing in hf://owner/tiny matches *.onx
+      its files: .gitattributes, 1_Pooling/config.json, README.md, config.json, model.safetensors, onnx/config.json, onnx/model.onnx, pytorch_model.bin, tokenizer.json, vocab.txt
+    owner/tiny has no revision v9
+      Its branches and tags: http://hub/owner/tiny/tree/main
+    there is no confg.json in hf://owner/tiny
+      did you mean "config.json"? its files: .gitattributes, 1_Pooling/config.json, README.md, config.json, model.safetensors, onnx/config.json, onnx/model.onnx, pytorch_model.bin, tokenizer.json, vocab.txt
+    there is no data set owner/tiny at hub, or it is private or gated
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/datasets/owner/tiny if it has any."
+  `);
+  expect(await failed('hf://owner/pickles')).toMatchInlineSnapshot(`
+    "hf://owner/pickles has its weights only as pytorch_model.bin, a pickle: opening one can run any code; what is read is safetensors
+      Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request, written hf://owner/name@refs/pr/1.
+      Or convert it with Python, and name the folder that holds it:
+        import torch; from safetensors.torch import save_file
+        weights = torch.load("pytorch_model.bin", weights_only=True)
+        save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})"
+  `);
+  p.env.HF_TOKEN = 'hf_stranger';
+  expect(await failed('hf://owner/gated', 'hf://owner/private')).toMatchInlineSnapshot(`
+    "hf://owner/gated is gated: its authors want their terms accepted
+      Accept its terms at http://hub/owner/gated, with the account that your token belongs to.
+    there is no model owner/private at hub, or it is private or gated
+      Check its name, and whether the account of your token may read http://hub/owner/private."
+  `);
+  p.env.HF_TOKEN = 'hf_wrong';
+  p.remove('hf');
+  expect(await failed('hf://owner/tiny')).toMatchInlineSnapshot(`
+    "hub does not accept the token
+      Set HF_TOKEN to one that is still good, or unset it: public repositories need none."
+  `);
+});
+
+test('a failure is shown where the pipeline has the address', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/other', MODEL);
+  const { screen, code } = await p.run('run', 'p.yaml', '--plain');
+  expect(code).toBe(1);
+  expect(screen.replaceAll(new URL(hub.url).host, 'hub')).toMatchInlineSnapshot(`
+    "list: failed after <time>: there is no model owner/tiny at hub, or it is private or gated
+      p.yaml:5:22
+      5 |     inputs: { model: "hf://owner/tiny" }
+        |                      ^^^^^^^^^^^^^^^^^
+      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/tiny if it has any.
+      log: .tunesmith/logs/1/list.log
+    p: 1 failed · <time>
+      failed: list
+    "
+  `);
+});
+
+test('the token goes to the hub, from wherever it is set, and nowhere else', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL, { private: true });
+  hub.tokens.set('hf_mine', { mayRead: ['owner/tiny'] });
+  p.env.HF_TOKEN = 'hf_mine';
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+  for (const { server, authorization } of hub.requests) expect(authorization).toBe(server === 'hub' ? 'Bearer hf_mine' : undefined);
+  expect(hub.requests.some(({ server }) => server === 'cdn')).toBe(true);
+  const kept = [...p.find('.tunesmith'), ...p.find('hf')].filter((file) => p.read(file).includes('hf_mine'));
+  expect(kept).toEqual([]);
+
+  p.env.HF_TOKEN = undefined;
+  p.remove('hf');
+  p.write('hf/token', 'hf_mine\n');
+  expect((await p.states('p.yaml', '--force')).cells).toEqual({ list: 'ran' });
+  p.remove('hf');
+  p.write('elsewhere', 'hf_mine');
+  p.env.HF_TOKEN_PATH = p.path('elsewhere');
+  expect((await p.states('p.yaml', '--force')).cells).toEqual({ list: 'ran' });
+});
+
+test('the commit that a branch is at decides, and nothing else', async () => {
+  const { hub, p } = await fixture();
+  const old = hub.publish('owner/tiny', MODEL);
+  await p.states('p.yaml');
+  // Another address of the same hub, and the commit itself instead of the branch: the same model.
+  p.env.HF_ENDPOINT = hub.url.replace('127.0.0.1', 'localhost');
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
+  p.write('p.yaml', listing(`hf://models/owner/tiny@${old}`));
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
+  p.write('p.yaml', listing('hf://owner/tiny'));
+
+  const now = hub.publish('owner/tiny', { ...MODEL, 'vocab.txt': 'a\nb\nc\n' });
+  const { stdout } = await p.run('explain', 'list', '-f', 'p.yaml');
+  expect(stdout).toContain(`hf://owner/tiny is ${now.slice(0, 12)}`);
+  expect(stdout).toContain(`input model hf://owner/tiny: ${old.slice(0, 7)} → ${now.slice(0, 7)}`);
+  const { cells, events } = await p.states('p.yaml');
+  expect(cells).toEqual({ list: 'ran' });
+  expect(events.find(({ type }) => type === 'running').why).toBe(`input model hf://owner/tiny: ${old.slice(0, 7)} → ${now.slice(0, 7)}`);
+  expect(p.read('hf/hub/models--owner--tiny/refs/main')).toBe(now);
+
+  hub.publish('owner/other', MODEL);
+  p.write('p.yaml', listing('hf://owner/other'));
+  expect((await p.run('status', 'p.yaml')).stdout).toContain('input model: hf://owner/tiny → hf://owner/other');
+});
+
+test('a commit that is in the cache needs no network; a branch is taken as last seen, and that is said', async () => {
+  const { hub, p } = await fixture();
+  const commit = hub.publish('owner/tiny', MODEL);
+  await p.states('p.yaml');
+  hub.stop();
+  const told = (events: any[]) =>
+    events.flatMap(({ type, message }) => (type === 'notice' ? [message.replace(/\d+\.\d+\.\d+\.\d+:\d+/, 'hub')] : []));
+
+  const gone = await p.states('p.yaml', '--force');
+  expect(gone.cells).toEqual({ list: 'ran' });
+  expect(told(gone.events)).toEqual([
+    `hub cannot be reached: connection refused: hf://owner/tiny is taken as last seen, at commit ${commit.slice(0, 7)}`,
+  ]);
+  expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
+  expect((await p.run('status', 'p.yaml', '--check')).code).toBe(0);
+  expect((await p.run('explain', 'list')).stdout).toContain('list is fresh');
+  expect((await p.run('run', 'p.yaml', '--dry-run')).code).toBe(0);
+
+  p.write('p.yaml', listing(`hf://owner/tiny@${commit}`));
+  expect(told((await p.states('p.yaml', '--force')).events)).toEqual([]);
+  p.write('p.yaml', listing('hf://owner/tiny'));
+  p.env.HF_HUB_OFFLINE = '1';
+  expect(told((await p.states('p.yaml', '--force')).events)).toEqual([]);
+});
+
+test('without a network nothing that is missing is taken for there', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  p.env.HF_HUB_OFFLINE = '1';
+  const nothing = await failureOf(p);
+  expect(nothing.message.replaceAll(p.folder, '')).toBe('hf://owner/tiny is not in the cache /hf/hub, and HF_HUB_OFFLINE is set');
+  expect(hub.requests).toEqual([]);
+  p.env.HF_HUB_OFFLINE = undefined;
+  await p.states('p.yaml');
+  p.env.HF_HUB_OFFLINE = '1';
+  p.remove(p.find('hf').find((file) => /snapshots.*vocab.txt$/.test(file))!);
+  expect((await p.states('p.yaml', '--force')).events.find(({ failure }) => failure).failure.message).toMatch(
+    /lacks files of hf:\/\/owner\/tiny at commit \w{7}, and HF_HUB_OFFLINE is set: vocab.txt$/,
+  );
+  hub.stop();
+  p.env.HF_HUB_OFFLINE = undefined;
+  p.remove('hf');
+  expect(await failureOf(p)).toMatchObject({ message: expect.stringMatching(/^127.0.0.1:\d+ cannot be reached: connection refused$/) });
+});
+
+test('validate asks nobody; looking writes nothing', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  expect((await p.run('validate', 'p.yaml')).code).toBe(0);
+  expect(hub.requests).toEqual([]);
+  const before = p.snapshot();
+  expect((await p.run('status', 'p.yaml')).code).toBe(0);
+  expect((await p.run('run', 'p.yaml', '--dry-run')).code).toBe(0);
+  expect(p.snapshot()).toEqual(before);
+});
+
+test('many cells ask once, and fetch once; so do two projects at the same time', async () => {
+  const { hub, p } = await fixture(`
+steps:
+  list:
+    matrix: { n: [1, 2, 3, 4, 5, 6] }
+    run: ls \${{ inputs.model }} > \${{ outputs.list }}
+    inputs: { model: hf://owner/tiny }
+    outputs: { list: "out/\${{ matrix.n }}" }
+`);
+  hub.publish('owner/tiny', MODEL);
+  const other = project({ 'p.yaml': listing('hf://owner/tiny') });
+  Object.assign(other.env, p.env);
+  const ended = await Promise.all([p.states('p.yaml', '-j', '4'), other.states('p.yaml')]);
+  expect(ended.map(({ code }) => code)).toEqual([0, 0]);
+  expect(hub.requests.filter(({ url }) => url.includes('/revision/'))).toHaveLength(2);
+  expect(hub.requests.filter(({ server }) => server === 'cdn')).toHaveLength(1);
+});
+
+test('where something lies that is fetched is no value for env', async () => {
+  const { p } = await fixture(listing('hf://owner/tiny', '\n    env: { MODEL: "${{ inputs.model }}" }'));
+  expect((await p.run('validate', 'p.yaml')).screen).toMatchInlineSnapshot(`
+    "p.yaml:7:20: error: where hf://owner/tiny lies is known only when the cell starts
+      7 |     env: { MODEL: "\${{ inputs.model }}" }
+        |                    ^^^^^^^^^^^^^^^^^^^
+      = Write \${{ inputs.model }} in \`run\`.
+    "
+  `);
+});
+
+test('who may not read it any more still has what came before, and is told', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL, { private: true });
+  hub.tokens.set('hf_mine', { mayRead: ['owner/tiny'] });
+  p.env.HF_TOKEN = 'hf_mine';
+  await p.states('p.yaml');
+  p.env.HF_TOKEN = undefined;
+  const { cells, events } = await p.states('p.yaml', '--force');
+  expect(cells).toEqual({ list: 'ran' });
+  expect(events.find(({ type }) => type === 'notice').message).toMatch(
+    /or it is private or gated: hf:\/\/owner\/tiny is taken as last seen/,
+  );
+});
+
+test('a host that is no hub, or none at all, is named; no stack is shown', async () => {
+  const { hub, p } = await fixture();
+  hub.trouble({ at: '/revision/', status: 200 });
+  expect((await failureOf(p)).message).toMatch(/^http:\/\/127.0.0.1:\d+ answers what no hub answers/);
+  p.env.HF_ENDPOINT = 'not a url';
+  expect((await failureOf(p)).message).toBe('HF_ENDPOINT is no URL: not a url');
+  p.env.HF_ENDPOINT = 'https://no-such-host.invalid';
+  expect((await failureOf(p)).message).toMatch(/^no-such-host.invalid cannot be reached: /);
+});
+
+test('Ctrl-C and a timeout end the wait for a hub that keeps one waiting', async () => {
+  const { hub, p } = await fixture();
+  hub.publish('owner/tiny', MODEL);
+  hub.trouble({ at: '/revision/', status: 429, headers: { 'retry-after': '120' } });
+  const started = p.start('run', 'p.yaml', '--plain');
+  await p.until(() => hub.requests.length > 0);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  started.kill('SIGINT');
+  const { code, stdout, stderr } = await started.done;
+  expect([code, stderr]).toEqual([130, '']);
+  expect(stdout).toContain('1 canceled');
+
+  p.write('p.yaml', `${listing('hf://owner/tiny').trimEnd()}\n    timeout: 1s\n`);
+  hub.trouble({ at: 'cdn/', stall: 1000 });
+  expect((await failureOf(p)).message).toBe('timed out after 1s');
+});
+
+test('a file where a folder is wanted, and many where one is, are known when they are here', async () => {
+  const { hub, p } = await fixture(`
+steps:
+  a: { uses: tokenize, with: { data: ., model: hf://owner/tiny/config.json } }
+`);
+  hub.publish('owner/tiny', MODEL);
+  expect((await failureOf(p)).message).toBe('input model takes a folder, but hf://owner/tiny/config.json is a file');
+  p.write('p.yaml', p.read('p.yaml').replace('config.json', '*.json'));
+  expect((await failureOf(p)).message).toBe('input model takes one folder, but 2 match hf://owner/tiny/*.json');
+});

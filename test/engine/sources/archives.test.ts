@@ -1,0 +1,196 @@
+/** Files and archives behind a URL: what their SHA-256 says they are, unpacked in a folder and nowhere else. */
+import { mkdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { gzipSync } from 'node:zlib';
+import { expect, onTestFinished, test } from 'vitest';
+import { formOf, unpack } from '../../../engine/sources/unpack.ts';
+import { type Project, project } from '../../rig.ts';
+import { engine } from '../run/rig.ts';
+import { type Entry, tarOf, zipOf } from './archives.ts';
+import { portOf, send, sha256 } from './hub.ts';
+
+async function web() {
+  const files = new Map<string, Buffer>();
+  const requests: string[] = [];
+  const server = createServer((request, response) => {
+    requests.push(`${request.url}${request.headers.range ? ` ${request.headers.range}` : ''}`);
+    const content = files.get(request.url!);
+    if (!content) return void response.writeHead(404).end();
+    send(request, response, content, {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${portOf(server)}`;
+  return {
+    url,
+    requests,
+    files,
+    /** Its address. */
+    put(path: string, content: Buffer): string {
+      files.set(path, content);
+      return `${url}${path}#sha256=${sha256(content)}`;
+    },
+  };
+}
+
+/** Lists what it is given, with what is in it. */
+function listing(address: string): string {
+  return `
+steps:
+  list:
+    run: for f in \${{ inputs.in }}; do if test -d $f; then (cd $f && find . ! -type d | sort | while read n; do echo "$n $(cat $n)"; done); else echo "$(basename $f) $(cat $f)"; fi; done > \${{ outputs.list }}
+    inputs: { in: '${address}' }
+    outputs: { list: out/list.txt }
+`;
+}
+
+async function listed(address: string) {
+  const p = engine(listing(address));
+  const { list } = (await p.go()).failures;
+  return list ? `${list.message}\n${list.hint}` : p.read('out/list.txt');
+}
+
+const GOOD: Entry[] = [
+  { path: 'x-1.0/' },
+  { path: 'x-1.0/data/a.csv', content: 'a' },
+  { path: 'x-1.0/data/b.csv', content: 'b' },
+  { path: 'x-1.0/run.sh', content: 'run', program: true },
+  { path: 'x-1.0/link', link: 'data/a.csv' },
+];
+
+test('archives of each form are unpacked once, a single folder at their top looked through', async () => {
+  const server = await web();
+  const all = './data/a.csv a\n./data/b.csv b\n./link a\n./run.sh run\n';
+  for (const [name, content] of [
+    ['/x.tar.gz', gzipSync(tarOf(GOOD))],
+    ['/x.tgz?download=1', gzipSync(tarOf(GOOD))],
+    ['/x.tar', tarOf(GOOD)],
+    ['/x.zip', zipOf(GOOD)],
+    ['/download/17', zipOf(GOOD)],
+  ] as const)
+    expect(await listed(server.put(name, content))).toBe(all);
+});
+
+test('a path or glob below picks from it; a file that is no archive is itself', async () => {
+  const server = await web();
+  const address = server.put('/x.zip', zipOf(GOOD));
+  expect(await listed(`${address}/data/b.csv`)).toBe('b.csv b\n');
+  expect(await listed(`${address}/data/*.csv`)).toBe('a.csv a\nb.csv b\n');
+  expect(await listed(`${address}/data/c.csv`)).toMatch(/^there is no data\/c.csv in .*x.zip\ndid you mean "data\/a.csv"\?/);
+  expect(await listed(server.put('/some/mails.jsonl', Buffer.from('{}')))).toBe('mails.jsonl {}\n');
+});
+
+test('it is fetched and unpacked once, and again where it was changed', async () => {
+  const server = await web();
+  const p = engine(listing(server.put('/x.tar.gz', gzipSync(tarOf(GOOD)))));
+  await p.go();
+  expect((await p.go()).states).toEqual({ list: 'fresh' });
+  expect((await p.go({ force: true })).states).toEqual({ list: 'ran' });
+  expect(server.requests).toEqual(['/x.tar.gz']);
+  const first = p.read('out/list.txt');
+  p.write(p.find('.tunesmith/sources').find((file) => file.endsWith('a.csv'))!, 'edited');
+  expect((await p.go({ force: true })).states).toEqual({ list: 'ran' });
+  expect(p.read('out/list.txt')).toBe(first);
+  expect(server.requests).toEqual(['/x.tar.gz', '/x.tar.gz']);
+  expect(p.find('.tunesmith/sources').filter((file) => /downloads|\.lock|\.tunesmith-/.test(file))).toEqual([]);
+  // The same bytes from elsewhere are the same.
+  server.put('/mirror/x.tar.gz', server.files.get('/x.tar.gz')!);
+  p.write('p.yaml', p.read('p.yaml').replace('/x.tar.gz', '/mirror/x.tar.gz'));
+  expect((await p.go()).states).toEqual({ list: 'fresh' });
+});
+
+test('other bytes than the SHA-256 says are not taken', async () => {
+  const server = await web();
+  const address = server.put('/x.zip', zipOf(GOOD));
+  server.files.set('/x.zip', zipOf([{ path: 'a', content: 'other' }]));
+  const p = engine(listing(address));
+  expect((await p.go()).failures.list!.message).toMatch(/x.zip is not what it should be: its SHA-256 is [0-9a-f]{64}, not /);
+  expect(p.find('.tunesmith/sources')).toEqual([]);
+  expect(await listed(`${server.url}/gone.zip#sha256=${'0'.repeat(64)}`)).toMatch(/answers 404 for http.*gone.zip\nHas it moved/);
+});
+
+test.each<[string, Entry[]]>([
+  ['a way up', [{ path: '../evil', content: 'e' }]],
+  ['a way up, later', [{ path: 'a/../../evil', content: 'e' }]],
+  ['the root', [{ path: '/evil', content: 'e' }]],
+  ['a way up of another system', [{ path: '..\\evil', content: 'e' }]],
+  ['a link out', [{ path: 'a/link', link: '../../evil' }]],
+  ['a link to the root', [{ path: 'link', link: '/etc/passwd' }]],
+  [
+    'a link that goes through another',
+    [
+      { path: 'd/l', link: '..' },
+      { path: 'm', link: 'd/l/..' },
+    ],
+  ],
+  [
+    'an entry behind a link',
+    [
+      { path: 'l', link: 'd' },
+      { path: 'l/evil', content: 'e' },
+    ],
+  ],
+])('what leads out is refused: %s', async (_, entries) => {
+  for (const [form, archive] of [
+    ['tar', tarOf([{ path: 'fine', content: 'f' }, ...entries])],
+    ['zip', zipOf([{ path: 'fine', content: 'f' }, ...entries])],
+  ] as const) {
+    const p = project();
+    expect(await unpacked(p, `x.${form}`, archive)).toMatch(/^x is not unpacked: its (entry|link) .* (outside|leads out|behind)/);
+    expect(p.find('.').filter((file) => file.includes('evil'))).toEqual([]);
+  }
+});
+
+test('devices, hard links out, absurd sizes and broken archives are refused', async () => {
+  const p = project();
+  expect(await unpacked(p, 'x.tar', tarOf([{ path: 'null', type: '3' }]))).toMatch(/its entry null is a CharacterDevice/);
+  expect(await unpacked(p, 'x.tar', tarOf([{ path: 'a', link: '../../etc/passwd', hard: true }]))).toMatch(/its link a leads out/);
+  expect(await unpacked(p, 'x.zip', zipOf([{ path: 'a', content: 'x', size: 4e9 }]))).toMatch(/holds more than 1 GB, which is absurd/);
+  expect(await unpacked(p, 'x.tar', tarOf([{ path: 'a', content: 'x', size: 4e9 }]))).toMatch(/holds more than 1 GB, which is absurd/);
+  expect(await unpacked(p, 'x.zip', Buffer.from('no zip at all, but long enough to be looked at'))).toMatch(/x is no sound zip archive/);
+  expect(await unpacked(p, 'x.tar.gz', Buffer.from('no tar at all'))).toMatch(/x is no sound tar archive/);
+  expect(await unpacked(p, 'x.tar.gz', gzipSync(tarOf(GOOD)).subarray(0, 120))).toMatch(/x is no sound tar archive/);
+  expect(await unpacked(p, 'x.tar', tarOf(GOOD).subarray(0, 1100))).toMatch(/x is no sound tar archive/);
+});
+
+test('Ctrl-C ends it', async () => {
+  const p = project();
+  for (const [name, archive] of [
+    ['x.tar', tarOf(GOOD)],
+    ['x.zip', zipOf(GOOD)],
+  ] as const)
+    expect(await unpacked(p, name, archive, AbortSignal.abort())).toMatch(/aborted/);
+});
+
+test('nothing is left of an archive that is refused', async () => {
+  const server = await web();
+  const p = project({
+    'p.yaml': listing(
+      server.put(
+        '/x.zip',
+        zipOf([
+          { path: 'fine', content: 'f' },
+          { path: '../evil', content: 'e' },
+        ]),
+      ),
+    ),
+  });
+  const { events } = await p.states('p.yaml');
+  expect(events.find(({ failure }) => failure).failure.message).toMatch(/x.zip is not unpacked/);
+  expect(p.find('.').filter((file) => /evil|fine/.test(file))).toEqual([]);
+});
+
+/** What is wrong with an archive. */
+async function unpacked(p: Project, name: string, archive: Buffer, signal = new AbortController().signal): Promise<string> {
+  p.write(name, archive);
+  p.remove('out');
+  mkdirSync(p.path('out'));
+  const form = (await formOf(p.path(name), name))!;
+  return unpack(p.path(name), form, p.path('out'), 'x', signal).then(
+    () => 'unpacked',
+    (error) => error.message,
+  );
+}

@@ -1,0 +1,267 @@
+/**
+ * A hub in this process: the part of its HTTP API that reading needs, as huggingface.co answers. Large files are handed
+ * out by a second server, which stands for the CDN. Each request is remembered; `trouble` makes one go wrong.
+ */
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { onTestFinished } from 'vitest';
+
+export type RepositoryFiles = Record<string, string | Uint8Array>;
+
+export interface Repository {
+  /** By name, the commits of branches, tags and refs. */
+  refs: Record<string, string>;
+  commits: Record<string, RepositoryFiles>;
+  gated?: boolean;
+  private?: boolean;
+}
+
+export interface Request {
+  server: 'hub' | 'cdn';
+  method: string;
+  url: string;
+  authorization?: string;
+  range?: string;
+}
+
+/** What happens instead, for requests whose URL has `at` in it; so many times, or for good. */
+export interface Trouble {
+  at: string;
+  times?: number;
+  status?: number;
+  headers?: Record<string, string>;
+  /** Breaks off after so many bytes of the body. */
+  cut?: number;
+  /** Changes the bytes on their way. */
+  spoil?: (bytes: Buffer) => Buffer;
+  /** Says no more after so many bytes, and keeps the connection. */
+  stall?: number;
+}
+
+export type Hub = Awaited<ReturnType<typeof startHub>>;
+
+export async function startHub() {
+  const repositories = new Map<string, Repository>();
+  const requests: Request[] = [];
+  const troubles: Trouble[] = [];
+  const tokens = new Map<string, { mayRead: string[] }>();
+  const cdn = createServer((request, response) => {
+    const trouble = hear('cdn', request);
+    const content = blobs.get(request.url!.slice(1).split('?')[0]!);
+    if (!content) return void answer(response, 404, {}, '');
+    send(request, response, content, {}, trouble);
+  });
+  const blobs = new Map<string, Buffer>();
+  /** `hashless`: listings have no hashes, as those of some mirrors. */
+  const state = { hashless: false };
+
+  const hear = (server: 'hub' | 'cdn', { method, url, headers }: IncomingMessage): Trouble | undefined => {
+    requests.push({ server, method: method!, url: url!, authorization: headers.authorization, range: headers.range });
+    const trouble = troubles.find(({ at, times = 1 }) => `${server}${url}`.includes(at) && times > 0);
+    if (trouble?.times !== undefined) trouble.times--;
+    return trouble;
+  };
+
+  const hub = createServer((request, response) => {
+    const trouble = hear('hub', request);
+    if (trouble?.status !== undefined) return void answer(response, trouble.status, trouble.headers ?? {}, '');
+    const url = new URL(request.url!, 'http://hub');
+    const api = /^\/api\/(models|datasets)\/(.+?)\/(revision|tree)\/([^/?]+)/.exec(url.pathname);
+    const file = /^\/(datasets\/)?(.+?)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
+    const [name, written] = api
+      ? [`${api[1] === 'datasets' ? 'datasets/' : ''}${api[2]}`, api[4]!]
+      : file
+        ? [`${file[1] ?? ''}${file[2]}`, file[3]!]
+        : [];
+    const repository = name === undefined ? undefined : repositories.get(name);
+    const refused = refusal(name, repository, request.headers.authorization);
+    if (refused) return void answer(response, ...refused);
+    const revision = decodeURIComponent(written!);
+    const commit = repository!.refs[revision] ?? (repository!.commits[revision] ? revision : undefined);
+    if (commit === undefined)
+      return void answer(
+        response,
+        404,
+        { 'x-error-code': 'RevisionNotFound', 'x-error-message': 'Invalid rev id' },
+        { error: 'Invalid rev id' },
+      );
+    const files = repository!.commits[commit]!;
+    if (api?.[3] === 'revision')
+      return void answer(
+        response,
+        200,
+        {},
+        {
+          _id: '0',
+          id: api[2],
+          sha: commit,
+          private: false,
+          gated: false,
+          downloads: 1,
+          likes: 0,
+          lastModified: '2026-01-01T00:00:00.000Z',
+          siblings: Object.keys(files).map((rfilename) => ({ rfilename })),
+        },
+      );
+    if (api) return void answerTree(url, files, response, request.headers.host!, state.hashless);
+    const path = decodeURIComponent(file![4]!);
+    const content = files[path];
+    if (content === undefined)
+      return void answer(
+        response,
+        404,
+        { 'x-error-code': 'EntryNotFound', 'x-error-message': 'Entry not found', 'x-repo-commit': commit },
+        'Entry not found',
+      );
+    const bytes = Buffer.from(content);
+    if (!isLarge(path)) return void send(request, response, bytes, { etag: `"${gitHash(bytes)}"`, 'x-repo-commit': commit }, trouble);
+    const hash = sha256(bytes);
+    blobs.set(hash, bytes);
+    const location = `http://127.0.0.1:${portOf(cdn)}/${hash}?signature=secret`;
+    answer(
+      response,
+      302,
+      { location, 'x-linked-etag': `"${hash}"`, 'x-linked-size': String(bytes.length), 'x-repo-commit': commit, etag: `"${hash}"` },
+      '',
+    );
+  });
+
+  const refusal = (
+    name: string | undefined,
+    repository: Repository | undefined,
+    authorization: string | undefined,
+  ): [number, Record<string, string>, unknown] | undefined => {
+    const token = authorization?.replace(/^Bearer /, '');
+    if (token !== undefined && !tokens.has(token))
+      return [
+        401,
+        { 'x-error-message': 'Invalid credentials in Authorization header' },
+        { error: 'Invalid credentials in Authorization header' },
+      ];
+    const mayRead = token !== undefined && tokens.get(token)!.mayRead.includes(name ?? '');
+    if (!repository || (repository.private && !mayRead))
+      return [
+        token === undefined ? 401 : 404,
+        { 'x-error-code': 'RepoNotFound', 'x-error-message': 'Repository not found' },
+        { error: 'Repository not found' },
+      ];
+    if (repository.gated && !mayRead)
+      return [
+        token === undefined ? 401 : 403,
+        { 'x-error-code': 'GatedRepo', 'x-error-message': 'Access to this model is restricted' },
+        { error: 'Access to this model is restricted' },
+      ];
+    return undefined;
+  };
+
+  await Promise.all([hub, cdn].map((server) => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))));
+  const stop = () => {
+    for (const server of [hub, cdn]) {
+      server.closeAllConnections();
+      server.close();
+    }
+  };
+  onTestFinished(stop);
+  return Object.assign(state, {
+    url: `http://127.0.0.1:${portOf(hub)}`,
+    requests,
+    tokens,
+    stop,
+    trouble: (trouble: Trouble) => void troubles.push({ times: 1, ...trouble }),
+    /** A repository with one commit on main, or with more; returns the commit's id. */
+    publish(name: string, files: RepositoryFiles, { ref = 'main', ...more }: Partial<Repository> & { ref?: string } = {}): string {
+      const repository = repositories.get(name) ?? { refs: {}, commits: {} };
+      repositories.set(name, Object.assign(repository, more));
+      const commit = gitHash(
+        Buffer.from(JSON.stringify([name, ref, Object.entries(files).map(([path, content]) => [path, sha256(Buffer.from(content))])])),
+      );
+      repository.commits[commit] = files;
+      repository.refs[ref] = commit;
+      return commit;
+    },
+  });
+}
+
+/** By pages of two, so that whoever lists a repository must follow them. */
+function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, host: string, hashless: boolean): void {
+  const all: unknown[] = [
+    ...new Set(
+      Object.keys(files).flatMap((path) =>
+        path
+          .split('/')
+          .slice(0, -1)
+          .map((_, i, parts) => parts.slice(0, i + 1).join('/')),
+      ),
+    ),
+  ].map((path) => ({ type: 'directory', oid: gitHash(Buffer.from(path)), size: 0, path }));
+  for (const [path, content] of Object.entries(files)) {
+    const bytes = Buffer.from(content);
+    if (hashless) all.push({ type: 'file', size: bytes.length, path });
+    else
+      all.push(
+        isLarge(path)
+          ? {
+              type: 'file',
+              oid: gitHash(Buffer.from('pointer')),
+              size: bytes.length,
+              lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 },
+              path,
+            }
+          : { type: 'file', oid: gitHash(bytes), size: bytes.length, path },
+      );
+  }
+  const from = Number(url.searchParams.get('cursor') ?? 0);
+  const next = new URL(url.pathname + url.search, `http://${host}`);
+  next.searchParams.set('cursor', String(from + 2));
+  const headers: Record<string, string> = from + 2 < all.length ? { link: `<${next.href}>; rel="next"` } : {};
+  answer(response, 200, headers, all.slice(from, from + 2));
+}
+
+/** As the hub's .gitattributes has it. */
+function isLarge(path: string): boolean {
+  return /\.(safetensors|bin|parquet|h5|onnx|gz)$/.test(path);
+}
+
+function answer(response: ServerResponse, status: number, headers: Record<string, string>, body: unknown): void {
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  response.writeHead(status, { ...(typeof body === 'string' ? {} : { 'content-type': 'application/json; charset=utf-8' }), ...headers });
+  response.end(text);
+}
+
+/** A file, or the range of it that was asked for. */
+export function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  content: Buffer,
+  headers: Record<string, string>,
+  trouble?: Trouble,
+): void {
+  if (trouble?.status !== undefined) return void answer(response, trouble.status, trouble.headers ?? {}, '');
+  const whole = trouble?.spoil ? trouble.spoil(content) : content;
+  const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+  if (from > 0 && from >= whole.length) return void answer(response, 416, { 'content-range': `bytes */${whole.length}` }, '');
+  const bytes = whole.subarray(from);
+  response.writeHead(request.headers.range ? 206 : 200, {
+    'content-length': String(bytes.length),
+    'accept-ranges': 'bytes',
+    ...(request.headers.range ? { 'content-range': `bytes ${from}-${whole.length - 1}/${whole.length}` } : {}),
+    ...headers,
+  });
+  if (request.method === 'HEAD') response.end();
+  else if (trouble?.stall !== undefined) response.write(bytes.subarray(0, trouble.stall));
+  else if (trouble?.cut !== undefined) response.write(bytes.subarray(0, trouble.cut), () => setTimeout(() => response.destroy(), 20));
+  else response.end(bytes);
+}
+
+export function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+export function gitHash(bytes: Uint8Array): string {
+  return createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+}

@@ -1,0 +1,66 @@
+/** One at a time, across processes; whoever died does not hold up the others. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { thisProcess } from '../../../cache/process.ts';
+import { locked } from '../../../engine/sources/lock.ts';
+import { project } from '../../rig.ts';
+
+test('work under one lock never overlaps, and the lock goes with it', async () => {
+  const path = project().path('locks/one');
+  let at = 0;
+  let most = 0;
+  await Promise.all(
+    Array.from({ length: 8 }, () =>
+      locked(path, {}, async () => {
+        most = Math.max(most, ++at);
+        await sleep(5);
+        at--;
+      }),
+    ),
+  );
+  expect(most).toBe(1);
+  await expect(locked(path, {}, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+  expect(existsSync(path)).toBe(false);
+});
+
+test('a dead holder is succeeded at once, by one of many; a silent one from elsewhere after a while', async () => {
+  const path = project().path('locks/one');
+  const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
+  await once(child, 'exit');
+  mkdirSync(dirname(path), { recursive: true });
+  for (const holder of [
+    { ...thisProcess(), pid: child.pid! },
+    { ...thisProcess(), host: 'another' },
+  ]) {
+    writeFileSync(path, JSON.stringify(holder));
+    const hour = Date.now() / 1000 - 3600;
+    utimesSync(path, hour, hour);
+    let [at, most] = [0, 0];
+    await Promise.all(
+      Array.from({ length: 6 }, () =>
+        locked(path, {}, async () => {
+          most = Math.max(most, ++at);
+          await sleep(2);
+          at--;
+        }),
+      ),
+    );
+    expect(most).toBe(1);
+  }
+});
+
+test('waiting ends with the signal, and says for whom', async () => {
+  const path = project().path('locks/one');
+  const stop = new AbortController();
+  await locked(path, {}, async () => {
+    const told: number[] = [];
+    const waiting = locked(path, { signal: stop.signal, onWait: (pid) => told.push(pid) }, async () => {});
+    setTimeout(() => stop.abort(), 50);
+    await expect(waiting).rejects.toThrow(/abort/i);
+    expect(told).toEqual([process.pid]);
+  });
+});

@@ -1,0 +1,83 @@
+/** A hub and a network of which anything can go wrong at any time: in the end all is there, and it is right. */
+import { readFileSync } from 'node:fs';
+import { expect, test, vi } from 'vitest';
+import { openCache } from '../../../cache/open.ts';
+import { type Address, readAddress } from '../../../engine/sources/address.ts';
+import { Sources } from '../../../engine/sources/sources.ts';
+import { StepError } from '../../../engine/step.ts';
+import { project } from '../../rig.ts';
+import { startHub, type Trouble } from './hub.ts';
+
+test.each([1, 2, 3, 5, 8, 13])('weather %i', async (seed) => {
+  const random = randomly(seed);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const hub = await startHub();
+  const p = project();
+  vi.stubEnv('HF_ENDPOINT', hub.url);
+  vi.stubEnv('HF_HOME', p.path('hf'));
+  vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '0.3');
+  const files: Record<string, string> = { 'config.json': '{"a":1}' };
+  for (let i = 0; i < 6; i++) files[`part${i % 2}/${i}.parquet`] = String.fromCharCode(97 + i).repeat(below(200_000));
+  hub.publish('owner/name', files);
+
+  const troubles: (() => Trouble)[] = [
+    () => ({ at: 'cdn/', cut: below(200_000) }),
+    () => ({ at: 'cdn/', stall: below(1000) }),
+    () => ({ at: 'cdn/', spoil: (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from('?')]) }),
+    () => ({ at: 'cdn/', spoil: (bytes) => Buffer.concat([bytes, bytes]) }),
+    () => ({
+      at: ['cdn/', 'resolve/', 'tree/', 'revision/'][below(4)]!,
+      status: [401, 404, 429, 500, 503][below(5)],
+      headers: { 'retry-after': '0' },
+    }),
+  ];
+  /** One run of an engine, which may be interrupted. */
+  const attempt = async (): Promise<boolean> => {
+    for (let i = below(6); i > 0; i--) hub.trouble(troubles[below(troubles.length)]!());
+    const cache = openCache(p.path('cache'));
+    const stop = new AbortController();
+    const timer = random() < 0.3 ? setTimeout(() => stop.abort(), random() * 300) : undefined;
+    let [expected, came] = [0, 0];
+    try {
+      const sources = new Sources({ folder: p.path('sources'), memo: cache.memo, readOnly: false, notice: () => {} });
+      const pinned = await sources.pin(readAddress('hf://owner/name/**') as Address);
+      const fetched = await sources.fetch(pinned, {
+        signal: stop.signal,
+        say: () => {},
+        expect(bytes) {
+          expected += bytes;
+        },
+        onBytes(count) {
+          came += count;
+        },
+      });
+      expect(fetched.map(({ address }) => address)).toEqual(
+        Object.keys(files)
+          .sort()
+          .map((name) => `hf://owner/name/${name}`),
+      );
+      for (const { path, address } of fetched) expect(readFileSync(path, 'utf8')).toBe(files[address.slice('hf://owner/name/'.length)]);
+      expect(came).toBe(expected);
+      return true;
+    } catch (error) {
+      if (error instanceof StepError || stop.signal.aborted) return false;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      cache.close();
+    }
+  };
+  let attempts = 1;
+  while (!(await attempt())) expect(++attempts).toBeLessThan(25);
+  expect(p.find('.').filter((file) => /incomplete$|\.lock$|\.tunesmith/.test(file))).toEqual([]);
+  vi.unstubAllEnvs();
+});
+
+/** The same numbers each time. */
+function randomly(seed: number): () => number {
+  let state = seed * 7919;
+  return () => {
+    state = (state * 1103515245 + 12345) % 2147483648;
+    return state / 2147483648;
+  };
+}
