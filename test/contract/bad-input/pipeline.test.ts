@@ -438,11 +438,6 @@ steps:
       13 |     with: { tokens: table }
          |     ^^^^
       = Write \`model:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}. A Hugging Face model folder; without model.safetensors training starts at random.
-
-    p.yaml:13:5: error: missing option "task" of train
-      13 |     with: { tokens: table }
-         |     ^^^^
-      = Write \`task:\` below \`with\`. What the model is trained for.
     "
   `);
 });
