@@ -155,12 +155,12 @@ const IGNORED = -100;
 /** Mean over all elements of −y log σ(x) − (1 − y) log(1 − σ(x)); labels y are 0 or 1. Both [.., labels]. */
 export function binaryCrossEntropy(logits: Tensor, labels: Tensor): tf.Scalar {
   return withGradient([logits], ([x], save) => {
-    save([x!]);
+    save([x!, labels]);
     // log(1 + exp x) − x y, in the form that does not overflow.
     const softplus = tf.add(tf.relu(x!), tf.log1p(tf.exp(tf.neg(tf.abs(x!)))));
     return {
       value: tf.mean(tf.sub(softplus, tf.mul(x!, labels))),
-      gradient: (dy, [x]) => [tf.mul(tf.div(dy, x!.size), tf.sub(tf.sigmoid(x!), labels))],
+      gradient: (dy, [x, labels]) => [tf.mul(tf.div(dy, x!.size), tf.sub(tf.sigmoid(x!), labels!))],
     };
   }) as tf.Scalar;
 }

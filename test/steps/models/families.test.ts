@@ -1,4 +1,4 @@
-/** The model families against transformers: test/golden/families.py made the checkpoints and the values. */
+/** The model families against transformers: test/golden/make.py made the checkpoints and the values. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
@@ -7,7 +7,7 @@ import { loadModel } from '../../../steps/models/checkpoint.ts';
 import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
-import type { HostTensor } from '../../../steps/runtime/runtime.ts';
+import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
 
 describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
   const golden = join(import.meta.dirname, '../../golden', family);
@@ -74,7 +74,119 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
   });
 });
 
+const TASKS = ['multi_label_classification', 'regression', 'token-classification', 'question-answering', 'masked-lm'] as const;
+
+describe.each(['bert', 'roberta', 'distilbert', 'albert'].flatMap((family) => TASKS.map((task) => [family, task] as const)))(
+  '%s for %s',
+  (family, task) => {
+    const golden = join(import.meta.dirname, '../../golden', family, task);
+    const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
+    const outputs = task === 'question-answering' ? ['start_logits', 'end_logits'] : ['logits'];
+    const inputs = Object.fromEntries(
+      ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
+    );
+
+    for (const name of ['eager', 'onnx'] as const) {
+      test(`${name}: logits, loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
+        const model = await loadModel(join(golden, 'checkpoint'));
+        const runtime = await openRuntime(name, { threads: 1 });
+        const inference = runtime.inference(model.program, model.weights);
+        const found = await inference.run(inputs);
+        for (const output of outputs) expect(difference(found[output]!.data, values[output].flat(2)), output).toBeLessThan(1e-5);
+        await inference.dispose();
+
+        const training = runtime.training(withoutDropout(model), model.weights, OPTIMIZER(model));
+        const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
+        const { loss, gradNorm } = await training.step({ ...inputs, ...labelsOf(values, task) }, at);
+        expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
+        expect(difference([gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
+        const zero = task === 'question-answering' ? [KEY_BIAS, SHIFT_OF_ALL] : [KEY_BIAS];
+        await compareStep(training, golden, Math.min(1, values.grad_norm), zero);
+        await training.dispose();
+      });
+    }
+
+    test('its ONNX export computes the same, for a batch of any shape', async () => {
+      const model = await loadModel(join(golden, 'checkpoint'));
+      const session = await ort.InferenceSession.create(modelOnnx(model));
+      expect([...session.outputNames]).toEqual(outputs);
+      const feeds = session.inputNames.map((input) => {
+        const { data, shape } = inputs[input] ?? { data: inputs.input_ids!.data.map(() => 0), shape: inputs.input_ids!.shape };
+        return [input, new ort.Tensor('int64', BigInt64Array.from(data as Int32Array, BigInt), shape)] as const;
+      });
+      const found = await session.run(Object.fromEntries(feeds));
+      for (const output of outputs)
+        expect(difference(found[output]!.data as Float32Array, values[output].flat(2)), output).toBeLessThan(1e-5);
+      await session.release();
+    });
+  },
+);
+
+test.each(['bert', 'roberta', 'distilbert', 'albert'])('%s: hidden tokens alone are predicted as all are', async (family) => {
+  const golden = join(import.meta.dirname, '../../golden', family, 'masked-lm');
+  const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
+  const model = await loadModel(join(golden, 'checkpoint'));
+  const [batch, length] = [values.input_ids.length, values.input_ids[0].length];
+  const flat: number[] = values.labels.flat();
+  const places = flat.flatMap((label, i) => (label === -100 ? [] : [i]));
+  const training = (await openRuntime('onnx', { threads: 1 })).training(withoutDropout(model), model.weights, OPTIMIZER(model));
+  // One place too many, as a batch with fewer hidden tokens than there is room for has.
+  const given = Object.fromEntries(
+    ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
+  );
+  const { loss } = await training.step(
+    { ...given, masked_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) },
+    { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 },
+  );
+  expect(batch * length).toBe(flat.length);
+  expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
+  await compareStep(training, golden, Math.min(1, values.grad_norm));
+  await training.dispose();
+});
+
+const OPTIMIZER = (model: Model) => ({
+  optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+  maxGradNorm: 1,
+  noDecay: (weight: string) => !model.parameters[weight]!.decay,
+  paddingRows: paddingRows(model),
+});
+
+function labelsOf(values: any, task: (typeof TASKS)[number]): Record<string, HostTensor> {
+  if (task === 'question-answering') return { start_positions: int32(values.start_positions), end_positions: int32(values.end_positions) };
+  if (task === 'masked-lm' || task === 'token-classification') return { labels: int32(values.labels) };
+  const rows: number[] = values.labels.flat();
+  return { labels: { dtype: 'float32', shape: [4, rows.length / 4], data: Float32Array.from(rows) } };
+}
+
+/** Gradients by tensor, the denominator no less than a thousandth of the global norm; the weights as one vector. */
+async function compareStep(training: Training, golden: string, norm: number, zero = [KEY_BIAS]): Promise<void> {
+  const weights = training.weights();
+  const { m } = training.optimizerState(); // after one step: a tenth of the clipped gradients
+  const after = await readSafetensors(join(golden, 'after.safetensors'));
+  const gradients = await readSafetensors(join(golden, 'gradients.safetensors'));
+  expect(Object.keys(weights).sort()).toEqual(Object.keys(after).sort());
+  const [all, theirs]: [number[], number[]] = [[], []];
+  for (const weight of Object.keys(after)) {
+    const gradient = m[weight]!.map((x) => x / (1 - 0.9));
+    const expected = toFloat32(gradients[weight]!)!;
+    const off = Math.hypot(...gradient.map((x, i) => x - expected[i]!));
+    expect(off / Math.max(Math.hypot(...expected), 1e-3 * norm), weight).toBeLessThan(1e-4);
+    if (zero.some((pattern) => pattern.test(weight))) {
+      // Adam makes steps of any size of a gradient that is 0 but for rounding.
+      expect(Math.max(...gradient.map(Math.abs)), weight).toBeLessThan(1e-6);
+      continue;
+    }
+    all.push(...weights[weight]!.data);
+    theirs.push(...toFloat32(after[weight]!)!);
+  }
+  expect(difference(all, theirs)).toBeLessThan(1e-4);
+}
+
 const KEY_BIAS = /\.(key|k_lin)\.bias$/;
+
+/** What adds the same to the logits of all tokens, of which softmax over the tokens takes no notice: the head's bias and the last norm's. */
+const SHIFT_OF_ALL =
+  /^qa_outputs\.bias$|\.layer\.1\.output\.LayerNorm\.bias$|\.layer\.1\.output_layer_norm\.bias$|groups\.1\.albert_layers\.0\.full_layer_layer_norm\.bias$/;
 
 function int32(rows: number[] | number[][]): HostTensor {
   const data = Int32Array.from(rows.flat());

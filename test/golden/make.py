@@ -1,0 +1,178 @@
+"""
+Makes test/golden/<family>/: for each family of models a tiny random one with transformers, and what it computes as a
+classifier; and test/golden/<family>/<task>/ for each other task, the problem types of text classification among them.
+
+    python test/golden/make.py           (torch 2.13, transformers 5.23, safetensors)
+
+checkpoint/            config.json and model.safetensors as save_pretrained writes them
+inputs.json            ids, mask, token types and labels; logits without and, if the family knows them, with token types; the loss.
+                       Of the other tasks logits with token types, where the family knows them
+gradients.safetensors  the gradients of the loss, clipped to a global norm of 1
+after.safetensors      the weights after one step of AdamW with them (lr 1e-3, weight decay 0.01 but for biases and norms)
+"""
+
+import json
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+assert torch.__version__.startswith("2.13.") and transformers.__version__.startswith("5.23."), "other versions may draw other weights"
+
+small = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 40,
+    "initializer_range": 0.2,
+    "id2label": {0: "no", 1: "perhaps", 2: "yes"},
+    "label2id": {"no": 0, "perhaps": 1, "yes": 2},
+    "problem_type": "single_label_classification",
+}
+# The same by DistilBERT's names.
+small_distilbert = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48} | {
+    key: small[key] for key in small if key not in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+}
+# Blocks 0 and 1 are of the first group, 2 of the second.
+small_albert = small | {"embedding_size": 16, "num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2}
+
+
+def is_plain(name):
+    return name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name
+
+
+def unsettle(model):
+    """Biases and norms start at 0 and 1: a mistake with them would not show."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if is_plain(name):
+                weight.add_(torch.randn_like(weight) * 0.1)
+
+
+def step(model, loss, folder):
+    """One step of AdamW; its gradients and the weights after it are written down."""
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+    save_file({n: p.grad.contiguous() for n, p in model.named_parameters()}, folder / "gradients.safetensors", {"format": "pt"})
+    plain = [p for n, p in model.named_parameters() if is_plain(n)]
+    decayed = [p for n, p in model.named_parameters() if not is_plain(n)]
+    torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=1e-3).step()
+    save_file({n: p.detach().contiguous() for n, p in model.named_parameters()}, folder / "after.safetensors", {"format": "pt"})
+    return norm
+
+
+def make(model):
+    config = model.config
+    folder = Path(__file__).parent / config.model_type
+    unsettle(model)
+    model.save_pretrained(folder / "checkpoint")
+
+    lengths = [21, 7, 16, 1]
+    pad = config.pad_token_id
+    ids = torch.randint(pad + 1, config.vocab_size, (len(lengths), max(lengths)))
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    ids = ids * mask + pad * (1 - mask)
+    if config.model_type == "roberta":
+        ids[0, 5] = pad  # amid a text: it takes none of the positions that are counted
+    types = (torch.arange(max(lengths)) > 4).long() * mask
+    labels = torch.tensor([2, 0, 1, 1])
+    values = {"input_ids": ids.tolist(), "attention_mask": mask.tolist()}
+    if hasattr(config, "type_vocab_size"):
+        with torch.no_grad():
+            typed = model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
+        values |= {"token_type_ids": types.tolist(), "logits_with_types": typed.tolist()}
+    out = model(input_ids=ids, attention_mask=mask, labels=labels)
+    values |= {"labels": labels.tolist(), "logits": out.logits.tolist(), "loss": out.loss.item()}
+
+    values["grad_norm"] = step(model, out.loss, folder)
+    (folder / "inputs.json").write_text(json.dumps(values) + "\n")
+
+
+for kind, config in [
+    (BertForSequenceClassification, BertConfig(**small)),
+    (DistilBertForSequenceClassification, DistilBertConfig(**small_distilbert)),
+    (RobertaForSequenceClassification, RobertaConfig(**small)),
+    (AlbertForSequenceClassification, AlbertConfig(**small_albert)),
+]:
+    torch.manual_seed(0)
+    make(kind(config).eval())
+
+
+def task_labels(task, ids, mask, config):
+    """The labels of a task, by the names of the arguments that they are."""
+    batch, length = ids.shape
+    if task == "token-classification":
+        labels = torch.randint(0, 3, (batch, length))
+        return {"labels": torch.where((mask == 1) & (torch.rand(batch, length) < 0.7), labels, -100)}
+    if task == "question-answering":
+        return {"start_positions": torch.tensor([3, 0, 9, 0]), "end_positions": torch.tensor([5, 0, 9, 0])}
+    if task == "masked-lm":
+        return {"labels": torch.where((mask == 1) & (torch.rand(batch, length) < 0.3), ids, -100)}
+    if task == "multi_label_classification":
+        return {"labels": torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]])}
+    return {"labels": torch.tensor([0.5, -1.25, 3.0, 0.0])}  # regression
+
+
+def make_task(model, task):
+    config = model.config
+    folder = Path(__file__).parent / config.model_type / task
+    unsettle(model)
+    model.save_pretrained(folder / "checkpoint")
+    lengths = [13, 7, 11, 1]
+    pad = config.pad_token_id
+    ids = torch.randint(pad + 1, config.vocab_size, (len(lengths), max(lengths)))
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    ids = ids * mask + pad * (1 - mask)
+    given = {"input_ids": ids, "attention_mask": mask}
+    if getattr(config, "type_vocab_size", 1) > 1:
+        given["token_type_ids"] = (torch.arange(max(lengths)) > 4).long() * mask
+    labels = task_labels(task, ids, mask, config)
+    out = model(**given, **labels)
+    outputs = ["start_logits", "end_logits"] if task == "question-answering" else ["logits"]
+    values = {name: value.tolist() for name, value in (given | labels).items()}
+    values |= {name: out[name].tolist() for name in outputs} | {"loss": out.loss.item()}
+    values["grad_norm"] = step(model, out.loss, folder)
+    (folder / "inputs.json").write_text(json.dumps(values) + "\n")
+
+
+tiny = small | {"vocab_size": 41, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 18}
+tiny_distilbert = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24} | {
+    key: tiny[key] for key in tiny if key not in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+}
+CLASSES = {
+    "multi_label_classification": "ForSequenceClassification",
+    "regression": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "masked-lm": "ForMaskedLM",
+}
+for family, options in {
+    "Bert": tiny,
+    "DistilBert": tiny_distilbert,
+    "Roberta": tiny,
+    "Albert": tiny | {"embedding_size": 8, "num_hidden_groups": 2},
+}.items():
+    for task, ending in CLASSES.items():
+        torch.manual_seed(0)
+        own = {key: value for key, value in options.items() if key != "problem_type"}
+        if task in ("multi_label_classification", "regression"):
+            own["problem_type"] = task
+        if task in ("question-answering", "masked-lm"):
+            del own["id2label"], own["label2id"]  # their heads would have as many outputs
+        if task == "regression":
+            own |= {"id2label": {0: "score"}, "label2id": {"score": 0}}
+        config = getattr(transformers, f"{family}Config")(**own)
+        make_task(getattr(transformers, f"{family}{ending}")(config).eval(), task)
