@@ -97,23 +97,29 @@ test('transformers and onnxruntime read a bundle of ours without a word and comp
 
 const golden = join(root, 'test/golden');
 
-test('transformers reads a saved model of every family, every weight of it, and computes the same', async () => {
-  const classes = {
-    bert: 'BertForSequenceClassification',
-    roberta: 'RobertaForSequenceClassification',
-    distilbert: 'DistilBertForSequenceClassification',
-    albert: 'AlbertForSequenceClassification',
+test('transformers reads a saved model of every family and task, every weight of it, and computes the same', async () => {
+  const families = { bert: 'Bert', roberta: 'Roberta', distilbert: 'DistilBert', albert: 'Albert' };
+  const endings = {
+    '': 'ForSequenceClassification',
+    '/multi_label_classification': 'ForSequenceClassification',
+    '/regression': 'ForSequenceClassification',
+    '/token-classification': 'ForTokenClassification',
+    '/question-answering': 'ForQuestionAnswering',
+    '/masked-lm': 'ForMaskedLM',
   };
+  const cases = Object.entries(families).flatMap(([family, name]) =>
+    Object.entries(endings).map(([task, ending]) => [`${family}${task}`, `${name}${ending}`] as const),
+  );
   const saved = join(folder, 'families');
-  for (const family of Object.keys(classes))
-    await saveModel(join(saved, family), await loadModel(join(golden, family, 'checkpoint'), 'text-classification'));
-  const read = JSON.parse(runPython(join(root, 'test/optional/families.py'), saved, ...Object.keys(classes)));
-  for (const [family, name] of Object.entries(classes)) {
-    const { model, loading, logits } = read[family];
-    expect(model).toBe(name);
-    for (const [what, names] of Object.entries(loading)) expect(names, `${family}: ${what}`).toEqual([]);
-    const { logits: stored } = JSON.parse(readFileSync(join(golden, family, 'inputs.json'), 'utf8'));
-    expect(relative(logits, stored.flat()), family).toBeLessThan(1e-5);
+  for (const [name] of cases) await saveModel(join(saved, name), await loadModel(join(golden, name, 'checkpoint')));
+  const read = JSON.parse(runPython(join(root, 'test/optional/families.py'), saved, ...cases.map((each) => each.join('='))));
+  for (const [name] of cases) {
+    const { loading, labels, outputs } = read[name];
+    for (const [what, names] of Object.entries(loading)) expect(names, `${name}: ${what}`).toEqual([]);
+    if (/classification$|^\w+$/.test(name)) expect(labels, name).toEqual(['no', 'perhaps', 'yes']);
+    const stored = JSON.parse(readFileSync(join(golden, name, 'inputs.json'), 'utf8'));
+    for (const [output, values] of Object.entries<number[]>(outputs))
+      expect(relative(values, stored[output].flat(2)), name).toBeLessThan(1e-5);
   }
 });
 
