@@ -131,7 +131,7 @@ test.each(scripts)('test/golden/%s makes the stored values', async (script) => {
   const path = join(copy, basename(script));
   const said = runPython(path);
   // A script that prints its values says so: "python make.py > runtime.json".
-  const target = /python \S+\.py > ([\w.]+)/.exec(readFileSync(path, 'utf8'))?.[1];
+  const target = /python \S+\.py > ([\w.-]+)/.exec(readFileSync(path, 'utf8'))?.[1];
   if (target) writeFileSync(join(copy, target), said);
 
   const made = readdirSync(copy, { recursive: true, encoding: 'utf8' }).filter((name) => /\.(json|jsonl|safetensors)$/.test(name));

@@ -1,0 +1,42 @@
+/** Metrics of the tasks against scikit-learn, SciPy, seqeval and torchmetrics: test/golden/task-metrics.py made the values. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { METRICS as ANSWERS, answerMetrics } from '../../../steps/metrics/answers.ts';
+import { METRICS as ENTITIES, entityMetrics } from '../../../steps/metrics/entities.ts';
+import { METRICS as MULTI_LABEL, multiLabelMetrics } from '../../../steps/metrics/multi-label.ts';
+import { METRICS as REGRESSION, regressionMetrics } from '../../../steps/metrics/regression.ts';
+
+const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/task-metrics.json'), 'utf8'));
+
+interface Case {
+  truth: any;
+  predicted: any;
+  values: Record<string, number>;
+}
+
+test.each([
+  ['label_sets', MULTI_LABEL, (c: Case, names: string[]) => multiLabelMetrics(c, names), 1e-12],
+  ['numbers', REGRESSION, (c: Case, names: string[]) => regressionMetrics(c.truth, c.predicted, names), 1e-12],
+  ['entities', ENTITIES, (c: Case, names: string[]) => entityMetrics(c, names), 1e-12],
+  // torchmetrics counts in float32.
+  ['answers', ANSWERS, (c: Case, names: string[]) => answerMetrics(answered(c), names), 1e-6],
+] as const)('%s', (kind, known, metricsOf, tolerance) => {
+  for (const [i, example] of (golden[kind] as Case[]).entries()) {
+    const names = Object.keys(known);
+    expect(Object.keys(example.values).sort()).toEqual(names.toSorted());
+    const found = metricsOf(example, names);
+    for (const name of names) expect(Math.abs(found[name]! - example.values[name]!), `${kind} ${i}: ${name}`).toBeLessThan(tolerance);
+  }
+});
+
+/** As in SQuAD 2.0's script, of which torchmetrics knows only the answerable questions. */
+test('no answer is right where there is none, and wrong where there is one', () => {
+  const score = (truth: string[], predicted: string) => answerMetrics([{ truth, predicted }], ['exact_match', 'f1']);
+  expect(score([], '')).toEqual({ exact_match: 1, f1: 1 });
+  expect(score([], 'Paris')).toEqual({ exact_match: 0, f1: 0 });
+  expect(score(['Paris'], '')).toEqual({ exact_match: 0, f1: 0 });
+  expect(score(['the', 'a'], '')).toEqual({ exact_match: 1, f1: 1 });
+});
+
+const answered = ({ truth, predicted }: Case) => truth.map((real: string[], i: number) => ({ truth: real, predicted: predicted[i] }));
