@@ -22,6 +22,9 @@ const PACKAGES = [
   'onnx==1.23.2',
   'onnxruntime==1.32.0',
   'numpy==2.4.6',
+  'scipy==1.17.1',
+  'seqeval==1.2.2',
+  'torchmetrics==1.9.0',
 ];
 
 const folder = mkdtempSync(join(tmpdir(), 'tunesmith-python-'));

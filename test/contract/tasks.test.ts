@@ -1,0 +1,191 @@
+/** Every task through the whole pipeline, from rows to a bundle that answers, and what is said of rows that cannot be learned from. */
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { project, root } from '../rig.ts';
+
+const NAMES = ['anna', 'bert', 'carl', 'dora', 'emil', 'fred'];
+const CITIES = ['paris', 'london', 'oslo', 'rome'];
+const every = <T>(count: number, make: (name: string, city: string, i: number) => T): T[] =>
+  Array.from({ length: count }, (_, i) => make(NAMES[i % 6]!, CITIES[(i * 7) % 4]!, i));
+
+const entities = every(160, (name, city, i) => ({
+  tokens: i % 2 ? [name, 'smith', 'went', 'to', city, '.'] : ['in', city, 'lived', name],
+  tags: i % 2 ? ['B-PER', 'I-PER', 'O', 'O', 'B-LOC', 'O'] : ['O', 'B-LOC', 'O', 'B-PER'],
+}));
+
+/** An emoji before the answer: SQuAD counts it as one character, JavaScript as two. */
+const questions = every(160, (name, city, i) => {
+  const context = `😀 ${name} lived in ${city} .`;
+  const asked = i % 4;
+  const answer = asked === 0 ? city : asked === 1 ? name : undefined;
+  return {
+    question: ['where', 'who', 'when', 'why'][asked]!,
+    context,
+    answers: answer
+      ? { text: [answer], answer_start: [[...context.slice(0, context.indexOf(answer))].length] }
+      : { text: [], answer_start: [] },
+  };
+});
+
+const moods = every(160, (_, __, i) => ({
+  text: `the day was ${i % 2 ? 'bad' : 'long'} ${i % 3 ? 'and wet' : 'and good'} ${i}`,
+  moods: [...(i % 2 ? ['sad'] : []), ...(i % 3 ? [] : ['happy'])],
+  sad: i % 2,
+  happy: i % 3 === 0,
+  score: i % 2 ? 1.5 : -0.5,
+}));
+
+const pairs = every(200, (_, city, i) => {
+  const other = i % 2 ? city : CITIES[(CITIES.indexOf(city) + 1 + (i % 3)) % 4]!;
+  return { premise: `I live in ${city}`, hypothesis: `my home is ${other}`, label: other === city ? 'same' : 'different' };
+});
+
+const pipeline = (tokenize: string, train: string) => `
+steps:
+  collect: { uses: collect, with: { files: data.jsonl } }
+  split: { uses: split, with: { data: "\${{ steps.collect.data }}", key: [id] } }
+  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 24, ${tokenize} } }
+  train:
+    uses: train
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, learning_rate: 0.001, seed: 1, ${train} }
+  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
+  deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
+`;
+
+function made(rows: object[], tokenize: string, train: string) {
+  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+  const p = project({ 'p.yaml': pipeline(tokenize, train), 'data.jsonl': lines });
+  cpSync(join(root, 'pipelines/models/bert-tiny'), p.path('model'), { recursive: true });
+  return p;
+}
+
+/** Runs the pipeline; metrics of the test split, and the bundle's answers. */
+async function trained(rows: object[], tokenize: string, train: string, inputs: object[]) {
+  const p = made(rows, tokenize, train);
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const outputs = '.tunesmith/outputs/p';
+  p.write('in.jsonl', inputs.map((input) => `${JSON.stringify(input)}\n`).join(''));
+  const answersOf = async (folder: string) => {
+    const { stdout, screen } = await p.run('predict', folder, 'in.jsonl');
+    expect(stdout, screen).not.toBe('');
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  };
+  const answers = await answersOf(`${outputs}/deploy/bundle`);
+  expect(answers).toHaveLength(inputs.length);
+  // Any model folder answers as its bundle does.
+  expect(await answersOf(`${outputs}/train/model`)).toEqual(answers);
+  const predictions = p.read(`${outputs}/test/predictions`).trim().split('\n');
+  return {
+    metrics: JSON.parse(p.read(`${outputs}/test/metrics`)).metrics,
+    predictions: predictions.map((line) => JSON.parse(line)),
+    answers,
+    config: JSON.parse(readFileSync(p.path(`${outputs}/deploy/bundle/config.json`), 'utf8')),
+  };
+}
+
+test('token-classification: entities with their places', async () => {
+  const text = 'In Oslo lived Dora 😀 and anna smith went to rome.';
+  const { metrics, predictions, answers, config } = await trained(entities, 'task: token-classification', 'epochs: 6', [{ text }]);
+  expect(metrics.f1).toBeGreaterThan(0.95);
+  expect(config.architectures).toEqual(['BertForTokenClassification']);
+  expect(config.id2label).toEqual({ 0: 'B-LOC', 1: 'B-PER', 2: 'I-PER', 3: 'O' });
+  expect(predictions[0]).toMatchObject({ id: expect.any(String), words: expect.any(Array), tags: expect.any(Array) });
+  for (const { entity, start, end, score, text: piece } of answers[0].entities) {
+    expect(['PER', 'LOC']).toContain(entity);
+    expect(text.slice(start, end)).toBe(piece);
+    expect(score).toBeGreaterThan(0);
+  }
+  expect(answers[0].entities.map((one: { text: string }) => one.text)).toContain('rome');
+});
+
+test('question-answering: a piece of the context, or none', async () => {
+  const context = '😀 emil lived in rome .';
+  const { metrics, answers, config } = await trained(questions, 'task: question-answering, stride: 4', 'epochs: 12', [
+    { question: 'where', context },
+    { question: 'why', context },
+  ]);
+  expect(metrics.exact_match).toBeGreaterThan(0.8);
+  expect(config.architectures).toEqual(['BertForQuestionAnswering']);
+  expect(answers[0]).toMatchObject({ answer: 'rome', start: context.indexOf('rome'), end: context.indexOf('rome') + 4 });
+  expect(answers[1]).toMatchObject({ answer: '', start: 0, end: 0 });
+});
+
+test('pairs of texts', async () => {
+  const { metrics, answers } = await trained(pairs, 'text: premise, text_pair: hypothesis', 'epochs: 25', [
+    { text: 'I live in oslo', text_pair: 'my home is oslo' },
+    { text: 'I live in oslo', text_pair: 'my home is rome' },
+  ]);
+  expect(metrics.accuracy).toBeGreaterThan(0.9);
+  expect(answers.map(({ label }) => label)).toEqual(['same', 'different']);
+});
+
+test.each([
+  ['a column of lists', 'label: moods, problem_type: multi_label_classification'],
+  ['columns of 0 and 1, and of false and true', 'label: [happy, sad], problem_type: multi_label_classification'],
+])('any number of labels: %s', async (_, tokenize) => {
+  const inputs = [{ text: 'the day was bad and good 1' }, { text: 'the day was long and wet 2' }];
+  const { metrics, answers, config } = await trained(moods, tokenize, 'epochs: 8', inputs);
+  expect(metrics.accuracy).toBeGreaterThan(0.8);
+  expect(config).toMatchObject({ problem_type: 'multi_label_classification', id2label: { 0: 'happy', 1: 'sad' } });
+  expect(answers.map(({ labels }) => labels)).toEqual([['happy', 'sad'], []]);
+  expect(answers[0].scores.happy).toBeGreaterThan(0.5);
+});
+
+test('a number for a text', async () => {
+  const inputs = [{ text: 'the day was bad and wet 1' }, { text: 'the day was long and wet 2' }];
+  const { metrics, answers, config } = await trained(moods, 'label: score, problem_type: regression', 'epochs: 10', inputs);
+  expect(metrics.r2).toBeGreaterThan(0.9);
+  expect(config).toMatchObject({ problem_type: 'regression', id2label: { 0: 'score' } });
+  expect(Math.abs(answers[0].score - 1.5)).toBeLessThan(0.5);
+  expect(Math.abs(answers[1].score + 0.5)).toBeLessThan(0.5);
+});
+
+test('masked-lm: what is hidden, and how sure it is', async () => {
+  const { metrics, answers, config } = await trained(moods, 'task: masked-lm', 'epochs: 8', [{ text: 'the [MASK] was bad and [MASK] 1' }]);
+  expect(metrics.perplexity).toBeLessThan(100);
+  expect(config.architectures).toEqual(['BertForMaskedLM']);
+  expect(answers[0].fill).toHaveLength(2);
+  expect(answers[0].fill[0]).toMatchObject({ token: 'day', score: expect.any(Number), alternatives: expect.any(Array) });
+});
+
+test.each([
+  [
+    [{ ...questions[0]!, answers: { text: ['lisbon'], answer_start: [3] } }],
+    'task: question-answering',
+    /row [\w-]+: the answer "lisbon" is not in its context at character 3/,
+  ],
+  [
+    [{ ...questions[0]!, answers: { text: ['lived'], answer_start: [3] } }],
+    'task: question-answering',
+    /It stands at \d+: mend answer_start/,
+  ],
+  [
+    [{ ...questions[0]!, question: 'x '.repeat(40) }],
+    'task: question-answering',
+    /row [\w-]+: the question has 40 tokens and leaves no room for its context in the 24/,
+  ],
+  [[{ tokens: ['a', 'b'], tags: ['O'] }], 'task: token-classification', /row [\w-]+ has 2 words in `tokens` and 1 tags in `tags`/],
+  [[{ text: 'a', label: 'much' }], 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],
+  [[{ text: 'a', label: ['x'] }], 'text: text', /the column `label` holds lists/],
+  [[{ text: 'a', label: 'x' }], 'problem_type: multi_label_classification', /the column `label` holds VARCHAR, not lists/],
+])('%#: a row that cannot be learned from is named', async (wrong, tokenize, message) => {
+  // Enough rows that each split has some; all alike, so that the wrong one is met in any order.
+  const rows = Array.from({ length: 12 }, () => wrong[0]!);
+  const p = made(rows, tokenize, 'epochs: 1');
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code).toBe(1);
+  expect(screen).toMatch(message);
+  expect(screen).not.toMatch(/^\s+at /m);
+});
+
+test('what means nothing for a task is refused before anything runs', async () => {
+  const p = made(entities.slice(0, 20), 'task: token-classification, label: kind', 'epochs: 1');
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code).toBe(2);
+  expect(screen).toContain('label means nothing for token-classification; it is of text-classification');
+});
