@@ -17,7 +17,7 @@ const entities = every(160, (name, city, i) => ({
 /** An emoji before the answer: SQuAD counts it as one character, JavaScript as two. */
 const questions = every(160, (name, city, i) => {
   const context = `😀 ${name} lived in ${city} .`;
-  const asked = i % 4;
+  const asked = (i + Math.floor(i / 4)) % 4;
   const answer = asked === 0 ? city : asked === 1 ? name : undefined;
   return {
     question: ['where', 'who', 'when', 'why'][asked]!,
@@ -37,7 +37,7 @@ const moods = every(160, (_, __, i) => ({
 }));
 
 const pairs = every(200, (_, city, i) => {
-  const other = i % 2 ? city : CITIES[(CITIES.indexOf(city) + 1 + (i % 3)) % 4]!;
+  const other = Math.floor(i / 4) % 2 ? city : CITIES[(CITIES.indexOf(city) + 1 + (i % 3)) % 4]!;
   return { premise: `I live in ${city}`, hypothesis: `my home is ${other}`, label: other === city ? 'same' : 'different' };
 });
 
