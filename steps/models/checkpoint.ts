@@ -51,7 +51,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const { task, problem = 'single_label_classification', labels, seed, dropout, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
-  const { parameters: headParameters, labelled } = headOf(family, task);
+  const { parameters: headParameters, labelled } = headOf(family, task, file);
   if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
   const config: Config = family.configure(file);
   const base = family.parameters(config);
@@ -92,7 +92,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …`);
   const problem = problemOf(file, named);
   const labels = task.endsWith('-classification') ? named : [];
-  const head = headOf(family, task);
+  const head = headOf(family, task, file);
   const ownParameters = head.parameters(config, labels.length);
   const parameters: Parameters = { ...family.parameters(config), ...ownParameters };
   const checkpoint = await openCheckpoint(folder, family, task, parameters);
@@ -115,7 +115,7 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
   const { dtype: _, torch_dtype: __, num_labels: ___, id2label: ____, label2id: _____, problem_type: ______, ...file } = model.file;
   const config = {
     ...file,
-    architectures: [headOf(family, task).architecture],
+    architectures: [headOf(family, task, model.file).architecture],
     model_type: family.type,
     ...(labels.length > 0 && {
       id2label: Object.fromEntries(labels.entries()),
@@ -144,9 +144,14 @@ export function listed(names: string[], most = 8): string {
   return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
 }
 
-/** @throws StepError where the family has no head for the task */
-function headOf(family: Family, task: Task): Head {
+/** @throws StepError where the family has no head for the task, or this model another than we have */
+function headOf(family: Family, task: Task, file: ConfigFile): Head {
   const head = family.heads[task];
+  if (task === 'masked-lm' && file.tie_word_embeddings === false)
+    throw new StepError(
+      'config.json: tie_word_embeddings false is not supported for masked-lm',
+      'Its decoder has weights of its own; supported are models whose decoder is the word embeddings.',
+    );
   if (head) return head;
   throw new StepError(`a ${family.type} model cannot be trained for ${task}`, `It can be for ${Object.keys(family.heads).join(', ')}.`);
 }

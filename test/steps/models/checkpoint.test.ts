@@ -220,6 +220,12 @@ test('a saved model has the config that transformers reads, and comes back as it
   await expect(loadModel(config(a, { id2label: { 0: 'x', 2: 'y' } }), task)).rejects.toThrow('must name the labels 0, 1, 2');
 });
 
+test('a masked language model whose decoder is not the word embeddings is refused', async () => {
+  const folder = copy();
+  config(folder, { architectures: ['BertForMaskedLM'], tie_word_embeddings: false });
+  await expect(loadModel(folder)).rejects.toThrow('tie_word_embeddings false is not supported for masked-lm');
+});
+
 test('tensors of all sizes keep their alignment in a file', async () => {
   const file = join(temporary(), 'x.safetensors');
   const tensors = {
