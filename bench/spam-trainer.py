@@ -1,11 +1,11 @@
 """
-The spam classifier of pipelines/spam.yaml trained with Hugging Face's Trainer, to hold ours against: the same tokens, the same
-model and start-up distribution, the same options.
+A spam classifier of pipelines/spam.yaml or pipelines/spam-minilm.yaml trained with Hugging Face's Trainer, to hold ours against:
+the same tokens, the same weights or start-up distribution, the same options.
 
     python bench/spam-trainer.py TOKENS MODEL [--seeds 0 1 2] [--learning-rate 1e-3] [--epochs 3] [--batch-size 32] [--threads 2]
 
 TOKENS is the output `tokens` of the pipeline's tokenize step (.tunesmith/outputs/spam/tokenize/tokens), MODEL the model folder
-(pipelines/models/bert-tiny). Needs torch, transformers, accelerate, safetensors and scikit-learn.
+(pipelines/models/bert-tiny); one without weights starts at random. Needs torch, transformers, accelerate, safetensors and scikit-learn.
 Prints a JSON line for each seed: F1 and accuracy on the test split, seconds of training, real tokens a second.
 """
 
@@ -57,7 +57,10 @@ spam = info["labels"].index("spam")
 for seed in args.seeds:
     set_seed(seed)
     config = AutoConfig.from_pretrained(args.model, num_labels=len(info["labels"]))
-    model = AutoModelForSequenceClassification.from_config(config)
+    if (args.model / "model.safetensors").exists():
+        model = AutoModelForSequenceClassification.from_pretrained(args.model, config=config)
+    else:
+        model = AutoModelForSequenceClassification.from_config(config)
     with tempfile.TemporaryDirectory() as folder:
         options = TrainingArguments(
             folder,
