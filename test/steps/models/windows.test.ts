@@ -1,0 +1,35 @@
+/** Truncation, pair templates, windows and offsets of nasty texts, as transformers' fast tokenizers give them (test/golden/windows.py). */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openTokenizer, type Sequence, type Truncation, windowsOf } from '../../../steps/models/tokenizer.ts';
+
+const golden = join(import.meta.dirname, '../../golden/tokenizer');
+
+type Window = [ids: number[], sequenceIds: (number | null)[], typeIds: number[], offsets: [number, number][]];
+type Row = [text: string, pair: string | null, maxLength: number, strategy: Truncation, stride: number | null, windows: Window[] | null];
+
+describe.each(['bert-uncased', 'roberta', 'gpt2', 'unigram'])('%s', (name) => {
+  const rows: Row[] = JSON.parse(readFileSync(join(golden, name, 'windows.json'), 'utf8'));
+
+  test.each(rows.map((row, i) => [i, `${JSON.stringify(row[0]).slice(0, 24)} ${row[3]} ${row[4] ?? ''}`, row] as const))(
+    '%i: %s',
+    async (_i, _title, [text, pair, maxLength, strategy, stride, windows]) => {
+      const tokenizer = await openTokenizer(join(golden, name), stride === null ? { maxLength, truncation: strategy } : {});
+      const encode = () => (pair === null ? tokenizer.encode([text]) : tokenizer.encodePairs([[text, pair]]));
+      if (windows === null) return await expect(encode()).rejects.toThrow(/too short|cut/i);
+      const [whole] = await encode();
+      const ours = stride === null ? [whole!] : windowsOf(whole!, maxLength, stride)!;
+      expect(ours.map(shown)).toEqual(windows.map((window) => inCodeUnits(window, text, pair ?? '')));
+    },
+  );
+});
+
+const shown = ({ ids, sequenceIds, typeIds, spans }: Sequence): Window => [ids, sequenceIds, typeIds, spans];
+
+/** Python counts code points. */
+function inCodeUnits([ids, sequenceIds, typeIds, offsets]: Window, ...texts: string[]): Window {
+  const units = (text: string, points: number): number => [...text].slice(0, points).join('').length;
+  const spans = offsets.map((span, i) => span.map((at) => units(texts[sequenceIds[i] ?? 0]!, at)) as [number, number]);
+  return [ids, sequenceIds, typeIds, spans];
+}
