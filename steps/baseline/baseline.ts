@@ -63,8 +63,10 @@ export async function baseline({ options, inputs, outputs, log, metric }: Parame
 
   async function read(split: string): Promise<{ text: string; label: string }[]> {
     const found: { text: string; label: string }[] = [];
-    for await (const chunk of readRows(inputs.data, [options.text, options.label], { split })) {
-      for (const row of chunk) found.push({ text: String(row[options.text] ?? ''), label: String(row[options.label]) });
+    const texts = [options.text, ...(options.text_pair === undefined ? [] : [options.text_pair])];
+    for await (const chunk of readRows(inputs.data, [...texts, options.label], { split })) {
+      for (const row of chunk)
+        found.push({ text: texts.map((column) => String(row[column] ?? '')).join(' '), label: String(row[options.label]) });
     }
     if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step with rows in it.');
     return found;

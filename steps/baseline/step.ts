@@ -15,6 +15,7 @@ export default defineStep({
         "majority: always the commonest label of the training split. bag_of_words: scikit-learn's TfidfVectorizer and LogisticRegression with their defaults.",
     },
     text: { type: 'string', default: 'text', description: 'The column that is read.' },
+    text_pair: { type: 'string', description: 'Of pairs, the column of the second text: the bag holds the words of both.' },
     label: { type: 'string', default: 'label', description: 'The column that is predicted.' },
     split: { type: 'string', default: 'test', description: 'The split that is measured.' },
     metrics: {
@@ -27,7 +28,7 @@ export default defineStep({
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
   },
-  optional: ['positive'],
+  optional: ['text_pair', 'positive'],
   inputs: { data: { kind: 'folder', description: "A split step's data." } },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
   libraries: ['@duckdb/node-api'],

@@ -44,26 +44,24 @@ export async function openTokenizer(folder: string, { maxLength, truncation = 'l
   // A tokenizer.json may switch both on; how long sequences are is decided here alone.
   library.disablePadding();
   library.disableTruncation();
-  if (maxLength !== undefined) library.setTruncation(maxLength, { strategy: STRATEGIES[truncation] as never });
+  const fitted = (whole: Sequence): Sequence => (maxLength === undefined ? whole : truncated(whole, maxLength, truncation));
   const added = (JSON.parse(json).added_tokens ?? []) as { id: number; special: boolean }[];
   return {
     size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
     async encode(texts) {
       const encodings = await library.encodeBatch(texts, { addSpecialTokens: true });
-      return encodings.map((encoding, i) => sequenceOf(encoding, maxLength, texts[i]!));
+      return encodings.map((encoding, i) => fitted(sequenceOf(encoding, texts[i]!)));
     },
     // The library's batches take no pairs; one by one they still run on several threads.
     encodePairs: (pairs) =>
       Promise.all(
-        pairs.map(async ([text, pair]) => sequenceOf(await library.encode(text, pair, { addSpecialTokens: true }), maxLength, text, pair)),
+        pairs.map(async ([text, pair]) => fitted(sequenceOf(await library.encode(text, pair, { addSpecialTokens: true }), text, pair))),
       ),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
   };
 }
-
-const STRATEGIES = { longest_first: 'LongestFirst', only_first: 'OnlyFirst', only_second: 'OnlySecond' };
 
 /** What the model reads at once of a text or a pair. */
 export interface Sequence {
@@ -80,14 +78,11 @@ export interface Sequence {
   readonly spans: [begin: number, end: number][];
 }
 
-/** What nobody asks for is never made, and what is asked for is made once. */
-function sequenceOf(encoding: Encoding, maxLength: number | undefined, ...texts: string[]): Sequence {
-  const ids = encoding.getIds();
+/** What nobody asks for is never made. */
+function sequenceOf(encoding: Encoding, ...texts: string[]): Sequence {
   return {
-    ids,
-    get truncated() {
-      return maxLength !== undefined && ids.length >= maxLength && encoding.getOverflowing().length > 0;
-    },
+    ids: encoding.getIds(),
+    truncated: false,
     get typeIds() {
       return encoding.getTypeIds();
     },
@@ -109,6 +104,38 @@ function sequenceOf(encoding: Encoding, maxLength: number | undefined, ...texts:
       });
     },
   };
+}
+
+/** The first `maxLength` tokens, those that the template puts around the texts kept. As transformers does; the library cuts pairs otherwise. */
+function truncated(whole: Sequence, maxLength: number, strategy: Truncation): Sequence {
+  const excess = whole.ids.length - maxLength;
+  if (excess <= 0) return whole;
+  const { sequenceIds } = whole;
+  const lengths = [0, 1].map((text) => sequenceIds.filter((id) => id === text).length) as [number, number];
+  const kept = keptLengths(lengths, excess, strategy);
+  if (!kept)
+    throw new StepError(
+      `truncation ${strategy} cannot make a pair of ${lengths.join(' and ')} tokens short enough: the other text alone fills ${maxLength}`,
+      'Use longest_first, or a greater max_length.',
+      ['truncation'],
+    );
+  const met = [0, 0];
+  const places = [...sequenceIds.keys()].filter((i) => {
+    const text = sequenceIds[i];
+    return text === null || met[text!]!++ < kept[text as 0 | 1];
+  });
+  return { ...windowAt(whole, places), truncated: true };
+}
+
+/** How many tokens of each text stay; undefined where the strategy cannot take away enough. */
+function keptLengths([first, second]: [number, number], excess: number, strategy: Truncation): [number, number] | undefined {
+  if (strategy === 'only_first') return first > excess || second === 0 ? [Math.max(0, first - excess), second] : undefined;
+  if (strategy === 'only_second') return second > excess ? [first, second - excess] : undefined;
+  const room = first + second - excess;
+  if (room < 0) return undefined;
+  // The longer text is cut until both are equal, then both; an odd token is the longer one's.
+  const shorter = Math.min(first, second, Math.floor(room / 2));
+  return first > second ? [room - shorter, shorter] : [shorter, room - shorter];
 }
 
 /**

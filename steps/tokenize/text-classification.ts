@@ -37,7 +37,7 @@ export const textClassification: Prepare<Labelled> = async (source) => {
     async encode(rows, tokenizer) {
       const sequences = await (pair === undefined
         ? tokenizer.encode(rows.map((row) => row.text))
-        : tokenizer.encodePairs(rows.map((row) => [row.text, row.text_pair!])).catch((error) => Promise.reject(cut(error, options))));
+        : tokenizer.encodePairs(rows.map((row) => [row.text, row.text_pair!])));
       return rows.map(({ id, label }, i) => ({
         example: { id },
         sequences: [{ sequence: sequences[i]!, values: { labels: values(label) } }],
@@ -46,16 +46,6 @@ export const textClassification: Prepare<Labelled> = async (source) => {
     },
   };
 };
-
-/** The library refuses a pair whose one text cannot be cut enough. */
-function cut(error: Error, { truncation }: Source['options']): Error {
-  if (!error.message.startsWith('Truncation error')) return error;
-  return new StepError(
-    `truncation ${truncation} cannot make a pair short enough: the other text alone fills max_length`,
-    'Use longest_first, or a greater max_length.',
-    ['truncation'],
-  );
-}
 
 interface Labels {
   labels: string[];

