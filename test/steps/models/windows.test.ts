@@ -21,7 +21,7 @@ describe.each(['bert-uncased', 'roberta', 'gpt2', 'unigram'])('%s', (name) => {
       const [whole] = await encode();
       const ours = stride === null ? [whole!] : windowsOf(whole!, maxLength, stride);
       // Where the question leaves no more room than the stride, the library ends Python; ours still reads the whole context.
-      if (windows === null) return expect(ours && new Set(ours.flatMap(tokensOfPair)).size).toBe(ours && tokensOfPair(whole!).length);
+      if (windows === null) return expect(new Set(ours?.flatMap(tokensOfPair))).toEqual(new Set(ours && tokensOfPair(whole!)));
       const expected = windows.map((window) => inCodeUnits(window, text, pair ?? ''));
       // From the second window on, the library gives a pair's own text the type 1 even if the template says 0.
       if (name === 'unigram') for (const window of expected) window[2].fill(0);
