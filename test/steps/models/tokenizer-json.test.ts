@@ -1,5 +1,5 @@
 /** Tokenizers of older folders: ids, types and offsets as transformers' classes make of the same files (test/golden/tokenizer.py). */
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
 import { expect, test } from 'vitest';
@@ -15,7 +15,9 @@ interface Expected {
   offsets: [number, number][];
 }
 
-test.each(readdirSync(golden))('%s', async (name) => {
+const older = readdirSync(golden).filter((name) => !existsSync(join(golden, name, 'tokenizer.json')));
+
+test.each(older)('%s', async (name) => {
   const tokenizer = Tokenizer.fromString(await tokenizerJson(join(golden, name)));
   const expected: Expected[] = JSON.parse(readFileSync(join(golden, name, 'expected.json'), 'utf8'));
   expect(expected.length).toBeGreaterThan(15);
