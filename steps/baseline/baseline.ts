@@ -1,81 +1,66 @@
+/** Measures simple methods on a split. What they are depends on the task: one file a task beside this one. */
 import { writeFile } from 'node:fs/promises';
-import { StepError } from '../../engine/step.ts';
-import { readRows } from '../data/table.ts';
-import { BINARY_METRICS, classificationMetrics, confusionMatrix } from '../metrics/classification.ts';
-import { bagOfWords } from './bag-of-words.ts';
+import { type Json, StepError } from '../../engine/step.ts';
+import { Database, literal, quote, type Row } from '../data/database.ts';
+import { requireColumn, tableOf } from '../data/table.ts';
+import { questionAnswering } from './question-answering.ts';
 import type step from './step.ts';
+import { METHODS_OF } from './step.ts';
+import { textClassification } from './text-classification.ts';
+import { tokenClassification } from './token-classification.ts';
 
-interface Row {
-  text: string;
-  /** Its place among the labels. */
-  label: number;
+type Context = Parameters<(typeof step)['run']>[0];
+
+export type Options = Context['options'];
+
+/** Rows of a split. `columns`: what each field is called in the data; `as` makes SQL of a column's name, else it is read as text. */
+export type Read = <R extends Row>(
+  split: string,
+  columns: Record<keyof R & string, string>,
+  as?: Partial<Record<keyof R & string, (column: string) => string>>,
+) => Promise<R[]>;
+
+export interface Measured {
+  /** How many were measured. */
+  rows: number;
+  /** What else describes them all, such as the labels. */
+  about: Record<string, Json>;
+  methods: Record<string, { metrics: Record<string, number>; [detail: string]: Json }>;
 }
 
-/** Fits on rows, and predicts the label of each text. */
-type Method = (train: Row[], classes: number, texts: string[]) => number[];
+/** `methods`: the names of those to measure. */
+export type Measure = (options: Options, methods: readonly string[], read: Read) => Promise<Measured>;
 
-const METHODS: Record<string, Method> = { majority, bag_of_words: bagOfWords };
+const MEASURE: Record<Options['task'], Measure> = {
+  'text-classification': textClassification,
+  'token-classification': tokenClassification,
+  'question-answering': questionAnswering,
+};
 
-export async function baseline({ options, inputs, outputs, log, metric }: Parameters<(typeof step)['run']>[0]): Promise<void> {
-  const train = await read('train');
-  const test = await read(options.split);
-  const labels = [...new Set(train.map((row) => row.label))].sort();
-  if (labels.length < 2)
-    throw new StepError(`the training split has one label only: "${labels[0]}"`, 'A classifier needs rows of at least two labels.');
-  const unseen = test.find((row) => !labels.includes(row.label));
-  if (unseen)
-    throw new StepError(`the label "${unseen.label}" is in the split ${options.split} and not in train`, 'Split with `stratify`.');
-  const positive = options.positive ?? labels.at(-1)!;
-  const binary = options.metrics.filter((name) => BINARY_METRICS.includes(name));
-  if (labels.length > 2 && binary.length > 0)
-    throw new StepError(
-      `${binary.join(', ')} are for two labels, and the data have ${labels.length}`,
-      `Ask for macro_${binary[0]} instead.`,
-      ['metrics'],
-    );
-  if (!labels.includes(positive))
-    throw new StepError(`there is no label "${positive}"`, `The labels are ${labels.join(', ')}.`, ['positive']);
-
-  const number = (rows: { text: string; label: string }[]): Row[] =>
-    rows.map(({ text, label }) => ({ text, label: labels.indexOf(label) }));
-  const rows = number(train);
-  const truth = number(test).map((row) => row.label);
-  const texts = test.map((row) => row.text);
-  const methods: Record<string, unknown> = {};
-  for (const name of options.methods) {
-    const classified = {
-      classes: labels.length,
-      truth,
-      predicted: METHODS[name]!(rows, labels.length, texts),
-      positive: labels.indexOf(positive),
+export async function baseline({ options, inputs, outputs, log, metric }: Context): Promise<void> {
+  const database = await Database.open();
+  try {
+    const table = tableOf(inputs.data);
+    const available = await database.columns(table);
+    requireColumn(available, 'split');
+    const read: Read = async (split, columns, as = {}) => {
+      const fields = Object.entries<string>(columns).map(([field, column]) => {
+        requireColumn(available, column, field);
+        const sql = as[field as keyof typeof as]?.(column) ?? `coalesce(${quote(column)}::VARCHAR, '')`;
+        return `${sql} AS ${quote(field)}`;
+      });
+      const found = await database.rows(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
+      if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step with rows in it.');
+      return found as any;
     };
-    const metrics = classificationMetrics(classified, options.metrics);
-    methods[name] = { metrics, confusion_matrix: confusionMatrix(classified) };
-    for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value);
-    log(
-      `${name}: ${Object.entries(metrics)
-        .map(([key, value]) => `${key} ${value.toFixed(4)}`)
-        .join(', ')}`,
-    );
-  }
-  const of = labels.length === 2 ? { positive } : {};
-  await writeFile(outputs.metrics!, `${JSON.stringify({ split: options.split, rows: test.length, labels, ...of, methods }, null, 2)}\n`);
-
-  async function read(split: string): Promise<{ text: string; label: string }[]> {
-    const found: { text: string; label: string }[] = [];
-    const texts = [options.text, ...(options.text_pair === undefined ? [] : [options.text_pair])];
-    for await (const chunk of readRows(inputs.data, [...texts, options.label], { split })) {
-      for (const row of chunk)
-        found.push({ text: texts.map((column) => String(row[column] ?? '')).join(' '), label: String(row[options.label]) });
+    const { rows, about, methods } = await MEASURE[options.task](options, options.methods ?? METHODS_OF[options.task], read);
+    for (const [name, { metrics }] of Object.entries(methods)) {
+      for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value);
+      const told = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);
+      log(`${name}: ${told.join(', ')}`);
     }
-    if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step with rows in it.');
-    return found;
+    await writeFile(outputs.metrics!, `${JSON.stringify({ split: options.split, rows, ...about, methods }, null, 2)}\n`);
+  } finally {
+    database.close();
   }
-}
-
-function majority(train: Row[], classes: number, texts: string[]): number[] {
-  const counts = new Array<number>(classes).fill(0);
-  for (const { label } of train) counts[label]!++;
-  const commonest = counts.indexOf(Math.max(...counts));
-  return texts.map(() => commonest);
 }

@@ -1,37 +1,69 @@
 import { defineStep } from '../../engine/step.ts';
+import { METRIC_NAMES } from '../metrics/names.ts';
+import { optionsOfOtherTasks } from '../tasks/options.ts';
+
+/** What each task can be compared with, in the order in which they are measured. */
+export const METHODS_OF = {
+  'text-classification': ['majority', 'bag_of_words'],
+  'token-classification': ['majority', 'commonest_tag'],
+  'question-answering': ['no_answer', 'nearest_sentence'],
+} as const;
+
+/** The columns that each task reads, and what else means something to it. */
+const OPTIONS_OF: Record<string, readonly string[]> = {
+  'text-classification': ['text', 'text_pair', 'label', 'positive'],
+  'token-classification': ['words', 'tags'],
+  'question-answering': ['question', 'context', 'answers'],
+};
 
 export default defineStep({
   name: 'baseline',
-  version: 1,
-  description: 'What a classifier must beat: the majority class, and a bag-of-words logistic regression trained on the same split.',
+  version: 2,
+  description: 'What a model must beat: what simple methods reach on the same split.',
   options: {
+    task: {
+      enum: ['text-classification', 'token-classification', 'question-answering'],
+      default: 'text-classification',
+      description: 'What the model is trained for.',
+    },
     methods: {
       type: 'array',
-      items: { enum: ['majority', 'bag_of_words'] },
+      items: { enum: ['majority', 'bag_of_words', 'commonest_tag', 'no_answer', 'nearest_sentence'] },
       minItems: 1,
       uniqueItems: true,
-      default: ['majority', 'bag_of_words'],
       description:
-        "majority: always the commonest label of the training split. bag_of_words: scikit-learn's TfidfVectorizer and LogisticRegression with their defaults.",
+        "Of text-classification: majority, always the commonest label of the training split; bag_of_words, scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. Of token-classification: majority; commonest_tag, for each word the tag that it has most often in the training split. Of question-answering: no_answer, always none; nearest_sentence, the sentence of the context that shares most words with the question. Default: all of the task's.",
     },
-    text: { type: 'string', default: 'text', description: 'The column that is read.' },
+    text: { type: 'string', description: 'The column that is read, of text-classification. Default: `text`.' },
     text_pair: { type: 'string', description: 'Of pairs, the column of the second text: the bag holds the words of both.' },
-    label: { type: 'string', default: 'label', description: 'The column that is predicted.' },
+    label: { type: 'string', description: 'The column that is predicted, of text-classification. Default: `label`.' },
+    words: { type: 'string', description: 'The column of lists of words, of token-classification. Default: `tokens`.' },
+    tags: { type: 'string', description: 'The column of lists of tags. Default: `tags`.' },
+    question: { type: 'string', description: 'The column of questions, of question-answering. Default: `question`.' },
+    context: { type: 'string', description: 'The column of texts that hold the answers. Default: `context`.' },
+    answers: { type: 'string', description: 'The column of answers, as for tokenize. Default: `answers`.' },
     split: { type: 'string', default: 'test', description: 'The split that is measured.' },
     metrics: {
       type: 'array',
-      items: { enum: ['accuracy', 'precision', 'recall', 'f1', 'macro_precision', 'macro_recall', 'macro_f1', 'mcc'] },
+      items: { enum: METRIC_NAMES },
       minItems: 1,
       uniqueItems: true,
-      default: ['accuracy', 'macro_f1'],
-      description: 'As for evaluate. precision, recall and f1 are for two labels.',
+      description: "As for evaluate, without those of probabilities. Default: the task's usual ones.",
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
   },
-  optional: ['text_pair', 'positive'],
+  optional: ['methods', 'text', 'text_pair', 'label', 'words', 'tags', 'question', 'context', 'answers', 'metrics', 'positive'],
   inputs: { data: { kind: 'folder', description: "A split step's data." } },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
   libraries: ['@duckdb/node-api'],
+  check(options) {
+    const own: readonly string[] = METHODS_OF[options.task];
+    const strange = (options.methods ?? []).filter((method) => !own.includes(method));
+    return [
+      ...optionsOfOtherTasks(options, OPTIONS_OF),
+      ...strange.map((method) => ({ option: 'methods', message: `${method} is no method for ${options.task}: ${own.join(' and ')} are` })),
+    ];
+  },
   async run(context) {
     const { baseline } = await import('./baseline.ts');
     await baseline(context);

@@ -6,7 +6,7 @@ import { sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
-import { taskKind } from '../tasks/registry.ts';
+import { metricNames } from '../tasks/registry.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
@@ -22,7 +22,7 @@ export async function evaluate(context: Context): Promise<void> {
       `the model was trained for ${problem}, and the tokens are of ${info.problem_type}`,
       'Give the tokens that it was trained on, or their like.',
     );
-  const names = metricNames(info, labels, problem, options.metrics);
+  const names = metricNames(info.task, problem, labels, options.metrics);
   const positive =
     info.task === 'text-classification' && problem === 'single_label_classification'
       ? positiveClass(labels, options.positive, names)
@@ -72,19 +72,6 @@ export async function evaluate(context: Context): Promise<void> {
     split.close();
     await inference.dispose();
   }
-}
-
-/** Those that were asked for, if the task has them. */
-function metricNames(
-  info: TokensInfo,
-  labels: string[],
-  problem: Parameters<ReturnType<typeof taskKind>['metrics']>[0],
-  asked: string[] | undefined,
-): readonly string[] {
-  const { known, usual } = taskKind(info.task).metrics(problem, labels);
-  const unknown = asked?.filter((name) => !known.includes(name)) ?? [];
-  if (unknown.length > 0) throw new StepError(`${info.task} has no metric ${listed(unknown)}`, `It has ${known.join(', ')}.`, ['metrics']);
-  return asked ?? usual;
 }
 
 function refusePositive(info: TokensInfo, positive: string | undefined): undefined {

@@ -39,6 +39,9 @@ export const METRICS: Record<string, Metric> = {
 /** Metrics that say something for two classes with a positive one only. */
 export const BINARY_METRICS = ['precision', 'recall', 'f1'];
 
+/** Metrics of probabilities: they need `scores`. */
+export const PROBABILITY_METRICS = ['roc_auc', 'log_loss', 'ece'];
+
 export function classificationMetrics(c: Classified, names: readonly string[]): Record<string, number> {
   const matrix = confusionMatrix(c);
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(c, matrix)]));

@@ -1,6 +1,7 @@
 /** The tasks. A new one is a file like text-classification.ts and a name in this list. */
 import { StepError } from '../../engine/step.ts';
-import type { Task } from '../models/family.ts';
+import { listed } from '../models/checkpoint.ts';
+import type { ProblemType, Task } from '../models/family.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
 import type { TaskKind } from './task.ts';
@@ -13,4 +14,12 @@ export function taskKind(task: Task): TaskKind<any> {
   const found = kinds.find((kind) => kind.task === task);
   if (found) return found;
   throw new StepError(`the task ${JSON.stringify(task)} is not known`, `Known: ${kinds.map((kind) => kind.task).join(', ')}.`);
+}
+
+/** The metrics that were asked for, if the task has them; else its usual ones. */
+export function metricNames(task: Task, problem: ProblemType, labels: string[], asked: string[] | undefined): readonly string[] {
+  const { known, usual } = taskKind(task).metrics(problem, labels);
+  const unknown = asked?.filter((name) => !known.includes(name)) ?? [];
+  if (unknown.length > 0) throw new StepError(`${task} has no metric ${listed(unknown)}`, `It has ${known.join(', ')}.`, ['metrics']);
+  return asked ?? usual;
 }

@@ -1,5 +1,6 @@
 /** Questions about a context, and where in it the answers stand, as in SQuAD; a long context is read in windows that overlap. */
-import { type Json, StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/step.ts';
+import { answersAsJson, answersIn } from '../data/answers.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import type { Sequence } from '../models/tokenizer.ts';
@@ -36,7 +37,7 @@ export const questionAnswering: Prepare<Asked> = async (source) => {
     select: {
       question: `${quote(question)}::VARCHAR`,
       context: `${quote(context)}::VARCHAR`,
-      answers: `to_json(${quote(answers)})::VARCHAR`,
+      answers: answersAsJson(answers),
     },
     async encode(rows, tokenizer) {
       const whole = await tokenizer.encodePairs(rows.map((row) => [row.question, row.context]));
@@ -69,55 +70,21 @@ async function refuseMissing({ database, table, columns }: Source, question: str
 
 /** A row's answers, each where it stands in the context; none where the question cannot be answered. */
 function answersOf({ id, context, answers }: Asked): Answer[] {
-  const given = answers === null ? null : (JSON.parse(answers) as Json);
-  return pairsOf(id, given)
-    .filter(({ text }) => text !== '')
-    .map(({ text, start }) => {
-      if (start === undefined) {
-        const found = context.indexOf(text);
-        if (found >= 0) return { text, start: found };
-      } else {
-        // Python counts code points: the two differ behind an emoji.
-        for (const at of [start, [...context].slice(0, start).join('').length])
-          if (context.startsWith(text, at)) return { text, start: at };
-      }
-      const elsewhere = context.indexOf(text);
-      throw new StepError(
-        `row ${id}: the answer ${JSON.stringify(text)} is not in its context${start === undefined ? '' : ` at character ${start}`}`,
-        elsewhere >= 0 ? `It stands at ${elsewhere}: mend answer_start.` : 'An answer is a piece of the context, letter by letter.',
-        ['answers'],
-      );
-    });
-}
-
-/** As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. */
-function pairsOf(id: string, given: Json): { text: string; start?: number | undefined }[] {
-  const wrong = (): StepError =>
-    new StepError(
-      `row ${id}: the answers are ${JSON.stringify(given).slice(0, 80)}`,
-      'Write them as in SQuAD, {"text": ["Ada"], "answer_start": [17]}, or as texts; [] where there is no answer.',
+  return answersIn(id, answers).map(({ text, start }) => {
+    if (start === undefined) {
+      const found = context.indexOf(text);
+      if (found >= 0) return { text, start: found };
+    } else {
+      // Python counts code points: the two differ behind an emoji.
+      for (const at of [start, [...context].slice(0, start).join('').length]) if (context.startsWith(text, at)) return { text, start: at };
+    }
+    const elsewhere = context.indexOf(text);
+    throw new StepError(
+      `row ${id}: the answer ${JSON.stringify(text)} is not in its context${start === undefined ? '' : ` at character ${start}`}`,
+      elsewhere >= 0 ? `It stands at ${elsewhere}: mend answer_start.` : 'An answer is a piece of the context, letter by letter.',
       ['answers'],
     );
-  const pair = (text: Json | undefined, start: Json | undefined) => {
-    if (typeof text !== 'string' || !(start === undefined || start === null || (Number.isInteger(start) && (start as number) >= 0)))
-      throw wrong();
-    return { text, start: (start ?? undefined) as number | undefined };
-  };
-  if (given === null) return [];
-  if (typeof given === 'string') return [pair(given, undefined)];
-  if (typeof given !== 'object') throw wrong();
-  if (Array.isArray(given)) {
-    return given.map((one) => {
-      if (one === null || typeof one !== 'object' || Array.isArray(one)) return pair(one, undefined);
-      return pair(one.text, one.answer_start);
-    });
-  }
-  const { text, answer_start } = given;
-  if (text === null || text === undefined) return [];
-  if (!Array.isArray(text)) return [pair(text, answer_start)];
-  if (answer_start !== undefined && answer_start !== null && (!Array.isArray(answer_start) || answer_start.length !== text.length))
-    throw wrong();
-  return text.map((one, i) => pair(one, (answer_start as Json[] | undefined)?.[i]));
+  });
 }
 
 function located<T>(id: string, work: () => T): T {

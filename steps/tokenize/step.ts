@@ -1,4 +1,5 @@
-import { defineStep, type OptionProblem } from '../../engine/step.ts';
+import { defineStep } from '../../engine/step.ts';
+import { optionsOfOtherTasks } from '../tasks/options.ts';
 
 /** The columns that each task reads, and what else means something to it. */
 const OPTIONS_OF: Record<string, readonly string[]> = {
@@ -81,14 +82,8 @@ export default defineStep({
   libraries: ['tokenizers'],
   threads: 'all',
   check(options) {
-    const problems: OptionProblem[] = [];
-    const own = OPTIONS_OF[options.task]!;
-    for (const name of new Set(Object.values(OPTIONS_OF).flat())) {
-      if (options[name as keyof typeof options] === undefined || own.includes(name)) continue;
-      const tasks = Object.keys(OPTIONS_OF).filter((task) => OPTIONS_OF[task]!.includes(name));
-      problems.push({ option: name, message: `${name} means nothing for ${options.task}; it is of ${tasks.join(' and ')}` });
-    }
-    if (options.truncation && options.text_pair === undefined && own.includes('truncation'))
+    const problems = optionsOfOtherTasks(options, OPTIONS_OF);
+    if (options.truncation && options.text_pair === undefined && OPTIONS_OF[options.task]!.includes('truncation'))
       problems.push({ option: 'truncation', message: 'truncation is about pairs: there is no text_pair' });
     if (Array.isArray(options.label) && options.problem_type !== 'multi_label_classification')
       problems.push({ option: 'label', message: 'several columns of labels are for problem_type multi_label_classification' });
