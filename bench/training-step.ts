@@ -19,16 +19,16 @@ const config = {
 async function ours(): Promise<number[]> {
   const runtime = await openRuntime('onnx', { threads: config.threads });
   const training = runtime.training(toyProgram(config), toyWeights(config), {
-    optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+    optimizer: { name: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+    weight: (name) => ({ learningRateFactor: 1, weightDecay: /norm|bias/.test(name) ? 0 : 0.01 }),
     maxGradNorm: 1,
-    noDecay: (name) => /norm|bias/.test(name),
     paddingRows: { 'word.weight': 0 },
   });
   const batch = toyBatch(config, config.batch, config.length);
   const times: number[] = [];
   for (let step = 0; step < config.steps; step++) {
     const start = performance.now();
-    await training.step(batch, { seed: 1, epoch: 0, step, learningRate: 1e-4 });
+    await training.step([{ inputs: batch, share: 1 }], { seed: 1, epoch: 0, step, learningRate: 1e-4 });
     times.push(performance.now() - start);
   }
   await training.dispose();

@@ -8,6 +8,8 @@ export interface StepPosition {
   seed: number;
   epoch: number;
   step: number;
+  /** Which part of the step's batch; the first if not given. */
+  part?: number;
 }
 
 export class DropoutTapes {
@@ -15,7 +17,7 @@ export class DropoutTapes {
 
   /** The mask of the `ordinal`-th dropout of a step: `size` floats, a view that must not be written. */
   mask(rate: number, size: number, at: StepPosition, ordinal: number): Float32Array {
-    const start = ALIGNMENT * (hash(at.seed, at.epoch, at.step, ordinal) % (OFFSETS / ALIGNMENT));
+    const start = ALIGNMENT * (hash(at.seed, at.epoch, at.step, (at.part ?? 0) * MOST_DROPOUTS + ordinal) % (OFFSETS / ALIGNMENT));
     return this.#tape(rate, at.seed, OFFSETS + size).subarray(start, start + size);
   }
 
@@ -36,6 +38,8 @@ export class DropoutTapes {
 
 /** Masks start at one of so many floats, whatever their size: a tape that grows later gives the same masks. */
 const OFFSETS = 1 << 22;
+/** In one part of a step. */
+const MOST_DROPOUTS = 2 ** 20;
 /** In floats: 64 bytes. */
 const ALIGNMENT = 16;
 /** The tape grows by blocks, each from its own random state. */

@@ -5,7 +5,7 @@
 import { DropoutTapes, type StepPosition } from './dropout.ts';
 import { paddingRows } from './ops.ts';
 import { type Gradient, Optimizer } from './optimizer.ts';
-import type { Dropout, HostTensor, HostTensors, Program, Runtime, Training, TrainingOptions } from './runtime.ts';
+import type { Dropout, HostTensor, HostTensors, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
 
 export function eagerRuntime(backend: string, description: string): Runtime {
@@ -38,24 +38,25 @@ class EagerTraining implements Training {
     this.#optimizer = new Optimizer(weights, options);
   }
 
-  async step(inputs: HostTensors, at: StepPosition & { learningRate: number }) {
-    const { gradients, loss, outputs } = onBackend(this.#backend, () => this.#differentiate(inputs, at));
-    const gradNorm = this.#optimizer.step(gradients, at.learningRate);
-    return { loss, gradNorm, outputs };
+  async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
+    let total = 0;
+    let gradNorm = 0;
+    for (const [part, { inputs, share }] of parts.entries()) {
+      const { gradients, loss } = onBackend(this.#backend, () => this.#differentiate(inputs, { ...at, part }));
+      total += share * loss;
+      if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
+      else gradNorm = this.#optimizer.step(gradients, at.learningRate, share);
+    }
+    return { loss: total, gradNorm };
   }
 
   #differentiate(inputs: HostTensors, at: StepPosition) {
     const weights = feedAll(this.#optimizer.weights);
     for (const [name, row] of Object.entries(this.#options.paddingRows ?? {})) paddingRows.set(weights[name]!, row);
-    const names = Object.keys(weights);
-    let outputs: Record<string, tf.Tensor> = {};
+    const names = this.#optimizer.trained;
     const { value, grads } = tf.engine().gradients(
-      () => {
-        outputs = this.#program(weights, feedAll(inputs), this.#dropout(at));
-        for (const output of Object.values(outputs)) tf.keep(output);
-        return outputs.loss!;
-      },
-      Object.values(weights),
+      () => this.#program(weights, feedAll(inputs), this.#dropout(at)).loss!,
+      names.map((name) => weights[name]!),
       undefined,
       true,
     );
@@ -63,11 +64,7 @@ class EagerTraining implements Training {
     for (const [i, gradient] of grads.entries()) {
       if (gradient) gradients.set(names[i]!, { dense: gradient.dataSync() as Float32Array });
     }
-    const loss = value.dataSync()[0]!;
-    const { loss: _, ...others } = outputs;
-    const fetched = fetchAll(others);
-    tf.dispose(outputs);
-    return { gradients, loss, outputs: fetched };
+    return { gradients, loss: value.dataSync()[0]! };
   }
 
   #dropout(at: StepPosition): Dropout {
@@ -87,7 +84,7 @@ class EagerTraining implements Training {
     return this.#optimizer.state();
   }
 
-  restore(weights: HostTensors, state: ReturnType<Training['optimizerState']>) {
+  restore(weights: HostTensors, state: OptimizerState) {
     this.#optimizer.restore(weights, state);
   }
 

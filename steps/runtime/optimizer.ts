@@ -2,7 +2,7 @@
  * AdamW exactly as PyTorch's, with clipping by the gradients' global norm, over Float32Arrays on the host and in
  * place: whoever holds a weight's array sees it change. Both runtimes share it, so they agree.
  */
-import type { HostTensors, TrainingOptions } from './runtime.ts';
+import type { HostTensors, OptimizerState, TrainingOptions, WeightOptions } from './runtime.ts';
 import { type SimdLoops, simdLoops } from './simd.ts';
 
 /** A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be absent. */
@@ -11,28 +11,37 @@ export interface Gradient {
   rows?: { ids: Int32Array; values: Float32Array }[];
 }
 
-export interface OptimizerState {
-  step: number;
-  m: Record<string, Float32Array>;
-  v: Record<string, Float32Array>;
-}
-
 export class Optimizer {
+  /** All of them, those that are frozen too. */
   readonly weights: HostTensors = {};
   #step = 0;
   readonly #slots = new Map<string, Slot>();
+  /** Of the parts of a batch, where there are several. */
+  readonly #accumulated = new Map<string, Float32Array>();
   readonly #options: TrainingOptions;
 
   constructor(weights: HostTensors, options: TrainingOptions) {
     this.#options = options;
-    const arenas = new Arenas(Object.values(weights).map(({ data }) => data.length));
-    for (const [name, { dtype, shape, data: initial }] of Object.entries(weights)) {
+    const trained = Object.entries(weights).filter(([name]) => options.weight(name));
+    const arenas = new Arenas(trained.map(([, { data }]) => data.length));
+    for (const [name, weight] of Object.entries(weights)) {
+      const own = options.weight(name);
+      if (!own) {
+        this.weights[name] = weight;
+        continue;
+      }
+      const { dtype, shape, data } = weight;
       if (dtype !== 'float32') throw new Error(`The weight ${name} is ${dtype}; only float32 weights can be trained.`);
-      const slot: Slot = { ...arenas.next(initial.length), decay: options.noDecay(name) ? 0 : options.optimizer.weightDecay };
-      slot.weight.set(initial);
+      const slot: Slot = { ...arenas.next(data.length), ...own };
+      slot.weight.set(data);
       this.weights[name] = { dtype, shape, data: slot.weight };
       this.#slots.set(name, slot);
     }
+  }
+
+  /** The weights that are trained, by name. */
+  get trained(): string[] {
+    return [...this.#slots.keys()];
   }
 
   /** Where the dense gradient of a weight may be written before `step`, to spare a copy. */
@@ -40,39 +49,59 @@ export class Optimizer {
     return this.#slots.get(name)!.gradient;
   }
 
-  /** One step. A weight that has no gradient is left alone, as PyTorch does. Returns the gradients' norm before clipping. */
-  step(gradients: ReadonlyMap<string, Gradient>, learningRate: number): number {
+  /** Adds share · gradients to those of the next step: of every part of a batch but the last. */
+  accumulate(gradients: ReadonlyMap<string, Gradient>, share: number): void {
+    for (const [name, gradient] of gradients) {
+      const size = this.#slots.get(name)!.gradient.length;
+      const sum = this.#accumulated.get(name) ?? new Float32Array(size);
+      this.#accumulated.set(name, sum);
+      if (gradient.dense) addScaled(sum, gradient.dense, share);
+      for (const rows of gradient.rows ?? []) addRows(sum, rows.ids, rows.values, share);
+    }
+  }
+
+  /**
+   * One step by share · gradients and what was accumulated. A weight that has no gradient is left alone, as PyTorch does. Returns
+   * the gradients' norm before clipping; where it is not finite nothing is changed.
+   */
+  step(gradients: ReadonlyMap<string, Gradient>, learningRate: number, share = 1): number {
     let squares = 0;
     for (const [name, gradient] of gradients) {
       const { gradient: sum, loops, bytes } = this.#slots.get(name)!;
       if (!gradient.dense) sum.fill(0);
       else if (gradient.dense !== sum) sum.set(gradient.dense);
-      for (const rows of gradient.rows ?? []) addRows(sum, rows.ids, rows.values);
+      if (gradient.dense && share !== 1) for (let i = 0; i < sum.length; i++) sum[i]! *= share;
+      for (const rows of gradient.rows ?? []) addRows(sum, rows.ids, rows.values, share);
+      const before = this.#accumulated.get(name);
+      if (before) addScaled(sum, before, 1);
       squares += loops.sumOfSquares(sum.byteOffset, bytes);
     }
+    for (const sum of this.#accumulated.values()) sum.fill(0);
     const norm = Math.sqrt(squares);
+    if (!Number.isFinite(norm)) return norm;
     const { maxGradNorm, optimizer } = this.#options;
     const scale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1;
     this.#step++;
     const { beta1, beta2, epsilon } = optimizer;
-    const rate = learningRate / (1 - beta1 ** this.#step);
+    const bias = 1 - beta1 ** this.#step;
     const correction = Math.sqrt(1 - beta2 ** this.#step);
     for (const name of gradients.keys()) {
-      const { weight, gradient, m, v, bytes, loops, decay } = this.#slots.get(name)!;
+      const { weight, gradient, m, v, bytes, loops, weightDecay, learningRateFactor } = this.#slots.get(name)!;
       const addresses = [weight, gradient, m, v].map(({ byteOffset }) => byteOffset);
-      loops.adamW(...addresses, bytes, scale, 1 - learningRate * decay, 1 - beta1, beta2, 1 - beta2, rate, correction, epsilon);
+      const rate = learningRate * learningRateFactor;
+      loops.adamW(...addresses, bytes, scale, 1 - rate * weightDecay, 1 - beta1, beta2, 1 - beta2, rate / bias, correction, epsilon);
     }
     return norm;
   }
 
   state(): OptimizerState {
     const pick = (moment: 'm' | 'v') => Object.fromEntries([...this.#slots].map(([name, slot]) => [name, slot[moment]]));
-    return { step: this.#step, m: pick('m'), v: pick('v') };
+    return { step: this.#step, slots: { m: pick('m'), v: pick('v') } };
   }
 
   restore(weights: HostTensors, state: OptimizerState): void {
     for (const [name, slot] of this.#slots) {
-      const parts = { weight: weights[name]?.data, m: state.m[name], v: state.v[name] };
+      const parts = { weight: weights[name]?.data, m: state.slots.m?.[name], v: state.slots.v?.[name] };
       for (const [part, values] of Object.entries(parts) as [keyof typeof parts, Float32Array | undefined][]) {
         if (values?.length !== slot[part].length)
           throw new Error(`The checkpoint does not hold ${part} of ${name} in its size, ${slot[part].length}.`);
@@ -83,9 +112,7 @@ export class Optimizer {
   }
 }
 
-interface Slot extends Room {
-  decay: number;
-}
+interface Slot extends Room, WeightOptions {}
 
 /** A weight's arrays, in one memory of the loops that run over them. */
 interface Room {
@@ -145,11 +172,15 @@ const LARGEST_MEMORY = 65536 * PAGE;
 const padded = (size: number): number => 64 * Math.ceil(size / 16);
 
 /** In the order of the ids, so that the sum is the same on any number of threads. */
-function addRows(sum: Float32Array, ids: Int32Array, values: Float32Array): void {
+function addRows(sum: Float32Array, ids: Int32Array, values: Float32Array, share: number): void {
   const width = values.length / ids.length;
   for (let i = 0, from = 0; i < ids.length; i++, from += width) {
     const to = ids[i]! * width;
     if (to < 0) continue; // belongs to no row
-    for (let j = 0; j < width; j++) sum[to + j]! += values[from + j]!;
+    for (let j = 0; j < width; j++) sum[to + j]! += share * values[from + j]!;
   }
+}
+
+function addScaled(sum: Float32Array, values: Float32Array, share: number): void {
+  for (let i = 0; i < sum.length; i++) sum[i]! += share * values[i]!;
 }

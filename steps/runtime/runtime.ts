@@ -22,7 +22,7 @@ export type HostTensors = Record<string, HostTensor>;
 /**
  * A tensor program: pure, from named weights and named inputs to named outputs.
  * Its ops are tfjs ops and those of steps/runtime/ops.ts. Shapes are concrete whenever it runs.
- * For training it returns a scalar `loss`; other outputs (e.g. `logits`) come back beside it.
+ * For training it returns a scalar `loss`; its other outputs (e.g. `logits`) are not computed then.
  */
 export type Program = (
   weights: Record<string, tf.Tensor>,
@@ -46,28 +46,61 @@ export interface Inference {
   dispose(): Promise<void>;
 }
 
+/** As in PyTorch. */
+export interface OptimizerOptions {
+  name: 'adamw';
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+}
+
+/** How one weight is trained. */
+export interface WeightOptions {
+  /** The step's learning rate is multiplied by this. */
+  learningRateFactor: number;
+  /** Decoupled from the gradient: weight ← weight · (1 − learning rate · this). */
+  weightDecay: number;
+}
+
 export interface TrainingOptions {
-  /** AdamW as in PyTorch. */
-  optimizer: { beta1: number; beta2: number; epsilon: number; weightDecay: number };
+  optimizer: OptimizerOptions;
   /** Clip the gradients' global norm to this; 0 = do not clip. Coefficient min(1, c / (norm + 1e-6)). */
   maxGradNorm: number;
-  /** Weights that weight decay leaves alone (biases, norms). */
-  noDecay: (name: string) => boolean;
+  /** Of each weight by name; undefined = it is frozen: no gradient is computed and nothing changes it. */
+  weight: (name: string) => WeightOptions | undefined;
   /** Row `padding` of an embedding gets no lookup gradient: weight name → row. */
   paddingRows?: Record<string, number>;
 }
 
+/** A part of the batch that one optimizer step learns from: as much of it as is in memory at once. */
+export interface Part {
+  inputs: HostTensors;
+  /** What the part's mean loss counts in the batch's: its share of all that is counted, so that the shares' sum is 1. */
+  share: number;
+}
+
+/** Of every weight that is trained, what the optimizer remembers, by kind (`m` and `v` of AdamW) and weight name. */
+export interface OptimizerState {
+  step: number;
+  slots: Record<string, Record<string, Float32Array>>;
+}
+
 export interface Training {
-  /** One optimizer step over one batch. Dropout masks are a pure function of (seed, epoch, step). */
+  /**
+   * One optimizer step over one batch, whose gradient is Σ share · gradient of the parts. Dropout masks are a pure function of
+   * (seed, epoch, step) and the part's place. `loss` is Σ share · loss; `gradNorm` the norm before clipping. Where one of them is
+   * not finite nothing was changed.
+   */
   step(
-    inputs: HostTensors,
+    parts: readonly Part[],
     at: { seed: number; epoch: number; step: number; learningRate: number },
-  ): Promise<{ loss: number; gradNorm: number; outputs: HostTensors }>;
+  ): Promise<{ loss: number; gradNorm: number }>;
   /** The weights as they are now: views that the next step changes; copy what must last. */
   weights(): HostTensors;
-  /** First and second moments by weight name, and the count of steps done: what a checkpoint needs. */
-  optimizerState(): { step: number; m: Record<string, Float32Array>; v: Record<string, Float32Array> };
-  restore(weights: HostTensors, state: { step: number; m: Record<string, Float32Array>; v: Record<string, Float32Array> }): void;
+  /** What a checkpoint needs beside the weights; views, too. */
+  optimizerState(): OptimizerState;
+  /** @throws Error naming the weight that is missing or of another size */
+  restore(weights: HostTensors, state: OptimizerState): void;
   /** The forward pass with the weights of training, dropout off: for evaluation between epochs. */
   evaluate(inputs: HostTensors): Promise<HostTensors>;
   dispose(): Promise<void>;

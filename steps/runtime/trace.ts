@@ -49,8 +49,13 @@ export function traceInference(
   });
 }
 
-/** The program's loss and outputs, and the gradient of the loss by each weight that it depends on. */
-export function traceTraining(program: Program, weights: Specs, inputs: Specs, padding: Record<string, number>): TrainingGraph {
+/** The program's loss, and its gradient by each of the weights `trained` that it depends on. */
+export function traceTraining(
+  program: Program,
+  weights: Specs,
+  inputs: Specs,
+  { trained, padding }: { trained: string[]; padding: Record<string, number> },
+): TrainingGraph {
   return tracing(new Recorder({ compute: true }), (trace) => {
     const masks: TrainingGraph['masks'] = [];
     const dropout: Dropout = (x, rate) => {
@@ -64,16 +69,16 @@ export function traceTraining(program: Program, weights: Specs, inputs: Specs, p
     let outputs = new Map<string, Value>();
     const { grads } = tf.engine().gradients(
       () => {
-        const result = program(tensors, trace.inputs(inputs, named.input), dropout);
-        outputs = trace.outputs(result);
-        return result.loss!;
+        const loss = program(tensors, trace.inputs(inputs, named.input), dropout).loss!;
+        outputs = trace.outputs({ loss });
+        return loss;
       },
-      Object.values(tensors),
+      trained.map((name) => tensors[name]!),
       undefined,
       true,
     );
     const gradients = new Map<string, TracedGradient>();
-    for (const [i, name] of Object.keys(tensors).entries()) {
+    for (const [i, name] of trained.entries()) {
       const gradient = grads[i] as tf.Tensor | null;
       if (gradient) gradients.set(name, trace.split(trace.value(gradient)));
     }

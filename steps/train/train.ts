@@ -59,7 +59,7 @@ export async function train(context: TrainContext): Promise<void> {
           info.task === 'masked-lm'
             ? maskTokens(given, batch.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch })
             : given;
-        const done = await training.step(inputs, { seed, epoch, step, learningRate });
+        const done = await training.step([{ inputs, share: 1 }], { seed, epoch, step, learningRate });
         step++;
         if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step, epoch);
         history.step({ step, epoch, learningRate, ...done }, data, batch);
@@ -156,14 +156,9 @@ function trainingOptions({ parameters }: Model, options: TrainContext['options']
     paddingRow === undefined ? [] : [[name, paddingRow] as const],
   );
   return {
-    optimizer: {
-      beta1: options.adam_beta1,
-      beta2: options.adam_beta2,
-      epsilon: options.adam_epsilon,
-      weightDecay: options.weight_decay,
-    },
+    optimizer: { name: 'adamw', beta1: options.adam_beta1, beta2: options.adam_beta2, epsilon: options.adam_epsilon },
     maxGradNorm: options.max_grad_norm,
-    noDecay: (name) => !parameters[name]!.decay,
+    weight: (name) => ({ learningRateFactor: 1, weightDecay: parameters[name]!.decay ? options.weight_decay : 0 }),
     paddingRows: Object.fromEntries(padded),
   };
 }

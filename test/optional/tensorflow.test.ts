@@ -11,6 +11,7 @@ import { type Model, startModel } from '../../steps/models/checkpoint.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
 import type { HostTensors, Runtime } from '../../steps/runtime/runtime.ts';
 import { project, root } from '../rig.ts';
+import { adamW, whole } from '../steps/runtime/options.ts';
 
 const given = process.env.TUNESMITH_TEST_TENSORFLOW;
 const home = given ?? realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-tensorflow-')));
@@ -102,14 +103,13 @@ async function smallBert(): Promise<Model> {
 
 async function tenSteps(runtime: Runtime, model: Model): Promise<{ losses: number[]; weights: HostTensors }> {
   const training = runtime.training(model.program, structuredClone(model.weights), {
-    optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+    ...adamW(0.01, (name) => !model.parameters[name]!.decay),
     maxGradNorm: 1,
-    noDecay: (name) => !model.parameters[name]!.decay,
     paddingRows: { 'bert.embeddings.word_embeddings.weight': 0 },
   });
   const losses: number[] = [];
   for (let step = 0; step < 10; step++) {
-    const { loss } = await training.step(batch(step), { seed: 3, epoch: 1, step, learningRate: 1e-3 });
+    const { loss } = await training.step(whole(batch(step)), { seed: 3, epoch: 1, step, learningRate: 1e-3 });
     losses.push(loss);
   }
   const weights = structuredClone(training.weights());

@@ -7,7 +7,7 @@ import type * as ort from 'onnxruntime-node';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
 import { sizeOf, type Value } from '../graph.ts';
 import { type Gradient, Optimizer } from '../optimizer.ts';
-import type { HostTensors, Inference, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
+import type { HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
 import { hostOf, Session, Sessions, tensorOf } from './session.ts';
 
@@ -61,7 +61,7 @@ class OnnxTraining implements Training {
     this.#weights = feeds(this.#optimizer.weights, named.weight);
     this.#inference = new OnnxInference(program, this.#optimizer.weights, threads);
     this.#buckets = new Sessions(async (inputs) => {
-      const traced = traceTraining(program, weights, inputs, options.paddingRows ?? {});
+      const traced = traceTraining(program, weights, inputs, { trained: this.#optimizer.trained, padding: options.paddingRows ?? {} });
       return this.#bucket(traced, await Session.open(traced.graph, threads));
     });
   }
@@ -86,7 +86,21 @@ class OnnxTraining implements Training {
     return { ...traced, session, outputs, updates };
   }
 
-  step(inputs: HostTensors, at: StepPosition & { learningRate: number }) {
+  async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
+    let loss = 0;
+    let gradNorm = 0;
+    for (const [part, { inputs, share }] of parts.entries()) {
+      await this.#differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
+        loss += share * partLoss;
+        if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
+        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share);
+      });
+    }
+    return { loss, gradNorm };
+  }
+
+  /** Runs a part forward and back; `use` has the gradients until it returns. */
+  #differentiate(inputs: HostTensors, at: StepPosition, use: (loss: number, gradients: Map<string, Gradient>) => void): Promise<void> {
     return this.#buckets.use(inputs, async ({ session, masks, graph, outputs, updates }) => {
       const dropout: Record<string, ort.Tensor> = {};
       for (const [ordinal, { name, rate }] of masks.entries()) {
@@ -94,9 +108,7 @@ class OnnxTraining implements Training {
         if (shape) dropout[name] = tensorOf({ dtype: 'float32', shape, data: this.#tapes.mask(rate, sizeOf(shape), at, ordinal) });
       }
       await session.run({ ...this.#weights, ...feeds(inputs, named.input), ...dropout }, outputs);
-      const gradNorm = this.#optimizer.step(updates, at.learningRate);
-      const { loss, ...others } = programOutputs(outputs);
-      return { loss: loss!.data[0]!, gradNorm, outputs: others };
+      use(outputs[named.output('loss')]!.data[0] as number, updates);
     });
   }
 
@@ -108,7 +120,7 @@ class OnnxTraining implements Training {
     return this.#optimizer.state();
   }
 
-  restore(weights: HostTensors, state: ReturnType<Training['optimizerState']>) {
+  restore(weights: HostTensors, state: OptimizerState) {
     this.#optimizer.restore(weights, state);
   }
 

@@ -8,6 +8,7 @@ import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
+import { adamW, whole } from '../runtime/options.ts';
 
 describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
   const golden = join(import.meta.dirname, '../../golden', family);
@@ -31,18 +32,15 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
     test(`${name}: loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
       const model = await loadModel(join(golden, 'checkpoint'), 'text-classification');
       const training = (await openRuntime(name, { threads: 1 })).training(withoutDropout(model), model.weights, {
-        optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
-        maxGradNorm: 1,
-        noDecay: (weight) => !model.parameters[weight]!.decay,
-        paddingRows: paddingRows(model),
+        ...OPTIMIZER(model),
       });
       const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
-      const { loss, gradNorm } = await training.step({ ...inputs, labels: int32(values.labels) }, at);
+      const { loss, gradNorm } = await training.step(whole({ ...inputs, labels: int32(values.labels) }), at);
       expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
       expect(difference([gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
 
       const weights = training.weights();
-      const { m } = training.optimizerState(); // after one step: a tenth of the clipped gradients
+      const m = training.optimizerState().slots.m!; // after one step: a tenth of the clipped gradients
       const after = await readSafetensors(join(golden, 'after.safetensors'));
       const gradients = await readSafetensors(join(golden, 'gradients.safetensors'));
       expect(Object.keys(weights).sort()).toEqual(Object.keys(after).sort());
@@ -97,7 +95,7 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'].flatMap((family) => TA
 
         const training = runtime.training(withoutDropout(model), model.weights, OPTIMIZER(model));
         const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
-        const { loss, gradNorm } = await training.step({ ...inputs, ...labelsOf(values, task) }, at);
+        const { loss, gradNorm } = await training.step(whole({ ...inputs, ...labelsOf(values, task) }), at);
         expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
         expect(difference([gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
         const zero = task === 'question-answering' ? [KEY_BIAS, SHIFT_OF_ALL] : [KEY_BIAS];
@@ -135,7 +133,7 @@ test.each(['bert', 'roberta', 'distilbert', 'albert'])('%s: hidden tokens alone 
     ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
   );
   const { loss } = await training.step(
-    { ...given, masked_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) },
+    whole({ ...given, masked_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) }),
     { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 },
   );
   expect(batch * length).toBe(flat.length);
@@ -145,9 +143,8 @@ test.each(['bert', 'roberta', 'distilbert', 'albert'])('%s: hidden tokens alone 
 });
 
 const OPTIMIZER = (model: Model) => ({
-  optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+  ...adamW(0.01, (weight) => !model.parameters[weight]!.decay),
   maxGradNorm: 1,
-  noDecay: (weight: string) => !model.parameters[weight]!.decay,
   paddingRows: paddingRows(model),
 });
 
@@ -161,7 +158,7 @@ function labelsOf(values: any, task: (typeof TASKS)[number]): Record<string, Hos
 /** Gradients by tensor, the denominator no less than a thousandth of the global norm; the weights as one vector. */
 async function compareStep(training: Training, golden: string, norm: number, zero = [KEY_BIAS]): Promise<void> {
   const weights = training.weights();
-  const { m } = training.optimizerState(); // after one step: a tenth of the clipped gradients
+  const m = training.optimizerState().slots.m!; // after one step: a tenth of the clipped gradients
   const after = await readSafetensors(join(golden, 'after.safetensors'));
   const gradients = await readSafetensors(join(golden, 'gradients.safetensors'));
   expect(Object.keys(weights).sort()).toEqual(Object.keys(after).sort());

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { Optimizer } from '../../../steps/runtime/optimizer.ts';
+import { adamW, gradientsAsMoments } from './options.ts';
 
 type Stored = Record<string, { shape: number[]; data: number[] }>;
 interface Run {
@@ -23,9 +24,8 @@ const host = (stored: Stored) =>
 
 const make = (run: Run) =>
   new Optimizer(host(run.start), {
-    optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: run.weightDecay },
+    ...adamW(run.weightDecay, (name) => name === 'b'),
     maxGradNorm: run.maxGradNorm,
-    noDecay: (name) => name === 'b',
   });
 
 const gradientsOf = (gradients: Stored) =>
@@ -39,11 +39,11 @@ for (const [i, run] of runs.entries()) {
       if (norm !== null) expect(ours).toBeCloseTo(norm, 5);
       for (const [name, { data }] of Object.entries(weights)) near(optimizer.weights[name]!.data, data);
     }
-    const { m, v, step } = optimizer.state();
+    const { slots, step } = optimizer.state();
     expect(step).toBe(run.steps.length);
     for (const name of ['w', 'b']) {
-      near(m[name]!, run.m[name]!.data);
-      near(v[name]!, run.v[name]!.data);
+      near(slots.m![name]!, run.m[name]!.data);
+      near(slots.v![name]!, run.v[name]!.data);
     }
   });
 }
@@ -64,21 +64,18 @@ test('a restored optimizer goes on bit for bit', () => {
 test('rows are added to the dense part by id, and ids below 0 to none', () => {
   const start = { w: { shape: [3, 2], data: [0, 0, 0, 0, 0, 0] } };
   const optimizer = new Optimizer(host(start), {
-    optimizer: { beta1: 0, beta2: 0, epsilon: 1e-8, weightDecay: 0 },
-    maxGradNorm: 0,
-    noDecay: () => false,
+    ...gradientsAsMoments,
   });
   const rows = { ids: Int32Array.of(2, -1, 2, 0), values: Float32Array.of(1, 2, 50, 50, 3, 4, 5, 6) };
   const norm = optimizer.step(new Map([['w', { dense: Float32Array.of(1, 1, 1, 1, 1, 1), rows: [rows] }]]), 1);
-  expect([...optimizer.state().m.w!]).toEqual([6, 7, 1, 1, 5, 7]);
+  expect([...optimizer.state().slots.m!.w!]).toEqual([6, 7, 1, 1, 5, 7]);
   expect(norm).toBeCloseTo(Math.hypot(6, 7, 1, 1, 5, 7), 6);
 });
 
 test('a weight of another type or a checkpoint of another size is refused by name', () => {
-  const options = { optimizer: { beta1: 0, beta2: 0, epsilon: 1e-8, weightDecay: 0 }, maxGradNorm: 0, noDecay: () => false };
   const ids = { dtype: 'int32' as const, shape: [1], data: Int32Array.of(1) };
-  expect(() => new Optimizer({ ids }, options)).toThrow('The weight ids is int32; only float32 weights can be trained.');
-  const optimizer = new Optimizer(host({ w: { shape: [2], data: [1, 2] } }), options);
+  expect(() => new Optimizer({ ids }, gradientsAsMoments)).toThrow('The weight ids is int32; only float32 weights can be trained.');
+  const optimizer = new Optimizer(host({ w: { shape: [2], data: [1, 2] } }), gradientsAsMoments);
   expect(() => optimizer.restore({}, optimizer.state())).toThrow('weight of w');
 });
 
