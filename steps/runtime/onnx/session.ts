@@ -1,8 +1,10 @@
 /** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
 import { totalmem } from 'node:os';
 import * as ort from 'onnxruntime-node';
+import { type FreeAxis, shapeAt, traceTwins } from '../free-axes.ts';
 import { type Graph, sizeOf } from '../graph.ts';
-import type { HostTensor, HostTensors } from '../runtime.ts';
+import type { Axes, HostTensor, HostTensors } from '../runtime.ts';
+import type { Specs } from '../trace.ts';
 import { emitOnnx } from './emit.ts';
 
 export class Session {
@@ -10,20 +12,22 @@ export class Session {
   /** About as much memory as a run of it needs for what lies between inputs and outputs. */
   readonly bytes: number;
   readonly #session: ort.InferenceSession;
+  readonly #free: Free | undefined;
 
-  static async open(graph: Graph, threads: number): Promise<Session> {
-    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime' }), {
+  static async open(graph: Graph, free: Free | undefined, threads: number): Promise<Session> {
+    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free }), {
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
     });
-    return new Session(graph, session);
+    return new Session(graph, free, session);
   }
 
-  private constructor(graph: Graph, session: ort.InferenceSession) {
+  private constructor(graph: Graph, free: Free | undefined, session: ort.InferenceSession) {
     this.graph = graph;
+    this.#free = free;
     this.#session = session;
     this.bytes = peakBytes(graph);
   }
@@ -38,10 +42,19 @@ export class Session {
     await this.#session.run(given, outputs);
   }
 
-  /** Buffers for some outputs; those of `buffers` are used as they are. */
-  outputs(buffers: ReadonlyMap<string, Float32Array> = new Map()): Record<string, ort.Tensor> {
+  /** The shapes of the graph's inputs or outputs when the program is given these. */
+  shapes(which: 'inputs' | 'outputs', given: HostTensors): Map<string, number[]> {
+    const free = this.#free;
+    if (!free) return new Map([...this.graph[which]].map(([name, { shape }]) => [name, shape]));
+    const lengths = free.axes.map(({ name }) => lengthOf(name, free.inputs, given));
+    return new Map([...this.graph[which]].map(([name, value]) => [name, shapeAt(value, free.twin[which].get(name)!, free.axes, lengths)]));
+  }
+
+  /** Room for the outputs; those of `buffers` are used as they are. */
+  outputs(given: HostTensors, buffers: ReadonlyMap<string, Float32Array> = new Map()): Record<string, ort.Tensor> {
     return Object.fromEntries(
-      [...this.graph.outputs].map(([name, { shape, dtype }]) => {
+      [...this.shapes('outputs', given)].map(([name, shape]) => {
+        const { dtype } = this.graph.outputs.get(name)!;
         const Data = dtype === 'float32' ? Float32Array : dtype === 'int32' ? Int32Array : Uint8Array;
         return [name, tensorOf({ shape, dtype, data: buffers.get(name) ?? new Data(sizeOf(shape)) })];
       }),
@@ -53,6 +66,34 @@ export class Session {
   }
 }
 
+/** A graph's twin, and the axes that are free in both. */
+interface Free {
+  twin: Graph;
+  axes: FreeAxis[];
+  inputs: Axes;
+}
+
+/** The length that a free axis has in these inputs. */
+function lengthOf(axis: string, axes: Axes, given: HostTensors): number {
+  for (const [input, names] of Object.entries(axes)) {
+    const at = names.indexOf(axis);
+    if (at >= 0 && given[input]) return given[input].shape[at]!;
+  }
+  throw new Error(`No input has the axis ${axis}.`);
+}
+
+/** Traces a program for these inputs: once for all sizes of their free axes, where they have some. */
+export function traceFor<T extends { graph: Graph }>(
+  inputs: HostTensors,
+  axes: Axes,
+  trace: (inputs: Specs, free: boolean) => T,
+): { traced: T; free: Free | undefined } {
+  if (!Object.keys(inputs).some((name) => axes[name]?.some((axis) => typeof axis === 'string')))
+    return { traced: trace(inputs, false), free: undefined };
+  const twins = traceTwins(inputs, axes, (sized) => trace(sized, true));
+  return { traced: twins.traced, free: { twin: twins.twin.graph, axes: twins.axes, inputs: axes } };
+}
+
 export const tensorOf = ({ dtype, data, shape }: HostTensor): ort.Tensor => new ort.Tensor(dtype, data as Float32Array, shape);
 
 export const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
@@ -62,15 +103,17 @@ export const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
 });
 
 /**
- * Sessions by the shapes of their inputs. The least used one is closed when they would take too much memory, or are too many.
+ * Sessions by the shapes of their inputs, free axes left out. The least used one is closed when they would take too much memory, or are too many.
  * One is used at a time: a run takes all threads anyway, and none is closed under another's hands.
  */
 export class Sessions<T extends { session: Session }> {
+  readonly #axes: Axes;
   readonly #open: (inputs: HostTensors) => Promise<T>;
   readonly #live = new Map<string, T>();
   #busy: Promise<unknown> = Promise.resolve();
 
-  constructor(open: (inputs: HostTensors) => Promise<T>) {
+  constructor(axes: Axes, open: (inputs: HostTensors) => Promise<T>) {
+    this.#axes = axes;
     this.#open = open;
   }
 
@@ -88,7 +131,10 @@ export class Sessions<T extends { session: Session }> {
 
   async #for(inputs: HostTensors): Promise<T> {
     const key = Object.entries(inputs)
-      .map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`)
+      .map(([name, { dtype, shape }]) => {
+        const axes = this.#axes[name];
+        return `${name}:${dtype}[${shape.map((size, i) => (typeof axes?.[i] === 'string' ? axes[i] : size))}]`;
+      })
       .sort()
       .join(' ');
     const entry = this.#live.get(key) ?? (await this.#open(inputs));

@@ -1,0 +1,124 @@
+/**
+ * One graph for inputs of any length. A trace knows concrete sizes only, so a program is traced twice, with other sizes of the axes
+ * that are free: a number that differs between the two graphs is made of free axes, and it is told from which.
+ */
+import { filling, type Graph, type Node, type Value } from './graph.ts';
+import type { Axes } from './runtime.ts';
+import type { Specs } from './trace.ts';
+
+/** A free axis, with its size in the graph and in its twin. */
+export interface FreeAxis {
+  name: string;
+  size: number;
+  twinSize: number;
+}
+
+export interface Twins<T> {
+  traced: T;
+  twin: T;
+  axes: FreeAxis[];
+}
+
+/** Traces with the free axes of `inputs` at sizes of our own. @throws Error where the program computes with sizes in another way */
+export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes, trace: (inputs: Specs) => T): Twins<T> {
+  const names = [...new Set(Object.keys(inputs).flatMap((input) => axes[input] ?? []))].filter((axis) => typeof axis === 'string');
+  const sized = (sizes: number[]): Specs =>
+    Object.fromEntries(
+      Object.entries(inputs).map(([input, { dtype, shape }]) => {
+        const own = (axes[input] ?? shape).map((axis) => (typeof axis === 'string' ? sizes[names.indexOf(axis)]! : axis));
+        return [input, { dtype, shape: own }];
+      }),
+    );
+  for (const [sizes, twinSizes] of PROBES) {
+    const [traced, twin] = [trace(sized(sizes)), trace(sized(twinSizes))];
+    // Else a size of the program happens to be a probe's.
+    if (areTwins(traced.graph, twin.graph))
+      return { traced, twin, axes: names.map((name, i) => ({ name, size: sizes[i]!, twinSize: twinSizes[i]! })) };
+  }
+  throw new Error(`The program computes with the sizes of its inputs (${names.join(', ')}) in a way that no graph with free axes can.`);
+}
+
+/** Sizes of the free axes in the two traces. Small, since a model may know few positions. */
+const PROBES: [number[], number[]][] = [
+  [
+    [17, 11, 7],
+    [19, 13, 5],
+  ],
+  [
+    [23, 7, 13],
+    [29, 5, 11],
+  ],
+  [
+    [31, 3, 11],
+    [37, 2, 7],
+  ],
+];
+
+/** A size as a product: `factor` by each axis so often. */
+export interface Product {
+  factor: number;
+  /** In the order of the axes. */
+  powers: number[];
+}
+
+/** Of what a size that is `size` in the graph and `twinSize` in its twin is made; undefined where no product of the axes gives both. */
+export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): Product | undefined {
+  for (const powers of combinations(axes.length)) {
+    const here = axes.reduce((n, axis, i) => n * axis.size ** powers[i]!, 1);
+    const there = axes.reduce((n, axis, i) => n * axis.twinSize ** powers[i]!, 1);
+    if (size * there === twinSize * here && size % here === 0) return { factor: size / here, powers };
+  }
+  return undefined;
+}
+
+/** The shape of `value` where the axes are as long as `lengths` tells, in their order. */
+export function shapeAt(value: Value, twin: Value, axes: readonly FreeAxis[], lengths: readonly number[]): number[] {
+  return value.shape.map((size, i) => {
+    const twinSize = twin.shape[i]!;
+    if (size === twinSize) return size;
+    const product = productOf(size, twinSize, axes);
+    if (!product)
+      throw new Error(`A size of the program, ${size} in the trace, is no product of ${axes.map(({ name }) => name).join(', ')}.`);
+    return lengths.reduce((n, length, axis) => n * length ** product.powers[axis]!, product.factor);
+  });
+}
+
+/** Powers of the axes to try: 0, 1 or 2 each, small ones first. */
+function combinations(count: number): number[][] {
+  if (count === 0) return [[]];
+  return combinations(count - 1)
+    .flatMap((powers) => [0, 1, 2].map((power) => [...powers, power]))
+    .sort((a, b) => sum(a) - sum(b));
+}
+
+const sum = (numbers: number[]): number => numbers.reduce((total, n) => total + n, 0);
+
+/** Whether two graphs are the same but for sizes. */
+function areTwins(graph: Graph, twin: Graph): boolean {
+  const partner = new Map<Value, Value>();
+  const match = (a: Value | undefined, b: Value | undefined): boolean => {
+    if (!a || !b || a.dtype !== b.dtype || a.shape.length !== b.shape.length) return false;
+    const known = partner.get(a);
+    if (known) return known === b;
+    partner.set(a, b);
+    if (typeof a.from !== 'object' || !('data' in a.from)) return true;
+    if (filling(a) !== undefined) return filling(a) === filling(b);
+    return String(a.from.data) === String((b.from as typeof a.from).data);
+  };
+  const sameNode = (a: Node, b: Node | undefined) =>
+    b?.kernel === a.kernel &&
+    a.inputs.length === b.inputs.length &&
+    a.outputs.length === b.outputs.length &&
+    a.inputs.every((input, i) => match(input, b.inputs[i])) &&
+    a.outputs.every((output, i) => match(output, b.outputs[i])) &&
+    Object.keys(a.attributes).every((key) => SIZES.has(key) || JSON.stringify(a.attributes[key]) === JSON.stringify(b.attributes[key]));
+  return (
+    graph.nodes.length === twin.nodes.length &&
+    [...graph.inputs].every(([name, value]) => match(value, twin.inputs.get(name))) &&
+    graph.nodes.every((node, i) => sameNode(node, twin.nodes[i])) &&
+    [...graph.outputs].every(([name, value]) => match(value, twin.outputs.get(name)))
+  );
+}
+
+/** Attributes that an emitter computes from the free axes. */
+const SIZES = new Set(['shape', 'reps', 'begin', 'size', 'sizes', 'end', 'paddings', 'stop', 'depth', 'numSegments']);
