@@ -61,14 +61,15 @@ export interface Product {
   powers: number[];
 }
 
-/** Of what a size that is `size` in the graph and `twinSize` in its twin is made; undefined where no product of the axes gives both. */
-export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): Product | undefined {
+/** Of what a size that is `size` in the graph and `twinSize` in its twin is made. @throws Error where no product of the axes gives both */
+export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): Product {
   for (const powers of combinations(axes.length)) {
     const here = axes.reduce((n, axis, i) => n * axis.size ** powers[i]!, 1);
     const there = axes.reduce((n, axis, i) => n * axis.twinSize ** powers[i]!, 1);
     if (size * there === twinSize * here && size % here === 0) return { factor: size / here, powers };
   }
-  return undefined;
+  const where = axes.map((axis) => `${axis.name} is ${axis.size}`).join(' and ');
+  throw new Error(`The program computes with the sizes of its inputs: ${size}, where ${where}, is no product of them.`);
 }
 
 /** The shape of `value` where the axes are as long as `lengths` tells, in their order. */
@@ -76,10 +77,8 @@ export function shapeAt(value: Value, twin: Value, axes: readonly FreeAxis[], le
   return value.shape.map((size, i) => {
     const twinSize = twin.shape[i]!;
     if (size === twinSize) return size;
-    const product = productOf(size, twinSize, axes);
-    if (!product)
-      throw new Error(`A size of the program, ${size} in the trace, is no product of ${axes.map(({ name }) => name).join(', ')}.`);
-    return lengths.reduce((n, length, axis) => n * length ** product.powers[axis]!, product.factor);
+    const { factor, powers } = productOf(size, twinSize, axes);
+    return lengths.reduce((n, length, axis) => n * length ** powers[axis]!, factor);
   });
 }
 

@@ -397,18 +397,13 @@ class Emitter {
     const known = this.#products.get(key);
     if (known) return known;
     const { axes } = this.#options.free!;
-    const product = productOf(size, twin, axes);
-    if (product) {
-      let name = this.#ints([product.factor]);
-      for (const [i, axis] of axes.entries()) {
-        for (let power = 0; power < product.powers[i]!; power++) name = this.#node('Mul', [name, this.#lengths.get(axis.name)!])[0]!;
-      }
-      this.#products.set(key, name);
-      return name;
+    const { factor, powers } = productOf(size, twin, axes);
+    let name = this.#ints([factor]);
+    for (const [i, axis] of axes.entries()) {
+      for (let power = 0; power < powers[i]!; power++) name = this.#node('Mul', [name, this.#lengths.get(axis.name)!])[0]!;
     }
-    throw new Error(
-      `A size of the program, ${size} where ${axes.map((axis) => `${axis.name} is ${axis.size}`).join(' and ')}, is no product of them: it cannot be exported with free axes.`,
-    );
+    this.#products.set(key, name);
+    return name;
   }
 }
 
