@@ -52,19 +52,17 @@ export interface Inference {
   dispose(): Promise<void>;
 }
 
-/** As in PyTorch. */
-export interface OptimizerOptions {
-  name: 'adamw';
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-}
+/** Each is told of in rules.ts. */
+export type OptimizerOptions =
+  | { name: 'adamw'; beta1: number; beta2: number; epsilon: number }
+  | { name: 'sgd'; momentum: number; nesterov: boolean }
+  | { name: 'adafactor' };
 
 /** How one weight is trained. */
 export interface WeightOptions {
   /** The step's learning rate is multiplied by this. */
   learningRateFactor: number;
-  /** Decoupled from the gradient: weight ← weight · (1 − learning rate · this). */
+  /** Weight ← weight · (1 − learning rate · this) before the step; of sgd it is added to the gradient, as PyTorch does. */
   weightDecay: number;
 }
 
