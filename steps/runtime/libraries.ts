@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { installedTensorflow, tryTensorflow } from './tensorflow-setup.ts';
+import { installedTensorflow, tryTensorflow } from './tensorflow/setup.ts';
 
 export interface Check {
   name: string;

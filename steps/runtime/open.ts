@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { eagerRuntime } from './eager.ts';
 import type { Runtime, RuntimeName } from './runtime.ts';
-import { tensorflowFolder } from './tensorflow-folder.ts';
+import { tensorflowFolder } from './tensorflow/folder.ts';
 import { tf } from './tfjs.ts';
 
 export interface RuntimeOptions {
@@ -12,20 +12,26 @@ export interface RuntimeOptions {
   threads?: number;
   /** The TensorFlow.js backend of `eager`; `tensorflow` where it is set up, else `cpu`, if not given. */
   backend?: 'cpu' | 'tensorflow';
+  precision?: 'fp32' | 'bf16';
 }
 
 export async function openRuntime(
   name: 'auto' | RuntimeName,
-  { threads = availableParallelism(), backend = tensorflowIsSetUp() ? 'tensorflow' : 'cpu' }: RuntimeOptions = {},
+  { threads = availableParallelism(), backend = tensorflowIsSetUp() ? 'tensorflow' : 'cpu', precision = 'fp32' }: RuntimeOptions = {},
 ): Promise<Runtime> {
+  if (name === 'tensorflow') {
+    const { loadTensorflow } = await import('./tensorflow/backend.ts');
+    const { tensorflowRuntime } = await import('./tensorflow/runtime.ts');
+    return tensorflowRuntime(loadTensorflow(tensorflowFolder(), threads), threads, precision);
+  }
   if (name !== 'eager') {
     const { onnxRuntime } = await import('./onnx/runtime.ts');
     return onnxRuntime(threads);
   }
   if (backend === 'cpu') return eagerRuntime('cpu', `TensorFlow.js ${tf.version.tfjs}, cpu backend, 1 thread`);
   if (!tensorflowIsSetUp()) throw new Error('TensorFlow is not set up. Run `tunesmith setup tensorflow`, or use the backend cpu.');
-  const { loadTensorflow } = await import('./tensorflow-backend.ts');
-  return eagerRuntime('tensorflow', `TensorFlow.js ${tf.version.tfjs}, ${loadTensorflow(tensorflowFolder(), threads)}`);
+  const { loadTensorflow } = await import('./tensorflow/backend.ts');
+  return eagerRuntime('tensorflow', `TensorFlow.js ${tf.version.tfjs}, ${loadTensorflow(tensorflowFolder(), threads).description}`);
 }
 
 function tensorflowIsSetUp(): boolean {

@@ -20,9 +20,9 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { StepError } from '../../engine/step.ts';
-import { QUIET_LIBRARY, tensorflowFolder } from './tensorflow-folder.ts';
-import { BINDING, TENSORFLOW, type TensorflowBuild, WHEELS, type Wheel } from './tensorflow-wheels.ts';
+import { StepError } from '../../../engine/step.ts';
+import { QUIET_LIBRARY, tensorflowFolder } from './folder.ts';
+import { BINDING, TENSORFLOW, type TensorflowBuild, WHEELS, type Wheel } from './wheels.ts';
 
 export interface Installed {
   tensorflow: string;
