@@ -10,6 +10,9 @@ import type * as tf from '@tensorflow/tfjs';
 
 export type RuntimeName = 'tensorflow' | 'onnx' | 'eager';
 
+/** Of matrix products. With bf16 all else stays in fp32: loss, norms, softmax, the optimizer, and the weights themselves. */
+export type Precision = 'fp32' | 'bf16';
+
 /** A tensor on the host. `bool` is one byte an element. */
 export interface HostTensor {
   dtype: 'float32' | 'int32' | 'bool';
@@ -86,6 +89,8 @@ export interface OptimizerState {
 }
 
 export interface Training {
+  /** Inputs of each shape that is to come, where they are known: a runtime to which each new shape costs makes ready for all at once. */
+  prepare?(batches: readonly HostTensors[]): void;
   /**
    * One optimizer step over one batch, whose gradient is Σ share · gradient of the parts. Dropout masks are a pure function of
    * (seed, epoch, step) and the part's place. `loss` is Σ share · loss; `gradNorm` the norm before clipping. Where one of them is

@@ -1,12 +1,12 @@
 /**
- * `tunesmith setup tensorflow`, and ten training steps of BERT on what it built. Needs PyPI, the npm registry and a C++
+ * `tunesmith setup tensorflow`, and the runtime `tensorflow` on what it built: the tests of runtimes and model families again, and its own. Needs PyPI, the npm registry and a C++
  * compiler; TUNESMITH_TEST_TENSORFLOW names a folder where it was set up before (as TUNESMITH_HOME), to save the time.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { type Model, startModel } from '../../steps/models/checkpoint.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
 import type { HostTensors, Runtime } from '../../steps/runtime/runtime.ts';
@@ -35,13 +35,19 @@ test('ten steps of BERT with dropout: losses within 1e-4, weights as one vector 
   const cpu = await tenSteps(await openRuntime('eager', { backend: 'cpu' }), model);
   const tensorflow = await openRuntime('eager', { backend: 'tensorflow' });
   expect(tensorflow.description).toMatch(/TensorFlow 2\.\d+/);
-  for (const runtime of [tensorflow, await openRuntime('onnx')]) {
+  for (const runtime of [tensorflow, await openRuntime('tensorflow'), await openRuntime('onnx')]) {
     const { losses, weights } = await tenSteps(runtime, model);
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - cpu.losses[i]!), runtime.description).toBeLessThan(1e-4);
     expect(distance(weights, cpu.weights), runtime.description).toBeLessThan(1e-3);
   }
   expect(cpu.losses.at(-1)).toBeLessThan(cpu.losses[0]!); // it did learn
 });
+
+process.env.TUNESMITH_TEST_RUNTIME = 'tensorflow';
+describe('kernels', () => import('../steps/runtime/kernels.test.ts').then(() => {}));
+describe('ops', () => import('../steps/runtime/ops.test.ts').then(() => {}));
+describe('trainings', () => import('../steps/runtime/training.test.ts').then(() => {}));
+describe('families', () => import('../steps/models/families.test.ts').then(() => {}));
 
 test('a pipeline trains on it, with nothing of TensorFlow on the screen', async () => {
   const rows = Array.from({ length: 80 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);

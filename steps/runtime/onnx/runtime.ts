@@ -9,15 +9,15 @@ import { sizeOf, type Value } from '../graph.ts';
 import { type Gradient, Optimizer } from '../optimizer.ts';
 import type { HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
-import { hostOf, Session, Sessions, tensorOf } from './session.ts';
+import { hostOf, type Provider, Session, Sessions, tensorOf } from './session.ts';
 
-export function onnxRuntime(threads: number): Runtime {
+export function onnxRuntime(threads: number, provider: Provider = 'cpu'): Runtime {
   const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
   return {
     name: 'onnx',
-    description: `onnxruntime-node ${version}, CPU, ${threads} thread${threads === 1 ? '' : 's'}`,
-    inference: (program, weights) => new OnnxInference(program, weights, threads),
-    training: (program, weights, options) => new OnnxTraining(program, weights, options, threads),
+    description: `onnxruntime-node ${version}, ${provider === 'cpu' ? 'CPU' : 'GPU by WebGPU'}, ${threads} thread${threads === 1 ? '' : 's'}`,
+    inference: (program, weights) => new OnnxInference(program, weights, threads, provider),
+    training: (program, weights, options) => new OnnxTraining(program, weights, options, threads, provider),
   };
 }
 
@@ -25,9 +25,11 @@ class OnnxInference implements Inference {
   readonly #weights: Record<string, ort.Tensor>;
   readonly #sessions: Sessions<{ session: Session }>;
 
-  constructor(program: Program, weights: HostTensors, threads: number) {
+  constructor(program: Program, weights: HostTensors, threads: number, provider: Provider) {
     this.#weights = feeds(weights, named.weight);
-    this.#sessions = new Sessions(async (inputs) => ({ session: await Session.open(traceInference(program, weights, inputs), threads) }));
+    this.#sessions = new Sessions(async (inputs) => ({
+      session: await Session.open(traceInference(program, weights, inputs), threads, provider),
+    }));
   }
 
   run(inputs: HostTensors): Promise<HostTensors> {
@@ -56,13 +58,13 @@ class OnnxTraining implements Training {
   readonly #buckets: Sessions<Bucket>;
   readonly #inference: OnnxInference;
 
-  constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number) {
+  constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: Provider) {
     this.#optimizer = new Optimizer(weights, options);
     this.#weights = feeds(this.#optimizer.weights, named.weight);
-    this.#inference = new OnnxInference(program, this.#optimizer.weights, threads);
+    this.#inference = new OnnxInference(program, this.#optimizer.weights, threads, provider);
     this.#buckets = new Sessions(async (inputs) => {
       const traced = traceTraining(program, weights, inputs, { trained: this.#optimizer.trained, padding: options.paddingRows ?? {} });
-      return this.#bucket(traced, await Session.open(traced.graph, threads));
+      return this.#bucket(traced, await Session.open(traced.graph, threads, provider));
     });
   }
 

@@ -5,15 +5,18 @@ import { type Graph, sizeOf } from '../graph.ts';
 import type { HostTensor, HostTensors } from '../runtime.ts';
 import { emitOnnx } from './emit.ts';
 
+/** Where onnxruntime computes. What `webgpu` has no kernel for, it computes on the CPU. */
+export type Provider = 'cpu' | 'webgpu';
+
 export class Session {
   readonly graph: Graph;
   /** About as much memory as a run of it needs for what lies between inputs and outputs. */
   readonly bytes: number;
   readonly #session: ort.InferenceSession;
 
-  static async open(graph: Graph, threads: number): Promise<Session> {
+  static async open(graph: Graph, threads: number, provider: Provider = 'cpu'): Promise<Session> {
     const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime' }), {
-      executionProviders: ['cpu'],
+      executionProviders: [provider],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',

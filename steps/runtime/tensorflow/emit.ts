@@ -3,9 +3,8 @@
  * an input is the caller's to say.
  */
 import { type DType, type Graph, isNode, type Node, type Value } from '../graph.ts';
+import type { Precision } from '../runtime.ts';
 import { type AttributeValue, type ElementType, type NodeContent, writeSavedModel } from './proto.ts';
-
-export type Precision = 'fp32' | 'bf16';
 
 export class GraphBuilder {
   readonly #nodes: NodeContent[] = [];

@@ -4,10 +4,21 @@
  */
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
 import { sizeOf, type Value } from '../graph.ts';
-import type { HostTensor, HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
+import type {
+  HostTensor,
+  HostTensors,
+  Inference,
+  OptimizerState,
+  Part,
+  Precision,
+  Program,
+  Runtime,
+  Training,
+  TrainingOptions,
+} from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
 import type { Binding, Tensorflow } from './backend.ts';
-import { GraphBuilder, type Precision } from './emit.ts';
+import { GraphBuilder } from './emit.ts';
 import { type Held, hold, Session } from './session.ts';
 import { type Bucket, DECAY, EPSILON, RATE, SCALE, type TrainingModel, tapeName, trainingModel, type Update } from './training.ts';
 
@@ -148,6 +159,10 @@ class TensorflowTraining implements Training {
     this.#inference = new TensorflowInference(binding, program, weights, precision);
   }
 
+  prepare(batches: readonly HostTensors[]) {
+    for (const inputs of batches) this.#trace(inputs);
+  }
+
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
     const { session, buckets } = this.#compile(parts.map(({ inputs }) => inputs));
     const used = parts.map(({ inputs }) => buckets.get(shapesOf(inputs))!);
@@ -263,19 +278,10 @@ class TensorflowTraining implements Training {
     return Object.fromEntries(this.#trained.map((name) => [name, f(sizeOf(this.#specs[name]!.shape), name)]));
   }
 
-  /** Variables are a session's own: a shape that none had before makes a new session for all shapes, and the state moves over. */
+  /** Variables are a session's own: a shape that it does not have makes a new session for all shapes, and the state moves over. */
   #compile(batches: HostTensors[]): TrainingModel {
-    let isNew = !this.#compiled;
-    for (const inputs of batches) {
-      const key = shapesOf(inputs);
-      const known = this.#traces.get(key);
-      const trace =
-        known ?? traceTraining(this.#program, this.#specs, inputs, { trained: this.#trained, padding: this.#options.paddingRows ?? {} });
-      isNew ||= !known;
-      this.#traces.delete(key); // and to the end: those used last are kept
-      this.#traces.set(key, trace);
-    }
-    if (!isNew) return this.#compiled!;
+    const keys = batches.map((inputs) => this.#trace(inputs));
+    if (this.#compiled && keys.every((key) => this.#compiled!.buckets.has(key))) return this.#compiled;
     for (const key of [...this.#traces.keys()].slice(0, Math.max(0, this.#traces.size - MOST_SHAPES))) this.#traces.delete(key);
     this.weights();
     this.optimizerState();
@@ -284,6 +290,16 @@ class TensorflowTraining implements Training {
     this.#compiled = trainingModel(this.#binding, this.#specs, this.#traces, this.#options, this.#precision);
     this.#load(this.#compiled);
     return this.#compiled;
+  }
+
+  /** Traces a shape, if it is new; returns its key. */
+  #trace(inputs: HostTensors): string {
+    const key = shapesOf(inputs);
+    const options = { trained: this.#trained, padding: this.#options.paddingRows ?? {} };
+    const trace = this.#traces.get(key) ?? traceTraining(this.#program, this.#specs, inputs, options);
+    this.#traces.delete(key); // and to the end: those used last are kept
+    this.#traces.set(key, trace);
+    return key;
   }
 
   #load({ session, loads, loaded }: TrainingModel): void {

@@ -4,10 +4,10 @@
  * batch may come in parts.
  */
 import { sizeOf, type Value } from '../graph.ts';
-import type { HostTensors, TrainingOptions } from '../runtime.ts';
+import type { HostTensors, Precision, TrainingOptions } from '../runtime.ts';
 import { named, type TracedGradient, type TrainingGraph } from '../trace.ts';
 import type { Binding } from './backend.ts';
-import { GraphBuilder, type Precision, segmentSum } from './emit.ts';
+import { GraphBuilder, segmentSum } from './emit.ts';
 import { Session } from './session.ts';
 
 export interface TrainingModel {
