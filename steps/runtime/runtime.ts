@@ -89,8 +89,6 @@ export interface OptimizerState {
 }
 
 export interface Training {
-  /** Inputs of each shape that is to come, where they are known: a runtime to which each new shape costs makes ready for all at once. */
-  prepare?(batches: readonly HostTensors[]): void;
   /**
    * One optimizer step over one batch, whose gradient is Σ share · gradient of the parts. Dropout masks are a pure function of
    * (seed, epoch, step) and the part's place. `loss` is Σ share · loss; `gradNorm` the norm before clipping. Where one of them is

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { positiveClass } from '../metrics/positive.ts';
-import { type Batch, inputsOf, trainingBatches } from '../models/batches.ts';
+import { inputsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
 import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
@@ -40,15 +40,8 @@ export async function train(context: TrainContext): Promise<void> {
   const runtime = await openRuntime(options.runtime, { threads });
   log(`runtime: ${runtime.description}`);
 
-  const inputsAt = (batch: Batch, epoch: number): HostTensors => {
-    const given = inputsOf(data, batch, info);
-    if (info.task !== 'masked-lm') return given;
-    return maskTokens(given, batch.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
-  };
   const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
   try {
-    const shapes = new Map(trainingBatches(data, options.batch_size, { seed, epoch: 1 }).map((batch) => [shapeOf(batch), batch]));
-    training.prepare?.([...shapes.values()].map((batch) => inputsAt(batch, 1)));
     const total = options.epochs * Math.ceil(data.sequences / options.batch_size);
     const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
     const stopping = options.early_stopping && earlyStopping(options.early_stopping);
@@ -61,7 +54,12 @@ export async function train(context: TrainContext): Promise<void> {
       for (const batch of trainingBatches(data, options.batch_size, { seed, epoch })) {
         signal.throwIfAborted();
         const learningRate = options.learning_rate * factor(step);
-        const done = await training.step([{ inputs: inputsAt(batch, epoch), share: 1 }], { seed, epoch, step, learningRate });
+        const given = inputsOf(data, batch, info);
+        const inputs =
+          info.task === 'masked-lm'
+            ? maskTokens(given, batch.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch })
+            : given;
+        const done = await training.step([{ inputs, share: 1 }], { seed, epoch, step, learningRate });
         step++;
         if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step, epoch);
         history.step({ step, epoch, learningRate, ...done }, data, batch);
@@ -89,8 +87,6 @@ export async function train(context: TrainContext): Promise<void> {
     await training.dispose();
   }
 }
-
-const shapeOf = ({ sequences, length }: Batch): string => `${sequences.length} ${length}`;
 
 /** Options that mean nothing for these tokens. */
 function refuseOptions({ task }: TokensInfo, options: TrainContext['options']): void {

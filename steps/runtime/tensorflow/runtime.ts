@@ -159,10 +159,6 @@ class TensorflowTraining implements Training {
     this.#inference = new TensorflowInference(binding, program, weights, precision);
   }
 
-  prepare(batches: readonly HostTensors[]) {
-    for (const inputs of batches) this.#trace(inputs);
-  }
-
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
     const { session, buckets } = this.#compile(parts.map(({ inputs }) => inputs));
     const used = parts.map(({ inputs }) => buckets.get(shapesOf(inputs))!);
