@@ -39,7 +39,7 @@ export async function evaluate(context: Context): Promise<void> {
 
   const runtime = await openRuntime(options.runtime, { threads });
   log(`runtime: ${runtime.description}`);
-  const inference = runtime.inference(model.program, model.weights);
+  const inference = runtime.inference(model.program, model.weights, model.axes);
   const predictions = await open(outputs.predictions!, 'w');
   let lines: string[] = [];
   const write = async () => {

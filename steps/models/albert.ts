@@ -5,7 +5,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, E the embedding size, H the hidden size, F the intermediate size.
  */
-import { attention, embedding, linear } from '../runtime/ops.ts';
+import { attention, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
@@ -181,7 +181,7 @@ function encode(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
 function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, mask); // [B, T, H]
-  const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
+  const first = firstToken(x); // [B, 1, H]
   return tf.reshape(block(pass, first, x, mask, blocksOf(pass.config).at(-1)!), [-1, pass.config.hidden_size]);
 }
 
@@ -193,7 +193,7 @@ function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, mask: tf.T
 
 function embed({ config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {
   const words = embedding(weights['albert.embeddings.word_embeddings.weight']!, input_ids!); // [B, T, E]
-  const positions = tf.slice(weights['albert.embeddings.position_embeddings.weight']!, 0, input_ids!.shape[1]!); // [T, E]
+  const positions = firstRows(weights['albert.embeddings.position_embeddings.weight']!, input_ids!.shape[1]!); // [T, E]
   // Where no types are given every token is of type 0: one row, added to all.
   const typeRows = weights['albert.embeddings.token_type_embeddings.weight']!;
   const type = token_type_ids ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, E] or [1, E]

@@ -5,7 +5,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the vocabulary.
  */
-import { attention, embedding, linear } from '../runtime/ops.ts';
+import { attention, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
@@ -105,7 +105,7 @@ const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout): Pass
 
 /** The rows of the positions of all tokens [T, H]. */
 const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
-  tf.slice(weights['bert.embeddings.position_embeddings.weight']!, 0, input_ids!.shape[1]!);
+  firstRows(weights['bert.embeddings.position_embeddings.weight']!, input_ids!.shape[1]!);
 
 /** Reads the config of an encoder whose defaults are BERT's but for these. */
 export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'model_type' | 'vocab_size' | 'pad_token_id'>): BertConfig {
@@ -180,7 +180,7 @@ export function encode(pass: Pass, inputs: Record<string, tf.Tensor>, positions:
 export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, positions, mask); // [B, T, H]
-  const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
+  const first = firstToken(x); // [B, 1, H]
   return tf.reshape(block(pass, first, x, mask, pass.config.num_hidden_layers - 1), [-1, pass.config.hidden_size]);
 }
 

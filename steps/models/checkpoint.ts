@@ -6,10 +6,10 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import type { HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
+import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
 import type { Config, Family, Head, ProblemType, Task } from './family.ts';
-import { programFor } from './heads.ts';
+import { axesFor, programFor } from './heads.ts';
 import { readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { normal, random } from './random.ts';
@@ -29,6 +29,8 @@ export interface Model {
   parameters: Parameters;
   weights: HostTensors;
   program: Program;
+  /** Of the program's inputs. */
+  axes: Axes;
 }
 
 export interface ModelStart {
@@ -57,7 +59,8 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const base = family.parameters(config);
   const head = headParameters(config, labels.length);
   const parameters = { ...base, ...head };
-  const model = { family, task, problem, file, config, labels, parameters, program: programFor(family, task, config, problem) };
+  const program = programFor(family, task, config, problem);
+  const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
 
   const checkpoint = await openCheckpoint(folder, family, task, parameters);
   if (!checkpoint) {
@@ -102,7 +105,9 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
     if (!Object.keys(ownParameters).some((name) => checkpoint.entries.has(name)))
       throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
     const weights = await readWeights(checkpoint, parameters);
-    return { family, task, problem, file, config, labels, parameters, weights, program: programFor(family, task, config, problem) };
+    const program = programFor(family, task, config, problem);
+    const axes = axesFor(task, problem, labels.length);
+    return { family, task, problem, file, config, labels, parameters, weights, program, axes };
   } finally {
     await checkpoint.close();
   }

@@ -6,7 +6,7 @@
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size (`dim`), F the intermediate size (`hidden_dim`),
  * V the vocabulary.
  */
-import { attention, embedding, linear } from '../runtime/ops.ts';
+import { attention, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
@@ -164,7 +164,7 @@ function encodeFirst(pass: Pass, { input_ids, attention_mask }: Record<string, t
   const { n_layers, dim } = pass.config;
   const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, input_ids!, mask); // [B, T, H]
-  const first = tf.slice(x, [0, 0, 0], [-1, 1, -1]); // [B, 1, H]
+  const first = firstToken(x); // [B, 1, H]
   return tf.reshape(block(pass, first, x, mask, n_layers - 1), [-1, dim]);
 }
 
@@ -176,7 +176,7 @@ function encodeButLast(pass: Pass, ids: tf.Tensor, mask: tf.Tensor): tf.Tensor {
 
 function embed({ config, weights, dropout }: Pass, ids: tf.Tensor): tf.Tensor {
   const words = embedding(weights['distilbert.embeddings.word_embeddings.weight']!, ids); // [B, T, H]
-  const positions = tf.slice(weights['distilbert.embeddings.position_embeddings.weight']!, 0, ids.shape[1]!); // [T, H]
+  const positions = firstRows(weights['distilbert.embeddings.position_embeddings.weight']!, ids.shape[1]!); // [T, H]
   return dropout(nn.layerNorm(tf.add(words, positions), weights, 'distilbert.embeddings.LayerNorm', LAYER_NORM_EPS), config.dropout);
 }
 

@@ -1,6 +1,6 @@
 /** The program of a task: what it returns, and the loss it is trained by where labels are given. All as transformers has it. */
 import { binaryCrossEntropy, crossEntropy, meanSquaredError } from '../runtime/ops.ts';
-import type { Program } from '../runtime/runtime.ts';
+import type { Axes, Program } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import type { Config, Family, ProblemType, Task } from './family.ts';
 
@@ -27,6 +27,21 @@ export function programFor<C extends Config>(family: Family<C>, task: Task, conf
   return (weights, inputs, dropout): Record<string, tf.Tensor> => {
     const logits = head.logits(config, weights, inputs, dropout);
     return inputs.labels ? { loss: lossOf(logits, inputs.labels), logits } : { logits };
+  };
+}
+
+/** The axes of what such a program reads. */
+export function axesFor(task: Task, problem: ProblemType, labels: number): Axes {
+  const tokens = ['batch', 'sequence'];
+  const one = task === 'text-classification' && problem === 'single_label_classification';
+  return {
+    input_ids: tokens,
+    attention_mask: tokens,
+    token_type_ids: tokens,
+    masked_positions: ['masked'],
+    labels: task === 'masked-lm' ? ['masked'] : task === 'token-classification' ? tokens : one ? ['batch'] : ['batch', labels],
+    start_positions: ['batch'],
+    end_positions: ['batch'],
   };
 }
 

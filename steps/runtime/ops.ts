@@ -48,6 +48,20 @@ export function embedding(weight: Tensor, ids: Tensor): Tensor {
   return tf.reshape(rows, [...ids.shape, width]);
 }
 
+/** x [B, T, H] → [B, 1, H], what belongs to the first token. */
+export function firstToken(x: Tensor): Tensor {
+  return withGradient([x], ([x]) => ({
+    value: tf.slice(x!, [0, 0, 0], [-1, 1, -1]),
+    gradient: (dy) => {
+      const place = tf.cast(tf.equal(tf.range(0, x!.shape[1]!, 1, 'int32'), tf.scalar(0, 'int32')), 'float32'); // 1, 0, 0 …
+      return [tf.mul(dy, tf.reshape(place, [1, -1, 1]))];
+    },
+  }));
+}
+
+/** The first `count` rows of `weight` [rows, width] → [count, width]. */
+export const firstRows = (weight: Tensor, count: number): Tensor => embedding(weight, tf.range(0, count, 1, 'int32'));
+
 /** Which row of an embedding gets no lookup gradient; a runtime sets it for the weights of a training. */
 export const paddingRows = new WeakMap<Tensor, number>();
 
@@ -160,13 +174,25 @@ export function binaryCrossEntropy(logits: Tensor, labels: Tensor): tf.Scalar {
     const softplus = tf.add(tf.relu(x!), tf.log1p(tf.exp(tf.neg(tf.abs(x!)))));
     return {
       value: tf.mean(tf.sub(softplus, tf.mul(x!, labels))),
-      gradient: (dy, [x, labels]) => [tf.mul(tf.div(dy, x!.size), tf.sub(tf.sigmoid(x!), labels!))],
+      gradient: (dy, [x, labels]) => [tf.mul(tf.div(dy, countOf(x!)), tf.sub(tf.sigmoid(x!), labels!))],
     };
   }) as tf.Scalar;
 }
 
 /** Mean over all elements of (x − y)². */
-export const meanSquaredError = (values: Tensor, labels: Tensor): tf.Scalar => tf.mean(tf.square(tf.sub(values, labels)));
+export function meanSquaredError(values: Tensor, labels: Tensor): tf.Scalar {
+  return withGradient([values], ([values], save) => {
+    const difference = tf.sub(values!, labels);
+    save([difference]);
+    return {
+      value: tf.mean(tf.square(difference)),
+      gradient: (dy, [difference]) => [tf.mul(tf.div(tf.mul(dy, 2), countOf(difference!)), difference!)],
+    };
+  }) as tf.Scalar;
+}
+
+/** How many elements x has, computed: in a graph with free axes their number is not known. */
+const countOf = (x: Tensor): Tensor => tf.sum(tf.onesLike(x));
 
 export interface AttentionOptions {
   heads: number;

@@ -33,6 +33,12 @@ export type Program = (
   dropout: Dropout,
 ) => Record<string, tf.Tensor>;
 
+/**
+ * The axes of a program's inputs, by input: a number is the axis' size, a text names an axis of any size. A runtime that compiles then
+ * makes one graph for all sizes; of an input that is not named here every shape has a graph of its own.
+ */
+export type Axes = Record<string, readonly (string | number)[]>;
+
 /** Drops elements of x with probability `rate` and scales the rest by 1/(1-rate); the identity when not training. */
 export type Dropout = <T extends tf.Tensor>(x: T, rate: number) => T;
 
@@ -40,7 +46,7 @@ export interface Runtime {
   readonly name: RuntimeName;
   /** What runs underneath, for the records: "onnxruntime-node 1.30.0, CPU, 2 threads". */
   readonly description: string;
-  inference(program: Program, weights: HostTensors): Inference;
+  inference(program: Program, weights: HostTensors, axes?: Axes): Inference;
   training(program: Program, weights: HostTensors, options: TrainingOptions): Training;
 }
 
@@ -66,6 +72,7 @@ export interface WeightOptions {
 }
 
 export interface TrainingOptions {
+  axes?: Axes;
   optimizer: OptimizerOptions;
   /** Clip the gradients' global norm to this; 0 = do not clip. Coefficient min(1, c / (norm + 1e-6)). */
   maxGradNorm: number;

@@ -49,14 +49,14 @@ export function traceInference(
   });
 }
 
-/** The program's loss, and its gradient by each of the weights `trained` that it depends on. */
+/** The program's loss, and its gradient by each of the weights `trained` that it depends on. For `free` see above. */
 export function traceTraining(
   program: Program,
   weights: Specs,
   inputs: Specs,
-  { trained, padding }: { trained: string[]; padding: Record<string, number> },
+  { trained, padding, free = false }: { trained: string[]; padding: Record<string, number>; free?: boolean },
 ): TrainingGraph {
-  return tracing(new Recorder({ compute: true }), (trace) => {
+  return tracing(new Recorder({ compute: !free }), (trace) => {
     const masks: TrainingGraph['masks'] = [];
     const dropout: Dropout = (x, rate) => {
       if (rate === 0) return x;

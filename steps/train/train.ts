@@ -151,11 +151,12 @@ async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs:
   }
 }
 
-function trainingOptions({ parameters }: Model, options: TrainContext['options']): Parameters<Runtime['training']>[2] {
+function trainingOptions({ parameters, axes }: Model, options: TrainContext['options']): Parameters<Runtime['training']>[2] {
   const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
     paddingRow === undefined ? [] : [[name, paddingRow] as const],
   );
   return {
+    axes,
     optimizer: { name: 'adamw', beta1: options.adam_beta1, beta2: options.adam_beta2, epsilon: options.adam_epsilon },
     maxGradNorm: options.max_grad_norm,
     weight: (name) => ({ learningRateFactor: 1, weightDecay: parameters[name]!.decay ? options.weight_decay : 0 }),

@@ -4,6 +4,7 @@
  * With free axes the graph comes with its twin, the same program traced with other sizes: a number that differs between the two
  * is made of free axes, and the model computes it from the shapes of its inputs.
  */
+import { type FreeAxis, productOf } from '../free-axes.ts';
 import { type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
 import { type AttributeValue, type ElementType, elementType, type NodeContent, type TensorContent, writeModel } from './proto.ts';
 
@@ -11,13 +12,8 @@ export interface EmitOptions {
   dialect: 'onnxruntime' | 'standard';
   /** Values of inputs that become constants of the model. */
   initializers?: Map<Value, Float32Array>;
-  free?: FreeAxes;
-}
-
-export interface FreeAxes {
-  twin: Graph;
-  /** The axes, with their sizes in the graph and in its twin. */
-  axes: { name: string; size: number; twinSize: number }[];
+  /** Axes that the model leaves free, and the graph's twin. */
+  free?: { twin: Graph; axes: FreeAxis[] } | undefined;
 }
 
 export function emitOnnx(graph: Graph, options: EmitOptions): Uint8Array {
@@ -77,7 +73,7 @@ class Emitter {
     return this.#options.dialect === 'standard' ? { '': OPSET } : { '': OPSET, [MICROSOFT]: 1 };
   }
 
-  /** With free axes an input of ids is int64, as the tools around ONNX expect it. */
+  /** To the tools around ONNX ids are int64. */
   #input(name: string, value: Value, twin: Value) {
     const shape = this.#axes(value, twin);
     for (const [i, axis] of shape.entries()) {
@@ -86,7 +82,7 @@ class Emitter {
         this.#lengths.set(axis, this.#node('Slice', [whole, this.#ints([i]), this.#ints([i + 1])])[0]!);
       }
     }
-    if (!this.#options.free || value.dtype !== 'int32') return { name, dtype: value.dtype, shape };
+    if (this.#options.dialect !== 'standard' || value.dtype !== 'int32') return { name, dtype: value.dtype, shape };
     this.#names.set(value, this.#node('Cast', [name], { to: elementType('int32') })[0]!);
     return { name, dtype: 'int64', shape };
   }
@@ -300,7 +296,8 @@ class Emitter {
     const depth = this.#dimension(segments, twin.segments, 'int32');
     const flat = this.#dropNegative(this.#reshape(ids!, [count], [twin.count]), depth);
     let sums: string[];
-    if (count * segments <= ONE_HOT_LIMIT) {
+    // With free axes the sizes are not known. One-hot rows, then: what is gathered from activations is few rows.
+    if (this.#options.free || count * segments <= ONE_HOT_LIMIT) {
       const values = this.#tensor([0, 1], [2], 'float32');
       const oneHot = this.#node('OneHot', [flat, depth, values], { axis: 0 }); // [segments, ids]
       sums = this.#node('MatMul', [oneHot[0]!, rows]);
@@ -400,20 +397,13 @@ class Emitter {
     const known = this.#products.get(key);
     if (known) return known;
     const { axes } = this.#options.free!;
-    for (const powers of combinations(axes.length)) {
-      const here = axes.reduce((n, axis, i) => n * axis.size ** powers[i]!, 1);
-      const there = axes.reduce((n, axis, i) => n * axis.twinSize ** powers[i]!, 1);
-      if (size * there !== twin * here || size % here !== 0) continue;
-      let name = this.#ints([size / here]);
-      for (const [i, axis] of axes.entries()) {
-        for (let power = 0; power < powers[i]!; power++) name = this.#node('Mul', [name, this.#lengths.get(axis.name)!])[0]!;
-      }
-      this.#products.set(key, name);
-      return name;
+    const { factor, powers } = productOf(size, twin, axes);
+    let name = this.#ints([factor]);
+    for (const [i, axis] of axes.entries()) {
+      for (let power = 0; power < powers[i]!; power++) name = this.#node('Mul', [name, this.#lengths.get(axis.name)!])[0]!;
     }
-    throw new Error(
-      `A size of the program, ${size} where ${axes.map((axis) => `${axis.name} is ${axis.size}`).join(' and ')}, is no product of them: it cannot be exported with free axes.`,
-    );
+    this.#products.set(key, name);
+    return name;
   }
 }
 
@@ -439,16 +429,6 @@ const SAME_OP: Record<string, string> = {
   LogicalOr: 'Or',
   LogicalNot: 'Not',
 };
-
-/** Powers of the axes to try: 0, 1 or 2 each, small ones first. */
-function combinations(count: number): number[][] {
-  if (count === 0) return [[]];
-  return combinations(count - 1)
-    .flatMap((powers) => [0, 1, 2].map((power) => [...powers, power]))
-    .sort((a, b) => sum(a) - sum(b));
-}
-
-const sum = (numbers: number[]): number => numbers.reduce((total, n) => total + n, 0);
 
 function typed(values: ArrayLike<number>, dtype: ElementType) {
   if (dtype === 'float32') return Float32Array.from(values);

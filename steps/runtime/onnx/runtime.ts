@@ -5,9 +5,10 @@
 import { createRequire } from 'node:module';
 import type * as ort from 'onnxruntime-node';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
-import { sizeOf, type Value } from '../graph.ts';
+import { traceFor } from '../free-axes.ts';
+import { type Graph, sizeOf, type Value } from '../graph.ts';
 import { type Gradient, Optimizer } from '../optimizer.ts';
-import type { HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
+import type { Axes, HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
 import { hostOf, type Provider, Session, Sessions, tensorOf } from './session.ts';
 
@@ -16,7 +17,7 @@ export function onnxRuntime(threads: number, provider: Provider = 'cpu'): Runtim
   return {
     name: 'onnx',
     description: `onnxruntime-node ${version}, ${provider === 'cpu' ? 'CPU' : 'GPU by WebGPU'}, ${threads} thread${threads === 1 ? '' : 's'}`,
-    inference: (program, weights) => new OnnxInference(program, weights, threads, provider),
+    inference: (program, weights, axes = {}) => new OnnxInference(program, weights, axes, threads, provider),
     training: (program, weights, options) => new OnnxTraining(program, weights, options, threads, provider),
   };
 }
@@ -25,18 +26,19 @@ class OnnxInference implements Inference {
   readonly #weights: Record<string, ort.Tensor>;
   readonly #sessions: Sessions<{ session: Session }>;
 
-  constructor(program: Program, weights: HostTensors, threads: number, provider: Provider) {
+  constructor(program: Program, weights: HostTensors, axes: Axes, threads: number, provider: Provider) {
     this.#weights = feeds(weights, named.weight);
-    this.#sessions = new Sessions(async (inputs) => ({
-      session: await Session.open(traceInference(program, weights, inputs), threads, provider),
-    }));
+    this.#sessions = new Sessions(axes, async (inputs) => {
+      const { traced, free } = traceFor(inputs, axes, (sized, free) => ({ graph: traceInference(program, weights, sized, { free }) }));
+      return { session: await Session.open(traced.graph, free, threads, provider) };
+    });
   }
 
   run(inputs: HostTensors): Promise<HostTensors> {
     return this.#sessions.use(inputs, async ({ session }) => {
-      const outputs = session.outputs();
+      const outputs = session.outputs(inputs);
       await session.run({ ...this.#weights, ...feeds(inputs, named.input) }, outputs);
-      return programOutputs(outputs);
+      return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name.slice(named.output('').length), hostOf(tensor)]));
     });
   }
 
@@ -45,47 +47,41 @@ class OnnxInference implements Inference {
   }
 }
 
-interface Bucket extends TrainingGraph {
+interface Compiled extends TrainingGraph {
   session: Session;
-  outputs: Record<string, ort.Tensor>;
-  updates: Map<string, Gradient>;
+  /** Dense gradients are written straight into the optimizer's buffers: by the names of the graph's outputs. */
+  buffers: Map<string, Float32Array>;
 }
 
 class OnnxTraining implements Training {
   readonly #optimizer: Optimizer;
   readonly #weights: Record<string, ort.Tensor>;
   readonly #tapes = new DropoutTapes();
-  readonly #buckets: Sessions<Bucket>;
+  readonly #sessions: Sessions<Compiled>;
   readonly #inference: OnnxInference;
 
   constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: Provider) {
     this.#optimizer = new Optimizer(weights, options);
     this.#weights = feeds(this.#optimizer.weights, named.weight);
-    this.#inference = new OnnxInference(program, this.#optimizer.weights, threads, provider);
-    this.#buckets = new Sessions(async (inputs) => {
-      const traced = traceTraining(program, weights, inputs, { trained: this.#optimizer.trained, padding: options.paddingRows ?? {} });
-      return this.#bucket(traced, await Session.open(traced.graph, threads, provider));
+    const { axes = {}, paddingRows = {} } = options;
+    this.#inference = new OnnxInference(program, this.#optimizer.weights, axes, threads, provider);
+    const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+    this.#sessions = new Sessions(axes, async (inputs) => {
+      const { traced, free } = traceFor(inputs, axes, (sized, free) =>
+        traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free }),
+      );
+      return { ...traced, session: await Session.open(traced.graph, free, threads, provider), buffers: this.#buffers(traced) };
     });
   }
 
-  /** Dense gradients are written straight into the optimizer's buffers; looked-up rows have their own. */
-  #bucket(traced: TrainingGraph, session: Session): Bucket {
-    const nameOf = new Map([...traced.graph.outputs].map(([name, value]) => [value, name]));
+  #buffers({ graph, gradients }: TrainingGraph): Map<string, Float32Array> {
+    const nameOf = namesOf(graph);
     const buffers = new Map<string, Float32Array>();
-    for (const [name, { dense }] of traced.gradients) {
+    for (const [name, { dense }] of gradients) {
       const output = dense && nameOf.get(dense)!;
       if (output && !buffers.has(output)) buffers.set(output, this.#optimizer.gradientBuffer(name));
     }
-    const outputs = session.outputs(buffers);
-    const data = (value: Value) => outputs[nameOf.get(value)!]!.data;
-    const updates = new Map<string, Gradient>();
-    for (const [name, { dense, rows }] of traced.gradients) {
-      updates.set(name, {
-        dense: dense && (data(dense) as Float32Array),
-        rows: rows.map(({ ids, values }) => ({ ids: data(ids) as Int32Array, values: data(values) as Float32Array })),
-      });
-    }
-    return { ...traced, session, outputs, updates };
+    return buffers;
   }
 
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
@@ -103,13 +99,24 @@ class OnnxTraining implements Training {
 
   /** Runs a part forward and back; `use` has the gradients until it returns. */
   #differentiate(inputs: HostTensors, at: StepPosition, use: (loss: number, gradients: Map<string, Gradient>) => void): Promise<void> {
-    return this.#buckets.use(inputs, async ({ session, masks, graph, outputs, updates }) => {
+    return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, buffers }) => {
+      const shapes = session.shapes('inputs', inputs);
       const dropout: Record<string, ort.Tensor> = {};
       for (const [ordinal, { name, rate }] of masks.entries()) {
-        const shape = graph.inputs.get(name)?.shape;
+        const shape = shapes.get(name);
         if (shape) dropout[name] = tensorOf({ dtype: 'float32', shape, data: this.#tapes.mask(rate, sizeOf(shape), at, ordinal) });
       }
+      const outputs = session.outputs(inputs, buffers);
       await session.run({ ...this.#weights, ...feeds(inputs, named.input), ...dropout }, outputs);
+      const nameOf = namesOf(graph);
+      const data = (value: Value) => outputs[nameOf.get(value)!]!.data;
+      const updates = new Map<string, Gradient>();
+      for (const [name, { dense, rows }] of gradients) {
+        updates.set(name, {
+          dense: dense && (data(dense) as Float32Array),
+          rows: rows.map(({ ids, values }) => ({ ids: data(ids) as Int32Array, values: data(values) as Float32Array })),
+        });
+      }
       use(outputs[named.output('loss')]!.data[0] as number, updates);
     });
   }
@@ -131,7 +138,7 @@ class OnnxTraining implements Training {
   }
 
   async dispose() {
-    await this.#buckets.close();
+    await this.#sessions.close();
     await this.#inference.dispose();
   }
 }
@@ -140,13 +147,4 @@ function feeds(tensors: HostTensors, nameOf: (name: string) => string): Record<s
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [nameOf(name), tensorOf(tensor)]));
 }
 
-const OUTPUT = named.output('');
-
-/** Copies, since the next step of the same shape writes into the same buffers. */
-function programOutputs(outputs: Record<string, ort.Tensor>): HostTensors {
-  return Object.fromEntries(
-    Object.entries(outputs)
-      .filter(([name]) => name.startsWith(OUTPUT))
-      .map(([name, tensor]) => [name.slice(OUTPUT.length), { ...hostOf(tensor), data: hostOf(tensor).data.slice() }]),
-  );
-}
+const namesOf = (graph: Graph): Map<Value, string> => new Map([...graph.outputs].map(([name, value]) => [value, name]));

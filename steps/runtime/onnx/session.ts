@@ -1,8 +1,9 @@
 /** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
 import { totalmem } from 'node:os';
 import * as ort from 'onnxruntime-node';
+import { type Free, shapeOfInputs, shapesAt } from '../free-axes.ts';
 import { type Graph, sizeOf } from '../graph.ts';
-import type { HostTensor, HostTensors } from '../runtime.ts';
+import type { Axes, HostTensor, HostTensors } from '../runtime.ts';
 import { emitOnnx } from './emit.ts';
 
 /** Where onnxruntime computes. What `webgpu` has no kernel for, it computes on the CPU. */
@@ -13,20 +14,22 @@ export class Session {
   /** About as much memory as a run of it needs for what lies between inputs and outputs. */
   readonly bytes: number;
   readonly #session: ort.InferenceSession;
+  readonly #free: Free | undefined;
 
-  static async open(graph: Graph, threads: number, provider: Provider = 'cpu'): Promise<Session> {
-    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime' }), {
+  static async open(graph: Graph, free: Free | undefined, threads: number, provider: Provider = 'cpu'): Promise<Session> {
+    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free }), {
       executionProviders: [provider],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
     });
-    return new Session(graph, session);
+    return new Session(graph, free, session);
   }
 
-  private constructor(graph: Graph, session: ort.InferenceSession) {
+  private constructor(graph: Graph, free: Free | undefined, session: ort.InferenceSession) {
     this.graph = graph;
+    this.#free = free;
     this.#session = session;
     this.bytes = peakBytes(graph);
   }
@@ -41,10 +44,16 @@ export class Session {
     await this.#session.run(given, outputs);
   }
 
-  /** Buffers for some outputs; those of `buffers` are used as they are. */
-  outputs(buffers: ReadonlyMap<string, Float32Array> = new Map()): Record<string, ort.Tensor> {
+  /** The shapes of the graph's inputs or outputs when the program is given these. */
+  shapes(which: 'inputs' | 'outputs', given: HostTensors): Map<string, number[]> {
+    return shapesAt(this.graph[which], this.#free?.twin[which], this.#free, given);
+  }
+
+  /** Room for the outputs; those of `buffers` are used as they are. */
+  outputs(given: HostTensors, buffers: ReadonlyMap<string, Float32Array> = new Map()): Record<string, ort.Tensor> {
     return Object.fromEntries(
-      [...this.graph.outputs].map(([name, { shape, dtype }]) => {
+      [...this.shapes('outputs', given)].map(([name, shape]) => {
+        const { dtype } = this.graph.outputs.get(name)!;
         const Data = dtype === 'float32' ? Float32Array : dtype === 'int32' ? Int32Array : Uint8Array;
         return [name, tensorOf({ shape, dtype, data: buffers.get(name) ?? new Data(sizeOf(shape)) })];
       }),
@@ -65,15 +74,17 @@ export const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
 });
 
 /**
- * Sessions by the shapes of their inputs. The least used one is closed when they would take too much memory, or are too many.
+ * Sessions by the shapes of their inputs, free axes left out. The least used one is closed when they would take too much memory, or are too many.
  * One is used at a time: a run takes all threads anyway, and none is closed under another's hands.
  */
 export class Sessions<T extends { session: Session }> {
+  readonly #axes: Axes;
   readonly #open: (inputs: HostTensors) => Promise<T>;
   readonly #live = new Map<string, T>();
   #busy: Promise<unknown> = Promise.resolve();
 
-  constructor(open: (inputs: HostTensors) => Promise<T>) {
+  constructor(axes: Axes, open: (inputs: HostTensors) => Promise<T>) {
+    this.#axes = axes;
     this.#open = open;
   }
 
@@ -90,10 +101,7 @@ export class Sessions<T extends { session: Session }> {
   }
 
   async #for(inputs: HostTensors): Promise<T> {
-    const key = Object.entries(inputs)
-      .map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`)
-      .sort()
-      .join(' ');
+    const key = shapeOfInputs(inputs, this.#axes);
     const entry = this.#live.get(key) ?? (await this.#open(inputs));
     this.#live.delete(key); // and to the end: the last one used is the last one closed
     this.#live.set(key, entry);

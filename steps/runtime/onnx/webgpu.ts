@@ -8,7 +8,7 @@ import { Session } from './session.ts';
 export async function webgpuWorks(): Promise<string | undefined> {
   try {
     const graph = traceInference((_, { x }) => ({ y: tf.neg(x!) }), {}, { x: { dtype: 'float32', shape: [1] } });
-    const session = await Session.open(graph, 1, 'webgpu');
+    const session = await Session.open(graph, undefined, 1, 'webgpu');
     await session.close();
     return undefined;
   } catch (error) {

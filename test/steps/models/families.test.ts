@@ -88,12 +88,16 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'].flatMap((family) => TA
       test(`${name}: logits, loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
         const model = await loadModel(join(golden, 'checkpoint'));
         const runtime = await openRuntime(name, { threads: 1 });
-        const inference = runtime.inference(model.program, model.weights);
+        const inference = runtime.inference(model.program, model.weights, model.axes);
         const found = await inference.run(inputs);
         for (const output of outputs) expect(difference(found[output]!.data, values[output].flat(2)), output).toBeLessThan(1e-5);
         await inference.dispose();
 
-        const training = runtime.training(withoutDropout(model), model.weights, OPTIMIZER(model));
+        const training = runtime.training(withoutDropout(model), model.weights, {
+          ...OPTIMIZER(model),
+          // Here every token is predicted.
+          axes: task === 'masked-lm' ? {} : model.axes,
+        });
         const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
         const { loss, gradNorm } = await training.step(whole({ ...inputs, ...labelsOf(values, task) }), at);
         expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
@@ -143,6 +147,7 @@ test.each(['bert', 'roberta', 'distilbert', 'albert'])('%s: hidden tokens alone 
 });
 
 const OPTIMIZER = (model: Model) => ({
+  axes: model.axes,
   ...adamW(0.01, (weight) => !model.parameters[weight]!.decay),
   maxGradNorm: 1,
   paddingRows: paddingRows(model),
