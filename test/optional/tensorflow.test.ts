@@ -6,12 +6,17 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { type Model, startModel } from '../../steps/models/checkpoint.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
 import type { HostTensors, Runtime } from '../../steps/runtime/runtime.ts';
 import { project, root } from '../rig.ts';
 import { adamW, whole } from '../steps/runtime/options.ts';
+
+// Before what reads it is imported.
+vi.hoisted(() => {
+  process.env.TUNESMITH_TEST_RUNTIME = 'tensorflow';
+});
 
 const given = process.env.TUNESMITH_TEST_TENSORFLOW;
 const home = given ?? realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-tensorflow-')));
@@ -43,7 +48,6 @@ test('ten steps of BERT with dropout: losses within 1e-4, weights as one vector 
   expect(cpu.losses.at(-1)).toBeLessThan(cpu.losses[0]!); // it did learn
 });
 
-process.env.TUNESMITH_TEST_RUNTIME = 'tensorflow';
 describe('kernels', () => import('../steps/runtime/kernels.test.ts').then(() => {}));
 describe('ops', () => import('../steps/runtime/ops.test.ts').then(() => {}));
 describe('trainings', () => import('../steps/runtime/training.test.ts').then(() => {}));

@@ -1,8 +1,9 @@
 /**
  * A graph as nodes of a TensorFlow GraphDef. Several graphs go into one, and share its variables; so names are fresh, and what feeds
- * an input is the caller's to say.
+ * an input is the caller's to say. Sizes that are made of free axes are computed in the graph, from those of its inputs.
  */
-import { type DType, type Graph, isNode, type Node, type Value } from '../graph.ts';
+import { type Free, productOf } from '../free-axes.ts';
+import { type DType, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
 import type { Precision } from '../runtime.ts';
 import { type AttributeValue, type ElementType, type NodeContent, writeSavedModel } from './proto.ts';
 
@@ -43,53 +44,129 @@ export class GraphBuilder {
     return this.constant(values, [values.length], 'int32');
   }
 
-  /** Adds a graph; returns the names of its outputs. `inputs` are names of nodes. */
-  graph(graph: Graph, inputs: ReadonlyMap<Value, string>, precision: Precision): Map<Value, string> {
-    const names = new Map(inputs);
-    for (const node of graph.nodes) new Emitter(this, names, precision).emit(node);
-    return new Map([...graph.outputs.values()].map((value) => [value, nameOf(this, names, value)]));
-  }
-
   savedModel(): Uint8Array {
     return writeSavedModel(this.#nodes);
   }
 }
 
-/** A constant is written where it is first read. */
-function nameOf(builder: GraphBuilder, names: Map<Value, string>, value: Value): string {
-  let name = names.get(value);
-  if (name === undefined) {
-    name = constant(builder, value);
-    names.set(value, name);
-  }
-  return name;
-}
-
-function constant(builder: GraphBuilder, { from, shape, dtype }: Value): string {
-  if (typeof from !== 'object' || isNode(from)) throw new Error('A value of the graph is read before it is computed.');
-  if (typeof from.data !== 'number') return builder.constant(from.data, shape, dtype);
-  const scalar = builder.scalar(from.data, dtype);
-  // Filled where it is used: never megabytes of one number in the file.
-  return shape.length === 0
-    ? scalar
-    : builder.node('Fill', [builder.ints(shape), scalar], { T: { type: dtype }, index_type: { type: 'int32' } });
-}
-
-/** Emits one node. */
-class Emitter {
+/** Writes one graph, in which a value is known by its node's name. */
+export class GraphEmitter {
   readonly #builder: GraphBuilder;
-  readonly #names: Map<Value, string>;
+  readonly #graph: Graph;
+  readonly #twin: Graph;
+  readonly #free: Free | undefined;
   readonly #precision: Precision;
+  readonly #names = new Map<Value, string>();
+  readonly #twins = new Map<Value, Value>();
+  /** Of each free axis: its length, an int32. */
+  readonly #lengths = new Map<string, string>();
+  /** The twin of the node that is being written. */
+  #twinNode!: Node;
 
-  constructor(builder: GraphBuilder, names: Map<Value, string>, precision: Precision) {
+  constructor(builder: GraphBuilder, graph: Graph, free: Free | undefined, precision: Precision) {
     this.#builder = builder;
-    this.#names = names;
+    this.#graph = graph;
+    this.#free = free;
+    this.#twin = free?.twin ?? graph;
     this.#precision = precision;
+    for (const [name, value] of graph.inputs) this.#twins.set(value, this.#twin.inputs.get(name)!);
+    for (const [name, value] of graph.outputs) this.#twins.set(value, this.#twin.outputs.get(name)!);
   }
 
-  emit(node: Node): void {
-    const outputs = this.#outputs(node);
-    for (const [i, value] of node.outputs.entries()) this.#names.set(value, outputs[i]!);
+  /** A node to feed one of the graph's inputs to. */
+  placeholder(name: string, value: Value): string {
+    const twin = this.#twins.get(value)!;
+    const node = this.#builder.placeholder(
+      name,
+      value.dtype,
+      value.shape.map((size, i) => (size === twin.shape[i] ? size : -1)),
+    );
+    for (const [i, size] of value.shape.entries()) {
+      const axis = this.#free?.axes.find((axis) => axis.size === size && axis.twinSize === twin.shape[i]);
+      if (axis && !this.#lengths.has(axis.name)) this.#lengths.set(axis.name, this.#sizeOfAxis(node, value.dtype, i));
+    }
+    this.#names.set(value, node);
+    return node;
+  }
+
+  /** What computes one of the graph's inputs. */
+  given(value: Value, node: string): void {
+    this.#names.set(value, node);
+  }
+
+  emit(): void {
+    for (const [i, node] of this.#graph.nodes.entries()) {
+      this.#twinNode = this.#twin.nodes[i]!;
+      for (const [j, input] of node.inputs.entries()) this.#twins.set(input, this.#twinNode.inputs[j]!);
+      const outputs = this.#outputs(node);
+      for (const [j, value] of node.outputs.entries()) {
+        this.#names.set(value, outputs[j]!);
+        this.#twins.set(value, this.#twinNode.outputs[j]!);
+      }
+    }
+  }
+
+  /** The node of a value; that of a constant is written where it is first read. */
+  name(value: Value): string {
+    const name = this.#names.get(value) ?? this.#constant(value);
+    this.#names.set(value, name);
+    return name;
+  }
+
+  /** The shape of a value, as a list. */
+  shape(value: Value): string {
+    return this.#vector(value.shape, (this.#twins.get(value) ?? value).shape);
+  }
+
+  /** How many elements a value has, as a list of one. */
+  size(value: Value): string {
+    return this.#vector([sizeOf(value.shape)], [sizeOf((this.#twins.get(value) ?? value).shape)]);
+  }
+
+  #sizeOfAxis(node: string, dtype: DType, axis: number): string {
+    const b = this.#builder;
+    const shape = b.node('Shape', [node], { T: { type: dtype }, out_type: { type: 'int32' } });
+    return b.node('GatherV2', [shape, b.scalar(axis, 'int32'), b.scalar(0, 'int32')], GATHERED('int32'));
+  }
+
+  #constant(value: Value): string {
+    const { from, shape, dtype } = value;
+    if (typeof from !== 'object' || isNode(from)) throw new Error('A value of the graph is read before it is computed.');
+    if (typeof from.data !== 'number') return this.#builder.constant(from.data, shape, dtype);
+    return this.#filled(from.data, shape, (this.#twins.get(value) ?? value).shape, dtype);
+  }
+
+  /** Filled where it is used: never megabytes of one number in the file. */
+  #filled(value: number, shape: number[], twin: number[], dtype: DType): string {
+    const scalar = this.#builder.scalar(value, dtype);
+    if (shape.length === 0) return scalar;
+    return this.#builder.node('Fill', [this.#vector(shape, twin), scalar], { T: { type: dtype }, index_type: { type: 'int32' } });
+  }
+
+  /** A list of sizes, of which some may be made of free axes. */
+  #vector(sizes: number[], twins: number[]): string {
+    const b = this.#builder;
+    if (sameShape(sizes, twins)) return b.ints(sizes);
+    const parts = sizes.map((size, i) => this.#number(size, twins[i]!));
+    return b.node('Pack', parts, { N: { int: parts.length }, T: { type: 'int32' }, axis: { int: 0 } });
+  }
+
+  /** One int32: a size that may be made of free axes. */
+  #number(size: number, twin: number): string {
+    const b = this.#builder;
+    if (size === twin) return b.scalar(size, 'int32');
+    const { axes } = this.#free!;
+    const { factor, powers } = productOf(size, twin, axes);
+    let product = b.scalar(factor, 'int32');
+    for (const [i, { name }] of axes.entries()) {
+      for (let power = 0; power < powers[i]!; power++) product = b.op('Mul', [product, this.#lengths.get(name)!], 'int32');
+    }
+    return product;
+  }
+
+  /** A list among the node's attributes. */
+  #sizes(attribute: string, { attributes }: Node): string {
+    return this.#vector(attributes[attribute] as number[], this.#twinNode.attributes[attribute] as number[]);
   }
 
   /** The names of all the node's outputs. */
@@ -97,7 +174,8 @@ class Emitter {
     const { kernel, attributes: a } = node;
     const b = this.#builder;
     const output = node.outputs[0]!;
-    const inputs = node.inputs.map((value) => nameOf(b, this.#names, value));
+    const inputs = node.inputs.map((value) => this.name(value));
+    const shape = () => this.#vector(output.shape, this.#twinNode.outputs[0]!.shape);
     const [x] = inputs as [string];
     const dtype = node.inputs[0]?.dtype ?? output.dtype;
     const T = { type: dtype };
@@ -108,7 +186,7 @@ class Emitter {
     switch (kernel) {
       case 'Step': {
         const positive = b.op('Greater', [x, b.scalar(0, dtype)], dtype);
-        return [this.#select(positive, this.#fill(1, output), this.#fill((a.alpha as number) ?? 0, output), dtype)];
+        return [this.#select(positive, b.scalar(1, dtype), b.scalar((a.alpha as number) ?? 0, dtype), dtype)];
       }
       case 'ClipByValue':
         return [b.op('ClipByValue', [x, b.scalar(a.clipValueMin as number, dtype), b.scalar(a.clipValueMax as number, dtype)], dtype)];
@@ -116,25 +194,24 @@ class Emitter {
         return [this.#cast(x, dtype, output.dtype)];
       case 'Select': {
         const [condition, t, e] = inputs as [string, string, string];
-        const rows = output.shape.map((n, i) => (i === 0 ? n : 1));
-        return [this.#select(a.rows ? this.#reshape(condition, rows, 'bool') : condition, t, e, output.dtype)];
+        const rows = ({ outputs }: Node) => outputs[0]!.shape.map((n, i) => (i === 0 ? n : 1));
+        const whole = a.rows ? this.#reshape(condition, this.#vector(rows(node), rows(this.#twinNode)), 'bool') : condition;
+        return [this.#select(whole, t, e, output.dtype)];
       }
-      case 'Range':
-        return [
-          b.constant(
-            Array.from({ length: output.shape[0]! }, (_, i) => (a.start as number) + i * (a.step as number)),
-            output.shape,
-            output.dtype,
-          ),
-        ];
+      case 'Range': {
+        const stop = this.#number(a.stop as number, this.#twinNode.attributes.stop as number);
+        const type = { type: output.dtype };
+        const ends = [b.scalar(a.start as number, output.dtype), this.#cast(stop, 'int32', output.dtype)];
+        return [b.node('Range', [...ends, b.scalar(a.step as number, output.dtype)], { Tidx: type })];
+      }
       case 'Reshape':
-        return [this.#reshape(x, output.shape, dtype)];
+        return [this.#reshape(x, shape(), dtype)];
       case 'BroadcastTo':
-        return [b.node('BroadcastTo', [x, b.ints(output.shape)], { T, Tidx: int32 })];
+        return [b.node('BroadcastTo', [x, shape()], { T, Tidx: int32 })];
       case 'Transpose':
         return [b.node('Transpose', [x, b.ints(a.perm as number[])], { T, Tperm: int32 })];
       case 'Tile':
-        return [b.node('Tile', [x, b.ints(a.reps as number[])], { T, Tmultiples: int32 })];
+        return [b.node('Tile', [x, this.#sizes('reps', node)], { T, Tmultiples: int32 })];
       case 'Concat':
         return [b.node('ConcatV2', [...inputs, b.scalar(a.axis as number, 'int32')], { N: { int: inputs.length }, T, Tidx: int32 })];
       case 'Pack':
@@ -145,7 +222,7 @@ class Emitter {
           node.outputs.length,
         );
       case 'SplitV': {
-        const sizes = b.ints(a.sizes as number[]);
+        const sizes = this.#sizes('sizes', node);
         const split = b.node('SplitV', [x, sizes, b.scalar(a.axis as number, 'int32')], {
           num_split: { int: node.outputs.length },
           T,
@@ -154,13 +231,13 @@ class Emitter {
         return this.#several(split, node.outputs.length);
       }
       case 'Slice':
-        return [b.node('Slice', [x, b.ints(a.begin as number[]), b.ints(a.size as number[])], { T, Index: int32 })];
+        return [b.node('Slice', [x, this.#sizes('begin', node), this.#sizes('size', node)], { T, Index: int32 })];
       case 'StridedSlice': {
-        const [begin, end, strides] = [a.begin, a.end, a.strides] as [number[], number[], number[]];
+        const [end, strides] = [a.end, a.strides] as [number[], number[]];
         // Backwards to before the first element: −1 would be the last.
         const whole = end.reduce((mask, n, i) => (strides[i]! < 0 && n < 0 ? mask | (1 << i) : mask), 0);
         const none = { int: 0 };
-        const sliced = b.node('StridedSlice', [x, b.ints(begin), b.ints(end), b.ints(strides)], {
+        const sliced = b.node('StridedSlice', [x, this.#sizes('begin', node), this.#sizes('end', node), b.ints(strides)], {
           T,
           Index: int32,
           begin_mask: none,
@@ -169,28 +246,22 @@ class Emitter {
           new_axis_mask: none,
           shrink_axis_mask: none,
         });
-        return [this.#reshape(sliced, output.shape, dtype)];
+        return [this.#reshape(sliced, shape(), dtype)];
       }
       case 'PadV2': {
-        const paddings = a.paddings as number[][];
-        const inputs = [x, b.constant(paddings.flat(), [paddings.length, 2], 'int32'), b.scalar(a.constantValue as number, dtype)];
-        return [b.node('PadV2', inputs, { T, Tpaddings: int32 })];
+        const flat = ({ attributes }: Node) => (attributes.paddings as number[][]).flat();
+        const pairs = this.#reshape(this.#vector(flat(node), flat(this.#twinNode)), b.ints([output.shape.length, 2]), 'int32');
+        return [b.node('PadV2', [x, pairs, b.scalar(a.constantValue as number, dtype)], { T, Tpaddings: int32 })];
       }
       case 'Reverse':
         return [b.node('ReverseV2', [x, b.ints(a.axes as number[])], { T, Tidx: int32 })];
       case 'GatherV2':
-        return [
-          b.node('GatherV2', [...inputs, b.scalar(a.axis as number, 'int32')], {
-            Tparams: T,
-            Tindices: int32,
-            Taxis: int32,
-            batch_dims: { int: 0 },
-          }),
-        ];
+        return [b.node('GatherV2', [...inputs, b.scalar(a.axis as number, 'int32')], GATHERED(dtype))];
       case 'UnsortedSegmentSum':
-        return [segmentSum(b, inputs[0]!, inputs[1]!, output.shape[0]!)];
+        return [segmentSum(b, inputs[0]!, inputs[1]!, this.#number(output.shape[0]!, this.#twinNode.outputs[0]!.shape[0]!))];
       case 'OneHot': {
-        const values = [b.scalar(a.depth as number, 'int32'), b.scalar(a.onValue as number, output.dtype)];
+        const depth = this.#number(a.depth as number, this.#twinNode.attributes.depth as number);
+        const values = [depth, b.scalar(a.onValue as number, output.dtype)];
         return [
           b.node('OneHot', [x, ...values, b.scalar(a.offValue as number, output.dtype)], {
             T: { type: output.dtype },
@@ -275,12 +346,8 @@ class Emitter {
     return this.#builder.op('SelectV2', [condition, t, e], dtype);
   }
 
-  #fill(value: number, { shape, dtype }: Value): string {
-    return constant(this.#builder, { shape, dtype, from: { data: value } });
-  }
-
-  #reshape(x: string, shape: number[], dtype: DType): string {
-    return this.#builder.node('Reshape', [x, this.#builder.ints(shape)], { T: { type: dtype }, Tshape: { type: 'int32' } });
+  #reshape(x: string, shape: string, dtype: DType): string {
+    return this.#builder.node('Reshape', [x, shape], { T: { type: dtype }, Tshape: { type: 'int32' } });
   }
 
   #cast(x: string, from: ElementType, to: ElementType): string {
@@ -293,13 +360,20 @@ class Emitter {
 }
 
 /** Rows of x, whose ids may repeat, summed by id: [segments, width]. A negative id belongs to no segment. */
-export function segmentSum(builder: GraphBuilder, x: string, ids: string, segments: number): string {
-  return builder.node('UnsortedSegmentSum', [x, ids, builder.scalar(segments, 'int32')], {
+export function segmentSum(builder: GraphBuilder, x: string, ids: string, segments: string): string {
+  return builder.node('UnsortedSegmentSum', [x, ids, segments], {
     T: { type: 'float32' },
     Tindices: { type: 'int32' },
     Tnumsegments: { type: 'int32' },
   });
 }
+
+const GATHERED = (dtype: DType): Record<string, AttributeValue> => ({
+  Tparams: { type: dtype },
+  Tindices: { type: 'int32' },
+  Taxis: { type: 'int32' },
+  batch_dims: { int: 0 },
+});
 
 const LOGICAL = new Set(['LogicalAnd', 'LogicalNot', 'LogicalOr']);
 

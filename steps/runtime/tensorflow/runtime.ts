@@ -3,8 +3,10 @@
  * A training keeps weights, moments and gradients as variables on the device; what a step feeds are the batch and a few numbers.
  */
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
-import { sizeOf, type Value } from '../graph.ts';
+import { shapeOfInputs, shapesAt, traceFor } from '../free-axes.ts';
+import { sizeOf } from '../graph.ts';
 import type {
+  Axes,
   HostTensor,
   HostTensors,
   Inference,
@@ -16,18 +18,29 @@ import type {
   Training,
   TrainingOptions,
 } from '../runtime.ts';
-import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
+import { named, traceInference, traceTraining } from '../trace.ts';
 import type { Binding, Tensorflow } from './backend.ts';
-import { GraphBuilder } from './emit.ts';
+import { GraphBuilder, GraphEmitter } from './emit.ts';
 import { type Held, hold, Session } from './session.ts';
-import { type Bucket, DECAY, EPSILON, RATE, SCALE, type TrainingModel, tapeName, trainingModel, type Update } from './training.ts';
+import {
+  type Bucket,
+  DECAY,
+  EPSILON,
+  RATE,
+  SCALE,
+  type Traced,
+  type TrainingModel,
+  tapeName,
+  trainingModel,
+  type Update,
+} from './training.ts';
 
 export function tensorflowRuntime({ binding, description }: Tensorflow, threads: number, precision: Precision): Runtime {
   const products = precision === 'bf16' ? ', products in bf16' : '';
   return {
     name: 'tensorflow',
     description: `${description}, ${threads} thread${threads === 1 ? '' : 's'}${products}`,
-    inference: (program, weights) => new TensorflowInference(binding, program, weights, precision),
+    inference: (program, weights, axes = {}) => new TensorflowInference(binding, program, weights, axes, precision),
     training: (program, weights, options) => new TensorflowTraining(binding, program, weights, options, precision),
   };
 }
@@ -36,14 +49,16 @@ export function tensorflowRuntime({ binding, description }: Tensorflow, threads:
 class TensorflowInference implements Inference {
   readonly #binding: Binding;
   readonly #program: Program;
+  readonly #axes: Axes;
   readonly #precision: Precision;
   #weights: HostTensors;
   #held: Record<string, Held> = {};
   readonly #live = new Map<string, { session: Session; inputs: Map<string, string>; outputs: Map<string, string> }>();
 
-  constructor(binding: Binding, program: Program, weights: HostTensors, precision: Precision) {
+  constructor(binding: Binding, program: Program, weights: HostTensors, axes: Axes, precision: Precision) {
     this.#binding = binding;
     this.#program = program;
+    this.#axes = axes;
     this.#precision = precision;
     this.#weights = weights;
   }
@@ -80,7 +95,7 @@ class TensorflowInference implements Inference {
   }
 
   #for(given: HostTensors) {
-    const key = shapesOf(given);
+    const key = shapeOfInputs(given, this.#axes);
     const known = this.#live.get(key) ?? this.#open(given);
     this.#live.delete(key); // and to the end: the last one used is the last one closed
     this.#live.set(key, known);
@@ -93,19 +108,19 @@ class TensorflowInference implements Inference {
   }
 
   #open(given: HostTensors) {
-    const graph = traceInference(this.#program, this.#weights, given);
+    const { traced, free } = traceFor(given, this.#axes, (sized, free) => ({
+      graph: traceInference(this.#program, this.#weights, sized, { free }),
+    }));
+    const { graph } = traced;
     const builder = new GraphBuilder();
     const inputs = new Map<string, string>();
-    const nodes = new Map<Value, string>();
-    for (const [name, value] of graph.inputs) {
-      const node = builder.placeholder(`i${inputs.size}`, value.dtype, value.shape);
-      inputs.set(name.startsWith(INPUT) ? name.slice(INPUT.length) : name, node);
-      nodes.set(value, node);
-    }
-    const results = builder.graph(graph, nodes, this.#precision);
+    const emitter = new GraphEmitter(builder, graph, free, this.#precision);
+    for (const [name, value] of graph.inputs)
+      inputs.set(name.startsWith(INPUT) ? name.slice(INPUT.length) : name, emitter.placeholder(`i${inputs.size}`, value));
+    emitter.emit();
     // A node of its own for each: an output may be an input, which cannot be fed and fetched at once.
     const outputs = new Map(
-      [...graph.outputs].map(([name, value]) => [name.slice(OUTPUT.length), builder.op('Identity', [results.get(value)!], value.dtype)]),
+      [...graph.outputs].map(([name, value]) => [name.slice(OUTPUT.length), builder.op('Identity', [emitter.name(value)], value.dtype)]),
     );
     return { session: new Session(this.#binding, builder.savedModel()), inputs, outputs };
   }
@@ -124,7 +139,8 @@ class TensorflowTraining implements Training {
   readonly #precision: Precision;
   readonly #specs: HostTensors;
   readonly #trained: string[];
-  readonly #traces = new Map<string, TrainingGraph>();
+  readonly #axes: Axes;
+  readonly #traces = new Map<string, Traced>();
   readonly #tapes = new DropoutTapes();
   readonly #inference: TensorflowInference;
   #compiled: TrainingModel | undefined;
@@ -148,6 +164,7 @@ class TensorflowTraining implements Training {
     this.#options = options;
     this.#precision = precision;
     this.#specs = weights;
+    this.#axes = options.axes ?? {};
     this.#trained = Object.keys(weights).filter((name) => options.weight(name));
     for (const name of this.#trained) {
       const { dtype } = weights[name]!;
@@ -156,18 +173,18 @@ class TensorflowTraining implements Training {
     this.#weights = weights;
     this.#slots = Object.fromEntries(MOMENTS.map((moment) => [moment, this.#each((size) => new Float32Array(size))]));
     this.#evaluated = weights;
-    this.#inference = new TensorflowInference(binding, program, weights, precision);
+    this.#inference = new TensorflowInference(binding, program, weights, this.#axes, precision);
   }
 
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
     const { session, buckets } = this.#compile(parts.map(({ inputs }) => inputs));
-    const used = parts.map(({ inputs }) => buckets.get(shapesOf(inputs))!);
+    const used = parts.map(({ inputs }) => buckets.get(shapeOfInputs(inputs, this.#axes))!);
     const { update } = used[0]!;
     if (used.some((bucket) => bucket.update !== update)) throw new Error('The parts of a batch must have the same inputs.');
     let loss = 0;
     for (const [part, { inputs, share }] of parts.entries()) {
       const bucket = used[part]!;
-      const feeds = { ...this.#masks(bucket, { ...at, part }) };
+      const feeds = { ...this.#masks(bucket, inputs, { ...at, part }) };
       for (const [name, node] of bucket.inputs) feeds[node] = inputs[name]!;
       const whole = parts.length === 1 && share === 1;
       if (!whole) feeds[bucket.share] = scalar(share);
@@ -195,12 +212,13 @@ class TensorflowTraining implements Training {
   }
 
   /** Masks are cut from tapes on the device; what is fed is where each starts. */
-  #masks({ masks, offsets }: Bucket, at: StepPosition): Record<string, HostTensor> {
+  #masks({ masks, offsets, traced: { traced, free } }: Bucket, inputs: HostTensors, at: StepPosition): Record<string, HostTensor> {
     if (offsets === undefined) return {};
+    const shapes = shapesAt(traced.graph.inputs, free?.twin.inputs, free, inputs);
     const starts = new Int32Array(masks.length);
     const tapes = new Map<number, Float32Array>();
-    for (const { ordinal, rate, size, place } of masks) {
-      const mask = this.#tapes.mask(rate, size, at, ordinal);
+    for (const { name, ordinal, rate, place } of masks) {
+      const mask = this.#tapes.mask(rate, sizeOf(shapes.get(name)!), at, ordinal);
       starts[place] = mask.byteOffset / mask.BYTES_PER_ELEMENT;
       // A tape that had to grow for a mask starts as it did before.
       if (mask.buffer.byteLength > (tapes.get(rate)?.byteLength ?? 0)) tapes.set(rate, new Float32Array(mask.buffer));
@@ -290,9 +308,12 @@ class TensorflowTraining implements Training {
 
   /** Traces a shape, if it is new; returns its key. */
   #trace(inputs: HostTensors): string {
-    const key = shapesOf(inputs);
-    const options = { trained: this.#trained, padding: this.#options.paddingRows ?? {} };
-    const trace = this.#traces.get(key) ?? traceTraining(this.#program, this.#specs, inputs, options);
+    const key = shapeOfInputs(inputs, this.#axes);
+    const trace =
+      this.#traces.get(key) ??
+      traceFor(inputs, this.#axes, (sized, free) =>
+        traceTraining(this.#program, this.#specs, sized, { trained: this.#trained, padding: this.#options.paddingRows ?? {}, free }),
+      );
     this.#traces.delete(key); // and to the end: those used last are kept
     this.#traces.set(key, trace);
     return key;
@@ -312,9 +333,3 @@ const MOMENTS = ['m', 'v'] as const;
 
 const scalar = (value: number): HostTensor => ({ dtype: 'float32', shape: [], data: Float32Array.of(value) });
 const number = ([value]: HostTensor[]): number => value!.data[0]!;
-
-const shapesOf = (inputs: HostTensors): string =>
-  Object.entries(inputs)
-    .map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`)
-    .sort()
-    .join(' ');

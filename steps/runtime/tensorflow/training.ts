@@ -1,13 +1,13 @@
 /**
- * The SavedModel of a training: variables for weights, moments and gradients, and what reads and writes them. One call of a
- * shape's part puts a batch's gradients into their variables; one more applies them. So the optimizer is there once for all shapes, and a
+ * The SavedModel of a training: variables for weights, moments and gradients, and what reads and writes them. One call
+ * puts a batch's gradients into their variables; one more applies them. So the optimizer is there once for all shapes, and a
  * batch may come in parts.
  */
-import { sizeOf, type Value } from '../graph.ts';
+import type { Free } from '../free-axes.ts';
 import type { HostTensors, Precision, TrainingOptions } from '../runtime.ts';
 import { named, type TracedGradient, type TrainingGraph } from '../trace.ts';
 import type { Binding } from './backend.ts';
-import { GraphBuilder, segmentSum } from './emit.ts';
+import { GraphBuilder, GraphEmitter, segmentSum } from './emit.ts';
 import { Session } from './session.ts';
 
 export interface TrainingModel {
@@ -23,7 +23,13 @@ export interface TrainingModel {
 
 type Loaded = 'weight' | 'm' | 'v';
 
-/** The graph of one shape. Fetching one of `set`, `setShare` and `addShare` gives the loss, and puts the gradients where they belong. */
+/** Of inputs that one graph can take. */
+export interface Traced {
+  traced: TrainingGraph;
+  free: Free | undefined;
+}
+
+/** The graph of one such. Fetching one of `set`, `setShare` and `addShare` gives the loss, and puts the gradients where they belong. */
 export interface Bucket {
   /** Node by input of the program. */
   inputs: Map<string, string>;
@@ -33,7 +39,8 @@ export interface Bucket {
   share: string;
   /** Fed with the places at which the masks start in their tapes; undefined where nothing is dropped. */
   offsets: string | undefined;
-  masks: { ordinal: number; rate: number; size: number; place: number }[];
+  masks: { name: string; ordinal: number; rate: number; place: number }[];
+  traced: Traced;
   update: Update;
 }
 
@@ -52,7 +59,7 @@ export const tapeName = (rate: number): string => `tape_${rate}`;
 export function trainingModel(
   binding: Binding,
   weights: HostTensors,
-  traces: ReadonlyMap<string, TrainingGraph>,
+  traces: ReadonlyMap<string, Traced>,
   options: TrainingOptions,
   precision: Precision,
 ): TrainingModel {
@@ -99,34 +106,34 @@ class Writer {
     return { loads, reads, loaded: this.#after(this.#builder.scalar(1), assigned, 'loaded') };
   }
 
-  bucket({ graph, gradients, masks }: TrainingGraph): Bucket {
+  bucket(traced: Traced): Bucket {
+    const { graph, gradients, masks } = traced.traced;
     const b = this.#builder;
+    const emitter = new GraphEmitter(b, graph, traced.free, this.#precision);
     const prefix = `b${this.#buckets++}`;
     const rates = new Map(masks.map(({ name, rate }, ordinal) => [name, { rate, ordinal }]));
     const bucket = { inputs: new Map<string, string>(), masks: [] as Bucket['masks'] };
-    const nodes = new Map<Value, string>();
     const dropped = [...graph.inputs.keys()].filter((name) => rates.has(name)).length;
     const offsets = dropped > 0 ? b.placeholder(`${prefix}_offsets`, 'int32', [dropped]) : undefined;
     for (const [name, value] of graph.inputs) {
-      const mask = rates.get(name);
-      if (mask) {
-        const place = bucket.masks.length;
-        bucket.masks.push({ ...mask, size: sizeOf(value.shape), place });
-        nodes.set(value, this.#mask(mask.rate, offsets!, place, value.shape));
-      } else if (name.startsWith(WEIGHT)) {
-        nodes.set(value, this.#read(name.slice(WEIGHT.length), 'weight'));
-      } else {
-        const node = b.placeholder(`${prefix}_input${bucket.inputs.size}`, value.dtype, value.shape);
-        bucket.inputs.set(name.slice(INPUT.length), node);
-        nodes.set(value, node);
-      }
+      if (name.startsWith(INPUT)) {
+        bucket.inputs.set(name.slice(INPUT.length), emitter.placeholder(`${prefix}_input${bucket.inputs.size}`, value));
+      } else if (name.startsWith(WEIGHT)) emitter.given(value, this.#read(name.slice(WEIGHT.length), 'weight'));
     }
-    const values = b.graph(graph, nodes, this.#precision);
-    const loss = values.get(graph.outputs.get(named.output('loss'))!)!;
+    // After the inputs, whose lengths the masks' sizes are made of.
+    for (const [name, value] of graph.inputs) {
+      const mask = rates.get(name);
+      if (!mask) continue;
+      const place = bucket.masks.length;
+      bucket.masks.push({ ...mask, name, place });
+      emitter.given(value, this.#mask(mask.rate, offsets!, place, emitter.size(value), emitter.shape(value)));
+    }
+    emitter.emit();
+    const loss = emitter.name(graph.outputs.get(named.output('loss'))!);
     const share = b.placeholder(`${prefix}_share`, 'float32', []);
     const put: Record<'set' | 'setShare' | 'addShare', string[]> = { set: [], setShare: [], addShare: [] };
     for (const [name, gradient] of gradients) {
-      const whole = this.#gradient(name, gradient, values);
+      const whole = this.#gradient(name, gradient, emitter);
       const part = b.op('Mul', [whole, share]);
       put.set.push(this.#assign('AssignVariableOp', name, 'gradient', whole));
       put.setShare.push(this.#assign('AssignVariableOp', name, 'gradient', part));
@@ -134,6 +141,7 @@ class Writer {
     }
     return {
       ...bucket,
+      traced,
       share,
       offsets,
       set: this.#after(loss, put.set, `${prefix}_set`),
@@ -144,12 +152,12 @@ class Writer {
   }
 
   /** A mask on the tape, from its place on. */
-  #mask(rate: number, offsets: string, place: number, shape: number[]): string {
+  #mask(rate: number, offsets: string, place: number, size: string, shape: string): string {
     const b = this.#builder;
     const types = { Index: { type: 'int32' as const } };
     const start = b.node('Slice', [offsets, b.ints([place]), b.ints([1])], { T: { type: 'int32' }, ...types });
-    const cut = b.node('Slice', [this.#tape(rate), start, b.ints([sizeOf(shape)])], { T: { type: 'float32' }, ...types });
-    return b.node('Reshape', [cut, b.ints(shape)], { T: { type: 'float32' }, Tshape: { type: 'int32' } });
+    const cut = b.node('Slice', [this.#tape(rate), start, size], { T: { type: 'float32' }, ...types });
+    return b.node('Reshape', [cut, shape], { T: { type: 'float32' }, Tshape: { type: 'int32' } });
   }
 
   #tape(rate: number): string {
@@ -171,11 +179,10 @@ class Writer {
     return read;
   }
 
-  #gradient(name: string, { dense, rows }: TracedGradient, values: Map<Value, string>): string {
-    const sums = rows.map(({ ids, values: x }) =>
-      segmentSum(this.#builder, values.get(x)!, values.get(ids)!, this.#weights[name]!.shape[0]!),
-    );
-    if (dense) sums.unshift(values.get(dense)!);
+  #gradient(name: string, { dense, rows }: TracedGradient, emitter: GraphEmitter): string {
+    const count = this.#builder.scalar(this.#weights[name]!.shape[0]!, 'int32');
+    const sums = rows.map(({ ids, values }) => segmentSum(this.#builder, emitter.name(values), emitter.name(ids), count));
+    if (dense) sums.unshift(emitter.name(dense));
     return sums.reduce((sum, term) => this.#builder.op('AddV2', [sum, term]));
   }
 

@@ -248,6 +248,24 @@ for (const [name, program] of Object.entries(free)) {
   });
 }
 
+for (const [name, program] of Object.entries(free)) {
+  test(`one graph for all sizes in ${COMPILED}: ${name}`, async () => {
+    const weights = { table: floats(40, 4) };
+    const eager = (await openRuntime('eager', { backend: 'cpu' })).inference(program, weights);
+    const compiled = (await openRuntime(COMPILED)).inference(program, weights, { ids: ['batch', 'length'] });
+    for (const [batch, length] of [
+      [1, 1],
+      [3, 7],
+      [4, 31],
+    ]) {
+      const ids = ints(Math.min(40, batch! * length!), batch!, length!); // those that a sum over batch · length segments takes
+      if (UNEXPORTABLE.has(name)) await expect(compiled.run({ ids })).rejects.toThrow('computes with the sizes of its inputs');
+      else same(await compiled.run({ ids }), await eager.run({ ids }));
+    }
+    await compiled.dispose();
+  });
+}
+
 /** Sizes that are used as numbers, or that are sums, cannot follow the axes: better no model than a wrong one. */
 const UNEXPORTABLE = new Set(['a size as a number', 'a sum of sizes']);
 
