@@ -1,0 +1,59 @@
+/** A training as the train step does it, measured. Run by bench/train.ts: `train-ours.ts TOKENS MODEL BATCH RUNTIME THREADS`. */
+import { inputsOf, realTokens, trainingBatches } from '../steps/models/batches.ts';
+import { startModel } from '../steps/models/checkpoint.ts';
+import { openSplit, readTokensInfo } from '../steps/models/tokens.ts';
+import { sizeOf } from '../steps/runtime/graph.ts';
+import { openRuntime } from '../steps/runtime/open.ts';
+import type { HostTensors, Program, RuntimeName } from '../steps/runtime/runtime.ts';
+import { traceTraining } from '../steps/runtime/trace.ts';
+import { type Measured, WARM_UP } from './train-shapes.ts';
+
+const [tokensFolder, modelFolder, batchSize, runtimeName, threads] = process.argv.slice(2) as [string, string, string, RuntimeName, string];
+
+const info = await readTokensInfo(tokensFolder);
+const split = await openSplit(tokensFolder, info, 'train');
+const model = await startModel(modelFolder, { task: info.task, labels: info.labels, replaceHead: true, seed: 0, say: () => {} });
+const runtime = await openRuntime(runtimeName, { threads: Number(threads) });
+const { program, axes, parameters } = model;
+const training = runtime.training(program, model.weights, {
+  axes,
+  optimizer: { name: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+  maxGradNorm: 1,
+  weight: () => ({ learningRateFactor: 1, weightDecay: 0 }),
+  paddingRows: Object.fromEntries(
+    Object.entries(parameters).flatMap(([name, { paddingRow }]) => (paddingRow === undefined ? [] : [[name, paddingRow]])),
+  ),
+});
+const weights = Object.fromEntries(Object.entries(model.weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+model.weights = {}; // the training has its own
+
+const batches = trainingBatches(split, Number(batchSize), { seed: 0, epoch: 1 });
+const shapes = new Map<number, number>();
+const measured: Measured = { seconds: 0, tokens: 0, flops: 0, bytes: 0, loss: 0 };
+for (const [step, batch] of batches.entries()) {
+  const start = performance.now();
+  const inputs = inputsOf(split, batch, info);
+  const at = { seed: 0, epoch: 1, step, learningRate: 5e-5 * (1 - step / batches.length) };
+  const { loss } = await training.step([{ inputs, share: 1 }], at);
+  if (step < WARM_UP) continue;
+  measured.seconds += (performance.now() - start) / 1000;
+  measured.tokens += realTokens(split, batch);
+  measured.loss += loss / (batches.length - WARM_UP);
+  if (!shapes.has(batch.length)) shapes.set(batch.length, productsOf(program, inputs));
+  measured.flops += shapes.get(batch.length)!;
+}
+measured.bytes = 1024 * process.resourceUsage().maxRSS;
+await training.dispose();
+split.close();
+console.log(JSON.stringify(measured));
+
+/** Floating-point operations of the matrix products in a step. */
+function productsOf(program: Program, inputs: HostTensors): number {
+  const { graph } = traceTraining(program, weights as HostTensors, inputs, { trained: Object.keys(weights), padding: {} });
+  let flops = 0;
+  for (const { kernel, inputs, outputs, attributes } of graph.nodes) {
+    if (kernel !== 'BatchMatMul' && kernel !== '_FusedMatMul') continue;
+    flops += 2 * inputs[0]!.shape.at(attributes.transposeA ? -2 : -1)! * sizeOf(outputs[0]!.shape);
+  }
+  return flops;
+}

@@ -1,0 +1,182 @@
+/**
+ * Training, ours and Hugging Face's Trainer side by side: the same weights, mails, tokens, options and threads, by turns, each run in a
+ * process of its own. Prints a table in Markdown.
+ *
+ *     npm run bench:train -- [--rows minilm,bert-base] [--rounds 2] [--runtimes onnx] [--threads 2]
+ *
+ * Needs python3 and PyPI: the pinned packages go into bench/.venv, unless TUNESMITH_BENCH_PYTHON names a Python that has them.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { saveModel, startModel } from '../steps/models/checkpoint.ts';
+import { copyTokenizer } from '../steps/models/tokenizer.ts';
+import { openSplit, readTokensInfo, SplitWriter, writeTokensInfo } from '../steps/models/tokens.ts';
+import { type Measured, type Row, rows } from './train-shapes.ts';
+
+const PACKAGES = ['torch==2.13.0', 'transformers==5.23.0', 'accelerate==1.15.0', 'safetensors==0.8.0'];
+const root = join(import.meta.dirname, '..');
+const work = join(import.meta.dirname, 'work');
+
+/** Tokens of the 4,437 mails of the training split. */
+const EPOCH = { 32: 137_000, 128: 503_581 };
+
+const { values: flags } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '2' },
+    runtimes: { type: 'string', default: 'onnx' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+  },
+});
+
+const python = preparePython();
+const tokens = prepareTokens();
+const wanted = flags.rows.toLowerCase().split(',');
+const runtimes = flags.runtimes.split(',');
+const lines: string[][] = [];
+for (const row of rows.filter(({ name }) => wanted.some((part) => name.toLowerCase().includes(part)))) {
+  const data = await subset(tokens[row.length], row);
+  const model = await prepareModel(row, data);
+  // The peak is taken beside each row: other machines' neighbours come and go.
+  const peak = Math.max(...[1, 2].map(() => fromPython<{ flops: number }>('peak', model, row, 'random').flops));
+  const runs: Record<string, Measured[]> = {};
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    for (const strategy of ['random', 'group_by_length']) push(runs, strategy, fromPython<Measured>(data, model, row, strategy));
+    for (const runtime of runtimes) push(runs, runtime, ours(data, model, row, runtime));
+  }
+  for (const runtime of runtimes) lines.push(line(row, runtime, runs, peak));
+  console.error(table(lines)); // so far
+}
+console.log(`${cpus()[0]!.model.trim()}, ${flags.threads} threads, ${new Date().toISOString().slice(0, 10)}\n`);
+console.log(table(lines));
+
+function preparePython(): string {
+  const given = process.env.TUNESMITH_BENCH_PYTHON;
+  if (given) return given;
+  const venv = join(import.meta.dirname, '.venv');
+  const found = join(venv, 'bin/python');
+  if (!existsSync(found)) execFileSync('python3', ['-m', 'venv', venv], { stdio: 'inherit' });
+  execFileSync(found, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES], { stdio: 'inherit' });
+  return found;
+}
+
+function prepareTokens(): Record<Row['length'], string> {
+  execFileSync(
+    process.execPath,
+    ['--import', 'tsx', join(root, 'engine/cli.ts'), 'run', join(import.meta.dirname, 'train.yaml'), '--plain'],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      cwd: root,
+    },
+  );
+  const folder = (length: number) => join(root, `.tunesmith/outputs/bench-train/tokenize[max_length=${length}]/tokens`);
+  return { 32: folder(32), 128: folder(128) };
+}
+
+/** As many mails as the row's steps take, whole batches of them: so all train on the very same ones. */
+async function subset(folder: string, { batch, steps, length }: Row): Promise<string> {
+  const target = join(work, `tokens-${length}-${batch * steps}`);
+  rmSync(target, { recursive: true, force: true });
+  mkdirSync(target, { recursive: true });
+  const info = await readTokensInfo(folder);
+  const split = await openSplit(folder, info, 'train');
+  const writer = new SplitWriter(target, 'train', info.columns);
+  for (let sequence = 0; sequence < batch * steps; sequence++) {
+    const input_ids = new Int32Array(split.length(sequence));
+    split.read('input_ids', sequence, input_ids, 0);
+    await writer.add({ id: String(sequence) }, [{ input_ids, labels: split.values('labels', sequence)! }], false);
+  }
+  await writer.end();
+  split.close();
+  await writeTokensInfo(target, { ...info, splits: { train: writer.info } });
+  await copyTokenizer(folder, target);
+  return target;
+}
+
+/** A folder with weights, so that all start from the same ones. */
+async function prepareModel({ config }: Row, data: string): Promise<string> {
+  if (!config) return join(work, 'minilm-l6');
+  const folder = join(work, 'model');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+  const { labels } = await readTokensInfo(data);
+  await saveModel(folder, await startModel(folder, { task: 'text-classification', labels, seed: 0, say: () => {} }));
+  return folder;
+}
+
+function fromPython<T>(data: string, model: string, { batch }: Row, strategy: string): T {
+  const script = join(import.meta.dirname, 'train-trainer.py');
+  // Some machines set these for old libraries; they slow a current one.
+  const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...env } = process.env;
+  return lastLine(execFileSync(python, [script, data, model, String(batch), strategy, flags.threads], { encoding: 'utf8', env }));
+}
+
+function ours(data: string, model: string, { batch }: Row, runtime: string): Measured {
+  const script = join(import.meta.dirname, 'train-ours.ts');
+  return lastLine(
+    execFileSync(process.execPath, ['--import', 'tsx', script, data, model, String(batch), runtime, flags.threads], { encoding: 'utf8' }),
+  );
+}
+
+function lastLine<T>(said: string): T {
+  return JSON.parse(said.trimEnd().split('\n').at(-1)!);
+}
+
+function push(runs: Record<string, Measured[]>, name: string, run: Measured): void {
+  runs[name] = [...(runs[name] ?? []), run];
+}
+
+function line(row: Row, runtime: string, runs: Record<string, Measured[]>, peak: number): string[] {
+  const [plain, grouped, own] = ['random', 'group_by_length', runtime].map((name) => {
+    const all = runs[name]!;
+    const sum = (field: keyof Measured) => all.reduce((total, run) => total + run[field], 0);
+    return {
+      pace: sum('tokens') / sum('seconds'),
+      share: sum('flops') / sum('seconds') / peak,
+      bytes: Math.max(...all.map(({ bytes }) => bytes)),
+      loss: sum('loss') / all.length,
+    };
+  }) as [Summary, Summary, Summary];
+  const three = (f: (each: Summary) => string) => [plain, grouped, own].map(f);
+  return [
+    row.name,
+    runtime,
+    ...three(({ pace }) => Math.round(pace).toLocaleString('en')),
+    (own.pace / plain.pace).toFixed(2),
+    (own.pace / grouped.pace).toFixed(2),
+    three(({ share }) => `${Math.round(100 * share)}%`).join(' / '),
+    three(({ bytes }) => (bytes / 1e9).toFixed(2)).join(' / '),
+    three(({ loss }) => loss.toFixed(3)).join(' / '),
+    three(({ pace }) => Math.round(EPOCH[row.length] / pace).toLocaleString('en')).join(' / '),
+    (peak / 1e9).toFixed(0),
+  ];
+}
+
+interface Summary {
+  pace: number;
+  share: number;
+  bytes: number;
+  loss: number;
+}
+
+function table(lines: string[][]): string {
+  const head = [
+    'row',
+    'runtime',
+    'Trainer, tokens/s',
+    'grouped, tokens/s',
+    'ours, tokens/s',
+    '÷ Trainer',
+    '÷ grouped',
+    'share of GEMM peak¹',
+    'peak memory, GB¹',
+    'mean loss¹',
+    's an epoch¹',
+    'peak, GFLOP/s',
+  ];
+  return [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n') + '\n\n¹ Trainer / grouped / ours';
+}
