@@ -63,7 +63,22 @@ export default defineStep({
       exclusiveMaximum: 1,
       description: 'Of masked-lm: the share of tokens that are hidden, anew in each epoch. Default: 0.15.',
     },
-    runtime: { enum: ['auto', 'onnx', 'eager'], default: 'auto', description: 'Where the tensor program runs; auto is onnx.' },
+    runtime: {
+      enum: ['auto', 'onnx', 'tensorflow', 'eager'],
+      default: 'auto',
+      description:
+        'Where the tensor program runs. auto is onnx, or tensorflow where that is set up and a short measurement finds it faster. eager is for debugging.',
+    },
+    device: {
+      enum: ['auto', 'cpu', 'gpu'],
+      default: 'auto',
+      description: 'auto is a GPU where the runtime has one: tensorflow set up with --gpu. gpu is an error where there is none.',
+    },
+    precision: {
+      enum: ['fp32', 'bf16'],
+      default: 'fp32',
+      description: 'Of matrix products. bf16, of the runtime tensorflow only, is faster where CPU or GPU have it; all else stays in fp32.',
+    },
     seed: {
       type: 'integer',
       minimum: 0,
