@@ -62,18 +62,12 @@ async function openTensorflow(threads: number, device: Device): Promise<Tensorfl
     );
   }
   if (!tensorflowIsSetUp()) {
-    throw new StepError('TensorFlow is not set up on this machine', `Run: tunesmith setup tensorflow${driver ? ' --gpu' : ''}`, [
-      'runtime',
-    ]);
+    throw new StepError('TensorFlow is not set up on this machine', driver ? FOR_GPU : 'Run: tunesmith setup tensorflow', ['runtime']);
   }
   const { loadTensorflow } = await import('./tensorflow/backend.ts');
   const { installedTensorflow } = await import('./tensorflow/setup.ts');
   if (driver && installedTensorflow()?.build !== 'cuda') {
-    throw new StepError(
-      'device: gpu needs the build of TensorFlow for NVIDIA GPUs, and the one for CPUs is set up',
-      'Run: tunesmith setup tensorflow --gpu',
-      ['device'],
-    );
+    throw new StepError('device: gpu needs the build of TensorFlow for NVIDIA GPUs, and the one for CPUs is set up', FOR_GPU, ['device']);
   }
   const tensorflow = loadTensorflow(tensorflowFolder(), threads, device);
   if (device === 'gpu' && !tensorflow.gpu)
@@ -81,14 +75,17 @@ async function openTensorflow(threads: number, device: Device): Promise<Tensorfl
   return tensorflow;
 }
 
+const FOR_GPU = 'Run: tunesmith setup tensorflow --gpu';
+
 /** Whether there is an adapter shows only when a session asks for one. */
 async function checkWebgpu(): Promise<void> {
   const { webgpuWorks } = await import('./onnx/webgpu.ts');
   const wrong = await webgpuWorks();
   if (wrong === undefined) return;
+  const { hasNvidiaDriver } = await import('./gpu.ts');
   throw new StepError(
     `device: gpu: onnxruntime finds no GPU by WebGPU (${wrong})`,
-    'Use `device: auto` or `cpu`. `tunesmith doctor` says what is there, and what to install for an NVIDIA GPU.',
+    hasNvidiaDriver() ? FOR_GPU : 'Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
     ['device'],
   );
 }
