@@ -99,8 +99,17 @@ async function checkTensorflow(): Promise<Check[]> {
   const version = `${there.tensorflow} (${there.build})`;
   const next = there.build === 'cuda' ? forGpu : 'tunesmith setup tensorflow';
   if ('wrong' in tried) return [{ ...check, state: 'broken', detail: `${version}: ${reason(tried.wrong)}`, next }];
+  const detail = `${version}, for the runtimes tensorflow and eager; it computes on the ${tried.device}`;
+  const blind = there.build === 'cuda' && driver && tried.device === 'CPU';
   const checks: Check[] = [
-    { ...check, state: 'ok', detail: `${version}, for the runtimes tensorflow and eager; it computes on the ${tried.device}` },
+    blind
+      ? {
+          ...check,
+          state: 'broken',
+          detail: `${detail}, though there is a driver of a GPU: CUDA 12 needs driver 525 or newer`,
+          next: 'nvidia-smi',
+        }
+      : { ...check, state: 'ok', detail },
   ];
   if (there.build === 'cuda') {
     const { found, missing } = cudaLibraries();
