@@ -104,7 +104,7 @@ export const bert: Family<BertConfig> = {
 const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout): Pass => ({ base: 'bert', config, weights, dropout });
 
 /** The rows of the positions of all tokens [T, H]. */
-const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
+export const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
   firstRows(weights['bert.embeddings.position_embeddings.weight']!, input_ids!.shape[1]!);
 
 /** Reads the config of an encoder whose defaults are BERT's but for these. */

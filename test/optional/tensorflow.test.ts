@@ -190,15 +190,18 @@ describe('the runtime tensorflow', () => {
   });
 });
 
-test('a pipeline trains on it, with nothing of TensorFlow on the screen', async () => {
+test.each(['eager', 'tensorflow'])('a pipeline trains on %s, with nothing of TensorFlow on the screen', async (name) => {
   const rows = Array.from({ length: 80 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);
-  const p = project({ 'p.yaml': PIPELINE, 'mails.csv': `text,label\n${rows.join('\n')}\n` }, { TUNESMITH_HOME: home });
+  const p = project(
+    { 'p.yaml': PIPELINE.replace('runtime: eager', `runtime: ${name}`), 'mails.csv': `text,label\n${rows.join('\n')}\n` },
+    { TUNESMITH_HOME: home },
+  );
   cpSync(join(root, 'pipelines/models/bert-tiny'), p.path('model'), { recursive: true });
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code, run.screen).toBe(0);
   expect(run.screen).not.toMatch(/oneDNN|cpu_feature_guard|cuda|tensorflow\/core|rebuild|node-pre-gyp|Overriding|warning/i);
   const { runtime } = JSON.parse(p.read('.tunesmith/outputs/p/train/model/training.json'));
-  expect(runtime.description).toMatch(/TensorFlow 2\.\d+/);
+  expect(runtime).toEqual({ name, description: expect.stringMatching(/TensorFlow 2\.\d+/) });
 });
 
 test('loading and using it prints nothing', () => {

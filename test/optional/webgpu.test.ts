@@ -24,9 +24,9 @@ beforeAll(() => {
 /** Ten steps of a small BERT with dropout on both devices, and the last of them again from the same state. */
 const SCRIPT = `
 const { openRuntime } = await import('./steps/runtime/open.ts');
-const { tiny, toyBatch, toyProgram, toyWeights } = await import('./test/steps/runtime/toy.ts');
+const { tiny, toyAxes: axes, toyBatch, toyProgram, toyWeights } = await import('./test/steps/runtime/toy.ts');
 const { adamW, whole } = await import('./test/steps/runtime/options.ts');
-const options = { ...adamW(0.01, (name) => /norm|bias/.test(name)), maxGradNorm: 1, paddingRows: { 'word.weight': 0 } };
+const options = { axes, ...adamW(0.01, (name) => /norm|bias/.test(name)), maxGradNorm: 1, paddingRows: { 'word.weight': 0 } };
 const found = {};
 for (const device of ['cpu', 'gpu']) {
   const runtime = await openRuntime('onnx', { device });

@@ -1,6 +1,6 @@
 /** A small BERT for the tests of the runtimes, apart from steps/models, so that each is tested without the other. */
 import * as ops from '../../../steps/runtime/ops.ts';
-import type { HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
+import type { Axes, HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
 import { tf } from '../../../steps/runtime/tfjs.ts';
 
 export interface ToyConfig {
@@ -16,13 +16,15 @@ export interface ToyConfig {
 
 export const tiny: ToyConfig = { vocabulary: 50, positions: 16, hidden: 16, layers: 2, heads: 2, ffn: 32, classes: 3, dropout: 0.1 };
 
+export const toyAxes: Axes = { ids: ['batch', 'length'], types: ['batch', 'length'], mask: ['batch', 'length'], labels: ['batch'] };
+
 /** Inputs: ids, types, mask (1 = token), labels. */
 export function toyProgram(config: ToyConfig): Program {
   return (w, { ids, types, mask, labels }, dropout) => {
     const length = ids!.shape[1]!;
     const norm = (x: tf.Tensor, name: string) => ops.layerNorm(x, w[`${name}.weight`]!, w[`${name}.bias`]!, 1e-12);
     const linear = (x: tf.Tensor, name: string) => ops.linear(x, w[`${name}.weight`]!, w[`${name}.bias`]!);
-    const positions = tf.slice(w['position.weight']!, [0, 0], [length, config.hidden]);
+    const positions = ops.firstRows(w['position.weight']!, length);
     const embedded = tf.add(tf.add(ops.embedding(w['word.weight']!, ids!), ops.embedding(w['type.weight']!, types!)), positions);
     let x = dropout(norm(embedded, 'norm'), config.dropout); // [batch, length, hidden]
     const keep = tf.expandDims(tf.expandDims(tf.cast(mask!, 'float32'), 1), 1); // [batch, 1, 1, length]
@@ -35,7 +37,7 @@ export function toyProgram(config: ToyConfig): Program {
       const inner = ops.gelu(linear(x, part('intermediate')));
       x = norm(tf.add(x, dropout(linear(inner, part('output')), config.dropout)), part('output.norm'));
     }
-    const first = tf.reshape(tf.slice(x, [0, 0, 0], [-1, 1, -1]), [-1, config.hidden]);
+    const first = tf.reshape(ops.firstToken(x), [-1, config.hidden]);
     const pooled = dropout(tf.tanh(linear(first, 'pooler')), config.dropout);
     const logits = linear(pooled, 'classifier');
     const outputs: Record<string, tf.Tensor> = { logits };

@@ -7,9 +7,10 @@ import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensors, RuntimeName, Training } from '../../../steps/runtime/runtime.ts';
 import { tf } from '../../../steps/runtime/tfjs.ts';
 import { adamW, COMPILED, gradientsAsMoments, whole } from './options.ts';
-import { generator, tiny, toyBatch, toyProgram, toyWeights } from './toy.ts';
+import { generator, tiny, toyAxes, toyBatch, toyProgram, toyWeights } from './toy.ts';
 
 const options = {
+  axes: toyAxes,
   ...adamW(0.01, (name) => /norm|bias/.test(name)),
   maxGradNorm: 1,
   paddingRows: { 'word.weight': 0 },
@@ -80,6 +81,7 @@ test('every gradient, of 20 repeats on all cores, is to the bit the same, and ri
   for (const threads of new Set([1, 2, availableParallelism()])) {
     const training = (await openRuntime(COMPILED, { threads })).training(toyProgram(config), toyWeights(config), {
       ...gradientsAsMoments,
+      axes: toyAxes,
       paddingRows: options.paddingRows,
     });
     let first: string[] | undefined;
@@ -113,6 +115,29 @@ test('more shapes than there are live sessions, all at once', async () => {
   }));
   expect(await Promise.all(inputs.map((x) => compiled!.run(x)))).toEqual(await Promise.all(inputs.map((x) => eager!.run(x))));
   await compiled!.dispose();
+});
+
+test('memory is flat over a thousand steps of many shapes', { timeout: 120_000 }, () => {
+  const script = `
+    const { openRuntime } = await import('./steps/runtime/open.ts');
+    const { tiny, toyAxes: axes, toyBatch, toyProgram, toyWeights } = await import('./test/steps/runtime/toy.ts');
+    const { adamW, whole } = await import('./test/steps/runtime/options.ts');
+    const runtime = await openRuntime('${COMPILED}', { threads: 2 });
+    const training = runtime.training(toyProgram(tiny), toyWeights(tiny), { ...adamW(0.01, () => false), maxGradNorm: 1, axes });
+    const seen = [];
+    for (let step = 0; step < 1000; step++) {
+      await training.step(whole(toyBatch(tiny, 1 + (step % 7), 1 + (step % 12), step)), { seed: 1, epoch: 1, step, learningRate: 1e-3 });
+      if (step % 50 === 49) { gc(); seen.push(process.memoryUsage().rss / 1e6); }
+    }
+    await training.dispose();
+    console.log(JSON.stringify(seen));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '--import', 'tsx', '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  expect(stderr).toBe('');
+  const seen = JSON.parse(stdout) as number[];
+  // The first few hundred fill pools of memory.
+  expect(seen.at(-1)! - seen[5]!, `MB at every 50 steps: ${seen.map(Math.round)}`).toBeLessThan(20);
 });
 
 test('no banner, no warning: nothing but what the program says is on the screen', () => {
