@@ -60,8 +60,8 @@ const rows: string[] = [];
 for (const [name, shape] of Object.entries(SHAPES)) {
   for (const precision of ['fp32', 'bf16'] as const) {
     const config = { ...COMMON, ...shape };
-    const rounds = [];
-    for (let round = 0; round < 3; round++) rounds.push([await ours(config, precision), torch(config, precision)] as const);
+    const rounds: [number, number][] = [];
+    for (let round = 0; round < 3; round++) rounds.push([await ours(config, precision), torch(config, precision)]);
     const [mine, theirs] = [0, 1].map((i) => Math.min(...rounds.map((times) => times[i]!))) as [number, number];
     rows.push(`| ${name} | ${precision} | ${mine.toFixed(1)} | ${theirs.toFixed(1)} | ${(theirs / mine).toFixed(2)} |`);
     console.log(rows.at(-1));

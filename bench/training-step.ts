@@ -6,11 +6,11 @@
 import { execFileSync } from 'node:child_process';
 import { openRuntime } from '../steps/runtime/open.ts';
 import type { Precision, RuntimeName } from '../steps/runtime/runtime.ts';
-import { toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
+import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
 
 const shapes = {
   tiny: { hidden: 128, layers: 2, heads: 2, ffn: 512, batch: 32 },
-  mini: { hidden: 384, layers: 6, heads: 12, ffn: 1536, batch: 16 }, // MiniLM-L6
+  mini: { hidden: 384, layers: 6, heads: 12, ffn: 1536, batch: 16, steps: 8 }, // MiniLM-L6
 };
 const [python = 'python3', shape = 'tiny', ...runtimes] = process.argv.slice(2);
 const config = {
@@ -22,6 +22,7 @@ async function ours(name: string): Promise<number[]> {
   const [runtimeName, precision = 'fp32'] = name.split('-') as [RuntimeName, Precision?];
   const runtime = await openRuntime(runtimeName, { threads: config.threads, precision });
   const training = runtime.training(toyProgram(config), toyWeights(config), {
+    axes: toyAxes,
     optimizer: { name: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
     weight: (name) => ({ learningRateFactor: 1, weightDecay: /norm|bias/.test(name) ? 0 : 0.01 }),
     maxGradNorm: 1,

@@ -106,6 +106,9 @@ export default defineStep({
     if (lr_scheduler_type === 'constant' && warmup_steps > 0) {
       problems.push({ option: 'warmup_steps', message: 'the schedule `constant` has no warmup; `constant_with_warmup` has' });
     }
+    if (options.precision === 'bf16' && (options.runtime === 'onnx' || options.runtime === 'eager')) {
+      problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, not of ${options.runtime}` });
+    }
     if (early_stopping && options.epochs === 1) {
       problems.push({ option: 'early_stopping', message: 'early_stopping needs more than one epoch' });
     }
