@@ -18,7 +18,7 @@ import type {
   Training,
   TrainingOptions,
 } from '../runtime.ts';
-import { named, traceInference, traceTraining } from '../trace.ts';
+import { named, type Specs, traceInference, traceTraining } from '../trace.ts';
 import type { Binding, Tensorflow } from './backend.ts';
 import { GraphBuilder, GraphEmitter } from './emit.ts';
 import { type Held, hold, Session } from './session.ts';
@@ -51,6 +51,7 @@ class TensorflowInference implements Inference {
   readonly #program: Program;
   readonly #axes: Axes;
   readonly #precision: Precision;
+  readonly #specs: Specs;
   #weights: HostTensors;
   #held: Record<string, Held> = {};
   readonly #live = new Map<string, { session: Session; inputs: Map<string, string>; outputs: Map<string, string> }>();
@@ -60,13 +61,15 @@ class TensorflowInference implements Inference {
     this.#program = program;
     this.#axes = axes;
     this.#precision = precision;
+    this.#specs = specsOf(weights);
     this.#weights = weights;
   }
 
   /** Other values of the same weights. */
   renew(weights: HostTensors): void {
-    this.#release();
     this.#weights = weights;
+    for (const { id } of Object.values(this.#held)) this.#binding.deleteTensor(id);
+    this.#held = {};
   }
 
   async run(given: HostTensors): Promise<HostTensors> {
@@ -80,18 +83,13 @@ class TensorflowInference implements Inference {
   async dispose(): Promise<void> {
     for (const { session } of this.#live.values()) session.close();
     this.#live.clear();
-    this.#release();
+    this.renew({});
   }
 
   #hold(weight: string): Held {
     const name = weight.slice(named.weight('').length);
     this.#held[name] ??= hold(this.#binding, this.#weights[name]!);
     return this.#held[name]!;
-  }
-
-  #release(): void {
-    for (const { id } of Object.values(this.#held)) this.#binding.deleteTensor(id);
-    this.#held = {};
   }
 
   #for(given: HostTensors) {
@@ -109,7 +107,7 @@ class TensorflowInference implements Inference {
 
   #open(given: HostTensors) {
     const { traced, free } = traceFor(given, this.#axes, (sized, free) => ({
-      graph: traceInference(this.#program, this.#weights, sized, { free }),
+      graph: traceInference(this.#program, this.#specs, sized, { free }),
     }));
     const { graph } = traced;
     const builder = new GraphBuilder();
@@ -137,19 +135,20 @@ class TensorflowTraining implements Training {
   readonly #program: Program;
   readonly #options: TrainingOptions;
   readonly #precision: Precision;
-  readonly #specs: HostTensors;
+  readonly #specs: Specs;
   readonly #trained: string[];
+  readonly #frozen: HostTensors;
   readonly #axes: Axes;
   readonly #traces = new Map<string, Traced>();
   readonly #tapes = new DropoutTapes();
-  readonly #inference: TensorflowInference;
   #compiled: TrainingModel | undefined;
   /** The state as the host knows it: undefined where the device is ahead. */
   #weights: HostTensors | undefined;
   #slots: OptimizerState['slots'] | undefined;
   #step = 0;
-  /** What #inference computes with. */
-  #evaluated: HostTensors;
+  #inference: TensorflowInference | undefined;
+  /** Whether #inference has the weights as they are. */
+  #evaluated = false;
   /** Of each rate, the tape of masks that is on the device. */
   #taped = new Map<number, ArrayBufferLike>();
 
@@ -163,17 +162,16 @@ class TensorflowTraining implements Training {
     this.#program = program;
     this.#options = options;
     this.#precision = precision;
-    this.#specs = weights;
+    this.#specs = specsOf(weights);
     this.#axes = options.axes ?? {};
     this.#trained = Object.keys(weights).filter((name) => options.weight(name));
     for (const name of this.#trained) {
       const { dtype } = weights[name]!;
       if (dtype !== 'float32') throw new Error(`The weight ${name} is ${dtype}; only float32 weights can be trained.`);
     }
+    this.#frozen = Object.fromEntries(Object.entries(weights).filter(([name]) => !options.weight(name)));
     this.#weights = weights;
     this.#slots = Object.fromEntries(MOMENTS.map((moment) => [moment, this.#each((size) => new Float32Array(size))]));
-    this.#evaluated = weights;
-    this.#inference = new TensorflowInference(binding, program, weights, this.#axes, precision);
   }
 
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
@@ -208,6 +206,8 @@ class TensorflowTraining implements Training {
     };
     this.#weights = undefined;
     this.#slots = undefined;
+    if (this.#evaluated) this.#inference!.renew({}); // room for the step
+    this.#evaluated = false;
     session.run(feeds, [apply]);
   }
 
@@ -240,7 +240,7 @@ class TensorflowTraining implements Training {
         {},
         this.#trained.map((name) => reads.weight.get(name)!),
       );
-      this.#weights = { ...this.#specs, ...Object.fromEntries(this.#trained.map((name, i) => [name, values[i]!])) };
+      this.#weights = { ...this.#frozen, ...Object.fromEntries(this.#trained.map((name, i) => [name, values[i]!])) };
     }
     return this.#weights;
   }
@@ -269,23 +269,25 @@ class TensorflowTraining implements Training {
     };
     const trained = this.#trained.map((name) => [name, { ...this.#specs[name]!, data: found('weight', name, weights[name]?.data) }]);
     const restored = MOMENTS.map((moment) => [moment, this.#each((_, name) => found(moment, name, slots[moment]?.[name]))]);
-    this.#weights = { ...this.#specs, ...Object.fromEntries(trained) };
+    this.#weights = { ...this.#frozen, ...Object.fromEntries(trained) };
     this.#slots = Object.fromEntries(restored);
     this.#step = step;
+    this.#evaluated = false;
     if (this.#compiled) this.#load(this.#compiled);
   }
 
   async evaluate(inputs: HostTensors) {
     const weights = this.weights();
-    if (weights !== this.#evaluated) this.#inference.renew(weights);
-    this.#evaluated = weights;
+    this.#inference ??= new TensorflowInference(this.#binding, this.#program, weights, this.#axes, this.#precision);
+    if (!this.#evaluated) this.#inference.renew(weights);
+    this.#evaluated = true;
     return this.#inference.run(inputs);
   }
 
   async dispose() {
     this.#compiled?.session.close();
     this.#compiled = undefined;
-    await this.#inference.dispose();
+    await this.#inference?.dispose();
   }
 
   #each<T>(f: (size: number, name: string) => T): Record<string, T> {
@@ -330,6 +332,9 @@ class TensorflowTraining implements Training {
 }
 
 const MOMENTS = ['m', 'v'] as const;
+
+const specsOf = (weights: HostTensors): Specs =>
+  Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 
 const scalar = (value: number): HostTensor => ({ dtype: 'float32', shape: [], data: Float32Array.of(value) });
 const number = ([value]: HostTensor[]): number => value!.data[0]!;

@@ -4,8 +4,8 @@
  * batch may come in parts.
  */
 import type { Free } from '../free-axes.ts';
-import type { HostTensors, Precision, TrainingOptions } from '../runtime.ts';
-import { named, type TracedGradient, type TrainingGraph } from '../trace.ts';
+import type { Precision, TrainingOptions } from '../runtime.ts';
+import { named, type Specs, type TracedGradient, type TrainingGraph } from '../trace.ts';
 import type { Binding } from './backend.ts';
 import { GraphBuilder, GraphEmitter, segmentSum } from './emit.ts';
 import { Session } from './session.ts';
@@ -58,7 +58,7 @@ export const tapeName = (rate: number): string => `tape_${rate}`;
 
 export function trainingModel(
   binding: Binding,
-  weights: HostTensors,
+  weights: Specs,
   traces: ReadonlyMap<string, Traced>,
   options: TrainingOptions,
   precision: Precision,
@@ -70,7 +70,7 @@ export function trainingModel(
 
 class Writer {
   readonly #builder = new GraphBuilder();
-  readonly #weights: HostTensors;
+  readonly #weights: Specs;
   readonly #options: TrainingOptions;
   readonly #precision: Precision;
   readonly #variables = new Map<string, string>();
@@ -79,7 +79,7 @@ class Writer {
   readonly #updates = new Map<string, Update>();
   #buckets = 0;
 
-  constructor(weights: HostTensors, options: TrainingOptions, precision: Precision) {
+  constructor(weights: Specs, options: TrainingOptions, precision: Precision) {
     this.#weights = weights;
     this.#options = options;
     this.#precision = precision;
