@@ -259,12 +259,16 @@ for (const [name, program] of Object.entries(free)) {
       [4, 31],
     ]) {
       const ids = ints(Math.min(40, batch! * length!), batch!, length!); // those that a sum over batch · length segments takes
-      if (UNEXPORTABLE.has(name)) await expect(compiled.run({ ids })).rejects.toThrow('computes with the sizes of its inputs');
+      if (UNEXPORTABLE.has(name) || (COMPILED === 'onnx' && name === SUM_OF_SIZES))
+        await expect(compiled.run({ ids })).rejects.toThrow('computes with the sizes of its inputs');
       else same(await compiled.run({ ids }), await eager.run({ ids }));
     }
     await compiled.dispose();
   });
 }
+
+/** The runtime onnx makes room for outputs before it runs; this one is as long as a sum of sizes, which tensorflow computes. */
+const SUM_OF_SIZES = 'zeros, tiles and pads';
 
 /** Sizes that are used as numbers, or that are sums, cannot follow the axes: better no model than a wrong one. */
 const UNEXPORTABLE = new Set(['a size as a number', 'a sum of sizes']);
