@@ -1,6 +1,4 @@
-/**
- * Sequences into batches of like lengths: little padding, and few shapes, since each shape is compiled once.
- */
+/** Sequences into batches of like lengths, for little padding. */
 import type { HostTensors } from '../runtime/runtime.ts';
 import { random, shuffle } from './random.ts';
 import type { Split, TokensInfo } from './tokens.ts';
@@ -12,37 +10,39 @@ export interface Batch {
   length: number;
 }
 
-/** The batches of an epoch in their order: a pure function of (seed, epoch). Every sequence comes once. */
-export function trainingBatches(split: Split, size: number, { seed, epoch }: { seed: number; epoch: number }): Batch[] {
-  const lengths = bucketLengths(split);
+export interface Drawing {
+  seed: number;
+  epoch: number;
+  /** Of each sequence its class: then all classes come equally often, the rare ones again and again. Else each sequence comes once. */
+  classes?: Int32Array | undefined;
+}
+
+/** The batches of an epoch in their order: a pure function of (seed, epoch). */
+export function trainingBatches(split: Split, size: number, { seed, epoch, classes }: Drawing): Batch[] {
   const uniform = random('batches', seed, epoch);
-  const order = shuffle(range(split.sequences), uniform);
-  // The sequences left over are a batch of their own, of the greatest length: so there is but one shape of that size.
+  const order = classes ? balanced(classes, uniform) : shuffle(range(split.sequences), uniform);
   const whole = order.length - (order.length % size);
-  const batches: Batch[] = whole < order.length ? [{ sequences: order.subarray(whole), length: lengths.at(-1)! }] : [];
+  const batches: Batch[] = whole < order.length ? [batchOf(split, order.subarray(whole))] : [];
   // Sorted within pools of many batches, not as a whole: else the same sequences would always meet.
   for (let from = 0; from < whole; from += POOL * size) {
     const pool = byLength(split, order.subarray(from, Math.min(whole, from + POOL * size)));
-    for (let i = 0; i < pool.length; i += size) batches.push(batchOf(split, pool.subarray(i, i + size), lengths));
+    batches.push(...chunks(split, pool, size));
   }
   return shuffle(batches, uniform);
 }
+
+/** A batch in parts of at most `size` sequences. */
+export const partsOf = (split: Split, { sequences }: Batch, size: number): Batch[] => chunks(split, byLength(split, sequences), size);
 
 /**
  * The batches of an evaluation in pools: all of a pool come before any of the next, so that results can be put into the
  * split's order with no more than a pool in memory. In a pool the longest are first: a lack of memory shows at once.
  */
 export function evaluationBatches(split: Split, size: number): Batch[][] {
-  const lengths = bucketLengths(split);
   const pools: Batch[][] = [];
   for (let from = 0; from < split.sequences; from += POOL * size) {
-    const pool = byLength(
-      split,
-      range(Math.min(POOL * size, split.sequences - from)).map((i) => from + i),
-    );
-    const batches: Batch[] = [];
-    for (let i = 0; i < pool.length; i += size) batches.push(batchOf(split, pool.subarray(i, i + size), lengths));
-    pools.push(batches);
+    const pool = range(Math.min(POOL * size, split.sequences - from)).map((i) => from + i);
+    pools.push(chunks(split, byLength(split, pool), size));
   }
   return pools;
 }
@@ -76,11 +76,24 @@ export const realTokens = (split: Split, { sequences }: Batch): number =>
 /** The others are for measuring only. */
 const PROGRAM_INPUTS = ['input_ids', 'token_type_ids', 'labels', 'start_positions', 'end_positions'];
 
-/** Shapes that are compiled for full batches. */
-const LENGTHS = 8;
-
 /** Batches in a pool. */
 const POOL = 50;
+
+/** As many draws as there are sequences, of each class the same number; none comes again before all of its class have come. */
+function balanced(classes: Int32Array, uniform: () => number): Int32Array {
+  const members = new Map<number, number[]>();
+  for (const [sequence, own] of classes.entries()) {
+    const known = members.get(own);
+    if (known) known.push(sequence);
+    else members.set(own, [sequence]);
+  }
+  const order: number[] = [];
+  for (const [i, own] of [...members.keys()].sort((a, b) => a - b).entries()) {
+    const until = Math.floor(((i + 1) * classes.length) / members.size);
+    while (order.length < until) order.push(...shuffle([...members.get(own)!], uniform).slice(0, until - order.length));
+  }
+  return shuffle(Int32Array.from(order), uniform);
+}
 
 const range = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
 
@@ -88,43 +101,11 @@ const range = (count: number): Int32Array => Int32Array.from({ length: count }, 
 const byLength = (split: Split, sequences: Int32Array): Int32Array =>
   Int32Array.from([...sequences].sort((a, b) => split.length(b) - split.length(a)));
 
-function batchOf(split: Split, sequences: Int32Array, lengths: number[]): Batch {
-  const longest = sequences.reduce((most, sequence) => Math.max(most, split.length(sequence)), 0);
-  return { sequences, length: lengths.find((length) => length >= longest)! };
-}
+const chunks = (split: Split, sequences: Int32Array, size: number): Batch[] =>
+  Array.from({ length: Math.ceil(sequences.length / size) }, (_, i) => batchOf(split, sequences.subarray(i * size, (i + 1) * size)));
 
-/**
- * The lengths that batches may have, at most eight, the last that of the longest sequence: those with which the sequences, each
- * padded to the next of them, have the fewest tokens. Found by dynamic programming over the number of lengths.
- */
-function bucketLengths(split: Split): number[] {
-  const sequences = range(split.sequences);
-  const longest = sequences.reduce((most, sequence) => Math.max(most, split.length(sequence)), 1);
-  const unit = Math.ceil(longest / 256); // so that long sequences do not make many candidates
-  const ends = Math.ceil(longest / unit);
-  const upTo: number[] = new Array(ends + 1).fill(0); // sequences of so many units at most
-  const longestUpTo: number[] = new Array(ends + 1).fill(0);
-  for (const sequence of sequences) {
-    const end = Math.ceil(split.length(sequence) / unit);
-    upTo[end]!++;
-    longestUpTo[end] = Math.max(longestUpTo[end]!, split.length(sequence));
-  }
-  for (let end = 1; end <= ends; end++) {
-    upTo[end]! += upTo[end - 1]!;
-    longestUpTo[end] ||= longestUpTo[end - 1]!;
-  }
-
-  // plans[end]: the best lengths, `end` the last of them, for the sequences up to it.
-  let plans = upTo.map((count, end) => ({ places: count * end, lengths: [end] }));
-  for (let n = 1; n < LENGTHS; n++) {
-    plans = plans.map((plan, end) => {
-      let [places, last] = [plan.places, 0];
-      for (let start = 1; start < end; start++) {
-        const sum = plans[start]!.places + (upTo[end]! - upTo[start]!) * end;
-        if (sum < places) [places, last] = [sum, start];
-      }
-      return last === 0 ? plan : { places, lengths: [...plans[last]!.lengths, end] };
-    });
-  }
-  return plans.at(-1)!.lengths.map((end) => longestUpTo[end]!);
-}
+/** As long as the longest of its sequences. */
+const batchOf = (split: Split, sequences: Int32Array): Batch => ({
+  sequences,
+  length: sequences.reduce((most, sequence) => Math.max(most, split.length(sequence)), 1),
+});

@@ -68,8 +68,8 @@ export interface Masking {
 
 /**
  * Hides tokens of a batch: 80% of those that are chosen become the mask, 10% another token, 10% stay. Which, is a function of
- * (seed, epoch, sequence) alone. Adds `masked_positions` [P], places in the flat batch, and what stood there as `labels` [P];
- * P depends on the batch's shape only, since each shape is compiled: places that are left over have the label −100.
+ * (seed, epoch, sequence) alone. Adds `masked_positions` [P], places in the flat batch, and what stood there as `labels` [P]; where
+ * none was chosen, one place that does not count.
  */
 export function maskTokens(
   inputs: HostTensors,
@@ -82,29 +82,26 @@ export function maskTokens(
   const [batch, length] = input_ids!.shape as [number, number];
   const ids = Int32Array.from(input_ids!.data);
   const special = new Set(special_ids);
-  const size = batch * length;
-  // Five deviations above what is expected: it is never too few but once in millions, and then a token stays.
-  const room = Math.min(size, Math.ceil(probability * size + 5 * Math.sqrt(probability * (1 - probability) * size)));
-  const positions = new Int32Array(room);
-  const labels = new Int32Array(room).fill(-100);
-  let count = 0;
+  const positions: number[] = [];
+  const labels: number[] = [];
   for (const [row, sequence] of sequences.entries()) {
     const uniform = random('mask', seed, epoch, sequence);
     for (let i = row * length; i < (row + 1) * length; i++) {
       if (attention_mask!.data[i] === 0) break;
-      if (special.has(ids[i]!) || uniform() >= probability || count === room) continue;
-      positions[count] = i;
-      labels[count++] = ids[i]!;
+      if (special.has(ids[i]!) || uniform() >= probability) continue;
+      positions.push(i);
+      labels.push(ids[i]!);
       const draw = uniform();
       if (draw < 0.8) ids[i] = mask_token_id!;
       else if (draw < 0.9) ids[i] = Math.floor(uniform() * vocabulary);
     }
   }
+  if (positions.length === 0) [positions[0], labels[0]] = [0, -100];
   return {
     ...inputs,
     input_ids: { dtype: 'int32', shape: [batch, length], data: ids },
-    masked_positions: { dtype: 'int32', shape: [room], data: positions },
-    labels: { dtype: 'int32', shape: [room], data: labels },
+    masked_positions: { dtype: 'int32', shape: [positions.length], data: Int32Array.from(positions) },
+    labels: { dtype: 'int32', shape: [labels.length], data: Int32Array.from(labels) },
   };
 }
 

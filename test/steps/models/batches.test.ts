@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Batch, evaluationBatches, inputsOf, trainingBatches } from '../../../steps/models/batches.ts';
+import { type Batch, evaluationBatches, inputsOf, partsOf, trainingBatches } from '../../../steps/models/batches.ts';
 import { random } from '../../../steps/models/random.ts';
 import { openSplit, type Split, SplitWriter, type TokensInfo } from '../../../steps/models/tokens.ts';
 import { temporary } from '../rig.ts';
@@ -38,15 +38,13 @@ test('an epoch has every sequence once, in an order that seed and epoch alone de
   expect(sequencesOf(trainingBatches(split, 16, { seed: 4, epoch: 1 }))).not.toEqual(sequencesOf(batches));
 });
 
-test('batches are of like lengths and few shapes', async () => {
+test('batches are of like lengths, none longer than its longest sequence', async () => {
   const split = await ofLengths(lengths);
   const batches = trainingBatches(split, 16, at);
-  const shapes = new Set(batches.map(({ sequences, length }) => `${sequences.length}x${length}`));
-  expect(shapes.size).toBeLessThanOrEqual(9);
   const places = batches.reduce((sum, { sequences, length }) => sum + sequences.length * length, 0);
   // Of batches at random, each padded to its longest sequence, more than half is padding.
   expect(1 - split.tokens / places).toBeLessThan(0.2);
-  for (const { sequences, length } of batches) for (const sequence of sequences) expect(lengths[sequence]).toBeLessThanOrEqual(length);
+  for (const { sequences, length } of batches) expect(Math.max(...[...sequences].map((sequence) => lengths[sequence]!))).toBe(length);
 });
 
 test('fewer sequences than a batch', async () => {
@@ -55,18 +53,25 @@ test('fewer sequences than a batch', async () => {
   expect(evaluationBatches(few, 16)).toEqual([[{ sequences: Int32Array.of(1, 0), length: 9 }]]);
 });
 
-test('lengths are those that there are: none is padded where all are equal, and a few long ones cost little', async () => {
-  const places = (split: Split) =>
-    evaluationBatches(split, 8)
-      .flat()
-      .reduce((sum, { sequences, length }) => sum + sequences.length * length, 0);
-  const equal = await ofLengths(new Array(80).fill(9));
-  expect(places(equal)).toBe(equal.tokens);
-  const tail = await ofLengths([...new Array(792).fill(9), ...new Array(8).fill(3000)]);
-  // The long ones are the last of their pools, so that they meet no short one.
-  expect(places(tail)).toBe(tail.tokens);
-  const many = await ofLengths(Array.from({ length: 400 }, (_, i) => 5 * i + 1));
-  expect(new Set(evaluationBatches(many, 8)[0]!.map(({ length }) => length)).size).toBe(8);
+test('parts of a batch hold its sequences, each once', async () => {
+  const split = await ofLengths(lengths);
+  const [batch] = trainingBatches(split, 16, at);
+  const parts = partsOf(split, batch!, 6);
+  expect(parts.map(({ sequences }) => sequences.length)).toEqual([6, 6, 4]);
+  expect(sequencesOf(parts).toSorted()).toEqual([...batch!.sequences].toSorted());
+});
+
+test('classes come equally often, and none of a class again before all of it have come', async () => {
+  const split = await ofLengths(lengths);
+  const classes = Int32Array.from(lengths, (_, i) => (i < 10 ? 0 : i < 100 ? 1 : 2));
+  const drawn = sequencesOf(trainingBatches(split, 16, { ...at, classes }));
+  expect(drawn).toHaveLength(1003);
+  const often = (sequence: number) => drawn.filter((other) => other === sequence).length;
+  const counts = [0, 1, 2].map((own) => drawn.filter((sequence) => classes[sequence] === own).length);
+  expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
+  for (let sequence = 0; sequence < 10; sequence++) expect([33, 34]).toContain(often(sequence));
+  for (let sequence = 100; sequence < 1003; sequence++) expect(often(sequence)).toBeLessThanOrEqual(1);
+  expect(sequencesOf(trainingBatches(split, 16, { ...at, classes }))).toEqual(drawn);
 });
 
 test('evaluation has every sequence once, pool by pool, in each the longest first', async () => {
