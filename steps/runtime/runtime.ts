@@ -4,11 +4,14 @@
  *
  *   eager       the ops run one by one on a tfjs backend: the reference that the others are tested against
  *   onnx        one run is traced into a graph, the graph is emitted as ONNX and run by onnxruntime-node
- *   tensorflow  the same graph as a TensorFlow SavedModel (only its seam is here: `Graph` in graph.ts)
+ *   tensorflow  the same graph as a TensorFlow SavedModel, run by tfjs-node
  */
 import type * as tf from '@tensorflow/tfjs';
 
-export type RuntimeName = 'onnx' | 'eager';
+export type RuntimeName = 'tensorflow' | 'onnx' | 'eager';
+
+/** Of matrix products. With bf16 all else stays in fp32: loss, norms, softmax, the optimizer, and the weights themselves. */
+export type Precision = 'fp32' | 'bf16';
 
 /** A tensor on the host. `bool` is one byte an element. */
 export interface HostTensor {

@@ -63,7 +63,22 @@ export default defineStep({
       exclusiveMaximum: 1,
       description: 'Of masked-lm: the share of tokens that are hidden, anew in each epoch. Default: 0.15.',
     },
-    runtime: { enum: ['auto', 'onnx', 'eager'], default: 'auto', description: 'Where the tensor program runs; auto is onnx.' },
+    runtime: {
+      enum: ['auto', 'onnx', 'tensorflow', 'eager'],
+      default: 'auto',
+      description:
+        'Where the tensor program runs. auto is onnx, or tensorflow where that is set up and a short measurement finds it faster. eager is for debugging.',
+    },
+    device: {
+      enum: ['auto', 'cpu', 'gpu'],
+      default: 'auto',
+      description: 'auto is a GPU where the runtime has one: tensorflow set up with --gpu. gpu is an error where there is none.',
+    },
+    precision: {
+      enum: ['fp32', 'bf16'],
+      default: 'fp32',
+      description: 'Of matrix products. bf16, of the runtime tensorflow only, is faster where CPU or GPU have it; all else stays in fp32.',
+    },
     seed: {
       type: 'integer',
       minimum: 0,
@@ -90,6 +105,9 @@ export default defineStep({
     }
     if (lr_scheduler_type === 'constant' && warmup_steps > 0) {
       problems.push({ option: 'warmup_steps', message: 'the schedule `constant` has no warmup; `constant_with_warmup` has' });
+    }
+    if (options.precision === 'bf16' && (options.runtime === 'onnx' || options.runtime === 'eager')) {
+      problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, not of ${options.runtime}` });
     }
     if (early_stopping && options.epochs === 1) {
       problems.push({ option: 'early_stopping', message: 'early_stopping needs more than one epoch' });

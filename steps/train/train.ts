@@ -37,7 +37,7 @@ export async function train(context: TrainContext): Promise<void> {
     say: log,
   });
   await checkFit(model, info, validation ? [data, validation] : [data], inputs);
-  const runtime = await openRuntime(options.runtime, { threads });
+  const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
   const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
