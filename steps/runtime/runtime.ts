@@ -55,11 +55,15 @@ export interface Inference {
   dispose(): Promise<void>;
 }
 
+export interface AdamWOptions {
+  name: 'adamw';
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+}
+
 /** Each is told of in rules.ts. */
-export type OptimizerOptions =
-  | { name: 'adamw'; beta1: number; beta2: number; epsilon: number }
-  | { name: 'sgd'; momentum: number; nesterov: boolean }
-  | { name: 'adafactor' };
+export type OptimizerOptions = AdamWOptions | { name: 'sgd'; momentum: number; nesterov: boolean } | { name: 'adafactor' };
 
 /** How one weight is trained. */
 export interface WeightOptions {

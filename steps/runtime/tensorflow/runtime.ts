@@ -2,10 +2,12 @@
  * The `tensorflow` runtime: a program is traced once for each shape of its inputs, as by `onnx`, and the graphs go into one SavedModel.
  * A training keeps weights, moments and gradients as variables on the device; what a step feeds are the batch and a few numbers.
  */
+import { StepError } from '../../../engine/step.ts';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
 import { shapeOfInputs, shapesAt, traceFor } from '../free-axes.ts';
 import { sizeOf } from '../graph.ts';
 import type {
+  AdamWOptions,
   Axes,
   HostTensor,
   HostTensors,
@@ -138,6 +140,7 @@ class TensorflowTraining implements Training {
   readonly #specs: Specs;
   readonly #trained: string[];
   readonly #frozen: HostTensors;
+  readonly #optimizer: AdamWOptions;
   readonly #axes: Axes;
   readonly #traces = new Map<string, Traced>();
   readonly #tapes = new DropoutTapes();
@@ -153,11 +156,15 @@ class TensorflowTraining implements Training {
   #taped = new Map<number, ArrayBufferLike>();
 
   constructor(binding: Binding, program: Program, weights: HostTensors, options: TrainingOptions, precision: Precision) {
-    if (options.optimizer.name !== 'adamw') {
-      throw new Error(
-        `The runtime tensorflow has no optimizer ${options.optimizer.name}, only adamw: use the runtime onnx or eager, which have it.`,
+    const { optimizer } = options;
+    if (optimizer.name !== 'adamw') {
+      throw new StepError(
+        `the runtime tensorflow has no optimizer ${optimizer.name}, only adamw`,
+        'Use the runtime onnx or eager, which have it.',
+        ['runtime'],
       );
     }
+    this.#optimizer = optimizer;
     this.#binding = binding;
     this.#program = program;
     this.#options = options;
@@ -195,7 +202,8 @@ class TensorflowTraining implements Training {
 
   /** PyTorch's AdamW by TensorFlow's Adam: the bias corrections go into its learning rate and its epsilon. */
   #update(session: Session, { apply }: Update, norm: number, learningRate: number): void {
-    const { optimizer, maxGradNorm } = this.#options;
+    const { maxGradNorm } = this.#options;
+    const optimizer = this.#optimizer;
     this.#step++;
     const correction = Math.sqrt(1 - optimizer.beta2 ** this.#step);
     const feeds = {
@@ -303,7 +311,13 @@ class TensorflowTraining implements Training {
     this.optimizerState();
     this.#compiled?.session.close();
     this.#taped.clear();
-    this.#compiled = trainingModel(this.#binding, this.#specs, this.#traces, this.#options, this.#precision);
+    this.#compiled = trainingModel(
+      this.#binding,
+      this.#specs,
+      this.#traces,
+      { ...this.#options, optimizer: this.#optimizer },
+      this.#precision,
+    );
     this.#load(this.#compiled);
     return this.#compiled;
   }

@@ -4,7 +4,7 @@
  * batch may come in parts.
  */
 import type { Free } from '../free-axes.ts';
-import type { Precision, TrainingOptions } from '../runtime.ts';
+import type { AdamWOptions, Precision, TrainingOptions } from '../runtime.ts';
 import { named, type Specs, type TracedGradient, type TrainingGraph } from '../trace.ts';
 import type { Binding } from './backend.ts';
 import { GraphBuilder, GraphEmitter, segmentSum } from './emit.ts';
@@ -56,11 +56,14 @@ export const [RATE, EPSILON, DECAY, SCALE] = ['rate', 'epsilon', 'decay', 'scale
 /** The node that a rate's tape of masks is fed to. */
 export const tapeName = (rate: number): string => `tape_${rate}`;
 
+/** It has no other optimizer. */
+type AdamWTraining = TrainingOptions & { optimizer: AdamWOptions };
+
 export function trainingModel(
   binding: Binding,
   weights: Specs,
   traces: ReadonlyMap<string, Traced>,
-  options: TrainingOptions,
+  options: AdamWTraining,
   precision: Precision,
 ): TrainingModel {
   const writer = new Writer(weights, options, precision);
@@ -71,7 +74,7 @@ export function trainingModel(
 class Writer {
   readonly #builder = new GraphBuilder();
   readonly #weights: Specs;
-  readonly #options: TrainingOptions;
+  readonly #options: AdamWTraining;
   readonly #precision: Precision;
   readonly #variables = new Map<string, string>();
   readonly #reads = new Map<string, string>();
@@ -79,7 +82,7 @@ class Writer {
   readonly #updates = new Map<string, Update>();
   #buckets = 0;
 
-  constructor(weights: Specs, options: TrainingOptions, precision: Precision) {
+  constructor(weights: Specs, options: AdamWTraining, precision: Precision) {
     this.#weights = weights;
     this.#options = options;
     this.#precision = precision;
