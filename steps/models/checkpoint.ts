@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
+import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
 import type { Config, Family, Head, ProblemType, Task } from './family.ts';
@@ -42,6 +43,8 @@ export interface ModelStart {
   replaceHead?: boolean;
   /** Of what starts at random. */
   seed: number;
+  /** Of one label of several: what each class counts, and smoothing. */
+  loss?: CrossEntropyOptions;
   /** Instead of the config's dropout rates. */
   dropout?: number | undefined;
   /** What a person should know of how the model starts. */
@@ -50,7 +53,7 @@ export interface ModelStart {
 
 /** A model to be trained for these labels: from the folder's weights where it has some, else from a random start. */
 export async function startModel(folder: string, start: ModelStart): Promise<Model> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, say } = start;
+  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled } = headOf(family, task, file);
@@ -59,7 +62,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const base = family.parameters(config);
   const head = headParameters(config, labels.length);
   const parameters = { ...base, ...head };
-  const program = programFor(family, task, config, problem);
+  const program = programFor(family, task, config, problem, loss);
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
 
   const checkpoint = await openCheckpoint(folder, family, task, parameters);

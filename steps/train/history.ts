@@ -30,10 +30,10 @@ export class History {
     this.#interval = Math.ceil(total / 200);
   }
 
-  step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, batch: Batch): void {
+  step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
     const { metric, progress, options } = this.#context;
     this.#losses.push(loss);
-    this.#pace.add(realTokens(split, batch), batch.sequences.length * batch.length);
+    for (const part of parts) this.#pace.add(realTokens(split, part), part.sequences.length * part.length);
     if (step % this.#interval === 0) {
       const recent = mean(this.#losses.slice(-this.#interval));
       metric('loss', recent, step);

@@ -182,7 +182,9 @@ test('Ctrl-C ends it between two steps', async () => {
 });
 
 test('options that another one makes meaningless are refused', () => {
-  const check = (options: object) => step.check!({ ...quick, lr_scheduler_type: 'linear', warmup_steps: 0, ...options } as any);
+  const defaults = Object.fromEntries(Object.entries<any>(step.options!).map(([name, schema]) => [name, schema.default]));
+  const check = (options: object) =>
+    step.check!({ ...defaults, ...quick, lr_scheduler_type: 'linear', warmup_steps: 0, ...options } as any);
   expect(check({})).toEqual([]);
   expect(check({ warmup_steps: 0.1 })).toEqual([]);
   expect(check({ warmup_steps: 100 })).toEqual([]);
