@@ -52,34 +52,30 @@ const ROWS = [
 
 const { values: flags } = parseArgs({ options: { rows: { type: 'string', default: '' }, rounds: { type: 'string', default: '3' } } });
 
-if (import.meta.main ?? process.argv[1] === import.meta.filename) await main();
+const python = preparePython('pyarrow==26.0.1');
+const cli = [process.execPath, '--import', 'tsx', join(root, 'engine/cli.ts')] as const;
+const cells = ['run', join(import.meta.dirname, 'train.yaml'), '--until', 'weights', 'split', '--plain'];
+execFileSync(cli[0], [...cli.slice(1), ...cells], { stdio: ['ignore', 'ignore', 'inherit'], cwd: root });
 
-async function main(): Promise<void> {
-  const python = preparePython('pyarrow==26.0.1');
-  const cli = [process.execPath, '--import', 'tsx', join(root, 'engine/cli.ts')] as const;
-  const cells = ['run', join(import.meta.dirname, 'train.yaml'), '--until', 'weights', 'split', '--plain'];
-  execFileSync(cli[0], [...cli.slice(1), ...cells], { stdio: ['ignore', 'ignore', 'inherit'], cwd: root });
-
-  const lines: string[][] = [];
-  for (const row of ROWS.filter(({ name }) => flags.rows.split(',').some((part) => name.includes(part)))) {
-    const data = join(work, 'tokenize-data');
-    const rows = await makeTable(row.sql, data);
-    const { name, sql: _, ...options } = row;
-    const [ours, theirs]: [Measured[], Measured[]] = [[], []];
-    const [a, b] = ['ours', 'python'].map((by) => join(work, `tokenize-${by}`)) as [string, string];
-    for (let round = 0; round < Number(flags.rounds); round++) {
-      for (const folder of [a, b]) rmSync(folder, { recursive: true, force: true });
-      const given = (tokens: string) => [data, model, tokens, JSON.stringify(options)];
-      theirs.push(measured(python, join(import.meta.dirname, 'tokenize.py'), ...given(b)));
-      ours.push(measured(process.execPath, '--import', 'tsx', join(import.meta.dirname, 'tokenize-ours.ts'), ...given(a)));
-    }
-    lines.push([name, String(rows), String(row.max_length), ...figures(ours, theirs), await sameIds(a, b)]);
-    console.error(lines.at(-1)!.join(' | ')); // so far
+const lines: string[][] = [];
+for (const row of ROWS.filter(({ name }) => flags.rows.split(',').some((part) => name.includes(part)))) {
+  const data = join(work, 'tokenize-data');
+  const rows = await makeTable(row.sql, data);
+  const { name, sql: _, ...options } = row;
+  const [ours, theirs]: [Measured[], Measured[]] = [[], []];
+  const [a, b] = ['ours', 'python'].map((by) => join(work, `tokenize-${by}`)) as [string, string];
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    for (const folder of [a, b]) rmSync(folder, { recursive: true, force: true });
+    const given = (tokens: string) => [data, model, tokens, JSON.stringify(options)];
+    theirs.push(measured(python, join(import.meta.dirname, 'tokenize.py'), ...given(b)));
+    ours.push(measured(process.execPath, '--import', 'tsx', join(import.meta.dirname, 'tokenize-ours.ts'), ...given(a)));
   }
-  console.log(`${cpus()[0]!.model.trim()}, ${availableParallelism()} threads, ${new Date().toISOString().slice(0, 10)}\n`);
-  const head = ['texts', 'rows', 'max_length', 'Python, s', 'ours, s', '÷ Python', 'peak memory, MB: Python / ours', 'ids'];
-  console.log([head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+  lines.push([name, String(rows), String(row.max_length), ...figures(ours, theirs), await sameIds(a, b)]);
+  console.error(lines.at(-1)!.join(' | ')); // so far
 }
+console.log(`${cpus()[0]!.model.trim()}, ${availableParallelism()} threads, ${new Date().toISOString().slice(0, 10)}\n`);
+const head = ['texts', 'rows', 'max_length', 'Python, s', 'ours, s', '÷ Python', 'peak memory, MB: Python / ours', 'ids'];
+console.log([head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
 
 async function makeTable(sql: string, folder: string): Promise<number> {
   mkdirSync(folder, { recursive: true });
