@@ -334,8 +334,18 @@ function startOne(name: string, { shape, start, paddingRow }: Parameter, config:
   const size = shape.reduce((product, n) => product * n, 1);
   const data = start === 'normal' ? normal(size, config.initializer_range, random('start', seed, name)) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
+  if (start === 'sinusoids') fillSinusoids(data, shape[1]!);
   if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);
   return { dtype: 'float32', shape, data };
+}
+
+/** Row by row: sines at even places, cosines at odd ones, of ever longer waves (Vaswani et al. 2017, 3.5). */
+function fillSinusoids(data: Float32Array, width: number): void {
+  for (let i = 0; i < data.length; i++) {
+    const [position, place] = [Math.floor(i / width), i % width];
+    const angle = position / 10000 ** ((2 * Math.floor(place / 2)) / width);
+    data[i] = place % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+  }
 }
 
 /** In the order of the parameters, so that runs from weights and from a random start do the same in the same order. */

@@ -67,6 +67,23 @@ test('a config without weights starts at random, as transformers initialises, fr
   expect((await start(folder, { names: ['a', 'b'] })).weights['bert.embeddings.word_embeddings.weight']!.data).toEqual(words);
 });
 
+test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines', async () => {
+  const folder = temporary();
+  const json = { model_type: 'distilbert', vocab_size: 7, max_position_embeddings: 3, n_layers: 1, n_heads: 1, dim: 4, hidden_dim: 4 };
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...json, sinusoidal_pos_embds: true }));
+  const { data } = (await start(folder)).weights['distilbert.embeddings.position_embeddings.weight']!;
+  // What transformers 5.23 has in such a model.
+  const expected = [
+    [0, 1, 0, 1],
+    [0.8414709848, 0.5403023059, 0.0099998333, 0.9999500004],
+    [0.9092974268, -0.4161468365, 0.0199986667, 0.9998000067],
+  ];
+  for (const [i, x] of expected.flat().entries()) expect(data[i]).toBeCloseTo(x, 6);
+  await expect(start(config(folder, { sinusoidal_pos_embds: 'yes' }))).rejects.toThrow(
+    'sinusoidal_pos_embds is "yes", and must be true or false',
+  );
+});
+
 test('weights come under the names that the hub has had for them, in one file or in shards', async () => {
   const expected = (await start(golden)).weights;
   const old = await changed((tensors) => ({
