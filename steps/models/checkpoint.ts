@@ -183,7 +183,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
       pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
     );
   }
-  const files = source.endsWith('.json') ? await shardsOf(folder, source) : [source];
+  const index = source.endsWith('.json') ? await indexOf(folder, source) : undefined;
+  const files = index ? [...new Set(Object.values(index))].sort() : [source];
   const opened: Safetensors[] = [];
   const close = async () => void (await Promise.all(opened.map((file) => file.close())));
   try {
@@ -205,6 +206,7 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
         entries.set(own, { shape, read });
       }
     }
+    if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
     return { source, entries, close };
   } catch (error) {
     await close();
@@ -221,16 +223,34 @@ const UNPICKLE = `Convert it once with Python:
 const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
 const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
 
-async function shardsOf(folder: string, index: string): Promise<string[]> {
+/** Which file of the folder holds each tensor. */
+async function indexOf(folder: string, index: string): Promise<Record<string, string>> {
   const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
-  const files = [...new Set(Object.values(weight_map ?? {}))].sort();
-  if (files.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
-  const outside = files.find((file) => typeof file !== 'string' || file !== path.basename(file));
-  if (outside !== undefined) throw new StepError(`${index} of ${shown(folder)} names ${outside}, which is not a file of the folder`);
-  const missing = files.filter((file) => !existsSync(path.join(folder, file)));
-  if (missing.length > 0)
-    throw new StepError(`${shown(folder)} lacks ${listed(missing)}, which ${index} names`, 'Download the missing shards.');
-  return files;
+  const places = Object.entries(weight_map ?? {});
+  if (places.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
+  const outside = places.find(([, file]) => typeof file !== 'string' || file !== path.basename(file));
+  if (outside) throw new StepError(`${index} of ${shown(folder)} names ${outside[1]}, which is not a file of the folder`);
+  const missing = [...new Set(places.map(([, file]) => file))].filter((file) => !existsSync(path.join(folder, file))).sort();
+  if (missing.length > 0) {
+    const [name] = places.find(([, file]) => file === missing[0])!;
+    throw new StepError(
+      `${shown(folder)} lacks ${listed(missing)}, which ${index} names, for ${name} among others`,
+      'Download the missing shards.',
+    );
+  }
+  return weight_map!;
+}
+
+/** A shard that is of another save than the index would else be half of another model. */
+function refuseDisplaced(source: string, index: Record<string, string>, shards: Map<string, Safetensors>): void {
+  for (const [name, file] of Object.entries(index)) {
+    if (shards.get(file)!.tensors.has(name)) continue;
+    const [elsewhere] = [...shards].find(([, { tensors }]) => tensors.has(name)) ?? [];
+    throw new StepError(
+      `${source} says that ${file} holds ${name}, and ${elsewhere === undefined ? 'no shard has it' : `it is in ${elsewhere}`}`,
+      'The index and the shards are of different saves: download all of them again.',
+    );
+  }
 }
 
 /** TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix where it was left out. */
@@ -317,8 +337,18 @@ function startOne(name: string, { shape, start, paddingRow }: Parameter, config:
   const size = shape.reduce((product, n) => product * n, 1);
   const data = start === 'normal' ? normal(size, config.initializer_range, random('start', seed, name)) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
+  if (start === 'sinusoids') fillSinusoids(data, shape[1]!);
   if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);
   return { dtype: 'float32', shape, data };
+}
+
+/** Row by row: sines at even places, cosines at odd ones, of ever longer waves (Vaswani et al. 2017, 3.5). */
+function fillSinusoids(data: Float32Array, width: number): void {
+  for (let i = 0; i < data.length; i++) {
+    const [position, place] = [Math.floor(i / width), i % width];
+    const angle = position / 10000 ** ((2 * Math.floor(place / 2)) / width);
+    data[i] = place % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+  }
 }
 
 /** In the order of the parameters, so that runs from weights and from a random start do the same in the same order. */

@@ -30,6 +30,12 @@ export class ConfigReader {
     return this.#number(field, fallback, 'a number from 0 to below 1', (n) => n >= 0 && n < 1);
   }
 
+  flag(field: string, fallback: boolean): boolean {
+    const value = this.#file[field] ?? fallback;
+    if (typeof value === 'boolean') return value;
+    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, and must be true or false`);
+  }
+
   oneOf<T extends string>(field: string, known: readonly T[], fallback: T): T {
     const value = this.#file[field] ?? fallback;
     if (known.includes(value as T)) return value as T;

@@ -13,11 +13,15 @@ import { ConfigReader } from './config.ts';
 import type { Family } from './family.ts';
 import * as nn from './nn.ts';
 
+const POSITIONS = 'distilbert.embeddings.position_embeddings';
+
 /** Names and defaults are those of transformers' DistilBertConfig. */
 interface DistilBertConfig {
   model_type: 'distilbert';
   vocab_size: number;
   max_position_embeddings: number;
+  /** Positions start as sines and cosines; they are trained as any weight. */
+  sinusoidal_pos_embds: boolean;
   n_layers: number;
   n_heads: number;
   dim: number;
@@ -42,6 +46,7 @@ export const distilbert: Family<DistilBertConfig> = {
       model_type: 'distilbert',
       vocab_size: read.count('vocab_size', 30522),
       max_position_embeddings: read.count('max_position_embeddings', 512),
+      sinusoidal_pos_embds: read.flag('sinusoidal_pos_embds', false),
       n_layers: read.count('n_layers', 6),
       n_heads: read.count('n_heads', 12),
       dim: read.count('dim', 768),
@@ -66,9 +71,10 @@ export const distilbert: Family<DistilBertConfig> = {
     const { dim: H, hidden_dim: F } = config;
     const parameters: nn.Parameters = {
       ...nn.embeddingParameters('distilbert.embeddings.word_embeddings', config.vocab_size, H, config.pad_token_id),
-      ...nn.embeddingParameters('distilbert.embeddings.position_embeddings', config.max_position_embeddings, H),
+      ...nn.embeddingParameters(POSITIONS, config.max_position_embeddings, H),
       ...nn.layerNormParameters('distilbert.embeddings.LayerNorm', H),
     };
+    if (config.sinusoidal_pos_embds) parameters[`${POSITIONS}.weight`]!.start = 'sinusoids';
     for (let layer = 0; layer < config.n_layers; layer++) {
       const name = `distilbert.transformer.layer.${layer}`;
       Object.assign(parameters, {
@@ -176,7 +182,7 @@ function encodeButLast(pass: Pass, ids: tf.Tensor, mask: tf.Tensor): tf.Tensor {
 
 function embed({ config, weights, dropout }: Pass, ids: tf.Tensor): tf.Tensor {
   const words = embedding(weights['distilbert.embeddings.word_embeddings.weight']!, ids); // [B, T, H]
-  const positions = firstRows(weights['distilbert.embeddings.position_embeddings.weight']!, ids.shape[1]!); // [T, H]
+  const positions = firstRows(weights[`${POSITIONS}.weight`]!, ids.shape[1]!); // [T, H]
   return dropout(nn.layerNorm(tf.add(words, positions), weights, 'distilbert.embeddings.LayerNorm', LAYER_NORM_EPS), config.dropout);
 }
 

@@ -4,6 +4,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, V the vocabulary.
  */
+import { StepError } from '../../engine/step.ts';
 import { embedding, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
@@ -19,7 +20,16 @@ export const roberta: Family<BertConfig> = {
   prefix: 'roberta',
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
 
-  configure: (file) => configureEncoder(file, { model_type: 'roberta', vocab_size: 50265, pad_token_id: 1 }),
+  configure(file) {
+    const config = configureEncoder(file, { model_type: 'roberta', vocab_size: 50265, pad_token_id: 1 });
+    const { max_position_embeddings: rows, pad_token_id } = config;
+    if (rows <= pad_token_id + 1)
+      throw new StepError(
+        `config.json: max_position_embeddings ${rows} leaves no place for a token`,
+        `RoBERTa counts positions from pad_token_id + 1, here ${pad_token_id + 1}: it must be more than that.`,
+      );
+    return config;
+  },
 
   // The rows up to the padding token's are no token's positions: 514 of them are for 512 tokens.
   maxLength: (config) => config.max_position_embeddings - config.pad_token_id - 1,

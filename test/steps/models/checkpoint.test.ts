@@ -67,6 +67,23 @@ test('a config without weights starts at random, as transformers initialises, fr
   expect((await start(folder, { names: ['a', 'b'] })).weights['bert.embeddings.word_embeddings.weight']!.data).toEqual(words);
 });
 
+test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines', async () => {
+  const folder = temporary();
+  const json = { model_type: 'distilbert', vocab_size: 7, max_position_embeddings: 3, n_layers: 1, n_heads: 1, dim: 4, hidden_dim: 4 };
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...json, sinusoidal_pos_embds: true }));
+  const { data } = (await start(folder)).weights['distilbert.embeddings.position_embeddings.weight']!;
+  // What transformers 5.23 has in such a model.
+  const expected = [
+    [0, 1, 0, 1],
+    [0.8414709848, 0.5403023059, 0.0099998333, 0.9999500004],
+    [0.9092974268, -0.4161468365, 0.0199986667, 0.9998000067],
+  ];
+  for (const [i, x] of expected.flat().entries()) expect(data[i]).toBeCloseTo(x, 6);
+  await expect(start(config(folder, { sinusoidal_pos_embds: 'yes' }))).rejects.toThrow(
+    'sinusoidal_pos_embds is "yes", and must be true or false',
+  );
+});
+
 test('weights come under the names that the hub has had for them, in one file or in shards', async () => {
   const expected = (await start(golden)).weights;
   const old = await changed((tensors) => ({
@@ -89,6 +106,16 @@ test('weights come under the names that the hub has had for them, in one file or
   writeFileSync(join(sharded, 'model.safetensors.index.json'), JSON.stringify({ metadata: {}, weight_map }));
   rmSync(join(sharded, 'model.safetensors'));
   expect((await start(sharded)).weights).toEqual(expected);
+  const index = (change: Record<string, string>) =>
+    writeFileSync(join(sharded, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { ...weight_map, ...change } }));
+  const [name] = tensors[0]!;
+  index({ [name]: 'model-00002-of-00002.safetensors' });
+  await expect(start(sharded)).rejects.toThrow(
+    `model.safetensors.index.json says that model-00002-of-00002.safetensors holds ${name}, and it is in model-00001-of-00002.safetensors`,
+  );
+  index({ nobody: 'model-00001-of-00002.safetensors' });
+  await expect(start(sharded)).rejects.toThrow('says that model-00001-of-00002.safetensors holds nobody, and no shard has it');
+  index({});
   rmSync(join(sharded, 'model-00002-of-00002.safetensors'));
   await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names/);
 });
@@ -189,6 +216,9 @@ test('files that are cut off, lie about themselves or are of another kind are re
     'hidden_size 32 is not a multiple of num_attention_heads 5',
   );
   await expect(start(config(copy(), { hidden_size: '32' }))).rejects.toThrow('hidden_size is "32", and must be a whole number above 0');
+  await expect(start(config(copy(), { model_type: 'roberta', max_position_embeddings: 3, pad_token_id: 2 }))).rejects.toThrow(
+    'config.json: max_position_embeddings 3 leaves no place for a token',
+  );
   writeFileSync(join(cut, 'config.json'), '{');
   await expect(start(cut)).rejects.toThrow(/config.json of .* is not JSON/);
   await expect(start(temporary())).rejects.toThrow('has no config.json');
