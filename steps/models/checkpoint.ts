@@ -309,13 +309,17 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
     if (!entry) missing.push(name);
     else if (entry.shape.join() !== shape.join()) misshapen.push(`${name} is [${entry.shape}] instead of [${shape}]`);
   }
-  if (missing.length + misshapen.length > 0) {
-    const unexpected = [...entries.keys()].filter((name) => !(name in parameters));
+  const unexpected = [...entries.keys()].filter((name) => !(name in parameters));
+  // Other tasks' heads do no harm, but a layer that config.json does not know of would be left out of what is computed.
+  const kinds = new Set(Object.keys(parameters).map(kindOfWeight));
+  const layers = unexpected.filter((name) => kinds.has(kindOfWeight(name)));
+  if (missing.length + misshapen.length + layers.length > 0) {
+    const told = missing.length > 0 ? unexpected : layers;
     const wrong = [
       ...(missing.length > 0 ? [`it lacks ${listed(missing)}`] : []),
       ...misshapen.slice(0, 8),
       ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more of another shape`] : []),
-      ...(missing.length > 0 && unexpected.length > 0 ? [`it has, unexpectedly, ${listed(unexpected)}`] : []),
+      ...(told.length > 0 ? [`it has, unexpectedly, ${listed(told)}`] : []),
     ];
     throw new StepError(
       `${source} does not fit its config.json: ${wrong.join('; ')}`,
@@ -328,6 +332,9 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
   }
   return weights;
 }
+
+/** The same for all layers, and whether or not the name of the base model stands before it. */
+const kindOfWeight = (name: string): string => name.replace(/^.*?(?=\b(encoder|transformer)\.)/, '').replace(/\b\d+\b/g, '#');
 
 const startAll = (parameters: Parameters, config: Config, seed: number): HostTensors =>
   Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));

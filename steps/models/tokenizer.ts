@@ -8,6 +8,15 @@ import { beginning, readsWordByWord } from './beginnings.ts';
 import { readJson } from './json.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
 
+/** @throws StepError where the tokenizer gives ids that the model has no embedding for */
+export function checkVocabulary({ size }: Tokenizer, rows: number): void {
+  if (size > rows)
+    throw new StepError(
+      `the tokenizer has ${size} tokens, and the model's embedding table ${rows} rows`,
+      'tokenizer.json and config.json (vocab_size) are of different models: take both from one.',
+    );
+}
+
 /** Which of two texts loses tokens where both together are too long; names are transformers'. */
 export type Truncation = 'longest_first' | 'only_first' | 'only_second';
 

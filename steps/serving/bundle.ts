@@ -26,6 +26,8 @@ export interface Bundle {
   /** What the training data went through; absent when that was nothing. */
   preprocessing?: Preprocessing;
   padTokenId: number;
+  /** Rows of the embedding table; config.json of older models may leave them to the family. */
+  vocabulary: number | undefined;
   /** The ONNX model: a file's path, or its bytes. */
   model: string | Uint8Array;
   modelBytes: number;
@@ -62,6 +64,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     labels,
     maxLength: typeof training?.max_length === 'number' ? training.max_length : await maxLengthOf(folder, config),
     preprocessing: await readPreprocessing(folder),
+    vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
     modelBytes: typeof model === 'string' ? (await stat(model)).size : model.byteLength,

@@ -10,7 +10,15 @@ import { tableOf } from '../data/table.ts';
 import { listed, readConfig } from '../models/checkpoint.ts';
 import type { ProblemType, Task } from '../models/family.ts';
 import { familyOf } from '../models/registry.ts';
-import { copyTokenizer, maskToken, openTokenizer, type Sequence, type Tokenizer, type TokenizerOptions } from '../models/tokenizer.ts';
+import {
+  checkVocabulary,
+  copyTokenizer,
+  maskToken,
+  openTokenizer,
+  type Sequence,
+  type Tokenizer,
+  type TokenizerOptions,
+} from '../models/tokenizer.ts';
 import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
@@ -83,12 +91,7 @@ export async function tokenize(context: Context): Promise<void> {
     const splits = await splitsOf(database, table, columns);
     const prepared = await PREPARE[options.task]({ database, table, columns, options, maxLength, warn });
     const tokenizer = await openTokenizer(inputs.model, prepared.tokenizing);
-    if (tokenizer.size > config.vocab_size) {
-      throw new StepError(
-        `the tokenizer has ${tokenizer.size} tokens, and the model's embedding table ${config.vocab_size} rows`,
-        'tokenizer.json and config.json (vocab_size) are of different models: take both from one.',
-      );
-    }
+    checkVocabulary(tokenizer, config.vocab_size);
     const folder = outputs.tokens!;
     await mkdir(folder, { recursive: true });
     const typed = prepared.paired && family.typed(config);
