@@ -3,6 +3,8 @@
  * this one. The library tokenizes the next rows on all cores while those before are written.
  */
 import { mkdir } from 'node:fs/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
@@ -178,15 +180,28 @@ async function* encoded<R extends Row>(
      FROM ${table} WHERE split = ${literal(split)}`,
   );
   let before: Promise<Encoded[]> | undefined;
+  let groups = 0;
   for await (const chunk of rows) {
     for (let i = 0; i < chunk.length; i += AT_ONCE) {
       const next = encode(chunk.slice(i, i + AT_ONCE), tokenizer);
       next.catch(() => {}); // told when its turn comes
       if (before) yield await before;
       before = next;
+      if (++groups % COLLECTED_AFTER === 0) collectGarbage();
     }
   }
   if (before) yield await before;
+}
+
+/**
+ * What the library makes of a text lies outside of JavaScript's heap, which does not know how large it is and would let hundreds of
+ * megabytes of it wait to be freed.
+ */
+const COLLECTED_AFTER = 32;
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose_gc');
+  (runInNewContext('gc') as () => void)();
 }
 
 /** Rows that are tokenized at once: all of a long text's tokens are made before it is cut. */
