@@ -95,7 +95,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   if (wanted !== undefined && task !== wanted)
     throw new StepError(`${shown(folder)} holds a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
   const named = labelsOf(file);
-  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …`);
+  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …, each once`);
   const problem = problemOf(file, named);
   const labels = task.endsWith('-classification') ? named : [];
   const head = headOf(family, task, file);

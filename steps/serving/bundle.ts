@@ -53,7 +53,7 @@ export async function openBundle(given: string): Promise<Bundle> {
   const config = (await readJson(folder, 'config.json'))!;
   const task = taskOf(config, given);
   const labels = labelsOf(config);
-  if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …`);
+  if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …, each once`);
   const training = await readJson(folder, 'training.json');
   const model = lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
   return {
@@ -97,7 +97,7 @@ async function readJson(folder: string, name: string): Promise<Record<string, un
     text = await readFile(path.join(folder, name), 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    throw new StepError(`${path.join(folder, name)} cannot be read: ${(error as Error).message}`);
   }
   try {
     const value = JSON.parse(text);

@@ -251,7 +251,8 @@ test('a saved model has the config that transformers reads, and comes back as it
   expect(back.labels).toEqual(['ham', 'spam']);
   expect(back.weights).toEqual(model.weights);
   expect((await loadModel(config(a, { id2label: undefined }), task)).labels).toEqual(['LABEL_0', 'LABEL_1']);
-  await expect(loadModel(config(a, { id2label: { 0: 'x', 2: 'y' } }), task)).rejects.toThrow('must name the labels 0, 1, 2');
+  for (const id2label of [{ 0: 'x', 2: 'y' }, { 0: 'x', 1: 'x' }, { 0: 'x', 1: null }, { 0: 'x', 2: 'y', z: 'z' }, 'x'])
+    await expect(loadModel(config(a, { id2label }), task)).rejects.toThrow('must name the labels 0, 1, 2 …, each once');
 });
 
 test('a masked language model whose decoder is not the word embeddings is refused', async () => {
