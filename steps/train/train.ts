@@ -13,6 +13,8 @@ import type { HostTensors, Runtime, Training } from '../runtime/runtime.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import { maskTokens } from '../tasks/masked-lm.ts';
 import { taskKind } from '../tasks/registry.ts';
+import { Checkpoints, type Progress } from './checkpoints.ts';
+import { continueFrom, saveOptimizer } from './continue.ts';
 import { History } from './history.ts';
 import { schedule, warmupOf } from './schedule.ts';
 import type step from './step.ts';
@@ -37,39 +39,53 @@ export async function train(context: TrainContext): Promise<void> {
     say: log,
   });
   await checkFit(model, info, validation ? [data, validation] : [data], inputs);
+  const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
   const runtime = await openRuntime(options.runtime, { threads });
   log(`runtime: ${runtime.description}`);
 
   const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
   try {
-    const total = options.epochs * Math.ceil(data.sequences / options.batch_size);
+    const perEpoch = Math.ceil(data.sequences / options.batch_size);
+    const total = options.epochs * perEpoch;
     const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
     const stopping = options.early_stopping && earlyStopping(options.early_stopping);
     const history = new History(context, total);
-    let best: { epoch: number; weights: HostTensors } | undefined;
-    let step = 0;
-    let epoch = 0;
-    while (epoch < options.epochs && !stopping?.stop) {
-      epoch++;
-      for (const batch of trainingBatches(data, options.batch_size, { seed, epoch })) {
-        signal.throwIfAborted();
-        const learningRate = options.learning_rate * factor(step);
-        const given = inputsOf(data, batch, info);
-        const inputs =
-          info.task === 'masked-lm'
-            ? maskTokens(given, batch.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch })
-            : given;
-        const done = await training.step([{ inputs, share: 1 }], { seed, epoch, step, learningRate });
-        step++;
-        if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step, epoch);
-        history.step({ step, epoch, learningRate, ...done }, data, batch);
-        await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+    const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
+    const progress: Progress = (await checkpoints.restore(total)) ??
+      continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
+    try {
+      while (progress.epoch < options.epochs && !stopping?.stop) {
+        const epoch = progress.epoch + 1;
+        for (const batch of trainingBatches(data, options.batch_size, { seed, epoch }).slice(progress.within)) {
+          signal.throwIfAborted();
+          const { step } = progress;
+          const learningRate = options.learning_rate * factor(step);
+          const given = inputsOf(data, batch, info);
+          const inputs =
+            info.task === 'masked-lm'
+              ? maskTokens(given, batch.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch })
+              : given;
+          const done = await training.step([{ inputs, share: 1 }], { seed, epoch, step, learningRate });
+          if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
+          progress.step++;
+          progress.within++;
+          history.step({ step: progress.step, epoch, learningRate, ...done }, data, batch);
+          await checkpoints.afterStep(progress);
+          await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+        }
+        const trainedUntil = performance.now();
+        const metrics = validation && (await validate(training, validation, info, model, measured, context));
+        history.epoch(epoch, progress.step, metrics, trainedUntil);
+        if (stopping?.add(metrics![options.early_stopping!.metric]!)) progress.best = { epoch, weights: copyOf(training.weights()) };
+        progress.epoch = epoch;
+        progress.within = 0;
+        await checkpoints.afterEpoch(progress);
       }
-      const trainedUntil = performance.now();
-      const metrics = validation && (await validate(training, validation, info, model, measured, context));
-      history.epoch(epoch, step, metrics, trainedUntil);
-      if (stopping?.add(metrics![options.early_stopping!.metric]!)) best = { epoch, weights: copyOf(training.weights()) };
+    } catch (error) {
+      if (error === signal.reason) await checkpoints.beforeEnding(progress);
+      throw error;
     }
+    const { step, epoch, best } = progress;
     if (stopping?.stop)
       log(`stopped: ${options.early_stopping!.metric} has not gained since epoch ${epoch - options.early_stopping!.patience}`);
     const kept = best ?? { epoch, weights: training.weights() };
@@ -80,6 +96,7 @@ export async function train(context: TrainContext): Promise<void> {
       kept_epoch: kept.epoch,
       runtime: { name: runtime.name, description: runtime.description },
     });
+    if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
     await history.end(kept.epoch);
   } finally {
     data.close();
@@ -190,11 +207,13 @@ async function validate(
   return metrics;
 }
 
-function diverged(loss: number, step: number, epoch: number): StepError {
+function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['kept'], folder: string): StepError {
   const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
+  const where = kept ? `; the last good checkpoint (step ${kept.step}) is kept at ${path.relative(folder, kept.folder)}` : '';
   return new StepError(
-    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})`,
-    'A lower learning_rate, or some warmup_steps, keeps it stable.',
+    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})${where}`,
+    `A lower learning_rate, or some warmup_steps, keeps it stable.${kept ? ' With the same options it ends here again.' : ''}`,
+    ['learning_rate'],
   );
 }
 
