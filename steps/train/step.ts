@@ -106,6 +106,17 @@ export default defineStep({
       exclusiveMaximum: 1,
       description: 'Of masked-lm: the share of tokens that are hidden, anew in each epoch. Default: 0.15.',
     },
+    save_steps: {
+      type: 'integer',
+      minimum: 1,
+      description: 'Writes a checkpoint after every so many steps, beside those of save_minutes. An interrupted run goes on from the last.',
+    },
+    save_minutes: { type: 'number', exclusiveMinimum: 0, default: 10, description: 'Writes a checkpoint when the last is so old.' },
+    save_optimizer: {
+      type: 'boolean',
+      default: false,
+      description: "Saves the optimizer's state in the model folder, so that another step can `continue` this training.",
+    },
     runtime: {
       enum: ['auto', 'onnx', 'tensorflow', 'eager'],
       default: 'auto',
@@ -129,10 +140,26 @@ export default defineStep({
       description: 'Decides the random start, the order of the rows and what dropout drops.',
     },
   },
-  optional: ['task', 'momentum', 'nesterov', 'freeze', 'class_weights', 'dropout', 'early_stopping', 'positive', 'mlm_probability'],
+  optional: [
+    'task',
+    'momentum',
+    'nesterov',
+    'freeze',
+    'class_weights',
+    'dropout',
+    'early_stopping',
+    'positive',
+    'mlm_probability',
+    'save_steps',
+  ],
   inputs: {
     tokens: { kind: 'folder', description: "A tokenize step's tokens." },
     model: { kind: 'folder', description: 'A Hugging Face model folder; without model.safetensors training starts at random.' },
+    continue: {
+      kind: 'folder',
+      optional: true,
+      description: "A train step's model, saved with save_optimizer: training goes on from its epochs, weights and moments to `epochs`.",
+    },
   },
   outputs: {
     model: { kind: 'folder', description: 'The trained model, as a Hugging Face model folder.' },
@@ -165,6 +192,12 @@ export default defineStep({
       problems.push({ option: 'class_weights', message: 'the sampler is balanced already: each class would count twice' });
     if (early_stopping && options.epochs === 1) {
       problems.push({ option: 'early_stopping', message: 'early_stopping needs more than one epoch' });
+    }
+    if (early_stopping && options.save_optimizer) {
+      problems.push({
+        option: 'save_optimizer',
+        message: 'save_optimizer saves the state of the last epoch, and early_stopping may keep the weights of an earlier one',
+      });
     }
     return problems;
   },

@@ -13,6 +13,8 @@ import type { HostTensors, OptimizerOptions, Runtime, Training } from '../runtim
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import { maskTokens } from '../tasks/masked-lm.ts';
 import { taskKind } from '../tasks/registry.ts';
+import { Checkpoints, type Progress } from './checkpoints.ts';
+import { continueFrom, saveOptimizer } from './continue.ts';
 import { type ClassWeights, classesOf, oneOfSeveral, sharesOf, weightsOf } from './counting.ts';
 import { History } from './history.ts';
 import { weightOptions } from './layers.ts';
@@ -41,6 +43,7 @@ export async function train(context: TrainContext): Promise<void> {
     say: log,
   });
   await checkFit(model, info, validation ? [data, validation] : [data], inputs);
+  const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
   const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
@@ -48,39 +51,52 @@ export async function train(context: TrainContext): Promise<void> {
   try {
     const batchSize = options.batch_size * options.gradient_accumulation_steps;
     const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
-    const total = options.epochs * Math.ceil(data.sequences / batchSize);
+    const perEpoch = Math.ceil(data.sequences / batchSize);
+    const total = options.epochs * perEpoch;
     const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
     const stopping = options.early_stopping && earlyStopping(options.early_stopping);
     const history = new History(context, total);
-    let best: { epoch: number; weights: HostTensors } | undefined;
-    let step = 0;
-    let epoch = 0;
-    while (epoch < options.epochs && !stopping?.stop) {
-      epoch++;
-      for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes })) {
-        signal.throwIfAborted();
-        const learningRate = options.learning_rate * factor(step);
-        const parts = partsOf(data, batch, options.batch_size);
-        const given = parts.map((part) => {
-          const inputs = inputsOf(data, part, info);
-          if (info.task !== 'masked-lm') return inputs;
-          return maskTokens(inputs, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
-        });
-        const shares = sharesOf(given, classWeights);
-        const done = await training.step(
-          given.map((inputs, i) => ({ inputs, share: shares[i]! })),
-          { seed, epoch, step, learningRate },
-        );
-        step++;
-        if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step, epoch);
-        history.step({ step, epoch, learningRate, ...done }, data, parts);
-        await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+    const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
+    const progress: Progress = (await checkpoints.restore(total)) ??
+      continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
+    try {
+      while (progress.epoch < options.epochs && !stopping?.stop) {
+        const epoch = progress.epoch + 1;
+        for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within)) {
+          signal.throwIfAborted();
+          const { step } = progress;
+          const learningRate = options.learning_rate * factor(step);
+          const parts = partsOf(data, batch, options.batch_size);
+          const given = parts.map((part) => {
+            const inputs = inputsOf(data, part, info);
+            if (info.task !== 'masked-lm') return inputs;
+            return maskTokens(inputs, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
+          });
+          const shares = sharesOf(given, classWeights);
+          const done = await training.step(
+            given.map((inputs, i) => ({ inputs, share: shares[i]! })),
+            { seed, epoch, step, learningRate },
+          );
+          if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
+          progress.step++;
+          progress.within++;
+          history.step({ step: progress.step, epoch, learningRate, ...done }, data, parts);
+          await checkpoints.afterStep(progress);
+          await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+        }
+        const trainedUntil = performance.now();
+        const metrics = validation && (await validate(training, validation, info, model, measured, context));
+        history.epoch(epoch, progress.step, metrics, trainedUntil);
+        if (stopping?.add(metrics![options.early_stopping!.metric]!)) progress.best = { epoch, weights: copyOf(training.weights()) };
+        progress.epoch = epoch;
+        progress.within = 0;
+        await checkpoints.afterEpoch(progress);
       }
-      const trainedUntil = performance.now();
-      const metrics = validation && (await validate(training, validation, info, model, measured, context));
-      history.epoch(epoch, step, metrics, trainedUntil);
-      if (stopping?.add(metrics![options.early_stopping!.metric]!)) best = { epoch, weights: copyOf(training.weights()) };
+    } catch (error) {
+      if (error === signal.reason) await checkpoints.beforeEnding(progress);
+      throw error;
     }
+    const { step, epoch, best } = progress;
     if (stopping?.stop)
       log(`stopped: ${options.early_stopping!.metric} has not gained since epoch ${epoch - options.early_stopping!.patience}`);
     const kept = best ?? { epoch, weights: training.weights() };
@@ -91,6 +107,7 @@ export async function train(context: TrainContext): Promise<void> {
       kept_epoch: kept.epoch,
       runtime: { name: runtime.name, description: runtime.description },
     });
+    if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
     await history.end(kept.epoch);
   } finally {
     data.close();
@@ -222,11 +239,13 @@ async function validate(
   return metrics;
 }
 
-function diverged(loss: number, step: number, epoch: number): StepError {
+function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['kept'], folder: string): StepError {
   const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
+  const where = kept ? `; the last good checkpoint (step ${kept.step}) is kept at ${path.relative(folder, kept.folder)}` : '';
   return new StepError(
-    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})`,
-    'A lower learning_rate, or some warmup_steps, keeps it stable.',
+    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})${where}`,
+    `A lower learning_rate, or some warmup_steps, keeps it stable.${kept ? ' With the same options it ends here again.' : ''}`,
+    ['learning_rate'],
   );
 }
 
