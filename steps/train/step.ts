@@ -69,6 +69,28 @@ export default defineStep({
       minItems: 1,
       description: 'Weights that stay as they are, by parts of their names: embeddings, layer.0, encoder; * stands for any letters.',
     },
+    lora: {
+      type: 'object',
+      properties: {
+        r: { type: 'integer', minimum: 1, default: 8, description: 'The rank: how wide the adapters are.' },
+        alpha: { type: 'number', exclusiveMinimum: 0, default: 8, description: 'What they add is multiplied by alpha / r.' },
+        dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0, description: 'Of what the adapters read.' },
+        targets: {
+          type: 'array',
+          items: { type: 'string', minLength: 1 },
+          minItems: 1,
+          description: 'Linear layers, by how their names end. Default: query and value; of DistilBERT q_lin and v_lin.',
+        },
+        merge: {
+          type: 'boolean',
+          default: true,
+          description:
+            'true: the model is whole, its adapters merged in, and they lie in its folder adapter, too. false: the model folder is the adapters alone, for PEFT.',
+        },
+      },
+      additionalProperties: false,
+      description: 'Trains low-rank adapters (LoRA, as in PEFT) and the head only; all else stays as it is.',
+    },
     label_smoothing_factor: {
       type: 'number',
       minimum: 0,
@@ -166,6 +188,7 @@ export default defineStep({
     'momentum',
     'nesterov',
     'freeze',
+    'lora',
     'class_weights',
     'dropout',
     'eval_steps',
@@ -216,6 +239,13 @@ export default defineStep({
         problems.push({ option: name, message: `${name} is of adamw, not of ${options.optim}` });
     if (options.optim !== 'adamw' && options.runtime === 'tensorflow')
       problems.push({ option: 'optim', message: `the runtime tensorflow has adamw only, not ${options.optim}` });
+    if (options.lora && options.freeze)
+      problems.push({ option: 'freeze', message: 'lora trains its adapters and the head only: all else is frozen already' });
+    if (options.lora && options.save_optimizer)
+      problems.push({
+        option: 'save_optimizer',
+        message: 'save_optimizer is not for lora, whose adapters are merged: give the model as `model` to train it further',
+      });
     if (options.sampler === 'balanced' && options.class_weights === 'balanced')
       problems.push({ option: 'class_weights', message: 'the sampler is balanced already: each class would count twice' });
     const best = early_stopping ? 'early_stopping' : options.load_best_model_at_end ? 'load_best_model_at_end' : undefined;

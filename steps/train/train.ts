@@ -5,6 +5,7 @@ import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { inputsOf, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
+import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
 import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
@@ -29,7 +30,7 @@ export async function train(context: TrainContext): Promise<void> {
   const data = await openSplit(inputs.tokens, info, 'train');
   const validation = await openValidation(context, info);
   const classWeights = options.class_weights && weightsOf(options.class_weights as ClassWeights, info, data);
-  const model = await startModel(inputs.model, {
+  const start = await startModel(inputs.model, {
     task: info.task,
     problem: info.problem_type ?? 'single_label_classification',
     labels: info.labels,
@@ -39,12 +40,15 @@ export async function train(context: TrainContext): Promise<void> {
     loss: { smoothing: options.label_smoothing_factor, classWeights },
     say: log,
   });
+  const lora = options.lora && adapt(start, start.fresh, options.lora as LoraOptions, seed);
+  const model = lora ?? start;
+  if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} numbers are trained`);
   await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
   const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
   const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
-  const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
+  const training = runtime.training(model.program, model.weights, trainingOptions(model, options, lora?.trained));
   try {
     const batchSize = options.batch_size * options.gradient_accumulation_steps;
     const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
@@ -115,7 +119,7 @@ export async function train(context: TrainContext): Promise<void> {
     }
     const kept = best ?? { step, epoch, weights: training.weights() };
     if (kept.step < step) log(`the weights of ${inWords(kept)} are kept, the best by ${stopping!.metric}`);
-    await save(context, info, model, kept.weights, {
+    await save(context, info, start, lora, kept.weights, {
       epochs: epoch,
       steps: step,
       kept_epoch: kept.epoch,
@@ -172,7 +176,11 @@ async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs:
   }
 }
 
-function trainingOptions(model: Model, options: TrainContext['options']): Parameters<Runtime['training']>[2] {
+function countOf(weights: HostTensors, names: Iterable<string> = Object.keys(weights)): number {
+  return [...names].reduce((sum, name) => sum + weights[name]!.data.length, 0);
+}
+
+function trainingOptions(model: Model, options: TrainContext['options'], lora?: Adapted['trained']): Parameters<Runtime['training']>[2] {
   const { parameters, axes } = model;
   const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
     paddingRow === undefined ? [] : [[name, paddingRow] as const],
@@ -181,7 +189,7 @@ function trainingOptions(model: Model, options: TrainContext['options']): Parame
     axes,
     optimizer: optimizerOf(options),
     maxGradNorm: options.max_grad_norm,
-    weight: weightOptions(model, options),
+    weight: weightOptions(model, { ...options, lora }),
     paddingRows: Object.fromEntries(padded),
   };
 }
@@ -212,14 +220,19 @@ const copyOf = (weights: HostTensors): HostTensors =>
   Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, { ...weight, data: weight.data.slice() }]));
 
 async function save(
-  { inputs, outputs, options, seed }: TrainContext,
+  { inputs, outputs, addresses, options, seed }: TrainContext,
   info: TokensInfo,
   model: Model,
+  lora: Adapted | undefined,
   weights: HostTensors,
   done: { [key: string]: Json },
 ) {
   const folder = outputs.model!;
-  await saveModel(folder, model, weights);
+  const alone = lora && !options.lora!.merge;
+  if (!alone) await saveModel(folder, model, lora ? lora.merged(weights) : weights);
+  // PEFT finds the model by its name on the hub, or is given it; a path of this machine would help nobody.
+  const base = /^hf:\/\/([^@]+)/.exec(addresses[inputs.model] ?? '')?.[1] ?? path.basename(inputs.model);
+  await lora?.save(alone ? folder : path.join(folder, 'adapter'), weights, base);
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   const record = { max_length: info.max_length, options: { ...options, seed }, ...done };
