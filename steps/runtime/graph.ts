@@ -63,3 +63,21 @@ export function graphOf(inputs: Map<string, Value>, outputs: Map<string, Value>,
   }
   return { inputs: new Map([...inputs].filter(([, value]) => needed.has(value))), outputs, nodes: nodes.reverse() };
 }
+
+/** The most bytes that are alive at once when nodes run in order and each value is freed after its last reader. */
+export function peakBytes({ nodes }: Graph): number {
+  const lastReader = new Map<object, number>();
+  for (const [i, { inputs }] of nodes.entries()) for (const value of inputs) lastReader.set(value, i);
+  const freed: number[] = [];
+  let alive = 0;
+  let peak = 0;
+  for (const [i, { outputs, kernel }] of nodes.entries()) {
+    const bytes = kernel === 'Reshape' ? 0 : outputs.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
+    alive += bytes;
+    peak = Math.max(peak, alive);
+    const end = Math.max(i, ...outputs.map((value) => lastReader.get(value) ?? i));
+    freed[end] = (freed[end] ?? 0) + bytes;
+    alive -= freed[i] ?? 0;
+  }
+  return peak;
+}

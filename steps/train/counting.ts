@@ -36,6 +36,30 @@ export function weightsOf(asked: ClassWeights, info: TokensInfo, split: Split): 
   return Float32Array.from(counts, (count) => all / (labels.length * count));
 }
 
+/** A label that the model has no output for would be learned as none at all. */
+export function checkLabels(split: Split, { task, problem_type = 'single_label_classification', labels }: TokensInfo): void {
+  for (let sequence = 0; sequence < split.sequences; sequence++) {
+    const [own, end, what] =
+      task === 'question-answering'
+        ? [positionsOf(split, sequence), split.length(sequence), 'position of an answer']
+        : oneOfSeveral(task, problem_type)
+          ? [labelsOf(split, sequence), labels.length, 'label']
+          : [[], 0, ''];
+    for (const label of own)
+      if ((label < 0 && !(label === IGNORED && task === 'token-classification')) || label >= end)
+        throw new StepError(
+          `sequence ${sequence} of the tokens has the ${what} ${label}, and it must be from 0 to ${end - 1}`,
+          'The tokens are damaged, or were not made by tokenize: tokenize again.',
+        );
+  }
+}
+
+/** Of a token that has no label. */
+const IGNORED = -100;
+
+const positionsOf = (split: Split, sequence: number): number[] =>
+  ['start_positions', 'end_positions'].flatMap((name) => Array.from(split.values(name, sequence)!));
+
 /** The class of each sequence. */
 export const classesOf = (split: Split): Int32Array =>
   Int32Array.from({ length: split.sequences }, (_, sequence) => labelsOf(split, sequence)[0]!);

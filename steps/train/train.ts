@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
-import { inputsOf, partsOf, trainingBatches } from '../models/batches.ts';
+import { type Batch, inputsOf, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
 import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
 import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
@@ -13,9 +13,10 @@ import type { HostTensors, OptimizerOptions, Runtime } from '../runtime/runtime.
 import { maskTokens } from '../tasks/masked-lm.ts';
 import { Checkpoints, type Progress } from './checkpoints.ts';
 import { continueFrom, saveOptimizer } from './continue.ts';
-import { type ClassWeights, classesOf, oneOfSeveral, sharesOf, weightsOf } from './counting.ts';
+import { type ClassWeights, checkLabels, classesOf, oneOfSeveral, sharesOf, weightsOf } from './counting.ts';
 import { History } from './history.ts';
 import { weightOptions } from './layers.ts';
+import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
 import { schedule, warmupOf } from './schedule.ts';
 import type step from './step.ts';
 import { stoppingBy } from './stopping.ts';
@@ -29,6 +30,7 @@ export async function train(context: TrainContext): Promise<void> {
   refuseOptions(info, options);
   const data = await openSplit(inputs.tokens, info, 'train');
   const validation = await openValidation(context, info);
+  for (const split of validation ? [data, validation.split] : [data]) checkLabels(split, info);
   const classWeights = options.class_weights && weightsOf(options.class_weights as ClassWeights, info, data);
   const start = await startModel(inputs.model, {
     task: info.task,
@@ -48,8 +50,22 @@ export async function train(context: TrainContext): Promise<void> {
   const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
-  const training = runtime.training(model.program, model.weights, trainingOptions(model, options, lora?.trained));
+  const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
+  const training = runtime.training(model.program, model.weights, trainingOptions);
   try {
+    const inputsFor = (part: Batch, epoch: number): HostTensors => {
+      const given = inputsOf(data, part, info);
+      if (info.task !== 'masked-lm') return given;
+      return maskTokens(given, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
+    };
+    const largest = largestPart(data, options.batch_size);
+    const memory = memoryOf(model.program, training, trainingOptions, {
+      largest: inputsFor(largest, 1),
+      parts: options.gradient_accumulation_steps,
+      keepsBest: watchedMetric(options) !== undefined,
+    });
+    if (!/GPU/.test(runtime.description)) refuseTooMuch(memory, shapeOf(largest));
+    log(inWords(memory, shapeOf(largest)));
     const batchSize = options.batch_size * options.gradient_accumulation_steps;
     const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
     const perEpoch = Math.ceil(data.sequences / batchSize);
@@ -82,16 +98,12 @@ export async function train(context: TrainContext): Promise<void> {
           const { step } = progress;
           const learningRate = options.learning_rate * factor(step);
           const parts = partsOf(data, batch, options.batch_size);
-          const given = parts.map((part) => {
-            const inputs = inputsOf(data, part, info);
-            if (info.task !== 'masked-lm') return inputs;
-            return maskTokens(inputs, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
-          });
+          const given = parts.map((part) => inputsFor(part, epoch));
           const shares = sharesOf(given, classWeights);
-          const done = await training.step(
-            given.map((inputs, i) => ({ inputs, share: shares[i]! })),
-            { seed, epoch, step, learningRate },
-          );
+          const shared = given.map((inputs, i) => ({ inputs, share: shares[i]! }));
+          const done = await training.step(shared, { seed, epoch, step, learningRate }).catch((error) => {
+            throw explainMemory(error, shapeOf(parts[0]!));
+          });
           if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
           progress.step++;
           progress.within++;
@@ -111,14 +123,14 @@ export async function train(context: TrainContext): Promise<void> {
       throw error;
     }
     const { step, epoch, best } = progress;
-    const inWords = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
+    const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
     if (stopping?.stop) {
       const { patience } = options.early_stopping!;
       const since = { epoch: epoch - patience!, step: step - patience! * (options.eval_steps ?? 0) };
-      log(`stopped: ${stopping.metric} has not gained since ${inWords(since)}`);
+      log(`stopped: ${stopping.metric} has not gained since ${timeOf(since)}`);
     }
     const kept = best ?? { step, epoch, weights: training.weights() };
-    if (kept.step < step) log(`the weights of ${inWords(kept)} are kept, the best by ${stopping!.metric}`);
+    if (kept.step < step) log(`the weights of ${timeOf(kept)} are kept, the best by ${stopping!.metric}`);
     await save(context, info, start, lora, kept.weights, {
       epochs: epoch,
       steps: step,
@@ -176,11 +188,20 @@ async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs:
   }
 }
 
+/** As if the longest sequences came together. */
+function largestPart(split: Split, batchSize: number): Batch {
+  let longest = 0;
+  for (let sequence = 1; sequence < split.sequences; sequence++) if (split.length(sequence) > split.length(longest)) longest = sequence;
+  return { sequences: new Int32Array(Math.min(batchSize, split.sequences)).fill(longest), length: split.length(longest) };
+}
+
+const shapeOf = ({ sequences, length }: Batch): string => `${sequences.length} × ${length} tokens`;
+
 function countOf(weights: HostTensors, names: Iterable<string> = Object.keys(weights)): number {
   return [...names].reduce((sum, name) => sum + weights[name]!.data.length, 0);
 }
 
-function trainingOptions(model: Model, options: TrainContext['options'], lora?: Adapted['trained']): Parameters<Runtime['training']>[2] {
+function trainingOptionsOf(model: Model, options: TrainContext['options'], lora?: Adapted['trained']): Parameters<Runtime['training']>[2] {
   const { parameters, axes } = model;
   const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
     paddingRow === undefined ? [] : [[name, paddingRow] as const],

@@ -2,7 +2,7 @@
 import { totalmem } from 'node:os';
 import * as ort from 'onnxruntime-node';
 import { type Free, shapeOfInputs, shapesAt } from '../free-axes.ts';
-import { type Graph, sizeOf } from '../graph.ts';
+import { type Graph, peakBytes, sizeOf } from '../graph.ts';
 import type { Axes, HostTensor, HostTensors } from '../runtime.ts';
 import { emitOnnx } from './emit.ts';
 
@@ -117,21 +117,3 @@ export class Sessions<T extends { session: Session }> {
 }
 
 const MOST_SESSIONS = 24;
-
-/** The most bytes that are alive at once when nodes run in order and each value is freed after its last reader. */
-function peakBytes({ nodes }: Graph): number {
-  const lastReader = new Map<object, number>();
-  for (const [i, { inputs }] of nodes.entries()) for (const value of inputs) lastReader.set(value, i);
-  const freed: number[] = [];
-  let alive = 0;
-  let peak = 0;
-  for (const [i, { outputs, kernel }] of nodes.entries()) {
-    const bytes = kernel === 'Reshape' ? 0 : outputs.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
-    alive += bytes;
-    peak = Math.max(peak, alive);
-    const end = Math.max(i, ...outputs.map((value) => lastReader.get(value) ?? i));
-    freed[end] = (freed[end] ?? 0) + bytes;
-    alive -= freed[i] ?? 0;
-  }
-  return peak;
-}
