@@ -1,0 +1,11 @@
+/** Weights whose gradient is zero in theory: what there is of one is rounding, of which Adam makes whole steps. */
+
+/** What adds the same to a query's scores of all tokens, of which softmax takes no notice. */
+export const KEY_BIAS = /\.(key|k_lin)\.bias$/;
+
+/**
+ * Of question-answering: what adds the same to the logits of all tokens, of which softmax over the tokens takes no notice: the head's
+ * bias and the last norm's.
+ */
+export const SHIFT_OF_ALL =
+  /^qa_outputs\.bias$|\.layer\.1\.output\.LayerNorm\.bias$|\.layer\.1\.output_layer_norm\.bias$|groups\.1\.albert_layers\.0\.full_layer_layer_norm\.bias$/;
