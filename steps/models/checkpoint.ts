@@ -92,7 +92,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   if (wanted !== undefined && task !== wanted)
     throw new StepError(`${shown(folder)} holds a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
   const named = labelsOf(file);
-  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …`);
+  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …, each by a name of its own`);
   const problem = problemOf(file, named);
   const labels = task.endsWith('-classification') ? named : [];
   const head = headOf(family, task, file);
@@ -180,7 +180,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
       pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
     );
   }
-  const files = source.endsWith('.json') ? await shardsOf(folder, source) : [source];
+  const index = source.endsWith('.json') ? await readIndex(folder, source) : undefined;
+  const files = index ? [...new Set(index.values())].sort() : [source];
   const opened: Safetensors[] = [];
   const close = async () => void (await Promise.all(opened.map((file) => file.close())));
   try {
@@ -188,6 +189,7 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
     for (const file of files) {
       const stored = await openSafetensors(path.join(folder, file));
       opened.push(stored);
+      if (index) refuseOtherShard(source, index, file, stored);
       for (const [name, { shape }] of stored.tensors) {
         if (name.endsWith('.position_ids')) continue; // a constant that old versions saved
         if (family.heads[task]?.tied?.includes(name)) continue;
@@ -197,6 +199,11 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
           const tensor = await stored.read(name);
           const data = toFloat32(tensor);
           if (!data) throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model unquantised.');
+          if (!allFinite(data))
+            throw new StepError(
+              `${file}: "${name}" holds NaN or infinite numbers`,
+              'Its training went wrong, or the file is damaged: take another checkpoint.',
+            );
           return data;
         };
         entries.set(own, { shape, read });
@@ -209,6 +216,12 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
   }
 }
 
+/** Infinity and NaN less themselves are NaN. */
+function allFinite(data: Float32Array): boolean {
+  for (let i = 0; i < data.length; i++) if (data[i]! - data[i]! !== 0) return false;
+  return true;
+}
+
 /** Copies, for weights that are tied share their memory, which safetensors does not write. */
 const UNPICKLE = `Convert it once with Python:
   import torch; from safetensors.torch import save_file
@@ -218,17 +231,34 @@ const UNPICKLE = `Convert it once with Python:
 const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
 const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
 
-async function shardsOf(folder: string, index: string): Promise<string[]> {
-  const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
-  const files = [...new Set(Object.values(weight_map ?? {}))].sort();
+/** Of each tensor the shard that holds it. */
+async function readIndex(folder: string, index: string): Promise<Map<string, string>> {
+  const { weight_map } = await readJson(path.join(folder, index));
+  const map = new Map<string, string>(typeof weight_map === 'object' && weight_map !== null ? Object.entries(weight_map) : []);
+  const files = [...new Set(map.values())].sort();
   if (files.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
   const outside = files.find((file) => typeof file !== 'string' || file !== path.basename(file));
   if (outside !== undefined) throw new StepError(`${index} of ${shown(folder)} names ${outside}, which is not a file of the folder`);
   const missing = files.filter((file) => !existsSync(path.join(folder, file)));
   if (missing.length > 0)
     throw new StepError(`${shown(folder)} lacks ${listed(missing)}, which ${index} names`, 'Download the missing shards.');
-  return files;
+  return map;
 }
+
+/** A shard of another save holds weights of another training: index and shard must name the very same tensors. */
+function refuseOtherShard(source: string, index: Map<string, string>, file: string, { tensors }: Safetensors): void {
+  const lost = [...index].filter(([name, shard]) => shard === file && !tensors.has(name)).map(([name]) => name);
+  const extra = [...tensors.keys()].filter((name) => index.get(name) !== file);
+  if (lost.length + extra.length === 0) return;
+  const wrong = [
+    ...(lost.length > 0 ? [`it lacks ${listed(lost)}, which the index says it holds`] : []),
+    ...(extra.length > 0 ? [`it holds ${listed(extra.map((name) => `${name} (${placeOf(index, name)})`))}`] : []),
+  ];
+  throw new StepError(`${file} does not fit ${source}: ${wrong.join('; ')}`, 'Download index and shards anew, all of one revision.');
+}
+
+const placeOf = (index: Map<string, string>, name: string): string =>
+  index.has(name) ? `by the index in ${index.get(name)}` : 'not in the index';
 
 /** TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix where it was left out. */
 function nameFor(name: string, family: Family, parameters: Parameters): string {
@@ -258,7 +288,8 @@ function headToKeep(
   const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
   const keeps = (sameLabels || number) && sameProblem;
   if (trained && !keeps && !replaceHead) {
-    const found = sameProblem ? `the labels ${listed(former)}` : problemOf(file, former);
+    const named = former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label of its config.json does not number 0, 1, 2 …';
+    const found = sameProblem ? named : problemOf(file, former);
     const wanted = sameProblem ? listed(labels) : problem;
     throw new StepError(
       `the model's head was trained for ${found}, and the tokens have ${wanted}`,
@@ -314,8 +345,18 @@ function startOne(name: string, { shape, start, paddingRow }: Parameter, config:
   const size = shape.reduce((product, n) => product * n, 1);
   const data = start === 'normal' ? normal(size, config.initializer_range, random('start', seed, name)) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
+  if (start === 'sinusoidal') fillSinusoidal(data, shape[1]!);
   if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);
   return { dtype: 'float32', shape, data };
+}
+
+/** A row for each position: sines in the even columns, cosines in the odd, slower from pair to pair. */
+function fillSinusoidal(data: Float32Array, width: number): void {
+  for (let i = 0; i < data.length; i++) {
+    const [position, column] = [Math.floor(i / width), i % width];
+    const angle = position / 10000 ** ((2 * Math.floor(column / 2)) / width);
+    data[i] = column % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+  }
 }
 
 /** In the order of the parameters, so that runs from weights and from a random start do the same in the same order. */

@@ -30,6 +30,12 @@ export class ConfigReader {
     return this.#number(field, fallback, 'a number from 0 to below 1', (n) => n >= 0 && n < 1);
   }
 
+  flag(field: string, fallback: boolean): boolean {
+    const value = this.#file[field] ?? fallback;
+    if (typeof value === 'boolean') return value;
+    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, and must be true or false`);
+  }
+
   oneOf<T extends string>(field: string, known: readonly T[], fallback: T): T {
     const value = this.#file[field] ?? fallback;
     if (known.includes(value as T)) return value as T;
@@ -47,6 +53,15 @@ export class ConfigReader {
   multiple<C>(field: keyof C & string, unit: keyof C & string, config: C): void {
     const [whole, part] = [config[field], config[unit]] as [number, number];
     if (whole % part !== 0) throw new StepError(`config.json: ${field} ${whole} is not a multiple of ${unit} ${part}`);
+  }
+
+  /** The padding token is one of the vocabulary. */
+  paddingWithin({ pad_token_id, vocab_size }: { pad_token_id: number; vocab_size: number }): void {
+    if (pad_token_id >= vocab_size)
+      throw new StepError(
+        `config.json: pad_token_id ${pad_token_id} is not in a vocabulary of ${vocab_size} (vocab_size)`,
+        'Give the id that tokenizer.json has for the padding token.',
+      );
   }
 
   #number(field: string, fallback: number, what: string, valid: (n: number) => boolean): number {

@@ -13,6 +13,8 @@ import { ConfigReader } from './config.ts';
 import type { Family } from './family.ts';
 import * as nn from './nn.ts';
 
+const POSITIONS = 'distilbert.embeddings.position_embeddings';
+
 /** Names and defaults are those of transformers' DistilBertConfig. */
 interface DistilBertConfig {
   model_type: 'distilbert';
@@ -27,6 +29,8 @@ interface DistilBertConfig {
   activation: nn.ActivationName;
   seq_classif_dropout: number;
   qa_dropout: number;
+  /** Positions start as sines and cosines; they are learned all the same. */
+  sinusoidal_pos_embds: boolean;
   initializer_range: number;
   pad_token_id: number;
 }
@@ -51,10 +55,12 @@ export const distilbert: Family<DistilBertConfig> = {
       activation: read.oneOf('activation', nn.activationNames, 'gelu'),
       seq_classif_dropout: read.rate('seq_classif_dropout', 0.2),
       qa_dropout: read.rate('qa_dropout', 0.1),
+      sinusoidal_pos_embds: read.flag('sinusoidal_pos_embds', false),
       initializer_range: read.positive('initializer_range', 0.02),
       pad_token_id: read.index('pad_token_id', 0),
     };
     read.multiple('dim', 'n_heads', config);
+    read.paddingWithin(config);
     return config;
   },
 
@@ -66,9 +72,10 @@ export const distilbert: Family<DistilBertConfig> = {
     const { dim: H, hidden_dim: F } = config;
     const parameters: nn.Parameters = {
       ...nn.embeddingParameters('distilbert.embeddings.word_embeddings', config.vocab_size, H, config.pad_token_id),
-      ...nn.embeddingParameters('distilbert.embeddings.position_embeddings', config.max_position_embeddings, H),
+      ...nn.embeddingParameters(POSITIONS, config.max_position_embeddings, H),
       ...nn.layerNormParameters('distilbert.embeddings.LayerNorm', H),
     };
+    if (config.sinusoidal_pos_embds) parameters[`${POSITIONS}.weight`]!.start = 'sinusoidal';
     for (let layer = 0; layer < config.n_layers; layer++) {
       const name = `distilbert.transformer.layer.${layer}`;
       Object.assign(parameters, {
@@ -176,7 +183,7 @@ function encodeButLast(pass: Pass, ids: tf.Tensor, mask: tf.Tensor): tf.Tensor {
 
 function embed({ config, weights, dropout }: Pass, ids: tf.Tensor): tf.Tensor {
   const words = embedding(weights['distilbert.embeddings.word_embeddings.weight']!, ids); // [B, T, H]
-  const positions = firstRows(weights['distilbert.embeddings.position_embeddings.weight']!, ids.shape[1]!); // [T, H]
+  const positions = firstRows(weights[`${POSITIONS}.weight`]!, ids.shape[1]!); // [T, H]
   return dropout(nn.layerNorm(tf.add(words, positions), weights, 'distilbert.embeddings.LayerNorm', LAYER_NORM_EPS), config.dropout);
 }
 

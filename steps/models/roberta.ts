@@ -4,6 +4,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, V the vocabulary.
  */
+import { StepError } from '../../engine/step.ts';
 import { embedding, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
@@ -19,7 +20,15 @@ export const roberta: Family<BertConfig> = {
   prefix: 'roberta',
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
 
-  configure: (file) => configureEncoder(file, { model_type: 'roberta', vocab_size: 50265, pad_token_id: 1 }),
+  configure(file) {
+    const config = configureEncoder(file, { model_type: 'roberta', vocab_size: 50265, pad_token_id: 1 });
+    if (config.max_position_embeddings <= config.pad_token_id + 1)
+      throw new StepError(
+        `config.json: max_position_embeddings ${config.max_position_embeddings} leaves no place for a token: positions count from ${config.pad_token_id + 1}, one behind pad_token_id`,
+        'Set it to the tokens that a sequence may have, and pad_token_id + 1 more: 514 is for 512 tokens.',
+      );
+    return config;
+  },
 
   // The rows up to the padding token's are no token's positions: 514 of them are for 512 tokens.
   maxLength: (config) => config.max_position_embeddings - config.pad_token_id - 1,

@@ -51,7 +51,7 @@ export async function openBundle(given: string): Promise<Bundle> {
   const config = (await readJson(folder, 'config.json'))!;
   const task = taskOf(config, given);
   const labels = labelsOf(config);
-  if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …`);
+  if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …, each by a name of its own`);
   const training = await readJson(folder, 'training.json');
   const model = lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
   return {

@@ -67,6 +67,17 @@ test('a config without weights starts at random, as transformers initialises, fr
   expect((await start(folder, { names: ['a', 'b'] })).weights['bert.embeddings.word_embeddings.weight']!.data).toEqual(words);
 });
 
+test('DistilBERT with sinusoidal_pos_embds starts with the table that transformers makes', async () => {
+  const folder = temporary();
+  const size = { vocab_size: 20, dim: 6, n_heads: 2, n_layers: 1, hidden_dim: 8, max_position_embeddings: 3 };
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ model_type: 'distilbert', ...size, sinusoidal_pos_embds: true }));
+  const { data } = (await start(folder)).weights['distilbert.embeddings.position_embeddings.weight']!;
+  // Printed by DistilBertModel(DistilBertConfig(…)) of transformers 5.23.
+  const expected = [0, 1, 0, 1, 0, 1, 0.8415, 0.5403, 0.0464, 0.9989, 0.0022, 1, 0.9093, -0.4161, 0.0927, 0.9957, 0.0043, 1];
+  expect([...data].map((x) => Number(x.toFixed(4)))).toEqual(expected);
+  expect((await start(folder, { seed: 2 })).weights['distilbert.embeddings.position_embeddings.weight']!.data).toEqual(data);
+});
+
 test('weights come under the names that the hub has had for them, in one file or in shards', async () => {
   const expected = (await start(golden)).weights;
   const old = await changed((tensors) => ({
@@ -92,6 +103,30 @@ test('weights come under the names that the hub has had for them, in one file or
   rmSync(join(sharded, 'model-00002-of-00002.safetensors'));
   await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names/);
 });
+
+test.each(['bert', 'roberta', 'distilbert', 'albert'])(
+  '%s: with the base prefix or without, old names of norms, position_ids',
+  async (family) => {
+    const checkpoint = join(golden, '../..', family, 'checkpoint');
+    const expected = (await start(checkpoint)).weights;
+    const stored = await readSafetensors(join(checkpoint, 'model.safetensors'));
+    const ids = { dtype: 'I64' as const, shape: [1, 2], bytes: new Uint8Array(16) };
+    for (const [rename, constant] of [
+      [
+        (name: string) => name.replace(/LayerNorm.weight$/, 'LayerNorm.gamma').replace(/LayerNorm.bias$/, 'LayerNorm.beta'),
+        `${family}.embeddings`,
+      ],
+      [(name: string) => name.replace(`${family}.`, ''), 'embeddings'],
+    ] as const) {
+      const folder = temporary();
+      cpSync(checkpoint, folder, { recursive: true });
+      await writeSafetensors(join(folder, 'model.safetensors'), { ...renamed(stored, rename), [`${constant}.position_ids`]: ids });
+      const { weights, said } = await start(folder);
+      expect(weights).toEqual(expected);
+      expect(said).toHaveLength(1); // nothing is new, nothing is left over
+    }
+  },
+);
 
 test('half precision is read as float32', async () => {
   const full = (await start(golden)).weights;
