@@ -1,4 +1,4 @@
-/** Weights whose gradients are zero but for rounding, of which Adam makes steps of any size: after a step they prove nothing. */
+/** Weights whose gradients are zero but for rounding, of which Adam makes steps of any size: neither proves anything. */
 export const KEY_BIAS = /\.(key|k_lin)\.bias$/;
 
 /** What adds the same to the logits of all tokens, of which softmax over the tokens takes no notice: the head's bias and the last norm's. */
