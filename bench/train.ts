@@ -7,16 +7,16 @@
  * Needs python3 and PyPI: the pinned packages go into bench/.venv, unless TUNESMITH_BENCH_PYTHON names a Python that has them.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { saveModel, startModel } from '../steps/models/checkpoint.ts';
 import { copyTokenizer } from '../steps/models/tokenizer.ts';
 import { openSplit, readTokensInfo, SplitWriter, writeTokensInfo } from '../steps/models/tokens.ts';
+import { preparePython } from './python.ts';
 import { type Measured, type Row, rows } from './train-shapes.ts';
 
-const PACKAGES = ['torch==2.13.0', 'transformers==5.23.0', 'accelerate==1.15.0', 'safetensors==0.8.0'];
 const root = join(import.meta.dirname, '..');
 const work = join(import.meta.dirname, 'work');
 
@@ -52,16 +52,6 @@ for (const row of rows.filter(({ name }) => wanted.some((part) => name.toLowerCa
 }
 console.log(`${cpus()[0]!.model.trim()}, ${flags.threads} threads, ${new Date().toISOString().slice(0, 10)}\n`);
 console.log(table(lines));
-
-function preparePython(): string {
-  const given = process.env.TUNESMITH_BENCH_PYTHON;
-  if (given) return given;
-  const venv = join(import.meta.dirname, '.venv');
-  const found = join(venv, 'bin/python');
-  if (!existsSync(found)) execFileSync('python3', ['-m', 'venv', venv], { stdio: 'inherit' });
-  execFileSync(found, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES], { stdio: 'inherit' });
-  return found;
-}
 
 function prepareTokens(): Record<Row['length'], string> {
   execFileSync(

@@ -1,24 +1,28 @@
 /**
- * A training step of a BERT on our `onnx` runtime and in PyTorch, by turns, so that both meet the same neighbours on the machine.
- * Run: node --import tsx bench/training-step.ts PYTHON [tiny|mini], where PYTHON has torch and transformers.
+ * A training step of a BERT on our runtimes and in PyTorch, by turns, so that both meet the same neighbours on the machine.
+ * Run: node --import tsx bench/training-step.ts PYTHON [tiny|mini] [RUNTIME…], where PYTHON has torch and transformers; - leaves PyTorch out.
+ * A runtime is onnx, tensorflow, or tensorflow-bf16.
  */
 import { execFileSync } from 'node:child_process';
 import { openRuntime } from '../steps/runtime/open.ts';
-import { toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
+import type { Precision, RuntimeName } from '../steps/runtime/runtime.ts';
+import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
 
 const shapes = {
   tiny: { hidden: 128, layers: 2, heads: 2, ffn: 512, batch: 32 },
-  mini: { hidden: 384, layers: 6, heads: 12, ffn: 1536, batch: 16 }, // MiniLM-L6
+  mini: { hidden: 384, layers: 6, heads: 12, ffn: 1536, batch: 16, steps: 8 }, // MiniLM-L6
 };
-const [python = 'python3', shape = 'tiny'] = process.argv.slice(2);
+const [python = 'python3', shape = 'tiny', ...runtimes] = process.argv.slice(2);
 const config = {
   ...{ vocabulary: 30522, positions: 512, classes: 2, dropout: 0.1, length: 128, threads: 2, steps: 15 },
   ...shapes[shape as keyof typeof shapes],
 };
 
-async function ours(): Promise<number[]> {
-  const runtime = await openRuntime('onnx', { threads: config.threads });
+async function ours(name: string): Promise<number[]> {
+  const [runtimeName, precision = 'fp32'] = name.split('-') as [RuntimeName, Precision?];
+  const runtime = await openRuntime(runtimeName, { threads: config.threads, precision });
   const training = runtime.training(toyProgram(config), toyWeights(config), {
+    axes: toyAxes,
     optimizer: { name: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
     weight: (name) => ({ learningRateFactor: 1, weightDecay: /norm|bias/.test(name) ? 0 : 0.01 }),
     maxGradNorm: 1,
@@ -47,6 +51,6 @@ function say(name: string, [first, ...rest]: number[]): void {
 }
 
 for (let round = 0; round < 3; round++) {
-  say('tunesmith', await ours());
-  say('PyTorch  ', torch());
+  for (const name of runtimes.length > 0 ? runtimes : ['onnx']) say(name, await ours(name));
+  if (python !== '-') say('PyTorch', torch());
 }

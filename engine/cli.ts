@@ -101,7 +101,8 @@ command(
 ).option('--json', 'print JSON');
 
 command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
-  .option('--cuda', 'the build of TensorFlow for NVIDIA GPUs')
+  .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
+  .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
 
 command(

@@ -29,7 +29,7 @@ export function serving() {
 
 /** `setup tensorflow`. */
 export function setup() {
-  return import('../steps/runtime/tensorflow-setup.ts');
+  return import('../steps/runtime/tensorflow/setup.ts');
 }
 
 /** What `show` tells of artifacts. */

@@ -71,6 +71,12 @@ export interface StepContext<O extends OptionSchemas = OptionSchemas> {
   addresses: Record<string, string>;
   /** Absolute paths to write at. Nothing is there yet; the parent folder exists. */
   outputs: Record<string, string>;
+  /**
+   * A folder for what must outlast this attempt: a later one of the same cell, with the same options, inputs and code, finds it as it
+   * was left, whether this one failed, timed out, or was interrupted or killed. Make it before you write there, and write so that a
+   * kill at any moment leaves something whole (a new name, then rename). It is removed when the cell has succeeded.
+   */
+  checkpoints: string;
   /** The pipeline file's folder: say paths relative to it in messages. */
   folder: string;
   cell: CellOrigin;

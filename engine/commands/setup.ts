@@ -5,14 +5,15 @@ import { duration } from '../report/text.ts';
 import { interruptions } from './interruptions.ts';
 import { usage } from './pipeline-file.ts';
 
-export default async function setup(what: string, { cuda = false }: { cuda?: boolean }): Promise<number> {
+export default async function setup(what: string, { gpu = false, cpu = false }: { gpu?: boolean; cpu?: boolean }): Promise<number> {
   if (what !== 'tensorflow') throw usage(`"${what}" cannot be set up`, 'tunesmith setup tensorflow');
+  if (gpu && cpu) throw usage('--gpu and --cpu exclude each other', 'tunesmith setup tensorflow [--gpu | --cpu]');
   const began = performance.now();
   const say = (line: string) => process.stdout.write(`${duration((performance.now() - began) / 1000).padStart(7)}  ${line}\n`);
   const interrupted = interruptions(() => say('stopping…'));
   try {
     const { setUpTensorflow } = await setups();
-    await setUpTensorflow(cuda ? 'cuda' : 'cpu', say, interrupted.signal);
+    await setUpTensorflow(gpu ? 'cuda' : cpu ? 'cpu' : undefined, say, interrupted.signal);
     return 0;
   } catch (error) {
     if (!interrupted.by) throw error;

@@ -21,6 +21,8 @@ export interface Attempt {
   fingerprint: string;
   /** Where a step writes each output. */
   outputs: Record<string, string>;
+  /** Of a step: what outlasts an attempt that is cut off. */
+  checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
   guard: Guard;
@@ -97,7 +99,10 @@ function childOptions({ cell, pipeline, guard, signal, log }: Attempt) {
   };
 }
 
-function jobOf({ cell, pipeline, inputs, outputs, fingerprint }: Attempt, { module, definition, options }: StepAction): StepJob {
+function jobOf(
+  { cell, pipeline, inputs, outputs, checkpoints, fingerprint }: Attempt,
+  { module, definition, options }: StepAction,
+): StepJob {
   const paths: StepJob['inputs'] = {};
   const origins: StepJob['origins'] = {};
   const addresses: StepJob['addresses'] = {};
@@ -115,6 +120,7 @@ function jobOf({ cell, pipeline, inputs, outputs, fingerprint }: Attempt, { modu
     origins,
     addresses,
     outputs,
+    checkpoints: checkpoints!,
     folder: pipeline.folder,
     cell: { cell: cell.name, matrix: cell.matrix },
     seed: typeof options.seed === 'number' ? options.seed : Number.parseInt(fingerprint.slice(0, 8), 16) >>> 1,

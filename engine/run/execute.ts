@@ -10,6 +10,7 @@ import type { Failure, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { Aside, LINK, standsAt } from './aside.ts';
 import { attempt } from './attempt.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { secretValues } from './environment.ts';
 import { explained, placeOf, type Verdict } from './failure.ts';
 import { fetching } from './fetching.ts';
@@ -45,11 +46,18 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     // A step's own output is often a library's chatter: it is in the log. What it says through `log` is meant to be seen.
     if (cell.action.kind === 'shell' || stream === 'step') around.emit({ type: 'log', cell: cell.name, stream, line });
   });
+  let checkpoints: Checkpoints | undefined;
   try {
+    if (cell.action.kind === 'step') checkpoints = await Checkpoints.hold(around.project, found.fingerprint, around.signal);
     for (let number = 1; ; number++) {
       if (around.signal.aborted) return { state: 'canceled', log: path };
       around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
-      const ending = await once(cell, found, log, mask, around);
+      const ending = await once(cell, found, checkpoints, log, mask, around);
+      if (checkpoints && standsAt(checkpoints.folder)) {
+        // Where an input changed meanwhile, it may have learned from both.
+        if (ending !== 'canceled' && 'made' in ending) checkpoints.remove();
+        else if (await changedMeanwhile(cell, found, around)) checkpoints.remove();
+      }
       if (ending === 'canceled') return { state: 'canceled', log: path };
       if ('made' in ending) return { state: 'ran', outputs: ending.made, log: path };
       const { message, hint, option, detail } = ending.failed;
@@ -64,6 +72,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       await sleep(cell.retry.delay, undefined, { signal: around.signal }).catch(() => {});
     }
   } finally {
+    checkpoints?.release();
     log.close();
     if (log.trouble)
       around.project.notice(`the log ${relative(around.project.root, path)} is not whole: ${log.trouble.message}`, cell.name);
@@ -73,7 +82,14 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
 type Ending = { made: Record<string, Content> } | { failed: Verdict } | 'canceled';
 
 /** One attempt, from clearing the outputs' places to filling them. */
-async function once(cell: Cell, found: Look, log: CellLog, mask: Mask, around: Surroundings): Promise<Ending> {
+async function once(
+  cell: Cell,
+  found: Look,
+  checkpoints: Checkpoints | undefined,
+  log: CellLog,
+  mask: Mask,
+  around: Surroundings,
+): Promise<Ending> {
   const { project, signal } = around;
   const deadline = new AbortController();
   const timer = cell.timeout === undefined ? undefined : setTimeout(() => deadline.abort(), cell.timeout);
@@ -91,6 +107,7 @@ async function once(cell: Cell, found: Look, log: CellLog, mask: Mask, around: S
       inputs,
       fingerprint: found.fingerprint,
       outputs,
+      checkpoints: checkpoints?.folder,
       log,
       mask,
       signal: AbortSignal.any([signal, deadline.signal]),

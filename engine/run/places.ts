@@ -15,6 +15,8 @@ export interface Places {
   /** What running cells stage, and what they moved aside (see aside.ts). */
   work: string;
   kept: string;
+  /** What steps keep of attempts that were cut off, by fingerprint (see checkpoints.ts). */
+  checkpoints: string;
   log(run: number, cell: string): string;
   failed(cell: string): string;
 }
@@ -29,6 +31,7 @@ export function placesOf(pipeline: Pick<Pipeline, 'root'>): Places {
     memo: shared ? join(own, 'memo.sqlite') : undefined,
     work: join(own, 'work'),
     kept: join(own, 'kept'),
+    checkpoints: join(own, 'checkpoints'),
     log: (run, cell) => join(own, 'logs', String(run), `${fileName(cell)}.log`),
     failed: (cell) => join(own, 'failed', fileName(cell)),
   };

@@ -12,6 +12,7 @@ import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { StepError } from '../step.ts';
 import { Aside, isOurs, keep, standsAt } from './aside.ts';
+import { Checkpoints } from './checkpoints.ts';
 import type { Surroundings } from './execute.ts';
 import { explained, placeOf } from './failure.ts';
 import { Guard } from './guard.ts';
@@ -46,6 +47,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const project = openProject(pipeline, false, notice, options.signal);
   try {
     await Aside.recover(project);
+    await Checkpoints.removeForgotten(project);
     const found = await survey(pipeline, project, selected, options.force ?? false);
     const run = project.records.begin(pipeline.file);
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });

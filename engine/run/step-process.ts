@@ -11,6 +11,7 @@ export interface StepJob {
   origins: Record<string, CellOrigin[]>;
   addresses: Record<string, string>;
   outputs: Record<string, string>;
+  checkpoints: string;
   folder: string;
   cell: CellOrigin;
   seed: number;

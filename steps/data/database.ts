@@ -39,6 +39,8 @@ export class Database {
       temp_directory: spill ?? '',
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
+      // Files are read once, in order: what was read need not stay in memory.
+      enable_external_file_cache: 'false',
     });
     const connection = await instance.connect();
     // What a query makes must not depend on where it runs.

@@ -37,7 +37,7 @@ export async function evaluate(context: Context): Promise<void> {
   if (info.max_length > limit)
     throw new StepError(`the tokens have a max_length of ${info.max_length}, and the model takes ${limit} tokens`);
 
-  const runtime = await openRuntime(options.runtime, { threads });
+  const runtime = await openRuntime(options.runtime, { threads, device: options.device });
   log(`runtime: ${runtime.description}`);
   const inference = runtime.inference(model.program, model.weights, model.axes);
   const predictions = await open(outputs.predictions!, 'w');

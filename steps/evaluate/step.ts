@@ -17,7 +17,17 @@ export default defineStep({
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
-    runtime: { enum: ['auto', 'onnx', 'eager'], default: 'auto', description: 'Where the tensor program runs; auto is onnx.' },
+    runtime: {
+      enum: ['auto', 'onnx', 'tensorflow', 'eager'],
+      default: 'auto',
+      description:
+        'Where the tensor program runs. auto is onnx, or tensorflow where that is set up and a short measurement finds it faster. eager is for debugging.',
+    },
+    device: {
+      enum: ['auto', 'cpu', 'gpu'],
+      default: 'auto',
+      description: 'auto is a GPU where the runtime has one: tensorflow set up with --gpu. gpu is an error where there is none.',
+    },
   },
   optional: ['metrics', 'positive'],
   inputs: {

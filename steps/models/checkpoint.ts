@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
+import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
 import type { Config, Family, Head, ProblemType, Task } from './family.ts';
@@ -42,6 +43,8 @@ export interface ModelStart {
   replaceHead?: boolean;
   /** Of what starts at random. */
   seed: number;
+  /** Of one label of several: what each class counts, and smoothing. */
+  loss?: CrossEntropyOptions;
   /** Instead of the config's dropout rates. */
   dropout?: number | undefined;
   /** What a person should know of how the model starts. */
@@ -50,7 +53,7 @@ export interface ModelStart {
 
 /** A model to be trained for these labels: from the folder's weights where it has some, else from a random start. */
 export async function startModel(folder: string, start: ModelStart): Promise<Model> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, say } = start;
+  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled } = headOf(family, task, file);
@@ -59,7 +62,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const base = family.parameters(config);
   const head = headParameters(config, labels.length);
   const parameters = { ...base, ...head };
-  const program = programFor(family, task, config, problem);
+  const program = programFor(family, task, config, problem, loss);
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
 
   const checkpoint = await openCheckpoint(folder, family, task, parameters);
@@ -92,7 +95,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   if (wanted !== undefined && task !== wanted)
     throw new StepError(`${shown(folder)} holds a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
   const named = labelsOf(file);
-  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …, each by a name of its own`);
+  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …, each once`);
   const problem = problemOf(file, named);
   const labels = task.endsWith('-classification') ? named : [];
   const head = headOf(family, task, file);
@@ -180,8 +183,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
       pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
     );
   }
-  const index = source.endsWith('.json') ? await readIndex(folder, source) : undefined;
-  const files = index ? [...new Set(index.values())].sort() : [source];
+  const index = source.endsWith('.json') ? await indexOf(folder, source) : undefined;
+  const files = index ? [...new Set(Object.values(index))].sort() : [source];
   const opened: Safetensors[] = [];
   const close = async () => void (await Promise.all(opened.map((file) => file.close())));
   try {
@@ -189,7 +192,6 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
     for (const file of files) {
       const stored = await openSafetensors(path.join(folder, file));
       opened.push(stored);
-      if (index) refuseOtherShard(source, index, file, stored);
       for (const [name, { shape }] of stored.tensors) {
         if (name.endsWith('.position_ids')) continue; // a constant that old versions saved
         if (family.heads[task]?.tied?.includes(name)) continue;
@@ -209,6 +211,7 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
         entries.set(own, { shape, read });
       }
     }
+    if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
     return { source, entries, close };
   } catch (error) {
     await close();
@@ -231,34 +234,41 @@ const UNPICKLE = `Convert it once with Python:
 const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
 const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
 
-/** Of each tensor the shard that holds it. */
-async function readIndex(folder: string, index: string): Promise<Map<string, string>> {
-  const { weight_map } = await readJson(path.join(folder, index));
-  const map = new Map<string, string>(typeof weight_map === 'object' && weight_map !== null ? Object.entries(weight_map) : []);
-  const files = [...new Set(map.values())].sort();
-  if (files.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
-  const outside = files.find((file) => typeof file !== 'string' || file !== path.basename(file));
-  if (outside !== undefined) throw new StepError(`${index} of ${shown(folder)} names ${outside}, which is not a file of the folder`);
-  const missing = files.filter((file) => !existsSync(path.join(folder, file)));
-  if (missing.length > 0)
-    throw new StepError(`${shown(folder)} lacks ${listed(missing)}, which ${index} names`, 'Download the missing shards.');
-  return map;
+/** Which file of the folder holds each tensor. */
+async function indexOf(folder: string, index: string): Promise<Record<string, string>> {
+  const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
+  const places = Object.entries(weight_map ?? {});
+  if (places.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
+  const outside = places.find(([, file]) => typeof file !== 'string' || file !== path.basename(file));
+  if (outside) throw new StepError(`${index} of ${shown(folder)} names ${outside[1]}, which is not a file of the folder`);
+  const missing = [...new Set(places.map(([, file]) => file))].filter((file) => !existsSync(path.join(folder, file))).sort();
+  if (missing.length > 0) {
+    const [name] = places.find(([, file]) => file === missing[0])!;
+    throw new StepError(
+      `${shown(folder)} lacks ${listed(missing)}, which ${index} names, for ${name} among others`,
+      'Download the missing shards.',
+    );
+  }
+  return weight_map!;
 }
 
-/** A shard of another save holds weights of another training: index and shard must name the very same tensors. */
-function refuseOtherShard(source: string, index: Map<string, string>, file: string, { tensors }: Safetensors): void {
-  const lost = [...index].filter(([name, shard]) => shard === file && !tensors.has(name)).map(([name]) => name);
-  const extra = [...tensors.keys()].filter((name) => index.get(name) !== file);
-  if (lost.length + extra.length === 0) return;
-  const wrong = [
-    ...(lost.length > 0 ? [`it lacks ${listed(lost)}, which the index says it holds`] : []),
-    ...(extra.length > 0 ? [`it holds ${listed(extra.map((name) => `${name} (${placeOf(index, name)})`))}`] : []),
-  ];
-  throw new StepError(`${file} does not fit ${source}: ${wrong.join('; ')}`, 'Download index and shards anew, all of one revision.');
+/** A shard that is of another save than the index would else be half of another model. */
+function refuseDisplaced(source: string, index: Record<string, string>, shards: Map<string, Safetensors>): void {
+  for (const [name, file] of Object.entries(index)) {
+    if (shards.get(file)!.tensors.has(name)) continue;
+    const [elsewhere] = [...shards].find(([, { tensors }]) => tensors.has(name)) ?? [];
+    throw new StepError(
+      `${source} says that ${file} holds ${name}, and ${elsewhere === undefined ? 'no shard has it' : `it is in ${elsewhere}`}`,
+      OTHER_SAVES,
+    );
+  }
+  for (const [file, { tensors }] of shards) {
+    const unnamed = [...tensors.keys()].filter((name) => !Object.hasOwn(index, name));
+    if (unnamed.length > 0) throw new StepError(`${file} holds ${listed(unnamed)}, which ${source} does not name`, OTHER_SAVES);
+  }
 }
 
-const placeOf = (index: Map<string, string>, name: string): string =>
-  index.has(name) ? `by the index in ${index.get(name)}` : 'not in the index';
+const OTHER_SAVES = 'The index and the shards are of different saves: download all of them again.';
 
 /** TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix where it was left out. */
 function nameFor(name: string, family: Family, parameters: Parameters): string {
@@ -288,7 +298,7 @@ function headToKeep(
   const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
   const keeps = (sameLabels || number) && sameProblem;
   if (trained && !keeps && !replaceHead) {
-    const named = former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label of its config.json does not number 0, 1, 2 …';
+    const named = former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label of its config.json does not number 0, 1, 2 …, each once';
     const found = sameProblem ? named : problemOf(file, former);
     const wanted = sameProblem ? listed(labels) : problem;
     throw new StepError(
@@ -317,13 +327,17 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
     if (!entry) missing.push(name);
     else if (entry.shape.join() !== shape.join()) misshapen.push(`${name} is [${entry.shape}] instead of [${shape}]`);
   }
-  if (missing.length + misshapen.length > 0) {
-    const unexpected = [...entries.keys()].filter((name) => !(name in parameters));
+  const unexpected = [...entries.keys()].filter((name) => !(name in parameters));
+  // Other tasks' heads do no harm, but a layer that config.json does not know of would be left out of what is computed.
+  const kinds = new Set(Object.keys(parameters).map(kindOfWeight));
+  const layers = unexpected.filter((name) => kinds.has(kindOfWeight(name)));
+  if (missing.length + misshapen.length + layers.length > 0) {
+    const told = missing.length > 0 ? unexpected : layers;
     const wrong = [
       ...(missing.length > 0 ? [`it lacks ${listed(missing)}`] : []),
       ...misshapen.slice(0, 8),
       ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more of another shape`] : []),
-      ...(missing.length > 0 && unexpected.length > 0 ? [`it has, unexpectedly, ${listed(unexpected)}`] : []),
+      ...(told.length > 0 ? [`it has, unexpectedly, ${listed(told)}`] : []),
     ];
     throw new StepError(
       `${source} does not fit its config.json: ${wrong.join('; ')}`,
@@ -337,6 +351,9 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
   return weights;
 }
 
+/** The same for all layers, and whether or not the name of the base model stands before it. */
+const kindOfWeight = (name: string): string => name.replace(/^.*?(?=\b(encoder|transformer)\.)/, '').replace(/\b\d+\b/g, '#');
+
 const startAll = (parameters: Parameters, config: Config, seed: number): HostTensors =>
   Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));
 
@@ -345,17 +362,17 @@ function startOne(name: string, { shape, start, paddingRow }: Parameter, config:
   const size = shape.reduce((product, n) => product * n, 1);
   const data = start === 'normal' ? normal(size, config.initializer_range, random('start', seed, name)) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
-  if (start === 'sinusoidal') fillSinusoidal(data, shape[1]!);
+  if (start === 'sinusoids') fillSinusoids(data, shape[1]!);
   if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);
   return { dtype: 'float32', shape, data };
 }
 
-/** A row for each position: sines in the even columns, cosines in the odd, slower from pair to pair. */
-function fillSinusoidal(data: Float32Array, width: number): void {
+/** Row by row: sines at even places, cosines at odd ones, of ever longer waves (Vaswani et al. 2017, 3.5). */
+function fillSinusoids(data: Float32Array, width: number): void {
   for (let i = 0; i < data.length; i++) {
-    const [position, column] = [Math.floor(i / width), i % width];
-    const angle = position / 10000 ** ((2 * Math.floor(column / 2)) / width);
-    data[i] = column % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+    const [position, place] = [Math.floor(i / width), i % width];
+    const angle = position / 10000 ** ((2 * Math.floor(place / 2)) / width);
+    data[i] = place % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
   }
 }
 

@@ -20,6 +20,8 @@ interface DistilBertConfig {
   model_type: 'distilbert';
   vocab_size: number;
   max_position_embeddings: number;
+  /** Positions start as sines and cosines; they are trained as any weight. */
+  sinusoidal_pos_embds: boolean;
   n_layers: number;
   n_heads: number;
   dim: number;
@@ -29,8 +31,6 @@ interface DistilBertConfig {
   activation: nn.ActivationName;
   seq_classif_dropout: number;
   qa_dropout: number;
-  /** Positions start as sines and cosines; they are learned all the same. */
-  sinusoidal_pos_embds: boolean;
   initializer_range: number;
   pad_token_id: number;
 }
@@ -46,6 +46,7 @@ export const distilbert: Family<DistilBertConfig> = {
       model_type: 'distilbert',
       vocab_size: read.count('vocab_size', 30522),
       max_position_embeddings: read.count('max_position_embeddings', 512),
+      sinusoidal_pos_embds: read.flag('sinusoidal_pos_embds', false),
       n_layers: read.count('n_layers', 6),
       n_heads: read.count('n_heads', 12),
       dim: read.count('dim', 768),
@@ -55,7 +56,6 @@ export const distilbert: Family<DistilBertConfig> = {
       activation: read.oneOf('activation', nn.activationNames, 'gelu'),
       seq_classif_dropout: read.rate('seq_classif_dropout', 0.2),
       qa_dropout: read.rate('qa_dropout', 0.1),
-      sinusoidal_pos_embds: read.flag('sinusoidal_pos_embds', false),
       initializer_range: read.positive('initializer_range', 0.02),
       pad_token_id: read.index('pad_token_id', 0),
     };
@@ -75,7 +75,7 @@ export const distilbert: Family<DistilBertConfig> = {
       ...nn.embeddingParameters(POSITIONS, config.max_position_embeddings, H),
       ...nn.layerNormParameters('distilbert.embeddings.LayerNorm', H),
     };
-    if (config.sinusoidal_pos_embds) parameters[`${POSITIONS}.weight`]!.start = 'sinusoidal';
+    if (config.sinusoidal_pos_embds) parameters[`${POSITIONS}.weight`]!.start = 'sinusoids';
     for (let layer = 0; layer < config.n_layers; layer++) {
       const name = `distilbert.transformer.layer.${layer}`;
       Object.assign(parameters, {

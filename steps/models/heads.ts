@@ -1,5 +1,5 @@
 /** The program of a task: what it returns, and the loss it is trained by where labels are given. All as transformers has it. */
-import { binaryCrossEntropy, crossEntropy, meanSquaredError } from '../runtime/ops.ts';
+import { binaryCrossEntropy, type CrossEntropyOptions, crossEntropy, meanSquaredError } from '../runtime/ops.ts';
 import type { Axes, Program } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import type { Config, Family, ProblemType, Task } from './family.ts';
@@ -11,7 +11,13 @@ import type { Config, Family, ProblemType, Task } from './family.ts';
  *   question-answering    `start_positions` and `end_positions` int32 [B]
  *   masked-lm             `labels` int32 [B, T], or [P] beside `masked_positions`; −100 does not count
  */
-export function programFor<C extends Config>(family: Family<C>, task: Task, config: C, problem: ProblemType): Program {
+export function programFor<C extends Config>(
+  family: Family<C>,
+  task: Task,
+  config: C,
+  problem: ProblemType,
+  loss: CrossEntropyOptions = {},
+): Program {
   const head = family.heads[task]!;
   if (task === 'question-answering') {
     return (weights, inputs, dropout): Record<string, tf.Tensor> => {
@@ -23,7 +29,8 @@ export function programFor<C extends Config>(family: Family<C>, task: Task, conf
       return { loss, start_logits, end_logits };
     };
   }
-  const lossOf = task === 'text-classification' ? LOSSES[problem] : crossEntropy;
+  const ofLabels = (logits: tf.Tensor, labels: tf.Tensor) => crossEntropy(logits, labels, loss);
+  const lossOf = task === 'text-classification' && problem !== 'single_label_classification' ? LOSSES[problem] : ofLabels;
   return (weights, inputs, dropout): Record<string, tf.Tensor> => {
     const logits = head.logits(config, weights, inputs, dropout);
     return inputs.labels ? { loss: lossOf(logits, inputs.labels), logits } : { logits };
@@ -46,7 +53,6 @@ export function axesFor(task: Task, problem: ProblemType, labels: number): Axes 
 }
 
 const LOSSES = {
-  single_label_classification: crossEntropy,
   multi_label_classification: binaryCrossEntropy,
   regression: meanSquaredError,
 };

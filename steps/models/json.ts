@@ -17,5 +17,14 @@ export async function readJson(file: string): Promise<Record<string, unknown>> {
   return value as Record<string, unknown>;
 }
 
+/** A file of text, such as a vocabulary. */
+export async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new StepError(`${path.basename(file)} of ${shown(path.dirname(file))} cannot be read: ${(error as Error).message}`);
+  }
+}
+
 /** A folder as a person knows it: its last two parts. */
 export const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');

@@ -7,11 +7,8 @@ import { tf } from '../runtime/tfjs.ts';
 
 export interface Parameter {
   shape: number[];
-  /**
-   * How it starts in a model that was never trained: `normal` has the config's `initializer_range` as deviation, `sinusoidal`
-   * are the positions of "Attention is all you need", a row each.
-   */
-  start: 'normal' | 'zeros' | 'ones' | 'sinusoidal';
+  /** How it starts in a model that was never trained; `normal` has the config's `initializer_range` as deviation. */
+  start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
   /** Biases and norms are left alone by weight decay. */
   decay: boolean;
   /** The row of the padding token: starts at zero and gets no gradient from lookups. */

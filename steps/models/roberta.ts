@@ -22,10 +22,11 @@ export const roberta: Family<BertConfig> = {
 
   configure(file) {
     const config = configureEncoder(file, { model_type: 'roberta', vocab_size: 50265, pad_token_id: 1 });
-    if (config.max_position_embeddings <= config.pad_token_id + 1)
+    const { max_position_embeddings: rows, pad_token_id } = config;
+    if (rows <= pad_token_id + 1)
       throw new StepError(
-        `config.json: max_position_embeddings ${config.max_position_embeddings} leaves no place for a token: positions count from ${config.pad_token_id + 1}, one behind pad_token_id`,
-        'Set it to the tokens that a sequence may have, and pad_token_id + 1 more: 514 is for 512 tokens.',
+        `config.json: max_position_embeddings ${rows} leaves no place for a token`,
+        `RoBERTa counts positions from pad_token_id + 1, here ${pad_token_id + 1}: it must be more than that.`,
       );
     return config;
   },

@@ -2,6 +2,7 @@
  * The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
  * https://github.com/huggingface/safetensors#format
  */
+import type { Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
@@ -62,6 +63,8 @@ export async function writeSafetensors(
   file: string,
   tensors: Record<string, StoredTensor>,
   metadata?: Record<string, string>,
+  /** Takes the file's bytes as they are written. */
+  hash?: Hash,
 ): Promise<void> {
   const names = Object.keys(tensors).sort((a, b) => SIZE[tensors[b]!.dtype] - SIZE[tensors[a]!.dtype] || (a < b ? -1 : 1));
   // Without a prototype: a tensor may be called `__proto__`.
@@ -80,7 +83,10 @@ export async function writeSafetensors(
 
   const handle = await open(file, 'w');
   try {
-    for (const part of [length, text, ...names.map((name) => tensors[name]!.bytes)]) await handle.writeFile(part);
+    for (const part of [length, text, ...names.map((name) => tensors[name]!.bytes)]) {
+      hash?.update(part);
+      await handle.writeFile(part);
+    }
     await handle.sync();
   } finally {
     await handle.close();

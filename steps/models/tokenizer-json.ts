@@ -3,10 +3,9 @@
  * (byte-level BPE) as transformers makes it of older folders of BERT, DistilBERT, RoBERTa and GPT-2.
  */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { readJson } from './json.ts';
+import { readJson, readText } from './json.ts';
 
 /** @throws StepError where the folder has no tokenizer, or one that only Python can convert */
 export async function tokenizerJson(folder: string): Promise<string> {
@@ -18,7 +17,7 @@ export async function tokenizerJson(folder: string): Promise<string> {
 /** Undefined where the folder has none. */
 export async function findTokenizerJson(folder: string): Promise<string | undefined> {
   const file = path.join(folder, 'tokenizer.json');
-  if (existsSync(file)) return readFile(file, 'utf8');
+  if (existsSync(file)) return readText(file);
   const has = (name: string) => existsSync(path.join(folder, name));
   if (has('vocab.txt')) return JSON.stringify(await wordPiece(folder));
   if (has('vocab.json') && has('merges.txt')) return JSON.stringify(await byteLevel(folder));
@@ -27,7 +26,7 @@ export async function findTokenizerJson(folder: string): Promise<string | undefi
 
 /** As transformers' BertTokenizer. */
 async function wordPiece(folder: string) {
-  const words = (await readFile(path.join(folder, 'vocab.txt'), 'utf8')).replace(/\r?\n$/, '').split(/\r?\n/);
+  const words = (await readText(path.join(folder, 'vocab.txt'))).replace(/\r?\n$/, '').split(/\r?\n/);
   const vocabulary = new Map(words.map((word, id) => [word, id]));
   const options = await optionsOf(folder);
   const special = specialTokens(options, { unk: '[UNK]', sep: '[SEP]', pad: '[PAD]', cls: '[CLS]', mask: '[MASK]' });
@@ -66,7 +65,7 @@ async function wordPiece(folder: string) {
 /** As transformers' GPT2Tokenizer, or RobertaTokenizer where the vocabulary marks where texts begin and end. */
 async function byteLevel(folder: string) {
   const vocabulary = new Map(Object.entries((await readJson(path.join(folder, 'vocab.json'))) as Record<string, number>));
-  const merges = (await readFile(path.join(folder, 'merges.txt'), 'utf8'))
+  const merges = (await readText(path.join(folder, 'merges.txt')))
     .split(/\r?\n/)
     .filter((line) => line !== '' && !line.startsWith('#version'));
   const options = await optionsOf(folder);

@@ -4,8 +4,18 @@ import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Encoding, Tokenizer as Library } from 'tokenizers';
 import { StepError } from '../../engine/step.ts';
+import { beginning, readsWordByWord } from './beginnings.ts';
 import { readJson } from './json.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
+
+/** @throws StepError where the tokenizer gives ids that the model has no embedding for */
+export function checkVocabulary({ size }: Tokenizer, rows: number): void {
+  if (size > rows)
+    throw new StepError(
+      `the tokenizer has ${size} tokens, and the model's embedding table ${rows} rows`,
+      'tokenizer.json and config.json (vocab_size) are of different models: take both from one.',
+    );
+}
 
 /** Which of two texts loses tokens where both together are too long; names are transformers'. */
 export type Truncation = 'longest_first' | 'only_first' | 'only_second';
@@ -44,23 +54,66 @@ export async function openTokenizer(folder: string, { maxLength, truncation = 'l
   // A tokenizer.json may switch both on; how long sequences are is decided here alone.
   library.disablePadding();
   library.disableTruncation();
-  const fitted = (whole: Sequence): Sequence => (maxLength === undefined ? whole : truncated(whole, maxLength, truncation));
-  const added = (JSON.parse(json).added_tokens ?? []) as { id: number; special: boolean }[];
+  const parsed = JSON.parse(json);
+  const added = (parsed.added_tokens ?? []) as { id: number; special: boolean }[];
+  // In code units; without a maximum, or where words depend on each other, texts are read whole.
+  const enough = maxLength !== undefined && readsWordByWord(parsed) ? maxLength * USUAL_WORD : Number.POSITIVE_INFINITY;
   return {
     size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
-    async encode(texts) {
-      const encodings = await library.encodeBatch(texts, { addSpecialTokens: true });
-      return encodings.map((encoding, i) => fitted(sequenceOf(encoding, texts[i]!)));
-    },
+    encode: (texts) => encodeAll(library, texts, maxLength, enough),
     // The library's batches take no pairs; one by one they still run on several threads.
-    encodePairs: (pairs) =>
-      Promise.all(
-        pairs.map(async ([text, pair]) => fitted(sequenceOf(await library.encode(text, pair, { addSpecialTokens: true }), text, pair))),
-      ),
+    encodePairs: (pairs) => Promise.all(pairs.map((pair) => encodePair(library, pair, maxLength, truncation, enough))),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
   };
+}
+
+/** Code units that mostly make a token or more: of texts that are to be cut, so many times the tokens wanted are read first. */
+const USUAL_WORD = 8;
+
+async function encodeAll(library: Library, texts: string[], maxLength: number | undefined, enough: number): Promise<Sequence[]> {
+  const begun = texts.map((text) => beginning(text, enough));
+  const encodings = await library.encodeBatch(begun, { addSpecialTokens: true });
+  // A beginning that makes too few tokens, of very long words: the text is read whole.
+  const again = [...texts.keys()].filter((i) => begun[i] !== texts[i] && encodings[i]!.getLength() <= maxLength!);
+  if (again.length > 0) {
+    const whole = again.map((i) => texts[i]!);
+    for (const [k, encoding] of (await library.encodeBatch(whole, { addSpecialTokens: true })).entries()) encodings[again[k]!] = encoding;
+  }
+  return encodings.map((encoding, i) => {
+    const sequence = sequenceOf(encoding, texts[i]!);
+    return maxLength === undefined ? sequence : truncated(sequence, maxLength);
+  });
+}
+
+async function encodePair(
+  library: Library,
+  [text, pair]: readonly [string, string],
+  maxLength: number | undefined,
+  truncation: Truncation,
+  enough: number,
+): Promise<Sequence> {
+  // What the other strategies leave depends on the whole length of the other text.
+  const from = truncation === 'longest_first' ? enough : Number.POSITIVE_INFINITY;
+  const [first, second] = [beginning(text, from), beginning(pair, from)];
+  const read = async (a: string, b: string) => sequenceOf(await library.encode(a, b, { addSpecialTokens: true }), text, pair);
+  const sequence = await read(first, second);
+  if (maxLength === undefined) return sequence;
+  const begun = [first !== text, second !== pair] as const;
+  const sure = begun.includes(true) ? longestIsKnown(lengthsOf(sequence), begun, maxLength, sequence.ids.length) : true;
+  return truncated(sure ? sequence : await read(text, pair), maxLength, truncation);
+}
+
+/**
+ * Whether longest_first leaves the same of a pair of which only the beginnings were read. A beginning is as good as its text if it
+ * alone fills the sequence; then what counts is only which text is the longer one, and only where an odd token is to be given.
+ */
+function longestIsKnown([first, second]: [number, number], begun: readonly [boolean, boolean], maxLength: number, all: number): boolean {
+  if ((begun[0] && first < maxLength) || (begun[1] && second < maxLength)) return false;
+  const room = maxLength - (all - first - second);
+  if (room % 2 === 0) return true;
+  return begun[0] ? !begun[1] && first > second : second >= first;
 }
 
 /** What the model reads at once of a text or a pair. */
@@ -78,40 +131,57 @@ export interface Sequence {
   readonly spans: [begin: number, end: number][];
 }
 
-/** What nobody asks for is never made. */
+/** What nobody asks for is never made; the windows of a long text ask often. */
 function sequenceOf(encoding: Encoding, ...texts: string[]): Sequence {
-  return {
-    ids: encoding.getIds(),
-    truncated: false,
-    get typeIds() {
-      return encoding.getTypeIds();
-    },
-    get sequenceIds() {
-      return encoding.getSequenceIds() as (number | null)[];
-    },
-    get wordIds() {
-      return encoding.getWordIds() as (number | null)[];
-    },
-    get spans() {
-      const spans = encoding.getOffsets() as [number, number][];
-      // The library counts code points.
-      const units = texts.map((text) => (/[\ud800-\udfff]/.test(text) ? codeUnits(text) : undefined));
-      if (!units.some(Boolean)) return spans;
-      const sequences = encoding.getSequenceIds();
-      return spans.map(([begin, end], i): [number, number] => {
-        const map = units[sequences[i] ?? -1];
-        return map ? [map[begin]!, map[end]!] : [begin, end];
-      });
-    },
+  const typeIds = once(() => encoding.getTypeIds());
+  const sequenceIds = once(() => encoding.getSequenceIds() as (number | null)[]);
+  const wordIds = once(() => encoding.getWordIds() as (number | null)[]);
+  const spans = once(() => {
+    const spans = encoding.getOffsets() as [number, number][];
+    // The library counts code points.
+    const units = texts.map((text) => (/[\ud800-\udfff]/.test(text) ? codeUnits(text) : undefined));
+    if (!units.some(Boolean)) return spans;
+    return spans.map(([begin, end], i): [number, number] => {
+      const map = units[sequenceIds()[i] ?? -1];
+      return map ? [map[begin]!, map[end]!] : [begin, end];
+    });
+  });
+  return lazily(encoding.getIds(), false, { typeIds, sequenceIds, wordIds, spans });
+}
+
+type Parts = { [part in 'typeIds' | 'sequenceIds' | 'wordIds' | 'spans']: () => Sequence[part] };
+
+const lazily = (ids: number[], truncated: boolean, parts: Parts): Sequence => ({
+  ids,
+  truncated,
+  get typeIds() {
+    return parts.typeIds();
+  },
+  get sequenceIds() {
+    return parts.sequenceIds();
+  },
+  get wordIds() {
+    return parts.wordIds();
+  },
+  get spans() {
+    return parts.spans();
+  },
+});
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
   };
 }
 
 /** The first `maxLength` tokens, those that the template puts around the texts kept. As transformers does; the library cuts pairs otherwise. */
-function truncated(whole: Sequence, maxLength: number, strategy: Truncation): Sequence {
+function truncated(whole: Sequence, maxLength: number, strategy: Truncation = 'longest_first'): Sequence {
   const excess = whole.ids.length - maxLength;
   if (excess <= 0) return whole;
   const { sequenceIds } = whole;
-  const lengths = [0, 1].map((text) => sequenceIds.filter((id) => id === text).length) as [number, number];
+  const lengths = lengthsOf(whole);
   const kept = keptLengths(lengths, excess, strategy);
   if (!kept)
     throw new StepError(
@@ -124,7 +194,14 @@ function truncated(whole: Sequence, maxLength: number, strategy: Truncation): Se
     const text = sequenceIds[i];
     return text === null || met[text!]!++ < kept[text as 0 | 1];
   });
-  return { ...windowAt(whole, places), truncated: true };
+  return windowAt(whole, places, true);
+}
+
+/** Tokens of each text. */
+function lengthsOf({ sequenceIds }: Sequence): [number, number] {
+  const lengths: [number, number] = [0, 0];
+  for (const text of sequenceIds) if (text !== null) lengths[text as 0 | 1]++;
+  return lengths;
 }
 
 /** How many tokens of each text stay; undefined where the strategy cannot take away enough. */
@@ -166,17 +243,15 @@ export function windowPlaces({ ids, sequenceIds }: Sequence, maxLength: number, 
   }
 }
 
-export function windowAt(whole: Sequence, places: number[]): Sequence {
+export function windowAt(whole: Sequence, places: number[], truncated = false): Sequence {
   if (places.length === whole.ids.length) return whole;
   const cut = <T>(values: T[]): T[] => places.map((i) => values[i]!);
-  return {
-    ids: cut(whole.ids),
-    truncated: false,
-    typeIds: cut(whole.typeIds),
-    sequenceIds: cut(whole.sequenceIds),
-    wordIds: cut(whole.wordIds),
-    spans: cut(whole.spans),
-  };
+  return lazily(cut(whole.ids), truncated, {
+    typeIds: once(() => cut(whole.typeIds)),
+    sequenceIds: once(() => cut(whole.sequenceIds)),
+    wordIds: once(() => cut(whole.wordIds)),
+    spans: once(() => cut(whole.spans)),
+  });
 }
 
 /** Where each code point begins, in code units; the last is the text's length. */

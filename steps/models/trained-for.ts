@@ -24,17 +24,18 @@ export function taskOf({ architectures }: ConfigFile, folder: string): Task {
   );
 }
 
-/** By id; without `id2label` they are called LABEL_0, LABEL_1. Undefined where config.json numbers them otherwise than 0, 1, 2 …, or gives two one name. */
+/** By id; without `id2label` they are called LABEL_0, LABEL_1. Undefined where config.json numbers them otherwise than 0, 1, 2 …, or gives no names or one twice. */
 export function labelsOf({ id2label, num_labels }: ConfigFile): string[] | undefined {
   if (id2label === undefined || id2label === null) {
     const count = typeof num_labels === 'number' && num_labels > 0 ? num_labels : 2;
     return Array.from({ length: count }, (_, id) => `LABEL_${id}`);
   }
   if (typeof id2label !== 'object') return undefined;
-  const names = Object.entries(id2label as Record<string, unknown>);
+  const names = Object.entries(id2label);
+  if (names.some(([, name]) => typeof name !== 'string' && typeof name !== 'number')) return undefined;
   const labels: string[] = [];
   for (const [id, name] of names) labels[Number(id)] = String(name);
-  const whole = names.length > 0 && labels.length === names.length && new Set(labels).size === names.length && labels.every((label) => typeof label === 'string');
+  const whole = names.length > 0 && names.every((_, id) => labels[id] !== undefined) && new Set(labels).size === names.length;
   return whole ? labels : undefined;
 }
 

@@ -3,8 +3,58 @@
  * that are free: a number that differs between the two graphs is made of free axes, and it is told from which.
  */
 import { filling, type Graph, type Node, type Value } from './graph.ts';
-import type { Axes } from './runtime.ts';
+import type { Axes, HostTensors } from './runtime.ts';
 import type { Specs } from './trace.ts';
+
+/** A graph's twin, and the axes that are free in both. */
+export interface Free {
+  twin: Graph;
+  axes: FreeAxis[];
+  inputs: Axes;
+}
+
+/** Traces a program for these inputs: once for all sizes of their free axes, where they have some. */
+export function traceFor<T extends { graph: Graph }>(
+  inputs: HostTensors,
+  axes: Axes,
+  trace: (inputs: Specs, free: boolean) => T,
+): { traced: T; free: Free | undefined } {
+  if (!Object.keys(inputs).some((name) => axes[name]?.some((axis) => typeof axis === 'string')))
+    return { traced: trace(inputs, false), free: undefined };
+  const twins = traceTwins(inputs, axes, (sized) => trace(sized, true));
+  return { traced: twins.traced, free: { twin: twins.twin.graph, axes: twins.axes, inputs: axes } };
+}
+
+/** The shapes of a graph's values when the program is given these inputs. `twins` are the same values of the twin. */
+export function shapesAt(
+  values: ReadonlyMap<string, Value>,
+  twins: ReadonlyMap<string, Value> | undefined,
+  free: Free | undefined,
+  given: HostTensors,
+): Map<string, number[]> {
+  if (!free) return new Map([...values].map(([name, { shape }]) => [name, shape]));
+  const lengths = free.axes.map(({ name }) => lengthOf(name, free.inputs, given));
+  return new Map([...values].map(([name, value]) => [name, shapeAt(value, twins!.get(name)!, free.axes, lengths)]));
+}
+
+/** The length that a free axis has in these inputs. */
+function lengthOf(axis: string, axes: Axes, given: HostTensors): number {
+  for (const [input, names] of Object.entries(axes)) {
+    const at = names.indexOf(axis);
+    if (at >= 0 && given[input]) return given[input].shape[at]!;
+  }
+  throw new Error(`No input has the axis ${axis}.`);
+}
+
+/** A text that is the same for inputs that one graph can take: names, types and shapes, free axes by their names. */
+export function shapeOfInputs(inputs: HostTensors, axes: Axes): string {
+  return Object.entries(inputs)
+    .map(
+      ([name, { dtype, shape }]) => `${name}:${dtype}[${shape.map((n, i) => (typeof axes[name]?.[i] === 'string' ? axes[name][i] : n))}]`,
+    )
+    .sort()
+    .join(' ');
+}
 
 /** A free axis, with its size in the graph and in its twin. */
 export interface FreeAxis {
@@ -73,7 +123,7 @@ export function productOf(size: number, twinSize: number, axes: readonly FreeAxi
 }
 
 /** The shape of `value` where the axes are as long as `lengths` tells, in their order. */
-export function shapeAt(value: Value, twin: Value, axes: readonly FreeAxis[], lengths: readonly number[]): number[] {
+function shapeAt(value: Value, twin: Value, axes: readonly FreeAxis[], lengths: readonly number[]): number[] {
   return value.shape.map((size, i) => {
     const twinSize = twin.shape[i]!;
     if (size === twinSize) return size;

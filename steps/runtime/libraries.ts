@@ -3,7 +3,9 @@ import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { installedTensorflow, tryTensorflow } from './tensorflow-setup.ts';
+import { knownChoice } from './choose.ts';
+import { hasNvidiaDriver, nvidiaGpus } from './gpu.ts';
+import { cudaLibraries, installedTensorflow, tryTensorflow } from './tensorflow/setup.ts';
 
 export interface Check {
   name: string;
@@ -17,16 +19,21 @@ export interface Check {
 
 export async function checkLibraries(): Promise<Check[]> {
   const [libraries, tensorflow, gpu] = await Promise.all([Promise.all(LIBRARIES.map(checkLibrary)), checkTensorflow(), checkGpu()]);
-  if (gpu.state === 'ok' && tensorflow.state === 'missing') tensorflow.next = 'tunesmith setup tensorflow --cuda';
   const onnx = libraries.find(({ name }) => name === 'onnxruntime-node')!;
-  const runtime: Check = {
-    name: 'runtime: auto',
-    needed: true,
-    ...(onnx.state === 'ok'
-      ? { state: 'ok', detail: `onnx, on the CPU with ${availableParallelism()} threads: compiled, and everywhere npm reaches` }
-      : { state: 'broken', detail: 'is onnx, which cannot be loaded' }),
-  };
-  return [...libraries, tensorflow, gpu, runtime];
+  return [...libraries, ...tensorflow, gpu, onnx.state === 'ok' ? checkChoice() : { ...RUNTIME, state: 'broken', detail: NO_ONNX }];
+}
+
+const RUNTIME = { name: 'runtime: auto', needed: true };
+const NO_ONNX = 'is onnx, which cannot be loaded';
+
+/** What `auto` takes, and why. */
+function checkChoice(): Check {
+  const threads = availableParallelism();
+  const choice = knownChoice({ threads, device: 'auto', precision: 'fp32' });
+  if (!choice)
+    return { ...RUNTIME, state: 'ok', detail: `onnx or tensorflow: the first training with ${threads} threads measures which is faster` };
+  const where = choice.name === 'onnx' ? `on the CPU with ${threads} threads` : 'on the GPU, or the CPU where there is none';
+  return { ...RUNTIME, state: 'ok', detail: `${choice.name}, ${where}: ${choice.why}` };
 }
 
 interface Library {
@@ -78,30 +85,64 @@ async function checkLibrary({ name, what, script }: Library): Promise<Check> {
   return { ...check, state: 'broken', detail: reason(output), next: `npm rebuild ${name}` };
 }
 
-async function checkTensorflow(): Promise<Check> {
+/** TensorFlow, and of its build for GPUs what that needs. */
+async function checkTensorflow(): Promise<Check[]> {
   const check = { name: 'TensorFlow', needed: false };
   const there = installedTensorflow();
+  const driver = hasNvidiaDriver();
+  const forGpu = 'tunesmith setup tensorflow --gpu';
   if (!there) {
-    return {
-      ...check,
-      state: 'missing',
-      detail: 'not set up; the runtime eager uses the slow cpu backend',
-      next: 'tunesmith setup tensorflow',
-    };
+    const detail = 'not set up: no runtime tensorflow, and eager uses the slow cpu backend';
+    return [{ ...check, state: 'missing', detail, next: driver ? forGpu : 'tunesmith setup tensorflow' }];
   }
-  const wrong = await tryTensorflow();
+  const tried = await tryTensorflow();
   const version = `${there.tensorflow} (${there.build})`;
-  const next = `tunesmith setup tensorflow${there.build === 'cuda' ? ' --cuda' : ''}`;
-  if (wrong) return { ...check, state: 'broken', detail: `${version}: ${reason(wrong)}`, next };
-  return { ...check, state: 'ok', detail: `${version}, for the runtime eager` };
+  const next = there.build === 'cuda' ? forGpu : 'tunesmith setup tensorflow';
+  if ('wrong' in tried) return [{ ...check, state: 'broken', detail: `${version}: ${reason(tried.wrong)}`, next }];
+  const detail = `${version}, for the runtimes tensorflow and eager; it computes on the ${tried.device}`;
+  const blind = there.build === 'cuda' && driver && tried.device === 'CPU';
+  const checks: Check[] = [
+    blind
+      ? {
+          ...check,
+          state: 'broken',
+          detail: `${detail}, though there is a driver of a GPU: CUDA 12 needs driver 525 or newer`,
+          next: 'nvidia-smi',
+        }
+      : { ...check, state: 'ok', detail },
+  ];
+  if (there.build === 'cuda') {
+    const { found, missing } = cudaLibraries();
+    const cuda = { name: 'CUDA and cuDNN', needed: false };
+    if (missing.length > 0)
+      checks.push({ ...cuda, state: 'missing', detail: `${missing.join(', ')} (found: ${found.join(', ')})`, next: forGpu });
+    else checks.push({ ...cuda, state: 'ok', detail: found.join(', ') });
+  } else if (driver) {
+    checks.push({
+      name: 'CUDA and cuDNN',
+      needed: false,
+      state: 'missing',
+      detail: 'the build of TensorFlow for CPUs is set up',
+      next: forGpu,
+    });
+  }
+  return checks;
 }
+
+/** Cards older than this are not in TensorFlow's build. */
+const LEAST_CAPABILITY = 6;
 
 async function checkGpu(): Promise<Check> {
   const check = { name: 'GPU', needed: false };
-  const { code, output } = await run('nvidia-smi', ['--query-gpu=name,memory.total,driver_version', '--format=csv,noheader']);
-  if (code === 0 && output.trim()) return { ...check, state: 'ok', detail: output.trim().replace(/\n/g, '; ') };
-  if (code === 127) return { ...check, state: 'missing', detail: 'no NVIDIA driver; training runs on the CPU' };
-  return { ...check, state: 'broken', detail: reason(output) };
+  const gpus = await nvidiaGpus();
+  if (gpus === undefined) return { ...check, state: 'missing', detail: 'no NVIDIA driver; training runs on the CPU' };
+  if (typeof gpus === 'string') return { ...check, state: 'broken', detail: reason(gpus) };
+  const detail = gpus
+    .map(({ name, memory, driver, capability }) => `${name}, ${memory}, driver ${driver}, compute capability ${capability}`)
+    .join('; ');
+  if (gpus.every(({ capability }) => Number(capability) < LEAST_CAPABILITY))
+    return { ...check, state: 'broken', detail: `${detail}: TensorFlow needs ${LEAST_CAPABILITY}.0` };
+  return { ...check, state: 'ok', detail };
 }
 
 function run(program: string, args: string[]): Promise<{ code: number; output: string }> {

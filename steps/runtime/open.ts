@@ -1,33 +1,91 @@
-/** Opens a runtime by name. `auto` is `onnx`, which is everywhere that npm reaches. */
+/** Opens a runtime by name and device. What cannot be opened here is an error that says what to do. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { StepError } from '../../engine/step.ts';
 import { eagerRuntime } from './eager.ts';
-import type { Runtime, RuntimeName } from './runtime.ts';
-import { tensorflowFolder } from './tensorflow-folder.ts';
+import type { Precision, Runtime, RuntimeName } from './runtime.ts';
+import type { Tensorflow } from './tensorflow/backend.ts';
+import { tensorflowFolder } from './tensorflow/folder.ts';
 import { tf } from './tfjs.ts';
+
+export type Device = 'auto' | 'cpu' | 'gpu';
 
 export interface RuntimeOptions {
   /** Threads of the matrix products; all cores if not given. */
   threads?: number;
+  device?: Device;
+  precision?: Precision;
   /** The TensorFlow.js backend of `eager`; `tensorflow` where it is set up, else `cpu`, if not given. */
   backend?: 'cpu' | 'tensorflow';
 }
 
-export async function openRuntime(
-  name: 'auto' | RuntimeName,
-  { threads = availableParallelism(), backend = tensorflowIsSetUp() ? 'tensorflow' : 'cpu' }: RuntimeOptions = {},
-): Promise<Runtime> {
-  if (name !== 'eager') {
-    const { onnxRuntime } = await import('./onnx/runtime.ts');
-    return onnxRuntime(threads);
+export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOptions = {}): Promise<Runtime> {
+  const { threads = availableParallelism(), device = 'auto', precision = 'fp32' } = options;
+  if (name === 'auto') {
+    const { chooseRuntime } = await import('./choose.ts');
+    return (await chooseRuntime({ threads, device, precision })).runtime;
   }
+  if (precision === 'bf16' && name !== 'tensorflow')
+    throw new StepError(
+      `precision: bf16 is of the runtime tensorflow, not of ${name}`,
+      'Use `precision: fp32`, or `runtime: tensorflow`.',
+      ['precision'],
+    );
+  if (name === 'tensorflow') {
+    const tensorflow = await openTensorflow(threads, device);
+    const { tensorflowRuntime } = await import('./tensorflow/runtime.ts');
+    return tensorflowRuntime(tensorflow, threads, precision);
+  }
+  if (name === 'onnx') {
+    const { onnxRuntime } = await import('./onnx/runtime.ts');
+    if (device === 'gpu') await checkWebgpu();
+    return onnxRuntime(threads, device === 'gpu' ? 'webgpu' : 'cpu');
+  }
+  const { backend = device === 'gpu' || tensorflowIsSetUp() ? 'tensorflow' : 'cpu' } = options;
   if (backend === 'cpu') return eagerRuntime('cpu', `TensorFlow.js ${tf.version.tfjs}, cpu backend, 1 thread`);
-  if (!tensorflowIsSetUp()) throw new Error('TensorFlow is not set up. Run `tunesmith setup tensorflow`, or use the backend cpu.');
-  const { loadTensorflow } = await import('./tensorflow-backend.ts');
-  return eagerRuntime('tensorflow', `TensorFlow.js ${tf.version.tfjs}, ${loadTensorflow(tensorflowFolder(), threads)}`);
+  return eagerRuntime('tensorflow', `TensorFlow.js ${tf.version.tfjs}, ${(await openTensorflow(threads, device)).description}`);
 }
 
-function tensorflowIsSetUp(): boolean {
+export function tensorflowIsSetUp(): boolean {
   return existsSync(join(tensorflowFolder(), 'node_modules/@tensorflow/tfjs-node-gpu/package.json'));
+}
+
+async function openTensorflow(threads: number, device: Device): Promise<Tensorflow> {
+  const { hasNvidiaDriver } = await import('./gpu.ts');
+  const driver = device === 'gpu' && hasNvidiaDriver();
+  if (device === 'gpu' && !driver) {
+    throw new StepError(
+      'device: gpu needs an NVIDIA GPU for the runtime tensorflow, and this machine has no driver of one',
+      'Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
+      ['device'],
+    );
+  }
+  if (!tensorflowIsSetUp()) {
+    throw new StepError('TensorFlow is not set up on this machine', driver ? FOR_GPU : 'Run: tunesmith setup tensorflow', ['runtime']);
+  }
+  const { loadTensorflow } = await import('./tensorflow/backend.ts');
+  const { installedTensorflow } = await import('./tensorflow/setup.ts');
+  if (driver && installedTensorflow()?.build !== 'cuda') {
+    throw new StepError('device: gpu needs the build of TensorFlow for NVIDIA GPUs, and the one for CPUs is set up', FOR_GPU, ['device']);
+  }
+  const tensorflow = loadTensorflow(tensorflowFolder(), threads, device);
+  if (device === 'gpu' && !tensorflow.gpu)
+    throw new StepError('TensorFlow finds no GPU that it can use, though there is a driver of one', 'Run: tunesmith doctor', ['device']);
+  return tensorflow;
+}
+
+const FOR_GPU = 'Run: tunesmith setup tensorflow --gpu';
+
+/** Whether there is an adapter shows only when a session asks for one. */
+async function checkWebgpu(): Promise<void> {
+  const { webgpuWorks } = await import('./onnx/webgpu.ts');
+  const wrong = await webgpuWorks();
+  if (wrong === undefined) return;
+  const { hasNvidiaDriver } = await import('./gpu.ts');
+  throw new StepError(
+    `device: gpu: onnxruntime finds no GPU by WebGPU (${wrong})`,
+    hasNvidiaDriver() ? FOR_GPU : 'Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
+    ['device'],
+  );
 }

@@ -144,25 +144,48 @@ export function softmax(x: Tensor, mask?: Tensor): Tensor {
   });
 }
 
-/** Mean over the rows of −log softmax(logits)[label]; rows labelled −100 do not count. logits [.., classes], labels int32 [..]. */
-export function crossEntropy(logits: Tensor, labels: Tensor): tf.Scalar {
+export interface CrossEntropyOptions {
+  /** ε: of each row's target 1 − ε is its label's, and ε is spread over all classes. */
+  smoothing?: number;
+  /** What each class counts, float32 [classes]; all 1 if not given. */
+  classWeights?: Float32Array | undefined;
+}
+
+/**
+ * Mean over the rows of −log softmax(logits)[label]; rows labelled −100 do not count. logits [.., classes], labels int32 [..].
+ * With weights and smoothing it is PyTorch's CrossEntropyLoss: a weighted mean, divided by the weights of the labels.
+ */
+export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0, classWeights }: CrossEntropyOptions = {}): tf.Scalar {
   const classes = logits.shape.at(-1)!;
   const flat = tf.reshape(labels, [-1]);
   return withGradient([tf.reshape(logits, [-1, classes])], ([rows], save) => {
     const logProbabilities = tf.logSoftmax(rows as tf.Tensor2D);
     const counted = tf.cast(tf.notEqual(flat, tf.scalar(IGNORED, 'int32')), 'float32');
-    const share = tf.div(counted, tf.maximum(tf.sum(counted), 1)); // of each row in the mean
-    const target = tf.oneHot(flat as tf.Tensor1D, classes, 1, 0, 'float32'); // all zeros where the label is −100
-    const weighted = tf.mul(target, tf.expandDims(share, 1));
-    save([logProbabilities, share, weighted]);
+    const label = tf.oneHot(flat as tf.Tensor1D, classes, 1, 0, 'float32'); // all zeros where the label is −100
+    const weights = classWeights && tf.tensor(classWeights, [classes, 1]);
+    const weight = weights ? tf.reshape(tf.matMul(label, weights), [-1]) : counted; // of each row's label
+    const total = weights ? tf.maximum(tf.sum(weight), TINY) : tf.maximum(tf.sum(weight), 1);
+    let target = tf.mul(label, tf.expandDims(tf.div(weight, total), 1)); // [rows, classes]
+    let share = tf.div(weight, total); // of each row in the mean: its targets' sum
+    if (smoothing > 0) {
+      const spread = tf.div(tf.mul(counted, smoothing / classes), total); // [rows]
+      const each = classWeights ?? new Float32Array(classes).fill(1);
+      const sum = each.reduce((all, one) => all + one, 0);
+      target = tf.add(tf.mul(target, 1 - smoothing), tf.mul(tf.expandDims(spread, 1), tf.tensor(each, [1, classes])));
+      share = tf.add(tf.mul(share, 1 - smoothing), tf.mul(spread, sum));
+    }
+    save([logProbabilities, share, target]);
     return {
-      value: tf.neg(tf.sum(tf.mul(logProbabilities, weighted))),
-      gradient: (dy, [logProbabilities, share, weighted]) => [
-        tf.mul(dy, tf.sub(tf.mul(tf.exp(logProbabilities!), tf.expandDims(share!, 1)), weighted!)),
+      value: tf.neg(tf.sum(tf.mul(logProbabilities, target))),
+      gradient: (dy, [logProbabilities, share, target]) => [
+        tf.mul(dy, tf.sub(tf.mul(tf.exp(logProbabilities!), tf.expandDims(share!, 1)), target!)),
       ],
     };
   }) as tf.Scalar;
 }
+
+/** Where nothing is counted. */
+const TINY = 1e-30;
 
 const IGNORED = -100;
 

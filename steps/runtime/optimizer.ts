@@ -1,8 +1,10 @@
 /**
- * AdamW exactly as PyTorch's, with clipping by the gradients' global norm, over Float32Arrays on the host and in
- * place: whoever holds a weight's array sees it change. Both runtimes share it, so they agree.
+ * One optimizer step over Float32Arrays on the host and in place: whoever holds a weight's array sees it change. Gradients are summed
+ * over the parts of a batch and clipped by their global norm; what is done with them is a rule's (rules.ts). Runtimes share it, so
+ * they agree.
  */
-import type { HostTensors, OptimizerState, TrainingOptions, WeightOptions } from './runtime.ts';
+import { type Rule, ruleOf, type Slot } from './rules.ts';
+import type { HostTensors, OptimizerState, TrainingOptions } from './runtime.ts';
 import { type SimdLoops, simdLoops } from './simd.ts';
 
 /** A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be absent. */
@@ -15,6 +17,7 @@ export class Optimizer {
   /** All of them, those that are frozen too. */
   readonly weights: HostTensors = {};
   #step = 0;
+  readonly #rule: Rule;
   readonly #slots = new Map<string, Slot>();
   /** Of the parts of a batch, where there are several. */
   readonly #accumulated = new Map<string, Float32Array>();
@@ -22,20 +25,25 @@ export class Optimizer {
 
   constructor(weights: HostTensors, options: TrainingOptions) {
     this.#options = options;
+    this.#rule = ruleOf(options.optimizer);
     const trained = Object.entries(weights).filter(([name]) => options.weight(name));
-    const arenas = new Arenas(trained.map(([, { data }]) => data.length));
-    for (const [name, weight] of Object.entries(weights)) {
+    const sizesOf = ({ shape, data }: HostTensors[string]) => [data.length, data.length, ...Object.values(this.#rule.moments(shape))];
+    const arenas = new Arenas(trained.map(([, weight]) => sizesOf(weight)));
+    for (const [name, tensor] of Object.entries(weights)) {
       const own = options.weight(name);
       if (!own) {
-        this.weights[name] = weight;
+        this.weights[name] = tensor;
         continue;
       }
-      const { dtype, shape, data } = weight;
+      const { dtype, shape, data } = tensor;
       if (dtype !== 'float32') throw new Error(`The weight ${name} is ${dtype}; only float32 weights can be trained.`);
-      const slot: Slot = { ...arenas.next(data.length), ...own };
-      slot.weight.set(data);
-      this.weights[name] = { dtype, shape, data: slot.weight };
-      this.#slots.set(name, slot);
+      const { arrays, bytes, loops } = arenas.next();
+      const [weight, gradient, ...moments] = arrays as [Float32Array, Float32Array, ...Float32Array[]];
+      const names = Object.keys(this.#rule.moments(shape));
+      weight.set(data);
+      this.weights[name] = { dtype, shape, data: weight };
+      const named = Object.fromEntries(names.map((moment, i) => [moment, moments[i]!]));
+      this.#slots.set(name, { shape, weight, gradient, moments: named, bytes, loops, ...own });
     }
   }
 
@@ -79,85 +87,80 @@ export class Optimizer {
     for (const sum of this.#accumulated.values()) sum.fill(0);
     const norm = Math.sqrt(squares);
     if (!Number.isFinite(norm)) return norm;
-    const { maxGradNorm, optimizer } = this.#options;
+    const { maxGradNorm } = this.#options;
     const scale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1;
     this.#step++;
-    const { beta1, beta2, epsilon } = optimizer;
-    const bias = 1 - beta1 ** this.#step;
-    const correction = Math.sqrt(1 - beta2 ** this.#step);
     for (const name of gradients.keys()) {
-      const { weight, gradient, m, v, bytes, loops, weightDecay, learningRateFactor } = this.#slots.get(name)!;
-      const addresses = [weight, gradient, m, v].map(({ byteOffset }) => byteOffset);
-      const rate = learningRate * learningRateFactor;
-      loops.adamW(...addresses, bytes, scale, 1 - rate * weightDecay, 1 - beta1, beta2, 1 - beta2, rate / bias, correction, epsilon);
+      const slot = this.#slots.get(name)!;
+      this.#rule.update(slot, { step: this.#step, scale, rate: learningRate * slot.learningRateFactor });
     }
     return norm;
   }
 
   state(): OptimizerState {
-    const pick = (moment: 'm' | 'v') => Object.fromEntries([...this.#slots].map(([name, slot]) => [name, slot[moment]]));
-    return { step: this.#step, slots: { m: pick('m'), v: pick('v') } };
+    const slots: OptimizerState['slots'] = {};
+    for (const [name, { moments }] of this.#slots)
+      for (const [moment, values] of Object.entries(moments)) {
+        slots[moment] ??= {};
+        slots[moment][name] = values;
+      }
+    return { step: this.#step, slots };
   }
 
   restore(weights: HostTensors, state: OptimizerState): void {
     for (const [name, slot] of this.#slots) {
-      const parts = { weight: weights[name]?.data, m: state.slots.m?.[name], v: state.slots.v?.[name] };
-      for (const [part, values] of Object.entries(parts) as [keyof typeof parts, Float32Array | undefined][]) {
-        if (values?.length !== slot[part].length)
-          throw new Error(`The checkpoint does not hold ${part} of ${name} in its size, ${slot[part].length}.`);
-        slot[part].set(values);
-      }
+      const kept = (into: Float32Array, part: string, values: HostTensors[string]['data'] | undefined) => {
+        if (values?.length !== into.length) throw new Error(`The checkpoint does not hold ${part} of ${name} in its size, ${into.length}.`);
+        into.set(values);
+      };
+      kept(slot.weight, 'weight', weights[name]?.data);
+      for (const [moment, values] of Object.entries(slot.moments)) kept(values, moment, state.slots[moment]?.[name]);
     }
     this.#step = state.step;
   }
 }
 
-interface Slot extends Room, WeightOptions {}
-
 /** A weight's arrays, in one memory of the loops that run over them. */
 interface Room {
-  weight: Float32Array;
-  gradient: Float32Array;
-  m: Float32Array;
-  v: Float32Array;
-  /** Of each array, padded to whole vectors. */
+  arrays: Float32Array[];
+  /** Of the weight's own array, padded to whole vectors. */
   bytes: number;
   loops: SimdLoops;
 }
 
-/** Room for weights of given sizes. One memory holds 4 GB, so large models take several. */
+/** Room for the arrays of each weight, by their sizes. One memory holds 4 GB, so large models take several. */
 class Arenas {
-  readonly #sizes: number[];
+  readonly #sizes: number[][];
   #taken = 0;
   #memory!: WebAssembly.Memory;
   #loops!: SimdLoops;
   #at = 0;
 
-  constructor(sizes: number[]) {
+  constructor(sizes: number[][]) {
     this.#sizes = sizes;
   }
 
   /** The rooms come in the order of the sizes. */
-  next(size: number): Room {
-    const bytes = padded(size);
-    if (!this.#memory || this.#at + 4 * bytes > this.#memory.buffer.byteLength) this.#open();
-    const array = () => {
-      const data = new Float32Array(this.#memory.buffer, this.#at, size);
-      this.#at += bytes;
-      return data;
-    };
+  next(): Room {
+    const sizes = this.#sizes[this.#taken]!;
+    if (!this.#memory || this.#at + bytesOf(sizes) > this.#memory.buffer.byteLength) this.#open();
+    const arrays = sizes.map((size) => {
+      const array = new Float32Array(this.#memory.buffer, this.#at, size);
+      this.#at += padded(size);
+      return array;
+    });
     this.#taken++;
-    return { weight: array(), gradient: array(), m: array(), v: array(), bytes, loops: this.#loops };
+    return { arrays, bytes: padded(sizes[0]!), loops: this.#loops };
   }
 
   #open(): void {
     let total = 0;
-    for (const size of this.#sizes.slice(this.#taken)) {
-      if (total > 0 && total + 4 * padded(size) > LARGEST_MEMORY) break;
-      total += 4 * padded(size);
+    for (const sizes of this.#sizes.slice(this.#taken)) {
+      if (total > 0 && total + bytesOf(sizes) > LARGEST_MEMORY) break;
+      total += bytesOf(sizes);
     }
     if (total > LARGEST_MEMORY)
-      throw new Error(`A weight of ${this.#sizes[this.#taken]} elements is too large to train: at most ${LARGEST_MEMORY / 16}.`);
+      throw new Error(`A weight of ${this.#sizes[this.#taken]![0]} elements is too large to train: at most ${LARGEST_MEMORY / 16}.`);
     const pages = Math.max(1, Math.ceil(total / PAGE));
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.#loops = simdLoops(this.#memory);
@@ -170,6 +173,8 @@ const LARGEST_MEMORY = 65536 * PAGE;
 
 /** Bytes of so many floats, in whole cache lines. */
 const padded = (size: number): number => 64 * Math.ceil(size / 16);
+
+const bytesOf = (sizes: number[]): number => sizes.reduce((sum, size) => sum + padded(size), 0);
 
 /** In the order of the ids, so that the sum is the same on any number of threads. */
 function addRows(sum: Float32Array, ids: Int32Array, values: Float32Array, share: number): void {

@@ -4,11 +4,14 @@
  *
  *   eager       the ops run one by one on a tfjs backend: the reference that the others are tested against
  *   onnx        one run is traced into a graph, the graph is emitted as ONNX and run by onnxruntime-node
- *   tensorflow  the same graph as a TensorFlow SavedModel (only its seam is here: `Graph` in graph.ts)
+ *   tensorflow  the same graph as a TensorFlow SavedModel, run by tfjs-node
  */
 import type * as tf from '@tensorflow/tfjs';
 
-export type RuntimeName = 'onnx' | 'eager';
+export type RuntimeName = 'tensorflow' | 'onnx' | 'eager';
+
+/** Of matrix products. With bf16 all else stays in fp32: loss, norms, softmax, the optimizer, and the weights themselves. */
+export type Precision = 'fp32' | 'bf16';
 
 /** A tensor on the host. `bool` is one byte an element. */
 export interface HostTensor {
@@ -52,19 +55,21 @@ export interface Inference {
   dispose(): Promise<void>;
 }
 
-/** As in PyTorch. */
-export interface OptimizerOptions {
+export interface AdamWOptions {
   name: 'adamw';
   beta1: number;
   beta2: number;
   epsilon: number;
 }
 
+/** Each is told of in rules.ts. */
+export type OptimizerOptions = AdamWOptions | { name: 'sgd'; momentum: number; nesterov: boolean } | { name: 'adafactor' };
+
 /** How one weight is trained. */
 export interface WeightOptions {
   /** The step's learning rate is multiplied by this. */
   learningRateFactor: number;
-  /** Decoupled from the gradient: weight ← weight · (1 − learning rate · this). */
+  /** Weight ← weight · (1 − learning rate · this) before the step; of sgd it is added to the gradient, as PyTorch does. */
   weightDecay: number;
 }
 

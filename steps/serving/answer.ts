@@ -2,7 +2,7 @@
 import * as ort from 'onnxruntime-node';
 import { type Json, StepError } from '../../engine/step.ts';
 import { preprocess } from '../data/preprocessing.ts';
-import { maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
+import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';
@@ -14,6 +14,7 @@ export type Answer = (inputs: Input[]) => Promise<Json[]>;
 export async function openAnswer(bundle: Bundle, threads: number): Promise<Answer> {
   const kind = taskKind(bundle.task);
   const tokenizer = await openTokenizer(bundle.folder, kind.tokenizing(bundle.maxLength));
+  if (bundle.vocabulary !== undefined) checkVocabulary(tokenizer, bundle.vocabulary);
   const mask = bundle.task === 'masked-lm' ? await maskToken(bundle.folder, tokenizer) : undefined;
   if (bundle.task === 'masked-lm' && !mask)
     throw new StepError(`the tokenizer of ${bundle.folder} has no mask token`, 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');

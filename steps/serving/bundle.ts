@@ -26,6 +26,8 @@ export interface Bundle {
   /** What the training data went through; absent when that was nothing. */
   preprocessing?: Preprocessing;
   padTokenId: number;
+  /** Rows of the embedding table; config.json of older models may leave them to the family. */
+  vocabulary: number | undefined;
   /** The ONNX model: a file's path, or its bytes. */
   model: string | Uint8Array;
   modelBytes: number;
@@ -51,7 +53,7 @@ export async function openBundle(given: string): Promise<Bundle> {
   const config = (await readJson(folder, 'config.json'))!;
   const task = taskOf(config, given);
   const labels = labelsOf(config);
-  if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …, each by a name of its own`);
+  if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …, each once`);
   const training = await readJson(folder, 'training.json');
   const model = lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
   return {
@@ -62,6 +64,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     labels,
     maxLength: typeof training?.max_length === 'number' ? training.max_length : await maxLengthOf(folder, config),
     preprocessing: await readPreprocessing(folder),
+    vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
     modelBytes: typeof model === 'string' ? (await stat(model)).size : model.byteLength,
@@ -94,7 +97,7 @@ async function readJson(folder: string, name: string): Promise<Record<string, un
     text = await readFile(path.join(folder, name), 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    throw new StepError(`${path.join(folder, name)} cannot be read: ${(error as Error).message}`);
   }
   try {
     const value = JSON.parse(text);

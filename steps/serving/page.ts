@@ -35,7 +35,7 @@ ${fields
   )
   .join('\n')}
     <div class="row">
-      <button>${task.endsWith('classification') ? 'Classify' : 'Answer'}</button>
+      <button>${BUTTONS[task]}</button>
       <span class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span>
       <output id="took"></output>
     </div>
@@ -55,6 +55,13 @@ ${fields
 </html>
 `;
 }
+
+const BUTTONS: Record<Task, string> = {
+  'text-classification': 'Classify',
+  'token-classification': 'Mark',
+  'question-answering': 'Answer',
+  'masked-lm': 'Fill in',
+};
 
 const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text', question: 'Question', context: 'Context' };
 
@@ -105,6 +112,8 @@ button:disabled { opacity: .6; cursor: progress; }
 kbd { border: 1px solid var(--line); border-radius: 5px; padding: .05rem .35rem; font: inherit; font-size: .8rem; }
 #took { margin-left: auto; color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
 #result h2 { margin: 0 0 1rem; font-size: 1.6rem; line-height: 1.2; overflow-wrap: anywhere; }
+#result h2 + .hint { margin: -.75rem 0 0; }
+#result * + h2 { margin-top: 1.25rem; }
 #result.wrong { color: var(--wrong); }
 dl { display: grid; grid-template-columns: minmax(3rem, max-content) 1fr max-content; gap: .6rem 1rem; align-items: center; margin: 0; }
 dt { overflow: hidden; text-overflow: ellipsis; max-width: 14rem; }
@@ -113,7 +122,8 @@ dd { margin: 0; font-variant-numeric: tabular-nums; text-align: right; }
 .bar i { display: block; height: 100%; border-radius: 1rem; background: var(--soft); min-width: 2px; }
 dt.best { font-weight: 600; }
 .marked { white-space: pre-wrap; overflow-wrap: anywhere; margin: .75rem 0 0; }
-mark { background: color-mix(in srgb, var(--accent) 22%, transparent); color: inherit; border-radius: 5px; padding: .05rem .25rem; }
+.marked:first-child { margin: 0; }
+mark { box-decoration-break: clone; -webkit-box-decoration-break: clone; background: color-mix(in srgb, var(--accent) 22%, transparent); color: inherit; border-radius: 5px; padding: .05rem .25rem; }
 mark b { margin-left: .35rem; font-size: .7rem; letter-spacing: .04em; color: var(--accent); }
 textarea + label { margin-top: .85rem; }
 .best + .bar i { background: var(--accent); }
@@ -172,10 +182,7 @@ function parts(answer) {
   if ('label' in answer) return [make('h2', answer.label), ...bars(answer.scores, [answer.label])];
   if ('labels' in answer) return [make('h2', answer.labels.join(', ') || 'None of the labels'), ...bars(answer.scores, answer.labels)];
   if ('entities' in answer) return answer.entities.length ? [marked(value('text'), answer.entities)] : [make('p', 'No entities found.')];
-  if ('fill' in answer) return answer.fill.flatMap((one) => {
-    const all = [one, ...one.alternatives];
-    return [make('h2', one.token), ...bars(Object.fromEntries(all.map((each) => [each.token, each.score])), [one.token])];
-  });
+  if ('fill' in answer) return answer.fill.flatMap(({ token, score }) => [make('h2', token), make('p', percent(score), 'hint')]);
   if ('answer' in answer) return answer.answer
     ? [make('h2', answer.answer), make('p', percent(answer.score), 'hint'), marked(value('context'), [answer])]
     : [make('h2', 'The text does not say.'), make('p', percent(answer.score), 'hint')];

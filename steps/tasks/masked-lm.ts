@@ -40,13 +40,8 @@ export const maskedLm: TaskKind<Float32Array[]> = {
   async answer(_, __, results, { tokenizer }) {
     const fill: Json[] = [];
     for (const logits of results.flat()) {
-      const probabilities = logSoftmax(logits).map(Math.exp);
-      best(probabilities); // says so where they are not numbers
-      const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b]! - probabilities[a]!);
-      const words = await Promise.all(
-        order.slice(0, SHOWN).map(async (id) => ({ token: (await tokenizer.decode([id])).trim(), score: rounded(probabilities[id]!) })),
-      );
-      fill.push({ ...words[0]!, alternatives: words.slice(1) });
+      const id = best(logits);
+      fill.push({ token: (await tokenizer.decode([id])).trim(), score: rounded(Math.exp(logSoftmax(logits)[id]!)) });
     }
     return { fill };
   },
@@ -55,9 +50,6 @@ export const maskedLm: TaskKind<Float32Array[]> = {
 
   measure,
 };
-
-/** Words for each mask: transformers' pipeline shows as many. */
-const SHOWN = 5;
 
 export interface Masking {
   /** Share of the tokens that are hidden. */

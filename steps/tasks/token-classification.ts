@@ -20,7 +20,7 @@ export const tokenClassification: TaskKind<Float32Array> = {
 
   answer({ text }, sequences, results, { labels }) {
     const words = wordsOf(sequences, results, labels);
-    return { entities: groupsOf(words, labels).map((group) => entityOf(group, text!, labels)) };
+    return { entities: groupsOf(words, labels).map((group) => entityOf(group, text!)) };
   },
 
   metrics: (_, labels) => ({
@@ -79,12 +79,11 @@ function groupsOf(words: Word[], labels: string[]): Group[] {
   return groups;
 }
 
-/** The score is the mean of the words' probabilities of this entity, whatever the prefix. */
-function entityOf({ entity, words }: Group, text: string, labels: string[]): Json {
+/** The score is the mean of the words' probabilities of their labels, as in transformers' pipeline. */
+function entityOf({ entity, words }: Group, text: string): Json {
   const [start, end] = [words[0]!.begin, words.at(-1)!.end];
-  const own = labels.flatMap((label, k) => (label === entity || label.slice(2) === entity ? [k] : []));
-  const scores = words.map((word) => own.reduce((sum, k) => sum + word.scores[k]!, 0));
-  return { entity, start, end, score: rounded(scores.reduce((a, b) => a + b) / scores.length), text: text.slice(start, end) };
+  const score = words.reduce((sum, { scores }) => sum + scores[best(scores)]!, 0) / words.length;
+  return { entity, start, end, score: rounded(score), text: text.slice(start, end) };
 }
 
 function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {

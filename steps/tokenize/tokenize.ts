@@ -3,6 +3,8 @@
  * this one. The library tokenizes the next rows on all cores while those before are written.
  */
 import { mkdir } from 'node:fs/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
@@ -10,7 +12,15 @@ import { tableOf } from '../data/table.ts';
 import { listed, readConfig } from '../models/checkpoint.ts';
 import type { ProblemType, Task } from '../models/family.ts';
 import { familyOf } from '../models/registry.ts';
-import { copyTokenizer, maskToken, openTokenizer, type Sequence, type Tokenizer, type TokenizerOptions } from '../models/tokenizer.ts';
+import {
+  checkVocabulary,
+  copyTokenizer,
+  maskToken,
+  openTokenizer,
+  type Sequence,
+  type Tokenizer,
+  type TokenizerOptions,
+} from '../models/tokenizer.ts';
 import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
@@ -83,12 +93,7 @@ export async function tokenize(context: Context): Promise<void> {
     const splits = await splitsOf(database, table, columns);
     const prepared = await PREPARE[options.task]({ database, table, columns, options, maxLength, warn });
     const tokenizer = await openTokenizer(inputs.model, prepared.tokenizing);
-    if (tokenizer.size > config.vocab_size) {
-      throw new StepError(
-        `the tokenizer has ${tokenizer.size} tokens, and the model's embedding table ${config.vocab_size} rows`,
-        'tokenizer.json and config.json (vocab_size) are of different models: take both from one.',
-      );
-    }
+    checkVocabulary(tokenizer, config.vocab_size);
     const folder = outputs.tokens!;
     await mkdir(folder, { recursive: true });
     const typed = prepared.paired && family.typed(config);
@@ -175,15 +180,28 @@ async function* encoded<R extends Row>(
      FROM ${table} WHERE split = ${literal(split)}`,
   );
   let before: Promise<Encoded[]> | undefined;
+  let groups = 0;
   for await (const chunk of rows) {
     for (let i = 0; i < chunk.length; i += AT_ONCE) {
       const next = encode(chunk.slice(i, i + AT_ONCE), tokenizer);
       next.catch(() => {}); // told when its turn comes
       if (before) yield await before;
       before = next;
+      if (++groups % COLLECTED_AFTER === 0) collectGarbage();
     }
   }
   if (before) yield await before;
+}
+
+/**
+ * What the library makes of a text lies outside of JavaScript's heap, which does not know how large it is and would let hundreds of
+ * megabytes of it wait to be freed.
+ */
+const COLLECTED_AFTER = 32;
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose_gc');
+  (runInNewContext('gc') as () => void)();
 }
 
 /** Rows that are tokenized at once: all of a long text's tokens are made before it is cut. */

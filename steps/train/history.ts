@@ -18,8 +18,8 @@ export class History {
   /** Steps of the whole training, and those between two points of a curve: some two hundred points in all. */
   readonly #total: number;
   readonly #interval: number;
-  readonly #lines: object[] = [];
-  readonly #validations: (Record<string, number> | undefined)[] = [];
+  #lines: Line[] = [];
+  #validations: Record<number, Record<string, number>> = {};
   #losses: number[] = [];
   #pace = new Pace();
   #shownAt = 0;
@@ -30,10 +30,10 @@ export class History {
     this.#interval = Math.ceil(total / 200);
   }
 
-  step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, batch: Batch): void {
+  step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
     const { metric, progress, options } = this.#context;
     this.#losses.push(loss);
-    this.#pace.add(realTokens(split, batch), batch.sequences.length * batch.length);
+    for (const part of parts) this.#pace.add(realTokens(split, part), part.sequences.length * part.length);
     if (step % this.#interval === 0) {
       const recent = mean(this.#losses.slice(-this.#interval));
       metric('loss', recent, step);
@@ -58,7 +58,7 @@ export class History {
     const measured = Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value] as const);
     for (const [name, value] of measured) metric(name, value, step);
     this.#lines.push({ step, epoch, train_loss: loss, padding: this.#pace.padding(), ...Object.fromEntries(measured) });
-    this.#validations[epoch] = validation;
+    if (validation) this.#validations[epoch] = validation;
     log(
       [
         `epoch ${epoch}: loss ${loss.toFixed(4)}`,
@@ -71,19 +71,52 @@ export class History {
     this.#pace = new Pace();
   }
 
+  /** For a checkpoint. */
+  state() {
+    return { lines: this.#lines, validations: this.#validations, losses: this.#losses, pace: this.#pace.state() };
+  }
+
+  /** Back from a checkpoint, whose JSON has null for what is not a number. This run's records get the curves from their beginning. */
+  restore({ lines, validations, losses, pace }: ReturnType<History['state']>): void {
+    this.#lines = lines;
+    this.#validations = validations;
+    this.#losses = losses;
+    this.#pace = new Pace(pace);
+    for (const { step, ...values } of lines)
+      for (const [name, value] of Object.entries(values))
+        if (CURVES.test(name)) this.#context.metric(name, (value as number | null) ?? Number.NaN, step);
+  }
+
   /** Writes the history, and gives the figures of the epoch whose weights are kept. */
   async end(kept: number): Promise<void> {
     const { outputs, metric } = this.#context;
-    for (const [name, value] of Object.entries(this.#validations[kept] ?? {})) metric(`validation_${name}`, value);
+    for (const [name, value] of Object.entries(this.#validations[kept] ?? {})) metric(`validation_${name}`, value ?? Number.NaN);
     await writeFile(outputs.history!, this.#lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
   }
 }
 
+/** A point of the curves, or an epoch's end. */
+type Line = { step: number } & Record<string, number>;
+
+/** What of a line is told as a curve. */
+const CURVES = /^(loss|learning_rate|validation_.*)$/;
+
 /** Tokens that are not padding, by the second and as a share of all. */
 class Pace {
-  readonly #since = performance.now();
-  #real = 0;
-  #places = 0;
+  readonly #since: number;
+  #real: number;
+  #places: number;
+
+  /** `milliseconds`: how long it went on before. */
+  constructor({ real, places, milliseconds } = { real: 0, places: 0, milliseconds: 0 }) {
+    this.#since = performance.now() - milliseconds;
+    this.#real = real;
+    this.#places = places;
+  }
+
+  state() {
+    return { real: this.#real, places: this.#places, milliseconds: performance.now() - this.#since };
+  }
 
   add(real: number, places: number): void {
     this.#real += real;

@@ -17,7 +17,24 @@ export default defineStep({
       description: "Starts a new head where the model's was trained for other labels; without it that is an error.",
     },
     epochs: { type: 'integer', minimum: 1, default: 3, description: 'Passes over the training split.' },
-    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows in one optimizer step.' },
+    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Sequences that are computed at once.' },
+    gradient_accumulation_steps: {
+      type: 'integer',
+      minimum: 1,
+      default: 1,
+      description:
+        'An optimizer step learns from so many times batch_size sequences, exactly as from one batch of that size, in less memory.',
+    },
+    sampler: {
+      enum: ['random', 'balanced'],
+      default: 'random',
+      description: 'balanced draws every class of a text-classification equally often, those with few rows again and again.',
+    },
+    optim: {
+      enum: ['adamw', 'adafactor', 'sgd'],
+      default: 'adamw',
+      description: "torch.optim.AdamW, Adafactor as transformers' Trainer sets it up (little memory), or torch.optim.SGD.",
+    },
     learning_rate: { type: 'number', exclusiveMinimum: 0, default: 5e-5, description: 'The peak of the learning rate.' },
     lr_scheduler_type: {
       enum: ['linear', 'cosine', 'constant', 'constant_with_warmup'],
@@ -37,6 +54,32 @@ export default defineStep({
       description: 'Decoupled weight decay (AdamW) of all weights but biases and norms.',
     },
     max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Gradients are scaled down to this norm; 0 leaves them alone.' },
+    momentum: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: 'Of sgd. Default: 0.' },
+    nesterov: { type: 'boolean', description: "Of sgd: Nesterov's momentum. Default: false." },
+    layer_wise_learning_rate_decay: {
+      type: 'number',
+      exclusiveMinimum: 0,
+      maximum: 1,
+      default: 1,
+      description: 'Each layer learns at this times the rate of the one above it; the head at the full rate, the embeddings at the lowest.',
+    },
+    freeze: {
+      type: 'array',
+      items: { type: 'string', minLength: 1 },
+      minItems: 1,
+      description: 'Weights that stay as they are, by parts of their names: embeddings, layer.0, encoder; * stands for any letters.',
+    },
+    label_smoothing_factor: {
+      type: 'number',
+      minimum: 0,
+      exclusiveMaximum: 1,
+      default: 0,
+      description: 'This much of each target is spread evenly over all labels.',
+    },
+    class_weights: {
+      anyOf: [{ const: 'balanced' }, { type: 'object', additionalProperties: { type: 'number', exclusiveMinimum: 0 } }],
+      description: 'What each label counts in the loss: label → number, or balanced, by how rare it is.',
+    },
     adam_beta1: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0.9, description: 'Decay of the first moment.' },
     adam_beta2: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0.999, description: 'Decay of the second moment.' },
     adam_epsilon: { type: 'number', exclusiveMinimum: 0, default: 1e-8, description: 'Added to the root of the second moment.' },
@@ -63,7 +106,33 @@ export default defineStep({
       exclusiveMaximum: 1,
       description: 'Of masked-lm: the share of tokens that are hidden, anew in each epoch. Default: 0.15.',
     },
-    runtime: { enum: ['auto', 'onnx', 'eager'], default: 'auto', description: 'Where the tensor program runs; auto is onnx.' },
+    save_steps: {
+      type: 'integer',
+      minimum: 1,
+      description: 'Writes a checkpoint after every so many steps, beside those of save_minutes. An interrupted run goes on from the last.',
+    },
+    save_minutes: { type: 'number', exclusiveMinimum: 0, default: 10, description: 'Writes a checkpoint when the last is so old.' },
+    save_optimizer: {
+      type: 'boolean',
+      default: false,
+      description: "Saves the optimizer's state in the model folder, so that another step can `continue` this training.",
+    },
+    runtime: {
+      enum: ['auto', 'onnx', 'tensorflow', 'eager'],
+      default: 'auto',
+      description:
+        'Where the tensor program runs. auto is onnx, or tensorflow where that is set up and a short measurement finds it faster. eager is for debugging.',
+    },
+    device: {
+      enum: ['auto', 'cpu', 'gpu'],
+      default: 'auto',
+      description: 'auto is a GPU where the runtime has one: tensorflow set up with --gpu. gpu is an error where there is none.',
+    },
+    precision: {
+      enum: ['fp32', 'bf16'],
+      default: 'fp32',
+      description: 'Of matrix products. bf16, of the runtime tensorflow only, is faster where CPU or GPU have it; all else stays in fp32.',
+    },
     seed: {
       type: 'integer',
       minimum: 0,
@@ -71,10 +140,26 @@ export default defineStep({
       description: 'Decides the random start, the order of the rows and what dropout drops.',
     },
   },
-  optional: ['task', 'dropout', 'early_stopping', 'positive', 'mlm_probability'],
+  optional: [
+    'task',
+    'momentum',
+    'nesterov',
+    'freeze',
+    'class_weights',
+    'dropout',
+    'early_stopping',
+    'positive',
+    'mlm_probability',
+    'save_steps',
+  ],
   inputs: {
     tokens: { kind: 'folder', description: "A tokenize step's tokens." },
     model: { kind: 'folder', description: 'A Hugging Face model folder; without model.safetensors training starts at random.' },
+    continue: {
+      kind: 'folder',
+      optional: true,
+      description: "A train step's model, saved with save_optimizer: training goes on from its epochs, weights and moments to `epochs`.",
+    },
   },
   outputs: {
     model: { kind: 'folder', description: 'The trained model, as a Hugging Face model folder.' },
@@ -91,8 +176,28 @@ export default defineStep({
     if (lr_scheduler_type === 'constant' && warmup_steps > 0) {
       problems.push({ option: 'warmup_steps', message: 'the schedule `constant` has no warmup; `constant_with_warmup` has' });
     }
+    if (options.precision === 'bf16' && (options.runtime === 'onnx' || options.runtime === 'eager')) {
+      problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, not of ${options.runtime}` });
+    }
+    for (const name of ['momentum', 'nesterov'] as const)
+      if (options[name] !== undefined && options.optim !== 'sgd')
+        problems.push({ option: name, message: `${name} is of sgd, not of ${options.optim}` });
+    if (options.nesterov && !options.momentum) problems.push({ option: 'nesterov', message: 'nesterov needs a momentum' });
+    for (const [name, preset] of Object.entries({ adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8 }))
+      if (options.optim !== 'adamw' && options[name as 'adam_beta1'] !== preset)
+        problems.push({ option: name, message: `${name} is of adamw, not of ${options.optim}` });
+    if (options.optim !== 'adamw' && options.runtime === 'tensorflow')
+      problems.push({ option: 'optim', message: `the runtime tensorflow has adamw only, not ${options.optim}` });
+    if (options.sampler === 'balanced' && options.class_weights === 'balanced')
+      problems.push({ option: 'class_weights', message: 'the sampler is balanced already: each class would count twice' });
     if (early_stopping && options.epochs === 1) {
       problems.push({ option: 'early_stopping', message: 'early_stopping needs more than one epoch' });
+    }
+    if (early_stopping && options.save_optimizer) {
+      problems.push({
+        option: 'save_optimizer',
+        message: 'save_optimizer saves the state of the last epoch, and early_stopping may keep the weights of an earlier one',
+      });
     }
     return problems;
   },

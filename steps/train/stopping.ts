@@ -8,6 +8,16 @@ export interface Stopping {
   /** Takes an epoch's value; true if it is the best so far. */
   add(value: number): boolean;
   readonly stop: boolean;
+  /** For a checkpoint, and back from it. */
+  state(): StoppingState;
+  restore(state: StoppingState): void;
+}
+
+/** Before the first epoch's end there is no best, and JSON has no infinity. */
+interface StoppingState {
+  best: number | null;
+  significant: number | null;
+  waited: number;
 }
 
 export function earlyStopping({ metric, patience, min_delta }: { metric: string; patience: number; min_delta: number }): Stopping {
@@ -31,5 +41,13 @@ export function earlyStopping({ metric, patience, min_delta }: { metric: string;
     get stop() {
       return waited >= patience;
     },
+    state: () => ({ best: finite(best), significant: finite(significant), waited }),
+    restore(state) {
+      best = state.best ?? Number.NEGATIVE_INFINITY;
+      significant = state.significant ?? Number.NEGATIVE_INFINITY;
+      waited = state.waited;
+    },
   };
 }
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);

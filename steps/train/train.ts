@@ -4,16 +4,20 @@ import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { positiveClass } from '../metrics/positive.ts';
-import { inputsOf, trainingBatches } from '../models/batches.ts';
+import { inputsOf, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
 import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
-import type { HostTensors, Runtime, Training } from '../runtime/runtime.ts';
+import type { HostTensors, OptimizerOptions, Runtime, Training } from '../runtime/runtime.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import { maskTokens } from '../tasks/masked-lm.ts';
 import { taskKind } from '../tasks/registry.ts';
+import { Checkpoints, type Progress } from './checkpoints.ts';
+import { continueFrom, saveOptimizer } from './continue.ts';
+import { type ClassWeights, classesOf, oneOfSeveral, sharesOf, weightsOf } from './counting.ts';
 import { History } from './history.ts';
+import { weightOptions } from './layers.ts';
 import { schedule, warmupOf } from './schedule.ts';
 import type step from './step.ts';
 import { earlyStopping } from './stopping.ts';
@@ -27,6 +31,7 @@ export async function train(context: TrainContext): Promise<void> {
   const data = await openSplit(inputs.tokens, info, 'train');
   const validation = await openValidation(inputs.tokens, info, context);
   const measured = validationMetrics(info, options);
+  const classWeights = options.class_weights && weightsOf(options.class_weights as ClassWeights, info, data);
   const model = await startModel(inputs.model, {
     task: info.task,
     problem: info.problem_type ?? 'single_label_classification',
@@ -34,42 +39,64 @@ export async function train(context: TrainContext): Promise<void> {
     replaceHead: options.replace_head,
     seed,
     dropout: options.dropout,
+    loss: { smoothing: options.label_smoothing_factor, classWeights },
     say: log,
   });
   await checkFit(model, info, validation ? [data, validation] : [data], inputs);
-  const runtime = await openRuntime(options.runtime, { threads });
+  const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
+  const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
   const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
   try {
-    const total = options.epochs * Math.ceil(data.sequences / options.batch_size);
+    const batchSize = options.batch_size * options.gradient_accumulation_steps;
+    const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
+    const perEpoch = Math.ceil(data.sequences / batchSize);
+    const total = options.epochs * perEpoch;
     const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
     const stopping = options.early_stopping && earlyStopping(options.early_stopping);
     const history = new History(context, total);
-    let best: { epoch: number; weights: HostTensors } | undefined;
-    let step = 0;
-    let epoch = 0;
-    while (epoch < options.epochs && !stopping?.stop) {
-      epoch++;
-      for (const batch of trainingBatches(data, options.batch_size, { seed, epoch })) {
-        signal.throwIfAborted();
-        const learningRate = options.learning_rate * factor(step);
-        const given = inputsOf(data, batch, info);
-        const inputs =
-          info.task === 'masked-lm'
-            ? maskTokens(given, batch.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch })
-            : given;
-        const done = await training.step([{ inputs, share: 1 }], { seed, epoch, step, learningRate });
-        step++;
-        if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step, epoch);
-        history.step({ step, epoch, learningRate, ...done }, data, batch);
-        await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+    const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
+    const progress: Progress = (await checkpoints.restore(total)) ??
+      continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
+    try {
+      while (progress.epoch < options.epochs && !stopping?.stop) {
+        const epoch = progress.epoch + 1;
+        for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within)) {
+          signal.throwIfAborted();
+          const { step } = progress;
+          const learningRate = options.learning_rate * factor(step);
+          const parts = partsOf(data, batch, options.batch_size);
+          const given = parts.map((part) => {
+            const inputs = inputsOf(data, part, info);
+            if (info.task !== 'masked-lm') return inputs;
+            return maskTokens(inputs, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
+          });
+          const shares = sharesOf(given, classWeights);
+          const done = await training.step(
+            given.map((inputs, i) => ({ inputs, share: shares[i]! })),
+            { seed, epoch, step, learningRate },
+          );
+          if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
+          progress.step++;
+          progress.within++;
+          history.step({ step: progress.step, epoch, learningRate, ...done }, data, parts);
+          await checkpoints.afterStep(progress);
+          await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+        }
+        const trainedUntil = performance.now();
+        const metrics = validation && (await validate(training, validation, info, model, measured, context));
+        history.epoch(epoch, progress.step, metrics, trainedUntil);
+        if (stopping?.add(metrics![options.early_stopping!.metric]!)) progress.best = { epoch, weights: copyOf(training.weights()) };
+        progress.epoch = epoch;
+        progress.within = 0;
+        await checkpoints.afterEpoch(progress);
       }
-      const trainedUntil = performance.now();
-      const metrics = validation && (await validate(training, validation, info, model, measured, context));
-      history.epoch(epoch, step, metrics, trainedUntil);
-      if (stopping?.add(metrics![options.early_stopping!.metric]!)) best = { epoch, weights: copyOf(training.weights()) };
+    } catch (error) {
+      if (error === signal.reason) await checkpoints.beforeEnding(progress);
+      throw error;
     }
+    const { step, epoch, best } = progress;
     if (stopping?.stop)
       log(`stopped: ${options.early_stopping!.metric} has not gained since epoch ${epoch - options.early_stopping!.patience}`);
     const kept = best ?? { epoch, weights: training.weights() };
@@ -80,6 +107,7 @@ export async function train(context: TrainContext): Promise<void> {
       kept_epoch: kept.epoch,
       runtime: { name: runtime.name, description: runtime.description },
     });
+    if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
     await history.end(kept.epoch);
   } finally {
     data.close();
@@ -89,10 +117,18 @@ export async function train(context: TrainContext): Promise<void> {
 }
 
 /** Options that mean nothing for these tokens. */
-function refuseOptions({ task }: TokensInfo, options: TrainContext['options']): void {
+function refuseOptions({ task, problem_type = 'single_label_classification' }: TokensInfo, options: TrainContext['options']): void {
   if (options.task !== undefined && options.task !== task)
     throw new StepError(`the tokens were made for ${task}, not for ${options.task}`, `Set the task of tokenize to ${options.task}.`, [
       'task',
+    ]);
+  const ofClasses = { class_weights: options.class_weights !== undefined, sampler: options.sampler === 'balanced' };
+  for (const [name, given] of Object.entries(ofClasses))
+    if (given && (!oneOfSeveral(task, problem_type) || (name === 'sampler' && task !== 'text-classification')))
+      throw new StepError(`${name} means nothing for ${task} (${problem_type})`, 'It is of texts that have one label of several.', [name]);
+  if (options.label_smoothing_factor > 0 && !oneOfSeveral(task, problem_type) && task !== 'masked-lm')
+    throw new StepError(`label_smoothing_factor means nothing for ${task} (${problem_type})`, 'It is of one label of several.', [
+      'label_smoothing_factor',
     ]);
   if (options.mlm_probability !== undefined && task !== 'masked-lm')
     throw new StepError(`mlm_probability means nothing for ${task}`, 'It is of masked-lm.', ['mlm_probability']);
@@ -151,17 +187,30 @@ async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs:
   }
 }
 
-function trainingOptions({ parameters, axes }: Model, options: TrainContext['options']): Parameters<Runtime['training']>[2] {
+function trainingOptions(model: Model, options: TrainContext['options']): Parameters<Runtime['training']>[2] {
+  const { parameters, axes } = model;
   const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
     paddingRow === undefined ? [] : [[name, paddingRow] as const],
   );
   return {
     axes,
-    optimizer: { name: 'adamw', beta1: options.adam_beta1, beta2: options.adam_beta2, epsilon: options.adam_epsilon },
+    optimizer: optimizerOf(options),
     maxGradNorm: options.max_grad_norm,
-    weight: (name) => ({ learningRateFactor: 1, weightDecay: parameters[name]!.decay ? options.weight_decay : 0 }),
+    weight: weightOptions(model, options),
     paddingRows: Object.fromEntries(padded),
   };
+}
+
+function optimizerOf({
+  optim,
+  adam_beta1,
+  adam_beta2,
+  adam_epsilon,
+  momentum = 0,
+  nesterov = false,
+}: TrainContext['options']): OptimizerOptions {
+  if (optim === 'adamw') return { name: optim, beta1: adam_beta1, beta2: adam_beta2, epsilon: adam_epsilon };
+  return optim === 'sgd' ? { name: optim, momentum, nesterov } : { name: optim };
 }
 
 async function validate(
@@ -190,11 +239,13 @@ async function validate(
   return metrics;
 }
 
-function diverged(loss: number, step: number, epoch: number): StepError {
+function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['kept'], folder: string): StepError {
   const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
+  const where = kept ? `; the last good checkpoint (step ${kept.step}) is kept at ${path.relative(folder, kept.folder)}` : '';
   return new StepError(
-    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})`,
-    'A lower learning_rate, or some warmup_steps, keeps it stable.',
+    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})${where}`,
+    `A lower learning_rate, or some warmup_steps, keeps it stable.${kept ? ' With the same options it ends here again.' : ''}`,
+    ['learning_rate'],
   );
 }
 

@@ -150,7 +150,7 @@ test('masked-lm: what is hidden, and how sure it is', async () => {
   expect(metrics.perplexity).toBeLessThan(100);
   expect(config.architectures).toEqual(['BertForMaskedLM']);
   expect(answers[0].fill).toHaveLength(2);
-  expect(answers[0].fill[0]).toMatchObject({ token: 'day', score: expect.any(Number), alternatives: expect.any(Array) });
+  expect(answers[0].fill[0]).toEqual({ token: 'day', score: expect.any(Number) });
 });
 
 test.each([

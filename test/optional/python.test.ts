@@ -213,10 +213,9 @@ async function valuesOf(file: string): Promise<unknown> {
   if (file.endsWith('.jsonl')) return readLines(file);
   if (file.endsWith('.json')) return JSON.parse(readFileSync(file, 'utf8'));
   const zero = file.includes('question-answering') ? [KEY_BIAS, SHIFT_OF_ALL] : [KEY_BIAS];
+  const stepped = /^(gradients|after)\.safetensors$/.test(basename(file));
   const all = Object.entries(await readSafetensors(file));
-  const tensors = /^(gradients|after)\.safetensors$/.test(basename(file))
-    ? all.filter(([name]) => !zero.some((pattern) => pattern.test(name)))
-    : all;
+  const tensors = all.filter(([name]) => !stepped || !zero.some((pattern) => pattern.test(name)));
   return Object.fromEntries(
     tensors.map(([name, { dtype, shape, bytes }]) => {
       const data = dtype === 'F32' ? [...new Float32Array(new Uint8Array(bytes).buffer)] : [...bytes];

@@ -1,17 +1,25 @@
 /**
- * `tunesmith setup tensorflow`, and ten training steps of BERT on what it built. Needs PyPI, the npm registry and a C++
+ * `tunesmith setup tensorflow`, and the runtime `tensorflow` on what it built: the tests of runtimes and model families again, and its own. Needs PyPI, the npm registry and a C++
  * compiler; TUNESMITH_TEST_TENSORFLOW names a folder where it was set up before (as TUNESMITH_HOME), to save the time.
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { type Model, startModel } from '../../steps/models/checkpoint.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
-import type { HostTensors, Runtime } from '../../steps/runtime/runtime.ts';
+import { embedding } from '../../steps/runtime/ops.ts';
+import type { HostTensor, HostTensors, Part, Program, Runtime } from '../../steps/runtime/runtime.ts';
+import { tf } from '../../steps/runtime/tfjs.ts';
 import { project, root } from '../rig.ts';
-import { adamW, whole } from '../steps/runtime/options.ts';
+import { adamW, gradientsAsMoments, whole } from '../steps/runtime/options.ts';
+import { generator, tiny, toyBatch, toyProgram, toyWeights } from '../steps/runtime/toy.ts';
+
+// Before what reads it is imported.
+vi.hoisted(() => {
+  process.env.TUNESMITH_TEST_RUNTIME = 'tensorflow';
+});
 
 const given = process.env.TUNESMITH_TEST_TENSORFLOW;
 const home = given ?? realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-tensorflow-')));
@@ -35,7 +43,7 @@ test('ten steps of BERT with dropout: losses within 1e-4, weights as one vector 
   const cpu = await tenSteps(await openRuntime('eager', { backend: 'cpu' }), model);
   const tensorflow = await openRuntime('eager', { backend: 'tensorflow' });
   expect(tensorflow.description).toMatch(/TensorFlow 2\.\d+/);
-  for (const runtime of [tensorflow, await openRuntime('onnx')]) {
+  for (const runtime of [tensorflow, await openRuntime('tensorflow'), await openRuntime('onnx')]) {
     const { losses, weights } = await tenSteps(runtime, model);
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - cpu.losses[i]!), runtime.description).toBeLessThan(1e-4);
     expect(distance(weights, cpu.weights), runtime.description).toBeLessThan(1e-3);
@@ -43,15 +51,157 @@ test('ten steps of BERT with dropout: losses within 1e-4, weights as one vector 
   expect(cpu.losses.at(-1)).toBeLessThan(cpu.losses[0]!); // it did learn
 });
 
-test('a pipeline trains on it, with nothing of TensorFlow on the screen', async () => {
+describe('kernels', () => import('../steps/runtime/kernels.test.ts').then(() => {}));
+describe('ops', () => import('../steps/runtime/ops.test.ts').then(() => {}));
+describe('trainings', () => import('../steps/runtime/training.test.ts').then(() => {}));
+describe('families', () => import('../steps/models/families.test.ts').then(() => {}));
+
+describe('the runtime tensorflow', () => {
+  const open = () => openRuntime('tensorflow');
+  const float = (shape: number[], data: ArrayLike<number>): HostTensor => ({ dtype: 'float32', shape, data: Float32Array.from(data) });
+
+  /** Its gradient by a weight is the input of the same name; where there is none, it does not depend on the weight. */
+  const given: Program = (weights, inputs) => ({
+    loss: Object.entries(inputs)
+      .map(([name, input]) => tf.sum(tf.mul(weights[name]!, input)))
+      .reduce((sum, term) => tf.add(sum, term)),
+  });
+
+  test('AdamW agrees with that of PyTorch, step by step', async () => {
+    const { optimizer } = JSON.parse(readFileSync(join(root, 'test/golden/runtime/runtime.json'), 'utf8'));
+    const host = (stored: Record<string, { shape: number[]; data: number[] }>): HostTensors =>
+      Object.fromEntries(Object.entries(stored).map(([name, { shape, data }]) => [name, float(shape, data)]));
+    for (const { start, steps, weightDecay, maxGradNorm, m, v } of optimizer) {
+      const training = (await open()).training(given, host(start), { ...adamW(weightDecay, (name) => name === 'b'), maxGradNorm });
+      for (const [step, { rate, gradients, norm, weights }] of steps.entries()) {
+        const { gradNorm } = await training.step(whole(host(gradients)), { seed: 0, epoch: 0, step, learningRate: rate });
+        if (norm !== null) expect(gradNorm).toBeCloseTo(norm, 4);
+        expect(distance(training.weights(), host(weights))).toBeLessThan(1e-5);
+      }
+      const { slots, step } = training.optimizerState();
+      expect(step).toBe(steps.length);
+      for (const [moment, expected] of [['m', m], ['v', v]] as const) // biome-ignore format: pairs
+        for (const [name, { data }] of Object.entries<{ data: number[] }>(expected))
+          for (const [i, x] of data.entries()) expect(Math.abs(slots[moment]![name]![i]! - x)).toBeLessThan(1e-5 * (1 + Math.abs(x)));
+      await training.dispose();
+    }
+  });
+
+  test('a batch in parts is the whole batch, a frozen weight stays, and a factor scales the rate', async () => {
+    const batch = (rows: number[]) => rowsOf(toyBatch(tiny, 4, 8), rows);
+    const config = { ...tiny, dropout: 0 };
+    const options = {
+      optimizer: { name: 'adamw' as const, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+      weight: (name: string) =>
+        name.startsWith('layer.0') ? undefined : { learningRateFactor: name === 'word.weight' ? 0.5 : 1, weightDecay: 0.01 },
+      maxGradNorm: 1,
+    };
+    const at = { seed: 0, epoch: 0, step: 0, learningRate: 1e-3 };
+    const start = toyWeights(config);
+    const run = async (name: 'tensorflow' | 'onnx', parts: Part[]) => {
+      const training = (await openRuntime(name)).training(toyProgram(config), structuredClone(start), options);
+      const done = [];
+      for (let step = 0; step < 3; step++) done.push(await training.step(parts, { ...at, step }));
+      const weights = structuredClone(training.weights());
+      await training.dispose();
+      return { done, weights };
+    };
+    const parts = [
+      { inputs: batch([0, 1, 2]), share: 0.75 },
+      { inputs: batch([3]), share: 0.25 },
+    ];
+    const one = await run('tensorflow', whole(batch([0, 1, 2, 3])));
+    const several = await run('tensorflow', parts);
+    const onnx = await run('onnx', parts);
+    for (const [i, { loss, gradNorm }] of one.done.entries()) {
+      expect(Math.abs(several.done[i]!.loss - loss)).toBeLessThan(1e-6);
+      expect(Math.abs(several.done[i]!.gradNorm - gradNorm)).toBeLessThan(1e-5 * gradNorm);
+    }
+    expect(distance(several.weights, one.weights)).toBeLessThan(1e-5);
+    expect(distance(several.weights, onnx.weights)).toBeLessThan(1e-5);
+    expect(several.weights['layer.0.query.weight']).toEqual(start['layer.0.query.weight']);
+  });
+
+  test('a loss or gradients that are not finite change nothing, to the bit', async () => {
+    const training = (await open()).training(given, { w: float([2], [1, 2]) }, { ...adamW(0.01, () => false), maxGradNorm: 1 });
+    const step = (data: number[], n: number) =>
+      training.step(whole({ w: float([2], data) }), { seed: 0, epoch: 0, step: n, learningRate: 0.1 });
+    await step([0.5, -1], 0);
+    const before = structuredClone({ weights: training.weights(), state: training.optimizerState() });
+    expect((await step([Number.NaN, 1], 1)).loss).toBeNaN();
+    expect((await step([3e38, 3e38], 2)).gradNorm).toBe(Number.POSITIVE_INFINITY);
+    expect({ weights: training.weights(), state: training.optimizerState() }).toEqual(before);
+    await step([1, 1], 3);
+    expect(training.weights()).not.toEqual(before.weights);
+    expect(() => training.restore({}, before.state)).toThrow('The checkpoint does not hold weight of w in its size, 2.');
+    await training.dispose();
+  });
+
+  test('gradients of a vocabulary, of ids that repeat, are those of float64 and the same 20 times on all cores', async () => {
+    const [vocabulary, width, count] = [30522, 384, 2048];
+    const random = generator(3);
+    // A third of the ids is one of ten.
+    const ids = Int32Array.from({ length: count }, () => Math.floor(random() * (random() < 0.33 ? 10 : vocabulary)));
+    const values = Float32Array.from({ length: count * width }, () => random() - 0.5);
+    const sums = new Float64Array(vocabulary * width);
+    for (const [i, id] of ids.entries()) for (let j = 0; j < width; j++) sums[id * width + j]! += values[i * width + j]!;
+    const program: Program = ({ table }, { ids, values }) => ({ loss: tf.sum(tf.mul(embedding(table!, ids!), values!)) as tf.Scalar });
+    const training = (await open()).training(
+      program,
+      { table: float([vocabulary, width], new Float32Array(vocabulary * width)) },
+      gradientsAsMoments,
+    );
+    const inputs = { ids: { dtype: 'int32' as const, shape: [count], data: ids }, values: float([count, width], values) };
+    let first: Buffer | undefined;
+    for (let repeat = 0; repeat < 20; repeat++) {
+      await training.step(whole(inputs), { seed: 0, epoch: 0, step: 0, learningRate: 0 });
+      const m = training.optimizerState().slots.m!.table!;
+      const bytes = Buffer.from(m.buffer, m.byteOffset, m.byteLength);
+      first ??= Buffer.from(bytes);
+      expect(bytes.equals(first)).toBe(true);
+      if (repeat === 0) expect(Math.max(...batched(m.map((x, i) => Math.abs(x - sums[i]!))))).toBeLessThan(1e-4);
+    }
+    await training.dispose();
+  });
+
+  test('products in bf16: losses within 2%, weights as one vector within 1% of fp32', async () => {
+    const model = await smallBert();
+    const exact = await tenSteps(await open(), model);
+    const runtime = await openRuntime('tensorflow', { precision: 'bf16' });
+    expect(runtime.description).toMatch(/, products in bf16$/);
+    const { losses, weights } = await tenSteps(runtime, model);
+    for (const [i, loss] of losses.entries()) expect(Math.abs(loss - exact.losses[i]!) / exact.losses[i]!).toBeLessThan(0.02);
+    expect(losses).not.toEqual(exact.losses);
+    expect(distance(weights, exact.weights)).toBeLessThan(0.01);
+  });
+
+  test('auto measures once a machine, and takes the faster one', async () => {
+    const file = join(home, 'runtimes.json');
+    rmSync(file, { force: true });
+    const first = await openRuntime('auto');
+    const [measured] = Object.values<Record<string, { milliseconds: number; loss: number }>>(JSON.parse(readFileSync(file, 'utf8')));
+    console.log(measured);
+    expect(Math.abs(measured!.onnx!.loss - measured!.tensorflow!.loss)).toBeLessThan(1e-3);
+    const faster = measured!.onnx!.milliseconds <= measured!.tensorflow!.milliseconds ? 'onnx' : 'tensorflow';
+    expect(first.name).toBe(faster);
+    const changed = statSync(file).mtimeMs;
+    expect((await openRuntime('auto')).name).toBe(faster);
+    expect(statSync(file).mtimeMs).toBe(changed);
+  });
+});
+
+test.each(['eager', 'tensorflow'])('a pipeline trains on %s, with nothing of TensorFlow on the screen', async (name) => {
   const rows = Array.from({ length: 80 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);
-  const p = project({ 'p.yaml': PIPELINE, 'mails.csv': `text,label\n${rows.join('\n')}\n` }, { TUNESMITH_HOME: home });
+  const p = project(
+    { 'p.yaml': PIPELINE.replace('runtime: eager', `runtime: ${name}`), 'mails.csv': `text,label\n${rows.join('\n')}\n` },
+    { TUNESMITH_HOME: home },
+  );
   cpSync(join(root, 'pipelines/models/bert-tiny'), p.path('model'), { recursive: true });
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code, run.screen).toBe(0);
   expect(run.screen).not.toMatch(/oneDNN|cpu_feature_guard|cuda|tensorflow\/core|rebuild|node-pre-gyp|Overriding|warning/i);
   const { runtime } = JSON.parse(p.read('.tunesmith/outputs/p/train/model/training.json'));
-  expect(runtime.description).toMatch(/TensorFlow 2\.\d+/);
+  expect(runtime).toEqual({ name, description: expect.stringMatching(/TensorFlow 2\.\d+/) });
 });
 
 test('loading and using it prints nothing', () => {
@@ -132,6 +282,21 @@ function batch(step: number): HostTensors {
     attention_mask: { dtype: 'int32', shape, data: mask },
     labels: { dtype: 'int32', shape: [rows], data: labels },
   };
+}
+
+/** Some rows of a batch. */
+const rowsOf = (batch: HostTensors, rows: number[]): HostTensors =>
+  Object.fromEntries(
+    Object.entries(batch).map(([name, { dtype, shape, data }]) => {
+      const width = data.length / shape[0]!;
+      const taken = rows.flatMap((row) => [...data.subarray(row * width, (row + 1) * width)]);
+      return [name, { dtype, shape: [rows.length, ...shape.slice(1)], data: Int32Array.from(taken) }];
+    }),
+  );
+
+/** The greatest of each thousand: all at once are too many arguments. */
+function* batched(values: Float32Array): Generator<number> {
+  for (let from = 0; from < values.length; from += 1000) yield Math.max(...values.subarray(from, from + 1000));
 }
 
 /** Relative, of all weights as one vector. */

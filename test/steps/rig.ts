@@ -36,6 +36,7 @@ export async function ranStep(
     origins,
     addresses: {},
     outputs: ran.outputs,
+    checkpoints: join(folder, 'checkpoints'),
     folder,
     cell: { cell: definition.name, matrix: {} },
     signal: new AbortController().signal,

@@ -5,19 +5,20 @@
 import { createRequire } from 'node:module';
 import type * as ort from 'onnxruntime-node';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
+import { traceFor } from '../free-axes.ts';
 import { type Graph, sizeOf, type Value } from '../graph.ts';
 import { type Gradient, Optimizer } from '../optimizer.ts';
 import type { Axes, HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
-import { hostOf, Session, Sessions, tensorOf, traceFor } from './session.ts';
+import { hostOf, type Provider, Session, Sessions, tensorOf } from './session.ts';
 
-export function onnxRuntime(threads: number): Runtime {
+export function onnxRuntime(threads: number, provider: Provider = 'cpu'): Runtime {
   const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
   return {
     name: 'onnx',
-    description: `onnxruntime-node ${version}, CPU, ${threads} thread${threads === 1 ? '' : 's'}`,
-    inference: (program, weights, axes = {}) => new OnnxInference(program, weights, axes, threads),
-    training: (program, weights, options) => new OnnxTraining(program, weights, options, threads),
+    description: `onnxruntime-node ${version}, ${provider === 'cpu' ? 'CPU' : 'GPU by WebGPU'}, ${threads} thread${threads === 1 ? '' : 's'}`,
+    inference: (program, weights, axes = {}) => new OnnxInference(program, weights, axes, threads, provider),
+    training: (program, weights, options) => new OnnxTraining(program, weights, options, threads, provider),
   };
 }
 
@@ -25,11 +26,11 @@ class OnnxInference implements Inference {
   readonly #weights: Record<string, ort.Tensor>;
   readonly #sessions: Sessions<{ session: Session }>;
 
-  constructor(program: Program, weights: HostTensors, axes: Axes, threads: number) {
+  constructor(program: Program, weights: HostTensors, axes: Axes, threads: number, provider: Provider) {
     this.#weights = feeds(weights, named.weight);
     this.#sessions = new Sessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) => ({ graph: traceInference(program, weights, sized, { free }) }));
-      return { session: await Session.open(traced.graph, free, threads) };
+      return { session: await Session.open(traced.graph, free, threads, provider) };
     });
   }
 
@@ -59,17 +60,17 @@ class OnnxTraining implements Training {
   readonly #sessions: Sessions<Compiled>;
   readonly #inference: OnnxInference;
 
-  constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number) {
+  constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: Provider) {
     this.#optimizer = new Optimizer(weights, options);
     this.#weights = feeds(this.#optimizer.weights, named.weight);
     const { axes = {}, paddingRows = {} } = options;
-    this.#inference = new OnnxInference(program, this.#optimizer.weights, axes, threads);
+    this.#inference = new OnnxInference(program, this.#optimizer.weights, axes, threads, provider);
     const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
     this.#sessions = new Sessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) =>
         traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free }),
       );
-      return { ...traced, session: await Session.open(traced.graph, free, threads), buffers: this.#buffers(traced) };
+      return { ...traced, session: await Session.open(traced.graph, free, threads, provider), buffers: this.#buffers(traced) };
     });
   }
 

@@ -1,11 +1,13 @@
 /** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
 import { totalmem } from 'node:os';
 import * as ort from 'onnxruntime-node';
-import { type FreeAxis, shapeAt, traceTwins } from '../free-axes.ts';
+import { type Free, shapeOfInputs, shapesAt } from '../free-axes.ts';
 import { type Graph, sizeOf } from '../graph.ts';
 import type { Axes, HostTensor, HostTensors } from '../runtime.ts';
-import type { Specs } from '../trace.ts';
 import { emitOnnx } from './emit.ts';
+
+/** Where onnxruntime computes. What `webgpu` has no kernel for, it computes on the CPU. */
+export type Provider = 'cpu' | 'webgpu';
 
 export class Session {
   readonly graph: Graph;
@@ -14,9 +16,9 @@ export class Session {
   readonly #session: ort.InferenceSession;
   readonly #free: Free | undefined;
 
-  static async open(graph: Graph, free: Free | undefined, threads: number): Promise<Session> {
+  static async open(graph: Graph, free: Free | undefined, threads: number, provider: Provider = 'cpu'): Promise<Session> {
     const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free }), {
-      executionProviders: ['cpu'],
+      executionProviders: [provider],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',
@@ -44,10 +46,7 @@ export class Session {
 
   /** The shapes of the graph's inputs or outputs when the program is given these. */
   shapes(which: 'inputs' | 'outputs', given: HostTensors): Map<string, number[]> {
-    const free = this.#free;
-    if (!free) return new Map([...this.graph[which]].map(([name, { shape }]) => [name, shape]));
-    const lengths = free.axes.map(({ name }) => lengthOf(name, free.inputs, given));
-    return new Map([...this.graph[which]].map(([name, value]) => [name, shapeAt(value, free.twin[which].get(name)!, free.axes, lengths)]));
+    return shapesAt(this.graph[which], this.#free?.twin[which], this.#free, given);
   }
 
   /** Room for the outputs; those of `buffers` are used as they are. */
@@ -64,34 +63,6 @@ export class Session {
   async close(): Promise<void> {
     await this.#session.release();
   }
-}
-
-/** A graph's twin, and the axes that are free in both. */
-interface Free {
-  twin: Graph;
-  axes: FreeAxis[];
-  inputs: Axes;
-}
-
-/** The length that a free axis has in these inputs. */
-function lengthOf(axis: string, axes: Axes, given: HostTensors): number {
-  for (const [input, names] of Object.entries(axes)) {
-    const at = names.indexOf(axis);
-    if (at >= 0 && given[input]) return given[input].shape[at]!;
-  }
-  throw new Error(`No input has the axis ${axis}.`);
-}
-
-/** Traces a program for these inputs: once for all sizes of their free axes, where they have some. */
-export function traceFor<T extends { graph: Graph }>(
-  inputs: HostTensors,
-  axes: Axes,
-  trace: (inputs: Specs, free: boolean) => T,
-): { traced: T; free: Free | undefined } {
-  if (!Object.keys(inputs).some((name) => axes[name]?.some((axis) => typeof axis === 'string')))
-    return { traced: trace(inputs, false), free: undefined };
-  const twins = traceTwins(inputs, axes, (sized) => trace(sized, true));
-  return { traced: twins.traced, free: { twin: twins.twin.graph, axes: twins.axes, inputs: axes } };
 }
 
 export const tensorOf = ({ dtype, data, shape }: HostTensor): ort.Tensor => new ort.Tensor(dtype, data as Float32Array, shape);
@@ -130,13 +101,7 @@ export class Sessions<T extends { session: Session }> {
   }
 
   async #for(inputs: HostTensors): Promise<T> {
-    const key = Object.entries(inputs)
-      .map(([name, { dtype, shape }]) => {
-        const axes = this.#axes[name];
-        return `${name}:${dtype}[${shape.map((size, i) => (typeof axes?.[i] === 'string' ? axes[i] : size))}]`;
-      })
-      .sort()
-      .join(' ');
+    const key = shapeOfInputs(inputs, this.#axes);
     const entry = this.#live.get(key) ?? (await this.#open(inputs));
     this.#live.delete(key); // and to the end: the last one used is the last one closed
     this.#live.set(key, entry);

@@ -46,6 +46,7 @@ test('a step is given its options, paths and origins, and tells what happens', a
         { cell: 'make[x=2]', matrix: { x: 2 } },
       ],
     },
+    checkpoints: expect.stringMatching(new RegExp(`^${p.path('.tunesmith/checkpoints')}/[0-9a-f]{64}$`)),
     folder: p.folder,
     cell: { cell: 'write', matrix: {} },
     seed: expect.any(Number),

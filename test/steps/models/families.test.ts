@@ -9,14 +9,14 @@ import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
 import { KEY_BIAS, SHIFT_OF_ALL } from '../../golden/zero.ts';
-import { adamW, whole } from '../runtime/options.ts';
+import { adamW, COMPILED, whole } from '../runtime/options.ts';
 
 describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
   const golden = join(import.meta.dirname, '../../golden', family);
   const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
   const inputs = { input_ids: int32(values.input_ids), attention_mask: int32(values.attention_mask) };
 
-  for (const name of ['eager', 'onnx'] as const) {
+  for (const name of ['eager', COMPILED] as const) {
     test(`${name}: logits are those of transformers, with and without token types`, async () => {
       const model = await loadModel(join(golden, 'checkpoint'), 'text-classification');
       const inference = (await openRuntime(name, { threads: 1 })).inference(model.program, model.weights);
@@ -85,7 +85,7 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'].flatMap((family) => TA
       ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
     );
 
-    for (const name of ['eager', 'onnx'] as const) {
+    for (const name of ['eager', COMPILED] as const) {
       test(`${name}: logits, loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
         const model = await loadModel(join(golden, 'checkpoint'));
         const runtime = await openRuntime(name, { threads: 1 });
@@ -132,7 +132,7 @@ test.each(['bert', 'roberta', 'distilbert', 'albert'])('%s: hidden tokens alone 
   const [batch, length] = [values.input_ids.length, values.input_ids[0].length];
   const flat: number[] = values.labels.flat();
   const places = flat.flatMap((label, i) => (label === -100 ? [] : [i]));
-  const training = (await openRuntime('onnx', { threads: 1 })).training(withoutDropout(model), model.weights, OPTIMIZER(model));
+  const training = (await openRuntime(COMPILED, { threads: 1 })).training(withoutDropout(model), model.weights, OPTIMIZER(model));
   // One place too many, as a batch with fewer hidden tokens than there is room for has.
   const given = Object.fromEntries(
     ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),

@@ -5,7 +5,7 @@ import { openRuntime } from '../../../steps/runtime/open.ts';
 import * as ops from '../../../steps/runtime/ops.ts';
 import type { HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
 import { tf } from '../../../steps/runtime/tfjs.ts';
-import { gradientsAsMoments, whole } from './options.ts';
+import { COMPILED, gradientsAsMoments, whole } from './options.ts';
 
 type Stored = Record<string, { dtype: HostTensor['dtype']; shape: number[]; data: number[] }>;
 type Op = (w: Record<string, tf.Tensor>, i: Record<string, tf.Tensor>) => tf.Tensor;
@@ -28,7 +28,7 @@ const programs: Record<string, Op> = {
 
 test('every op with golden values is tested', () => expect(Object.keys(programs).sort()).toEqual(Object.keys(golden.ops).sort()));
 
-for (const name of ['eager', 'onnx'] as const) {
+for (const name of ['eager', COMPILED] as const) {
   for (const [op, f] of Object.entries(programs)) {
     test(`${op} on ${name} agrees with PyTorch, forward and backward`, async () => {
       const { weights, inputs, output, gradients } = golden.ops[op]!;

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensors, RuntimeName, Training } from '../../../steps/runtime/runtime.ts';
 import { tf } from '../../../steps/runtime/tfjs.ts';
-import { adamW, gradientsAsMoments, whole } from './options.ts';
+import { adamW, COMPILED, gradientsAsMoments, whole } from './options.ts';
 import { generator, tiny, toyAxes, toyBatch, toyProgram, toyWeights } from './toy.ts';
 
 const options = {
@@ -28,27 +28,27 @@ const at = (step: number) => ({ seed: 3, epoch: 1, step, learningRate: 2e-3 });
 const bits = (weights: HostTensors) =>
   Object.values(weights).map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'));
 
-test('ten steps with dropout on onnx and eager: losses within 1e-4, weights within 1e-3', async () => {
-  const [eager, onnx] = [await train('eager'), await train('onnx')];
+test(`ten steps with dropout on ${COMPILED} and eager: losses within 1e-4, weights within 1e-3`, async () => {
+  const [eager, compiled] = [await train('eager'), await train(COMPILED)];
   for (const [i, batch] of batches.entries()) {
-    const [a, b] = [await eager.step(whole(batch), at(i)), await onnx.step(whole(batch), at(i))];
+    const [a, b] = [await eager.step(whole(batch), at(i)), await compiled.step(whole(batch), at(i))];
     expect(Math.abs(a.loss - b.loss)).toBeLessThan(1e-4);
     expect(Math.abs(a.gradNorm - b.gradNorm)).toBeLessThan(1e-3 * a.gradNorm);
   }
   let [difference, norm] = [0, 0];
   for (const [name, { data }] of Object.entries(eager.weights())) {
     for (const [i, x] of data.entries()) {
-      difference += (x - onnx.weights()[name]!.data[i]!) ** 2;
+      difference += (x - compiled.weights()[name]!.data[i]!) ** 2;
       norm += x ** 2;
     }
   }
   expect(Math.sqrt(difference / norm)).toBeLessThan(1e-3);
-  const [a, b] = [await eager.evaluate(batches[0]!), await onnx.evaluate(batches[0]!)];
+  const [a, b] = [await eager.evaluate(batches[0]!), await compiled.evaluate(batches[0]!)];
   for (const [i, logit] of a.logits!.data.entries()) expect(b.logits!.data[i]).toBeCloseTo(logit, 4);
-  await onnx.dispose();
+  await compiled.dispose();
 });
 
-for (const name of ['eager', 'onnx'] as const) {
+for (const name of ['eager', COMPILED] as const) {
   test(`${name}: a training that was restored equals the uninterrupted one bit for bit`, async () => {
     const [uninterrupted, first, second] = [await train(name), await train(name), await train(name)];
     for (const [i, batch] of batches.entries()) await uninterrupted.step(whole(batch), at(i));
@@ -61,7 +61,7 @@ for (const name of ['eager', 'onnx'] as const) {
 }
 
 test('another seed, epoch or step drops other elements', async () => {
-  const training = await train('onnx');
+  const training = await train(COMPILED);
   const rest = { seed: 1, epoch: 0, step: 0, learningRate: 0 };
   const losses = [];
   for (const change of [{}, {}, { seed: 2 }, { epoch: 1 }, { step: 1 }])
@@ -79,7 +79,7 @@ test('every gradient, of 20 repeats on all cores, is to the bit the same, and ri
   const config = { vocabulary: 2000, positions: 64, hidden: 64, layers: 2, heads: 4, ffn: 256, classes: 3, dropout: 0 };
   const batch = toyBatch(config, 16, 64);
   for (const threads of new Set([1, 2, availableParallelism()])) {
-    const training = (await openRuntime('onnx', { threads })).training(toyProgram(config), toyWeights(config), {
+    const training = (await openRuntime(COMPILED, { threads })).training(toyProgram(config), toyWeights(config), {
       ...gradientsAsMoments,
       axes: toyAxes,
       paddingRows: options.paddingRows,
@@ -107,14 +107,14 @@ test('every gradient, of 20 repeats on all cores, is to the bit the same, and ri
 });
 
 test('more shapes than there are live sessions, all at once', async () => {
-  const [eager, onnx] = [await openRuntime('eager', { backend: 'cpu' }), await openRuntime('onnx')].map((runtime) =>
+  const [eager, compiled] = [await openRuntime('eager', { backend: 'cpu' }), await openRuntime(COMPILED)].map((runtime) =>
     runtime.inference((_, { x }) => ({ y: tf.sum(tf.square(x!)) }), {}),
   );
   const inputs = Array.from({ length: 60 }, (_, i) => ({
     x: { dtype: 'float32' as const, shape: [1 + (i % 30)], data: new Float32Array(1 + (i % 30)).fill(i) },
   }));
-  expect(await Promise.all(inputs.map((x) => onnx!.run(x)))).toEqual(await Promise.all(inputs.map((x) => eager!.run(x))));
-  await onnx!.dispose();
+  expect(await Promise.all(inputs.map((x) => compiled!.run(x)))).toEqual(await Promise.all(inputs.map((x) => eager!.run(x))));
+  await compiled!.dispose();
 });
 
 test('memory is flat over a thousand steps of many shapes', { timeout: 120_000 }, () => {
@@ -122,7 +122,7 @@ test('memory is flat over a thousand steps of many shapes', { timeout: 120_000 }
     const { openRuntime } = await import('./steps/runtime/open.ts');
     const { tiny, toyAxes: axes, toyBatch, toyProgram, toyWeights } = await import('./test/steps/runtime/toy.ts');
     const { adamW, whole } = await import('./test/steps/runtime/options.ts');
-    const runtime = await openRuntime('onnx', { threads: 2 });
+    const runtime = await openRuntime('${COMPILED}', { threads: 2 });
     const training = runtime.training(toyProgram(tiny), toyWeights(tiny), { ...adamW(0.01, () => false), maxGradNorm: 1, axes });
     const seen = [];
     for (let step = 0; step < 1000; step++) {
@@ -144,7 +144,7 @@ test('no banner, no warning: nothing but what the program says is on the screen'
   const script = `
     const { openRuntime } = await import('./steps/runtime/open.ts');
     const { tf } = await import('./steps/runtime/tfjs.ts');
-    for (const name of ['eager', 'onnx']) {
+    for (const name of ['eager', '${COMPILED}']) {
       const runtime = await openRuntime(name, { threads: 1, backend: 'cpu' });
       const x = { dtype: 'float32', shape: [2], data: Float32Array.of(1, 2) };
       const { y } = await runtime.inference((_, { x }) => ({ y: tf.erf(tf.add(x, 1)) }), {}).run({ x });
@@ -157,7 +157,7 @@ test('no banner, no warning: nothing but what the program says is on the screen'
 });
 
 test('a program that cannot be traced is refused in words', async () => {
-  const runtime = await openRuntime('onnx');
+  const runtime = await openRuntime(COMPILED);
   const x = { x: { dtype: 'float32' as const, shape: [2], data: Float32Array.of(1, 2) } };
   const run = (f: (x: tf.Tensor) => tf.Tensor) => runtime.inference((_, { x }) => ({ y: f(x!) }), {}).run(x);
   await expect(run((x) => tf.acosh(x))).rejects.toThrow('The TensorFlow.js op Acosh cannot be traced yet');

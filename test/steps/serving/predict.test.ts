@@ -1,3 +1,4 @@
+import { cpSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 import { makeBundle, makeModel, referenceScores, remove } from './bundle.ts';
@@ -40,6 +41,15 @@ test('a model folder without an ONNX model answers the same', async () => {
   const { stdout, code } = await project().feed('Buy now\nLunch?\n', 'predict', model, '-');
   expect(code).toBe(0);
   expectScores(stdout, await referenceScores(model, ['Buy now', 'Lunch?']));
+});
+
+test('a tokenizer with more tokens than the model has embeddings is refused', async () => {
+  const p = project({ 'a.txt': 'Lunch?\n' });
+  cpSync(bundle, p.path('bundle'), { recursive: true });
+  p.write('bundle/config.json', JSON.stringify({ ...JSON.parse(p.read('bundle/config.json')), vocab_size: 100 }));
+  const { code, stderr } = await p.run('predict', 'bundle', 'a.txt');
+  expect(code).toBe(1);
+  expect(stderr).toContain("the tokenizer has 30522 tokens, and the model's embedding table 100 rows");
 });
 
 test('thousands of lines of all lengths keep their order', async () => {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { loadModel } from '../../../steps/models/checkpoint.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
 import step from '../../../steps/train/step.ts';
-import { ranStep } from '../rig.ts';
+import { ranStep, temporary } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 
 // `eager` has nothing to compile, which takes longer here than all the steps.
@@ -160,10 +160,12 @@ test('Ctrl-C ends it between two steps', async () => {
         adam_beta1: 0.9,
         adam_beta2: 0.999,
         adam_epsilon: 1e-8,
+        save_minutes: 10,
         runtime,
       },
       inputs: { model, tokens },
       outputs: {},
+      checkpoints: join(temporary(), 'checkpoints'),
       seed: 0,
       threads: 1,
       signal: stop.signal,
@@ -182,7 +184,9 @@ test('Ctrl-C ends it between two steps', async () => {
 });
 
 test('options that another one makes meaningless are refused', () => {
-  const check = (options: object) => step.check!({ ...quick, lr_scheduler_type: 'linear', warmup_steps: 0, ...options } as any);
+  const defaults = Object.fromEntries(Object.entries<any>(step.options!).map(([name, schema]) => [name, schema.default]));
+  const check = (options: object) =>
+    step.check!({ ...defaults, ...quick, lr_scheduler_type: 'linear', warmup_steps: 0, ...options } as any);
   expect(check({})).toEqual([]);
   expect(check({ warmup_steps: 0.1 })).toEqual([]);
   expect(check({ warmup_steps: 100 })).toEqual([]);

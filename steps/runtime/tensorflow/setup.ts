@@ -20,9 +20,10 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { StepError } from '../../engine/step.ts';
-import { QUIET_LIBRARY, tensorflowFolder } from './tensorflow-folder.ts';
-import { BINDING, TENSORFLOW, type TensorflowBuild, WHEELS, type Wheel } from './tensorflow-wheels.ts';
+import { StepError } from '../../../engine/step.ts';
+import { hasNvidiaDriver } from '../gpu.ts';
+import { QUIET_LIBRARY, tensorflowFolder } from './folder.ts';
+import { BINDING, TENSORFLOW, type TensorflowBuild, WHEELS, type Wheel } from './wheels.ts';
 
 export interface Installed {
   tensorflow: string;
@@ -41,16 +42,41 @@ export function installedTensorflow(): Installed | undefined {
   }
 }
 
-/** Loads it in a process of its own and multiplies two matrices; resolves with what went wrong, or undefined. */
-export async function tryTensorflow(folder = tensorflowFolder()): Promise<string | undefined> {
+/** Loads it in a process of its own and multiplies two matrices: what it computed on, or what went wrong. */
+export async function tryTensorflow(folder = tensorflowFolder()): Promise<{ device: 'GPU' | 'CPU' } | { wrong: string }> {
   const { code, output } = await runQuietly(process.execPath, ['-e', SELF_TEST], folder, new AbortController().signal);
-  return code === 0 && output.includes('works') ? undefined : lastLines(output) || `it ended with ${code}`;
+  const device = /works on the (GPU|CPU)/.exec(output)?.[1] as 'GPU' | 'CPU' | undefined;
+  return code === 0 && device ? { device } : { wrong: lastLines(output) || `it ended with ${code}` };
 }
 
-export async function setUpTensorflow(build: TensorflowBuild, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+/** Of NVIDIA's libraries that the build for GPUs loads when it starts, those that are there, and those that are not. */
+export function cudaLibraries(): { found: string[]; missing: string[] } {
+  const there = new Set(installedTensorflow() ? Object.keys(installedTensorflow()!.wheels) : []);
+  const folder = join(tensorflowFolder(), 'node_modules/@tensorflow/tfjs-node-gpu/deps/nvidia');
+  const [found, missing]: [string[], string[]] = [[], []];
+  for (const { name, version } of WHEELS.cuda.filter(({ name }) => name.startsWith('nvidia-'))) {
+    const part = name.slice('nvidia-'.length).replace(/-cu12$/, '');
+    const whole = there.has(`${name} ${version}`) && existsSync(join(folder, part.replaceAll('-', '_'), 'lib'));
+    (whole ? found : missing).push(`${part} ${version}`);
+  }
+  return { found, missing };
+}
+
+/** Without a build it is the one for the GPU that this machine has a driver of, else that for CPUs. */
+export async function setUpTensorflow(
+  build: TensorflowBuild = hasNvidiaDriver() ? 'cuda' : 'cpu',
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const folder = tensorflowFolder();
   const there = installedTensorflow();
-  if (there && there.build === build && there.tensorflow === TENSORFLOW && there.binding === BINDING && !(await tryTensorflow())) {
+  if (
+    there &&
+    there.build === build &&
+    there.tensorflow === TENSORFLOW &&
+    there.binding === BINDING &&
+    'device' in (await tryTensorflow())
+  ) {
     return say(`TensorFlow ${TENSORFLOW} (${build}) is already set up in ${folder}`);
   }
   await checkNeeds(signal);
@@ -75,8 +101,8 @@ export async function setUpTensorflow(build: TensorflowBuild, say: (line: string
     await step('unpacking libraries and headers', () => unpack(files, join(binding, 'deps'), signal));
     await step('building the binding', () => buildBinding(binding, signal));
     await buildQuiet(stage, join(binding, 'deps'), signal);
-    const wrong = await step('trying it', () => tryTensorflow(stage));
-    if (wrong) throw new StepError(`TensorFlow was built, but does not work:\n${wrong}`, 'Nothing was installed.');
+    const tried = await step('trying it', () => tryTensorflow(stage));
+    if ('wrong' in tried) throw new StepError(`TensorFlow was built, but does not work:\n${tried.wrong}`, 'Nothing was installed.');
     const record: Installed = {
       tensorflow: TENSORFLOW,
       build,
@@ -87,7 +113,8 @@ export async function setUpTensorflow(build: TensorflowBuild, say: (line: string
     writeFileSync(join(stage, 'installed.json'), `${JSON.stringify(record, null, 2)}\n`);
     publish(stage, folder);
     rmSync(downloads, { recursive: true, force: true });
-    say(`TensorFlow ${TENSORFLOW} (${build}) is set up in ${folder}`);
+    say(`TensorFlow ${TENSORFLOW} (${build}) is set up in ${folder}, and computes on the ${tried.device}`);
+    if (build === 'cuda' && tried.device === 'CPU') say('it finds no GPU that it can use: `tunesmith doctor` says more');
   } finally {
     rmSync(stage, { recursive: true, force: true });
   }
@@ -325,5 +352,5 @@ const tf = require('@tensorflow/tfjs-node-gpu');
 const product = Array.from(tf.matMul(tf.tensor2d([[1, 2], [3, 4]]), tf.tensor2d([[5, 6], [7, 8]])).dataSync());
 if (tf.getBackend() !== 'tensorflow') throw new Error('its backend is ' + tf.getBackend());
 if (product.join() !== '19,22,43,50') throw new Error('2 x 2 matrices multiply to ' + product);
-console.log('works');
+console.log('works on the ' + (tf.backend().isUsingGpuDevice ? 'GPU' : 'CPU'));
 `;

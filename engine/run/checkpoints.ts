@@ -1,0 +1,66 @@
+/**
+ * Where a step keeps what must outlast an attempt that was cut off: `.tunesmith/checkpoints/<fingerprint>/`. Other options, inputs or
+ * versions are another fingerprint, so nobody ever goes on from what does not fit.
+ */
+import { lstatSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Lease } from '../../cache/lease.ts';
+import type { Project } from './project.ts';
+
+export class Checkpoints {
+  private constructor(
+    /** Not made before the step writes there. */
+    readonly folder: string,
+    readonly release: () => void,
+  ) {}
+
+  /** Waits until no other execution of the same work has them. */
+  static async hold({ places, records }: Project, fingerprint: string, signal: AbortSignal): Promise<Checkpoints> {
+    const lease = await records.leases.acquire(keyOf(fingerprint), { signal });
+    return new Checkpoints(join(places.checkpoints, fingerprint), () => lease.release());
+  }
+
+  /** The cell has succeeded, or what it kept is worth nothing. */
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Removes what nobody came back for. */
+  static async removeForgotten({ places, records }: Project): Promise<void> {
+    for (const fingerprint of namesIn(places.checkpoints)) {
+      const folder = join(places.checkpoints, fingerprint);
+      if (Date.now() - lastWritten(folder) < TWO_WEEKS) continue;
+      const busy = new AbortController();
+      const lease: Lease | undefined = await records.leases
+        .acquire(keyOf(fingerprint), { signal: busy.signal, onWait: () => busy.abort() })
+        .catch((error) => {
+          if (busy.signal.aborted) return undefined;
+          throw error;
+        });
+      if (!lease) continue;
+      try {
+        rmSync(folder, { recursive: true, force: true });
+      } finally {
+        lease.release();
+      }
+    }
+  }
+}
+
+const TWO_WEEKS = 14 * 24 * 3600 * 1000;
+
+const keyOf = (fingerprint: string): string => `checkpoints ${fingerprint}`;
+
+/** Of the folder or anything below it. */
+function lastWritten(folder: string): number {
+  const names = [folder, ...namesIn(folder, true).map((name) => join(folder, name))];
+  return Math.max(...names.map((name) => lstatSync(name, { throwIfNoEntry: false })?.mtimeMs ?? 0));
+}
+
+function namesIn(folder: string, recursive = false): string[] {
+  try {
+    return readdirSync(folder, { recursive, encoding: 'utf8' });
+  } catch {
+    return [];
+  }
+}

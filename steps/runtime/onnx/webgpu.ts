@@ -1,0 +1,17 @@
+/** Whether onnxruntime's WebGPU provider finds a GPU here: only a session that asks for one shows it. */
+
+import { tf } from '../tfjs.ts';
+import { traceInference } from '../trace.ts';
+import { Session } from './session.ts';
+
+/** Resolves with what is wrong, or undefined. */
+export async function webgpuWorks(): Promise<string | undefined> {
+  try {
+    const graph = traceInference((_, { x }) => ({ y: tf.neg(x!) }), {}, { x: { dtype: 'float32', shape: [1] } });
+    const session = await Session.open(graph, undefined, 1, 'webgpu');
+    await session.close();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.split('. ').at(-1)!.trim();
+  }
+}

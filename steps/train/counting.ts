@@ -1,0 +1,64 @@
+/** What counts in a loss: how much each class does, and each part of a batch. */
+import { StepError } from '../../engine/step.ts';
+import type { ProblemType, Task } from '../models/family.ts';
+import type { Split, TokensInfo } from '../models/tokens.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+
+export type ClassWeights = 'balanced' | Record<string, number>;
+
+/** The tasks whose examples, or tokens, have one label of several. */
+export const oneOfSeveral = (task: Task, problem: ProblemType): boolean =>
+  task === 'token-classification' || (task === 'text-classification' && problem === 'single_label_classification');
+
+/** The weight of each class; `balanced` is scikit-learn's: all labels / (classes · labels of the class). */
+export function weightsOf(asked: ClassWeights, info: TokensInfo, split: Split): Float32Array {
+  const { labels } = info;
+  if (asked !== 'balanced') {
+    const unknown = Object.keys(asked).filter((name) => !labels.includes(name));
+    const missing = labels.filter((name) => !(name in asked));
+    if (unknown.length + missing.length > 0)
+      throw new StepError(
+        unknown.length > 0 ? `there is no label ${unknown.join(', ')}` : `class_weights has no weight for ${missing.join(', ')}`,
+        `The labels are ${labels.join(', ')}.`,
+        ['class_weights'],
+      );
+    return Float32Array.from(labels, (name) => asked[name]!);
+  }
+  const counts = new Array<number>(labels.length).fill(0);
+  for (let sequence = 0; sequence < split.sequences; sequence++)
+    for (const label of labelsOf(split, sequence)) if (label >= 0) counts[label]!++;
+  const empty = labels.filter((_, i) => counts[i] === 0);
+  if (empty.length > 0)
+    throw new StepError(`class_weights: balanced has no weight for ${empty.join(', ')}: the training split has none of it`, undefined, [
+      'class_weights',
+    ]);
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  return Float32Array.from(counts, (count) => all / (labels.length * count));
+}
+
+/** The class of each sequence. */
+export const classesOf = (split: Split): Int32Array =>
+  Int32Array.from({ length: split.sequences }, (_, sequence) => labelsOf(split, sequence)[0]!);
+
+function labelsOf(split: Split, sequence: number): Int32Array {
+  const own = split.values('labels', sequence);
+  if (own) return own as Int32Array;
+  const labels = new Int32Array(split.length(sequence));
+  split.read('labels', sequence, labels, 0);
+  return labels;
+}
+
+/**
+ * Of the parts of a batch their shares in its loss, which is the mean over all labels that count in the whole batch (by their class
+ * weights), not the mean of the parts' means.
+ */
+export function sharesOf(parts: readonly HostTensors[], classWeights: Float32Array | undefined): number[] {
+  const counted = parts.map(({ labels, input_ids }) => {
+    if (labels?.dtype !== 'int32') return input_ids!.shape[0]!; // numbers, sets of labels, answers: a row is a row
+    let sum = 0;
+    for (const label of labels.data) if (label >= 0) sum += classWeights ? classWeights[label]! : 1;
+    return sum;
+  });
+  const all = counted.reduce((sum, count) => sum + count, 0);
+  return counted.map((count) => (all > 0 ? count / all : 1 / parts.length));
+}

@@ -1,0 +1,69 @@
+/** Of long texts only the beginning is tokenized where they will be cut: what comes out is what the whole would give. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { beginning, readsWordByWord } from '../../../steps/models/beginnings.ts';
+import { openTokenizer, type Sequence } from '../../../steps/models/tokenizer.ts';
+import { tokenizerJson } from '../../../steps/models/tokenizer-json.ts';
+
+const golden = join(import.meta.dirname, '../../golden');
+const lines = readFileSync(join(golden, 'nasty.txt'), 'utf8')
+  .trimEnd()
+  .split('\n')
+  .map((line) => JSON.parse(line) as string);
+const plain = 'the cat sat on the mat and the rat sat on the hat\n'.repeat(40);
+/** Many times as long as what is kept; the last has no place where it could be cut. */
+const LONG = [...lines.map((line) => `${line} ${plain}`), lines.join(' a b ').repeat(3), plain, 'x'.repeat(3000), '日本'.repeat(900)];
+
+const shown = ({ ids, typeIds, sequenceIds, spans, truncated }: Sequence) => ({ ids, typeIds, sequenceIds, spans, truncated });
+
+test.each(['bert-uncased', 'roberta', 'gpt2', 'unigram'])('%s', async (name) => {
+  const folder = join(golden, 'tokenizer', name);
+  expect(readsWordByWord(JSON.parse(await tokenizerJson(folder)))).toBe(true);
+  const [whole, ...cut] = await Promise.all([undefined, 12, 13].map((maxLength) => openTokenizer(folder, { maxLength })));
+  const texts = await whole!.encode(LONG);
+  for (const [k, tokenizer] of cut.entries()) {
+    const kept = await tokenizer.encode(LONG);
+    for (const [i, { ids, truncated }] of kept.entries()) {
+      expect(truncated).toBe(texts[i]!.ids.length > 12 + k);
+      const own = texts[i]!.ids.filter((_, at) => texts[i]!.sequenceIds[at] === 0);
+      const content = ids.filter((_, at) => kept[i]!.sequenceIds[at] === 0);
+      expect(content).toEqual(own.slice(0, content.length));
+      expect(ids.length).toBe(Math.min(texts[i]!.ids.length, 12 + k));
+    }
+    // Pairs of a short and a long text, of two long ones, and of equal ones: the same as a tokenizer that never reads beginnings.
+    const pairs = LONG.flatMap((text, i) => [
+      [text, 'short'] as const,
+      ['short', text] as const,
+      [text, LONG[(i + 1) % LONG.length]!] as const,
+    ]);
+    const asked = await tokenizer.encodePairs(pairs);
+    const long = await whole!.encodePairs(pairs);
+    for (const [i, sequence] of asked.entries()) {
+      expect(shown(sequence).ids.length).toBe(Math.min(long[i]!.ids.length, 12 + k));
+      const lengths = ({ sequenceIds }: Sequence) =>
+        [0, 1].map((text) => sequenceIds.filter((id) => id === text).length) as [number, number];
+      const [a, b] = lengths(long[i]!);
+      const room = 12 + k - (long[i]!.ids.length - a - b);
+      if (a + b <= room) continue;
+      const less = Math.min(a, b, Math.floor(room / 2));
+      expect(lengths(sequence)).toEqual(a > b ? [room - less, less] : [less, room - less]);
+    }
+  }
+});
+
+test('a text is cut between plain words only, and not at all where words may depend on each other', () => {
+  expect(beginning('one two three', 4)).toBe('one two');
+  expect(beginning('one two', 40)).toBe('one two');
+  expect(beginning('one, two. (three)', 2)).toBe('one, two. (three)');
+  const local = { normalizer: null, pre_tokenizer: { type: 'Metaspace' } };
+  expect(readsWordByWord(local)).toBe(true);
+  for (const change of [
+    { pre_tokenizer: null },
+    { pre_tokenizer: { type: 'Metaspace', split: false } },
+    { pre_tokenizer: { type: 'ByteLevel', use_regex: false } },
+    { normalizer: { type: 'Replace', pattern: { String: ' ' } } },
+    { added_tokens: [{ content: 'New York' }] },
+  ])
+    expect(readsWordByWord({ ...local, ...change }), JSON.stringify(change)).toBe(false);
+});

@@ -1,0 +1,84 @@
+/** Which runtime is opened, and what is said where one cannot be. */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { knownChoice } from '../../../steps/runtime/choose.ts';
+import { hasNvidiaDriver, nvidiaGpus } from '../../../steps/runtime/gpu.ts';
+import { measure } from '../../../steps/runtime/measure.ts';
+import { openRuntime } from '../../../steps/runtime/open.ts';
+
+let home: string;
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'tunesmith-home-'));
+  vi.stubEnv('TUNESMITH_HOME', home);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(home, { recursive: true, force: true });
+});
+
+/** A build that says it is there, and is not. */
+function pretend(build: 'cpu' | 'cuda'): void {
+  const folder = join(home, 'tensorflow/node_modules/@tensorflow/tfjs-node-gpu');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{}');
+  writeFileSync(join(home, 'tensorflow/installed.json'), JSON.stringify({ tensorflow: '2.21.0', build, wheels: {} }));
+}
+
+function pretendDriver(says = 'NVIDIA H100 80GB HBM3, 81559 MiB, 560.35.03, 9.0'): void {
+  const program = join(home, 'nvidia-smi');
+  writeFileSync(program, `#!/bin/sh\necho '${says}'\n`);
+  chmodSync(program, 0o755);
+  vi.stubEnv('PATH', `${home}:${process.env.PATH}`);
+}
+
+/** The message and what to do. */
+const refusal = async (name: 'auto' | 'onnx' | 'tensorflow' | 'eager', options = {}) => {
+  const error = await openRuntime(name, options).then(
+    () => undefined,
+    (error: Error & { hint?: string }) => error,
+  );
+  return `${error?.message}. ${error?.hint}`;
+};
+
+test('auto is onnx where TensorFlow is not set up, and nothing is measured', async () => {
+  const runtime = await openRuntime('auto');
+  expect(runtime.description).toMatch(/^onnxruntime-node 1\.\d+\.\d+, CPU/);
+  expect(knownChoice({ threads: 2, device: 'auto', precision: 'fp32' })).toEqual({ name: 'onnx', why: 'TensorFlow is not set up' });
+  expect(existsSync(join(home, 'runtimes.json'))).toBe(false);
+});
+
+test('auto is onnx where TensorFlow is set up and cannot be loaded', async () => {
+  pretend('cpu');
+  expect((await openRuntime('auto')).name).toBe('onnx');
+});
+
+test('what auto measures is a training whose loss falls', async () => {
+  const { milliseconds, loss } = await measure(await openRuntime('onnx'));
+  expect(milliseconds).toBeGreaterThan(0);
+  expect(loss).toBeLessThan(0.75);
+});
+
+// A machine with a driver has other answers.
+test.skipIf(hasNvidiaDriver())('a runtime or a device that is not there is refused with the command that helps', async () => {
+  expect(await refusal('tensorflow')).toBe('TensorFlow is not set up on this machine. Run: tunesmith setup tensorflow');
+  expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
+    'device: gpu needs an NVIDIA GPU for the runtime tensorflow, and this machine has no driver of one. Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
+  );
+  pretendDriver();
+  expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
+    'TensorFlow is not set up on this machine. Run: tunesmith setup tensorflow --gpu',
+  );
+  pretend('cpu');
+  expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
+    'device: gpu needs the build of TensorFlow for NVIDIA GPUs, and the one for CPUs is set up. Run: tunesmith setup tensorflow --gpu',
+  );
+  expect(await nvidiaGpus()).toEqual([{ name: 'NVIDIA H100 80GB HBM3', memory: '81559 MiB', driver: '560.35.03', capability: '9.0' }]);
+});
+
+test('bf16 is of tensorflow only', async () => {
+  for (const name of ['onnx', 'eager'] as const)
+    expect(await refusal(name, { precision: 'bf16' })).toContain(`precision: bf16 is of the runtime tensorflow, not of ${name}`);
+  expect(await refusal('auto', { precision: 'bf16' })).toContain('TensorFlow is not set up');
+});

@@ -1,0 +1,135 @@
+/** What options of the train step do to a training. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import collect from '../../../steps/collect/step.ts';
+import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
+import tokenize from '../../../steps/tokenize/step.ts';
+import step from '../../../steps/train/step.ts';
+import { ranStep, temporary } from '../rig.ts';
+import { rows, smallModel, smallTokens } from '../small.ts';
+
+const quick = { epochs: 1, learning_rate: 0.005, batch_size: 4, dropout: 0, runtime: 'onnx' };
+
+type Weights = Record<string, Float32Array>;
+
+async function trained(options: object, inputs: { model: string; tokens: string }) {
+  const ran = await ranStep(step, { ...quick, ...options }, inputs);
+  const stored = await readSafetensors(join(ran.outputs.model!, 'model.safetensors'));
+  const weights: Weights = Object.fromEntries(Object.entries(stored).map(([name, tensor]) => [name, toFloat32(tensor)!]));
+  const history = readFileSync(ran.outputs.history!, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  return { ...ran, weights, history };
+}
+
+async function smallInputs(change: object = {}) {
+  const model = smallModel(change);
+  return { model, tokens: await smallTokens(model) };
+}
+
+/** ‖a − b‖ / ‖b‖ of all weights as one vector. */
+function distance(a: Weights, b: Weights): number {
+  let [difference, norm] = [0, 0];
+  for (const [name, values] of Object.entries(b))
+    for (const [i, x] of values.entries()) {
+      difference += (a[name]![i]! - x) ** 2;
+      norm += x ** 2;
+    }
+  return Math.sqrt(difference / norm);
+}
+
+test('k parts of b learn what one batch of k·b learns, the last, smaller batch included', async () => {
+  const inputs = await smallInputs();
+  // SGD, since Adam makes steps of any size of gradients that are zero but for rounding, such as those of the keys' biases.
+  const options = { epochs: 2, optim: 'sgd', momentum: 0.9, learning_rate: 0.05 };
+  const whole = await trained({ ...options, batch_size: 12 }, inputs);
+  const parts = await trained({ ...options, batch_size: 3, gradient_accumulation_steps: 4 }, inputs);
+  expect(parts.history.map(({ step }) => step)).toEqual(whole.history.map(({ step }) => step));
+  expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
+});
+
+test('parts with unequal numbers of labels count by their labels, and by class weights', async () => {
+  const model = smallModel();
+  const lines = rows({ train: 30, validation: 8 }).map(({ text, split }) => {
+    const tokens = text!.trim().split(/\s+/);
+    return JSON.stringify({ split, tokens, tags: tokens.map((word) => (word.length > 4 ? 'B-LONG' : 'O')) });
+  });
+  const file = join(temporary(), 'words.jsonl');
+  writeFileSync(file, lines.join('\n'));
+  const collected = await ranStep(collect, {}, { files: [file] });
+  const options = { task: 'token-classification', max_length: 24, tokens: 'tokens', tags: 'tags' };
+  const { outputs } = await ranStep(tokenize, options, { data: collected.outputs.data!, model });
+  const inputs = { model, tokens: outputs.tokens! };
+  const sgd = { optim: 'sgd', learning_rate: 0.05, class_weights: { 'B-LONG': 3, O: 0.5 } };
+  const whole = await trained({ ...sgd, batch_size: 8 }, inputs);
+  const parts = await trained({ ...sgd, batch_size: 2, gradient_accumulation_steps: 4 }, inputs);
+  expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
+});
+
+test('frozen weights stay to the bit, the others move; what none is called is said', async () => {
+  const { tokens, model } = await smallInputs();
+  const start = await trained({}, { tokens, model });
+  const inputs = { tokens, model: start.outputs.model! };
+  const { weights } = await trained({ freeze: ['embeddings', 'layer.0.attention'] }, inputs);
+  for (const [name, values] of Object.entries(weights)) {
+    if (/embeddings|attention/.test(name)) expect(values, name).toEqual(start.weights[name]);
+    else expect(values, name).not.toEqual(start.weights[name]);
+  }
+  await expect(trained({ freeze: ['layer.7'] }, inputs)).rejects.toMatchObject({
+    message: 'freeze: no weight is called "layer.7"',
+    option: ['freeze'],
+  });
+  await expect(trained({ freeze: ['bert', 'classifier'] }, inputs)).rejects.toThrow('all weights are frozen');
+});
+
+test('layers learn the slower the lower they are', async () => {
+  const inputs = await smallInputs({ num_hidden_layers: 2 });
+  // One step of SGD: what a weight moves is its rate by its gradient.
+  const options = { optim: 'sgd', learning_rate: 0.1, batch_size: 70, max_grad_norm: 0 };
+  const start = await trained({ ...options, learning_rate: 1e-12 }, inputs);
+  const [all, falling] = [await trained(options, inputs), await trained({ ...options, layer_wise_learning_rate_decay: 0.5 }, inputs)];
+  const moved = ({ weights }: { weights: Weights }, name: string) =>
+    Math.hypot(...weights[name]!.map((x, i) => x - start.weights[name]![i]!));
+  const ratio = (name: string) => moved(falling, name) / moved(all, name);
+  expect(ratio('classifier.weight')).toBeCloseTo(1, 3);
+  expect(ratio('bert.encoder.layer.1.output.dense.weight')).toBeCloseTo(0.5, 3);
+  expect(ratio('bert.encoder.layer.0.output.dense.weight')).toBeCloseTo(0.25, 3);
+  expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
+});
+
+test.each([{ optim: 'adafactor' }, { sampler: 'balanced' }])('it learns with %j', async (options) => {
+  const { metrics } = await trained({ epochs: 4, learning_rate: 0.02, ...options }, await smallInputs());
+  expect(metrics.validation_accuracy).toBeGreaterThan(0.9);
+});
+
+test('class weights and smoothing change the loss; balanced weights of balanced labels do not', async () => {
+  const inputs = await smallInputs();
+  const plain = await trained({}, inputs);
+  expect((await trained({ class_weights: 'balanced' }, inputs)).history[0].loss).toBeCloseTo(plain.history[0].loss, 5);
+  const learned = { epochs: 4, learning_rate: 0.02 };
+  const [sharp, smooth] = [await trained(learned, inputs), await trained({ ...learned, label_smoothing_factor: 0.2 }, inputs)];
+  // The least that a target of 0.9 and 0.1 leaves is its entropy.
+  expect(sharp.history.at(-1).train_loss).toBeLessThan(0.2);
+  expect(smooth.history.at(-1).train_loss).toBeGreaterThan(0.325);
+  await expect(trained({ class_weights: { bad: 1 } }, inputs)).rejects.toMatchObject({
+    message: 'class_weights has no weight for good',
+    hint: 'The labels are bad, good.',
+  });
+  await expect(trained({ class_weights: { bad: 1, good: 1, ugly: 1 } }, inputs)).rejects.toThrow('there is no label ugly');
+});
+
+const defaults = Object.fromEntries(
+  Object.entries(step.options!).map(([name, schema]) => [name, (schema as { default?: unknown }).default]),
+);
+
+test.each([
+  [{ momentum: 0.9 }, 'momentum', 'momentum is of sgd, not of adamw'],
+  [{ optim: 'sgd', nesterov: true }, 'nesterov', 'nesterov needs a momentum'],
+  [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', 'adam_beta1 is of adamw, not of adafactor'],
+  [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
+  [{ sampler: 'balanced', class_weights: 'balanced' }, 'class_weights', 'the sampler is balanced already: each class would count twice'],
+])('%j is refused', (options, option, message) => {
+  expect(step.check!({ ...defaults, ...options } as never)).toContainEqual({ option, message });
+});
