@@ -17,12 +17,13 @@ export interface Ran {
   metrics: Record<string, number>;
 }
 
-/** `origins`: which cells made an input. Options left out have their defaults; they are not validated. */
+/** `origins`: which cells made an input; `more` of the context takes the place of what is here. Options left out have their defaults; they are not validated. */
 export async function ranStep(
   definition: StepDefinition<any>,
   options: object,
   inputs: Record<string, string | string[]>,
   origins: Record<string, CellOrigin[]> = {},
+  more: Partial<StepContext<any>> = {},
 ): Promise<Ran> {
   const folder = temporary();
   const defaults = Object.entries(optionsSchema(definition).properties as Record<string, { default?: unknown }>).filter(
@@ -48,6 +49,7 @@ export async function ranStep(
     metric: (name, value, step) => {
       if (step === undefined) ran.metrics[name] = value;
     },
+    ...more,
   };
   await definition.run(context);
   return ran;

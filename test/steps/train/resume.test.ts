@@ -1,33 +1,187 @@
-/** A training that is cut off and run again makes what one makes that was left alone: through the real CLI, to the last bit. */
+/** A training that is cut off and run again makes what one makes that was left alone, to the last bit. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { readSafetensors, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import step from '../../../steps/train/step.ts';
 import { project, root } from '../../rig.ts';
+import { ranStep, temporary } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 
 const QUICK = { epochs: 3, batch_size: 4, learning_rate: 0.02, dropout: 0.1, save_steps: 2 };
+/** 18 steps an epoch. */
+const STEPS = 54;
 
-/** `more`: further steps, as YAML. */
-async function training(options: object = {}, more = '', yaml: object = {}) {
+test('killed with -9 ten times at any moment, and run again until it succeeds: the same weights, the same history', async () => {
+  const { p, made, start, states } = await cli();
+  expect(await states()).toBe('ran');
+  const whole = made();
+  expect(await states('--force')).toBe('ran');
+  expect(made()).toEqual(whole);
+  let resumed = 0;
+  let finished = 0;
+  p.remove('.tunesmith');
+  for (let kills = 0; kills < 10 || finished === 0; ) {
+    const run = start();
+    const training = await run.trains();
+    if (training && kills < 10) {
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 400));
+      run.kill('SIGKILL');
+      kills++;
+    }
+    await run.ended;
+    if (continued(run.printed()) > 0) resumed++;
+    if (!p.exists(OUTPUT)) continue;
+    expect(made()).toEqual(whole);
+    finished++;
+    p.remove('.tunesmith');
+  }
+  expect(resumed).toBeGreaterThan(2);
+}, 180_000);
+
+test('Ctrl-C, then the same command: it goes on; nothing is left when it has succeeded', async () => {
+  const { p, made, start, states } = await cli();
+  const run = start();
+  await run.trains();
+  run.kill('SIGINT');
+  await run.ended;
+  expect(p.find('.tunesmith/checkpoints').filter((name) => name.endsWith('checkpoint.json')).length).toBeGreaterThan(0);
+  const again = start();
+  await again.ended;
+  expect(continued(again.printed())).toBeGreaterThan(0);
+  expect(p.find('.tunesmith/checkpoints', { all: true })).toEqual([]);
+  // The run's own records have the whole curve.
+  expect(again.printed().match(/"metric","cell":"train","name":"loss"/g)).toHaveLength(STEPS);
+  const resumed = made();
+  expect(await states('--force')).toBe('ran');
+  expect(made()).toEqual(resumed);
+}, 120_000);
+
+test('across the end of an epoch, with early stopping and its best weights', async () => {
+  const options = { epochs: 12, early_stopping: { metric: 'accuracy', patience: 3, min_delta: 0 } };
+  const { train } = await here(options);
+  const whole = await train();
+  expect(whole.record.kept_epoch).toBe(whole.record.epochs - 3);
+  const checkpoints = join(temporary(), 'checkpoints');
+  // In its midst, right at the end of an epoch, and after the best one.
+  for (const until of [7, 18, 19, 18 * whole.record.kept_epoch + 5, 18 * whole.record.epochs - 1]) {
+    await expect(train({ checkpoints, abortAt: until })).rejects.toMatchObject({ name: 'AbortError' });
+    expect(newest(checkpoints)).toMatchObject({ step: until });
+  }
+  const resumed = await train({ checkpoints });
+  expect(continued(resumed.log.join('\n'))).toBe(18 * whole.record.epochs - 1);
+  expect({ ...resumed.result, metrics: resumed.metrics }).toEqual({ ...whole.result, metrics: whole.metrics });
+});
+
+test('a checkpoint that is damaged or of another runtime is passed over', async () => {
+  const { train } = await here();
+  const whole = await train();
+  const cutOff = async (checkpoints: string, at = 31) => {
+    await expect(train({ checkpoints, dieAt: at })).rejects.toThrow('died');
+    return namesIn(checkpoints);
+  };
+  const damages: [file: string, damage: (bytes: Buffer) => Buffer][] = [
+    ['weights.safetensors', (bytes) => bytes.subarray(0, bytes.length / 2)],
+    ['optimizer.safetensors', flipped],
+    ['state.json', (bytes) => Buffer.from(String(bytes).replace('"step":30', '"step":28'))],
+    ['checkpoint.json', (bytes) => bytes.subarray(0, 20)],
+  ];
+  for (const [file, damage] of damages) {
+    const checkpoints = join(temporary(), 'checkpoints');
+    expect(await cutOff(checkpoints)).toEqual(['epoch-1-step-28', 'epoch-1-step-30']);
+    const path = join(checkpoints, 'epoch-1-step-30', file);
+    fs.writeFileSync(path, damage(fs.readFileSync(path)));
+    const resumed = await train({ checkpoints });
+    expect(resumed.warnings).toEqual([expect.stringMatching(/^the checkpoint epoch-1-step-30 is passed over: /)]);
+    expect(continued(resumed.log.join('\n'))).toBe(28);
+    expect(resumed.result).toEqual(whole.result);
+  }
+  const checkpoints = join(temporary(), 'checkpoints');
+  for (const name of await cutOff(checkpoints)) fs.truncateSync(join(checkpoints, name, 'optimizer.safetensors'));
+  const anew = await train({ checkpoints });
+  expect(anew.warnings).toHaveLength(2);
+  expect(anew.log).toContain('no checkpoint is left to go on from: the training starts anew');
+  expect(anew.result).toEqual(whole.result);
+
+  const other = join(temporary(), 'checkpoints');
+  await cutOff(other, 3);
+  const onnx = await train({ checkpoints: other, dieAt: 5 }, { runtime: 'onnx' }).catch((error) => error);
+  expect(onnx.warnings[0]).toMatch(
+    /is passed over: it was made with eager \(.*\), and this is onnx \(.*\); they do not compute the same bits$/,
+  );
+  // Those of the other one are gone: they must not be taken for older ones of this.
+  expect(namesIn(other)).toEqual(['epoch-0-step-2', 'epoch-0-step-4']);
+});
+
+test('where no checkpoint can be written the training goes on', async () => {
+  const { train } = await here({ epochs: 1, save_steps: 10 });
+  const file = join(temporary(), 'file');
+  fs.writeFileSync(file, '');
+  const { warnings, result } = await train({ checkpoints: join(file, 'checkpoints') });
+  expect(warnings).toEqual([expect.stringMatching(/^no checkpoint of step 10: ENOTDIR.* The training goes on without it$/)]);
+  expect(result.history).toHaveLength(19);
+});
+
+test('a training that diverges names the last good checkpoint, and ends there again', async () => {
+  const { train } = await here({ learning_rate: 1e30, max_grad_norm: 0, save_steps: 1 });
+  const checkpoints = join(temporary(), 'checkpoints');
+  const message =
+    /^the training diverged: .* not finite at step (\d+) \(epoch 1\); the last good checkpoint \(step \d+\) is kept at .*epoch-0-step-\d+$/;
+  const error = await train({ checkpoints }).catch((error) => error);
+  expect(error.message).toMatch(message);
+  expect(error.hint).toMatch(/lower learning_rate.* With the same options it ends here again\.$/);
+  expect(error.option).toEqual(['learning_rate']);
+  const again = await train({ checkpoints }).catch((error) => error);
+  expect(again.message).toBe(error.message);
+  expect(again.log.some((line: string) => CONTINUES.test(line))).toBe(true);
+});
+
+test('epochs are added to a training that has ended, as if it had been one; what does not fit is named', async () => {
+  const { train, inputs } = await here({ lr_scheduler_type: 'constant', save_optimizer: true, epochs: 2 });
+  const whole = await train({}, { epochs: 4 });
+  const half = await train();
+  const more = { ...inputs, continue: half.outputs.model! };
+  const resumed = await train({}, { epochs: 4 }, more);
+  expect(resumed.log).toContainEqual(
+    expect.stringMatching(/^continues after epoch 2 of .*: the schedule of the learning rate is that of 4 epochs, 72 steps$/),
+  );
+  expect(resumed.result.weights).toBe(whole.result.weights);
+  expect(sha256(join(resumed.outputs.model!, 'optimizer.safetensors'))).toBe(sha256(join(whole.outputs.model!, 'optimizer.safetensors')));
+  expect(resumed.result.history).toEqual(whole.result.history.filter(({ epoch }: { epoch: number }) => epoch > 2));
+
+  await expect(train({}, {}, more)).rejects.toMatchObject({
+    message: expect.stringMatching(/was trained for 2 epochs already, and epochs is 2$/),
+    option: ['epochs'],
+  });
+  const wider = smallModel({ intermediate_size: 64 });
+  await expect(train({}, { epochs: 4 }, { ...more, model: wider })).rejects.toThrow(
+    /does not fit this training: bert.encoder.layer.0.intermediate.dense.weight is \[32,16\], and the model's is \[64,16\]$/,
+  );
+  const state = join(half.outputs.model!, 'optimizer.safetensors');
+  const { 'v/bert.pooler.dense.bias': _, ...rest } = await readSafetensors(state);
+  await writeSafetensors(state, rest);
+  await expect(train({}, { epochs: 4 }, more)).rejects.toThrow('there is no tensor v/bert.pooler.dense.bias');
+  fs.rmSync(state);
+  await expect(train({}, { epochs: 4 }, more)).rejects.toThrow('has no optimizer.safetensors');
+  expect(step.check!({ epochs: 4, early_stopping: { metric: 'loss' }, save_optimizer: true, warmup_steps: 0 } as any)).toMatchObject([
+    { option: 'save_optimizer' },
+  ]);
+});
+
+/** One cell, train, of a project, and the CLI in a process group of its own, as a shell starts it. */
+async function cli() {
   const model = smallModel();
   const p = project();
   fs.cpSync(model, p.path('model'), { recursive: true });
   fs.cpSync(await smallTokens(model), p.path('tokens'), { recursive: true });
-  const set = (options: object, extra = more) => {
-    const cell = { uses: 'train', with: { tokens: './tokens', model: './model', ...QUICK, ...options }, ...yaml };
-    p.write('p.yaml', `name: p\nsteps:\n  train: ${JSON.stringify(cell)}\n${extra}`);
-  };
-  set(options);
-  const made = (cell = 'train') => {
-    const at = `.tunesmith/outputs/p/${cell}`;
-    return { weights: sha256(p.path(`${at}/model/model.safetensors`)), history: p.read(`${at}/history`) };
-  };
-  /** The run as a shell starts it: a process group of its own. */
+  const cell = { uses: 'train', with: { tokens: './tokens', model: './model', ...QUICK } };
+  p.write('p.yaml', `name: p\nsteps:\n  train: ${JSON.stringify(cell)}\n`);
   const start = () => {
     const child = spawn(process.execPath, [join(root, 'dist/engine/cli.js'), 'run', 'p.yaml', '--json'], {
       cwd: p.folder,
+      env: { ...process.env, TUNESMITH_CACHE: undefined },
       detached: true,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -35,64 +189,96 @@ async function training(options: object = {}, more = '', yaml: object = {}) {
     child.stdout.setEncoding('utf8').on('data', (text) => {
       printed += text;
     });
-    const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
+    let over = false;
+    const ended = new Promise<void>((resolve) => {
+      child.on('close', () => {
+        over = true;
+        resolve();
+      });
+    });
     const kill = (signal: NodeJS.Signals) => {
-      try {
-        process.kill(-child.pid!, signal);
-      } catch {
-        // It has ended by itself.
-      }
+      if (!over) process.kill(-child.pid!, signal);
     };
     onTestFinished(() => kill('SIGKILL'));
-    const trains = () => p.until(() => printed.includes('"progress"') || child.exitCode !== null);
-    return { kill, ended, trains };
+    /** False where it ended before. */
+    const trains = async () => {
+      await p.until(() => over || printed.includes('"type":"progress"'), 60);
+      return !over;
+    };
+    return { kill, ended, trains, printed: () => printed };
   };
-  const run = async (...args: string[]) => {
-    const { cells, events } = await p.states('p.yaml', ...args);
-    const of = (type: string, field: string) => events.filter((event) => event.type === type).map((event) => event[field] as string);
-    const failures = events.flatMap((event) => (event.failure ? [event.failure] : []));
-    return { state: cells.train, cells, log: of('log', 'line'), notices: of('notice', 'message'), failures, events };
+  return {
+    p,
+    start,
+    states: async (...args: string[]) => (await p.states('p.yaml', ...args)).cells.train,
+    made: () => ({ weights: sha256(p.path(`${OUTPUT}/model.safetensors`)), history: p.read('.tunesmith/outputs/p/train/history') }),
   };
-  /** Where the one cell's checkpoints lie, the newest first. */
-  const checkpoints = () => {
-    const [folder] = fs.existsSync(p.path('.tunesmith/checkpoints')) ? fs.readdirSync(p.path('.tunesmith/checkpoints')) : [];
-    if (folder === undefined) return [];
-    const at = `.tunesmith/checkpoints/${folder}`;
-    const names = fs.readdirSync(p.path(at)).filter((name) => name.startsWith('epoch-'));
-    const stepOf = (name: string) => Number(name.split('-').at(-1));
-    return names.sort((a, b) => stepOf(b) - stepOf(a)).map((name) => ({ step: stepOf(name), path: p.path(join(at, name)) }));
+}
+
+const OUTPUT = '.tunesmith/outputs/p/train/model';
+
+interface Ending {
+  checkpoints?: string;
+  /** After so many steps the signal aborts, or the step dies without a chance to write anything. */
+  abortAt?: number;
+  dieAt?: number;
+}
+
+/** The step in this process. What it throws has its log and its warnings. */
+async function here(usual: object = {}) {
+  const model = smallModel();
+  const inputs: Record<string, string> = { model, tokens: await smallTokens(model) };
+  const train = async ({ checkpoints = join(temporary(), 'none'), abortAt, dieAt }: Ending = {}, options: object = {}, given = inputs) => {
+    const log: string[] = [];
+    const warnings: string[] = [];
+    const metrics: Record<string, number> = {};
+    const stop = new AbortController();
+    const more = {
+      checkpoints,
+      signal: stop.signal,
+      log: (line: string) => void log.push(line),
+      warn: (line: string) => void warnings.push(line),
+      metric(name: string, value: number, at?: number) {
+        if (at === undefined) metrics[name] = value;
+        if (name === 'loss' && at === abortAt) stop.abort();
+        if (name === 'loss' && at === dieAt) throw new Error('died');
+      },
+    };
+    try {
+      const { outputs } = await ranStep(step, { ...QUICK, runtime: 'eager', ...usual, ...options }, given, {}, more);
+      const history = fs
+        .readFileSync(outputs.history!, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      const result = { weights: sha256(join(outputs.model!, 'model.safetensors')), history };
+      const record = JSON.parse(fs.readFileSync(join(outputs.model!, 'training.json'), 'utf8'));
+      return { outputs, result, record, log, warnings, metrics };
+    } catch (error) {
+      throw error === stop.signal.reason ? error : Object.assign(error as Error, { log, warnings });
+    }
   };
-  return { p, set, made, start, run, checkpoints };
+  return { train, inputs };
 }
 
 const sha256 = (file: string) => createHash('sha256').update(fs.readFileSync(file)).digest('hex');
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const CONTINUES = /^continues at step (\d+) of \d+ \(epoch \d+\), from a checkpoint of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/;
-const continued = (log: string[]) => log.flatMap((line) => CONTINUES.exec(line)?.[1] ?? []).map(Number);
 
-test('killed with -9 ten times at any moment, and run again: the same weights and the same history', async () => {
-  const { p, made, start, run } = await training();
-  const t = performance.now();
-  const lap = (w: string) => console.log(w, Math.round(performance.now() - t));
-  expect((await run()).state).toBe('ran');
-  lap('one');
-  const whole = made();
-  expect((await run('--force')).state).toBe('ran');
-  lap('two');
-  expect(made()).toEqual(whole);
-  const resumed = 0;
-  for (let round = 0; round < 3; round++) {
-    p.remove('.tunesmith');
-    const killed = start();
-    await killed.trains();
-    lap('trains');
-    await sleep(Math.random() * 700);
-    killed.kill('SIGKILL');
-    await killed.ended;
-    lap('killed');
-    const { state, log } = await run();
-    lap('rerun ' + continued(log));
-    expect(['ran', 'fresh']).toContain(state);
-    expect(made()).toEqual(whole);
-  }
-});
+/** With one bit in its midst another. */
+function flipped(bytes: Buffer): Buffer {
+  const at = Math.floor(bytes.length / 2);
+  bytes[at]! ^= 1;
+  return bytes;
+}
+
+const CONTINUES = /continues at step (\d+) of \d+ \(epoch \d+\), from a checkpoint of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/;
+
+/** At which step a training of this log went on; 0 where it began at its beginning. */
+const continued = (log: string): number => Number(CONTINUES.exec(log)?.[1] ?? 0);
+
+const namesIn = (folder: string): string[] => fs.readdirSync(folder).sort();
+
+/** The state of the checkpoint that was written last. */
+function newest(folder: string): object {
+  const states = namesIn(folder).map((name) => JSON.parse(fs.readFileSync(join(folder, name, 'state.json'), 'utf8')));
+  return states.sort((a, b) => b.step - a.step)[0];
+}
