@@ -298,7 +298,8 @@ function headToKeep(
   const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
   const keeps = (sameLabels || number) && sameProblem;
   if (trained && !keeps && !replaceHead) {
-    const named = former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label of its config.json does not number 0, 1, 2 …, each once';
+    const named =
+      former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label of its config.json does not number 0, 1, 2 …, each once';
     const found = sameProblem ? named : problemOf(file, former);
     const wanted = sameProblem ? listed(labels) : problem;
     throw new StepError(
