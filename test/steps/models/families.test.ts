@@ -8,8 +8,8 @@ import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
+import { KEY_BIAS, SHIFT_OF_ALL } from '../../golden/zero.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';
-import { KEY_BIAS, SHIFT_OF_ALL } from './zero-gradients.ts';
 
 describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
   const golden = join(import.meta.dirname, '../../golden', family);
