@@ -38,6 +38,7 @@ export const albert: Family<AlbertConfig> = {
   type: 'albert',
   prefix: 'albert',
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout_prob'],
+  loraTargets: ['query', 'value'],
 
   configure(file) {
     const read = new ConfigReader(file);

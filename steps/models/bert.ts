@@ -35,6 +35,7 @@ export const bert: Family<BertConfig> = {
   type: 'bert',
   prefix: 'bert',
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
+  loraTargets: ['query', 'value'],
 
   configure: (file) => configureEncoder(file, { model_type: 'bert', vocab_size: 30522, pad_token_id: 0 }),
 

@@ -51,8 +51,11 @@ export interface ModelStart {
   say: (message: string) => void;
 }
 
+/** A model, and its weights that no file has. */
+export type Started = Model & { fresh: string[] };
+
 /** A model to be trained for these labels: from the folder's weights where it has some, else from a random start. */
-export async function startModel(folder: string, start: ModelStart): Promise<Model> {
+export async function startModel(folder: string, start: ModelStart): Promise<Started> {
   const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
@@ -68,7 +71,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const checkpoint = await openCheckpoint(folder, family, task, parameters);
   if (!checkpoint) {
     say('no model.safetensors: all weights start at random');
-    return { ...model, weights: startAll(parameters, config, seed) };
+    return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
   }
   try {
     const { head: kept, order } = headToKeep(file, start, head, labelled, checkpoint);
@@ -80,7 +83,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
     if (fresh.length > 0) say(`new, starting at random: ${listed(fresh)}`);
     const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
     if (unused.length > 0) say(`not used by a ${family.type} model for ${task}: ${listed(unused)}`);
-    return { ...model, weights: inOrder(weights, parameters) };
+    return { ...model, weights: inOrder(weights, parameters), fresh };
   } finally {
     await checkpoint.close();
   }
@@ -139,6 +142,11 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
 
 export async function readConfig(folder: string): Promise<ConfigFile> {
   const file = path.join(folder, 'config.json');
+  if (!existsSync(file) && existsSync(path.join(folder, 'adapter_config.json')))
+    throw new StepError(
+      `${shown(folder)} holds a LoRA adapter, not a model`,
+      'Train with `lora.merge: true`, or merge it in Python: PeftModel.from_pretrained(base, folder).merge_and_unload().',
+    );
   if (!existsSync(file))
     throw new StepError(
       `${shown(folder)} has no config.json`,

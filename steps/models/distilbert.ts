@@ -39,6 +39,7 @@ export const distilbert: Family<DistilBertConfig> = {
   type: 'distilbert',
   prefix: 'distilbert',
   dropouts: ['dropout', 'attention_dropout', 'seq_classif_dropout', 'qa_dropout'],
+  loraTargets: ['q_lin', 'v_lin'],
 
   configure(file) {
     const read = new ConfigReader(file);

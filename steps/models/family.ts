@@ -25,6 +25,8 @@ export interface Family<C extends Config = any> {
   prefix: string;
   /** The fields of config.json that are dropout rates. */
   dropouts: string[];
+  /** The linear layers that LoRA adapts if none are named, by how their names end: the queries and values of attention. */
+  loraTargets: string[];
   /** Reads config.json: the family's defaults for what it leaves out, a StepError for what we cannot honour. */
   configure(file: ConfigFile): C;
   /** The most tokens a sequence may have. */

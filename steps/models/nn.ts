@@ -24,9 +24,17 @@ export const linearParameters = (name: string, from: number, to: number): Parame
   [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
 });
 
-/** [.., from] → [.., to]. */
-export const linear = (x: tf.Tensor, weights: Weights, name: string): tf.Tensor =>
-  ops.linear(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!);
+/** [.., from] → [.., to], a LoRA adapter's part included where the weight has one. */
+export function linear(x: tf.Tensor, weights: Weights, name: string): tf.Tensor {
+  const weight = weights[`${name}.weight`]!;
+  const y = ops.linear(x, weight, weights[`${name}.bias`]!);
+  const adapter = adapters.get(weight);
+  if (!adapter) return y;
+  return tf.add(y, tf.mul(ops.linear(ops.linear(adapter.dropout(x), adapter.a), adapter.b), adapter.scale));
+}
+
+/** By the weights that they adapt; lora.ts sets them for one run of a program. */
+export const adapters = new WeakMap<tf.Tensor, { a: tf.Tensor; b: tf.Tensor; scale: number; dropout: (x: tf.Tensor) => tf.Tensor }>();
 
 export const layerNormParameters = (name: string, size: number): Parameters => ({
   [`${name}.weight`]: { shape: [size], start: 'ones', decay: false },

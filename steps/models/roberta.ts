@@ -19,6 +19,7 @@ export const roberta: Family<BertConfig> = {
   type: 'roberta',
   prefix: 'roberta',
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
+  loraTargets: ['query', 'value'],
 
   configure(file) {
     const config = configureEncoder(file, { model_type: 'roberta', vocab_size: 50265, pad_token_id: 1 });

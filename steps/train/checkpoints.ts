@@ -2,8 +2,8 @@
  * Checkpoints of a training: all that it takes to go on as if nothing had happened. Each is a folder `epoch-<e>-step-<n>`, after e whole epochs and n steps, of
  *
  *   weights.safetensors, optimizer.safetensors   as they are then
- *   best.safetensors                             early stopping's, of the best epoch so far
- *   state.json                                   where the training is, what early stopping and the history know
+ *   best.safetensors                             the best weights so far, where a metric is watched
+ *   state.json                                   where the training is, what its metric and the history know
  *   checkpoint.json                              the SHA-256 of each of the others
  *
  * One is written under another name, flushed and renamed, so a kill at any moment leaves whole ones only; one that the disk has
@@ -28,8 +28,10 @@ export interface Progress {
   /** Epochs that are over, their validation included, and the steps done of the next one. */
   epoch: number;
   within: number;
-  /** Early stopping's best weights so far. */
-  best?: { epoch: number; weights: HostTensors };
+  /** The last step whose weights were measured by steps: an interruption may come between a step and its measurement. */
+  measured?: number;
+  /** The best weights so far, by the metric that is watched, and when they were. */
+  best?: { epoch: number; step: number; weights: HostTensors };
 }
 
 /** What a checkpoint holds beside the progress. */
@@ -137,7 +139,7 @@ export class Checkpoints {
     if (best) await write('best.safetensors', tensorsOfWeights(best.weights));
     const state: State = {
       ...where,
-      ...(best && { best: best.epoch }),
+      ...(best && { best: { epoch: best.epoch, step: best.step } }),
       optimizerStep,
       saved: new Date().toISOString(),
       runtime: describe(runtime),
@@ -170,8 +172,10 @@ export class Checkpoints {
     training.restore(weights, { step: state.optimizerStep, slots });
     history.restore(state.history);
     if (state.stopping) stopping!.restore(state.stopping);
-    const { step, epoch, within } = state;
-    return { progress: { step, epoch, within, ...(best && { best: { epoch: state.best!, weights: best } }) }, saved: state.saved };
+    const { step, epoch, within, measured } = state;
+    const progress: Progress = { step, epoch, within, ...(measured !== undefined && { measured }) };
+    if (best) progress.best = { ...state.best!, weights: best };
+    return { progress, saved: state.saved };
   }
 
   #at(name: string): string {
@@ -185,8 +189,8 @@ export class Checkpoints {
 
 /** state.json. */
 interface State extends Omit<Progress, 'best'> {
-  /** The epoch that best.safetensors is of. */
-  best?: number;
+  /** When best.safetensors was. */
+  best?: { epoch: number; step: number };
   optimizerStep: number;
   saved: string;
   runtime: string;

@@ -1,7 +1,9 @@
-/** What a training says while it runs: progress, curves, a line for each epoch, and the history file. */
+/** What a training says while it runs: progress, curves, a line for each measurement, the history file and TensorBoard's. */
+import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { type Batch, realTokens } from '../models/batches.ts';
 import type { Split } from '../models/tokens.ts';
+import { EventFile } from './tensorboard.ts';
 import type { TrainContext } from './train.ts';
 
 interface Step {
@@ -15,30 +17,47 @@ interface Step {
 
 export class History {
   readonly #context: TrainContext;
-  /** Steps of the whole training, and those between two points of a curve: some two hundred points in all. */
+  /** Steps of the whole training, and those between two points of a curve. */
   readonly #total: number;
   readonly #interval: number;
   #lines: Line[] = [];
+  /** By step. */
   #validations: Record<number, Record<string, number>> = {};
+  /** Since the last measurement, and since the last point. */
   #losses: number[] = [];
   #pace = new Pace();
+  #recent: number[] = [];
+  #recentPace = new Pace();
   #shownAt = 0;
+  readonly #events: EventFile | undefined;
 
   constructor(context: TrainContext, total: number) {
     this.#context = context;
     this.#total = total;
-    this.#interval = Math.ceil(total / 200);
+    this.#interval = context.options.logging_steps ?? Math.ceil(total / 1000);
+    const folder = context.outputs.tensorboard!;
+    if (context.options.tensorboard) this.#events = new EventFile(folder);
+    else mkdirSync(folder, { recursive: true });
   }
 
   step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
-    const { metric, progress, options } = this.#context;
-    this.#losses.push(loss);
-    for (const part of parts) this.#pace.add(realTokens(split, part), part.sequences.length * part.length);
+    const { progress, options } = this.#context;
+    for (const losses of [this.#losses, this.#recent]) losses.push(loss);
+    for (const part of parts)
+      for (const pace of [this.#pace, this.#recentPace]) pace.add(realTokens(split, part), part.sequences.length * part.length);
     if (step % this.#interval === 0) {
-      const recent = mean(this.#losses.slice(-this.#interval));
-      metric('loss', recent, step);
-      metric('learning_rate', learningRate, step);
-      this.#lines.push({ step, epoch, loss: recent, learning_rate: learningRate, grad_norm: gradNorm });
+      this.#add({
+        step,
+        epoch,
+        loss: mean(this.#recent),
+        learning_rate: learningRate,
+        grad_norm: gradNorm,
+        tokens_per_second: this.#recentPace.tokensPerSecond(),
+        padding: this.#recentPace.padding(),
+        memory_mb: Math.round(process.memoryUsage.rss() / 1e6),
+      });
+      this.#recent = [];
+      this.#recentPace = new Pace();
     }
     // Nobody reads more than a few a second.
     if (performance.now() - this.#shownAt < 250 && step < this.#total) return;
@@ -51,17 +70,16 @@ export class History {
     });
   }
 
-  /** `trainedUntil`: when the validation, which is not the training's pace, began. */
-  epoch(epoch: number, step: number, validation: Record<string, number> | undefined, trainedUntil: number): void {
-    const { metric, log } = this.#context;
+  /** At an epoch's end or, by steps, amid one. `trainedUntil`: when the validation, which is not the training's pace, began. */
+  measured({ step, epoch }: { step: number; epoch: number }, validation: Record<string, number> | undefined, trainedUntil: number): void {
+    const { log, options } = this.#context;
     const loss = mean(this.#losses);
     const measured = Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value] as const);
-    for (const [name, value] of measured) metric(name, value, step);
-    this.#lines.push({ step, epoch, train_loss: loss, padding: this.#pace.padding(), ...Object.fromEntries(measured) });
-    if (validation) this.#validations[epoch] = validation;
+    this.#add({ step, epoch, train_loss: loss, padding: this.#pace.padding(), ...Object.fromEntries(measured) });
+    if (validation) this.#validations[step] = validation;
     log(
       [
-        `epoch ${epoch}: loss ${loss.toFixed(4)}`,
+        `${options.eval_strategy === 'steps' ? `step ${step}, ` : ''}epoch ${epoch}: loss ${loss.toFixed(4)}`,
         ...measured.map(([name, value]) => `${name.replace('_', ' ')} ${value.toFixed(4)}`),
         `${this.#pace.tokensPerSecond(trainedUntil)} tokens/s`,
         `${(100 * this.#pace.padding()).toFixed(1)}% padding`,
@@ -69,37 +87,48 @@ export class History {
     );
     this.#losses = [];
     this.#pace = new Pace();
+    // A measurement's time is no training's.
+    this.#recentPace = this.#recentPace.without(performance.now() - trainedUntil);
   }
 
   /** For a checkpoint. */
   state() {
-    return { lines: this.#lines, validations: this.#validations, losses: this.#losses, pace: this.#pace.state() };
+    const [pace, recentPace] = [this.#pace.state(), this.#recentPace.state()];
+    return { lines: this.#lines, validations: this.#validations, losses: this.#losses, recent: this.#recent, pace, recentPace };
   }
 
   /** Back from a checkpoint, whose JSON has null for what is not a number. This run's records get the curves from their beginning. */
-  restore({ lines, validations, losses, pace }: ReturnType<History['state']>): void {
-    this.#lines = lines;
+  restore({ lines, validations, losses, recent, pace, recentPace }: ReturnType<History['state']>): void {
     this.#validations = validations;
     this.#losses = losses;
+    this.#recent = recent;
     this.#pace = new Pace(pace);
-    for (const { step, ...values } of lines)
-      for (const [name, value] of Object.entries(values))
-        if (CURVES.test(name)) this.#context.metric(name, (value as number | null) ?? Number.NaN, step);
+    this.#recentPace = new Pace(recentPace);
+    for (const line of lines)
+      this.#add(Object.fromEntries(Object.entries(line).map(([name, value]) => [name, value ?? Number.NaN])) as Line);
   }
 
-  /** Writes the history, and gives the figures of the epoch whose weights are kept. */
+  /** Writes the history, and gives the figures of the step whose weights are kept. */
   async end(kept: number): Promise<void> {
     const { outputs, metric } = this.#context;
     for (const [name, value] of Object.entries(this.#validations[kept] ?? {})) metric(`validation_${name}`, value ?? Number.NaN);
     await writeFile(outputs.history!, this.#lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
   }
+
+  /** A line of the history, a point of every curve in the records, and in TensorBoard's file. */
+  #add(line: Line): void {
+    this.#lines.push(line);
+    const { step, epoch, ...values } = line;
+    // An epoch's mean loss and padding are told in its line; as curves they would mix with those of the points.
+    const { train_loss, padding, ...curves } = values;
+    if (train_loss === undefined && padding !== undefined) curves.padding = padding;
+    for (const [name, value] of Object.entries(curves)) this.#context.metric(name, value, step);
+    this.#events?.scalars(step, { epoch, ...curves });
+  }
 }
 
-/** A point of the curves, or an epoch's end. */
-type Line = { step: number } & Record<string, number>;
-
-/** What of a line is told as a curve. */
-const CURVES = /^(loss|learning_rate|validation_.*)$/;
+/** A point of the curves, or a measurement. */
+type Line = { step: number; epoch: number } & Record<string, number>;
 
 /** Tokens that are not padding, by the second and as a share of all. */
 class Pace {
@@ -116,6 +145,12 @@ class Pace {
 
   state() {
     return { real: this.#real, places: this.#places, milliseconds: performance.now() - this.#since };
+  }
+
+  /** The same with some time less. */
+  without(milliseconds: number): Pace {
+    const state = this.state();
+    return new Pace({ ...state, milliseconds: state.milliseconds - milliseconds });
   }
 
   add(real: number, places: number): void {

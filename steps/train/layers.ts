@@ -3,7 +3,9 @@ import { StepError } from '../../engine/step.ts';
 import { listed, type Model } from '../models/checkpoint.ts';
 import type { WeightOptions } from '../runtime/runtime.ts';
 
+/** `lora`: what is trained then, and nothing else. */
 export interface LayerOptions {
+  lora?: ReadonlySet<string> | undefined;
   freeze?: readonly string[] | undefined;
   layer_wise_learning_rate_decay: number;
   weight_decay: number;
@@ -11,10 +13,10 @@ export interface LayerOptions {
 
 export function weightOptions(
   { parameters, family }: Pick<Model, 'parameters' | 'family'>,
-  { freeze = [], layer_wise_learning_rate_decay, weight_decay }: LayerOptions,
+  { lora, freeze = [], layer_wise_learning_rate_decay, weight_decay }: LayerOptions,
 ): (name: string) => WeightOptions | undefined {
   const names = Object.keys(parameters);
-  const frozen = new Set(freeze.flatMap((pattern) => matching(pattern, names)));
+  const frozen = new Set(lora ? names.filter((name) => !lora.has(name)) : freeze.flatMap((pattern) => matching(pattern, names)));
   if (frozen.size === names.length) throw new StepError('all weights are frozen: nothing is left to train', undefined, ['freeze']);
   const head = 1 + Math.max(...names.map((name) => depthOf(name, family.prefix) ?? 0));
   return (name) =>

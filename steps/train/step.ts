@@ -4,7 +4,7 @@ import { METRIC_NAMES } from '../metrics/names.ts';
 /** Names are those of transformers' TrainingArguments where it has them. */
 export default defineStep({
   name: 'train',
-  version: 2,
+  version: 3,
   description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
   options: {
     task: {
@@ -69,6 +69,28 @@ export default defineStep({
       minItems: 1,
       description: 'Weights that stay as they are, by parts of their names: embeddings, layer.0, encoder; * stands for any letters.',
     },
+    lora: {
+      type: 'object',
+      properties: {
+        r: { type: 'integer', minimum: 1, default: 8, description: 'The rank: how wide the adapters are.' },
+        alpha: { type: 'number', exclusiveMinimum: 0, default: 8, description: 'What they add is multiplied by alpha / r.' },
+        dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0, description: 'Of what the adapters read.' },
+        targets: {
+          type: 'array',
+          items: { type: 'string', minLength: 1 },
+          minItems: 1,
+          description: 'Linear layers, by how their names end. Default: query and value; of DistilBERT q_lin and v_lin.',
+        },
+        merge: {
+          type: 'boolean',
+          default: true,
+          description:
+            'true: the model is whole, its adapters merged in, and they lie in its folder adapter, too. false: the model folder is the adapters alone, for PEFT.',
+        },
+      },
+      additionalProperties: false,
+      description: 'Trains low-rank adapters (LoRA, as in PEFT) and the head only; all else stays as it is.',
+    },
     label_smoothing_factor: {
       type: 'number',
       minimum: 0,
@@ -84,6 +106,12 @@ export default defineStep({
     adam_beta2: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0.999, description: 'Decay of the second moment.' },
     adam_epsilon: { type: 'number', exclusiveMinimum: 0, default: 1e-8, description: 'Added to the root of the second moment.' },
     dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: "All dropout rates of the model. Default: its config's." },
+    eval_strategy: {
+      enum: ['epoch', 'steps', 'no'],
+      default: 'epoch',
+      description: 'When the validation split is measured: after each epoch, after every eval_steps steps and the last, or never.',
+    },
+    eval_steps: { type: 'integer', minimum: 1, description: 'Of eval_strategy steps.' },
     early_stopping: {
       type: 'object',
       properties: {
@@ -91,13 +119,22 @@ export default defineStep({
           enum: ['loss', ...METRIC_NAMES],
           default: 'loss',
           description:
-            "Of the validation split, after each epoch: one of the task's. With more than two labels text-classification has macro_f1 and the like, not f1.",
+            "Of the validation split: one of the task's. With more than two labels text-classification has macro_f1 and the like, not f1.",
         },
-        patience: { type: 'integer', minimum: 1, default: 1, description: 'Ends the training after so many epochs without a gain.' },
+        patience: { type: 'integer', minimum: 1, default: 1, description: 'Ends the training after so many measurements without a gain.' },
         min_delta: { type: 'number', minimum: 0, default: 0, description: 'A gain is more than this over the last gain.' },
       },
       additionalProperties: false,
-      description: 'Ends the training when a metric no longer gains, and keeps the weights of the best epoch.',
+      description: 'Ends the training when a metric no longer gains, and keeps the best weights that were measured.',
+    },
+    load_best_model_at_end: {
+      type: 'boolean',
+      default: false,
+      description: 'Trains to the end, and keeps the best weights that were measured. early_stopping does so anyway.',
+    },
+    metric_for_best_model: {
+      enum: ['loss', ...METRIC_NAMES],
+      description: "Of load_best_model_at_end: one of the task's metrics. Default: loss.",
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
     mlm_probability: {
@@ -106,6 +143,12 @@ export default defineStep({
       exclusiveMaximum: 1,
       description: 'Of masked-lm: the share of tokens that are hidden, anew in each epoch. Default: 0.15.',
     },
+    logging_steps: {
+      type: 'integer',
+      minimum: 1,
+      description: 'A point of the curves for so many steps. Default: as many as leave a thousand points at most.',
+    },
+    tensorboard: { type: 'boolean', default: false, description: 'Writes the curves for TensorBoard, too: the output `tensorboard`.' },
     save_steps: {
       type: 'integer',
       minimum: 1,
@@ -145,11 +188,15 @@ export default defineStep({
     'momentum',
     'nesterov',
     'freeze',
+    'lora',
     'class_weights',
     'dropout',
+    'eval_steps',
     'early_stopping',
+    'metric_for_best_model',
     'positive',
     'mlm_probability',
+    'logging_steps',
     'save_steps',
   ],
   inputs: {
@@ -163,7 +210,11 @@ export default defineStep({
   },
   outputs: {
     model: { kind: 'folder', description: 'The trained model, as a Hugging Face model folder.' },
-    history: { kind: 'file', description: 'Loss, learning rate and validation metrics by step, as JSON lines.' },
+    history: {
+      kind: 'file',
+      description: 'Loss, learning rate, gradient norm, speed, memory and validation metrics by step, as JSON lines.',
+    },
+    tensorboard: { kind: 'folder', description: 'The same as event files, where `tensorboard: true` asks for them; else empty.' },
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
   threads: 'all',
@@ -188,15 +239,35 @@ export default defineStep({
         problems.push({ option: name, message: `${name} is of adamw, not of ${options.optim}` });
     if (options.optim !== 'adamw' && options.runtime === 'tensorflow')
       problems.push({ option: 'optim', message: `the runtime tensorflow has adamw only, not ${options.optim}` });
-    if (options.sampler === 'balanced' && options.class_weights === 'balanced')
-      problems.push({ option: 'class_weights', message: 'the sampler is balanced already: each class would count twice' });
-    if (early_stopping && options.epochs === 1) {
-      problems.push({ option: 'early_stopping', message: 'early_stopping needs more than one epoch' });
-    }
-    if (early_stopping && options.save_optimizer) {
+    if (options.lora && options.freeze)
+      problems.push({ option: 'freeze', message: 'lora trains its adapters and the head only: all else is frozen already' });
+    if (options.lora && options.save_optimizer)
       problems.push({
         option: 'save_optimizer',
-        message: 'save_optimizer saves the state of the last epoch, and early_stopping may keep the weights of an earlier one',
+        message: 'save_optimizer is not for lora, whose adapters are merged: give the model as `model` to train it further',
+      });
+    if (options.sampler === 'balanced' && options.class_weights === 'balanced')
+      problems.push({ option: 'class_weights', message: 'the sampler is balanced already: each class would count twice' });
+    const best = early_stopping ? 'early_stopping' : options.load_best_model_at_end ? 'load_best_model_at_end' : undefined;
+    if (early_stopping && options.load_best_model_at_end)
+      problems.push({ option: 'load_best_model_at_end', message: 'early_stopping keeps the best weights already' });
+    if (options.metric_for_best_model !== undefined && best !== 'load_best_model_at_end')
+      problems.push({
+        option: 'metric_for_best_model',
+        message: `metric_for_best_model is of load_best_model_at_end${early_stopping ? '; early_stopping has a metric of its own' : ''}`,
+      });
+    if (best && options.eval_strategy === 'no')
+      problems.push({ option: 'eval_strategy', message: `${best} needs measurements: eval_strategy epoch or steps` });
+    if (best && options.eval_strategy === 'epoch' && options.epochs === 1)
+      problems.push({ option: best, message: `${best} needs more than one epoch, or eval_strategy steps` });
+    if (options.eval_strategy === 'steps' && options.eval_steps === undefined)
+      problems.push({ option: 'eval_strategy', message: 'eval_strategy steps needs eval_steps' });
+    if (options.eval_strategy !== 'steps' && options.eval_steps !== undefined)
+      problems.push({ option: 'eval_steps', message: `eval_steps is of eval_strategy steps, not of ${options.eval_strategy}` });
+    if (best && options.save_optimizer) {
+      problems.push({
+        option: 'save_optimizer',
+        message: `save_optimizer saves the state of the last step, and ${best} may keep the weights of an earlier one`,
       });
     }
     return problems;

@@ -1,11 +1,12 @@
 import { SMALLER_IS_BETTER } from '../metrics/names.ts';
 
 /**
- * Early stopping: ends a training whose metric no longer gains.
+ * Watches a metric: which weights are the best by it, and, for early stopping, whether it no longer gains.
  * A value is compared with the last one that was a significant gain, so that small steady gains add up to one.
  */
 export interface Stopping {
-  /** Takes an epoch's value; true if it is the best so far. */
+  readonly metric: string;
+  /** Takes a measurement's value; true if it is the best so far. */
   add(value: number): boolean;
   readonly stop: boolean;
   /** For a checkpoint, and back from it. */
@@ -13,19 +14,28 @@ export interface Stopping {
   restore(state: StoppingState): void;
 }
 
-/** Before the first epoch's end there is no best, and JSON has no infinity. */
+/** Before the first measurement there is no best, and JSON has no infinity. */
 interface StoppingState {
   best: number | null;
   significant: number | null;
   waited: number;
 }
 
-export function earlyStopping({ metric, patience, min_delta }: { metric: string; patience: number; min_delta: number }): Stopping {
+export interface StoppingOptions {
+  metric: string;
+  /** Stops after so many measurements without a gain of more than `min_delta`. */
+  patience?: number;
+  min_delta?: number;
+}
+
+/** Without a patience it never stops, and only tells which value is the best. */
+export function stoppingBy({ metric, patience = Number.POSITIVE_INFINITY, min_delta = 0 }: StoppingOptions): Stopping {
   const sign = SMALLER_IS_BETTER.includes(metric) ? -1 : 1;
   let best = Number.NEGATIVE_INFINITY;
   let significant = Number.NEGATIVE_INFINITY;
   let waited = 0;
   return {
+    metric,
     add(value) {
       const gain = sign * value;
       if (gain > significant + min_delta) {

@@ -3,16 +3,14 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
-import { positiveClass } from '../metrics/positive.ts';
 import { inputsOf, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
+import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
 import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
-import type { HostTensors, OptimizerOptions, Runtime, Training } from '../runtime/runtime.ts';
-import { evaluateSplit } from '../tasks/evaluation.ts';
+import type { HostTensors, OptimizerOptions, Runtime } from '../runtime/runtime.ts';
 import { maskTokens } from '../tasks/masked-lm.ts';
-import { taskKind } from '../tasks/registry.ts';
 import { Checkpoints, type Progress } from './checkpoints.ts';
 import { continueFrom, saveOptimizer } from './continue.ts';
 import { type ClassWeights, classesOf, oneOfSeveral, sharesOf, weightsOf } from './counting.ts';
@@ -20,7 +18,8 @@ import { History } from './history.ts';
 import { weightOptions } from './layers.ts';
 import { schedule, warmupOf } from './schedule.ts';
 import type step from './step.ts';
-import { earlyStopping } from './stopping.ts';
+import { stoppingBy } from './stopping.ts';
+import { hidden, openValidation, watchedMetric } from './validation.ts';
 
 export type TrainContext = Parameters<(typeof step)['run']>[0];
 
@@ -29,10 +28,9 @@ export async function train(context: TrainContext): Promise<void> {
   const info = await readTokensInfo(inputs.tokens);
   refuseOptions(info, options);
   const data = await openSplit(inputs.tokens, info, 'train');
-  const validation = await openValidation(inputs.tokens, info, context);
-  const measured = validationMetrics(info, options);
+  const validation = await openValidation(context, info);
   const classWeights = options.class_weights && weightsOf(options.class_weights as ClassWeights, info, data);
-  const model = await startModel(inputs.model, {
+  const start = await startModel(inputs.model, {
     task: info.task,
     problem: info.problem_type ?? 'single_label_classification',
     labels: info.labels,
@@ -42,27 +40,44 @@ export async function train(context: TrainContext): Promise<void> {
     loss: { smoothing: options.label_smoothing_factor, classWeights },
     say: log,
   });
-  await checkFit(model, info, validation ? [data, validation] : [data], inputs);
+  const lora = options.lora && adapt(start, start.fresh, options.lora as LoraOptions, seed);
+  const model = lora ?? start;
+  if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} numbers are trained`);
+  await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
   const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
   const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
-  const training = runtime.training(model.program, model.weights, trainingOptions(model, options));
+  const training = runtime.training(model.program, model.weights, trainingOptions(model, options, lora?.trained));
   try {
     const batchSize = options.batch_size * options.gradient_accumulation_steps;
     const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
     const perEpoch = Math.ceil(data.sequences / batchSize);
     const total = options.epochs * perEpoch;
     const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
-    const stopping = options.early_stopping && earlyStopping(options.early_stopping);
+    const watched = watchedMetric(options);
+    const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
     const history = new History(context, total);
     const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
     const progress: Progress = (await checkpoints.restore(total)) ??
       continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
+    const measure = async (epoch: number) => {
+      const trainedUntil = performance.now();
+      const metrics = await validation?.measure(training, model);
+      history.measured({ step: progress.step, epoch }, metrics, trainedUntil);
+      if (stopping?.add(metrics![stopping.metric]!)) progress.best = { epoch, step: progress.step, weights: copyOf(training.weights()) };
+    };
+    const measureIfDue = async (epoch: number) => {
+      if (!validation?.isDue(progress.step, total) || progress.measured === progress.step) return;
+      await measure(epoch);
+      progress.measured = progress.step;
+    };
     try {
       while (progress.epoch < options.epochs && !stopping?.stop) {
         const epoch = progress.epoch + 1;
+        await measureIfDue(epoch); // an interruption may have left it undone
         for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within)) {
+          if (stopping?.stop) break;
           signal.throwIfAborted();
           const { step } = progress;
           const learningRate = options.learning_rate * factor(step);
@@ -81,13 +96,12 @@ export async function train(context: TrainContext): Promise<void> {
           progress.step++;
           progress.within++;
           history.step({ step: progress.step, epoch, learningRate, ...done }, data, parts);
+          await measureIfDue(epoch);
           await checkpoints.afterStep(progress);
           await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
         }
-        const trainedUntil = performance.now();
-        const metrics = validation && (await validate(training, validation, info, model, measured, context));
-        history.epoch(epoch, progress.step, metrics, trainedUntil);
-        if (stopping?.add(metrics![options.early_stopping!.metric]!)) progress.best = { epoch, weights: copyOf(training.weights()) };
+        if (progress.within < perEpoch) break; // stopped amid the epoch
+        if (options.eval_strategy !== 'steps') await measure(epoch);
         progress.epoch = epoch;
         progress.within = 0;
         await checkpoints.afterEpoch(progress);
@@ -97,18 +111,23 @@ export async function train(context: TrainContext): Promise<void> {
       throw error;
     }
     const { step, epoch, best } = progress;
-    if (stopping?.stop)
-      log(`stopped: ${options.early_stopping!.metric} has not gained since epoch ${epoch - options.early_stopping!.patience}`);
-    const kept = best ?? { epoch, weights: training.weights() };
-    if (kept.epoch < epoch) log(`the weights of epoch ${kept.epoch} are kept, the best by ${options.early_stopping!.metric}`);
-    await save(context, info, model, kept.weights, {
+    const inWords = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
+    if (stopping?.stop) {
+      const { patience } = options.early_stopping!;
+      const since = { epoch: epoch - patience!, step: step - patience! * (options.eval_steps ?? 0) };
+      log(`stopped: ${stopping.metric} has not gained since ${inWords(since)}`);
+    }
+    const kept = best ?? { step, epoch, weights: training.weights() };
+    if (kept.step < step) log(`the weights of ${inWords(kept)} are kept, the best by ${stopping!.metric}`);
+    await save(context, info, start, lora, kept.weights, {
       epochs: epoch,
       steps: step,
       kept_epoch: kept.epoch,
+      kept_step: kept.step,
       runtime: { name: runtime.name, description: runtime.description },
     });
     if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
-    await history.end(kept.epoch);
+    await history.end(kept.step);
   } finally {
     data.close();
     validation?.close();
@@ -136,36 +155,6 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
     throw new StepError(`positive means nothing for ${task}`, 'It is of text-classification with two labels.', ['positive']);
 }
 
-const hidden = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
-
-async function openValidation(folder: string, info: TokensInfo, { options, log }: TrainContext): Promise<Split | undefined> {
-  // Early stopping needs it, so that there it is an error if it is missing.
-  if (options.early_stopping || info.splits.validation?.rows) return openSplit(folder, info, 'validation');
-  log('the tokens have no validation split: nothing is measured between epochs');
-  return undefined;
-}
-
-interface Measured {
-  metrics: string[];
-  positive: number | undefined;
-}
-
-/** What is measured of the validation split beside the loss. */
-function validationMetrics(info: TokensInfo, { early_stopping, positive }: TrainContext['options']): Measured {
-  const problem = info.problem_type ?? 'single_label_classification';
-  const { known, usual } = taskKind(info.task).metrics(problem, info.labels);
-  const stop = early_stopping?.metric ?? 'loss';
-  if (stop !== 'loss' && !known.includes(stop))
-    throw new StepError(`${info.task} has no metric ${stop}`, `It has ${known.join(', ')}.`, ['early_stopping', 'metric']);
-  const shown = usual.filter((name) => SHOWN.includes(name));
-  const metrics = [...new Set([...shown, ...(stop === 'loss' ? [] : [stop])])];
-  const classifies = info.task === 'text-classification' && problem === 'single_label_classification';
-  return { metrics, positive: classifies ? positiveClass(info.labels, positive, metrics) : undefined };
-}
-
-/** Of a task's usual metrics those that an epoch's line has room for. */
-const SHOWN = ['accuracy', 'f1', 'macro_f1', 'exact_match', 'perplexity', 'r2'];
-
 /** Tokens and model must be made for each other; what does not fit would end in nonsense, or in a crash. */
 async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs: TrainContext['inputs']): Promise<void> {
   const limit = model.family.maxLength(model.config);
@@ -187,7 +176,11 @@ async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs:
   }
 }
 
-function trainingOptions(model: Model, options: TrainContext['options']): Parameters<Runtime['training']>[2] {
+function countOf(weights: HostTensors, names: Iterable<string> = Object.keys(weights)): number {
+  return [...names].reduce((sum, name) => sum + weights[name]!.data.length, 0);
+}
+
+function trainingOptions(model: Model, options: TrainContext['options'], lora?: Adapted['trained']): Parameters<Runtime['training']>[2] {
   const { parameters, axes } = model;
   const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
     paddingRow === undefined ? [] : [[name, paddingRow] as const],
@@ -196,7 +189,7 @@ function trainingOptions(model: Model, options: TrainContext['options']): Parame
     axes,
     optimizer: optimizerOf(options),
     maxGradNorm: options.max_grad_norm,
-    weight: weightOptions(model, options),
+    weight: weightOptions(model, { ...options, lora }),
     paddingRows: Object.fromEntries(padded),
   };
 }
@@ -213,32 +206,6 @@ function optimizerOf({
   return optim === 'sgd' ? { name: optim, momentum, nesterov } : { name: optim };
 }
 
-async function validate(
-  training: Training,
-  split: Split,
-  info: TokensInfo,
-  model: Model,
-  measured: Measured,
-  { options, signal }: TrainContext,
-): Promise<Record<string, number>> {
-  const { metrics } = await evaluateSplit((inputs) => training.evaluate(inputs), split, info, {
-    labels: info.labels,
-    problem: model.problem,
-    labelIds: Int32Array.from(info.labels, (_, id) => id),
-    ...measured,
-    batchSize: options.batch_size,
-    masking: { probability: hidden(options), vocabulary: model.config.vocab_size },
-    signal,
-  });
-  const stop = options.early_stopping?.metric;
-  if (stop && !Number.isFinite(metrics[stop]))
-    throw new StepError(`${stop} cannot be computed of the validation split`, 'Is there a label that none of its rows has?', [
-      'early_stopping',
-      'metric',
-    ]);
-  return metrics;
-}
-
 function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['kept'], folder: string): StepError {
   const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
   const where = kept ? `; the last good checkpoint (step ${kept.step}) is kept at ${path.relative(folder, kept.folder)}` : '';
@@ -253,14 +220,19 @@ const copyOf = (weights: HostTensors): HostTensors =>
   Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, { ...weight, data: weight.data.slice() }]));
 
 async function save(
-  { inputs, outputs, options, seed }: TrainContext,
+  { inputs, outputs, addresses, options, seed }: TrainContext,
   info: TokensInfo,
   model: Model,
+  lora: Adapted | undefined,
   weights: HostTensors,
   done: { [key: string]: Json },
 ) {
   const folder = outputs.model!;
-  await saveModel(folder, model, weights);
+  const alone = lora && !options.lora!.merge;
+  if (!alone) await saveModel(folder, model, lora ? lora.merged(weights) : weights);
+  // PEFT finds the model by its name on the hub, or is given it; a path of this machine would help nobody.
+  const base = /^hf:\/\/([^@]+)/.exec(addresses[inputs.model] ?? '')?.[1] ?? path.basename(inputs.model);
+  await lora?.save(alone ? folder : path.join(folder, 'adapter'), weights, base);
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   const record = { max_length: info.max_length, options: { ...options, seed }, ...done };

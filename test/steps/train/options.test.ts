@@ -1,8 +1,9 @@
 /** What options of the train step do to a training. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
+import { loadModel } from '../../../steps/models/checkpoint.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import step from '../../../steps/train/step.ts';
@@ -129,7 +130,38 @@ test.each([
   [{ optim: 'sgd', nesterov: true }, 'nesterov', 'nesterov needs a momentum'],
   [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', 'adam_beta1 is of adamw, not of adafactor'],
   [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
+  [{ lora: {}, freeze: ['embeddings'] }, 'freeze', 'lora trains its adapters and the head only: all else is frozen already'],
+  [
+    { lora: {}, save_optimizer: true },
+    'save_optimizer',
+    'save_optimizer is not for lora, whose adapters are merged: give the model as `model` to train it further',
+  ],
   [{ sampler: 'balanced', class_weights: 'balanced' }, 'class_weights', 'the sampler is balanced already: each class would count twice'],
 ])('%j is refused', (options, option, message) => {
   expect(step.check!({ ...defaults, ...options } as never)).toContainEqual({ option, message });
+});
+
+test('lora moves its adapters and the head only; merged it is a model, and its adapters lie beside it', async () => {
+  const { tokens, model } = await smallInputs();
+  await expect(trained({ lora: { r: 4, alpha: 8, dropout: 0, merge: true } }, { tokens, model })).rejects.toMatchObject({
+    message: expect.stringMatching(/^lora leaves .* as they are, and they start at random$/),
+    option: ['lora'],
+  });
+  const start = await trained({}, { tokens, model });
+  const inputs = { tokens, model: start.outputs.model! };
+  const lora = { r: 4, alpha: 8, dropout: 0.1, merge: true };
+  const merged = await trained({ lora, learning_rate: 0.02, epochs: 3 }, inputs);
+  expect(merged.log).toContainEqual(expect.stringMatching(/^lora: \d+ of \d+ numbers are trained$/));
+  for (const [name, values] of Object.entries(merged.weights)) {
+    if (/query.weight|value.weight|pooler|classifier/.test(name)) expect(values, name).not.toEqual(start.weights[name]);
+    else expect(values, name).toEqual(start.weights[name]);
+  }
+  const losses = merged.history.flatMap(({ train_loss }) => train_loss ?? []);
+  expect(losses.at(-1)).toBeLessThan(losses[0]);
+  expect(readdirSync(join(merged.outputs.model!, 'adapter')).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
+
+  const alone = await ranStep(step, { ...quick, lora: { ...lora, merge: false } }, inputs);
+  expect(readdirSync(alone.outputs.model!)).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']));
+  expect(readdirSync(alone.outputs.model!)).not.toContain('model.safetensors');
+  await expect(loadModel(alone.outputs.model!)).rejects.toThrow('holds a LoRA adapter, not a model');
 });

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { earlyStopping } from '../../../steps/train/stopping.ts';
+import { stoppingBy } from '../../../steps/train/stopping.ts';
 
 /** Adds values until it stops: how many there were, and which was the best. */
 function run(metric: string, patience: number, min_delta: number, values: number[]) {
-  const stopping = earlyStopping({ metric, patience, min_delta });
+  const stopping = stoppingBy({ metric, patience, min_delta });
   let best = -1;
   let count = 0;
   while (count < values.length && !stopping.stop) if (stopping.add(values[count++]!)) best = count - 1;
@@ -21,4 +21,10 @@ test('small steady gains add up to a significant one', () => {
   expect(run('loss', 2, 0.1, [1, 0.94, 0.88, 0.82, 0.76, 0.7])).toEqual({ count: 6, best: 5 });
   // These never come to 0.1 over the first; the best is kept all the same.
   expect(run('loss', 2, 0.1, [1, 0.96, 0.95, 0.94])).toEqual({ count: 3, best: 2 });
+});
+
+test('without a patience it never stops, and tells the best', () => {
+  const stopping = stoppingBy({ metric: 'f1' });
+  expect([0.5, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1].map((value) => stopping.add(value))).toEqual([true, false, true, false, false, false, false]);
+  expect(stopping.stop).toBe(false);
 });

@@ -1,0 +1,173 @@
+/**
+ * LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685), as PEFT has it: beside a linear layer's weight W, which stays as it is, two
+ * narrow ones are trained, A [r, in] and B [out, r], and the layer computes x Wᵀ + bias + α/r · dropout(x) Aᵀ Bᵀ.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StepError } from '../../engine/step.ts';
+import type { HostTensor, HostTensors } from '../runtime/runtime.ts';
+import { listed, type Model } from './checkpoint.ts';
+import type { Task } from './family.ts';
+import { adapters } from './nn.ts';
+import { random } from './random.ts';
+import { float32, writeSafetensors } from './safetensors.ts';
+
+export interface LoraOptions {
+  r: number;
+  alpha: number;
+  dropout: number;
+  /** Modules by name, or by how their names end; the family's if not given. */
+  targets?: readonly string[] | undefined;
+}
+
+/** A model with adapters. Its weights are those of the model, and A and B. */
+export interface Adapted extends Model {
+  /** What is trained: A and B, and the head's. */
+  trained: ReadonlySet<string>;
+  /** The model without adapters, in which they are merged. */
+  merged(weights: HostTensors): HostTensors;
+  /** Writes adapter_config.json and adapter_model.safetensors as PEFT's save_pretrained does. `base`: what the adapters are for. */
+  save(folder: string, weights: HostTensors, base: string): Promise<void>;
+}
+
+/** `fresh`: the model's weights that have just started at random. */
+export function adapt(model: Model, fresh: readonly string[], options: LoraOptions, seed: number): Adapted {
+  const { family, task, config, labels } = model;
+  const { r, alpha, dropout } = options;
+  const scale = alpha / r;
+  const head = Object.keys(family.heads[task]!.parameters(config, labels.length));
+  const unlearned = fresh.filter((name) => !head.includes(name) || !TRAINS_HEAD[task]);
+  if (unlearned.length > 0)
+    throw new StepError(
+      `lora leaves ${listed(unlearned, 3)} as ${unlearned.length === 1 ? 'it is, and it starts' : 'they are, and they start'} at random`,
+      'lora adapts a model that was trained before: give one that has its weights, or leave lora out.',
+      ['lora'],
+    );
+  const modules = targetsOf(model, head, options.targets ?? family.loraTargets);
+  const parameters = { ...model.parameters };
+  const weights = { ...model.weights };
+  for (const module of modules) {
+    const [out, into] = model.parameters[`${module}.weight`]!.shape as [number, number];
+    const [a, b] = [nameOfA(module), nameOfB(module)];
+    parameters[a] = { shape: [r, into], start: 'normal', decay: true };
+    parameters[b] = { shape: [out, r], start: 'zeros', decay: true };
+    weights[a] = kaimingUniform([r, into], random('lora', seed, a));
+    weights[b] = { dtype: 'float32', shape: [out, r], data: new Float32Array(out * r) };
+  }
+  return {
+    ...model,
+    parameters,
+    weights,
+    trained: new Set([...modules.flatMap((module) => [nameOfA(module), nameOfB(module)]), ...(TRAINS_HEAD[task] ? head : [])]),
+    program(weights, inputs, drop) {
+      for (const module of modules)
+        adapters.set(weights[`${module}.weight`]!, {
+          a: weights[nameOfA(module)]!,
+          b: weights[nameOfB(module)]!,
+          scale,
+          dropout: (x) => drop(x, dropout),
+        });
+      return model.program(weights, inputs, drop);
+    },
+    merged(weights) {
+      const whole = Object.fromEntries(Object.keys(model.parameters).map((name) => [name, weights[name]!]));
+      for (const module of modules) {
+        const name = `${module}.weight`;
+        whole[name] = plusProduct(whole[name]!, weights[nameOfB(module)]!, weights[nameOfA(module)]!, scale);
+      }
+      return whole;
+    },
+    save: (folder, weights, base) => saveAdapter(folder, model, weights, { ...options, modules, head, base }),
+  };
+}
+
+/** A head that predicts tokens was trained with the model, and its decoder is the embeddings. */
+const TRAINS_HEAD: Record<Task, boolean> = {
+  'text-classification': true,
+  'token-classification': true,
+  'question-answering': true,
+  'masked-lm': false,
+};
+
+const nameOfA = (module: string): string => `${module}.lora_A.weight`;
+const nameOfB = (module: string): string => `${module}.lora_B.weight`;
+
+/** The linear layers that are called so, as PEFT finds them: by the whole name, or by its last parts. */
+function targetsOf({ parameters }: Model, head: string[], targets: readonly string[]): string[] {
+  const linear = Object.entries(parameters).flatMap(([name, { shape }]) => {
+    const module = name.replace(/\.weight$/, '');
+    const layer = shape.length === 2 && `${module}.bias` in parameters && !head.includes(name);
+    return layer ? [module] : [];
+  });
+  const named = (module: string, target: string) => module === target || module.endsWith(`.${target}`);
+  for (const target of targets)
+    if (!linear.some((module) => named(module, target)))
+      throw new StepError(
+        `lora.targets: no linear layer is called ${JSON.stringify(target)}`,
+        `There are ${listed([...new Set(linear.map((module) => module.replace(/^.*\.\d+\./, '')))])}.`,
+        ['lora', 'targets'],
+      );
+  return linear.filter((module) => targets.some((target) => named(module, target)));
+}
+
+/** PyTorch's kaiming_uniform_ with a = √5, as its linear layers and PEFT's A start: even over ±1/√in. */
+function kaimingUniform(shape: [number, number], uniform: () => number): HostTensor {
+  const bound = 1 / Math.sqrt(shape[1]);
+  return { dtype: 'float32', shape, data: Float32Array.from({ length: shape[0] * shape[1] }, () => bound * (2 * uniform() - 1)) };
+}
+
+/** W + scale · B A. */
+function plusProduct(weight: HostTensor, b: HostTensor, a: HostTensor, scale: number): HostTensor {
+  const [r, into] = a.shape as [number, number];
+  const sum = new Float64Array(into);
+  const data = new Float32Array(weight.data.length);
+  for (let row = 0; row * into < data.length; row++) {
+    sum.fill(0);
+    for (let k = 0; k < r; k++) {
+      const factor = b.data[row * r + k]!;
+      for (let i = 0; i < into; i++) sum[i]! += factor * a.data[k * into + i]!;
+    }
+    for (let i = 0; i < into; i++) data[row * into + i] = weight.data[row * into + i]! + scale * sum[i]!;
+  }
+  return { ...weight, data };
+}
+
+interface Saved extends LoraOptions {
+  modules: string[];
+  head: string[];
+  base: string;
+}
+
+async function saveAdapter(folder: string, { family, task }: Model, weights: HostTensors, saved: Saved): Promise<void> {
+  const { r, alpha, dropout, modules, head, base } = saved;
+  const kept = TRAINS_HEAD[task] ? head : [];
+  const config = {
+    peft_type: 'LORA',
+    task_type: TASK_TYPES[task] ?? null,
+    base_model_name_or_path: base,
+    r,
+    lora_alpha: alpha,
+    lora_dropout: dropout,
+    bias: 'none',
+    fan_in_fan_out: false,
+    init_lora_weights: true,
+    inference_mode: true,
+    target_modules: modules,
+    // A module of the model, or of its base: `classifier` and `pooler`, not the layers within.
+    modules_to_save: kept.length > 0 ? [...new Set(kept.map((name) => name.replace(`${family.prefix}.`, '').split('.')[0]!))] : null,
+  };
+  const tensors = [...modules.flatMap((module) => [nameOfA(module), nameOfB(module)]), ...kept].map((name) => {
+    const { data, shape } = weights[name]!;
+    return [`base_model.model.${name}`, float32(data as Float32Array, shape)] as const;
+  });
+  await mkdir(folder, { recursive: true });
+  await writeFile(path.join(folder, 'adapter_config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  await writeSafetensors(path.join(folder, 'adapter_model.safetensors'), Object.fromEntries(tensors), { format: 'pt' });
+}
+
+/** PEFT's names; it has none for a masked language model. */
+const TASK_TYPES: Partial<Record<Task, string>> = {
+  'text-classification': 'SEQ_CLS',
+  'token-classification': 'TOKEN_CLS',
+  'question-answering': 'QUESTION_ANS',
+};

@@ -1,0 +1,69 @@
+/**
+ * TensorBoard's event files: records of TFRecord (length, its checksum, data, its checksum), each an Event of
+ * tensorflow/core/util/event.proto. Only scalars are written.
+ */
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import protobuf from 'protobufjs';
+
+export class EventFile {
+  readonly #file: string;
+
+  /** TensorBoard takes any file whose name holds `tfevents`. */
+  constructor(folder: string) {
+    mkdirSync(folder, { recursive: true });
+    this.#file = path.join(folder, 'events.out.tfevents.0.tunesmith');
+    writeFileSync(this.#file, record(event((writer) => writer.uint32(FILE_VERSION).string('brain.Event:2'))));
+  }
+
+  /** On the disk when it returns: TensorBoard may be watching. */
+  scalars(step: number, values: Record<string, number>): void {
+    const summary = protobuf.Writer.create();
+    for (const [tag, value] of Object.entries(values)) {
+      const field = protobuf.Writer.create().uint32(TAG).string(tag).uint32(SIMPLE_VALUE).float(value);
+      summary.uint32(VALUE).bytes(field.finish());
+    }
+    const written = event((writer) => writer.uint32(STEP).int64(step).uint32(SUMMARY).bytes(summary.finish()));
+    appendFileSync(this.#file, record(written));
+  }
+}
+
+/** Keys of fields: their number · 8 + their wire type. */
+const [WALL_TIME, STEP, FILE_VERSION, SUMMARY] = [0x09, 0x10, 0x1a, 0x2a];
+const VALUE = 0x0a;
+const [TAG, SIMPLE_VALUE] = [0x0a, 0x15];
+
+function event(fill: (writer: protobuf.Writer) => void): Uint8Array {
+  const writer = protobuf.Writer.create();
+  writer.uint32(WALL_TIME).double(Date.now() / 1000);
+  fill(writer);
+  return writer.finish();
+}
+
+function record(data: Uint8Array): Buffer {
+  const made = Buffer.alloc(8 + 4 + data.length + 4);
+  made.writeBigUInt64LE(BigInt(data.length), 0);
+  made.writeUInt32LE(masked(made.subarray(0, 8)), 8);
+  made.set(data, 12);
+  made.writeUInt32LE(masked(data), 12 + data.length);
+  return made;
+}
+
+/** TFRecord does not store a checksum as it is: one of data that holds checksums would be weak. */
+function masked(data: Uint8Array): number {
+  const crc = crc32c(data);
+  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
+}
+
+/** Castagnoli's polynomial, reflected. */
+export function crc32c(data: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of data) crc = TABLE[(crc ^ byte) & 0xff]! ^ (crc >>> 8);
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  return crc;
+});

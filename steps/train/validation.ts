@@ -1,0 +1,98 @@
+/** What is measured of the validation split while a model is trained, and when. */
+import { StepError } from '../../engine/step.ts';
+import { positiveClass } from '../metrics/positive.ts';
+import type { Model } from '../models/checkpoint.ts';
+import { openSplit, type Split, type TokensInfo } from '../models/tokens.ts';
+import type { Training } from '../runtime/runtime.ts';
+import { evaluateSplit } from '../tasks/evaluation.ts';
+import { taskKind } from '../tasks/registry.ts';
+import type { TrainContext } from './train.ts';
+
+/** Undefined where nothing is to be measured, or there is nothing to measure by. */
+export async function openValidation(context: TrainContext, info: TokensInfo): Promise<Validation | undefined> {
+  const { options, inputs, log } = context;
+  if (options.eval_strategy === 'no') return undefined;
+  const measured = measuredOf(options, info);
+  // Where it was asked for, it is an error if it is missing.
+  if (options.eval_strategy === 'steps' || watchedMetric(options) || info.splits.validation?.rows)
+    return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, context);
+  log('the tokens have no validation split: nothing is measured between epochs');
+  return undefined;
+}
+
+/** The metric that decides which weights are kept, and where it was asked for. */
+export function watchedMetric(options: TrainContext['options']): { metric: string; option: string[] } | undefined {
+  if (options.early_stopping) return { metric: options.early_stopping.metric!, option: ['early_stopping', 'metric'] };
+  if (!options.load_best_model_at_end) return undefined;
+  const named = options.metric_for_best_model !== undefined;
+  return { metric: options.metric_for_best_model ?? 'loss', option: [named ? 'metric_for_best_model' : 'load_best_model_at_end'] };
+}
+
+interface Measured {
+  metrics: string[];
+  positive: number | undefined;
+}
+
+export class Validation {
+  readonly split: Split;
+  readonly #info: TokensInfo;
+  readonly #measured: Measured;
+  readonly #context: TrainContext;
+
+  constructor(split: Split, info: TokensInfo, measured: Measured, context: TrainContext) {
+    this.split = split;
+    this.#info = info;
+    this.#measured = measured;
+    this.#context = context;
+  }
+
+  /** By steps, whether it is time after so many; by epochs it is at their ends. The last step's weights are always measured. */
+  isDue(step: number, total: number): boolean {
+    const { eval_strategy, eval_steps } = this.#context.options;
+    return eval_strategy === 'steps' && step > 0 && (step % eval_steps! === 0 || step === total);
+  }
+
+  async measure(training: Training, model: Model): Promise<Record<string, number>> {
+    const { options, signal } = this.#context;
+    const { metrics } = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.#info, {
+      labels: this.#info.labels,
+      problem: model.problem,
+      labelIds: Int32Array.from(this.#info.labels, (_, id) => id),
+      ...this.#measured,
+      batchSize: options.batch_size,
+      masking: { probability: hidden(options), vocabulary: model.config.vocab_size },
+      signal,
+    });
+    const watched = watchedMetric(options);
+    if (watched && !Number.isFinite(metrics[watched.metric]))
+      throw new StepError(
+        `${watched.metric} cannot be computed of the validation split`,
+        'Is there a label that none of its rows has?',
+        watched.option,
+      );
+    return metrics;
+  }
+
+  close(): void {
+    this.split.close();
+  }
+}
+
+/** Of masked-lm: the share of tokens that are hidden. */
+export const hidden = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
+
+/** What is measured beside the loss. */
+function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {
+  const problem = info.problem_type ?? 'single_label_classification';
+  const { known, usual } = taskKind(info.task).metrics(problem, info.labels);
+  const { metric, option } = watchedMetric(options) ?? { metric: 'loss', option: [] };
+  if (metric !== 'loss' && !known.includes(metric))
+    throw new StepError(`${info.task} has no metric ${metric}`, `It has ${known.join(', ')}.`, option);
+  const shown = usual.filter((name) => SHOWN.includes(name));
+  const metrics = [...new Set([...shown, ...(metric === 'loss' ? [] : [metric])])];
+  const classifies = info.task === 'text-classification' && problem === 'single_label_classification';
+  return { metrics, positive: classifies ? positiveClass(info.labels, options.positive, metrics) : undefined };
+}
+
+/** Of a task's usual metrics those that a line of the log has room for. */
+const SHOWN = ['accuracy', 'f1', 'macro_f1', 'exact_match', 'perplexity', 'r2'];

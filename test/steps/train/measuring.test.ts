@@ -1,0 +1,111 @@
+/** When a training is measured, which of its weights are kept, and what is written down on the way. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import step from '../../../steps/train/step.ts';
+import { crc32c } from '../../../steps/train/tensorboard.ts';
+import { ranStep } from '../rig.ts';
+import { smallModel, smallTokens } from '../small.ts';
+
+/** 18 steps an epoch. */
+const quick = { epochs: 2, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
+
+async function trained(options: object = {}) {
+  const model = smallModel();
+  const ran = await ranStep(step, { ...quick, ...options }, { model, tokens: await smallTokens(model) });
+  const history = readFileSync(ran.outputs.history!, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const record = JSON.parse(readFileSync(join(ran.outputs.model!, 'training.json'), 'utf8'));
+  return { ...ran, history, record, measured: history.filter((line) => 'train_loss' in line) };
+}
+
+test('by steps it is measured amid epochs, and at the last step whatever its number', async () => {
+  const { measured, log, metrics } = await trained({ eval_strategy: 'steps', eval_steps: 10 });
+  expect(measured.map(({ step, epoch }) => [step, epoch])).toEqual([
+    [10, 1],
+    [20, 2],
+    [30, 2],
+    [36, 2],
+  ]);
+  expect(metrics.validation_accuracy).toBe(measured.at(-1).validation_accuracy);
+  expect(log).toContainEqual(expect.stringMatching(/^step 20, epoch 2: loss .*, validation accuracy .*/));
+});
+
+test('it is not measured where that is not wanted', async () => {
+  const { measured, metrics, log } = await trained({ eval_strategy: 'no' });
+  expect(measured).toHaveLength(2);
+  expect(Object.keys(measured[0])).toEqual(['step', 'epoch', 'train_loss', 'padding']);
+  expect(metrics).toEqual({});
+  expect(log.join('\n')).not.toContain('validation');
+});
+
+test('load_best_model_at_end trains to the end and keeps the best that was measured, by any metric', async () => {
+  const options = { epochs: 6, learning_rate: 0.05, eval_strategy: 'steps', eval_steps: 4, load_best_model_at_end: true };
+  const { measured, record, metrics, log } = await trained({ ...options, metric_for_best_model: 'recall' });
+  expect(record.steps).toBe(6 * 18);
+  const recalls = measured.map(({ validation_recall }) => validation_recall);
+  const best = measured[recalls.indexOf(Math.max(...recalls))];
+  expect(record.kept_step).toBe(best.step);
+  expect(metrics.validation_recall).toBe(best.validation_recall);
+  expect(record.kept_step).toBeLessThan(record.steps);
+  expect(log).toContain(`the weights of step ${record.kept_step} are kept, the best by recall`);
+});
+
+test('early stopping by steps ends amid an epoch', async () => {
+  const early_stopping = { metric: 'f1', patience: 3, min_delta: 0 };
+  const { record, log } = await trained({ epochs: 20, eval_strategy: 'steps', eval_steps: 5, early_stopping });
+  expect(record.kept_step).toBe(record.steps - 15);
+  expect(log).toContain(`stopped: f1 has not gained since step ${record.kept_step}`);
+});
+
+test('a point of the curves has all figures, for every step of a short training and for as many as are asked for', async () => {
+  const { history } = await trained({ epochs: 1 });
+  expect(history.filter((line) => 'loss' in line)).toHaveLength(18);
+  expect(Object.keys(history[0])).toEqual([
+    ...['step', 'epoch', 'loss', 'learning_rate', 'grad_norm', 'tokens_per_second', 'padding', 'memory_mb'],
+  ]);
+  for (const name of ['grad_norm', 'tokens_per_second', 'memory_mb']) expect(history[0][name], name).toBeGreaterThan(0);
+  const { history: few } = await trained({ epochs: 1, logging_steps: 6 });
+  expect(few.map(({ step }) => step)).toEqual([6, 12, 18, 18]);
+  const losses = history.slice(0, 6).map(({ loss }) => loss);
+  expect(few[0].loss).toBeCloseTo(losses.reduce((a, b) => a + b) / 6, 6);
+});
+
+test('event files: records with their checksums, only where they are asked for', async () => {
+  expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283); // the polynomial's check value
+  expect(readdirSync((await trained({ epochs: 1 })).outputs.tensorboard!)).toEqual([]);
+  const { outputs, history } = await trained({ epochs: 1, tensorboard: true });
+  const [file] = readdirSync(outputs.tensorboard!);
+  const bytes = readFileSync(join(outputs.tensorboard!, file!));
+  let records = 0;
+  for (let at = 0; at < bytes.length; records++) {
+    const length = Number(bytes.readBigUInt64LE(at));
+    const unmask = (offset: number) => {
+      const rotated = (bytes.readUInt32LE(offset) - 0xa282ead8) >>> 0;
+      return ((rotated >>> 17) | (rotated << 15)) >>> 0;
+    };
+    expect(unmask(at + 8)).toBe(crc32c(bytes.subarray(at, at + 8)));
+    expect(unmask(at + 12 + length)).toBe(crc32c(bytes.subarray(at + 12, at + 12 + length)));
+    at += 16 + length;
+  }
+  expect(records).toBe(1 + history.length);
+});
+
+const defaults = Object.fromEntries(
+  Object.entries(step.options!).map(([name, schema]) => [name, (schema as { default?: unknown }).default]),
+);
+
+test.each([
+  [{ eval_steps: 5 }, 'eval_steps', 'eval_steps is of eval_strategy steps, not of epoch'],
+  [{ eval_strategy: 'steps' }, 'eval_strategy', 'eval_strategy steps needs eval_steps'],
+  [{ metric_for_best_model: 'f1' }, 'metric_for_best_model', 'metric_for_best_model is of load_best_model_at_end'],
+  [{ load_best_model_at_end: true, early_stopping: {} }, 'load_best_model_at_end', 'early_stopping keeps the best weights already'],
+  [{ load_best_model_at_end: true, eval_strategy: 'no' }, 'eval_strategy', /^load_best_model_at_end needs measurements/],
+  [{ load_best_model_at_end: true, epochs: 1 }, 'load_best_model_at_end', /needs more than one epoch, or eval_strategy steps$/],
+  [{ load_best_model_at_end: true, save_optimizer: true }, 'save_optimizer', /may keep the weights of an earlier one$/],
+])('%j is refused', (options, option, message) => {
+  const problems = step.check!({ ...defaults, ...options } as never);
+  expect(problems).toEqual([{ option, message: typeof message === 'string' ? message : expect.stringMatching(message) }]);
+});
