@@ -36,6 +36,7 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--from <cell...>', 'these cells and all below them')
   .option('--until <cell...>', 'these cells and all above them')
   .option('--force', 'run the selected cells even when they are fresh')
+  .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'say what would run, and why; change nothing')
   .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
   .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
