@@ -46,6 +46,18 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--plain', 'print plain lines, no live view')
   .usage('FILE [options]');
 
+command(
+  'verify <words...>',
+  'execute cells again in a clean folder, and compare what they make with the lock',
+  () => import('./commands/verify.ts'),
+)
+  .addOption(new Option('--cells <n>', 'how many cells to draw where none is named').argParser(count).default(3))
+  .addOption(new Option('--seed <n>', 'which cells are drawn (default: others each time)').argParser(count))
+  .addOption(param())
+  .addOption(params())
+  .option('--json', 'print lines of JSON')
+  .usage('FILE [CELL…] [options]');
+
 command('validate [file...]', 'check pipelines and report every mistake', () => import('./commands/validate.ts'))
   .addOption(param())
   .addOption(params())

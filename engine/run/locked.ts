@@ -8,12 +8,12 @@ import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
 import { resolveInputs } from './inputs.ts';
 import { contentOfLocked, type Lock, LockError, lockedBytes, lockPath, readLock } from './lock.ts';
-import type { Look } from './look.ts';
+import { differencesFrom, type Look } from './look.ts';
 import type { Project } from './project.ts';
 import { type Found, readsAtItsPlace } from './survey.ts';
-import { componentsIn, differences, phrase } from './why.ts';
+import { phrase } from './why.ts';
 
-type Known = Pick<Look, 'components' | 'fingerprint'>;
+type Known = Pick<Look, 'inputs' | 'components' | 'fingerprint'>;
 
 export class Locked {
   private constructor(
@@ -36,7 +36,7 @@ export class Locked {
       const surveyed = found.get(cell.name);
       if (!selected.has(cell.name) || !surveyed || surveyed.state === 'off') continue;
       const look = surveyed.look ?? (await this.#foresee(cell, pipeline, found));
-      const why = look && (this.#whyOther(cell, look) ?? (surveyed.outputs && this.#whyOtherBytes(cell, surveyed.outputs)));
+      const why = look && ((await this.#whyOther(cell, look)) ?? (surveyed.outputs && this.#whyOtherBytes(cell, surveyed.outputs)));
       if (why) wrong.push(`${cell.name}: ${why}`);
       else if (!look && !this.lock.has(cell.name)) wrong.push(`${cell.name}: it is not in the lock`);
     }
@@ -49,8 +49,8 @@ export class Locked {
   }
 
   /** Throws LockError where the cell is not what was locked. */
-  demand(cell: Cell, look: Look): void {
-    const why = this.#whyOther(cell, look);
+  async demand(cell: Cell, look: Look): Promise<void> {
+    const why = await this.#whyOther(cell, look);
     if (why) throw new LockError(`differs from ${basename(this.path)}: ${why}`, ACCEPT);
     if (look.state !== 'run') this.demandBytes(cell, look.result!.outputs);
   }
@@ -65,11 +65,10 @@ export class Locked {
       );
   }
 
-  #whyOther(cell: Cell, { components, fingerprint }: Known): string | undefined {
+  async #whyOther(cell: Cell, known: Known): Promise<string | undefined> {
     const entry = this.lock.get(cell.name);
     if (!entry) return 'it is not in the lock';
-    if (entry.fingerprint === fingerprint) return undefined;
-    return whyOther(entry.fingerprint, components, cell, this.project);
+    return entry.fingerprint === known.fingerprint ? undefined : whyOther(entry.fingerprint, cell, known, this.project);
   }
 
   #whyOtherBytes(cell: Cell, outputs: Record<string, Content>): string | undefined {
@@ -87,8 +86,9 @@ export class Locked {
     // An output that the lock does not have, an input that is not there: told when the cell's turn comes.
     if (above.some(({ name, outputs }) => Object.keys(outputs).some((output) => !(output in outputsOf(name))))) return undefined;
     try {
-      const components = await componentsOf(cell, await resolveInputs(cell, pipeline, this.project, outputsOf));
-      return { components, fingerprint: fingerprintOf(components) };
+      const inputs = await resolveInputs(cell, pipeline, this.project, outputsOf);
+      const components = await componentsOf(cell, inputs);
+      return { inputs, components, fingerprint: fingerprintOf(components) };
     } catch {
       return undefined;
     }
@@ -96,11 +96,15 @@ export class Locked {
 }
 
 /** In words, how a cell differs from the one that had this fingerprint. */
-export function whyOther(fingerprint: string, components: Look['components'], cell: Cell, { cache, records }: Project): string {
-  const result = cache.index.find(fingerprint);
+export async function whyOther(
+  fingerprint: string,
+  cell: Cell,
+  known: Pick<Look, 'inputs' | 'components'>,
+  project: Project,
+): Promise<string> {
+  const result = project.cache.index.find(fingerprint);
   if (!result) return `its fingerprint is another one, and the locked result is not in this cache, which could say why`;
-  const uses = cell.action.kind === 'step' ? cell.action.uses : '';
-  return phrase(differences(componentsIn(result), components, uses, (hash) => records.manifest(hash)));
+  return phrase(await differencesFrom(result, cell, known, project));
 }
 
 /** Which outputs have other bytes than before; undefined when none has. */

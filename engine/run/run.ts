@@ -233,7 +233,7 @@ class Run {
     const surveyed = this.found.get(cell.name)!;
     const settledAbove = cell.reads.every((name) => this.found.get(name)!.final);
     let found = (settledAbove && surveyed.look) || (await this.#look(cell));
-    this.locked?.demand(cell, found);
+    await this.locked?.demand(cell, found);
     if (found.state === 'fresh') return this.#fresh(cell, found, seconds);
     if (found.state === 'restore') {
       const why = await this.#restore(cell, found);
@@ -298,7 +298,7 @@ class Run {
       const why = found.why;
       if (why !== 'forced' || waited) {
         const now = await this.#look(cell);
-        this.locked?.demand(cell, now);
+        await this.locked?.demand(cell, now);
         if (now.state === 'fresh') return this.#fresh(cell, now, seconds);
         if (now.state === 'restore' && (await this.#putInPlace(cell, now)) === undefined) return this.#restored(cell, now, seconds);
         found = now;
