@@ -36,6 +36,7 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--from <cell...>', 'these cells and all below them')
   .option('--until <cell...>', 'these cells and all above them')
   .option('--force', 'run the selected cells even when they are fresh')
+  .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'say what would run, and why; change nothing')
   .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
   .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
@@ -44,6 +45,18 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .addOption(new Option('--json', 'print every event as a line of JSON').conflicts('plain'))
   .option('--plain', 'print plain lines, no live view')
   .usage('FILE [options]');
+
+command(
+  'verify <words...>',
+  'execute cells again in a clean folder, and compare what they make with the lock',
+  () => import('./commands/verify.ts'),
+)
+  .addOption(new Option('--cells <n>', 'how many cells to draw where none is named').argParser(count).default(3))
+  .addOption(new Option('--seed <n>', 'which cells are drawn (default: others each time)').argParser(count))
+  .addOption(param())
+  .addOption(params())
+  .option('--json', 'print lines of JSON')
+  .usage('FILE [CELL…] [options]');
 
 command('validate [file...]', 'check pipelines and report every mistake', () => import('./commands/validate.ts'))
   .addOption(param())

@@ -13,6 +13,7 @@ interface Options extends PipelineOptions {
   from?: string[];
   until?: string[];
   force?: boolean;
+  locked?: boolean;
   dryRun?: boolean;
   jobs?: number;
   onFailure: 'stop' | 'continue' | 'kill';
@@ -21,7 +22,7 @@ interface Options extends PipelineOptions {
 }
 
 export default async function run(words: string[], options: Options): Promise<number> {
-  const { dryRun = false, json, plain, param, params, force, jobs, onFailure, ...selection } = options;
+  const { dryRun = false, json, plain, param, params, force, locked, jobs, onFailure, ...selection } = options;
   const file = onlyFile(words, selection);
   const pipeline = await readPipeline(file, { set: param, paramsFile: params, readOnly: dryRun });
   if (dryRun) {
@@ -32,7 +33,11 @@ export default async function run(words: string[], options: Options): Promise<nu
   const [{ runPipeline }, reporter] = await Promise.all([import('../run/run.ts'), openReporter(reporterKind({ json, plain }), pipeline)]);
   const interrupted = interruptions(() => reporter.stopping());
   try {
-    const summary = await runPipeline(pipeline, { ...selection, force, jobs, onFailure, signal: interrupted.signal }, reporter.emit);
+    const summary = await runPipeline(
+      pipeline,
+      { ...selection, force, locked, jobs, onFailure, signal: interrupted.signal },
+      reporter.emit,
+    );
     if (!json) await tellFigures(pipeline, summary, reporter.emit);
     if (interrupted.by) return 128 + constants.signals[interrupted.by];
     return summary.failed > 0 ? 1 : 0;

@@ -17,6 +17,7 @@ import { fetching } from './fetching.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
 import type { Guard } from './guard.ts';
 import { fetched, manifestOf, resolveInputs } from './inputs.ts';
+import type { Locked } from './locked.ts';
 import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
@@ -29,15 +30,14 @@ export interface Surroundings {
   run: number;
   outputsOf: OutputsOf;
   guard: Guard;
+  /** With `--locked`. */
+  locked?: Locked;
   /** Aborted by Ctrl-C and by `--on-failure kill`. */
   signal: AbortSignal;
   emit(event: RunEvent): void;
 }
 
-export type Execution =
-  | { state: 'ran'; outputs: Record<string, Content>; log: string }
-  | { state: 'failed'; failure: Failure }
-  | { state: 'canceled'; log: string };
+export type Execution = ({ state: 'ran'; log: string } & Made) | { state: 'failed'; failure: Failure } | { state: 'canceled'; log: string };
 
 export async function execute(cell: Cell, found: Look, why: string, around: Surroundings): Promise<Execution> {
   const path = around.project.places.log(around.run, cell.name);
@@ -59,7 +59,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
         else if (await changedMeanwhile(cell, found, around)) checkpoints.remove();
       }
       if (ending === 'canceled') return { state: 'canceled', log: path };
-      if ('made' in ending) return { state: 'ran', outputs: ending.made, log: path };
+      if ('made' in ending) return { state: 'ran', ...ending.made, log: path };
       const { message, hint, option, detail } = ending.failed;
       if (number > cell.retry.times) {
         const tail = [...log.tail];
@@ -79,7 +79,13 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
   }
 }
 
-type Ending = { made: Record<string, Content> } | { failed: Verdict } | 'canceled';
+interface Made {
+  outputs: Record<string, Content>;
+  /** False where what it read changed meanwhile: what was made is not what the fingerprint says. */
+  kept: boolean;
+}
+
+type Ending = { made: Made } | { failed: Verdict } | 'canceled';
 
 /** One attempt, from clearing the outputs' places to filling them. */
 async function once(
@@ -154,7 +160,7 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
 }
 
 /** Makes the result known: objects first, then the index. What ran on inputs that changed meanwhile is not kept. */
-async function publish(cell: Cell, found: Look, around: Surroundings): Promise<Record<string, Content>> {
+async function publish(cell: Cell, found: Look, around: Surroundings): Promise<Made> {
   const { project, pipeline } = around;
   const { cache, records } = project;
   const outputs: Record<string, Content> = {};
@@ -165,6 +171,7 @@ async function publish(cell: Cell, found: Look, around: Surroundings): Promise<R
       throw Object.assign(new Error(`output ${name} is a link that leads nowhere`), { hint: 'make what it leads to, or make a file' });
     outputs[name] = content;
   }
+  around.locked?.demandBytes(cell, outputs);
   const changed = await changedMeanwhile(cell, found, around);
   if (changed)
     project.notice(`${changed} changed while ${cell.name} ran: its result is not kept, and the next run executes it again`, cell.name);
@@ -183,7 +190,7 @@ async function publish(cell: Cell, found: Look, around: Surroundings): Promise<R
     records.wrote(path, outputs[name]!.hash, found.fingerprint);
     if (lstatSync(path).isSymbolicLink()) records.wrote(path, LINK, found.fingerprint);
   }
-  return outputs;
+  return { outputs, kept: !changed };
 }
 
 /** Names what the cell read that is no longer as it was; the stamps of files make this quick. */

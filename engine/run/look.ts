@@ -57,18 +57,27 @@ export async function compareWithHistory(
   cell: Cell,
   pipeline: Pipeline,
   project: Project,
-  { inputs, components }: Pick<Look, 'inputs' | 'components'>,
+  known: Pick<Look, 'inputs' | 'components'>,
 ): Promise<{ result: Result; differences: Difference[] } | undefined> {
   const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
-  const result = nearest(history, project.records.lastFingerprint(pipeline.file, cell.name), components);
-  if (!result) return undefined;
+  const result = nearest(history, project.records.lastFingerprint(pipeline.file, cell.name), known.components);
+  return result && { result, differences: await differencesFrom(result, cell, known, project) };
+}
+
+/** How the cell differs from what it was when that result was made. */
+export async function differencesFrom(
+  result: Result,
+  cell: Cell,
+  { inputs, components }: Pick<Look, 'inputs' | 'components'>,
+  project: Pick<Project, 'cache' | 'records'>,
+): Promise<Difference[]> {
   const before = componentsIn(result);
   const now = new Map<string, Awaited<ReturnType<typeof manifestOf>>>();
   for (const [role, input] of Object.entries(inputs)) {
     if (before.inputs[role] && before.inputs[role].hash !== input.hash) now.set(input.hash, await manifestOf(input, project.cache.memo));
   }
   const uses = cell.action.kind === 'step' ? cell.action.uses : '';
-  return { result, differences: differences(before, components, uses, (hash) => now.get(hash) ?? project.records.manifest(hash)) };
+  return differences(before, components, uses, (hash) => now.get(hash) ?? project.records.manifest(hash));
 }
 
 /** What a result belongs to: its history is found by this name, also by another checkout of the project. */

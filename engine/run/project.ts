@@ -26,8 +26,13 @@ export interface Waiting {
   onWait?(pid: number): void;
 }
 
-export function openProject({ root }: Pick<Pipeline, 'root'>, readOnly: boolean, notice: Project['notice'], signal?: AbortSignal): Project {
-  const places = placesOf({ root });
+export function openProject(
+  { root }: Pick<Pipeline, 'root'>,
+  readOnly: boolean,
+  notice: Project['notice'],
+  signal?: AbortSignal,
+  places = placesOf({ root }),
+): Project {
   if (!readOnly) makeOwnFolder(places);
   const cache = openCache(places.cache, { readOnly, memo: places.memo, notice });
   const records = openRecords(root, readOnly, cache);

@@ -5,6 +5,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
+import { relative } from 'node:path';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
@@ -16,6 +17,8 @@ import { Checkpoints } from './checkpoints.ts';
 import type { Surroundings } from './execute.ts';
 import { explained, placeOf } from './failure.ts';
 import { Guard } from './guard.ts';
+import { type LockEntry, lockEntry, lockPath, updateLock } from './lock.ts';
+import { Locked } from './locked.ts';
 import { CellLog } from './log.ts';
 import { type Look, look } from './look.ts';
 import { openProject, type Project } from './project.ts';
@@ -26,6 +29,8 @@ import { Transcript } from './transcript.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
+  /** Fail where anything would differ from the lock. */
+  locked?: boolean;
   /** How many cells execute at once; default: the cores. */
   jobs?: number;
   /** What a failure does to the cells that do not need the failed one. Default: stop. */
@@ -49,6 +54,8 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     await Aside.recover(project);
     await Checkpoints.removeForgotten(project);
     const found = await survey(pipeline, project, selected, options.force ?? false);
+    const locked = options.locked ? Locked.read(pipeline, project) : undefined;
+    await locked?.check(pipeline, selected, found);
     const run = project.records.begin(pipeline.file);
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
     const transcript = new Transcript(project.records, run);
@@ -58,9 +65,11 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     };
     for (const event of early) tell(event);
     try {
-      const states = await new Run(pipeline, project, options, selected, found, run, tell, transcript).all();
+      const work = new Run(pipeline, project, options, selected, found, run, tell, transcript, locked);
+      const states = await work.all();
       const seconds = Math.round(performance.now() - began) / 1000;
       const summary = summarize(pipeline, states, seconds);
+      if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
       transcript.end(seconds, summary);
       emit(summary);
       return summary;
@@ -72,7 +81,27 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   }
 }
 
+/** Other engines may be ending runs of other cells of this pipeline. */
+async function lock({ file, cells }: Pipeline, project: Project, ended: Map<string, LockEntry | undefined>): Promise<void> {
+  const path = lockPath(file);
+  const lease = await project.records.leases.acquire(`lock ${path}`);
+  try {
+    updateLock(
+      path,
+      cells.map(({ name }) => name),
+      ended,
+    );
+  } catch (error) {
+    // The results are safe: that they are not written down is no reason to fail.
+    project.notice(`${relative(project.root, path)} was not written: ${explained(error).message}`);
+  } finally {
+    lease.release();
+  }
+}
+
 class Run {
+  /** What each cell ended with, for the lock; undefined where its result is not kept. */
+  readonly ended = new Map<string, LockEntry | undefined>();
   readonly #states = new Map<string, CellState>();
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection that could not be put in place, and why. */
@@ -96,6 +125,7 @@ class Run {
     private readonly run: number,
     private readonly emit: Emit,
     private readonly transcript: Transcript,
+    private readonly locked: Locked | undefined,
   ) {
     this.#order = new Map(pipeline.cells.map(({ name }, index) => [name, index]));
     this.#signal = AbortSignal.any([options.signal, this.#kill.signal]);
@@ -112,7 +142,7 @@ class Run {
       if (found.outputs) this.#outputs.set(cell.name, found.outputs);
       if (!this.selected.has(cell.name)) continue;
       if (found.state === 'off') this.#end(cell, 'skipped', 0, { why: found.why });
-      else if (found.final) this.#end(cell, 'fresh', 0, { fingerprint: found.look?.fingerprint });
+      else if (found.final) this.#fresh(cell, found.look!, () => 0);
       else pending.push(cell);
     }
     if (pending.length > 0) {
@@ -205,6 +235,7 @@ class Run {
     const surveyed = this.found.get(cell.name)!;
     const settledAbove = cell.reads.every((name) => this.found.get(name)!.final);
     let found = (settledAbove && surveyed.look) || (await this.#look(cell));
+    await this.locked?.demand(cell, found);
     if (found.state === 'fresh') return this.#fresh(cell, found, seconds);
     if (found.state === 'restore') {
       const why = await this.#restore(cell, found);
@@ -269,6 +300,7 @@ class Run {
       const why = found.why;
       if (why !== 'forced' || waited) {
         const now = await this.#look(cell);
+        await this.locked?.demand(cell, now);
         if (now.state === 'fresh') return this.#fresh(cell, now, seconds);
         if (now.state === 'restore' && (await this.#putInPlace(cell, now)) === undefined) return this.#restored(cell, now, seconds);
         found = now;
@@ -280,6 +312,7 @@ class Run {
       const { fingerprint } = found;
       if (execution.state === 'ran') {
         this.#outputs.set(cell.name, execution.outputs);
+        this.ended.set(cell.name, execution.kept ? lockEntry(fingerprint, execution.outputs) : undefined);
         this.#end(cell, 'ran', seconds(), { why, fingerprint, log: execution.log });
       } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, why, fingerprint);
       else
@@ -319,19 +352,27 @@ class Run {
       run: this.run,
       outputsOf: (name) => this.#outputs.get(name)!,
       guard: this.#guard,
+      locked: this.locked,
       signal: this.#signal,
       emit: this.emit,
     };
   }
 
-  #fresh(cell: Cell, { result, fingerprint }: Look, seconds: () => number): void {
-    this.#outputs.set(cell.name, result!.outputs);
+  #fresh(cell: Cell, look: Look, seconds: () => number): void {
+    const fingerprint = this.#known(cell, look);
     this.#end(cell, 'fresh', seconds(), { fingerprint });
   }
 
-  #restored(cell: Cell, { result, fingerprint, why }: Look, seconds: () => number): void {
+  #restored(cell: Cell, look: Look, seconds: () => number): void {
+    const fingerprint = this.#known(cell, look);
+    this.#end(cell, 'restored', seconds(), { why: look.why, fingerprint });
+  }
+
+  /** Takes over a result that is known. */
+  #known(cell: Cell, { result, fingerprint }: Look): string {
     this.#outputs.set(cell.name, result!.outputs);
-    this.#end(cell, 'restored', seconds(), { why, fingerprint });
+    this.ended.set(cell.name, lockEntry(fingerprint, result!.outputs));
+    return fingerprint;
   }
 
   #fail(cell: Cell, seconds: number, failure: Failure, why?: string, fingerprint?: string): void {

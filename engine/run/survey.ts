@@ -80,7 +80,7 @@ async function situation(
 }
 
 /** Whether the cell finds something by a path that lies in an output of the other one, so that the files must be there to be known. */
-function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): boolean {
+export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): boolean {
   const outputs = Object.values(other.outputs).map(({ path }) => path);
   return Object.values(cell.inputs)
     .flatMap(({ sources }) => sources.filter((source) => source.kind === 'path'))

@@ -64,6 +64,7 @@ export const albert: Family<AlbertConfig> = {
     };
     read.only('position_embedding_type', 'absolute');
     read.multiple('hidden_size', 'num_attention_heads', config);
+    read.paddingWithin(config);
     return config;
   },
 

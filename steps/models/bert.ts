@@ -132,6 +132,7 @@ export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'm
   read.only('is_decoder', false);
   read.only('add_cross_attention', false);
   read.multiple('hidden_size', 'num_attention_heads', config);
+  read.paddingWithin(config);
   return config;
 }
 

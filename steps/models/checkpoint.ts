@@ -209,6 +209,11 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
           const tensor = await stored.read(name);
           const data = toFloat32(tensor);
           if (!data) throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model unquantised.');
+          if (!allFinite(data))
+            throw new StepError(
+              `${file}: "${name}" holds NaN or infinite numbers`,
+              'Its training went wrong, or the file is damaged: take another checkpoint.',
+            );
           return data;
         };
         entries.set(own, { shape, read });
@@ -220,6 +225,12 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
     await close();
     throw error;
   }
+}
+
+/** Infinity and NaN less themselves are NaN. */
+function allFinite(data: Float32Array): boolean {
+  for (let i = 0; i < data.length; i++) if (data[i]! - data[i]! !== 0) return false;
+  return true;
 }
 
 /** Copies, for weights that are tied share their memory, which safetensors does not write. */
@@ -256,10 +267,16 @@ function refuseDisplaced(source: string, index: Record<string, string>, shards: 
     const [elsewhere] = [...shards].find(([, { tensors }]) => tensors.has(name)) ?? [];
     throw new StepError(
       `${source} says that ${file} holds ${name}, and ${elsewhere === undefined ? 'no shard has it' : `it is in ${elsewhere}`}`,
-      'The index and the shards are of different saves: download all of them again.',
+      OTHER_SAVES,
     );
   }
+  for (const [file, { tensors }] of shards) {
+    const unnamed = [...tensors.keys()].filter((name) => !Object.hasOwn(index, name));
+    if (unnamed.length > 0) throw new StepError(`${file} holds ${listed(unnamed)}, which ${source} does not name`, OTHER_SAVES);
+  }
 }
+
+const OTHER_SAVES = 'The index and the shards are of different saves: download all of them again.';
 
 /** TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix where it was left out. */
 function nameFor(name: string, family: Family, parameters: Parameters): string {
@@ -289,7 +306,9 @@ function headToKeep(
   const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
   const keeps = (sameLabels || number) && sameProblem;
   if (trained && !keeps && !replaceHead) {
-    const found = sameProblem ? `the labels ${listed(former)}` : problemOf(file, former);
+    const named =
+      former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label of its config.json does not number 0, 1, 2 …, each once';
+    const found = sameProblem ? named : problemOf(file, former);
     const wanted = sameProblem ? listed(labels) : problem;
     throw new StepError(
       `the model's head was trained for ${found}, and the tokens have ${wanted}`,

@@ -55,6 +55,15 @@ export class ConfigReader {
     if (whole % part !== 0) throw new StepError(`config.json: ${field} ${whole} is not a multiple of ${unit} ${part}`);
   }
 
+  /** The padding token is one of the vocabulary. */
+  paddingWithin({ pad_token_id, vocab_size }: { pad_token_id: number; vocab_size: number }): void {
+    if (pad_token_id >= vocab_size)
+      throw new StepError(
+        `config.json: pad_token_id ${pad_token_id} is not in a vocabulary of ${vocab_size} (vocab_size)`,
+        'Give the id that tokenizer.json has for the padding token.',
+      );
+  }
+
   #number(field: string, fallback: number, what: string, valid: (n: number) => boolean): number {
     const value = this.#file[field] ?? fallback;
     if (typeof value === 'number' && valid(value)) return value;

@@ -61,6 +61,7 @@ export const distilbert: Family<DistilBertConfig> = {
       pad_token_id: read.index('pad_token_id', 0),
     };
     read.multiple('dim', 'n_heads', config);
+    read.paddingWithin(config);
     return config;
   },
 

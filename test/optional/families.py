@@ -13,7 +13,7 @@ import transformers
 read = {}
 for case in sys.argv[2:]:
     name, kind = case.split("=")
-    model, loading = getattr(transformers, kind).from_pretrained(f"{sys.argv[1]}/{name}", output_loading_info=True)
+    model, loading = getattr(transformers, kind).from_pretrained(f"{sys.argv[1]}/{name}", output_loading_info=True, dtype=torch.float32)
     values = json.loads((Path(__file__).parent / f"../golden/{name}/inputs.json").read_text())
     inputs = {key: torch.tensor(values[key]) for key in ("input_ids", "attention_mask", "token_type_ids") if key in values}
     if "/" not in name:

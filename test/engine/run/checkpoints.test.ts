@@ -69,7 +69,10 @@ test('Ctrl-C, a timeout and kill -9 leave it; other options have their own', asy
     await other.ended;
   }
   p.write('p.yaml', pipeline(', timeout: 1s'));
-  expect((await p.go()).lines).toEqual(['attempt 3']);
+  const late = await p.go();
+  expect(late.failures.count!.message).toBe('timed out after 1s');
+  // On a busy machine it may not have begun by then.
+  const attempts = 2 + late.lines.length;
   p.write('how', 'end');
   p.write('p.yaml', pipeline().replace('data.txt }', 'data.txt, word: b }'));
   expect((await p.go()).lines).toEqual(['attempt 1']);
@@ -77,7 +80,7 @@ test('Ctrl-C, a timeout and kill -9 leave it; other options have their own', asy
   p.write('p.yaml', pipeline(', cache: false'));
   p.env.TUNESMITH_CACHE = p.path('elsewhere');
   expect((await p.run('run', 'p.yaml')).code).toBe(0);
-  expect(p.read(OUTPUT)).toBe('4');
+  expect(p.read(OUTPUT)).toBe(String(attempts + 1));
   expect(kept(p)).toEqual([]);
 });
 

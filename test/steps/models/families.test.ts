@@ -8,6 +8,7 @@ import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
+import { KEY_BIAS, SHIFT_OF_ALL } from '../../golden/zero.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';
 
 describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
@@ -183,12 +184,6 @@ async function compareStep(training: Training, golden: string, norm: number, zer
   }
   expect(difference(all, theirs)).toBeLessThan(1e-4);
 }
-
-const KEY_BIAS = /\.(key|k_lin)\.bias$/;
-
-/** What adds the same to the logits of all tokens, of which softmax over the tokens takes no notice: the head's bias and the last norm's. */
-const SHIFT_OF_ALL =
-  /^qa_outputs\.bias$|\.layer\.1\.output\.LayerNorm\.bias$|\.layer\.1\.output_layer_norm\.bias$|groups\.1\.albert_layers\.0\.full_layer_layer_norm\.bias$/;
 
 function int32(rows: number[] | number[][]): HostTensor {
   const data = Int32Array.from(rows.flat());

@@ -1,0 +1,38 @@
+/** `tunesmith verify FILE [CELL…]`: executes cells again in a clean folder, and compares the bytes with those that are locked. */
+import { constants } from 'node:os';
+import { colorsFor } from '../report/colors.ts';
+import { count, duration } from '../report/text.ts';
+import { heldAgainst, type Verified, verifyPipeline } from '../run/verify.ts';
+import { interruptions } from './interruptions.ts';
+import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
+
+export default async function verify(
+  words: string[],
+  { cells, seed = Math.floor(Math.random() * 1e6), json, ...options }: PipelineOptions & { cells: number; seed?: number; json?: boolean },
+): Promise<number> {
+  const { file, rest } = fileAmong(words);
+  if (!file) throw usage('verify needs the pipeline file', 'For example: tunesmith verify spam.yaml');
+  const pipeline = await openPipeline(file, options);
+  const colors = colorsFor(process.stdout);
+  const print = (line: string) => process.stdout.write(`${line}\n`);
+  const interrupted = interruptions(() => json || print('stopping…'));
+  const all: Verified[] = [];
+  if (!json && rest.length === 0) print(colors.dim(`cells drawn by --seed ${seed}, held against ${heldAgainst(pipeline)}`));
+  try {
+    await verifyPipeline(pipeline, { words: rest, count: cells, seed, signal: interrupted.signal }, (verified) => {
+      all.push(verified);
+      if (json) return print(JSON.stringify({ type: 'verified', ...verified }));
+      const { cell, state, seconds, why, tail = [] } = verified;
+      const time = colors.dim(duration(seconds));
+      print(state === 'same' ? `${colors.green('✔')} ${cell}  ${time}  the same bytes` : `${colors.red('✖')} ${cell}  ${time}  ${why}`);
+      for (const line of tail) print(`    ${line}`);
+    });
+  } finally {
+    interrupted.release();
+  }
+  if (interrupted.by) return 128 + constants.signals[interrupted.by];
+  if (all.length === 0) throw usage('there is nothing to verify: no cell has a result yet', `tunesmith run ${file}`);
+  const wrong = all.filter(({ state }) => state !== 'same').length;
+  if (!json) print(wrong === 0 ? `${count(all.length, 'cell')} verified` : `${wrong} of ${count(all.length, 'cell')} not verified`);
+  return wrong === 0 ? 0 : 1;
+}

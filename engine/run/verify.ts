@@ -1,0 +1,262 @@
+/**
+ * Proof that a lock is not made up: executes cells again, each in a clean folder that holds what it declares to read and
+ * nothing else, and compares the bytes that they make with what is locked (without a lock, with the results in the cache).
+ * The folder stands for the root of the file system: every path of the project is the same below it, so that nothing of
+ * the user's is written to.
+ */
+import { createHash } from 'node:crypto';
+import { constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { type Content, readFolder } from '../../cache/content.ts';
+import { MissingObjectError } from '../../cache/error.ts';
+import type { Cache } from '../../cache/open.ts';
+import { InvalidError } from '../diagnostic.ts';
+import { matches, within } from '../pipeline/glob.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { Sources } from '../sources/sources.ts';
+import { execute } from './execute.ts';
+import { explained } from './failure.ts';
+import { componentsOf, fingerprintOf } from './fingerprint.ts';
+import { Guard } from './guard.ts';
+import { resolveInputs } from './inputs.ts';
+import { type Lock, type LockEntry, lockEntry, lockPath, readLock } from './lock.ts';
+import { otherBytes, whyOther } from './locked.ts';
+import { placesOf } from './places.ts';
+import { openProject, type Project } from './project.ts';
+import { cellsNamed, unknownCell } from './selection.ts';
+import { survey } from './survey.ts';
+
+export interface VerifyOptions {
+  /** Cells or steps; without any, `count` cells are drawn. */
+  words: string[];
+  count: number;
+  /** Decides which are drawn. */
+  seed: number;
+  signal: AbortSignal;
+}
+
+export interface Verified {
+  cell: string;
+  /** `same` bytes as locked; `differs`: other ones, and always these; `random`: other ones each time; `unknown`: it cannot be told. */
+  state: 'same' | 'differs' | 'random' | 'unknown';
+  seconds: number;
+  /** What is wrong, and how it ended. */
+  why?: string;
+  /** The end of the log of a cell that failed. */
+  tail?: string[];
+}
+
+/** `tell` hears of each cell as it is done. */
+export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions, tell: (verified: Verified) => void): Promise<void> {
+  const project = openProject(pipeline, true, () => {});
+  const base = mkdtempSync(join(tmpdir(), 'tunesmith-verify-'));
+  const guard = new Guard();
+  try {
+    const lock = readLock(lockPath(pipeline.file)) ?? (await known(pipeline, project));
+    const verifier = new Verifier(pipeline, project, lock, base, guard, options.signal);
+    for (const cell of chosen(pipeline, lock, options)) {
+      if (options.signal.aborted) return;
+      const began = performance.now();
+      const verdict = await verifier.verify(cell);
+      if (options.signal.aborted) return;
+      tell({ cell: cell.name, seconds: Math.round(performance.now() - began) / 1000, ...verdict });
+    }
+  } finally {
+    guard.close();
+    project.close();
+    rmSync(base, { recursive: true, force: true });
+  }
+}
+
+/** Without a lock: the results in the cache for the pipeline as it stands. */
+async function known(pipeline: Pipeline, project: Project): Promise<Lock> {
+  const lock: Lock = new Map();
+  const all = new Set(pipeline.cells.map(({ name }) => name));
+  for (const [name, { look }] of await survey(pipeline, project, all, false))
+    if (look?.result) lock.set(name, lockEntry(look.fingerprint, look.result.outputs));
+  return lock;
+}
+
+/** The named cells; or as many as asked for, drawn by the seed. One with `cache: false` promises nothing: it is not drawn. */
+function chosen(pipeline: Pipeline, lock: Lock, { words, count, seed }: VerifyOptions): Cell[] {
+  const named = words.map((word) => ({ word, cells: cellsNamed(pipeline, word) }));
+  const unknown = named.filter(({ cells }) => cells.length === 0);
+  if (unknown.length > 0) throw new InvalidError(unknown.map(({ word }) => unknownCell(pipeline, word)));
+  if (words.length > 0) return [...new Set(named.flatMap(({ cells }) => cells))];
+  const lot = ({ name }: Cell) => createHash('sha256').update(`${seed} ${name}`).digest('hex');
+  const drawn = pipeline.cells
+    .filter(({ name, enabled, cache }) => enabled && cache && lock.has(name))
+    .map((cell) => ({ cell, lot: lot(cell) }))
+    .sort((a, b) => (a.lot < b.lot ? -1 : 1))
+    .slice(0, count);
+  return pipeline.cells.filter((cell) => drawn.some((one) => one.cell === cell));
+}
+
+type Verdict = Omit<Verified, 'cell' | 'seconds'>;
+
+class Verifier {
+  /** Cells that had to be made because no cache has them, and how that went. */
+  readonly #made = new Map<string, Promise<Verdict>>();
+  #folders = 0;
+
+  constructor(
+    private readonly pipeline: Pipeline,
+    private readonly project: Project,
+    private readonly lock: Lock,
+    private readonly base: string,
+    private readonly guard: Guard,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  verify(cell: Cell): Promise<Verdict> {
+    let verdict = this.#made.get(cell.name);
+    if (!verdict) {
+      verdict = this.#verify(cell);
+      this.#made.set(cell.name, verdict);
+    }
+    return verdict;
+  }
+
+  async #verify(cell: Cell): Promise<Verdict> {
+    const entry = this.lock.get(cell.name);
+    if (!cell.enabled) return { state: 'unknown', why: 'it is left out by `when`' };
+    if (!entry) return { state: 'unknown', why: 'it has no result yet: run it first' };
+    const root = join(this.base, String(++this.#folders));
+    const moved = movedTo(root, this.pipeline);
+    const project = this.#openMoved(moved);
+    try {
+      return await this.#executeIn(root, cell, entry, moved, project);
+    } catch (error) {
+      return { state: 'unknown', why: explained(error).message };
+    } finally {
+      project.close();
+      rmSync(root, { recursive: true, force: true });
+    }
+  }
+
+  async #executeIn(root: string, cell: Cell, entry: LockEntry, moved: Pipeline, project: Project): Promise<Verdict> {
+    const contents = new Map<string, Record<string, Content>>();
+    for (const name of cell.reads) {
+      const above = this.pipeline.cells.find((other) => other.name === name)!;
+      const given = await this.#restore(above, root, project.cache);
+      if (!given) return { state: 'unknown', why: `what it reads of ${name} is in no cache, and ${name} did not make it again` };
+      contents.set(name, given);
+    }
+    await copyInputs(cell, this.pipeline, root, project);
+    const here = { ...moved.cells.find(({ name }) => name === cell.name)!, cache: true };
+    const outputsOf = (name: string) => contents.get(name)!;
+    const inputs = await resolveInputs(here, moved, project, outputsOf);
+    const components = await componentsOf(here, inputs);
+    const fingerprint = fingerprintOf(components);
+    if (fingerprint !== entry.fingerprint)
+      return {
+        state: 'unknown',
+        why: `it is another cell now: ${await whyOther(entry.fingerprint, cell, { inputs, components }, this.project)}`,
+      };
+
+    const look = { inputs, components, fingerprint, state: 'run' as const, why: 'verify', differing: [] };
+    const around = { pipeline: moved, project, run: 1, outputsOf, guard: this.guard, signal: this.signal, emit: () => {} };
+    const first = await execute(here, look, 'verify', around);
+    if (first.state === 'failed') return { state: 'unknown', why: `it failed: ${first.failure.message}`, tail: first.failure.tail };
+    if (first.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
+    const other = otherBytes(entry.outputs, first.outputs);
+    if (!other) return { state: 'same' };
+    const second = await execute(here, look, 'verify', around);
+    if (second.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
+    const again = second.state === 'failed' || otherBytes(lockEntry(fingerprint, first.outputs).outputs, second.outputs) !== undefined;
+    return again
+      ? { state: 'random', why: `it is not deterministic: ${other}, and other bytes again when it ran once more` }
+      : { state: 'differs', why: `it made other bytes than were kept, twice the same ones: ${other}` };
+  }
+
+  /** Puts what a cell above is locked to have made into the folder: from the cache, else made anew. */
+  async #restore(above: Cell, root: string, own: Cache): Promise<Record<string, Content> | undefined> {
+    const entry = this.lock.get(above.name);
+    if (!entry) return undefined;
+    const from = async ({ index, objects }: Cache) => {
+      const outputs = index.find(entry.fingerprint)?.outputs;
+      if (!outputs || otherBytes(entry.outputs, outputs)) return undefined;
+      try {
+        for (const [name, { path }] of Object.entries(above.outputs)) await objects.restore(outputs[name]!, join(root, path));
+        return outputs;
+      } catch (error) {
+        if (error instanceof MissingObjectError) return undefined;
+        throw error;
+      }
+    };
+    const stored = await from(this.project.cache);
+    if (stored) return stored;
+    return (await this.verify(above)).state === 'same' ? from(own) : undefined;
+  }
+
+  /** The project as it lies in a clean folder, with a cache for all of them; what lies elsewhere is not fetched twice. */
+  #openMoved(moved: Pipeline): Project {
+    const places = { ...placesOf(moved), cache: join(this.base, 'cache'), memo: undefined };
+    const project = openProject(moved, false, () => {}, this.signal, places);
+    const sources = new Sources({
+      folder: join(this.project.places.cache, 'sources'),
+      memo: project.cache.memo,
+      readOnly: false,
+      notice: () => {},
+      signal: this.signal,
+    });
+    return { ...project, sources };
+  }
+}
+
+function movedTo(root: string, pipeline: Pipeline): Pipeline {
+  const at = (path: string) => join(root, path);
+  mkdirSync(at(pipeline.folder), { recursive: true });
+  return {
+    ...pipeline,
+    file: at(pipeline.file),
+    folder: at(pipeline.folder),
+    root: at(pipeline.root),
+    cells: pipeline.cells.map((cell) => ({
+      ...cell,
+      inputs: Object.fromEntries(
+        Object.entries(cell.inputs).map(([role, input]) => [
+          role,
+          { ...input, sources: input.sources.map((source) => (source.kind === 'output' ? { ...source, path: at(source.path) } : source)) },
+        ]),
+      ),
+      outputs: Object.fromEntries(Object.entries(cell.outputs).map(([name, output]) => [name, { ...output, path: at(output.path) }])),
+    })),
+  };
+}
+
+/** Files that the cell declares to read. What an absolute path names is read where it lies; what cells make is put there by `#restore`. */
+async function copyInputs(cell: Cell, { folder, cells }: Pipeline, root: string, { cache }: Project): Promise<void> {
+  const made = cells.flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => path));
+  for (const { sources } of Object.values(cell.inputs)) {
+    for (const source of sources) {
+      if (source.kind !== 'path' || isAbsolute(source.pattern)) continue;
+      const paths = source.glob ? matches(source.pattern, folder) : [resolve(folder, source.pattern)];
+      for (const path of paths) {
+        if (!existsSync(path) || made.some((output) => within(path, output))) continue;
+        const to = join(root, path);
+        mkdirSync(dirname(to), { recursive: true });
+        if (!existsSync(to)) await copy(path, to, cache);
+      }
+    }
+  }
+}
+
+/** As a fingerprint sees it: links that lead out of a folder are followed, the others are links. */
+async function copy(path: string, to: string, { memo }: Cache): Promise<void> {
+  if (!statSync(path).isDirectory()) return copyFileSync(path, to, constants.COPYFILE_FICLONE);
+  mkdirSync(to);
+  for (const entry of await readFolder(path, memo, { follow: true })) {
+    const at = join(to, entry.path);
+    if (entry.kind === 'folder') mkdirSync(at);
+    else if (entry.link !== undefined) symlinkSync(entry.link, at);
+    else copyFileSync(join(path, entry.path), at, constants.COPYFILE_FICLONE);
+  }
+}
+
+/** What results are held against, for people. */
+export function heldAgainst(pipeline: Pipeline): string {
+  const path = lockPath(pipeline.file);
+  return existsSync(path) ? basename(path) : 'the results in the cache';
+}

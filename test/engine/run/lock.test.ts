@@ -1,0 +1,154 @@
+/** `<pipeline>.lock`, written for git; `run --locked` holds a run against it. */
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+
+const CHAIN = `
+params: { suffix: end }
+steps:
+  sorted:
+    run: sort \${{ inputs.words }} > \${{ outputs.list }}
+    inputs: { words: words.txt }
+    outputs: { list: out/sorted.txt }
+  ended:
+    run: cat \${{ steps.sorted.list }} > \${{ outputs.list }}; echo \${{ params.suffix }} \${{ matrix.n }} >> \${{ outputs.list }}
+    matrix: { n: [1, "2"] }
+    outputs: { list: "out/ended-\${{ matrix.n }}.txt" }
+`;
+const FILES = { 'p.yaml': CHAIN, 'words.txt': 'pear\napple\n' };
+
+test('a run writes the lock: sorted, the same bytes in every checkout, and touched only when it changes', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const lock = p.read('p.lock');
+  expect(lock.split('\n').filter((line) => !line.startsWith(' '))).toEqual([
+    '# What `tunesmith run` made. Keep it in git: `run --locked` and `verify` hold results against it.',
+    '"ended[n=\\"2\\"]":',
+    'ended[n=1]:',
+    'sorted:',
+    '',
+  ]);
+  expect(lock).toMatch(/^sorted:\n {2}fingerprint: [\da-f]{64}\n {2}outputs:\n {4}list: file [\da-f]{64}\n$/m);
+  const other = project(FILES);
+  await other.states('p.yaml', '-j', '1');
+  expect(other.read('p.lock')).toBe(lock);
+  const { mtimeMs } = p.stat('p.lock');
+  await p.states('p.yaml');
+  expect(p.stat('p.lock').mtimeMs).toBe(mtimeMs);
+});
+
+test('a run of some cells updates theirs alone; cells that are gone go; a run that fails writes nothing', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const lock = p.read('p.lock');
+  await p.states('p.yaml', '--only', 'ended[n=1]', '-p', 'suffix=fin');
+  const partly = p.read('p.lock').split('\n');
+  expect(partly.filter((line, i) => line !== lock.split('\n')[i])).toHaveLength(2);
+
+  p.write('p.yaml', CHAIN.replace('[1, "2"]', '[1]'));
+  await p.states('p.yaml', '--only', 'sorted');
+  expect(p.read('p.lock')).not.toContain('2\\"');
+  const before = p.read('p.lock');
+  p.write('p.yaml', CHAIN.replace('cat', 'false; cat'));
+  await p.states('p.yaml');
+  expect(p.read('p.lock')).toBe(before);
+});
+
+test('changes of two cells that stand side by side merge in git', async () => {
+  const p = project({ ...FILES, '.gitignore': 'out/\n.tunesmith/\n' });
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], { cwd: p.folder, encoding: 'utf8' });
+  await p.states('p.yaml');
+  git('init', '-q', '-b', 'main');
+  git('add', '.');
+  git('commit', '-qm', 'base');
+  git('checkout', '-qb', 'other');
+  await p.states('p.yaml', '--only', 'ended[n=1]', '-p', 'suffix=fin');
+  git('commit', '-qam', 'one');
+  git('checkout', '-q', 'main');
+  await p.states('p.yaml', '--only', 'ended[n="2"]', '-p', 'suffix=fin');
+  git('commit', '-qam', 'two');
+  git('merge', '-q', 'other');
+  expect((await p.run('run', 'p.yaml', '--locked', '-p', 'suffix=fin')).code).toBe(0);
+});
+
+test('--locked passes where nothing differs, also where nothing is cached', async () => {
+  const p = project(FILES);
+  const none = await p.run('run', 'p.yaml', '--locked');
+  expect([none.code, none.screen]).toEqual([1, 'error: there is no p.lock to hold results against\n  A run without --locked writes it.\n']);
+  await p.states('p.yaml');
+  const fresh = project();
+  for (const name of ['p.yaml', 'words.txt', 'p.lock']) fresh.write(name, p.read(name));
+  const run = await fresh.states('p.yaml', '--locked');
+  expect([run.code, run.cells]).toEqual([0, { sorted: 'ran', 'ended[n=1]': 'ran', 'ended[n="2"]': 'ran' }]);
+});
+
+test('--locked runs nothing where a fingerprint would differ, and says which and why', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const lock = p.read('p.lock');
+  // What is below is looked at as if all above had been made as locked.
+  p.remove('.tunesmith/objects');
+  p.remove('out');
+  p.write('p.yaml', CHAIN.replace('sort $', 'sort -r $').replace('[1, "2"]', '[1, 3]'));
+  const run = await p.run('run', 'p.yaml', '--locked');
+  expect([run.code, run.screen]).toEqual([
+    1,
+    `error: 2 cells differ from p.lock; nothing was run
+  sorted: command changed
+  ended[n=3]: it is not in the lock
+  A run without --locked accepts this, and writes the lock anew.
+`,
+  ]);
+  const param = await p.run('run', 'p.yaml', '--locked', '--only', 'sorted');
+  expect(param.screen).toContain('a cell differs from p.lock; nothing was run\n  sorted: command changed\n');
+  expect(p.exists('out')).toBe(false);
+  expect(p.read('p.lock')).toBe(lock);
+});
+
+test('--locked fails the cell that makes other bytes: they are not stored, and what stood there returns', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: "date +%N > ${{ outputs.o }}", outputs: { o: o.txt } } }' });
+  await p.states('p.yaml');
+  const lock = p.read('p.lock');
+  const first = p.read('o.txt');
+  mkdirSync(p.path('other'));
+  cpSync(p.path('p.yaml'), p.path('other/p.yaml'));
+  cpSync(p.path('p.lock'), p.path('other/p.lock'));
+  p.write('other/package.json', '{}');
+  const run = await p.runIn('other', 'run', 'p.yaml', '--locked');
+  expect(run.code).toBe(1);
+  expect(run.screen).toMatch(/differs from p\.lock: output o \(file [\da-f]{8} → file [\da-f]{8}\)/);
+  expect(p.exists('other/o.txt')).toBe(false);
+  expect(p.find('other/.tunesmith/failed')).toHaveLength(1);
+  expect(p.read('other/p.lock')).toBe(lock);
+  expect(p.read('o.txt')).toBe(first);
+
+  // Another result of the same fingerprint is in this cache: it is not taken for the locked one.
+  p.remove('other/p.lock');
+  await p.runIn('other', 'run', 'p.yaml');
+  p.write('other/p.lock', lock);
+  expect((await p.runIn('other', 'run', 'p.yaml', '--locked')).screen).toContain('nothing was run\n  a: output o (file');
+});
+
+test('a lock with two versions in it is named, with its line; a whole run writes it anew', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const lock = p.read('p.lock');
+  p.write('p.lock', lock.replace('sorted:', '<<<<<<< ours\nsorted:'));
+  const run = await p.run('run', 'p.yaml', '--locked');
+  expect([run.code, run.screen.split('\n')[0]]).toEqual([1, 'error: p.lock:10: two versions are not merged']);
+  const part = await p.run('run', 'p.yaml', '--only', 'sorted');
+  expect([part.code, part.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock:10: two versions are not merged')]);
+  await p.states('p.yaml');
+  expect(p.read('p.lock')).toBe(lock);
+});
+
+test('a result of inputs that changed meanwhile is not locked', async () => {
+  const p = project({
+    'p.yaml': 'steps: { a: { run: "cat in.txt > ${{ outputs.o }}; echo x >> in.txt", inputs: { i: in.txt }, outputs: { o: o.txt } } }',
+    'in.txt': '',
+  });
+  await p.states('p.yaml');
+  expect(p.read('p.lock').split('\n')).toHaveLength(2);
+});

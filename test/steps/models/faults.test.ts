@@ -1,0 +1,29 @@
+/** Each fault of a model folder is one sentence that names the tensor, file or field, to whoever trains it and to whoever asks it. */
+import { cpSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { loadModel, startModel } from '../../../steps/models/checkpoint.ts';
+import { shown } from '../../../steps/models/json.ts';
+import { temporary } from '../rig.ts';
+import { FAULTS, soundModel } from './faults.ts';
+
+test('what is wrong is said, in training and in asking', async () => {
+  const sound = await soundModel();
+  const said: Record<string, string | { train: string; predict: string }> = {};
+  for (const [name, fault] of Object.entries(FAULTS)) {
+    const folder = temporary();
+    cpSync(sound, folder, { recursive: true });
+    await fault(folder);
+    const telling = (work: Promise<unknown>) =>
+      work.then(
+        () => 'sound',
+        (error: Error) => {
+          expect(error.name, `${name}: ${error.stack}`).toBe('StepError');
+          return error.message.replaceAll(shown(folder), 'the model').replace(/(is not JSON:) .*/, '$1 …');
+        },
+      );
+    const train = await telling(startModel(folder, { task: 'text-classification', labels: ['bad', 'good'], seed: 1, say: () => {} }));
+    const predict = await telling(loadModel(folder));
+    said[name] = train === predict ? train : { train, predict };
+  }
+  expect(said).toMatchSnapshot();
+});
