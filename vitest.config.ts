@@ -6,8 +6,8 @@ export default defineConfig({
     exclude: ['test/optional/**', '**/node_modules/**', 'test/fixtures/**'],
     globalSetup: 'test/build.ts',
     // The rig starts real processes, and training is done for real: a busy machine is no failure.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     maxWorkers: 2,
   },
 });
