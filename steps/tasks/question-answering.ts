@@ -111,7 +111,9 @@ function highest(logits: Float32Array): number[] {
 }
 
 function measure({ metrics, split }: Measuring): Measurement<Ends> {
-  const all: { truth: string[]; predicted: string }[] = [];
+  // Sums, since the answers of a large set would not be few.
+  const sums = new Map<string, number>();
+  let [rows, unanswerable] = [0, 0];
   let loss = 0;
   let windows = 0;
   return {
@@ -135,7 +137,10 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
         };
       });
       const found = select(read, context as string);
-      all.push({ truth: answers as string[], predicted: found.text });
+      const own = answerMetrics([{ truth: answers as string[], predicted: found.text }], metrics);
+      for (const [name, value] of Object.entries(own)) sums.set(name, (sums.get(name) ?? 0) + value);
+      rows++;
+      if ((answers as string[]).length === 0) unanswerable++;
       return {
         question: question!,
         answers: answers!,
@@ -145,7 +150,7 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
         score: rounded(found.score),
       };
     },
-    metrics: () => ({ loss: loss / windows, ...answerMetrics(all, metrics) }),
-    report: () => ({ unanswerable: all.filter(({ truth }) => truth.length === 0).length }),
+    metrics: () => ({ loss: loss / windows, ...Object.fromEntries(metrics.map((name) => [name, sums.get(name)! / rows])) }),
+    report: () => ({ unanswerable }),
   };
 }

@@ -1,6 +1,12 @@
 /** Text classification: one label of several, any number of them, or a number (regression), for a text or a pair of texts. */
 import type { Json } from '../../engine/step.ts';
-import { METRICS as CLASSIFICATION, type Classified, classificationMetrics, confusionMatrix } from '../metrics/classification.ts';
+import {
+  METRICS as CLASSIFICATION,
+  type Classified,
+  classificationMetrics,
+  confusionMatrix,
+  PROBABILITY_METRICS,
+} from '../metrics/classification.ts';
 import { METRICS as MULTI_LABEL, multiLabelMetrics } from '../metrics/multi-label.ts';
 import { METRICS as REGRESSION, regressionMetrics } from '../metrics/regression.ts';
 import { best, logSoftmax, type Measurement, type Measuring, type Outputs, rounded, rowOf, type TaskKind } from './task.ts';
@@ -52,6 +58,8 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
   const truth: number[] = [];
   const predicted: number[] = [];
   const scores: Float64Array[] = [];
+  // Of every row they would take more memory than all else together.
+  const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name));
   let loss = 0;
   const classified = (): Classified => ({
     classes: labels.length,
@@ -68,8 +76,9 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
       loss -= logs[label]!;
       truth.push(label);
       predicted.push(best(logits!));
-      scores.push(logs.map(Math.exp));
-      return { label: labels[label]!, predicted: labels[predicted.at(-1)!]!, scores: byLabel(labels, scores.at(-1)!) };
+      const probabilities = logs.map(Math.exp);
+      if (keepsScores) scores.push(probabilities);
+      return { label: labels[label]!, predicted: labels[predicted.at(-1)!]!, scores: byLabel(labels, probabilities) };
     },
     metrics: () => ({ loss: loss / truth.length, ...classificationMetrics(classified(), metrics) }),
     report: () => ({
@@ -83,7 +92,6 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
 function measureSets({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
   const truth: Uint8Array[] = [];
   const predicted: Uint8Array[] = [];
-  const scores: Float64Array[] = [];
   let loss = 0;
   const names = (flags: Uint8Array) => labels.filter((_, k) => flags[k] === 1);
   return {
@@ -94,9 +102,9 @@ function measureSets({ labels, metrics, split, labelIds }: Measuring): Measureme
       // −log σ(x) where the label holds, −log(1 − σ(x)) where not, in the form that does not overflow.
       for (const [k, x] of logits!.entries()) loss += (Math.max(x, 0) - x * flags[k]! + Math.log1p(Math.exp(-Math.abs(x)))) / labels.length;
       truth.push(flags);
-      scores.push(Float64Array.from(logits!, sigmoid));
-      predicted.push(Uint8Array.from(scores.at(-1)!, (score) => (score > THRESHOLD ? 1 : 0)));
-      return { labels: names(flags), predicted: names(predicted.at(-1)!), scores: byLabel(labels, scores.at(-1)!) };
+      const scores = Float64Array.from(logits!, sigmoid);
+      predicted.push(Uint8Array.from(scores, (score) => (score > THRESHOLD ? 1 : 0)));
+      return { labels: names(flags), predicted: names(predicted.at(-1)!), scores: byLabel(labels, scores) };
     },
     metrics: () => ({ loss: loss / truth.length, ...multiLabelMetrics({ truth, predicted }, metrics) }),
     report: () => ({ labels }),

@@ -1,14 +1,17 @@
 /** How much memory a training takes, said before its first step, and what to do where it is too much. */
 import { totalmem } from 'node:os';
 import { StepError } from '../../engine/step.ts';
+import type { Model } from '../models/checkpoint.ts';
 import { peakBytes } from '../runtime/graph.ts';
-import type { HostTensors, Program, Training, TrainingOptions } from '../runtime/runtime.ts';
+import { ruleOf } from '../runtime/rules.ts';
+import type { HostTensors, TrainingOptions } from '../runtime/runtime.ts';
 import { traceTraining } from '../runtime/trace.ts';
 
 /** In bytes. */
 export interface Memory {
   weights: number;
   gradients: number;
+  /** What the optimizer remembers. */
   moments: number;
   /** What lies between inputs and gradients of the largest part of a batch. */
   activations: number;
@@ -18,21 +21,25 @@ export interface Memory {
 
 /** `largest`: inputs of the shape of the largest part of a batch; `parts`: how many a batch has at most. */
 export function memoryOf(
-  program: Program,
-  training: Training,
+  { program, weights }: Pick<Model, 'program' | 'weights'>,
   options: TrainingOptions,
   { largest, parts, keepsBest }: { largest: HostTensors; parts: number; keepsBest: boolean },
 ): Memory {
-  const tensors = training.weights();
-  const trained = Object.keys(tensors).filter((name) => options.weight(name));
-  const floats = (arrays: { length: number }[]) => 4 * arrays.reduce((sum, { length }) => sum + length, 0);
-  const weights = floats(Object.values(tensors).map(({ data }) => data));
-  // Those of several parts are added up in arrays of their own.
-  const gradients = floats(trained.map((name) => tensors[name]!.data)) * (parts > 1 ? 2 : 1);
-  const moments = floats(Object.values(training.optimizerState().slots).flatMap((slot) => Object.values(slot)));
-  const specs = Object.fromEntries(Object.entries(tensors).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+  const trained = Object.keys(weights).filter((name) => options.weight(name));
+  const rule = ruleOf(options.optimizer);
+  const floats = (sizes: number[]) => 4 * sizes.reduce((sum, size) => sum + size, 0);
+  const all = floats(Object.values(weights).map(({ data }) => data.length));
+  const own = floats(trained.map((name) => weights[name]!.data.length));
+  const moments = floats(trained.flatMap((name) => Object.values(rule.moments(weights[name]!.shape))));
+  const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
   const { graph } = traceTraining(program, specs, largest, { trained, padding: options.paddingRows ?? {}, free: false });
-  return { weights, gradients, moments, activations: peakBytes(graph), best: keepsBest ? weights : 0 };
+  return {
+    weights: all + own, // those that are trained are copied to where the optimizer has them
+    gradients: parts > 1 ? 2 * own : own, // those of several parts are added up in arrays of their own
+    moments,
+    activations: peakBytes(graph),
+    best: keepsBest ? all : 0,
+  };
 }
 
 /** `shape`: of the largest part, as in "32 × 128 tokens". */
@@ -48,7 +55,6 @@ export function memoryLimit(): number {
   return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
 
-/** An estimate errs, so it is refused only where not even most of it would fit. */
 export function refuseTooMuch(memory: Memory, shape: string, limit = memoryLimit()): void {
   if (sumOf(memory) < limit) return;
   throw new StepError(`this training needs more memory than the ${size(limit)} there are. ${inWords(memory, shape)}`, LOWER, [

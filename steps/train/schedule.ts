@@ -1,15 +1,49 @@
 /** Learning rates by step, as transformers' schedulers give them. */
 
-export type Schedule = 'linear' | 'cosine' | 'constant' | 'constant_with_warmup';
+export const SCHEDULES = [
+  'linear',
+  'cosine',
+  'cosine_with_restarts',
+  'polynomial',
+  'inverse_sqrt',
+  'constant',
+  'constant_with_warmup',
+] as const;
+
+export type Schedule = (typeof SCHEDULES)[number];
+
+export interface ScheduleOptions {
+  /** Of cosine_with_restarts. */
+  cycles?: number | undefined;
+  /** Of polynomial: its power, and the factor that it ends with. */
+  power?: number | undefined;
+  end?: number;
+}
 
 /** The factor of the learning rate at step `step`, counted from 0, of `total`. */
-export function schedule(kind: Schedule, warmup: number, total: number): (step: number) => number {
+export function schedule(
+  kind: Schedule,
+  warmup: number,
+  total: number,
+  { cycles = 1, power = 1, end = 0 }: ScheduleOptions = {},
+): (step: number) => number {
   return (step) => {
     if (step < warmup) return step / warmup;
     const done = (step - warmup) / Math.max(1, total - warmup);
-    if (kind === 'linear') return Math.max(0, 1 - done);
-    if (kind === 'cosine') return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * done)));
-    return 1;
+    switch (kind) {
+      case 'linear':
+        return Math.max(0, 1 - done);
+      case 'cosine':
+        return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * done)));
+      case 'cosine_with_restarts':
+        return done >= 1 ? 0 : Math.max(0, 0.5 * (1 + Math.cos(Math.PI * ((cycles * done) % 1))));
+      case 'polynomial':
+        return done >= 1 ? end : (1 - end) * (1 - done) ** power + end;
+      case 'inverse_sqrt':
+        return Math.sqrt((warmup || 10_000) / (step + (warmup ? 0 : 10_000)));
+      default:
+        return 1;
+    }
   };
 }
 

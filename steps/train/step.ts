@@ -1,5 +1,6 @@
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
+import { SCHEDULES } from './schedule.ts';
 
 /** Names are those of transformers' TrainingArguments where it has them. */
 export default defineStep({
@@ -37,9 +38,20 @@ export default defineStep({
     },
     learning_rate: { type: 'number', exclusiveMinimum: 0, default: 5e-5, description: 'The peak of the learning rate.' },
     lr_scheduler_type: {
-      enum: ['linear', 'cosine', 'constant', 'constant_with_warmup'],
+      enum: SCHEDULES,
       default: 'linear',
-      description: 'How the learning rate goes on after the warmup: down to 0 in a line, in a half cosine, or not at all.',
+      description:
+        'How the learning rate goes on after the warmup: down to 0 in a line, a half cosine or several of them, to lr_end by a polynomial, with the root of the steps, or not at all.',
+    },
+    lr_scheduler_kwargs: {
+      type: 'object',
+      properties: {
+        num_cycles: { type: 'integer', minimum: 1, description: 'Of cosine_with_restarts: how often it falls to 0. Default: 1.' },
+        power: { type: 'number', exclusiveMinimum: 0, description: 'Of polynomial. Default: 1.' },
+        lr_end: { type: 'number', minimum: 0, description: 'Of polynomial: the last learning rate. Default: 1e-7.' },
+      },
+      additionalProperties: false,
+      description: 'Options of some schedules.',
     },
     warmup_steps: {
       type: 'number',
@@ -185,6 +197,7 @@ export default defineStep({
   },
   optional: [
     'task',
+    'lr_scheduler_kwargs',
     'momentum',
     'nesterov',
     'freeze',
@@ -227,6 +240,13 @@ export default defineStep({
     if (lr_scheduler_type === 'constant' && warmup_steps > 0) {
       problems.push({ option: 'warmup_steps', message: 'the schedule `constant` has no warmup; `constant_with_warmup` has' });
     }
+    for (const name of Object.keys(options.lr_scheduler_kwargs ?? {})) {
+      const own = name === 'num_cycles' ? 'cosine_with_restarts' : 'polynomial';
+      if (own !== lr_scheduler_type)
+        problems.push({ option: `lr_scheduler_kwargs.${name}`, message: `${name} is of the schedule ${own}, not of ${lr_scheduler_type}` });
+    }
+    if (lr_scheduler_type === 'polynomial' && (options.lr_scheduler_kwargs?.lr_end ?? 1e-7) >= options.learning_rate)
+      problems.push({ option: 'learning_rate', message: 'learning_rate must be above lr_end, in which polynomial ends (1e-7 by default)' });
     if (options.precision === 'bf16' && (options.runtime === 'onnx' || options.runtime === 'eager')) {
       problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, not of ${options.runtime}` });
     }

@@ -59,7 +59,7 @@ export async function train(context: TrainContext): Promise<void> {
       return maskTokens(given, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
     };
     const largest = largestPart(data, options.batch_size);
-    const memory = memoryOf(model.program, training, trainingOptions, {
+    const memory = memoryOf(model, trainingOptions, {
       largest: inputsFor(largest, 1),
       parts: options.gradient_accumulation_steps,
       keepsBest: watchedMetric(options) !== undefined,
@@ -70,7 +70,9 @@ export async function train(context: TrainContext): Promise<void> {
     const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
     const perEpoch = Math.ceil(data.sequences / batchSize);
     const total = options.epochs * perEpoch;
-    const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total);
+    const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
+    const shape = { cycles, power, end: lr_end / options.learning_rate };
+    const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total, shape);
     const watched = watchedMetric(options);
     const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
     const history = new History(context, total);

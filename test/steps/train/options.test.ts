@@ -100,6 +100,14 @@ test('layers learn the slower the lower they are', async () => {
   expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
 });
 
+test('the schedule has what it was given', async () => {
+  const options = { lr_scheduler_type: 'polynomial', lr_scheduler_kwargs: { power: 2, lr_end: 0.001 } };
+  const { history } = await trained({ ...options, runtime: 'eager' }, await smallInputs());
+  const rates = history.flatMap(({ learning_rate }) => learning_rate ?? []);
+  expect(rates[0]).toBe(0.005);
+  expect(rates[9]).toBeCloseTo(0.001 + 0.004 * 0.5 ** 2, 10); // half of 18 steps are over
+});
+
 test.each([{ optim: 'adafactor' }, { sampler: 'balanced' }])('it learns with %j', async (options) => {
   const { metrics } = await trained({ epochs: 4, learning_rate: 0.02, ...options }, await smallInputs());
   expect(metrics.validation_accuracy).toBeGreaterThan(0.9);
@@ -130,6 +138,16 @@ test.each([
   [{ optim: 'sgd', nesterov: true }, 'nesterov', 'nesterov needs a momentum'],
   [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', 'adam_beta1 is of adamw, not of adafactor'],
   [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
+  [
+    { lr_scheduler_kwargs: { num_cycles: 2 } },
+    'lr_scheduler_kwargs.num_cycles',
+    'num_cycles is of the schedule cosine_with_restarts, not of linear',
+  ],
+  [
+    { lr_scheduler_type: 'polynomial', lr_scheduler_kwargs: { lr_end: 1 } },
+    'learning_rate',
+    'learning_rate must be above lr_end, in which polynomial ends (1e-7 by default)',
+  ],
   [{ lora: {}, freeze: ['embeddings'] }, 'freeze', 'lora trains its adapters and the head only: all else is frozen already'],
   [
     { lora: {}, save_optimizer: true },

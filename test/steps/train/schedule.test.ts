@@ -8,13 +8,15 @@ interface Case {
   kind: Schedule;
   warmup: number;
   total: number;
+  options: { num_cycles?: number; power?: number; lr_end?: number };
   rates: number[];
 }
 
 const cases: Case[] = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/schedule.json'), 'utf8'));
 
-test.each<Case>(cases)('$kind, $warmup of $total steps warmup', ({ kind, warmup, total, rates }) => {
-  const factor = schedule(kind, warmup, total);
+test.each<Case>(cases)('$kind, $warmup of $total steps warmup', ({ kind, warmup, total, options, rates }) => {
+  const { num_cycles: cycles, power, lr_end: end } = options;
+  const factor = schedule(kind, warmup, total, { cycles, power, end: end ?? 0 });
   for (const [step, rate] of rates.entries()) expect(factor(step)).toBeCloseTo(rate, 12);
 });
 
