@@ -41,21 +41,16 @@ export class History {
   }
 
   step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
-    const { progress, options } = this.#context;
+    const { metric, progress, options } = this.#context;
     for (const losses of [this.#losses, this.#recent]) losses.push(loss);
     for (const part of parts)
       for (const pace of [this.#pace, this.#recentPace]) pace.add(realTokens(split, part), part.sequences.length * part.length);
     if (step % this.#interval === 0) {
-      this.#add({
-        step,
-        epoch,
-        loss: mean(this.#recent),
-        learning_rate: learningRate,
-        grad_norm: gradNorm,
-        tokens_per_second: this.#recentPace.tokensPerSecond(),
-        padding: this.#recentPace.padding(),
-        memory_mb: Math.round(process.memoryUsage.rss() / 1e6),
-      });
+      const padding = this.#recentPace.padding();
+      this.#add({ step, epoch, loss: mean(this.#recent), learning_rate: learningRate, grad_norm: gradNorm, padding });
+      // No two runs have the same of these, and outputs are the same bytes each time: they are in the run's records alone.
+      metric('tokens_per_second', this.#recentPace.tokensPerSecond(), step);
+      metric('memory_mb', Math.round(process.memoryUsage.rss() / 1e6), step);
       this.#recent = [];
       this.#recentPace = new Pace();
     }

@@ -225,7 +225,7 @@ export default defineStep({
     model: { kind: 'folder', description: 'The trained model, as a Hugging Face model folder.' },
     history: {
       kind: 'file',
-      description: 'Loss, learning rate, gradient norm, speed, memory and validation metrics by step, as JSON lines.',
+      description: 'Loss, learning rate, gradient norm, padding and validation metrics by step, as JSON lines.',
     },
     tensorboard: { kind: 'folder', description: 'The same as event files, where `tensorboard: true` asks for them; else empty.' },
   },

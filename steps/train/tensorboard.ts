@@ -1,6 +1,7 @@
 /**
  * TensorBoard's event files: records of TFRecord (length, its checksum, data, its checksum), each an Event of
- * tensorflow/core/util/event.proto. Only scalars are written.
+ * tensorflow/core/util/event.proto. Only scalars are written. The clock is that of steps, a second each: with the time of day in them
+ * no two runs would make the same bytes, and a lock could not be kept.
  */
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -13,7 +14,7 @@ export class EventFile {
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
     this.#file = path.join(folder, 'events.out.tfevents.0.tunesmith');
-    writeFileSync(this.#file, record(event((writer) => writer.uint32(FILE_VERSION).string('brain.Event:2'))));
+    writeFileSync(this.#file, record(event(0, (writer) => writer.uint32(FILE_VERSION).string('brain.Event:2'))));
   }
 
   /** On the disk when it returns: TensorBoard may be watching. */
@@ -23,7 +24,7 @@ export class EventFile {
       const field = protobuf.Writer.create().uint32(TAG).string(tag).uint32(SIMPLE_VALUE).float(value);
       summary.uint32(VALUE).bytes(field.finish());
     }
-    const written = event((writer) => writer.uint32(STEP).int64(step).uint32(SUMMARY).bytes(summary.finish()));
+    const written = event(step, (writer) => writer.uint32(STEP).int64(step).uint32(SUMMARY).bytes(summary.finish()));
     appendFileSync(this.#file, record(written));
   }
 }
@@ -33,9 +34,9 @@ const [WALL_TIME, STEP, FILE_VERSION, SUMMARY] = [0x09, 0x10, 0x1a, 0x2a];
 const VALUE = 0x0a;
 const [TAG, SIMPLE_VALUE] = [0x0a, 0x15];
 
-function event(fill: (writer: protobuf.Writer) => void): Uint8Array {
+function event(seconds: number, fill: (writer: protobuf.Writer) => void): Uint8Array {
   const writer = protobuf.Writer.create();
-  writer.uint32(WALL_TIME).double(Date.now() / 1000);
+  writer.uint32(WALL_TIME).double(seconds);
   fill(writer);
   return writer.finish();
 }

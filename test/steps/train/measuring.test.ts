@@ -10,9 +10,9 @@ import { smallModel, smallTokens } from '../small.ts';
 /** 18 steps an epoch. */
 const quick = { epochs: 2, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
 
-async function trained(options: object = {}) {
+async function trained(options: object = {}, more: object = {}) {
   const model = smallModel();
-  const ran = await ranStep(step, { ...quick, ...options }, { model, tokens: await smallTokens(model) });
+  const ran = await ranStep(step, { ...quick, ...options }, { model, tokens: await smallTokens(model) }, {}, more);
   const history = readFileSync(ran.outputs.history!, 'utf8')
     .trim()
     .split('\n')
@@ -61,12 +61,16 @@ test('early stopping by steps ends amid an epoch', async () => {
 });
 
 test('a point of the curves has all figures, for every step of a short training and for as many as are asked for', async () => {
-  const { history } = await trained({ epochs: 1 });
+  const curves: Record<string, number[]> = {};
+  const metric = (name: string, value: number, step?: number) => {
+    if (step !== undefined) (curves[name] ??= []).push(value);
+  };
+  const { history } = await trained({ epochs: 1 }, { metric });
   expect(history.filter((line) => 'loss' in line)).toHaveLength(18);
-  expect(Object.keys(history[0])).toEqual([
-    ...['step', 'epoch', 'loss', 'learning_rate', 'grad_norm', 'tokens_per_second', 'padding', 'memory_mb'],
-  ]);
-  for (const name of ['grad_norm', 'tokens_per_second', 'memory_mb']) expect(history[0][name], name).toBeGreaterThan(0);
+  expect(Object.keys(history[0])).toEqual(['step', 'epoch', 'loss', 'learning_rate', 'grad_norm', 'padding']);
+  for (const name of ['loss', 'learning_rate', 'grad_norm', 'padding', 'tokens_per_second', 'memory_mb'])
+    expect(curves[name], name).toHaveLength(18);
+  for (const name of ['grad_norm', 'tokens_per_second', 'memory_mb']) expect(Math.min(...curves[name]!), name).toBeGreaterThan(0);
   const { history: few } = await trained({ epochs: 1, logging_steps: 6 });
   expect(few.map(({ step }) => step)).toEqual([6, 12, 18, 18]);
   const losses = history.slice(0, 6).map(({ loss }) => loss);
@@ -91,6 +95,8 @@ test('event files: records with their checksums, only where they are asked for',
     at += 16 + length;
   }
   expect(records).toBe(1 + history.length);
+  const again = await trained({ epochs: 1, tensorboard: true });
+  expect(readFileSync(join(again.outputs.tensorboard!, file!)).equals(bytes)).toBe(true);
 });
 
 const defaults = Object.fromEntries(

@@ -271,16 +271,12 @@ async function here(usual: object = {}) {
   return { train, inputs };
 }
 
-/** Without what no two runs have the same of. */
 const historyIn = (file: string) =>
   fs
     .readFileSync(file, 'utf8')
     .trim()
     .split('\n')
-    .map((line) => {
-      const { tokens_per_second, memory_mb, ...same } = JSON.parse(line);
-      return same;
-    });
+    .map((line) => JSON.parse(line));
 
 const sha256 = (file: string) => createHash('sha256').update(fs.readFileSync(file)).digest('hex');
 
