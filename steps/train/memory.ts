@@ -66,7 +66,7 @@ export function refuseTooMuch(memory: Memory, shape: string, limit = memoryLimit
 export function explainMemory(error: unknown, shape: string): unknown {
   const text = error instanceof Error ? error.message : String(error);
   if (!NO_MEMORY.test(text)) return error;
-  return new StepError(`out of memory in a step of ${shape}: ${text.split('\n')[0]}`, LOWER, ['batch_size']);
+  return new StepError(`out of memory, with batches of up to ${shape}: ${text.split('\n')[0]}`, LOWER, ['batch_size']);
 }
 
 const LOWER =

@@ -51,21 +51,23 @@ export async function train(context: TrainContext): Promise<void> {
   log(`runtime: ${runtime.description}`);
 
   const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
+  const inputsFor = (part: Batch, epoch: number): HostTensors => {
+    const given = inputsOf(data, part, info);
+    if (info.task !== 'masked-lm') return given;
+    return maskTokens(given, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
+  };
+  const watched = watchedMetric(options);
+  const largest = largestPart(data, options.batch_size);
+  const parts = options.gradient_accumulation_steps;
+  const memory = memoryOf(model, trainingOptions, { largest: inputsFor(largest, 1), parts, keepsBest: watched !== undefined });
+  log(inWords(memory, shapeOf(largest)));
+  if (!/GPU/.test(runtime.description)) refuseTooMuch(memory, shapeOf(largest));
+  const outOfMemory = (error: unknown): never => {
+    throw explainMemory(error, shapeOf(largest));
+  };
+
   const training = runtime.training(model.program, model.weights, trainingOptions);
   try {
-    const inputsFor = (part: Batch, epoch: number): HostTensors => {
-      const given = inputsOf(data, part, info);
-      if (info.task !== 'masked-lm') return given;
-      return maskTokens(given, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
-    };
-    const largest = largestPart(data, options.batch_size);
-    const memory = memoryOf(model, trainingOptions, {
-      largest: inputsFor(largest, 1),
-      parts: options.gradient_accumulation_steps,
-      keepsBest: watchedMetric(options) !== undefined,
-    });
-    if (!/GPU/.test(runtime.description)) refuseTooMuch(memory, shapeOf(largest));
-    log(inWords(memory, shapeOf(largest)));
     const batchSize = options.batch_size * options.gradient_accumulation_steps;
     const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
     const perEpoch = Math.ceil(data.sequences / batchSize);
@@ -73,7 +75,6 @@ export async function train(context: TrainContext): Promise<void> {
     const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
     const shape = { cycles, power, end: lr_end / options.learning_rate };
     const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total, shape);
-    const watched = watchedMetric(options);
     const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
     const history = new History(context, total);
     const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
@@ -81,7 +82,7 @@ export async function train(context: TrainContext): Promise<void> {
       continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
     const measure = async (epoch: number) => {
       const trainedUntil = performance.now();
-      const metrics = await validation?.measure(training, model);
+      const metrics = await validation?.measure(training, model).catch(outOfMemory);
       history.measured({ step: progress.step, epoch }, metrics, trainedUntil);
       if (stopping?.add(metrics![stopping.metric]!)) progress.best = { epoch, step: progress.step, weights: copyOf(training.weights()) };
     };
@@ -103,9 +104,7 @@ export async function train(context: TrainContext): Promise<void> {
           const given = parts.map((part) => inputsFor(part, epoch));
           const shares = sharesOf(given, classWeights);
           const shared = given.map((inputs, i) => ({ inputs, share: shares[i]! }));
-          const done = await training.step(shared, { seed, epoch, step, learningRate }).catch((error) => {
-            throw explainMemory(error, shapeOf(parts[0]!));
-          });
+          const done = await training.step(shared, { seed, epoch, step, learningRate }).catch(outOfMemory);
           if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
           progress.step++;
           progress.within++;

@@ -63,7 +63,7 @@ test('early stopping by steps ends amid an epoch', async () => {
 test('a point of the curves has all figures, for every step of a short training and for as many as are asked for', async () => {
   const curves: Record<string, number[]> = {};
   const metric = (name: string, value: number, step?: number) => {
-    if (step !== undefined) (curves[name] ??= []).push(value);
+    if (step !== undefined) curves[name] = [...(curves[name] ?? []), value];
   };
   const { history } = await trained({ epochs: 1 }, { metric });
   expect(history.filter((line) => 'loss' in line)).toHaveLength(18);

@@ -59,6 +59,14 @@ test('Ctrl-C, then the same command: it goes on; nothing is left when it has suc
   expect(made()).toEqual(resumed);
 }, 120_000);
 
+test('all outputs are the same bytes in a clean folder', async () => {
+  const { p, states } = await cli({ epochs: 1, tensorboard: true });
+  expect(await states()).toBe('ran');
+  const { code, screen } = await p.run('verify', 'p.yaml', 'train');
+  expect(code, screen).toBe(0);
+  expect(screen).toContain('the same bytes');
+});
+
 test('across the end of an epoch, with early stopping and its best weights', async () => {
   const options = { epochs: 11, early_stopping: { metric: 'accuracy', patience: 3, min_delta: 0 } };
   const { train } = await here(options);
@@ -182,12 +190,12 @@ test('epochs are added to a training that has ended, as if it had been one; what
 });
 
 /** One cell, train, of a project, and the CLI in a process group of its own, as a shell starts it. */
-async function cli() {
+async function cli(options: object = {}) {
   const model = smallModel();
   const p = project();
   fs.cpSync(model, p.path('model'), { recursive: true });
   fs.cpSync(await smallTokens(model), p.path('tokens'), { recursive: true });
-  const cell = { uses: 'train', with: { tokens: './tokens', model: './model', ...QUICK } };
+  const cell = { uses: 'train', with: { tokens: './tokens', model: './model', ...QUICK, ...options } };
   p.write('p.yaml', `name: p\nsteps:\n  train: ${JSON.stringify(cell)}\n`);
   const start = () => {
     const child = spawn(process.execPath, [join(root, 'dist/engine/cli.js'), 'run', 'p.yaml', '--json'], {
