@@ -10,7 +10,7 @@ import { smallModel, smallTokens } from '../small.ts';
 async function trained(labels?: string[], counts?: Record<string, number>) {
   const model = smallModel();
   const tokens = await smallTokens(model, labels, counts);
-  const options = { task: 'text-classification', epochs: 2, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
+  const options = { task: 'text-classification', epochs: 3, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
   return { tokens, model: (await ranStep(train, options, { model, tokens })).outputs.model! };
 }
 
@@ -90,7 +90,7 @@ test('what cannot be evaluated is said', async () => {
 
   const file = join(model, 'model.safetensors');
   const tensors = await readSafetensors(file);
-  toFloat32(tensors['classifier.weight']!)!.fill(Number.NaN);
+  toFloat32(tensors['bert.embeddings.LayerNorm.weight']!)!.fill(3e38); // their sums overflow
   await writeSafetensors(file, tensors);
   await expect(evaluated({ model, tokens })).rejects.toThrow('the model gives scores that are not numbers');
   rmSync(file);
