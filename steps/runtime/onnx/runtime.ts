@@ -91,7 +91,7 @@ class OnnxTraining implements Training {
       await this.#differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
         loss += share * partLoss;
         if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
-        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share);
+        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, loss);
       });
     }
     return { loss, gradNorm };

@@ -316,9 +316,9 @@ test('the caret stands under the right columns', () => {
   expect(long[1]!.length).toBeLessThan(120);
   expect(long[1]!.slice(long[2]!.indexOf('^'), long[2]!.indexOf('^') + 5)).toBe('wrong');
   expect(show('', '')).toContain('    | ^');
-  const start = performance.now();
+  const start = process.cpuUsage();
   show('x'.repeat(5_000_000) + 'here' + 'y'.repeat(5_000_000), 'here');
-  expect(performance.now() - start).toBeLessThan(1000);
+  expect(process.cpuUsage(start).user).toBeLessThan(1e6);
   const end = show(`key: ${'x'.repeat(400)}`, 'x'.repeat(400)).split('\n');
   expect(end[2]!.trimEnd().length).toBeLessThan(120);
 });
