@@ -70,6 +70,8 @@ export const albert: Family<AlbertConfig> = {
 
   maxLength: (config) => config.max_position_embeddings,
 
+  sharesLayers: (config) => config.num_hidden_groups < config.num_hidden_layers,
+
   typed: (config) => config.type_vocab_size > 1,
 
   parameters(config) {

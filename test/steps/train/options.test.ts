@@ -3,9 +3,11 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
+import { albert } from '../../../steps/models/albert.ts';
 import { loadModel } from '../../../steps/models/checkpoint.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
+import { weightOptions } from '../../../steps/train/layers.ts';
 import step from '../../../steps/train/step.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
@@ -98,6 +100,25 @@ test('layers learn the slower the lower they are', async () => {
   expect(ratio('bert.encoder.layer.1.output.dense.weight')).toBeCloseTo(0.5, 3);
   expect(ratio('bert.encoder.layer.0.output.dense.weight')).toBeCloseTo(0.25, 3);
   expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
+});
+
+test('layers that are one set of weights cannot learn at rates of their own', () => {
+  const model = (num_hidden_groups: number) => {
+    const config = albert.configure({
+      model_type: 'albert',
+      hidden_size: 8,
+      num_attention_heads: 2,
+      num_hidden_layers: 4,
+      num_hidden_groups,
+    });
+    return { family: albert, config, parameters: albert.parameters(config) };
+  };
+  const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
+  expect(() => weightOptions(model(1), options)).toThrow(
+    'layer_wise_learning_rate_decay: the layers of this albert share their weights, so none can learn slower than another',
+  );
+  const own = weightOptions(model(4), options);
+  expect(own('albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight')!.learningRateFactor).toBe(0.0625);
 });
 
 test('the schedule has what it was given', async () => {
