@@ -58,6 +58,8 @@ export const kernels: Record<string, Kernel> = {
   ),
   ...Object.fromEntries(['Sigmoid', 'Sign', 'Sin', 'Softplus', 'Sqrt', 'Square', 'Tanh'].map((name) => [name, unary()])),
   Identity: unary(),
+  LayerEnd: unary(),
+  LayerEndGradient: unary(),
   LogicalNot: unary('bool'),
   Step: unary(),
   ClipByValue: unary(),

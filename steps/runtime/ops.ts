@@ -97,6 +97,15 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
+/** x, which is all that the next layer has of those before it: what recompute.ts keeps. */
+export function betweenLayers(x: Tensor): Tensor {
+  if (!tracing()) return x;
+  return withGradient([x], ([x]) => ({
+    value: kernel('LayerEnd', { x: x! }),
+    gradient: (dy) => [kernel('LayerEndGradient', { x: dy })],
+  }));
+}
+
 /** x/2 · (1 + erf(x/√2)). */
 export function gelu(x: Tensor): Tensor {
   return withGradient([x], ([x], save) => {

@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
 import { albert } from '../../../steps/models/albert.ts';
-import { loadModel } from '../../../steps/models/checkpoint.ts';
+import { loadModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
+import type { TrainingOptions } from '../../../steps/runtime/runtime.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { weightOptions } from '../../../steps/train/layers.ts';
+import { memoryOf } from '../../../steps/train/memory.ts';
 import step from '../../../steps/train/step.ts';
 import { ranStep, temporary } from '../rig.ts';
+import { adamW } from '../runtime/options.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
 
 const quick = { epochs: 1, learning_rate: 0.005, batch_size: 4, dropout: 0, runtime: 'onnx' };
@@ -102,6 +105,33 @@ test('layers learn the slower the lower they are', async () => {
   expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
 });
 
+test('gradient checkpointing: the same weights to the bit, dropout and adapters included', async () => {
+  const inputs = await smallInputs({ num_hidden_layers: 4 });
+  const options = { batch_size: 16, dropout: 0.1 };
+  const learned = { ...inputs, model: (await trained(options, inputs)).outputs.model! };
+  for (const lora of [undefined, { r: 2, alpha: 4, dropout: 0.1, merge: true }]) {
+    const plain = await trained({ ...options, ...(lora && { lora }) }, learned);
+    const checkpointed = await trained({ ...options, ...(lora && { lora }), gradient_checkpointing: true }, learned);
+    expect(checkpointed.weights).toEqual(plain.weights);
+  }
+});
+
+test('gradient checkpointing keeps the activations of one layer, not of all', async () => {
+  const { program, weights } = await startModel(smallModel({ num_hidden_layers: 12 }), {
+    task: 'text-classification',
+    labels: ['a', 'b'],
+    seed: 0,
+    say: () => {},
+  });
+  const ids = { dtype: 'int32' as const, shape: [16, 64], data: new Int32Array(16 * 64) };
+  const largest = { input_ids: ids, attention_mask: ids, labels: { dtype: 'int32' as const, shape: [16], data: new Int32Array(16) } };
+  const options: TrainingOptions = { ...adamW(0, () => false), maxGradNorm: 1 };
+  const [plain, checkpointed] = [false, true].map(
+    (checkpointing) => memoryOf({ program, weights }, { ...options, checkpointing }, { largest, parts: 1, keepsBest: false }).activations,
+  );
+  expect(checkpointed!).toBeLessThan(0.3 * plain!);
+});
+
 test('layers that are one set of weights cannot learn at rates of their own', () => {
   const model = (num_hidden_groups: number) => {
     const config = albert.configure({
@@ -158,6 +188,11 @@ test.each([
   [{ momentum: 0.9 }, 'momentum', 'momentum is of sgd, not of adamw'],
   [{ optim: 'sgd', nesterov: true }, 'nesterov', 'nesterov needs a momentum'],
   [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', 'adam_beta1 is of adamw, not of adafactor'],
+  [
+    { gradient_checkpointing: true, runtime: 'eager' },
+    'gradient_checkpointing',
+    'gradient_checkpointing is of the runtimes that compile, not of eager',
+  ],
   [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
   [
     { lr_scheduler_kwargs: { num_cycles: 2 } },
