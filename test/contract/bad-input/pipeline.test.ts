@@ -333,7 +333,7 @@ steps:
          |                                           ^^^^^
       = A secret must not enter the fingerprint: remove it from \`env\`.
 
-    p.yaml:14:95: error: early_stopping needs more than one epoch
+    p.yaml:14:95: error: early_stopping needs more than one epoch, or eval_strategy steps
       14 | …sk: text-classification, epochs: 1, early_stopping: { patience: 2 }, lr_scheduler_type: constant, wa…
          |                                                      ^^^^^^^^^^^^^^^
 

@@ -72,6 +72,8 @@ const cases: Record<string, (t: X) => tf.Tensor | tf.Tensor[]> = {
   Greater: (t) => tf.cast(tf.greater(t.x!, t.y!), 'float32'),
   GreaterEqual: (t) => tf.cast(tf.greaterEqual(t.i!, t.j!), 'float32'),
   Identity: (t) => tf.clone(t.x!),
+  LayerEnd: ({ x }) => ops.betweenLayers(x!),
+  LayerEndGradient: ({ x }) => tf.grad((x) => tf.sum(tf.square(ops.betweenLayers(x))))(x!),
   LayerNorm: (t) => ops.layerNorm(t.x!, t.row!, tf.neg(t.row!), 1e-5),
   Less: (t) => tf.cast(tf.less(t.x!, t.row!), 'float32'),
   LessEqual: (t) => tf.cast(tf.lessEqual(t.i!, t.j!), 'float32'),
