@@ -101,7 +101,7 @@ async function once(
 ): Promise<Ending> {
   const { project, signal } = around;
   const deadline = new AbortController();
-  const timer = cell.timeout === undefined ? undefined : setTimeout(() => deadline.abort(), cell.timeout);
+  const timer = cell.timeout === undefined ? undefined : setTimeout(() => deadline.abort(), Math.min(cell.timeout, LONGEST_TIMER));
   const aside = Aside.begin(project, cell);
   let verdict: Verdict | undefined;
   let trouble: unknown;
@@ -145,6 +145,9 @@ async function once(
   if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
   return { failed: verdict! };
 }
+
+/** Node takes a longer one, some 24 days, for none at all. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A declared output that was not made, or is not what was declared. */
 function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeline): Verdict | undefined {
