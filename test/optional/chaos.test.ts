@@ -15,6 +15,62 @@ test(`${2 * KILLS} kills at random points: the next run makes what a clean run m
   await Promise.all([1, 2].map(upsets));
 });
 
+test('a folder of 15,000 files', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'p.yaml': `
+name: p
+steps:
+  many: { run: "mkdir -p \${{ outputs.o }}/a \${{ outputs.o }}/b; seq 15000 | split -l 1 -a 4 - \${{ outputs.o }}/a/; seq 10 > \${{ outputs.o }}/b/x", outputs: { o: out/many } }
+  count: { run: "ls \${{ steps.many.o }}/a | wc -l > \${{ outputs.o }}", outputs: { o: out/count } }
+`,
+  });
+  expect((await p.states('p.yaml')).cells).toEqual({ many: 'ran', count: 'ran' });
+  expect(p.read('out/count').trim()).toBe('15000');
+  expect((await p.states('p.yaml')).cells).toEqual({ many: 'fresh', count: 'fresh' });
+  p.write('out/many/a/aaab', 'edited');
+  p.write('out/many/a/added', '');
+  expect((await p.states('p.yaml')).cells).toEqual({ many: 'restored', count: 'fresh' });
+  expect(p.read('out/many/a/aaab')).toBe('2\n');
+  expect(p.find('out/many')).toHaveLength(15_001);
+});
+
+test('an output of 10 GB: hashed, stored and restored in little memory', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'p.yaml': `
+name: p
+steps:
+  large: { run: "echo start > \${{ outputs.o }}; truncate -s 10G \${{ outputs.o }}; echo end >> \${{ outputs.o }}", outputs: { o: out/large } }
+`,
+  });
+  expect(await peakOf(p)).toBeLessThan(300);
+  expect(p.stat('out/large').size).toBe(10 * 2 ** 30 + 4);
+  expect(await peakOf(p)).toBeLessThan(300);
+  p.remove('out');
+  expect(await peakOf(p)).toBeLessThan(300);
+  const { size, blocks } = p.stat('out/large');
+  expect(size).toBe(10 * 2 ** 30 + 4);
+  expect(blocks * 512).toBeLessThan(1 << 20);
+  const run = await p.states('p.yaml');
+  expect(run.cells).toEqual({ large: 'fresh' });
+});
+
+/** Runs the pipeline; returns how many megabytes the engine had at most. */
+async function peakOf(p: Project): Promise<number> {
+  const run = p.start('run', 'p.yaml', '--plain');
+  let peak = 0;
+  const looking = setInterval(() => {
+    const status = attempt(() => readFileSync(`/proc/${run.pid}/status`, 'utf8')) ?? '';
+    peak = Math.max(peak, Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+  }, 20);
+  const { code, screen } = await run.done;
+  clearInterval(looking);
+  expect(code, screen).toBe(0);
+  expect(peak).toBeGreaterThan(0);
+  return peak;
+}
+
 async function upsets(seed: number): Promise<void> {
   const draw = random(seed);
   const pick = <T>(from: readonly T[]) => from[Math.floor(draw() * from.length)]!;
@@ -65,13 +121,7 @@ async function killAfter(p: Project, ms: number, whom: 'engine' | 'child' | 'all
   const below = descendants(run.pid);
   // A child's death fails its cell, or its retry takes over.
   const victims = whom === 'engine' ? [run.pid] : whom === 'child' ? below.slice(-1) : [run.pid, ...below];
-  for (const pid of victims) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It has just ended.
-    }
-  }
+  for (const pid of victims) attempt(() => process.kill(pid, 'SIGKILL'));
   await run.done;
 }
 
@@ -80,15 +130,20 @@ function descendants(pid: number): number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-      parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-    } catch {
-      // It has just ended.
-    }
+    const stat = attempt(() => readFileSync(`/proc/${name}/stat`, 'utf8'));
+    if (stat !== undefined) parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
   }
   const of = (parent: number): number[] => [...parents].flatMap(([child, its]) => (its === parent ? [child, ...of(child)] : []));
   return of(pid);
+}
+
+/** Undefined where the process in question has just ended. */
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
 }
 
 /** Numbers from 0 to 1, the same for the same seed (mulberry32). */
