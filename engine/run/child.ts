@@ -23,6 +23,7 @@ export interface ChildOptions {
 export async function runChild(command: string, args: string[], options: ChildOptions): Promise<Death> {
   const { execa } = await import('execa');
   options.signal.throwIfAborted();
+  options.guard.begin();
   const child = execa(command, args, {
     cwd: options.folder,
     env: options.environment,

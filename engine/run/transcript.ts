@@ -1,4 +1,5 @@
 /** Writes what happens in a run into the records, a second's worth at a time: a thousand cells must not mean a thousand waits for the disk. */
+import { CacheError } from '../../cache/error.ts';
 import type { RunEvent } from '../events.ts';
 import type { CellRecord, MetricRecord, Notice, Records, RunRecord } from './records.ts';
 
@@ -36,7 +37,16 @@ export class Transcript {
   }
 
   #soon(): void {
-    this.#timer ??= setTimeout(() => this.#write(), 1000).unref();
+    this.#timer ??= setTimeout(() => this.#try(), 1000).unref();
+  }
+
+  /** A disk that is full for a while must not end steps that are at work: what could not be written waits for the next time. */
+  #try(): void {
+    try {
+      this.#write();
+    } catch (error) {
+      if (!(error instanceof CacheError)) throw error;
+    }
   }
 
   #write(): void {
