@@ -18,6 +18,9 @@ export interface Result {
   created: string;
 }
 
+/** A result without its record: there are many, and records are large. */
+export type Entry = Omit<Result, 'record'> & { number: number };
+
 export const RESULTS_TABLE = `
   create table results (
     number integer primary key autoincrement,
@@ -62,10 +65,19 @@ export class ResultIndex {
     return rows.map(resultOf);
   }
 
-  remove(fingerprint: string): void {
-    if (this.database.readOnly) return;
+  /** The oldest first. */
+  all(): Entry[] {
+    const rows = this.database.use((statement) =>
+      statement('select number, fingerprint, subject, outputs, created from results order by number').all(),
+    );
+    return (rows as any[]).map((row) => ({ ...row, outputs: JSON.parse(row.outputs) }));
+  }
+
+  /** Once this returns, nothing finds them any more. */
+  remove(fingerprints: string[]): void {
+    if (this.database.readOnly || fingerprints.length === 0) return;
     this.database.commit((statement) => {
-      statement('delete from results where fingerprint = ?').run(fingerprint);
+      for (const fingerprint of fingerprints) statement('delete from results where fingerprint = ?').run(fingerprint);
     });
   }
 }
