@@ -74,12 +74,13 @@ command('status [file]', 'say which cells are fresh, and why the others are not'
 
 command(
   'explain <cell...>',
-  'tell what decides a cell: its fingerprint, and what changed since its last run',
+  'tell what decides a cell: its fingerprint, and all that differs from its nearest earlier result',
   () => import('./commands/explain.ts'),
 )
   .addOption(file())
   .addOption(param())
   .addOption(params())
+  .option('--json', 'print JSON')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
@@ -99,13 +100,18 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
 
 command('logs <cell...>', 'print what a cell wrote when it last ran', () => import('./commands/logs.ts'))
   .addOption(file())
-  .option('--run <id>', 'when it ran in this run', count)
+  .option('--run <run>', 'what it wrote in this run: a number, latest or previous')
   .usage('[FILE] CELL [options]');
 
-command('runs [words...]', 'list past runs; `runs show ID` tells of one', () => import('./commands/runs.ts'))
+command('runs [words...]', 'list past runs; show one of them; tell what differs between two', () => import('./commands/runs.ts'))
   .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many runs to list').argParser(count).default(20))
   .option('--json', 'print JSON')
-  .usage('[show ID] [options]');
+  .addHelpText(
+    'after',
+    '\nRUN is the number of a run, latest, or previous. Without runs, diff compares the latest one with the one before.',
+  )
+  .usage('[show RUN | diff [RUN [RUN]]] [options]');
 
 command(
   'doctor',

@@ -66,7 +66,7 @@ function fewestEdits(a: string[], b: string[]): Edit[] {
 }
 
 /** So many edits are no longer read; finding them would take long. */
-const MOST = 2000;
+const MOST = 500;
 
 /** Whether diagonal `k` is reached by taking a line of `b`. */
 function fromAbove(furthest: Map<number, number>, k: number, d: number): boolean {
@@ -89,10 +89,7 @@ function wayBack(trace: Map<number, number>[], x: number, y: number): Edit[] {
 }
 
 function replaced(a: string[], b: string[]): Edit[] {
-  return [
-    ...a.map((_, i): Edit => ({ kind: '-', a: i, b: 0 })),
-    ...b.map((_, i): Edit => ({ kind: '+', a: a.length, b: i })),
-  ];
+  return [...a.map((_, i): Edit => ({ kind: '-', a: i, b: 0 })), ...b.map((_, i): Edit => ({ kind: '+', a: a.length, b: i }))];
 }
 
 /** Changes with the lines around them; those that would touch are one. */
