@@ -4,12 +4,10 @@
  * another machine.
  */
 import { createHash } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { Database } from './database.ts';
 import { isAlive, thisProcess } from './process.ts';
 
 export interface User {
-  id: number;
   host: string;
   folder: string;
 }
@@ -45,12 +43,12 @@ export class Uses {
   constructor(private readonly database: Database) {}
 
   /** The id of the use; undefined in a cache where nothing can be written. */
-  begin(folder: string, label: string, fingerprints: Iterable<string>): number | undefined {
+  begin(user: User, label: string, fingerprints: Iterable<string>): number | undefined {
     if (this.database.readOnly) return undefined;
     const set = this.#keepSet(fingerprints);
     const { host, boot, pid, start } = thisProcess();
     return this.database.use((statement) => {
-      const row = { user: this.#userOf(folder), label, began: new Date().toISOString(), set, host, boot, pid, start };
+      const row = { user: this.#idOf(user), label, began: new Date().toISOString(), set, host, boot, pid, start };
       return Number(statement(BEGIN).run(row).lastInsertRowid);
     });
   }
@@ -67,8 +65,8 @@ export class Uses {
     );
   }
 
-  users(): User[] {
-    return this.database.use((statement) => statement('select id, host, folder from users order by id').all()) as User[];
+  users(): (User & { id: number })[] {
+    return this.database.use((statement) => statement('select id, host, folder from users order by id').all()) as (User & { id: number })[];
   }
 
   /** The oldest first. */
@@ -94,8 +92,8 @@ export class Uses {
     });
   }
 
-  #userOf(folder: string): number {
-    const where = [thisHost(), folder];
+  #idOf({ host, folder }: User): number {
+    const where = [host, folder];
     return this.database.use((statement) => {
       const known = statement('select id from users where host = ? and folder = ?').pluck();
       const id = known.get(...where);
@@ -118,10 +116,6 @@ export class Uses {
     });
     return hash;
   }
-}
-
-export function thisHost(): string {
-  return hostname();
 }
 
 const BEGIN = `

@@ -5,6 +5,7 @@
  */
 import module from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
@@ -112,6 +113,20 @@ command('runs [words...]', 'list past runs; show one of them; tell what differs 
     '\nRUN is the number of a run, latest, or previous. Without runs, diff compares the latest one with the one before.',
   )
   .usage('[show RUN | diff [RUN [RUN]]] [options]');
+
+command('gc', 'remove stored results that nothing needs any more', () => import('./commands/gc.ts'))
+  .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))
+  .addOption(new Option('--older-than <time>', 'only what was not used for so long: 12h, 30d, 8w').argParser(age))
+  .addOption(new Option('--max-size <size>', 'what was not used for longest, until so much is left: 500MB, 10GB').argParser(size))
+  .addOption(new Option('--dry-run', 'only say what would go').conflicts('yes'))
+  .option('--yes', 'do not ask (without a terminal nothing is removed unless this is given)')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nAt least one scope is needed; with several, a result goes only where all of them let it go.' +
+      '\nWhat a lock, a running run or another project on the same cache refers to always stays.',
+  )
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
 
 command(
   'doctor',

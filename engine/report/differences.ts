@@ -16,17 +16,17 @@ export function textLines({ before, after }: Texts, colors: Colors): string[] {
   const paint: Record<string, (text: string) => string> = { '+': colors.green, '-': colors.red, '@': colors.cyan, '\\': colors.dim };
   const all = unifiedLines(before, after);
   const lines = all.slice(0, LINES).map((line) => {
-    const plain = `    ${line[0]}${oneLine(line.slice(1))}`;
+    const plain = `  ${line[0]}${oneLine(line.slice(1))}`;
     return paint[line[0]!]?.(plain) ?? plain;
   });
-  return all.length > LINES ? [...lines, `    + ${count(all.length - LINES, 'more line')}`] : lines;
+  return all.length > LINES ? [...lines, `  + ${count(all.length - LINES, 'more line')}`] : lines;
 }
 
 function fileLines(files: FileDifference[], colors: Colors): string[] {
   const lines = files
     .slice(0, FILES)
-    .flatMap(({ name, change, texts }) => [`    ${change}  ${oneLine(name)}`, ...(texts ? textLines(texts, colors) : [])]);
-  return files.length > FILES ? [...lines, `    + ${count(files.length - FILES, 'more file')}`] : lines;
+    .flatMap(({ name, change, texts }) => [`  ${change}  ${oneLine(name)}`, ...(texts ? textLines(texts, colors) : [])]);
+  return files.length > FILES ? [...lines, `  + ${count(files.length - FILES, 'more file')}`] : lines;
 }
 
 const FILES = 20;

@@ -54,6 +54,12 @@ export interface MetricRecord {
   step?: number;
 }
 
+export interface LogRecord {
+  run: number;
+  log: string;
+  fingerprint?: string;
+}
+
 /** What the history of a run holds beyond its counts. */
 export interface RunDetails extends RunRecord {
   /** All but those that stayed fresh: of them a project has very many, and they have nothing to tell. */
@@ -258,6 +264,12 @@ export class Records {
         .get(cell, this.#name(file)),
     ) as string | undefined;
     return log && join(this.root, log);
+  }
+
+  /** Of all runs. */
+  logs(): LogRecord[] {
+    const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
+    return (rows as any[]).map(({ run, log, fingerprint }) => ({ run, log: join(this.root, log), fingerprint: fingerprint ?? undefined }));
   }
 
   /** The final figures of the result that each cell last ended with, from the run that made it. */

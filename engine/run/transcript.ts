@@ -7,6 +7,7 @@ import type { Result } from '../../cache/index.ts';
 import type { CellState, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import type { Components } from './fingerprint.ts';
+import { userOf } from './places.ts';
 import type { Project } from './project.ts';
 import type { CellRecord, MetricRecord, Notice, RunRecord } from './records.ts';
 import { type Git, gitState, settingOf } from './setting.ts';
@@ -52,7 +53,7 @@ export class Transcript {
     for (const { look } of found) if (look?.result) this.#relied.add(look.fingerprint);
     this.#told = this.#relied.size;
     this.#run = project.records.begin(pipeline, settingOf(pipeline));
-    this.#use = project.cache.uses.begin(project.root, relative(project.root, pipeline.file), this.#relied);
+    this.#use = project.cache.uses.begin(userOf(project.root, project.places), relative(project.root, pipeline.file), this.#relied);
     void this.#git.then(() => this.#soon());
     return this.#run;
   }
