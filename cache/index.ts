@@ -40,20 +40,22 @@ export class ResultIndex {
     return row && resultOf(row);
   }
 
-  /** On the disk when it returns; its objects must be there already. Replaces an earlier result of the same fingerprint. */
-  save({ fingerprint, subject, outputs, record, created }: Result): void {
+  /** On the disk when it returns; their objects must be there already. Replaces earlier results of the same fingerprints. */
+  save(...results: Result[]): void {
     if (this.database.readOnly) {
       this.notKept();
       return;
     }
     this.database.commit((statement) => {
-      statement('replace into results (fingerprint, subject, outputs, record, created) values (?, ?, ?, ?, ?)').run(
-        fingerprint,
-        subject,
-        JSON.stringify(outputs),
-        JSON.stringify(record),
-        created,
-      );
+      for (const { fingerprint, subject, outputs, record, created } of results) {
+        statement('replace into results (fingerprint, subject, outputs, record, created) values (?, ?, ?, ?, ?)').run(
+          fingerprint,
+          subject,
+          JSON.stringify(outputs),
+          JSON.stringify(record),
+          created,
+        );
+      }
     });
   }
 
@@ -63,6 +65,14 @@ export class ResultIndex {
       statement('select * from results where subject = ? order by number desc limit ?').all(subject, limit),
     );
     return rows.map(resultOf);
+  }
+
+  /** With their records, the oldest first. */
+  *everything(): Generator<Result> {
+    for (const { fingerprint } of this.all()) {
+      const result = this.find(fingerprint);
+      if (result) yield result;
+    }
   }
 
   /** The oldest first. */

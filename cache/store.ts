@@ -120,6 +120,28 @@ export class ObjectStore {
     return found;
   }
 
+  /** Makes objects of finished files, which must have these hashes. */
+  async adopt(files: { hash: string; size: number; path: string }[]): Promise<void> {
+    try {
+      await this.#publish(files);
+    } catch (error) {
+      throw diskError(
+        error,
+        'storing objects',
+        this.at.folder,
+        files.reduce((sum, { size }) => sum + size, 0),
+      );
+    }
+  }
+
+  has(hash: string): boolean {
+    return statOf(this.pathOf(hash)) !== undefined;
+  }
+
+  sizeOf(hash: string): number {
+    return Number(statOf(this.pathOf(hash))?.size ?? 0);
+  }
+
   /** How many bytes of disk each object takes. */
   sizes(): Map<string, number> {
     return new Map(Array.from(this.#stored(), ({ hash, stat }) => [hash, takenBy(stat)]));
@@ -141,7 +163,7 @@ export class ObjectStore {
       for (const hash of hashes) {
         const pause = breathe();
         if (pause) await pause;
-        rmSync(this.#pathOf(hash), { force: true });
+        rmSync(this.pathOf(hash), { force: true });
       }
       await rm(join(this.at.folder, 'damaged'), { recursive: true, force: true });
     } catch (error) {
@@ -153,7 +175,7 @@ export class ObjectStore {
     for (const folder of namesIn(this.#objects)) {
       for (const name of namesIn(join(this.#objects, folder))) {
         const hash = folder + name;
-        const stat = statOf(this.#pathOf(hash));
+        const stat = statOf(this.pathOf(hash));
         if (stat) yield { hash, stat };
       }
     }
@@ -182,7 +204,7 @@ export class ObjectStore {
       for (const [hash, { temporary }] of staged) {
         const pause = breathe();
         if (pause) await pause;
-        const object = this.#pathOf(hash);
+        const object = this.pathOf(hash);
         const made = mkdirSync(dirname(object), { recursive: true });
         if (made !== undefined) folders.add(this.#objects).add(this.at.folder);
         folders.add(dirname(object));
@@ -195,7 +217,7 @@ export class ObjectStore {
       throw error;
     }
     for (const hash of staged.keys()) {
-      const stat = statOf(this.#pathOf(hash));
+      const stat = statOf(this.pathOf(hash));
       if (stat) this.at.objects.trust(stat, hash);
     }
   }
@@ -266,7 +288,7 @@ export class ObjectStore {
   }
 
   async #copyOut({ hash, size, executable }: Entry, to: string): Promise<void> {
-    const object = this.#pathOf(hash);
+    const object = this.pathOf(hash);
     const mode = executable ? 0o777 : 0o666;
     try {
       if (size < BIG) {
@@ -286,7 +308,7 @@ export class ObjectStore {
   }
 
   async #stateOf(hash: string): Promise<ObjectState> {
-    const stat = statOf(this.#pathOf(hash));
+    const stat = statOf(this.pathOf(hash));
     if (!stat) return 'missing';
     const known = this.at.objects.hashOf(stat);
     return known === hash || (await this.#isWhole(hash, stat)) ? 'ok' : 'damaged';
@@ -294,14 +316,14 @@ export class ObjectStore {
 
   async #isWhole(hash: string, stat: BigIntStats): Promise<boolean> {
     const since = Date.now();
-    const found = await digest(this.#pathOf(hash), Number(stat.size)).catch(() => undefined);
+    const found = await digest(this.pathOf(hash), Number(stat.size)).catch(() => undefined);
     if (found?.hash !== hash) return false;
     this.at.objects.learn(stat, hash, since);
     return true;
   }
 
   #listingOf(content: Pick<Content, 'hash'>): Entry[] {
-    return parseListing(readFileSync(this.#pathOf(content.hash), 'utf8'));
+    return parseListing(readFileSync(this.pathOf(content.hash), 'utf8'));
   }
 
   async #setAside(hash: string): Promise<void> {
@@ -310,7 +332,7 @@ export class ObjectStore {
     try {
       await mkdir(dirname(aside), { recursive: true });
       await rm(aside, { recursive: true, force: true });
-      await rename(this.#pathOf(hash), aside);
+      await rename(this.pathOf(hash), aside);
     } catch (error) {
       // Another process was quicker.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', this.at.folder);
@@ -327,7 +349,8 @@ export class ObjectStore {
     return temporaryIn(folder);
   }
 
-  #pathOf(hash: string): string {
+  /** Where an object lies: to be read only. */
+  pathOf(hash: string): string {
     return join(this.#objects, hash.slice(0, 2), hash.slice(2));
   }
 }

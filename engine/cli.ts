@@ -128,6 +128,21 @@ command('gc', 'remove stored results that nothing needs any more', () => import(
   )
   .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
 
+command('cache <what...>', 'list, measure, check, export or import what is stored', () => import('./commands/cache.ts'))
+  .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many results to list').argParser(count).default(20))
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `
+ls [CELL…]            the results, newest first
+du                    how much room they take, step by step
+verify                reads every object; damaged ones are set aside
+export FILE [CELL…]   writes results with their objects into an archive
+import FILE           takes the results of an archive into this cache; every byte is checked`,
+  )
+  .usage('ls | du | verify | export FILE | import FILE [options]');
+
 command(
   'doctor',
   'check this machine: what is there, what is chosen, what to install for more',
