@@ -65,6 +65,14 @@ export class Leases {
     }
   }
 
+  /** Whether anybody, here or elsewhere, has a key that begins so. Who cannot be asked counts as alive. */
+  isHeld(beginning: string): boolean {
+    const holders = this.database.use((statement) =>
+      statement('select * from leases where substr(key, 1, ?) = ?').all(beginning.length, beginning),
+    ) as Holder[];
+    return holders.some((holder) => isAlive(holder) ?? true);
+  }
+
   /** Gives back whatever is still held. */
   close(): void {
     for (const [token, key] of this.#held) this.#giveBack(key, token);

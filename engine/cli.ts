@@ -5,6 +5,7 @@
  */
 import module from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
@@ -74,12 +75,13 @@ command('status [file]', 'say which cells are fresh, and why the others are not'
 
 command(
   'explain <cell...>',
-  'tell what decides a cell: its fingerprint, and what changed since its last run',
+  'tell what decides a cell: its fingerprint, and all that differs from its nearest earlier result',
   () => import('./commands/explain.ts'),
 )
   .addOption(file())
   .addOption(param())
   .addOption(params())
+  .option('--json', 'print JSON')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
@@ -99,13 +101,47 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
 
 command('logs <cell...>', 'print what a cell wrote when it last ran', () => import('./commands/logs.ts'))
   .addOption(file())
-  .option('--run <id>', 'when it ran in this run', count)
+  .option('--run <run>', 'what it wrote in this run: a number, latest or previous')
   .usage('[FILE] CELL [options]');
 
-command('runs [words...]', 'list past runs; `runs show ID` tells of one', () => import('./commands/runs.ts'))
+command('runs [words...]', 'list past runs; show one of them; tell what differs between two', () => import('./commands/runs.ts'))
   .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many runs to list').argParser(count).default(20))
   .option('--json', 'print JSON')
-  .usage('[show ID] [options]');
+  .addHelpText(
+    'after',
+    '\nRUN is the number of a run, latest, or previous. Without runs, diff compares the latest one with the one before.',
+  )
+  .usage('[show RUN | diff [RUN [RUN]]] [options]');
+
+command('gc', 'remove stored results that nothing needs any more', () => import('./commands/gc.ts'))
+  .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))
+  .addOption(new Option('--older-than <time>', 'only what was not used for so long: 12h, 30d, 8w').argParser(age))
+  .addOption(new Option('--max-size <size>', 'what was not used for longest, until so much is left: 500MB, 10GB').argParser(size))
+  .addOption(new Option('--dry-run', 'only say what would go').conflicts('yes'))
+  .option('--yes', 'do not ask (without a terminal nothing is removed unless this is given)')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nAt least one scope is needed; with several, a result goes only where all of them let it go.' +
+      '\nWhat a lock, a running run or another project on the same cache refers to always stays.',
+  )
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
+
+command('cache <what...>', 'list, measure, check, export or import what is stored', () => import('./commands/cache.ts'))
+  .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many results to list').argParser(count).default(20))
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `
+ls [CELL…]            the results, newest first
+du                    how much room they take, step by step
+verify                reads every object; damaged ones are set aside
+export FILE [CELL…]   writes results with their objects into an archive
+import FILE           takes the results of an archive into this cache; every byte is checked`,
+  )
+  .usage('ls | du | verify | export FILE | import FILE [options]');
 
 command(
   'doctor',

@@ -65,7 +65,7 @@ export async function readPipeline(path: string, options: ReadOptions = {}): Pro
 }
 
 /** Where `.tunesmith/` lies. */
-function rootOf(folder: string): string {
+export function rootOf(folder: string): string {
   for (let at = folder; ; at = dirname(at)) {
     if (['.tunesmith', 'package.json', '.git'].some((mark) => existsSync(join(at, mark)))) return at;
     if (dirname(at) === at) return folder;

@@ -13,6 +13,7 @@ import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
 import type { Mask } from './masking.ts';
 import type { Message, StepJob } from './step-process.ts';
+import type { Meter } from './usage.ts';
 
 export interface Attempt {
   cell: Cell;
@@ -26,6 +27,7 @@ export interface Attempt {
   log: CellLog;
   mask: Mask;
   guard: Guard;
+  meter: Meter;
   signal: AbortSignal;
   emit(event: RunEvent): void;
 }
@@ -89,12 +91,13 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack };
 }
 
-function childOptions({ cell, pipeline, guard, signal, log }: Attempt) {
+function childOptions({ cell, pipeline, guard, meter, signal, log }: Attempt) {
   return {
     folder: pipeline.folder,
     environment: childEnvironment(cell),
     signal,
     guard,
+    meter,
     onOutput: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => log.chunk(stream, bytes),
   };
 }

@@ -23,6 +23,7 @@ import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
+import { Meter, type Usage } from './usage.ts';
 
 /** What an execution needs of the run that it belongs to. */
 export interface Surroundings {
@@ -38,9 +39,14 @@ export interface Surroundings {
   emit(event: RunEvent): void;
 }
 
-export type Execution = ({ state: 'ran'; log: string } & Made) | { state: 'failed'; failure: Failure } | { state: 'canceled'; log: string };
+export type Execution = { usage?: Usage } & (
+  | ({ state: 'ran'; log: string } & Made)
+  | { state: 'failed'; failure: Failure }
+  | { state: 'canceled'; log: string }
+);
 
 export async function execute(cell: Cell, found: Look, why: string, around: Surroundings): Promise<Execution> {
+  const meter = new Meter();
   const path = around.project.places.log(around.run, cell.name);
   const mask = maskOf(secretValues(cell));
   const log = new CellLog(path, mask, (stream, line) => {
@@ -54,20 +60,20 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     for (let number = 1; ; number++) {
       if (around.signal.aborted) return { state: 'canceled', log: path };
       around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
-      const ending = await once(cell, found, written, checkpoints, log, mask, around);
+      const ending = await once(cell, found, written, checkpoints, log, mask, meter, around);
       if (checkpoints && standsAt(checkpoints.folder)) {
         // Where an input changed meanwhile, it may have learned from both.
         if (ending !== 'canceled' && 'made' in ending) checkpoints.remove();
         else if (await changedMeanwhile(cell, found, written, around)) checkpoints.remove();
       }
-      if (ending === 'canceled') return { state: 'canceled', log: path };
-      if ('made' in ending) return { state: 'ran', ...ending.made, log: path };
+      if (ending === 'canceled') return { state: 'canceled', log: path, usage: meter.usage };
+      if ('made' in ending) return { state: 'ran', ...ending.made, log: path, usage: meter.usage };
       const { message, hint, option, detail } = ending.failed;
       if (number > cell.retry.times) {
         const tail = [...log.tail];
         if (detail) log.detail(detail);
         const place = option && placeOf(option, cell, around.pipeline, message);
-        return { state: 'failed', failure: { message, place, hint, tail, log: path } };
+        return { state: 'failed', failure: { message, place, hint, tail, log: path }, usage: meter.usage };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;
@@ -97,6 +103,7 @@ async function once(
   checkpoints: Checkpoints | undefined,
   log: CellLog,
   mask: Mask,
+  meter: Meter,
   around: Surroundings,
 ): Promise<Ending> {
   const { project, signal } = around;
@@ -119,6 +126,7 @@ async function once(
       checkpoints: checkpoints?.folder,
       log,
       mask,
+      meter,
       signal: AbortSignal.any([signal, deadline.signal]),
     });
     clearTimeout(timer);
@@ -182,15 +190,21 @@ async function publish(cell: Cell, found: Look, written: Stamps, around: Surroun
   if (changed)
     project.notice(`${changed} changed while ${cell.name} ran: its result is not kept, and the next run executes it again`, cell.name);
   else if (cell.cache) {
-    for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
     for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
-    cache.index.save({
-      fingerprint: found.fingerprint,
-      subject: subjectOf(cell, pipeline),
-      outputs,
-      record: { components: found.components } as never,
-      created: new Date().toISOString(),
-    });
+    // No gc may come between: it would take objects that no result refers to yet.
+    const turn = await cache.turns.publish();
+    try {
+      for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
+      cache.index.save({
+        fingerprint: found.fingerprint,
+        subject: subjectOf(cell, pipeline),
+        outputs,
+        record: { components: found.components } as never,
+        created: new Date().toISOString(),
+      });
+    } finally {
+      turn.release();
+    }
   }
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     records.wrote(path, outputs[name]!.hash, found.fingerprint);
