@@ -1,10 +1,7 @@
 /** `tunesmith run FILE`: what is fresh is kept, what is stored is restored, the rest is run. */
 import { constants } from 'node:os';
-import type { Emit } from '../events.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
 import { openReporter, reporterKind } from '../report/reporter.ts';
-import type { Summary } from '../run/run.ts';
 import { interruptions } from './interruptions.ts';
 import { isYaml, type PipelineOptions, usage } from './pipeline-file.ts';
 
@@ -35,24 +32,14 @@ export default async function run(words: string[], options: Options): Promise<nu
   try {
     const summary = await runPipeline(
       pipeline,
-      { ...selection, force, locked, jobs, onFailure, signal: interrupted.signal },
+      { ...selection, force, locked, jobs, onFailure, figures: !json, signal: interrupted.signal },
       reporter.emit,
     );
-    if (!json) await tellFigures(pipeline, summary, reporter.emit);
     if (interrupted.by) return 128 + constants.signals[interrupted.by];
     return summary.failed > 0 ? 1 : 0;
   } finally {
     interrupted.release();
     reporter.close();
-  }
-}
-
-/** The figures of what stayed fresh are as good as on the day it ran. */
-async function tellFigures(pipeline: Pipeline, { cells, fresh, restored }: Summary, emit: Emit): Promise<void> {
-  if (fresh + restored === 0) return;
-  const { lastFigures } = await import('../run/records.ts');
-  for (const { cell, name, value } of lastFigures(pipeline)) {
-    if (cells[cell] === 'fresh' || cells[cell] === 'restored') emit({ type: 'metric', cell, name, value });
   }
 }
 

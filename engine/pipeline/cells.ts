@@ -176,7 +176,7 @@ function* variables(scope: CellScope): Generator<[string, string | undefined]> {
   const written = typeof env === 'string' ? scope.fill(env, ['env']) : env;
   if (written === UNKNOWN || (typeof env === 'string' && !isValid('env', written, scope))) return;
   if (Array.isArray(written)) {
-    for (const name of written as string[]) yield [name, reading.env[name]];
+    for (const name of written as string[]) yield [name, reading.outside.variable(name)];
     return;
   }
   for (const [name, raw] of Object.entries(written as Record<string, Json>)) {

@@ -18,7 +18,7 @@ export interface Pipeline {
   /** In topological order; ties in the order of the file. */
   cells: Cell[];
   /** A diagnostic at a step (or at one of its keys), for mistakes found after reading. */
-  locate(step: string, path: (string | number)[], message: string, hint?: string): Diagnostic;
+  locate(step: string, path: (string | number)[], message: string, hint?: string): Promise<Diagnostic>;
 }
 
 export interface Cell extends CellOrigin {

@@ -64,7 +64,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       if (number > cell.retry.times) {
         const tail = [...log.tail];
         if (detail) log.detail(detail);
-        const place = option && placeOf(option, cell, around.pipeline, message);
+        const place = option && (await placeOf(option, cell, around.pipeline, message));
         return { state: 'failed', failure: { message, place, hint, tail, log: path } };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));

@@ -67,7 +67,7 @@ export function explained(error: unknown): Verdict {
 }
 
 /** Where the option or input at fault stands in the pipeline. */
-export function placeOf(option: readonly string[], { step, action }: Cell, pipeline: Pipeline, message: string): Diagnostic {
+export function placeOf(option: readonly string[], { step, action }: Cell, pipeline: Pipeline, message: string): Promise<Diagnostic> {
   return pipeline.locate(step, [action.kind === 'shell' ? 'inputs' : 'with', ...option], message);
 }
 

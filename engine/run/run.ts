@@ -35,6 +35,8 @@ export interface RunOptions extends Selection {
   jobs?: number;
   /** What a failure does to the cells that do not need the failed one. Default: stop. */
   onFailure?: 'stop' | 'continue' | 'kill';
+  /** Tell the figures of cells that need not run, too: they are as good as on the day that they ran. */
+  figures?: boolean;
   /** Ctrl-C. */
   signal: AbortSignal;
 }
@@ -71,6 +73,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
       const summary = summarize(pipeline, states, seconds);
       if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
       transcript.end(seconds, summary);
+      if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
       emit(summary);
       return summary;
     } finally {
@@ -79,6 +82,13 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   } finally {
     project.close();
   }
+}
+
+function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
+  return records
+    .lastFigures(file)
+    .filter(({ cell }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored')
+    .map(({ cell, name, value }) => ({ type: 'metric', cell, name, value }));
 }
 
 /** Other engines may be ending runs of other cells of this pipeline. */
@@ -189,7 +199,7 @@ class Run {
         const { message, hint, option } = explained(error);
         if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
         else {
-          const place = option && placeOf(option, cell, this.pipeline, message);
+          const place = option && (await placeOf(option, cell, this.pipeline, message));
           this.#fail(cell, seconds(), { message, place, hint, tail: [], log: this.#logged(cell, message) });
         }
       } catch (bug) {
