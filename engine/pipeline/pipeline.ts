@@ -39,8 +39,15 @@ export interface Cell extends CellOrigin {
   secrets: string[];
   /** Milliseconds. */
   timeout?: number;
-  retry: { times: number; delay: number };
+  /** `delay` before the first further attempt (ms), each next one `factor` times as long, at most `longest`. */
+  retry: { times: number; delay: number; factor: number; longest: number };
+  /** What it takes of the machine while it runs, where the pipeline says; memory in bytes. */
+  resources: { cpu?: number; gpu?: number; memory?: number };
+  /** The pipeline's own word, which enters the fingerprint. */
+  version?: string | number;
   cache: boolean;
+  /** It never runs: its last outputs stand. */
+  frozen: boolean;
   /** False when `when` says so: the cell and what reads it are skipped. */
   enabled: boolean;
 }

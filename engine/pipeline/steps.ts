@@ -60,7 +60,7 @@ export async function readSteps(bodies: Record<string, Json>, reading: Reading):
 }
 
 /** Keys that the design names and that are not built: said so, not ignored. */
-const LATER = new Set(['resources', 'frozen', 'version', 'sweep']);
+const LATER = new Set(['sweep']);
 
 /** Keys whose value must be known before any expression is. */
 const LITERAL = new Set(['uses', 'with', 'inputs', 'outputs', 'secrets', 'needs']);

@@ -29,6 +29,8 @@ export interface Surroundings {
   project: Project;
   run: number;
   outputsOf: OutputsOf;
+  /** GPUs of the cell's own. */
+  gpus: string[];
   guard: Guard;
   /** With `--locked`. */
   locked?: Locked;
@@ -69,7 +71,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;
-      await sleep(cell.retry.delay, undefined, { signal: around.signal }).catch(() => {});
+      await sleep(delayBefore(number, cell.retry), undefined, { signal: around.signal }).catch(() => {});
     }
   } finally {
     checkpoints?.release();
@@ -77,6 +79,10 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     if (log.trouble)
       around.project.notice(`the log ${relative(around.project.root, path)} is not whole: ${log.trouble.message}`, cell.name);
   }
+}
+
+function delayBefore(retry: number, { delay, factor, longest }: Cell['retry']): number {
+  return Math.min(delay * factor ** (retry - 1), longest);
 }
 
 interface Made {

@@ -82,7 +82,8 @@ export function memoryKills(): number {
   return 0;
 }
 
-function memoryLimit(): number {
+/** The bytes of memory that processes can have here. */
+export function memoryLimit(): number {
   for (const file of controlFiles('memory.max', 'memory.limit_in_bytes')) {
     const limit = Number(file);
     if (limit > 0 && limit < totalmem()) return limit;

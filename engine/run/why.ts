@@ -42,6 +42,7 @@ export function differences(before: Components, after: Components, uses: string,
   };
   values('step', before.step, after.step);
   values(`version of ${after.step}`, before.version, after.version);
+  values('version', before.stepVersion, after.stepVersion);
   if (before.code?.hash !== after.code?.hash) {
     const files = before.code && after.code && compare(Object.entries(before.code.files), Object.entries(after.code.files));
     const packages = changedKeys(before.code?.packages ?? {}, after.code?.packages ?? {});
