@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { keepText } from './keep.ts';
+import { oncePerRun } from './once.ts';
 import { packageFolder, packageVersion } from './pipeline/packages.ts';
 
 export interface Code {
@@ -23,7 +24,7 @@ export class CodeError extends Error {
 }
 
 /**
- * Read once per process. Throws CodeError for a syntax error or an import of a file that is not there.
+ * Read once per run. Throws CodeError for a syntax error or an import of a file that is not there.
  * `root`: the project in whose `.tunesmith/` it is kept.
  */
 export function codeOf(entry: string, { root, readOnly = false }: { root?: string; readOnly?: boolean } = {}): Promise<Code> {
@@ -35,7 +36,7 @@ export function codeOf(entry: string, { root, readOnly = false }: { root?: strin
   return code;
 }
 
-const known = new Map<string, Promise<Code>>();
+const known = oncePerRun<Promise<Code>>();
 
 async function read(entry: string, root: string | undefined, readOnly: boolean): Promise<Code> {
   // An installed package is what its version says.

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { Code } from '../code.ts';
+import { oncePerRun } from '../once.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import { packageFolder, packageVersion } from '../pipeline/packages.ts';
 import type { Cell, StepAction } from '../pipeline/pipeline.ts';
@@ -95,7 +96,7 @@ async function codeComponents({ module, definition, options }: StepAction): Prom
   return { ...common, libraries, code: await codeOf(module.path) };
 }
 
-const versions = new Map<string, string>();
+const versions = oncePerRun<string>();
 
 function versionOf(name: string, from: string): string {
   const key = `${name}\n${from}`;
