@@ -192,7 +192,7 @@ export class ObjectStore {
       // Whoever renamed it may have been killed before the rename was on the disk.
       if (state === 'ok' && !known)
         folders
-          .add(dirname(this.#pathOf(source.hash)))
+          .add(dirname(this.pathOf(source.hash)))
           .add(this.#objects)
           .add(this.at.folder);
       if (state === 'ok') continue;
@@ -314,7 +314,7 @@ export class ObjectStore {
   }
 
   #isKnown(hash: string): boolean {
-    const stat = statOf(this.#pathOf(hash));
+    const stat = statOf(this.pathOf(hash));
     return stat !== undefined && this.at.objects.hashOf(stat) === hash;
   }
 

@@ -39,7 +39,10 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--force', 'run the selected cells even when they are fresh')
   .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'say what would run, and why; change nothing')
-  .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
+  .addOption(
+    new Option('--watch', 'run again when the pipeline, an input or code of a step has changed').conflicts(['dryRun', 'force', 'locked']),
+  )
+  .option('-j, --jobs <n>', 'how many cells at once at most (default: the cores)', count)
   .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
   .addOption(param())
   .addOption(params())

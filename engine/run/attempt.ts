@@ -26,6 +26,8 @@ export interface Attempt {
   checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
+  /** Of its own, while it runs. */
+  gpus: string[];
   guard: Guard;
   meter: Meter;
   signal: AbortSignal;
@@ -91,10 +93,10 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack };
 }
 
-function childOptions({ cell, pipeline, guard, meter, signal, log }: Attempt) {
+function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt) {
   return {
     folder: pipeline.folder,
-    environment: childEnvironment(cell),
+    environment: childEnvironment(cell, gpus),
     signal,
     guard,
     meter,
@@ -127,7 +129,7 @@ function jobOf(
     folder: pipeline.folder,
     cell: { cell: cell.name, matrix: cell.matrix },
     seed: typeof options.seed === 'number' ? options.seed : Number.parseInt(fingerprint.slice(0, 8), 16) >>> 1,
-    threads: definition.threads === 'all' ? availableParallelism() : 1,
+    threads: cell.resources.cpu ?? (definition.threads === 'all' ? availableParallelism() : 1),
   };
 }
 

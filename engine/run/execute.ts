@@ -31,6 +31,8 @@ export interface Surroundings {
   project: Project;
   run: number;
   outputsOf: OutputsOf;
+  /** GPUs of the cell's own. */
+  gpus: string[];
   guard: Guard;
   /** With `--locked`. */
   locked?: Locked;
@@ -72,12 +74,12 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       if (number > cell.retry.times) {
         const tail = [...log.tail];
         if (detail) log.detail(detail);
-        const place = option && placeOf(option, cell, around.pipeline, message);
+        const place = option && (await placeOf(option, cell, around.pipeline, message));
         return { state: 'failed', failure: { message, place, hint, tail, log: path }, usage: meter.usage };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;
-      await sleep(cell.retry.delay, undefined, { signal: around.signal }).catch(() => {});
+      await sleep(delayBefore(number, cell.retry), undefined, { signal: around.signal }).catch(() => {});
     }
   } finally {
     checkpoints?.release();
@@ -85,6 +87,10 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     if (log.trouble)
       around.project.notice(`the log ${relative(around.project.root, path)} is not whole: ${log.trouble.message}`, cell.name);
   }
+}
+
+function delayBefore(retry: number, { delay, factor, longest }: Cell['retry']): number {
+  return Math.min(delay * factor ** (retry - 1), longest);
 }
 
 interface Made {

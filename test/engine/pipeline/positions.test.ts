@@ -13,7 +13,7 @@ test('all mistakes of a file, in its order', async () => {
       clean:
         uses: clean
         with: { data: data, lowercse: true, remove: [htm] }
-        resources: { gpu: 1 }
+        resources: { gpus: 1 }
       words:
         run: cat $\{{ inputs.wrds }} $\{{ params.lrr }}
         inputs: { words: data/*.txt }
