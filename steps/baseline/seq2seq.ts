@@ -19,7 +19,7 @@ const METHODS: Record<string, (train: Row[]) => (text: string) => string> = {
   },
 };
 
-export const seq2seq: Measure = async (options, methods, read) => {
+export const seq2seq: Measure = async (options, methods, { read }) => {
   const columns = { text: options.text ?? 'text', target: options.target ?? 'target' };
   const train = await read<Row>('train', columns);
   const test = await read<Row>(options.split, columns);
