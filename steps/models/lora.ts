@@ -87,6 +87,8 @@ const TRAINS_HEAD: Record<Task, boolean> = {
   'token-classification': true,
   'question-answering': true,
   'masked-lm': false,
+  'causal-lm': false,
+  seq2seq: false,
 };
 
 const nameOfA = (module: string): string => `${module}.lora_A.weight`;

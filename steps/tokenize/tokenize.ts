@@ -10,7 +10,7 @@ import { Database, literal, quote, type Row, type Column as TableColumn } from '
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { tableOf } from '../data/table.ts';
 import { listed, readConfig } from '../models/checkpoint.ts';
-import type { ProblemType, Task } from '../models/family.ts';
+import type { GeneratingTask, ProblemType, Task } from '../models/family.ts';
 import { familyOf } from '../models/registry.ts';
 import {
   checkVocabulary,
@@ -64,7 +64,7 @@ export interface Encoded {
 /** Reads the table as far as it must be known before anything long begins, and refuses what cannot be learned from. */
 export type Prepare<R extends Row> = (source: Source) => Promise<Preparation<R>>;
 
-const PREPARE: Record<Task, Prepare<any>> = {
+const PREPARE: Record<Exclude<Task, GeneratingTask>, Prepare<any>> = {
   'text-classification': textClassification,
   'token-classification': tokenClassification,
   'question-answering': questionAnswering,
