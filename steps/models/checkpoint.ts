@@ -9,7 +9,7 @@ import { StepError } from '../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
-import type { Config, Family, ProblemType, Task } from './family.ts';
+import type { Config, Family, GeneratingHead, Head, ProblemType, Task } from './family.ts';
 import { axesFor, programFor } from './heads.ts';
 import { readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
@@ -134,6 +134,8 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
       label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
     }),
     ...(task === 'text-classification' && { problem_type: problem }),
+    // transformers has no default for it, and generates nothing without.
+    ...(task === 'seq2seq' && { decoder_start_token_id: model.config.decoder_start_token_id }),
   };
   await mkdir(folder, { recursive: true });
   await writeFile(path.join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
@@ -162,7 +164,7 @@ export function listed(names: string[], most = 8): string {
 }
 
 /** @throws StepError where the family has no head for the task, or this model another than we have */
-function headOf(family: Family, task: Task, file: ConfigFile) {
+export function headOf(family: Family, task: Task, file: ConfigFile): Head | GeneratingHead {
   const head = family.heads[task];
   if (task === 'masked-lm' && file.tie_word_embeddings === false)
     throw new StepError(

@@ -21,6 +21,10 @@ export interface Config {
   vocab_size: number;
   pad_token_id: number;
   initializer_range: number;
+  /** Of families that write: the token that ends a text. */
+  eos_token_id?: number;
+  /** Of encoder-decoders: the token before the first of a target. */
+  decoder_start_token_id?: number;
 }
 
 type Tensors = Record<string, tf.Tensor>;

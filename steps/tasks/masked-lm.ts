@@ -54,6 +54,8 @@ export const maskedLm: TaskKind<Float32Array[]> = {
 export interface Masking {
   /** Share of the tokens that are hidden. */
   probability: number;
+  /** How many tokens there are. */
+  vocabulary: number;
   seed: number;
   epoch: number;
 }
@@ -67,8 +69,7 @@ export function maskTokens(
   inputs: HostTensors,
   sequences: Int32Array,
   { mask_token_id, special_ids = [] }: Pick<TokensInfo, 'mask_token_id' | 'special_ids'>,
-  vocabulary: number,
-  { probability, seed, epoch }: Masking,
+  { probability, vocabulary, seed, epoch }: Masking,
 ): HostTensors {
   const { input_ids, attention_mask } = inputs;
   const [batch, length] = input_ids!.shape as [number, number];
