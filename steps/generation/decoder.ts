@@ -12,7 +12,7 @@ export interface Rows {
   /** What each row's sequence begins with: the prompt, or, where an encoder reads that, the token that the decoder starts with. */
   readonly begun: readonly (readonly number[])[];
   /** Scores of each row's next token, [rows, vocabulary]; they hold until the rows advance. */
-  readonly logits: Float32Array;
+  logits: Float32Array;
   /** Row i becomes what row `parents[i]` was, with `tokens[i]` behind it. A row that is no parent ends, one may be several's. */
   advance(parents: readonly number[], tokens: readonly number[]): Promise<void>;
 }
