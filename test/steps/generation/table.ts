@@ -1,5 +1,5 @@
 /** A decoder whose scores are a table: the one of test/golden/generation.py. */
-import type { Decoder } from '../../../steps/generation/decoder.ts';
+import type { Decoder, Rows } from '../../../steps/generation/decoder.ts';
 
 export const VOCABULARY = 40;
 
@@ -17,15 +17,16 @@ export function tableDecoder({ context = 1000, steps = [] as number[] } = {}): D
     async start(prompts) {
       let rows = prompts.map((prompt) => [...prompt]);
       const scores = () => Float32Array.from(rows.flatMap((row) => [...tableRow(row.at(-2) ?? 0, row.at(-1)!)]));
-      return {
+      const result: Rows = {
         begun: prompts,
         logits: scores(),
         async advance(parents, tokens) {
           rows = parents.map((parent, i) => [...rows[parent]!, tokens[i]!]);
-          this.logits = scores();
+          result.logits = scores();
           steps.push(rows.length);
         },
       };
+      return result;
     },
   };
 }
