@@ -5,7 +5,7 @@ import { METRICS as entities } from './entities.ts';
 import { METRICS as multiLabel } from './multi-label.ts';
 import { METRICS as regression } from './regression.ts';
 
-/** Of a masked language model: the exponential of the loss, and the share of hidden tokens that were guessed. */
+/** Of a language model: the exponential of the loss, and the share of tokens, hidden ones or next ones, that were guessed. */
 export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
 
 export const METRIC_NAMES = [

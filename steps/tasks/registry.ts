@@ -2,13 +2,15 @@
 import { StepError } from '../../engine/step.ts';
 import { listed } from '../models/checkpoint.ts';
 import type { ProblemType, Task } from '../models/family.ts';
+import { causalLm } from './causal-lm.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
+import { seq2seq } from './seq2seq.ts';
 import type { TaskKind } from './task.ts';
 import { textClassification } from './text-classification.ts';
 import { tokenClassification } from './token-classification.ts';
 
-const kinds: TaskKind<any>[] = [textClassification, tokenClassification, questionAnswering, maskedLm];
+const kinds: TaskKind<any>[] = [textClassification, tokenClassification, questionAnswering, maskedLm, causalLm, seq2seq];
 
 export function taskKind(task: Task): TaskKind<any> {
   const found = kinds.find((kind) => kind.task === task);
