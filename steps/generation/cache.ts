@@ -13,7 +13,7 @@ export interface CacheSizes {
 export class KeyValueCache {
   readonly #sizes: CacheSizes;
   /** By name, as the program takes them: past_key.0, past_value.0, past_key.1 … */
-  readonly #buffers = new Map<string, Float32Array>();
+  readonly #buffers = new Map<string, Float32Array<ArrayBuffer>>();
   #mask: Int32Array;
   #rows: number;
   #slots: number;

@@ -46,7 +46,7 @@ export function openDecoder(model: Model, runtime: Runtime, startToken: number):
 
 class CachedRows implements Rows {
   readonly begun: readonly (readonly number[])[];
-  logits = new Float32Array(0);
+  logits: Float32Array = new Float32Array(0);
   readonly #decoding: Inference;
   readonly #cache: KeyValueCache;
   /** What an encoder made of the prompts, [rows, …]; a row's is that of prompt `#prompts[row]`. */
@@ -56,7 +56,11 @@ class CachedRows implements Rows {
   #lengths: number[];
   #filled = false;
 
-  constructor(decoding: Inference, cache: KeyValueCache, { begun, source }: { begun: readonly (readonly number[])[]; source: HostTensors | undefined }) {
+  constructor(
+    decoding: Inference,
+    cache: KeyValueCache,
+    { begun, source }: { begun: readonly (readonly number[])[]; source: HostTensors | undefined },
+  ) {
     this.begun = begun;
     this.#decoding = decoding;
     this.#cache = cache;

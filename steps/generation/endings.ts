@@ -16,7 +16,7 @@ export interface SearchOptions {
   /** Whether generated tokens hold one of the stop strings; asked only where there are some. */
   stops?: (generated: number[]) => Promise<boolean>;
   /** Told of every token as it is chosen, with the place of its text; beams choose only at the end, and tell nothing before. */
-  onToken?: (text: number, token: number) => void;
+  onToken?: (text: number, token: number) => void | Promise<void>;
   /** Ends it all, with the signal's reason. */
   signal?: AbortSignal | undefined;
 }

@@ -36,7 +36,7 @@ export async function search(decoder: Decoder, prompts: readonly (readonly numbe
       adjust(scores, text.tokens, text.begun, config);
       const token = config.do_sample ? draw(scores, random(...text.drawn, text.tokens.length)()) : highest(scores);
       text.tokens.push(token);
-      onToken?.(text.place, token);
+      await onToken?.(text.place, token);
       const finish = await ends(text.tokens, text.begun);
       if (finish) done[text.place] = { tokens: text.tokens.slice(text.begun), finish };
       else going.push(text);

@@ -1,12 +1,12 @@
 """
 Makes test/golden/generation/ with transformers' own generate():
 
-    python test/golden/generation.py [checkpoints]          (torch 2.13, transformers 5.23)
+    python test/golden/generation.py          (torch 2.13, transformers 5.23)
 
 search.json          what a model whose scores are a table generates, for many options: searches and processors, free of rounding
 scores.json          what the processors of drawing leave of a row of scores
-<family>.json        200 prompts to a tiny random checkpoint of each family that writes, greedy and with beams; where the two best
-                     choices of a step were closer than float32 can tell the prompt is left out and another one taken
+<model>.json         200 prompts to each tiny random checkpoint that writes, greedy and with beams; where weights that differ in
+                     the seventh digit, or float64, generate anything else, float32 does not decide: another prompt is taken
 """
 
 import json
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.generation import LogitsProcessorList, MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -129,6 +129,61 @@ def scores():
     write("scores.json", {"rows": [3, 77, 500], "cases": cases})
 
 
+FAMILIES = {"gpt2": "gpt2/causal-lm", "t5": "t5/seq2seq", "t5-gated": "t5/gated"}
+SEARCHES = {
+    "greedy": {},
+    "beams": {"num_beams": 4, "num_return_sequences": 2},
+    "early": {"num_beams": 3, "early_stopping": True, "length_penalty": 0.6, "no_repeat_ngram_size": 2},
+}
+
+
+def models(name):
+    """The checkpoint in float32 and float64, and with weights that differ in the seventh digit: all must generate the same."""
+    variants = []
+    for seed in (None, 1, 2):
+        model = (AutoModelForSeq2SeqLM if name.startswith("t5") else AutoModelForCausalLM).from_pretrained(
+            here.parent / FAMILIES[name] / "checkpoint", dtype=torch.float32 if seed is None else torch.float64
+        )
+        if seed is not None:
+            noise = torch.Generator().manual_seed(seed)
+            for weight in model.parameters():
+                weight.data *= 1 + 3e-6 * torch.randn(weight.shape, generator=noise, dtype=weight.dtype)
+        variants.append(model.eval())
+    return variants
+
+
+def family(name):
+    variants = models(name)
+    vocabulary = variants[0].config.vocab_size
+    random = torch.Generator().manual_seed(7)
+    kept, left_out = [], 0
+    while len(kept) < 200:
+        length = int(torch.randint(1, 20, (1,), generator=random))
+        prompt = torch.randint(2, vocabulary, (1, length), generator=random)
+        options = {"max_new_tokens": 16, "pad_token_id": 0}
+        texts = {}
+        for search, more in SEARCHES.items():
+            ways = []
+            for model in variants:
+                out = model.generate(prompt, attention_mask=torch.ones_like(prompt), **options, **more)
+                begun = 1 if name.startswith("t5") else length
+                ways.append([text[begun:] for text in out.tolist()])
+            if ways[0] != ways[1] or ways[0] != ways[2]:
+                break
+            texts[search] = [unpadded(text, variants[0].generation_config.eos_token_id) for text in ways[0]]
+        if len(texts) < len(SEARCHES):
+            left_out += 1
+        else:
+            kept.append({"prompt": prompt[0].tolist(), **texts})
+    different = {search: len({str(one[search]) for one in kept}) for search in SEARCHES}
+    print(f"{name}: {left_out} prompts left out; different texts: {different}")
+    write(f"{name}.json", {"max_new_tokens": 16, "searches": SEARCHES, "texts": kept})
+
+
+def unpadded(text, end):
+    return text[: text.index(end) + 1] if end in text else text
+
+
 def write(name, value):
     here.mkdir(exist_ok=True)
     (here / name).write_text(json.dumps(value, separators=(",", ":")) + "\n")
@@ -138,3 +193,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     searches()
     scores()
+    for name in FAMILIES:
+        family(name)

@@ -85,7 +85,7 @@ test('stop strings, tokens as they come, the context and a signal end a text', a
   const config = configOf({ max_new_tokens: 20, stop_strings: ['x'] });
   const seen: number[] = [];
   const stops = async (tokens: number[]) => tokens.length === 5;
-  const [text] = await search(tableDecoder(), [[5]], { config, stops, onToken: (_, token) => seen.push(token) });
+  const [text] = await search(tableDecoder(), [[5]], { config, stops, onToken: (_, token) => void seen.push(token) });
   expect(text).toMatchObject({ finish: 'stop_string', tokens: seen });
   expect(seen).toHaveLength(5);
   const [cut] = await search(tableDecoder({ context: 8 }), [[1, 2, 3]], { config: configOf({ max_new_tokens: 20 }) });
