@@ -2,7 +2,7 @@ import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { listed, loadModel } from '../models/checkpoint.ts';
-import { openTokenizer, sameTokenizer } from '../models/tokenizer.ts';
+import { sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
@@ -48,7 +48,6 @@ export async function evaluate(context: Context): Promise<void> {
       : await writtenTexts(runtime, split, info, {
           model,
           folder: inputs.model,
-          tokenizer: await openTokenizer(inputs.model, {}),
           metrics: ofTexts,
           asked: options.generation ?? {},
           batchSize: options.batch_size,

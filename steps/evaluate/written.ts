@@ -1,12 +1,10 @@
 /** Lets a model write a text for each example of a split, from the very tokens that it would be given, and measures what it wrote. */
 import type { Json } from '../../engine/step.ts';
-import { openDecoder } from '../generation/cached.ts';
+import { openGenerator } from '../generation/generator.ts';
 import { type GenerationOptions, generationConfig, readGenerationOptions } from '../generation/options.ts';
-import { search } from '../generation/search.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationBatches } from '../models/batches.ts';
 import type { Model } from '../models/checkpoint.ts';
-import type { Tokenizer } from '../models/tokenizer.ts';
 import type { Split, TokensInfo } from '../models/tokens.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 
@@ -14,7 +12,6 @@ export interface Writing {
   model: Model;
   /** Where the model lies: its folder may say how it writes. */
   folder: string;
-  tokenizer: Tokenizer;
   /** Names of the metrics. */
   metrics: readonly string[];
   asked: GenerationOptions;
@@ -32,21 +29,13 @@ export interface Written {
 }
 
 export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
-  const { model, folder, tokenizer, metrics, asked, batchSize, signal, progress } = writing;
+  const { model, folder, metrics, asked, batchSize, signal, progress } = writing;
   const own = await readGenerationOptions(folder, model.file);
   // A text is as long as a target may be, where nothing else is said.
   const bounded = [own, asked].some((options) => options.max_new_tokens !== undefined || options.max_length !== undefined);
-  const config = generationConfig(
-    own,
-    { ...(bounded ? {} : { max_new_tokens: info.max_target_length! }), ...asked, num_return_sequences: 1 },
-    model.config.vocab_size,
-  );
-  const stops = async (tokens: number[]) => {
-    const text = await tokenizer.decode(tokens);
-    return config.stop_strings.some((stop) => text.includes(stop));
-  };
+  const options = { ...(bounded ? {} : { max_new_tokens: info.max_target_length! }), ...asked, num_return_sequences: 1 };
   const predicted = new Array<string>(split.sequences);
-  const decoder = openDecoder(model, runtime, info.decoder_start_token_id!);
+  const generator = await openGenerator(folder, runtime);
   try {
     let rows = 0;
     for (const { sequences } of evaluationBatches(split, batchSize).flat()) {
@@ -55,13 +44,12 @@ export async function writtenTexts(runtime: Runtime, split: Split, info: TokensI
         split.read('input_ids', sequence, ids, 0);
         return [...ids];
       });
-      for (const [i, { tokens }] of (await search(decoder, prompts, { config, stops, signal })).entries())
-        predicted[sequences[i]!] = await tokenizer.decode(tokens);
+      for (const [i, { text }] of (await generator.generate(prompts, options, { signal })).entries()) predicted[sequences[i]!] = text;
       rows += sequences.length;
       progress(rows);
     }
   } finally {
-    await decoder.close();
+    await generator.close();
   }
   const measured = generatedMetrics(metrics);
   const texts: Written['texts'] = [];
@@ -70,7 +58,7 @@ export async function writtenTexts(runtime: Runtime, split: Split, info: TokensI
     measured.add({ references: [text.target], predicted: text.predicted });
     texts.push(text);
   }
-  const { num_beams, do_sample, max_new_tokens, max_length } = config;
+  const { num_beams, do_sample, max_new_tokens, max_length } = generationConfig(own, options, model.config.vocab_size);
   const generation = { num_beams, do_sample, ...(max_new_tokens === undefined ? { max_length: max_length ?? null } : { max_new_tokens }) };
   return { texts, metrics: measured.metrics(), report: { generation, details: measured.details() } };
 }
