@@ -145,7 +145,7 @@ export const albert: Family<AlbertConfig> = {
       labelled: [],
       tied: ['predictions.decoder.weight', 'predictions.decoder.bias'],
       logits(config, weights, inputs, dropout) {
-        const masked = nn.maskedStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'predictions.dense')); // [P, H] → [P, E]
         const x = nn.layerNorm(dense, weights, 'predictions.LayerNorm', config.layer_norm_eps);
         const decoder = weights['albert.embeddings.word_embeddings.weight']!; // [V, E]

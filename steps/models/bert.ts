@@ -92,7 +92,7 @@ export const bert: Family<BertConfig> = {
       tied: ['cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'],
       logits(config, weights, inputs, dropout) {
         const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
-        const masked = nn.maskedStates(hidden, inputs); // [P, H]
+        const masked = nn.labelledStates(hidden, inputs); // [P, H]
         const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'cls.predictions.transform.dense')); // [P, H]
         const x = nn.layerNorm(dense, weights, 'cls.predictions.transform.LayerNorm', config.layer_norm_eps);
         const decoder = weights['bert.embeddings.word_embeddings.weight']!; // [V, H]

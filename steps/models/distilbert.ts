@@ -138,7 +138,7 @@ export const distilbert: Family<DistilBertConfig> = {
       labelled: [],
       tied: ['vocab_projector.weight'],
       logits(config, weights, inputs, dropout) {
-        const masked = nn.maskedStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.activation, nn.linear(masked, weights, 'vocab_transform')); // [P, H]
         const x = nn.layerNorm(dense, weights, 'vocab_layer_norm', LAYER_NORM_EPS);
         const decoder = weights['distilbert.embeddings.word_embeddings.weight']!; // [V, H]

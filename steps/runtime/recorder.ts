@@ -81,8 +81,7 @@ export class Recorder {
         this.marks.push({ value: x!, at: this.nodes.length });
         return [x!];
       case 'LayerEndGradient':
-        // Gradients come by from the last layer to the first.
-        Object.assign(this.marks.findLast(({ gradient }) => !gradient)!, { gradient: x!, gradientAt: this.nodes.length });
+        Object.assign(this.marks.find(({ value }) => value === y)!, { gradient: x!, gradientAt: this.nodes.length });
         return [x!];
       case 'Fill':
         return [this.#fill(attributes.value as number, output.shape, output.dtype)];

@@ -9,7 +9,7 @@ export default defineStep({
   description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
   options: {
     task: {
-      enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm'],
+      enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm', 'causal-lm', 'seq2seq'],
       description: 'What the model is trained for. Default: what the tokens were made for, and it can be nothing else.',
     },
     replace_head: {

@@ -242,6 +242,8 @@ class Emitter {
       case 'Softmax':
       case 'LogSoftmax':
         return put(kernel, inputs(), { axis: -1 });
+      case 'LogSumExp':
+        return put('ReduceLogSumExp', [...inputs(), this.#ints([-1])], { keepdims: 1 });
       case 'LayerNorm':
         return put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
       case 'Gelu':

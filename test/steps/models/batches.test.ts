@@ -89,7 +89,7 @@ test('sequences are padded behind, and the mask tells', async () => {
     [7, 8],
     [4, 5, 6],
   ]);
-  const { input_ids, attention_mask, labels } = inputsOf(two, { sequences: Int32Array.of(1, 0), length: 4 }, info);
+  const { input_ids, attention_mask, labels } = inputsOf(two, { sequences: Int32Array.of(1, 0), length: 4, targetLength: 0 }, info);
   expect([...input_ids!.data]).toEqual([4, 5, 6, 9, 7, 8, 9, 9]);
   expect([...attention_mask!.data]).toEqual([1, 1, 1, 0, 1, 1, 0, 0]);
   expect([...labels!.data]).toEqual([0, 2]);

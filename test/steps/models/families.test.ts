@@ -138,7 +138,7 @@ test.each(['bert', 'roberta', 'distilbert', 'albert'])('%s: hidden tokens alone 
     ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
   );
   const { loss } = await training.step(
-    whole({ ...given, masked_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) }),
+    whole({ ...given, label_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) }),
     { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 },
   );
   expect(batch * length).toBe(flat.length);
