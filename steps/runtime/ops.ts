@@ -288,7 +288,7 @@ function placesOf(labels: Tensor): { counted: Tensor; ids: tf.Tensor1D } {
 }
 
 /** log Σ exp x along the last axis, which stays with a size of 1. It has no gradient. */
-const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
+export const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
 
 /** Where nothing is counted. */
 const TINY = 1e-30;

@@ -82,6 +82,7 @@ const cases: Record<string, (t: X) => tf.Tensor | tf.Tensor[]> = {
   LogicalAnd: (t) => tf.cast(tf.logicalAnd(tf.greater(t.x!, 0), tf.greater(t.y!, 0)), 'int32'),
   LogicalNot: (t) => tf.cast(tf.logicalNot(tf.greater(t.x!, 0)), 'int32'),
   LogicalOr: (t) => tf.cast(tf.logicalOr(tf.greater(t.x!, 0), tf.greater(t.row!, 0)), 'int32'),
+  LogSumExp: (t) => ops.logSumExp(t.x!),
   LogSoftmax: (t) => tf.logSoftmax(t.x!),
   Max: (t) => [tf.max(t.x!, 1), tf.max(t.i!)],
   Maximum: (t) => tf.maximum(t.x!, t.row!),
