@@ -40,14 +40,13 @@ export default async function gc({ yes, dryRun, json, ...scope }: Options): Prom
 function planLines(planned: Collection, { maxSize }: Scope): string[] {
   const { results, total, kept, left } = planned;
   const reasons = [
-    [kept.lock, 'a lock has'],
-    [kept.running, 'a running run has'],
-    [kept['other project'], 'another project on this cache has'],
+    [kept.lock, 'a lock'],
+    [kept.running, 'a running run'],
+    [kept['other project'], 'another project on this cache'],
   ] as const;
-  const stay = [
-    `${count(total - results.length, 'result')} of ${total.toLocaleString('en-US')} stay, ${bytes(left)}`,
-    ...reasons.filter(([n]) => n > 0).map(([n, who]) => `${n.toLocaleString('en-US')} of them ${who}`),
-  ].join('; ');
+  const why = reasons.filter(([n]) => n > 0).map(([n, who]) => `${n.toLocaleString('en-US')} by ${who}`);
+  const by = why.length > 0 ? `; held ${why.join(', ')}` : '';
+  const stay = `${count(total - results.length, 'result')} of ${total.toLocaleString('en-US')} stay, ${bytes(left)}${by}`;
   const over = maxSize !== undefined && left > maxSize ? [`all that may go is less than asked for: ${bytes(maxSize)}`] : [];
   if (results.length + planned.objects.length + planned.logs.length === 0) return ['there is nothing to remove', stay, ...over];
   const rows = results.slice(0, SHOWN).map(({ subject, lastUsed, fingerprint }) => [subject, moment(lastUsed), fingerprint.slice(0, 12)]);
