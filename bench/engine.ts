@@ -45,6 +45,18 @@ const { values: flags } = parseArgs({
   },
 });
 
+/** The largest process of those that it was: a tool's workers share what they can. */
+const METER = `
+import resource, subprocess, sys, time, signal, os
+began = time.perf_counter()
+child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+try:
+    child.wait(float(sys.argv[1])); ended = 1
+except subprocess.TimeoutExpired:
+    os.killpg(child.pid, signal.SIGKILL); child.wait(); ended = 0
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, ended)
+`;
+
 const DONE = ' && echo >> runs';
 
 function chain(count: number): Shape {
@@ -228,18 +240,6 @@ function begin(row: Row, tool: Tool, folder: string): void {
 function repeated(run: () => Measured): Measured[] {
   return Array.from({ length: Number(flags.rounds) }, run);
 }
-
-/** The largest process of those that it was: a tool's workers share what they can. */
-const METER = `
-import resource, subprocess, sys, time, signal, os
-began = time.perf_counter()
-child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-try:
-    child.wait(float(sys.argv[1])); ended = 1
-except subprocess.TimeoutExpired:
-    os.killpg(child.pid, signal.SIGKILL); child.wait(); ended = 0
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, ended)
-`;
 
 function measured(command: string[], folder: string, env: Record<string, string> = {}): Measured {
   const runs = join(folder, 'runs');
