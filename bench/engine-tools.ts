@@ -129,15 +129,12 @@ const turbo: Tool = {
   install: installNode,
   describe(folder, { cells }) {
     const tasks = Object.fromEntries(
-      cells.map(({ name, reads, writes, after }) => [
-        `//#${name}`,
-        { dependsOn: after.map((cell) => `//#${cell}`), inputs: after.length > 0 ? [] : reads, outputs: [writes] },
-      ]),
+      cells.map(({ name, reads, writes, after }) => [name, { dependsOn: after, inputs: after.length > 0 ? [] : reads, outputs: [writes] }]),
     );
     const last = cells.filter(({ name }) => !cells.some(({ after }) => after.includes(name)));
     writeFileSync(
       join(folder, 'turbo.json'),
-      JSON.stringify({ tasks: { ...tasks, '//#all': { dependsOn: last.map(({ name }) => `//#${name}`), inputs: [], cache: false } } }),
+      JSON.stringify({ tasks: { ...tasks, all: { dependsOn: last.map(({ name }) => name), inputs: [], cache: false } } }),
     );
     const scripts = Object.fromEntries(cells.map(({ name, command }) => [name, command]));
     writeFileSync(
@@ -146,8 +143,8 @@ const turbo: Tool = {
     );
     writeFileSync(join(folder, 'package-lock.json'), JSON.stringify({ name: 'race', lockfileVersion: 3, packages: {} }));
   },
-  run: [join(node, 'node_modules/.bin/turbo'), 'run', 'all', '--concurrency=2', '--output-logs=none', '--ui=stream', '--no-daemon'],
-  plan: [join(node, 'node_modules/.bin/turbo'), 'run', 'all', '--dry=json', '--no-daemon'],
+  run: [join(node, 'node_modules/.bin/turbo'), 'run', 'all', '--concurrency=2', '--output-logs=none', '--ui=stream'],
+  plan: [join(node, 'node_modules/.bin/turbo'), 'run', 'all', '--dry=json'],
   env: { TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' },
   state: ['.turbo', 'node_modules'],
 };

@@ -2,8 +2,9 @@
  * The engine against other tools that run what changed: the same commands on the same files, two at a time, by turns.
  * Prints a table in Markdown: median and p95 of wall time, the memory of the largest process, and how many cells executed.
  *
- *     npm run bench:engine -- [--rounds 10] [--rows 'chain 100'] [--tools tunesmith,ninja] [--limit 180]
+ *     npm run bench:engine -- [--rounds 10] [--rows 'chain 100:;1 GB'] [--tools tunesmith,ninja] [--limit 180]
  *
+ * `--rounds 0` makes all ready for rows that do not begin anew: on a machine that must be quiet, that can be done before.
  * Peers come from PyPI and npm, into a folder of the user's cache (TUNESMITH_BENCH_HOME names another); one that cannot be
  * had is left out, and named. A command that takes longer than the limit (in seconds) is ended: the table says how far it came.
  */
@@ -44,6 +45,18 @@ const { values: flags } = parseArgs({
     limit: { type: 'string', default: '180' },
   },
 });
+
+/** The largest process of those that it was: a tool's workers share what they can. */
+const METER = `
+import resource, subprocess, sys, time, signal, os
+began = time.perf_counter()
+child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+try:
+    child.wait(float(sys.argv[1])); ended = 1
+except subprocess.TimeoutExpired:
+    os.killpg(child.pid, signal.SIGKILL); child.wait(); ended = 0
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, ended)
+`;
 
 const DONE = ' && echo >> runs';
 
@@ -105,7 +118,7 @@ const countOfSmall = one('ls in | wc -l', ['in']);
 const nothing = { before: 'nothing', minimum: 0 } as const;
 
 const ROWS: Row[] = [
-  ...[10, 100, 1000].flatMap((count): Row[] => {
+  ...[1, 10, 100, 1000].flatMap((count): Row[] => {
     const common = { shape: chain(count), files: chainFiles };
     return [
       { name: `chain ${count}: cold`, ...common, before: 'anew', minimum: count },
@@ -229,18 +242,6 @@ function repeated(run: () => Measured): Measured[] {
   return Array.from({ length: Number(flags.rounds) }, run);
 }
 
-/** The largest process of those that it was: a tool's workers share what they can. */
-const METER = `
-import resource, subprocess, sys, time, signal, os
-began = time.perf_counter()
-child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-try:
-    child.wait(float(sys.argv[1])); ended = 1
-except subprocess.TimeoutExpired:
-    os.killpg(child.pid, signal.SIGKILL); child.wait(); ended = 0
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, ended)
-`;
-
 function measured(command: string[], folder: string, env: Record<string, string> = {}): Measured {
   const runs = join(folder, 'runs');
   rmSync(runs, { force: true });
@@ -261,6 +262,7 @@ function measured(command: string[], folder: string, env: Record<string, string>
 
 /** `0.21 (0.24) s, 85 MB`, and how many cells executed where that is not what had to be. */
 function shown(all: Measured[], minimum: number): string {
+  if (all.length === 0) return 'ready';
   const seconds = all.map((one) => one.seconds).sort((a, b) => a - b);
   const at = (share: number) => seconds[Math.min(seconds.length - 1, Math.ceil(share * seconds.length) - 1)]!;
   const figure = (value: number) => value.toFixed(value < 1 ? 3 : value < 10 ? 2 : 1);
