@@ -25,7 +25,8 @@ const tunesmith = new Command('tunesmith')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]$/, '')}`.trimEnd() })
+  // Of the alternatives the list shows the first; `help COMMAND` shows all.
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
@@ -152,7 +153,7 @@ command(
   () => import('./commands/doctor.ts'),
 ).option('--json', 'print JSON');
 
-command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
+command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./commands/setup.ts'))
   .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
   .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
@@ -172,7 +173,7 @@ generationOptions(
     'go on with a prompt, as the text comes; or with every prompt of a file',
     () => import('./commands/generate.ts'),
   ),
-).usage('MODEL "PROMPT" [options]\n       tunesmith generate MODEL --file IN.jsonl [options]');
+).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
 
 command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
