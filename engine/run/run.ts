@@ -26,6 +26,7 @@ import { longestFirst, Pool, walk } from './schedule.ts';
 import { type Selection, selectCells } from './selection.ts';
 import { type Found, survey } from './survey.ts';
 import { Transcript } from './transcript.ts';
+import { Workers } from './workers.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
@@ -123,6 +124,7 @@ class Run {
   #order = new Map<string, number>();
   readonly #jobs: number;
   readonly #guard = new Guard();
+  readonly #workers = new Workers(this.#guard);
   readonly #kill = new AbortController();
   readonly #signal: AbortSignal;
   readonly #executing: Pool;
@@ -167,6 +169,7 @@ class Run {
       try {
         await walk([...this.#neededBy(pending), ...pending], edgesOf, (cell) => this.#visit(cell));
       } finally {
+        await this.#workers.close();
         this.#guard.close();
       }
     }
@@ -367,6 +370,7 @@ class Run {
       outputsOf: (name) => this.#outputs.get(name)!,
       gpus,
       guard: this.#guard,
+      workers: this.#workers,
       locked: this.locked,
       signal: this.#signal,
       emit: this.emit,
