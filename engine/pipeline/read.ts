@@ -49,7 +49,8 @@ export async function readPipeline(path: string, options: ReadOptions = {}): Pro
   return pipeline;
 }
 
-function rootOf(folder: string): string {
+/** Where `.tunesmith/` lies. */
+export function rootOf(folder: string): string {
   for (let at = folder; ; at = dirname(at)) {
     if (['.tunesmith', 'package.json', '.git'].some((mark) => existsSync(join(at, mark)))) return at;
     if (dirname(at) === at) return folder;

@@ -13,6 +13,7 @@ import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
 import type { Mask } from './masking.ts';
 import type { Message, StepJob } from './step-process.ts';
+import type { Meter } from './usage.ts';
 import type { Workers } from './workers.ts';
 
 export interface Attempt {
@@ -30,6 +31,7 @@ export interface Attempt {
   gpus: string[];
   guard: Guard;
   workers: Workers;
+  meter: Meter;
   signal: AbortSignal;
   emit(event: RunEvent): void;
 }
@@ -79,6 +81,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     // A secret is for the process of the one cell that declares it.
     shared: 'builtin' in action.module && leavesNothing(action.module.builtin) && cell.secrets.length === 0,
     signal: work.signal,
+    meter: work.meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
     hear,
   });
@@ -93,12 +96,13 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack };
 }
 
-function childOptions({ cell, pipeline, gpus, guard, signal, log }: Attempt) {
+function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt) {
   return {
     folder: pipeline.folder,
     environment: childEnvironment(cell, gpus),
     signal,
     guard,
+    meter,
     onOutput: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => log.chunk(stream, bytes),
   };
 }

@@ -8,7 +8,7 @@ import { standsAt } from './aside.ts';
 import { type Components, componentsOf, fingerprintOf } from './fingerprint.ts';
 import { type Inputs, manifestOf, resolveInputs, type Seen } from './inputs.ts';
 import type { Project } from './project.ts';
-import { componentsIn, type Difference, differences, nearest, phrase } from './why.ts';
+import { componentsIn, type Difference, differences, type Memory, nearest, phrase } from './why.ts';
 
 export interface Look {
   inputs: Inputs;
@@ -97,12 +97,13 @@ export async function compareWithHistory(
   return result && { result, differences: await differencesFrom(result, cell, known, project) };
 }
 
-/** How the cell differs from what it was when that result was made. */
+/** How the cell differs from what it was when that result was made. `textOf`: see why.ts. */
 export async function differencesFrom(
   result: Result,
   cell: Cell,
   { inputs, components }: Pick<Look, 'inputs' | 'components'>,
   project: Pick<Project, 'cache' | 'records'>,
+  textOf?: Memory['textOf'],
 ): Promise<Difference[]> {
   const before = componentsIn(result);
   const now = new Map<string, Awaited<ReturnType<typeof manifestOf>>>();
@@ -110,7 +111,7 @@ export async function differencesFrom(
     if (before.inputs[role] && before.inputs[role].hash !== input.hash) now.set(input.hash, await manifestOf(input, project.cache.memo));
   }
   const uses = cell.action.kind === 'step' ? cell.action.uses : '';
-  return differences(before, components, uses, (hash) => now.get(hash) ?? project.records.manifest(hash));
+  return differences(before, components, uses, { manifestOf: (hash) => now.get(hash) ?? project.records.manifest(hash), textOf });
 }
 
 /** What a result belongs to: its history is found by this name, also by another checkout of the project. */

@@ -26,6 +26,7 @@ import { longestFirst, Pool, walk } from './schedule.ts';
 import { type Selection, selectCells } from './selection.ts';
 import { type Found, survey } from './survey.ts';
 import { Transcript } from './transcript.ts';
+import type { Usage } from './usage.ts';
 import { Workers } from './workers.ts';
 
 export interface RunOptions extends Selection {
@@ -53,6 +54,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   let tell: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
   const project = openProject(pipeline, false, notice, options.signal);
+  const transcript = new Transcript(project, pipeline);
   try {
     await Aside.recover(project);
     await Checkpoints.removeForgotten(project);
@@ -62,28 +64,24 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(found.get(name)));
     const machine = await machineFor(pending);
     await checkResources(pending, machine, pipeline);
-    const run = project.records.begin(pipeline.file);
+    const run = transcript.begin(found.values());
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
-    const transcript = new Transcript(project.records, run);
     tell = (event) => {
       transcript.hear(event);
       emit(event);
     };
     for (const event of early) tell(event);
-    try {
-      const work = new Run(pipeline, project, options, selected, found, machine, run, tell, transcript, locked);
-      const states = await work.all();
-      const seconds = Math.round(performance.now() - began) / 1000;
-      const summary = summarize(pipeline, states, seconds);
-      if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-      transcript.end(seconds, summary);
-      if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
-      emit(summary);
-      return summary;
-    } finally {
-      transcript.close();
-    }
+    const work = new Run(pipeline, project, options, selected, found, machine, run, tell, transcript, locked);
+    const states = await work.all();
+    const seconds = Math.round(performance.now() - began) / 1000;
+    const summary = summarize(pipeline, states, seconds);
+    if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
+    await transcript.end(seconds, summary);
+    if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
+    emit(summary);
+    return summary;
   } finally {
+    transcript.close();
     project.close();
   }
 }
@@ -330,12 +328,13 @@ class Run {
       if (execution.state === 'ran') {
         this.#outputs.set(cell.name, execution.outputs);
         this.ended.set(cell.name, execution.kept ? lockEntry(fingerprint, execution.outputs) : undefined);
-        this.#end(cell, 'ran', seconds(), { why, fingerprint, log: execution.log });
-      } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, why, fingerprint);
+        this.#end(cell, 'ran', seconds(), { why, look: found, log: execution.log, usage: execution.usage });
+      } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, { why, look: found, usage: execution.usage });
       else
         this.#end(cell, 'canceled', seconds(), {
           why: this.options.signal.aborted ? 'interrupted' : 'another cell failed',
           log: execution.log,
+          usage: execution.usage,
         });
     } finally {
       for (const lease of leases) lease.release();
@@ -378,37 +377,42 @@ class Run {
   }
 
   #fresh(cell: Cell, look: Look, seconds: () => number): void {
-    const fingerprint = this.#known(cell, look);
-    this.#end(cell, 'fresh', seconds(), { fingerprint });
+    this.#know(cell, look);
+    this.#end(cell, 'fresh', seconds(), { look });
   }
 
   #restored(cell: Cell, look: Look, seconds: () => number): void {
-    const fingerprint = this.#known(cell, look);
-    this.#end(cell, 'restored', seconds(), { why: look.why, fingerprint });
+    this.#know(cell, look);
+    this.#end(cell, 'restored', seconds(), { why: look.why, look });
   }
 
   /** Takes over a result that is known. */
-  #known(cell: Cell, { result, fingerprint }: Look): string {
+  #know(cell: Cell, { result, fingerprint }: Look): void {
     this.#outputs.set(cell.name, result!.outputs);
     this.ended.set(cell.name, lockEntry(fingerprint, result!.outputs));
-    return fingerprint;
   }
 
-  #fail(cell: Cell, seconds: number, failure: Failure, why?: string, fingerprint?: string): void {
-    this.#end(cell, 'failed', seconds, { why, fingerprint, failure, log: failure.log });
+  #fail(cell: Cell, seconds: number, failure: Failure, more: Pick<End, 'why' | 'look' | 'usage'> = {}): void {
+    this.#end(cell, 'failed', seconds, { ...more, failure, log: failure.log });
     const mode = this.options.onFailure ?? 'stop';
     if (mode !== 'continue') this.#stopping = true;
     if (mode === 'kill') this.#kill.abort();
   }
 
-  #end(cell: Cell, state: CellState, seconds: number, more: { why?: string; failure?: Failure; fingerprint?: string; log?: string }): void {
+  #end(cell: Cell, state: CellState, seconds: number, { why, failure, look, log, usage }: End): void {
     this.#states.set(cell.name, state);
-    const { why, failure, fingerprint, log } = more;
-    if (state !== 'fresh') {
-      this.transcript.ended({ cell: cell.name, state, why, seconds, failure: failure?.message, log: log || undefined, fingerprint });
-    }
+    this.transcript.ended(cell, state, look, { why, seconds, failure: failure?.message, log: log || undefined, usage });
     this.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
   }
+}
+
+/** What is known of a cell at its end. */
+interface End {
+  why?: string;
+  failure?: Failure;
+  look?: Look;
+  log?: string;
+  usage?: Usage;
 }
 
 /** What must have ended before a cell begins. A frozen one needs nothing of what is above it. */

@@ -3,6 +3,7 @@
  * Nothing but JSON and paths crosses. It ends with its work, but where the engine says that more may follow, and nothing
  * has been left behind here. It ends with the engine, too: when the channel closes, so does everything here.
  */
+import { writeFileSync } from 'node:fs';
 import type { CellOrigin, Json, StepContext, StepDefinition } from '../step.ts';
 
 export interface StepJob {
@@ -51,6 +52,7 @@ process.on('message', (job: StepJob) => void serve(job));
 
 async function serve(job: StepJob): Promise<void> {
   idle = false;
+  forgetPeak();
   tell({ type: 'begun' });
   const before = surroundings();
   try {
@@ -65,6 +67,15 @@ async function serve(job: StepJob): Promise<void> {
   );
   idle = true;
   tell({ type: 'free' });
+}
+
+/** What the kernel has as the most memory of this process begins anew: see usage.ts. */
+function forgetPeak(): void {
+  try {
+    writeFileSync('/proc/self/clear_refs', '5');
+  } catch {
+    // There is no such file elsewhere.
+  }
 }
 
 async function run(job: StepJob): Promise<void> {

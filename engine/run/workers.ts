@@ -14,6 +14,7 @@ import { runChild } from './child.ts';
 import type { Death } from './failure.ts';
 import type { Guard } from './guard.ts';
 import type { Message, StepJob } from './step-process.ts';
+import type { Meter } from './usage.ts';
 
 /** What decides whether a process will do. */
 export interface Place {
@@ -28,6 +29,7 @@ export interface Work {
   /** Whether its process may have served others, and may serve more. */
   shared: boolean;
   signal: AbortSignal;
+  meter: Meter;
   onOutput(stream: OutputStream, bytes: Uint8Array): void;
   hear(message: Message): void;
 }
@@ -84,6 +86,7 @@ class Worker {
   /** In brackets: a subprocess is a promise itself, of its end. */
   readonly #started: Promise<[Subprocess]>;
   #talk: Promise<void> | undefined;
+  #served = false;
   #turn: Turn | undefined;
   #resting: NodeJS.Timeout | undefined;
 
@@ -116,6 +119,13 @@ class Worker {
     work.signal.addEventListener('abort', stop, { once: true });
     if (work.signal.aborted) stop();
     void this.#started.then(([child]) => child.sendMessage!(turn.job as never)).catch(() => {});
+    // To start is a part of the first work; later ones are measured from where they begin.
+    let measured: (() => void) | undefined;
+    void (this.#served ? turn.begin : this.#started).then(async () => {
+      const [child] = await this.#started;
+      if (this.#turn === turn) measured = work.meter.watch(child.pid!);
+    });
+    this.#served = true;
     try {
       const death = await Promise.race([turn.over, this.dead]);
       if (death === 'over') {
@@ -127,6 +137,7 @@ class Worker {
       turn.output.stderr.flush();
       return turn.begun ? death : 'never begun';
     } finally {
+      measured?.();
       work.signal.removeEventListener('abort', stop);
       this.#turn = undefined;
     }
@@ -159,7 +170,9 @@ class Turn {
   readonly output: Record<OutputStream, Output>;
   /** The process has said that it is free, and all that it wrote before has arrived. */
   readonly over: Promise<'over'>;
+  readonly begin: Promise<void>;
   begun = false;
+  #begin: () => void = () => {};
   readonly #hear: Work['hear'];
   #free: () => void = () => {};
 
@@ -171,6 +184,9 @@ class Turn {
       stderr: new Output(mark, (bytes) => onOutput('stderr', bytes)),
     };
     this.#hear = hear;
+    this.begin = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
     const free = new Promise<void>((resolve) => {
       this.#free = resolve;
     });
@@ -178,8 +194,10 @@ class Turn {
   }
 
   hear(message: Message): void {
-    if (message.type === 'begun') this.begun = true;
-    else if (message.type === 'free') this.#free();
+    if (message.type === 'begun') {
+      this.begun = true;
+      this.#begin();
+    } else if (message.type === 'free') this.#free();
     else this.#hear(message);
   }
 }

@@ -61,6 +61,8 @@ const BUTTONS: Record<Task, string> = {
   'token-classification': 'Mark',
   'question-answering': 'Answer',
   'masked-lm': 'Fill in',
+  'causal-lm': 'Go on',
+  seq2seq: 'Write',
 };
 
 const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text', question: 'Question', context: 'Context' };
@@ -76,6 +78,8 @@ function about(task: Task, labels: string[]): string {
   const names = labels.map((label) => `<b>${escaped(label)}</b>`);
   if (task === 'question-answering') return 'finds the answer to a question in a text';
   if (task === 'masked-lm') return 'tells which word is hidden';
+  if (task === 'causal-lm') return 'goes on with a text';
+  if (task === 'seq2seq') return 'makes another text of a text';
   if (task === 'token-classification') {
     const types = [...new Set(labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, '')))];
     return `marks ${types.map((type) => `<b>${escaped(type)}</b>`).join(', ')}`;

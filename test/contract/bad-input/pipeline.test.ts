@@ -126,15 +126,15 @@ steps:
       5 |   b: { run: echo, resources: {}, retry: { times: 2, factor: 2, delay: 1s, max_delay: soon } }
         |                                                                                      ^^^^
 
-    p.yaml:6:26: error: "retry" must have property delay when property factor is present
+    p.yaml:6:38: error: "retry.factor" means nothing without "delay"
       6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
-        |                          ^^^^^^^^^^^^^^^^^^^^^^^^^
+        |                                      ^^^^^^
 
     p.yaml:6:46: error: "retry.factor" takes a number of at least 1, found 0.5
       6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
         |                                              ^^^
 
-    p.yaml:6:62: error: "version" takes a number or text, found 1.5
+    p.yaml:6:62: error: "version" takes a whole number or text, found 1.5
       6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
         |                                                              ^^^
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Guard } from '../../../engine/run/guard.ts';
 import type { Message } from '../../../engine/run/step-process.ts';
+import { Meter } from '../../../engine/run/usage.ts';
 import { Workers } from '../../../engine/run/workers.ts';
 import { type Project, project } from '../../rig.ts';
 
@@ -28,6 +29,7 @@ function workshop() {
     more: { environment?: Record<string, string>; threads?: number; shared?: boolean; signal?: AbortSignal } = {},
   ) => {
     const { environment = {}, threads = 1, shared = true, signal = new AbortController().signal } = more;
+    const meter = new Meter();
     const messages: Message[] = [];
     const output = { stdout: '', stderr: '' };
     const death = await workers.run({
@@ -46,6 +48,7 @@ function workshop() {
       },
       shared,
       signal,
+      meter,
       onOutput: (stream, bytes) => {
         output[stream] += Buffer.from(bytes).toString();
       },
@@ -53,7 +56,14 @@ function workshop() {
     });
     const logs = messages.flatMap((message) => (message.type === 'log' ? [message.message] : []));
     const seen = JSON.parse(logs[0] ?? '{}') as { pid: number; variable?: string; folder: string };
-    return { ...seen, logs: logs.slice(1), output, death, ends: messages.filter(({ type }) => type === 'done' || type === 'error') };
+    return {
+      ...seen,
+      usage: meter.usage,
+      logs: logs.slice(1),
+      output,
+      death,
+      ends: messages.filter(({ type }) => type === 'done' || type === 'error'),
+    };
   };
   return { p, run, workers };
 }
@@ -148,6 +158,18 @@ test('whatever failed, was killed, or was stopped is replaced', async () => {
   expect(hung.death?.signal).toMatch(/^SIG(TERM|KILL)$/);
   await good();
 }, 60_000);
+
+test.runIf(process.platform === 'linux')('each work is measured by itself', async () => {
+  const { run } = workshop();
+  const first = await run('globalThis.much = Buffer.alloc(3e8, 1); for (const end = Date.now() + 700; Date.now() < end; );');
+  const small = await run('globalThis.much = undefined; globalThis.gc?.()');
+  expect(small.pid).toBe(first.pid);
+  expect(first.usage!.peakBytes).toBeGreaterThan(3e8);
+  expect(first.usage!.cpuSeconds).toBeGreaterThan(0.2);
+  expect(small.usage!.cpuSeconds).toBeLessThan(first.usage!.cpuSeconds / 2);
+  const quick = await run('');
+  expect(quick.usage).toBeDefined();
+});
 
 test('when there is no more work they end', async () => {
   const { run, workers } = workshop();
