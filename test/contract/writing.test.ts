@@ -89,7 +89,9 @@ test('causal-lm: perplexity of the completions alone, below that of counted pair
   });
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code, run.screen).toBe(0);
-  const { perplexity } = JSON.parse(p.read(`${OUTPUTS}/test/metrics`)).metrics;
+  const { metrics, block_length } = JSON.parse(p.read(`${OUTPUTS}/test/metrics`));
+  const { perplexity } = metrics;
+  expect(block_length).toBe(24);
   const { methods } = JSON.parse(p.read(`${OUTPUTS}/baseline/metrics`));
   expect(methods.bigram.metrics.perplexity).toBeLessThan(methods.unigram.metrics.perplexity / 2);
   expect(perplexity).toBeLessThan(methods.bigram.metrics.perplexity);
