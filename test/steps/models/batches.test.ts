@@ -50,7 +50,7 @@ test('batches are of like lengths, none longer than its longest sequence', async
 test('fewer sequences than a batch', async () => {
   const few = await ofLengths([3, 9]);
   expect(trainingBatches(few, 16, at).map(({ sequences, length }) => [sequences.length, length])).toEqual([[2, 9]]);
-  expect(evaluationBatches(few, 16)).toEqual([[{ sequences: Int32Array.of(1, 0), length: 9 }]]);
+  expect(evaluationBatches(few, 16)).toEqual([[{ targetLength: 0, sequences: Int32Array.of(1, 0), length: 9 }]]);
 });
 
 test('parts of a batch hold its sequences, each once', async () => {

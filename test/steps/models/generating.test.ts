@@ -1,4 +1,4 @@
-/** The model families that write, against transformers: test/golden/make_generating.py made the checkpoints and the values. */
+/** The model families that write, against transformers: test/golden/make-generating.py made the checkpoints and the values. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -8,6 +8,7 @@ import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts
 import { bucketsOf } from '../../../steps/models/t5.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, HostTensors, Inference, Training } from '../../../steps/runtime/runtime.ts';
+import { nextTokens } from '../../../steps/tasks/next-tokens.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';
 
 const MODELS = ['gpt2/causal-lm', 'gpt2/text-classification', 't5/seq2seq', 't5/gated'];
@@ -18,14 +19,14 @@ const valuesOf = (name: string) => JSON.parse(readFileSync(join(golden(name), 'i
 describe.each(MODELS)('%s', (name) => {
   const values = valuesOf(name);
   const inputs: HostTensors = { input_ids: int32(values.input_ids), attention_mask: int32(values.attention_mask) };
-  const labels = labelsOf(name, values);
+  const learned = learnedOf(name, inputs, values);
 
   for (const runtimeName of ['eager', COMPILED] as const) {
     test(`${runtimeName}: logits, loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
       const model = await loadModel(join(golden(name), 'checkpoint'));
       const runtime = await openRuntime(runtimeName, { threads: 1 });
       const inference = runtime.inference(model.program, model.weights, model.axes);
-      const { labels: all, label_positions: _, ...given } = { ...inputs, ...labels };
+      const { labels: _, label_positions: __, ...given } = learned;
       const { logits } = await inference.run(given);
       expect(difference(logits!.data, values.logits.flat(2))).toBeLessThan(1e-5);
       await inference.dispose();
@@ -35,15 +36,28 @@ describe.each(MODELS)('%s', (name) => {
         ...adamW(0.01, (weight) => !model.parameters[weight]!.decay),
         maxGradNorm: 1,
       });
-      expect(all!.data.length).toBeGreaterThan(3);
       const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
-      const { loss, gradNorm } = await training.step(whole({ ...inputs, ...labels }), at);
+      const { loss, gradNorm } = await training.step(whole(learned), at);
       expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
       expect(difference([gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
       await compareStep(training, golden(name), Math.min(1, values.grad_norm));
       await training.dispose();
     });
   }
+
+  if (!name.endsWith('classification'))
+    test.each(['eager', COMPILED] as const)('%s: what evaluation reads is what the logits say of the labels', async (runtimeName) => {
+      const model = await loadModel(join(golden(name), 'checkpoint'));
+      const inference = (await openRuntime(runtimeName, { threads: 1 })).inference(model.program, model.weights, model.axes);
+      const { loss, losses, predictions } = await inference.run(learned);
+      await inference.dispose();
+      const rows: number[][] = values.logits.flat();
+      const places = [...learned.label_positions!.data];
+      expect([...predictions!.data]).toEqual(places.map((place) => rows[place]!.indexOf(Math.max(...rows[place]!))));
+      expect(losses!.data.length).toBe(places.length);
+      expect(difference([Array.from(losses!.data).reduce((sum, one) => sum + one, 0) / places.length], [values.loss])).toBeLessThan(1e-5);
+      expect(difference(loss!.data, [values.loss])).toBeLessThan(1e-5);
+    });
 });
 
 describe.each(MODELS.filter((name) => !name.endsWith('classification')))('%s, token by token', (name) => {
@@ -135,23 +149,11 @@ async function crossOf(
   return { ...outputs, encoder_attention_mask: int32(values.attention_mask) };
 }
 
-/** What the program reads of the labels: places that count alone, and what is to come there. */
-function labelsOf(name: string, { labels, input_ids }: any): HostTensors {
-  if (name.endsWith('classification')) return { labels: int32(labels) };
-  const seq2seq = name.startsWith('t5');
-  const length = seq2seq ? labels[0].length : input_ids[0].length;
-  const flat: [place: number, label: number][] = labels.flatMap((row: number[], i: number) =>
-    row.flatMap((label, j) => {
-      const place = seq2seq ? j : j - 1;
-      return label === -100 || place < 0 ? [] : [[i * length + place, label]];
-    }),
-  );
-  const decoder = labels.map((row: number[]) => [0, ...row.slice(0, -1)].map((label) => (label === -100 ? 0 : label)));
-  return {
-    ...(seq2seq && { decoder_input_ids: int32(decoder) }),
-    label_positions: int32(flat.map(([place]) => place)),
-    labels: int32(flat.map(([, label]) => label)),
-  };
+/** With what the program reads of the labels: places that count alone, and what is to come there. */
+function learnedOf(name: string, inputs: HostTensors, { labels }: any): HostTensors {
+  const given = { ...inputs, labels: int32(labels) };
+  if (name.endsWith('classification')) return given;
+  return nextTokens(given, { task: name.startsWith('t5') ? 'seq2seq' : 'causal-lm', pad_token_id: 0, decoder_start_token_id: 0 });
 }
 
 /** Gradients by tensor, the denominator no less than a thousandth of the global norm; the weights as one vector. */

@@ -1,7 +1,7 @@
 """
 Makes test/golden/gpt2/ and test/golden/t5/: tiny random models that write, and what transformers computes with them.
 
-    python test/golden/make_generating.py           (torch 2.13, transformers 5.23, safetensors)
+    python test/golden/make-generating.py           (torch 2.13, transformers 5.23, safetensors)
 
 <family>/<task>/           checkpoint, inputs, gradients and the weights after a step, as make.py's; T5's v1.1 is t5/gated
 <family>/<task>/decode.json   a prompt and tokens behind it, and the logits of each from past_key_values
