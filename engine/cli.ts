@@ -232,13 +232,19 @@ function generationOptions(command: Command): Command {
     .option('--length-penalty <x>', "a beam's score is divided by its length to this power (default: 1)", number)
     .addOption(new Option('--early-stopping <when>', 'when a beam search is over').choices(['true', 'false', 'never']))
     .option('--repetition-penalty <x>', 'above 1, tokens that were there already become less likely', number)
-    .option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice', number)
+    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice').argParser(number)))
     .option('--num-return-sequences <n>', 'texts for each prompt', number)
     .option('--stop, --stop-strings <text>', 'a text ends once this is in it (again for more)', texts)
     .option('--eos-token-id <id>', 'a text ends with this token (again for more)', numbers)
     .option('--max-time <seconds>', 'a text ends with the next token after so long', number)
     .addOption(new Option('--batch-size <n>', 'prompts of a file that are gone on with at once').argParser(count).default(8))
     .addOption(new Option('--threads <n>', 'cores to use (default: all)').argParser(count));
+}
+
+/** To commander what begins with `no` takes something back; here it is but a name. */
+function notNegated(option: Option): Option {
+  option.negate = false;
+  return option;
 }
 
 function file(): Option {

@@ -21,6 +21,8 @@ export interface Watching {
   /** Pieces of texts as they are certain: never half a character. `place` is that of the text among those returned. */
   onText?: (place: number, piece: string) => void | Promise<void>;
   signal?: AbortSignal | undefined;
+  /** No text gets more tokens, whatever the options and the model's own say. */
+  limit?: number;
 }
 
 export interface Generator {
@@ -57,8 +59,8 @@ export async function openGenerator(given: string, runtime: Runtime): Promise<Ge
       return ids;
     },
 
-    async generate(prompts, options, { onText, signal } = {}) {
-      const config = configOf(options);
+    async generate(prompts, options, { onText, signal, limit = Number.POSITIVE_INFINITY } = {}) {
+      const config = { ...configOf(options), limit };
       const streams = prompts.flatMap(() => Array.from({ length: config.num_return_sequences }, () => textStream(tokenizer)));
       const give = async (place: number, piece: string) => {
         if (piece !== '') await onText!(place, piece);
