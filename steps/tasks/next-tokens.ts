@@ -64,7 +64,7 @@ export function nextTokens(
 const IGNORED = -100;
 
 /** Of one sequence. */
-interface Predicted {
+export interface Predicted {
   loss: number;
   hits: number;
   tokens: number;
