@@ -5,6 +5,7 @@
  */
 import module from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
@@ -38,7 +39,10 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--force', 'run the selected cells even when they are fresh')
   .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'say what would run, and why; change nothing')
-  .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
+  .addOption(
+    new Option('--watch', 'run again when the pipeline, an input or code of a step has changed').conflicts(['dryRun', 'force', 'locked']),
+  )
+  .option('-j, --jobs <n>', 'how many cells at once at most (default: the cores)', count)
   .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
   .addOption(param())
   .addOption(params())
@@ -74,12 +78,13 @@ command('status [file]', 'say which cells are fresh, and why the others are not'
 
 command(
   'explain <cell...>',
-  'tell what decides a cell: its fingerprint, and what changed since its last run',
+  'tell what decides a cell: its fingerprint, and all that differs from its nearest earlier result',
   () => import('./commands/explain.ts'),
 )
   .addOption(file())
   .addOption(param())
   .addOption(params())
+  .option('--json', 'print JSON')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
@@ -99,13 +104,47 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
 
 command('logs <cell...>', 'print what a cell wrote when it last ran', () => import('./commands/logs.ts'))
   .addOption(file())
-  .option('--run <id>', 'when it ran in this run', count)
+  .option('--run <run>', 'what it wrote in this run: a number, latest or previous')
   .usage('[FILE] CELL [options]');
 
-command('runs [words...]', 'list past runs; `runs show ID` tells of one', () => import('./commands/runs.ts'))
+command('runs [words...]', 'list past runs; show one of them; tell what differs between two', () => import('./commands/runs.ts'))
   .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many runs to list').argParser(count).default(20))
   .option('--json', 'print JSON')
-  .usage('[show ID] [options]');
+  .addHelpText(
+    'after',
+    '\nRUN is the number of a run, latest, or previous. Without runs, diff compares the latest one with the one before.',
+  )
+  .usage('[show RUN | diff [RUN [RUN]]] [options]');
+
+command('gc', 'remove stored results that nothing needs any more', () => import('./commands/gc.ts'))
+  .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))
+  .addOption(new Option('--older-than <time>', 'only what was not used for so long: 12h, 30d, 8w').argParser(age))
+  .addOption(new Option('--max-size <size>', 'what was not used for longest, until so much is left: 500MB, 10GB').argParser(size))
+  .addOption(new Option('--dry-run', 'only say what would go').conflicts('yes'))
+  .option('--yes', 'do not ask (without a terminal nothing is removed unless this is given)')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nAt least one scope is needed; with several, a result goes only where all of them let it go.' +
+      '\nWhat a lock, a running run or another project on the same cache refers to always stays.',
+  )
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
+
+command('cache <what...>', 'list, measure, check, export or import what is stored', () => import('./commands/cache.ts'))
+  .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many results to list').argParser(count).default(20))
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `
+ls [CELL…]            the results, newest first
+du                    how much room they take, step by step
+verify                reads every object; damaged ones are set aside
+export FILE [CELL…]   writes results with their objects into an archive
+import FILE           takes the results of an archive into this cache; every byte is checked`,
+  )
+  .usage('ls | du | verify | export FILE | import FILE [options]');
 
 command(
   'doctor',
@@ -126,6 +165,14 @@ command(
   .addOption(new Option('--format <format>', 'how to read the file (default: by its name)').choices(['jsonl', 'csv', 'lines']))
   .option('--column <name>', 'the column or key that holds the text (default: text)')
   .usage('BUNDLE FILE [options]');
+
+generationOptions(
+  command(
+    'generate <model> [prompt]',
+    'go on with a prompt, as the text comes; or with every prompt of a file',
+    () => import('./commands/generate.ts'),
+  ),
+).usage('MODEL "PROMPT" [options]\n       tunesmith generate MODEL --file IN.jsonl [options]');
 
 command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
@@ -165,6 +212,34 @@ async function failed(error: unknown): Promise<number> {
   return (await import('./commands/failed.ts')).failed(error, version);
 }
 
+/** Named as in generation_config.json, which has the defaults. */
+function generationOptions(command: Command): Command {
+  return command
+    .option('--file <file>', 'JSONL with a `prompt` a line (- is stdin): prints {"text", "tokens"} for each')
+    .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
+    .option('--max-length <n>', 'the most tokens of a sequence, prompt included', number)
+    .option('--min-new-tokens <n>', 'no end before so many tokens', number)
+    .option('--min-length <n>', 'no end before a sequence has so many tokens, prompt included', number)
+    .option('--do-sample', 'draw each token by its probability')
+    .option('--no-do-sample', 'take the likeliest token each time, whatever generation_config.json says')
+    .option('--temperature <t>', 'of drawing: below 1 likely tokens become likelier still', number)
+    .option('--top-k <k>', 'draw among the k likeliest tokens (default: 50; 0: among all)', number)
+    .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', number)
+    .option('--min-p <p>', 'draw among tokens at least this share as likely as the likeliest', number)
+    .option('--seed <n>', 'of drawing (default: 0)', number)
+    .option('--num-beams <n>', 'beams of beam search', number)
+    .option('--length-penalty <x>', "a beam's score is divided by its length to this power (default: 1)", number)
+    .addOption(new Option('--early-stopping <when>', 'when a beam search is over').choices(['true', 'false', 'never']))
+    .option('--repetition-penalty <x>', 'above 1, tokens that were there already become less likely', number)
+    .option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice', number)
+    .option('--num-return-sequences <n>', 'texts for each prompt', number)
+    .option('--stop, --stop-strings <text>', 'a text ends once this is in it (again for more)', texts)
+    .option('--eos-token-id <id>', 'a text ends with this token (again for more)', numbers)
+    .option('--max-time <seconds>', 'a text ends with the next token after so long', number)
+    .addOption(new Option('--batch-size <n>', 'prompts of a file that are gone on with at once').argParser(count).default(8))
+    .addOption(new Option('--threads <n>', 'cores to use (default: all)').argParser(count));
+}
+
 function file(): Option {
   return new Option('-f, --file <file>', 'the pipeline');
 }
@@ -183,6 +258,21 @@ function params(): Option {
 function count(value: string): number {
   if (!/^[1-9]\d{0,8}$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');
   return Number(value);
+}
+
+/** What it may be, the options of generation know. */
+function number(value: string): number {
+  const found = Number(value);
+  if (value.trim() === '' || Number.isNaN(found)) throw new InvalidArgumentError('It must be a number.');
+  return found;
+}
+
+function numbers(value: string, all: number[] = []): number[] {
+  return [...all, number(value)];
+}
+
+function texts(value: string, all: string[] = []): string[] {
+  return [...all, value];
 }
 
 function port(value: string): number {

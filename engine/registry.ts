@@ -27,6 +27,11 @@ export function serving() {
   return import('../steps/serving/serving.ts');
 }
 
+/** `generate`. */
+export function generation() {
+  return import('../steps/serving/generate.ts');
+}
+
 /** `setup tensorflow`. */
 export function setup() {
   return import('../steps/runtime/tensorflow/setup.ts');

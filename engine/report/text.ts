@@ -1,6 +1,6 @@
 /** Text as it stands on a screen: durations, figures, and lines cut to a width. */
 import { stripVTControlCharacters } from 'node:util';
-import stringWidth from 'string-width';
+import { columnsOfText } from '../columns.ts';
 
 /** "<0.1 s", "0.3 s", "42 s", "1m 05s", "2h 03m". */
 export function duration(seconds: number): string {
@@ -31,6 +31,14 @@ export function figure(value: number | string | null): string {
   return String(Number(value.toPrecision(4)));
 }
 
+/** "812 bytes", "3.4 MB", "120 GB". */
+export function bytes(count: number): string {
+  const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
+  const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, count)) / 3)));
+  const value = count / 1000 ** unit;
+  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
 export function count(n: number, thing: string, things = `${thing}s`): string {
   return `${n.toLocaleString('en-US')} ${n === 1 ? thing : things}`;
 }
@@ -51,7 +59,7 @@ export function oneLine(text: string): string {
 
 /** Columns that it takes; most text is ASCII and needs no look at each character. */
 export function width(text: string): number {
-  return /^[\x20-\x7e]*$/.test(text) ? text.length : stringWidth(text);
+  return /^[\x20-\x7e]*$/.test(text) ? text.length : columnsOfText(text);
 }
 
 /** Cut at the end, with an ellipsis, to at most `columns`. */

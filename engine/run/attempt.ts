@@ -13,6 +13,7 @@ import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
 import type { Mask } from './masking.ts';
 import type { Message, StepJob } from './step-process.ts';
+import type { Meter } from './usage.ts';
 
 export interface Attempt {
   cell: Cell;
@@ -25,7 +26,10 @@ export interface Attempt {
   checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
+  /** Of its own, while it runs. */
+  gpus: string[];
   guard: Guard;
+  meter: Meter;
   signal: AbortSignal;
   emit(event: RunEvent): void;
 }
@@ -89,12 +93,13 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack };
 }
 
-function childOptions({ cell, pipeline, guard, signal, log }: Attempt) {
+function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt) {
   return {
     folder: pipeline.folder,
-    environment: childEnvironment(cell),
+    environment: childEnvironment(cell, gpus),
     signal,
     guard,
+    meter,
     onOutput: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => log.chunk(stream, bytes),
   };
 }
@@ -124,7 +129,7 @@ function jobOf(
     folder: pipeline.folder,
     cell: { cell: cell.name, matrix: cell.matrix },
     seed: typeof options.seed === 'number' ? options.seed : Number.parseInt(fingerprint.slice(0, 8), 16) >>> 1,
-    threads: definition.threads === 'all' ? availableParallelism() : 1,
+    threads: cell.resources.cpu ?? (definition.threads === 'all' ? availableParallelism() : 1),
   };
 }
 

@@ -22,6 +22,7 @@ import { Guard } from './guard.ts';
 import { resolveInputs } from './inputs.ts';
 import { type Lock, type LockEntry, lockEntry, lockPath, readLock } from './lock.ts';
 import { otherBytes, whyOther } from './locked.ts';
+import { machineFor } from './machine.ts';
 import { placesOf } from './places.ts';
 import { openProject, type Project } from './project.ts';
 import { cellsNamed, unknownCell } from './selection.ts';
@@ -156,7 +157,8 @@ class Verifier {
       };
 
     const look = { inputs, components, fingerprint, state: 'run' as const, why: 'verify', differing: [] };
-    const around = { pipeline: moved, project, run: 1, outputsOf, guard: this.guard, signal: this.signal, emit: () => {} };
+    const gpus = (await machineFor([here])).gpus.slice(0, here.resources.gpu ?? 0);
+    const around = { pipeline: moved, project, run: 1, outputsOf, gpus, guard: this.guard, signal: this.signal, emit: () => {} };
     const first = await execute(here, look, 'verify', around);
     if (first.state === 'failed') return { state: 'unknown', why: `it failed: ${first.failure.message}`, tail: first.failure.tail };
     if (first.state === 'canceled') return { state: 'unknown', why: 'interrupted' };

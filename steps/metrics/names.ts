@@ -2,6 +2,7 @@
 import { METRICS as answers } from './answers.ts';
 import { METRICS as classification } from './classification.ts';
 import { METRICS as entities } from './entities.ts';
+import { METRICS as generated } from './generated.ts';
 import { METRICS as multiLabel } from './multi-label.ts';
 import { METRICS as regression } from './regression.ts';
 
@@ -10,7 +11,9 @@ export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
 
 export const METRIC_NAMES = [
   ...new Set(
-    [classification, multiLabel, regression, entities, answers].flatMap((metrics) => Object.keys(metrics)).concat(LANGUAGE_METRICS),
+    [classification, multiLabel, regression, entities, answers, generated]
+      .flatMap((metrics) => Object.keys(metrics))
+      .concat(LANGUAGE_METRICS),
   ),
 ];
 

@@ -44,6 +44,8 @@ export interface Family<C extends Config = any> {
   configure(file: ConfigFile): C;
   /** The most tokens a sequence may have. */
   maxLength(config: C): number;
+  /** Whether several layers are one set of weights, so that none of them can learn in its own way. Most families never do that. */
+  sharesLayers?(config: C): boolean;
   /** Whether it tells the two texts of a pair apart by their token types. */
   typed(config: C): boolean;
   /** The weights without a head. */

@@ -58,6 +58,8 @@ export const kernels: Record<string, Kernel> = {
   ),
   ...Object.fromEntries(['Sigmoid', 'Sign', 'Sin', 'Softplus', 'Sqrt', 'Square', 'Tanh'].map((name) => [name, unary()])),
   Identity: unary(),
+  LayerEnd: unary(),
+  LayerEndGradient: { inputs: ['dy', 'x'], infer: ([dy]) => ({ outputs: [{ ...dy! }] }) },
   LogicalNot: unary('bool'),
   Step: unary(),
   ClipByValue: unary(),

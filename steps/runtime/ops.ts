@@ -118,6 +118,15 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
+/** x, which is all that the next layer has of those before it: what recompute.ts keeps. */
+export function betweenLayers(x: Tensor): Tensor {
+  if (!tracing()) return x;
+  return withGradient([x], ([x], save) => {
+    save([x!]);
+    return { value: kernel('LayerEnd', { x: x! }), gradient: (dy, [x]) => [kernel('LayerEndGradient', { dy, x: x! })] };
+  });
+}
+
 /** x / √(mean of x² along the last axis + ε), scaled: a norm without mean and shift (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467). */
 export function rmsNorm(x: Tensor, gamma: Tensor, epsilon: number): Tensor {
   const width = x.shape.at(-1)!;
@@ -279,7 +288,7 @@ function placesOf(labels: Tensor): { counted: Tensor; ids: tf.Tensor1D } {
 }
 
 /** log Σ exp x along the last axis, which stays with a size of 1. It has no gradient. */
-const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
+export const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
 
 /** Where nothing is counted. */
 const TINY = 1e-30;

@@ -21,8 +21,8 @@ describe.each(MODELS)('%s', (name) => {
   const inputs: HostTensors = { input_ids: int32(values.input_ids), attention_mask: int32(values.attention_mask) };
   const learned = learnedOf(name, inputs, values);
 
-  for (const runtimeName of ['eager', COMPILED] as const) {
-    test(`${runtimeName}: logits, loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
+  for (const [runtimeName, checkpointing] of [['eager'], [COMPILED], [COMPILED, true]] as const) {
+    test(`${runtimeName}${checkpointing ? ' with gradient checkpointing' : ''}: logits, loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
       const model = await loadModel(join(golden(name), 'checkpoint'));
       const runtime = await openRuntime(runtimeName, { threads: 1 });
       const inference = runtime.inference(model.program, model.weights, model.axes);
@@ -33,6 +33,7 @@ describe.each(MODELS)('%s', (name) => {
 
       const training = runtime.training(withoutDropout(model), model.weights, {
         axes: model.axes,
+        checkpointing: checkpointing ?? false,
         ...adamW(0.01, (weight) => !model.parameters[weight]!.decay),
         maxGradNorm: 1,
       });
