@@ -17,8 +17,8 @@ export class Turns {
       const own = await this.leases.acquire(`${PUBLISHING}${process.pid}-${++this.#count}-${Math.random()}`, { signal });
       if (!this.leases.isHeld(REMOVING)) return own;
       own.release();
-      // Waits until whoever removes is done, or dead.
-      (await this.leases.acquire(REMOVING, { signal })).release();
+      // Not by asking for its key: two that wait like that would each take the other for one that removes.
+      while (this.leases.isHeld(REMOVING)) await sleep(20, undefined, { signal });
     }
   }
 
