@@ -1,9 +1,11 @@
 /** The model families that write, against transformers: test/golden/make-generating.py made the checkpoints and the values. */
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as ort from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
 import { loadModel, type Model, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { decodingOf } from '../../../steps/models/decoding.ts';
+import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
 import { bucketsOf } from '../../../steps/models/t5.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
@@ -118,6 +120,30 @@ test("GPT-2 comes under the hub's names: without the base's prefix, with masks a
   const said: string[] = [];
   await startModel(hub, { task: 'causal-lm', labels: [], seed: 0, say: (message) => void said.push(message) });
   expect(said).toEqual([`${Object.keys(stored).length} weights read from model.safetensors`]);
+});
+
+test('a v1.1 of T5 that was saved with tied embeddings has a copy of them to predict by, as transformers reads it', async () => {
+  const folder = join(golden('t5/gated'), 'checkpoint');
+  const tied = temporary();
+  const { 'lm_head.weight': _, ...stored } = await readSafetensors(join(folder, 'model.safetensors'));
+  await writeSafetensors(join(tied, 'model.safetensors'), stored, { format: 'pt' });
+  copyFileSync(join(folder, 'config.json'), join(tied, 'config.json'));
+  const { weights } = await loadModel(tied);
+  expect(weights['lm_head.weight']).toEqual(weights['shared.weight']);
+  expect(weights['lm_head.weight']!.data).not.toBe(weights['shared.weight']!.data);
+});
+
+test('GPT-2 as a classifier: its ONNX export computes the same', async () => {
+  const values = valuesOf('gpt2/text-classification');
+  const session = await ort.InferenceSession.create(modelOnnx(await loadModel(join(golden('gpt2/text-classification'), 'checkpoint'))));
+  const feeds = ['input_ids', 'attention_mask'].map((input) => {
+    const { data, shape } = int32(values[input]);
+    return [input, new ort.Tensor('int64', BigInt64Array.from(data as Int32Array, BigInt), shape)] as const;
+  });
+  expect([...session.inputNames].sort()).toEqual(['attention_mask', 'input_ids']);
+  const { logits } = await session.run(Object.fromEntries(feeds));
+  expect(difference(logits!.data as Float32Array, values.logits.flat())).toBeLessThan(1e-5);
+  await session.release();
 });
 
 test("GPT-2 starts as transformers starts it: what blocks add is smaller, the more of them there are; T5 by the layers' widths", async () => {
