@@ -115,13 +115,14 @@ export class Leases {
       }
       const holder = this.database.use((statement) => statement('select * from leases where key = ?').get(key)) as Holder | undefined;
       if (!holder) continue;
-      if (holder.token !== watched?.token) onWait?.(holder.pid);
-      if (holder.token !== watched?.token || holder.beat !== watched.beat) {
-        watched = { token: holder.token, beat: holder.beat, since: performance.now() };
-      }
-      const alive = isAlive(holder) ?? performance.now() - watched.since < SILENCE;
+      const isNew = holder.token !== watched?.token;
+      if (isNew || holder.beat !== watched!.beat) watched = { token: holder.token, beat: holder.beat, since: performance.now() };
+      const alive = isAlive(holder) ?? performance.now() - watched!.since < SILENCE;
       if (!alive) this.#giveBack(key, holder.token);
-      else await sleep(pause, undefined, { signal });
+      else {
+        if (isNew) onWait?.(holder.pid);
+        await sleep(pause, undefined, { signal });
+      }
     }
   }
 

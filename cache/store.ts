@@ -184,23 +184,29 @@ export class ObjectStore {
   /** Makes objects of files, and of texts, that are not there yet: all are on the disk before the first one is seen. */
   async #publish(sources: Source[]): Promise<void> {
     const staged = new Map<string, { source: Source; temporary: string }>();
+    const folders = new Set<string>();
     for (const source of sources) {
       if (staged.has(source.hash)) continue;
+      const known = this.#isKnown(source.hash);
       const state = await this.#stateOf(source.hash);
+      // Whoever renamed it may have been killed before the rename was on the disk.
+      if (state === 'ok' && !known)
+        folders
+          .add(dirname(this.pathOf(source.hash)))
+          .add(this.#objects)
+          .add(this.at.folder);
       if (state === 'ok') continue;
       if (state === 'damaged') await this.#setAside(source.hash);
       staged.set(source.hash, { source, temporary: temporaryIn(this.#temporary) });
     }
-    if (staged.size === 0) return;
-    await mkdir(this.#temporary, { recursive: true });
     try {
+      if (staged.size > 0) await mkdir(this.#temporary, { recursive: true });
       await largeAndSmall(
         [...staged.values()],
         ({ source }) => source.size,
         ({ source, temporary }) => this.#copyIn(source, temporary),
       );
       await flushFiles([...staged.values()].map(({ temporary }) => temporary));
-      const folders = new Set<string>();
       for (const [hash, { temporary }] of staged) {
         const pause = breathe();
         if (pause) await pause;
@@ -305,6 +311,11 @@ export class ObjectStore {
       throw statOf(object) ? error : this.#missing(hash);
     }
     backdate(to);
+  }
+
+  #isKnown(hash: string): boolean {
+    const stat = statOf(this.pathOf(hash));
+    return stat !== undefined && this.at.objects.hashOf(stat) === hash;
   }
 
   async #stateOf(hash: string): Promise<ObjectState> {

@@ -25,7 +25,8 @@ const tunesmith = new Command('tunesmith')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]$/, '')}`.trimEnd() })
+  // Of the alternatives the list shows the first; `help COMMAND` shows all.
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
@@ -39,7 +40,10 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--force', 'run the selected cells even when they are fresh')
   .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'say what would run, and why; change nothing')
-  .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
+  .addOption(
+    new Option('--watch', 'run again when the pipeline, an input or code of a step has changed').conflicts(['dryRun', 'force', 'locked']),
+  )
+  .option('-j, --jobs <n>', 'how many cells at once at most (default: the cores)', count)
   .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
   .addOption(param())
   .addOption(params())
@@ -149,7 +153,7 @@ command(
   () => import('./commands/doctor.ts'),
 ).option('--json', 'print JSON');
 
-command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
+command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./commands/setup.ts'))
   .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
   .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
@@ -162,6 +166,14 @@ command(
   .addOption(new Option('--format <format>', 'how to read the file (default: by its name)').choices(['jsonl', 'csv', 'lines']))
   .option('--column <name>', 'the column or key that holds the text (default: text)')
   .usage('BUNDLE FILE [options]');
+
+generationOptions(
+  command(
+    'generate <model> [prompt]',
+    'go on with a prompt, as the text comes; or with every prompt of a file',
+    () => import('./commands/generate.ts'),
+  ),
+).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
 
 command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
@@ -201,6 +213,40 @@ async function failed(error: unknown): Promise<number> {
   return (await import('./commands/failed.ts')).failed(error, version);
 }
 
+/** Named as in generation_config.json, which has the defaults. */
+function generationOptions(command: Command): Command {
+  return command
+    .option('--file <file>', 'JSONL with a `prompt` a line (- is stdin): prints {"text", "tokens"} for each')
+    .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
+    .option('--max-length <n>', 'the most tokens of a sequence, prompt included', number)
+    .option('--min-new-tokens <n>', 'no end before so many tokens', number)
+    .option('--min-length <n>', 'no end before a sequence has so many tokens, prompt included', number)
+    .option('--do-sample', 'draw each token by its probability')
+    .option('--no-do-sample', 'take the likeliest token each time, whatever generation_config.json says')
+    .option('--temperature <t>', 'of drawing: below 1 likely tokens become likelier still', number)
+    .option('--top-k <k>', 'draw among the k likeliest tokens (default: 50; 0: among all)', number)
+    .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', number)
+    .option('--min-p <p>', 'draw among tokens at least this share as likely as the likeliest', number)
+    .option('--seed <n>', 'of drawing (default: 0)', number)
+    .option('--num-beams <n>', 'beams of beam search', number)
+    .option('--length-penalty <x>', "a beam's score is divided by its length to this power (default: 1)", number)
+    .addOption(new Option('--early-stopping <when>', 'when a beam search is over').choices(['true', 'false', 'never']))
+    .option('--repetition-penalty <x>', 'above 1, tokens that were there already become less likely', number)
+    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice').argParser(number)))
+    .option('--num-return-sequences <n>', 'texts for each prompt', number)
+    .option('--stop, --stop-strings <text>', 'a text ends once this is in it (again for more)', texts)
+    .option('--eos-token-id <id>', 'a text ends with this token (again for more)', numbers)
+    .option('--max-time <seconds>', 'a text ends with the next token after so long', number)
+    .addOption(new Option('--batch-size <n>', 'prompts of a file that are gone on with at once').argParser(count).default(8))
+    .addOption(new Option('--threads <n>', 'cores to use (default: all)').argParser(count));
+}
+
+/** To commander what begins with `no` takes something back; here it is but a name. */
+function notNegated(option: Option): Option {
+  option.negate = false;
+  return option;
+}
+
 function file(): Option {
   return new Option('-f, --file <file>', 'the pipeline');
 }
@@ -219,6 +265,21 @@ function params(): Option {
 function count(value: string): number {
   if (!/^[1-9]\d{0,8}$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');
   return Number(value);
+}
+
+/** What it may be, the options of generation know. */
+function number(value: string): number {
+  const found = Number(value);
+  if (value.trim() === '' || Number.isNaN(found)) throw new InvalidArgumentError('It must be a number.');
+  return found;
+}
+
+function numbers(value: string, all: number[] = []): number[] {
+  return [...all, number(value)];
+}
+
+function texts(value: string, all: string[] = []): string[] {
+  return [...all, value];
 }
 
 function port(value: string): number {

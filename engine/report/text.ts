@@ -1,6 +1,6 @@
 /** Text as it stands on a screen: durations, figures, and lines cut to a width. */
 import { stripVTControlCharacters } from 'node:util';
-import stringWidth from 'string-width';
+import { columnsOfText } from '../columns.ts';
 
 /** "<0.1 s", "0.3 s", "42 s", "1m 05s", "2h 03m". */
 export function duration(seconds: number): string {
@@ -59,7 +59,7 @@ export function oneLine(text: string): string {
 
 /** Columns that it takes; most text is ASCII and needs no look at each character. */
 export function width(text: string): number {
-  return /^[\x20-\x7e]*$/.test(text) ? text.length : stringWidth(text);
+  return /^[\x20-\x7e]*$/.test(text) ? text.length : columnsOfText(text);
 }
 
 /** Cut at the end, with an ellipsis, to at most `columns`. */

@@ -254,6 +254,16 @@ export class Records {
     ) as string | undefined;
   }
 
+  /** How long each cell took when it last ran. */
+  durations(file: string): Map<string, number> {
+    const rows = this.#database.use((statement) =>
+      statement(
+        `select cell, cells.seconds, max(run) from cells join runs on runs.id = cells.run where pipeline = ? and state = 'ran' group by cell`,
+      ).all(this.#name(file)),
+    ) as { cell: string; seconds: number }[];
+    return new Map(rows.map(({ cell, seconds }) => [cell, seconds]));
+  }
+
   lastLog(file: string, cell: string): string | undefined {
     const log = this.#database.use((statement) =>
       statement(

@@ -3,6 +3,7 @@
  * for the disk. It also says in the index of the cache which results the run relies on, so that no gc removes them.
  */
 import { relative } from 'node:path';
+import { CacheError } from '../../cache/error.ts';
 import type { Result } from '../../cache/index.ts';
 import type { CellState, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
@@ -99,7 +100,16 @@ export class Transcript {
 
   #soon(): void {
     if (this.#asking.signal.aborted) return;
-    this.#timer ??= setTimeout(() => this.#write(), 1000).unref();
+    this.#timer ??= setTimeout(() => this.#try(), 1000).unref();
+  }
+
+  /** A disk that is full for a while must not end steps that are at work: what could not be written waits for the next time. */
+  #try(): void {
+    try {
+      this.#write();
+    } catch (error) {
+      if (!(error instanceof CacheError)) throw error;
+    }
   }
 
   #write(): void {

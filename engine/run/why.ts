@@ -56,6 +56,7 @@ export function differences(before: Components, after: Components, uses: string,
   };
   values('step', before.step, after.step);
   values(`version of ${after.step}`, before.version, after.version);
+  values('version', before.stepVersion, after.stepVersion);
   if (before.code?.hash !== after.code?.hash) {
     const files = before.code && after.code && codeDifferences(before.code.files, after.code.files, textOf);
     const packages = changedKeys(before.code?.packages ?? {}, after.code?.packages ?? {});

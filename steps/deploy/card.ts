@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import type { CleaningOptions } from '../data/cleaning.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
 import type { Model } from '../models/checkpoint.ts';
+import type { Task } from '../models/family.ts';
 
 export interface Card {
   name: string;
@@ -55,13 +56,21 @@ function frontMatter(name: string, license: string | undefined, model: Model, me
 }
 
 /** The hub's name of the task. */
-const pipelineOf = ({ task }: Model): string => (task === 'masked-lm' ? 'fill-mask' : task);
+const pipelineOf = ({ task }: Model): string => HUB_TASKS[task] ?? task;
+
+const HUB_TASKS: Partial<Record<Task, string>> = {
+  'masked-lm': 'fill-mask',
+  'causal-lm': 'text-generation',
+  seq2seq: 'text2text-generation',
+};
 
 function whatItDoes({ task, problem, labels }: Model): string {
   const names = labels.slice(0, 20).map(code);
   const known = labels.length > 20 ? `${names.join(', ')} and ${labels.length - 20} more` : listOf(names);
   if (task === 'question-answering') return 'finds the answer to a question in a text, or says that there is none';
   if (task === 'masked-lm') return 'tells which word is hidden';
+  if (task === 'causal-lm') return 'goes on with a text';
+  if (task === 'seq2seq') return 'makes another text of a text';
   if (task === 'token-classification') return `gives each word of a text one of the tags ${known}`;
   if (problem === 'regression') return 'gives a text a number';
   return problem === 'multi_label_classification' ? `gives a text any of ${known}` : `tells ${known} apart`;
@@ -166,6 +175,9 @@ function exampleOf({ task, problem, labels }: Model): { input: string | Record<s
       const entity = labels.find((label) => label !== 'O')?.replace(/^[BIES]-/, '');
       return { input: 'a text', answer: { entities: [{ entity, start: 2, end: 6, score: 0.97, text: 'text' }] } };
     }
+    case 'causal-lm':
+    case 'seq2seq':
+      return { input: 'a text', answer: { text: 'another text' } };
     case 'masked-lm':
       return { input: 'a [MASK] text', answer: { fill: [{ token: 'short', score: 0.4 }] } };
     case 'text-classification':

@@ -66,7 +66,7 @@ class Emitter {
       interfaces.outputs.push({ name, dtype: value.dtype, shape: this.#axes(value, twin.outputs.get(name)!) });
     }
     const initial = [...this.#initializers.values()];
-    return writeModel({ nodes: this.#nodes, initializers: initial, ...interfaces, opsets: this.#opsets() });
+    return writeModel({ nodes: lastFirst(this.#nodes), initializers: initial, ...interfaces, opsets: this.#opsets() });
   }
 
   #opsets(): Record<string, number> {
@@ -242,6 +242,8 @@ class Emitter {
       case 'Softmax':
       case 'LogSoftmax':
         return put(kernel, inputs(), { axis: -1 });
+      case 'LogSumExp':
+        return put('ReduceLogSumExp', [...inputs(), this.#ints([-1])], { keepdims: 1 });
       case 'LayerNorm':
         return put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
       case 'Gelu':
@@ -405,6 +407,17 @@ class Emitter {
     this.#products.set(key, name);
     return name;
   }
+}
+
+/**
+ * onnxruntime runs a graph back from its leaves, the nodes that no other reads, and begins with the last of them in the file. A training's
+ * leaves are the gradients of weights. Those that can be computed first are put last: else the gradients of the first layer come first,
+ * and every activation and its gradient wait in memory until all the way back to it is gone.
+ */
+function lastFirst(nodes: readonly NodeContent[]): NodeContent[] {
+  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
+  const isLeaf = ({ outputs }: NodeContent) => !outputs.some((output) => read.has(output));
+  return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }
 
 const MICROSOFT = 'com.microsoft';
