@@ -1,4 +1,5 @@
 /** Who runs when: resources, the longest way first, retries, and steps that are not to run. Driven through the CLI. */
+import { chmodSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import { memoryLimit } from '../../../engine/run/failure.ts';
@@ -105,6 +106,20 @@ test('of the GPUs that the engine itself may see', async () => {
   expect((await p.run('run', 'p.yaml')).screen).toContain('b asks for 3 GPUs, but this machine has 2 GPUs');
   expect((await p.run('run', 'p.yaml', '--only', 'a')).code).toBe(0);
   expect(p.read('a.txt')).toBe('5,7\n');
+});
+
+test('GPUs are those that the driver tells of', async () => {
+  const p = project({
+    'p.yaml': `steps: { a: { run: 'echo $CUDA_VISIBLE_DEVICES > a.txt', resources: { gpu: 3 } } }\n`,
+    'bin/nvidia-smi': '#!/bin/sh\necho "$@" > asked.txt\nprintf "0\\n1\\n2\\n"\n',
+  });
+  chmodSync(p.path('bin/nvidia-smi'), 0o755);
+  Object.assign(p.env, { PATH: `${p.path('bin')}:${process.env.PATH}`, TUNESMITH_GPUS: undefined, CUDA_VISIBLE_DEVICES: undefined });
+  expect((await p.run('run', 'p.yaml')).code).toBe(0);
+  expect(p.read('a.txt')).toBe('0,1,2\n');
+  p.remove('asked.txt');
+  expect((await p.run('run', 'p.yaml')).code).toBe(0);
+  expect(p.exists('asked.txt'), 'a run with nothing to do asks nobody').toBe(false);
 });
 
 test('memory and cores are shared; a cell that waits for a GPU keeps no core idle', async () => {
@@ -252,7 +267,6 @@ test('`version` enters the fingerprint, and says why', async () => {
   const yaml = (version: string) => `steps: { a: { run: "./tool > a.txt", outputs: { o: a.txt }${version} } }\n`;
   const p = project({ 'p.yaml': yaml(''), tool: '#!/bin/sh\necho 1\n' });
   await p.run('run', 'p.yaml'); // fails: not executable
-  const { chmodSync } = await import('node:fs');
   chmodSync(p.path('tool'), 0o755);
   const state = async (version: string) => {
     p.write('p.yaml', yaml(version));
