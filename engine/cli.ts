@@ -4,13 +4,16 @@
  * its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
  */
 import module from 'node:module';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Command as CommandType, Option as OptionType } from 'commander';
 import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
 
-const { version } = module.createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
+// Required, not imported: Node would first look through all of it for names to export.
+const require = module.createRequire(import.meta.url);
+const { Command, InvalidArgumentError, Option } = require('commander') as typeof import('commander');
+const { version } = require('tunesmith/package.json') as { version: string };
 
 // A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
@@ -25,7 +28,8 @@ const tunesmith = new Command('tunesmith')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]$/, '')}`.trimEnd() })
+  // Of the alternatives the list shows the first; `help COMMAND` shows all.
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
@@ -152,7 +156,7 @@ command(
   () => import('./commands/doctor.ts'),
 ).option('--json', 'print JSON');
 
-command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
+command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./commands/setup.ts'))
   .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
   .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
@@ -172,7 +176,7 @@ generationOptions(
     'go on with a prompt, as the text comes; or with every prompt of a file',
     () => import('./commands/generate.ts'),
   ),
-).usage('MODEL "PROMPT" [options]\n       tunesmith generate MODEL --file IN.jsonl [options]');
+).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
 
 command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
@@ -197,7 +201,7 @@ try {
 
 type Run = (...args: any[]) => unknown;
 
-function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): CommandType {
   return tunesmith
     .command(words)
     .description(description)
@@ -213,7 +217,7 @@ async function failed(error: unknown): Promise<number> {
 }
 
 /** Named as in generation_config.json, which has the defaults. */
-function generationOptions(command: Command): Command {
+function generationOptions(command: CommandType): CommandType {
   return command
     .option('--file <file>', 'JSONL with a `prompt` a line (- is stdin): prints {"text", "tokens"} for each')
     .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
@@ -231,7 +235,7 @@ function generationOptions(command: Command): Command {
     .option('--length-penalty <x>', "a beam's score is divided by its length to this power (default: 1)", number)
     .addOption(new Option('--early-stopping <when>', 'when a beam search is over').choices(['true', 'false', 'never']))
     .option('--repetition-penalty <x>', 'above 1, tokens that were there already become less likely', number)
-    .option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice', number)
+    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice').argParser(number)))
     .option('--num-return-sequences <n>', 'texts for each prompt', number)
     .option('--stop, --stop-strings <text>', 'a text ends once this is in it (again for more)', texts)
     .option('--eos-token-id <id>', 'a text ends with this token (again for more)', numbers)
@@ -240,18 +244,24 @@ function generationOptions(command: Command): Command {
     .addOption(new Option('--threads <n>', 'cores to use (default: all)').argParser(count));
 }
 
-function file(): Option {
+/** To commander what begins with `no` takes something back; here it is but a name. */
+function notNegated(option: OptionType): OptionType {
+  option.negate = false;
+  return option;
+}
+
+function file(): OptionType {
   return new Option('-f, --file <file>', 'the pipeline');
 }
 
-function param(): Option {
+function param(): OptionType {
   return new Option('-p, --param <key=value>', 'set a parameter (again for more)').argParser((value: string, all: string[] = []) => [
     ...all,
     value,
   ]);
 }
 
-function params(): Option {
+function params(): OptionType {
   return new Option('--params <file>', 'set parameters from a YAML or JSON file');
 }
 

@@ -24,6 +24,7 @@ import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
 import { Meter, type Usage } from './usage.ts';
+import type { Workers } from './workers.ts';
 
 /** What an execution needs of the run that it belongs to. */
 export interface Surroundings {
@@ -34,6 +35,7 @@ export interface Surroundings {
   /** GPUs of the cell's own. */
   gpus: string[];
   guard: Guard;
+  workers: Workers;
   /** With `--locked`. */
   locked?: Locked;
   /** Aborted by Ctrl-C and by `--on-failure kill`. */

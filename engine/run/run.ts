@@ -27,6 +27,7 @@ import { type Selection, selectCells } from './selection.ts';
 import { type Found, survey } from './survey.ts';
 import { Transcript } from './transcript.ts';
 import type { Usage } from './usage.ts';
+import { Workers } from './workers.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
@@ -121,6 +122,7 @@ class Run {
   #order = new Map<string, number>();
   readonly #jobs: number;
   readonly #guard = new Guard();
+  readonly #workers = new Workers(this.#guard);
   readonly #kill = new AbortController();
   readonly #signal: AbortSignal;
   readonly #executing: Pool;
@@ -165,6 +167,7 @@ class Run {
       try {
         await walk([...this.#neededBy(pending), ...pending], edgesOf, (cell) => this.#visit(cell));
       } finally {
+        await this.#workers.close();
         this.#guard.close();
       }
     }
@@ -366,6 +369,7 @@ class Run {
       outputsOf: (name) => this.#outputs.get(name)!,
       gpus,
       guard: this.#guard,
+      workers: this.#workers,
       locked: this.locked,
       signal: this.#signal,
       emit: this.emit,

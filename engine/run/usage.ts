@@ -19,9 +19,10 @@ export class Meter {
     return this.#total;
   }
 
-  /** Looks at the child until the returned function is called. */
+  /** Looks at the child until the returned function is called; what it did before is not counted. */
   watch(pid: number): () => void {
     if (process.platform !== 'linux') return () => {};
+    const before = lookAt(pid, undefined)?.cpuSeconds ?? 0;
     let seen: Usage | undefined;
     let timer: NodeJS.Timeout;
     const look = (pause: number) => {
@@ -31,9 +32,11 @@ export class Meter {
     timer = setTimeout(() => look(FIRST), FIRST).unref();
     return () => {
       clearTimeout(timer);
+      // It may have worked for less than the first pause, and live on.
+      seen = lookAt(pid, seen);
       if (!seen) return;
       const { cpuSeconds = 0, peakBytes = 0 } = this.#total ?? {};
-      this.#total = { cpuSeconds: cpuSeconds + seen.cpuSeconds, peakBytes: Math.max(peakBytes, seen.peakBytes) };
+      this.#total = { cpuSeconds: cpuSeconds + seen.cpuSeconds - before, peakBytes: Math.max(peakBytes, seen.peakBytes) };
     };
   }
 }
