@@ -1,6 +1,7 @@
 /** Outputs that are cut from the inputs: what a text has to say is often said at its beginning. */
+import { StepError } from '../../engine/step.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
-import { metricNames } from '../tasks/registry.ts';
+import { evaluationMetrics } from '../tasks/registry.ts';
 import type { Measure } from './baseline.ts';
 
 interface Row {
@@ -23,10 +24,12 @@ export const seq2seq: Measure = async (options, methods, { read }) => {
   const columns = { text: options.text ?? 'text', target: options.target ?? 'target' };
   const train = await read<Row>('train', columns);
   const test = await read<Row>(options.split, columns);
-  const names = metricNames('seq2seq', 'single_label_classification', [], options.metrics);
+  const { names, ofTexts } = evaluationMetrics('seq2seq', 'single_label_classification', [], options.metrics);
+  const impossible = options.metrics && names[0];
+  if (impossible) throw new StepError(`${impossible} is about probabilities, and a baseline gives texts`, 'Leave it out.', ['metrics']);
   const results = methods.map((name) => {
     const output = METHODS[name]!(train);
-    const measured = generatedMetrics(names);
+    const measured = generatedMetrics(ofTexts);
     for (const { text, target } of test) measured.add({ references: [target], predicted: output(text) });
     return [name, { metrics: measured.metrics(), details: measured.details() }] as const;
   });

@@ -138,10 +138,14 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
     ...(task === 'seq2seq' && { decoder_start_token_id: model.config.decoder_start_token_id }),
   };
   await mkdir(folder, { recursive: true });
-  await writeFile(path.join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  // transformers refuses a whole number where it wants one with a point, and to JavaScript 1.0 is 1.
+  const text = JSON.stringify(config, null, 2).replace(FLOATS, '$1.0');
+  await writeFile(path.join(folder, 'config.json'), `${text}\n`);
   const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
   await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
 }
+
+const FLOATS = /^( {2}"(?:initializer_factor|initializer_range|layer_norm_eps|layer_norm_epsilon)": \d+)(?=,?$)/gm;
 
 export async function readConfig(folder: string): Promise<ConfigFile> {
   const file = path.join(folder, 'config.json');
@@ -222,6 +226,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
         entries.set(own, { shape, read });
       }
     }
+    for (const [name, of] of Object.entries(family.heads[task]?.copies ?? {}))
+      if (name in parameters && !entries.has(name) && entries.has(of)) entries.set(name, entries.get(of)!);
     if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
     return { source, entries, close };
   } catch (error) {

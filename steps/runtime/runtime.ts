@@ -88,6 +88,8 @@ export interface TrainingOptions {
   maxGradNorm: number;
   /** Of each weight by name; undefined = it is frozen: no gradient is computed and nothing changes it. */
   weight: (name: string) => WeightOptions | undefined;
+  /** Gradient checkpointing, of the runtimes that compile: see recompute.ts. */
+  checkpointing?: boolean;
   /** Row `padding` of an embedding gets no lookup gradient: weight name → row. */
   paddingRows?: Record<string, number>;
 }

@@ -66,12 +66,12 @@ class OnnxTraining implements Training {
   constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: Provider) {
     this.#optimizer = new Optimizer(weights, options);
     this.#weights = feeds(this.#optimizer.weights, named.weight);
-    const { axes = {}, paddingRows = {} } = options;
+    const { axes = {}, paddingRows = {}, checkpointing } = options;
     this.#inference = new OnnxInference(program, this.#optimizer.weights, axes, threads, provider);
     const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
     this.#sessions = new Sessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) =>
-        traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free }),
+        traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free, checkpointing }),
       );
       return { ...traced, session: await Session.open(traced.graph, free, threads, provider), buffers: this.#buffers(traced) };
     });
@@ -94,7 +94,7 @@ class OnnxTraining implements Training {
       await this.#differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
         loss += share * partLoss;
         if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
-        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share);
+        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, loss);
       });
     }
     return { loss, gradNorm };
