@@ -17,7 +17,7 @@ import { join, sep } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { BIG, breathe, digest } from './digest.ts';
 import { UnreadableError } from './error.ts';
-import { type Memo, sameFile, settlesAt, TICK } from './memo.ts';
+import { type Hashes, sameFile, settlesAt, TICK } from './memo.ts';
 
 export interface Content {
   kind: 'file' | 'folder';
@@ -37,7 +37,7 @@ export interface Reading {
 }
 
 /** What stands at `path`; undefined when nothing does. A link at `path` itself is followed. */
-export async function contentOf(path: string, memo: Memo, reading: Reading = {}): Promise<Content | undefined> {
+export async function contentOf(path: string, memo: Hashes, reading: Reading = {}): Promise<Content | undefined> {
   const stat = statOf(path, statSync);
   if (!stat) return undefined;
   if (stat.isFile()) {
@@ -61,13 +61,13 @@ export interface Entry {
 }
 
 /** The files and links below a folder by relative path, to say what changed between two states of it. */
-export async function listing(path: string, memo: Memo, reading: Reading = {}): Promise<Record<string, Entry>> {
+export async function listing(path: string, memo: Hashes, reading: Reading = {}): Promise<Record<string, Entry>> {
   const entries = await readFolder(path, memo, reading);
   return Object.fromEntries(entries.filter((entry) => entry.kind !== 'folder').map((entry) => [entry.path, entry]));
 }
 
 /** All that is below a folder, in the order of its listing. */
-export async function readFolder(root: string, memo: Memo, { follow = false }: Reading = {}): Promise<Entry[]> {
+export async function readFolder(root: string, memo: Hashes, { follow = false }: Reading = {}): Promise<Entry[]> {
   const entries: Entry[] = [];
   const unread: { path: string; stat: BigIntStats; entry: Entry }[] = [];
 
@@ -143,7 +143,7 @@ export function hashOfText(text: string): string {
 /** Readings under way: cells that start together and read the same file read it once. */
 const underway = new Map<string, Promise<Content>>();
 
-async function readFile(path: string, stat: BigIntStats, memo: Memo): Promise<Content> {
+async function readFile(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
   if (stat.size < BIG) return readUntilStill(path, stat, memo);
   const key = `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
   let reading = underway.get(key);
@@ -154,7 +154,7 @@ async function readFile(path: string, stat: BigIntStats, memo: Memo): Promise<Co
   return reading;
 }
 
-async function readUntilStill(path: string, stat: BigIntStats, memo: Memo): Promise<Content> {
+async function readUntilStill(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
   for (let attempt = 0; attempt < 5; attempt++) {
     // A big file that is just written: better to wait out its clock's tick than to read it again next time.
     const young = settlesAt(stat) - Date.now();

@@ -16,6 +16,9 @@ export const MEMO_TABLE = `
     unique (device, inode)
   );`;
 
+/** Whoever reads asks here first, and tells what was read. */
+export type Hashes = Pick<Memo, 'hashOf' | 'learn'>;
+
 export class Memo {
   /** Learned in this run: key of the file → its stamps and hash. */
   readonly #learned = new Map<string, { stat: BigIntStats; hash: string }>();

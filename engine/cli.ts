@@ -4,12 +4,16 @@
  * its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
  */
 import module from 'node:module';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Command as CommandType, Option as OptionType } from 'commander';
+import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
 
-const { version } = module.createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
+// Required, not imported: Node would first look through all of it for names to export.
+const require = module.createRequire(import.meta.url);
+const { Command, InvalidArgumentError, Option } = require('commander') as typeof import('commander');
+const { version } = require('tunesmith/package.json') as { version: string };
 
 // A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
@@ -24,7 +28,8 @@ const tunesmith = new Command('tunesmith')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]$/, '')}`.trimEnd() })
+  // Of the alternatives the list shows the first; `help COMMAND` shows all.
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
@@ -38,7 +43,10 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--force', 'run the selected cells even when they are fresh')
   .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'say what would run, and why; change nothing')
-  .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
+  .addOption(
+    new Option('--watch', 'run again when the pipeline, an input or code of a step has changed').conflicts(['dryRun', 'force', 'locked']),
+  )
+  .option('-j, --jobs <n>', 'how many cells at once at most (default: the cores)', count)
   .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
   .addOption(param())
   .addOption(params())
@@ -74,12 +82,13 @@ command('status [file]', 'say which cells are fresh, and why the others are not'
 
 command(
   'explain <cell...>',
-  'tell what decides a cell: its fingerprint, and what changed since its last run',
+  'tell what decides a cell: its fingerprint, and all that differs from its nearest earlier result',
   () => import('./commands/explain.ts'),
 )
   .addOption(file())
   .addOption(param())
   .addOption(params())
+  .option('--json', 'print JSON')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
@@ -99,13 +108,47 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
 
 command('logs <cell...>', 'print what a cell wrote when it last ran', () => import('./commands/logs.ts'))
   .addOption(file())
-  .option('--run <id>', 'when it ran in this run', count)
+  .option('--run <run>', 'what it wrote in this run: a number, latest or previous')
   .usage('[FILE] CELL [options]');
 
-command('runs [words...]', 'list past runs; `runs show ID` tells of one', () => import('./commands/runs.ts'))
+command('runs [words...]', 'list past runs; show one of them; tell what differs between two', () => import('./commands/runs.ts'))
   .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many runs to list').argParser(count).default(20))
   .option('--json', 'print JSON')
-  .usage('[show ID] [options]');
+  .addHelpText(
+    'after',
+    '\nRUN is the number of a run, latest, or previous. Without runs, diff compares the latest one with the one before.',
+  )
+  .usage('[show RUN | diff [RUN [RUN]]] [options]');
+
+command('gc', 'remove stored results that nothing needs any more', () => import('./commands/gc.ts'))
+  .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))
+  .addOption(new Option('--older-than <time>', 'only what was not used for so long: 12h, 30d, 8w').argParser(age))
+  .addOption(new Option('--max-size <size>', 'what was not used for longest, until so much is left: 500MB, 10GB').argParser(size))
+  .addOption(new Option('--dry-run', 'only say what would go').conflicts('yes'))
+  .option('--yes', 'do not ask (without a terminal nothing is removed unless this is given)')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nAt least one scope is needed; with several, a result goes only where all of them let it go.' +
+      '\nWhat a lock, a running run or another project on the same cache refers to always stays.',
+  )
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
+
+command('cache <what...>', 'list, measure, check, export or import what is stored', () => import('./commands/cache.ts'))
+  .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many results to list').argParser(count).default(20))
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `
+ls [CELL…]            the results, newest first
+du                    how much room they take, step by step
+verify                reads every object; damaged ones are set aside
+export FILE [CELL…]   writes results with their objects into an archive
+import FILE           takes the results of an archive into this cache; every byte is checked`,
+  )
+  .usage('ls | du | verify | export FILE | import FILE [options]');
 
 command(
   'doctor',
@@ -113,7 +156,7 @@ command(
   () => import('./commands/doctor.ts'),
 ).option('--json', 'print JSON');
 
-command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
+command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./commands/setup.ts'))
   .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
   .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
@@ -133,7 +176,7 @@ generationOptions(
     'go on with a prompt, as the text comes; or with every prompt of a file',
     () => import('./commands/generate.ts'),
   ),
-).usage('MODEL "PROMPT" [options]\n       tunesmith generate MODEL --file IN.jsonl [options]');
+).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
 
 command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
@@ -158,7 +201,7 @@ try {
 
 type Run = (...args: any[]) => unknown;
 
-function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): CommandType {
   return tunesmith
     .command(words)
     .description(description)
@@ -174,7 +217,7 @@ async function failed(error: unknown): Promise<number> {
 }
 
 /** Named as in generation_config.json, which has the defaults. */
-function generationOptions(command: Command): Command {
+function generationOptions(command: CommandType): CommandType {
   return command
     .option('--file <file>', 'JSONL with a `prompt` a line (- is stdin): prints {"text", "tokens"} for each')
     .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
@@ -202,23 +245,23 @@ function generationOptions(command: Command): Command {
 }
 
 /** To commander what begins with `no` takes something back; here it is but a name. */
-function notNegated(option: Option): Option {
+function notNegated(option: OptionType): OptionType {
   option.negate = false;
   return option;
 }
 
-function file(): Option {
+function file(): OptionType {
   return new Option('-f, --file <file>', 'the pipeline');
 }
 
-function param(): Option {
+function param(): OptionType {
   return new Option('-p, --param <key=value>', 'set a parameter (again for more)').argParser((value: string, all: string[] = []) => [
     ...all,
     value,
   ]);
 }
 
-function params(): Option {
+function params(): OptionType {
   return new Option('--params <file>', 'set parameters from a YAML or JSON file');
 }
 

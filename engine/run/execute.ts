@@ -6,6 +6,7 @@ import { lstatSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf } from '../../cache/content.ts';
+import { stampsOf } from '../../cache/stamps.ts';
 import type { Failure, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { Aside, LINK, standsAt } from './aside.ts';
@@ -16,12 +17,14 @@ import { explained, placeOf, type Verdict } from './failure.ts';
 import { fetching } from './fetching.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
 import type { Guard } from './guard.ts';
-import { fetched, manifestOf, resolveInputs } from './inputs.ts';
+import { fetched, type Inputs, manifestOf, resolveInputs } from './inputs.ts';
 import type { Locked } from './locked.ts';
 import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
+import { Meter, type Usage } from './usage.ts';
+import type { Workers } from './workers.ts';
 
 /** What an execution needs of the run that it belongs to. */
 export interface Surroundings {
@@ -29,7 +32,10 @@ export interface Surroundings {
   project: Project;
   run: number;
   outputsOf: OutputsOf;
+  /** GPUs of the cell's own. */
+  gpus: string[];
   guard: Guard;
+  workers: Workers;
   /** With `--locked`. */
   locked?: Locked;
   /** Aborted by Ctrl-C and by `--on-failure kill`. */
@@ -37,9 +43,14 @@ export interface Surroundings {
   emit(event: RunEvent): void;
 }
 
-export type Execution = ({ state: 'ran'; log: string } & Made) | { state: 'failed'; failure: Failure } | { state: 'canceled'; log: string };
+export type Execution = { usage?: Usage } & (
+  | ({ state: 'ran'; log: string } & Made)
+  | { state: 'failed'; failure: Failure }
+  | { state: 'canceled'; log: string }
+);
 
 export async function execute(cell: Cell, found: Look, why: string, around: Surroundings): Promise<Execution> {
+  const meter = new Meter();
   const path = around.project.places.log(around.run, cell.name);
   const mask = maskOf(secretValues(cell));
   const log = new CellLog(path, mask, (stream, line) => {
@@ -48,28 +59,29 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
   });
   let checkpoints: Checkpoints | undefined;
   try {
+    const written = await stampsOfAll(found.inputs);
     if (cell.action.kind === 'step') checkpoints = await Checkpoints.hold(around.project, found.fingerprint, around.signal);
     for (let number = 1; ; number++) {
       if (around.signal.aborted) return { state: 'canceled', log: path };
       around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
-      const ending = await once(cell, found, checkpoints, log, mask, around);
+      const ending = await once(cell, found, written, checkpoints, log, mask, meter, around);
       if (checkpoints && standsAt(checkpoints.folder)) {
         // Where an input changed meanwhile, it may have learned from both.
         if (ending !== 'canceled' && 'made' in ending) checkpoints.remove();
-        else if (await changedMeanwhile(cell, found, around)) checkpoints.remove();
+        else if (await changedMeanwhile(cell, found, written, around)) checkpoints.remove();
       }
-      if (ending === 'canceled') return { state: 'canceled', log: path };
-      if ('made' in ending) return { state: 'ran', ...ending.made, log: path };
+      if (ending === 'canceled') return { state: 'canceled', log: path, usage: meter.usage };
+      if ('made' in ending) return { state: 'ran', ...ending.made, log: path, usage: meter.usage };
       const { message, hint, option, detail } = ending.failed;
       if (number > cell.retry.times) {
         const tail = [...log.tail];
         if (detail) log.detail(detail);
-        const place = option && placeOf(option, cell, around.pipeline, message);
-        return { state: 'failed', failure: { message, place, hint, tail, log: path } };
+        const place = option && (await placeOf(option, cell, around.pipeline, message));
+        return { state: 'failed', failure: { message, place, hint, tail, log: path }, usage: meter.usage };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;
-      await sleep(cell.retry.delay, undefined, { signal: around.signal }).catch(() => {});
+      await sleep(delayBefore(number, cell.retry), undefined, { signal: around.signal }).catch(() => {});
     }
   } finally {
     checkpoints?.release();
@@ -77,6 +89,10 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     if (log.trouble)
       around.project.notice(`the log ${relative(around.project.root, path)} is not whole: ${log.trouble.message}`, cell.name);
   }
+}
+
+function delayBefore(retry: number, { delay, factor, longest }: Cell['retry']): number {
+  return Math.min(delay * factor ** (retry - 1), longest);
 }
 
 interface Made {
@@ -91,14 +107,16 @@ type Ending = { made: Made } | { failed: Verdict } | 'canceled';
 async function once(
   cell: Cell,
   found: Look,
+  written: Stamps,
   checkpoints: Checkpoints | undefined,
   log: CellLog,
   mask: Mask,
+  meter: Meter,
   around: Surroundings,
 ): Promise<Ending> {
   const { project, signal } = around;
   const deadline = new AbortController();
-  const timer = cell.timeout === undefined ? undefined : setTimeout(() => deadline.abort(), cell.timeout);
+  const timer = cell.timeout === undefined ? undefined : setTimeout(() => deadline.abort(), Math.min(cell.timeout, LONGEST_TIMER));
   const aside = Aside.begin(project, cell);
   let verdict: Verdict | undefined;
   let trouble: unknown;
@@ -116,6 +134,7 @@ async function once(
       checkpoints: checkpoints?.folder,
       log,
       mask,
+      meter,
       signal: AbortSignal.any([signal, deadline.signal]),
     });
     clearTimeout(timer);
@@ -126,7 +145,7 @@ async function once(
         await aside.clear(cell.outputs);
         await aside.placeStaged();
       }
-      const made = await publish(cell, found, around);
+      const made = await publish(cell, found, written, around);
       await aside.keepNew();
       return { made };
     }
@@ -142,6 +161,9 @@ async function once(
   if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
   return { failed: verdict! };
 }
+
+/** Node takes a longer one, some 24 days, for none at all. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A declared output that was not made, or is not what was declared. */
 function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeline): Verdict | undefined {
@@ -160,7 +182,7 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
 }
 
 /** Makes the result known: objects first, then the index. What ran on inputs that changed meanwhile is not kept. */
-async function publish(cell: Cell, found: Look, around: Surroundings): Promise<Made> {
+async function publish(cell: Cell, found: Look, written: Stamps, around: Surroundings): Promise<Made> {
   const { project, pipeline } = around;
   const { cache, records } = project;
   const outputs: Record<string, Content> = {};
@@ -172,19 +194,25 @@ async function publish(cell: Cell, found: Look, around: Surroundings): Promise<M
     outputs[name] = content;
   }
   around.locked?.demandBytes(cell, outputs);
-  const changed = await changedMeanwhile(cell, found, around);
+  const changed = await changedMeanwhile(cell, found, written, around);
   if (changed)
     project.notice(`${changed} changed while ${cell.name} ran: its result is not kept, and the next run executes it again`, cell.name);
   else if (cell.cache) {
-    for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
     for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
-    cache.index.save({
-      fingerprint: found.fingerprint,
-      subject: subjectOf(cell, pipeline),
-      outputs,
-      record: { components: found.components } as never,
-      created: new Date().toISOString(),
-    });
+    // No gc may come between: it would take objects that no result refers to yet.
+    const turn = await cache.turns.publish();
+    try {
+      for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
+      cache.index.save({
+        fingerprint: found.fingerprint,
+        subject: subjectOf(cell, pipeline),
+        outputs,
+        record: { components: found.components } as never,
+        created: new Date().toISOString(),
+      });
+    } finally {
+      turn.release();
+    }
   }
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     records.wrote(path, outputs[name]!.hash, found.fingerprint);
@@ -193,8 +221,23 @@ async function publish(cell: Cell, found: Look, around: Surroundings): Promise<M
   return { outputs, kept: !changed };
 }
 
+/** When each thing that a cell reads was last written, by path. */
+type Stamps = Map<string, string | undefined>;
+
+async function stampsOfAll(inputs: Inputs): Promise<Stamps> {
+  const stamps: Stamps = new Map();
+  for (const { sources } of Object.values(inputs))
+    for (const { path, pinned } of sources) if (!pinned) stamps.set(path, await stampsOf(path));
+  return stamps;
+}
+
 /** Names what the cell read that is no longer as it was; the stamps of files make this quick. */
-async function changedMeanwhile(cell: Cell, found: Look, { pipeline, project, outputsOf }: Surroundings): Promise<string | undefined> {
+async function changedMeanwhile(
+  cell: Cell,
+  found: Look,
+  written: Stamps,
+  { pipeline, project, outputsOf }: Surroundings,
+): Promise<string | undefined> {
   const named = (role: string, path: string) => `input ${role} (${relative(pipeline.folder, path)})`;
   try {
     const inputs = await resolveInputs(cell, pipeline, project, outputsOf);
@@ -203,7 +246,8 @@ async function changedMeanwhile(cell: Cell, found: Look, { pipeline, project, ou
       for (const { path, content, origin } of sources) {
         // What a cell made is known by its record: here the file itself counts.
         const current = origin ? await contentOf(path, project.cache.memo) : now.get(path);
-        if (!sameContent(content, current)) return named(role, path);
+        // An edit that was taken back may have been read.
+        if (!sameContent(content, current) || (written.has(path) && (await stampsOf(path)) !== written.get(path))) return named(role, path);
       }
     }
     const { code } = found.components;

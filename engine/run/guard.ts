@@ -9,34 +9,33 @@ import { type ChildProcess, spawn } from 'node:child_process';
 export class Guard {
   #shell?: ChildProcess;
 
+  /** Call it before a child starts: an engine that is killed right then would leave that child to nobody. */
+  begin(): void {
+    if (this.#shell) return;
+    this.#shell = spawn('/bin/sh', ['-c', SCRIPT], {
+      detached: true,
+      stdio: ['pipe', 'ignore', 'ignore'],
+      cwd: '/',
+      env: { PATH: process.env.PATH },
+    });
+    // Neither a guard that cannot start nor one that was killed may end a run: it is only the second net.
+    this.#shell.on('error', () => {});
+    this.#shell.stdin?.on('error', () => {});
+    this.#shell.unref();
+    (this.#shell.stdin as unknown as { unref(): void } | null)?.unref();
+  }
+
   /** The group of a child that just started. */
   watch(group: number): void {
-    this.#tell(`+ ${group}`);
+    this.#shell?.stdin?.write(`+ ${group}\n`);
   }
 
   release(group: number): void {
-    this.#tell(`- ${group}`);
+    this.#shell?.stdin?.write(`- ${group}\n`);
   }
 
   close(): void {
     this.#shell?.stdin?.end();
-  }
-
-  #tell(line: string): void {
-    if (!this.#shell) {
-      this.#shell = spawn('/bin/sh', ['-c', SCRIPT], {
-        detached: true,
-        stdio: ['pipe', 'ignore', 'ignore'],
-        cwd: '/',
-        env: { PATH: process.env.PATH },
-      });
-      // Neither a guard that cannot start nor one that was killed may end a run: it is only the second net.
-      this.#shell.on('error', () => {});
-      this.#shell.stdin?.on('error', () => {});
-      this.#shell.unref();
-      (this.#shell.stdin as unknown as { unref(): void } | null)?.unref();
-    }
-    this.#shell.stdin?.write(`${line}\n`);
   }
 }
 

@@ -5,7 +5,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the vocabulary.
  */
-import { attention, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
+import { attention, betweenLayers, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
@@ -187,8 +187,8 @@ export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, posit
 }
 
 function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-  let x = embed(pass, inputs, positions); // [B, T, H]
-  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  let x = betweenLayers(embed(pass, inputs, positions)); // [B, T, H]
+  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer)); // [B, T, H]
   return x;
 }
 

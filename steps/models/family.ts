@@ -44,6 +44,8 @@ export interface Family<C extends Config = any> {
   configure(file: ConfigFile): C;
   /** The most tokens a sequence may have. */
   maxLength(config: C): number;
+  /** Whether several layers are one set of weights, so that none of them can learn in its own way. Most families never do that. */
+  sharesLayers?(config: C): boolean;
   /** Whether it tells the two texts of a pair apart by their token types. */
   typed(config: C): boolean;
   /** The weights without a head. */
@@ -62,6 +64,8 @@ interface HeadWeights<C extends Config> {
   labelled: string[];
   /** Where checkpoints have copies of weights that are the embeddings' or this head's own: they are passed over. */
   tied?: string[];
+  /** Weights that are another's, by name, where a checkpoint lacks them: so transformers loads it. */
+  copies?: Record<string, string>;
 }
 
 export interface Head<C extends Config = any> extends HeadWeights<C> {

@@ -5,7 +5,7 @@
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the vocabulary.
  */
 import { StepError } from '../../engine/step.ts';
-import { attend, attendWithPast, embedding, firstRows, joinHeads, lastToken, linear, splitHeads } from '../runtime/ops.ts';
+import { attend, attendWithPast, betweenLayers, embedding, firstRows, joinHeads, lastToken, linear, splitHeads } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
@@ -182,8 +182,8 @@ type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, layer: number, scale: n
 /** Embedded tokens [B, T, H] → [B, T, H], through all blocks and the last norm. */
 function blocks(pass: Pass, embedded: tf.Tensor, attend: Attend): tf.Tensor {
   const { config, weights } = pass;
-  let x = embedded;
-  for (let layer = 0; layer < config.n_layer; layer++) x = block(pass, x, attend, layer); // [B, T, H]
+  let x = betweenLayers(embedded);
+  for (let layer = 0; layer < config.n_layer; layer++) x = betweenLayers(block(pass, x, attend, layer)); // [B, T, H]
   return nn.layerNorm(x, weights, 'transformer.ln_f', config.layer_norm_epsilon);
 }
 

@@ -7,7 +7,7 @@
  * V the vocabulary.
  */
 import { StepError } from '../../engine/step.ts';
-import { attend, attendWithPast, embedding, joinHeads, lastToken, linear, splitHeads } from '../runtime/ops.ts';
+import { attend, attendWithPast, betweenLayers, embedding, joinHeads, lastToken, linear, splitHeads } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
@@ -60,6 +60,7 @@ export const t5: Family<T5Config> = {
       parameters: (config) => (config.scale_decoder_outputs ? {} : nn.projectionParameters('lm_head', config.d_model, config.vocab_size)),
       labelled: [],
       tied: ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight', 'lm_head.weight'],
+      copies: { 'lm_head.weight': 'shared.weight' },
       states(config, weights, inputs, dropout) {
         const pass = { config, weights, dropout };
         const encoded = encode(pass, inputs); // [B, S, H]
@@ -219,11 +220,11 @@ interface Pass {
 function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
   const { config } = pass;
   const mask = tf.add(nn.additiveMask(attention_mask!), bias(pass, ENCODER, distances(input_ids!))); // [B, heads, S, S]
-  let x = embed(pass, input_ids!); // [B, S, H]
+  let x = betweenLayers(embed(pass, input_ids!)); // [B, S, H]
   for (let block = 0; block < config.num_layers; block++) {
     const name = `${ENCODER}.block.${block}.layer`;
     x = sublayer(pass, x, `${name}.0`, (normed) => attention(pass, normed, normed, mask, `${name}.0.SelfAttention`));
-    x = sublayer(pass, x, `${name}.1`, (normed) => feed(pass, normed, `${name}.1.DenseReluDense`));
+    x = betweenLayers(sublayer(pass, x, `${name}.1`, (normed) => feed(pass, normed, `${name}.1.DenseReluDense`)));
   }
   return final(pass, x, ENCODER);
 }
@@ -254,13 +255,13 @@ interface Attended {
 }
 
 function decoderBlocks(pass: Pass, ids: tf.Tensor, { self, cross }: Attended): tf.Tensor {
-  let x = embed(pass, ids); // [B, T, H]
+  let x = betweenLayers(embed(pass, ids)); // [B, T, H]
   for (let block = 0; block < pass.config.num_decoder_layers; block++) {
     const name = `${DECODER}.block.${block}.layer`;
     const [own, other] = [`${name}.0.SelfAttention`, `${name}.1.EncDecAttention`];
     x = sublayer(pass, x, `${name}.0`, (normed) => output(pass, self(heads(pass, normed, `${own}.q`), normed, block), own));
     x = sublayer(pass, x, `${name}.1`, (normed) => output(pass, cross(heads(pass, normed, `${other}.q`), block), other));
-    x = sublayer(pass, x, `${name}.2`, (normed) => feed(pass, normed, `${name}.2.DenseReluDense`));
+    x = betweenLayers(sublayer(pass, x, `${name}.2`, (normed) => feed(pass, normed, `${name}.2.DenseReluDense`)));
   }
   return final(pass, x, DECODER);
 }

@@ -118,6 +118,15 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
+/** x, which is all that the next layer has of those before it: what recompute.ts keeps. */
+export function betweenLayers(x: Tensor): Tensor {
+  if (!tracing()) return x;
+  return withGradient([x], ([x], save) => {
+    save([x!]);
+    return { value: kernel('LayerEnd', { x: x! }), gradient: (dy, [x]) => [kernel('LayerEndGradient', { dy, x: x! })] };
+  });
+}
+
 /** x / √(mean of x² along the last axis + ε), scaled: a norm without mean and shift (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467). */
 export function rmsNorm(x: Tensor, gamma: Tensor, epsilon: number): Tensor {
   const width = x.shape.at(-1)!;
@@ -158,18 +167,24 @@ const normalCdf = (x: Tensor): Tensor => tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQR
 /** x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). */
 export function geluNew(x: Tensor): Tensor {
   return withGradient([x], ([x], save) => {
-    const cubic = (x: Tensor, factor: number) => tf.add(tf.mul(tf.square(x), factor * 0.044715 * ROOT_2_PI), ROOT_2_PI);
-    const gate = tf.tanh(tf.mul(x!, cubic(x!, 1)));
-    save([x!, gate]);
+    const y = tracing() ? kernel('GeluNew', { x: x! }) : tf.mul(x!, tanhGate(x!, tf.square(x!)));
+    // y is kept anyway, for the layer that reads it; the gate, as wide as the widest layer, is computed again.
+    save([x!, y]);
     return {
-      value: tf.mul(x!, tf.add(tf.mul(gate, 0.5), 0.5)),
-      gradient: (dy, [x, gate]) => {
-        const slope = tf.mul(tf.mul(x!, cubic(x!, 3)), tf.sub(0.5, tf.mul(tf.square(gate!), 0.5)));
-        return [tf.mul(dy, tf.add(tf.add(tf.mul(gate!, 0.5), 0.5), slope))];
+      value: y,
+      gradient: (dy, [x, y]) => {
+        const square = tf.square(x!);
+        const gate = tanhGate(x!, square);
+        const slope = tf.add(tf.mul(square, 6 * 0.044715 * ROOT_2_PI), 2 * ROOT_2_PI);
+        return [tf.mul(dy, tf.add(gate, tf.mul(tf.mul(y!, tf.sub(1, gate)), slope)))];
       },
     };
   });
 }
+
+/** (1 + tanh u)/2 is the sigmoid of 2u: fewer passes over memory. */
+const tanhGate = (x: Tensor, square: Tensor): Tensor =>
+  tf.sigmoid(tf.mul(x, tf.add(tf.mul(square, 2 * 0.044715 * ROOT_2_PI), 2 * ROOT_2_PI)));
 
 const ROOT_2_PI = Math.sqrt(2 / Math.PI);
 
@@ -279,7 +294,7 @@ function placesOf(labels: Tensor): { counted: Tensor; ids: tf.Tensor1D } {
 }
 
 /** log Σ exp x along the last axis, which stays with a size of 1. It has no gradient. */
-const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
+export const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
 
 /** Where nothing is counted. */
 const TINY = 1e-30;

@@ -12,9 +12,15 @@ export interface LayerOptions {
 }
 
 export function weightOptions(
-  { parameters, family }: Pick<Model, 'parameters' | 'family'>,
+  { parameters, family, config }: Pick<Model, 'parameters' | 'family' | 'config'>,
   { lora, freeze = [], layer_wise_learning_rate_decay, weight_decay }: LayerOptions,
 ): (name: string) => WeightOptions | undefined {
+  if (layer_wise_learning_rate_decay !== 1 && family.sharesLayers?.(config))
+    throw new StepError(
+      `layer_wise_learning_rate_decay: the layers of this ${family.type} share their weights, so none can learn slower than another`,
+      'Leave it out.',
+      ['layer_wise_learning_rate_decay'],
+    );
   const names = Object.keys(parameters);
   const frozen = new Set(lora ? names.filter((name) => !lora.has(name)) : freeze.flatMap((pattern) => matching(pattern, names)));
   if (frozen.size === names.length) throw new StepError('all weights are frozen: nothing is left to train', undefined, ['freeze']);

@@ -204,6 +204,7 @@ function trainingOptionsOf(model: Model, options: TrainContext['options'], lora?
     axes,
     optimizer: optimizerOf(options),
     maxGradNorm: options.max_grad_norm,
+    checkpointing: options.gradient_checkpointing,
     weight: weightOptions(model, { ...options, lora }),
     paddingRows: Object.fromEntries(padded),
   };

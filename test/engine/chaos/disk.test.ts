@@ -1,0 +1,137 @@
+/** Disks that are full, read-only or gone: said in words, nothing is lost, and with room again the next run makes what a clean run makes. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, renameSync } from 'node:fs';
+import { expect, onTestFinished, test } from 'vitest';
+import { FILES, faulty, instants, type Project, plug, tree, unplugged } from './rig.ts';
+
+const mount = (...args: string[]) => spawnSync('mount', args).status === 0;
+/** As root on Linux there are real small disks, and read-only ones; other users have permissions. */
+const mounts = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
+
+test('full, from any instant on: told, no bug of ours; the next run is clean', async () => {
+  const model = faulty();
+  const count = await instants(model);
+  const clean = tree(model);
+  const told = new Set<string>();
+  for (let at = 3; at <= count; at += 37) {
+    const p = faulty();
+    Object.assign(p.env, plug('full', at));
+    const full = await p.run('run', 'p.yaml', '--plain');
+    // With nothing to write from there on, it may also end well.
+    expect([0, 1], `full from ${at}: ${full.screen}`).toContain(full.code);
+    if (full.code === 1) expect(full.screen, `full from ${at}`).toMatch(/disk (is )?full/);
+    told.add(String(full.code));
+    Object.assign(p.env, unplugged);
+    const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+    expect(code, `full from ${at}: ${screen}`).toBe(0);
+    expect(tree(p), `full from ${at}`).toEqual(clean);
+  }
+  expect(told).toContain('1');
+});
+
+test.skipIf(!mounts)('a real disk that fills up, below the project and below the cache', async () => {
+  const model = faulty();
+  await model.run('run', 'p.yaml');
+  const clean = tree(model);
+  for (const what of ['project', 'cache']) {
+    for (const size of ['300k', '4m', ...(what === 'project' ? ['12m'] : [])]) {
+      const p = faulty({});
+      if (!mount('-t', 'tmpfs', '-o', `size=${size}`, 'none', p.folder)) throw new Error('cannot mount');
+      onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+      const q = what === 'project' ? p : faulty({});
+      for (const [name, content] of Object.entries(FILES)) q.write(name, content);
+      if (what === 'cache') q.env.TUNESMITH_CACHE = p.path('cache');
+      const full = await q.run('run', 'p.yaml', '--plain');
+      expect(full.code, `${what} ${size}: ${full.screen}`).toBe(1);
+      expect(full.screen, `${what} ${size}`).toMatch(/disk (is )?full|ENOSPC|No space left/);
+      expect(full.screen).not.toContain('bug of its own');
+      expect(mount('-o', 'remount,size=64m', p.folder)).toBe(true);
+      const { code, screen } = await q.run('run', 'p.yaml', '--plain');
+      expect(code, `${what} ${size}: ${screen}`).toBe(0);
+      expect(tree(q), `${what} ${size}`).toEqual(clean);
+    }
+  }
+});
+
+test.skipIf(!mounts)('a disk that is full for a while does not end a step that is at work', async () => {
+  const p = faulty({});
+  if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+  p.write('package.json', '{}');
+  p.write(
+    'p.yaml',
+    `
+name: p
+steps:
+  long: { run: "echo > filler; until [ -e goon ]; do sleep 0.05; done; echo done > \${{ outputs.o }}", outputs: { o: out/o.txt } }
+  other: { run: "until [ -e filler ]; do sleep 0.05; done; head -c 9m /dev/zero > filler 2> /dev/null || true" }
+`,
+  );
+  p.write('goon-soon', 'room for a name');
+  const run = p.start('run', 'p.yaml', '--plain', '-j', '2');
+  // The records are written a second late.
+  await p.until(() => run.output().includes('other: failed'));
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  p.remove('filler');
+  renameSync(p.path('goon-soon'), p.path('goon'));
+  const { code, screen } = await run.done;
+  expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringMatching(/long: ran/) });
+  expect((await p.states('p.yaml', '--only', 'long')).cells).toEqual({ long: 'fresh' });
+});
+
+test('a cache that may only be read: what it has is restored, the rest runs and is not kept; with permission it goes on', async () => {
+  const p = faulty();
+  const cache = faulty({});
+  p.env.TUNESMITH_CACHE = cache.folder;
+  await p.run('run', 'p.yaml');
+  const clean = tree(p);
+  const give = readOnly(cache);
+  p.remove('out');
+  expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh', 'restored']));
+  expect(tree(p)).toEqual(clean);
+  p.write('words/one.txt', 'pear\n');
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code).toBe(0);
+  expect(run.screen).toContain('is read-only: results are not kept for the next run');
+  p.write('words/one.txt', String(FILES['words/one.txt']));
+  expect((await p.run('run', 'p.yaml', '--plain')).code).toBe(0);
+  expect(tree(p)).toEqual(clean);
+  give();
+  p.write('words/one.txt', 'pear\n');
+  expect((await p.states('p.yaml')).cells).toMatchObject({ words: 'ran', all: 'ran' });
+});
+
+test('a project that may only be read: a run says so, looking at it works', async () => {
+  const p = faulty();
+  await p.run('run', 'p.yaml');
+  const give = readOnly(p);
+  for (const command of [['status', 'p.yaml'], ['runs'], ['run', 'p.yaml', '--dry-run']]) {
+    const { code, screen } = await p.run(...command);
+    expect(code, `${command}: ${screen}`).toBe(0);
+  }
+  const { code, screen } = await p.run('run', 'p.yaml');
+  expect({ code, screen }).toEqual({
+    code: 1,
+    screen: expect.stringMatching(/^error: .*\n {2}Check the file, its folder and their permissions\.\n$/),
+  });
+  give();
+  expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
+});
+
+/** Returns what makes it writable again. */
+function readOnly(p: Project): () => void {
+  if (mounts) {
+    if (!mount('--bind', p.folder, p.folder) || !mount('-o', 'remount,bind,ro', p.folder)) throw new Error('cannot mount');
+    const give = () => void spawnSync('umount', ['-l', p.folder]);
+    onTestFinished(give);
+    return give;
+  }
+  const files = p.find('.', { all: true });
+  const all = (bits: number) => {
+    for (const name of ['.', ...files]) chmodSync(p.path(name), bits);
+  };
+  all(0o555);
+  const give = () => all(0o755);
+  onTestFinished(give);
+  return give;
+}

@@ -1,0 +1,96 @@
+/** Engines, steps and workers that are killed or hang: the next run makes what a clean run makes, at once. (At random: test/optional/chaos.test.ts.) */
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { openCache } from '../../../cache/open.ts';
+import { faulty, instants, plug, SMALL, tree, unplugged } from './rig.ts';
+
+test.each(['kill', 'power'] as const)('%s, at instants all over a run that replaces outputs', async (what) => {
+  const model = faulty(SMALL);
+  await model.run('run', 'p.yaml');
+  model.write('in.txt', 'second\n');
+  const count = await instants(model);
+  const clean = tree(model);
+  // Another beginning for each kind: together they come by most kinds of instants.
+  for (let at = what === 'kill' ? 2 : 7; at <= count; at += 23) {
+    const p = faulty(SMALL);
+    await p.run('run', 'p.yaml');
+    p.write('in.txt', 'second\n');
+    Object.assign(p.env, plug(what, at));
+    expect((await p.run('run', 'p.yaml', '--plain')).code, `${what} at ${at}`).toBe(137);
+    Object.assign(p.env, unplugged);
+    await expectWhole(p.folder);
+    const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+    expect(code, `${what} at ${at}: ${screen}`).toBe(0);
+    expect(screen).not.toContain('waits for another run');
+    expect(tree(p), `${what} at ${at}`).toEqual(clean);
+    expect(p.find('.tunesmith/kept')).toEqual([]);
+    expect([...p.find('.tunesmith/work', { all: true }), ...p.find('.tunesmith/tmp', { all: true })]).toEqual([]);
+    const events = (await p.states('p.yaml')).cells;
+    expect(events).toEqual({ file: 'fresh', folder: 'fresh' });
+  }
+});
+
+/** What the index knows, the objects have: nobody needs the next run to heal anything. */
+async function expectWhole(folder: string): Promise<void> {
+  const cache = openCache(join(folder, '.tunesmith'), { readOnly: true });
+  const results = ['file', 'folder'].flatMap((cell) => cache.index.history(`p.yaml ${cell}`, 10));
+  expect(results.length).toBeGreaterThan(0);
+  for (const { outputs } of results) expect(await cache.objects.state(outputs.o!)).toBe('ok');
+  cache.close();
+}
+
+/** Once: where `how` exists. With grandchildren, all deaf to SIGTERM. */
+const HANGS = `
+name: p
+steps:
+  worker:
+    run: |
+      if [ -e how ]; then
+        mv how was
+        trap '' TERM
+        echo half > \${{ outputs.o }}
+        (trap '' TERM; while :; do sleep 0.05; echo >> beats; done) &
+        case $(cat was) in
+          hang) while :; do sleep 1; done ;;
+          die) sleep 0.2; kill -9 $$ ;;
+        esac
+      fi
+      echo whole > \${{ outputs.o }}
+    timeout: 2s
+    outputs: { o: out/o.txt }
+`;
+
+test.each([
+  ['hang', 'timed out after 2s'],
+  ['die', 'killed, probably for memory'],
+])('a worker that is to %s: its whole group ends, the next run is clean', async (how, told) => {
+  const p = faulty({ 'package.json': '{}', 'p.yaml': HANGS, how });
+  const failed = await p.run('run', 'p.yaml', '--plain');
+  expect(failed.code).toBe(1);
+  expect(failed.screen).toContain(told);
+  expect(p.exists('out/o.txt')).toBe(false);
+  const beats = p.read('beats');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(p.read('beats')).toBe(beats);
+  expect((await p.states('p.yaml')).cells).toEqual({ worker: 'ran' });
+  expect(p.read('out/o.txt')).toBe('whole\n');
+});
+
+test('a step in a process of its own that hears nothing, not even SIGTERM, ends at its timeout', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'p.yaml': 'name: p\nsteps: { busy: { uses: ./busy.mjs, timeout: 1s } }',
+    'busy.mjs': `import { existsSync, writeFileSync } from 'node:fs';
+export default { name: 'busy', version: 1, outputs: { o: 'file' }, run({ outputs, folder }) {
+  writeFileSync(outputs.o, 'half');
+  while (existsSync(folder + '/deaf'));
+  writeFileSync(outputs.o, 'whole');
+} };`,
+    deaf: '',
+  });
+  expect((await p.run('run', 'p.yaml', '--plain')).screen).toContain('timed out after 1s');
+  p.remove('deaf');
+  p.write('p.yaml', p.read('p.yaml').replace('1s', '60s'));
+  expect((await p.states('p.yaml')).cells).toEqual({ busy: 'ran' });
+  expect(p.read('.tunesmith/outputs/p/busy/o')).toBe('whole');
+});

@@ -1,0 +1,44 @@
+/** Engines that run at the same time: two on one project, ten checkouts on one cache. */
+import { expect, test } from 'vitest';
+import { FILES, faulty, tree } from './rig.ts';
+
+test('two engines at once on one project: one execution of each cell, the outputs of a clean run', async () => {
+  const clean = faulty();
+  await clean.run('run', 'p.yaml');
+  const p = faulty();
+  const [one, two] = await Promise.all([p.states('p.yaml'), p.states('p.yaml')]);
+  for (const cell of Object.keys(one.cells)) expect([one.cells[cell], two.cells[cell]].sort(), cell).toEqual(['fresh', 'ran']);
+  expect(tree(p)).toEqual(tree(clean));
+  expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
+});
+
+test('ten checkouts at once on one shared cache, one of them killed: each cell executes once, all end with the same bytes', async () => {
+  const shared = faulty({}).folder;
+  const log = faulty({ executed: '' }).path('executed');
+  const files = { ...FILES, 'p.yaml': String(FILES['p.yaml']).replace('run: sort', `run: echo words >> ${log}; sort`) };
+  const checkouts = Array.from({ length: 10 }, () => {
+    const p = faulty(files);
+    p.env.TUNESMITH_CACHE = shared;
+    return p;
+  });
+  const [first, ...others] = checkouts as [ReturnType<typeof faulty>, ...ReturnType<typeof faulty>[]];
+  const killed = first.start('run', 'p.yaml', '--plain', '-j', '1');
+  const running = others.map((p) => p.states('p.yaml', '-j', '1'));
+  await first.until(() => killed.output().includes('running') || killed.output().includes('waits'));
+  killed.kill('SIGKILL');
+  const ended = await Promise.all(running);
+  expect((await first.states('p.yaml')).code).toBe(0);
+  expect(ended.map(({ code }) => code)).toEqual(others.map(() => 0));
+  const executed = ended.flatMap(({ cells }) => Object.entries(cells)).filter(([, state]) => state === 'ran');
+  const names = executed.map(([cell]) => cell);
+  expect(names.length).toBe(new Set(names).size);
+  const trees = checkouts.map((p) => tree(p));
+  for (const made of trees) expect(made).toEqual(trees[0]);
+  // Once, and once more where the killed engine was at it.
+  expect(
+    new TextDecoder()
+      .decode(await import('node:fs').then((fs) => fs.readFileSync(log)))
+      .trim()
+      .split('\n').length,
+  ).toBeLessThanOrEqual(2);
+});
