@@ -174,7 +174,7 @@ test('logs of the run that a cell last ran in, and of one that is named', async 
   expect(await log('a')).toBe('said 2\n');
   expect(await log('b')).toBe('once\n');
   expect([await log('a', '--run', '1'), await log('a', '--run', 'previous')]).toEqual(['said 1\n', 'said 2\n']);
-  expect((await p.run('logs', 'b', '--run', 'latest')).stderr).toContain('b has no log: it did not run in run 3');
+  expect((await p.run('logs', 'b', '--run', 'latest')).stderr).toContain('error: b has no log of run 3\n');
 });
 
 test('records of before these were kept are read, and go on', async () => {
