@@ -3,7 +3,6 @@
  * object goes between its being found there and the result that refers to it. Both write down what they want to do
  * before they look at what others do, so one of two always sees the other.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CacheError } from './error.ts';
 import type { Lease, Leases } from './lease.ts';
 
@@ -17,21 +16,19 @@ export class Turns {
       const own = await this.leases.acquire(`${PUBLISHING}${process.pid}-${++this.#count}-${Math.random()}`, { signal });
       if (!this.leases.isHeld(REMOVING)) return own;
       own.release();
-      // Waits until whoever removes is done, or dead.
-      (await this.leases.acquire(REMOVING, { signal })).release();
+      // Not by asking for its key: two that wait like that would each take the other for one that removes.
+      await this.leases.untilFree(REMOVING, { signal });
     }
   }
 
   async remove(signal?: AbortSignal): Promise<Lease> {
     const own = await this.leases.acquire(REMOVING, { signal });
     try {
-      for (const end = performance.now() + PATIENCE; this.leases.isHeld(PUBLISHING); await sleep(20, undefined, { signal })) {
-        if (performance.now() > end)
-          throw new CacheError(
-            `a run has been storing a result for more than ${PATIENCE / 1000} s`,
-            'Nothing was removed. Try again when it is done.',
-          );
-      }
+      if (!(await this.leases.untilFree(PUBLISHING, { signal, patience: PATIENCE })))
+        throw new CacheError(
+          `a run has been storing a result for more than ${PATIENCE / 1000} s`,
+          'Nothing was removed. Try again when it is done.',
+        );
       return own;
     } catch (error) {
       own.release();

@@ -28,7 +28,8 @@ const tunesmith = new Command('tunesmith')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]$/, '')}`.trimEnd() })
+  // Of the alternatives the list shows the first; `help COMMAND` shows all.
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
@@ -155,7 +156,7 @@ command(
   () => import('./commands/doctor.ts'),
 ).option('--json', 'print JSON');
 
-command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
+command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./commands/setup.ts'))
   .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
   .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
@@ -175,7 +176,7 @@ generationOptions(
     'go on with a prompt, as the text comes; or with every prompt of a file',
     () => import('./commands/generate.ts'),
   ),
-).usage('MODEL "PROMPT" [options]\n       tunesmith generate MODEL --file IN.jsonl [options]');
+).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
 
 command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
@@ -234,13 +235,19 @@ function generationOptions(command: CommandType): CommandType {
     .option('--length-penalty <x>', "a beam's score is divided by its length to this power (default: 1)", number)
     .addOption(new Option('--early-stopping <when>', 'when a beam search is over').choices(['true', 'false', 'never']))
     .option('--repetition-penalty <x>', 'above 1, tokens that were there already become less likely', number)
-    .option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice', number)
+    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice').argParser(number)))
     .option('--num-return-sequences <n>', 'texts for each prompt', number)
     .option('--stop, --stop-strings <text>', 'a text ends once this is in it (again for more)', texts)
     .option('--eos-token-id <id>', 'a text ends with this token (again for more)', numbers)
     .option('--max-time <seconds>', 'a text ends with the next token after so long', number)
     .addOption(new Option('--batch-size <n>', 'prompts of a file that are gone on with at once').argParser(count).default(8))
     .addOption(new Option('--threads <n>', 'cores to use (default: all)').argParser(count));
+}
+
+/** To commander what begins with `no` takes something back; here it is but a name. */
+function notNegated(option: OptionType): OptionType {
+  option.negate = false;
+  return option;
 }
 
 function file(): OptionType {

@@ -24,7 +24,7 @@ export class Aside {
   static begin(project: Project, cell: Cell): Aside {
     const { host, boot, pid, start } = thisProcess();
     const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++count}`);
-    // A command writes in its outputs' places by itself.
+    // The commands of a shell step write to the outputs' places themselves.
     mkdirSync(cell.action.kind === 'shell' ? folder : join(folder, 'staged'), { recursive: true });
     return new Aside(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
   }

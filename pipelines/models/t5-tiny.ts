@@ -39,7 +39,6 @@ const config = {
   relative_attention_max_distance: 128,
   dropout_rate: 0.1,
   layer_norm_epsilon: 1e-6,
-  initializer_factor: 1,
   feed_forward_proj: 'gated-gelu',
   is_encoder_decoder: true,
   tie_word_embeddings: true,

@@ -81,7 +81,9 @@ export async function evaluate(context: Context): Promise<void> {
     await write();
     const asked = { ...written?.metrics, ...Object.fromEntries(names.map((name) => [name, metrics[name]!])) };
     for (const [name, value] of Object.entries(asked)) metric(name, value);
-    const all = { split: options.split, rows: split.rows, metrics: asked, ...report, ...written?.report };
+    // A perplexity means little without how much a token could see before it.
+    const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
+    const all = { split: options.split, rows: split.rows, metrics: asked, ...block, ...report, ...written?.report };
     await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
   } finally {
     await predictions.close();

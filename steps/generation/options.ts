@@ -77,6 +77,8 @@ export interface GenerationConfig {
   /** Empty: nothing ends a text before its greatest length. */
   eos_token_id: number[];
   max_time: number | undefined;
+  /** New tokens that whoever runs the model allows: no option of who asks. */
+  limit: number;
 }
 
 /** transformers' defaults, and our seed. */
@@ -100,6 +102,7 @@ const DEFAULTS: GenerationConfig = {
   stop_strings: [],
   eos_token_id: [],
   max_time: undefined,
+  limit: Number.POSITIVE_INFINITY,
 };
 
 /** What a model folder says about generating: generation_config.json, and where there is none, what config.json has of it. */
@@ -211,7 +214,7 @@ export function generationConfig(model: GenerationOptions, asked: GenerationOpti
 }
 
 /** The length at which a sequence that began with so many tokens is cut off. @throws StepError where nothing can be generated */
-export function longest({ max_new_tokens, max_length }: GenerationConfig, begun: number, context: number): number {
+export function longest({ max_new_tokens, max_length, limit }: GenerationConfig, begun: number, context: number): number {
   if (begun >= context)
     throw new StepError(
       `the prompt has ${begun} tokens, and the model's context holds ${context}, the generated ones included`,
@@ -220,7 +223,7 @@ export function longest({ max_new_tokens, max_length }: GenerationConfig, begun:
   if (max_new_tokens === undefined && max_length !== undefined && begun >= max_length)
     throw new StepError(`the prompt has ${begun} tokens, and max_length is ${max_length}, prompt included`, 'Use max_new_tokens instead.');
   const wanted = max_new_tokens === undefined ? (max_length ?? begun + USUAL) : begun + max_new_tokens;
-  return Math.min(wanted, context);
+  return Math.min(wanted, begun + limit, context);
 }
 
 /** Tokens that are generated where nothing says how many. */

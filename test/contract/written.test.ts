@@ -1,34 +1,44 @@
-/** Models that write, measured: what evaluate lets them write and how it scores it, beside the baselines of their tasks. */
-import { cpSync } from 'node:fs';
-import { join } from 'node:path';
+/** What models write, measured: what evaluate lets them write and how it scores it, beside the baselines of their tasks. */
 import { expect, test } from 'vitest';
 import { generatedMetrics } from '../../steps/metrics/generated.ts';
-import { project, root } from '../rig.ts';
+import { project } from '../rig.ts';
+import { smallGpt2, smallT5 } from '../steps/writers.ts';
 
 const COLOURS = ['black', 'white', 'red', 'green', 'blue', 'yellow'];
 const THINGS = ['house', 'cat', 'boat', 'tree', 'stone', 'river', 'garden'];
-const rows = Array.from({ length: 240 }, (_, i) => ({ colour: COLOURS[i % 6]!, thing: THINGS[(i * 3 + Math.floor(i / 6)) % 7]!, i }));
+const rows = Array.from({ length: 240 }, (_, i) => ({ colour: COLOURS[i % 6]!, thing: THINGS[(i * 3 + Math.floor(i / 6)) % 7]! }));
 
-const SEQ2SEQ = rows.map(({ colour, thing, i }) => ({ text: `the ${thing} number ${i % 40} is ${colour}`, target: `${colour} ${thing}` }));
+const SEQ2SEQ = rows.map(({ colour, thing }, i) => ({
+  id: `${1000 + i}`,
+  text: `the ${thing} is ${colour}`,
+  target: `${colour} ${thing}`,
+}));
 
 /** Which colour comes last was said at the beginning: what stands right before it does not tell. */
-const CAUSAL = rows.map(({ colour, thing }) => ({ prompt: `${colour} ${thing}:`, completion: ` the ${thing} is not old but ${colour}` }));
+const CAUSAL = rows.map(({ colour, thing }, i) => ({
+  id: `${1000 + i}`,
+  prompt: `${colour} ${thing}:`,
+  completion: ` a ${thing}, ${colour}`,
+}));
 
-const pipeline = (model: string, { tokenize, baseline, train, test }: Record<'tokenize' | 'baseline' | 'train' | 'test', string>) => `
+type Steps = Record<'tokenize' | 'baseline' | 'train' | 'test', string>;
+
+const pipeline = ({ tokenize, baseline, train, test }: Steps) => `
 steps:
-  collect: { uses: collect, with: { files: data.jsonl, required: [] } }
+  collect: { uses: collect, with: { files: data.jsonl } }
   split: { uses: split, with: { data: "\${{ steps.collect.data }}", key: [id], ratios: [0.7, 0.1, 0.2] } }
-  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: ${model}, max_length: 24, ${tokenize} } }
+  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 40, ${tokenize} } }
   baseline: { uses: baseline, with: { ${baseline} } }
   train:
     uses: train
-    with: { tokens: "\${{ steps.tokenize.tokens }}", model: ${model}, batch_size: 16, dropout: 0, seed: 1, ${train} }
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, seed: 1, ${train} }
   test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${test} } }
 `;
 
-function made(model: string, data: object[], steps: Parameters<typeof pipeline>[1]) {
-  const p = project({ 'p.yaml': pipeline(model, steps), 'data.jsonl': data.map((row) => `${JSON.stringify(row)}\n`).join('') });
-  cpSync(join(root, 'pipelines/models', model), p.path(model), { recursive: true });
+function made(task: 'causal-lm' | 'seq2seq', data: object[], steps: Steps) {
+  const p = project({ 'p.yaml': pipeline(steps), 'data.jsonl': data.map((row) => `${JSON.stringify(row)}\n`).join('') });
+  if (task === 'seq2seq') smallT5(p.path('model'), ['the', 'is', ...COLOURS, ...THINGS]);
+  else smallGpt2(p.path('model'));
   return p;
 }
 
@@ -38,10 +48,10 @@ const OUTPUTS = '.tunesmith/outputs/p';
 
 test('seq2seq: the scores are those of the texts that are written down, and better than what is cut from the inputs', async () => {
   const metrics = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum', 'bleu', 'chrf', 'chrf++', 'exact_match'];
-  const p = made('t5-tiny', SEQ2SEQ, {
+  const p = made('seq2seq', SEQ2SEQ, {
     tokenize: 'task: seq2seq, max_target_length: 6',
     baseline: `task: seq2seq, ${DATA}`,
-    train: 'epochs: 12, learning_rate: 0.004, warmup_steps: 10',
+    train: 'epochs: 12, learning_rate: 0.003',
     test: `metrics: [${metrics.map((name) => JSON.stringify(name)).join(', ')}, perplexity]`,
   });
   const run = await p.run('run', 'p.yaml', '--plain');
@@ -65,8 +75,8 @@ test('seq2seq: the scores are those of the texts that are written down, and bett
 
   const { methods } = JSON.parse(p.read(`${OUTPUTS}/baseline/metrics`));
   expect(Object.keys(methods)).toEqual(['copy', 'lead']);
-  // Two words of six or seven; then the first two, which are never both in the target.
-  expect(methods.copy.metrics.rouge1).toBeCloseTo(0.5, 12);
+  // Two words of four; then the first two, of which one is right.
+  expect(methods.copy.metrics.rouge1).toBeCloseTo(2 / 3, 12);
   expect(methods.lead.metrics.rouge1).toBeCloseTo(0.5, 12);
   for (const method of Object.values<any>(methods)) expect(scores.rouge1).toBeGreaterThan(method.metrics.rouge1 + 0.2);
 
@@ -81,15 +91,17 @@ test('seq2seq: the scores are those of the texts that are written down, and bett
 });
 
 test('causal-lm: perplexity of the completions alone, below that of counted pairs', async () => {
-  const p = made('gpt2-tiny', CAUSAL, {
+  const p = made('causal-lm', CAUSAL, {
     tokenize: 'task: causal-lm, completion: completion',
     baseline: `task: causal-lm, ${TOKENS}`,
-    train: 'epochs: 6, learning_rate: 0.004, warmup_steps: 10',
+    train: 'epochs: 6, learning_rate: 0.003',
     test: 'metrics: [perplexity]',
   });
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code, run.screen).toBe(0);
-  const { perplexity } = JSON.parse(p.read(`${OUTPUTS}/test/metrics`)).metrics;
+  const { metrics, block_length } = JSON.parse(p.read(`${OUTPUTS}/test/metrics`));
+  const { perplexity } = metrics;
+  expect(block_length).toBe(40);
   const { methods } = JSON.parse(p.read(`${OUTPUTS}/baseline/metrics`));
   expect(methods.bigram.metrics.perplexity).toBeLessThan(methods.unigram.metrics.perplexity / 2);
   expect(perplexity).toBeLessThan(methods.bigram.metrics.perplexity);
@@ -111,7 +123,7 @@ test.each([
     { baseline: `task: causal-lm, metrics: [accuracy], ${TOKENS}` },
     'what counts tokens is measured by perplexity, not by accuracy',
   ],
-  ['causal-lm', { test: 'metrics: [rouge1]' }, 'causal-lm has no metric "rouge1"'],
+  ['causal-lm', { test: 'metrics: [rouge1]' }, 'causal-lm has no metric rouge1'],
   ['causal-lm', { test: 'generation: { num_beams: 2 }' }, 'nothing that is to be measured is about texts that the model writes'],
   [
     'seq2seq',
@@ -121,7 +133,7 @@ test.each([
   ['seq2seq', { test: 'generation: { beams: 2 }' }, 'beams'],
 ] as const)('%s with %j', async (task, wrong, message) => {
   const seq2seq = task === 'seq2seq';
-  const p = made(seq2seq ? 't5-tiny' : 'gpt2-tiny', (seq2seq ? SEQ2SEQ : CAUSAL).slice(0, 40), {
+  const p = made(task, (seq2seq ? SEQ2SEQ : CAUSAL).slice(0, 40), {
     tokenize: seq2seq ? 'task: seq2seq' : 'task: causal-lm, completion: completion',
     baseline: seq2seq ? `task: seq2seq, ${DATA}` : `task: causal-lm, ${TOKENS}`,
     train: 'epochs: 1',

@@ -52,6 +52,18 @@ export default {
 };`,
 };
 
+/** Little to do: a file, and a folder that is made of it. */
+export const SMALL: Files = {
+  'package.json': '{}',
+  'in.txt': 'first\n',
+  'p.yaml': `
+name: p
+steps:
+  file: { run: "cat \${{ inputs.data }} > \${{ outputs.o }}", inputs: { data: in.txt }, outputs: { o: out/file.txt } }
+  folder: { run: "mkdir -p \${{ outputs.o }}/deep; cp \${{ steps.file.o }} \${{ outputs.o }}/deep; ln -s deep \${{ outputs.o }}/link", outputs: { o: out/folder } }
+`,
+};
+
 export type { Project };
 /** A fresh project with that pipeline. */
 export const faulty = (files: Files = FILES): Project => project(files);

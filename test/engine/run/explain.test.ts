@@ -29,10 +29,10 @@ function compared(stdout: string): string {
 test('all that differs from the nearest other result: options, inputs by file, code by diff, environment', async () => {
   const env: Record<string, string | undefined> = { MODE: 'one' };
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), ...many() }, env);
-  expect((await p.run('explain', 'w')).stdout).toMatch(/^w is to run: first run\n[^]*\nit has no other result to compare with\n$/);
+  expect((await p.run('explain', 'w')).stdout).toMatch(/^w is to run: first run\n[\s\S]*\nit has no other result to compare with\n$/);
   await p.states('p.yaml');
   expect((await p.run('explain', 'w')).stdout).toMatch(
-    /^w is fresh: .*\nin run 1 it ran: first run\n[^]*\nits result was made on .*\n\nit has no other result/,
+    /^w is fresh: .*\nin run 1 it ran: first run\n[\s\S]*\nits result was made on .*\n\nit has no other result/,
   );
 
   // One file among many, one more, one less.
@@ -66,7 +66,7 @@ test('all that differs from the nearest other result: options, inputs by file, c
   const after = await p.run('explain', 'w', '-p', 'x=2');
   expect(after.stdout).toContain(`in run 2 it ran: ${why}\n`);
   expect(compared(after.stdout)).toBe(compared(explained.stdout));
-}, 60_000);
+});
 
 test('the nearest result is the one with the fewest differences, not the last one', async () => {
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), 'data/f': 'f\n' });
@@ -76,7 +76,7 @@ test('the nearest result is the one with the fewest differences, not the last on
   const explained = JSON.parse((await p.run('explain', 'w', '--json', '-p', 'a=1', '-p', 'x=1')).stdout);
   expect(explained.differences).toEqual([{ what: 'input data', files: [{ name: 'data/f', change: 'changed' }], total: 1 }]);
   expect((await p.run('explain', 'w', '-p', 'a=1', '-p', 'x=2')).stdout).toContain('\n  option a: 2 → 1\n');
-}, 60_000);
+});
 
 test('a command that changed is told line by line; a cell that failed, and one below another, too', async () => {
   const p = project({
@@ -96,11 +96,11 @@ test('a command that changed is told line by line; a cell that failed, and one b
   expect((await p.run('explain', 'b')).stdout).toBe(
     'b is to be decided once the cells above it ran: a must run first\nin run 2 it was skipped: a failed\n',
   );
-}, 60_000);
+});
 
 test('in a project that is no repository, and where there is no git, a run is a run', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   p.env.PATH = '/nowhere';
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
   expect((await p.run('runs', 'show')).stdout).toContain('commit      not known\n');
-}, 60_000);
+});

@@ -78,7 +78,7 @@ test('a run is kept with its text, its commit, the machine and what each cell us
   expect(screen).toMatch(/^fit +ran +\S+ s +\S+ s +[\d.]+ MB {2}code of \.\/fit\.mjs changed: 1 of 2 files$/m);
   expect(screen).toContain('1 more stayed fresh\n');
   expect((await p.run('runs')).stdout).toMatch(/^2 +.* p\.yaml .* [\da-f]{7}\+ +1 ran, 1 fresh$/m);
-}, 60_000);
+});
 
 test('runs diff: params, code line by line, data by file, metrics, also of cells that stayed fresh', async () => {
   const p = project(FILES);
@@ -131,7 +131,7 @@ metrics
     ['words', 'changed', 'ran', 'fresh'],
     ['fit', 'changed', 'ran', 'fresh'],
   ]);
-}, 60_000);
+});
 
 test('cells that came or went, a run that failed, and runs of other pipelines can be compared', async () => {
   const p = project({
@@ -145,7 +145,7 @@ test('cells that came or went, a run that failed, and runs of other pipelines ca
   expect(diff).toContain('\n  removed: a[n=1]\n');
   expect(diff).toContain('\n  a[n=2]:\n    command changed\n');
   expect(diff).toContain('\n  added: a[n=3]\n');
-}, 60_000);
+});
 
 test('runs that are not there, in words', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
@@ -163,7 +163,7 @@ test('runs that are not there, in words', async () => {
   expect(await said('runs', 'diff', '1', '1', '1')).toEqual([2, 'error: runs does not know "diff 1 1 1"']);
   expect(await said('logs', 'a', '--run', '9')).toEqual([2, 'error: there is no run 9']);
   expect(await said('runs', 'diff', '1', '1')).toEqual([0, expect.stringMatching(/^run 1 of .* → run 1 of /)]);
-}, 60_000);
+});
 
 test('logs of the run that a cell last ran in, and of one that is named', async () => {
   const p = project({ 'p.yaml': 'params: { n: 1 }\nsteps: { a: { run: "echo said ${{ params.n }}" }, b: { run: "echo once" } }' });
@@ -175,7 +175,7 @@ test('logs of the run that a cell last ran in, and of one that is named', async 
   expect(await log('b')).toBe('once\n');
   expect([await log('a', '--run', '1'), await log('a', '--run', 'previous')]).toEqual(['said 1\n', 'said 2\n']);
   expect((await p.run('logs', 'b', '--run', 'latest')).stderr).toContain('b has no log: it did not run in run 3');
-}, 60_000);
+});
 
 test('records of before these were kept are read, and go on', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
@@ -190,4 +190,4 @@ test('records of before these were kept are read, and go on', async () => {
   p.write('p.yaml', 'steps: { a: { run: "echo other" } }');
   await p.states('p.yaml');
   expect((await p.run('runs', 'diff')).stdout).toContain('a: changed; these runs are too old to tell how');
-}, 60_000);
+});

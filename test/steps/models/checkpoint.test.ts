@@ -210,7 +210,7 @@ test('files that are cut off, lie about themselves or are of another kind are re
   });
   await expect(start(config(copy(), { model_type: 'mamba' }))).rejects.toMatchObject({
     message: 'model_type "mamba" is not supported',
-    hint: 'Supported: bert, roberta, distilbert, albert.',
+    hint: 'Supported: bert, roberta, distilbert, albert, gpt2, t5.',
   });
   await expect(start(config(copy(), { hidden_act: 'xielu' }))).rejects.toThrow('config.json: hidden_act "xielu" is not supported');
   await expect(start(config(copy(), { position_embedding_type: 'relative_key' }))).rejects.toThrow(

@@ -1,0 +1,48 @@
+/** What a power loss must not reorder: bytes reach the disk before their name does, and both before the index knows them. */
+import * as fs from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { contentOf } from '../../cache/content.ts';
+import * as durable from '../../cache/durable.ts';
+import { cacheIn, folder, write } from './rig.ts';
+
+vi.mock('node:fs', { spy: true });
+vi.mock('../../cache/durable.ts', { spy: true });
+
+test.each([1, 100])('an object of %d files: flushed, renamed, its folders flushed, and only then in the index', async (count) => {
+  const at = folder();
+  const cache = cacheIn(join(at, 'cache'));
+  for (let n = 0; n < count; n++) write(at, { [`root/${n}`]: `file ${n}` });
+  const content = (await contentOf(join(at, 'root'), cache.memo))!;
+  vi.clearAllMocks();
+  await cache.objects.put(join(at, 'root'), content);
+
+  const flushed = calls(durable.flushFiles);
+  const named = calls(durable.flushFolder);
+  const renamed = calls(fs.renameSync).filter(({ args }) => String(args[1]).startsWith(join(at, 'cache/objects')));
+  expect(renamed).toHaveLength(count + 1);
+  for (const { order, args } of renamed) {
+    const [from, to] = args as [string, string];
+    expect(flushed.some((flush) => flush.order < order && (flush.args[0] as string[]).includes(from))).toBe(true);
+    expect(named.some((flush) => flush.order > order && flush.args[0] === dirname(to))).toBe(true);
+  }
+  for (const above of ['cache', 'cache/objects']) expect(named.some(({ args }) => args[0] === join(at, above))).toBe(true);
+});
+
+test('an object that another process has just renamed is not relied upon before its name is on the disk', async () => {
+  const at = folder();
+  write(at, { file: 'text' });
+  const first = cacheIn(join(at, 'cache'));
+  const content = (await contentOf(join(at, 'file'), first.memo))!;
+  await first.objects.put(join(at, 'file'), content);
+  const second = cacheIn(join(at, 'cache'));
+  vi.clearAllMocks();
+  await second.objects.put(join(at, 'file'), content);
+  expect(calls(durable.flushFolder).map(({ args }) => args[0])).toContain(join(at, 'cache/objects', content.hash.slice(0, 2)));
+});
+
+/** In the order of all calls of all functions. */
+function calls(spied: (...args: never[]) => unknown): { order: number; args: readonly unknown[] }[] {
+  const { calls, invocationCallOrder } = vi.mocked(spied).mock;
+  return calls.map((args, n) => ({ order: invocationCallOrder[n]!, args }));
+}
