@@ -144,6 +144,26 @@ steps:
   expect(atOnce(lines(p))).toBe(1);
 });
 
+test('a step that uses all cores is told how many it has, and runs beside others where the pipeline says so', async () => {
+  const step = `import { appendFileSync } from 'node:fs';
+export default { name: 's', version: 1, threads: 'all', options: { n: { type: 'integer' } }, outputs: {}, async run({ options, folder, threads }) {
+  appendFileSync(folder + '/told', '+' + options.n + ' ' + threads + '\\n');
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  appendFileSync(folder + '/told', '-' + options.n + '\\n');
+} };\n`;
+  const yaml = (resources: string) =>
+    `steps: { s: { uses: ./s.mjs, matrix: { n: [1, 2] }, with: { n: "\${{ matrix.n }}" }, cache: false${resources} } }\n`;
+  const p = project({ 's.mjs': step, 'p.yaml': yaml('') });
+  expect((await p.run('run', 'p.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(1);
+  expect(lines(p)[0]).toBe(`+1 ${availableParallelism()}`);
+  p.remove('told');
+  p.write('p.yaml', yaml(', resources: { cpu: 1 }'));
+  expect((await p.run('run', 'p.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(2);
+  expect(lines(p)[0]).toMatch(/^\+[12] 1$/);
+});
+
 test('who cannot have all it needs keeps others from what it lacks, and from nothing else', async () => {
   const pool = new Pool({ cells: 3, cpu: 4, memory: 10 }, ['0', '1']);
   const entered: string[] = [];
