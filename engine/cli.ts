@@ -4,13 +4,16 @@
  * its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
  */
 import module from 'node:module';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Command as CommandType, Option as OptionType } from 'commander';
 import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
 
-const { version } = module.createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
+// Required, not imported: Node would first look through all of it for names to export.
+const require = module.createRequire(import.meta.url);
+const { Command, InvalidArgumentError, Option } = require('commander') as typeof import('commander');
+const { version } = require('tunesmith/package.json') as { version: string };
 
 // A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
@@ -198,7 +201,7 @@ try {
 
 type Run = (...args: any[]) => unknown;
 
-function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): CommandType {
   return tunesmith
     .command(words)
     .description(description)
@@ -214,7 +217,7 @@ async function failed(error: unknown): Promise<number> {
 }
 
 /** Named as in generation_config.json, which has the defaults. */
-function generationOptions(command: Command): Command {
+function generationOptions(command: CommandType): CommandType {
   return command
     .option('--file <file>', 'JSONL with a `prompt` a line (- is stdin): prints {"text", "tokens"} for each')
     .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
@@ -242,23 +245,23 @@ function generationOptions(command: Command): Command {
 }
 
 /** To commander what begins with `no` takes something back; here it is but a name. */
-function notNegated(option: Option): Option {
+function notNegated(option: OptionType): OptionType {
   option.negate = false;
   return option;
 }
 
-function file(): Option {
+function file(): OptionType {
   return new Option('-f, --file <file>', 'the pipeline');
 }
 
-function param(): Option {
+function param(): OptionType {
   return new Option('-p, --param <key=value>', 'set a parameter (again for more)').argParser((value: string, all: string[] = []) => [
     ...all,
     value,
   ]);
 }
 
-function params(): Option {
+function params(): OptionType {
   return new Option('--params <file>', 'set parameters from a YAML or JSON file');
 }
 

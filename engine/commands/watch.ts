@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidError, renderDiagnostics } from '../diagnostic.ts';
+import type { RunEvent } from '../events.ts';
 import { forget } from '../once.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
@@ -95,7 +96,7 @@ function firstDifference(before: Looks, now: Looks): string | undefined {
   return undefined;
 }
 
-function tell(json: boolean | undefined, event: { type: 'watching'; files: number } | { type: 'changed'; path: string }): void {
+function tell(json: boolean | undefined, event: Extract<RunEvent, { type: 'watching' | 'changed' }>): void {
   const text =
     event.type === 'watching'
       ? `\nwatching ${count(event.files, 'file')}: a change runs it again, Ctrl-C ends`

@@ -25,8 +25,8 @@ export function figure(value: number | string | null): string {
   if (typeof value !== 'number') return value === null ? '–' : oneLine(value);
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e15) return value.toLocaleString('en-US');
-  if (size >= 1000) return Math.round(value).toLocaleString('en-US');
+  if (Number.isInteger(value) && size < 1e15) return thousands(value);
+  if (size >= 1000) return thousands(Math.round(value));
   if (size < 1e-4) return value.toExponential(2);
   return String(Number(value.toPrecision(4)));
 }
@@ -39,14 +39,19 @@ export function bytes(count: number): string {
   return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+/** "5,210". The language's own way loads all that it knows of languages, which takes 30 ms. */
+export function thousands(whole: number): string {
+  return String(whole).replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
 export function count(n: number, thing: string, things = `${thing}s`): string {
-  return `${n.toLocaleString('en-US')} ${n === 1 ? thing : things}`;
+  return `${thousands(n)} ${n === 1 ? thing : things}`;
 }
 
 /** "a, b, c + 12 more" */
 export function someOf(names: readonly string[], limit: number): string {
   const shown = names.slice(0, limit).join(', ');
-  return names.length > limit ? `${shown} + ${(names.length - limit).toLocaleString('en-US')} more` : shown;
+  return names.length > limit ? `${shown} + ${thousands(names.length - limit)} more` : shown;
 }
 
 /** Without what would move the cursor, colour the screen or ring the bell. */

@@ -1,8 +1,9 @@
 /** What a run ran in, for its record: the state of the code in git, the machine, the versions. Nothing here may fail a run. */
 import { execFile } from 'node:child_process';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, availableParallelism, cpus, release, totalmem, type } from 'node:os';
+import { dirname, join } from 'node:path';
 import { packageFolder, packageVersion } from '../pipeline/packages.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Json } from '../step.ts';
@@ -34,7 +35,9 @@ export function settingOf({ params }: Pipeline): Setting {
 }
 
 /** Undefined where there is no repository, no commit, or no git. */
-export function gitState(folder: string, signal: AbortSignal): Promise<Git | undefined> {
+export async function gitState(folder: string, signal: AbortSignal): Promise<Git | undefined> {
+  // To start a program for nothing is a good part of a run that finds all fresh.
+  if (process.env.GIT_DIR === undefined && !isInRepository(folder)) return undefined;
   const args = ['--no-optional-locks', 'status', '--porcelain=v2', '--branch', '--untracked-files=no'];
   return new Promise((resolve) => {
     execFile('git', args, { cwd: folder, signal, maxBuffer: 1 << 26, env: { ...process.env, LC_ALL: 'C' } }, (error, stdout) => {
@@ -42,6 +45,10 @@ export function gitState(folder: string, signal: AbortSignal): Promise<Git | und
       resolve(error || commit === undefined ? undefined : { commit, dirty: /^[^#]/m.test(stdout) });
     });
   });
+}
+
+function isInRepository(folder: string): boolean {
+  return existsSync(join(folder, '.git')) || (dirname(folder) !== folder && isInRepository(dirname(folder)));
 }
 
 function ownVersions(): Record<string, string> {

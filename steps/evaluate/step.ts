@@ -50,7 +50,7 @@ export default defineStep({
     metrics: { kind: 'file', description: 'Metrics, and what else the task reports, such as a confusion matrix, as JSON.' },
     predictions: { kind: 'file', description: 'What is true and what was predicted of each row, as JSON lines ordered by id.' },
   },
-  libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
+  libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',
   async run(context) {
     const { evaluate } = await import('./evaluate.ts');

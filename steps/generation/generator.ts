@@ -33,7 +33,8 @@ export interface Generator {
   close(): Promise<void>;
 }
 
-export async function openGenerator(given: string, runtime: Runtime): Promise<Generator> {
+/** `packed`: for many texts; it opens slower, and is faster then. */
+export async function openGenerator(given: string, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
   const folder = path.resolve(given);
   const model = await loadModel(folder);
   if (!isGenerating(model.task))
@@ -43,7 +44,7 @@ export async function openGenerator(given: string, runtime: Runtime): Promise<Ge
   const preprocessing = await readPreprocessing(folder);
   const own = await readGenerationOptions(folder, model.file);
   const { decoder_start_token_id: startToken = model.config.pad_token_id } = model.config as Config & { decoder_start_token_id?: number };
-  const decoder = openDecoder(model, runtime, startToken);
+  const decoder = openDecoder(model, runtime, { startToken, packed });
   const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);
 
   return {

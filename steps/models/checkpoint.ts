@@ -226,6 +226,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
         entries.set(own, { shape, read });
       }
     }
+    for (const [name, of] of Object.entries(family.heads[task]?.copies ?? {}))
+      if (name in parameters && !entries.has(name) && entries.has(of)) entries.set(name, entries.get(of)!);
     if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
     return { source, entries, close };
   } catch (error) {

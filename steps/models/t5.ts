@@ -60,6 +60,7 @@ export const t5: Family<T5Config> = {
       parameters: (config) => (config.scale_decoder_outputs ? {} : nn.projectionParameters('lm_head', config.d_model, config.vocab_size)),
       labelled: [],
       tied: ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight', 'lm_head.weight'],
+      copies: { 'lm_head.weight': 'shared.weight' },
       states(config, weights, inputs, dropout) {
         const pass = { config, weights, dropout };
         const encoded = encode(pass, inputs); // [B, S, H]

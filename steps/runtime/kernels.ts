@@ -51,10 +51,9 @@ const product = (a: Spec, b: Spec, transposeA: boolean, transposeB: boolean) => 
 export const kernels: Record<string, Kernel> = {
   // Element by element.
   ...Object.fromEntries(
-    ['Abs', 'Ceil', 'Cos', 'Erf', 'Exp', 'Floor', 'Gelu', 'Log', 'Log1p', 'Neg', 'Reciprocal', 'Relu', 'Round', 'Rsqrt'].map((name) => [
-      name,
-      unary(),
-    ]),
+    ['Abs', 'Ceil', 'Cos', 'Erf', 'Exp', 'Floor', 'Gelu', 'GeluNew', 'Log', 'Log1p', 'Neg', 'Reciprocal', 'Relu', 'Round', 'Rsqrt'].map(
+      (name) => [name, unary()],
+    ),
   ),
   ...Object.fromEntries(['Sigmoid', 'Sign', 'Sin', 'Softplus', 'Sqrt', 'Square', 'Tanh'].map((name) => [name, unary()])),
   Identity: unary(),

@@ -167,18 +167,24 @@ const normalCdf = (x: Tensor): Tensor => tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQR
 /** x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). */
 export function geluNew(x: Tensor): Tensor {
   return withGradient([x], ([x], save) => {
-    const cubic = (x: Tensor, factor: number) => tf.add(tf.mul(tf.square(x), factor * 0.044715 * ROOT_2_PI), ROOT_2_PI);
-    const gate = tf.tanh(tf.mul(x!, cubic(x!, 1)));
-    save([x!, gate]);
+    const y = tracing() ? kernel('GeluNew', { x: x! }) : tf.mul(x!, tanhGate(x!, tf.square(x!)));
+    // y is kept anyway, for the layer that reads it; the gate, as wide as the widest layer, is computed again.
+    save([x!, y]);
     return {
-      value: tf.mul(x!, tf.add(tf.mul(gate, 0.5), 0.5)),
-      gradient: (dy, [x, gate]) => {
-        const slope = tf.mul(tf.mul(x!, cubic(x!, 3)), tf.sub(0.5, tf.mul(tf.square(gate!), 0.5)));
-        return [tf.mul(dy, tf.add(tf.add(tf.mul(gate!, 0.5), 0.5), slope))];
+      value: y,
+      gradient: (dy, [x, y]) => {
+        const square = tf.square(x!);
+        const gate = tanhGate(x!, square);
+        const slope = tf.add(tf.mul(square, 6 * 0.044715 * ROOT_2_PI), 2 * ROOT_2_PI);
+        return [tf.mul(dy, tf.add(gate, tf.mul(tf.mul(y!, tf.sub(1, gate)), slope)))];
       },
     };
   });
 }
+
+/** (1 + tanh u)/2 is the sigmoid of 2u: fewer passes over memory. */
+const tanhGate = (x: Tensor, square: Tensor): Tensor =>
+  tf.sigmoid(tf.mul(x, tf.add(tf.mul(square, 2 * 0.044715 * ROOT_2_PI), 2 * ROOT_2_PI)));
 
 const ROOT_2_PI = Math.sqrt(2 / Math.PI);
 

@@ -16,7 +16,7 @@ export async function generateOne(
   { threads }: { threads?: number | undefined },
   output: Writable = process.stdout,
 ): Promise<void> {
-  await withGenerator(model, options, threads, async (generator) => {
+  await withGenerator(model, options, { threads }, async (generator) => {
     const print = printer(output);
     const reading = new AbortController();
     let place = 0;
@@ -41,7 +41,7 @@ export async function generateAll(
   { batchSize, threads }: { batchSize: number; threads?: number | undefined },
   output: Writable = process.stdout,
 ): Promise<void> {
-  await withGenerator(model, options, threads, async (generator) => {
+  await withGenerator(model, options, { threads, packed: true }, async (generator) => {
     const print = printer(output);
     let prompts: number[][] = [];
     let count = 0;
@@ -75,13 +75,13 @@ const WINDOW = 8;
 async function withGenerator(
   model: string,
   options: GenerationOptions,
-  threads: number | undefined,
+  { threads, packed = false }: { threads?: number | undefined; packed?: boolean },
   use: (generator: Generator) => Promise<void>,
 ): Promise<void> {
   checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
   if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
     throw new StepError(`there is no folder ${model}`, 'Give a model folder of Hugging Face, or what the steps `train` and `deploy` made.');
-  const generator = await openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }));
+  const generator = await openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
   try {
     await use(generator);
   } catch (error) {

@@ -1,6 +1,7 @@
 /** `tunesmith predict`: answers every input of a file, and prints one JSON line for each, in the order of the file. */
 import type { Writable } from 'node:stream';
-import type { Json } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/step.ts';
+import { isGenerating } from '../models/family.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Input } from '../tasks/task.ts';
 import { openBundle } from './bundle.ts';
@@ -18,6 +19,8 @@ const mostCharacters = 1 << 20;
  */
 export async function predict(bundle: string, file: string, options: InputOptions = {}, output: Writable = process.stdout): Promise<void> {
   const opened = await openBundle(bundle);
+  if (isGenerating(opened.task))
+    throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
   const source = readInputs(file, taskKind(opened.task).fields, options);
   const workers = await startWorkers(opened);
   const print = printer(output);

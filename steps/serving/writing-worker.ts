@@ -7,7 +7,7 @@ import type { Order, Report } from './writer.ts';
 const port = parentPort!;
 
 try {
-  const generator = await openGenerator((workerData as { folder: string }).folder, await openRuntime('onnx'));
+  const generator = await openGenerator((workerData as { folder: string }).folder, await openRuntime('onnx'), { packed: true });
   const stops = new Map<number, AbortController>();
   let busy: Promise<void> = Promise.resolve();
 

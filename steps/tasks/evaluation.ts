@@ -1,7 +1,7 @@
 /** A model over a split: every example in order, from forward passes of which only a few are in memory at a time. */
 
 import type { Json } from '../../engine/step.ts';
-import { evaluationBatches } from '../models/batches.ts';
+import { evaluationBatches, largestBatch } from '../models/batches.ts';
 import { isGenerating } from '../models/family.ts';
 import type { Example, Split, TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
@@ -12,7 +12,7 @@ import type { Measuring } from './task.ts';
 
 export interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
-  /** Of masked-lm: the share of tokens that are hidden, and how many tokens there are. */
+  /** The share of tokens that masked-lm hides, and how many tokens there are. */
   masking: Pick<Masking, 'probability' | 'vocabulary'>;
   signal: AbortSignal;
   progress?: (rows: number) => void;
@@ -39,7 +39,8 @@ export async function evaluateSplit(
   let first = 0;
   let rows = 0;
   let open: Example | undefined;
-  for (const pool of evaluationBatches(split, batchSize)) {
+  const size = isGenerating(info.task) ? Math.min(batchSize, rowsWithin(split, masking.vocabulary)) : batchSize;
+  for (const pool of evaluationBatches(split, size)) {
     const start = first + results.length;
     const found: unknown[] = [];
     for (const batch of pool) {
@@ -69,3 +70,11 @@ export async function evaluateSplit(
   }
   return { metrics: measurement.metrics(), report: measurement.report() };
 }
+
+/** Of so many rows at once the logits over the vocabulary, which a program of a generating task makes of each token, take 1 GB at most. */
+function rowsWithin(split: Split, vocabulary: number): number {
+  const { length, targetLength } = largestBatch(split, 1);
+  return Math.max(1, Math.floor(MOST_LOGITS / ((targetLength || length) * vocabulary)));
+}
+
+const MOST_LOGITS = 2 ** 28;

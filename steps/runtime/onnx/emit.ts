@@ -248,6 +248,8 @@ class Emitter {
         return put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
       case 'Gelu':
         return this.#gelu(node);
+      case 'GeluNew':
+        return this.#geluNew(node);
       case 'BatchMatMul':
       case '_FusedMatMul':
         return this.#product(node);
@@ -261,6 +263,17 @@ class Emitter {
     const erf = this.#node('Erf', this.#node('Div', [x, this.#scalar(Math.SQRT2, 'float32')]));
     const twice = this.#node('Mul', [x, this.#node('Add', [erf[0]!, this.#scalar(1, 'float32')])[0]!]);
     return this.#node('Mul', [twice[0]!, this.#scalar(0.5, 'float32')], {}, this.#outputs(node));
+  }
+
+  #geluNew(node: Node): string[] {
+    const x = this.#name(node.inputs[0]!);
+    if (this.#options.dialect === 'onnxruntime') return this.#node('FastGelu', [x], {}, this.#outputs(node), MICROSOFT);
+    const constant = (value: number) => this.#scalar(value, 'float32');
+    const cubic = this.#node('Mul', [this.#node('Mul', [x, x])[0]!, constant(0.044715)]);
+    const inner = this.#node('Mul', [x, this.#node('Add', [cubic[0]!, constant(1)])[0]!]);
+    const tanh = this.#node('Tanh', this.#node('Mul', [inner[0]!, constant(Math.sqrt(2 / Math.PI))]));
+    const twice = this.#node('Mul', [x, this.#node('Add', [tanh[0]!, constant(1)])[0]!]);
+    return this.#node('Mul', [twice[0]!, constant(0.5)], {}, this.#outputs(node));
   }
 
   #product(node: Node): string[] {

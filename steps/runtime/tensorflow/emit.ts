@@ -311,6 +311,11 @@ export class GraphEmitter {
         const phi = b.op('Mul', [b.op('AddV2', [b.op('Erf', [b.op('Mul', [x, b.scalar(Math.SQRT1_2)])]), b.scalar(1)]), b.scalar(0.5)]);
         return [b.op('Mul', [x, phi])];
       }
+      case 'GeluNew': {
+        const inner = b.op('Mul', [x, b.op('AddV2', [b.op('Mul', [b.op('Square', [x]), b.scalar(0.044715)]), b.scalar(1)])]);
+        const tanh = b.op('Tanh', [b.op('Mul', [inner, b.scalar(Math.sqrt(2 / Math.PI))])]);
+        return [b.op('Mul', [b.op('Mul', [x, b.op('AddV2', [tanh, b.scalar(1)])]), b.scalar(0.5)])];
+      }
       case 'BatchMatMul':
       case '_FusedMatMul':
         return [this.#product(node, inputs)];

@@ -29,7 +29,7 @@ test.each(models)('%s', async (name, checkpoint) => {
   const { max_new_tokens, searches, texts } = JSON.parse(readFileSync(join(golden, 'generation', `${name}.json`), 'utf8')) as Golden;
   const model = await loadModel(folder);
   const own = await readGenerationOptions(folder, model.file);
-  const decoder = openDecoder(model, runtime, 0);
+  const decoder = openDecoder(model, runtime, { startToken: 0, packed: name !== 't5' });
   expect(texts).toHaveLength(200);
   for (const [kind, options] of Object.entries(searches)) {
     const config = generationConfig(own, { ...options, max_new_tokens }, decoder.vocabulary);
@@ -52,7 +52,7 @@ test.each(models)('%s', async (name, checkpoint) => {
 
 test('drawn tokens are the same in any batch, up to the logits’ last digits', async () => {
   const folder = join(golden, 'gpt2/causal-lm/checkpoint');
-  const decoder = openDecoder(await loadModel(folder), runtime, 0);
+  const decoder = openDecoder(await loadModel(folder), runtime, { startToken: 0 });
   const config = generationConfig({}, { do_sample: true, seed: 11, max_new_tokens: 20, eos_token_id: [0] }, decoder.vocabulary);
   const prompts = [[5, 6, 7], [9], [1, 2, 3, 4, 5, 6, 7, 8]];
   const together = await search(decoder, prompts, { config });

@@ -90,6 +90,8 @@ test('stop strings, tokens as they come, the context and a signal end a text', a
   expect(seen).toHaveLength(5);
   const [cut] = await search(tableDecoder({ context: 8 }), [[1, 2, 3]], { config: configOf({ max_new_tokens: 20 }) });
   expect(cut).toMatchObject({ finish: 'length', tokens: { length: 5 } });
+  const limited = { ...configOf({ max_length: 500 }), limit: 4 };
+  expect(await search(tableDecoder(), [[1, 2, 3]], { config: limited })).toMatchObject([{ finish: 'length', tokens: { length: 4 } }]);
   const stopping = new AbortController();
   const halted = search(tableDecoder(), [[5]], {
     config: configOf({ max_new_tokens: 500 }),

@@ -1,14 +1,17 @@
 /** The model families that write, against transformers: test/golden/make-generating.py made the checkpoints and the values. */
-import { readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as ort from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
-import { loadModel, type Model } from '../../../steps/models/checkpoint.ts';
+import { loadModel, type Model, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { decodingOf } from '../../../steps/models/decoding.ts';
-import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
+import { modelOnnx } from '../../../steps/models/onnx.ts';
+import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
 import { bucketsOf } from '../../../steps/models/t5.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, HostTensors, Inference, Training } from '../../../steps/runtime/runtime.ts';
 import { nextTokens } from '../../../steps/tasks/next-tokens.ts';
+import { temporary } from '../rig.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';
 
 const MODELS = ['gpt2/causal-lm', 'gpt2/text-classification', 't5/seq2seq', 't5/gated'];
@@ -100,6 +103,88 @@ test("T5's distances are in the buckets that transformers has them in", () => {
   }
   expect([1, -1, 8, 12, -16, 64, -500].map((distance) => bidirectional[distance + 600])).toEqual([17, 1, 24, 25, 10, 30, 15]);
   expect([-16, -20, -64, -128].map((distance) => causal[distance + 600])).toEqual([16, 17, 26, 31]);
+});
+
+test("GPT-2 comes under the hub's names: without the base's prefix, with masks among the weights and a copy of the embeddings", async () => {
+  const folder = join(golden('gpt2/causal-lm'), 'checkpoint');
+  const hub = temporary();
+  const stored = await readSafetensors(join(folder, 'model.safetensors'));
+  const renamed = Object.fromEntries(Object.entries(stored).map(([name, tensor]) => [name.replace('transformer.', ''), tensor]));
+  const constants = Object.fromEntries(
+    ['h.0.attn.bias', 'h.0.attn.masked_bias', 'h.1.attn.bias'].map((name) => [name, float32(new Float32Array(4), [1, 1, 2, 2])]),
+  );
+  const tied = { 'lm_head.weight': stored['transformer.wte.weight']! };
+  await writeSafetensors(join(hub, 'model.safetensors'), { ...renamed, ...constants, ...tied }, { format: 'pt' });
+  copyFileSync(join(folder, 'config.json'), join(hub, 'config.json'));
+  expect((await loadModel(hub)).weights).toEqual((await loadModel(folder)).weights);
+  const said: string[] = [];
+  await startModel(hub, { task: 'causal-lm', labels: [], seed: 0, say: (message) => void said.push(message) });
+  expect(said).toEqual([`${Object.keys(stored).length} weights read from model.safetensors`]);
+});
+
+test('a v1.1 of T5 that was saved with tied embeddings has a copy of them to predict by, as transformers reads it', async () => {
+  const folder = join(golden('t5/gated'), 'checkpoint');
+  const tied = temporary();
+  const { 'lm_head.weight': _, ...stored } = await readSafetensors(join(folder, 'model.safetensors'));
+  await writeSafetensors(join(tied, 'model.safetensors'), stored, { format: 'pt' });
+  copyFileSync(join(folder, 'config.json'), join(tied, 'config.json'));
+  const { weights } = await loadModel(tied);
+  expect(weights['lm_head.weight']).toEqual(weights['shared.weight']);
+  expect(weights['lm_head.weight']!.data).not.toBe(weights['shared.weight']!.data);
+});
+
+test('GPT-2 as a classifier: its ONNX export computes the same', async () => {
+  const values = valuesOf('gpt2/text-classification');
+  const session = await ort.InferenceSession.create(modelOnnx(await loadModel(join(golden('gpt2/text-classification'), 'checkpoint'))));
+  const feeds = ['input_ids', 'attention_mask'].map((input) => {
+    const { data, shape } = int32(values[input]);
+    return [input, new ort.Tensor('int64', BigInt64Array.from(data as Int32Array, BigInt), shape)] as const;
+  });
+  expect([...session.inputNames].sort()).toEqual(['attention_mask', 'input_ids']);
+  const { logits } = await session.run(Object.fromEntries(feeds));
+  expect(difference(logits!.data as Float32Array, values.logits.flat())).toBeLessThan(1e-5);
+  await session.release();
+});
+
+test("GPT-2 starts as transformers starts it: what blocks add is smaller, the more of them there are; T5 by the layers' widths", async () => {
+  const deviation = ({ data }: HostTensor) => Math.sqrt(Array.from(data).reduce((sum, x) => sum + x * x, 0) / data.length);
+  const folder = temporary();
+  const started = async (config: object, task: 'causal-lm' | 'seq2seq') => {
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+    return (await startModel(folder, { task, labels: [], seed: 0, say: () => {} })).weights;
+  };
+  const gpt2 = await started({ model_type: 'gpt2', vocab_size: 300, n_embd: 64, n_layer: 8, n_head: 4, eos_token_id: 0 }, 'causal-lm');
+  expect(deviation(gpt2['transformer.h.3.attn.c_attn.weight']!)).toBeCloseTo(0.02, 3);
+  expect(deviation(gpt2['transformer.h.3.attn.c_proj.weight']!)).toBeCloseTo(0.005, 3);
+  expect(deviation(gpt2['transformer.h.3.mlp.c_proj.weight']!)).toBeCloseTo(0.005, 3);
+  const t5 = await started(
+    {
+      model_type: 't5',
+      vocab_size: 300,
+      d_model: 64,
+      d_kv: 16,
+      d_ff: 256,
+      num_layers: 1,
+      num_heads: 4,
+      feed_forward_proj: 'gated-gelu',
+      tie_word_embeddings: false,
+    },
+    'seq2seq',
+  );
+  const of = (name: string) => deviation(t5[name]!);
+  expect(of('shared.weight')).toBeCloseTo(1, 1);
+  expect(of('lm_head.weight')).toBeCloseTo(1, 1);
+  expect(of('decoder.block.0.layer.1.EncDecAttention.q.weight')).toBeCloseTo(1 / 32, 2);
+  expect(of('decoder.block.0.layer.1.EncDecAttention.k.weight')).toBeCloseTo(1 / 8, 2);
+  expect(of('encoder.block.0.layer.1.DenseReluDense.wo.weight')).toBeCloseTo(1 / 16, 2);
+});
+
+test('a saved T5 says its whole numbers with a point, as transformers wants them', async () => {
+  const saved = temporary();
+  await saveModel(saved, await loadModel(join(golden('t5/gated'), 'checkpoint')));
+  const config = readFileSync(join(saved, 'config.json'), 'utf8');
+  expect(config).toContain('"initializer_factor": 1.0');
+  expect(config).toContain('"decoder_start_token_id": 0');
 });
 
 /** Keys and values as a caller of the decoder holds them. */

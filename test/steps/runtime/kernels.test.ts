@@ -69,6 +69,7 @@ const cases: Record<string, (t: X) => tf.Tensor | tf.Tensor[]> = {
   FloorDiv: (t) => tf.floorDiv(tf.sub(t.i!, tf.scalar(3, 'int32')), tf.scalar(2, 'int32')),
   GatherV2: (t) => [tf.gather(t.weight!, tf.cast(t.i!, 'int32')), tf.gather(t.x!, tf.tensor1d([2, 0], 'int32'), 1)],
   Gelu: (t) => ops.gelu(t.x!),
+  GeluNew: (t) => ops.geluNew(t.x!),
   Greater: (t) => tf.cast(tf.greater(t.x!, t.y!), 'float32'),
   GreaterEqual: (t) => tf.cast(tf.greaterEqual(t.i!, t.j!), 'float32'),
   Identity: (t) => tf.clone(t.x!),

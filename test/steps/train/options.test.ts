@@ -5,7 +5,10 @@ import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
 import { albert } from '../../../steps/models/albert.ts';
 import { loadModel, startModel } from '../../../steps/models/checkpoint.ts';
+import type { Family } from '../../../steps/models/family.ts';
+import { gpt2 } from '../../../steps/models/gpt2.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
+import { t5 } from '../../../steps/models/t5.ts';
 import type { TrainingOptions } from '../../../steps/runtime/runtime.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { weightOptions } from '../../../steps/train/layers.ts';
@@ -149,6 +152,30 @@ test('layers that are one set of weights cannot learn at rates of their own', ()
   );
   const own = weightOptions(model(4), options);
   expect(own('albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight')!.learningRateFactor).toBe(0.0625);
+});
+
+test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the lower they are", () => {
+  const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
+  const ratesOf = (family: Family, file: object) => {
+    const rate = weightOptions(
+      { family, config: family.configure({ ...file }), parameters: family.parameters(family.configure({ ...file })) },
+      options,
+    );
+    return (name: string) => rate(name)!.learningRateFactor;
+  };
+  const ofGpt2 = ratesOf(gpt2, { n_layer: 2, vocab_size: 8, eos_token_id: 0 });
+  expect(['ln_f.weight', 'h.1.ln_1.weight', 'h.0.mlp.c_fc.weight', 'wpe.weight'].map((name) => ofGpt2(`transformer.${name}`))).toEqual([
+    1, 0.5, 0.25, 0.125,
+  ]);
+  const ofT5 = ratesOf(t5, { num_layers: 2, num_decoder_layers: 1, vocab_size: 8 });
+  const names = [
+    'decoder.final_layer_norm.weight',
+    'decoder.block.0.layer.2.DenseReluDense.wo.weight',
+    'encoder.block.1.layer.0.SelfAttention.q.weight',
+    'encoder.block.0.layer.0.SelfAttention.q.weight',
+    'shared.weight',
+  ];
+  expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.125, 0.0625]);
 });
 
 test('the schedule has what it was given', async () => {
