@@ -178,9 +178,15 @@ generationOptions(
   ),
 ).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
 
-command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
+command(
+  'serve <bundle>',
+  'answer POST /predict {"inputs": string | string[]} from a bundle, or /generate {"prompt"} if it writes',
+  () => import('./commands/serve.ts'),
+)
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
   .addOption(new Option('--port <port>', 'port to listen on; 0 takes a free one').argParser(port).default(8080))
+  .addOption(new Option('--max-new-tokens <n>', 'of a model that writes: the most tokens of a text').argParser(count).default(1024))
+  .addOption(new Option('--max-time <seconds>', 'of a model that writes: the longest a request may take').argParser(count).default(60))
   .usage('BUNDLE [options]');
 
 command('new-step <name>', 'write a step of your own to start from', () => import('./commands/new-step.ts')).usage('NAME');

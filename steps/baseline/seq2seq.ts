@@ -15,7 +15,7 @@ const METHODS: Record<string, (train: Row[]) => (text: string) => string> = {
   copy: () => (text) => text,
   lead(train) {
     const words = train.reduce((sum, { target }) => sum + wordsOf(target).length, 0);
-    const usual = Math.max(1, Math.round(words / train.length));
+    const usual = Math.max(1, Math.ceil(words / train.length));
     return (text) => wordsOf(text).slice(0, usual).join(' ');
   },
 };

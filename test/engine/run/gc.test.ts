@@ -66,6 +66,23 @@ test('without --yes it only says what would go; with it that goes, and nothing e
   expect(await ran(p, 'one')).toBe(2);
 });
 
+test('at a terminal it asks', async () => {
+  const p = project(FILES);
+  await runs(p, 'one', 'two');
+  p.write('terminal.mjs', 'for (const stream of [process.stdin, process.stdout]) stream.isTTY = true;');
+  p.env.NODE_OPTIONS = `--import=file://${p.path('terminal.mjs')}`;
+  for (const answer of ['n\n', '\n', '']) {
+    const no = await p.feed(answer, 'gc', '--keep-runs', '1');
+    expect([no.code, no.stdout], JSON.stringify(answer)).toEqual([
+      0,
+      expect.stringMatching(/Remove 2 results, .*\? \[y\/N\][\s\S]*nothing was removed\n$/),
+    ]);
+  }
+  expect(objects(p)).toBe(6);
+  expect((await p.feed('yes\n', 'gc', '--keep-runs', '1')).stdout).toContain('removed 2 results, 2 objects');
+  expect(objects(p)).toBe(4);
+});
+
 test('what a lock refers to stays: one that was kept aside, and both versions of one that is not merged', async () => {
   const p = project(FILES);
   await runs(p, 'one');

@@ -170,8 +170,8 @@ test('what a checkpoint lacks, has too much, or has in another shape is said by 
   await expect(loadModel(lacking, task)).rejects.toThrow('it lacks bert.encoder.layer.1.output.dense.weight');
   // Of a layer that config.json does not count, not a word would be missed, and the answers would be wrong.
   const deeper = await changed((tensors) => ({ ...tensors, 'bert.encoder.layer.2.output.dense.bias': tensors['classifier.bias']! }));
-  for (const opening of [start(deeper), loadModel(deeper, task)])
-    await expect(opening).rejects.toThrow('it has, unexpectedly, bert.encoder.layer.2.output.dense.bias');
+  for (const open of [() => start(deeper), () => loadModel(deeper, task)])
+    await expect(open()).rejects.toThrow('it has, unexpectedly, bert.encoder.layer.2.output.dense.bias');
 });
 
 test('files that are cut off, lie about themselves or are of another kind are refused in clear words', async () => {
