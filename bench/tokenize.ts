@@ -67,7 +67,7 @@ for (const row of ROWS.filter(({ name }) => flags.rows.split(',').some((part) =>
   for (let round = 0; round < Number(flags.rounds); round++) {
     for (const folder of [a, b]) rmSync(folder, { recursive: true, force: true });
     const given = (tokens: string) => [data, model, tokens, JSON.stringify(options)];
-    theirs.push(measured(python, join(import.meta.dirname, 'tokenize.py'), ...given(b)));
+    theirs.push(measured(python, join(import.meta.dirname, 'tokenize-theirs.py'), ...given(b)));
     ours.push(measured(process.execPath, '--import', 'tsx', join(import.meta.dirname, 'tokenize-ours.ts'), ...given(a)));
   }
   lines.push([name, String(rows), String(row.max_length), ...figures(ours, theirs), await sameIds(a, b)]);

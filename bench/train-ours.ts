@@ -1,11 +1,12 @@
 /** A training as the train step does it, measured. Run by bench/train.ts: `train-ours.ts TOKENS MODEL BATCH RUNTIME THREADS`. */
-import { inputsOf, realTokens, trainingBatches } from '../steps/models/batches.ts';
+import { realTokens, trainingBatches } from '../steps/models/batches.ts';
 import { startModel } from '../steps/models/checkpoint.ts';
 import { openSplit, readTokensInfo } from '../steps/models/tokens.ts';
 import { sizeOf } from '../steps/runtime/graph.ts';
 import { openRuntime } from '../steps/runtime/open.ts';
 import type { HostTensors, Program, RuntimeName } from '../steps/runtime/runtime.ts';
 import { traceTraining } from '../steps/runtime/trace.ts';
+import { taskInputs } from '../steps/tasks/inputs.ts';
 import { type Measured, WARM_UP } from './train-shapes.ts';
 
 const [tokensFolder, modelFolder, batchSize, runtimeName, threads] = process.argv.slice(2) as [string, string, string, RuntimeName, string];
@@ -28,19 +29,20 @@ const weights = Object.fromEntries(Object.entries(model.weights).map(([name, { d
 model.weights = {}; // the training has its own
 
 const batches = trainingBatches(split, Number(batchSize), { seed: 0, epoch: 1 });
-const shapes = new Map<number, number>();
+const shapes = new Map<string, number>();
 const measured: Measured = { seconds: 0, tokens: 0, flops: 0, bytes: 0, loss: 0 };
 for (const [step, batch] of batches.entries()) {
   const start = performance.now();
-  const inputs = inputsOf(split, batch, info);
+  const inputs = taskInputs(split, batch, info, { probability: 0.15, vocabulary: model.config.vocab_size, seed: 0, epoch: 1 });
   const at = { seed: 0, epoch: 1, step, learningRate: 5e-5 * (1 - step / batches.length) };
   const { loss } = await training.step([{ inputs, share: 1 }], at);
   if (step < WARM_UP) continue;
   measured.seconds += (performance.now() - start) / 1000;
   measured.tokens += realTokens(split, batch);
   measured.loss += loss / (batches.length - WARM_UP);
-  if (!shapes.has(batch.length)) shapes.set(batch.length, productsOf(program, inputs));
-  measured.flops += shapes.get(batch.length)!;
+  const shape = `${batch.length} ${batch.targetLength}`;
+  if (!shapes.has(shape)) shapes.set(shape, productsOf(program, inputs));
+  measured.flops += shapes.get(shape)!;
 }
 measured.bytes = 1024 * process.resourceUsage().maxRSS;
 await training.dispose();

@@ -4,9 +4,13 @@ export interface Row {
   name: string;
   /** config.json of a model with a random start; none for MiniLM-L6, which has real weights. */
   config?: Record<string, unknown>;
+  /** Text classification if not given. */
+  task?: 'causal-lm' | 'seq2seq';
   batch: number;
-  /** Tokens of a mail at most. */
-  length: 32 | 128;
+  /** Tokens of a mail at most; of causal-lm those of a block of joined mails. */
+  length: 32 | 128 | 256;
+  /** Of seq2seq: tokens of the target, which are a mail's first. */
+  target?: number;
   /** Steps of each run: enough for a steady pace, few enough for an evening. */
   steps: number;
 }
@@ -49,6 +53,27 @@ export const rows: Row[] = [
     steps: 130,
   },
 ];
+
+/** Rows of models that write. Their ids are those of the mails, so their vocabularies are as large as they are on the hub. */
+rows.push(
+  {
+    name: 'GPT-2 small 4×256',
+    config: { model_type: 'gpt2', vocab_size: 50257 },
+    task: 'causal-lm',
+    batch: 4,
+    length: 256,
+    steps: 8,
+  },
+  {
+    name: 'T5-small 8×128+32',
+    config: { model_type: 't5', vocab_size: 32128, decoder_start_token_id: 0 },
+    task: 'seq2seq',
+    batch: 8,
+    length: 128,
+    target: 32,
+    steps: 14,
+  },
+);
 
 /** What a run says of itself, as one line of JSON. */
 export interface Measured {

@@ -36,8 +36,9 @@ if tokens_folder == "peak":
 
 from safetensors.numpy import load_file
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers import BertTokenizerFast, PrinterCallback
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import BertTokenizerFast, DataCollatorForSeq2Seq, DataCollatorWithPadding, PrinterCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 WARM_UP = 2
 folder = Path(tokens_folder)
@@ -46,19 +47,29 @@ rows = []
 for shard in info["splits"]["train"]["shards"]:
     tensors = load_file(folder / shard)
     offsets = tensors["offsets"]
-    for i, label in enumerate(tensors["labels"]):
+    labels = tensors["labels"]
+    if info["task"] != "text-classification":
+        ends = tensors.get("target_offsets", offsets)
+        labels = [labels[ends[i] : ends[i + 1]].tolist() for i in range(len(ends) - 1)]
+    for i, label in enumerate(labels):
         ids = tensors["input_ids"][offsets[i] : offsets[i + 1]].tolist()
-        rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": int(label)})
+        rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": label if isinstance(label, list) else int(label)})
 
 set_seed(0)
-model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=len(info["labels"]))
-collate = DataCollatorWithPadding(BertTokenizerFast.from_pretrained(folder))
+tokenizer = BertTokenizerFast.from_pretrained(folder)
+collate = DataCollatorWithPadding(tokenizer) if info["task"] == "text-classification" else DataCollatorForSeq2Seq(tokenizer)
+if info["task"] == "text-classification":
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=len(info["labels"]))
+else:
+    kind = AutoModelForCausalLM if info["task"] == "causal-lm" else AutoModelForSeq2SeqLM
+    model = kind.from_pretrained(model_folder)
 shapes = []
 
 
 def counted(features):
     batch = collate(features)
-    shapes.append((tuple(batch["input_ids"].shape), int(batch["attention_mask"].sum())))
+    targets = int((batch["labels"] >= 0).sum()) if info["task"] == "seq2seq" else 0
+    shapes.append(((tuple(batch["input_ids"].shape), tuple(batch["labels"].shape)), int(batch["attention_mask"].sum()) + targets))
     return batch
 
 
@@ -96,7 +107,8 @@ def products(shape):
         ghost = type(model)(model.config)
         # scaled_dot_product_attention is counted as the products that it is
         with FlopCounterMode(display=False) as counter:
-            ghost(input_ids=torch.zeros(shape, dtype=torch.long), labels=torch.zeros(shape[0], dtype=torch.long)).loss.backward()
+            ids, labels = (torch.zeros(size, dtype=torch.long) for size in shape)
+            ghost(input_ids=ids, labels=labels).loss.backward()
     return counter.get_total_flops()
 
 

@@ -13,7 +13,16 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { saveModel, startModel } from '../steps/models/checkpoint.ts';
 import { copyTokenizer } from '../steps/models/tokenizer.ts';
-import { openSplit, readTokensInfo, SplitWriter, writeTokensInfo } from '../steps/models/tokens.ts';
+import {
+  type Column,
+  openSplit,
+  readTokensInfo,
+  type Split,
+  SplitWriter,
+  type TokensInfo,
+  type Values,
+  writeTokensInfo,
+} from '../steps/models/tokens.ts';
 import { preparePython } from './python.ts';
 import { type Measured, type Row, rows } from './train-shapes.ts';
 
@@ -21,7 +30,7 @@ const root = join(import.meta.dirname, '..');
 const work = join(import.meta.dirname, 'work');
 
 /** Tokens of the 4,437 mails of the training split. */
-const EPOCH = { 32: 137_000, 128: 503_581 };
+const EPOCH = { 32: 137_000, 128: 503_581, 256: 503_581 };
 
 const { values: flags } = parseArgs({
   options: {
@@ -63,27 +72,52 @@ function prepareTokens(): Record<Row['length'], string> {
     },
   );
   const folder = (length: number) => join(root, `.tunesmith/outputs/bench-train/tokenize[max_length=${length}]/tokens`);
-  return { 32: folder(32), 128: folder(128) };
+  return { 32: folder(32), 128: folder(128), 256: folder(128) };
 }
 
 /** As many mails as the row's steps take, whole batches of them: so all train on the very same ones. */
-async function subset(folder: string, { batch, steps, length }: Row): Promise<string> {
-  const target = join(work, `tokens-${length}-${batch * steps}`);
+async function subset(folder: string, row: Row): Promise<string> {
+  const { batch, steps, length, task = 'text-classification' } = row;
+  const target = join(work, `tokens-${task}-${length}-${batch * steps}`);
   rmSync(target, { recursive: true, force: true });
   mkdirSync(target, { recursive: true });
   const info = await readTokensInfo(folder);
   const split = await openSplit(folder, info, 'train');
-  const writer = new SplitWriter(target, 'train', info.columns);
-  for (let sequence = 0; sequence < batch * steps; sequence++) {
-    const input_ids = new Int32Array(split.length(sequence));
-    split.read('input_ids', sequence, input_ids, 0);
-    await writer.add({ id: String(sequence) }, [{ input_ids, labels: split.values('labels', sequence)! }], false);
+  const columns = { ...info.columns, ...LABELS[task] };
+  const writer = new SplitWriter(target, 'train', columns);
+  let count = 0;
+  for (const values of sequencesOf(split, row)) {
+    if (count === batch * steps) break;
+    await writer.add({ id: String(count++) }, [values], false);
   }
   await writer.end();
   split.close();
-  await writeTokensInfo(target, { ...info, splits: { train: writer.info } });
+  const own: Partial<TokensInfo> = task === 'text-classification' ? {} : { task, labels: [], pad_token_id: 0, decoder_start_token_id: 0 };
+  await writeTokensInfo(target, { ...info, ...own, columns, splits: { train: writer.info } });
   await copyTokenizer(folder, target);
   return target;
+}
+
+const LABELS: Record<string, Record<string, Column>> = {
+  'text-classification': {},
+  'causal-lm': { labels: { per: 'token', dtype: 'int32', width: 1 } },
+  seq2seq: { labels: { per: 'target', dtype: 'int32', width: 1 } },
+};
+
+/** What the task makes of the mails. */
+function* sequencesOf(split: Split, { task, length, target }: Row): Generator<Values> {
+  let joined: number[] = [];
+  for (let sequence = 0; sequence < split.sequences; sequence++) {
+    const input_ids = new Int32Array(split.length(sequence));
+    split.read('input_ids', sequence, input_ids, 0);
+    if (task === 'causal-lm') {
+      joined.push(...input_ids);
+      for (; joined.length >= length; joined = joined.slice(length)) {
+        const block = joined.slice(0, length);
+        yield { input_ids: block, labels: block };
+      }
+    } else yield { input_ids, labels: task === 'seq2seq' ? input_ids.subarray(0, target) : split.values('labels', sequence)! };
+  }
 }
 
 /** A folder with weights, so that all start from the same ones. */
@@ -93,8 +127,8 @@ async function prepareModel({ config }: Row, data: string): Promise<string> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
-  const { labels } = await readTokensInfo(data);
-  await saveModel(folder, await startModel(folder, { task: 'text-classification', labels, seed: 0, say: () => {} }));
+  const { labels, task } = await readTokensInfo(data);
+  await saveModel(folder, await startModel(folder, { task, labels, seed: 0, say: () => {} }));
   return folder;
 }
 

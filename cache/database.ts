@@ -13,9 +13,8 @@ import { CacheError, freeSpace } from './error.ts';
 export interface Schema {
   /** What the file is, for messages: "the index". */
   what: string;
-  version: number;
-  /** Makes the tables of that version in an empty file. */
-  create: string;
+  /** The SQL that makes each version out of the one before; the first one out of an empty file. */
+  versions: string[];
 }
 
 export class Database {
@@ -72,13 +71,14 @@ export class Database {
   }
 
   #prepare(sqlite: Sqlite.Database): void {
-    const { what, version, create } = this.schema;
-    const check = () => {
-      const theirs = sqlite.pragma('user_version', { simple: true });
+    const { what, versions } = this.schema;
+    /** The version that the file has; 0 for an empty one. */
+    const check = (): number => {
+      const theirs = sqlite.pragma('user_version', { simple: true }) as number;
       const application = sqlite.pragma('application_id', { simple: true });
-      if (application === APPLICATION && theirs === version) return true;
+      if (application === APPLICATION && theirs <= versions.length) return theirs;
       const empty = sqlite.prepare('select count(*) from sqlite_schema').pluck().get() === 0;
-      if (application === 0 && theirs === 0 && empty) return false;
+      if (application === 0 && theirs === 0 && empty) return 0;
       if (application !== APPLICATION) {
         throw new CacheError(
           `${this.file} is an SQLite database, but not ${what} of tunesmith`,
@@ -86,20 +86,19 @@ export class Database {
         );
       }
       throw new CacheError(
-        `${this.file} was written by a newer tunesmith (format ${theirs}; this one knows ${version})`,
+        `${this.file} was written by a newer tunesmith (format ${theirs}; this one knows ${versions.length})`,
         'Update tunesmith, or use another cache folder (TUNESMITH_CACHE).',
       );
     };
     // In a transaction, or another process's beginning would be seen by half.
-    if (sqlite.transaction(check)()) return;
+    if (sqlite.transaction(check)() === versions.length) return;
     if (!this.readOnly) switchToWal(sqlite);
-    // Several processes may come here at once: the first one makes the tables.
+    // Several processes may come here at once: the first one makes the tables. Who only reads does so in its copy.
     sqlite
       .transaction(() => {
-        if (check()) return;
-        sqlite.exec(create);
+        for (const sql of versions.slice(check())) sqlite.exec(sql);
         sqlite.pragma(`application_id = ${APPLICATION}`);
-        sqlite.pragma(`user_version = ${version}`);
+        sqlite.pragma(`user_version = ${versions.length}`);
       })
       .immediate();
   }

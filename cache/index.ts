@@ -18,6 +18,9 @@ export interface Result {
   created: string;
 }
 
+/** A result without its record: there are many, and records are large. */
+export type Entry = Omit<Result, 'record'> & { number: number };
+
 export const RESULTS_TABLE = `
   create table results (
     number integer primary key autoincrement,
@@ -37,20 +40,22 @@ export class ResultIndex {
     return row && resultOf(row);
   }
 
-  /** On the disk when it returns; its objects must be there already. Replaces an earlier result of the same fingerprint. */
-  save({ fingerprint, subject, outputs, record, created }: Result): void {
+  /** On the disk when it returns; their objects must be there already. Replaces earlier results of the same fingerprints. */
+  save(...results: Result[]): void {
     if (this.database.readOnly) {
       this.notKept();
       return;
     }
     this.database.commit((statement) => {
-      statement('replace into results (fingerprint, subject, outputs, record, created) values (?, ?, ?, ?, ?)').run(
-        fingerprint,
-        subject,
-        JSON.stringify(outputs),
-        JSON.stringify(record),
-        created,
-      );
+      for (const { fingerprint, subject, outputs, record, created } of results) {
+        statement('replace into results (fingerprint, subject, outputs, record, created) values (?, ?, ?, ?, ?)').run(
+          fingerprint,
+          subject,
+          JSON.stringify(outputs),
+          JSON.stringify(record),
+          created,
+        );
+      }
     });
   }
 
@@ -62,10 +67,27 @@ export class ResultIndex {
     return rows.map(resultOf);
   }
 
-  remove(fingerprint: string): void {
-    if (this.database.readOnly) return;
+  /** With their records, the oldest first. */
+  *everything(): Generator<Result> {
+    for (const { fingerprint } of this.all()) {
+      const result = this.find(fingerprint);
+      if (result) yield result;
+    }
+  }
+
+  /** The oldest first. */
+  all(): Entry[] {
+    const rows = this.database.use((statement) =>
+      statement('select number, fingerprint, subject, outputs, created from results order by number').all(),
+    );
+    return (rows as any[]).map((row) => ({ ...row, outputs: JSON.parse(row.outputs) }));
+  }
+
+  /** Once this returns, nothing finds them any more. */
+  remove(fingerprints: string[]): void {
+    if (this.database.readOnly || fingerprints.length === 0) return;
     this.database.commit((statement) => {
-      statement('delete from results where fingerprint = ?').run(fingerprint);
+      for (const fingerprint of fingerprints) statement('delete from results where fingerprint = ?').run(fingerprint);
     });
   }
 }

@@ -65,6 +65,35 @@ export class Leases {
     }
   }
 
+  /** Whether anybody, here or elsewhere, has a key that begins so. Who cannot be asked counts as alive. */
+  isHeld(beginning: string): boolean {
+    return this.#holders(beginning).some((holder) => isAlive(holder) ?? true);
+  }
+
+  /** Waits until nobody has a key that begins so; false where somebody still has one after `patience` (ms). */
+  async untilFree(beginning: string, { signal, patience = Number.POSITIVE_INFINITY }: { signal?: AbortSignal; patience?: number } = {}) {
+    const beats = new Map<string, { beat: number; since: number }>();
+    for (const end = performance.now() + patience; ; await sleep(20, undefined, { signal })) {
+      let held = false;
+      for (const holder of this.#holders(beginning)) {
+        if (beats.get(holder.token)?.beat !== holder.beat) beats.set(holder.token, { beat: holder.beat, since: performance.now() });
+        const alive = isAlive(holder) ?? performance.now() - beats.get(holder.token)!.since < SILENCE;
+        if (alive) held = true;
+        else this.#giveBack(holder.key, holder.token);
+      }
+      if (!held) return true;
+      if (performance.now() > end) return false;
+    }
+  }
+
+  /** A read-only cache shows them as they once were. */
+  #holders(beginning: string): Holder[] {
+    if (this.database.readOnly) return [];
+    return this.database.use((statement) =>
+      statement('select * from leases where substr(key, 1, ?) = ?').all(beginning.length, beginning),
+    ) as Holder[];
+  }
+
   /** Gives back whatever is still held. */
   close(): void {
     for (const [token, key] of this.#held) this.#giveBack(key, token);
@@ -123,6 +152,7 @@ const TAKE = `
   on conflict do nothing`;
 
 interface Holder {
+  key: string;
   token: string;
   beat: number;
   host: string;

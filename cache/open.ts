@@ -1,7 +1,7 @@
 /**
  * The cache of results in one folder, which projects and checkouts may share:
  *
- *   index.sqlite   results by fingerprint, leases, and what each object was when it was published
+ *   index.sqlite   results by fingerprint, who relies on them, leases, and what each object was when it was published
  *   objects/       the results' bytes by hash
  *   tmp/           what is not finished; what a killed process leaves here is removed by the next one
  *   damaged/       objects that were found to be no longer what their name says
@@ -14,11 +14,17 @@ import { RESULTS_TABLE, ResultIndex } from './index.ts';
 import { LEASES_TABLE, Leases } from './lease.ts';
 import { MEMO_TABLE, Memo } from './memo.ts';
 import { ObjectStore } from './store.ts';
+import { Turns } from './turns.ts';
+import { USES_TABLES, Uses } from './uses.ts';
 
 export interface Cache {
   index: ResultIndex;
   objects: ObjectStore;
   leases: Leases;
+  /** Publishing and removing do not mix. */
+  turns: Turns;
+  /** Who relies on which results. */
+  uses: Uses;
   /** Knows the hashes of the user's files. */
   memo: Memo;
   /** Nothing is stored: asked for, or the folder does not let us write. */
@@ -54,6 +60,8 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
     index: new ResultIndex(database, notKept),
     objects: new ObjectStore({ folder, objects: objectMemo, files: memo, readOnly, staging }),
     leases,
+    turns: new Turns(leases),
+    uses: new Uses(database),
     memo,
     readOnly,
     close() {
@@ -73,8 +81,8 @@ function ignoringCacheErrors(work: () => void): void {
   }
 }
 
-const INDEX: Schema = { what: 'the index', version: 1, create: RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE };
-const MEMO: Schema = { what: 'the memo of file hashes', version: 1, create: MEMO_TABLE };
+const INDEX: Schema = { what: 'the index', versions: [RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE, USES_TABLES] };
+const MEMO: Schema = { what: 'the memo of file hashes', versions: [MEMO_TABLE] };
 
 function openMemo(file: string, readOnly: boolean): Database {
   return new Database(file, MEMO, { readOnly: readOnly || !makeWritable(dirname(file)) });

@@ -14,6 +14,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -112,19 +113,75 @@ export class ObjectStore {
   /** Reads every object; sets the damaged ones aside, and names them. */
   async verify(): Promise<{ objects: number; bytes: number; damaged: string[] }> {
     const found = { objects: 0, bytes: 0, damaged: [] as string[] };
+    for (const { hash, stat } of this.#stored()) {
+      found.objects++;
+      found.bytes += Number(stat.size);
+      if (await this.#isWhole(hash, stat)) continue;
+      await this.#setAside(hash);
+      found.damaged.push(hash);
+    }
+    return found;
+  }
+
+  /** Makes objects of finished files, which must have these hashes. */
+  async adopt(files: { hash: string; size: number; path: string }[]): Promise<void> {
+    try {
+      await this.#publish(files);
+    } catch (error) {
+      throw diskError(
+        error,
+        'storing objects',
+        this.at.folder,
+        files.reduce((sum, { size }) => sum + size, 0),
+      );
+    }
+  }
+
+  has(hash: string): boolean {
+    return statOf(this.pathOf(hash)) !== undefined;
+  }
+
+  sizeOf(hash: string): number {
+    return Number(statOf(this.pathOf(hash))?.size ?? 0);
+  }
+
+  /** How many bytes of disk each object takes. */
+  sizes(): Map<string, number> {
+    return new Map(Array.from(this.#stored(), ({ hash, stat }) => [hash, takenBy(stat)]));
+  }
+
+  /** The objects that make up `content`; as far as that is known where the listing of a folder is missing or damaged. */
+  objectsOf(content: Pick<Content, 'kind' | 'hash'>): string[] {
+    if (content.kind === 'file') return [content.hash];
+    try {
+      return [content.hash, ...this.#listingOf(content).flatMap(({ kind, hash }) => (kind === 'file' ? [hash] : []))];
+    } catch {
+      return [content.hash];
+    }
+  }
+
+  /** What was set aside as damaged goes with them. Only in turn (see turns.ts), and when no result refers to them. */
+  async remove(hashes: Iterable<string>): Promise<void> {
+    try {
+      for (const hash of hashes) {
+        const pause = breathe();
+        if (pause) await pause;
+        rmSync(this.pathOf(hash), { force: true });
+      }
+      await rm(join(this.at.folder, 'damaged'), { recursive: true, force: true });
+    } catch (error) {
+      throw diskError(error, 'removing objects', this.at.folder);
+    }
+  }
+
+  *#stored(): Generator<{ hash: string; stat: BigIntStats }> {
     for (const folder of namesIn(this.#objects)) {
       for (const name of namesIn(join(this.#objects, folder))) {
         const hash = folder + name;
-        const stat = statOf(this.#pathOf(hash));
-        if (!stat) continue;
-        found.objects++;
-        found.bytes += Number(stat.size);
-        if (await this.#isWhole(hash, stat)) continue;
-        await this.#setAside(hash);
-        found.damaged.push(hash);
+        const stat = statOf(this.pathOf(hash));
+        if (stat) yield { hash, stat };
       }
     }
-    return found;
   }
 
   /** Makes objects of files, and of texts, that are not there yet: all are on the disk before the first one is seen. */
@@ -138,7 +195,7 @@ export class ObjectStore {
       // Whoever renamed it may have been killed before the rename was on the disk.
       if (state === 'ok' && !known)
         folders
-          .add(dirname(this.#pathOf(source.hash)))
+          .add(dirname(this.pathOf(source.hash)))
           .add(this.#objects)
           .add(this.at.folder);
       if (state === 'ok') continue;
@@ -156,7 +213,7 @@ export class ObjectStore {
       for (const [hash, { temporary }] of staged) {
         const pause = breathe();
         if (pause) await pause;
-        const object = this.#pathOf(hash);
+        const object = this.pathOf(hash);
         const made = mkdirSync(dirname(object), { recursive: true });
         if (made !== undefined) folders.add(this.#objects).add(this.at.folder);
         folders.add(dirname(object));
@@ -169,7 +226,7 @@ export class ObjectStore {
       throw error;
     }
     for (const hash of staged.keys()) {
-      const stat = statOf(this.#pathOf(hash));
+      const stat = statOf(this.pathOf(hash));
       if (stat) this.at.objects.trust(stat, hash);
     }
   }
@@ -213,12 +270,14 @@ export class ObjectStore {
   async #require(hash: string): Promise<void> {
     const state = await this.#stateOf(hash);
     if (state === 'ok') return;
-    if (state === 'damaged') await this.#setAside(hash);
+    if (state === 'missing') throw this.#missing(hash);
+    await this.#setAside(hash);
     const where = join(this.at.folder, 'damaged');
-    throw new MissingObjectError(
-      state === 'missing' ? `the object ${hash} is not in ${this.#objects}` : `the object ${hash} was damaged; it is set aside in ${where}`,
-      'Run the step again.',
-    );
+    throw new MissingObjectError(`the object ${hash} was damaged; it is set aside in ${where}`, RUN_AGAIN);
+  }
+
+  #missing(hash: string): MissingObjectError {
+    return new MissingObjectError(`the object ${hash} is not in ${this.#objects}`, RUN_AGAIN);
   }
 
   async #write(kind: Content['kind'], entries: Entry[], to: string): Promise<void> {
@@ -238,27 +297,32 @@ export class ObjectStore {
   }
 
   async #copyOut({ hash, size, executable }: Entry, to: string): Promise<void> {
-    const object = this.#pathOf(hash);
+    const object = this.pathOf(hash);
     const mode = executable ? 0o777 : 0o666;
-    if (size < BIG) {
-      writeFileSync(to, readFileSync(object), { flag: 'wx', mode });
-    } else {
-      const { blocks } = statSync(object);
-      // The kernel copies quicker, and shares the bytes where it can, but fills holes.
-      if (blocks * 512 < size) await digest(object, size, to);
-      else await copyFile(object, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
-      await chmod(to, mode & ~process.umask());
+    try {
+      if (size < BIG) {
+        writeFileSync(to, readFileSync(object), { flag: 'wx', mode });
+      } else {
+        const { blocks } = statSync(object);
+        // The kernel copies quicker, and shares the bytes where it can, but fills holes.
+        if (blocks * 512 < size) await digest(object, size, to);
+        else await copyFile(object, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+        await chmod(to, mode & ~process.umask());
+      }
+    } catch (error) {
+      // Removed by a gc since it was looked for.
+      throw statOf(object) ? error : this.#missing(hash);
     }
     backdate(to);
   }
 
   #isKnown(hash: string): boolean {
-    const stat = statOf(this.#pathOf(hash));
+    const stat = statOf(this.pathOf(hash));
     return stat !== undefined && this.at.objects.hashOf(stat) === hash;
   }
 
   async #stateOf(hash: string): Promise<ObjectState> {
-    const stat = statOf(this.#pathOf(hash));
+    const stat = statOf(this.pathOf(hash));
     if (!stat) return 'missing';
     const known = this.at.objects.hashOf(stat);
     return known === hash || (await this.#isWhole(hash, stat)) ? 'ok' : 'damaged';
@@ -266,14 +330,14 @@ export class ObjectStore {
 
   async #isWhole(hash: string, stat: BigIntStats): Promise<boolean> {
     const since = Date.now();
-    const found = await digest(this.#pathOf(hash), Number(stat.size)).catch(() => undefined);
+    const found = await digest(this.pathOf(hash), Number(stat.size)).catch(() => undefined);
     if (found?.hash !== hash) return false;
     this.at.objects.learn(stat, hash, since);
     return true;
   }
 
-  #listingOf(content: Content): Entry[] {
-    return parseListing(readFileSync(this.#pathOf(content.hash), 'utf8'));
+  #listingOf(content: Pick<Content, 'hash'>): Entry[] {
+    return parseListing(readFileSync(this.pathOf(content.hash), 'utf8'));
   }
 
   async #setAside(hash: string): Promise<void> {
@@ -282,7 +346,7 @@ export class ObjectStore {
     try {
       await mkdir(dirname(aside), { recursive: true });
       await rm(aside, { recursive: true, force: true });
-      await rename(this.#pathOf(hash), aside);
+      await rename(this.pathOf(hash), aside);
     } catch (error) {
       // Another process was quicker.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', this.at.folder);
@@ -300,10 +364,20 @@ export class ObjectStore {
     return temporaryIn(folder);
   }
 
-  #pathOf(hash: string): string {
+  /** Where an object lies: to be read only. */
+  pathOf(hash: string): string {
     return join(this.#objects, hash.slice(0, 2), hash.slice(2));
   }
 }
+
+const RUN_AGAIN = 'Run the step again.';
+
+/** A sparse file takes less than its size. (Some filesystems say of small files that they take nothing.) */
+function takenBy({ size, blocks }: BigIntStats): number {
+  return Number(size > HOLES && blocks * 512n < size ? blocks * 512n : size);
+}
+
+const HOLES = 1n << 16n;
 
 /** What becomes an object: a file's bytes, or a text. */
 interface Source {

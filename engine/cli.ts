@@ -4,12 +4,16 @@
  * its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
  */
 import module from 'node:module';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Command as CommandType, Option as OptionType } from 'commander';
+import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
 
-const { version } = module.createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
+// Required, not imported: Node would first look through all of it for names to export.
+const require = module.createRequire(import.meta.url);
+const { Command, InvalidArgumentError, Option } = require('commander') as typeof import('commander');
+const { version } = require('tunesmith/package.json') as { version: string };
 
 // A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
@@ -24,7 +28,8 @@ const tunesmith = new Command('tunesmith')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ ?\[options\]$/, '')}`.trimEnd() })
+  // Of the alternatives the list shows the first; `help COMMAND` shows all.
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
@@ -38,7 +43,10 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .option('--force', 'run the selected cells even when they are fresh')
   .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'say what would run, and why; change nothing')
-  .option('-j, --jobs <n>', 'how many cells at once (default: the cores)', count)
+  .addOption(
+    new Option('--watch', 'run again when the pipeline, an input or code of a step has changed').conflicts(['dryRun', 'force', 'locked']),
+  )
+  .option('-j, --jobs <n>', 'how many cells at once at most (default: the cores)', count)
   .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
   .addOption(param())
   .addOption(params())
@@ -74,12 +82,13 @@ command('status [file]', 'say which cells are fresh, and why the others are not'
 
 command(
   'explain <cell...>',
-  'tell what decides a cell: its fingerprint, and what changed since its last run',
+  'tell what decides a cell: its fingerprint, and all that differs from its nearest earlier result',
   () => import('./commands/explain.ts'),
 )
   .addOption(file())
   .addOption(param())
   .addOption(params())
+  .option('--json', 'print JSON')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
@@ -99,13 +108,47 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
 
 command('logs <cell...>', 'print what a cell wrote when it last ran', () => import('./commands/logs.ts'))
   .addOption(file())
-  .option('--run <id>', 'when it ran in this run', count)
+  .option('--run <run>', 'what it wrote in this run: a number, latest or previous')
   .usage('[FILE] CELL [options]');
 
-command('runs [words...]', 'list past runs; `runs show ID` tells of one', () => import('./commands/runs.ts'))
+command('runs [words...]', 'list past runs; show one of them; tell what differs between two', () => import('./commands/runs.ts'))
   .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many runs to list').argParser(count).default(20))
   .option('--json', 'print JSON')
-  .usage('[show ID] [options]');
+  .addHelpText(
+    'after',
+    '\nRUN is the number of a run, latest, or previous. Without runs, diff compares the latest one with the one before.',
+  )
+  .usage('[show RUN | diff [RUN [RUN]]] [options]');
+
+command('gc', 'remove stored results that nothing needs any more', () => import('./commands/gc.ts'))
+  .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))
+  .addOption(new Option('--older-than <time>', 'only what was not used for so long: 12h, 30d, 8w').argParser(age))
+  .addOption(new Option('--max-size <size>', 'what was not used for longest, until so much is left: 500MB, 10GB').argParser(size))
+  .addOption(new Option('--dry-run', 'only say what would go').conflicts('yes'))
+  .option('--yes', 'do not ask (without a terminal nothing is removed unless this is given)')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nAt least one scope is needed; with several, a result goes only where all of them let it go.' +
+      '\nWhat a lock, a running run or another project on the same cache refers to always stays.',
+  )
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
+
+command('cache <what...>', 'list, measure, check, export or import what is stored', () => import('./commands/cache.ts'))
+  .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'how many results to list').argParser(count).default(20))
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `
+ls [CELL…]            the results, newest first
+du                    how much room they take, step by step
+verify                reads every object; damaged ones are set aside
+export FILE [CELL…]   writes results with their objects into an archive
+import FILE           takes the results of an archive into this cache; every byte is checked`,
+  )
+  .usage('ls | du | verify | export FILE | import FILE [options]');
 
 command(
   'doctor',
@@ -113,7 +156,7 @@ command(
   () => import('./commands/doctor.ts'),
 ).option('--json', 'print JSON');
 
-command('setup <what>', 'install what npm cannot: `setup tensorflow`', () => import('./commands/setup.ts'))
+command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./commands/setup.ts'))
   .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
   .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
@@ -127,9 +170,23 @@ command(
   .option('--column <name>', 'the column or key that holds the text (default: text)')
   .usage('BUNDLE FILE [options]');
 
-command('serve <bundle>', 'answer POST /predict {"inputs": string | string[]} from a bundle', () => import('./commands/serve.ts'))
+generationOptions(
+  command(
+    'generate <model> [prompt]',
+    'go on with a prompt, as the text comes; or with every prompt of a file',
+    () => import('./commands/generate.ts'),
+  ),
+).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
+
+command(
+  'serve <bundle>',
+  'answer POST /predict {"inputs": string | string[]} from a bundle, or /generate {"prompt"} if it writes',
+  () => import('./commands/serve.ts'),
+)
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
   .addOption(new Option('--port <port>', 'port to listen on; 0 takes a free one').argParser(port).default(8080))
+  .addOption(new Option('--max-new-tokens <n>', 'of a model that writes: the most tokens of a text').argParser(count).default(1024))
+  .addOption(new Option('--max-time <seconds>', 'of a model that writes: the longest a request may take').argParser(count).default(60))
   .usage('BUNDLE [options]');
 
 command('new-step <name>', 'write a step of your own to start from', () => import('./commands/new-step.ts')).usage('NAME');
@@ -150,7 +207,7 @@ try {
 
 type Run = (...args: any[]) => unknown;
 
-function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): CommandType {
   return tunesmith
     .command(words)
     .description(description)
@@ -165,24 +222,73 @@ async function failed(error: unknown): Promise<number> {
   return (await import('./commands/failed.ts')).failed(error, version);
 }
 
-function file(): Option {
+/** Named as in generation_config.json, which has the defaults. */
+function generationOptions(command: CommandType): CommandType {
+  return command
+    .option('--file <file>', 'JSONL with a `prompt` a line (- is stdin): prints {"text", "tokens"} for each')
+    .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
+    .option('--max-length <n>', 'the most tokens of a sequence, prompt included', number)
+    .option('--min-new-tokens <n>', 'no end before so many tokens', number)
+    .option('--min-length <n>', 'no end before a sequence has so many tokens, prompt included', number)
+    .option('--do-sample', 'draw each token by its probability')
+    .option('--no-do-sample', 'take the likeliest token each time, whatever generation_config.json says')
+    .option('--temperature <t>', 'of drawing: below 1 likely tokens become likelier still', number)
+    .option('--top-k <k>', 'draw among the k likeliest tokens (default: 50; 0: among all)', number)
+    .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', number)
+    .option('--min-p <p>', 'draw among tokens at least this share as likely as the likeliest', number)
+    .option('--seed <n>', 'of drawing (default: 0)', number)
+    .option('--num-beams <n>', 'beams of beam search', number)
+    .option('--length-penalty <x>', "a beam's score is divided by its length to this power (default: 1)", number)
+    .addOption(new Option('--early-stopping <when>', 'when a beam search is over').choices(['true', 'false', 'never']))
+    .option('--repetition-penalty <x>', 'above 1, tokens that were there already become less likely', number)
+    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice').argParser(number)))
+    .option('--num-return-sequences <n>', 'texts for each prompt', number)
+    .option('--stop, --stop-strings <text>', 'a text ends once this is in it (again for more)', texts)
+    .option('--eos-token-id <id>', 'a text ends with this token (again for more)', numbers)
+    .option('--max-time <seconds>', 'a text ends with the next token after so long', number)
+    .addOption(new Option('--batch-size <n>', 'prompts of a file that are gone on with at once').argParser(count).default(8))
+    .addOption(new Option('--threads <n>', 'cores to use (default: all)').argParser(count));
+}
+
+/** To commander what begins with `no` takes something back; here it is but a name. */
+function notNegated(option: OptionType): OptionType {
+  option.negate = false;
+  return option;
+}
+
+function file(): OptionType {
   return new Option('-f, --file <file>', 'the pipeline');
 }
 
-function param(): Option {
+function param(): OptionType {
   return new Option('-p, --param <key=value>', 'set a parameter (again for more)').argParser((value: string, all: string[] = []) => [
     ...all,
     value,
   ]);
 }
 
-function params(): Option {
+function params(): OptionType {
   return new Option('--params <file>', 'set parameters from a YAML or JSON file');
 }
 
 function count(value: string): number {
   if (!/^[1-9]\d{0,8}$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');
   return Number(value);
+}
+
+/** What it may be, the options of generation know. */
+function number(value: string): number {
+  const found = Number(value);
+  if (value.trim() === '' || Number.isNaN(found)) throw new InvalidArgumentError('It must be a number.');
+  return found;
+}
+
+function numbers(value: string, all: number[] = []): number[] {
+  return [...all, number(value)];
+}
+
+function texts(value: string, all: string[] = []): string[] {
+  return [...all, value];
 }
 
 function port(value: string): number {

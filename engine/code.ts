@@ -1,8 +1,14 @@
-/** What a step's module is made of: its file, the files that it imports, and the versions of the packages that it imports. */
+/**
+ * What a step's module is made of: its file, the files that it imports, and the versions of the packages that it imports.
+ * To follow imports takes a bundler, which takes a tenth of a second to start. So what was found is kept in
+ * `.tunesmith/code/`, and stands while every file of it, and every file that could take the place of one, is as it was.
+ */
 import { createHash } from 'node:crypto';
-import { readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { builtinModules } from 'node:module';
-import { basename, dirname, relative, resolve, sep } from 'node:path';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { keepText } from './keep.ts';
+import { oncePerRun } from './once.ts';
 import { packageFolder, packageVersion } from './pipeline/packages.ts';
 
 export interface Code {
@@ -17,23 +23,47 @@ export class CodeError extends Error {
   override name = 'CodeError';
 }
 
-/** Read once per process. Throws CodeError for a syntax error or an import of a file that is not there. */
-export function codeOf(entry: string): Promise<Code> {
+/**
+ * Read once per run. Throws CodeError for a syntax error or an import of a file that is not there.
+ * `root`: the project in whose `.tunesmith/` it is kept.
+ */
+export function codeOf(entry: string, { root, readOnly = false }: { root?: string; readOnly?: boolean } = {}): Promise<Code> {
   let code = known.get(entry);
   if (!code) {
-    code = read(entry);
+    code = read(entry, root, readOnly);
     known.set(entry, code);
   }
   return code;
 }
 
-const known = new Map<string, Promise<Code>>();
+const known = oncePerRun<Promise<Code>>();
 
-async function read(entry: string): Promise<Code> {
+async function read(entry: string, root: string | undefined, readOnly: boolean): Promise<Code> {
   // An installed package is what its version says.
   const installed = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(realpathSync(entry));
   if (installed) return withHash({}, { [installed[2]!.replaceAll(sep, '/')]: packageVersion(installed[1]!) });
 
+  const memory = root === undefined ? undefined : join(root, '.tunesmith', 'code', `${sha256(entry)}.json`);
+  const recalled = memory === undefined ? undefined : recall(memory, dirname(entry));
+  if (recalled) return recalled;
+  const found = await follow(entry);
+  if (memory !== undefined && !readOnly) {
+    const around = surroundings(Object.keys(found.files), dirname(entry));
+    // A tsconfig.json that builds on another one, wherever that lies, is not followed here.
+    const further = Object.keys(around.settings).some((path) => /tsconfig/.test(path) && /"extends"/.test(readFileSync(path, 'utf8')));
+    if (!further) keepText(memory, JSON.stringify({ ...found, ...around }));
+  }
+  return codeIn(found);
+}
+
+/** The files of a module, and who imports which package: the first one that does. */
+interface Found {
+  files: Code['files'];
+  packages: Record<string, { version: string; from: string }>;
+}
+
+/** Follows the imports. */
+async function follow(entry: string): Promise<Found> {
   const { build } = await import('esbuild');
   const folder = dirname(entry);
   const { metafile } = await build({
@@ -57,25 +87,85 @@ async function read(entry: string): Promise<Code> {
     );
   });
 
-  const files: Record<string, string> = {};
-  const packages: Record<string, string> = {};
+  const { files, packages }: Found = { files: {}, packages: {} };
   for (const [file, { imports }] of Object.entries(metafile.inputs)) {
     const path = resolve(folder, file);
-    files[relative(folder, path).replaceAll(sep, '/')] = createHash('sha256').update(readFileSync(path)).digest('hex');
+    files[relative(folder, path).replaceAll(sep, '/')] = sha256(readFileSync(path));
     for (const { path: specifier, external } of imports) {
       const name = external ? packageName(specifier) : undefined;
-      if (name === undefined) continue;
-      const found = packageFolder(name, dirname(path));
-      packages[name] = found ? packageVersion(found) : 'not installed';
+      if (name !== undefined) packages[name] = { version: versionOf(name, dirname(path)), from: dirname(path) };
     }
   }
-  return withHash(files, packages);
+  return { files, packages };
+}
+
+/** What was kept, where it still stands. */
+function recall(memory: string, folder: string): Code | undefined {
+  let kept: Found & Surroundings;
+  try {
+    kept = JSON.parse(readFileSync(memory, 'utf8'));
+  } catch {
+    return undefined; // not there, or damaged
+  }
+  for (const [file, hash] of Object.entries(kept.files)) if (hashAt(resolve(folder, file)) !== hash) return undefined;
+  for (const [name, { version, from }] of Object.entries(kept.packages)) if (versionOf(name, from) !== version) return undefined;
+  const { rivals, settings } = surroundings(Object.keys(kept.files), folder);
+  return JSON.stringify([rivals, settings]) === JSON.stringify([kept.rivals, kept.settings]) ? codeIn(kept) : undefined;
+}
+
+/** What else decides where an import leads. */
+interface Surroundings {
+  /** By file, what has its name but for the ending: `./clean` means clean.ts until there is a clean.tsx. */
+  rivals: Record<string, string[]>;
+  /** tsconfig.json and package.json in the folders above, by their hash. */
+  settings: Record<string, string | undefined>;
+}
+
+function surroundings(files: string[], folder: string): Surroundings {
+  const rivals: Surroundings['rivals'] = {};
+  const settings: Surroundings['settings'] = {};
+  for (const file of files) {
+    const path = resolve(folder, file);
+    rivals[file] = namesLike(path);
+    // `./clean` may mean clean/index.ts, too.
+    if (/^index\./.test(basename(path))) rivals[file].push(...namesLike(dirname(path)));
+    for (let above = dirname(path); ; above = dirname(above)) {
+      const known = join(above, 'package.json') in settings;
+      for (const name of ['package.json', 'tsconfig.json']) settings[join(above, name)] = hashAt(join(above, name));
+      if (known || dirname(above) === above) break;
+    }
+  }
+  return { rivals, settings: Object.fromEntries(Object.entries(settings).filter(([, hash]) => hash !== undefined)) };
+}
+
+function namesLike(path: string): string[] {
+  const [stem] = basename(path).split('.', 1);
+  return readdirSync(dirname(path))
+    .filter((name) => name.split('.', 1)[0] === stem)
+    .sort();
+}
+
+function codeIn({ files, packages }: Found): Code {
+  return withHash(files, Object.fromEntries(Object.entries(packages).map(([name, { version }]) => [name, version])));
+}
+
+function versionOf(name: string, from: string): string {
+  const found = packageFolder(name, from);
+  return found ? packageVersion(found) : 'not installed';
+}
+
+function hashAt(path: string): string | undefined {
+  return existsSync(path) ? sha256(readFileSync(path)) : undefined;
+}
+
+function sha256(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
 }
 
 function withHash(files: Record<string, string>, packages: Record<string, string>): Code {
   const sorted = (map: Record<string, string>) => Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
   const code = { files: sorted(files), packages: sorted(packages) };
-  return { ...code, hash: createHash('sha256').update(JSON.stringify(code)).digest('hex') };
+  return { ...code, hash: sha256(JSON.stringify(code)) };
 }
 
 /** `@scope/name/sub` → `@scope/name`. Undefined for Node's own modules, and for tunesmith itself, which gives a step nothing but its form. */

@@ -1,5 +1,6 @@
 /** A mistake in what the user gave us, with its place; the error that ends a command with exit code 2; how both look. */
 import pc from 'picocolors';
+import { columnsOf } from './columns.ts';
 
 export interface Place {
   /** As shown: relative to the working folder where it lies below it. */
@@ -95,14 +96,14 @@ function graphemes(text: string): string[] {
 function within(characters: string[], room: number): string[] {
   let used = 0;
   const end = characters.findIndex((character) => {
-    used += columns(character);
+    used += columnsOf(character);
     return used > room;
   });
   return end < 0 ? characters : characters.slice(0, end);
 }
 
 function width(characters: string[]): number {
-  return characters.reduce((sum, character) => sum + columns(character), 0);
+  return characters.reduce((sum, character) => sum + columnsOf(character), 0);
 }
 
 /** Tabs as two spaces; control characters must not reach the terminal. */
@@ -111,13 +112,3 @@ function visible(character: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return character.replace(/[\u0000-\u001f\u007f-\u009f]/g, '�');
 }
-
-/** Columns that a character takes. (The package string-width takes 30 ms to load, which every command would pay.) */
-function columns(character: string): number {
-  if (/^\p{Mark}+$/u.test(character) || character === '\u200b') return 0;
-  if (character.length > 1 && character.startsWith('�')) return character.length;
-  return character === '  ' || WIDE.test(character) ? 2 : 1;
-}
-
-const WIDE =
-  /\p{Emoji_Presentation}|\ufe0f|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;

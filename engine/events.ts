@@ -29,6 +29,9 @@ export type RunEvent =
       seconds: number;
     }
   | { type: 'plan'; cells: Record<string, { state: PlannedState; why: string }> }
+  /** Between two runs of --watch. */
+  | { type: 'watching'; files: number }
+  | { type: 'changed'; path: string }
   | { type: 'error'; file: string; line: number; column: number; message: string };
 
 export interface Failure {

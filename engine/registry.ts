@@ -22,9 +22,24 @@ export async function builtin(name: string): Promise<StepDefinition | undefined>
   return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
 }
 
+/**
+ * Whether a step's process is as it was when the step is done, so that it may serve the next cell. Not where a tensor library
+ * was loaded: it holds a device, its settings and its memory for as long as the process lives.
+ */
+export function leavesNothing(name: string): boolean {
+  return LEAVING_NOTHING.has(name);
+}
+
+const LEAVING_NOTHING = new Set(['collect', 'clean', 'split', 'tokenize', 'select', 'baseline']);
+
 /** `predict` and `serve`. */
 export function serving() {
   return import('../steps/serving/serving.ts');
+}
+
+/** `generate`. */
+export function generation() {
+  return import('../steps/serving/generate.ts');
 }
 
 /** `setup tensorflow`. */

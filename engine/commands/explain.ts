@@ -1,27 +1,21 @@
-/** `tunesmith explain CELL`: what decides a cell's result, and what is different from the last one. */
+/** `tunesmith explain CELL`: what decides a cell's result, and what is different from its nearest earlier result. */
 
 import { type Colors, colorsFor } from '../report/colors.ts';
+import { differenceLines } from '../report/differences.ts';
 import { count, moment, oneLine, pad, width } from '../report/text.ts';
-import { type Explanation, explainCell } from '../run/explain.ts';
+import { type Explanation, explainCells } from '../run/explain.ts';
 import type { Components } from '../run/fingerprint.ts';
-import { cellsNamed } from '../run/selection.ts';
-import type { Difference } from '../run/why.ts';
 import type { Json } from '../step.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
 
-export default async function explain(words: string[], options: PipelineOptions): Promise<void> {
+export default async function explain(words: string[], { json, ...options }: PipelineOptions & { json?: boolean }): Promise<void> {
   const { file, rest } = fileAmong(words);
   if (rest.length !== 1)
     throw usage(`explain takes one cell or step${rest.length > 1 ? `, not ${rest.length}` : ''}`, 'For example: tunesmith explain train');
-  const pipeline = await openPipeline(file, options);
-  const cells = cellsNamed(pipeline, rest[0]!);
+  const explanations = await explainCells(await openPipeline(file, options), rest[0]!);
   const colors = colorsFor(process.stdout);
-  const told: string[] = [];
-  // A word that names nothing is explained as such.
-  for (const name of cells.length > 0 ? cells.map(({ name }) => name) : [rest[0]!]) {
-    told.push(explanationLines(await explainCell(pipeline, name), colors).join('\n'));
-  }
-  process.stdout.write(`${told.join('\n\n')}\n`);
+  const told = explanations.map((one) => (json ? JSON.stringify(one) : explanationLines(one, colors).join('\n')));
+  process.stdout.write(`${told.join(json ? '\n' : '\n\n')}\n`);
 }
 
 const STATES = {
@@ -32,24 +26,35 @@ const STATES = {
   off: 'left out by `when`',
 };
 
-function explanationLines({ cell, state, why, fingerprint, components, against, differences }: Explanation, colors: Colors): string[] {
+function explanationLines(explanation: Explanation, colors: Colors): string[] {
+  const { cell, state, why, last, fingerprint, components, made, against, differences } = explanation;
   const because = why && state !== 'fresh' ? `: ${oneLine(why)}` : '';
   const lines = [`${colors.bold(cell)} is ${STATES[state]}${because}`];
+  if (last) {
+    const told = last.failure ?? last.why;
+    lines.push(`in run ${last.run} it ${ENDED[last.state]}${told ? `: ${oneLine(told)}` : ''}`);
+  }
   if (fingerprint && components) {
     const rows = componentRows(components);
     const names = Math.max(...rows.map(([name]) => width(name)));
     lines.push('', `fingerprint ${fingerprint}, made of`, ...rows.map(([name, value]) => `  ${colors.dim(pad(name, names))}  ${value}`));
   }
-  if (against && against.fingerprint !== fingerprint) {
-    lines.push(
-      '',
-      `compared with the result of ${moment(against.created)} (${short(against.fingerprint)})`,
-      ...differences.flatMap(differenceLines),
-    );
-  } else if (against) lines.push('', `its result was made on ${moment(against.created)}`);
-  else if (fingerprint) lines.push('', 'it has no earlier result to compare with');
+  if (made) lines.push('', `its result was made on ${moment(made)}`);
+  if (against) {
+    const told = differences.flatMap((difference) => differenceLines(difference, colors).map((line) => `  ${line}`));
+    lines.push('', `compared with the nearest other result, of ${moment(against.created)} (${short(against.fingerprint)})`, ...told);
+  } else if (fingerprint) lines.push('', 'it has no other result to compare with');
   return lines;
 }
+
+const ENDED = {
+  fresh: 'stayed fresh',
+  restored: 'was restored',
+  ran: 'ran',
+  failed: 'failed',
+  skipped: 'was skipped',
+  canceled: 'was canceled',
+};
 
 /** Every component of a fingerprint, hashes cut to what tells them apart. */
 function componentRows({
@@ -78,16 +83,6 @@ function componentRows({
     ['outputs', outputs.join(', ') || 'none'],
   ];
 }
-
-function differenceLines({ what, before, after, files, total }: Difference): string[] {
-  const values = before === undefined && after === undefined ? ' changed' : `: ${before ?? 'unset'} → ${after ?? 'unset'}`;
-  const many = files && total ? `: ${files.length} of ${count(total, 'file')}` : '';
-  const named = (files ?? []).slice(0, FILES).map(({ name, change }) => `      ${change}  ${name}`);
-  if (files && files.length > FILES) named.push(`      + ${files.length - FILES} more`);
-  return [`  ${what}${values}${many}`, ...named];
-}
-
-const FILES = 20;
 
 function short(hash: string): string {
   return hash.slice(0, 12);

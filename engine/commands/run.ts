@@ -1,11 +1,9 @@
 /** `tunesmith run FILE`: what is fresh is kept, what is stored is restored, the rest is run. */
 import { constants } from 'node:os';
-import type { Emit } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
-import { openReporter, reporterKind } from '../report/reporter.ts';
-import type { Summary } from '../run/run.ts';
-import { interruptions } from './interruptions.ts';
+import { openReporter, type Reporter, reporterKind } from '../report/reporter.ts';
+import { type Interruptions, interruptions } from './interruptions.ts';
 import { isYaml, type PipelineOptions, usage } from './pipeline-file.ts';
 
 interface Options extends PipelineOptions {
@@ -15,6 +13,7 @@ interface Options extends PipelineOptions {
   force?: boolean;
   locked?: boolean;
   dryRun?: boolean;
+  watch?: boolean;
   jobs?: number;
   onFailure: 'stop' | 'continue' | 'kill';
   json?: boolean;
@@ -22,38 +21,46 @@ interface Options extends PipelineOptions {
 }
 
 export default async function run(words: string[], options: Options): Promise<number> {
-  const { dryRun = false, json, plain, param, params, force, locked, jobs, onFailure, ...selection } = options;
-  const file = onlyFile(words, selection);
-  const pipeline = await readPipeline(file, { set: param, paramsFile: params, readOnly: dryRun });
+  const { dryRun, watch, json, param, params, force, only, from, until } = options;
+  const file = onlyFile(words, options);
   if (dryRun) {
+    const pipeline = await readPipeline(file, { set: param, paramsFile: params, readOnly: true });
     const [{ planPipeline }, { printPlan }] = await Promise.all([import('../run/plan.ts'), import('./status.ts')]);
-    await printPlan(pipeline, await planPipeline(pipeline, { ...selection, force }), json);
+    await printPlan(pipeline, await planPipeline(pipeline, { only, from, until, force }), json);
     return 0;
   }
-  const [{ runPipeline }, reporter] = await Promise.all([import('../run/run.ts'), openReporter(reporterKind({ json, plain }), pipeline)]);
-  const interrupted = interruptions(() => reporter.stopping());
+  let reporter: Reporter | undefined;
+  const interrupted = interruptions(() => reporter?.stopping());
+  const once = async (begin?: (pipeline: Pipeline) => Promise<void>) => {
+    try {
+      const pipeline = await readPipeline(file, { set: param, paramsFile: params });
+      await begin?.(pipeline);
+      reporter = await openReporter(reporterKind(options), pipeline);
+      return await runOnce(pipeline, options, reporter, interrupted);
+    } finally {
+      reporter?.close();
+      reporter = undefined;
+    }
+  };
   try {
-    const summary = await runPipeline(
-      pipeline,
-      { ...selection, force, locked, jobs, onFailure, signal: interrupted.signal },
-      reporter.emit,
-    );
-    if (!json) await tellFigures(pipeline, summary, reporter.emit);
-    if (interrupted.by) return 128 + constants.signals[interrupted.by];
-    return summary.failed > 0 ? 1 : 0;
+    if (!watch) return await once();
+    const watching = await import('./watch.ts');
+    return await watching.watch({ file, param, params, json, interrupted, run: once });
   } finally {
     interrupted.release();
-    reporter.close();
   }
 }
 
-/** The figures of what stayed fresh are as good as on the day it ran. */
-async function tellFigures(pipeline: Pipeline, { cells, fresh, restored }: Summary, emit: Emit): Promise<void> {
-  if (fresh + restored === 0) return;
-  const { lastFigures } = await import('../run/records.ts');
-  for (const { cell, name, value } of lastFigures(pipeline)) {
-    if (cells[cell] === 'fresh' || cells[cell] === 'restored') emit({ type: 'metric', cell, name, value });
-  }
+async function runOnce(pipeline: Pipeline, options: Options, { emit }: Reporter, interrupted: Interruptions): Promise<number> {
+  const { only, from, until, force, locked, jobs, onFailure, json } = options;
+  const { runPipeline } = await import('../run/run.ts');
+  const summary = await runPipeline(
+    pipeline,
+    { only, from, until, force, locked, jobs, onFailure, figures: !json, signal: interrupted.signal },
+    emit,
+  );
+  if (interrupted.by) return 128 + constants.signals[interrupted.by];
+  return summary.failed > 0 ? 1 : 0;
 }
 
 /** `run --only train spam.yaml`: a list takes every word that follows it, so the file may have got into one. */

@@ -1,82 +1,74 @@
-/** `tunesmith runs`: past runs, newest first. `tunesmith runs show ID`: one of them, with its cells and figures. */
+/** `tunesmith runs`: past runs, newest first. `runs show RUN`: one of them. `runs diff A B`: in what two of them differ. */
 import { dirname } from 'node:path';
-import { colorsFor } from '../report/colors.ts';
-import { nearPath } from '../report/failure.ts';
-import { type Figures, figureLines } from '../report/figures.ts';
-import { noticeLines } from '../report/outcome.ts';
 import { tableLines } from '../report/table.ts';
-import { duration, moment, oneLine } from '../report/text.ts';
-import { type RunDetails, type RunRecord, run, runs } from '../run/records.ts';
+import { duration, moment } from '../report/text.ts';
+import { type RunRecord, runs } from '../run/records.ts';
 import { openPipeline, recordsRoot, usage } from './pipeline-file.ts';
 
-export default async function listRuns(words: string[], { file, json }: { file?: string; json?: boolean }): Promise<void> {
-  const root = file ? (await openPipeline(file, {})).root : (recordsRoot() ?? dirname(process.cwd()));
-  const [first, id, ...more] = words;
-  const show = first === 'show' ? id : /^\d+$/.test(first ?? '') ? first : undefined;
-  if ((first !== undefined && show === undefined) || more.length > 0 || (show !== undefined && !/^\d+$/.test(show))) {
-    throw usage(`runs does not know "${words.join(' ')}"`, 'Write `tunesmith runs`, or `tunesmith runs show 12`.');
-  }
-  if (show === undefined) {
-    const all = runs(root, LISTED);
-    return print(json ? all.map((record) => JSON.stringify(record)) : listLines(all));
-  }
-  const record = run(root, Number(show));
-  if (!record) throw usage(`there is no run ${show}`, '`tunesmith runs` lists them.');
-  print(json ? [JSON.stringify(record)] : runLines(record));
+export interface RunsOptions {
+  file?: string;
+  json?: boolean;
+  rows: number;
 }
 
-const LISTED = 20;
+export default async function listRuns(words: string[], options: RunsOptions): Promise<void> {
+  const root = options.file ? (await openPipeline(options.file, {})).root : (recordsRoot() ?? dirname(process.cwd()));
+  const [first, ...rest] = words;
+  if (first === 'diff' && rest.length <= 2) {
+    const { diffRuns } = await import('./runs-diff.ts');
+    return print(diffRuns(root, rest, options));
+  }
+  const shown = first === 'show' ? (rest[0] ?? 'latest') : first;
+  const extra = rest.slice(first === 'show' ? 1 : 0);
+  if (extra.length > 0 || (first !== undefined && first !== 'show' && !/^(\d+|latest|previous)$/.test(first))) {
+    throw usage(
+      `runs does not know "${words.join(' ')}"`,
+      'Write `tunesmith runs`, `tunesmith runs show 12` or `tunesmith runs diff 11 12`.',
+    );
+  }
+  if (shown !== undefined) {
+    const { showRun } = await import('./runs-show.ts');
+    return print(showRun(root, shown, options));
+  }
+  const all = runs(root, options.rows);
+  print(options.json ? all.map((record) => JSON.stringify(record)) : listLines(all));
+}
+
+/** The number of a run that is named by its number, as `latest` or as `previous`. */
+export function runNamed(root: string, word: string): number {
+  const place = ['latest', 'previous'].indexOf(word);
+  if (place < 0 && !/^\d{1,15}$/.test(word)) throw usage(`"${word}" is no run`, 'A run is named by its number, as latest, or as previous.');
+  const known = runs(root, Number.MAX_SAFE_INTEGER).map(({ id }) => id);
+  if (known.length === 0) throw usage('nothing has run here yet');
+  const id = place < 0 ? Number(word) : known[place];
+  if (id === undefined) throw usage('there is no run before the latest', '`tunesmith runs` lists them.');
+  if (!known.includes(id)) throw usage(`there is no run ${word}`, '`tunesmith runs` lists them.');
+  return id;
+}
 
 function listLines(all: RunRecord[]): string[] {
   if (all.length === 0) return ['nothing has run here yet'];
-  const rows = all.map(({ id, pipeline, started, seconds, counts }) => [
-    String(id),
-    moment(started),
-    pipeline,
-    seconds === undefined ? '–' : duration(seconds),
-    countsOf(counts, seconds),
+  const rows = all.map((run) => [
+    String(run.id),
+    moment(run.started),
+    run.pipeline,
+    run.seconds === undefined ? '–' : duration(run.seconds),
+    commitOf(run),
+    countsOf(run),
   ]);
-  return tableLines(['run', 'started', 'pipeline', 'time', 'cells'], rows, { columns: screenColumns(), right: (c) => c === 3 });
+  const options = { columns: process.stdout.columns ?? 120, right: (c: number) => c === 3 };
+  return tableLines(['run', 'started', 'pipeline', 'time', 'commit', 'cells'], rows, options);
 }
 
-function runLines({ id, pipeline, started, seconds, counts, cells, metrics, notices }: RunDetails): string[] {
-  const columns = screenColumns();
-  const colors = colorsFor(process.stdout);
-  const rows = cells.map(({ cell, state, seconds, why, failure }) => [cell, state, duration(seconds), oneLine(failure ?? why ?? '')]);
-  const figures: Figures = new Map();
-  for (const { cell, name, value, step } of metrics) {
-    if (step === undefined) figures.set(cell, (figures.get(cell) ?? new Map()).set(name, value));
-  }
-  const told = new Map<string, string[]>();
-  for (const { cell, message } of notices) told.set(message, [...(told.get(message) ?? []), ...(cell === undefined ? [] : [cell])]);
-  const logs = cells.filter(({ state, log }) => state === 'failed' && log).map(({ cell, log }) => `log of ${cell}: ${nearPath(log!)}`);
-  const fresh = counts.fresh ? [`${counts.fresh.toLocaleString('en-US')} more stayed fresh`] : [];
-  return [
-    `run ${id} of ${pipeline}, ${moment(started)}${seconds === undefined ? '' : `, ${duration(seconds)}`}: ${countsOf(counts, seconds)}`,
-    ...section([
-      ...(rows.length > 0
-        ? tableLines(['cell', 'state', 'time', 'why'], rows, { columns, right: (c) => c === 2, heading: colors.bold })
-        : []),
-      ...fresh,
-    ]),
-    ...section(figureLines(figures, columns, colors)),
-    ...section(noticeLines(told, columns, colors)),
-    ...section(logs),
-  ];
+/** `1a2b3c4+`: with changes that are not committed. */
+export function commitOf({ git }: RunRecord): string {
+  return git ? `${git.commit.slice(0, 7)}${git.dirty ? '+' : ''}` : '–';
 }
 
-function countsOf(counts: RunRecord['counts'], seconds: number | undefined): string {
+export function countsOf({ counts, state }: RunRecord): string {
   const told = Object.entries(counts).filter(([, n]) => n > 0);
-  if (told.length > 0) return told.map(([state, n]) => `${n.toLocaleString('en-US')} ${state}`).join(', ');
-  return seconds === undefined ? 'did not end, or is running' : 'nothing';
-}
-
-function section(lines: string[]): string[] {
-  return lines.length > 0 ? ['', ...lines] : [];
-}
-
-function screenColumns(): number {
-  return process.stdout.columns ?? 120;
+  if (told.length > 0) return told.map(([name, n]) => `${n.toLocaleString('en-US')} ${name}`).join(', ');
+  return state === 'ended' ? 'nothing' : state === 'running' ? 'is running' : 'was cut off';
 }
 
 function print(lines: string[]): void {

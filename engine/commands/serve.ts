@@ -1,7 +1,14 @@
 /** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
 import { serving } from '../registry.ts';
 
-export default async function serve(bundle: string, options: { host: string; port: number }): Promise<void> {
+interface Options {
+  host: string;
+  port: number;
+  maxNewTokens: number;
+  maxTime: number;
+}
+
+export default async function serve(bundle: string, { maxNewTokens, maxTime, ...options }: Options): Promise<void> {
   const { serve } = await serving();
-  await serve(bundle, options);
+  await serve(bundle, { ...options, limits: { newTokens: maxNewTokens, seconds: maxTime } });
 }

@@ -14,6 +14,7 @@ import { type Point, pointsOf } from './points.ts';
 import type { Reading } from './reading.ts';
 import { outputsOf } from './schema.ts';
 import { CellScope } from './scope.ts';
+import { bytes } from './size.ts';
 import type { Path } from './source.ts';
 import type { Step, Steps } from './steps.ts';
 import { shown } from './validate.ts';
@@ -78,8 +79,10 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     waits: [],
     env: {},
     secrets: (step.body.secrets ?? []) as string[],
-    retry: { times: 0, delay: 0 },
+    retry: { times: 0, delay: 0, factor: 1, longest: 0 },
+    resources: {},
     cache: true,
+    frozen: false,
     enabled: true,
   };
   const draft: Draft = { cell, step, point, inputPlaces: new Map(), outputPlaces: new Map(), pathEdges: new Map() };
@@ -89,7 +92,16 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   if (settings.description !== undefined) cell.description = String(settings.description);
   if (settings.timeout !== undefined) cell.timeout = duration(settings.timeout, ['timeout'], scope);
   if (settings.retry !== undefined) cell.retry = retry(settings.retry, scope);
+  if (settings.resources !== undefined) cell.resources = resources(settings.resources);
+  if (settings.version !== undefined) cell.version = settings.version as string | number;
   cell.cache = settings.cache !== false;
+  cell.frozen = settings.frozen === true;
+  if (cell.frozen && !cell.cache)
+    scope.say(
+      scope.place(['frozen']),
+      '`frozen` and `cache: false` exclude each other',
+      'What is not stored cannot stand for a later run.',
+    );
   cell.enabled = settings.when !== false;
 
   cell.outputs = Object.fromEntries(step.used ? ownOutputs(scope, pipeline) : shellOutputs(scope, draft.outputPlaces));
@@ -112,7 +124,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   return draft;
 }
 
-const SETTINGS = ['description', 'shell', 'timeout', 'retry', 'cache', 'when'] as const;
+const SETTINGS = ['description', 'shell', 'timeout', 'retry', 'resources', 'version', 'cache', 'frozen', 'when'] as const;
 type Settings = Partial<Record<(typeof SETTINGS)[number], Json>>;
 
 /** The keys that say how to run the step; checked again where their values came from elsewhere. */
@@ -141,9 +153,19 @@ function duration(text: Json, path: Path, scope: CellScope): number {
 }
 
 function retry(value: Json, scope: CellScope): Cell['retry'] {
-  if (typeof value === 'number') return { times: value, delay: 0 };
-  const { times, delay } = value as { times: number; delay?: string };
-  return { times, delay: delay === undefined ? 0 : duration(delay, ['retry', 'delay'], scope) };
+  if (typeof value === 'number') return { times: value, delay: 0, factor: 1, longest: 0 };
+  const { times, delay, factor = 1, max_delay } = value as { times: number; delay?: string; factor?: number; max_delay?: string };
+  const first = delay === undefined ? 0 : duration(delay, ['retry', 'delay'], scope);
+  const longest = max_delay === undefined ? LONGEST_DELAY : duration(max_delay, ['retry', 'max_delay'], scope);
+  return { times, delay: first, factor, longest: Math.max(first, longest) };
+}
+
+/** Delays that grow are not meant to grow for ever. */
+const LONGEST_DELAY = 3_600_000;
+
+function resources(value: Json): Cell['resources'] {
+  const { memory, ...counts } = value as { cpu?: number; gpu?: number; memory?: string };
+  return { ...counts, ...(memory === undefined ? {} : { memory: bytes(memory) }) };
 }
 
 function ownOutputs({ step, cell, reading }: CellScope, pipeline: string): [string, CellOutput][] {
@@ -176,7 +198,7 @@ function* variables(scope: CellScope): Generator<[string, string | undefined]> {
   const written = typeof env === 'string' ? scope.fill(env, ['env']) : env;
   if (written === UNKNOWN || (typeof env === 'string' && !isValid('env', written, scope))) return;
   if (Array.isArray(written)) {
-    for (const name of written as string[]) yield [name, reading.env[name]];
+    for (const name of written as string[]) yield [name, reading.outside.variable(name)];
     return;
   }
   for (const [name, raw] of Object.entries(written as Record<string, Json>)) {

@@ -2,9 +2,10 @@
  * What a user's own step declares. Its module runs in a small child process and never in the engine;
  * what it said is kept by the hash of its code, so the child is started once per edit.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { type Code, CodeError, codeOf } from '../code.ts';
+import { keepText } from '../keep.ts';
 import { nodeArguments } from '../load-step.ts';
 import type { Declaration } from './schema.ts';
 
@@ -18,7 +19,7 @@ export async function describeStep(
 ): Promise<Description> {
   let code: Code;
   try {
-    code = await codeOf(path);
+    code = await codeOf(path, { root, readOnly });
   } catch (error) {
     if (error instanceof CodeError) return { message: error.message };
     throw error;
@@ -33,7 +34,7 @@ export async function describeStep(
     }
   }
   const description = await ask(path, patience);
-  if ('definition' in description && !readOnly) await keep(memo, JSON.stringify(description.definition));
+  if ('definition' in description && !readOnly) keepText(memo, JSON.stringify(description.definition));
   return description;
 }
 
@@ -62,12 +63,4 @@ async function ask(path: string, patience: number): Promise<Description> {
 
 function lastLine(text: string | undefined): string | undefined {
   return text?.trim().split('\n').at(-1) || undefined;
-}
-
-async function keep(memo: string, text: string): Promise<void> {
-  await mkdir(dirname(memo), { recursive: true });
-  await writeFile(join(dirname(dirname(memo)), '.gitignore'), '*\n', { flag: 'wx' }).catch(() => {});
-  const partial = `${memo}.${process.pid}`;
-  await writeFile(partial, text);
-  await rename(partial, memo);
 }

@@ -3,8 +3,8 @@
  * with a dot and no node_modules is matched, unless the glob spells it out before its first wildcard.
  */
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
-import { globSync } from 'tinyglobby';
 import { compareBytes } from './cell-name.ts';
 
 /** Absolute paths, sorted by bytes. Relative globs begin at `folder`. */
@@ -12,6 +12,8 @@ export function matches(pattern: string, folder: string): string[] {
   const { base, rest } = split(pattern);
   const cwd = resolve(folder, base);
   if (!existsSync(cwd)) return [];
+  // Loaded where there is a glob: a pipeline without one need not wait for it.
+  const { globSync } = createRequire(import.meta.url)('tinyglobby') as typeof import('tinyglobby');
   const found = globSync(rest, {
     cwd,
     ignore: '**/node_modules/**',

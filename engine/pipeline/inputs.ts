@@ -103,7 +103,7 @@ function addPath(found: Json, path: Path, into: Sources, scope: CellScope, glob?
     return true;
   }
   // A file may have a name that looks like a glob.
-  const asGlob = (glob ?? isGlob(found)) && scope.reading.look(found).count === 0;
+  const asGlob = (glob ?? isGlob(found)) && scope.reading.outside.look(found).count === 0;
   into.list ||= asGlob;
   into.places.push(scope.place(path));
   into.sources.push(

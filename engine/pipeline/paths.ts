@@ -191,7 +191,7 @@ function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outp
 
 /** Of an output that is not there yet: whether it looks like a folder. */
 function isFolder(path: string, reading: Reading): boolean {
-  const { kind } = reading.look(path);
+  const { kind } = reading.outside.look(path);
   return kind === undefined ? !/\.\w+$/.test(path) : kind === 'folder';
 }
 
@@ -202,7 +202,7 @@ function absent(
   { kind, many }: CellInput['declaration'],
   reading: Reading,
 ): [string, string?] | undefined {
-  const { count, kind: there } = reading.look(pattern, glob);
+  const { count, kind: there } = reading.outside.look(pattern, glob);
   const what = kind === 'any' ? 'file or folder' : kind;
   const from = 'Paths begin at the folder of the pipeline file.';
   if (count === 0 && !glob) return [`there is no ${what} ${pattern}, and no step makes it`, from];

@@ -18,7 +18,7 @@ export interface Pipeline {
   /** In topological order; ties in the order of the file. */
   cells: Cell[];
   /** A diagnostic at a step (or at one of its keys), for mistakes found after reading. */
-  locate(step: string, path: (string | number)[], message: string, hint?: string): Diagnostic;
+  locate(step: string, path: (string | number)[], message: string, hint?: string): Promise<Diagnostic>;
 }
 
 export interface Cell extends CellOrigin {
@@ -39,8 +39,15 @@ export interface Cell extends CellOrigin {
   secrets: string[];
   /** Milliseconds. */
   timeout?: number;
-  retry: { times: number; delay: number };
+  /** `delay` before the first further attempt (ms), each next one `factor` times as long, at most `longest`. */
+  retry: { times: number; delay: number; factor: number; longest: number };
+  /** What it takes of the machine while it runs, where the pipeline says; memory in bytes. */
+  resources: { cpu?: number; gpu?: number; memory?: number };
+  /** The pipeline's own word, which enters the fingerprint. */
+  version?: string | number;
   cache: boolean;
+  /** It never runs: its last outputs stand. */
+  frozen: boolean;
   /** False when `when` says so: the cell and what reads it are skipped. */
   enabled: boolean;
 }

@@ -1,23 +1,13 @@
 /**
- * Reads a pipeline file: YAML → a document that knows its positions → one schema → references and matrix → cells.
- * Every mistake of the file is told at once, each with its place.
+ * Reads a pipeline file. To check one takes a parser of YAML and a compiler of schemas, which take longer to load than
+ * most runs that find all fresh. So what a file was found to say is remembered with all that decided it (memory.ts).
  */
 import { existsSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import type { Json } from '../step.ts';
-import { nearest } from '../suggest.ts';
-import { type Draft, draftCells } from './cells.ts';
-import { checkOptions } from './options.ts';
-import { order } from './order.ts';
-import { Params } from './params.ts';
-import { linkPaths } from './paths.ts';
-import type { Cell, Pipeline } from './pipeline.ts';
-import { Problems } from './problems.ts';
-import { Reading } from './reading.ts';
-import { fileSchema, stepSchema } from './schema.ts';
-import { readSource } from './source.ts';
-import { readSteps, type Step } from './steps.ts';
-import { validator } from './validate.ts';
+import { dirname, join, resolve } from 'node:path';
+import { recall, remember } from './memory.ts';
+import { Outside } from './outside.ts';
+import type { Pipeline } from './pipeline.ts';
+import { readText, shownPath } from './text.ts';
 
 export interface ReadOptions {
   /** `name=value` of -p. */
@@ -28,104 +18,41 @@ export interface ReadOptions {
   readOnly?: boolean;
 }
 
+/** What is asked for, in full: the same again means the same, unless something outside has changed. */
+export interface Given {
+  /** Absolute. */
+  file: string;
+  folder: string;
+  /** Where `.tunesmith/` lies. */
+  root: string;
+  text: string;
+  set: string[];
+  /** The text of the params file. */
+  params?: string;
+}
+
 /** Throws InvalidError with all mistakes, in the order of the file. */
 export async function readPipeline(path: string, options: ReadOptions = {}): Promise<Pipeline> {
   const file = resolve(path);
-  const problems = new Problems();
-  const source = readSource(file, problems);
   const folder = dirname(file);
-  const reading = new Reading(source, problems, file, folder, rootOf(folder), options.readOnly ?? false);
-
-  const body = await checkFrame(reading);
-  reading.checkStep = await validator(stepSchema);
-  reading.params = new Params(source, options, problems, (name, { source: from, path: at }) => {
-    const found = reading.packageFolder(name);
-    if (found === undefined) problems.add(from.diagnostic(at, 'value', `the package ${name} is not installed`, `npm install -D ${name}`));
-    return found ?? null;
-  });
-  const name = typeof body.name === 'string' ? body.name : basename(file).replace(/\.ya?ml$/, '');
-  const steps = await readSteps(body.steps as Record<string, Json>, reading);
-  const drafts = draftCells(steps, name, reading);
-  const all = [...drafts.values()].flat();
-  linkPaths(all, reading);
-  for (const [step, cells] of drafts) await checkOptions(step, cells, reading);
-  const cells = sortCells(all, drafts, reading);
-  problems.throwIfAny();
-  return {
-    name,
-    description: typeof body.description === 'string' ? body.description : undefined,
-    file,
-    folder,
-    root: reading.root,
-    text: source.text,
-    params: reading.params.values(),
-    cells,
-    locate: (step, at, message, hint) => source.diagnostic(['steps', step, ...at], at.length === 0 ? 'key' : 'value', message, hint),
-  };
+  const root = rootOf(folder);
+  const text = readText(file, shownPath(file));
+  const { set = [], paramsFile, readOnly = false } = options;
+  const params = paramsFile === undefined ? undefined : readText(resolve(paramsFile), shownPath(resolve(paramsFile)));
+  const given = { file, folder, root, text, set, params };
+  const known = await recall(given, new Outside(folder, root, readOnly));
+  if (known) return known;
+  const { checkPipeline } = await import('./check.ts');
+  const outside = new Outside(folder, root, readOnly);
+  const pipeline = await checkPipeline(given, options, outside);
+  if (!readOnly) remember(given, outside.answers, pipeline);
+  return pipeline;
 }
 
 /** Where `.tunesmith/` lies. */
-function rootOf(folder: string): string {
+export function rootOf(folder: string): string {
   for (let at = folder; ; at = dirname(at)) {
     if (['.tunesmith', 'package.json', '.git'].some((mark) => existsSync(join(at, mark)))) return at;
     if (dirname(at) === at) return folder;
   }
-}
-
-/** For whoever wrote `steps:` and nothing below it. */
-const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
-
-/** The keys of the file. Throws at once where there are no steps to go on with. */
-async function checkFrame(reading: Reading): Promise<Record<string, Json>> {
-  const { source, problems } = reading;
-  const { value } = source;
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
-    reading.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps; `tunesmith init` writes one to start from.');
-    problems.throwIfAny();
-  }
-  const body = { ...(value as Record<string, Json>) };
-  for (const { path, at, message, hint } of (await validator(fileSchema))(value)) {
-    const key = String(path[0] ?? '');
-    if (path.length === 0) {
-      // Whoever wrote `step:` is told of that key.
-      if (!nearest('steps', Object.keys(body))) reading.report([], 'this pipeline has no `steps`', 'Write `steps:` with a map of steps.');
-    } else if (Object.hasOwn(stepSchema.properties, key) && at === 'key' && path.length === 1)
-      reading.report(path, `"${key}" belongs to a step`, "Write it below a step's name, below `steps`.", 'key');
-    else reading.report(path, message, hint ?? (key === 'steps' && path.length === 1 ? FIRST_STEP : undefined), at);
-    if (path.length === 1 && at === 'value') delete body[key];
-  }
-  const { steps } = body;
-  if (steps === undefined) problems.throwIfAny();
-  return body;
-}
-
-/** A step as a whole: what `needs` waits for. */
-type Node = Draft | Step;
-
-/** In topological order; circles that only paths make are found here. */
-function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): Cell[] {
-  const byName = new Map(all.map((draft) => [draft.cell.name, draft]));
-  const before = (node: Node): Node[] => {
-    if (!('cell' in node)) return drafts.get(node)!;
-    return [...node.cell.reads.map((name) => byName.get(name)!), ...node.step.needs];
-  };
-  const names = new Map([...drafts].map(([step, cells]) => [step, cells.map(({ cell }) => cell.name)]));
-  for (const { cell, step } of all) cell.waits = [...step.needs].flatMap((needed) => names.get(needed)!);
-  const { sorted, cycles } = order<Node>(all, before);
-  // References in a circle have been reported; here only a path can have closed one.
-  for (const cycle of cycles) reportCircle(cycle.filter((node) => 'cell' in node).reverse(), reading);
-  return sorted.filter((node) => 'cell' in node).map(({ cell }) => cell);
-}
-
-/** In the direction of the data, up to a cell whose path leads back into the circle. */
-function reportCircle(flow: Draft[], reading: Reading): void {
-  const closing = flow.findIndex((draft, i) => draft.pathEdges.has(flow.at(i - 1)!.cell.name));
-  if (closing < 0) return;
-  const turned = [...flow.slice(closing), ...flow.slice(0, closing)];
-  const maker = turned.at(-1)!.cell.name;
-  const { source, path } = turned[0]!.pathEdges.get(maker)!;
-  const way = [...turned, turned[0]!].map(({ cell }) => cell.name).join(' → ');
-  reading.problems.add(
-    source.diagnostic(path, 'value', `these cells wait for each other: ${way}`, `This path leads into what ${maker} makes.`),
-  );
 }

@@ -1,9 +1,7 @@
 /** What all parts share while one pipeline file is read. */
-import { statSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
+import { relative } from 'node:path';
 import type { Diagnostic } from '../diagnostic.ts';
-import { matches } from './glob.ts';
-import { packageFolder } from './packages.ts';
+import type { Outside } from './outside.ts';
 import type { Params } from './params.ts';
 import type { Problems } from './problems.ts';
 import type { Path, Source, Within } from './source.ts';
@@ -14,8 +12,6 @@ export class Reading {
   /** The shape of a step's keys. */
   checkStep!: Validate;
   readonly #told = new Map<string, string>();
-  readonly #packages = new Map<string, string | undefined>();
-  readonly #looked = new Map<string, { count: number; kind?: 'file' | 'folder' }>();
 
   constructor(
     readonly source: Source,
@@ -24,7 +20,7 @@ export class Reading {
     readonly folder: string,
     readonly root: string,
     readonly readOnly: boolean,
-    readonly env: NodeJS.ProcessEnv = process.env,
+    readonly outside: Outside,
   ) {}
 
   report(path: Path, message: string, hint?: string, at: 'key' | 'value' = 'value', within?: Within): void {
@@ -40,36 +36,7 @@ export class Reading {
     if (first === name) this.problems.add(diagnostic);
   }
 
-  /** Relative to the pipeline's folder, so that the path is the same in a moved checkout; undefined where it is not installed. */
-  packageFolder(name: string): string | undefined {
-    if (!this.#packages.has(name)) {
-      const found = packageFolder(name, this.folder);
-      this.#packages.set(name, found && this.relative(found));
-    }
-    return this.#packages.get(name);
-  }
-
   relative(path: string): string {
     return relative(this.folder, path) || '.';
-  }
-
-  /** What a path or glob leads to now: how many files, and of what kind the one is. */
-  look(pattern: string, glob = false): { count: number; kind?: 'file' | 'folder' } {
-    const id = `${glob ? 'glob' : 'path'} ${pattern}`;
-    let found = this.#looked.get(id);
-    if (!found) {
-      found = glob ? { count: matches(pattern, this.folder).length } : lookAt(resolve(this.folder, pattern));
-      this.#looked.set(id, found);
-    }
-    return found;
-  }
-}
-
-function lookAt(path: string): { count: number; kind?: 'file' | 'folder' } {
-  try {
-    const stat = statSync(path, { throwIfNoEntry: false });
-    return stat ? { count: 1, kind: stat.isDirectory() ? 'folder' : 'file' } : { count: 0 };
-  } catch {
-    return { count: 0 }; // a folder on the way cannot be read
   }
 }

@@ -77,7 +77,7 @@ function missing(step: Step, { reference, names, whole }: Expression, path: Path
       return unknown && [unknown.message, unknown.hint, names[unknown.depth]!];
     }
     case 'npm':
-      if (reading.packageFolder(reference.package) !== undefined) return undefined;
+      if (reading.outside.packageFolder(reference.package) !== undefined) return undefined;
       return [`the package ${reference.package} is not installed`, `npm install -D ${reference.package}`, names[0]!];
     case 'inputs': {
       const hidden = step.faulty.has('inputs') || (!Object.hasOwn(step.body, 'run') && !step.used);

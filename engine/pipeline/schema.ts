@@ -110,6 +110,7 @@ const NAME = { pattern: '^[A-Za-z_][A-Za-z0-9_-]*$', title: 'a name: letters, di
 const VARIABLE = { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: 'the name of a variable (letters, digits and _)' };
 const SCALAR = { type: ['string', 'number', 'boolean', 'null'], title: 'text, a number, true or false' };
 const DURATION = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?[smh])+$', title: 'a time such as 90s, 5m, 2h or 1h30m' };
+const SIZE = { type: 'string', pattern: '^[0-9]+(\\.[0-9]+)? ?([kMGT]i?)?B$', title: 'a size such as 512MB, 8GB or 1.5GiB' };
 const POINT = { type: 'object', propertyNames: NAME, minProperties: 1 };
 
 /** The file itself; its steps are checked one by one by `stepSchema`. */
@@ -202,17 +203,47 @@ export const stepSchema = {
     },
     timeout: { ...DURATION, description: 'How long a cell may take: 90s, 5m, 2h.' },
     retry: {
-      title: 'a count, or a map with `times` and `delay`',
-      description: 'How often to try again after a failure: a count, or {times, delay}.',
+      title: 'a count, or a map with `times`, `delay`, `factor` and `max_delay`',
+      description:
+        'How often to try again after a failure: a count, or {times, delay, factor, max_delay}: `delay` before the first time, each further one `factor` times as long, at most `max_delay`.',
       anyOf: [
         { type: 'integer', minimum: 0 },
         {
           type: 'object',
-          properties: { times: { type: 'integer', minimum: 1 }, delay: DURATION },
+          properties: {
+            times: { type: 'integer', minimum: 1 },
+            delay: DURATION,
+            factor: { type: 'number', minimum: 1 },
+            max_delay: DURATION,
+          },
           required: ['times'],
+          dependencies: { factor: ['delay'], max_delay: ['factor'] },
           additionalProperties: false,
         },
       ],
+    },
+    resources: {
+      type: 'object',
+      minProperties: 1,
+      properties: {
+        cpu: { type: 'integer', minimum: 1, description: 'Cores.' },
+        gpu: { type: 'integer', minimum: 0, description: 'GPUs of its own: CUDA_VISIBLE_DEVICES names them. 0: it sees none.' },
+        memory: { ...SIZE, description: 'Memory: 8GB, 512MB, 1.5GiB.' },
+      },
+      additionalProperties: false,
+      description:
+        'What a cell takes of the machine while it runs, {cpu, gpu, memory}: cells run at once as far as all of them fit. Enters no fingerprint.',
+    },
+    frozen: {
+      type: 'boolean',
+      default: false,
+      description: 'true: never run; the outputs of the last time stand, whatever has changed.',
+    },
+    version: {
+      title: 'a whole number or text',
+      anyOf: [{ type: 'integer' }, { type: 'string', minLength: 1 }],
+      description:
+        'Enters the fingerprint: change it where the step would make something else now, and nothing that is seen here has changed.',
     },
     cache: { type: 'boolean', default: true, description: 'false: always run, store nothing.' },
     when: { type: 'boolean', default: true, description: 'false: skip the step and what reads it.' },

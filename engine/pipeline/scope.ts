@@ -44,7 +44,7 @@ export class CellScope implements Scope {
         return UNKNOWN;
       }
       case 'npm':
-        return this.reading.packageFolder(reference.package) ?? UNKNOWN;
+        return this.reading.outside.packageFolder(reference.package) ?? UNKNOWN;
       case 'steps': {
         const sources = this.made(reference);
         if (!sources) return UNKNOWN;

@@ -36,9 +36,8 @@ export interface Source {
 }
 
 /** Reads a file or throws InvalidError: all that is wrong with its text, but not what it says. */
-export function readSource(path: string, problems: Problems): Source & { text: string } {
+export function readSource(path: string, problems: Problems, text = readText(path, shownPath(path))): Source & { text: string } {
   const file = shownPath(path);
-  const text = readText(path, file);
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, {
     lineCounter: lines,

@@ -60,7 +60,7 @@ export async function readSteps(bodies: Record<string, Json>, reading: Reading):
 }
 
 /** Keys that the design names and that are not built: said so, not ignored. */
-const LATER = new Set(['resources', 'frozen', 'version', 'sweep']);
+const LATER = new Set(['sweep']);
 
 /** Keys whose value must be known before any expression is. */
 const LITERAL = new Set(['uses', 'with', 'inputs', 'outputs', 'secrets', 'needs']);
@@ -133,7 +133,7 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
         `${secret} stands both in \`env\` and in \`secrets\``,
         'A secret must not enter the fingerprint: remove it from `env`.',
       );
-    else if (reading.env[secret] === undefined)
+    else if (!reading.outside.hasSecret(secret))
       reading.report([...path, 'secrets', i], `the variable ${secret} is not set`, `Set it before you run: export ${secret}=…`);
   }
 }

@@ -1,11 +1,12 @@
 /** What `uses` names: a built-in step, a file of the user's, or an installed package. */
-import { existsSync, readdirSync, realpathSync } from 'node:fs';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { builtin, builtinNames } from '../registry.ts';
 import type { StepDefinition } from '../step.ts';
 import { didYouMean, nearest } from '../suggest.ts';
 import { describeStep } from './describe.ts';
-import { packageEntry, packageFolder } from './packages.ts';
+import { isOwnFile, PACKAGE } from './outside.ts';
+import { packageFolder } from './packages.ts';
 import type { StepAction } from './pipeline.ts';
 import type { Reading } from './reading.ts';
 import type { Declaration } from './schema.ts';
@@ -25,17 +26,23 @@ export async function find(uses: string, reading: Reading, wrong: (message: stri
     const { run, check, ...definition } = own;
     return { uses, module: { builtin: uses }, definition, check };
   }
-  const path = /^\.{1,2}([\\/]|$)/.test(uses) || isAbsolute(uses) ? ownFile(uses, reading, wrong) : installed(uses, reading, wrong);
-  if (path === undefined) return undefined;
+  const path = reading.outside.module(uses);
+  if (path === undefined) {
+    if (isOwnFile(uses)) noFile(uses, reading, wrong);
+    else noPackage(uses, reading, wrong);
+    return undefined;
+  }
   const described = await describeStep(path, reading);
-  if ('definition' in described) return { uses, module: { path }, definition: described.definition };
+  if ('definition' in described) {
+    await reading.outside.code(uses, path);
+    return { uses, module: { path }, definition: described.definition };
+  }
   wrong(`${uses}: ${described.message}`, described.hint);
   return undefined;
 }
 
-function ownFile(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): string | undefined {
+function noFile(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
   const path = resolve(folder, uses);
-  if (/\.[cm]?[jt]s$/.test(path) && existsSync(path)) return path;
   const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)).filter((file) => /\.[cm]?[jt]s$/.test(file)) : [];
   const stem = (file: string) => file.replace(/\.[cm]?[jt]s$/, '');
   const meant = nearest(stem(basename(path)), beside.map(stem));
@@ -43,29 +50,22 @@ function ownFile(uses: string, { folder }: Reading, wrong: (message: string, hin
   const named = near && `${uses.slice(0, uses.length - basename(uses).length)}${near}`;
   if (existsSync(path)) wrong(`${uses} is no step`, named ? `did you mean ${named}?` : 'A step is a .ts, .js or .mjs file.');
   else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` writes a step to start from.');
-  return undefined;
 }
 
-function installed(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): string | undefined {
-  const [, name, sub] = /^((?:@[\w.~-]+\/)?[\w.~-]+)(\/.+)?$/.exec(uses) ?? [];
-  const found = name === undefined ? undefined : packageFolder(name, folder);
-  if (found === undefined) {
-    const file = ['', '.ts', '.js', '.mjs']
-      .map((end) => `${uses}${end}`)
-      .find((file) => /\.[cm]?[jt]s$/.test(file) && existsSync(join(folder, file)));
-    const steps = didYouMean(uses, builtinNames(), 'steps');
-    wrong(
-      `there is no step "${uses}"`,
-      file
-        ? `A file is written with ./ before it: ./${file}`
-        : `${steps}\nA step of yours is written ./my-step.ts; a package must be installed.`,
-    );
-    return undefined;
-  }
-  const entry = packageEntry(found, sub === undefined ? '.' : `.${sub}`);
-  if (entry === undefined || !existsSync(entry)) {
+function noPackage(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
+  const [, name, sub] = PACKAGE.exec(uses) ?? [];
+  if (name !== undefined && packageFolder(name, folder) !== undefined) {
     wrong(`the package ${name} has no module ${sub === undefined ? 'to import' : `.${sub}`}`, 'It is no step.');
-    return undefined;
+    return;
   }
-  return realpathSync(entry);
+  const file = ['', '.ts', '.js', '.mjs']
+    .map((end) => `${uses}${end}`)
+    .find((file) => /\.[cm]?[jt]s$/.test(file) && existsSync(join(folder, file)));
+  const steps = didYouMean(uses, builtinNames(), 'steps');
+  wrong(
+    `there is no step "${uses}"`,
+    file
+      ? `A file is written with ./ before it: ./${file}`
+      : `${steps}\nA step of yours is written ./my-step.ts; a package must be installed.`,
+  );
 }

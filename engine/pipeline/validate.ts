@@ -116,6 +116,10 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
       const key = String(params.missingProperty);
       return { path, at: 'key', rule, found: key, message: `missing "${dotted([...path, key])}"`, hint: described(schema, key) };
     }
+    case 'dependencies': {
+      const [key, missing] = [String(params.property), String(params.missingProperty)];
+      return { path: [...path, key], at: 'key', rule, found, message: `"${dotted([...path, key])}" means nothing without "${missing}"` };
+    }
     case 'type':
       return takes(title ?? describe(schema));
     case 'enum': {

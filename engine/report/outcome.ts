@@ -4,7 +4,7 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Colors } from './colors.ts';
 import { nearPath } from './failure.ts';
 import { type Figures, figureLines } from './figures.ts';
-import { clip, clipMiddle, duration, someOf, wrap } from './text.ts';
+import { clip, clipMiddle, duration, someOf, thousands, wrap } from './text.ts';
 
 export class Outcome {
   readonly #figures: Figures = new Map();
@@ -61,7 +61,7 @@ export class Outcome {
     };
     const counts = (Object.keys(paint) as (keyof typeof paint)[])
       .filter((state) => summary[state] > 0)
-      .map((state) => paint[state](`${summary[state].toLocaleString('en-US')} ${state}`));
+      .map((state) => paint[state](`${thousands(summary[state])} ${state}`));
     const told = counts.length > 0 ? counts.join(', ') : 'no cells';
     return `${colors.bold(summary.pipeline)}: ${told} · ${duration(summary.seconds)}`;
   }
@@ -76,7 +76,7 @@ export class Outcome {
     }
     if (this.#interrupted) {
       const done = summary.ran + summary.fresh + summary.restored;
-      const stored = done === 1 ? '1 finished cell is' : `${done.toLocaleString('en-US')} finished cells are`;
+      const stored = done === 1 ? '1 finished cell is' : `${thousands(done)} finished cells are`;
       lines.push(`  ${stored} stored`, '  run the same command to go on');
     }
     return lines;
@@ -96,7 +96,7 @@ export class Outcome {
       .filter(({ name }) => ['ran', 'fresh', 'restored'].includes(states[name]!) && !read.has(name))
       .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => nearPath(path)));
     const shown = paths.slice(0, OUTPUTS).map((path, i) => `${i === 0 ? 'output: ' : '        '}${clipMiddle(path, columns - 8)}`);
-    if (paths.length > OUTPUTS) shown.push(`        + ${(paths.length - OUTPUTS).toLocaleString('en-US')} more`);
+    if (paths.length > OUTPUTS) shown.push(`        + ${thousands(paths.length - OUTPUTS)} more`);
     return shown;
   }
 }

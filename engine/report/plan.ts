@@ -1,7 +1,7 @@
 /** What a run would do: each cell that is not fresh, with the reason. */
 import type { RunEvent } from '../events.ts';
 import type { Colors } from './colors.ts';
-import { clip, clipMiddle, count, oneLine, pad, width } from './text.ts';
+import { clip, clipMiddle, count, oneLine, pad, thousands, width } from './text.ts';
 
 type Plan = Extract<RunEvent, { type: 'plan' }>['cells'];
 
@@ -30,8 +30,8 @@ function headline(pipeline: string, total: number, cells: Plan, colors: Colors):
     [many('depends'), 'to see once those above them ran'],
     [many('restore'), 'to restore'],
   ] as const;
-  const told = counts.filter(([n]) => n > 0).map(([n, what]) => `${n.toLocaleString('en-US')} ${what}`);
+  const told = counts.filter(([n]) => n > 0).map(([n, what]) => `${thousands(n)} ${what}`);
   if (told.length === 0)
     return `${colors.bold(pipeline)}: ${total === 1 ? 'the one cell is fresh' : `all ${count(total, 'cell')} are fresh`}`;
-  return `${colors.bold(pipeline)}: ${told.join(', ')}, ${many('fresh').toLocaleString('en-US')} fresh`;
+  return `${colors.bold(pipeline)}: ${told.join(', ')}, ${thousands(many('fresh'))} fresh`;
 }

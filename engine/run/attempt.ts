@@ -1,18 +1,20 @@
 /** One attempt at a cell's own work, in child processes: the commands of a shell step, or a step's `run`. */
 import { availableParallelism } from 'node:os';
-import { extname, relative } from 'node:path';
+import { relative } from 'node:path';
 import type { RunEvent } from '../events.ts';
-import { nodeArguments } from '../load-step.ts';
 import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
 import { withMatches } from '../pipeline/shell.ts';
+import { leavesNothing } from '../registry.ts';
 import { runChild } from './child.ts';
 import { childEnvironment } from './environment.ts';
-import { type Death, meaningOf, memoryKills, type Verdict } from './failure.ts';
+import { meaningOf, memoryKills, type Verdict } from './failure.ts';
 import type { Guard } from './guard.ts';
 import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
 import type { Mask } from './masking.ts';
 import type { Message, StepJob } from './step-process.ts';
+import type { Meter } from './usage.ts';
+import type { Workers } from './workers.ts';
 
 export interface Attempt {
   cell: Cell;
@@ -25,7 +27,11 @@ export interface Attempt {
   checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
+  /** Of its own, while it runs. */
+  gpus: string[];
   guard: Guard;
+  workers: Workers;
+  meter: Meter;
   signal: AbortSignal;
   emit(event: RunEvent): void;
 }
@@ -62,26 +68,27 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     } else if (message.type === 'progress') {
       const values = Object.entries(message.values).map(([name, value]) => [name, typeof value === 'string' ? mask(value) : value]);
       emit({ type: 'progress', cell: cell.name, done: message.done, total: message.total, values: Object.fromEntries(values) });
-    } else emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step });
+    } else if (message.type === 'metric')
+      emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step });
   };
-  let talk: Promise<void> | undefined;
-  const death: Death = await runChild(process.execPath, STEP_PROCESS, {
-    ...childOptions(work),
-    node: { ipc: true, serialization: 'json' },
-    onStart(child) {
-      talk = (async () => {
-        for await (const message of child.getEachMessage!()) hear(message as unknown as Message);
-      })();
-      // A child that died before it could listen is told of by its death.
-      talk.catch(() => {});
-      child.sendMessage!(jobOf(work, action) as never).catch(() => {});
+  const death = await work.workers.run({
+    place: {
+      folder: work.pipeline.folder,
+      environment: childEnvironment(cell, work.gpus),
+      threads: cell.resources.cpu ?? (action.definition.threads === 'all' ? availableParallelism() : 1),
     },
+    job: jobOf(work, action),
+    // A secret is for the process of the one cell that declares it.
+    shared: 'builtin' in action.module && leavesNothing(action.module.builtin) && cell.secrets.length === 0,
+    signal: work.signal,
+    meter: work.meter,
+    onOutput: (stream, bytes) => log.chunk(stream, bytes),
+    hear,
   });
-  await talk?.catch(() => {});
   if (work.signal.aborted) return undefined;
   if (ending?.type === 'done') return undefined;
   if (!ending)
-    return death.exitCode === 0
+    return !death || death.exitCode === 0
       ? { message: 'ended the process before it was done', hint: 'a step returns; it does not call process.exit()' }
       : meaningOf(death, kills, log.tail);
   // A stack is for who repairs the step: it is in the log, and not on the screen.
@@ -89,20 +96,21 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack };
 }
 
-function childOptions({ cell, pipeline, guard, signal, log }: Attempt) {
+function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt) {
   return {
     folder: pipeline.folder,
-    environment: childEnvironment(cell),
+    environment: childEnvironment(cell, gpus),
     signal,
     guard,
+    meter,
     onOutput: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => log.chunk(stream, bytes),
   };
 }
 
 function jobOf(
   { cell, pipeline, inputs, outputs, checkpoints, fingerprint }: Attempt,
-  { module, definition, options }: StepAction,
-): StepJob {
+  { module, options }: StepAction,
+): Omit<StepJob, 'mark' | 'threads'> {
   const paths: StepJob['inputs'] = {};
   const origins: StepJob['origins'] = {};
   const addresses: StepJob['addresses'] = {};
@@ -124,8 +132,5 @@ function jobOf(
     folder: pipeline.folder,
     cell: { cell: cell.name, matrix: cell.matrix },
     seed: typeof options.seed === 'number' ? options.seed : Number.parseInt(fingerprint.slice(0, 8), 16) >>> 1,
-    threads: definition.threads === 'all' ? availableParallelism() : 1,
   };
 }
-
-const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));

@@ -8,12 +8,15 @@ import type { Options, Subprocess } from 'execa';
 import { StepError } from '../step.ts';
 import type { Death } from './failure.ts';
 import type { Guard } from './guard.ts';
+import type { Meter } from './usage.ts';
 
 export interface ChildOptions {
   folder: string;
   environment: Record<string, string>;
   signal: AbortSignal;
   guard: Guard;
+  /** Measures it from its start to its end. */
+  meter?: Meter;
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
   /** Extra options of execa, for a child that talks. */
   node?: Pick<Options, 'ipc' | 'serialization'>;
@@ -44,6 +47,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
     throw new StepError(`could not start ${command}: ${reason}`, 'is it installed, and on PATH?');
   }
   options.guard.watch(group);
+  const measured = options.meter?.watch(group);
   child.stdout?.on('data', (bytes: Uint8Array) => options.onOutput('stdout', bytes));
   child.stderr?.on('data', (bytes: Uint8Array) => options.onOutput('stderr', bytes));
   options.onStart?.(child);
@@ -57,6 +61,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
   if (options.signal.aborted) end();
 
   child.once('exit', () => {
+    measured?.();
     // What the child left running in the background goes with it, and lets go of the pipes that we read.
     if (!options.signal.aborted) endGroup(group, 'SIGKILL');
     // A process that moved to another session can still hold the pipes: no reason to wait for it.

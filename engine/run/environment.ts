@@ -1,10 +1,10 @@
 /**
  * The environment of a cell's child process: what a program needs to find its way on this machine, what the step
- * declares, and nothing else. So a result cannot hang on a variable that nobody wrote down.
+ * declares, the GPUs that are its own, and nothing else. So a result cannot hang on a variable that nobody wrote down.
  */
 import type { Cell } from '../pipeline/pipeline.ts';
 
-export function childEnvironment(cell: Cell, from: NodeJS.ProcessEnv = process.env): Record<string, string> {
+export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.ProcessEnv = process.env): Record<string, string> {
   const environment: Record<string, string> = {};
   const node = cell.action.kind === 'step';
   for (const [name, value] of Object.entries(from)) {
@@ -14,6 +14,8 @@ export function childEnvironment(cell: Cell, from: NodeJS.ProcessEnv = process.e
     if (value === undefined) delete environment[name];
     else environment[name] = value;
   }
+  // Of a cell that says nothing of GPUs it is none of our business which it sees.
+  if (cell.resources.gpu !== undefined) environment.CUDA_VISIBLE_DEVICES = gpus.join(',');
   for (const name of cell.secrets) {
     const value = from[name];
     if (value !== undefined) environment[name] = value;

@@ -23,6 +23,8 @@ import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
+import { Meter, type Usage } from './usage.ts';
+import type { Workers } from './workers.ts';
 
 /** What an execution needs of the run that it belongs to. */
 export interface Surroundings {
@@ -30,7 +32,10 @@ export interface Surroundings {
   project: Project;
   run: number;
   outputsOf: OutputsOf;
+  /** GPUs of the cell's own. */
+  gpus: string[];
   guard: Guard;
+  workers: Workers;
   /** With `--locked`. */
   locked?: Locked;
   /** Aborted by Ctrl-C and by `--on-failure kill`. */
@@ -38,9 +43,14 @@ export interface Surroundings {
   emit(event: RunEvent): void;
 }
 
-export type Execution = ({ state: 'ran'; log: string } & Made) | { state: 'failed'; failure: Failure } | { state: 'canceled'; log: string };
+export type Execution = { usage?: Usage } & (
+  | ({ state: 'ran'; log: string } & Made)
+  | { state: 'failed'; failure: Failure }
+  | { state: 'canceled'; log: string }
+);
 
 export async function execute(cell: Cell, found: Look, why: string, around: Surroundings): Promise<Execution> {
+  const meter = new Meter();
   const path = around.project.places.log(around.run, cell.name);
   const mask = maskOf(secretValues(cell));
   const log = new CellLog(path, mask, (stream, line) => {
@@ -54,24 +64,24 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     for (let number = 1; ; number++) {
       if (around.signal.aborted) return { state: 'canceled', log: path };
       around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
-      const ending = await once(cell, found, written, checkpoints, log, mask, around);
+      const ending = await once(cell, found, written, checkpoints, log, mask, meter, around);
       if (checkpoints && standsAt(checkpoints.folder)) {
         // Where an input changed meanwhile, it may have learned from both.
         if (ending !== 'canceled' && 'made' in ending) checkpoints.remove();
         else if (await changedMeanwhile(cell, found, written, around)) checkpoints.remove();
       }
-      if (ending === 'canceled') return { state: 'canceled', log: path };
-      if ('made' in ending) return { state: 'ran', ...ending.made, log: path };
+      if (ending === 'canceled') return { state: 'canceled', log: path, usage: meter.usage };
+      if ('made' in ending) return { state: 'ran', ...ending.made, log: path, usage: meter.usage };
       const { message, hint, option, detail } = ending.failed;
       if (number > cell.retry.times) {
         const tail = [...log.tail];
         if (detail) log.detail(detail);
-        const place = option && placeOf(option, cell, around.pipeline, message);
-        return { state: 'failed', failure: { message, place, hint, tail, log: path } };
+        const place = option && (await placeOf(option, cell, around.pipeline, message));
+        return { state: 'failed', failure: { message, place, hint, tail, log: path }, usage: meter.usage };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;
-      await sleep(cell.retry.delay, undefined, { signal: around.signal }).catch(() => {});
+      await sleep(delayBefore(number, cell.retry), undefined, { signal: around.signal }).catch(() => {});
     }
   } finally {
     checkpoints?.release();
@@ -79,6 +89,10 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     if (log.trouble)
       around.project.notice(`the log ${relative(around.project.root, path)} is not whole: ${log.trouble.message}`, cell.name);
   }
+}
+
+function delayBefore(retry: number, { delay, factor, longest }: Cell['retry']): number {
+  return Math.min(delay * factor ** (retry - 1), longest);
 }
 
 interface Made {
@@ -97,6 +111,7 @@ async function once(
   checkpoints: Checkpoints | undefined,
   log: CellLog,
   mask: Mask,
+  meter: Meter,
   around: Surroundings,
 ): Promise<Ending> {
   const { project, signal } = around;
@@ -119,6 +134,7 @@ async function once(
       checkpoints: checkpoints?.folder,
       log,
       mask,
+      meter,
       signal: AbortSignal.any([signal, deadline.signal]),
     });
     clearTimeout(timer);
@@ -182,15 +198,21 @@ async function publish(cell: Cell, found: Look, written: Stamps, around: Surroun
   if (changed)
     project.notice(`${changed} changed while ${cell.name} ran: its result is not kept, and the next run executes it again`, cell.name);
   else if (cell.cache) {
-    for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
     for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
-    cache.index.save({
-      fingerprint: found.fingerprint,
-      subject: subjectOf(cell, pipeline),
-      outputs,
-      record: { components: found.components } as never,
-      created: new Date().toISOString(),
-    });
+    // No gc may come between: it would take objects that no result refers to yet.
+    const turn = await cache.turns.publish();
+    try {
+      for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
+      cache.index.save({
+        fingerprint: found.fingerprint,
+        subject: subjectOf(cell, pipeline),
+        outputs,
+        record: { components: found.components } as never,
+        created: new Date().toISOString(),
+      });
+    } finally {
+      turn.release();
+    }
   }
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     records.wrote(path, outputs[name]!.hash, found.fingerprint);

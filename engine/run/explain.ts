@@ -1,53 +1,74 @@
 /** Everything in which a cell differs from the earlier result that is nearest to it. Touches nothing. */
 import { InvalidError } from '../diagnostic.ts';
 import type { PlannedState } from '../events.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import type { Components } from './fingerprint.ts';
-import { compareWithHistory } from './look.ts';
-import { openProject } from './project.ts';
+import { differencesFrom, type Look, subjectOf } from './look.ts';
+import { openProject, type Project } from './project.ts';
+import type { CellRecord } from './records.ts';
 import { cellsNamed, unknownCell } from './selection.ts';
+import { codeTexts } from './step-code.ts';
 import { survey } from './survey.ts';
-import type { Difference } from './why.ts';
+import { type Difference, nearest } from './why.ts';
 
 export interface Explanation {
   cell: string;
   state: PlannedState | 'off';
   why: string;
+  /** How it last ended, other than by staying fresh. */
+  last?: CellRecord & { run: number };
   /** Unknown while a cell above must run first. */
   fingerprint?: string;
   /** What the fingerprint is made of. */
   components?: Components;
-  /** The earlier result that it is compared with; absent where it has none. */
+  /** When the result of this fingerprint was made; absent where there is none. */
+  made?: string;
+  /** The other result that it is compared with; absent where it has none. */
   against?: { fingerprint: string; created: string };
   differences: Difference[];
 }
 
-/** `word`: a cell, or a step with a single cell. */
-export async function explainCell(pipeline: Pipeline, word: string): Promise<Explanation> {
+/** `word`: a cell, or a step for all its cells. */
+export async function explainCells(pipeline: Pipeline, word: string): Promise<Explanation[]> {
   const cells = cellsNamed(pipeline, word);
-  const cell = cells[0];
-  if (!cell) throw new InvalidError([unknownCell(pipeline, word)]);
-  if (cells.length > 1) {
-    const message = `${word} has ${cells.length} cells: name one`;
-    throw new InvalidError([{ file: '', line: 0, column: 0, length: 0, message, hint: cells.map(({ name }) => name).join('\n') }]);
-  }
+  if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
   const project = openProject(pipeline, true, () => {});
   try {
-    const all = new Set(pipeline.cells.map(({ name }) => name));
-    const { state, why, look } = (await survey(pipeline, project, all, false)).get(cell.name)!;
-    if (!look) return { cell: cell.name, state, why, differences: [] };
-    const { fingerprint, components } = look;
-    const comparison = await compareWithHistory(cell, pipeline, project, look);
-    return {
-      cell: cell.name,
-      state,
-      why,
-      fingerprint,
-      components,
-      against: comparison && { fingerprint: comparison.result.fingerprint, created: comparison.result.created },
-      differences: comparison?.differences ?? [],
-    };
+    const found = await survey(pipeline, project, new Set(pipeline.cells.map(({ name }) => name)), false);
+    const explanations: Explanation[] = [];
+    for (const cell of cells) {
+      const { state, why, look } = found.get(cell.name)!;
+      const last = project.records.lastEnd(pipeline.file, cell.name);
+      const known = look ? await comparison(cell, pipeline, project, look) : { differences: [] };
+      explanations.push({ cell: cell.name, state, why, last, ...known });
+    }
+    return explanations;
   } finally {
     project.close();
   }
 }
+
+async function comparison(
+  cell: Cell,
+  pipeline: Pipeline,
+  project: Project,
+  look: Look,
+): Promise<Omit<Explanation, 'cell' | 'state' | 'why'>> {
+  const { fingerprint, components } = look;
+  const history = project.cache.index.history(subjectOf(cell, pipeline), AMONG);
+  const last = project.records.lastFingerprint(pipeline.file, cell.name);
+  const others = history.filter((result) => result.fingerprint !== fingerprint);
+  const result = nearest(others, last, components);
+  const now = codeTexts(cell, components);
+  const textOf = (hash: string) => now.get(hash) ?? project.records.text(hash);
+  return {
+    fingerprint,
+    components,
+    made: project.cache.index.find(fingerprint)?.created,
+    against: result && { fingerprint: result.fingerprint, created: result.created },
+    differences: result ? await differencesFrom(result, cell, look, project, textOf) : [],
+  };
+}
+
+/** A sweep leaves many results of a cell; older ones than these nobody looks for. */
+const AMONG = 1000;

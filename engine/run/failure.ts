@@ -67,7 +67,7 @@ export function explained(error: unknown): Verdict {
 }
 
 /** Where the option or input at fault stands in the pipeline. */
-export function placeOf(option: readonly string[], { step, action }: Cell, pipeline: Pipeline, message: string): Diagnostic {
+export function placeOf(option: readonly string[], { step, action }: Cell, pipeline: Pipeline, message: string): Promise<Diagnostic> {
   return pipeline.locate(step, [action.kind === 'shell' ? 'inputs' : 'with', ...option], message);
 }
 
@@ -82,7 +82,8 @@ export function memoryKills(): number {
   return 0;
 }
 
-function memoryLimit(): number {
+/** The bytes of memory that processes can have here. */
+export function memoryLimit(): number {
   for (const file of controlFiles('memory.max', 'memory.limit_in_bytes')) {
     const limit = Number(file);
     if (limit > 0 && limit < totalmem()) return limit;

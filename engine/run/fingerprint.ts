@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { Code } from '../code.ts';
+import { oncePerRun } from '../once.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import { packageFolder, packageVersion } from '../pipeline/packages.ts';
 import type { Cell, StepAction } from '../pipeline/pipeline.ts';
@@ -18,6 +19,8 @@ export interface Components {
   step?: string;
   /** Its author raises it when the same inputs and options give another result. */
   version?: number;
+  /** The pipeline's own `version`: for what has changed where nobody sees it, such as a program that a command calls. */
+  stepVersion?: string | number;
   /** A user's step, and what it imports: nobody raises a version while writing code. */
   code?: Code;
   /** The packages that decide the result: an upgraded tokenizer must not hand back old results in silence. */
@@ -50,6 +53,7 @@ export async function componentsOf(cell: Cell, inputs: Inputs): Promise<Componen
   return {
     schema: SCHEMA,
     ...(cell.action.kind === 'shell' ? { commands: cell.action.commands, shell: cell.action.shell } : await codeComponents(cell.action)),
+    ...(cell.version === undefined ? {} : { stepVersion: cell.version }),
     inputs: Object.fromEntries(Object.entries(inputs).map(([role, input]) => [role, inputComponent(input)])),
     env: Object.fromEntries(Object.entries(cell.env).map(([name, value]) => [name, value === undefined ? null : sha256(value)])),
     outputs: Object.keys(cell.outputs).sort(),
@@ -92,7 +96,7 @@ async function codeComponents({ module, definition, options }: StepAction): Prom
   return { ...common, libraries, code: await codeOf(module.path) };
 }
 
-const versions = new Map<string, string>();
+const versions = oncePerRun<string>();
 
 function versionOf(name: string, from: string): string {
   const key = `${name}\n${from}`;

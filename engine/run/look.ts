@@ -1,12 +1,14 @@
 /** What the disk and the cache say about a cell, touching neither: is its result there, can it be restored, or must it run, and why. */
 import { type Content, contentOf } from '../../cache/content.ts';
 import type { Result } from '../../cache/index.ts';
+import type { ObjectStore } from '../../cache/store.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { StepError } from '../step.ts';
 import { standsAt } from './aside.ts';
 import { type Components, componentsOf, fingerprintOf } from './fingerprint.ts';
 import { type Inputs, manifestOf, resolveInputs, type Seen } from './inputs.ts';
 import type { Project } from './project.ts';
-import { componentsIn, type Difference, differences, nearest, phrase } from './why.ts';
+import { componentsIn, type Difference, differences, type Memory, nearest, phrase } from './why.ts';
 
 export interface Look {
   inputs: Inputs;
@@ -31,6 +33,7 @@ export async function look(
   force: boolean,
   seen?: Seen,
 ): Promise<Look> {
+  if (cell.frozen) return standing(cell, pipeline, project);
   const inputs = await resolveInputs(cell, pipeline, project, outputsOf, seen);
   const components = await componentsOf(cell, inputs);
   const fingerprint = fingerprintOf(components);
@@ -39,17 +42,47 @@ export async function look(
   if (!cell.cache) return { ...known, state: 'run', why: 'cache: false' };
   const result = project.cache.index.find(fingerprint);
   if (!result) return { ...known, state: 'run', why: await whyRun(cell, pipeline, project, known) };
+  const differing = await differingOutputs(cell, result, project);
+  if (differing.size === 0) return { ...known, state: 'fresh', why: '', result };
+  const state = await stateOf(result, differing.keys(), project);
+  if (state !== 'ok') return { ...known, state: 'run', why: `its stored result is ${state}` };
+  return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), result, differing: [...differing.keys()] };
+}
+
+/** Of a frozen cell: what it last made, whatever it would make now. Throws StepError where that cannot be had. */
+async function standing(cell: Cell, pipeline: Pipeline, project: Project): Promise<Look> {
+  const { index } = project.cache;
+  const last = project.records.lastFingerprint(pipeline.file, cell.name);
+  const result = (last && index.find(last)) || index.history(subjectOf(cell, pipeline), 1)[0];
+  const missing = Object.keys(cell.outputs).find((name) => !result?.outputs[name]);
+  if (!result || missing !== undefined)
+    throw new StepError(`is frozen, but has never made ${missing ? `output ${missing}` : 'its outputs'}`);
+  const { fingerprint } = result;
+  const known = { inputs: {}, components: componentsIn(result), fingerprint, result };
+  const differing = await differingOutputs(cell, result, project);
+  if (differing.size === 0) return { ...known, state: 'fresh', why: '', differing: [] };
+  const state = await stateOf(result, differing.keys(), project);
+  if (state !== 'ok') throw new StepError(`is frozen, and its stored result is ${state}`);
+  return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), differing: [...differing.keys()] };
+}
+
+/** Outputs that are not as the result has them, with what stands there. */
+async function differingOutputs(cell: Cell, result: Result, project: Project): Promise<Map<string, Content | undefined>> {
   const differing = new Map<string, Content | undefined>();
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const found = await contentAt(path, project);
     if (!sameContent(result.outputs[name], found)) differing.set(name, found);
   }
-  if (differing.size === 0) return { ...known, state: 'fresh', why: '', result };
-  for (const name of differing.keys()) {
-    const state = await project.cache.objects.state(result.outputs[name]!);
-    if (state !== 'ok') return { ...known, state: 'run', why: `its stored result is ${state}` };
+  return differing;
+}
+
+/** `ok` where all of these outputs can be restored. */
+async function stateOf(result: Result, names: Iterable<string>, { cache }: Project): ReturnType<ObjectStore['state']> {
+  for (const name of names) {
+    const state = await cache.objects.state(result.outputs[name]!);
+    if (state !== 'ok') return state;
   }
-  return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), result, differing: [...differing.keys()] };
+  return 'ok';
 }
 
 /** How the cell differs from the earlier result that is nearest to it; undefined when it has none. */
@@ -64,12 +97,13 @@ export async function compareWithHistory(
   return result && { result, differences: await differencesFrom(result, cell, known, project) };
 }
 
-/** How the cell differs from what it was when that result was made. */
+/** How the cell differs from what it was when that result was made. `textOf`: see why.ts. */
 export async function differencesFrom(
   result: Result,
   cell: Cell,
   { inputs, components }: Pick<Look, 'inputs' | 'components'>,
   project: Pick<Project, 'cache' | 'records'>,
+  textOf?: Memory['textOf'],
 ): Promise<Difference[]> {
   const before = componentsIn(result);
   const now = new Map<string, Awaited<ReturnType<typeof manifestOf>>>();
@@ -77,7 +111,7 @@ export async function differencesFrom(
     if (before.inputs[role] && before.inputs[role].hash !== input.hash) now.set(input.hash, await manifestOf(input, project.cache.memo));
   }
   const uses = cell.action.kind === 'step' ? cell.action.uses : '';
-  return differences(before, components, uses, (hash) => now.get(hash) ?? project.records.manifest(hash));
+  return differences(before, components, uses, { manifestOf: (hash) => now.get(hash) ?? project.records.manifest(hash), textOf });
 }
 
 /** What a result belongs to: its history is found by this name, also by another checkout of the project. */

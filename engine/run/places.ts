@@ -1,6 +1,8 @@
 /** Where things lie below `.tunesmith/`, and the one place that makes it. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { User } from '../../cache/uses.ts';
 import { fileName } from '../pipeline/cell-name.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 
@@ -35,6 +37,11 @@ export function placesOf(pipeline: Pick<Pipeline, 'root'>): Places {
     log: (run, cell) => join(own, 'logs', String(run), `${fileName(cell)}.log`),
     failed: (cell) => join(own, 'failed', fileName(cell)),
   };
+}
+
+/** As whom the index of the cache knows the project. One that has the cache to itself is known wherever it is moved to. */
+export function userOf(root: string, { memo }: Pick<Places, 'memo'>): User {
+  return memo === undefined ? { host: '', folder: '.' } : { host: hostname(), folder: root };
 }
 
 /** Makes `.tunesmith/`, invisible to git. */

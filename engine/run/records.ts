@@ -1,22 +1,34 @@
 /**
- * What happened in this project: runs, the cells of each with state, reason and time, metrics, notices; which outputs we
- * wrote; and who is writing outputs right now. In `.tunesmith/state.sqlite`. Reading never creates it.
+ * What happened in this project: runs with the pipeline they ran and what they ran in, the cells of each with state, reason,
+ * time and what they used, metrics, notices; which outputs we wrote; and who is writing outputs right now. In
+ * `.tunesmith/state.sqlite`. Reading never creates it.
  */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Database, type Schema } from '../../cache/database.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
+import { isAlive, thisProcess } from '../../cache/process.ts';
 import type { CellState } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { type Components, sha256 } from './fingerprint.ts';
 import { placesOf } from './places.ts';
+import type { Git, Setting } from './setting.ts';
+import type { Usage } from './usage.ts';
 
 export interface RunRecord {
   id: number;
   /** Relative to the project root. */
   pipeline: string;
   started: string;
+  state: 'ended' | 'running' | 'cut off';
   /** Undefined while it runs, and for good when the engine was killed. */
   seconds?: number;
+  /** Absent from runs of before these were kept. */
+  setting?: Setting;
+  /** Absent where there is no repository. */
+  git?: Git;
+  /** SHA-256 of the pipeline's text. */
+  text?: string;
   /** How many cells ended in each state. */
   counts: Partial<Record<CellState, number>>;
 }
@@ -29,6 +41,9 @@ export interface CellRecord {
   /** One line. */
   failure?: string;
   log?: string;
+  /** Of its processes; absent where it ran too short to be measured, or did not run. */
+  usage?: Usage;
+  fingerprint?: string;
 }
 
 export interface MetricRecord {
@@ -37,6 +52,12 @@ export interface MetricRecord {
   value: number;
   /** Undefined for a final figure. */
   step?: number;
+}
+
+export interface LogRecord {
+  run: number;
+  log: string;
+  fingerprint?: string;
 }
 
 /** What the history of a run holds beyond its counts. */
@@ -76,23 +97,31 @@ export class Records {
     }
   }
 
-  begin(file: string): number {
+  begin({ file, text }: Pick<Pipeline, 'file' | 'text'>, setting: Setting): number {
+    const { host, boot, pid, start } = thisProcess();
+    const row = [this.#name(file), new Date().toISOString(), this.keepText(text), JSON.stringify(setting), host, boot, pid, start];
     return this.#database.use((statement) =>
       Number(
-        statement('insert into runs (pipeline, started) values (?, ?)').run(this.#name(file), new Date().toISOString()).lastInsertRowid,
+        statement('insert into runs (pipeline, started, text, setting, host, boot, pid, start) values (?, ?, ?, ?, ?, ?, ?, ?)').run(...row)
+          .lastInsertRowid,
       ),
     );
   }
 
-  /** Cells that ended otherwise than by being fresh, with the fingerprints that they had, and metrics. */
-  add(run: number, cells: (CellRecord & { fingerprint?: string })[], metrics: MetricRecord[]): void {
+  foundGit(run: number, git: Git): void {
+    this.#database.use((statement) => statement('update runs set git = ? where id = ?').run(JSON.stringify(git), run));
+  }
+
+  /** Cells that ended otherwise than by being fresh, and metrics. */
+  add(run: number, cells: CellRecord[], metrics: MetricRecord[]): void {
     if (cells.length + metrics.length === 0) return;
     this.#database.commit((statement) => {
-      const cell = statement(
-        'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint) values (?, ?, ?, ?, ?, ?, ?, ?)',
+      const insert = statement(
+        'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint, cpu, memory) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
-      for (const { cell: name, state, why, seconds, failure, log, fingerprint } of cells) {
-        cell.run(run, name, state, why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null);
+      for (const { cell: name, state, why, seconds, failure, log, fingerprint, usage } of cells) {
+        const told = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
+        insert.run(run, name, state, ...told, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null);
       }
       const metric = statement('insert into metrics (run, cell, name, step, value) values (?, ?, ?, ?, ?)');
       // SQLite has no NaN.
@@ -101,12 +130,18 @@ export class Records {
     });
   }
 
-  finish(run: number, seconds: number, counts: RunRecord['counts'], notices: Notice[]): void {
+  /** `fingerprints`: of every cell of the run, whatever it ended in. Returns whether no run before had just these. */
+  finish(run: number, seconds: number, counts: RunRecord['counts'], notices: Notice[], fingerprints: Map<string, string>): boolean {
+    const text = JSON.stringify([...fingerprints]);
+    const hash = sha256(text);
+    const isNew = this.#keep(hash, text);
     this.#database.commit((statement) => {
-      statement('update runs set seconds = ?, counts = ? where id = ?').run(seconds, JSON.stringify(counts), run);
+      const row = [seconds, JSON.stringify(counts), hash, run];
+      statement('update runs set seconds = ?, counts = ?, fingerprints = ? where id = ?').run(...row);
       const insert = statement('insert into notices (run, cell, message) values (?, ?, ?)');
       for (const { cell, message } of notices) insert.run(run, cell ?? null, message);
     });
+    return isNew;
   }
 
   /** We wrote this at `path`; for a result that is not stored, under which fingerprint. */
@@ -149,6 +184,64 @@ export class Records {
     return text === undefined ? undefined : JSON.parse(text as string);
   }
 
+  /** Returns its SHA-256, by which it is found again. */
+  keepText(text: string): string {
+    const hash = sha256(text);
+    this.#keep(hash, text);
+    return hash;
+  }
+
+  text(hash: string): string | undefined {
+    return this.#database.use((statement) => statement('select text from texts where hash = ?').pluck().get(hash)) as string | undefined;
+  }
+
+  /** What fingerprints are made of: kept for good, since results come and go. Returns whether it was new. */
+  keepComponents(fingerprint: string, components: Components): boolean {
+    return this.#database.use((statement) => {
+      if (statement('select 1 from components where fingerprint = ?').get(fingerprint)) return false;
+      const row = [fingerprint, JSON.stringify(components)];
+      return statement('insert into components (fingerprint, components) values (?, ?) on conflict do nothing').run(...row).changes === 1;
+    });
+  }
+
+  components(fingerprint: string): Components | undefined {
+    const text = this.#database.use((statement) =>
+      statement('select components from components where fingerprint = ?').pluck().get(fingerprint),
+    );
+    return text === undefined ? undefined : JSON.parse(text as string);
+  }
+
+  /** The fingerprint that each cell of the run had, also of those that stayed fresh; of a run that was cut off, as far as it came. */
+  fingerprints(run: number): Map<string, string> {
+    const hash = this.#database.use((statement) => statement('select fingerprints from runs where id = ?').pluck().get(run));
+    const text = typeof hash === 'string' ? this.text(hash) : undefined;
+    if (text !== undefined) return new Map(JSON.parse(text));
+    const rows = this.#database.use((statement) =>
+      statement('select cell, fingerprint from cells where run = ? and fingerprint is not null').raw().all(run),
+    );
+    return new Map(rows as [string, string][]);
+  }
+
+  /** The final figures of a cell's result, from the run that made it. */
+  figures(cell: string, fingerprint: string): { name: string; value: number }[] {
+    return this.#database.use((statement) =>
+      statement(
+        `select name, value from metrics where step is null and cell = :cell and run =
+           (select max(run) from cells where cell = :cell and fingerprint = :fingerprint and state = 'ran') order by rowid`,
+      ).all({ cell, fingerprint }),
+    ) as { name: string; value: number }[];
+  }
+
+  /** How the cell last ended, other than by being fresh. */
+  lastEnd(file: string, cell: string): (CellRecord & { run: number }) | undefined {
+    const row = this.#database.use((statement) =>
+      statement(
+        `select cells.* from cells join runs on runs.id = cells.run where cell = ? and pipeline = ? order by run desc, cells.rowid desc limit 1`,
+      ).get(cell, this.#name(file)),
+    );
+    return row ? { ...this.#cellOf(row), run: (row as { run: number }).run } : undefined;
+  }
+
   /** The fingerprint of the result that the cell last ended with. */
   lastFingerprint(file: string, cell: string): string | undefined {
     return this.#database.use((statement) =>
@@ -161,6 +254,16 @@ export class Records {
     ) as string | undefined;
   }
 
+  /** How long each cell took when it last ran. */
+  durations(file: string): Map<string, number> {
+    const rows = this.#database.use((statement) =>
+      statement(
+        `select cell, cells.seconds, max(run) from cells join runs on runs.id = cells.run where pipeline = ? and state = 'ran' group by cell`,
+      ).all(this.#name(file)),
+    ) as { cell: string; seconds: number }[];
+    return new Map(rows.map(({ cell, seconds }) => [cell, seconds]));
+  }
+
   lastLog(file: string, cell: string): string | undefined {
     const log = this.#database.use((statement) =>
       statement(
@@ -171,6 +274,12 @@ export class Records {
         .get(cell, this.#name(file)),
     ) as string | undefined;
     return log && join(this.root, log);
+  }
+
+  /** Of all runs. */
+  logs(): LogRecord[] {
+    const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
+    return (rows as any[]).map(({ run, log, fingerprint }) => ({ run, log: join(this.root, log), fingerprint: fingerprint ?? undefined }));
   }
 
   /** The final figures of the result that each cell last ended with, from the run that made it. */
@@ -202,16 +311,30 @@ export class Records {
     const { row, cells, metrics, notices } = record;
     return {
       ...runOf(row),
-      cells: cells.map(({ cell, state, why, seconds, failure, log }) => ({
-        cell,
-        state,
-        seconds,
-        why: why ?? undefined,
-        failure: failure ?? undefined,
-        log: log ? join(this.root, log) : undefined,
-      })),
+      cells: cells.map((cell) => this.#cellOf(cell)),
       metrics: metrics.map(({ cell, name, value, step }) => ({ cell, name, value: value ?? Number.NaN, step: step ?? undefined })),
       notices: notices.map(({ cell, message }) => ({ cell: cell ?? undefined, message })),
+    };
+  }
+
+  /** Whether it was new. */
+  #keep(hash: string, text: string): boolean {
+    return this.#database.use((statement) => {
+      if (statement('select 1 from texts where hash = ?').get(hash)) return false;
+      return statement('insert into texts (hash, text) values (?, ?) on conflict do nothing').run(hash, text).changes === 1;
+    });
+  }
+
+  #cellOf({ cell, state, why, seconds, failure, log, fingerprint, cpu, memory }: any): CellRecord {
+    return {
+      cell,
+      state,
+      seconds,
+      why: why ?? undefined,
+      failure: failure ?? undefined,
+      log: log ? join(this.root, log) : undefined,
+      usage: cpu === null ? undefined : { cpuSeconds: cpu, peakBytes: memory },
+      fingerprint: fingerprint ?? undefined,
     };
   }
 
@@ -221,8 +344,19 @@ export class Records {
   }
 }
 
-function runOf({ id, pipeline, started, seconds, counts }: any): RunRecord {
-  return { id, pipeline, started, seconds: seconds ?? undefined, counts: JSON.parse(counts) };
+function runOf({ id, pipeline, started, seconds, counts, setting, git, text, host, boot, pid, start }: any): RunRecord {
+  const runs = seconds === null && host !== null && (isAlive({ host, boot, pid, start }) ?? true);
+  return {
+    id,
+    pipeline,
+    started,
+    state: runs ? 'running' : seconds === null ? 'cut off' : 'ended',
+    seconds: seconds ?? undefined,
+    counts: JSON.parse(counts),
+    setting: setting === null ? undefined : JSON.parse(setting),
+    git: git === null ? undefined : JSON.parse(git),
+    text: text ?? undefined,
+  };
 }
 
 /** Newest first; none where nothing ever ran. */
@@ -244,7 +378,8 @@ export function lastFigures(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRe
   return reading(pipeline.root, (records) => records.lastFigures(pipeline.file)) ?? [];
 }
 
-function reading<T>(root: string, read: (records: Records) => T): T | undefined {
+/** Undefined where nothing ever ran. */
+export function reading<T>(root: string, read: (records: Records) => T): T | undefined {
   if (!existsSync(placesOf({ root }).state)) return undefined;
   const records = new Records(root, { readOnly: true });
   try {
@@ -256,8 +391,8 @@ function reading<T>(root: string, read: (records: Records) => T): T | undefined 
 
 const STATE: Schema = {
   what: 'the record of runs',
-  version: 1,
-  create: `
+  versions: [
+    `
     create table runs (id integer primary key autoincrement, pipeline text not null, started text not null, seconds real, counts text not null default '{}');
     create table cells (
       run integer not null, cell text not null, state text not null, why text, seconds real not null,
@@ -272,4 +407,18 @@ const STATE: Schema = {
     create table written (path text not null, hash text not null, fingerprint text not null, unique (path, hash));
     create table manifests (hash text primary key, files text not null) without rowid;
     ${LEASES_TABLE}`,
+    `
+    alter table runs add column text text;
+    alter table runs add column setting text;
+    alter table runs add column git text;
+    alter table runs add column fingerprints text;
+    alter table runs add column host text;
+    alter table runs add column boot text;
+    alter table runs add column pid integer;
+    alter table runs add column start text;
+    alter table cells add column cpu real;
+    alter table cells add column memory integer;
+    create table texts (hash text primary key, text text not null) without rowid;
+    create table components (fingerprint text primary key, components text not null) without rowid;`,
+  ],
 };

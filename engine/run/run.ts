@@ -4,7 +4,6 @@
  * execute.ts; here is who comes when, who waits for whom, and what a failure or Ctrl-C means for the rest.
  */
 import { setMaxListeners } from 'node:events';
-import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
@@ -21,20 +20,25 @@ import { type LockEntry, lockEntry, lockPath, updateLock } from './lock.ts';
 import { Locked } from './locked.ts';
 import { CellLog } from './log.ts';
 import { type Look, look } from './look.ts';
+import { checkResources, demandOf, type Machine, machineFor } from './machine.ts';
 import { openProject, type Project } from './project.ts';
-import { Slots, walk } from './schedule.ts';
+import { longestFirst, Pool, walk } from './schedule.ts';
 import { type Selection, selectCells } from './selection.ts';
 import { type Found, survey } from './survey.ts';
 import { Transcript } from './transcript.ts';
+import type { Usage } from './usage.ts';
+import { Workers } from './workers.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
   /** Fail where anything would differ from the lock. */
   locked?: boolean;
-  /** How many cells execute at once; default: the cores. */
+  /** How many cells execute at once at most; default: the cores. */
   jobs?: number;
   /** What a failure does to the cells that do not need the failed one. Default: stop. */
   onFailure?: 'stop' | 'continue' | 'kill';
+  /** Tell the figures of cells that need not run, too: they are as good as on the day that they ran. */
+  figures?: boolean;
   /** Ctrl-C. */
   signal: AbortSignal;
 }
@@ -50,35 +54,43 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   let tell: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
   const project = openProject(pipeline, false, notice, options.signal);
+  const transcript = new Transcript(project, pipeline);
   try {
     await Aside.recover(project);
     await Checkpoints.removeForgotten(project);
     const found = await survey(pipeline, project, selected, options.force ?? false);
     const locked = options.locked ? Locked.read(pipeline, project) : undefined;
     await locked?.check(pipeline, selected, found);
-    const run = project.records.begin(pipeline.file);
+    const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(found.get(name)));
+    const machine = await machineFor(pending);
+    await checkResources(pending, machine, pipeline);
+    const run = transcript.begin(found.values());
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
-    const transcript = new Transcript(project.records, run);
     tell = (event) => {
       transcript.hear(event);
       emit(event);
     };
     for (const event of early) tell(event);
-    try {
-      const work = new Run(pipeline, project, options, selected, found, run, tell, transcript, locked);
-      const states = await work.all();
-      const seconds = Math.round(performance.now() - began) / 1000;
-      const summary = summarize(pipeline, states, seconds);
-      if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-      transcript.end(seconds, summary);
-      emit(summary);
-      return summary;
-    } finally {
-      transcript.close();
-    }
+    const work = new Run(pipeline, project, options, selected, found, machine, run, tell, transcript, locked);
+    const states = await work.all();
+    const seconds = Math.round(performance.now() - began) / 1000;
+    const summary = summarize(pipeline, states, seconds);
+    if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
+    await transcript.end(seconds, summary);
+    if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
+    emit(summary);
+    return summary;
   } finally {
+    transcript.close();
     project.close();
   }
+}
+
+function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
+  return records
+    .lastFigures(file)
+    .filter(({ cell }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored')
+    .map(({ cell, name, value }) => ({ type: 'metric', cell, name, value }));
 }
 
 /** Other engines may be ending runs of other cells of this pipeline. */
@@ -106,13 +118,16 @@ class Run {
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection that could not be put in place, and why. */
   readonly #unrestored = new Map<string, string>();
-  readonly #order: Map<string, number>;
+  /** Who comes first, where not all can. */
+  #order = new Map<string, number>();
+  readonly #jobs: number;
   readonly #guard = new Guard();
+  readonly #workers = new Workers(this.#guard);
   readonly #kill = new AbortController();
   readonly #signal: AbortSignal;
-  readonly #executing: Slots;
+  readonly #executing: Pool;
   /** Copying files is no work for a core, but the disk wants it one after the other, too. */
-  readonly #restoring = new Slots(4);
+  readonly #restoring = new Pool({ cells: 4, cpu: 0, memory: 0 });
   #stopping = false;
   #bug: { error: unknown } | undefined;
 
@@ -122,16 +137,18 @@ class Run {
     private readonly options: RunOptions,
     private readonly selected: Set<string>,
     private readonly found: Map<string, Found>,
+    machine: Machine,
     private readonly run: number,
     private readonly emit: Emit,
     private readonly transcript: Transcript,
     private readonly locked: Locked | undefined,
   ) {
-    this.#order = new Map(pipeline.cells.map(({ name }, index) => [name, index]));
     this.#signal = AbortSignal.any([options.signal, this.#kill.signal]);
     // Any number of cells may wait for something.
     setMaxListeners(0, this.#signal);
-    this.#executing = new Slots(Math.max(1, options.jobs ?? availableParallelism()));
+    this.#jobs = Math.max(1, options.jobs ?? machine.cpu);
+    // Who asks for more cells at once than there are cores means it.
+    this.#executing = new Pool({ cells: this.#jobs, cpu: Math.max(this.#jobs, machine.cpu), memory: machine.memory }, machine.gpus);
   }
 
   async all(): Promise<Map<string, CellState>> {
@@ -142,17 +159,15 @@ class Run {
       if (found.outputs) this.#outputs.set(cell.name, found.outputs);
       if (!this.selected.has(cell.name)) continue;
       if (found.state === 'off') this.#end(cell, 'skipped', 0, { why: found.why });
-      else if (found.final) this.#fresh(cell, found.look!, () => 0);
-      else pending.push(cell);
+      else if (isPending(found)) pending.push(cell);
+      else this.#fresh(cell, found.look!, () => 0);
     }
     if (pending.length > 0) {
+      this.#order = longestFirst(this.pipeline.cells, this.project.records.durations(this.pipeline.file));
       try {
-        await walk(
-          [...this.#neededBy(pending), ...pending],
-          (cell) => [...cell.reads, ...cell.waits],
-          (cell) => this.#visit(cell),
-        );
+        await walk([...this.#neededBy(pending), ...pending], edgesOf, (cell) => this.#visit(cell));
       } finally {
+        await this.#workers.close();
         this.#guard.close();
       }
     }
@@ -189,7 +204,7 @@ class Run {
         const { message, hint, option } = explained(error);
         if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
         else {
-          const place = option && placeOf(option, cell, this.pipeline, message);
+          const place = option && (await placeOf(option, cell, this.pipeline, message));
           this.#fail(cell, seconds(), { message, place, hint, tail: [], log: this.#logged(cell, message) });
         }
       } catch (bug) {
@@ -215,12 +230,12 @@ class Run {
 
   /** How a cell ends that cannot begin. */
   #doomed(cell: Cell): { state: 'skipped' | 'canceled'; why: string } | undefined {
-    for (const name of [...cell.reads, ...cell.waits]) {
+    for (const name of edgesOf(cell)) {
       const state = this.#states.get(name);
       const below = state === 'failed' || (state === 'skipped' && this.found.get(name)?.state !== 'off');
       if (below) return { state: 'skipped', why: `${name} ${state === 'failed' ? 'failed' : 'was skipped'}` };
     }
-    const canceled = [...cell.reads, ...cell.waits].find((name) => this.#states.get(name) === 'canceled');
+    const canceled = edgesOf(cell).find((name) => this.#states.get(name) === 'canceled');
     if (canceled) return { state: 'canceled', why: `${canceled} was canceled` };
     if (this.#signal.aborted || this.#stopping)
       return { state: 'canceled', why: this.options.signal.aborted ? 'interrupted' : 'another cell failed' };
@@ -229,17 +244,18 @@ class Run {
 
   /** Takes a cell to its end, whatever that turns out to be. */
   async #settle(cell: Cell, seconds: () => number): Promise<void> {
-    const unrestored = [...cell.reads, ...cell.waits].find((name) => this.#unrestored.has(name));
+    const unrestored = edgesOf(cell).find((name) => this.#unrestored.has(name));
     if (unrestored) throw new StepError(`${unrestored} could not be restored: ${this.#unrestored.get(unrestored)}`, 'select it, too');
     // The survey's look is good unless something above was not settled then.
     const surveyed = this.found.get(cell.name)!;
-    const settledAbove = cell.reads.every((name) => this.found.get(name)!.final);
+    const settledAbove = cell.frozen || cell.reads.every((name) => this.found.get(name)!.final);
     let found = (settledAbove && surveyed.look) || (await this.#look(cell));
     await this.locked?.demand(cell, found);
     if (found.state === 'fresh') return this.#fresh(cell, found, seconds);
     if (found.state === 'restore') {
       const why = await this.#restore(cell, found);
       if (why === undefined) return this.#restored(cell, found, seconds);
+      if (cell.frozen) throw new StepError(`is frozen, and ${why}`, 'run it once without `frozen: true`');
       found = { ...found, state: 'run', why };
     }
     await this.#execute(cell, found, seconds);
@@ -247,14 +263,14 @@ class Run {
 
   /** Resolves with why the cell must run after all; undefined when its outputs are in place. */
   async #restore(cell: Cell, found: Look): Promise<string | undefined> {
-    const give = await this.#restoring.take(this.#order.get(cell.name)!);
+    const held = await this.#restoring.take(this.#order.get(cell.name)!, { cells: 1, cpu: 0, memory: 0, gpu: 0 });
     let leases: Lease[] = [];
     try {
       leases = await this.project.leaseOutputs(pathsOf(cell), this.#waiting(cell));
       return await this.#putInPlace(cell, found);
     } finally {
       for (const lease of leases) lease.release();
-      give();
+      held.release();
     }
   }
 
@@ -279,9 +295,8 @@ class Run {
    * outputs (another run may be at work in this project). Who had to wait for them takes what the other one made.
    */
   async #execute(cell: Cell, found: Look, seconds: () => number): Promise<void> {
-    const all = cell.action.kind === 'step' && cell.action.definition.threads === 'all';
-    const enter = () => this.#executing.take(this.#order.get(cell.name)!, all);
-    let leave = await enter();
+    const enter = () => this.#executing.take(this.#order.get(cell.name)!, demandOf(cell, this.#jobs));
+    let held = await enter();
     const leases: Lease[] = [];
     try {
       if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
@@ -289,12 +304,12 @@ class Run {
       const waiting = this.#waiting(cell, () => {
         waited = true;
         // Others can work while this one waits.
-        leave();
+        held.release();
       });
       if (cell.cache) leases.push(await this.project.cache.leases.acquire(`cell ${found.fingerprint}`, waiting));
       leases.push(...(await this.project.leaseOutputs(pathsOf(cell), waiting)));
       if (waited) {
-        leave = await enter();
+        held = await enter();
         if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
       }
       const why = found.why;
@@ -308,21 +323,22 @@ class Run {
       const { execute } = await import('./execute.ts');
       // How long it took is how long it ran, not how long it stood in line.
       seconds = stopwatch();
-      const execution = await execute(cell, found, why, this.#surroundings());
+      const execution = await execute(cell, found, why, this.#surroundings(held.gpus));
       const { fingerprint } = found;
       if (execution.state === 'ran') {
         this.#outputs.set(cell.name, execution.outputs);
         this.ended.set(cell.name, execution.kept ? lockEntry(fingerprint, execution.outputs) : undefined);
-        this.#end(cell, 'ran', seconds(), { why, fingerprint, log: execution.log });
-      } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, why, fingerprint);
+        this.#end(cell, 'ran', seconds(), { why, look: found, log: execution.log, usage: execution.usage });
+      } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, { why, look: found, usage: execution.usage });
       else
         this.#end(cell, 'canceled', seconds(), {
           why: this.options.signal.aborted ? 'interrupted' : 'another cell failed',
           log: execution.log,
+          usage: execution.usage,
         });
     } finally {
       for (const lease of leases) lease.release();
-      leave();
+      held.release();
     }
   }
 
@@ -345,13 +361,15 @@ class Run {
     };
   }
 
-  #surroundings(): Surroundings {
+  #surroundings(gpus: string[]): Surroundings {
     return {
       pipeline: this.pipeline,
       project: this.project,
       run: this.run,
       outputsOf: (name) => this.#outputs.get(name)!,
+      gpus,
       guard: this.#guard,
+      workers: this.#workers,
       locked: this.locked,
       signal: this.#signal,
       emit: this.emit,
@@ -359,37 +377,52 @@ class Run {
   }
 
   #fresh(cell: Cell, look: Look, seconds: () => number): void {
-    const fingerprint = this.#known(cell, look);
-    this.#end(cell, 'fresh', seconds(), { fingerprint });
+    this.#know(cell, look);
+    this.#end(cell, 'fresh', seconds(), { look });
   }
 
   #restored(cell: Cell, look: Look, seconds: () => number): void {
-    const fingerprint = this.#known(cell, look);
-    this.#end(cell, 'restored', seconds(), { why: look.why, fingerprint });
+    this.#know(cell, look);
+    this.#end(cell, 'restored', seconds(), { why: look.why, look });
   }
 
   /** Takes over a result that is known. */
-  #known(cell: Cell, { result, fingerprint }: Look): string {
+  #know(cell: Cell, { result, fingerprint }: Look): void {
     this.#outputs.set(cell.name, result!.outputs);
     this.ended.set(cell.name, lockEntry(fingerprint, result!.outputs));
-    return fingerprint;
   }
 
-  #fail(cell: Cell, seconds: number, failure: Failure, why?: string, fingerprint?: string): void {
-    this.#end(cell, 'failed', seconds, { why, fingerprint, failure, log: failure.log });
+  #fail(cell: Cell, seconds: number, failure: Failure, more: Pick<End, 'why' | 'look' | 'usage'> = {}): void {
+    this.#end(cell, 'failed', seconds, { ...more, failure, log: failure.log });
     const mode = this.options.onFailure ?? 'stop';
     if (mode !== 'continue') this.#stopping = true;
     if (mode === 'kill') this.#kill.abort();
   }
 
-  #end(cell: Cell, state: CellState, seconds: number, more: { why?: string; failure?: Failure; fingerprint?: string; log?: string }): void {
+  #end(cell: Cell, state: CellState, seconds: number, { why, failure, look, log, usage }: End): void {
     this.#states.set(cell.name, state);
-    const { why, failure, fingerprint, log } = more;
-    if (state !== 'fresh') {
-      this.transcript.ended({ cell: cell.name, state, why, seconds, failure: failure?.message, log: log || undefined, fingerprint });
-    }
+    this.transcript.ended(cell, state, look, { why, seconds, failure: failure?.message, log: log || undefined, usage });
     this.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
   }
+}
+
+/** What is known of a cell at its end. */
+interface End {
+  why?: string;
+  failure?: Failure;
+  look?: Look;
+  log?: string;
+  usage?: Usage;
+}
+
+/** What must have ended before a cell begins. A frozen one needs nothing of what is above it. */
+function edgesOf({ frozen, reads, waits }: Cell): string[] {
+  return frozen ? [] : [...reads, ...waits];
+}
+
+/** Whether there is, or may be, something to do. */
+function isPending(found: Found | undefined): boolean {
+  return found !== undefined && found.state !== 'off' && !found.final;
 }
 
 function stopwatch(): () => number {

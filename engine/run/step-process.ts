@@ -1,7 +1,9 @@
 /**
- * The child process of one `uses` step: loads the step, runs it, and tells the engine what happens, as messages.
- * Nothing but JSON and paths crosses. It ends with the engine: when the channel closes, so does everything here.
+ * The child process of `uses` steps: loads a step, runs it, and tells the engine what happens, as messages.
+ * Nothing but JSON and paths crosses. It ends with its work, but where the engine says that more may follow, and nothing
+ * has been left behind here. It ends with the engine, too: when the channel closes, so does everything here.
  */
+import { writeFileSync } from 'node:fs';
 import type { CellOrigin, Json, StepContext, StepDefinition } from '../step.ts';
 
 export interface StepJob {
@@ -16,38 +18,119 @@ export interface StepJob {
   cell: CellOrigin;
   seed: number;
   threads: number;
+  /** Written to both outputs when the work is done and more may follow; absent where none may. */
+  mark?: string;
 }
 
 export type Message =
+  | { type: 'begun' }
   | { type: 'log'; message: string }
   | { type: 'warn'; message: string }
   | { type: 'progress'; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; name: string; value: number; step?: number }
   | { type: 'done' }
+  /** After `done`: another job may come. */
+  | { type: 'free' }
   /** `stack`: of an error that is not a StepError, for the log. */
   | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string };
 
+// Made here, they count as there before any work.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
 const ended = new AbortController();
-process.on('SIGTERM', () => ended.abort());
+let idle = true;
+process.on('SIGTERM', () => {
+  if (idle) process.exit();
+  ended.abort();
+});
 // Ctrl-C reaches the whole terminal; the engine decides what it means.
 process.on('SIGINT', () => {});
 process.once('disconnect', () => process.kill(-process.pid, 'SIGKILL'));
 process.once('uncaughtException', fail);
 process.once('unhandledRejection', fail);
-process.once('message', (job: StepJob) => run(job).then(() => finish({ type: 'done' }), fail));
+process.on('message', (job: StepJob) => void serve(job));
+
+async function serve(job: StepJob): Promise<void> {
+  idle = false;
+  forgetPeak();
+  tell({ type: 'begun' });
+  const before = surroundings();
+  try {
+    await run(job);
+  } catch (error) {
+    return fail(error);
+  }
+  if (job.mark === undefined || ended.signal.aborted) return finish({ type: 'done' });
+  await write('');
+  if (!(await isAsBefore(before))) return finish({ type: 'done' });
+  tell({ type: 'done' });
+  await write(job.mark);
+  idle = true;
+  tell({ type: 'free' });
+}
+
+/** To both outputs, behind all that is on its way. */
+async function write(text: string): Promise<void> {
+  await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((written) => stream.write(text, () => written()))));
+}
+
+/** What the kernel has as the most memory of this process begins anew: see usage.ts. */
+function forgetPeak(): void {
+  try {
+    writeFileSync('/proc/self/clear_refs', '5');
+  } catch {
+    // There is no such file elsewhere.
+  }
+}
 
 async function run(job: StepJob): Promise<void> {
   const definition = await load(job.module);
-  await definition.run({
-    ...job,
-    options: job.options as StepContext['options'],
-    signal: ended.signal,
-    log: (message) => tell({ type: 'log', message: String(message) }),
-    warn: (message) => tell({ type: 'warn', message: String(message) }),
-    progress: throttled((done, total, values = {}) => tell({ type: 'progress', done, total, values })),
-    metric: (name, value, step) => tell({ type: 'metric', name, value, step }),
-  });
+  // What a step left behind may not speak in the name of the next.
+  let over = false;
+  const say = (message: Message) => {
+    if (!over) tell(message);
+  };
+  try {
+    await definition.run({
+      ...job,
+      options: job.options as StepContext['options'],
+      signal: ended.signal,
+      log: (message) => say({ type: 'log', message: String(message) }),
+      warn: (message) => say({ type: 'warn', message: String(message) }),
+      progress: throttled((done, total, values = {}) => say({ type: 'progress', done, total, values })),
+      metric: (name, value, step) => say({ type: 'metric', name, value, step }),
+    });
+  } finally {
+    over = true;
+  }
 }
+
+interface ProcessState {
+  folder: string;
+  variables: Record<string, string | undefined>;
+  /** Timers, sockets and the like that keep a process alive. */
+  resources: number;
+}
+
+function surroundings(): ProcessState {
+  return { folder: process.cwd(), variables: { ...process.env }, resources: process.getActiveResourcesInfo().length };
+}
+
+/** Variables are put back; what else has changed cannot be. */
+async function isAsBefore(before: ProcessState): Promise<boolean> {
+  for (const name of Object.keys({ ...before.variables, ...process.env })) {
+    const value = before.variables[name];
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+  // What is just closing may close.
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  const { folder, resources } = surroundings();
+  return folder === before.folder && resources <= before.resources && process.memoryUsage.rss() < MOST_MEMORY;
+}
+
+/** A process that holds more is not kept waiting. */
+const MOST_MEMORY = 1e9;
 
 async function load(module: StepJob['module']): Promise<StepDefinition> {
   if ('path' in module) return (await import('../load-step.ts')).loadStep(module.path);

@@ -22,7 +22,7 @@ export interface Found {
   final: boolean;
 }
 
-/** Throws InvalidError where a cell outside of the selection would have to run. */
+/** Throws InvalidError where a cell outside of the selection would have to run, or one that is frozen. */
 export async function survey(pipeline: Pipeline, project: Project, selected: Set<string>, force: boolean): Promise<Map<string, Found>> {
   const found = new Map<string, Found>();
   const above = ancestorsOf(pipeline, selected);
@@ -37,9 +37,22 @@ export async function survey(pipeline: Pipeline, project: Project, selected: Set
     if (!isSelected && state.state === 'run' && !cell.cache) state = (await stillThere(cell, state, project)) ?? state;
     found.set(cell.name, state);
   }
+  const unmade = pipeline.cells.filter(({ name, frozen }) => frozen && found.get(name)?.state === 'run');
+  if (unmade.length > 0) throw await neverMade(pipeline, unmade, found);
   const missing = pipeline.cells.filter(({ name }) => above.has(name) && ['run', 'depends'].includes(found.get(name)!.state));
   if (missing.length > 0) throw outsideSelection(pipeline, missing, found);
   return found;
+}
+
+/** Frozen cells that have nothing to stand for them. */
+async function neverMade({ locate }: Pipeline, cells: Cell[], found: Map<string, Found>): Promise<InvalidError> {
+  // The first cell of each step speaks for all of them.
+  const firsts = cells.filter(({ step }, i) => cells.findIndex((other) => other.step === step) === i);
+  const told = firsts.map(({ name, step }) => {
+    const hint = 'Run it once without `frozen: true`.';
+    return locate(step, ['frozen'], `${name} ${found.get(name)!.why}`, hint);
+  });
+  return new InvalidError(await Promise.all(told));
 }
 
 function pinAll({ inputs, enabled }: Cell, { sources }: Project): void {
@@ -64,14 +77,14 @@ async function situation(
   const first = above.filter(
     ({ name, outputs, state }) => !outputs || (state === 'restore' && readsAtItsPlace(cell, byName.get(name)!, pipeline)),
   );
-  if (first.length > 0) {
+  if (first.length > 0 && !cell.frozen) {
     const others = first.length > 1 ? ` and ${first.length - 1} more` : '';
     return { state: 'depends', why: `${first[0]!.name}${others} must ${first[0]!.outputs ? 'be restored' : 'run'} first`, final: false };
   }
   try {
     const known = await look(cell, pipeline, project, (name) => found.get(name)!.outputs!, force, seen);
     const { state, why, result } = known;
-    const final = state === 'fresh' && above.every((other) => other.final);
+    const final = state === 'fresh' && (cell.frozen || above.every((other) => other.final));
     return { state, why, look: known, outputs: state === 'run' ? undefined : result!.outputs, final };
   } catch (error) {
     // It cannot run like this; the run says so in the cell's place, with the rest done.

@@ -22,10 +22,12 @@ import { Guard } from './guard.ts';
 import { resolveInputs } from './inputs.ts';
 import { type Lock, type LockEntry, lockEntry, lockPath, readLock } from './lock.ts';
 import { otherBytes, whyOther } from './locked.ts';
+import { machineFor } from './machine.ts';
 import { placesOf } from './places.ts';
 import { openProject, type Project } from './project.ts';
 import { cellsNamed, unknownCell } from './selection.ts';
 import { survey } from './survey.ts';
+import { Workers } from './workers.ts';
 
 export interface VerifyOptions {
   /** Cells or steps; without any, `count` cells are drawn. */
@@ -52,9 +54,10 @@ export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions,
   const project = openProject(pipeline, true, () => {});
   const base = mkdtempSync(join(tmpdir(), 'tunesmith-verify-'));
   const guard = new Guard();
+  const workers = new Workers(guard);
   try {
     const lock = readLock(lockPath(pipeline.file)) ?? (await known(pipeline, project));
-    const verifier = new Verifier(pipeline, project, lock, base, guard, options.signal);
+    const verifier = new Verifier(pipeline, project, lock, base, guard, workers, options.signal);
     for (const cell of chosen(pipeline, lock, options)) {
       if (options.signal.aborted) return;
       const began = performance.now();
@@ -63,6 +66,7 @@ export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions,
       tell({ cell: cell.name, seconds: Math.round(performance.now() - began) / 1000, ...verdict });
     }
   } finally {
+    await workers.close();
     guard.close();
     project.close();
     rmSync(base, { recursive: true, force: true });
@@ -106,6 +110,7 @@ class Verifier {
     private readonly lock: Lock,
     private readonly base: string,
     private readonly guard: Guard,
+    private readonly workers: Workers,
     private readonly signal: AbortSignal,
   ) {}
 
@@ -156,7 +161,18 @@ class Verifier {
       };
 
     const look = { inputs, components, fingerprint, state: 'run' as const, why: 'verify', differing: [] };
-    const around = { pipeline: moved, project, run: 1, outputsOf, guard: this.guard, signal: this.signal, emit: () => {} };
+    const gpus = (await machineFor([here])).gpus.slice(0, here.resources.gpu ?? 0);
+    const around = {
+      pipeline: moved,
+      project,
+      run: 1,
+      outputsOf,
+      gpus,
+      guard: this.guard,
+      workers: this.workers,
+      signal: this.signal,
+      emit: () => {},
+    };
     const first = await execute(here, look, 'verify', around);
     if (first.state === 'failed') return { state: 'unknown', why: `it failed: ${first.failure.message}`, tail: first.failure.tail };
     if (first.state === 'canceled') return { state: 'unknown', why: 'interrupted' };

@@ -10,6 +10,8 @@ export interface Difference {
   what: string;
   before?: string;
   after?: string;
+  /** Whole texts, of a command: to be compared line by line. */
+  texts?: Texts;
   /** Of an input or of code: what became of which file, where that is still known. */
   files?: FileDifference[];
   /** How many files the input or the code has now and had before, taken together. */
@@ -19,10 +21,22 @@ export interface Difference {
 export interface FileDifference {
   name: string;
   change: 'added' | 'removed' | 'changed';
+  /** Of code, where it is still known what it was. */
+  texts?: Texts;
 }
 
-/** Looks up what an input held, by its hash; undefined where that is no longer known. */
-export type ManifestOf = (hash: string) => Manifest | undefined;
+export interface Texts {
+  before: string;
+  after: string;
+}
+
+/** What is still known of what was hashed; undefined where it is not, or not asked for. */
+export interface Memory {
+  /** What an input held. */
+  manifestOf(hash: string): Manifest | undefined;
+  /** A file of a step's code. */
+  textOf?(hash: string): string | undefined;
+}
 
 export function phrase(differences: Difference[]): string {
   return differences.map(phraseOf).join('; ');
@@ -35,15 +49,16 @@ function phraseOf({ what, before, after, files, total = 0 }: Difference): string
 }
 
 /** All that differs. `uses`: how the pipeline names the step's code. */
-export function differences(before: Components, after: Components, uses: string, manifestOf: ManifestOf): Difference[] {
+export function differences(before: Components, after: Components, uses: string, { manifestOf, textOf }: Memory): Difference[] {
   const found: Difference[] = [];
   const values = (what: string, a: unknown, b: unknown) => {
     if (!same(a, b)) found.push({ what, before: text(a), after: text(b) });
   };
   values('step', before.step, after.step);
   values(`version of ${after.step}`, before.version, after.version);
+  values('version', before.stepVersion, after.stepVersion);
   if (before.code?.hash !== after.code?.hash) {
-    const files = before.code && after.code && compare(Object.entries(before.code.files), Object.entries(after.code.files));
+    const files = before.code && after.code && codeDifferences(before.code.files, after.code.files, textOf);
     const packages = changedKeys(before.code?.packages ?? {}, after.code?.packages ?? {});
     if (!files || files.length > 0 || packages.length === 0)
       found.push({ what: `code of ${uses}`, ...(files && files.length > 0 ? { files } : {}) });
@@ -53,26 +68,25 @@ export function differences(before: Components, after: Components, uses: string,
     values(`library ${name}`, before.libraries?.[name], after.libraries?.[name]);
   }
   if (!same(before.commands, after.commands)) {
-    found.push({ what: 'command' });
+    const [a, b] = [before.commands?.join('\n'), after.commands?.join('\n')];
+    found.push({ what: 'command', ...(a !== undefined && b !== undefined ? { texts: { before: a, after: b } } : {}) });
   }
   values('shell', before.shell, after.shell);
   for (const [path, a, b] of leaves(before.options ?? {}, after.options ?? {})) values(`option ${path}`, a, b);
   for (const role of changedKeys(before.inputs, after.inputs)) found.push(inputDifference(role, before, after, manifestOf));
-  for (const name of changedKeys(before.env, after.env)) found.push({ what: `env ${name}` });
+  for (const name of changedKeys(before.env, after.env)) found.push(envDifference(name, before.env[name], after.env[name]));
   if (!same(before.outputs, after.outputs))
     found.push({ what: 'outputs', before: before.outputs.join(', '), after: after.outputs.join(', ') });
   return found;
 }
 
-/** The earlier result to compare with: the one that the cell had last, else the one with the least differences, the newest of these. */
+/** The earlier result with the least differences; of several such the one that the cell had last, else the newest. */
 export function nearest(history: Result[], last: string | undefined, components: Components): Result | undefined {
-  const latest = history.find((result) => result.fingerprint === last);
-  if (latest) return latest;
   let best: Result | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const result of history) {
-    const count = differences(componentsIn(result), components, '', () => undefined).length;
-    if (count < least) [best, least] = [result, count];
+    const count = differences(componentsIn(result), components, '', { manifestOf: () => undefined }).length;
+    if (count < least || (count === least && result.fingerprint === last)) [best, least] = [result, count];
   }
   return best;
 }
@@ -94,7 +108,21 @@ export function compare(before: Manifest, after: Manifest): FileDifference[] {
   return found;
 }
 
-function inputDifference(role: string, before: Components, after: Components, manifestOf: ManifestOf): Difference {
+function codeDifferences(before: Record<string, string>, after: Record<string, string>, textOf: Memory['textOf']): FileDifference[] {
+  return compare(Object.entries(before), Object.entries(after)).map((file) => {
+    const [a, b] = [before, after].map((files) => (files[file.name] === undefined ? '' : textOf?.(files[file.name]!)));
+    return a === undefined || b === undefined ? file : { ...file, texts: { before: a, after: b } };
+  });
+}
+
+/** Values are hashed, since they may be private. */
+function envDifference(name: string, before: string | null | undefined, after: string | null | undefined): Difference {
+  const known = (hash: string | null | undefined) => (hash === null ? 'not set' : hash === undefined ? 'not declared' : 'set');
+  const [a, b] = [known(before), known(after)];
+  return a === b ? { what: `env ${name}` } : { what: `env ${name}`, before: a, after: b };
+}
+
+function inputDifference(role: string, before: Components, after: Components, manifestOf: Memory['manifestOf']): Difference {
   const what = `input ${role}`;
   const [a, b] = [before.inputs[role], after.inputs[role]];
   if (!a) return { what, after: 'given' };

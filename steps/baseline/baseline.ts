@@ -3,7 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row } from '../data/database.ts';
 import { requireColumn, tableOf } from '../data/table.ts';
+import { causalLm } from './causal-lm.ts';
 import { questionAnswering } from './question-answering.ts';
+import { seq2seq } from './seq2seq.ts';
 import type step from './step.ts';
 import { METHODS_OF } from './step.ts';
 import { textClassification } from './text-classification.ts';
@@ -28,32 +30,37 @@ export interface Measured {
   methods: Record<string, { metrics: Record<string, number>; [detail: string]: Json }>;
 }
 
+/** What a step was given: rows of the table, or the folder of the tokens. Asking for what was not given is an error that says so. */
+export interface Given {
+  read: Read;
+  readonly tokens: string;
+}
+
 /** `methods`: the names of those to measure. */
-export type Measure = (options: Options, methods: readonly string[], read: Read) => Promise<Measured>;
+export type Measure = (options: Options, methods: readonly string[], given: Given) => Promise<Measured>;
 
 const MEASURE: Record<Options['task'], Measure> = {
   'text-classification': textClassification,
   'token-classification': tokenClassification,
   'question-answering': questionAnswering,
+  'causal-lm': causalLm,
+  seq2seq,
 };
 
 export async function baseline({ options, inputs, outputs, log, metric }: Context): Promise<void> {
-  const database = await Database.open();
+  const { task } = options;
+  const refuse = (input: string, why: string): never => {
+    throw new StepError(`the baselines of ${task} are measured on ${why}, and the step has no \`${input}\``);
+  };
+  const database = inputs.data === undefined ? undefined : await Database.open();
   try {
-    const table = tableOf(inputs.data);
-    const available = await database.columns(table);
-    requireColumn(available, 'split');
-    const read: Read = async (split, columns, as = {}) => {
-      const fields = Object.entries<string>(columns).map(([field, column]) => {
-        requireColumn(available, column, field);
-        const sql = as[field as keyof typeof as]?.(column) ?? `coalesce(${quote(column)}::VARCHAR, '')`;
-        return `${sql} AS ${quote(field)}`;
-      });
-      const found = await database.rows(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
-      if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step with rows in it.');
-      return found as any;
+    const given: Given = {
+      read: database ? await reader(database, inputs.data) : async () => refuse('data', "a split step's `data`"),
+      get tokens() {
+        return inputs.tokens ?? refuse('tokens', "a tokenize step's `tokens`");
+      },
     };
-    const { rows, about, methods } = await MEASURE[options.task](options, options.methods ?? METHODS_OF[options.task], read);
+    const { rows, about, methods } = await MEASURE[task](options, options.methods ?? METHODS_OF[task], given);
     for (const [name, { metrics }] of Object.entries(methods)) {
       for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value);
       const told = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);
@@ -61,6 +68,22 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
     }
     await writeFile(outputs.metrics!, `${JSON.stringify({ split: options.split, rows, ...about, methods }, null, 2)}\n`);
   } finally {
-    database.close();
+    database?.close();
   }
+}
+
+async function reader(database: Database, data: string): Promise<Read> {
+  const table = tableOf(data);
+  const available = await database.columns(table);
+  requireColumn(available, 'split');
+  return async (split, columns, as = {}) => {
+    const fields = Object.entries<string>(columns).map(([field, column]) => {
+      requireColumn(available, column, field);
+      const sql = as[field as keyof typeof as]?.(column) ?? `coalesce(${quote(column)}::VARCHAR, '')`;
+      return `${sql} AS ${quote(field)}`;
+    });
+    const found = await database.rows(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
+    if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step with rows in it.');
+    return found as any;
+  };
 }

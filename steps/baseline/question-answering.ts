@@ -18,7 +18,7 @@ interface Asked {
 /** Neither learns anything. */
 const METHODS: Record<string, (asked: Asked) => string> = { no_answer: () => '', nearest_sentence: nearestSentence };
 
-export const questionAnswering: Measure = async (options, methods, read) => {
+export const questionAnswering: Measure = async (options, methods, { read }) => {
   const columns = {
     id: 'id',
     question: options.question ?? 'question',

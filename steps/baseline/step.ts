@@ -7,6 +7,8 @@ export const METHODS_OF = {
   'text-classification': ['majority', 'bag_of_words'],
   'token-classification': ['majority', 'commonest_tag'],
   'question-answering': ['no_answer', 'nearest_sentence'],
+  'causal-lm': ['unigram', 'bigram'],
+  seq2seq: ['copy', 'lead'],
 } as const;
 
 /** The columns that each task reads, and what else means something to it. */
@@ -14,27 +16,29 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
   'text-classification': ['text', 'text_pair', 'label', 'positive'],
   'token-classification': ['words', 'tags'],
   'question-answering': ['question', 'context', 'answers'],
+  'causal-lm': [],
+  seq2seq: ['text', 'target'],
 };
 
 export default defineStep({
   name: 'baseline',
-  version: 2,
+  version: 3,
   description: 'What a model must beat: what simple methods reach on the same split.',
   options: {
     task: {
-      enum: ['text-classification', 'token-classification', 'question-answering'],
+      enum: ['text-classification', 'token-classification', 'question-answering', 'causal-lm', 'seq2seq'],
       default: 'text-classification',
       description: 'What the model is trained for.',
     },
     methods: {
       type: 'array',
-      items: { enum: ['majority', 'bag_of_words', 'commonest_tag', 'no_answer', 'nearest_sentence'] },
+      items: { enum: ['majority', 'bag_of_words', 'commonest_tag', 'no_answer', 'nearest_sentence', 'unigram', 'bigram', 'copy', 'lead'] },
       minItems: 1,
       uniqueItems: true,
       description:
-        "Of text-classification: majority, always the commonest label of the training split; bag_of_words, scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. Of token-classification: majority; commonest_tag, for each word the tag that it has most often in the training split. Of question-answering: no_answer, always none; nearest_sentence, the sentence of the context that shares most words with the question. Default: all of the task's.",
+        "Of text-classification: majority, always the commonest label of the training split; bag_of_words, scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. Of token-classification: majority; commonest_tag, for each word the tag that it has most often in the training split. Of question-answering: no_answer, always none; nearest_sentence, the sentence of the context that shares most words with the question. Of causal-lm, by the very tokens of the model: unigram, each token's frequency; bigram, its frequency behind the token before it, with Kneser-Ney smoothing. Of seq2seq: copy, the text itself; lead, as many of its first words as the training split's targets have on average, rounded up. Default: all of the task's.",
     },
-    text: { type: 'string', description: 'The column that is read, of text-classification. Default: `text`.' },
+    text: { type: 'string', description: 'The column that is read, of text-classification and seq2seq. Default: `text`.' },
     text_pair: { type: 'string', description: 'Of pairs, the column of the second text: the bag holds the words of both.' },
     label: { type: 'string', description: 'The column that is predicted, of text-classification. Default: `label`.' },
     words: { type: 'string', description: 'The column of lists of words, of token-classification. Default: `tokens`.' },
@@ -42,6 +46,7 @@ export default defineStep({
     question: { type: 'string', description: 'The column of questions, of question-answering. Default: `question`.' },
     context: { type: 'string', description: 'The column of texts that hold the answers. Default: `context`.' },
     answers: { type: 'string', description: 'The column of answers, as for tokenize. Default: `answers`.' },
+    target: { type: 'string', description: 'The column of what is to be made of the text, of seq2seq. Default: `target`.' },
     split: { type: 'string', default: 'test', description: 'The split that is measured.' },
     metrics: {
       type: 'array',
@@ -52,10 +57,13 @@ export default defineStep({
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
   },
-  optional: ['methods', 'text', 'text_pair', 'label', 'words', 'tags', 'question', 'context', 'answers', 'metrics', 'positive'],
-  inputs: { data: { kind: 'folder', description: "A split step's data." } },
+  optional: ['methods', 'text', 'text_pair', 'label', 'words', 'tags', 'question', 'context', 'answers', 'target', 'metrics', 'positive'],
+  inputs: {
+    data: { kind: 'folder', optional: true, description: "A split step's data; of all tasks but causal-lm." },
+    tokens: { kind: 'folder', optional: true, description: "A tokenize step's tokens; of causal-lm." },
+  },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
-  libraries: ['@duckdb/node-api'],
+  libraries: ['@duckdb/node-api', 'tokenizers'],
   check(options) {
     const own: readonly string[] = METHODS_OF[options.task];
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));

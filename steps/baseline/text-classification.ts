@@ -17,7 +17,7 @@ type Method = (train: Example[], classes: number, texts: string[]) => number[];
 
 const METHODS: Record<string, Method> = { majority, bag_of_words: bagOfWords };
 
-export const textClassification: Measure = async (options, methods, read) => {
+export const textClassification: Measure = async (options, methods, { read }) => {
   const columns = {
     text: options.text ?? 'text',
     ...(options.text_pair === undefined ? {} : { text_pair: options.text_pair }),

@@ -31,7 +31,7 @@ const METHODS: Record<string, (train: Tagged[]) => (word: string) => string> = {
   },
 };
 
-export const tokenClassification: Measure = async (options, methods, read) => {
+export const tokenClassification: Measure = async (options, methods, { read }) => {
   const columns = { words: options.words ?? 'tokens', tags: options.tags ?? 'tags' };
   const asTexts = (column: string) => `coalesce(${quote(column)}::VARCHAR[], [])`;
   const rowsOf = async (split: string): Promise<Tagged[]> => {

@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import type { CleaningOptions } from '../data/cleaning.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
 import type { Model } from '../models/checkpoint.ts';
+import { type GeneratingTask, isGenerating, type Task } from '../models/family.ts';
 
 export interface Card {
   name: string;
@@ -47,7 +48,7 @@ function frontMatter(name: string, license: string | undefined, model: Model, me
     ...(license && { license }),
     library_name: 'transformers',
     pipeline_tag: pipelineOf(model),
-    tags: [pipelineOf(model), model.family.type, 'onnx', 'transformers.js', 'tunesmith'],
+    tags: [pipelineOf(model), model.family.type, ...(isGenerating(model.task) ? [] : ['onnx', 'transformers.js']), 'tunesmith'],
     ...(metrics && { metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric)) }),
     model_name: name,
   };
@@ -55,13 +56,21 @@ function frontMatter(name: string, license: string | undefined, model: Model, me
 }
 
 /** The hub's name of the task. */
-const pipelineOf = ({ task }: Model): string => (task === 'masked-lm' ? 'fill-mask' : task);
+const pipelineOf = ({ task }: Model): string => HUB_TASKS[task] ?? task;
+
+const HUB_TASKS: Partial<Record<Task, string>> = {
+  'masked-lm': 'fill-mask',
+  'causal-lm': 'text-generation',
+  seq2seq: 'text2text-generation',
+};
 
 function whatItDoes({ task, problem, labels }: Model): string {
   const names = labels.slice(0, 20).map(code);
   const known = labels.length > 20 ? `${names.join(', ')} and ${labels.length - 20} more` : listOf(names);
   if (task === 'question-answering') return 'finds the answer to a question in a text, or says that there is none';
   if (task === 'masked-lm') return 'tells which word is hidden';
+  if (task === 'causal-lm') return 'goes on with a text';
+  if (task === 'seq2seq') return 'makes another text of a text';
   if (task === 'token-classification') return `gives each word of a text one of the tags ${known}`;
   if (problem === 'regression') return 'gives a text a number';
   return problem === 'multi_label_classification' ? `gives a text any of ${known}` : `tells ${known} apart`;
@@ -117,7 +126,9 @@ function cleaningSteps(options: CleaningOptions): string[] {
 }
 
 function use(model: Model, cleaned: boolean, maxLength: number | undefined): string[] {
-  const { input, answer } = exampleOf(model);
+  const { task } = model;
+  if (isGenerating(task)) return useOfWriter(task, cleaned);
+  const { input, answer } = exampleOf(model, task);
   const first = cleaned ? 'Elsewhere, clean the text first, as told above.' : undefined;
   const pipeline = pipelineOf(model);
   const call = typeof input === 'string' ? JSON.stringify(input) : `**${JSON.stringify(input)}`;
@@ -153,8 +164,29 @@ function use(model: Model, cleaned: boolean, maxLength: number | undefined): str
   ];
 }
 
+function useOfWriter(task: GeneratingTask, cleaned: boolean): string[] {
+  const body = { prompt: 'Once upon a time', max_new_tokens: 50 };
+  const loader = task === 'causal-lm' ? 'AutoModelForCausalLM' : 'AutoModelForSeq2SeqLM';
+  return [
+    'Serve it, with a page to try it in the browser; go on with a text in the terminal, or with every `prompt` of a file of JSON lines:',
+    fenced(
+      'sh',
+      `npx tunesmith serve .\nnpx tunesmith generate . ${JSON.stringify(body.prompt)}\nnpx tunesmith generate . --file prompts.jsonl > texts.jsonl`,
+    ),
+    fenced('sh', `curl http://127.0.0.1:8080/generate -H 'content-type: application/json' -d '${JSON.stringify(body)}'`),
+    ...(cleaned ? ['Elsewhere, clean the text first, as told above.'] : []),
+    fenced(
+      'python',
+      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer("${body.prompt}", return_tensors="pt"), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
+    ),
+  ];
+}
+
 /** An input of the task, and how its answer looks. */
-function exampleOf({ task, problem, labels }: Model): { input: string | Record<string, string>; answer: object } {
+function exampleOf(
+  { problem, labels }: Model,
+  task: Exclude<Task, GeneratingTask>,
+): { input: string | Record<string, string>; answer: object } {
   const scores = Object.fromEntries(labels.slice(0, 3).map((label, i) => [label, i === 0 ? 0.98 : 0.01]));
   switch (task) {
     case 'question-answering':

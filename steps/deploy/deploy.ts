@@ -1,10 +1,11 @@
 /** Packs a trained model, and makes sure that its ONNX twin computes what the model computes. */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { listed, loadModel, saveModel } from '../models/checkpoint.ts';
+import { isGenerating } from '../models/family.ts';
 import { modelOnnx } from '../models/onnx.ts';
 import { copyTokenizer, openTokenizer } from '../models/tokenizer.ts';
 import { type Metrics, modelCard } from './card.ts';
@@ -29,16 +30,22 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   const metrics = inputs.metrics && (await readMetrics(inputs.metrics));
   if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
 
-  const onnx = modelOnnx(model);
-  await checkOnnx(onnx, model, threads);
-  await mkdir(path.join(bundle, 'onnx'));
-  await writeFile(path.join(bundle, 'onnx', 'model.onnx'), onnx);
+  if (isGenerating(model.task)) {
+    // It runs from its weights: an exported model has no cache of what was read, and would read all again for each token.
+    const own = path.join(inputs.model, 'generation_config.json');
+    if (existsSync(own)) await copyFile(own, path.join(bundle, 'generation_config.json'));
+  } else {
+    const onnx = modelOnnx(model);
+    await checkOnnx(onnx, model, threads);
+    await mkdir(path.join(bundle, 'onnx'));
+    await writeFile(path.join(bundle, 'onnx', 'model.onnx'), onnx);
+  }
 
   const preprocessing = await readPreprocessing(bundle);
   await writeFile(path.join(bundle, 'README.md'), modelCard({ ...options, name, model, training, preprocessing, metrics }));
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
-    `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB; the ONNX model agrees with it`,
+    `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${isGenerating(model.task) ? '' : '; the ONNX model agrees with it'}`,
   );
 }
 

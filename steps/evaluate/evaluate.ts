@@ -6,8 +6,9 @@ import { sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
-import { metricNames } from '../tasks/registry.ts';
+import { evaluationMetrics } from '../tasks/registry.ts';
 import type step from './step.ts';
+import { writtenTexts } from './written.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
@@ -22,7 +23,9 @@ export async function evaluate(context: Context): Promise<void> {
       `the model was trained for ${problem}, and the tokens are of ${info.problem_type}`,
       'Give the tokens that it was trained on, or their like.',
     );
-  const names = metricNames(info.task, problem, labels, options.metrics);
+  const { names, ofTexts } = evaluationMetrics(info.task, problem, labels, options.metrics);
+  if (options.generation && ofTexts.length === 0)
+    throw new StepError('nothing that is to be measured is about texts that the model writes', 'Leave `generation` out.', ['generation']);
   const positive =
     info.task === 'text-classification' && problem === 'single_label_classification'
       ? positiveClass(labels, options.positive, names)
@@ -39,9 +42,22 @@ export async function evaluate(context: Context): Promise<void> {
 
   const runtime = await openRuntime(options.runtime, { threads, device: options.device });
   log(`runtime: ${runtime.description}`);
+  const written =
+    ofTexts.length === 0
+      ? undefined
+      : await writtenTexts(runtime, split, info, {
+          model,
+          folder: inputs.model,
+          metrics: ofTexts,
+          asked: options.generation ?? {},
+          batchSize: options.batch_size,
+          signal,
+          progress: (rows) => progress(rows, split.rows, { texts: 'written' }),
+        });
   const inference = runtime.inference(model.program, model.weights, model.axes);
   const predictions = await open(outputs.predictions!, 'w');
   let lines: string[] = [];
+  let place = 0;
   const write = async () => {
     await predictions.appendFile(lines.join(''));
     lines = [];
@@ -58,15 +74,17 @@ export async function evaluate(context: Context): Promise<void> {
       signal,
       progress: (rows) => progress(rows, split.rows),
       line: async (line) => {
-        lines.push(`${JSON.stringify(line)}\n`);
+        lines.push(`${JSON.stringify({ ...line, ...written?.texts[place++] })}\n`);
         if (lines.length === 1000) await write();
       },
     });
     await write();
-    const asked = Object.fromEntries(names.map((name) => [name, metrics[name]!]));
+    const asked = { ...written?.metrics, ...Object.fromEntries(names.map((name) => [name, metrics[name]!])) };
     for (const [name, value] of Object.entries(asked)) metric(name, value);
-    const written = { split: options.split, rows: split.rows, metrics: asked, ...report };
-    await writeFile(outputs.metrics!, `${JSON.stringify(written, null, 2)}\n`);
+    // A perplexity means little without how much a token could see before it.
+    const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
+    const all = { split: options.split, rows: split.rows, metrics: asked, ...block, ...report, ...written?.report };
+    await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
   } finally {
     await predictions.close();
     split.close();

@@ -1,9 +1,13 @@
 import { defineStep } from '../../engine/step.ts';
+import { generationOptions } from '../generation/options.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
+
+/** What decides which text is written, of a given model: not when it ends by the clock, nor how many there are. */
+const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
 
 export default defineStep({
   name: 'evaluate',
-  version: 2,
+  version: 3,
   description: 'Measures a trained model on a split.',
   options: {
     split: { type: 'string', default: 'test', description: 'The split to predict.' },
@@ -13,9 +17,17 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "What to compute, by scikit-learn's, seqeval's and SQuAD's names. Default: the task's usual ones; of text-classification accuracy, precision, recall and f1 of two labels, accuracy and the macro averages of more.",
+        "What to compute, by scikit-learn's, seqeval's, SQuAD's, rouge_score's and sacrebleu's names. Default: the task's usual ones; of text-classification accuracy, precision, recall and f1 of two labels, accuracy and the macro averages of more.",
     },
     positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    generation: {
+      type: 'object',
+      properties: generation,
+      additionalProperties: false,
+      minProperties: 1,
+      description:
+        "How seq2seq models write the texts that are measured, on top of the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: the likeliest token each time, up to the tokens' max_target_length.",
+    },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
     runtime: {
       enum: ['auto', 'onnx', 'tensorflow', 'eager'],
@@ -29,7 +41,7 @@ export default defineStep({
       description: 'auto is a GPU where the runtime has one: tensorflow set up with --gpu. gpu is an error where there is none.',
     },
   },
-  optional: ['metrics', 'positive'],
+  optional: ['metrics', 'positive', 'generation'],
   inputs: {
     model: { kind: 'folder', description: "A train step's model." },
     tokens: { kind: 'folder', description: "A tokenize step's tokens." },
@@ -38,7 +50,7 @@ export default defineStep({
     metrics: { kind: 'file', description: 'Metrics, and what else the task reports, such as a confusion matrix, as JSON.' },
     predictions: { kind: 'file', description: 'What is true and what was predicted of each row, as JSON lines ordered by id.' },
   },
-  libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
+  libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',
   async run(context) {
     const { evaluate } = await import('./evaluate.ts');

@@ -2,15 +2,18 @@
 import { METRICS as answers } from './answers.ts';
 import { METRICS as classification } from './classification.ts';
 import { METRICS as entities } from './entities.ts';
+import { METRICS as generated } from './generated.ts';
 import { METRICS as multiLabel } from './multi-label.ts';
 import { METRICS as regression } from './regression.ts';
 
-/** Of a masked language model: the exponential of the loss, and the share of hidden tokens that were guessed. */
+/** Of a language model: the exponential of the loss, and the share of tokens, hidden ones or next ones, that were guessed. */
 export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
 
 export const METRIC_NAMES = [
   ...new Set(
-    [classification, multiLabel, regression, entities, answers].flatMap((metrics) => Object.keys(metrics)).concat(LANGUAGE_METRICS),
+    [classification, multiLabel, regression, entities, answers, generated]
+      .flatMap((metrics) => Object.keys(metrics))
+      .concat(LANGUAGE_METRICS),
   ),
 ];
 

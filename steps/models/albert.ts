@@ -5,7 +5,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, E the embedding size, H the hidden size, F the intermediate size.
  */
-import { attention, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
+import { attention, betweenLayers, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
@@ -69,6 +69,8 @@ export const albert: Family<AlbertConfig> = {
   },
 
   maxLength: (config) => config.max_position_embeddings,
+
+  sharesLayers: (config) => config.num_hidden_groups < config.num_hidden_layers,
 
   typed: (config) => config.type_vocab_size > 1,
 
@@ -143,7 +145,7 @@ export const albert: Family<AlbertConfig> = {
       labelled: [],
       tied: ['predictions.decoder.weight', 'predictions.decoder.bias'],
       logits(config, weights, inputs, dropout) {
-        const masked = nn.maskedStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'predictions.dense')); // [P, H] → [P, E]
         const x = nn.layerNorm(dense, weights, 'predictions.LayerNorm', config.layer_norm_eps);
         const decoder = weights['albert.embeddings.word_embeddings.weight']!; // [V, E]
@@ -188,8 +190,9 @@ function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
 }
 
 function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, mask: tf.Tensor): tf.Tensor {
-  let x = nn.linear(embed(pass, inputs), pass.weights, 'albert.encoder.embedding_hidden_mapping_in'); // [B, T, E] → [B, T, H]
-  for (const name of blocksOf(pass.config).slice(0, -1)) x = block(pass, x, x, mask, name); // [B, T, H]
+  const embedded = nn.linear(embed(pass, inputs), pass.weights, 'albert.encoder.embedding_hidden_mapping_in'); // [B, T, E] → [B, T, H]
+  let x = betweenLayers(embedded); // [B, T, H]
+  for (const name of blocksOf(pass.config).slice(0, -1)) x = betweenLayers(block(pass, x, x, mask, name)); // [B, T, H]
   return x;
 }
 

@@ -8,6 +8,8 @@ export interface Batch {
   sequences: Int32Array;
   /** Tokens of each, padding included. */
   length: number;
+  /** Of each target; 0 where there are none. */
+  targetLength: number;
 }
 
 export interface Drawing {
@@ -48,17 +50,18 @@ export function evaluationBatches(split: Split, size: number): Batch[][] {
 }
 
 /** What the program reads: int32 `input_ids` and `attention_mask` [B, length], and of the other inputs those that the tokens have. */
-export function inputsOf(split: Split, { sequences, length }: Batch, { columns, pad_token_id }: TokensInfo): HostTensors {
+export function inputsOf(split: Split, { sequences, length, targetLength }: Batch, { columns, pad_token_id }: TokensInfo): HostTensors {
   const mask = new Int32Array(sequences.length * length);
   for (const [i, sequence] of sequences.entries()) mask.fill(1, i * length, i * length + split.length(sequence));
   const inputs: HostTensors = { attention_mask: { dtype: 'int32', shape: [sequences.length, length], data: mask } };
   for (const name of PROGRAM_INPUTS) {
     const column = columns[name];
     if (!column) continue;
-    if (column.per === 'token') {
-      const data = new Int32Array(sequences.length * length).fill({ input_ids: pad_token_id, labels: -100 }[name as string] ?? 0);
-      for (const [i, sequence] of sequences.entries()) split.read(name, sequence, data, i * length);
-      inputs[name] = { dtype: 'int32', shape: [sequences.length, length], data };
+    if (column.per !== 'sequence') {
+      const width = column.per === 'token' ? length : targetLength;
+      const data = new Int32Array(sequences.length * width).fill({ input_ids: pad_token_id, labels: -100 }[name as string] ?? 0);
+      for (const [i, sequence] of sequences.entries()) split.read(name, sequence, data, i * width);
+      inputs[name] = { dtype: 'int32', shape: [sequences.length, width], data };
     } else {
       const { dtype, width } = column;
       const data = dtype === 'int32' ? new Int32Array(sequences.length * width) : new Float32Array(sequences.length * width);
@@ -69,9 +72,24 @@ export function inputsOf(split: Split, { sequences, length }: Batch, { columns, 
   return inputs;
 }
 
-/** Tokens of a batch that are not padding. */
+/** Tokens of a batch that are not padding, targets' included. */
 export const realTokens = (split: Split, { sequences }: Batch): number =>
-  sequences.reduce((sum, sequence) => sum + split.length(sequence), 0);
+  sequences.reduce((sum, sequence) => sum + split.length(sequence) + split.length(sequence, 'target'), 0);
+
+/** The same with padding. */
+export const computedTokens = ({ sequences, length, targetLength }: Batch): number => sequences.length * (length + targetLength);
+
+/** A batch of `size` sequences as if the longest of the split, and the longest target, came together. */
+export function largestBatch(split: Split, size: number): Batch {
+  const longest = (kind: 'token' | 'target') =>
+    range(split.sequences).reduce((most, sequence) => (split.length(sequence, kind) > split.length(most, kind) ? sequence : most), 0);
+  const [sequence, target] = [longest('token'), longest('target')];
+  return {
+    sequences: new Int32Array(Math.min(size, split.sequences)).fill(sequence),
+    length: split.length(sequence),
+    targetLength: split.length(target, 'target'),
+  };
+}
 
 /** The others are for measuring only. */
 const PROGRAM_INPUTS = ['input_ids', 'token_type_ids', 'labels', 'start_positions', 'end_positions'];
@@ -97,9 +115,11 @@ function balanced(classes: Int32Array, uniform: () => number): Int32Array {
 
 const range = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
 
-/** A stable sort, longest first. */
+/** A stable sort, longest first; of equals those with the longest targets. */
 const byLength = (split: Split, sequences: Int32Array): Int32Array =>
-  Int32Array.from([...sequences].sort((a, b) => split.length(b) - split.length(a)));
+  Int32Array.from(
+    [...sequences].sort((a, b) => split.length(b) - split.length(a) || split.length(b, 'target') - split.length(a, 'target')),
+  );
 
 const chunks = (split: Split, sequences: Int32Array, size: number): Batch[] =>
   Array.from({ length: Math.ceil(sequences.length / size) }, (_, i) => batchOf(split, sequences.subarray(i * size, (i + 1) * size)));
@@ -108,4 +128,5 @@ const chunks = (split: Split, sequences: Int32Array, size: number): Batch[] =>
 const batchOf = (split: Split, sequences: Int32Array): Batch => ({
   sequences,
   length: sequences.reduce((most, sequence) => Math.max(most, split.length(sequence)), 1),
+  targetLength: sequences.reduce((most, sequence) => Math.max(most, split.length(sequence, 'target')), 0),
 });

@@ -5,7 +5,7 @@
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the vocabulary.
  */
-import { attention, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
+import { attention, betweenLayers, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
@@ -92,7 +92,7 @@ export const bert: Family<BertConfig> = {
       tied: ['cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'],
       logits(config, weights, inputs, dropout) {
         const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
-        const masked = nn.maskedStates(hidden, inputs); // [P, H]
+        const masked = nn.labelledStates(hidden, inputs); // [P, H]
         const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'cls.predictions.transform.dense')); // [P, H]
         const x = nn.layerNorm(dense, weights, 'cls.predictions.transform.LayerNorm', config.layer_norm_eps);
         const decoder = weights['bert.embeddings.word_embeddings.weight']!; // [V, H]
@@ -187,8 +187,8 @@ export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, posit
 }
 
 function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-  let x = embed(pass, inputs, positions); // [B, T, H]
-  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  let x = betweenLayers(embed(pass, inputs, positions)); // [B, T, H]
+  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer)); // [B, T, H]
   return x;
 }
 

@@ -9,7 +9,7 @@ import { StepError } from '../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
-import type { Config, Family, Head, ProblemType, Task } from './family.ts';
+import type { Config, Family, GeneratingHead, Head, ProblemType, Task } from './family.ts';
 import { axesFor, programFor } from './heads.ts';
 import { readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
@@ -108,7 +108,8 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   if (!checkpoint)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder holds a configuration only.');
   try {
-    if (!Object.keys(ownParameters).some((name) => checkpoint.entries.has(name)))
+    const own = Object.keys(ownParameters);
+    if (own.length > 0 && !own.some((name) => checkpoint.entries.has(name)))
       throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
     const weights = await readWeights(checkpoint, parameters);
     const program = programFor(family, task, config, problem);
@@ -133,12 +134,18 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
       label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
     }),
     ...(task === 'text-classification' && { problem_type: problem }),
+    // transformers has no default for it, and generates nothing without.
+    ...(task === 'seq2seq' && { decoder_start_token_id: model.config.decoder_start_token_id }),
   };
   await mkdir(folder, { recursive: true });
-  await writeFile(path.join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  // transformers refuses a whole number where it wants one with a point, and to JavaScript 1.0 is 1.
+  const text = JSON.stringify(config, null, 2).replace(FLOATS, '$1.0');
+  await writeFile(path.join(folder, 'config.json'), `${text}\n`);
   const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
   await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
 }
+
+const FLOATS = /^( {2}"(?:initializer_factor|initializer_range|layer_norm_eps|layer_norm_epsilon)": \d+)(?=,?$)/gm;
 
 export async function readConfig(folder: string): Promise<ConfigFile> {
   const file = path.join(folder, 'config.json');
@@ -161,7 +168,7 @@ export function listed(names: string[], most = 8): string {
 }
 
 /** @throws StepError where the family has no head for the task, or this model another than we have */
-function headOf(family: Family, task: Task, file: ConfigFile): Head {
+export function headOf(family: Family, task: Task, file: ConfigFile): Head | GeneratingHead {
   const head = family.heads[task];
   if (task === 'masked-lm' && file.tie_word_embeddings === false)
     throw new StepError(
@@ -201,8 +208,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
       const stored = await openSafetensors(path.join(folder, file));
       opened.push(stored);
       for (const [name, { shape }] of stored.tensors) {
-        if (name.endsWith('.position_ids')) continue; // a constant that old versions saved
-        if (family.heads[task]?.tied?.includes(name)) continue;
+        if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
+        if (family.heads[task]?.tied?.includes(name) && !(name in parameters)) continue;
         const own = nameFor(name, family, parameters);
         if (entries.has(own)) throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, each weight once.');
         const read = async () => {
@@ -219,6 +226,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
         entries.set(own, { shape, read });
       }
     }
+    for (const [name, of] of Object.entries(family.heads[task]?.copies ?? {}))
+      if (name in parameters && !entries.has(name) && entries.has(of)) entries.set(name, entries.get(of)!);
     if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
     return { source, entries, close };
   } catch (error) {
@@ -226,6 +235,9 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
     throw error;
   }
 }
+
+/** That old versions of transformers saved with every family's weights. */
+const CONSTANTS = ['.position_ids'];
 
 /** Infinity and NaN less themselves are NaN. */
 function allFinite(data: Float32Array): boolean {
@@ -367,9 +379,10 @@ const startAll = (parameters: Parameters, config: Config, seed: number): HostTen
   Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));
 
 /** As transformers initialises: N(0, initializer_range), biases 0, norms 1 and 0, the padding token's row 0. */
-function startOne(name: string, { shape, start, paddingRow }: Parameter, config: Config, seed: number): HostTensor {
+function startOne(name: string, parameter: Parameter, config: Config, seed: number): HostTensor {
+  const { shape, start, deviation = config.initializer_range, paddingRow } = parameter;
   const size = shape.reduce((product, n) => product * n, 1);
-  const data = start === 'normal' ? normal(size, config.initializer_range, random('start', seed, name)) : new Float32Array(size);
+  const data = start === 'normal' ? normal(size, deviation, random('start', seed, name)) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
   if (start === 'sinusoids') fillSinusoids(data, shape[1]!);
   if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);

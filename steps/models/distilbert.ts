@@ -6,7 +6,7 @@
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size (`dim`), F the intermediate size (`hidden_dim`),
  * V the vocabulary.
  */
-import { attention, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
+import { attention, betweenLayers, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
@@ -138,7 +138,7 @@ export const distilbert: Family<DistilBertConfig> = {
       labelled: [],
       tied: ['vocab_projector.weight'],
       logits(config, weights, inputs, dropout) {
-        const masked = nn.maskedStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.activation, nn.linear(masked, weights, 'vocab_transform')); // [P, H]
         const x = nn.layerNorm(dense, weights, 'vocab_layer_norm', LAYER_NORM_EPS);
         const decoder = weights['distilbert.embeddings.word_embeddings.weight']!; // [V, H]
@@ -177,8 +177,8 @@ function encodeFirst(pass: Pass, { input_ids, attention_mask }: Record<string, t
 }
 
 function encodeButLast(pass: Pass, ids: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-  let x = embed(pass, ids); // [B, T, H]
-  for (let layer = 0; layer < pass.config.n_layers - 1; layer++) x = block(pass, x, x, mask, layer); // [B, T, H]
+  let x = betweenLayers(embed(pass, ids)); // [B, T, H]
+  for (let layer = 0; layer < pass.config.n_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer)); // [B, T, H]
   return x;
 }
 

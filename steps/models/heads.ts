@@ -1,15 +1,25 @@
 /** The program of a task: what it returns, and the loss it is trained by where labels are given. All as transformers has it. */
-import { binaryCrossEntropy, type CrossEntropyOptions, crossEntropy, meanSquaredError } from '../runtime/ops.ts';
+import {
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+  linear,
+  meanSquaredError,
+  vocabularyCrossEntropy,
+  vocabularyPredictions,
+} from '../runtime/ops.ts';
 import type { Axes, Program } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
-import type { Config, Family, ProblemType, Task } from './family.ts';
+import { type Config, type Family, isGenerating, type ProblemType, type Task } from './family.ts';
 
 /**
  * Labels, and what comes of them:
  *   text-classification   `labels` int32 [B] of one label, float32 [B, labels] of any number of them or of a number
  *   token-classification  `labels` int32 [B, T]; −100 does not count
  *   question-answering    `start_positions` and `end_positions` int32 [B]
- *   masked-lm             `labels` int32 [B, T], or [P] beside `masked_positions`; −100 does not count
+ *   masked-lm             `labels` int32 [B, T], or [P] beside `label_positions`; −100 does not count
+ *   causal-lm, seq2seq    the same: the token that comes next, at each place. Beside `loss` there are then `losses` float32 [P], and
+ *                         instead of logits, which would be [P, vocabulary], the tokens of the highest, `predictions` int32 [P]
  */
 export function programFor<C extends Config>(
   family: Family<C>,
@@ -18,6 +28,16 @@ export function programFor<C extends Config>(
   problem: ProblemType,
   loss: CrossEntropyOptions = {},
 ): Program {
+  if (isGenerating(task)) {
+    const head = family.heads[task]!;
+    return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+      const { states, vocabulary } = head.states(config, weights, inputs, dropout);
+      const { labels } = inputs;
+      if (!labels) return { logits: linear(states, vocabulary) };
+      const { losses, predictions } = vocabularyPredictions(states, vocabulary, labels);
+      return { loss: vocabularyCrossEntropy(states, vocabulary, labels, loss), losses, predictions };
+    };
+  }
   const head = family.heads[task]!;
   if (task === 'question-answering') {
     return (weights, inputs, dropout): Record<string, tf.Tensor> => {
@@ -45,8 +65,16 @@ export function axesFor(task: Task, problem: ProblemType, labels: number): Axes 
     input_ids: tokens,
     attention_mask: tokens,
     token_type_ids: tokens,
-    masked_positions: ['masked'],
-    labels: task === 'masked-lm' ? ['masked'] : task === 'token-classification' ? tokens : one ? ['batch'] : ['batch', labels],
+    decoder_input_ids: ['batch', 'target'],
+    label_positions: ['positions'],
+    labels:
+      task === 'masked-lm' || isGenerating(task)
+        ? ['positions']
+        : task === 'token-classification'
+          ? tokens
+          : one
+            ? ['batch']
+            : ['batch', labels],
     start_positions: ['batch'],
     end_positions: ['batch'],
   };

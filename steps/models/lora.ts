@@ -8,7 +8,7 @@ import { StepError } from '../../engine/step.ts';
 import type { HostTensor, HostTensors } from '../runtime/runtime.ts';
 import { listed, type Model } from './checkpoint.ts';
 import type { Task } from './family.ts';
-import { adapters } from './nn.ts';
+import { adapters, type Parameter } from './nn.ts';
 import { random } from './random.ts';
 import { float32, writeSafetensors } from './safetensors.ts';
 
@@ -47,7 +47,8 @@ export function adapt(model: Model, fresh: readonly string[], options: LoraOptio
   const parameters = { ...model.parameters };
   const weights = { ...model.weights };
   for (const module of modules) {
-    const [out, into] = model.parameters[`${module}.weight`]!.shape as [number, number];
+    const { shape, layer } = model.parameters[`${module}.weight`]!;
+    const [out, into] = (layer === 'Conv1D' ? shape.toReversed() : shape) as [number, number];
     const [a, b] = [nameOfA(module), nameOfB(module)];
     parameters[a] = { shape: [r, into], start: 'normal', decay: true };
     parameters[b] = { shape: [out, r], start: 'zeros', decay: true };
@@ -73,7 +74,7 @@ export function adapt(model: Model, fresh: readonly string[], options: LoraOptio
       const whole = Object.fromEntries(Object.keys(model.parameters).map((name) => [name, weights[name]!]));
       for (const module of modules) {
         const name = `${module}.weight`;
-        whole[name] = plusProduct(whole[name]!, weights[nameOfB(module)]!, weights[nameOfA(module)]!, scale);
+        whole[name] = plusProduct(whole[name]!, weights[nameOfB(module)]!, weights[nameOfA(module)]!, scale, model.parameters[name]!.layer);
       }
       return whole;
     },
@@ -87,6 +88,8 @@ const TRAINS_HEAD: Record<Task, boolean> = {
   'token-classification': true,
   'question-answering': true,
   'masked-lm': false,
+  'causal-lm': false,
+  seq2seq: false,
 };
 
 const nameOfA = (module: string): string => `${module}.lora_A.weight`;
@@ -94,11 +97,9 @@ const nameOfB = (module: string): string => `${module}.lora_B.weight`;
 
 /** The linear layers that are called so, as PEFT finds them: by the whole name, or by its last parts. */
 function targetsOf({ parameters }: Model, head: string[], targets: readonly string[]): string[] {
-  const linear = Object.entries(parameters).flatMap(([name, { shape }]) => {
-    const module = name.replace(/\.weight$/, '');
-    const layer = shape.length === 2 && `${module}.bias` in parameters && !head.includes(name);
-    return layer ? [module] : [];
-  });
+  const linear = Object.entries(parameters).flatMap(([name, { layer }]) =>
+    layer && !head.includes(name) ? [name.replace(/\.weight$/, '')] : [],
+  );
   const named = (module: string, target: string) => module === target || module.endsWith(`.${target}`);
   for (const target of targets)
     if (!linear.some((module) => named(module, target)))
@@ -116,18 +117,20 @@ function kaimingUniform(shape: [number, number], uniform: () => number): HostTen
   return { dtype: 'float32', shape, data: Float32Array.from({ length: shape[0] * shape[1] }, () => bound * (2 * uniform() - 1)) };
 }
 
-/** W + scale · B A. */
-function plusProduct(weight: HostTensor, b: HostTensor, a: HostTensor, scale: number): HostTensor {
+/** W + scale · B A, or its transpose where W is one. */
+function plusProduct(weight: HostTensor, b: HostTensor, a: HostTensor, scale: number, layer: Parameter['layer']): HostTensor {
   const [r, into] = a.shape as [number, number];
+  const out = b.shape[0]!;
   const sum = new Float64Array(into);
   const data = new Float32Array(weight.data.length);
-  for (let row = 0; row * into < data.length; row++) {
+  const place = (row: number, i: number) => (layer === 'Conv1D' ? i * out + row : row * into + i);
+  for (let row = 0; row < out; row++) {
     sum.fill(0);
     for (let k = 0; k < r; k++) {
       const factor = b.data[row * r + k]!;
       for (let i = 0; i < into; i++) sum[i]! += factor * a.data[k * into + i]!;
     }
-    for (let i = 0; i < into; i++) data[row * into + i] = weight.data[row * into + i]! + scale * sum[i]!;
+    for (let i = 0; i < into; i++) data[place(row, i)] = weight.data[place(row, i)]! + scale * sum[i]!;
   }
   return { ...weight, data };
 }
@@ -138,7 +141,7 @@ interface Saved extends LoraOptions {
   base: string;
 }
 
-async function saveAdapter(folder: string, { family, task }: Model, weights: HostTensors, saved: Saved): Promise<void> {
+async function saveAdapter(folder: string, { family, task, parameters }: Model, weights: HostTensors, saved: Saved): Promise<void> {
   const { r, alpha, dropout, modules, head, base } = saved;
   const kept = TRAINS_HEAD[task] ? head : [];
   const config = {
@@ -149,7 +152,7 @@ async function saveAdapter(folder: string, { family, task }: Model, weights: Hos
     lora_alpha: alpha,
     lora_dropout: dropout,
     bias: 'none',
-    fan_in_fan_out: false,
+    fan_in_fan_out: modules.some((module) => parameters[`${module}.weight`]!.layer === 'Conv1D'),
     init_lora_weights: true,
     inference_mode: true,
     target_modules: modules,
@@ -170,4 +173,6 @@ const TASK_TYPES: Partial<Record<Task, string>> = {
   'text-classification': 'SEQ_CLS',
   'token-classification': 'TOKEN_CLS',
   'question-answering': 'QUESTION_ANS',
+  'causal-lm': 'CAUSAL_LM',
+  seq2seq: 'SEQ_2_SEQ_LM',
 };

@@ -7,8 +7,11 @@ import { tf } from '../runtime/tfjs.ts';
 
 export interface Parameter {
   shape: number[];
-  /** How it starts in a model that was never trained; `normal` has the config's `initializer_range` as deviation. */
+  /** How it starts in a model that was never trained; `normal` has the config's `initializer_range` as deviation, or its own. */
   start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
+  deviation?: number;
+  /** Of a linear layer's weight: PyTorch's Linear is [out, in], transformers' Conv1D [in, out]. */
+  layer?: 'Linear' | 'Conv1D';
   /** Biases and norms are left alone by weight decay. */
   decay: boolean;
   /** The row of the padding token: starts at zero and gets no gradient from lookups. */
@@ -20,14 +23,34 @@ export type Parameters = Record<string, Parameter>;
 export type Weights = Record<string, tf.Tensor>;
 
 export const linearParameters = (name: string, from: number, to: number): Parameters => ({
-  [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true },
+  [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear' },
   [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
+});
+
+/** One without a bias. */
+export const projectionParameters = (name: string, from: number, to: number, deviation?: number): Parameters => ({
+  [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear', ...(deviation !== undefined && { deviation }) },
 });
 
 /** [.., from] → [.., to], a LoRA adapter's part included where the weight has one. */
 export function linear(x: tf.Tensor, weights: Weights, name: string): tf.Tensor {
   const weight = weights[`${name}.weight`]!;
-  const y = ops.linear(x, weight, weights[`${name}.bias`]!);
+  return adapted(ops.linear(x, weight, weights[`${name}.bias`]), x, weight);
+}
+
+export const conv1dParameters = (name: string, from: number, to: number, deviation?: number): Parameters => ({
+  [`${name}.weight`]: { shape: [from, to], start: 'normal', decay: true, layer: 'Conv1D', ...(deviation !== undefined && { deviation }) },
+  [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
+});
+
+/** The same with the weight turned. */
+export function conv1d(x: tf.Tensor, weights: Weights, name: string): tf.Tensor {
+  const weight = weights[`${name}.weight`]!;
+  return adapted(ops.conv1d(x, weight, weights[`${name}.bias`]!), x, weight);
+}
+
+/** A layer's output y of x, and what the weight's adapter adds. */
+function adapted(y: tf.Tensor, x: tf.Tensor, weight: tf.Tensor): tf.Tensor {
   const adapter = adapters.get(weight);
   if (!adapter) return y;
   return tf.add(y, tf.mul(ops.linear(ops.linear(adapter.dropout(x), adapter.a), adapter.b), adapter.scale));
@@ -44,16 +67,23 @@ export const layerNormParameters = (name: string, size: number): Parameters => (
 export const layerNorm = (x: tf.Tensor, weights: Weights, name: string, epsilon: number): tf.Tensor =>
   ops.layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, epsilon);
 
+export const rmsNormParameters = (name: string, size: number): Parameters => ({
+  [`${name}.weight`]: { shape: [size], start: 'ones', decay: false },
+});
+
+export const rmsNorm = (x: tf.Tensor, weights: Weights, name: string, epsilon: number): tf.Tensor =>
+  ops.rmsNorm(x, weights[`${name}.weight`]!, epsilon);
+
 export const embeddingParameters = (name: string, rows: number, size: number, paddingRow?: number): Parameters => ({
   [`${name}.weight`]: { shape: [rows, size], start: 'normal', decay: true, ...(paddingRow === undefined ? {} : { paddingRow }) },
 });
 
 /**
- * Hidden states [B, T, H] of the tokens whose places in the flat batch `masked_positions` [P] tells → [P, H]; all of them
+ * Hidden states [B, T, H] of the tokens whose places in the flat batch `label_positions` [P] tells → [P, H]; all of them
  * where it tells none. Predicting a token costs a product with the whole vocabulary: it is done where one is hidden only.
  */
-export function maskedStates(hidden: tf.Tensor, { masked_positions }: Record<string, tf.Tensor>): tf.Tensor {
-  return masked_positions ? ops.embedding(tf.reshape(hidden, [-1, hidden.shape.at(-1)!]), masked_positions) : hidden;
+export function labelledStates(hidden: tf.Tensor, { label_positions }: Record<string, tf.Tensor>): tf.Tensor {
+  return label_positions ? ops.embedding(tf.reshape(hidden, [-1, hidden.shape.at(-1)!]), label_positions) : hidden;
 }
 
 /** The bias of a decoder whose weight is the word embeddings'. */
@@ -86,8 +116,18 @@ export const activation = (name: ActivationName, x: tf.Tensor): tf.Tensor => act
 /** int32 [B, T], 1 = attend → [B, 1, 1, T] to add to scores: 0, or the lowest float32. */
 export function additiveMask(attentionMask: tf.Tensor): tf.Tensor {
   const [batch, length] = attentionMask.shape as [number, number];
-  const away = tf.sub(1, tf.cast(attentionMask, 'float32'));
-  return tf.reshape(tf.mul(away, LOWEST), [batch, 1, 1, length]);
+  return tf.reshape(lowestWhereNot(tf.cast(attentionMask, 'float32')), [batch, 1, 1, length]);
 }
+
+/** int32 [B, T] → [B, 1, T, T]: each token attends to those up to itself that are 1. (A sum of two masks would overflow.) */
+export function causalMask(attentionMask: tf.Tensor): tf.Tensor {
+  const [batch, length] = attentionMask.shape as [number, number];
+  const index = tf.range(0, length, 1, 'int32');
+  const upToItself = tf.greaterEqual(tf.reshape(index, [length, 1]), tf.reshape(index, [1, length])); // [T, T]
+  const real = tf.reshape(tf.cast(attentionMask, 'float32'), [batch, 1, 1, length]);
+  return lowestWhereNot(tf.mul(real, tf.cast(upToItself, 'float32')));
+}
+
+const lowestWhereNot = (kept: tf.Tensor): tf.Tensor => tf.mul(tf.sub(1, kept), LOWEST);
 
 const LOWEST = -3.4028234663852886e38;

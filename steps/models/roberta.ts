@@ -88,7 +88,7 @@ export const roberta: Family<BertConfig> = {
       tied: ['lm_head.decoder.weight', 'lm_head.decoder.bias'],
       logits(config, weights, inputs, dropout) {
         const hidden = encode(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, T, H]
-        const masked = nn.maskedStates(hidden, inputs); // [P, H]
+        const masked = nn.labelledStates(hidden, inputs); // [P, H]
         const dense = nn.activation('gelu', nn.linear(masked, weights, 'lm_head.dense')); // [P, H], whatever hidden_act is
         const x = nn.layerNorm(dense, weights, 'lm_head.layer_norm', config.layer_norm_eps);
         const decoder = weights['roberta.embeddings.word_embeddings.weight']!; // [V, H]

@@ -177,7 +177,7 @@ function once<T>(make: () => T): () => T {
 }
 
 /** The first `maxLength` tokens, those that the template puts around the texts kept. As transformers does; the library cuts pairs otherwise. */
-function truncated(whole: Sequence, maxLength: number, strategy: Truncation = 'longest_first'): Sequence {
+export function truncated(whole: Sequence, maxLength: number, strategy: Truncation = 'longest_first'): Sequence {
   const excess = whole.ids.length - maxLength;
   if (excess <= 0) return whole;
   const { sequenceIds } = whole;
@@ -267,15 +267,29 @@ function codeUnits(text: string): Uint32Array {
   return begins.subarray(0, points);
 }
 
-/** The token that stands for a hidden one: tokenizer_config.json or special_tokens_map.json names it, or it has its usual name. */
-export async function maskToken(folder: string, tokenizer: Tokenizer): Promise<{ token: string; id: number } | undefined> {
+/** A token with a meaning. */
+export interface SpecialToken {
+  token: string;
+  id: number;
+}
+
+/** The token that stands for a hidden one. */
+export const maskToken = (folder: string, tokenizer: Tokenizer): Promise<SpecialToken | undefined> =>
+  specialToken('mask_token', ['[MASK]', '<mask>'], folder, tokenizer);
+
+/** The token that ends a text. */
+export const eosToken = (folder: string, tokenizer: Tokenizer): Promise<SpecialToken | undefined> =>
+  specialToken('eos_token', ['<|endoftext|>', '</s>'], folder, tokenizer);
+
+/** tokenizer_config.json or special_tokens_map.json names it, or it has one of its usual names. */
+async function specialToken(role: string, usual: string[], folder: string, tokenizer: Tokenizer): Promise<SpecialToken | undefined> {
   const named: string[] = [];
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
     const file = path.join(folder, name);
-    const token = existsSync(file) ? ((await readJson(file)) as Record<string, any>).mask_token : undefined;
+    const token = existsSync(file) ? ((await readJson(file)) as Record<string, any>)[role] : undefined;
     if (token) named.push(typeof token === 'string' ? token : String(token.content));
   }
-  for (const token of [...named, '[MASK]', '<mask>']) {
+  for (const token of [...named, ...usual]) {
     const id = tokenizer.idOf(token);
     if (id !== undefined) return { token, id };
   }

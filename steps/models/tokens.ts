@@ -25,10 +25,14 @@ export interface TokensInfo {
   labels: string[];
   model_type: string;
   pad_token_id: number;
+  /** Of seq2seq: what each text begins with, the most tokens of a target, and the token before its first. */
+  prefix?: string;
+  max_target_length?: number;
+  decoder_start_token_id?: number;
   /** For masked-lm: what stands for a hidden token, and the special tokens, which are never hidden. */
   mask_token_id?: number;
   special_ids?: number[];
-  /** What a sequence holds, `input_ids` first. */
+  /** What a sequence holds, `input_ids` first. Of seq2seq the `labels` are the target's ids. */
   columns: Record<string, Column>;
   splits: Record<string, SplitInfo>;
 }
@@ -38,18 +42,26 @@ export interface SplitInfo {
   rows: number;
   sequences: number;
   tokens: number;
+  /** Of seq2seq: tokens of all targets. */
+  target_tokens?: number;
   /** Examples that were cut. */
   truncated: number;
   highest_id: number;
   shards: string[];
 }
 
-/** A value for each token, or `width` values for each sequence. */
+/** A value for each token, or for each token of the target, or `width` values for each sequence. */
 export interface Column {
-  per: 'token' | 'sequence';
+  per: 'token' | 'target' | 'sequence';
   dtype: 'int32' | 'float32';
   width: number;
 }
+
+/** The two kinds of tokens, each of which a sequence may have its own number of. */
+type Kind = 'token' | 'target';
+
+/** Their offsets in a shard, by the name of the tensor. */
+const OFFSETS: Record<Kind, string> = { token: 'offsets', target: 'target_offsets' };
 
 /** What one sequence holds: values by column. */
 export type Values = Record<string, ArrayLike<number>>;
@@ -79,43 +91,63 @@ export const writeTokensInfo = (folder: string, info: TokensInfo): Promise<void>
 export async function openSplit(folder: string, info: TokensInfo, name: string): Promise<Split> {
   const found = requireSplit(info, name);
   const shards: Shard[] = [];
-  const offsets = new Float64Array(found.sequences + 1);
+  const kinds = new Map(Object.entries(info.columns).flatMap(([name, { per }]) => (per === 'sequence' ? [] : [[name, per] as const])));
+  const offsets = byKind(kinds, () => new Float64Array(found.sequences + 1));
   const values = new Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>();
-  let [sequence, token] = [0, 0];
+  let sequence = 0;
   for (const file of found.shards) {
     const stored = await openSafetensors(path.join(folder, file));
     try {
-      const own = toInt64(await stored.read('offsets'));
-      for (let i = 0; i < own.length; i++) offsets[sequence + i] = token + Number(own[i]);
-      const [sequences, tokens] = [own.length - 1, Number(own.at(-1))];
       const columns = new Map<string, number>();
+      const first: Shard['first'] = {};
+      let sequences = 0;
+      for (const [kind, all] of Object.entries(offsets) as [Kind, Float64Array][]) {
+        const own = toInt64(await stored.read(OFFSETS[kind]));
+        sequences = own.length - 1;
+        first[kind] = all[sequence]!;
+        for (let i = 0; i < own.length; i++) all[sequence + i] = first[kind] + Number(own[i]);
+      }
       for (const [column, { shape, position }] of stored.tensors) {
-        if (column === 'offsets') continue;
+        if (Object.values(OFFSETS).includes(column)) continue;
         // The values of tokens stay in the file until a batch wants them.
-        if (info.columns[column]!.per === 'token') columns.set(column, position);
+        if (kinds.has(column)) columns.set(column, position);
         else {
           const known = values.get(column) ?? { width: shape[1] ?? 1, parts: [] };
           known.parts.push(numbersOf(await stored.read(column)));
           values.set(column, known);
         }
       }
-      shards.push({ file: path.join(folder, file), first: token, end: token + tokens, columns });
       sequence += sequences;
-      token += tokens;
+      shards.push({ file: path.join(folder, file), end: sequence, first, columns });
     } finally {
       await stored.close();
     }
   }
-  return new Split(found, offsets, shards, values, path.join(folder, `${name}-examples.jsonl`));
+  return new Split(found, { offsets, kinds, shards, values, examples: path.join(folder, `${name}-examples.jsonl`) });
 }
+
+const byKind = <T>(kinds: ReadonlyMap<string, Kind>, make: () => T): { token: T; target?: T } =>
+  [...kinds.values()].includes('target') ? { token: make(), target: make() } : { token: make() };
 
 interface Shard {
   file: string;
-  /** The tokens it holds, counted through all shards. */
-  first: number;
+  /** The sequences before this one are in it, or in the shards before it. */
   end: number;
+  /** Its first tokens, counted through all shards. */
+  first: { [kind in Kind]?: number };
   /** Where in the file the values of a column begin. */
   columns: Map<string, number>;
+}
+
+interface Stored {
+  /** Where the tokens of each sequence begin, counted through all shards. */
+  offsets: { token: Float64Array; target?: Float64Array };
+  /** Of the columns that have a value for each token: of which tokens. */
+  kinds: ReadonlyMap<string, Kind>;
+  shards: Shard[];
+  values: Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>;
+  /** A file. */
+  examples: string;
 }
 
 export class Split {
@@ -123,37 +155,31 @@ export class Split {
   readonly sequences: number;
   readonly tokens: number;
   readonly highestId: number;
-  readonly #offsets: Float64Array;
-  readonly #shards: Shard[];
-  readonly #values: Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>;
-  readonly #examples: string;
+  readonly #stored: Stored;
   readonly #files = new Map<string, number>();
 
-  constructor(
-    { rows, sequences, tokens, highest_id }: Omit<SplitInfo, 'shards' | 'truncated'>,
-    offsets: Float64Array,
-    shards: Shard[],
-    values: Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>,
-    examples: string,
-  ) {
+  constructor({ rows, sequences, tokens, highest_id }: Omit<SplitInfo, 'shards' | 'truncated'>, stored: Stored) {
     this.rows = rows;
     this.sequences = sequences;
     this.tokens = tokens;
     this.highestId = highest_id;
-    this.#offsets = offsets;
-    this.#shards = shards;
-    this.#values = values;
-    this.#examples = examples;
+    this.#stored = stored;
   }
 
-  /** Tokens of a sequence. */
-  length(sequence: number): number {
-    return this.#offsets[sequence + 1]! - this.#offsets[sequence]!;
+  /** Tokens of a sequence, or of its target; 0 where there are no targets. */
+  length(sequence: number, kind: Kind = 'token'): number {
+    const offsets = this.#stored.offsets[kind];
+    return offsets ? offsets[sequence + 1]! - offsets[sequence]! : 0;
+  }
+
+  /** Of a column that has a value for each token: of which tokens. */
+  kindOf(column: string): Kind {
+    return this.#stored.kinds.get(column)!;
   }
 
   /** Whether there is a value of this name for each token. */
   has(column: string): boolean {
-    return this.#shards[0]!.columns.has(column);
+    return this.#stored.shards[0]!.columns.has(column);
   }
 
   /**
@@ -161,10 +187,11 @@ export class Split {
    * batch wants them: no copy of the tokens is held, so a set of any size needs the same memory.
    */
   read(column: string, sequence: number, into: Int32Array, at: number): void {
-    const first = this.#offsets[sequence]!;
-    const shard = this.#shards.find(({ end }) => first < end) ?? this.#shards.at(-1)!;
-    const position = shard.columns.get(column)! + 4 * (first - shard.first);
-    const bytes = 4 * this.length(sequence);
+    const { shards, offsets } = this.#stored;
+    const kind = this.kindOf(column);
+    const shard = shards.find(({ end }) => sequence < end)!;
+    const position = shard.columns.get(column)! + 4 * (offsets[kind]![sequence]! - shard.first[kind]!);
+    const bytes = 4 * this.length(sequence, kind);
     for (let done = 0; done < bytes; ) {
       const read = readSync(this.#open(shard.file), into, 4 * at + done, bytes - done, position + done);
       if (read === 0) throw new StepError(`${path.basename(shard.file)} ended while it was being read`);
@@ -174,7 +201,7 @@ export class Split {
 
   /** A column's values of a sequence: `width` of them; undefined where there is no such column. */
   values(column: string, sequence: number): Int32Array | Float32Array | undefined {
-    const found = this.#values.get(column);
+    const found = this.#stored.values.get(column);
     if (!found) return undefined;
     const { width, parts } = found;
     let at = sequence * width;
@@ -187,7 +214,7 @@ export class Split {
 
   /** In the order of their sequences. */
   async *examples(): AsyncGenerator<Example> {
-    for await (const line of createInterface({ input: createReadStream(this.#examples), crlfDelay: Number.POSITIVE_INFINITY }))
+    for await (const line of createInterface({ input: createReadStream(this.#stored.examples), crlfDelay: Number.POSITIVE_INFINITY }))
       yield JSON.parse(line);
   }
 
@@ -225,8 +252,7 @@ export class SplitWriter {
   readonly #most: number;
   readonly #examples: WriteStream;
   #rows: string[] = [];
-  #offsets: bigint[] = [0n];
-  #filled = 0;
+  #offsets: { [kind in Kind]: bigint[] } = { token: [0n], target: [0n] };
   #pending = new Map<string, Growing>();
 
   constructor(folder: string, name: string, columns: Record<string, Column>, shardTokens = SHARD_TOKENS) {
@@ -241,17 +267,22 @@ export class SplitWriter {
   async add({ sequences: _, ...example }: Example, sequences: Values[], truncated: boolean): Promise<void> {
     for (const values of sequences) {
       const ids = values.input_ids!;
-      if (this.#filled > 0 && this.#filled + ids.length > this.#most) await this.#flush();
+      const filled = this.#filled('token') + this.#filled('target');
+      const target = Object.entries(this.#columns).find(([, { per }]) => per === 'target')?.[0];
+      const targetIds = target === undefined ? [] : values[target]!;
+      if (filled > 0 && filled + ids.length + targetIds.length > this.#most) await this.#flush();
       for (const [column, { dtype }] of Object.entries(this.#columns)) {
         const pending = this.#pending.get(column) ?? new Growing(dtype);
         this.#pending.set(column, pending);
         pending.add(values[column]!);
       }
-      for (let i = 0; i < ids.length; i++) if (ids[i]! > this.info.highest_id) this.info.highest_id = ids[i]!;
-      this.#filled += ids.length;
-      this.#offsets.push(BigInt(this.#filled));
+      for (const all of [ids, targetIds])
+        for (let i = 0; i < all.length; i++) if (all[i]! > this.info.highest_id) this.info.highest_id = all[i]!;
+      this.#offsets.token.push(BigInt(this.#filled('token') + ids.length));
+      this.#offsets.target.push(BigInt(this.#filled('target') + targetIds.length));
       this.info.sequences++;
       this.info.tokens += ids.length;
+      if (target !== undefined) this.info.target_tokens = (this.info.target_tokens ?? 0) + targetIds.length;
     }
     this.info.rows++;
     if (truncated) this.info.truncated++;
@@ -266,6 +297,11 @@ export class SplitWriter {
     await finished(this.#examples);
   }
 
+  /** Tokens that wait for the next shard. */
+  #filled(kind: Kind): number {
+    return Number(this.#offsets[kind].at(-1));
+  }
+
   async #writeExamples(): Promise<void> {
     const text = this.#rows.join('');
     this.#rows = [];
@@ -274,18 +310,20 @@ export class SplitWriter {
 
   async #flush(): Promise<void> {
     const file = `${this.#name}-${String(this.info.shards.length).padStart(5, '0')}.safetensors`;
-    const sequences = this.#offsets.length - 1;
-    const tensors: Record<string, StoredTensor> = { offsets: int64(BigInt64Array.from(this.#offsets), [sequences + 1]) };
+    const sequences = this.#offsets.token.length - 1;
+    const tensors: Record<string, StoredTensor> = {};
+    for (const kind of ['token', 'target'] as const)
+      if (kind === 'token' || Object.values(this.#columns).some(({ per }) => per === kind))
+        tensors[OFFSETS[kind]] = int64(BigInt64Array.from(this.#offsets[kind]), [sequences + 1]);
     for (const [column, { per, dtype, width }] of Object.entries(this.#columns)) {
       const data = (this.#pending.get(column) ?? new Growing(dtype)).taken();
-      const shape = per === 'token' ? [this.#filled] : width === 1 ? [sequences] : [sequences, width];
+      const shape = per !== 'sequence' ? [this.#filled(per)] : width === 1 ? [sequences] : [sequences, width];
       const stored = data instanceof Int32Array ? int32(data, shape) : float32(data, shape);
       tensors[column] = stored;
     }
     await writeSafetensors(path.join(this.#folder, file), tensors);
     this.info.shards.push(file);
-    this.#filled = 0;
-    this.#offsets = [0n];
+    this.#offsets = { token: [0n], target: [0n] };
   }
 }
 

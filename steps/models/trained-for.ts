@@ -3,12 +3,15 @@ import { StepError } from '../../engine/step.ts';
 import type { ConfigFile } from './config.ts';
 import type { ProblemType, Task } from './family.ts';
 
-/** The classes of transformers end in what they are for. */
+/** The classes of transformers end in what they are for; GPT-2's is older than that custom. */
 const TASKS: Record<string, Task> = {
   ForSequenceClassification: 'text-classification',
   ForTokenClassification: 'token-classification',
   ForQuestionAnswering: 'question-answering',
   ForMaskedLM: 'masked-lm',
+  LMHeadModel: 'causal-lm',
+  ForCausalLM: 'causal-lm',
+  ForConditionalGeneration: 'seq2seq',
 };
 
 /** `folder`: what messages call it. */
@@ -20,7 +23,7 @@ export function taskOf({ architectures }: ConfigFile, folder: string): Task {
   const base = names.every((name) => !/For[A-Z]/.test(name));
   throw new StepError(
     `${folder} holds a ${names.join(', ')}${base ? ', a base model that was trained for no task' : ', which is not supported'}`,
-    `Train it first; supported are models for ${Object.values(TASKS).join(', ')}.`,
+    `Train it first; supported are models for ${[...new Set(Object.values(TASKS))].join(', ')}.`,
   );
 }
 

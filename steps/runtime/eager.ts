@@ -45,7 +45,7 @@ class EagerTraining implements Training {
       const { gradients, loss } = onBackend(this.#backend, () => this.#differentiate(inputs, { ...at, part }));
       total += share * loss;
       if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
-      else gradNorm = this.#optimizer.step(gradients, at.learningRate, share);
+      else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, total);
     }
     return { loss: total, gradNorm };
   }

@@ -91,16 +91,16 @@ export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes
 /** Sizes of the free axes in the two traces. Small, since a model may know few positions. */
 const PROBES: [number[], number[]][] = [
   [
-    [17, 11, 7],
-    [19, 13, 5],
+    [17, 11, 7, 23],
+    [19, 13, 5, 29],
   ],
   [
-    [23, 7, 13],
-    [29, 5, 11],
+    [23, 7, 13, 19],
+    [29, 5, 11, 31],
   ],
   [
-    [31, 3, 11],
-    [37, 2, 7],
+    [31, 3, 11, 13],
+    [37, 2, 7, 17],
   ],
 ];
 

@@ -2,7 +2,8 @@
  * A traced tensor program: TensorFlow.js kernels, by their own names and attributes, over values of known shape. It is
  * what an emitter turns into a model file; kernels are modelled on TensorFlow's ops, so its emitter is nearly a table of names.
  *
- * Beside TensorFlow.js's kernels there are ours: `LayerNorm` (x, gamma, beta; epsilon → y, mean, inverse deviation) and `Gelu` (x).
+ * Beside TensorFlow.js's kernels there are ours: `LayerNorm` (x, gamma, beta; epsilon → y, mean, inverse deviation), `Gelu` (x), `GeluNew` (x) with
+ * tanh, and `LogSumExp` (x), along the last axis.
  */
 
 export type DType = 'float32' | 'int32' | 'bool';

@@ -51,13 +51,14 @@ const product = (a: Spec, b: Spec, transposeA: boolean, transposeB: boolean) => 
 export const kernels: Record<string, Kernel> = {
   // Element by element.
   ...Object.fromEntries(
-    ['Abs', 'Ceil', 'Cos', 'Erf', 'Exp', 'Floor', 'Gelu', 'Log', 'Log1p', 'Neg', 'Reciprocal', 'Relu', 'Round', 'Rsqrt'].map((name) => [
-      name,
-      unary(),
-    ]),
+    ['Abs', 'Ceil', 'Cos', 'Erf', 'Exp', 'Floor', 'Gelu', 'GeluNew', 'Log', 'Log1p', 'Neg', 'Reciprocal', 'Relu', 'Round', 'Rsqrt'].map(
+      (name) => [name, unary()],
+    ),
   ),
   ...Object.fromEntries(['Sigmoid', 'Sign', 'Sin', 'Softplus', 'Sqrt', 'Square', 'Tanh'].map((name) => [name, unary()])),
   Identity: unary(),
+  LayerEnd: unary(),
+  LayerEndGradient: { inputs: ['dy', 'x'], infer: ([dy]) => ({ outputs: [{ ...dy! }] }) },
   LogicalNot: unary('bool'),
   Step: unary(),
   ClipByValue: unary(),
@@ -211,9 +212,10 @@ export const kernels: Record<string, Kernel> = {
       outputs: [{ ...x! }],
     }),
   },
-  // Both only along the last axis, which is all that TensorFlow knows.
+  // Only along the last axis, which is all that TensorFlow's softmax knows.
   Softmax: { inputs: ['logits'], infer: ([x]) => ({ attributes: {}, outputs: [{ ...x! }] }) },
   LogSoftmax: { inputs: ['logits'], infer: ([x]) => ({ attributes: {}, outputs: [{ ...x! }] }) },
+  LogSumExp: { inputs: ['x'], infer: ([x]) => ({ attributes: {}, outputs: [{ shape: [...x!.shape.slice(0, -1), 1], dtype: 'float32' }] }) },
   LayerNorm: {
     inputs: ['x', 'gamma', 'beta'],
     infer: ([x], { epsilon }) => {

@@ -29,6 +29,19 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return tf.reshape(y, [...x.shape.slice(0, -1), outWidth]);
 }
 
+/** x [.., in] · weight [in, out] + bias [out] → [.., out]; the layout of GPT-2's layers, which transformers calls Conv1D. */
+export function conv1d(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
+  const [inWidth, outWidth] = weight.shape as [number, number];
+  const y = withGradient([tf.reshape(x, [-1, inWidth]), weight, bias], ([rows, weight, bias], save) => {
+    save([rows!, weight!]);
+    return {
+      value: tf.fused.matMul({ a: rows as tf.Tensor2D, b: weight as tf.Tensor2D, bias: bias! }),
+      gradient: (dy, [rows, weight]) => [tf.matMul(dy, weight!, false, true), tf.matMul(rows!, dy, true, false), tf.sum(dy, 0)],
+    };
+  });
+  return tf.reshape(y, [...x.shape.slice(0, -1), outWidth]);
+}
+
 /** Rows of `weight` [rows, width] by `ids` (int32, any shape) → [..ids, width]. */
 export function embedding(weight: Tensor, ids: Tensor): Tensor {
   const width = weight.shape[1]!;
@@ -57,6 +70,14 @@ export function firstToken(x: Tensor): Tensor {
       return [tf.mul(dy, tf.reshape(place, [1, -1, 1]))];
     },
   }));
+}
+
+/** x [B, T, H] → [B, H], what belongs to the last token of each row whose `real` [B, T] is 1; the first where it is 1 nowhere. */
+export function lastToken(x: Tensor, real: Tensor): Tensor {
+  const index = tf.reshape(tf.range(0, x.shape[1]!, 1, 'int32'), [1, -1]); // [1, T]
+  const last = tf.max(tf.mul(index, tf.cast(real, 'int32')), 1, true); // [B, 1]
+  const picked = tf.cast(tf.equal(index, last), 'float32'); // [B, T]
+  return tf.reshape(tf.matMul(tf.expandDims(picked, 1), x), [-1, x.shape[2]!]);
 }
 
 /** The first `count` rows of `weight` [rows, width] → [count, width]. */
@@ -97,6 +118,36 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
+/** x, which is all that the next layer has of those before it: what recompute.ts keeps. */
+export function betweenLayers(x: Tensor): Tensor {
+  if (!tracing()) return x;
+  return withGradient([x], ([x], save) => {
+    save([x!]);
+    return { value: kernel('LayerEnd', { x: x! }), gradient: (dy, [x]) => [kernel('LayerEndGradient', { dy, x: x! })] };
+  });
+}
+
+/** x / √(mean of x² along the last axis + ε), scaled: a norm without mean and shift (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467). */
+export function rmsNorm(x: Tensor, gamma: Tensor, epsilon: number): Tensor {
+  const width = x.shape.at(-1)!;
+  return withGradient([x, gamma], ([x, gamma], save) => {
+    const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x!), -1, true), epsilon));
+    save([x!, gamma!, inverse]);
+    return {
+      value: tf.mul(tf.mul(x!, inverse), gamma!),
+      gradient: (dy, [x, gamma, inverse]) => {
+        const unit = tf.mul(x!, inverse!);
+        const dyUnit = tf.mul(dy, unit);
+        const rowsOf = (t: Tensor) => tf.reshape(t, [-1, width]);
+        // The mean over a row of dy·γ·unit is a product with γ/width: no pass of its own.
+        const direction = tf.reshape(tf.mul(gamma!, 1 / width), [width, 1]);
+        const perRow = tf.reshape(tf.matMul(rowsOf(dyUnit), direction), inverse!.shape);
+        return [tf.mul(tf.sub(tf.mul(dy, gamma!), tf.mul(unit, perRow)), inverse!), tf.sum(rowsOf(dyUnit), 0)];
+      },
+    };
+  });
+}
+
 /** x/2 · (1 + erf(x/√2)). */
 export function gelu(x: Tensor): Tensor {
   return withGradient([x], ([x], save) => {
@@ -116,14 +167,18 @@ const normalCdf = (x: Tensor): Tensor => tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQR
 /** x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). */
 export function geluNew(x: Tensor): Tensor {
   return withGradient([x], ([x], save) => {
-    const cubic = (x: Tensor, factor: number) => tf.add(tf.mul(tf.square(x), factor * 0.044715 * ROOT_2_PI), ROOT_2_PI);
-    const gate = tf.tanh(tf.mul(x!, cubic(x!, 1)));
-    save([x!, gate]);
+    const tanhOf = (x: Tensor, square: Tensor) => tf.tanh(tf.mul(x, tf.add(tf.mul(square, 0.044715 * ROOT_2_PI), ROOT_2_PI)));
+    const y = tracing() ? kernel('GeluNew', { x: x! }) : tf.mul(x!, tf.add(tf.mul(tanhOf(x!, tf.square(x!)), 0.5), 0.5));
+    // y is kept anyway, for the layer that reads it; tanh, as wide as the widest layer, is computed again.
+    save([x!, y]);
     return {
-      value: tf.mul(x!, tf.add(tf.mul(gate, 0.5), 0.5)),
-      gradient: (dy, [x, gate]) => {
-        const slope = tf.mul(tf.mul(x!, cubic(x!, 3)), tf.sub(0.5, tf.mul(tf.square(gate!), 0.5)));
-        return [tf.mul(dy, tf.add(tf.add(tf.mul(gate!, 0.5), 0.5), slope))];
+      value: y,
+      gradient: (dy, [x, y]) => {
+        const square = tf.square(x!);
+        const tanh = tanhOf(x!, square);
+        const slope = tf.add(tf.mul(square, 3 * 0.044715 * ROOT_2_PI), ROOT_2_PI);
+        const gate = tf.add(tf.mul(tanh, 0.5), 0.5);
+        return [tf.mul(dy, tf.add(gate, tf.mul(tf.mul(y!, tf.sub(1, tanh)), slope)))];
       },
     };
   });
@@ -184,6 +239,61 @@ export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0, cl
   }) as tf.Scalar;
 }
 
+/**
+ * The cross-entropy of logits that are a product, states [.., H] · vocabularyᵀ [V, H]; labels int32 [..]. With tens of thousands of
+ * classes one row of logits is as much memory as a whole layer's: they are read twice, and no more is made of their size than
+ * their softmax. The labels' part of the gradient is a sum of rows, as of a lookup.
+ */
+export function vocabularyCrossEntropy(
+  states: Tensor,
+  vocabulary: Tensor,
+  labels: Tensor,
+  { smoothing = 0 }: Pick<CrossEntropyOptions, 'smoothing'> = {},
+): tf.Scalar {
+  const [classes, width] = vocabulary.shape as [number, number];
+  const { counted, ids } = placesOf(labels);
+  return withGradient([tf.reshape(states, [-1, width]), vocabulary], ([rows, vocabulary], save) => {
+    const logits = tf.matMul(rows!, vocabulary!, false, true); // [rows, V]
+    const share = tf.div(counted, tf.maximum(tf.sum(counted), 1)); // [rows, 1]
+    let target = tf.gather(vocabulary!, ids); // [rows, H], whose product with a row is its label's logit
+    if (smoothing > 0) target = tf.add(tf.mul(target, 1 - smoothing), tf.mul(tf.mean(vocabulary!, 0, true), smoothing));
+    save([rows!, vocabulary!, logits, target, share, ids]);
+    const losses = tf.sub(logSumExp(logits), tf.sum(tf.mul(rows!, target), 1, true)); // [rows, 1]
+    return {
+      value: tf.sum(tf.mul(share, losses)),
+      gradient: (dy, [rows, vocabulary, logits, target, share, ids]) => {
+        const probabilities = tf.softmax(logits!);
+        const weight = tf.mul(share!, dy); // [rows, 1]
+        const dRows = tf.mul(tf.sub(tf.matMul(probabilities, vocabulary!), target!), weight);
+        const weighted = tf.mul(rows!, weight); // [rows, H]
+        const own = tf.unsortedSegmentSum(tf.mul(weighted, smoothing - 1), ids as tf.Tensor1D, classes);
+        let all = tf.matMul(probabilities, weighted, true, false); // [V, H]
+        if (smoothing > 0) all = tf.sub(all, tf.mul(tf.sum(weighted, 0, true), smoothing / classes));
+        return [dRows, tf.add(all, own)];
+      },
+    };
+  }) as tf.Scalar;
+}
+
+/** Of each label, all in one row: −log of its probability, 0 where it does not count, and the class that is most probable. No gradient. */
+export function vocabularyPredictions(states: Tensor, vocabulary: Tensor, labels: Tensor): { losses: Tensor; predictions: Tensor } {
+  const { counted, ids } = placesOf(labels);
+  const rows = tf.reshape(states, [-1, vocabulary.shape[1]!]);
+  const logits = tf.matMul(rows, vocabulary, false, true); // [rows, V]
+  const own = tf.sum(tf.mul(rows, tf.gather(vocabulary, ids)), 1, true);
+  return { losses: tf.reshape(tf.mul(counted, tf.sub(logSumExp(logits), own)), [-1]), predictions: tf.argMax(logits, 1) };
+}
+
+/** Of labels, all in one row: 1 where one counts and 0 where it is ignored [rows, 1], and ids that are all of classes [rows]. */
+function placesOf(labels: Tensor): { counted: Tensor; ids: tf.Tensor1D } {
+  const flat = tf.reshape(labels, [-1]);
+  const counted = tf.expandDims(tf.cast(tf.notEqual(flat, tf.scalar(IGNORED, 'int32')), 'float32'), 1);
+  return { counted, ids: tf.maximum(flat, tf.scalar(0, 'int32')) as tf.Tensor1D };
+}
+
+/** log Σ exp x along the last axis, which stays with a size of 1. It has no gradient. */
+export const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
+
 /** Where nothing is counted. */
 const TINY = 1e-30;
 
@@ -218,7 +328,6 @@ export function meanSquaredError(values: Tensor, labels: Tensor): tf.Scalar {
 const countOf = (x: Tensor): Tensor => tf.sum(tf.onesLike(x));
 
 export interface AttentionOptions {
-  heads: number;
   /** Added to the scores [batch, heads, queries, keys], against which it broadcasts; e.g. 0 to keep, finfo.min to mask. */
   mask?: Tensor | undefined;
   /** Dropout of the probabilities. */
@@ -229,14 +338,44 @@ export interface AttentionOptions {
 }
 
 /** Multi-head attention: q [batch, queries, width], k and v [batch, keys, width] → [batch, queries, width]. */
-export function attention(q: Tensor, k: Tensor, v: Tensor, { heads, mask, dropout, rate, scale }: AttentionOptions): Tensor {
-  const [batch, queries, width] = q.shape as [number, number, number];
-  const split = (t: Tensor) => tf.transpose(tf.reshape(t, [batch, t.shape[1]!, heads, t.shape[2]! / heads]), [0, 2, 1, 3]);
-  const scaled = tf.mul(split(q), scale ?? 1 / Math.sqrt(width / heads));
-  const scores = tf.matMul(scaled, split(k), false, true); // [batch, heads, queries, keys]
-  const probabilities = dropout(softmax(scores, mask), rate);
-  const context = tf.matMul(probabilities, split(v)); // [batch, heads, queries, width of a head]
-  return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [batch, queries, v.shape[2]!]);
+export function attention(q: Tensor, k: Tensor, v: Tensor, { heads, ...options }: AttentionOptions & { heads: number }): Tensor {
+  return joinHeads(attend(splitHeads(q, heads), splitHeads(k, heads), splitHeads(v, heads), options));
+}
+
+/** The same with heads apart: q [batch, heads, queries, d], k and v [batch, heads, keys, d] → [batch, heads, queries, d]. */
+export function attend(q: Tensor, k: Tensor, v: Tensor, { mask, dropout, rate, scale }: AttentionOptions): Tensor {
+  const scaled = tf.mul(q, scale ?? 1 / Math.sqrt(q.shape[3]!));
+  const scores = tf.matMul(scaled, k, false, true); // [batch, heads, queries, keys]
+  return tf.matMul(dropout(softmax(scores, mask), rate), v);
+}
+
+/** Keys and values of earlier tokens [batch, heads, slots, d], and what is added to the scores of them. */
+export interface Past {
+  key: Tensor;
+  value: Tensor;
+  mask: Tensor;
+}
+
+/** Attention of new tokens to earlier ones and to each other, heads apart. The cache is not copied: only scores are joined. */
+export function attendWithPast(q: Tensor, k: Tensor, v: Tensor, past: Past, { mask, scale }: Pick<AttentionOptions, 'mask' | 'scale'>) {
+  const scaled = tf.mul(q, scale ?? 1 / Math.sqrt(q.shape[3]!));
+  const earlier = tf.add(tf.matMul(scaled, past.key, false, true), past.mask); // [batch, heads, queries, slots]
+  const fresh = tf.matMul(scaled, k, false, true); // [batch, heads, queries, keys]
+  const probabilities = tf.softmax(tf.concat([earlier, mask ? tf.add(fresh, mask) : fresh], 3));
+  const [toEarlier, toFresh] = tf.split(probabilities, [past.key.shape[2]!, k.shape[2]!], 3) as [Tensor, Tensor];
+  return tf.add(tf.matMul(toEarlier, past.value), tf.matMul(toFresh, v));
+}
+
+/** [batch, tokens, width] → [batch, heads, tokens, width of a head]. */
+export function splitHeads(t: Tensor, heads: number): Tensor {
+  const [batch, tokens, width] = t.shape as [number, number, number];
+  return tf.transpose(tf.reshape(t, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
+}
+
+/** And back. */
+export function joinHeads(t: Tensor): Tensor {
+  const [batch, heads, tokens, width] = t.shape as [number, number, number, number];
+  return tf.reshape(tf.transpose(t, [0, 2, 1, 3]), [batch, tokens, heads * width]);
 }
 
 /**

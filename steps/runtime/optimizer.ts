@@ -70,9 +70,9 @@ export class Optimizer {
 
   /**
    * One step by share · gradients and what was accumulated. A weight that has no gradient is left alone, as PyTorch does. Returns
-   * the gradients' norm before clipping; where it is not finite nothing is changed.
+   * the gradients' norm before clipping; where it, or the loss, is not finite nothing is changed.
    */
-  step(gradients: ReadonlyMap<string, Gradient>, learningRate: number, share = 1): number {
+  step(gradients: ReadonlyMap<string, Gradient>, learningRate: number, share = 1, loss = 0): number {
     let squares = 0;
     for (const [name, gradient] of gradients) {
       const { gradient: sum, loops, bytes } = this.#slots.get(name)!;
@@ -86,7 +86,7 @@ export class Optimizer {
     }
     for (const sum of this.#accumulated.values()) sum.fill(0);
     const norm = Math.sqrt(squares);
-    if (!Number.isFinite(norm)) return norm;
+    if (!Number.isFinite(norm + loss)) return norm;
     const { maxGradNorm } = this.#options;
     const scale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1;
     this.#step++;

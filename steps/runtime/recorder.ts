@@ -5,10 +5,13 @@
 import type { Attributes, Constant, DType, Node, Spec, Value } from './graph.ts';
 import { filling, isNode, sameShape, sizeOf } from './graph.ts';
 import { kernels } from './kernels.ts';
+import type { Mark } from './recompute.ts';
 import { tf } from './tfjs.ts';
 
 export class Recorder {
   readonly nodes: Node[] = [];
+  /** What lies between the program's layers. */
+  readonly marks: Mark[] = [];
   readonly #known = new Map<string, Value[]>();
   readonly #ids = new Map<object, number>();
   /** Whether kernels over small constants are computed now. Not when shapes stand for free axes: then a constant's content may, too. */
@@ -73,6 +76,12 @@ export class Recorder {
     const output = outputs[0]!;
     switch (kernel) {
       case 'Identity':
+        return [x!];
+      case 'LayerEnd':
+        this.marks.push({ value: x!, at: this.nodes.length });
+        return [x!];
+      case 'LayerEndGradient':
+        Object.assign(this.marks.find(({ value }) => value === y)!, { gradient: x!, gradientAt: this.nodes.length });
         return [x!];
       case 'Fill':
         return [this.#fill(attributes.value as number, output.shape, output.dtype)];

@@ -46,8 +46,16 @@ export interface Runtime {
   readonly name: RuntimeName;
   /** What runs underneath, for the records: "onnxruntime-node 1.30.0, CPU, 2 threads". */
   readonly description: string;
-  inference(program: Program, weights: HostTensors, axes?: Axes): Inference;
+  inference(program: Program, weights: HostTensors, axes?: Axes, options?: InferenceOptions): Inference;
   training(program: Program, weights: HostTensors, options: TrainingOptions): Training;
+}
+
+export interface InferenceOptions {
+  /**
+   * Weights are copied into the form that products of few rows are fastest with, where the runtime has one: it takes seconds and as much
+   * memory again, and pays where the program runs often. The weights must not change.
+   */
+  packed?: boolean;
 }
 
 export interface Inference {
@@ -80,6 +88,8 @@ export interface TrainingOptions {
   maxGradNorm: number;
   /** Of each weight by name; undefined = it is frozen: no gradient is computed and nothing changes it. */
   weight: (name: string) => WeightOptions | undefined;
+  /** Gradient checkpointing, of the runtimes that compile: see recompute.ts. */
+  checkpointing?: boolean;
   /** Row `padding` of an embedding gets no lookup gradient: weight name → row. */
   paddingRows?: Record<string, number>;
 }

@@ -5,6 +5,7 @@
 import { type Attributes, type Graph, graphOf, isNode, type Node, type Spec, sameShape, type Value } from './graph.ts';
 import { kernels } from './kernels.ts';
 import { paddingRows } from './ops.ts';
+import { recompute } from './recompute.ts';
 import { Recorder } from './recorder.ts';
 import type { Dropout, Program } from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
@@ -49,12 +50,21 @@ export function traceInference(
   });
 }
 
-/** The program's loss, and its gradient by each of the weights `trained` that it depends on. For `free` see above. */
+export interface TraceOptions {
+  trained: string[];
+  padding: Record<string, number>;
+  /** See traceInference. */
+  free?: boolean;
+  /** Gradient checkpointing: see recompute.ts. */
+  checkpointing?: boolean | undefined;
+}
+
+/** The program's loss, and its gradient by each of the weights `trained` that it depends on. */
 export function traceTraining(
   program: Program,
   weights: Specs,
   inputs: Specs,
-  { trained, padding, free = false }: { trained: string[]; padding: Record<string, number>; free?: boolean },
+  { trained, padding, free = false, checkpointing = false }: TraceOptions,
 ): TrainingGraph {
   return tracing(new Recorder({ compute: !free }), (trace) => {
     const masks: TrainingGraph['masks'] = [];
@@ -95,7 +105,7 @@ export function traceTraining(
         add(`rows:${name}:${i}`, values);
       }
     }
-    return { graph: trace.graph(outputs), gradients, masks };
+    return { graph: trace.graph(outputs, checkpointing), gradients, masks };
   });
 }
 
@@ -205,8 +215,9 @@ class Trace {
     return new Map(Object.entries(tensors).map(([name, tensor]) => [named.output(name), this.value(tensor)]));
   }
 
-  graph(outputs: Map<string, Value>): Graph {
-    return graphOf(this.#inputs, outputs, this.#recorder.nodes);
+  graph(outputs: Map<string, Value>, checkpointing = false): Graph {
+    const { nodes, marks } = this.#recorder;
+    return graphOf(this.#inputs, outputs, checkpointing ? recompute(nodes, marks) : nodes);
   }
 
   /** Takes the sums of looked-up rows out of a weight's gradient, and adds up again what remains. */

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import type { ConfigFile } from '../models/config.ts';
-import type { ProblemType, Task } from '../models/family.ts';
+import { isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
 import { labelsOf, problemOf, taskOf } from '../models/trained-for.ts';
 
@@ -28,7 +28,7 @@ export interface Bundle {
   padTokenId: number;
   /** Rows of the embedding table; config.json of older models may leave them to the family. */
   vocabulary: number | undefined;
-  /** The ONNX model: a file's path, or its bytes. */
+  /** The ONNX model: a file's path, or its bytes. Of a model that writes there is none: it runs from the folder's weights. */
   model: string | Uint8Array;
   modelBytes: number;
 }
@@ -55,7 +55,7 @@ export async function openBundle(given: string): Promise<Bundle> {
   const labels = labelsOf(config);
   if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …, each once`);
   const training = await readJson(folder, 'training.json');
-  const model = lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
+  const model = isGenerating(task) ? '' : lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
   return {
     folder,
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
@@ -67,7 +67,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
-    modelBytes: typeof model === 'string' ? (await stat(model)).size : model.byteLength,
+    modelBytes: typeof model === 'string' ? (model === '' ? 0 : (await stat(model)).size) : model.byteLength,
   };
 }
 

@@ -1,11 +1,69 @@
 /** The OpenAPI document of a served bundle. */
 
-import type { ProblemType, Task } from '../models/family.ts';
+import { generationOptions } from '../generation/options.ts';
+import { type GeneratingTask, isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Limits } from './app.ts';
 import type { Bundle } from './bundle.ts';
 
-export function openApi({ name, task, problem, labels }: Bundle, limits: Limits) {
+export function openApi(bundle: Bundle, limits: Limits) {
+  const { name, task } = bundle;
+  const asking = isGenerating(task) ? generating(limits) : predicting(bundle, task, limits);
+  return {
+    openapi: '3.1.0',
+    info: { title: name, version: '1', description: `A model for ${task}.` },
+    paths: {
+      ...asking.paths,
+      '/health': {
+        get: {
+          operationId: 'health',
+          summary: 'Whether it can answer',
+          responses: {
+            200: { description: 'It can.', content: json({ $ref: '#/components/schemas/Health' }) },
+            503: { description: 'It is shutting down.', content: json({ $ref: '#/components/schemas/Health' }) },
+          },
+        },
+      },
+      '/metrics': {
+        get: {
+          operationId: 'metrics',
+          summary: "Counts and times, in Prometheus' text format",
+          responses: { 200: { description: 'The measurements.', content: { 'text/plain': { schema: { type: 'string' } } } } },
+        },
+      },
+    },
+    components: {
+      schemas: {
+        ...asking.schemas,
+        Health: {
+          type: 'object',
+          required: ['status', 'model', 'task', 'labels'],
+          properties: {
+            status: { type: 'string', enum: ['ok', 'draining'] },
+            model: { type: 'string' },
+            task: { type: 'string', enum: [task] },
+            labels: { type: 'array', items: { type: 'string' } },
+          },
+        },
+        Error: {
+          type: 'object',
+          required: ['error'],
+          properties: { error: { type: 'object', required: ['message'], properties: { message: { type: 'string' } } } },
+        },
+      },
+    },
+  };
+}
+
+type AnsweringTask = Exclude<Task, GeneratingTask>;
+
+/** The route that asks the model, and the schemas it speaks of. */
+interface Asking {
+  paths: Record<string, object>;
+  schemas: Record<string, object>;
+}
+
+function predicting({ problem, labels }: Bundle, task: AnsweringTask, limits: Limits): Asking {
   const fields = taskKind(task).fields;
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
@@ -16,11 +74,7 @@ export function openApi({ name, task, problem, labels }: Bundle, limits: Limits)
     properties: Object.fromEntries(fields.map((field) => [field.name, { type: 'string' }])),
   };
   const input = required.length === 1 ? { anyOf: [{ type: 'string' }, object] } : object;
-  const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
-  const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });
   return {
-    openapi: '3.1.0',
-    info: { title: name, version: '1', description: `A model for ${task}.` },
     paths: {
       '/predict': {
         post: {
@@ -45,65 +99,95 @@ export function openApi({ name, task, problem, labels }: Bundle, limits: Limits)
           },
         },
       },
-      '/health': {
-        get: {
-          operationId: 'health',
-          summary: 'Whether it can answer',
-          responses: {
-            200: { description: 'It can.', content: json({ $ref: '#/components/schemas/Health' }) },
-            503: { description: 'It is shutting down.', content: json({ $ref: '#/components/schemas/Health' }) },
-          },
-        },
-      },
-      '/metrics': {
-        get: {
-          operationId: 'metrics',
-          summary: "Counts and times, in Prometheus' text format",
-          responses: { 200: { description: 'The measurements.', content: { 'text/plain': { schema: { type: 'string' } } } } },
-        },
-      },
     },
-    components: {
-      schemas: {
-        Request: {
-          type: 'object',
-          required: ['inputs'],
-          additionalProperties: false,
-          properties: {
-            inputs: {
-              description: 'Raw text: it is cleaned here as the training data were.',
-              anyOf: [input, { type: 'array', items: input, maxItems: limits.inputs }],
-            },
+    schemas: {
+      Request: {
+        type: 'object',
+        required: ['inputs'],
+        additionalProperties: false,
+        properties: {
+          inputs: {
+            description: 'Raw text: it is cleaned here as the training data were.',
+            anyOf: [input, { type: 'array', items: input, maxItems: limits.inputs }],
           },
-        },
-        Response: {
-          type: 'object',
-          required: ['predictions'],
-          properties: { predictions: { type: 'array', items: { $ref: '#/components/schemas/Prediction' } } },
-        },
-        Prediction: predictionSchema(task, problem, labels),
-        Health: {
-          type: 'object',
-          required: ['status', 'model', 'task', 'labels'],
-          properties: {
-            status: { type: 'string', enum: ['ok', 'draining'] },
-            model: { type: 'string' },
-            task: { type: 'string', enum: [task] },
-            labels: { type: 'array', items: { type: 'string' } },
-          },
-        },
-        Error: {
-          type: 'object',
-          required: ['error'],
-          properties: { error: { type: 'object', required: ['message'], properties: { message: { type: 'string' } } } },
         },
       },
+      Response: {
+        type: 'object',
+        required: ['predictions'],
+        properties: { predictions: { type: 'array', items: { $ref: '#/components/schemas/Prediction' } } },
+      },
+      Prediction: predictionSchema(task, problem, labels),
     },
   };
 }
 
+function generating(limits: Limits): Asking {
+  const text = {
+    type: 'object',
+    required: ['text', 'tokens', 'finish'],
+    properties: {
+      text: { type: 'string', description: 'What was generated, without the prompt.' },
+      tokens: { type: 'array', items: { type: 'integer' }, description: 'Its ids, with that of the token that ended it.' },
+      finish: { type: 'string', enum: ['eos_token', 'stop_string', 'length', 'time'], description: 'Why it ended.' },
+    },
+  };
+  const { max_new_tokens, max_time } = generationOptions;
+  return {
+    paths: {
+      '/generate': {
+        post: {
+          operationId: 'generate',
+          summary: 'Go on with one prompt or many',
+          requestBody: {
+            required: true,
+            description: `At most ${limits.body} bytes, and ${limits.texts} texts at once, beams included.`,
+            content: json({ $ref: '#/components/schemas/Request' }, { prompt: 'Once upon a time', max_new_tokens: 20, stream: true }),
+          },
+          responses: {
+            200: {
+              description: 'Texts in the order of the prompts; with `stream` events: `piece` as texts come, then `end`, or `error`.',
+              content: {
+                ...json({ $ref: '#/components/schemas/Response' }),
+                'text/event-stream': {
+                  schema: { type: 'string' },
+                  example: 'event: piece\ndata: {"text":0,"piece":"there"}\n\nevent: end\ndata: {"texts":[…]}\n\n',
+                },
+              },
+            },
+            400: error('The body is not what it should be, or the prompt is too long; the message says which.'),
+            413: error('The body is too large, or asks for too many texts.'),
+            503: {
+              ...error('Too many requests are waiting.'),
+              headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
+            },
+          },
+        },
+      },
+    },
+    schemas: {
+      Request: {
+        type: 'object',
+        required: ['prompt'],
+        additionalProperties: false,
+        properties: {
+          prompt: { anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, maxItems: limits.texts }] },
+          stream: { type: 'boolean', default: false, description: 'Server-sent events instead of one answer.' },
+          ...generationOptions,
+          max_new_tokens: { ...max_new_tokens, maximum: limits.newTokens },
+          max_time: { ...max_time, default: limits.seconds },
+        },
+      },
+      Response: { type: 'object', required: ['texts'], properties: { texts: { type: 'array', items: text } } },
+    },
+  };
+}
+
+const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
+const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });
+
 /** What `answer` of the task gives. */
-function predictionSchema(task: Task, problem: ProblemType, labels: string[]) {
+function predictionSchema(task: AnsweringTask, problem: ProblemType, labels: string[]) {
   const share = { type: 'number', minimum: 0, maximum: 1 };
   const shape = (properties: Record<string, object>) => ({ type: 'object', required: Object.keys(properties), properties });
   const label = { type: 'string', enum: labels };

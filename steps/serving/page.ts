@@ -1,5 +1,5 @@
 /** The page to try the model in a browser: one HTML document that needs nothing else. */
-import type { Task } from '../models/family.ts';
+import { isGenerating, type Task } from '../models/family.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Bundle } from './bundle.ts';
 
@@ -50,7 +50,7 @@ ${fields
     <span>Served by tunesmith</span>
   </footer>
 </main>
-<script>${script}</script>
+<script>${script}${isGenerating(task) ? writing : answering}</script>
 </body>
 </html>
 `;
@@ -61,6 +61,8 @@ const BUTTONS: Record<Task, string> = {
   'token-classification': 'Mark',
   'question-answering': 'Answer',
   'masked-lm': 'Fill in',
+  'causal-lm': 'Go on',
+  seq2seq: 'Write',
 };
 
 const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text', question: 'Question', context: 'Context' };
@@ -76,6 +78,8 @@ function about(task: Task, labels: string[]): string {
   const names = labels.map((label) => `<b>${escaped(label)}</b>`);
   if (task === 'question-answering') return 'finds the answer to a question in a text';
   if (task === 'masked-lm') return 'tells which word is hidden';
+  if (task === 'causal-lm') return 'goes on with a text';
+  if (task === 'seq2seq') return 'makes another text of a text';
   if (task === 'token-classification') {
     const types = [...new Set(labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, '')))];
     return `marks ${types.map((type) => `<b>${escaped(type)}</b>`).join(', ')}`;
@@ -195,6 +199,16 @@ function fail(message) {
   find('took').textContent = '';
 }
 
+form.addEventListener('submit', (event) => { event.preventDefault(); ask(); });
+for (const field of fields) {
+  field.addEventListener('keydown', (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); } });
+  field.addEventListener('input', showCurl);
+}
+showCurl();
+`;
+
+/** The answer of POST /predict, once it is there. */
+const answering = `
 async function ask() {
   const button = form.querySelector('button');
   button.disabled = true;
@@ -220,11 +234,48 @@ function showCurl() {
   const body = JSON.stringify({ inputs }).replaceAll("'", "'\\\\''");
   find('curl').textContent = 'curl ' + new URL('predict', location.href) + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
 }
+`;
 
-form.addEventListener('submit', (event) => { event.preventDefault(); ask(); });
-for (const field of fields) {
-  field.addEventListener('keydown', (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); } });
-  field.addEventListener('input', showCurl);
+/** The text of POST /generate, as it comes. */
+const writing = `
+async function ask() {
+  const button = form.querySelector('button');
+  button.disabled = true;
+  const start = performance.now();
+  try {
+    const response = await fetch('generate', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request()) });
+    if (!response.ok) throw new Error((await response.json()).error.message);
+    const text = make('p', '', 'marked');
+    result.className = '';
+    result.replaceChildren(text);
+    result.hidden = false;
+    let waiting = '';
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      const events = (waiting + read.value).split('\\n\\n');
+      waiting = events.pop();
+      for (const event of events) {
+        const [name, data] = event.split('\\n').map((line) => line.slice(line.indexOf(': ') + 2));
+        const value = JSON.parse(data);
+        if (name === 'piece') text.append(value.piece);
+        if (name === 'error') throw new Error(value.error.message);
+        if (name === 'end') find('took').textContent = value.texts[0].tokens.length + ' tokens, ' + Math.max(1, Math.round(performance.now() - start)) + ' ms';
+      }
+    }
+  } catch (error) {
+    fail(error instanceof TypeError ? 'The server does not answer. Is it still running?' : error.message);
+  } finally {
+    result.hidden = false;
+    button.disabled = false;
+  }
 }
-showCurl();
+
+function request() {
+  return { prompt: find('text').value, stream: true, max_new_tokens: 100 };
+}
+
+function showCurl() {
+  const body = JSON.stringify({ ...request(), prompt: find('text').value.slice(0, 400) || '…' }).replaceAll("'", "'\\\\''");
+  find('curl').textContent = 'curl -N ' + new URL('generate', location.href) + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
+}
 `;

@@ -1,10 +1,12 @@
 /** `tunesmith predict`: answers every input of a file, and prints one JSON line for each, in the order of the file. */
 import type { Writable } from 'node:stream';
-import type { Json } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/step.ts';
+import { isGenerating } from '../models/family.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Input } from '../tasks/task.ts';
 import { openBundle } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
+import { printer } from './printer.ts';
 import { startWorkers } from './workers.ts';
 
 /** What a thread gets at once: enough to sort by length, little enough that lines come out soon and memory stays flat. */
@@ -17,6 +19,8 @@ const mostCharacters = 1 << 20;
  */
 export async function predict(bundle: string, file: string, options: InputOptions = {}, output: Writable = process.stdout): Promise<void> {
   const opened = await openBundle(bundle);
+  if (isGenerating(opened.task))
+    throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
   const source = readInputs(file, taskKind(opened.task).fields, options);
   const workers = await startWorkers(opened);
   const print = printer(output);
@@ -41,7 +45,7 @@ export async function predict(bundle: string, file: string, options: InputOption
   }
 
   async function printAfter(before: Promise<boolean> | undefined, predictions: Promise<Json[]>): Promise<boolean> {
-    return (await before) !== false && print(await predictions);
+    return (await before) !== false && print((await predictions).map((prediction) => `${JSON.stringify(prediction)}\n`).join(''));
   }
 }
 
@@ -82,15 +86,4 @@ async function* inGroups(source: AsyncGenerator<Input[]>): AsyncGenerator<Input[
 
 function pause(milliseconds: number): Promise<'paused'> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds, 'paused').unref());
-}
-
-/** Writes at the reader's pace. False once nobody reads any more (`| head`): no mistake, and nothing left to do. */
-function printer(output: Writable): (predictions: Json[]) => Promise<boolean> {
-  output.on('error', () => {}); // also told to the write that met it
-  return async (predictions) => {
-    const lines = predictions.map((prediction) => `${JSON.stringify(prediction)}\n`).join('');
-    const error = await new Promise<NodeJS.ErrnoException | null | undefined>((resolve) => output.write(lines, resolve));
-    if (error && error.code !== 'EPIPE') throw error;
-    return !error;
-  };
 }

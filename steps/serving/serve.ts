@@ -3,11 +3,12 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
-import { createApp, type Limits } from './app.ts';
+import { isGenerating } from '../models/family.ts';
+import { createApp, type Limits, type Serving } from './app.ts';
 import { openBundle } from './bundle.ts';
+import { generateRoute } from './generate-route.ts';
 import { openMeasurements } from './measurements.ts';
-import { openQueue } from './queue.ts';
-import { startWorkers } from './workers.ts';
+import { predictRoute } from './predict-route.ts';
 
 export interface ServeOptions {
   /** 0 takes any free one. */
@@ -37,32 +38,34 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const defaultLimits: Limits = { body: 10 * 1024 * 1024, inputs: 1000, queue: 2000 };
+const defaultLimits: Limits = { body: 10 * 1024 * 1024, inputs: 1000, queue: 2000, texts: 64, newTokens: 1024, seconds: 60 };
 
 /** Platforms that host models give 30 seconds between SIGTERM and SIGKILL. */
 const drainMilliseconds = 25_000;
 
 export async function startServer(
   folder: string,
-  { port = 8080, host = '127.0.0.1', limits = {} }: ServeOptions = {},
+  { port = 8080, host = '127.0.0.1', limits: asked = {} }: ServeOptions = {},
 ): Promise<RunningServer> {
   const bundle = await openBundle(folder);
-  const workers = await startWorkers(bundle);
-  const measurements = openMeasurements();
+  const serving: Serving = {
+    measurements: openMeasurements(),
+    limits: { ...defaultLimits, ...asked },
+    report: (error) => console.error(error),
+  };
+  const route = await (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving);
   let draining = false;
   const app = createApp({
+    ...serving,
     bundle,
-    queue: openQueue(workers, measurements.batch),
-    measurements,
-    limits: { ...defaultLimits, ...limits },
+    route,
     draining: () => draining,
-    report: (error) => console.error(error),
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   try {
     await listen(server, port, host);
   } catch (error) {
-    await workers.close();
+    await route.close();
     throw error;
   }
   return {
@@ -73,7 +76,7 @@ export async function startServer(
       const late = setTimeout(() => server.closeAllConnections(), drainMilliseconds);
       await new Promise((resolve) => server.close(resolve));
       clearTimeout(late);
-      await workers.close();
+      await route.close();
     },
   };
 }

@@ -95,7 +95,7 @@ async function startThreads(count: number, data: WorkerData): Promise<Thread[]> 
 }
 
 async function startThread(data: WorkerData): Promise<Thread> {
-  const worker = new Worker(...workerModule(data));
+  const worker = new Worker(...workerModule('worker', data));
   const thread: Thread = {
     alive: true,
     ask(inputs) {
@@ -131,10 +131,10 @@ function replyOf(worker: Worker): Promise<Json[]> {
   });
 }
 
-/** The thread's module; from source, where tests run, tsx reads it (its `--import` does nothing for a thread). */
-function workerModule(workerData: WorkerData): ConstructorParameters<typeof Worker> {
-  if (!import.meta.url.endsWith('.ts')) return [new URL('./worker.js', import.meta.url), { workerData }];
+/** A thread's module beside this one; from source, where tests run, tsx reads it (its `--import` does nothing for a thread). */
+export function workerModule(name: 'worker' | 'writing-worker', workerData: object): ConstructorParameters<typeof Worker> {
+  if (!import.meta.url.endsWith('.ts')) return [new URL(`./${name}.js`, import.meta.url), { workerData }];
   const tsx = import.meta.resolve('tsx/esm/api');
-  const worker = new URL('./worker.ts', import.meta.url).href;
+  const worker = new URL(`./${name}.ts`, import.meta.url).href;
   return [`import('${tsx}').then(({ register }) => { register(); return import('${worker}'); })`, { eval: true, workerData }];
 }

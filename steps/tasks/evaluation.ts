@@ -1,17 +1,19 @@
 /** A model over a split: every example in order, from forward passes of which only a few are in memory at a time. */
 
 import type { Json } from '../../engine/step.ts';
-import { evaluationBatches, inputsOf } from '../models/batches.ts';
+import { evaluationBatches, largestBatch } from '../models/batches.ts';
+import { isGenerating } from '../models/family.ts';
 import type { Example, Split, TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
-import { maskTokens } from './masked-lm.ts';
+import { taskInputs } from './inputs.ts';
+import type { Masking } from './masked-lm.ts';
 import { taskKind } from './registry.ts';
 import type { Measuring } from './task.ts';
 
 export interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
-  /** Of masked-lm: the share of tokens that are hidden, and how many tokens there are. */
-  masking: { probability: number; vocabulary: number };
+  /** The share of tokens that masked-lm hides, and how many tokens there are. */
+  masking: Pick<Masking, 'probability' | 'vocabulary'>;
   signal: AbortSignal;
   progress?: (rows: number) => void;
   /** Gets what is known of each example, in order. */
@@ -37,22 +39,17 @@ export async function evaluateSplit(
   let first = 0;
   let rows = 0;
   let open: Example | undefined;
-  for (const pool of evaluationBatches(split, batchSize)) {
+  const size = isGenerating(info.task) ? Math.min(batchSize, rowsWithin(split, masking.vocabulary)) : batchSize;
+  for (const pool of evaluationBatches(split, size)) {
     const start = first + results.length;
     const found: unknown[] = [];
     for (const batch of pool) {
       signal.throwIfAborted();
-      const inputs =
-        info.task === 'masked-lm'
-          ? // Always the same tokens: what is measured must not change by chance.
-            maskTokens(inputsOf(split, batch, info), batch.sequences, info, masking.vocabulary, {
-              probability: masking.probability,
-              seed: 0,
-              epoch: 0,
-            })
-          : inputsOf(split, batch, info);
-      const { labels: _, start_positions: __, end_positions: ___, ...read } = inputs;
-      const outputs = await run(read);
+      // Always the same tokens are hidden: what is measured must not change by chance.
+      const inputs = taskInputs(split, batch, info, { ...masking, seed: 0, epoch: 0 });
+      const { labels, start_positions: _, end_positions: __, ...read } = inputs;
+      // A vocabulary of logits for each token would be more than memory holds: the program compares them with the labels itself.
+      const outputs = await run(isGenerating(info.task) ? { ...read, labels: labels! } : read);
       for (const [row, sequence] of batch.sequences.entries())
         found[sequence - start] = measurement.read(outputs, row, split.length(sequence), inputs);
     }
@@ -73,3 +70,11 @@ export async function evaluateSplit(
   }
   return { metrics: measurement.metrics(), report: measurement.report() };
 }
+
+/** Of so many rows at once the logits over the vocabulary, which a program of a generating task makes of each token, take 1 GB at most. */
+function rowsWithin(split: Split, vocabulary: number): number {
+  const { length, targetLength } = largestBatch(split, 1);
+  return Math.max(1, Math.floor(MOST_LOGITS / ((targetLength || length) * vocabulary)));
+}
+
+const MOST_LOGITS = 2 ** 28;

@@ -54,21 +54,22 @@ export const maskedLm: TaskKind<Float32Array[]> = {
 export interface Masking {
   /** Share of the tokens that are hidden. */
   probability: number;
+  /** How many tokens there are. */
+  vocabulary: number;
   seed: number;
   epoch: number;
 }
 
 /**
  * Hides tokens of a batch: 80% of those that are chosen become the mask, 10% another token, 10% stay. Which, is a function of
- * (seed, epoch, sequence) alone. Adds `masked_positions` [P], places in the flat batch, and what stood there as `labels` [P]; where
+ * (seed, epoch, sequence) alone. Adds `label_positions` [P], places in the flat batch, and what stood there as `labels` [P]; where
  * none was chosen, one place that does not count.
  */
 export function maskTokens(
   inputs: HostTensors,
   sequences: Int32Array,
   { mask_token_id, special_ids = [] }: Pick<TokensInfo, 'mask_token_id' | 'special_ids'>,
-  vocabulary: number,
-  { probability, seed, epoch }: Masking,
+  { probability, vocabulary, seed, epoch }: Masking,
 ): HostTensors {
   const { input_ids, attention_mask } = inputs;
   const [batch, length] = input_ids!.shape as [number, number];
@@ -92,7 +93,7 @@ export function maskTokens(
   return {
     ...inputs,
     input_ids: { dtype: 'int32', shape: [batch, length], data: ids },
-    masked_positions: { dtype: 'int32', shape: [positions.length], data: Int32Array.from(positions) },
+    label_positions: { dtype: 'int32', shape: [positions.length], data: Int32Array.from(positions) },
     labels: { dtype: 'int32', shape: [labels.length], data: Int32Array.from(labels) },
   };
 }
@@ -107,12 +108,12 @@ interface Guessed {
 function measure({ metrics }: Measuring): Measurement<Guessed> {
   const all: Guessed = { loss: 0, hits: 0, masks: 0 };
   return {
-    read({ logits }, row, _, { input_ids, masked_positions, labels }) {
+    read({ logits }, row, _, { input_ids, label_positions, labels }) {
       const guessed: Guessed = { loss: 0, hits: 0, masks: 0 };
       const [length, width] = [input_ids!.shape[1]!, logits!.shape[1]!];
-      for (let p = 0; p < masked_positions!.data.length; p++) {
+      for (let p = 0; p < label_positions!.data.length; p++) {
         const label = labels!.data[p]!;
-        if (label < 0 || Math.floor(masked_positions!.data[p]! / length) !== row) continue;
+        if (label < 0 || Math.floor(label_positions!.data[p]! / length) !== row) continue;
         const own = Float32Array.from({ length: width }, (_, k) => logits!.data[p * width + k]!);
         guessed.loss -= logSoftmax(own)[label]!;
         guessed.hits += best(own) === label ? 1 : 0;

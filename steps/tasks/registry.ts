@@ -2,13 +2,15 @@
 import { StepError } from '../../engine/step.ts';
 import { listed } from '../models/checkpoint.ts';
 import type { ProblemType, Task } from '../models/family.ts';
+import { causalLm } from './causal-lm.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
+import { seq2seq } from './seq2seq.ts';
 import type { TaskKind } from './task.ts';
 import { textClassification } from './text-classification.ts';
 import { tokenClassification } from './token-classification.ts';
 
-const kinds: TaskKind<any>[] = [textClassification, tokenClassification, questionAnswering, maskedLm];
+const kinds: TaskKind<any>[] = [textClassification, tokenClassification, questionAnswering, maskedLm, causalLm, seq2seq];
 
 export function taskKind(task: Task): TaskKind<any> {
   const found = kinds.find((kind) => kind.task === task);
@@ -19,7 +21,25 @@ export function taskKind(task: Task): TaskKind<any> {
 /** The metrics that were asked for, if the task has them; else its usual ones. */
 export function metricNames(task: Task, problem: ProblemType, labels: string[], asked: string[] | undefined): readonly string[] {
   const { known, usual } = taskKind(task).metrics(problem, labels);
+  refuseUnknown(task, asked, known);
+  return asked ?? usual;
+}
+
+/** The same of evaluate, which also lets a model write texts where its task is to write them: those that are about what was written apart. */
+export function evaluationMetrics(
+  task: Task,
+  problem: ProblemType,
+  labels: string[],
+  asked: string[] | undefined,
+): { names: readonly string[]; ofTexts: readonly string[] } {
+  const { metrics, ofTexts } = taskKind(task);
+  const { known, usual } = metrics(problem, labels);
+  refuseUnknown(task, asked, [...(ofTexts?.known ?? []), ...known]);
+  if (!asked) return { names: usual, ofTexts: ofTexts?.usual ?? [] };
+  return { names: asked.filter((name) => known.includes(name)), ofTexts: asked.filter((name) => !known.includes(name)) };
+}
+
+function refuseUnknown(task: Task, asked: string[] | undefined, known: readonly string[]): void {
   const unknown = asked?.filter((name) => !known.includes(name)) ?? [];
   if (unknown.length > 0) throw new StepError(`${task} has no metric ${listed(unknown)}`, `It has ${known.join(', ')}.`, ['metrics']);
-  return asked ?? usual;
 }

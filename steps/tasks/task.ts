@@ -40,6 +40,8 @@ export interface TaskKind<R = unknown> {
   answer(input: Input, sequences: Sequence[], results: R[], answering: Answering): Promise<Json> | Json;
   /** Metrics that can be asked for of a model with these labels, and those that one gets unasked. */
   metrics(problem: ProblemType, labels: string[]): { known: readonly string[]; usual: readonly string[] };
+  /** Of texts that the model writes by itself: evaluate's alone. */
+  ofTexts?: { known: readonly string[]; usual: readonly string[] };
   measure(measuring: Measuring): Measurement<any>;
 }
 

@@ -7,6 +7,8 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
   'token-classification': ['words', 'tags'],
   'question-answering': ['question', 'context', 'answers', 'stride'],
   'masked-lm': ['text'],
+  'causal-lm': ['text', 'prompt', 'completion', 'completion_only_loss', 'block_size'],
+  seq2seq: ['text', 'target', 'prefix', 'max_target_length'],
 };
 
 export default defineStep({
@@ -15,11 +17,11 @@ export default defineStep({
   description: 'Turns texts into the ids that a model reads.',
   options: {
     task: {
-      enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm'],
+      enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm', 'causal-lm', 'seq2seq'],
       default: 'text-classification',
       description: 'What the model is to be trained for.',
     },
-    text: { type: 'string', description: 'The column of texts, of text-classification and masked-lm. Default: `text`.' },
+    text: { type: 'string', description: 'The column of texts, of all tasks that read plain texts. Default: `text`.' },
     text_pair: { type: 'string', description: 'A second column of texts: text-classification of pairs, such as premise and hypothesis.' },
     label: {
       oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
@@ -40,11 +42,36 @@ export default defineStep({
       description:
         'The column of answers, as in SQuAD (`text` and `answer_start`), or pieces of the context as they stand there; none where the question cannot be answered. Default: `answers`.',
     },
+    prompt: {
+      type: 'string',
+      description: 'The column of prompts, of causal-lm with a `completion`. A prompt is read, and not learned. Default: `prompt`.',
+    },
+    completion: {
+      type: 'string',
+      description: 'The column of what is to follow each prompt, of causal-lm: it is learned with the token that ends a text.',
+    },
+    completion_only_loss: { type: 'boolean', description: 'false: prompts are learned, too. Default: true.' },
+    block_size: {
+      type: 'integer',
+      minimum: 8,
+      description:
+        'Of causal-lm, instead of max_length: texts are joined, the end of each marked, and cut into blocks of so many tokens, so that nothing is padding.',
+    },
+    target: { type: 'string', description: 'The column of texts that are to be made of the texts, of seq2seq. Default: `target`.' },
+    prefix: {
+      type: 'string',
+      description: "Put before each text of seq2seq, in training and when the model is used, such as T5's `summarize: `.",
+    },
+    max_target_length: {
+      type: 'integer',
+      minimum: 2,
+      description: 'Tokens of a target of seq2seq, the one that ends it included. Longer ones are cut. Default: max_length.',
+    },
     max_length: {
       type: 'integer',
       minimum: 8,
       description:
-        "Tokens of a sequence, special ones included. Longer texts are cut, or read in windows by all tasks but text-classification. Default: the model's own limit.",
+        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
@@ -67,6 +94,13 @@ export default defineStep({
     'question',
     'context',
     'answers',
+    'prompt',
+    'completion',
+    'completion_only_loss',
+    'block_size',
+    'target',
+    'prefix',
+    'max_target_length',
     'max_length',
     'truncation',
     'stride',
@@ -87,6 +121,14 @@ export default defineStep({
       problems.push({ option: 'truncation', message: 'truncation is about pairs: there is no text_pair' });
     if (Array.isArray(options.label) && options.problem_type !== 'multi_label_classification')
       problems.push({ option: 'label', message: 'several columns of labels are for problem_type multi_label_classification' });
+    for (const name of ['prompt', 'completion_only_loss'] as const)
+      if (options[name] !== undefined && options.completion === undefined && OPTIONS_OF[options.task]!.includes(name))
+        problems.push({ option: name, message: `${name} is of prompts with a completion: there is no completion` });
+    for (const name of ['text', 'block_size'] as const)
+      if (options[name] !== undefined && options.completion !== undefined && options.task === 'causal-lm')
+        problems.push({ option: name, message: `${name} is of whole texts, and there is a completion` });
+    if (options.block_size !== undefined && options.max_length !== undefined)
+      problems.push({ option: 'max_length', message: 'blocks are as long as block_size says: there is no max_length beside it' });
     if (options.stride !== undefined && options.max_length !== undefined && options.stride >= options.max_length)
       problems.push({ option: 'stride', message: `a stride of ${options.stride} leaves nothing new in windows of ${options.max_length}` });
     return problems;

@@ -9,12 +9,13 @@ import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { tableOf } from '../data/table.ts';
-import { listed, readConfig } from '../models/checkpoint.ts';
-import type { ProblemType, Task } from '../models/family.ts';
+import { headOf, listed, readConfig } from '../models/checkpoint.ts';
+import { type Config, isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import { familyOf } from '../models/registry.ts';
 import {
   checkVocabulary,
   copyTokenizer,
+  eosToken,
   maskToken,
   openTokenizer,
   type Sequence,
@@ -22,8 +23,10 @@ import {
   type TokenizerOptions,
 } from '../models/tokenizer.ts';
 import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
+import { causalLm, inBlocks } from './causal-lm.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
+import { maxTargetLength, seq2seq } from './seq2seq.ts';
 import type step from './step.ts';
 import { textClassification } from './text-classification.ts';
 import { tokenClassification } from './token-classification.ts';
@@ -37,6 +40,8 @@ export interface Source {
   table: string;
   columns: TableColumn[];
   options: Context['options'];
+  /** The model's. */
+  config: Config;
   maxLength: number;
   warn: Context['warn'];
 }
@@ -48,6 +53,8 @@ export interface Preparation<R extends Row> {
   tokenizing: TokenizerOptions;
   /** Two texts of different types are in a sequence. */
   paired: boolean;
+  /** The sequences are texts to be joined, and cut into blocks of so many tokens. */
+  blockSize?: number;
   /** Of a sequence, beside `input_ids` and `token_type_ids`. */
   columns: Record<string, Column>;
   /** What is read of each row, beside its `id`: expressions by name. */
@@ -57,7 +64,7 @@ export interface Preparation<R extends Row> {
 
 export interface Encoded {
   example: Example;
-  sequences: { sequence: Sequence; values: Values }[];
+  sequences: { sequence: Pick<Sequence, 'ids'> & Partial<Sequence>; values: Values }[];
   truncated: boolean;
 }
 
@@ -69,6 +76,8 @@ const PREPARE: Record<Task, Prepare<any>> = {
   'token-classification': tokenClassification,
   'question-answering': questionAnswering,
   'masked-lm': maskedLm,
+  'causal-lm': causalLm,
+  seq2seq,
 };
 
 export async function tokenize(context: Context): Promise<void> {
@@ -78,22 +87,24 @@ export async function tokenize(context: Context): Promise<void> {
 
   const file = await readConfig(inputs.model);
   const family = familyOf(file);
-  const config = family.configure(file);
+  const config: Config = family.configure(file);
+  headOf(family, options.task, file).parameters(config, 1); // what cannot be trained is not tokenized
   const limit = family.maxLength(config);
-  const maxLength = options.max_length ?? limit;
+  const length = options.block_size === undefined ? 'max_length' : 'block_size';
+  const maxLength = options[length] ?? limit;
   if (maxLength > limit)
-    throw new StepError(`max_length ${maxLength} is more than the model's ${limit} tokens`, `Set max_length to ${limit} or less.`, [
-      'max_length',
-    ]);
+    throw new StepError(`${length} ${maxLength} is more than the model's ${limit} tokens`, `Set ${length} to ${limit} or less.`, [length]);
 
   const database = await Database.open();
   try {
     const table = tableOf(inputs.data);
     const columns = await database.columns(table);
     const splits = await splitsOf(database, table, columns);
-    const prepared = await PREPARE[options.task]({ database, table, columns, options, maxLength, warn });
+    const source: Source = { database, table, columns, options, config, maxLength, warn };
+    const prepared = await PREPARE[options.task](source);
     const tokenizer = await openTokenizer(inputs.model, prepared.tokenizing);
     checkVocabulary(tokenizer, config.vocab_size);
+    if (isGenerating(options.task)) await checkEnd(inputs.model, tokenizer, config);
     const folder = outputs.tokens!;
     await mkdir(folder, { recursive: true });
     const typed = prepared.paired && family.typed(config);
@@ -105,6 +116,11 @@ export async function tokenize(context: Context): Promise<void> {
       model_type: family.type,
       pad_token_id: config.pad_token_id,
       ...(options.task === 'masked-lm' ? await masking(inputs.model, tokenizer) : {}),
+      ...(options.task === 'seq2seq' && {
+        prefix: options.prefix ?? '',
+        max_target_length: maxTargetLength(source),
+        decoder_start_token_id: config.decoder_start_token_id!,
+      }),
       columns: { input_ids: TOKEN, ...(typed ? { token_type_ids: TOKEN } : {}), ...prepared.columns },
       splits: {},
     };
@@ -113,23 +129,25 @@ export async function tokenize(context: Context): Promise<void> {
     for (const split of splits.keys()) {
       const writer = new SplitWriter(folder, split, info.columns);
       const lengths: number[] = new Array(maxLength + 1).fill(0);
-      for await (const group of encoded(database, table, split, prepared, tokenizer)) {
+      const rows = encoded(database, table, split, prepared, tokenizer, (read) => {
+        done += read;
+        context.progress(done, total);
+      });
+      for await (const group of prepared.blockSize === undefined ? rows : inBlocks(rows, prepared.blockSize)) {
         context.signal.throwIfAborted();
         for (const { example, sequences, truncated } of group) {
           const values = sequences.map(({ sequence, values }) => ({
             ...values,
             input_ids: sequence.ids,
-            ...(typed ? { token_type_ids: sequence.typeIds } : {}),
+            ...(typed ? { token_type_ids: sequence.typeIds! } : {}),
           }));
           await writer.add(example, values, truncated);
           for (const { input_ids } of values) lengths[input_ids.length]!++;
         }
-        done += group.length;
-        context.progress(done, total);
       }
       await writer.end();
       info.splits[split] = writer.info;
-      log(summary(split, writer.info, lengths));
+      log(summary(split, writer.info, lengths, prepared.blockSize === undefined ? 'texts' : 'blocks'));
     }
     await writeTokensInfo(folder, info);
     await copyTokenizer(inputs.model, folder);
@@ -164,6 +182,18 @@ async function masking(folder: string, tokenizer: Tokenizer): Promise<Pick<Token
   return { mask_token_id: mask.id, special_ids: tokenizer.specialIds };
 }
 
+/** What ends a text for the tokenizer must end it for the model, or it would never stop writing. */
+async function checkEnd(folder: string, tokenizer: Tokenizer, { eos_token_id }: Config): Promise<void> {
+  const end = await eosToken(folder, tokenizer);
+  if (!end)
+    throw new StepError('the tokenizer has no token that ends a text', 'Name it in tokenizer_config.json: "eos_token": "<|endoftext|>".');
+  if (end.id !== eos_token_id)
+    throw new StepError(
+      `config.json has the eos_token_id ${eos_token_id}, and the tokenizer's ${end.token} is ${end.id}`,
+      `Write "eos_token_id": ${end.id} in config.json, or give the tokenizer that the model was trained with.`,
+    );
+}
+
 /** Groups of rows, in order; while one is written the next is tokenized. */
 async function* encoded<R extends Row>(
   database: Database,
@@ -171,6 +201,7 @@ async function* encoded<R extends Row>(
   split: string,
   { select, encode }: Preparation<R>,
   tokenizer: Tokenizer,
+  done: (rows: number) => void,
 ): AsyncGenerator<Encoded[]> {
   // The table is ordered by id, and one thread keeps it so.
   const rows = database.stream<R>(
@@ -181,16 +212,21 @@ async function* encoded<R extends Row>(
   );
   let before: Promise<Encoded[]> | undefined;
   let groups = 0;
+  const finished = async (group: Promise<Encoded[]>) => {
+    const found = await group;
+    done(found.length);
+    return found;
+  };
   for await (const chunk of rows) {
     for (let i = 0; i < chunk.length; i += AT_ONCE) {
       const next = encode(chunk.slice(i, i + AT_ONCE), tokenizer);
       next.catch(() => {}); // told when its turn comes
-      if (before) yield await before;
+      if (before) yield await finished(before);
       before = next;
       if (++groups % COLLECTED_AFTER === 0) collectGarbage();
     }
   }
-  if (before) yield await before;
+  if (before) yield await finished(before);
 }
 
 /**
@@ -211,6 +247,7 @@ function summary(
   split: string,
   { rows, sequences, tokens, truncated }: { rows: number; sequences: number; tokens: number; truncated: number },
   lengths: number[],
+  what: string,
 ): string {
   const at = (share: number): number => {
     let seen = 0;
@@ -218,7 +255,7 @@ function summary(
     while (length < lengths.length - 1 && seen + lengths[length]! < share * sequences) seen += lengths[length++]!;
     return length;
   };
-  const of = sequences === rows ? `${rows} texts` : `${rows} texts in ${sequences} windows`;
+  const of = sequences === rows ? `${rows} ${what}` : `${rows} ${what} in ${sequences} windows`;
   return `${split}: ${of}, ${tokens} tokens; length median ${at(0.5)}, 95% ${at(0.95)}, longest ${lengths.findLastIndex((n) => n > 0)}; ${percent(truncated / rows)} cut`;
 }
 

@@ -1,6 +1,6 @@
 /** What counts in a loss: how much each class does, and each part of a batch. */
 import { StepError } from '../../engine/step.ts';
-import type { ProblemType, Task } from '../models/family.ts';
+import { isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import type { Split, TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
@@ -44,9 +44,16 @@ export function checkLabels(split: Split, { task, problem_type = 'single_label_c
         ? [positionsOf(split, sequence), split.length(sequence), 'position of an answer']
         : oneOfSeveral(task, problem_type)
           ? [labelsOf(split, sequence), labels.length, 'label']
-          : [[], 0, ''];
+          : isGenerating(task)
+            ? [labelsOf(split, sequence), split.highestId + 1, 'label']
+            : [[], 0, ''];
+    if (isGenerating(task) && own.every((label) => label === IGNORED))
+      throw new StepError(
+        `sequence ${sequence} of the tokens has no label: nothing can be learned from it`,
+        'Its target is all padding. The tokens are damaged, or were not made by tokenize: tokenize again.',
+      );
     for (const label of own)
-      if ((label < 0 && !(label === IGNORED && task === 'token-classification')) || label >= end)
+      if ((label < 0 && !(label === IGNORED && (task === 'token-classification' || isGenerating(task)))) || label >= end)
         throw new StepError(
           `sequence ${sequence} of the tokens has the ${what} ${label}, and it must be from 0 to ${end - 1}`,
           'The tokens are damaged, or were not made by tokenize: tokenize again.',
@@ -67,7 +74,7 @@ export const classesOf = (split: Split): Int32Array =>
 function labelsOf(split: Split, sequence: number): Int32Array {
   const own = split.values('labels', sequence);
   if (own) return own as Int32Array;
-  const labels = new Int32Array(split.length(sequence));
+  const labels = new Int32Array(split.length(sequence, split.kindOf('labels')));
   split.read('labels', sequence, labels, 0);
   return labels;
 }

@@ -1,7 +1,7 @@
 /** What a training says while it runs: progress, curves, a line for each measurement, the history file and TensorBoard's. */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { type Batch, realTokens } from '../models/batches.ts';
+import { type Batch, computedTokens, realTokens } from '../models/batches.ts';
 import type { Split } from '../models/tokens.ts';
 import { EventFile } from './tensorboard.ts';
 import type { TrainContext } from './train.ts';
@@ -43,8 +43,7 @@ export class History {
   step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
     const { metric, progress, options } = this.#context;
     for (const losses of [this.#losses, this.#recent]) losses.push(loss);
-    for (const part of parts)
-      for (const pace of [this.#pace, this.#recentPace]) pace.add(realTokens(split, part), part.sequences.length * part.length);
+    for (const part of parts) for (const pace of [this.#pace, this.#recentPace]) pace.add(realTokens(split, part), computedTokens(part));
     if (step % this.#interval === 0) {
       const padding = this.#recentPace.padding();
       this.#add({ step, epoch, loss: mean(this.#recent), learning_rate: learningRate, grad_norm: gradNorm, padding });

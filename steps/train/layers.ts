@@ -12,18 +12,25 @@ export interface LayerOptions {
 }
 
 export function weightOptions(
-  { parameters, family }: Pick<Model, 'parameters' | 'family'>,
+  { parameters, family, config }: Pick<Model, 'parameters' | 'family' | 'config'>,
   { lora, freeze = [], layer_wise_learning_rate_decay, weight_decay }: LayerOptions,
 ): (name: string) => WeightOptions | undefined {
+  if (layer_wise_learning_rate_decay !== 1 && family.sharesLayers?.(config))
+    throw new StepError(
+      `layer_wise_learning_rate_decay: the layers of this ${family.type} share their weights, so none can learn slower than another`,
+      'Leave it out.',
+      ['layer_wise_learning_rate_decay'],
+    );
   const names = Object.keys(parameters);
   const frozen = new Set(lora ? names.filter((name) => !lora.has(name)) : freeze.flatMap((pattern) => matching(pattern, names)));
   if (frozen.size === names.length) throw new StepError('all weights are frozen: nothing is left to train', undefined, ['freeze']);
-  const head = 1 + Math.max(...names.map((name) => depthOf(name, family.prefix) ?? 0));
+  const depths = depthsOf(names, family.prefix);
+  const head = 1 + Math.max(...depths.values());
   return (name) =>
     frozen.has(name)
       ? undefined
       : {
-          learningRateFactor: layer_wise_learning_rate_decay ** (head - (depthOf(name, family.prefix) ?? head)),
+          learningRateFactor: layer_wise_learning_rate_decay ** (head - (depths.get(name) ?? head)),
           weightDecay: parameters[name]!.decay ? weight_decay : 0,
         };
 }
@@ -36,10 +43,20 @@ function matching(pattern: string, names: string[]): string[] {
   throw new StepError(`freeze: no weight is called ${JSON.stringify(pattern)}`, `Names are such as ${listed(names, 4)}.`, ['freeze']);
 }
 
-/** 0 for the embeddings, 1 for the first layer; undefined for what lies above the layers: pooler and head. */
-function depthOf(name: string, prefix: string): number | undefined {
-  if (!name.startsWith(`${prefix}.`)) return undefined;
-  if (name.startsWith(`${prefix}.embeddings.`)) return 0;
-  const layer = /\.(?:layer|h|block|albert_layer_groups)\.(\d+)\./.exec(name);
-  return layer ? Number(layer[1]) + 1 : undefined;
+/** 0 for the embeddings, 1 for the first layer; nothing for what lies above the layers: pooler and head. A decoder's lie above an encoder's. */
+function depthsOf(names: string[], prefix: string): Map<string, number> {
+  const depths = new Map<string, number>();
+  const base = names.filter((name) => prefix === '' || name.startsWith(`${prefix}.`));
+  for (const name of base) if (EMBEDDINGS.test(name)) depths.set(name, 0);
+  for (const stack of [/^encoder\.block\.(\d+)\./, /^decoder\.block\.(\d+)\./, /\.(?:layer|h|albert_layer_groups)\.(\d+)\./]) {
+    const below = Math.max(0, ...depths.values());
+    for (const name of base) {
+      const layer = depths.has(name) ? null : stack.exec(name);
+      if (layer) depths.set(name, below + Number(layer[1]) + 1);
+    }
+  }
+  return depths;
 }
+
+/** BERT's and its kin's, GPT-2's and T5's. */
+const EMBEDDINGS = /(?:^|\.)(?:embeddings|wte|wpe|shared)\./;

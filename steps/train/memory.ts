@@ -32,7 +32,11 @@ export function memoryOf(
   const own = floats(trained.map((name) => weights[name]!.data.length));
   const moments = floats(trained.flatMap((name) => Object.values(rule.moments(weights[name]!.shape))));
   const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
-  const { graph } = traceTraining(program, specs, largest, { trained, padding: options.paddingRows ?? {}, free: false });
+  const { graph } = traceTraining(program, specs, largest, {
+    trained,
+    padding: options.paddingRows ?? {},
+    checkpointing: options.checkpointing,
+  });
   return {
     weights: all + own, // those that are trained are copied to where the optimizer has them
     gradients: parts > 1 ? 2 * own : own, // those of several parts are added up in arrays of their own
@@ -70,7 +74,7 @@ export function explainMemory(error: unknown, shape: string): unknown {
 }
 
 const LOWER =
-  'Lower batch_size (with as much more gradient_accumulation_steps the result is the same), or the max_length of tokenize; lora or optim adafactor need less for the optimizer.';
+  'Lower batch_size (with as much more gradient_accumulation_steps the result is the same), or the max_length of tokenize; gradient_checkpointing needs less for the activations, lora or optim adafactor less for the optimizer.';
 
 /** onnxruntime, C++, V8 and WebAssembly, TensorFlow and CUDA. */
 const NO_MEMORY =

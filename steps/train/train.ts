@@ -3,14 +3,16 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
-import { type Batch, inputsOf, partsOf, trainingBatches } from '../models/batches.ts';
+import { type Batch, largestBatch, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
+import { isGenerating } from '../models/family.ts';
+import { copyGenerationConfig } from '../models/generation-config.ts';
 import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
 import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../runtime/runtime.ts';
-import { maskTokens } from '../tasks/masked-lm.ts';
+import { taskInputs } from '../tasks/inputs.ts';
 import { Checkpoints, type Progress } from './checkpoints.ts';
 import { continueFrom, saveOptimizer } from './continue.ts';
 import { type ClassWeights, checkLabels, classesOf, oneOfSeveral, sharesOf, weightsOf } from './counting.ts';
@@ -51,13 +53,10 @@ export async function train(context: TrainContext): Promise<void> {
   log(`runtime: ${runtime.description}`);
 
   const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
-  const inputsFor = (part: Batch, epoch: number): HostTensors => {
-    const given = inputsOf(data, part, info);
-    if (info.task !== 'masked-lm') return given;
-    return maskTokens(given, part.sequences, info, model.config.vocab_size, { probability: hidden(options), seed, epoch });
-  };
+  const masking = { probability: hidden(options), vocabulary: model.config.vocab_size, seed };
+  const inputsFor = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
   const watched = watchedMetric(options);
-  const largest = largestPart(data, options.batch_size);
+  const largest = largestBatch(data, options.batch_size);
   const parts = options.gradient_accumulation_steps;
   const memory = memoryOf(model, trainingOptions, { largest: inputsFor(largest, 1), parts, keepsBest: watched !== undefined });
   log(inWords(memory, shapeOf(largest)));
@@ -158,7 +157,7 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
   for (const [name, given] of Object.entries(ofClasses))
     if (given && (!oneOfSeveral(task, problem_type) || (name === 'sampler' && task !== 'text-classification')))
       throw new StepError(`${name} means nothing for ${task} (${problem_type})`, 'It is of texts that have one label of several.', [name]);
-  if (options.label_smoothing_factor > 0 && !oneOfSeveral(task, problem_type) && task !== 'masked-lm')
+  if (options.label_smoothing_factor > 0 && !oneOfSeveral(task, problem_type) && task !== 'masked-lm' && !isGenerating(task))
     throw new StepError(`label_smoothing_factor means nothing for ${task} (${problem_type})`, 'It is of one label of several.', [
       'label_smoothing_factor',
     ]);
@@ -189,14 +188,8 @@ async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs:
   }
 }
 
-/** As if the longest sequences came together. */
-function largestPart(split: Split, batchSize: number): Batch {
-  let longest = 0;
-  for (let sequence = 1; sequence < split.sequences; sequence++) if (split.length(sequence) > split.length(longest)) longest = sequence;
-  return { sequences: new Int32Array(Math.min(batchSize, split.sequences)).fill(longest), length: split.length(longest) };
-}
-
-const shapeOf = ({ sequences, length }: Batch): string => `${sequences.length} × ${length} tokens`;
+const shapeOf = ({ sequences, length, targetLength }: Batch): string =>
+  `${sequences.length} × ${targetLength > 0 ? `${length} + ${targetLength}` : length} tokens`;
 
 function countOf(weights: HostTensors, names: Iterable<string> = Object.keys(weights)): number {
   return [...names].reduce((sum, name) => sum + weights[name]!.data.length, 0);
@@ -211,6 +204,7 @@ function trainingOptionsOf(model: Model, options: TrainContext['options'], lora?
     axes,
     optimizer: optimizerOf(options),
     maxGradNorm: options.max_grad_norm,
+    checkpointing: options.gradient_checkpointing,
     weight: weightOptions(model, { ...options, lora }),
     paddingRows: Object.fromEntries(padded),
   };
@@ -251,12 +245,16 @@ async function save(
 ) {
   const folder = outputs.model!;
   const alone = lora && !options.lora!.merge;
+  // What texts begin with is transformers' `prefix`, too.
+  if (info.prefix !== undefined) model.file.prefix = info.prefix;
   if (!alone) await saveModel(folder, model, lora ? lora.merged(weights) : weights);
   // PEFT finds the model by its name on the hub, or is given it; a path of this machine would help nobody.
   const base = /^hf:\/\/([^@]+)/.exec(addresses[inputs.model] ?? '')?.[1] ?? path.basename(inputs.model);
   await lora?.save(alone ? folder : path.join(folder, 'adapter'), weights, base);
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
-  const record = { max_length: info.max_length, options: { ...options, seed }, ...done };
+  await copyGenerationConfig(inputs.model, folder);
+  const { max_length, max_target_length } = info;
+  const record = { max_length, ...(max_target_length !== undefined && { max_target_length }), options: { ...options, seed }, ...done };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
 }

@@ -46,6 +46,16 @@ const commands: Record<string, () => Promise<void>> = {
     console.log('held');
     await setTimeout(60_000);
   },
+  async removing() {
+    await cache.turns.remove();
+    console.log('removing');
+    await setTimeout(60_000);
+  },
+  async publishing() {
+    await cache.turns.publish();
+    console.log('publishing');
+    await setTimeout(60_000);
+  },
   /** Puts and saves the same thing as others do at the same moment. */
   async same() {
     const [path = ''] = rest;

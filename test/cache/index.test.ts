@@ -36,7 +36,7 @@ test('the history of a subject is newest first by order of saving, whatever the 
   index.save(result('a', 's', 5));
   expect(index.find('a')?.record).toBe(5);
   expect(index.history('s', 10).map(({ record }) => record)).toEqual([5, 4, 2]);
-  index.remove('c');
+  index.remove(['c']);
   expect(index.find('c')).toBeUndefined();
   expect(index.history('s', 10).map(({ record }) => record)).toEqual([5, 2]);
   expect(index.history('none', 10)).toEqual([]);
@@ -74,7 +74,7 @@ test('an index of a newer tunesmith, a database of another program', () => {
   const newer = new Sqlite(join(at, 'newer/index.sqlite'));
   newer.pragma('user_version = 99');
   newer.close();
-  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer tunesmith (format 99; this one knows 1)');
+  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer tunesmith (format 99; this one knows 2)');
   mkdirSync(join(at, 'other'));
   const other = new Sqlite(join(at, 'other/index.sqlite'));
   other.exec('create table bookmarks (url text)');

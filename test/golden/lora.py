@@ -1,6 +1,6 @@
 """
 Makes test/golden/lora/<family>/ of the classifiers in test/golden/<family>/checkpoint with PEFT: adapters with random A and B on the
-default targets of ours, pooler and classifier trained beside them.
+default targets of ours, pooler and classifier trained beside them. Of gpt2 and t5 the models that write, whose heads are not trained.
 
     python test/golden/lora.py           (torch 2.13, transformers 5.23, peft 0.21, safetensors)
 
@@ -18,7 +18,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 here = Path(__file__).parent
 golden = Path(os.environ.get("TUNESMITH_GOLDEN", here))  # where the checkpoints are, if not beside this script
@@ -27,27 +27,34 @@ OWN = {
     "roberta": (["query", "value"], ["classifier"]),
     "distilbert": (["q_lin", "v_lin"], ["pre_classifier", "classifier"]),
     "albert": (["query", "value"], ["pooler", "classifier"]),
+    "gpt2": (["c_attn"], None),
+    "t5": (["q", "v"], None),
+}
+WRITERS = {
+    "gpt2": ("gpt2/causal-lm", AutoModelForCausalLM, "CAUSAL_LM"),
+    "t5": ("t5/gated", AutoModelForSeq2SeqLM, "SEQ_2_SEQ_LM"),
 }
 
 for family, (targets, modules) in OWN.items():
     torch.manual_seed(0)
     folder = here / "lora" / family
     folder.mkdir(parents=True, exist_ok=True)
-    base = AutoModelForSequenceClassification.from_pretrained(golden / family / "checkpoint").eval()
+    name, kind, task = WRITERS.get(family, (family, AutoModelForSequenceClassification, "SEQ_CLS"))
+    base = kind.from_pretrained(golden / name / "checkpoint").eval()
     config = LoraConfig(
-        r=3, lora_alpha=6, lora_dropout=0.0, target_modules=targets, modules_to_save=modules, task_type="SEQ_CLS", init_lora_weights=False
+        r=3, lora_alpha=6, lora_dropout=0.0, target_modules=targets, modules_to_save=modules, task_type=task, init_lora_weights=False
     )
     model = get_peft_model(base, config).eval()
-    for name, weight in model.named_parameters():
-        if "modules_to_save" in name and not name.endswith("bias"):
+    for own, weight in model.named_parameters():
+        if "modules_to_save" in own and not own.endswith("bias"):
             weight.data += 0.05 * torch.randn_like(weight)
-    values = json.loads((golden / family / "inputs.json").read_text())
-    inputs = {name: torch.tensor(values[name]) for name in ("input_ids", "attention_mask", "labels")}
+    values = json.loads((golden / name / "inputs.json").read_text())
+    inputs = {key: torch.tensor(values[key]) for key in ("input_ids", "attention_mask", "labels")}
     out = model(**inputs)
     out.loss.backward()
-    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    trained = {own: weight for own, weight in model.named_parameters() if weight.requires_grad}
     save_file(
-        get_peft_model_state_dict(model, {name: weight.grad.contiguous() for name, weight in trained.items()}),
+        get_peft_model_state_dict(model, {own: weight.grad.contiguous() for own, weight in trained.items()}),
         folder / "gradients.safetensors",
         {"format": "pt"},
     )
@@ -55,10 +62,10 @@ for family, (targets, modules) in OWN.items():
     (folder / "README.md").unlink(missing_ok=True)
     config_file = folder / "adapter_config.json"
     saved = json.loads(config_file.read_text())
-    for name in ("target_modules", "modules_to_save"):
-        saved[name] = sorted(set(saved[name]))  # PEFT has sets
+    for key in ("target_modules", "modules_to_save"):
+        saved[key] = saved[key] and sorted(set(saved[key]))  # PEFT has sets
     told = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "bias", "fan_in_fan_out", "target_modules", "modules_to_save")
-    config_file.write_text(json.dumps({name: saved[name] for name in told}) + "\n")
+    config_file.write_text(json.dumps({key: saved[key] for key in told}) + "\n")
     values = {"logits": out.logits.tolist(), "loss": out.loss.item()}
     with torch.no_grad():
         values["merged"] = model.merge_and_unload()(**inputs).logits.tolist()

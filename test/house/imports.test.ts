@@ -22,7 +22,7 @@ const own = imports.filter((i) => i.to.endsWith('.ts'));
 
 /** A built-in step's folder: it holds a step.ts. */
 const stepFolders = files.filter((f) => /^steps\/[^/]+\/step\.ts$/.test(f)).map((f) => f.split('/')[1]!);
-const SHARED = ['data', 'models', 'runtime', 'metrics', 'tasks'];
+const SHARED = ['data', 'models', 'runtime', 'metrics', 'tasks', 'generation'];
 
 test('every import of our own names a file that exists', () => {
   const known = new Set(files);

@@ -16,6 +16,8 @@ for case in sys.argv[2:]:
     model, loading = getattr(transformers, kind).from_pretrained(f"{sys.argv[1]}/{name}", output_loading_info=True, dtype=torch.float32)
     values = json.loads((Path(__file__).parent / f"../golden/{name}/inputs.json").read_text())
     inputs = {key: torch.tensor(values[key]) for key in ("input_ids", "attention_mask", "token_type_ids") if key in values}
+    if name.startswith("t5/"):
+        inputs["labels"] = torch.tensor(values["labels"])  # the decoder reads them, too
     if "/" not in name:
         inputs.pop("token_type_ids", None)  # there logits are without them
     with torch.no_grad():

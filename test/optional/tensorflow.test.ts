@@ -55,6 +55,7 @@ describe('kernels', () => import('../steps/runtime/kernels.test.ts').then(() => 
 describe('ops', () => import('../steps/runtime/ops.test.ts').then(() => {}));
 describe('trainings', () => import('../steps/runtime/training.test.ts').then(() => {}));
 describe('families', () => import('../steps/models/families.test.ts').then(() => {}));
+describe('families that write', () => import('../steps/models/generating.test.ts').then(() => {}));
 
 describe('the runtime tensorflow', () => {
   const open = () => openRuntime('tensorflow');

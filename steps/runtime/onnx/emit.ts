@@ -66,7 +66,7 @@ class Emitter {
       interfaces.outputs.push({ name, dtype: value.dtype, shape: this.#axes(value, twin.outputs.get(name)!) });
     }
     const initial = [...this.#initializers.values()];
-    return writeModel({ nodes: this.#nodes, initializers: initial, ...interfaces, opsets: this.#opsets() });
+    return writeModel({ nodes: lastFirst(this.#nodes), initializers: initial, ...interfaces, opsets: this.#opsets() });
   }
 
   #opsets(): Record<string, number> {
@@ -242,10 +242,14 @@ class Emitter {
       case 'Softmax':
       case 'LogSoftmax':
         return put(kernel, inputs(), { axis: -1 });
+      case 'LogSumExp':
+        return put('ReduceLogSumExp', [...inputs(), this.#ints([-1])], { keepdims: 1 });
       case 'LayerNorm':
         return put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
       case 'Gelu':
         return this.#gelu(node);
+      case 'GeluNew':
+        return this.#geluNew(node);
       case 'BatchMatMul':
       case '_FusedMatMul':
         return this.#product(node);
@@ -259,6 +263,17 @@ class Emitter {
     const erf = this.#node('Erf', this.#node('Div', [x, this.#scalar(Math.SQRT2, 'float32')]));
     const twice = this.#node('Mul', [x, this.#node('Add', [erf[0]!, this.#scalar(1, 'float32')])[0]!]);
     return this.#node('Mul', [twice[0]!, this.#scalar(0.5, 'float32')], {}, this.#outputs(node));
+  }
+
+  #geluNew(node: Node): string[] {
+    const x = this.#name(node.inputs[0]!);
+    if (this.#options.dialect === 'onnxruntime') return this.#node('FastGelu', [x], {}, this.#outputs(node), MICROSOFT);
+    const constant = (value: number) => this.#scalar(value, 'float32');
+    const cubic = this.#node('Mul', [this.#node('Mul', [x, x])[0]!, constant(0.044715)]);
+    const inner = this.#node('Mul', [x, this.#node('Add', [cubic[0]!, constant(1)])[0]!]);
+    const tanh = this.#node('Tanh', this.#node('Mul', [inner[0]!, constant(Math.sqrt(2 / Math.PI))]));
+    const twice = this.#node('Mul', [x, this.#node('Add', [tanh[0]!, constant(1)])[0]!]);
+    return this.#node('Mul', [twice[0]!, constant(0.5)], {}, this.#outputs(node));
   }
 
   #product(node: Node): string[] {
@@ -405,6 +420,17 @@ class Emitter {
     this.#products.set(key, name);
     return name;
   }
+}
+
+/**
+ * onnxruntime runs a graph back from its leaves, the nodes that no other reads, and begins with the last of them in the file. A training's
+ * leaves are the gradients of weights. Those that can be computed first are put last: else the gradients of the first layer come first,
+ * and every activation and its gradient wait in memory until all the way back to it is gone.
+ */
+function lastFirst(nodes: readonly NodeContent[]): NodeContent[] {
+  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
+  const isLeaf = ({ outputs }: NodeContent) => !outputs.some((output) => read.has(output));
+  return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }
 
 const MICROSOFT = 'com.microsoft';

@@ -17,7 +17,8 @@ export function onnxRuntime(threads: number, provider: Provider = 'cpu'): Runtim
   return {
     name: 'onnx',
     description: `onnxruntime-node ${version}, ${provider === 'cpu' ? 'CPU' : 'GPU by WebGPU'}, ${threads} thread${threads === 1 ? '' : 's'}`,
-    inference: (program, weights, axes = {}) => new OnnxInference(program, weights, axes, threads, provider),
+    inference: (program, weights, axes = {}, { packed = false } = {}) =>
+      new OnnxInference(program, weights, axes, threads, provider, packed && bytesOf(weights) < LARGEST_MODEL),
     training: (program, weights, options) => new OnnxTraining(program, weights, options, threads, provider),
   };
 }
@@ -26,11 +27,13 @@ class OnnxInference implements Inference {
   readonly #weights: Record<string, ort.Tensor>;
   readonly #sessions: Sessions<{ session: Session }>;
 
-  constructor(program: Program, weights: HostTensors, axes: Axes, threads: number, provider: Provider) {
-    this.#weights = feeds(weights, named.weight);
+  constructor(program: Program, weights: HostTensors, axes: Axes, threads: number, provider: Provider, packed = false) {
+    this.#weights = packed ? {} : feeds(weights, named.weight);
     this.#sessions = new Sessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) => ({ graph: traceInference(program, weights, sized, { free }) }));
-      return { session: await Session.open(traced.graph, free, threads, provider) };
+      // onnxruntime packs what is a constant of the model.
+      const constants = packed ? dataOf(weights) : new Map();
+      return { session: await Session.open(traced.graph, free, threads, provider, constants) };
     });
   }
 
@@ -63,12 +66,12 @@ class OnnxTraining implements Training {
   constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: Provider) {
     this.#optimizer = new Optimizer(weights, options);
     this.#weights = feeds(this.#optimizer.weights, named.weight);
-    const { axes = {}, paddingRows = {} } = options;
+    const { axes = {}, paddingRows = {}, checkpointing } = options;
     this.#inference = new OnnxInference(program, this.#optimizer.weights, axes, threads, provider);
     const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
     this.#sessions = new Sessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) =>
-        traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free }),
+        traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free, checkpointing }),
       );
       return { ...traced, session: await Session.open(traced.graph, free, threads, provider), buffers: this.#buffers(traced) };
     });
@@ -91,7 +94,7 @@ class OnnxTraining implements Training {
       await this.#differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
         loss += share * partLoss;
         if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
-        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share);
+        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, loss);
       });
     }
     return { loss, gradNorm };
@@ -146,5 +149,13 @@ class OnnxTraining implements Training {
 function feeds(tensors: HostTensors, nameOf: (name: string) => string): Record<string, ort.Tensor> {
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [nameOf(name), tensorOf(tensor)]));
 }
+
+const dataOf = (weights: HostTensors): Map<string, Float32Array> =>
+  new Map(Object.entries(weights).map(([name, { data }]) => [named.weight(name), data as Float32Array]));
+
+const bytesOf = (weights: HostTensors): number => Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0);
+
+/** A model file holds at most 2 GB. */
+const LARGEST_MODEL = 2 ** 31 - 2 ** 20;
 
 const namesOf = (graph: Graph): Map<Value, string> => new Map([...graph.outputs].map(([name, value]) => [value, name]));

@@ -15,20 +15,34 @@ export class Session {
   readonly bytes: number;
   readonly #session: ort.InferenceSession;
   readonly #free: Free | undefined;
+  /** Names of the inputs that every run is given. */
+  readonly #fed: string[];
 
-  static async open(graph: Graph, free: Free | undefined, threads: number, provider: Provider = 'cpu'): Promise<Session> {
-    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free }), {
+  /** @param constants inputs that are the same in every run */
+  static async open(
+    graph: Graph,
+    free: Free | undefined,
+    threads: number,
+    provider: Provider = 'cpu',
+    constants: ReadonlyMap<string, Float32Array> = new Map(),
+  ): Promise<Session> {
+    const initializers = new Map(
+      [...graph.inputs].filter(([name]) => constants.has(name)).map(([name, value]) => [value, constants.get(name)!]),
+    );
+    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free, initializers }), {
       executionProviders: [provider],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
     });
-    return new Session(graph, free, session);
+    const fed = [...graph.inputs.keys()].filter((name) => !constants.has(name));
+    return new Session(graph, free, session, fed);
   }
 
-  private constructor(graph: Graph, free: Free | undefined, session: ort.InferenceSession) {
+  private constructor(graph: Graph, free: Free | undefined, session: ort.InferenceSession, fed: string[]) {
     this.graph = graph;
+    this.#fed = fed;
     this.#free = free;
     this.#session = session;
     this.bytes = peakBytes(graph);
@@ -36,7 +50,7 @@ export class Session {
 
   async run(feeds: Record<string, ort.Tensor>, outputs: Record<string, ort.Tensor>): Promise<void> {
     const given: Record<string, ort.Tensor> = {};
-    for (const name of this.graph.inputs.keys()) {
+    for (const name of this.#fed) {
       const tensor = feeds[name];
       if (!tensor) throw new Error(`The input ${name} was not given.`);
       given[name] = tensor;

@@ -300,9 +300,21 @@ export class GraphEmitter {
         ];
       case 'LayerNorm':
         return this.#layerNorm(node, inputs as [string, string, string]);
+      case 'LogSumExp': {
+        const along = (op: string, of: string) =>
+          b.node(op, [of, b.ints([node.inputs[0]!.shape.length - 1])], { T, Tidx: int32, keep_dims: { bool: true } });
+        const highest = along('Max', x);
+        const sum = along('Sum', b.op('Exp', [b.op('Sub', [x, highest])]));
+        return [b.op('AddV2', [b.op('Log', [sum]), highest])];
+      }
       case 'Gelu': {
         const phi = b.op('Mul', [b.op('AddV2', [b.op('Erf', [b.op('Mul', [x, b.scalar(Math.SQRT1_2)])]), b.scalar(1)]), b.scalar(0.5)]);
         return [b.op('Mul', [x, phi])];
+      }
+      case 'GeluNew': {
+        const inner = b.op('Mul', [x, b.op('AddV2', [b.op('Mul', [b.op('Square', [x]), b.scalar(0.044715)]), b.scalar(1)])]);
+        const tanh = b.op('Tanh', [b.op('Mul', [inner, b.scalar(Math.sqrt(2 / Math.PI))])]);
+        return [b.op('Mul', [b.op('Mul', [x, b.op('AddV2', [tanh, b.scalar(1)])]), b.scalar(0.5)])];
       }
       case 'BatchMatMul':
       case '_FusedMatMul':

@@ -328,7 +328,12 @@ class TensorflowTraining implements Training {
     const trace =
       this.#traces.get(key) ??
       traceFor(inputs, this.#axes, (sized, free) =>
-        traceTraining(this.#program, this.#specs, sized, { trained: this.#trained, padding: this.#options.paddingRows ?? {}, free }),
+        traceTraining(this.#program, this.#specs, sized, {
+          trained: this.#trained,
+          padding: this.#options.paddingRows ?? {},
+          free,
+          checkpointing: this.#options.checkpointing,
+        }),
       );
     this.#traces.delete(key); // and to the end: those used last are kept
     this.#traces.set(key, trace);

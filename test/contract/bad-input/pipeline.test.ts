@@ -29,17 +29,17 @@ steps:
     p.yaml:7:5: error: unknown key "output"
       7 |     output: { o: o.txt }
         |     ^^^^^^
-      = did you mean "outputs"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = did you mean "outputs"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     p.yaml:8:5: error: unknown key "matrx"
       8 |     matrx: { x: [1] }
         |     ^^^^^
-      = did you mean "matrix"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = did you mean "matrix"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     p.yaml:9:5: error: unknown key "colour"
       9 |     colour: red
         |     ^^^^^^
-      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
     "
   `);
 });
@@ -72,32 +72,76 @@ test('keys of later releases are rejected, never ignored', async () => {
 steps:
   a:
     run: echo
-    resources: { gpu: 1 }
-    frozen: true
-    version: 2
     sweep: { trials: 3 }
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:5:5: error: "resources" is not built yet
-      5 |     resources: { gpu: 1 }
-        |     ^^^^^^^^^
-      = Remove it.
-
-    p.yaml:6:5: error: "frozen" is not built yet
-      6 |     frozen: true
-        |     ^^^^^^
-      = Remove it.
-
-    p.yaml:7:5: error: "version" is not built yet
-      7 |     version: 2
-        |     ^^^^^^^
-      = Remove it.
-
-    p.yaml:8:5: error: "sweep" is not built yet
-      8 |     sweep: { trials: 3 }
+    p.yaml:5:5: error: "sweep" is not built yet
+      5 |     sweep: { trials: 3 }
         |     ^^^^^
       = Remove it.
+    "
+  `);
+});
+
+test('how a step is to be scheduled', async () => {
+  expect(
+    await refusal(`
+params: { m: 8 }
+steps:
+  a: { run: echo, resources: { gpus: 1, cpu: 0, memory: 8 } }
+  b: { run: echo, resources: {}, retry: { times: 2, factor: 2, delay: 1s, max_delay: soon } }
+  c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
+  d: { run: echo, resources: { memory: "\${{ params.m }}" }, frozen: "\${{ params.m }}" }
+  e: { run: "echo > e.txt", outputs: { o: e.txt }, frozen: true, cache: false }
+`),
+  ).toMatchInlineSnapshot(`
+    "
+    p.yaml:2:14: error: "resources.memory" takes a size such as 512MB, 8GB or 1.5GiB, found 8
+      2 | params: { m: 8 }
+        |              ^
+
+    p.yaml:2:14: error: "frozen" takes true or false, found 8
+      2 | params: { m: 8 }
+        |              ^
+
+    p.yaml:4:32: error: unknown key "gpus"
+      4 |   a: { run: echo, resources: { gpus: 1, cpu: 0, memory: 8 } }
+        |                                ^^^^
+      = did you mean "gpu"? valid here: cpu, gpu, memory
+
+    p.yaml:4:46: error: "resources.cpu" takes a number of at least 1, found 0
+      4 |   a: { run: echo, resources: { gpus: 1, cpu: 0, memory: 8 } }
+        |                                              ^
+
+    p.yaml:4:57: error: "resources.memory" takes a size such as 512MB, 8GB or 1.5GiB, found 8
+      4 |   a: { run: echo, resources: { gpus: 1, cpu: 0, memory: 8 } }
+        |                                                         ^
+
+    p.yaml:5:30: error: "resources" cannot be empty
+      5 |   b: { run: echo, resources: {}, retry: { times: 2, factor: 2, delay: 1s, max_delay: soon } }
+        |                              ^^
+
+    p.yaml:5:86: error: "retry.max_delay" takes a time such as 90s, 5m, 2h or 1h30m, found "soon"
+      5 |   b: { run: echo, resources: {}, retry: { times: 2, factor: 2, delay: 1s, max_delay: soon } }
+        |                                                                                      ^^^^
+
+    p.yaml:6:38: error: "retry.factor" means nothing without "delay"
+      6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
+        |                                      ^^^^^^
+
+    p.yaml:6:46: error: "retry.factor" takes a number of at least 1, found 0.5
+      6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
+        |                                              ^^^
+
+    p.yaml:6:62: error: "version" takes a whole number or text, found 1.5
+      6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
+        |                                                              ^^^
+
+    p.yaml:8:60: error: \`frozen\` and \`cache: false\` exclude each other
+      8 |   e: { run: "echo > e.txt", outputs: { o: e.txt }, frozen: true, cache: false }
+        |                                                            ^^^^
+      = What is not stored cannot stand for a later run.
     "
   `);
 });
@@ -141,7 +185,7 @@ steps:
       7 |     timeout: 90
         |              ^^
 
-    p.yaml:8:12: error: "retry" takes a count, or a map with \`times\` and \`delay\`, found "often"
+    p.yaml:8:12: error: "retry" takes a count, or a map with \`times\`, \`delay\`, \`factor\` and \`max_delay\`, found "often"
       8 |     retry: often
         |            ^^^^^
 
@@ -333,7 +377,7 @@ steps:
          |                                           ^^^^^
       = A secret must not enter the fingerprint: remove it from \`env\`.
 
-    p.yaml:14:95: error: early_stopping needs more than one epoch
+    p.yaml:14:95: error: early_stopping needs more than one epoch, or eval_strategy steps
       14 | …sk: text-classification, epochs: 1, early_stopping: { patience: 2 }, lr_scheduler_type: constant, wa…
          |                                                      ^^^^^^^^^^^^^^^
 

@@ -490,7 +490,7 @@ test('timeout, retry, cache and when', async () => {
         |                            ^^
       = For example 90s, 5m or 2h.
 
-    p.yaml:5:39: error: "retry" takes a count, or a map with \`times\` and \`delay\`, found "often"
+    p.yaml:5:39: error: "retry" takes a count, or a map with \`times\`, \`delay\`, \`factor\` and \`max_delay\`, found "often"
       5 |   c: { run: echo, timeout: 0s, retry: often, cache: "yes", shell: "\${{ params.on }}" }
         |                                       ^^^^^
 

@@ -13,7 +13,7 @@ test('all mistakes of a file, in its order', async () => {
       clean:
         uses: clean
         with: { data: data, lowercse: true, remove: [htm] }
-        resources: { gpu: 1 }
+        resources: { gpus: 1 }
       words:
         run: cat $\{{ inputs.wrds }} $\{{ params.lrr }}
         inputs: { words: data/*.txt }
@@ -40,10 +40,10 @@ test('all mistakes of a file, in its order', async () => {
         needs: shell
   `);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:2:1: error: unknown key "version"
+    "p.yaml:2:1: error: "version" belongs to a step
       2 | version: 1
         | ^^^^^^^
-      = valid here: name, description, params, steps
+      = Write it below a step's name, below \`steps\`.
 
     p.yaml:7:25: error: unknown option "lowercse"
       7 |     with: { data: data, lowercse: true, remove: [htm] }
@@ -55,10 +55,10 @@ test('all mistakes of a file, in its order', async () => {
         |                                                  ^^^
       = did you mean "html"? valid: html, urls, emails, special_characters, numbers
 
-    p.yaml:8:5: error: "resources" is not built yet
-      8 |     resources: { gpu: 1 }
-        |     ^^^^^^^^^
-      = Remove it.
+    p.yaml:8:18: error: unknown key "gpus"
+      8 |     resources: { gpus: 1 }
+        |                  ^^^^
+      = did you mean "gpu"? valid here: cpu, gpu, memory
 
     p.yaml:10:25: error: there is no input "wrds"
       10 |     run: cat \${{ inputs.wrds }} \${{ params.lrr }}
@@ -288,7 +288,7 @@ test('CRLF and a byte order mark move nothing', async () => {
     p.yaml:6:5: error: unknown key "tmeout"
       6 |     tmeout: 5s
         |     ^^^^^^
-      = did you mean "timeout"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = did you mean "timeout"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
     "
   `);
   const { cells } = await project.read('\ufeffsteps:\r\n  a:\r\n    run: |\r\n      echo one\r\n      echo two\r\n');
@@ -316,9 +316,9 @@ test('the caret stands under the right columns', () => {
   expect(long[1]!.length).toBeLessThan(120);
   expect(long[1]!.slice(long[2]!.indexOf('^'), long[2]!.indexOf('^') + 5)).toBe('wrong');
   expect(show('', '')).toContain('    | ^');
-  const start = performance.now();
+  const start = process.cpuUsage();
   show('x'.repeat(5_000_000) + 'here' + 'y'.repeat(5_000_000), 'here');
-  expect(performance.now() - start).toBeLessThan(1000);
+  expect(process.cpuUsage(start).user).toBeLessThan(1e6);
   const end = show(`key: ${'x'.repeat(400)}`, 'x'.repeat(400)).split('\n');
   expect(end[2]!.trimEnd().length).toBeLessThan(120);
 });

@@ -59,7 +59,7 @@ test('duplicate keys, beside other mistakes', async () => {
     p.yaml:5:5: error: unknown key "tmeout"
       5 |     tmeout: 5s
         |     ^^^^^^
-      = did you mean "timeout"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = did you mean "timeout"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     p.yaml:6:3: error: duplicate key "a"
       6 |   a: { run: echo 3 }
@@ -187,7 +187,7 @@ test('names of JavaScript objects are names like any other', async () => {
     p.yaml:1:51: error: unknown key "valueOf"
       1 | steps: { a: { run: "echo \${{ params.toString }}", valueOf: 1 }, b: { uses: constructor } }
         |                                                   ^^^^^^^
-      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     p.yaml:1:76: error: there is no step "constructor"
       1 | steps: { a: { run: "echo \${{ params.toString }}", valueOf: 1 }, b: { uses: constructor } }

@@ -1,5 +1,5 @@
 /** Steps of the user's own: described in a child process, with their mistakes at `uses`. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { codeOf } from '../../../engine/code.ts';
@@ -281,9 +281,11 @@ test('what it said is kept by its code; nothing is written where nothing may be'
   await project.read(yaml);
   const [first] = readdirSync(kept);
   expect(readFileSync(join(project.folder, '.tunesmith/.gitignore'), 'utf8')).toBe('*\n');
-  // Nobody but the description itself is asked.
+  // Nobody but the description itself is asked, where the whole pipeline is not remembered.
+  rmSync(join(project.folder, '.tunesmith/pipelines'), { recursive: true });
   writeFileSync(join(kept, first!), readFileSync(join(kept, first!), 'utf8').replace('"default":5', '"default":7'));
   expect(options(byName(await project.read(yaml)).a!)).toEqual({ n: 7 });
+  rmSync(join(project.folder, '.tunesmith/pipelines'), { recursive: true });
   writeFileSync(join(kept, first!), '{ damaged');
   expect(options(byName(await project.read(yaml)).a!)).toEqual({ n: 5 });
 });

@@ -78,7 +78,7 @@ test('a secret is in no fingerprint; a variable is, and unset is not empty', asy
   vi.stubEnv('VAR', '');
   expect((await p.go()).why).toEqual({ a: 'env VAR changed' });
   vi.stubEnv('VAR', undefined);
-  expect((await p.go()).why).toEqual({ a: 'env VAR changed' });
+  expect((await p.go()).why).toEqual({ a: 'env VAR: set → not set' });
   vi.stubEnv('VAR', 'one');
   expect((await p.go()).states).toEqual({ a: 'fresh' });
 });

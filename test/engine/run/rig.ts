@@ -13,7 +13,7 @@ export type Options = Partial<RunOptions> & { set?: string[]; hear?(event: RunEv
 
 export function engine(yaml: string, files: Files = {}) {
   const p = project({ 'p.yaml': yaml, ...files });
-  const read = (set?: string[]) => readPipeline(p.path('p.yaml'), { set });
+  const read = (set?: string[], readOnly = false) => readPipeline(p.path('p.yaml'), { set, readOnly });
   return {
     ...p,
 
@@ -38,7 +38,8 @@ export function engine(yaml: string, files: Files = {}) {
       };
     },
 
-    plan: async (options: Parameters<typeof planPipeline>[1] & { set?: string[] } = {}) => planPipeline(await read(options.set), options),
+    plan: async (options: Parameters<typeof planPipeline>[1] & { set?: string[] } = {}) =>
+      planPipeline(await read(options.set, true), options),
 
     /** The same run by another process, which may be killed. */
     apart() {

@@ -17,7 +17,7 @@ steps:
   const waited = [...one.events(), ...two.events()].filter((event) => event.type === 'waiting');
   for (const { pid } of waited) expect([one.pid, two.pid]).toContain(pid);
   expect(waited.length).toBeGreaterThan(0);
-}, 30_000);
+});
 
 test('kill -9 in the middle: children end, the former file returns, the next run goes on', async () => {
   const p = engine(
@@ -51,7 +51,7 @@ steps:
     expect.stringMatching(/^slow\.txt was not written by tunesmith: it is kept as /),
   ]);
   expect(p.read('quick-runs')).toBe('x\n');
-}, 30_000);
+});
 
 test('a step in a child process ends with its engine, however deep it is in its work', async () => {
   const p = engine('steps: { a: { uses: ./busy.mjs } }', {
@@ -66,7 +66,7 @@ test('a step in a child process ends with its engine, however deep it is in its 
   const beats = p.read('beats');
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect(p.read('beats')).toBe(beats);
-}, 30_000);
+});
 
 function summary(events: RunEvent[]): Record<string, string> {
   const last = events.at(-1);

@@ -32,7 +32,7 @@ async function kaggle(versions: Record<string, string>[]) {
         trouble,
       );
     }
-    if (user !== 'mary' || key !== 'secret') return json(401, { code: 401, message: 'Unauthenticated' });
+    if (user !== 'mary' || key !== 'k3y-of-mary') return json(401, { code: 401, message: 'Unauthenticated' });
     const hand = (bytes: Buffer) =>
       void response.writeHead(302, { location: `http://localhost:${portOf(server)}/storage/${bytes.toString('hex')}` }).end();
     const [, what, name, file] =
@@ -88,7 +88,7 @@ steps:
   vi.stubEnv('KAGGLE_API_ENDPOINT', server.url);
   vi.stubEnv('KAGGLE_CONFIG_DIR', p.path('config'));
   vi.stubEnv('KAGGLE_USERNAME', 'mary');
-  vi.stubEnv('KAGGLE_KEY', 'secret');
+  vi.stubEnv('KAGGLE_KEY', 'k3y-of-mary');
   vi.stubEnv('KAGGLE_API_TOKEN', undefined);
   onTestFinished(() => void vi.unstubAllEnvs());
   const listed = async () => {
@@ -150,11 +150,11 @@ test('the account is found as Kaggle’s own tools find it, and kept to itself',
     "Kaggle does not accept your account
     Make a key at kaggle.com, Settings, API, and set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
   `);
-  p.write('config/kaggle.json', '{"username":"mary","key":"secret"}');
+  p.write('config/kaggle.json', '{"username":"mary","key":"k3y-of-mary"}');
   expect(await listed()).toBe('a.csv a\n');
   const { code, screen } = await p.run('run', 'p.yaml', '--force');
-  expect([code, screen.includes('secret')]).toEqual([0, false]);
-  expect(p.find('.tunesmith').filter((file) => p.read(file).includes('secret'))).toEqual([]);
+  expect([code, screen.includes('k3y-of-mary')]).toEqual([0, false]);
+  expect(p.find('.tunesmith').filter((file) => p.read(file).includes('k3y-of-mary'))).toEqual([]);
 });
 
 test('what is not there is named, and rules that are to be accepted', async () => {

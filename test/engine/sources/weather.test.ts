@@ -31,12 +31,14 @@ test.each([1, 2, 3, 5, 8, 13])('weather %i', async (seed) => {
       headers: { 'retry-after': '0' },
     }),
   ];
+  let attempts = 1;
   /** One run of an engine, which may be interrupted. */
   const attempt = async (): Promise<boolean> => {
-    for (let i = below(6); i > 0; i--) hub.trouble(troubles[below(troubles.length)]!());
+    const fine = attempts > 15; // no weather lasts, and a busy machine has had enough of it
+    for (let i = fine ? 0 : below(6); i > 0; i--) hub.trouble(troubles[below(troubles.length)]!());
     const cache = openCache(p.path('cache'));
     const stop = new AbortController();
-    const timer = random() < 0.3 ? setTimeout(() => stop.abort(), random() * 300) : undefined;
+    const timer = !fine && random() < 0.3 ? setTimeout(() => stop.abort(), random() * 300) : undefined;
     let [expected, came] = [0, 0];
     try {
       const sources = new Sources({ folder: p.path('sources'), memo: cache.memo, readOnly: false, notice: () => {} });
@@ -67,7 +69,6 @@ test.each([1, 2, 3, 5, 8, 13])('weather %i', async (seed) => {
       cache.close();
     }
   };
-  let attempts = 1;
   while (!(await attempt())) expect(++attempts).toBeLessThan(25);
   expect(p.find('.').filter((file) => /incomplete$|\.lock$|\.tunesmith/.test(file))).toEqual([]);
   vi.unstubAllEnvs();

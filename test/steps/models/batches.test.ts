@@ -50,7 +50,7 @@ test('batches are of like lengths, none longer than its longest sequence', async
 test('fewer sequences than a batch', async () => {
   const few = await ofLengths([3, 9]);
   expect(trainingBatches(few, 16, at).map(({ sequences, length }) => [sequences.length, length])).toEqual([[2, 9]]);
-  expect(evaluationBatches(few, 16)).toEqual([[{ sequences: Int32Array.of(1, 0), length: 9 }]]);
+  expect(evaluationBatches(few, 16)).toEqual([[{ targetLength: 0, sequences: Int32Array.of(1, 0), length: 9 }]]);
 });
 
 test('parts of a batch hold its sequences, each once', async () => {
@@ -89,7 +89,7 @@ test('sequences are padded behind, and the mask tells', async () => {
     [7, 8],
     [4, 5, 6],
   ]);
-  const { input_ids, attention_mask, labels } = inputsOf(two, { sequences: Int32Array.of(1, 0), length: 4 }, info);
+  const { input_ids, attention_mask, labels } = inputsOf(two, { sequences: Int32Array.of(1, 0), length: 4, targetLength: 0 }, info);
   expect([...input_ids!.data]).toEqual([4, 5, 6, 9, 7, 8, 9, 9]);
   expect([...attention_mask!.data]).toEqual([1, 1, 1, 0, 1, 1, 0, 0]);
   expect([...labels!.data]).toEqual([0, 2]);

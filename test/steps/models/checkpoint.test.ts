@@ -170,8 +170,8 @@ test('what a checkpoint lacks, has too much, or has in another shape is said by 
   await expect(loadModel(lacking, task)).rejects.toThrow('it lacks bert.encoder.layer.1.output.dense.weight');
   // Of a layer that config.json does not count, not a word would be missed, and the answers would be wrong.
   const deeper = await changed((tensors) => ({ ...tensors, 'bert.encoder.layer.2.output.dense.bias': tensors['classifier.bias']! }));
-  for (const opening of [start(deeper), loadModel(deeper, task)])
-    await expect(opening).rejects.toThrow('it has, unexpectedly, bert.encoder.layer.2.output.dense.bias');
+  for (const open of [() => start(deeper), () => loadModel(deeper, task)])
+    await expect(open()).rejects.toThrow('it has, unexpectedly, bert.encoder.layer.2.output.dense.bias');
 });
 
 test('files that are cut off, lie about themselves or are of another kind are refused in clear words', async () => {
@@ -210,7 +210,7 @@ test('files that are cut off, lie about themselves or are of another kind are re
   });
   await expect(start(config(copy(), { model_type: 'mamba' }))).rejects.toMatchObject({
     message: 'model_type "mamba" is not supported',
-    hint: 'Supported: bert, roberta, distilbert, albert.',
+    hint: 'Supported: bert, roberta, distilbert, albert, gpt2, t5.',
   });
   await expect(start(config(copy(), { hidden_act: 'xielu' }))).rejects.toThrow('config.json: hidden_act "xielu" is not supported');
   await expect(start(config(copy(), { position_embedding_type: 'relative_key' }))).rejects.toThrow(

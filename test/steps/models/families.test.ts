@@ -29,11 +29,15 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
       }
       await inference.dispose();
     });
+  }
 
-    test(`${name}: loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
+  for (const [name, checkpointing] of [['eager'], [COMPILED], [COMPILED, true]] as const) {
+    const how = `${name}${checkpointing ? ' with gradient checkpointing' : ''}`;
+    test(`${how}: loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
       const model = await loadModel(join(golden, 'checkpoint'), 'text-classification');
       const training = (await openRuntime(name, { threads: 1 })).training(withoutDropout(model), model.weights, {
         ...OPTIMIZER(model),
+        checkpointing: checkpointing ?? false,
       });
       const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
       const { loss, gradNorm } = await training.step(whole({ ...inputs, labels: int32(values.labels) }), at);
@@ -138,7 +142,7 @@ test.each(['bert', 'roberta', 'distilbert', 'albert'])('%s: hidden tokens alone 
     ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
   );
   const { loss } = await training.step(
-    whole({ ...given, masked_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) }),
+    whole({ ...given, label_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) }),
     { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 },
   );
   expect(batch * length).toBe(flat.length);

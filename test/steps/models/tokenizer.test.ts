@@ -29,6 +29,30 @@ test('a text is truncated if it has more tokens than there is room for, not if i
   expect(cut).toMatchObject({ ids: [101, 2028, 2048, 2093, 102], truncated: true });
 });
 
+/** Ids and texts are those of transformers' AutoTokenizer from the same folders. */
+test.each([
+  ['gpt2-tiny', 'lighthouse keeper:', [76, 395, 298, 1182, 1519, 69, 425, 26], 'lighthouse keeper:'],
+  [
+    'gpt2-tiny',
+    ' a small boat (for one); naïve 😀 2½',
+    [257, 460, 607, 265, 312, 1596, 495, 1477, 317, 65, 128, 108, 879, 221, 173, 254, 247, 223, 1264, 127, 122],
+    ' a small boat (for one); naïve 😀 2½',
+  ],
+  ['t5-tiny', 'lighthouse keeper:', [179, 3194, 1354, 34, 150, 1], 'lighthouse keeper:'],
+  [
+    't5-tiny',
+    ' a small boat (for one); naïve 😀 2½',
+    [3, 44, 1132, 23, 56, 57, 54, 17, 13, 10, 36, 21, 2, 194, 10, 2, 1018, 2, 1],
+    'a small boat (for one); nave  2',
+  ],
+  ['t5-tiny', '  inner   spaces\tand\nlines ', [1837, 593, 6, 8, 1258, 1], 'inner spaces and lines'],
+  ['t5-tiny', '', [1], ''],
+])('%s: %j', async (name, text, ids, decoded) => {
+  const tokenizer = await openTokenizer(join(models, name), {});
+  expect((await tokenizer.encode([text]))[0]!.ids).toEqual(ids);
+  expect(await tokenizer.decode(ids)).toBe(decoded);
+});
+
 test('the script makes the very bytes of the folder', () => {
   const folder = temporary();
   execFileSync(process.execPath, ['--import', 'tsx', join(models, 'bert-tiny.ts'), folder]);

@@ -3,11 +3,19 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
-import { loadModel } from '../../../steps/models/checkpoint.ts';
+import { albert } from '../../../steps/models/albert.ts';
+import { loadModel, startModel } from '../../../steps/models/checkpoint.ts';
+import type { Family } from '../../../steps/models/family.ts';
+import { gpt2 } from '../../../steps/models/gpt2.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
+import { t5 } from '../../../steps/models/t5.ts';
+import type { TrainingOptions } from '../../../steps/runtime/runtime.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
+import { weightOptions } from '../../../steps/train/layers.ts';
+import { memoryOf } from '../../../steps/train/memory.ts';
 import step from '../../../steps/train/step.ts';
 import { ranStep, temporary } from '../rig.ts';
+import { adamW } from '../runtime/options.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
 
 const quick = { epochs: 1, learning_rate: 0.005, batch_size: 4, dropout: 0, runtime: 'onnx' };
@@ -100,6 +108,76 @@ test('layers learn the slower the lower they are', async () => {
   expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
 });
 
+test('gradient checkpointing: the same weights to the bit, dropout and adapters included', async () => {
+  const inputs = await smallInputs({ num_hidden_layers: 4 });
+  const options = { batch_size: 16, dropout: 0.1 };
+  const learned = { ...inputs, model: (await trained(options, inputs)).outputs.model! };
+  for (const lora of [undefined, { r: 2, alpha: 4, dropout: 0.1, merge: true }]) {
+    const plain = await trained({ ...options, ...(lora && { lora }) }, learned);
+    const checkpointed = await trained({ ...options, ...(lora && { lora }), gradient_checkpointing: true }, learned);
+    expect(checkpointed.weights).toEqual(plain.weights);
+  }
+});
+
+test('gradient checkpointing keeps the activations of one layer, not of all', async () => {
+  const { program, weights } = await startModel(smallModel({ num_hidden_layers: 12 }), {
+    task: 'text-classification',
+    labels: ['a', 'b'],
+    seed: 0,
+    say: () => {},
+  });
+  const ids = { dtype: 'int32' as const, shape: [16, 64], data: new Int32Array(16 * 64) };
+  const largest = { input_ids: ids, attention_mask: ids, labels: { dtype: 'int32' as const, shape: [16], data: new Int32Array(16) } };
+  const options: TrainingOptions = { ...adamW(0, () => false), maxGradNorm: 1 };
+  const [plain, checkpointed] = [false, true].map(
+    (checkpointing) => memoryOf({ program, weights }, { ...options, checkpointing }, { largest, parts: 1, keepsBest: false }).activations,
+  );
+  expect(checkpointed!).toBeLessThan(0.3 * plain!);
+});
+
+test('layers that are one set of weights cannot learn at rates of their own', () => {
+  const model = (num_hidden_groups: number) => {
+    const config = albert.configure({
+      model_type: 'albert',
+      hidden_size: 8,
+      num_attention_heads: 2,
+      num_hidden_layers: 4,
+      num_hidden_groups,
+    });
+    return { family: albert, config, parameters: albert.parameters(config) };
+  };
+  const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
+  expect(() => weightOptions(model(1), options)).toThrow(
+    'layer_wise_learning_rate_decay: the layers of this albert share their weights, so none can learn slower than another',
+  );
+  const own = weightOptions(model(4), options);
+  expect(own('albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight')!.learningRateFactor).toBe(0.0625);
+});
+
+test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the lower they are", () => {
+  const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
+  const ratesOf = (family: Family, file: object) => {
+    const rate = weightOptions(
+      { family, config: family.configure({ ...file }), parameters: family.parameters(family.configure({ ...file })) },
+      options,
+    );
+    return (name: string) => rate(name)!.learningRateFactor;
+  };
+  const ofGpt2 = ratesOf(gpt2, { n_layer: 2, vocab_size: 8, eos_token_id: 0 });
+  expect(['ln_f.weight', 'h.1.ln_1.weight', 'h.0.mlp.c_fc.weight', 'wpe.weight'].map((name) => ofGpt2(`transformer.${name}`))).toEqual([
+    1, 0.5, 0.25, 0.125,
+  ]);
+  const ofT5 = ratesOf(t5, { num_layers: 2, num_decoder_layers: 1, vocab_size: 8 });
+  const names = [
+    'decoder.final_layer_norm.weight',
+    'decoder.block.0.layer.2.DenseReluDense.wo.weight',
+    'encoder.block.1.layer.0.SelfAttention.q.weight',
+    'encoder.block.0.layer.0.SelfAttention.q.weight',
+    'shared.weight',
+  ];
+  expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.125, 0.0625]);
+});
+
 test('the schedule has what it was given', async () => {
   const options = { lr_scheduler_type: 'polynomial', lr_scheduler_kwargs: { power: 2, lr_end: 0.001 } };
   const { history } = await trained({ ...options, runtime: 'eager' }, await smallInputs());
@@ -137,6 +215,11 @@ test.each([
   [{ momentum: 0.9 }, 'momentum', 'momentum is of sgd, not of adamw'],
   [{ optim: 'sgd', nesterov: true }, 'nesterov', 'nesterov needs a momentum'],
   [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', 'adam_beta1 is of adamw, not of adafactor'],
+  [
+    { gradient_checkpointing: true, runtime: 'eager' },
+    'gradient_checkpointing',
+    'gradient_checkpointing is of the runtimes that compile, not of eager',
+  ],
   [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
   [
     { lr_scheduler_kwargs: { num_cycles: 2 } },

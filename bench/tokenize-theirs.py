@@ -1,7 +1,7 @@
 """
 The same with Python, measured as bench/tokenize-ours.ts measures ours. Run by bench/tokenize.ts:
 
-    python tokenize.py DATA MODEL TOKENS OPTIONS
+    python tokenize-theirs.py DATA MODEL TOKENS OPTIONS
 """
 
 import json

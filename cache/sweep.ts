@@ -1,0 +1,79 @@
+/**
+ * What goes when results go: the objects that no other result refers to, and those that none referred to before (what a
+ * killed process stored). Planned first, so that it can be shown; then done, results before their objects.
+ */
+import type { Content } from './content.ts';
+import type { Entry } from './index.ts';
+import type { Cache } from './open.ts';
+
+export interface Sweep {
+  results: Entry[];
+  objects: string[];
+  /** What these take on the disk. */
+  bytes: number;
+  /** What objects take that stay. */
+  left: number;
+}
+
+export interface SweepOptions {
+  /** Results that may go, those first that should go first. */
+  candidates: Entry[];
+  /** Only as many go as it takes to get all objects down to so many bytes; without it all of them go. */
+  maxSize?: number;
+  /** Contents that stay although no result may have them. */
+  keep: Pick<Content, 'kind' | 'hash'>[];
+}
+
+export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOptions): Sweep {
+  const sizes = cache.objects.sizes();
+  const objectsOf = remembering((content) => cache.objects.objectsOf(content));
+  /** How many need each object. */
+  const needs = new Map<string, number>();
+  const need = (contents: Pick<Content, 'kind' | 'hash'>[], change: 1 | -1): string[] => {
+    const unneeded: string[] = [];
+    for (const hash of new Set(contents.flatMap(objectsOf))) {
+      const count = (needs.get(hash) ?? 0) + change;
+      needs.set(hash, count);
+      if (count === 0) unneeded.push(hash);
+    }
+    return unneeded;
+  };
+  for (const { outputs } of cache.index.all()) need(Object.values(outputs), 1);
+  need(keep, 1);
+
+  const goes = new Set([...sizes.keys()].filter((hash) => !needs.get(hash)));
+  let left = [...sizes].reduce((sum, [hash, size]) => sum + (goes.has(hash) ? 0 : size), 0);
+  const results: Entry[] = [];
+  for (const result of candidates) {
+    if (maxSize !== undefined && left <= maxSize) break;
+    results.push(result);
+    for (const hash of need(Object.values(result.outputs), -1)) {
+      if (!sizes.has(hash)) continue;
+      goes.add(hash);
+      left -= sizes.get(hash)!;
+    }
+  }
+  const objects = [...goes];
+  return { results, objects, bytes: objects.reduce((sum, hash) => sum + sizes.get(hash)!, 0), left };
+}
+
+/** Only while nobody publishes (see turns.ts). */
+export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<void> {
+  cache.index.remove(results.map(({ fingerprint }) => fingerprint));
+  await cache.objects.remove(objects);
+}
+
+type Stored = Pick<Content, 'kind' | 'hash'>;
+
+/** The listing of a folder that many results have is read once. */
+function remembering(objectsOf: (content: Stored) => string[]): (content: Stored) => string[] {
+  const known = new Map<string, string[]>();
+  return (content) => {
+    let objects = known.get(content.hash);
+    if (!objects) {
+      objects = objectsOf(content);
+      known.set(content.hash, objects);
+    }
+    return objects;
+  };
+}

@@ -1,0 +1,123 @@
+/**
+ * Who relies on which results, so that nobody removes what another project on this cache still wants. A user is a folder
+ * on a host, a use is what it relied on at one time (a run of its). Kept here and not with the projects: they may lie on
+ * another machine.
+ */
+import { createHash } from 'node:crypto';
+import type { Database } from './database.ts';
+import { isAlive, thisProcess } from './process.ts';
+
+export interface User {
+  host: string;
+  folder: string;
+}
+
+export interface Use {
+  id: number;
+  user: number;
+  /** What of the user's it was: a pipeline. */
+  label: string;
+  /** ISO date. */
+  began: string;
+  /** The number of the newest result when it began: what came later, and until it ended, may be its own. */
+  after: number;
+  state: 'ended' | 'running' | 'cut off';
+  /** Names the set of fingerprints that it relied on: of runs that changed nothing it is the same. */
+  set: string;
+}
+
+export const USES_TABLES = `
+  create table users (id integer primary key, host text not null, folder text not null, unique (host, folder));
+  create table uses (
+    id integer primary key autoincrement, user integer not null, label text not null, began text not null, ended text,
+    after integer not null, fingerprints text not null,
+    host text not null, boot text not null, pid integer not null, start text not null
+  );
+  create index uses_by_user on uses (user, id);
+  create table sets (hash text primary key, fingerprints blob not null) without rowid;`;
+
+/** A use on another host cannot be asked whether it still runs; one that began so long ago does not. */
+const LONGEST = 30 * 24 * 3600 * 1000;
+
+export class Uses {
+  constructor(private readonly database: Database) {}
+
+  /** The id of the use; undefined in a cache where nothing can be written. */
+  begin(user: User, label: string, fingerprints: Iterable<string>): number | undefined {
+    if (this.database.readOnly) return undefined;
+    const set = this.#keepSet(fingerprints);
+    const { host, boot, pid, start } = thisProcess();
+    return this.database.use((statement) => {
+      const row = { user: this.#idOf(user), label, began: new Date().toISOString(), set, host, boot, pid, start };
+      return Number(statement(BEGIN).run(row).lastInsertRowid);
+    });
+  }
+
+  /** `fingerprints`: where they are more than at its beginning. */
+  end(id: number, fingerprints: Iterable<string> | undefined): void {
+    const set = fingerprints && this.#keepSet(fingerprints);
+    this.database.use((statement) =>
+      statement('update uses set ended = ?, fingerprints = coalesce(?, fingerprints) where id = ?').run(
+        new Date().toISOString(),
+        set ?? null,
+        id,
+      ),
+    );
+  }
+
+  users(): (User & { id: number })[] {
+    return this.database.use((statement) => statement('select id, host, folder from users order by id').all()) as (User & { id: number })[];
+  }
+
+  /** The oldest first. */
+  all(): Use[] {
+    const rows = this.database.use((statement) => statement('select * from uses order by id').all()) as any[];
+    return rows.map(({ id, user, label, began, ended, after, fingerprints, host, boot, pid, start }) => {
+      const runs = ended === null && (isAlive({ host, boot, pid, start }) ?? Date.now() - Date.parse(began) < LONGEST);
+      return { id, user, label, began, after, state: runs ? 'running' : ended === null ? 'cut off' : 'ended', set: fingerprints };
+    });
+  }
+
+  fingerprints(set: string): string[] {
+    const bytes = this.database.use((statement) => statement('select fingerprints from sets where hash = ?').pluck().get(set)) as Buffer;
+    return Array.from({ length: (bytes?.length ?? 0) / 32 }, (_, i) => bytes.toString('hex', i * 32, i * 32 + 32));
+  }
+
+  forget(uses: number[], users: number[]): void {
+    if (uses.length + users.length === 0) return;
+    this.database.commit((statement) => {
+      for (const id of uses) statement('delete from uses where id = ?').run(id);
+      for (const id of users) statement('delete from users where id = ?').run(id);
+      statement('delete from sets where hash not in (select fingerprints from uses)').run();
+    });
+  }
+
+  #idOf({ host, folder }: User): number {
+    const where = [host, folder];
+    return this.database.use((statement) => {
+      const known = statement('select id from users where host = ? and folder = ?').pluck();
+      const id = known.get(...where);
+      if (id !== undefined) return id as number;
+      statement('insert into users (host, folder) values (?, ?) on conflict do nothing').run(...where);
+      return known.get(...where) as number;
+    });
+  }
+
+  /** Written only where it is new. */
+  #keepSet(fingerprints: Iterable<string>): string {
+    const sorted = [...new Set(fingerprints)].sort();
+    const hash = createHash('sha256').update(sorted.join('\n')).digest('hex');
+    this.database.use((statement) => {
+      if (statement('select 1 from sets where hash = ?').get(hash)) return;
+      statement('insert into sets (hash, fingerprints) values (?, ?) on conflict do nothing').run(
+        hash,
+        Buffer.from(sorted.join(''), 'hex'),
+      );
+    });
+    return hash;
+  }
+}
+
+const BEGIN = `
+  insert into uses (user, label, began, after, fingerprints, host, boot, pid, start)
+  values (:user, :label, :began, (select coalesce(max(number), 0) from results), :set, :host, :boot, :pid, :start)`;

@@ -1,0 +1,220 @@
+/** `tunesmith cache`: what is in the cache, how much room it takes, whether it is whole; and taking results elsewhere. */
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import type { Entry } from '../../cache/index.ts';
+import { type Cache, openCache } from '../../cache/open.ts';
+import { rootOf } from '../pipeline/read.ts';
+import { colorsFor } from '../report/colors.ts';
+import { tableLines } from '../report/table.ts';
+import { bytes, count, moment } from '../report/text.ts';
+import { makeOwnFolder, type Places, placesOf } from '../run/places.ts';
+import { didYouMean } from '../suggest.ts';
+import { recordsRoot, usage } from './pipeline-file.ts';
+
+interface Options {
+  file?: string;
+  rows: number;
+  json?: boolean;
+}
+
+export default async function cache([what = '', ...words]: string[], options: Options): Promise<unknown> {
+  const command = COMMANDS[what];
+  if (!command) throw usage(`cache does not know "${what}"`, didYouMean(what, Object.keys(COMMANDS), 'what it knows'));
+  const root = recordsRoot() ?? rootOf(process.cwd());
+  return command({ root, places: placesOf({ root }), words, ...options });
+}
+
+interface Asked extends Options {
+  root: string;
+  places: Places;
+  words: string[];
+}
+
+const COMMANDS: Record<string, (asked: Asked) => Promise<unknown>> = { ls, du, verify, export: exportTo, import: importFrom };
+
+async function ls(asked: Asked): Promise<void> {
+  looking(asked, (cache) => {
+    const found = cache.index.all().filter(named(asked, asked.words)).reverse();
+    if (asked.json) return print(found.map((result) => JSON.stringify(result)));
+    const shown = found.slice(0, asked.rows);
+    const rows = shown.map(({ subject, created, outputs, fingerprint }) => [
+      subject,
+      moment(created),
+      bytes(Object.values(outputs).reduce((sum, { size }) => sum + size, 0)),
+      fingerprint.slice(0, 12),
+    ]);
+    const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, { columns: columns(), right: (c) => c === 2, heading: bold });
+    print([
+      ...(rows.length > 0 ? table : ['there is no such result in the cache']),
+      ...(found.length > shown.length ? [`+ ${count(found.length - shown.length, 'older one')}`] : []),
+    ]);
+  });
+}
+
+async function du(asked: Asked): Promise<void> {
+  none(asked, 'du');
+  looking(asked, (cache) => {
+    const sizes = cache.objects.sizes();
+    const needed = new Set<string>();
+    const steps = new Map<string, { results: number; objects: Set<string> }>();
+    for (const { subject, outputs } of cache.index.all()) {
+      const name = subject.replace(/\[.*$/s, '');
+      const step = steps.get(name) ?? { results: 0, objects: new Set() };
+      steps.set(name, step);
+      step.results++;
+      for (const hash of Object.values(outputs).flatMap((content) => cache.objects.objectsOf(content))) {
+        step.objects.add(hash);
+        needed.add(hash);
+      }
+    }
+    const total = (hashes: Iterable<string>) => Array.from(hashes).reduce((sum, hash) => sum + (sizes.get(hash) ?? 0), 0);
+    const results = [...steps]
+      .map(([step, { results, objects }]) => ({ step, results, bytes: total(objects) }))
+      .sort((a, b) => b.bytes - a.bytes);
+    const unneeded = total([...sizes.keys()].filter((hash) => !needed.has(hash)));
+    const folders = foldersOf(asked.places)
+      .map(([name, path]) => ({ name, bytes: sizeOf(path) }))
+      .filter(({ bytes }) => bytes > 0);
+    const objects = total(sizes.keys());
+    if (asked.json) return print([JSON.stringify({ type: 'du', folder: asked.places.cache, objects, unneeded, results, folders })]);
+    const rows = results.map(({ step, results, bytes: size }) => [step, results.toLocaleString('en-US'), bytes(size)]);
+    print([
+      ...(rows.length > 0
+        ? [...tableLines(['step', 'results', 'objects'], rows, { columns: columns(), right: (c) => c > 0, heading: bold }), '']
+        : []),
+      `${count(sizes.size, 'object')} in ${asked.places.cache}: ${bytes(objects)} (what several results have is there once)`,
+      ...(unneeded > 0 ? [`no result refers to ${bytes(unneeded)} of it: a gc removes them`] : []),
+      ...folders.map(({ name, bytes: size }) => `${name}: ${bytes(size)}`),
+    ]);
+  });
+}
+
+async function verify(asked: Asked): Promise<number> {
+  none(asked, 'verify');
+  const cache = open(asked);
+  try {
+    const { objects, bytes: size, damaged } = await cache.objects.verify();
+    const broken: Entry[] = [];
+    for (const result of cache.index.all()) {
+      const states = await Promise.all(Object.values(result.outputs).map((content) => cache.objects.state(content)));
+      if (states.some((state) => state !== 'ok')) broken.push(result);
+    }
+    const names = broken.map(({ subject }) => subject);
+    if (asked.json) print([JSON.stringify({ type: 'verify', objects, bytes: size, damaged, broken: names })]);
+    else {
+      print([`${count(objects, 'object')} read, ${bytes(size)}: ${damaged.length === 0 ? 'all are whole' : `${damaged.length} damaged`}`]);
+      if (damaged.length > 0)
+        print([
+          cache.readOnly ? 'the cache is read-only: they stay where they are' : `set aside in ${join(asked.places.cache, 'damaged')}`,
+          ...damaged.map((hash) => `  ${hash}`),
+        ]);
+      if (broken.length > 0)
+        print([
+          'these results are not whole: their cells run again when they are needed',
+          ...[...new Set(names)].map((name) => `  ${name}`),
+        ]);
+    }
+    return damaged.length + broken.length > 0 ? 1 : 0;
+  } finally {
+    cache.close();
+  }
+}
+
+async function exportTo(asked: Asked): Promise<void> {
+  const [file, ...words] = asked.words;
+  if (file === undefined) throw usage('cache export needs the file to write', 'For example: tunesmith cache export results.tar');
+  const cache = open(asked);
+  try {
+    const chosen = named(asked, words);
+    const results = [...cache.index.everything()].filter(chosen);
+    if (results.length === 0) throw usage('there is no such result in the cache', '`tunesmith cache ls` lists them.');
+    const { exportResults } = await import('../../cache/archive.ts');
+    const { broken, ...done } = await exportResults(cache, results, resolve(file));
+    if (asked.json) print([JSON.stringify({ type: 'export', file, ...done, broken: broken.map(({ subject }) => subject) })]);
+    else {
+      print([`${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}, in ${file}`]);
+      if (broken.length > 0)
+        print([`left out, since objects of theirs are missing or damaged: ${broken.map(({ subject }) => subject).join(', ')}`]);
+    }
+  } finally {
+    cache.close();
+  }
+}
+
+async function importFrom(asked: Asked): Promise<void> {
+  const [file, ...more] = asked.words;
+  if (file === undefined || more.length > 0)
+    throw usage('cache import takes the file that an export wrote', 'For example: tunesmith cache import results.tar');
+  makeOwnFolder(asked.places);
+  const cache = open(asked);
+  try {
+    const { importResults } = await import('../../cache/archive.ts');
+    const done = await importResults(cache, asked.places.cache, resolve(file));
+    if (asked.json) return print([JSON.stringify({ type: 'import', file, ...done })]);
+    const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} ${done.known === 1 ? 'was' : 'were'} there already` : '';
+    print([`${count(done.results, 'result')} and ${count(done.objects, 'object')}, ${bytes(done.bytes)}, are new${known}`]);
+  } finally {
+    cache.close();
+  }
+}
+
+/** Where there is no cache yet, looking at it makes none. */
+function open({ places }: Asked, readOnly = !existsSync(places.cache)): Cache {
+  return openCache(places.cache, { readOnly, memo: places.memo });
+}
+
+function looking(asked: Asked, work: (cache: Cache) => void): void {
+  const cache = open(asked, true);
+  try {
+    work(cache);
+  } finally {
+    cache.close();
+  }
+}
+
+/** Results of the cells and steps that are named, in the pipeline that is named; without names all. */
+function named({ root, file }: Asked, words: string[]): (result: { subject: string }) => boolean {
+  const pipeline = file && relative(root, resolve(file));
+  return ({ subject }) => {
+    const space = pipeline === undefined ? subject.search(/(?<=\.ya?ml) /i) : pipeline.length;
+    const [of, cell] = [subject.slice(0, space), subject.slice(space + 1)];
+    if (pipeline !== undefined && of !== pipeline) return false;
+    return words.length === 0 || words.some((word) => cell === word || cell.startsWith(`${word}[`));
+  };
+}
+
+function none({ words }: Asked, what: string): void {
+  if (words.length > 0) throw usage(`cache ${what} takes no more words, not "${words.join(' ')}"`);
+}
+
+function foldersOf({ own, cache, kept, checkpoints, work }: Places): [string, string][] {
+  return [
+    ['what was fetched from elsewhere', join(cache, 'sources')],
+    ['damaged objects that were set aside', join(cache, 'damaged')],
+    ['outputs in place', join(own, 'outputs')],
+    ['logs', join(own, 'logs')],
+    ['checkpoints', checkpoints],
+    ['what failed cells left', join(own, 'failed')],
+    ['files of yours that were kept', kept],
+    ['at work', work],
+  ];
+}
+
+function sizeOf(path: string): number {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) return 0;
+  if (!stat.isDirectory()) return stat.size;
+  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
+}
+
+function columns(): number {
+  return process.stdout.columns ?? 120;
+}
+
+function bold(text: string): string {
+  return colorsFor(process.stdout).bold(text);
+}
+
+function print(lines: string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+}

@@ -1,0 +1,87 @@
+/** `tunesmith gc`: removes stored results that nothing needs any more. Shows first what would go. */
+import { once } from 'node:events';
+import { createInterface } from 'node:readline/promises';
+import { colorsFor } from '../report/colors.ts';
+import { tableLines } from '../report/table.ts';
+import { bytes, count, moment } from '../report/text.ts';
+import { type Collection, collect, planCollection, type Scope } from '../run/gc.ts';
+import { recordsRoot, usage } from './pipeline-file.ts';
+
+interface Options extends Scope {
+  yes?: boolean;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+export default async function gc({ yes, dryRun, json, ...scope }: Options): Promise<number> {
+  if (Object.keys(scope).length === 0)
+    throw usage(
+      'gc needs to know what to keep',
+      'Give --keep-runs N, --older-than 30d or --max-size 10GB; with several, what all of them let go goes.',
+    );
+  const root = recordsRoot();
+  if (root === undefined) throw usage('there is no project here: no .tunesmith in this folder or above it');
+  const print = (lines: string[]) => process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+  const planned = planCollection(root, scope);
+  const nothing = planned.results.length + planned.objects.length + planned.logs.length === 0;
+  const person = process.stdin.isTTY === true && process.stdout.isTTY === true && !json;
+  const remove = !dryRun && !nothing && (yes || person);
+  if (!json) print(planLines(planned, scope));
+  if (!remove || (!yes && !(await agreed(planned)))) {
+    if (json) print([JSON.stringify({ type: 'gc', removed: false, ...figures(planned) })]);
+    else if (!nothing) print(['', person ? 'nothing was removed' : 'nothing was removed: run again with --yes to remove this']);
+    return 0;
+  }
+  const done = await collect(root, scope, new AbortController().signal);
+  if (json) print([JSON.stringify({ type: 'gc', removed: true, ...figures(done) })]);
+  else print(['', `removed ${gone(done)}`]);
+  return 0;
+}
+
+function planLines(planned: Collection, { maxSize }: Scope): string[] {
+  const { results, total, kept, left } = planned;
+  const reasons = [
+    [kept.lock, 'a lock'],
+    [kept.running, 'a running run'],
+    [kept['other project'], 'another project on this cache'],
+  ] as const;
+  const why = reasons.filter(([n]) => n > 0).map(([n, who]) => `${n.toLocaleString('en-US')} by ${who}`);
+  const by = why.length > 0 ? `; held ${why.join(', ')}` : '';
+  const stay = `${count(total - results.length, 'result')} of ${total.toLocaleString('en-US')} stay, ${bytes(left)}${by}`;
+  const over = maxSize !== undefined && left > maxSize ? [`all that may go is less than asked for: ${bytes(maxSize)}`] : [];
+  if (results.length + planned.objects.length + planned.logs.length === 0) return ['there is nothing to remove', stay, ...over];
+  const rows = results.slice(0, SHOWN).map(({ subject, lastUsed, fingerprint }) => [subject, moment(lastUsed), fingerprint.slice(0, 12)]);
+  const table =
+    rows.length > 0
+      ? tableLines(['result', 'last used', 'fingerprint'], rows, {
+          columns: process.stdout.columns ?? 120,
+          heading: colorsFor(process.stdout).bold,
+        })
+      : [];
+  const more = results.length > SHOWN ? [`+ ${count(results.length - SHOWN, 'more result')}`] : [];
+  return [...table, ...more, ...(rows.length > 0 ? [''] : []), `to remove: ${gone(planned)}`, stay, ...over];
+}
+
+const SHOWN = 20;
+
+function gone({ results, objects, bytes: size, logs }: Collection): string {
+  const parts = [count(results.length, 'result'), `${count(objects.length, 'object')} (${bytes(size)})`];
+  return [...parts, ...(logs.length > 0 ? [count(logs.length, 'log')] : [])].join(', ');
+}
+
+function figures({ results, objects, bytes, left, total, kept, logs }: Collection) {
+  const told = results.map(({ subject, fingerprint, lastUsed }) => ({ subject, fingerprint, lastUsed }));
+  return { results: told, objects: objects.length, bytes, left, total, kept, logs: logs.length };
+}
+
+/** Ctrl-C and the end of the input mean no. */
+async function agreed(planned: Collection): Promise<boolean> {
+  const asking = createInterface({ input: process.stdin, output: process.stdout });
+  const closed = once(asking, 'close').then(() => '');
+  try {
+    const answer = await Promise.race([asking.question(`\nRemove ${gone(planned)}? [y/N] `), closed]);
+    return /^y(es)?$/i.test(answer.trim());
+  } finally {
+    asking.close();
+  }
+}

@@ -1,0 +1,27 @@
+/** `tunesmith generate MODEL "PROMPT"` prints the text as it comes; with --file one JSON line for each prompt, in order. */
+import { generation } from '../registry.ts';
+import { usage } from './pipeline-file.ts';
+
+interface Options {
+  file?: string;
+  batchSize: number;
+  threads?: number;
+  [option: string]: unknown;
+}
+
+export default async function generate(model: string, prompt: string | undefined, options: Options): Promise<void> {
+  const { file, batchSize, threads, earlyStopping, ...others } = options;
+  if ((prompt === undefined) === (file === undefined))
+    throw usage(
+      prompt === undefined ? 'generate takes a prompt, or a file of them' : 'generate takes a prompt or a file of them, not both',
+      `For example: tunesmith generate ${model} "Once upon a time"`,
+    );
+  const asked = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
+  if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
+  const { generateOne, generateAll } = await generation();
+  if (file === undefined) await generateOne(model, prompt!, asked, { threads });
+  else await generateAll(model, file, asked, { batchSize, threads });
+}
+
+/** maxNewTokens → max_new_tokens, as in generation_config.json. */
+const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

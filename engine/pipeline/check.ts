@@ -1,0 +1,115 @@
+/**
+ * Checks a pipeline file: YAML → a document that knows its positions → one schema → references and matrix → cells.
+ * Every mistake of the file is told at once, each with its place.
+ */
+import { basename } from 'node:path';
+import type { Json } from '../step.ts';
+import { nearest } from '../suggest.ts';
+import { type Draft, draftCells } from './cells.ts';
+import { placeIn } from './locate.ts';
+import { checkOptions } from './options.ts';
+import { order } from './order.ts';
+import type { Outside } from './outside.ts';
+import { Params } from './params.ts';
+import { linkPaths } from './paths.ts';
+import type { Cell, Pipeline } from './pipeline.ts';
+import { Problems } from './problems.ts';
+import type { Given, ReadOptions } from './read.ts';
+import { Reading } from './reading.ts';
+import { fileSchema, stepSchema } from './schema.ts';
+import { readSource } from './source.ts';
+import { readSteps, type Step } from './steps.ts';
+import { validator } from './validate.ts';
+
+/** Throws InvalidError with all mistakes, in the order of the file. */
+export async function checkPipeline(given: Given, options: ReadOptions, outside: Outside): Promise<Pipeline> {
+  const { file, folder, root, text } = given;
+  const problems = new Problems();
+  const source = readSource(file, problems, text);
+  const reading = new Reading(source, problems, file, folder, root, options.readOnly ?? false, outside);
+
+  const body = await checkFrame(reading);
+  reading.checkStep = await validator(stepSchema);
+  reading.params = new Params(source, options, problems, (name, { source: from, path: at }) => {
+    const found = reading.outside.packageFolder(name);
+    if (found === undefined) problems.add(from.diagnostic(at, 'value', `the package ${name} is not installed`, `npm install -D ${name}`));
+    return found ?? null;
+  });
+  const name = typeof body.name === 'string' ? body.name : basename(file).replace(/\.ya?ml$/, '');
+  const steps = await readSteps(body.steps as Record<string, Json>, reading);
+  const drafts = draftCells(steps, name, reading);
+  const all = [...drafts.values()].flat();
+  linkPaths(all, reading);
+  for (const [step, cells] of drafts) await checkOptions(step, cells, reading);
+  const cells = sortCells(all, drafts, reading);
+  problems.throwIfAny();
+  return {
+    name,
+    description: typeof body.description === 'string' ? body.description : undefined,
+    file,
+    folder,
+    root,
+    text,
+    params: reading.params.values(),
+    cells,
+    locate: async (step, at, message, hint) => placeIn(source, step, at, message, hint),
+  };
+}
+
+/** For whoever wrote `steps:` and nothing below it. */
+const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
+
+/** The keys of the file. Throws at once where there are no steps to go on with. */
+async function checkFrame(reading: Reading): Promise<Record<string, Json>> {
+  const { source, problems } = reading;
+  const { value } = source;
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+    reading.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps; `tunesmith init` writes one to start from.');
+    problems.throwIfAny();
+  }
+  const body = { ...(value as Record<string, Json>) };
+  for (const { path, at, message, hint } of (await validator(fileSchema))(value)) {
+    const key = String(path[0] ?? '');
+    if (path.length === 0) {
+      // Whoever wrote `step:` is told of that key.
+      if (!nearest('steps', Object.keys(body))) reading.report([], 'this pipeline has no `steps`', 'Write `steps:` with a map of steps.');
+    } else if (Object.hasOwn(stepSchema.properties, key) && at === 'key' && path.length === 1)
+      reading.report(path, `"${key}" belongs to a step`, "Write it below a step's name, below `steps`.", 'key');
+    else reading.report(path, message, hint ?? (key === 'steps' && path.length === 1 ? FIRST_STEP : undefined), at);
+    if (path.length === 1 && at === 'value') delete body[key];
+  }
+  const { steps } = body;
+  if (steps === undefined) problems.throwIfAny();
+  return body;
+}
+
+/** A step as a whole: what `needs` waits for. */
+type Node = Draft | Step;
+
+/** In topological order; circles that only paths make are found here. */
+function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): Cell[] {
+  const byName = new Map(all.map((draft) => [draft.cell.name, draft]));
+  const before = (node: Node): Node[] => {
+    if (!('cell' in node)) return drafts.get(node)!;
+    return [...node.cell.reads.map((name) => byName.get(name)!), ...node.step.needs];
+  };
+  const names = new Map([...drafts].map(([step, cells]) => [step, cells.map(({ cell }) => cell.name)]));
+  for (const { cell, step } of all) cell.waits = [...step.needs].flatMap((needed) => names.get(needed)!);
+  const { sorted, cycles } = order<Node>(all, before);
+  // References in a circle have been reported; here only a path can have closed one.
+  for (const cycle of cycles) reportCircle(cycle.filter((node) => 'cell' in node).reverse(), reading);
+  return sorted.filter((node) => 'cell' in node).map(({ cell }) => cell);
+}
+
+/** In the direction of the data, up to a cell whose path leads back into the circle. */
+function reportCircle(flow: Draft[], reading: Reading): void {
+  const closing = flow.findIndex((draft, i) => draft.pathEdges.has(flow.at(i - 1)!.cell.name));
+  if (closing < 0) return;
+  const turned = [...flow.slice(closing), ...flow.slice(0, closing)];
+  const maker = turned.at(-1)!.cell.name;
+  const { source, path } = turned[0]!.pathEdges.get(maker)!;
+  const way = [...turned, turned[0]!].map(({ cell }) => cell.name).join(' → ');
+  reading.problems.add(
+    source.diagnostic(path, 'value', `these cells wait for each other: ${way}`, `This path leads into what ${maker} makes.`),
+  );
+}

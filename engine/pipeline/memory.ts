@@ -1,0 +1,119 @@
+/**
+ * What a pipeline file was last found to say, in `.tunesmith/pipelines/`: its cells, with everything that decided them.
+ * Only good pipelines are remembered. The text, the parameters and this very program must be the same, and all that was
+ * looked at outside of the text must answer as it did: then to read it again would bring the same.
+ */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { keepText } from '../keep.ts';
+import { fileName } from './cell-name.ts';
+import type { Answers, Outside } from './outside.ts';
+import { packageVersion } from './packages.ts';
+import type { Cell, Pipeline, StepAction } from './pipeline.ts';
+import type { Given } from './read.ts';
+
+interface Memory {
+  program: string;
+  given: Given;
+  answers: Answers;
+  pipeline: Pick<Pipeline, 'name' | 'description' | 'params'>;
+  /** Of the steps: a thousand cells of one step would repeat its declaration a thousand times. */
+  definitions: StepAction['definition'][];
+  cells: KeptCell[];
+}
+
+type KeptCell = Omit<Cell, 'action' | 'env'> & {
+  action: Exclude<Cell['action'], StepAction> | (Omit<StepAction, 'definition'> & { definition: number });
+  /** Null where the variable is taken from the environment, whose values are not ours to write down. */
+  env: Record<string, string | null>;
+};
+
+export async function recall(given: Given, outside: Outside): Promise<Pipeline | undefined> {
+  let kept: Memory;
+  try {
+    kept = JSON.parse(readFileSync(placeOf(given), 'utf8'));
+  } catch {
+    return undefined; // not there, or damaged
+  }
+  const same = kept.program === program() && JSON.stringify(kept.given) === JSON.stringify(given);
+  if (!same || !(await outside.agrees(kept.answers))) return undefined;
+  const { pipeline, definitions, cells } = kept;
+  const { file, folder, root, text } = given;
+  return {
+    ...pipeline,
+    file,
+    folder,
+    root,
+    text,
+    cells: cells.map((cell) => recalled(cell, definitions, outside)),
+    async locate(step, at, message, hint) {
+      const { locateIn } = await import('./locate.ts');
+      return locateIn(given, step, at, message, hint);
+    },
+  };
+}
+
+export function remember(given: Given, answers: Answers, { name, description, params, cells }: Pipeline): void {
+  const definitions = new Map<StepAction['definition'], number>();
+  const kept: Memory = {
+    program: program(),
+    given,
+    answers,
+    pipeline: { name, description, params },
+    cells: cells.map((cell) => keptCell(cell, definitions, answers)),
+    definitions: [...definitions.keys()],
+  };
+  keepText(placeOf(given), JSON.stringify(kept));
+}
+
+function keptCell(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): KeptCell {
+  const env = Object.entries(cell.env).map(([name, value]) => {
+    // A value that stands in the text may be the same as that of the environment: then it is taken from there.
+    const taken = Object.hasOwn(variables, name) && process.env[name] === value;
+    return [name, taken ? null : value!] as const;
+  });
+  return { ...cell, env: Object.fromEntries(env), action: keptAction(cell.action, definitions) };
+}
+
+function keptAction(action: Cell['action'], definitions: Map<StepAction['definition'], number>): KeptCell['action'] {
+  if (action.kind === 'shell') return action;
+  const { definition } = action;
+  if (!definitions.has(definition)) definitions.set(definition, definitions.size);
+  return { ...action, definition: definitions.get(definition)! };
+}
+
+function recalled({ action, env, ...cell }: KeptCell, definitions: StepAction['definition'][], outside: Outside): Cell {
+  const variables = Object.entries(env).map(([name, value]) => [name, value ?? outside.variable(name)] as const);
+  return {
+    ...cell,
+    env: Object.fromEntries(variables),
+    action: action.kind === 'shell' ? action : { ...action, definition: definitions[action.definition]! },
+  };
+}
+
+function placeOf({ root, file }: Given): string {
+  return join(root, '.tunesmith', 'pipelines', `${fileName(relative(root, file))}.json`);
+}
+
+let stamp: string | undefined;
+
+/** This program: an installed one is what its version says, else it is being worked on, and its files' stamps count. */
+function program(): string {
+  stamp ??= stampOf(fileURLToPath(new URL('../..', import.meta.url)));
+  return stamp;
+}
+
+function stampOf(folder: string): string {
+  if (/[\\/]node_modules[\\/]/.test(folder)) return packageVersion(join(folder, '..'));
+  const hash = createHash('sha256');
+  for (const part of ['engine', 'steps'].map((name) => join(folder, name))) {
+    for (const name of readdirSync(part, { recursive: true, encoding: 'utf8' })) {
+      if (!/(?<!\.d)\.[jt]s$/.test(name)) continue;
+      const { mtimeMs, size } = statSync(join(part, name));
+      hash.update(`${name} ${mtimeMs} ${size}\n`);
+    }
+  }
+  return hash.digest('hex');
+}

@@ -1,0 +1,104 @@
+/** In what two runs differ: parameters, the pipeline's text, what they ran in, and cell by cell what decided its result and what came of it. */
+import type { CellState } from '../events.ts';
+import { canonicalJson } from '../pipeline/cell-name.ts';
+import type { Json } from '../step.ts';
+import { type Records, type RunRecord, reading } from './records.ts';
+import { type Difference, differences, type Texts } from './why.ts';
+
+export interface RunsCompared {
+  before: RunRecord;
+  after: RunRecord;
+  params: Change[];
+  /** The commit, the machine, versions. */
+  setting: Change[];
+  /** Of the pipeline's file, where it is another one. */
+  text?: Texts;
+  cells: CellCompared[];
+}
+
+/** A value that differs; undefined where there was none. */
+export interface Change {
+  name: string;
+  before?: string;
+  after?: string;
+}
+
+export interface CellCompared {
+  cell: string;
+  /** `unknown`: too old a run to have kept what the fingerprint is made of. */
+  change: 'added' | 'removed' | 'changed' | 'same' | 'unknown';
+  differences: Difference[];
+  /** How it ended; of one that stayed fresh: fresh. */
+  before?: CellState;
+  after?: CellState;
+  /** Final figures, of the results that both relied upon. */
+  metrics: { name: string; before?: number; after?: number }[];
+}
+
+/** Undefined where nothing ever ran. Both runs must be there. */
+export function compareRuns(root: string, before: number, after: number): RunsCompared | undefined {
+  return reading(root, (records) => {
+    const [a, b] = [records.run(before)!, records.run(after)!];
+    const text = a.text !== undefined && b.text !== undefined && a.text !== b.text;
+    const ends = [a, b].map((run) => new Map(run.cells.map(({ cell, state }) => [cell, state])));
+    const fingerprints = [a, b].map(({ id }) => records.fingerprints(id));
+    const names = [...new Set(fingerprints.flatMap((cells) => [...cells.keys()]))];
+    return {
+      before: recordOf(a),
+      after: recordOf(b),
+      params: changes(a.setting?.params ?? {}, b.setting?.params ?? {}),
+      setting: changes(settingValues(a), settingValues(b)),
+      ...(text ? { text: { before: records.text(a.text!) ?? '', after: records.text(b.text!) ?? '' } } : {}),
+      cells: names.map((cell) => {
+        const [from, to] = fingerprints.map((all) => all.get(cell));
+        return {
+          cell,
+          ...whatChanged(records, from, to),
+          before: from === undefined ? undefined : (ends[0]!.get(cell) ?? 'fresh'),
+          after: to === undefined ? undefined : (ends[1]!.get(cell) ?? 'fresh'),
+          metrics: figures(records, cell, from, to),
+        };
+      }),
+    };
+  });
+}
+
+function whatChanged(records: Records, from: string | undefined, to: string | undefined): Pick<CellCompared, 'change' | 'differences'> {
+  if (from === undefined) return { change: 'added', differences: [] };
+  if (to === undefined) return { change: 'removed', differences: [] };
+  if (from === to) return { change: 'same', differences: [] };
+  const [before, after] = [records.components(from), records.components(to)];
+  if (!before || !after) return { change: 'unknown', differences: [] };
+  const memory = { manifestOf: (hash: string) => records.manifest(hash), textOf: (hash: string) => records.text(hash) };
+  return { change: 'changed', differences: differences(before, after, after.step ?? '', memory) };
+}
+
+function figures(records: Records, cell: string, from: string | undefined, to: string | undefined): CellCompared['metrics'] {
+  const [before, after] = [from, to].map(
+    (fingerprint) =>
+      new Map(fingerprint === undefined ? [] : records.figures(cell, fingerprint).map(({ name, value }) => [name, value] as const)),
+  );
+  const names = [...new Set([...before!.keys(), ...after!.keys()])];
+  return names.map((name) => ({ name, before: before!.get(name), after: after!.get(name) }));
+}
+
+function recordOf({ cells, metrics, notices, ...record }: RunRecord & { cells: unknown; metrics: unknown; notices: unknown }): RunRecord {
+  return record;
+}
+
+function settingValues({ setting, git, pipeline }: RunRecord): Record<string, Json> {
+  const { machine, versions = {} } = setting ?? {};
+  return {
+    pipeline,
+    ...(git ? { commit: git.commit.slice(0, 12), 'uncommitted changes': git.dirty ? 'yes' : 'no' } : {}),
+    ...(machine ? { system: machine.system, cpu: machine.cpu, cores: machine.cores } : {}),
+    ...versions,
+  };
+}
+
+function changes(before: Record<string, Json>, after: Record<string, Json>): Change[] {
+  const text = (value: Json | undefined) => (value === undefined || typeof value === 'string' ? value : canonicalJson(value));
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .map((name) => ({ name, before: text(before[name]), after: text(after[name]) }))
+    .filter((change) => change.before !== change.after);
+}

@@ -1,0 +1,246 @@
+/**
+ * What of the cache may go. A result stays while something refers to it: a lock in this project or in another one on the
+ * same cache, a run that is running, any run of another project, and of this project the runs that the scope keeps.
+ */
+import { type Dirent, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Content } from '../../cache/content.ts';
+import { CacheError } from '../../cache/error.ts';
+import type { Entry } from '../../cache/index.ts';
+import { type Cache, openCache } from '../../cache/open.ts';
+import { planSweep, type Sweep, sweep } from '../../cache/sweep.ts';
+import type { Use } from '../../cache/uses.ts';
+import { type Places, placesOf, userOf } from './places.ts';
+import { type LogRecord, reading } from './records.ts';
+
+/** A result goes only where every part that is given lets it go. */
+export interface Scope {
+  /** Of each pipeline of this project. */
+  keepRuns?: number;
+  /** Not used for so long (ms). */
+  olderThan?: number;
+  /** What objects may take at most: those go first that were not used for longest. */
+  maxSize?: number;
+}
+
+export interface Collection extends Sweep {
+  results: Candidate[];
+  /** How many results there are, those that go included. */
+  total: number;
+  /** How many stay because something refers to them, by what that is. */
+  kept: Record<Referrer, number>;
+  /** Logs of runs that the scope does not keep, of results that are gone. */
+  logs: string[];
+}
+
+export type Candidate = Entry & { lastUsed: string };
+export type Referrer = 'lock' | 'running' | 'other project';
+
+/** What would go; touches nothing. */
+export function planCollection(root: string, scope: Scope): Collection {
+  const places = placesOf({ root });
+  const cache = openCache(places.cache, { readOnly: true, memo: places.memo });
+  try {
+    return plan(root, places, cache, scope).collection;
+  } finally {
+    cache.close();
+  }
+}
+
+/** Removes it. Engines may be running: they wait with storing a result while objects are removed. */
+export async function collect(root: string, scope: Scope, signal: AbortSignal): Promise<Collection> {
+  const places = placesOf({ root });
+  const cache = openCache(places.cache, { memo: places.memo });
+  try {
+    if (cache.readOnly) throw new CacheError(`the cache ${places.cache} is read-only: nothing can be removed`);
+    const turn = await cache.turns.remove(signal);
+    try {
+      const { collection, forgotten } = plan(root, places, cache, scope);
+      await sweep(cache, collection);
+      cache.uses.forget(forgotten.uses, forgotten.users);
+      for (const log of collection.logs) rmSync(log, { force: true });
+      return collection;
+    } finally {
+      turn.release();
+    }
+  } finally {
+    cache.close();
+  }
+}
+
+interface Planned {
+  collection: Collection;
+  /** Uses that the scope does not keep, and projects that are gone. */
+  forgotten: { uses: number[]; users: number[] };
+}
+
+function plan(root: string, places: Places, cache: Cache, scope: Scope): Planned {
+  const results = cache.index.all();
+  const users = new Map(cache.uses.users().map((user) => [user.id, user]));
+  const own = userOf(root, places);
+  const isOwn = (use: Use) => users.get(use.user)?.folder === own.folder && users.get(use.user)?.host === own.host;
+  const uses = cache.uses.all();
+  const gone = goneUsers(users, uses);
+  const reliesOn = reliance(cache, results, uses);
+
+  const kept = new Map<string, Referrer>();
+  const mark = (fingerprints: Iterable<string>, referrer: Referrer) => {
+    for (const fingerprint of fingerprints) if (!kept.has(fingerprint)) kept.set(fingerprint, referrer);
+  };
+  const lockedBytes: Pick<Content, 'kind' | 'hash'>[] = [];
+  const reachable = [...users.values()].filter(({ host }) => host === hostname()).map(({ folder }) => folder);
+  for (const folder of new Set([root, ...reachable])) {
+    for (const { fingerprints, contents } of locksBelow(folder)) {
+      mark(fingerprints, 'lock');
+      lockedBytes.push(...contents);
+    }
+  }
+  for (const use of uses) if (use.state === 'running') mark(reliesOn(use), 'running');
+  for (const use of uses) if (!isOwn(use) && !gone.includes(use.user)) mark(reliesOn(use), 'other project');
+
+  const lastUsed = lastUses(uses, reliesOn);
+  const past = new PastRuns(scope);
+  const keptUses = new Set(past.keep(uses.filter(isOwn).map(({ id, label, began }) => ({ id, pipeline: label, began }))));
+  const keptByScope = new Set(uses.filter(({ id }) => keptUses.has(id)).flatMap(reliesOn));
+  const candidates = results
+    .filter(({ fingerprint }) => !kept.has(fingerprint))
+    .map((result): Candidate => ({ ...result, lastUsed: later(result.created, lastUsed.get(result.fingerprint)) }))
+    .filter(({ fingerprint, lastUsed }) => (scope.keepRuns === undefined || !keptByScope.has(fingerprint)) && past.isOld(lastUsed))
+    .sort((a, b) => (a.lastUsed < b.lastUsed ? -1 : a.lastUsed > b.lastUsed ? 1 : a.number - b.number));
+
+  const swept = planSweep(cache, { candidates, maxSize: scope.maxSize, keep: lockedBytes });
+  const counts: Record<Referrer, number> = { lock: 0, running: 0, 'other project': 0 };
+  for (const { fingerprint } of results) {
+    const referrer = kept.get(fingerprint);
+    if (referrer) counts[referrer]++;
+  }
+  const stay = new Set(results.map(({ fingerprint }) => fingerprint));
+  for (const { fingerprint } of swept.results) stay.delete(fingerprint);
+  return {
+    collection: { ...swept, results: swept.results as Candidate[], total: results.length, kept: counts, logs: oldLogs(root, past, stay) },
+    forgotten: {
+      uses: uses
+        .filter((use) => use.state !== 'running' && (gone.includes(use.user) || (isOwn(use) && !keptUses.has(use.id))))
+        .map(({ id }) => id),
+      users: gone,
+    },
+  };
+}
+
+/** Which past runs a scope keeps. */
+class PastRuns {
+  readonly #before: string | undefined;
+
+  constructor(private readonly scope: Scope) {
+    this.#before = scope.olderThan === undefined ? undefined : new Date(Date.now() - scope.olderThan).toISOString();
+  }
+
+  isOld(at: string): boolean {
+    return this.#before === undefined || at < this.#before;
+  }
+
+  /** Of runs, the oldest first. A scope that is only a size keeps all of them in mind. */
+  keep(runs: { id: number; pipeline: string; began: string }[]): number[] {
+    const { keepRuns } = this.scope;
+    if (keepRuns === undefined && this.#before === undefined) return runs.map(({ id }) => id);
+    const seen = new Map<string, number>();
+    return runs.reverse().flatMap(({ id, pipeline, began }) => {
+      const place = (seen.get(pipeline) ?? 0) + 1;
+      seen.set(pipeline, place);
+      return (keepRuns !== undefined && place <= keepRuns) || (this.#before !== undefined && began >= this.#before) ? [id] : [];
+    });
+  }
+}
+
+/** A folder that is not there may lie on a disk that is not there today: its projects count for a month more. */
+function goneUsers(users: Map<number, { host: string; folder: string }>, uses: Use[]): number[] {
+  const month = new Date(Date.now() - 30 * 24 * 3600 * 1000).toISOString();
+  return [...users].flatMap(([id, { host, folder }]) => {
+    if (host !== hostname() || existsSync(folder)) return [];
+    return uses.some((use) => use.user === id && (use.state === 'running' || use.began > month)) ? [] : [id];
+  });
+}
+
+/** Looks up the results that a use relies on. One that did not come to its end could not say what it made. */
+function reliance(cache: Cache, results: Entry[], uses: Use[]): (use: Use) => string[] {
+  const sets = new Map<string, string[]>();
+  return (use) => {
+    let set = sets.get(use.set);
+    if (!set) {
+      set = cache.uses.fingerprints(use.set);
+      sets.set(use.set, set);
+    }
+    if (use.state === 'ended') return set;
+    const next = uses.find(({ id, user, label }) => id > use.id && user === use.user && label === use.label);
+    const until = use.state === 'running' || !next ? Number.POSITIVE_INFINITY : next.after;
+    const made = results.filter(
+      ({ number, subject }) => number > use.after && number <= until && (use.state === 'running' || subject.startsWith(`${use.label} `)),
+    );
+    return [...set, ...made.map(({ fingerprint }) => fingerprint)];
+  };
+}
+
+/** When each result was last used. Of all the runs that relied on the same set the latest says it. */
+function lastUses(uses: Use[], reliesOn: (use: Use) => string[]): Map<string, string> {
+  const latest = new Map(uses.map((use) => [use.state === 'ended' ? use.set : `${use.id}`, use]));
+  const at = new Map<string, string>();
+  for (const use of latest.values()) for (const fingerprint of reliesOn(use)) at.set(fingerprint, later(use.began, at.get(fingerprint)));
+  return at;
+}
+
+/** What the locks below a folder refer to, read line by line: also of two versions that are not merged. */
+function* locksBelow(folder: string): Generator<{ fingerprints: string[]; contents: Pick<Content, 'kind' | 'hash'>[] }> {
+  for (const file of lockFiles(folder)) {
+    const text = textOf(file);
+    const fingerprints = [...text.matchAll(/^ {2}fingerprint: ([\da-f]{64})\r?$/gm)].map(([, fingerprint]) => fingerprint!);
+    if (fingerprints.length === 0) continue;
+    const bytes = [...text.matchAll(/: (file|program|folder) ([\da-f]{64})\r?$/gm)];
+    yield { fingerprints, contents: bytes.map(([, kind, hash]) => ({ kind: kind === 'folder' ? 'folder' : 'file', hash: hash! })) };
+  }
+}
+
+function* lockFiles(folder: string): Generator<string> {
+  for (const entry of entriesOf(folder)) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory() && !entry.name.startsWith('.') && entry.name !== 'node_modules') yield* lockFiles(path);
+    else if (entry.isFile() && entry.name.endsWith('.lock')) yield path;
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** What another user of this machine lets nobody read is not ours to heed: what that project's runs rely on, the index knows. */
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
+}
+
+function oldLogs(root: string, past: PastRuns, stay: Set<string>): string[] {
+  return (
+    reading(root, (records) => {
+      const runs = records.runs(Number.MAX_SAFE_INTEGER).reverse();
+      const kept = new Set(past.keep(runs.map(({ id, pipeline, started }) => ({ id, pipeline, began: started }))));
+      const running = new Set(runs.filter(({ state }) => state === 'running').map(({ id }) => id));
+      const isOld = ({ run, fingerprint, log }: LogRecord) =>
+        !kept.has(run) && !running.has(run) && !(fingerprint !== undefined && stay.has(fingerprint)) && existsSync(log);
+      return records
+        .logs()
+        .filter(isOld)
+        .map(({ log }) => log);
+    }) ?? []
+  );
+}
+
+function later(a: string, b: string | undefined): string {
+  return b === undefined || a > b ? a : b;
+}

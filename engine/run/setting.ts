@@ -1,0 +1,83 @@
+/** What a run ran in, for its record: the state of the code in git, the machine, the versions. Nothing here may fail a run. */
+import { execFile } from 'node:child_process';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, availableParallelism, cpus, release, totalmem, type } from 'node:os';
+import { dirname, join } from 'node:path';
+import { packageFolder, packageVersion } from '../pipeline/packages.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { Json } from '../step.ts';
+
+export interface Setting {
+  params: Record<string, Json>;
+  machine: Machine;
+  /** Of tunesmith, Node, and the packages that tunesmith is built upon. */
+  versions: Record<string, string>;
+}
+
+export interface Machine {
+  system: string;
+  cpu: string;
+  cores: number;
+  /** Bytes. */
+  memory: number;
+}
+
+export interface Git {
+  commit: string;
+  /** Whether tracked files are other than in that commit. */
+  dirty: boolean;
+}
+
+export function settingOf({ params }: Pipeline): Setting {
+  const machine = { system: `${type()} ${release()} ${arch()}`, cpu: cpuModel(), cores: availableParallelism(), memory: totalmem() };
+  return { params, machine, versions: ownVersions() };
+}
+
+/** Undefined where there is no repository, no commit, or no git. */
+export async function gitState(folder: string, signal: AbortSignal): Promise<Git | undefined> {
+  // To start a program for nothing is a good part of a run that finds all fresh.
+  if (process.env.GIT_DIR === undefined && !isInRepository(folder)) return undefined;
+  const args = ['--no-optional-locks', 'status', '--porcelain=v2', '--branch', '--untracked-files=no'];
+  return new Promise((resolve) => {
+    execFile('git', args, { cwd: folder, signal, maxBuffer: 1 << 26, env: { ...process.env, LC_ALL: 'C' } }, (error, stdout) => {
+      const commit = /^# branch\.oid ([\da-f]{40,64})$/m.exec(stdout)?.[1];
+      resolve(error || commit === undefined ? undefined : { commit, dirty: /^[^#]/m.test(stdout) });
+    });
+  });
+}
+
+function isInRepository(folder: string): boolean {
+  return existsSync(join(folder, '.git')) || (dirname(folder) !== folder && isInRepository(dirname(folder)));
+}
+
+function ownVersions(): Record<string, string> {
+  const { version, dependencies } = createRequire(import.meta.url)('tunesmith/package.json') as {
+    version: string;
+    dependencies: Record<string, string>;
+  };
+  const versions: Record<string, string> = { tunesmith: version, node: process.versions.node };
+  for (const name of Object.keys(dependencies)) {
+    const folder = packageFolder(name, import.meta.dirname);
+    versions[name] = folder ? packageVersion(folder) : 'not installed';
+  }
+  return versions;
+}
+
+/** The system's own list is asked first: `cpus()` also reads the speed of each of a hundred cores. */
+function cpuModel(): string {
+  try {
+    const file = openSync('/proc/cpuinfo', 'r');
+    try {
+      const beginning = Buffer.alloc(4096);
+      const text = beginning.toString('utf8', 0, readSync(file, beginning, 0, beginning.length, 0));
+      const model = /^model name\s*: (.+)$/m.exec(text)?.[1];
+      if (model) return model;
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    // No such file on this system.
+  }
+  return cpus()[0]?.model ?? 'unknown';
+}

@@ -1,0 +1,80 @@
+/** The files that a pipeline reads and does not make: the file itself, its parameters, inputs, and the code of steps. */
+import { createHash } from 'node:crypto';
+import { type BigIntStats, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { type Code, codeOf } from '../code.ts';
+import { matches } from '../pipeline/glob.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+
+/** How each file looks, by path: its stamps, or a hash of what it holds. */
+export type Looks = Map<string, string>;
+
+/** The pipeline's file and that of --params: to be taken before they are read. */
+export function textLooks(file: string, params: string | undefined): Looks {
+  return new Map([file, ...(params === undefined ? [] : [params])].map((path) => [resolve(path), textLook(resolve(path))]));
+}
+
+/** The code of steps, as it was when it was read. */
+export async function codeLooks({ cells }: Pipeline): Promise<Looks> {
+  const modules = cells.flatMap(({ action }) => (action.kind === 'step' && 'path' in action.module ? [action.module.path] : []));
+  const looks: Looks = new Map();
+  for (const module of new Set(modules)) {
+    const code: Code = await codeOf(module);
+    for (const [name, hash] of Object.entries(code.files)) looks.set(resolve(dirname(module), name), hash);
+  }
+  return looks;
+}
+
+/** All of them as they look now; `known` names those whose text counts. */
+export function looksNow(pipeline: Pipeline, known: Iterable<string>): Looks {
+  return new Map([...[...known].map((path) => [path, textLook(path)] as const), ...inputLooks(pipeline)]);
+}
+
+/** Inputs that no cell makes, down to every file of a folder. */
+export function inputLooks({ folder, root, cells }: Pipeline): Looks {
+  const made = new Set(cells.flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => path)));
+  made.add(join(root, '.tunesmith'));
+  const isMade = (path: string): boolean => made.has(path) || (dirname(path) !== path && isMade(dirname(path)));
+  const looks: Looks = new Map();
+  const add = (path: string) => {
+    if (looks.has(path) || isMade(path)) return;
+    const stat = statAt(path);
+    looks.set(path, stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.mode}` : 'nothing');
+    if (!stat?.isDirectory()) return;
+    // A folder's own stamps change with what is made in it.
+    looks.set(path, 'folder');
+    for (const name of namesIn(path)) add(join(path, name));
+  };
+  const patterns = new Map<string, boolean>();
+  for (const { inputs, enabled } of cells) {
+    for (const source of enabled ? Object.values(inputs).flatMap(({ sources }) => sources) : []) {
+      if (source.kind === 'path') patterns.set(source.pattern, source.glob);
+    }
+  }
+  for (const [pattern, glob] of patterns) for (const path of glob ? matches(pattern, folder) : [resolve(folder, pattern)]) add(path);
+  return looks;
+}
+
+function textLook(path: string): string {
+  try {
+    return createHash('sha256').update(readFileSync(path)).digest('hex');
+  } catch {
+    return 'nothing';
+  }
+}
+
+function statAt(path: string): BigIntStats | undefined {
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

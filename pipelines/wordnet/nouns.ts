@@ -1,0 +1,41 @@
+/** Reads data.noun of WordNet's database (https://wordnet.princeton.edu/documentation/wndb5wn): a line for each meaning of a noun. */
+
+export interface Noun {
+  /** Where the meaning's line begins in the file: WordNet's own name for it. */
+  id: string;
+  /** The first of the words that mean it. */
+  word: string;
+  definition: string;
+  /** The word for what it is a kind of; none for what is a kind of nothing, and for names: of persons, places and events. */
+  kind?: string;
+}
+
+export function nounsOf(file: string): Noun[] {
+  // The licence stands before the data, on lines that begin with a space.
+  const lines = file.split('\n').filter((line) => /^\d/.test(line));
+  const meanings = lines.map(meaningOf);
+  const words = new Map(meanings.map(({ id, word }) => [id, word]));
+  return meanings.map(({ kindId, ...noun }) => (kindId === undefined ? noun : { ...noun, kind: words.get(kindId)! }));
+}
+
+/**
+ * `offset lexicographer-file n number-of-words {word lexical-id}… number-of-pointers {symbol offset pos source/target}… | gloss`;
+ * the number of words is hexadecimal, and a gloss is a definition and, in quotes, examples.
+ */
+function meaningOf(line: string): Noun & { kindId?: string } {
+  const bar = line.indexOf(' | ');
+  const fields = line.slice(0, bar).split(' ');
+  const pointers = fields.slice(4 + 2 * Number.parseInt(fields[3]!, 16) + 1);
+  const place = pointers.findIndex((symbol, i) => i % 4 === 0 && symbol === '@');
+  const definition = line
+    .slice(bar + 3)
+    .split(/[;:]?\s*"/)[0]!
+    .trim()
+    .replace(/;$/, '');
+  return {
+    id: fields[0]!,
+    word: fields[4]!.replaceAll('_', ' '),
+    definition,
+    ...(place >= 0 ? { kindId: pointers[place + 1]! } : {}),
+  };
+}

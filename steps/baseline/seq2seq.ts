@@ -1,0 +1,39 @@
+/** Outputs that are cut from the inputs: what a text has to say is often said at its beginning. */
+import { StepError } from '../../engine/step.ts';
+import { generatedMetrics } from '../metrics/generated.ts';
+import { evaluationMetrics } from '../tasks/registry.ts';
+import type { Measure } from './baseline.ts';
+
+interface Row {
+  text: string;
+  target: string;
+  [column: string]: string;
+}
+
+/** Fits on rows, and makes an output of a text. */
+const METHODS: Record<string, (train: Row[]) => (text: string) => string> = {
+  copy: () => (text) => text,
+  lead(train) {
+    const words = train.reduce((sum, { target }) => sum + wordsOf(target).length, 0);
+    const usual = Math.max(1, Math.ceil(words / train.length));
+    return (text) => wordsOf(text).slice(0, usual).join(' ');
+  },
+};
+
+export const seq2seq: Measure = async (options, methods, { read }) => {
+  const columns = { text: options.text ?? 'text', target: options.target ?? 'target' };
+  const train = await read<Row>('train', columns);
+  const test = await read<Row>(options.split, columns);
+  const { names, ofTexts } = evaluationMetrics('seq2seq', 'single_label_classification', [], options.metrics);
+  const impossible = options.metrics && names[0];
+  if (impossible) throw new StepError(`${impossible} is about probabilities, and a baseline gives texts`, 'Leave it out.', ['metrics']);
+  const results = methods.map((name) => {
+    const output = METHODS[name]!(train);
+    const measured = generatedMetrics(ofTexts);
+    for (const { text, target } of test) measured.add({ references: [target], predicted: output(text) });
+    return [name, { metrics: measured.metrics(), details: measured.details() }] as const;
+  });
+  return { rows: test.length, about: {}, methods: Object.fromEntries(results) };
+};
+
+const wordsOf = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');

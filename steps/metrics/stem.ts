@@ -1,0 +1,158 @@
+/**
+ * The Porter stemmer (Porter 1980, "An algorithm for suffix stripping", Program 14.3) with the changes that NLTK makes by default:
+ * rouge_score takes its stems. For words of ASCII letters and digits in lower case.
+ */
+export function stem(word: string): string {
+  const known = IRREGULAR.get(word);
+  if (known !== undefined) return known;
+  if (word.length <= 2) return word;
+  return [plural, participle, finalY, doubleSuffix, third, fourth, finalE, finalL].reduce((stemmed, step) => step(stemmed), word);
+}
+
+const IRREGULAR = new Map([
+  ...['sky', 'skies'].map((word) => [word, 'sky'] as const),
+  ...['dying', 'lying', 'tying'].map((word) => [word, `${word[0]}ie`] as const),
+  ...['inning', 'outing', 'canning'].flatMap((word) => [[word, word] as const, [`${word}s`, word] as const]),
+  ...['news', 'howe', 'proceed', 'exceed', 'succeed'].map((word) => [word, word] as const),
+]);
+
+/** What a suffix becomes if what stands before it allows. */
+type Rule = readonly [suffix: string, replacement: string, allowed: (before: string) => boolean];
+
+/** The first rule whose suffix the word has decides, also where it does not allow the change. */
+function apply(word: string, rules: readonly Rule[]): string {
+  const rule = rules.find(([suffix]) => word.endsWith(suffix));
+  if (!rule) return word;
+  const [suffix, replacement, allowed] = rule;
+  const before = cut(word, suffix);
+  return allowed(before) ? before + replacement : word;
+}
+
+const always = () => true;
+const measured = (before: string) => measure(before) > 0;
+const measuredTwice = (before: string) => measure(before) > 1;
+
+/** Steps are numbered 1a, 1b, 1c, 2, 3, 4, 5a, 5b in the paper. */
+function plural(word: string): string {
+  if (word.length === 4 && word.endsWith('ies')) return cut(word, 's');
+  return apply(word, [
+    ['sses', 'ss', always],
+    ['ies', 'i', always],
+    ['ss', 'ss', always],
+    ['s', '', always],
+  ]);
+}
+
+function participle(word: string): string {
+  if (word.endsWith('ied')) return cut(word, word.length === 4 ? 'd' : 'ed');
+  if (word.endsWith('eed')) return measured(cut(word, 'eed')) ? cut(word, 'd') : word;
+  const suffix = ['ed', 'ing'].find((ending) => word.endsWith(ending) && hasVowel(cut(word, ending)));
+  if (suffix === undefined) return word;
+  const before = cut(word, suffix);
+  if (/(at|bl|iz)$/.test(before)) return `${before}e`;
+  const last = before.length - 1;
+  if (before.length >= 2 && before[last] === before[last - 1] && isConsonant(before, last))
+    return /[lsz]$/.test(before) ? before : before.slice(0, -1);
+  return measure(before) === 1 && endsShort(before) ? `${before}e` : before;
+}
+
+/** NLTK: after a consonant, but not where that is all there is. */
+function finalY(word: string): string {
+  return apply(word, [['y', 'i', (before) => before.length > 1 && isConsonant(before, before.length - 1)]]);
+}
+
+function doubleSuffix(word: string): string {
+  // NLTK: -alli first, and then again.
+  if (word.endsWith('alli') && measured(cut(word, 'alli'))) return doubleSuffix(cut(word, 'li'));
+  return apply(word, SECOND);
+}
+
+const SECOND: readonly Rule[] = [
+  ...(
+    [
+      ['ational', 'ate'],
+      ['tional', 'tion'],
+      ['enci', 'ence'],
+      ['anci', 'ance'],
+      ['izer', 'ize'],
+      ['bli', 'ble'],
+      ['alli', 'al'],
+      ['entli', 'ent'],
+      ['eli', 'e'],
+      ['ousli', 'ous'],
+      ['ization', 'ize'],
+      ['ation', 'ate'],
+      ['ator', 'ate'],
+      ['alism', 'al'],
+      ['iveness', 'ive'],
+      ['fulness', 'ful'],
+      ['ousness', 'ous'],
+      ['aliti', 'al'],
+      ['iviti', 'ive'],
+      ['biliti', 'ble'],
+      ['fulli', 'ful'],
+    ] as const
+  ).map(([suffix, replacement]) => [suffix, replacement, measured] as const),
+  // NLTK: the l counts with what stands before.
+  ['logi', 'log', (before) => measured(`${before}l`)],
+];
+
+function third(word: string): string {
+  return apply(word, [
+    ['icate', 'ic', measured],
+    ['ative', '', measured],
+    ['alize', 'al', measured],
+    ['iciti', 'ic', measured],
+    ['ical', 'ic', measured],
+    ['ful', '', measured],
+    ['ness', '', measured],
+  ]);
+}
+
+function fourth(word: string): string {
+  return apply(word, FOURTH);
+}
+
+const FOURTH: readonly Rule[] = [
+  ...['al', 'ance', 'ence', 'er', 'ic', 'able', 'ible', 'ant', 'ement', 'ment', 'ent'].map(
+    (suffix) => [suffix, '', measuredTwice] as const,
+  ),
+  ['ion', '', (before) => measuredTwice(before) && /[st]$/.test(before)],
+  ...['ou', 'ism', 'ate', 'iti', 'ous', 'ive', 'ize'].map((suffix) => [suffix, '', measuredTwice] as const),
+];
+
+function finalE(word: string): string {
+  return apply(word, [['e', '', (before) => measure(before) > 1 || (measure(before) === 1 && !endsShort(before))]]);
+}
+
+function finalL(word: string): string {
+  return apply(word, [['ll', 'l', (before) => measuredTwice(`${before}l`)]]);
+}
+
+const cut = (word: string, suffix: string): string => word.slice(0, word.length - suffix.length);
+
+/** How often vowels are followed by consonants: the m of [C](VC)^m[V]. */
+function measure(text: string): number {
+  const kinds = kindsOf(text);
+  let count = 0;
+  for (let i = 1; i < kinds.length; i++) if (kinds[i] && !kinds[i - 1]) count++;
+  return count;
+}
+
+const hasVowel = (text: string): boolean => kindsOf(text).includes(false);
+const isConsonant = (text: string, place: number): boolean => kindsOf(text)[place]!;
+
+/** Consonant, vowel, and a consonant other than w, x and y at the end; NLTK: or vowel and consonant alone. */
+function endsShort(text: string): boolean {
+  const kinds = kindsOf(text);
+  const [before, middle, last] = kinds.slice(-3);
+  if (kinds.length === 2) return !before && middle === true;
+  return kinds.length > 2 && before === true && middle === false && last === true && !/[wxy]$/.test(text);
+}
+
+/** Of each letter whether it is a consonant; y is one at the start and after a vowel. */
+function kindsOf(text: string): boolean[] {
+  const kinds: boolean[] = [];
+  for (const letter of text) kinds.push(letter === 'y' ? kinds.at(-1) !== true : !'aeiou'.includes(letter));
+  return kinds;
+}

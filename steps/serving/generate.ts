@@ -1,0 +1,122 @@
+/** `tunesmith generate`: goes on with one prompt, in the terminal as the text comes, or with all prompts of a file. */
+import { statSync } from 'node:fs';
+import type { Writable } from 'node:stream';
+import { StepError } from '../../engine/step.ts';
+import { type GeneratedText, type Generator, openGenerator } from '../generation/generator.ts';
+import { checkOptions, type GenerationOptions } from '../generation/options.ts';
+import { openRuntime } from '../runtime/open.ts';
+import { readInputs } from './inputs.ts';
+import { printer } from './printer.ts';
+
+/** Prints the text as it comes, and a newline behind it. */
+export async function generateOne(
+  model: string,
+  prompt: string,
+  options: GenerationOptions,
+  { threads }: { threads?: number | undefined },
+  output: Writable = process.stdout,
+): Promise<void> {
+  await withGenerator(model, options, { threads }, async (generator) => {
+    const print = printer(output);
+    const reading = new AbortController();
+    let place = 0;
+    const onText = async (of: number, piece: string) => {
+      // Several texts come one after the other once all are there.
+      if (of === place && !(await print(piece))) reading.abort(UNREAD);
+    };
+    const texts = await generator.generate([await generator.encode(prompt, options)], options, { onText, signal: reading.signal });
+    await print('\n');
+    for (place = 1; place < texts.length; place++) await print(`${texts[place]!.text}\n`);
+  });
+}
+
+/** Nobody reads any more (`| head`): no mistake, and nothing left to do. */
+const UNREAD = new Error('nobody reads');
+
+/** @param file a path, or `-` for standard input. @throws StepError on a line that cannot be read; what lies before it was printed */
+export async function generateAll(
+  model: string,
+  file: string,
+  options: GenerationOptions,
+  { batchSize, threads }: { batchSize: number; threads?: number | undefined },
+  output: Writable = process.stdout,
+): Promise<void> {
+  await withGenerator(model, options, { threads, packed: true }, async (generator) => {
+    const print = printer(output);
+    let prompts: number[][] = [];
+    let count = 0;
+    const flush = async (): Promise<void> => {
+      const given = prompts;
+      prompts = [];
+      const lines = (await inBatches(generator, given, options, batchSize)).map(
+        ({ text, tokens }) => `${JSON.stringify({ text, tokens })}\n`,
+      );
+      if (!(await print(lines.join('')))) throw UNREAD;
+    };
+    try {
+      for await (const inputs of readInputs(file, [{ name: 'prompt' }], { format: 'jsonl' })) {
+        for (const { prompt } of inputs) {
+          count++;
+          prompts.push(await encoded(generator, prompt!, options, `prompt ${count} of ${file === '-' ? 'standard input' : file}`));
+          if (prompts.length >= WINDOW * batchSize) await flush();
+        }
+      }
+    } catch (error) {
+      if (error !== UNREAD) await flush();
+      throw error;
+    }
+    await flush();
+  });
+}
+
+/** Batches among whose prompts those of about one length are put together. */
+const WINDOW = 8;
+
+async function withGenerator(
+  model: string,
+  options: GenerationOptions,
+  { threads, packed = false }: { threads?: number | undefined; packed?: boolean },
+  use: (generator: Generator) => Promise<void>,
+): Promise<void> {
+  checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
+  if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
+    throw new StepError(`there is no folder ${model}`, 'Give a model folder of Hugging Face, or what the steps `train` and `deploy` made.');
+  const generator = await openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
+  try {
+    await use(generator);
+  } catch (error) {
+    if (error !== UNREAD) throw error;
+  } finally {
+    await generator.close();
+  }
+}
+
+async function encoded(generator: Generator, prompt: string, options: GenerationOptions, name: string): Promise<number[]> {
+  try {
+    return await generator.encode(prompt, options);
+  } catch (error) {
+    if (error instanceof StepError) throw new StepError(`${name}: ${error.message}`, error.hint);
+    throw error;
+  }
+}
+
+/** In the order of the prompts, whatever was put together. */
+async function inBatches(
+  generator: Generator,
+  prompts: readonly number[][],
+  options: GenerationOptions,
+  batchSize: number,
+): Promise<GeneratedText[]> {
+  const order = [...prompts.keys()].sort((a, b) => prompts[a]!.length - prompts[b]!.length);
+  const texts: GeneratedText[][] = [];
+  for (let start = 0; start < order.length; start += batchSize) {
+    const batch = order.slice(start, start + batchSize);
+    const found = await generator.generate(
+      batch.map((i) => prompts[i]!),
+      options,
+    );
+    const each = found.length / batch.length;
+    for (const [row, i] of batch.entries()) texts[i] = found.slice(row * each, (row + 1) * each);
+  }
+  return texts.flat();
+}

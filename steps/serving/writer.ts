@@ -1,0 +1,112 @@
+/** The thread that generates, with all cores: Node's own stays free for HTTP. One request after the other. */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { StepError } from '../../engine/step.ts';
+import type { GeneratedText } from '../generation/generator.ts';
+import type { GenerationOptions } from '../generation/options.ts';
+import { workerModule } from './workers.ts';
+
+export interface Writing {
+  prompts: string[];
+  options: GenerationOptions;
+  /** No text gets more tokens, whatever the options and the model's own say. */
+  limit: number;
+  /** Pieces of the texts are told as they come. */
+  stream: boolean;
+}
+
+export interface Writer {
+  /** Requests that are not answered yet. */
+  readonly length: number;
+  /** Once `signal` is aborted the work stops with the next token. */
+  write(writing: Writing, signal: AbortSignal, onPiece: (place: number, piece: string) => void): Promise<GeneratedText[]>;
+  close(): Promise<void>;
+}
+
+/** To the thread. */
+export type Order = { id: number; writing: Writing } | { id: number; stop: true } | 'end';
+
+/** From it; the first says that it is ready. */
+export type Report =
+  | 'ready'
+  | { id: number; place: number; piece: string }
+  | { id: number; texts: GeneratedText[] }
+  | { id?: number; failure: { message: string; hint?: string; ofUser: boolean } };
+
+interface Pending {
+  onPiece: (place: number, piece: string) => void;
+  resolve: (texts: GeneratedText[]) => void;
+  reject: (error: Error) => void;
+}
+
+export async function startWriter(folder: string): Promise<Writer> {
+  const pending = new Map<number, Pending>();
+  let count = 0;
+  let worker = await startThread(folder, pending);
+  let alive = true;
+  worker.on('exit', () => {
+    alive = false;
+  });
+  return {
+    get length() {
+      return pending.size;
+    },
+    async write(writing, signal, onPiece) {
+      if (!alive) {
+        // It died, say of memory: a new one takes its place.
+        worker = await startThread(folder, pending);
+        alive = true;
+        worker.on('exit', () => {
+          alive = false;
+        });
+      }
+      const id = count++;
+      const stop = () => worker.postMessage({ id, stop: true } satisfies Order);
+      signal.addEventListener('abort', stop, { once: true });
+      try {
+        return await new Promise<GeneratedText[]>((resolve, reject) => {
+          pending.set(id, { onPiece, resolve, reject });
+          worker.postMessage({ id, writing } satisfies Order);
+          if (signal.aborted) stop();
+        });
+      } finally {
+        pending.delete(id);
+        signal.removeEventListener('abort', stop);
+      }
+    },
+    async close() {
+      if (!alive) return;
+      worker.postMessage('end' satisfies Order);
+      await once(worker, 'exit');
+    },
+  };
+}
+
+async function startThread(folder: string, pending: Map<number, Pending>): Promise<Worker> {
+  const worker = new Worker(...workerModule('writing-worker', { folder }));
+  const rejectAll = (error: Error) => {
+    for (const { reject } of pending.values()) reject(error);
+  };
+  await new Promise<void>((resolve, reject) => {
+    worker.on('message', (report: Report) => {
+      if (report === 'ready') return resolve();
+      const request = report.id === undefined ? undefined : pending.get(report.id);
+      if ('failure' in report) (request?.reject ?? reject)(errorOf(report.failure));
+      else if ('texts' in report) request?.resolve(report.texts);
+      else request?.onPiece(report.place, report.piece);
+    });
+    worker.on('error', (error) => {
+      rejectAll(error);
+      reject(error);
+    });
+    worker.on('exit', (code) => {
+      const error = new Error(`the thread that generates ended with ${code}`);
+      rejectAll(error);
+      reject(error);
+    });
+  });
+  return worker;
+}
+
+const errorOf = ({ message, hint, ofUser }: { message: string; hint?: string; ofUser: boolean }): Error =>
+  ofUser ? new StepError(message, hint) : new Error(message);

@@ -1,0 +1,105 @@
+/**
+ * What causal-lm and seq2seq have in common: at each place the next token is learned, and how well it is predicted from the true
+ * ones before it is measured. What a model writes by itself is for `tunesmith generate`.
+ */
+import { type Json, StepError } from '../../engine/step.ts';
+import { LANGUAGE_METRICS } from '../metrics/names.ts';
+import type { GeneratingTask } from '../models/family.ts';
+import type { TokensInfo } from '../models/tokens.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+import type { Measurement, Measuring, TaskKind } from './task.ts';
+
+/** `fields`: what an input of the task has. */
+export function nextTokenTask(task: GeneratingTask, fields: TaskKind['fields']): TaskKind<Predicted> {
+  const refuse = (): never => {
+    throw new StepError(
+      `a model for ${task} writes texts, which is not what predict does`,
+      'Let it write: `tunesmith generate MODEL "a text"`.',
+    );
+  };
+  return {
+    task,
+    fields,
+    tokenizing: () => ({}),
+    encode: refuse,
+    read: refuse,
+    answer: refuse,
+    metrics: () => ({ known: LANGUAGE_METRICS, usual: LANGUAGE_METRICS }),
+    measure,
+  };
+}
+
+/**
+ * Of a batch with `labels` [B, T], −100 where a token is not learned, the places whose next token is: `label_positions` [P] in the
+ * flat batch, and `labels` [P], what comes there; where there is none, one place that does not count. Of seq2seq the labels are the
+ * target's ids, and `decoder_input_ids` the same one place later.
+ */
+export function nextTokens(
+  { labels: all, ...inputs }: HostTensors,
+  { task, pad_token_id, decoder_start_token_id }: Pick<TokensInfo, 'task' | 'pad_token_id' | 'decoder_start_token_id'>,
+): HostTensors {
+  const [batch, length] = all!.shape as [number, number];
+  const ids = all!.data as Int32Array;
+  const shift = task === 'seq2seq' ? 0 : 1; // there the inputs themselves are shifted
+  const positions: number[] = [];
+  const labels: number[] = [];
+  for (let row = 0; row < batch; row++)
+    for (let i = shift; i < length; i++) {
+      const label = ids[row * length + i]!;
+      if (label === IGNORED) continue;
+      positions.push(row * length + i - shift);
+      labels.push(label);
+    }
+  if (positions.length === 0) [positions[0], labels[0]] = [0, IGNORED];
+  const given: HostTensors = {
+    ...inputs,
+    label_positions: { dtype: 'int32', shape: [positions.length], data: Int32Array.from(positions) },
+    labels: { dtype: 'int32', shape: [labels.length], data: Int32Array.from(labels) },
+  };
+  if (task !== 'seq2seq') return given;
+  const shifted = ids.map((_, i) => (i % length === 0 ? decoder_start_token_id! : ids[i - 1] === IGNORED ? pad_token_id : ids[i - 1]!));
+  return { ...given, decoder_input_ids: { dtype: 'int32', shape: [batch, length], data: shifted } };
+}
+
+const IGNORED = -100;
+
+/** Of one sequence. */
+export interface Predicted {
+  loss: number;
+  hits: number;
+  tokens: number;
+}
+
+const NOTHING: Predicted = { loss: 0, hits: 0, tokens: 0 };
+
+const sumOf = (results: readonly Predicted[]): Predicted =>
+  results.reduce((a, b) => ({ loss: a.loss + b.loss, hits: a.hits + b.hits, tokens: a.tokens + b.tokens }), NOTHING);
+
+function measure({ metrics }: Measuring): Measurement<Predicted> {
+  let all = NOTHING;
+  return {
+    read({ losses, predictions }, row, _, { input_ids, decoder_input_ids, label_positions, labels }) {
+      const width = (decoder_input_ids ?? input_ids)!.shape[1]!;
+      const predicted = { ...NOTHING };
+      for (const [p, place] of label_positions!.data.entries()) {
+        const label = labels!.data[p]!;
+        if (label < 0 || Math.floor(place / width) !== row) continue;
+        predicted.loss += losses!.data[p]!;
+        predicted.hits += predictions!.data[p] === label ? 1 : 0;
+        predicted.tokens++;
+      }
+      return predicted;
+    },
+    add(_, __, results) {
+      const { loss, hits, tokens } = sumOf(results);
+      all = sumOf([all, ...results]);
+      return { tokens, hits, loss } satisfies Record<string, Json>;
+    },
+    metrics() {
+      const loss = all.loss / all.tokens;
+      const values: Record<string, number> = { perplexity: Math.exp(loss), accuracy: all.hits / all.tokens };
+      return { loss, ...Object.fromEntries(metrics.map((name) => [name, values[name]!])) };
+    },
+    report: () => ({ tokens: all.tokens }),
+  };
+}

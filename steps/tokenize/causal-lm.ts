@@ -1,0 +1,101 @@
+/**
+ * Texts to learn from left to right, the end of each marked: whole ones in windows or blocks, or prompts with their completions, of
+ * which the completions alone are learned.
+ */
+import { StepError } from '../../engine/step.ts';
+import { quote, type Row } from '../data/database.ts';
+import { requireColumn } from '../data/table.ts';
+import { type Sequence, windowAt } from '../models/tokenizer.ts';
+import { warnEmpty } from './labels.ts';
+import type { Encoded, Prepare, Source } from './tokenize.ts';
+
+interface Text extends Row {
+  id: string;
+  text: string;
+  completion: string | null;
+}
+
+export const causalLm: Prepare<Text> = async (source) => {
+  const { options, columns } = source;
+  const pairs = options.completion !== undefined;
+  const text = pairs ? (options.prompt ?? 'prompt') : (options.text ?? 'text');
+  requireColumn(columns, text, pairs ? 'prompt' : 'text');
+  if (pairs) requireColumn(columns, options.completion!, 'completion');
+  await warnEmpty(source, [text, ...(pairs ? [options.completion!] : [])]);
+  return {
+    labels: [],
+    tokenizing: {},
+    paired: false,
+    columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },
+    ...(options.block_size !== undefined && { blockSize: options.block_size }),
+    select: {
+      text: `coalesce(${quote(text)}::VARCHAR, '')`,
+      completion: pairs ? `coalesce(${quote(options.completion!)}::VARCHAR, '')` : 'NULL',
+    },
+    async encode(rows, tokenizer) {
+      const texts = await tokenizer.encode(rows.map((row) => row.text));
+      if (!pairs) return rows.map(({ id }, i) => windows(id, texts[i]!, source));
+      const completions = await tokenizer.encode(rows.map((row) => row.completion!));
+      return rows.map(({ id }, i) => completed(id, texts[i]!, completions[i]!, source));
+    },
+  };
+};
+
+/** A whole text; in windows where it is too long, unless it is for blocks, which are cut later. */
+function windows(id: string, text: Sequence, { config, maxLength, options }: Source): Encoded {
+  const ids = [...opened(text), config.eos_token_id!];
+  const length = options.block_size === undefined ? maxLength : ids.length;
+  const sequences = Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => ids.slice(i * length, (i + 1) * length));
+  // A last token alone has nothing before it to be told from.
+  if (sequences.length > 1 && sequences.at(-1)!.length === 1) sequences.pop();
+  return { example: { id }, sequences: sequences.map((ids) => ({ sequence: { ids }, values: { labels: ids } })), truncated: false };
+}
+
+/** The border between prompt and completion is always one between tokens, as it is when a model goes on with a prompt. */
+function completed(id: string, prompt: Sequence, completion: Sequence, { config, maxLength, options }: Source): Encoded {
+  const begun = opened(prompt);
+  if (begun.length >= maxLength)
+    throw new StepError(
+      `row ${id}: the prompt has ${begun.length} tokens, which leave nothing of max_length ${maxLength} to its completion`,
+      'Shorten it, or leave the row out in collect: `where`.',
+      ['max_length'],
+    );
+  const whole = [...begun, ...plain(completion), config.eos_token_id!];
+  const ids = whole.slice(0, maxLength);
+  const unlearned = options.completion_only_loss === false ? 0 : begun.length;
+  const labels = ids.map((token, i) => (i < unlearned ? IGNORED : token));
+  return { example: { id }, sequences: [{ sequence: { ids }, values: { labels } }], truncated: whole.length > maxLength };
+}
+
+const IGNORED = -100;
+
+/** With the special tokens that a text begins with, without those that it ends in. */
+const opened = ({ ids, sequenceIds }: Sequence): number[] => ids.slice(0, sequenceIds.findLastIndex((text) => text !== null) + 1);
+
+/** Without special tokens. */
+const plain = (sequence: Sequence): number[] =>
+  windowAt(
+    sequence,
+    [...sequence.ids.keys()].filter((i) => sequence.sequenceIds[i] !== null),
+  ).ids;
+
+/** Texts joined in their order, and cut into blocks of `size` tokens; the last is what is left. */
+export async function* inBlocks(groups: AsyncGenerator<Encoded[]>, size: number): AsyncGenerator<Encoded[]> {
+  let rest: number[] = [];
+  let count = 0;
+  const blockOf = (ids: number[]): Encoded => ({
+    example: { id: `block ${count++}` },
+    sequences: [{ sequence: { ids }, values: { labels: ids } }],
+    truncated: false,
+  });
+  for await (const group of groups) {
+    const joined = rest.concat(...group.flatMap(({ sequences }) => sequences.map(({ sequence }) => sequence.ids)));
+    const whole = joined.length - (joined.length % size);
+    const blocks: Encoded[] = [];
+    for (let from = 0; from < whole; from += size) blocks.push(blockOf(joined.slice(from, from + size)));
+    rest = joined.slice(whole);
+    yield blocks;
+  }
+  // One token alone has nothing before it to be told from.
+  if (rest.length > 1) yield [blockOf(rest)];
+}

@@ -1,0 +1,56 @@
+/** Publishing and removing take turns: many publish at once, who removes is alone, and a dead one holds nobody up. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { cacheIn, compileEngine, folder, start } from './rig.ts';
+
+const engine = await compileEngine();
+
+test('many publish at once; who removes waits for them, and they for it', async () => {
+  const at = folder();
+  const [one, two] = [cacheIn(at), cacheIn(at)];
+  const said: string[] = [];
+  const publishing = [await one.turns.publish(), await one.turns.publish(), await two.turns.publish()];
+  const removing = two.turns.remove().then((turn) => {
+    said.push('removes');
+    return turn;
+  });
+  await sleep(100);
+  const late = [one, one, two].map(async (cache) => {
+    const turn = await cache.turns.publish();
+    said.push('publishes');
+    await sleep(5);
+    turn.release();
+  });
+  await sleep(100);
+  expect(said).toEqual([]);
+  for (const turn of publishing) turn.release();
+  const turn = await removing;
+  await sleep(100);
+  expect(said).toEqual(['removes']);
+  turn.release();
+  await Promise.all(late);
+  expect(said).toEqual(['removes', 'publishes', 'publishes', 'publishes']);
+});
+
+test('one that was killed while it removed, or published, holds nobody up', async () => {
+  const at = folder();
+  for (const what of ['removing', 'publishing']) {
+    const child = start(engine, [what, at]);
+    await child.line();
+    child.process.kill('SIGKILL');
+    await child.ended;
+  }
+  const cache = cacheIn(at);
+  (await cache.turns.publish()).release();
+  (await cache.turns.remove()).release();
+});
+
+test('a removal that is aborted leaves no trace; a read-only cache has no turns to take', async () => {
+  const at = folder();
+  const cache = cacheIn(at);
+  const turn = await cache.turns.publish();
+  await expect(cache.turns.remove(AbortSignal.timeout(50))).rejects.toThrow();
+  turn.release();
+  (await cache.turns.publish(AbortSignal.timeout(1000))).release();
+  (await cacheIn(at, { readOnly: true }).turns.publish()).release();
+});

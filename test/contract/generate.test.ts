@@ -1,0 +1,140 @@
+/** `tunesmith generate` through the real command line. */
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { deploy } from '../../steps/deploy/deploy.ts';
+import { saveModel, startModel } from '../../steps/models/checkpoint.ts';
+import { type Project, project } from '../rig.ts';
+import { smallGpt2, smallT5 } from '../steps/writers.ts';
+
+const golden = join(import.meta.dirname, '../golden');
+
+/** A golden checkpoint whose tokens are called 0, 1, 2 …: prompts are ids, and so are texts. */
+function goldenModel(p: Project): void {
+  cpSync(join(golden, 'gpt2/causal-lm/checkpoint'), p.path('model'), { recursive: true });
+  const { vocab_size } = JSON.parse(p.read('model/config.json'));
+  const vocab = Object.fromEntries(Array.from({ length: vocab_size }, (_, id) => [String(id), id]));
+  p.write(
+    'model/tokenizer.json',
+    JSON.stringify({
+      version: '1.0',
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: { type: 'WhitespaceSplit' },
+      post_processor: null,
+      decoder: null,
+      model: { type: 'WordLevel', vocab, unk_token: '0' },
+    }),
+  );
+}
+
+const lines = (stdout: string) =>
+  stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { text: string; tokens: number[] });
+
+test("200 prompts of a file: transformers' tokens, greedy and with beams", async () => {
+  const p = project();
+  goldenModel(p);
+  const { texts, max_new_tokens, searches } = JSON.parse(readFileSync(join(golden, 'generation/gpt2.json'), 'utf8'));
+  p.write('prompts.jsonl', texts.map(({ prompt }: { prompt: number[] }) => `${JSON.stringify({ prompt: prompt.join(' ') })}\n`).join(''));
+  const flags = ['--file', 'prompts.jsonl', '--max-new-tokens', String(max_new_tokens)];
+  const greedy = await p.run('generate', 'model', ...flags);
+  expect(greedy.code, greedy.screen).toBe(0);
+  const found = lines(greedy.stdout);
+  expect(found.map(({ tokens }) => [tokens])).toEqual(texts.map((one: any) => one.greedy));
+  expect(found[0]!.text).toBe(found[0]!.tokens.join(' '));
+  const { num_beams, early_stopping, length_penalty, no_repeat_ngram_size } = searches.early;
+  const beams = await p.run(
+    ...['generate', 'model', ...flags, '--num-beams', num_beams, '--early-stopping', early_stopping].map(String),
+    ...['--length-penalty', length_penalty, '--no-repeat-ngram-size', no_repeat_ngram_size, '--batch-size', 32].map(String),
+  );
+  expect(lines(beams.stdout).map(({ tokens }) => [tokens])).toEqual(texts.map((one: any) => one.early));
+}, 60_000);
+
+async function randomModel(p: Project, task: 'causal-lm' | 'seq2seq'): Promise<void> {
+  if (task === 'causal-lm') smallGpt2(p.path('model'), { initializer_range: 0.6 });
+  else smallT5(p.path('model'), ['the', 'cat', 'sat']);
+  await saveModel(p.path('model'), await startModel(p.path('model'), { task, labels: [], seed: 3, say: () => {} }));
+}
+
+test('one prompt: the text alone, as the model folder says it is to be made, from the folder or its bundle', async () => {
+  const p = project({ 'in.jsonl': '{"prompt": "Hello there"}\n' });
+  await randomModel(p, 'causal-lm');
+  const [fromFile] = lines((await p.run('generate', 'model', '--file', 'in.jsonl')).stdout);
+  expect(fromFile!.tokens).toHaveLength(20); // generation_config.json of the folder
+  const shown = await p.run('generate', 'model', 'Hello there');
+  expect(shown).toMatchObject({ code: 0, stdout: `${fromFile!.text}\n`, stderr: '' });
+
+  const options = { target: 'bundle', name: 'writer', license: 'apache-2.0' } as const;
+  await deploy({ options, inputs: { model: p.path('model') }, outputs: { bundle: p.path('bundle') }, threads: 1, log: () => {} });
+  expect(p.exists('bundle/onnx')).toBe(false);
+  expect(p.read('bundle/README.md')).toContain('npx tunesmith generate .');
+  expect((await p.run('generate', 'bundle', 'Hello there')).stdout).toBe(shown.stdout);
+  const predicted = await p.run('predict', 'bundle', 'in.jsonl');
+  expect(predicted.code).toBe(1);
+  expect(predicted.stderr).toContain('tunesmith generate');
+}, 60_000);
+
+test('drawn texts are a function of the seed; stop strings and several texts', async () => {
+  const p = project();
+  await randomModel(p, 'causal-lm');
+  const draw = async (...flags: string[]) => (await p.run('generate', 'model', 'Hello', '--do-sample', ...flags)).stdout;
+  const first = await draw('--seed', '7', '--temperature', '1.5');
+  expect(first).toHaveLength(21);
+  expect(await draw('--seed', '7', '--temperature', '1.5')).toBe(first);
+  expect(await draw('--seed', '8', '--temperature', '1.5')).not.toBe(first);
+  const [a, b] = [first[4]!, first[9]!];
+  const stopped = await draw('--seed', '7', '--temperature', '1.5', '--stop', a, '--stop', b);
+  expect(stopped).toBe(`${first.slice(0, 1 + Math.min(first.indexOf(a), first.indexOf(b)))}\n`);
+  const two = (await draw('--num-return-sequences', '2', '--seed', '7', '--temperature', '1.5')).split('\n');
+  expect([two.length, two[0]]).toEqual([3, first.trimEnd()]);
+}, 60_000);
+
+test('T5 makes a text of a text', async () => {
+  const p = project({ 'in.jsonl': '{"prompt": "the cat"}\n{"prompt": "a longer text than that", "id": 2}\n' });
+  await randomModel(p, 'seq2seq');
+  const { code, stdout } = await p.run('generate', 'model', '--file', 'in.jsonl', '--num-beams', '2', '--max-new-tokens', '5');
+  expect(code).toBe(0);
+  expect(lines(stdout)).toHaveLength(2);
+}, 60_000);
+
+test('what cannot be is said', async () => {
+  const p = project({
+    'bad.jsonl': '{"prompt": "ab"}\n{"prompt": ""}\n',
+    'odd.jsonl': '{"prompt": "ab"}\n{"text": "ab"}\n',
+    'none.jsonl': '',
+  });
+  await randomModel(p, 'causal-lm');
+  const say = async (...args: string[]) => {
+    const { code, stderr } = await p.run('generate', ...args);
+    return `${code} ${stderr.split('\n')[0]}`;
+  };
+  expect(await say('model', '')).toBe('1 error: the prompt is empty');
+  expect(await say('model', 'a'.repeat(48))).toBe(
+    "1 error: the prompt has 48 tokens, and the model's context holds 48, the generated ones included",
+  );
+  expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('1 error: --max-new-tokens is 0, and must be a whole number from 1');
+  expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, and the model has 96 tokens');
+  expect(await say('model')).toBe('2 error: generate takes a prompt, or a file of them');
+  expect(await say('nowhere', 'a')).toBe('1 error: there is no folder nowhere');
+
+  const bad = await p.run('generate', 'model', '--file', 'bad.jsonl');
+  expect([bad.code, lines(bad.stdout).length, bad.stderr.split('\n')[0]]).toEqual([
+    1,
+    1,
+    'error: prompt 2 of bad.jsonl: the prompt is empty',
+  ]);
+  expect(await say('model', '--file', 'odd.jsonl')).toBe('1 error: odd.jsonl:2: no "prompt" among text');
+  expect(await p.run('generate', 'model', '--file', 'none.jsonl')).toMatchObject({ code: 0, stdout: '' });
+
+  const own = p.read('model/generation_config.json');
+  p.write('model/generation_config.json', '{"typical_p": 0.5}');
+  expect(await say('model', 'a')).toBe('1 error: generation_config.json: typical_p 0.5 is not supported');
+  p.write('model/generation_config.json', own);
+  const tokenizer = JSON.parse(p.read('model/tokenizer.json'));
+  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 200, content: '<more>' });
+  p.write('model/tokenizer.json', JSON.stringify(tokenizer));
+  expect(await say('model', 'a')).toMatch(/^1 error: the tokenizer has \d+ tokens, and the model's embedding table 96 rows$/);
+}, 90_000);

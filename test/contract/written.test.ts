@@ -1,0 +1,147 @@
+/** What models write, measured: what evaluate lets them write and how it scores it, beside the baselines of their tasks. */
+import { expect, test } from 'vitest';
+import { generatedMetrics } from '../../steps/metrics/generated.ts';
+import { project } from '../rig.ts';
+import { smallGpt2, smallT5 } from '../steps/writers.ts';
+
+const COLOURS = ['black', 'white', 'red', 'green', 'blue', 'yellow'];
+const THINGS = ['house', 'cat', 'boat', 'tree', 'stone', 'river', 'garden'];
+const rows = Array.from({ length: 240 }, (_, i) => ({ colour: COLOURS[i % 6]!, thing: THINGS[(i * 3 + Math.floor(i / 6)) % 7]! }));
+
+const SEQ2SEQ = rows.map(({ colour, thing }, i) => ({
+  id: `${1000 + i}`,
+  text: `the ${thing} is ${colour}`,
+  target: `${colour} ${thing}`,
+}));
+
+/** Which colour comes last was said at the beginning: what stands right before it does not tell. */
+const CAUSAL = rows.map(({ colour, thing }, i) => ({
+  id: `${1000 + i}`,
+  prompt: `${colour} ${thing}:`,
+  completion: ` a ${thing}, ${colour}`,
+}));
+
+type Steps = Record<'tokenize' | 'baseline' | 'train' | 'test', string>;
+
+const pipeline = ({ tokenize, baseline, train, test }: Steps) => `
+steps:
+  collect: { uses: collect, with: { files: data.jsonl } }
+  split: { uses: split, with: { data: "\${{ steps.collect.data }}", key: [id], ratios: [0.7, 0.1, 0.2] } }
+  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 40, ${tokenize} } }
+  baseline: { uses: baseline, with: { ${baseline} } }
+  train:
+    uses: train
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, seed: 1, ${train} }
+  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${test} } }
+`;
+
+function made(task: 'causal-lm' | 'seq2seq', data: object[], steps: Steps) {
+  const p = project({ 'p.yaml': pipeline(steps), 'data.jsonl': data.map((row) => `${JSON.stringify(row)}\n`).join('') });
+  if (task === 'seq2seq') smallT5(p.path('model'), ['the', 'is', ...COLOURS, ...THINGS]);
+  else smallGpt2(p.path('model'));
+  return p;
+}
+
+const DATA = 'data: "${{ steps.split.data }}"';
+const TOKENS = 'tokens: "${{ steps.tokenize.tokens }}"';
+const OUTPUTS = '.tunesmith/outputs/p';
+
+test('seq2seq: the scores are those of the texts that are written down, and better than what is cut from the inputs', async () => {
+  const metrics = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum', 'bleu', 'chrf', 'chrf++', 'exact_match'];
+  const p = made('seq2seq', SEQ2SEQ, {
+    tokenize: 'task: seq2seq, max_target_length: 6',
+    baseline: `task: seq2seq, ${DATA}`,
+    train: 'epochs: 12, learning_rate: 0.003',
+    test: `metrics: [${metrics.map((name) => JSON.stringify(name)).join(', ')}, perplexity]`,
+  });
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const measured = JSON.parse(p.read(`${OUTPUTS}/test/metrics`));
+  const lines = p
+    .read(`${OUTPUTS}/test/predictions`)
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(lines).toHaveLength(measured.rows);
+  const again = generatedMetrics(metrics);
+  for (const { target, predicted } of lines) again.add({ references: [target], predicted });
+  const { perplexity, ...scores } = measured.metrics;
+  expect(scores).toEqual(again.metrics());
+  expect(measured.details).toEqual(JSON.parse(JSON.stringify(again.details())));
+  expect(measured.details.bleu.signature).toBe('nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp');
+  expect(measured.generation).toEqual({ num_beams: 1, do_sample: false, max_new_tokens: 6 });
+  expect(perplexity).toBeLessThan(5);
+  expect(lines.map(({ id }: { id: string }) => id)).toEqual(lines.map(({ id }: { id: string }) => id).toSorted());
+
+  const { methods } = JSON.parse(p.read(`${OUTPUTS}/baseline/metrics`));
+  expect(Object.keys(methods)).toEqual(['copy', 'lead']);
+  // Two words of four; then the first two, of which one is right.
+  expect(methods.copy.metrics.rouge1).toBeCloseTo(2 / 3, 12);
+  expect(methods.lead.metrics.rouge1).toBeCloseTo(0.5, 12);
+  for (const method of Object.values<any>(methods)) expect(scores.rouge1).toBeGreaterThan(method.metrics.rouge1 + 0.2);
+
+  // Of a given model, how it writes decides what is written: one token is less than a target.
+  p.write('p.yaml', p.read('p.yaml').replace('perplexity] }', 'perplexity], generation: { max_new_tokens: 1, num_beams: 2 } }'));
+  const short = await p.run('run', 'p.yaml', '--plain');
+  expect(short.code, short.screen).toBe(0);
+  const cut = JSON.parse(p.read(`${OUTPUTS}/test/metrics`));
+  expect(cut.generation).toEqual({ num_beams: 2, do_sample: false, max_new_tokens: 1 });
+  expect(cut.metrics.exact_match).toBe(0);
+  expect(cut.metrics.perplexity).toBe(perplexity);
+});
+
+test('causal-lm: perplexity of the completions alone, below that of counted pairs', async () => {
+  const p = made('causal-lm', CAUSAL, {
+    tokenize: 'task: causal-lm, completion: completion',
+    baseline: `task: causal-lm, ${TOKENS}`,
+    train: 'epochs: 6, learning_rate: 0.003',
+    test: 'metrics: [perplexity]',
+  });
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const { metrics, block_length } = JSON.parse(p.read(`${OUTPUTS}/test/metrics`));
+  const { perplexity } = metrics;
+  expect(block_length).toBe(40);
+  const { methods } = JSON.parse(p.read(`${OUTPUTS}/baseline/metrics`));
+  expect(methods.bigram.metrics.perplexity).toBeLessThan(methods.unigram.metrics.perplexity / 2);
+  expect(perplexity).toBeLessThan(methods.bigram.metrics.perplexity);
+});
+
+test.each([
+  [
+    'causal-lm',
+    { baseline: `task: causal-lm, ${DATA}` },
+    "the baselines of causal-lm are measured on a tokenize step's `tokens`, and the step has no `tokens`",
+  ],
+  [
+    'causal-lm',
+    { baseline: `task: seq2seq, ${TOKENS}` },
+    "the baselines of seq2seq are measured on a split step's `data`, and the step has no `data`",
+  ],
+  [
+    'causal-lm',
+    { baseline: `task: causal-lm, metrics: [accuracy], ${TOKENS}` },
+    'what counts tokens is measured by perplexity, not by accuracy',
+  ],
+  ['causal-lm', { test: 'metrics: [rouge1]' }, 'causal-lm has no metric rouge1'],
+  ['causal-lm', { test: 'generation: { num_beams: 2 }' }, 'nothing that is to be measured is about texts that the model writes'],
+  [
+    'seq2seq',
+    { baseline: `task: seq2seq, metrics: [perplexity], ${DATA}` },
+    'perplexity is about probabilities, and a baseline gives texts',
+  ],
+  ['seq2seq', { test: 'generation: { beams: 2 }' }, 'beams'],
+] as const)('%s with %j', async (task, wrong, message) => {
+  const seq2seq = task === 'seq2seq';
+  const p = made(task, (seq2seq ? SEQ2SEQ : CAUSAL).slice(0, 40), {
+    tokenize: seq2seq ? 'task: seq2seq' : 'task: causal-lm, completion: completion',
+    baseline: seq2seq ? `task: seq2seq, ${DATA}` : `task: causal-lm, ${TOKENS}`,
+    train: 'epochs: 1',
+    test: '',
+    ...wrong,
+  });
+  const run = await p.run('run', 'p.yaml', '--plain', '--until', 'baseline' in wrong ? 'baseline' : 'test');
+  expect(run.code).toBeGreaterThan(0);
+  expect(run.screen).toContain(message);
+  expect(run.screen).not.toMatch(/\n\s+at /);
+});

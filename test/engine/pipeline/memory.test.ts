@@ -1,0 +1,169 @@
+/** A pipeline that was read is remembered; whatever else it could mean now is found. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { project, type Project as Rig } from '../../rig.ts';
+import { commands, names, Project } from './project.ts';
+
+/** The memory is marked: whoever is answered from it gets the mark. */
+function mark(project: Project): void {
+  const folder = join(project.folder, '.tunesmith/pipelines');
+  for (const name of readdirSync(folder)) {
+    const kept = JSON.parse(readFileSync(join(folder, name), 'utf8'));
+    kept.pipeline.description = 'remembered';
+    writeFileSync(join(folder, name), JSON.stringify(kept));
+  }
+}
+
+async function remembers(project: Project, yaml: string, options = {}): Promise<boolean> {
+  return (await project.read(yaml, { ...options, readOnly: true })).description === 'remembered';
+}
+
+const STEP =
+  "export default { name: 'own', version: 1, options: { n: { type: 'integer', default: 1 } }, outputs: { o: 'file' }, run() {} };\n";
+
+test('the same cells come back, values of the environment not written down', async () => {
+  const yaml = `
+params: { n: 3 }
+steps:
+  a:
+    matrix: { x: [1, two, 3] }
+    run: echo \${{ params.n }} \${{ matrix.x }} > \${{ outputs.o }}
+    env: [MEMORY_A, MEMORY_B]
+    outputs: { o: "out/\${{ matrix.x }}.txt" }
+    timeout: 5m
+  b: { run: "cat \${{ steps.a[*].o }}", env: { C: 1 }, when: false, retry: { times: 2, delay: 3s } }
+  c: { uses: ./own.mjs, cache: false }
+`;
+  vi.stubEnv('MEMORY_A', 'the value itself');
+  const p = new Project({ 'own.mjs': STEP });
+  const first = await p.read(yaml);
+  const kept = readFileSync(join(p.folder, '.tunesmith/pipelines/p.yaml.json'), 'utf8');
+  expect(kept).not.toContain('the value itself');
+  mark(p);
+  const { locate, ...second } = await p.read(yaml);
+  const { locate: atFirst, ...former } = first;
+  expect(second).toEqual({ ...former, description: 'remembered' });
+  // Asked for once something went wrong, it still knows its places.
+  expect(await locate('b', ['retry', 'times'], 'wrong')).toEqual(await atFirst('b', ['retry', 'times'], 'wrong'));
+  vi.stubEnv('MEMORY_A', 'another');
+  expect(await remembers(p, yaml)).toBe(false);
+  vi.unstubAllEnvs();
+});
+
+test('of a secret it is remembered that it is set, and no more', async () => {
+  const yaml = 'steps: { a: { run: echo, secrets: [MEMORY_SECRET] } }\n';
+  vi.stubEnv('MEMORY_SECRET', 'hunter2');
+  const p = new Project();
+  await p.read(yaml);
+  mark(p);
+  const kept = readFileSync(join(p.folder, '.tunesmith/pipelines/p.yaml.json'), 'utf8');
+  expect(kept).not.toContain('hunter2');
+  expect(kept).not.toContain(createHash('sha256').update('hunter2').digest('hex'));
+  vi.stubEnv('MEMORY_SECRET', 'hunter3');
+  expect(await remembers(p, yaml)).toBe(true);
+  vi.stubEnv('MEMORY_SECRET', undefined);
+  expect(await p.screen(yaml)).toContain('the variable MEMORY_SECRET is not set');
+  vi.unstubAllEnvs();
+});
+
+test('other text, parameters or files are read anew', async () => {
+  const yaml = 'params: { n: 1 }\nsteps: { a: { run: "cat ${{ inputs.x }}", inputs: { x: "in/*.txt", y: z.txt } } }\n';
+  const p = new Project({ 'in/a.txt': '', 'z.txt': '', 'n.yaml': 'n: 2' });
+  await p.read(yaml);
+  mark(p);
+  expect(await remembers(p, yaml)).toBe(true);
+  expect(await remembers(p, `${yaml}\n`)).toBe(false);
+  expect(await remembers(p, yaml, { set: ['n=2'] })).toBe(false);
+  expect(await remembers(p, yaml, { paramsFile: join(p.folder, 'n.yaml') })).toBe(false);
+  p.write({ 'in/b.txt': '', 'in/c.txt': '' });
+  expect(await remembers(p, yaml), 'a second match is no mistake, but says something else').toBe(false);
+  await p.read(yaml, { paramsFile: join(p.folder, 'n.yaml') });
+  mark(p);
+  expect(await remembers(p, yaml, { paramsFile: join(p.folder, 'n.yaml') })).toBe(true);
+  p.write({ 'in/d.txt': '' });
+  expect(await remembers(p, yaml, { paramsFile: join(p.folder, 'n.yaml') }), 'a fourth match changes nothing').toBe(true);
+  p.write({ 'n.yaml': 'n: 3' });
+  expect(await remembers(p, yaml, { paramsFile: join(p.folder, 'n.yaml') })).toBe(false);
+});
+
+test('a file that is gone is told of, a damaged memory is no trouble', async () => {
+  const yaml = 'steps: { a: { run: cat z.txt, inputs: { z: z.txt } } }\n';
+  const p = new Project({ 'z.txt': '' });
+  await p.read(yaml);
+  writeFileSync(join(p.folder, '.tunesmith/pipelines/p.yaml.json'), '{');
+  expect(names(await p.read(yaml))).toEqual(['a']);
+  const moved = new Project();
+  moved.write({ '.tunesmith/pipelines/p.yaml.json': readFileSync(join(p.folder, '.tunesmith/pipelines/p.yaml.json')) });
+  expect(await moved.screen(yaml), 'a copied memory belongs to the folder that it was made in').toContain(
+    'there is no file or folder z.txt',
+  );
+});
+
+test('with mistakes nothing is remembered', async () => {
+  const p = new Project();
+  await p.screen('steps: { a: { rum: echo } }\n');
+  expect(() => readdirSync(join(p.folder, '.tunesmith'))).toThrow();
+  expect(commands((await p.read('steps: { a: { run: echo } }\n')).cells[0]!)).toEqual(['echo']);
+});
+
+/** What Node loads while a command runs. */
+async function loaded(p: Rig, ...args: string[]): Promise<string> {
+  p.env.NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(`
+    import { register } from 'node:module';
+    register('data:text/javascript,' + encodeURIComponent(\`
+      import { writeSync } from 'node:fs';
+      export function load(url, context, next) { writeSync(2, 'LOADED ' + url + '\\\\n'); return next(url, context); }\`));
+    import Module from 'node:module';
+    const load = Module._load;
+    Module._load = function (request, ...rest) { process.stderr.write('LOADED ' + request + '\\n'); return load.call(this, request, ...rest); };`)}`;
+  const { code, stderr } = await p.run(...args);
+  delete p.env.NODE_OPTIONS;
+  expect(code).toBe(0);
+  return stderr;
+}
+
+test('a run with nothing to do loads no YAML, no schemas, no bundler, and no library of a step', async () => {
+  const p = project({
+    'p.yaml':
+      'steps: { a: { run: "echo > a.txt", outputs: { o: a.txt } }, b: { uses: ./own.ts, with: { i: "${{ steps.a.o }}" } }, c: { uses: collect, with: { files: x.jsonl } } }\n',
+    'own.ts':
+      "import { writeFileSync } from 'node:fs';\nimport { defineStep } from 'tunesmith';\nexport default defineStep({ name: 'own', version: 1, inputs: { i: 'file' }, outputs: { o: 'file' }, run: ({ outputs }) => writeFileSync(outputs.o!, 'x') });\n",
+    'x.jsonl': '{"text": "a"}\n',
+  });
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran', b: 'ran', c: 'ran' });
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
+  const seen = await loaded(p, 'run', 'p.yaml');
+  expect(seen).toContain('commands/run.js');
+  for (const heavy of ['yaml', 'ajv', 'esbuild', 'execa', 'tinyglobby', 'string-width', 'tfjs', 'duckdb', 'onnxruntime', 'tokenizers'])
+    expect(seen, heavy).not.toMatch(new RegExp(`LOADED (file:.*/node_modules/(@[^/]+/)?)?${heavy}\\b`));
+  // Another function's code is seen, a file beside it that nobody imports is not.
+  p.write('other.ts', 'export {};\n');
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
+  p.write('own.ts', p.read('own.ts').replace("'x'", "'y'"));
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'ran', c: 'fresh' });
+});
+
+test("a file that takes the place of an imported one is seen, as is another package's version", async () => {
+  const p = project({
+    'p.yaml': 'steps: { b: { uses: ./own.ts } }\n',
+    'own.ts':
+      "import { writeFileSync } from 'node:fs';\nimport { m } from './m';\nimport dep from 'dep';\nexport default { name: 'own', version: 1, outputs: { o: 'file' }, run: ({ outputs }: any) => writeFileSync(outputs.o, String([m, dep])) };\n",
+    'm.js': 'export const m = 1;\n',
+    'node_modules/dep/package.json': '{"name": "dep", "version": "1.0.0", "main": "i.js"}',
+    'node_modules/dep/i.js': 'module.exports = 1;',
+  });
+  const state = async () => (await p.states('p.yaml')).cells.b;
+  expect(await state()).toBe('ran');
+  expect(await state()).toBe('fresh');
+  p.write('m.ts', 'export const m = 2;\n');
+  expect(await state()).toBe('ran');
+  expect(await state()).toBe('fresh');
+  p.write('node_modules/dep/package.json', '{"name": "dep", "version": "1.0.1", "main": "i.js"}');
+  expect(await state()).toBe('ran');
+  expect(await state()).toBe('fresh');
+  p.remove('m.ts');
+  p.remove('m.js');
+  expect((await p.run('run', 'p.yaml')).code).toBe(2);
+});

@@ -1,0 +1,106 @@
+/** Why a cell runs: in one line after every run, and in full by `explain`. */
+import { expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+
+const STEP = (body: string) => `import { writeFile } from 'node:fs/promises';
+export default {
+  name: 'write', version: 1,
+  options: { a: { type: 'integer' }, deep: { type: 'object' } }, optional: ['deep'],
+  inputs: { data: 'folder' }, outputs: { o: 'file' },
+  async run({ options, outputs }) {
+    ${body}
+  },
+};
+`;
+const PIPELINE = `params: { a: 1, x: 1 }
+steps:
+  w: { uses: ./write.mjs, with: { a: "\${{ params.a }}", deep: { x: "\${{ params.x }}", y: 1 }, data: data }, env: [MODE] }
+`;
+
+function many(): Record<string, string> {
+  return Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`data/${i % 3}/${i}.txt`, `${i}\n`]));
+}
+
+/** What `explain` says below its comparison. */
+function compared(stdout: string): string {
+  return stdout.slice(stdout.indexOf('compared with')).split('\n').slice(1).join('\n');
+}
+
+test('all that differs from the nearest other result: options, inputs by file, code by diff, environment', async () => {
+  const env: Record<string, string | undefined> = { MODE: 'one' };
+  const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), ...many() }, env);
+  expect((await p.run('explain', 'w')).stdout).toMatch(/^w is to run: first run\n[\s\S]*\nit has no other result to compare with\n$/);
+  await p.states('p.yaml');
+  expect((await p.run('explain', 'w')).stdout).toMatch(
+    /^w is fresh: .*\nin run 1 it ran: first run\n[\s\S]*\nits result was made on .*\n\nit has no other result/,
+  );
+
+  // One file among many, one more, one less.
+  p.write('data/1/1.txt', 'changed\n');
+  p.write('data/new/n.txt', 'new\n');
+  p.remove('data/2/2.txt');
+  p.write('write.mjs', STEP("const text = 'x';\n    await writeFile(outputs.o, text);"));
+  env.MODE = undefined;
+  const explained = await p.run('explain', 'w', '-p', 'x=2');
+  expect(compared(explained.stdout)).toBe(`  code of ./write.mjs changed
+    changed  write.mjs
+    @@ -4,6 +4,7 @@
+       options: { a: { type: 'integer' }, deep: { type: 'object' } }, optional: ['deep'],
+       inputs: { data: 'folder' }, outputs: { o: 'file' },
+       async run({ options, outputs }) {
+    -    await writeFile(outputs.o, 'x');
+    +    const text = 'x';
+    +    await writeFile(outputs.o, text);
+       },
+     };
+  option deep.x: 1 → 2
+  input data changed: 3 of 61 files
+    changed  data/1/1.txt
+    added  data/new/n.txt
+    removed  data/2/2.txt
+  env MODE: set → not set
+`);
+  const why = (await p.states('p.yaml', '-p', 'x=2')).events.find(({ type }) => type === 'cell').why;
+  expect(why).toBe('code of ./write.mjs changed; option deep.x: 1 → 2; input data changed: 3 of 61 files; env MODE: set → not set');
+  // After the run, too, it says what it ran for.
+  const after = await p.run('explain', 'w', '-p', 'x=2');
+  expect(after.stdout).toContain(`in run 2 it ran: ${why}\n`);
+  expect(compared(after.stdout)).toBe(compared(explained.stdout));
+});
+
+test('the nearest result is the one with the fewest differences, not the last one', async () => {
+  const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), 'data/f': 'f\n' });
+  await p.states('p.yaml', '-p', 'a=1', '-p', 'x=1');
+  p.write('data/f', 'other\n');
+  await p.states('p.yaml', '-p', 'a=2', '-p', 'x=2');
+  const explained = JSON.parse((await p.run('explain', 'w', '--json', '-p', 'a=1', '-p', 'x=1')).stdout);
+  expect(explained.differences).toEqual([{ what: 'input data', files: [{ name: 'data/f', change: 'changed' }], total: 1 }]);
+  expect((await p.run('explain', 'w', '-p', 'a=1', '-p', 'x=2')).stdout).toContain('\n  option a: 2 → 1\n');
+});
+
+test('a command that changed is told line by line; a cell that failed, and one below another, too', async () => {
+  const p = project({
+    'p.yaml': `steps:
+  a: { run: ["echo 1", "echo 2 > \${{ outputs.o }}", "echo 3"], outputs: { o: a.txt } }
+  b: { run: "cat \${{ steps.a.o }}" }
+`,
+  });
+  await p.states('p.yaml');
+  p.write('p.yaml', p.read('p.yaml').replace('"echo 3"', '"echo 3; exit 4"'));
+  await p.states('p.yaml');
+  const { stdout } = await p.run('explain', 'a');
+  expect(stdout).toMatch(/^a is to run: command changed\nin run 2 it failed: exited with 4\n/);
+  expect(compared(stdout)).toBe(
+    '  command changed\n    @@ -1,3 +1,3 @@\n     echo 1\n     echo 2 > a.txt\n    -echo 3\n    +echo 3; exit 4\n',
+  );
+  expect((await p.run('explain', 'b')).stdout).toBe(
+    'b is to be decided once the cells above it ran: a must run first\nin run 2 it was skipped: a failed\n',
+  );
+});
+
+test('in a project that is no repository, and where there is no git, a run is a run', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
+  p.env.PATH = '/nowhere';
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  expect((await p.run('runs', 'show')).stdout).toMatch(/^commit +not known$/m);
+});

@@ -1,0 +1,226 @@
+/** `gc`: what goes, what stays, and that nothing goes that anybody still needs. */
+import { mkdirSync } from 'node:fs';
+import Sqlite from 'better-sqlite3';
+import { expect, test } from 'vitest';
+import { type Project, project } from '../../rig.ts';
+
+const PIPELINE = `
+params: { text: one }
+steps:
+  a: { run: "echo \${{ params.text }} > \${{ outputs.o }}", outputs: { o: out/a.txt } }
+  b: { run: "cp -r \${{ inputs.i }} \${{ outputs.o }}; cat \${{ steps.a.o }} > \${{ outputs.o }}/last", inputs: { i: data }, outputs: { o: out/b } }
+`;
+const FILES = { 'p.yaml': PIPELINE, 'data/x': 'x\n', 'data/y': 'y\n' };
+
+async function runs(p: Project, ...texts: string[]): Promise<void> {
+  for (const text of texts) await p.states('p.yaml', '-p', `text=${text}`);
+}
+
+const ran = async (p: Project, text: string) =>
+  Object.values((await p.states('p.yaml', '-p', `text=${text}`)).cells).filter((s) => s === 'ran').length;
+const objects = (p: Project, cache = '.tunesmith') => p.find(`${cache}/objects`).length;
+
+test('gc needs a scope, and one that makes sense', async () => {
+  const p = project(FILES);
+  expect((await p.run('gc', '--keep-runs', '1')).screen).toBe(
+    'error: there is no project here: no .tunesmith in this folder or above it\n',
+  );
+  mkdirSync(p.path('.tunesmith'));
+  const none = await p.run('gc', '--yes');
+  expect([none.code, none.screen.split('\n')[0]]).toEqual([2, 'error: gc needs to know what to keep']);
+  for (const [flag, value] of [
+    ['--older-than', '3'],
+    ['--older-than', '-1d'],
+    ['--max-size', '10XB'],
+    ['--max-size', '-5'],
+    ['--keep-runs', '0'],
+  ] as const) {
+    const wrong = await p.run('gc', `${flag}=${value}`);
+    expect([wrong.code, wrong.screen], value).toEqual([2, expect.stringContaining(`argument '${value}' is invalid. It must be a`)]);
+  }
+  const nothing = await p.run('gc', '--max-size', '0', '--yes');
+  expect([nothing.code, nothing.screen]).toEqual([0, 'there is nothing to remove\n0 results of 0 stay, 0 bytes\n']);
+});
+
+test('without --yes it only says what would go; with it that goes, and nothing else', async () => {
+  const p = project(FILES);
+  await runs(p, 'one', 'two', 'three');
+  const before = p.snapshot();
+  const dry = await p.run('gc', '--keep-runs', '1');
+  expect(p.snapshot()).toEqual(before);
+  expect(dry.code).toBe(0);
+  expect(dry.stdout).toContain('to remove: 4 results, 4 objects');
+  expect(dry.stdout).toContain('2 results of 6 stay');
+  expect(dry.stdout).toContain('nothing was removed: run again with --yes');
+  const out = p.find('out').map((file) => p.read(file));
+
+  const done = await p.run('gc', '--keep-runs', '1', '--yes');
+  expect(done.stdout).toContain('removed 4 results, 4 objects');
+  expect(p.find('out').map((file) => p.read(file))).toEqual(out);
+  // What the last run needs can be restored; what went runs again. Of it the records still know what it was.
+  p.remove('out');
+  expect((await p.states('p.yaml', '-p', 'text=three')).cells).toEqual({ a: 'restored', b: 'restored' });
+  expect((await p.run('runs', 'diff', '1', '2')).stdout).toContain('-echo one > out/a.txt\n');
+  expect((await p.run('cache', 'verify')).code).toBe(0);
+  expect((await p.run('gc', '--keep-runs', '1', '--yes')).stdout).toMatch(/^there is nothing to remove\n/);
+  expect(await ran(p, 'one')).toBe(2);
+});
+
+test('at a terminal it asks', async () => {
+  const p = project(FILES);
+  await runs(p, 'one', 'two');
+  p.write('terminal.mjs', 'for (const stream of [process.stdin, process.stdout]) stream.isTTY = true;');
+  p.env.NODE_OPTIONS = `--import=file://${p.path('terminal.mjs')}`;
+  for (const answer of ['n\n', '\n', '']) {
+    const no = await p.feed(answer, 'gc', '--keep-runs', '1');
+    expect([no.code, no.stdout], JSON.stringify(answer)).toEqual([
+      0,
+      expect.stringMatching(/Remove 2 results, .*\? \[y\/N\][\s\S]*nothing was removed\n$/),
+    ]);
+  }
+  expect(objects(p)).toBe(6);
+  expect((await p.feed('yes\n', 'gc', '--keep-runs', '1')).stdout).toContain('removed 2 results, 2 objects');
+  expect(objects(p)).toBe(4);
+});
+
+test('what a lock refers to stays: one that was kept aside, and both versions of one that is not merged', async () => {
+  const p = project(FILES);
+  await runs(p, 'one');
+  p.write('kept/other.lock', p.read('p.lock'));
+  await runs(p, 'two');
+  const two = p.read('p.lock');
+  await runs(p, 'three', 'four');
+  p.write('p.lock', `${p.read('p.lock')}<<<<<<< ours\n${two}>>>>>>> theirs\n`);
+  const done = await p.run('gc', '--max-size', '0', '--yes');
+  expect(done.stdout).toContain('removed 2 results');
+  expect(done.stdout).toContain('6 results of 8 stay');
+  expect(done.stdout).toContain('held 6 by a lock');
+  expect(done.stdout).toContain('all that may go is less than asked for: 0 bytes');
+  for (const text of ['one', 'two', 'four']) expect(await ran(p, text), text).toBe(0);
+  expect(await ran(p, 'three')).toBe(2);
+});
+
+test('on a shared cache the results of other projects stay, of their runs and of their locks', async () => {
+  const env = { TUNESMITH_CACHE: '' };
+  const p = project(FILES, env);
+  const other = project(FILES, env);
+  env.TUNESMITH_CACHE = p.path('cache');
+  await runs(other, 'theirs', 'lock');
+  await runs(p, 'one', 'two', 'three');
+  const done = await p.run('gc', '--max-size', '0', '--yes');
+  expect(done.stdout).toContain('removed 4 results');
+  expect(done.stdout).toContain('held 4 by a lock, 2 by another project on this cache');
+  expect(await ran(other, 'theirs')).toBe(0);
+  expect(await ran(other, 'lock')).toBe(0);
+
+  // Its own gc lets them go; what the lock of p refers to stays.
+  const own = await other.run('gc', '--keep-runs', '1', '--yes');
+  expect(own.stdout).toContain('removed 2 results');
+  expect(await ran(p, 'three')).toBe(0);
+});
+
+test('what a run relies on that is running right now stays, and what it makes meanwhile', async () => {
+  const p = project({
+    'p.yaml': `${PIPELINE}
+  slow: { run: "touch begun; while ! test -e ready; do sleep 0.05; done; cat \${{ steps.b.o }}/last > \${{ outputs.o }}", inputs: { b: "\${{ steps.b.o }}" }, outputs: { o: slow.txt } }
+`,
+    'data/x': '',
+  });
+  p.write('ready', '');
+  await runs(p, 'one', 'two');
+  for (const name of ['ready', 'begun', 'out', 'p.lock']) p.remove(name);
+  const slow = p.start('run', 'p.yaml', '-p', 'text=three', '--json');
+  await p.until(() => p.exists('begun'));
+  const during = await p.run('gc', '--max-size', '0', '--yes');
+  expect(during.stdout).toContain('removed 6 results');
+  expect(during.stdout).toContain('held 2 by a running run');
+  p.write('ready', '');
+  expect((await slow.done).code).toBe(0);
+  p.remove('out');
+  expect(await ran(p, 'three')).toBe(0);
+});
+
+test('what a run made that was killed counts as its own', async () => {
+  const p = project({
+    'p.yaml': `${PIPELINE}
+  slow: { run: "echo > begun; sleep 60", needs: b }
+`,
+    'data/x': '',
+  });
+  const killed = p.start('run', 'p.yaml', '-p', 'text=killed');
+  await p.until(() => p.exists('begun'));
+  killed.kill('SIGKILL');
+  await killed.done;
+  expect((await p.run('runs')).stdout).toContain('was cut off');
+  await p.run('gc', '--keep-runs', '1', '--yes');
+  expect((await p.states('p.yaml', '-p', 'text=killed', '--until', 'b')).cells).toEqual({ a: 'fresh', b: 'fresh' });
+  // Now that run is not the last one any more, but another one relies on the same.
+  await p.run('gc', '--keep-runs', '1', '--yes');
+  expect(objects(p)).toBe(3);
+});
+
+test('by age: what was not used for so long; by size: what was not used for longest', async () => {
+  const p = project({
+    'p.yaml':
+      'params: { n: 1 }\nsteps: { a: { run: "head -c 1000 /dev/zero | tr \'\\\\0\' ${{ params.n }} > ${{ outputs.o }}", outputs: { o: o.txt } } }',
+  });
+  for (const n of [1, 2, 3, 4]) await p.states('p.yaml', '-p', `n=${n}`);
+  const index = new Sqlite(p.path('.tunesmith/index.sqlite'));
+  const days = [40, 10, 35, 0];
+  for (const [i, age] of days.entries()) {
+    const at = new Date(Date.now() - age * 86_400_000).toISOString();
+    index.prepare('update uses set began = ? where id = ?').run(at, i + 1);
+    index.prepare('update results set created = ? where number = ?').run(at, i + 1);
+  }
+  index.close();
+  const size = JSON.parse((await p.run('gc', '--max-size', '3000', '--json')).stdout);
+  expect([size.results.length, size.bytes, size.left, size.removed]).toEqual([1, 1000, 3000, false]);
+  expect((await p.run('gc', '--older-than', '50d')).stdout).toMatch(/^there is nothing to remove\n/);
+  // Both scopes must let it go: 1 and 3 are old, 3 is among the last two runs.
+  expect(JSON.parse((await p.run('gc', '--older-than', '30d', '--keep-runs', '2', '--json')).stdout).results).toHaveLength(1);
+  expect((await p.run('gc', '--older-than', '30d', '--yes')).stdout).toContain('removed 2 results, 2 objects (2.0 KB)');
+  const left = await Promise.all([2, 4].map((n) => p.run('status', 'p.yaml', '-p', `n=${n}`, '--json')));
+  expect(left.map(({ stdout }) => JSON.parse(stdout).cells.a.state)).toEqual(['restore', 'fresh']);
+});
+
+test('beside a running engine: nothing that it publishes is lost', async () => {
+  const p = project({
+    'p.yaml':
+      'params: { n: 0 }\nsteps: { a: { matrix: { x: [1, 2, 3, 4, 5, 6, 7, 8] }, run: "sleep 0.1; mkdir ${{ outputs.o }}; echo ${{ params.n }} ${{ matrix.x }} > ${{ outputs.o }}/f; echo same > ${{ outputs.o }}/g", outputs: { o: "out/${{ matrix.x }}" } } }',
+  });
+  await p.states('p.yaml');
+  let over = false;
+  const collecting = (async () => {
+    let count = 0;
+    while (!over) count += (await p.run('gc', '--max-size', '0', '--yes')).code === 0 ? 1 : Number.NaN;
+    return count;
+  })();
+  for (const n of [1, 2, 3]) await p.states('p.yaml', '-j', '2', '-p', `n=${n}`);
+  over = true;
+  expect(await collecting).toBeGreaterThan(1);
+  expect((await p.run('cache', 'verify')).screen).toContain('all are whole');
+  p.remove('out');
+  expect(new Set(Object.values((await p.states('p.yaml', '-p', 'n=3')).cells))).toEqual(new Set(['restored']));
+});
+
+test('a cache that may only be read is left alone (needs root, to become another user)', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip();
+  const env: Record<string, string> = {};
+  const p = project(FILES, env);
+  env.TUNESMITH_CACHE = p.path('cache');
+  await runs(p, 'one', 'two');
+  p.remove('p.lock');
+  const before = objects(p, 'cache');
+  const { spawnSync } = await import('node:child_process');
+  const { chmodSync } = await import('node:fs');
+  const { root } = await import('../../rig.ts');
+  for (const name of ['.', ...p.find('.', { all: true })]) chmodSync(p.path(name), p.stat(name).isDirectory() ? 0o755 : 0o644);
+  const { status, stderr } = spawnSync(process.execPath, [`${root}/dist/engine/cli.js`, 'gc', '--keep-runs', '1', '--yes'], {
+    cwd: p.folder,
+    env: { PATH: process.env.PATH, ...env },
+    uid: 65534,
+    encoding: 'utf8',
+  });
+  expect([status, stderr]).toEqual([1, expect.stringContaining('is read-only: nothing can be removed')]);
+  expect(objects(p, 'cache')).toBe(before);
+});

@@ -1,0 +1,301 @@
+/** Who runs when: resources, the longest way first, retries, and steps that are not to run. Driven through the CLI. */
+import { chmodSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { expect, test } from 'vitest';
+import { memoryLimit } from '../../../engine/run/failure.ts';
+import { longestFirst, Pool } from '../../../engine/run/schedule.ts';
+import { type Project, project } from '../../rig.ts';
+
+/** Writes when each cell began and ended, and what it saw; `+name` and `-name` in the order of their happening. */
+const TOLD = 'echo "+$n $CUDA_VISIBLE_DEVICES" >> told; sleep 0.4; echo "-$n" >> told';
+
+const lines = (p: Project) => p.read('told').trim().split('\n');
+
+/** The most cells that were at work at once. */
+function atOnce(told: string[]): number {
+  let [now, most] = [0, 0];
+  for (const line of told) {
+    now += line.startsWith('+') ? 1 : -1;
+    most = Math.max(most, now);
+  }
+  return most;
+}
+
+test('a cell that asks for more than the machine has is told of before anything runs', async () => {
+  const p = project(
+    {
+      'p.yaml': `
+steps:
+  first: { run: echo > first.txt, outputs: { o: first.txt } }
+  big:
+    matrix: { x: [1, 2] }
+    run: echo
+    resources:
+      cpu: 100000
+      gpu: 1
+      memory: 900TB
+`,
+    },
+    { TUNESMITH_GPUS: '0' },
+  );
+  const { code, screen } = await p.run('run', 'p.yaml');
+  expect(code).toBe(2);
+  expect(screen.replace(/has [\d,.]+ (cores?|GB)/g, 'has <n> $1')).toMatchInlineSnapshot(`
+    "p.yaml:8:12: error: big[x=1] asks for 100,000 cores, but this machine has <n> cores
+      8 |       cpu: 100000
+        |            ^^^^^^
+      = Ask for fewer.
+
+    p.yaml:9:12: error: big[x=1] asks for 1 GPU, but this machine has none
+      9 |       gpu: 1
+        |            ^
+      = \`tunesmith doctor\` tells which GPUs are seen here.
+
+    p.yaml:10:15: error: big[x=1] asks for 900000.0 GB of memory, but this machine has <n> GB of memory
+      10 |       memory: 900TB
+         |               ^^^^^
+      = Ask for less.
+    "
+  `);
+  expect(p.exists('first.txt')).toBe(false);
+  expect((await p.run('validate', 'p.yaml')).code, 'another machine may have it').toBe(0);
+});
+
+test('each GPU is one cell at a time, by its index; who asks for none sees none', async () => {
+  const p = project(
+    {
+      'p.yaml': `
+steps:
+  g: { matrix: { n: [1, 2, 3, 4] }, run: '${TOLD}', env: { n: "\${{ matrix.n }}" }, resources: { gpu: 1 } }
+  two: { run: '${TOLD}', env: { n: two }, resources: { gpu: 2 }, needs: g }
+  none: { run: 'echo "none:$CUDA_VISIBLE_DEVICES." > none.txt', resources: { gpu: 0 } }
+  unsaid: { run: 'echo "unsaid:\${CUDA_VISIBLE_DEVICES-unset}." > unsaid.txt' }
+`,
+    },
+    { TUNESMITH_GPUS: '2', CUDA_VISIBLE_DEVICES: undefined },
+  );
+  expect((await p.run('run', 'p.yaml', '-j', '5')).code).toBe(0);
+  const told = lines(p);
+  expect(
+    told
+      .filter((line) => line.startsWith('+'))
+      .map((line) => line.split(' ')[1])
+      .sort(),
+  ).toEqual(['0', '0', '0,1', '1', '1']);
+  expect(atOnce(told)).toBe(2);
+  const held = new Map<string, string>();
+  for (const line of told) {
+    const [name, gpu] = [line.slice(1).split(' ')[0]!, line.split(' ')[1]];
+    if (gpu === undefined) held.delete(name);
+    else {
+      expect([...held.values()]).not.toContain(gpu);
+      held.set(name, gpu);
+    }
+  }
+  expect(p.read('none.txt')).toBe('none:.\n');
+  expect(p.read('unsaid.txt')).toBe('unsaid:unset.\n');
+});
+
+test('of the GPUs that the engine itself may see', async () => {
+  const p = project(
+    {
+      'p.yaml': `steps: { a: { run: 'echo $CUDA_VISIBLE_DEVICES > a.txt', resources: { gpu: 2 } }, b: { run: echo, resources: { gpu: 3 } } }\n`,
+    },
+    { CUDA_VISIBLE_DEVICES: '5,7' },
+  );
+  expect((await p.run('run', 'p.yaml')).screen).toContain('b asks for 3 GPUs, but this machine has 2 GPUs');
+  expect((await p.run('run', 'p.yaml', '--only', 'a')).code).toBe(0);
+  expect(p.read('a.txt')).toBe('5,7\n');
+});
+
+test('GPUs are those that the driver tells of', async () => {
+  const p = project({
+    'p.yaml': `steps: { a: { run: 'echo $CUDA_VISIBLE_DEVICES > a.txt', resources: { gpu: 3 } } }\n`,
+    'bin/nvidia-smi': '#!/bin/sh\necho "$@" > asked.txt\nprintf "0\\n1\\n2\\n"\n',
+  });
+  chmodSync(p.path('bin/nvidia-smi'), 0o755);
+  Object.assign(p.env, { PATH: `${p.path('bin')}:${process.env.PATH}`, TUNESMITH_GPUS: undefined, CUDA_VISIBLE_DEVICES: undefined });
+  expect((await p.run('run', 'p.yaml')).code).toBe(0);
+  expect(p.read('a.txt')).toBe('0,1,2\n');
+  p.remove('asked.txt');
+  expect((await p.run('run', 'p.yaml')).code).toBe(0);
+  expect(p.exists('asked.txt'), 'a run with nothing to do asks nobody').toBe(false);
+});
+
+test('memory and cores are shared; a cell that waits for a GPU keeps no core idle', async () => {
+  const most = Math.floor((memoryLimit() * 0.6) / 1e6);
+  const p = project(
+    {
+      'p.yaml': `
+steps:
+  m: { matrix: { n: [1, 2, 3] }, run: '${TOLD}', env: { n: "\${{ matrix.n }}" }, resources: { memory: ${most}MB } }
+`,
+      'c.yaml': `
+steps:
+  c: { matrix: { n: [1, 2, 3] }, run: '${TOLD}; echo c', env: { n: "\${{ matrix.n }}" }, resources: { cpu: ${availableParallelism()} } }
+`,
+    },
+    { TUNESMITH_GPUS: '1' },
+  );
+  expect((await p.run('run', 'p.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(1);
+  p.remove('told');
+  expect((await p.run('run', 'c.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(1);
+});
+
+test('a step that uses all cores is told how many it has, and runs beside others where the pipeline says so', async () => {
+  const step = `import { appendFileSync } from 'node:fs';
+export default { name: 's', version: 1, threads: 'all', options: { n: { type: 'integer' } }, outputs: {}, async run({ options, folder, threads }) {
+  appendFileSync(folder + '/told', '+' + options.n + ' ' + threads + '\\n');
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  appendFileSync(folder + '/told', '-' + options.n + '\\n');
+} };\n`;
+  const yaml = (resources: string) =>
+    `steps: { s: { uses: ./s.mjs, matrix: { n: [1, 2] }, with: { n: "\${{ matrix.n }}" }, cache: false${resources} } }\n`;
+  const p = project({ 's.mjs': step, 'p.yaml': yaml('') });
+  expect((await p.run('run', 'p.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(1);
+  expect(lines(p)[0]).toBe(`+1 ${availableParallelism()}`);
+  p.remove('told');
+  p.write('p.yaml', yaml(', resources: { cpu: 1 }'));
+  expect((await p.run('run', 'p.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(2);
+  expect(lines(p)[0]).toMatch(/^\+[12] 1$/);
+});
+
+test('who cannot have all it needs keeps others from what it lacks, and from nothing else', async () => {
+  const pool = new Pool({ cells: 3, cpu: 4, memory: 10 }, ['0', '1']);
+  const entered: string[] = [];
+  const take = (name: string, order: number, demand: Partial<Parameters<Pool['take']>[1]>) =>
+    pool.take(order, { cells: 1, cpu: 1, memory: 0, gpu: 0, ...demand }).then((held) => {
+      entered.push(name);
+      return held;
+    });
+  const first = await take('first', 1, { gpu: 2 });
+  expect(first.gpus).toEqual(['0', '1']);
+  void take('waits for a GPU', 2, { gpu: 1 });
+  const small = await take('small', 3, {});
+  void take('behind it for the GPU', 4, { gpu: 1 });
+  void take('wants all cores', 5, { cpu: 4 });
+  void take('cannot overtake it', 6, {});
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(entered).toEqual(['first', 'small']);
+  small.release();
+  small.release();
+  first.release();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(entered).toEqual(['first', 'small', 'waits for a GPU', 'behind it for the GPU']);
+});
+
+test('the longest way first, by what cells took before', async () => {
+  const cell = (name: string, reads: string[] = []) => ({ name, step: name.split('[')[0]!, reads, waits: [] }) as never;
+  const order = longestFirst(
+    [cell('z'), cell('x'), cell('y', ['x']), cell('t[1]'), cell('t[2]'), cell('t[3]'), cell('new')],
+    new Map([...Object.entries({ z: 4, x: 1, y: 6, 't[1]': 2, 't[2]': 3 })]),
+  );
+  // Of t[3] the average of t is known (2.5), of `new` that of all (3.2).
+  expect([...order.keys()]).toEqual(['x', 'y', 'z', 'new', 't[2]', 't[3]', 't[1]']);
+
+  const p = project({
+    'p.yaml': `
+params: { n: 1 }
+steps:
+  a: { run: "sleep 0.1; echo a \${{ params.n }} >> order" }
+  b: { run: "sleep 0.1; echo b \${{ params.n }} >> order; sleep 1" }
+  c: { run: "sleep 0.1; echo c \${{ params.n }} >> order; sleep 0.5" }
+`,
+  });
+  await p.run('run', 'p.yaml', '-j', '1');
+  await p.run('run', 'p.yaml', '-j', '1', '-p', 'n=2');
+  expect(p.read('order')).toBe('a 1\nb 1\nc 1\nb 2\nc 2\na 2\n');
+});
+
+test('retry waits longer each time, up to a limit', async () => {
+  const p = project({
+    'p.yaml': `
+steps:
+  a:
+    run: date +%s%N >> tries; test $(wc -l < tries) = 5
+    retry: { times: 5, delay: 0.3s, factor: 2, max_delay: 1s }
+`,
+  });
+  const { events, cells } = await p.states('p.yaml');
+  expect(cells).toEqual({ a: 'ran' });
+  expect(events.filter(({ type }) => type === 'running').map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4, 5]);
+  const tries = p
+    .read('tries')
+    .trim()
+    .split('\n')
+    .map((nanoseconds) => Number(BigInt(nanoseconds) / 1_000_000n));
+  for (const [i, least] of [300, 600, 1000, 1000].entries())
+    expect(tries[i + 1]! - tries[i]!, `before ${i + 2}`).toBeGreaterThanOrEqual(least);
+  expect(tries[4]! - tries[3]!).toBeLessThan(2400);
+});
+
+const FROZEN = (frozen: boolean, text: string) => `
+steps:
+  source: { run: "cat in.txt > source.txt; echo x >> runs-source", inputs: { i: in.txt }, outputs: { o: source.txt } }
+  model: { run: "echo ${text} | cat - \${{ inputs.s }} > model.txt; echo x >> runs-model", inputs: { s: "\${{ steps.source.o }}" }, outputs: { o: model.txt }, frozen: ${frozen} }
+  use: { run: "cat \${{ inputs.m }} > use.txt", inputs: { m: "\${{ steps.model.o }}" }, outputs: { o: use.txt } }
+`;
+
+test('a frozen step never runs: its last outputs stand, and are restored', async () => {
+  const p = project({ 'p.yaml': FROZEN(true, 'one'), 'in.txt': 'in\n' });
+  const refused = await p.run('run', 'p.yaml');
+  expect(refused.code).toBe(2);
+  expect(refused.screen).toMatchInlineSnapshot(`
+    "p.yaml:4:162: error: model is frozen, but has never made output o
+      4 | … x >> runs-model", inputs: { s: "\${{ steps.source.o }}" }, outputs: { o: model.txt }, frozen: true }
+        |                                                                                                ^^^^
+      = Run it once without \`frozen: true\`.
+    "
+  `);
+  expect(p.exists('source.txt')).toBe(false);
+
+  p.write('p.yaml', FROZEN(false, 'one'));
+  expect((await p.states('p.yaml')).cells).toEqual({ source: 'ran', model: 'ran', use: 'ran' });
+  // Other code, other inputs, --force: it stands.
+  p.write('p.yaml', FROZEN(true, 'two'));
+  p.write('in.txt', 'other\n');
+  expect((await p.states('p.yaml')).cells).toEqual({ source: 'ran', model: 'fresh', use: 'fresh' });
+  expect((await p.states('p.yaml', '--force')).cells).toEqual({ source: 'ran', model: 'fresh', use: 'ran' });
+  expect(p.read('model.txt')).toBe('one\nin\n');
+  p.remove('model.txt');
+  expect((await p.run('status', 'p.yaml')).screen).toContain('restore  model');
+  expect((await p.states('p.yaml')).cells).toEqual({ source: 'fresh', model: 'restored', use: 'fresh' });
+  expect(p.read('runs-model')).toBe('x\n');
+  // What is above it may fail.
+  p.write('p.yaml', FROZEN(true, 'two').replace('cat in.txt', 'false'));
+  expect((await p.states('p.yaml', '--on-failure', 'continue')).cells).toEqual({ source: 'failed', model: 'fresh', use: 'fresh' });
+  p.write('p.yaml', FROZEN(false, 'two'));
+  expect((await p.states('p.yaml')).cells).toEqual({ source: 'fresh', model: 'ran', use: 'ran' });
+});
+
+test('a frozen step whose stored result is gone is not run either', async () => {
+  const p = project({ 'p.yaml': FROZEN(false, 'one'), 'in.txt': 'in\n' });
+  await p.states('p.yaml');
+  p.write('p.yaml', FROZEN(true, 'one'));
+  p.remove('model.txt');
+  p.remove('.tunesmith/objects');
+  const { code, screen } = await p.run('run', 'p.yaml');
+  expect(code).toBe(2);
+  expect(screen).toContain('model is frozen, and its stored result is missing');
+});
+
+test('`version` enters the fingerprint, and says why', async () => {
+  const yaml = (version: string) => `steps: { a: { run: "./tool > a.txt", outputs: { o: a.txt }${version} } }\n`;
+  const p = project({ 'p.yaml': yaml(''), tool: '#!/bin/sh\necho 1\n' });
+  await p.run('run', 'p.yaml'); // fails: not executable
+  chmodSync(p.path('tool'), 0o755);
+  const state = async (version: string) => {
+    p.write('p.yaml', yaml(version));
+    const { events, cells } = await p.states('p.yaml');
+    return [cells.a, events.find(({ type }) => type === 'running')?.why];
+  };
+  expect(await state('')).toEqual(['ran', 'first run']);
+  expect(await state('')).toEqual(['fresh', undefined]);
+  expect(await state(', version: 2')).toEqual(['ran', 'version: unset → 2']);
+  expect(await state(', version: 2')).toEqual(['fresh', undefined]);
+  expect(await state(', version: 2024-11')).toEqual(['ran', 'version: 2 → 2024-11']);
+});

@@ -1,0 +1,130 @@
+/** POST /generate: texts whole and as they come, limits, and who hangs up. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { saveModel, startModel } from '../../../steps/models/checkpoint.ts';
+import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
+import { smallGpt2 } from '../writers.ts';
+
+let folder: string;
+let server: RunningServer;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tunesmith-writer-'));
+  smallGpt2(folder, { initializer_range: 0.6, n_positions: 4000 });
+  await saveModel(folder, await startModel(folder, { task: 'causal-lm', labels: [], seed: 3, say: () => {} }));
+  server = await startServer(folder, { port: 0, limits: { texts: 4, newTokens: 3000, seconds: 600, queue: 3 } });
+}, 60_000);
+
+afterAll(async () => {
+  await server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function post(body: unknown) {
+  const response = await fetch(`${server.url}/generate`, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) });
+  return { status: response.status, headers: response.headers, ...((await response.json()) as any) };
+}
+
+/** The events of a stream, in their order. */
+async function streamed(body: object): Promise<[name: string, data: any][]> {
+  const response = await fetch(`${server.url}/generate`, { method: 'POST', body: JSON.stringify({ ...body, stream: true }) });
+  expect(response.headers.get('content-type')).toContain('text/event-stream');
+  const events = (await response.text()).split('\n\n').filter((event) => event !== '');
+  return events.map((event) => {
+    const [, name, data] = /^event: (.*)\ndata: (.*)$/.exec(event)!;
+    return [name!, JSON.parse(data!)];
+  });
+}
+
+test('one prompt or many, whole or as the texts come: the same texts', async () => {
+  const { status, texts } = await post({ prompt: ['Hello', 'a longer prompt'], max_new_tokens: 12 });
+  expect(status).toBe(200);
+  expect(texts).toHaveLength(2);
+  expect(texts[0]).toMatchObject({ tokens: { length: 12 }, finish: 'length', text: expect.any(String) });
+  expect((await post({ prompt: 'Hello', max_new_tokens: 12 })).texts).toEqual([texts[0]]);
+  const events = await streamed({ prompt: ['Hello', 'a longer prompt'], max_new_tokens: 12 });
+  expect(events.at(-1)).toEqual(['end', { texts }]);
+  const pieces = events.slice(0, -1);
+  expect(pieces.length).toBeGreaterThan(12);
+  for (const [i, { text }] of texts.entries())
+    expect(
+      pieces
+        .filter(([name, data]) => name === 'piece' && data.text === i)
+        .map(([, data]) => data.piece)
+        .join(''),
+    ).toBe(text);
+  const beams = await streamed({ prompt: 'Hello', num_beams: 3, max_new_tokens: 12 });
+  expect(beams.map(([name]) => name)).toEqual(['piece', 'end']);
+  expect(beams[0]![1].piece).toBe(beams[1]![1].texts[0].text);
+});
+
+test('what is wrong with a request is said, and where', async () => {
+  for (const [body, message] of [
+    ['', 'the body is not JSON: it is empty'],
+    ['[]', 'the body must be an object such as {"prompt": "…"}, not a list'],
+    ['{}', 'the field "prompt" is missing'],
+    ['{"prompt":1}', '"prompt" must be a string or a list of strings, not a number'],
+    ['{"prompt":["a",null]}', '"prompt[1]" must be a string, not null'],
+    ['{"prompt":"a","stream":1}', '"stream" must be true or false, not a number'],
+    ['{"prompt":"a","max_new_tokens":0}', '"max_new_tokens" is 0, and must be a whole number from 1'],
+    ['{"prompt":"a","max_new_tokens":3001}', '"max_new_tokens" is 3001; at most 3000 are generated here'],
+    ['{"prompt":"a","top":1}', '"top" is not an option of generation'],
+    ['{"prompt":""}', 'the prompt is empty'],
+    [JSON.stringify({ prompt: 'a'.repeat(4001) }), "the prompt has 4001 tokens, and the model's context holds 4000"],
+  ]) {
+    const { status, error } = await post(body);
+    expect({ body: body!.slice(0, 60), status }).toEqual({ body: body!.slice(0, 60), status: 400 });
+    expect(error.message).toContain(message);
+  }
+  expect(await post({ prompt: ['a', 'b', 'c'], num_beams: 2 })).toMatchObject({
+    status: 413,
+    error: { message: 'prompts times beams or texts makes 6 texts at once; at most 4' },
+  });
+  expect(await streamed({ prompt: '' })).toEqual([['error', { error: { message: 'the prompt is empty' } }]]);
+});
+
+test('time ends a text', async () => {
+  const start = performance.now();
+  const { texts } = await post({ prompt: 'Hello', max_new_tokens: 3000, max_time: 0.3 });
+  expect(texts[0].finish).toBe('time');
+  expect(performance.now() - start).toBeLessThan(20_000);
+});
+
+test('who hangs up stops the work, whether waiting for all or reading along', async () => {
+  for (const stream of [false, true]) {
+    const gone = request(`${server.url}/generate`, { method: 'POST' });
+    gone.on('error', () => {});
+    gone.end(JSON.stringify({ prompt: ['Hello', 'there', 'you', 'all'], max_new_tokens: 3000, stream }));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    gone.destroy();
+    // Else it would wait for 12,000 tokens.
+    const next = await post({ prompt: 'Hello', max_new_tokens: 2 });
+    expect(next.status).toBe(200);
+    const waiting = await fetch(`${server.url}/metrics`);
+    expect(await waiting.text()).toMatch(/^tunesmith_queue_length 0$/m);
+  }
+});
+
+test('too many at once are turned away', async () => {
+  const answers = await Promise.all(Array.from({ length: 8 }, (_, i) => post({ prompt: `${i}`, max_new_tokens: 40 })));
+  const refused = answers.filter(({ status }) => status === 503);
+  expect(refused.length).toBeGreaterThan(0);
+  expect(refused[0]!.headers.get('retry-after')).toBe('1');
+  expect(answers.filter(({ status }) => status === 200).length).toBe(8 - refused.length);
+});
+
+test('health, the OpenAPI document and the page speak of it; /predict is not there', async () => {
+  const get = async (route: string) => (await fetch(server.url + route)).text();
+  expect(JSON.parse(await get('/health'))).toMatchObject({ status: 'ok', task: 'causal-lm' });
+  const document = JSON.parse(await get('/openapi.json'));
+  expect(Object.keys(document.paths)).toEqual(['/generate', '/health', '/metrics']);
+  expect(document.components.schemas.Request.properties).toMatchObject({
+    max_new_tokens: { maximum: 3000 },
+    temperature: { type: 'number' },
+  });
+  expect(await get('/')).toContain("fetch('generate'");
+  expect((await fetch(`${server.url}/predict`, { method: 'POST', body: '{}' })).status).toBe(404);
+});
