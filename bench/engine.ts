@@ -238,7 +238,8 @@ function race(row: Row, tool: Tool): string {
 
 /** Nothing has run yet. The user's files stay where they are: making a gigabyte anew each time would measure the disk. */
 function begin(row: Row, tool: Tool, folder: string): void {
-  for (const part of [...tool.state, 'ready', 's', 'o', 'all.txt']) rmSync(join(folder, part), { recursive: true, force: true });
+  for (const part of [...tool.state, 'ready', 's', 'o', 'all.txt'])
+    rmSync(join(folder, part), { recursive: true, force: true, maxRetries: 3 });
   for (const part of ['s', 'o', 'in']) mkdirSync(join(folder, part), { recursive: true });
   const described = join(folder, 'described');
   if (existsSync(described)) return;
