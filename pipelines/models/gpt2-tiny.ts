@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { BPE, byteLevelAlphabet, byteLevelPreTokenizer, Tokenizer } from 'tokenizers';
 import { nounsOf } from '../wordnet/nouns.ts';
 
-const VOCABULARY = 2048;
+const VOCABULARY = 512;
 const END = '<|endoftext|>';
 
 const folder = process.argv[2] ?? join(import.meta.dirname, 'gpt2-tiny');
