@@ -27,7 +27,7 @@ const config = {
   model_type: 'gpt2',
   vocab_size: VOCABULARY,
   n_positions: 128,
-  n_embd: 128,
+  n_embd: 64,
   n_layer: 2,
   n_head: 4,
   activation_function: 'gelu_new',
