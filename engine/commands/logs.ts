@@ -6,7 +6,7 @@ import { shownPath } from '../pipeline/text.ts';
 import { lastLog, run } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/selection.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
-import { runNamed } from './runs.ts';
+import { runNamed } from './run-words.ts';
 
 export default async function logs(words: string[], options: PipelineOptions & { run?: string }): Promise<void> {
   const { file, rest } = fileAmong(words);
