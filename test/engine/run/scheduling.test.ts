@@ -202,8 +202,8 @@ test('the longest way first, by what cells took before', async () => {
 params: { n: 1 }
 steps:
   a: { run: "sleep 0.1; echo a \${{ params.n }} >> order" }
-  b: { run: "sleep 0.1; echo b \${{ params.n }} >> order; sleep 1" }
-  c: { run: "sleep 0.1; echo c \${{ params.n }} >> order; sleep 0.5" }
+  b: { run: "sleep 0.1; echo b \${{ params.n }} >> order; sleep 3" }
+  c: { run: "sleep 0.1; echo c \${{ params.n }} >> order; sleep 1.5" }
 `,
   });
   await p.run('run', 'p.yaml', '-j', '1');
