@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { BPE, byteLevelAlphabet, byteLevelPreTokenizer, Tokenizer } from 'tokenizers';
 import { nounsOf } from '../wordnet/nouns.ts';
 
-const VOCABULARY = 2048;
+const VOCABULARY = 512;
 const END = '<|endoftext|>';
 
 const folder = process.argv[2] ?? join(import.meta.dirname, 'gpt2-tiny');
@@ -27,7 +27,7 @@ const config = {
   model_type: 'gpt2',
   vocab_size: VOCABULARY,
   n_positions: 128,
-  n_embd: 128,
+  n_embd: 64,
   n_layer: 2,
   n_head: 4,
   activation_function: 'gelu_new',

@@ -6,6 +6,8 @@ export interface Noun {
   /** The first of the words that mean it. */
   word: string;
   definition: string;
+  /** Which of 26 kinds of things it is of, e.g. `animal`: WordNet's lexicographers had a file for each. */
+  category: string;
   /** The word for what it is a kind of; none for what is a kind of nothing, and for names: of persons, places and events. */
   kind?: string;
 }
@@ -36,6 +38,14 @@ function meaningOf(line: string): Noun & { kindId?: string } {
     id: fields[0]!,
     word: fields[4]!.replaceAll('_', ' '),
     definition,
+    category: CATEGORIES[Number(fields[1]) - FIRST]!,
     ...(place >= 0 ? { kindId: pointers[place + 1]! } : {}),
   };
 }
+
+/** By the number of the file, from 3 on (https://wordnet.princeton.edu/documentation/lexnames5wn). */
+const FIRST = 3;
+const CATEGORIES =
+  'top act animal artifact attribute body cognition communication event feeling food group location motive object person phenomenon plant possession process quantity relation shape state substance time'.split(
+    ' ',
+  );

@@ -1,11 +1,11 @@
-/** A step of one's own, as docs/own-steps.md describes them: WordNet's nouns as JSON lines with `word`, `definition` and `kind`. */
+/** A step of one's own, as docs/own-steps.md describes them: WordNet's nouns as JSON lines with `word`, `definition`, `category` and `kind`. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { defineStep, StepError } from 'tunesmith';
 import { nounsOf } from './nouns.ts';
 
 export default defineStep({
   name: 'wordnet',
-  version: 1,
+  version: 2,
   inputs: { nouns: { kind: 'file', description: "WordNet's data.noun." } },
   outputs: { rows: { kind: 'file', description: 'JSON lines.' } },
   options: {},

@@ -1,4 +1,4 @@
-/** Outputs that are cut from the inputs: what a text has to say is often said at its beginning. */
+/** Always the same output, and outputs that are cut from the inputs: what a text has to say is often said at its beginning. */
 import { StepError } from '../../engine/step.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationMetrics } from '../tasks/registry.ts';
@@ -12,6 +12,12 @@ interface Row {
 
 /** Fits on rows, and makes an output of a text. */
 const METHODS: Record<string, (train: Row[]) => (text: string) => string> = {
+  commonest(train) {
+    const counts = new Map<string, number>();
+    for (const { target } of train) counts.set(target, (counts.get(target) ?? 0) + 1);
+    const [commonest] = [...counts].reduce((best, one) => (one[1] > best[1] ? one : best));
+    return () => commonest;
+  },
   copy: () => (text) => text,
   lead(train) {
     const words = train.reduce((sum, { target }) => sum + wordsOf(target).length, 0);

@@ -8,7 +8,7 @@ export const METHODS_OF = {
   'token-classification': ['majority', 'commonest_tag'],
   'question-answering': ['no_answer', 'nearest_sentence'],
   'causal-lm': ['unigram', 'bigram'],
-  seq2seq: ['copy', 'lead'],
+  seq2seq: ['commonest', 'copy', 'lead'],
 } as const;
 
 /** The columns that each task reads, and what else means something to it. */
@@ -32,11 +32,24 @@ export default defineStep({
     },
     methods: {
       type: 'array',
-      items: { enum: ['majority', 'bag_of_words', 'commonest_tag', 'no_answer', 'nearest_sentence', 'unigram', 'bigram', 'copy', 'lead'] },
+      items: {
+        enum: [
+          'majority',
+          'bag_of_words',
+          'commonest_tag',
+          'no_answer',
+          'nearest_sentence',
+          'unigram',
+          'bigram',
+          'commonest',
+          'copy',
+          'lead',
+        ],
+      },
       minItems: 1,
       uniqueItems: true,
       description:
-        "Of text-classification: majority, always the commonest label of the training split; bag_of_words, scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. Of token-classification: majority; commonest_tag, for each word the tag that it has most often in the training split. Of question-answering: no_answer, always none; nearest_sentence, the sentence of the context that shares most words with the question. Of causal-lm, by the very tokens of the model: unigram, each token's frequency; bigram, its frequency behind the token before it, with Kneser-Ney smoothing. Of seq2seq: copy, the text itself; lead, as many of its first words as the training split's targets have on average, rounded up. Default: all of the task's.",
+        "Of text-classification: majority, always the commonest label of the training split; bag_of_words, scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. Of token-classification: majority; commonest_tag, for each word the tag that it has most often in the training split. Of question-answering: no_answer, always none; nearest_sentence, the sentence of the context that shares most words with the question. Of causal-lm, by the very tokens of the model: unigram, each token's frequency; bigram, its frequency behind the token before it, with Kneser-Ney smoothing. Of seq2seq: commonest, always the commonest target of the training split; copy, the text itself; lead, as many of its first words as the training split's targets have on average, rounded up. Default: all of the task's.",
     },
     text: { type: 'string', description: 'The column that is read, of text-classification and seq2seq. Default: `text`.' },
     text_pair: { type: 'string', description: 'Of pairs, the column of the second text: the bag holds the words of both.' },

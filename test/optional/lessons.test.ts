@@ -26,7 +26,7 @@ test.each([
   const baselines = Object.entries<any>(methods).map(([method, { metrics }]) => `${method} ${metrics[metric].toFixed(3)}`);
   console.log(`${name}: ${metric} ${metrics[metric].toFixed(3)} (${baselines.join(', ')}) in ${seconds.toFixed(0)} s`);
   expect(seconds).toBeLessThan(atMost);
-  expect(Object.keys(methods)).toHaveLength(2);
+  expect(Object.keys(methods).length).toBeGreaterThan(1);
   const better = SMALLER_IS_BETTER.includes(metric) ? -1 : 1;
   for (const baseline of Object.values<any>(methods))
     expect(better * (metrics[metric] - baseline.metrics[metric])).toBeGreaterThan(clearly);
