@@ -10,7 +10,7 @@ test.each([
   ['pairs', 'accuracy', 0.1, 120],
   ['entities', 'f1', 0.1, 120],
   ['qa', 'exact_match', 0.1, 120],
-  ['generate', 'perplexity', 10, 180],
+  ['generate', 'perplexity', 5, 180],
   ['summarize', 'rouge1', 0.05, 180],
 ])('%s.yaml', async (name, metric, clearly, atMost) => {
   const p = project({});
