@@ -17,6 +17,8 @@ export interface Pipeline {
   params: Record<string, Json>;
   /** In topological order; ties in the order of the file. */
   cells: Cell[];
+  /** Writes down what the text was found to say, for the next reading: a run does when it begins, what is refused leaves nothing behind. */
+  remember?(): void;
   /** A diagnostic at a step (or at one of its keys), for mistakes found after reading. */
   locate(step: string, path: (string | number)[], message: string, hint?: string): Promise<Diagnostic>;
 }

@@ -45,8 +45,7 @@ export async function readPipeline(path: string, options: ReadOptions = {}): Pro
   const { checkPipeline } = await import('./check.ts');
   const outside = new Outside(folder, root, readOnly);
   const pipeline = await checkPipeline(given, options, outside);
-  if (!readOnly) remember(given, outside.answers, pipeline);
-  return pipeline;
+  return readOnly ? pipeline : { ...pipeline, remember: () => remember(given, outside.answers, pipeline) };
 }
 
 /** Where `.tunesmith/` lies. */

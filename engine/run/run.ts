@@ -56,6 +56,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
   try {
+    pipeline.remember?.();
     await Aside.recover(project);
     await Checkpoints.removeForgotten(project);
     await transcript.arrive();
