@@ -128,13 +128,15 @@ const turbo: Tool = {
   name: 'turbo',
   install: installNode,
   describe(folder, { cells }) {
+    // No inputs at all would mean all files.
+    const inputsOf = ({ after, reads }: Cell) => (after.length > 0 ? ['turbo.json'] : reads);
     const tasks = Object.fromEntries(
-      cells.map(({ name, reads, writes, after }) => [name, { dependsOn: after, inputs: after.length > 0 ? [] : reads, outputs: [writes] }]),
+      cells.map((cell) => [cell.name, { dependsOn: cell.after, inputs: inputsOf(cell), outputs: [cell.writes] }]),
     );
     const last = cells.filter(({ name }) => !cells.some(({ after }) => after.includes(name)));
     writeFileSync(
       join(folder, 'turbo.json'),
-      JSON.stringify({ tasks: { ...tasks, all: { dependsOn: last.map(({ name }) => name), inputs: [], cache: false } } }),
+      JSON.stringify({ tasks: { ...tasks, all: { dependsOn: last.map(({ name }) => name), inputs: ['turbo.json'], cache: false } } }),
     );
     const scripts = Object.fromEntries(cells.map(({ name, command }) => [name, command]));
     writeFileSync(

@@ -1,6 +1,7 @@
 /**
  * The engine against other tools that run what changed: the same commands on the same files, two at a time, by turns.
- * Prints a table in Markdown: median and p95 of wall time, the memory of the largest process, and how many cells executed.
+ * Prints a table in Markdown: median and p95 of wall time, the time that cores were
+ * busy, the memory of the largest process, and how many cells executed.
  *
  *     npm run bench:engine -- [--rounds 10] [--rows 'chain 100:;1 GB'] [--tools tunesmith,ninja] [--limit 180]
  *
@@ -32,6 +33,8 @@ interface Row {
 
 interface Measured {
   seconds: number;
+  /** Of all cores together: on a machine that others use, too, the steadier figure. */
+  busy: number;
   megabytes: number;
   executed: number;
   ended: boolean;
@@ -55,7 +58,8 @@ try:
     child.wait(float(sys.argv[1])); ended = 1
 except subprocess.TimeoutExpired:
     os.killpg(child.pid, signal.SIGKILL); child.wait(); ended = 0
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, ended)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss, ended)
 `;
 
 const DONE = ' && echo >> runs';
@@ -234,7 +238,8 @@ function race(row: Row, tool: Tool): string {
 
 /** Nothing has run yet. The user's files stay where they are: making a gigabyte anew each time would measure the disk. */
 function begin(row: Row, tool: Tool, folder: string): void {
-  for (const part of [...tool.state, 'ready', 's', 'o', 'all.txt']) rmSync(join(folder, part), { recursive: true, force: true });
+  for (const part of [...tool.state, 'ready', 's', 'o', 'all.txt'])
+    rmSync(join(folder, part), { recursive: true, force: true, maxRetries: 3 });
   for (const part of ['s', 'o', 'in']) mkdirSync(join(folder, part), { recursive: true });
   const described = join(folder, 'described');
   if (existsSync(described)) return;
@@ -256,23 +261,27 @@ function measured(command: string[], folder: string, env: Record<string, string>
     env: { ...process.env, ...env },
     encoding: 'utf8',
   });
-  const [seconds, kilobytes, ended] = stdout.trim().split(' ').map(Number);
+  const [seconds, busy, kilobytes, ended] = stdout.trim().split(' ').map(Number);
   if (ended === undefined) throw new Error(`cannot measure ${command[0]}: ${stderr}`);
   return {
     seconds: seconds!,
+    busy: busy!,
     megabytes: kilobytes! / 1024,
     executed: existsSync(runs) ? readFileSync(runs, 'utf8').length : 0,
     ended: ended === 1,
   };
 }
 
-/** `0.21 (0.24) s, 85 MB`, and how many cells executed where that is not what had to be. */
+/** `0.21 (0.24) s, 0.30 s busy, 85 MB`, and how many cells executed where that is not what had to be. */
 function shown(all: Measured[], minimum: number): string {
   if (all.length === 0) return 'ready';
-  const seconds = all.map((one) => one.seconds).sort((a, b) => a - b);
-  const at = (share: number) => seconds[Math.min(seconds.length - 1, Math.ceil(share * seconds.length) - 1)]!;
+  const at = (share: number, key: 'seconds' | 'busy') => {
+    const sorted = all.map((one) => one[key]).sort((a, b) => a - b);
+    return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)]!;
+  };
   const figure = (value: number) => value.toFixed(value < 1 ? 3 : value < 10 ? 2 : 1);
   const executed = Math.max(...all.map((one) => one.executed));
   const more = executed === minimum ? '' : `, ${executed} executed`;
-  return `${figure(at(0.5))} (${figure(at(0.95))}) s, ${Math.round(Math.max(...all.map((one) => one.megabytes)))} MB${more}`;
+  const times = `${figure(at(0.5, 'seconds'))} (${figure(at(0.95, 'seconds'))}) s, ${figure(at(0.5, 'busy'))} s busy`;
+  return `${times}, ${Math.round(Math.max(...all.map((one) => one.megabytes)))} MB${more}`;
 }

@@ -32,6 +32,13 @@ const work = join(import.meta.dirname, 'work');
 /** Tokens of the 4,437 mails of the training split. */
 const EPOCH = { 32: 137_000, 128: 503_581, 256: 503_581 };
 
+/** What is to be predicted, by task, beside the columns of the mails. */
+const LABELS: Record<string, Record<string, Column>> = {
+  'text-classification': {},
+  'causal-lm': { labels: { per: 'token', dtype: 'int32', width: 1 } },
+  seq2seq: { labels: { per: 'target', dtype: 'int32', width: 1 } },
+};
+
 const { values: flags } = parseArgs({
   options: {
     rows: { type: 'string', default: '' },
@@ -97,12 +104,6 @@ async function subset(folder: string, row: Row): Promise<string> {
   await copyTokenizer(folder, target);
   return target;
 }
-
-const LABELS: Record<string, Record<string, Column>> = {
-  'text-classification': {},
-  'causal-lm': { labels: { per: 'token', dtype: 'int32', width: 1 } },
-  seq2seq: { labels: { per: 'target', dtype: 'int32', width: 1 } },
-};
 
 /** What the task makes of the mails. */
 function* sequencesOf(split: Split, { task, length, target }: Row): Generator<Values> {

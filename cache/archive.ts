@@ -40,6 +40,7 @@ export interface Exported {
 /** `file` is there whole, or not at all. */
 export async function exportResults(cache: Cache, results: Result[], file: string): Promise<Exported> {
   if (existsSync(file)) throw new CacheError(`${shown(file)} is there already`, 'Remove it, or name another file.');
+  if (!existsSync(dirname(file))) throw new CacheError(`there is no folder ${shown(dirname(file))}`, 'Make it, or name another file.');
   // Nothing may be removed meanwhile.
   const turn = await cache.turns.publish();
   const work = mkdtempSync(join(tmpdir(), 'tunesmith-export-'));

@@ -37,6 +37,8 @@ export interface OpenOptions {
   readOnly?: boolean;
   /** The database file of the memo, where it should lie apart from a cache that is shared, or read-only. */
   memo?: string;
+  /** The folder where what is restored is put together, where that should lie apart from such a cache: near where it goes. */
+  staging?: string;
   /** Hears, once, that results cannot be kept because the cache turned out to be read-only. */
   notice?(message: string): void;
 }
@@ -49,13 +51,14 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   const memo = memos ? new Memo(memos) : objectMemo;
   const leases = new Leases(database);
   let told = options.readOnly;
+  const staging = options.readOnly ? undefined : (options.staging ?? (readOnly ? undefined : join(folder, 'tmp')));
   const notKept = () => {
     if (!told) options.notice?.(`the cache ${shown(folder)} is read-only: results are not kept for the next run`);
     told = true;
   };
   return {
     index: new ResultIndex(database, notKept),
-    objects: new ObjectStore({ folder, objects: objectMemo, files: memo, readOnly }),
+    objects: new ObjectStore({ folder, objects: objectMemo, files: memo, readOnly, staging }),
     leases,
     turns: new Turns(leases),
     uses: new Uses(database),

@@ -13,8 +13,9 @@ export async function place(staged: string, path: string): Promise<void> {
   const renamed = tryRename(staged, path);
   if (renamed === 'done') return;
   const here = renamed === 'elsewhere' ? await copyInto(folder, staged) : staged;
-  // A folder is replaced in two steps; what stood there comes back if the second one fails.
-  const former = standsAt(path) ? temporaryIn(folder) : undefined;
+  // A folder is replaced in two steps; what stood there comes back if the second one fails. Meanwhile it is where the
+  // new one was: what a killed process leaves there is removed by the next one.
+  const former = standsAt(path) ? temporaryIn(dirname(here)) : undefined;
   try {
     if (former) await rename(path, former);
     await rename(here, path);

@@ -47,11 +47,14 @@ export class ObjectStore {
       /** Remembers the files that are stored and restored. */
       files: Memo;
       readOnly: boolean;
+      /** Where what is restored is put together, if one rename brings it from there to its place. */
+      staging: string | undefined;
     },
   ) {
     this.#objects = join(at.folder, 'objects');
     this.#temporary = join(at.folder, 'tmp');
     if (!at.readOnly) removeAbandoned(this.#temporary);
+    if (at.staging !== undefined && at.staging !== this.#temporary) removeAbandoned(at.staging);
   }
 
   /** Stores what stands at `path`, which must still be `content`. It is on the disk when this resolves. */
@@ -350,11 +353,12 @@ export class ObjectStore {
     }
   }
 
-  /** In the cache when one rename can bring it from there to `folder`, so that nothing of ours is ever seen in the user's folders. */
+  /** Not in `folder` itself, if that can be: nothing of ours should ever be seen in the user's folders, and stay when we are killed. */
   async #stagingFor(folder: string): Promise<string> {
-    if (!this.at.readOnly) {
-      await mkdir(this.#temporary, { recursive: true });
-      if (statSync(this.#temporary).dev === statSync(folder).dev) return temporaryIn(this.#temporary);
+    const { staging } = this.at;
+    if (staging !== undefined) {
+      await mkdir(staging, { recursive: true });
+      if (statSync(staging).dev === statSync(folder).dev) return temporaryIn(staging);
     }
     removeAbandoned(folder);
     return temporaryIn(folder);

@@ -22,7 +22,7 @@ export interface Use {
   /** The number of the newest result when it began: what came later, and until it ended, may be its own. */
   after: number;
   state: 'ended' | 'running' | 'cut off';
-  /** Names the set of fingerprints that it relied on: of runs that changed nothing it is the same. */
+  /** Names the set of fingerprints that it relied on: of runs that changed nothing it is the same. Empty: it may yet be any. */
   set: string;
 }
 
@@ -42,15 +42,19 @@ const LONGEST = 30 * 24 * 3600 * 1000;
 export class Uses {
   constructor(private readonly database: Database) {}
 
-  /** The id of the use; undefined in a cache where nothing can be written. */
-  begin(user: User, label: string, fingerprints: Iterable<string>): number | undefined {
+  /** The id of a use that may yet turn out to rely on anything; undefined in a cache where nothing can be written. */
+  arrive(user: User, label: string): number | undefined {
     if (this.database.readOnly) return undefined;
-    const set = this.#keepSet(fingerprints);
     const { host, boot, pid, start } = thisProcess();
     return this.database.use((statement) => {
-      const row = { user: this.#idOf(user), label, began: new Date().toISOString(), set, host, boot, pid, start };
-      return Number(statement(BEGIN).run(row).lastInsertRowid);
+      const row = { user: this.#idOf(user), label, began: new Date().toISOString(), host, boot, pid, start };
+      return Number(statement(ARRIVE).run(row).lastInsertRowid);
     });
+  }
+
+  begin(id: number, fingerprints: Iterable<string>): void {
+    const set = this.#keepSet(fingerprints);
+    this.database.use((statement) => statement('update uses set fingerprints = ? where id = ?').run(set, id));
   }
 
   /** `fingerprints`: where they are more than at its beginning. */
@@ -118,6 +122,6 @@ export class Uses {
   }
 }
 
-const BEGIN = `
+const ARRIVE = `
   insert into uses (user, label, began, after, fingerprints, host, boot, pid, start)
-  values (:user, :label, :began, (select coalesce(max(number), 0) from results), :set, :host, :boot, :pid, :start)`;
+  values (:user, :label, :began, (select coalesce(max(number), 0) from results), '', :host, :boot, :pid, :start)`;

@@ -117,9 +117,9 @@ command('runs [words...]', 'list past runs; show one of them; tell what differs 
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nRUN is the number of a run, latest, or previous. Without runs, diff compares the latest one with the one before.',
+    '\nAlone it lists runs. RUN is the number of one, latest, or previous. Without any, diff compares the latest one with the one before.',
   )
-  .usage('[show RUN | diff [RUN [RUN]]] [options]');
+  .usage('show RUN | diff [RUN [RUN]] [options]');
 
 command('gc', 'remove stored results that nothing needs any more', () => import('./commands/gc.ts'))
   .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))

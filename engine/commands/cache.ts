@@ -151,7 +151,7 @@ async function importFrom(asked: Asked): Promise<void> {
     const { importResults } = await import('../../cache/archive.ts');
     const done = await importResults(cache, asked.places.cache, resolve(file));
     if (asked.json) return print([JSON.stringify({ type: 'import', file, ...done })]);
-    const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} were there already` : '';
+    const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} ${done.known === 1 ? 'was' : 'were'} there already` : '';
     print([`${count(done.results, 'result')} and ${count(done.objects, 'object')}, ${bytes(done.bytes)}, are new${known}`]);
   } finally {
     cache.close();

@@ -1,4 +1,5 @@
 /** `tunesmith gc`: removes stored results that nothing needs any more. Shows first what would go. */
+import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { colorsFor } from '../report/colors.ts';
 import { tableLines } from '../report/table.ts';
@@ -73,11 +74,14 @@ function figures({ results, objects, bytes, left, total, kept, logs }: Collectio
   return { results: told, objects: objects.length, bytes, left, total, kept, logs: logs.length };
 }
 
+/** Ctrl-C and the end of the input mean no. */
 async function agreed(planned: Collection): Promise<boolean> {
-  const question = createInterface({ input: process.stdin, output: process.stdout });
+  const asking = createInterface({ input: process.stdin, output: process.stdout });
+  const closed = once(asking, 'close').then(() => '');
   try {
-    return /^y(es)?$/i.test((await question.question(`\nRemove ${gone(planned)}? [y/N] `)).trim());
+    const answer = await Promise.race([asking.question(`\nRemove ${gone(planned)}? [y/N] `), closed]);
+    return /^y(es)?$/i.test(answer.trim());
   } finally {
-    question.close();
+    asking.close();
   }
 }

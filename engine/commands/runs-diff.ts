@@ -4,7 +4,8 @@ import { differenceLines, textLines } from '../report/differences.ts';
 import { tableLines } from '../report/table.ts';
 import { count, figure, moment, oneLine, someOf } from '../report/text.ts';
 import { type CellCompared, type Change, compareRuns, type RunsCompared } from '../run/compare-runs.ts';
-import { type RunsOptions, runNamed } from './runs.ts';
+import { runNamed } from './run-words.ts';
+import type { RunsOptions } from './runs.ts';
 
 /** Without words the latest run is compared with the one before, with one word with that. */
 export function diffRuns(root: string, [first = 'previous', second = 'latest']: string[], { json }: RunsOptions): string[] {

@@ -6,7 +6,8 @@ import { noticeLines } from '../report/outcome.ts';
 import { tableLines } from '../report/table.ts';
 import { bytes, duration, moment, oneLine, pad, width } from '../report/text.ts';
 import { type RunDetails, reading } from '../run/records.ts';
-import { commitOf, countsOf, type RunsOptions, runNamed } from './runs.ts';
+import { commitOf, countsOf, runNamed } from './run-words.ts';
+import type { RunsOptions } from './runs.ts';
 
 export function showRun(root: string, word: string, { json }: RunsOptions): string[] {
   const id = runNamed(root, word);

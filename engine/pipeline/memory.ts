@@ -99,14 +99,16 @@ function placeOf({ root, file }: Given): string {
 
 let stamp: string | undefined;
 
-/** This program: an installed one is what its version says, else it is being worked on, and its files' stamps count. */
+/** This program: an installed one is what its version says and when it was installed; one that is being worked on, how its files look. */
 function program(): string {
   stamp ??= stampOf(fileURLToPath(new URL('../..', import.meta.url)));
   return stamp;
 }
 
 function stampOf(folder: string): string {
-  if (/[\\/]node_modules[\\/]/.test(folder)) return packageVersion(join(folder, '..'));
+  // The same version may have been packed and installed twice.
+  if (/[\\/]node_modules[\\/]/.test(folder))
+    return `${packageVersion(join(folder, '..'))} ${statSync(join(folder, '..', 'package.json')).ctimeMs}`;
   const hash = createHash('sha256');
   for (const part of ['engine', 'steps'].map((name) => join(folder, name))) {
     for (const name of readdirSync(part, { recursive: true, encoding: 'utf8' })) {

@@ -16,6 +16,8 @@ export interface Answers {
   packages: Record<string, string | null>;
   /** SHA-256 of the value; null where the variable is not set. */
   variables: Record<string, string | null>;
+  /** Whether a secret's variable is set: of its value nothing is noted. */
+  secrets: Record<string, boolean>;
   /** `uses` of a step that is not built in: the hash of its code. */
   modules: Record<string, string>;
 }
@@ -27,7 +29,7 @@ export interface Look {
 }
 
 export class Outside {
-  readonly answers: Answers = { looks: {}, packages: {}, variables: {}, modules: {} };
+  readonly answers: Answers = { looks: {}, packages: {}, variables: {}, secrets: {}, modules: {} };
 
   constructor(
     private readonly folder: string,
@@ -60,6 +62,12 @@ export class Outside {
     return value;
   }
 
+  hasSecret(name: string): boolean {
+    const isSet = this.env[name] !== undefined;
+    this.answers.secrets[name] = isSet;
+    return isSet;
+  }
+
   /** The module of a step that is not built in; undefined where there is none. */
   module(uses: string): string | undefined {
     if (isOwnFile(uses)) {
@@ -80,7 +88,7 @@ export class Outside {
   }
 
   /** Whether all is as it was. */
-  async agrees({ looks, packages, variables, modules }: Answers): Promise<boolean> {
+  async agrees({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
     for (const [question, { count, kind }] of Object.entries(looks)) {
       const found = this.look(question.slice(5), question.startsWith('glob '));
       // A third match says no more than a second one.
@@ -91,6 +99,7 @@ export class Outside {
       this.variable(name);
       if (this.answers.variables[name] !== hash) return false;
     }
+    for (const [name, isSet] of Object.entries(secrets)) if (this.hasSecret(name) !== isSet) return false;
     for (const [uses, hash] of Object.entries(modules)) {
       const path = this.module(uses);
       if (path === undefined) return false;

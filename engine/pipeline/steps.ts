@@ -133,7 +133,7 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
         `${secret} stands both in \`env\` and in \`secrets\``,
         'A secret must not enter the fingerprint: remove it from `env`.',
       );
-    else if (reading.outside.variable(secret) === undefined)
+    else if (!reading.outside.hasSecret(secret))
       reading.report([...path, 'secrets', i], `the variable ${secret} is not set`, `Set it before you run: export ${secret}=…`);
   }
 }

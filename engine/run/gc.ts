@@ -166,6 +166,8 @@ function goneUsers(users: Map<number, { host: string; folder: string }>, uses: U
 function reliance(cache: Cache, results: Entry[], uses: Use[]): (use: Use) => string[] {
   const sets = new Map<string, string[]>();
   return (use) => {
+    // It is just looking at what there is.
+    if (use.state === 'running' && use.set === '') return results.map(({ fingerprint }) => fingerprint);
     let set = sets.get(use.set);
     if (!set) {
       set = cache.uses.fingerprints(use.set);

@@ -34,7 +34,7 @@ export function openProject(
   places = placesOf({ root }),
 ): Project {
   if (!readOnly) makeOwnFolder(places);
-  const cache = openCache(places.cache, { readOnly, memo: places.memo, notice });
+  const cache = openCache(places.cache, { readOnly, memo: places.memo, staging: join(places.own, 'tmp'), notice });
   const records = openRecords(root, readOnly, cache);
   return {
     root,

@@ -58,6 +58,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   try {
     await Aside.recover(project);
     await Checkpoints.removeForgotten(project);
+    await transcript.arrive();
     const found = await survey(pipeline, project, selected, options.force ?? false);
     const locked = options.locked ? Locked.read(pipeline, project) : undefined;
     await locked?.check(pipeline, selected, found);

@@ -60,13 +60,18 @@ async function serve(job: StepJob): Promise<void> {
   } catch (error) {
     return fail(error);
   }
-  if (job.mark === undefined || ended.signal.aborted || !(await isAsBefore(before))) return finish({ type: 'done' });
+  if (job.mark === undefined || ended.signal.aborted) return finish({ type: 'done' });
+  await write('');
+  if (!(await isAsBefore(before))) return finish({ type: 'done' });
   tell({ type: 'done' });
-  await Promise.all(
-    [process.stdout, process.stderr].map((stream) => new Promise<void>((written) => stream.write(job.mark!, () => written()))),
-  );
+  await write(job.mark);
   idle = true;
   tell({ type: 'free' });
+}
+
+/** To both outputs, behind all that is on its way. */
+async function write(text: string): Promise<void> {
+  await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((written) => stream.write(text, () => written()))));
 }
 
 /** What the kernel has as the most memory of this process begins anew: see usage.ts. */

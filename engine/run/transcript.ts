@@ -48,13 +48,27 @@ export class Transcript {
     });
   }
 
+  /**
+   * Before a look at what there is: whatever is found from here on, no gc removes it before the run has begun. In turn, since
+   * a gc that is at work has counted already who relies on what.
+   */
+  async arrive(): Promise<void> {
+    const { root, places, cache } = this.project;
+    const turn = await cache.turns.publish();
+    try {
+      this.#use = cache.uses.arrive(userOf(root, places), relative(root, this.pipeline.file));
+    } finally {
+      turn.release();
+    }
+  }
+
   /** Returns the number of the run. `found`: what is known of its cells. */
   begin(found: Iterable<{ look?: Known }>): number {
     const { project, pipeline } = this;
     for (const { look } of found) if (look?.result) this.#relied.add(look.fingerprint);
     this.#told = this.#relied.size;
     this.#run = project.records.begin(pipeline, settingOf(pipeline));
-    this.#use = project.cache.uses.begin(userOf(project.root, project.places), relative(project.root, pipeline.file), this.#relied);
+    if (this.#use !== undefined) project.cache.uses.begin(this.#use, this.#relied);
     void this.#git.then(() => this.#soon());
     return this.#run;
   }
@@ -96,17 +110,18 @@ export class Transcript {
   close(): void {
     this.#asking.abort();
     clearTimeout(this.#timer);
+    if (this.#run === 0) this.#try(() => this.#use !== undefined && this.project.cache.uses.forget([this.#use], []));
   }
 
   #soon(): void {
     if (this.#asking.signal.aborted) return;
-    this.#timer ??= setTimeout(() => this.#try(), 1000).unref();
+    this.#timer ??= setTimeout(() => this.#try(() => this.#write()), 1000).unref();
   }
 
   /** A disk that is full for a while must not end steps that are at work: what could not be written waits for the next time. */
-  #try(): void {
+  #try(work: () => void): void {
     try {
-      this.#write();
+      work();
     } catch (error) {
       if (!(error instanceof CacheError)) throw error;
     }

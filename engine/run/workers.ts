@@ -121,6 +121,11 @@ class Worker {
     void this.#started.then(([child]) => child.sendMessage!(turn.job as never)).catch(() => {});
     // To start is a part of the first work; later ones are measured from where they begin.
     let measured: (() => void) | undefined;
+    let missed: NodeJS.Timeout | undefined;
+    // Whoever closed its own outputs cannot mark their end.
+    void turn.free.then(() => {
+      missed = setTimeout(stop, MARKED_WITHIN);
+    });
     void (this.#served ? turn.begin : this.#started).then(async () => {
       const [child] = await this.#started;
       if (this.#turn === turn) measured = work.meter.watch(child.pid!);
@@ -138,6 +143,7 @@ class Worker {
       return turn.begun ? death : 'never begun';
     } finally {
       measured?.();
+      clearTimeout(missed);
       work.signal.removeEventListener('abort', stop);
       this.#turn = undefined;
     }
@@ -161,6 +167,7 @@ class Worker {
 
 /** A process that nobody wanted for so many milliseconds ends: its memory is others'. */
 const PATIENCE = 5000;
+const MARKED_WITHIN = 2000;
 
 const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
 
@@ -171,6 +178,7 @@ class Turn {
   /** The process has said that it is free, and all that it wrote before has arrived. */
   readonly over: Promise<'over'>;
   readonly begin: Promise<void>;
+  readonly free: Promise<void>;
   begun = false;
   #begin: () => void = () => {};
   readonly #hear: Work['hear'];
@@ -187,10 +195,10 @@ class Turn {
     this.begin = new Promise((resolve) => {
       this.#begin = resolve;
     });
-    const free = new Promise<void>((resolve) => {
+    this.free = new Promise((resolve) => {
       this.#free = resolve;
     });
-    this.over = Promise.all([free, this.output.stdout.marked, this.output.stderr.marked]).then(() => 'over');
+    this.over = Promise.all([this.free, this.output.stdout.marked, this.output.stderr.marked]).then(() => 'over');
   }
 
   hear(message: Message): void {
@@ -228,6 +236,7 @@ class Output {
     const at = this.#held.indexOf(this.#mark);
     if (at >= 0) {
       this.#pass(at);
+      this.#held = Buffer.alloc(0);
       this.#found();
       return;
     }

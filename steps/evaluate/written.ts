@@ -30,7 +30,7 @@ export interface Written {
 
 export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
   const { model, folder, metrics, asked, batchSize, signal, progress } = writing;
-  const own = await readGenerationOptions(folder, model.file);
+  const own = await readGenerationOptions(folder, model);
   // A text is as long as a target may be, where nothing else is said.
   const bounded = [own, asked].some((options) => options.max_new_tokens !== undefined || options.max_length !== undefined);
   const options = { ...(bounded ? {} : { max_new_tokens: info.max_target_length! }), ...asked, num_return_sequences: 1 };

@@ -42,7 +42,7 @@ export async function openGenerator(given: string, runtime: Runtime, { packed = 
   const tokenizer = await openTokenizer(folder, {});
   checkVocabulary(tokenizer, model.config.vocab_size);
   const preprocessing = await readPreprocessing(folder);
-  const own = await readGenerationOptions(folder, model.file);
+  const own = await readGenerationOptions(folder, model);
   const { decoder_start_token_id: startToken = model.config.pad_token_id } = model.config as Config & { decoder_start_token_id?: number };
   const decoder = openDecoder(model, runtime, { startToken, packed });
   const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import type { ConfigFile } from '../models/config.ts';
+import type { Model } from '../models/checkpoint.ts';
 import { readJson } from '../models/json.ts';
 
 /** What can be asked for with each generation: a JSON Schema of every option. */
@@ -105,27 +105,23 @@ const DEFAULTS: GenerationConfig = {
   limit: Number.POSITIVE_INFINITY,
 };
 
-/** What a model folder says about generating: generation_config.json, and where there is none, what config.json has of it. */
-export async function readGenerationOptions(folder: string, config: ConfigFile): Promise<GenerationOptions> {
+/** What a model folder says about generating: generation_config.json, and where there is none, what config.json says of the end of a text. */
+export async function readGenerationOptions(folder: string, { file, config }: Pick<Model, 'file' | 'config'>): Promise<GenerationOptions> {
   const own = existsSync(path.join(folder, NAME)) ? ((await readJson(path.join(folder, NAME))) as Record<string, unknown>) : undefined;
   for (const [name, harmless] of Object.entries(NOT_BUILT)) {
     const value = own?.[name] ?? harmless;
     if (JSON.stringify(value) !== JSON.stringify(harmless))
       throw new StepError(`${NAME}: ${name} ${JSON.stringify(value)} is not supported`, `Take it out of ${path.join(folder, NAME)}.`);
   }
-  const said = own ?? config;
-  const names = own ? (Object.keys(generationOptions) as OptionName[]) : FROM_MODEL_CONFIG;
+  const said = own ?? { eos_token_id: file.eos_token_id ?? config.eos_token_id };
   const options: Record<string, unknown> = {};
-  for (const name of names) if (said[name] !== undefined && said[name] !== null) options[name] = said[name];
+  for (const name of Object.keys(generationOptions)) if (said[name] !== undefined && said[name] !== null) options[name] = said[name];
   if (typeof options.stop_strings === 'string') options.stop_strings = [options.stop_strings];
   checkOptions(options, (name) => `${own ? NAME : 'config.json'}: ${name}`);
   return options as GenerationOptions;
 }
 
 const NAME = 'generation_config.json';
-
-/** A model's own config decides its ends alone; the other options that old ones hold are ignored by transformers, too. */
-const FROM_MODEL_CONFIG: OptionName[] = ['eos_token_id'];
 
 /** Fields that change what is generated, with the value that changes nothing. */
 const NOT_BUILT: Record<string, unknown> = {

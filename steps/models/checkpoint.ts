@@ -373,7 +373,11 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
 }
 
 /** The same for all layers, and whether or not the name of the base model stands before it. */
-const kindOfWeight = (name: string): string => name.replace(/^.*?(?=\b(encoder|transformer)\.)/, '').replace(/\b\d+\b/g, '#');
+const kindOfWeight = (name: string): string =>
+  name
+    .replace(/^.*?(?=\b(encoder|transformer)\.)/, '')
+    .replace(/^transformer\.(?=h\.)/, '')
+    .replace(/\b\d+\b/g, '#');
 
 const startAll = (parameters: Parameters, config: Config, seed: number): HostTensors =>
   Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));

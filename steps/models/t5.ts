@@ -24,6 +24,8 @@ export interface T5Config {
   num_layers: number;
   num_decoder_layers: number;
   num_heads: number;
+  /** Positions are relative, and have no end: it is how long sequences T5 was trained with. A greater one in config.json is as good. */
+  n_positions: number;
   relative_attention_num_buckets: number;
   relative_attention_max_distance: number;
   dropout_rate: number;
@@ -47,8 +49,7 @@ export const t5: Family<T5Config> = {
 
   configure,
 
-  // Positions are relative: there is no end to them. It is what T5 was trained with.
-  maxLength: () => 512,
+  maxLength: (config) => config.n_positions,
 
   typed: () => false,
 
@@ -129,6 +130,7 @@ function configure(file: ConfigFile): T5Config {
     num_layers,
     num_decoder_layers: read.count('num_decoder_layers', num_layers),
     num_heads: read.count('num_heads', 8),
+    n_positions: read.count('n_positions', 512),
     relative_attention_num_buckets: read.count('relative_attention_num_buckets', 32),
     relative_attention_max_distance: read.count('relative_attention_max_distance', 128),
     dropout_rate: read.rate('dropout_rate', 0.1),

@@ -167,24 +167,22 @@ const normalCdf = (x: Tensor): Tensor => tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQR
 /** x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). */
 export function geluNew(x: Tensor): Tensor {
   return withGradient([x], ([x], save) => {
-    const y = tracing() ? kernel('GeluNew', { x: x! }) : tf.mul(x!, tanhGate(x!, tf.square(x!)));
-    // y is kept anyway, for the layer that reads it; the gate, as wide as the widest layer, is computed again.
+    const tanhOf = (x: Tensor, square: Tensor) => tf.tanh(tf.mul(x, tf.add(tf.mul(square, 0.044715 * ROOT_2_PI), ROOT_2_PI)));
+    const y = tracing() ? kernel('GeluNew', { x: x! }) : tf.mul(x!, tf.add(tf.mul(tanhOf(x!, tf.square(x!)), 0.5), 0.5));
+    // y is kept anyway, for the layer that reads it; tanh, as wide as the widest layer, is computed again.
     save([x!, y]);
     return {
       value: y,
       gradient: (dy, [x, y]) => {
         const square = tf.square(x!);
-        const gate = tanhGate(x!, square);
-        const slope = tf.add(tf.mul(square, 6 * 0.044715 * ROOT_2_PI), 2 * ROOT_2_PI);
-        return [tf.mul(dy, tf.add(gate, tf.mul(tf.mul(y!, tf.sub(1, gate)), slope)))];
+        const tanh = tanhOf(x!, square);
+        const slope = tf.add(tf.mul(square, 3 * 0.044715 * ROOT_2_PI), ROOT_2_PI);
+        const gate = tf.add(tf.mul(tanh, 0.5), 0.5);
+        return [tf.mul(dy, tf.add(gate, tf.mul(tf.mul(y!, tf.sub(1, tanh)), slope)))];
       },
     };
   });
 }
-
-/** (1 + tanh u)/2 is the sigmoid of 2u: fewer passes over memory. */
-const tanhGate = (x: Tensor, square: Tensor): Tensor =>
-  tf.sigmoid(tf.mul(x, tf.add(tf.mul(square, 2 * 0.044715 * ROOT_2_PI), 2 * ROOT_2_PI)));
 
 const ROOT_2_PI = Math.sqrt(2 / Math.PI);
 

@@ -43,15 +43,19 @@ export class Refused extends Error {
   }
 }
 
-export interface Served {
-  bundle: Bundle;
-  route: Route;
+/** What routes and the rest of the server share. */
+export interface Serving {
   measurements: Measurements;
   limits: Limits;
-  /** True once the server is shutting down: what is under way is still answered. */
-  draining(): boolean;
   /** Something went wrong that is no mistake of who asked. */
   report(error: Error): void;
+}
+
+export interface Served extends Serving {
+  bundle: Bundle;
+  route: Route;
+  /** True once the server is shutting down: what is under way is still answered. */
+  draining(): boolean;
 }
 
 export function createApp({ bundle, route, measurements, limits, draining, report }: Served): Hono {

@@ -2,19 +2,19 @@
 import type { Context } from 'hono';
 import { StepError } from '../../engine/step.ts';
 import { checkOptions, type GenerationOptions } from '../generation/options.ts';
-import { type Limits, Refused, type Route } from './app.ts';
+import { type Limits, Refused, type Route, type Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
 import type { Bundle } from './bundle.ts';
 import { startWriter, type Writer, type Writing } from './writer.ts';
 
-export async function generateRoute({ folder }: Bundle, limits: Limits): Promise<Route> {
+export async function generateRoute({ folder }: Bundle, { limits, report }: Serving): Promise<Route> {
   const writer = await startWriter(folder);
   return {
     path: '/generate',
     async answer(body, c) {
       const writing = writingOf(body, limits);
       if (writer.length >= limits.queue) throw new Refused(503, 'too many requests are waiting; try again in a second');
-      if (writing.stream) return streamed(writing, writer, c);
+      if (writing.stream) return streamed(writing, writer, c, report);
       return c.json({ texts: await writer.write(writing, c.req.raw.signal, () => {}) });
     },
     get waiting() {
@@ -25,7 +25,7 @@ export async function generateRoute({ folder }: Bundle, limits: Limits): Promise
 }
 
 /** Events `piece` as texts come, then `end` with all texts, or `error`. Who stops reading stops the work. */
-function streamed(writing: Writing, writer: Writer, c: Context): Response {
+function streamed(writing: Writing, writer: Writer, c: Context, report: Serving['report']): Response {
   const gone = new AbortController();
   const hangUp = () => gone.abort(new Error('the client is gone'));
   c.req.raw.signal.addEventListener('abort', hangUp, { once: true });
@@ -38,8 +38,9 @@ function streamed(writing: Writing, writer: Writer, c: Context): Response {
         const texts = await writer.write(writing, gone.signal, (text, piece) => send('piece', { text, piece }));
         send('end', { texts });
       } catch (error) {
-        const message = error instanceof StepError ? error.message : 'internal error';
-        send('error', { error: { message } });
+        const mistake = error instanceof StepError;
+        if (!mistake && !gone.signal.aborted) report(error as Error);
+        send('error', { error: { message: mistake ? error.message : 'internal error; the log of the server says more' } });
       }
       if (!gone.signal.aborted) controller.close();
     },

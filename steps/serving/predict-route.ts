@@ -1,14 +1,13 @@
 /** POST /predict: inputs to the answers of a task. */
 import { taskKind } from '../tasks/registry.ts';
 import type { Input, TaskKind } from '../tasks/task.ts';
-import { type Limits, Refused, type Route } from './app.ts';
+import { Refused, type Route, type Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
 import type { Bundle } from './bundle.ts';
-import type { Measurements } from './measurements.ts';
 import { openQueue } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
-export async function predictRoute(bundle: Bundle, limits: Limits, measurements: Measurements): Promise<Route> {
+export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
   const workers = await startWorkers(bundle);
   const queue = openQueue(workers, measurements.batch);
   return {

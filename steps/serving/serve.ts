@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
-import { createApp, type Limits } from './app.ts';
+import { createApp, type Limits, type Serving } from './app.ts';
 import { openBundle } from './bundle.ts';
 import { generateRoute } from './generate-route.ts';
 import { openMeasurements } from './measurements.ts';
@@ -48,17 +48,18 @@ export async function startServer(
   { port = 8080, host = '127.0.0.1', limits: asked = {} }: ServeOptions = {},
 ): Promise<RunningServer> {
   const bundle = await openBundle(folder);
-  const measurements = openMeasurements();
-  const limits = { ...defaultLimits, ...asked };
-  const route = await (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, limits, measurements);
+  const serving: Serving = {
+    measurements: openMeasurements(),
+    limits: { ...defaultLimits, ...asked },
+    report: (error) => console.error(error),
+  };
+  const route = await (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving);
   let draining = false;
   const app = createApp({
+    ...serving,
     bundle,
     route,
-    measurements,
-    limits,
     draining: () => draining,
-    report: (error) => console.error(error),
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   try {

@@ -51,6 +51,7 @@ test('what was exported is restored elsewhere; importing twice adds nothing', as
   // It is a tar archive like any other.
   expect(execFileSync('tar', ['tf', file], { encoding: 'utf8' }).split('\n')).toHaveLength(6);
   await expect(exportResults(two, [result], file)).rejects.toThrow('is there already');
+  await expect(exportResults(two, [result], join(at, 'none/x.tar'))).rejects.toThrow('there is no folder');
 });
 
 test('an object that is damaged here is left out, with the results that need it', async () => {

@@ -82,6 +82,26 @@ test('an index of a newer tunesmith, a database of another program', () => {
   expect(() => openCache(join(at, 'other'))).toThrow('is an SQLite database, but not the index of tunesmith');
 });
 
+test('an index of before it knew who relies on what is read, also read-only, and goes on', () => {
+  const at = folder();
+  const old = cacheIn(at);
+  old.index.save(result('f', 's'));
+  old.close();
+  const file = new Sqlite(join(at, 'index.sqlite'));
+  file.exec('drop table users; drop table uses; drop table sets; pragma user_version = 1');
+  file.close();
+  const reader = cacheIn(at, { readOnly: true });
+  expect([reader.index.find('f')?.subject, reader.uses.all()]).toEqual(['s', []]);
+  const cache = cacheIn(at);
+  const use = cache.uses.arrive({ host: 'here', folder: '/f' }, 'p.yaml')!;
+  expect(cache.uses.all()).toEqual([expect.objectContaining({ id: use, state: 'running', after: 1, set: '' })]);
+  const fingerprints = ['b', 'a'].map((letter) => letter.repeat(64));
+  cache.uses.begin(use, fingerprints);
+  cache.uses.end(use, undefined);
+  const [ended] = cache.uses.all();
+  expect([ended!.state, cache.uses.fingerprints(ended!.set)]).toEqual(['ended', fingerprints.toReversed()]);
+});
+
 test('an empty file becomes an index; a file where the folder should be is named', () => {
   const at = folder();
   write(at, { 'empty/index.sqlite': '', file: 'x' });

@@ -53,8 +53,8 @@ test("200 prompts of a file: transformers' tokens, greedy and with beams", async
   expect(lines(beams.stdout).map(({ tokens }) => [tokens])).toEqual(texts.map((one: any) => one.early));
 }, 60_000);
 
-async function randomModel(p: Project, task: 'causal-lm' | 'seq2seq'): Promise<void> {
-  if (task === 'causal-lm') smallGpt2(p.path('model'), { initializer_range: 0.6 });
+async function randomModel(p: Project, task: 'causal-lm' | 'seq2seq', change: object = {}): Promise<void> {
+  if (task === 'causal-lm') smallGpt2(p.path('model'), { initializer_range: 0.6, ...change });
   else smallT5(p.path('model'), ['the', 'cat', 'sat']);
   await saveModel(p.path('model'), await startModel(p.path('model'), { task, labels: [], seed: 3, say: () => {} }));
 }
@@ -76,6 +76,16 @@ test('one prompt: the text alone, as the model folder says it is to be made, fro
   expect(predicted.code).toBe(1);
   expect(predicted.stderr).toContain('tunesmith generate');
 }, 60_000);
+
+test('the text is printed as it comes', async () => {
+  const p = project();
+  await randomModel(p, 'causal-lm', { n_positions: 20_000 });
+  const started = p.start('generate', 'model', 'Hello', '--max-new-tokens', '15000');
+  await p.until(() => started.output().length > 0, 60);
+  started.kill('SIGINT');
+  const { code, stdout } = await started.done;
+  expect([code, stdout.length > 0, stdout.length < 15000]).toEqual([130, true, true]);
+}, 90_000);
 
 test('drawn texts are a function of the seed; stop strings and several texts', async () => {
   const p = project();

@@ -4,19 +4,29 @@ import { expect, test } from 'vitest';
 import { openCache } from '../../../cache/open.ts';
 import { faulty, instants, plug, SMALL, tree, unplugged } from './rig.ts';
 
-test.each(['kill', 'power'] as const)('%s, at instants all over a run that replaces outputs', async (what) => {
-  const model = faulty(SMALL);
-  await model.run('run', 'p.yaml');
-  model.write('in.txt', 'second\n');
+test.each([
+  ['kill', 'runs'],
+  ['power', 'runs'],
+  ['kill', 'restores'],
+] as const)('%s, at instants all over a run that %s what replaces other outputs', async (what, how) => {
+  const ready = async () => {
+    const p = faulty(SMALL);
+    for (const text of how === 'runs' ? ['first\n'] : ['second\n', 'first\n']) {
+      p.write('in.txt', text);
+      await p.run('run', 'p.yaml');
+    }
+    p.write('in.txt', 'second\n');
+    return p;
+  };
+  const model = await ready();
   const count = await instants(model);
   const clean = tree(model);
   // Another beginning for each kind: together they come by most kinds of instants.
-  for (let at = what === 'kill' ? 2 : 7; at <= count; at += 23) {
-    const p = faulty(SMALL);
-    await p.run('run', 'p.yaml');
-    p.write('in.txt', 'second\n');
+  for (let at = what === 'kill' ? 2 : 7; at <= count; at += how === 'runs' ? 23 : 5) {
+    const p = await ready();
     Object.assign(p.env, plug(what, at));
-    expect((await p.run('run', 'p.yaml', '--plain')).code, `${what} at ${at}`).toBe(137);
+    // It ends by itself where it came by with an instant less.
+    expect([137, ...(at > count - 3 ? [0] : [])], `${what} at ${at}`).toContain((await p.run('run', 'p.yaml', '--plain')).code);
     Object.assign(p.env, unplugged);
     await expectWhole(p.folder);
     const { code, screen } = await p.run('run', 'p.yaml', '--plain');
@@ -25,8 +35,7 @@ test.each(['kill', 'power'] as const)('%s, at instants all over a run that repla
     expect(tree(p), `${what} at ${at}`).toEqual(clean);
     expect(p.find('.tunesmith/kept')).toEqual([]);
     expect([...p.find('.tunesmith/work', { all: true }), ...p.find('.tunesmith/tmp', { all: true })]).toEqual([]);
-    const events = (await p.states('p.yaml')).cells;
-    expect(events).toEqual({ file: 'fresh', folder: 'fresh' });
+    expect((await p.states('p.yaml')).cells).toEqual({ file: 'fresh', folder: 'fresh' });
   }
 });
 

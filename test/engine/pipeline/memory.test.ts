@@ -1,4 +1,5 @@
 /** A pipeline that was read is remembered; whatever else it could mean now is found. */
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
@@ -48,6 +49,22 @@ steps:
   expect(await locate('b', ['retry', 'times'], 'wrong')).toEqual(await atFirst('b', ['retry', 'times'], 'wrong'));
   vi.stubEnv('MEMORY_A', 'another');
   expect(await remembers(p, yaml)).toBe(false);
+  vi.unstubAllEnvs();
+});
+
+test('of a secret it is remembered that it is set, and no more', async () => {
+  const yaml = 'steps: { a: { run: echo, secrets: [MEMORY_SECRET] } }\n';
+  vi.stubEnv('MEMORY_SECRET', 'hunter2');
+  const p = new Project();
+  await p.read(yaml);
+  mark(p);
+  const kept = readFileSync(join(p.folder, '.tunesmith/pipelines/p.yaml.json'), 'utf8');
+  expect(kept).not.toContain('hunter2');
+  expect(kept).not.toContain(createHash('sha256').update('hunter2').digest('hex'));
+  vi.stubEnv('MEMORY_SECRET', 'hunter3');
+  expect(await remembers(p, yaml)).toBe(true);
+  vi.stubEnv('MEMORY_SECRET', undefined);
+  expect(await p.screen(yaml)).toContain('the variable MEMORY_SECRET is not set');
   vi.unstubAllEnvs();
 });
 

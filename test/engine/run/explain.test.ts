@@ -42,7 +42,7 @@ test('all that differs from the nearest other result: options, inputs by file, c
   p.write('write.mjs', STEP("const text = 'x';\n    await writeFile(outputs.o, text);"));
   env.MODE = undefined;
   const explained = await p.run('explain', 'w', '-p', 'x=2');
-  expect(compared(explained.stdout)).toBe(`  code of ./write.mjs changed: 1 of 1 file
+  expect(compared(explained.stdout)).toBe(`  code of ./write.mjs changed
     changed  write.mjs
     @@ -4,6 +4,7 @@
        options: { a: { type: 'integer' }, deep: { type: 'object' } }, optional: ['deep'],
@@ -102,5 +102,5 @@ test('in a project that is no repository, and where there is no git, a run is a 
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   p.env.PATH = '/nowhere';
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
-  expect((await p.run('runs', 'show')).stdout).toContain('commit      not known\n');
+  expect((await p.run('runs', 'show')).stdout).toMatch(/^commit +not known$/m);
 });

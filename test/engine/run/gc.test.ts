@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
+import { openCache } from '../../../cache/open.ts';
 import { type Project, project } from '../../rig.ts';
 
 const PIPELINE = `
@@ -66,6 +67,23 @@ test('without --yes it only says what would go; with it that goes, and nothing e
   expect(await ran(p, 'one')).toBe(2);
 });
 
+test('at a terminal it asks', async () => {
+  const p = project(FILES);
+  await runs(p, 'one', 'two');
+  p.write('terminal.mjs', 'for (const stream of [process.stdin, process.stdout]) stream.isTTY = true;');
+  p.env.NODE_OPTIONS = `--import=file://${p.path('terminal.mjs')}`;
+  for (const answer of ['n\n', '\n', '']) {
+    const no = await p.feed(answer, 'gc', '--keep-runs', '1');
+    expect([no.code, no.stdout], JSON.stringify(answer)).toEqual([
+      0,
+      expect.stringMatching(/Remove 2 results, .*\? \[y\/N\][\s\S]*nothing was removed\n$/),
+    ]);
+  }
+  expect(objects(p)).toBe(6);
+  expect((await p.feed('yes\n', 'gc', '--keep-runs', '1')).stdout).toContain('removed 2 results, 2 objects');
+  expect(objects(p)).toBe(4);
+});
+
 test('what a lock refers to stays: one that was kept aside, and both versions of one that is not merged', async () => {
   const p = project(FILES);
   await runs(p, 'one');
@@ -121,6 +139,25 @@ test('what a run relies on that is running right now stays, and what it makes me
   expect((await slow.done).code).toBe(0);
   p.remove('out');
   expect(await ran(p, 'three')).toBe(0);
+});
+
+test('while a run is just looking at what there is, nothing goes', async () => {
+  const p = project(FILES);
+  await runs(p, 'one', 'two');
+  const cache = openCache(p.path('.tunesmith'));
+  const use = cache.uses.arrive({ host: '', folder: '.' }, 'p.yaml')!;
+  expect((await p.run('gc', '--max-size', '0', '--yes')).stdout).toMatch(
+    /^there is nothing to remove\n4 results of 4 stay, .*; held 2 by a lock, 2 by a running run\n/,
+  );
+  cache.uses.begin(use, []);
+  cache.close();
+  expect((await p.run('gc', '--max-size', '0', '--yes')).stdout).toContain('removed 2 results');
+  // A run that could not begin leaves no such trace.
+  p.remove('.tunesmith/index.sqlite');
+  expect((await p.run('run', 'p.yaml', '--only', 'b')).code).toBe(2);
+  const index = new Sqlite(p.path('.tunesmith/index.sqlite'));
+  expect(index.prepare('select count(*) from uses').pluck().get()).toBe(0);
+  index.close();
 });
 
 test('what a run made that was killed counts as its own', async () => {

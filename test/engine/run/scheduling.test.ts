@@ -1,4 +1,5 @@
 /** Who runs when: resources, the longest way first, retries, and steps that are not to run. Driven through the CLI. */
+import { chmodSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import { memoryLimit } from '../../../engine/run/failure.ts';
@@ -107,6 +108,20 @@ test('of the GPUs that the engine itself may see', async () => {
   expect(p.read('a.txt')).toBe('5,7\n');
 });
 
+test('GPUs are those that the driver tells of', async () => {
+  const p = project({
+    'p.yaml': `steps: { a: { run: 'echo $CUDA_VISIBLE_DEVICES > a.txt', resources: { gpu: 3 } } }\n`,
+    'bin/nvidia-smi': '#!/bin/sh\necho "$@" > asked.txt\nprintf "0\\n1\\n2\\n"\n',
+  });
+  chmodSync(p.path('bin/nvidia-smi'), 0o755);
+  Object.assign(p.env, { PATH: `${p.path('bin')}:${process.env.PATH}`, TUNESMITH_GPUS: undefined, CUDA_VISIBLE_DEVICES: undefined });
+  expect((await p.run('run', 'p.yaml')).code).toBe(0);
+  expect(p.read('a.txt')).toBe('0,1,2\n');
+  p.remove('asked.txt');
+  expect((await p.run('run', 'p.yaml')).code).toBe(0);
+  expect(p.exists('asked.txt'), 'a run with nothing to do asks nobody').toBe(false);
+});
+
 test('memory and cores are shared; a cell that waits for a GPU keeps no core idle', async () => {
   const most = Math.floor((memoryLimit() * 0.6) / 1e6);
   const p = project(
@@ -127,6 +142,26 @@ steps:
   p.remove('told');
   expect((await p.run('run', 'c.yaml', '-j', '2')).code).toBe(0);
   expect(atOnce(lines(p))).toBe(1);
+});
+
+test('a step that uses all cores is told how many it has, and runs beside others where the pipeline says so', async () => {
+  const step = `import { appendFileSync } from 'node:fs';
+export default { name: 's', version: 1, threads: 'all', options: { n: { type: 'integer' } }, outputs: {}, async run({ options, folder, threads }) {
+  appendFileSync(folder + '/told', '+' + options.n + ' ' + threads + '\\n');
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  appendFileSync(folder + '/told', '-' + options.n + '\\n');
+} };\n`;
+  const yaml = (resources: string) =>
+    `steps: { s: { uses: ./s.mjs, matrix: { n: [1, 2] }, with: { n: "\${{ matrix.n }}" }, cache: false${resources} } }\n`;
+  const p = project({ 's.mjs': step, 'p.yaml': yaml('') });
+  expect((await p.run('run', 'p.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(1);
+  expect(lines(p)[0]).toBe(`+1 ${availableParallelism()}`);
+  p.remove('told');
+  p.write('p.yaml', yaml(', resources: { cpu: 1 }'));
+  expect((await p.run('run', 'p.yaml', '-j', '2')).code).toBe(0);
+  expect(atOnce(lines(p))).toBe(2);
+  expect(lines(p)[0]).toMatch(/^\+[12] 1$/);
 });
 
 test('who cannot have all it needs keeps others from what it lacks, and from nothing else', async () => {
@@ -167,8 +202,8 @@ test('the longest way first, by what cells took before', async () => {
 params: { n: 1 }
 steps:
   a: { run: "sleep 0.1; echo a \${{ params.n }} >> order" }
-  b: { run: "sleep 0.1; echo b \${{ params.n }} >> order; sleep 1" }
-  c: { run: "sleep 0.1; echo c \${{ params.n }} >> order; sleep 0.5" }
+  b: { run: "sleep 0.1; echo b \${{ params.n }} >> order; sleep 3" }
+  c: { run: "sleep 0.1; echo c \${{ params.n }} >> order; sleep 1.5" }
 `,
   });
   await p.run('run', 'p.yaml', '-j', '1');
@@ -252,7 +287,6 @@ test('`version` enters the fingerprint, and says why', async () => {
   const yaml = (version: string) => `steps: { a: { run: "./tool > a.txt", outputs: { o: a.txt }${version} } }\n`;
   const p = project({ 'p.yaml': yaml(''), tool: '#!/bin/sh\necho 1\n' });
   await p.run('run', 'p.yaml'); // fails: not executable
-  const { chmodSync } = await import('node:fs');
   chmodSync(p.path('tool'), 0o755);
   const state = async (version: string) => {
     p.write('p.yaml', yaml(version));

@@ -179,6 +179,27 @@ test('when there is no more work they end', async () => {
   expect(() => process.kill(pid, 0)).toThrow();
 });
 
+test.runIf(process.platform === 'linux')('an idle process ends with an engine that is killed', async () => {
+  const p = project({
+    'p.yaml': 'steps: { c: { uses: collect, with: { files: x.jsonl } }, s: { run: "echo > begun; sleep 60", needs: c } }\n',
+    'x.jsonl': '{"text": "a"}\n',
+  });
+  const engine = p.start('run', 'p.yaml');
+  await p.until(() => p.exists('begun'), 60);
+  const children = readFileSync(`/proc/${engine.pid}/task/${engine.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  const idle = children.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('step-process'));
+  expect(idle).toHaveLength(1);
+  engine.kill('SIGKILL');
+  await engine.done;
+  await p.until(() => {
+    try {
+      return readFileSync(`/proc/${idle[0]}/stat`, 'utf8').includes(') Z');
+    } catch {
+      return true;
+    }
+  });
+});
+
 /** The step processes that an engine has had. */
 async function processesOf(p: Project, ...args: string[]): Promise<Set<string>> {
   const engine = p.start(...args);

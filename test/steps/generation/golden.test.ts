@@ -28,7 +28,8 @@ test.each(models)('%s', async (name, checkpoint) => {
   const folder = join(golden, checkpoint, 'checkpoint');
   const { max_new_tokens, searches, texts } = JSON.parse(readFileSync(join(golden, 'generation', `${name}.json`), 'utf8')) as Golden;
   const model = await loadModel(folder);
-  const own = await readGenerationOptions(folder, model.file);
+  const own = await readGenerationOptions(folder, model);
+  // Both ways of holding the weights.
   const decoder = openDecoder(model, runtime, { startToken: 0, packed: name !== 't5' });
   expect(texts).toHaveLength(200);
   for (const [kind, options] of Object.entries(searches)) {

@@ -120,6 +120,9 @@ test("GPT-2 comes under the hub's names: without the base's prefix, with masks a
   const said: string[] = [];
   await startModel(hub, { task: 'causal-lm', labels: [], seed: 0, say: (message) => void said.push(message) });
   expect(said).toEqual([`${Object.keys(stored).length} weights read from model.safetensors`]);
+  const deeper = { ...renamed, 'h.2.ln_1.bias': stored['transformer.h.1.ln_1.bias']! };
+  await writeSafetensors(join(hub, 'model.safetensors'), deeper, { format: 'pt' });
+  await expect(loadModel(hub)).rejects.toThrow('it has, unexpectedly, h.2.ln_1.bias');
 });
 
 test('a v1.1 of T5 that was saved with tied embeddings has a copy of them to predict by, as transformers reads it', async () => {

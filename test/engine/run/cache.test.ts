@@ -1,0 +1,80 @@
+/** `cache ls`, `du`, `verify`, `export` and `import`, as a user meets them. */
+import { chmodSync, writeFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+
+const FILES = {
+  'p.yaml': `steps:
+  a: { matrix: { n: [1, 2] }, run: "head -c 2000 /dev/zero > \${{ outputs.o }}; echo \${{ matrix.n }} >> \${{ outputs.o }}", outputs: { o: "out/\${{ matrix.n }}" } }
+  b: { run: "mkdir \${{ outputs.o }}; cp \${{ steps.a[*].o }} \${{ outputs.o }}", outputs: { o: out/both } }
+`,
+};
+
+test('what is there, and how much room it takes: what several results have counts once', async () => {
+  const p = project(FILES);
+  expect((await p.run('cache', 'ls')).screen).toBe('there is no such result in the cache\n');
+  expect((await p.run('cache', 'verify')).screen).toBe('0 objects read, 0 bytes: all are whole\n');
+  expect(p.exists('.tunesmith')).toBe(false);
+  await p.states('p.yaml');
+  expect((await p.run('cache', 'ls')).stdout.split('\n').map((line) => line.slice(0, 13).trimEnd())).toEqual([
+    'result',
+    'p.yaml b',
+    expect.stringMatching(/^p\.yaml a\[n=/),
+    expect.stringMatching(/^p\.yaml a\[n=/),
+    '',
+  ]);
+  const list = async (...args: string[]) => (await p.run('cache', 'ls', '--json', ...args)).events.map(({ subject }) => subject).sort();
+  expect(await list('a')).toEqual(['p.yaml a[n=1]', 'p.yaml a[n=2]']);
+  expect(await list('a[n=2]', 'b', '-f', 'p.yaml')).toEqual(['p.yaml a[n=2]', 'p.yaml b']);
+  expect(await list('-f', 'q.yaml')).toEqual([]);
+  const [used] = (await p.run('cache', 'du', '--json')).events;
+  expect(used.results).toEqual([
+    { step: 'p.yaml b', results: 1, bytes: used.objects },
+    { step: 'p.yaml a', results: 2, bytes: 4004 },
+  ]);
+  expect(used.unneeded).toBe(0);
+  expect((await p.run('cache', 'du')).stdout).toMatch(/^p\.yaml a +2 +4\.0 KB$/m);
+  expect((await p.run('cache', 'what')).screen).toContain('error: cache does not know "what"\n');
+});
+
+test('verify finds the damaged object, and whose it is; the next run that needs it makes it again', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const [object] = p.find('.tunesmith/objects').filter((name) => p.stat(name).size === 2002);
+  chmodSync(p.path(object!), 0o644);
+  writeFileSync(p.path(object!), p.read(object!).replace(/\n/, '!'));
+  const verify = await p.run('cache', 'verify');
+  expect(verify.code).toBe(1);
+  expect(verify.stdout).toMatch(
+    /^3 objects read, [\d.]+ KB: 1 damaged\nset aside in <?\S+damaged\n {2}[\da-f]{64}\nthese results are not whole/,
+  );
+  expect(verify.stdout).toMatch(/\n {2}p\.yaml b\n/);
+  expect((await p.run('cache', 'export', 'x.tar')).stdout).toMatch(/^1 result with 1 object.*\nleft out, .*: .*p\.yaml b/);
+  p.remove('out');
+  const { cells } = await p.states('p.yaml');
+  expect(Object.values(cells).filter((state) => state === 'ran')).toHaveLength(1);
+  expect((await p.run('cache', 'verify')).code).toBe(0);
+});
+
+test('results go to another machine: its run restores them, and runs nothing', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const lock = p.read('p.lock');
+  expect((await p.run('cache', 'export', 'all.tar')).stdout).toMatch(/^3 results with 3 objects, [\d.]+ KB, in all\.tar\n$/);
+  expect((await p.run('cache', 'export', 'one.tar', 'a[n=1]')).stdout).toMatch(/^1 result with 1 object, /);
+  const again = await p.run('cache', 'export', 'all.tar');
+  expect([again.code, again.screen]).toEqual([1, expect.stringContaining('all.tar is there already')]);
+  expect((await p.run('cache', 'export', 'none.tar', 'c')).code).toBe(2);
+
+  const other = project(FILES);
+  const take = async (name: string) => (await other.run('cache', 'import', p.path(name))).screen;
+  expect(await take('one.tar')).toMatch(/^1 result and 1 object, .*, are new\n$/);
+  expect(await take('all.tar')).toMatch(/^2 results and 2 objects, .*, are new; 1 was there already\n$/);
+  expect(await take('all.tar')).toMatch(/^0 results and 0 objects, 0 bytes, are new; 3 were there already\n$/);
+  expect((await other.states('p.yaml', '--json')).cells).toEqual({ 'a[n=1]': 'restored', 'a[n=2]': 'restored', b: 'restored' });
+  expect(other.read('p.lock')).toBe(lock);
+
+  writeFileSync(p.path('cut.tar'), p.read('all.tar').slice(0, 3000));
+  const cut = await other.run('cache', 'import', p.path('cut.tar'));
+  expect([cut.code, cut.stderr]).toEqual([1, expect.stringContaining('Nothing of it was imported. Copy it again, or export it again.')]);
+});
