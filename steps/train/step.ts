@@ -30,7 +30,7 @@ export default defineStep({
       type: 'boolean',
       default: false,
       description:
-        'Keeps only what lies between the layers, and computes the rest once more for the gradients: much less memory, a third more time, the same result.',
+        'Keeps only what lies between the layers, and computes the rest once more for the gradients: much less memory, one more forward pass, the same result.',
     },
     sampler: {
       enum: ['random', 'balanced'],
