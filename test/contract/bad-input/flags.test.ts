@@ -209,7 +209,7 @@ test('other commands say it in the same way', async () => {
     bad.yaml:2:8: error: unknown key "rn"
       2 |   a: { rn: echo }
         |        ^^
-      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     $ status bad.yaml → 2
     bad.yaml:2:3: error: step "a" does nothing
@@ -220,7 +220,7 @@ test('other commands say it in the same way', async () => {
     bad.yaml:2:8: error: unknown key "rn"
       2 |   a: { rn: echo }
         |        ^^
-      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     $ explain bad.yaml a → 2
     bad.yaml:2:3: error: step "a" does nothing
@@ -231,7 +231,7 @@ test('other commands say it in the same way', async () => {
     bad.yaml:2:8: error: unknown key "rn"
       2 |   a: { rn: echo }
         |        ^^
-      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     $ explain p.yaml trian → 2
     error: trian: there is no such cell or step in p.yaml
@@ -254,7 +254,7 @@ test('other commands say it in the same way', async () => {
     bad.yaml:2:8: error: unknown key "rn"
       2 |   a: { rn: echo }
         |        ^^
-      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (15)
+      = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
     $ graph p.yaml --format png → 2
     error: option '--format <format>' argument 'png' is invalid. Allowed choices are mermaid, dot, svg.

@@ -22,9 +22,11 @@ export class Project {
     }
   }
 
-  read(yaml: string | Buffer, options: ReadOptions = {}): Promise<Pipeline> {
+  async read(yaml: string | Buffer, options: ReadOptions = {}): Promise<Pipeline> {
     this.write({ 'p.yaml': yaml });
-    return readPipeline(join(this.folder, 'p.yaml'), options);
+    const { remember, ...pipeline } = await readPipeline(join(this.folder, 'p.yaml'), options);
+    remember?.(); // as a run does
+    return pipeline;
   }
 
   /** What the user sees of a pipeline with mistakes; paths relative to the project. */
