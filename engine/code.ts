@@ -27,33 +27,43 @@ export class CodeError extends Error {
  * Read once per run. Throws CodeError for a syntax error or an import of a file that is not there.
  * `root`: the project in whose `.tunesmith/` it is kept.
  */
-export function codeOf(entry: string, { root, readOnly = false }: { root?: string; readOnly?: boolean } = {}): Promise<Code> {
-  let code = known.get(entry);
-  if (!code) {
-    code = read(entry, root, readOnly);
-    known.set(entry, code);
+export async function codeOf(entry: string, { root, readOnly = false }: { root?: string; readOnly?: boolean } = {}): Promise<Code> {
+  let reading = known.get(entry);
+  if (!reading) {
+    reading = read(entry, root);
+    known.set(entry, reading);
   }
-  return code;
+  const found = await reading;
+  if (!readOnly) {
+    found.keep?.();
+    delete found.keep;
+  }
+  return found.code;
 }
 
-const known = oncePerRun<Promise<Code>>();
+/** `keep` writes down what had to be found out. */
+interface Read {
+  code: Code;
+  keep?: () => void;
+}
 
-async function read(entry: string, root: string | undefined, readOnly: boolean): Promise<Code> {
+const known = oncePerRun<Promise<Read>>();
+
+async function read(entry: string, root: string | undefined): Promise<Read> {
   // An installed package is what its version says.
   const installed = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(realpathSync(entry));
-  if (installed) return withHash({}, { [installed[2]!.replaceAll(sep, '/')]: packageVersion(installed[1]!) });
+  if (installed) return { code: withHash({}, { [installed[2]!.replaceAll(sep, '/')]: packageVersion(installed[1]!) }) };
 
   const memory = root === undefined ? undefined : join(root, '.tunesmith', 'code', `${sha256(entry)}.json`);
   const recalled = memory === undefined ? undefined : recall(memory, dirname(entry));
-  if (recalled) return recalled;
+  if (recalled) return { code: recalled };
   const found = await follow(entry);
-  if (memory !== undefined && !readOnly) {
-    const around = surroundings(Object.keys(found.files), dirname(entry));
-    // A tsconfig.json that builds on another one, wherever that lies, is not followed here.
-    const further = Object.keys(around.settings).some((path) => /tsconfig/.test(path) && /"extends"/.test(readFileSync(path, 'utf8')));
-    if (!further) keepText(memory, JSON.stringify({ ...found, ...around }));
-  }
-  return codeIn(found);
+  const code = codeIn(found);
+  if (memory === undefined) return { code };
+  const around = surroundings(Object.keys(found.files), dirname(entry));
+  // A tsconfig.json that builds on another one, wherever that lies, is not followed here.
+  const further = Object.keys(around.settings).some((path) => /tsconfig/.test(path) && /"extends"/.test(readFileSync(path, 'utf8')));
+  return further ? { code } : { code, keep: () => keepText(memory, JSON.stringify({ ...found, ...around })) };
 }
 
 /** The files of a module, and who imports which package: the first one that does. */
