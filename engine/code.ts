@@ -25,16 +25,16 @@ export class CodeError extends Error {
 
 /**
  * Read once per run. Throws CodeError for a syntax error or an import of a file that is not there.
- * `root`: the project in whose `.tunesmith/` it is kept.
+ * `root`: the project in whose `.tunesmith/` it was kept, and is where `keep` asks for it.
  */
-export async function codeOf(entry: string, { root, readOnly = false }: { root?: string; readOnly?: boolean } = {}): Promise<Code> {
+export async function codeOf(entry: string, { root, keep = false }: { root?: string; keep?: boolean } = {}): Promise<Code> {
   let reading = known.get(entry);
   if (!reading) {
     reading = read(entry, root);
     known.set(entry, reading);
   }
   const found = await reading;
-  if (!readOnly) {
+  if (keep) {
     found.keep?.();
     delete found.keep;
   }

@@ -19,7 +19,7 @@ export async function describeStep(
 ): Promise<Description> {
   let code: Code;
   try {
-    code = await codeOf(path, { root, readOnly: true }); // what turns out to be no step leaves nothing behind
+    code = await codeOf(path, { root }); // not kept: what turns out to be no step leaves nothing behind
   } catch (error) {
     if (error instanceof CodeError) return { message: error.message };
     throw error;

@@ -82,7 +82,7 @@ export class Outside {
 
   /** Throws CodeError. */
   async code(uses: string, path: string): Promise<string> {
-    const { hash } = await codeOf(path, { root: this.root, readOnly: this.readOnly });
+    const { hash } = await codeOf(path, { root: this.root, keep: !this.readOnly });
     this.answers.modules[uses] = hash;
     return hash;
   }
