@@ -1,11 +1,12 @@
 /** Packs a trained model, and makes sure that its ONNX twin computes what the model computes. */
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { listed, loadModel, saveModel } from '../models/checkpoint.ts';
 import { isGenerating } from '../models/family.ts';
+import { copyGenerationConfig } from '../models/generation-config.ts';
 import { modelOnnx } from '../models/onnx.ts';
 import { copyTokenizer, openTokenizer } from '../models/tokenizer.ts';
 import { type Metrics, modelCard } from './card.ts';
@@ -32,8 +33,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
 
   if (isGenerating(model.task)) {
     // It runs from its weights: an exported model has no cache of what was read, and would read all again for each token.
-    const own = path.join(inputs.model, 'generation_config.json');
-    if (existsSync(own)) await copyFile(own, path.join(bundle, 'generation_config.json'));
+    await copyGenerationConfig(inputs.model, bundle);
   } else {
     const onnx = modelOnnx(model);
     await checkOnnx(onnx, model, threads);

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import path from 'node:path';
 
-/** A model that is trained further is generated with as before, if its folder says how. */
+/** A model that is trained further, or bundled, is generated with as before, if its folder says how. */
 export async function copyGenerationConfig(from: string, to: string): Promise<void> {
   const file = path.join(from, 'generation_config.json');
   if (existsSync(file)) await copyFile(file, path.join(to, 'generation_config.json'));
