@@ -2,9 +2,10 @@
  * Runs an exported ONNX model beside the model that it came from. The export derives shapes for any batch and any length;
  * what it got wrong would be wrong answers in silence, so it is tried on batches of several shapes before it is shipped.
  */
-import * as ort from 'onnxruntime-node';
+
 import type { Model } from '../models/checkpoint.ts';
 import { random } from '../models/random.ts';
+import * as ort from '../runtime/onnx/library.ts';
 import { openRuntime } from '../runtime/open.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 

@@ -1,8 +1,9 @@
 /** Raw inputs to answers: decode and clean, tokenize, run the model, read its outputs as the task does. What else is in the batch makes no difference to an input. */
-import * as ort from 'onnxruntime-node';
+
 import { type Json, StepError } from '../../engine/step.ts';
 import { preprocess } from '../data/preprocessing.ts';
 import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
+import * as ort from '../runtime/onnx/library.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';

@@ -1,7 +1,7 @@
 /** The threads that answer, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import { SHARE_ENV, Worker, type WorkerOptions } from 'node:worker_threads';
 import type { Json } from '../../engine/step.ts';
 import { StepError } from '../../engine/step.ts';
 import type { Input } from '../tasks/task.ts';
@@ -133,8 +133,10 @@ function replyOf(worker: Worker): Promise<Json[]> {
 
 /** A thread's module beside this one; from source, where tests run, tsx reads it (its `--import` does nothing for a thread). */
 export function workerModule(name: 'worker' | 'writing-worker', workerData: object): ConstructorParameters<typeof Worker> {
-  if (!import.meta.url.endsWith('.ts')) return [new URL(`./${name}.js`, import.meta.url), { workerData }];
+  // One environment: a library reads the process's own, not a thread's copy.
+  const options: WorkerOptions = { workerData, env: SHARE_ENV };
+  if (!import.meta.url.endsWith('.ts')) return [new URL(`./${name}.js`, import.meta.url), options];
   const tsx = import.meta.resolve('tsx/esm/api');
   const worker = new URL(`./${name}.ts`, import.meta.url).href;
-  return [`import('${tsx}').then(({ register }) => { register(); return import('${worker}'); })`, { eval: true, workerData }];
+  return [`import('${tsx}').then(({ register }) => { register(); return import('${worker}'); })`, { ...options, eval: true }];
 }

@@ -1,8 +1,8 @@
 /** Every family of models through the whole pipeline: from a folder in the hub's layout to a bundle that answers. */
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { InferenceSession } from 'onnxruntime-node';
 import { expect, test } from 'vitest';
+import { InferenceSession } from '../../steps/runtime/onnx/library.ts';
 import { project, root } from '../rig.ts';
 
 const PIPELINE = `

@@ -1,4 +1,5 @@
 /** What is served is what was evaluated: raw text goes through the very cleaning that the bundle records. */
+import { mkdirSync, readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { expectSameAnswers, MAIL_STEPS, mails, smallModel } from '../mails.ts';
 import { project } from '../rig.ts';
@@ -24,6 +25,10 @@ steps:${MAIL_STEPS}
 test("50 raw mails posted to the server get evaluate's labels and scores", async () => {
   const p = project({ 'served.yaml': SERVED, ...mails(40) });
   smallModel(p);
+  // onnxruntime's telemetry is off on CI by itself.
+  for (const name of ['CI', 'TF_BUILD', 'GITHUB_ACTIONS', 'ORT_RUNNING_UNIT_TESTS', 'ORT_DISABLE_TELEMETRY']) p.env[name] = undefined;
+  Object.assign(p.env, { TMPDIR: p.path('tmp'), HOME: p.path('home'), XDG_CACHE_HOME: p.path('home/cache') });
+  for (const folder of ['tmp', 'home']) mkdirSync(p.path(folder));
   const run = await p.run('run', 'served.yaml', '--plain');
   expect(run.code, run.screen).toBe(0);
   const outputs = '.tunesmith/outputs/served';
@@ -33,4 +38,6 @@ test("50 raw mails posted to the server get evaluate's labels and scores", async
     predictions: `${outputs}/test/predictions`,
     count: 50,
   });
+  const left = ['tmp', 'home'].flatMap((folder) => readdirSync(p.path(folder), { recursive: true, encoding: 'utf8' }));
+  expect(left.filter((name) => /mat-debug|onnxruntime/i.test(name))).toEqual([]);
 });

@@ -63,6 +63,10 @@ test('the runtime knows no model', () => {
   expect(outside('steps/runtime/', (to) => to === 'engine/step.ts' || to.startsWith('steps/runtime/'))).toEqual([]);
 });
 
+test('onnxruntime is imported where its telemetry is switched off', () => {
+  expect(imports.filter((i) => i.to === 'onnxruntime-node' && !i.lazy).map((i) => i.from)).toEqual(['steps/runtime/onnx/library.ts']);
+});
+
 test('there is no import cycle', () => {
   const edges = new Map<string, string[]>();
   for (const i of own) if (!i.typeOnly && !i.lazy) edges.set(i.from, [...(edges.get(i.from) ?? []), i.to]);

@@ -34,6 +34,10 @@ const PACKAGES = [
   'torchmetrics==1.9.0',
   'peft==0.21.2',
   'tensorboard==2.21.0',
+  'sacrebleu==2.6.0',
+  'rouge_score==0.1.2',
+  'nltk==3.10.4',
+  'sentencepiece==0.2.3',
 ];
 
 const golden = join(root, 'test/golden');

@@ -3,13 +3,13 @@
  * the graph, read in place; gradients are outputs, written where the optimizer reads them.
  */
 import { createRequire } from 'node:module';
-import type * as ort from 'onnxruntime-node';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
 import { traceFor } from '../free-axes.ts';
 import { type Graph, sizeOf, type Value } from '../graph.ts';
 import { type Gradient, Optimizer } from '../optimizer.ts';
 import type { Axes, HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
+import type * as ort from './library.ts';
 import { hostOf, type Provider, Session, Sessions, tensorOf } from './session.ts';
 
 export function onnxRuntime(threads: number, provider: Provider = 'cpu'): Runtime {

@@ -1,10 +1,10 @@
 /** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
 import { totalmem } from 'node:os';
-import * as ort from 'onnxruntime-node';
 import { type Free, shapeOfInputs, shapesAt } from '../free-axes.ts';
 import { type Graph, peakBytes, sizeOf } from '../graph.ts';
 import type { Axes, HostTensor, HostTensors } from '../runtime.ts';
 import { emitOnnx } from './emit.ts';
+import * as ort from './library.ts';
 
 /** Where onnxruntime computes. What `webgpu` has no kernel for, it computes on the CPU. */
 export type Provider = 'cpu' | 'webgpu';

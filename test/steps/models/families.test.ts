@@ -1,7 +1,7 @@
 /** The model families against transformers: test/golden/make.py made the checkpoints and the values. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as ort from 'onnxruntime-node';
+import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { describe, expect, test } from 'vitest';
 import { loadModel } from '../../../steps/models/checkpoint.ts';
 import { modelOnnx } from '../../../steps/models/onnx.ts';

@@ -1,7 +1,7 @@
 /** The model families that write, against transformers: test/golden/make-generating.py made the checkpoints and the values. */
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as ort from 'onnxruntime-node';
+import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { describe, expect, test } from 'vitest';
 import { loadModel, type Model, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { decodingOf } from '../../../steps/models/decoding.ts';

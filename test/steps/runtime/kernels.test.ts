@@ -1,5 +1,5 @@
 /** Every kernel that can be traced means in a compiled runtime what it means in TensorFlow.js; also with free axes. */
-import * as ort from 'onnxruntime-node';
+import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { expect, test } from 'vitest';
 import { exportOnnx } from '../../../steps/runtime/export.ts';
 import { isNode } from '../../../steps/runtime/graph.ts';
