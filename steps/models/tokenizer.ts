@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type Encoding, Tokenizer as Library } from 'tokenizers';
+import { Tokenizer as Library, type Encoding as LibraryEncoding } from 'tokenizers';
 import { StepError } from '../../engine/step.ts';
 import { beginning, readsWordByWord } from './beginnings.ts';
 import { readJson } from './json.ts';
+import { type Piece, type Template, templatesOf } from './template.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
 
 /** @throws StepError where the tokenizer gives ids that the model has no embedding for */
@@ -31,8 +32,8 @@ export interface Tokenizer {
   readonly size: number;
   /** Ids of the tokens that are no text: [CLS], [PAD] … */
   readonly specialIds: number[];
-  /** With the special tokens that the model expects, in the order of the texts. */
-  encode(texts: string[]): Promise<Sequence[]>;
+  /** With the special tokens that the model expects, in the order of the texts. `maxLength` stands in for the tokenizer's own. */
+  encode(texts: string[], maxLength?: number): Promise<Sequence[]>;
   encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
   /** Undefined for a token that is not in the vocabulary. */
   idOf(token: string): number | undefined;
@@ -40,7 +41,7 @@ export interface Tokenizer {
   decode(ids: number[]): Promise<string>;
 }
 
-export async function openTokenizer(folder: string, { maxLength, truncation = 'longest_first' }: TokenizerOptions): Promise<Tokenizer> {
+export async function openTokenizer(folder: string, options: TokenizerOptions): Promise<Tokenizer> {
   const json = await tokenizerJson(folder);
   let library: Library;
   try {
@@ -56,64 +57,94 @@ export async function openTokenizer(folder: string, { maxLength, truncation = 'l
   library.disableTruncation();
   const parsed = JSON.parse(json);
   const added = (parsed.added_tokens ?? []) as { id: number; special: boolean }[];
-  // In code units; without a maximum, or where words depend on each other, texts are read whole.
-  const enough = maxLength !== undefined && readsWordByWord(parsed) ? maxLength * USUAL_WORD : Number.POSITIVE_INFINITY;
+  const local = readsWordByWord(parsed);
+  const [single, paired] = await templatesOf(parsed);
   return {
     size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
-    encode: (texts) => encodeAll(library, texts, maxLength, enough),
-    // The library's batches take no pairs; one by one they still run on several threads.
-    encodePairs: (pairs) => Promise.all(pairs.map((pair) => encodePair(library, pair, maxLength, truncation, enough))),
+    encode: (texts, maxLength = options.maxLength) =>
+      encodeAll(
+        texts.map((text) => [text]),
+        { library, template: single, local, maxLength },
+      ),
+    encodePairs: (pairs) => encodeAll(pairs, { library, template: paired, local, ...options }),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
   };
 }
 
+interface Encoding extends TokenizerOptions {
+  library: Library;
+  template: Template;
+  /** Words do not depend on each other. */
+  local: boolean;
+}
+
 /** Code units that mostly make a token or more: of texts that are to be cut, so many times the tokens wanted are read first. */
 const USUAL_WORD = 8;
 
-async function encodeAll(library: Library, texts: string[], maxLength: number | undefined, enough: number): Promise<Sequence[]> {
-  const begun = texts.map((text) => beginning(text, enough));
-  const encodings = await library.encodeBatch(begun, { addSpecialTokens: true });
-  // A beginning that makes too few tokens, of very long words: the text is read whole.
-  const again = [...texts.keys()].filter((i) => begun[i] !== texts[i] && encodings[i]!.getLength() <= maxLength!);
-  if (again.length > 0) {
-    const whole = again.map((i) => texts[i]!);
-    for (const [k, encoding] of (await library.encodeBatch(whole, { addSpecialTokens: true })).entries()) encodings[again[k]!] = encoding;
-  }
-  return encodings.map((encoding, i) => {
-    const sequence = sequenceOf(encoding, texts[i]!);
-    return maxLength === undefined ? sequence : truncated(sequence, maxLength);
+/** Each row is a text, or a pair. The library's batches take no pairs: all texts are read one by one, and put together here. */
+async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promise<Sequence[]> {
+  const { library, template, local, maxLength, truncation = 'longest_first' } = encoding;
+  if (maxLength === undefined) return (await read(library, rows)).map((texts) => joined(template, texts, lengthsOf(texts)));
+  // What the other strategies leave of a pair depends on the whole length of the other text.
+  const cut = local && truncation === 'longest_first' ? maxLength * USUAL_WORD : Number.POSITIVE_INFINITY;
+  const beginnings = rows.map((texts) => texts.map((text) => beginning(text, cut)));
+  const all = await read(library, beginnings);
+  const room = maxLength - template.filter(({ text }) => text === null).length;
+  const unsure = [...rows.keys()].filter((i) => {
+    const begun = beginnings[i]!.map((text, k) => text !== rows[i]![k]);
+    return begun.includes(true) && !longestIsKnown(lengthsOf(all[i]!), begun, room);
   });
+  const whole = await read(
+    library,
+    unsure.map((i) => rows[i]!),
+  );
+  for (const [k, i] of unsure.entries()) all[i] = whole[k]!;
+  return all.map((texts) => joined(template, texts, keptLengths(lengthsOf(texts), room, truncation)));
 }
 
-async function encodePair(
-  library: Library,
-  [text, pair]: readonly [string, string],
-  maxLength: number | undefined,
-  truncation: Truncation,
-  enough: number,
-): Promise<Sequence> {
-  // What the other strategies leave depends on the whole length of the other text.
-  const from = truncation === 'longest_first' ? enough : Number.POSITIVE_INFINITY;
-  const [first, second] = [beginning(text, from), beginning(pair, from)];
-  const read = async (a: string, b: string) => sequenceOf(await library.encode(a, b, { addSpecialTokens: true }), text, pair);
-  const sequence = await read(first, second);
-  if (maxLength === undefined) return sequence;
-  const begun = [first !== text, second !== pair] as const;
-  const sure = begun.includes(true) ? longestIsKnown(lengthsOf(sequence), begun, maxLength, sequence.ids.length) : true;
-  return truncated(sure ? sequence : await read(text, pair), maxLength, truncation);
+/** A text's tokens, without special ones. */
+interface Read {
+  text: string;
+  encoding: LibraryEncoding;
 }
+
+async function read(library: Library, rows: (readonly string[])[]): Promise<Read[][]> {
+  const encodings = await library.encodeBatch(rows.flat(), { addSpecialTokens: false });
+  let at = 0;
+  return rows.map((texts) => texts.map((text) => ({ text, encoding: encodings[at++]! })));
+}
+
+const lengthsOf = (texts: Read[]): number[] => texts.map(({ encoding }) => encoding.getLength());
 
 /**
- * Whether longest_first leaves the same of a pair of which only the beginnings were read. A beginning is as good as its text if it
+ * Whether longest_first leaves the same of texts of which only the beginnings were read. A beginning is as good as its text if it
  * alone fills the sequence; then what counts is only which text is the longer one, and only where an odd token is to be given.
  */
-function longestIsKnown([first, second]: [number, number], begun: readonly [boolean, boolean], maxLength: number, all: number): boolean {
-  if ((begun[0] && first < maxLength) || (begun[1] && second < maxLength)) return false;
-  const room = maxLength - (all - first - second);
+function longestIsKnown([first = 0, second = 0]: number[], begun: boolean[], room: number): boolean {
+  if ((begun[0] && first <= room) || (begun[1] && second <= room)) return false;
   if (room % 2 === 0) return true;
   return begun[0] ? !begun[1] && first > second : second >= first;
+}
+
+/** How many tokens of each text stay, as transformers does it; the library cuts pairs otherwise. */
+function keptLengths(lengths: number[], room: number, strategy: Truncation): number[] {
+  const [first = 0, second = 0] = lengths;
+  const excess = first + second - room;
+  if (excess <= 0) return lengths;
+  if (strategy === 'only_first' && first > excess) return [first - excess, second];
+  if (strategy === 'only_second' && second > excess) return [first, second - excess];
+  if (strategy === 'longest_first' && room >= 0) {
+    // The longer text is cut until both are equal, then both; an odd token is the longer one's.
+    const shorter = Math.min(first, second, Math.floor(room / 2));
+    return first > second ? [room - shorter, shorter] : [shorter, room - shorter];
+  }
+  throw new StepError(
+    `truncation ${strategy} cannot make a pair of ${lengths.join(' and ')} tokens short enough: there is room for ${room}`,
+    'Use longest_first, or a greater max_length.',
+    ['truncation'],
+  );
 }
 
 /** What the model reads at once of a text or a pair. */
@@ -131,22 +162,30 @@ export interface Sequence {
   readonly spans: [begin: number, end: number][];
 }
 
-/** What nobody asks for is never made; the windows of a long text ask often. */
-function sequenceOf(encoding: Encoding, ...texts: string[]): Sequence {
-  const typeIds = once(() => encoding.getTypeIds());
-  const sequenceIds = once(() => encoding.getSequenceIds() as (number | null)[]);
-  const wordIds = once(() => encoding.getWordIds() as (number | null)[]);
-  const spans = once(() => {
-    const spans = encoding.getOffsets() as [number, number][];
-    // The library counts code points.
-    const units = texts.map((text) => (/[\ud800-\udfff]/.test(text) ? codeUnits(text) : undefined));
-    if (!units.some(Boolean)) return spans;
-    return spans.map(([begin, end], i): [number, number] => {
-      const map = units[sequenceIds()[i] ?? -1];
-      return map ? [map[begin]!, map[end]!] : [begin, end];
-    });
+/** So many tokens of each text, in their template. What nobody asks for is never made; the windows of a long text ask often. */
+function joined(template: Template, texts: Read[], lengths: number[]): Sequence {
+  const same = <T>(value: (piece: Piece) => T): T[] =>
+    template.flatMap((piece) => new Array<T>(piece.text === null ? 1 : lengths[piece.text]!).fill(value(piece)));
+  const each = <T>(values: (text: Read) => T[], special: T): T[] =>
+    template.flatMap(({ text }) => (text === null ? [special] : values(texts[text]!).slice(0, lengths[text])));
+  const ids = template.flatMap((piece) =>
+    piece.text === null ? piece.id : texts[piece.text]!.encoding.getIds().slice(0, lengths[piece.text]),
+  );
+  const truncated = texts.some(({ encoding }, i) => lengths[i]! < encoding.getLength());
+  return lazily(ids, truncated, {
+    typeIds: once(() => same(({ typeId }) => typeId)),
+    sequenceIds: once(() => same(({ text }) => text)),
+    wordIds: once(() => each(({ encoding }) => encoding.getWordIds() as (number | null)[], null)),
+    spans: once(() => each(spansOf, [0, 0])),
   });
-  return lazily(encoding.getIds(), false, { typeIds, sequenceIds, wordIds, spans });
+}
+
+/** The library counts code points. */
+function spansOf({ text, encoding }: Read): [begin: number, end: number][] {
+  const spans = encoding.getOffsets() as [number, number][];
+  if (!/[\ud800-\udfff]/.test(text)) return spans;
+  const units = codeUnits(text);
+  return spans.map(([begin, end]) => [units[begin]!, units[end]!]);
 }
 
 type Parts = { [part in 'typeIds' | 'sequenceIds' | 'wordIds' | 'spans']: () => Sequence[part] };
@@ -174,45 +213,6 @@ function once<T>(make: () => T): () => T {
     made ??= make();
     return made;
   };
-}
-
-/** The first `maxLength` tokens, those that the template puts around the texts kept. As transformers does; the library cuts pairs otherwise. */
-export function truncated(whole: Sequence, maxLength: number, strategy: Truncation = 'longest_first'): Sequence {
-  const excess = whole.ids.length - maxLength;
-  if (excess <= 0) return whole;
-  const { sequenceIds } = whole;
-  const lengths = lengthsOf(whole);
-  const kept = keptLengths(lengths, excess, strategy);
-  if (!kept)
-    throw new StepError(
-      `truncation ${strategy} cannot make a pair of ${lengths.join(' and ')} tokens short enough: the other text alone fills ${maxLength}`,
-      'Use longest_first, or a greater max_length.',
-      ['truncation'],
-    );
-  const met = [0, 0];
-  const places = [...sequenceIds.keys()].filter((i) => {
-    const text = sequenceIds[i];
-    return text === null || met[text!]!++ < kept[text as 0 | 1];
-  });
-  return windowAt(whole, places, true);
-}
-
-/** Tokens of each text. */
-function lengthsOf({ sequenceIds }: Sequence): [number, number] {
-  const lengths: [number, number] = [0, 0];
-  for (const text of sequenceIds) if (text !== null) lengths[text as 0 | 1]++;
-  return lengths;
-}
-
-/** How many tokens of each text stay; undefined where the strategy cannot take away enough. */
-function keptLengths([first, second]: [number, number], excess: number, strategy: Truncation): [number, number] | undefined {
-  if (strategy === 'only_first') return first > excess || second === 0 ? [Math.max(0, first - excess), second] : undefined;
-  if (strategy === 'only_second') return second > excess ? [first, second - excess] : undefined;
-  const room = first + second - excess;
-  if (room < 0) return undefined;
-  // The longer text is cut until both are equal, then both; an odd token is the longer one's.
-  const shorter = Math.min(first, second, Math.floor(room / 2));
-  return first > second ? [room - shorter, shorter] : [shorter, room - shorter];
 }
 
 /**
@@ -243,10 +243,10 @@ export function windowPlaces({ ids, sequenceIds }: Sequence, maxLength: number, 
   }
 }
 
-export function windowAt(whole: Sequence, places: number[], truncated = false): Sequence {
+export function windowAt(whole: Sequence, places: number[]): Sequence {
   if (places.length === whole.ids.length) return whole;
   const cut = <T>(values: T[]): T[] => places.map((i) => values[i]!);
-  return lazily(cut(whole.ids), truncated, {
+  return lazily(cut(whole.ids), false, {
     typeIds: once(() => cut(whole.typeIds)),
     sequenceIds: once(() => cut(whole.sequenceIds)),
     wordIds: once(() => cut(whole.wordIds)),

@@ -2,7 +2,7 @@
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
-import { type Sequence, truncated } from '../models/tokenizer.ts';
+import type { Sequence } from '../models/tokenizer.ts';
 import { warnEmpty } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
 
@@ -27,11 +27,14 @@ export const seq2seq: Prepare<Pair> = async (source) => {
     select: { text: `coalesce(${quote(text)}::VARCHAR, '')`, target: `coalesce(${quote(target)}::VARCHAR, '')` },
     async encode(rows, tokenizer) {
       const [texts, targets] = await Promise.all([
-        tokenizer.encode(rows.map((row) => prefix + row.text)),
+        tokenizer.encode(
+          rows.map((row) => prefix + row.text),
+          maxLength,
+        ),
         tokenizer.encode(rows.map((row) => row.target)),
       ]);
       return rows.map(({ id, target }, i) => {
-        const sequence = truncated(texts[i]!, maxLength);
+        const sequence = texts[i]!;
         const labels = labelsOf(id, target, targets[i]!, source);
         return {
           // What is written is held against the target as it stands in the table.
