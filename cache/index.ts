@@ -40,6 +40,14 @@ export class ResultIndex {
     return row && resultOf(row);
   }
 
+  /** The same of many, by fingerprint. */
+  findAll(fingerprints: string[]): Map<string, Result> {
+    const rows = this.database.use((statement) =>
+      statement('select * from results where fingerprint in (select value from json_each(?))').all(JSON.stringify(fingerprints)),
+    );
+    return new Map(rows.map((row) => [row.fingerprint, resultOf(row)]));
+  }
+
   /** On the disk when it returns; their objects must be there already. Replaces earlier results of the same fingerprints. */
   save(...results: Result[]): void {
     if (this.database.readOnly) {
@@ -94,5 +102,14 @@ export class ResultIndex {
 
 function resultOf(row: any): Result {
   const { fingerprint, subject, outputs, record, created } = row;
-  return { fingerprint, subject, outputs: JSON.parse(outputs), record: JSON.parse(record), created };
+  return {
+    fingerprint,
+    subject,
+    outputs: JSON.parse(outputs),
+    // Of a thousand results that are fresh nobody asks for it.
+    get record() {
+      return JSON.parse(record);
+    },
+    created,
+  };
 }

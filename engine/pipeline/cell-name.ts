@@ -31,9 +31,11 @@ export function canonicalJson(value: Json): string {
 
 /** The order of the bytes in UTF-8; only surrogate pairs sort otherwise in JavaScript. */
 export function compareBytes(a: string, b: string): number {
-  if (/[\ud800-\udfff]/.test(a + b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
   return a < b ? -1 : a > b ? 1 : 0;
 }
+
+const SURROGATE = /[\ud800-\udfff]/;
 
 /** A cell's (or pipeline's) name as the name of a file or folder: as it is where that is safe, else cut and told apart by a hash. */
 export function fileName(name: string): string {

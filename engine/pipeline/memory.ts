@@ -109,6 +109,9 @@ function stampOf(folder: string): string {
   // The same version may have been packed and installed twice.
   if (/[\\/]node_modules[\\/]/.test(folder))
     return `${packageVersion(join(folder, '..'))} ${statSync(join(folder, '..', 'package.json')).ctimeMs}`;
+  // Beside what it has compiled the compiler writes what it was made of.
+  const compiled = statSync(join(folder, '.tsbuildinfo'), { throwIfNoEntry: false });
+  if (compiled) return `${compiled.mtimeMs} ${compiled.size}`;
   const hash = createHash('sha256');
   for (const part of ['engine', 'steps'].map((name) => join(folder, name))) {
     for (const name of readdirSync(part, { recursive: true, encoding: 'utf8' })) {

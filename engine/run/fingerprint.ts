@@ -67,19 +67,19 @@ function inputComponent({ hash, sources }: ResolvedInput): InputComponent {
 
 /** Every field with its name and length before it, so that no two lists of components read the same. */
 export function fingerprintOf(components: Components): string {
-  const hash = createHash('sha256');
   const fields: Record<string, Json | undefined> = {
     ...(components as unknown as Record<string, Json>),
     code: components.code?.hash,
     inputs: Object.fromEntries(Object.entries(components.inputs).map(([role, input]) => [role, input.hash])),
   };
+  let text = '';
   for (const name of Object.keys(fields).sort()) {
     const value = fields[name];
     if (value === undefined) continue;
     const json = canonicalJson(value);
-    hash.update(`${name.length}:${name}${Buffer.byteLength(json)}:${json}`);
+    text += `${name.length}:${name}${Buffer.byteLength(json)}:${json}`;
   }
-  return hash.digest('hex');
+  return sha256(text);
 }
 
 export function sha256(text: string): string {

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, relative, resolve } from 'node:path';
 import { type Content, contentOf, listing } from '../../cache/content.ts';
+import type { Result } from '../../cache/index.ts';
 import type { Memo } from '../../cache/memo.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import { matches, staticFolder } from '../pipeline/glob.ts';
@@ -37,8 +38,13 @@ export interface ResolvedSource {
   address?: string;
 }
 
-/** What a glob or path was found to hold, by pattern: for looks at many cells while nothing happens. */
-export type Seen = Map<string, Promise<ResolvedSource[]>>;
+/** What was found already: for looks at many cells while nothing happens. */
+export interface Seen {
+  /** What a glob or path holds, by pattern. */
+  sources: Map<string, Promise<ResolvedSource[]>>;
+  /** Results that will likely be asked for, by fingerprint. */
+  results: Map<string, Result>;
+}
 
 /** `outputsOf`: what a cell above has made. */
 export async function resolveInputs(
@@ -46,7 +52,7 @@ export async function resolveInputs(
   pipeline: Pipeline,
   { cache: { memo }, sources: elsewhere }: Pick<Project, 'cache' | 'sources'>,
   outputsOf: (cell: string) => Record<string, Content>,
-  seen: Seen = new Map(),
+  seen: Seen['sources'] = new Map(),
 ): Promise<Inputs> {
   const inputs: Inputs = {};
   for (const [role, input] of Object.entries(cell.inputs)) {
@@ -125,7 +131,7 @@ async function pathSources(
   role: string,
   { folder }: Pipeline,
   memo: Memo,
-  seen: Seen,
+  seen: Seen['sources'],
 ): Promise<ResolvedSource[]> {
   const key = `${glob} ${pattern}`;
   if (!seen.has(key)) seen.set(key, glob ? globSources(pattern, folder, memo) : pathSource(pattern, folder, memo));

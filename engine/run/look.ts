@@ -34,13 +34,13 @@ export async function look(
   seen?: Seen,
 ): Promise<Look> {
   if (cell.frozen) return standing(cell, pipeline, project);
-  const inputs = await resolveInputs(cell, pipeline, project, outputsOf, seen);
+  const inputs = await resolveInputs(cell, pipeline, project, outputsOf, seen?.sources);
   const components = await componentsOf(cell, inputs);
   const fingerprint = fingerprintOf(components);
   const known = { inputs, components, fingerprint, differing: [] };
   if (force) return { ...known, state: 'run', why: 'forced' };
   if (!cell.cache) return { ...known, state: 'run', why: 'cache: false' };
-  const result = project.cache.index.find(fingerprint);
+  const result = seen?.results.get(fingerprint) ?? project.cache.index.find(fingerprint);
   if (!result) return { ...known, state: 'run', why: await whyRun(cell, pipeline, project, known) };
   const differing = await differingOutputs(cell, result, project);
   if (differing.size === 0) return { ...known, state: 'fresh', why: '', result };

@@ -254,6 +254,16 @@ export class Records {
     ) as string | undefined;
   }
 
+  /** Of all cells of the last run that came to its end. */
+  lastFingerprints(file: string): string[] {
+    const text = this.#database.use((statement) =>
+      statement('select texts.text from runs join texts on texts.hash = runs.fingerprints where pipeline = ? order by id desc limit 1')
+        .pluck()
+        .get(this.#name(file)),
+    ) as string | undefined;
+    return text === undefined ? [] : (JSON.parse(text) as [cell: string, fingerprint: string][]).map(([, fingerprint]) => fingerprint);
+  }
+
   /** How long each cell took when it last ran. */
   durations(file: string): Map<string, number> {
     const rows = this.#database.use((statement) =>

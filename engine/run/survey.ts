@@ -26,7 +26,7 @@ export interface Found {
 export async function survey(pipeline: Pipeline, project: Project, selected: Set<string>, force: boolean): Promise<Map<string, Found>> {
   const found = new Map<string, Found>();
   const above = ancestorsOf(pipeline, selected);
-  const seen: Seen = new Map();
+  const seen: Seen = { sources: new Map(), results: project.cache.index.findAll(project.records.lastFingerprints(pipeline.file)) };
   // All are asked for at once: one after the other, each would wait for its own answer.
   for (const cell of pipeline.cells) if (selected.has(cell.name) || above.has(cell.name)) pinAll(cell, project);
   const byName = new Map(pipeline.cells.map((cell) => [cell.name, cell]));

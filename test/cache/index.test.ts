@@ -36,6 +36,7 @@ test('the history of a subject is newest first by order of saving, whatever the 
   index.save(result('a', 's', 5));
   expect(index.find('a')?.record).toBe(5);
   expect(index.history('s', 10).map(({ record }) => record)).toEqual([5, 4, 2]);
+  expect([...index.findAll(['c', 'none', 'a']).values()].map(({ record }) => record).sort()).toEqual([4, 5]);
   index.remove(['c']);
   expect(index.find('c')).toBeUndefined();
   expect(index.history('s', 10).map(({ record }) => record)).toEqual([5, 2]);
