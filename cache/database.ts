@@ -17,10 +17,15 @@ export interface Schema {
   versions: string[];
 }
 
+/** Is given statements by their SQL. */
+type Work<T> = (statement: (sql: string) => Sqlite.Statement<any[], any>) => T;
+
 export class Database {
   readonly readOnly: boolean;
   readonly #sqlite: Sqlite.Database;
   readonly #statements = new Map<string, Sqlite.Statement<any[], any>>();
+  /** Ends the transaction that looks share. */
+  #reading: NodeJS.Immediate | undefined;
 
   constructor(
     readonly file: string,
@@ -41,13 +46,28 @@ export class Database {
   }
 
   /** All that touches the database goes through here: SQLite's errors come out as a CacheError. */
-  use<T>(work: (statement: (sql: string) => Sqlite.Statement<any[], any>) => T): T {
-    return this.guard(() => work((sql) => this.#statement(sql)));
+  use<T>(work: Work<T>): T {
+    return this.guard(() => {
+      this.#endReading();
+      return work((sql) => this.#statement(sql));
+    });
+  }
+
+  /** For small looks, of which there may be thousands in a row: until the event loop turns they share one transaction and its lock. */
+  look<T>(work: Work<T>): T {
+    return this.guard(() => {
+      if (!this.#reading) {
+        this.#statement('begin').run();
+        this.#reading = setImmediate(() => this.#endReading());
+      }
+      return work((sql) => this.#statement(sql));
+    });
   }
 
   /** The same in one transaction that is on the disk when this returns. */
-  commit(work: (statement: (sql: string) => Sqlite.Statement<any[], any>) => void): void {
+  commit(work: Work<void>): void {
     this.guard(() => {
+      this.#endReading();
       this.#sqlite.pragma('synchronous = full');
       try {
         this.#sqlite.transaction(() => work((sql) => this.#statement(sql))).immediate();
@@ -58,7 +78,18 @@ export class Database {
   }
 
   close(): void {
-    this.guard(() => this.#sqlite.close());
+    this.guard(() => {
+      this.#endReading();
+      this.#sqlite.close();
+    });
+  }
+
+  #endReading(): void {
+    if (!this.#reading) return;
+    clearImmediate(this.#reading);
+    this.#reading = undefined;
+    // Nothing was written. An error may have ended it already.
+    if (this.#sqlite.inTransaction) this.#statement('rollback').run();
   }
 
   #statement(sql: string): Sqlite.Statement<any[], any> {

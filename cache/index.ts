@@ -36,7 +36,7 @@ export class ResultIndex {
   ) {}
 
   find(fingerprint: string): Result | undefined {
-    const row = this.database.use((statement) => statement('select * from results where fingerprint = ?').get(fingerprint));
+    const row = this.database.look((statement) => statement('select * from results where fingerprint = ?').get(fingerprint));
     return row && resultOf(row);
   }
 

@@ -29,7 +29,7 @@ export class Memo {
   hashOf(stat: BigIntStats): string | undefined {
     const known = this.#learned.get(keyOf(stat));
     if (known) return sameFile(known.stat, stat) ? known.hash : undefined;
-    return this.database.use((statement) =>
+    return this.database.look((statement) =>
       statement(LOOK_UP)
         .pluck()
         .get(...row(stat)),
