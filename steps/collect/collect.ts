@@ -135,13 +135,21 @@ async function select(database: Database, options: Options): Promise<void> {
     ];
     for (const { option, sql } of parts) {
       const message = await failureOf(database, `SELECT count(value) FROM (SELECT (\n${sql}\n) AS value FROM ${data})`);
-      if (message) throw new StepError(`${option.join('.')}: ${sql}: ${message}`, hint, option);
+      if (message) throw new StepError(`${option.join('.')}: ${sql}: ${message}`, hint + quoting(columns, sql), option);
     }
     const aggregate = /GROUP BY/.test(error.message)
       ? 'an expression is computed for each row, and cannot sum up rows as count(*) does'
       : error.message;
     throw new StepError(`${options.select ? 'select' : 'where'}: ${aggregate}`, hint);
   }
+}
+
+/** To SQL a name with a dash or a space, or one that is a word of its own, such as `group`, is no name unless it is quoted. */
+function quoting(columns: Column[], sql: string): string {
+  const bare = columns.find(
+    ({ name }) => sql.includes(name) && !sql.includes(quote(name)) && (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)),
+  );
+  return bare ? ` In SQL, \`${bare.name}\` stands in double quotes: '${quote(bare.name)}'.` : '';
 }
 
 async function failureOf(database: Database, sql: string): Promise<string | undefined> {

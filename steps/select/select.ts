@@ -86,9 +86,10 @@ function metricOf(report: Json, name: string, cell: string, option: string): num
   const figures = numbersIn(report);
   for (const path of [`metrics.${name}`, name]) if (figures.has(path)) return figures.get(path)!;
   const known = [...figures.keys()].map((path) => path.replace(/^metrics\./, ''));
+  const meant = known.find((candidate) => candidate.toLowerCase() === name.toLowerCase());
   throw new StepError(
     `${cell} has no metric "${name}"`,
-    known.length > 0 ? `There are ${known.join(', ')}.` : 'Its file holds no number.',
+    known.length > 0 ? `${meant ? `Did you mean ${meant}? ` : ''}There are ${known.join(', ')}.` : 'Its file holds no number.',
     [option],
   );
 }
