@@ -46,9 +46,8 @@ export async function collect(context: Context): Promise<void> {
       counted: { files: files.length, format, read },
     });
 
-    context.log(
-      `${say(read, 'row')} from ${say(files.length, 'file')} (${format})${left > 0 ? `, ${number(left)} left out by \`where\`` : ''}`,
-    );
+    const then = left > 0 ? `, ${number(left)} left out by \`where\`` : left < 0 ? `, ${number(kept)} made of them by \`select\`` : '';
+    context.log(`${say(read, 'row')} from ${say(files.length, 'file')} (${format})${then}`);
     if (card.labels) context.log(`labels: ${labelsOf(card.labels)}`);
     for (const note of notes) context.warn(note);
     if (rejected.count > 0) context.warn(`${say(rejected.count, 'bad row')} put aside in rejected.jsonl: ${await rejected.summary()}`);
