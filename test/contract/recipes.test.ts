@@ -1,4 +1,4 @@
-/** What docs/data.md shows, done: each of its pipelines makes the columns that its task wants. */
+/** What docs/data.md and docs/own-steps.md show, done: a newcomer copies it, and it works. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -8,7 +8,7 @@ import { type Files, project, root } from '../rig.ts';
 const shown = new Map(
   [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n[\s\S]*?```yaml\n([\s\S]*?)```/gm)].map(([, title, yaml]) => [
     title!,
-    `steps:\n${yaml!.replace(/^(?=.)/gm, '  ')}`,
+    inSteps(yaml!),
   ]),
 );
 
@@ -91,3 +91,21 @@ test.each(Object.entries(recipes))('%s', async (title, { files, rows }) => {
   expect(made).toHaveLength(rows.length);
   expect(made).toEqual(expect.arrayContaining(rows));
 });
+
+test('the step of docs/own-steps.md, and the pipeline that uses it', async () => {
+  const page = readFileSync(join(root, 'docs/own-steps.md'), 'utf8');
+  const [, step, yaml] = page.match(/```ts\n([\s\S]*?)```\n```yaml\n([\s\S]*?)```/)!;
+  const p = project({
+    'p.yaml': inSteps(yaml!),
+    'dedupe.ts': step!,
+    'data/rows.jsonl': '{"text":"a"}\n{"text":"b"}\n{"text":"a"}\n',
+  });
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code, screen).toBe(0);
+  expect(screen).toContain('dedupe: 2 of 3 rows kept\n');
+  expect(screen).toContain('collect: 2 rows from 1 file (jsonl)\n');
+});
+
+function inSteps(yaml: string): string {
+  return `steps:\n${yaml.replace(/^(?=.)/gm, '  ')}`;
+}
