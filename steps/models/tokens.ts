@@ -20,6 +20,8 @@ export interface TokensInfo {
   task: Task;
   /** Of text-classification. */
   problem_type?: ProblemType;
+  /** Of text-classification: its inputs are two texts. */
+  pairs?: true;
   max_length: number;
   /** Names, in the order of the model's outputs. */
   labels: string[];

@@ -254,7 +254,13 @@ async function save(
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   await copyGenerationConfig(inputs.model, folder);
-  const { max_length, max_target_length } = info;
-  const record = { max_length, ...(max_target_length !== undefined && { max_target_length }), options: { ...options, seed }, ...done };
+  const { pairs, max_length, max_target_length } = info;
+  const record = {
+    ...(pairs && { pairs }),
+    max_length,
+    ...(max_target_length !== undefined && { max_target_length }),
+    options: { ...options, seed },
+    ...done,
+  };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
 }
