@@ -257,7 +257,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 events = EventAccumulator(sys.argv[1], size_guidance={"scalars": 0}).Reload()
 print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}))`;
 
-const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py'));
+// step.py makes nothing by itself: others import it.
+const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py') && name !== 'step.py');
 
 test.each(scripts)('test/golden/%s makes the stored values', async (script) => {
   const copy = join(folder, 'golden', script.replaceAll('/', '-'), dirname(script));
