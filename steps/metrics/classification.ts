@@ -62,7 +62,7 @@ export interface ClassScores {
   support: number;
 }
 
-export function perClass(matrix: number[][]): ClassScores[] {
+function perClass(matrix: number[][]): ClassScores[] {
   return matrix.map((row, k) => {
     const hit = row[k]!;
     const support = total(row);

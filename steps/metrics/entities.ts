@@ -66,7 +66,7 @@ export function counted({ truth, predicted }: Tagged): { types: Record<string, T
 }
 
 /** The entities of a tag sequence; IOB1, IOB2 and IOBES tags alike. */
-export function entitiesOf(tags: string[]): Entity[] {
+function entitiesOf(tags: string[]): Entity[] {
   const entities: Entity[] = [];
   let [before, typeBefore] = ['O', ''];
   let begin = 0;

@@ -235,7 +235,7 @@ export class Split {
   }
 }
 
-export function requireSplit(info: TokensInfo, name: string): SplitInfo {
+function requireSplit(info: TokensInfo, name: string): SplitInfo {
   const split = info.splits[name];
   if (split && split.rows > 0) return split;
   const others = Object.entries(info.splits).filter(([, { rows }]) => rows > 0);

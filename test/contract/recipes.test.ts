@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readRows } from '../../steps/data/table.ts';
 import { type Files, project, root } from '../rig.ts';
+import { readRows } from '../table.ts';
 
 const shown = new Map(
   [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n[\s\S]*?```yaml\n([\s\S]*?)```/gm)].map(([, title, yaml]) => [

@@ -7,7 +7,6 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readRows } from '../../steps/data/table.ts';
 import { type BertConfig, encode, positions } from '../../steps/models/bert.ts';
 import { loadModel, saveModel, startModel } from '../../steps/models/checkpoint.ts';
 import { adapt } from '../../steps/models/lora.ts';
@@ -20,6 +19,7 @@ import { EventFile } from '../../steps/train/tensorboard.ts';
 import { KEY_BIAS, KEY_BIAS_WITHIN, SHIFT_OF_ALL } from '../golden/zero.ts';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
 import { project, root } from '../rig.ts';
+import { readRows } from '../table.ts';
 
 const PACKAGES = [
   'torch==2.13.0',

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readRows } from '../../../steps/data/table.ts';
 import definition from '../../../steps/split/step.ts';
+import { readRows } from '../../table.ts';
 import { ranStep, table } from '../rig.ts';
 
 const rows = (n: number, from = 0) =>
