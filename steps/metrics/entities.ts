@@ -33,6 +33,7 @@ export const METRICS: Record<string, (tagged: Tagged) => number> = {
   },
 };
 
+/** From 0 to 1, 0 where there is nothing to divide by; macro_f1 is NaN where there is no entity. `names` are of METRICS. */
 export function entityMetrics(tagged: Tagged, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(tagged)]));
 }

@@ -77,6 +77,7 @@ export interface Example {
   [field: string]: Json | undefined;
 }
 
+/** @throws StepError where the folder is none of a tokenize step, or of another version's */
 export async function readTokensInfo(folder: string): Promise<TokensInfo> {
   const file = path.join(folder, 'tokens.json');
   if (!existsSync(file)) throw new StepError(`${path.basename(folder)} holds no tokens.json`, 'Give the `tokens` of a tokenize step.');

@@ -1,3 +1,4 @@
+/** The metrics of all candidates → the best by one of them → a copy of what belongs to it. */
 import { constants } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { type CellOrigin, type Json, StepError } from '../../engine/step.ts';

@@ -1,3 +1,7 @@
+/**
+ * Tokens and a model → the memory it takes → epochs of steps, measured and saved on the way → the model as a Hugging Face folder. What a
+ * step of training computes is runtime's; here is in which order, how often, and which weights are kept.
+ */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
