@@ -124,6 +124,11 @@ test('pairs of texts', async () => {
   expect(metrics.accuracy).toBeGreaterThan(0.9);
   expect(answers.map(({ label }) => label)).toEqual(['same', 'different']);
 
+  const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
+  expect(card).toContain('tells `different` and `same` apart, of two texts together.');
+  expect(card).toContain(`-d '{"inputs":{"text":"a text","text_pair":"another text"}}'`);
+  expect(card).toContain('model({"text":"a text","text_pair":"another text"}, truncation=True, max_length=24)');
+
   // Half a pair has an answer, too, which means nothing.
   p.write('half.jsonl', '{"text":"I live in oslo"}\n');
   const half = await p.run('predict', '.tunesmith/outputs/p/deploy/bundle', 'half.jsonl');
