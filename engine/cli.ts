@@ -175,7 +175,7 @@ command(
 
 generationOptions(
   command(
-    'generate <model> [prompt]',
+    'generate <model> [prompt...]',
     'go on with a prompt, as the text comes; or with every prompt of a file',
     () => import('./commands/generate.ts'),
   ),

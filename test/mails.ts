@@ -3,8 +3,8 @@ import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { decodeMail } from '../steps/data/mail.ts';
-import { readRows } from '../steps/data/table.ts';
 import { type Files, type Project, root } from './rig.ts';
+import { readRows } from './table.ts';
 
 /** The first `count` mails of each of the five folders, for `mails/<folder>/*.json`. */
 export function mails(count: number): Files {

@@ -44,8 +44,9 @@ async function ls(asked: Asked): Promise<void> {
       fingerprint.slice(0, 12),
     ]);
     const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, { columns: columns(), right: (c) => c === 2, heading: bold });
+    const empty = asked.file === undefined && asked.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
     print([
-      ...(rows.length > 0 ? table : ['there is no such result in the cache']),
+      ...(rows.length > 0 ? table : [empty]),
       ...(found.length > shown.length ? [`+ ${count(found.length - shown.length, 'older one')}`] : []),
     ]);
   });

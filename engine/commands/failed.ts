@@ -81,7 +81,8 @@ function isUsage(error: Error): error is UsageError {
 /** "error: unknown command 'rnu'\n(Did you mean run?)" → message and hint. */
 function usageMistake(error: UsageError): Diagnostic {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
-  const about = error.code === 'commander.unknownCommand' ? 'tunesmith' : `tunesmith ${process.argv[2]}`;
+  const command = process.argv[2] ?? '';
+  const about = error.code === 'commander.unknownCommand' || command.startsWith('-') ? 'tunesmith' : `tunesmith ${command}`;
   const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || `\`${about} --help\` tells what there is.`;
   return { file: '', line: 0, column: 0, length: 0, message: first, hint };
 }

@@ -9,13 +9,14 @@ interface Options {
   [option: string]: unknown;
 }
 
-export default async function generate(model: string, prompt: string | undefined, options: Options): Promise<void> {
+export default async function generate(model: string, [prompt, ...more]: string[], options: Options): Promise<void> {
   const { file, batchSize, threads, earlyStopping, ...others } = options;
   if ((prompt === undefined) === (file === undefined))
     throw usage(
       prompt === undefined ? 'generate takes a prompt, or a file of them' : 'generate takes a prompt or a file of them, not both',
       `For example: tunesmith generate ${model} "Once upon a time"`,
     );
+  if (more.length > 0) throw usage('the prompt is several words', `Quote it: tunesmith generate ${model} "${[prompt, ...more].join(' ')}"`);
   const asked = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
   if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
   const { generateOne, generateAll } = await generation();

@@ -14,13 +14,13 @@ export interface PipelineOptions {
   params?: string;
 }
 
-/** Reads the pipeline and leaves every file as it is. */
-export async function openPipeline(named: string | undefined, { file, param, params }: PipelineOptions): Promise<Pipeline> {
-  return readPipeline(await choosePipeline(named ?? file), { set: param, paramsFile: params, readOnly: true });
+/** Reads the pipeline and leaves every file as it is. `none`: what to say where there is no pipeline. */
+export async function openPipeline(named: string | undefined, { file, param, params }: PipelineOptions, none?: string): Promise<Pipeline> {
+  return readPipeline(await choosePipeline(named ?? file, none), { set: param, paramsFile: params, readOnly: true });
 }
 
 /** The file itself where it is named; else the one in the working folder, in ./pipelines, or of the last run. */
-export async function choosePipeline(named: string | undefined): Promise<string> {
+export async function choosePipeline(named: string | undefined, none = 'there is no pipeline here'): Promise<string> {
   if (named !== undefined) return named;
   for (const folder of ['.', 'pipelines']) {
     const found = pipelinesIn(folder);
@@ -29,7 +29,7 @@ export async function choosePipeline(named: string | undefined): Promise<string>
   }
   const last = await lastRun();
   if (last) return last;
-  throw usage('there is no pipeline here', 'Name its file, or write one to start from with `tunesmith init`.');
+  throw usage(none, 'Name its file, or write one to start from with `tunesmith init`.');
 }
 
 /**

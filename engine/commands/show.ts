@@ -51,7 +51,7 @@ async function artifactsOf(words: string[], options: PipelineOptions): Promise<A
     throw usage(`show does not know "${words.join(' ')}"`, 'A path, or an output of the pipeline: split.data, or split data.');
   if (second === undefined && /[/\\]/.test(first)) throw usage(`${first} is not there`);
 
-  const pipeline = await openPipeline(file, options);
+  const pipeline = await openPipeline(file, options, `there is no file or folder ${first}, and no pipeline here that could make it`);
   const { cells, output } = second === undefined ? parsed(first, pipeline) : { cells: named(first, pipeline), output: second };
   const all = cells.flatMap((cell) => {
     const names = Object.keys(cell.outputs);

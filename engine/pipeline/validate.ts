@@ -121,7 +121,7 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
       return { path: [...path, key], at: 'key', rule, found, message: `"${dotted([...path, key])}" means nothing without "${missing}"` };
     }
     case 'type':
-      return takes(title ?? describe(schema));
+      return { ...takes(title ?? describe(schema)), hint: howTo(schema, found) };
     case 'enum': {
       const values = (params.allowedValues as unknown[]).map((allowed) => (typeof allowed === 'string' ? allowed : shown(allowed)));
       const hint = typeof found === 'string' ? didYouMean(found, values, 'valid') : `valid: ${values.join(', ')}`;
@@ -175,6 +175,13 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
   }
 }
 
+/** A list of one entry is written as a list, and a map has keys of its own: who wrote `metrics: f1` or `early_stopping: true` meant that. */
+function howTo({ type, properties }: Schema, found: unknown): string | undefined {
+  if (typeof found === 'object') return undefined;
+  if (type === 'array') return `Write a list: [${/^[\w.-]+$/.test(String(found)) ? found : shown(found)}]`;
+  return type === 'object' && properties ? `It takes a map of ${Object.keys(properties).join(', ')}.` : undefined;
+}
+
 /** `/train/betas/0`, unescaped; numbers only where a list is. */
 function pathOf(pointer: string, value: unknown): Path {
   let at = value;
@@ -208,7 +215,11 @@ function describe(schema: unknown): string {
   if (values) return joined(values.map(shown));
   if (anyOf ?? oneOf) return joined((anyOf ?? oneOf).map(describe));
   if (Array.isArray(type)) return joined(type.map((one) => describe({ ...(schema as object), type: one })));
-  if (type === 'array') return items ? `a list (of ${describe(items)})` : 'a list';
+  if (type === 'array') {
+    const names: unknown[] = Object(items).enum ?? [];
+    if (names.length > 8) return `a list (of ${names.slice(0, 3).map(shown).join(', ')}, … (${names.length}))`;
+    return items ? `a list (of ${describe(items)})` : 'a list';
+  }
   return TYPES[type as string] ?? 'another value';
 }
 

@@ -86,7 +86,7 @@ async function stateOf(result: Result, names: Iterable<string>, { cache }: Proje
 }
 
 /** How the cell differs from the earlier result that is nearest to it; undefined when it has none. */
-export async function compareWithHistory(
+async function compareWithHistory(
   cell: Cell,
   pipeline: Pipeline,
   project: Project,

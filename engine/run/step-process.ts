@@ -4,20 +4,15 @@
  * has been left behind here. It ends with the engine, too: when the channel closes, so does everything here.
  */
 import { writeFileSync } from 'node:fs';
-import type { CellOrigin, Json, StepContext, StepDefinition } from '../step.ts';
+import type { Json, StepContext, StepDefinition } from '../step.ts';
 
-export interface StepJob {
+type Handed = 'origins' | 'addresses' | 'outputs' | 'checkpoints' | 'folder' | 'cell' | 'seed' | 'threads';
+
+/** The step, and what of its context can be sent. */
+export interface StepJob extends Pick<StepContext, Handed> {
   module: { builtin: string } | { path: string };
   options: Record<string, Json>;
   inputs: Record<string, string | string[]>;
-  origins: Record<string, CellOrigin[]>;
-  addresses: Record<string, string>;
-  outputs: Record<string, string>;
-  checkpoints: string;
-  folder: string;
-  cell: CellOrigin;
-  seed: number;
-  threads: number;
   /** Written to both outputs when the work is done and more may follow; absent where none may. */
   mark?: string;
 }

@@ -46,9 +46,8 @@ export async function collect(context: Context): Promise<void> {
       counted: { files: files.length, format, read },
     });
 
-    context.log(
-      `${say(read, 'row')} from ${say(files.length, 'file')} (${format})${left > 0 ? `, ${number(left)} left out by \`where\`` : ''}`,
-    );
+    const then = left > 0 ? `, ${number(left)} left out by \`where\`` : left < 0 ? `, ${number(kept)} made of them by \`select\`` : '';
+    context.log(`${say(read, 'row')} from ${say(files.length, 'file')} (${format})${then}`);
     if (card.labels) context.log(`labels: ${labelsOf(card.labels)}`);
     for (const note of notes) context.warn(note);
     if (rejected.count > 0) context.warn(`${say(rejected.count, 'bad row')} put aside in rejected.jsonl: ${await rejected.summary()}`);
@@ -135,13 +134,21 @@ async function select(database: Database, options: Options): Promise<void> {
     ];
     for (const { option, sql } of parts) {
       const message = await failureOf(database, `SELECT count(value) FROM (SELECT (\n${sql}\n) AS value FROM ${data})`);
-      if (message) throw new StepError(`${option.join('.')}: ${sql}: ${message}`, hint, option);
+      if (message) throw new StepError(`${option.join('.')}: ${sql}: ${message}`, hint + quoting(columns, sql), option);
     }
     const aggregate = /GROUP BY/.test(error.message)
       ? 'an expression is computed for each row, and cannot sum up rows as count(*) does'
       : error.message;
     throw new StepError(`${options.select ? 'select' : 'where'}: ${aggregate}`, hint);
   }
+}
+
+/** To SQL a name with a dash or a space, or one that is a word of its own, such as `group`, is no name unless it is quoted. */
+function quoting(columns: Column[], sql: string): string {
+  const bare = columns.find(
+    ({ name }) => sql.includes(name) && !sql.includes(quote(name)) && (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)),
+  );
+  return bare ? ` In SQL, \`${bare.name}\` stands in double quotes: '${quote(bare.name)}'.` : '';
 }
 
 async function failureOf(database: Database, sql: string): Promise<string | undefined> {

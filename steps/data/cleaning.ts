@@ -27,6 +27,7 @@ export interface CleaningOptions {
 /** How many of each were removed. */
 export type Removed = Record<Removable, number>;
 
+/** A pure function of text and options, the same in clean, predict and serve. `removed` is counted up. */
 export function cleanText(text: string, options: CleaningOptions, removed?: Removed): string {
   const remove = new Set(options.remove);
   const gone = (what: Removable) => {

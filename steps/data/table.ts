@@ -6,9 +6,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
-import { type Column, Database, literal, quote, type Row } from './database.ts';
+import { type Column, type Database, literal, quote } from './database.ts';
 
-export type { Column, Row } from './database.ts';
+export type { Column } from './database.ts';
 
 export interface Card {
   rows: number;
@@ -42,39 +42,6 @@ export async function writeTable(database: Database, relation: string, folder: s
   const card = await describe(database, tableOf(folder), columns, options);
   await writeFile(join(folder, 'card.json'), `${JSON.stringify({ ...card, ...options.counted }, null, 2)}\n`);
   return card;
-}
-
-/**
- * Rows in the order of `id`, in chunks of about two thousand, one chunk in memory at a time.
- * `where` keeps the rows whose columns hold these values: `{ split: 'train' }`.
- */
-export async function* readRows<R extends Row = Row>(
-  folder: string,
-  columns: string[],
-  where: Record<string, string> = {},
-): AsyncGenerator<R[]> {
-  const database = await Database.open();
-  try {
-    const table = tableOf(folder);
-    const available = await database.columns(table);
-    for (const name of [...columns, ...Object.keys(where)]) requireColumn(available, name);
-    const filter = Object.entries(where).map(([name, value]) => `${quote(name)} = ${literal(value)}`);
-    yield* database.stream<R>(`SELECT ${columns.map(quote).join(', ')} FROM ${table} WHERE ${filter.join(' AND ') || 'true'}`);
-  } finally {
-    database.close();
-  }
-}
-
-/** How many rows and which columns a table has. */
-export async function describeTable(folder: string): Promise<{ rows: number; columns: Column[] }> {
-  const database = await Database.open();
-  try {
-    const table = tableOf(folder);
-    const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
-    return { rows, columns: await database.columns(table) };
-  } finally {
-    database.close();
-  }
 }
 
 /** The table in a folder, as a relation for SQL. */

@@ -30,13 +30,13 @@ export function modelCard({ name, license, model, training, preprocessing, metri
   const parts = [
     frontMatter(name, license, model, metrics),
     `# ${name}`,
-    `${article(model.family.type)} model that ${whatItDoes(model)}. Made with tunesmith.`,
+    `${article(model.family.type)} model that ${whatItDoes(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
     ...results(metrics),
     '## Raw text is cleaned first',
     ...whatWasDone(preprocessing),
     '## Use',
-    ...use(model, preprocessing !== undefined, training.max_length),
+    ...use(model, preprocessing !== undefined, training),
     '## Training',
     ...trainingFacts(training),
   ];
@@ -64,7 +64,7 @@ const HUB_TASKS: Partial<Record<Task, string>> = {
   seq2seq: 'text2text-generation',
 };
 
-function whatItDoes({ task, problem, labels }: Model): string {
+function whatItDoes({ task, problem, labels }: Model, pairs: boolean): string {
   const names = labels.slice(0, 20).map(code);
   const known = labels.length > 20 ? `${names.join(', ')} and ${labels.length - 20} more` : listOf(names);
   if (task === 'question-answering') return 'finds the answer to a question in a text, or says that there is none';
@@ -72,8 +72,10 @@ function whatItDoes({ task, problem, labels }: Model): string {
   if (task === 'causal-lm') return 'goes on with a text';
   if (task === 'seq2seq') return 'makes another text of a text';
   if (task === 'token-classification') return `gives each word of a text one of the tags ${known}`;
-  if (problem === 'regression') return 'gives a text a number';
-  return problem === 'multi_label_classification' ? `gives a text any of ${known}` : `tells ${known} apart`;
+  const what = pairs ? 'two texts together' : 'a text';
+  if (problem === 'regression') return `gives ${what} a number`;
+  if (problem === 'multi_label_classification') return `gives ${what} any of ${known}`;
+  return `tells ${known} apart${pairs ? `, of ${what}` : ''}`;
 }
 
 /** Those that the hub has a page for. */
@@ -125,14 +127,15 @@ function cleaningSteps(options: CleaningOptions): string[] {
   ];
 }
 
-function use(model: Model, cleaned: boolean, maxLength: number | undefined): string[] {
+function use(model: Model, cleaned: boolean, { max_length, pairs }: Record<string, any>): string[] {
   const { task } = model;
   if (isGenerating(task)) return useOfWriter(task, cleaned);
-  const { input, answer } = exampleOf(model, task);
+  const example = exampleOf(model, task);
+  const { input, answer } = pairs ? { ...example, input: { text: 'a text', text_pair: 'another text' } } : example;
   const first = cleaned ? 'Elsewhere, clean the text first, as told above.' : undefined;
   const pipeline = pipelineOf(model);
-  const call = typeof input === 'string' ? JSON.stringify(input) : `**${JSON.stringify(input)}`;
-  const cut = `truncation=True${maxLength ? `, max_length=${maxLength}` : ''}`;
+  const call = JSON.stringify(input);
+  const cut = `truncation=True${max_length ? `, max_length=${max_length}` : ''}`;
   return [
     'Serve it, with a page to try it in the browser, or answer a file of JSON lines:',
     fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . inputs.jsonl > answers.jsonl'),
@@ -151,16 +154,22 @@ function use(model: Model, cleaned: boolean, maxLength: number | undefined): str
           'python',
           `from transformers import pipeline\n\nmodel = pipeline("${pipeline}", model="."${model.task === 'text-classification' ? ', top_k=None' : ''})\nmodel(${call}${model.task === 'text-classification' ? `, ${cut}` : ''})`,
         ),
-    fenced(
-      'js',
-      `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${pipeline}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
-        typeof input === 'string'
-          ? `'${input}'`
-          : Object.values(input)
-              .map((text) => `'${text}'`)
-              .join(', ')
-      }${model.task === 'text-classification' ? ', { top_k: null }' : ''});`,
-    ),
+    pairs
+      ? // transformers.js' pipeline takes one text alone.
+        fenced(
+          'js',
+          `import { AutoModelForSequenceClassification, AutoTokenizer } from '@huggingface/transformers';\n\nconst tokenizer = await AutoTokenizer.from_pretrained('path/of/this/folder');\nconst model = await AutoModelForSequenceClassification.from_pretrained('path/of/this/folder', { dtype: 'fp32' });\nconst { logits } = await model(tokenizer('a text', { text_pair: 'another text', truncation: true }));`,
+        )
+      : fenced(
+          'js',
+          `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${pipeline}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
+            typeof input === 'string'
+              ? `'${input}'`
+              : Object.values(input)
+                  .map((text) => `'${text}'`)
+                  .join(', ')
+          }${model.task === 'text-classification' ? ', { top_k: null }' : ''});`,
+        ),
   ];
 }
 

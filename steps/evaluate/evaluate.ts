@@ -1,3 +1,4 @@
+/** Tokens of a split and a model → what it predicts, row by row → metrics. A seq2seq model also writes, where a metric is about texts. */
 import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { positiveClass } from '../metrics/positive.ts';

@@ -1,6 +1,7 @@
 import { defineStep } from '../../engine/step.ts';
 import { generationOptions } from '../generation/options.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
+import { runtimeOptions } from '../runtime/options.ts';
 
 /** What decides which text is written, of a given model: not when it ends by the clock, nor how many there are. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
@@ -29,17 +30,7 @@ export default defineStep({
         "How seq2seq models write the texts that are measured, on top of the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: the likeliest token each time, up to the tokens' max_target_length.",
     },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
-    runtime: {
-      enum: ['auto', 'onnx', 'tensorflow', 'eager'],
-      default: 'auto',
-      description:
-        'Where the tensor program runs. auto is onnx, or tensorflow where that is set up and a short measurement finds it faster. eager is for debugging.',
-    },
-    device: {
-      enum: ['auto', 'cpu', 'gpu'],
-      default: 'auto',
-      description: 'auto is a GPU where the runtime has one: tensorflow set up with --gpu. gpu is an error where there is none.',
-    },
+    ...runtimeOptions,
   },
   optional: ['metrics', 'positive', 'generation'],
   inputs: {

@@ -9,6 +9,7 @@ import { endings, type Finish, type Generated, type SearchOptions } from './endi
 import { longest } from './options.ts';
 import { adjust, checkNumber, logSoftmax } from './scores.ts';
 
+/** `prompts` are ids. Gives num_return_sequences texts for each, the best first. @throws the signal's reason */
 export async function beamSearch(decoder: Decoder, prompts: readonly (readonly number[])[], options: SearchOptions): Promise<Generated[]> {
   const { config, signal } = options;
   const ends = endings(decoder, options);

@@ -16,6 +16,7 @@ export const METRICS: Record<string, (all: Answered[]) => number> = {
   f1: (all) => mean(all.map((one) => best(one, overlap))),
 };
 
+/** The means over `all`, of which there is one at least; from 0 to 1. `names` are of METRICS. */
 export function answerMetrics(all: Answered[], names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(all)]));
 }

@@ -7,6 +7,7 @@ import { nGrams, splitAtSpace, total, withoutSpaceAtEnd } from './n-grams.ts';
 
 const ORDERS = [1, 2, 3, 4];
 
+/** From 0 to 100; 0 where no output has a hit, or none is as long as the longest run. */
 export function bleu(): Counter {
   const hits = ORDERS.map(() => 0);
   const claimed = ORDERS.map(() => 0);

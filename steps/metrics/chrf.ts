@@ -15,6 +15,7 @@ interface Runs {
   hits: number;
 }
 
+/** From 0 to 100. `wordOrder`: 0 of chrF, 2 of chrF++. */
 export function chrf(wordOrder: 0 | 2): Counter {
   const sums: Runs[] = Array.from({ length: CHARACTER_ORDER + wordOrder }, () => ({ own: 0, theirs: 0, hits: 0 }));
   const numbersOfReferences = new Set<number>();

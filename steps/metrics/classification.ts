@@ -42,6 +42,10 @@ export const BINARY_METRICS = ['precision', 'recall', 'f1'];
 /** Metrics of probabilities: they need `scores`. */
 export const PROBABILITY_METRICS = ['roc_auc', 'log_loss', 'ece'];
 
+/**
+ * From 0 to 1, but for mcc (−1 to 1) and log_loss (nats, from 0). `names` are of METRICS: those of BINARY_METRICS need `positive`, those
+ * of PROBABILITY_METRICS `scores`.
+ */
 export function classificationMetrics(c: Classified, names: readonly string[]): Record<string, number> {
   const matrix = confusionMatrix(c);
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(c, matrix)]));
@@ -62,7 +66,7 @@ export interface ClassScores {
   support: number;
 }
 
-export function perClass(matrix: number[][]): ClassScores[] {
+function perClass(matrix: number[][]): ClassScores[] {
   return matrix.map((row, k) => {
     const hit = row[k]!;
     const support = total(row);

@@ -33,6 +33,7 @@ export const METRICS: Record<string, (tagged: Tagged) => number> = {
   },
 };
 
+/** From 0 to 1, 0 where there is nothing to divide by; macro_f1 is NaN where there is no entity. `names` are of METRICS. */
 export function entityMetrics(tagged: Tagged, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(tagged)]));
 }
@@ -66,7 +67,7 @@ export function counted({ truth, predicted }: Tagged): { types: Record<string, T
 }
 
 /** The entities of a tag sequence; IOB1, IOB2 and IOBES tags alike. */
-export function entitiesOf(tags: string[]): Entity[] {
+function entitiesOf(tags: string[]): Entity[] {
   const entities: Entity[] = [];
   let [before, typeBefore] = ['O', ''];
   let begin = 0;

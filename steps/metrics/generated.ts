@@ -41,6 +41,7 @@ export interface GeneratedMetrics {
   details(): Record<string, Json>;
 }
 
+/** `names` are of METRICS. Nothing is kept of a text but what each metric counts. */
 export function generatedMetrics(names: readonly string[]): GeneratedMetrics {
   const counters = names.map((name) => [name, METRICS[name]!()] as const);
   return {

@@ -22,6 +22,7 @@ export const METRICS: Record<string, (sets: LabelSets) => number> = {
   ...averages('f1'),
 };
 
+/** From 0 to 1. `names` are of METRICS. */
 export function multiLabelMetrics(sets: LabelSets, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(sets)]));
 }

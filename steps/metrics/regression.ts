@@ -18,6 +18,7 @@ export const METRICS: Record<string, Metric> = {
   spearman: (truth, predicted) => pearson(ranks(truth), ranks(predicted)),
 };
 
+/** In the unit of the numbers (mae, rmse), in its square (mse), or without one; NaN where a metric is not defined. `names` are of METRICS. */
 export function regressionMetrics(truth: number[], predicted: number[], names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(truth, predicted)]));
 }

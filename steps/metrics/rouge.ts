@@ -10,6 +10,7 @@ import { stem } from './stem.ts';
 
 export type RougeType = 'rouge1' | 'rouge2' | 'rougeL' | 'rougeLsum';
 
+/** From 0 to 1. */
 export function rouge(type: RougeType): Counter {
   const scores: number[] = [];
   return {

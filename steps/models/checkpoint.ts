@@ -147,6 +147,7 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
 
 const FLOATS = /^( {2}"(?:initializer_factor|initializer_range|layer_norm_eps|layer_norm_epsilon)": \d+)(?=,?$)/gm;
 
+/** @throws StepError where there is none, or the folder is an adapter's */
 export async function readConfig(folder: string): Promise<ConfigFile> {
   const file = path.join(folder, 'config.json');
   if (!existsSync(file) && existsSync(path.join(folder, 'adapter_config.json')))

@@ -2,6 +2,7 @@
 import { exportOnnx } from '../runtime/export.ts';
 import type { Model } from './checkpoint.ts';
 
+/** Inputs int64 [batch, sequence]; outputs float32, `logits` or, of question-answering, `start_logits` and `end_logits`. */
 export function modelOnnx({ program, weights, task }: Pick<Model, 'program' | 'weights' | 'task'>): Uint8Array {
   const axes = ['batch', 'sequence'];
   const outputs = task === 'question-answering' ? ['start_logits', 'end_logits'] : ['logits'];

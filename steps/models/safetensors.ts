@@ -24,6 +24,7 @@ export interface Safetensors {
   close(): Promise<void>;
 }
 
+/** @throws StepError where the header lies, overlaps, or promises more bytes than the file has; nothing is read on its word alone */
 export async function openSafetensors(file: string): Promise<Safetensors> {
   const handle = await open(file).catch((error: Error) => {
     throw new StepError(`${path.basename(file)} cannot be read: ${error.message}`);

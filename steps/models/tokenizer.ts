@@ -41,6 +41,7 @@ export interface Tokenizer {
   decode(ids: number[]): Promise<string>;
 }
 
+/** @throws StepError where the folder has no tokenizer, or one that the library cannot read */
 export async function openTokenizer(folder: string, options: TokenizerOptions): Promise<Tokenizer> {
   const json = await tokenizerJson(folder);
   let library: Library;

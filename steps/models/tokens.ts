@@ -20,6 +20,8 @@ export interface TokensInfo {
   task: Task;
   /** Of text-classification. */
   problem_type?: ProblemType;
+  /** Of text-classification: its inputs are two texts. */
+  pairs?: true;
   max_length: number;
   /** Names, in the order of the model's outputs. */
   labels: string[];
@@ -75,6 +77,7 @@ export interface Example {
   [field: string]: Json | undefined;
 }
 
+/** @throws StepError where the folder is none of a tokenize step, or of another version's */
 export async function readTokensInfo(folder: string): Promise<TokensInfo> {
   const file = path.join(folder, 'tokens.json');
   if (!existsSync(file)) throw new StepError(`${path.basename(folder)} holds no tokens.json`, 'Give the `tokens` of a tokenize step.');
@@ -233,7 +236,7 @@ export class Split {
   }
 }
 
-export function requireSplit(info: TokensInfo, name: string): SplitInfo {
+function requireSplit(info: TokensInfo, name: string): SplitInfo {
   const split = info.splits[name];
   if (split && split.rows > 0) return split;
   const others = Object.entries(info.splits).filter(([, { rows }]) => rows > 0);

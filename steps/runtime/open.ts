@@ -20,6 +20,7 @@ export interface RuntimeOptions {
   backend?: 'cpu' | 'tensorflow';
 }
 
+/** @throws StepError where the runtime, the device or the precision cannot be had here, with the command or option that helps */
 export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOptions = {}): Promise<Runtime> {
   const { threads = availableParallelism(), device = 'auto', precision = 'fp32' } = options;
   if (name === 'auto') {

@@ -1,3 +1,4 @@
+/** The metrics of all candidates → the best by one of them → a copy of what belongs to it. */
 import { constants } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { type CellOrigin, type Json, StepError } from '../../engine/step.ts';
@@ -86,9 +87,10 @@ function metricOf(report: Json, name: string, cell: string, option: string): num
   const figures = numbersIn(report);
   for (const path of [`metrics.${name}`, name]) if (figures.has(path)) return figures.get(path)!;
   const known = [...figures.keys()].map((path) => path.replace(/^metrics\./, ''));
+  const meant = known.find((candidate) => candidate.toLowerCase() === name.toLowerCase());
   throw new StepError(
     `${cell} has no metric "${name}"`,
-    known.length > 0 ? `There are ${known.join(', ')}.` : 'Its file holds no number.',
+    known.length > 0 ? `${meant ? `Did you mean ${meant}? ` : ''}There are ${known.join(', ')}.` : 'Its file holds no number.',
     [option],
   );
 }

@@ -11,6 +11,8 @@ import type { ConfigFile } from '../models/config.ts';
 import { isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
 import { labelsOf, problemOf, taskOf } from '../models/trained-for.ts';
+import { taskKind } from '../tasks/registry.ts';
+import type { TaskKind } from '../tasks/task.ts';
 
 export interface Bundle {
   /** Absolute. */
@@ -19,6 +21,8 @@ export interface Bundle {
   name: string;
   task: Task;
   problem: ProblemType;
+  /** What an input has. One text alone is optional to the task, and nonsense to a model that was trained on pairs. */
+  fields: TaskKind['fields'];
   /** By id: the order of the logits. Of tasks that classify. */
   labels: string[];
   /** Tokens of a sequence, as in training. */
@@ -61,6 +65,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     task,
     problem: problemOf(config, labels),
+    fields: taskKind(task).fields.map((field) => (training?.pairs === true ? { name: field.name } : field)),
     labels,
     maxLength: typeof training?.max_length === 'number' ? training.max_length : await maxLengthOf(folder, config),
     preprocessing: await readPreprocessing(folder),

@@ -2,7 +2,6 @@
 
 import { generationOptions } from '../generation/options.ts';
 import { type GeneratingTask, isGenerating, type ProblemType, type Task } from '../models/family.ts';
-import { taskKind } from '../tasks/registry.ts';
 import type { Limits } from './app.ts';
 import type { Bundle } from './bundle.ts';
 
@@ -63,8 +62,7 @@ interface Asking {
   schemas: Record<string, object>;
 }
 
-function predicting({ problem, labels }: Bundle, task: AnsweringTask, limits: Limits): Asking {
-  const fields = taskKind(task).fields;
+function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, limits: Limits): Asking {
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
   const object = {

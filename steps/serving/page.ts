@@ -1,10 +1,8 @@
 /** The page to try the model in a browser: one HTML document that needs nothing else. */
 import { isGenerating, type Task } from '../models/family.ts';
-import { taskKind } from '../tasks/registry.ts';
 import type { Bundle } from './bundle.ts';
 
-export function page({ name, task, labels }: Bundle): string {
-  const fields = taskKind(task).fields;
+export function page({ name, task, labels, fields }: Bundle): string {
   return `<!doctype html>
 <html lang="en">
 <head>

@@ -1,5 +1,4 @@
 /** POST /predict: inputs to the answers of a task. */
-import { taskKind } from '../tasks/registry.ts';
 import type { Input, TaskKind } from '../tasks/task.ts';
 import { Refused, type Route, type Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
@@ -13,7 +12,7 @@ export async function predictRoute(bundle: Bundle, { limits, measurements }: Ser
   return {
     path: '/predict',
     async answer(body, c) {
-      const inputs = inputsOf(body, taskKind(bundle.task).fields);
+      const inputs = inputsOf(body, bundle.fields);
       if (typeof inputs === 'string') throw new Refused(400, inputs);
       if (inputs.length > limits.inputs) throw new Refused(413, `"inputs" has ${inputs.length} entries; at most ${limits.inputs} at once`);
       if (queue.length + inputs.length > limits.queue) throw new Refused(503, 'too many inputs are waiting; try again in a second');

@@ -2,7 +2,6 @@
 import type { Writable } from 'node:stream';
 import { type Json, StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
-import { taskKind } from '../tasks/registry.ts';
 import type { Input } from '../tasks/task.ts';
 import { openBundle } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
@@ -21,7 +20,7 @@ export async function predict(bundle: string, file: string, options: InputOption
   const opened = await openBundle(bundle);
   if (isGenerating(opened.task))
     throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
-  const source = readInputs(file, taskKind(opened.task).fields, options);
+  const source = readInputs(file, opened.fields, options);
   const workers = await startWorkers(opened);
   const print = printer(output);
   // Each prints its group after the one before; false once nobody reads. As many as keep every thread busy.

@@ -107,7 +107,9 @@ function refuseStrata(
   if (small)
     throw new StepError(
       `${named(small)}, too few for ${splits} splits`,
-      `${others.length > 0 ? `Also ${others.slice(0, 5).map(named).join(', ')}${others.length > 5 ? ', …' : ''}. ` : ''}Rows with the same content count once, since they stay together.`,
+      strata.length === 1 && small.rows === 1
+        ? 'A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.'
+        : `${others.length > 0 ? `Also ${others.slice(0, 5).map(named).join(', ')}${others.length > 5 ? ', …' : ''}. ` : ''}Rows with the same content count once, since they stay together.`,
     );
 }
 

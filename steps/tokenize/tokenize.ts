@@ -111,6 +111,7 @@ export async function tokenize(context: Context): Promise<void> {
     const info: TokensInfo = {
       task: options.task,
       ...(prepared.problem ? { problem_type: prepared.problem } : {}),
+      ...(options.text_pair !== undefined && { pairs: true }),
       max_length: maxLength,
       labels: prepared.labels,
       model_type: family.type,

@@ -1,5 +1,6 @@
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
+import { runtimeOptions } from '../runtime/options.ts';
 import { SCHEDULES } from './schedule.ts';
 
 /** Names are those of transformers' TrainingArguments where it has them. */
@@ -178,17 +179,7 @@ export default defineStep({
       default: false,
       description: "Saves the optimizer's state in the model folder, so that another step can `continue` this training.",
     },
-    runtime: {
-      enum: ['auto', 'onnx', 'tensorflow', 'eager'],
-      default: 'auto',
-      description:
-        'Where the tensor program runs. auto is onnx, or tensorflow where that is set up and a short measurement finds it faster. eager is for debugging.',
-    },
-    device: {
-      enum: ['auto', 'cpu', 'gpu'],
-      default: 'auto',
-      description: 'auto is a GPU where the runtime has one: tensorflow set up with --gpu. gpu is an error where there is none.',
-    },
+    ...runtimeOptions,
     precision: {
       enum: ['fp32', 'bf16'],
       default: 'fp32',

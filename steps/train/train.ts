@@ -1,3 +1,7 @@
+/**
+ * Tokens and a model → the memory it takes → epochs of steps, measured and saved on the way → the model as a Hugging Face folder. What a
+ * step of training computes is runtime's; here is in which order, how often, and which weights are kept.
+ */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -254,7 +258,13 @@ async function save(
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   await copyGenerationConfig(inputs.model, folder);
-  const { max_length, max_target_length } = info;
-  const record = { max_length, ...(max_target_length !== undefined && { max_target_length }), options: { ...options, seed }, ...done };
+  const { pairs, max_length, max_target_length } = info;
+  const record = {
+    ...(pairs && { pairs }),
+    max_length,
+    ...(max_target_length !== undefined && { max_target_length }),
+    options: { ...options, seed },
+    ...done,
+  };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
 }

@@ -81,6 +81,7 @@ async function trained(rows: object[], tokenize: string, train: string, inputs: 
   expect(await answersOf(`${outputs}/train/model`)).toEqual(answers);
   const predictions = p.read(`${outputs}/test/predictions`).trim().split('\n');
   return {
+    p,
     metrics: JSON.parse(p.read(`${outputs}/test/metrics`)).metrics,
     predictions: predictions.map((line) => JSON.parse(line)),
     answers,
@@ -116,12 +117,23 @@ test('question-answering: a piece of the context, or none', async () => {
 });
 
 test('pairs of texts', async () => {
-  const { metrics, answers } = await trained(pairs, 'text: premise, text_pair: hypothesis', 'epochs: 25', [
+  const { p, metrics, answers } = await trained(pairs, 'text: premise, text_pair: hypothesis', 'epochs: 25', [
     { text: 'I live in oslo', text_pair: 'my home is oslo' },
     { text: 'I live in oslo', text_pair: 'my home is rome' },
   ]);
   expect(metrics.accuracy).toBeGreaterThan(0.9);
   expect(answers.map(({ label }) => label)).toEqual(['same', 'different']);
+
+  const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
+  expect(card).toContain('tells `different` and `same` apart, of two texts together.');
+  expect(card).toContain(`-d '{"inputs":{"text":"a text","text_pair":"another text"}}'`);
+  expect(card).toContain('model({"text":"a text","text_pair":"another text"}, truncation=True, max_length=24)');
+
+  // Half a pair has an answer, too, which means nothing.
+  p.write('half.jsonl', '{"text":"I live in oslo"}\n');
+  const half = await p.run('predict', '.tunesmith/outputs/p/deploy/bundle', 'half.jsonl');
+  expect(half.code).toBe(1);
+  expect(half.screen).toBe('error: half.jsonl:1: no "text_pair" among text\n  A line is {"text": "…", "text_pair": "…"}.\n');
 });
 
 test.each([

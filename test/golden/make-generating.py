@@ -12,8 +12,7 @@ import json
 from pathlib import Path
 
 import torch
-import transformers
-from safetensors.torch import save_file
+from step import step, unsettle
 from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
@@ -23,34 +22,7 @@ from transformers import (
 )
 from transformers.models.t5.modeling_t5 import T5Attention
 
-assert torch.__version__.startswith("2.13.") and transformers.__version__.startswith("5.23."), "other versions may draw other weights"
-
 GOLDEN = Path(__file__).parent
-
-
-def is_plain(name):
-    return name.endswith("bias") or ".ln_" in name or "layer_norm" in name
-
-
-def unsettle(model, factor):
-    """Biases and norms start at 0 and 1: a mistake with them would not show. All else is made larger, so that positions count."""
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if is_plain(name):
-                weight.add_(torch.randn_like(weight) * 0.1)
-            else:
-                weight.mul_(factor)
-
-
-def step(model, loss, folder):
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
-    save_file({n: p.grad.contiguous() for n, p in model.named_parameters()}, folder / "gradients.safetensors", {"format": "pt"})
-    plain = [p for n, p in model.named_parameters() if is_plain(n)]
-    decayed = [p for n, p in model.named_parameters() if not is_plain(n)]
-    torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=1e-3).step()
-    save_file({n: p.detach().contiguous() for n, p in model.named_parameters()}, folder / "after.safetensors", {"format": "pt"})
-    return norm
 
 
 def make(model, folder, given, labels, factor):

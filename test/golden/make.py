@@ -15,8 +15,7 @@ import json
 from pathlib import Path
 
 import torch
-import transformers
-from safetensors.torch import save_file
+from step import step, unsettle
 from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
@@ -27,8 +26,6 @@ from transformers import (
     RobertaConfig,
     RobertaForSequenceClassification,
 )
-
-assert torch.__version__.startswith("2.13.") and transformers.__version__.startswith("5.23."), "other versions may draw other weights"
 
 small = {
     "vocab_size": 61,
@@ -48,30 +45,6 @@ small_distilbert = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48} | 
 }
 # Blocks 0 and 1 are of the first group, 2 of the second.
 small_albert = small | {"embedding_size": 16, "num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2}
-
-
-def is_plain(name):
-    return name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name
-
-
-def unsettle(model):
-    """Biases and norms start at 0 and 1: a mistake with them would not show."""
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if is_plain(name):
-                weight.add_(torch.randn_like(weight) * 0.1)
-
-
-def step(model, loss, folder):
-    """One step of AdamW; its gradients and the weights after it are written down."""
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
-    save_file({n: p.grad.contiguous() for n, p in model.named_parameters()}, folder / "gradients.safetensors", {"format": "pt"})
-    plain = [p for n, p in model.named_parameters() if is_plain(n)]
-    decayed = [p for n, p in model.named_parameters() if not is_plain(n)]
-    torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=1e-3).step()
-    save_file({n: p.detach().contiguous() for n, p in model.named_parameters()}, folder / "after.safetensors", {"format": "pt"})
-    return norm
 
 
 def make(model):

@@ -180,6 +180,21 @@ test('--plain and --json exclude each other', async () => {
   `);
 });
 
+test('what stands before any command, and a file to show that is not there', async () => {
+  const p = project();
+  const refused = [await p.run('-p'), await p.run('show', 'modle')];
+  expect(refused.map(({ code }) => code)).toEqual([2, 2]);
+  expect(`\n${refused.map(({ screen }) => screen).join('\n')}`).toMatchInlineSnapshot(`
+    "
+    error: unknown option '-p'
+      = \`tunesmith --help\` tells what there is.
+
+    error: there is no file or folder modle, and no pipeline here that could make it
+      = Name its file, or write one to start from with \`tunesmith init\`.
+    "
+  `);
+});
+
 test('other commands say it in the same way', async () => {
   const p = project({ 'p.yaml': TWO, 'bad.yaml': 'steps:\n  a: { rn: echo }\n' });
   const screens = [];

@@ -204,6 +204,7 @@ steps:
     p.yaml:12:14: error: "secrets" takes a list of names of variables, found "KEY"
       12 |     secrets: KEY
          |              ^^^
+      = Write a list: [KEY]
 
     p.yaml:13:12: error: "shell" cannot be "zsh"
       13 |     shell: zsh
@@ -948,6 +949,32 @@ steps:
   `);
 });
 
+test('a word where a list of words, or a map, is wanted', async () => {
+  expect(
+    await refusal(`
+steps:
+  t:
+    uses: train
+    with: { tokens: table, model: base, early_stopping: true }
+  e:
+    uses: evaluate
+    with: { model: base, tokens: table, metrics: f1 }
+`),
+  ).toMatchInlineSnapshot(`
+    "
+    p.yaml:5:57: error: "early_stopping" takes a map, found true
+      5 |     with: { tokens: table, model: base, early_stopping: true }
+        |                                                         ^^^^
+      = It takes a map of metric, patience, min_delta.
+
+    p.yaml:8:50: error: "metrics" takes a list (of "accuracy", "balanced_accuracy", "precision", … (37)), found "f1"
+      8 |     with: { model: base, tokens: table, metrics: f1 }
+        |                                                  ^^
+      = Write a list: [f1]
+    "
+  `);
+});
+
 test('matrices that cannot be', async () => {
   expect(
     await refusal(`
@@ -966,10 +993,12 @@ steps:
     p.yaml:2:14: error: "matrix.x" takes a list (of a scalar or a map), found 3
       2 | params: { n: 3 }
         |              ^
+      = Write a list: [3]
 
     p.yaml:4:21: error: "matrix.x" takes a list (of a scalar or a map), found 5
       4 |   a: { matrix: { x: 5 }, run: echo }
         |                     ^
+      = Write a list: [5]
 
     p.yaml:6:25: error: 1 stands twice in "x"
       6 |   c: { matrix: { x: [1, 1] }, run: echo }

@@ -433,6 +433,7 @@ test('env: names or values; unset is not empty', async () => {
     p.yaml:4:56: error: "secrets" takes a list of names of variables, found "A"
       4 |   b: { run: echo, env: { A: [1], B: "a\\0b" }, secrets: A }
         |                                                        ^
+      = Write a list: [A]
     "
   `);
 });

@@ -12,7 +12,8 @@ const FILES = {
 
 test('what is there, and how much room it takes: what several results have counts once', async () => {
   const p = project(FILES);
-  expect((await p.run('cache', 'ls')).screen).toBe('there is no such result in the cache\n');
+  expect((await p.run('cache', 'ls')).screen).toBe('the cache is empty\n');
+  expect((await p.run('cache', 'ls', 'a')).screen).toBe('there is no such result in the cache\n');
   expect((await p.run('cache', 'verify')).screen).toBe('0 objects read, 0 bytes: all are whole\n');
   expect(p.exists('.tunesmith')).toBe(false);
   await p.states('p.yaml');

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { Database } from '../../../steps/data/database.ts';
-import { readRows } from '../../../steps/data/table.ts';
+import { readRows } from '../../table.ts';
 import { engine } from '../run/rig.ts';
 import { startHub } from './hub.ts';
 

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import definition from '../../../steps/clean/step.ts';
 import { cleanText } from '../../../steps/data/cleaning.ts';
-import { type Row, readRows } from '../../../steps/data/table.ts';
+import type { Row } from '../../../steps/data/database.ts';
+import { readRows } from '../../table.ts';
 import { ranStep, table } from '../rig.ts';
 
 interface Cleaned {

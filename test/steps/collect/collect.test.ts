@@ -271,6 +271,18 @@ test.each<[string, Files, object, string]>([
     'select.label: lable: Binder Error: Referenced column "lable" not found in FROM clause! → The columns are `text`, `label`, `source`.',
   ],
   [
+    'a column whose name SQL takes for more than a name',
+    { 'a.csv': 'text,Stars (1-5)\na,5\n' },
+    { select: { text: 'text', label: 'Stars (1-5)' } },
+    'select.label: Stars (1-5): Catalog Error: Scalar Function with name stars does not exist! → The columns are `text`, `Stars (1-5)`, `source`. In SQL, `Stars (1-5)` stands in double quotes: \'"Stars (1-5)"\'.',
+  ],
+  [
+    'a column that is a word of SQL',
+    { 'a.csv': 'text,group\na,b\n' },
+    { select: { text: 'text', label: 'group' } },
+    'select.label: group: Parser Error: syntax error at or near "group" → The columns are `text`, `group`, `source`. In SQL, `group` stands in double quotes: \'"group"\'.',
+  ],
+  [
     'SQL that fails on a row',
     { 'a.csv': 'text,label\na,b\n' },
     { where: 'label::int = 3' },

@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'vitest';
 import definition from '../../../steps/collect/step.ts';
-import { describeTable, type Row, readRows } from '../../../steps/data/table.ts';
+import type { Row } from '../../../steps/data/database.ts';
+import { describeTable, readRows } from '../../table.ts';
 import { ranStep, temporary } from '../rig.ts';
 
 export type Files = Record<string, string | Uint8Array>;

@@ -11,6 +11,7 @@ import type { HostTensors } from '../../../steps/runtime/runtime.ts';
 import { nextTokens } from '../../../steps/tasks/next-tokens.ts';
 import { temporary } from '../rig.ts';
 import { gradientsAsMoments, whole } from '../runtime/options.ts';
+import { int32, withoutDropout } from './golden.ts';
 
 const golden = join(import.meta.dirname, '../../golden');
 const json = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
@@ -36,8 +37,8 @@ describe.each(Object.entries(CASES))('%s', (family, [base, task]) => {
 
   /** The model with PEFT's adapters. */
   async function adapted() {
-    const model = withoutDropout(await loadModel(join(golden, base, 'checkpoint'), task));
-    const adapted = adapt(model, [], { r: 3, alpha: 6, dropout: 0 }, 0);
+    const model = await loadModel(join(golden, base, 'checkpoint'), task);
+    const adapted = adapt({ ...model, program: withoutDropout(model) }, [], { r: 3, alpha: 6, dropout: 0 }, 0);
     const stored = await readSafetensors(join(folder, 'adapter_model.safetensors'));
     expect([...adapted.trained].map((name) => PREFIX + name).sort()).toEqual(Object.keys(stored).sort());
     for (const name of adapted.trained) (adapted.weights[name]!.data as Float32Array).set(toFloat32(stored[PREFIX + name]!)!);
@@ -113,16 +114,6 @@ test('targets by their endings; what no layer is called, and what would stay ran
   expect(() => adapt(model, Object.keys(model.weights), options, 0)).toThrow(/^lora leaves .* as they are, and they start at random$/);
   expect(() => adapt(model, ['classifier.weight'], options, 0)).not.toThrow();
 });
-
-function withoutDropout<T extends { program: (...args: any[]) => any }>(model: T): T {
-  const { program } = model;
-  return { ...model, program: (weights: unknown, inputs: unknown) => program(weights, inputs, (x: unknown) => x) };
-}
-
-function int32(rows: number[] | number[][]) {
-  const shape = Array.isArray(rows[0]) ? [rows.length, rows[0].length] : [rows.length];
-  return { dtype: 'int32' as const, shape, data: Int32Array.from(rows.flat()) };
-}
 
 /** ‖a − b‖ / ‖b‖; a gradient that is 0 but for rounding is compared as it is. */
 function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {

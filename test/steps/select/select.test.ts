@@ -46,8 +46,9 @@ test('cells of metrics may have more dimensions than what is picked', async () =
 test('an unknown metric lists those there are; picks that fit nowhere, or everywhere, are said', async () => {
   await expect(selected({ maximize: 'F1' }, [0.5])).rejects.toMatchObject({
     message: 'evaluate[0] has no metric "F1"',
-    hint: 'There are rows, f1, loss.',
+    hint: 'Did you mean f1? There are rows, f1, loss.',
   });
+  await expect(selected({ maximize: 'recall' }, [0.5])).rejects.toMatchObject({ hint: 'There are rows, f1, loss.' });
   await expect(selected({ maximize: 'f1' }, [0.5, 0.6], { picks: () => ({}) })).rejects.toThrow(
     '2 things to pick belong to evaluate[1]: train[0], train[1]',
   );

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readRows } from '../../../steps/data/table.ts';
 import definition from '../../../steps/split/step.ts';
+import { readRows } from '../../table.ts';
 import { ranStep, table } from '../rig.ts';
 
 const rows = (n: number, from = 0) =>
@@ -60,10 +60,19 @@ test('what cannot be split is said', async () => {
   const fails = async (data: object[], options: object = THIRDS) =>
     splitOf(data, options).then(
       () => 'no error',
-      (e) => e.message,
+      (e) => [e.message, e.hint].join(' → '),
     );
-  expect(await fails(rows(20).map((row) => ({ ...row, label: 'ham' })))).toBe('every row has the same label: "ham"');
-  expect(await fails(rows(20), { ...THIRDS, stratify: 'lable' })).toBe('the data have no column `lable`');
-  expect(await fails([...rows(20), { id: 'x', text: 'x', label: 'odd' }])).toBe('label "odd" has 1 row, too few for 3 splits');
-  expect(await fails([])).toBe('the data are empty');
+  expect(await fails(rows(20).map((row) => ({ ...row, label: 'ham' })))).toBe(
+    'every row has the same label: "ham" → There is nothing to tell apart: check the data, or `select` in collect.',
+  );
+  expect(await fails(rows(20), { ...THIRDS, stratify: 'lable' })).toBe(
+    "the data have no column `lable` → The columns are `id`, `text`, `label`. collect's `select` makes others: `select: { lable: … }`.",
+  );
+  expect(await fails([...rows(20), { id: 'x', text: 'x', label: 'odd' }])).toBe(
+    'label "odd" has 1 row, too few for 3 splits → Rows with the same content count once, since they stay together.',
+  );
+  expect(await fails([{ id: 'book', text: 'All of it.' }], { ratios: THIRDS.ratios })).toBe(
+    'the data have 1 row, too few for 3 splits → A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.',
+  );
+  expect(await fails([])).toBe('the data are empty → ');
 });

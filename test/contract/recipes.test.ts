@@ -1,0 +1,111 @@
+/** What docs/data.md and docs/own-steps.md show, done: a newcomer copies it, and it works. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { type Files, project, root } from '../rig.ts';
+import { readRows } from '../table.ts';
+
+const shown = new Map(
+  [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n[\s\S]*?```yaml\n([\s\S]*?)```/gm)].map(([, title, yaml]) => [
+    title!,
+    inSteps(yaml!),
+  ]),
+);
+
+const recipes: Record<string, { files: Files; rows: object[] }> = {
+  'Names that are no words': {
+    files: { 'data/reviews.csv': 'Review text;Stars (1-5)\n"Good; ""very"" good";5\nDull;2\n' },
+    rows: [
+      { label: 'bad', text: 'Dull' },
+      { label: 'good', text: 'Good; "very" good' },
+    ],
+  },
+  'A folder for each label': {
+    files: { 'texts/good/1.txt': 'Schön.\n', 'texts/bad/1.txt': '不好' },
+    rows: [
+      { label: 'bad', text: '不好' },
+      { label: 'good', text: 'Schön.\n' },
+    ],
+  },
+  'One long text': { files: { 'data/book.txt': 'One.\nTwo.\n' }, rows: [{ text: 'One.' }, { text: 'Two.' }] },
+  'Questions and answers, for a model that writes': {
+    files: { 'data/faq.csv': 'question,answer\n"Why, then?",So.\n' },
+    rows: [{ completion: ' So.', prompt: 'Question: Why, then?\nAnswer:' }],
+  },
+  "SQuAD's own JSON": {
+    files: {
+      'data/train-v2.0.json': JSON.stringify({
+        version: 'v2.0',
+        data: [
+          {
+            title: 'Anna',
+            paragraphs: [
+              {
+                context: 'Anna lives in Rome.',
+                qas: [
+                  { id: 'a', question: 'Where?', answers: [{ text: 'Rome', answer_start: 14 }], is_impossible: false },
+                  { id: 'b', question: 'When?', answers: [], is_impossible: true },
+                ],
+              },
+            ],
+          },
+          {
+            title: 'Bert',
+            paragraphs: [
+              { context: 'Bert is old.', qas: [{ id: 'c', question: 'Who?', answers: [{ text: 'Bert', answer_start: 0 }] }] },
+              { context: 'So he is.', qas: [{ id: 'd', question: 'Is he?', answers: [] }] },
+            ],
+          },
+        ],
+      }),
+    },
+    rows: [
+      { id: 'a', question: 'Where?', answers: [{ text: 'Rome', answer_start: 14 }], context: 'Anna lives in Rome.' },
+      { id: 'b', question: 'When?', answers: [], context: 'Anna lives in Rome.' },
+      { id: 'c', question: 'Who?', answers: [{ text: 'Bert', answer_start: 0 }], context: 'Bert is old.' },
+      { id: 'd', question: 'Is he?', answers: [], context: 'So he is.' },
+    ],
+  },
+  CoNLL: {
+    files: {
+      'data/train.conll': '-DOCSTART- -X- -X- O\n\nAnna NNP B-NP B-PER\nlives VBZ B-VP O\n\r\nIn IN B-PP O\r\nRome NNP B-NP B-LOC\r\n\n\n',
+    },
+    rows: [
+      { tags: ['B-PER', 'O'], tokens: ['Anna', 'lives'] },
+      { tags: ['O', 'B-LOC'], tokens: ['In', 'Rome'] },
+    ],
+  },
+};
+
+test('every pipeline of the page is tried here', () => {
+  expect([...shown.keys()]).toEqual(Object.keys(recipes));
+});
+
+test.each(Object.entries(recipes))('%s', async (title, { files, rows }) => {
+  const p = project({ ...files, 'p.yaml': shown.get(title)! });
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code, screen).toBe(0);
+  const columns = Object.keys(rows[0]!);
+  const made: object[] = [];
+  for await (const chunk of readRows(p.path('.tunesmith/outputs/p/collect/data'), columns)) made.push(...chunk);
+  expect(made).toHaveLength(rows.length);
+  expect(made).toEqual(expect.arrayContaining(rows));
+});
+
+test('the step of docs/own-steps.md, and the pipeline that uses it', async () => {
+  const page = readFileSync(join(root, 'docs/own-steps.md'), 'utf8');
+  const [, step, yaml] = page.match(/```ts\n([\s\S]*?)```\n```yaml\n([\s\S]*?)```/)!;
+  const p = project({
+    'p.yaml': inSteps(yaml!),
+    'dedupe.ts': step!,
+    'data/rows.jsonl': '{"text":"a"}\n{"text":"b"}\n{"text":"a"}\n',
+  });
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code, screen).toBe(0);
+  expect(screen).toContain('dedupe: 2 of 3 rows kept\n');
+  expect(screen).toContain('collect: 2 rows from 1 file (jsonl)\n');
+});
+
+function inSteps(yaml: string): string {
+  return `steps:\n${yaml.replace(/^(?=.)/gm, '  ')}`;
+}

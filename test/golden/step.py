@@ -1,0 +1,37 @@
+"""What the makers of golden models share: the versions they are of, and the step of training that is written down."""
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+assert torch.__version__.startswith("2.13.") and transformers.__version__.startswith("5.23."), "other versions may draw other weights"
+
+
+def is_plain(name):
+    """Biases and norms, by every family's names."""
+    return name.endswith("bias") or any(norm in name for norm in ("LayerNorm", "layer_norm", ".ln_"))
+
+
+def unsettle(model, factor=1):
+    """Biases and norms start at 0 and 1: a mistake with them would not show. All else is made `factor` times as large."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if is_plain(name):
+                weight.add_(torch.randn_like(weight) * 0.1)
+            else:
+                weight.mul_(factor)
+
+
+def step(model, loss, folder):
+    """
+    One step of AdamW: the gradients of `loss`, clipped to a global norm of 1, and the weights after it are written to `folder`.
+    The norm before clipping.
+    """
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+    save_file({n: p.grad.contiguous() for n, p in model.named_parameters()}, folder / "gradients.safetensors", {"format": "pt"})
+    plain = [p for n, p in model.named_parameters() if is_plain(n)]
+    decayed = [p for n, p in model.named_parameters() if not is_plain(n)]
+    torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=1e-3).step()
+    save_file({n: p.detach().contiguous() for n, p in model.named_parameters()}, folder / "after.safetensors", {"format": "pt"})
+    return norm

@@ -1,0 +1,25 @@
+/** Reads the tables that steps wrote. */
+import { type Column, Database, quote, type Row } from '../steps/data/database.ts';
+import { tableOf } from '../steps/data/table.ts';
+
+/** Rows in the order of `id`, in chunks of about two thousand, one chunk in memory at a time. */
+export async function* readRows<R extends Row = Row>(folder: string, columns: string[]): AsyncGenerator<R[]> {
+  const database = await Database.open();
+  try {
+    yield* database.stream<R>(`SELECT ${columns.map(quote).join(', ')} FROM ${tableOf(folder)}`);
+  } finally {
+    database.close();
+  }
+}
+
+/** How many rows and which columns a table has. */
+export async function describeTable(folder: string): Promise<{ rows: number; columns: Column[] }> {
+  const database = await Database.open();
+  try {
+    const table = tableOf(folder);
+    const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
+    return { rows, columns: await database.columns(table) };
+  } finally {
+    database.close();
+  }
+}
