@@ -1,5 +1,5 @@
 /**
- * The tokenizer.json of a model folder: as it lies there, or made from vocab.txt (WordPiece) or from vocab.json and merges.txt
+ * The tokenizer.json of a model folder: as it lies there and tokenizer_config.json wants it, or made from vocab.txt (WordPiece) or from vocab.json and merges.txt
  * (byte-level BPE) as transformers makes it of older folders of BERT, DistilBERT, RoBERTa and GPT-2.
  */
 import { existsSync } from 'node:fs';
@@ -17,12 +17,44 @@ export async function tokenizerJson(folder: string): Promise<string> {
 /** Undefined where the folder has none. */
 export async function findTokenizerJson(folder: string): Promise<string | undefined> {
   const file = path.join(folder, 'tokenizer.json');
-  if (existsSync(file)) return readText(file);
+  if (existsSync(file)) return asConfigured(await readText(file), await optionsOf(folder));
   const has = (name: string) => existsSync(path.join(folder, name));
   if (has('vocab.txt')) return JSON.stringify(await wordPiece(folder));
   if (has('vocab.json') && has('merges.txt')) return JSON.stringify(await byteLevel(folder));
   return undefined;
 }
+
+/**
+ * tokenizer_config.json has the last word on the options that transformers' classes make their tokenizer by, whatever tokenizer.json
+ * was saved with. A class that only reads tokenizer.json, such as PreTrainedTokenizerFast, has none.
+ */
+function asConfigured(json: string, options: Record<string, any>): string {
+  const given = CONFIGURED.filter(({ option }) => typeof options[option] === 'boolean');
+  if (given.length === 0 || !CLASSES.test(options.tokenizer_class ?? 'BertTokenizer')) return json;
+  let tokenizer: Record<string, any>;
+  try {
+    tokenizer = JSON.parse(json);
+  } catch {
+    return json; // whoever opens it says what is wrong
+  }
+  let changed = false;
+  for (const { option, part, type, field } of given) {
+    const found = tokenizer?.[part];
+    if (found?.type !== type || found[field] === options[option]) continue;
+    found[field] = options[option];
+    changed = true;
+  }
+  return changed ? JSON.stringify(tokenizer) : json;
+}
+
+const CONFIGURED = [
+  { option: 'do_lower_case', part: 'normalizer', type: 'BertNormalizer', field: 'lowercase' },
+  { option: 'strip_accents', part: 'normalizer', type: 'BertNormalizer', field: 'strip_accents' },
+  { option: 'tokenize_chinese_chars', part: 'normalizer', type: 'BertNormalizer', field: 'handle_chinese_chars' },
+  { option: 'add_prefix_space', part: 'pre_tokenizer', type: 'ByteLevel', field: 'add_prefix_space' },
+];
+
+const CLASSES = /^(Bert|DistilBert|Roberta|GPT2)Tokenizer(Fast)?$/;
 
 /** As transformers' BertTokenizer. */
 async function wordPiece(folder: string) {

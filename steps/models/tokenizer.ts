@@ -38,6 +38,8 @@ export interface Tokenizer {
   idOf(token: string): number | undefined;
   /** Ids as text, special tokens left out. */
   decode(ids: number[]): Promise<string>;
+  /** One token as text, be it special. */
+  decodeToken(id: number): Promise<string>;
 }
 
 export async function openTokenizer(folder: string, { maxLength, truncation = 'longest_first' }: TokenizerOptions): Promise<Tokenizer> {
@@ -56,23 +58,32 @@ export async function openTokenizer(folder: string, { maxLength, truncation = 'l
   library.disableTruncation();
   const parsed = JSON.parse(json);
   const added = (parsed.added_tokens ?? []) as { id: number; special: boolean }[];
-  // In code units; without a maximum, or where words depend on each other, texts are read whole.
-  const enough = maxLength !== undefined && readsWordByWord(parsed) ? maxLength * USUAL_WORD : Number.POSITIVE_INFINITY;
+  const side = await truncationSide(folder);
+  // In code units; without a maximum, where the end is kept, or where words depend on each other, texts are read whole.
+  const begins = maxLength !== undefined && side === 'right' && readsWordByWord(parsed);
+  const enough = begins ? maxLength * USUAL_WORD : Number.POSITIVE_INFINITY;
   return {
     size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
-    encode: (texts) => encodeAll(library, texts, maxLength, enough),
+    encode: (texts) => encodeAll(library, texts, maxLength, side, enough),
     // The library's batches take no pairs; one by one they still run on several threads.
-    encodePairs: (pairs) => Promise.all(pairs.map((pair) => encodePair(library, pair, maxLength, truncation, enough))),
+    encodePairs: (pairs) => Promise.all(pairs.map((pair) => encodePair(library, pair, maxLength, truncation, side, enough))),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
+    decodeToken: (id) => library.decode([id], false),
   };
 }
 
 /** Code units that mostly make a token or more: of texts that are to be cut, so many times the tokens wanted are read first. */
 const USUAL_WORD = 8;
 
-async function encodeAll(library: Library, texts: string[], maxLength: number | undefined, enough: number): Promise<Sequence[]> {
+async function encodeAll(
+  library: Library,
+  texts: string[],
+  maxLength: number | undefined,
+  side: Side,
+  enough: number,
+): Promise<Sequence[]> {
   const begun = texts.map((text) => beginning(text, enough));
   const encodings = await library.encodeBatch(begun, { addSpecialTokens: true });
   // A beginning that makes too few tokens, of very long words: the text is read whole.
@@ -83,7 +94,7 @@ async function encodeAll(library: Library, texts: string[], maxLength: number | 
   }
   return encodings.map((encoding, i) => {
     const sequence = sequenceOf(encoding, texts[i]!);
-    return maxLength === undefined ? sequence : truncated(sequence, maxLength);
+    return maxLength === undefined ? sequence : truncated(sequence, maxLength, 'longest_first', side);
   });
 }
 
@@ -92,6 +103,7 @@ async function encodePair(
   [text, pair]: readonly [string, string],
   maxLength: number | undefined,
   truncation: Truncation,
+  side: Side,
   enough: number,
 ): Promise<Sequence> {
   // What the other strategies leave depends on the whole length of the other text.
@@ -102,7 +114,7 @@ async function encodePair(
   if (maxLength === undefined) return sequence;
   const begun = [first !== text, second !== pair] as const;
   const sure = begun.includes(true) ? longestIsKnown(lengthsOf(sequence), begun, maxLength, sequence.ids.length) : true;
-  return truncated(sure ? sequence : await read(text, pair), maxLength, truncation);
+  return truncated(sure ? sequence : await read(text, pair), maxLength, truncation, side);
 }
 
 /**
@@ -176,8 +188,12 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-/** The first `maxLength` tokens, those that the template puts around the texts kept. As transformers does; the library cuts pairs otherwise. */
-export function truncated(whole: Sequence, maxLength: number, strategy: Truncation = 'longest_first'): Sequence {
+/**
+ * The first `maxLength` tokens, or the last, those that the template puts around the texts kept. As transformers does; the library cuts
+ * pairs otherwise.
+ * @param side where tokens are taken away
+ */
+export function truncated(whole: Sequence, maxLength: number, strategy: Truncation = 'longest_first', side: Side = 'right'): Sequence {
   const excess = whole.ids.length - maxLength;
   if (excess <= 0) return whole;
   const { sequenceIds } = whole;
@@ -186,15 +202,27 @@ export function truncated(whole: Sequence, maxLength: number, strategy: Truncati
   if (!kept)
     throw new StepError(
       `truncation ${strategy} cannot make a pair of ${lengths.join(' and ')} tokens short enough: the other text alone fills ${maxLength}`,
-      'Use longest_first, or a greater max_length.',
+      strategy === 'longest_first' ? 'Set a greater max_length.' : 'Use longest_first, or a greater max_length.',
       ['truncation'],
     );
+  const from = side === 'left' ? [lengths[0] - kept[0], lengths[1] - kept[1]] : [0, 0];
   const met = [0, 0];
   const places = [...sequenceIds.keys()].filter((i) => {
-    const text = sequenceIds[i];
-    return text === null || met[text!]!++ < kept[text as 0 | 1];
+    const text = sequenceIds[i] as 0 | 1 | null;
+    if (text === null) return true;
+    const place = met[text]!++;
+    return place >= from[text]! && place < from[text]! + kept[text];
   });
   return windowAt(whole, places, true);
+}
+
+/** Where a text that is too long loses tokens. */
+type Side = 'left' | 'right';
+
+/** As tokenizer_config.json names it. */
+async function truncationSide(folder: string): Promise<Side> {
+  const file = path.join(folder, 'tokenizer_config.json');
+  return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
 }
 
 /** Tokens of each text. */

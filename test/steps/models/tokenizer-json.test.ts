@@ -30,6 +30,31 @@ test.each(older)('%s', async (name) => {
   }
 });
 
+/** A tokenizer.json of one folder with the tokenizer_config.json of another, of the same vocabulary: the latter decides. */
+test.each([
+  ['bert-uncased', 'bert-cased', undefined],
+  ['bert-cased', 'bert-uncased', { do_lower_case: true }],
+  ['bert-uncased', 'bert-accents', undefined],
+  ['roberta', 'roberta-prefix', undefined],
+])('tokenizer.json of %s, tokenizer_config.json of %s', async (saved, configured, options) => {
+  const folder = temporary();
+  writeFileSync(join(folder, 'tokenizer.json'), await tokenizerJson(join(golden, saved)));
+  const config = join(golden, configured, 'tokenizer_config.json');
+  writeFileSync(join(folder, 'tokenizer_config.json'), options ? JSON.stringify(options) : readFileSync(config));
+  const tokenizer = Tokenizer.fromString(await tokenizerJson(folder));
+  const expected: Expected[] = JSON.parse(readFileSync(join(golden, configured, 'expected.json'), 'utf8'));
+  for (const { text, ids } of expected) {
+    const [first, second] = [text].flat() as [string, string | undefined];
+    expect((await tokenizer.encode(first, second)).getIds(), first).toEqual(ids);
+  }
+  // A class that only reads tokenizer.json has no such options.
+  writeFileSync(
+    join(folder, 'tokenizer_config.json'),
+    JSON.stringify({ do_lower_case: saved !== 'bert-uncased', add_prefix_space: true, tokenizer_class: 'PreTrainedTokenizerFast' }),
+  );
+  expect(await tokenizerJson(folder)).toBe(readFileSync(join(folder, 'tokenizer.json'), 'utf8'));
+});
+
 test('special tokens as the folder calls them, and those added behind the vocabulary', async () => {
   const folder = temporary();
   cpSync(join(golden, 'bert-uncased'), folder, { recursive: true });
