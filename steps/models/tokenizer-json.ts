@@ -68,7 +68,7 @@ async function wordPiece(folder: string) {
   const [a, b] = ['A', 'B'].map((id, type_id) => ({ Sequence: { id, type_id } }));
   return {
     version: '1.0',
-    added_tokens: await addedTokens(folder, vocabulary, special),
+    added_tokens: await addedTokens(folder, vocabulary, special, options),
     normalizer: {
       type: 'BertNormalizer',
       clean_text: true,
@@ -112,7 +112,7 @@ async function byteLevel(folder: string) {
   const withId = ({ content }: AddedToken) => [content, idOf(vocabulary, content, 'vocab.json')];
   return {
     version: '1.0',
-    added_tokens: await addedTokens(folder, vocabulary, special),
+    added_tokens: await addedTokens(folder, vocabulary, special, options),
     normalizer: null,
     pre_tokenizer: { type: 'ByteLevel', add_prefix_space, trim_offsets: true, use_regex: true },
     post_processor: roberta
@@ -151,22 +151,32 @@ interface AddedToken {
   normalized?: boolean;
 }
 
-/** By role, `unk`, `sep` …; the options name some, as a string or as an object, the family all others. */
+/** By role, `unk`, `sep` …; the options name some, the family all others. */
 function specialTokens(options: Record<string, any>, usual: Record<string, string>): Record<string, AddedToken | undefined> {
-  const roles = Object.entries({ pad: undefined, ...usual }).map(([role, content]) => {
-    const given = options[`${role}_token`] ?? content;
-    return [role, typeof given === 'string' ? { content: given } : given];
-  });
-  return Object.fromEntries(roles);
+  const roles = Object.entries({ pad: undefined, ...usual });
+  return Object.fromEntries(roles.map(([role, content]) => [role, tokenOf(options[`${role}_token`] ?? content)]));
 }
 
-/** Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json. */
-async function addedTokens(folder: string, vocabulary: Map<string, number>, special: Record<string, AddedToken | undefined>) {
+/** Written as a string or as an object. */
+const tokenOf = (given: string | AddedToken | undefined): AddedToken | undefined =>
+  typeof given === 'string' ? { content: given } : given;
+
+/** Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json, or the next ones. */
+async function addedTokens(
+  folder: string,
+  vocabulary: Map<string, number>,
+  special: Record<string, AddedToken | undefined>,
+  { additional_special_tokens, extra_special_tokens }: Record<string, any>,
+) {
   const file = path.join(folder, 'added_tokens.json');
   const behind = existsSync(file) ? ((await readJson(file)) as Record<string, number>) : {};
-  const specials = new Map(Object.values(special).flatMap((token) => (token ? [[token.content, token]] : [])));
+  // Special without a role; the second name is transformers 5's.
+  const others: (AddedToken | undefined)[] = [additional_special_tokens, extra_special_tokens].filter(Array.isArray).flat().map(tokenOf);
+  const specials = new Map([...Object.values(special), ...others].flatMap((token) => (token ? [[token.content, token]] : [])));
   const ids = new Map(Object.entries(behind));
   for (const content of specials.keys()) if (!ids.has(content) && vocabulary.has(content)) ids.set(content, vocabulary.get(content)!);
+  let next = 1 + [...vocabulary.values(), ...ids.values()].reduce((highest, id) => Math.max(highest, id), -1);
+  for (const token of others) if (token && !ids.has(token.content)) ids.set(token.content, next++);
   return [...ids]
     .sort(([, a], [, b]) => a - b)
     .map(([content, id]) => ({

@@ -68,6 +68,22 @@ test('special tokens as the folder calls them, and those added behind the vocabu
   expect(encoding.getOffsets().at(-2)).toEqual([12, 20]);
 });
 
+test('special tokens without a role: never cut, nor found in lower case; behind the vocabulary where it lacks them', async () => {
+  const folder = temporary();
+  cpSync(join(golden, 'bert-uncased'), folder, { recursive: true });
+  const ids = new Map(
+    readFileSync(join(folder, 'vocab.txt'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((word, id) => [word, id]),
+  );
+  writeFileSync(join(folder, 'special_tokens_map.json'), '{"additional_special_tokens": ["<URL>", "the"]}');
+  const tokenizer = Tokenizer.fromString(await tokenizerJson(folder));
+  const encoding = await tokenizer.encode('Meeting<URL>the <url>');
+  expect(encoding.getIds().slice(1, 4)).toEqual([ids.get('meeting'), ids.size, ids.get('the')]);
+  expect(encoding.getIds().slice(4)).not.toContain(ids.size);
+});
+
 test('what cannot be made is refused, and says what to do', async () => {
   const folder = temporary();
   await expect(tokenizerJson(folder)).rejects.toThrow('has no tokenizer.json');
