@@ -161,7 +161,10 @@ function specialTokens(options: Record<string, any>, usual: Record<string, strin
 const tokenOf = (given: string | AddedToken | undefined): AddedToken | undefined =>
   typeof given === 'string' ? { content: given } : given;
 
-/** Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json, or the next ones. */
+/**
+ * Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json. One that has no id
+ * there either has no row in the model's embedding, and is none of its tokens.
+ */
 async function addedTokens(
   folder: string,
   vocabulary: Map<string, number>,
@@ -175,8 +178,6 @@ async function addedTokens(
   const specials = new Map([...Object.values(special), ...others].flatMap((token) => (token ? [[token.content, token]] : [])));
   const ids = new Map(Object.entries(behind));
   for (const content of specials.keys()) if (!ids.has(content) && vocabulary.has(content)) ids.set(content, vocabulary.get(content)!);
-  let next = 1 + [...vocabulary.values(), ...ids.values()].reduce((highest, id) => Math.max(highest, id), -1);
-  for (const token of others) if (token && !ids.has(token.content)) ids.set(token.content, next++);
   return [...ids]
     .sort(([, a], [, b]) => a - b)
     .map(([content, id]) => ({
