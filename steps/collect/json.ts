@@ -52,9 +52,12 @@ function checked(row: number, bytes: Buffer): JsonRow {
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return { row, problem: 'not an object', value };
   // Half a surrogate pair is no character, and cannot be stored as UTF-8.
-  if (/\\ud[89a-f]/i.test(value) && /\\ud[89a-f]/.test(JSON.stringify(parsed))) return { row, problem: 'half a surrogate pair', value };
+  if (/\\ud[89a-f]/i.test(value) && HALF_PAIR.test(JSON.stringify(parsed))) return { row, problem: 'half a surrogate pair', value };
   return { row, json: value };
 }
+
+/** JSON.stringify escapes one; a backslash of the text itself, as in a text about escapes, is two. */
+const HALF_PAIR = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
 
 /** Finds where each element of a list ends by counting brackets, then parses it alone: the list may be longer than a string can be. */
 function* elements(bytes: Buffer, start: number, source: string): Generator<JsonRow> {

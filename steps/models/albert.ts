@@ -47,11 +47,11 @@ export const albert: Family<AlbertConfig> = {
       vocab_size: read.count('vocab_size', 30000),
       embedding_size: read.count('embedding_size', 128),
       hidden_size: read.count('hidden_size', 4096),
-      num_hidden_layers: read.count('num_hidden_layers', 12),
-      num_hidden_groups: read.count('num_hidden_groups', 1),
+      num_hidden_layers: read.layers('num_hidden_layers', 12),
+      num_hidden_groups: read.layers('num_hidden_groups', 1),
       num_attention_heads: read.count('num_attention_heads', 64),
       intermediate_size: read.count('intermediate_size', 16384),
-      inner_group_num: read.count('inner_group_num', 1),
+      inner_group_num: read.layers('inner_group_num', 1),
       hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu_new'),
       hidden_dropout_prob: read.rate('hidden_dropout_prob', 0),
       attention_probs_dropout_prob: read.rate('attention_probs_dropout_prob', 0),
@@ -199,9 +199,10 @@ function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, mask: tf.T
 function embed({ config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {
   const words = embedding(weights['albert.embeddings.word_embeddings.weight']!, input_ids!); // [B, T, E]
   const positions = firstRows(weights['albert.embeddings.position_embeddings.weight']!, input_ids!.shape[1]!); // [T, E]
-  // Where no types are given every token is of type 0: one row, added to all.
+  // Where no types are given, or there is but one, every token is of type 0: one row, added to all.
   const typeRows = weights['albert.embeddings.token_type_embeddings.weight']!;
-  const type = token_type_ids ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, E] or [1, E]
+  const typed = token_type_ids && config.type_vocab_size > 1;
+  const type = typed ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, E] or [1, E]
   const sum = tf.add(words, tf.add(positions, type)); // [B, T, E]
   return dropout(nn.layerNorm(sum, weights, 'albert.embeddings.LayerNorm', config.layer_norm_eps), config.hidden_dropout_prob);
 }

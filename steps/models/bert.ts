@@ -115,7 +115,7 @@ export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'm
     model_type: defaults.model_type,
     vocab_size: read.count('vocab_size', defaults.vocab_size),
     hidden_size: read.count('hidden_size', 768),
-    num_hidden_layers: read.count('num_hidden_layers', 12),
+    num_hidden_layers: read.layers('num_hidden_layers', 12),
     num_attention_heads: read.count('num_attention_heads', 12),
     intermediate_size: read.count('intermediate_size', 3072),
     hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu'),

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
@@ -380,13 +381,26 @@ const kindOfWeight = (name: string): string =>
     .replace(/^transformer\.(?=h\.)/, '')
     .replace(/\b\d+\b/g, '#');
 
-const startAll = (parameters: Parameters, config: Config, seed: number): HostTensors =>
-  Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));
+function startAll(parameters: Parameters, config: Config, seed: number): HostTensors {
+  const sizes = Object.entries(parameters).map(([name, { shape }]) => ({ name, shape, size: sizeOf(shape) }));
+  const bytes = 4 * sizes.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > totalmem()) {
+    const largest = sizes.reduce((a, b) => (b.size > a.size ? b : a));
+    const gigabytes = (bytes: number) => `${Math.ceil(bytes / 1e9)} GB`;
+    throw new StepError(
+      `config.json: a model of these sizes has ${gigabytes(bytes)} of weights, and this machine ${gigabytes(totalmem())} of memory`,
+      `The largest weight is ${largest.name} [${largest.shape}]: is its size a slip?`,
+    );
+  }
+  return Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));
+}
+
+const sizeOf = (shape: number[]): number => shape.reduce((product, n) => product * n, 1);
 
 /** As transformers initialises: N(0, initializer_range), biases 0, norms 1 and 0, the padding token's row 0. */
 function startOne(name: string, parameter: Parameter, config: Config, seed: number): HostTensor {
   const { shape, start, deviation = config.initializer_range, paddingRow } = parameter;
-  const size = shape.reduce((product, n) => product * n, 1);
+  const size = sizeOf(shape);
   const data = start === 'normal' ? normal(size, deviation, random('start', seed, name)) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
   if (start === 'sinusoids') fillSinusoids(data, shape[1]!);

@@ -16,6 +16,11 @@ export class ConfigReader {
     return this.#number(field, fallback, 'a whole number above 0', (n) => Number.isSafeInteger(n) && n > 0);
   }
 
+  /** Layers, or groups of them: every one is written out, weight by weight. */
+  layers(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a whole number from 1 to 1024', (n) => Number.isSafeInteger(n) && n > 0 && n <= 1024);
+  }
+
   /** A whole number, 0 included. */
   index(field: string, fallback: number): number {
     return this.#number(field, fallback, 'a whole number', (n) => Number.isSafeInteger(n) && n >= 0);

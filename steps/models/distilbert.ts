@@ -48,7 +48,7 @@ export const distilbert: Family<DistilBertConfig> = {
       vocab_size: read.count('vocab_size', 30522),
       max_position_embeddings: read.count('max_position_embeddings', 512),
       sinusoidal_pos_embds: read.flag('sinusoidal_pos_embds', false),
-      n_layers: read.count('n_layers', 6),
+      n_layers: read.layers('n_layers', 6),
       n_heads: read.count('n_heads', 12),
       dim: read.count('dim', 768),
       hidden_dim: read.count('hidden_dim', 3072),

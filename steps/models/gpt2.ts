@@ -114,7 +114,7 @@ function configure(file: ConfigFile): Gpt2Config {
     vocab_size: read.count('vocab_size', 50257),
     n_positions: read.count('n_positions', 1024),
     n_embd,
-    n_layer: read.count('n_layer', 12),
+    n_layer: read.layers('n_layer', 12),
     n_head: read.count('n_head', 12),
     n_inner: read.count('n_inner', 4 * n_embd),
     activation_function: read.oneOf('activation_function', nn.activationNames, 'gelu_new'),

@@ -119,7 +119,7 @@ const PLAIN = { dropout: none, rate: 0, scale: 1 };
 
 function configure(file: ConfigFile): T5Config {
   const read = new ConfigReader(file);
-  const num_layers = read.count('num_layers', 6);
+  const num_layers = read.layers('num_layers', 6);
   const pad_token_id = read.index('pad_token_id', 0);
   const config: T5Config = {
     model_type: 't5',
@@ -128,7 +128,7 @@ function configure(file: ConfigFile): T5Config {
     d_kv: read.count('d_kv', 64),
     d_ff: read.count('d_ff', 2048),
     num_layers,
-    num_decoder_layers: read.count('num_decoder_layers', num_layers),
+    num_decoder_layers: read.layers('num_decoder_layers', num_layers),
     num_heads: read.count('num_heads', 8),
     n_positions: read.count('n_positions', 512),
     relative_attention_num_buckets: read.count('relative_attention_num_buckets', 32),

@@ -1,5 +1,5 @@
 /**
- * The tokenizer.json of a model folder: as it lies there, or made from vocab.txt (WordPiece) or from vocab.json and merges.txt
+ * The tokenizer.json of a model folder: as it lies there and tokenizer_config.json wants it, or made from vocab.txt (WordPiece) or from vocab.json and merges.txt
  * (byte-level BPE) as transformers makes it of older folders of BERT, DistilBERT, RoBERTa and GPT-2.
  */
 import { existsSync } from 'node:fs';
@@ -17,12 +17,44 @@ export async function tokenizerJson(folder: string): Promise<string> {
 /** Undefined where the folder has none. */
 export async function findTokenizerJson(folder: string): Promise<string | undefined> {
   const file = path.join(folder, 'tokenizer.json');
-  if (existsSync(file)) return readText(file);
+  if (existsSync(file)) return asConfigured(await readText(file), await optionsOf(folder));
   const has = (name: string) => existsSync(path.join(folder, name));
   if (has('vocab.txt')) return JSON.stringify(await wordPiece(folder));
   if (has('vocab.json') && has('merges.txt')) return JSON.stringify(await byteLevel(folder));
   return undefined;
 }
+
+/**
+ * tokenizer_config.json has the last word on the options that transformers' classes make their tokenizer by, whatever tokenizer.json
+ * was saved with. A class that only reads tokenizer.json, such as PreTrainedTokenizerFast, has none.
+ */
+function asConfigured(json: string, options: Record<string, any>): string {
+  const given = CONFIGURED.filter(({ option }) => typeof options[option] === 'boolean');
+  if (given.length === 0 || !CLASSES.test(options.tokenizer_class ?? 'BertTokenizer')) return json;
+  let tokenizer: Record<string, any>;
+  try {
+    tokenizer = JSON.parse(json);
+  } catch {
+    return json; // whoever opens it says what is wrong
+  }
+  let changed = false;
+  for (const { option, part, type, field } of given) {
+    const found = tokenizer?.[part];
+    if (found?.type !== type || found[field] === options[option]) continue;
+    found[field] = options[option];
+    changed = true;
+  }
+  return changed ? JSON.stringify(tokenizer) : json;
+}
+
+const CONFIGURED = [
+  { option: 'do_lower_case', part: 'normalizer', type: 'BertNormalizer', field: 'lowercase' },
+  { option: 'strip_accents', part: 'normalizer', type: 'BertNormalizer', field: 'strip_accents' },
+  { option: 'tokenize_chinese_chars', part: 'normalizer', type: 'BertNormalizer', field: 'handle_chinese_chars' },
+  { option: 'add_prefix_space', part: 'pre_tokenizer', type: 'ByteLevel', field: 'add_prefix_space' },
+];
+
+const CLASSES = /^(Bert|DistilBert|Roberta|GPT2)Tokenizer(Fast)?$/;
 
 /** As transformers' BertTokenizer. */
 async function wordPiece(folder: string) {
@@ -36,7 +68,7 @@ async function wordPiece(folder: string) {
   const [a, b] = ['A', 'B'].map((id, type_id) => ({ Sequence: { id, type_id } }));
   return {
     version: '1.0',
-    added_tokens: await addedTokens(folder, vocabulary, special),
+    added_tokens: await addedTokens(folder, vocabulary, special, options),
     normalizer: {
       type: 'BertNormalizer',
       clean_text: true,
@@ -80,7 +112,7 @@ async function byteLevel(folder: string) {
   const withId = ({ content }: AddedToken) => [content, idOf(vocabulary, content, 'vocab.json')];
   return {
     version: '1.0',
-    added_tokens: await addedTokens(folder, vocabulary, special),
+    added_tokens: await addedTokens(folder, vocabulary, special, options),
     normalizer: null,
     pre_tokenizer: { type: 'ByteLevel', add_prefix_space, trim_offsets: true, use_regex: true },
     post_processor: roberta
@@ -119,20 +151,31 @@ interface AddedToken {
   normalized?: boolean;
 }
 
-/** By role, `unk`, `sep` …; the options name some, as a string or as an object, the family all others. */
+/** By role, `unk`, `sep` …; the options name some, the family all others. */
 function specialTokens(options: Record<string, any>, usual: Record<string, string>): Record<string, AddedToken | undefined> {
-  const roles = Object.entries({ pad: undefined, ...usual }).map(([role, content]) => {
-    const given = options[`${role}_token`] ?? content;
-    return [role, typeof given === 'string' ? { content: given } : given];
-  });
-  return Object.fromEntries(roles);
+  const roles = Object.entries({ pad: undefined, ...usual });
+  return Object.fromEntries(roles.map(([role, content]) => [role, tokenOf(options[`${role}_token`] ?? content)]));
 }
 
-/** Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json. */
-async function addedTokens(folder: string, vocabulary: Map<string, number>, special: Record<string, AddedToken | undefined>) {
+/** Written as a string or as an object. */
+const tokenOf = (given: string | AddedToken | undefined): AddedToken | undefined =>
+  typeof given === 'string' ? { content: given } : given;
+
+/**
+ * Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json. One that has no id
+ * there either has no row in the model's embedding, and is none of its tokens.
+ */
+async function addedTokens(
+  folder: string,
+  vocabulary: Map<string, number>,
+  special: Record<string, AddedToken | undefined>,
+  { additional_special_tokens, extra_special_tokens }: Record<string, any>,
+) {
   const file = path.join(folder, 'added_tokens.json');
   const behind = existsSync(file) ? ((await readJson(file)) as Record<string, number>) : {};
-  const specials = new Map(Object.values(special).flatMap((token) => (token ? [[token.content, token]] : [])));
+  // Special without a role; the second name is transformers 5's.
+  const others: (AddedToken | undefined)[] = [additional_special_tokens, extra_special_tokens].filter(Array.isArray).flat().map(tokenOf);
+  const specials = new Map([...Object.values(special), ...others].flatMap((token) => (token ? [[token.content, token]] : [])));
   const ids = new Map(Object.entries(behind));
   for (const content of specials.keys()) if (!ids.has(content) && vocabulary.has(content)) ids.set(content, vocabulary.get(content)!);
   return [...ids]

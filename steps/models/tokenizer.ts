@@ -39,6 +39,8 @@ export interface Tokenizer {
   idOf(token: string): number | undefined;
   /** Ids as text, special tokens left out. */
   decode(ids: number[]): Promise<string>;
+  /** One token as text, be it special. */
+  decodeToken(id: number): Promise<string>;
 }
 
 /** @throws StepError where the folder has no tokenizer, or one that the library cannot read */
@@ -58,7 +60,8 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   library.disableTruncation();
   const parsed = JSON.parse(json);
   const added = (parsed.added_tokens ?? []) as { id: number; special: boolean }[];
-  const local = readsWordByWord(parsed);
+  const side = await truncationSide(folder);
+  const local = side === 'right' && readsWordByWord(parsed);
   const [single, paired] = await templatesOf(parsed);
   return {
     size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
@@ -66,19 +69,30 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     encode: (texts, maxLength = options.maxLength) =>
       encodeAll(
         texts.map((text) => [text]),
-        { library, template: single, local, maxLength },
+        { library, template: single, side, local, maxLength },
       ),
-    encodePairs: (pairs) => encodeAll(pairs, { library, template: paired, local, ...options }),
+    encodePairs: (pairs) => encodeAll(pairs, { library, template: paired, side, local, ...options }),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
+    decodeToken: (id) => library.decode([id], false),
   };
 }
 
 interface Encoding extends TokenizerOptions {
   library: Library;
   template: Template;
-  /** Words do not depend on each other. */
+  side: Side;
+  /** Words do not depend on each other, and the beginning of a text is what is kept of it. */
   local: boolean;
+}
+
+/** Where a text that is too long loses tokens. */
+type Side = 'left' | 'right';
+
+/** As tokenizer_config.json names it. */
+async function truncationSide(folder: string): Promise<Side> {
+  const file = path.join(folder, 'tokenizer_config.json');
+  return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
 }
 
 /** Code units that mostly make a token or more: of texts that are to be cut, so many times the tokens wanted are read first. */
@@ -86,8 +100,8 @@ const USUAL_WORD = 8;
 
 /** Each row is a text, or a pair. The library's batches take no pairs: all texts are read one by one, and put together here. */
 async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promise<Sequence[]> {
-  const { library, template, local, maxLength, truncation = 'longest_first' } = encoding;
-  if (maxLength === undefined) return (await read(library, rows)).map((texts) => joined(template, texts, lengthsOf(texts)));
+  const { library, template, side, local, maxLength, truncation = 'longest_first' } = encoding;
+  if (maxLength === undefined) return (await read(library, rows)).map((texts) => joined(template, texts, lengthsOf(texts), side));
   // What the other strategies leave of a pair depends on the whole length of the other text.
   const cut = local && truncation === 'longest_first' ? maxLength * USUAL_WORD : Number.POSITIVE_INFINITY;
   const beginnings = rows.map((texts) => texts.map((text) => beginning(text, cut)));
@@ -102,7 +116,7 @@ async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promi
     unsure.map((i) => rows[i]!),
   );
   for (const [k, i] of unsure.entries()) all[i] = whole[k]!;
-  return all.map((texts) => joined(template, texts, keptLengths(lengthsOf(texts), room, truncation)));
+  return all.map((texts) => joined(template, texts, keptLengths(lengthsOf(texts), room, truncation), side));
 }
 
 /** A text's tokens, without special ones. */
@@ -143,7 +157,7 @@ function keptLengths(lengths: number[], room: number, strategy: Truncation): num
   }
   throw new StepError(
     `truncation ${strategy} cannot make a pair of ${lengths.join(' and ')} tokens short enough: there is room for ${room}`,
-    'Use longest_first, or a greater max_length.',
+    strategy === 'longest_first' ? 'Set a greater max_length.' : 'Use longest_first, or a greater max_length.',
     ['truncation'],
   );
 }
@@ -164,14 +178,14 @@ export interface Sequence {
 }
 
 /** So many tokens of each text, in their template. What nobody asks for is never made; the windows of a long text ask often. */
-function joined(template: Template, texts: Read[], lengths: number[]): Sequence {
+function joined(template: Template, texts: Read[], lengths: number[], side: Side): Sequence {
+  const kept = <T>(values: T[], text: 0 | 1): T[] =>
+    side === 'left' ? values.slice(values.length - lengths[text]!) : values.slice(0, lengths[text]);
   const same = <T>(value: (piece: Piece) => T): T[] =>
     template.flatMap((piece) => new Array<T>(piece.text === null ? 1 : lengths[piece.text]!).fill(value(piece)));
   const each = <T>(values: (text: Read) => T[], special: T): T[] =>
-    template.flatMap(({ text }) => (text === null ? [special] : values(texts[text]!).slice(0, lengths[text])));
-  const ids = template.flatMap((piece) =>
-    piece.text === null ? piece.id : texts[piece.text]!.encoding.getIds().slice(0, lengths[piece.text]),
-  );
+    template.flatMap(({ text }) => (text === null ? [special] : kept(values(texts[text]!), text)));
+  const ids = template.flatMap((piece) => (piece.text === null ? piece.id : kept(texts[piece.text]!.encoding.getIds(), piece.text)));
   const truncated = texts.some(({ encoding }, i) => lengths[i]! < encoding.getLength());
   return lazily(ids, truncated, {
     typeIds: once(() => same(({ typeId }) => typeId)),

@@ -109,7 +109,7 @@ function batchesByLength(sequences: Sequence[]): number[][] {
   return batches;
 }
 
-async function runModel(session: ort.InferenceSession, sequences: Sequence[], { padTokenId }: Bundle): Promise<Outputs> {
+async function runModel(session: ort.InferenceSession, sequences: Sequence[], { folder, padTokenId }: Bundle): Promise<Outputs> {
   const width = Math.max(1, ...sequences.map(({ ids }) => ids.length));
   const integers = (valuesOf: (sequence: Sequence) => number[], padding: number) => {
     // int64, written as pairs of int32: ten times as fast as through BigInt.
@@ -125,6 +125,12 @@ async function runModel(session: ort.InferenceSession, sequences: Sequence[], { 
     attention_mask: () => integers(({ ids }) => ids.map(() => 1), 0),
     token_type_ids: () => integers(({ typeIds }) => typeIds, 0),
   };
-  const outputs = await session.run(Object.fromEntries(session.inputNames.map((name) => [name, inputs[name]!()])));
+  const feeds = Object.fromEntries(session.inputNames.map((name) => [name, inputs[name]!()]));
+  const outputs = await session.run(feeds).catch((error: Error) => {
+    throw new StepError(
+      `the ONNX model of ${folder} cannot read a batch of ${sequences.length} × ${width} tokens: ${error.message.split('\n', 1)[0]}`,
+      'Its onnx/model.onnx, config.json and tokenizer.json must be of one model: deploy the bundle again.',
+    );
+  });
   return Object.fromEntries(Object.entries(outputs).map(([name, { data, dims }]) => [name, { data: data as Float32Array, shape: dims }]));
 }

@@ -67,7 +67,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     problem: problemOf(config, labels),
     fields: taskKind(task).fields.map((field) => (training?.pairs === true ? { name: field.name } : field)),
     labels,
-    maxLength: typeof training?.max_length === 'number' ? training.max_length : await maxLengthOf(folder, config),
+    maxLength: await maxLengthOf(folder, config, training),
     preprocessing: await readPreprocessing(folder),
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
@@ -78,14 +78,25 @@ export async function openBundle(given: string): Promise<Bundle> {
 
 const onnxFile = path.join('onnx', 'model.onnx');
 
-/** Of a model that we did not train: what its tokenizer says, or what its positions allow. */
-async function maxLengthOf(folder: string, config: ConfigFile): Promise<number> {
-  const tokenizer = await readJson(folder, 'tokenizer_config.json');
+/** As in training; of a model that we did not train what its tokenizer says, or what its positions allow. */
+async function maxLengthOf(folder: string, config: ConfigFile, training: Record<string, unknown> | undefined): Promise<number> {
   // RoBERTa's positions start behind the padding's.
   const unused = /roberta|camembert/.test(String(config.model_type)) ? Number(config.pad_token_id ?? 1) + 1 : 0;
-  const positions = Number(config.max_position_embeddings ?? 512) - unused;
+  const usual = config.model_type === 'gpt2' ? 1024 : 512;
+  const most = Number(config.max_position_embeddings ?? config.n_positions ?? usual) - unused;
+  const trained = training?.max_length;
+  if (typeof trained === 'number') {
+    if (trained <= most) return trained;
+    throw new StepError(
+      `training.json of ${folder}: max_length ${trained} is more than the ${most} tokens that the model has positions for`,
+      'training.json and config.json are of different models: copy or deploy the bundle again.',
+    );
+  }
+  const limit = (await readJson(folder, 'tokenizer_config.json'))?.model_max_length;
+  if (typeof limit !== 'number') return most;
+  if (limit < 1) throw new StepError(`tokenizer_config.json of ${folder}: model_max_length ${limit} leaves no room for a text`);
   // A tokenizer without a limit says 1e30.
-  return Math.min(positions, typeof tokenizer?.model_max_length === 'number' ? tokenizer.model_max_length : positions);
+  return Math.min(most, Math.floor(limit));
 }
 
 /** A folder without an ONNX model: made now, from its weights, by what `deploy` does. */

@@ -41,7 +41,7 @@ export const maskedLm: TaskKind<Float32Array[]> = {
     const fill: Json[] = [];
     for (const logits of results.flat()) {
       const id = best(logits);
-      fill.push({ token: (await tokenizer.decode([id])).trim(), score: rounded(Math.exp(logSoftmax(logits)[id]!)) });
+      fill.push({ token: (await tokenizer.decodeToken(id)).trim(), score: rounded(Math.exp(logSoftmax(logits)[id]!)) });
     }
     return { fill };
   },

@@ -61,20 +61,24 @@ interface Group {
   words: Word[];
 }
 
-/** Words of one entity: B- begins one, I- goes on with one of its type, and else begins one, so that what is told is valid IOB2. */
+/**
+ * Words of one entity: B- begins one, I- goes on with one of its type, and else begins one, so that what is told is valid IOB2.
+ * A label without such a prefix goes on, too, as in transformers' pipeline, but for tags such as NOUN, which each word has for itself.
+ */
 function groupsOf(words: Word[], labels: string[]): Group[] {
+  const apart = !labels.some((label) => /^(O$|LABEL_\d+$|[BIES]-)/.test(label));
   const groups: Group[] = [];
   let open: Group | undefined;
   for (const word of words) {
     const label = labels[best(word.scores)]!;
     const [, prefix, entity] = /^(?:([BIES])-)?(.*)$/s.exec(label)!;
     if (label === 'O') open = undefined;
-    else if (open && open.entity === entity && (prefix === 'I' || prefix === 'E')) open.words.push(word);
+    else if (open && open.entity === entity && prefix !== 'B' && prefix !== 'S') open.words.push(word);
     else {
       open = { entity: entity!, words: [word] };
       groups.push(open);
     }
-    if (prefix === 'E' || prefix === 'S' || prefix === undefined) open = undefined;
+    if (prefix === 'E' || prefix === 'S' || apart) open = undefined;
   }
   return groups;
 }

@@ -75,13 +75,15 @@ function answersOf({ id, context, answers }: Asked): Answer[] {
       const found = context.indexOf(text);
       if (found >= 0) return { text, start: found };
     } else {
-      // Python counts code points: the two differ behind an emoji.
-      for (const at of [start, [...context].slice(0, start).join('').length]) if (context.startsWith(text, at)) return { text, start: at };
+      // SQuAD counts code points, as Python does; JavaScript's code units are others behind an emoji.
+      for (const at of [[...context].slice(0, start).join('').length, start]) if (context.startsWith(text, at)) return { text, start: at };
     }
     const elsewhere = context.indexOf(text);
     throw new StepError(
       `row ${id}: the answer ${JSON.stringify(text)} is not in its context${start === undefined ? '' : ` at character ${start}`}`,
-      elsewhere >= 0 ? `It stands at ${elsewhere}: mend answer_start.` : 'An answer is a piece of the context, letter by letter.',
+      elsewhere >= 0
+        ? `It stands at ${[...context.slice(0, elsewhere)].length}: mend answer_start.`
+        : 'An answer is a piece of the context, letter by letter.',
       ['answers'],
     );
   });

@@ -120,6 +120,13 @@ test('JSON: lines that are no object are put aside', async () => {
   ]);
 });
 
+test('JSON: a text about escapes is no broken character', async () => {
+  const texts = ['"\\ud83d" is half of 😀', 'C:\\udder', '\\\\ud800'];
+  const table = await collected({ 'a.jsonl': texts.map((text) => `${JSON.stringify({ text })}\n`).join('') }, all);
+  expect(values(table, 'text').sort()).toEqual(texts.sort());
+  expect(table.rejected).toEqual([]);
+});
+
 test('Parquet: files with other columns, in another order', async () => {
   const folder = temporary();
   const database = await Database.open();

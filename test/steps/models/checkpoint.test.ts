@@ -67,6 +67,15 @@ test('a config without weights starts at random, as transformers initialises, fr
   expect((await start(folder, { names: ['a', 'b'] })).weights['bert.embeddings.word_embeddings.weight']!.data).toEqual(words);
 });
 
+test('a size that no machine has memory for is named before anything is drawn', async () => {
+  const folder = config(copy(), { vocab_size: 1e11 });
+  rmSync(join(folder, 'model.safetensors'));
+  await expect(start(folder)).rejects.toMatchObject({
+    message: expect.stringMatching(/^config.json: a model of these sizes has 12801 GB of weights, and this machine \d+ GB of memory$/),
+    hint: expect.stringContaining('bert.embeddings.word_embeddings.weight [100000000000,32]'),
+  });
+});
+
 test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines', async () => {
   const folder = temporary();
   const json = { model_type: 'distilbert', vocab_size: 7, max_position_embeddings: 3, n_layers: 1, n_heads: 1, dim: 4, hidden_dim: 4 };

@@ -98,6 +98,7 @@ export const FAULTS: Record<string, Fault> = {
   'heads-do-not-divide': config({ num_attention_heads: 3 }),
   'size-is-text': config({ hidden_size: '16' }),
   'size-is-negative': config({ num_hidden_layers: -1 }),
+  'layers-without-end': config({ num_hidden_layers: 1e9 }),
   narrower: config({ intermediate_size: 48 }),
   'more-layers': config({ num_hidden_layers: 2 }),
   'padding-outside': config({ pad_token_id: 99 }),

@@ -30,6 +30,31 @@ test.each(older)('%s', async (name) => {
   }
 });
 
+/** A tokenizer.json of one folder with the tokenizer_config.json of another, of the same vocabulary: the latter decides. */
+test.each([
+  ['bert-uncased', 'bert-cased', undefined],
+  ['bert-cased', 'bert-uncased', { do_lower_case: true }],
+  ['bert-uncased', 'bert-accents', undefined],
+  ['roberta', 'roberta-prefix', undefined],
+])('tokenizer.json of %s, tokenizer_config.json of %s', async (saved, configured, options) => {
+  const folder = temporary();
+  writeFileSync(join(folder, 'tokenizer.json'), await tokenizerJson(join(golden, saved)));
+  const config = join(golden, configured, 'tokenizer_config.json');
+  writeFileSync(join(folder, 'tokenizer_config.json'), options ? JSON.stringify(options) : readFileSync(config));
+  const tokenizer = Tokenizer.fromString(await tokenizerJson(folder));
+  const expected: Expected[] = JSON.parse(readFileSync(join(golden, configured, 'expected.json'), 'utf8'));
+  for (const { text, ids } of expected) {
+    const [first, second] = [text].flat() as [string, string | undefined];
+    expect((await tokenizer.encode(first, second)).getIds(), first).toEqual(ids);
+  }
+  // A class that only reads tokenizer.json has no such options.
+  writeFileSync(
+    join(folder, 'tokenizer_config.json'),
+    JSON.stringify({ do_lower_case: saved !== 'bert-uncased', add_prefix_space: true, tokenizer_class: 'PreTrainedTokenizerFast' }),
+  );
+  expect(await tokenizerJson(folder)).toBe(readFileSync(join(folder, 'tokenizer.json'), 'utf8'));
+});
+
 test('special tokens as the folder calls them, and those added behind the vocabulary', async () => {
   const folder = temporary();
   cpSync(join(golden, 'bert-uncased'), folder, { recursive: true });
@@ -41,6 +66,24 @@ test('special tokens as the folder calls them, and those added behind the vocabu
   expect(encoding.getIds()).toContain(251);
   expect(encoding.getIds()[0]).toBe(2);
   expect(encoding.getOffsets().at(-2)).toEqual([12, 20]);
+});
+
+test('special tokens without a role: never cut, nor found in lower case; none without an id', async () => {
+  const folder = temporary();
+  cpSync(join(golden, 'bert-uncased'), folder, { recursive: true });
+  writeFileSync(join(folder, 'added_tokens.json'), '{"<URL>": 251}');
+  writeFileSync(join(folder, 'special_tokens_map.json'), '{"additional_special_tokens": ["<URL>", "the", "<NEW>"]}');
+  const ids = new Map(
+    readFileSync(join(folder, 'vocab.txt'), 'utf8')
+      .split('\n')
+      .map((word, id) => [word, id]),
+  );
+  const json = await tokenizerJson(folder);
+  const encoding = await Tokenizer.fromString(json).encode('Meeting<URL>the <url>');
+  expect(encoding.getIds().slice(1, 4)).toEqual([ids.get('meeting'), 251, ids.get('the')]);
+  expect(encoding.getIds().slice(4)).not.toContain(251);
+  const special = JSON.parse(json).added_tokens.filter((token: { special: boolean }) => token.special);
+  expect(special.map(({ content }: { content: string }) => content).slice(-2)).toEqual(['the', '<URL>']);
 });
 
 test('what cannot be made is refused, and says what to do', async () => {

@@ -1,9 +1,9 @@
 /** The tokenizer in the box; the ids are those of transformers' BertTokenizer on the same texts. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openTokenizer } from '../../../steps/models/tokenizer.ts';
+import { copyTokenizer, openTokenizer, type Truncation } from '../../../steps/models/tokenizer.ts';
 import { temporary } from '../rig.ts';
 
 const models = join(import.meta.dirname, '../../../pipelines/models');
@@ -27,6 +27,21 @@ test('a text is truncated if it has more tokens than there is room for, not if i
   const [fits, cut] = await tokenizer.encode(['one two three', 'one two three four']);
   expect(fits).toMatchObject({ ids: [101, 2028, 2048, 2093, 102], truncated: false });
   expect(cut).toMatchObject({ ids: [101, 2028, 2048, 2093, 102], truncated: true });
+});
+
+test('truncation_side of tokenizer_config.json: tokens at the end are kept', async () => {
+  const folder = temporary();
+  await copyTokenizer(join(models, 'bert-tiny'), folder);
+  writeFileSync(join(folder, 'tokenizer_config.json'), '{"truncation_side": "left"}');
+  const open = (maxLength: number, truncation: Truncation = 'longest_first') => openTokenizer(folder, { maxLength, truncation });
+  const text = 'one two three four five';
+  expect(await (await open(5)).encode([text])).toMatchObject([{ ids: [101, 2093, 2176, 2274, 102], truncated: true }]);
+  expect(await (await open(8)).encodePairs([[text, 'six seven']])).toMatchObject([
+    { ids: [101, 2093, 2176, 2274, 102, 2416, 2698, 102], typeIds: [0, 0, 0, 0, 0, 1, 1, 1] },
+  ]);
+  expect(await (await open(9, 'only_second')).encodePairs([[text, 'six seven eight nine']])).toMatchObject([
+    { ids: [101, 2028, 2048, 2093, 2176, 2274, 102, 3157, 102] },
+  ]);
 });
 
 /** Ids and texts are those of transformers' AutoTokenizer from the same folders. */

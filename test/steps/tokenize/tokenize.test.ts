@@ -51,6 +51,21 @@ test('long texts are cut and keep their last special token; a text with no words
   expect(idsOf(split, 1)).toEqual([2, 3]);
 });
 
+test('answer_start counts code points, as SQuAD does, where code units would be another place of the same word', async () => {
+  const folder = temporary();
+  const database = await Database.open();
+  await database.run(
+    `CREATE TABLE t AS SELECT 'id' || i AS id, 'the' AS question, '😀😀😀😀 day day' AS context,
+       {'text': ['day'], 'answer_start': [9]} AS answers, 'train' AS split FROM range(3) r(i)`,
+  );
+  await writeTable(database, 't', folder);
+  database.close();
+  const { outputs } = await ranStep(tokenize, { task: 'question-answering', max_length: 16 }, { data: folder, model: smallModel() });
+  const split = await openSplit(outputs.tokens!, await readTokensInfo(outputs.tokens!), 'train');
+  // [CLS] the [SEP] 😀😀😀😀 day day
+  expect([...split.values('start_positions', 0)!, ...split.values('end_positions', 0)!]).toEqual([5, 5]);
+});
+
 test('a tokenizer.json that pads and truncates by itself is not let do so', async () => {
   const model = smallModel();
   const file = join(model, 'tokenizer.json');

@@ -1,0 +1,132 @@
+/** Hugging Face folders that we did not write: what predict and serve make of their config.json, their tokenizer and their labels. */
+import { cpSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { type ModelStart, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
+import { openAnswer } from '../../../steps/serving/answer.ts';
+import { openBundle } from '../../../steps/serving/bundle.ts';
+import { temporary } from '../rig.ts';
+
+const tokenizers = join(import.meta.dirname, '../../golden/tokenizer');
+
+const small = { hidden_size: 12, num_hidden_layers: 2, num_attention_heads: 3, intermediate_size: 20, max_position_embeddings: 20 };
+
+interface Folder {
+  config: object;
+  tokenizer: string;
+  start: Pick<ModelStart, 'task' | 'labels'>;
+  files?: Record<string, object>;
+  /** Weights that are not random: one value for all of a weight's numbers, or each. */
+  weights?: Record<string, number | number[]>;
+}
+
+async function folderOf({ config, tokenizer, start, files = {}, weights = {} }: Folder): Promise<string> {
+  const folder = temporary();
+  cpSync(join(tokenizers, tokenizer), folder, { recursive: true });
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ vocab_size: 340, initializer_range: 0.5, ...config }));
+  const model = await startModel(folder, { ...start, seed: 1, say: () => {} });
+  for (const [name, value] of Object.entries(weights)) {
+    const data = model.weights[name]!.data as Float32Array;
+    if (typeof value === 'number') data.fill(value);
+    else data.set(value);
+  }
+  await saveModel(folder, model);
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), JSON.stringify(content));
+  return folder;
+}
+
+async function answersOf(folder: string, inputs: Record<string, string>[]): Promise<any[]> {
+  return (await openAnswer(await openBundle(folder), 1))(inputs);
+}
+
+const classifier: Folder['start'] = { task: 'text-classification', labels: ['a', 'b'] };
+
+test('an ALBERT with one token type reads pairs, whose tokens are of two', async () => {
+  const config = { ...small, model_type: 'albert', embedding_size: 8, type_vocab_size: 1 };
+  const folder = await folderOf({ config, tokenizer: 'bert-cased', start: classifier });
+  const [answer] = await answersOf(folder, [{ text: 'the cat', text_pair: 'the mat' }]);
+  expect(Object.keys(answer.scores)).toEqual(['a', 'b']);
+});
+
+test('GPT-2 calls its longest length n_positions', async () => {
+  const words = (count: number) => 'cat '.repeat(count);
+  const of = (n_positions?: number) =>
+    folderOf({
+      config: { model_type: 'gpt2', n_embd: 12, n_layer: 1, n_head: 2, pad_token_id: 0, ...(n_positions && { n_positions }) },
+      tokenizer: 'gpt2',
+      start: classifier,
+    });
+  const [short, shorter] = await answersOf(await of(16), [{ text: words(300) }, { text: words(200) }]);
+  expect(short).toEqual(shorter);
+  // Each word is a token or more: of these two a model with 1024 positions reads different ends, one with 512 would not.
+  const [long, longer] = await answersOf(await of(), [{ text: words(120) }, { text: `${words(520)}the` }]);
+  expect(long).not.toEqual(longer);
+});
+
+test('truncation_side of tokenizer_config.json: a long text loses its beginning', async () => {
+  const config = { ...small, model_type: 'bert' };
+  const files = { 'tokenizer_config.json': { truncation_side: 'left' } };
+  const folder = await folderOf({ config, tokenizer: 'bert-uncased', start: classifier, files });
+  const end = 'the cat sat on the mat and the rat sat on the hat the cat sat on the mat and the rat';
+  const [one, other, third] = await answersOf(folder, [
+    { text: `monday ${'the notes '.repeat(200)} ${end}` },
+    { text: end },
+    { text: `${end} monday` },
+  ]);
+  expect(one).toEqual(other);
+  expect(third).not.toEqual(other);
+});
+
+test('a length that no text fits, or that the model has no positions for', async () => {
+  const config = { ...small, model_type: 'bert' };
+  const of = (name: string, content: object) =>
+    folderOf({ config, tokenizer: 'bert-uncased', start: classifier, files: { [name]: content } });
+  const none = openBundle(await of('tokenizer_config.json', { model_max_length: 0 }));
+  await expect(none).rejects.toThrow(/tokenizer_config.json of .*: model_max_length 0 leaves no room for a text/);
+  const long = openBundle(await of('training.json', { max_length: 21 }));
+  await expect(long).rejects.toThrow(/max_length 21 is more than the 20 tokens that the model has positions for/);
+});
+
+test('an ONNX model of other sizes than its config.json says is refused in words', async () => {
+  const folder = await folderOf({ config: { ...small, model_type: 'bert' }, tokenizer: 'bert-uncased', start: classifier });
+  const bundle = await openBundle(folder);
+  const answer = await openAnswer({ ...bundle, maxLength: 60 }, 1);
+  await expect(answer([{ text: 'the cat '.repeat(30) }])).rejects.toThrow(/cannot read a batch of 1 × 60 tokens/);
+});
+
+test('masked-lm fills in a special token by its name', async () => {
+  const bias = new Array(340).fill(0);
+  bias[1] = 100; // [UNK]
+  const folder = await folderOf({
+    config: { ...small, model_type: 'bert' },
+    tokenizer: 'bert-uncased',
+    start: { task: 'masked-lm', labels: [] },
+    weights: { 'cls.predictions.bias': bias },
+  });
+  expect(await answersOf(folder, [{ text: 'the [MASK] sat' }])).toMatchObject([{ fill: [{ token: '[UNK]' }] }]);
+});
+
+/** What transformers' pipeline makes of words that all have the last label, but for tags that mark no entities. */
+test.each([
+  [['O', 'PER'], ['cat sat on']],
+  [['LABEL_0', 'LABEL_1'], ['cat sat on']],
+  [['O', 'B-PER', 'I-PER'], ['cat sat on']],
+  [
+    ['O', 'I-PER', 'B-PER'],
+    ['cat', 'sat', 'on'],
+  ],
+  [
+    ['VERB', 'NOUN'],
+    ['cat', 'sat', 'on'],
+  ],
+])('words of one label, of %j', async (labels, pieces) => {
+  const bias = labels.map((_, i) => (i === labels.length - 1 ? 1 : 0));
+  const folder = await folderOf({
+    config: { ...small, model_type: 'bert' },
+    tokenizer: 'bert-uncased',
+    start: { task: 'token-classification', labels },
+    weights: { 'classifier.weight': 0, 'classifier.bias': bias },
+  });
+  const [{ entities }] = await answersOf(folder, [{ text: 'cat sat on' }]);
+  expect(entities.map((entity: { text: string }) => entity.text)).toEqual(pieces);
+});
