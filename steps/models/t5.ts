@@ -192,7 +192,7 @@ function parameters(config: T5Config): nn.Parameters {
           shape: [config.relative_attention_num_buckets, num_heads],
           start: 'normal',
           deviation: factor / Math.sqrt(H),
-          decay: true,
+          decay: false, // a bias, if not by its shape: transformers' Trainer leaves it alone
         };
       Object.assign(all, nn.rmsNormParameters(`${name}.0.layer_norm`, H));
       if (base === DECODER) Object.assign(all, attention(`${name}.1.EncDecAttention`), nn.rmsNormParameters(`${name}.1.layer_norm`, H));

@@ -43,20 +43,27 @@ function matching(pattern: string, names: string[]): string[] {
   throw new StepError(`freeze: no weight is called ${JSON.stringify(pattern)}`, `Names are such as ${listed(names, 4)}.`, ['freeze']);
 }
 
-/** 0 for the embeddings, 1 for the first layer; nothing for what lies above the layers: pooler and head. A decoder's lie above an encoder's. */
+/**
+ * 0 for the embeddings, 1 for the first layer; nothing for what lies above the layers: pooler and head. A decoder's lie above an
+ * encoder's, whose last norm is of its last layer.
+ */
 function depthsOf(names: string[], prefix: string): Map<string, number> {
   const depths = new Map<string, number>();
   const base = names.filter((name) => prefix === '' || name.startsWith(`${prefix}.`));
   for (const name of base) if (EMBEDDINGS.test(name)) depths.set(name, 0);
-  for (const stack of [/^encoder\.block\.(\d+)\./, /^decoder\.block\.(\d+)\./, /\.(?:layer|h|albert_layer_groups)\.(\d+)\./]) {
+  for (const stack of [
+    /^encoder\.(?:block\.(\d+)|final_layer_norm)\./,
+    /^decoder\.block\.(\d+)\./,
+    /\.(?:layer|h|albert_layer_groups)\.(\d+)\./,
+  ]) {
     const below = Math.max(0, ...depths.values());
     for (const name of base) {
       const layer = depths.has(name) ? null : stack.exec(name);
-      if (layer) depths.set(name, below + Number(layer[1]) + 1);
+      if (layer) depths.set(name, layer[1] === undefined ? Math.max(...depths.values()) : below + Number(layer[1]) + 1);
     }
   }
   return depths;
 }
 
-/** BERT's and its kin's, GPT-2's and T5's. */
-const EMBEDDINGS = /(?:^|\.)(?:embeddings|wte|wpe|shared)\./;
+/** BERT's and its kin's, what makes ALBERT's as wide as its layers, GPT-2's and T5's. */
+const EMBEDDINGS = /(?:^|\.)(?:embeddings|embedding_hidden_mapping_in|wte|wpe|shared)\./;
