@@ -267,6 +267,8 @@ export default defineStep({
       problems.push({ option: 'gradient_checkpointing', message: 'gradient_checkpointing is of the runtimes that compile, not of eager' });
     if (options.optim !== 'adamw' && options.runtime === 'tensorflow')
       problems.push({ option: 'optim', message: `the runtime tensorflow has adamw only, not ${options.optim}` });
+    if (options.optim !== 'adamw' && options.runtime === 'auto' && options.precision === 'bf16')
+      problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, which has adamw only, not ${options.optim}` });
     if (options.lora && options.freeze)
       problems.push({ option: 'freeze', message: 'lora trains its adapters and the head only: all else is frozen already' });
     if (options.lora && options.save_optimizer)
@@ -288,6 +290,8 @@ export default defineStep({
       problems.push({ option: 'eval_strategy', message: `${best} needs measurements: eval_strategy epoch or steps` });
     if (best && options.eval_strategy === 'epoch' && options.epochs === 1)
       problems.push({ option: best, message: `${best} needs more than one epoch, or eval_strategy steps` });
+    if (options.positive !== undefined && options.eval_strategy === 'no')
+      problems.push({ option: 'positive', message: 'positive is about measurements, and eval_strategy no makes none' });
     if (options.eval_strategy === 'steps' && options.eval_steps === undefined)
       problems.push({ option: 'eval_strategy', message: 'eval_strategy steps needs eval_steps' });
     if (options.eval_strategy !== 'steps' && options.eval_steps !== undefined)

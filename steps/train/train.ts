@@ -30,6 +30,8 @@ export async function train(context: TrainContext): Promise<void> {
   const { options, inputs, seed, signal, threads, log } = context;
   const info = await readTokensInfo(inputs.tokens);
   refuseOptions(info, options);
+  if (inputs.continue && options.lora)
+    throw new StepError('continue is not for lora, whose adapters are merged when a training ends', 'Give the model as `model`.', ['lora']);
   const data = await openSplit(inputs.tokens, info, 'train');
   const validation = await openValidation(context, info);
   for (const split of validation ? [data, validation.split] : [data]) checkLabels(split, info);
@@ -49,7 +51,9 @@ export async function train(context: TrainContext): Promise<void> {
   if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} numbers are trained`);
   await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
   const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
-  const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
+  // Of the runtimes that auto chooses from tensorflow has adamw only.
+  const runtimeName = options.runtime === 'auto' && options.optim !== 'adamw' ? 'onnx' : options.runtime;
+  const runtime = await openRuntime(runtimeName, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
   const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
@@ -99,7 +103,8 @@ export async function train(context: TrainContext): Promise<void> {
           signal.throwIfAborted();
           const { step } = progress;
           const learningRate = options.learning_rate * factor(step);
-          const parts = partsOf(data, batch, options.batch_size);
+          // The padding of a question's context is among the places that its loss weighs against each other, as transformers has it.
+          const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
           const given = parts.map((part) => inputsFor(part, epoch));
           const shares = sharesOf(given, classWeights);
           const shared = given.map((inputs, i) => ({ inputs, share: shares[i]! }));
@@ -122,7 +127,9 @@ export async function train(context: TrainContext): Promise<void> {
       if (error === signal.reason) await checkpoints.beforeEnding(progress);
       throw error;
     }
-    const { step, epoch, best } = progress;
+    const { step, best } = progress;
+    // A training that was cut off behind its last step, the last of an epoch, has not counted that epoch.
+    const epoch = Math.floor(step / perEpoch);
     const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
     if (stopping?.stop) {
       const { patience } = options.early_stopping!;
@@ -163,6 +170,8 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
     ]);
   if (options.mlm_probability !== undefined && task !== 'masked-lm')
     throw new StepError(`mlm_probability means nothing for ${task}`, 'It is of masked-lm.', ['mlm_probability']);
+  if (options.replace_head && !task.endsWith('-classification'))
+    throw new StepError(`replace_head means nothing for ${task}`, 'Its head has no labels, and is kept: leave it out.', ['replace_head']);
   if (options.positive !== undefined && task !== 'text-classification')
     throw new StepError(`positive means nothing for ${task}`, 'It is of text-classification with two labels.', ['positive']);
 }

@@ -14,7 +14,8 @@ export async function openValidation(context: TrainContext, info: TokensInfo): P
   if (options.eval_strategy === 'no') return undefined;
   const measured = measuredOf(options, info);
   // Where it was asked for, it is an error if it is missing.
-  if (options.eval_strategy === 'steps' || watchedMetric(options) || info.splits.validation?.rows)
+  const wanted = options.eval_strategy === 'steps' || options.positive !== undefined || watchedMetric(options);
+  if (wanted || info.splits.validation?.rows)
     return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, context);
   log('the tokens have no validation split: nothing is measured between epochs');
   return undefined;
@@ -67,7 +68,9 @@ export class Validation {
     if (watched && !Number.isFinite(metrics[watched.metric]))
       throw new StepError(
         `${watched.metric} cannot be computed of the validation split`,
-        'Is there a label that none of its rows has?',
+        model.problem === 'regression'
+          ? 'Are its numbers, or those that are predicted, all the same?'
+          : 'Is there a label that none of its rows has?',
         watched.option,
       );
     return metrics;
