@@ -1,5 +1,6 @@
 import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
+import { writtenTexts } from '../generation/written.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { listed, loadModel } from '../models/checkpoint.ts';
 import { sameTokenizer } from '../models/tokenizer.ts';
@@ -8,7 +9,6 @@ import { openRuntime } from '../runtime/open.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import { evaluationMetrics } from '../tasks/registry.ts';
 import type step from './step.ts';
-import { writtenTexts } from './written.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
@@ -47,7 +47,7 @@ export async function evaluate(context: Context): Promise<void> {
       ? undefined
       : await writtenTexts(runtime, split, info, {
           model,
-          folder: inputs.model,
+          folders: { own: inputs.model, tokenizer: inputs.model },
           metrics: ofTexts,
           asked: options.generation ?? {},
           batchSize: options.batch_size,

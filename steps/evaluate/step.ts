@@ -11,7 +11,7 @@ const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
 
 export default defineStep({
   name: 'evaluate',
-  version: 3,
+  version: 4,
   description: 'Measures a trained model on a split.',
   options: {
     split: { type: 'string', default: 'test', description: 'The split to predict.' },

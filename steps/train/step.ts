@@ -5,7 +5,7 @@ import { SCHEDULES } from './schedule.ts';
 /** Names are those of transformers' TrainingArguments where it has them. */
 export default defineStep({
   name: 'train',
-  version: 3,
+  version: 4,
   description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
   options: {
     task: {
@@ -235,7 +235,7 @@ export default defineStep({
     },
     tensorboard: { kind: 'folder', description: 'The same as event files, where `tensorboard: true` asks for them; else empty.' },
   },
-  libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
+  libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',
   check(options) {
     const problems: OptionProblem[] = [];

@@ -83,9 +83,10 @@ export async function train(context: TrainContext): Promise<void> {
     const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
     const progress: Progress = (await checkpoints.restore(total)) ??
       continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
+    const whole = (): Model => ({ ...start, weights: lora ? lora.merged(training.weights()) : training.weights() });
     const measure = async (epoch: number) => {
       const trainedUntil = performance.now();
-      const metrics = await validation?.measure(training, model).catch(outOfMemory);
+      const metrics = await validation?.measure(training, model, whole, runtime).catch(outOfMemory);
       history.measured({ step: progress.step, epoch }, metrics, trainedUntil);
       if (stopping?.add(metrics![stopping.metric]!)) progress.best = { epoch, step: progress.step, weights: copyOf(training.weights()) };
     };
