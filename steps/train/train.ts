@@ -134,7 +134,9 @@ export async function train(context: TrainContext): Promise<void> {
     const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
     if (stopping?.stop) {
       const { patience } = options.early_stopping!;
-      const since = { epoch: epoch - patience!, step: step - patience! * (options.eval_steps ?? 0) };
+      const { eval_steps = 1 } = options;
+      // The last measurement of all may come before its time.
+      const since = { epoch: epoch - patience!, step: (Math.ceil(step / eval_steps) - patience!) * eval_steps };
       log(`stopped: ${stopping.metric} has not gained since ${timeOf(since)}`);
     }
     const kept = best ?? { step, epoch, weights: training.weights() };

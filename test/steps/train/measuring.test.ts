@@ -82,6 +82,9 @@ test('early stopping by steps ends amid an epoch', async () => {
   const { record, log } = await trained({ epochs: 20, eval_strategy: 'steps', eval_steps: 5, early_stopping });
   expect(record.kept_step).toBe(record.steps - 15);
   expect(log).toContain(`stopped: f1 has not gained since step ${record.kept_step}`);
+  // Of 36 steps: measured after 16, 32 and the last.
+  const last = { early_stopping: { metric: 'loss', patience: 2, min_delta: 100 }, eval_strategy: 'steps', eval_steps: 16 };
+  expect((await trained(last)).log).toContain('stopped: loss has not gained since step 16');
 });
 
 test('a point of the curves has all figures, for every step of a short training and for as many as are asked for', async () => {
