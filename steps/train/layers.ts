@@ -26,13 +26,18 @@ export function weightOptions(
   if (frozen.size === names.length) throw new StepError('all weights are frozen: nothing is left to train', undefined, ['freeze']);
   const depths = depthsOf(names, family.prefix);
   const head = 1 + Math.max(...depths.values());
-  return (name) =>
-    frozen.has(name)
-      ? undefined
-      : {
-          learningRateFactor: layer_wise_learning_rate_decay ** (head - (depths.get(name) ?? head)),
-          weightDecay: parameters[name]!.decay ? weight_decay : 0,
-        };
+  const optionsOf = (name: string): WeightOptions => ({
+    learningRateFactor: layer_wise_learning_rate_decay ** (head - (depths.get(name) ?? head)),
+    weightDecay: parameters[name]!.decay ? weight_decay : 0,
+  });
+  const trained = names.filter((name) => !frozen.has(name)).map(optionsOf);
+  if (layer_wise_learning_rate_decay !== 1 && trained.every(({ learningRateFactor }) => learningRateFactor === 1))
+    throw new StepError('layer_wise_learning_rate_decay means nothing here: all layers are frozen', 'Leave it out.', [
+      'layer_wise_learning_rate_decay',
+    ]);
+  if (weight_decay > 0 && trained.every(({ weightDecay }) => weightDecay === 0))
+    throw new StepError('weight_decay means nothing here: only biases and norms are trained', 'Leave it out.', ['weight_decay']);
+  return (name) => (frozen.has(name) ? undefined : optionsOf(name));
 }
 
 /** A pattern is some of a name's parts, as `embeddings` or `layer.0`; `*` stands for any letters of one part. */

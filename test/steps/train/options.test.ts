@@ -108,6 +108,14 @@ test('frozen weights stay to the bit, the others move; what none is called is sa
     option: ['freeze'],
   });
   await expect(trained({ freeze: ['bert', 'classifier'] }, inputs)).rejects.toThrow('all weights are frozen');
+  await expect(trained({ freeze: ['bert'], layer_wise_learning_rate_decay: 0.9 }, inputs)).rejects.toMatchObject({
+    message: 'layer_wise_learning_rate_decay means nothing here: all layers are frozen',
+    option: ['layer_wise_learning_rate_decay'],
+  });
+  await expect(trained({ freeze: ['weight'], weight_decay: 0.1 }, inputs)).rejects.toMatchObject({
+    message: 'weight_decay means nothing here: only biases and norms are trained',
+    option: ['weight_decay'],
+  });
 });
 
 test('layers learn the slower the lower they are', async () => {
