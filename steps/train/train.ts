@@ -27,7 +27,7 @@ import { hidden, openValidation, watchedMetric } from './validation.ts';
 export type TrainContext = Parameters<(typeof step)['run']>[0];
 
 export async function train(context: TrainContext): Promise<void> {
-  const { options, inputs, seed, signal, threads, log } = context;
+  const { options, inputs, seed, signal, threads, log, warn } = context;
   const info = await readTokensInfo(inputs.tokens);
   refuseOptions(info, options);
   if (inputs.continue && options.lora)
@@ -77,7 +77,10 @@ export async function train(context: TrainContext): Promise<void> {
     const total = options.epochs * perEpoch;
     const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
     const shape = { cycles, power, end: lr_end / options.learning_rate };
-    const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total, shape);
+    const warmup = warmupOf(options.warmup_steps, total);
+    if (warmup >= total)
+      warn(`warmup_steps: the training has ${total} steps, and its learning rate rises for ${warmup}: it never reaches learning_rate`);
+    const factor = schedule(options.lr_scheduler_type, warmup, total, shape);
     const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
     const history = new History(context, total);
     const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });

@@ -227,6 +227,14 @@ test('the schedule has what it was given', async () => {
   expect(rates[9]).toBeCloseTo(0.001 + 0.004 * 0.5 ** 2, 10); // half of 18 steps are over
 });
 
+test('a warmup that does not end is told of', async () => {
+  const inputs = await smallInputs();
+  const { warnings, history } = await trained({ warmup_steps: 18, runtime: 'eager' }, inputs);
+  expect(warnings).toEqual(['warmup_steps: the training has 18 steps, and its learning rate rises for 18: it never reaches learning_rate']);
+  expect(Math.max(...history.flatMap(({ learning_rate }) => learning_rate ?? []))).toBeLessThan(0.005);
+  expect((await trained({ warmup_steps: 17, runtime: 'eager' }, inputs)).warnings).toEqual([]);
+});
+
 test.each([{ optim: 'adafactor' }, { sampler: 'balanced' }])('it learns with %j', async (options) => {
   const { metrics } = await trained({ epochs: 4, learning_rate: 0.02, ...options }, await smallInputs());
   expect(metrics.validation_accuracy).toBeGreaterThan(0.9);
