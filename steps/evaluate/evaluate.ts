@@ -1,6 +1,7 @@
 /** Tokens of a split and a model → what it predicts, row by row → metrics. A seq2seq model also writes, where a metric is about texts. */
 import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
+import { writtenTexts } from '../generation/written.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { listed, loadModel } from '../models/checkpoint.ts';
 import { sameTokenizer } from '../models/tokenizer.ts';
@@ -9,7 +10,6 @@ import { openRuntime } from '../runtime/open.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import { evaluationMetrics } from '../tasks/registry.ts';
 import type step from './step.ts';
-import { writtenTexts } from './written.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
@@ -48,7 +48,7 @@ export async function evaluate(context: Context): Promise<void> {
       ? undefined
       : await writtenTexts(runtime, split, info, {
           model,
-          folder: inputs.model,
+          folders: { own: inputs.model, tokenizer: inputs.model },
           metrics: ofTexts,
           asked: options.generation ?? {},
           batchSize: options.batch_size,

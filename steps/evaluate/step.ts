@@ -1,14 +1,18 @@
 import { defineStep } from '../../engine/step.ts';
 import { generationOptions } from '../generation/options.ts';
+import { BINARY_METRICS } from '../metrics/classification.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
 import { runtimeOptions } from '../runtime/options.ts';
 
 /** What decides which text is written, of a given model: not when it ends by the clock, nor how many there are. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
 
+/** What depends on which of two labels is the positive one. */
+const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
+
 export default defineStep({
   name: 'evaluate',
-  version: 3,
+  version: 4,
   description: 'Measures a trained model on a split.',
   options: {
     split: { type: 'string', default: 'test', description: 'The split to predict.' },
@@ -43,6 +47,10 @@ export default defineStep({
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',
+  check: ({ positive, metrics }) =>
+    positive === undefined || metrics === undefined || OF_POSITIVE.some((name) => metrics.includes(name))
+      ? []
+      : [{ option: 'positive', message: `positive is about ${OF_POSITIVE.join(', ')}, and none of them is among metrics` }],
   async run(context) {
     const { evaluate } = await import('./evaluate.ts');
     await evaluate(context);

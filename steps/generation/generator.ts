@@ -39,10 +39,21 @@ export async function openGenerator(given: string, runtime: Runtime, { packed = 
   const model = await loadModel(folder);
   if (!isGenerating(model.task))
     throw new StepError(`${shown(folder)} holds a model for ${model.task}, which writes no text`, 'Ask it with `tunesmith predict`.');
-  const tokenizer = await openTokenizer(folder, {});
+  return generatorOf(model, { own: folder, tokenizer: folder }, runtime, { packed });
+}
+
+/** Where lies what a model writes by beside its weights: its `generation_config.json`, and its tokenizer with how texts are cleaned. */
+export interface Folders {
+  own: string;
+  tokenizer: string;
+}
+
+/** Of a model that is in memory, with the weights that it has now. */
+export async function generatorOf(model: Model, folders: Folders, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
+  const tokenizer = await openTokenizer(folders.tokenizer, {});
   checkVocabulary(tokenizer, model.config.vocab_size);
-  const preprocessing = await readPreprocessing(folder);
-  const own = await readGenerationOptions(folder, model);
+  const preprocessing = await readPreprocessing(folders.tokenizer);
+  const own = await readGenerationOptions(folders.own, model);
   const { decoder_start_token_id: startToken = model.config.pad_token_id } = model.config as Config & { decoder_start_token_id?: number };
   const decoder = openDecoder(model, runtime, { startToken, packed });
   const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);

@@ -7,11 +7,13 @@ export const METRICS: Record<string, Metric> = {
   mse: (truth, predicted) => mean(truth.map((t, i) => (t - predicted[i]!) ** 2)),
   rmse: (truth, predicted) => Math.sqrt(METRICS.mse!(truth, predicted)),
   mae: (truth, predicted) => mean(truth.map((t, i) => Math.abs(t - predicted[i]!))),
-  /** The share of the variance that is explained; NaN where the truth is one number, or there is one example. */
+  /** The share of the variance that is explained; where there is none 1 if all is right, else 0. NaN of a single example. */
   r2(truth, predicted) {
+    if (truth.length < 2) return Number.NaN;
     const centre = mean(truth);
     const variance = mean(truth.map((t) => (t - centre) ** 2));
-    return truth.length < 2 || variance === 0 ? Number.NaN : 1 - METRICS.mse!(truth, predicted) / variance;
+    const error = METRICS.mse!(truth, predicted);
+    return variance === 0 ? Number(error === 0) : 1 - error / variance;
   },
   pearson,
   /** Pearson's correlation of the ranks; equal numbers share the mean of their ranks. */

@@ -33,8 +33,11 @@ export function trainingBatches(split: Split, size: number, { seed, epoch, class
   return shuffle(batches, uniform);
 }
 
-/** A batch in parts of at most `size` sequences. */
-export const partsOf = (split: Split, { sequences }: Batch, size: number): Batch[] => chunks(split, byLength(split, sequences), size);
+/** A batch in parts of at most `size` sequences. `alike`: all padded as the batch is, for a loss that depends on it. */
+export function partsOf(split: Split, { sequences, length }: Batch, size: number, alike = false): Batch[] {
+  const parts = chunks(split, byLength(split, sequences), size);
+  return alike ? parts.map((part) => ({ ...part, length })) : parts;
+}
 
 /**
  * The batches of an evaluation in pools: all of a pool come before any of the next, so that results can be put into the

@@ -60,16 +60,16 @@ export async function startModel(folder: string, start: ModelStart): Promise<Sta
   const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
-  const { parameters: headParameters, labelled } = headOf(family, task, file);
+  const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
   if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
   const config: Config = family.configure(file);
   const base = family.parameters(config);
-  const head = headParameters(config, labels.length);
-  const parameters = { ...base, ...head };
   const program = programFor(family, task, config, problem, loss);
+  const all = headParameters(config, labels.length);
+  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
+  const head = checkpoint ? withoutTied(all, tiedTo, checkpoint) : all;
+  const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
-
-  const checkpoint = await openCheckpoint(folder, family, task, parameters);
   if (!checkpoint) {
     say('no model.safetensors: all weights start at random');
     return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
@@ -103,12 +103,14 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const problem = problemOf(file, named);
   const labels = task.endsWith('-classification') ? named : [];
   const head = headOf(family, task, file);
-  const ownParameters = head.parameters(config, labels.length);
-  const parameters: Parameters = { ...family.parameters(config), ...ownParameters };
-  const checkpoint = await openCheckpoint(folder, family, task, parameters);
+  const base = family.parameters(config);
+  const all = head.parameters(config, labels.length);
+  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
   if (!checkpoint)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder holds a configuration only.');
   try {
+    const ownParameters = withoutTied(all, head.tiedTo, checkpoint);
+    const parameters: Parameters = { ...base, ...ownParameters };
     const own = Object.keys(ownParameters);
     if (own.length > 0 && !own.some((name) => checkpoint.entries.has(name)))
       throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
@@ -228,8 +230,6 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
         entries.set(own, { shape, read });
       }
     }
-    for (const [name, of] of Object.entries(family.heads[task]?.copies ?? {}))
-      if (name in parameters && !entries.has(name) && entries.has(of)) entries.set(name, entries.get(of)!);
     if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
     return { source, entries, close };
   } catch (error) {
@@ -333,6 +333,10 @@ function headToKeep(
   const kept = here.filter((name) => keeps || !labelled.includes(name)).map((name) => [name, head[name]!] as const);
   return { head: Object.fromEntries(kept), order: sameLabels ? order : labels.map((_, i) => i) };
 }
+
+/** A head's weights, but for those that are others' where this checkpoint has the others alone: they are one, and learn as one. */
+const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
+  Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
 function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
   const width = data.length / order.length;

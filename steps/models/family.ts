@@ -64,8 +64,8 @@ interface HeadWeights<C extends Config> {
   labelled: string[];
   /** Where checkpoints have copies of weights that are the embeddings' or this head's own: they are passed over. */
   tied?: string[];
-  /** Weights that are another's, by name, where a checkpoint lacks them: so transformers loads it. */
-  copies?: Record<string, string>;
+  /** Of the head's weights those that are another's, by name, where a checkpoint lacks them: so transformers loads it. */
+  tiedTo?: Record<string, string>;
 }
 
 export interface Head<C extends Config = any> extends HeadWeights<C> {

@@ -34,7 +34,7 @@ export interface T5Config {
   initializer_range: number;
   dense_act_fn: nn.ActivationName;
   is_gated_act: boolean;
-  /** v1.0 predicts by the embeddings themselves, of states that are scaled by 1/√H; v1.1 by rows of its own, `lm_head`. */
+  /** v1.0 predicts by the embeddings themselves, of states that are scaled by 1/√H; v1.1 by rows of its own, `lm_head`, where it has them. */
   scale_decoder_outputs: boolean;
   eos_token_id: number;
   pad_token_id: number;
@@ -61,7 +61,7 @@ export const t5: Family<T5Config> = {
       parameters: (config) => (config.scale_decoder_outputs ? {} : nn.projectionParameters('lm_head', config.d_model, config.vocab_size)),
       labelled: [],
       tied: ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight', 'lm_head.weight'],
-      copies: { 'lm_head.weight': 'shared.weight' },
+      tiedTo: { 'lm_head.weight': 'shared.weight' },
       states(config, weights, inputs, dropout) {
         const pass = { config, weights, dropout };
         const encoded = encode(pass, inputs); // [B, S, H]
@@ -192,7 +192,7 @@ function parameters(config: T5Config): nn.Parameters {
           shape: [config.relative_attention_num_buckets, num_heads],
           start: 'normal',
           deviation: factor / Math.sqrt(H),
-          decay: true,
+          decay: false, // a bias, if not by its shape: transformers' Trainer leaves it alone
         };
       Object.assign(all, nn.rmsNormParameters(`${name}.0.layer_norm`, H));
       if (base === DECODER) Object.assign(all, attention(`${name}.1.EncDecAttention`), nn.rmsNormParameters(`${name}.1.layer_norm`, H));
@@ -303,7 +303,7 @@ function feed({ config, weights, dropout }: Pass, x: tf.Tensor, name: string): t
 const predicting = ({ config }: Pass, states: tf.Tensor): tf.Tensor =>
   config.scale_decoder_outputs ? tf.mul(states, config.d_model ** -0.5) : states;
 
-const vocabulary = ({ config, weights }: Pass): tf.Tensor => weights[config.scale_decoder_outputs ? 'shared.weight' : 'lm_head.weight']!;
+const vocabulary = ({ weights }: Pass): tf.Tensor => weights['lm_head.weight'] ?? weights['shared.weight']!;
 
 /** Of ids [B, T]: how far, for each token, each is away, int32 [T, T]; those before it have negative distances. */
 function distances(ids: tf.Tensor): tf.Tensor {

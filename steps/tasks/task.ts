@@ -40,7 +40,7 @@ export interface TaskKind<R = unknown> {
   answer(input: Input, sequences: Sequence[], results: R[], answering: Answering): Promise<Json> | Json;
   /** Metrics that can be asked for of a model with these labels, and those that one gets unasked. */
   metrics(problem: ProblemType, labels: string[]): { known: readonly string[]; usual: readonly string[] };
-  /** Of texts that the model writes by itself: evaluate's alone. */
+  /** Of texts that the model writes by itself: of evaluate, and of a training that is decided by one. */
   ofTexts?: { known: readonly string[]; usual: readonly string[] };
   measure(measuring: Measuring): Measurement<any>;
 }

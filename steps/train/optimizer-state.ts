@@ -25,14 +25,17 @@ export function weightsOfTensors(tensors: Record<string, StoredTensor>): HostTen
   );
 }
 
-/** The first tensor that the training needs and these lack, or have in another size. Looked for before anything is changed. */
+/** The first tensor that the training needs and these lack, have in another size, or have and it does not need. Looked for before anything is changed. */
 export function misfit(training: Training, weights: HostTensors, slots: OptimizerState['slots']): string | undefined {
   for (const [name, { shape }] of Object.entries(training.weights())) {
     const found = weights[name];
     if (!found) return `there is no tensor ${name}`;
     if (found.shape.join() !== shape.join()) return `${name} is [${found.shape}], and the model's is [${shape}]`;
   }
-  for (const [kind, values] of Object.entries(training.optimizerState().slots)) {
+  const own = training.optimizerState().slots;
+  const foreign = Object.keys(slots).find((kind) => !(kind in own));
+  if (foreign !== undefined) return `there are tensors ${foreign}/…, which are another optimizer's`;
+  for (const [kind, values] of Object.entries(own)) {
     for (const [name, { length }] of Object.entries(values)) {
       const found = slots[kind]?.[name];
       if (!found) return `there is no tensor ${kind}/${name}`;

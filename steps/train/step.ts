@@ -6,7 +6,7 @@ import { SCHEDULES } from './schedule.ts';
 /** Names are those of transformers' TrainingArguments where it has them. */
 export default defineStep({
   name: 'train',
-  version: 3,
+  version: 4,
   description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
   options: {
     task: {
@@ -226,7 +226,7 @@ export default defineStep({
     },
     tensorboard: { kind: 'folder', description: 'The same as event files, where `tensorboard: true` asks for them; else empty.' },
   },
-  libraries: ['onnxruntime-node', '@tensorflow/tfjs'],
+  libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',
   check(options) {
     const problems: OptionProblem[] = [];
@@ -258,6 +258,8 @@ export default defineStep({
       problems.push({ option: 'gradient_checkpointing', message: 'gradient_checkpointing is of the runtimes that compile, not of eager' });
     if (options.optim !== 'adamw' && options.runtime === 'tensorflow')
       problems.push({ option: 'optim', message: `the runtime tensorflow has adamw only, not ${options.optim}` });
+    if (options.optim !== 'adamw' && options.runtime === 'auto' && options.precision === 'bf16')
+      problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, which has adamw only, not ${options.optim}` });
     if (options.lora && options.freeze)
       problems.push({ option: 'freeze', message: 'lora trains its adapters and the head only: all else is frozen already' });
     if (options.lora && options.save_optimizer)
@@ -279,6 +281,8 @@ export default defineStep({
       problems.push({ option: 'eval_strategy', message: `${best} needs measurements: eval_strategy epoch or steps` });
     if (best && options.eval_strategy === 'epoch' && options.epochs === 1)
       problems.push({ option: best, message: `${best} needs more than one epoch, or eval_strategy steps` });
+    if (options.positive !== undefined && options.eval_strategy === 'no')
+      problems.push({ option: 'positive', message: 'positive is about measurements, and eval_strategy no makes none' });
     if (options.eval_strategy === 'steps' && options.eval_steps === undefined)
       problems.push({ option: 'eval_strategy', message: 'eval_strategy steps needs eval_steps' });
     if (options.eval_strategy !== 'steps' && options.eval_steps !== undefined)

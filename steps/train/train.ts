@@ -31,9 +31,11 @@ import { hidden, openValidation, watchedMetric } from './validation.ts';
 export type TrainContext = Parameters<(typeof step)['run']>[0];
 
 export async function train(context: TrainContext): Promise<void> {
-  const { options, inputs, seed, signal, threads, log } = context;
+  const { options, inputs, seed, signal, threads, log, warn } = context;
   const info = await readTokensInfo(inputs.tokens);
   refuseOptions(info, options);
+  if (inputs.continue && options.lora)
+    throw new StepError('continue is not for lora, whose adapters are merged when a training ends', 'Give the model as `model`.', ['lora']);
   const data = await openSplit(inputs.tokens, info, 'train');
   const validation = await openValidation(context, info);
   for (const split of validation ? [data, validation.split] : [data]) checkLabels(split, info);
@@ -53,7 +55,9 @@ export async function train(context: TrainContext): Promise<void> {
   if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} numbers are trained`);
   await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
   const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
-  const runtime = await openRuntime(options.runtime, { threads, device: options.device, precision: options.precision });
+  // Of the runtimes that auto chooses from tensorflow has adamw only.
+  const runtimeName = options.runtime === 'auto' && options.optim !== 'adamw' ? 'onnx' : options.runtime;
+  const runtime = await openRuntime(runtimeName, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
 
   const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
@@ -77,15 +81,19 @@ export async function train(context: TrainContext): Promise<void> {
     const total = options.epochs * perEpoch;
     const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
     const shape = { cycles, power, end: lr_end / options.learning_rate };
-    const factor = schedule(options.lr_scheduler_type, warmupOf(options.warmup_steps, total), total, shape);
+    const warmup = warmupOf(options.warmup_steps, total);
+    if (warmup >= total)
+      warn(`warmup_steps: the training has ${total} steps, and its learning rate rises for ${warmup}: it never reaches learning_rate`);
+    const factor = schedule(options.lr_scheduler_type, warmup, total, shape);
     const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
     const history = new History(context, total);
     const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
     const progress: Progress = (await checkpoints.restore(total)) ??
       continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
+    const whole = (): Model => ({ ...start, weights: lora ? lora.merged(training.weights()) : training.weights() });
     const measure = async (epoch: number) => {
       const trainedUntil = performance.now();
-      const metrics = await validation?.measure(training, model).catch(outOfMemory);
+      const metrics = await validation?.measure(training, model, whole, runtime).catch(outOfMemory);
       history.measured({ step: progress.step, epoch }, metrics, trainedUntil);
       if (stopping?.add(metrics![stopping.metric]!)) progress.best = { epoch, step: progress.step, weights: copyOf(training.weights()) };
     };
@@ -103,7 +111,8 @@ export async function train(context: TrainContext): Promise<void> {
           signal.throwIfAborted();
           const { step } = progress;
           const learningRate = options.learning_rate * factor(step);
-          const parts = partsOf(data, batch, options.batch_size);
+          // The padding of a question's context is among the places that its loss weighs against each other, as transformers has it.
+          const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
           const given = parts.map((part) => inputsFor(part, epoch));
           const shares = sharesOf(given, classWeights);
           const shared = given.map((inputs, i) => ({ inputs, share: shares[i]! }));
@@ -126,11 +135,15 @@ export async function train(context: TrainContext): Promise<void> {
       if (error === signal.reason) await checkpoints.beforeEnding(progress);
       throw error;
     }
-    const { step, epoch, best } = progress;
+    const { step, best } = progress;
+    // A training that was cut off behind its last step, the last of an epoch, has not counted that epoch.
+    const epoch = Math.floor(step / perEpoch);
     const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
     if (stopping?.stop) {
       const { patience } = options.early_stopping!;
-      const since = { epoch: epoch - patience!, step: step - patience! * (options.eval_steps ?? 0) };
+      const { eval_steps = 1 } = options;
+      // The last measurement of all may come before its time.
+      const since = { epoch: epoch - patience!, step: (Math.ceil(step / eval_steps) - patience!) * eval_steps };
       log(`stopped: ${stopping.metric} has not gained since ${timeOf(since)}`);
     }
     const kept = best ?? { step, epoch, weights: training.weights() };
@@ -167,6 +180,8 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
     ]);
   if (options.mlm_probability !== undefined && task !== 'masked-lm')
     throw new StepError(`mlm_probability means nothing for ${task}`, 'It is of masked-lm.', ['mlm_probability']);
+  if (options.replace_head && !task.endsWith('-classification'))
+    throw new StepError(`replace_head means nothing for ${task}`, 'Its head has no labels, and is kept: leave it out.', ['replace_head']);
   if (options.positive !== undefined && task !== 'text-classification')
     throw new StepError(`positive means nothing for ${task}`, 'It is of text-classification with two labels.', ['positive']);
 }

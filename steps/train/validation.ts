@@ -1,9 +1,10 @@
 /** What is measured of the validation split while a model is trained, and when. */
 import { StepError } from '../../engine/step.ts';
+import { writtenTexts } from '../generation/written.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { openSplit, type Split, type TokensInfo } from '../models/tokens.ts';
-import type { Training } from '../runtime/runtime.ts';
+import type { Runtime, Training } from '../runtime/runtime.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { TrainContext } from './train.ts';
@@ -14,7 +15,8 @@ export async function openValidation(context: TrainContext, info: TokensInfo): P
   if (options.eval_strategy === 'no') return undefined;
   const measured = measuredOf(options, info);
   // Where it was asked for, it is an error if it is missing.
-  if (options.eval_strategy === 'steps' || watchedMetric(options) || info.splits.validation?.rows)
+  const wanted = options.eval_strategy === 'steps' || options.positive !== undefined || watchedMetric(options);
+  if (wanted || info.splits.validation?.rows)
     return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, context);
   log('the tokens have no validation split: nothing is measured between epochs');
   return undefined;
@@ -30,6 +32,8 @@ export function watchedMetric(options: TrainContext['options']): { metric: strin
 
 interface Measured {
   metrics: string[];
+  /** Of texts that the model writes. */
+  ofTexts: string[];
   positive: number | undefined;
 }
 
@@ -52,22 +56,37 @@ export class Validation {
     return eval_strategy === 'steps' && step > 0 && (step % eval_steps! === 0 || step === total);
   }
 
-  async measure(training: Training, model: Model): Promise<Record<string, number>> {
-    const { options, signal } = this.#context;
-    const { metrics } = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.#info, {
+  /** `whole` makes the model that would be saved now, for metrics of texts that it writes. */
+  async measure(training: Training, model: Model, whole: () => Model, runtime: Runtime): Promise<Record<string, number>> {
+    const { options, inputs, signal } = this.#context;
+    const { ofTexts, ...measured } = this.#measured;
+    const evaluated = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.#info, {
       labels: this.#info.labels,
       problem: model.problem,
       labelIds: Int32Array.from(this.#info.labels, (_, id) => id),
-      ...this.#measured,
+      ...measured,
       batchSize: options.batch_size,
       masking: { probability: hidden(options), vocabulary: model.config.vocab_size },
       signal,
     });
+    const written =
+      ofTexts.length > 0 &&
+      (await writtenTexts(runtime, this.split, this.#info, {
+        model: whole(),
+        folders: { own: inputs.model, tokenizer: inputs.tokens },
+        metrics: ofTexts,
+        asked: {},
+        batchSize: options.batch_size,
+        signal,
+      }));
+    const metrics = { ...evaluated.metrics, ...(written ? written.metrics : {}) };
     const watched = watchedMetric(options);
     if (watched && !Number.isFinite(metrics[watched.metric]))
       throw new StepError(
         `${watched.metric} cannot be computed of the validation split`,
-        'Is there a label that none of its rows has?',
+        model.problem === 'regression'
+          ? 'Are its numbers, or those that are predicted, all the same?'
+          : 'Is there a label that none of its rows has?',
         watched.option,
       );
     return metrics;
@@ -84,14 +103,18 @@ export const hidden = ({ mlm_probability }: TrainContext['options']): number => 
 /** What is measured beside the loss. */
 function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {
   const problem = info.problem_type ?? 'single_label_classification';
-  const { known, usual } = taskKind(info.task).metrics(problem, info.labels);
+  const kind = taskKind(info.task);
+  const { known, usual } = kind.metrics(problem, info.labels);
+  const written = kind.ofTexts?.known ?? [];
   const { metric, option } = watchedMetric(options) ?? { metric: 'loss', option: [] };
-  if (metric !== 'loss' && !known.includes(metric))
-    throw new StepError(`${info.task} has no metric ${metric}`, `It has ${known.join(', ')}.`, option);
+  if (metric !== 'loss' && !known.includes(metric) && !written.includes(metric))
+    throw new StepError(`${info.task} has no metric ${metric}`, `It has ${[...written, ...known].join(', ')}.`, option);
   const shown = usual.filter((name) => SHOWN.includes(name));
-  const metrics = [...new Set([...shown, ...(metric === 'loss' ? [] : [metric])])];
+  const metrics = [...new Set([...shown, ...known.filter((name) => name === metric)])];
   const classifies = info.task === 'text-classification' && problem === 'single_label_classification';
-  return { metrics, positive: classifies ? positiveClass(info.labels, options.positive, metrics) : undefined };
+  // Writing takes long: it is done only for a metric that decides something.
+  const ofTexts = written.filter((name) => name === metric);
+  return { metrics, ofTexts, positive: classifies ? positiveClass(info.labels, options.positive, metrics) : undefined };
 }
 
 /** Of a task's usual metrics those that a line of the log has room for. */

@@ -3,7 +3,8 @@ Makes test/golden/gpt2/ and test/golden/t5/: tiny random models that write, and 
 
     python test/golden/make-generating.py           (torch 2.13, transformers 5.23, safetensors)
 
-<family>/<task>/           checkpoint, inputs, gradients and the weights after a step, as make.py's; T5's v1.1 is t5/gated
+<family>/<task>/           checkpoint, inputs, gradients and the weights after a step, as make.py's; T5's v1.1 is t5/gated, and t5/tied where
+                           it predicts by the embeddings
 <family>/<task>/decode.json   a prompt and tokens behind it, and the logits of each from past_key_values
 t5/buckets.json            of distances from -600 to 600 their buckets, in the encoder and in the decoder
 """
@@ -128,6 +129,8 @@ tiny_t5 = {
 for name, options in {
     "seq2seq": {},
     "gated": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    # What transformers 5 makes of a v1.1 that starts at random: it ties the two.
+    "tied": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
 }.items():
     torch.manual_seed(0)
     model = T5ForConditionalGeneration(T5Config(**tiny_t5, **options)).eval()

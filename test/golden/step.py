@@ -12,6 +12,11 @@ def is_plain(name):
     return name.endswith("bias") or any(norm in name for norm in ("LayerNorm", "layer_norm", ".ln_"))
 
 
+def is_undecayed(name):
+    """As Trainer.get_decay_parameter_names has it: T5's relative attention biases are biases."""
+    return is_plain(name) or "bias" in name
+
+
 def unsettle(model, factor=1):
     """Biases and norms start at 0 and 1: a mistake with them would not show. All else is made `factor` times as large."""
     with torch.no_grad():
@@ -30,8 +35,8 @@ def step(model, loss, folder):
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
     save_file({n: p.grad.contiguous() for n, p in model.named_parameters()}, folder / "gradients.safetensors", {"format": "pt"})
-    plain = [p for n, p in model.named_parameters() if is_plain(n)]
-    decayed = [p for n, p in model.named_parameters() if not is_plain(n)]
+    plain = [p for n, p in model.named_parameters() if is_undecayed(n)]
+    decayed = [p for n, p in model.named_parameters() if not is_undecayed(n)]
     torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=1e-3).step()
     save_file({n: p.detach().contiguous() for n, p in model.named_parameters()}, folder / "after.safetensors", {"format": "pt"})
     return norm

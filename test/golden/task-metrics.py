@@ -39,6 +39,11 @@ def numbers(truth, predicted):
     return {"truth": truth.tolist(), "predicted": predicted.tolist(), "values": values}
 
 
+def constant(truth, predicted):
+    """No correlation is defined here."""
+    return {"truth": truth, "predicted": predicted, "r2": M.r2_score(truth, predicted)}
+
+
 def entities(tags, sentences):
     truth, predicted = [], []
     for _ in range(sentences):
@@ -86,6 +91,7 @@ json.dump(
     {
         "label_sets": [label_sets(50, 5, 0.3), label_sets(7, 2, 0.5), label_sets(1, 3, 0.9)],
         "numbers": [numbers(truth, truth + rng.normal(size=60)), numbers(rounded, np.round(rounded + rng.normal(size=40), 0))],
+        "constants": [constant([2.5, 2.5, 2.5], [2.5, 1.0, 4.0]), constant([2.5, 2.5], [2.5, 2.5])],
         "entities": [entities(IOB2, 60), entities(IOBES, 60), entities(["O", "I-PER", "I-LOC"], 20)],
         "answers": [answers(ANSWERS)] + [answers([pair]) for pair in ANSWERS],
     },

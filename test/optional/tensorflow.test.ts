@@ -12,9 +12,12 @@ import { openRuntime } from '../../steps/runtime/open.ts';
 import { embedding } from '../../steps/runtime/ops.ts';
 import type { HostTensor, HostTensors, Part, Program, Runtime } from '../../steps/runtime/runtime.ts';
 import { tf } from '../../steps/runtime/tfjs.ts';
+import train from '../../steps/train/step.ts';
 import { project, root } from '../rig.ts';
+import { ranStep } from '../steps/rig.ts';
 import { adamW, gradientsAsMoments, whole } from '../steps/runtime/options.ts';
 import { generator, tiny, toyBatch, toyProgram, toyWeights } from '../steps/runtime/toy.ts';
+import { smallModel, smallTokens } from '../steps/small.ts';
 
 // Before what reads it is imported.
 vi.hoisted(() => {
@@ -189,6 +192,13 @@ describe('the runtime tensorflow', () => {
     expect((await openRuntime('auto')).name).toBe(faster);
     expect(statSync(file).mtimeMs).toBe(changed);
   });
+});
+
+test('auto takes onnx for an optimizer that tensorflow has not, however fast that is', async () => {
+  const model = smallModel();
+  const options = { epochs: 1, optim: 'adafactor', learning_rate: 0.02 };
+  const { log } = await ranStep(train, options, { model, tokens: await smallTokens(model) });
+  expect(log).toContainEqual(expect.stringMatching(/^runtime: onnxruntime-node/));
 });
 
 test.each(['eager', 'tensorflow'])('a pipeline trains on %s, with nothing of TensorFlow on the screen', async (name) => {

@@ -49,6 +49,14 @@ test('another positive label, other metrics, another split, another batch size',
   for (const [i, { scores }] of a.predictions.entries()) expect(b.predictions[i].scores.good).toBeCloseTo(scores.good, 5);
 });
 
+test('a positive label that no metric asks about is refused', () => {
+  const options = { split: 'test', batch_size: 32, runtime: 'auto', device: 'auto', positive: 'bad' } as const;
+  expect(step.check!({ ...options, metrics: ['accuracy', 'mcc'] } as never)).toEqual([
+    { option: 'positive', message: 'positive is about precision, recall, f1, roc_auc, and none of them is among metrics' },
+  ]);
+  for (const more of [{}, { metrics: ['mcc', 'roc_auc'] }]) expect(step.check!({ ...options, ...more } as never)).toEqual([]);
+});
+
 test('several labels have macro averages and no positive one', async () => {
   const inputs = await trained(['bad', 'good', 'odd']);
   const { report } = await evaluated(inputs);

@@ -30,6 +30,12 @@ test.each([
   }
 });
 
+test('r2 of numbers that are all the same', () => {
+  expect(golden.constants).toHaveLength(2);
+  for (const { truth, predicted, r2 } of golden.constants) expect(regressionMetrics(truth, predicted, ['r2'])).toEqual({ r2 });
+  expect(regressionMetrics([1], [2], ['r2'])).toEqual({ r2: Number.NaN });
+});
+
 /** As in SQuAD 2.0's script, of which torchmetrics knows only the answerable questions. */
 test('no answer is right where there is none, and wrong where there is one', () => {
   const score = (truth: string[], predicted: string) => answerMetrics([{ truth, predicted }], ['exact_match', 'f1']);

@@ -2,10 +2,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import evaluate from '../../../steps/evaluate/step.ts';
+import tokenize from '../../../steps/tokenize/step.ts';
 import step from '../../../steps/train/step.ts';
 import { crc32c } from '../../../steps/train/tensorboard.ts';
-import { ranStep } from '../rig.ts';
+import { ranStep, table, temporary } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
+import { smallT5 } from '../writers.ts';
 
 /** 18 steps an epoch. */
 const quick = { epochs: 2, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
@@ -53,11 +56,35 @@ test('load_best_model_at_end trains to the end and keeps the best that was measu
   expect(log).toContain(`the weights of step ${record.kept_step} are kept, the best by recall`);
 });
 
+test('a metric of texts that the model writes is that of evaluate', async () => {
+  const model = temporary();
+  const words = ['red', 'green', 'blue', 'dark', 'light'];
+  smallT5(model, words);
+  const made = Array.from({ length: 60 }, (_, i) => {
+    const target = words[i % 3]!;
+    return { id: `r${100 + i}`, text: `${words[3 + (i % 2)]} ${target}`, target, split: i < 40 ? 'train' : 'validation' };
+  });
+  const { outputs: tokenized } = await ranStep(tokenize, { task: 'seq2seq', max_length: 8 }, { data: await table(made), model });
+  const tokens = tokenized.tokens!;
+  const options = { epochs: 6, batch_size: 8, learning_rate: 0.01, runtime: 'onnx', seed: 1 };
+  const { outputs, metrics } = await ranStep(step, { ...options, early_stopping: { metric: 'rougeL', patience: 3 } }, { model, tokens });
+  const again = await ranStep(evaluate, { split: 'validation', metrics: ['rougeL'] }, { model: outputs.model!, tokens });
+  expect(metrics.validation_rougeL).toBeGreaterThan(0);
+  expect(metrics.validation_rougeL).toBe(again.metrics.rougeL);
+  await expect(ranStep(step, { ...options, early_stopping: { metric: 'f1' } }, { model, tokens })).rejects.toMatchObject({
+    message: 'seq2seq has no metric f1',
+    hint: expect.stringMatching(/rougeL.*perplexity/),
+  });
+});
+
 test('early stopping by steps ends amid an epoch', async () => {
   const early_stopping = { metric: 'f1', patience: 3, min_delta: 0 };
   const { record, log } = await trained({ epochs: 20, eval_strategy: 'steps', eval_steps: 5, early_stopping });
   expect(record.kept_step).toBe(record.steps - 15);
   expect(log).toContain(`stopped: f1 has not gained since step ${record.kept_step}`);
+  // Of 36 steps: measured after 16, 32 and the last.
+  const last = { early_stopping: { metric: 'loss', patience: 2, min_delta: 100 }, eval_strategy: 'steps', eval_steps: 16 };
+  expect((await trained(last)).log).toContain('stopped: loss has not gained since step 16');
 });
 
 test('a point of the curves has all figures, for every step of a short training and for as many as are asked for', async () => {

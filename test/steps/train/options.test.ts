@@ -14,7 +14,7 @@ import tokenize from '../../../steps/tokenize/step.ts';
 import { weightOptions } from '../../../steps/train/layers.ts';
 import { memoryOf } from '../../../steps/train/memory.ts';
 import step from '../../../steps/train/step.ts';
-import { ranStep, temporary } from '../rig.ts';
+import { ranStep, table, temporary } from '../rig.ts';
 import { adamW } from '../runtime/options.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
 
@@ -77,6 +77,23 @@ test('parts with unequal numbers of labels count by their labels, and by class w
   expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
 });
 
+test('parts of a batch of questions are padded alike: the loss weighs all places against each other, padding too', async () => {
+  const model = smallModel();
+  const lines = rows({ train: 30, validation: 8 }).map(({ text, split }, i) => {
+    const context = text!.trim();
+    return JSON.stringify({ split, question: 'was the day', context, answers: i % 5 === 0 ? [] : [context.split(' ').at(-1)] });
+  });
+  const file = join(temporary(), 'questions.jsonl');
+  writeFileSync(file, lines.join('\n'));
+  const collected = await ranStep(collect, {}, { files: [file] });
+  const { outputs } = await ranStep(tokenize, { task: 'question-answering', max_length: 24 }, { data: collected.outputs.data!, model });
+  const inputs = { model, tokens: outputs.tokens! };
+  const sgd = { optim: 'sgd', learning_rate: 0.05 };
+  const whole = await trained({ ...sgd, batch_size: 10 }, inputs);
+  const parts = await trained({ ...sgd, batch_size: 2, gradient_accumulation_steps: 5 }, inputs);
+  expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
+});
+
 test('frozen weights stay to the bit, the others move; what none is called is said', async () => {
   const { tokens, model } = await smallInputs();
   const start = await trained({}, { tokens, model });
@@ -91,6 +108,14 @@ test('frozen weights stay to the bit, the others move; what none is called is sa
     option: ['freeze'],
   });
   await expect(trained({ freeze: ['bert', 'classifier'] }, inputs)).rejects.toThrow('all weights are frozen');
+  await expect(trained({ freeze: ['bert'], layer_wise_learning_rate_decay: 0.9 }, inputs)).rejects.toMatchObject({
+    message: 'layer_wise_learning_rate_decay means nothing here: all layers are frozen',
+    option: ['layer_wise_learning_rate_decay'],
+  });
+  await expect(trained({ freeze: ['weight'], weight_decay: 0.1 }, inputs)).rejects.toMatchObject({
+    message: 'weight_decay means nothing here: only biases and norms are trained',
+    option: ['weight_decay'],
+  });
 });
 
 test('layers learn the slower the lower they are', async () => {
@@ -152,6 +177,9 @@ test('layers that are one set of weights cannot learn at rates of their own', ()
   );
   const own = weightOptions(model(4), options);
   expect(own('albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight')!.learningRateFactor).toBe(0.0625);
+  const lowest = own('albert.embeddings.word_embeddings.weight');
+  expect(lowest!.learningRateFactor).toBe(0.03125);
+  expect(own('albert.encoder.embedding_hidden_mapping_in.weight')).toEqual(lowest);
 });
 
 test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the lower they are", () => {
@@ -171,11 +199,24 @@ test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the 
   const names = [
     'decoder.final_layer_norm.weight',
     'decoder.block.0.layer.2.DenseReluDense.wo.weight',
+    'encoder.final_layer_norm.weight',
     'encoder.block.1.layer.0.SelfAttention.q.weight',
     'encoder.block.0.layer.0.SelfAttention.q.weight',
     'shared.weight',
   ];
-  expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.125, 0.0625]);
+  expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.25, 0.125, 0.0625]);
+});
+
+test("as in transformers' Trainer T5's relative attention biases are biases to weight decay, whatever their shape", () => {
+  const config = t5.configure({ num_layers: 1, vocab_size: 8 });
+  const own = weightOptions(
+    { family: t5, config, parameters: t5.parameters(config) },
+    { layer_wise_learning_rate_decay: 1, weight_decay: 0.1 },
+  );
+  const decay = (name: string) => own(name)!.weightDecay;
+  expect(decay('encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight')).toBe(0);
+  expect(decay('encoder.block.0.layer.0.SelfAttention.q.weight')).toBe(0.1);
+  expect(decay('shared.weight')).toBe(0.1);
 });
 
 test('the schedule has what it was given', async () => {
@@ -184,6 +225,14 @@ test('the schedule has what it was given', async () => {
   const rates = history.flatMap(({ learning_rate }) => learning_rate ?? []);
   expect(rates[0]).toBe(0.005);
   expect(rates[9]).toBeCloseTo(0.001 + 0.004 * 0.5 ** 2, 10); // half of 18 steps are over
+});
+
+test('a warmup that does not end is told of', async () => {
+  const inputs = await smallInputs();
+  const { warnings, history } = await trained({ warmup_steps: 18, runtime: 'eager' }, inputs);
+  expect(warnings).toEqual(['warmup_steps: the training has 18 steps, and its learning rate rises for 18: it never reaches learning_rate']);
+  expect(Math.max(...history.flatMap(({ learning_rate }) => learning_rate ?? []))).toBeLessThan(0.005);
+  expect((await trained({ warmup_steps: 17, runtime: 'eager' }, inputs)).warnings).toEqual([]);
 });
 
 test.each([{ optim: 'adafactor' }, { sampler: 'balanced' }])('it learns with %j', async (options) => {
@@ -221,6 +270,8 @@ test.each([
     'gradient_checkpointing is of the runtimes that compile, not of eager',
   ],
   [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
+  [{ optim: 'sgd', precision: 'bf16' }, 'precision', 'bf16 is of the runtime tensorflow, which has adamw only, not sgd'],
+  [{ positive: 'good', eval_strategy: 'no' }, 'positive', 'positive is about measurements, and eval_strategy no makes none'],
   [
     { lr_scheduler_kwargs: { num_cycles: 2 } },
     'lr_scheduler_kwargs.num_cycles',
@@ -240,6 +291,23 @@ test.each([
   [{ sampler: 'balanced', class_weights: 'balanced' }, 'class_weights', 'the sampler is balanced already: each class would count twice'],
 ])('%j is refused', (options, option, message) => {
   expect(step.check!({ ...defaults, ...options } as never)).toContainEqual({ option, message });
+});
+
+test('what means nothing for the tokens is refused', async () => {
+  const model = smallModel();
+  const tokens = await smallTokens(model);
+  await expect(trained({ mlm_probability: 0.3 }, { model, tokens })).rejects.toThrow(
+    'mlm_probability means nothing for text-classification',
+  );
+  const untested = await smallTokens(model, undefined, { train: 12 });
+  await expect(trained({ positive: 'good' }, { model, tokens: untested })).rejects.toThrow('the tokens have no split "validation"');
+  const data = await table(rows({ train: 12, validation: 4 }));
+  const { outputs } = await ranStep(tokenize, { task: 'masked-lm', max_length: 24 }, { data, model });
+  for (const [name, value] of Object.entries({ replace_head: true, sampler: 'balanced', class_weights: 'balanced', positive: 'good' }))
+    await expect(trained({ [name]: value }, { model, tokens: outputs.tokens! })).rejects.toMatchObject({
+      message: expect.stringMatching(`^${name} means nothing for masked-lm`),
+      option: [name],
+    });
 });
 
 test('lora moves its adapters and the head only; merged it is a model, and its adapters lie beside it', async () => {

@@ -97,6 +97,18 @@ test('amid an epoch, measured by steps, and cut off between a step and its measu
   expect({ ...resumed.result, metrics: resumed.metrics }).toEqual({ ...whole.result, metrics: whole.metrics });
 });
 
+test('cut off behind its last step, which ended an epoch: what it says of itself is the same, too', async () => {
+  const early_stopping = { metric: 'loss', patience: 2, min_delta: 10 };
+  const { train } = await here({ eval_strategy: 'steps', eval_steps: 6, save_steps: 6, early_stopping });
+  const whole = await train();
+  expect(whole.record).toMatchObject({ epochs: 1, steps: 18 });
+  const checkpoints = join(temporary(), 'checkpoints');
+  await expect(train({ checkpoints, dieAtLine: /^stopped/ })).rejects.toThrow('died');
+  const resumed = await train({ checkpoints });
+  expect(continued(resumed.log.join('\n'))).toBe(18);
+  expect(resumed.record).toEqual(whole.record);
+});
+
 test('a checkpoint that is damaged or of another runtime is passed over', async () => {
   const { train } = await here();
   const whole = await train();
@@ -177,6 +189,15 @@ test('epochs are added to a training that has ended, as if it had been one; what
     message: expect.stringMatching(/was trained for 2 epochs already, and epochs is 2$/),
     option: ['epochs'],
   });
+  await expect(train({}, { epochs: 4, optim: 'sgd' }, more)).rejects.toThrow(
+    "does not fit this training: there are tensors m/…, which are another optimizer's",
+  );
+  await expect(
+    train({}, { epochs: 4, save_optimizer: false, lora: { r: 2, alpha: 4, dropout: 0, merge: true } }, more),
+  ).rejects.toMatchObject({
+    message: 'continue is not for lora, whose adapters are merged when a training ends',
+    option: ['lora'],
+  });
   const wider = smallModel({ intermediate_size: 64 });
   await expect(train({}, { epochs: 4 }, { ...more, model: wider })).rejects.toThrow(
     /does not fit this training: bert.encoder.layer.0.intermediate.dense.weight is \[32,16\], and the model's is \[64,16\]$/,
@@ -244,13 +265,19 @@ interface Ending {
   /** After so many steps the signal aborts, or the step dies without a chance to write anything. */
   abortAt?: number;
   dieAt?: number;
+  /** The same when it says so. */
+  dieAtLine?: RegExp;
 }
 
 /** The step in this process. What it throws has its log and its warnings. */
 async function here(usual: object = {}) {
   const model = smallModel();
   const inputs: Record<string, string> = { model, tokens: await smallTokens(model) };
-  const train = async ({ checkpoints = join(temporary(), 'none'), abortAt, dieAt }: Ending = {}, options: object = {}, given = inputs) => {
+  const train = async (
+    { checkpoints = join(temporary(), 'none'), abortAt, dieAt, dieAtLine }: Ending = {},
+    options: object = {},
+    given = inputs,
+  ) => {
     const log: string[] = [];
     const warnings: string[] = [];
     const metrics: Record<string, number> = {};
@@ -258,7 +285,10 @@ async function here(usual: object = {}) {
     const more = {
       checkpoints,
       signal: stop.signal,
-      log: (line: string) => void log.push(line),
+      log(line: string) {
+        log.push(line);
+        if (dieAtLine?.test(line)) throw new Error('died');
+      },
       warn: (line: string) => void warnings.push(line),
       metric(name: string, value: number, at?: number) {
         if (at === undefined) metrics[name] = value;

@@ -1,23 +1,22 @@
 /** Lets a model write a text for each example of a split, from the very tokens that it would be given, and measures what it wrote. */
 import type { Json } from '../../engine/step.ts';
-import { openGenerator } from '../generation/generator.ts';
-import { type GenerationOptions, generationConfig, readGenerationOptions } from '../generation/options.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationBatches } from '../models/batches.ts';
 import type { Model } from '../models/checkpoint.ts';
 import type { Split, TokensInfo } from '../models/tokens.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { type Folders, generatorOf } from './generator.ts';
+import { type GenerationOptions, generationConfig, readGenerationOptions } from './options.ts';
 
 export interface Writing {
   model: Model;
-  /** Where the model lies: its folder may say how it writes. */
-  folder: string;
+  folders: Folders;
   /** Names of the metrics. */
   metrics: readonly string[];
   asked: GenerationOptions;
   batchSize: number;
   signal: AbortSignal;
-  progress(rows: number): void;
+  progress?(rows: number): void;
 }
 
 export interface Written {
@@ -29,13 +28,13 @@ export interface Written {
 }
 
 export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
-  const { model, folder, metrics, asked, batchSize, signal, progress } = writing;
-  const own = await readGenerationOptions(folder, model);
+  const { model, folders, metrics, asked, batchSize, signal, progress } = writing;
+  const own = await readGenerationOptions(folders.own, model);
   // A text is as long as a target may be, where nothing else is said.
   const bounded = [own, asked].some((options) => options.max_new_tokens !== undefined || options.max_length !== undefined);
   const options = { ...(bounded ? {} : { max_new_tokens: info.max_target_length! }), ...asked, num_return_sequences: 1 };
   const predicted = new Array<string>(split.sequences);
-  const generator = await openGenerator(folder, runtime);
+  const generator = await generatorOf(model, folders, runtime);
   try {
     let rows = 0;
     for (const { sequences } of evaluationBatches(split, batchSize).flat()) {
@@ -46,7 +45,7 @@ export async function writtenTexts(runtime: Runtime, split: Split, info: TokensI
       });
       for (const [i, { text }] of (await generator.generate(prompts, options, { signal })).entries()) predicted[sequences[i]!] = text;
       rows += sequences.length;
-      progress(rows);
+      progress?.(rows);
     }
   } finally {
     await generator.close();
