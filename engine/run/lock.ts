@@ -133,7 +133,10 @@ function textOf(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    if (code === 'EISDIR')
+      throw new LockError(`${basename(path)} is a folder`, 'Move it away: a run of the whole pipeline writes the lock.');
     throw error;
   }
 }
