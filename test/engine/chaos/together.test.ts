@@ -12,6 +12,33 @@ test('two engines at once on one project: one execution of each cell, the output
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
 });
 
+test('a cell whose input another run is making anew waits for it', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'p.yaml': `
+name: p
+steps:
+  made: { run: "touch making; while [ -e hold ]; do sleep 0.05; done; echo made > \${{ outputs.o }}", outputs: { o: made.txt } }
+  gate: { run: "touch at-gate; while [ -e making-is-awaited ]; do sleep 0.05; done", needs: made, cache: false }
+  reader: { run: "cat \${{ steps.made.o }} > \${{ outputs.o }}", needs: gate, outputs: { o: read.txt } }
+`,
+    'making-is-awaited': '',
+  });
+  await p.states('p.yaml', '--only', 'made');
+  const reads = p.states('p.yaml');
+  await p.until(() => p.exists('at-gate'));
+  p.write('hold', '');
+  p.remove('making');
+  const makes = p.states('p.yaml', '--only', 'made', '--force');
+  await p.until(() => p.exists('making'));
+  p.remove('making-is-awaited');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  p.remove('hold');
+  expect((await makes).cells).toEqual({ made: 'ran' });
+  expect((await reads).cells).toEqual({ made: 'fresh', gate: 'ran', reader: 'ran' });
+  expect(p.read('read.txt')).toBe('made\n');
+});
+
 test('ten checkouts at once on one shared cache, one of them killed: each cell executes once, all end with the same bytes', async () => {
   const shared = faulty({}).folder;
   const log = faulty({ executed: '' }).path('executed');
