@@ -28,10 +28,6 @@ export class LockError extends Error {
   }
 }
 
-export function lockPath(pipelineFile: string): string {
-  return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
-}
-
 export function lockEntry(fingerprint: string, outputs: Record<string, Content>): LockEntry {
   return { fingerprint, outputs: Object.fromEntries(Object.entries(outputs).map(([name, content]) => [name, lockedBytes(content)])) };
 }
