@@ -1,4 +1,6 @@
 /** Engines that run at the same time: two on one project, ten checkouts on one cache. */
+import { createHash } from 'node:crypto';
+import { symlinkSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { FILES, faulty, tree } from './rig.ts';
 
@@ -37,6 +39,22 @@ steps:
   expect((await makes).cells).toEqual({ made: 'ran' });
   expect((await reads).cells).toEqual({ made: 'fresh', gate: 'ran', reader: 'ran' });
   expect(p.read('read.txt')).toBe('made\n');
+});
+
+test('two cells that write the same file by way of a link do not write at once: each is known by its own bytes', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'real/keep': '',
+    'p.yaml': `
+steps:
+  one: { run: "echo one > \${{ outputs.o }}; sleep 1", outputs: { o: real/x } }
+  two: { run: "sleep 0.4; echo two > \${{ outputs.o }}", outputs: { o: link/x } }
+`,
+  });
+  symlinkSync('real', p.path('link'));
+  await p.states('p.yaml', '-j', '2');
+  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+  expect(p.read('p.lock').match(/(?<=o: file )\w+/g)).toEqual([hash('one\n'), hash('two\n')]);
 });
 
 test('ten checkouts at once on one shared cache, one of them killed: each cell executes once, all end with the same bytes', async () => {
