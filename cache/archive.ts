@@ -23,7 +23,7 @@ import { dirname, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { create, Parser, type ReadEntry } from 'tar';
-import { flushFiles, flushFolder } from './durable.ts';
+import { flushFiles, flushFolders } from './durable.ts';
 import { CacheError, diskError, shown } from './error.ts';
 import type { Result } from './index.ts';
 import type { Cache } from './open.ts';
@@ -81,7 +81,7 @@ export async function exportResults(cache: Cache, results: Result[], file: strin
     );
     await flushFiles([temporary]);
     renameSync(temporary, file);
-    await flushFolder(dirname(file));
+    await flushFolders([dirname(file)]);
     return { results: whole.length, objects: objects.size, bytes: sum(objects.values()), broken };
   } catch (error) {
     throw diskError(error, `writing ${shown(file)}`, dirname(file));

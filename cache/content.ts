@@ -104,7 +104,7 @@ export async function readFolder(root: string, memo: Hashes, { follow = false }:
       }
     }
   };
-  await walk(root, '', follow ? [realpathSync(root)] : []);
+  await walk(root, '', follow ? [realOf(root)] : []);
 
   const read = async ({ path, stat, entry }: (typeof unread)[number]) => Object.assign(entry, pick(await readFile(path, stat, memo)));
   const inTurn = async () => {
@@ -193,6 +193,14 @@ function leadsOut(link: string, trail: string[]): string | undefined {
   const within = (path: string, folder: string) => path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
   if (within(real, trail[0]!) || trail.some((folder) => within(folder, real))) return undefined;
   return real;
+}
+
+function realOf(folder: string): string {
+  try {
+    return realpathSync(folder);
+  } catch (error) {
+    throw unreadable(folder, error);
+  }
 }
 
 function statOf(path: string, stat: typeof statSync | typeof lstatSync): BigIntStats | undefined {

@@ -11,16 +11,21 @@ const AT_ONCE = 16;
 /** The contents of `files` (all on one filesystem) are on the disk when this resolves. */
 export async function flushFiles(files: string[]): Promise<void> {
   if (files.length >= MANY && (await flushFilesystem(dirname(files[0]!)))) return;
-  const rest = files.values();
-  const worker = async () => {
-    for (const file of rest) await flush(file, 'r+');
-  };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, files.length) }, worker));
+  await flushEach(files, 'r+');
 }
 
-/** The names in `folder` (a rename into it) are on the disk when this resolves. Windows keeps them by itself. */
-export async function flushFolder(folder: string): Promise<void> {
-  if (process.platform !== 'win32') await flush(folder, 'r');
+/** The names in `folders` (a rename into one of them) are on the disk when this resolves. Windows keeps them by itself. */
+export async function flushFolders(folders: string[]): Promise<void> {
+  if (process.platform !== 'win32') await flushEach(folders, 'r');
+}
+
+/** A few at once: a process may not have many files open. */
+async function flushEach(paths: string[], mode: string): Promise<void> {
+  const rest = paths.values();
+  const worker = async () => {
+    for (const path of rest) await flush(path, mode);
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, paths.length) }, worker));
 }
 
 async function flush(path: string, mode: string): Promise<void> {

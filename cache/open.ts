@@ -44,6 +44,7 @@ export interface OpenOptions {
 }
 
 export function openCache(folder: string, options: OpenOptions = {}): Cache {
+  checkFolder(folder);
   const readOnly = options.readOnly || !makeWritable(folder);
   const database = new Database(join(folder, 'index.sqlite'), INDEX, { readOnly });
   const memos = options.memo === undefined ? undefined : openMemo(options.memo, options.readOnly ?? false);
@@ -98,14 +99,18 @@ function makeWritable(folder: string): boolean {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return false;
-    if (code === 'EEXIST' || code === 'ENOTDIR') {
-      throw new CacheError(
-        `the cache ${shown(folder)} is not a folder`,
-        'Move the file away, or use another cache folder (TUNESMITH_CACHE).',
-      );
-    }
     throw diskError(error, `making the cache ${shown(folder)}`, existing(folder));
   }
+}
+
+/** A file in its place, or in that of a folder above it; whatever else is wrong shows when it is used. */
+function checkFolder(folder: string): void {
+  try {
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== false) return;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOTDIR') return;
+  }
+  throw new CacheError(`the cache ${shown(folder)} is not a folder`, 'Move the file away, or use another cache folder (TUNESMITH_CACHE).');
 }
 
 /** The nearest folder that is there. */

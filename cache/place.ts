@@ -2,7 +2,7 @@
 import { lstatSync, renameSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
-import { flushFiles, flushFolder } from './durable.ts';
+import { flushFiles, flushFolders } from './durable.ts';
 import { diskError, shown } from './error.ts';
 import { removeAbandoned, temporaryIn } from './temporary.ts';
 
@@ -65,7 +65,7 @@ async function copyInto(folder: string, path: string): Promise<string> {
   try {
     await cp(path, copy, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
     await flushFiles(await filesIn(copy));
-    await flushFolder(folder);
+    await flushFolders([folder]);
     return copy;
   } catch (error) {
     await rm(copy, { recursive: true, force: true });

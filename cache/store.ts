@@ -24,7 +24,7 @@ import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Content, type Entry, formatListing, hashOfText, parseListing, readFolder } from './content.ts';
 import { BIG, breathe, digest } from './digest.ts';
-import { flushFiles, flushFolder } from './durable.ts';
+import { flushFiles, flushFolders } from './durable.ts';
 import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
 import type { Memo } from './memo.ts';
 import { place } from './place.ts';
@@ -220,7 +220,7 @@ export class ObjectStore {
         chmodSync(temporary, 0o444);
         renameSync(temporary, object);
       }
-      await Promise.all(Array.from(folders, flushFolder));
+      await flushFolders([...folders]);
     } catch (error) {
       for (const { temporary } of staged.values()) await rm(temporary, { force: true });
       throw error;

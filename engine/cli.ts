@@ -222,7 +222,11 @@ function command(words: string, description: string, load: () => Promise<{ defau
 }
 
 async function failed(error: unknown): Promise<number> {
-  return (await import('./commands/failed.ts')).failed(error, version);
+  const report = await import('./commands/failed.ts').catch(() => undefined);
+  if (report) return report.failed(error, version);
+  // Where not even this can be loaded, for want of descriptors or memory, to throw once more would lead back here.
+  process.stderr.write(`error: ${error instanceof Error ? error.message : error}\n`);
+  return 1;
 }
 
 /** Named as in generation_config.json, which has the defaults. */

@@ -43,7 +43,7 @@ export function placeName({ file, line, column }: Place): string {
 export function placeLines({ line, column, length, source }: Place, paint: Paint): string[] {
   if (source === undefined || line === 0) return [];
   const number = String(line);
-  const columns = process.stderr.columns ?? process.stdout.columns ?? Number.POSITIVE_INFINITY;
+  const columns = process.stderr.columns || process.stdout.columns || Number.POSITIVE_INFINITY;
   // Two dots may come on top.
   const room = Math.max(20, Math.min(WIDEST, columns - number.length - 7));
   const { text, before, carets } = excerpt(source, column - 1, length, room);

@@ -209,7 +209,7 @@ function sizeOf(path: string): number {
 }
 
 function columns(): number {
-  return process.stdout.columns ?? 120;
+  return process.stdout.columns || 120;
 }
 
 function bold(text: string): string {

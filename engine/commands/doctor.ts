@@ -67,7 +67,7 @@ function lines(checks: Check[]): string[] {
   const colors = colorsFor(process.stdout);
   const paint = { ok: colors.green, missing: colors.yellow, broken: colors.red };
   const names = Math.max(...checks.map(({ name }) => width(name)));
-  const room = (process.stdout.columns ?? 200) - 9 - names - 2;
+  const room = (process.stdout.columns || 200) - 9 - names - 2;
   const rows = checks.map(({ name, state, detail }) =>
     `${paint[state](pad(state, 9))}${pad(name, names)}  ${clip(detail, room)}`.trimEnd(),
   );

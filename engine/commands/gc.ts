@@ -54,7 +54,7 @@ function planLines(planned: Collection, { maxSize }: Scope): string[] {
   const table =
     rows.length > 0
       ? tableLines(['result', 'last used', 'fingerprint'], rows, {
-          columns: process.stdout.columns ?? 120,
+          columns: process.stdout.columns || 120,
           heading: colorsFor(process.stdout).bold,
         })
       : [];

@@ -64,7 +64,7 @@ function metricLines(cells: CellCompared[]): string[] {
     before === undefined || after === undefined ? '' : signed(after - before),
   ]);
   const table = tableLines(['cell', 'metric', 'before', 'after', 'change'], rows, {
-    columns: (process.stdout.columns ?? 120) - 2,
+    columns: (process.stdout.columns || 120) - 2,
     right: (c) => c > 1,
   });
   const same = all.length - other.length;

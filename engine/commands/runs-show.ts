@@ -20,7 +20,7 @@ export function showRun(root: string, word: string, { json }: RunsOptions): stri
 
 function runLines(run: RunDetails, colors: Colors): string[] {
   const { id, pipeline, started, seconds, counts, cells, metrics, notices } = run;
-  const columns = process.stdout.columns ?? 120;
+  const columns = process.stdout.columns || 120;
   const rows = cells.map(({ cell, state, seconds, usage, why, failure }) => [
     cell,
     state,

@@ -45,7 +45,7 @@ function listLines(all: RunRecord[]): string[] {
     commitOf(run),
     countsOf(run),
   ]);
-  const options = { columns: process.stdout.columns ?? 120, right: (c: number) => c === 3 };
+  const options = { columns: process.stdout.columns || 120, right: (c: number) => c === 3 };
   return tableLines(['run', 'started', 'pipeline', 'time', 'commit', 'cells'], rows, options);
 }
 

@@ -14,7 +14,7 @@ import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline
 export default async function show(words: string[], options: PipelineOptions & { rows: number }): Promise<void> {
   const artifacts = await artifactsOf(words, options);
   const { preview } = await previews();
-  const columns = process.stdout.columns ?? 120;
+  const columns = process.stdout.columns || 120;
   const colors = colorsFor(process.stdout);
   const lines: string[] = [];
   for (const { name, path } of artifacts) {

@@ -19,6 +19,6 @@ export default async function status(
 export function printPlan(pipeline: Pipeline, cells: Plan, json = false): void {
   const lines = json
     ? [JSON.stringify({ type: 'plan', cells })]
-    : planLines(pipeline.name, cells, process.stdout.columns ?? Number.POSITIVE_INFINITY, colorsFor(process.stdout));
+    : planLines(pipeline.name, cells, process.stdout.columns || Number.POSITIVE_INFINITY, colorsFor(process.stdout));
   process.stdout.write(`${lines.join('\n')}\n`);
 }

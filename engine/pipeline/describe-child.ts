@@ -21,6 +21,8 @@ async function describe(path: string): Promise<Description> {
         message: `it imports the package ${missing[1] ?? missing[2]}, which is not installed`,
         hint: `npm install ${missing[1] ?? missing[2]}`,
       };
-    return { message: `it failed while loading: ${name ?? 'Error'}: ${(message ?? String(error)).split('\n', 1)[0]}` };
+    const [first = '', second = ''] = (message ?? String(error)).split('\n');
+    // "Transform failed with 1 error:" says nothing yet.
+    return { message: `it failed while loading: ${name ?? 'Error'}: ${first.endsWith(':') ? `${first} ${second}` : first}` };
   }
 }

@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { canonicalJson } from './cell-name.ts';
 import type { Draft } from './cells.ts';
 import { matcher, staticFolder, within } from './glob.ts';
+import { lockPath } from './lock-path.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
 import type { Reading } from './reading.ts';
@@ -45,6 +46,10 @@ function allowed({ cell }: Draft, path: string, name: string, { source, path: at
     return wrong(`output "${name}" lies outside the project (${reading.root})`, `Write into it, for example out/${basename(path)}.`);
   if (within(reading.file, path))
     return wrong(`output "${name}" would replace the pipeline file itself`, `Give it a folder of its own: out/${name}`);
+  if (path === lockPath(reading.file))
+    return wrong(`output "${name}" would replace the pipeline's lock`, `Give it a folder of its own: out/${name}`);
+  if (within(path, join(reading.root, '.git')))
+    return wrong(`output "${name}" lies in .git, which belongs to git`, `Write elsewhere: out/${name}`);
   if (within(path, own) || within(own, path))
     return wrong(`output "${name}" lies in .tunesmith, which tunesmith itself writes`, `Write elsewhere: out/${name}`);
   return true;

@@ -50,7 +50,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
         running.delete(event.cell);
         return told(event).forEach(print);
       case 'plan':
-        return planLines(pipeline.name, event.cells, process.stdout.columns ?? Number.POSITIVE_INFINITY, colors).forEach(print);
+        return planLines(pipeline.name, event.cells, process.stdout.columns || Number.POSITIVE_INFINITY, colors).forEach(print);
     }
   };
 
@@ -71,7 +71,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
       outcome.interrupt();
       print('stopping…');
     },
-    close: () => outcome.lines(process.stdout.columns ?? WIDE).forEach(print),
+    close: () => outcome.lines(process.stdout.columns || WIDE).forEach(print),
   };
 }
 

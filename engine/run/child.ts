@@ -1,6 +1,7 @@
 /**
  * One child process of a cell, in a process group of its own, so that whatever it starts ends with it:
  * SIGTERM to the group when the signal aborts, SIGKILL to what is left five seconds later or when the child itself has ended.
+ * When it is stopped, what it started in groups of their own is stopped, too.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -53,9 +54,10 @@ export async function runChild(command: string, args: string[], options: ChildOp
   options.onStart?.(child);
 
   let patience: NodeJS.Timeout | undefined;
+  const groups = new Groups(group);
   const end = () => {
-    endGroup(group, 'SIGTERM');
-    patience = setTimeout(() => endGroup(group, 'SIGKILL'), PATIENCE);
+    groups.end('SIGTERM');
+    patience = setTimeout(() => groups.end('SIGKILL'), PATIENCE);
   };
   options.signal.addEventListener('abort', end, { once: true });
   if (options.signal.aborted) end();
@@ -74,34 +76,88 @@ export async function runChild(command: string, args: string[], options: ChildOp
   options.signal.removeEventListener('abort', end);
   // A grandchild may still be saving its work.
   if (options.signal.aborted)
-    for (const until = performance.now() + PATIENCE; performance.now() < until && isAlive(group); ) await sleep(50);
+    for (const until = performance.now() + PATIENCE; performance.now() < until && groups.areAlive(); ) await sleep(50);
   clearTimeout(patience);
-  endGroup(group, 'SIGKILL');
+  if (options.signal.aborted) groups.end('SIGKILL');
+  else endGroup(group, 'SIGKILL');
   options.guard.release(group);
   return { exitCode: result.exitCode, signal: result.signal };
 }
 
 const PATIENCE = 5000;
 
-/** Whether anybody is left in the group. Orphans that nobody has waited for yet are dead, and still count for the kernel. */
-function isAlive(group: number): boolean {
-  try {
-    process.kill(-group, 0);
-  } catch {
-    return false;
-  }
-  if (process.platform !== 'linux') return true;
-  return readdirSync('/proc').some((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      // After the command in parentheses, which may hold anything: state, parent, group.
-      const [state, , of] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return Number(of) === group && state !== 'Z' && state !== 'X';
-    } catch {
-      return false;
+/** The group of a child, and those that its descendants made of their own (setsid, or a shell with job control). */
+class Groups {
+  /** The descendants seen in other groups, with their start times: a pid may be given to somebody else. */
+  readonly #others = new Map<number, Process>();
+
+  constructor(private readonly own: number) {}
+
+  /** To all of them. Whoever is below the child has to be found while the child lives: later it is an orphan like any other. */
+  end(signal: NodeJS.Signals): void {
+    const processes = allProcesses();
+    const below = new Set([this.own]);
+    // A parent may have a higher pid than its child.
+    for (let found = true; found; ) {
+      found = false;
+      for (const { pid, parent } of processes.values()) {
+        if (!below.has(parent) || below.has(pid)) continue;
+        below.add(pid);
+        found = true;
+      }
     }
-  });
+    for (const pid of below) {
+      const process = processes.get(pid);
+      if (process && process.group !== this.own) this.#others.set(pid, process);
+    }
+    for (const group of new Set([this.own, ...this.#living(processes)])) endGroup(group, signal);
+  }
+
+  areAlive(): boolean {
+    try {
+      process.kill(-this.own, 0);
+    } catch {
+      if (this.#others.size === 0) return false;
+    }
+    if (process.platform !== 'linux') return true;
+    const processes = allProcesses();
+    return this.#living(processes).length > 0 || [...processes.values()].some(({ group }) => group === this.own);
+  }
+
+  /** The groups of those others that are still there. */
+  #living(processes: Map<number, Process>): number[] {
+    return [...this.#others].flatMap(([pid, { start }]) => {
+      const now = processes.get(pid);
+      return now && now.start === start && now.group !== this.own ? [now.group] : [];
+    });
+  }
+}
+
+interface Process {
+  pid: number;
+  parent: number;
+  group: number;
+  start: string;
+}
+
+/** All that live, by pid; orphans that nobody has waited for yet are dead, and still there for the kernel. None where there is no /proc. */
+function allProcesses(): Map<number, Process> {
+  const found = new Map<number, Process>();
+  if (process.platform !== 'linux') return found;
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+      // After the command in parentheses, which may hold anything: state, parent, group, and as the 20th the start.
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      const [state, parent, group] = fields;
+      if (state !== 'Z' && state !== 'X')
+        found.set(Number(name), { pid: Number(name), parent: Number(parent), group: Number(group), start: fields[19]! });
+    } catch {
+      // It has just ended.
+    }
+  }
+  return found;
 }
 
 function endGroup(group: number, signal: NodeJS.Signals): void {

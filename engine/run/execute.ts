@@ -59,7 +59,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
   });
   let checkpoints: Checkpoints | undefined;
   try {
-    const written = await stampsOfAll(found.inputs);
+    const written = await stampsOfAll(found.inputs, around);
     if (cell.action.kind === 'step') checkpoints = await Checkpoints.hold(around.project, found.fingerprint, around.signal);
     for (let number = 1; ; number++) {
       if (around.signal.aborted) return { state: 'canceled', log: path };
@@ -72,8 +72,10 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       }
       if (ending === 'canceled') return { state: 'canceled', log: path, usage: meter.usage };
       if ('made' in ending) return { state: 'ran', ...ending.made, log: path, usage: meter.usage };
-      const { message, hint, option, detail } = ending.failed;
+      const { message, option, detail } = ending.failed;
       if (number > cell.retry.times) {
+        const changed = await changedMeanwhile(cell, found, written, around);
+        const hint = changed ? `${changed} changed while it ran: run again, if that is why` : ending.failed.hint;
         const tail = [...log.tail];
         if (detail) log.detail(detail);
         const place = option && (await placeOf(option, cell, around.pipeline, message));
@@ -224,10 +226,20 @@ async function publish(cell: Cell, found: Look, written: Stamps, around: Surroun
 /** When each thing that a cell reads was last written, by path. */
 type Stamps = Map<string, string | undefined>;
 
-async function stampsOfAll(inputs: Inputs): Promise<Stamps> {
+async function stampsOfAll(inputs: Inputs, { project, signal }: Surroundings): Promise<Stamps> {
   const stamps: Stamps = new Map();
-  for (const { sources } of Object.values(inputs))
-    for (const { path, pinned } of sources) if (!pinned) stamps.set(path, await stampsOf(path));
+  for (const { sources } of Object.values(inputs)) {
+    for (const { path, pinned, origin } of sources) {
+      if (pinned) continue;
+      let stamp = await stampsOf(path).catch(() => undefined);
+      // Another run may be making it anew, and have moved it aside meanwhile: it is there again when that is done.
+      if (stamp === undefined && origin) {
+        for (const lease of await project.leaseOutputs([path], { signal })) lease.release();
+        stamp = await stampsOf(path);
+      }
+      stamps.set(path, stamp);
+    }
+  }
   return stamps;
 }
 

@@ -28,10 +28,6 @@ export class LockError extends Error {
   }
 }
 
-export function lockPath(pipelineFile: string): string {
-  return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
-}
-
 export function lockEntry(fingerprint: string, outputs: Record<string, Content>): LockEntry {
   return { fingerprint, outputs: Object.fromEntries(Object.entries(outputs).map(([name, content]) => [name, lockedBytes(content)])) };
 }
@@ -133,7 +129,10 @@ function textOf(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    if (code === 'EISDIR')
+      throw new LockError(`${basename(path)} is a folder`, 'Move it away: a run of the whole pipeline writes the lock.');
     throw error;
   }
 }

@@ -4,10 +4,11 @@
  */
 import { basename } from 'node:path';
 import type { Content } from '../../cache/content.ts';
+import { lockPath } from '../pipeline/lock-path.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
 import { resolveInputs } from './inputs.ts';
-import { contentOfLocked, type Lock, LockError, lockedBytes, lockPath, readLock } from './lock.ts';
+import { contentOfLocked, type Lock, LockError, lockedBytes, readLock } from './lock.ts';
 import { differencesFrom, type Look } from './look.ts';
 import type { Project } from './project.ts';
 import { type Found, readsAtItsPlace } from './survey.ts';

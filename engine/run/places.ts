@@ -1,7 +1,8 @@
 /** Where things lie below `.tunesmith/`, and the one place that makes it. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import { CacheError, shown } from '../../cache/error.ts';
 import type { User } from '../../cache/uses.ts';
 import { fileName } from '../pipeline/cell-name.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
@@ -46,7 +47,13 @@ export function userOf(root: string, { memo }: Pick<Places, 'memo'>): User {
 
 /** Makes `.tunesmith/`, invisible to git. */
 export function makeOwnFolder({ own }: Places): void {
-  mkdirSync(own, { recursive: true });
+  try {
+    mkdirSync(own, { recursive: true });
+  } catch (error) {
+    // A file, or a link that leads nowhere.
+    if (!lstatSync(own, { throwIfNoEntry: false })) throw error;
+    throw new CacheError(`${shown(own)} is not a folder`, 'Move it away: it is where tunesmith keeps results, records and logs.');
+  }
   const ignore = join(own, '.gitignore');
   if (!existsSync(ignore)) writeFileSync(ignore, '*\n');
 }

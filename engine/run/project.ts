@@ -1,5 +1,6 @@
 /** A project opened for a run (or, touching nothing, for a plan): its cache, its records, its places. */
-import { join } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
@@ -54,7 +55,7 @@ export function openProject(
       const leases: Lease[] = [];
       try {
         // Always in the same order: two cells that want the same two outputs must not wait for each other.
-        for (const path of [...paths].sort()) leases.push(await records.leases.acquire(`output ${path}`, waiting));
+        for (const path of paths.map(realOf).sort()) leases.push(await records.leases.acquire(`output ${path}`, waiting));
         return leases;
       } catch (error) {
         for (const lease of leases) lease.release();
@@ -69,6 +70,15 @@ export function openProject(
       }
     },
   };
+}
+
+/** One name for one place, whichever links lead to it; what the last part of the path is, the cell decides. */
+function realOf(path: string): string {
+  try {
+    return join(realpathSync(dirname(path)), basename(path));
+  } catch {
+    return path; // its folder is not there yet
+  }
 }
 
 function openRecords(root: string, readOnly: boolean, cache: Cache): Records {

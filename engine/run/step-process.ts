@@ -4,6 +4,8 @@
  * has been left behind here. It ends with the engine, too: when the channel closes, so does everything here.
  */
 import { writeFileSync } from 'node:fs';
+import { inspect } from 'node:util';
+import { isNativeError } from 'node:util/types';
 import type { Json, StepContext, StepDefinition } from '../step.ts';
 
 type Handed = 'origins' | 'addresses' | 'outputs' | 'checkpoints' | 'folder' | 'cell' | 'seed' | 'threads';
@@ -133,10 +135,22 @@ async function load(module: StepJob['module']): Promise<StepDefinition> {
 }
 
 function fail(error: unknown): void {
-  const { message, hint, option, name, stack }: Error & { hint?: string; option?: readonly string[] } =
-    error instanceof Error ? error : new Error(String(error));
-  // The name tells, not the class: a step may have been built against another copy of the contract.
-  finish({ type: 'error', message, hint, option, stack: name === 'StepError' ? undefined : stack });
+  const { message, hint, option, name, stack } = asError(error);
+  finish({
+    type: 'error',
+    message: String(message) || `${name} without a message`,
+    // Other people's errors may have fields of these names that mean something else.
+    hint: typeof hint === 'string' ? hint : undefined,
+    option: Array.isArray(option) && option.every((key) => typeof key === 'string') ? option : undefined,
+    // The name tells, not the class: a step may have been built against another copy of the contract.
+    stack: name === 'StepError' ? undefined : stack,
+  });
+}
+
+/** What was thrown may be anything. */
+function asError(thrown: unknown): Error & { hint?: unknown; option?: unknown } {
+  if (isNativeError(thrown) || thrown instanceof Error) return thrown;
+  return new Error(typeof thrown === 'string' ? thrown : `threw ${inspect(thrown, { depth: 1, breakLength: Number.POSITIVE_INFINITY })}`);
 }
 
 function tell(message: Message): void {

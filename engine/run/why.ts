@@ -132,6 +132,8 @@ function inputDifference(role: string, before: Components, after: Components, ma
   const [old, now] = [manifestOf(a.hash), manifestOf(b.hash)];
   if (!old || !now) return { what };
   const files = compare(old, now);
+  // Manifests name files and links. Where all of these are the same, only folders with nothing in them are left.
+  if (files.length === 0) return { what: `empty folders of ${what}` };
   const removed = files.filter((file) => file.change === 'removed').length;
   return { what, files, total: now.length + removed };
 }

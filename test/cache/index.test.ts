@@ -107,7 +107,10 @@ test('an empty file becomes an index; a file where the folder should be is named
   const at = folder();
   write(at, { 'empty/index.sqlite': '', file: 'x' });
   cacheIn(join(at, 'empty')).index.save(result('f', 's'));
-  for (const path of ['file', 'file/below']) expect(() => openCache(join(at, path))).toThrow(`the cache ${at}/${path} is not a folder`);
+  for (const path of ['file', 'file/below']) {
+    for (const readOnly of [false, true])
+      expect(() => openCache(join(at, path), { readOnly })).toThrow(`the cache ${at}/${path} is not a folder`);
+  }
 });
 
 test('opened read-only, nothing is made or touched, and results are found: also those in a log that a killed process left', () => {

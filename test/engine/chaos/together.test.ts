@@ -1,4 +1,6 @@
 /** Engines that run at the same time: two on one project, ten checkouts on one cache. */
+import { createHash } from 'node:crypto';
+import { symlinkSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { FILES, faulty, tree } from './rig.ts';
 
@@ -10,6 +12,49 @@ test('two engines at once on one project: one execution of each cell, the output
   for (const cell of Object.keys(one.cells)) expect([one.cells[cell], two.cells[cell]].sort(), cell).toEqual(['fresh', 'ran']);
   expect(tree(p)).toEqual(tree(clean));
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
+});
+
+test('a cell whose input another run is making anew waits for it', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'p.yaml': `
+name: p
+steps:
+  made: { run: "touch making; while [ -e hold ]; do sleep 0.05; done; echo made > \${{ outputs.o }}", outputs: { o: made.txt } }
+  gate: { run: "touch at-gate; while [ -e making-is-awaited ]; do sleep 0.05; done", needs: made, cache: false }
+  reader: { run: "cat \${{ steps.made.o }} > \${{ outputs.o }}", needs: gate, outputs: { o: read.txt } }
+`,
+    'making-is-awaited': '',
+  });
+  await p.states('p.yaml', '--only', 'made');
+  const reads = p.states('p.yaml');
+  await p.until(() => p.exists('at-gate'));
+  p.write('hold', '');
+  p.remove('making');
+  const makes = p.states('p.yaml', '--only', 'made', '--force');
+  await p.until(() => p.exists('making'));
+  p.remove('making-is-awaited');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  p.remove('hold');
+  expect((await makes).cells).toEqual({ made: 'ran' });
+  expect((await reads).cells).toEqual({ made: 'fresh', gate: 'ran', reader: 'ran' });
+  expect(p.read('read.txt')).toBe('made\n');
+});
+
+test('two cells that write the same file by way of a link do not write at once: each is known by its own bytes', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'real/keep': '',
+    'p.yaml': `
+steps:
+  one: { run: "echo one > \${{ outputs.o }}; sleep 1", outputs: { o: real/x } }
+  two: { run: "sleep 0.4; echo two > \${{ outputs.o }}", outputs: { o: link/x } }
+`,
+  });
+  symlinkSync('real', p.path('link'));
+  await p.states('p.yaml', '-j', '2');
+  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+  expect(p.read('p.lock').match(/(?<=o: file )\w+/g)).toEqual([hash('one\n'), hash('two\n')]);
 });
 
 test('ten checkouts at once on one shared cache, one of them killed: each cell executes once, all end with the same bytes', async () => {

@@ -289,6 +289,21 @@ test('globs: sorted by bytes, without dotfiles and node_modules, unless spelled 
   expect(matches(`${project.folder}/d/z.*`, '/')).toEqual([join(project.folder, 'd/z.txt')]);
 });
 
+test('an output in the place of what tunesmith or git keep', async () => {
+  const project = new Project({ '.git/HEAD': '' });
+  const screen = await project.screen(text`
+    steps:
+      lock: { run: echo, outputs: { o: p.lock } }
+      git: { run: echo, outputs: { o: .git } }
+      hook: { run: echo, outputs: { o: .git/hooks/x } }
+  `);
+  expect(screen.split('\n').filter((line) => /error/.test(line))).toEqual([
+    'p.yaml:2:36: error: output "o" would replace the pipeline\'s lock',
+    'p.yaml:3:35: error: output "o" lies in .git, which belongs to git',
+    'p.yaml:4:36: error: output "o" lies in .git, which belongs to git',
+  ]);
+});
+
 test.each([
   ['a/*.txt', 'a/x.txt', 'itself'],
   ['a/*.txt', 'a/x.csv', undefined],

@@ -290,6 +290,13 @@ test('what it said is kept by its code; nothing is written where nothing may be'
   expect(options(byName(await project.read(yaml)).a!)).toEqual({ n: 5 });
 });
 
+test('what keeps a module from being compiled is told, not only that something does', async () => {
+  const project = new Project({ 'package.json': '{}', 'waits.ts': `await 1;\nexport default ${STEP};\n` });
+  expect(await describeStep(join(project.folder, 'waits.ts'), { root: project.folder, readOnly: true })).toEqual({
+    message: expect.stringMatching(/^it failed while loading: .*: .*waits\.ts:1:0: ERROR: Top-level await is/),
+  });
+});
+
 test("a step's code: its files, what they import, and the versions of packages", async () => {
   const project = new Project({
     'steps/mine.ts':

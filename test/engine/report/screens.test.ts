@@ -180,3 +180,12 @@ test('the line with the caret fits a narrow terminal', async () => {
   expect(shown[1]!.indexOf('^^^^^^^^')).toBe(shown[0]!.indexOf('nonsense'));
   for (const line of shown) expect(line.length).toBeLessThanOrEqual(60);
 });
+
+test('a terminal that does not know its size, as some programs open one, cuts nothing', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: "echo a > ${{ outputs.o }}", outputs: { o: out/o.txt } } }' });
+  Object.assign(p.env, terminal(p, 0, 0));
+  expect((await p.run('run', 'p.yaml', '--plain')).stdout).toContain('output: out/o.txt\n');
+  p.remove('out');
+  expect((await p.run('status', 'p.yaml')).stdout).toContain('restore  a  output was deleted\n');
+  expect((await p.run('runs')).stdout).toMatch(/^run .*\n1 .*p\.yaml.*1 ran\n$/);
+});

@@ -1,4 +1,5 @@
 /** Why a cell runs: in one line after every run, and in full by `explain`. */
+import { mkdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 
@@ -76,6 +77,16 @@ test('the nearest result is the one with the fewest differences, not the last on
   const explained = JSON.parse((await p.run('explain', 'w', '--json', '-p', 'a=1', '-p', 'x=1')).stdout);
   expect(explained.differences).toEqual([{ what: 'input data', files: [{ name: 'data/f', change: 'changed' }], total: 1 }]);
   expect((await p.run('explain', 'w', '-p', 'a=1', '-p', 'x=2')).stdout).toContain('\n  option a: 2 → 1\n');
+});
+
+test('of an input in which only an empty folder is new', async () => {
+  const p = project({
+    'p.yaml': 'steps: { a: { run: "ls > ${{ outputs.o }}", inputs: { d: data }, outputs: { o: o.txt } } }',
+    'data/x': '',
+  });
+  await p.run('run', 'p.yaml');
+  mkdirSync(p.path('data/new'));
+  expect((await p.run('status', 'p.yaml')).stdout).toContain('empty folders of input d changed');
 });
 
 test('a command that changed is told line by line; a cell that failed, and one below another, too', async () => {

@@ -78,6 +78,19 @@ test('a timeout ends the child and all that it started', async () => {
   expect(await still(p, 'beats')).toBe(true);
 });
 
+test.skipIf(process.platform !== 'linux')('a timeout also ends what has gone into a session of its own', async () => {
+  const p = engine(`
+steps:
+  a:
+    run: setsid sh -c "trap '' TERM; while :; do sleep 0.1; echo a >> beats; done" & sleep 600
+    timeout: 1s
+`);
+  const run = await p.go();
+  expect(run.failures.a!.message).toBe('timed out after 1s');
+  expect(p.exists('beats')).toBe(true);
+  expect(await still(p, 'beats')).toBe(true);
+});
+
 test('what a step leaves running in the background ends with it', async () => {
   const p = engine('steps: { a: { run: "(while :; do sleep 0.05; echo a >> beats; done) & sleep 0.2" } }');
   expect((await p.go()).states).toEqual({ a: 'ran' });
@@ -127,6 +140,15 @@ steps:
   expect(failures.segfault!.message).toBe('killed by SIGSEGV');
   expect(failures.missing!.message).toBe('exited with 127: a command was not found');
   expect(failures.heap!.message).toBe("killed for memory: it used up Node's heap");
+});
+
+test('a cell that fails after its input changed says so', async () => {
+  const p = engine('steps: { a: { run: "echo other > in.txt; exit 1", inputs: { data: in.txt } } }', { 'in.txt': 'some\n' });
+  const { failures } = await p.go();
+  expect(failures.a).toMatchObject({
+    message: 'exited with 1',
+    hint: expect.stringMatching(/^input data \(in\.txt\) changed while it ran/),
+  });
 });
 
 test('an input that vanished, or is no longer what the step takes, fails the cell alone', async () => {

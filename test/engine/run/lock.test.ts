@@ -144,6 +144,16 @@ test('a lock with two versions in it is named, with its line; a whole run writes
   expect(p.read('p.lock')).toBe(lock);
 });
 
+test('a folder in the place of a lock is named, and left alone', async () => {
+  const p = project(FILES);
+  p.write('p.lock/x', '');
+  const run = await p.run('run', 'p.yaml', '--plain');
+  expect([run.code, run.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock is a folder')]);
+  const locked = await p.run('run', 'p.yaml', '--locked');
+  expect([locked.code, locked.screen.split('\n')[0]]).toEqual([1, 'error: p.lock is a folder']);
+  expect(p.exists('p.lock/x')).toBe(true);
+});
+
 test('a result of inputs that changed meanwhile is not locked', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { run: "cat in.txt > ${{ outputs.o }}; echo x >> in.txt", inputs: { i: in.txt }, outputs: { o: o.txt } } }',

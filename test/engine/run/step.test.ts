@@ -123,6 +123,30 @@ steps:
   expect(p.find('.tunesmith/outputs')).toEqual([]);
 });
 
+test('whatever a step throws is told', async () => {
+  const thrown = {
+    text: `'just a text'`,
+    nothing: 'undefined',
+    map: '{ code: 7, parts: [1, 2] }',
+    empty: 'new RangeError()',
+    fields: `Object.assign(new Error('odd'), { hint: 5, option: 7 })`,
+  };
+  const steps = Object.keys(thrown).map((name) => `  ${name}: { uses: ./${name}.mjs }`);
+  const files = Object.entries(thrown).map(([name, value]) => [
+    `${name}.mjs`,
+    `export default { name: 's', version: 1, outputs: { o: 'folder' }, async run() { throw ${value}; } };`,
+  ]);
+  const p = engine(`steps:\n${steps.join('\n')}\n`, Object.fromEntries(files));
+  const { failures } = await p.go({ onFailure: 'continue' });
+  expect(Object.fromEntries(Object.entries(failures).map(([name, { message, hint }]) => [name, [message, hint]]))).toEqual({
+    text: ['just a text', undefined],
+    nothing: ['threw undefined', undefined],
+    map: ['threw { code: 7, parts: [ 1, 2 ] }', undefined],
+    empty: ['RangeError without a message', undefined],
+    fields: ['odd', undefined],
+  });
+});
+
 test('Ctrl-C aborts the signal of a step; it may clean up', async () => {
   const p = engine('steps: { a: { uses: ./wait.mjs } }', {
     'wait.mjs': `import { writeFileSync } from 'node:fs';
