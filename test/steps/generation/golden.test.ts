@@ -18,8 +18,10 @@ interface Golden {
 
 const models: [string, string][] = [
   ['gpt2', 'gpt2/causal-lm'],
+  ['gpt2-varied', 'gpt2/varied'],
   ['t5', 't5/seq2seq'],
   ['t5-gated', 't5/gated'],
+  ['t5-varied', 't5/varied'],
 ];
 
 const runtime = await openRuntime('onnx', { threads: 1 });
