@@ -6,7 +6,7 @@ import type { Model } from '../models/checkpoint.ts';
 import type { Split, TokensInfo } from '../models/tokens.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type Folders, generatorOf } from './generator.ts';
-import { type GenerationOptions, generationConfig, readGenerationOptions } from './options.ts';
+import { type GenerationOptions, generationConfig, readGeneration } from './options.ts';
 
 export interface Writing {
   model: Model;
@@ -29,7 +29,7 @@ export interface Written {
 
 export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
   const { model, folders, metrics, asked, batchSize, signal, progress } = writing;
-  const own = await readGenerationOptions(folders.own, model);
+  const { options: own } = await readGeneration(folders.own, model);
   // A text is as long as a target may be, where nothing else is said.
   const bounded = [own, asked].some((options) => options.max_new_tokens !== undefined || options.max_length !== undefined);
   const options = { ...(bounded ? {} : { max_new_tokens: info.max_target_length! }), ...asked, num_return_sequences: 1 };
