@@ -1,7 +1,7 @@
 /** Lets a model write a text for each example of a split, from the very tokens that it would be given, and measures what it wrote. */
 import type { Json } from '../../engine/step.ts';
 import { openGenerator } from '../generation/generator.ts';
-import { type GenerationOptions, generationConfig, readGenerationOptions } from '../generation/options.ts';
+import { type GenerationOptions, generationConfig, readGeneration } from '../generation/options.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationBatches } from '../models/batches.ts';
 import type { Model } from '../models/checkpoint.ts';
@@ -30,7 +30,7 @@ export interface Written {
 
 export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
   const { model, folder, metrics, asked, batchSize, signal, progress } = writing;
-  const own = await readGenerationOptions(folder, model);
+  const { options: own } = await readGeneration(folder, model);
   // A text is as long as a target may be, where nothing else is said.
   const bounded = [own, asked].some((options) => options.max_new_tokens !== undefined || options.max_length !== undefined);
   const options = { ...(bounded ? {} : { max_new_tokens: info.max_target_length! }), ...asked, num_return_sequences: 1 };

@@ -3,14 +3,14 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { preprocess, readPreprocessing } from '../data/preprocessing.ts';
 import { loadModel, type Model } from '../models/checkpoint.ts';
-import { type Config, isGenerating } from '../models/family.ts';
+import { isGenerating } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { textStream } from '../models/streaming.ts';
 import { checkVocabulary, openTokenizer, type Sequence, type Tokenizer } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openDecoder } from './cached.ts';
 import type { Generated } from './endings.ts';
-import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGenerationOptions } from './options.ts';
+import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { search } from './search.ts';
 
 export interface GeneratedText extends Generated {
@@ -42,8 +42,7 @@ export async function openGenerator(given: string, runtime: Runtime, { packed = 
   const tokenizer = await openTokenizer(folder, {});
   checkVocabulary(tokenizer, model.config.vocab_size);
   const preprocessing = await readPreprocessing(folder);
-  const own = await readGenerationOptions(folder, model);
-  const { decoder_start_token_id: startToken = model.config.pad_token_id } = model.config as Config & { decoder_start_token_id?: number };
+  const { options: own, startToken } = await readGeneration(folder, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
   const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);
 

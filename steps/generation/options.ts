@@ -105,20 +105,39 @@ const DEFAULTS: GenerationConfig = {
   limit: Number.POSITIVE_INFINITY,
 };
 
-/** What a model folder says about generating: generation_config.json, and where there is none, what config.json says of the end of a text. */
-export async function readGenerationOptions(folder: string, { file, config }: Pick<Model, 'file' | 'config'>): Promise<GenerationOptions> {
+/** What a model folder says about generating. */
+export interface OwnGeneration {
+  options: GenerationOptions;
+  /** The token that the texts of an encoder-decoder begin with. */
+  startToken: number;
+}
+
+/** Of generation_config.json, and where there is none, of config.json: folders of old have it there, and transformers looks there, too. */
+export async function readGeneration(
+  folder: string,
+  { task, file, config }: Pick<Model, 'task' | 'file' | 'config'>,
+): Promise<OwnGeneration> {
   const own = existsSync(path.join(folder, NAME)) ? ((await readJson(path.join(folder, NAME))) as Record<string, unknown>) : undefined;
-  for (const [name, harmless] of Object.entries(NOT_BUILT)) {
-    const value = own?.[name] ?? harmless;
+  const name = own ? NAME : 'config.json';
+  const said: Record<string, unknown> = own ?? { ...file, eos_token_id: file.eos_token_id ?? config.eos_token_id };
+  for (const [field, harmless] of Object.entries(NOT_BUILT)) {
+    const value = said[field] ?? harmless;
     if (JSON.stringify(value) !== JSON.stringify(harmless))
-      throw new StepError(`${NAME}: ${name} ${JSON.stringify(value)} is not supported`, `Take it out of ${path.join(folder, NAME)}.`);
+      throw new StepError(`${name}: ${field} ${JSON.stringify(value)} is not supported`, `Take it out of ${path.join(folder, name)}.`);
   }
-  const said = own ?? { eos_token_id: file.eos_token_id ?? config.eos_token_id };
   const options: Record<string, unknown> = {};
-  for (const name of Object.keys(generationOptions)) if (said[name] !== undefined && said[name] !== null) options[name] = said[name];
+  for (const field of Object.keys(generationOptions)) if (said[field] !== undefined && said[field] !== null) options[field] = said[field];
   if (typeof options.stop_strings === 'string') options.stop_strings = [options.stop_strings];
-  checkOptions(options, (name) => `${own ? NAME : 'config.json'}: ${name}`);
-  return options as GenerationOptions;
+  checkOptions(options, (field) => `${name}: ${field}`);
+  const startToken = said.decoder_start_token_id ?? own?.bos_token_id ?? config.decoder_start_token_id ?? config.pad_token_id;
+  if (
+    task === 'seq2seq' &&
+    (!Number.isSafeInteger(startToken) || (startToken as number) < 0 || (startToken as number) >= config.vocab_size)
+  )
+    throw new StepError(
+      `${name}: decoder_start_token_id is ${JSON.stringify(startToken)}, and must be the id of one of the model's ${config.vocab_size} tokens`,
+    );
+  return { options: options as GenerationOptions, startToken: startToken as number };
 }
 
 const NAME = 'generation_config.json';

@@ -143,7 +143,7 @@ export const albert: Family<AlbertConfig> = {
         ...nn.biasParameters('predictions.bias', config.vocab_size),
       }),
       labelled: [],
-      tied: ['predictions.decoder.weight', 'predictions.decoder.bias'],
+      tied: { 'predictions.decoder.weight': 'albert.embeddings.word_embeddings.weight', 'predictions.decoder.bias': 'predictions.bias' },
       logits(config, weights, inputs, dropout) {
         const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'predictions.dense')); // [P, H] → [P, E]

@@ -89,7 +89,10 @@ export const bert: Family<BertConfig> = {
         ...nn.biasParameters('cls.predictions.bias', config.vocab_size),
       }),
       labelled: [],
-      tied: ['cls.predictions.decoder.weight', 'cls.predictions.decoder.bias'],
+      tied: {
+        'cls.predictions.decoder.weight': 'bert.embeddings.word_embeddings.weight',
+        'cls.predictions.decoder.bias': 'cls.predictions.bias',
+      },
       logits(config, weights, inputs, dropout) {
         const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
         const masked = nn.labelledStates(hidden, inputs); // [P, H]

@@ -204,14 +204,13 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
   const close = async () => void (await Promise.all(opened.map((file) => file.close())));
   try {
     const entries: Checkpoint['entries'] = new Map();
+    const { tied = {} } = family.heads[task] ?? {};
+    const copies: Copy[] = [];
     for (const file of files) {
       const stored = await openSafetensors(path.join(folder, file));
       opened.push(stored);
       for (const [name, { shape }] of stored.tensors) {
         if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
-        if (family.heads[task]?.tied?.includes(name) && !(name in parameters)) continue;
-        const own = nameFor(name, family, parameters);
-        if (entries.has(own)) throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, each weight once.');
         const read = async () => {
           const tensor = await stored.read(name);
           const data = toFloat32(tensor);
@@ -223,9 +222,17 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
             );
           return data;
         };
+        const original = name in parameters ? undefined : tied[name];
+        if (original !== undefined) {
+          copies.push({ file, name, original, shape, read });
+          continue;
+        }
+        const own = nameFor(name, family, parameters);
+        if (entries.has(own)) throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, each weight once.');
         entries.set(own, { shape, read });
       }
     }
+    await refuseFalseCopies(copies, entries);
     for (const [name, of] of Object.entries(family.heads[task]?.copies ?? {}))
       if (name in parameters && !entries.has(name) && entries.has(of)) entries.set(name, entries.get(of)!);
     if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
@@ -234,6 +241,32 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
     await close();
     throw error;
   }
+}
+
+/** A tensor that stands for another one's values once more. */
+interface Copy {
+  file: string;
+  name: string;
+  original: string;
+  shape: number[];
+  read(): Promise<Float32Array>;
+}
+
+/** One with values of its own belongs to a model that does not tie the two: it would compute something else. */
+async function refuseFalseCopies(copies: Copy[], entries: Checkpoint['entries']): Promise<void> {
+  for (const { file, name, original, shape, read } of copies) {
+    const entry = entries.get(original);
+    if (!entry || (entry.shape.join() === shape.join() && same(await read(), await entry.read()))) continue;
+    throw new StepError(
+      `${file}: ${name} differs from ${original}, which config.json ties it to`,
+      'Weights of their own need `"tie_word_embeddings": false` in config.json, where the family can have them; a copy is to be equal.',
+    );
+  }
+}
+
+function same(a: Float32Array, b: Float32Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** That old versions of transformers saved with every family's weights. */

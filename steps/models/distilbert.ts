@@ -136,7 +136,7 @@ export const distilbert: Family<DistilBertConfig> = {
         ...nn.biasParameters('vocab_projector.bias', config.vocab_size),
       }),
       labelled: [],
-      tied: ['vocab_projector.weight'],
+      tied: { 'vocab_projector.weight': 'distilbert.embeddings.word_embeddings.weight' },
       logits(config, weights, inputs, dropout) {
         const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.activation, nn.linear(masked, weights, 'vocab_transform')); // [P, H]

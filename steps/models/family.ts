@@ -62,8 +62,8 @@ interface HeadWeights<C extends Config> {
   parameters(config: C, labels: number): Parameters;
   /** Those that have one row for each label. */
   labelled: string[];
-  /** Where checkpoints have copies of weights that are the embeddings' or this head's own: they are passed over. */
-  tied?: string[];
+  /** Where checkpoints have copies of weights that are the embeddings' or this head's own, and of which: they are passed over. */
+  tied?: Record<string, string>;
   /** Weights that are another's, by name, where a checkpoint lacks them: so transformers loads it. */
   copies?: Record<string, string>;
 }

@@ -28,11 +28,18 @@ export interface Gpt2Config {
   layer_norm_epsilon: number;
   initializer_range: number;
   scale_attn_weights: boolean;
+  /** Deeper layers attend more evenly: their scores are divided by the layer's number, from 1 on. */
+  scale_attn_by_inverse_layer_idx: boolean;
+  /** Tokens are predicted by their embeddings; else by rows of their own, `lm_head`. */
+  tie_word_embeddings: boolean;
   eos_token_id: number;
   /** What batches are filled up with: GPT-2 has no token for it, so where none is named it is the end of a text. */
   pad_token_id: number;
   pad_token_named: boolean;
 }
+
+const WORDS = 'transformer.wte.weight';
+const POSITIONS = 'transformer.wpe.weight';
 
 export const gpt2: Family<Gpt2Config> = {
   type: 'gpt2',
@@ -70,12 +77,12 @@ export const gpt2: Family<Gpt2Config> = {
 
     'causal-lm': {
       architecture: 'GPT2LMHeadModel',
-      parameters: () => ({}),
+      parameters: (config) => (config.tie_word_embeddings ? {} : nn.projectionParameters('lm_head', config.n_embd, config.vocab_size)),
       labelled: [],
-      tied: ['lm_head.weight'],
+      tied: { 'lm_head.weight': WORDS },
       states: (config, weights, inputs, dropout) => ({
         states: nn.labelledStates(read(config, weights, inputs, dropout), inputs), // [P, H]
-        vocabulary: weights[WORDS]!, // [V, H]
+        vocabulary: vocabulary(config, weights), // [V, H]
       }),
     },
   },
@@ -97,13 +104,12 @@ export const gpt2: Family<Gpt2Config> = {
         return attendWithPast(q, key, value, past, { mask, scale });
       });
       const last = lastToken(hidden, attention_mask!); // [B, H]
-      return { logits: linear(last, weights[WORDS]!), ...outputs };
+      return { logits: linear(last, vocabulary(config, weights)), ...outputs };
     },
   },
 };
 
-const WORDS = 'transformer.wte.weight';
-const POSITIONS = 'transformer.wpe.weight';
+const vocabulary = (config: Gpt2Config, weights: nn.Weights): tf.Tensor => weights[config.tie_word_embeddings ? WORDS : 'lm_head.weight']!;
 
 function configure(file: ConfigFile): Gpt2Config {
   const read = new ConfigReader(file);
@@ -124,13 +130,13 @@ function configure(file: ConfigFile): Gpt2Config {
     layer_norm_epsilon: read.positive('layer_norm_epsilon', 1e-5),
     initializer_range: read.positive('initializer_range', 0.02),
     scale_attn_weights: read.flag('scale_attn_weights', true),
+    scale_attn_by_inverse_layer_idx: read.flag('scale_attn_by_inverse_layer_idx', false),
+    tie_word_embeddings: read.flag('tie_word_embeddings', true),
     eos_token_id,
     pad_token_id: read.index('pad_token_id', eos_token_id),
     pad_token_named: typeof file.pad_token_id === 'number',
   };
-  read.only('scale_attn_by_inverse_layer_idx', false);
   read.only('add_cross_attention', false);
-  read.only('tie_word_embeddings', true);
   read.multiple('n_embd', 'n_head', config);
   if (config.pad_token_named) read.paddingWithin(config);
   return config;
@@ -190,7 +196,8 @@ function blocks(pass: Pass, embedded: tf.Tensor, attend: Attend): tf.Tensor {
 /** Norms stand before attention and feed-forward layer, so that x itself goes through untouched. */
 function block({ config, weights, dropout }: Pass, x: tf.Tensor, attend: Attend, layer: number): tf.Tensor {
   const name = `transformer.h.${layer}`;
-  const scale = config.scale_attn_weights ? 1 / Math.sqrt(config.n_embd / config.n_head) : 1;
+  const depth = config.scale_attn_by_inverse_layer_idx ? layer + 1 : 1;
+  const scale = (config.scale_attn_weights ? 1 / Math.sqrt(config.n_embd / config.n_head) : 1) / depth;
   const first = nn.layerNorm(x, weights, `${name}.ln_1`, config.layer_norm_epsilon);
   const [q, k, v] = tf
     .split(nn.conv1d(first, weights, `${name}.attn.c_attn`), 3, 2) // [B, T, H] each

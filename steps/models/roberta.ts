@@ -85,7 +85,7 @@ export const roberta: Family<BertConfig> = {
         ...nn.biasParameters('lm_head.bias', config.vocab_size),
       }),
       labelled: [],
-      tied: ['lm_head.decoder.weight', 'lm_head.decoder.bias'],
+      tied: { 'lm_head.decoder.weight': 'roberta.embeddings.word_embeddings.weight', 'lm_head.decoder.bias': 'lm_head.bias' },
       logits(config, weights, inputs, dropout) {
         const hidden = encode(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, T, H]
         const masked = nn.labelledStates(hidden, inputs); // [P, H]

@@ -41,6 +41,8 @@ export interface T5Config {
   decoder_start_token_id: number;
 }
 
+const WORDS = 'shared.weight';
+
 export const t5: Family<T5Config> = {
   type: 't5',
   prefix: '',
@@ -60,8 +62,8 @@ export const t5: Family<T5Config> = {
       architecture: 'T5ForConditionalGeneration',
       parameters: (config) => (config.scale_decoder_outputs ? {} : nn.projectionParameters('lm_head', config.d_model, config.vocab_size)),
       labelled: [],
-      tied: ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight', 'lm_head.weight'],
-      copies: { 'lm_head.weight': 'shared.weight' },
+      tied: { 'encoder.embed_tokens.weight': WORDS, 'decoder.embed_tokens.weight': WORDS, 'lm_head.weight': WORDS },
+      copies: { 'lm_head.weight': WORDS },
       states(config, weights, inputs, dropout) {
         const pass = { config, weights, dropout };
         const encoded = encode(pass, inputs); // [B, S, H]
@@ -145,10 +147,11 @@ function configure(file: ConfigFile): T5Config {
   };
   read.only('is_encoder_decoder', true);
   read.paddingWithin(config);
-  if (config.relative_attention_num_buckets % 4 !== 0)
+  const { relative_attention_num_buckets: all, relative_attention_max_distance: most } = config;
+  if (all < 4 || most <= Math.floor(all / 2))
     throw new StepError(
-      `config.json: relative_attention_num_buckets ${config.relative_attention_num_buckets} is not a multiple of 4`,
-      'The encoder halves them twice: by direction, and into near and far.',
+      `config.json: no distances are left for ${all} buckets (relative_attention_num_buckets) up to ${most} (relative_attention_max_distance)`,
+      'There are 4 buckets at least, and the greatest distance is above half of their number.',
     );
   return config;
 }
@@ -269,7 +272,7 @@ function decoderBlocks(pass: Pass, ids: tf.Tensor, { self, cross }: Attended): t
 }
 
 const embed = ({ config, weights, dropout }: Pass, ids: tf.Tensor): tf.Tensor =>
-  dropout(embedding(weights['shared.weight']!, ids), config.dropout_rate);
+  dropout(embedding(weights[WORDS]!, ids), config.dropout_rate);
 
 const final = ({ config, weights, dropout }: Pass, x: tf.Tensor, base: string): tf.Tensor =>
   dropout(nn.rmsNorm(x, weights, `${base}.final_layer_norm`, config.layer_norm_epsilon), config.dropout_rate);
@@ -303,7 +306,7 @@ function feed({ config, weights, dropout }: Pass, x: tf.Tensor, name: string): t
 const predicting = ({ config }: Pass, states: tf.Tensor): tf.Tensor =>
   config.scale_decoder_outputs ? tf.mul(states, config.d_model ** -0.5) : states;
 
-const vocabulary = ({ config, weights }: Pass): tf.Tensor => weights[config.scale_decoder_outputs ? 'shared.weight' : 'lm_head.weight']!;
+const vocabulary = ({ config, weights }: Pass): tf.Tensor => weights[config.scale_decoder_outputs ? WORDS : 'lm_head.weight']!;
 
 /** Of ids [B, T]: how far, for each token, each is away, int32 [T, T]; those before it have negative distances. */
 function distances(ids: tf.Tensor): tf.Tensor {
@@ -329,7 +332,7 @@ function biasOfSlots({ config, weights }: Pass, positions: tf.Tensor, slots: tf.
 function buckets(config: T5Config, base: string, distances: tf.Tensor): tf.Tensor {
   const { relative_attention_num_buckets, relative_attention_max_distance: most } = config;
   const bidirectional = base === ENCODER;
-  const count = bidirectional ? relative_attention_num_buckets / 2 : relative_attention_num_buckets;
+  const count = bidirectional ? Math.floor(relative_attention_num_buckets / 2) : relative_attention_num_buckets;
   const table = tf.tensor1d(bucketsOf(count, most), 'int32');
   const [zero, end] = [tf.scalar(0, 'int32'), tf.scalar(most, 'int32')];
   const away = bidirectional ? tf.abs(distances) : tf.maximum(tf.neg(distances), zero);
@@ -340,8 +343,8 @@ function buckets(config: T5Config, base: string, distances: tf.Tensor): tf.Tenso
 
 /** The buckets of the distances 0 … `most`, beyond which all are in the last: half of them for one distance each, the others ever wider. */
 export function bucketsOf(count: number, most: number): Int32Array {
-  const exact = count / 2;
   const { fround, log, floor } = Math;
+  const exact = floor(count / 2);
   // In float32, as transformers has it: distances where a bucket begins would else fall before it.
   const width = fround(log(most / exact));
   return Int32Array.from({ length: most + 1 }, (_, away) => {

@@ -1,5 +1,5 @@
 /** `tunesmith generate` through the real command line. */
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { deploy } from '../../steps/deploy/deploy.ts';
@@ -108,6 +108,19 @@ test('T5 makes a text of a text', async () => {
   const { code, stdout } = await p.run('generate', 'model', '--file', 'in.jsonl', '--num-beams', '2', '--max-new-tokens', '5');
   expect(code).toBe(0);
   expect(lines(stdout)).toHaveLength(2);
+
+  // What the decoder begins with is said by generation_config.json, before config.json.
+  const first = lines((await p.run('generate', 'model', '--file', 'in.jsonl')).stdout)[0]!.tokens;
+  p.write('model/generation_config.json', '{"decoder_start_token_id": 9, "eos_token_id": 1}');
+  const other = lines((await p.run('generate', 'model', '--file', 'in.jsonl')).stdout)[0]!.tokens;
+  p.write('model/config.json', JSON.stringify({ ...JSON.parse(p.read('model/config.json')), decoder_start_token_id: 9 }));
+  rmSync(p.path('model/generation_config.json'));
+  const same = lines((await p.run('generate', 'model', '--file', 'in.jsonl')).stdout)[0]!.tokens;
+  expect([other, same]).toEqual([same, expect.not.arrayContaining(first)]);
+  p.write('model/generation_config.json', '{"decoder_start_token_id": 900}');
+  expect((await p.run('generate', 'model', 'the cat')).stderr).toContain(
+    'decoder_start_token_id is 900, and must be the id of one of the model',
+  );
 }, 60_000);
 
 test('what cannot be is said', async () => {
@@ -142,6 +155,14 @@ test('what cannot be is said', async () => {
   const own = p.read('model/generation_config.json');
   p.write('model/generation_config.json', '{"typical_p": 0.5}');
   expect(await say('model', 'a')).toBe('1 error: generation_config.json: typical_p 0.5 is not supported');
+  // Folders of old have it in config.json, where transformers reads it as well.
+  rmSync(p.path('model/generation_config.json'));
+  const config = JSON.parse(p.read('model/config.json'));
+  p.write('model/config.json', JSON.stringify({ ...config, bad_words_ids: [[5]] }));
+  expect(await say('model', 'a')).toBe('1 error: config.json: bad_words_ids [[5]] is not supported');
+  p.write('model/config.json', JSON.stringify({ ...config, max_length: 5 }));
+  expect((await p.run('generate', 'model', 'ab')).stdout).toHaveLength(4);
+  p.write('model/config.json', JSON.stringify(config));
   p.write('model/generation_config.json', own);
   const tokenizer = JSON.parse(p.read('model/tokenizer.json'));
   tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 200, content: '<more>' });

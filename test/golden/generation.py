@@ -129,7 +129,7 @@ def scores():
     write("scores.json", {"rows": [3, 77, 500], "cases": cases})
 
 
-FAMILIES = {"gpt2": "gpt2/causal-lm", "t5": "t5/seq2seq", "t5-gated": "t5/gated"}
+FAMILIES = {"gpt2": "gpt2/causal-lm", "gpt2-varied": "gpt2/varied", "t5": "t5/seq2seq", "t5-gated": "t5/gated", "t5-varied": "t5/varied"}
 SEARCHES = {
     "greedy": {},
     "beams": {"num_beams": 4, "num_return_sequences": 2},
@@ -160,7 +160,7 @@ def family(name):
     for length in range(1, 21):
         prompts = torch.randint(2, vocabulary, (14, length), generator=random)
         # T5's cache in transformers 5.23 has as many layers as the encoder, which here has fewer than the decoder.
-        options = {"max_new_tokens": 16, "pad_token_id": 0, "use_cache": name == "gpt2"}
+        options = {"max_new_tokens": 16, "pad_token_id": 0, "use_cache": name.startswith("gpt2")}
         found = [{"prompt": prompt} for prompt in prompts.tolist()]
         decided = [True] * len(found)
         for search, more in SEARCHES.items():

@@ -3,7 +3,8 @@ Makes test/golden/gpt2/ and test/golden/t5/: tiny random models that write, and 
 
     python test/golden/make-generating.py           (torch 2.13, transformers 5.23, safetensors)
 
-<family>/<task>/           checkpoint, inputs, gradients and the weights after a step, as make.py's; T5's v1.1 is t5/gated
+<family>/<task>/           checkpoint, inputs, gradients and the weights after a step, as make.py's; T5's v1.1 is t5/gated, and
+                           <family>/varied has what config.json seldom says
 <family>/<task>/decode.json   a prompt and tokens behind it, and the logits of each from past_key_values
 t5/buckets.json            of distances from -600 to 600 their buckets, in the encoder and in the decoder
 """
@@ -135,6 +136,13 @@ labels = torch.where((mask == 1) & (torch.rand(mask.shape) < 0.7), ids, -100)
 make(model, GOLDEN / "gpt2" / "causal-lm", {"input_ids": ids, "attention_mask": mask}, labels, 8.0)
 
 torch.manual_seed(0)
+varied = {"n_inner": 22, "activation_function": "relu", "scale_attn_by_inverse_layer_idx": True, "tie_word_embeddings": False}
+model = GPT2LMHeadModel(GPT2Config(**tiny_gpt2, **varied, reorder_and_upcast_attn=True)).eval()
+ids, mask = padded([15, 7, 11, 2], 1, 43, 0)
+labels = torch.where((mask == 1) & (torch.rand(mask.shape) < 0.7), ids, -100)
+make(model, GOLDEN / "gpt2" / "varied", {"input_ids": ids, "attention_mask": mask}, labels, 8.0)
+
+torch.manual_seed(0)
 names = {"id2label": {0: "no", 1: "perhaps", 2: "yes"}, "label2id": {"no": 0, "perhaps": 1, "yes": 2}}
 config = GPT2Config(**tiny_gpt2, pad_token_id=0, n_inner=24, **names, problem_type="single_label_classification")
 model = GPT2ForSequenceClassification(config).eval()
@@ -156,11 +164,17 @@ tiny_t5 = {
 for name, options in {
     "seq2seq": {},
     "gated": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "varied": {"relative_attention_num_buckets": 6, "relative_attention_max_distance": 9, "num_layers": 3, "num_decoder_layers": 2},
 }.items():
     torch.manual_seed(0)
-    model = T5ForConditionalGeneration(T5Config(**tiny_t5, **options)).eval()
+    model = T5ForConditionalGeneration(T5Config(**{**tiny_t5, **options})).eval()
     if name == "gated":
         model.lm_head.weight = torch.nn.Parameter(torch.randn(41, 16) * 0.3)
+    if name == "varied":
+        # What it writes depends on what it reads: else v1.0, predicting by its embeddings, repeats the token that it wrote.
+        with torch.no_grad():
+            for weight_name, weight in model.named_parameters():
+                weight.mul_(4.0 if "EncDecAttention" in weight_name else 1.0)
     ids, mask = padded([19, 7, 11, 1], 2, 41, 0)
     target, target_mask = padded([9, 3, 12, 5], 2, 41, 0)
     labels = torch.where(target_mask == 1, target, -100)

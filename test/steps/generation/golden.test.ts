@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDecoder } from '../../../steps/generation/cached.ts';
-import { type GenerationOptions, generationConfig, readGenerationOptions } from '../../../steps/generation/options.ts';
+import { type GenerationOptions, generationConfig, readGeneration } from '../../../steps/generation/options.ts';
 import { search } from '../../../steps/generation/search.ts';
 import { loadModel } from '../../../steps/models/checkpoint.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
@@ -18,8 +18,10 @@ interface Golden {
 
 const models: [string, string][] = [
   ['gpt2', 'gpt2/causal-lm'],
+  ['gpt2-varied', 'gpt2/varied'],
   ['t5', 't5/seq2seq'],
   ['t5-gated', 't5/gated'],
+  ['t5-varied', 't5/varied'],
 ];
 
 const runtime = await openRuntime('onnx', { threads: 1 });
@@ -28,9 +30,9 @@ test.each(models)('%s', async (name, checkpoint) => {
   const folder = join(golden, checkpoint, 'checkpoint');
   const { max_new_tokens, searches, texts } = JSON.parse(readFileSync(join(golden, 'generation', `${name}.json`), 'utf8')) as Golden;
   const model = await loadModel(folder);
-  const own = await readGenerationOptions(folder, model);
+  const { options: own, startToken } = await readGeneration(folder, model);
   // Both ways of holding the weights.
-  const decoder = openDecoder(model, runtime, { startToken: 0, packed: name !== 't5' });
+  const decoder = openDecoder(model, runtime, { startToken, packed: name !== 't5' });
   expect(texts).toHaveLength(200);
   for (const [kind, options] of Object.entries(searches)) {
     const config = generationConfig(own, { ...options, max_new_tokens }, decoder.vocabulary);

@@ -1,11 +1,11 @@
 /** The model families against transformers: test/golden/make.py made the checkpoints and the values. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { describe, expect, test } from 'vitest';
 import { loadModel } from '../../../steps/models/checkpoint.ts';
 import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
+import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
 import { KEY_BIAS, SHIFT_OF_ALL } from '../../golden/zero.ts';

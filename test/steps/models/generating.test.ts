@@ -1,20 +1,20 @@
 /** The model families that write, against transformers: test/golden/make-generating.py made the checkpoints and the values. */
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { describe, expect, test } from 'vitest';
 import { loadModel, type Model, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { decodingOf } from '../../../steps/models/decoding.ts';
 import { modelOnnx } from '../../../steps/models/onnx.ts';
 import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
 import { bucketsOf } from '../../../steps/models/t5.ts';
+import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import type { HostTensor, HostTensors, Inference, Training } from '../../../steps/runtime/runtime.ts';
 import { nextTokens } from '../../../steps/tasks/next-tokens.ts';
 import { temporary } from '../rig.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';
 
-const MODELS = ['gpt2/causal-lm', 'gpt2/text-classification', 't5/seq2seq', 't5/gated'];
+const MODELS = ['gpt2/causal-lm', 'gpt2/varied', 'gpt2/text-classification', 't5/seq2seq', 't5/gated', 't5/varied'];
 
 const golden = (name: string): string => join(import.meta.dirname, '../../golden', name);
 const valuesOf = (name: string) => JSON.parse(readFileSync(join(golden(name), 'inputs.json'), 'utf8'));
@@ -120,6 +120,9 @@ test("GPT-2 comes under the hub's names: without the base's prefix, with masks a
   const said: string[] = [];
   await startModel(hub, { task: 'causal-lm', labels: [], seed: 0, say: (message) => void said.push(message) });
   expect(said).toEqual([`${Object.keys(stored).length} weights read from model.safetensors`]);
+  const other = { 'lm_head.weight': float32(toFloat32(stored['transformer.wte.weight']!)!.toReversed(), [43, 16]) };
+  await writeSafetensors(join(hub, 'model.safetensors'), { ...renamed, ...other }, { format: 'pt' });
+  await expect(loadModel(hub)).rejects.toThrow('model.safetensors: lm_head.weight differs from transformer.wte.weight');
   const deeper = { ...renamed, 'h.2.ln_1.bias': stored['transformer.h.1.ln_1.bias']! };
   await writeSafetensors(join(hub, 'model.safetensors'), deeper, { format: 'pt' });
   await expect(loadModel(hub)).rejects.toThrow('it has, unexpectedly, h.2.ln_1.bias');

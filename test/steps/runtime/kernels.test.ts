@@ -1,9 +1,10 @@
 /** Every kernel that can be traced means in a compiled runtime what it means in TensorFlow.js; also with free axes. */
-import * as ort from '../../../steps/runtime/onnx/library.ts';
+
 import { expect, test } from 'vitest';
 import { exportOnnx } from '../../../steps/runtime/export.ts';
 import { isNode } from '../../../steps/runtime/graph.ts';
 import { kernels } from '../../../steps/runtime/kernels.ts';
+import * as ort from '../../../steps/runtime/onnx/library.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
 import * as ops from '../../../steps/runtime/ops.ts';
 import type { HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
