@@ -172,8 +172,7 @@ const NOT_BUILT: Record<string, unknown> = {
 /** @param called how messages call an option. @throws StepError where a value is none that the option can have */
 export function checkOptions(options: Record<string, unknown>, called: (name: string) => string): void {
   for (const [name, value] of Object.entries(options)) {
-    const schema = generationOptions[name as OptionName];
-    if (!schema)
+    if (!Object.hasOwn(generationOptions, name))
       throw new StepError(`${called(name)} is not an option of generation`, `Options: ${Object.keys(generationOptions).join(', ')}.`);
     const wrong = wrongWith(name as OptionName, value);
     if (wrong) throw new StepError(`${called(name)} is ${JSON.stringify(value)}, and must be ${wrong}`);

@@ -94,7 +94,7 @@ export function createApp({ bundle, route, measurements, limits, draining, repor
       'content-security-policy',
       `default-src 'none'; style-src ${source}; script-src ${source}; connect-src 'self'; img-src data:; base-uri 'none'`,
     );
-    return c.html(page(bundle));
+    return c.html(page(bundle, limits.newTokens));
   });
 
   for (const [path, allowed] of routes)

@@ -3,7 +3,8 @@ import { isGenerating, type Task } from '../models/family.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Bundle } from './bundle.ts';
 
-export function page({ name, task, labels }: Bundle): string {
+/** `newTokens`: of a model that writes, the most tokens of a text that the server gives. */
+export function page({ name, task, labels }: Bundle, newTokens: number): string {
   const fields = taskKind(task).fields;
   return `<!doctype html>
 <html lang="en">
@@ -50,7 +51,7 @@ ${fields
     <span>Served by tunesmith</span>
   </footer>
 </main>
-<script>${script}${isGenerating(task) ? writing : answering}</script>
+<script>${script}${isGenerating(task) ? `const most = ${Math.min(100, newTokens)};${writing}` : answering}</script>
 </body>
 </html>
 `;
@@ -110,7 +111,7 @@ label { display: block; font-weight: 600; margin-bottom: .5rem; }
 textarea { width: 100%; resize: vertical; border: 1px solid var(--line); border-radius: 9px; background: var(--paper); color: inherit; font: inherit; padding: .75rem; }
 textarea:focus-visible, button:focus-visible, summary:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .row { display: flex; gap: 1rem; align-items: center; margin-top: .85rem; }
-button { border: 0; border-radius: 9px; background: var(--accent); color: var(--on); font: inherit; font-weight: 600; padding: .55rem 1.2rem; cursor: pointer; }
+button { border: 0; border-radius: 9px; background: var(--accent); color: var(--on); font: inherit; font-weight: 600; padding: .55rem 1.2rem; cursor: pointer; white-space: nowrap; }
 button:disabled { opacity: .6; cursor: progress; }
 .hint { color: var(--soft); font-size: .85rem; }
 kbd { border: 1px solid var(--line); border-radius: 5px; padding: .05rem .35rem; font: inherit; font-size: .8rem; }
@@ -271,7 +272,7 @@ async function ask() {
 }
 
 function request() {
-  return { prompt: find('text').value, stream: true, max_new_tokens: 100 };
+  return { prompt: find('text').value, stream: true, max_new_tokens: most };
 }
 
 function showCurl() {

@@ -72,6 +72,8 @@ test('what is wrong with a request is said, and where', async () => {
     ['{"prompt":"a","max_new_tokens":0}', '"max_new_tokens" is 0, and must be a whole number from 1'],
     ['{"prompt":"a","max_new_tokens":3001}', '"max_new_tokens" is 3001; at most 3000 are generated here'],
     ['{"prompt":"a","top":1}', '"top" is not an option of generation'],
+    ['{"prompt":"a","constructor":1}', '"constructor" is not an option of generation'],
+    ['{"prompt":"a","__proto__":1}', '"__proto__" is not an option of generation'],
     ['{"prompt":""}', 'the prompt is empty'],
     [JSON.stringify({ prompt: 'a'.repeat(4001) }), "the prompt has 4001 tokens, and the model's context holds 4000"],
   ]) {
@@ -84,6 +86,16 @@ test('what is wrong with a request is said, and where', async () => {
     error: { message: 'prompts times beams or texts makes 6 texts at once; at most 4' },
   });
   expect(await streamed({ prompt: '' })).toEqual([['error', { error: { message: 'the prompt is empty' } }]]);
+});
+
+test('the page asks for no more tokens than are generated here', async () => {
+  const asks = async (limits: { newTokens?: number }) => {
+    const own = await startServer(folder, { port: 0, limits });
+    const html = await (await fetch(own.url)).text();
+    await own.close();
+    return /const most = (\d+);[^]*max_new_tokens: most/.exec(html)?.[1];
+  };
+  expect([await asks({ newTokens: 30 }), await asks({})]).toEqual(['30', '100']);
 });
 
 test('time ends a text', async () => {
