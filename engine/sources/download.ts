@@ -83,6 +83,7 @@ function isRight({ wanted, actual }: Came): boolean {
 /** Asks for what is missing until all is there. */
 async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
   let told = 0;
+  let ended = false;
   for (let fruitless = 0; ; ) {
     const have = await sizeOf(part);
     wanted.onBytes?.(have - told);
@@ -94,8 +95,12 @@ async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
     });
     if (response.status === 416 && have > 0) {
       await response.body?.cancel();
-      if (have === (wanted.size ?? rangeOf(response)?.total)) return judge(part, wanted, response.headers);
+      const total = rangeOf(response)?.total;
+      if (have === (wanted.size ?? total)) return judge(part, wanted, response.headers);
       await discard(part, wanted);
+      // Of what an earlier engine left, or of another file; of all that came now it is all that there is.
+      if (ended) throw ofOtherSize(wanted, total ?? have);
+      ended = true;
       told = 0;
       continue;
     }
@@ -107,6 +112,12 @@ async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
       await discard(part, wanted);
       told = 0;
       continue;
+    }
+    const total = range?.total ?? (response.status === 200 ? lengthOf(response) : undefined);
+    if (wanted.size !== undefined && total !== undefined && total < wanted.size) {
+      await response.body.cancel();
+      await discard(part, wanted);
+      throw ofOtherSize(wanted, total);
     }
     const size = wanted.size ?? range?.total ?? lengthOf(response);
     makeRoom(wanted, (size ?? 0) - from);
@@ -129,6 +140,13 @@ async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
     wanted.say?.(`${wanted.what}: ${trouble ? reasonOf(trouble) : 'the connection broke'} after ${told} bytes; goes on from there`);
     await sleep(wait, undefined, { signal: wanted.signal });
   }
+}
+
+function ofOtherSize({ what, size }: Wanted, total: number): StepError {
+  return new StepError(
+    `${what} is not what it should be: it has ${total} bytes, not ${size}`,
+    'What came was deleted. Run again; if that does not help, the server or something on the way is at fault.',
+  );
 }
 
 /** Appends what comes; resolves with what broke it off. */

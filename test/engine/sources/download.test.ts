@@ -125,6 +125,21 @@ test('other bytes, more bytes, no answer: nothing is kept, and it is said', asyn
   await expect(gone.go()).rejects.toThrow(`${host} cannot be reached: connection refused`);
 });
 
+test('a file that is shorter than it was listed is not asked for again and again', async () => {
+  for (const length of [{ 'content-length': CONTENT.length }, {}]) {
+    const short = await fetching(
+      (request, response) => {
+        if (request.headers.range) response.writeHead(416, { 'content-range': `bytes */${CONTENT.length}` }).end();
+        else response.writeHead(200, length).write(CONTENT, () => response.end());
+      },
+      { size: CONTENT.length + 5 },
+    );
+    await expect(short.go()).rejects.toThrow(`it has ${CONTENT.length} bytes, not ${CONTENT.length + 5}`);
+    expect(short.requests()).toBeLessThan(6);
+    expect(short.p.find('cache')).toEqual([]);
+  }
+});
+
 test('a file that the disk has no room for is not begun', async () => {
   const { go, file } = await fetching((_, response) => void response.writeHead(200, { 'content-length': 9e15 }).write('0'), { size: 9e15 });
   await expect(go()).rejects.toThrow(/^disk full while downloading the file: 9000 TB needed, /);
