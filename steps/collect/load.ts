@@ -221,25 +221,32 @@ async function loadParquet({ database, files }: Loading): Promise<void> {
   const sources = await database.append('sources', [VARCHAR, VARCHAR]);
   const paths: string[] = [];
   for (const { path, source } of files) {
+    let columns: { name: string }[];
     try {
-      await database.columns(`read_parquet(${literal(path)})`);
+      columns = await database.columns(`read_parquet(${literal(path)})`);
     } catch (error) {
       if (error instanceof QueryError)
         throw new StepError(`${source}: cannot be read as Parquet: ${error.message.replaceAll(path, source)}`);
       throw error;
     }
+    const taken = columns.find(({ name }) => OUR_COLUMNS.includes(name.toLowerCase()));
+    if (taken)
+      throw new StepError(`${source}: a column is called ${taken.name}, which is a name that reading it needs`, 'Rename that column.');
     sources.add(path, source);
     paths.push(literal(path));
   }
   sources.close();
   // Files may lack columns that others have, and have them in another order.
   await database.run(
-    `CREATE TABLE raw AS SELECT __source, __row, data.* EXCLUDE (__file, file_row_number)
+    `CREATE TABLE raw AS SELECT __source, __row, data.* EXCLUDE (__row, __file, file_row_number)
      FROM (SELECT *, file_row_number + 1 AS __row
        FROM read_parquet([${paths.join(', ')}], union_by_name = true, hive_partitioning = false, filename = '__file', file_row_number = true)) AS data
      LEFT JOIN sources ON path = __file`,
   );
 }
+
+/** Names of columns that stand beside a Parquet file's own while it is read. */
+const OUR_COLUMNS = ['__source', '__row', '__file', 'file_row_number'];
 
 async function loadTexts({ database, files, rejected }: Loading): Promise<void> {
   const raw = await RawTable.create(database);

@@ -139,6 +139,12 @@ test('Parquet: files with other columns, in another order', async () => {
       .map((source) => String(source).slice(-9))
       .sort(),
   ).toEqual(['a.parquet', 'b.parquet']);
+  const whole = await collected({}, {}, [join(folder, 'a.parquet')]);
+  expect(whole.columns).toEqual(['id VARCHAR', 'text VARCHAR', 'n INTEGER']);
+  const again = await Database.open();
+  await again.run(`COPY (SELECT 'a' AS text, 1 AS file_row_number) TO ${literal(join(folder, 'c.parquet'))} (FORMAT parquet)`);
+  again.close();
+  await expect(collected({}, {}, [join(folder, 'c.parquet')])).rejects.toThrow(/c\.parquet: a column is called file_row_number/);
 });
 
 test('texts: a row a file, also of a whole folder', async () => {
