@@ -37,6 +37,8 @@ export async function unpack(file: string, form: Form, folder: string, what: str
     else await unzip(file, folder, guard);
   } catch (error) {
     if (error instanceof StepError) throw error;
+    if (['EEXIST', 'ENOTDIR', 'EISDIR', 'ERR_FS_EISDIR'].includes(String((error as NodeJS.ErrnoException).code)))
+      throw new StepError(`${what} is no sound ${form} archive: two of its entries want the same place`, 'Pack it again.');
     const explained = diskError(error, `unpacking ${what}`, folder);
     if (explained !== error || !isAboutArchive(error)) throw explained;
     throw new StepError(`${what} is no sound ${form} archive: ${(error as Error).message}`, 'Is it whole, and what its name says?');
@@ -166,6 +168,8 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
         await symlink(to, path);
         continue;
       }
+      // Of two entries of one name the later one counts, as in a tar archive.
+      await rm(path, { force: true });
       await pipeline(content, createWriteStream(path, { flags: 'wx' }));
       if (mode & 0o111) await chmod(path, 0o755);
     }

@@ -156,6 +156,31 @@ test('devices, hard links out, absurd sizes and broken archives are refused', as
   expect(await unpacked(p, 'x.tar', tarOf(GOOD).subarray(0, 1100))).toMatch(/x is no sound tar archive/);
 });
 
+test('of two entries of one name the later one counts; a file and a folder of one name are a mistake', async () => {
+  const twice: Entry[] = [
+    { path: 'a', content: 'first' },
+    { path: 'a', content: 'second' },
+  ];
+  for (const [name, archive] of [
+    ['x.tar', tarOf(twice)],
+    ['x.zip', zipOf(twice)],
+  ] as const) {
+    const p = project();
+    await unpacked(p, name, archive);
+    expect(
+      p
+        .find('.')
+        .filter((file) => file.endsWith('/a'))
+        .map(p.read),
+    ).toEqual(['second']);
+  }
+  const both: Entry[] = [
+    { path: 'a', content: 'a file' },
+    { path: 'a/b', content: 'in a folder' },
+  ];
+  expect(await unpacked(project(), 'x.zip', zipOf(both))).toMatch(/^x is no sound zip archive: two of its entries want the same place/);
+});
+
 test('Ctrl-C ends it', async () => {
   const p = project();
   for (const [name, archive] of [
