@@ -93,7 +93,7 @@ test('the page asks for no more tokens than are generated here', async () => {
     const own = await startServer(folder, { port: 0, limits });
     const html = await (await fetch(own.url)).text();
     await own.close();
-    return /const most = (\d+);[^]*max_new_tokens: most/.exec(html)?.[1];
+    return /const most = (\d+);[\s\S]*max_new_tokens: most/.exec(html)?.[1];
   };
   expect([await asks({ newTokens: 30 }), await asks({})]).toEqual(['30', '100']);
 });
