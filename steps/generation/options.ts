@@ -184,7 +184,9 @@ function wrongWith(name: OptionName, value: unknown): string | undefined {
   if (name === 'early_stopping') return value === 'never' || typeof value === 'boolean' ? undefined : 'true, false or "never"';
   if (name === 'do_sample') return typeof value === 'boolean' ? undefined : 'true or false';
   if (name === 'stop_strings')
-    return Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== '') ? undefined : 'a list of texts, none of them empty';
+    return Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== '')
+      ? undefined
+      : 'a list of texts, none of them empty';
   if (name === 'eos_token_id')
     return [value].flat().every((id) => Number.isSafeInteger(id) && (id as number) >= 0) ? undefined : 'the id of a token, or several';
   const schema: { type: string; minimum?: number; maximum?: number; exclusiveMinimum?: number } = generationOptions[name] as never;
