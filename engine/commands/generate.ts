@@ -1,5 +1,6 @@
 /** `tunesmith generate MODEL "PROMPT"` prints the text as it comes; with --file one JSON line for each prompt, in order. */
 import { generation } from '../registry.ts';
+import { modelFolder } from './model-folder.ts';
 import { usage } from './pipeline-file.ts';
 
 interface Options {
@@ -19,9 +20,10 @@ export default async function generate(model: string, [prompt, ...more]: string[
   if (more.length > 0) throw usage('the prompt is several words', `Quote it: tunesmith generate ${model} "${[prompt, ...more].join(' ')}"`);
   const asked = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
   if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
+  const folder = await modelFolder(model);
   const { generateOne, generateAll } = await generation();
-  if (file === undefined) await generateOne(model, prompt!, asked, { threads });
-  else await generateAll(model, file, asked, { batchSize, threads });
+  if (file === undefined) await generateOne(folder, prompt!, asked, { threads });
+  else await generateAll(folder, file, asked, { batchSize, threads });
 }
 
 /** maxNewTokens → max_new_tokens, as in generation_config.json. */

@@ -1,5 +1,6 @@
 /** `tunesmith predict BUNDLE FILE`: one JSON line for each text, in order. */
 import { serving } from '../registry.ts';
+import { modelFolder } from './model-folder.ts';
 
 export default async function predict(
   bundle: string,
@@ -7,5 +8,5 @@ export default async function predict(
   options: { format?: 'jsonl' | 'csv' | 'lines'; column?: string },
 ): Promise<void> {
   const { predict } = await serving();
-  await predict(bundle, file, options);
+  await predict(await modelFolder(bundle), file, options);
 }

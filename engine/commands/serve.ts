@@ -1,5 +1,6 @@
 /** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
 import { serving } from '../registry.ts';
+import { modelFolder } from './model-folder.ts';
 
 interface Options {
   host: string;
@@ -10,5 +11,5 @@ interface Options {
 
 export default async function serve(bundle: string, { maxNewTokens, maxTime, ...options }: Options): Promise<void> {
   const { serve } = await serving();
-  await serve(bundle, { ...options, limits: { newTokens: maxNewTokens, seconds: maxTime } });
+  await serve(await modelFolder(bundle), { ...options, limits: { newTokens: maxNewTokens, seconds: maxTime } });
 }

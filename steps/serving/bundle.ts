@@ -43,7 +43,7 @@ export async function openBundle(given: string): Promise<Bundle> {
   if (!found)
     throw new StepError(
       `there is no folder ${given}`,
-      'Give a bundle: the folder that the step `deploy` made, or a Hugging Face model folder.',
+      'Give a bundle: the folder that the step `deploy` made, a Hugging Face model folder, or its address: hf://owner/name',
     );
   if (!found.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the folder that the step `deploy` made.');
   const lacks = (name: string) => !existsSync(path.join(folder, name));

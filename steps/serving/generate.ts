@@ -80,7 +80,10 @@ async function withGenerator(
 ): Promise<void> {
   checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
   if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
-    throw new StepError(`there is no folder ${model}`, 'Give a model folder of Hugging Face, or what the steps `train` and `deploy` made.');
+    throw new StepError(
+      `there is no folder ${model}`,
+      'Give a model folder of Hugging Face, its address (hf://owner/name), or what the steps `train` and `deploy` made.',
+    );
   const generator = await openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
   try {
     await use(generator);

@@ -74,7 +74,26 @@ test('from the hub to a bundle', async () => {
   const told = p.find('.tunesmith/outputs').filter((file) => /\.(json|jsonl|md)$/.test(file) && p.read(file).includes('hf/hub'));
   expect(told).toEqual([]);
 
+  // The bundle from a hub answers as the folder does; fetched once, it needs no hub.
+  const bundle = p.path('.tunesmith/outputs/p/deploy/bundle');
+  const published = readdirSync(bundle, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  hub.publish('owner/tuned', Object.fromEntries(published.map((file) => [relative(bundle, file), readFileSync(file)])));
+  p.env.TUNESMITH_HOME = p.path('home');
+  p.write('new.jsonl', '{"text":"good thing"}\n{"text":"bad thing"}\n');
+  const here = await p.run('predict', bundle, 'new.jsonl');
+  const fetched = await p.run('predict', 'hf://owner/tuned@main', 'new.jsonl');
+  expect(fetched.stderr).toMatch(/^fetching hf:\/\/owner\/tuned@main: \d+ files, [\d.]+ [kM]B\n$/);
+  expect([fetched.code, fetched.stdout]).toEqual([0, here.stdout]);
+  const unknown = await p.run('predict', 'hf://owner/none', 'new.jsonl');
+  expect([unknown.code, unknown.stdout]).toEqual([1, '']);
+  expect(unknown.stderr).toContain('there is no model owner/none at');
+  expect((await p.run('serve', 'hf:owner/tuned', '--port', '0')).code).toBe(2);
+
   hub.stop();
+  const again = await p.run('predict', 'hf://owner/tuned@main', 'new.jsonl');
+  expect([again.code, again.stdout], again.stderr).toEqual([0, here.stdout]);
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
   const changed = await p.states('p.yaml', '-p', `base=hf://owner/none`);
   expect(changed.cells).toMatchObject({ collect: 'fresh', split: 'fresh', tokenize: 'failed', train: 'skipped' });

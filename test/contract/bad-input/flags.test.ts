@@ -280,11 +280,11 @@ test('other commands say it in the same way', async () => {
 
     $ predict nowhere texts.txt → 1
     error: there is no folder nowhere
-      Give a bundle: the folder that the step \`deploy\` made, or a Hugging Face model folder.
+      Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
 
     $ serve table → 1
     error: there is no folder table
-      Give a bundle: the folder that the step \`deploy\` made, or a Hugging Face model folder.
+      Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
     "
   `);
 });
