@@ -51,7 +51,7 @@ export function makeOwnFolder({ own }: Places): void {
     mkdirSync(own, { recursive: true });
   } catch (error) {
     // A file, or a link that leads nowhere.
-    if (!lstatSync(own, { throwIfNoEntry: false })) throw error;
+    if (lstatSync(own, { throwIfNoEntry: false })?.isDirectory() ?? true) throw error;
     throw new CacheError(`${shown(own)} is not a folder`, 'Move it away: it is where tunesmith keeps results, records and logs.');
   }
   const ignore = join(own, '.gitignore');
