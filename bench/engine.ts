@@ -51,15 +51,18 @@ const { values: flags } = parseArgs({
 
 /** The largest process of those that it was: a tool's workers share what they can. */
 const METER = `
-import resource, subprocess, sys, time, signal, os
+import os, resource, signal, subprocess, sys, threading, time
 began = time.perf_counter()
 child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-try:
-    child.wait(float(sys.argv[1])); ended = 1
-except subprocess.TimeoutExpired:
-    os.killpg(child.pid, signal.SIGKILL); child.wait(); ended = 0
+limit = threading.Timer(float(sys.argv[1]), os.killpg, (child.pid, signal.SIGKILL))
+limit.start()
+# With a limit of its own it would look every 50 ms.
+child.wait()
+took = time.perf_counter() - began
+ended = limit.is_alive()
+limit.cancel()
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss, ended)
+print(took, used.ru_utime + used.ru_stime, used.ru_maxrss, int(ended))
 `;
 
 const DONE = ' && echo >> runs';
