@@ -62,6 +62,7 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const added = (parsed.added_tokens ?? []) as { id: number; special: boolean }[];
   const side = await truncationSide(folder);
   const local = side === 'right' && readsWordByWord(parsed);
+  const pace = new Pace();
   const [single, paired] = await templatesOf(parsed);
   return {
     size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
@@ -69,9 +70,9 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     encode: (texts, maxLength = options.maxLength) =>
       encodeAll(
         texts.map((text) => [text]),
-        { library, template: single, side, local, maxLength },
+        { library, template: single, side, local, pace, maxLength },
       ),
-    encodePairs: (pairs) => encodeAll(pairs, { library, template: paired, side, local, ...options }),
+    encodePairs: (pairs) => encodeAll(pairs, { library, template: paired, side, local, pace, ...options }),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
     decodeToken: (id) => library.decode([id], false),
@@ -84,7 +85,30 @@ interface Encoding extends TokenizerOptions {
   side: Side;
   /** Words do not depend on each other, and the beginning of a text is what is kept of it. */
   local: boolean;
+  pace: Pace;
 }
+
+/** How many code units make a token, as far as was seen: it says how much of a text is read where that will be cut. Results do not depend on it. */
+class Pace {
+  #units = 0;
+  #tokens = 0;
+
+  /** So many code units will mostly do for a text of a sequence that has `other`, too: that one's tokens leave less room. */
+  enough(maxLength: number, other = ''): number {
+    const units = this.#tokens < 1000 ? FIRST_PACE : (MARGIN * this.#units) / this.#tokens;
+    return units * Math.max(maxLength / 2, maxLength - other.length / units);
+  }
+
+  hear(text: string, tokens: number): void {
+    this.#units += text.length;
+    this.#tokens += tokens;
+  }
+}
+
+/** More than the words of most languages have. */
+const FIRST_PACE = 8;
+/** A text whose words are longer than that is read again, as a whole. */
+const MARGIN = 1.3;
 
 /** Where a text that is too long loses tokens. */
 type Side = 'left' | 'right';
@@ -95,17 +119,17 @@ async function truncationSide(folder: string): Promise<Side> {
   return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
 }
 
-/** Code units that mostly make a token or more: of texts that are to be cut, so many times the tokens wanted are read first. */
-const USUAL_WORD = 8;
-
 /** Each row is a text, or a pair. The library's batches take no pairs: all texts are read one by one, and put together here. */
 async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promise<Sequence[]> {
-  const { library, template, side, local, maxLength, truncation = 'longest_first' } = encoding;
+  const { library, template, side, local, pace, maxLength, truncation = 'longest_first' } = encoding;
   if (maxLength === undefined) return (await read(library, rows)).map((texts) => joined(template, texts, lengthsOf(texts), side));
   // What the other strategies leave of a pair depends on the whole length of the other text.
-  const cut = local && truncation === 'longest_first' ? maxLength * USUAL_WORD : Number.POSITIVE_INFINITY;
-  const beginnings = rows.map((texts) => texts.map((text) => beginning(text, cut)));
+  const cuts = local && truncation === 'longest_first';
+  const beginnings = rows.map((texts) =>
+    cuts ? texts.map((text, k) => beginning(text, pace.enough(maxLength, texts[1 - k]))) : [...texts],
+  );
   const all = await read(library, beginnings);
+  for (const { text, encoding } of all.flat()) pace.hear(text, encoding.getLength());
   const room = maxLength - template.filter(({ text }) => text === null).length;
   const unsure = [...rows.keys()].filter((i) => {
     const begun = beginnings[i]!.map((text, k) => text !== rows[i]![k]);
@@ -135,10 +159,11 @@ const lengthsOf = (texts: Read[]): number[] => texts.map(({ encoding }) => encod
 
 /**
  * Whether longest_first leaves the same of texts of which only the beginnings were read. A beginning is as good as its text if it
- * alone fills the sequence; then what counts is only which text is the longer one, and only where an odd token is to be given.
+ * fills all that the other one leaves; then what counts is only which text is the longer one, and only where an odd token is to be given.
  */
 function longestIsKnown([first = 0, second = 0]: number[], begun: boolean[], room: number): boolean {
-  if ((begun[0] && first <= room) || (begun[1] && second <= room)) return false;
+  const half = Math.floor(room / 2);
+  if ((begun[0] && first <= room - Math.min(second, half)) || (begun[1] && second <= room - Math.min(first, half))) return false;
   if (room % 2 === 0) return true;
   return begun[0] ? !begun[1] && first > second : second >= first;
 }
