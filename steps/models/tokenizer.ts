@@ -65,7 +65,7 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const pace = new Pace();
   const [single, paired] = await templatesOf(parsed);
   return {
-    size: 1 + Object.values(library.getVocab(true)).reduce((highest, id) => Math.max(highest, id), -1),
+    size: sizeOf(parsed.model.vocab, added),
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
     encode: (texts, maxLength = options.maxLength) =>
       encodeAll(
@@ -77,6 +77,13 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     decode: (ids) => library.decode(ids, true),
     decodeToken: (id) => library.decode([id], false),
   };
+}
+
+/** `vocab`: as tokenizer.json has it, ids by token, or a list of tokens. The library would make an object of them all anew. */
+function sizeOf(vocab: Record<string, number> | unknown[], added: { id: number }[]): number {
+  let size = Array.isArray(vocab) ? vocab.length : 0;
+  if (!Array.isArray(vocab)) for (const token in vocab) size = Math.max(size, vocab[token]! + 1);
+  return added.reduce((most, { id }) => Math.max(most, id + 1), size);
 }
 
 interface Encoding extends TokenizerOptions {
