@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 import torch
+import transformers
 from step import step, unsettle
 from transformers import (
     AlbertConfig,
