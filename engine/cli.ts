@@ -4,14 +4,11 @@
  * its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
  */
 import module from 'node:module';
-import { setFlagsFromString } from 'node:v8';
 import type { Command as CommandType, Option as OptionType } from 'commander';
 import { age, size } from './commands/quantities.ts';
 
 // Compiling what is loaded is a good part of a short command's time; Node 22 can keep the result.
 (module as { enableCompileCache?(): void }).enableCompileCache?.();
-// Node 20 optimizes functions so early that a run with nothing to do spends a third of its time on that; newer ones wait by themselves.
-if (process.versions.node.startsWith('20.')) setFlagsFromString('--interrupt-budget=2000000');
 
 // Required, not imported: Node would first look through all of it for names to export.
 const require = module.createRequire(import.meta.url);
