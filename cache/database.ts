@@ -45,7 +45,7 @@ export class Database {
     });
   }
 
-  /** All that touches the database goes through here: SQLite's errors come out as a CacheError. */
+  /** All that touches the database goes through here, `look` or `commit`: SQLite's errors come out as a CacheError. */
   use<T>(work: Work<T>): T {
     return this.guard(() => {
       this.#endReading();

@@ -2,7 +2,6 @@
  * Runs an exported ONNX model beside the model that it came from. The export derives shapes for any batch and any length;
  * what it got wrong would be wrong answers in silence, so it is tried on batches of several shapes before it is shipped.
  */
-
 import type { Model } from '../models/checkpoint.ts';
 import { random } from '../models/random.ts';
 import * as ort from '../runtime/onnx/library.ts';

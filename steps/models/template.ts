@@ -9,7 +9,7 @@ export type Template = Piece[];
 /** The place of a text, 0 the first and 1 the second; or a special token. */
 export type Piece = { text: 0 | 1; typeId: number } | { text: null; id: number; typeId: number };
 
-/** Of one text, and of a pair. `json`: a tokenizer.json, parsed. */
+/** Of one text, and of a pair, by a parsed tokenizer.json. */
 export async function templatesOf({ version, post_processor }: Record<string, unknown>): Promise<[single: Template, pair: Template]> {
   const word = 'a';
   const library = Library.fromString(

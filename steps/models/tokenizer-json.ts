@@ -1,6 +1,6 @@
 /**
- * The tokenizer.json of a model folder: as it lies there and tokenizer_config.json wants it, or made from vocab.txt (WordPiece) or from vocab.json and merges.txt
- * (byte-level BPE) as transformers makes it of older folders of BERT, DistilBERT, RoBERTa and GPT-2.
+ * The tokenizer.json of a model folder: as it lies there and tokenizer_config.json wants it, or made from vocab.txt (WordPiece) or from
+ * vocab.json and merges.txt (byte-level BPE) as transformers makes it of older folders of BERT, DistilBERT, RoBERTa and GPT-2.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';

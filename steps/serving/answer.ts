@@ -1,5 +1,4 @@
 /** Raw inputs to answers: decode and clean, tokenize, run the model, read its outputs as the task does. What else is in the batch makes no difference to an input. */
-
 import { type Json, StepError } from '../../engine/step.ts';
 import { preprocess } from '../data/preprocessing.ts';
 import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
