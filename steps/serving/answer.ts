@@ -1,6 +1,6 @@
 /** Raw inputs to answers: decode and clean, tokenize, run the model, read its outputs as the task does. What else is in the batch makes no difference to an input. */
 import { type Json, StepError } from '../../engine/step.ts';
-import { preprocess } from '../data/preprocessing.ts';
+import { preprocess, stepsOf } from '../data/preprocessing.ts';
 import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
 import { taskKind } from '../tasks/registry.ts';
@@ -44,12 +44,15 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
   };
 }
 
-/** As the training texts were. Where the answer tells places in the text, the text stays as it is. */
-async function preprocessed(inputs: Input[], { preprocessing, task }: Bundle): Promise<Input[]> {
-  if (!preprocessing || task === 'question-answering' || task === 'token-classification') return inputs;
-  const fields = inputs.map(Object.keys);
-  const texts = await preprocess(inputs.flatMap(Object.values<string>), preprocessing);
-  return fields.map((names) => Object.fromEntries(names.map((name) => [name, texts.shift()!])));
+/** As the training texts were, each field as its column was. */
+async function preprocessed(inputs: Input[], { preprocessing, columns, task }: Bundle): Promise<Input[]> {
+  // Version 1 of preprocessing.json names no columns. Where the answer tells places in the text, the text stays as it is.
+  const known =
+    task === 'question-answering' || task === 'token-classification' ? preprocessing.filter((step) => step.columns) : preprocessing;
+  if (known.length === 0) return inputs;
+  const fields = async (input: Input) =>
+    Promise.all(Object.entries(input).map(async ([name, text]) => [name, await preprocess(text, stepsOf(known, columns[name] ?? name))]));
+  return Promise.all(inputs.map(async (input) => Object.fromEntries(await fields(input))));
 }
 
 /** What the exported models of Hugging Face and ours read. */
