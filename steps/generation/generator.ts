@@ -1,14 +1,15 @@
 /** A model folder that writes: prompts in, texts out, as they come or whole. */
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { preprocess, readPreprocessing, stepsOf } from '../data/preprocessing.ts';
+import { readPreprocessing } from '../data/preprocessing.ts';
 import { loadModel, type Model } from '../models/checkpoint.ts';
 import { readEncoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { textStream } from '../models/streaming.ts';
-import { checkVocabulary, openTokenizer, type Sequence, type Tokenizer } from '../models/tokenizer.ts';
+import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { openEncoder } from '../tasks/encoder.ts';
 import { openDecoder } from './cached.ts';
 import type { Generated } from './endings.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
@@ -51,19 +52,27 @@ export interface Folders {
 
 /** Of a model that is in memory, with the weights that it has now. */
 export async function generatorOf(model: Model, folders: Folders, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
-  const tokenizer = await openTokenizer(folders.tokenizer, {});
+  const encoding = await readEncoding(folders.tokenizer);
+  const encoder = await openEncoder({
+    folder: folders.tokenizer,
+    task: model.task,
+    // transformers keeps what texts begin with in config.json.
+    encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
+    preprocessing: await readPreprocessing(folders.tokenizer),
+    padTokenId: model.config.pad_token_id,
+  });
+  const { tokenizer } = encoder;
   checkVocabulary(tokenizer, model.config.vocab_size);
-  const { fields } = await readEncoding(folders.tokenizer);
-  const preprocessing = stepsOf(await readPreprocessing(folders.tokenizer), fields?.text ?? 'text');
   const { options: own, startToken } = await readGeneration(folders.own, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
   const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);
 
   return {
     async encode(prompt, options) {
-      const text = await preprocess(prompt, preprocessing);
-      const ids = text === '' ? [] : await idsOf(text!, model, tokenizer);
-      if (ids.length === 0)
+      const { input, sequences } = await encoder.encode({ text: prompt });
+      const { ids } = sequences[0]!;
+      // An encoder reads an empty text as it reads any other; there is nothing of it to go on with.
+      if (ids.length === 0 || (model.task === 'causal-lm' && input.text === ''))
         throw new StepError(
           `the prompt is empty${prompt === '' ? '' : ' once it is cleaned as the training texts were'}`,
           'Give it something to go on with.',
@@ -96,15 +105,6 @@ export async function generatorOf(model: Model, folders: Folders, runtime: Runti
     close: () => decoder.close(),
   };
 }
-
-/** As in training: what an encoder reads begins with the model's prefix, and what is gone on with has no token that ends it. */
-async function idsOf(text: string, { task, file }: Model, tokenizer: Tokenizer): Promise<number[]> {
-  const prefix = task === 'seq2seq' && typeof file.prefix === 'string' ? file.prefix : '';
-  const [sequence] = await tokenizer.encode([prefix + text]);
-  return task === 'seq2seq' ? sequence!.ids : withoutEnd(sequence!);
-}
-
-const withoutEnd = ({ ids, sequenceIds }: Sequence): number[] => ids.slice(0, sequenceIds.findLastIndex((text) => text !== null) + 1);
 
 /** Looks at the last tokens only: what is before them was looked at as it came. */
 async function holdsOne(stopStrings: readonly string[], generated: number[], tokenizer: Tokenizer): Promise<boolean> {

@@ -1,7 +1,8 @@
 /** A thread that answers: inputs come in as messages, their outcomes go back. Inference blocks the thread that it runs on. */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { Encoded } from '../tasks/encoder.ts';
 import type { Input } from '../tasks/task.ts';
-import { type Answer, type Encoded, openAnswer } from './answer.ts';
+import { type Answer, openAnswer } from './answer.ts';
 import type { Failure, Question, Reply, Reported, WorkerData } from './workers.ts';
 
 const port = parentPort!;

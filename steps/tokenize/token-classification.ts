@@ -5,7 +5,7 @@
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
-import { type Sequence, windowAt, windowPlaces } from '../models/tokenizer.ts';
+import type { Sequence } from '../models/tokenizer.ts';
 import { IGNORED } from '../tasks/token-classification.ts';
 import { labelsInOrder, requireTwo } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
@@ -18,7 +18,7 @@ interface Tagged extends Row {
 }
 
 export const tokenClassification: Prepare<Tagged> = async (source) => {
-  const { options, maxLength } = source;
+  const { options } = source;
   const [words, tags] = [options.words ?? 'tokens', options.tags ?? 'tags'];
   const type = requireLists(source, words, tags);
   await refuseUneven(source, words, tags);
@@ -27,23 +27,19 @@ export const tokenClassification: Prepare<Tagged> = async (source) => {
   return {
     labels,
     fields: { text: words },
-    tokenizing: {},
     paired: false,
     columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },
     select: { words: `to_json(${quote(words)}::VARCHAR[])::VARCHAR`, tags: `to_json(${quote(tags)}::VARCHAR[])::VARCHAR` },
-    async encode(rows, tokenizer) {
+    async encode(rows, read) {
       const lists = rows.map((row) => JSON.parse(row.words) as string[]);
-      const whole = await tokenizer.encode(lists.map((list) => list.join(' ')));
+      const windows = await read(lists.map((list) => ({ text: list.join(' ') })));
       return rows.map(({ id, tags }, i) => {
         const labels = labelsOfTokens(
-          whole[i]!,
+          joined(windows[i]!),
           lists[i]!,
           (JSON.parse(tags) as string[]).map((tag) => ids.get(tag)!),
         );
-        const sequences = windowPlaces(whole[i]!, maxLength, 0)!.map((places) => ({
-          sequence: windowAt(whole[i]!, places),
-          values: { labels: places.map((place) => labels[place]!) },
-        }));
+        const sequences = windows[i]!.map((sequence) => ({ sequence, values: { labels: labels.splice(0, sequence.ids.length) } }));
         return { example: { id, words: lists[i]! }, sequences, truncated: false };
       });
     },
@@ -96,8 +92,14 @@ async function survey({ database, table, warn }: Source, tags: string, type: str
   return labels;
 }
 
+/** The windows of a text one behind the other: they share no token of it. */
+const joined = (windows: Sequence[]): Pick<Sequence, 'spans' | 'sequenceIds'> => ({
+  spans: windows.flatMap(({ spans }) => spans),
+  sequenceIds: windows.flatMap(({ sequenceIds }) => sequenceIds),
+});
+
 /** Of each token the tag of the word that it begins. A token may begin with the space before its word: its end tells the word. */
-function labelsOfTokens({ spans, sequenceIds }: Sequence, words: string[], tags: number[]): number[] {
+function labelsOfTokens({ spans, sequenceIds }: Pick<Sequence, 'spans' | 'sequenceIds'>, words: string[], tags: number[]): number[] {
   const labels: number[] = new Array(spans.length).fill(IGNORED);
   let word = 0;
   let end = words[0]?.length ?? 0;

@@ -60,7 +60,7 @@ test('a length that no text fits, or that the model has no positions for', async
 test('an ONNX model of other sizes than its config.json says is refused in words', async () => {
   const folder = await folderOf({ config: { ...small, model_type: 'bert' }, tokenizer: 'bert-uncased', start: classifier });
   const bundle = await openBundle(folder);
-  const { encode, answer } = await openAnswer({ ...bundle, maxLength: 60 }, 1);
+  const { encode, answer } = await openAnswer({ ...bundle, encoding: { max_length: 60 } }, 1);
   await expect(answer([await encode({ text: 'the cat '.repeat(30) })])).rejects.toThrow(/cannot read a batch of 1 × 60 tokens/);
 });
 
