@@ -29,7 +29,7 @@ const tunesmith = new Command('tunesmith')
   .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
   .addHelpText(
     'after',
-    '\nCELL is a cell such as train[learning_rate=0.0001], or a step: all its cells.\nFILE may be left out where there is one pipeline.',
+    '\nCELL is a step (all its cells), or a cell by some of its values: train[learning_rate=3e-4].\nFILE may be left out where there is one pipeline.',
   );
 
 command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is run', () => import('./commands/run.ts'))
