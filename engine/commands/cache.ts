@@ -8,6 +8,7 @@ import { colorsFor } from '../report/colors.ts';
 import { tableLines } from '../report/table.ts';
 import { bytes, count, moment } from '../report/text.ts';
 import { makeOwnFolder, type Places, placesOf } from '../run/places.ts';
+import { cellOfName, cellTest } from '../run/selection.ts';
 import { didYouMean } from '../suggest.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';
 
@@ -176,11 +177,12 @@ function looking(asked: Asked, work: (cache: Cache) => void): void {
 /** Results of the cells and steps that are named, in the pipeline that is named; without names all. */
 function named({ root, file }: Asked, words: string[]): (result: { subject: string }) => boolean {
   const pipeline = file && relative(root, resolve(file));
+  const tests = words.map(cellTest);
   return ({ subject }) => {
     const space = pipeline === undefined ? subject.search(/(?<=\.ya?ml) /i) : pipeline.length;
     const [of, cell] = [subject.slice(0, space), subject.slice(space + 1)];
     if (pipeline !== undefined && of !== pipeline) return false;
-    return words.length === 0 || words.some((word) => cell === word || cell.startsWith(`${word}[`));
+    return words.length === 0 || tests.some((isMeant) => isMeant(cellOfName(cell)));
   };
 }
 

@@ -38,9 +38,10 @@ steps:
 test('a first run, a second one, and one with an output deleted: plain', async () => {
   const p = project({ 'p.yaml': FIT, 'fit.ts': STEP });
   const figures = `
-fit        accuracy      loss
-rate=0.5       0.50    0.2667
-rate=0.25      0.75 *  0.1833 *
+fit
+rate  accuracy      loss
+0.50      0.50    0.2667
+0.25      0.75 *  0.1833 *
 `;
   const outputs = `
 output: out/words.txt
@@ -133,9 +134,10 @@ for (const [columns, rows] of [
       '',
       'demo: 3 ran · <time>',
       '',
-      'fit        accuracy      loss',
-      'rate=0.5       0.50    0.2667',
-      'rate=0.25      0.75 *  0.1833 *',
+      'fit',
+      'rate  accuracy      loss',
+      '0.50      0.50    0.2667',
+      '0.25      0.75 *  0.1833 *',
       '',
       ...(wide
         ? [expect.stringMatching(/^note: fit\[rate=0\.2?5\], fit\[rate=0\.2?5\]: the data are few$/)]
