@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemError } from '../../cache/error.ts';
 import { type Diagnostic, InvalidError, renderDiagnostics } from '../diagnostic.ts';
 import { printable, printableJson, shortened } from '../printable.ts';
 import { printLines } from '../report/print.ts';
@@ -13,8 +14,8 @@ export function failed(error: unknown, version: string): number {
   if (error instanceof InvalidError) return invalid(error.diagnostics);
   // Errors of steps, the cache and the disk name what is wrong themselves.
   if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
-  const trouble = DISK[(error as NodeJS.ErrnoException).code ?? ''];
-  if (trouble) return stopped(`${trouble}: ${(error as NodeJS.ErrnoException).path ?? error.message}`);
+  const trouble = systemError(error);
+  if (trouble) return stopped(trouble.message, trouble.hint);
   return bug(error, version);
 }
 
@@ -22,18 +23,6 @@ const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'Unr
 
 /** Characters of a message. */
 const MOST = 4000;
-
-/** What may go wrong with a disk at any moment, and is no bug of ours. */
-const DISK: Record<string, string> = {
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the disk quota is used up',
-  EACCES: 'permission denied',
-  EPERM: 'not permitted',
-  EROFS: 'the file system is read-only',
-  EMFILE: 'too many open files',
-  ENFILE: 'too many open files',
-  EIO: 'the disk failed to read or write',
-};
 
 function invalid(diagnostics: Diagnostic[]): number {
   if (asJson()) {

@@ -288,6 +288,11 @@ export class Records {
     return log && join(this.root, log);
   }
 
+  /** Whether a run before this one has said so already. */
+  wasTold(message: string): boolean {
+    return this.#database.use((statement) => statement('select 1 from notices where message = ? limit 1').get(message)) !== undefined;
+  }
+
   /** Of all runs. */
   logs(): LogRecord[] {
     const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
