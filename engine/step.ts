@@ -46,6 +46,23 @@ export interface OptionProblem {
   message: string;
 }
 
+/** A built-in step whose results reach an input. */
+export interface UpstreamStep {
+  cell: string;
+  /** The name of the step, such as `clean`. */
+  uses: string;
+  /** With defaults filled in. They may be wrong: mistakes of all steps are told at once. */
+  options: Record<string, Json>;
+}
+
+export interface UpstreamProblem {
+  /** The step at fault, and its option: the mistake is shown there. */
+  upstream: UpstreamStep;
+  option: string;
+  message: string;
+  hint?: string;
+}
+
 export interface StepDefinition<O extends OptionSchemas = OptionSchemas> {
   name: string;
   /** Enters the fingerprint: raise it when the same inputs and options would give another result. */
@@ -62,6 +79,11 @@ export interface StepDefinition<O extends OptionSchemas = OptionSchemas> {
   threads?: 'one' | 'all';
   /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. */
   check?(options: OptionsOf<O>): OptionProblem[];
+  /**
+   * What steps above this one make impossible, e.g. cleaning a text in which places are to be found. `upstream` has, by input, the
+   * built-in steps whose results reach it, the nearest first. Pure and quick; of built-in steps alone.
+   */
+  checkUpstream?(options: OptionsOf<O>, upstream: Record<string, UpstreamStep[]>): UpstreamProblem[];
   run(context: StepContext<O>): Promise<void> | void;
 }
 

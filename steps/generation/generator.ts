@@ -7,11 +7,11 @@ import { readEncoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { textStream } from '../models/streaming.ts';
-import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
+import { checkVocabulary } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openEncoder } from '../tasks/encoder.ts';
 import { openDecoder } from './cached.ts';
-import type { Generated } from './endings.ts';
+import { completesStop, type Generated } from './endings.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { search } from './search.ts';
 
@@ -28,6 +28,8 @@ export interface Watching {
 }
 
 export interface Generator {
+  /** All that decides how texts are written, where these options are asked for. */
+  config(options: GenerationOptions): GenerationConfig;
   /** @throws StepError for a prompt that nothing can be generated from */
   encode(prompt: string, options: GenerationOptions): Promise<number[]>;
   /** Texts to encoded prompts, all at once: `num_return_sequences` of each. */
@@ -50,8 +52,16 @@ export interface Folders {
   tokenizer: string;
 }
 
-/** Of a model that is in memory, with the weights that it has now. */
-export async function generatorOf(model: Model, folders: Folders, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
+/**
+ * Of a model that is in memory, with the weights that it has now. `usualLength`: the most tokens of a text where neither the options, nor
+ * generation_config.json, nor the model's training say it.
+ */
+export async function generatorOf(
+  model: Model,
+  folders: Folders,
+  runtime: Runtime,
+  { packed = false, usualLength }: { packed?: boolean; usualLength?: number | undefined } = {},
+): Promise<Generator> {
   const encoding = await readEncoding(folders.tokenizer);
   const encoder = await openEncoder({
     folder: folders.tokenizer,
@@ -65,9 +75,15 @@ export async function generatorOf(model: Model, folders: Folders, runtime: Runti
   checkVocabulary(tokenizer, model.config.vocab_size);
   const { options: own, startToken } = await readGeneration(folders.own, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
-  const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);
+  const usual = encoding.max_target_length ?? usualLength;
+  const configOf = (options: GenerationOptions): GenerationConfig => {
+    const config = generationConfig(own, options, decoder.vocabulary);
+    return config.max_new_tokens === undefined && config.max_length === undefined ? { ...config, max_new_tokens: usual } : config;
+  };
 
   return {
+    config: configOf,
+
     async encode(prompt, options) {
       const { input, sequences } = await encoder.encode({ text: prompt });
       const { ids } = sequences[0]!;
@@ -89,7 +105,7 @@ export async function generatorOf(model: Model, folders: Folders, runtime: Runti
       };
       const texts = await search(decoder, prompts, {
         config,
-        stops: (generated) => holdsOne(config.stop_strings, generated, tokenizer),
+        stops: (tokens) => completesStop(tokens, config.stop_strings, tokenizer.decode),
         ...(onText && { onToken: async (place, token) => give(place, await streams[place]!.push([token])) }),
         signal,
       });
@@ -105,13 +121,3 @@ export async function generatorOf(model: Model, folders: Folders, runtime: Runti
     close: () => decoder.close(),
   };
 }
-
-/** Looks at the last tokens only: what is before them was looked at as it came. */
-async function holdsOne(stopStrings: readonly string[], generated: number[], tokenizer: Tokenizer): Promise<boolean> {
-  const longest = Math.max(...stopStrings.map((text) => Buffer.byteLength(text)));
-  const text = await tokenizer.decode(generated.slice(-(longest + LEAD)));
-  return stopStrings.some((stop) => text.includes(stop));
-}
-
-/** Tokens more than a stop string can have: a decoder may treat the first ones otherwise. */
-const LEAD = 4;

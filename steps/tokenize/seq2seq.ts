@@ -18,6 +18,8 @@ export const seq2seq: Prepare<Pair> = async (source) => {
   requireColumn(columns, text, 'text');
   requireColumn(columns, target, 'target');
   await warnEmpty(source, [text]);
+  let unwritable = 0;
+  let first: { id: string; target: string; writable: string } | undefined;
   return {
     labels: [],
     fields: { text },
@@ -25,15 +27,27 @@ export const seq2seq: Prepare<Pair> = async (source) => {
     paired: false,
     columns: { labels: { per: 'target', dtype: 'int32', width: 1 } },
     select: { text: `coalesce(${quote(text)}::VARCHAR, '')`, target: `coalesce(${quote(target)}::VARCHAR, '')` },
+    end(rows) {
+      if (!first) return;
+      source.warn(
+        `the tokenizer cannot write ${unwritable} of ${rows} targets to the letter: row ${first.id} ${inShort(first.target)} becomes ${inShort(first.writable)}; texts are measured against what it can write`,
+      );
+    },
     async encode(rows, read, tokenizer) {
       const texts = await read(rows.map(({ text }) => ({ text })));
       const targets = await tokenizer.encode(rows.map((row) => row.target));
+      const writable = await Promise.all(targets.map(({ ids }) => tokenizer.decode(ids)));
+      rows.forEach(({ id, target }, i) => {
+        if (writable[i] === target) return;
+        unwritable++;
+        first ??= { id, target, writable: writable[i]! };
+      });
       return rows.map(({ id, target }, i) => {
         const [sequence] = texts[i]! as [Sequence];
         const labels = labelsOf(id, target, targets[i]!, { ...source, side: tokenizer.truncationSide });
         return {
-          // What is written is held against the target as it stands in the table.
-          example: { id, target },
+          // A text that the model writes is held against what the tokenizer makes of the whole target, as transformers' scripts have it.
+          example: { id, target, ...(writable[i] !== target && { writable: writable[i]! }) },
           sequences: [{ sequence, values: { labels: labels.ids } }],
           truncated: sequence.truncated || labels.truncated,
         };
@@ -41,6 +55,8 @@ export const seq2seq: Prepare<Pair> = async (source) => {
     },
   };
 };
+
+const inShort = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
 /** The most tokens of a target. */
 export const maxTargetLength = ({ options, maxLength }: Pick<Source, 'options' | 'maxLength'>): number =>

@@ -57,6 +57,8 @@ export interface Preparation<R extends Row> {
   /** What is read of each row, beside its `id`: expressions by name. */
   select: { [name in keyof Omit<R, 'id'>]: string };
   /** `read` gives the sequences of each row's input, `tokenizer` those of all else. */
+  /** Once all rows are encoded: says what the user should know of them together. */
+  end?(rows: number): void;
   encode(rows: R[], read: (inputs: Input[]) => Promise<Sequence[][]>, tokenizer: Tokenizer): Promise<Encoded[]>;
 }
 
@@ -151,6 +153,7 @@ export async function tokenize(context: Context): Promise<void> {
       info.splits[split] = writer.info;
       log(summary(split, writer.info, lengths, prepared.blockSize === undefined ? 'texts' : 'blocks'));
     }
+    prepared.end?.(total);
     await writeTokensInfo(folder, info);
     await copyTokenizer(inputs.model, folder);
     await carryPreprocessing(inputs.data, folder);
