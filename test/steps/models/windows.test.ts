@@ -30,7 +30,7 @@ describe.each([
       const encode = () => (pair === null ? tokenizer.encode([text]) : tokenizer.encodePairs([[text, pair]]));
       if (windows === null && stride === null) return await expect(encode()).rejects.toThrow(/cannot make a pair/);
       const [whole] = await encode();
-      const around = whole!.sequenceIds.filter((id) => id !== 1).length;
+      const around = whole!.sequenceIds.filter((id) => id !== (whole!.sequenceIds.includes(1) ? 1 : 0)).length;
       if (windows === null && around >= maxLength && whole!.ids.length > maxLength)
         return expect(() => windowsOf(whole!, { maxLength, stride: stride!, truncationSide: 'right' })).toThrow('has no room');
       const ours = stride === null ? [whole!] : windowsOf(whole!, { maxLength, stride, truncationSide: tokenizer.truncationSide });
