@@ -6,8 +6,12 @@ import type { Colors } from './colors.ts';
 import { oneLine } from './text.ts';
 
 export function failureLines(failure: Failure, colors: Colors): string[] {
-  const { place, hint, tail, log } = failure;
+  const { place, hint, stack = [], tail, log } = failure;
   return [
+    ...stack.map(({ name, file, line, column }) => {
+      const at = `${nearPath(file)}:${line}:${column}`;
+      return `  at ${name === undefined ? at : `${name} (${at})`}`;
+    }),
     ...(place ? [`  ${placeName(place)}`, ...placeLines(place, colors)] : []),
     ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
     // A step that says what is wrong has often logged it too: that line alone tells nothing more.

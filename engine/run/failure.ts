@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { constants, totalmem } from 'node:os';
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import type { Frame } from '../user-stack.ts';
 
 /** How a child process ended, without our doing. */
 export interface Death {
@@ -18,6 +19,8 @@ export interface Verdict {
   hint?: string;
   /** Where in `with` the mistake lies. */
   option?: readonly string[];
+  /** Where a user's own step threw. */
+  stack?: Frame[];
   /** For the log alone. */
   detail?: string;
 }
