@@ -11,11 +11,11 @@ export interface Frame {
   column: number;
 }
 
-/** The innermost first. Frames of installed packages are left out, unless the step itself is one. */
-export function userStack(stack: string | undefined): Frame[] {
+/** The innermost first, for an error that the step of this module threw. Installed packages are left out, unless the step is one. */
+export function userStack(stack: string | undefined, module: string): Frame[] {
+  const isInstalled = (file: string) => file.split(sep).includes('node_modules');
   const frames = (stack ?? '').split('\n').flatMap((line) => frameOf(line) ?? []);
-  const own = frames.filter(({ file }) => !file.split(sep).includes('node_modules'));
-  return (own.length > 0 ? own : frames).slice(0, MOST_FRAMES);
+  return frames.filter(({ file }) => isInstalled(module) || !isInstalled(file)).slice(0, MOST_FRAMES);
 }
 
 const MOST_FRAMES = 5;

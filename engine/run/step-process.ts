@@ -37,8 +37,8 @@ for (const stream of [process.stdout, process.stderr]) stream.on('error', () => 
 
 const ended = new AbortController();
 let idle = true;
-/** Whether the step that runs here is the user's own. */
-let own = false;
+/** The module of the step that runs here, if it is the user's own. */
+let own: string | undefined;
 process.on('SIGTERM', () => {
   if (idle) process.exit();
   ended.abort();
@@ -52,7 +52,7 @@ process.on('message', (job: StepJob) => void serve(job));
 
 async function serve(job: StepJob): Promise<void> {
   idle = false;
-  own = 'path' in job.module;
+  own = 'path' in job.module ? job.module.path : undefined;
   forgetPeak();
   tell({ type: 'begun' });
   const before = surroundings();
@@ -143,14 +143,15 @@ function fail(thrown: unknown): void {
   const { hint, option, stack } = error;
   // The name tells, not the class: a step may have been built against another copy of the contract.
   const explained = error.name === 'StepError';
+  const mistake = explained ? undefined : own;
   finish({
     type: 'error',
-    message: own && !explained ? described(error) : String(error.message) || `${error.name} without a message`,
+    message: mistake ? described(error) : String(error.message) || `${error.name} without a message`,
     // Other people's errors may have fields of these names that mean something else.
-    hint: typeof hint === 'string' ? hint : own && !explained ? causes(error) : undefined,
+    hint: typeof hint === 'string' ? hint : mistake ? causes(error) : undefined,
     option: Array.isArray(option) && option.every((key) => typeof key === 'string') ? option : undefined,
     stack: explained ? undefined : stack,
-    frames: own && !explained ? userStack(stack) : undefined,
+    frames: mistake ? userStack(stack, mistake) : undefined,
   });
 }
 
