@@ -2,10 +2,9 @@
  * Imports a user's step into this process: TypeScript or JavaScript, wherever it lies, with `import … from 'tunesmith'`
  * leading to this very package. Only child processes do this; the engine never runs a user's code itself.
  */
-import Module, { createRequire, register } from 'node:module';
+import { createRequire, registerHooks } from 'node:module';
 import { basename } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import * as contract from './index.ts';
 import { type StepDefinition, StepError } from './step.ts';
 
 export async function loadStep(path: string): Promise<StepDefinition> {
@@ -22,15 +21,11 @@ async function prepare(): Promise<void> {
   esm.register();
   cjs.register();
   const own = new URL(import.meta.url.endsWith('.ts') ? './index.ts' : './index.js', import.meta.url).href;
-  // Registered last, asked first. It is written out here because hooks run in a thread of their own, without tsx.
-  const hook = `export async function resolve(specifier, context, next) {
-    return specifier === 'tunesmith' ? { url: ${JSON.stringify(own)}, format: 'module', shortCircuit: true } : next(specifier, context);
-  }`;
-  register(`data:text/javascript,${encodeURIComponent(hook)}`);
-  // The same for require().
-  const modules = Module as unknown as { _load(request: string, ...rest: unknown[]): unknown };
-  const load = modules._load;
-  modules._load = (request, ...rest) => (request === 'tunesmith' ? contract : load.call(modules, request, ...rest));
+  // Hooks that are registered last are asked first. These answer import and require() alike.
+  registerHooks({
+    resolve: (specifier, context, next) =>
+      specifier === 'tunesmith' ? { url: own, format: 'module', shortCircuit: true } : next(specifier, context),
+  });
 }
 
 /** The default export, also of a CommonJS module. Throws StepError where it is no step. */

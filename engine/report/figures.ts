@@ -1,7 +1,9 @@
 /** The final figures of a run, a table for each step: its cells as rows, its metrics as columns, the best value marked. */
+
+import { cellNameParts, coreScalar } from '../pipeline/cell-name.ts';
 import type { Colors } from './colors.ts';
 import { tableLines } from './table.ts';
-import { figure } from './text.ts';
+import { figure, oneLine, width, wrap } from './text.ts';
 
 /** Final figures by cell, then by metric. */
 export type Figures = Map<string, Map<string, number>>;
@@ -9,31 +11,99 @@ export type Figures = Map<string, Map<string, number>>;
 export function figureLines(figures: Figures, columns: number, colors: Colors): string[] {
   const lines: string[] = [];
   for (const [step, cells] of byStep(figures)) {
-    const metrics = [...new Set(cells.flatMap(([, values]) => [...values.keys()]))];
-    const best = new Map(metrics.map((metric) => [metric, bestOf(metric, cells)]));
-    const shown = cells.length > ROWS ? topRows(cells, best) : cells;
-    const alike = new Map(metrics.map((metric) => [metric, figuresAlike(shown.map(([, values]) => values.get(metric)))]));
-    const rows = shown.map(([cell, values], row) => [
-      cell.slice(step.length).replace(/^\[(.*)\]$/s, '$1'),
-      ...metrics.map((metric) => {
-        const value = values.get(metric);
-        return value === undefined
-          ? ''
-          : `${alike.get(metric)![row]}${value === best.get(metric) ? ' *' : best.get(metric) === undefined ? '' : '  '}`;
-      }),
-    ]);
     if (lines.length > 0) lines.push('');
-    lines.push(
-      ...tableLines([step, ...metrics.map((metric) => (best.get(metric) === undefined ? metric : `${metric}  `))], rows, {
-        columns,
-        right: (c) => c > 0,
-        heading: colors.bold,
-        paint: (text, _, c) => (c > 0 && text.trimEnd().endsWith('*') ? colors.green(text) : text),
-      }),
-    );
-    if (shown.length < cells.length) lines.push(colors.dim(`+ ${cells.length - shown.length} more cells`));
+    lines.push(...stepLines(step, cells, columns, colors));
   }
   return lines;
+}
+
+function stepLines(step: string, cells: Row[], columns: number, colors: Colors): string[] {
+  const metrics = [...new Set(cells.flatMap(([, values]) => [...values.keys()]))];
+  const best = new Map(metrics.map((metric) => [metric, bestOf(metric, cells)]));
+  const shown = cells.length > ROWS ? topRows(cells, best) : cells;
+  const more = shown.length < cells.length ? [colors.dim(`+ ${cells.length - shown.length} more cells`)] : [];
+  const metricColumns = metrics.map((metric) => metricColumn(metric, shown, best.get(metric)));
+  const { keys, legend } = keyColumns(shown, columns);
+  // One cell needs no name of its own: the step's is enough.
+  const titled = keys.length > 0;
+  const left = titled ? keys : [{ header: step, cells: shown.map(() => ''), right: false }];
+  const all = [...left, ...metricColumns];
+  const table = tableLines(
+    all.map(({ header }) => header),
+    shown.map((_, row) => all.map(({ cells }) => cells[row]!)),
+    {
+      columns,
+      keys: left.length,
+      right: (c) => all[c]!.right,
+      heading: colors.bold,
+      paint: (text, _, c) => (c >= left.length && text.trimEnd().endsWith('*') ? colors.green(text) : text),
+    },
+  );
+  return [...(titled ? [colors.bold(oneLine(step))] : []), ...legend, ...table, ...more];
+}
+
+interface Column {
+  header: string;
+  cells: string[];
+  right: boolean;
+}
+
+function metricColumn(metric: string, shown: Row[], best: number | undefined): Column {
+  const values = shown.map(([, figures]) => figures.get(metric));
+  const texts = figuresAlike(values);
+  const mark = (value: number | undefined) => (best === undefined || value === undefined ? '' : value === best ? ' *' : '  ');
+  return { header: best === undefined ? metric : `${metric}  `, cells: texts.map((text, row) => text + mark(values[row])), right: true };
+}
+
+/**
+ * A column for each dimension in which the cells differ. Where these would take most of the screen, the rows are numbered,
+ * and the legend says which cell each number is.
+ */
+function keyColumns(shown: Row[], columns: number): { keys: Column[]; legend: string[] } {
+  const parts = shown.map(([cell]) => cellNameParts(cell)?.values ?? new Map([['cell', cell]]));
+  const names = [...new Set(parts.flatMap((values) => [...values.keys()]))];
+  const differing = names.filter((name) => new Set(parts.map((values) => values.get(name))).size > 1);
+  const keys = (differing.length > 0 ? differing : names).map((name) =>
+    keyColumn(
+      name,
+      parts.map((values) => values.get(name)),
+    ),
+  );
+  const widest = keys.reduce((sum, { header, cells }) => sum + 2 + Math.max(...[header, ...cells].map(width)), 0);
+  if (widest <= (columns * 2) / 3) return { keys, legend: [] };
+  const numbers = shown.map((_, i) => String(i + 1));
+  const told = shown.map((_, row) =>
+    keys.filter(({ cells }) => cells[row] !== '').map(({ header, cells }) => `${header}=${cells[row]!.trim()}`),
+  );
+  const legend = told.flatMap((values, row) => wrap(`${numbers[row]!.padStart(2)}  ${values.join(', ')}`, columns, '    '));
+  return { keys: [{ header: '#', cells: numbers, right: true }], legend: [...legend, ''] };
+}
+
+/** Numbers are all shown to the last digit of the one that has most, so that none looks like another. */
+function keyColumn(name: string, texts: (string | undefined)[]): Column {
+  const there = texts.filter((text) => text !== undefined);
+  const values = there.map(coreScalar);
+  const right = values.every((value) => typeof value === 'number');
+  const header = oneLine(name);
+  if (!right) return { header, cells: texts.map((text) => oneLine(text ?? '')), right };
+  const format = exactly(values as number[]);
+  return { header, cells: texts.map((text) => (text === undefined ? '' : format(coreScalar(text) as number))), right };
+}
+
+/** Writes each of these numbers exactly, all with the same number of decimals. */
+function exactly(values: number[]): (value: number) => string {
+  const [decimals, digits] = [
+    values.map(decimalsOf),
+    values.map((value) => /^-?(\d)(?:\.(\d+))?e/.exec(value.toExponential())![2]?.length ?? 0),
+  ];
+  const most = Math.max(...decimals);
+  const large = values.some((value) => Math.abs(value) >= 1e15);
+  return most > 7 || large ? (value) => value.toExponential(Math.max(...digits)) : (value) => value.toFixed(most);
+}
+
+function decimalsOf(value: number): number {
+  const [, mantissa, exponent] = /^-?\d(?:\.(\d+))?e([-+]\d+)$/.exec(value.toExponential())!;
+  return Math.max(0, (mantissa?.length ?? 0) - Number(exponent));
 }
 
 const ROWS = 20;
@@ -44,16 +114,26 @@ function byStep(figures: Figures): Map<string, Row[]> {
   const steps = new Map<string, Row[]>();
   for (const row of figures) {
     const step = row[0].split('[', 1)[0]!;
-    steps.set(step, [...(steps.get(step) ?? []), row]);
+    const rows = steps.get(step);
+    if (rows) rows.push(row);
+    else steps.set(step, [row]);
   }
   return steps;
 }
 
-/** As many decimals for all of a column as the one that needs most. */
+/** As many decimals for all of a column as the one that needs most; powers of ten for all where one needs them. */
 function figuresAlike(values: (number | undefined)[]): string[] {
   const alone = values.map((value) => (value === undefined ? '' : figure(value)));
-  const decimals = Math.max(...alone.map((text) => /^-?\d+\.(\d+)$/.exec(text)?.[1]?.length ?? 0));
-  return alone.map((text, i) => (/^-?\d+(\.\d+)?$/.test(text) ? values[i]!.toFixed(decimals) : text));
+  if (alone.some((text) => /e[-+]\d+$/.test(text)))
+    return values.map((value, i) =>
+      value === undefined || !Number.isFinite(value) ? alone[i]! : value === 0 ? '0' : value.toExponential(2),
+    );
+  const decimals = Math.max(0, ...alone.map((text) => /\.(\d+)$/.exec(text)?.[1]?.length ?? 0));
+  return values.map((value, i) => {
+    if (value === undefined || !Number.isFinite(value)) return alone[i]!;
+    const [whole, rest] = value.toFixed(decimals).split('.');
+    return rest === undefined ? alone[i]! : `${whole!.replace(/\B(?=(\d{3})+$)/g, ',')}.${rest}`;
+  });
 }
 
 /** Only where cells compete, and where the name of the metric says which way is better. */

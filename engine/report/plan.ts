@@ -1,6 +1,7 @@
 /** What a run would do: each cell that is not fresh, with the reason. */
 import type { RunEvent } from '../events.ts';
 import type { Colors } from './colors.ts';
+import { distinctWidth } from './table.ts';
 import { clip, clipMiddle, count, oneLine, pad, thousands, width } from './text.ts';
 
 type Plan = Extract<RunEvent, { type: 'plan' }>['cells'];
@@ -9,7 +10,12 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
   const entries = Object.entries(cells);
   const fresh = entries.filter(([, { state }]) => state === 'fresh');
   const shown = fresh.length > FRESH ? entries.filter(([, { state }]) => state !== 'fresh') : entries;
-  const names = Math.min(Math.max(0, ...shown.map(([name]) => width(name))), Math.max(12, Math.floor((columns - STATE) / 2)));
+  const longest = shown.reduce((most, [name]) => Math.max(most, width(name)), 0);
+  const names = distinctWidth(
+    shown.map(([name]) => name),
+    longest,
+    Math.min(longest, Math.max(12, Math.floor((columns - STATE) / 2))),
+  );
   const paint = { run: colors.green, restore: colors.cyan, depends: colors.yellow, fresh: colors.dim };
   const lines = shown.map(([name, { state, why }]) => {
     const reason = clip(oneLine(state === 'fresh' ? '' : why), columns - STATE - names - 2);

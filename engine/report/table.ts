@@ -1,8 +1,11 @@
-/** A table on the screen: columns as wide as their content; those that do not fit follow below, with the first one repeated. */
+/** A table on the screen: columns as wide as their content; those that do not fit follow below, with the first ones repeated. */
+import { printableName } from '../printable.ts';
 import { clipMiddle, pad, padStart, width } from './text.ts';
 
 export interface TableOptions {
   columns: number;
+  /** How many columns at the left say what a row is about. Their content is never cut so far that two rows look alike. Default: 1. */
+  keys?: number;
   /** Columns whose content stands at the right. */
   right?: (column: number) => boolean;
   heading?: (text: string) => string;
@@ -10,21 +13,20 @@ export interface TableOptions {
   paint?: (text: string, row: number, column: number) => string;
 }
 
-export function tableLines(header: string[], rows: string[][], options: TableOptions): string[] {
-  const { columns, right = () => false, heading = (text) => text, paint = (text) => text } = options;
-  const all = [header, ...rows];
-  const widths = fitted(
-    header.map((_, c) => Math.max(...all.map((row) => width(row[c] ?? '')))),
-    columns,
-    right,
-  );
+export function tableLines(heads: string[], contents: string[][], options: TableOptions): string[] {
+  const [header, ...rows] = [heads, ...contents].map((row) => row.map(printableName)) as [string[], ...string[][]];
+  const { columns, keys = 1, right = () => false, heading = (text) => text, paint = (text) => text } = options;
+  const texts = header.map((_, c) => [header, ...rows].map((row) => row[c] ?? ''));
+  const natural = texts.map((column) => column.reduce((widest, text) => Math.max(widest, width(text)), 0));
+  const widths = fitted(natural, columns, right);
+  for (let c = 0; c < keys; c++) widths[c] = Math.max(widths[c]!, distinctWidth(texts[c]!, natural[c]!, widths[c]!));
 
   const lines: string[] = [];
-  for (let from = 1; from < header.length || from === 1; ) {
-    let used = widths[0]!;
+  for (let from = keys; from < header.length || from === keys; ) {
+    let used = range(0, keys).reduce((sum, c) => sum + widths[c]! + GAP, -GAP);
     let to = from;
     while (to < header.length && (to === from || used + GAP + widths[to]! <= columns)) used += GAP + widths[to++]!;
-    const shown = [0, ...range(from, to)];
+    const shown = [...range(0, keys), ...range(from, to)];
     const line = (row: string[], finish: (text: string, column: number) => string) =>
       shown
         .map((c) => {
@@ -33,7 +35,7 @@ export function tableLines(header: string[], rows: string[][], options: TableOpt
         })
         .join(' '.repeat(GAP))
         .trimEnd();
-    if (from > 1) lines.push('');
+    if (from > keys) lines.push('');
     lines.push(line(header, heading), ...rows.map((row, r) => line(row, (text, c) => paint(text, r, c))));
     from = Math.max(to, from + 1);
   }
@@ -54,6 +56,20 @@ function fitted(natural: number[], columns: number, right: (column: number) => b
     widths[widest]!--;
   }
   return widths;
+}
+
+/** The least width, from `least` on, at which texts that differ still do. */
+export function distinctWidth(texts: string[], natural: number, least: number): number {
+  const distinct = [...new Set(texts)];
+  const differ = (columns: number) => new Set(distinct.map((text) => clipMiddle(text, columns))).size === distinct.length;
+  if (least >= natural || differ(least)) return Math.min(least, natural);
+  let [low, high] = [least, natural];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (differ(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
 }
 
 function range(from: number, to: number): number[] {

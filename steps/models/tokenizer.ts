@@ -157,6 +157,7 @@ interface Read {
 }
 
 async function read(library: Library, rows: (readonly string[])[]): Promise<Read[][]> {
+  if (rows.length === 0) return [];
   const encodings = await library.encodeBatch(rows.flat(), { addSpecialTokens: false });
   let at = 0;
   return rows.map((texts) => texts.map((text) => ({ text, encoding: encodings[at++]! })));

@@ -1,14 +1,28 @@
-/** Raw inputs to answers: decode and clean, tokenize, run the model, read its outputs as the task does. What else is in the batch makes no difference to an input. */
+/**
+ * Answers raw inputs: decodes, cleans and tokenizes each by itself, runs the model over batches, and reads its outputs as the task does.
+ * Neither the answer to an input nor its error depends on the other inputs.
+ */
 import { type Json, StepError } from '../../engine/step.ts';
-import { preprocess } from '../data/preprocessing.ts';
+import { preprocess, stepsOf } from '../data/preprocessing.ts';
 import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';
 
-/** Answers inputs, in their order. */
-export type Answer = (inputs: Input[]) => Promise<Json[]>;
+/** An input as the model reads it. */
+export interface Encoded {
+  /** Decoded and cleaned. */
+  input: Input;
+  sequences: Sequence[];
+}
+
+export interface Answer {
+  /** @throws StepError for an input that the model cannot read */
+  encode(input: Input): Promise<Encoded>;
+  /** One answer for each, in their order. */
+  answer(encoded: readonly Encoded[]): Promise<Json[]>;
+}
 
 /** @param threads cores of the matrix products */
 export async function openAnswer(bundle: Bundle, threads: number): Promise<Answer> {
@@ -21,35 +35,42 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
   const answering: Answering = { ...bundle, tokenizer, ...(mask ? { mask } : {}) };
   const session = await openSession(bundle, threads);
 
-  return async (given) => {
-    const inputs = await preprocessed(given, bundle);
-    const sequences = await kind.encode(inputs, answering);
-    const all = sequences.flat();
-    const results: unknown[] = new Array(all.length);
-    for (const batch of batchesByLength(all)) {
-      const outputs = await runModel(
-        session,
-        batch.map((i) => all[i]!),
-        bundle,
+  return {
+    async encode(given) {
+      const input = await preprocessed(given, bundle);
+      const [sequences] = await kind.encode([input], answering);
+      return { input, sequences: sequences! };
+    },
+
+    async answer(encoded) {
+      const all = encoded.flatMap(({ sequences }) => sequences);
+      const results: unknown[] = new Array(all.length);
+      for (const batch of batchesByLength(all)) {
+        const outputs = await runModel(
+          session,
+          batch.map((i) => all[i]!),
+          bundle,
+        );
+        for (const [row, i] of batch.entries()) results[i] = kind.read(outputs, row, all[i]!, answering);
+      }
+      let first = 0;
+      return Promise.all(
+        encoded.map(({ input, sequences }) => {
+          first += sequences.length;
+          return kind.answer(input, sequences, results.slice(first - sequences.length, first), answering);
+        }),
       );
-      for (const [row, i] of batch.entries()) results[i] = kind.read(outputs, row, all[i]!, answering);
-    }
-    let first = 0;
-    return Promise.all(
-      sequences.map((own, i) => {
-        first += own.length;
-        return kind.answer(inputs[i]!, own, results.slice(first - own.length, first), answering);
-      }),
-    );
+    },
   };
 }
 
-/** As the training texts were. Where the answer tells places in the text, the text stays as it is. */
-async function preprocessed(inputs: Input[], { preprocessing, task }: Bundle): Promise<Input[]> {
-  if (!preprocessing || task === 'question-answering' || task === 'token-classification') return inputs;
-  const fields = inputs.map(Object.keys);
-  const texts = await preprocess(inputs.flatMap(Object.values<string>), preprocessing);
-  return fields.map((names) => Object.fromEntries(names.map((name) => [name, texts.shift()!])));
+/** As the training texts were, each field as its column was. */
+async function preprocessed(input: Input, { preprocessing, columns, task }: Bundle): Promise<Input> {
+  // Version 1 of preprocessing.json names no columns. Where the answer tells places in the text, the text stays as it is.
+  const known =
+    task === 'question-answering' || task === 'token-classification' ? preprocessing.filter((step) => step.columns) : preprocessing;
+  const fields = Object.entries(input).map(async ([name, text]) => [name, await preprocess(text, stepsOf(known, columns[name] ?? name))]);
+  return Object.fromEntries(await Promise.all(fields));
 }
 
 /** What the exported models of Hugging Face and ours read. */

@@ -1,12 +1,12 @@
 /** `tunesmith predict`: answers every input of a file, and prints one JSON line for each, in the order of the file. */
 import type { Writable } from 'node:stream';
-import { type Json, StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
 import type { Input } from '../tasks/task.ts';
 import { openBundle } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './printer.ts';
-import { startWorkers } from './workers.ts';
+import { type Outcome, startWorkers } from './workers.ts';
 
 /** What a thread gets at once: enough to sort by length, little enough that lines come out soon and memory stays flat. */
 const mostTexts = 256;
@@ -31,9 +31,9 @@ export async function predict(bundle: string, file: string, options: InputOption
         await printing.at(-1);
         throw inputs;
       }
-      const predictions = workers.answer(inputs);
-      predictions.catch(() => {}); // awaited in its turn
-      const printed = printAfter(printing.at(-1), predictions);
+      const outcomes = workers.answer(inputs);
+      outcomes.catch(() => {}); // awaited in its turn
+      const printed = printAfter(printing.at(-1), outcomes);
       printed.catch(() => {});
       printing.push(printed);
       if (printing.length >= 2 * workers.count && !(await printing.shift())) return;
@@ -43,8 +43,18 @@ export async function predict(bundle: string, file: string, options: InputOption
     await workers.close();
   }
 
-  async function printAfter(before: Promise<boolean> | undefined, predictions: Promise<Json[]>): Promise<boolean> {
-    return (await before) !== false && print((await predictions).map((prediction) => `${JSON.stringify(prediction)}\n`).join(''));
+  /** What lies before an input that is refused is printed; then its error ends the command. */
+  async function printAfter(before: Promise<boolean> | undefined, outcomes: Promise<Outcome[]>): Promise<boolean> {
+    if ((await before) === false) return false;
+    let lines = '';
+    for (const outcome of await outcomes) {
+      if (!('prediction' in outcome)) {
+        await print(lines);
+        throw 'refused' in outcome ? outcome.refused : outcome.failed;
+      }
+      lines += `${JSON.stringify(outcome.prediction)}\n`;
+    }
+    return print(lines);
   }
 }
 

@@ -2,7 +2,7 @@
  * Dynamic batching: inputs of requests that come in while all threads are busy are answered together,
  * as soon as a thread is free. A lone request waits for nobody.
  */
-import type { Json } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/step.ts';
 import type { Input } from '../tasks/task.ts';
 import type { Workers } from './workers.ts';
 
@@ -24,6 +24,8 @@ interface Waiting {
 }
 
 interface Request {
+  /** How many inputs it has. */
+  count: number;
   predictions: Json[];
   missing: number;
   signal: AbortSignal;
@@ -47,9 +49,13 @@ export function openQueue(workers: Workers, onBatch: (size: number) => void): Qu
     busy++;
     onBatch(batch.length);
     try {
-      const predictions = await workers.answer(batch.map(({ input }) => input));
+      const outcomes = await workers.answer(batch.map(({ input }) => input));
       for (const [i, { request, place }] of batch.entries()) {
-        request.predictions[place] = predictions[i]!;
+        const outcome = outcomes[i]!;
+        if ('refused' in outcome) request.reject(refusal(outcome.refused, place, request.count));
+        // What the model fails at is no mistake of who asks.
+        else if ('failed' in outcome) request.reject(new Error(outcome.failed.message, { cause: outcome.failed }));
+        else request.predictions[place] = outcome.prediction;
         if (--request.missing === 0) request.resolve(request.predictions);
       }
     } catch (error) {
@@ -68,10 +74,15 @@ export function openQueue(workers: Workers, onBatch: (size: number) => void): Qu
       if (inputs.length === 0) return Promise.resolve([]);
       return new Promise((resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-        const request: Request = { predictions: [], missing: inputs.length, signal, resolve, reject };
+        const request: Request = { count: inputs.length, predictions: [], missing: inputs.length, signal, resolve, reject };
         waiting = waiting.concat(inputs.map((input, place) => ({ input, request, place })));
         startBatches();
       });
     },
   };
+}
+
+/** Which input of a list the model cannot read, and why. */
+function refusal({ message }: Error, place: number, count: number): Error {
+  return new StepError(count > 1 ? `"inputs[${place}]": ${message}` : message);
 }

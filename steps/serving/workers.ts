@@ -9,10 +9,13 @@ import type { Bundle } from './bundle.ts';
 
 export interface Workers {
   readonly count: number;
-  /** On a thread that is free, or on the next one that will be. */
-  answer(inputs: Input[]): Promise<Json[]>;
+  /** On a thread that is free, or on the next one that will be. One outcome for each input, in their order. */
+  answer(inputs: Input[]): Promise<Outcome[]>;
   close(): Promise<void>;
 }
+
+/** `refused`: the model cannot read this input. `failed`: the model or the thread failed at it. */
+export type Outcome = { prediction: Json } | { refused: Error } | { failed: Error };
 
 /** What a thread is started with. */
 export interface WorkerData {
@@ -24,8 +27,18 @@ export interface WorkerData {
 /** Inputs; or that there will be no more. */
 export type Question = Input[] | 'end';
 
-/** The first reply says that the thread is ready. */
-export type Reply = { predictions: Json[] } | { failure: { message: string; hint?: string; ofUser: boolean } };
+/** The first reply says that the thread is ready, or that it cannot be. */
+export type Reply = { outcomes: Reported[] } | { failure: Failure };
+
+/** An outcome on its way from a thread. */
+export type Reported = { prediction: Json } | { refused: Failure } | { failed: Failure };
+
+export interface Failure {
+  message: string;
+  hint?: string;
+  /** A StepError. */
+  ofUser: boolean;
+}
 
 /** Every thread holds the weights: more than this in all is not worth it, and the cores share fewer threads. */
 const mostWeightBytes = 1 << 30;
@@ -59,17 +72,23 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
     );
   }
 
+  async function answer(inputs: Input[]): Promise<Outcome[]> {
+    const thread = idle.pop() ?? (await new Promise<Thread>((resolve, reject) => waiting.push({ resolve, reject })));
+    try {
+      return await thread.ask(inputs);
+    } catch (error) {
+      if (inputs.length === 1) return [{ failed: error as Error }];
+    } finally {
+      if (thread.alive) release(thread);
+      else if (!closed) replace(thread);
+    }
+    // One of them ended the thread: each by itself, so that the others get their answers.
+    return (await Promise.all(inputs.map((input) => answer([input])))).flat();
+  }
+
   return {
     count,
-    async answer(inputs) {
-      const thread = idle.pop() ?? (await new Promise<Thread>((resolve, reject) => waiting.push({ resolve, reject })));
-      try {
-        return await thread.ask(inputs);
-      } finally {
-        if (thread.alive) release(thread);
-        else if (!closed) replace(thread);
-      }
-    },
+    answer,
     async close() {
       closed = true;
       for (const { reject } of waiting.splice(0)) reject(new Error('the threads that answer were closed'));
@@ -80,7 +99,7 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
 
 interface Thread {
   alive: boolean;
-  ask(inputs: Input[]): Promise<Json[]>;
+  ask(inputs: Input[]): Promise<Outcome[]>;
   end(): Promise<void>;
 }
 
@@ -117,19 +136,25 @@ async function startThread(data: WorkerData): Promise<Thread> {
 }
 
 /** The next reply of a thread: it works on one question at a time. */
-function replyOf(worker: Worker): Promise<Json[]> {
+function replyOf(worker: Worker): Promise<Outcome[]> {
   return new Promise((resolve, reject) => {
     function settle(reply: Reply | Error | number) {
       worker.off('message', settle).off('error', settle).off('exit', settle);
       if (reply instanceof Error) reject(reply);
       else if (typeof reply === 'number') reject(new Error(`the answering thread ended with ${reply}`));
-      else if ('predictions' in reply) resolve(reply.predictions);
-      else if (reply.failure.ofUser) reject(new StepError(reply.failure.message, reply.failure.hint));
-      else reject(new Error(reply.failure.message));
+      else if ('failure' in reply) reject(errorOf(reply.failure));
+      else resolve(reply.outcomes.map(outcomeOf));
     }
     worker.on('message', settle).on('error', settle).on('exit', settle);
   });
 }
+
+function outcomeOf(reported: Reported): Outcome {
+  if ('refused' in reported) return { refused: errorOf(reported.refused) };
+  return 'failed' in reported ? { failed: errorOf(reported.failed) } : reported;
+}
+
+export const errorOf = ({ message, hint, ofUser }: Failure): Error => (ofUser ? new StepError(message, hint) : new Error(message));
 
 /** A thread's module beside this one; from source, where tests run, tsx reads it (its `--import` does nothing for a thread). */
 export function workerModule(name: 'worker' | 'writing-worker', workerData: object): ConstructorParameters<typeof Worker> {

@@ -1,10 +1,9 @@
 /** The thread that generates, with all cores: Node's own stays free for HTTP. One request after the other. */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { StepError } from '../../engine/step.ts';
 import type { GeneratedText } from '../generation/generator.ts';
 import type { GenerationOptions } from '../generation/options.ts';
-import { workerModule } from './workers.ts';
+import { errorOf, type Failure, workerModule } from './workers.ts';
 
 export interface Writing {
   prompts: string[];
@@ -31,7 +30,7 @@ export type Report =
   | 'ready'
   | { id: number; place: number; piece: string }
   | { id: number; texts: GeneratedText[] }
-  | { id?: number; failure: { message: string; hint?: string; ofUser: boolean } };
+  | { id?: number; failure: Failure };
 
 interface Pending {
   onPiece: (place: number, piece: string) => void;
@@ -107,6 +106,3 @@ async function startThread(folder: string, pending: Map<number, Pending>): Promi
   });
   return worker;
 }
-
-const errorOf = ({ message, hint, ofUser }: { message: string; hint?: string; ofUser: boolean }): Error =>
-  ofUser ? new StepError(message, hint) : new Error(message);

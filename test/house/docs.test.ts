@@ -57,7 +57,7 @@ test('the README names the commands that CI runs', () => {
 });
 
 test('the commands that the docs show exist', () => {
-  const cli = read('engine/cli.ts');
+  const cli = read('engine/command-line.ts');
   const shown = new Set(pages.flatMap((page) => [...read(page).matchAll(/(?:^|`)tunesmith ([a-z-]+)/gm)].map((m) => m[1]!)));
   expect([...shown].filter((command) => !new RegExp(`['"\`]${command}\\b`).test(cli))).toEqual([]);
 });

@@ -78,9 +78,10 @@ test('the best figure is marked where the name says which way is better', () => 
     ],
     ['alone', new Map([['rows', 5021]])],
   ]);
-  expect(figureLines(figures, 80, colors).join('\n')).toBe(`train  loss      f1    steps  seconds
-a=1    0.50    0.50       10     3.25
-a=2    0.25 *  0.75 *     20     2.00
+  expect(figureLines(figures, 80, colors).join('\n')).toBe(`train
+a  loss      f1    steps  seconds
+1  0.50    0.50       10     3.25
+2  0.25 *  0.75 *     20     2.00
 
 alone   rows
        5,021`);
@@ -89,7 +90,7 @@ alone   rows
 test('of a large sweep the best twenty are shown', () => {
   const figures: Figures = new Map(Array.from({ length: 50 }, (_, i) => [`train[i=${i}]`, new Map([['loss', 1 + ((i * 7) % 50)]])]));
   const lines = figureLines(figures, 80, colors);
-  expect(lines).toHaveLength(22);
+  expect(lines).toHaveLength(23);
   expect(lines[1]).toMatch(/^i=0 +1 \*$/);
   expect(lines.at(-1)).toBe('+ 30 more cells');
 });

@@ -52,3 +52,33 @@ test('what is above must be fresh or restorable; it is put in place, and not in 
   expect(p.read('b1.txt')).toBe('a\n1\n');
   expect((await p.go({ only: ['c'] })).states).toEqual({ c: 'fresh' });
 });
+
+const SWEEP = `
+steps:
+  t: { matrix: { lr: [3e-4, .001], bs: [16, 32], tag: [a b, "1", 1e0, true], m: [{ k: 1, l: x }] }, run: echo }
+  u: { run: echo }
+`;
+
+test('values in brackets: as spelled in the YAML, keys in any order, part of them for all that match', async () => {
+  const p = engine(SWEEP);
+  const all = await cells(p, { only: ['t'] });
+  expect(all).toHaveLength(16);
+  const count = async (word: string) => (await cells(p, { only: [word] })).length;
+  expect(await count('t[lr=3e-4]')).toBe(8);
+  expect(await count('t[lr=0.0003]')).toBe(8);
+  expect(await count('t[lr=.001]')).toBe(8);
+  expect(await count('t[bs=16, lr=3E-4]')).toBe(4);
+  expect(await count('t[lr=1e-3,bs=0x10]')).toBe(4);
+  expect(await count('t[tag=a b]')).toBe(4);
+  expect(await count('t[tag="a b",bs=32]')).toBe(2);
+  expect(await count("t[tag='1']")).toBe(4);
+  expect(await count('t[tag=True]')).toBe(4);
+  expect(await count('t[m={l: x, k: 1}]')).toBe(16);
+  expect(await count('t[m={"k":1,"l":"x"},lr=3e-4,bs=16,tag="1"]')).toBe(1);
+  const hint = async (word: string) => (await p.plan({ only: [word] }).catch((error) => error)).diagnostics[0].hint;
+  expect(await hint('t[lrr=1]')).toBe('did you mean "lr"? dimensions of t: lr, bs, tag, m');
+  expect(await hint('tt[lr=1]')).toMatch(/^did you mean "t"\?|^steps: t, u/);
+  expect(await hint('t[lr=5e-4]')).toContain('cells of t: ');
+  expect(await hint('t[lr]')).toContain('cells of t: ');
+  expect(await hint('u[lr=1]')).toContain('u');
+});

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CleaningOptions, cleanText } from '../../../steps/data/cleaning.ts';
 import { deploy } from '../../../steps/deploy/deploy.ts';
-import { loadModel, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
+import { loadModel, type ModelStart, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { openTokenizer } from '../../../steps/models/tokenizer.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
+import { temporary } from '../rig.ts';
 
 export const maxLength = 24;
 
@@ -63,4 +64,34 @@ export async function referenceScores(folder: string, texts: string[]): Promise<
 
 export function remove(...folders: string[]): void {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+}
+
+const tokenizers = join(import.meta.dirname, '../../golden/tokenizer');
+
+/** Sizes of a model that is made in no time. */
+export const small = { hidden_size: 12, num_hidden_layers: 2, num_attention_heads: 3, intermediate_size: 20, max_position_embeddings: 20 };
+
+/** A Hugging Face folder with random weights. */
+export interface Folder {
+  config: object;
+  tokenizer: string;
+  start: Pick<ModelStart, 'task' | 'labels'>;
+  files?: Record<string, object>;
+  /** Weights that are not random: one value for all of a weight's numbers, or each. */
+  weights?: Record<string, number | number[]>;
+}
+
+export async function folderOf({ config, tokenizer, start, files = {}, weights = {} }: Folder): Promise<string> {
+  const folder = temporary();
+  cpSync(join(tokenizers, tokenizer), folder, { recursive: true });
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ vocab_size: 340, initializer_range: 0.5, ...config }));
+  const model = await startModel(folder, { ...start, seed: 1, say: () => {} });
+  for (const [name, value] of Object.entries(weights)) {
+    const data = model.weights[name]!.data as Float32Array;
+    if (typeof value === 'number') data.fill(value);
+    else data.set(value);
+  }
+  await saveModel(folder, model);
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), JSON.stringify(content));
+  return folder;
 }

@@ -1,42 +1,12 @@
 /** Hugging Face folders that we did not write: what predict and serve make of their config.json, their tokenizer and their labels. */
-import { cpSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type ModelStart, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { openAnswer } from '../../../steps/serving/answer.ts';
 import { openBundle } from '../../../steps/serving/bundle.ts';
-import { temporary } from '../rig.ts';
-
-const tokenizers = join(import.meta.dirname, '../../golden/tokenizer');
-
-const small = { hidden_size: 12, num_hidden_layers: 2, num_attention_heads: 3, intermediate_size: 20, max_position_embeddings: 20 };
-
-interface Folder {
-  config: object;
-  tokenizer: string;
-  start: Pick<ModelStart, 'task' | 'labels'>;
-  files?: Record<string, object>;
-  /** Weights that are not random: one value for all of a weight's numbers, or each. */
-  weights?: Record<string, number | number[]>;
-}
-
-async function folderOf({ config, tokenizer, start, files = {}, weights = {} }: Folder): Promise<string> {
-  const folder = temporary();
-  cpSync(join(tokenizers, tokenizer), folder, { recursive: true });
-  writeFileSync(join(folder, 'config.json'), JSON.stringify({ vocab_size: 340, initializer_range: 0.5, ...config }));
-  const model = await startModel(folder, { ...start, seed: 1, say: () => {} });
-  for (const [name, value] of Object.entries(weights)) {
-    const data = model.weights[name]!.data as Float32Array;
-    if (typeof value === 'number') data.fill(value);
-    else data.set(value);
-  }
-  await saveModel(folder, model);
-  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), JSON.stringify(content));
-  return folder;
-}
+import { type Folder, folderOf, small } from './bundle.ts';
 
 async function answersOf(folder: string, inputs: Record<string, string>[]): Promise<any[]> {
-  return (await openAnswer(await openBundle(folder), 1))(inputs);
+  const { encode, answer } = await openAnswer(await openBundle(folder), 1);
+  return answer(await Promise.all(inputs.map(encode)));
 }
 
 const classifier: Folder['start'] = { task: 'text-classification', labels: ['a', 'b'] };
@@ -90,8 +60,8 @@ test('a length that no text fits, or that the model has no positions for', async
 test('an ONNX model of other sizes than its config.json says is refused in words', async () => {
   const folder = await folderOf({ config: { ...small, model_type: 'bert' }, tokenizer: 'bert-uncased', start: classifier });
   const bundle = await openBundle(folder);
-  const answer = await openAnswer({ ...bundle, maxLength: 60 }, 1);
-  await expect(answer([{ text: 'the cat '.repeat(30) }])).rejects.toThrow(/cannot read a batch of 1 × 60 tokens/);
+  const { encode, answer } = await openAnswer({ ...bundle, maxLength: 60 }, 1);
+  await expect(answer([await encode({ text: 'the cat '.repeat(30) })])).rejects.toThrow(/cannot read a batch of 1 × 60 tokens/);
 });
 
 test('masked-lm fills in a special token by its name', async () => {

@@ -1,0 +1,68 @@
+/** The table of a sweep: a column for each dimension that varies, numbers of one precision, no two rows that look alike. */
+import { expect, test } from 'vitest';
+import { colorsFor } from '../../../engine/report/colors.ts';
+import { figureLines } from '../../../engine/report/figures.ts';
+import { tableLines } from '../../../engine/report/table.ts';
+
+const plain = colorsFor({ isTTY: false } as NodeJS.WriteStream);
+
+function lines(cells: Record<string, Record<string, number>>, columns = 80): string[] {
+  return figureLines(new Map(Object.entries(cells).map(([cell, values]) => [cell, new Map(Object.entries(values))])), columns, plain);
+}
+
+test('eight cells of three dimensions at 80 columns', () => {
+  const cells: Record<string, Record<string, number>> = {};
+  let n = 0;
+  for (const rate of ['0.00003', '0.0003'])
+    for (const size of [8, 128])
+      for (const optim of ['adamw', 'sgd'])
+        cells[`train[batch_size=${size},epochs=3,learning_rate=${rate},optim=${optim}]`] = {
+          train_loss: 0.5 + n / 7,
+          validation_loss: 0.25 + n++ / 3,
+        };
+  expect(lines(cells)).toEqual([
+    'train',
+    'batch_size  learning_rate  optim  train_loss    validation_loss',
+    '         8        0.00003  adamw      0.5000 *           0.2500 *',
+    '         8        0.00003  sgd        0.6429             0.5833',
+    '       128        0.00003  adamw      0.7857             0.9167',
+    '       128        0.00003  sgd        0.9286             1.2500',
+    '         8        0.00030  adamw      1.0714             1.5833',
+    '         8        0.00030  sgd        1.2143             1.9167',
+    '       128        0.00030  adamw      1.3571             2.2500',
+    '       128        0.00030  sgd        1.5000             2.5833',
+  ]);
+});
+
+test('numbers of one precision: powers of ten for all of a column where one needs them, thousands beside decimals', () => {
+  const cells = { 'a[x=1e-9]': { perplexity: 5210.4, rate: 2e-5 }, 'a[x=0.5]': { perplexity: 12.35, rate: 0.5 } };
+  expect(lines(cells)).toEqual(['a', '   x  perplexity       rate', '1e-9    5,210.40    2.00e-5', '5e-1       12.35 *  5.00e-1']);
+});
+
+test('a narrow screen repeats the dimensions, and never cuts two names to one', () => {
+  const cells = Object.fromEntries(
+    ['one', 'two'].map((end) => [
+      `fit[prompt="the same long beginning of a text, ${end}, and the same long end of it",seed=1]`,
+      Object.fromEntries(['accuracy', 'precision', 'recall', 'loss', 'perplexity'].map((name, i) => [name, i / 10])),
+    ]),
+  );
+  const shown = lines(cells, 40);
+  expect(shown.every((line) => line.length <= 40 || line.includes('  1  '))).toBe(true);
+  expect(shown.join('\n')).toContain('one');
+  expect(shown.join('\n')).toContain('two');
+  const rows = shown.filter((line) => /^ ?[12] {2}/.test(line));
+  expect(new Set(rows).size).toBe(rows.length);
+});
+
+test('a column that says what rows are about keeps what tells them apart', () => {
+  const name = (middle: string) => `train[${'a'.repeat(30)}${middle}${'b'.repeat(30)}]`;
+  const shown = tableLines(
+    ['cell', 'why'],
+    [
+      [name('1'), 'x'],
+      [name('2'), 'y'],
+    ],
+    { columns: 40 },
+  );
+  expect(new Set(shown.map((line) => line.split('  ')[0])).size).toBe(3);
+});
