@@ -5,7 +5,7 @@ import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
 import { literal } from '../data/database.ts';
 import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
 import { elementsOf, type FieldsFound, KIND, pathOf, printed, readLetters } from './json-letters.ts';
-import { type Loading, refuseSameNames } from './load.ts';
+import { type Loading, refuseSameNames } from './loading.ts';
 import { type ColumnTypes, keptText } from './types.ts';
 
 interface JsonOfFile {

@@ -2,7 +2,7 @@
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type Column, type Database, literal, QueryError, quote } from '../data/database.ts';
-import { type Loading, noteMissing } from './load.ts';
+import { type Loading, noteMissing } from './loading.ts';
 
 export async function loadParquet({ database, files, note }: Loading): Promise<void> {
   await database.run('CREATE TABLE sources (path VARCHAR, __source VARCHAR)');

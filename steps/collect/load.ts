@@ -6,27 +6,12 @@ import { StepError } from '../../engine/step.ts';
 import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
 import { type CsvRecord, openCsv } from '../data/csv.ts';
 import { type Appender, type Database, quote } from '../data/database.ts';
-import type { Encoding } from '../data/encodings.ts';
 import { decodeMail } from '../data/mail.ts';
 import type { Format } from './files.ts';
 import { loadJson, loadJsonLines } from './load-json.ts';
 import { loadParquet } from './load-parquet.ts';
+import { type Loading, noteMissing, refuseSameNames } from './loading.ts';
 import { readMails } from './mails.ts';
-import type { Rejected } from './rejected.ts';
-import type { ColumnTypes } from './types.ts';
-
-export interface Loading {
-  database: Database;
-  /** Each file as its turn comes. */
-  files: Iterable<SourceFile>;
-  rejected: Rejected;
-  encoding: Encoding;
-  types: ColumnTypes;
-  delimiter?: string | undefined;
-  columns?: string[] | undefined;
-  /** What the user should know of the files. */
-  note(message: string): void;
-}
 
 export const loaders: Record<Format, (loading: Loading) => Promise<void>> = {
   csv: (loading) => loadCsv(loading, loading.delimiter),
@@ -109,18 +94,6 @@ async function loadCsv({ database, files, rejected, columns, encoding, note }: L
   noteMissing(named, note);
 }
 
-/** Says which files lack columns that others have; `named`: the columns of each. */
-export function noteMissing(named: Map<string, string[]>, note: Loading['note']): void {
-  const spelled = new Map([...named.values()].flat().map((name) => [name.toLowerCase(), name]));
-  for (const [lower, name] of spelled) {
-    const lacking = [...named].filter(([, names]) => !names.some((one) => one.toLowerCase() === lower)).map(([source]) => source);
-    if (lacking.length > 0)
-      note(
-        `the column \`${name}\` is missing in ${lacking.length} of ${named.size} files and null there: ${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ', …' : ''}`,
-      );
-  }
-}
-
 function headerOf(record: CsvRecord, { source }: SourceFile): string[] {
   if (record.problem !== undefined)
     throw new StepError(
@@ -132,21 +105,6 @@ function headerOf(record: CsvRecord, { source }: SourceFile): string[] {
   const names = record.fields.map((name, i) => name?.trim() || `column${i + 1}`);
   refuseSameNames(names, `${source}:${record.line}`);
   return names;
-}
-
-export function refuseSameNames(names: string[], place: string): void {
-  if (names.length > 1000) throw new StepError(`${place}: ${names.length} columns are too many`, 'A table has 1,000 at most.');
-  const seen = new Map<string, string>();
-  for (const name of names) {
-    const same = seen.get(name.toLowerCase());
-    if (same === name) throw new StepError(`${place}: two columns are named \`${name}\``, 'Rename one of them.');
-    if (same)
-      throw new StepError(
-        `${place}: \`${same}\` and \`${name}\` differ only in case, which SQL does not tell apart`,
-        'Rename one of them.',
-      );
-    seen.set(name.toLowerCase(), name);
-  }
 }
 
 async function loadTexts({ database, files, rejected, encoding }: Loading): Promise<void> {
