@@ -1,43 +1,86 @@
 /**
- * Orders each stratum's rows by a hash of seed and content and cuts there: first come the test rows, then validation, then train.
- * With more data the cuts move a little along the hashes, so a former test row may become validation, but hardly ever train.
+ * Rows that stay together are a unit: those of one content, or of one group. `stable` assigns each unit by a hash of seed and unit alone.
+ * `balanced` places groups of several rows first, and then cuts the single rows of each stratum, in the order of their hashes, so that
+ * every split gets its share: first test, then validation, then train.
  */
+import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { finished } from 'node:stream/promises';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { asJson, Database, literal, quote } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, tableOf, writeTable } from '../data/table.ts';
-import { sizesOf } from './sizes.ts';
+import { readPrevious } from './previous.ts';
+import { placeGroups, roomsOf, type Stratum, sizesOf } from './shares.ts';
 import type step from './step.ts';
 
 type Context = Parameters<typeof step.run>[0];
 type Options = Context['options'];
 
 export async function split(context: Context): Promise<void> {
-  const { options, inputs, log } = context;
+  const { options, inputs, log, warn } = context;
   const data = context.outputs.data!;
   await mkdir(data, { recursive: true });
   const database = await Database.open(data, context.threads);
   try {
     await database.run(`CREATE VIEW input AS FROM ${tableOf(inputs.data)}`);
-    await hashRows(database, await keyOf(database, options), options);
+    const identity = await identityOf(database, options, warn);
+    await hashRows(database, identity, options);
     const names = options.ratios.length === 2 ? ['train', 'test'] : ['train', 'validation', 'test'];
-    await assign(database, names, options);
+    if (inputs.previous === undefined) await database.run('CREATE TABLE former (unit VARCHAR, split VARCHAR)');
+    else {
+      await readPrevious(database, inputs.previous, names, identity);
+      await reportFormer(database, context);
+    }
+    const targets =
+      options.assign === 'stable' ? await assignStable(database, names, options) : await assignBalanced(database, names, options);
     const splits = await counted(database, names, options.stratify);
-    await writeTable(database, '(SELECT input.*, split FROM input JOIN assigned USING (id))', data, {
+    await writeTable(database, '(SELECT input.*, split FROM input JOIN hashed USING (id) JOIN assigned USING (unit))', data, {
       label: options.stratify,
       counted: { splits },
     });
+    await writeAssignment(database, context.outputs.assignment!);
     await carryPreprocessing(inputs.data, data);
     for (const name of names) log(`${name}: ${say(splits[name]!)}`);
+    for (const warning of await missed(database, splits, targets, context)) warn(warning);
+    if (options.group) await warnOfTwins(database, identity, warn);
   } finally {
     database.close();
   }
 }
 
+interface Identity {
+  /** SQL for what stays together with a row: its group, or its content. */
+  unit: string;
+  /** SQL for a row's content. */
+  content: string;
+  /** The columns that `unit` reads. */
+  columns: string[];
+  /** SQL for the JSON that is hashed with the seed. */
+  json: string;
+}
+
+async function identityOf(database: Database, options: Options, warn: Context['warn']): Promise<Identity> {
+  const key = await keyOf(database, options);
+  const content = asJson(key);
+  if (!options.group) return { unit: digest(content), content, columns: key, json: content };
+  const group = groupOf(options).sort();
+  const alone = group.map((name) => `${quote(name)} IS NULL`).join(' OR ');
+  const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM input WHERE ${alone}`);
+  if (rows > 0) warn(`${rows} rows have no ${group.join(' or no ')}: each of them is split by its own content`);
+  const json = rows > 0 ? `CASE WHEN ${alone} THEN ${content} ELSE ${asJson(group)} END` : asJson(group);
+  return { unit: digest(json), content, columns: rows > 0 ? [...group, ...key] : group, json };
+}
+
+const groupOf = ({ group = [] }: Options): string[] => (typeof group === 'string' ? [group] : [...group]);
+
+/** 128 bits, which is enough to tell rows apart. */
+const digest = (json: string): string => `substr(sha256(${json}), 1, 32)`;
+
 /** The columns that make a row's content. */
-async function keyOf(database: Database, { key, stratify }: Options): Promise<string[]> {
+async function keyOf(database: Database, options: Options): Promise<string[]> {
+  const { key, stratify } = options;
   const columns = await database.columns('input');
   if (columns.some(({ name }) => name.toLowerCase() === 'split'))
     throw new StepError(
@@ -45,6 +88,7 @@ async function keyOf(database: Database, { key, stratify }: Options): Promise<st
       'Leave this step out and use it as it is, or leave it out of `select` in collect.',
     );
   for (const name of key ?? []) requireColumn(columns, name, 'key');
+  for (const name of groupOf(options)) requireColumn(columns, name, 'group');
   if (stratify !== undefined) requireColumn(columns, stratify, 'stratify');
   if (key) return [...key].sort();
   const names = columns.map(({ name }) => name);
@@ -53,48 +97,121 @@ async function keyOf(database: Database, { key, stratify }: Options): Promise<st
   return content;
 }
 
-/** Makes the table `hashed`: `id`, `hash` of seed and content, `stratum`. Rows of one content are in the stratum of the first of them. */
-async function hashRows(database: Database, key: string[], { seed, stratify }: Options): Promise<void> {
+/** Makes the table `hashed`: `id`, `unit`, `hash` of seed and unit, `stratum`. */
+async function hashRows(database: Database, { unit, json }: Identity, { seed, stratify }: Options): Promise<void> {
+  const { rows } = await database.row<{ rows: number }>('SELECT count(*) AS rows FROM input');
+  if (rows === 0) throw new StepError('the data are empty');
   await database.run(
     `CREATE TABLE hashed AS
-     SELECT id, hash, first_value(stratum) OVER (PARTITION BY hash ORDER BY id) AS stratum
-     FROM (SELECT id, sha256(${literal(String(seed))} || chr(0) || ${asJson(key)}) AS hash, ${stratify ? `${quote(stratify)}::VARCHAR` : "''"} AS stratum FROM input)`,
+     SELECT id, ${unit} AS unit, sha256(${literal(String(seed))} || chr(0) || ${json}) AS hash, ${stratify ? `${quote(stratify)}::VARCHAR` : "''"} AS stratum FROM input`,
   );
 }
 
-/** Makes the table `assigned`: `id` and `split`. */
-async function assign(database: Database, names: string[], { stratify, ratios }: Options): Promise<void> {
-  const strata = await database.rows<{ stratum: string | null; rows: number; contents: number }>(
-    'SELECT stratum, count(*) AS rows, count(DISTINCT hash) AS contents FROM hashed GROUP BY stratum ORDER BY stratum',
+async function reportFormer(database: Database, { log, warn }: Context): Promise<void> {
+  const { kept, rows } = await database.row<{ kept: number; rows: number }>(
+    'SELECT count(*) FILTER (WHERE unit IN (SELECT unit FROM former)) AS kept, count(*) AS rows FROM hashed',
   );
-  refuseStrata(strata, names.length, stratify);
+  log(`previous: ${number(kept)} of ${number(rows)} rows keep their split`);
+  if (kept === 0) warn('previous knows none of the rows: was it made with another `key` or `group`, or of other data?');
+}
+
+/** Makes the table `assigned`: `unit` and `split`. Returns the rows that each split should have. */
+async function assignStable(database: Database, names: string[], { ratios }: Options): Promise<Targets> {
+  // 52 bits of the hash as a number from 0 to 1.
+  const place = "(('0x' || substr(hash, 1, 13))::BIGINT / 4503599627370496.0)";
+  let upTo = 0;
+  const cuts = names
+    .map((name, i) => ({ name, ratio: ratios[i]! }))
+    .toReversed()
+    .slice(0, -1)
+    .map(({ name, ratio }) => {
+      upTo += ratio;
+      return `WHEN ${place} < ${upTo} THEN ${literal(name)}`;
+    });
+  await database.run(
+    `CREATE TABLE assigned AS
+     SELECT unit, coalesce(any_value(former.split), CASE ${cuts.join(' ')} ELSE ${literal(names[0]!)} END) AS split
+     FROM hashed LEFT JOIN former USING (unit) GROUP BY unit, hash`,
+  );
+  return new Map();
+}
+
+/** Rows of each stratum that each split should have, in the order of the splits. */
+type Targets = ReadonlyMap<string, readonly number[]>;
+
+/** The same. */
+async function assignBalanced(database: Database, names: string[], { stratify, ratios, group }: Options): Promise<Targets> {
+  await database.run(
+    `CREATE TABLE units AS
+     SELECT unit, any_value(hash) AS hash, count(*) AS rows, any_value(stratum) AS stratum, any_value(former.split) AS split
+     FROM hashed LEFT JOIN former USING (unit) GROUP BY unit`,
+  );
+  await refuseStrata(database, names.length, stratify, group !== undefined);
+  const strata = await strataOf(database, names, ratios);
+  const found = await database.rows<{ unit: string; stratum: string; rows: number }>(
+    `SELECT unit, hashed.stratum, count(*) AS rows FROM hashed JOIN units USING (unit)
+     WHERE units.rows > 1 AND units.split IS NULL GROUP BY ALL ORDER BY any_value(units.hash), hashed.stratum`,
+  );
+  const groups = new Map<string, Map<string, number>>();
+  for (const { unit, stratum, rows } of found) groups.set(unit, (groups.get(unit) ?? new Map<string, number>()).set(stratum, rows));
+  const placed = placeGroups([...groups.values()], strata);
+  await database.run('CREATE TABLE placed (unit VARCHAR, split VARCHAR)');
+  const writing = await database.append('placed', [VARCHAR, VARCHAR]);
+  for (const [i, [unit, rowsOf]] of [...groups].entries()) {
+    writing.add(unit, names[placed[i]!]!);
+    for (const [stratum, rows] of rowsOf) strata.get(stratum)!.taken[placed[i]!]! += rows;
+  }
+  writing.close();
+  await cutSingles(database, names, strata);
+  return new Map([...strata].map(([name, { targets }]) => [name, targets]));
+}
+
+async function strataOf(database: Database, names: string[], ratios: number[]): Promise<Map<string, Stratum & { taken: number[] }>> {
+  const counts = await database.rows<{ stratum: string; rows: number; singles: number }>(
+    `SELECT hashed.stratum, count(*) AS rows, count(*) FILTER (WHERE units.rows = 1 AND split IS NULL) AS singles
+     FROM hashed JOIN units USING (unit) GROUP BY hashed.stratum ORDER BY hashed.stratum`,
+  );
+  const strata = new Map(
+    counts.map(({ stratum, rows, singles }) => [stratum, { targets: sizesOf(rows, ratios), taken: names.map(() => 0), singles }]),
+  );
+  const taken = await database.rows<{ stratum: string; split: string; rows: number }>(
+    'SELECT hashed.stratum, split, count(*) AS rows FROM hashed JOIN units USING (unit) WHERE split IS NOT NULL GROUP BY ALL',
+  );
+  for (const { stratum, split, rows } of taken) strata.get(stratum)!.taken[names.indexOf(split)] = rows;
+  return strata;
+}
+
+/** Makes the table `assigned` of former units, placed groups and single rows. */
+async function cutSingles(database: Database, names: string[], strata: ReadonlyMap<string, Stratum>): Promise<void> {
   await database.run('CREATE TABLE cuts (stratum VARCHAR, split VARCHAR, first BIGINT, last BIGINT)');
   const cuts = await database.append('cuts', [VARCHAR, VARCHAR, BIGINT, BIGINT]);
-  for (const { stratum, rows } of strata) {
-    const sizes = sizesOf(rows, ratios);
+  for (const [stratum, { targets, taken, singles }] of strata) {
+    const rooms = roomsOf(singles, targets, taken);
     let first = 0;
     for (let i = names.length - 1; i >= 0; i--) {
-      cuts.add(stratum, names[i]!, BigInt(first), BigInt(first + sizes[i]! - 1));
-      first += sizes[i]!;
+      cuts.add(stratum, names[i]!, BigInt(first), BigInt(first + rooms[i]! - 1));
+      first += rooms[i]!;
     }
   }
   cuts.close();
   await database.run(
     `CREATE TABLE assigned AS
-     SELECT id, split FROM hashed JOIN
-       (SELECT stratum, hash, sum(count(*)) OVER (PARTITION BY stratum ORDER BY hash) - count(*) AS place FROM hashed GROUP BY stratum, hash) AS contents USING (hash)
-     JOIN cuts ON cuts.stratum = contents.stratum AND place BETWEEN first AND last`,
+     SELECT unit, split FROM units WHERE split IS NOT NULL
+     UNION ALL FROM placed
+     UNION ALL
+     SELECT unit, cuts.split FROM
+       (SELECT unit, stratum, row_number() OVER (PARTITION BY stratum ORDER BY hash) - 1 AS place FROM units WHERE rows = 1 AND split IS NULL) AS singles
+     JOIN cuts ON cuts.stratum = singles.stratum AND place BETWEEN first AND last`,
   );
 }
 
-function refuseStrata(
-  strata: { stratum: string | null; rows: number; contents: number }[],
-  splits: number,
-  stratify: string | undefined,
-): void {
-  if (strata.length === 0) throw new StepError('the data are empty');
-  const named = ({ stratum, contents }: (typeof strata)[number]) =>
-    `${stratify === undefined ? 'the data have' : `${stratify} ${JSON.stringify(stratum)} has`} ${contents} ${contents === 1 ? 'row' : 'rows'}`;
+async function refuseStrata(database: Database, splits: number, stratify: string | undefined, grouped: boolean): Promise<void> {
+  const strata = await database.rows<{ stratum: string | null; rows: number; units: number }>(
+    'SELECT stratum, count(*) AS rows, count(DISTINCT unit) AS units FROM hashed GROUP BY stratum ORDER BY stratum',
+  );
+  const what = (n: number) => (grouped ? (n === 1 ? 'group' : 'groups') : n === 1 ? 'row' : 'rows');
+  const named = ({ stratum, units }: (typeof strata)[number]) =>
+    `${stratify === undefined ? 'the data have' : `${stratify} ${JSON.stringify(stratum)} has`} ${units} ${what(units)}`;
   const unlabelled = strata.find(({ stratum }) => stratum === null);
   if (unlabelled)
     throw new StepError(`\`${stratify}\` is null in ${unlabelled.rows} rows`, 'Leave them out in collect: `where`, or `required`.');
@@ -103,37 +220,97 @@ function refuseStrata(
       `every row has the same ${stratify}: ${JSON.stringify(strata[0]!.stratum)}`,
       'There is nothing to tell apart: check the data, or `select` in collect.',
     );
-  const [small, ...others] = strata.filter(({ contents }) => contents < splits);
-  if (small)
-    throw new StepError(
-      `${named(small)}, too few for ${splits} splits`,
-      strata.length === 1 && small.rows === 1
-        ? 'A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.'
-        : `${others.length > 0 ? `Also ${others.slice(0, 5).map(named).join(', ')}${others.length > 5 ? ', …' : ''}. ` : ''}Rows with the same content count once, since they stay together.`,
-    );
+  const [small, ...others] = strata.filter(({ units }) => units < splits);
+  if (!small) return;
+  const more =
+    others.length > 0
+      ? `Also ${others
+          .slice(0, 5)
+          .map((one) => `${stratify} ${JSON.stringify(one.stratum)} has ${one.units}`)
+          .join(', ')}${others.length > 5 ? ', …' : ''}. `
+      : '';
+  throw new StepError(
+    `${named(small)}, too few for ${splits} splits`,
+    strata.length === 1 && small.rows === 1
+      ? 'A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.'
+      : `${more}Rows ${grouped ? 'of one group' : 'with the same content'} count once, since they stay together.${stratify === undefined ? '' : ' Merge rare labels, leave them out (`where` in collect), or leave `stratify` out.'}`,
+  );
 }
+
+type Counted = {
+  rows: number;
+  labels?: Record<string, number>;
+};
 
 /** Rows by split and label. */
-async function counted(database: Database, names: string[], stratify: string | undefined) {
-  const label = stratify === undefined ? 'NULL' : `${quote(stratify)}::VARCHAR`;
-  const counts = await database.rows<{ split: string; label: string | null; n: number }>(
-    `SELECT split, ${label} AS label, count(*) AS n FROM input JOIN assigned USING (id) GROUP BY ALL ORDER BY n DESC, label`,
+async function counted(database: Database, names: string[], stratify: string | undefined): Promise<Record<string, Counted>> {
+  const counts = await database.rows<{ split: string; label: string; n: number }>(
+    'SELECT split, stratum AS label, count(*) AS n FROM hashed JOIN assigned USING (unit) GROUP BY ALL ORDER BY n DESC, label',
   );
-  const splits: Record<string, { rows: number; labels?: Record<string, number> }> = {};
-  for (const name of names) {
-    const own = counts.filter(({ split }) => split === name);
-    if (own.length === 0)
-      throw new StepError(
-        `no row is left for ${name}: many rows have the same content, and those stay together`,
-        'Drop duplicates first: `deduplicate` in clean.',
-      );
-    splits[name] = { rows: own.reduce((sum, { n }) => sum + n, 0) };
-    if (stratify !== undefined) splits[name].labels = Object.fromEntries(own.map(({ label, n }) => [label!, n]));
-  }
-  return splits;
+  return Object.fromEntries(
+    names.map((name): [string, Counted] => {
+      const own = counts.filter(({ split }) => split === name);
+      const rows = own.reduce((sum, { n }) => sum + n, 0);
+      return [name, stratify === undefined ? { rows } : { rows, labels: Object.fromEntries(own.map(({ label, n }) => [label, n])) }];
+    }),
+  );
 }
 
-function say({ rows, labels }: { rows: number; labels?: Record<string, number> }): string {
+/** Where the splits are not what was asked for, and why. */
+async function missed(database: Database, splits: Record<string, Counted>, targets: Targets, context: Context): Promise<string[]> {
+  const { options, inputs } = context;
+  const empty = Object.entries(splits).filter(([, { rows }]) => rows === 0);
+  if (options.assign === 'stable')
+    return empty.map(([name]) => `no row is in ${name}: \`assign: stable\` gives exact shares only on average, and there are few rows`);
+  const why = [
+    ...(inputs.previous === undefined ? [] : ['the rows of `previous` keep their split']),
+    ...(await largestUnit(database, options)),
+  ].join('; ');
+  const sums = [...targets.values()].reduce((sum, one) => sum.map((rows, s) => rows + one[s]!));
+  const wrong = Object.entries(splits).flatMap(([name, { rows }], s) =>
+    Math.abs(rows - sums[s]!) > NOTABLE * sums[s]! ? [`${name} has ${number(rows)} rows instead of ${number(sums[s]!)}`] : [],
+  );
+  const without = [...targets.keys()].flatMap((stratum) => {
+    const missing = Object.entries(splits).filter(([, { rows, labels }]) => rows > 0 && labels && !labels[stratum]);
+    return missing.map(([name]) => `${name} has no row with the ${options.stratify} ${JSON.stringify(stratum)}`);
+  });
+  return [...(wrong.length > 0 ? [wrong.join(', ')] : []), ...without.slice(0, 10)].map((what) => `${what}: ${why}`);
+}
+
+/** Shares that are off by less are as good as asked for. */
+const NOTABLE = 0.05;
+
+async function largestUnit(database: Database, options: Options): Promise<string[]> {
+  const { rows } = await database.row<{ rows: number }>('SELECT max(rows) AS rows FROM units');
+  if (rows === 1) return [];
+  const what = options.group ? `of one ${groupOf(options).join(' and ')}` : 'with the same content';
+  return [`rows ${what} stay together, up to ${number(rows)} of them`];
+}
+
+/** Groups keep rows together, but the same content may be in several groups. */
+async function warnOfTwins(database: Database, { content }: Identity, warn: Context['warn']): Promise<void> {
+  const { rows } = await database.row<{ rows: number }>(
+    `SELECT coalesce(sum(n), 0)::BIGINT AS rows FROM
+       (SELECT count(*) AS n FROM (SELECT id, ${content} AS content FROM input) JOIN hashed USING (id) JOIN assigned USING (unit)
+        GROUP BY content HAVING count(DISTINCT split) > 1)`,
+  );
+  if (rows > 0)
+    warn(`${number(rows)} rows have a content that is in another split, too, since it is in several groups: \`deduplicate\` in clean`);
+}
+
+/** Those of `previous` that are not in the data may come back. */
+async function writeAssignment(database: Database, file: string): Promise<void> {
+  const stream = createWriteStream(file);
+  stream.write('unit,split\n');
+  const rows = database.stream<{ unit: string; split: string }>(
+    'SELECT unit, split FROM (FROM assigned UNION SELECT unit, split FROM former) ORDER BY unit',
+  );
+  for await (const chunk of rows) stream.write(chunk.map(({ unit, split }) => `${unit},${split}\n`).join(''));
+  stream.end();
+  await finished(stream);
+}
+
+function say({ rows, labels }: Counted): string {
   const parts = Object.entries(labels ?? {}).map(([name, count]) => `${name} ${number(count)}`);
   return `${number(rows)} rows${parts.length > 0 ? ` (${parts.slice(0, 10).join(', ')}${parts.length > 10 ? ', …' : ''})` : ''}`;
 }

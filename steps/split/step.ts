@@ -1,13 +1,28 @@
 /** split: which rows are for training, validation and test. */
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 
+const COLUMNS = { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true } as const;
+
 export default defineStep({
   name: 'split',
-  version: 1,
-  description:
-    'Adds a column `split`. A row’s content and the seed decide where it goes, so equal rows go together and more data move few rows.',
-  inputs: { data: { kind: 'folder', description: 'A table.' } },
-  outputs: { data: { kind: 'folder', description: 'The table with a column `split`.' } },
+  version: 2,
+  description: 'Adds a column `split`. Rows with the same content, or of the same `group`, are always in the same split.',
+  inputs: {
+    data: { kind: 'folder', description: 'A table.' },
+    previous: {
+      kind: 'any',
+      optional: true,
+      description:
+        'A former split whose rows keep their places: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Only new rows are assigned.',
+    },
+  },
+  outputs: {
+    data: { kind: 'folder', description: 'The table with a column `split`.' },
+    assignment: {
+      kind: 'file',
+      description: 'The split of each row or group as CSV, those of `previous` included. Keep a copy of it as the next `previous`.',
+    },
+  },
   options: {
     ratios: {
       type: 'array',
@@ -17,22 +32,38 @@ export default defineStep({
       default: [0.8, 0.1, 0.1],
       description: 'The shares of train, validation and test; two numbers are train and test.',
     },
-    stratify: { type: 'string', minLength: 1, description: 'A column, mostly the label: each of its values is split by `ratios` alone.' },
+    assign: {
+      enum: ['balanced', 'stable'],
+      default: 'balanced',
+      description:
+        'balanced: exact shares; rows may move to another split when the data change. stable: content (or group) and seed alone decide, so that a row never moves; shares are exact only on average.',
+    },
+    stratify: {
+      type: 'string',
+      minLength: 1,
+      description: 'A column, usually the label: each of its values gets the shares of `ratios`. Only for `assign: balanced`.',
+    },
+    group: {
+      oneOf: [{ type: 'string', minLength: 1 }, COLUMNS],
+      description: 'A column or several, such as a customer or a document: rows that agree in all of them stay in one split.',
+    },
     seed: { type: 'integer', minimum: 0, default: 0, description: 'Another seed makes another split.' },
     key: {
-      type: 'array',
-      items: { type: 'string', minLength: 1 },
-      minItems: 1,
-      uniqueItems: true,
+      ...COLUMNS,
       description: 'The columns that are a row’s content. Default: `text`; without such a column all but `id` and `label`.',
     },
   },
-  optional: ['stratify', 'key'],
+  optional: ['stratify', 'group', 'key'],
   libraries: ['@duckdb/node-api'],
-  check({ ratios }) {
+  check({ ratios, assign, stratify }) {
     const problems: OptionProblem[] = [];
     const sum = ratios.reduce((total, ratio) => total + ratio, 0);
     if (Math.abs(sum - 1) > 1e-9) problems.push({ option: 'ratios', message: `the ratios sum to ${Number(sum.toPrecision(6))}, not to 1` });
+    if (assign === 'stable' && stratify !== undefined)
+      problems.push({
+        option: 'stratify',
+        message: 'stratify needs all rows of a label to be seen together, so rows would move: it is for `assign: balanced`',
+      });
     return problems;
   },
   async run(context) {

@@ -19,6 +19,7 @@ import { float32, readSafetensors, type StoredTensor, writeSafetensors } from '.
 import type { HostTensors, Runtime, Training } from '../runtime/runtime.ts';
 import type { History } from './history.ts';
 import { misfit, slotsOfTensors, tensorsOfSlots, weightsOfTensors } from './optimizer-state.ts';
+import type { Extent } from './schedule.ts';
 import type { Stopping } from './stopping.ts';
 
 /** Where a training is. */
@@ -44,7 +45,7 @@ export interface Parts {
 
 /** What it needs of the step's context. */
 interface Context extends Pick<StepContext, 'checkpoints' | 'log' | 'warn'> {
-  options: { save_steps?: number | undefined; save_minutes: number; epochs: number };
+  options: { save_steps?: number | undefined; save_minutes: number };
 }
 
 export class Checkpoints {
@@ -64,9 +65,9 @@ export class Checkpoints {
     return this.#last && { folder: this.#at(this.#last.name), step: this.#last.step };
   }
 
-  /** Sets the training back to the newest good checkpoint; undefined where there is none. `total`: steps of the whole training. */
-  async restore(total: number): Promise<Progress | undefined> {
-    const { log, warn, options } = this.#context;
+  /** Sets the training back to the newest good checkpoint; undefined where there is none. */
+  async restore({ total, epochs }: Extent): Promise<Progress | undefined> {
+    const { log, warn } = this.#context;
     const names = await namesIn(this.#context.checkpoints);
     for (const name of names.filter((name) => name.startsWith(UNFINISHED))) await rm(this.#at(name), { recursive: true, force: true });
     const whole = names.filter((name) => NAME.test(name)).sort(compare);
@@ -74,7 +75,7 @@ export class Checkpoints {
       try {
         const { progress, saved } = await this.#read(name);
         this.#last = { name, step: progress.step };
-        const epoch = Math.min(progress.epoch + 1, options.epochs);
+        const epoch = Math.min(progress.epoch + 1, epochs);
         log(
           `continues at step ${progress.step} of ${total} (epoch ${epoch}), from a checkpoint of ${saved.slice(0, 19).replace('T', ' ')} UTC`,
         );

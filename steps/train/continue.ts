@@ -1,5 +1,5 @@
 /**
- * More epochs for a training that has ended: from a model folder that was saved with `save_optimizer`, which holds
+ * More epochs or steps for a training that has ended: from a model folder that was saved with `save_optimizer`, which holds
  * optimizer.safetensors beside its weights, and in training.json how far it came.
  */
 import { existsSync } from 'node:fs';
@@ -12,26 +12,20 @@ import { labelsOf } from '../models/trained-for.ts';
 import type { Training } from '../runtime/runtime.ts';
 import type { Progress } from './checkpoints.ts';
 import { misfit, slotsOfTensors, tensorsOfSlots, weightsOfTensors } from './optimizer-state.ts';
+import type { Extent } from './schedule.ts';
 
 export interface Continued {
-  /** Sets a training that has just begun to where the other one ended. `perEpoch`, `total`: steps. */
-  restore(training: Training, perEpoch: number, total: number, log: (message: string) => void): Progress;
+  /** Sets a training that has just begun to where the other one ended. */
+  restore(training: Training, log: (message: string) => void): Progress;
 }
 
 /** Puts the folder's weights into `model`. */
-export async function continueFrom(folder: string, model: Model, { epochs }: { epochs: number }): Promise<Continued> {
+export async function continueFrom(folder: string, model: Model, extent: Extent): Promise<Continued> {
   const file = path.join(folder, OPTIMIZER);
   if (!existsSync(file))
     throw new StepError(`${shown(folder)} has no ${OPTIMIZER}`, 'Train it with `save_optimizer: true`; else give it as `model`.');
-  const { epochs: done } = await readJson(path.join(folder, 'training.json'));
-  if (typeof done !== 'number' || !Number.isInteger(done))
-    throw new StepError(`training.json of ${shown(folder)} does not say how many epochs it was trained for`);
-  if (done >= epochs)
-    throw new StepError(
-      `${shown(folder)} was trained for ${done} epochs already, and epochs is ${epochs}`,
-      '`epochs` counts those that are done.',
-      ['epochs'],
-    );
+  const done = trainedFor(folder, await readJson(path.join(folder, 'training.json')));
+  const progress = placeOf(done, extent, folder);
   const labels = labelsOf(await readConfig(folder));
   if (model.labels.length > 0 && labels?.join('\n') !== model.labels.join('\n'))
     throw new StepError(
@@ -45,7 +39,7 @@ export async function continueFrom(folder: string, model: Model, { epochs }: { e
   for (const [name, { shape }] of Object.entries(model.weights))
     if (weights[name]?.shape.join() === shape.join()) model.weights[name] = weights[name];
   return {
-    restore(training, perEpoch, total, log) {
+    restore(training, log) {
       const wrong = step ? misfit(training, weights, state.slots) : `there is no tensor ${STEP}`;
       if (wrong)
         throw new StepError(
@@ -53,12 +47,50 @@ export async function continueFrom(folder: string, model: Model, { epochs }: { e
           'Give the same `model`, and the options that it was trained with.',
         );
       training.restore(weights, state);
+      const { step: steps, within, epoch } = progress;
+      const { total, byEpochs, epochs } = extent;
       log(
-        `continues after epoch ${done} of ${shown(folder)}: the schedule of the learning rate is that of ${epochs} epochs, ${total} steps`,
+        `continues after ${within > 0 ? `step ${steps}, in epoch ${epoch + 1},` : `epoch ${epoch}`} of ${shown(folder)}: the schedule of the learning rate is that of ${byEpochs ? `${epochs} epochs, ` : ''}${total} steps`,
       );
-      return { step: done * perEpoch, epoch: done, within: 0 };
+      return progress;
     },
   };
+}
+
+/** How far a training came. Folders of before `max_steps` have whole epochs alone. */
+interface Done {
+  epochs: number;
+  steps?: number;
+  perEpoch?: number;
+}
+
+function trainedFor(folder: string, { epochs, steps, steps_per_epoch: perEpoch }: Record<string, unknown>): Done {
+  if (isCount(steps) && isCount(perEpoch) && steps % perEpoch > 0) return { epochs: Number(epochs), steps, perEpoch };
+  if (!isCount(epochs)) throw new StepError(`training.json of ${shown(folder)} does not say for how many epochs it was trained`);
+  return { epochs };
+}
+
+const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) > 0;
+
+/** Where the training goes on. Whole epochs can be continued in batches of another size, a part of one cannot. */
+function placeOf(done: Done, { perEpoch, total, epochs, byEpochs }: Extent, folder: string): Progress {
+  const step = done.steps ?? done.epochs * perEpoch;
+  if (done.perEpoch !== undefined && done.perEpoch !== perEpoch)
+    throw new StepError(
+      `${shown(folder)} was trained for ${done.steps} steps and ended amid an epoch of ${done.perEpoch} steps; here an epoch has ${perEpoch}`,
+      'Continue with the same tokens, batch_size and gradient_accumulation_steps.',
+      ['continue'],
+    );
+  if (step >= total)
+    throw new StepError(
+      byEpochs
+        ? `${shown(folder)} was trained for ${done.epochs} epochs already, and epochs is ${epochs}`
+        : `${shown(folder)} was trained for ${step} steps already, and max_steps is ${total}`,
+      `\`${byEpochs ? 'epochs' : 'max_steps'}\` counts those that are done.`,
+      [byEpochs ? 'epochs' : 'max_steps'],
+    );
+  const epoch = Math.floor(step / perEpoch);
+  return { step, epoch, within: step - epoch * perEpoch };
 }
 
 export async function saveOptimizer(folder: string, training: Training): Promise<void> {

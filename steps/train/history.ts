@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { type Batch, computedTokens, realTokens } from '../models/batches.ts';
 import type { Split } from '../models/tokens.ts';
+import type { Extent } from './schedule.ts';
 import { EventFile } from './tensorboard.ts';
 import type { TrainContext } from './train.ts';
 
@@ -17,8 +18,8 @@ interface Step {
 
 export class History {
   readonly #context: TrainContext;
-  /** Steps of the whole training, and those between two points of a curve. */
-  readonly #total: number;
+  readonly #extent: Extent;
+  /** Steps between two points of a curve. */
   readonly #interval: number;
   #lines: Line[] = [];
   /** By step. */
@@ -31,17 +32,18 @@ export class History {
   #shownAt = 0;
   readonly #events: EventFile | undefined;
 
-  constructor(context: TrainContext, total: number) {
+  constructor(context: TrainContext, extent: Extent) {
     this.#context = context;
-    this.#total = total;
-    this.#interval = context.options.logging_steps ?? Math.ceil(total / 1000);
+    this.#extent = extent;
+    this.#interval = context.options.logging_steps ?? Math.ceil(extent.total / 1000);
     const folder = context.outputs.tensorboard!;
     if (context.options.tensorboard) this.#events = new EventFile(folder);
     else mkdirSync(folder, { recursive: true });
   }
 
   step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
-    const { metric, progress, options } = this.#context;
+    const { metric, progress } = this.#context;
+    const { total, epochs } = this.#extent;
     for (const losses of [this.#losses, this.#recent]) losses.push(loss);
     for (const part of parts) for (const pace of [this.#pace, this.#recentPace]) pace.add(realTokens(split, part), computedTokens(part));
     if (step % this.#interval === 0) {
@@ -54,13 +56,13 @@ export class History {
       this.#recentPace = new Pace();
     }
     // Nobody reads more than a few a second.
-    if (performance.now() - this.#shownAt < 250 && step < this.#total) return;
+    if (performance.now() - this.#shownAt < 250 && step < total) return;
     this.#shownAt = performance.now();
-    progress(step, this.#total, {
+    progress(step, total, {
       loss: Number(mean(this.#losses.slice(-20)).toFixed(4)),
       'tokens/s': this.#pace.tokensPerSecond(),
       lr: Number(learningRate.toPrecision(3)),
-      epoch: `${epoch}/${options.epochs}`,
+      epoch: `${epoch}/${epochs}`,
     });
   }
 

@@ -74,7 +74,7 @@ export function explainMemory(error: unknown, shape: string): unknown {
 }
 
 const LOWER =
-  'Lower batch_size (with as much more gradient_accumulation_steps the result is the same), or the max_length of tokenize; gradient_checkpointing needs less for the activations, lora or optim adafactor less for the optimizer.';
+  'Lower batch_size, with as much more gradient_accumulation_steps (each step then still learns from as many sequences), or the max_length of tokenize; gradient_checkpointing needs less for the activations, lora or optim adafactor less for the optimizer.';
 
 /** onnxruntime, C++, V8 and WebAssembly, TensorFlow and CUDA. */
 const NO_MEMORY =

@@ -47,5 +47,25 @@ export function schedule(
   };
 }
 
+/** How long a training is. */
+export interface Extent {
+  /** Optimizer steps of a whole epoch, and of the training. */
+  perEpoch: number;
+  total: number;
+  /** Epochs that are begun. With `max_steps` the last may end before all of its batches came. */
+  epochs: number;
+  /** Whether `epochs` decides its length, and not `max_steps`. */
+  byEpochs: boolean;
+}
+
+/** As transformers' Trainer has it: `max_steps` decides alone where it is given. */
+export function extentOf(perEpoch: number, { epochs, max_steps }: { epochs: number; max_steps?: number | undefined }): Extent {
+  const total = max_steps ?? epochs * perEpoch;
+  return { perEpoch, total, epochs: Math.ceil(total / perEpoch), byEpochs: max_steps === undefined };
+}
+
+/** Steps of an epoch, counted from 1. */
+export const stepsIn = (epoch: number, { perEpoch, total }: Extent): number => Math.min(perEpoch, total - (epoch - 1) * perEpoch);
+
 /** `warmup_steps` below 1 is a share of all steps. */
 export const warmupOf = (warmupSteps: number, total: number): number => (warmupSteps < 1 ? Math.ceil(total * warmupSteps) : warmupSteps);

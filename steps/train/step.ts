@@ -6,7 +6,7 @@ import { SCHEDULES } from './schedule.ts';
 /** Names are those of transformers' TrainingArguments where it has them. */
 export default defineStep({
   name: 'train',
-  version: 4,
+  version: 5,
   description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
   options: {
     task: {
@@ -19,13 +19,19 @@ export default defineStep({
       description: "Starts a new head where the model's was trained for other labels; without it that is an error.",
     },
     epochs: { type: 'integer', minimum: 1, default: 3, description: 'Passes over the training split.' },
+    max_steps: {
+      type: 'integer',
+      minimum: 1,
+      description:
+        'Optimizer steps of the whole training. It overrides epochs: the training split is passed over as often as that takes, the last time in part.',
+    },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Sequences that are computed at once.' },
     gradient_accumulation_steps: {
       type: 'integer',
       minimum: 1,
       default: 1,
       description:
-        'An optimizer step learns from so many times batch_size sequences, exactly as from one batch of that size, in less memory.',
+        'An optimizer step learns from so many times batch_size sequences, in less memory than one batch of that size takes. Without dropout the result is the same; with dropout other units are dropped.',
     },
     gradient_checkpointing: {
       type: 'boolean',
@@ -194,6 +200,7 @@ export default defineStep({
   },
   optional: [
     'task',
+    'max_steps',
     'lr_scheduler_kwargs',
     'momentum',
     'nesterov',
@@ -279,7 +286,7 @@ export default defineStep({
       });
     if (best && options.eval_strategy === 'no')
       problems.push({ option: 'eval_strategy', message: `${best} needs measurements: eval_strategy epoch or steps` });
-    if (best && options.eval_strategy === 'epoch' && options.epochs === 1)
+    if (best && options.eval_strategy === 'epoch' && options.epochs === 1 && options.max_steps === undefined)
       problems.push({ option: best, message: `${best} needs more than one epoch, or eval_strategy steps` });
     if (options.positive !== undefined && options.eval_strategy === 'no')
       problems.push({ option: 'positive', message: 'positive is about measurements, and eval_strategy no makes none' });

@@ -9,6 +9,7 @@ import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
+import { encodingOf } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { copyGenerationConfig } from '../models/generation-config.ts';
 import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
@@ -23,7 +24,7 @@ import { type ClassWeights, checkLabels, classesOf, oneOfSeveral, sharesOf, weig
 import { History } from './history.ts';
 import { weightOptions } from './layers.ts';
 import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
-import { schedule, warmupOf } from './schedule.ts';
+import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type step from './step.ts';
 import { stoppingBy } from './stopping.ts';
 import { hidden, openValidation, watchedMetric } from './validation.ts';
@@ -37,6 +38,9 @@ export async function train(context: TrainContext): Promise<void> {
   if (inputs.continue && options.lora)
     throw new StepError('continue is not for lora, whose adapters are merged when a training ends', 'Give the model as `model`.', ['lora']);
   const data = await openSplit(inputs.tokens, info, 'train');
+  const batchSize = options.batch_size * options.gradient_accumulation_steps;
+  const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
+  const { perEpoch, total } = extent;
   const validation = await openValidation(context, info);
   for (const split of validation ? [data, validation.split] : [data]) checkLabels(split, info);
   const classWeights = options.class_weights && weightsOf(options.class_weights as ClassWeights, info, data);
@@ -54,7 +58,7 @@ export async function train(context: TrainContext): Promise<void> {
   const model = lora ?? start;
   if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} numbers are trained`);
   await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
-  const continued = inputs.continue ? await continueFrom(inputs.continue, model, options) : undefined;
+  const continued = inputs.continue ? await continueFrom(inputs.continue, model, extent) : undefined;
   // Of the runtimes that auto chooses from tensorflow has adamw only.
   const runtimeName = options.runtime === 'auto' && options.optim !== 'adamw' ? 'onnx' : options.runtime;
   const runtime = await openRuntime(runtimeName, { threads, device: options.device, precision: options.precision });
@@ -75,10 +79,7 @@ export async function train(context: TrainContext): Promise<void> {
 
   const training = runtime.training(model.program, model.weights, trainingOptions);
   try {
-    const batchSize = options.batch_size * options.gradient_accumulation_steps;
     const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
-    const perEpoch = Math.ceil(data.sequences / batchSize);
-    const total = options.epochs * perEpoch;
     const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
     const shape = { cycles, power, end: lr_end / options.learning_rate };
     const warmup = warmupOf(options.warmup_steps, total);
@@ -86,10 +87,9 @@ export async function train(context: TrainContext): Promise<void> {
       warn(`warmup_steps: the training has ${total} steps, and its learning rate rises for ${warmup}: it never reaches learning_rate`);
     const factor = schedule(options.lr_scheduler_type, warmup, total, shape);
     const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
-    const history = new History(context, total);
+    const history = new History(context, extent);
     const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
-    const progress: Progress = (await checkpoints.restore(total)) ??
-      continued?.restore(training, perEpoch, total, log) ?? { step: 0, epoch: 0, within: 0 };
+    const progress: Progress = (await checkpoints.restore(extent)) ?? continued?.restore(training, log) ?? { step: 0, epoch: 0, within: 0 };
     const whole = (): Model => ({ ...start, weights: lora ? lora.merged(training.weights()) : training.weights() });
     const measure = async (epoch: number) => {
       const trainedUntil = performance.now();
@@ -103,10 +103,10 @@ export async function train(context: TrainContext): Promise<void> {
       progress.measured = progress.step;
     };
     try {
-      while (progress.epoch < options.epochs && !stopping?.stop) {
+      while (progress.epoch < extent.epochs && !stopping?.stop) {
         const epoch = progress.epoch + 1;
         await measureIfDue(epoch); // an interruption may have left it undone
-        for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within)) {
+        for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within, stepsIn(epoch, extent))) {
           if (stopping?.stop) break;
           signal.throwIfAborted();
           const { step } = progress;
@@ -125,7 +125,7 @@ export async function train(context: TrainContext): Promise<void> {
           await checkpoints.afterStep(progress);
           await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
         }
-        if (progress.within < perEpoch) break; // stopped amid the epoch
+        if (progress.within < stepsIn(epoch, extent)) break; // stopped amid the epoch
         if (options.eval_strategy !== 'steps') await measure(epoch);
         progress.epoch = epoch;
         progress.within = 0;
@@ -137,7 +137,7 @@ export async function train(context: TrainContext): Promise<void> {
     }
     const { step, best } = progress;
     // A training that was cut off behind its last step, the last of an epoch, has not counted that epoch.
-    const epoch = Math.floor(step / perEpoch);
+    const epoch = Math.ceil(step / perEpoch);
     const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
     if (stopping?.stop) {
       const { patience } = options.early_stopping!;
@@ -149,8 +149,9 @@ export async function train(context: TrainContext): Promise<void> {
     const kept = best ?? { step, epoch, weights: training.weights() };
     if (kept.step < step) log(`the weights of ${timeOf(kept)} are kept, the best by ${stopping!.metric}`);
     await save(context, info, start, lora, kept.weights, {
-      epochs: epoch,
+      epochs: Number((step / perEpoch).toFixed(4)),
       steps: step,
+      steps_per_epoch: perEpoch,
       kept_epoch: kept.epoch,
       kept_step: kept.step,
       runtime: { name: runtime.name, description: runtime.description },
@@ -273,13 +274,6 @@ async function save(
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   await copyGenerationConfig(inputs.model, folder);
-  const { pairs, max_length, max_target_length } = info;
-  const record = {
-    ...(pairs && { pairs }),
-    max_length,
-    ...(max_target_length !== undefined && { max_target_length }),
-    options: { ...options, seed },
-    ...done,
-  };
+  const record = { ...encodingOf(info), options: { ...options, seed }, ...done };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
 }

@@ -467,12 +467,12 @@ steps:
     p.yaml:7:7: error: unknown option "ratio"
       7 |       ratio: [0.8, 0.2]
         |       ^^^^^
-      = did you mean "ratios"? split takes: data, ratios, stratify, seed, key
+      = did you mean "ratios"? split takes: data, previous, ratios, assign, stratify, group, seed, key
 
     p.yaml:8:7: error: unknown option "stratfy"
       8 |       stratfy: label
         |       ^^^^^^^
-      = did you mean "stratify"? split takes: data, ratios, stratify, seed, key
+      = did you mean "stratify"? split takes: data, previous, ratios, assign, stratify, group, seed, key
 
     p.yaml:9:3: error: missing input "data" of clean
       9 |   clean:

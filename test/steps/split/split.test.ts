@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { placeGroups, sizesOf } from '../../../steps/split/shares.ts';
 import definition from '../../../steps/split/step.ts';
 import { readRows } from '../../table.ts';
-import { ranStep, table } from '../rig.ts';
+import { ranStep, table, temporary } from '../rig.ts';
 
 const rows = (n: number, from = 0) =>
   Array.from({ length: n }, (_, i) => ({
@@ -14,11 +15,17 @@ const rows = (n: number, from = 0) =>
 
 const THIRDS = { ratios: [0.8, 0.1, 0.1], stratify: 'label', seed: 7 };
 
-async function splitOf(data: object[], options: object = THIRDS): Promise<Map<string, string>> {
-  const { outputs } = await ranStep(definition, options, { data: await table(data) });
-  const found = new Map<string, string>();
-  for await (const chunk of readRows(outputs.data!, ['id', 'split'])) for (const row of chunk) found.set(String(row.id), String(row.split));
-  return found;
+async function splitOf(data: object[], options: object = THIRDS, previous?: string): Promise<Map<string, string>> {
+  return (await ran(data, options, previous)).splits;
+}
+
+/** `assignment`: the file; `warnings`: what the step warned of. */
+async function ran(data: object[], options: object, previous?: string) {
+  const { outputs, warnings } = await ranStep(definition, options, { data: await table(data), ...(previous && { previous }) });
+  const splits = new Map<string, string>();
+  for await (const chunk of readRows(outputs.data!, ['id', 'split']))
+    for (const row of chunk) splits.set(String(row.id), String(row.split));
+  return { splits, warnings, assignment: outputs.assignment!, data: outputs.data! };
 }
 
 const count = (splits: Map<string, string>, split: string) => [...splits.values()].filter((s) => s === split).length;
@@ -37,10 +44,177 @@ test('exact shares in every stratum, whatever the order of the rows; another see
   expect(await splitOf(data, { ...THIRDS, seed: 8 })).not.toEqual(split);
 });
 
-test('as data are added, no old test row becomes a training row', async () => {
-  const before = await splitOf(rows(500));
-  const after = await splitOf(rows(1000));
-  for (const [id, split] of before) if (split === 'test') expect(after.get(id)).not.toBe('train');
+/** Growths, shrinkings and reorderings of the same rows; the same each time. */
+function* changes(): Generator<object[]> {
+  let state = 1;
+  const random = () => {
+    state = (state * 48271) % 2147483647;
+    return state / 2147483647;
+  };
+  const all = rows(700);
+  for (const size of [60, 200, 660, 90, 700, 31, 400, 660, 12]) {
+    const shuffled = all.map((row) => ({ row, at: random() })).sort((a, b) => a.at - b.at);
+    yield shuffled.slice(0, size).map(({ row }) => row);
+  }
+}
+
+test.each([
+  ['by content', {}],
+  ['by group', { group: ['label', 'text'] }],
+  ['by id, in two splits', { key: ['id'], ratios: [0.5, 0.5] }],
+])('stable, %s: no row ever moves, whatever comes, goes or is reordered', async (_, options) => {
+  const known = new Map<string, string>();
+  for (const data of changes())
+    for (const [id, split] of await splitOf(data, { assign: 'stable', seed: 3, ...options })) {
+      expect(known.get(id) ?? split).toBe(split);
+      known.set(id, split);
+    }
+  expect(new Set(known.values()).size).toBe('ratios' in options ? 2 : 3);
+});
+
+test('stable: shares deviate as a binomial does, and an empty split is a warning', async () => {
+  const options = { assign: 'stable', ratios: [0.7, 0.1, 0.2] };
+  const split = await splitOf(rows(4000), options);
+  for (const [i, name] of ['train', 'validation', 'test'].entries()) {
+    const share = options.ratios[i]!;
+    expect(Math.abs(count(split, name) - 4000 * share)).toBeLessThan(4 * Math.sqrt(4000 * share * (1 - share)));
+  }
+  const { warnings } = await ran(rows(1), options);
+  expect(warnings).toHaveLength(2);
+  for (const warning of warnings) expect(warning).toMatch(/^no row is in \w+: `assign: stable` gives exact shares only on average/);
+  expect(definition.check!({ ratios: [0.8, 0.2], assign: 'stable', stratify: 'label' } as any)).toMatchObject([{ option: 'stratify' }]);
+});
+
+test('previous: former rows keep their split through growth, shrinking and reordering, and new ones fill up the shares', async () => {
+  const known = new Map<string, string>();
+  let previous: string | undefined;
+  let last = new Map<string, string>();
+  for (const data of changes()) {
+    const { splits, assignment } = await ran(data, THIRDS, previous).catch(() => ran(data, { ...THIRDS, stratify: undefined }, previous));
+    for (const [id, split] of splits) {
+      expect(known.get(id) ?? split).toBe(split);
+      known.set(id, split);
+    }
+    [previous, last] = [assignment, splits];
+    if (data.length === 700) expect([count(splits, 'train'), count(splits, 'validation'), count(splits, 'test')]).toEqual([560, 70, 70]);
+  }
+  expect(last.size).toBe(12);
+});
+
+test('previous may be the data of a split, a CSV of ids, or JSON lines with the content', async () => {
+  const first = await ran(rows(60), THIRDS);
+  const folder = temporary();
+  const csv = join(folder, 'former.csv');
+  writeFileSync(csv, ['split,id', ...[...first.splits].map(([id, split]) => `${split},${id}`)].join('\n'));
+  const jsonl = join(folder, 'former.jsonl');
+  const lines = rows(60).map(({ id, text }) => JSON.stringify({ text, split: first.splits.get(id) }));
+  writeFileSync(jsonl, lines.join('\n'));
+  for (const previous of [first.assignment, first.data, join(first.data, 'data.parquet'), csv, jsonl]) {
+    const later = await splitOf(rows(200), { ...THIRDS, seed: 99 }, previous);
+    for (const [id, split] of first.splits) expect(later.get(id), previous).toBe(split);
+    expect(count(later, 'train')).toBe(160);
+  }
+});
+
+test('a previous split that cannot be kept is refused', async () => {
+  const folder = temporary();
+  const fails = async (text: string, options: object = THIRDS) => {
+    const file = join(folder, 'previous');
+    writeFileSync(file, text);
+    return splitOf(rows(60), options, file).then(
+      () => 'no error',
+      (error) => error.message,
+    );
+  };
+  expect(await fails('id,split\nr1,train\nr2,dev\n')).toBe(
+    'previous has 1 row in the split "dev", and `ratios` makes train, validation, test',
+  );
+  expect(await fails('id,part\nr1,train\n')).toBe('previous: previous has no column `split`');
+  expect(await fails('name,split\nr1,train\n')).toBe(
+    'previous has none of the columns by which rows are known again: `unit`, `text`, or `id`',
+  );
+  expect(await fails('text,split\ntext number 1,train\ntext number 1,test\n')).toBe(
+    'previous puts 1 content or group into more than one split',
+  );
+  expect((await ran(rows(60), THIRDS, join(folder, 'previous')).catch((error) => error)).message).toMatch('more than one split');
+});
+
+/** Rows of groups of these sizes. */
+const grouped = (sizes: number[]) =>
+  sizes.flatMap((size, g) => rows(size, 1000 * g).map((row) => ({ ...row, customer: `c${String(g).padStart(2, '0')}` })));
+
+const BY_CUSTOMER = { ratios: [0.8, 0.1, 0.1], group: 'customer', seed: 1 };
+
+test('12 groups of 4 to 48 rows come as near to the shares as any assignment does, and stay whole', async () => {
+  const sizes = Array.from({ length: 12 }, (_, i) => 4 * (i + 1));
+  const data = grouped(sizes);
+  const { splits, warnings } = await ran(data, BY_CUSTOMER);
+  for (const g of new Set(data.map(({ customer }) => customer)))
+    expect(new Set(data.filter(({ customer }) => customer === g).map(({ id }) => splits.get(id))).size).toBe(1);
+  // 312 rows: 250, 31 and 31; all sizes are multiples of four.
+  expect(['train', 'validation', 'test'].map((name) => count(splits, name))).toEqual([248, 32, 32]);
+  expect(warnings).toEqual([]);
+});
+
+test('one group of 90 and twelve of 1: the large one is train, and the warning says why', async () => {
+  const { splits, warnings } = await ran(grouped([90, ...Array(12).fill(1)]), BY_CUSTOMER);
+  expect(['train', 'validation', 'test'].map((name) => count(splits, name))).toEqual([90, 6, 6]);
+  expect(warnings).toEqual([
+    'train has 90 rows instead of 82, validation has 6 rows instead of 10, test has 6 rows instead of 10: rows of one customer stay together, up to 90 of them',
+  ]);
+});
+
+test.each([
+  [3, [100, 100, 100]],
+  [4, [5, 1, 1, 1]],
+  [3, [1, 1, 998]],
+])('no split is empty where there are enough groups: %i of %j rows', async (_, sizes) => {
+  const { splits } = await ran(grouped(sizes), BY_CUSTOMER);
+  for (const name of ['train', 'validation', 'test']) expect(count(splits, name)).toBeGreaterThan(0);
+});
+
+test('the rows of groups come near to the best of all assignments', () => {
+  let state = 5;
+  const random = (n: number) => {
+    state = (state * 48271) % 2147483647;
+    return state % n;
+  };
+  for (let trial = 0; trial < 60; trial++) {
+    const sizes = Array.from({ length: 5 + random(4) }, () => 2 + random(40));
+    const total = sizes.reduce((sum, size) => sum + size, 0);
+    const targets = sizesOf(total, [0.7, 0.1, 0.2]);
+    const placed = placeGroups(
+      sizes.map((size) => new Map([['', size]])),
+      new Map([['', { targets, taken: [0, 0, 0], singles: 0 }]]),
+    );
+    const distance = (of: number[]) => {
+      const taken = [0, 0, 0];
+      for (const [i, s] of of.entries()) taken[s]! += sizes[i]!;
+      return taken.includes(0) ? Number.POSITIVE_INFINITY : Math.sqrt(taken.reduce((sum, rows, s) => sum + (rows - targets[s]!) ** 2, 0));
+    };
+    let nearest = Number.POSITIVE_INFINITY;
+    for (let code = 0; code < 3 ** sizes.length; code++)
+      nearest = Math.min(nearest, distance(sizes.map((_, i) => Math.floor(code / 3 ** i) % 3)));
+    expect(distance(placed), `${sizes}`).toBeLessThanOrEqual(nearest + 0.05 * total);
+  }
+});
+
+test('groups and labels: each label gets its shares as near as groups of mixed labels allow', async () => {
+  const data = grouped(Array.from({ length: 60 }, (_, i) => 2 + (i % 9)));
+  const { splits } = await ran(data, { ...BY_CUSTOMER, stratify: 'label' });
+  for (const label of ['spam', 'ham']) {
+    const of = data.filter((row) => row.label === label);
+    const inTest = of.filter(({ id }) => splits.get(id) === 'test').length;
+    expect(Math.abs(inTest - of.length * 0.1)).toBeLessThanOrEqual(2);
+  }
+});
+
+test('equal contents in several groups are counted', async () => {
+  const data = grouped([20, 20, 20, 20, 20]).map((row, i) => ({ ...row, text: `text ${i % 50}` }));
+  const { warnings } = await ran(data, { ...BY_CUSTOMER, ratios: [0.6, 0.2, 0.2] });
+  expect(warnings).toEqual([
+    expect.stringMatching(/^\d+ rows have a content that is in another split, too, since it is in several groups: `deduplicate` in clean$/),
+  ]);
 });
 
 test('rows of equal text stay together, also where their labels differ', async () => {
@@ -69,7 +243,7 @@ test('what cannot be split is said', async () => {
     "the data have no column `lable` → The columns are `id`, `text`, `label`. collect's `select` makes others: `select: { lable: … }`.",
   );
   expect(await fails([...rows(20), { id: 'x', text: 'x', label: 'odd' }])).toBe(
-    'label "odd" has 1 row, too few for 3 splits → Rows with the same content count once, since they stay together.',
+    'label "odd" has 1 row, too few for 3 splits → Rows with the same content count once, since they stay together. Merge rare labels, leave them out (`where` in collect), or leave `stratify` out.',
   );
   expect(await fails([{ id: 'book', text: 'All of it.' }], { ratios: THIRDS.ratios })).toBe(
     'the data have 1 row, too few for 3 splits → A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.',

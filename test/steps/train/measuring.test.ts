@@ -36,6 +36,26 @@ test('by steps it is measured amid epochs, and at the last step whatever its num
   expect(log).toContainEqual(expect.stringMatching(/^step 20, epoch 2: loss .*, validation accuracy .*/));
 });
 
+interface MaxSteps {
+  options: { max_steps: number };
+  steps: number;
+  epochs: number;
+  rates: number[];
+  measured: number[];
+}
+
+/** What transformers' Trainer does with as many rows and such batches; test/golden/max-steps.py wrote it. */
+const maxSteps: MaxSteps[] = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/max-steps.json'), 'utf8'));
+
+test.each<MaxSteps>(maxSteps)('$options: steps, learning rates and measurements are those of Trainer', async (expected) => {
+  const { history, measured, record } = await trained(expected.options);
+  expect(record).toMatchObject({ steps: expected.steps, epochs: Number(expected.epochs.toFixed(4)) });
+  expect(measured.map(({ step }) => step)).toEqual(expected.measured);
+  const rates = history.flatMap(({ learning_rate }) => learning_rate ?? []);
+  expect(rates).toHaveLength(expected.rates.length);
+  for (const [step, rate] of expected.rates.entries()) expect(rates[step]).toBeCloseTo(rate, 12);
+});
+
 test('it is not measured where that is not wanted', async () => {
   const { measured, metrics, log } = await trained({ eval_strategy: 'no' });
   expect(measured).toHaveLength(2);

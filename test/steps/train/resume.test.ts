@@ -210,6 +210,37 @@ test('epochs are added to a training that has ended, as if it had been one; what
   await expect(train({}, { epochs: 4 }, more)).rejects.toThrow('has no optimizer.safetensors');
 });
 
+test('max_steps decides how long it trains; its last epoch, begun in part, is measured, resumed and continued', async () => {
+  const constant = { lr_scheduler_type: 'constant', save_optimizer: true };
+  const { train, inputs } = await here(constant);
+  const whole = await train({}, { epochs: 2 });
+  expect((await train({}, { epochs: 1, max_steps: 36 })).result).toEqual(whole.result);
+
+  const part = await train({}, { max_steps: 25 });
+  expect(part.record).toMatchObject({ epochs: 1.3889, steps: 25, steps_per_epoch: 18, kept_epoch: 2, kept_step: 25 });
+  expect(part.result.history.slice(0, 18 + 1 + 7)).toEqual([...whole.result.history.slice(0, 18 + 1 + 7)]);
+  expect(part.result.history.at(-1)).toMatchObject({ step: 25, epoch: 2, validation_loss: expect.any(Number) });
+  const checkpoints = join(temporary(), 'checkpoints');
+  for (const until of [20, 25]) await expect(train({ checkpoints, abortAt: until }, { max_steps: 25 })).rejects.toThrow();
+  const resumed = await train({ checkpoints }, { max_steps: 25 });
+  expect(continued(resumed.log.join('\n'))).toBe(25);
+  expect(resumed.result).toEqual(part.result);
+
+  const more = { ...inputs, continue: part.outputs.model! };
+  const on = await train({}, { epochs: 2 }, more);
+  expect(on.log).toContainEqual(expect.stringMatching(/^continues after step 25, in epoch 2, of .*: .* of 2 epochs, 36 steps$/));
+  expect(on.result.weights).toBe(whole.result.weights);
+  expect((await train({}, { max_steps: 36 }, more)).result.weights).toBe(whole.result.weights);
+  await expect(train({}, { max_steps: 25 }, more)).rejects.toMatchObject({
+    message: expect.stringMatching(/was trained for 25 steps already, and max_steps is 25$/),
+    option: ['max_steps'],
+  });
+  await expect(train({}, { max_steps: 36, batch_size: 8 }, more)).rejects.toMatchObject({
+    message: expect.stringMatching(/ended amid an epoch of 18 steps; here an epoch has 9$/),
+    option: ['continue'],
+  });
+});
+
 /** One cell, train, of a project, and the CLI in a process group of its own, as a shell starts it. */
 async function cli(options: object = {}) {
   const model = smallModel();

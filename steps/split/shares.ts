@@ -1,0 +1,141 @@
+/** How many rows each split gets, and which groups of rows together come as near to that as groups allow. */
+
+/** How many of `rows` each ratio gets: by largest remainder, and at least one. There are at least as many rows as ratios. */
+export function sizesOf(rows: number, ratios: readonly number[]): number[] {
+  const sizes = apportion(rows, ratios);
+  for (const i of sizes.keys())
+    while (sizes[i]! < 1) {
+      sizes[sizes.indexOf(Math.max(...sizes))]!--;
+      sizes[i]!++;
+    }
+  return sizes;
+}
+
+/** `total` in whole numbers proportional to `weights`, which are not all 0, by largest remainder. */
+function apportion(total: number, weights: readonly number[]): number[] {
+  const all = weights.reduce((sum, weight) => sum + weight, 0);
+  const exact = weights.map((weight) => (weight / all) * total);
+  // A product like 0.1 * 30 misses the whole number by the last bit.
+  const sizes = exact.map((share) => Math.floor(share + 1e-9));
+  const byRemainder = weights.map((_, i) => i).sort((a, b) => exact[b]! - sizes[b]! - (exact[a]! - sizes[a]!) || a - b);
+  const left = total - sizes.reduce((sum, size) => sum + size, 0);
+  for (const i of byRemainder.slice(0, left)) sizes[i]!++;
+  return sizes;
+}
+
+/** What is left of `targets` for `rows` single rows, where each split has `taken` rows already, perhaps more than its target. */
+export function roomsOf(rows: number, targets: readonly number[], taken: readonly number[]): number[] {
+  const rooms = targets.map((target, s) => Math.max(0, target - taken[s]!));
+  const room = rooms.reduce((sum, one) => sum + one, 0);
+  if (room === rows) return rooms;
+  return room === 0 ? apportion(rows, targets) : apportion(rows, rooms);
+}
+
+/** Rows that stay together: how many there are of each stratum. */
+export type Group = ReadonlyMap<string, number>;
+
+export interface Stratum {
+  /** Rows that each split should get. */
+  targets: readonly number[];
+  /** Rows that each split has already. */
+  taken: readonly number[];
+  /** Rows that stand alone, which are assigned after the groups. */
+  singles: number;
+}
+
+/**
+ * The split of each group, in the order of `groups`. Each goes where it still fits, the last split first and the first one, train, last;
+ * then single groups move, and pairs of them change places, as long as that brings the rows of all splits nearer to their targets.
+ */
+export function placeGroups(groups: readonly Group[], strata: ReadonlyMap<string, Stratum>): number[] {
+  const taken = new Map([...strata].map(([name, stratum]) => [name, [...stratum.taken]]));
+  const splits = [...strata.values()][0]!.targets.length;
+  const add = (group: Group, split: number, sign = 1) => {
+    for (const [name, rows] of group) taken.get(name)![split]! += sign * rows;
+  };
+  const fits = (group: Group, split: number) =>
+    [...group].every(([name, rows]) => taken.get(name)![split]! + rows <= strata.get(name)!.targets[split]!);
+  const placed = groups.map((group) => {
+    let split = splits - 1;
+    while (split > 0 && !fits(group, split)) split--;
+    add(group, split);
+    return split;
+  });
+  const far = [...strata].some(([name, stratum]) => distanceOf(stratum, taken.get(name)!) > 0);
+  if (far) improve(groups, placed, { strata, taken, splits, add });
+  return placed;
+}
+
+interface Placing {
+  strata: ReadonlyMap<string, Stratum>;
+  taken: Map<string, number[]>;
+  splits: number;
+  add(group: Group, split: number, sign?: number): void;
+}
+
+function improve(groups: readonly Group[], placed: number[], { strata, taken, splits, add }: Placing): void {
+  const everyStratum = [...strata.keys()];
+  const singles = [...strata.values()].reduce((sum, stratum) => sum + stratum.singles, 0);
+  /** Distance of the strata that these groups have rows of. */
+  const distance = (...of: Group[]) => {
+    let sum = 0;
+    for (const name of new Set(of.flatMap((group) => [...group.keys()]))) sum += distanceOf(strata.get(name)!, taken.get(name)!);
+    // A split without a row is worse than any other distance.
+    const empty = Array.from({ length: splits }, (_, s) => everyStratum.every((name) => taken.get(name)![s] === 0)).filter(Boolean).length;
+    return sum + (empty > singles ? 1e18 * empty : 0);
+  };
+  const improves = (change: () => void, undo: () => void, ...of: Group[]): boolean => {
+    const before = distance(...of);
+    change();
+    if (distance(...of) < before - 1e-9) return true;
+    undo();
+    return false;
+  };
+  const move = (i: number, to: number) => {
+    add(groups[i]!, placed[i]!, -1);
+    add(groups[i]!, to);
+    placed[i] = to;
+  };
+  const swap = (i: number, j: number) => {
+    const [a, b] = [placed[i]!, placed[j]!];
+    move(i, b);
+    move(j, a);
+  };
+  for (let pass = 0, gained = true; gained && pass < MOST_PASSES; pass++) {
+    gained = false;
+    for (let i = 0; i < groups.length; i++) {
+      for (let to = 0; to < splits; to++) {
+        const from = placed[i]!;
+        if (to !== from)
+          gained =
+            improves(
+              () => move(i, to),
+              () => move(i, from),
+              groups[i]!,
+            ) || gained;
+      }
+    }
+    if (groups.length > MOST_FOR_PAIRS) continue;
+    for (let i = 0; i < groups.length; i++)
+      for (let j = i + 1; j < groups.length; j++)
+        if (placed[i] !== placed[j])
+          gained =
+            improves(
+              () => swap(i, j),
+              () => swap(i, j),
+              groups[i]!,
+              groups[j]!,
+            ) || gained;
+  }
+}
+
+const MOST_PASSES = 20;
+
+/** More groups than this come near enough to the targets without trying each pair. */
+const MOST_FOR_PAIRS = 300;
+
+/** The sum of the squared distances from the targets, once the single rows have filled what is left. */
+function distanceOf({ targets, singles }: Stratum, taken: readonly number[]): number {
+  const rooms = roomsOf(singles, targets, taken);
+  return targets.reduce((sum, target, s) => sum + (taken[s]! + rooms[s]! - target) ** 2, 0);
+}
