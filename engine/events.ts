@@ -14,6 +14,8 @@ export type RunEvent =
   | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
   | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; cell: string; name: string; value: number; step?: number }
+  /** What came of a cell, in its own words. */
+  | { type: 'result'; cell: string; message: string }
   /** Something a user should not miss: a file kept aside, an input that changed meanwhile. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }
   | { type: 'cell'; cell: string; state: CellState; seconds: number; why?: string; failure?: Failure }

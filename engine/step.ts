@@ -30,7 +30,20 @@ export interface OutputDeclaration {
 }
 
 /** JSON Schema of each option, by name. An option without `default` is required unless `optional` names it. */
-export type OptionSchemas = Record<string, JSONSchema & { description?: string; default?: unknown }>;
+export type OptionSchemas = Record<string, JSONSchema & OptionNotes>;
+
+export interface OptionNotes {
+  /** Shown in help, in editors and in the generated reference. */
+  description?: string;
+  /** What the option is where `with` does not set it. */
+  default?: unknown;
+  /**
+   * `false` for an option that cannot change a byte of any output, such as how often progress is logged. It enters no fingerprint:
+   * another value of it reruns nothing, and a stored result counts whatever it was made with.
+   */
+  fingerprint?: false;
+}
+
 /** Each input, by its role. A kind alone is short for `{ kind }`. */
 export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
 /** Each output, by its role. A kind alone is short for `{ kind }`. */
@@ -128,6 +141,11 @@ export interface StepContext<
   log(message: string): void;
   /** A line that the user should not miss; repeated below the summary. */
   warn(message: string): void;
+  /**
+   * What came of it, in one line: shown with the finished cell and below the summary, also by later runs in which the cell need not run
+   * again. The last one counts.
+   */
+  result(message: string): void;
   /** How far it is. `values` are shown beside it, e.g. `{ loss: 0.31, 'tokens/s': 5210 }`. */
   progress(done: number, total?: number, values?: Record<string, number | string>): void;
   /** A figure for the run's records; with `step`, one point of a curve. Final figures (no `step`) are printed in the summary. */

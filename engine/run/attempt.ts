@@ -65,6 +65,9 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     else if (message.type === 'warn') {
       log.line('step', message.message);
       emit({ type: 'notice', cell: cell.name, message: mask(message.message) });
+    } else if (message.type === 'result') {
+      log.detail(message.message);
+      emit({ type: 'result', cell: cell.name, message: mask(message.message) });
     } else if (message.type === 'progress') {
       const values = Object.entries(message.values).map(([name, value]) => [name, typeof value === 'string' ? mask(value) : value]);
       emit({ type: 'progress', cell: cell.name, done: message.done, total: message.total, values: Object.fromEntries(values) });

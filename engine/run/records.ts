@@ -40,6 +40,8 @@ export interface CellRecord {
   seconds: number;
   /** One line. */
   failure?: string;
+  /** What the step said came of it, in one line. */
+  result?: string;
   log?: string;
   /** Of its processes; absent where it ran too short to be measured, or did not run. */
   usage?: Usage;
@@ -117,11 +119,11 @@ export class Records {
     if (cells.length + metrics.length === 0) return;
     this.#database.commit((statement) => {
       const insert = statement(
-        'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint, cpu, memory) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint, cpu, memory, result) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
-      for (const { cell: name, state, why, seconds, failure, log, fingerprint, usage } of cells) {
+      for (const { cell: name, state, why, seconds, failure, log, fingerprint, usage, result } of cells) {
         const told = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
-        insert.run(run, name, state, ...told, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null);
+        insert.run(run, name, state, ...told, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null, result ?? null);
       }
       const metric = statement('insert into metrics (run, cell, name, step, value) values (?, ?, ?, ?, ?)');
       // SQLite has no NaN.
@@ -286,6 +288,11 @@ export class Records {
     return log && join(this.root, log);
   }
 
+  /** Whether a run before this one has said so already. */
+  wasTold(message: string): boolean {
+    return this.#database.use((statement) => statement('select 1 from notices where message = ? limit 1').get(message)) !== undefined;
+  }
+
   /** Of all runs. */
   logs(): LogRecord[] {
     const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
@@ -296,12 +303,18 @@ export class Records {
   lastFigures(file: string): MetricRecord[] {
     return this.#database.use((statement) =>
       statement(
-        `with ended as (select cells.* from cells join runs on runs.id = cells.run where pipeline = ? and fingerprint is not null),
-           last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
-           made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)
-         select metrics.cell, name, value from made join metrics using (run, cell) where step is null order by metrics.rowid`,
+        `${MADE} select metrics.cell, name, value from made join metrics using (run, cell) where step is null order by metrics.rowid`,
       ).all(this.#name(file)),
     ) as MetricRecord[];
+  }
+
+  /** What came of each cell, in its own words, from the run that made the result that it last ended with. */
+  lastResults(file: string): { cell: string; message: string }[] {
+    return this.#database.use((statement) =>
+      statement(
+        `${MADE} select cell, result as message from made join cells using (run, cell) where result is not null order by cells.rowid`,
+      ).all(this.#name(file)),
+    ) as { cell: string; message: string }[];
   }
 
   /** Newest first. */
@@ -335,7 +348,7 @@ export class Records {
     });
   }
 
-  #cellOf({ cell, state, why, seconds, failure, log, fingerprint, cpu, memory }: any): CellRecord {
+  #cellOf({ cell, state, why, seconds, failure, log, fingerprint, cpu, memory, result }: any): CellRecord {
     return {
       cell,
       state,
@@ -345,6 +358,7 @@ export class Records {
       log: log ? join(this.root, log) : undefined,
       usage: cpu === null ? undefined : { cpuSeconds: cpu, peakBytes: memory },
       fingerprint: fingerprint ?? undefined,
+      result: result ?? undefined,
     };
   }
 
@@ -353,6 +367,12 @@ export class Records {
     return relative(this.root, path);
   }
 }
+
+/** `made`: by cell the run that made the result that it last ended with. */
+const MADE = `with
+  ended as (select cells.* from cells join runs on runs.id = cells.run where pipeline = ? and fingerprint is not null),
+  last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
+  made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)`;
 
 function runOf({ id, pipeline, started, seconds, counts, setting, git, text, host, boot, pid, start }: any): RunRecord {
   const runs = seconds === null && host !== null && (isAlive({ host, boot, pid, start }) ?? true);
@@ -430,5 +450,6 @@ const STATE: Schema = {
     alter table cells add column memory integer;
     create table texts (hash text primary key, text text not null) without rowid;
     create table components (fingerprint text primary key, components text not null) without rowid;`,
+    'alter table cells add column result text;',
   ],
 };

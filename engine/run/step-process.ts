@@ -24,6 +24,7 @@ export type Message =
   | { type: 'begun' }
   | { type: 'log'; message: string }
   | { type: 'warn'; message: string }
+  | { type: 'result'; message: string }
   | { type: 'progress'; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; name: string; value: number; step?: number }
   | { type: 'done' }
@@ -98,6 +99,7 @@ async function run(job: StepJob): Promise<void> {
       signal: ended.signal,
       log: (message) => say({ type: 'log', message: String(message) }),
       warn: (message) => say({ type: 'warn', message: String(message) }),
+      result: (message) => say({ type: 'result', message: String(message) }),
       progress: throttled((done, total, values = {}) => say({ type: 'progress', done, total, values })),
       metric: (name, value, step) => say({ type: 'metric', name, value, step }),
     });
