@@ -41,6 +41,8 @@ export interface CellRecord {
   seconds: number;
   /** One line. */
   failure?: string;
+  /** What the step said came of it, in one line. */
+  result?: string;
   log?: string;
   /** Of its processes; absent where it ran too short to be measured, or did not run. */
   usage?: Usage;
@@ -118,11 +120,11 @@ export class Records {
     if (cells.length + metrics.length === 0) return;
     this.#database.commit((statement) => {
       const insert = statement(
-        'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint, cpu, memory) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint, cpu, memory, result) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
-      for (const { cell: name, state, why, seconds, failure, log, fingerprint, usage } of cells) {
+      for (const { cell: name, state, why, seconds, failure, log, fingerprint, usage, result } of cells) {
         const told = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
-        insert.run(run, name, state, ...told, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null);
+        insert.run(run, name, state, ...told, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null, result ?? null);
       }
       const metric = statement('insert into metrics (run, cell, name, step, value) values (?, ?, ?, ?, ?)');
       // SQLite has no NaN.
@@ -308,13 +310,20 @@ export class Records {
   lastFigures(file: string): MetricRecord[] {
     const rows = this.#database.use((statement) =>
       statement(
-        `with ended as (select cells.* from cells join runs on runs.id = cells.run where pipeline = ? and fingerprint is not null),
-           last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
-           made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)
-         select metrics.cell, name, value from made join metrics using (run, cell) where step is null order by metrics.rowid`,
+        `${MADE} select metrics.cell, name, value from made join metrics using (run, cell) where step is null order by metrics.rowid`,
       ).all(this.#name(file)),
     ) as MetricRecord[];
     return rows.filter(isFigure);
+  }
+
+  /** What came of each cell, in its own words, from the run that made the result that it last ended with. */
+  lastResults(file: string): { cell: string; message: string }[] {
+    const rows = this.#database.use((statement) =>
+      statement(
+        `${MADE} select cell, result as message from made join cells using (run, cell) where result is not null order by cells.rowid`,
+      ).all(this.#name(file)),
+    ) as { cell: string; message: string }[];
+    return rows.filter(({ cell, message }) => isText(cell) && isText(message));
   }
 
   /** Newest first. */
@@ -350,7 +359,7 @@ export class Records {
     });
   }
 
-  #cellOf({ cell, state, why, seconds, failure, log, fingerprint, cpu, memory }: any): CellRecord {
+  #cellOf({ cell, state, why, seconds, failure, log, fingerprint, cpu, memory, result }: any): CellRecord {
     return {
       cell,
       state,
@@ -360,6 +369,7 @@ export class Records {
       log: isText(log) ? join(this.root, log) : undefined,
       usage: isNumber(cpu) && isNumber(memory) ? { cpuSeconds: cpu, peakBytes: memory } : undefined,
       fingerprint: isText(fingerprint) ? fingerprint : undefined,
+      result: isText(result) ? result : undefined,
     };
   }
 
@@ -368,6 +378,12 @@ export class Records {
     return relative(this.root, path);
   }
 }
+
+/** `made`: by cell the run that made the result that it last ended with. */
+const MADE = `with
+  ended as (select cells.* from cells join runs on runs.id = cells.run where pipeline = ? and fingerprint is not null),
+  last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
+  made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)`;
 
 function runOf({ id, pipeline, started, seconds, counts, setting, git, text, host, boot, pid, start }: any): RunRecord {
   const runs = seconds === null && host !== null && (isAlive({ host, boot, pid, start }) ?? true);
@@ -473,6 +489,7 @@ const STATE: Schema = {
     alter table cells add column memory integer;
     create table texts (hash text primary key, text text not null) without rowid;
     create table components (fingerprint text primary key, components text not null) without rowid;`,
+    'alter table cells add column result text;',
     `
     update runs set counts = sealed(counts), setting = sealed(setting), git = sealed(git);
     update manifests set files = sealed(files);

@@ -12,6 +12,7 @@ import { standsAt } from '../../cache/place.ts';
 import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
 import { lockPath } from '../pipeline/lock-path.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { shortened } from '../printable.ts';
 import { StepError } from '../step.ts';
 import { Aside, clearWay, isOurs, keep } from './aside.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -91,10 +92,17 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
 }
 
 function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
-  return records
-    .lastFigures(file)
-    .filter(({ cell }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored')
-    .map(({ cell, name, value }) => ({ type: 'metric', cell, name, value }));
+  const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
+  return [
+    ...records
+      .lastFigures(file)
+      .filter(stands)
+      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
+    ...records
+      .lastResults(file)
+      .filter(stands)
+      .map(({ cell, message }): RunEvent => ({ type: 'result', cell, message })),
+  ];
 }
 
 /** Other engines may be ending runs of other cells of this pipeline. */
@@ -407,10 +415,19 @@ class Run {
 
   #end(cell: Cell, state: CellState, seconds: number, { why, failure, look, log, usage }: End): void {
     this.#states.set(cell.name, state);
-    this.transcript.ended(cell, state, look, { why, seconds, failure: failure?.message, log: log || undefined, usage });
+    this.transcript.ended(cell, state, look, {
+      why,
+      seconds,
+      failure: failure && shortened(failure.message, MOST_WRITTEN),
+      log: log || undefined,
+      usage,
+    });
     this.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
   }
 }
+
+/** Characters of a message that the records keep; its log has all of it. */
+const MOST_WRITTEN = 4000;
 
 /** What is known of a cell at its end. */
 interface End {
