@@ -22,7 +22,7 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
 
 export default defineStep({
   name: 'baseline',
-  version: 3,
+  version: 4,
   description: 'What a model must beat: what simple methods reach on the same split.',
   options: {
     task: {

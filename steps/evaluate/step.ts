@@ -12,7 +12,7 @@ const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
 
 export default defineStep({
   name: 'evaluate',
-  version: 4,
+  version: 5,
   description: 'Measures a trained model on a split.',
   options: {
     split: { type: 'string', default: 'test', description: 'The split to predict.' },
