@@ -106,7 +106,8 @@ function makeWritable(folder: string): boolean {
 /** A file in its place, or in that of a folder above it; whatever else is wrong shows when it is used. */
 function checkFolder(folder: string): void {
   try {
-    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== false) return;
+    // Where a folder above is a file, some versions of Node find nothing, and others throw ENOTDIR.
+    if (statSync(existing(folder)).isDirectory()) return;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOTDIR') return;
   }

@@ -1,11 +1,10 @@
 /** Streams the texts through the cleaning function, then drops rows by SQL. */
 import { mkdir } from 'node:fs/promises';
-import { isDeepStrictEqual } from 'node:util';
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../data/cleaning.ts';
 import { type Column, Database, quote } from '../data/database.ts';
-import { type Preprocessing, readPreprocessing, writePreprocessing } from '../data/preprocessing.ts';
+import { addPreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, tableOf, writeTable } from '../data/table.ts';
 import type step from './step.ts';
 
@@ -15,8 +14,6 @@ export async function clean(context: Context): Promise<void> {
   const { options, inputs, log } = context;
   const data = context.outputs.data!;
   const text = cleaningOf(options);
-  const before = await readPreprocessing(inputs.data);
-  refuseSecondCleaning(before, text);
 
   await mkdir(data, { recursive: true });
   const database = await Database.open(data, context.threads);
@@ -39,7 +36,7 @@ export async function clean(context: Context): Promise<void> {
       dropped: dropped.reasons,
       counted: { read: rows, changed, removed, ...(label && same.length > 0 && { conflicting }) },
     });
-    await writePreprocessing(data, { version: 1, ...before, text });
+    await addPreprocessing(inputs.data, data, { clean: text, columns: options.columns });
 
     log(`${number(changed)} of ${number(rows)} rows changed; removed ${listed(removed)}`);
     log(`${number(kept)} rows kept; dropped ${listed(dropped.reasons)}`);
@@ -60,15 +57,6 @@ function cleaningOf(options: Context['options']): CleaningOptions {
     whitespace: options.whitespace,
     normalize: options.normalize,
   };
-}
-
-/** One function stands between raw text and the model: two different ones in a row could not be repeated when serving. */
-function refuseSecondCleaning(before: Preprocessing | undefined, text: CleaningOptions): void {
-  if (before?.text && !isDeepStrictEqual(before.text, text))
-    throw new StepError(
-      'the data were cleaned before, with other options',
-      'Put all options into one clean step: what it does is repeated on each text that is served.',
-    );
 }
 
 function requireTexts(columns: Column[], names: string[]): void {

@@ -3,7 +3,7 @@ import { defineStep, type OptionProblem } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'clean',
-  version: 1,
+  version: 2,
   description: 'Cleans texts, drops duplicates and texts that are too short or too long, and counts all it does.',
   inputs: { data: { kind: 'folder', description: 'A table.' } },
   outputs: { data: { kind: 'folder', description: 'The table with clean texts.' } },

@@ -5,7 +5,7 @@ import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { asJson, type Column, Database, QueryError, quote } from '../data/database.ts';
 import { decodeMail } from '../data/mail.ts';
-import { writePreprocessing } from '../data/preprocessing.ts';
+import { addPreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, writeTable } from '../data/table.ts';
 import { type Format, formatOf, listFiles, type SourceFile } from './files.ts';
 import { loaders } from './load.ts';
@@ -39,7 +39,8 @@ export async function collect(context: Context): Promise<void> {
     if (kept === 0 && rejected.count < read)
       throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
     if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
-    if (options.decode || format === 'mail') await writePreprocessing(data, { version: 1, decode: 'mail' });
+    const mails = columnsOfMails(options, format);
+    if (mails.length > 0) await addPreprocessing(undefined, data, { decode: 'mail', columns: mails });
     const notes = await identify(database, options, format);
     const card = await writeTable(database, 'identified', data, {
       dropped: { ...(rejected.count > 0 && { rejected: rejected.count }), ...(left > 0 && { where: left }) },
@@ -107,6 +108,17 @@ async function decode(database: Database, column: string, rejected: Rejected, { 
     `CREATE TABLE whole AS SELECT raw.* REPLACE (__text AS ${name}) FROM raw JOIN decoded ON raw.rowid = __place ORDER BY __place`,
   );
   await database.run('DROP TABLE raw; DROP TABLE decoded; ALTER TABLE whole RENAME TO raw');
+}
+
+/** The columns whose texts come from decoded mails. `select` may give them other names, and join them with others. */
+function columnsOfMails({ decode, select }: Options, format: Format): string[] {
+  const decoded = [...Object.keys(decode ?? {}), ...(format === 'mail' ? ['text'] : [])];
+  if (!select) return [...new Set(decoded)];
+  const mentions = (sql: string, name: string) => {
+    const words = sql.toLowerCase().match(/"(?:[^"]|"")*"|[\p{L}_][\p{L}\p{N}_$]*/gu) ?? [];
+    return words.some((word) => word === name.toLowerCase() || word === quote(name).toLowerCase());
+  };
+  return Object.keys(select).filter((column) => decoded.some((name) => mentions(select[column]!, name)));
 }
 
 /** Makes the table `selected`: `__source`, `__row` and the user's columns. */

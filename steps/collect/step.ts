@@ -3,7 +3,7 @@ import { defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'collect',
-  version: 3,
+  version: 4,
   description: 'Reads files into a table, decodes mails, and picks columns and rows by SQL.',
   inputs: {
     files: {

@@ -1,54 +1,101 @@
 /**
- * What was done to the text before the model read it, and the same again for raw text: `collect` and `clean` write down what they
- * did, it travels with data, tokens, model and bundle, and `predict` and `serve` repeat it.
+ * What was done to texts before the model read them, and the same again for a raw text. `collect` and `clean` write it down as
+ * `preprocessing.json`, which travels with data, tokens, model and bundle; `predict`, `generate` and `serve` repeat it.
  */
 import { existsSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type CleaningOptions, cleanText } from './cleaning.ts';
+import { type CleaningOptions, cleanText, removables } from './cleaning.ts';
 
-/** `preprocessing.json` */
-export interface Preprocessing {
-  version: 1;
-  /** Whole mails were decoded to their texts. */
-  decode?: 'mail';
-  text?: CleaningOptions;
-}
+/** One thing that was done to some columns. Version 1 named no columns: every text was treated alike. */
+export type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });
 
-/** Texts as the model was trained on them. A text that is no mail is not decoded: who serves mails may post their bodies, too. */
-export async function preprocess(texts: string[], { decode, text: cleaning }: Preprocessing): Promise<string[]> {
-  if (decode === 'mail') {
-    const { decodeMail, isMail } = await import('./mail.ts');
-    texts = await Promise.all(texts.map(async (text) => (isMail(text) ? (await decodeMail(text)).text : text)));
+/** In the order in which the data went through it. */
+export type Preprocessing = readonly PreprocessingStep[];
+
+/** The steps that a column went through. */
+export const stepsOf = (preprocessing: Preprocessing, column: string): Preprocessing =>
+  preprocessing.filter(({ columns }) => columns === undefined || columns.includes(column));
+
+/**
+ * A raw text as the training texts were.
+ * A text that is no mail is not decoded: a client of a model of mails may post their bodies, too.
+ * @param steps those of the text's column
+ */
+export async function preprocess(text: string, steps: Preprocessing): Promise<string> {
+  for (const step of steps) {
+    if ('clean' in step) text = cleanText(text, step.clean);
+    else {
+      const { decodeMail, isMail } = await import('./mail.ts');
+      if (isMail(text)) text = (await decodeMail(text)).text;
+    }
   }
-  return cleaning ? texts.map((text) => cleanText(text, cleaning)) : texts;
+  return text;
 }
 
-/** Of a folder of data, a model or a bundle; undefined where nothing was done to the text. */
-export async function readPreprocessing(folder: string): Promise<Preprocessing | undefined> {
-  const file = join(folder, 'preprocessing.json');
-  if (!existsSync(file)) return undefined;
-  let preprocessing: Preprocessing | null;
+/** What data, tokens, a model or a bundle went through. @throws StepError for a file that cannot be repeated to the letter */
+export async function readPreprocessing(folder: string): Promise<Preprocessing> {
+  const file = join(folder, NAME);
+  if (!existsSync(file)) return [];
+  let found: Record<string, unknown> | null;
   try {
-    preprocessing = JSON.parse(await readFile(file, 'utf8'));
+    found = JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
-    throw new StepError(`${file} is not a JSON object: ${(error as Error).message}`, 'Was it cut off? Make or copy the folder again.');
+    throw new StepError(`${file} is not a JSON object: ${(error as Error).message}`, MAKE_AGAIN);
   }
-  if (preprocessing?.version !== 1)
+  const version = found?.version;
+  if (version !== 1 && version !== 2)
     throw new StepError(
-      `preprocessing.json has the version ${preprocessing?.version}, and this tunesmith knows 1`,
+      `preprocessing.json has the version ${version}, and this tunesmith knows 1 and 2`,
       'Use the tunesmith that made the bundle, or a newer one.',
     );
-  return preprocessing;
+  const steps = version === 1 ? stepsOfVersion1(found!) : found!.steps;
+  if (!Array.isArray(steps)) throw new StepError(`${file} has no list of steps`, MAKE_AGAIN);
+  for (const [i, step] of steps.entries()) {
+    const wrong = wrongWith(step);
+    if (wrong) throw new StepError(`${file}: step ${i + 1} ${wrong}`, MAKE_AGAIN);
+  }
+  return steps;
 }
 
-export async function writePreprocessing(folder: string, preprocessing: Preprocessing): Promise<void> {
-  await writeFile(join(folder, 'preprocessing.json'), `${JSON.stringify(preprocessing, null, 2)}\n`);
+const NAME = 'preprocessing.json';
+
+const MAKE_AGAIN = 'The file was cut off, edited, or written by a newer tunesmith. Make or copy the folder again.';
+
+const stepsOfVersion1 = ({ decode, text }: Record<string, unknown>): unknown[] => [
+  ...(decode === undefined ? [] : [{ decode }]),
+  ...(text === undefined ? [] : [{ clean: text }]),
+];
+
+/** Undefined for a step that can be repeated. */
+function wrongWith(step: Record<string, unknown> | null): string | undefined {
+  if (step === null || typeof step !== 'object') return 'is not an object';
+  const { columns, decode, clean } = step;
+  if (columns !== undefined && !(Array.isArray(columns) && columns.every((name) => typeof name === 'string')))
+    return '`columns` is not a list of names';
+  if (clean === undefined) return decode === 'mail' ? undefined : `decodes ${JSON.stringify(decode)}, which is not known`;
+  if (clean === null || typeof clean !== 'object') return '`clean` is not an object';
+  const { remove, keep_characters, lowercase, whitespace, normalize, ...others } = clean as Record<string, unknown>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) return `has the unknown option ${JSON.stringify(unknown)}`;
+  if (!Array.isArray(remove)) return '`remove` is not a list';
+  const odd = remove.find((what) => !removables.includes(what));
+  if (odd !== undefined) return `removes ${JSON.stringify(odd)}, which is not known`;
+  if (typeof keep_characters !== 'string') return '`keep_characters` is not a text';
+  if (typeof lowercase !== 'boolean') return '`lowercase` is not true or false';
+  if (whitespace !== 'collapse' && whitespace !== 'keep') return '`whitespace` is not `collapse` or `keep`';
+  return normalize === 'NFC' || normalize === 'NFKC' || normalize === 'none' ? undefined : '`normalize` is not `NFC`, `NFKC` or `none`';
 }
 
-/** What was done to the text so far travels with it. */
+/** Writes to `to` what the folder `from` went through, and `step` behind it. */
+export async function addPreprocessing(from: string | undefined, to: string, step: PreprocessingStep): Promise<void> {
+  const before = from === undefined ? [] : await readPreprocessing(from);
+  await writeFile(join(to, NAME), `${JSON.stringify({ version: 2, steps: [...before, step] }, null, 2)}\n`);
+}
+
+/** What was done to the texts so far travels with them. */
 export async function carryPreprocessing(from: string, to: string): Promise<void> {
-  const file = join(from, 'preprocessing.json');
-  if (existsSync(file)) await copyFile(file, join(to, 'preprocessing.json'));
+  const file = join(from, NAME);
+  if (existsSync(file)) await copyFile(file, join(to, NAME));
 }

@@ -1,9 +1,10 @@
 /** The model card: what a person should know before using the model, with the metadata that Hugging Face's hub reads. */
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../data/cleaning.ts';
-import type { Preprocessing } from '../data/preprocessing.ts';
+import { type Preprocessing, stepsOf } from '../data/preprocessing.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { type GeneratingTask, isGenerating, type Task } from '../models/family.ts';
+import { taskKind } from '../tasks/registry.ts';
 
 export interface Card {
   name: string;
@@ -11,8 +12,8 @@ export interface Card {
   model: Model;
   /** training.json. */
   training: Record<string, any>;
-  /** preprocessing.json; absent where the training data were left as they were. */
-  preprocessing?: Preprocessing;
+  /** preprocessing.json. */
+  preprocessing: Preprocessing;
   metrics?: Metrics;
 }
 
@@ -27,6 +28,8 @@ export interface Metrics {
 }
 
 export function modelCard({ name, license, model, training, preprocessing, metrics }: Card): string {
+  const fields: Record<string, string> = training.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name]));
+  const cleaned = Object.values(fields).some((column) => stepsOf(preprocessing, column).length > 0);
   const parts = [
     frontMatter(name, license, model, metrics),
     `# ${name}`,
@@ -34,9 +37,9 @@ export function modelCard({ name, license, model, training, preprocessing, metri
     '## Results',
     ...results(metrics),
     '## Raw text is cleaned first',
-    ...whatWasDone(preprocessing),
+    ...whatWasDone(preprocessing, fields),
     '## Use',
-    ...use(model, preprocessing !== undefined, training),
+    ...use(model, cleaned, training),
     '## Training',
     ...trainingFacts(training),
   ];
@@ -105,16 +108,23 @@ const removals: Record<string, string> = {
   numbers: 'numbers',
 };
 
-function whatWasDone(preprocessing: Preprocessing | undefined): string[] {
-  if (!preprocessing) return ['It is not: the training data were used as they were.'];
-  const { decode, text: cleaning } = preprocessing;
-  const mails = 'whole mails become their texts: headers stripped, MIME and HTML bodies decoded';
-  const steps = [...(decode === 'mail' ? [mails] : []), ...(cleaning ? cleaningSteps(cleaning) : [])];
+function whatWasDone(preprocessing: Preprocessing, fields: Record<string, string>): string[] {
+  const each = Object.entries(fields).map(([field, column]) => ({ field, steps: stepsOf(preprocessing, column) }));
+  const cleaned = each.filter(({ steps }) => steps.length > 0);
+  if (cleaned.length === 0) return ['It is not: the training data were used as they were.'];
   return [
-    '`tunesmith serve` and `tunesmith predict` do this to every text, as was done to the training data; the options are in `preprocessing.json`.',
-    steps.map((step) => `- ${step}`).join('\n'),
+    '`tunesmith serve`, `predict` and `generate` do this to an input, as it was done to the training data; the options are in `preprocessing.json`.',
+    ...cleaned.flatMap(({ field, steps }) => [
+      ...(each.length > 1 ? [`To the field ${code(field)}:`] : []),
+      steps
+        .flatMap((step) => ('clean' in step ? cleaningSteps(step.clean) : [MAILS]))
+        .map((done) => `- ${done}`)
+        .join('\n'),
+    ]),
   ];
 }
+
+const MAILS = 'whole mails become their texts: headers stripped, MIME and HTML bodies decoded';
 
 function cleaningSteps(options: CleaningOptions): string[] {
   const kept =

@@ -3,7 +3,7 @@ import { defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'deploy',
-  version: 2,
+  version: 3,
   description: 'Packs a trained model for use: weights, tokenizer, cleaning, an ONNX model and a model card.',
   options: {
     target: {

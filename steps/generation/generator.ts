@@ -1,8 +1,9 @@
 /** A model folder that writes: prompts in, texts out, as they come or whole. */
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { preprocess, readPreprocessing } from '../data/preprocessing.ts';
+import { preprocess, readPreprocessing, stepsOf } from '../data/preprocessing.ts';
 import { loadModel, type Model } from '../models/checkpoint.ts';
+import { readEncoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { textStream } from '../models/streaming.ts';
@@ -52,14 +53,15 @@ export interface Folders {
 export async function generatorOf(model: Model, folders: Folders, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
   const tokenizer = await openTokenizer(folders.tokenizer, {});
   checkVocabulary(tokenizer, model.config.vocab_size);
-  const preprocessing = await readPreprocessing(folders.tokenizer);
+  const { fields } = await readEncoding(folders.tokenizer);
+  const preprocessing = stepsOf(await readPreprocessing(folders.tokenizer), fields?.text ?? 'text');
   const { options: own, startToken } = await readGeneration(folders.own, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
   const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);
 
   return {
     async encode(prompt, options) {
-      const [text] = preprocessing ? await preprocess([prompt], preprocessing) : [prompt];
+      const text = await preprocess(prompt, preprocessing);
       const ids = text === '' ? [] : await idsOf(text!, model, tokenizer);
       if (ids.length === 0)
         throw new StepError(

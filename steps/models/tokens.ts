@@ -11,25 +11,21 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../engine/step.ts';
+import type { Encoding } from './encoding.ts';
 import type { ProblemType, Task } from './family.ts';
 import { readJson } from './json.ts';
 import { float32, int32, int64, openSafetensors, type StoredTensor, toFloat32, toInt32, toInt64, writeSafetensors } from './safetensors.ts';
 
 /** tokens.json. */
-export interface TokensInfo {
+export interface TokensInfo extends Encoding {
   task: Task;
   /** Of text-classification. */
   problem_type?: ProblemType;
-  /** Of text-classification: its inputs are two texts. */
-  pairs?: true;
-  max_length: number;
   /** Names, in the order of the model's outputs. */
   labels: string[];
   model_type: string;
   pad_token_id: number;
-  /** Of seq2seq: what each text begins with, the most tokens of a target, and the token before its first. */
-  prefix?: string;
-  max_target_length?: number;
+  /** Of seq2seq: the token before the first of a target. */
   decoder_start_token_id?: number;
   /** For masked-lm: what stands for a hidden token, and the special tokens, which are never hidden. */
   mask_token_id?: number;

@@ -3,7 +3,7 @@
  * Neither the answer to an input nor its error depends on the other inputs.
  */
 import { type Json, StepError } from '../../engine/step.ts';
-import { preprocess } from '../data/preprocessing.ts';
+import { preprocess, stepsOf } from '../data/preprocessing.ts';
 import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
 import { taskKind } from '../tasks/registry.ts';
@@ -64,11 +64,13 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
   };
 }
 
-/** As the training texts were. Where the answer tells places in the text, the text stays as it is. */
-async function preprocessed(input: Input, { preprocessing, task }: Bundle): Promise<Input> {
-  if (!preprocessing || task === 'question-answering' || task === 'token-classification') return input;
-  const texts = await preprocess(Object.values(input), preprocessing);
-  return Object.fromEntries(Object.keys(input).map((name, i) => [name, texts[i]!]));
+/** As the training texts were, each field as its column was. */
+async function preprocessed(input: Input, { preprocessing, columns, task }: Bundle): Promise<Input> {
+  // Version 1 of preprocessing.json names no columns. Where the answer tells places in the text, the text stays as it is.
+  const known =
+    task === 'question-answering' || task === 'token-classification' ? preprocessing.filter((step) => step.columns) : preprocessing;
+  const fields = Object.entries(input).map(async ([name, text]) => [name, await preprocess(text, stepsOf(known, columns[name] ?? name))]);
+  return Object.fromEntries(await Promise.all(fields));
 }
 
 /** What the exported models of Hugging Face and ours read. */

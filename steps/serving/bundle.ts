@@ -8,6 +8,7 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import type { ConfigFile } from '../models/config.ts';
+import { type Encoding, readEncoding } from '../models/encoding.ts';
 import { isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
 import { labelsOf, problemOf, taskOf } from '../models/trained-for.ts';
@@ -27,8 +28,10 @@ export interface Bundle {
   labels: string[];
   /** Tokens of a sequence, as in training. */
   maxLength: number;
-  /** What the training data went through; absent when that was nothing. */
-  preprocessing?: Preprocessing;
+  /** The column of the training data that each field was; empty for a model that says nothing of it. */
+  columns: Record<string, string>;
+  /** What the training data went through. */
+  preprocessing: Preprocessing;
   padTokenId: number;
   /** Rows of the embedding table; config.json of older models may leave them to the family. */
   vocabulary: number | undefined;
@@ -59,15 +62,17 @@ export async function openBundle(given: string): Promise<Bundle> {
   const labels = labelsOf(config);
   if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …, each once`);
   const training = await readJson(folder, 'training.json');
+  const encoding = await readEncoding(folder);
   const model = isGenerating(task) ? '' : lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
   return {
     folder,
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     task,
     problem: problemOf(config, labels),
-    fields: taskKind(task).fields.map((field) => (training?.pairs === true ? { name: field.name } : field)),
+    fields: taskKind(task).fields.map((field) => (encoding.pairs ? { name: field.name } : field)),
     labels,
-    maxLength: await maxLengthOf(folder, config, training),
+    columns: encoding.fields ?? {},
+    maxLength: await maxLengthOf(folder, config, encoding),
     preprocessing: await readPreprocessing(folder),
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
@@ -79,13 +84,13 @@ export async function openBundle(given: string): Promise<Bundle> {
 const onnxFile = path.join('onnx', 'model.onnx');
 
 /** As in training; of a model that we did not train what its tokenizer says, or what its positions allow. */
-async function maxLengthOf(folder: string, config: ConfigFile, training: Record<string, unknown> | undefined): Promise<number> {
+async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial<Encoding>): Promise<number> {
   // RoBERTa's positions start behind the padding's.
   const unused = /roberta|camembert/.test(String(config.model_type)) ? Number(config.pad_token_id ?? 1) + 1 : 0;
   const usual = config.model_type === 'gpt2' ? 1024 : 512;
   const most = Number(config.max_position_embeddings ?? config.n_positions ?? usual) - unused;
-  const trained = training?.max_length;
-  if (typeof trained === 'number') {
+  const trained = encoding.max_length;
+  if (trained !== undefined) {
     if (trained <= most) return trained;
     throw new StepError(
       `training.json of ${folder}: max_length ${trained} is more than the ${most} tokens that the model has positions for`,

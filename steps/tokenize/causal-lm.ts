@@ -24,6 +24,7 @@ export const causalLm: Prepare<Text> = async (source) => {
   await warnEmpty(source, [text, ...(pairs ? [options.completion!] : [])]);
   return {
     labels: [],
+    fields: { text },
     tokenizing: {},
     paired: false,
     columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },

@@ -16,6 +16,7 @@ export const maskedLm: Prepare<Text> = async (source) => {
   await warnEmpty(source, [text]);
   return {
     labels: [],
+    fields: { text },
     tokenizing: {},
     paired: false,
     columns: {},

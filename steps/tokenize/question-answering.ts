@@ -31,6 +31,7 @@ export const questionAnswering: Prepare<Asked> = async (source) => {
   const place = { per: 'token', dtype: 'int32', width: 1 } as const;
   return {
     labels: [],
+    fields: { question, context },
     tokenizing: {},
     paired: true,
     columns: { start_positions: position, end_positions: position, span_begins: place, span_ends: place },

@@ -21,6 +21,7 @@ export const seq2seq: Prepare<Pair> = async (source) => {
   const prefix = options.prefix ?? '';
   return {
     labels: [],
+    fields: { text },
     tokenizing: {},
     paired: false,
     columns: { labels: { per: 'target', dtype: 'int32', width: 1 } },

@@ -13,7 +13,7 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
 
 export default defineStep({
   name: 'tokenize',
-  version: 2,
+  version: 3,
   description: 'Turns texts into the ids that a model reads.',
   options: {
     task: {

@@ -26,6 +26,7 @@ export const textClassification: Prepare<Labelled> = async (source) => {
   return {
     labels,
     problem,
+    fields: { text, ...(pair === undefined ? {} : { text_pair: pair }) },
     tokenizing: { maxLength: source.maxLength, ...(options.truncation ? { truncation: options.truncation } : {}) },
     paired: pair !== undefined,
     columns: { labels: column },

@@ -26,6 +26,7 @@ export const tokenClassification: Prepare<Tagged> = async (source) => {
   const ids = new Map(labels.map((label, i) => [label, i]));
   return {
     labels,
+    fields: { text: words },
     tokenizing: {},
     paired: false,
     columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },

@@ -50,6 +50,8 @@ export interface Source {
 export interface Preparation<R extends Row> {
   labels: string[];
   problem?: ProblemType;
+  /** The column that each field of an input comes from. */
+  fields: Record<string, string>;
   tokenizing: TokenizerOptions;
   /** Two texts of different types are in a sequence. */
   paired: boolean;
@@ -112,6 +114,7 @@ export async function tokenize(context: Context): Promise<void> {
       task: options.task,
       ...(prepared.problem ? { problem_type: prepared.problem } : {}),
       ...(options.text_pair !== undefined && { pairs: true }),
+      fields: prepared.fields,
       max_length: maxLength,
       labels: prepared.labels,
       model_type: family.type,

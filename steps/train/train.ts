@@ -9,6 +9,7 @@ import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
+import { encodingOf } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { copyGenerationConfig } from '../models/generation-config.ts';
 import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
@@ -273,13 +274,6 @@ async function save(
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   await copyGenerationConfig(inputs.model, folder);
-  const { pairs, max_length, max_target_length } = info;
-  const record = {
-    ...(pairs && { pairs }),
-    max_length,
-    ...(max_target_length !== undefined && { max_target_length }),
-    options: { ...options, seed },
-    ...done,
-  };
+  const record = { ...encodingOf(info), options: { ...options, seed }, ...done };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
 }

@@ -57,24 +57,26 @@ test('of equal texts with different labels the first by id is kept, and the othe
 test('records the options of the cleaning function: applied to raw text they give the same', async () => {
   const raw = [row('a', 'A&amp;B <i>ﬁ</i> 1,000 $ — x_y!'), row('b', 'É\u0301 \u200b?')];
   const { rows, preprocessing } = await cleaned(raw, { remove: ['special_characters', 'html', 'numbers'], normalize: 'NFKC' });
-  expect(preprocessing).toEqual({
-    version: 1,
-    text: {
-      remove: ['html', 'special_characters', 'numbers'],
-      keep_characters: '.,:;!?\'"()-',
-      lowercase: false,
-      whitespace: 'collapse',
-      normalize: 'NFKC',
-    },
-  });
-  expect(rows.map(({ text }) => text)).toEqual(raw.map(({ text }) => cleanText(text, preprocessing.text)));
+  const clean = {
+    remove: ['html', 'special_characters', 'numbers'],
+    keep_characters: '.,:;!?\'"()-',
+    lowercase: false,
+    whitespace: 'collapse',
+    normalize: 'NFKC',
+  };
+  expect(preprocessing).toEqual({ version: 2, steps: [{ clean, columns: ['text'] }] });
+  expect(rows.map(({ text }) => text)).toEqual(raw.map(({ text }) => cleanText(text, preprocessing.steps[0].clean)));
 });
 
-test('cleaning again by the same options changes nothing; by others it is refused', async () => {
+test('cleaning again by the same options changes nothing; by others, both are recorded in their order', async () => {
   const once = await cleaned([row('a', 'A  b'), row('b', 'c')], { lowercase: true });
   const twice = await cleaned(once.folder, { lowercase: true });
   expect(readFileSync(join(twice.folder, 'data.parquet')).equals(readFileSync(join(once.folder, 'data.parquet')))).toBe(true);
-  await expect(cleaned(once.folder, { lowercase: false })).rejects.toThrow('the data were cleaned before, with other options');
+  const other = await cleaned(once.folder, { remove: ['numbers'] });
+  expect(other.preprocessing.steps.map(({ clean, columns }: any) => [clean.lowercase, clean.remove, columns])).toEqual([
+    [true, [], ['text']],
+    [false, ['numbers'], ['text']],
+  ]);
 });
 
 test('what cannot be cleaned is said', async () => {

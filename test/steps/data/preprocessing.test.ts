@@ -1,27 +1,65 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { preprocess, readPreprocessing } from '../../../steps/data/preprocessing.ts';
-import { temporary } from '../rig.ts';
+import collect from '../../../steps/collect/step.ts';
+import { addPreprocessing, preprocess, readPreprocessing, stepsOf } from '../../../steps/data/preprocessing.ts';
+import { ranStep, temporary } from '../rig.ts';
 
-test('what was done to the text is read whole or refused in a sentence', async () => {
+const clean = { remove: [], keep_characters: '', lowercase: true, whitespace: 'collapse', normalize: 'NFC' } as const;
+const cleanStep = { clean: { ...clean, remove: [] }, columns: ['text'] };
+
+test('what was done to the texts is read whole or refused in a sentence', async () => {
   const folder = temporary();
   const file = join(folder, 'preprocessing.json');
-  expect(await readPreprocessing(folder)).toBeUndefined();
-  writeFileSync(file, '{"version": 1, "decode": "mail"}');
-  expect(await readPreprocessing(folder)).toEqual({ version: 1, decode: 'mail' });
-  for (const [text, message] of [
+  expect(await readPreprocessing(folder)).toEqual([]);
+  for (const [content, message] of [
     ['{"version": 1,', 'is not a JSON object'],
-    ['{"version": 2}', 'has the version 2, and this tunesmith knows 1'],
+    ['{"version": 3}', 'has the version 3, and this tunesmith knows 1 and 2'],
     ['null', 'has the version undefined'],
+    ['{"version": 2}', 'has no list of steps'],
+    ['{"version": 2, "steps": [null]}', 'step 1 is not an object'],
+    ['{"version": 2, "steps": [{"decode": "news"}]}', 'step 1 decodes "news", which is not known'],
+    ['{"version": 2, "steps": [{"decode": "mail", "columns": "text"}]}', 'step 1 `columns` is not a list of names'],
+    [JSON.stringify({ version: 1, text: { ...clean, remove: ['emojis'] } }), 'step 1 removes "emojis", which is not known'],
+    [JSON.stringify({ version: 2, steps: [cleanStep, { clean: { ...clean, stem: true } }] }), 'step 2 has the unknown option "stem"'],
+    [JSON.stringify({ version: 2, steps: [{ clean: { ...clean, normalize: 'NFD' } }] }), 'step 1 `normalize` is not'],
   ] as const) {
-    writeFileSync(file, text);
+    writeFileSync(file, content);
     await expect(readPreprocessing(folder)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });
   }
 });
 
-test('a mail is decoded where mails were, and nowhere else; its body stays as it is', async () => {
+test('version 1 named no columns: its steps are those of every column', async () => {
+  const folder = temporary();
+  writeFileSync(join(folder, 'preprocessing.json'), JSON.stringify({ version: 1, decode: 'mail', text: clean }));
+  const steps = await readPreprocessing(folder);
+  expect(steps).toEqual([{ decode: 'mail' }, { clean }]);
+  expect(stepsOf(steps, 'any')).toEqual(steps);
+});
+
+test('each step is added behind those before, and is repeated in that order on its columns alone', async () => {
+  const [first, second] = [temporary(), temporary()];
+  await addPreprocessing(undefined, first, { decode: 'mail', columns: ['text', 'reply'] });
+  await addPreprocessing(first, second, cleanStep);
+  const steps = await readPreprocessing(second);
+  expect(steps).toEqual([{ decode: 'mail', columns: ['text', 'reply'] }, cleanStep]);
   const mail = 'From: a@b.org\nSubject: x\n\nHello';
-  expect(await preprocess([mail, 'Hello'], { version: 1, decode: 'mail' })).toEqual(['Hello', 'Hello']);
-  expect(await preprocess([mail], { version: 1 })).toEqual([mail]);
+  const each = (column: string) => preprocess(mail, stepsOf(steps, column));
+  expect(await Promise.all(['text', 'reply', 'title'].map(each))).toEqual(['hello', 'Hello', mail]);
+});
+
+test('a mail is decoded where mails were; its body stays as it is', async () => {
+  expect(await preprocess('Hello', [{ decode: 'mail' }])).toBe('Hello');
+});
+
+test.each([
+  [{ decode: { raw: 'mail' } }, ['raw']],
+  [{ decode: { raw: 'mail' }, select: { text: 'raw', label: 'label' } }, ['text']],
+  [{ decode: { raw: 'mail' }, select: { text: '"RAW" || label', raw_label: 'label' } }, ['text']],
+  [{ decode: { raw: 'mail' }, select: { text: 'label' } }, undefined],
+])('collect writes down which columns hold the texts of mails: %j', async (options, columns) => {
+  const file = join(temporary(), 'mails.jsonl');
+  writeFileSync(file, JSON.stringify({ raw: 'From: a@b.org\nSubject: x\n\nHello', label: 'ham' }));
+  const { outputs } = await ranStep(collect, options, { files: [file] });
+  expect(await readPreprocessing(outputs.data!)).toEqual(columns ? [{ decode: 'mail', columns }] : []);
 });
