@@ -7,7 +7,7 @@ import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { type Sequence, windowAt, windowPlaces } from '../models/tokenizer.ts';
 import { IGNORED } from '../tasks/token-classification.ts';
-import { labelsInOrder, requireTwo } from './labels.ts';
+import { type LabelCount, labelSet } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
 
 interface Tagged extends Row {
@@ -80,20 +80,13 @@ async function refuseUneven({ database, table }: Source, words: string, tags: st
   );
 }
 
-async function survey({ database, table, warn }: Source, tags: string, type: string): Promise<string[]> {
-  const found = await database.rows<{ tag: string; trained: boolean }>(
-    `SELECT tag, bool_or(split = 'train') AS trained FROM (SELECT split, unnest(${quote(tags)}::VARCHAR[]) AS tag FROM ${table}) GROUP BY tag ORDER BY tag`,
+async function survey(source: Source, tags: string, type: string): Promise<string[]> {
+  const { database, table, split } = source;
+  const found = await database.rows<LabelCount>(
+    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained
+     FROM (SELECT ${split} AS split, unnest(${quote(tags)}::VARCHAR[]) AS label FROM ${table}) GROUP BY label ORDER BY label`,
   );
-  const labels = labelsInOrder(
-    found.map(({ tag }) => tag),
-    type,
-  );
-  requireTwo(
-    labels,
-    found.filter(({ trained }) => trained).map(({ tag }) => tag),
-    warn,
-  );
-  return labels;
+  return labelSet(found, type, source, 'tags');
 }
 
 /** Of each token the tag of the word that it begins. A token may begin with the space before its word: its end tells the word. */
