@@ -72,6 +72,8 @@ export interface Preparation<R extends Row> {
   /** What is read of each row, beside its `id`: expressions by name. */
   select: { [name in keyof Omit<R, 'id'>]: string };
   encode(rows: R[], tokenizer: Tokenizer): Promise<Encoded[]>;
+  /** Reports what was counted, when all rows are encoded. */
+  finish?(): void;
 }
 
 export interface Encoded {
@@ -166,6 +168,7 @@ export async function tokenize(context: Context): Promise<void> {
       info.splits[split] = writer.info;
       log(summary(split, writer.info, lengths, prepared.blockSize === undefined ? 'texts' : 'blocks'));
     }
+    prepared.finish?.();
     await writeTokensInfo(folder, info);
     await copyTokenizer(inputs.model, folder);
     await carryPreprocessing(inputs.data, folder);
