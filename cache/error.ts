@@ -47,6 +47,48 @@ export function diskError(error: unknown, doing: string, folder: string, needed?
   return error;
 }
 
+/**
+ * An error of the operating system in words, with what to do about it; undefined for any other error. Every code that a path, a
+ * permission or a disk can cause is here: none of them is a bug of ours.
+ */
+export function systemError(error: unknown): { message: string; hint: string } | undefined {
+  const { code = '', path, dest, syscall } = error as NodeJS.ErrnoException & { dest?: string };
+  if (code === 'ENOENT' && syscall === 'uv_cwd')
+    return { message: 'the working folder was deleted', hint: 'Change into a folder that is there, and run again.' };
+  const known = SYSTEM[code];
+  if (!known) return undefined;
+  const [what, hint] = known;
+  const where = [path, dest].filter((name) => typeof name === 'string').map(shown);
+  return { message: where.length > 0 ? `${what}: ${where.join(' → ')}` : `${what}: ${(error as Error).message}`, hint };
+}
+
+const ROOM = 'Free space and run again: what was stored before is safe.';
+const OWNER = 'Check who owns it, and its permissions.';
+const DESCRIPTORS = 'Run fewer cells at once (-j 1), or raise the limit (ulimit -n).';
+
+const SYSTEM: Record<string, [what: string, hint: string]> = {
+  ENOSPC: ['the disk is full', ROOM],
+  EDQUOT: ['the disk quota is used up', ROOM],
+  EACCES: ['permission denied', OWNER],
+  EPERM: ['not permitted', OWNER],
+  EROFS: ['the file system is read-only', 'Make it writable, or work elsewhere.'],
+  ENOTDIR: ['a file stands where a folder is needed', 'Move the file away.'],
+  EEXIST: ['something stands in the way', 'Move it away.'],
+  ENOTEMPTY: ['something stands in the way', 'Move it away.'],
+  EISDIR: ['a folder stands where a file is needed', 'Move the folder away.'],
+  ENOENT: ['it is not there, or was removed meanwhile', 'Run again when nothing else changes it.'],
+  ENAMETOOLONG: ['the name is too long for the file system', 'Most take 255 bytes a name. Use a shorter one.'],
+  ELOOP: ['its links lead in a circle', 'Correct the links.'],
+  EBUSY: ['it is in use, or something is mounted there', 'Mount the folder above it instead, or write elsewhere.'],
+  ETXTBSY: ['it is a program that is running', 'Run again when it has ended.'],
+  EFBIG: ['the file is too large for the file system', 'Write it elsewhere.'],
+  EIO: ['the disk failed to read or write', 'Check the disk.'],
+  ESTALE: ['the network file system no longer knows it', 'Run again; mount it anew if that does not help.'],
+  EMFILE: ['too many open files', DESCRIPTORS],
+  ENFILE: ['too many open files on this machine', DESCRIPTORS],
+  ENOMEM: ['there is not enough memory', 'Run fewer cells at once with -j 1.'],
+};
+
 /** A path for a message: on one line, whatever its name holds. */
 export function shown(path: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not reach the screen

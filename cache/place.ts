@@ -1,7 +1,12 @@
-/** Putting a finished file or folder where it belongs, and getting what stood there out of the way: whole or not at all. */
-import { lstatSync, renameSync } from 'node:fs';
-import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, extname, join } from 'node:path';
+/**
+ * Putting a finished file or folder where it belongs, and getting what stood there out of the way: whole or not at all.
+ *
+ * A step may leave anything behind: folders that nobody may write to or search, also in the place of a mount point. Where the owner
+ * of a folder can give himself the right to move or remove it, he does.
+ */
+import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { cp, mkdir, readdir, rename } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
 import { flushFiles, flushFolders } from './durable.ts';
 import { diskError, shown } from './error.ts';
 import { removeAbandoned, temporaryIn } from './temporary.ts';
@@ -12,6 +17,7 @@ export async function place(staged: string, path: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const renamed = tryRename(staged, path);
   if (renamed === 'done') return;
+  if (renamed === 'mounted') return fill(path, staged);
   const here = renamed === 'elsewhere' ? await copyInto(folder, staged) : staged;
   // A folder is replaced in two steps; what stood there comes back if the second one fails. Meanwhile it is where the
   // new one was: what a killed process leaves there is removed by the next one.
@@ -21,11 +27,12 @@ export async function place(staged: string, path: string): Promise<void> {
     await rename(here, path);
   } catch (error) {
     if (former && standsAt(former) && !standsAt(path)) await rename(former, path);
-    if (here !== staged) await rm(here, { recursive: true, force: true });
+    if (here !== staged) removeTree(here);
+    if (isMounted(error, path)) return fill(path, staged);
     throw error;
   }
-  if (here !== staged) await rm(staged, { recursive: true, force: true });
-  if (former) await rm(former, { recursive: true, force: true });
+  if (here !== staged) removeTree(staged);
+  if (former) removeTree(former);
 }
 
 /**
@@ -37,14 +44,28 @@ export async function moveAside(path: string, to: string): Promise<string | unde
   const free = freeName(to);
   const folder = dirname(free);
   await mkdir(folder, { recursive: true });
-  if (tryRename(path, free) !== 'done') {
-    await rename(await copyInto(folder, path), free);
-    await rm(path, { recursive: true, force: true });
-  }
+  const renamed = tryRename(path, free);
+  if (renamed === 'done') return free;
+  await rename(await copyInto(folder, path), free);
+  if (renamed === 'mounted') empty(path);
+  else removeTree(path);
   return free;
 }
 
-function tryRename(from: string, to: string): 'done' | 'elsewhere' | 'in the way' {
+/** Removes whatever stands at `path`, also folders that their owner may not write to or search. */
+export function removeTree(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    giveAccess(path);
+    rmSync(path, { recursive: true, force: true });
+  }
+}
+
+type Renamed = 'done' | 'elsewhere' | 'in the way' | 'mounted';
+
+function tryRename(from: string, to: string): Renamed {
   try {
     renameSync(from, to);
     return 'done';
@@ -54,8 +75,64 @@ function tryRename(from: string, to: string): 'done' | 'elsewhere' | 'in the way
     if (code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'EISDIR' || code === 'ENOTDIR') return 'in the way';
     // Windows says EPERM where a folder is in the way.
     if (code === 'EPERM' && process.platform === 'win32' && standsAt(to)) return 'in the way';
+    if (isMounted(error, from) || isMounted(error, to)) return 'mounted';
+    if (isForbidden(error) && renameLocked(from, to)) return 'done';
     throw error;
   }
+}
+
+/** To move a folder elsewhere takes the right to write to it. Its bits are as they were afterwards. */
+function renameLocked(from: string, to: string): boolean {
+  const stat = lstatSync(from);
+  if (!stat.isDirectory() || (stat.mode & 0o700) === 0o700) return false;
+  try {
+    chmodSync(from, stat.mode | 0o700);
+  } catch {
+    return false; // it belongs to somebody else
+  }
+  try {
+    renameSync(from, to);
+    chmodSync(to, stat.mode & 0o7777);
+    return true;
+  } catch (error) {
+    if (standsAt(from)) chmodSync(from, stat.mode & 0o7777);
+    throw error;
+  }
+}
+
+/** A folder on which something is mounted can be neither moved nor removed: it is emptied and filled instead. */
+function isMounted(error: unknown, path: string): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EBUSY' && (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false);
+}
+
+/** What `staged` holds takes the place of what the folder holds. */
+async function fill(folder: string, staged: string): Promise<void> {
+  if (!lstatSync(staged).isDirectory()) {
+    const busy = new Error(`EBUSY: resource busy or locked, rename '${staged}' -> '${folder}'`);
+    throw Object.assign(busy, { code: 'EBUSY', path: folder });
+  }
+  const here = await copyInto(folder, staged);
+  for (const name of await readdir(folder)) if (name !== basename(here)) removeTree(join(folder, name));
+  for (const name of await readdir(here)) await rename(join(here, name), join(folder, name));
+  removeTree(here);
+  removeTree(staged);
+}
+
+function empty(folder: string): void {
+  for (const name of readdirSync(folder)) removeTree(join(folder, name));
+}
+
+/** Gives the owner of these folders the right to remove what is in them. */
+function giveAccess(path: string): void {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat?.isDirectory()) return;
+  if ((stat.mode & 0o700) !== 0o700) chmodSync(path, (stat.mode & 0o7777) | 0o700);
+  for (const name of readdirSync(path)) giveAccess(join(path, name));
+}
+
+function isForbidden(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EACCES' || code === 'EPERM';
 }
 
 /** A copy in `folder`, on another device, that is on the disk. */
@@ -68,7 +145,7 @@ async function copyInto(folder: string, path: string): Promise<string> {
     await flushFolders([folder]);
     return copy;
   } catch (error) {
-    await rm(copy, { recursive: true, force: true });
+    removeTree(copy);
     throw diskError(error, `copying ${shown(path)}`, folder);
   }
 }
@@ -80,14 +157,30 @@ async function filesIn(path: string): Promise<string[]> {
 
 function freeName(path: string): string {
   const extension = extname(path);
-  const stem = path.slice(0, path.length - extension.length);
+  const stem = basename(path, extension);
   for (let n = 1; ; n++) {
-    const name = n === 1 ? path : `${stem}-${n}${extension}`;
+    const name = n === 1 ? path : join(dirname(path), `${cut(stem, LONGEST_NAME - `-${n}${extension}`.length)}-${n}${extension}`);
     if (!standsAt(name)) return name;
   }
 }
 
-/** Also a link that leads nowhere stands there. */
-function standsAt(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+/** Bytes of a name, on nearly every file system. */
+const LONGEST_NAME = 255;
+
+function cut(name: string, bytes: number): string {
+  return Buffer.byteLength(name) <= bytes
+    ? name
+    : Buffer.from(name)
+        .subarray(0, bytes)
+        .toString()
+        .replace(/\ufffd$/, '');
+}
+
+/** Whether anything is at that path: also a link that leads nowhere. Where a folder above is none, or cannot be searched, nothing is. */
+export function standsAt(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false;
+  }
 }

@@ -64,9 +64,13 @@ function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof bui
 
 /** An option, and below it the fields of one that is an object. */
 function rows(name: string, schema: any, optional: boolean): string[][] {
-  const own = [code(name), type(schema), preset(schema) || (optional ? '' : 'required'), schema.description ?? ''];
+  const own = [code(name), type(schema), preset(schema) || (optional ? '' : 'required'), described(schema)];
   const required = new Set<string>(schema.required ?? []);
   return [own, ...Object.entries(schema.properties ?? {}).flatMap(([field, s]) => rows(`${name}.${field}`, s, !required.has(field)))];
+}
+
+function described({ description = '', fingerprint }: { description?: string; fingerprint?: false }): string {
+  return fingerprint === false ? `${description} Another value reruns nothing.` : description;
 }
 
 function type(schema: any): string {

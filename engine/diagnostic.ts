@@ -1,6 +1,7 @@
 /** A mistake in what the user gave us, with its place; the error that ends a command with exit code 2; how both look. */
 import pc from 'picocolors';
 import { columnsOf } from './columns.ts';
+import { printable, printableName, shortened } from './printable.ts';
 
 export interface Place {
   /** As shown: relative to the working folder where it lies below it. */
@@ -57,14 +58,19 @@ type Paint = ReturnType<typeof pc.createColors>;
 
 function render(diagnostic: Diagnostic, paint: Paint): string {
   const { message, hint } = diagnostic;
-  const place = placeName(diagnostic);
+  const place = printableName(placeName(diagnostic));
   const lines = [
-    `${place === '' ? '' : `${paint.bold(place)}: `}${paint.red(paint.bold('error'))}: ${message}`,
+    `${place === '' ? '' : `${paint.bold(place)}: `}${paint.red(paint.bold('error'))}: ${shortened(printable(message), MOST)}`,
     ...placeLines(diagnostic, paint),
   ];
-  if (hint) for (const [i, text] of hint.split('\n').entries()) lines.push(`  ${paint.cyan(i === 0 ? '=' : ' ')} ${text}`);
+  if (hint)
+    for (const [i, text] of shortened(printable(hint), MOST).split('\n').entries())
+      lines.push(`  ${paint.cyan(i === 0 ? '=' : ' ')} ${text}`);
   return `${lines.join('\n')}\n`;
 }
+
+/** Characters of a message or hint. */
+const MOST = 4000;
 
 /** More of a line is not read in one look. */
 const WIDEST = 100;
@@ -109,6 +115,5 @@ function width(characters: string[]): number {
 /** Tabs as two spaces; control characters must not reach the terminal. */
 function visible(character: string): string {
   if (character === '\t') return '  ';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return character.replace(/[\u0000-\u001f\u007f-\u009f]/g, '�');
+  return printableName(character) === character ? character : '�'.repeat([...character].length);
 }

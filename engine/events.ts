@@ -1,5 +1,6 @@
 /** Everything that happens in a run, as one union. The engine emits; only reporters print. */
 import type { Place } from './diagnostic.ts';
+import type { Frame } from './user-stack.ts';
 
 export type CellState = 'fresh' | 'restored' | 'ran' | 'failed' | 'skipped' | 'canceled';
 
@@ -13,6 +14,8 @@ export type RunEvent =
   | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
   | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; cell: string; name: string; value: number; step?: number }
+  /** What came of a cell, in its own words. */
+  | { type: 'result'; cell: string; message: string }
   /** Something a user should not miss: a file kept aside, an input that changed meanwhile. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }
   | { type: 'cell'; cell: string; state: CellState; seconds: number; why?: string; failure?: Failure }
@@ -40,6 +43,8 @@ export interface Failure {
   /** Of the option that is to blame, where the step says which. */
   place?: Place;
   hint?: string;
+  /** Where a user's own step threw an error, the innermost line first. */
+  stack?: Frame[];
   /** The last 20 lines of its log. */
   tail: string[];
   /** The log's path. */

@@ -45,6 +45,7 @@ export function project(files: Files = {}, env: Record<string, string | undefine
   onTestFinished(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 
   const path = (name: string) => resolve(folder, name);
+  let user: number | undefined;
 
   const write = (name: string, content: string | Uint8Array) => {
     fs.mkdirSync(dirname(path(name)), { recursive: true });
@@ -73,7 +74,8 @@ export function project(files: Files = {}, env: Record<string, string | undefine
     );
 
   const startIn = (cwd: string, args: string[], stdin = ''): Started => {
-    const child = spawn(process.execPath, [cli, ...args], {
+    const [program, ...before] = user === undefined ? [process.execPath] : [...asUser(user), process.execPath];
+    const child = spawn(program!, [...before, cli, ...args], {
       cwd: path(cwd),
       env: { ...process.env, ...NEUTRAL, ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -106,6 +108,12 @@ export function project(files: Files = {}, env: Record<string, string | undefine
   return {
     folder,
     env,
+    /** From here on commands run as an unprivileged user, from whom root would hide faults of permission. What is there becomes theirs. */
+    unprivileged(): void {
+      if (process.getuid?.() !== 0) return;
+      user = NOBODY;
+      for (const name of ['.', ...find('.', { all: true })]) fs.lchownSync(path(name), user, user);
+    },
     path,
     write,
     find,
@@ -138,6 +146,12 @@ export function project(files: Files = {}, env: Record<string, string | undefine
       }
     },
   };
+}
+
+const NOBODY = 65534;
+
+function asUser(id: number): string[] {
+  return ['setpriv', `--reuid=${id}`, `--regid=${id}`, '--clear-groups'];
 }
 
 /** What differs from run to run and from machine to machine. */

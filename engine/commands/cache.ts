@@ -1,10 +1,13 @@
 /** `tunesmith cache`: what is in the cache, how much room it takes, whether it is whole; and taking results elsewhere. */
+
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import type { Entry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import { rootOf } from '../pipeline/read.ts';
+import { printableJson } from '../printable.ts';
 import { colorsFor } from '../report/colors.ts';
+import { printLines } from '../report/print.ts';
 import { tableLines } from '../report/table.ts';
 import { bytes, count, moment } from '../report/text.ts';
 import { makeOwnFolder, type Places, placesOf } from '../run/places.ts';
@@ -36,7 +39,7 @@ const COMMANDS: Record<string, (asked: Asked) => Promise<unknown>> = { ls, du, v
 async function ls(asked: Asked): Promise<void> {
   looking(asked, (cache) => {
     const found = cache.index.all().filter(named(asked, asked.words)).reverse();
-    if (asked.json) return print(found.map((result) => JSON.stringify(result)));
+    if (asked.json) return printLines(found.map((result) => printableJson(result)));
     const shown = found.slice(0, asked.rows);
     const rows = shown.map(({ subject, created, outputs, fingerprint }) => [
       subject,
@@ -46,7 +49,7 @@ async function ls(asked: Asked): Promise<void> {
     ]);
     const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, { columns: columns(), right: (c) => c === 2, heading: bold });
     const empty = asked.file === undefined && asked.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
-    print([
+    printLines([
       ...(rows.length > 0 ? table : [empty]),
       ...(found.length > shown.length ? [`+ ${count(found.length - shown.length, 'older one')}`] : []),
     ]);
@@ -78,9 +81,9 @@ async function du(asked: Asked): Promise<void> {
       .map(([name, path]) => ({ name, bytes: sizeOf(path) }))
       .filter(({ bytes }) => bytes > 0);
     const objects = total(sizes.keys());
-    if (asked.json) return print([JSON.stringify({ type: 'du', folder: asked.places.cache, objects, unneeded, results, folders })]);
+    if (asked.json) return printLines([printableJson({ type: 'du', folder: asked.places.cache, objects, unneeded, results, folders })]);
     const rows = results.map(({ step, results, bytes: size }) => [step, results.toLocaleString('en-US'), bytes(size)]);
-    print([
+    printLines([
       ...(rows.length > 0
         ? [...tableLines(['step', 'results', 'objects'], rows, { columns: columns(), right: (c) => c > 0, heading: bold }), '']
         : []),
@@ -102,16 +105,18 @@ async function verify(asked: Asked): Promise<number> {
       if (states.some((state) => state !== 'ok')) broken.push(result);
     }
     const names = broken.map(({ subject }) => subject);
-    if (asked.json) print([JSON.stringify({ type: 'verify', objects, bytes: size, damaged, broken: names })]);
+    if (asked.json) printLines([printableJson({ type: 'verify', objects, bytes: size, damaged, broken: names })]);
     else {
-      print([`${count(objects, 'object')} read, ${bytes(size)}: ${damaged.length === 0 ? 'all are whole' : `${damaged.length} damaged`}`]);
+      printLines([
+        `${count(objects, 'object')} read, ${bytes(size)}: ${damaged.length === 0 ? 'all are whole' : `${damaged.length} damaged`}`,
+      ]);
       if (damaged.length > 0)
-        print([
+        printLines([
           cache.readOnly ? 'the cache is read-only: they stay where they are' : `set aside in ${join(asked.places.cache, 'damaged')}`,
           ...damaged.map((hash) => `  ${hash}`),
         ]);
       if (broken.length > 0)
-        print([
+        printLines([
           'these results are not whole: their cells run again when they are needed',
           ...[...new Set(names)].map((name) => `  ${name}`),
         ]);
@@ -132,11 +137,11 @@ async function exportTo(asked: Asked): Promise<void> {
     if (results.length === 0) throw usage('there is no such result in the cache', '`tunesmith cache ls` lists them.');
     const { exportResults } = await import('../../cache/archive.ts');
     const { broken, ...done } = await exportResults(cache, results, resolve(file));
-    if (asked.json) print([JSON.stringify({ type: 'export', file, ...done, broken: broken.map(({ subject }) => subject) })]);
+    if (asked.json) printLines([printableJson({ type: 'export', file, ...done, broken: broken.map(({ subject }) => subject) })]);
     else {
-      print([`${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}, in ${file}`]);
+      printLines([`${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}, in ${file}`]);
       if (broken.length > 0)
-        print([`left out, since objects of theirs are missing or damaged: ${broken.map(({ subject }) => subject).join(', ')}`]);
+        printLines([`left out, since objects of theirs are missing or damaged: ${broken.map(({ subject }) => subject).join(', ')}`]);
     }
   } finally {
     cache.close();
@@ -152,9 +157,9 @@ async function importFrom(asked: Asked): Promise<void> {
   try {
     const { importResults } = await import('../../cache/archive.ts');
     const done = await importResults(cache, asked.places.cache, resolve(file));
-    if (asked.json) return print([JSON.stringify({ type: 'import', file, ...done })]);
+    if (asked.json) return printLines([printableJson({ type: 'import', file, ...done })]);
     const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} ${done.known === 1 ? 'was' : 'were'} there already` : '';
-    print([`${count(done.results, 'result')} and ${count(done.objects, 'object')}, ${bytes(done.bytes)}, are new${known}`]);
+    printLines([`${count(done.results, 'result')} and ${count(done.objects, 'object')}, ${bytes(done.bytes)}, are new${known}`]);
   } finally {
     cache.close();
   }
@@ -216,8 +221,4 @@ function columns(): number {
 
 function bold(text: string): string {
   return colorsFor(process.stdout).bold(text);
-}
-
-function print(lines: string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
 }

@@ -1,9 +1,12 @@
 /** `tunesmith doctor`: what is there, what is chosen, what to install for more. Exits with 1 when something needed is not in order. */
+
 import { execFile } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { arch, availableParallelism, freemem, platform, release, totalmem } from 'node:os';
+import { printableJson } from '../printable.ts';
 import { libraries } from '../registry.ts';
 import { colorsFor } from '../report/colors.ts';
+import { printLines } from '../report/print.ts';
 import { clip, oneLine, pad, width } from '../report/text.ts';
 
 type Check = Awaited<ReturnType<Awaited<ReturnType<typeof libraries>>['checkLibraries']>>[number];
@@ -12,7 +15,7 @@ export default async function doctor({ json = false }: { json?: boolean }): Prom
   const { checkLibraries } = await libraries();
   const [npm, sqlite, others] = await Promise.all([checkNpm(), checkSqlite(), checkLibraries()]);
   const checks: Check[] = [checkNode(), npm, checkMachine(), checkDisk(), sqlite, ...others];
-  process.stdout.write(json ? `${JSON.stringify({ checks })}\n` : `${lines(checks).join('\n')}\n`);
+  printLines(json ? [printableJson({ checks })] : lines(checks));
   return checks.some(({ needed, state }) => needed && state !== 'ok') ? 1 : 0;
 }
 
@@ -69,7 +72,7 @@ function lines(checks: Check[]): string[] {
   const names = Math.max(...checks.map(({ name }) => width(name)));
   const room = (process.stdout.columns || 200) - 9 - names - 2;
   const rows = checks.map(({ name, state, detail }) =>
-    `${paint[state](pad(state, 9))}${pad(name, names)}  ${clip(detail, room)}`.trimEnd(),
+    `${paint[state](pad(state, 9))}${pad(name, names)}  ${clip(oneLine(detail), room)}`.trimEnd(),
   );
   const next = [...new Set(checks.flatMap(({ state, next }) => (state !== 'ok' && next ? [next] : [])))];
   return [...rows, ...(next.length > 0 ? ['', 'for more:', ...next.map((command) => `  ${command}`)] : [])];

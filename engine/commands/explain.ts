@@ -1,7 +1,9 @@
 /** `tunesmith explain CELL`: what decides a cell's result, and what is different from its nearest earlier result. */
 
+import { printableJson, shortened } from '../printable.ts';
 import { type Colors, colorsFor } from '../report/colors.ts';
 import { differenceLines } from '../report/differences.ts';
+import { print } from '../report/print.ts';
 import { count, moment, oneLine, pad, width } from '../report/text.ts';
 import { type Explanation, explainCells } from '../run/explain.ts';
 import type { Components } from '../run/fingerprint.ts';
@@ -14,8 +16,8 @@ export default async function explain(words: string[], { json, ...options }: Pip
     throw usage(`explain takes one cell or step${rest.length > 1 ? `, not ${rest.length}` : ''}`, 'For example: tunesmith explain train');
   const explanations = await explainCells(await openPipeline(file, options), rest[0]!);
   const colors = colorsFor(process.stdout);
-  const told = explanations.map((one) => (json ? JSON.stringify(one) : explanationLines(one, colors).join('\n')));
-  process.stdout.write(`${told.join(json ? '\n' : '\n\n')}\n`);
+  const told = explanations.map((one) => (json ? printableJson(one) : explanationLines(one, colors).join('\n')));
+  print(`${told.join(json ? '\n' : '\n\n')}\n`);
 }
 
 const STATES = {
@@ -32,7 +34,7 @@ function explanationLines(explanation: Explanation, colors: Colors): string[] {
   const lines = [`${colors.bold(cell)} is ${STATES[state]}${because}`];
   if (last) {
     const told = last.failure ?? last.why;
-    lines.push(`in run ${last.run} it ${ENDED[last.state]}${told ? `: ${oneLine(told)}` : ''}`);
+    lines.push(`in run ${last.run} it ${ENDED[last.state]}${told ? `: ${oneLine(shortened(told, 500))}` : ''}`);
   }
   if (fingerprint && components) {
     const rows = componentRows(components);
@@ -77,7 +79,7 @@ function componentRows({
     ...Object.entries(options).map(([name, value]): [string, string] => [`option ${name}`, plain(value)]),
     ...Object.entries(inputs).flatMap(([role, { hash, files, revisions = {} }]): [string, string][] => [
       [`input ${role}`, `${short(hash)}, ${count(files, 'path')}`],
-      ...Object.entries(revisions).map(([address, revision]): [string, string] => ['', `${address} is ${short(revision)}`]),
+      ...Object.entries(revisions).map(([address, revision]): [string, string] => ['', `${oneLine(address)} is ${short(revision)}`]),
     ]),
     ...Object.entries(env).map(([name, hash]): [string, string] => [`env ${name}`, hash === null ? 'not set' : `set (${short(hash)})`]),
     ['outputs', outputs.join(', ') || 'none'],
@@ -89,5 +91,5 @@ function short(hash: string): string {
 }
 
 function plain(value: Json): string {
-  return typeof value === 'string' ? oneLine(value) : JSON.stringify(value);
+  return typeof value === 'string' ? oneLine(value) : printableJson(value);
 }

@@ -2,7 +2,10 @@
 import { writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemError } from '../../cache/error.ts';
 import { type Diagnostic, InvalidError, renderDiagnostics } from '../diagnostic.ts';
+import { printable, printableJson, shortened } from '../printable.ts';
+import { printLines } from '../report/print.ts';
 
 export function failed(error: unknown, version: string): number {
   if (!(error instanceof Error)) return bug(new Error(String(error)), version);
@@ -11,42 +14,35 @@ export function failed(error: unknown, version: string): number {
   if (error instanceof InvalidError) return invalid(error.diagnostics);
   // Errors of steps, the cache and the disk name what is wrong themselves.
   if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
-  const trouble = DISK[(error as NodeJS.ErrnoException).code ?? ''];
-  if (trouble) return stopped(`${trouble}: ${(error as NodeJS.ErrnoException).path ?? error.message}`);
+  const trouble = systemError(error);
+  if (trouble) return stopped(trouble.message, trouble.hint);
   return bug(error, version);
 }
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError']);
 
-/** What may go wrong with a disk at any moment, and is no bug of ours. */
-const DISK: Record<string, string> = {
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the disk quota is used up',
-  EACCES: 'permission denied',
-  EPERM: 'not permitted',
-  EROFS: 'the file system is read-only',
-  EMFILE: 'too many open files',
-  ENFILE: 'too many open files',
-  EIO: 'the disk failed to read or write',
-};
+/** Characters of a message. */
+const MOST = 4000;
 
 function invalid(diagnostics: Diagnostic[]): number {
   if (asJson()) {
     for (const { file, line, column, message, hint } of diagnostics) {
       const text = hint ? `${message}\n${hint}` : message;
-      process.stdout.write(`${JSON.stringify({ type: 'error', file, line, column, message: text })}\n`);
+      printLines([printableJson({ type: 'error', file, line, column, message: text })]);
     }
-  } else process.stderr.write(`${renderDiagnostics(diagnostics).trimEnd()}\n`);
+  } else printLines([renderDiagnostics(diagnostics).trimEnd()], process.stderr);
   return 2;
 }
 
 /** The work itself could not be done: no mistake in the pipeline, no bug. */
 function stopped(message: string, hint?: string): number {
-  if (asJson()) {
-    process.stdout.write(
-      `${JSON.stringify({ type: 'error', file: '', line: 0, column: 0, message: hint ? `${message}\n${hint}` : message })}\n`,
+  if (asJson())
+    printLines([printableJson({ type: 'error', file: '', line: 0, column: 0, message: hint ? `${message}\n${hint}` : message })]);
+  else
+    printLines(
+      [`error: ${printable(shortened(message, MOST))}`, ...(hint ? [`  ${printable(shortened(hint, MOST))}`] : [])],
+      process.stderr,
     );
-  } else process.stderr.write(`error: ${message}\n${hint ? `  ${hint}\n` : ''}`);
   return 1;
 }
 
@@ -65,7 +61,8 @@ function bug(error: Error, version: string): number {
   } catch {
     where = 'The details could not be written to a file.';
   }
-  process.stderr.write(`tunesmith ${version} hit a bug of its own: ${error.message.split('\n', 1)[0]}\n  ${where}\n`);
+  const what = printable(shortened(error.message.split('\n', 1)[0]!, MOST));
+  printLines([`tunesmith ${version} hit a bug of its own: ${what}`, `  ${where}`], process.stderr);
   return 70;
 }
 

@@ -1,7 +1,10 @@
 /** `tunesmith gc`: removes stored results that nothing needs any more. Shows first what would go. */
+
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
+import { printableJson } from '../printable.ts';
 import { colorsFor } from '../report/colors.ts';
+import { printLines } from '../report/print.ts';
 import { tableLines } from '../report/table.ts';
 import { bytes, count, moment } from '../report/text.ts';
 import { type Collection, collect, planCollection, type Scope } from '../run/gc.ts';
@@ -21,20 +24,19 @@ export default async function gc({ yes, dryRun, json, ...scope }: Options): Prom
     );
   const root = recordsRoot();
   if (root === undefined) throw usage('there is no project here: no .tunesmith in this folder or above it');
-  const print = (lines: string[]) => process.stdout.write(lines.map((line) => `${line}\n`).join(''));
   const planned = planCollection(root, scope);
   const nothing = planned.results.length + planned.objects.length + planned.logs.length === 0;
   const person = process.stdin.isTTY === true && process.stdout.isTTY === true && !json;
   const remove = !dryRun && !nothing && (yes || person);
-  if (!json) print(planLines(planned, scope));
+  if (!json) printLines(planLines(planned, scope));
   if (!remove || (!yes && !(await agreed(planned)))) {
-    if (json) print([JSON.stringify({ type: 'gc', removed: false, ...figures(planned) })]);
-    else if (!nothing) print(['', person ? 'nothing was removed' : 'nothing was removed: run again with --yes to remove this']);
+    if (json) printLines([printableJson({ type: 'gc', removed: false, ...figures(planned) })]);
+    else if (!nothing) printLines(['', person ? 'nothing was removed' : 'nothing was removed: run again with --yes to remove this']);
     return 0;
   }
   const done = await collect(root, scope, new AbortController().signal);
-  if (json) print([JSON.stringify({ type: 'gc', removed: true, ...figures(done) })]);
-  else print(['', `removed ${gone(done)}`]);
+  if (json) printLines([printableJson({ type: 'gc', removed: true, ...figures(done) })]);
+  else printLines(['', `removed ${gone(done)}`]);
   return 0;
 }
 

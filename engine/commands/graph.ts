@@ -1,11 +1,13 @@
 /** `tunesmith graph`: the pipeline as a drawing. */
+
+import { printable } from '../printable.ts';
 import { graphOf } from '../report/graph/graph.ts';
 import { openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
 export default async function graph(file: string | undefined, options: PipelineOptions & { format: keyof typeof FORMATS }): Promise<void> {
   const drawn = graphOf(await openPipeline(file, options));
   const draw = await FORMATS[options.format]();
-  process.stdout.write(draw(drawn));
+  process.stdout.write(printable(draw(drawn)));
 }
 
 const FORMATS = {

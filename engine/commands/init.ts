@@ -1,15 +1,17 @@
 /** `tunesmith init [DIR]`: a pipeline to start from, with data of its own, that runs in seconds and without a network. */
+
 import { pipelineSchema } from '../pipeline/schema.ts';
 import { nearPath } from '../report/failure.ts';
+import { print } from '../report/print.ts';
 import { writeNew } from './new-files.ts';
 
 export default async function init(folder = '.'): Promise<void> {
   const schema = `${JSON.stringify(await pipelineSchema(), null, 2)}\n`;
   const written = writeNew(folder, { 'starter.yaml': PIPELINE, 'reviews.csv': reviews(), 'pipeline.schema.json': schema });
-  process.stdout.write(`wrote ${written.join(', ')}\n\n`);
-  if (nearPath(folder) !== '.') process.stdout.write(`  cd ${nearPath(folder)}\n`);
-  process.stdout.write('  tunesmith run starter.yaml      a few seconds; again, and nothing runs\n');
-  process.stdout.write('  tunesmith show starter.yaml clean.data\n');
+  print(`wrote ${written.join(', ')}\n\n`);
+  if (nearPath(folder) !== '.') print(`  cd ${nearPath(folder)}\n`);
+  print('  tunesmith run starter.yaml      a few seconds; again, and nothing runs\n');
+  print('  tunesmith show starter.yaml clean.data\n');
 }
 
 const PIPELINE = `# yaml-language-server: $schema=./pipeline.schema.json

@@ -1,8 +1,13 @@
 /** `tunesmith logs CELL`: what a cell wrote when it last ran, or in a certain run. */
+
 import { createReadStream, existsSync } from 'node:fs';
 import { pipeline as pipe } from 'node:stream/promises';
+import { stripVTControlCharacters } from 'node:util';
 import { InvalidError } from '../diagnostic.ts';
 import { shownPath } from '../pipeline/text.ts';
+import { printable, printableInColor } from '../printable.ts';
+import { colorsFor } from '../report/colors.ts';
+import { printLines } from '../report/print.ts';
 import { lastLog, run } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/selection.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
@@ -25,10 +30,32 @@ export default async function logs(words: string[], options: PipelineOptions & {
   if (found.length === 0)
     throw usage(`${word} has no log: it has not run yet`, `Run it: tunesmith run ${shownPath(pipeline.file)} --until ${word}`);
   for (const [i, { name, log }] of found.entries()) {
-    if (found.length > 1) process.stdout.write(`${i > 0 ? '\n' : ''}${name}\n`);
-    await pipe(createReadStream(log!), process.stdout, { end: false });
+    if (found.length > 1) printLines([`${i > 0 ? '\n' : ''}${name}`]);
+    if (process.stdout.isTTY) await pipe(createReadStream(log!, 'utf8'), visibly, process.stdout, { end: false });
+    else await pipe(createReadStream(log!), process.stdout, { end: false });
   }
 }
+
+/** For a terminal: colours pass where colours are wanted, and nothing else that drives it. Each state of a progress bar is a line. */
+async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
+  const inColor = colorsFor(process.stdout).isColorSupported;
+  const shown = (text: string) => {
+    const lines = text.replace(/\r\n?/g, '\n');
+    return inColor ? printableInColor(lines) : printable(stripVTControlCharacters(lines));
+  };
+  let held = '';
+  for await (const chunk of chunks) {
+    const text = held + chunk;
+    // A sequence, or the end of a line, may go on in the next chunk.
+    const end = /\p{Cc}[^\p{Cc}A-Za-z]{0,40}$/u.exec(text)?.index ?? text.length;
+    held = text.slice(end);
+    yield shown(text.slice(0, end));
+  }
+  yield shown(held) + (inColor ? RESET : '');
+}
+
+/** Colours that a log leaves on must not go on behind it. */
+const RESET = '\u001b[0m';
 
 function logsOfRun(root: string, id: number): (cell: string) => string | undefined {
   const logs = new Map(run(root, id)!.cells.map(({ cell, log }) => [cell, log]));

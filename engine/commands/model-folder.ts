@@ -2,9 +2,11 @@
  * The model that `predict`, `serve` and `generate` are given: a folder; or an address (docs/sources.md), which is fetched first. What is
  * fetched lies beside all projects, in the shared cache or in tunesmith's own folder: these commands need no project.
  */
+
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openCache } from '../../cache/open.ts';
+import { printLines } from '../report/print.ts';
 import { bytes as bytesOf } from '../report/text.ts';
 import { maybeMany, readAddress } from '../sources/address.ts';
 import { Sources } from '../sources/sources.ts';
@@ -55,5 +57,5 @@ function telling(address: string): Work {
 
 /** Not into what the command prints. */
 function say(message: string): void {
-  process.stderr.write(`${message}\n`);
+  printLines([message], process.stderr);
 }

@@ -1,5 +1,7 @@
 /** `tunesmith new-step NAME`: a step of one's own, and a small pipeline that tries it. */
+
 import { builtinNames } from '../registry.ts';
+import { print } from '../report/print.ts';
 import { writeNew } from './new-files.ts';
 import { usage } from './pipeline-file.ts';
 
@@ -8,7 +10,7 @@ export default function newStep(name: string): void {
     throw usage(`"${name}" cannot name a step`, 'Lower-case letters, digits and dashes: drop-short-lines');
   if (builtinNames().includes(name)) throw usage(`"${name}" is a built-in step`, 'Choose another name.');
   const written = writeNew('.', { [`${name}.ts`]: step(name), [`${name}.yaml`]: pipeline(name) });
-  process.stdout.write(`wrote ${written.join(', ')}\n\n  tunesmith run ${name}.yaml\n`);
+  print(`wrote ${written.join(', ')}\n\n  tunesmith run ${name}.yaml\n`);
 }
 
 function step(name: string): string {

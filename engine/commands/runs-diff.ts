@@ -1,4 +1,5 @@
 /** `tunesmith runs diff A B`: parameters, what decided each cell's result, and what came of it. */
+import { printableJson } from '../printable.ts';
 import { type Colors, colorsFor } from '../report/colors.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
 import { tableLines } from '../report/table.ts';
@@ -10,7 +11,7 @@ import type { RunsOptions } from './runs.ts';
 /** Without words the latest run is compared with the one before, with one word with that. */
 export function diffRuns(root: string, [first = 'previous', second = 'latest']: string[], { json }: RunsOptions): string[] {
   const compared = compareRuns(root, runNamed(root, first), runNamed(root, second))!;
-  return json ? [JSON.stringify(compared)] : lines(compared, colorsFor(process.stdout));
+  return json ? [printableJson(compared)] : lines(compared, colorsFor(process.stdout));
 }
 
 function lines(compared: RunsCompared, colors: Colors): string[] {

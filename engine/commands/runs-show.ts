@@ -1,8 +1,9 @@
 /** `tunesmith runs show RUN`: what it ran, in what, and what came of each cell. */
+import { printableJson, printableName, shortened } from '../printable.ts';
 import { type Colors, colorsFor } from '../report/colors.ts';
 import { nearPath } from '../report/failure.ts';
 import { type Figures, figureLines } from '../report/figures.ts';
-import { noticeLines } from '../report/outcome.ts';
+import { noticeLines, resultLines } from '../report/outcome.ts';
 import { tableLines } from '../report/table.ts';
 import { bytes, duration, moment, oneLine, pad, width } from '../report/text.ts';
 import { type RunDetails, reading } from '../run/records.ts';
@@ -15,7 +16,7 @@ export function showRun(root: string, word: string, { json }: RunsOptions): stri
     const run = records.run(id)!;
     return [run, run.text === undefined ? undefined : records.text(run.text)] as const;
   })!;
-  return json ? [JSON.stringify({ ...record, pipelineText: text })] : runLines(record, colorsFor(process.stdout));
+  return json ? [printableJson({ ...record, pipelineText: text })] : runLines(record, colorsFor(process.stdout));
 }
 
 function runLines(run: RunDetails, colors: Colors): string[] {
@@ -27,7 +28,7 @@ function runLines(run: RunDetails, colors: Colors): string[] {
     duration(seconds),
     usage ? duration(usage.cpuSeconds) : '–',
     usage ? bytes(usage.peakBytes) : '–',
-    oneLine(failure ?? why ?? ''),
+    oneLine(shortened(failure ?? why ?? '', 500)),
   ]);
   const figures: Figures = new Map();
   for (const { cell, name, value, step } of metrics) {
@@ -39,13 +40,14 @@ function runLines(run: RunDetails, colors: Colors): string[] {
   const fresh = counts.fresh ? [`${counts.fresh.toLocaleString('en-US')} more stayed fresh`] : [];
   const heading = ['cell', 'state', 'time', 'CPU', 'memory', 'why'];
   return [
-    `run ${id} of ${pipeline}, ${moment(started)}${seconds === undefined ? '' : `, ${duration(seconds)}`}: ${countsOf(run)}`,
+    `run ${id} of ${printableName(pipeline)}, ${moment(started)}${seconds === undefined ? '' : `, ${duration(seconds)}`}: ${countsOf(run)}`,
     ...section(settingLines(run, colors)),
     ...section([
       ...(rows.length > 0 ? tableLines(heading, rows, { columns, right: (c) => c > 1 && c < 5, heading: colors.bold }) : []),
       ...fresh,
     ]),
     ...section(figureLines(figures, columns, colors)),
+    ...section(resultLines(new Map(cells.flatMap(({ cell, result }) => (result ? [[cell, result]] : []))), columns, colors)),
     ...section(noticeLines(told, columns, colors)),
     ...section(logs),
   ];
@@ -70,7 +72,7 @@ function settingLines(run: RunDetails, colors: Colors): string[] {
     ],
   ];
   const names = Math.max(...rows.map(([name]) => width(name!)));
-  return rows.map(([name, value]) => `${colors.dim(pad(name!, names))}  ${value}`);
+  return rows.map(([name, value]) => `${colors.dim(pad(name!, names))}  ${oneLine(value!)}`);
 }
 
 function section(lines: string[]): string[] {

@@ -1,5 +1,8 @@
 /** `tunesmith runs`: past runs, newest first. `runs show RUN`: one of them. `runs diff A B`: in what two of them differ. */
+
 import { dirname } from 'node:path';
+import { printableJson } from '../printable.ts';
+import { printLines } from '../report/print.ts';
 import { tableLines } from '../report/table.ts';
 import { duration, moment } from '../report/text.ts';
 import { type RunRecord, runs } from '../run/records.ts';
@@ -17,7 +20,7 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   const [first, ...rest] = words;
   if (first === 'diff' && rest.length <= 2) {
     const { diffRuns } = await import('./runs-diff.ts');
-    return print(diffRuns(root, rest, options));
+    return printLines(diffRuns(root, rest, options));
   }
   const shown = first === 'show' ? (rest[0] ?? 'latest') : first;
   const extra = rest.slice(first === 'show' ? 1 : 0);
@@ -29,10 +32,10 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   }
   if (shown !== undefined) {
     const { showRun } = await import('./runs-show.ts');
-    return print(showRun(root, shown, options));
+    return printLines(showRun(root, shown, options));
   }
   const all = runs(root, options.rows);
-  print(options.json ? all.map((record) => JSON.stringify(record)) : listLines(all));
+  printLines(options.json ? all.map((record) => printableJson(record)) : listLines(all));
 }
 
 function listLines(all: RunRecord[]): string[] {
@@ -47,8 +50,4 @@ function listLines(all: RunRecord[]): string[] {
   ]);
   const options = { columns: process.stdout.columns || 120, right: (c: number) => c === 3 };
   return tableLines(['run', 'started', 'pipeline', 'time', 'commit', 'cells'], rows, options);
-}
-
-function print(lines: string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
 }

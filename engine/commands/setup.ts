@@ -1,6 +1,8 @@
 /** `tunesmith setup tensorflow`: installs what npm cannot. */
+
 import { constants } from 'node:os';
 import { setup as setups } from '../registry.ts';
+import { printLines } from '../report/print.ts';
 import { duration } from '../report/text.ts';
 import { interruptions } from './interruptions.ts';
 import { usage } from './pipeline-file.ts';
@@ -9,7 +11,7 @@ export default async function setup(what: string, { gpu = false, cpu = false }: 
   if (what !== 'tensorflow') throw usage(`"${what}" cannot be set up`, 'tunesmith setup tensorflow');
   if (gpu && cpu) throw usage('--gpu and --cpu exclude each other', 'tunesmith setup tensorflow [--gpu | --cpu]');
   const began = performance.now();
-  const say = (line: string) => process.stdout.write(`${duration((performance.now() - began) / 1000).padStart(7)}  ${line}\n`);
+  const say = (line: string) => printLines([`${duration((performance.now() - began) / 1000).padStart(7)}  ${line}`]);
   const interrupted = interruptions(() => say('stopping…'));
   try {
     const { setUpTensorflow } = await setups();

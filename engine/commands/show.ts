@@ -1,10 +1,13 @@
 /** `tunesmith show ARTIFACT`: a preview of a path, or of an output of the pipeline (`split.data`, or `CELL OUTPUT`). */
+
 import { existsSync } from 'node:fs';
 import { InvalidError } from '../diagnostic.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { printable, printableName } from '../printable.ts';
 import { previews } from '../registry.ts';
 import { colorsFor } from '../report/colors.ts';
 import { nearPath } from '../report/failure.ts';
+import { printLines } from '../report/print.ts';
 import { tableLines } from '../report/table.ts';
 import { clip, oneLine } from '../report/text.ts';
 import { cellsNamed, unknownCell } from '../run/selection.ts';
@@ -20,18 +23,16 @@ export default async function show(words: string[], options: PipelineOptions & {
   for (const { name, path } of artifacts) {
     for (const { title, table, lines: text = [], rest } of await preview(path, options.rows)) {
       if (lines.length > 0) lines.push('');
-      lines.push(`${colors.bold(name)}: ${title}`);
+      lines.push(`${colors.bold(printableName(name))}: ${oneLine(title)}`);
       if (table) {
         const rows = table.rows.map((row) => row.map((cell) => clip(oneLine(cell), LONGEST)));
-        lines.push(
-          ...tableLines(table.header.map(oneLine), rows, { columns, right: (c) => table.numeric[c] === true, heading: colors.dim }),
-        );
+        lines.push(...tableLines(table.header, rows, { columns, right: (c) => table.numeric[c] === true, heading: colors.dim }));
       }
-      lines.push(...text.map((line) => line.split('\t').map(oneLine).join('\t')));
+      lines.push(...text.map(printable));
       if (rest) lines.push(colors.dim(rest));
     }
   }
-  process.stdout.write(`${lines.join('\n')}\n`);
+  printLines(lines);
 }
 
 /** A mail in a table is not read there. */

@@ -1,7 +1,10 @@
 /** `tunesmith status`: which cells are fresh, and why the others are not. Leaves every file as it was. */
+
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { printableJson, printableName } from '../printable.ts';
 import { colorsFor } from '../report/colors.ts';
 import { planLines } from '../report/plan.ts';
+import { printLines } from '../report/print.ts';
 import { type Plan, planPipeline } from '../run/plan.ts';
 import { openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
@@ -18,7 +21,7 @@ export default async function status(
 /** For `run --dry-run` as well. */
 export function printPlan(pipeline: Pipeline, cells: Plan, json = false): void {
   const lines = json
-    ? [JSON.stringify({ type: 'plan', cells })]
-    : planLines(pipeline.name, cells, process.stdout.columns || Number.POSITIVE_INFINITY, colorsFor(process.stdout));
-  process.stdout.write(`${lines.join('\n')}\n`);
+    ? [printableJson({ type: 'plan', cells })]
+    : planLines(printableName(pipeline.name), cells, process.stdout.columns || Number.POSITIVE_INFINITY, colorsFor(process.stdout));
+  printLines(lines);
 }

@@ -1,6 +1,8 @@
 /** `tunesmith validate`: reads pipelines and reports every mistake of all of them. */
+
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 import { nearPath } from '../report/failure.ts';
+import { printLines } from '../report/print.ts';
 import { count } from '../report/text.ts';
 import { choosePipeline, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
@@ -18,6 +20,6 @@ export default async function validate(named: string[], options: PipelineOptions
       mistakes.push(...error.diagnostics);
     }
   }
-  if (!options.json && good.length > 0) process.stdout.write(`${good.join('\n')}\n`);
+  if (!options.json && good.length > 0) printLines(good);
   if (mistakes.length > 0) throw new InvalidError(mistakes);
 }

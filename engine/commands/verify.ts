@@ -1,7 +1,10 @@
 /** `tunesmith verify FILE [CELL…]`: executes cells again in a clean folder, and compares the bytes with those that are locked. */
+
 import { constants } from 'node:os';
+import { printableJson } from '../printable.ts';
 import { colorsFor } from '../report/colors.ts';
-import { count, duration } from '../report/text.ts';
+import { printLines } from '../report/print.ts';
+import { count, duration, outputLine } from '../report/text.ts';
 import { heldAgainst, type Verified, verifyPipeline } from '../run/verify.ts';
 import { interruptions } from './interruptions.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
@@ -14,18 +17,18 @@ export default async function verify(
   if (!file) throw usage('verify needs the pipeline file', 'For example: tunesmith verify spam.yaml');
   const pipeline = await openPipeline(file, options);
   const colors = colorsFor(process.stdout);
-  const print = (line: string) => process.stdout.write(`${line}\n`);
+  const print = (line: string) => printLines([line]);
   const interrupted = interruptions(() => json || print('stopping…'));
   const all: Verified[] = [];
   if (!json && rest.length === 0) print(colors.dim(`cells drawn by --seed ${seed}, held against ${heldAgainst(pipeline)}`));
   try {
     await verifyPipeline(pipeline, { words: rest, count: cells, seed, signal: interrupted.signal }, (verified) => {
       all.push(verified);
-      if (json) return print(JSON.stringify({ type: 'verified', ...verified }));
+      if (json) return print(printableJson({ type: 'verified', ...verified }));
       const { cell, state, seconds, why, tail = [] } = verified;
       const time = colors.dim(duration(seconds));
       print(state === 'same' ? `${colors.green('✔')} ${cell}  ${time}  the same bytes` : `${colors.red('✖')} ${cell}  ${time}  ${why}`);
-      for (const line of tail) print(`    ${line}`);
+      for (const line of tail) print(`    ${outputLine(line)}`);
     });
   } finally {
     interrupted.release();

@@ -2,6 +2,7 @@
  * `run --watch`: runs, waits until something that the pipeline reads has changed, runs again. What is watched is how its
  * files look, not the news of a file system: many changes during a run are one difference, so they make one more run.
  */
+
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidError, renderDiagnostics } from '../diagnostic.ts';
@@ -9,7 +10,9 @@ import type { RunEvent } from '../events.ts';
 import { forget } from '../once.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
+import { printableJson } from '../printable.ts';
 import { nearPath } from '../report/failure.ts';
+import { printLines } from '../report/print.ts';
 import { count } from '../report/text.ts';
 import { codeLooks, inputLooks, type Looks, looksNow, textLooks } from '../run/watched.ts';
 import { failed } from './failed.ts';
@@ -101,5 +104,5 @@ function tell(json: boolean | undefined, event: Extract<RunEvent, { type: 'watch
     event.type === 'watching'
       ? `\nwatching ${count(event.files, 'file')}: a change runs it again, Ctrl-C ends`
       : `${nearPath(event.path)} changed`;
-  process.stdout.write(`${json ? JSON.stringify(event) : text}\n`);
+  printLines([json ? printableJson(event) : text]);
 }

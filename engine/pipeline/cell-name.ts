@@ -1,5 +1,6 @@
 /** Names of cells: canonical, so that no two points of a matrix share one; and file names made from them. */
 import { createHash } from 'node:crypto';
+import { inJson } from '../printable.ts';
 import type { Json } from '../step.ts';
 
 /** `train[batch_size=32,learning_rate=0.0001]`: keys sorted, values as YAML would read them back. */
@@ -43,7 +44,7 @@ function entriesIn(text: string): string[] {
 }
 
 function valueName(value: Json): string {
-  return typeof value === 'string' && isBare(value) ? value : canonicalJson(value);
+  return typeof value === 'string' && isBare(value) ? value : inJson(canonicalJson(value));
 }
 
 /** A string that needs no quotes: nobody could take it for a number, true, false or null. */

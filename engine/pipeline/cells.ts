@@ -5,14 +5,15 @@ import { cellName, fileName } from './cell-name.ts';
 import { renderCommand } from './command.ts';
 import { milliseconds } from './duration.ts';
 import type { Expression } from './expression.ts';
-import { expressionsIn, scalarText, UNKNOWN } from './fill.ts';
+import { expressionsIn, UNKNOWN } from './fill.ts';
 import { inputsIn } from './inputs.ts';
+import { fitted, isMap, plain, scalarText, type Tree } from './literal.ts';
 import { order } from './order.ts';
 import type { Cell, CellOutput } from './pipeline.ts';
 import type { Place } from './place.ts';
 import { type Point, pointsOf } from './points.ts';
 import type { Reading } from './reading.ts';
-import { outputsOf } from './schema.ts';
+import { outputsOf, stepSchema } from './schema.ts';
 import { CellScope } from './scope.ts';
 import { bytes } from './size.ts';
 import type { Path } from './source.ts';
@@ -66,11 +67,12 @@ function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading
 }
 
 function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipeline: string, reading: Reading): Draft {
-  const name = cellName(step.name, point.matrix);
+  const matrix = plain(point.matrix) as Record<string, Json>;
+  const name = cellName(step.name, matrix);
   const cell: Cell = {
     name,
     cell: name,
-    matrix: point.matrix,
+    matrix,
     step: step.name,
     action: { kind: 'shell', commands: [], shell: 'sh' },
     inputs: {},
@@ -133,8 +135,10 @@ function settingsOf(scope: CellScope): Settings {
   for (const key of SETTINGS) {
     const written = scope.step.body[key];
     if (written === undefined || scope.step.faulty.has(key)) continue;
-    const value = scope.fill(written, [key]);
-    if (value !== UNKNOWN && (expressionsIn(written, []).next().done || isValid(key, value, scope))) settings[key] = value;
+    const filled = scope.fill(written, [key]);
+    if (filled === UNKNOWN) continue;
+    const value = fitted(filled, stepSchema.properties[key]);
+    if (expressionsIn(written, []).next().done || isValid(key, value, scope)) settings[key] = value;
   }
   return settings;
 }
@@ -179,8 +183,9 @@ function* shellOutputs(scope: CellScope, places: Map<string, Place>): Generator<
   if (step.faulty.has('outputs')) return;
   for (const [name, written] of Object.entries(Object(step.body.outputs) as Record<string, string>)) {
     const place = scope.place(['outputs', name]);
-    const path = scope.fill(written, ['outputs', name]);
-    if (path === UNKNOWN) continue;
+    const filled = scope.fill(written, ['outputs', name]);
+    if (filled === UNKNOWN) continue;
+    const path = fitted(filled, { type: 'string' });
     if (typeof path !== 'string' || path === '') scope.say(place, `output "${name}" takes a path, found ${shown(path)}`);
     else if (/[*?]/.test(path))
       scope.say(place, `output "${name}" is a glob`, 'An output is one file or folder: name the folder that they lie in.');
@@ -195,29 +200,36 @@ function* variables(scope: CellScope): Generator<[string, string | undefined]> {
   const { step, reading } = scope;
   const { env } = step.body;
   if (env === undefined || step.faulty.has('env')) return;
-  const written = typeof env === 'string' ? scope.fill(env, ['env']) : env;
-  if (written === UNKNOWN || (typeof env === 'string' && !isValid('env', written, scope))) return;
+  const filled = typeof env === 'string' ? scope.fill(env, ['env']) : env;
+  if (filled === UNKNOWN) return;
+  const written = typeof env === 'string' ? fitted(filled, stepSchema.properties.env) : filled;
+  if (typeof env === 'string' && !isValid('env', plain(written), scope)) return;
   if (Array.isArray(written)) {
     for (const name of written as string[]) yield [name, reading.outside.variable(name)];
     return;
   }
-  for (const [name, raw] of Object.entries(written as Record<string, Json>)) {
+  for (const [name, raw] of Object.entries(written as Record<string, Tree>)) {
     const value = scope.fill(raw, ['env', name]);
     if (value === UNKNOWN) continue;
     const wrong = (what: string) => scope.say(scope.place(['env', name]), `the variable ${name} ${what}`);
-    if (value !== null && typeof value === 'object') wrong(`takes one value, found ${shown(value)}`);
-    else if (String(value).includes('\0')) wrong('cannot hold a NUL character');
-    else yield [name, value === null ? '' : scalarText(value)];
+    if (Array.isArray(value) || isMap(value)) {
+      wrong(`takes one value, found ${shown(value)}`);
+      continue;
+    }
+    const text = value === null ? '' : scalarText(value);
+    if (text.includes('\0')) wrong('cannot hold a NUL character');
+    else yield [name, text];
   }
 }
 
 function* optionsIn(scope: CellScope): Generator<[string, Json]> {
   const { step } = scope;
   if (step.faulty.has('with')) return;
-  for (const [key, written] of Object.entries(Object(step.body.with) as Record<string, Json>)) {
-    if (!Object.hasOwn(step.used!.definition.options ?? {}, key) || step.faulty.has(`with.${key}`)) continue;
+  const options = step.used!.definition.options ?? {};
+  for (const [key, written] of Object.entries(Object(step.body.with) as Record<string, Tree>)) {
+    if (!Object.hasOwn(options, key) || step.faulty.has(`with.${key}`)) continue;
     const value = scope.fill(written, ['with', key]);
     if (value === UNKNOWN) step.faulty.add(`with.${key}`);
-    else yield [key, value];
+    else yield [key, fitted(value, options[key])];
   }
 }

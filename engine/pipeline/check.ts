@@ -3,9 +3,9 @@
  * Every mistake of the file is told at once, each with its place.
  */
 import { basename } from 'node:path';
-import type { Json } from '../step.ts';
 import { nearest } from '../suggest.ts';
 import { type Draft, draftCells } from './cells.ts';
+import { isMap, plain, type Tree } from './literal.ts';
 import { placeIn } from './locate.ts';
 import { checkOptions } from './options.ts';
 import { order } from './order.ts';
@@ -36,7 +36,7 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
     return found ?? null;
   });
   const name = typeof body.name === 'string' ? body.name : basename(file).replace(/\.ya?ml$/, '');
-  const steps = await readSteps(body.steps as Record<string, Json>, reading);
+  const steps = await readSteps(body.steps as Record<string, Tree>, reading);
   const drafts = draftCells(steps, name, reading);
   const all = [...drafts.values()].flat();
   linkPaths(all, reading);
@@ -60,15 +60,15 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
 const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
 
 /** The keys of the file. Throws at once where there are no steps to go on with. */
-async function checkFrame(reading: Reading): Promise<Record<string, Json>> {
+async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
   const { source, problems } = reading;
   const { value } = source;
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
+  if (!isMap(value)) {
     reading.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps; `tunesmith init` writes one to start from.');
     problems.throwIfAny();
   }
-  const body = { ...(value as Record<string, Json>) };
-  for (const { path, at, message, hint } of (await validator(fileSchema))(value)) {
+  const body = { ...(value as Record<string, Tree>) };
+  for (const { path, at, message, hint } of (await validator(fileSchema))(plain(value))) {
     const key = String(path[0] ?? '');
     if (path.length === 0) {
       // Whoever wrote `step:` is told of that key.

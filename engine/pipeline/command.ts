@@ -1,5 +1,6 @@
 /** A command of a cell, with every expression as safely quoted words. */
-import { scalarText, UNKNOWN } from './fill.ts';
+import { UNKNOWN } from './fill.ts';
+import { isMap, Literal, scalarText } from './literal.ts';
 import type { CellScope } from './scope.ts';
 import { type CommandExpression, matchesOf, misplaced, parseCommand, pathWord, word } from './shell.ts';
 import type { Path } from './source.ts';
@@ -26,7 +27,7 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
   if (value === UNKNOWN) return '';
   const list = Array.isArray(value);
   const values = list ? value : [value];
-  const odd = values.find((one) => one === null || typeof one === 'object');
+  const odd = values.find((one) => one === null || Array.isArray(one) || isMap(one));
   if (odd !== undefined) {
     const what = `${list ? 'a list with ' : ''}${shown(odd)}`;
     return wrong(`${source} is ${what}, which is no word of a command`, 'Only text, numbers and true or false are.');
@@ -36,11 +37,19 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
   }
   if (reference?.kind === 'inputs' && isKnownLater(reference.role, scope)) return matchesOf(reference.role);
   const isPath = reference?.kind !== 'params' && reference?.kind !== 'matrix';
-  const texts = (values as (string | number | boolean)[]).map(scalarText).map((one) => (isPath ? pathWord(one) : one));
+  const scalars = values as (string | number | boolean | Literal)[];
+  const texts = scalars
+    .map((one) => (context === 'arithmetic' ? numeral(one) : scalarText(one)))
+    .map((one) => (isPath ? pathWord(one) : one));
   if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
     return wrong(`${source} is ${shown(value)}, which is no number to calculate with`, 'Inside $((…)) only numbers can stand.');
   }
   return texts.map((one) => word(one, redirected)).join(' ');
+}
+
+/** Inside $((…)) the shell calculates: it would take 010 for an octal number, and 1e3 for none. */
+function numeral(value: string | number | boolean | Literal): string {
+  return value instanceof Literal ? String(value.value) : scalarText(value);
 }
 
 /** What a glob matches, another cell may make; what lies elsewhere is not here yet. */

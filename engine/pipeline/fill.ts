@@ -1,11 +1,11 @@
 /** Puts values in the place of expressions, throughout a value. */
-import type { Json } from '../step.ts';
 import { type Expression, template } from './expression.ts';
+import { copied, Literal, scalarText, type Tree } from './literal.ts';
 import type { Path } from './source.ts';
 
 /** A value that could not be found, for a mistake that has been reported already. */
 export const UNKNOWN = Symbol('unknown');
-export type Value = Json | typeof UNKNOWN;
+export type Value = Tree | typeof UNKNOWN;
 
 export interface Scope {
   /** The value of an expression that stands at `path`. */
@@ -15,21 +15,24 @@ export interface Scope {
 }
 
 /** A fresh copy of `value` with its expressions resolved. A single reference keeps its type; in other text scalars are spliced. */
-export function fill(value: Json, path: Path, scope: Scope): Value {
+export function fill(value: Tree, path: Path, scope: Scope): Value {
   if (typeof value === 'string') return fillText(value, path, scope);
   if (Array.isArray(value)) {
     const items = value.map((item, i) => fill(item, [...path, i], scope));
-    return items.includes(UNKNOWN) ? UNKNOWN : (items as Json[]);
+    return items.includes(UNKNOWN) ? UNKNOWN : (items as Tree[]);
   }
-  if (value === null || typeof value !== 'object') return value;
+  if (value === null || typeof value !== 'object' || value instanceof Literal) return value;
   const entries = Object.entries(value).map(([key, item]) => [key, fill(item, [...path, key], scope)] as const);
-  return entries.some(([, item]) => item === UNKNOWN) ? UNKNOWN : (Object.fromEntries(entries) as Json);
+  return entries.some(([, item]) => item === UNKNOWN) ? UNKNOWN : (Object.fromEntries(entries) as Tree);
 }
 
 function fillText(text: string, path: Path, scope: Scope): Value {
   const found = template(text);
   if (!found) return text;
-  if (found.single) return structured(scope.look(found.single, path));
+  if (found.single) {
+    const value = scope.look(found.single, path);
+    return value === UNKNOWN ? value : copied(value);
+  }
   let filled = '';
   let unknown = false;
   for (const part of found.parts) {
@@ -44,7 +47,7 @@ function fillText(text: string, path: Path, scope: Scope): Value {
 export function asText(expression: Expression, path: Path, scope: Scope): string | typeof UNKNOWN {
   const value = scope.look(expression, path);
   if (value === UNKNOWN) return UNKNOWN;
-  if (value === null || typeof value === 'object') {
+  if (value === null || (typeof value === 'object' && !(value instanceof Literal))) {
     const what = value === null ? 'null' : Array.isArray(value) ? 'a list' : 'a map';
     scope.wrong(
       expression,
@@ -57,20 +60,11 @@ export function asText(expression: Expression, path: Path, scope: Scope): string
   return scalarText(value);
 }
 
-export function scalarText(value: string | number | boolean): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
-}
-
-/** Values of parameters are shared: what is filled in is changed later (defaults), so it is a copy. */
-function structured(value: Value): Value {
-  return value !== null && typeof value === 'object' ? structuredClone(value) : value;
-}
-
 /** Every expression in a value, with its place. */
-export function* expressionsIn(value: Json, path: Path): Generator<[Expression, Path]> {
+export function* expressionsIn(value: Tree, path: Path): Generator<[Expression, Path]> {
   if (typeof value === 'string') {
     for (const expression of template(value)?.expressions ?? []) yield [expression, path];
-  } else if (value !== null && typeof value === 'object') {
+  } else if (value !== null && typeof value === 'object' && !(value instanceof Literal)) {
     for (const [key, item] of Object.entries(value)) yield* expressionsIn(item, [...path, Array.isArray(value) ? Number(key) : key]);
   }
 }

@@ -1,10 +1,11 @@
 /** The inputs of a cell: where their files come from, as far as that is known before anything runs. */
 import { normalize } from 'node:path';
 import { maybeMany, readAddress } from '../sources/address.ts';
-import type { InputDeclaration, Json } from '../step.ts';
+import type { InputDeclaration } from '../step.ts';
 import { type Expression, template } from './expression.ts';
 import { asText, UNKNOWN } from './fill.ts';
 import { escapeGlob, isGlob } from './glob.ts';
+import { Literal, type Tree, typedCollection } from './literal.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
 import { outputsOf } from './schema.ts';
@@ -29,7 +30,7 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
   const { step, reading } = scope;
   const key = step.used ? 'with' : 'inputs';
   if (step.faulty.has(key)) return;
-  const written = Object(step.body[key]) as Record<string, Json>;
+  const written = Object(step.body[key]) as Record<string, Tree>;
   for (const [role, declaration] of Object.entries(step.inputs)) {
     if (!Object.hasOwn(written, role) || step.faulty.has(`${key}.${role}`)) continue;
     const input: Sources = { role, sources: [], places: [], list: false };
@@ -48,7 +49,7 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
 }
 
 /** False where a mistake hides what is meant. */
-function collect(value: Json, path: Path, into: Sources, scope: CellScope): boolean {
+function collect(value: Tree, path: Path, into: Sources, scope: CellScope): boolean {
   if (Array.isArray(value)) {
     into.list = true;
     return value.map((item, i) => collect(item, [...path, i], into, scope)).every(Boolean);
@@ -64,11 +65,19 @@ function collect(value: Json, path: Path, into: Sources, scope: CellScope): bool
     into.places.push(...(sources ?? []).map(() => scope.place(path)));
     return sources !== undefined;
   }
-  const found = scope.look(text.single, [...scope.step.path, ...path]);
-  if (found === UNKNOWN) return false;
+  const looked = scope.look(text.single, [...scope.step.path, ...path]);
+  if (looked === UNKNOWN) return false;
+  const found = typedList(looked, scope) ?? looked;
   if (!Array.isArray(found)) return addPath(found, path, into, scope, reference?.kind === 'npm' ? false : undefined);
   into.list = true;
   return found.map((item, i) => addPath(item, [...path, i], into, scope)).every(Boolean);
+}
+
+/** Several paths that were typed as a list: `[a.csv, b.csv]`; unless a file has that very name. */
+function typedList(value: Tree, { reading }: CellScope): Tree[] | undefined {
+  if (!(value instanceof Literal) || !value.typed) return undefined;
+  const collection = typedCollection(value.text);
+  return Array.isArray(collection) && reading.outside.look(value.text).count === 0 ? collection : undefined;
 }
 
 /** Text around references: where they stand for a path it is taken as it is; the user's own wildcards count. */
@@ -86,8 +95,11 @@ function collectText(parts: (string | Expression)[], path: Path, into: Sources, 
   return addPath(literal, path, into, scope, glob, pattern);
 }
 
-function addPath(found: Json, path: Path, into: Sources, scope: CellScope, glob?: boolean, pattern = found): boolean {
-  if (found === null) return true; // a parameter that is not set: as if the input were not given
+/** `given` is one path. A parameter that is not set, or is typed as nothing, counts as an input that is not given. */
+function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?: boolean, pattern?: string): boolean {
+  const isTyped = given instanceof Literal && given.typed;
+  const found = isTyped ? given.text : given;
+  if (found === null || (isTyped && found === '')) return true;
   const wrong = (message: string, hint?: string) => {
     scope.say(scope.place(path), message, hint);
     return false;
@@ -108,7 +120,7 @@ function addPath(found: Json, path: Path, into: Sources, scope: CellScope, glob?
   into.places.push(scope.place(path));
   into.sources.push(
     asGlob
-      ? { kind: 'path', pattern: String(pattern).replace(/^(\.\/+)+/, ''), glob: true }
+      ? { kind: 'path', pattern: (pattern ?? found).replace(/^(\.\/+)+/, ''), glob: true }
       : { kind: 'path', pattern: normalize(found).replace(/(?<=.)\/$/, ''), glob: false },
   );
   return true;

@@ -1,12 +1,12 @@
 /** Combinations of a matrix: `include` and `exclude` as in GitHub Actions; and how steps inherit each other's dimensions. */
-import type { Json } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
 import { canonicalJson } from './cell-name.ts';
+import { isMap, plain, type Tree } from './literal.ts';
 import type { Path } from './source.ts';
 import { dotted, shown } from './validate.ts';
 
 /** One combination: values by dimension, each with its place below `matrix`. */
-export type Combination = Map<string, { value: Json; path: Path }>;
+export type Combination = Map<string, { value: Tree; path: Path }>;
 
 export interface MatrixMistake {
   path: Path;
@@ -15,16 +15,16 @@ export interface MatrixMistake {
   hint: string;
 }
 
-type JsonMap = Record<string, Json>;
+type TreeMap = Record<string, Tree>;
 
 /** More cells than anybody means to run: a matrix that multiplies by mistake must not fill the memory. */
 const MOST_CELLS = 100_000;
 
 /** `matrix` has passed its schema: dimensions are lists of scalars and maps. */
-export function combinations(matrix: JsonMap): { found: Combination[]; mistakes: MatrixMistake[] } {
+export function combinations(matrix: TreeMap): { found: Combination[]; mistakes: MatrixMistake[] } {
   const mistakes: MatrixMistake[] = [];
   const wrong = (path: Path, at: 'key' | 'value', message: string, hint: string) => mistakes.push({ path, at, message, hint });
-  const dimensions = Object.entries(matrix).filter(([key]) => key !== 'include' && key !== 'exclude') as [string, Json[]][];
+  const dimensions = Object.entries(matrix).filter(([key]) => key !== 'include' && key !== 'exclude') as [string, Tree[]][];
   const names = dimensions.map(([name]) => name);
   for (const [name, values] of dimensions) checkDistinct(name, values, wrong);
 
@@ -33,14 +33,14 @@ export function combinations(matrix: JsonMap): { found: Combination[]; mistakes:
     wrong([], 'key', `this matrix has ${count} combinations: more than ${MOST_CELLS}`, 'Make it smaller.');
     return { found: [], mistakes };
   }
-  const excluded = excludes(matrix.exclude as JsonMap[] | undefined, names, wrong);
+  const excluded = excludes(matrix.exclude as TreeMap[] | undefined, names, wrong);
   const original = (dimensions.length > 0 ? product(dimensions) : []).filter((combination) => !excluded(combination));
-  const found = included(matrix.include as JsonMap[] | undefined, original, names);
+  const found = included(matrix.include as TreeMap[] | undefined, original, names);
   if (found.length === 0 && mistakes.length === 0)
     wrong([], 'key', 'this matrix has no cell', 'Every combination is excluded: `exclude` less, or `include` some.');
   const seen = new Set<string>();
   for (const combination of found) {
-    const id = canonicalJson(Object.fromEntries([...combination].map(([key, { value }]) => [key, value])));
+    const id = canonicalJson(plain(Object.fromEntries([...combination].map(([key, { value }]) => [key, value]))));
     const last = [...combination.values()].at(-1)!;
     if (seen.has(id) && mistakes.length === 0)
       wrong(last.path.slice(0, -1), 'value', 'this makes a combination that is there already', 'Remove it.');
@@ -51,10 +51,10 @@ export function combinations(matrix: JsonMap): { found: Combination[]; mistakes:
 
 type Wrong = (path: Path, at: 'key' | 'value', message: string, hint: string) => void;
 
-function checkDistinct(name: string, values: Json[], wrong: Wrong): void {
+function checkDistinct(name: string, values: Tree[], wrong: Wrong): void {
   const seen = new Set<string>();
   for (const [i, value] of values.entries()) {
-    const id = canonicalJson(value);
+    const id = canonicalJson(plain(value));
     if (seen.has(id))
       wrong([name, i], 'value', `${shown(value)} stands twice in "${name}"`, 'Every value makes a cell of its own: remove one.');
     seen.add(id);
@@ -62,7 +62,7 @@ function checkDistinct(name: string, values: Json[], wrong: Wrong): void {
 }
 
 /** The first dimension varies slowest. */
-function product(dimensions: [string, Json[]][]): Combination[] {
+function product(dimensions: [string, Tree[]][]): Combination[] {
   return dimensions.reduce<Combination[]>(
     (all, [name, values]) =>
       all.flatMap((combination) => values.map((value, i) => new Map([...combination, [name, { value, path: [name, i] }]]) as Combination)),
@@ -71,16 +71,16 @@ function product(dimensions: [string, Json[]][]): Combination[] {
 }
 
 /** A combination is out when it agrees with all that an entry says; a list in an entry stands for any of its values. */
-function excludes(entries: JsonMap[] = [], names: string[], wrong: Wrong): (combination: Combination) => boolean {
+function excludes(entries: TreeMap[] = [], names: string[], wrong: Wrong): (combination: Combination) => boolean {
   for (const [i, entry] of entries.entries()) {
     for (const key of Object.keys(entry)) {
       if (!names.includes(key))
         wrong(['exclude', i, key], 'key', `"${key}" is no dimension of this matrix`, didYouMean(key, names, 'dimensions'));
     }
   }
-  const agrees = (wanted: Json, value: Json): boolean => {
+  const agrees = (wanted: Tree, value: Tree): boolean => {
     if (Array.isArray(wanted)) return wanted.some((one) => agrees(one, value));
-    if (!isMap(wanted) || !isMap(value)) return canonicalJson(wanted) === canonicalJson(value);
+    if (!isMap(wanted) || !isMap(value)) return canonicalJson(plain(wanted)) === canonicalJson(plain(value));
     return Object.entries(wanted).every(([key, inner]) => Object.hasOwn(value, key) && agrees(inner, value[key]!));
   };
   return (combination) =>
@@ -93,12 +93,12 @@ function excludes(entries: JsonMap[] = [], names: string[], wrong: Wrong): (comb
  * An entry adds its keys to every original combination whose own values it would not change; where there is none, it is
  * a combination by itself. Values added by an earlier entry may be changed by a later one.
  */
-function included(entries: JsonMap[] = [], original: Combination[], names: string[]): Combination[] {
+function included(entries: TreeMap[] = [], original: Combination[], names: string[]): Combination[] {
   const alone: Combination[] = [];
   for (const [i, entry] of entries.entries()) {
     const values = Object.entries(entry).map(([key, value]) => [key, { value, path: ['include', i, key] as Path }] as const);
-    const fixed = values.filter(([key]) => names.includes(key)).map(([key, { value }]) => [key, canonicalJson(value)] as const);
-    const matching = original.filter((combination) => fixed.every(([key, id]) => canonicalJson(combination.get(key)!.value) === id));
+    const fixed = values.filter(([key]) => names.includes(key)).map(([key, { value }]) => [key, canonicalJson(plain(value))] as const);
+    const matching = original.filter((combination) => fixed.every(([key, id]) => canonicalJson(plain(combination.get(key)!.value)) === id));
     for (const combination of matching) for (const [key, value] of values) if (!names.includes(key)) combination.set(key, value);
     if (matching.length === 0) alone.push(new Map(values));
   }
@@ -109,10 +109,10 @@ function included(entries: JsonMap[] = [], original: Combination[], names: strin
  * All pairs of `left` and `right` that agree on the dimensions in both; without such dimensions, every pair.
  * A dimension that only some combinations have (by `include`) agrees with its own absence alone.
  */
-export function join<L, R>(left: L[], leftMatrix: (one: L) => JsonMap, right: R[], rightMatrix: (one: R) => JsonMap): [L, R][] {
+export function join<L, R>(left: L[], leftMatrix: (one: L) => TreeMap, right: R[], rightMatrix: (one: R) => TreeMap): [L, R][] {
   const inRight = dimensionsOf(right.map(rightMatrix));
   const shared = [...dimensionsOf(left.map(leftMatrix))].filter((name) => inRight.has(name));
-  const id = (matrix: JsonMap) => shared.map((name) => (Object.hasOwn(matrix, name) ? canonicalJson(matrix[name]!) : '')).join('\n');
+  const id = (matrix: TreeMap) => shared.map((name) => (Object.hasOwn(matrix, name) ? canonicalJson(plain(matrix[name]!)) : '')).join('\n');
   const index = new Map<string, R[]>();
   for (const one of right) {
     const key = id(rightMatrix(one));
@@ -123,13 +123,13 @@ export function join<L, R>(left: L[], leftMatrix: (one: L) => JsonMap, right: R[
   return left.flatMap((one) => (index.get(id(leftMatrix(one))) ?? []).map((other) => [one, other] as [L, R]));
 }
 
-export function dimensionsOf(matrices: JsonMap[]): Set<string> {
+export function dimensionsOf(matrices: TreeMap[]): Set<string> {
   return new Set(matrices.flatMap((matrix) => Object.keys(matrix)));
 }
 
 /** A value of a matrix by the keys of a reference; or which of them, `depth`, there is not. */
-export function matrixValue(matrix: JsonMap, keys: string[]): { value: Json } | { depth: number; missing: string; hint: string } {
-  let value: Json = matrix;
+export function matrixValue(matrix: TreeMap, keys: string[]): { value: Tree } | { depth: number; missing: string; hint: string } {
+  let value: Tree = matrix;
   for (const [depth, key] of keys.entries()) {
     const so = dotted(['matrix', ...keys.slice(0, depth)]);
     if (!isMap(value)) return { depth, missing: `${so} is ${shown(value)}, which has no "${key}"`, hint: `Write \${{ ${so} }}.` };
@@ -143,8 +143,4 @@ export function matrixValue(matrix: JsonMap, keys: string[]): { value: Json } | 
     value = value[key]!;
   }
   return { value };
-}
-
-function isMap(value: unknown): value is JsonMap {
-  return value !== null && typeof value === 'object' && !Array.isArray(value);
 }

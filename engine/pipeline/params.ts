@@ -1,11 +1,11 @@
 /** The parameters of a pipeline: declared in the file, overlaid by a params file and by -p; they may refer to each other. */
 import { resolve } from 'node:path';
-import { isCollection, parseDocument } from 'yaml';
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Json } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
 import type { Expression } from './expression.ts';
 import { expressionsIn, fill, UNKNOWN, type Value } from './fill.ts';
+import { asWritten, isMap, opened, type Tree, typedCollection, typedText } from './literal.ts';
 import { type Place, report } from './place.ts';
 import type { Problems } from './problems.ts';
 import { flagSource, type Path, readSource, type Source } from './source.ts';
@@ -15,16 +15,16 @@ interface Layer {
   source: Source;
   /** Where in the source they stand. */
   path: Path;
-  value: Json;
+  value: Tree;
 }
 
-type JsonMap = Record<string, Json>;
+type TreeMap = Record<string, Tree>;
 
 export class Params {
   readonly #layers: Layer[];
   readonly #problems: Problems;
   readonly #npm: (name: string, at: Place) => Value;
-  #merged: JsonMap;
+  #merged: TreeMap;
   readonly #resolved = new Map<string, Value>();
   /** What is being resolved, each for the one before it. */
   readonly #open: string[] = [];
@@ -35,8 +35,8 @@ export class Params {
     problems: Problems,
     npm: (name: string, at: Place) => Value,
   ) {
-    const own = (declared.value as JsonMap).params;
-    const base: JsonMap = isMap(own) ? own : {};
+    const own = (declared.value as TreeMap).params;
+    const base: TreeMap = isMap(own) ? own : {};
     this.#problems = problems;
     this.#npm = npm;
     this.#layers = [{ source: declared, path: ['params'], value: base }];
@@ -46,10 +46,10 @@ export class Params {
     this.#check();
   }
 
-  /** All of them, resolved. */
-  values(): JsonMap {
+  /** All of them, resolved, as they were written or typed. */
+  values(): Record<string, Json> {
     const entries = Object.keys(this.#merged).map((name) => [name, this.value([name])] as const);
-    return Object.fromEntries(entries.filter(([, value]) => value !== UNKNOWN)) as JsonMap;
+    return Object.fromEntries(entries.flatMap(([name, value]) => (value === UNKNOWN ? [] : [[name, asWritten(value)] as const])));
   }
 
   /** Resolved on demand, for what stands at `asker`; UNKNOWN where a mistake stands in the way. */
@@ -72,8 +72,9 @@ export class Params {
   /** What is wrong with the path of a reference, if anything is; `depth` says which of its keys. */
   unknown(keys: string[]): { depth: number; message: string; hint: string } | undefined {
     for (const [depth, key] of keys.entries()) {
-      const parent = depth === 0 ? this.#merged : this.value(keys.slice(0, depth));
-      if (parent === UNKNOWN) return undefined;
+      const found = depth === 0 ? this.#merged : this.value(keys.slice(0, depth));
+      if (found === UNKNOWN) return undefined;
+      const parent = opened(found);
       const so = ['params', ...keys.slice(0, depth)].join('.');
       if (!isMap(parent)) return { depth, message: `${so} has no "${key}"`, hint: `${so} is no map.` };
       if (Object.hasOwn(parent, key)) continue;
@@ -101,8 +102,9 @@ export class Params {
   }
 
   #resolve(keys: string[], asker?: Place): Value {
-    let raw: Json = this.#merged;
+    let raw: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
+      raw = opened(raw);
       // A reference on the way: what it stands for is already resolved below.
       if (typeof raw === 'string') {
         const whole = this.value(keys.slice(0, depth), asker);
@@ -147,13 +149,13 @@ export class Params {
     }
   }
 
-  #takeFile(path: string, declared: JsonMap): void {
+  #takeFile(path: string, declared: TreeMap): void {
     const source = readSource(resolve(path), this.#problems);
     if (!isMap(source.value)) {
       this.#problems.add(source.diagnostic([], 'value', 'a params file is a map', 'Write `name: value` lines, or a JSON object.'));
       return;
     }
-    const undeclared = (value: JsonMap, known: JsonMap, keys: string[]): Diagnostic[] =>
+    const undeclared = (value: TreeMap, known: TreeMap, keys: string[]): Diagnostic[] =>
       Object.entries(value).flatMap(([key, inner]) => {
         const outer = Object.hasOwn(known, key) ? known[key]! : undefined;
         if (outer === undefined) return [this.#notDeclared([...keys, key], known, source, [...keys, key])];
@@ -172,7 +174,7 @@ export class Params {
     const say = (message: string, hint: string) =>
       this.#problems.add(flagSource(`-p ${flag}`, null).diagnostic([], 'value', message, hint));
     if (name === '' || keys.includes('')) return say('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
-    let parent: Json = this.#merged;
+    let parent: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
       if (!isMap(parent))
         return say(`parameter ${keys.slice(0, depth).join('.')} is no map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
@@ -183,55 +185,43 @@ export class Params {
       }
       parent = parent[key]!;
     }
-    const value = flagValue(text);
-    if (value === undefined) return say(`${text} is no YAML value`, `Quote it to make it text: -p ${name}='"…"'.`);
-    const nested = keys.reduceRight<Json>((inner, key) => Object.fromEntries([[key, inner]]), value);
+    const value = flagValue(text, at(this.#merged, keys));
+    const nested = keys.reduceRight<Tree>((inner, key) => Object.fromEntries([[key, inner]]), value);
     this.#layers.push({ source: flagSource(`-p ${flag}`, value), path: [], value: nested });
-    this.#merge(nested as JsonMap, keys.length);
+    this.#merge(nested as TreeMap, keys.length);
   }
 
-  #notDeclared(keys: string[], known: JsonMap, source: Source, path: Path): Diagnostic {
+  #notDeclared(keys: string[], known: TreeMap, source: Source, path: Path): Diagnostic {
     const message = `there is no parameter "${keys.join('.')}"`;
     const list = keys.length === 1 ? 'parameters (declared under `params`)' : `${keys.slice(0, -1).join('.')} has`;
     return source.diagnostic(path, 'key', message, didYouMean(keys.at(-1)!, Object.keys(known), list));
   }
 
   /** Maps are merged, down to `depth`; all else is replaced. */
-  #merge(over: JsonMap, depth = Number.POSITIVE_INFINITY): void {
-    const merge = (base: Json | undefined, value: Json, left: number): Json => {
+  #merge(over: TreeMap, depth = Number.POSITIVE_INFINITY): void {
+    const merge = (base: Tree | undefined, value: Tree, left: number): Tree => {
       if (left <= 0 || !isMap(base) || !isMap(value)) return value;
       const entries = Object.entries(value).map(
         ([key, inner]) => [key, merge(Object.hasOwn(base, key) ? base[key] : undefined, inner, left - 1)] as const,
       );
       return Object.fromEntries([...Object.entries(base), ...entries]);
     };
-    this.#merged = merge(this.#merged, over, depth) as JsonMap;
+    this.#merged = merge(this.#merged, over, depth) as TreeMap;
   }
 }
 
-/** A scalar, or a map or list in braces or brackets; undefined where it is neither. */
-function flagValue(text: string): Json | undefined {
-  const document = parseDocument(text, { prettyErrors: false, logLevel: 'silent' });
-  // `a: b` and `- a` would be maps and lists of YAML, but here they are text.
-  if (isCollection(document.contents) && !document.contents.flow) return text;
-  if (document.errors.length > 0 || document.warnings.length > 0) return undefined;
-  try {
-    const value = document.toJS() as Json;
-    return JSON.stringify(value) === undefined || /^[-+]?\.(inf|nan)$/i.test(text.trim()) ? undefined : value;
-  } catch {
-    return undefined; // an alias without its anchor
-  }
+/** The text that was typed. Where a list or a map is declared, one in brackets or braces is taken for it. */
+function flagValue(text: string, declared: Tree | undefined): Tree {
+  const collection = Array.isArray(declared) || isMap(declared) ? typedCollection(text) : undefined;
+  return collection !== undefined && Array.isArray(collection) === Array.isArray(declared) ? collection : typedText(text);
 }
 
-function at(value: Json, keys: Path): Json | undefined {
-  let found: Json | undefined = value;
+function at(value: Tree, keys: Path): Tree | undefined {
+  let found: Tree | undefined = value;
   for (const key of keys) {
+    if (found !== undefined) found = opened(found);
     if (found === null || typeof found !== 'object' || !Object.hasOwn(found, key)) return undefined;
-    found = (found as JsonMap)[key];
+    found = (found as TreeMap)[key];
   }
   return found;
-}
-
-function isMap(value: unknown): value is JsonMap {
-  return value !== null && typeof value === 'object' && !Array.isArray(value);
 }

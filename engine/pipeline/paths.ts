@@ -52,6 +52,10 @@ function allowed({ cell }: Draft, path: string, name: string, { source, path: at
     return wrong(`output "${name}" lies in .git, which belongs to git`, `Write elsewhere: out/${name}`);
   if (within(path, own) || within(own, path))
     return wrong(`output "${name}" lies in .tunesmith, which tunesmith itself writes`, `Write elsewhere: out/${name}`);
+  const longest = Math.max(...path.split('/').map((part) => Buffer.byteLength(part)));
+  if (longest > 255) return wrong(`the name of output "${name}" has ${longest} bytes: file systems take 255`, 'Use a shorter name.');
+  if (Buffer.byteLength(path) > 4095)
+    return wrong(`the path of output "${name}" has ${Buffer.byteLength(path)} bytes: the system takes 4095`, 'Use a shorter path.');
   return true;
 }
 

@@ -1,9 +1,9 @@
 /** The points of a step's matrix: its own dimensions, and those of every step that it refers to without `[*]`. */
-import type { Json } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
 import type { Draft, Drafts } from './cells.ts';
 import { template } from './expression.ts';
 import { expressionsIn, fill, UNKNOWN } from './fill.ts';
+import { isMap, opened, plain, type Tree } from './literal.ts';
 import { type Combination, combinations, dimensionsOf, join } from './matrix.ts';
 import type { Place } from './place.ts';
 import type { Reading } from './reading.ts';
@@ -11,7 +11,7 @@ import type { Path } from './source.ts';
 import type { Step } from './steps.ts';
 
 export interface Point {
-  matrix: Record<string, Json>;
+  matrix: Record<string, Tree>;
   /** Where each value was written. */
   places: Map<string, Place>;
   /** The cells that it inherits its values from, and reads. */
@@ -45,7 +45,7 @@ function inherit(step: Step, drafts: Drafts, reading: Reading): Point[] {
       cells,
       ({ cell }) => cell.matrix,
     ).map(([point, draft]) => ({
-      matrix: { ...point.matrix, ...draft.cell.matrix },
+      matrix: { ...point.matrix, ...draft.point.matrix },
       places: new Map([...point.places, ...draft.point.places]),
       parents: new Map([...point.parents, [parent, draft]]),
       broken: point.broken || draft.point.broken,
@@ -67,19 +67,31 @@ function ownCombinations(step: Step, reading: Reading): Combination[] | undefine
     reading.problems.add(where.source.diagnostic(where.path, at, message, hint));
     step.faulty.add('matrix');
   };
-  const filled = fill(matrix, [...step.path, 'matrix'], {
+  const found = fill(matrix, [...step.path, 'matrix'], {
     look: ({ reference }) => (reference?.kind === 'params' ? reading.params.value(reference.keys) : UNKNOWN),
     wrong: (expression, path, message, hint) => reading.report(path, message, hint, 'value', expression.whole),
   });
+  const filled = found === UNKNOWN ? found : openedMatrix(found);
   if (filled === UNKNOWN) step.faulty.add('matrix');
   else if (!expressionsIn(matrix, []).next().done) {
     // What came from parameters has not been checked yet.
-    for (const mistake of reading.checkStep({ matrix: filled })) say({ ...mistake, path: mistake.path.slice(1) });
+    for (const mistake of reading.checkStep({ matrix: plain(filled) })) say({ ...mistake, path: mistake.path.slice(1) });
   }
   if (step.faulty.has('matrix')) return undefined;
-  const { found, mistakes } = combinations(filled as Record<string, Json>);
+  const { found: own, mistakes } = combinations(filled as Record<string, Tree>);
   mistakes.forEach(say);
-  return mistakes.length > 0 ? undefined : found;
+  return mistakes.length > 0 ? undefined : own;
+}
+
+/** A matrix takes maps and lists: what was typed as one is read. Its values stay as they were typed. */
+function openedMatrix(tree: Tree): Tree {
+  const matrix = opened(tree);
+  if (!isMap(matrix)) return matrix;
+  const entries = Object.entries(matrix).map(([key, value]) => {
+    const list = opened(value);
+    return [key, Array.isArray(list) && (key === 'include' || key === 'exclude') ? list.map(opened) : list] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 function cross(step: Step, inherited: Point[], own: Combination[], reading: Reading): Point[] {
@@ -117,7 +129,7 @@ function checkReferences(step: Step, names: Set<string>, reading: Reading): void
 
 /** Where a value below a step was written: through references to `params` and `matrix`, to the entry it comes from. */
 export function traced(step: Step, path: Path, reading: Reading, places?: Map<string, Place>): Place {
-  let value: Json | undefined = step.body;
+  let value: Tree | undefined = step.body;
   for (let depth = 0; depth <= path.length; depth++) {
     if (typeof value === 'string') {
       const reference = template(value)?.single?.reference;
@@ -128,8 +140,8 @@ export function traced(step: Step, path: Path, reading: Reading, places?: Map<st
     }
     const key = path[depth];
     value =
-      key !== undefined && value !== null && typeof value === 'object' && Object.hasOwn(value, key)
-        ? (value as Record<string, Json>)[key]
+      key !== undefined && (isMap(value) || Array.isArray(value)) && Object.hasOwn(value, key)
+        ? (value as Record<string, Tree>)[key]
         : undefined;
   }
   return { source: reading.source, path: [...step.path, ...path] };

@@ -1,9 +1,9 @@
 /** What expressions mean in one cell, and how the mistakes of a cell are told. */
-import type { Json } from '../step.ts';
 import { compareBytes } from './cell-name.ts';
 import type { Draft, Drafts } from './cells.ts';
 import type { Expression } from './expression.ts';
 import { fill, type Scope, UNKNOWN, type Value } from './fill.ts';
+import type { Tree } from './literal.ts';
 import { matrixValue } from './matrix.ts';
 import type { Cell, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
@@ -95,7 +95,7 @@ export class CellScope implements Scope {
   }
 
   /** Fills in a value that stands at `path` below the step. */
-  fill(value: Json, path: Path): Value {
+  fill(value: Tree, path: Path): Value {
     return fill(value, [...this.step.path, ...path], this);
   }
 

@@ -96,7 +96,8 @@ export function misplaced({ expression: { source }, context }: CommandExpression
 export function word(value: string, redirected = false): string {
   const bare =
     /^[A-Za-z0-9_@%+=:,./-]+$/.test(value) && !/^[A-Za-z_]\w*=/.test(value) && !(redirected && /^\d+$/.test(value)) && !KEYWORDS.has(value);
-  return bare ? value : `'${value.replaceAll("'", `'\\''`)}'`;
+  // What looks like our own mark of an input must not be taken for one.
+  return bare ? value : `'${value.replaceAll("'", `'\\''`).replaceAll('${{', () => "$''{{")}'`;
 }
 
 /** At the start of a command these would not be taken as words. */

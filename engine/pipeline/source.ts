@@ -14,7 +14,8 @@ import {
   type YAMLMap,
 } from 'yaml';
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
-import type { Json } from '../step.ts';
+import { exactNumber } from './cell-name.ts';
+import { Literal, type Tree, writtenScalar } from './literal.ts';
 import { Problems } from './problems.ts';
 import { lineEnd, syntaxErrors } from './syntax.ts';
 import { readText, shownPath } from './text.ts';
@@ -30,7 +31,7 @@ export interface Within {
 
 /** Where values come from: a file, or a flag of the command line. */
 export interface Source {
-  readonly value: Json;
+  readonly value: Tree;
   /** A diagnostic at a key or value; where nothing stands at `path`, at the key of its nearest parent. */
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
 }
@@ -70,12 +71,12 @@ export function readSource(path: string, problems: Problems, text = readText(pat
 }
 
 /** A value given as a flag: it has no place in a file. */
-export function flagSource(flag: string, value: Json): Source {
+export function flagSource(flag: string, value: Tree): Source {
   return { value, diagnostic: (_path, _at, message, hint) => ({ file: flag, line: 0, column: 0, length: 0, message, hint }) };
 }
 
 class YamlSource implements Source {
-  value: Json = null;
+  value: Tree = null;
   #document!: Document.Parsed;
   #targets: Map<Alias, unknown> | undefined;
 
@@ -179,39 +180,54 @@ class Values {
     readonly problems: Problems,
   ) {}
 
-  read(node: unknown): Json {
+  read(node: unknown): Tree {
     if (this.#left-- === 0) {
       throw new InvalidError([this.source.at(0, 1, 'aliases make this file grow beyond a million values', 'Use fewer of them.')]);
     }
     if (isAlias(node)) return this.#alias(node);
+    if (!this.#tagged(node)) return null;
     if (isScalar(node)) return this.#scalar(node as { value: unknown; source?: string; range?: [number, number, number] });
     if (isSeq(node)) return this.#within(node, () => node.items.map((item) => this.read(item)), []);
     if (isMap(node)) return this.#within(node, () => this.#map(node as YAMLMap), {});
     return null;
   }
 
-  #alias(node: Alias): Json {
+  /** Whether a value has no tag, or one of a type that JSON has. A date or bytes would silently become something else. */
+  #tagged(node: unknown): boolean {
+    const { tag, range } = Object(node) as { tag?: string; range?: [number, number, number] };
+    if (tag === undefined || TAGS.has(tag)) return true;
+    const before = this.source.text.slice(0, range?.[0] ?? 0);
+    const written = /!\S*(?=\s*(?:&\S+\s*)?$)/.exec(before.slice(-300));
+    const name = written?.[0] ?? tag.replace('tag:yaml.org,2002:', '!!');
+    const start = written ? before.length - Math.min(before.length, 300) + written.index : before.length;
+    this.#wrong(
+      { range: [start, start + name.length] },
+      `a pipeline has no type ${name}`,
+      'Remove the tag: a date or any other text is written as it is.',
+    );
+    return false;
+  }
+
+  #alias(node: Alias): Tree {
     const target = this.source.target(node);
     if (target) return this.read(target);
     const hint = `Text that begins with * must be quoted: "*${node.source}". An alias needs its anchor before it: &${node.source}.`;
     return this.#wrong(node, `there is no anchor named ${node.source}`, hint);
   }
 
-  #scalar(node: { value: unknown; source?: string }): Json {
-    const { value } = node;
-    if (typeof value !== 'number') return value as Json;
-    if (!Number.isFinite(value))
-      return this.#wrong(node, `${node.source} is no value that a pipeline can hold`, 'Leave it out, or quote it to make it text.');
-    if (!Number.isSafeInteger(value) && /^[-+]?\d+$/.test(node.source ?? '')) {
-      return this.#wrong(node, `${node.source} is too large: its last digits would be lost`, 'Quote it to make it text.');
-    }
-    return value;
+  #scalar({ value, source, range }: { value: unknown; source?: string; range?: [number, number, number] }): Tree {
+    if (typeof value === 'boolean' && source !== undefined) return writtenScalar(value, source);
+    if (typeof value !== 'number' || source === undefined) return value as Tree;
+    if (Number.isFinite(value) && exactNumber(source) !== undefined) return writtenScalar(value, source);
+    // What would lose its digits as a number, such as a hash or a long id, keeps them: it is text to all that does not calculate.
+    if (/\d/.test(source)) return new Literal(source, source, false);
+    return this.#wrong({ range }, `${source} is no value that a pipeline can hold`, 'Leave it out, or quote it to make it text.');
   }
 
-  #map(map: YAMLMap): Json {
-    const own = new Map<string, Json>();
+  #map(map: YAMLMap): Tree {
+    const own = new Map<string, Tree>();
     const keys = new Map<string, unknown>();
-    const merged = new Map<string, Json>();
+    const merged = new Map<string, Tree>();
     for (const pair of map.items) {
       if (isMerge(pair)) {
         const maps = this.source.merged(pair);
@@ -219,6 +235,8 @@ class Values {
         for (const [key, value] of maps.flatMap((one) => Object.entries(this.read(one) as object))) {
           if (!merged.has(key)) merged.set(key, value);
         }
+      } else if (!this.#tagged(pair.key)) {
+        // A name of another type has been reported.
       } else if (!isScalar(pair.key)) {
         this.#wrong(
           pair.key,
@@ -238,7 +256,7 @@ class Values {
   }
 
   /** Guards against an alias to what it stands in. */
-  #within(node: unknown, read: () => Json, otherwise: Json): Json {
+  #within(node: unknown, read: () => Tree, otherwise: Tree): Tree {
     if (this.#open.has(node)) {
       this.#wrong(node, 'this value contains itself through an alias', 'Remove the alias.');
       return otherwise;
@@ -264,6 +282,8 @@ class Values {
 function keyText({ value, source }: Scalar): string {
   return typeof value === 'string' ? value : (source ?? String(value));
 }
+
+const TAGS = new Set(['!', ...['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`)]);
 
 function isMerge(pair: Pair): boolean {
   return isScalar(pair.key) && pair.key.type === 'PLAIN' && pair.key.source === '<<';

@@ -1,7 +1,8 @@
 /** The steps of a pipeline as written: the shape of each checked, what it `uses` found, its references followed. */
-import type { InputDeclaration, Json } from '../step.ts';
+import type { InputDeclaration } from '../step.ts';
 import { didYouMean, nearest } from '../suggest.ts';
 import { type Expression, template } from './expression.ts';
+import { isMap, plain, type Tree } from './literal.ts';
 import type { Reading } from './reading.ts';
 import { follow } from './references.ts';
 import { inputsOf, outputsOf, stepSchema } from './schema.ts';
@@ -14,7 +15,7 @@ export interface Step {
   /** In the file. */
   path: Path;
   /** Its keys, but for those whose shape is wrong. */
-  body: Record<string, Json>;
+  body: Record<string, Tree>;
   /** Keys with a mistake (`matrix`, `with.seed`): what would only follow from it is not told. */
   faulty: Set<string>;
   /** Of a step that `uses` something that was found. */
@@ -38,9 +39,9 @@ export interface StepReference {
 
 export type Steps = Map<string, Step>;
 
-export async function readSteps(bodies: Record<string, Json>, reading: Reading): Promise<Steps> {
+export async function readSteps(bodies: Record<string, Tree>, reading: Reading): Promise<Steps> {
   const steps: Steps = new Map();
-  for (const [name, body] of Object.entries(bodies)) steps.set(name, shaped(name, body, reading.checkStep(body), reading));
+  for (const [name, body] of Object.entries(bodies)) steps.set(name, shaped(name, body, reading.checkStep(plain(body)), reading));
   const found = new Map<string, Promise<Used | undefined>>();
   await Promise.all(
     [...steps.values()].map(async (step) => {
@@ -65,10 +66,9 @@ const LATER = new Set(['sweep']);
 /** Keys whose value must be known before any expression is. */
 const LITERAL = new Set(['uses', 'with', 'inputs', 'outputs', 'secrets', 'needs']);
 
-function shaped(name: string, value: Json, mistakes: Mistake[], reading: Reading): Step {
+function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading): Step {
   const path: Path = ['steps', name];
-  const isMap = value !== null && typeof value === 'object' && !Array.isArray(value);
-  const body: Record<string, Json> = isMap ? { ...value } : {};
+  const body: Record<string, Tree> = isMap(value) ? { ...value } : {};
   const step: Step = {
     name,
     path,
@@ -81,7 +81,7 @@ function shaped(name: string, value: Json, mistakes: Mistake[], reading: Reading
     needs: new Set(),
     dimensions: new Set(),
   };
-  if (!isMap) {
+  if (!isMap(value)) {
     reading.report(path, `step "${name}" takes a map`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
     step.faulty.add('uses');
     return step;

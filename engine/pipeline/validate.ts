@@ -1,6 +1,8 @@
 /** Ajv, and its findings in words: one mistake each, with the path of the key or value at fault. */
 import type { Ajv, ErrorObject } from 'ajv';
 import { didYouMean } from '../suggest.ts';
+import { exactNumber } from './cell-name.ts';
+import { Literal } from './literal.ts';
 import type { Schema } from './schema.ts';
 import type { Path } from './source.ts';
 
@@ -178,6 +180,13 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
 /** A list of one entry is written as a list, and a map has keys of its own: who wrote `metrics: f1` or `early_stopping: true` meant that. */
 function howTo({ type, properties }: Schema, found: unknown): string | undefined {
   if (typeof found === 'object') return undefined;
+  if (
+    [type].flat().some((one) => one === 'number' || one === 'integer') &&
+    typeof found === 'string' &&
+    /^[-+]?\d[\d.]*(e[-+]?\d+)?$/i.test(found)
+  ) {
+    return exactNumber(found) === undefined ? 'As a number it would lose digits.' : 'Write it without quotes.';
+  }
   if (type === 'array') return `Write a list: [${/^[\w.-]+$/.test(String(found)) ? found : shown(found)}]`;
   return type === 'object' && properties ? `It takes a map of ${Object.keys(properties).join(', ')}.` : undefined;
 }
@@ -203,6 +212,7 @@ export function dotted(path: Path): string {
 /** A value in a message, short. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 39)}…` : value);
+  if (value instanceof Literal) return value.typed ? shown(value.text) : value.text;
   if (Array.isArray(value)) return 'a list';
   return value !== null && typeof value === 'object' ? 'a map' : String(value);
 }

@@ -2,16 +2,21 @@
 import { relative } from 'node:path';
 import { placeLines, placeName } from '../diagnostic.ts';
 import type { Failure } from '../events.ts';
+import { printableName } from '../printable.ts';
 import type { Colors } from './colors.ts';
-import { oneLine } from './text.ts';
+import { outputLine } from './text.ts';
 
 export function failureLines(failure: Failure, colors: Colors): string[] {
-  const { place, hint, tail, log } = failure;
+  const { place, hint, stack = [], tail, log } = failure;
   return [
-    ...(place ? [`  ${placeName(place)}`, ...placeLines(place, colors)] : []),
+    ...stack.map(({ name, file, line, column }) => {
+      const at = `${printableName(nearPath(file))}:${line}:${column}`;
+      return `  at ${name === undefined ? at : `${printableName(name)} (${at})`}`;
+    }),
+    ...(place ? [`  ${printableName(placeName(place))}`, ...placeLines(place, colors)] : []),
     ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
     // A step that says what is wrong has often logged it too: that line alone tells nothing more.
-    ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${oneLine(line)}`)),
+    ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${outputLine(line)}`)),
     // Without a log it failed before its code began.
     ...(log ? [`  log: ${nearPath(log)}`] : []),
   ];

@@ -1,9 +1,10 @@
 /** Every event as one line of JSON. */
+import { printableJson } from '../printable.ts';
 import type { Reporter } from './reporter.ts';
 
 export function jsonReporter(): Reporter {
   return {
-    emit: (event) => process.stdout.write(`${JSON.stringify(event)}\n`),
+    emit: (event) => process.stdout.write(`${printableJson(event)}\n`),
     stopping() {},
     close() {},
   };

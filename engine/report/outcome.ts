@@ -1,15 +1,18 @@
 /** What a run came to, gathered from its events and told at its end: counts, figures, notices, where the outputs lie. */
 import type { RunEvent } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { printableName, readableText } from '../printable.ts';
 import type { Colors } from './colors.ts';
 import { nearPath } from './failure.ts';
 import { type Figures, figureLines } from './figures.ts';
-import { clip, clipMiddle, duration, someOf, thousands, wrap } from './text.ts';
+import { clip, clipMiddle, duration, figure, oneLine, someOf, thousands, wrap } from './text.ts';
 
 export class Outcome {
   readonly #figures: Figures = new Map();
   /** The cells that say a notice, by its text. */
   readonly #notices = new Map<string, string[]>();
+  /** What cells said came of them. */
+  readonly #results = new Map<string, string>();
   #summary?: Extract<RunEvent, { type: 'summary' }>;
   #interrupted = false;
 
@@ -26,7 +29,14 @@ export class Outcome {
       const cells = this.#notices.get(event.message) ?? [];
       if (event.cell !== undefined && !cells.includes(event.cell)) cells.push(event.cell);
       this.#notices.set(event.message, cells);
-    } else if (event.type === 'summary') this.#summary = event;
+    } else if (event.type === 'result') this.#results.set(event.cell, event.message);
+    else if (event.type === 'summary') this.#summary = event;
+  }
+
+  /** What came of a cell: in its own words, else its final figures. */
+  resultOf(cell: string): string | undefined {
+    const figures = [...(this.#figures.get(cell) ?? [])].map(([name, value]) => `${name} ${figure(value)}`);
+    return this.#results.get(cell) ?? (figures.length > 0 ? figures.join(', ') : undefined);
   }
 
   interrupt(): void {
@@ -44,6 +54,7 @@ export class Outcome {
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
       ...section(figures),
+      ...section(resultLines(this.#told(summary), columns, colors)),
       ...section(noticeLines(this.#notices, columns, colors)),
       ...section(outputs.map((line) => colors.dim(line))),
     ];
@@ -63,7 +74,7 @@ export class Outcome {
       .filter((state) => summary[state] > 0)
       .map((state) => paint[state](`${thousands(summary[state])} ${state}`));
     const told = counts.length > 0 ? counts.join(', ') : 'no cells';
-    return `${colors.bold(summary.pipeline)}: ${told} · ${duration(summary.seconds)}`;
+    return `${colors.bold(printableName(summary.pipeline))}: ${told} · ${duration(summary.seconds)}`;
   }
 
   /** Names for the counts that leave work to do. */
@@ -82,6 +93,14 @@ export class Outcome {
     return lines;
   }
 
+  /** What cells said came of them, of steps with one cell: those of a sweep stand in its table. */
+  #told({ cells }: Extract<RunEvent, { type: 'summary' }>): Map<string, string> {
+    const ended = this.pipeline.cells.filter(
+      ({ name, step }) => name === step && ['ran', 'fresh', 'restored'].includes(cells[name]!) && this.#results.has(name),
+    );
+    return new Map(ended.map(({ name }) => [name, this.#results.get(name)!]));
+  }
+
   /** As in the pipeline, whatever order the cells ended in. */
   #inOrder(): Figures {
     const order = new Map(this.pipeline.cells.map(({ name }, i) => [name, i]));
@@ -94,18 +113,29 @@ export class Outcome {
     const read = new Set(this.pipeline.cells.filter(({ name }) => name in states).flatMap(({ reads }) => reads));
     const paths = this.pipeline.cells
       .filter(({ name }) => ['ran', 'fresh', 'restored'].includes(states[name]!) && !read.has(name))
-      .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => nearPath(path)));
+      .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => printableName(nearPath(path))));
     const shown = paths.slice(0, OUTPUTS).map((path, i) => `${i === 0 ? 'output: ' : '        '}${clipMiddle(path, columns - 8)}`);
     if (paths.length > OUTPUTS) shown.push(`        + ${thousands(paths.length - OUTPUTS)} more`);
     return shown;
   }
 }
 
+/** What came of cells, by their names. */
+export function resultLines(results: Map<string, string>, columns: number, colors: Colors): string[] {
+  return [...results].flatMap(([cell, message]) =>
+    wrap(`${cell}: ${oneLine(readableText(message))}`, columns, '  ').map((line, i) =>
+      i === 0 ? colors.bold(cell) + line.slice(cell.length) : line,
+    ),
+  );
+}
+
 /** What several cells say is told once. */
 export function noticeLines(notices: Map<string, string[]>, columns: number, colors: Colors): string[] {
   return [...notices].flatMap(([message, cells]) => {
     const who = cells.length > 0 ? `${someOf(cells, cells.length > 3 ? 1 : 3)}: ` : '';
-    return wrap(`note: ${who}${message}`, columns, '  ').map((line, i) => (i === 0 ? colors.yellow('note:') + line.slice(5) : line));
+    return wrap(`note: ${who}${readableText(message)}`, columns, '  ').map((line, i) =>
+      i === 0 ? colors.yellow('note:') + line.slice(5) : line,
+    );
   });
 }
 

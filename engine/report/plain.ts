@@ -1,13 +1,14 @@
 /** Plain lines, for logs and for machines without a person: nothing moves, nothing is drawn twice. */
 import type { RunEvent } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { printableName } from '../printable.ts';
 import { colorsFor } from './colors.ts';
 import { failureLines } from './failure.ts';
 import { Outcome } from './outcome.ts';
 import { planLines } from './plan.ts';
 import { remaining, valuesOf } from './progress.ts';
 import type { Reporter } from './reporter.ts';
-import { duration, oneLine } from './text.ts';
+import { duration, oneLine, outputLine } from './text.ts';
 
 export function plainReporter(pipeline: Pipeline): Reporter {
   const colors = colorsFor(process.stdout);
@@ -29,7 +30,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
         return print(`${event.cell}: running${attempt ? colors.dim(` (${oneLine(attempt)})`) : ''}`);
       }
       case 'log':
-        return event.stream === 'step' ? print(`${event.cell}: ${oneLine(event.line)}`) : undefined;
+        return event.stream === 'step' ? print(`${event.cell}: ${outputLine(event.line)}`) : undefined;
       case 'progress': {
         const cell = running.get(event.cell);
         const now = performance.now();
@@ -50,14 +51,19 @@ export function plainReporter(pipeline: Pipeline): Reporter {
         running.delete(event.cell);
         return told(event).forEach(print);
       case 'plan':
-        return planLines(pipeline.name, event.cells, process.stdout.columns || Number.POSITIVE_INFINITY, colors).forEach(print);
+        return planLines(printableName(pipeline.name), event.cells, process.stdout.columns || Number.POSITIVE_INFINITY, colors).forEach(
+          print,
+        );
     }
   };
 
   /** Fresh, skipped and canceled cells are counted in the summary: there may be a thousand. */
   const told = (event: Extract<RunEvent, { type: 'cell' }>): string[] => {
     const { cell, state, seconds, why, failure } = event;
-    if (state === 'ran') return [`${cell}: ${colors.green('ran')} in ${duration(seconds)}`];
+    if (state === 'ran') {
+      const result = outcome.resultOf(cell);
+      return [`${cell}: ${colors.green('ran')} in ${duration(seconds)}${result ? `: ${result}` : ''}`];
+    }
     if (state === 'restored')
       return [`${cell}: ${colors.cyan('restored')} in ${duration(seconds)}${why ? colors.dim(` (${oneLine(why)})`) : ''}`];
     if (state !== 'failed') return [];

@@ -1,13 +1,14 @@
 /** For a person at a terminal: cells at work in a live region, finished ones above it, and what it came to at the end. */
 import type { RunEvent } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
+import { printableName } from '../printable.ts';
 import { colorsFor } from './colors.ts';
 import { failureLines } from './failure.ts';
 import { frame, type Work } from './frame.ts';
 import { Outcome } from './outcome.ts';
 import { planLines } from './plan.ts';
 import type { Reporter } from './reporter.ts';
-import { clip, clipMiddle, duration, oneLine, width } from './text.ts';
+import { clip, clipMiddle, duration, oneLine, outputLine, width, wrap } from './text.ts';
 
 type LiveRegion = ReturnType<typeof import('log-update').createLogUpdate>;
 
@@ -82,7 +83,7 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
         return start();
       case 'log': {
         const work = working.get(event.cell);
-        const line = oneLine(event.line).trim();
+        const line = outputLine(event.line).trim();
         if (work && line) work.told = line;
         return;
       }
@@ -96,7 +97,7 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
         ended++;
         return above(finished(event));
       case 'plan':
-        return above(planLines(pipeline.name, event.cells, columns(), colors));
+        return above(planLines(printableName(pipeline.name), event.cells, columns(), colors));
     }
   };
 
@@ -110,11 +111,20 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
     const told = failure?.message ?? (state === 'restored' && why ? `restored: ${why}` : state === 'restored' ? 'restored' : why);
     const line = `${paint(mark)} ${name}  ${colors.dim(time)}`;
     const left = room - 2 - width(name) - 2 - time.length - 2;
+    const result = state === 'ran' ? outcome.resultOf(cell) : undefined;
+    if (result) return withResult(line, result, told, left);
     if (state !== 'failed') return [left > 8 ? `${line}  ${colors.dim(clip(oneLine(told), left))}`.trimEnd() : line];
     // The cause is never cut: it goes on the next line where it does not fit.
     const cause = oneLine(told);
     const head = width(cause) <= left ? [`${line}  ${colors.red(cause)}`] : [line, `  ${colors.red(cause)}`];
     return failure ? [...head, ...failureLines(failure, colors)] : head;
+  };
+
+  /** What came of it, behind the name where it fits, else below; then why it ran, where there is room. */
+  const withResult = (line: string, result: string, why: string, left: number): string[] => {
+    if (width(result) > left) return [line, ...wrap(`  ${result}`, columns(), '  ')];
+    const reason = ` (${oneLine(why)})`;
+    return [`${line}  ${result}${why && width(result) + width(reason) <= left ? colors.dim(reason) : ''}`];
   };
 
   return {

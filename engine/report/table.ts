@@ -1,4 +1,5 @@
 /** A table on the screen: columns as wide as their content; those that do not fit follow below, with the first ones repeated. */
+import { printableName } from '../printable.ts';
 import { clipMiddle, pad, padStart, width } from './text.ts';
 
 export interface TableOptions {
@@ -12,12 +13,13 @@ export interface TableOptions {
   paint?: (text: string, row: number, column: number) => string;
 }
 
-export function tableLines(header: string[], rows: string[][], options: TableOptions): string[] {
+export function tableLines(heads: string[], contents: string[][], options: TableOptions): string[] {
+  const [header, ...rows] = [heads, ...contents].map((row) => row.map(printableName)) as [string[], ...string[][]];
   const { columns, keys = 1, right = () => false, heading = (text) => text, paint = (text) => text } = options;
-  const contents = header.map((_, c) => [header, ...rows].map((row) => row[c] ?? ''));
-  const natural = contents.map((column) => column.reduce((widest, text) => Math.max(widest, width(text)), 0));
+  const texts = header.map((_, c) => [header, ...rows].map((row) => row[c] ?? ''));
+  const natural = texts.map((column) => column.reduce((widest, text) => Math.max(widest, width(text)), 0));
   const widths = fitted(natural, columns, right);
-  for (let c = 0; c < keys; c++) widths[c] = Math.max(widths[c]!, distinctWidth(contents[c]!, natural[c]!, widths[c]!));
+  for (let c = 0; c < keys; c++) widths[c] = Math.max(widths[c]!, distinctWidth(texts[c]!, natural[c]!, widths[c]!));
 
   const lines: string[] = [];
   for (let from = keys; from < header.length || from === keys; ) {

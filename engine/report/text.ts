@@ -1,6 +1,7 @@
 /** Text as it stands on a screen: durations, figures, and lines cut to a width. */
 import { stripVTControlCharacters } from 'node:util';
 import { columnsOfText } from '../columns.ts';
+import { printableName, shortened } from '../printable.ts';
 
 /** "<0.1 s", "0.3 s", "42 s", "1m 05s", "2h 03m". */
 export function duration(seconds: number): string {
@@ -54,13 +55,19 @@ export function someOf(names: readonly string[], limit: number): string {
   return names.length > limit ? `${shown} + ${thousands(names.length - limit)} more` : shown;
 }
 
-/** Without what would move the cursor, colour the screen or ring the bell. */
+/** On one line, with what would move the cursor, colour the screen or ring the bell made visible. */
 export function oneLine(text: string): string {
-  return stripVTControlCharacters(text)
-    .replace(/\t/g, '  ')
-    .replace(/\r?\n/g, ' ')
-    .replace(/\p{Cc}/gu, '');
+  return printableName(text.replace(/\t/g, '  ').replace(/\r?\n/g, ' '));
 }
+
+/** A line that a program wrote for a terminal: without its colours and cursor movements, cut where nobody reads on. */
+export function outputLine(line: string): string {
+  const text = stripVTControlCharacters(shortened(line, MOST, ': see the log'));
+  return oneLine(text.replace(/(?!\t)\p{Cc}/gu, ''));
+}
+
+/** Characters of a line of output. */
+const MOST = 240;
 
 /** Columns that it takes; most text is ASCII and needs no look at each character. */
 export function width(text: string): number {

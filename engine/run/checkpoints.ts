@@ -2,9 +2,11 @@
  * Where a step keeps what must outlast an attempt that was cut off: `.tunesmith/checkpoints/<fingerprint>/`. Other options, inputs or
  * versions are another fingerprint, so nobody ever goes on from what does not fit.
  */
-import { lstatSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { lstatSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { systemError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
+import { removeTree } from '../../cache/place.ts';
 import type { Project } from './project.ts';
 
 export class Checkpoints {
@@ -20,13 +22,17 @@ export class Checkpoints {
     return new Checkpoints(join(places.checkpoints, fingerprint), () => lease.release());
   }
 
-  /** The cell has succeeded, or what it kept is worth nothing. */
+  /** The cell has succeeded, or what it kept is worth nothing. Later runs never go on from it: that it stays there is a matter of room. */
   remove(): void {
-    rmSync(this.folder, { recursive: true, force: true });
+    try {
+      removeTree(this.folder);
+    } catch {
+      // Removed when nobody came back for it.
+    }
   }
 
   /** Removes what nobody came back for. */
-  static async removeForgotten({ places, records }: Project): Promise<void> {
+  static async removeForgotten({ root, places, records, notice }: Project): Promise<void> {
     for (const fingerprint of namesIn(places.checkpoints)) {
       const folder = join(places.checkpoints, fingerprint);
       if (Date.now() - lastWritten(folder) < TWO_WEEKS) continue;
@@ -39,7 +45,11 @@ export class Checkpoints {
         });
       if (!lease) continue;
       try {
-        rmSync(folder, { recursive: true, force: true });
+        removeTree(folder);
+      } catch (error) {
+        const { message, hint } = systemError(error) ?? { message: String(error), hint: '' };
+        const trouble = `${relative(root, folder)} could not be removed: ${message}. ${hint}`;
+        if (!records.wasTold(trouble)) notice(trouble);
       } finally {
         lease.release();
       }
@@ -54,7 +64,16 @@ const keyOf = (fingerprint: string): string => `checkpoints ${fingerprint}`;
 /** Of the folder or anything below it. */
 function lastWritten(folder: string): number {
   const names = [folder, ...namesIn(folder, true).map((name) => join(folder, name))];
-  return Math.max(...names.map((name) => lstatSync(name, { throwIfNoEntry: false })?.mtimeMs ?? 0));
+  return names.reduce((last, name) => Math.max(last, writtenAt(name)), 0);
+}
+
+/** What cannot be looked at may be in use. */
+function writtenAt(path: string): number {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  } catch {
+    return Date.now();
+  }
 }
 
 function namesIn(folder: string, recursive = false): string[] {

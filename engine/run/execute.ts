@@ -6,10 +6,11 @@ import { lstatSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf } from '../../cache/content.ts';
+import { standsAt } from '../../cache/place.ts';
 import { stampsOf } from '../../cache/stamps.ts';
 import type { Failure, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
-import { Aside, LINK, standsAt } from './aside.ts';
+import { Aside, LINK } from './aside.ts';
 import { attempt } from './attempt.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { secretValues } from './environment.ts';
@@ -79,7 +80,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
         const tail = [...log.tail];
         if (detail) log.detail(detail);
         const place = option && (await placeOf(option, cell, around.pipeline, message));
-        return { state: 'failed', failure: { message, place, hint, tail, log: path }, usage: meter.usage };
+        return { state: 'failed', failure: { message, place, hint, stack: ending.failed.stack, tail, log: path }, usage: meter.usage };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;

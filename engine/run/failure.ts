@@ -4,8 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { constants, totalmem } from 'node:os';
+import { systemError } from '../../cache/error.ts';
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import type { Frame } from '../user-stack.ts';
 
 /** How a child process ended, without our doing. */
 export interface Death {
@@ -18,6 +20,8 @@ export interface Verdict {
   hint?: string;
   /** Where in `with` the mistake lies. */
   option?: readonly string[];
+  /** Where a user's own step threw. */
+  stack?: Frame[];
   /** For the log alone. */
   detail?: string;
 }
@@ -57,13 +61,17 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
   return { message: `exited with ${code ?? 'no exit code'}` };
 }
 
-/** Errors that say what is wrong, as the cell's failure; a bug of ours goes on its way. */
+/** An error as the cell's failure. What nobody foresaw fails its cell, too: the other cells go on, and the log has the details. */
 export function explained(error: unknown): Verdict {
-  const { message, name, code, hint, option } = error as NodeJS.ErrnoException & Pick<Verdict, 'hint' | 'option'>;
-  if (code === 'ENOSPC') return { message: `the disk is full: ${message}`, hint: 'free space and run again: nothing was lost' };
-  // A code of the system (EACCES), not one of Node for the misuse of a function (ERR_INVALID_ARG_TYPE).
-  if (hint !== undefined || (typeof code === 'string' && !code.startsWith('ERR_')) || EXPLAINED.has(name)) return { message, hint, option };
-  throw error;
+  const { message, name, hint, option, stack } = Object(error) as Error & Pick<Verdict, 'hint' | 'option'>;
+  if (hint !== undefined || EXPLAINED.has(name)) return { message, hint, option };
+  const trouble = systemError(error);
+  if (trouble) return trouble;
+  return {
+    message: `tunesmith hit a bug of its own: ${message ?? String(error)}`,
+    hint: 'please report it with the log of this cell',
+    detail: stack,
+  };
 }
 
 /** Where the option or input at fault stands in the pipeline. */

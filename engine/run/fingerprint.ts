@@ -9,7 +9,7 @@ import { oncePerRun } from '../once.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import { packageFolder, packageVersion } from '../pipeline/packages.ts';
 import type { Cell, StepAction } from '../pipeline/pipeline.ts';
-import type { Json } from '../step.ts';
+import type { Json, OptionSchemas } from '../step.ts';
 import type { Inputs, ResolvedInput } from './inputs.ts';
 
 export interface Components {
@@ -25,7 +25,7 @@ export interface Components {
   code?: Code;
   /** The packages that decide the result: an upgraded tokenizer must not hand back old results in silence. */
   libraries?: Record<string, string>;
-  /** With defaults filled in: leaving an option out is the same as writing its default. */
+  /** With defaults filled in: leaving an option out is the same as writing its default. Without those that cannot change the result. */
   options?: Record<string, Json>;
   /** A shell step's code. Paths stand in it relative to the pipeline, so a checkout can move; what globs match is in `inputs`. */
   commands?: string[];
@@ -87,13 +87,20 @@ export function sha256(text: string): string {
 }
 
 async function codeComponents({ module, definition, options }: StepAction): Promise<Partial<Components>> {
-  const common = { step: definition.name, version: definition.version, options };
+  const common = { step: definition.name, version: definition.version, options: decisive(options, definition.options) };
   const from = 'path' in module ? dirname(module.path) : import.meta.dirname;
   const libraries = Object.fromEntries((definition.libraries ?? []).map((name) => [name, versionOf(name, from)]));
   if ('builtin' in module) return { ...common, libraries };
   // Bundling to find the imports is slow, and its result is remembered by the files' stamps: loaded where one is needed.
   const { codeOf } = await import('../code.ts');
   return { ...common, libraries, code: await codeOf(module.path) };
+}
+
+/** The options that can change what the step makes. */
+function decisive(options: Record<string, Json>, schemas: OptionSchemas = {}): Record<string, Json> {
+  return Object.fromEntries(
+    Object.entries(options).filter(([name]) => !Object.hasOwn(schemas, name) || schemas[name]!.fingerprint !== false),
+  );
 }
 
 const versions = oncePerRun<string>();

@@ -14,7 +14,7 @@ export class CellLog {
   readonly tail: string[] = [];
   /** Why the log could not be written, if so. A full disk must not end a step that would otherwise succeed. */
   trouble?: Error;
-  readonly #file: number;
+  readonly #file: number | undefined;
   readonly #open = new Map<LogStream, { decoder: StringDecoder; rest: string }>();
 
   constructor(
@@ -22,8 +22,12 @@ export class CellLog {
     private readonly mask: Mask,
     private readonly onLine: (stream: LogStream, line: string) => void,
   ) {
-    mkdirSync(dirname(path), { recursive: true });
-    this.#file = openSync(path, 'w');
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+      this.#file = openSync(path, 'w');
+    } catch (error) {
+      this.trouble = error as Error;
+    }
   }
 
   /** Raw output of the child. */
@@ -58,7 +62,7 @@ export class CellLog {
       if (last) this.#lines(stream, `${last}\n`);
     }
     this.#open.clear();
-    closeSync(this.#file);
+    if (this.#file !== undefined) closeSync(this.#file);
   }
 
   #lines(stream: LogStream, text: string): void {
@@ -72,7 +76,7 @@ export class CellLog {
   }
 
   #write(text: string): void {
-    if (this.trouble) return;
+    if (this.trouble || this.#file === undefined) return;
     try {
       writeSync(this.#file, text);
     } catch (error) {

@@ -1,10 +1,10 @@
 /** What the disk and the cache say about a cell, touching neither: is its result there, can it be restored, or must it run, and why. */
 import { type Content, contentOf } from '../../cache/content.ts';
 import type { Result } from '../../cache/index.ts';
+import { standsAt } from '../../cache/place.ts';
 import type { ObjectStore } from '../../cache/store.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { StepError } from '../step.ts';
-import { standsAt } from './aside.ts';
 import { type Components, componentsOf, fingerprintOf } from './fingerprint.ts';
 import { type Inputs, manifestOf, resolveInputs, type Seen } from './inputs.ts';
 import type { Project } from './project.ts';

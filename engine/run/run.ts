@@ -8,11 +8,13 @@ import { relative } from 'node:path';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
+import { standsAt } from '../../cache/place.ts';
 import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
 import { lockPath } from '../pipeline/lock-path.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import { shortened } from '../printable.ts';
 import { StepError } from '../step.ts';
-import { Aside, isOurs, keep, standsAt } from './aside.ts';
+import { Aside, clearWay, isOurs, keep } from './aside.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { Surroundings } from './execute.ts';
 import { explained, placeOf } from './failure.ts';
@@ -90,10 +92,17 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
 }
 
 function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
-  return records
-    .lastFigures(file)
-    .filter(({ cell }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored')
-    .map(({ cell, name, value }) => ({ type: 'metric', cell, name, value }));
+  const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
+  return [
+    ...records
+      .lastFigures(file)
+      .filter(stands)
+      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
+    ...records
+      .lastResults(file)
+      .filter(stands)
+      .map(({ cell, message }): RunEvent => ({ type: 'result', cell, message })),
+  ];
 }
 
 /** Other engines may be ending runs of other cells of this pipeline. */
@@ -204,11 +213,11 @@ class Run {
         return;
       }
       try {
-        const { message, hint, option } = explained(error);
+        const { message, hint, option, detail } = explained(error);
         if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
         else {
           const place = option && (await placeOf(option, cell, this.pipeline, message));
-          this.#fail(cell, seconds(), { message, place, hint, tail: [], log: this.#logged(cell, message) });
+          this.#fail(cell, seconds(), { message, place, hint, tail: [], log: this.#logged(cell, message, detail) });
         }
       } catch (bug) {
         this.#bug ??= { error: bug };
@@ -219,7 +228,7 @@ class Run {
   }
 
   /** A log for a cell that failed before it began. */
-  #logged(cell: Cell, message: string): string {
+  #logged(cell: Cell, message: string, detail: string | undefined): string {
     const path = this.project.places.log(this.run, cell.name);
     const log = new CellLog(
       path,
@@ -227,6 +236,7 @@ class Run {
       () => {},
     );
     log.line('step', message);
+    if (detail) log.detail(detail);
     log.close();
     return path;
   }
@@ -283,6 +293,7 @@ class Run {
         this.#signal.throwIfAborted();
         const { path } = cell.outputs[name]!;
         if (standsAt(path) && !(await isOurs(this.project, path))) await keep(this.project, path, path, cell.name);
+        await clearWay(this.project, path, cell.name);
         await this.project.cache.objects.restore(result!.outputs[name]!, path);
         this.project.records.wrote(path, result!.outputs[name]!.hash, fingerprint);
       }
@@ -404,10 +415,19 @@ class Run {
 
   #end(cell: Cell, state: CellState, seconds: number, { why, failure, look, log, usage }: End): void {
     this.#states.set(cell.name, state);
-    this.transcript.ended(cell, state, look, { why, seconds, failure: failure?.message, log: log || undefined, usage });
+    this.transcript.ended(cell, state, look, {
+      why,
+      seconds,
+      failure: failure && shortened(failure.message, MOST_WRITTEN),
+      log: log || undefined,
+      usage,
+    });
     this.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
   }
 }
+
+/** Characters of a message that the records keep; its log has all of it. */
+const MOST_WRITTEN = 4000;
 
 /** What is known of a cell at its end. */
 interface End {

@@ -33,6 +33,8 @@ export class Transcript {
   #cells: CellRecord[] = [];
   #metrics: MetricRecord[] = [];
   readonly #notices: Notice[] = [];
+  /** By cell. */
+  readonly #results = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
   readonly #asking = new AbortController();
   readonly #git: Promise<void>;
@@ -74,6 +76,7 @@ export class Transcript {
   }
 
   hear(event: RunEvent): void {
+    if (event.type === 'result') this.#results.set(event.cell, event.message);
     if (event.type === 'notice') this.#notices.push({ cell: event.cell, message: event.message });
     if (event.type !== 'metric') return;
     const { cell, name, value, step } = event;
@@ -90,7 +93,13 @@ export class Transcript {
     }
     // Of those that stayed fresh a project has very many, and they have nothing to tell.
     if (state === 'fresh') return;
-    this.#cells.push({ ...record, cell: cell.name, state, fingerprint: known?.fingerprint });
+    this.#cells.push({
+      ...record,
+      cell: cell.name,
+      state,
+      fingerprint: known?.fingerprint,
+      result: state === 'ran' ? this.#results.get(cell.name) : undefined,
+    });
     this.#soon();
   }
 

@@ -13,6 +13,8 @@ export interface Ran {
   outputs: Record<string, string>;
   log: string[];
   warnings: string[];
+  /** What it said came of it. */
+  result?: string;
   /** Final figures. */
   metrics: Record<string, number>;
 }
@@ -45,6 +47,9 @@ export async function ranStep(
     threads: 2,
     log: (message) => void ran.log.push(message),
     warn: (message) => void ran.warnings.push(message),
+    result: (message) => {
+      ran.result = message;
+    },
     progress: () => {},
     metric: (name, value, step) => {
       if (step === undefined) ran.metrics[name] = value;

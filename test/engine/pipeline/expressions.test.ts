@@ -59,9 +59,9 @@ test('a single reference keeps its type; in other text scalars are spliced', asy
       map: { deep: { value: 7 } },
       item: [7],
       none: null,
-      text: '0.0001/true/a b/12',
-      name: 'x-0.0001-true',
-      block: '0.0001\n',
+      text: '1e-4/true/a b/12',
+      name: 'x-1e-4-true',
+      block: '1e-4\n',
       literal: '$5 {{ x }} ${x}',
     },
     count: 3,
@@ -390,7 +390,7 @@ test('env: names or values; unset is not empty', async () => {
   expect(cells.a!.env).toEqual({ TUNESMITH_TEST_SET: 'set', TUNESMITH_TEST_UNSET: undefined });
   expect(Object.keys(cells.a!.env)).toContain('TUNESMITH_TEST_UNSET');
   expect(cells.a!.secrets).toEqual(['TUNESMITH_TEST_SECRET']);
-  expect(cells.b!.env).toEqual({ N: '1.5', YES: 'true', EMPTY: '', NULL: '', TEXT: 'a 1.5', IN: 'out/s', OUT: 'out/b', S: 'out/s' });
+  expect(cells.b!.env).toEqual({ N: '1.50', YES: 'true', EMPTY: '', NULL: '', TEXT: 'a 1.50', IN: 'out/s', OUT: 'out/b', S: 'out/s' });
   expect(cells.b!.inputs['steps.s.o']!.sources).toEqual([
     { kind: 'output', cell: 's', output: 'o', path: `${project.folder}/out/s`, matrix: {} },
   ]);

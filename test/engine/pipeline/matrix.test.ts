@@ -139,7 +139,7 @@ test('what is wrong with a matrix', async () => {
   expect(await mistakes('{}')).toContain('"matrix" cannot be empty');
   expect(await mistakes('{ include: [] }')).toContain('this matrix has no cell');
   expect(await mistakes('{ a: 1 }')).toContain('"matrix.a" takes a list');
-  expect(await mistakes('{ a: [1, 2, 1.0] }')).toContain('1 stands twice in "a"');
+  expect(await mistakes('{ a: [1, 2, 1.0] }')).toContain('1.0 stands twice in "a"');
   expect(await mistakes('{ a: [[1], 2] }')).toContain('"matrix.a[0]" takes a scalar or a map, found a list');
   expect(await mistakes('{ abc: [1], exclude: [{ abd: 1 }] }')).toContain('"abd" is no dimension of this matrix');
   expect(await mistakes('{ a: [1], include: [{ b: 1 }, { a: 2 }, { a: 2 }] }')).toContain('this makes a combination that is there already');

@@ -131,7 +131,7 @@ test('values, lists, paths and globs in commands', async () => {
   `.replace(' ${{ params.empty }}.', ''),
   );
   const { a, b } = byName(pipeline);
-  expect(commands(a!)).toEqual([`\necho 'it'\\''s' 1 'a b' true 0.00002 '2'>./-out $((1+2)) --n=2\n# kept\n`]);
+  expect(commands(a!)).toEqual([`\necho 'it'\\''s' 1 'a b' true 2e-5 '2'>./-out $((1+2)) --n=2\n# kept\n`]);
   expect(commands(b!)).toEqual(['cat ./-x.txt ${{ inputs.all }} e.txt ./-out ./-out']);
   expect(Object.keys(a!.inputs)).toEqual([]);
   expect(withMatches(commands(b!)[0]!, () => ['data/a b.txt', '-c.txt'])).toBe("cat ./-x.txt 'data/a b.txt' ./-c.txt e.txt ./-out ./-out");

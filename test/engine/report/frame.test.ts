@@ -91,7 +91,7 @@ test('of a large sweep the best twenty are shown', () => {
   const figures: Figures = new Map(Array.from({ length: 50 }, (_, i) => [`train[i=${i}]`, new Map([['loss', 1 + ((i * 7) % 50)]])]));
   const lines = figureLines(figures, 80, colors);
   expect(lines).toHaveLength(23);
-  expect(lines[1]).toMatch(/^i=0 +1 \*$/);
+  expect(lines[2]).toMatch(/^ 0 +1 \*$/);
   expect(lines.at(-1)).toBe('+ 30 more cells');
 });
 

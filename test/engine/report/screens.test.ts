@@ -53,11 +53,11 @@ words: ran in <time>
 fit[rate=0.5]: running (first run)
 fit[rate=0.5]: fitted
 fit[rate=0.5]: the data are few
-fit[rate=0.5]: ran in <time>
+fit[rate=0.5]: ran in <time>: accuracy 0.5, loss 0.2667
 fit[rate=0.25]: running (first run)
 fit[rate=0.25]: fitted
 fit[rate=0.25]: the data are few
-fit[rate=0.25]: ran in <time>
+fit[rate=0.25]: ran in <time>: accuracy 0.75, loss 0.1833
 demo: 3 ran · <time>
 ${figures}
 note: fit[rate=0.5], fit[rate=0.25]: the data are few
@@ -126,9 +126,16 @@ for (const [columns, rows] of [
     expect(screen.cursorHidden).toBe(false);
     const lines = normalized(screen.lines.join('\n'), p.folder).split('\n');
     // Two cells that run at once end in any order.
-    expect(lines.slice(1, 3).sort()).toEqual(['✔ fit[rate=0.25]  <time>  first run', '✔ fit[rate=0.5]  <time>  first run']);
-    lines.splice(1, 2);
     const wide = columns === 80;
+    const ended = lines.splice(1, wide ? 2 : 4);
+    expect(ended.sort()).toEqual(
+      wide
+        ? [
+            '✔ fit[rate=0.25]  <time>  accuracy 0.75, loss 0.1833 (first run)',
+            '✔ fit[rate=0.5]  <time>  accuracy 0.5, loss 0.2667 (first run)',
+          ]
+        : ['  accuracy 0.5, loss 0.2667', '  accuracy 0.75, loss 0.1833', '✔ fit[rate=0.25]  <time>', '✔ fit[rate=0.5]  <time>'],
+    );
     expect(lines).toEqual([
       '✔ words  <time>  first run',
       '',
@@ -162,6 +169,124 @@ test('a terminal without colours gets none; FORCE_COLOR gives a log colours', as
   expect((await p.run('run', 'p.yaml')).stdout).not.toMatch(colours);
   p.env.FORCE_COLOR = '1';
   expect((await p.run('run', 'p.yaml')).stdout).toMatch(colours);
+});
+
+const SAYS = `import { writeFile } from 'node:fs/promises';
+import { defineStep } from 'tunesmith';
+export default defineStep({
+  name: 'choose', version: 1,
+  options: { of: { type: 'integer' }, every: { type: 'integer', default: 10, fingerprint: false } },
+  outputs: { choice: 'file' },
+  async run({ options, outputs, result }) {
+    result('the first of ' + options.of);
+    await writeFile(outputs.choice!, 'first');
+  },
+});
+`;
+
+test('what a step says came of it stands at its line and below the summary, also when it need not run again', async () => {
+  const p = project({ 'p.yaml': 'name: p\nsteps: { pick: { uses: ./choose.ts, with: { of: 3 } } }\n', 'choose.ts': SAYS });
+  const told = `p: 1 STATE · <time>\n\npick: the first of 3\n\noutput: .tunesmith/outputs/p/pick/choice\n`;
+  expect((await p.run('run', 'p.yaml')).screen).toBe(
+    `pick: running (first run)\npick: ran in <time>: the first of 3\n${told.replace('STATE', 'ran')}`,
+  );
+  expect((await p.run('run', 'p.yaml')).screen).toBe(told.replace('STATE', 'fresh'));
+  expect((await p.run('runs', 'show', '1')).stdout).toContain('\npick: the first of 3\n');
+  // An option that its schema marks with \`fingerprint: false\` reruns nothing, and is no part of what explain shows.
+  p.write('p.yaml', 'name: p\nsteps: { pick: { uses: ./choose.ts, with: { of: 3, every: 1 } } }\n');
+  expect((await p.states('p.yaml')).cells).toEqual({ pick: 'fresh' });
+  expect((await p.run('explain', 'pick')).stdout).not.toContain('option every');
+  p.write('p.yaml', 'name: p\nsteps: { pick: { uses: ./choose.ts, with: { of: 4, every: 2 } } }\n');
+  const { events } = await p.states('p.yaml');
+  expect(events).toContainEqual({ type: 'result', cell: 'pick', message: 'the first of 4' });
+  expect(events.find(({ type }) => type === 'running').why).toBe('option of: 3 → 4');
+});
+
+const ESCAPE = '\\x1b[31m';
+
+/** All but red, which the names below ask for. */
+const OUR_COLORS = /\p{Cc}\[(?!31m)[\d;]*m/gu;
+
+test('control characters in names, messages and data become visible, with colours and without', async () => {
+  const p: Project = project({
+    'p.yaml': 'name: "a\\e[31mb\\u202e"\nsteps: { s: { run: "echo > ${{ outputs.o }}", outputs: { o: "out/x\\e[31m" } } }\n',
+    'bad.yaml': 'steps: {"a\\e[31m": { run: "echo" }}\n',
+    'rows.jsonl': `${JSON.stringify({ text: 'red \u001b[31m \u009b2J \u0007', 'n\u001b[0m': 1 })}\n`,
+  });
+  for (const color of [undefined, '1']) {
+    p.env.FORCE_COLOR = color;
+    const bare = (text: string) => expect(text.replace(OUR_COLORS, '')).not.toMatch(/(?!\n)[\p{Cc}\u202e]/u);
+    const ran = await p.run('run', 'p.yaml', ...(color ? [] : ['--force']));
+    expect(ran.stdout).toContain(`a${ESCAPE}b\\u202e`);
+    expect(ran.stdout).toContain(`output: out/x${ESCAPE}`);
+    for (const words of [
+      ['run', 'p.yaml'],
+      ['status', 'p.yaml'],
+      ['explain', 'p.yaml', 's'],
+      ['runs'],
+      ['runs', 'show', '1'],
+      ['runs', 'diff'],
+      ['graph', 'p.yaml', '--format', 'dot'],
+      ['show', 'rows.jsonl'],
+      ['cache', 'ls'],
+      ['run', 'p.yaml', '--json'],
+    ]) {
+      const { stdout, stderr, code } = await p.run(...words);
+      expect(code, words.join(' ')).toBe(0);
+      bare(stdout + stderr);
+    }
+    const wrong = await p.run('validate', 'bad.yaml');
+    expect(wrong.stderr).toContain(ESCAPE);
+    bare(wrong.stderr.replaceAll('\u001b[31m\u001b[1merror', '').replaceAll('\u001b[31m^', ''));
+    const absent = await p.run('predict', 'no\u001b[31mmodel', 'x');
+    expect(absent.stderr).toContain(ESCAPE);
+  }
+  expect((await p.run('show', 'rows.jsonl')).stdout).toContain(`red ${ESCAPE} \\x9b2J \\x07`);
+});
+
+test('logs on a terminal show colours and nothing else that drives it; elsewhere they are as they were written', async () => {
+  const p = project({
+    'p.yaml': `steps: { a: { run: "printf '\\\\033[32mgreen\\\\033[2J\\\\r10%%\\\\r20%%\\\\n'" } }`,
+  });
+  await p.run('run', 'p.yaml');
+  const raw = '\u001b[32mgreen\u001b[2J\r10%\r20%\n';
+  expect((await p.run('logs', 'a')).stdout).toBe(raw);
+  Object.assign(p.env, terminal(p, 80, 24));
+  expect((await p.run('logs', 'a')).stdout).toBe('green\n10%\n20%\n');
+  p.env.NO_COLOR = undefined;
+  expect((await p.run('logs', 'a')).stdout).toBe('\u001b[32mgreen\\x1b[2J\n10%\n20%\n\u001b[0m');
+});
+
+test('lines of megabytes do not flood the screen: they are cut, and the log has all of them', async () => {
+  const p = project({
+    'p.yaml': 'steps: { a: { uses: ./long.ts } }\n',
+    'long.ts': `import { defineStep, StepError } from 'tunesmith';
+export default defineStep({
+  name: 'long', version: 1, outputs: { o: 'file' },
+  run({ log, warn }) {
+    for (let i = 0; i < 3; i++) console.error('x'.repeat(4_000_000));
+    log('l'.repeat(4_000_000));
+    warn('w'.repeat(4_000_000));
+    throw new StepError('m'.repeat(4_000_000), 'h'.repeat(4_000_000));
+  },
+});
+`,
+  });
+  for (const columns of [undefined, 80]) {
+    if (columns) Object.assign(p.env, terminal(p, columns, 24));
+    const { stdout, code } = await p.run('run', 'p.yaml');
+    expect(code).toBe(1);
+    expect(stdout.length).toBeLessThan(30_000);
+    expect(stdout).toMatch(/│ x{240}… \([\d,]+ more characters: see the log\)/);
+    expect(stdout).toMatch(/m{2000}… \(3,998,000 more characters: see the log\)/);
+    expect(stdout).toMatch(/log: \.tunesmith\/logs\/\d\/a\.log/);
+  }
+  expect(p.stat('.tunesmith/logs/1/a.log').size).toBeGreaterThan(20_000_000);
+  for (const words of [
+    ['runs', 'show'],
+    ['explain', 'a'],
+  ])
+    expect((await p.run(...words)).stdout.length).toBeLessThan(10_000);
 });
 
 test('what a child writes cannot drive the terminal', async () => {

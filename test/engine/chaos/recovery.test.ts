@@ -1,0 +1,273 @@
+/**
+ * What stands in the way of outputs, and what a killed engine left that cannot be undone: it is reported once, with path and remedy, and
+ * every other pipeline of the project runs. As an unprivileged user, since root may do everything.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { type Project, project } from '../../rig.ts';
+
+const isRoot = process.getuid?.() === 0;
+const mount = (...args: string[]) => spawnSync('mount', args).status === 0;
+const mounts = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
+
+const step = (run: string, output: string) => `steps: { a: { run: ${JSON.stringify(run)}, outputs: { o: ${JSON.stringify(output)} } } }`;
+const OTHER = step('echo other > ${{ outputs.o }}', 'other/o.txt');
+
+function unprivileged(files: Record<string, string>): Project {
+  const p = project({ 'package.json': '{}', 'other.yaml': OTHER, ...files });
+  p.unprivileged();
+  return p;
+}
+
+/** Kills a run while its step is at work on the output, with what `before` put in its place. */
+async function cutOff(
+  p: Project,
+  output: string,
+  run = 'mkdir -p ${{ outputs.o }}; echo half > ${{ outputs.o }}/half; echo > begun; sleep 60',
+) {
+  p.write('p.yaml', step(run, output));
+  const started = p.start('run', 'p.yaml', '--plain');
+  await p.until(() => p.exists('begun'));
+  started.kill('SIGKILL');
+  await started.done;
+  p.remove('begun');
+}
+
+/** Returns the notices. */
+async function othersRun(p: Project): Promise<string> {
+  p.remove('other');
+  const { code, screen, events } = await p.run('run', 'other.yaml', '--json');
+  expect(screen).not.toContain('bug of its own');
+  expect(code, screen).toBe(0);
+  expect(p.read('other/o.txt')).toBe('other\n');
+  return events.flatMap(({ type, message }) => (type === 'notice' ? [message] : [])).join('\n');
+}
+
+test('a parent that tunesmith wrote gives way; a file of the user in that place is kept aside; both ways, run and restored', async () => {
+  const file = step('echo file > ${{ outputs.o }}', 'out/model');
+  const inside = step('echo inside > ${{ outputs.o }}', 'out/model/deep/w.bin');
+  const p = unprivileged({ 'p.yaml': file });
+  for (const [text, state] of [
+    [file, 'ran'],
+    [inside, 'ran'],
+    [file, 'restored'],
+    [inside, 'restored'],
+  ] as const) {
+    p.write('p.yaml', text);
+    expect((await p.states('p.yaml')).cells).toEqual({ a: state });
+    expect(p.read(text === file ? 'out/model' : 'out/model/deep/w.bin')).toBe(text === file ? 'file\n' : 'inside\n');
+  }
+  expect(p.find('.tunesmith/kept')).toEqual([]);
+  expect(p.find('.tunesmith/work', { all: true })).toEqual([]);
+  for (const again of [[], ['--force']]) {
+    p.remove('out');
+    p.write('out/model', 'mine');
+    p.unprivileged();
+    const { code, screen } = await p.run('run', 'p.yaml', '--plain', ...again);
+    expect({ code, screen }).toMatchObject({
+      code: 0,
+      screen: expect.stringContaining('out/model was not written by tunesmith: it is kept as'),
+    });
+    expect(p.read('out/model/deep/w.bin')).toBe('inside\n');
+  }
+  expect(p.find('.tunesmith/kept').map((name) => p.read(name))).toEqual(['mine', 'mine']);
+});
+
+test('a file in the place of a parent returns when the cell fails', async () => {
+  const p = unprivileged({ 'p.yaml': step('echo half > ${{ outputs.o }}; exit 1', 'out/model/deep/w.bin'), 'out/model': 'mine' });
+  expect((await p.run('run', 'p.yaml', '--plain')).code).toBe(1);
+  expect(p.read('out/model')).toBe('mine');
+  expect(p.read('.tunesmith/failed/a/out/model/deep/w.bin')).toBe('half\n');
+  await cutOff(p, 'out/model/deep');
+  expect(await othersRun(p)).toContain('a was cut off in an earlier run: out/model is as before; what it left is in .tunesmith/failed/a');
+  expect(p.read('out/model')).toBe('mine');
+});
+
+test('names that no file system takes are refused where they are written', async () => {
+  const p = unprivileged({
+    'p.yaml': step('echo > ${{ outputs.o }}', `out/${'é'.repeat(128)}`),
+    'q.yaml': step('echo > ${{ outputs.o }}', `${'d'.repeat(200)}/`.repeat(21)),
+  });
+  const long = await p.run('run', 'p.yaml');
+  expect(long.code).toBe(2);
+  expect(long.screen).toContain('the name of output "o" has 256 bytes: file systems take 255');
+  const deep = await p.run('run', 'q.yaml');
+  expect(deep.code).toBe(2);
+  expect(deep.screen).toMatch(/the path of output "o" has \d+ bytes: the system takes 4095/);
+  await othersRun(p);
+});
+
+test('a name that the disk does not take all the same fails its cell in words', async () => {
+  // With what is put around it, the path is too long for the system.
+  const p = unprivileged({ 'p.yaml': step('mkdir -p out; echo > ${{ outputs.o }}', `out/${'d/'.repeat(10)}x`) });
+  p.write('.tunesmith', 'a file');
+  const { code, screen } = await p.run('run', 'p.yaml');
+  expect({ code, screen }).toEqual({ code: 1, screen: expect.stringContaining('.tunesmith is not a folder') });
+});
+
+test('folders without permissions that a failed step leaves are moved out of the way, and removed with it', async () => {
+  for (const mode of ['000', '555']) {
+    const leave = `mkdir -p \${{ outputs.o }}/deep; echo x > \${{ outputs.o }}/deep/f; chmod ${mode} \${{ outputs.o }}/deep \${{ outputs.o }}; `;
+    const p = unprivileged({ 'p.yaml': step(`${leave}exit 1`, 'out/a') });
+    for (let n = 0; n < 2; n++) {
+      const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+      expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringContaining('a: failed') });
+      expect(screen).not.toMatch(/bug of its own|permission denied/);
+      expect(p.find('out')).toEqual([]);
+    }
+    await cutOff(p, 'out/a', `${leave}echo > begun; sleep 60`);
+    expect(await othersRun(p)).toContain('what it left is in .tunesmith/failed/a');
+    p.write('p.yaml', step('mkdir ${{ outputs.o }}; echo good > ${{ outputs.o }}/f', 'out/a'));
+    expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+    expect(p.read('out/a/f')).toBe('good\n');
+    expect(p.find('.tunesmith/work', { all: true })).toEqual([]);
+  }
+});
+
+test('an output in a folder that may not be searched or written to: its cell fails in words, with former outputs as they were', async () => {
+  const p = unprivileged({ 'p.yaml': step('echo > ${{ outputs.o }}', 'out/locked/o') });
+  for (const mode of [0o000, 0o500]) {
+    mkdirSync(p.path('out/locked'), { recursive: true });
+    chmodSync(p.path('out/locked'), mode);
+    for (let n = 0; n < 2; n++) {
+      const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+      expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringMatching(/a: failed/) });
+      expect(screen).not.toContain('bug of its own');
+      await othersRun(p);
+    }
+    chmodSync(p.path('out/locked'), 0o755);
+  }
+});
+
+test.skipIf(!isRoot)(
+  'what belongs to root: the cell fails with path and remedy; after a kill it is reported once, and other pipelines run',
+  async () => {
+    const p = unprivileged({ 'out/a/mine': 'mine' });
+    await cutOff(p, 'out/a');
+    chownSync(p.path('out/a'), 0, 0);
+    chownSync(p.path('out/a/half'), 0, 0);
+    const first = await othersRun(p);
+    expect(first).toMatch(
+      /what a left at out\/a could not be moved to \.tunesmith\/failed\/a: permission denied: .*out\/a.*Check who owns it/,
+    );
+    expect(first).toMatch(/out\/a could not be put back: something else stands in its place; it is kept as \.tunesmith\/kept\//);
+    const [kept] = p.find('.tunesmith/kept');
+    expect(p.read(kept!)).toBe('mine');
+    expect(await othersRun(p)).not.toMatch(/could not be/);
+    for (let n = 0; n < 2; n++) {
+      p.write('p.yaml', step('mkdir -p ${{ outputs.o }}', 'out/a'));
+      const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+      expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringMatching(/a: failed .*permission denied: .*out\/a/) });
+    }
+    await othersRun(p);
+    chownSync(p.path('out/a'), 65534, 65534);
+    chownSync(p.path('out/a/half'), 65534, 65534);
+    expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  },
+);
+
+test.skipIf(!isRoot)('root left the folder of an execution, and checkpoints that nobody came back for: reported once', async () => {
+  const p = unprivileged({});
+  await cutOff(p, 'out/a');
+  const [id] = p.find('.tunesmith/work', { all: true });
+  mkdirSync(join(p.path(id!), 'staged'));
+  writeFileSync(join(p.path(id!), 'staged/file'), 'of root');
+  mkdirSync(p.path(`.tunesmith/checkpoints/${'0'.repeat(64)}/deep`), { recursive: true });
+  spawnSync('touch', [
+    '-d',
+    '2001-01-01',
+    p.path(`.tunesmith/checkpoints/${'0'.repeat(64)}/deep`),
+    p.path(`.tunesmith/checkpoints/${'0'.repeat(64)}`),
+  ]);
+  for (const name of [join(id!, 'staged'), `.tunesmith/checkpoints/${'0'.repeat(64)}`, '.tunesmith/checkpoints']) {
+    chownSync(p.path(name), 0, 0);
+    chmodSync(p.path(name), 0o755);
+  }
+  const first = await othersRun(p);
+  expect(first).toMatch(/could not be removed: permission denied/);
+  expect(first).toMatch(/checkpoints\/0+ could not be removed: permission denied/);
+  expect(await othersRun(p)).not.toMatch(/could not be removed/);
+});
+
+test('a file where a killed engine had a folder of outputs, and the reverse: what was aside is kept, and others run', async () => {
+  const p = unprivileged({ 'out/a/mine': 'mine' });
+  await cutOff(p, 'out/a');
+  renameSync(p.path('out'), p.path('moved'));
+  p.write('out', 'a file now');
+  const first = await othersRun(p);
+  expect(first).toMatch(/out\/a could not be put back: .*it is kept as \.tunesmith\/kept\//);
+  expect(p.find('.tunesmith/kept').map((name) => p.read(name))).toEqual(['mine']);
+  expect(p.read('out')).toBe('a file now');
+  expect(await othersRun(p)).not.toContain('could not be');
+  expect(p.find('.tunesmith/work', { all: true })).toEqual([]);
+});
+
+test.skipIf(!mounts)('an output on which something is mounted is emptied and filled', async () => {
+  const p = project({
+    'package.json': '{}',
+    'other.yaml': OTHER,
+    'p.yaml': step('mkdir -p ${{ outputs.o }}/d; echo 1 > ${{ outputs.o }}/d/f', 'out/m'),
+  });
+  mkdirSync(p.path('out/m'), { recursive: true });
+  if (!mount('-t', 'tmpfs', '-o', 'size=8m', 'none', p.path('out/m'))) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.path('out/m')]));
+  p.write('out/m/mine', 'mine');
+  const dev = lstatSync(p.path('out/m')).dev;
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  expect(p.find('out')).toEqual(['out/m/d/f']);
+  expect(p.find('.tunesmith/kept').map((name) => p.read(name))).toEqual(['mine']);
+  p.write('out/m/d/f', 'edited');
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'restored' });
+  expect(p.read('out/m/d/f')).toBe('1\n');
+  p.write('p.yaml', step('mkdir -p ${{ outputs.o }}; echo 2 > ${{ outputs.o }}/f; exit 1', 'out/m'));
+  expect((await p.run('run', 'p.yaml', '--plain')).screen).not.toContain('bug of its own');
+  expect(p.read('out/m/d/f')).toBe('1\n');
+  await cutOff(p, 'out/m');
+  await othersRun(p);
+  expect(p.find('out')).toEqual(['out/m/d/f']);
+  expect(lstatSync(p.path('out/m')).dev).toBe(dev);
+});
+
+test.skipIf(!mounts)('a disk without room or inodes while a killed run is undone: told, and undone when there is room', async () => {
+  for (const [limit, fill] of [
+    ['size=3m', 'head -c 9m /dev/zero > filler'],
+    ['size=30m,nr_inodes=80', 'mkdir filler; i=0; while [ $i -lt 200 ]; do : > filler/$i || exit 0; i=$((i+1)); done'],
+  ] as const) {
+    const p = project();
+    if (!mount('-t', 'tmpfs', '-o', limit, 'none', p.folder)) throw new Error('cannot mount');
+    onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+    for (const [name, content] of Object.entries({ 'package.json': '{}', 'other.yaml': OTHER, 'out/a/mine': 'mine' }))
+      p.write(name, content);
+    await cutOff(p, 'out/a');
+    spawnSync('sh', ['-c', fill], { cwd: p.folder });
+    for (let n = 0; n < 2; n++) {
+      const { code, screen } = await p.run('run', 'other.yaml', '--plain');
+      expect(screen, limit).not.toContain('bug of its own');
+      if (code !== 0) expect({ code, screen }, limit).toMatchObject({ code: 1, screen: expect.stringMatching(/disk (is )?full/) });
+    }
+    p.remove('filler');
+    await othersRun(p);
+    expect(p.find('out'), limit).toEqual(['out/a/mine']);
+    expect(p.find('.tunesmith/work', { all: true }), limit).toEqual([]);
+    expect(p.read('out/a/mine')).toBe('mine');
+  }
+});
+
+test('files in the place of tunesmith’s own folders are told, and harm nothing but what needs them', async () => {
+  for (const name of ['logs', 'work', 'failed', 'kept', 'tmp']) {
+    const p = unprivileged({
+      'p.yaml': step('echo half > ${{ outputs.o }}; exit 1', 'out/o'),
+      'out/o': 'mine',
+      [`.tunesmith/${name}`]: 'a file',
+    });
+    for (const file of ['p.yaml', 'other.yaml']) {
+      p.remove('other');
+      const { code, screen } = await p.run('run', file, '--plain');
+      expect([0, 1], `${name}: ${screen}`).toContain(code);
+      expect(screen, name).not.toContain('bug of its own');
+      expect(p.read('out/o'), name).toBe('mine');
+    }
+  }
+});
