@@ -18,7 +18,7 @@ export const seq2seq: Prepare<Pair> = async (source) => {
   requireColumn(columns, text, 'text');
   requireColumn(columns, target, 'target');
   await warnEmpty(source, [text]);
-  let unwritable = 0;
+  let [count, unwritable] = [0, 0];
   let first: { id: string; target: string; writable: string } | undefined;
   return {
     labels: [],
@@ -27,16 +27,11 @@ export const seq2seq: Prepare<Pair> = async (source) => {
     paired: false,
     columns: { labels: { per: 'target', dtype: 'int32', width: 1 } },
     select: { text: `coalesce(${quote(text)}::VARCHAR, '')`, target: `coalesce(${quote(target)}::VARCHAR, '')` },
-    end(rows) {
-      if (!first) return;
-      source.warn(
-        `the tokenizer cannot write ${unwritable} of ${rows} targets to the letter: row ${first.id} ${inShort(first.target)} becomes ${inShort(first.writable)}; texts are measured against what it can write`,
-      );
-    },
     async encode(rows, read, tokenizer) {
       const texts = await read(rows.map(({ text }) => ({ text })));
       const targets = await tokenizer.encode(rows.map((row) => row.target));
       const writable = await Promise.all(targets.map(({ ids }) => tokenizer.decode(ids)));
+      count += rows.length;
       rows.forEach(({ id, target }, i) => {
         if (writable[i] === target) return;
         unwritable++;
@@ -52,6 +47,12 @@ export const seq2seq: Prepare<Pair> = async (source) => {
           truncated: sequence.truncated || labels.truncated,
         };
       });
+    },
+    finish() {
+      if (!first) return;
+      source.warn(
+        `the tokenizer cannot write ${unwritable} of ${count} targets to the letter: row ${first.id} ${inShort(first.target)} becomes ${inShort(first.writable)}; texts are measured against what it can write`,
+      );
     },
   };
 };
