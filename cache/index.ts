@@ -88,7 +88,7 @@ export class ResultIndex {
     const rows = this.database.use((statement) =>
       statement('select number, fingerprint, subject, outputs, created from results order by number').all(),
     );
-    return (rows as any[]).map((row) => ({ ...row, outputs: JSON.parse(row.outputs) }));
+    return (rows as any[]).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
   }
 
   /** Once this returns, nothing finds them any more. */
@@ -100,12 +100,17 @@ export class ResultIndex {
   }
 }
 
+/** By names that users give, such as `constructor`: an object without a prototype has no others. */
+function outputsIn(json: string): Result['outputs'] {
+  return Object.assign(Object.create(null), JSON.parse(json));
+}
+
 function resultOf(row: any): Result {
   const { fingerprint, subject, outputs, record, created } = row;
   return {
     fingerprint,
     subject,
-    outputs: JSON.parse(outputs),
+    outputs: outputsIn(outputs),
     // Of a thousand results that are fresh nobody asks for it.
     get record() {
       return JSON.parse(record);
