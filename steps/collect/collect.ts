@@ -3,14 +3,17 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
+import type { SourceFile } from '../data/bytes.ts';
 import { asJson, type Column, Database, QueryError, quote } from '../data/database.ts';
 import { decodeMail } from '../data/mail.ts';
 import { addPreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, writeTable } from '../data/table.ts';
-import { type Format, formatOf, listFiles, type SourceFile } from './files.ts';
+import { mixedComparison } from './comparisons.ts';
+import { type Format, formatOf, listFiles } from './files.ts';
 import { loaders } from './load.ts';
 import { Rejected } from './rejected.ts';
 import type step from './step.ts';
+import { applyTypes, inferTypes, OURS } from './types.ts';
 
 type Context = Parameters<typeof step.run>[0];
 type Options = Context['options'];
@@ -26,7 +29,7 @@ export async function collect(context: Context): Promise<void> {
   const database = await Database.open(data, context.threads);
   try {
     const rejected = await Rejected.open(database);
-    await loaders[format]({ database, rejected, files: inTurn(files, context), delimiter: options.delimiter, columns: options.columns });
+    await load(database, rejected, files, format, context);
     const read = (await count(database, 'raw')) + rejected.count;
     if (read === 0) throw new StepError(`${nameOf(files)}: no rows`, 'An empty file has nothing to learn from: check `files`.');
     for (const column of Object.keys(options.decode ?? {})) await decode(database, column, rejected, context);
@@ -57,9 +60,32 @@ export async function collect(context: Context): Promise<void> {
   }
 }
 
+/** Makes the table `raw`, with its types. */
+async function load(database: Database, rejected: Rejected, files: SourceFile[], format: Format, context: Context): Promise<void> {
+  const { delimiter, columns, encoding, types = {} } = context.options;
+  await loaders[format]({
+    database,
+    rejected,
+    files: inTurn(files, context),
+    delimiter,
+    columns,
+    encoding,
+    types,
+    note: context.log,
+  });
+  await applyTypes(database, types, rejected);
+  if (format === 'csv' || format === 'tsv') await inferTypes(database, types, context.log);
+}
+
 /** What `check` cannot know while `format` is auto. */
 function refuseMeaningless(options: Options, format: Format, first: SourceFile): void {
   const meaningless = format === 'csv' ? [] : format === 'tsv' ? (['delimiter'] as const) : (['delimiter', 'columns'] as const);
+  if (options.encoding !== 'utf-8' && (format === 'parquet' || format === 'mail'))
+    throw new StepError(
+      `\`encoding\` means nothing here: ${first.source} is ${format}, which says itself how its texts are encoded`,
+      'Take `encoding` out.',
+      ['encoding'],
+    );
   for (const option of meaningless)
     if (options[option] !== undefined)
       throw new StepError(`\`${option}\` means nothing here: ${first.source} is ${format}`, `Take \`${option}\` out.`);
@@ -131,6 +157,7 @@ async function select(database: Database, options: Options): Promise<void> {
     ? Object.entries(options.select).sort(([a], [b]) => (a < b ? -1 : 1))
     : columns.map(({ name }) => [name, quote(name)] as const);
   const list = expressions.map(([name, expression]) => `(\n${expression}\n)${name === 'text' ? '::VARCHAR' : ''} AS ${quote(name)}`);
+  await refuseMixedComparisons(database, options, columns, data);
   // On one thread: what a user's SQL makes of the order of rows, or of random(), is the same on any machine.
   await database.run('SET threads = 1; SELECT setseed(0)');
   try {
@@ -146,12 +173,37 @@ async function select(database: Database, options: Options): Promise<void> {
     ];
     for (const { option, sql } of parts) {
       const message = await failureOf(database, `SELECT count(value) FROM (SELECT (\n${sql}\n) AS value FROM ${data})`);
-      if (message) throw new StepError(`${option.join('.')}: ${sql}: ${message}`, hint + quoting(columns, sql), option);
+      if (message)
+        throw new StepError(
+          `${option.join('.')}: ${sql}: ${message}`,
+          hint + quoting(columns, sql) + typing(columns, sql, message),
+          option,
+        );
     }
     const aggregate = /GROUP BY/.test(error.message)
       ? 'an expression is computed for each row, and cannot sum up rows as count(*) does'
       : error.message;
     throw new StepError(`${options.select ? 'select' : 'where'}: ${aggregate}`, hint);
+  }
+}
+
+/** A column of texts is never compared with numbers: what DuckDB would make of the texts is not what the file says. */
+async function refuseMixedComparisons(database: Database, { select = {}, where }: Options, columns: Column[], data: string): Promise<void> {
+  const parts = [
+    ...Object.entries(select).map(([name, sql]) => ({ option: ['select', name], sql })),
+    ...(where === undefined ? [] : [{ option: ['where'], sql: where }]),
+  ];
+  for (const { option, sql } of parts) {
+    const mixed = await mixedComparison(database, sql, data);
+    if (!mixed) continue;
+    const column = columns.find(({ name }) => [name, quote(name)].includes(mixed.text));
+    throw new StepError(
+      `${option.join('.')}: ${sql}: compares ${column ? `the column \`${column.name}\`, which holds texts,` : `the text ${mixed.text}`} with the number ${mixed.number}`,
+      column
+        ? `Make numbers of it with \`types: { ${JSON.stringify(column.name).slice(1, -1)}: number }\`, or compare with a text${/^[-\d.]+$/.test(mixed.number) ? `: '${mixed.number}'` : ''}.`
+        : `Compare with a text, or cast: ${mixed.text}::DOUBLE.`,
+      option,
+    );
   }
 }
 
@@ -161,6 +213,14 @@ function quoting(columns: Column[], sql: string): string {
     ({ name }) => sql.includes(name) && !sql.includes(quote(name)) && (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)),
   );
   return bare ? ` In SQL, \`${bare.name}\` stands in double quotes: '${quote(bare.name)}'.` : '';
+}
+
+/** SQL that computes with a column of texts. */
+function typing(columns: Column[], sql: string, message: string): string {
+  const text = columns.find(({ name, type }) => type === 'VARCHAR' && sql.includes(name));
+  return text && /\bVARCHAR\b/.test(message) && /Binder Error/.test(message)
+    ? ` \`${text.name}\` holds texts: \`types: { ${text.name}: number }\` makes numbers of them.`
+    : '';
 }
 
 async function failureOf(database: Database, sql: string): Promise<string | undefined> {
@@ -230,7 +290,7 @@ async function clashOf(database: Database, column: string): Promise<string | und
 
 /** The user's columns of a table. */
 async function columnsOf(database: Database, table: string): Promise<Column[]> {
-  return (await database.columns(table)).filter(({ name }) => name !== '__source' && name !== '__row');
+  return (await database.columns(table)).filter(({ name }) => !OURS.includes(name));
 }
 
 async function count(database: Database, table: string): Promise<number> {

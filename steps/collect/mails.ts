@@ -1,7 +1,7 @@
 /** The mails of a file: one, or as many as an mbox file holds. */
 
+import { bytesOf, linesOf, type SourceFile } from '../data/bytes.ts';
 import { envelope } from '../data/mail.ts';
-import { bytesOf, linesOf, type SourceFile } from './files.ts';
 
 export async function* readMails(file: SourceFile): AsyncGenerator<{ row: number; bytes: Buffer }> {
   let mbox = false;

@@ -54,7 +54,9 @@ export class Rejected {
       'SELECT source, "row", reason FROM rejected ORDER BY source, "row" LIMIT 5',
     );
     const [place, ...others] = first.map(({ source, row, reason }) => `${source}:${row}: ${reason}`);
-    const encoding = first.some(({ reason }) => reason === 'not UTF-8') ? ' Convert what is not UTF-8: iconv -f latin1 -t utf-8 FILE.' : '';
+    const encoding = first.some(({ reason }) => reason === 'not UTF-8')
+      ? ' What is not UTF-8 can be read with `encoding`, such as latin1 or windows-1252.'
+      : '';
     return new StepError(
       `${place}${count > 1 ? `; ${count} of ${read} rows are bad` : `; that is 1 bad row of ${read}`}, more than ${percent(limit)}`,
       `${others.length > 0 ? `Also ${others.join('; ')}${count > first.length ? '; …' : ''}. ` : ''}Correct the rows, or allow more with \`max_rejected\`.${encoding}`,

@@ -1,5 +1,6 @@
 /** collect: files of any common format → one table. */
 import { defineStep } from '../../engine/step.ts';
+import { ENCODINGS } from '../data/encodings.ts';
 
 export default defineStep({
   name: 'collect',
@@ -25,7 +26,21 @@ export default defineStep({
       type: 'string',
       minLength: 1,
       maxLength: 1,
-      description: 'What parts the fields of CSV. Default: the comma, else what the header is parted by.',
+      description:
+        'The character between the fields of CSV. Default: what the header and the first rows show (comma, semicolon, tab or bar), or what a first line `sep=;` says.',
+    },
+    encoding: {
+      enum: ENCODINGS,
+      default: 'utf-8',
+      description:
+        'The character encoding of CSV, TSV, JSON and text files. `utf-16` reads the byte order mark, as Excel writes it; `windows-1252` is what Western European Windows programs write. A row with bytes that the encoding does not define is put aside.',
+    },
+    types: {
+      type: 'object',
+      additionalProperties: { enum: ['text', 'number', 'boolean'] },
+      minProperties: 1,
+      description:
+        'Types of columns, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only where every value prints back exactly as it is written; the log names the value that kept it a text. A row with another value than the type allows is put aside.',
     },
     header: { type: 'boolean', default: true, description: 'Whether the first line of CSV and TSV names the columns.' },
     columns: {
@@ -68,7 +83,7 @@ export default defineStep({
       description: 'The share of bad rows that is put aside in `rejected.jsonl`; with more, the step fails.',
     },
   },
-  optional: ['delimiter', 'columns', 'decode', 'select', 'where', 'id', 'required'],
+  optional: ['delimiter', 'types', 'columns', 'decode', 'select', 'where', 'id', 'required'],
   libraries: ['@duckdb/node-api', 'postal-mime', 'html-to-text'],
   check(options) {
     const problems = [];
@@ -83,6 +98,8 @@ export default defineStep({
       problems.push({ option: 'delimiter', message: `\`delimiter\` is for CSV, not for ${options.format}` });
     if (options.delimiter !== undefined && (options.delimiter.charCodeAt(0) > 127 || '"\r\n'.includes(options.delimiter)))
       problems.push({ option: 'delimiter', message: 'the delimiter must be an ASCII character other than a quote or a line break' });
+    if (options.encoding !== 'utf-8' && ['parquet', 'mail'].includes(options.format))
+      problems.push({ option: 'encoding', message: `files of format ${options.format} say themselves how their texts are encoded` });
     if (options.select && options.id !== undefined && !(options.id in options.select))
       problems.push({ option: 'id', message: `\`select\` makes no column \`${options.id}\`` });
     if (options.select)

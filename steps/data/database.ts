@@ -14,7 +14,11 @@ import {
   type DuckDBValue,
   VARCHAR,
 } from '@duckdb/node-api';
+import accessors from '@duckdb/node-api/lib/vectors/dataAccessors.js';
 import { type Json, StepError } from '../../engine/step.ts';
+
+// The library decodes texts with a TextDecoder that takes a U+FEFF at the start of each for a byte order mark, and drops it.
+Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) });
 
 export type Row = Record<string, Json>;
 
@@ -192,7 +196,7 @@ function json(value: DuckDBValue): Json {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
-  if (value instanceof DuckDBDecimalValue) return value.toDouble();
+  if (value instanceof DuckDBDecimalValue) return exact(value);
   if ('items' in value) return (value.items as DuckDBValue[]).map(json);
   if ('entries' in value) {
     const entries = value.entries as Record<string, DuckDBValue> | { key: DuckDBValue; value: DuckDBValue }[];
@@ -200,4 +204,10 @@ function json(value: DuckDBValue): Json {
     return Object.fromEntries(Object.entries(entries).map(([key, item]) => [key, json(item)]));
   }
   return String(value);
+}
+
+/** A decimal as a number where it has no more digits than that keeps, else as a text. */
+function exact(decimal: DuckDBDecimalValue): Json {
+  const digits = decimal.toString().replace(/^-?0*\.?0*|\./g, '');
+  return digits.length <= 15 ? decimal.toDouble() : decimal.toString();
 }

@@ -20,8 +20,10 @@ export interface Encoded {
 export interface Answer {
   /** @throws StepError for an input that the model cannot read */
   encode(input: Input): Promise<Encoded>;
-  /** One answer for each, in their order. */
-  answer(encoded: readonly Encoded[]): Promise<Json[]>;
+  /** What the model says to each of these sequences, of one input or of several, in one run. */
+  run(sequences: readonly Sequence[]): Promise<unknown[]>;
+  /** An input's answer, from what the model said to its sequences. */
+  conclude(encoded: Encoded, results: unknown[]): Promise<Json>;
 }
 
 /** @param threads cores of the matrix products */
@@ -42,25 +44,12 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
       return { input, sequences: sequences! };
     },
 
-    async answer(encoded) {
-      const all = encoded.flatMap(({ sequences }) => sequences);
-      const results: unknown[] = new Array(all.length);
-      for (const batch of batchesByLength(all)) {
-        const outputs = await runModel(
-          session,
-          batch.map((i) => all[i]!),
-          bundle,
-        );
-        for (const [row, i] of batch.entries()) results[i] = kind.read(outputs, row, all[i]!, answering);
-      }
-      let first = 0;
-      return Promise.all(
-        encoded.map(({ input, sequences }) => {
-          first += sequences.length;
-          return kind.answer(input, sequences, results.slice(first - sequences.length, first), answering);
-        }),
-      );
+    async run(sequences) {
+      const outputs = await runModel(session, sequences, bundle);
+      return sequences.map((sequence, row) => kind.read(outputs, row, sequence, answering));
     },
+
+    conclude: async ({ input, sequences }, results) => kind.answer(input, sequences, results, answering),
   };
 }
 
@@ -110,26 +99,7 @@ async function openSession({ model, folder, labels, task }: Bundle, threads: num
   return session;
 }
 
-/** Tokens of one run, padding included: few enough to stay in the processor's caches. */
-const mostTokens = 4096;
-
-/** Indices of sequences that run together: of about one length, since all are padded to the longest. */
-function batchesByLength(sequences: Sequence[]): number[][] {
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.ids.length - sequences[b]!.ids.length);
-  const batches: number[][] = [];
-  let batch: number[] = [];
-  for (const i of order) {
-    if (batch.length > 0 && (batch.length + 1) * sequences[i]!.ids.length > mostTokens) {
-      batches.push(batch);
-      batch = [];
-    }
-    batch.push(i);
-  }
-  if (batch.length > 0) batches.push(batch);
-  return batches;
-}
-
-async function runModel(session: ort.InferenceSession, sequences: Sequence[], { folder, padTokenId }: Bundle): Promise<Outputs> {
+async function runModel(session: ort.InferenceSession, sequences: readonly Sequence[], { folder, padTokenId }: Bundle): Promise<Outputs> {
   const width = Math.max(1, ...sequences.map(({ ids }) => ids.length));
   const integers = (valuesOf: (sequence: Sequence) => number[], padding: number) => {
     // int64, written as pairs of int32: ten times as fast as through BigInt.

@@ -81,6 +81,14 @@ export async function openBundle(given: string): Promise<Bundle> {
   };
 }
 
+/** A model that fills in masks has a score for every token of its vocabulary at every place: its runs are smaller, so that these fit. */
+export function tokensOfRun({ task, vocabulary = 0 }: Bundle, usual: number): number {
+  return task === 'masked-lm' && vocabulary > 0 ? Math.min(usual, Math.floor(mostScores / vocabulary)) : usual;
+}
+
+/** 64 MB. */
+const mostScores = 1 << 24;
+
 const onnxFile = path.join('onnx', 'model.onnx');
 
 /** As in training; of a model that we did not train what its tokenizer says, or what its positions allow. */

@@ -1,14 +1,14 @@
 /** POST /predict: inputs to the answers of a task. */
+import type { Json } from '../../engine/step.ts';
 import type { Input, TaskKind } from '../tasks/task.ts';
 import { Refused, type Route, type Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
-import type { Bundle } from './bundle.ts';
-import { openQueue } from './queue.ts';
+import { type Bundle, tokensOfRun } from './bundle.ts';
+import { type Outcome, openQueue } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
 export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
-  const workers = await startWorkers(bundle);
-  const queue = openQueue(workers, measurements.batch);
+  const queue = openQueue(await startWorkers(bundle), { tokens: tokensOfRun(bundle, tokensTogether), onRun: measurements.batch });
   return {
     path: '/predict',
     async answer(body, c) {
@@ -16,13 +16,31 @@ export async function predictRoute(bundle: Bundle, { limits, measurements }: Ser
       if (typeof inputs === 'string') throw new Refused(400, inputs);
       if (inputs.length > limits.inputs) throw new Refused(413, `"inputs" has ${inputs.length} entries; at most ${limits.inputs} at once`);
       if (queue.length + inputs.length > limits.queue) throw new Refused(503, 'too many inputs are waiting; try again in a second');
-      return c.json({ predictions: await queue.answer(inputs, c.req.raw.signal) });
+      const outcomes = await queue.answer(inputs, { signal: c.req.raw.signal, untilError: true });
+      return c.json({ predictions: predictionsOf(outcomes, inputs.length) });
     },
     get waiting() {
       return queue.length;
     },
-    close: () => workers.close(),
+    close: () => queue.close(),
   };
+}
+
+/** Padding included. Another request waits for no more than this: 50 ms or so with a small model. */
+const tokensTogether = 512;
+
+/** @throws Refused where one of the inputs cannot be read, or what the model failed at */
+function predictionsOf(outcomes: (Outcome | undefined)[], count: number): Json[] {
+  const predictions: Json[] = [];
+  for (const [i, outcome] of outcomes.entries()) {
+    // Not answered: another input has an error.
+    if (!outcome) continue;
+    if ('refused' in outcome) throw new Refused(400, count > 1 ? `"inputs[${i}]": ${outcome.refused.message}` : outcome.refused.message);
+    // The model's failure is no mistake of the client.
+    if ('failed' in outcome) throw new Error(outcome.failed.message, { cause: outcome.failed });
+    predictions.push(outcome.prediction);
+  }
+  return predictions;
 }
 
 /** The inputs of a request's body, or what is wrong with it. */

@@ -1,16 +1,24 @@
 /** `tunesmith predict`: answers every input of a file, and prints one JSON line for each, in the order of the file. */
+import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
 import type { Input } from '../tasks/task.ts';
-import { openBundle } from './bundle.ts';
+import { openBundle, tokensOfRun } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './printer.ts';
-import { type Outcome, startWorkers } from './workers.ts';
+import { type Outcome, openQueue } from './queue.ts';
+import { startWorkers } from './workers.ts';
 
-/** What a thread gets at once: enough to sort by length, little enough that lines come out soon and memory stays flat. */
+/** A group: large enough to run texts of about one length together, small enough that lines come out soon and memory stays flat. */
 const mostTexts = 256;
 const mostCharacters = 1 << 20;
+
+/** As many groups as keep every thread busy. */
+const groupsTogether = 2 * availableParallelism();
+
+/** Padding included: few enough to stay in the processor's caches. */
+const tokensTogether = 4096;
 
 /**
  * @param file a path, or `-` for standard input
@@ -21,9 +29,9 @@ export async function predict(bundle: string, file: string, options: InputOption
   if (isGenerating(opened.task))
     throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
   const source = readInputs(file, opened.fields, options);
-  const workers = await startWorkers(opened);
+  const queue = openQueue(await startWorkers(opened), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
-  // Each prints its group after the one before; false once nobody reads. As many as keep every thread busy.
+  // Each prints its group after the one before; false once nobody reads.
   const printing: Promise<boolean>[] = [];
   try {
     for await (const inputs of inGroups(source)) {
@@ -31,26 +39,26 @@ export async function predict(bundle: string, file: string, options: InputOption
         await printing.at(-1);
         throw inputs;
       }
-      const outcomes = workers.answer(inputs);
+      const outcomes = queue.answer(inputs);
       outcomes.catch(() => {}); // awaited in its turn
       const printed = printAfter(printing.at(-1), outcomes);
       printed.catch(() => {});
       printing.push(printed);
-      if (printing.length >= 2 * workers.count && !(await printing.shift())) return;
+      if (printing.length >= groupsTogether && !(await printing.shift())) return;
     }
     await printing.at(-1);
   } finally {
-    await workers.close();
+    await queue.close();
   }
 
   /** What lies before an input that is refused is printed; then its error ends the command. */
-  async function printAfter(before: Promise<boolean> | undefined, outcomes: Promise<Outcome[]>): Promise<boolean> {
+  async function printAfter(before: Promise<boolean> | undefined, outcomes: Promise<(Outcome | undefined)[]>): Promise<boolean> {
     if ((await before) === false) return false;
     let lines = '';
     for (const outcome of await outcomes) {
-      if (!('prediction' in outcome)) {
+      if (!('prediction' in outcome!)) {
         await print(lines);
-        throw 'refused' in outcome ? outcome.refused : outcome.failed;
+        throw 'refused' in outcome! ? outcome.refused : outcome!.failed;
       }
       lines += `${JSON.stringify(outcome.prediction)}\n`;
     }

@@ -1,88 +1,280 @@
 /**
- * Dynamic batching: inputs of requests that come in while all threads are busy are answered together,
- * as soon as a thread is free. A lone request waits for nobody.
+ * Decides which input which thread works on next. Requests take turns: however many or long inputs one of them has, another
+ * waits for at most one run of the model and one input of each request before it. Inputs that wait together share a run.
  */
-import { type Json, StepError } from '../../engine/step.ts';
+import type { Json } from '../../engine/step.ts';
 import type { Input } from '../tasks/task.ts';
-import type { Workers } from './workers.ts';
+import { errorOf, type Report, type Thread, type Workers } from './workers.ts';
 
-/** What one thread takes at once. */
-const mostTogether = 64;
+/** What becomes of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed at it. */
+export type Outcome = { prediction: Json } | { refused: Error } | { failed: Error };
 
 export interface Queue {
-  /** The inputs that wait; those being answered do not count. */
+  /** The inputs that no thread has yet. */
   readonly length: number;
-  /** The predictions, in the order of the inputs. Once `signal` is aborted, what still waits is dropped. */
-  answer(inputs: Input[], signal: AbortSignal): Promise<Json[]>;
+  /** The outcomes, in the order of the inputs. */
+  answer(inputs: Input[], options?: Asked): Promise<(Outcome | undefined)[]>;
+  /** Ends the threads. */
+  close(): Promise<void>;
 }
 
-interface Waiting {
-  input: Input;
-  request: Request;
-  /** Its place among the inputs of its request. */
-  place: number;
+export interface Asked {
+  /** Once it is aborted, `answer` rejects with its reason, and what is left of the work is dropped. */
+  signal?: AbortSignal;
+  /** The first outcome that is no prediction ends the request: inputs that were not answered by then have no outcome. */
+  untilError?: boolean;
 }
+
+export interface QueueOptions {
+  /** Tokens of one run, padding included, unless a single sequence has more. */
+  tokens: number;
+  /** Is told how many sequences each run has. */
+  onRun?: (size: number) => void;
+}
+
+/** Inputs that are encoded together, and the characters after which no other is added. */
+const encodedTogether = 64;
+const charactersTogether = 1 << 17;
+
+/** Characters of all inputs that threads keep encoded: it takes up to a kilobyte of memory to encode one. */
+const mostCharactersHeld = 800_000;
+
+/** Encoded ahead of the run, as many runs' tokens: the runs are of sequences of about one length. */
+const runsAhead = 4;
 
 interface Request {
-  /** How many inputs it has. */
-  count: number;
-  predictions: Json[];
+  outcomes: (Outcome | undefined)[];
   missing: number;
-  signal: AbortSignal;
-  resolve(predictions: Json[]): void;
-  reject(error: Error): void;
+  untilError: boolean;
+  /** Answered, refused or given up. */
+  over: boolean;
+  resolve(outcomes: (Outcome | undefined)[]): void;
 }
 
-export function openQueue(workers: Workers, onBatch: (size: number) => void): Queue {
-  let waiting: Waiting[] = [];
-  let busy = 0;
+interface Item {
+  id: number;
+  input: Input;
+  characters: number;
+  /** A thread has it. */
+  held: boolean;
+  request: Request;
+  place: number;
+  /** A thread died while it worked on this one and others. */
+  suspect: boolean;
+  /** Tokens of its sequences, once it is encoded, and which of them is run next. */
+  lengths: number[];
+  next: number;
+}
 
-  function startBatches() {
-    waiting = waiting.filter(({ request }) => !request.signal.aborted);
-    while (busy < workers.count && waiting.length > 0) {
-      const share = Math.ceil(waiting.length / (workers.count - busy));
-      void runBatch(waiting.splice(0, Math.min(mostTogether, share)));
+/** Items by request. The first request is served next, and goes to the end. */
+type Lanes = Map<Request, Item[]>;
+
+/** A thread and what it keeps. */
+interface Seat {
+  thread: Thread | undefined;
+  busy: boolean;
+  held: Lanes;
+  /** Tokens of what it holds. */
+  tokens: number;
+}
+
+export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: QueueOptions): Queue {
+  const seats = workers.threads.map((thread): Seat => ({ thread, busy: false, held: new Map(), tokens: 0 }));
+  const waiting: Lanes = new Map();
+  let waitingCount = 0;
+  let charactersHeld = 0;
+  let ids = 0;
+  let closed = false;
+
+  function startTurns() {
+    for (const seat of seats) if (!seat.busy && (waiting.size > 0 || seat.held.size > 0)) void takeTurn(seat);
+  }
+
+  /** A thread encodes what is new, then runs the model once. */
+  async function takeTurn(seat: Seat) {
+    if (seat.thread && !seat.thread.alive) lose(seat, [], new Error('the answering thread has ended'));
+    let working: Item[] = takeToEncode(seat);
+    seat.busy = true;
+    try {
+      seat.thread ??= await workers.start();
+      const { thread } = seat;
+      if (working.length > 0) {
+        const reports = await thread.encode(working.map(({ id, input }) => ({ id, input })));
+        for (const report of reports) settle(seat, working, report);
+      }
+      const parts = takeToRun(seat);
+      working = parts.map(({ item }) => item);
+      if (parts.length > 0) {
+        onRun?.(parts.length);
+        const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
+        for (const report of reports) settle(seat, working, report);
+      }
+    } catch (error) {
+      lose(seat, working, error as Error);
+    } finally {
+      seat.busy = false;
+      if (!closed) startTurns();
     }
   }
 
-  async function runBatch(batch: Waiting[]) {
-    busy++;
-    onBatch(batch.length);
-    try {
-      const outcomes = await workers.answer(batch.map(({ input }) => input));
-      for (const [i, { request, place }] of batch.entries()) {
-        const outcome = outcomes[i]!;
-        if ('refused' in outcome) request.reject(refusal(outcome.refused, place, request.count));
-        // What the model fails at is no mistake of who asks.
-        else if ('failed' in outcome) request.reject(new Error(outcome.failed.message, { cause: outcome.failed }));
-        else request.predictions[place] = outcome.prediction;
-        if (--request.missing === 0) request.resolve(request.predictions);
-      }
-    } catch (error) {
-      for (const { request } of batch) request.reject(error as Error);
-    } finally {
-      busy--;
-      startBatches();
+  function takeToEncode(seat: Seat): Item[] {
+    const share = Math.ceil(waitingCount / seats.filter(({ busy }) => !busy).length);
+    const taken: Item[] = [];
+    let characters = 0;
+    // A lane that is put back at the end comes by again.
+    for (const [request, lane] of waiting) {
+      const item = lane[0]!;
+      if (taken.length >= Math.min(share, encodedTogether) || characters >= charactersTogether || taken[0]?.suspect) break;
+      if (item.suspect && taken.length > 0) continue;
+      const first = !seat.held.has(request) && !taken.some((other) => other.request === request);
+      const small = item.characters <= (mostCharactersHeld - charactersHeld) / 2;
+      if (seat.tokens >= runsAhead * mostTokens ? !(first && small) : !small && (seat.held.size > 0 || taken.length > 0)) continue;
+      lane.shift();
+      putBack(waiting, request);
+      waitingCount--;
+      taken.push(item);
+      characters += item.characters;
+      item.held = true;
+      charactersHeld += item.characters;
     }
+    return taken;
+  }
+
+  function takeToRun(seat: Seat): { item: Item; sequence: number }[] {
+    const parts: { item: Item; sequence: number }[] = [];
+    let width = 0;
+    for (const [request, lane] of seat.held) {
+      const item = parts.length === 0 ? lane[0]! : nearest(lane, width);
+      const length = item.lengths[item.next]!;
+      width = Math.max(width, length);
+      if (parts.length > 0 && ((parts.length + 1) * width > mostTokens || item.suspect || parts[0]!.item.suspect)) break;
+      parts.push({ item, sequence: item.next++ });
+      seat.tokens -= length;
+      if (item.next === item.lengths.length) lane.splice(lane.indexOf(item), 1);
+      putBack(seat.held, request);
+    }
+    return parts;
+  }
+
+  function settle(seat: Seat, working: Item[], report: Report) {
+    const item = working.find(({ id }) => id === report.id)!;
+    const { request } = item;
+    if ('lengths' in report) {
+      if (request.over) return drop(seat, [item]);
+      item.lengths = report.lengths;
+      for (const length of report.lengths) seat.tokens += length;
+      append(seat.held, item);
+      return;
+    }
+    letGo(item);
+    if (request.over) return;
+    const lane = seat.held.get(request);
+    if (lane?.includes(item)) {
+      // It failed before all its sequences were run.
+      lane.splice(lane.indexOf(item), 1);
+      for (const length of item.lengths.slice(item.next)) seat.tokens -= length;
+      if (lane.length === 0) seat.held.delete(request);
+    }
+    request.outcomes[item.place] = outcomeOf(report);
+    if (--request.missing === 0 || (request.untilError && !('prediction' in report))) finish(request);
+  }
+
+  /** The thread died. What it kept waits again; those that it worked on are answered each by itself, so that only one fails. */
+  function lose(seat: Seat, working: Item[], error: Error) {
+    const lost = new Set(working);
+    const kept = [...seat.held.values()].flat().filter((item) => !lost.has(item));
+    const fails = seat.thread === undefined || lost.size === 1;
+    if (seat.thread?.alive) void seat.thread.end();
+    seat.thread = undefined;
+    seat.held.clear();
+    seat.tokens = 0;
+    for (const item of [...lost, ...kept]) {
+      letGo(item);
+      const { request } = item;
+      if (request.over) continue;
+      if (fails && lost.has(item)) {
+        request.outcomes[item.place] = { failed: error };
+        if (--request.missing === 0 || request.untilError) finish(request);
+        continue;
+      }
+      item.suspect ||= lost.has(item);
+      item.next = 0;
+      append(waiting, item);
+      waitingCount++;
+    }
+  }
+
+  function finish(request: Request) {
+    request.over = true;
+    waitingCount -= waiting.get(request)?.length ?? 0;
+    waiting.delete(request);
+    for (const seat of seats) {
+      const items = seat.held.get(request);
+      if (!items) continue;
+      seat.held.delete(request);
+      for (const { lengths, next } of items) for (const length of lengths.slice(next)) seat.tokens -= length;
+      drop(seat, items);
+    }
+    request.resolve(request.outcomes);
+  }
+
+  function drop({ thread }: Seat, items: Item[]) {
+    for (const item of items) letGo(item);
+    if (thread?.alive) thread.drop(items.map(({ id }) => id));
+  }
+
+  function letGo(item: Item) {
+    if (item.held) charactersHeld -= item.characters;
+    item.held = false;
   }
 
   return {
     get length() {
-      return waiting.length;
+      return waitingCount;
     },
-    answer(inputs, signal) {
-      if (inputs.length === 0) return Promise.resolve([]);
-      return new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-        const request: Request = { count: inputs.length, predictions: [], missing: inputs.length, signal, resolve, reject };
-        waiting = waiting.concat(inputs.map((input, place) => ({ input, request, place })));
-        startBatches();
+    async answer(inputs, { signal, untilError = false } = {}) {
+      signal?.throwIfAborted();
+      if (inputs.length === 0) return [];
+      const outcomes = await new Promise<(Outcome | undefined)[]>((resolve) => {
+        const request: Request = { outcomes: [], missing: inputs.length, untilError, over: false, resolve };
+        signal?.addEventListener('abort', () => request.over || finish(request), { once: true });
+        for (const [place, input] of inputs.entries()) {
+          const characters = Object.values(input).reduce((sum, text) => sum + text.length, 0);
+          append(waiting, { id: ids++, input, characters, held: false, request, place, suspect: false, lengths: [], next: 0 });
+        }
+        waitingCount += inputs.length;
+        startTurns();
       });
+      signal?.throwIfAborted();
+      return outcomes;
+    },
+    async close() {
+      closed = true;
+      await Promise.all(seats.map(({ thread }) => thread?.end()));
     },
   };
 }
 
-/** Which input of a list the model cannot read, and why. */
-function refusal({ message }: Error, place: number, count: number): Error {
-  return new StepError(count > 1 ? `"inputs[${place}]": ${message}` : message);
+function append(lanes: Lanes, item: Item) {
+  const lane = lanes.get(item.request);
+  if (lane) lane.push(item);
+  else lanes.set(item.request, [item]);
+}
+
+/** To the end; a lane that is empty goes. */
+function putBack(lanes: Lanes, request: Request) {
+  const lane = lanes.get(request)!;
+  lanes.delete(request);
+  if (lane.length > 0) lanes.set(request, lane);
+}
+
+/** The item whose next sequence has about so many tokens. */
+function nearest(lane: Item[], width: number): Item {
+  const distance = ({ lengths, next }: Item) => Math.abs(lengths[next]! - width);
+  return lane.reduce((best, item) => (distance(item) < distance(best) ? item : best));
+}
+
+function outcomeOf(report: Exclude<Report, { lengths: number[] }>): Outcome {
+  if ('refused' in report) return { refused: errorOf(report.refused) };
+  return 'failed' in report ? { failed: errorOf(report.failed) } : { prediction: report.prediction };
 }

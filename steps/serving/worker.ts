@@ -1,52 +1,78 @@
-/** A thread that answers: inputs come in as messages, their outcomes go back. Inference blocks the thread that it runs on. */
+/**
+ * A thread that answers: it encodes inputs and keeps them, runs the model over those of their sequences that the queue names, and
+ * gives the answer to an input once all its sequences were run. Inference blocks the thread that it runs on.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Input } from '../tasks/task.ts';
 import { type Answer, type Encoded, openAnswer } from './answer.ts';
-import type { Failure, Question, Reply, Reported, WorkerData } from './workers.ts';
+import type { Failure, Numbered, Part, Question, Reply, Report, WorkerData } from './workers.ts';
 
 const port = parentPort!;
 const { bundle, threads } = workerData as WorkerData;
 
+/** An input that was encoded and is not answered yet. */
+interface Held {
+  encoded: Encoded;
+  results: unknown[];
+  missing: number;
+}
+
+const held = new Map<number, Held>();
+
 try {
   const model = await openAnswer(bundle, threads);
   port.on('message', async (question: Question) => {
-    if (question === 'end') return port.close();
-    reply({ outcomes: await outcomesOf(question, model) });
+    if (question === 'end') port.close();
+    else if ('drop' in question) for (const id of question.drop) held.delete(id);
+    else if ('encode' in question) reply({ reports: await Promise.all(question.encode.map((each) => encode(each, model))) });
+    else reply({ reports: await run(question.run, model) });
   });
-  reply({ outcomes: [] });
+  reply({ reports: [] });
 } catch (error) {
   reply({ failure: failureOf(error) });
 }
 
-/** An input that is refused has its own error; those that are left share a batch. */
-async function outcomesOf(inputs: Input[], model: Answer): Promise<Reported[]> {
-  const outcomes: Reported[] = [];
-  const encoded: Encoded[] = [];
-  const places: number[] = [];
-  await Promise.all(
-    inputs.map(async (input, i) => {
-      try {
-        encoded.push(await model.encode(input));
-        places.push(i);
-      } catch (error) {
-        const failure = failureOf(error);
-        outcomes[i] = failure.ofUser ? { refused: failure } : { failed: failure };
-      }
-    }),
-  );
-  for (const [k, outcome] of (await answered(encoded, model)).entries()) outcomes[places[k]!] = outcome;
-  return outcomes;
+async function encode({ id, input }: Numbered, model: Answer): Promise<Report> {
+  try {
+    const encoded = await model.encode(input);
+    if (encoded.sequences.length === 0) return { id, prediction: await model.conclude(encoded, []) };
+    held.set(id, { encoded, results: [], missing: encoded.sequences.length });
+    return { id, lengths: encoded.sequences.map(({ ids }) => ids.length) };
+  } catch (error) {
+    const failure = failureOf(error);
+    return failure.ofUser ? { id, refused: failure } : { id, failed: failure };
+  }
 }
 
-/** A batch that fails is run again one by one, so that the error goes to the input that caused it. */
-async function answered(encoded: Encoded[], model: Answer): Promise<Reported[]> {
+/** Reports the inputs that are answered now. A run that fails is repeated one by one, so that the error goes to the input that caused it. */
+async function run(parts: Part[], model: Answer): Promise<Report[]> {
+  const present = parts.filter(({ id }) => held.has(id));
+  if (present.length === 0) return [];
   try {
-    return (await model.answer(encoded)).map((prediction) => ({ prediction }));
+    const results = await model.run(present.map(({ id, sequence }) => held.get(id)!.encoded.sequences[sequence]!));
+    const reports = await Promise.all(present.map((part, i) => take(part, results[i], model)));
+    return reports.filter((report) => report !== undefined);
   } catch (error) {
-    if (encoded.length === 1) return [{ failed: failureOf(error) }];
-    const outcomes: Reported[] = [];
-    for (const each of encoded) outcomes.push(...(await answered([each], model)));
-    return outcomes;
+    if (present.length > 1) {
+      const reports: Report[] = [];
+      for (const part of present) reports.push(...(await run([part], model)));
+      return reports;
+    }
+    const { id } = present[0]!;
+    held.delete(id);
+    return [{ id, failed: failureOf(error) }];
+  }
+}
+
+async function take({ id, sequence }: Part, result: unknown, model: Answer): Promise<Report | undefined> {
+  const input = held.get(id);
+  if (!input) return undefined;
+  input.results[sequence] = result;
+  if (--input.missing > 0) return undefined;
+  held.delete(id);
+  try {
+    return { id, prediction: await model.conclude(input.encoded, input.results) };
+  } catch (error) {
+    return { id, failed: failureOf(error) };
   }
 }
 

@@ -2,20 +2,48 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { SHARE_ENV, Worker, type WorkerOptions } from 'node:worker_threads';
-import type { Json } from '../../engine/step.ts';
-import { StepError } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/step.ts';
 import type { Input } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';
 
 export interface Workers {
-  readonly count: number;
-  /** On a thread that is free, or on the next one that will be. One outcome for each input, in their order. */
-  answer(inputs: Input[]): Promise<Outcome[]>;
-  close(): Promise<void>;
+  readonly threads: readonly Thread[];
+  /** Another thread, in the place of one that died. */
+  start(): Promise<Thread>;
 }
 
-/** `refused`: the model cannot read this input. `failed`: the model or the thread failed at it. */
-export type Outcome = { prediction: Json } | { refused: Error } | { failed: Error };
+/** It does one thing at a time. What it is asked for rejects only if the thread dies, say of memory. */
+export interface Thread {
+  readonly alive: boolean;
+  /** Each is kept until it is answered, or dropped. */
+  encode(inputs: Numbered[]): Promise<Report[]>;
+  /** One run of the model. Reports the inputs that are answered with it. */
+  run(parts: Part[]): Promise<Report[]>;
+  drop(ids: number[]): void;
+  end(): Promise<void>;
+}
+
+export interface Numbered {
+  id: number;
+  input: Input;
+}
+
+/** One sequence of an input that was encoded. */
+export interface Part {
+  id: number;
+  sequence: number;
+}
+
+/** What becomes of an input. `lengths`: tokens of each of its sequences, which are now to be run. */
+export type Report = { id: number } & ({ lengths: number[] } | { prediction: Json } | { refused: Failure } | { failed: Failure });
+
+/** An error on its way from a thread. */
+export interface Failure {
+  message: string;
+  hint?: string;
+  /** A StepError. */
+  ofUser: boolean;
+}
 
 /** What a thread is started with. */
 export interface WorkerData {
@@ -24,21 +52,10 @@ export interface WorkerData {
   threads: number;
 }
 
-/** Inputs; or that there will be no more. */
-export type Question = Input[] | 'end';
+export type Question = { encode: Numbered[] } | { run: Part[] } | { drop: number[] } | 'end';
 
 /** The first reply says that the thread is ready, or that it cannot be. */
-export type Reply = { outcomes: Reported[] } | { failure: Failure };
-
-/** An outcome on its way from a thread. */
-export type Reported = { prediction: Json } | { refused: Failure } | { failed: Failure };
-
-export interface Failure {
-  message: string;
-  hint?: string;
-  /** A StepError. */
-  ofUser: boolean;
-}
+export type Reply = { reports: Report[] } | { failure: Failure };
 
 /** Every thread holds the weights: more than this in all is not worth it, and the cores share fewer threads. */
 const mostWeightBytes = 1 << 30;
@@ -46,61 +63,7 @@ const mostWeightBytes = 1 << 30;
 export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<Workers> {
   const count = Math.max(1, Math.min(cores, Math.floor(mostWeightBytes / bundle.modelBytes)));
   const data: WorkerData = { bundle, threads: Math.max(1, Math.floor(cores / count)) };
-  const idle = await startThreads(count, data);
-  const all = new Set(idle);
-  let closed = false;
-  const waiting: { resolve: (thread: Thread) => void; reject: (error: Error) => void }[] = [];
-
-  function release(thread: Thread) {
-    const next = waiting.shift();
-    if (next) next.resolve(thread);
-    else idle.push(thread);
-  }
-
-  /** A thread died, say of memory, and took one question with it: a new one answers the next. */
-  function replace(dead: Thread) {
-    all.delete(dead);
-    startThread(data).then(
-      (fresh) => {
-        all.add(fresh);
-        release(fresh);
-        if (closed) void fresh.end();
-      },
-      (error) => {
-        if (all.size === 0) for (const { reject } of waiting.splice(0)) reject(error);
-      },
-    );
-  }
-
-  async function answer(inputs: Input[]): Promise<Outcome[]> {
-    const thread = idle.pop() ?? (await new Promise<Thread>((resolve, reject) => waiting.push({ resolve, reject })));
-    try {
-      return await thread.ask(inputs);
-    } catch (error) {
-      if (inputs.length === 1) return [{ failed: error as Error }];
-    } finally {
-      if (thread.alive) release(thread);
-      else if (!closed) replace(thread);
-    }
-    // One of them ended the thread: each by itself, so that the others get their answers.
-    return (await Promise.all(inputs.map((input) => answer([input])))).flat();
-  }
-
-  return {
-    count,
-    answer,
-    async close() {
-      closed = true;
-      for (const { reject } of waiting.splice(0)) reject(new Error('the threads that answer were closed'));
-      await Promise.all([...all].map((thread) => thread.end()));
-    },
-  };
-}
-
-interface Thread {
-  alive: boolean;
-  ask(inputs: Input[]): Promise<Outcome[]>;
-  end(): Promise<void>;
+  return { threads: await startThreads(count, data), start: () => startThread(data) };
 }
 
 /** All of them or none. */
@@ -115,43 +78,43 @@ async function startThreads(count: number, data: WorkerData): Promise<Thread[]> 
 
 async function startThread(data: WorkerData): Promise<Thread> {
   const worker = new Worker(...workerModule('worker', data));
-  const thread: Thread = {
-    alive: true,
-    ask(inputs) {
-      worker.postMessage(inputs);
-      return replyOf(worker);
-    },
-    async end() {
-      // Not terminated: what is inside native code takes the whole process with it.
-      worker.postMessage('end' satisfies Question);
-      if (thread.alive) await once(worker, 'exit');
-    },
-  };
+  let alive = true;
   const died = () => {
-    thread.alive = false;
+    alive = false;
   };
   worker.on('error', died).on('exit', died); // replyOf reports it
   await replyOf(worker);
-  return thread;
+  const ask = (question: Question): Promise<Report[]> => {
+    worker.postMessage(question);
+    return replyOf(worker);
+  };
+  return {
+    get alive() {
+      return alive;
+    },
+    encode: (inputs) => ask({ encode: inputs }),
+    run: (parts) => ask({ run: parts }),
+    drop: (ids) => worker.postMessage({ drop: ids } satisfies Question),
+    async end() {
+      // Not terminated: what is inside native code takes the whole process with it.
+      worker.postMessage('end' satisfies Question);
+      if (alive) await once(worker, 'exit');
+    },
+  };
 }
 
-/** The next reply of a thread: it works on one question at a time. */
-function replyOf(worker: Worker): Promise<Outcome[]> {
+/** The next reply of a thread. */
+function replyOf(worker: Worker): Promise<Report[]> {
   return new Promise((resolve, reject) => {
     function settle(reply: Reply | Error | number) {
       worker.off('message', settle).off('error', settle).off('exit', settle);
       if (reply instanceof Error) reject(reply);
       else if (typeof reply === 'number') reject(new Error(`the answering thread ended with ${reply}`));
       else if ('failure' in reply) reject(errorOf(reply.failure));
-      else resolve(reply.outcomes.map(outcomeOf));
+      else resolve(reply.reports);
     }
     worker.on('message', settle).on('error', settle).on('exit', settle);
   });
-}
-
-function outcomeOf(reported: Reported): Outcome {
-  if ('refused' in reported) return { refused: errorOf(reported.refused) };
-  return 'failed' in reported ? { failed: errorOf(reported.failed) } : reported;
 }
 
 export const errorOf = ({ message, hint, ofUser }: Failure): Error => (ofUser ? new StepError(message, hint) : new Error(message));

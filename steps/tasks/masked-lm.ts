@@ -10,8 +10,14 @@ import type { TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind } from './task.ts';
 
-/** Logits over the vocabulary of each mask of a sequence. */
-export const maskedLm: TaskKind<Float32Array[]> = {
+/** The best token for a mask. All scores of a text with many masks would take too much memory. */
+interface Filled {
+  id: number;
+  score: number;
+}
+
+/** What fills each mask of a sequence. */
+export const maskedLm: TaskKind<Filled[]> = {
   task: 'masked-lm',
   fields: [{ name: 'text' }],
   tokenizing: () => ({}),
@@ -33,16 +39,15 @@ export const maskedLm: TaskKind<Float32Array[]> = {
     const places = [...ids.keys()].filter((i) => ids[i] === mask!.id);
     return places.map((i) => {
       const begin = (row * length + i) * width;
-      return Float32Array.from({ length: width }, (_, k) => data[begin + k]!);
+      const logits = Float32Array.from({ length: width }, (_, k) => data[begin + k]!);
+      const id = best(logits);
+      return { id, score: rounded(Math.exp(logSoftmax(logits)[id]!)) };
     });
   },
 
   async answer(_, __, results, { tokenizer }) {
     const fill: Json[] = [];
-    for (const logits of results.flat()) {
-      const id = best(logits);
-      fill.push({ token: (await tokenizer.decodeToken(id)).trim(), score: rounded(Math.exp(logSoftmax(logits)[id]!)) });
-    }
+    for (const { id, score } of results.flat()) fill.push({ token: (await tokenizer.decodeToken(id)).trim(), score });
     return { fill };
   },
 

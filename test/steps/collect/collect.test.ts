@@ -18,7 +18,7 @@ test('CSV: byte order mark, CRLF, quotes, line breaks in fields, empty lines', a
 });
 
 test('CSV: a column has a type only where all values have it and lose nothing', async () => {
-  const table = await collected({ 'a.csv': 'text,whole,number,yes,code,version,empty\na,1,1.5,true,007,1,\nb,-20,2,false,1,,""\n' });
+  const table = await collected({ 'a.csv': 'text,whole,number,yes,code,version,empty\na,1,1.5,true,007,1,\nb,-20,2.0,false,1,,""\n' });
   expect(table.columns).toEqual([
     'id VARCHAR',
     'text VARCHAR',
@@ -234,13 +234,13 @@ test.each<[string, Files, object, string]>([
     'not UTF-8',
     { 'a.csv': Buffer.from('text\ncaf\xe9\n', 'latin1') },
     {},
-    'a.csv:2: not UTF-8; that is 1 bad row of 1, more than 1% → Correct the rows, or allow more with `max_rejected`. Convert what is not UTF-8: iconv -f latin1 -t utf-8 FILE.',
+    'a.csv:2: not UTF-8; that is 1 bad row of 1, more than 1% → Correct the rows, or allow more with `max_rejected`. What is not UTF-8 can be read with `encoding`, such as latin1 or windows-1252.',
   ],
   [
     'UTF-16',
     { 'a.csv': Buffer.from('\ufefftext\na\n', 'utf16le') },
     {},
-    'a.csv: is UTF-16, not UTF-8 → Convert it: iconv -f UTF-16 -t UTF-8 a.csv > converted',
+    'a.csv: is UTF-16, not UTF-8 → Set `encoding: utf-16` (of predict: `--encoding utf-16`).',
   ],
   [
     'nothing',

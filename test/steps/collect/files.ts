@@ -27,11 +27,12 @@ export interface Collected {
   rejected: string[];
   card: any;
   warnings: string[];
+  log: string[];
   folder: string;
 }
 
 export async function collected(files: Files, options: object = {}, inputs = written(files)): Promise<Collected> {
-  const { outputs, warnings } = await ranStep(definition, options, { files: inputs });
+  const { outputs, warnings, log } = await ranStep(definition, options, { files: inputs });
   const folder = outputs.data!;
   const { columns } = await describeTable(folder);
   const rows: Row[] = [];
@@ -51,6 +52,7 @@ export async function collected(files: Files, options: object = {}, inputs = wri
     }),
     card: JSON.parse(readFileSync(join(folder, 'card.json'), 'utf8')),
     warnings,
+    log: log.map(short),
     folder,
   };
 }

@@ -5,8 +5,13 @@ import { openBundle } from '../../../steps/serving/bundle.ts';
 import { type Folder, folderOf, small } from './bundle.ts';
 
 async function answersOf(folder: string, inputs: Record<string, string>[]): Promise<any[]> {
-  const { encode, answer } = await openAnswer(await openBundle(folder), 1);
-  return answer(await Promise.all(inputs.map(encode)));
+  const { encode, run, conclude } = await openAnswer(await openBundle(folder), 1);
+  return Promise.all(
+    inputs.map(async (input) => {
+      const encoded = await encode(input);
+      return conclude(encoded, await run(encoded.sequences));
+    }),
+  );
 }
 
 const classifier: Folder['start'] = { task: 'text-classification', labels: ['a', 'b'] };
@@ -60,8 +65,8 @@ test('a length that no text fits, or that the model has no positions for', async
 test('an ONNX model of other sizes than its config.json says is refused in words', async () => {
   const folder = await folderOf({ config: { ...small, model_type: 'bert' }, tokenizer: 'bert-uncased', start: classifier });
   const bundle = await openBundle(folder);
-  const { encode, answer } = await openAnswer({ ...bundle, maxLength: 60 }, 1);
-  await expect(answer([await encode({ text: 'the cat '.repeat(30) })])).rejects.toThrow(/cannot read a batch of 1 × 60 tokens/);
+  const { encode, run } = await openAnswer({ ...bundle, maxLength: 60 }, 1);
+  await expect(run((await encode({ text: 'the cat '.repeat(30) })).sequences)).rejects.toThrow(/cannot read a batch of 1 × 60 tokens/);
 });
 
 test('masked-lm fills in a special token by its name', async () => {

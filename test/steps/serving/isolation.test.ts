@@ -1,6 +1,7 @@
 /** One client cannot harm another: what is wrong with an input is the error of this input alone. */
 import { expect, test } from 'vitest';
 import { openBundle } from '../../../steps/serving/bundle.ts';
+import { openQueue } from '../../../steps/serving/queue.ts';
 import { startServer } from '../../../steps/serving/serve.ts';
 import { startWorkers } from '../../../steps/serving/workers.ts';
 import { folderOf, small } from './bundle.ts';
@@ -32,12 +33,12 @@ test('a batch that the model cannot run is run again one by one', async () => {
   const config = { ...bert.config, vocab_size: 141 };
   const folder = await folderOf({ ...bert, config, start: { task: 'text-classification', labels: ['a', 'b'] } });
   // Not told that tokens and model do not belong together, it takes ids that have no embedding.
-  const workers = await startWorkers({ ...(await openBundle(folder)), vocabulary: undefined }, 1);
-  const outcomes = await workers.answer(['a', 'the cat sat on the mat', 'b'].map((text) => ({ text })));
+  const queue = openQueue(await startWorkers({ ...(await openBundle(folder)), vocabulary: undefined }, 1), { tokens: 512 });
+  const outcomes = await queue.answer(['a', 'the cat sat on the mat', 'b'].map((text) => ({ text })));
   expect(outcomes).toEqual([
     { prediction: expect.objectContaining({ label: expect.any(String) }) },
     { failed: expect.objectContaining({ message: expect.stringContaining('cannot read a batch of 1 × 8 tokens') }) },
     { prediction: expect.objectContaining({ label: expect.any(String) }) },
   ]);
-  await workers.close();
+  await queue.close();
 });

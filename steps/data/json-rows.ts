@@ -1,29 +1,30 @@
 /** The rows of a JSON file, each as the text it has there: numbers keep all their digits. */
 import { isUtf8 } from 'node:buffer';
 import { StepError } from '../../engine/step.ts';
-import { byteOrderMark, linesOf } from './files.ts';
+import { linesOf } from './bytes.ts';
+import { byteOrderMark } from './encodings.ts';
 
 export type JsonRow =
   /** `row` is a line, or which element of the list it is. */
-  { row: number; json: string; problem?: undefined } | { row: number; problem: string; value: string };
+  { row: number; json: string; fields: Record<string, unknown>; problem?: undefined } | { row: number; problem: string; value: string };
 
-/** JSON lines: an object on each line; empty lines are passed over. */
-export async function* readJsonLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<JsonRow> {
-  for await (const { number, bytes } of linesOf(chunks)) if (!isBlank(bytes)) yield checked(number, bytes);
+/** JSON lines: an object on each line; empty lines are passed over. `encoding` is the one that the file was to have. */
+export async function* readJsonLines(chunks: AsyncIterable<Buffer>, encoding?: string): AsyncGenerator<JsonRow> {
+  for await (const { number, bytes } of linesOf(chunks)) if (!isBlank(bytes)) yield checked(number, bytes, encoding);
 }
 
 /** A list of objects, one object, or JSON lines. */
-export async function* readJson(bytes: Buffer, source: string): AsyncGenerator<JsonRow> {
+export async function* readJson(bytes: Buffer, source: string, encoding?: string): AsyncGenerator<JsonRow> {
   if (bytes.subarray(0, 3).equals(byteOrderMark)) bytes = bytes.subarray(3);
   const start = bytes.findIndex((byte) => !isSpace(byte));
   if (start < 0) return;
-  if (bytes[start] === bracket) yield* elements(bytes, start, source);
-  else if (!firstLineIsWhole(bytes)) yield checked(1, bytes);
+  if (bytes[start] === bracket) yield* elements(bytes, start, source, encoding);
+  else if (!firstLineIsWhole(bytes)) yield checked(1, bytes, encoding);
   else {
     async function* whole() {
       yield bytes;
     }
-    yield* readJsonLines(whole());
+    yield* readJsonLines(whole(), encoding);
   }
 }
 
@@ -41,9 +42,10 @@ function firstLineIsWhole(bytes: Buffer): boolean {
   return end >= 0 && !isBlank(bytes.subarray(end)) && checked(1, bytes.subarray(0, end)).problem === undefined;
 }
 
-function checked(row: number, bytes: Buffer): JsonRow {
+function checked(row: number, bytes: Buffer, encoding = 'UTF-8'): JsonRow {
   const value = bytes.toString();
-  if (!isUtf8(bytes)) return { row, problem: 'not UTF-8', value };
+  if (!isUtf8(bytes)) return { row, problem: `not ${encoding}`, value };
+  if (tooDeep(bytes)) return { row, problem: `nested deeper than ${deepest} levels`, value };
   let parsed: unknown;
   try {
     parsed = JSON.parse(value);
@@ -53,14 +55,39 @@ function checked(row: number, bytes: Buffer): JsonRow {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return { row, problem: 'not an object', value };
   // Half a surrogate pair is no character, and cannot be stored as UTF-8.
   if (/\\ud[89a-f]/i.test(value) && HALF_PAIR.test(JSON.stringify(parsed))) return { row, problem: 'half a surrogate pair', value };
-  return { row, json: value };
+  return { row, json: value, fields: parsed as Record<string, unknown> };
+}
+
+/** No data set nests its rows so deep, and what reads them next recurses. */
+const deepest = 200;
+
+function tooDeep(bytes: Buffer): boolean {
+  let depth = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at]!;
+    if (byte === quote) at = closingQuote(bytes, at);
+    else if (byte === brace || byte === bracket) {
+      if (++depth > deepest) return true;
+    } else if (byte === closingBrace || byte === closingBracket) depth--;
+  }
+  return false;
+}
+
+/** Where the string that opens at `open` is closed; the end of `bytes` where it is not. */
+function closingQuote(bytes: Buffer, open: number): number {
+  for (let at = bytes.indexOf(quote, open + 1); at >= 0; at = bytes.indexOf(quote, at + 1)) {
+    let backslashes = 0;
+    while (bytes[at - 1 - backslashes] === backslash) backslashes++;
+    if (backslashes % 2 === 0) return at;
+  }
+  return bytes.length;
 }
 
 /** JSON.stringify escapes one; a backslash of the text itself, as in a text about escapes, is two. */
 const HALF_PAIR = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
 
 /** Finds where each element of a list ends by counting brackets, then parses it alone: the list may be longer than a string can be. */
-function* elements(bytes: Buffer, start: number, source: string): Generator<JsonRow> {
+function* elements(bytes: Buffer, start: number, source: string, encoding?: string): Generator<JsonRow> {
   const broken = (at: number, what: string) => {
     let line = 1;
     for (let i = bytes.indexOf(10); i >= 0 && i < at; i = bytes.indexOf(10, i + 1)) line++;
@@ -76,14 +103,13 @@ function* elements(bytes: Buffer, start: number, source: string): Generator<Json
     const from = at;
     for (let depth = 0; at < bytes.length; at++) {
       const byte = bytes[at]!;
-      if (byte === quote) {
-        for (at++; at < bytes.length && bytes[at] !== quote; at++) if (bytes[at] === backslash) at++;
-      } else if (byte === brace || byte === bracket) depth++;
+      if (byte === quote) at = closingQuote(bytes, at);
+      else if (byte === brace || byte === bracket) depth++;
       else if (depth > 0 && (byte === closingBrace || byte === closingBracket)) depth--;
       else if (depth === 0 && (byte === comma || byte === closingBracket)) break;
     }
     if (at >= bytes.length) throw broken(from, 'the list does not end');
-    const element = checked(row, bytes.subarray(from, at));
+    const element = checked(row, bytes.subarray(from, at), encoding);
     if (element.problem?.startsWith('not JSON')) throw broken(from, element.problem.slice('not JSON: '.length));
     yield element;
     const end = bytes[at++] === closingBracket;

@@ -1,0 +1,99 @@
+/** Fills the table `raw` from JSON and JSON lines. The types are found over all rows, not a sample. */
+import { BIGINT, VARCHAR } from '@duckdb/node-api';
+import { StepError } from '../../engine/step.ts';
+import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
+import { literal } from '../data/database.ts';
+import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
+import { elementsOf, type FieldsFound, KIND, pathOf, printed, readLetters } from './json-letters.ts';
+import { type Loading, refuseSameNames } from './loading.ts';
+import { type ColumnTypes, keptText } from './types.ts';
+
+interface JsonOfFile {
+  file: SourceFile;
+  rows: AsyncIterable<JsonRow>;
+}
+
+export async function loadJson(loading: Loading): Promise<void> {
+  async function* files(): AsyncGenerator<JsonOfFile> {
+    for await (const { file, bytes } of wholeFiles(loading.files, loading.encoding))
+      yield { file, rows: readJson(bytes, file.source, loading.encoding.toUpperCase()) };
+  }
+  await loadRows(loading, files());
+}
+
+export async function loadJsonLines(loading: Loading): Promise<void> {
+  async function* files(): AsyncGenerator<JsonOfFile> {
+    for (const file of loading.files) yield { file, rows: readJsonLines(bytesOf(file, loading.encoding), loading.encoding.toUpperCase()) };
+  }
+  await loadRows(loading, files());
+}
+
+async function loadRows({ database, rejected, types, note }: Loading, files: AsyncIterable<JsonOfFile>): Promise<void> {
+  await database.run('CREATE TABLE lines (__source VARCHAR, __row BIGINT, json VARCHAR)');
+  const lines = await database.append('lines', [VARCHAR, BIGINT, VARCHAR]);
+  const fields: FieldsFound = new Map();
+  for await (const { file, rows } of files)
+    for await (const row of rows) {
+      if (row.problem !== undefined) {
+        rejected.add(file.source, row.row, row.problem, row.value);
+        continue;
+      }
+      const read = readLetters(row.json, fields, { source: file.source, row: row.row });
+      if ('twice' in read) rejected.add(file.source, row.row, `the field \`${read.twice}\` is there twice`, row.json);
+      else lines.add(file.source, BigInt(row.row), read.json);
+    }
+  lines.close();
+  const { structure } = await database.row<{ structure: string | null }>('SELECT json_group_structure(json::JSON) AS structure FROM lines');
+  const found = structure?.startsWith('{') ? Object.entries(JSON.parse(structure) as Record<string, Structure>) : [];
+  if (structure !== null && found.length === 0) throw new StepError('the JSON objects have no fields');
+  refuseSameNames(
+    found.map(([name]) => name),
+    'the JSON objects',
+  );
+  const columns = found.map(([name, type]) => [name, columnType(name, type, fields, types)] as const);
+  for (const [name] of columns) noteText(name, fields, types, note);
+  const unnested = found.length > 0 ? `, unnest(from_json(json::JSON, ${literal(JSON.stringify(Object.fromEntries(columns)))}))` : '';
+  await database.run(`CREATE TABLE raw AS SELECT __source, __row${unnested} FROM lines`);
+  await database.run('DROP TABLE lines');
+}
+
+/** As DuckDB describes JSON: a type's name, a list's element in brackets, an object's fields. */
+type Structure = string | [Structure] | { [field: string]: Structure };
+
+function columnType(name: string, type: Structure, fields: FieldsFound, types: ColumnTypes): Structure {
+  const path = pathOf('', name);
+  const wanted = Object.hasOwn(types, name) ? types[name] : undefined;
+  if (wanted === 'text') return 'VARCHAR';
+  const kinds = fields.get(path)?.kinds ?? 0;
+  if (wanted === 'number' && isNumeric(kinds)) return kinds === KIND.whole ? 'BIGINT' : 'DOUBLE';
+  // Values of several types in one column, and nothing but nulls, are texts.
+  const simple = withLetters(type, path, fields);
+  return typeof type === 'string' && ['JSON', 'NULL'].includes(simple as string) ? 'VARCHAR' : simple;
+}
+
+const isNumeric = (kinds: number) => kinds !== 0 && (kinds & ~(KIND.whole | KIND.fraction | KIND.odd)) === 0;
+
+/** Numbers are texts where a type would change their letters. An object with hundreds of fields is a dictionary, and stays JSON. */
+function withLetters(type: Structure, path: string, fields: FieldsFound): Structure {
+  if (typeof type === 'string') {
+    const kinds = fields.get(path)?.kinds ?? 0;
+    if (!isNumeric(kinds)) return { NULL: 'JSON', JSON: 'VARCHAR' }[type] ?? type;
+    return { [KIND.whole]: 'BIGINT', [KIND.fraction]: 'DOUBLE' }[kinds] ?? 'VARCHAR';
+  }
+  if (Array.isArray(type)) return [withLetters(type[0], elementsOf(path), fields)];
+  const inner = Object.entries(type);
+  return inner.length > 200
+    ? 'JSON'
+    : Object.fromEntries(inner.map(([name, field]) => [name, withLetters(field, pathOf(path, name), fields)]));
+}
+
+/** Says which number kept a column of numbers a text. */
+function noteText(name: string, fields: FieldsFound, types: ColumnTypes, note: Loading['note']): void {
+  const found = fields.get(pathOf('', name));
+  if (Object.hasOwn(types, name) || !found || !isNumeric(found.kinds)) return;
+  const odd = found.examples.get(KIND.odd);
+  const whole = found.examples.get(KIND.whole);
+  if (odd) note(keptText(name, odd, `would become ${printed(Number(odd.letters))} as a number`));
+  else if (whole && found.examples.has(KIND.fraction))
+    note(keptText(name, whole, `would become ${printed(Number(whole.letters))} as a number`));
+}

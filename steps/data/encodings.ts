@@ -1,0 +1,120 @@
+/** Character encodings of files, and their bytes as UTF-8. What an encoding does not define becomes a byte that UTF-8 does not have, so that the row is refused. */
+import { StringDecoder } from 'node:string_decoder';
+import { StepError } from '../../engine/step.ts';
+
+/** The names of the WHATWG Encoding Standard; but `latin1` is ISO 8859-1 itself, not windows-1252. */
+export const ENCODINGS = [
+  'utf-8',
+  'utf-16',
+  'utf-16le',
+  'utf-16be',
+  'latin1',
+  'windows-1250',
+  'windows-1251',
+  'windows-1252',
+  'windows-1253',
+  'windows-1254',
+  'windows-1255',
+  'windows-1256',
+  'windows-1257',
+  'windows-1258',
+  'iso-8859-2',
+  'iso-8859-5',
+  'iso-8859-7',
+  'iso-8859-15',
+  'koi8-r',
+  'macintosh',
+  'shift_jis',
+  'euc-jp',
+  'gb18030',
+  'big5',
+  'euc-kr',
+] as const;
+
+export type Encoding = (typeof ENCODINGS)[number];
+
+/** Chunks of a file in `encoding` as chunks of UTF-8. `source` is the file's name in messages. */
+export async function* asUtf8(chunks: AsyncIterable<Buffer>, encoding: Encoding, source: string): AsyncGenerator<Buffer> {
+  let decoder: Decoder | undefined;
+  for await (const chunk of whenLongEnough(chunks)) {
+    decoder ??= decoderOf(encoding, chunk, source);
+    const bytes = decoder(chunk);
+    if (bytes.length > 0) yield bytes;
+  }
+  const rest = decoder?.(undefined);
+  if (rest && rest.length > 0) yield rest;
+}
+
+/** The first chunk has room for a byte order mark. */
+async function* whenLongEnough(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let first: Buffer | undefined = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    if (first === undefined) yield chunk;
+    else {
+      first = Buffer.concat([first, chunk]);
+      if (first.length < 3) continue;
+      yield first;
+      first = undefined;
+    }
+  }
+  if (first && first.length > 0) yield first;
+}
+
+/** Takes what comes, and at the end nothing; gives UTF-8. */
+type Decoder = (chunk: Buffer | undefined) => Buffer;
+
+function decoderOf(encoding: Encoding, start: Buffer, source: string): Decoder {
+  const mark = markOf(start);
+  if (encoding === 'utf-8') {
+    if (mark?.startsWith('utf-16'))
+      throw new StepError(`${source}: is UTF-16, not UTF-8`, 'Set `encoding: utf-16` (of predict: `--encoding utf-16`).');
+    return (chunk) => chunk ?? Buffer.alloc(0);
+  }
+  if (encoding.startsWith('utf-16')) return utf16Decoder(encoding, mark, source);
+  if (mark)
+    throw new StepError(`${source}: is ${mark.toUpperCase()} by its byte order mark, not ${encoding}`, `Set \`encoding: ${mark}\`.`);
+  if (encoding === 'latin1') return (chunk) => Buffer.from(chunk?.toString('latin1') ?? '');
+  const decoder = new TextDecoder(encoding, { ignoreBOM: true });
+  const undefinedIn = encoding.startsWith('windows-') ? /[\ufffd\x80-\x9f]/ : /\ufffd/;
+  return (chunk) => marked(chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode(), undefinedIn);
+}
+
+function markOf(start: Buffer): 'utf-8' | 'utf-16' | undefined {
+  if (start.subarray(0, 3).equals(byteOrderMark)) return 'utf-8';
+  const first = start.length > 1 ? start.readUInt16BE(0) : 0;
+  return first === 0xfffe || first === 0xfeff ? 'utf-16' : undefined;
+}
+
+export const byteOrderMark = Buffer.from('\ufeff');
+
+/** Strings may hold halves of surrogate pairs, which are no characters. */
+function utf16Decoder(encoding: Encoding, mark: 'utf-8' | 'utf-16' | undefined, source: string): Decoder {
+  if (mark === 'utf-8') throw new StepError(`${source}: is UTF-8 by its byte order mark, not UTF-16`, 'Leave `encoding` out.');
+  if (encoding === 'utf-16' && mark === undefined)
+    throw new StepError(`${source}: has no byte order mark to tell the order of its bytes`, 'Set `encoding: utf-16le` or `utf-16be`.');
+  const decoder = new StringDecoder('utf16le');
+  let bigEndian = encoding === 'utf-16be';
+  let first = true;
+  let odd: Buffer = Buffer.alloc(0);
+  return (chunk) => {
+    if (!chunk) return marked(decoder.end() + (odd.length > 0 ? '\ud800' : ''), /\p{Surrogate}/u);
+    if (first && encoding === 'utf-16') bigEndian = chunk[0] === 0xfe;
+    const whole = Buffer.concat([odd, chunk]);
+    const even = whole.length - (whole.length % 2);
+    odd = whole.subarray(even);
+    const pairs = whole.subarray(0, even);
+    const text = decoder.write(bigEndian ? Buffer.from(pairs).swap16() : pairs);
+    const start = first && text.startsWith('\ufeff') ? 1 : 0;
+    if (text.length > 0) first = false;
+    return marked(text.slice(start), /\p{Surrogate}/u);
+  };
+}
+
+/** UTF-8 with a byte that is none in the place of each character that `faulty` matches. */
+function marked(text: string, faulty: RegExp): Buffer {
+  if (!faulty.test(text)) return Buffer.from(text);
+  const parts = text.split(new RegExp(faulty, `g${faulty.flags}`)).map((part) => Buffer.from(part));
+  return Buffer.concat(parts.flatMap((part, i) => (i === 0 ? [part] : [notUtf8, part])));
+}
+
+const notUtf8 = Buffer.from([0xff]);

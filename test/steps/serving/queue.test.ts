@@ -1,0 +1,124 @@
+/** Which input is worked on next, by threads that only count: an input `{ text: '3' }` has three sequences of ten tokens. */
+import { expect, test } from 'vitest';
+import { openQueue } from '../../../steps/serving/queue.ts';
+import type { Numbered, Report, Thread } from '../../../steps/serving/workers.ts';
+
+interface Counted {
+  /** The texts of each run, in the order of the runs. */
+  runs: string[][];
+  dropped: number[];
+  started: number;
+}
+
+/** `bomb` ends the thread that runs it. */
+function workers(count = 1, texts = new Map<number, string>()): { threads: Thread[]; start(): Promise<Thread>; seen: Counted } {
+  const seen: Counted = { runs: [], dropped: [], started: 0 };
+  const thread = (): Thread => {
+    seen.started++;
+    const left = new Map<number, number>();
+    let alive = true;
+    return {
+      get alive() {
+        return alive;
+      },
+      async encode(inputs: Numbered[]) {
+        await tick();
+        return inputs.map(({ id, input: { text } }): Report => {
+          if (text === 'unreadable') return { id, refused: { message: 'unreadable', ofUser: true } };
+          texts.set(id, text!);
+          left.set(id, Number.parseInt(text!, 10) || 1);
+          return { id, lengths: new Array(left.get(id)!).fill(10) };
+        });
+      },
+      async run(parts) {
+        await tick();
+        seen.runs.push(parts.map(({ id }) => texts.get(id)!));
+        if (seen.runs.at(-1)!.includes('bomb')) {
+          alive = false;
+          throw new Error('the thread ended');
+        }
+        for (const { id } of parts) left.set(id, left.get(id)! - 1);
+        return parts.flatMap(({ id }) => (left.get(id) === 0 ? [{ id, prediction: texts.get(id)! }] : []));
+      },
+      drop: (ids) => void seen.dropped.push(...ids),
+      async end() {
+        alive = false;
+      },
+    };
+  };
+  return { threads: Array.from({ length: count }, thread), start: async () => thread(), seen };
+}
+
+const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+const inputs = (...texts: string[]) => texts.map((text) => ({ text }));
+
+test('a short request beside one of 1,000 inputs is in the second run after it came', async () => {
+  const { seen, ...pool } = workers();
+  const queue = openQueue(pool, { tokens: 40 });
+  const many = queue.answer(inputs(...new Array(1000).fill('1 of many')));
+  while (seen.runs.length < 3) await tick();
+  const before = seen.runs.length;
+  const [outcome] = await queue.answer(inputs('1 short'));
+  expect(outcome).toEqual({ prediction: '1 short' });
+  expect(seen.runs.findIndex((run) => run.includes('1 short')) - before).toBeLessThanOrEqual(2);
+  expect(await many).toHaveLength(1000);
+});
+
+test('a short request waits for one run of an input with 1,000 sequences, not for all', async () => {
+  const { seen, ...pool } = workers();
+  const queue = openQueue(pool, { tokens: 40 });
+  const long = queue.answer(inputs('1000 long', '1000 long'));
+  while (seen.runs.length < 3) await tick();
+  const before = seen.runs.length;
+  await queue.answer(inputs('1 short'));
+  expect(seen.runs.length - before).toBeLessThanOrEqual(3);
+  expect(await long).toEqual([{ prediction: '1000 long' }, { prediction: '1000 long' }]);
+});
+
+test('requests take turns', async () => {
+  const { seen, ...pool } = workers();
+  const queue = openQueue(pool, { tokens: 10 });
+  const answers = ['a', 'b', 'c'].map((name) => queue.answer(inputs(...new Array(4).fill(`1 ${name}`))));
+  await Promise.all(answers);
+  // The first began alone.
+  expect(seen.runs.flat().slice(1, 10).sort()).toEqual(['a', 'a', 'a', 'b', 'b', 'b', 'c', 'c', 'c'].map((name) => `1 ${name}`));
+  for (const name of ['b', 'c']) expect(seen.runs.flat().slice(0, 4)).toContain(`1 ${name}`);
+});
+
+test('an input that ends its thread has an error; the others of its run are answered by a new thread', async () => {
+  const { seen, ...pool } = workers();
+  const queue = openQueue(pool, { tokens: 100 });
+  void queue.answer(inputs('1 first'));
+  const [others, harmful] = await Promise.all([queue.answer(inputs('1 a', '1 b', '2 c')), queue.answer(inputs('bomb'))]);
+  expect(others).toEqual(['1 a', '1 b', '2 c'].map((prediction) => ({ prediction })));
+  expect(harmful).toEqual([{ failed: expect.objectContaining({ message: 'the thread ended' }) }]);
+  expect(seen.runs[1]).toEqual(expect.arrayContaining(['1 a', 'bomb']));
+  expect(seen.started).toBe(3);
+  expect(await queue.answer(inputs('1 after'))).toEqual([{ prediction: '1 after' }]);
+});
+
+test('a request that is given up is worked on no more; an error ends its request only', async () => {
+  const { seen, ...pool } = workers(2);
+  const queue = openQueue(pool, { tokens: 40 });
+  const gone = new AbortController();
+  const long = queue.answer(inputs(...new Array(50).fill('100 long')), { signal: gone.signal });
+  while (seen.runs.length < 3) await tick();
+  gone.abort(new Error('hung up'));
+  await expect(long).rejects.toThrow('hung up');
+  expect(queue.length).toBe(0);
+  await queue.answer(inputs('1 a'));
+  const before = seen.runs.length;
+  for (let i = 0; i < 10; i++) await tick();
+  expect(seen.runs.slice(before)).toEqual([]);
+  expect(seen.dropped.length).toBeGreaterThan(0);
+
+  const [refused, answered] = await Promise.all([
+    queue.answer(inputs('unreadable', ...new Array(500).fill('1 more')), { untilError: true }),
+    queue.answer(inputs('1 b')),
+  ]);
+  expect(refused[0]).toEqual({ refused: expect.objectContaining({ name: 'StepError', message: 'unreadable' }) });
+  expect(answered).toEqual([{ prediction: '1 b' }]);
+  expect(queue.length).toBe(0);
+  await expect(queue.answer(inputs('1'), { signal: gone.signal })).rejects.toThrow('hung up');
+});
