@@ -89,7 +89,13 @@ export class Database {
           const row: Row = {};
           for (let c = 0; c < names.length; c++) row[names[c]!] = json(columns[c]![r]!);
           // An assignment to this one name would make no property.
-          if (odd >= 0) Object.defineProperty(row, '__proto__', { value: json(columns[odd]![r]!), enumerable: true, writable: true, configurable: true });
+          if (odd >= 0)
+            Object.defineProperty(row, '__proto__', {
+              value: json(columns[odd]![r]!),
+              enumerable: true,
+              writable: true,
+              configurable: true,
+            });
           rows[r] = row as R;
         }
         yield rows;
