@@ -63,13 +63,13 @@ export class Outside {
   }
 
   variable(name: string): string | undefined {
-    const value = valueOf(this.env, name);
+    const value = variableIn(this.env, name);
     this.answers.variables[name] = value === undefined ? null : createHash('sha256').update(value).digest('hex');
     return value;
   }
 
   hasSecret(name: string): boolean {
-    const isSet = valueOf(this.env, name) !== undefined;
+    const isSet = variableIn(this.env, name) !== undefined;
     this.answers.secrets[name] = isSet;
     return isSet;
   }
@@ -121,7 +121,7 @@ export class Outside {
 }
 
 /** Of a variable; one may be named like what every object has. */
-export function valueOf(env: NodeJS.ProcessEnv, name: string): string | undefined {
+export function variableIn(env: NodeJS.ProcessEnv, name: string): string | undefined {
   return Object.hasOwn(env, name) ? env[name] : undefined;
 }
 
