@@ -4,10 +4,10 @@
  * looked at outside of the text must answer as it did: then to read it again would bring the same.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { keepText } from '../keep.ts';
+import { keepText, keptText } from '../keep.ts';
 import { fileName } from './cell-name.ts';
 import { type Answers, type Outside, variableIn } from './outside.ts';
 import { packageVersion } from './packages.ts';
@@ -31,22 +31,18 @@ type KeptCell = Omit<Cell, 'action' | 'env'> & {
 };
 
 export async function recall(given: Given, outside: Outside): Promise<Pipeline | undefined> {
-  let kept: Memory;
-  try {
-    kept = JSON.parse(readFileSync(placeOf(given), 'utf8'));
-  } catch {
-    return undefined; // not there, or damaged
-  }
+  const text = keptText(placeOf(given));
+  if (text === undefined) return undefined;
+  const kept: Memory = JSON.parse(text);
   const same = kept.program === program() && JSON.stringify(kept.given) === JSON.stringify(given);
   if (!same || !(await outside.agrees(kept.answers))) return undefined;
   const { pipeline, definitions, cells } = kept;
-  const { file, folder, root, text } = given;
   return {
     ...pipeline,
-    file,
-    folder,
-    root,
-    text,
+    file: given.file,
+    folder: given.folder,
+    root: given.root,
+    text: given.text,
     cells: cells.map((cell) => recalled(cell, definitions, outside)),
     async locate(step, at, message, hint) {
       const { locateIn } = await import('./locate.ts');

@@ -2,7 +2,7 @@ import { defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'select',
-  version: 1,
+  version: 2,
   description: 'Picks, of the cells of a matrix, the one with the best metric.',
   options: {
     maximize: { type: 'string', description: 'The metric of which more is better; a field inside another is written a.b.' },
@@ -15,7 +15,7 @@ export default defineStep({
   },
   outputs: {
     pick: { kind: 'any', description: 'A copy of what was picked.' },
-    choice: { kind: 'file', description: 'The best cell, its metrics, and all candidates, as JSON.' },
+    choice: { kind: 'file', description: 'The best cell, its metrics, those that tie with it, and all candidates, as JSON.' },
   },
   check({ maximize, minimize }) {
     if (maximize !== undefined && minimize !== undefined)

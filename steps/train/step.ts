@@ -171,15 +171,30 @@ export default defineStep({
     logging_steps: {
       type: 'integer',
       minimum: 1,
-      description: 'A point of the curves for so many steps. Default: as many as leave a thousand points at most.',
+      fingerprint: false,
+      description:
+        "A point of the curves in the run's records for so many steps. Default: as many as leave a thousand points at most, as in the output `history`.",
     },
-    tensorboard: { type: 'boolean', default: false, description: 'Writes the curves for TensorBoard, too: the output `tensorboard`.' },
+    tensorboard: {
+      type: 'boolean',
+      default: false,
+      fingerprint: false,
+      description:
+        'Writes the event file of the output `tensorboard` while it trains, for TensorBoard to follow; else it is written at the end.',
+    },
     save_steps: {
       type: 'integer',
       minimum: 1,
+      fingerprint: false,
       description: 'Writes a checkpoint after every so many steps, beside those of save_minutes. An interrupted run goes on from the last.',
     },
-    save_minutes: { type: 'number', exclusiveMinimum: 0, default: 10, description: 'Writes a checkpoint when the last is so old.' },
+    save_minutes: {
+      type: 'number',
+      exclusiveMinimum: 0,
+      default: 10,
+      fingerprint: false,
+      description: 'Writes a checkpoint when the last is so old.',
+    },
     save_optimizer: {
       type: 'boolean',
       default: false,
@@ -231,7 +246,7 @@ export default defineStep({
       kind: 'file',
       description: 'Loss, learning rate, gradient norm, padding and validation metrics by step, as JSON lines.',
     },
-    tensorboard: { kind: 'folder', description: 'The same as event files, where `tensorboard: true` asks for them; else empty.' },
+    tensorboard: { kind: 'folder', description: 'The same as an event file for TensorBoard.' },
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',

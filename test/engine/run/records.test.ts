@@ -184,6 +184,7 @@ test('records of before these were kept are read, and go on', async () => {
   for (const column of ['text', 'setting', 'git', 'fingerprints', 'host', 'boot', 'pid', 'start'])
     state.exec(`alter table runs drop column "${column}"`);
   for (const column of ['cpu', 'memory', 'result']) state.exec(`alter table cells drop column ${column}`);
+  state.exec(`update runs set counts = '{"ran":1}'; delete from manifests`);
   state.exec('drop table texts; drop table components; pragma user_version = 1');
   state.close();
   expect((await p.run('runs', 'show', '1')).stdout).toMatch(/^run 1 of p\.yaml, .*: 1 ran\n\ncell/);
