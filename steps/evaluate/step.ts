@@ -12,7 +12,7 @@ const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
 
 export default defineStep({
   name: 'evaluate',
-  version: 4,
+  version: 5,
   description: 'Measures a trained model on a split.',
   options: {
     split: { type: 'string', default: 'test', description: 'The split to predict.' },
@@ -24,7 +24,10 @@ export default defineStep({
       description:
         "What to compute, by scikit-learn's, seqeval's, SQuAD's, rouge_score's and sacrebleu's names. Default: the task's usual ones; of text-classification accuracy, precision, recall and f1 of two labels, accuracy and the macro averages of more.",
     },
-    positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    positive: {
+      type: 'string',
+      description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
+    },
     generation: {
       type: 'object',
       properties: generation,

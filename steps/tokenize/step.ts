@@ -3,7 +3,7 @@ import { optionsOfOtherTasks } from '../tasks/options.ts';
 
 /** The columns that each task reads, and what else means something to it. */
 const OPTIONS_OF: Record<string, readonly string[]> = {
-  'text-classification': ['text', 'text_pair', 'label', 'problem_type', 'truncation'],
+  'text-classification': ['text', 'text_pair', 'label', 'missing', 'problem_type', 'truncation'],
   'token-classification': ['words', 'tags'],
   'question-answering': ['question', 'context', 'answers', 'stride'],
   'masked-lm': ['text'],
@@ -26,7 +26,12 @@ export default defineStep({
     label: {
       oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
       description:
-        'The column of labels, of text-classification. Of multi_label_classification a column of lists, or several columns of 0 and 1. Default: `label`.',
+        'The column of labels, of text-classification. Of multi_label_classification a column of lists, or several columns of 0 and 1 or false and true; any other value is refused. Default: `label`.',
+    },
+    missing: {
+      enum: ['refuse', 'drop'],
+      description:
+        'What becomes of rows without a label, of text-classification: refuse (the default) fails and counts them, drop leaves them out. Of several columns each must have a value.',
     },
     problem_type: {
       enum: ['single_label_classification', 'multi_label_classification', 'regression'],
@@ -88,6 +93,7 @@ export default defineStep({
     'text',
     'text_pair',
     'label',
+    'missing',
     'problem_type',
     'words',
     'tags',
@@ -181,10 +187,11 @@ export default defineStep({
     lowercase: 'lowercase is an option of the step clean.',
   },
   inputs: {
-    data: { kind: 'folder', description: 'A table with a column `split`.' },
+    data: { kind: 'folder', description: 'A table. Without a column `split` all rows are the split test.' },
     model: {
       kind: 'folder',
-      description: 'A model folder: its tokenizer is used (tokenizer.json, or vocab.txt, or vocab.json and merges.txt).',
+      description:
+        'A model folder: its tokenizer is used (tokenizer.json, or vocab.txt, or vocab.json and merges.txt). For data without a split train its labels are used, too, and other labels are refused.',
     },
   },
   outputs: { tokens: { kind: 'folder', description: 'Ids and labels of each split, and the tokenizer.' } },

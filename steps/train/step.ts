@@ -162,7 +162,10 @@ export default defineStep({
       enum: ['loss', ...METRIC_NAMES],
       description: "Of load_best_model_at_end: one of the task's metrics. Default: loss.",
     },
-    positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    positive: {
+      type: 'string',
+      description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
+    },
     mlm_probability: {
       type: 'number',
       exclusiveMinimum: 0,
