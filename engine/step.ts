@@ -103,6 +103,11 @@ export interface StepDefinition<
   options?: O;
   /** Options that may be left out although they have no default. */
   optional?: readonly (keyof O & string)[];
+  /**
+   * Names that people bring from elsewhere, each with what it is called here: `{ num_train_epochs: 'epochs' }`, or how it is written
+   * here: `{ lora_alpha: 'lora: { alpha: … }' }`, or a sentence where it is no option. The hint for an unknown option shows it.
+   */
+  aliases?: Readonly<Record<string, string>>;
   /** Files and folders that the step reads, each from `with`. */
   inputs?: I;
   /** Files and folders that the step makes; later steps read them as `${{ steps.STEP.ROLE }}`. */
