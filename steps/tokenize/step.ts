@@ -232,7 +232,7 @@ export default defineStep({
       return [
         {
           upstream,
-          option: uses === 'clean' ? 'columns' : 'decode',
+          option: uses === 'clean' ? `columns[${columns.indexOf(column)}]` : `decode.${column}`,
           message: `${uses} changes \`${column}\`, in which ${options.task} finds answers by their place`,
           hint: `Take \`${column}\` out: an answer's place in a changed text is not its place in the text that is asked about.`,
         },
