@@ -10,8 +10,8 @@ export type { SourceFile } from '../data/bytes.ts';
 export type Format = 'csv' | 'tsv' | 'json' | 'jsonl' | 'parquet' | 'text' | 'mail';
 
 /**
- * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. `addresses`: of what was
- * fetched, by path.
+ * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. The folder of a table that another step
+ * made stands for its rows. `addresses`: of what was fetched, by path.
  */
 export async function listFiles(paths: string[], folder: string, addresses: Record<string, string>): Promise<SourceFile[]> {
   const files = new Map<string, SourceFile>();
@@ -21,7 +21,9 @@ export async function listFiles(paths: string[], folder: string, addresses: Reco
       const found = await stat(path);
       size = found.size;
       if (found.isDirectory()) {
-        for (const entry of (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes)) {
+        const entries = (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes);
+        const isTable = ['card.json', 'data.parquet'].every((name) => entries.some((entry) => entry.name === name));
+        for (const entry of entries.filter(({ name }) => !isTable || name === 'data.parquet')) {
           await add(join(path, entry.name), source === '' ? entry.name : `${source}/${entry.name}`);
         }
         return;

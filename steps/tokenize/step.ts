@@ -82,7 +82,7 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit.",
+        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit; for data without a split `train`, what the model was trained with, as of `truncation`, `stride`, `prefix` and `max_target_length`.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
