@@ -87,7 +87,9 @@ function rounded(value: number, other = value): string {
 /** The candidate that belongs to the best metrics: every dimension that both cells have is equal, and one alone is so. */
 function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
   const fits = picks.flatMap((pick, i) =>
-    Object.entries(pick.matrix).every(([k, v]) => !(k in best.matrix) || JSON.stringify(best.matrix[k]) === JSON.stringify(v)) ? [i] : [],
+    Object.entries(pick.matrix).every(([k, v]) => !Object.hasOwn(best.matrix, k) || JSON.stringify(best.matrix[k]) === JSON.stringify(v))
+      ? [i]
+      : [],
   );
   if (fits.length === 1) return fits[0]!;
   const names = picks.map((pick) => pick.cell).join(', ') || 'nothing that a step made';
