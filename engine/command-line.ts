@@ -159,11 +159,25 @@ command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./c
 
 command(
   'predict <bundle> <file>',
-  'label every text of a file (JSONL, CSV, plain lines; - is stdin)',
+  'label every text of a file (JSON, CSV, Parquet, plain lines; - is stdin)',
   () => import('./commands/predict.ts'),
 )
-  .addOption(new Option('--format <format>', 'how to read the file (default: by its name)').choices(['jsonl', 'csv', 'lines']))
-  .option('--column <name>', 'the column or key that holds the text (default: text)')
+  .addOption(
+    new Option('--format <format>', 'how to read the file (default: by its name, else its content)').choices([
+      'jsonl',
+      'json',
+      'csv',
+      'tsv',
+      'parquet',
+      'lines',
+    ]),
+  )
+  .option('--column <name>', 'the column or key that holds the text (default: the one of the training data, else text)')
+  .addOption(new Option('--columns <names>', 'columns to keep beside each answer, such as id,label (default: id)').argParser(names))
+  .option('--delimiter <character>', 'what parts the fields of CSV (default: what the file shows)')
+  .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)')
+  .option('-o, --output <file>', 'write the answers there; a name that ends in .csv makes CSV')
+  .addOption(new Option('--output-format <format>', 'what to write (default: jsonl)').choices(['jsonl', 'csv']))
   .usage('BUNDLE FILE [options]');
 
 generationOptions(
@@ -285,6 +299,11 @@ function number(value: string): number {
 
 function numbers(value: string, all: number[] = []): number[] {
   return [...all, number(value)];
+}
+
+/** Column names, parted by commas. */
+function names(value: string, all: string[] = []): string[] {
+  return [...all, ...value.split(',').filter((name) => name !== '')];
 }
 
 function texts(value: string, all: string[] = []): string[] {
