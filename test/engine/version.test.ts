@@ -33,5 +33,10 @@ export default defineStep({
   p.env.PATH = p.folder;
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code, screen).toBe(0);
-  expect(JSON.parse(p.read('.tunesmith/outputs/p/own/rows/rows.jsonl'))).toEqual({ text: 'x', child: version, worker: version, path: execPath });
+  expect(JSON.parse(p.read('.tunesmith/outputs/p/own/rows/rows.jsonl'))).toEqual({
+    text: 'x',
+    child: version,
+    worker: version,
+    path: execPath,
+  });
 });
