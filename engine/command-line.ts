@@ -99,6 +99,7 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
   .addOption(param())
   .addOption(params())
   .addOption(new Option('-n, --rows <n>', 'how many rows or lines to show').argParser(count).default(10))
+  .option('--tensorboard <dir>', 'write the curves of trainings there, for TensorBoard, from their outputs `history`')
   .addHelpText('after', '\nARTIFACT is a path, or an output of the pipeline: split.data, or [FILE] CELL OUTPUT.')
   .usage('ARTIFACT [options]');
 
@@ -110,10 +111,11 @@ command('logs <cell...>', 'print what a cell wrote when it last ran', () => impo
 command('runs [words...]', 'list past runs; show one of them; tell what differs between two', () => import('./commands/runs.ts'))
   .addOption(file())
   .addOption(new Option('-n, --rows <n>', 'how many runs to list').argParser(count).default(20))
+  .option('--metric <name>', 'list this metric of each run (default: the one that its select, or else its evaluate, names)')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nAlone it lists runs. RUN is the number of one, latest, or previous. Without any, diff compares the latest one with the one before.',
+    '\nAlone it lists runs. RUN is the number of one, latest, or previous. Without any, diff compares the latest finished run with the finished one before of the same pipeline.',
   )
   .usage('show RUN | diff [RUN [RUN]] [options]');
 

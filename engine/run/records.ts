@@ -238,6 +238,13 @@ export class Records {
     return rows.filter(isFigure);
   }
 
+  /** Cells of any run that reported final figures. */
+  cellsWithFigures(): Set<string> {
+    return this.#database.use(
+      (statement) => new Set(statement('select distinct cell from metrics where step is null').pluck().all() as string[]),
+    );
+  }
+
   /** How the cell last ended, other than by being fresh. */
   lastEnd(file: string, cell: string): (CellRecord & { run: number }) | undefined {
     const row = this.#database.use((statement) =>
@@ -291,6 +298,12 @@ export class Records {
         .get(cell, this.#name(file)),
     ) as string | undefined;
     return isText(log) ? join(this.root, log) : undefined;
+  }
+
+  /** The files of all pipelines that ran, relative to the project root. */
+  pipelines(): string[] {
+    const rows = this.#database.use((statement) => statement('select distinct pipeline from runs').pluck().all());
+    return (rows as unknown[]).filter(isText) as string[];
   }
 
   /** Whether a run before this one has said so already. */
