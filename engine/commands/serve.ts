@@ -5,11 +5,14 @@ import { modelFolder } from './model-folder.ts';
 interface Options {
   host: string;
   port: number;
+  allowHost?: string[];
+  allowOrigin?: string[];
+  maxCharacters: number;
   maxNewTokens: number;
   maxTime: number;
 }
 
-export default async function serve(bundle: string, { maxNewTokens, maxTime, ...options }: Options): Promise<void> {
+export default async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: Options): Promise<void> {
   const { serve } = await serving();
-  await serve(await modelFolder(bundle), { ...options, limits: { newTokens: maxNewTokens, seconds: maxTime } });
+  await serve(await modelFolder(bundle), { ...options, limits: { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime } });
 }
