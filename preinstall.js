@@ -16,7 +16,7 @@ if (!asked) {
     writeFileSync(`${list}.new`, readFileSync(list, 'utf8').replace("'linux/x64': ['cuda12']", "'linux/x64': []"));
     renameSync(`${list}.new`, list);
   } catch (error) {
-    // In a checkout nothing is installed yet, and .npmrc says the same.
+    // In a checkout package-lock.json leaves the script out (test/house/package.test.ts).
     if (error.code !== 'MODULE_NOT_FOUND') throw error;
   }
 }

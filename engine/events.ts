@@ -1,5 +1,6 @@
 /** Everything that happens in a run, as one union. The engine emits; only reporters print. */
 import type { Place } from './diagnostic.ts';
+import type { Frame } from './user-stack.ts';
 
 export type CellState = 'fresh' | 'restored' | 'ran' | 'failed' | 'skipped' | 'canceled';
 
@@ -42,6 +43,8 @@ export interface Failure {
   /** Of the option that is to blame, where the step says which. */
   place?: Place;
   hint?: string;
+  /** Where a user's own step threw an error, the innermost line first. */
+  stack?: Frame[];
   /** The last 20 lines of its log. */
   tail: string[];
   /** The log's path. */

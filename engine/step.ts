@@ -12,15 +12,20 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 export type ArtifactKind = 'file' | 'folder' | 'any';
 
 export interface InputDeclaration {
+  /** What the path may lead to; anything else is refused before the step runs. */
   kind: ArtifactKind;
   /** Takes a list: several paths, globs, or a gather such as `${{ steps.train[*].model }}`. */
   many?: boolean;
+  /** May be left out of `with`; `inputs` then has no such key. */
   optional?: boolean;
+  /** Shown in help, in editors and in the generated reference. */
   description?: string;
 }
 
 export interface OutputDeclaration {
+  /** What the step must have made at the path when it returns. */
   kind: ArtifactKind;
+  /** Shown in help, in editors and in the generated reference. */
   description?: string;
 }
 
@@ -28,7 +33,9 @@ export interface OutputDeclaration {
 export type OptionSchemas = Record<string, JSONSchema & OptionNotes>;
 
 export interface OptionNotes {
+  /** Shown in help, in editors and in the generated reference. */
   description?: string;
+  /** What the option is where `with` does not set it. */
   default?: unknown;
   /**
    * `false` for an option that cannot change a byte of any output, such as how often progress is logged. It enters no fingerprint:
@@ -37,50 +44,83 @@ export interface OptionNotes {
   fingerprint?: false;
 }
 
+/** Each input, by its role. A kind alone is short for `{ kind }`. */
+export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
+/** Each output, by its role. A kind alone is short for `{ kind }`. */
+export type OutputDeclarations = Record<string, ArtifactKind | OutputDeclaration>;
+
 /** The options as `run` gets them: defaults filled in, validated. */
 export type OptionsOf<O extends OptionSchemas> = { -readonly [K in keyof O]: O[K] extends JSONSchema ? FromSchema<O[K]> : never };
+
+/** The inputs as `run` gets them: one path, or a list where the declaration says `many`. */
+export type InputsOf<I extends InputDeclarations> = string extends keyof I
+  ? Record<string, any> // their names are not known
+  : {
+      -readonly [K in keyof I]: (I[K] extends { many: true } ? string[] : string) | (I[K] extends { optional: true } ? undefined : never);
+    };
+
+/** The paths to write at, by role. */
+export type OutputsOf<P extends OutputDeclarations> = { -readonly [K in keyof P]: string };
 
 export interface OptionProblem {
   /** The option at fault, e.g. `early_stopping.patience`. */
   option: string;
+  /** What is wrong with its value, and what would be right. */
   message: string;
 }
 
-export interface StepDefinition<O extends OptionSchemas = OptionSchemas> {
+export interface StepDefinition<
+  O extends OptionSchemas = OptionSchemas,
+  I extends InputDeclarations = InputDeclarations,
+  P extends OutputDeclarations = OutputDeclarations,
+> {
+  /** A short name in lower case, e.g. `drop-short-lines`. */
   name: string;
   /** Enters the fingerprint: raise it when the same inputs and options would give another result. */
   version: number;
+  /** One sentence, shown in editors beside `uses`. */
   description?: string;
+  /** What `with` takes beside inputs. An option and an input cannot share a name. */
   options?: O;
   /** Options that may be left out although they have no default. */
   optional?: readonly (keyof O & string)[];
-  inputs?: Record<string, ArtifactKind | InputDeclaration>;
-  outputs: Record<string, ArtifactKind | OutputDeclaration>;
+  /** Files and folders that the step reads, each from `with`. */
+  inputs?: I;
+  /** Files and folders that the step makes; later steps read them as `${{ steps.STEP.ROLE }}`. */
+  outputs: P;
   /** npm packages that decide the result: their installed versions enter the fingerprint. */
   libraries?: readonly string[];
   /** 'all' for a step that keeps every core busy by itself; it then runs alone. Default 'one'. */
   threads?: 'one' | 'all';
-  /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. */
+  /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. Built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
-  run(context: StepContext<O>): Promise<void> | void;
+  /** The work. It has succeeded when this returns, or its promise resolves, and every output is there. */
+  run(context: StepContext<O, I, P>): Promise<void> | void;
 }
 
 /** The cell that made an input, for an input that gathers cells of a matrix. */
 export interface CellOrigin {
+  /** Its name, e.g. `train[learning_rate=0.001]`. */
   cell: string;
+  /** Its point of the matrix; empty for a step without one. */
   matrix: Record<string, Json>;
 }
 
-export interface StepContext<O extends OptionSchemas = OptionSchemas> {
+export interface StepContext<
+  O extends OptionSchemas = OptionSchemas,
+  I extends InputDeclarations = InputDeclarations,
+  P extends OutputDeclarations = OutputDeclarations,
+> {
+  /** From `with`: checked against the schemas, with defaults filled in. */
   options: OptionsOf<O>;
   /** Absolute paths by role: a string, or a list for an input declared `many`; absent when optional and not given. */
-  inputs: Record<string, any>;
+  inputs: InputsOf<I>;
   /** For each input that refers to steps: the cells behind it, in the order of its paths. */
   origins: Record<string, CellOrigin[]>;
   /** Of inputs that were fetched from elsewhere: where from, by their paths. Say this instead of a path in the cache. */
   addresses: Record<string, string>;
   /** Absolute paths to write at. Nothing is there yet; the parent folder exists. */
-  outputs: Record<string, string>;
+  outputs: OutputsOf<P>;
   /**
    * A folder for what must outlast this attempt: a later one of the same cell, with the same options, inputs and code, finds it as it
    * was left, whether this one failed, timed out, or was interrupted or killed. Make it before you write there, and write so that a
@@ -89,6 +129,7 @@ export interface StepContext<O extends OptionSchemas = OptionSchemas> {
   checkpoints: string;
   /** The pipeline file's folder: say paths relative to it in messages. */
   folder: string;
+  /** The cell that runs. */
   cell: CellOrigin;
   /** Aborted on Ctrl-C, timeout and kill. */
   signal: AbortSignal;
@@ -112,8 +153,8 @@ export interface StepContext<O extends OptionSchemas = OptionSchemas> {
 }
 
 /**
- * Says what is wrong, where, and what to do, and is shown to the user without a stack trace.
- * Any other error that a step throws counts as a bug and is shown with its stack.
+ * An error that the user can mend: it is shown without a stack trace, and its message says what is wrong, where, and what to do.
+ * Any other error counts as a mistake in the step: it is shown with the file and line that threw it and a short stack.
  */
 export class StepError extends Error {
   override name = 'StepError';
@@ -129,6 +170,10 @@ export class StepError extends Error {
 }
 
 /** Declares a step. Returns its argument: it is here for the types. */
-export function defineStep<const O extends OptionSchemas>(definition: StepDefinition<O>): StepDefinition<O> {
+export function defineStep<
+  const O extends OptionSchemas = Record<never, never>,
+  const I extends InputDeclarations = Record<never, never>,
+  const P extends OutputDeclarations = OutputDeclarations,
+>(definition: StepDefinition<O, I, P>): StepDefinition<O, I, P> {
   return definition;
 }

@@ -1,6 +1,8 @@
 /** The child process that loads a user's step and says what it declares, by a single message. */
+import { dirname, relative } from 'node:path';
 import { loadStep } from '../load-step.ts';
 import { StepError } from '../step.ts';
+import { userStack } from '../user-stack.ts';
 import type { Description } from './describe.ts';
 
 process.send!(await describe(process.argv[2]!), () => process.exit(0));
@@ -11,7 +13,7 @@ async function describe(path: string): Promise<Description> {
     return { definition: JSON.parse(JSON.stringify(declared)) as typeof declared };
   } catch (error) {
     if (error instanceof StepError) return { message: error.message, hint: error.hint };
-    const { name, message, code } = Object(error) as { name?: string; message?: string; code?: string };
+    const { name, message, code, stack } = Object(error) as { name?: string; message?: string; code?: string; stack?: string };
     const missing =
       code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
         ? /package '([^']+)'|module '([^'./][^']*)'/.exec(message ?? '')
@@ -22,7 +24,9 @@ async function describe(path: string): Promise<Description> {
         hint: `npm install ${missing[1] ?? missing[2]}`,
       };
     const [first = '', second = ''] = (message ?? String(error)).split('\n');
+    const [at] = userStack(stack, path);
+    const where = at && `at ${relative(dirname(path), at.file)}:${at.line}:${at.column}`;
     // "Transform failed with 1 error:" says nothing yet.
-    return { message: `it failed while loading: ${name ?? 'Error'}: ${first.endsWith(':') ? `${first} ${second}` : first}` };
+    return { message: `it failed while loading: ${name ?? 'Error'}: ${first.endsWith(':') ? `${first} ${second}` : first}`, hint: where };
   }
 }

@@ -7,8 +7,12 @@ import type { Colors } from './colors.ts';
 import { outputLine } from './text.ts';
 
 export function failureLines(failure: Failure, colors: Colors): string[] {
-  const { place, hint, tail, log } = failure;
+  const { place, hint, stack = [], tail, log } = failure;
   return [
+    ...stack.map(({ name, file, line, column }) => {
+      const at = `${printableName(nearPath(file))}:${line}:${column}`;
+      return `  at ${name === undefined ? at : `${printableName(name)} (${at})`}`;
+    }),
     ...(place ? [`  ${printableName(placeName(place))}`, ...placeLines(place, colors)] : []),
     ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
     // A step that says what is wrong has often logged it too: that line alone tells nothing more.

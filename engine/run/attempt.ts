@@ -94,9 +94,9 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     return !death || death.exitCode === 0
       ? { message: 'ended the process before it was done', hint: 'a step returns; it does not call process.exit()' }
       : meaningOf(death, kills, log.tail);
-  // A stack is for who repairs the step: it is in the log, and not on the screen.
-  const { message, hint, option, stack } = ending;
-  return { message: mask(message), hint: hint && mask(hint), option, detail: stack };
+  // The whole stack is in the log. The screen has the part in a user's own code, for it is the user who repairs that.
+  const { message, hint, option, stack, frames } = ending;
+  return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }
 
 function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt) {

@@ -80,7 +80,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
         const tail = [...log.tail];
         if (detail) log.detail(detail);
         const place = option && (await placeOf(option, cell, around.pipeline, message));
-        return { state: 'failed', failure: { message, place, hint, tail, log: path }, usage: meter.usage };
+        return { state: 'failed', failure: { message, place, hint, stack: ending.failed.stack, tail, log: path }, usage: meter.usage };
       }
       log.detail([`attempt ${number} failed: ${message}`, detail].filter(Boolean).join('\n'));
       log.tail.length = 0;

@@ -7,6 +7,7 @@ import { constants, totalmem } from 'node:os';
 import { systemError } from '../../cache/error.ts';
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import type { Frame } from '../user-stack.ts';
 
 /** How a child process ended, without our doing. */
 export interface Death {
@@ -19,6 +20,8 @@ export interface Verdict {
   hint?: string;
   /** Where in `with` the mistake lies. */
   option?: readonly string[];
+  /** Where a user's own step threw. */
+  stack?: Frame[];
   /** For the log alone. */
   detail?: string;
 }

@@ -7,6 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
 import type { Json, StepContext, StepDefinition } from '../step.ts';
+import { type Frame, userStack } from '../user-stack.ts';
 
 type Handed = 'origins' | 'addresses' | 'outputs' | 'checkpoints' | 'folder' | 'cell' | 'seed' | 'threads';
 
@@ -29,14 +30,16 @@ export type Message =
   | { type: 'done' }
   /** After `done`: another job may come. */
   | { type: 'free' }
-  /** `stack`: of an error that is not a StepError, for the log. */
-  | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string };
+  /** Of an error that is not a StepError: the whole `stack` for the log, and for the screen where a user's own step threw it. */
+  | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string; frames?: Frame[] };
 
 // Made here, they count as there before any work.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 const ended = new AbortController();
 let idle = true;
+/** The module of the step that runs here, if it is the user's own. */
+let own: string | undefined;
 process.on('SIGTERM', () => {
   if (idle) process.exit();
   ended.abort();
@@ -50,6 +53,7 @@ process.on('message', (job: StepJob) => void serve(job));
 
 async function serve(job: StepJob): Promise<void> {
   idle = false;
+  own = 'path' in job.module ? job.module.path : undefined;
   forgetPeak();
   tell({ type: 'begun' });
   const before = surroundings();
@@ -136,17 +140,36 @@ async function load(module: StepJob['module']): Promise<StepDefinition> {
   return (await (await import('../registry.ts')).builtin(module.builtin))!;
 }
 
-function fail(error: unknown): void {
-  const { message, hint, option, name, stack } = asError(error);
+function fail(thrown: unknown): void {
+  const error = asError(thrown);
+  const { hint, option, stack } = error;
+  // The name tells, not the class: a step may have been built against another copy of the contract.
+  const explained = error.name === 'StepError';
+  const mistake = explained ? undefined : own;
   finish({
     type: 'error',
-    message: String(message) || `${name} without a message`,
+    message: mistake ? described(error) : String(error.message) || `${error.name} without a message`,
     // Other people's errors may have fields of these names that mean something else.
-    hint: typeof hint === 'string' ? hint : undefined,
+    hint: typeof hint === 'string' ? hint : mistake ? causes(error) : undefined,
     option: Array.isArray(option) && option.every((key) => typeof key === 'string') ? option : undefined,
-    // The name tells, not the class: a step may have been built against another copy of the contract.
-    stack: name === 'StepError' ? undefined : stack,
+    stack: explained ? undefined : stack,
+    frames: mistake ? userStack(stack, mistake) : undefined,
   });
+}
+
+/** `TypeError: x is not a function`, as JavaScript prints it; of a plain error the message says all. */
+function described({ name, message }: Error): string {
+  const text = String(message);
+  if (name === 'Error' && text !== '') return text;
+  return text === '' ? `${name} without a message` : `${name}: ${text}`;
+}
+
+/** What an error was thrown because of: `fetch failed` alone says little. */
+function causes(error: Error): string | undefined {
+  const lines: string[] = [];
+  for (let at: unknown = error.cause; at !== undefined && lines.length < 3; at = at instanceof Error ? at.cause : undefined)
+    lines.push(`caused by ${described(asError(at))}`);
+  return lines.length > 0 ? lines.join('\n') : undefined;
 }
 
 /** What was thrown may be anything. */

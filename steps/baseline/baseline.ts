@@ -55,7 +55,7 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
   const database = inputs.data === undefined ? undefined : await Database.open();
   try {
     const given: Given = {
-      read: database ? await reader(database, inputs.data) : async () => refuse('data', "a split step's `data`"),
+      read: database ? await reader(database, inputs.data!) : async () => refuse('data', "a split step's `data`"),
       get tokens() {
         return inputs.tokens ?? refuse('tokens', "a tokenize step's `tokens`");
       },

@@ -36,7 +36,7 @@ export async function select({ options, inputs, origins, outputs, log, warn, met
   const best = valid.reduce((a, b) => (sign * b.value > sign * a.value ? b : a));
 
   const picked = pickFor(best.origin, origins.pick ?? []);
-  await cp(inputs.pick[picked], outputs.pick!, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+  await cp(inputs.pick[picked]!, outputs.pick!, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
   const table = candidates.map(({ origin, value }) => ({
     cell: origin.cell,
     matrix: origin.matrix,

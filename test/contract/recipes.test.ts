@@ -13,6 +13,17 @@ const shown = new Map(
 );
 
 const recipes: Record<string, { files: Files; rows: object[] }> = {
+  'Letters and types': {
+    files: { 'data/sales.csv': 'title,zip,price\nBook,10001,1.50\nPen,501,1\nInk,20002,2\n' },
+    rows: [
+      { label: '10001', text: 'Book' },
+      { label: '20002', text: 'Ink' },
+    ],
+  },
+  'Files of spreadsheets': {
+    files: { 'data/export.txt': Buffer.from('\ufefftext\tlabel\r\nSchön.\tgut\r\n', 'utf16le') },
+    rows: [{ label: 'gut', text: 'Schön.' }],
+  },
   'Names that are no words': {
     files: { 'data/reviews.csv': 'Review text;Stars (1-5)\n"Good; ""very"" good";5\nDull;2\n' },
     rows: [

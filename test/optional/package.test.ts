@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 
 test('npm ci under npm 10 in a clean clone leaves a working command', async () => {
-  expect(await run(clone, 'node', 'dist/engine/cli.js', '--version')).toBe(`${version()}\n`);
+  expect(await run(clone, process.execPath, 'dist/engine/cli.js', '--version')).toBe(`${version()}\n`);
 });
 
 test('the package holds what runs and what is read, no mails and no tests, and is small', () => {

@@ -189,6 +189,7 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:12:16: error: ./throws.mjs: it failed while loading: TypeError: boom
       12 |   s10: { uses: "./throws.mjs" }
          |                ^^^^^^^^^^^^^^
+      = at throws.mjs:1:7
 
     p.yaml:13:16: error: ./exits.mjs: Node ended while loading it (exit code 3)
       13 |   s11: { uses: "./exits.mjs" }

@@ -93,7 +93,7 @@ test('code that changes while it runs: the result is used, but not kept', async 
   expect(run.notices).toEqual(['part.mjs changed while a ran: its result is not kept, and the next run executes it again']);
 });
 
-test('a StepError is shown with its hint; of another error the stack is in the log alone', async () => {
+test("a StepError is shown with its hint; another error with its name, and where the user's file threw it", async () => {
   const step = (body: string) =>
     `export default { name: 's', version: 1, outputs: { o: 'folder' }, async run({ outputs, signal }) { ${body} } };`;
   const p = engine(
@@ -115,7 +115,12 @@ steps:
   );
   const { failures } = await p.go({ onFailure: 'continue' });
   expect(failures.told).toMatchObject({ message: 'no column label', hint: 'name one of text, spam', tail: [] });
-  expect(failures.bug).toMatchObject({ message: "Cannot read properties of null (reading 'x')", tail: [] });
+  expect(failures.bug).toMatchObject({
+    message: "TypeError: Cannot read properties of null (reading 'x')",
+    stack: [{ name: 'run', file: p.path('bug.mjs'), line: 1, column: expect.any(Number) }],
+    tail: [],
+  });
+  expect(failures.told!.stack).toBeUndefined();
   expect(p.read('.tunesmith/logs/1/bug.log')).toMatch(/TypeError: Cannot read.*\n\s+at /);
   expect(failures.later!.message).toBe('later');
   expect(failures.exit!.message).toBe('ended the process before it was done');
