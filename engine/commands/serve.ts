@@ -1,6 +1,7 @@
 /** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
 import { serving } from '../registry.ts';
 import { modelFolder } from './model-folder.ts';
+import { usage } from './pipeline-file.ts';
 
 interface Options {
   host: string;
@@ -14,5 +15,12 @@ interface Options {
 
 export default async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: Options): Promise<void> {
   const { serve } = await serving();
-  await serve(await modelFolder(bundle), { ...options, limits: { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime } });
+  const limits = { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime };
+  try {
+    await serve(await modelFolder(bundle), { ...options, limits });
+  } catch (error) {
+    // A mistake in what was given: exit code 2, as of a pipeline that is wrong.
+    if (error instanceof Error && error.name === 'UnusableError') throw usage(error.message, (error as { hint?: string }).hint);
+    throw error;
+  }
 }

@@ -17,9 +17,11 @@ export interface Access {
 
 /** @throws StepError for an option that can match nothing */
 export function checkAccess({ hosts, origins }: Pick<Access, 'hosts' | 'origins'>): void {
-  for (const host of hosts)
-    if (host !== '*' && nameOf(host.replace(/^\./, '')) !== host.replace(/^\./, '').toLowerCase())
+  for (const host of hosts) {
+    const name = host.replace(/^\./, '').toLowerCase();
+    if (host !== '*' && (name === '' || nameOf(name) !== name))
       throw new StepError(`--allow-host ${host}: not a host's name`, 'Give a name without scheme and port: example.org, .example.org or *');
+  }
   for (const origin of origins)
     if (origin !== '*' && URL.parse(origin)?.origin !== origin)
       throw new StepError(

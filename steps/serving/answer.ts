@@ -8,7 +8,7 @@ import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../mod
 import * as ort from '../runtime/onnx/library.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
-import type { Bundle } from './bundle.ts';
+import { type Bundle, notTaken } from './bundle.ts';
 
 /** An input as the model reads it. */
 export interface Encoded {
@@ -24,6 +24,8 @@ export interface Answer {
   run(sequences: readonly Sequence[]): Promise<unknown[]>;
   /** An input's answer, from what the model said to its sequences. */
   conclude(encoded: Encoded, results: unknown[]): Promise<Json>;
+  /** @throws StepError where the files of the bundle do not fit each other, so that no input could be answered */
+  check(): Promise<void>;
 }
 
 /** @param threads cores of the matrix products */
@@ -37,8 +39,10 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
   const answering: Answering = { ...bundle, tokenizer, ...(mask ? { mask } : {}) };
   const session = await openSession(bundle, threads);
 
-  return {
+  const answer: Answer = {
     async encode(given) {
+      const odd = Object.keys(given).find((name) => !bundle.fields.some((field) => field.name === name));
+      if (odd !== undefined) throw new StepError(notTaken(odd));
       const input = await preprocessed(given, bundle);
       const [sequences] = await kind.encode([input], answering);
       return { input, sequences: sequences! };
@@ -50,6 +54,36 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
     },
 
     conclude: async ({ input, sequences }, results) => kind.answer(input, sequences, results, answering),
+
+    async check() {
+      const required = bundle.fields.filter(({ optional }) => !optional);
+      const sample = Object.fromEntries(required.map(({ name }) => [name, mask ? `a ${mask.token}` : 'a']));
+      const unable = (why: string) => {
+        const hint = `Its max_length is ${bundle.maxLength}. Copy or deploy the bundle again.`;
+        return new StepError(`${bundle.folder} can answer no input, not even a short one: ${why}`, hint);
+      };
+      const { sequences } = await answer.encode(sample).catch((error: Error) => {
+        throw unable(error.message);
+      });
+      const unread = required.find((_, i) => !sequences[0]!.sequenceIds.includes(i));
+      if (unread) throw unable(`there is no room for a token of ${unread.name}`);
+      await answer.run(sequences);
+      await answer.run([longest(sequences[0]!, bundle)]);
+    },
+  };
+  return answer;
+}
+
+/** A sequence of the greatest length, of the last token. Where the ONNX model has fewer positions or embeddings than config.json says, it fails. */
+function longest({ typeIds }: Sequence, { maxLength, vocabulary, padTokenId }: Bundle): Sequence {
+  const fill = <T>(value: T): T[] => new Array<T>(maxLength).fill(value);
+  return {
+    ids: fill(vocabulary === undefined ? padTokenId : vocabulary - 1),
+    truncated: false,
+    typeIds: fill(Math.max(...typeIds)),
+    sequenceIds: fill(0),
+    wordIds: fill(null),
+    spans: fill([0, 0]),
   };
 }
 

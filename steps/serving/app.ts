@@ -7,27 +7,11 @@ import { StepError } from '../../engine/step.ts';
 import { type Access, isAllowed, refusal } from './access.ts';
 import { checkContentType, readBody } from './body.ts';
 import type { Bundle } from './bundle.ts';
+import { type Limits, Refused } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
 import type { Room, Ticket } from './room.ts';
-
-export interface Limits {
-  /** Bytes of a request's body. */
-  body: number;
-  /** Inputs of one request. */
-  inputs: number;
-  /** Characters of one input, all its texts together, in UTF-16 code units; also of a prompt. */
-  characters: number;
-  /** Bytes of all requests that are read, wait or are answered. */
-  waiting: number;
-  /** Texts that one request generates, beams included. */
-  texts: number;
-  /** Tokens that are generated of one text. */
-  newTokens: number;
-  /** Seconds that one generation takes. */
-  seconds: number;
-}
 
 /** What the model is there for: the one route that asks it. */
 export interface Route {
@@ -37,16 +21,6 @@ export interface Route {
   /** Inputs that wait. */
   readonly waiting: number;
   close(): Promise<void>;
-}
-
-/** A request that is not answered, and why. */
-export class Refused extends Error {
-  constructor(
-    readonly status: 400 | 413 | 415 | 503,
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 /** What routes and the rest of the server share. */

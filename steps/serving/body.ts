@@ -1,7 +1,7 @@
 /** Reads a request's body within the limits, and its JSON, and says in words what something else is. */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { type Limits, Refused } from './app.ts';
+import { Refused } from './limits.ts';
 import type { Ticket } from './room.ts';
 
 /** @throws Refused where it is too large, or there is no room for it now. What is left of it is not read then. */
@@ -40,16 +40,6 @@ export function jsonOf(body: Buffer): unknown {
   } catch (error) {
     throw new Refused(400, `the body is not JSON: ${body.length === 0 ? 'it is empty' : (error as Error).message}`);
   }
-}
-
-/** @throws Refused where one of the inputs is longer than the limit */
-export function checkCharacters(counts: readonly number[], { characters }: Limits, nameOf: (place: number) => string): void {
-  const long = counts.findIndex((count) => count > characters);
-  if (long >= 0)
-    throw new Refused(
-      413,
-      `${nameOf(long)} has ${counts[long]} characters; at most ${characters} (the option --max-characters of the server)`,
-    );
 }
 
 export function kindOf(value: unknown): string {

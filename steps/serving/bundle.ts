@@ -22,7 +22,7 @@ export interface Bundle {
   name: string;
   task: Task;
   problem: ProblemType;
-  /** What an input has. One text alone is optional to the task, and nonsense to a model that was trained on pairs. */
+  /** What an input has. A second text is optional to the task; a model that tunesmith trained takes what it was trained on. */
   fields: TaskKind['fields'];
   /** By id: the order of the logits. Of tasks that classify. */
   labels: string[];
@@ -56,6 +56,7 @@ export async function openBundle(given: string): Promise<Bundle> {
       'A bundle holds config.json, tokenizer.json and onnx/model.onnx, or model.safetensors.',
     );
   await tokenizerJson(folder);
+  for (const name of jsonFiles) await readJson(folder, name);
 
   const config = (await readJson(folder, 'config.json'))!;
   const task = taskOf(config, given);
@@ -69,7 +70,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     task,
     problem: problemOf(config, labels),
-    fields: taskKind(task).fields.map((field) => (encoding.pairs ? { name: field.name } : field)),
+    fields: fieldsOf(taskKind(task).fields, encoding),
     labels,
     columns: encoding.fields ?? {},
     maxLength: await maxLengthOf(folder, config, encoding),
@@ -80,6 +81,24 @@ export async function openBundle(given: string): Promise<Bundle> {
     modelBytes: typeof model === 'string' ? (model === '' ? 0 : (await stat(model)).size) : model.byteLength,
   };
 }
+
+/** What the folder may hold beside config.json and tokenizer.json; a file that is damaged is found before the first request. */
+const jsonFiles = [
+  'training.json',
+  'preprocessing.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'generation_config.json',
+  'metrics.json',
+];
+
+function fieldsOf(fields: TaskKind['fields'], { pairs, max_length }: Partial<Encoding>): TaskKind['fields'] {
+  if (pairs) return fields.map(({ name }) => ({ name }));
+  return max_length === undefined ? fields : fields.filter(({ optional }) => !optional);
+}
+
+/** Said of a field that the task has, and the model was not trained with. */
+export const notTaken = (name: string): string => `this model was trained on single texts, and takes no ${name}`;
 
 /** A model that fills in masks has a score for every token of its vocabulary at every place: its runs are smaller, so that these fit. */
 export function tokensOfRun({ task, vocabulary = 0 }: Bundle, usual: number): number {

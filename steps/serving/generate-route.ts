@@ -2,9 +2,10 @@
 import type { Context } from 'hono';
 import { StepError } from '../../engine/step.ts';
 import { checkOptions, type GenerationOptions } from '../generation/options.ts';
-import { type Limits, Refused, type Route, type Serving } from './app.ts';
-import { checkCharacters, jsonOf, kindOf } from './body.ts';
+import type { Route, Serving } from './app.ts';
+import { jsonOf, kindOf } from './body.ts';
 import type { Bundle } from './bundle.ts';
+import { checkCharacters, type Limits, Refused } from './limits.ts';
 import { startWriter, type Writer, type Writing } from './writer.ts';
 
 export async function generateRoute({ folder }: Bundle, { limits, report }: Serving): Promise<Route> {

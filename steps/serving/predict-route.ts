@@ -1,9 +1,10 @@
 /** POST /predict: inputs to the answers of a task. */
 import type { Json } from '../../engine/step.ts';
 import type { Input, TaskKind } from '../tasks/task.ts';
-import { Refused, type Route, type Serving } from './app.ts';
-import { checkCharacters, jsonOf, kindOf } from './body.ts';
-import { type Bundle, tokensOfRun } from './bundle.ts';
+import type { Route, Serving } from './app.ts';
+import { jsonOf, kindOf } from './body.ts';
+import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
+import { checkCharacters, Refused } from './limits.ts';
 import { type Outcome, openQueue } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
@@ -85,6 +86,7 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
     else if (!optional) return `${place} has no "${name}"`;
   }
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
+  if (unknown === 'text_pair') return `${place}: ${notTaken(unknown)}`;
   if (unknown !== undefined)
     return `${place} has the unknown field ${JSON.stringify(unknown)}; known are ${fields.map(({ name }) => name).join(', ')}`;
   return input;

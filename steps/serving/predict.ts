@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
+import { taskKind } from '../tasks/registry.ts';
 import type { Input } from '../tasks/task.ts';
 import { openBundle, tokensOfRun } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
@@ -28,7 +29,11 @@ export async function predict(bundle: string, file: string, options: InputOption
   const opened = await openBundle(bundle);
   if (isGenerating(opened.task))
     throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
-  const source = readInputs(file, opened.fields, options);
+  // A second text of a model that takes none is read, so that it is refused.
+  const fields = taskKind(opened.task).fields.map(
+    (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
+  );
+  const source = readInputs(file, fields, options);
   const queue = openQueue(await startWorkers(opened), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   // Each prints its group after the one before; false once nobody reads.

@@ -2,7 +2,7 @@
  * The memory that requests take from their first byte to the end of their answer. Each may take half of what the others leave, so that
  * a small request finds room where large ones do not.
  */
-import { Refused } from './app.ts';
+import { Refused } from './limits.ts';
 
 export interface Room {
   /** Bytes that are taken. */

@@ -5,10 +5,11 @@ import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
-import { createApp, type Limits, type Serving } from './app.ts';
+import { createApp, type Serving } from './app.ts';
 import { openBundle } from './bundle.ts';
 import { generateRoute } from './generate-route.ts';
 import { keepHalfOpen } from './half-open.ts';
+import { defaultLimits, type Limits } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
 import { predictRoute } from './predict-route.ts';
 import { openRoom } from './room.ts';
@@ -48,16 +49,6 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const defaultLimits: Limits = {
-  body: 10 * 2 ** 20,
-  inputs: 1000,
-  characters: 100_000,
-  waiting: 64 * 2 ** 20,
-  texts: 64,
-  newTokens: 1024,
-  seconds: 60,
-};
-
 /** How long a client may take to send its headers, and all of its request, in milliseconds. */
 const patience = { headersTimeout: 20_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 
@@ -68,14 +59,16 @@ export async function startServer(
   folder: string,
   { port = 8080, host = '127.0.0.1', allowHost: hosts = [], allowOrigin: origins = [], limits: asked = {} }: ServeOptions = {},
 ): Promise<RunningServer> {
-  checkAccess({ hosts, origins });
-  const bundle = await openBundle(folder);
+  const bundle = await usable(async () => {
+    checkAccess({ hosts, origins });
+    return openBundle(folder);
+  });
   const serving: Serving = {
     measurements: openMeasurements(),
     limits: { ...defaultLimits, ...asked },
     report: (error) => console.error(error),
   };
-  const route = await (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving);
+  const route = await usable(() => (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving));
   let draining = false;
   const access: Access = { hosts, origins, loopback: true };
   const app = createApp({
@@ -106,6 +99,19 @@ export async function startServer(
       await route.close();
     },
   };
+}
+
+/** The bundle, or an option, is wrong. */
+class UnusableError extends StepError {
+  override name = 'UnusableError';
+}
+
+async function usable<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    throw error instanceof StepError ? new UnusableError(error.message, error.hint) : error;
+  }
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {
