@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { CacheError, freeSpace } from './error.ts';
+import { checkOf, sealed } from './sealed.ts';
 
 export interface Schema {
   /** What the file is, for messages: "the index". */
@@ -36,6 +37,9 @@ export class Database {
     this.#sqlite = this.guard(() => {
       const sqlite = this.readOnly ? openCopy(file) : new Sqlite(file, { timeout: BUSY });
       try {
+        // For the SQL of a schema: see sealed.ts.
+        sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
+        sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
         this.#prepare(sqlite);
         return sqlite;
       } catch (error) {
@@ -118,7 +122,7 @@ export class Database {
       }
       throw new CacheError(
         `${this.file} was written by a newer tunesmith (format ${theirs}; this one knows ${versions.length})`,
-        'Update tunesmith, or use another cache folder (TUNESMITH_CACHE).',
+        `Update tunesmith, or use another cache folder (TUNESMITH_CACHE). If no newer one was at work here, the file is damaged: move it away, and ${this.#anew}`,
       );
     };
     // In a transaction, or another process's beginning would be seen by half.
@@ -149,11 +153,18 @@ export class Database {
 
   #explain({ code, message }: InstanceType<typeof Sqlite.SqliteError>): CacheError {
     const { file } = this;
-    if (code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')) {
+    if (DAMAGED.test(code)) {
       const what = code === 'SQLITE_NOTADB' ? 'is not an SQLite database' : `is damaged (${message})`;
       return new CacheError(`${this.schema.what} ${file} ${what}`, `Move it away and run again: ${this.#anew}`);
     }
-    if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && freeSpace(dirname(file)) < 1 << 20)) {
+    const free = freeSpace(dirname(file));
+    if (code === 'SQLITE_FULL' && free >= PLENTY) {
+      return new CacheError(
+        `${this.schema.what} ${file} takes no more: the disk quota is used up, or the file is damaged`,
+        `Free space and run again. If that does not help, move it away: ${this.#anew}`,
+      );
+    }
+    if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && free < 1 << 20)) {
       return new CacheError(`disk full while writing ${file}`, 'Free space and run again: what was stored before is safe.');
     }
     if (code.startsWith('SQLITE_BUSY')) {
@@ -168,6 +179,11 @@ export class Database {
     );
   }
 }
+
+/** Our statements are right: one that SQLite refuses meets tables that are not as we made them. */
+const DAMAGED = /^SQLITE_(NOTADB|CORRUPT|ERROR|CONSTRAINT|MISMATCH|TOOBIG|FORMAT|SCHEMA|INTERNAL|RANGE)/;
+/** With so much room a disk is not full. */
+const PLENTY = 1 << 26;
 
 /** Marks the files as ours ("tmth"). */
 const APPLICATION = 0x746d7468;

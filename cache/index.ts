@@ -1,9 +1,10 @@
 /**
  * The index of results: which content a cell's fingerprint led to. One row a fingerprint, kept for good, so that
- * reverting an edit finds the earlier result again.
+ * reverting an edit finds the earlier result again. A row that is no longer what was saved is an unknown result.
  */
 import type { Content } from './content.ts';
 import type { Database } from './database.ts';
+import { checkOf } from './sealed.ts';
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
@@ -28,6 +29,11 @@ export const RESULTS_TABLE = `
   );
   create index results_by_subject on results (subject, number);`;
 
+/** Rows of before that are no JSON any more never get a check. */
+export const CHECKED_RESULTS = `
+  alter table results add column checked text;
+  update results set checked = check_of(fingerprint, subject, outputs, record, created) where json_valid(outputs) and json_valid(record);`;
+
 export class ResultIndex {
   constructor(
     private readonly database: Database,
@@ -37,7 +43,7 @@ export class ResultIndex {
 
   find(fingerprint: string): Result | undefined {
     const row = this.database.look((statement) => statement('select * from results where fingerprint = ?').get(fingerprint));
-    return row && resultOf(row);
+    return row && isWhole(row) && row.fingerprint === fingerprint ? resultOf(row) : undefined;
   }
 
   /** The same of many, by fingerprint. */
@@ -45,7 +51,7 @@ export class ResultIndex {
     const rows = this.database.use((statement) =>
       statement('select * from results where fingerprint in (select value from json_each(?))').all(JSON.stringify(fingerprints)),
     );
-    return new Map(rows.map((row) => [row.fingerprint, resultOf(row)]));
+    return new Map(rows.filter(isWhole).map((row) => [row.fingerprint, resultOf(row)]));
   }
 
   /** On the disk when it returns; their objects must be there already. Replaces earlier results of the same fingerprints. */
@@ -56,12 +62,10 @@ export class ResultIndex {
     }
     this.database.commit((statement) => {
       for (const { fingerprint, subject, outputs, record, created } of results) {
-        statement('replace into results (fingerprint, subject, outputs, record, created) values (?, ?, ?, ?, ?)').run(
-          fingerprint,
-          subject,
-          JSON.stringify(outputs),
-          JSON.stringify(record),
-          created,
+        const row = [fingerprint, subject, JSON.stringify(outputs), JSON.stringify(record), created];
+        statement('replace into results (fingerprint, subject, outputs, record, created, checked) values (?, ?, ?, ?, ?, ?)').run(
+          ...row,
+          checkOf(...row),
         );
       }
     });
@@ -72,7 +76,7 @@ export class ResultIndex {
     const rows = this.database.use((statement) =>
       statement('select * from results where subject = ? order by number desc limit ?').all(subject, limit),
     );
-    return rows.map(resultOf);
+    return rows.filter((row) => isWhole(row) && row.subject === subject).map(resultOf);
   }
 
   /** With their records, the oldest first. */
@@ -86,9 +90,11 @@ export class ResultIndex {
   /** The oldest first. */
   all(): Entry[] {
     const rows = this.database.use((statement) =>
-      statement('select number, fingerprint, subject, outputs, created from results order by number').all(),
+      statement(`
+        select number, fingerprint, subject, outputs, created from results
+        where checked = check_of(fingerprint, subject, outputs, record, created) order by number`).all(),
     );
-    return (rows as any[]).map((row) => ({ ...row, outputs: JSON.parse(row.outputs) }));
+    return (rows as any[]).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
   }
 
   /** Once this returns, nothing finds them any more. */
@@ -100,12 +106,21 @@ export class ResultIndex {
   }
 }
 
+/** By names that users give, such as `constructor`: an object without a prototype has no others. */
+function outputsIn(json: string): Result['outputs'] {
+  return Object.assign(Object.create(null), JSON.parse(json));
+}
+
+function isWhole({ fingerprint, subject, outputs, record, created, checked }: any): boolean {
+  return checkOf(fingerprint, subject, outputs, record, created) === checked;
+}
+
 function resultOf(row: any): Result {
   const { fingerprint, subject, outputs, record, created } = row;
   return {
     fingerprint,
     subject,
-    outputs: JSON.parse(outputs),
+    outputs: outputsIn(outputs),
     // Of a thousand results that are fresh nobody asks for it.
     get record() {
       return JSON.parse(record);

@@ -114,7 +114,10 @@ export class Leases {
         return token;
       }
       const holder = this.database.use((statement) => statement('select * from leases where key = ?').get(key)) as Holder | undefined;
-      if (!holder) continue;
+      if (!holder) {
+        await sleep(0); // given back just now
+        continue;
+      }
       const isNew = holder.token !== watched?.token;
       if (isNew || holder.beat !== watched!.beat) watched = { token: holder.token, beat: holder.beat, since: performance.now() };
       const alive = isAlive(holder) ?? performance.now() - watched!.since < SILENCE;

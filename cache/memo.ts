@@ -8,6 +8,7 @@
  */
 import type { BigIntStats } from 'node:fs';
 import type { Database } from './database.ts';
+import { checkOf } from './sealed.ts';
 
 export const MEMO_TABLE = `
   create table files (
@@ -15,6 +16,16 @@ export const MEMO_TABLE = `
     hash text not null,
     unique (device, inode)
   );`;
+
+/** A wrong hash would become a wrong fingerprint: each row carries a check of itself. */
+export const CHECKED_MEMO_TABLE = `
+  create table hashes (
+    device integer not null, inode integer not null, size integer not null, mtime_ns integer not null, ctime_ns integer not null,
+    hash text not null, checked text not null,
+    unique (device, inode)
+  );
+  insert into hashes select *, check_of(device, inode, size, mtime_ns, ctime_ns, hash) from files;
+  drop table files;`;
 
 /** Whoever reads asks here first, and tells what was read. */
 export type Hashes = Pick<Memo, 'hashOf' | 'learn'>;
@@ -29,11 +40,9 @@ export class Memo {
   hashOf(stat: BigIntStats): string | undefined {
     const known = this.#learned.get(keyOf(stat));
     if (known) return sameFile(known.stat, stat) ? known.hash : undefined;
-    return this.database.look((statement) =>
-      statement(LOOK_UP)
-        .pluck()
-        .get(...row(stat)),
-    ) as string | undefined;
+    const stamps = row(stat);
+    const found = this.database.look((statement) => statement(LOOK_UP).get(...stamps)) as { hash: string; checked: string } | undefined;
+    return found && checkOf(...stamps, found.hash) === found.checked ? found.hash : undefined;
   }
 
   /** The file was read; the reading began at `since` (ms), and `stat` was the same before and after. */
@@ -51,7 +60,10 @@ export class Memo {
   flush(): void {
     if (this.database.readOnly || this.#learned.size === 0) return;
     this.database.commit((statement) => {
-      for (const { stat, hash } of this.#learned.values()) statement(STORE).run(...row(stat), hash);
+      for (const { stat, hash } of this.#learned.values()) {
+        const stamps = row(stat);
+        statement(STORE).run(...stamps, hash, checkOf(...stamps, hash));
+      }
       statement(PRUNE).run();
     });
     this.#learned.clear();
@@ -72,10 +84,10 @@ export function sameFile(a: BigIntStats, b: BigIntStats): boolean {
   return a.ino === b.ino && a.dev === b.dev && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
 }
 
-const LOOK_UP = 'select hash from files where device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?';
-const STORE = 'replace into files (device, inode, size, mtime_ns, ctime_ns, hash) values (?, ?, ?, ?, ?, ?)';
+const LOOK_UP = 'select hash, checked from hashes where device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?';
+const STORE = 'replace into hashes (device, inode, size, mtime_ns, ctime_ns, hash, checked) values (?, ?, ?, ?, ?, ?, ?)';
 /** Nobody tells us of deleted files: the latest million is kept. */
-const PRUNE = 'delete from files where rowid <= (select max(rowid) from files) - 1000000';
+const PRUNE = 'delete from hashes where rowid <= (select max(rowid) from hashes) - 1000000';
 
 function keyOf(stat: BigIntStats): string {
   return `${stat.dev}:${stat.ino}`;

@@ -10,9 +10,9 @@ import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path';
 import { Database, type Schema } from './database.ts';
 import { CacheError, diskError, shown } from './error.ts';
-import { RESULTS_TABLE, ResultIndex } from './index.ts';
+import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
 import { LEASES_TABLE, Leases } from './lease.ts';
-import { MEMO_TABLE, Memo } from './memo.ts';
+import { CHECKED_MEMO_TABLE, MEMO_TABLE, Memo } from './memo.ts';
 import { ObjectStore } from './store.ts';
 import { Turns } from './turns.ts';
 import { USES_TABLES, Uses } from './uses.ts';
@@ -82,8 +82,11 @@ function ignoringCacheErrors(work: () => void): void {
   }
 }
 
-const INDEX: Schema = { what: 'the index', versions: [RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE, USES_TABLES] };
-const MEMO: Schema = { what: 'the memo of file hashes', versions: [MEMO_TABLE] };
+const INDEX: Schema = {
+  what: 'the index',
+  versions: [RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE, USES_TABLES, CHECKED_RESULTS + CHECKED_MEMO_TABLE],
+};
+const MEMO: Schema = { what: 'the memo of file hashes', versions: [MEMO_TABLE, CHECKED_MEMO_TABLE] };
 
 function openMemo(file: string, readOnly: boolean): Database {
   return new Database(file, MEMO, { readOnly: readOnly || !makeWritable(dirname(file)) });

@@ -82,9 +82,14 @@ export class Uses {
     });
   }
 
-  fingerprints(set: string): string[] {
+  /** Undefined where the set is not known any more, so that it may be any. */
+  fingerprints(set: string): string[] | undefined {
+    if (set === '') return [];
     const bytes = this.database.use((statement) => statement('select fingerprints from sets where hash = ?').pluck().get(set)) as Buffer;
-    return Array.from({ length: (bytes?.length ?? 0) / 32 }, (_, i) => bytes.toString('hex', i * 32, i * 32 + 32));
+    const found = Buffer.isBuffer(bytes)
+      ? Array.from({ length: bytes.length / 32 }, (_, i) => bytes.toString('hex', i * 32, i * 32 + 32))
+      : [];
+    return nameOf(found) === set ? found : undefined;
   }
 
   forget(uses: number[], users: number[]): void {
@@ -110,7 +115,7 @@ export class Uses {
   /** Written only where it is new. */
   #keepSet(fingerprints: Iterable<string>): string {
     const sorted = [...new Set(fingerprints)].sort();
-    const hash = createHash('sha256').update(sorted.join('\n')).digest('hex');
+    const hash = nameOf(sorted);
     this.database.use((statement) => {
       if (statement('select 1 from sets where hash = ?').get(hash)) return;
       statement('insert into sets (hash, fingerprints) values (?, ?) on conflict do nothing').run(
@@ -120,6 +125,10 @@ export class Uses {
     });
     return hash;
   }
+}
+
+function nameOf(sorted: string[]): string {
+  return createHash('sha256').update(sorted.join('\n')).digest('hex');
 }
 
 const ARRIVE = `

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import { keepText } from './keep.ts';
+import { keepText, keptText } from './keep.ts';
 import { oncePerRun } from './once.ts';
 import { packageFolder, packageVersion } from './pipeline/packages.ts';
 
@@ -81,6 +81,8 @@ async function follow(entry: string): Promise<Found> {
     absWorkingDir: folder,
     bundle: true,
     packages: 'external',
+    // A tsconfig.json may say where the types of tunesmith lie: no code of the step's.
+    external: ['tunesmith'],
     platform: 'node',
     format: 'esm',
     loader: { '.node': 'binary', '.wasm': 'binary', '.txt': 'text', '.sql': 'text' },
@@ -111,12 +113,9 @@ async function follow(entry: string): Promise<Found> {
 
 /** What was kept, where it still stands. */
 function recall(memory: string, folder: string): Code | undefined {
-  let kept: Found & Surroundings;
-  try {
-    kept = JSON.parse(readFileSync(memory, 'utf8'));
-  } catch {
-    return undefined; // not there, or damaged
-  }
+  const text = keptText(memory);
+  if (text === undefined) return undefined;
+  const kept: Found & Surroundings = JSON.parse(text);
   for (const [file, hash] of Object.entries(kept.files)) if (hashAt(resolve(folder, file)) !== hash) return undefined;
   for (const [name, { version, from }] of Object.entries(kept.packages)) if (versionOf(name, from) !== version) return undefined;
   const { rivals, settings } = surroundings(Object.keys(kept.files), folder);
@@ -132,8 +131,8 @@ interface Surroundings {
 }
 
 function surroundings(files: string[], folder: string): Surroundings {
-  const rivals: Surroundings['rivals'] = {};
-  const settings: Surroundings['settings'] = {};
+  const rivals: Surroundings['rivals'] = Object.create(null);
+  const settings: Surroundings['settings'] = Object.create(null);
   for (const file of files) {
     const path = resolve(folder, file);
     rivals[file] = namesLike(path);

@@ -50,7 +50,9 @@ export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
 export type OutputDeclarations = Record<string, ArtifactKind | OutputDeclaration>;
 
 /** The options as `run` gets them: defaults filled in, validated. */
-export type OptionsOf<O extends OptionSchemas> = { -readonly [K in keyof O]: O[K] extends JSONSchema ? FromSchema<O[K]> : never };
+export type OptionsOf<O extends OptionSchemas> = string extends keyof O
+  ? Record<string, any> // their names are not known, and compilers before 7 would follow all schemas that there can be
+  : { -readonly [K in keyof O]: O[K] extends JSONSchema ? FromSchema<O[K]> : never };
 
 /** The inputs as `run` gets them: one path, or a list where the declaration says `many`. */
 export type InputsOf<I extends InputDeclarations> = string extends keyof I
@@ -84,6 +86,11 @@ export interface StepDefinition<
   options?: O;
   /** Options that may be left out although they have no default. */
   optional?: readonly (keyof O & string)[];
+  /**
+   * Names that people bring from elsewhere, each with what it is called here: `{ num_train_epochs: 'epochs' }`, or how it is written
+   * here: `{ lora_alpha: 'lora: { alpha: … }' }`, or a sentence where it is no option. The hint for an unknown option shows it.
+   */
+  aliases?: Readonly<Record<string, string>>;
   /** Files and folders that the step reads, each from `with`. */
   inputs?: I;
   /** Files and folders that the step makes; later steps read them as `${{ steps.STEP.ROLE }}`. */

@@ -2,10 +2,9 @@
  * What a user's own step declares. Its module runs in a small child process and never in the engine;
  * what it said is kept by the hash of its code, so the child is started once per edit.
  */
-import { readFile } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { type Code, CodeError, codeOf } from '../code.ts';
-import { keepText } from '../keep.ts';
+import { keepText, keptText } from '../keep.ts';
 import { nodeArguments } from '../load-step.ts';
 import type { Declaration } from './schema.ts';
 
@@ -25,14 +24,8 @@ export async function describeStep(
     throw error;
   }
   const memo = join(root, '.tunesmith', 'descriptions', `${code.hash}.json`);
-  const kept = await readFile(memo, 'utf8').catch(() => undefined);
-  if (kept !== undefined) {
-    try {
-      return { definition: JSON.parse(kept) as Declaration };
-    } catch {
-      // Damaged: it is made anew.
-    }
-  }
+  const kept = keptText(memo);
+  if (kept !== undefined) return { definition: JSON.parse(kept) as Declaration };
   const description = await ask(path, patience);
   if ('definition' in description && !readOnly) keepText(memo, JSON.stringify(description.definition));
   return description;

@@ -4,12 +4,12 @@
  * looked at outside of the text must answer as it did: then to read it again would bring the same.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { keepText } from '../keep.ts';
+import { keepText, keptText } from '../keep.ts';
 import { fileName } from './cell-name.ts';
-import type { Answers, Outside } from './outside.ts';
+import { type Answers, type Outside, variableIn } from './outside.ts';
 import { packageVersion } from './packages.ts';
 import type { Cell, Pipeline, StepAction } from './pipeline.ts';
 import type { Given } from './read.ts';
@@ -31,22 +31,18 @@ type KeptCell = Omit<Cell, 'action' | 'env'> & {
 };
 
 export async function recall(given: Given, outside: Outside): Promise<Pipeline | undefined> {
-  let kept: Memory;
-  try {
-    kept = JSON.parse(readFileSync(placeOf(given), 'utf8'));
-  } catch {
-    return undefined; // not there, or damaged
-  }
+  const text = keptText(placeOf(given));
+  if (text === undefined) return undefined;
+  const kept: Memory = JSON.parse(text);
   const same = kept.program === program() && JSON.stringify(kept.given) === JSON.stringify(given);
   if (!same || !(await outside.agrees(kept.answers))) return undefined;
   const { pipeline, definitions, cells } = kept;
-  const { file, folder, root, text } = given;
   return {
     ...pipeline,
-    file,
-    folder,
-    root,
-    text,
+    file: given.file,
+    folder: given.folder,
+    root: given.root,
+    text: given.text,
     cells: cells.map((cell) => recalled(cell, definitions, outside)),
     async locate(step, at, message, hint) {
       const { locateIn } = await import('./locate.ts');
@@ -71,7 +67,7 @@ export function remember(given: Given, answers: Answers, { name, description, pa
 function keptCell(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): KeptCell {
   const env = Object.entries(cell.env).map(([name, value]) => {
     // A value that stands in the text may be the same as that of the environment: then it is taken from there.
-    const taken = Object.hasOwn(variables, name) && process.env[name] === value;
+    const taken = Object.hasOwn(variables, name) && variableIn(process.env, name) === value;
     return [name, taken ? null : value!] as const;
   });
   return { ...cell, env: Object.fromEntries(env), action: keptAction(cell.action, definitions) };

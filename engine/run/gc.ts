@@ -170,7 +170,8 @@ function reliance(cache: Cache, results: Entry[], uses: Use[]): (use: Use) => st
     if (use.state === 'running' && use.set === '') return results.map(({ fingerprint }) => fingerprint);
     let set = sets.get(use.set);
     if (!set) {
-      set = cache.uses.fingerprints(use.set);
+      // Where the record of a run is damaged, it may have relied on anything.
+      set = cache.uses.fingerprints(use.set) ?? results.map(({ fingerprint }) => fingerprint);
       sets.set(use.set, set);
     }
     if (use.state === 'ended') return set;

@@ -1,16 +1,17 @@
 /**
  * What happened in this project: runs with the pipeline they ran and what they ran in, the cells of each with state, reason,
  * time and what they used, metrics, notices; which outputs we wrote; and who is writing outputs right now. In
- * `.tunesmith/state.sqlite`. Reading never creates it.
+ * `.tunesmith/state.sqlite`. Reading never creates it. A record that is damaged is left out: nothing here decides a result.
  */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Database, type Schema } from '../../cache/database.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
+import { sealed, unsealed } from '../../cache/sealed.ts';
 import type { CellState } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
-import { type Components, sha256 } from './fingerprint.ts';
+import { type Components, fingerprintOf, sha256 } from './fingerprint.ts';
 import { placesOf } from './places.ts';
 import type { Git, Setting } from './setting.ts';
 import type { Usage } from './usage.ts';
@@ -101,7 +102,7 @@ export class Records {
 
   begin({ file, text }: Pick<Pipeline, 'file' | 'text'>, setting: Setting): number {
     const { host, boot, pid, start } = thisProcess();
-    const row = [this.#name(file), new Date().toISOString(), this.keepText(text), JSON.stringify(setting), host, boot, pid, start];
+    const row = [this.#name(file), new Date().toISOString(), this.keepText(text), sealedJson(setting), host, boot, pid, start];
     return this.#database.use((statement) =>
       Number(
         statement('insert into runs (pipeline, started, text, setting, host, boot, pid, start) values (?, ?, ?, ?, ?, ?, ?, ?)').run(...row)
@@ -111,7 +112,7 @@ export class Records {
   }
 
   foundGit(run: number, git: Git): void {
-    this.#database.use((statement) => statement('update runs set git = ? where id = ?').run(JSON.stringify(git), run));
+    this.#database.use((statement) => statement('update runs set git = ? where id = ?').run(sealedJson(git), run));
   }
 
   /** Cells that ended otherwise than by being fresh, and metrics. */
@@ -138,7 +139,7 @@ export class Records {
     const hash = sha256(text);
     const isNew = this.#keep(hash, text);
     this.#database.commit((statement) => {
-      const row = [seconds, JSON.stringify(counts), hash, run];
+      const row = [seconds, sealedJson(counts), hash, run];
       statement('update runs set seconds = ?, counts = ?, fingerprints = ? where id = ?').run(...row);
       const insert = statement('insert into notices (run, cell, message) values (?, ?, ?)');
       for (const { cell, message } of notices) insert.run(run, cell ?? null, message);
@@ -177,13 +178,13 @@ export class Records {
 
   keepManifest(hash: string, manifest: Manifest): void {
     this.#database.use((statement) =>
-      statement('insert into manifests (hash, files) values (?, ?) on conflict do nothing').run(hash, JSON.stringify(manifest)),
+      statement('insert into manifests (hash, files) values (?, ?) on conflict do nothing').run(hash, sealedJson(manifest)),
     );
   }
 
   manifest(hash: string): Manifest | undefined {
     const text = this.#database.use((statement) => statement('select files from manifests where hash = ?').pluck().get(hash));
-    return text === undefined ? undefined : JSON.parse(text as string);
+    return unsealedJson<Manifest>(text);
   }
 
   /** Returns its SHA-256, by which it is found again. */
@@ -194,14 +195,15 @@ export class Records {
   }
 
   text(hash: string): string | undefined {
-    return this.#database.use((statement) => statement('select text from texts where hash = ?').pluck().get(hash)) as string | undefined;
+    const text = this.#database.use((statement) => statement('select text from texts where hash = ?').pluck().get(hash));
+    return typeof text === 'string' && sha256(text) === hash ? text : undefined;
   }
 
   /** What fingerprints are made of: kept for good, since results come and go. Returns whether it was new. */
   keepComponents(fingerprint: string, components: Components): boolean {
     return this.#database.use((statement) => {
       if (statement('select 1 from components where fingerprint = ?').get(fingerprint)) return false;
-      const row = [fingerprint, JSON.stringify(components)];
+      const row = [fingerprint, sealedJson(components)];
       return statement('insert into components (fingerprint, components) values (?, ?) on conflict do nothing').run(...row).changes === 1;
     });
   }
@@ -210,7 +212,8 @@ export class Records {
     const text = this.#database.use((statement) =>
       statement('select components from components where fingerprint = ?').pluck().get(fingerprint),
     );
-    return text === undefined ? undefined : JSON.parse(text as string);
+    const found = unsealedJson<Components>(text);
+    return found && fingerprintOf(found) === fingerprint ? found : undefined;
   }
 
   /** The fingerprint that each cell of the run had, also of those that stayed fresh; of a run that was cut off, as far as it came. */
@@ -221,17 +224,25 @@ export class Records {
     const rows = this.#database.use((statement) =>
       statement('select cell, fingerprint from cells where run = ? and fingerprint is not null').raw().all(run),
     );
-    return new Map(rows as [string, string][]);
+    return new Map((rows as [string, string][]).filter((row) => row.every(isText)));
   }
 
   /** The final figures of a cell's result, from the run that made it. */
   figures(cell: string, fingerprint: string): { name: string; value: number }[] {
-    return this.#database.use((statement) =>
+    const rows = this.#database.use((statement) =>
       statement(
         `select name, value from metrics where step is null and cell = :cell and run =
            (select max(run) from cells where cell = :cell and fingerprint = :fingerprint and state = 'ran') order by rowid`,
       ).all({ cell, fingerprint }),
     ) as { name: string; value: number }[];
+    return rows.filter(isFigure);
+  }
+
+  /** Cells of any run that reported final figures. */
+  cellsWithFigures(): Set<string> {
+    return this.#database.use(
+      (statement) => new Set(statement('select distinct cell from metrics where step is null').pluck().all() as string[]),
+    );
   }
 
   /** How the cell last ended, other than by being fresh. */
@@ -241,7 +252,7 @@ export class Records {
         `select cells.* from cells join runs on runs.id = cells.run where cell = ? and pipeline = ? order by run desc, cells.rowid desc limit 1`,
       ).get(cell, this.#name(file)),
     );
-    return row ? { ...this.#cellOf(row), run: (row as { run: number }).run } : undefined;
+    return row && isCell(row) ? { ...this.#cellOf(row), run: (row as { run: number }).run } : undefined;
   }
 
   /** The fingerprint of the result that the cell last ended with. */
@@ -258,11 +269,12 @@ export class Records {
 
   /** Of all cells of the last run that came to its end. */
   lastFingerprints(file: string): string[] {
-    const text = this.#database.use((statement) =>
-      statement('select texts.text from runs join texts on texts.hash = runs.fingerprints where pipeline = ? order by id desc limit 1')
+    const hash = this.#database.use((statement) =>
+      statement('select fingerprints from runs where pipeline = ? and fingerprints is not null order by id desc limit 1')
         .pluck()
         .get(this.#name(file)),
     ) as string | undefined;
+    const text = hash === undefined ? undefined : this.text(hash);
     return text === undefined ? [] : (JSON.parse(text) as [cell: string, fingerprint: string][]).map(([, fingerprint]) => fingerprint);
   }
 
@@ -273,7 +285,7 @@ export class Records {
         `select cell, cells.seconds, max(run) from cells join runs on runs.id = cells.run where pipeline = ? and state = 'ran' group by cell`,
       ).all(this.#name(file)),
     ) as { cell: string; seconds: number }[];
-    return new Map(rows.map(({ cell, seconds }) => [cell, seconds]));
+    return new Map(rows.flatMap(({ cell, seconds }) => (isNumber(seconds) ? [[cell, seconds] as const] : [])));
   }
 
   lastLog(file: string, cell: string): string | undefined {
@@ -285,7 +297,13 @@ export class Records {
         .pluck()
         .get(cell, this.#name(file)),
     ) as string | undefined;
-    return log && join(this.root, log);
+    return isText(log) ? join(this.root, log) : undefined;
+  }
+
+  /** The files of all pipelines that ran, relative to the project root. */
+  pipelines(): string[] {
+    const rows = this.#database.use((statement) => statement('select distinct pipeline from runs').pluck().all());
+    return (rows as unknown[]).filter(isText) as string[];
   }
 
   /** Whether a run before this one has said so already. */
@@ -296,37 +314,41 @@ export class Records {
   /** Of all runs. */
   logs(): LogRecord[] {
     const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
-    return (rows as any[]).map(({ run, log, fingerprint }) => ({ run, log: join(this.root, log), fingerprint: fingerprint ?? undefined }));
+    return (rows as any[])
+      .filter(({ log }) => isText(log))
+      .map(({ run, log, fingerprint }) => ({ run, log: join(this.root, log), fingerprint: fingerprint ?? undefined }));
   }
 
   /** The final figures of the result that each cell last ended with, from the run that made it. */
   lastFigures(file: string): MetricRecord[] {
-    return this.#database.use((statement) =>
+    const rows = this.#database.use((statement) =>
       statement(
         `${MADE} select metrics.cell, name, value from made join metrics using (run, cell) where step is null order by metrics.rowid`,
       ).all(this.#name(file)),
     ) as MetricRecord[];
+    return rows.filter(isFigure);
   }
 
   /** What came of each cell, in its own words, from the run that made the result that it last ended with. */
   lastResults(file: string): { cell: string; message: string }[] {
-    return this.#database.use((statement) =>
+    const rows = this.#database.use((statement) =>
       statement(
         `${MADE} select cell, result as message from made join cells using (run, cell) where result is not null order by cells.rowid`,
       ).all(this.#name(file)),
     ) as { cell: string; message: string }[];
+    return rows.filter(({ cell, message }) => isText(cell) && isText(message));
   }
 
   /** Newest first. */
   runs(limit: number): RunRecord[] {
     const rows = this.#database.use((statement) => statement('select * from runs order by id desc limit ?').all(limit));
-    return (rows as any[]).map(runOf);
+    return (rows as any[]).filter(isRun).map(runOf);
   }
 
   run(id: number): RunDetails | undefined {
     const record = this.#database.use((statement) => {
       const row = statement('select * from runs where id = ?').get(id) as any;
-      if (!row) return undefined;
+      if (!row || !isRun(row)) return undefined;
       const all = (table: string) => statement(`select * from ${table} where run = ? order by rowid`).all(id) as any[];
       return { row, cells: all('cells'), metrics: all('metrics'), notices: all('notices') };
     });
@@ -334,9 +356,11 @@ export class Records {
     const { row, cells, metrics, notices } = record;
     return {
       ...runOf(row),
-      cells: cells.map((cell) => this.#cellOf(cell)),
-      metrics: metrics.map(({ cell, name, value, step }) => ({ cell, name, value: value ?? Number.NaN, step: step ?? undefined })),
-      notices: notices.map(({ cell, message }) => ({ cell: cell ?? undefined, message })),
+      cells: cells.filter(isCell).map((cell) => this.#cellOf(cell)),
+      metrics: metrics
+        .filter(isFigure)
+        .map(({ cell, name, value, step }) => ({ cell, name, value: value ?? Number.NaN, step: step ?? undefined })),
+      notices: notices.filter(({ message }) => isText(message)).map(({ cell, message }) => ({ cell: cell ?? undefined, message })),
     };
   }
 
@@ -353,12 +377,12 @@ export class Records {
       cell,
       state,
       seconds,
-      why: why ?? undefined,
-      failure: failure ?? undefined,
-      log: log ? join(this.root, log) : undefined,
-      usage: cpu === null ? undefined : { cpuSeconds: cpu, peakBytes: memory },
-      fingerprint: fingerprint ?? undefined,
-      result: result ?? undefined,
+      why: isText(why) ? why : undefined,
+      failure: isText(failure) ? failure : undefined,
+      log: isText(log) ? join(this.root, log) : undefined,
+      usage: isNumber(cpu) && isNumber(memory) ? { cpuSeconds: cpu, peakBytes: memory } : undefined,
+      fingerprint: isText(fingerprint) ? fingerprint : undefined,
+      result: isText(result) ? result : undefined,
     };
   }
 
@@ -381,13 +405,41 @@ function runOf({ id, pipeline, started, seconds, counts, setting, git, text, hos
     pipeline,
     started,
     state: runs ? 'running' : seconds === null ? 'cut off' : 'ended',
-    seconds: seconds ?? undefined,
-    counts: JSON.parse(counts),
-    setting: setting === null ? undefined : JSON.parse(setting),
-    git: git === null ? undefined : JSON.parse(git),
-    text: text ?? undefined,
+    seconds: isNumber(seconds) ? seconds : undefined,
+    // What a run has before it ends.
+    counts: unsealedJson(counts) ?? {},
+    setting: unsealedJson(setting),
+    git: unsealedJson(git),
+    text: isText(text) ? text : undefined,
   };
 }
+
+function sealedJson(value: unknown): string {
+  return sealed(JSON.stringify(value));
+}
+
+function unsealedJson<T>(kept: unknown): T | undefined {
+  const text = unsealed(kept);
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** A run, a cell, a figure as they were written: of what is damaged nothing is shown. */
+function isRun({ id, pipeline, started }: any): boolean {
+  return isNumber(id) && isText(pipeline) && isText(started) && Number.isFinite(Date.parse(started));
+}
+
+function isCell({ cell, state, seconds }: any): boolean {
+  return isText(cell) && STATES.has(state) && isNumber(seconds);
+}
+
+function isFigure({ cell = '', name, value, step = null }: any): boolean {
+  return isText(cell) && isText(name) && (value === null || isNumber(value)) && (step === null || isNumber(step));
+}
+
+const STATES = new Set(['ran', 'fresh', 'restored', 'failed', 'skipped', 'canceled'] satisfies CellState[] as string[]);
+
+const isText = (value: unknown) => typeof value === 'string';
+const isNumber = (value: unknown) => typeof value === 'number';
 
 /** Newest first; none where nothing ever ran. */
 export function runs(root: string, limit = 20): RunRecord[] {
@@ -451,5 +503,9 @@ const STATE: Schema = {
     create table texts (hash text primary key, text text not null) without rowid;
     create table components (fingerprint text primary key, components text not null) without rowid;`,
     'alter table cells add column result text;',
+    `
+    update runs set counts = sealed(counts), setting = sealed(setting), git = sealed(git);
+    update manifests set files = sealed(files);
+    update components set components = sealed(components);`,
   ],
 };

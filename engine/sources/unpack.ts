@@ -1,11 +1,14 @@
 /**
  * Archives, taken apart in a folder and nowhere else: an entry or a link that leads out of it, a device, or far more
- * bytes than such an archive can honestly hold, and nothing of it is kept.
+ * bytes than such an archive can honestly hold, and nothing of it is kept. Of modes it is kept whether a file is a program.
  */
 import { createWriteStream } from 'node:fs';
 import { chmod, mkdir, open, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
+import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { crc32, createInflateRaw } from 'node:zlib';
+import type { Entry, ZipFile } from 'yauzl';
 import { diskError, freeSpace } from '../../cache/error.ts';
 import { StepError } from '../step.ts';
 import { isSafePath } from './address.ts';
@@ -63,6 +66,7 @@ const JUNK = new Set(['__MACOSX', '.DS_Store', 'pax_global_header']);
 /** Text packs ten or twenty times; a thousand times is what a trap is made of. */
 const MOST_TIMES = 200;
 const LEAST = 1e9;
+const LONGEST_NAME = 255;
 
 class Guard {
   #bytes = 0;
@@ -83,6 +87,12 @@ class Guard {
     this.#entries++;
     const name = path.replace(/^(\.\/)+/, '').replace(/\/+$/, '');
     if (name !== '' && name !== '.' && !isSafePath(name)) this.refusePath(path);
+    const longest = Math.max(...name.split('/').map((part) => Buffer.byteLength(part)));
+    if (longest > LONGEST_NAME)
+      throw new StepError(
+        `${this.what} is not unpacked: its entry ${path} has a name of ${longest} bytes, and file systems take ${LONGEST_NAME}`,
+        'Pack it again with shorter names, or unpack it in a step of its own.',
+      );
     // Where a link stands in the way, names say nothing any more about where something will lie.
     for (let above = posix.dirname(name); above !== '.' && above !== '/'; above = posix.dirname(above))
       if (this.#links.has(above)) this.#refuse(`its entry ${path} lies behind the link ${above}`);
@@ -122,9 +132,13 @@ async function untar(file: string, folder: string, guard: Guard): Promise<void> 
     cwd: folder,
     strict: true,
     noMtime: true,
+    preserveOwner: false,
     filter(path, entry) {
       if (wrong !== undefined) return false;
       try {
+        const { mode = 0, type: kind } = entry as { mode?: number; type: string };
+        // No setuid, setgid or sticky bit, and nothing that its owner could not read or remove.
+        (entry as { mode?: number }).mode = mode & 0o111 || kind.endsWith('Directory') || kind === 'GNUDumpDir' ? 0o755 : 0o644;
         const { type, size = 0, linkpath } = entry as { type: string; size?: number; linkpath?: string };
         if (type === 'SymbolicLink' || type === 'Link') guard.check(path, 0, { to: linkpath ?? '', hard: type === 'Link' });
         else if (['File', 'OldFile', 'ContiguousFile', 'Directory', 'GNUDumpDir'].includes(type)) guard.check(path, size);
@@ -161,16 +175,15 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
           'Unpack it in a step of its own, with the password in its `secrets`.',
         );
       await mkdir(dirname(path), { recursive: true });
-      const content = await zip.openReadStreamPromise(entry);
       if ((mode & 0o170000) === 0o120000) {
-        const to = Buffer.concat(await content.toArray()).toString();
+        const to = Buffer.concat(await (await contentOfEntry(zip, entry)).toArray()).toString();
         guard.check(fileName, 0, { to, hard: false });
         await symlink(to, path);
         continue;
       }
       // Of two entries of one name the later one counts, as in a tar archive.
       await rm(path, { force: true });
-      await pipeline(content, createWriteStream(path, { flags: 'wx' }));
+      await pipeline(await contentOfEntry(zip, entry), createWriteStream(path, { flags: 'wx' }));
       if (mode & 0o111) await chmod(path, 0o755);
     }
   } catch (error) {
@@ -181,6 +194,35 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
   } finally {
     zip.close();
   }
+}
+
+/**
+ * What an entry holds, held against what the archive says of it. The reader's own check ends the process that it runs in where an entry
+ * holds more than it says, so the bytes are unpacked and counted here.
+ */
+async function contentOfEntry(zip: ZipFile, entry: Entry): Promise<Readable> {
+  const { fileName, compressionMethod, uncompressedSize } = entry;
+  if (compressionMethod !== 0 && compressionMethod !== 8)
+    throw new Error(`${fileName} is packed by a method that is not known here (${compressionMethod})`);
+  let size = 0;
+  let sum = 0;
+  const checked = new Transform({
+    transform(chunk, _, done) {
+      size += chunk.length;
+      sum = crc32(chunk, sum);
+      done(size > uncompressedSize ? new Error(`${fileName} holds more than the ${uncompressedSize} bytes that it says`) : null, chunk);
+    },
+    flush(done) {
+      if (size < uncompressedSize) done(new Error(`${fileName} holds ${size} bytes, not the ${uncompressedSize} that it says`));
+      else done(sum === entry.crc32 ? null : new Error(`${fileName} is damaged: its CRC-32 is another one`));
+    },
+  });
+  // Whoever reads it hears of its error, too.
+  checked.on('error', () => {});
+  const raw = await zip.openReadStreamPromise(entry, { decodeFileData: false });
+  const all = compressionMethod === 8 ? pipeline(raw, createInflateRaw(), checked) : pipeline(raw, checked);
+  all.catch((error) => checked.destroy(error));
+  return checked;
 }
 
 /** Errors of the readers have words, or codes of their own; those of the system have its codes. */

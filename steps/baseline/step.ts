@@ -22,7 +22,7 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
 
 export default defineStep({
   name: 'baseline',
-  version: 3,
+  version: 4,
   description: 'What a model must beat: what simple methods reach on the same split.',
   options: {
     task: {
@@ -68,9 +68,32 @@ export default defineStep({
       uniqueItems: true,
       description: "As for evaluate, without those of probabilities. Default: the task's usual ones.",
     },
-    positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    positive: {
+      type: 'string',
+      description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
+    },
   },
   optional: ['methods', 'text', 'text_pair', 'label', 'words', 'tags', 'question', 'context', 'answers', 'target', 'metrics', 'positive'],
+  aliases: {
+    method: 'methods',
+    baselines: 'methods',
+    estimator: 'methods',
+    model: 'methods',
+    models: 'methods',
+    text_column: 'text',
+    text_column_name: 'text',
+    sentence: 'text',
+    labels: 'label',
+    label_column: 'label',
+    metric: 'metrics',
+    compute_metrics: 'metrics',
+    scoring: 'metrics',
+    pos_label: 'positive',
+    positive_class: 'positive',
+    positive_label: 'positive',
+    dataset: 'data',
+    dataset_split: 'split',
+  },
   inputs: {
     data: { kind: 'folder', optional: true, description: "A split step's data; of all tasks but causal-lm." },
     tokens: { kind: 'folder', optional: true, description: "A tokenize step's tokens; of causal-lm." },

@@ -2,6 +2,7 @@
  * SQuAD's metrics (Rajpurkar et al. 2016 and 2018, https://rajpurkar.github.io/SQuAD-explorer), as in its evaluation script:
  * answers are compared in lower case without punctuation and articles, and the best of several true answers counts.
  */
+import { splitAtSpace } from './n-grams.ts';
 
 export interface Answered {
   /** What may be answered; nothing at all, or an empty text, where the question cannot be. */
@@ -29,7 +30,7 @@ function best({ truth, predicted }: Answered, score: (truth: string, predicted: 
 
 /** F1 of the words; of an empty answer whether both are. */
 function overlap(truth: string, predicted: string): number {
-  const [real, said] = [wordsOf(truth), wordsOf(predicted)];
+  const [real, said] = [splitAtSpace(truth), splitAtSpace(predicted)];
   if (real.length === 0 || said.length === 0) return real.length === said.length ? 1 : 0;
   const left = new Map<string, number>();
   for (const word of real) left.set(word, (left.get(word) ?? 0) + 1);
@@ -44,14 +45,12 @@ function overlap(truth: string, predicted: string): number {
 
 /** Lower case, then without ASCII punctuation, then without articles, then single spaces. */
 function normalized(answer: string): string {
-  return wordsOf(
+  return splitAtSpace(
     answer
       .toLowerCase()
       .replace(/[!-/:-@[-`{-~]/g, '')
       .replace(/(?<![\p{L}\p{N}_])(a|an|the)(?![\p{L}\p{N}_])/gu, ' '),
   ).join(' ');
 }
-
-const wordsOf = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');
 
 const mean = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0) / numbers.length;

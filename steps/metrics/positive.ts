@@ -3,12 +3,13 @@ import { StepError } from '../../engine/step.ts';
 import { BINARY_METRICS } from './classification.ts';
 
 /**
- * The class named `positive`, or else the last of two; none where there are more.
+ * The class named `positive`, or else the last of two in sorting order, numbers by value: a model may number its labels in another order
+ * than the next one or a baseline, and the same class must be meant. None where there are more.
  * Fails, before anything is computed, where a metric makes no sense for these labels.
  */
 export function positiveClass(labels: string[], positive: string | undefined, metrics: readonly string[]): number | undefined {
   if (labels.length === 2) {
-    const index = positive === undefined ? 1 : labels.indexOf(positive);
+    const index = labels.indexOf(positive ?? labels.toSorted(inOrder)[1]!);
     if (index < 0) throw new StepError(`no label is called "${positive}"`, `The labels are ${labels.join(' and ')}.`, ['positive']);
     return index;
   }
@@ -20,4 +21,9 @@ export function positiveClass(labels: string[], positive: string | undefined, me
   if (positive !== undefined)
     throw new StepError(`the option positive is for two labels, and there are ${labels.length}`, 'Leave it out.', ['positive']);
   return undefined;
+}
+
+function inOrder(a: string, b: string): number {
+  const [x, y] = [a, b].map((label) => (label.trim() === '' ? Number.NaN : Number(label)));
+  return Number.isNaN(x! + y!) ? Buffer.compare(Buffer.from(a), Buffer.from(b)) : x! - y!;
 }

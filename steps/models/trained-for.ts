@@ -15,16 +15,31 @@ const TASKS: Record<string, Task> = {
 };
 
 /** `folder`: what messages call it. */
-export function taskOf({ architectures }: ConfigFile, folder: string): Task {
-  const names = Array.isArray(architectures) ? architectures.map(String) : [];
-  // Older folders name none, and our own first bundles were classifiers.
-  if (names.length === 0) return 'text-classification';
-  for (const [ending, task] of Object.entries(TASKS)) if (names.some((name) => name.endsWith(ending))) return task;
+export function taskOf(file: ConfigFile, folder: string): Task {
+  const task = knownTask(file);
+  if (task) return task;
+  const names = architecturesOf(file);
   const base = names.every((name) => !/For[A-Z]/.test(name));
   throw new StepError(
     `${folder} holds a ${names.join(', ')}${base ? ', a base model that was trained for no task' : ', which is not supported'}`,
     `Train it first; supported are models for ${[...new Set(Object.values(TASKS))].join(', ')}.`,
   );
+}
+
+function knownTask(file: ConfigFile): Task | undefined {
+  const names = architecturesOf(file);
+  // Older folders name none, and our own first bundles were classifiers.
+  if (names.length === 0) return 'text-classification';
+  return Object.entries(TASKS).find(([ending]) => names.some((name) => name.endsWith(ending)))?.[1];
+}
+
+const architecturesOf = ({ architectures }: ConfigFile): string[] => (Array.isArray(architectures) ? architectures.map(String) : []);
+
+/** The labels that a model for this task has names for, other than LABEL_0, LABEL_1 …; undefined where it has none. */
+export function namedLabels(file: ConfigFile, task: Task): string[] | undefined {
+  if (!task.endsWith('-classification') || !file.id2label || knownTask(file) !== task) return undefined;
+  const labels = labelsOf(file);
+  return labels?.every((label, i) => label === `LABEL_${i}`) ? undefined : labels;
 }
 
 /** By id; without `id2label` they are called LABEL_0, LABEL_1. Undefined where config.json numbers them otherwise than 0, 1, 2 …, or gives no names or one twice. */

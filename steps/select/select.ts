@@ -11,7 +11,15 @@ interface Candidate {
   value: number;
 }
 
-export async function select({ options, inputs, origins, outputs, log, warn, metric }: Parameters<(typeof step)['run']>[0]): Promise<void> {
+export async function select({
+  options,
+  inputs,
+  origins,
+  outputs,
+  warn,
+  metric,
+  result,
+}: Parameters<(typeof step)['run']>[0]): Promise<void> {
   const name = (options.maximize ?? options.minimize)!;
   const sign = options.maximize === undefined ? -1 : 1;
   const from: string[] = inputs.from;
@@ -42,24 +50,46 @@ export async function select({ options, inputs, origins, outputs, log, warn, met
     matrix: origin.matrix,
     [name]: Number.isNaN(value) ? null : value,
   }));
+  const ties = valid.filter((candidate) => candidate !== best && candidate.value === best.value).map(({ origin }) => origin.cell);
   const choice = {
     [sign > 0 ? 'maximize' : 'minimize']: name,
     value: best.value,
     cell: best.origin.cell,
     matrix: best.origin.matrix,
     picked: origins.pick![picked]!.cell,
+    ties,
     candidates: table,
     chosen: best.report,
   };
   await writeFile(outputs.choice!, `${JSON.stringify(choice, null, 2)}\n`);
-  log(`${best.origin.cell} has the ${sign > 0 ? 'highest' : 'lowest'} ${name} of ${valid.length}: ${best.value}`);
   metric(name, best.value);
+  result(`chose ${origins.pick![picked]!.cell}: ${reason(best, valid, ties, `${sign > 0 ? 'highest' : 'lowest'} ${name}`)}`);
+}
+
+function reason(best: Candidate, valid: Candidate[], ties: string[], what: string): string {
+  const has = (value: string) => `${best.origin.cell} has the ${what} of ${valid.length}, ${value}`;
+  const is = has(rounded(best.value));
+  if (ties.length > 0)
+    return `${is}, as ${ties.length > 3 ? `${ties.length} others have` : `${ties.join(', ')} ${ties.length === 1 ? 'has' : 'have'}`}; of equal ones the first is taken`;
+  const others = valid.filter((candidate) => candidate !== best);
+  if (others.length === 0) return is;
+  const next = others.reduce((a, b) => (Math.abs(b.value - best.value) < Math.abs(a.value - best.value) ? b : a));
+  return `${has(rounded(best.value, next.value))}; next is ${next.origin.cell} with ${rounded(next.value, best.value)}`;
+}
+
+/** Four digits, or as many as tell it from `other`. */
+function rounded(value: number, other = value): string {
+  const digits = (count: number) => Number(value.toPrecision(count)) !== Number(other.toPrecision(count));
+  const needed = [4, 6, 8, 10, 12, 14].find((count) => value === other || digits(count)) ?? 17;
+  return String(Number(value.toPrecision(needed)));
 }
 
 /** The candidate that belongs to the best metrics: every dimension that both cells have is equal, and one alone is so. */
 function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
   const fits = picks.flatMap((pick, i) =>
-    Object.entries(pick.matrix).every(([k, v]) => !(k in best.matrix) || JSON.stringify(best.matrix[k]) === JSON.stringify(v)) ? [i] : [],
+    Object.entries(pick.matrix).every(([k, v]) => !Object.hasOwn(best.matrix, k) || JSON.stringify(best.matrix[k]) === JSON.stringify(v))
+      ? [i]
+      : [],
   );
   if (fits.length === 1) return fits[0]!;
   const names = picks.map((pick) => pick.cell).join(', ') || 'nothing that a step made';

@@ -93,12 +93,14 @@ function entityOf({ entity, words }: Group, text: string): Json {
 function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
   const truth: string[][] = [];
   const predicted: string[][] = [];
+  const nothing = labels.includes('O') ? 'O' : '';
   let loss = 0;
   let words = 0;
   return {
     read: ({ logits }, row, length) => tokensOf(logits!, row, length),
-    add({ words: texts }, first, results) {
-      const [real, said]: [string[], string[]] = [[], []];
+    add({ words: texts, unread = [] }, first, results) {
+      const real: string[] = [];
+      const said: (string | null)[] = [];
       for (const [w, logits] of results.entries()) {
         const tags = new Int32Array(split.length(first + w));
         split.read('labels', first + w, tags, 0);
@@ -111,8 +113,13 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
           said.push(labels[best(logs)]!);
         }
       }
+      // Words without a token, in their order: nothing was predicted of them, which is to say no entity.
+      for (const [word, tag] of unread as [number, string][]) {
+        real.splice(word, 0, tag);
+        said.splice(word, 0, null);
+      }
       truth.push(real);
-      predicted.push(said);
+      predicted.push(said.map((tag) => tag ?? nothing));
       return { words: texts ?? null, tags: real, predicted: said };
     },
     metrics: () => ({ loss: loss / words, ...entityMetrics({ truth, predicted }, metrics) }),

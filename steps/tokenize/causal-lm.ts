@@ -22,6 +22,7 @@ export const causalLm: Prepare<Text> = async (source) => {
   requireColumn(columns, text, pairs ? 'prompt' : 'text');
   if (pairs) requireColumn(columns, options.completion!, 'completion');
   await warnEmpty(source, [text, ...(pairs ? [options.completion!] : [])]);
+  const counts = { ends: 0, cut: 0 };
   return {
     labels: [],
     fields: { text },
@@ -35,22 +36,39 @@ export const causalLm: Prepare<Text> = async (source) => {
     },
     async encode(rows, tokenizer) {
       const texts = await tokenizer.encode(rows.map((row) => row.text));
-      if (!pairs) return rows.map(({ id }, i) => windows(id, texts[i]!, source));
+      if (!pairs) return rows.map(({ id }, i) => windows(id, texts[i]!, source, counts));
       const completions = await tokenizer.encode(rows.map((row) => row.completion!));
-      return rows.map(({ id }, i) => completed(id, texts[i]!, completions[i]!, source));
+      const encoded = rows.map(({ id }, i) => completed(id, texts[i]!, completions[i]!, source));
+      counts.cut += encoded.filter(({ truncated }) => truncated).length;
+      return encoded;
+    },
+    finish() {
+      if (counts.ends > 0)
+        source.log(`${counts.ends} texts fill their windows exactly: each has one more, from which only the token that ends it is learned`);
+      if (counts.cut > 0) source.warn(`${counts.cut} completions are cut at max_length ${source.maxLength}: where they end is not learned`);
     },
   };
 };
 
 /** A whole text; in windows where it is too long, unless it is for blocks, which are cut later. */
-function windows(id: string, text: Sequence, { config, maxLength, options }: Source): Encoded {
+function windows(id: string, text: Sequence, { config, maxLength, options }: Source, counts: { ends: number }): Encoded {
   const ids = [...opened(text), config.eos_token_id!];
   const length = options.block_size === undefined ? maxLength : ids.length;
-  const sequences = Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => ids.slice(i * length, (i + 1) * length));
-  // A last token alone has nothing before it to be told from.
-  if (sequences.length > 1 && sequences.at(-1)!.length === 1) sequences.pop();
-  return { example: { id }, sequences: sequences.map((ids) => ({ sequence: { ids }, values: { labels: ids } })), truncated: false };
+  const sequences = Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => learned(ids.slice(i * length, (i + 1) * length)));
+  if (ids.length > length && ids.length % length === 1) {
+    sequences[sequences.length - 1] = endOf(ids.slice(-length));
+    counts.ends++;
+  }
+  return { example: { id }, sequences, truncated: false };
 }
+
+const learned = (ids: number[]): Encoded['sequences'][number] => ({ sequence: { ids }, values: { labels: ids } });
+
+/** A last token alone has nothing before it to be predicted from: those before it are read again, and not learned again. */
+const endOf = (ids: number[]): Encoded['sequences'][number] => ({
+  sequence: { ids },
+  values: { labels: ids.map((token, i) => (i < ids.length - 1 ? IGNORED : token)) },
+});
 
 /** The border between prompt and completion is always one between tokens, as it is when a model goes on with a prompt. */
 function completed(id: string, prompt: Sequence, completion: Sequence, { config, maxLength, options }: Source): Encoded {
@@ -84,19 +102,21 @@ const plain = (sequence: Sequence): number[] =>
 export async function* inBlocks(groups: AsyncGenerator<Encoded[]>, size: number): AsyncGenerator<Encoded[]> {
   let rest: number[] = [];
   let count = 0;
-  const blockOf = (ids: number[]): Encoded => ({
+  let last: number[] = [];
+  const blockOf = (sequence: Encoded['sequences'][number]): Encoded => ({
     example: { id: `block ${count++}` },
-    sequences: [{ sequence: { ids }, values: { labels: ids } }],
+    sequences: [sequence],
     truncated: false,
   });
   for await (const group of groups) {
     const joined = rest.concat(...group.flatMap(({ sequences }) => sequences.map(({ sequence }) => sequence.ids)));
     const whole = joined.length - (joined.length % size);
     const blocks: Encoded[] = [];
-    for (let from = 0; from < whole; from += size) blocks.push(blockOf(joined.slice(from, from + size)));
+    for (let from = 0; from < whole; from += size) blocks.push(blockOf(learned(joined.slice(from, from + size))));
     rest = joined.slice(whole);
+    if (whole > 0) last = joined.slice(whole - size, whole);
     yield blocks;
   }
-  // One token alone has nothing before it to be told from.
-  if (rest.length > 1) yield [blockOf(rest)];
+  if (rest.length > 1) yield [blockOf(learned(rest))];
+  else if (rest.length === 1 && last.length > 0) yield [blockOf(endOf([...last.slice(1), ...rest]))];
 }

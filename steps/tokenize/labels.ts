@@ -1,6 +1,6 @@
 /** Label sets of a table: their order, and whether something can be learned from them. */
 import { StepError } from '../../engine/step.ts';
-import { quote } from '../data/database.ts';
+import { type Column, quote, type Row } from '../data/database.ts';
 import { listed } from '../models/checkpoint.ts';
 import type { Source } from './tokenize.ts';
 
@@ -10,28 +10,92 @@ export function labelsInOrder(names: string[], type: string): string[] {
   return [...new Set(names)].sort(numbers ? (a, b) => Number(a) - Number(b) : (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 }
 
-export function refuseUnlabelled(counts: { label: string | null; rows: number }[], label: string): void {
-  const unlabelled = sum(counts.filter((count) => count.label === null));
-  if (unlabelled > 0) {
+/** SQL that holds for a row without a value in this column: null, an empty text, or a number that is none. */
+export function isMissing({ name, type }: Column): string {
+  const column = quote(name);
+  if (type.endsWith('[]')) return `${column} IS NULL`;
+  return `(${column} IS NULL OR ${column}::VARCHAR = ''${/^(FLOAT|DOUBLE)$/.test(type) ? ` OR isnan(${column})` : ''})`;
+}
+
+/** The rows that have a value in each of the columns: those without are refused, or left out where that was asked for. */
+export async function labelledRows({ database, table, options, log }: Source, columns: Column[]): Promise<string> {
+  const missing = columns.map(isMissing).join(' OR ');
+  const { rows, without, first } = await database.row<{ rows: number; without: number; first: string | null }>(
+    `SELECT count(*) AS rows, count(*) FILTER (WHERE ${missing}) AS without, min(id) FILTER (WHERE ${missing}) AS first FROM ${table}`,
+  );
+  if (without === 0) return table;
+  const names = columns.map(({ name }) => `\`${name}\``).join(' or ');
+  if (options.missing !== 'drop')
     throw new StepError(
-      `${unlabelled} of ${sum(counts)} rows have no label`,
-      `Leave them out when collecting: \`where: '"${label}" is not null'\`.`,
+      `${without} of ${rows} rows have no label: ${names} is empty, first in row ${first}`,
+      '`missing: drop` leaves such rows out.',
+      ['label'],
     );
+  if (without === rows) throw new StepError(`no row has a label: ${names} is empty in all ${rows}`, undefined, ['label']);
+  log(`${without} of ${rows} rows have no label and are left out (missing: drop)`);
+  return `(SELECT * FROM ${table} WHERE NOT (${missing}))`;
+}
+
+export interface LabelCount extends Row {
+  label: string;
+  rows: number;
+  /** How many of them are in the split train. */
+  trained: number;
+}
+
+/**
+ * The labels in the model's order where the model has names for them and nothing is to be trained; else those of the data, of which
+ * training needs two. `option`: the one that names the column.
+ */
+export function labelSet(found: LabelCount[], type: string, source: Source, option: string): string[] {
+  const { known, splits, warn } = source;
+  if (known) {
+    refuseUnknown(found, known, option);
+    return known;
+  }
+  const labels = labelsInOrder(
+    found.map(({ label }) => label),
+    type,
+  );
+  warnAlike(labels, warn);
+  if (splits.has('train')) {
+    const trained = found.filter((one) => one.trained > 0).map(({ label }) => label);
+    if (trained.length < 2)
+      throw new StepError(
+        `all rows of the split "train" have one label, "${trained[0]}"`,
+        'A classifier needs at least two labels to learn from.',
+      );
+    warnUntrained(labels, trained, warn);
+  }
+  return labels;
+}
+
+export function refuseUnknown(found: LabelCount[], known: string[], option: string): void {
+  const unknown = found.filter(({ label }) => !known.includes(label));
+  if (unknown.length === 0) return;
+  const rows = unknown.reduce((sum, one) => sum + one.rows, 0);
+  throw new StepError(
+    `the model knows no label ${listed(unknown.map(({ label }) => label))}, which the data have ${rows} times`,
+    `It tells apart ${listed(known)}. Rename them in collect, \`select\`, or leave their rows out, \`where\`.`,
+    [option],
+  );
+}
+
+export function warnUntrained(labels: string[], trained: string[], warn: Source['warn']): void {
+  const unseen = labels.filter((label) => !trained.includes(label));
+  if (unseen.length > 0) warn(`no training text has the label ${listed(unseen)}: it cannot be learned`);
+}
+
+/** Labels such as "spam", "Spam" and "spam " are mostly one label. */
+function warnAlike(labels: string[], warn: Source['warn']): void {
+  for (const label of labels) {
+    const same = labels.filter((other) => plain(other) === plain(label));
+    if (same.length > 1 && same[0] === label)
+      warn(`the labels ${same.map((one) => JSON.stringify(one)).join(' and ')} differ only in case or spaces, and count as ${same.length}`);
   }
 }
 
-/** `trained`: the labels of the split train. */
-export function requireTwo(labels: string[], trained: string[], warn: Source['warn']): void {
-  const seen = new Set(trained);
-  if (seen.size < 2) {
-    throw new StepError(
-      `all rows of the split "train" have one label, "${trained[0]}"`,
-      'A classifier needs at least two labels to learn from.',
-    );
-  }
-  const unseen = labels.filter((name) => !seen.has(name));
-  if (unseen.length > 0) warn(`no training text has the label ${listed(unseen)}: it cannot be learned`);
-}
+const plain = (label: string): string => label.trim().toLowerCase();
 
 /** Rows without a text are learned from, too, as empty texts: whoever did not mean that should know. */
 export async function warnEmpty({ database, table, warn }: Source, columns: string[]): Promise<void> {
@@ -41,5 +105,3 @@ export async function warnEmpty({ database, table, warn }: Source, columns: stri
   );
   if (empty > 0) warn(`${empty} of ${rows} rows have no text; they are taken as empty texts`);
 }
-
-const sum = (counts: { rows: number }[]): number => counts.reduce((total, { rows }) => total + rows, 0);

@@ -1,10 +1,10 @@
 /** Texts, or pairs of texts, with a label each, any number of labels, or a number. */
 import { StepError } from '../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import { literal, quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { listed } from '../models/checkpoint.ts';
 import type { Column } from '../models/tokens.ts';
-import { labelsInOrder, refuseUnlabelled, requireTwo, warnEmpty } from './labels.ts';
+import { type LabelCount, labelledRows, labelSet, labelsInOrder, refuseUnknown, warnEmpty, warnUntrained } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
 
 interface Labelled extends Row {
@@ -22,8 +22,9 @@ export const textClassification: Prepare<Labelled> = async (source) => {
   if (pair !== undefined) requireColumn(columns, pair, 'text_pair');
   await warnEmpty(source, [text, ...(pair === undefined ? [] : [pair])]);
   const problem = options.problem_type ?? 'single_label_classification';
-  const { labels, sql, values, column } = await LABELS[problem](source);
+  const { table, labels, sql, values, column } = await LABELS[problem](source);
   return {
+    table,
     labels,
     problem,
     fields: { text, ...(pair === undefined ? {} : { text_pair: pair }) },
@@ -49,6 +50,8 @@ export const textClassification: Prepare<Labelled> = async (source) => {
 };
 
 interface Labels {
+  /** The rows that have a label. */
+  table: string;
   labels: string[];
   /** The label of a row. */
   sql: string;
@@ -58,30 +61,24 @@ interface Labels {
 
 const LABELS = { single_label_classification: single, multi_label_classification: multiple, regression: number };
 
-async function single({ database, table, columns, options, warn }: Source): Promise<Labels> {
+async function single(source: Source): Promise<Labels> {
+  const { database, columns, options } = source;
   const label = (options.label ?? 'label') as string;
-  const { type } = requireColumn(columns, label, 'label');
-  if (type.endsWith('[]'))
+  const column = requireColumn(columns, label, 'label');
+  if (column.type.endsWith('[]'))
     throw new StepError(
       `the column \`${label}\` holds lists`,
       'Texts with any number of labels: `problem_type: multi_label_classification`.',
       ['label'],
     );
-  const counts = await database.rows<{ split: string; label: string | null; rows: number }>(
-    `SELECT split::VARCHAR AS split, ${quote(label)}::VARCHAR AS label, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY ALL`,
+  const table = await labelledRows(source, [column]);
+  const found = await database.rows<LabelCount>(
+    `SELECT ${quote(label)}::VARCHAR AS label, count(*) AS rows, count(*) FILTER (WHERE ${source.split} = 'train') AS trained FROM ${table} GROUP BY ALL ORDER BY ALL`,
   );
-  refuseUnlabelled(counts, label);
-  const labels = labelsInOrder(
-    counts.map((count) => count.label!),
-    type,
-  );
-  requireTwo(
-    labels,
-    counts.filter(({ split }) => split === 'train').map((count) => count.label!),
-    warn,
-  );
+  const labels = labelSet(found, column.type, source, 'label');
   const ids = new Map(labels.map((name, i) => [name, i]));
   return {
+    table,
     labels,
     sql: `${quote(label)}::VARCHAR`,
     values: (name) => [ids.get(name as string)!],
@@ -91,60 +88,113 @@ async function single({ database, table, columns, options, warn }: Source): Prom
 
 /** A column of lists, or a column of 0 and 1 for each label. */
 async function multiple(source: Source): Promise<Labels> {
-  const { database, table, columns, options } = source;
-  const given = options.label ?? 'label';
-  const sql = Array.isArray(given) ? flags(source, given) : `to_json(${quote(given)})::VARCHAR`;
-  if (!Array.isArray(given)) {
-    const { type } = requireColumn(columns, given, 'label');
-    if (!type.endsWith('[]'))
-      throw new StepError(
-        `the column \`${given}\` holds ${type}, not lists`,
-        'multi_label_classification takes a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
-        ['label'],
-      );
-  }
-  const list = Array.isArray(given) ? `from_json(${sql}, '["VARCHAR"]')` : `${quote(given)}::VARCHAR[]`;
-  const found = await database.rows<{ label: string | null; trained: boolean }>(
-    `SELECT label, bool_or(split = 'train') AS trained FROM (SELECT split, unnest(${list}) AS label FROM ${table}) GROUP BY label ORDER BY label`,
+  const given = source.options.label ?? 'label';
+  const { table, names, list } = Array.isArray(given) ? await flagColumns(source, given) : await labelLists(source, given);
+  const found = await source.database.rows<LabelCount>(
+    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained FROM (SELECT ${source.split} AS split, unnest(${list}) AS label FROM ${table}) GROUP BY label ORDER BY label`,
   );
-  if (found.some(({ label }) => label === null))
-    throw new StepError('a list of labels holds null', 'Clean it in collect with `select`.', ['label']);
-  const labels = Array.isArray(given)
-    ? given
-    : labelsInOrder(
-        found.map(({ label }) => label!),
-        'VARCHAR',
-      );
+  const labels =
+    source.known ??
+    names ??
+    labelsInOrder(
+      found.map(({ label }) => label),
+      'VARCHAR',
+    );
+  if (source.known) refuseUnknown(found, source.known, 'label');
   if (labels.length === 0) throw new StepError('no row has a label', 'Every list of labels is empty.', ['label']);
-  const unseen = labels.filter((label) => !found.some((one) => one.label === label && one.trained));
-  if (unseen.length > 0) source.warn(`no training text has the label ${listed(unseen)}: it cannot be learned`);
+  if (source.splits.has('train')) {
+    const trained = found.filter((one) => one.trained > 0).map(({ label }) => label);
+    warnUntrained(labels, trained, source.warn);
+  }
   return {
+    table,
     labels,
-    sql: `coalesce(${sql}, '[]')`,
+    sql: `to_json(${list})::VARCHAR`,
     values(names) {
-      const own = new Set(JSON.parse(names as string).map(String));
+      const own = new Set(JSON.parse(names as string));
       return labels.map((label) => (own.has(label) ? 1 : 0));
     },
     column: { per: 'sequence', dtype: 'float32', width: labels.length },
   };
 }
 
-/** The names of the columns that hold 1 or true, as a JSON list. */
-function flags({ columns }: Source, names: string[]): string {
-  for (const name of names) {
-    const { type } = requireColumn(columns, name, 'label');
-    if (!/^(BOOLEAN|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$/.test(type))
-      throw new StepError(`the column \`${name}\` holds ${type}, not 0 and 1`, 'Columns of labels hold 0 and 1, or false and true.', [
-        'label',
-      ]);
-  }
-  const each = names.map((name) => `CASE WHEN ${quote(name)}::DOUBLE = 1 THEN '${name.replaceAll("'", "''")}' END`);
-  return `to_json(list_filter([${each.join(', ')}], lambda x: x IS NOT NULL))::VARCHAR`;
+interface Sets {
+  table: string;
+  /** Labels that are given by name, not found in the rows. */
+  names?: string[];
+  /** SQL for the list of a row's labels. */
+  list: string;
 }
 
-async function number({ database, table, columns, options }: Source): Promise<Labels> {
+async function labelLists(source: Source, name: string): Promise<Sets> {
+  const column = requireColumn(source.columns, name, 'label');
+  if (!column.type.endsWith('[]'))
+    throw new StepError(
+      `the column \`${name}\` holds ${column.type}, not lists`,
+      'multi_label_classification takes a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
+      ['label'],
+    );
+  const table = await labelledRows(source, [column]);
+  const list = `${quote(name)}::VARCHAR[]`;
+  const wrong = await source.database.rows<{ id: string }>(
+    `SELECT id FROM ${table} WHERE len(list_filter(${list}, lambda x: x IS NULL OR x = '')) > 0 ORDER BY id LIMIT 1`,
+  );
+  if (wrong.length > 0)
+    throw new StepError(
+      `row ${wrong[0]!.id}: the list of labels in \`${name}\` holds null or an empty text`,
+      'Clean it in collect with `select`.',
+      ['label'],
+    );
+  const { repeated, rows, flags } = await source.database.row<{ repeated: number; rows: number; flags: number }>(
+    `SELECT count(*) FILTER (WHERE len(labels) > len(list_distinct(labels))) AS repeated, count(*) AS rows,
+       count(*) FILTER (WHERE len(list_filter(labels, lambda x: lower(x) NOT IN ('0', '1', '0.0', '1.0', 'true', 'false'))) = 0 AND len(labels) > 1) AS flags
+     FROM (SELECT ${list} AS labels FROM ${table})`,
+  );
+  if (repeated > 0 && flags === rows)
+    throw new StepError(
+      `the lists in \`${name}\` hold 0 and 1 at the places of labels, not the names of labels`,
+      `Make a column of each place in collect, \`select: { toxic: "${name}[1]", insult: "${name}[2]" }\`, and give their names: \`label: [toxic, insult]\`.`,
+      ['label'],
+    );
+  if (repeated > 0) source.warn(`${repeated} of ${rows} rows name a label twice in \`${name}\`; it counts once`);
+  return { table, list };
+}
+
+/** Columns that hold 0 or 1, false or true, and nothing else. */
+async function flagColumns(source: Source, names: string[]): Promise<Sets> {
+  const { known, columns, database } = source;
+  const found = names.map((name) => requireColumn(columns, name, 'label'));
+  const without = known?.filter((label) => !names.includes(label)) ?? [];
+  if (without.length > 0)
+    throw new StepError(`the model tells ${listed(without)}, too, and \`label\` names no column of it`, `It tells ${listed(known!)}.`, [
+      'label',
+    ]);
+  const unknown = known ? names.filter((name) => !known.includes(name)) : [];
+  if (unknown.length > 0) throw new StepError(`the model knows no label ${listed(unknown)}`, `It tells ${listed(known!)}.`, ['label']);
+  const table = await labelledRows(source, found);
+  for (const { name } of found) {
+    const [wrong] = await database.rows<{ id: string; value: string; rows: number }>(
+      `SELECT id, ${quote(name)}::VARCHAR AS value, count(*) OVER () AS rows FROM ${table} WHERE coalesce(${flag(name)} NOT IN (0, 1), true) ORDER BY id LIMIT 1`,
+    );
+    if (wrong)
+      throw new StepError(
+        `row ${wrong.id}: \`${name}\` is ${JSON.stringify(wrong.value)}, not 0, 1, false or true${wrong.rows > 1 ? ` (and so in ${wrong.rows} rows)` : ''}`,
+        `A text has a label or not. For a share, say from which one on in collect: \`select: { ${name}: "${name} >= 0.5" }\`.`,
+        ['label'],
+      );
+  }
+  const each = names.map((name) => `CASE WHEN ${flag(name)} = 1 THEN ${literal(name)} END`);
+  return { table, names, list: `list_filter([${each.join(', ')}], lambda x: x IS NOT NULL)` };
+}
+
+/** SQL for 1, 0, or something else. */
+const flag = (name: string): string =>
+  `(CASE lower(${quote(name)}::VARCHAR) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(${quote(name)}::VARCHAR AS DOUBLE) END)`;
+
+async function number(source: Source): Promise<Labels> {
+  const { database, columns, options } = source;
   const label = (options.label ?? 'label') as string;
-  requireColumn(columns, label, 'label');
+  const table = await labelledRows(source, [requireColumn(columns, label, 'label')]);
   const sql = `TRY_CAST(${quote(label)}::VARCHAR AS DOUBLE)`;
   const wrong = await database.rows<{ id: string; label: string | null }>(
     `SELECT id, ${quote(label)}::VARCHAR AS label FROM ${table} WHERE ${sql} IS NULL OR NOT isfinite(${sql}) ORDER BY id LIMIT 1`,
@@ -156,6 +206,7 @@ async function number({ database, table, columns, options }: Source): Promise<La
       ['label'],
     );
   return {
+    table,
     labels: ['score'],
     sql,
     values: (value) => [value as number],

@@ -7,7 +7,7 @@ import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { type Sequence, windowAt, windowPlaces } from '../models/tokenizer.ts';
 import { IGNORED } from '../tasks/token-classification.ts';
-import { labelsInOrder, requireTwo } from './labels.ts';
+import { type LabelCount, labelSet } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
 
 interface Tagged extends Row {
@@ -24,6 +24,7 @@ export const tokenClassification: Prepare<Tagged> = async (source) => {
   await refuseUneven(source, words, tags);
   const labels = await survey(source, tags, type);
   const ids = new Map(labels.map((label, i) => [label, i]));
+  const counts = { words: 0, unread: 0 };
   return {
     labels,
     fields: { text: words },
@@ -35,17 +36,24 @@ export const tokenClassification: Prepare<Tagged> = async (source) => {
       const lists = rows.map((row) => JSON.parse(row.words) as string[]);
       const whole = await tokenizer.encode(lists.map((list) => list.join(' ')));
       return rows.map(({ id, tags }, i) => {
-        const labels = labelsOfTokens(
-          whole[i]!,
-          lists[i]!,
-          (JSON.parse(tags) as string[]).map((tag) => ids.get(tag)!),
-        );
+        const names = JSON.parse(tags) as string[];
+        const words = wordsOfTokens(whole[i]!, lists[i]!);
         const sequences = windowPlaces(whole[i]!, maxLength, 0)!.map((places) => ({
           sequence: windowAt(whole[i]!, places),
-          values: { labels: places.map((place) => labels[place]!) },
+          values: { labels: places.map((place) => (words[place] === undefined ? IGNORED : ids.get(names[words[place]]!)!)) },
         }));
-        return { example: { id, words: lists[i]! }, sequences, truncated: false };
+        const read = new Set(words);
+        const unread = names.flatMap((tag, word): [number, string][] => (read.has(word) ? [] : [[word, tag]]));
+        counts.words += names.length;
+        counts.unread += unread.length;
+        return { example: { id, words: lists[i]!, ...(unread.length > 0 && { unread }) }, sequences, truncated: false };
       });
+    },
+    finish() {
+      if (counts.unread > 0)
+        source.warn(
+          `${counts.unread} of ${counts.words} words make no token: they are empty, or the tokenizer removes all of their characters. Nothing is learned or predicted of them; evaluate counts them as O`,
+        );
     },
   };
 };
@@ -80,33 +88,26 @@ async function refuseUneven({ database, table }: Source, words: string, tags: st
   );
 }
 
-async function survey({ database, table, warn }: Source, tags: string, type: string): Promise<string[]> {
-  const found = await database.rows<{ tag: string; trained: boolean }>(
-    `SELECT tag, bool_or(split = 'train') AS trained FROM (SELECT split, unnest(${quote(tags)}::VARCHAR[]) AS tag FROM ${table}) GROUP BY tag ORDER BY tag`,
+async function survey(source: Source, tags: string, type: string): Promise<string[]> {
+  const { database, table, split } = source;
+  const found = await database.rows<LabelCount>(
+    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained
+     FROM (SELECT ${split} AS split, unnest(${quote(tags)}::VARCHAR[]) AS label FROM ${table}) GROUP BY label ORDER BY label`,
   );
-  const labels = labelsInOrder(
-    found.map(({ tag }) => tag),
-    type,
-  );
-  requireTwo(
-    labels,
-    found.filter(({ trained }) => trained).map(({ tag }) => tag),
-    warn,
-  );
-  return labels;
+  return labelSet(found, type, source, 'tags');
 }
 
-/** Of each token the tag of the word that it begins. A token may begin with the space before its word: its end tells the word. */
-function labelsOfTokens({ spans, sequenceIds }: Sequence, words: string[], tags: number[]): number[] {
-  const labels: number[] = new Array(spans.length).fill(IGNORED);
+/** The word that each token begins; undefined for all others. A token may begin with the space before its word: its end tells the word. */
+function wordsOfTokens({ spans, sequenceIds }: Sequence, words: string[]): (number | undefined)[] {
+  const begun: (number | undefined)[] = new Array(spans.length).fill(undefined);
   let word = 0;
   let end = words[0]?.length ?? 0;
-  let tagged = -1;
+  let last = -1;
   for (const [i, [begin, stop]] of spans.entries()) {
     if (sequenceIds[i] === null || begin === stop) continue;
     while (stop > end && word < words.length - 1) end += 1 + words[++word]!.length;
-    if (word !== tagged) labels[i] = tags[word]!;
-    tagged = word;
+    if (word !== last) begun[i] = word;
+    last = word;
   }
-  return labels;
+  return begun;
 }

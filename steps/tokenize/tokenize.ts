@@ -9,7 +9,7 @@ import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { tableOf } from '../data/table.ts';
-import { headOf, listed, readConfig } from '../models/checkpoint.ts';
+import { headOf, readConfig } from '../models/checkpoint.ts';
 import { type Config, isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import { familyOf } from '../models/registry.ts';
 import {
@@ -23,6 +23,7 @@ import {
   type TokenizerOptions,
 } from '../models/tokenizer.ts';
 import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
+import { namedLabels } from '../models/trained-for.ts';
 import { causalLm, inBlocks } from './causal-lm.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
@@ -43,11 +44,20 @@ export interface Source {
   /** The model's. */
   config: Config;
   maxLength: number;
+  /** Rows of each split. */
+  splits: ReadonlyMap<string, number>;
+  /** SQL for a row's split. */
+  split: string;
+  /** The model's labels, in its order, where it has names for them and the data have no split to train on. */
+  known?: string[] | undefined;
+  log: Context['log'];
   warn: Context['warn'];
 }
 
 /** What a task makes of the rows. */
 export interface Preparation<R extends Row> {
+  /** The rows that are taken, where not all are. */
+  table?: string;
   labels: string[];
   problem?: ProblemType;
   /** The column that each field of an input comes from. */
@@ -62,6 +72,8 @@ export interface Preparation<R extends Row> {
   /** What is read of each row, beside its `id`: expressions by name. */
   select: { [name in keyof Omit<R, 'id'>]: string };
   encode(rows: R[], tokenizer: Tokenizer): Promise<Encoded[]>;
+  /** Reports what was counted, when all rows are encoded. */
+  finish?(): void;
 }
 
 export interface Encoded {
@@ -101,8 +113,11 @@ export async function tokenize(context: Context): Promise<void> {
   try {
     const table = tableOf(inputs.data);
     const columns = await database.columns(table);
-    const splits = await splitsOf(database, table, columns);
-    const source: Source = { database, table, columns, options, config, maxLength, warn };
+    const split = columns.some(({ name }) => name === 'split') ? 'split::VARCHAR' : "'test'";
+    const splits = await splitsOf(database, table, split);
+    if (split === "'test'") log('the data have no column `split`: all rows are the split test');
+    const known = splits.has('train') ? undefined : namedLabels(file, options.task);
+    const source: Source = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
     const prepared = await PREPARE[options.task](source);
     const tokenizer = await openTokenizer(inputs.model, prepared.tokenizing);
     checkVocabulary(tokenizer, config.vocab_size);
@@ -133,7 +148,7 @@ export async function tokenize(context: Context): Promise<void> {
     for (const split of splits.keys()) {
       const writer = new SplitWriter(folder, split, info.columns);
       const lengths: number[] = new Array(maxLength + 1).fill(0);
-      const rows = encoded(database, table, split, prepared, tokenizer, (read) => {
+      const rows = encoded(database, { table, split: source.split, ...prepared }, split, tokenizer, (read) => {
         done += read;
         context.progress(done, total);
       });
@@ -153,6 +168,7 @@ export async function tokenize(context: Context): Promise<void> {
       info.splits[split] = writer.info;
       log(summary(split, writer.info, lengths, prepared.blockSize === undefined ? 'texts' : 'blocks'));
     }
+    prepared.finish?.();
     await writeTokensInfo(folder, info);
     await copyTokenizer(inputs.model, folder);
     await carryPreprocessing(inputs.data, folder);
@@ -165,18 +181,20 @@ export async function tokenize(context: Context): Promise<void> {
 const TOKEN: Column = { per: 'token', dtype: 'int32', width: 1 };
 
 /** How many rows each split has, in the order of their names. */
-async function splitsOf(database: Database, table: string, columns: TableColumn[]): Promise<Map<string, number>> {
-  if (!columns.some(({ name }) => name === 'split')) {
-    throw new StepError('the data have no column `split`', 'Put a split step before tokenize.');
-  }
+async function splitsOf(database: Database, table: string, split: string): Promise<Map<string, number>> {
   const counts = await database.rows<{ split: string | null; rows: number }>(
-    `SELECT split::VARCHAR AS split, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY ALL`,
+    `SELECT ${split} AS split, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY ALL`,
   );
-  if (counts.length === 0) throw new StepError('the data have no rows');
-  const splits = new Map(counts.map(({ split, rows }) => [split ?? '', rows]));
+  if (!counts.some(({ rows }) => rows > 0)) throw new StepError('the data have no rows');
+  const without = counts.find((one) => one.split === null || one.split === '');
+  if (without)
+    throw new StepError(
+      `${without.rows} rows have no split: the column \`split\` is empty`,
+      'Leave them out in collect, `where`, or put a split step before tokenize.',
+    );
+  const splits = new Map(counts.map(({ split, rows }) => [split!, rows]));
   const odd = [...splits.keys()].find((name) => !/^[\w-][\w.-]*$/.test(name));
   if (odd !== undefined) throw new StepError(`"${odd}" cannot name a split`, 'Letters, digits, _ and - can: train, validation, test.');
-  if (!splits.has('train')) throw new StepError('the split "train" has no rows', `The data have ${listed([...splits.keys()])}.`);
   return splits;
 }
 
@@ -201,9 +219,8 @@ async function checkEnd(folder: string, tokenizer: Tokenizer, { eos_token_id }: 
 /** Groups of rows, in order; while one is written the next is tokenized. */
 async function* encoded<R extends Row>(
   database: Database,
-  table: string,
+  { table, split: column, select, encode }: Preparation<R> & { table: string; split: string },
   split: string,
-  { select, encode }: Preparation<R>,
   tokenizer: Tokenizer,
   done: (rows: number) => void,
 ): AsyncGenerator<Encoded[]> {
@@ -212,7 +229,7 @@ async function* encoded<R extends Row>(
     `SELECT id, ${Object.entries(select)
       .map(([name, sql]) => `${sql} AS ${quote(name)}`)
       .join(', ')}
-     FROM ${table} WHERE split = ${literal(split)}`,
+     FROM ${table} WHERE ${column} = ${literal(split)}`,
   );
   let before: Promise<Encoded[]> | undefined;
   let groups = 0;

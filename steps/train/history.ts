@@ -1,10 +1,12 @@
 /** What a training says while it runs: progress, curves, a line for each measurement, the history file and TensorBoard's. */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { exportCurves, type HistoryLine, pointsOf } from '../metrics/curves.ts';
+import { EventFile } from '../metrics/event-file.ts';
 import { type Batch, computedTokens, realTokens } from '../models/batches.ts';
 import type { Split } from '../models/tokens.ts';
+import { Course, type Kept } from './course.ts';
 import type { Extent } from './schedule.ts';
-import { EventFile } from './tensorboard.ts';
 import type { TrainContext } from './train.ts';
 
 interface Step {
@@ -19,148 +21,163 @@ interface Step {
 export class History {
   readonly #context: TrainContext;
   readonly #extent: Extent;
-  /** Steps between two points of a curve. */
+  readonly #course: Course;
+  /** Steps between two lines of the history, which no option changes, and between two points in the run's records. */
   readonly #interval: number;
-  #lines: Line[] = [];
-  /** By step. */
-  #validations: Record<number, Record<string, number>> = {};
-  /** Since the last measurement, and since the last point. */
-  #losses: number[] = [];
-  #pace = new Pace();
+  readonly #logged: number;
+  #lines: HistoryLine[] = [];
+  /** Since the last measurement, since the last line, and since the last point in the records. */
+  #measuring = new Stretch();
+  #line = new Stretch();
+  #point = new Stretch();
+  /** Losses of the last steps. */
   #recent: number[] = [];
-  #recentPace = new Pace();
   #shownAt = 0;
+  /** Written while it trains, where that is asked for. */
   readonly #events: EventFile | undefined;
 
   constructor(context: TrainContext, extent: Extent) {
     this.#context = context;
     this.#extent = extent;
-    this.#interval = context.options.logging_steps ?? Math.ceil(extent.total / 1000);
-    const folder = context.outputs.tensorboard!;
-    if (context.options.tensorboard) this.#events = new EventFile(folder);
-    else mkdirSync(folder, { recursive: true });
+    this.#course = new Course(context.options, extent);
+    this.#interval = Math.ceil(extent.total / 1000);
+    this.#logged = context.options.logging_steps ?? this.#interval;
+    if (context.options.tensorboard) this.#events = new EventFile(context.outputs.tensorboard!);
+    else mkdirSync(context.outputs.tensorboard!, { recursive: true });
   }
 
   step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
-    const { metric, progress } = this.#context;
-    const { total, epochs } = this.#extent;
-    for (const losses of [this.#losses, this.#recent]) losses.push(loss);
-    for (const part of parts) for (const pace of [this.#pace, this.#recentPace]) pace.add(realTokens(split, part), computedTokens(part));
+    const tokens = parts.reduce((sum, part) => sum + realTokens(split, part), 0);
+    const places = parts.reduce((sum, part) => sum + computedTokens(part), 0);
+    for (const stretch of [this.#measuring, this.#line, this.#point]) stretch.add(loss, tokens, places);
+    this.#recent = [...this.#recent.slice(-19), loss];
+    const values = ({ loss, padding }: Stretch) => ({ loss, learning_rate: learningRate, grad_norm: gradNorm, padding });
     if (step % this.#interval === 0) {
-      const padding = this.#recentPace.padding();
-      this.#add({ step, epoch, loss: mean(this.#recent), learning_rate: learningRate, grad_norm: gradNorm, padding });
-      // No two runs have the same of these, and outputs are the same bytes each time: they are in the run's records alone.
-      metric('tokens_per_second', this.#recentPace.tokensPerSecond(), step);
-      metric('memory_mb', Math.round(process.memoryUsage.rss() / 1e6), step);
-      this.#recent = [];
-      this.#recentPace = new Pace();
+      this.#add({ step, epoch, ...values(this.#line) });
+      this.#line = new Stretch();
     }
-    // Nobody reads more than a few a second.
+    if (step % this.#logged === 0) {
+      this.#record(step, values(this.#point));
+      // No two runs have the same of these, and outputs are the same bytes each time: they are in the run's records alone.
+      this.#record(step, { tokens_per_second: this.#point.tokensPerSecond(), memory_mb: Math.round(process.memoryUsage.rss() / 1e6) });
+      this.#point = new Stretch();
+    }
+    this.#progress(step, epoch, learningRate);
+  }
+
+  /** Nobody reads more than a few a second. */
+  #progress(step: number, epoch: number, learningRate: number): void {
+    const { total, epochs } = this.#extent;
     if (performance.now() - this.#shownAt < 250 && step < total) return;
     this.#shownAt = performance.now();
-    progress(step, total, {
-      loss: Number(mean(this.#losses.slice(-20)).toFixed(4)),
-      'tokens/s': this.#pace.tokensPerSecond(),
-      lr: Number(learningRate.toPrecision(3)),
+    this.#context.progress(step, total, {
+      loss: Number((this.#recent.reduce((a, b) => a + b, 0) / this.#recent.length).toFixed(4)),
+      ...this.#course.live(),
       epoch: `${epoch}/${epochs}`,
+      'tokens/s': this.#measuring.tokensPerSecond(),
+      lr: Number(learningRate.toPrecision(3)),
     });
   }
 
   /** At an epoch's end or, by steps, amid one. `trainedUntil`: when the validation, which is not the training's pace, began. */
   measured({ step, epoch }: { step: number; epoch: number }, validation: Record<string, number> | undefined, trainedUntil: number): void {
-    const { log, options } = this.#context;
-    const loss = mean(this.#losses);
-    const measured = Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value] as const);
-    this.#add({ step, epoch, train_loss: loss, padding: this.#pace.padding(), ...Object.fromEntries(measured) });
-    if (validation) this.#validations[step] = validation;
-    log(
-      [
-        `${options.eval_strategy === 'steps' ? `step ${step}, ` : ''}epoch ${epoch}: loss ${loss.toFixed(4)}`,
-        ...measured.map(([name, value]) => `${name.replace('_', ' ')} ${value.toFixed(4)}`),
-        `${this.#pace.tokensPerSecond(trainedUntil)} tokens/s`,
-        `${(100 * this.#pace.padding()).toFixed(1)}% padding`,
-      ].join(', '),
+    const { loss, padding } = this.#measuring;
+    const values = Object.fromEntries(Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value]));
+    const line: HistoryLine = { step, epoch, train_loss: loss, padding, ...values };
+    this.#add(line);
+    this.#record(step, values);
+    this.#context.log(
+      [this.#course.add(line), `${this.#measuring.tokensPerSecond(trainedUntil)} tokens/s`, `${(100 * padding).toFixed(1)}% padding`].join(
+        ', ',
+      ),
     );
-    this.#losses = [];
-    this.#pace = new Pace();
+    this.#measuring = new Stretch();
     // A measurement's time is no training's.
-    this.#recentPace = this.#recentPace.without(performance.now() - trainedUntil);
+    this.#point = this.#point.without(performance.now() - trainedUntil);
   }
 
   /** For a checkpoint. */
   state() {
-    const [pace, recentPace] = [this.#pace.state(), this.#recentPace.state()];
-    return { lines: this.#lines, validations: this.#validations, losses: this.#losses, recent: this.#recent, pace, recentPace };
+    const [measuring, line, point] = [this.#measuring.state(), this.#line.state(), this.#point.state()];
+    return { lines: this.#lines, measuring, line, point, recent: this.#recent };
   }
 
   /** Back from a checkpoint, whose JSON has null for what is not a number. This run's records get the curves from their beginning. */
-  restore({ lines, validations, losses, recent, pace, recentPace }: ReturnType<History['state']>): void {
-    this.#validations = validations;
-    this.#losses = losses;
+  restore({ lines, measuring, line, point, recent }: ReturnType<History['state']>): void {
+    this.#measuring = new Stretch(measuring);
+    this.#line = new Stretch(line);
+    this.#point = new Stretch(point);
     this.#recent = recent;
-    this.#pace = new Pace(pace);
-    this.#recentPace = new Pace(recentPace);
-    for (const line of lines)
-      this.#add(Object.fromEntries(Object.entries(line).map(([name, value]) => [name, value ?? Number.NaN])) as Line);
+    for (const stored of lines) {
+      const line = Object.fromEntries(Object.entries(stored).map(([name, value]) => [name, value ?? Number.NaN])) as HistoryLine;
+      this.#add(line);
+      this.#record(line.step, pointsOf(line));
+      this.#course.add(line);
+    }
   }
 
-  /** Writes the history, and gives the figures of the step whose weights are kept. */
-  async end(kept: number): Promise<void> {
-    const { outputs, metric } = this.#context;
-    for (const [name, value] of Object.entries(this.#validations[kept] ?? {})) metric(`validation_${name}`, value ?? Number.NaN);
+  /** Writes what there is of the curves, and says what came of the training whose weights of that step are kept. */
+  async end(kept: Kept): Promise<void> {
+    const { outputs, metric, result, warn } = this.#context;
     await writeFile(outputs.history!, this.#lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    if (!this.#events) exportCurves(this.#lines, outputs.tensorboard!);
+    for (const [name, value] of Object.entries(this.#course.figures(kept))) metric(name, value);
+    result(this.#course.summary(kept));
+    const warning = this.#course.overfitting(kept);
+    if (warning) warn(warning);
   }
 
-  /** A line of the history, a point of every curve in the records, and in TensorBoard's file. */
-  #add(line: Line): void {
+  #add(line: HistoryLine): void {
     this.#lines.push(line);
-    const { step, epoch, ...values } = line;
-    // An epoch's mean loss and padding are told in its line; as curves they would mix with those of the points.
-    const { train_loss, padding, ...curves } = values;
-    if (train_loss === undefined && padding !== undefined) curves.padding = padding;
-    for (const [name, value] of Object.entries(curves)) this.#context.metric(name, value, step);
-    this.#events?.scalars(step, { epoch, ...curves });
+    this.#events?.scalars(line.step, { epoch: line.epoch, ...pointsOf(line) });
+  }
+
+  #record(step: number, values: Record<string, number>): void {
+    for (const [name, value] of Object.entries(values)) this.#context.metric(name, value, step);
   }
 }
 
-/** A point of the curves, or a measurement. */
-type Line = { step: number; epoch: number } & Record<string, number>;
-
-/** Tokens that are not padding, by the second and as a share of all. */
-class Pace {
+/** Some steps in a row: their mean loss, the share of padding, and how many tokens that are not padding they took a second. */
+class Stretch {
   readonly #since: number;
-  #real: number;
+  #steps: number;
+  #losses: number;
+  #tokens: number;
   #places: number;
 
   /** `milliseconds`: how long it went on before. */
-  constructor({ real, places, milliseconds } = { real: 0, places: 0, milliseconds: 0 }) {
+  constructor({ steps, losses, tokens, places, milliseconds } = { steps: 0, losses: 0, tokens: 0, places: 0, milliseconds: 0 }) {
     this.#since = performance.now() - milliseconds;
-    this.#real = real;
-    this.#places = places;
+    [this.#steps, this.#losses, this.#tokens, this.#places] = [steps, losses, tokens, places];
   }
 
   state() {
-    return { real: this.#real, places: this.#places, milliseconds: performance.now() - this.#since };
+    const milliseconds = performance.now() - this.#since;
+    return { steps: this.#steps, losses: this.#losses, tokens: this.#tokens, places: this.#places, milliseconds };
   }
 
   /** The same with some time less. */
-  without(milliseconds: number): Pace {
+  without(milliseconds: number): Stretch {
     const state = this.state();
-    return new Pace({ ...state, milliseconds: state.milliseconds - milliseconds });
+    return new Stretch({ ...state, milliseconds: state.milliseconds - milliseconds });
   }
 
-  add(real: number, places: number): void {
-    this.#real += real;
+  add(loss: number, tokens: number, places: number): void {
+    this.#steps++;
+    this.#losses += loss;
+    this.#tokens += tokens;
     this.#places += places;
   }
 
-  tokensPerSecond(until = performance.now()): number {
-    return Math.round((1000 * this.#real) / (until - this.#since));
+  get loss(): number {
+    return this.#losses / this.#steps;
   }
 
-  padding(): number {
-    return 1 - this.#real / this.#places;
+  get padding(): number {
+    return 1 - this.#tokens / this.#places;
+  }
+
+  tokensPerSecond(until = performance.now()): number {
+    return Math.round((1000 * this.#tokens) / (until - this.#since));
   }
 }
-
-const mean = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0) / numbers.length;

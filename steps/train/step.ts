@@ -1,6 +1,7 @@
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
 import { runtimeOptions } from '../runtime/options.ts';
+import { aliases } from './aliases.ts';
 import { SCHEDULES } from './schedule.ts';
 
 /** Names are those of transformers' TrainingArguments where it has them. */
@@ -161,7 +162,10 @@ export default defineStep({
       enum: ['loss', ...METRIC_NAMES],
       description: "Of load_best_model_at_end: one of the task's metrics. Default: loss.",
     },
-    positive: { type: 'string', description: 'Of two labels the one that precision, recall and f1 are about. Default: the last in order.' },
+    positive: {
+      type: 'string',
+      description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
+    },
     mlm_probability: {
       type: 'number',
       exclusiveMinimum: 0,
@@ -171,15 +175,30 @@ export default defineStep({
     logging_steps: {
       type: 'integer',
       minimum: 1,
-      description: 'A point of the curves for so many steps. Default: as many as leave a thousand points at most.',
+      fingerprint: false,
+      description:
+        "A point of the curves in the run's records for so many steps. Default: as many as leave a thousand points at most, as in the output `history`.",
     },
-    tensorboard: { type: 'boolean', default: false, description: 'Writes the curves for TensorBoard, too: the output `tensorboard`.' },
+    tensorboard: {
+      type: 'boolean',
+      default: false,
+      fingerprint: false,
+      description:
+        'Writes the event file of the output `tensorboard` while it trains, for TensorBoard to follow; else it is written at the end.',
+    },
     save_steps: {
       type: 'integer',
       minimum: 1,
+      fingerprint: false,
       description: 'Writes a checkpoint after every so many steps, beside those of save_minutes. An interrupted run goes on from the last.',
     },
-    save_minutes: { type: 'number', exclusiveMinimum: 0, default: 10, description: 'Writes a checkpoint when the last is so old.' },
+    save_minutes: {
+      type: 'number',
+      exclusiveMinimum: 0,
+      default: 10,
+      fingerprint: false,
+      description: 'Writes a checkpoint when the last is so old.',
+    },
     save_optimizer: {
       type: 'boolean',
       default: false,
@@ -216,6 +235,7 @@ export default defineStep({
     'logging_steps',
     'save_steps',
   ],
+  aliases,
   inputs: {
     tokens: { kind: 'folder', description: "A tokenize step's tokens." },
     model: { kind: 'folder', description: 'A Hugging Face model folder; without model.safetensors training starts at random.' },
@@ -231,7 +251,7 @@ export default defineStep({
       kind: 'file',
       description: 'Loss, learning rate, gradient norm, padding and validation metrics by step, as JSON lines.',
     },
-    tensorboard: { kind: 'folder', description: 'The same as event files, where `tensorboard: true` asks for them; else empty.' },
+    tensorboard: { kind: 'folder', description: 'The same as an event file for TensorBoard.' },
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',

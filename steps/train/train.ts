@@ -157,7 +157,7 @@ export async function train(context: TrainContext): Promise<void> {
       runtime: { name: runtime.name, description: runtime.description },
     });
     if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
-    await history.end(kept.step);
+    await history.end({ step: kept.step, ...(best && { metric: stopping!.metric }) });
   } finally {
     data.close();
     validation?.close();
@@ -274,6 +274,8 @@ async function save(
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   await copyGenerationConfig(inputs.model, folder);
-  const record = { ...encodingOf(info), options: { ...options, seed }, ...done };
+  // Options that enter no fingerprint must not change these bytes either.
+  const { logging_steps, tensorboard, save_steps, save_minutes, ...counted } = options;
+  const record = { ...encodingOf(info), options: { ...counted, seed }, ...done };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
 }

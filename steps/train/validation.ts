@@ -23,7 +23,9 @@ export async function openValidation(context: TrainContext, info: TokensInfo): P
 }
 
 /** The metric that decides which weights are kept, and where it was asked for. */
-export function watchedMetric(options: TrainContext['options']): { metric: string; option: string[] } | undefined {
+export function watchedMetric(
+  options: Pick<TrainContext['options'], 'early_stopping' | 'load_best_model_at_end' | 'metric_for_best_model'>,
+): { metric: string; option: string[] } | undefined {
   if (options.early_stopping) return { metric: options.early_stopping.metric!, option: ['early_stopping', 'metric'] };
   if (!options.load_best_model_at_end) return undefined;
   const named = options.metric_for_best_model !== undefined;

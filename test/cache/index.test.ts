@@ -1,4 +1,4 @@
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { type BigIntStats, chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
@@ -75,7 +75,7 @@ test('an index of a newer tunesmith, a database of another program', () => {
   const newer = new Sqlite(join(at, 'newer/index.sqlite'));
   newer.pragma('user_version = 99');
   newer.close();
-  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer tunesmith (format 99; this one knows 2)');
+  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer tunesmith (format 99; this one knows 3)');
   mkdirSync(join(at, 'other'));
   const other = new Sqlite(join(at, 'other/index.sqlite'));
   other.exec('create table bookmarks (url text)');
@@ -90,6 +90,7 @@ test('an index of before it knew who relies on what is read, also read-only, and
   old.close();
   const file = new Sqlite(join(at, 'index.sqlite'));
   file.exec('drop table users; drop table uses; drop table sets; pragma user_version = 1');
+  withoutChecks(file);
   file.close();
   const reader = cacheIn(at, { readOnly: true });
   expect([reader.index.find('f')?.subject, reader.uses.all()]).toEqual(['s', []]);
@@ -102,6 +103,73 @@ test('an index of before it knew who relies on what is read, also read-only, and
   const [ended] = cache.uses.all();
   expect([ended!.state, cache.uses.fingerprints(ended!.set)]).toEqual(['ended', fingerprints.toReversed()]);
 });
+
+test('an index of before rows had a check is read, with what it knew of files, and goes on; what is damaged is unknown', () => {
+  const at = folder();
+  const old = cacheIn(at);
+  old.index.save(result('f', 's'), result('damaged', 's'));
+  const stat = {
+    dev: 2n ** 63n + 5n,
+    ino: 7n,
+    size: 3n,
+    mtimeNs: 1_700_000_000_123_456_789n,
+    ctimeNs: 1_700_000_000_123_456_790n,
+  } as BigIntStats;
+  old.memo.trust(stat, 'a hash');
+  old.close();
+  const file = new Sqlite(join(at, 'index.sqlite'));
+  withoutChecks(file);
+  file.exec("update results set outputs = '{\"an output' where fingerprint = 'damaged'; pragma user_version = 2");
+  file.close();
+  for (const readOnly of [true, false]) {
+    const cache = openCache(at, { readOnly });
+    expect([cache.index.find('f'), cache.index.find('damaged')]).toEqual([result('f', 's'), undefined]);
+    expect(cache.index.all().map(({ fingerprint }) => fingerprint)).toEqual(['f']);
+    expect(cache.memo.hashOf(stat)).toBe('a hash');
+    cache.close();
+  }
+});
+
+test('a row that is no longer what was saved is unknown: results, histories and hashes of files', () => {
+  const at = folder();
+  const old = cacheIn(at);
+  old.index.save(result('f', 's'), result('g', 's'));
+  const stat = { dev: 1n, ino: 7n, size: 3n, mtimeNs: 1n, ctimeNs: 2n } as BigIntStats;
+  old.memo.trust(stat, 'a hash');
+  old.close();
+  for (const sql of [
+    `update results set outputs = replace(outputs, 'abab', 'abac') where fingerprint = 'f'`,
+    `update results set subject = 't' where fingerprint = 'f'`,
+    `update results set fingerprint = 'h' where fingerprint = 'f'`,
+    `update results set checked = null where fingerprint = 'f'`,
+    `update hashes set hash = 'b hash'`,
+    'update hashes set size = 4',
+  ]) {
+    const copy = join(folder(), 'cache');
+    cpSync(at, copy, { recursive: true });
+    const file = new Sqlite(join(copy, 'index.sqlite'));
+    file.exec(sql);
+    file.close();
+    const { index, memo } = cacheIn(copy, { readOnly: true });
+    const isMemo = sql.includes('hashes');
+    expect(index.find('f') === undefined, sql).toBe(!isMemo);
+    expect([index.find('h'), ...index.history('t', 9)], sql).toEqual([undefined]);
+    expect(index.history('s', 9).map(({ fingerprint }) => fingerprint)).toEqual(isMemo ? ['g', 'f'] : ['g']);
+    expect([memo.hashOf(stat), memo.hashOf({ ...stat, size: 4n } as BigIntStats)], sql).toEqual([isMemo ? undefined : 'a hash', undefined]);
+  }
+});
+
+/** As it was before rows had a check. */
+function withoutChecks(file: InstanceType<typeof Sqlite>): void {
+  file.exec(`
+    alter table results drop column checked;
+    create table files (
+      device integer not null, inode integer not null, size integer not null, mtime_ns integer not null, ctime_ns integer not null,
+      hash text not null, unique (device, inode)
+    );
+    insert into files select device, inode, size, mtime_ns, ctime_ns, hash from hashes;
+    drop table hashes`);
+}
 
 test('an empty file becomes an index; a file where the folder should be is named', () => {
   const at = folder();

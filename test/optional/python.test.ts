@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { EventFile } from '../../steps/metrics/event-file.ts';
 import { type BertConfig, encode, positions } from '../../steps/models/bert.ts';
 import { loadModel, saveModel, startModel } from '../../steps/models/checkpoint.ts';
 import { adapt } from '../../steps/models/lora.ts';
@@ -15,7 +16,6 @@ import { readSafetensors } from '../../steps/models/safetensors.ts';
 import { openTokenizer } from '../../steps/models/tokenizer.ts';
 import { openRuntime } from '../../steps/runtime/open.ts';
 import type { Program } from '../../steps/runtime/runtime.ts';
-import { EventFile } from '../../steps/train/tensorboard.ts';
 import { KEY_BIAS, KEY_BIAS_WITHIN, SHIFT_OF_ALL } from '../golden/zero.ts';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
 import { project, root } from '../rig.ts';

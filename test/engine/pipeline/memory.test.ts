@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { sealed, unsealed } from '../../../cache/sealed.ts';
 import { project, type Project as Rig } from '../../rig.ts';
 import { commands, names, Project } from './project.ts';
 
@@ -10,9 +11,9 @@ import { commands, names, Project } from './project.ts';
 function mark(project: Project): void {
   const folder = join(project.folder, '.tunesmith/pipelines');
   for (const name of readdirSync(folder)) {
-    const kept = JSON.parse(readFileSync(join(folder, name), 'utf8'));
+    const kept = JSON.parse(unsealed(readFileSync(join(folder, name), 'utf8'))!);
     kept.pipeline.description = 'remembered';
-    writeFileSync(join(folder, name), JSON.stringify(kept));
+    writeFileSync(join(folder, name), sealed(JSON.stringify(kept)));
   }
 }
 

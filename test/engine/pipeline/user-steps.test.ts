@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { sealed, unsealed } from '../../../cache/sealed.ts';
 import { codeOf } from '../../../engine/code.ts';
 import { describeStep } from '../../../engine/pipeline/describe.ts';
 import { byName, options, Project, text } from './project.ts';
@@ -284,7 +285,8 @@ test('what it said is kept by its code; nothing is written where nothing may be'
   expect(readFileSync(join(project.folder, '.tunesmith/.gitignore'), 'utf8')).toBe('*\n');
   // Nobody but the description itself is asked, where the whole pipeline is not remembered.
   rmSync(join(project.folder, '.tunesmith/pipelines'), { recursive: true });
-  writeFileSync(join(kept, first!), readFileSync(join(kept, first!), 'utf8').replace('"default":5', '"default":7'));
+  const changed = unsealed(readFileSync(join(kept, first!), 'utf8'))!.replace('"default":5', '"default":7');
+  writeFileSync(join(kept, first!), sealed(changed));
   expect(options(byName(await project.read(yaml)).a!)).toEqual({ n: 7 });
   rmSync(join(project.folder, '.tunesmith/pipelines'), { recursive: true });
   writeFileSync(join(kept, first!), '{ damaged');

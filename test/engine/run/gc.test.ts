@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { openCache } from '../../../cache/open.ts';
+import { checkOf } from '../../../cache/sealed.ts';
 import { type Project, project } from '../../rig.ts';
 
 const PIPELINE = `
@@ -192,6 +193,8 @@ test('by age: what was not used for so long; by size: what was not used for long
     index.prepare('update uses set began = ? where id = ?').run(at, i + 1);
     index.prepare('update results set created = ? where number = ?').run(at, i + 1);
   }
+  index.function('check_of', { varargs: true }, checkOf);
+  index.exec('update results set checked = check_of(fingerprint, subject, outputs, record, created)');
   index.close();
   const size = JSON.parse((await p.run('gc', '--max-size', '3000', '--json')).stdout);
   expect([size.results.length, size.bytes, size.left, size.removed]).toEqual([1, 1000, 3000, false]);

@@ -219,3 +219,58 @@ async function unpacked(p: Project, name: string, archive: Buffer, signal = new 
     (error) => error.message,
   );
 }
+
+test('a zip that lies about an entry fails its own cell alone; the others of the run go on', async () => {
+  const server = await web();
+  const long = Buffer.alloc(300_000, 'spam and eggs ');
+  for (const [name, entry, what] of [
+    ['less', { size: 10 }, 'big.txt holds more than the 10 bytes that it says'],
+    ['more', { size: 400_000 }, 'big.txt holds 300000 bytes, not the 400000 that it says'],
+    ['other', { crc: 7 }, 'big.txt is damaged: its CRC-32 is another one'],
+  ] as const) {
+    const address = server.put(
+      `/${name}.zip`,
+      zipOf([
+        { path: 'a.txt', content: 'a' },
+        { path: 'big.txt', content: long, packed: true, ...entry },
+      ]),
+    );
+    const told = `${address.split('#')[0]} is no sound zip archive: ${what}`;
+    if (name !== 'less') {
+      expect(await listed(address)).toContain(told);
+      continue;
+    }
+    const p = project({
+      'p.yaml': `${listing(address)}  other: { run: "sleep 0.5; echo done > \${{ outputs.o }}", outputs: { o: out/o } }\n  wordy: { uses: ./wordy.mjs }\n`,
+      'wordy.mjs': `export default { name: 'wordy', version: 1, outputs: { o: 'file' }, run: () => { setTimeout(() => { throw new Error('late'); }, 5); return new Promise(() => {}); } };`,
+    });
+    const { cells, events, code } = await p.states('p.yaml', '--on-failure', 'continue');
+    expect({ code, cells }).toEqual({ code: 1, cells: { list: 'failed', other: 'ran', wordy: 'failed' } });
+    const { failure } = events.find(({ type, cell, state }) => type === 'cell' && cell === 'list' && state === 'failed');
+    expect(failure.message).toBe(told);
+  }
+});
+
+test('of modes it is kept whether a file is a program; a name that no file system takes is told by its entry', async () => {
+  const server = await web();
+  const entries = [
+    { path: 'set', content: '', mode: 0o7777 },
+    { path: 'hidden', content: '', mode: 0o000 },
+    { path: 'locked/', mode: 0o7000 },
+    { path: 'locked/in', content: '', mode: 0o4644 },
+  ];
+  for (const [name, content] of [
+    ['/x.tar', tarOf(entries)],
+    ['/x.zip', zipOf(entries.filter(({ path }) => !path.endsWith('/')))],
+  ] as const) {
+    const p = project({ 'p.yaml': listing(server.put(name, content)) });
+    expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
+    const modes = p
+      .find('.tunesmith/sources/web', { all: true })
+      .map((file) => [file.split('/').slice(5).join('/'), p.stat(file).mode & 0o7777]);
+    expect(Object.fromEntries(modes)).toMatchObject({ 'x/set': 0o755, 'x/hidden': 0o644, 'x/locked': 0o755, 'x/locked/in': 0o644 });
+  }
+  const name = 'x'.repeat(260);
+  const refused = await listed(server.put('/long.zip', zipOf([{ path: `in/${name}`, content: '' }])));
+  expect(refused).toContain(`long.zip is not unpacked: its entry in/${name} has a name of 260 bytes, and file systems take 255`);
+});

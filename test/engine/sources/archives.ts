@@ -1,5 +1,5 @@
 /** Archives byte by byte: honest writers do not make those that must be refused. */
-import { crc32 } from 'node:zlib';
+import { crc32, deflateRawSync } from 'node:zlib';
 
 export interface Entry {
   path: string;
@@ -12,15 +12,20 @@ export interface Entry {
   program?: boolean;
   /** What the header says instead of the truth. */
   size?: number;
+  mode?: number;
+  /** Of zip: deflated, with `size` as the directory has it. */
+  packed?: boolean;
+  /** Of zip: what the directory says instead of the truth. */
+  crc?: number;
 }
 
 export function tarOf(entries: Entry[]): Buffer {
-  const blocks = entries.flatMap(({ path, content = '', link, hard, type, program, size }) => {
+  const blocks = entries.flatMap(({ path, content = '', link, hard, type, program, size, mode }) => {
     const bytes = Buffer.from(content);
     const header = Buffer.alloc(512);
     const put = (at: number, text: string) => void header.write(text, at, 'latin1');
     put(0, path);
-    put(100, program ? '0000755\0' : '0000644\0');
+    put(100, `${(mode ?? (program ? 0o755 : 0o644)).toString(8).padStart(7, '0')}\0`);
     put(108, '0000000\x000000000\0');
     put(124, `${(size ?? bytes.length).toString(8).padStart(11, '0')}\0`);
     put(136, '00000000000\0');
@@ -44,18 +49,19 @@ export function zipOf(entries: Entry[]): Buffer {
   const parts: Buffer[] = [];
   const index: Buffer[] = [];
   let at = 0;
-  for (const { path, content = '', link, program, size } of entries) {
+  for (const { path, content = '', link, program, size, mode: bits, packed, crc } of entries) {
     const name = Buffer.from(path);
-    const bytes = Buffer.from(link ?? content);
+    const raw = Buffer.from(link ?? content);
+    const bytes = packed ? deflateRawSync(raw) : raw;
     const facts = Buffer.alloc(26);
     facts.writeUInt16LE(20, 0);
     // As if it were packed: how much comes of it is seen only in the end.
-    if (size !== undefined) facts.writeUInt16LE(8, 4);
-    facts.writeUInt32LE(crc32(bytes), 10);
+    if (size !== undefined || packed) facts.writeUInt16LE(8, 4);
+    facts.writeUInt32LE(crc ?? crc32(raw), 10);
     facts.writeUInt32LE(bytes.length, 14);
-    facts.writeUInt32LE(size ?? bytes.length, 18);
+    facts.writeUInt32LE(size ?? raw.length, 18);
     facts.writeUInt16LE(name.length, 22);
-    const mode = link === undefined ? (program ? 0o100755 : 0o100644) : 0o120777;
+    const mode = link === undefined ? 0o100000 | (bits ?? (program ? 0o755 : 0o644)) : 0o120777;
     const attributes = Buffer.alloc(14);
     attributes.writeUInt32LE((mode << 16) >>> 0, 6);
     attributes.writeUInt32LE(at, 10);

@@ -36,6 +36,16 @@ test('r2 of numbers that are all the same', () => {
   expect(regressionMetrics([1], [2], ['r2'])).toEqual({ r2: Number.NaN });
 });
 
+/** test/golden/squad.py made the values, with the functions of SQuAD 2.0's script. */
+test('answers with every kind of space, article and punctuation are compared as by SQuAD 2.0', () => {
+  const cases = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/squad.json'), 'utf8'));
+  expect(cases.length).toBeGreaterThan(400);
+  for (const { truth, predicted, values } of cases) {
+    const found = answerMetrics([{ truth, predicted }], ['exact_match', 'f1']);
+    for (const name of ['exact_match', 'f1']) expect(found[name], JSON.stringify({ truth, predicted, name })).toBeCloseTo(values[name], 12);
+  }
+});
+
 /** As in SQuAD 2.0's script, of which torchmetrics knows only the answerable questions. */
 test('no answer is right where there is none, and wrong where there is one', () => {
   const score = (truth: string[], predicted: string) => answerMetrics([{ truth, predicted }], ['exact_match', 'f1']);

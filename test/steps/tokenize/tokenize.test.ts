@@ -104,12 +104,11 @@ test('columns may have other names, and labels may be numbers, which go by value
 test.each([
   ['no such label column', made, { label: 'kind' }, 'the data have no column `kind`'],
   ['no such text column', made, { text: 'body' }, 'the data have no column `body`'],
-  ['no split column', made.map(({ split: _, ...row }) => row), {}, 'the data have no column `split`'],
+  ['an empty split', made.map((row, i) => (i < 2 ? { ...row, split: '' } : row)), {}, '2 rows have no split: the column `split` is empty'],
   ['one label only', made.map((row) => ({ ...row, label: 'bad' })), {}, 'all rows of the split "train" have one label, "bad"'],
-  ['no training rows', made.filter(({ split }) => split !== 'train'), {}, 'the split "train" has no rows'],
   ['a split that cannot be a file', made.map((row) => ({ ...row, split: `../${row.split}` })), {}, '"../test" cannot name a split'],
   ['longer than the model takes', made, { max_length: 33 }, "max_length 33 is more than the model's 32 tokens"],
-  ['no rows', [], {}, 'the data have no'],
+  ['no rows', [], {}, 'the data have no rows'],
 ])('%s is said at once', async (_, given, options, message) => {
   await expect(tokenized(given, options)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });
 });

@@ -14,11 +14,14 @@ const rows = [
   { id: 'b', prompt: '', text: 'de', completion: 'def', target: 'in is in', split: 'train' },
 ];
 
-async function tokenized(options: object, { row = {}, change = {} }: { row?: object; change?: object } = {}) {
+async function tokenized(options: object, { row = {}, last = {}, change = {} }: { row?: object; last?: object; change?: object } = {}) {
   const model = temporary();
   if ((options as { task?: string }).task === 'seq2seq') smallT5(model, ['is', 'in'], change);
   else smallGpt2(model, change);
-  const { outputs } = await ranStep(tokenize, options, { data: await table(rows.map((one) => ({ ...one, ...row }))), model });
+  const { outputs, log, warnings } = await ranStep(tokenize, options, {
+    data: await table(rows.map((one, i) => ({ ...one, ...row, ...(i > 0 && last) }))),
+    model,
+  });
   const info = await readTokensInfo(outputs.tokens!);
   const split = await openSplit(outputs.tokens!, info, 'train');
   const whole = { sequences: Int32Array.from({ length: split.sequences }, (_, i) => i) };
@@ -26,7 +29,7 @@ async function tokenized(options: object, { row = {}, change = {} }: { row?: obj
   const inputs = inputsOf(split, { ...whole, length, targetLength }, info);
   split.close();
   const lines = readFileSync(join(outputs.tokens!, 'train-examples.jsonl'), 'utf8').trim().split('\n');
-  return { info, inputs, next: nextTokens(inputs, info), examples: lines.map((line) => JSON.parse(line)) };
+  return { info, inputs, log, warnings, next: nextTokens(inputs, info), examples: lines.map((line) => JSON.parse(line)) };
 }
 
 const matrix = ({ data, shape }: { data: ArrayLike<number>; shape: number[] }) =>
@@ -78,6 +81,28 @@ test('long texts are read in windows, completions are cut, blocks know no texts'
     [...[...'fghij'].map(id), 0, 0, 0],
   ]);
   expect(blocks.examples.map(({ id }) => id)).toEqual(['block 0', 'block 1', 'block 2']);
+});
+
+test('a text that fills its windows exactly keeps the token that ends it, learned from all that goes before', async () => {
+  const row = { text: 'abcdefgh', completion: 'abcdef' };
+  const { inputs, next, log, warnings } = await tokenized({ task: 'causal-lm', max_length: 8 }, { row });
+  const end = [...[...'bcdefgh'].map(id), 0];
+  expect(matrix(inputs.input_ids!)).toEqual([[...'abcdefgh'].map(id), end, [...'abcdefgh'].map(id), end]);
+  const learned = [...[...'bcdefgh'].map(id), 0];
+  expect([...next.labels!.data]).toEqual([...learned, ...learned]);
+  expect(log).toContain('2 texts fill their windows exactly: each has one more, from which only the token that ends it is learned');
+  expect(warnings).toEqual([]);
+  // Nor is the last block's end lost: three and four letters with their ends are nine tokens.
+  const blocks = await tokenized({ task: 'causal-lm', block_size: 8 }, { row: { text: 'abc' }, last: { text: 'defg' } });
+  const joined = [...'abc'].map(id).concat(0, [...'defg'].map(id), 0);
+  expect(matrix(blocks.inputs.input_ids!)).toEqual([joined.slice(0, 8), joined.slice(1)]);
+  expect([...blocks.next.labels!.data]).toEqual(joined.slice(1));
+});
+
+test('completions that are cut before their end are counted', async () => {
+  const row = { prompt: 'ab', completion: 'cdefgh' };
+  const { warnings } = await tokenized({ task: 'causal-lm', completion: 'completion', max_length: 8 }, { row });
+  expect(warnings).toEqual(['2 completions are cut at max_length 8: where they end is not learned']);
 });
 
 test('targets have a length of their own, and go one place later into the decoder', async () => {

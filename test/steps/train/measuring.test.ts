@@ -2,10 +2,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { OptionNotes } from '../../../engine/step.ts';
 import evaluate from '../../../steps/evaluate/step.ts';
+import { crc32c } from '../../../steps/metrics/event-file.ts';
+import { exportHistory, sparkline } from '../../../steps/preview/history.ts';
+import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import step from '../../../steps/train/step.ts';
-import { crc32c } from '../../../steps/train/tensorboard.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 import { smallT5 } from '../writers.ts';
@@ -60,7 +63,7 @@ test('it is not measured where that is not wanted', async () => {
   const { measured, metrics, log } = await trained({ eval_strategy: 'no' });
   expect(measured).toHaveLength(2);
   expect(Object.keys(measured[0])).toEqual(['step', 'epoch', 'train_loss', 'padding']);
-  expect(metrics).toEqual({});
+  expect(metrics).toEqual({ train_loss: measured.at(-1).train_loss });
   expect(log.join('\n')).not.toContain('validation');
 });
 
@@ -118,16 +121,31 @@ test('a point of the curves has all figures, for every step of a short training 
   for (const name of ['loss', 'learning_rate', 'grad_norm', 'padding', 'tokens_per_second', 'memory_mb'])
     expect(curves[name], name).toHaveLength(18);
   for (const name of ['grad_norm', 'tokens_per_second', 'memory_mb']) expect(Math.min(...curves[name]!), name).toBeGreaterThan(0);
-  const { history: few } = await trained({ epochs: 1, logging_steps: 6 });
-  expect(few.map(({ step }) => step)).toEqual([6, 12, 18, 18]);
+  for (const name of Object.keys(curves)) delete curves[name];
+  const { history: same } = await trained({ epochs: 1, logging_steps: 6 }, { metric });
+  expect(same).toEqual(history);
+  for (const name of ['loss', 'grad_norm', 'tokens_per_second']) expect(curves[name], name).toHaveLength(3);
   const losses = history.slice(0, 6).map(({ loss }) => loss);
-  expect(few[0].loss).toBeCloseTo(losses.reduce((a, b) => a + b) / 6, 6);
+  expect(curves.loss![0]).toBeCloseTo(losses.reduce((a, b) => a + b) / 6, 6);
 });
 
-test('event files: records with their checksums, only where they are asked for', async () => {
+test('options that enter no fingerprint change no byte of any output', async () => {
+  const unmarked = Object.entries(step.options!).filter(([, schema]) => (schema as OptionNotes).fingerprint !== false);
+  const files = (outputs: Record<string, string>) =>
+    Object.values(outputs).flatMap((output) =>
+      readdirSync(output.replace(/history$/, ''), { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile() && !entry.parentPath.includes('checkpoints'))
+        .map((entry) => [entry.name, readFileSync(join(entry.parentPath, entry.name)).toString('base64')]),
+    );
+  const { outputs, record } = await trained({ epochs: 1 });
+  expect(Object.keys(record.options).filter((name) => !unmarked.some(([known]) => known === name))).toEqual([]);
+  const others = await trained({ epochs: 1, logging_steps: 7, tensorboard: true, save_steps: 3, save_minutes: 0.001 });
+  expect(files(others.outputs)).toEqual(files(outputs));
+});
+
+test('event files: records with their checksums', async () => {
   expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283); // the polynomial's check value
-  expect(readdirSync((await trained({ epochs: 1 })).outputs.tensorboard!)).toEqual([]);
-  const { outputs, history } = await trained({ epochs: 1, tensorboard: true });
+  const { outputs, history } = await trained({ epochs: 1 });
   const [file] = readdirSync(outputs.tensorboard!);
   const bytes = readFileSync(join(outputs.tensorboard!, file!));
   let records = 0;
@@ -144,6 +162,33 @@ test('event files: records with their checksums, only where they are asked for',
   expect(records).toBe(1 + history.length);
   const again = await trained({ epochs: 1, tensorboard: true });
   expect(readFileSync(join(again.outputs.tensorboard!, file!)).equals(bytes)).toBe(true);
+});
+
+test('show: a history is a row a measurement and a line a curve; its curves go to TensorBoard', async () => {
+  const { outputs, measured } = await trained({ epochs: 2 });
+  const [course, curves] = await preview(outputs.history!, 10);
+  expect(course!.title).toBe('history of a training, 36 steps, 2 measurements (* the best)');
+  expect(course!.table!.rows.map(([epoch, step]) => [epoch, step])).toEqual([
+    ['1', '18'],
+    ['2', '36'],
+  ]);
+  const column = course!.table!.header.findIndex((name) => name.trim() === 'validation_loss');
+  const losses = measured.map(({ validation_loss }) => validation_loss);
+  expect(course!.table!.rows.map((row) => row[column]!.endsWith(' *'))).toEqual(losses.map((loss) => loss === Math.min(...losses)));
+  expect(curves!.table!.rows.find(([name]) => name === 'loss')![1]).toMatch(/^[▁▂▃▄▅▆▇█]{24}$/);
+  const folder = join(temporary(), 'board');
+  expect(await exportHistory(outputs.history!, folder)).toBe(true);
+  const [file] = readdirSync(folder);
+  expect(readFileSync(join(folder, file!)).equals(readFileSync(join(outputs.tensorboard!, file!)))).toBe(true);
+  expect(await exportHistory(join(outputs.model!, 'training.json'), folder)).toBe(false);
+});
+
+test('a sparkline: means of neighbours, the lowest and the highest bar at the ends of their range', () => {
+  expect(sparkline([0, 1, 2, 3, 4, 5, 6, 7], 24)).toBe('▁▂▃▄▅▆▇█');
+  expect(sparkline([0, 0, 7, 7], 2)).toBe('▁█');
+  expect(sparkline([3, 3], 5)).toBe('▁▁');
+  expect(sparkline([1, Number.NaN, 2], 5)).toBe('▁ █');
+  expect(sparkline([], 5)).toBe('');
 });
 
 const defaults = Object.fromEntries(

@@ -7,26 +7,40 @@ import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import protobuf from 'protobufjs';
 
+/** Values by the names of their curves. */
+export type Scalars = Record<string, number>;
+
+/** A file that grows while it is watched. */
 export class EventFile {
   readonly #file: string;
 
-  /** TensorBoard takes any file whose name holds `tfevents`. */
   constructor(folder: string) {
-    mkdirSync(folder, { recursive: true });
-    this.#file = path.join(folder, 'events.out.tfevents.0.tunesmith');
-    writeFileSync(this.#file, record(event(0, (writer) => writer.uint32(FILE_VERSION).string('brain.Event:2'))));
+    this.#file = writeEventFile(folder, []);
   }
 
-  /** On the disk when it returns: TensorBoard may be watching. */
-  scalars(step: number, values: Record<string, number>): void {
-    const summary = protobuf.Writer.create();
-    for (const [tag, value] of Object.entries(values)) {
-      const field = protobuf.Writer.create().uint32(TAG).string(tag).uint32(SIMPLE_VALUE).float(value);
-      summary.uint32(VALUE).bytes(field.finish());
-    }
-    const written = event(step, (writer) => writer.uint32(STEP).int64(step).uint32(SUMMARY).bytes(summary.finish()));
-    appendFileSync(this.#file, record(written));
+  /** On the disk when it returns. */
+  scalars(step: number, values: Scalars): void {
+    appendFileSync(this.#file, eventRecord(step, values));
   }
+}
+
+/** Writes points of curves into a folder of their own, and returns the file's path. */
+export function writeEventFile(folder: string, points: Iterable<readonly [step: number, values: Scalars]>): string {
+  mkdirSync(folder, { recursive: true });
+  // TensorBoard takes any file whose name holds `tfevents`.
+  const file = path.join(folder, 'events.out.tfevents.0.tunesmith');
+  const records = Array.from(points, ([step, values]) => eventRecord(step, values));
+  writeFileSync(file, Buffer.concat([record(event(0, (writer) => writer.uint32(FILE_VERSION).string('brain.Event:2'))), ...records]));
+  return file;
+}
+
+function eventRecord(step: number, values: Scalars): Buffer {
+  const summary = protobuf.Writer.create();
+  for (const [tag, value] of Object.entries(values)) {
+    const field = protobuf.Writer.create().uint32(TAG).string(tag).uint32(SIMPLE_VALUE).float(value);
+    summary.uint32(VALUE).bytes(field.finish());
+  }
+  return record(event(step, (writer) => writer.uint32(STEP).int64(step).uint32(SUMMARY).bytes(summary.finish())));
 }
 
 /** Keys of fields: their number · 8 + their wire type. */

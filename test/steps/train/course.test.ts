@@ -1,0 +1,78 @@
+/** What a training says of its course: live, at its end, and where it overfits. */
+import { describe, expect, test } from 'vitest';
+import { Course } from '../../../steps/train/course.ts';
+import { extentOf } from '../../../steps/train/schedule.ts';
+
+type Options = ConstructorParameters<typeof Course>[0];
+
+const usual = { eval_strategy: 'epoch', load_best_model_at_end: false, save_optimizer: false } as Options;
+
+/** Of 10 steps an epoch, measured after each. */
+function course(
+  losses: number[],
+  { f1 = [], options = {}, epochs = losses.length }: { f1?: number[]; options?: Partial<Options>; epochs?: number } = {},
+) {
+  const made = new Course({ ...usual, ...options }, extentOf(10, { epochs }));
+  const told = losses.map((loss, i) =>
+    made.add({
+      step: 10 * (i + 1),
+      epoch: i + 1,
+      train_loss: 1 / (i + 1),
+      padding: 0,
+      validation_loss: loss,
+      ...(f1[i] === undefined ? {} : { validation_f1: f1[i] }),
+    }),
+  );
+  return { course: made, told, last: { step: 10 * losses.length } };
+}
+
+/** Lowest at epoch 8, as in the report. */
+const OVERFIT = [2, 1.8, 1.6, 1.4, 1.3, 1.2, 1.1, 1.07, 1.2, 1.5, 1.9, 2.4, 2.86];
+
+test('live values and lines name the best measurement once it lies behind', () => {
+  expect(course([2, 1]).course.live()).toEqual({ 'val loss': 1 });
+  const { course: late, told } = course(OVERFIT);
+  expect(late.live()).toEqual({ 'val loss': 2.86, best: '1.07 at epoch 8' });
+  expect(told[7]).toBe('epoch 8: loss 0.1250, validation loss 1.0700');
+  expect(told.at(-1)).toBe('epoch 13: loss 0.0769, validation loss 2.8600 (best: 1.0700 at epoch 8)');
+  const byMetric = course([1, 2, 3], { f1: [0.5, 0.9, 0.8], options: { load_best_model_at_end: true, metric_for_best_model: 'f1' } });
+  expect(byMetric.course.live()).toEqual({ 'val loss': 3, 'val f1': 0.8, best: '0.9 at epoch 2' });
+  expect(course([]).course.live()).toEqual({});
+});
+
+describe('overfitting', () => {
+  test('names the best epoch and the options that keep it', () => {
+    const { course: late, last } = course(OVERFIT);
+    expect(late.overfitting(last)).toBe(
+      'the model overfits: the validation loss was lowest at epoch 8 (1.07), and the weights that are kept, of epoch 13, have 2.86. ' +
+        '`load_best_model_at_end: true` keeps the weights of epoch 8; `early_stopping: { patience: 2 }` ends the training soon after, too.',
+    );
+  });
+  test('says where another metric still gained', () => {
+    const { course: late, last } = course([1, 1.5], { f1: [0.7, 0.8] });
+    expect(late.overfitting(last)).toMatch(/ Its f1 still went from 0\.7 to 0\.8: `metric_for_best_model: f1` goes by that\.$/);
+    const worse = course([1, 1.5], { f1: [0.8, 0.7] });
+    expect(worse.course.overfitting(worse.last)).not.toContain('f1');
+  });
+  test.each<[string, number[], Partial<Options>]>([
+    ['the last is the lowest', [2, 1.5, 1], {}],
+    ['the last is as good, but for noise', [2, 1, 1.01], {}],
+    ['it was not measured', [], {}],
+    ['the best weights are kept', OVERFIT, { load_best_model_at_end: true }],
+    ['it was stopped early', OVERFIT, { early_stopping: { metric: 'loss', patience: 2, min_delta: 0 } as never }],
+    ['losses are not numbers', [Number.NaN, Number.NaN], {}],
+  ])('no word where %s', (_, losses, options) => {
+    const { course: made, last } = course(losses, { options });
+    expect(made.overfitting(last)).toBeUndefined();
+  });
+});
+
+test('the summary has both losses, and says which weights are kept', () => {
+  const { course: whole, last } = course([1, 0.5], { f1: [0.7, 0.8] });
+  expect(whole.summary(last)).toBe('loss 0.5, val loss 0.5, val f1 0.8');
+  expect(whole.figures(last)).toEqual({ train_loss: 0.5, validation_loss: 0.5, validation_f1: 0.8 });
+  const stopped = course(OVERFIT.slice(0, 10), { epochs: 25 });
+  expect(stopped.course.summary({ step: 80, metric: 'loss' })).toBe(
+    'loss 0.125, val loss 1.07; epoch 8 is kept, the best by loss; stopped at epoch 10 of 25',
+  );
+});
