@@ -3,19 +3,12 @@
  * Neither the answer to an input nor its error depends on the other inputs.
  */
 import { type Json, StepError } from '../../engine/step.ts';
-import { preprocess, stepsOf } from '../data/preprocessing.ts';
-import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
+import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
+import { type Encoded, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
-
-/** An input as the model reads it. */
-export interface Encoded {
-  /** Decoded and cleaned. */
-  input: Input;
-  sequences: Sequence[];
-}
 
 export interface Answer {
   /** @throws StepError for an input that the model cannot read */
@@ -31,21 +24,16 @@ export interface Answer {
 /** @param threads cores of the matrix products */
 export async function openAnswer(bundle: Bundle, threads: number): Promise<Answer> {
   const kind = taskKind(bundle.task);
-  const tokenizer = await openTokenizer(bundle.folder, kind.tokenizing(bundle.maxLength));
-  if (bundle.vocabulary !== undefined) checkVocabulary(tokenizer, bundle.vocabulary);
-  const mask = bundle.task === 'masked-lm' ? await maskToken(bundle.folder, tokenizer) : undefined;
-  if (bundle.task === 'masked-lm' && !mask)
-    throw new StepError(`the tokenizer of ${bundle.folder} has no mask token`, 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');
-  const answering: Answering = { ...bundle, tokenizer, ...(mask ? { mask } : {}) };
+  const encoder = await openEncoder(bundle);
+  if (bundle.vocabulary !== undefined) checkVocabulary(encoder.tokenizer, bundle.vocabulary);
+  const answering: Answering = { ...bundle, ...encoder };
   const session = await openSession(bundle, threads);
 
   const answer: Answer = {
     async encode(given) {
       const odd = Object.keys(given).find((name) => !bundle.fields.some((field) => field.name === name));
       if (odd !== undefined) throw new StepError(notTaken(odd));
-      const input = await preprocessed(given, bundle);
-      const [sequences] = await kind.encode([input], answering);
-      return { input, sequences: sequences! };
+      return encoder.encode(given);
     },
 
     async run(sequences) {
@@ -57,9 +45,9 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
 
     async check() {
       const required = bundle.fields.filter(({ optional }) => !optional);
-      const sample = Object.fromEntries(required.map(({ name }) => [name, mask ? `a ${mask.token}` : 'a']));
+      const sample = Object.fromEntries(required.map(({ name }) => [name, encoder.mask ? `a ${encoder.mask.token}` : 'a']));
       const unable = (why: string) => {
-        const hint = `Its max_length is ${bundle.maxLength}. Copy or deploy the bundle again.`;
+        const hint = `Its max_length is ${bundle.encoding.max_length}. Copy or deploy the bundle again.`;
         return new StepError(`${bundle.folder} can answer no input, not even a short one: ${why}`, hint);
       };
       const { sequences } = await answer.encode(sample).catch((error: Error) => {
@@ -75,8 +63,8 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
 }
 
 /** A sequence of the greatest length, of the last token. Where the ONNX model has fewer positions or embeddings than config.json says, it fails. */
-function longest({ typeIds }: Sequence, { maxLength, vocabulary, padTokenId }: Bundle): Sequence {
-  const fill = <T>(value: T): T[] => new Array<T>(maxLength).fill(value);
+function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bundle): Sequence {
+  const fill = <T>(value: T): T[] => new Array<T>(encoding.max_length!).fill(value);
   return {
     ids: fill(vocabulary === undefined ? padTokenId : vocabulary - 1),
     truncated: false,
@@ -85,15 +73,6 @@ function longest({ typeIds }: Sequence, { maxLength, vocabulary, padTokenId }: B
     wordIds: fill(null),
     spans: fill([0, 0]),
   };
-}
-
-/** As the training texts were, each field as its column was. */
-async function preprocessed(input: Input, { preprocessing, columns, task }: Bundle): Promise<Input> {
-  // Version 1 of preprocessing.json names no columns. Where the answer tells places in the text, the text stays as it is.
-  const known =
-    task === 'question-answering' || task === 'token-classification' ? preprocessing.filter((step) => step.columns) : preprocessing;
-  const fields = Object.entries(input).map(async ([name, text]) => [name, await preprocess(text, stepsOf(known, columns[name] ?? name))]);
-  return Object.fromEntries(await Promise.all(fields));
 }
 
 /** What the exported models of Hugging Face and ours read. */

@@ -22,14 +22,12 @@ export interface Bundle {
   name: string;
   task: Task;
   problem: ProblemType;
-  /** What an input has. A second text is optional to the task; a model that tunesmith trained takes what it was trained on. */
+  /** What an input has. A model that tunesmith trained takes what it was trained on: texts alone, or pairs. */
   fields: TaskKind['fields'];
   /** By id: the order of the logits. Of tasks that classify. */
   labels: string[];
-  /** Tokens of a sequence, as in training. */
-  maxLength: number;
-  /** The column of the training data that each field was; empty for a model that says nothing of it. */
-  columns: Record<string, string>;
+  /** How an input is read, as in training. */
+  encoding: Partial<Encoding>;
   /** What the training data went through. */
   preprocessing: Preprocessing;
   padTokenId: number;
@@ -70,10 +68,9 @@ export async function openBundle(given: string): Promise<Bundle> {
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     task,
     problem: problemOf(config, labels),
-    fields: fieldsOf(taskKind(task).fields, encoding),
+    fields: fieldsOf(task, encoding),
     labels,
-    columns: encoding.fields ?? {},
-    maxLength: await maxLengthOf(folder, config, encoding),
+    encoding: isGenerating(task) ? encoding : { ...encoding, max_length: await maxLengthOf(folder, config, encoding) },
     preprocessing: await readPreprocessing(folder),
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
@@ -92,9 +89,11 @@ const jsonFiles = [
   'metrics.json',
 ];
 
-function fieldsOf(fields: TaskKind['fields'], { pairs, max_length }: Partial<Encoding>): TaskKind['fields'] {
-  if (pairs) return fields.map(({ name }) => ({ name }));
-  return max_length === undefined ? fields : fields.filter(({ optional }) => !optional);
+/** Of a text classifier from elsewhere nothing says whether it was trained on pairs: it takes both forms. */
+function fieldsOf(task: Task, { pairs, max_length }: Partial<Encoding>): TaskKind['fields'] {
+  const { fields } = taskKind(task);
+  if (max_length === undefined) return fields;
+  return fields.filter(({ optional }) => !optional || pairs).map(({ name }) => ({ name }));
 }
 
 /** Said of a field that the task has, and the model was not trained with. */

@@ -11,6 +11,12 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
   seq2seq: ['text', 'target', 'prefix', 'max_target_length'],
 };
 
+/** Where the answers of a task are places in a text: the option that names its column, and its default. */
+const PLACES_IN: Partial<Record<string, { option: 'context' | 'words'; usual: string }>> = {
+  'question-answering': { option: 'context', usual: 'context' },
+  'token-classification': { option: 'words', usual: 'tokens' },
+};
+
 export default defineStep({
   name: 'tokenize',
   version: 3,
@@ -214,6 +220,24 @@ export default defineStep({
     if (options.stride !== undefined && options.max_length !== undefined && options.stride >= options.max_length)
       problems.push({ option: 'stride', message: `a stride of ${options.stride} leaves nothing new in windows of ${options.max_length}` });
     return problems;
+  },
+  checkUpstream(options, { data = [] }) {
+    const places = PLACES_IN[options.task];
+    if (!places) return [];
+    const column = options[places.option] ?? places.usual;
+    return data.flatMap((upstream) => {
+      const { uses } = upstream;
+      const columns = uses === 'clean' ? upstream.options.columns : Object.keys(Object(upstream.options.decode));
+      if (!['clean', 'collect'].includes(uses) || !Array.isArray(columns) || !columns.includes(column)) return [];
+      return [
+        {
+          upstream,
+          option: uses === 'clean' ? 'columns' : 'decode',
+          message: `${uses} changes \`${column}\`, in which ${options.task} finds answers by their place`,
+          hint: `Take \`${column}\` out: an answer's place in a changed text is not its place in the text that is asked about.`,
+        },
+      ];
+    });
   },
   async run(context) {
     const { tokenize } = await import('./tokenize.ts');
