@@ -1,5 +1,6 @@
 /** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
 import { serving } from '../registry.ts';
+import { printLines } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';
 import { usage } from './pipeline-file.ts';
 
@@ -17,7 +18,7 @@ export default async function serve(bundle: string, { maxCharacters, maxNewToken
   const { serve } = await serving();
   const limits = { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime };
   try {
-    await serve(await modelFolder(bundle), { ...options, limits });
+    await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });
   } catch (error) {
     // A mistake in what was given: exit code 2, as of a pipeline that is wrong.
     if (error instanceof Error && error.name === 'UnusableError') throw usage(error.message, (error as { hint?: string }).hint);
