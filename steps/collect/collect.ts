@@ -21,7 +21,7 @@ type Options = Context['options'];
 export async function collect(context: Context): Promise<void> {
   const { options } = context;
   const data = context.outputs.data!;
-  const files = await listFiles(context.inputs.files, context.folder, context.addresses);
+  const files = await listFiles(context.inputs.files, context.folder, context.addresses, context.leftOut);
   const format = options.format === 'auto' ? formatOf(files) : options.format;
   refuseMeaningless(options, format, files[0]!);
 
