@@ -71,6 +71,23 @@ export interface OptionProblem {
   message: string;
 }
 
+/** A built-in step whose results reach an input. */
+export interface UpstreamStep {
+  cell: string;
+  /** The name of the step, such as `clean`. */
+  uses: string;
+  /** With defaults filled in. They may be wrong: mistakes of all steps are told at once. */
+  options: Record<string, Json>;
+}
+
+export interface UpstreamProblem {
+  /** The step at fault, and its option: the mistake is shown there. */
+  upstream: UpstreamStep;
+  option: string;
+  message: string;
+  hint?: string;
+}
+
 export interface StepDefinition<
   O extends OptionSchemas = OptionSchemas,
   I extends InputDeclarations = InputDeclarations,
@@ -86,6 +103,11 @@ export interface StepDefinition<
   options?: O;
   /** Options that may be left out although they have no default. */
   optional?: readonly (keyof O & string)[];
+  /**
+   * Names that people bring from elsewhere, each with what it is called here: `{ num_train_epochs: 'epochs' }`, or how it is written
+   * here: `{ lora_alpha: 'lora: { alpha: … }' }`, or a sentence where it is no option. The hint for an unknown option shows it.
+   */
+  aliases?: Readonly<Record<string, string>>;
   /** Files and folders that the step reads, each from `with`. */
   inputs?: I;
   /** Files and folders that the step makes; later steps read them as `${{ steps.STEP.ROLE }}`. */
@@ -96,6 +118,11 @@ export interface StepDefinition<
   threads?: 'one' | 'all';
   /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. Built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
+  /**
+   * What steps above this one make impossible, e.g. cleaning a text in which places are to be found. `upstream` has, by input, the
+   * built-in steps whose results reach it, the nearest first. Pure and quick; of built-in steps alone.
+   */
+  checkUpstream?(options: OptionsOf<O>, upstream: Record<string, UpstreamStep[]>): UpstreamProblem[];
   /** The work. It has succeeded when this returns, or its promise resolves, and every output is there. */
   run(context: StepContext<O, I, P>): Promise<void> | void;
 }

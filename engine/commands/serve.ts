@@ -1,5 +1,6 @@
 /** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
 import { serving } from '../registry.ts';
+import { printLines } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';
 
 interface Options {
@@ -11,5 +12,9 @@ interface Options {
 
 export default async function serve(bundle: string, { maxNewTokens, maxTime, ...options }: Options): Promise<void> {
   const { serve } = await serving();
-  await serve(await modelFolder(bundle), { ...options, limits: { newTokens: maxNewTokens, seconds: maxTime } });
+  await serve(await modelFolder(bundle), {
+    ...options,
+    say: (line, stream) => printLines([line], stream),
+    limits: { newTokens: maxNewTokens, seconds: maxTime },
+  });
 }

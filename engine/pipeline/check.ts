@@ -19,6 +19,7 @@ import { Reading } from './reading.ts';
 import { fileSchema, stepSchema } from './schema.ts';
 import { readSource } from './source.ts';
 import { readSteps, type Step } from './steps.ts';
+import { checkUpstream } from './upstream.ts';
 import { validator } from './validate.ts';
 
 /** Throws InvalidError with all mistakes, in the order of the file. */
@@ -42,6 +43,7 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   linkPaths(all, reading);
   for (const [step, cells] of drafts) await checkOptions(step, cells, reading);
   const cells = sortCells(all, drafts, reading);
+  checkUpstream(drafts, reading);
   problems.throwIfAny();
   return {
     name,

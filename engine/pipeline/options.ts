@@ -1,5 +1,6 @@
 /** The options of cells, checked once they are known: by their schema, and by what the step itself says of them. */
 import type { OptionSchemas, OptionsOf } from '../step.ts';
+import { knownAlias } from '../suggest.ts';
 import type { Draft } from './cells.ts';
 import { traced } from './points.ts';
 import type { Reading } from './reading.ts';
@@ -30,7 +31,7 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
     const mistakes = validate(options).filter(
       ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
     );
-    for (const mistake of mistakes) say(inWords(mistake, used.uses));
+    for (const mistake of mistakes) say(inWords(mistake, used));
     if (mistakes.length > 0 || [...step.faulty].some((key) => key.startsWith('with.'))) continue;
     for (const { option, message } of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) {
       say({ path: optionPath(option), at: 'value', message });
@@ -45,9 +46,12 @@ async function compiled({ definition, module }: Used): Promise<Validate> {
 }
 
 /** In the words of options. */
-function inWords(mistake: Mistake, uses: string): Mistake {
+function inWords(mistake: Mistake, { uses, definition }: Used): Mistake {
   const { rule, message, hint, found } = mistake;
-  if (rule === 'additionalProperties') return { ...mistake, message: message.replace('unknown key', 'unknown option') };
+  if (rule === 'additionalProperties') {
+    const alias = knownAlias(mistake.path.join('.'), definition.aliases ?? {}, []);
+    return { ...mistake, message: message.replace('unknown key', 'unknown option'), hint: alias?.hint ?? hint };
+  }
   if (rule !== 'required') return mistake;
   const write = `Write \`${found}:\` below \`${mistake.path.at(-1) ?? 'with'}\`.`;
   return { ...mistake, message: `${message.replace('missing', 'missing option')} of ${uses}`, hint: hint ? `${write} ${hint}` : write };

@@ -251,7 +251,7 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
 async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, around: Surroundings): Promise<Made> {
   const { project, pipeline } = around;
   const { cache, records } = project;
-  const outputs: Record<string, Content> = {};
+  const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.memo);
     // A link that leads nowhere.

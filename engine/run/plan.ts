@@ -14,7 +14,7 @@ export async function planPipeline(pipeline: Pipeline, options: Selection & { fo
   const project = openProject(pipeline, true, () => {});
   try {
     refuseSharedOutputs(pipeline, project);
-    const plan: Plan = {};
+    const plan: Plan = Object.create(null);
     for (const [name, { state, why }] of await survey(pipeline, project, selected, options.force ?? false)) {
       if (selected.has(name) && state !== 'off') plan[name] = { state, why };
     }

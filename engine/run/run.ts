@@ -468,7 +468,7 @@ function pathsOf(cell: Cell): string[] {
 
 function summarize(pipeline: Pipeline, states: Map<string, CellState>, seconds: number): Summary {
   const counts = { ran: 0, fresh: 0, restored: 0, failed: 0, skipped: 0, canceled: 0 };
-  const cells: Record<string, CellState> = {};
+  const cells: Record<string, CellState> = Object.create(null);
   for (const { name } of pipeline.cells) {
     const state = states.get(name);
     if (!state) continue;

@@ -1,6 +1,7 @@
 /** `tunesmith serve`: answers requests from a bundle until it is told to stop. */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
 import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
@@ -15,12 +16,14 @@ export interface ServeOptions {
   port?: number;
   host?: string;
   limits?: Partial<Limits>;
+  /** Prints a line, of which a terminal may be at the other end. */
+  say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
 
 /** Serves until SIGTERM or SIGINT, then answers what is under way and returns. A second signal ends it at once. */
 export async function serve(bundle: string, options: ServeOptions = {}): Promise<void> {
   const server = await startServer(bundle, options);
-  console.log(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
+  (options.say ?? console.log)(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
   await new Promise<void>((resolve) => {
     function stop() {
       process.off('SIGTERM', stop).off('SIGINT', stop);
@@ -45,13 +48,13 @@ const drainMilliseconds = 25_000;
 
 export async function startServer(
   folder: string,
-  { port = 8080, host = '127.0.0.1', limits: asked = {} }: ServeOptions = {},
+  { port = 8080, host = '127.0.0.1', limits: asked = {}, say }: ServeOptions = {},
 ): Promise<RunningServer> {
   const bundle = await openBundle(folder);
   const serving: Serving = {
     measurements: openMeasurements(),
     limits: { ...defaultLimits, ...asked },
-    report: (error) => console.error(error),
+    report: (error) => (say ? say(inspect(error), process.stderr) : console.error(error)),
   };
   const route = await (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving);
   let draining = false;
