@@ -38,6 +38,8 @@ export interface Cell extends CellOrigin {
   waits: string[];
   /** Declared variables with their values; undefined = declared and not set. */
   env: Record<string, string | undefined>;
+  /** What its commands and variables were made of, for people: what changed is told in the words of the pipeline. */
+  written?: Written;
   /** Names of variables passed and masked. */
   secrets: string[];
   /** Milliseconds. */
@@ -53,6 +55,15 @@ export interface Cell extends CellOrigin {
   frozen: boolean;
   /** False when `when` says so: the cell and what reads it are skipped. */
   enabled: boolean;
+}
+
+export interface Written {
+  /** SHA-256 of the commands as the pipeline has them, with their expressions. */
+  commands?: string;
+  /** The same of each variable whose value has expressions. */
+  env: Record<string, string>;
+  /** The value of each expression in them, as it was written or typed. */
+  values: Record<string, string>;
 }
 
 export interface ShellAction {
