@@ -200,6 +200,9 @@ command(
 )
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
   .addOption(new Option('--port <port>', 'port to listen on; 0 takes a free one').argParser(port).default(8080))
+  .option('--allow-host <name>', 'answer requests for this host, too (again for more; default: on loopback localhost only)', texts)
+  .option('--allow-origin <origin>', 'let web pages of this origin ask (again for more)', texts)
+  .addOption(new Option('--max-characters <n>', 'the most characters of an input or a prompt').argParser(count).default(100_000))
   .addOption(new Option('--max-new-tokens <n>', 'of a model that writes: the most tokens of a text').argParser(count).default(1024))
   .addOption(new Option('--max-time <seconds>', 'of a model that writes: the longest a request may take').argParser(count).default(60))
   .usage('BUNDLE [options]');

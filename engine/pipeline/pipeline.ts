@@ -2,6 +2,7 @@
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Address } from '../sources/address.ts';
 import type { CellOrigin, InputDeclaration, Json, OutputDeclaration, StepDefinition } from '../step.ts';
+import type { LeavingOut } from './left-out.ts';
 
 export interface Pipeline {
   name: string;
@@ -95,7 +96,7 @@ export type InputSource =
   | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
   /** A file, folder or glob relative to the pipeline's folder (absolute only where the user wrote it so).
    *  Where it lies within cells' outputs, those cells are in `Cell.reads`. */
-  | { kind: 'path'; pattern: string; glob: boolean }
+  | ({ kind: 'path'; pattern: string; glob: boolean } & LeavingOut)
   /** Lies elsewhere, and is fetched when the cell executes. */
   | { kind: 'remote'; address: Address };
 
