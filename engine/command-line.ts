@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 import type { Command as CommandType, Option as OptionType } from 'commander';
 import { age, size } from './commands/quantities.ts';
+import { pathsAtHome, settleFolders } from './home.ts';
 
 // Required, not imported: Node would first look through all of it for names to export.
 const require = createRequire(import.meta.url);
@@ -18,6 +19,8 @@ for (const stream of [process.stdout, process.stderr]) {
     if (!(process as NodeJS.EventEmitter).emit('unread')) process.exit(0);
   });
 }
+
+settleFolders(process.env);
 
 const tunesmith = new Command('tunesmith')
   .usage('COMMAND …')
@@ -228,7 +231,8 @@ function command(words: string, description: string, load: () => Promise<{ defau
     .description(description)
     .action(async (...args: unknown[]) => {
       const run = (await load()).default;
-      const code = await run(...args.slice(0, -1)); // the last argument is commander's own
+      // The last argument is commander's own. The prompts of generate are texts.
+      const code = await run(...pathsAtHome(args.slice(0, -1), words.startsWith('generate') ? 1 : -1));
       process.exitCode = typeof code === 'number' ? code : 0;
     });
 }
