@@ -11,9 +11,15 @@ export type Format = 'csv' | 'tsv' | 'json' | 'jsonl' | 'parquet' | 'text' | 'ma
 
 /**
  * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. The folder of a table that another step
- * made stands for its rows. `addresses`: of what was fetched, by path.
+ * made stands for its rows. `addresses`: of what was fetched, by path. `leftOut`: what does not count in the folders.
  */
-export async function listFiles(paths: string[], folder: string, addresses: Record<string, string>): Promise<SourceFile[]> {
+export async function listFiles(
+  paths: string[],
+  folder: string,
+  addresses: Record<string, string>,
+  leftOut: readonly string[] = [],
+): Promise<SourceFile[]> {
+  const passedOver = new Set(leftOut);
   const files = new Map<string, SourceFile>();
   const add = async (path: string, source: string) => {
     let size = 0;
@@ -23,9 +29,8 @@ export async function listFiles(paths: string[], folder: string, addresses: Reco
       if (found.isDirectory()) {
         const entries = (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes);
         const isTable = ['card.json', 'data.parquet'].every((name) => entries.some((entry) => entry.name === name));
-        for (const entry of entries.filter(({ name }) => !isTable || name === 'data.parquet')) {
-          await add(join(path, entry.name), source === '' ? entry.name : `${source}/${entry.name}`);
-        }
+        for (const { name } of entries.filter(({ name }) => (!isTable || name === 'data.parquet') && !passedOver.has(join(path, name))))
+          await add(join(path, name), source === '' ? name : `${source}/${name}`);
         return;
       }
     } catch (error) {

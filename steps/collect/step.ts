@@ -48,7 +48,7 @@ export default defineStep({
       kind: 'any',
       many: true,
       description:
-        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped. Or addresses: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`.',
+        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped. Or addresses: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`. A README.md or dataset_info.json of Hugging Face among them gives the names of labels.',
     },
   },
   outputs: { data: { kind: 'folder', description: 'The table.' } },
