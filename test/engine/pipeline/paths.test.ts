@@ -115,6 +115,11 @@ test('outputs that overlap, or lie where they must not', async () => {
       15 |   abs: { run: echo, outputs: { o: /tmp/elsewhere/out } }
          |                                   ^^^^^^^^^^^^^^^^^^
       = Write into it, for example out/out.
+
+    p.yaml:16:36: error: the outputs out/same and out/Same differ only in case
+      16 |   fine: { run: echo, outputs: { o: out/Same, p: out/same-too } }
+         |                                    ^^^^^^^^
+      = macOS and Windows would put both in one place: rename one of them.
     "
   `);
 });
