@@ -204,9 +204,15 @@ function* shellOutputs(scope: CellScope, places: Map<string, Place>): Generator<
     if (typeof path !== 'string' || path === '') scope.say(place, `output "${name}" takes a path, found ${shown(path)}`);
     else if (/[*?]/.test(path))
       scope.say(place, `output "${name}" is a glob`, 'An output is one file or folder: name the folder that they lie in.');
+    else if (/^~[^/]+\//.test(path))
+      scope.say(
+        place,
+        `output "${name}" begins with ${path.split('/', 1)[0]}, which is no folder here`,
+        `Write the path out, or ./${path} for a folder of that name.`,
+      );
     else {
       places.set(name, place);
-      yield [name, { declaration: { kind: 'any' }, path: resolve(reading.folder, path) }];
+      yield [name, { declaration: { kind: 'any' }, path: resolve(reading.folder, reading.outside.atHome(path)) }];
     }
   }
 }

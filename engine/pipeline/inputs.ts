@@ -6,6 +6,7 @@ import { type Expression, template } from './expression.ts';
 import { asText, UNKNOWN } from './fill.ts';
 import { escapeGlob, isGlob } from './glob.ts';
 import { Literal, type Tree, typedCollection } from './literal.ts';
+import type { Outside } from './outside.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
 import { outputsOf } from './schema.ts';
@@ -139,16 +140,22 @@ function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?
     into.sources.push({ kind: 'remote', address });
     return true;
   }
+  const { outside } = scope.reading;
+  const at = outside.atHome(found);
   // A file may have a name that looks like a glob.
-  const asGlob = (glob ?? isGlob(found)) && scope.reading.outside.look(found).count === 0;
+  const asGlob = (glob ?? isGlob(found)) && outside.look(at).count === 0;
   into.list ||= asGlob;
   into.places.push(scope.place(path));
   into.sources.push(
     asGlob
-      ? { kind: 'path', pattern: (pattern ?? found).replace(/^(\.\/+)+/, ''), glob: true }
-      : { kind: 'path', pattern: normalize(found).replace(/(?<=.)\/$/, ''), glob: false },
+      ? { kind: 'path', pattern: globAtHome(pattern ?? found, outside).replace(/^(\.\/+)+/, ''), glob: true }
+      : { kind: 'path', pattern: normalize(at).replace(/(?<=.)\/$/, ''), glob: false },
   );
   return true;
+}
+
+function globAtHome(pattern: string, outside: Outside): string {
+  return pattern.startsWith('~/') ? `${escapeGlob(outside.atHome('~'))}${pattern.slice(1)}` : pattern;
 }
 
 /** Whether what was given is what the step takes. */

@@ -27,6 +27,7 @@ import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
+import { misplacedHint } from './shell-hints.ts';
 import { Meter, type Usage } from './usage.ts';
 import type { Workers } from './workers.ts';
 
@@ -238,8 +239,10 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
   for (const [name, { path, declaration }] of Object.entries(cell.outputs)) {
     const at = outputs[name]!;
     if (!standsAt(at)) {
-      const where = cell.action.kind === 'shell' ? ` at ${relative(folder, path)}` : '';
-      return { message: `did not make output ${name}${where}`, hint: 'make it, or take it out of `outputs`' };
+      const shown = relative(folder, path);
+      const where = cell.action.kind === 'shell' ? ` at ${shown}` : '';
+      const hint = cell.action.kind === 'shell' ? misplacedHint(cell.action.commands, shown, folder) : undefined;
+      return { message: `did not make output ${name}${where}`, hint: hint ?? 'make it, or take it out of `outputs`' };
     }
     const kind = lstatSync(at).isDirectory() ? 'folder' : 'file';
     if (declaration.kind !== 'any' && declaration.kind !== kind && !lstatSync(at).isSymbolicLink()) {

@@ -10,11 +10,14 @@ import { withMatches } from '../pipeline/shell.ts';
 import type { Attempt } from './attempt.ts';
 import { type ChildOptions, runChild } from './child.ts';
 import { meaningOf, memoryKills, type Verdict } from './failure.ts';
+import { commandHint } from './shell-hints.ts';
 
 /** Resolves with what went wrong; undefined when all went well. */
 export async function runCommands(work: Attempt, { commands, shell }: ShellAction, options: ChildOptions): Promise<Verdict | undefined> {
   const files = (role: string) =>
     (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
+  const outputs = Object.values(work.outputs).map((path) => relative(work.pipeline.folder, path));
+  const paths = [...Object.keys(work.inputs).flatMap(files), ...outputs];
   const flags = shell === 'sh' ? ['-e'] : ['-eo', 'pipefail'];
   const lists = join(work.scratch, 'inputs');
   for (const [number, written] of commands.entries()) {
@@ -27,7 +30,10 @@ export async function runCommands(work: Attempt, { commands, shell }: ShellActio
     const environment = wantsLists ? { ...options.environment, TUNESMITH_INPUTS: lists } : options.environment;
     const death = await runChild(shell === 'sh' ? '/bin/sh' : 'bash', [...flags, ...given], { ...options, environment });
     if (work.signal.aborted) return undefined;
-    if (death.exitCode !== 0) return meaningOf(death, kills, work.log.tail);
+    if (death.exitCode !== 0) {
+      const verdict = meaningOf(death, kills, work.log.tail);
+      return { ...verdict, hint: commandHint(command, shell, work.log.tail, paths) ?? verdict.hint };
+    }
   }
   return undefined;
 }
