@@ -14,7 +14,7 @@ import type step from './step.ts';
 type Context = Parameters<(typeof step)['run']>[0];
 
 export async function evaluate(context: Context): Promise<void> {
-  const { options, inputs, outputs, signal, threads, log, metric, progress } = context;
+  const { options, inputs, outputs, signal, threads, log, warn, metric, progress } = context;
   const info = await readTokensInfo(inputs.tokens);
   const split = await openSplit(inputs.tokens, info, options.split);
   const model = await loadModel(inputs.model, info.task);
@@ -64,7 +64,7 @@ export async function evaluate(context: Context): Promise<void> {
     lines = [];
   };
   try {
-    const { metrics, report } = await evaluateSplit((batch) => inference.run(batch), split, info, {
+    const { metrics, report, warnings } = await evaluateSplit((batch) => inference.run(batch), split, info, {
       labels,
       problem,
       labelIds: intoModel(info, labels),
@@ -80,6 +80,7 @@ export async function evaluate(context: Context): Promise<void> {
       },
     });
     await write();
+    for (const warning of warnings) warn(warning);
     const asked = { ...written?.metrics, ...Object.fromEntries(names.map((name) => [name, metrics[name]!])) };
     for (const [name, value] of Object.entries(asked)) metric(name, value);
     // A perplexity means little without how much a token could see before it.

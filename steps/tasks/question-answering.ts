@@ -113,7 +113,7 @@ function highest(logits: Float32Array): number[] {
 function measure({ metrics, split }: Measuring): Measurement<Ends> {
   // Sums, since the answers of a large set would not be few.
   const sums = new Map<string, number>();
-  let [rows, unanswerable] = [0, 0];
+  let [rows, unanswerable, unanswered] = [0, 0, 0];
   let loss = 0;
   let windows = 0;
   return {
@@ -141,6 +141,7 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
       for (const [name, value] of Object.entries(own)) sums.set(name, (sums.get(name) ?? 0) + value);
       rows++;
       if ((answers as string[]).length === 0) unanswerable++;
+      if (found.text === '') unanswered++;
       return {
         question: question!,
         answers: answers!,
@@ -152,5 +153,7 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
     },
     metrics: () => ({ loss: loss / windows, ...Object.fromEntries(metrics.map((name) => [name, sums.get(name)! / rows])) }),
     report: () => ({ unanswerable }),
+    warnings: () =>
+      unanswered === rows && rows > 1 && unanswerable < rows ? ['the model says of every question that it has no answer'] : [],
   };
 }

@@ -67,6 +67,8 @@ export interface Measurement<R = unknown> {
   metrics(): Record<string, number>;
   /** What else a report shows, e.g. a confusion matrix. */
   report(): Record<string, Json>;
+  /** What the user should not miss, e.g. that every row got one label. */
+  warnings?(): string[];
 }
 
 /** Row `row` of an output [batch, width]. */
