@@ -81,6 +81,8 @@ async function follow(entry: string): Promise<Found> {
     absWorkingDir: folder,
     bundle: true,
     packages: 'external',
+    // A tsconfig.json may say where the types of tunesmith lie: no code of the step's.
+    external: ['tunesmith'],
     platform: 'node',
     format: 'esm',
     loader: { '.node': 'binary', '.wasm': 'binary', '.txt': 'text', '.sql': 'text' },

@@ -52,6 +52,11 @@ export function previews() {
   return import('../steps/preview/preview.ts');
 }
 
+/** Curves of past trainings for TensorBoard. */
+export function histories() {
+  return import('../steps/preview/history.ts');
+}
+
 /** What `doctor` tells of the libraries of steps. */
 export function libraries() {
   return import('../steps/runtime/libraries.ts');

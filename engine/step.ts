@@ -50,7 +50,9 @@ export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
 export type OutputDeclarations = Record<string, ArtifactKind | OutputDeclaration>;
 
 /** The options as `run` gets them: defaults filled in, validated. */
-export type OptionsOf<O extends OptionSchemas> = { -readonly [K in keyof O]: O[K] extends JSONSchema ? FromSchema<O[K]> : never };
+export type OptionsOf<O extends OptionSchemas> = string extends keyof O
+  ? Record<string, any> // their names are not known, and compilers before 7 would follow all schemas that there can be
+  : { -readonly [K in keyof O]: O[K] extends JSONSchema ? FromSchema<O[K]> : never };
 
 /** The inputs as `run` gets them: one path, or a list where the declaration says `many`. */
 export type InputsOf<I extends InputDeclarations> = string extends keyof I

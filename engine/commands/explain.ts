@@ -14,7 +14,7 @@ export default async function explain(words: string[], { json, ...options }: Pip
   const { file, rest } = fileAmong(words);
   if (rest.length !== 1)
     throw usage(`explain takes one cell or step${rest.length > 1 ? `, not ${rest.length}` : ''}`, 'For example: tunesmith explain train');
-  const explanations = await explainCells(await openPipeline(file, options), rest[0]!);
+  const explanations = await explainCells(await openPipeline(file, options, { lastRun: true }), rest[0]!);
   const colors = colorsFor(process.stdout);
   const told = explanations.map((one) => (json ? printableJson(one) : explanationLines(one, colors).join('\n')));
   print(`${told.join(json ? '\n' : '\n\n')}\n`);

@@ -18,7 +18,7 @@ export default async function logs(words: string[], options: PipelineOptions & {
   if (rest.length !== 1)
     throw usage(`logs takes one cell or step${rest.length > 1 ? `, not ${rest.length}` : ''}`, 'For example: tunesmith logs train');
   const [word] = rest as [string];
-  const pipeline = await openPipeline(file, options);
+  const pipeline = await openPipeline(file, options, { lastRun: true });
   const cells = cellsNamed(pipeline, word);
   if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
 

@@ -1,7 +1,9 @@
-/** `tunesmith new-step NAME`: a step of one's own, and a small pipeline that tries it. */
-
+/** `tunesmith new-step NAME`: a step of one's own, a small pipeline that tries it, and what an editor needs to check it. */
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { packageFolder } from '../pipeline/packages.ts';
 import { builtinNames } from '../registry.ts';
-import { print } from '../report/print.ts';
 import { writeNew } from './new-files.ts';
 import { usage } from './pipeline-file.ts';
 
@@ -9,8 +11,39 @@ export default function newStep(name: string): void {
   if (!/^[a-z][a-z0-9-]*$/.test(name))
     throw usage(`"${name}" cannot name a step`, 'Lower-case letters, digits and dashes: drop-short-lines');
   if (builtinNames().includes(name)) throw usage(`"${name}" is a built-in step`, 'Choose another name.');
-  const written = writeNew('.', { [`${name}.ts`]: step(name), [`${name}.yaml`]: pipeline(name) });
-  print(`wrote ${written.join(', ')}\n\n  tunesmith run ${name}.yaml\n`);
+  const files: Record<string, string> = { [`${name}.ts`]: step(name), [`${name}.yaml`]: pipeline(name) };
+  if (!hasTypescriptSettings(resolve('.'))) files['tsconfig.json'] = tsconfig();
+  const written = writeNew('.', files);
+  process.stdout.write(`wrote ${written.join(', ')}\n\n  tunesmith run ${name}.yaml\n`);
+  if (files['tsconfig.json'] !== undefined && !isInstalledHere())
+    process.stdout.write(
+      '\ntsconfig.json leads editors to this installation of tunesmith; `npm install --save-dev tunesmith` makes that needless.\n',
+    );
+}
+
+/** A file of the user's decides; it is not ours to change. */
+function hasTypescriptSettings(folder: string): boolean {
+  return existsSync(join(folder, 'tsconfig.json')) || (dirname(folder) !== folder && hasTypescriptSettings(dirname(folder)));
+}
+
+function isInstalledHere(): boolean {
+  return packageFolder('tunesmith', resolve('.')) !== undefined;
+}
+
+/** For checking only: a run needs none, and takes imports as a bundler does. */
+function tsconfig(): string {
+  const types = fileURLToPath(new URL('../index.d.ts', import.meta.url));
+  const compilerOptions = {
+    target: 'es2022',
+    module: 'esnext',
+    moduleResolution: 'bundler',
+    allowImportingTsExtensions: true,
+    noEmit: true,
+    strict: true,
+    skipLibCheck: true,
+    ...(isInstalledHere() ? {} : { paths: { tunesmith: [types] } }),
+  };
+  return `${JSON.stringify({ compilerOptions }, null, 2)}\n`;
 }
 
 function step(name: string): string {
@@ -34,7 +67,7 @@ export default defineStep({
     if (kept.length === 0) throw new StepError('no line is long enough', 'Set a lower \`min_length\`.');
     log(\`kept \${kept.length} of \${lines.length} lines\`);
     metric('kept', kept.length);
-    await writeFile(outputs.text!, \`\${kept.join('\\n')}\\n\`);
+    await writeFile(outputs.text, \`\${kept.join('\\n')}\\n\`);
   },
 });
 `;

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { InvalidError } from '../diagnostic.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
+import { printLines } from '../report/print.ts';
 
 /** The options of every command that reads a pipeline. */
 export interface PipelineOptions {
@@ -14,17 +15,36 @@ export interface PipelineOptions {
   params?: string;
 }
 
-/** Reads the pipeline and leaves every file as it is. `none`: what to say where there is no pipeline. */
-export async function openPipeline(named: string | undefined, { file, param, params }: PipelineOptions, none?: string): Promise<Pipeline> {
-  return readPipeline(await choosePipeline(named ?? file, none), { set: param, paramsFile: params, readOnly: true });
+export interface Choice {
+  /** What to say where there is no pipeline. */
+  none?: string;
+  /** Of several pipelines take the one that ran last: for commands that tell of what has happened. */
+  lastRun?: boolean;
+}
+
+/** Reads the pipeline and leaves every file as it is. */
+export async function openPipeline(
+  named: string | undefined,
+  { file, param, params }: PipelineOptions,
+  choice?: Choice,
+): Promise<Pipeline> {
+  return readPipeline(await choosePipeline(named ?? file, choice), { set: param, paramsFile: params, readOnly: true });
 }
 
 /** The file itself where it is named; else the one in the working folder, in ./pipelines, or of the last run. */
-export async function choosePipeline(named: string | undefined, none = 'there is no pipeline here'): Promise<string> {
+export async function choosePipeline(
+  named: string | undefined,
+  { none = 'there is no pipeline here', lastRun: takesLast = false }: Choice = {},
+): Promise<string> {
   if (named !== undefined) return named;
   for (const folder of ['.', 'pipelines']) {
     const found = pipelinesIn(folder);
     if (found.length === 1) return found[0]!;
+    const ran = found.length > 1 && takesLast ? await lastRun(found) : undefined;
+    if (ran) {
+      printLines([`${ran}, which ran last of the ${found.length} pipelines here`], process.stderr);
+      return ran;
+    }
     if (found.length > 1) throw usage(`there are ${found.length} pipelines here: name one`, found.join('\n'));
   }
   const last = await lastRun();
@@ -76,11 +96,11 @@ function textOf(path: string): string {
 }
 
 /** The records are a database, which takes time to load: it is asked last. */
-async function lastRun(): Promise<string | undefined> {
+async function lastRun(among?: string[]): Promise<string | undefined> {
   const root = recordsRoot();
   if (root === undefined) return undefined;
   const { runs } = await import('../run/records.ts');
-  const [last] = runs(root, 1);
-  const file = last && resolve(root, last.pipeline);
-  return file && existsSync(file) ? file : undefined;
+  const files = runs(root, among ? Number.MAX_SAFE_INTEGER : 1).map(({ pipeline }) => resolve(root, pipeline));
+  const [last] = among ? files.flatMap((file) => among.filter((one) => resolve(one) === file)) : files;
+  return last !== undefined && existsSync(last) ? last : undefined;
 }

@@ -1,11 +1,11 @@
-/** `tunesmith predict BUNDLE FILE`: one JSON line for each text, in order. */
+/** `tunesmith predict BUNDLE FILE`: a line for each input, in order. */
 import { serving } from '../registry.ts';
 import { modelFolder } from './model-folder.ts';
 
 export default async function predict(
   bundle: string,
   file: string,
-  options: { format?: 'jsonl' | 'csv' | 'lines'; column?: string },
+  options: NonNullable<Parameters<Awaited<ReturnType<typeof serving>>['predict']>[2]>,
 ): Promise<void> {
   const { predict } = await serving();
   await predict(await modelFolder(bundle), file, options);

@@ -1,14 +1,10 @@
 /** `tunesmith run FILE`: what is fresh is kept, what is stored is restored, the rest is run. */
 import { constants } from 'node:os';
-import { setFlagsFromString } from 'node:v8';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
 import { openReporter, type Reporter, reporterKind } from '../report/reporter.ts';
 import { type Interruptions, interruptions } from './interruptions.ts';
 import { isYaml, type PipelineOptions, usage } from './pipeline-file.ts';
-
-// Node 20 optimizes functions so early that a run with nothing to do spends a third of its time on that; newer ones wait by themselves.
-if (process.versions.node.startsWith('20.')) setFlagsFromString('--interrupt-budget=2000000');
 
 interface Options extends PipelineOptions {
   only?: string[];

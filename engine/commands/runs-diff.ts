@@ -5,13 +5,41 @@ import { differenceLines, textLines } from '../report/differences.ts';
 import { tableLines } from '../report/table.ts';
 import { count, figure, moment, oneLine, someOf } from '../report/text.ts';
 import { type CellCompared, type Change, compareRuns, type RunsCompared } from '../run/compare-runs.ts';
+import { type RunRecord, runs } from '../run/records.ts';
+import { usage } from './pipeline-file.ts';
 import { runNamed } from './run-words.ts';
 import type { RunsOptions } from './runs.ts';
 
-/** Without words the latest run is compared with the one before, with one word with that. */
-export function diffRuns(root: string, [first = 'previous', second = 'latest']: string[], { json }: RunsOptions): string[] {
-  const compared = compareRuns(root, runNamed(root, first), runNamed(root, second))!;
+/**
+ * Without words the latest finished run is compared with the finished one before of the same pipeline; one word takes the place of the
+ * latter. Numbers may name runs that have not finished.
+ */
+export function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
+  const compared = compareRuns(root, ...pairNamed(root, words))!;
   return json ? [printableJson(compared)] : lines(compared, colorsFor(process.stdout));
+}
+
+function pairNamed(root: string, [first, second]: string[]): [before: number, after: number] {
+  const all = runs(root, Number.MAX_SAFE_INTEGER);
+  const finished = all.filter(({ state }) => state === 'ended');
+  const [latest] = finished;
+  const before = (id: number, pipeline: string) => finished.find((run) => run.id < id && run.pipeline === pipeline)?.id;
+  const idOf = (word: string) => {
+    if (!latest || !/^(latest|previous)$/.test(word)) return runNamed(root, word);
+    return word === 'latest' ? latest.id : (before(latest.id, latest.pipeline) ?? runNamed(root, word));
+  };
+  if (first !== undefined && second !== undefined) return [idOf(first), idOf(second)];
+  if (!latest) throw usage(all.length === 0 ? 'nothing has run here yet' : 'no run has finished yet', '`tunesmith runs` lists them.');
+  const given = first === undefined ? undefined : idOf(first);
+  const pipeline = all.find(({ id }) => id === given)?.pipeline ?? latest.pipeline;
+  const after = finished.find((run) => run.pipeline === pipeline && (given === undefined || run.id > given))?.id ?? given!;
+  const former = given !== undefined && given !== after ? given : before(after, pipeline);
+  if (former === undefined)
+    throw usage(
+      `there is no finished run of ${pipeline} before run ${after}`,
+      '`tunesmith runs` lists them; `runs diff A B` compares any two.',
+    );
+  return [former, after];
 }
 
 function lines(compared: RunsCompared, colors: Colors): string[] {
@@ -23,8 +51,13 @@ function lines(compared: RunsCompared, colors: Colors): string[] {
     ...section('metrics', metricLines(cells), colors),
     ...section('ran in', changeLines(setting), colors),
   ];
-  const head = `run ${before.id} of ${moment(before.started)} → run ${after.id} of ${moment(after.started)}`;
+  const head = `run ${before.id} of ${named(before)} → run ${after.id} of ${named(after)}`;
   return [head, ...(told.length > 0 ? told : ['', 'no difference'])];
+}
+
+/** A run that is still at work, or was cut off, has not all to compare. */
+function named({ started, state }: RunRecord): string {
+  return `${moment(started)}${state === 'ended' ? '' : state === 'running' ? ' (is running)' : ' (was cut off)'}`;
 }
 
 function changeLines(changes: Change[]): string[] {

@@ -2,9 +2,11 @@
 
 import { dirname } from 'node:path';
 import { printableJson } from '../printable.ts';
+import { direction } from '../report/figures.ts';
 import { printLines } from '../report/print.ts';
 import { tableLines } from '../report/table.ts';
-import { duration, moment } from '../report/text.ts';
+import { duration, figure, moment } from '../report/text.ts';
+import { type ChosenMetric, chosenMetrics } from '../run/chosen-metric.ts';
 import { type RunRecord, runs } from '../run/records.ts';
 import { openPipeline, recordsRoot, usage } from './pipeline-file.ts';
 import { commitOf, countsOf } from './run-words.ts';
@@ -13,6 +15,8 @@ export interface RunsOptions {
   file?: string;
   json?: boolean;
   rows: number;
+  /** That the list shows, in place of the one that each run chose by. */
+  metric?: string;
 }
 
 export default async function listRuns(words: string[], options: RunsOptions): Promise<void> {
@@ -35,19 +39,26 @@ export default async function listRuns(words: string[], options: RunsOptions): P
     return printLines(showRun(root, shown, options));
   }
   const all = runs(root, options.rows);
-  printLines(options.json ? all.map((record) => printableJson(record)) : listLines(all));
+  const ids = all.map(({ id }) => id);
+  const metrics = chosenMetrics(root, ids, options.metric, direction);
+  if (options.metric !== undefined && all.length > 0 && metrics.size === 0)
+    throw usage(`no cell of these runs has a metric "${options.metric}"`, '`tunesmith runs show` lists the metrics of a run.');
+  printLines(options.json ? all.map((run) => printableJson({ ...run, metric: metrics.get(run.id) })) : listLines(all, metrics));
 }
 
-function listLines(all: RunRecord[]): string[] {
+const metricOf = (metric: ChosenMetric | undefined) => (metric ? `${metric.name} ${figure(metric.value)}` : '');
+
+function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string[] {
   if (all.length === 0) return ['nothing has run here yet'];
   const rows = all.map((run) => [
     String(run.id),
     moment(run.started),
     run.pipeline,
     run.seconds === undefined ? '–' : duration(run.seconds),
+    metricOf(metrics.get(run.id)),
     commitOf(run),
     countsOf(run),
   ]);
   const options = { columns: process.stdout.columns || 120, right: (c: number) => c === 3 };
-  return tableLines(['run', 'started', 'pipeline', 'time', 'commit', 'cells'], rows, options);
+  return tableLines(['run', 'started', 'pipeline', 'time', 'metric', 'commit', 'cells'], rows, options);
 }

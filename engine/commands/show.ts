@@ -1,10 +1,12 @@
 /** `tunesmith show ARTIFACT`: a preview of a path, or of an output of the pipeline (`split.data`, or `CELL OUTPUT`). */
 
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { InvalidError } from '../diagnostic.ts';
+import { fileName } from '../pipeline/cell-name.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { printable, printableName } from '../printable.ts';
-import { previews } from '../registry.ts';
+import { histories, previews } from '../registry.ts';
 import { colorsFor } from '../report/colors.ts';
 import { nearPath } from '../report/failure.ts';
 import { printLines } from '../report/print.ts';
@@ -14,8 +16,9 @@ import { cellsNamed, unknownCell } from '../run/selection.ts';
 import { didYouMean } from '../suggest.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
 
-export default async function show(words: string[], options: PipelineOptions & { rows: number }): Promise<void> {
+export default async function show(words: string[], options: PipelineOptions & { rows: number; tensorboard?: string }): Promise<void> {
   const artifacts = await artifactsOf(words, options);
+  if (options.tensorboard !== undefined) return writeCurves(artifacts, options.tensorboard);
   const { preview } = await previews();
   const columns = process.stdout.columns || 120;
   const colors = colorsFor(process.stdout);
@@ -38,8 +41,23 @@ export default async function show(words: string[], options: PipelineOptions & {
 /** A mail in a table is not read there. */
 const LONGEST = 200;
 
+/** A folder for each training, which TensorBoard takes for runs that are compared. */
+async function writeCurves(artifacts: Artifact[], into: string): Promise<void> {
+  const { exportHistory } = await histories();
+  const written: string[] = [];
+  for (const { name, cell, path } of artifacts) {
+    const folder = join(into, fileName(cell ?? name));
+    if (statSync(path).isFile() && (await exportHistory(path, folder))) written.push(nearPath(folder));
+  }
+  if (written.length === 0)
+    throw usage(`${artifacts.map(({ name }) => name).join(', ')} has no curves`, 'Name a train step, or the file of its output `history`.');
+  printLines([...written.map((folder) => `wrote ${folder}`), '', `  tensorboard --logdir ${nearPath(into)}`]);
+}
+
 interface Artifact {
   name: string;
+  /** That made it, where it is an output of the pipeline. */
+  cell?: string;
   path: string;
 }
 
@@ -52,14 +70,21 @@ async function artifactsOf(words: string[], options: PipelineOptions): Promise<A
     throw usage(`show does not know "${words.join(' ')}"`, 'A path, or an output of the pipeline: split.data, or split data.');
   if (second === undefined && /[/\\]/.test(first)) throw usage(`${first} is not there`);
 
-  const pipeline = await openPipeline(file, options, `there is no file or folder ${first}, and no pipeline here that could make it`);
+  const pipeline = await openPipeline(file, options, {
+    none: `there is no file or folder ${first}, and no pipeline here that could make it`,
+    lastRun: true,
+  });
   const { cells, output } = second === undefined ? parsed(first, pipeline) : { cells: named(first, pipeline), output: second };
   const all = cells.flatMap((cell) => {
     const names = Object.keys(cell.outputs);
     if (names.length === 0) throw usage(`${cell.name} has no outputs`);
     if (output !== undefined && !names.includes(output))
       throw usage(`${cell.name} has no output "${output}"`, didYouMean(output, names, 'outputs'));
-    return (output === undefined ? names : [output]).map((name) => ({ name: `${cell.name}.${name}`, path: cell.outputs[name]!.path }));
+    return (output === undefined ? names : [output]).map((name) => ({
+      name: `${cell.name}.${name}`,
+      cell: cell.name,
+      path: cell.outputs[name]!.path,
+    }));
   });
   const there = all.filter(({ path }) => existsSync(path));
   if (there.length === 0)

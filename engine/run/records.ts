@@ -238,6 +238,13 @@ export class Records {
     return rows.filter(isFigure);
   }
 
+  /** Cells of any run that reported final figures. */
+  cellsWithFigures(): Set<string> {
+    return this.#database.use(
+      (statement) => new Set(statement('select distinct cell from metrics where step is null').pluck().all() as string[]),
+    );
+  }
+
   /** How the cell last ended, other than by being fresh. */
   lastEnd(file: string, cell: string): (CellRecord & { run: number }) | undefined {
     const row = this.#database.use((statement) =>

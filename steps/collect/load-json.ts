@@ -3,14 +3,14 @@ import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
 import { literal } from '../data/database.ts';
+import { elementsOf, type FieldsFound, KIND, pathOf, printed, readLetters } from '../data/json-letters.ts';
 import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
-import { elementsOf, type FieldsFound, KIND, pathOf, printed, readLetters } from './json-letters.ts';
 import { type Loading, refuseSameNames } from './loading.ts';
 import { type ColumnTypes, keptText } from './types.ts';
 
 interface JsonOfFile {
   file: SourceFile;
-  rows: AsyncIterable<JsonRow>;
+  rows: AsyncIterable<JsonRow[]>;
 }
 
 export async function loadJson(loading: Loading): Promise<void> {
@@ -32,16 +32,16 @@ async function loadRows({ database, rejected, types, note }: Loading, files: Asy
   await database.run('CREATE TABLE lines (__source VARCHAR, __row BIGINT, json VARCHAR)');
   const lines = await database.append('lines', [VARCHAR, BIGINT, VARCHAR]);
   const fields: FieldsFound = new Map();
-  for await (const { file, rows } of files)
-    for await (const row of rows) {
-      if (row.problem !== undefined) {
-        rejected.add(file.source, row.row, row.problem, row.value);
-        continue;
-      }
-      const read = readLetters(row.json, fields, { source: file.source, row: row.row });
-      if ('twice' in read) rejected.add(file.source, row.row, `the field \`${read.twice}\` is there twice`, row.json);
-      else lines.add(file.source, BigInt(row.row), read.json);
+  const add = (file: SourceFile, row: JsonRow) => {
+    if (row.problem !== undefined) {
+      rejected.add(file.source, row.row, row.problem, row.value);
+      return;
     }
+    const read = readLetters(row.json, fields, { source: file.source, row: row.row });
+    if ('twice' in read) rejected.add(file.source, row.row, `the field \`${read.twice}\` is there twice`, row.json);
+    else lines.add(file.source, BigInt(row.row), read.json);
+  };
+  for await (const { file, rows } of files) for await (const group of rows) for (const row of group) add(file, row);
   lines.close();
   const { structure } = await database.row<{ structure: string | null }>('SELECT json_group_structure(json::JSON) AS structure FROM lines');
   const found = structure?.startsWith('{') ? Object.entries(JSON.parse(structure) as Record<string, Structure>) : [];

@@ -74,21 +74,22 @@ async function loadCsv({ database, files, rejected, columns, encoding, note }: L
     });
     let names = columns;
     let places = names && (await raw.place(names));
-    for await (const record of csv.records) {
-      if (!names || !places) {
-        names = headerOf(record, file);
-        named.set(file.source, names);
-        places = await raw.place(names);
-      } else if (record.problem !== undefined) rejected.add(file.source, record.line, record.problem, record.value);
-      else if (record.fields.length !== names.length)
-        rejected.add(
-          file.source,
-          record.line,
-          `${record.fields.length} ${record.fields.length === 1 ? 'field' : 'fields'} instead of ${names.length}`,
-          record.fields.map((field) => field ?? '').join(csv.delimiter),
-        );
-      else raw.add(file.source, record.line, record.fields, places);
-    }
+    for await (const records of csv.records)
+      for (const record of records) {
+        if (!names || !places) {
+          names = headerOf(record, file);
+          named.set(file.source, names);
+          places = await raw.place(names);
+        } else if (record.problem !== undefined) rejected.add(file.source, record.line, record.problem, record.value);
+        else if (record.fields.length !== names.length)
+          rejected.add(
+            file.source,
+            record.line,
+            `${record.fields.length} ${record.fields.length === 1 ? 'field' : 'fields'} instead of ${names.length}`,
+            record.fields.map((field) => field ?? '').join(csv.delimiter),
+          );
+        else raw.add(file.source, record.line, record.fields, places);
+      }
   }
   raw.close();
   noteMissing(named, note);

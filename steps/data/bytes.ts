@@ -68,8 +68,18 @@ export async function* inOne(bytes: Buffer): AsyncGenerator<Buffer> {
 
 const zipped = (path: string) => /\.gz$/i.test(path);
 
+export interface Line {
+  number: number;
+  bytes: Buffer;
+}
+
 /** Lines with their numbers, without line breaks and byte order mark. */
-export async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<{ number: number; bytes: Buffer }> {
+export async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line> {
+  for await (const lines of linesInGroups(chunks)) yield* lines;
+}
+
+/** As many at once as are there. */
+export async function* linesInGroups(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line[]> {
   let number = 0;
   let rest: Buffer[] = [];
   const line = (bytes: Buffer) => {
@@ -78,15 +88,17 @@ export async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<{ 
     return { number, bytes: bytes.at(-1) === 13 ? bytes.subarray(0, -1) : bytes };
   };
   for await (const chunk of chunks) {
+    const lines: Line[] = [];
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      yield line(rest.length > 0 ? Buffer.concat([...rest, chunk.subarray(start, end)]) : chunk.subarray(start, end));
+      lines.push(line(rest.length > 0 ? Buffer.concat([...rest, chunk.subarray(start, end)]) : chunk.subarray(start, end)));
       rest = [];
       start = end + 1;
     }
     if (start < chunk.length) rest.push(chunk.subarray(start));
+    if (lines.length > 0) yield lines;
   }
-  if (rest.length > 0) yield line(Buffer.concat(rest));
+  if (rest.length > 0) yield [line(Buffer.concat(rest))];
 }
 
 export function unreadable(source: string, error: unknown): Error {

@@ -16,16 +16,16 @@ export interface CsvOptions {
   source: string;
   /** One ASCII character. Default: what the beginning of the file shows. */
   delimiter?: string | undefined;
-  /** Columns that are looked for: they decide where the header can be parted in several ways. */
-  wanted?: readonly string[];
+  /** Whether a header has the columns that are looked for: it decides where the header can be parted in several ways. */
+  wanted?: (names: (string | null)[]) => boolean;
   /** What bytes are that are no UTF-8: the encoding that the file was to have. */
   encoding?: string;
 }
 
 export interface Csv {
   delimiter: string;
-  /** The header is the first. */
-  records: AsyncGenerator<CsvRecord>;
+  /** As many at once as are there. The header is the first. */
+  records: AsyncGenerator<CsvRecord[]>;
 }
 
 /** Reads as far as is needed to know what parts the fields; the rest as `records` are taken. */
@@ -92,7 +92,7 @@ interface Dialect {
   encoding: string;
 }
 
-async function* readRecords(chunks: AsyncIterable<Buffer>, dialect: Dialect, line: number): AsyncGenerator<CsvRecord> {
+async function* readRecords(chunks: AsyncIterable<Buffer>, dialect: Dialect, line: number): AsyncGenerator<CsvRecord[]> {
   let buffer: Buffer = Buffer.alloc(0);
   let waiting: Buffer[] = [];
   let bytes = 0;
@@ -112,15 +112,17 @@ async function* readRecords(chunks: AsyncIterable<Buffer>, dialect: Dialect, lin
     waiting = [];
     bytes = 0;
     let position = 0;
+    const records: CsvRecord[] = [];
     while (position < buffer.length) {
       const record = readRecord(buffer, position, dialect, last);
       if (!record) break;
-      if (record.problem !== undefined) yield { line, problem: record.problem, value: record.value };
-      else if (!record.blank) yield { line, fields: record.fields };
+      if (record.problem !== undefined) records.push({ line, problem: record.problem, value: record.value });
+      else if (!record.blank) records.push({ line, fields: record.fields });
       line += lineBreaks(buffer, position, record.end, dialect);
       position = record.end;
     }
     buffer = buffer.subarray(position);
+    if (records.length > 0) yield records;
   }
 }
 
@@ -192,7 +194,7 @@ function readRecord(buffer: Buffer, start: number, dialect: Dialect, last: boole
 const usual = [',', '\t', ';', '|'];
 
 /** What parts the header in such a way that most records have as many fields; several where they are alike in that. */
-function likelyDelimiters(head: Buffer, { wanted = [], carriage, last }: CsvOptions & { carriage: boolean; last: boolean }): string[] {
+function likelyDelimiters(head: Buffer, { wanted, carriage, last }: CsvOptions & { carriage: boolean; last: boolean }): string[] {
   const readings = usual.map((delimiter) => {
     const dialect = { separator: delimiter.charCodeAt(0), carriage, lenient: delimiter === '\t', encoding: 'UTF-8' };
     const [header, ...records] = firstRecords(head, dialect, last);
@@ -202,7 +204,7 @@ function likelyDelimiters(head: Buffer, { wanted = [], carriage, last }: CsvOpti
       delimiter,
       names,
       likelihood:
-        (wanted.length > 0 && wanted.every((name) => names.includes(name)) ? 2 : 0) +
+        (wanted?.(names) ? 2 : 0) +
         (names.some((name) => name?.includes('"')) ? -1 : 0) +
         (records.length > 0 ? alike / records.length : 0),
     };

@@ -1,7 +1,7 @@
 /** The rows of a JSON file, each as the text it has there: numbers keep all their digits. */
 import { isUtf8 } from 'node:buffer';
 import { StepError } from '../../engine/step.ts';
-import { linesOf } from './bytes.ts';
+import { inOne, linesInGroups } from './bytes.ts';
 import { byteOrderMark } from './encodings.ts';
 
 export type JsonRow =
@@ -9,23 +9,33 @@ export type JsonRow =
   { row: number; json: string; fields: Record<string, unknown>; problem?: undefined } | { row: number; problem: string; value: string };
 
 /** JSON lines: an object on each line; empty lines are passed over. `encoding` is the one that the file was to have. */
-export async function* readJsonLines(chunks: AsyncIterable<Buffer>, encoding?: string): AsyncGenerator<JsonRow> {
-  for await (const { number, bytes } of linesOf(chunks)) if (!isBlank(bytes)) yield checked(number, bytes, encoding);
+export async function* readJsonLines(chunks: AsyncIterable<Buffer>, encoding?: string): AsyncGenerator<JsonRow[]> {
+  for await (const lines of linesInGroups(chunks))
+    yield lines.filter(({ bytes }) => !isBlank(bytes)).map(({ number, bytes }) => checked(number, bytes, encoding));
 }
 
 /** A list of objects, one object, or JSON lines. */
-export async function* readJson(bytes: Buffer, source: string, encoding?: string): AsyncGenerator<JsonRow> {
+export async function* readJson(bytes: Buffer, source: string, encoding?: string): AsyncGenerator<JsonRow[]> {
   if (bytes.subarray(0, 3).equals(byteOrderMark)) bytes = bytes.subarray(3);
   const start = bytes.findIndex((byte) => !isSpace(byte));
   if (start < 0) return;
-  if (bytes[start] === bracket) yield* elements(bytes, start, source, encoding);
-  else if (!firstLineIsWhole(bytes)) yield checked(1, bytes, encoding);
-  else {
-    async function* whole() {
-      yield bytes;
-    }
-    yield* readJsonLines(whole(), encoding);
+  if (bytes[start] !== bracket) {
+    if (firstLineIsWhole(bytes)) yield* readJsonLines(inOne(bytes), encoding);
+    else yield [checked(1, bytes, encoding)];
+    return;
   }
+  let group: JsonRow[] = [];
+  try {
+    for (const row of elements(bytes, start, source, encoding)) {
+      if (group.push(row) < 256) continue;
+      yield group;
+      group = [];
+    }
+  } catch (error) {
+    yield group;
+    throw error;
+  }
+  yield group;
 }
 
 const [bracket, closingBracket, brace, closingBrace, comma, quote, backslash] = [...'[]{},"\\'].map((character) =>

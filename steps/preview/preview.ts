@@ -1,4 +1,4 @@
-/** What `tunesmith show` tells of a file or folder: a table's first rows, a model's tensors, JSON, the head of a text. */
+/** What `tunesmith show` tells of a file or folder: a table's first rows, tokens as text, a training's course, tensors, JSON, text. */
 import { createReadStream, type Dirent } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
@@ -20,7 +20,8 @@ export async function preview(path: string, limit: number): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new StepError(`${path} is not there`);
   if (found.isDirectory()) return previewFolder(path, limit);
-  return [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
+  const course = await historyAt(path, found.size, limit);
+  return course ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
 }
 
 async function previewFolder(folder: string, limit: number): Promise<Preview[]> {
@@ -28,13 +29,26 @@ async function previewFolder(folder: string, limit: number): Promise<Preview[]> 
   const has = (name: string) => entries.some((entry) => entry.name === name);
   const parts: Preview[] = [];
   if (has('data.parquet')) parts.push(...(await previews(folder, ['data.parquet', 'card.json', 'preprocessing.json'], limit, has)));
-  else if (has('tokens.json')) parts.push(...(await previews(folder, ['tokens.json', 'preprocessing.json'], limit, has)));
-  else if (has('config.json')) {
+  else if (has('tokens.json')) {
+    const { previewTokens } = await import('./tokens.ts');
+    // What is damaged is shown as far as it can be.
+    parts.push(
+      ...(await previewTokens(folder, limit).catch((error: Error) => [{ title: `tokens that cannot be decoded: ${error.message}` }])),
+    );
+    parts.push(...(await previews(folder, ['tokens.json', 'preprocessing.json'], limit, has)));
+  } else if (has('config.json')) {
     const weights = entries.map(({ name }) => name).filter((name) => name.endsWith('.safetensors'));
     parts.push(...(await previews(folder, ['config.json', ...weights, 'metrics.json'], limit, has)));
   }
   parts.push(await listing(folder, entries, limit));
   return parts;
+}
+
+/** Undefined where the file is no training's history. */
+async function historyAt(path: string, size: number, limit: number): Promise<Preview[] | undefined> {
+  const isLines = size > 0 && ['jsonl', 'json'].includes(await kindOf(path, size));
+  if (!isLines || !/^\{"step":/.test((await firstBytes(path, 16)).toString())) return undefined;
+  return (await import('./history.ts')).previewHistory(path, limit);
 }
 
 async function previews(folder: string, names: string[], limit: number, has: (name: string) => boolean): Promise<Preview[]> {

@@ -55,9 +55,9 @@ export async function generateAll(
     };
     try {
       for await (const inputs of readInputs(file, [{ name: 'prompt' }], { format: 'jsonl' })) {
-        for (const { prompt } of inputs) {
+        for (const { input } of inputs) {
           count++;
-          prompts.push(await encoded(generator, prompt!, options, `prompt ${count} of ${file === '-' ? 'standard input' : file}`));
+          prompts.push(await encoded(generator, input.prompt!, options, `prompt ${count} of ${file === '-' ? 'standard input' : file}`));
           if (prompts.length >= WINDOW * batchSize) await flush();
         }
       }

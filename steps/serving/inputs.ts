@@ -1,183 +1,203 @@
 /**
- * Reads the inputs in a file or on standard input, in order and without ever holding the whole of it: JSONL and CSV with
- * the fields that the task has (`text`, or `question` and `context`), or plain lines where a text is all it takes.
+ * Reads the inputs in a file or on standard input, in order and without ever holding the whole of it: what collect reads row by
+ * row (CSV, TSV, JSON, JSON lines, Parquet, also gzipped), with the fields that the task has (`text`, or `question` and `context`),
+ * or plain lines where a text is all it takes.
  */
 import { isUtf8 } from 'node:buffer';
-import { createReadStream } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
-import { finished } from 'node:stream/promises';
-import { CsvError, parse } from 'csv-parse';
-import { parse as parseAtOnce } from 'csv-parse/sync';
-import { StepError } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/step.ts';
+import { bytesOf, linesInGroups } from '../data/bytes.ts';
+import { type CsvRecord, openCsv } from '../data/csv.ts';
+import { asUtf8, ENCODINGS, type Encoding } from '../data/encodings.ts';
+import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
 import type { Input, TaskKind } from '../tasks/task.ts';
 
-export type InputFormat = 'jsonl' | 'csv' | 'lines';
+export type InputFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'lines';
 
 export interface InputOptions {
   /** By default the file's extension decides, then its content. */
   format?: InputFormat;
   /** What `text` is called: the column of CSV, the key of JSONL. */
   column?: string;
+  /** Of CSV; by default what the beginning of the file shows. */
+  delimiter?: string;
+  encoding?: Encoding;
+  /** The column that each field was in training: looked for before the field's own name. */
+  known?: Record<string, string>;
+  /** Columns to keep beside the inputs; by default `id` where the file has it. */
+  columns?: readonly string[];
+}
+
+export interface InputRow {
+  input: Input;
+  /** The columns that were to be kept, as they stand in the file. */
+  kept: Record<string, Json>;
 }
 
 /**
- * Yields the inputs in small groups. A mistake in the file ends it with a StepError that names the line,
+ * Yields the inputs in groups, as many as are there. A mistake in the file ends it with a StepError that names the line,
  * after all inputs before that line were handed out.
  * @param file a path, or `-` for standard input
  */
-export async function* readInputs(
-  file: string,
-  fields: TaskKind['fields'],
-  { format, column }: InputOptions = {},
-): AsyncGenerator<Input[]> {
-  const named = fields.map(({ name, optional }) => ({ name, key: (name === 'text' && column) || name, optional: optional ?? false }));
+export async function* readInputs(file: string, fields: TaskKind['fields'], options: InputOptions = {}): AsyncGenerator<InputRow[]> {
+  const { column, known = {}, encoding = 'utf-8', delimiter } = options;
+  if (!ENCODINGS.includes(encoding)) throw new StepError(`--encoding ${encoding} is not known`, `Known are ${ENCODINGS.join(', ')}.`);
+  if (delimiter !== undefined && !/^[\x20-\x7e\t]$/.test(delimiter)) throw new StepError('--delimiter takes one ASCII character');
   if (column !== undefined && !fields.some(({ name }) => name === 'text'))
     throw new StepError('--column is for models that take a text', `This one takes ${fields.map(({ name }) => name).join(' and ')}.`);
-  const source: Source = { name: file === '-' ? 'standard input' : file, fields: named };
-  const blocks = decode(file === '-' ? process.stdin : createReadStream(file, { highWaterMark: 1 << 18 }), source.name);
-  const head = (await blocks.next()).value ?? '';
-  async function* all() {
-    yield head;
-    yield* blocks;
+  const source: Source = {
+    name: file === '-' ? 'standard input' : file,
+    file,
+    options,
+    fields: fields.map(({ name, optional }) => ({
+      name,
+      keys: name === 'text' && column !== undefined ? [column] : [...new Set([known[name] ?? name, name])],
+      optional: optional ?? false,
+    })),
+  };
+  if (file !== '-' && !existsSync(file)) throw new StepError(`${file} does not exist`, 'Give a file, or - for standard input.');
+  const format = options.format ?? formatOfName(file);
+  if (format === 'parquet') {
+    yield* readParquet(source);
+    return;
   }
-  const read = { jsonl: readJsonLines, csv: readCsv, lines: readPlainLines }[format ?? formatOf(file, head, source)];
-  yield* read(all(), source, head);
+  const bytes = file === '-' ? asUtf8(process.stdin, encoding, source.name) : bytesOf({ path: file, source: file }, encoding);
+  const head = await firstLine(bytes);
+  async function* all() {
+    yield* head.chunks;
+    yield* bytes;
+  }
+  yield* READERS[format ?? formatOfContent(head.text, source)](all(), source);
 }
 
 interface Source {
   /** As messages call it. */
   name: string;
-  /** `key`: what the file calls it. */
-  fields: { name: string; key: string; optional: boolean }[];
+  file: string;
+  options: InputOptions;
+  /** `keys`: what the file may call it, the likeliest first. */
+  fields: { name: string; keys: string[]; optional: boolean }[];
 }
 
-const required = ({ fields }: Source): string[] => fields.filter(({ optional }) => !optional).map(({ key }) => key);
+const READERS: Record<Exclude<InputFormat, 'parquet'>, (bytes: AsyncIterable<Buffer>, source: Source) => AsyncGenerator<InputRow[]>> = {
+  jsonl: (bytes, source) => fromJson(readJsonLines(bytes, encodingOf(source)), source, (row) => `${source.name}:${row}`),
+  async *json(bytes, source) {
+    const parts: Buffer[] = [];
+    for await (const part of bytes) parts.push(part);
+    yield* fromJson(readJson(Buffer.concat(parts), source.name, encodingOf(source)), source, (row) => `${source.name}: row ${row}`);
+  },
+  csv: (bytes, source) => fromCsv(bytes, source, source.options.delimiter),
+  tsv: (bytes, source) => fromCsv(bytes, source, '\t'),
+  lines: fromLines,
+};
 
-/** Bytes to text, in blocks of whole lines. Anything but UTF-8 is refused: replacing what cannot be read would change what is classified. */
-async function* decode(bytes: AsyncIterable<Buffer>, name: string): AsyncGenerator<string> {
-  let lines = 0;
-  let unfinished: Buffer[] = [];
-  function* block(whole: Buffer): Generator<string> {
-    const good = isUtf8(whole) ? whole : whole.subarray(0, endOfReadableLines(whole));
-    if (good.length > 0) yield lines === 0 ? withoutMark(good.toString()) : good.toString();
-    for (const byte of good) if (byte === newline) lines++;
-    if (good !== whole) throw new StepError(`${name}:${lines + 1}: not UTF-8`, 'Convert it first: iconv -f latin1 -t utf-8 …');
+const encodingOf = ({ options }: Source): string => (options.encoding ?? 'utf-8').toUpperCase();
+
+const required = ({ fields }: Source): string[] => fields.filter(({ optional }) => !optional).map(({ keys }) => keys[0]!);
+
+function formatOfName(file: string): InputFormat | undefined {
+  const formats: Record<string, InputFormat> = {
+    '.jsonl': 'jsonl',
+    '.ndjson': 'jsonl',
+    '.json': 'json',
+    '.csv': 'csv',
+    '.tsv': 'tsv',
+    '.tab': 'tsv',
+    '.parquet': 'parquet',
+    '.pq': 'parquet',
+    '.txt': 'lines',
+  };
+  return formats[extname(file.replace(/\.gz$/i, '')).toLowerCase()];
+}
+
+/** As much as holds the first line that is not blank. */
+async function firstLine(bytes: AsyncGenerator<Buffer>): Promise<{ chunks: Buffer[]; text: string }> {
+  const chunks: Buffer[] = [];
+  for (;;) {
+    const { value, done } = await bytes.next();
+    if (!done) chunks.push(value);
+    const text = Buffer.concat(chunks)
+      .toString()
+      .replace(/^\ufeff/, '')
+      .trimStart();
+    if (done || /[\r\n]/.test(text) || text.length > 2 ** 20) return { chunks, text: text.split(/[\r\n]/, 1)[0]! };
   }
-  try {
-    for await (const chunk of bytes) {
-      const end = chunk.lastIndexOf(newline) + 1;
-      if (end > 0) {
-        yield* block(Buffer.concat([...unfinished, chunk.subarray(0, end)]));
-        unfinished = [];
-      }
-      if (end < chunk.length) unfinished.push(chunk.subarray(end));
-    }
-    yield* block(Buffer.concat(unfinished));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new StepError(`${name} does not exist`, 'Give a file, or - for standard input.');
-    if (code === 'EISDIR') throw new StepError(`${name} is a folder`, 'Give a file, or - for standard input.');
-    if (code === 'EACCES' || code === 'EPERM') throw new StepError(`${name} cannot be read: permission denied`);
-    throw error;
-  }
 }
 
-const newline = 0x0a;
-
-function endOfReadableLines(bytes: Buffer): number {
-  let start = 0;
-  for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, start)) {
-    if (!isUtf8(bytes.subarray(start, end))) break;
-    start = end + 1;
-  }
-  return start;
+function formatOfContent(line: string, source: Source): keyof typeof READERS {
+  if (/^\{\s*("|\}|$)/.test(line)) return 'jsonl';
+  if (/^\[\s*(\{|$)/.test(line)) return 'json';
+  if (/^"?sep=./i.test(line)) return 'csv';
+  const names = [',', '\t', ';', '|'].map((delimiter) => line.split(delimiter).map((name) => name.trim().replace(/^"(.*)"$/, '$1')));
+  return names.some((present) => hasRequired(present, source)) ? 'csv' : 'lines';
 }
 
-function withoutMark(text: string): string {
-  return text.startsWith('\ufeff') ? text.slice(1) : text;
-}
-
-function formatOf(file: string, head: string, source: Source): InputFormat {
-  switch (extname(file).toLowerCase()) {
-    case '.jsonl':
-    case '.ndjson':
-      return 'jsonl';
-    case '.csv':
-    case '.tsv':
-      return 'csv';
-    case '.txt':
-      return 'lines';
-    case '.json':
-      if (head.trimStart().startsWith('['))
-        throw new StepError(`${source.name} holds one JSON array`, `Make it JSONL, one object a line: jq -c '.[]' ${source.name}`);
-      return 'jsonl';
-  }
-  const firstLine = linesOf(head.trimStart())[0] ?? '';
-  if (/^\{\s*("|\}|$)/.test(firstLine)) return 'jsonl';
-  return delimiterOf(firstLine, source) === undefined ? 'lines' : 'csv';
-}
-
-/** Splits at \n and \r\n only: a U+2028 inside a JSON string or a text ends no line. The last line need not be closed. */
-function linesOf(block: string): string[] {
-  const lines = block.split('\n');
-  if (lines.at(-1) === '') lines.pop();
-  return lines.map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line));
-}
+const hasRequired = (present: readonly (string | null)[], { fields }: Source): boolean =>
+  fields.every(({ keys, optional }) => optional || keys.some((key) => present.includes(key)));
 
 /** Every line is a text, an empty one too. */
-async function* readPlainLines(blocks: AsyncIterable<string>, source: Source): AsyncGenerator<Input[]> {
+async function* fromLines(bytes: AsyncIterable<Buffer>, source: Source): AsyncGenerator<InputRow[]> {
   const [key, ...others] = required(source);
   if (others.length > 0)
     throw new StepError(
       `${source.name} holds plain lines, and an input has ${[key, ...others].join(' and ')}`,
-      `Give JSONL, an object a line: {${[key, ...others].map((each) => `"${each}": "…"`).join(', ')}}.`,
+      `Give JSONL, an object a line: ${exampleOf(source)}.`,
     );
-  for await (const block of blocks) yield linesOf(block).map((text) => ({ text }));
+  for await (const lines of linesInGroups(bytes)) {
+    const bad = lines.findIndex((line) => !isUtf8(line.bytes));
+    const good = bad < 0 ? lines : lines.slice(0, bad);
+    yield good.map((line) => ({ input: { text: line.bytes.toString() }, kept: {} }));
+    if (bad >= 0) throw new StepError(`${source.name}:${lines[bad]!.number}: not ${encodingOf(source)}`, NOT_UTF8);
+  }
 }
 
-/** One object a line. A blank line is nobody's row and is passed over, as readers of JSONL do. */
-async function* readJsonLines(blocks: AsyncIterable<string>, source: Source): AsyncGenerator<Input[]> {
-  let number = 0;
-  for await (const block of blocks) {
-    const inputs: Input[] = [];
-    for (const line of linesOf(block)) {
-      number++;
-      if (line.trim() === '') continue;
-      const problem = addInputOf(line, source, inputs);
-      if (problem) {
-        yield inputs;
-        throw new StepError(`${source.name}:${number}: ${problem.message}`, problem.hint);
+const NOT_UTF8 = 'Give its encoding: --encoding latin1, windows-1252, utf-16 …';
+
+/** One object a row. */
+async function* fromJson(groups: AsyncIterable<JsonRow[]>, source: Source, place: (row: number) => string): AsyncGenerator<InputRow[]> {
+  for await (const rows of groups) {
+    const inputs: InputRow[] = [];
+    for (const row of rows) {
+      const read = row.problem === undefined ? inputOf(row, source) : problemOf(row, source);
+      if ('input' in read) {
+        inputs.push(read);
+        continue;
       }
+      yield inputs;
+      throw new StepError(`${place(row.row)}: ${read.message}`, read.hint);
     }
     yield inputs;
   }
 }
 
-function addInputOf(line: string, source: Source, inputs: Input[]): { message: string; hint?: string } | undefined {
-  let row: unknown;
-  try {
-    row = JSON.parse(line);
-  } catch (error) {
-    return { message: `not JSON: ${(error as Error).message}`, hint: 'JSONL has one JSON object a line.' };
-  }
-  const example = `{${required(source)
+function problemOf({ problem, value }: JsonRow & { problem: string }, source: Source): { message: string; hint?: string } {
+  if (problem === 'not an object')
+    return { message: `expected an object such as ${exampleOf(source)}, found ${kindOf(JSON.parse(value))}` };
+  if (problem.startsWith('not JSON')) return { message: problem, hint: 'JSONL has one JSON object a line.' };
+  return { message: problem, ...(problem.startsWith('not UTF') && { hint: NOT_UTF8 }) };
+}
+
+const exampleOf = (source: Source): string =>
+  `{${required(source)
     .map((key) => `"${key}": "…"`)
     .join(', ')}}`;
-  if (typeof row !== 'object' || row === null || Array.isArray(row))
-    return { message: `expected an object such as ${example}, found ${kindOf(row)}` };
+
+function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, source: Source): InputRow | { message: string; hint?: string } {
   const input: Input = {};
-  for (const { name, key, optional } of source.fields) {
-    const value = (row as Record<string, unknown>)[key];
+  for (const { name, keys, optional } of source.fields) {
+    const key = keys.find((one) => Object.hasOwn(row, one));
+    const value = key === undefined ? undefined : row[key];
     if (typeof value === 'string') input[name] = value;
     else if (optional && (value === undefined || value === null)) continue;
-    else if (Object.hasOwn(row, key)) return { message: `"${key}" is ${kindOf(value)}, not a string` };
+    else if (key !== undefined) return { message: `"${key}" is ${kindOf(value)}, not a string` };
     else {
-      const hint = name === 'text' ? 'Name another key with --column KEY.' : `A line is ${example}.`;
-      return { message: `no "${key}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint };
+      const hint = name === 'text' ? 'Name another key with --column KEY.' : `A line is ${exampleOf(source)}.`;
+      return { message: `no "${keys.join('" and no "')}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint };
     }
   }
-  inputs.push(input);
-  return undefined;
+  const names = source.options.columns ?? (Object.hasOwn(row, 'id') ? ['id'] : []);
+  return { input, kept: names.length > 0 ? keptOf(json, names) : {} };
 }
 
 function kindOf(value: unknown): string {
@@ -185,64 +205,117 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
 }
 
-/** RFC 4180: quoted fields, doubled quotes, newlines within quotes. A row with too few or too many fields is a mistake, not an input. */
-async function* readCsv(blocks: AsyncIterable<string>, source: Source, head: string): AsyncGenerator<Input[]> {
-  const { name } = source;
-  const firstLine = linesOf(head.trimStart())[0] ?? '';
-  const delimiter = delimiterOf(firstLine, source);
-  if (delimiter === undefined) {
-    const present = fieldsOf(firstLine, ',');
-    const names = firstLine.trim() === '' ? 'it is empty' : `it has ${present.join(', ')}`;
-    const missing = required(source).find((key) => !present.includes(key)) ?? required(source)[0];
-    throw new StepError(
-      `${name}:1: no column "${missing}": ${names}`,
-      required(source).length === 1 ? 'Name another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`,
-    );
-  }
-  // Inputs are taken as they are parsed: a row that cannot be read must not cost the rows before it.
-  let inputs: Input[] = [];
-  let places: [field: string, place: number][] | undefined;
-  const parser = parse({
+/** Numbers keep their letters: 1.10 and 12345678901234567890 are printed as they are written. */
+function keptOf(json: string, names: readonly string[]): Record<string, Json> {
+  const letters = (_: string, value: unknown, context?: { source?: string }) =>
+    typeof value === 'number' && context?.source !== undefined ? (JSON as unknown as Raw).rawJSON(context.source) : value;
+  const row = JSON.parse(json, letters) as Record<string, Json>;
+  return Object.fromEntries(names.map((name) => [name, Object.hasOwn(row, name) ? row[name]! : null]));
+}
+
+/** Not in TypeScript's library yet. */
+interface Raw {
+  rawJSON(text: string): Json;
+}
+
+/** A row with too few or too many fields is a mistake, not an input. An empty field is an empty text. */
+async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?: string): AsyncGenerator<InputRow[]> {
+  const csv = await openCsv(bytes, {
+    source: source.name,
     delimiter,
-    record_delimiter: ['\r\n', '\n'],
-    skip_empty_lines: true,
-    on_record(cells: string[]) {
-      if (places === undefined) {
-        places = source.fields.map(({ name, key }): [string, number] => [name, cells.indexOf(key)]).filter(([, place]) => place >= 0);
-      } else inputs.push(Object.fromEntries(places.map(([field, place]) => [field, cells[place]!])));
-      return null;
-    },
+    wanted: (names) => hasRequired(names, source),
+    encoding: encodingOf(source),
   });
-  parser.on('error', () => {}); // also reported by the call that caused it
-  parser.resume();
-  try {
-    for await (const block of blocks) {
-      await new Promise<void>((resolve, reject) => parser.write(block, (error) => (error ? reject(error) : resolve())));
-      yield inputs;
-      inputs = [];
+  let header: Header | undefined;
+  for await (const records of csv.records) {
+    const inputs: InputRow[] = [];
+    for (const record of records) {
+      const problem = record.problem ?? (header && lengthProblem(record, header));
+      if (problem !== undefined) {
+        yield inputs;
+        throw new StepError(
+          `${source.name}:${record.line}: ${problem}`,
+          problem.startsWith('not UTF') ? NOT_UTF8 : 'Quote a field that holds the delimiter, a quote or a newline.',
+        );
+      }
+      const { fields } = record as CsvRecord & { problem?: undefined };
+      if (header) inputs.push(rowOf(header, fields));
+      else header = headerOf(fields, record.line, source);
     }
-    await finished(parser.end());
-  } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
     yield inputs;
-    const message = error.message.replace(/ (?:on|at) line \d+/, '');
-    throw new StepError(`${name}:${error.lines}: ${message}`, 'Quote a field that holds the delimiter, a quote or a newline.');
   }
-  yield inputs;
+  if (!header) throw noColumn(source, 1, []);
 }
 
-/** The delimiter that makes the wanted columns fields of the header. */
-function delimiterOf(header: string, source: Source): string | undefined {
-  return [',', '\t', ';', '|'].find((delimiter) => {
-    const present = fieldsOf(header, delimiter);
-    return required(source).every((key) => present.includes(key));
-  });
+interface Header {
+  width: number;
+  /** Where each field stands, and each column to keep. */
+  fields: [name: string, place: number][];
+  kept: [name: string, place: number][];
 }
 
-function fieldsOf(line: string, delimiter: string): string[] {
+function headerOf(cells: (string | null)[], line: number, source: Source): Header {
+  const names = cells.map((name, i) => name?.trim() || `column${i + 1}`);
+  if (!hasRequired(names, source)) throw noColumn(source, line, names);
+  const placeOf = ({ name, keys }: Source['fields'][number]): [string, number] => [
+    name,
+    names.indexOf(keys.find((key) => names.includes(key)) ?? ''),
+  ];
+  const kept = source.options.columns ?? (names.includes('id') ? ['id'] : []);
+  const lacking = kept.find((name) => !names.includes(name));
+  if (lacking !== undefined)
+    throw new StepError(`${source.name}:${line}: no column "${lacking}": it has ${names.join(', ')}`, 'Correct --columns.');
+  return {
+    width: names.length,
+    fields: source.fields.map(placeOf).filter(([, place]) => place >= 0),
+    kept: kept.map((name) => [name, names.indexOf(name)]),
+  };
+}
+
+function noColumn(source: Source, line: number, names: string[]): StepError {
+  const missing = source.fields.find(({ keys, optional }) => !optional && !keys.some((key) => names.includes(key)))!;
+  return new StepError(
+    `${source.name}:${line}: no column "${missing.keys.join('" and no "')}": ${names.length === 0 ? 'it is empty' : `it has ${names.join(', ')}`}`,
+    required(source).length === 1 ? 'Name another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`,
+  );
+}
+
+function lengthProblem(record: CsvRecord, { width }: Header): string | undefined {
+  if (record.problem !== undefined || record.fields.length === width) return undefined;
+  return `${record.fields.length} ${record.fields.length === 1 ? 'field' : 'fields'} instead of ${width}`;
+}
+
+const rowOf = ({ fields, kept }: Header, cells: (string | null)[]): InputRow => ({
+  input: Object.fromEntries(fields.map(([name, place]) => [name, cells[place] ?? ''])),
+  kept: Object.fromEntries(kept.map(([name, place]) => [name, cells[place]!])),
+});
+
+async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
+  if (source.file === '-') throw new StepError('Parquet is not read from standard input', 'Give a file.');
+  const { Database, literal, QueryError, quote } = await import('../data/database.ts');
+  const database = await Database.open();
   try {
-    return (parseAtOnce(line, { delimiter }) as string[][])[0] ?? [];
-  } catch {
-    return [];
+    const table = `read_parquet(${literal(source.file)})`;
+    const columns = await database.columns(table).catch((error: Error) => {
+      throw error instanceof QueryError ? new StepError(`${source.name}: cannot be read as Parquet: ${error.message}`) : error;
+    });
+    const header = headerOf(
+      columns.map(({ name }) => name),
+      1,
+      source,
+    );
+    const expressions = [...header.fields, ...header.kept].map(([, place], i) => {
+      const { name, type } = columns[place]!;
+      if (i < header.fields.length && !['VARCHAR', 'BLOB'].includes(type))
+        throw new StepError(`${source.name}: the column "${name}" holds ${type}, not texts`);
+      return `${type === 'BLOB' ? `decode(${quote(name)})` : quote(name)} AS __${i}`;
+    });
+    for await (const rows of database.stream(`SELECT ${expressions.join(', ')} FROM ${table}`))
+      yield rows.map((row) => ({
+        input: Object.fromEntries(header.fields.map(([name], i) => [name, (row[`__${i}`] as string | null) ?? ''])),
+        kept: Object.fromEntries(header.kept.map(([name], i) => [name, row[`__${header.fields.length + i}`]!])),
+      }));
+  } finally {
+    database.close();
   }
 }

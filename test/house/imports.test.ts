@@ -135,5 +135,6 @@ test('every package that is imported is a dependency, and every dependency is im
   const packages = new Set(published.map((i) => i.to.match(/^(@[^/]+\/)?[^/]+/)![0]));
   const declared = new Set([...Object.keys(dependencies), ...Object.keys(optionalDependencies)]);
   expect([...packages].filter((name) => !declared.has(name) && name !== 'tunesmith')).toEqual([]);
-  expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual([]);
+  // The types of Node are for the editor of who writes a step: engine/index.ts refers to them.
+  expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual(['@types/node']);
 });

@@ -18,7 +18,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { StepError } from '../../../engine/step.ts';
 import { hasNvidiaDriver } from '../gpu.ts';
@@ -268,11 +268,14 @@ async function sha256(path: string, signal: AbortSignal): Promise<string> {
   return hash.digest('hex');
 }
 
+/** npm and node-gyp start `node` by its name: it has to be this one, for whose headers the binding is built. */
+const ENVIRONMENT = { ...process.env, PATH: [dirname(process.execPath), process.env.PATH].join(delimiter) };
+
 /** Runs a program, and gathers what it says for the case that it fails. */
 function runQuietly(program: string, args: string[], cwd: string, signal: AbortSignal): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const child: ChildProcess = spawn(program, args, { cwd, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child: ChildProcess = spawn(program, args, { cwd, env: ENVIRONMENT, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     const hear = (chunk: Buffer) => {
       output = (output + chunk).slice(-100_000);

@@ -177,6 +177,48 @@ test('logs of the run that a cell last ran in, and of one that is named', async 
   expect((await p.run('logs', 'b', '--run', 'latest')).stderr).toContain('error: b has no log of run 3\n');
 });
 
+/** Two candidates, judged and selected by shell steps and the built-in select. */
+const SWEEP = `name: sweep
+params: { best: 0.9 }
+steps:
+  judge:
+    matrix: { rate: [1, 2] }
+    run: 'printf "{\\"f1\\": 0.%s, \\"loss\\": 2}" $((\${{ matrix.rate }} + 4)) > \${{ outputs.metrics }}; test \${{ params.best }} != 0'
+    outputs: { metrics: "out/\${{ matrix.rate }}.json" }
+  best: { uses: select, with: { from: "\${{ steps.judge[*].metrics }}", maximize: f1, pick: "\${{ steps.judge[*].metrics }}" } }
+`;
+
+test('of several pipelines in a folder logs, explain and show take the one that ran last; runs lists the metric it chose by', async () => {
+  const other = 'steps: { a: { run: "echo one > ${{ outputs.o }}; sleep ${{ params.t }}", outputs: { o: one.txt } } }\nparams: { t: 0 }\n';
+  const p = project({ 'one.yaml': other, 'two.yaml': SWEEP, 'three.yaml': other.replaceAll('one', 'three') });
+  expect((await p.run('logs', 'a')).stderr).toContain('there are 3 pipelines here: name one');
+  await p.states('one.yaml');
+  await p.states('two.yaml');
+  const told = 'two.yaml, which ran last of the 3 pipelines here\n';
+  expect(await p.run('show', 'judge.metrics')).toMatchObject({ code: 0, stderr: told });
+  expect(await p.run('explain', 'best')).toMatchObject({ code: 0, stderr: told });
+  expect(await p.run('logs', 'best')).toMatchObject({ code: 0, stdout: expect.stringContaining('chose judge[rate=2]: '), stderr: told });
+  await p.states('one.yaml', '-p', 't=0.1');
+  expect((await p.run('show', 'a.o')).stdout).toContain('one\n');
+
+  const rows = (await p.run('runs')).stdout.split('\n');
+  expect(rows[0]).toMatch(/^run +started +pipeline +time +metric +commit +cells$/);
+  expect(rows[2]).toMatch(/^2 .* two\.yaml .* f1 0\.6 /);
+  expect(rows[3]).not.toContain('f1');
+  expect((await p.run('runs', '--json')).events[1].metric).toEqual({ name: 'f1', value: 0.6, cell: 'best' });
+  expect((await p.run('runs', '--metric', 'f2')).stderr).toContain('no cell of these runs has a metric "f2"');
+
+  // What is compared are finished runs of one pipeline, whatever runs now.
+  const at = p.start('run', 'one.yaml', '-p', 't=30');
+  await p.until(() => p.exists('.tunesmith/logs/4/a.log'));
+  expect((await p.run('runs', 'diff')).stdout).toMatch(/^run 1 of [^(]+ → run 3 of [^(]+\n/);
+  expect((await p.run('runs', 'diff', '1')).stdout).toMatch(/^run 1 of [^(]+ → run 3 of [^(]+\n/);
+  expect((await p.run('runs', 'diff', '3', '4')).stdout).toMatch(/ → run 4 of .* \(is running\)\n/);
+  expect((await p.run('runs', 'diff', '2')).stderr).toContain('there is no finished run of two.yaml before run 2');
+  at.kill('SIGINT');
+  await at.done;
+});
+
 test('records of before these were kept are read, and go on', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   await p.states('p.yaml');

@@ -11,7 +11,7 @@ async function records(content: string | Buffer, { size = 1 << 20, ...options } 
   }
   const csv = await openCsv(chunks(), { source: 'a.csv', ...options });
   const found = [];
-  for await (const record of csv.records) found.push(record);
+  for await (const group of csv.records) found.push(...group);
   return { delimiter: csv.delimiter, records: found };
 }
 

@@ -1,8 +1,8 @@
 /** Texts and labels reach the table letter for letter, whatever they consist of and whichever format they come in. */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { printed } from '../../../steps/collect/json-letters.ts';
 import { Database, literal, texts } from '../../../steps/data/database.ts';
+import { printed } from '../../../steps/data/json-letters.ts';
 import { tableOf } from '../../../steps/data/table.ts';
 import { temporary } from '../rig.ts';
 import { type Collected, collected, failure, values } from './files.ts';

@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { Database, literal } from '../../../steps/data/database.ts';
 import { type InputOptions, readInputs } from '../../../steps/serving/inputs.ts';
 import { temporary } from '../rig.ts';
 
@@ -10,7 +12,7 @@ async function read(name: string, content: string | Buffer, options?: InputOptio
   writeFileSync(file, content);
   const texts: string[] = [];
   try {
-    for await (const some of readInputs(file, [{ name: 'text' }], options)) texts.push(...some.map(({ text }) => text!));
+    for await (const some of readInputs(file, [{ name: 'text' }], options)) texts.push(...some.map(({ input }) => input.text!));
   } catch (error) {
     return { texts, mistake: (error as Error).message.replace(file, name) };
   }
@@ -59,16 +61,75 @@ test('a mistake names its line, after the texts before it', async () => {
   expect((await read('a.jsonl', '{"text":"x"}\n{bad\n')).mistake).toMatch(/^a\.jsonl:2: not JSON: /);
   expect(await read('a.csv', 'id,text\n1,x\n2,y,z\n')).toEqual({
     texts: ['x'],
-    mistake: 'a.csv:3: Invalid Record Length: expect 2, got 3',
+    mistake: 'a.csv:3: 3 fields instead of 2',
   });
-  expect((await read('a.csv', 'id,text\n1,x\n2,"y\n')).mistake).toMatch(/^a\.csv:3: Quote Not Closed/);
+  expect((await read('a.csv', 'id,text\n1,x\n2,"y\n')).mistake).toMatch(/^a\.csv:3: a quote is not closed/);
   expect(await read('a.csv', 'id,body\n1,x\n')).toEqual({ texts: [], mistake: 'a.csv:1: no column "text": it has id, body' });
   expect(await read('a.txt', Buffer.from('é\nx\n\xff\n', 'latin1'))).toEqual({ texts: [], mistake: 'a.txt:1: not UTF-8' });
   expect(await read('a.txt', Buffer.from([0x78, 10, 0xc3, 0xbc, 10, 0xff, 10]))).toEqual({
     texts: ['x', 'ü'],
     mistake: 'a.txt:3: not UTF-8',
   });
-  expect((await read('a.json', '[{"text":"x"}]')).mistake).toBe('a.json holds one JSON array');
+});
+
+/** The rows of a file, with what was kept of them. */
+async function rows(name: string, content: string | Buffer, options?: InputOptions) {
+  const file = join(temporary(), name);
+  writeFileSync(file, content);
+  const found = [];
+  for await (const some of readInputs(file, [{ name: 'text' }], options)) found.push(...some);
+  return found.map(({ input, kept }) => [input.text, JSON.stringify(kept)]);
+}
+
+test('predict reads what collect reads: dialects of CSV, JSON lists, gzip, encodings, Parquet', async () => {
+  expect(await read('a.csv', 'sep=;\r\nid;text\r\n1;a,b\r\n')).toEqual({ texts: ['a,b'] });
+  expect(await read('a.csv', 'id,text\r1,a\r2,b\r')).toEqual({ texts: ['a', 'b'] });
+  expect(await read('a.csv', 'id, with commas;text\n1;a\n')).toEqual({ texts: ['a'] });
+  expect(await read('a.tsv', 'id\ttext\n1\tsay "hi\n')).toEqual({ texts: ['say "hi'] });
+  expect(await read('a.json', ' [{"text":"x"},\n{"text":"y"}]')).toEqual({ texts: ['x', 'y'] });
+  expect(await read('a.csv.gz', gzipSync('id,text\n1,x\n'))).toEqual({ texts: ['x'] });
+  expect(await read('a.csv', Buffer.from('\ufefftext\né\n', 'utf16le'), { encoding: 'utf-16' })).toEqual({ texts: ['é'] });
+  expect(await read('a.txt', Buffer.from('\xe9\n', 'latin1'), { encoding: 'latin1' })).toEqual({ texts: ['é'] });
+  expect(await read('a.csv', 'text\n\ufeffmark\n')).toEqual({ texts: ['\ufeffmark'] });
+  expect((await read('a.txt', 'x', { encoding: 'utf-7' as never })).mistake).toBe('--encoding utf-7 is not known');
+  const file = join(temporary(), 'a.parquet');
+  const database = await Database.open();
+  await database.run(
+    `COPY (SELECT 7 AS id, 'caf\\xC3\\xA9'::BLOB AS text UNION ALL SELECT 8, 'x'::BLOB) TO ${literal(file)} (FORMAT parquet)`,
+  );
+  database.close();
+  const found = [];
+  for await (const some of readInputs(file, [{ name: 'text' }])) found.push(...some);
+  expect(found.map(({ input, kept }) => [input.text, kept.id])).toEqual([
+    ['café', 7],
+    ['x', 8],
+  ]);
+});
+
+test('the column of the training data is looked for first, then the name of the field', async () => {
+  const known = { text: 'body' };
+  expect(await read('a.csv', 'text,body\nx,y\n', { known })).toEqual({ texts: ['y'] });
+  expect(await read('a.csv', 'text,other\nx,y\n', { known })).toEqual({ texts: ['x'] });
+  expect(await read('a.jsonl', '{"body":"y"}\n{"text":"x"}\n', { known })).toEqual({ texts: ['y', 'x'] });
+  expect(await read('a.csv', 'text,body\nx,y\n', { known, column: 'text' })).toEqual({ texts: ['x'] });
+  expect((await read('a.csv', 'a,b\nx,y\n', { known })).mistake).toBe('a.csv:1: no column "body" and no "text": it has a, b');
+});
+
+test('columns are kept as they are written', async () => {
+  expect(await rows('a.csv', 'id,text,n\n007,x,1.10\n,y,""\n')).toEqual([
+    ['x', '{"id":"007"}'],
+    ['y', '{"id":null}'],
+  ]);
+  expect(await rows('a.csv', 'id,text,n\n007,x,1.10\n', { columns: ['n', 'text'] })).toEqual([['x', '{"n":"1.10","text":"x"}']]);
+  expect(await rows('a.jsonl', '{"id":12345678901234567890,"text":"x"}\n{"text":"y"}\n')).toEqual([
+    ['x', '{"id":12345678901234567890}'],
+    ['y', '{}'],
+  ]);
+  expect(await rows('a.jsonl', '{"text":"x","n":[1.10,{"e":1e5}]}\n{"text":"y"}\n', { columns: ['n'] })).toEqual([
+    ['x', '{"n":[1.10,{"e":1e5}]}'],
+    ['y', '{"n":null}'],
+  ]);
+  await expect(rows('a.csv', 'id,text\n1,x\n', { columns: ['label'] })).rejects.toThrow('a.csv:1: no column "label": it has id, text');
 });
 
 test('a file that cannot be read', async () => {

@@ -1,5 +1,6 @@
 import { cpSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { answerLines } from '../../../steps/serving/printer.ts';
 import { project } from '../../rig.ts';
 import { makeBundle, makeModel, referenceScores, remove } from './bundle.ts';
 
@@ -35,6 +36,39 @@ test("every format gives a line an input, in order, with the model's own scores"
     expectScores(stdout, reference);
   }
   expectScores((await p.feed(p.read('a.csv'), 'predict', bundle, '-')).stdout, reference);
+});
+
+test('id and other columns are kept, as JSON lines or as CSV, on the screen or in a file', async () => {
+  const p = project({
+    'a.csv': 'id;text;label;n\n007;Buy NOW;spam;1.10\n8;"Lunch; Monday?";;"x ""y"""\n',
+  });
+  const lines = async (...args: string[]) => {
+    const { code, stdout, stderr } = await p.run('predict', bundle, ...args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    return stdout.trimEnd().split('\n');
+  };
+  const plain = (await lines('a.csv')).map((line) => JSON.parse(line));
+  expect(plain.map((answer) => Object.keys(answer))).toEqual(Array(2).fill(['id', 'label', 'scores']));
+  expect(plain.map(({ id }) => id)).toEqual(['007', '8']);
+  const kept = (await lines('a.csv', '--columns', 'n,label')).map((line) => JSON.parse(line));
+  expect(kept.map(({ n, input_label, id }) => [n, input_label, id])).toEqual([
+    ['1.10', 'spam', undefined],
+    ['x "y"', null, undefined],
+  ]);
+  expect(await lines('a.csv', '--columns', 'id,n', '-o', 'answers.csv')).toEqual(['']);
+  const csv = p.read('answers.csv').trimEnd().split('\n');
+  expect(csv[0]).toBe('id,n,label,scores.ham,scores.spam');
+  expect(csv[1]).toMatch(new RegExp(`^007,1\\.10,${plain[0].label},[\\d.e-]+,[\\d.e-]+$`));
+  expect(csv[2]).toMatch(/^8,"x ""y""",/);
+  expect((await p.run('predict', bundle, 'a.csv', '-o', 'no/folder.csv')).stderr).toContain('no/folder.csv cannot be written');
+});
+
+test('answers as CSV: nested fields are columns, an empty text is in quotes', () => {
+  const line = answerLines('csv');
+  expect(line({ id: null, note: '' }, { entities: [{ word: 'Ada' }], scores: { a: 0.5, b: 1e-7 } })).toBe(
+    'id,note,entities,scores.a,scores.b\n,"","[{""word"":""Ada""}]",0.5,1e-7\n',
+  );
+  expect(line({ id: ' 7', note: 'a\nb' }, { entities: [], scores: { a: 1 } })).toBe('" 7","a\nb",[],1,\n');
 });
 
 test('a model folder without an ONNX model answers the same', async () => {

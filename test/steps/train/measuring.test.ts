@@ -5,6 +5,8 @@ import { expect, test } from 'vitest';
 import type { OptionNotes } from '../../../engine/step.ts';
 import evaluate from '../../../steps/evaluate/step.ts';
 import { crc32c } from '../../../steps/metrics/event-file.ts';
+import { exportHistory, sparkline } from '../../../steps/preview/history.ts';
+import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import step from '../../../steps/train/step.ts';
 import { ranStep, table, temporary } from '../rig.ts';
@@ -160,6 +162,33 @@ test('event files: records with their checksums', async () => {
   expect(records).toBe(1 + history.length);
   const again = await trained({ epochs: 1, tensorboard: true });
   expect(readFileSync(join(again.outputs.tensorboard!, file!)).equals(bytes)).toBe(true);
+});
+
+test('show: a history is a row a measurement and a line a curve; its curves go to TensorBoard', async () => {
+  const { outputs, measured } = await trained({ epochs: 2 });
+  const [course, curves] = await preview(outputs.history!, 10);
+  expect(course!.title).toBe('history of a training, 36 steps, 2 measurements (* the best)');
+  expect(course!.table!.rows.map(([epoch, step]) => [epoch, step])).toEqual([
+    ['1', '18'],
+    ['2', '36'],
+  ]);
+  const column = course!.table!.header.findIndex((name) => name.trim() === 'validation_loss');
+  const losses = measured.map(({ validation_loss }) => validation_loss);
+  expect(course!.table!.rows.map((row) => row[column]!.endsWith(' *'))).toEqual(losses.map((loss) => loss === Math.min(...losses)));
+  expect(curves!.table!.rows.find(([name]) => name === 'loss')![1]).toMatch(/^[▁▂▃▄▅▆▇█]{24}$/);
+  const folder = join(temporary(), 'board');
+  expect(await exportHistory(outputs.history!, folder)).toBe(true);
+  const [file] = readdirSync(folder);
+  expect(readFileSync(join(folder, file!)).equals(readFileSync(join(outputs.tensorboard!, file!)))).toBe(true);
+  expect(await exportHistory(join(outputs.model!, 'training.json'), folder)).toBe(false);
+});
+
+test('a sparkline: means of neighbours, the lowest and the highest bar at the ends of their range', () => {
+  expect(sparkline([0, 1, 2, 3, 4, 5, 6, 7], 24)).toBe('▁▂▃▄▅▆▇█');
+  expect(sparkline([0, 0, 7, 7], 2)).toBe('▁█');
+  expect(sparkline([3, 3], 5)).toBe('▁▁');
+  expect(sparkline([1, Number.NaN, 2], 5)).toBe('▁ █');
+  expect(sparkline([], 5)).toBe('');
 });
 
 const defaults = Object.fromEntries(

@@ -1,0 +1,70 @@
+/** The figure by which a run is judged: what its `select` went by, else the first metric that its `evaluate` was asked for. */
+import type { Json } from '../step.ts';
+import type { Components } from './fingerprint.ts';
+import { type Records, reading } from './records.ts';
+
+export interface ChosenMetric {
+  name: string;
+  value: number;
+  /** Whose figure it is. */
+  cell: string;
+}
+
+/** By the number of the run. `asked`: a metric that any cell has. `better` says which of two values is the better one, where it is known. */
+export function chosenMetrics(
+  root: string,
+  runs: readonly number[],
+  asked: string | undefined,
+  better: (name: string) => 'up' | 'down' | undefined,
+): Map<number, ChosenMetric> {
+  const chosen = new Map<number, ChosenMetric>();
+  reading(root, (records) => {
+    const judged = new Map<string, string | undefined>();
+    const withFigures = records.cellsWithFigures();
+    for (const run of runs) {
+      const metric = chosenOf(records, run, asked, { judged, withFigures, better });
+      if (metric) chosen.set(run, metric);
+    }
+  });
+  return chosen;
+}
+
+interface Known {
+  /** The metric by which a result is judged, by fingerprint: runs have many in common. */
+  judged: Map<string, string | undefined>;
+  withFigures: Set<string>;
+  better(name: string): 'up' | 'down' | undefined;
+}
+
+function chosenOf(
+  records: Records,
+  run: number,
+  asked: string | undefined,
+  { judged, withFigures, better }: Known,
+): ChosenMetric | undefined {
+  const found: ChosenMetric[] = [];
+  for (const [cell, fingerprint] of records.fingerprints(run)) {
+    if (!withFigures.has(cell)) continue;
+    if (!judged.has(fingerprint)) judged.set(fingerprint, asked ?? judgedBy(records.components(fingerprint)));
+    const name = judged.get(fingerprint);
+    if (name === undefined) continue;
+    const figure = records.figures(cell, fingerprint).find((figure) => figure.name === name.replace(SELECT, ''));
+    if (figure && Number.isFinite(figure.value)) found.push({ name, value: figure.value, cell });
+  }
+  const selected = found.filter(({ name }) => name.startsWith(SELECT)).at(-1);
+  if (selected) return { ...selected, name: selected.name.slice(SELECT.length) };
+  const way = found.length > 1 ? better(found[0]!.name) : undefined;
+  if (!way) return found.at(-1);
+  return found.reduce((best, one) => ((way === 'up' ? one.value > best.value : one.value < best.value) ? one : best));
+}
+
+/** Marks what a `select` went by: it goes before what others report. */
+const SELECT = 'select ';
+
+function judgedBy({ step, options = {} }: Partial<Components> = {}): string | undefined {
+  if (step === 'select') return named(options.maximize ?? options.minimize, SELECT);
+  if (step === 'evaluate') return named(Array.isArray(options.metrics) ? options.metrics[0] : undefined);
+  return undefined;
+}
+
+const named = (value: Json | undefined, mark = ''): string | undefined => (typeof value === 'string' ? mark + value : undefined);

@@ -1,0 +1,102 @@
+/** The history of a training: a row for each measurement, and each curve as a line of bars. */
+import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../metrics/curves.ts';
+import { SMALLER_IS_BETTER } from '../metrics/names.ts';
+import type { Preview } from './preview.ts';
+
+/** Undefined where the file is no history. */
+export async function previewHistory(file: string, limit: number): Promise<Preview[] | undefined> {
+  const lines = await readHistory(file);
+  if (!lines) return undefined;
+  const measured = lines.filter(isMeasurement);
+  return [...(measured.length > 0 ? [measurements(measured, Math.max(limit, LEAST))] : []), curves(lines)];
+}
+
+/** Writes the curves of a history for TensorBoard, into a folder of their own. False where the file is no history. */
+export async function exportHistory(file: string, folder: string): Promise<boolean> {
+  const lines = await readHistory(file);
+  if (lines) exportCurves(lines, folder);
+  return lines !== undefined;
+}
+
+/** Rows that are shown although fewer were asked for: a training is judged as a whole. */
+const LEAST = 50;
+
+function measurements(measured: HistoryLine[], limit: number): Preview {
+  const shown = measured.slice(0, limit);
+  const figures = [...new Set(measured.flatMap((line) => Object.keys(line)))].filter(
+    (name) => name === 'train_loss' || name.startsWith(PREFIX),
+  );
+  const best = new Map(figures.filter((name) => name.startsWith(PREFIX)).map((name) => [name, bestOf(name, measured)]));
+  const rows = shown.map((line) => [
+    String(line.epoch),
+    line.step.toLocaleString('en-US'),
+    ...figures.map((name) => {
+      const mark = line === best.get(name) ? ' *' : best.has(name) ? '  ' : '';
+      return line[name] === undefined ? '' : `${line[name].toFixed(4)}${mark}`;
+    }),
+  ]);
+  const times = measured.length === 1 ? '1 measurement' : `${measured.length.toLocaleString('en-US')} measurements`;
+  return {
+    title: `history of a training, ${measured.at(-1)!.step.toLocaleString('en-US')} steps, ${times} (* the best)`,
+    table: {
+      header: ['epoch', 'step', ...figures.map((name) => (best.has(name) ? `${name}  ` : name))],
+      rows,
+      numeric: [true, true, ...figures.map(() => true)],
+    },
+    ...(measured.length > shown.length
+      ? { rest: `+ ${(measured.length - shown.length).toLocaleString('en-US')} more measurements (-n ${measured.length})` }
+      : {}),
+  };
+}
+
+const PREFIX = 'validation_';
+
+/** The first of the best; undefined where there is nothing to choose from. */
+function bestOf(name: string, measured: HistoryLine[]): HistoryLine | undefined {
+  const sign = SMALLER_IS_BETTER.includes(name.slice(PREFIX.length)) ? -1 : 1;
+  const finite = measured.filter((line) => Number.isFinite(line[name]));
+  if (new Set(finite.map((line) => line[name])).size < 2) return undefined;
+  return finite.reduce((best, line) => (sign * line[name]! > sign * best[name]! ? line : best));
+}
+
+function curves(lines: HistoryLine[]): Preview {
+  const values = new Map<string, number[]>();
+  for (const line of lines) {
+    for (const [name, value] of Object.entries(pointsOf(line))) {
+      const known = values.get(name);
+      if (known) known.push(value);
+      else values.set(name, [value]);
+    }
+  }
+  const rows = [...values].map(([name, all]) => {
+    const finite = all.filter(Number.isFinite);
+    const figure = (value: number | undefined) => (value === undefined ? '–' : String(Number(value.toPrecision(4))));
+    return [name, sparkline(all, WIDTH), figure(all[0]), figure(all.at(-1)), figure(least(finite)), figure(most(finite))];
+  });
+  return {
+    title: 'curves, from the first step to the last',
+    table: { header: ['curve', '', 'first', 'last', 'least', 'most'], rows, numeric: [false, false, true, true, true, true] },
+  };
+}
+
+/** Columns of a sparkline. */
+const WIDTH = 24;
+
+const least = (values: number[]): number | undefined => (values.length > 0 ? values.reduce((a, b) => Math.min(a, b)) : undefined);
+const most = (values: number[]): number | undefined => (values.length > 0 ? values.reduce((a, b) => Math.max(a, b)) : undefined);
+
+/** The means of neighbours as bars of eight heights; a blank for what is not a number. */
+export function sparkline(values: number[], columns: number): string {
+  const count = Math.min(columns, values.length);
+  const means = Array.from({ length: count }, (_, i) => {
+    const part = values.slice(Math.floor((i * values.length) / count), Math.floor(((i + 1) * values.length) / count));
+    return part.reduce((sum, value) => sum + value, 0) / part.length;
+  });
+  const finite = means.filter(Number.isFinite);
+  const [low, high] = [least(finite) ?? 0, most(finite) ?? 0];
+  return means
+    .map((mean) => (Number.isFinite(mean) ? BARS[high > low ? Math.round(((mean - low) / (high - low)) * (BARS.length - 1)) : 0] : ' '))
+    .join('');
+}
+
+const BARS = [...'▁▂▃▄▅▆▇█'];

@@ -1,0 +1,122 @@
+/** What the tokens of a tokenize step say: some sequences of each split, read back as text, with what is to be learned from them. */
+import { openTokenizer, type Tokenizer } from '../models/tokenizer.ts';
+import { type Example, openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
+import type { Preview } from './preview.ts';
+
+/** `limit`: sequences, of all splits together. */
+export async function previewTokens(folder: string, limit: number): Promise<Preview[]> {
+  const info = await readTokensInfo(folder);
+  const splits = Object.entries(info.splits).filter(([, { sequences }]) => sequences > 0);
+  const tokenizer = await openTokenizer(folder, { maxLength: info.max_length });
+  const rows: string[][] = [];
+  for (const [i, [name]] of splits.entries()) {
+    const room = Math.ceil((limit - rows.length) / (splits.length - i));
+    rows.push(...(await sequencesOf(folder, info, name, room, tokenizer)));
+  }
+  const all = splits.reduce((sum, [, { sequences }]) => sum + sequences, 0);
+  return [
+    {
+      title: `tokens of ${info.task}, decoded`,
+      table: { header: ['split', 'id', 'tokens', 'text', learned(info)], rows, numeric: [false, false, true, false, false] },
+      ...rest(all - rows.length),
+    },
+    {
+      title: 'splits',
+      table: {
+        header: ['split', 'rows', 'sequences', 'tokens', 'mean length', 'cut'],
+        rows: splits.map(([name, { rows, sequences, tokens, truncated }]) => [
+          name,
+          ...[rows, sequences, tokens].map((count) => count.toLocaleString('en-US')),
+          (tokens / sequences).toFixed(1),
+          truncated.toLocaleString('en-US'),
+        ]),
+        numeric: [false, true, true, true, true, true],
+      },
+    },
+  ];
+}
+
+const rest = (more: number) => (more > 0 ? { rest: `+ ${more.toLocaleString('en-US')} more sequences` } : {});
+
+/** What is learned from a sequence, as a heading. */
+function learned({ task, problem_type }: TokensInfo): string {
+  if (task === 'text-classification')
+    return problem_type === 'multi_label_classification' ? 'labels' : problem_type === 'regression' ? 'value' : 'label';
+  return { 'token-classification': 'labels', 'question-answering': 'answer', seq2seq: 'target', 'masked-lm': '', 'causal-lm': '' }[task];
+}
+
+async function sequencesOf(folder: string, info: TokensInfo, name: string, room: number, tokenizer: Tokenizer): Promise<string[][]> {
+  const split = await openSplit(folder, info, name);
+  const rows: string[][] = [];
+  try {
+    let sequence = 0;
+    for await (const example of split.examples()) {
+      if (rows.length >= room) break;
+      const ids = numbers(split, 'input_ids', sequence);
+      const windows = example.sequences ?? 1;
+      const [text, target] = await texts(split, sequence, ids, example, info, tokenizer);
+      rows.push([name, windows > 1 ? `${example.id} (1 of ${windows} windows)` : example.id, String(ids.length), text, target]);
+      sequence += windows;
+    }
+  } finally {
+    split.close();
+  }
+  return rows;
+}
+
+async function texts(
+  split: Split,
+  sequence: number,
+  ids: number[],
+  example: Example,
+  { task, problem_type, labels }: TokensInfo,
+  tokenizer: Tokenizer,
+): Promise<[text: string, target: string]> {
+  const text = await decoded(ids, tokenizer);
+  const own = split.values('labels', sequence);
+  switch (task) {
+    case 'text-classification':
+      if (problem_type === 'regression') return [text, String(own?.[0] ?? '')];
+      if (problem_type === 'multi_label_classification') return [text, labels.filter((_, i) => own?.[i] === 1).join(', ')];
+      return [text, labels[own?.[0] ?? -1] ?? ''];
+    case 'token-classification': {
+      const tags = numbers(split, 'labels', sequence);
+      const tagged = ids.flatMap((id, i) =>
+        tags[i]! >= 0 ? [tokenizer.decodeToken(id).then((token) => `${token}/${labels[tags[i]!]}`)] : [],
+      );
+      return [text, (await Promise.all(tagged)).join(' ')];
+    }
+    case 'question-answering': {
+      const [start, end] = ['start_positions', 'end_positions'].map((column) => split.values(column, sequence)?.[0] ?? 0);
+      const answer = start === 0 && end === 0 ? '(not in this window)' : await tokenizer.decode(ids.slice(start, end! + 1));
+      return [text, answer];
+    }
+    case 'seq2seq':
+      return [text, await decoded(numbers(split, 'labels', sequence), tokenizer)];
+    default:
+      return [text, typeof example.target === 'string' ? example.target : ''];
+  }
+}
+
+function numbers(split: Split, column: string, sequence: number): number[] {
+  const into = new Int32Array(split.length(sequence, split.kindOf(column)));
+  split.read(column, sequence, into, 0);
+  return [...into];
+}
+
+/** Special tokens stand between the texts that they part. */
+async function decoded(ids: number[], tokenizer: Tokenizer): Promise<string> {
+  const special = new Set(tokenizer.specialIds);
+  const parts: string[] = [];
+  for (let from = 0; from < ids.length; ) {
+    if (special.has(ids[from]!)) {
+      parts.push(await tokenizer.decodeToken(ids[from++]!));
+      continue;
+    }
+    let to = from;
+    while (to < ids.length && !special.has(ids[to]!)) to++;
+    parts.push(await tokenizer.decode(ids.slice(from, to)));
+    from = to;
+  }
+  return parts.join(' ');
+}
