@@ -69,6 +69,24 @@ export interface OptionProblem {
   option: string;
   /** What is wrong with its value, and what would be right. */
   message: string;
+  /** What to do. */
+  hint?: string;
+}
+
+/** An output of another step behind an input, as `foresee` sees it. */
+export interface Upstream {
+  /** The cell that makes it. */
+  cell: string;
+  /** The step that it uses; absent for a command. */
+  uses?: string;
+  /** Its options, defaults filled in. */
+  options: Record<string, Json>;
+  /** The output's name. */
+  output: string;
+  /** Where the output lies; absent until it exists. */
+  path?: string;
+  /** What the cell itself reads from other steps, by input. */
+  readonly inputs: Record<string, Upstream[]>;
 }
 
 export interface StepDefinition<
@@ -96,6 +114,16 @@ export interface StepDefinition<
   threads?: 'one' | 'all';
   /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. Built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
+  /**
+   * Finds what the steps above make impossible, e.g. a metric that their task does not have. It is called when a pipeline is read, and once
+   * more in a run, before longer cells begin, when all outputs exist that `reads` names. Quick: it reads small files at most. As with
+   * `check`, only that of a built-in step is called.
+   */
+  foresee?: {
+    /** Inputs, or inputs of the steps behind them, whose content decides: `tokens`, `from.tokens`. */
+    reads: readonly string[];
+    check(options: OptionsOf<O>, inputs: Record<string, Upstream[]>): OptionProblem[];
+  };
   /** The work. It has succeeded when this returns, or its promise resolves, and every output is there. */
   run(context: StepContext<O, I, P>): Promise<void> | void;
 }

@@ -7,7 +7,7 @@ import { nearest } from '../suggest.ts';
 import { type Draft, draftCells } from './cells.ts';
 import { isMap, plain, type Tree } from './literal.ts';
 import { placeIn } from './locate.ts';
-import { checkOptions } from './options.ts';
+import { checkForesight, checkOptions } from './options.ts';
 import { order } from './order.ts';
 import type { Outside } from './outside.ts';
 import { Params } from './params.ts';
@@ -42,6 +42,9 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   linkPaths(all, reading);
   for (const [step, cells] of drafts) await checkOptions(step, cells, reading);
   const cells = sortCells(all, drafts, reading);
+  problems.throwIfAny();
+  const byName = new Map(cells.map((cell) => [cell.name, cell]));
+  for (const [step, own] of drafts) checkForesight(step, own, byName, reading);
   problems.throwIfAny();
   return {
     name,

@@ -1,11 +1,13 @@
 /** The options of cells, checked once they are known: by their schema, and by what the step itself says of them. */
-import type { OptionSchemas, OptionsOf } from '../step.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
 import type { Draft } from './cells.ts';
+import type { Cell } from './pipeline.ts';
 import { traced } from './points.ts';
 import type { Reading } from './reading.ts';
 import { optionsSchema } from './schema.ts';
 import type { Path } from './source.ts';
 import type { Step } from './steps.ts';
+import { upstreamOf } from './upstream.ts';
 import type { Used } from './uses.ts';
 import { checkSchema, type Mistake, type Validate, validator } from './validate.ts';
 
@@ -22,21 +24,46 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
   for (const { cell, point } of drafts) {
     if (cell.action.kind !== 'step') continue;
     const { options } = cell.action;
-    const say = ({ path, at, message, hint }: Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>) => {
-      if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
-      const where = traced(step, ['with', ...path], reading, point.places);
-      reading.tell(cell, where.source.diagnostic(where.path, at, message, hint));
-    };
+    const say = teller(step, { cell, point }, reading);
     const mistakes = validate(options).filter(
       ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
     );
     for (const mistake of mistakes) say(inWords(mistake, used.uses));
     if (mistakes.length > 0 || [...step.faulty].some((key) => key.startsWith('with.'))) continue;
-    for (const { option, message } of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) {
-      say({ path: optionPath(option), at: 'value', message });
-    }
+    for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) say(asMistake(problem));
   }
 }
+
+/** What the steps above make impossible. `cells`: all of them, their options checked. */
+export function checkForesight(step: Step, drafts: Draft[], cells: ReadonlyMap<string, Cell>, reading: Reading): void {
+  const { foresee } = step.used ?? {};
+  if (!foresee || step.faulty.size > 0) return;
+  for (const { cell, point } of drafts) {
+    if (cell.action.kind !== 'step') continue;
+    const problems = foresee.check(
+      cell.action.options as OptionsOf<OptionSchemas>,
+      upstreamOf(cell, cells, () => false),
+    );
+    for (const problem of problems) teller(step, { cell, point }, reading)(asMistake(problem));
+  }
+}
+
+type Told = Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>;
+
+function teller(step: Step, { cell, point }: Pick<Draft, 'cell' | 'point'>, reading: Reading): (mistake: Told) => void {
+  return ({ path, at, message, hint }) => {
+    if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
+    const where = traced(step, ['with', ...path], reading, point.places);
+    reading.tell(cell, where.source.diagnostic(where.path, at, message, hint));
+  };
+}
+
+const asMistake = ({ option, message, hint }: OptionProblem): Told => ({
+  path: optionPath(option),
+  at: 'value',
+  message,
+  ...(hint && { hint }),
+});
 
 async function compiled({ definition, module }: Used): Promise<Validate> {
   const schema = optionsSchema(definition);

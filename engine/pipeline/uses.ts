@@ -17,14 +17,15 @@ export interface Used {
   definition: Declaration;
   /** Of a built-in step: a user's runs in no process but its own. */
   check?: StepDefinition['check'];
+  foresee?: StepDefinition['foresee'];
 }
 
 /** Undefined where there is no such step, or it cannot be loaded: `wrong` is told. */
 export async function find(uses: string, reading: Reading, wrong: (message: string, hint?: string) => void): Promise<Used | undefined> {
   const own = await builtin(uses);
   if (own) {
-    const { run, check, ...definition } = own;
-    return { uses, module: { builtin: uses }, definition, check };
+    const { run, check, foresee, ...definition } = own;
+    return { uses, module: { builtin: uses }, definition, check, foresee };
   }
   const path = reading.outside.module(uses);
   if (path === undefined) {

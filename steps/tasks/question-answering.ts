@@ -5,7 +5,7 @@
  * first token, [CLS], are higher in every window than those of the best piece.
  */
 import { StepError } from '../../engine/step.ts';
-import { answerMetrics, METRICS } from '../metrics/answers.ts';
+import { answerMetrics } from '../metrics/answers.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
 import { logSoftmax, type Measurement, type Measuring, type Outputs, rounded, type TaskKind, tokensOf } from './task.ts';
 
@@ -34,8 +34,6 @@ export const questionAnswering: TaskKind<Ends> = {
     );
     return { answer: found.text, start: found.start, end: found.end, score: rounded(found.score) };
   },
-
-  metrics: () => ({ known: Object.keys(METRICS), usual: ['exact_match', 'f1'] }),
 
   measure,
 };

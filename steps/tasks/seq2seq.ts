@@ -1,9 +1,4 @@
 /** One text into another, as in translating or summing up. */
-import { METRICS } from '../metrics/generated.ts';
-import { nextTokenTask, type Predicted } from './next-tokens.ts';
-import type { TaskKind } from './task.ts';
+import { nextTokenTask } from './next-tokens.ts';
 
-export const seq2seq: TaskKind<Predicted> = {
-  ...nextTokenTask('seq2seq', [{ name: 'text' }]),
-  ofTexts: { known: Object.keys(METRICS), usual: ['rouge1', 'rouge2', 'rougeL', 'bleu', 'exact_match'] },
-};
+export const seq2seq = nextTokenTask('seq2seq', [{ name: 'text' }]);

@@ -1,15 +1,8 @@
 /** Text classification: one label of several, any number of them, or a number (regression), for a text or a pair of texts. */
 import type { Json } from '../../engine/step.ts';
-import {
-  METRICS as CLASSIFICATION,
-  type Classified,
-  classificationMetrics,
-  classReport,
-  confusionMatrix,
-  PROBABILITY_METRICS,
-} from '../metrics/classification.ts';
-import { labelReport, METRICS as MULTI_LABEL, multiLabelMetrics } from '../metrics/multi-label.ts';
-import { METRICS as REGRESSION, regressionMetrics } from '../metrics/regression.ts';
+import { type Classified, classificationMetrics, classReport, confusionMatrix, PROBABILITY_METRICS } from '../metrics/classification.ts';
+import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
+import { regressionMetrics } from '../metrics/regression.ts';
 import { best, logSoftmax, type Measurement, type Measuring, type Outputs, rounded, rowOf, type TaskKind } from './task.ts';
 
 export const textClassification: TaskKind<Float32Array> = {
@@ -33,14 +26,6 @@ export const textClassification: TaskKind<Float32Array> = {
       return { labels: labels.filter((_, k) => scores[k]! > THRESHOLD), scores: byLabel(labels, scores) };
     }
     return { label: labels[best(logits!)]!, scores: byLabel(labels, logSoftmax(logits!).map(Math.exp)) };
-  },
-
-  metrics(problem, labels) {
-    if (problem === 'regression') return { known: Object.keys(REGRESSION), usual: ['mse', 'mae', 'r2'] };
-    if (problem === 'multi_label_classification')
-      return { known: Object.keys(MULTI_LABEL), usual: ['accuracy', 'micro_f1', 'macro_f1', 'hamming_loss'] };
-    const usual = labels.length === 2 ? ['precision', 'recall', 'f1'] : ['macro_precision', 'macro_recall', 'macro_f1'];
-    return { known: Object.keys(CLASSIFICATION), usual: ['accuracy', ...usual] };
   },
 
   measure(measuring) {

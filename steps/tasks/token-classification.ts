@@ -1,7 +1,8 @@
 /** Token classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
 import type { Json } from '../../engine/step.ts';
+import { markEntities } from '../metrics/by-task.ts';
 import { classReport, confusionMatrix } from '../metrics/classification.ts';
-import { counted, entityMetrics, METRICS } from '../metrics/entities.ts';
+import { counted, entityMetrics } from '../metrics/entities.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
 import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind, tokensOf } from './task.ts';
 
@@ -24,16 +25,8 @@ export const tokenClassification: TaskKind<Float32Array> = {
     return { entities: groupsOf(words, labels).map((group) => entityOf(group, text!)) };
   },
 
-  metrics: (_, labels) => ({
-    known: Object.keys(METRICS),
-    usual: marksEntities(labels) ? ['precision', 'recall', 'f1', 'accuracy'] : ['accuracy'],
-  }),
-
   measure,
 };
-
-/** Tags such as NOUN and VERB mark no entities. */
-const marksEntities = (labels: string[]): boolean => labels.every((label) => /^(O$|[BIES]-)/.test(label));
 
 /** A word of a text with the probabilities of its labels, which are those of its first token. */
 interface Word {
@@ -128,7 +121,7 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
     metrics: () => ({ loss: loss / words, ...entityMetrics({ truth, predicted }, metrics) }),
     report: () => ({
       labels,
-      ...(marksEntities(labels) && { entities: { ...counted({ truth, predicted }).types } }),
+      ...(markEntities(labels) && { entities: { ...counted({ truth, predicted }).types } }),
       classes: tagReport(labels, truth, predicted),
     }),
     warnings() {
