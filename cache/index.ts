@@ -94,7 +94,7 @@ export class ResultIndex {
         select number, fingerprint, subject, outputs, created from results
         where checked = check_of(fingerprint, subject, outputs, record, created) order by number`).all(),
     );
-    return (rows as any[]).map((row) => ({ ...row, outputs: JSON.parse(row.outputs) }));
+    return (rows as any[]).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
   }
 
   /** Once this returns, nothing finds them any more. */
@@ -106,6 +106,11 @@ export class ResultIndex {
   }
 }
 
+/** By names that users give, such as `constructor`: an object without a prototype has no others. */
+function outputsIn(json: string): Result['outputs'] {
+  return Object.assign(Object.create(null), JSON.parse(json));
+}
+
 function isWhole({ fingerprint, subject, outputs, record, created, checked }: any): boolean {
   return checkOf(fingerprint, subject, outputs, record, created) === checked;
 }
@@ -115,7 +120,7 @@ function resultOf(row: any): Result {
   return {
     fingerprint,
     subject,
-    outputs: JSON.parse(outputs),
+    outputs: outputsIn(outputs),
     // Of a thousand results that are fresh nobody asks for it.
     get record() {
       return JSON.parse(record);

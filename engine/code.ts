@@ -131,8 +131,8 @@ interface Surroundings {
 }
 
 function surroundings(files: string[], folder: string): Surroundings {
-  const rivals: Surroundings['rivals'] = {};
-  const settings: Surroundings['settings'] = {};
+  const rivals: Surroundings['rivals'] = Object.create(null);
+  const settings: Surroundings['settings'] = Object.create(null);
   for (const file of files) {
     const path = resolve(folder, file);
     rivals[file] = namesLike(path);

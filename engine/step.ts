@@ -37,6 +37,8 @@ export interface OptionNotes {
   description?: string;
   /** What the option is where `with` does not set it. */
   default?: unknown;
+  /** The default in a cell of a matrix, where it is another one. */
+  defaultInMatrix?: unknown;
   /**
    * `false` for an option that cannot change a byte of any output, such as how often progress is logged. It enters no fingerprint:
    * another value of it reruns nothing, and a stored result counts whatever it was made with.
@@ -89,6 +91,12 @@ export interface Upstream {
   readonly inputs: Record<string, Upstream[]>;
 }
 
+/** What `foresee` found. */
+export interface ForeseenProblem extends OptionProblem {
+  /** The cell above whose option it is, where it is none of the step's own. */
+  upstream?: string;
+}
+
 export interface StepDefinition<
   O extends OptionSchemas = OptionSchemas,
   I extends InputDeclarations = InputDeclarations,
@@ -104,6 +112,11 @@ export interface StepDefinition<
   options?: O;
   /** Options that may be left out although they have no default. */
   optional?: readonly (keyof O & string)[];
+  /**
+   * Names that people bring from elsewhere, each with what it is called here: `{ num_train_epochs: 'epochs' }`, or how it is written
+   * here: `{ lora_alpha: 'lora: { alpha: … }' }`, or a sentence where it is no option. The hint for an unknown option shows it.
+   */
+  aliases?: Readonly<Record<string, string>>;
   /** Files and folders that the step reads, each from `with`. */
   inputs?: I;
   /** Files and folders that the step makes; later steps read them as `${{ steps.STEP.ROLE }}`. */
@@ -122,7 +135,7 @@ export interface StepDefinition<
   foresee?: {
     /** Inputs, or inputs of the steps behind them, whose content decides: `tokens`, `from.tokens`. */
     reads: readonly string[];
-    check(options: OptionsOf<O>, inputs: Record<string, Upstream[]>): OptionProblem[];
+    check(options: OptionsOf<O>, inputs: Record<string, Upstream[]>): ForeseenProblem[];
   };
   /** The work. It has succeeded when this returns, or its promise resolves, and every output is there. */
   run(context: StepContext<O, I, P>): Promise<void> | void;

@@ -1,19 +1,61 @@
 /** "did you mean …?": the nearest valid word to a mistyped one. */
 
-/** Hint for a word that is not among `valid`: the nearest, and a list of what there is. */
+/** Hint for a word that is not among `valid`: the nearest, and a list of what there is as far as that can be read at a glance. */
 export function didYouMean(word: string, valid: Iterable<string>, list: string): string {
   const words = [...valid];
   const near = nearest(word, words);
-  const shown = words.length > 12 ? [...words.slice(0, 12), `… (${words.length})`] : words;
-  const all = words.length === 0 ? `${list}: none` : `${list}: ${shown.join(', ')}`;
-  return near === undefined ? all : `did you mean "${near}"? ${all}`;
+  if (words.length <= FEW) {
+    const all = words.length === 0 ? `${list}: none` : `${list}: ${words.join(', ')}`;
+    return near === undefined ? all : `did you mean "${near}"? ${all}`;
+  }
+  if (near !== undefined) return `did you mean "${near}"?`;
+  const akin = words.filter((other) => partsOf(other).some((part) => partsOf(word).includes(part)));
+  const shown = akin.length > 0 ? akin : words;
+  return `${list}: ${[...shown.slice(0, FEW), ...(shown.length > FEW || akin.length > 0 ? [`… (${words.length})`] : [])].join(', ')}`;
+}
+
+/** A longer list is no hint. */
+const FEW = 12;
+
+/** `num_train_epochs` and `numTrainEpochs`: num, train, epochs. */
+function partsOf(word: string): string[] {
+  return snakeCase(word)
+    .split('_')
+    .filter((part) => part.length > 2);
+}
+
+/** `weight-decay` and `weightDecay` as options are written: `weight_decay`. */
+export function snakeCase(word: string): string {
+  return word
+    .replace(/([a-z\d])([A-Z])/g, '$1_$2')
+    .replace(/[-\s.]+/g, '_')
+    .toLowerCase();
+}
+
+/**
+ * What a word from elsewhere is here, by a list of such words: the name of an option where it is one, and the hint.
+ * Undefined where the list has no such word.
+ */
+export function knownAlias(
+  word: string,
+  aliases: Readonly<Record<string, string>>,
+  names: string[],
+): { name?: string; hint: string } | undefined {
+  const key = [word, snakeCase(word)].find((one) => Object.hasOwn(aliases, one));
+  if (key === undefined) return undefined;
+  const here = aliases[key]!;
+  const [, option] = /^([a-z]\w*)(:|$)/.exec(here) ?? [];
+  const name = option !== undefined && names.includes(option) ? option : undefined;
+  return { name, hint: here.endsWith('.') ? here : name === here ? `did you mean "${here}"?` : `did you mean \`${here}\`?` };
 }
 
 /** Undefined where no word is near: a third of its letters may differ, and one of three. */
 export function nearest(word: string, valid: Iterable<string>): string | undefined {
   let best: string | undefined;
   let least = Math.floor(word.length / 3) + 1;
+  const written = snakeCase(word);
   for (const candidate of valid) {
+    if (snakeCase(candidate) === written) return candidate;
     if (Math.abs(candidate.length - word.length) >= least) continue;
     const far = candidate.toLowerCase() === word.toLowerCase() ? 0 : distance(word, candidate);
     if (far < least) [best, least] = [candidate, far];

@@ -22,7 +22,7 @@ interface Options {
 }
 
 export default async function cache([what = '', ...words]: string[], options: Options): Promise<unknown> {
-  const command = COMMANDS[what];
+  const command = Object.hasOwn(COMMANDS, what) ? COMMANDS[what] : undefined;
   if (!command) throw usage(`cache does not know "${what}"`, didYouMean(what, Object.keys(COMMANDS), 'what it knows'));
   const root = recordsRoot() ?? rootOf(process.cwd());
   return command({ root, places: placesOf({ root }), words, ...options });

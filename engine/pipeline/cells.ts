@@ -121,7 +121,13 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     cell.action = { kind: 'shell', commands, shell };
   } else if (step.used) {
     const { uses, module, definition } = step.used;
-    cell.action = { kind: 'step', uses, module, definition, options: Object.fromEntries(optionsIn(scope)) };
+    cell.action = {
+      kind: 'step',
+      uses,
+      module,
+      definition,
+      options: Object.assign(Object.create(null), Object.fromEntries(optionsIn(scope))),
+    };
   }
   return draft;
 }

@@ -43,8 +43,7 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   for (const [step, cells] of drafts) await checkOptions(step, cells, reading);
   const cells = sortCells(all, drafts, reading);
   problems.throwIfAny();
-  const byName = new Map(cells.map((cell) => [cell.name, cell]));
-  for (const [step, own] of drafts) checkForesight(step, own, byName, reading);
+  checkForesight(all, reading);
   problems.throwIfAny();
   return {
     name,

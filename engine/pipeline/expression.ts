@@ -105,7 +105,7 @@ function expression(text: string, closed: boolean, start: number, nth: number): 
       `Declare it in the step's \`${root}\`, and read it in the command as $${rest[0] ?? 'NAME'}.`,
     );
   }
-  if (SHAPES[root]) return wrong(`"${source}" is no whole reference`, `Write ${SHAPES[root]}.`);
+  if (Object.hasOwn(SHAPES, root)) return wrong(`"${source}" is no whole reference`, `Write ${SHAPES[root]}.`);
   return wrong(`there is no "${root}"`, didYouMean(root, [...Object.keys(SHAPES), 'npm'], 'an expression begins with'), names[0]);
 }
 

@@ -9,7 +9,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { keepText, keptText } from '../keep.ts';
 import { fileName } from './cell-name.ts';
-import type { Answers, Outside } from './outside.ts';
+import { type Answers, type Outside, variableIn } from './outside.ts';
 import { packageVersion } from './packages.ts';
 import type { Cell, Pipeline, StepAction } from './pipeline.ts';
 import type { Given } from './read.ts';
@@ -67,7 +67,7 @@ export function remember(given: Given, answers: Answers, { name, description, pa
 function keptCell(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): KeptCell {
   const env = Object.entries(cell.env).map(([name, value]) => {
     // A value that stands in the text may be the same as that of the environment: then it is taken from there.
-    const taken = Object.hasOwn(variables, name) && process.env[name] === value;
+    const taken = Object.hasOwn(variables, name) && variableIn(process.env, name) === value;
     return [name, taken ? null : value!] as const;
   });
   return { ...cell, env: Object.fromEntries(env), action: keptAction(cell.action, definitions) };

@@ -1,7 +1,7 @@
 /** The options of cells, checked once they are known: by their schema, and by what the step itself says of them. */
-import type { OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
+import type { Json, OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
+import { knownAlias } from '../suggest.ts';
 import type { Draft } from './cells.ts';
-import type { Cell } from './pipeline.ts';
 import { traced } from './points.ts';
 import type { Reading } from './reading.ts';
 import { optionsSchema } from './schema.ts';
@@ -24,27 +24,35 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
   for (const { cell, point } of drafts) {
     if (cell.action.kind !== 'step') continue;
     const { options } = cell.action;
+    if (Object.keys(cell.matrix).length > 0) fillMatrixDefaults(options, used.definition.options ?? {}, step.faulty);
     const say = teller(step, { cell, point }, reading);
     const mistakes = validate(options).filter(
       ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
     );
-    for (const mistake of mistakes) say(inWords(mistake, used.uses));
+    for (const mistake of mistakes) say(inWords(mistake, used));
     if (mistakes.length > 0 || [...step.faulty].some((key) => key.startsWith('with.'))) continue;
     for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) say(asMistake(problem));
   }
 }
 
-/** What the steps above make impossible. `cells`: all of them, their options checked. */
-export function checkForesight(step: Step, drafts: Draft[], cells: ReadonlyMap<string, Cell>, reading: Reading): void {
-  const { foresee } = step.used ?? {};
-  if (!foresee || step.faulty.size > 0) return;
-  for (const { cell, point } of drafts) {
-    if (cell.action.kind !== 'step') continue;
-    const problems = foresee.check(
-      cell.action.options as OptionsOf<OptionSchemas>,
-      upstreamOf(cell, cells, () => false),
-    );
-    for (const problem of problems) teller(step, { cell, point }, reading)(asMistake(problem));
+function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchemas, faulty: ReadonlySet<string>): void {
+  for (const [name, { defaultInMatrix }] of Object.entries(schemas))
+    if (defaultInMatrix !== undefined && !Object.hasOwn(options, name) && !faulty.has(`with.${name}`))
+      options[name] = defaultInMatrix as Json;
+}
+
+/** What the steps above make impossible. `drafts`: of all steps, their options checked. */
+export function checkForesight(drafts: Draft[], reading: Reading): void {
+  const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
+  const byName = new Map(drafts.map((draft) => [draft.cell.name, draft]));
+  for (const draft of drafts) {
+    const { foresee } = draft.step.used ?? {};
+    if (!foresee || draft.cell.action.kind !== 'step') continue;
+    const above = upstreamOf(draft.cell, cells, () => false);
+    for (const { upstream, ...problem } of foresee.check(draft.cell.action.options as OptionsOf<OptionSchemas>, above)) {
+      const at = upstream === undefined ? draft : byName.get(upstream)!;
+      teller(at.step, at, reading)(asMistake(problem));
+    }
   }
 }
 
@@ -72,9 +80,12 @@ async function compiled({ definition, module }: Used): Promise<Validate> {
 }
 
 /** In the words of options. */
-function inWords(mistake: Mistake, uses: string): Mistake {
+function inWords(mistake: Mistake, { uses, definition }: Used): Mistake {
   const { rule, message, hint, found } = mistake;
-  if (rule === 'additionalProperties') return { ...mistake, message: message.replace('unknown key', 'unknown option') };
+  if (rule === 'additionalProperties') {
+    const alias = knownAlias(mistake.path.join('.'), definition.aliases ?? {}, []);
+    return { ...mistake, message: message.replace('unknown key', 'unknown option'), hint: alias?.hint ?? hint };
+  }
   if (rule !== 'required') return mistake;
   const write = `Write \`${found}:\` below \`${mistake.path.at(-1) ?? 'with'}\`.`;
   return { ...mistake, message: `${message.replace('missing', 'missing option')} of ${uses}`, hint: hint ? `${write} ${hint}` : write };

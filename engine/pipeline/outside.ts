@@ -29,7 +29,13 @@ export interface Look {
 }
 
 export class Outside {
-  readonly answers: Answers = { looks: {}, packages: {}, variables: {}, secrets: {}, modules: {} };
+  readonly answers: Answers = {
+    looks: Object.create(null),
+    packages: Object.create(null),
+    variables: Object.create(null),
+    secrets: Object.create(null),
+    modules: Object.create(null),
+  };
 
   constructor(
     private readonly folder: string,
@@ -57,13 +63,13 @@ export class Outside {
   }
 
   variable(name: string): string | undefined {
-    const value = this.env[name];
+    const value = variableIn(this.env, name);
     this.answers.variables[name] = value === undefined ? null : createHash('sha256').update(value).digest('hex');
     return value;
   }
 
   hasSecret(name: string): boolean {
-    const isSet = this.env[name] !== undefined;
+    const isSet = variableIn(this.env, name) !== undefined;
     this.answers.secrets[name] = isSet;
     return isSet;
   }
@@ -112,6 +118,11 @@ export class Outside {
     }
     return true;
   }
+}
+
+/** Of a variable; one may be named like what every object has. */
+export function variableIn(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  return Object.hasOwn(env, name) ? env[name] : undefined;
 }
 
 /** A file of the user's, not a package. */

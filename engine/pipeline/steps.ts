@@ -1,6 +1,6 @@
 /** The steps of a pipeline as written: the shape of each checked, what it `uses` found, its references followed. */
 import type { InputDeclaration } from '../step.ts';
-import { didYouMean, nearest } from '../suggest.ts';
+import { didYouMean, knownAlias, nearest } from '../suggest.ts';
 import { type Expression, template } from './expression.ts';
 import { isMap, plain, type Tree } from './literal.ts';
 import type { Reading } from './reading.ts';
@@ -156,10 +156,12 @@ function declare(step: Step, reading: Reading): void {
   const given = Object.keys(Object(body.with));
   for (const key of given) {
     if (options.includes(key) || roles.includes(key)) continue;
+    const names = [...roles, ...options];
+    const alias = knownAlias(key, definition.aliases ?? {}, names);
     // Whoever mistyped a name did not leave it out.
-    const meant = nearest(key, [...roles, ...options]);
+    const meant = alias ? alias.name : nearest(key, names);
     if (meant !== undefined && !given.includes(meant)) faulty.add(`with.${meant}`);
-    reading.report([...path, 'with', key], `unknown option "${key}"`, didYouMean(key, [...roles, ...options], `${uses} takes`), 'key');
+    reading.report([...path, 'with', key], `unknown option "${key}"`, alias?.hint ?? didYouMean(key, names, `${uses} takes`), 'key');
   }
   for (const role of roles) {
     if (step.inputs[role]!.optional || given.includes(role) || faulty.has(`with.${role}`)) continue;

@@ -187,6 +187,8 @@ function howTo({ type, properties }: Schema, found: unknown): string | undefined
   ) {
     return exactNumber(found) === undefined ? 'As a number it would lose digits.' : 'Write it without quotes.';
   }
+  if ((type === 'array' || type === 'object') && typeof found === 'string' && /^\s*[[{]/.test(found))
+    return 'It is no list or map in JSON or YAML: check its brackets and quotes.';
   if (type === 'array') return `Write a list: [${/^[\w.-]+$/.test(String(found)) ? found : shown(found)}]`;
   return type === 'object' && properties ? `It takes a map of ${Object.keys(properties).join(', ')}.` : undefined;
 }

@@ -110,7 +110,7 @@ export class Outcome {
   /** What nothing else in this run reads is what it was run for. */
   #outputs(columns: number): string[] {
     const states = this.#summary!.cells;
-    const read = new Set(this.pipeline.cells.filter(({ name }) => name in states).flatMap(({ reads }) => reads));
+    const read = new Set(this.pipeline.cells.filter(({ name }) => Object.hasOwn(states, name)).flatMap(({ reads }) => reads));
     const paths = this.pipeline.cells
       .filter(({ name }) => ['ran', 'fresh', 'restored'].includes(states[name]!) && !read.has(name))
       .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => printableName(nearPath(path))));

@@ -11,7 +11,7 @@
  */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { contentOf } from '../../cache/content.ts';
+import { type Content, contentOf } from '../../cache/content.ts';
 import { systemError } from '../../cache/error.ts';
 import { moveAside, place, removeTree, standsAt } from '../../cache/place.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
@@ -62,6 +62,23 @@ export class Aside {
   async placeStaged(): Promise<void> {
     for (const { name, path, parent } of this.journal.outputs)
       if (!parent) await place(this.staged(name), resolve(this.project.root, path));
+  }
+
+  /**
+   * The outputs in place are what the fingerprint makes: where they cannot be stored now, a later run stores them (see execute.ts). On a
+   * full disk not even this may find room.
+   */
+  made(fingerprint: string, contents: Record<string, Content>): void {
+    const outputs = Object.fromEntries(
+      this.journal.outputs.flatMap(({ name, path, parent }) =>
+        parent ? [] : [[name, { content: contents[name]!, at: leftAs(name, path) }]],
+      ),
+    );
+    try {
+      writeFileSync(join(this.folder, MADE), JSON.stringify({ fingerprint, outputs } satisfies Unstored));
+    } catch {
+      removeTree(join(this.folder, MADE));
+    }
   }
 
   /** The new outputs are good, and recorded. */
@@ -159,9 +176,11 @@ export class Aside {
       // It stood there before, and was not yet moved.
       if (!isAside && (had || (await isLater(at)))) continue;
       if (parent) removeEmpty(at);
-      else await leave(at, path.startsWith('.tunesmith/') ? name : path);
+      else await leave(at, leftAs(name, path));
       if (isAside) await attempt(`${path} could not be put back`, () => this.#putBack(former, at));
     }
+    const made = join(this.folder, MADE);
+    if (left && standsAt(made)) await attempt(`${relative(root, made)} could not be moved`, () => renameSync(made, join(failed, MADE)));
     // On a disk that is full, all stays where it is until there is room.
     if (!troubles.some((trouble) => trouble.endsWith(AGAIN))) {
       this.#mark('undone');
@@ -301,6 +320,19 @@ export async function isOurs(project: Project, path: string): Promise<boolean> {
 
 /** Recorded in place of a hash where a cell made a link: moving it loses nothing, and where it leads is not our business. */
 export const LINK = 'link';
+
+/** Beside outputs in `failed/`: that they are whole, and of which fingerprint. */
+export interface Unstored {
+  fingerprint: string;
+  /** `at`: where it lies, from that folder. */
+  outputs: Record<string, { content: Content; at: string }>;
+}
+
+export const MADE = '.made.json';
+
+function leftAs(name: string, path: string): string {
+  return path.startsWith('.tunesmith/') ? name : path;
+}
 
 interface Journal {
   cell: string;

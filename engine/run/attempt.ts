@@ -114,9 +114,9 @@ function jobOf(
   { cell, pipeline, inputs, outputs, checkpoints, fingerprint }: Attempt,
   { module, options }: StepAction,
 ): Omit<StepJob, 'mark' | 'threads'> {
-  const paths: StepJob['inputs'] = {};
-  const origins: StepJob['origins'] = {};
-  const addresses: StepJob['addresses'] = {};
+  const paths: StepJob['inputs'] = Object.create(null);
+  const origins: StepJob['origins'] = Object.create(null);
+  const addresses: StepJob['addresses'] = Object.create(null);
   for (const [role, { sources }] of Object.entries(inputs)) {
     const all = sources.map(({ path }) => path);
     paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;

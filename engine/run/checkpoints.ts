@@ -10,7 +10,7 @@ import { removeTree } from '../../cache/place.ts';
 import type { Project } from './project.ts';
 
 export class Checkpoints {
-  private constructor(
+  constructor(
     /** Not made before the step writes there. */
     readonly folder: string,
     readonly release: () => void,

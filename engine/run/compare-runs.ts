@@ -98,7 +98,8 @@ function settingValues({ setting, git, pipeline }: RunRecord): Record<string, Js
 
 function changes(before: Record<string, Json>, after: Record<string, Json>): Change[] {
   const text = (value: Json | undefined) => (value === undefined || typeof value === 'string' ? value : canonicalJson(value));
+  const own = (map: Record<string, Json>, name: string) => (Object.hasOwn(map, name) ? map[name] : undefined);
   return [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    .map((name) => ({ name, before: text(before[name]), after: text(after[name]) }))
+    .map((name) => ({ name, before: text(own(before, name)), after: text(own(after, name)) }))
     .filter((change) => change.before !== change.after);
 }

@@ -2,10 +2,11 @@
  * The environment of a cell's child process: what a program needs to find its way on this machine, what the step
  * declares, the GPUs that are its own, and nothing else. So a result cannot hang on a variable that nobody wrote down.
  */
+import { variableIn } from '../pipeline/outside.ts';
 import type { Cell } from '../pipeline/pipeline.ts';
 
 export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.ProcessEnv = process.env): Record<string, string> {
-  const environment: Record<string, string> = {};
+  const environment: Record<string, string> = Object.create(null);
   const node = cell.action.kind === 'step';
   for (const [name, value] of Object.entries(from)) {
     if (value !== undefined && (isOfTheMachine(name) || (node && OF_NODE.has(name)))) environment[name] = value;
@@ -17,7 +18,7 @@ export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.Proces
   // Of a cell that says nothing of GPUs it is none of our business which it sees.
   if (cell.resources.gpu !== undefined) environment.CUDA_VISIBLE_DEVICES = gpus.join(',');
   for (const name of cell.secrets) {
-    const value = from[name];
+    const value = variableIn(from, name);
     if (value !== undefined) environment[name] = value;
   }
   return environment;
@@ -25,7 +26,7 @@ export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.Proces
 
 /** The values to mask, of the secrets that are set. */
 export function secretValues(cell: Cell, from: NodeJS.ProcessEnv = process.env): string[] {
-  return cell.secrets.flatMap((name) => from[name] || []);
+  return cell.secrets.flatMap((name) => variableIn(from, name) || []);
 }
 
 function isOfTheMachine(name: string): boolean {

@@ -2,15 +2,16 @@
  * Executes one cell, with retries: clears the places of its outputs, runs its work, checks what it made and that what it
  * read is still the same, and publishes. What goes wrong on the way becomes the cell's failure; the former outputs return.
  */
-import { lstatSync } from 'node:fs';
-import { dirname, relative, resolve } from 'node:path';
+import { lstatSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf } from '../../cache/content.ts';
-import { standsAt } from '../../cache/place.ts';
+import { place, removeTree, standsAt } from '../../cache/place.ts';
 import { stampsOf } from '../../cache/stamps.ts';
 import type { Failure, RunEvent } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
-import { Aside, LINK } from './aside.ts';
+import { StepError } from '../step.ts';
+import { Aside, LINK, MADE, type Unstored } from './aside.ts';
 import { attempt } from './attempt.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { secretValues } from './environment.ts';
@@ -72,9 +73,12 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
         else if (await changedMeanwhile(cell, found, written, around)) checkpoints.remove();
       }
       if (ending === 'canceled') return { state: 'canceled', log: path, usage: meter.usage };
-      if ('made' in ending) return { state: 'ran', ...ending.made, log: path, usage: meter.usage };
+      if ('made' in ending) {
+        removeFailed(cell, around);
+        return { state: 'ran', ...ending.made, log: path, usage: meter.usage };
+      }
       const { message, option, detail } = ending.failed;
-      if (number > cell.retry.times) {
+      if (ending.unstored || number > cell.retry.times) {
         const changed = await changedMeanwhile(cell, found, written, around);
         const hint = changed ? `${changed} changed while it ran: run again, if that is why` : ending.failed.hint;
         const tail = [...log.tail];
@@ -94,6 +98,62 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
   }
 }
 
+/**
+ * Stores what an earlier run of the cell made and could not store. Undefined where there is no such thing, or it is no longer what was
+ * made: then the cell has to run.
+ */
+export async function storeUnstored(cell: Cell, found: Look, around: Surroundings): Promise<Made | undefined> {
+  const { project } = around;
+  const failed = project.places.failed(cell.name);
+  const unstored = await unstoredIn(failed, cell, found, project);
+  if (!unstored) return undefined;
+  const written = await stampsOfAll(found.inputs, around);
+  const aside = Aside.begin(project, cell);
+  try {
+    for (const [name, { at }] of Object.entries(unstored.outputs)) await place(join(failed, at), aside.staged(name));
+    await aside.clear(cell.outputs);
+    await aside.placeStaged();
+    const made = await publish(cell, found, written, aside, around);
+    await aside.keepNew();
+    removeFailed(cell, around);
+    new Checkpoints(join(project.places.checkpoints, found.fingerprint), () => {}).remove();
+    return made;
+  } catch (error) {
+    await aside.keepFormer();
+    throw withHint(error, UNSTORED);
+  }
+}
+
+async function unstoredIn(failed: string, cell: Cell, found: Look, { cache }: Project): Promise<Unstored | undefined> {
+  try {
+    const unstored: Unstored = JSON.parse(readFileSync(join(failed, MADE), 'utf8'));
+    if (unstored.fingerprint !== found.fingerprint) return undefined;
+    for (const name of Object.keys(cell.outputs)) {
+      const { content, at } = unstored.outputs[name]!;
+      if (!sameContent(content, await contentOf(join(failed, at), cache.memo))) return undefined;
+    }
+    return unstored;
+  } catch {
+    return undefined; // there is none, or it is damaged
+  }
+}
+
+const UNSTORED = 'Free space and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.';
+
+function withHint(error: unknown, hint: string): unknown {
+  const { message } = explained(error);
+  return new StepError(message, hint);
+}
+
+/** What an earlier attempt left, once the cell has succeeded. */
+function removeFailed(cell: Cell, { project }: Surroundings): void {
+  try {
+    removeTree(project.places.failed(cell.name));
+  } catch {
+    // It is in nobody's way.
+  }
+}
+
 function delayBefore(retry: number, { delay, factor, longest }: Cell['retry']): number {
   return Math.min(delay * factor ** (retry - 1), longest);
 }
@@ -104,7 +164,8 @@ interface Made {
   kept: boolean;
 }
 
-type Ending = { made: Made } | { failed: Verdict } | 'canceled';
+/** `unstored`: it succeeded but for the storing, so that it need not run again. */
+type Ending = { made: Made } | { failed: Verdict; unstored?: boolean } | 'canceled';
 
 /** One attempt, from clearing the outputs' places to filling them. */
 async function once(
@@ -148,7 +209,7 @@ async function once(
         await aside.clear(cell.outputs);
         await aside.placeStaged();
       }
-      const made = await publish(cell, found, written, around);
+      const made = await publish(cell, found, written, aside, around);
       await aside.keepNew();
       return { made };
     }
@@ -158,11 +219,12 @@ async function once(
     clearTimeout(timer);
   }
   const left = await aside.keepFormer();
+  const unstored = trouble !== undefined && (await unstoredIn(project.places.failed(cell.name), cell, found, project)) !== undefined;
   if (signal.aborted) return 'canceled';
   if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
-  else if (trouble) verdict = explained(trouble);
+  else if (trouble) verdict = explained(unstored ? withHint(trouble, UNSTORED) : trouble);
   if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
-  return { failed: verdict! };
+  return { failed: verdict!, unstored };
 }
 
 /** Node takes a longer one, some 24 days, for none at all. */
@@ -185,10 +247,10 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
 }
 
 /** Makes the result known: objects first, then the index. What ran on inputs that changed meanwhile is not kept. */
-async function publish(cell: Cell, found: Look, written: Stamps, around: Surroundings): Promise<Made> {
+async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, around: Surroundings): Promise<Made> {
   const { project, pipeline } = around;
   const { cache, records } = project;
-  const outputs: Record<string, Content> = {};
+  const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.memo);
     // A link that leads nowhere.
@@ -201,6 +263,7 @@ async function publish(cell: Cell, found: Look, written: Stamps, around: Surroun
   if (changed)
     project.notice(`${changed} changed while ${cell.name} ran: its result is not kept, and the next run executes it again`, cell.name);
   else if (cell.cache) {
+    aside.made(found.fingerprint, outputs);
     for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
     // No gc may come between: it would take objects that no result refers to yet.
     const turn = await cache.turns.publish();

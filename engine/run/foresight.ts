@@ -34,14 +34,14 @@ export class Foresight {
   }
 
   /** What has become impossible. Each cell is asked once, when all exists that decides. */
-  problems(exists: (cell: string) => boolean): { cell: Cell; problem: OptionProblem }[] {
+  problems(exists: (cell: string) => boolean): { cell: Cell; at: Cell; problem: OptionProblem }[] {
     const ready = this.#waiting.filter(({ reads }) => [...reads].every(exists));
     if (ready.length === 0) return [];
     this.#waiting = this.#waiting.filter((one) => !ready.includes(one));
     return ready.flatMap(({ cell, check }) => {
       const { options } = cell.action as { options: OptionsOf<OptionSchemas> };
       const [problem] = check(options, upstreamOf(cell, this.#cells, exists));
-      return problem ? [{ cell, problem }] : [];
+      return problem ? [{ cell, at: this.#cells.get(problem.upstream ?? cell.name)!, problem }] : [];
     });
   }
 }

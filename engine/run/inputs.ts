@@ -54,7 +54,7 @@ export async function resolveInputs(
   outputsOf: (cell: string) => Record<string, Content>,
   seen: Seen['sources'] = new Map(),
 ): Promise<Inputs> {
-  const inputs: Inputs = {};
+  const inputs: Inputs = Object.create(null);
   for (const [role, input] of Object.entries(cell.inputs)) {
     const sources: ResolvedSource[] = [];
     for (const source of input.sources) {
@@ -75,7 +75,7 @@ export async function resolveInputs(
  * several files.
  */
 export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }: Project, work: Work): Promise<Inputs> {
-  const here: Inputs = {};
+  const here: Inputs = Object.create(null);
   for (const [role, input] of Object.entries(inputs)) {
     const sources: ResolvedSource[] = [];
     for (const source of input.sources) {

@@ -96,7 +96,7 @@ function parse(text: string, path: string): Lock {
     const [, output, bytes] = /^ {4}(\S.*): ((?:file|program|folder) [\da-f]{64})$/.exec(line) ?? [];
     const name = unquoted(cell ?? output);
     if (cell !== undefined && name !== undefined && !lock.has(name)) {
-      entry = { fingerprint: '', outputs: {} };
+      entry = { fingerprint: '', outputs: Object.create(null) };
       lock.set(name, entry);
     } else if (entry && fingerprint !== undefined) entry.fingerprint = fingerprint;
     else if (entry && output !== undefined && name !== undefined) entry.outputs[name] = bytes!;

@@ -85,7 +85,7 @@ export class Locked {
       found.get(name)?.outputs ??
       Object.fromEntries(Object.entries(this.lock.get(name)!.outputs).map(([output, bytes]) => [output, contentOfLocked(bytes)]));
     // An output that the lock does not have, an input that is not there: told when the cell's turn comes.
-    if (above.some(({ name, outputs }) => Object.keys(outputs).some((output) => !(output in outputsOf(name))))) return undefined;
+    if (above.some(({ name, outputs }) => Object.keys(outputs).some((output) => !Object.hasOwn(outputsOf(name), output)))) return undefined;
     try {
       const inputs = await resolveInputs(cell, pipeline, this.project, outputsOf);
       const components = await componentsOf(cell, inputs);
@@ -111,8 +111,10 @@ export async function whyOther(
 /** Which outputs have other bytes than before; undefined when none has. */
 export function otherBytes(before: Record<string, string>, now: Record<string, Content>): string | undefined {
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
-  const other = names.filter((name) => before[name] !== (now[name] && lockedBytes(now[name])));
-  const told = other.map((name) => `output ${name} (${brief(before[name])} → ${brief(now[name] && lockedBytes(now[name]))})`);
+  const bytesBefore = (name: string) => (Object.hasOwn(before, name) ? before[name] : undefined);
+  const bytesNow = (name: string) => (Object.hasOwn(now, name) ? lockedBytes(now[name]!) : undefined);
+  const other = names.filter((name) => bytesBefore(name) !== bytesNow(name));
+  const told = other.map((name) => `output ${name} (${brief(bytesBefore(name))} → ${brief(bytesNow(name))})`);
   return told.length > 0 ? told.join(', ') : undefined;
 }
 

@@ -3,6 +3,7 @@ import type { PlannedState } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { openProject } from './project.ts';
 import { type Selection, selectCells } from './selection.ts';
+import { refuseSharedOutputs } from './shared-outputs.ts';
 import { survey } from './survey.ts';
 
 export type Plan = Record<string, { state: PlannedState; why: string }>;
@@ -12,7 +13,8 @@ export async function planPipeline(pipeline: Pipeline, options: Selection & { fo
   const selected = selectCells(pipeline, options);
   const project = openProject(pipeline, true, () => {});
   try {
-    const plan: Plan = {};
+    refuseSharedOutputs(pipeline, project);
+    const plan: Plan = Object.create(null);
     for (const [name, { state, why }] of await survey(pipeline, project, selected, options.force ?? false)) {
       if (selected.has(name) && state !== 'off') plan[name] = { state, why };
     }

@@ -300,6 +300,12 @@ export class Records {
     return isText(log) ? join(this.root, log) : undefined;
   }
 
+  /** The files of all pipelines that ran, relative to the project root. */
+  pipelines(): string[] {
+    const rows = this.#database.use((statement) => statement('select distinct pipeline from runs').pluck().all());
+    return (rows as unknown[]).filter(isText) as string[];
+  }
+
   /** Whether a run before this one has said so already. */
   wasTold(message: string): boolean {
     return this.#database.use((statement) => statement('select 1 from notices where message = ? limit 1').get(message)) !== undefined;

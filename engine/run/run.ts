@@ -28,6 +28,7 @@ import { checkResources, demandOf, type Machine, machineFor } from './machine.ts
 import { openProject, type Project } from './project.ts';
 import { longestFirst, Pool, walk } from './schedule.ts';
 import { type Selection, selectCells } from './selection.ts';
+import { refuseSharedOutputs } from './shared-outputs.ts';
 import { type Found, survey } from './survey.ts';
 import { Transcript } from './transcript.ts';
 import type { Usage } from './usage.ts';
@@ -60,6 +61,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
   try {
+    refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
     await Aside.recover(project);
     await Checkpoints.removeForgotten(project);
@@ -236,9 +238,9 @@ class Run {
   async #foresee(): Promise<void> {
     const made: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
     const exists = (name: string) => made.includes(this.#states.get(name)) || (!this.selected.has(name) && this.found.get(name)!.final);
-    for (const { cell, problem } of this.#foresight?.problems(exists) ?? []) {
+    for (const { cell, at, problem } of this.#foresight?.problems(exists) ?? []) {
       const { option, message, hint } = problem;
-      const place = await placeOf(option.split('.'), cell, this.pipeline, message);
+      const place = await placeOf(option.split('.'), at, this.pipeline, message);
       this.#fail(cell, 0, { message, place, hint, tail: [], log: this.#logged(cell, message) });
     }
   }
@@ -350,10 +352,17 @@ class Run {
         if (now.state === 'restore' && (await this.#putInPlace(cell, now)) === undefined) return this.#restored(cell, now, seconds);
         found = now;
       }
-      const { execute } = await import('./execute.ts');
+      const { execute, storeUnstored } = await import('./execute.ts');
+      const surroundings = this.#surroundings(held.gpus);
+      const stored = why === 'forced' || !cell.cache ? undefined : await storeUnstored(cell, found, surroundings);
+      if (stored) {
+        this.#outputs.set(cell.name, stored.outputs);
+        this.ended.set(cell.name, stored.kept ? lockEntry(found.fingerprint, stored.outputs) : undefined);
+        return this.#end(cell, 'restored', seconds(), { why: 'an earlier run made it and could not store it', look: found });
+      }
       // How long it took is how long it ran, not how long it stood in line.
       seconds = stopwatch();
-      const execution = await execute(cell, found, why, this.#surroundings(held.gpus));
+      const execution = await execute(cell, found, why, surroundings);
       const { fingerprint } = found;
       if (execution.state === 'ran') {
         this.#outputs.set(cell.name, execution.outputs);
@@ -475,7 +484,7 @@ function pathsOf(cell: Cell): string[] {
 
 function summarize(pipeline: Pipeline, states: Map<string, CellState>, seconds: number): Summary {
   const counts = { ran: 0, fresh: 0, restored: 0, failed: 0, skipped: 0, canceled: 0 };
-  const cells: Record<string, CellState> = {};
+  const cells: Record<string, CellState> = Object.create(null);
   for (const { name } of pipeline.cells) {
     const state = states.get(name);
     if (!state) continue;

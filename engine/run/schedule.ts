@@ -6,10 +6,12 @@ import type { Cell } from '../pipeline/pipeline.ts';
 
 /** `edges`: what must have ended before a cell begins. `visit` must not reject. */
 export async function walk(cells: Cell[], edges: (cell: Cell) => Iterable<string>, visit: (cell: Cell) => Promise<void>): Promise<void> {
+  // p-graph keeps nodes in an object by their names: a step named `__proto__` would be no node of it.
+  const id = (name: string) => `cell ${name}`;
   const among = new Set(cells.map((cell) => cell.name));
   const dependencies: [string, string][] = [];
-  for (const cell of cells) for (const before of edges(cell)) if (among.has(before)) dependencies.push([before, cell.name]);
-  const nodes = new Map(cells.map((cell) => [cell.name, { run: () => visit(cell) }]));
+  for (const cell of cells) for (const before of edges(cell)) if (among.has(before)) dependencies.push([id(before), id(cell.name)]);
+  const nodes = new Map(cells.map((cell) => [id(cell.name), { run: () => visit(cell) }]));
   const { PGraph } = await import('p-graph');
   await new PGraph(nodes, dependencies).run();
 }

@@ -95,6 +95,9 @@ async function run(job: StepJob): Promise<void> {
   try {
     await definition.run({
       ...job,
+      inputs: byName(job.inputs),
+      origins: byName(job.origins),
+      outputs: byName(job.outputs),
       options: job.options as StepContext['options'],
       signal: ended.signal,
       log: (message) => say({ type: 'log', message: String(message) }),
@@ -106,6 +109,11 @@ async function run(job: StepJob): Promise<void> {
   } finally {
     over = true;
   }
+}
+
+/** An input that is not given is absent, even if it is named like what every object has. */
+function byName<T extends object>(map: T): T {
+  return Object.assign(Object.create(null), map);
 }
 
 interface ProcessState {
@@ -122,7 +130,7 @@ function surroundings(): ProcessState {
 /** Variables are put back; what else has changed cannot be. */
 async function isAsBefore(before: ProcessState): Promise<boolean> {
   for (const name of Object.keys({ ...before.variables, ...process.env })) {
-    const value = before.variables[name];
+    const value = Object.hasOwn(before.variables, name) ? before.variables[name] : undefined;
     if (value === undefined) delete process.env[name];
     else process.env[name] = value;
   }

@@ -107,7 +107,7 @@ export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): 
 /** A cell with `cache: false` that ran for these very inputs, and whose outputs are still as it left them. */
 async function stillThere(cell: Cell, { look: known }: Found, { records, cache }: Project): Promise<Found | undefined> {
   if (!known) return undefined;
-  const outputs: Record<string, Content> = {};
+  const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.memo).catch(() => undefined);
     if (!content || records.lastWritten(path, known.fingerprint) !== content.hash) return undefined;

@@ -74,7 +74,7 @@ export function differences(before: Components, after: Components, uses: string,
   values('shell', before.shell, after.shell);
   for (const [path, a, b] of leaves(before.options ?? {}, after.options ?? {})) values(`option ${path}`, a, b);
   for (const role of changedKeys(before.inputs, after.inputs)) found.push(inputDifference(role, before, after, manifestOf));
-  for (const name of changedKeys(before.env, after.env)) found.push(envDifference(name, before.env[name], after.env[name]));
+  for (const name of changedKeys(before.env, after.env)) found.push(envDifference(name, own(before.env, name), own(after.env, name)));
   if (!same(before.outputs, after.outputs))
     found.push({ what: 'outputs', before: before.outputs.join(', '), after: after.outputs.join(', ') });
   return found;
@@ -110,7 +110,7 @@ export function compare(before: Manifest, after: Manifest): FileDifference[] {
 
 function codeDifferences(before: Record<string, string>, after: Record<string, string>, textOf: Memory['textOf']): FileDifference[] {
   return compare(Object.entries(before), Object.entries(after)).map((file) => {
-    const [a, b] = [before, after].map((files) => (files[file.name] === undefined ? '' : textOf?.(files[file.name]!)));
+    const [a, b] = [before, after].map((files) => (own(files, file.name) === undefined ? '' : textOf?.(files[file.name]!)));
     return a === undefined || b === undefined ? file : { ...file, texts: { before: a, after: b } };
   });
 }
@@ -124,7 +124,7 @@ function envDifference(name: string, before: string | null | undefined, after: s
 
 function inputDifference(role: string, before: Components, after: Components, manifestOf: Memory['manifestOf']): Difference {
   const what = `input ${role}`;
-  const [a, b] = [before.inputs[role], after.inputs[role]];
+  const [a, b] = [own(before.inputs, role), own(after.inputs, role)];
   if (!a) return { what, after: 'given' };
   if (!b) return { what, before: 'given' };
   const revised = revision(what, a.revisions, b.revisions);
@@ -150,14 +150,19 @@ function revision(what: string, before: Record<string, string> = {}, after: Reco
 /** The options that differ, down to the single value: path, before, after. */
 function* leaves(before: Record<string, Json>, after: Record<string, Json>, prefix = ''): Generator<[string, unknown, unknown]> {
   for (const key of changedKeys(before, after)) {
-    const [a, b] = [before[key], after[key]];
+    const [a, b] = [own(before, key), own(after, key)];
     if (isObject(a) && isObject(b)) yield* leaves(a, b, `${prefix}${key}.`);
     else yield [prefix + key, a, b];
   }
 }
 
 function changedKeys(before: Record<string, unknown>, after: Record<string, unknown>): string[] {
-  return [...new Set([...Object.keys(after), ...Object.keys(before)])].filter((key) => !same(before[key], after[key]));
+  return [...new Set([...Object.keys(after), ...Object.keys(before)])].filter((key) => !same(own(before, key), own(after, key)));
+}
+
+/** What a map has by that name: users name things `constructor` and `toString`, too. */
+function own<T>(map: Record<string, T>, key: string): T | undefined {
+  return Object.hasOwn(map, key) ? map[key] : undefined;
 }
 
 function same(a: unknown, b: unknown): boolean {

@@ -59,7 +59,7 @@ export class HubApi {
     const { type, name } = address;
     const fetch = this.#fetch(address, commit, manner);
     const asked = { repo: { type, name }, recursive: true, revision: commit, hubUrl: this.#endpoint, fetch };
-    const files: Record<string, TreeEntry> = {};
+    const files: Record<string, TreeEntry> = Object.create(null);
     await this.#understood(async () => {
       for await (const { type, path, size, oid = '', lfs, xetHash } of listFiles(asked)) {
         if (type !== 'file') continue;

@@ -8,6 +8,7 @@ import { asJson, type Column, Database, QueryError, quote } from '../data/databa
 import { decodeMail } from '../data/mail.ts';
 import { addPreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, writeTable } from '../data/table.ts';
+import { isDescription, nameClassLabels } from './class-labels.ts';
 import { mixedComparison } from './comparisons.ts';
 import { type Format, formatOf, listFiles } from './files.ts';
 import { loaders } from './load.ts';
@@ -21,7 +22,9 @@ type Options = Context['options'];
 export async function collect(context: Context): Promise<void> {
   const { options } = context;
   const data = context.outputs.data!;
-  const files = await listFiles(context.inputs.files, context.folder, context.addresses);
+  const listed = await listFiles(context.inputs.files, context.folder, context.addresses);
+  const described = listed.filter(isDescription);
+  const files = described.length < listed.length ? listed.filter((file) => !isDescription(file)) : listed;
   const format = options.format === 'auto' ? formatOf(files) : options.format;
   refuseMeaningless(options, format, files[0]!);
 
@@ -30,11 +33,13 @@ export async function collect(context: Context): Promise<void> {
   try {
     const rejected = await Rejected.open(database);
     await load(database, rejected, files, format, context);
+    await nameClassLabels(database, described, format === 'parquet' ? files : [], options.types ?? {}, context.log);
     const read = (await count(database, 'raw')) + rejected.count;
     if (read === 0) throw new StepError(`${nameOf(files)}: no rows`, 'An empty file has nothing to learn from: check `files`.');
     for (const column of Object.keys(options.decode ?? {})) await decode(database, column, rejected, context);
     await database.confine(data);
     await select(database, options);
+    await keepLetters(database);
     await refuseNulls(database, options, rejected);
     await rejected.settle(read, options.max_rejected, join(data, 'rejected.jsonl'));
     const kept = await count(database, 'selected');
@@ -229,6 +234,19 @@ async function failureOf(database: Database, sql: string): Promise<string | unde
   } catch (error) {
     if (error instanceof QueryError) return error.message;
     throw error;
+  }
+}
+
+/** Types that Parquet has no room for become texts; bytes are refused. */
+async function keepLetters(database: Database): Promise<void> {
+  for (const { name, type } of await columnsOf(database, 'selected')) {
+    if (/\bBLOB\b/.test(type))
+      throw new StepError(
+        `the column \`${name}\` holds bytes that are not UTF-8${type === 'BLOB' ? '' : `, in ${type}`}`,
+        'Leave it out with `select`, or make a text of it there: `decode(…)`, `to_base64(…)`.',
+      );
+    if (/^U?HUGEINT$|^BIGNUM$/.test(type))
+      await database.run(`ALTER TABLE selected ALTER COLUMN ${quote(name)} TYPE VARCHAR USING ${quote(name)}::VARCHAR`);
   }
 }
 

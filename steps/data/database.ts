@@ -79,6 +79,7 @@ export class Database {
     try {
       const result = await explained(() => connection.stream(sql, values));
       const names = result.columnNames();
+      const odd = names.indexOf('__proto__');
       for (;;) {
         const chunk = await explained(() => result.fetchChunk());
         if (!chunk || chunk.rowCount === 0) return;
@@ -87,6 +88,14 @@ export class Database {
         for (let r = 0; r < rows.length; r++) {
           const row: Row = {};
           for (let c = 0; c < names.length; c++) row[names[c]!] = json(columns[c]![r]!);
+          // An assignment to this one name would make no property.
+          if (odd >= 0)
+            Object.defineProperty(row, '__proto__', {
+              value: json(columns[odd]![r]!),
+              enumerable: true,
+              writable: true,
+              configurable: true,
+            });
           rows[r] = row as R;
         }
         yield rows;

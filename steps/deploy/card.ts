@@ -1,9 +1,12 @@
 /** The model card: what a person should know before using the model, with the metadata that Hugging Face's hub reads. */
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../data/cleaning.ts';
-import { type Preprocessing, stepsOf } from '../data/preprocessing.ts';
+import type { Preprocessing } from '../data/preprocessing.ts';
 import type { Model } from '../models/checkpoint.ts';
+import { type Encoding, encodingOf } from '../models/encoding.ts';
 import { type GeneratingTask, isGenerating, type Task } from '../models/family.ts';
+import type { Side } from '../models/tokenizer.ts';
+import { cleaningOf } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 
 export interface Card {
@@ -14,6 +17,10 @@ export interface Card {
   training: Record<string, any>;
   /** preprocessing.json. */
   preprocessing: Preprocessing;
+  /** Where a long text is cut. */
+  truncationSide: Side;
+  /** Of masked-lm: what stands for a hidden word. */
+  mask: string | undefined;
   metrics?: Metrics;
 }
 
@@ -27,9 +34,11 @@ export interface Metrics {
   confusion_matrix?: number[][];
 }
 
-export function modelCard({ name, license, model, training, preprocessing, metrics }: Card): string {
-  const fields: Record<string, string> = training.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name]));
-  const cleaned = Object.values(fields).some((column) => stepsOf(preprocessing, column).length > 0);
+export function modelCard({ name, license, model, training, preprocessing, truncationSide, mask, metrics }: Card): string {
+  const encoding: Partial<Encoding> = encodingOf(training);
+  const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
+  const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
+  const cleaned = cleaning.some(({ steps }) => steps.length > 0);
   const parts = [
     frontMatter(name, license, model, metrics),
     `# ${name}`,
@@ -37,9 +46,10 @@ export function modelCard({ name, license, model, training, preprocessing, metri
     '## Results',
     ...results(metrics),
     '## Raw text is cleaned first',
-    ...whatWasDone(preprocessing, fields),
+    ...whatIsDone(cleaning),
+    ...whatIsRead(model, encoding, truncationSide),
     '## Use',
-    ...use(model, cleaned, training),
+    ...use(model, { cleaned, mask, ...encoding }),
     '## Training',
     ...trainingFacts(training),
   ];
@@ -108,8 +118,7 @@ const removals: Record<string, string> = {
   numbers: 'numbers',
 };
 
-function whatWasDone(preprocessing: Preprocessing, fields: Record<string, string>): string[] {
-  const each = Object.entries(fields).map(([field, column]) => ({ field, steps: stepsOf(preprocessing, column) }));
+function whatIsDone(each: { field: string; steps: Preprocessing }[]): string[] {
   const cleaned = each.filter(({ steps }) => steps.length > 0);
   if (cleaned.length === 0) return ['It is not: the training data were used as they were.'];
   return [
@@ -122,6 +131,29 @@ function whatWasDone(preprocessing: Preprocessing, fields: Record<string, string
         .join('\n'),
     ]),
   ];
+}
+
+/** What else stands between a text and its score. */
+function whatIsRead({ task }: Model, encoding: Partial<Encoding>, side: Side): string[] {
+  const { fields = {}, max_length, pairs, truncation, stride, prefix, max_target_length } = encoding;
+  if (max_length === undefined) return [];
+  const long =
+    task === 'causal-lm'
+      ? `the model was trained on up to ${max_length} tokens at once`
+      : task === 'question-answering'
+        ? `a context that is too long for ${max_length} tokens, with its question, is read in windows that share ${stride} tokens`
+        : task === 'token-classification' || task === 'masked-lm'
+          ? `a text of more than ${max_length} tokens is read in windows that share none`
+          : `a text of more than ${max_length} tokens loses those ${side === 'left' ? 'at its beginning' : 'at its end'}`;
+  const cut = { longest_first: 'the longer text', only_first: 'the first text', only_second: 'the second text' };
+  const lines = [
+    `inputs are ${listOf(Object.entries(fields).map(([field, column]) => (field === column ? code(field) : `${code(field)} (the column ${code(column)} of the training data)`)))}`,
+    ...(prefix ? [`${code(prefix)} is put before each text`] : []),
+    long,
+    ...(pairs ? [`of a pair that is too long, ${cut[truncation ?? 'longest_first']} is cut`] : []),
+    ...(max_target_length === undefined ? [] : [`a text of at most ${max_target_length} tokens is written, unless asked otherwise`]),
+  ];
+  return ['## What the model reads', lines.map((line) => `- ${line}`).join('\n')];
 }
 
 const MAILS = 'whole mails become their texts: headers stripped, MIME and HTML bodies decoded';
@@ -137,15 +169,18 @@ function cleaningSteps(options: CleaningOptions): string[] {
   ];
 }
 
-function use(model: Model, cleaned: boolean, { max_length, pairs }: Record<string, any>): string[] {
+type Usage = Partial<Encoding> & { cleaned: boolean; mask: string | undefined };
+
+function use(model: Model, usage: Usage): string[] {
   const { task } = model;
-  if (isGenerating(task)) return useOfWriter(task, cleaned);
-  const example = exampleOf(model, task);
+  if (isGenerating(task)) return useOfWriter(task, usage);
+  const { cleaned, mask, max_length, pairs, truncation = 'longest_first' } = usage;
+  const example = exampleOf(model, task, mask);
   const { input, answer } = pairs ? { ...example, input: { text: 'a text', text_pair: 'another text' } } : example;
   const first = cleaned ? 'Elsewhere, clean the text first, as told above.' : undefined;
   const pipeline = pipelineOf(model);
   const call = JSON.stringify(input);
-  const cut = `truncation=True${max_length ? `, max_length=${max_length}` : ''}`;
+  const cut = `truncation=${truncation === 'longest_first' ? 'True' : `"${truncation}"`}${max_length ? `, max_length=${max_length}` : ''}`;
   return [
     'Serve it, with a page to try it in the browser, or answer a file of JSON lines:',
     fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . inputs.jsonl > answers.jsonl'),
@@ -183,8 +218,10 @@ function use(model: Model, cleaned: boolean, { max_length, pairs }: Record<strin
   ];
 }
 
-function useOfWriter(task: GeneratingTask, cleaned: boolean): string[] {
-  const body = { prompt: 'Once upon a time', max_new_tokens: 50 };
+function useOfWriter(task: GeneratingTask, { cleaned, prefix = '', max_length, max_target_length }: Usage): string[] {
+  const body = { prompt: 'Once upon a time', max_new_tokens: max_target_length ?? 50 };
+  const cut = task === 'seq2seq' && max_length ? `, truncation=True, max_length=${max_length}` : '';
+  const text = JSON.stringify(prefix + body.prompt);
   const loader = task === 'causal-lm' ? 'AutoModelForCausalLM' : 'AutoModelForSeq2SeqLM';
   return [
     'Serve it, with a page to try it in the browser; go on with a text in the terminal, or with every `prompt` of a file of JSON lines:',
@@ -196,7 +233,7 @@ function useOfWriter(task: GeneratingTask, cleaned: boolean): string[] {
     ...(cleaned ? ['Elsewhere, clean the text first, as told above.'] : []),
     fenced(
       'python',
-      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer("${body.prompt}", return_tensors="pt"), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
+      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${cut}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
     ),
   ];
 }
@@ -205,6 +242,7 @@ function useOfWriter(task: GeneratingTask, cleaned: boolean): string[] {
 function exampleOf(
   { problem, labels }: Model,
   task: Exclude<Task, GeneratingTask>,
+  mask = '[MASK]',
 ): { input: string | Record<string, string>; answer: object } {
   const scores = Object.fromEntries(labels.slice(0, 3).map((label, i) => [label, i === 0 ? 0.98 : 0.01]));
   switch (task) {
@@ -218,7 +256,7 @@ function exampleOf(
       return { input: 'a text', answer: { entities: [{ entity, start: 2, end: 6, score: 0.97, text: 'text' }] } };
     }
     case 'masked-lm':
-      return { input: 'a [MASK] text', answer: { fill: [{ token: 'short', score: 0.4 }] } };
+      return { input: `a ${mask} text`, answer: { fill: [{ token: 'short', score: 0.4 }] } };
     case 'text-classification':
       if (problem === 'regression') return { input: 'a text', answer: { score: 1.5 } };
       if (problem === 'multi_label_classification') return { input: 'a text', answer: { labels: labels.slice(0, 1), scores } };

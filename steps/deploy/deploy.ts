@@ -5,10 +5,12 @@ import path from 'node:path';
 import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { listed, loadModel, saveModel } from '../models/checkpoint.ts';
+import { readEncoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { copyGenerationConfig } from '../models/generation-config.ts';
 import { modelOnnx } from '../models/onnx.ts';
-import { copyTokenizer, openTokenizer } from '../models/tokenizer.ts';
+import { copyTokenizer } from '../models/tokenizer.ts';
+import { openEncoder } from '../tasks/encoder.ts';
 import { type Metrics, modelCard } from './card.ts';
 import { checkOnnx } from './check.ts';
 import type step from './step.ts';
@@ -22,7 +24,16 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   const model = await loadModel(inputs.model);
   const name = options.name ?? model.task;
   const training = { ...(await readJson(path.join(inputs.model, 'training.json'))), name };
-  await openTokenizer(inputs.model, {}); // a bundle that cannot read text is none
+  const encoding = await readEncoding(inputs.model);
+  const preprocessing = await readPreprocessing(inputs.model);
+  // A bundle that cannot read text is none.
+  const { tokenizer, mask } = await openEncoder({
+    folder: inputs.model,
+    task: model.task,
+    encoding: { max_length: model.family.maxLength(model.config), ...encoding },
+    preprocessing,
+    padTokenId: model.config.pad_token_id,
+  });
 
   await saveModel(bundle, model);
   await copyTokenizer(inputs.model, bundle);
@@ -41,8 +52,10 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
     await writeFile(path.join(bundle, 'onnx', 'model.onnx'), onnx);
   }
 
-  const preprocessing = await readPreprocessing(bundle);
-  await writeFile(path.join(bundle, 'README.md'), modelCard({ ...options, name, model, training, preprocessing, metrics }));
+  await writeFile(
+    path.join(bundle, 'README.md'),
+    modelCard({ ...options, name, model, training, preprocessing, truncationSide: tokenizer.truncationSide, mask: mask?.token, metrics }),
+  );
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
     `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${isGenerating(model.task) ? '' : '; the ONNX model agrees with it'}`,

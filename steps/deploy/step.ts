@@ -24,6 +24,16 @@ export default defineStep({
     },
   },
   optional: ['name', 'license'],
+  aliases: {
+    licence: 'license',
+    model_name: 'name',
+    model_id: 'name',
+    hub_model_id: 'name',
+    format: 'target',
+    type: 'target',
+    model_path: 'model',
+    checkpoint: 'model',
+  },
   inputs: {
     model: { kind: 'folder', description: 'A trained model.' },
     metrics: { kind: 'file', optional: true, description: 'What `evaluate` measured or `select` chose; shown on the model card.' },

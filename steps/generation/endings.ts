@@ -13,8 +13,8 @@ export interface Generated {
 
 export interface SearchOptions {
   config: GenerationConfig;
-  /** Whether generated tokens hold one of the stop strings; asked only where there are some. */
-  stops?: (generated: number[]) => Promise<boolean>;
+  /** Whether the last token of a sequence completes one of the stop strings; asked only where there are some. */
+  stops?: (tokens: readonly number[]) => Promise<boolean>;
   /** Told of every token as it is chosen, with the place of its text; beams choose only at the end, and tell nothing before. */
   onToken?: (text: number, token: number) => void | Promise<void>;
   /** Ends it all, with the signal's reason. */
@@ -30,8 +30,29 @@ export function endings(
   const late = config.max_time === undefined ? Number.POSITIVE_INFINITY : performance.now() + 1000 * config.max_time;
   return async (tokens, begun) => {
     if (ends.has(tokens.at(-1)!)) return 'eos_token';
-    if (config.stop_strings.length > 0 && (await stops!(tokens.slice(begun)))) return 'stop_string';
+    if (config.stop_strings.length > 0 && (await stops!(tokens))) return 'stop_string';
     if (tokens.length >= longest(config, begun, decoder.context)) return 'length';
     return performance.now() >= late ? 'time' : undefined;
   };
 }
+
+/**
+ * Whether the last token completes a stop string, as transformers' StopStringCriteria has it: the string may begin in the prompt, and the
+ * token may go on behind its end. `decode`: a tokenizer's.
+ */
+export async function completesStop(
+  tokens: readonly number[],
+  stopStrings: readonly string[],
+  decode: (ids: number[]) => Promise<string>,
+): Promise<boolean> {
+  const longest = Math.max(...stopStrings.map((text) => Buffer.byteLength(text)));
+  // What lies further back was looked at as it came.
+  const last = tokens.slice(-(longest + LEAD));
+  const [before, text] = await Promise.all([decode(last.slice(0, -1)), decode(last)]);
+  let same = 0;
+  while (same < before.length && before[same] === text[same]) same++;
+  return stopStrings.some((stop) => text.indexOf(stop, Math.max(0, same - stop.length + 1)) >= 0);
+}
+
+/** Tokens more than a stop string can have: a decoder may treat the first ones otherwise. */
+const LEAD = 4;

@@ -1,16 +1,17 @@
 /** A model folder that writes: prompts in, texts out, as they come or whole. */
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { preprocess, readPreprocessing, stepsOf } from '../data/preprocessing.ts';
+import { readPreprocessing } from '../data/preprocessing.ts';
 import { loadModel, type Model } from '../models/checkpoint.ts';
 import { readEncoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { textStream } from '../models/streaming.ts';
-import { checkVocabulary, openTokenizer, type Sequence, type Tokenizer } from '../models/tokenizer.ts';
+import { checkVocabulary } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { openEncoder } from '../tasks/encoder.ts';
 import { openDecoder } from './cached.ts';
-import type { Generated } from './endings.ts';
+import { completesStop, type Generated } from './endings.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { search } from './search.ts';
 
@@ -27,6 +28,8 @@ export interface Watching {
 }
 
 export interface Generator {
+  /** All that decides how texts are written, where these options are asked for. */
+  config(options: GenerationOptions): GenerationConfig;
   /** @throws StepError for a prompt that nothing can be generated from */
   encode(prompt: string, options: GenerationOptions): Promise<number[]>;
   /** Texts to encoded prompts, all at once: `num_return_sequences` of each. */
@@ -49,21 +52,43 @@ export interface Folders {
   tokenizer: string;
 }
 
-/** Of a model that is in memory, with the weights that it has now. */
-export async function generatorOf(model: Model, folders: Folders, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
-  const tokenizer = await openTokenizer(folders.tokenizer, {});
+/**
+ * Of a model that is in memory, with the weights that it has now. `usualLength`: the most tokens of a text where neither the options, nor
+ * generation_config.json, nor the model's training say it.
+ */
+export async function generatorOf(
+  model: Model,
+  folders: Folders,
+  runtime: Runtime,
+  { packed = false, usualLength }: { packed?: boolean; usualLength?: number | undefined } = {},
+): Promise<Generator> {
+  const encoding = await readEncoding(folders.tokenizer);
+  const encoder = await openEncoder({
+    folder: folders.tokenizer,
+    task: model.task,
+    // transformers keeps what texts begin with in config.json.
+    encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
+    preprocessing: await readPreprocessing(folders.tokenizer),
+    padTokenId: model.config.pad_token_id,
+  });
+  const { tokenizer } = encoder;
   checkVocabulary(tokenizer, model.config.vocab_size);
-  const { fields } = await readEncoding(folders.tokenizer);
-  const preprocessing = stepsOf(await readPreprocessing(folders.tokenizer), fields?.text ?? 'text');
   const { options: own, startToken } = await readGeneration(folders.own, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
-  const configOf = (options: GenerationOptions): GenerationConfig => generationConfig(own, options, decoder.vocabulary);
+  const usual = encoding.max_target_length ?? usualLength;
+  const configOf = (options: GenerationOptions): GenerationConfig => {
+    const config = generationConfig(own, options, decoder.vocabulary);
+    return config.max_new_tokens === undefined && config.max_length === undefined ? { ...config, max_new_tokens: usual } : config;
+  };
 
   return {
+    config: configOf,
+
     async encode(prompt, options) {
-      const text = await preprocess(prompt, preprocessing);
-      const ids = text === '' ? [] : await idsOf(text!, model, tokenizer);
-      if (ids.length === 0)
+      const { input, sequences } = await encoder.encode({ text: prompt });
+      const { ids } = sequences[0]!;
+      // An encoder reads an empty text as it reads any other; there is nothing of it to go on with.
+      if (ids.length === 0 || (model.task === 'causal-lm' && input.text === ''))
         throw new StepError(
           `the prompt is empty${prompt === '' ? '' : ' once it is cleaned as the training texts were'}`,
           'Give it something to go on with.',
@@ -80,7 +105,7 @@ export async function generatorOf(model: Model, folders: Folders, runtime: Runti
       };
       const texts = await search(decoder, prompts, {
         config,
-        stops: (generated) => holdsOne(config.stop_strings, generated, tokenizer),
+        stops: (tokens) => completesStop(tokens, config.stop_strings, tokenizer.decode),
         ...(onText && { onToken: async (place, token) => give(place, await streams[place]!.push([token])) }),
         signal,
       });
@@ -96,22 +121,3 @@ export async function generatorOf(model: Model, folders: Folders, runtime: Runti
     close: () => decoder.close(),
   };
 }
-
-/** As in training: what an encoder reads begins with the model's prefix, and what is gone on with has no token that ends it. */
-async function idsOf(text: string, { task, file }: Model, tokenizer: Tokenizer): Promise<number[]> {
-  const prefix = task === 'seq2seq' && typeof file.prefix === 'string' ? file.prefix : '';
-  const [sequence] = await tokenizer.encode([prefix + text]);
-  return task === 'seq2seq' ? sequence!.ids : withoutEnd(sequence!);
-}
-
-const withoutEnd = ({ ids, sequenceIds }: Sequence): number[] => ids.slice(0, sequenceIds.findLastIndex((text) => text !== null) + 1);
-
-/** Looks at the last tokens only: what is before them was looked at as it came. */
-async function holdsOne(stopStrings: readonly string[], generated: number[], tokenizer: Tokenizer): Promise<boolean> {
-  const longest = Math.max(...stopStrings.map((text) => Buffer.byteLength(text)));
-  const text = await tokenizer.decode(generated.slice(-(longest + LEAD)));
-  return stopStrings.some((stop) => text.includes(stop));
-}
-
-/** Tokens more than a stop string can have: a decoder may treat the first ones otherwise. */
-const LEAD = 4;

@@ -6,7 +6,7 @@ import type { Model } from '../models/checkpoint.ts';
 import type { Split, TokensInfo } from '../models/tokens.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type Folders, generatorOf } from './generator.ts';
-import { type GenerationOptions, generationConfig, readGeneration } from './options.ts';
+import type { GenerationOptions } from './options.ts';
 
 export interface Writing {
   model: Model;
@@ -21,7 +21,7 @@ export interface Writing {
 
 export interface Written {
   /** In the order of the examples. */
-  texts: { target: string; predicted: string }[];
+  texts: { target: string; writable?: string; predicted: string }[];
   metrics: Record<string, number>;
   /** How each metric was computed, and how the texts were written. */
   report: Record<string, Json>;
@@ -29,12 +29,10 @@ export interface Written {
 
 export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
   const { model, folders, metrics, asked, batchSize, signal, progress } = writing;
-  const { options: own } = await readGeneration(folders.own, model);
-  // A text is as long as a target may be, where nothing else is said.
-  const bounded = [own, asked].some((options) => options.max_new_tokens !== undefined || options.max_length !== undefined);
-  const options = { ...(bounded ? {} : { max_new_tokens: info.max_target_length! }), ...asked, num_return_sequences: 1 };
+  const options = { ...asked, num_return_sequences: 1 };
   const predicted = new Array<string>(split.sequences);
-  const generator = await generatorOf(model, folders, runtime);
+  // A text is as long as a target of the training may be, as `generate` has it; of a model from elsewhere, as one of these tokens may be.
+  const generator = await generatorOf(model, folders, runtime, { usualLength: info.max_target_length });
   try {
     let rows = 0;
     for (const { sequences } of evaluationBatches(split, batchSize).flat()) {
@@ -53,11 +51,12 @@ export async function writtenTexts(runtime: Runtime, split: Split, info: TokensI
   const measured = generatedMetrics(metrics);
   const texts: Written['texts'] = [];
   for await (const example of split.examples()) {
-    const text = { target: example.target as string, predicted: predicted[texts.length]! };
-    measured.add({ references: [text.target], predicted: text.predicted });
+    const { target, writable = target } = example as unknown as { target: string; writable?: string };
+    const text = { target, ...(writable !== target && { writable }), predicted: predicted[texts.length]! };
+    measured.add({ references: [writable], predicted: text.predicted });
     texts.push(text);
   }
-  const { num_beams, do_sample, max_new_tokens, max_length } = generationConfig(own, options, model.config.vocab_size);
+  const { num_beams, do_sample, max_new_tokens, max_length } = generator.config(options);
   const generation = { num_beams, do_sample, ...(max_new_tokens === undefined ? { max_length: max_length ?? null } : { max_new_tokens }) };
   return { texts, metrics: measured.metrics(), report: { generation, details: measured.details() } };
 }

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { readJson } from './json.ts';
+import { readJson, shown } from './json.ts';
 import type { Truncation } from './tokenizer.ts';
 
 export interface Encoding {
@@ -34,16 +34,16 @@ export function encodingOf<E extends Partial<Encoding>>(info: E): Pick<E, keyof 
   >;
 }
 
-/** That of a model folder or a bundle; empty where tunesmith did not train the model. @throws StepError where training.json is damaged */
+/** That of a model folder, a bundle or a folder of tokens; empty where tunesmith did not train the model. @throws StepError where the file is damaged */
 export async function readEncoding(folder: string): Promise<Partial<Encoding>> {
-  const file = path.join(folder, 'training.json');
-  if (!existsSync(file)) return {};
-  const encoding = encodingOf((await readJson(file)) as Partial<Encoding>);
+  const name = ['training.json', 'tokens.json'].find((name) => existsSync(path.join(folder, name)));
+  if (name === undefined) return {};
+  const encoding = encodingOf((await readJson(path.join(folder, name))) as Partial<Encoding>);
   for (const [key, value] of Object.entries(encoding)) {
     const { is, what } = RULES[key as keyof Encoding];
     if (!is(value))
       throw new StepError(
-        `training.json of ${folder}: ${key} is ${JSON.stringify(value)}, and must be ${what}`,
+        `${name} of ${shown(folder)}: ${key} is ${JSON.stringify(value)}, and must be ${what}`,
         'The file was edited or is of another version: copy or deploy the bundle again.',
       );
   }

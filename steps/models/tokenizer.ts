@@ -32,6 +32,8 @@ export interface Tokenizer {
   readonly size: number;
   /** Ids of the tokens that are no text: [CLS], [PAD] … */
   readonly specialIds: number[];
+  /** Where a text that is too long loses tokens: `truncation_side` of tokenizer_config.json. */
+  readonly truncationSide: Side;
   /** With the special tokens that the model expects, in the order of the texts. `maxLength` stands in for the tokenizer's own. */
   encode(texts: string[], maxLength?: number): Promise<Sequence[]>;
   encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
@@ -66,6 +68,7 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const [single, paired] = await templatesOf(parsed);
   return {
     size: sizeOf(parsed.model.vocab, added),
+    truncationSide: side,
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
     encode: (texts, maxLength = options.maxLength) =>
       encodeAll(
@@ -118,9 +121,8 @@ const FIRST_PACE = 8;
 const MARGIN = 1.3;
 
 /** Where a text that is too long loses tokens. */
-type Side = 'left' | 'right';
+export type Side = 'left' | 'right';
 
-/** As tokenizer_config.json names it. */
 async function truncationSide(folder: string): Promise<Side> {
   const file = path.join(folder, 'tokenizer_config.json');
   return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
@@ -263,30 +265,50 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-/**
- * A whole sequence in windows of at most `maxLength` tokens. Its last text is cut so that neighbours share `stride` tokens,
- * as `return_overflowing_tokens` does in transformers; the tokens around it, a question's too, are in every window.
- * Undefined where these leave no room. (The library has windows, too, but ends the process where the stride is no smaller than the room.)
- */
-export function windowsOf(whole: Sequence, maxLength: number, stride: number): Sequence[] | undefined {
-  return windowPlaces(whole, maxLength, stride)?.map((places) => windowAt(whole, places));
+export interface Windowing {
+  maxLength: number;
+  /** Tokens that neighbouring windows share. */
+  stride?: number;
+  truncationSide: Side;
 }
 
-/** The same as places in the whole sequence: for values that belong to its tokens. */
-export function windowPlaces({ ids, sequenceIds }: Sequence, maxLength: number, stride: number): number[][] | undefined {
+/**
+ * A whole sequence in windows of at most `maxLength` tokens, in the order of the text. Its last text is cut so that neighbours share
+ * `stride` tokens, as `return_overflowing_tokens` does in transformers; the tokens around it, a question's too, are in every window. They
+ * are counted from the end of the text where the tokenizer truncates on the left.
+ * @throws StepError where these leave no room. (The library has windows, too, but ends the process where the stride is no smaller than the room.)
+ */
+export function windowsOf(whole: Sequence, windowing: Windowing): Sequence[] {
+  return windowPlaces(whole, windowing).map((places) => windowAt(whole, places));
+}
+
+/** The same as places in the whole sequence. */
+function windowPlaces({ ids, sequenceIds }: Sequence, { maxLength, stride = 0, truncationSide }: Windowing): number[][] {
   const all = [...ids.keys()];
   if (all.length <= maxLength) return [all];
   const last = Math.max(...sequenceIds.map((id) => id ?? 0));
   const begin = sequenceIds.indexOf(last);
   const end = sequenceIds.lastIndexOf(last) + 1;
   const room = maxLength - begin - (all.length - end);
-  if (room < 1) return undefined;
+  if (room < 1)
+    throw new StepError(
+      `a sequence of ${maxLength} tokens has no room for the text beside ${all.length - (end - begin)} others`,
+      'Set a greater max_length.',
+    );
   // A question may leave less room than the stride.
   const step = room > stride ? room - stride : Math.ceil(room / 2);
   const windows: number[][] = [];
+  const window = (from: number, to: number) => [...all.slice(0, begin), ...all.slice(from, to), ...all.slice(end)];
+  if (truncationSide === 'left') {
+    for (let to = end; ; to -= step) {
+      const from = Math.max(begin, to - room);
+      windows.unshift(window(from, to));
+      if (from === begin) return windows;
+    }
+  }
   for (let from = begin; ; from += step) {
     const to = Math.min(end, from + room);
-    windows.push([...all.slice(0, begin), ...all.slice(from, to), ...all.slice(end)]);
+    windows.push(window(from, to));
     if (to === end) return windows;
   }
 }

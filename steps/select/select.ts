@@ -40,6 +40,10 @@ export async function select({
   const valid = candidates.filter((c) => !Number.isNaN(c.value));
   if (valid.length === 0)
     throw new StepError(`no candidate has a ${name} that is a number`, 'See the metrics of the cells above: `tunesmith show`.');
+  if (valid.length > 1 && valid.every(({ report }) => isOfTest(report)))
+    warn(
+      `the candidates were measured on the split test: after the choice, its figure is too good. Measure them with \`split: validation\`, and on test only the one that is chosen`,
+    );
   // Candidates come in the order of their cells' names: of equal ones the first wins.
   const best = valid.reduce((a, b) => (sign * b.value > sign * a.value ? b : a));
 
@@ -87,7 +91,9 @@ function rounded(value: number, other = value): string {
 /** The candidate that belongs to the best metrics: every dimension that both cells have is equal, and one alone is so. */
 function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
   const fits = picks.flatMap((pick, i) =>
-    Object.entries(pick.matrix).every(([k, v]) => !(k in best.matrix) || JSON.stringify(best.matrix[k]) === JSON.stringify(v)) ? [i] : [],
+    Object.entries(pick.matrix).every(([k, v]) => !Object.hasOwn(best.matrix, k) || JSON.stringify(best.matrix[k]) === JSON.stringify(v))
+      ? [i]
+      : [],
   );
   if (fits.length === 1) return fits[0]!;
   const names = picks.map((pick) => pick.cell).join(', ') || 'nothing that a step made';
@@ -98,6 +104,8 @@ function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
     '`pick` must gather a step that the cells of `from` depend on, so that their matrix dimensions tell which is which.',
   );
 }
+
+const isOfTest = (report: Json): boolean => (report as { split?: Json } | null)?.split === 'test';
 
 async function readJson(file: string): Promise<Json> {
   try {

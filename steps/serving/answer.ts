@@ -3,19 +3,12 @@
  * Neither the answer to an input nor its error depends on the other inputs.
  */
 import { type Json, StepError } from '../../engine/step.ts';
-import { preprocess, stepsOf } from '../data/preprocessing.ts';
-import { checkVocabulary, maskToken, openTokenizer, type Sequence } from '../models/tokenizer.ts';
+import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
+import { type Encoded, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';
-
-/** An input as the model reads it. */
-export interface Encoded {
-  /** Decoded and cleaned. */
-  input: Input;
-  sequences: Sequence[];
-}
 
 export interface Answer {
   /** @throws StepError for an input that the model cannot read */
@@ -29,20 +22,13 @@ export interface Answer {
 /** @param threads cores of the matrix products */
 export async function openAnswer(bundle: Bundle, threads: number): Promise<Answer> {
   const kind = taskKind(bundle.task);
-  const tokenizer = await openTokenizer(bundle.folder, kind.tokenizing(bundle.maxLength));
-  if (bundle.vocabulary !== undefined) checkVocabulary(tokenizer, bundle.vocabulary);
-  const mask = bundle.task === 'masked-lm' ? await maskToken(bundle.folder, tokenizer) : undefined;
-  if (bundle.task === 'masked-lm' && !mask)
-    throw new StepError(`the tokenizer of ${bundle.folder} has no mask token`, 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');
-  const answering: Answering = { ...bundle, tokenizer, ...(mask ? { mask } : {}) };
+  const encoder = await openEncoder(bundle);
+  if (bundle.vocabulary !== undefined) checkVocabulary(encoder.tokenizer, bundle.vocabulary);
+  const answering: Answering = { ...bundle, ...encoder };
   const session = await openSession(bundle, threads);
 
   return {
-    async encode(given) {
-      const input = await preprocessed(given, bundle);
-      const [sequences] = await kind.encode([input], answering);
-      return { input, sequences: sequences! };
-    },
+    encode: (input) => encoder.encode(input),
 
     async run(sequences) {
       const outputs = await runModel(session, sequences, bundle);
@@ -51,15 +37,6 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
 
     conclude: async ({ input, sequences }, results) => kind.answer(input, sequences, results, answering),
   };
-}
-
-/** As the training texts were, each field as its column was. */
-async function preprocessed(input: Input, { preprocessing, columns, task }: Bundle): Promise<Input> {
-  // Version 1 of preprocessing.json names no columns. Where the answer tells places in the text, the text stays as it is.
-  const known =
-    task === 'question-answering' || task === 'token-classification' ? preprocessing.filter((step) => step.columns) : preprocessing;
-  const fields = Object.entries(input).map(async ([name, text]) => [name, await preprocess(text, stepsOf(known, columns[name] ?? name))]);
-  return Object.fromEntries(await Promise.all(fields));
 }
 
 /** What the exported models of Hugging Face and ours read. */

@@ -22,14 +22,12 @@ export interface Bundle {
   name: string;
   task: Task;
   problem: ProblemType;
-  /** What an input has. One text alone is optional to the task, and nonsense to a model that was trained on pairs. */
+  /** What an input has. A model that tunesmith trained takes what it was trained on: texts alone, or pairs. */
   fields: TaskKind['fields'];
   /** By id: the order of the logits. Of tasks that classify. */
   labels: string[];
-  /** Tokens of a sequence, as in training. */
-  maxLength: number;
-  /** The column of the training data that each field was; empty for a model that says nothing of it. */
-  columns: Record<string, string>;
+  /** How an input is read, as in training. */
+  encoding: Partial<Encoding>;
   /** What the training data went through. */
   preprocessing: Preprocessing;
   padTokenId: number;
@@ -69,16 +67,22 @@ export async function openBundle(given: string): Promise<Bundle> {
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     task,
     problem: problemOf(config, labels),
-    fields: taskKind(task).fields.map((field) => (encoding.pairs ? { name: field.name } : field)),
+    fields: fieldsOf(task, encoding),
     labels,
-    columns: encoding.fields ?? {},
-    maxLength: await maxLengthOf(folder, config, encoding),
+    encoding: isGenerating(task) ? encoding : { ...encoding, max_length: await maxLengthOf(folder, config, encoding) },
     preprocessing: await readPreprocessing(folder),
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
     modelBytes: typeof model === 'string' ? (model === '' ? 0 : (await stat(model)).size) : model.byteLength,
   };
+}
+
+/** Of a text classifier from elsewhere nothing says whether it was trained on pairs: it takes both forms. */
+function fieldsOf(task: Task, { pairs, max_length }: Partial<Encoding>): TaskKind['fields'] {
+  const { fields } = taskKind(task);
+  if (max_length === undefined) return fields;
+  return fields.filter(({ optional }) => !optional || pairs).map(({ name }) => ({ name }));
 }
 
 /** A model that fills in masks has a score for every token of its vocabulary at every place: its runs are smaller, so that these fit. */

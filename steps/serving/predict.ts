@@ -58,7 +58,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
   const opened = await openBundle(bundle);
   if (isGenerating(opened.task))
     throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
-  const source = readInputs(file, opened.fields, { known: opened.columns, ...options });
+  const source = readInputs(file, opened.fields, { known: opened.encoding.fields, ...options });
   const queue = openQueue(await startWorkers(opened), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));

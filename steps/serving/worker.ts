@@ -3,7 +3,8 @@
  * gives the answer to an input once all its sequences were run. Inference blocks the thread that it runs on.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Answer, type Encoded, openAnswer } from './answer.ts';
+import type { Encoded } from '../tasks/encoder.ts';
+import { type Answer, openAnswer } from './answer.ts';
 import type { Failure, Numbered, Part, Question, Reply, Report, WorkerData } from './workers.ts';
 
 const port = parentPort!;

@@ -2,7 +2,7 @@
  * Masked language modelling (Devlin et al. 2018, section 3.1): some tokens are hidden, and the model tells which they were.
  * Whole texts are learned from: a long one is read in windows, one after the other.
  */
-import { type Json, StepError } from '../../engine/step.ts';
+import type { Json } from '../../engine/step.ts';
 import { random } from '../models/random.ts';
 import { windowsOf } from '../models/tokenizer.ts';
 import type { TokensInfo } from '../models/tokens.ts';
@@ -21,15 +21,9 @@ export const maskedLm: TaskKind<Filled[]> = {
   fields: [{ name: 'text' }],
   tokenizing: () => ({}),
 
-  async encode(inputs, { tokenizer, maxLength, mask }) {
+  async encode(inputs, { tokenizer, encoding }) {
     const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
-    const without = whole.findIndex(({ ids }) => !ids.includes(mask!.id));
-    if (without >= 0)
-      throw new StepError(
-        `there is no ${mask!.token} in ${JSON.stringify(inputs[without]!.text!.slice(0, 60))}`,
-        `Write ${mask!.token} where a word is to be filled in.`,
-      );
-    return whole.map((sequence) => windowsOf(sequence, maxLength, 0)!);
+    return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
   },
 
   read({ logits }, row, { ids }, { mask }) {

@@ -8,8 +8,8 @@ import type { TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import type { Measurement, Measuring, TaskKind } from './task.ts';
 
-/** `fields`: what an input of the task has. */
-export function nextTokenTask(task: GeneratingTask, fields: TaskKind['fields']): TaskKind<Predicted> {
+/** `encode`: how a text that is to be gone on with, or to be made another text of, is read. */
+export function nextTokenTask(task: GeneratingTask, encode: TaskKind['encode']): TaskKind<Predicted> {
   const refuse = (): never => {
     throw new StepError(
       `a model for ${task} writes texts, which is not what predict does`,
@@ -18,9 +18,9 @@ export function nextTokenTask(task: GeneratingTask, fields: TaskKind['fields']):
   };
   return {
     task,
-    fields,
+    fields: [{ name: 'text' }],
     tokenizing: () => ({}),
-    encode: refuse,
+    encode,
     read: refuse,
     answer: refuse,
     measure,

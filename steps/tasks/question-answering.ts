@@ -6,7 +6,7 @@
  */
 import { StepError } from '../../engine/step.ts';
 import { answerMetrics } from '../metrics/answers.ts';
-import { type Sequence, windowsOf } from '../models/tokenizer.ts';
+import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
 import { logSoftmax, type Measurement, type Measuring, type Outputs, rounded, type TaskKind, tokensOf } from './task.ts';
 
 /** Logits of a window's tokens as the answer's first and as its last. */
@@ -20,9 +20,11 @@ export const questionAnswering: TaskKind<Ends> = {
   fields: [{ name: 'question' }, { name: 'context' }],
   tokenizing: () => ({}),
 
-  async encode(inputs, { tokenizer, maxLength }) {
+  async encode(inputs, { tokenizer, encoding }) {
     const whole = await tokenizer.encodePairs(inputs.map(({ question, context }) => [question!, context!]));
-    return whole.map((sequence) => questionWindows(sequence, maxLength, defaultStride(maxLength)));
+    const { max_length, stride = defaultStride(max_length!) } = encoding;
+    const windowing = { maxLength: max_length!, stride, truncationSide: tokenizer.truncationSide };
+    return whole.map((sequence) => questionWindows(sequence, windowing));
   },
 
   read: (outputs, row, { ids }) => read(outputs, row, ids.length),
@@ -46,14 +48,15 @@ const read = ({ start_logits, end_logits }: Outputs, row: number, length: number
 /** transformers' doc_stride, less where windows are short. */
 export const defaultStride = (maxLength: number): number => Math.min(128, Math.floor(maxLength / 4));
 
-export function questionWindows(whole: Sequence, maxLength: number, stride: number): Sequence[] {
-  const windows = windowsOf(whole, maxLength, stride);
-  if (windows) return windows;
+function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
   const question = whole.sequenceIds.filter((id) => id === 0).length;
-  throw new StepError(
-    `the question has ${question} tokens and leaves no room for its context in the ${maxLength} of a sequence`,
-    'Ask more briefly, or set a greater max_length.',
-  );
+  const others = whole.sequenceIds.filter((id) => id !== 1).length;
+  if (whole.ids.length > windowing.maxLength && others >= windowing.maxLength)
+    throw new StepError(
+      `the question has ${question} tokens and leaves no room for its context in the ${windowing.maxLength} of a sequence`,
+      'Ask more briefly, or set a greater max_length.',
+    );
+  return windowsOf(whole, windowing);
 }
 
 /** Where each token stands in the context; undefined for all others. */

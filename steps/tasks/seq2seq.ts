@@ -1,4 +1,7 @@
 /** One text into another, as in translating or summing up. */
 import { nextTokenTask } from './next-tokens.ts';
 
-export const seq2seq = nextTokenTask('seq2seq', [{ name: 'text' }]);
+export const seq2seq = nextTokenTask('seq2seq', async (inputs, { tokenizer, encoding: { prefix = '', max_length } }) => {
+  const texts = inputs.map(({ text }) => prefix + text!);
+  return (await tokenizer.encode(texts, max_length)).map((sequence) => [sequence]);
+});

@@ -3,6 +3,7 @@
  * or a measurement. One file a task beside this one; `taskKind` in registry.ts finds it.
  */
 import { type Json, StepError } from '../../engine/step.ts';
+import type { Encoding } from '../models/encoding.ts';
 import type { ProblemType, Task } from '../models/family.ts';
 import type { Sequence, Tokenizer, TokenizerOptions } from '../models/tokenizer.ts';
 import type { Example, Split } from '../models/tokens.ts';
@@ -18,8 +19,6 @@ export type Outputs = Record<string, { data: ArrayLike<number>; shape: readonly 
 export interface Answering {
   labels: string[];
   problem: ProblemType;
-  /** Tokens of a sequence, special ones included. */
-  maxLength: number;
   tokenizer: Tokenizer;
   /** Of masked-lm. */
   mask?: { token: string; id: number };
@@ -31,9 +30,9 @@ export interface TaskKind<R = unknown> {
   /** What an input has. */
   fields: readonly { name: string; optional?: boolean }[];
   /** How the tokenizer is opened for inputs; without a length texts stay whole, and `encode` makes windows. */
-  tokenizing(maxLength: number): TokenizerOptions;
-  /** The sequences of each input. Throws a StepError for an input that cannot be one. */
-  encode(inputs: Input[], answering: Answering): Promise<Sequence[][]>;
+  tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
+  /** The sequences of each input, which is cleaned. Throws a StepError for an input that cannot be one. For `openEncoder` alone. */
+  encode(inputs: Input[], reading: { tokenizer: Tokenizer; encoding: Partial<Encoding> }): Promise<Sequence[][]>;
   /** Takes from a batch's outputs what the model says to its row `row`. */
   read(outputs: Outputs, row: number, sequence: Sequence, answering: Answering): R;
   /** What predict prints for an input: one JSON object. */

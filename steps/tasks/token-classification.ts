@@ -13,9 +13,9 @@ export const tokenClassification: TaskKind<Float32Array> = {
   // Nothing is cut off: a long text is read window by window.
   tokenizing: () => ({}),
 
-  async encode(inputs, { tokenizer, maxLength }) {
+  async encode(inputs, { tokenizer, encoding }) {
     const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
-    return whole.map((sequence) => windowsOf(sequence, maxLength, 0)!);
+    return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
   },
 
   read: ({ logits }, row, { ids }) => tokensOf(logits!, row, ids.length),

@@ -26,7 +26,6 @@ export const causalLm: Prepare<Text> = async (source) => {
   return {
     labels: [],
     fields: { text },
-    tokenizing: {},
     paired: false,
     columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },
     ...(options.block_size !== undefined && { blockSize: options.block_size }),
@@ -34,8 +33,8 @@ export const causalLm: Prepare<Text> = async (source) => {
       text: `coalesce(${quote(text)}::VARCHAR, '')`,
       completion: pairs ? `coalesce(${quote(options.completion!)}::VARCHAR, '')` : 'NULL',
     },
-    async encode(rows, tokenizer) {
-      const texts = await tokenizer.encode(rows.map((row) => row.text));
+    async encode(rows, read, tokenizer) {
+      const texts = (await read(rows.map(({ text }) => ({ text })))).map(([sequence]) => sequence!.ids);
       if (!pairs) return rows.map(({ id }, i) => windows(id, texts[i]!, source, counts));
       const completions = await tokenizer.encode(rows.map((row) => row.completion!));
       const encoded = rows.map(({ id }, i) => completed(id, texts[i]!, completions[i]!, source));
@@ -51,8 +50,8 @@ export const causalLm: Prepare<Text> = async (source) => {
 };
 
 /** A whole text; in windows where it is too long, unless it is for blocks, which are cut later. */
-function windows(id: string, text: Sequence, { config, maxLength, options }: Source, counts: { ends: number }): Encoded {
-  const ids = [...opened(text), config.eos_token_id!];
+function windows(id: string, text: number[], { config, maxLength, options }: Source, counts: { ends: number }): Encoded {
+  const ids = [...text, config.eos_token_id!];
   const length = options.block_size === undefined ? maxLength : ids.length;
   const sequences = Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => learned(ids.slice(i * length, (i + 1) * length)));
   if (ids.length > length && ids.length % length === 1) {
@@ -71,8 +70,7 @@ const endOf = (ids: number[]): Encoded['sequences'][number] => ({
 });
 
 /** The border between prompt and completion is always one between tokens, as it is when a model goes on with a prompt. */
-function completed(id: string, prompt: Sequence, completion: Sequence, { config, maxLength, options }: Source): Encoded {
-  const begun = opened(prompt);
+function completed(id: string, begun: number[], completion: Sequence, { config, maxLength, options }: Source): Encoded {
   if (begun.length >= maxLength)
     throw new StepError(
       `row ${id}: the prompt has ${begun.length} tokens, which leave nothing of max_length ${maxLength} to its completion`,
@@ -87,9 +85,6 @@ function completed(id: string, prompt: Sequence, completion: Sequence, { config,
 }
 
 const IGNORED = -100;
-
-/** With the special tokens that a text begins with, without those that it ends in. */
-const opened = ({ ids, sequenceIds }: Sequence): number[] => ids.slice(0, sequenceIds.findLastIndex((text) => text !== null) + 1);
 
 /** Without special tokens. */
 const plain = (sequence: Sequence): number[] =>

@@ -4,7 +4,7 @@ import { answersAsJson, answersIn } from '../data/answers.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import type { Sequence } from '../models/tokenizer.ts';
-import { contextSpans, defaultStride, questionWindows } from '../tasks/question-answering.ts';
+import { contextSpans, defaultStride } from '../tasks/question-answering.ts';
 import type { Prepare, Source } from './tokenize.ts';
 
 interface Asked extends Row {
@@ -26,13 +26,12 @@ export const questionAnswering: Prepare<Asked> = async (source) => {
   const [question, context, answers] = [options.question ?? 'question', options.context ?? 'context', options.answers ?? 'answers'];
   await refuseMissing(source, question, context);
   requireColumn(source.columns, answers, 'answers');
-  const stride = options.stride ?? defaultStride(maxLength);
   const position = { per: 'sequence', dtype: 'int32', width: 1 } as const;
   const place = { per: 'token', dtype: 'int32', width: 1 } as const;
   return {
     labels: [],
     fields: { question, context },
-    tokenizing: {},
+    encoding: { stride: options.stride ?? defaultStride(maxLength) },
     paired: true,
     columns: { start_positions: position, end_positions: position, span_begins: place, span_ends: place },
     select: {
@@ -40,15 +39,14 @@ export const questionAnswering: Prepare<Asked> = async (source) => {
       context: `${quote(context)}::VARCHAR`,
       answers: answersAsJson(answers),
     },
-    async encode(rows, tokenizer) {
-      const whole = await tokenizer.encodePairs(rows.map((row) => [row.question, row.context]));
+    async encode(rows, read) {
+      const windows = await read(rows.map(({ question, context }) => ({ question, context })));
       return rows.map((row, i) => {
         const found = answersOf(row);
-        const windows = located(row.id, () => questionWindows(whole[i]!, maxLength, stride));
         return {
           example: { id: row.id, question: row.question, context: row.context, answers: found.map(({ text }) => text) },
           // Several true answers are for measuring; the first is learned.
-          sequences: windows.map((sequence) => ({ sequence, values: valuesOf(sequence, found[0]) })),
+          sequences: windows[i]!.map((sequence) => ({ sequence, values: valuesOf(sequence, found[0]) })),
           truncated: false,
         };
       });
@@ -88,15 +86,6 @@ function answersOf({ id, context, answers }: Asked): Answer[] {
       ['answers'],
     );
   });
-}
-
-function located<T>(id: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof StepError) throw new StepError(`row ${id}: ${error.message}`, error.hint);
-    throw error;
-  }
 }
 
 /** The answer's first and last token; both 0, the first token, where the window does not hold the whole of it. */

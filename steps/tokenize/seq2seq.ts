@@ -2,7 +2,7 @@
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
-import type { Sequence } from '../models/tokenizer.ts';
+import type { Sequence, Side } from '../models/tokenizer.ts';
 import { warnEmpty } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
 
@@ -13,47 +13,58 @@ interface Pair extends Row {
 }
 
 export const seq2seq: Prepare<Pair> = async (source) => {
-  const { columns, options, maxLength } = source;
+  const { columns, options } = source;
   const [text, target] = [options.text ?? 'text', options.target ?? 'target'];
   requireColumn(columns, text, 'text');
   requireColumn(columns, target, 'target');
   await warnEmpty(source, [text]);
-  const prefix = options.prefix ?? '';
+  let [count, unwritable] = [0, 0];
+  let first: { id: string; target: string; writable: string } | undefined;
   return {
     labels: [],
     fields: { text },
-    tokenizing: {},
+    encoding: { prefix: options.prefix ?? '', max_target_length: maxTargetLength(source) },
     paired: false,
     columns: { labels: { per: 'target', dtype: 'int32', width: 1 } },
     select: { text: `coalesce(${quote(text)}::VARCHAR, '')`, target: `coalesce(${quote(target)}::VARCHAR, '')` },
-    async encode(rows, tokenizer) {
-      const [texts, targets] = await Promise.all([
-        tokenizer.encode(
-          rows.map((row) => prefix + row.text),
-          maxLength,
-        ),
-        tokenizer.encode(rows.map((row) => row.target)),
-      ]);
+    async encode(rows, read, tokenizer) {
+      const texts = await read(rows.map(({ text }) => ({ text })));
+      const targets = await tokenizer.encode(rows.map((row) => row.target));
+      const writable = await Promise.all(targets.map(({ ids }) => tokenizer.decode(ids)));
+      count += rows.length;
+      rows.forEach(({ id, target }, i) => {
+        if (writable[i] === target) return;
+        unwritable++;
+        first ??= { id, target, writable: writable[i]! };
+      });
       return rows.map(({ id, target }, i) => {
-        const sequence = texts[i]!;
-        const labels = labelsOf(id, target, targets[i]!, source);
+        const [sequence] = texts[i]! as [Sequence];
+        const labels = labelsOf(id, target, targets[i]!, { ...source, side: tokenizer.truncationSide });
         return {
-          // What is written is held against the target as it stands in the table.
-          example: { id, target },
+          // A text that the model writes is held against what the tokenizer makes of the whole target, as transformers' scripts have it.
+          example: { id, target, ...(writable[i] !== target && { writable: writable[i]! }) },
           sequences: [{ sequence, values: { labels: labels.ids } }],
           truncated: sequence.truncated || labels.truncated,
         };
       });
     },
+    finish() {
+      if (!first) return;
+      source.warn(
+        `the tokenizer cannot write ${unwritable} of ${count} targets to the letter: row ${first.id} ${inShort(first.target)} becomes ${inShort(first.writable)}; texts are measured against what it can write`,
+      );
+    },
   };
 };
+
+const inShort = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
 /** The most tokens of a target. */
 export const maxTargetLength = ({ options, maxLength }: Pick<Source, 'options' | 'maxLength'>): number =>
   options.max_target_length ?? maxLength;
 
-/** The target's ids, and the token that ends it, whether or not the tokenizer put it there. */
-function labelsOf(id: string, target: string, { ids }: Sequence, source: Source): { ids: number[]; truncated: boolean } {
+/** The target's ids, and the token that ends it, whether or not the tokenizer put it there. A long one is cut where the tokenizer cuts. */
+function labelsOf(id: string, target: string, { ids }: Sequence, source: Source & { side: Side }): { ids: number[]; truncated: boolean } {
   const { eos_token_id: end, pad_token_id: pad } = source.config;
   const plain = ids.at(-1) === end ? ids.slice(0, -1) : ids;
   if (plain.every((token) => token === pad))
@@ -63,5 +74,6 @@ function labelsOf(id: string, target: string, { ids }: Sequence, source: Source)
       ['target'],
     );
   const room = maxTargetLength(source) - 1;
-  return { ids: [...plain.slice(0, room), end!], truncated: plain.length > room };
+  const kept = source.side === 'left' ? plain.slice(Math.max(0, plain.length - room)) : plain.slice(0, room);
+  return { ids: [...kept, end!], truncated: plain.length > room };
 }

@@ -1,4 +1,4 @@
-import { defineStep } from '../../engine/step.ts';
+import { defineStep, type Upstream } from '../../engine/step.ts';
 import { optionsOfOtherTasks } from '../tasks/options.ts';
 
 /** The columns that each task reads, and what else means something to it. */
@@ -10,6 +10,22 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
   'causal-lm': ['text', 'prompt', 'completion', 'completion_only_loss', 'block_size'],
   seq2seq: ['text', 'target', 'prefix', 'max_target_length'],
 };
+
+/** Where the answers of a task are places in a text: the option that names its column, and its default. */
+const PLACES_IN: Partial<Record<string, { option: 'context' | 'words'; usual: string }>> = {
+  'question-answering': { option: 'context', usual: 'context' },
+  'token-classification': { option: 'words', usual: 'tokens' },
+};
+
+/** The built-in steps that data go through, by cell. A step of the user's own begins anew: nobody knows what it does. */
+function stepsOfData(data: Upstream[], found = new Map<string, Upstream>()): Map<string, Upstream> {
+  for (const one of data) {
+    if (found.has(one.cell) || !['collect', 'clean', 'split'].includes(one.uses ?? '')) continue;
+    found.set(one.cell, one);
+    for (const above of Object.values(one.inputs)) stepsOfData(above, found);
+  }
+  return found;
+}
 
 export default defineStep({
   name: 'tokenize',
@@ -111,6 +127,81 @@ export default defineStep({
     'truncation',
     'stride',
   ],
+  aliases: {
+    max_seq_length: 'max_length',
+    max_seq_len: 'max_length',
+    max_len: 'max_length',
+    maxlen: 'max_length',
+    model_max_length: 'max_length',
+    max_source_length: 'max_length',
+    max_input_length: 'max_length',
+    sequence_length: 'max_length',
+    seq_len: 'max_length',
+    seq_length: 'max_length',
+    cutoff_len: 'max_length',
+    doc_stride: 'stride',
+    text_column: 'text',
+    text_column_name: 'text',
+    sentence: 'text',
+    sentence1: 'text',
+    input_column: 'text',
+    source_column: 'text',
+    source: 'text',
+    sentence2: 'text_pair',
+    text2: 'text_pair',
+    second_text: 'text_pair',
+    text_column2: 'text_pair',
+    labels: 'label',
+    label_column: 'label',
+    label_column_name: 'label',
+    label_columns: 'label',
+    target_names: 'label',
+    target_column: 'target',
+    summary_column: 'target',
+    reference: 'target',
+    targets: 'target',
+    max_output_length: 'max_target_length',
+    max_label_length: 'max_target_length',
+    source_prefix: 'prefix',
+    task_prefix: 'prefix',
+    problem: 'problem_type',
+    tokens: 'words',
+    words_column: 'words',
+    token_column: 'words',
+    ner_tags: 'tags',
+    tag_column: 'tags',
+    question_column: 'question',
+    context_column: 'context',
+    answer: 'answers',
+    answer_column: 'answers',
+    instruction: 'prompt',
+    prompt_column: 'prompt',
+    response: 'completion',
+    completion_column: 'completion',
+    truncation_strategy: 'truncation',
+    chunk_length: 'block_size',
+    chunk_size: 'block_size',
+    packing: 'block_size',
+    train_on_input: 'completion_only_loss',
+    train_on_inputs: 'completion_only_loss',
+    tokenizer: 'model',
+    tokenizer_name: 'model',
+    tokenizer_name_or_path: 'model',
+    model_name: 'model',
+    model_name_or_path: 'model',
+    pretrained_model_name_or_path: 'model',
+    base_model: 'model',
+    dataset: 'data',
+    dataset_name: 'data',
+    train_file: 'data',
+    task_name: 'task',
+    task_type: 'task',
+    multi_label: 'problem_type: multi_label_classification',
+    padding: 'It is not needed: a batch is padded to its longest sequence.',
+    pad_to_max_length: 'It is not needed: a batch is padded to its longest sequence.',
+    do_lower_case: 'lowercase is an option of the step clean.',
+    lowercase: 'lowercase is an option of the step clean.',
+  },
   inputs: {
     data: { kind: 'folder', description: 'A table. Without a column `split` all rows are the split test.' },
     model: {
@@ -139,6 +230,26 @@ export default defineStep({
     if (options.stride !== undefined && options.max_length !== undefined && options.stride >= options.max_length)
       problems.push({ option: 'stride', message: `a stride of ${options.stride} leaves nothing new in windows of ${options.max_length}` });
     return problems;
+  },
+  foresee: {
+    reads: [],
+    check(options, { data = [] }) {
+      const places = PLACES_IN[options.task];
+      if (!places) return [];
+      const column = options[places.option] ?? places.usual;
+      return [...stepsOfData(data).values()].flatMap(({ cell, uses, options: { columns: cleaned, decode } }) => {
+        const columns = uses === 'clean' ? cleaned : Object.keys(Object(decode));
+        if (uses === 'split' || !Array.isArray(columns) || !columns.includes(column)) return [];
+        return [
+          {
+            upstream: cell,
+            option: uses === 'clean' ? 'columns' : 'decode',
+            message: `${uses} changes \`${column}\`, in which ${options.task} finds answers by their place`,
+            hint: `Take \`${column}\` out: an answer's place in a changed text is not its place in the text that is asked about.`,
+          },
+        ];
+      });
+    },
   },
   async run(context) {
     const { tokenize } = await import('./tokenize.ts');

@@ -3,6 +3,7 @@ import { StepError } from '../../engine/step.ts';
 import { literal, quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { listed } from '../models/checkpoint.ts';
+import type { Sequence } from '../models/tokenizer.ts';
 import type { Column } from '../models/tokens.ts';
 import { type LabelCount, labelledRows, labelSet, labelsInOrder, refuseUnknown, warnEmpty, warnUntrained } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
@@ -28,7 +29,7 @@ export const textClassification: Prepare<Labelled> = async (source) => {
     labels,
     problem,
     fields: { text, ...(pair === undefined ? {} : { text_pair: pair }) },
-    tokenizing: { maxLength: source.maxLength, ...(options.truncation ? { truncation: options.truncation } : {}) },
+    encoding: { ...(pair === undefined ? {} : { pairs: true, truncation: options.truncation ?? 'longest_first' }) },
     paired: pair !== undefined,
     columns: { labels: column },
     select: {
@@ -36,15 +37,12 @@ export const textClassification: Prepare<Labelled> = async (source) => {
       text_pair: pair === undefined ? 'NULL' : `coalesce(${quote(pair)}::VARCHAR, '')`,
       label: sql,
     },
-    async encode(rows, tokenizer) {
-      const sequences = await (pair === undefined
-        ? tokenizer.encode(rows.map((row) => row.text))
-        : tokenizer.encodePairs(rows.map((row) => [row.text, row.text_pair!])));
-      return rows.map(({ id, label }, i) => ({
-        example: { id },
-        sequences: [{ sequence: sequences[i]!, values: { labels: values(label) } }],
-        truncated: sequences[i]!.truncated,
-      }));
+    async encode(rows, read) {
+      const sequences = await read(rows.map(({ text, text_pair }) => ({ text, ...(text_pair !== null && { text_pair }) })));
+      return rows.map(({ id, label }, i) => {
+        const [sequence] = sequences[i]! as [Sequence];
+        return { example: { id }, sequences: [{ sequence, values: { labels: values(label) } }], truncated: sequence.truncated };
+      });
     },
   };
 };

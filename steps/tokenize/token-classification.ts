@@ -5,7 +5,7 @@
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
-import { type Sequence, windowAt, windowPlaces } from '../models/tokenizer.ts';
+import type { Sequence } from '../models/tokenizer.ts';
 import { IGNORED } from '../tasks/token-classification.ts';
 import { type LabelCount, labelSet } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
@@ -18,7 +18,7 @@ interface Tagged extends Row {
 }
 
 export const tokenClassification: Prepare<Tagged> = async (source) => {
-  const { options, maxLength } = source;
+  const { options } = source;
   const [words, tags] = [options.words ?? 'tokens', options.tags ?? 'tags'];
   const type = requireLists(source, words, tags);
   await refuseUneven(source, words, tags);
@@ -28,22 +28,19 @@ export const tokenClassification: Prepare<Tagged> = async (source) => {
   return {
     labels,
     fields: { text: words },
-    tokenizing: {},
     paired: false,
     columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },
     select: { words: `to_json(${quote(words)}::VARCHAR[])::VARCHAR`, tags: `to_json(${quote(tags)}::VARCHAR[])::VARCHAR` },
-    async encode(rows, tokenizer) {
+    async encode(rows, read) {
       const lists = rows.map((row) => JSON.parse(row.words) as string[]);
-      const whole = await tokenizer.encode(lists.map((list) => list.join(' ')));
+      const windows = await read(lists.map((list) => ({ text: list.join(' ') })));
       return rows.map(({ id, tags }, i) => {
         const names = JSON.parse(tags) as string[];
-        const words = wordsOfTokens(whole[i]!, lists[i]!);
-        const sequences = windowPlaces(whole[i]!, maxLength, 0)!.map((places) => ({
-          sequence: windowAt(whole[i]!, places),
-          values: { labels: places.map((place) => (words[place] === undefined ? IGNORED : ids.get(names[words[place]]!)!)) },
-        }));
-        const read = new Set(words);
-        const unread = names.flatMap((tag, word): [number, string][] => (read.has(word) ? [] : [[word, tag]]));
+        const words = wordsOfTokens(joined(windows[i]!), lists[i]!);
+        const begun = new Set(words);
+        const labels = words.map((word) => (word === undefined ? IGNORED : ids.get(names[word]!)!));
+        const sequences = windows[i]!.map((sequence) => ({ sequence, values: { labels: labels.splice(0, sequence.ids.length) } }));
+        const unread = names.flatMap((tag, word): [number, string][] => (begun.has(word) ? [] : [[word, tag]]));
         counts.words += names.length;
         counts.unread += unread.length;
         return { example: { id, words: lists[i]!, ...(unread.length > 0 && { unread }) }, sequences, truncated: false };
@@ -97,8 +94,14 @@ async function survey(source: Source, tags: string, type: string): Promise<strin
   return labelSet(found, type, source, 'tags');
 }
 
+/** The windows of a text one behind the other: they share no token of it. */
+const joined = (windows: Sequence[]): Pick<Sequence, 'spans' | 'sequenceIds'> => ({
+  spans: windows.flatMap(({ spans }) => spans),
+  sequenceIds: windows.flatMap(({ sequenceIds }) => sequenceIds),
+});
+
 /** The word that each token begins; undefined for all others. A token may begin with the space before its word: its end tells the word. */
-function wordsOfTokens({ spans, sequenceIds }: Sequence, words: string[]): (number | undefined)[] {
+function wordsOfTokens({ spans, sequenceIds }: Pick<Sequence, 'spans' | 'sequenceIds'>, words: string[]): (number | undefined)[] {
   const begun: (number | undefined)[] = new Array(spans.length).fill(undefined);
   let word = 0;
   let end = words[0]?.length ?? 0;

@@ -7,27 +7,21 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
-import { carryPreprocessing } from '../data/preprocessing.ts';
+import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { tableOf } from '../data/table.ts';
 import { headOf, readConfig } from '../models/checkpoint.ts';
+import { type Encoding, encodingOf } from '../models/encoding.ts';
 import { type Config, isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import { familyOf } from '../models/registry.ts';
-import {
-  checkVocabulary,
-  copyTokenizer,
-  eosToken,
-  maskToken,
-  openTokenizer,
-  type Sequence,
-  type Tokenizer,
-  type TokenizerOptions,
-} from '../models/tokenizer.ts';
+import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../models/tokenizer.ts';
 import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
 import { namedLabels } from '../models/trained-for.ts';
+import { type Encoder, openEncoder } from '../tasks/encoder.ts';
+import type { Input } from '../tasks/task.ts';
 import { causalLm, inBlocks } from './causal-lm.ts';
 import { maskedLm } from './masked-lm.ts';
 import { questionAnswering } from './question-answering.ts';
-import { maxTargetLength, seq2seq } from './seq2seq.ts';
+import { seq2seq } from './seq2seq.ts';
 import type step from './step.ts';
 import { textClassification } from './text-classification.ts';
 import { tokenClassification } from './token-classification.ts';
@@ -62,7 +56,8 @@ export interface Preparation<R extends Row> {
   problem?: ProblemType;
   /** The column that each field of an input comes from. */
   fields: Record<string, string>;
-  tokenizing: TokenizerOptions;
+  /** What stands between a row and its sequences beside `max_length`. */
+  encoding?: Omit<Encoding, 'fields' | 'max_length'>;
   /** Two texts of different types are in a sequence. */
   paired: boolean;
   /** The sequences are texts to be joined, and cut into blocks of so many tokens. */
@@ -71,7 +66,8 @@ export interface Preparation<R extends Row> {
   columns: Record<string, Column>;
   /** What is read of each row, beside its `id`: expressions by name. */
   select: { [name in keyof Omit<R, 'id'>]: string };
-  encode(rows: R[], tokenizer: Tokenizer): Promise<Encoded[]>;
+  /** `read` gives the sequences of each row's input, `tokenizer` those of all else. */
+  encode(rows: R[], read: (inputs: Input[]) => Promise<Sequence[][]>, tokenizer: Tokenizer): Promise<Encoded[]>;
   /** Reports what was counted, when all rows are encoded. */
   finish?(): void;
 }
@@ -119,7 +115,15 @@ export async function tokenize(context: Context): Promise<void> {
     const known = splits.has('train') ? undefined : namedLabels(file, options.task);
     const source: Source = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
     const prepared = await PREPARE[options.task](source);
-    const tokenizer = await openTokenizer(inputs.model, prepared.tokenizing);
+    const encoding: Encoding = { ...prepared.encoding, fields: prepared.fields, max_length: maxLength };
+    const encoder = await openEncoder({
+      folder: inputs.model,
+      task: options.task,
+      encoding,
+      preprocessing: await readPreprocessing(inputs.data),
+      padTokenId: config.pad_token_id,
+    });
+    const { tokenizer } = encoder;
     checkVocabulary(tokenizer, config.vocab_size);
     if (isGenerating(options.task)) await checkEnd(inputs.model, tokenizer, config);
     const folder = outputs.tokens!;
@@ -128,18 +132,12 @@ export async function tokenize(context: Context): Promise<void> {
     const info: TokensInfo = {
       task: options.task,
       ...(prepared.problem ? { problem_type: prepared.problem } : {}),
-      ...(options.text_pair !== undefined && { pairs: true }),
-      fields: prepared.fields,
-      max_length: maxLength,
+      ...encodingOf(encoding),
       labels: prepared.labels,
       model_type: family.type,
       pad_token_id: config.pad_token_id,
-      ...(options.task === 'masked-lm' ? await masking(inputs.model, tokenizer) : {}),
-      ...(options.task === 'seq2seq' && {
-        prefix: options.prefix ?? '',
-        max_target_length: maxTargetLength(source),
-        decoder_start_token_id: config.decoder_start_token_id!,
-      }),
+      ...(encoder.mask && { mask_token_id: encoder.mask.id, special_ids: tokenizer.specialIds }),
+      ...(options.task === 'seq2seq' && { decoder_start_token_id: config.decoder_start_token_id! }),
       columns: { input_ids: TOKEN, ...(typed ? { token_type_ids: TOKEN } : {}), ...prepared.columns },
       splits: {},
     };
@@ -148,7 +146,7 @@ export async function tokenize(context: Context): Promise<void> {
     for (const split of splits.keys()) {
       const writer = new SplitWriter(folder, split, info.columns);
       const lengths: number[] = new Array(maxLength + 1).fill(0);
-      const rows = encoded(database, { table, split: source.split, ...prepared }, split, tokenizer, (read) => {
+      const rows = encoded(database, { table, split: source.split, ...prepared }, split, encoder, (read) => {
         done += read;
         context.progress(done, total);
       });
@@ -198,12 +196,6 @@ async function splitsOf(database: Database, table: string, split: string): Promi
   return splits;
 }
 
-async function masking(folder: string, tokenizer: Tokenizer): Promise<Pick<TokensInfo, 'mask_token_id' | 'special_ids'>> {
-  const mask = await maskToken(folder, tokenizer);
-  if (!mask) throw new StepError('the tokenizer has no mask token', 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');
-  return { mask_token_id: mask.id, special_ids: tokenizer.specialIds };
-}
-
 /** What ends a text for the tokenizer must end it for the model, or it would never stop writing. */
 async function checkEnd(folder: string, tokenizer: Tokenizer, { eos_token_id }: Config): Promise<void> {
   const end = await eosToken(folder, tokenizer);
@@ -221,7 +213,7 @@ async function* encoded<R extends Row>(
   database: Database,
   { table, split: column, select, encode }: Preparation<R> & { table: string; split: string },
   split: string,
-  tokenizer: Tokenizer,
+  encoder: Encoder,
   done: (rows: number) => void,
 ): AsyncGenerator<Encoded[]> {
   // The table is ordered by id, and one thread keeps it so.
@@ -240,7 +232,8 @@ async function* encoded<R extends Row>(
   };
   for await (const chunk of rows) {
     for (let i = 0; i < chunk.length; i += AT_ONCE) {
-      const next = encode(chunk.slice(i, i + AT_ONCE), tokenizer);
+      const group = chunk.slice(i, i + AT_ONCE);
+      const next = encode(group, (inputs) => sequencesOf(group, inputs, encoder), encoder.tokenizer);
       next.catch(() => {}); // told when its turn comes
       if (before) yield await finished(before);
       before = next;
@@ -248,6 +241,14 @@ async function* encoded<R extends Row>(
     }
   }
   if (before) yield await finished(before);
+}
+
+/** Those of each row's input. @throws StepError that names the first row whose input cannot be read */
+async function sequencesOf(rows: Row[], inputs: Input[], encoder: Encoder): Promise<Sequence[][]> {
+  return (await encoder.read(inputs)).map((found, i) => {
+    if (found instanceof StepError) throw new StepError(`row ${rows[i]!.id}: ${found.message}`, found.hint, found.option);
+    return found;
+  });
 }
 
 /**

@@ -15,7 +15,7 @@ export function weightsOf(asked: ClassWeights, info: TokensInfo, split: Split): 
   const { labels } = info;
   if (asked !== 'balanced') {
     const unknown = Object.keys(asked).filter((name) => !labels.includes(name));
-    const missing = labels.filter((name) => !(name in asked));
+    const missing = labels.filter((name) => !Object.hasOwn(asked, name));
     if (unknown.length + missing.length > 0)
       throw new StepError(
         unknown.length > 0 ? `there is no label ${unknown.join(', ')}` : `class_weights has no weight for ${missing.join(', ')}`,

@@ -2,6 +2,7 @@ import { defineStep, type OptionProblem } from '../../engine/step.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
 import { runtimeOptions } from '../runtime/options.ts';
 import { metricProblem, tokensAhead } from '../tasks/foresight.ts';
+import { aliases } from './aliases.ts';
 import { SCHEDULES } from './schedule.ts';
 
 /** Names are those of transformers' TrainingArguments where it has them. */
@@ -235,6 +236,7 @@ export default defineStep({
     'logging_steps',
     'save_steps',
   ],
+  aliases,
   inputs: {
     tokens: { kind: 'folder', description: "A tokenize step's tokens." },
     model: { kind: 'folder', description: 'A Hugging Face model folder; without model.safetensors training starts at random.' },

@@ -24,6 +24,17 @@ const recipes: Record<string, { files: Files; rows: object[] }> = {
     files: { 'data/export.txt': Buffer.from('\ufefftext\tlabel\r\nSchön.\tgut\r\n', 'utf16le') },
     rows: [{ label: 'gut', text: 'Schön.' }],
   },
+  'Names of labels in Hugging Face data sets': {
+    files: {
+      'data/README.md':
+        "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': bad\n          '1': good\n---\n",
+      'data/train.csv': 'text,label\nFine.,1\nDull.,0\n',
+    },
+    rows: [
+      { label: 'bad', text: 'Dull.' },
+      { label: 'good', text: 'Fine.' },
+    ],
+  },
   'Names that are no words': {
     files: { 'data/reviews.csv': 'Review text;Stars (1-5)\n"Good; ""very"" good";5\nDull;2\n' },
     rows: [

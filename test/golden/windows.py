@@ -5,7 +5,8 @@ Golden values for truncation and windows: what transformers' fast tokenizers mak
 
 Has tokenizer.py write test/golden/tokenizer/{bert-uncased,roberta,gpt2}, makes .../unigram/tokenizer.json, as SentencePiece
 models look, and reads nasty.txt, a text on each line. Writes into each folder `windows.json`, rows of
-[text, pair or null, max_length, strategy, stride or null, windows], a window [ids, sequence ids, type ids, offsets in code points].
+[text, pair or null, max_length, strategy, stride or null, windows], a window [ids, sequence ids, type ids, offsets in code points];
+and of two folders `windows-left.json`, where truncation_side is left.
 With a stride: return_overflowing_tokens. Without: one window, cut by the strategy; or null where transformers cannot cut so.
 """
 
@@ -59,10 +60,11 @@ def cases():
         yield text, None, 16, "only_first", 4
 
 
-for name, load in LOADERS.items():
-    tokenizer = load(here / name)
+for name, side in [*((name, "right") for name in LOADERS), ("bert-uncased", "left"), ("gpt2", "left")]:
+    tokenizer = LOADERS[name](here / name)
+    tokenizer.truncation_side = side
     rows = []
-    for text, pair, max_length, strategy, stride in cases():
+    for text, pair, max_length, strategy, stride in list(cases())[:: 1 if side == "right" else 5]:
         try:
             made = tokenizer(
                 [text],
@@ -85,5 +87,5 @@ for name, load in LOADERS.items():
             windows = None  # a warning and the whole text: it was not cut
         rows.append([text, pair, max_length, strategy, stride, windows])
     lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
-    (here / name / "windows.json").write_text(f"[\n{lines}\n]\n")
+    (here / name / f"windows{'' if side == 'right' else '-left'}.json").write_text(f"[\n{lines}\n]\n")
     print(name, len(rows), sum(row[5] is None for row in rows), sum(len(row[5] or []) for row in rows))

@@ -57,11 +57,11 @@ test('-p with a value that an option does not take: said of -p, not of the file'
   `);
 });
 
-test('-p with a value that is no YAML', async () => {
+test('-p with a list that is not closed', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'rates=[0.001')).toMatchInlineSnapshot(`
     "
-    -p rates=[0.001: error: [0.001 is no YAML value
-      = Quote it to make it text: -p rates='"…"'.
+    -p rates=[0.001: error: "matrix.rate" takes a list (of a scalar or a map), found "[0.001"
+      = It is no list or map in JSON or YAML: check its brackets and quotes.
     "
   `);
 });

@@ -29,12 +29,12 @@ steps:
     p.yaml:7:5: error: unknown key "output"
       7 |     output: { o: o.txt }
         |     ^^^^^^
-      = did you mean "outputs"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
+      = did you mean "outputs"?
 
     p.yaml:8:5: error: unknown key "matrx"
       8 |     matrx: { x: [1] }
         |     ^^^^^
-      = did you mean "matrix"? valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
+      = did you mean "matrix"?
 
     p.yaml:9:5: error: unknown key "colour"
       9 |     colour: red

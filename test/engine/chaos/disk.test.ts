@@ -1,6 +1,7 @@
 /** Disks that are full, read-only or gone: said in words, nothing is lost, and with room again the next run makes what a clean run makes. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, renameSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { FILES, faulty, instants, type Project, plug, tree, unplugged } from './rig.ts';
 
@@ -51,6 +52,71 @@ test.skipIf(!mounts)('a real disk that fills up, below the project and below the
       expect(tree(q), `${what} ${size}`).toEqual(clean);
     }
   }
+});
+
+test.skipIf(!mounts)(
+  'what a cell made and could not be stored is stored by the next run that has room, without running again',
+  async () => {
+    const p = faulty({});
+    if (!mount('-t', 'tmpfs', '-o', 'size=5m', 'none', p.folder)) throw new Error('cannot mount');
+    onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+    const runs = faulty({}).folder;
+    for (const [name, content] of Object.entries({
+      'package.json': '{}',
+      'p.yaml': `
+name: p
+steps:
+  shell: { run: "echo >> ${runs}/shell; mkdir \${{ outputs.o }}; head -c 3m /dev/zero | tr '\\\\0' a > \${{ outputs.o }}/big; echo b > \${{ outputs.p }}", outputs: { o: out/o, p: out/p }, retry: 3 }
+  step: { uses: ./own.mjs, with: { after: "\${{ steps.shell.p }}" } }
+`,
+      'own.mjs': `import { appendFileSync, writeFileSync } from 'node:fs';
+export default { name: 'own', version: 1, inputs: { after: 'file' }, outputs: { model: 'file' }, run({ outputs }) {
+  appendFileSync('${runs}/step', '\\n');
+  writeFileSync(outputs.model, Buffer.alloc(2.5 * 2 ** 20, 'c'));
+} };`,
+    }))
+      p.write(name, content);
+    for (const [size, cell] of [
+      ['9m', 'shell'],
+      ['64m', 'step'],
+    ] as const) {
+      for (let n = 0; n < 2; n++) {
+        const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+        expect(code, screen).toBe(1);
+        expect(screen).toMatch(new RegExp(`${cell}: failed .*disk full`));
+        expect(screen).toMatch(/what the\s+cell made lies in \.tunesmith\/failed, and is stored then without running again/);
+      }
+      expect(p.find('.tunesmith/failed').length).toBeGreaterThan(0);
+      expect(mount('-o', `remount,size=${size}`, p.folder)).toBe(true);
+    }
+    expect((await p.states('p.yaml')).cells).toEqual({ shell: 'fresh', step: 'restored' });
+    expect(p.find('.tunesmith/failed')).toEqual([]);
+    expect([p.stat('out/o/big').size, p.read('out/p'), p.stat('.tunesmith/outputs/p/step/model').size]).toEqual([
+      3 << 20,
+      'b\n',
+      2.5 * 2 ** 20,
+    ]);
+    expect(p.find('.', { all: true }).length).toBeGreaterThan(0);
+    for (const cell of ['shell', 'step']) expect(readFileSync(join(runs, cell), 'utf8'), cell).toBe('\n');
+    expect((await p.states('p.yaml', '--locked')).cells).toEqual({ shell: 'fresh', step: 'fresh' });
+    p.remove('out');
+    expect((await p.states('p.yaml')).cells).toEqual({ shell: 'restored', step: 'fresh' });
+  },
+);
+
+test.skipIf(!mounts)('what lies in failed/ and was changed meanwhile is not taken for a result; success clears it', async () => {
+  const p = faulty({ 'p.yaml': 'steps: { a: { run: "head -c 2m /dev/zero > ${{ outputs.o }}", outputs: { o: out/o } } }' });
+  const cache = faulty({});
+  if (!mount('-t', 'tmpfs', '-o', 'size=1m', 'none', cache.folder)) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', cache.folder]));
+  p.env.TUNESMITH_CACHE = cache.folder;
+  await p.run('run', 'p.yaml');
+  expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/a/.made.json', '.tunesmith/failed/a/out/o']);
+  p.write('.tunesmith/failed/a/out/o', 'edited');
+  expect(mount('-o', 'remount,size=64m', cache.folder)).toBe(true);
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  expect(p.stat('out/o').size).toBe(2 << 20);
+  expect(p.find('.tunesmith/failed')).toEqual([]);
 });
 
 test.skipIf(!mounts)('a disk that is full for a while does not end a step that is at work', async () => {

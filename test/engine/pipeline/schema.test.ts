@@ -7,6 +7,7 @@ import { parse } from 'yaml';
 import { pipelineSchema } from '../../../engine/pipeline/schema.ts';
 import { validator } from '../../../engine/pipeline/validate.ts';
 import { builtin, builtinNames } from '../../../engine/registry.ts';
+import { Project } from './project.ts';
 
 const schema = (await pipelineSchema()) as any;
 const accepts = new Ajv({ allErrors: true, strict: false }).compile(schema);
@@ -59,6 +60,44 @@ test.each(builtinNames())('%s: every option and input is described, with a defau
     expect(properties[option].default, option).toEqual(declared.default);
   }
   for (const role of Object.keys(definition.inputs ?? {})) expect(Object.keys(properties)).toContain(role);
+});
+
+test.each(builtinNames())('%s: names from elsewhere lead to an option or an input, or are explained', async (name) => {
+  const { aliases = {}, options = {}, inputs = {} } = (await builtin(name))!;
+  const names = [...Object.keys(options), ...Object.keys(inputs)];
+  for (const [alias, here] of Object.entries(aliases)) {
+    expect(names, alias).not.toContain(alias);
+    if (!here.endsWith('.')) expect(names, `${alias}: ${here}`).toContain(/^\w+/.exec(here)![0]);
+  }
+});
+
+test.each([
+  ['train', 'num_train_epochs', 'did you mean "epochs"?'],
+  ['train', 'numTrainEpochs', 'did you mean "epochs"?'],
+  ['train', 'per_device_train_batch_size', 'did you mean "batch_size"?'],
+  ['train', 'lr', 'did you mean "learning_rate"?'],
+  ['train', 'optimizer', 'did you mean "optim"?'],
+  ['train', 'fp16', 'did you mean "precision"?'],
+  ['train', 'weight-decay', 'did you mean "weight_decay"?'],
+  ['train', 'weightDecay', 'did you mean "weight_decay"?'],
+  ['train', 'warmup_ratio', 'did you mean "warmup_steps"?'],
+  ['train', 'early_stopping_patience', 'did you mean `early_stopping: { patience: … }`?'],
+  ['train', 'max_seq_length', 'It is max_length of the step tokenize.'],
+  ['train', 'learning_rat', 'did you mean "learning_rate"?'],
+  ['tokenize', 'max_seq_length', 'did you mean "max_length"?'],
+  ['tokenize', 'doc_stride', 'did you mean "stride"?'],
+  ['split', 'test_size', 'did you mean "ratios"?'],
+  ['evaluate', 'eval_batch_size', 'did you mean "batch_size"?'],
+])('%s: %s is answered by the right name', async (uses, option, hint) => {
+  const screen = await new Project().screen(`steps: { s: { uses: ${uses}, with: { ${option}: 1 } } }\n`);
+  expect(screen).toContain(`unknown option "${option}"`);
+  expect(screen).toContain(`= ${hint}\n`);
+});
+
+test('of many names only those that have something in common are a hint', async () => {
+  const screen = await new Project().screen('steps: { s: { uses: train, with: { gradient_flow: 1, xyz: 2, lora: { lora_alpha: 3 } } } }\n');
+  expect(screen).toMatch(/= train takes: gradient_accumulation_steps, gradient_checkpointing, … \(\d+\)\n/);
+  expect(screen).not.toMatch(/.{400}/);
 });
 
 /** The messages for a value. */

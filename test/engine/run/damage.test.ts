@@ -64,7 +64,8 @@ test('a result that cannot be stored fails the cell; the former file returns', a
   const run = await p.go();
   expect(run.states).toEqual({ a: 'failed' });
   expect(p.read('out/o.txt')).toBe('some text\n');
-  expect(p.find('.tunesmith/failed').map((file) => p.read(file))).toEqual(['other text\n']);
+  const left = p.find('.tunesmith/failed').filter((file) => !file.endsWith('/.made.json'));
+  expect(left.map((file) => p.read(file))).toEqual(['other text\n']);
 });
 
 test('an input that cannot be read fails its cell, and says why', async () => {

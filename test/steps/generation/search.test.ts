@@ -2,9 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { completesStop } from '../../../steps/generation/endings.ts';
 import { type GenerationOptions, generationConfig } from '../../../steps/generation/options.ts';
 import { adjust } from '../../../steps/generation/scores.ts';
 import { search } from '../../../steps/generation/search.ts';
+import { openTokenizer } from '../../../steps/models/tokenizer.ts';
 import { tableDecoder, tableRow, VOCABULARY } from './table.ts';
 
 const golden = (name: string) => JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/generation', name), 'utf8'));
@@ -81,10 +83,24 @@ test('a text that has ended takes no more room in the batch', async () => {
   expect(texts.every(({ finish }) => finish === 'eos_token' || finish === 'length')).toBe(true);
 });
 
+test("a stop string ends a text after the token after which transformers' StopStringCriteria ends it (test/golden/stop-strings.py)", async () => {
+  const golden = join(import.meta.dirname, '../../golden');
+  const { decode } = await openTokenizer(join(golden, 'tokenizer/gpt2'), {});
+  const rows: [ids: number[], begun: number, stops: string[], ended: number | null][] = JSON.parse(
+    readFileSync(join(golden, 'stop-strings.json'), 'utf8'),
+  );
+  for (const [ids, begun, stops, ended] of rows) {
+    let found: number | null = null;
+    for (let end = begun + 1; end <= ids.length && found === null; end++)
+      if (await completesStop(ids.slice(0, end), stops, decode)) found = end - begun;
+    expect([stops, found]).toEqual([stops, ended]);
+  }
+});
+
 test('stop strings, tokens as they come, the context and a signal end a text', async () => {
   const config = configOf({ max_new_tokens: 20, stop_strings: ['x'] });
   const seen: number[] = [];
-  const stops = async (tokens: number[]) => tokens.length === 5;
+  const stops = async (tokens: readonly number[]) => tokens.length === 6;
   const [text] = await search(tableDecoder(), [[5]], { config, stops, onToken: (_, token) => void seen.push(token) });
   expect(text).toMatchObject({ finish: 'stop_string', tokens: seen });
   expect(seen).toHaveLength(5);

@@ -65,7 +65,7 @@ test('a length that no text fits, or that the model has no positions for', async
 test('an ONNX model of other sizes than its config.json says is refused in words', async () => {
   const folder = await folderOf({ config: { ...small, model_type: 'bert' }, tokenizer: 'bert-uncased', start: classifier });
   const bundle = await openBundle(folder);
-  const { encode, run } = await openAnswer({ ...bundle, maxLength: 60 }, 1);
+  const { encode, run } = await openAnswer({ ...bundle, encoding: { max_length: 60 } }, 1);
   await expect(run((await encode({ text: 'the cat '.repeat(30) })).sequences)).rejects.toThrow(/cannot read a batch of 1 × 60 tokens/);
 });
 

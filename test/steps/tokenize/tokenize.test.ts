@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Database } from '../../../steps/data/database.ts';
+import { addPreprocessing } from '../../../steps/data/preprocessing.ts';
 import { writeTable } from '../../../steps/data/table.ts';
 import { openSplit, readTokensInfo, type Split, SplitWriter, type TokensInfo } from '../../../steps/models/tokens.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
@@ -16,7 +17,7 @@ async function tokenized(given: object[], options = {}, model = smallModel()) {
 
 test('ids, labels and row ids of each split, with the tokenizer and what was done to the text', async () => {
   const data = await table(made);
-  writeFileSync(join(data, 'preprocessing.json'), '{"lowercase":true}');
+  await addPreprocessing(undefined, data, { decode: 'mail', columns: ['text'] });
   const { outputs, log } = await ranStep(tokenize, { max_length: 16 }, { data, model: smallModel() });
   const info = await readTokensInfo(outputs.tokens!);
   expect(info).toMatchObject({
@@ -35,7 +36,7 @@ test('ids, labels and row ids of each split, with the tokenizer and what was don
   expect(second.slice(0, 3)).toEqual([2, 5, 6]);
   expect(second.at(-1)).toBe(3);
   expect(split.tokens).toBe(info.splits.test!.tokens);
-  expect(readFileSync(join(outputs.tokens!, 'preprocessing.json'), 'utf8')).toBe('{"lowercase":true}');
+  expect(readFileSync(join(outputs.tokens!, 'preprocessing.json'))).toEqual(readFileSync(join(data, 'preprocessing.json')));
   expect(existsSync(join(outputs.tokens!, 'tokenizer.json'))).toBe(true);
   expect(log).toContainEqual(expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% cut$/));
 });

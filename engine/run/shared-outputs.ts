@@ -1,0 +1,45 @@
+/**
+ * Outputs of steps that tunesmith places lie in `.tunesmith/outputs/<name of the pipeline>/`. Two pipelines of one name in one project
+ * would overwrite each other's: the second one is refused.
+ */
+import { readFileSync } from 'node:fs';
+import { basename, join, relative } from 'node:path';
+import { InvalidError } from '../diagnostic.ts';
+import { fileName } from '../pipeline/cell-name.ts';
+import { within } from '../pipeline/glob.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { Project } from './project.ts';
+
+/** Throws InvalidError where another pipeline of the project, which ran here and is still there, has the same name. */
+export function refuseSharedOutputs({ name, file, cells }: Pipeline, { root, places, records }: Project): void {
+  const own = join(places.own, 'outputs');
+  if (!cells.some(({ outputs }) => Object.values(outputs).some(({ path }) => within(path, own)))) return;
+  const here = relative(root, file);
+  for (const other of records.pipelines()) {
+    if (other === here || !sharesName(join(root, other), name)) continue;
+    throw new InvalidError([
+      {
+        file: '',
+        line: 0,
+        column: 0,
+        length: 0,
+        message: `${other} and ${here} have one name, ${name}: their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
+        hint: `Give one of them another name, for example \`name: ${basename(join(here, '..')) || 'other'}-${name}\` in ${here}.`,
+      },
+    ]);
+  }
+}
+
+/** The line is read without the whole of YAML: a run with nothing to do does not load it. */
+function sharesName(file: string, name: string): boolean {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return false; // renamed or removed: whoever has the name now has the outputs, too
+  }
+  if (!/\buses\b/.test(text)) return false;
+  const [, quoted = '', bare = ''] = /^["']?name["']?:[ \t]+(?:(["'].*["'])|(.*?))[ \t]*(?:[ \t]#.*)?\r?$/m.exec(text) ?? [];
+  const written = quoted.slice(1, -1) || bare || basename(file).replace(/\.ya?ml$/, '');
+  return fileName(written) === fileName(name);
+}

@@ -1,0 +1,138 @@
+/**
+ * The only way from the fields of a raw input to what a model reads: decode and clean each field as its column of the training data was,
+ * then tokenize, cut and window as `tokenize` did. `tokenize`, `predict`, `generate` and `serve` all go this way, and model cards describe
+ * it. Each input goes by itself: neither what becomes of it nor its error depends on other inputs.
+ */
+import { StepError } from '../../engine/step.ts';
+import { type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
+import type { Encoding } from '../models/encoding.ts';
+import { isGenerating, type Task } from '../models/family.ts';
+import { shown } from '../models/json.ts';
+import { maskToken, openTokenizer, type Sequence, type SpecialToken, type Tokenizer } from '../models/tokenizer.ts';
+import { taskKind } from './registry.ts';
+import type { Input } from './task.ts';
+
+export interface EncoderOptions {
+  /** Where the tokenizer lies. */
+  folder: string;
+  task: Task;
+  /** Without `max_length` texts of seq2seq are not cut. */
+  encoding: Partial<Encoding>;
+  preprocessing: Preprocessing;
+  padTokenId: number;
+}
+
+/** An input as the model reads it. */
+export interface Encoded {
+  /** Decoded and cleaned. */
+  input: Input;
+  sequences: Sequence[];
+}
+
+export interface Encoder {
+  readonly tokenizer: Tokenizer;
+  /** Of masked-lm. */
+  readonly mask?: SpecialToken;
+  /** Of a raw input. @throws StepError for an input that the model cannot read */
+  encode(raw: Input): Promise<Encoded>;
+  /** Of inputs that are cleaned already, as the rows of a table are: the sequences of each, or why it has none. */
+  read(cleaned: Input[]): Promise<(Sequence[] | StepError)[]>;
+}
+
+export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
+  const { folder, task, encoding, padTokenId } = options;
+  const kind = taskKind(task);
+  const tokenizer = await openTokenizer(folder, kind.tokenizing(encoding));
+  const mask = task === 'masked-lm' ? await maskToken(folder, tokenizer) : undefined;
+  if (task === 'masked-lm' && !mask)
+    throw new StepError(`the tokenizer of ${shown(folder)} has no mask token`, 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');
+  refuseMovedPlaces(options);
+  const cleaning = Object.fromEntries(kind.fields.map(({ name }) => [name, cleaningOf(name, options)]));
+
+  const clean = async (raw: Input): Promise<Input> => {
+    const fields = Object.entries(raw).map(async ([name, text]) => [name, await preprocess(text, cleaning[name] ?? [], mask?.token)]);
+    return Object.fromEntries(await Promise.all(fields));
+  };
+  const sequencesOf = async (inputs: Input[]): Promise<Sequence[][]> => {
+    const all = await kind.encode(inputs, { tokenizer, encoding });
+    return isGenerating(task) ? all : all.map((own) => own.map((sequence) => (sequence.ids.length > 0 ? sequence : padding(padTokenId))));
+  };
+  const alone = async (input: Input): Promise<Sequence[] | StepError> => {
+    try {
+      return (await sequencesOf([input]))[0]!;
+    } catch (error) {
+      if (error instanceof StepError) return error;
+      throw error;
+    }
+  };
+  return {
+    tokenizer,
+    ...(mask && { mask }),
+
+    async encode(raw) {
+      const input = await clean(raw);
+      const [sequences] = await sequencesOf([input]);
+      if (mask && !sequences!.some(({ ids }) => ids.includes(mask.id))) throw noMask(raw, mask.token);
+      return { input, sequences: sequences! };
+    },
+
+    async read(cleaned) {
+      try {
+        return await sequencesOf(cleaned);
+      } catch (error) {
+        if (!(error instanceof StepError)) throw error;
+        return Promise.all(cleaned.map(alone));
+      }
+    },
+  };
+}
+
+/**
+ * What a field of a raw input goes through. Version 1 of preprocessing.json named no columns, and nothing was repeated then where an
+ * answer is a place in the text.
+ */
+export function cleaningOf(field: string, { task, encoding, preprocessing }: Omit<EncoderOptions, 'folder' | 'padTokenId'>): Preprocessing {
+  const steps = stepsOf(preprocessing, encoding.fields?.[field] ?? field);
+  return task === 'question-answering' || task === 'token-classification' ? steps.filter(({ columns }) => columns) : steps;
+}
+
+/** Of each task whose answers are places in a text: the field that they are places in, and the option that names its column. */
+const PLACES_IN: Partial<Record<Task, { field: string; option: string }>> = {
+  'question-answering': { field: 'context', option: 'context' },
+  'token-classification': { field: 'text', option: 'words' },
+};
+
+/** A client gets its answer as a place in the text that it sent: cleaning that text would move it. */
+function refuseMovedPlaces(options: EncoderOptions): void {
+  const { task, encoding } = options;
+  const places = PLACES_IN[task];
+  if (!places || cleaningOf(places.field, options).length === 0) return;
+  throw new StepError(
+    `the column \`${encoding.fields?.[places.field]}\` was cleaned, and answers of ${task} are places in it`,
+    'Clean other columns alone: answers in a cleaned text would not be where they are in the text that is asked about.',
+    [places.option],
+  );
+}
+
+/**
+ * A text without any token, of a tokenizer that puts none around it, as one token of padding that is read. A sequence of no tokens would be
+ * padding alone, which attention cannot leave out: what comes of it depends on the length of its batch.
+ */
+const padding = (id: number): Sequence => ({
+  ids: [id],
+  truncated: false,
+  typeIds: [0],
+  sequenceIds: [null],
+  wordIds: [null],
+  spans: [[0, 0]],
+});
+
+function noMask({ text }: Input, mask: string): StepError {
+  const given = JSON.stringify(text!.slice(0, 60));
+  return text!.includes(mask)
+    ? new StepError(
+        `the ${mask} in ${given} is removed when the text is cleaned as the training texts were`,
+        'It stands within something that is removed, such as a link or a tag: put it elsewhere.',
+      )
+    : new StepError(`there is no ${mask} in ${given}`, `Write ${mask} where a word is to be filled in.`);
+}

@@ -1,0 +1,38 @@
+/** Two pipelines of one name in one project: the second one is refused, with both paths. */
+import { renameSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+
+const OWN = `export default { name: 'own', version: 1, outputs: { o: 'file' }, run: async ({ outputs, options }) => (await import('node:fs')).writeFileSync(outputs.o, String(options.n)), options: { n: { type: 'number' } } };`;
+const pipeline = (n: number, head = '') => `${head}steps: { a: { uses: ../own.mjs, with: { n: ${n} } } }\n`;
+
+test('two pipelines of one name do not overwrite each other', async () => {
+  const p = project({
+    'package.json': '{}',
+    'own.mjs': OWN,
+    'exp1/train.yaml': pipeline(1),
+    'exp2/train.yaml': pipeline(2),
+    'exp3/other.yaml': pipeline(3, 'name: "train" # as the first\n'),
+    'exp4/train.yaml': 'steps: { a: { run: "echo > ${{ outputs.o }}", outputs: { o: o.txt } } }',
+    'exp5/train.yaml': pipeline(5, 'name: train5\n'),
+  });
+  expect((await p.states('exp1/train.yaml')).cells).toEqual({ a: 'ran' });
+  for (const file of ['exp2/train.yaml', 'exp3/other.yaml']) {
+    for (const command of ['run', 'status']) {
+      const { code, screen } = await p.run(command, file);
+      expect({ code, screen }).toMatchObject({
+        code: 2,
+        screen: expect.stringContaining(`exp1/train.yaml and ${file} have one name, train`),
+      });
+    }
+  }
+  expect(p.read('.tunesmith/outputs/train/a/o')).toBe('1');
+  // Where nothing lies in tunesmith's own folder, nothing is shared.
+  expect((await p.states('exp4/train.yaml')).cells).toEqual({ a: 'ran' });
+  expect((await p.states('exp5/train.yaml')).cells).toEqual({ a: 'ran' });
+  expect((await p.states('exp1/train.yaml')).cells).toEqual({ a: 'fresh' });
+  // Whoever is renamed takes its outputs along.
+  renameSync(p.path('exp1/train.yaml'), p.path('exp1/renamed.yaml'));
+  p.write('exp1/renamed.yaml', pipeline(1, 'name: train\n'));
+  expect((await p.states('exp1/renamed.yaml')).cells).toEqual({ a: 'fresh' });
+});
