@@ -9,8 +9,23 @@ import type { Sequence, Tokenizer, TokenizerOptions } from '../models/tokenizer.
 import type { Example, Split } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
-/** One input of predict and serve, by field. */
+/** One input of predict and serve, by field. Beside a text that came as a list of words there is `words`, that list as JSON. */
 export type Input = Record<string, string>;
+
+/** What an input has. */
+export interface Field {
+  name: string;
+  optional?: boolean;
+  /** A list of words may stand for the text, which has a space between them. */
+  words?: boolean;
+}
+
+/** A field's part of an input; undefined where the value is none. */
+export function partOfInput({ name, words }: Field, value: unknown): Input | undefined {
+  if (typeof value === 'string') return { [name]: value };
+  if (!words || !Array.isArray(value) || value.some((word) => typeof word !== 'string')) return undefined;
+  return { [name]: value.join(' '), words: JSON.stringify(value) };
+}
 
 /** Outputs of a program over a batch, by name: [batch, …]. */
 export type Outputs = Record<string, { data: ArrayLike<number>; shape: readonly number[] }>;
@@ -27,8 +42,7 @@ export interface Answering {
 /** `R` is what is kept of the outputs for one sequence. */
 export interface TaskKind<R = unknown> {
   task: Task;
-  /** What an input has. */
-  fields: readonly { name: string; optional?: boolean }[];
+  fields: readonly Field[];
   /** How the tokenizer is opened for inputs; without a length texts stay whole, and `encode` makes windows. */
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
   /** The sequences of each input, which is cleaned. Throws a StepError for an input that cannot be one. For `openEncoder` alone. */

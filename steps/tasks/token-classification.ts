@@ -9,7 +9,7 @@ import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskK
 /** Logits of a sequence's tokens [T, labels]. */
 export const tokenClassification: TaskKind<Float32Array> = {
   task: 'token-classification',
-  fields: [{ name: 'text' }],
+  fields: [{ name: 'text', words: true }],
   // Nothing is cut off: a long text is read window by window.
   tokenizing: () => ({}),
 
@@ -20,9 +20,14 @@ export const tokenClassification: TaskKind<Float32Array> = {
 
   read: ({ logits }, row, { ids }) => tokensOf(logits!, row, ids.length),
 
-  answer({ text }, sequences, results, { labels }) {
-    const words = wordsOf(sequences, results, labels);
-    return { entities: groupsOf(words, labels).map((group) => entityOf(group, text!)) };
+  answer({ text, words: given }, sequences, results, { labels }): Json {
+    const list = given === undefined ? undefined : (JSON.parse(given) as string[]);
+    const words = list ? wordsOfList(list, sequences, results, labels) : wordsOf(sequences, results, labels);
+    const entities = groupsOf(words, labels).map((group) => entityOf(group, text!));
+    if (!list) return { entities };
+    const tags: (string | null)[] = list.map(() => null);
+    for (const { place, scores } of words) tags[place!] = labels[best(scores)]!;
+    return { entities, tags };
   },
 
   measure,
@@ -30,6 +35,8 @@ export const tokenClassification: TaskKind<Float32Array> = {
 
 /** A word of a text with the probabilities of its labels, which are those of its first token. */
 interface Word {
+  /** In a list of words that was given. */
+  place?: number;
   begin: number;
   end: number;
   scores: Float64Array;
@@ -50,6 +57,45 @@ function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[
     }
   }
   return words;
+}
+
+/** The words of a list, as evaluate takes them: those that make no token are left out. */
+function wordsOfList(list: string[], sequences: Sequence[], results: Float32Array[], labels: string[]): Word[] {
+  const words: Word[] = [];
+  const begins: number[] = [];
+  let end = 0;
+  for (const word of list) {
+    begins.push(end);
+    end += word.length + 1;
+  }
+  const begun = wordsOfTokens(sequences, list);
+  for (const [w, { ids }] of sequences.entries())
+    for (const [i, place] of begun.splice(0, ids.length).entries()) {
+      if (place === undefined) continue;
+      const begin = begins[place]!;
+      words.push({ place, begin, end: begin + list[place]!.length, scores: probabilities(results[w]!, i, labels.length) });
+    }
+  return words;
+}
+
+/**
+ * The word that each token of a text's windows begins; undefined for all others. A token may begin with the space before its word: its end
+ * tells the word.
+ */
+export function wordsOfTokens(windows: readonly Sequence[], words: string[]): (number | undefined)[] {
+  const spans = windows.flatMap((window) => window.spans);
+  const sequenceIds = windows.flatMap((window) => window.sequenceIds);
+  const begun: (number | undefined)[] = new Array(spans.length).fill(undefined);
+  let word = 0;
+  let end = words[0]?.length ?? 0;
+  let last = -1;
+  for (const [i, [begin, stop]] of spans.entries()) {
+    if (sequenceIds[i] === null || begin === stop) continue;
+    while (stop > end && word < words.length - 1) end += 1 + words[++word]!.length;
+    if (word !== last) begun[i] = word;
+    last = word;
+  }
+  return begun;
 }
 
 interface Group {
