@@ -73,9 +73,18 @@ function withOf(definition: Declaration): Schema {
   const inputs = Object.entries(inputsOf(definition));
   const required = [...options.required, ...inputs.filter(([, input]) => !input.optional).map(([role]) => role)];
   const path = { type: 'string' };
-  const roles = inputs.map(([role, { many, description }]) => [
+  const query = {
+    type: 'object',
+    properties: {
+      url: { type: 'string', description: 'postgres://host:port/database, or sqlite:FILE; without a password.' },
+      query: { type: 'string', description: 'A SELECT.' },
+    },
+    required: ['url', 'query'],
+    additionalProperties: false,
+  };
+  const roles = inputs.map(([role, { many, query: asks, description }]) => [
     role,
-    { description, ...(many ? { anyOf: [path, { type: 'array', items: path }] } : path) },
+    { description, ...(asks ? query : many ? { anyOf: [path, { type: 'array', items: path }] } : path) },
   ]);
   const properties = {
     ...(withExpressions({ properties: options.properties }) as { properties: Schema }).properties,
