@@ -34,6 +34,10 @@ export interface Reading {
    * there is seen. Without it every link is a link.
    */
   follow?: boolean;
+  /** Whether what lies at a path below the folder does not count; nothing below it does, then. */
+  leaveOut?(path: string, isFolder: boolean): boolean;
+  /** Hears of it. */
+  onLeftOut?(path: string): void;
 }
 
 /** What stands at `path`; undefined when nothing does. A link at `path` itself is followed. */
@@ -67,7 +71,7 @@ export async function listing(path: string, memo: Hashes, reading: Reading = {})
 }
 
 /** All that is below a folder, in the order of its listing. */
-export async function readFolder(root: string, memo: Hashes, { follow = false }: Reading = {}): Promise<Entry[]> {
+export async function readFolder(root: string, memo: Hashes, { follow = false, leaveOut, onLeftOut }: Reading = {}): Promise<Entry[]> {
   const entries: Entry[] = [];
   const unread: { path: string; stat: BigIntStats; entry: Entry }[] = [];
 
@@ -81,6 +85,10 @@ export async function readFolder(root: string, memo: Hashes, { follow = false }:
       let stat = statOf(at, lstatSync);
       // Gone since the folder was read.
       if (!stat) continue;
+      if (leaveOut?.(path, stat.isDirectory())) {
+        onLeftOut?.(at);
+        continue;
+      }
       let real: string | undefined;
       if (stat.isSymbolicLink()) {
         real = follow ? leadsOut(at, trail) : undefined;

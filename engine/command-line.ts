@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 import type { Command as CommandType, Option as OptionType } from 'commander';
 import { age, size } from './commands/quantities.ts';
+import { pathsAtHome, settleFolders } from './home.ts';
 
 // Required, not imported: Node would first look through all of it for names to export.
 const require = createRequire(import.meta.url);
@@ -18,6 +19,8 @@ for (const stream of [process.stdout, process.stderr]) {
     if (!(process as NodeJS.EventEmitter).emit('unread')) process.exit(0);
   });
 }
+
+settleFolders(process.env);
 
 const tunesmith = new Command('tunesmith')
   .usage('COMMAND …')
@@ -197,6 +200,9 @@ command(
 )
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
   .addOption(new Option('--port <port>', 'port to listen on; 0 takes a free one').argParser(port).default(8080))
+  .option('--allow-host <name>', 'answer requests for this host, too (again for more; default: on loopback localhost only)', texts)
+  .option('--allow-origin <origin>', 'let web pages of this origin ask (again for more)', texts)
+  .addOption(new Option('--max-characters <n>', 'the most characters of an input or a prompt').argParser(count).default(100_000))
   .addOption(new Option('--max-new-tokens <n>', 'of a model that writes: the most tokens of a text').argParser(count).default(1024))
   .addOption(new Option('--max-time <seconds>', 'of a model that writes: the longest a request may take').argParser(count).default(60))
   .usage('BUNDLE [options]');
@@ -225,7 +231,8 @@ function command(words: string, description: string, load: () => Promise<{ defau
     .description(description)
     .action(async (...args: unknown[]) => {
       const run = (await load()).default;
-      const code = await run(...args.slice(0, -1)); // the last argument is commander's own
+      // The last argument is commander's own. The prompts of generate are texts.
+      const code = await run(...pathsAtHome(args.slice(0, -1), words.startsWith('generate') ? 1 : -1));
       process.exitCode = typeof code === 'number' ? code : 0;
     });
 }

@@ -161,6 +161,11 @@ export interface StepContext<
    * kill at any moment leaves something whole (a new name, then rename). It is removed when the cell has succeeded.
    */
   checkpoints: string;
+  /**
+   * What does not count in folders that are inputs: by-products such as `__pycache__`, and what `exclude` names. A step that lists a folder
+   * passes over these (absolute paths; of folders with all that is in them), since they are not in the fingerprint.
+   */
+  leftOut: readonly string[];
   /** The pipeline file's folder: say paths relative to it in messages. */
   folder: string;
   /** The cell that runs. */

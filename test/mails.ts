@@ -79,7 +79,11 @@ export async function expectSameAnswers(
   await p.until(() => server.output().includes('http://'));
   const url = server.output().match(/http:\S+/)![0];
   for (const inputs of [bodies, bodies.map((text) => whole.get(text)!)]) {
-    const answer = await fetch(`${url}/predict`, { method: 'POST', body: JSON.stringify({ inputs }) });
+    const answer = await fetch(`${url}/predict`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ inputs }),
+    });
     const { predictions: answers } = (await answer.json()) as { predictions: { label: string; scores: Record<string, number> }[] };
     expect(answers.map(({ label }) => label)).toEqual(expected.map(({ predicted }) => predicted));
     for (const [i, { scores }] of expected.entries()) {

@@ -1,5 +1,7 @@
 /** `tunesmith generate MODEL "PROMPT"` prints the text as it comes; with --file one JSON line for each prompt, in order. */
+import { inJson, printable } from '../printable.ts';
 import { generation } from '../registry.ts';
+import { resultOutput } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';
 import { usage } from './pipeline-file.ts';
 
@@ -22,8 +24,8 @@ export default async function generate(model: string, [prompt, ...more]: string[
   if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
   const folder = await modelFolder(model);
   const { generateOne, generateAll } = await generation();
-  if (file === undefined) await generateOne(folder, prompt!, asked, { threads });
-  else await generateAll(folder, file, asked, { batchSize, threads });
+  if (file === undefined) await generateOne(folder, prompt!, asked, { threads }, resultOutput(printable));
+  else await generateAll(folder, file, asked, { batchSize, threads }, resultOutput(inJson));
 }
 
 /** maxNewTokens → max_new_tokens, as in generation_config.json. */

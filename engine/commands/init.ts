@@ -1,17 +1,29 @@
-/** `tunesmith init [DIR]`: a pipeline to start from, with data of its own, that runs in seconds and without a network. */
-
+/** `tunesmith init [DIR]`: a pipeline to start from, with data and a small model of its own, that runs in seconds and without a network. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { pipelineSchema } from '../pipeline/schema.ts';
 import { nearPath } from '../report/failure.ts';
-import { print } from '../report/print.ts';
 import { writeNew } from './new-files.ts';
 
 export default async function init(folder = '.'): Promise<void> {
   const schema = `${JSON.stringify(await pipelineSchema(), null, 2)}\n`;
-  const written = writeNew(folder, { 'starter.yaml': PIPELINE, 'reviews.csv': reviews(), 'pipeline.schema.json': schema });
-  print(`wrote ${written.join(', ')}\n\n`);
-  if (nearPath(folder) !== '.') print(`  cd ${nearPath(folder)}\n`);
-  print('  tunesmith run starter.yaml      a few seconds; again, and nothing runs\n');
-  print('  tunesmith show starter.yaml clean.data\n');
+  const files = { 'starter.yaml': PIPELINE, 'reviews.csv': reviews(), ...model(), 'pipeline.schema.json': schema };
+  const written = writeNew(folder, files).filter((path) => !path.includes(MODEL));
+  process.stdout.write(`wrote ${[...written, nearPath(join(folder, MODEL))].join(', ')}\n\n`);
+  if (nearPath(folder) !== '.') process.stdout.write(`  cd ${nearPath(folder)}\n`);
+  process.stdout.write('  tunesmith run starter.yaml                     a quarter of a minute; again, and nothing runs\n');
+  process.stdout.write('  tunesmith show starter.yaml test metrics       what the chosen model reaches on the test split\n');
+  process.stdout.write('  tunesmith serve .tunesmith/outputs/starter/deploy/bundle\n');
+}
+
+const MODEL = 'models/bert-tiny';
+
+/** A BERT without weights, which comes along with the package: train starts it at random. */
+function model(): Record<string, string> {
+  const at = join(dirname(createRequire(import.meta.url).resolve('tunesmith/package.json')), 'pipelines', MODEL);
+  const names = readdirSync(at).filter((name) => name.endsWith('.json'));
+  return Object.fromEntries(names.map((name) => [`${MODEL}/${name}`, readFileSync(join(at, name), 'utf8')]));
 }
 
 const PIPELINE = `# yaml-language-server: $schema=./pipeline.schema.json
@@ -19,11 +31,12 @@ const PIPELINE = `# yaml-language-server: $schema=./pipeline.schema.json
 #   tunesmith run starter.yaml       runs what is not there yet; a second run does nothing
 #   tunesmith status starter.yaml    says what a change would rerun, and why
 #
-# Change a line of reviews.csv, add a seed, or say -p lowercase=false, and run it again.
+# Change a line of reviews.csv, a learning rate, or say -p seed=8, and run it again.
 name: starter
 
 params:
-  lowercase: true
+  base: ./models/bert-tiny # a small model without weights; for more, name one with weights: hf://google-bert/bert-base-uncased
+  seed: 7
 
 steps:
   collect: # files → a table
@@ -32,41 +45,61 @@ steps:
 
   clean:
     uses: clean
-    with:
-      data: \${{ steps.collect.data }}
-      lowercase: \${{ params.lowercase }}
-      deduplicate: text
+    with: { data: "\${{ steps.collect.data }}", lowercase: true, deduplicate: text }
 
-  split: # which rows are for training and for testing: once for each seed
+  split: # train learns, validation chooses, test is for the last look
     uses: split
-    matrix:
-      seed: [1, 2, 3]
-    with:
-      data: \${{ steps.clean.data }}
-      ratios: [0.7, 0.3]
-      stratify: label
-      seed: \${{ matrix.seed }}
+    with: { data: "\${{ steps.clean.data }}", ratios: [0.6, 0.2, 0.2], stratify: label, seed: "\${{ params.seed }}" }
 
-  baseline: # reads split, so it runs once for each seed, too
+  tokenize:
+    uses: tokenize
+    with: { data: "\${{ steps.split.data }}", model: "\${{ params.base }}", max_length: 32 }
+
+  train: # once for each learning rate
+    uses: train
+    matrix: { learning_rate: [3e-4, 1e-3] }
+    with:
+      tokens: \${{ steps.tokenize.tokens }}
+      model: \${{ params.base }}
+      task: text-classification
+      learning_rate: \${{ matrix.learning_rate }}
+      epochs: 12
+      batch_size: 16
+      seed: \${{ params.seed }}
+
+  validate: # reads train, so it runs once for each learning rate, too
+    uses: evaluate
+    with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", split: validation, metrics: [accuracy, macro_f1] }
+
+  best: # [*] gathers all cells of a matrix
+    uses: select
+    with: { from: "\${{ steps.validate[*].metrics }}", maximize: macro_f1, pick: "\${{ steps.train[*].model }}" }
+
+  test: # the figure to report
+    uses: evaluate
+    with: { model: "\${{ steps.best.pick }}", tokens: "\${{ steps.tokenize.tokens }}", split: test, metrics: [accuracy, macro_f1] }
+
+  baseline: # what the model has to beat
     uses: baseline
-    with:
-      data: \${{ steps.split.data }}
-      methods: [bag_of_words]
-      metrics: [accuracy, macro_f1]
+    with: { data: "\${{ steps.split.data }}", metrics: [accuracy, macro_f1] }
 
-  report: # any command is a step; [*] gathers all cells of a matrix
-    run: grep -h accuracy \${{ steps.baseline[*].metrics }} > \${{ outputs.report }}
-    outputs: { report: out/accuracies.txt }
+  deploy: # a folder to serve and to predict from
+    uses: deploy
+    with: { model: "\${{ steps.best.pick }}", metrics: "\${{ steps.test.metrics }}", name: starter }
 `;
 
-/** Four dozen reviews, made of a few words: enough to see every step at work. */
+/** 240 reviews, made of a few words. In a quarter of them `not` turns the meaning round, which a bag of words does not see. */
 function reviews(): string {
   const things = ['camera', 'kettle', 'keyboard', 'lamp', 'backpack', 'headset'];
-  const praise = ['I love this %.', 'The % works, great value!', 'Not a bad % at all.', 'It came late, but what a %!'];
-  const blame = ['I regret this %.', 'The % works, but not for long.', 'Not a good % at all.', 'It came early, but what a bad %!'];
-  const rows = things.flatMap((thing) => [
-    ...praise.map((text) => `"${text.replace('%', thing)}",good`),
-    ...blame.map((text) => `"${text.replace('%', thing)}",bad`),
-  ]);
+  const words = { good: ['great', 'excellent', 'perfect', 'lovely', 'useful'], bad: ['awful', 'terrible', 'useless', 'poor', 'broken'] };
+  const frames = ['The % is @.', 'What @ % this is!', 'I bought this % and it is @.', 'The % is not @.'];
+  const rows = things.flatMap((thing) =>
+    frames.flatMap((frame) =>
+      Object.entries(words).flatMap(([label, all]) => {
+        const told = frame.includes('not') ? (label === 'good' ? 'bad' : 'good') : label;
+        return all.map((word) => `${frame.replace('%', thing).replace('@', word)},${told}`);
+      }),
+    ),
+  );
   return `${['text,label', ...rows].join('\n')}\n`;
 }

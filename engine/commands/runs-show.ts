@@ -47,7 +47,9 @@ function runLines(run: RunDetails, colors: Colors): string[] {
       ...fresh,
     ]),
     ...section(figureLines(figures, columns, colors)),
-    ...section(resultLines(new Map(cells.flatMap(({ cell, result }) => (result ? [[cell, result]] : []))), columns, colors)),
+    ...section(
+      resultLines(new Map(cells.flatMap(({ cell, result }) => (result && !cell.includes('[') ? [[cell, result]] : []))), columns, colors),
+    ),
     ...section(noticeLines(told, columns, colors)),
     ...section(logs),
   ];

@@ -1,15 +1,27 @@
 /** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
 import { serving } from '../registry.ts';
+import { printLines } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';
+import { usage } from './pipeline-file.ts';
 
 interface Options {
   host: string;
   port: number;
+  allowHost?: string[];
+  allowOrigin?: string[];
+  maxCharacters: number;
   maxNewTokens: number;
   maxTime: number;
 }
 
-export default async function serve(bundle: string, { maxNewTokens, maxTime, ...options }: Options): Promise<void> {
+export default async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: Options): Promise<void> {
   const { serve } = await serving();
-  await serve(await modelFolder(bundle), { ...options, limits: { newTokens: maxNewTokens, seconds: maxTime } });
+  const limits = { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime };
+  try {
+    await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });
+  } catch (error) {
+    // A mistake in what was given: exit code 2, as of a pipeline that is wrong.
+    if (error instanceof Error && error.name === 'UnusableError') throw usage(error.message, (error as { hint?: string }).hint);
+    throw error;
+  }
 }

@@ -90,6 +90,25 @@ export function compareBytes(a: string, b: string): number {
 
 const SURROGATE = /[\ud800-\udfff]/;
 
+/**
+ * What file systems may take for the same name: macOS and Windows tell no capitals from small letters, and macOS no
+ * composed characters from decomposed ones. Names that share a place there are refused everywhere.
+ */
+export function placeKey(name: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
+  if (/^[\x00-\x7f]*$/.test(name)) return name.toLowerCase();
+  const capitals = [...name.normalize('NFD')].map((character) => {
+    const capital = character.toUpperCase();
+    return capital.length === character.length ? capital : character;
+  });
+  return capitals.join('').toLowerCase().normalize('NFD');
+}
+
+/** In what two names with the same `placeKey` differ. */
+export function onlyDiffer(a: string, b: string): string {
+  return a.normalize('NFC') === b.normalize('NFC') ? 'look the same, but are written with other characters' : 'differ only in case';
+}
+
 /** A cell's (or pipeline's) name as the name of a file or folder: as it is where that is safe, else cut and told apart by a hash. */
 export function fileName(name: string): string {
   const safe = name.replace(/[^A-Za-z0-9._=,[\]{}@+-]/g, '_').replace(/^\.+/, '_');

@@ -1,4 +1,5 @@
 /** Steps at every point of their matrix: cells with concrete values. */
+import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Json } from '../step.ts';
 import { cellName, fileName } from './cell-name.ts';
@@ -113,7 +114,8 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   cell.reads = [
     ...new Set(inputs.flatMap(([, { sources }]) => sources.flatMap((source) => (source.kind === 'output' ? [source.cell] : [])))),
   ];
-  cell.env = Object.fromEntries(variables(scope));
+  const templates = new Map<string, string>();
+  cell.env = Object.fromEntries(variables(scope, templates));
   const { run } = step.body;
   if (run !== undefined) {
     const shell = settings.shell === 'bash' ? 'bash' : 'sh';
@@ -127,6 +129,13 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
       module,
       definition,
       options: Object.assign(Object.create(null), Object.fromEntries(optionsIn(scope))),
+    };
+  }
+  if (scope.told.size > 0) {
+    cell.written = {
+      commands: run === undefined ? undefined : sha256(JSON.stringify(run)),
+      env: Object.fromEntries([...templates].map(([variable, text]) => [variable, sha256(text)])),
+      values: Object.fromEntries(scope.told),
     };
   }
   return draft;
@@ -195,14 +204,21 @@ function* shellOutputs(scope: CellScope, places: Map<string, Place>): Generator<
     if (typeof path !== 'string' || path === '') scope.say(place, `output "${name}" takes a path, found ${shown(path)}`);
     else if (/[*?]/.test(path))
       scope.say(place, `output "${name}" is a glob`, 'An output is one file or folder: name the folder that they lie in.');
+    else if (/^~[^/]+\//.test(path))
+      scope.say(
+        place,
+        `output "${name}" begins with ${path.split('/', 1)[0]}, which is no folder here`,
+        `Write the path out, or ./${path} for a folder of that name.`,
+      );
     else {
       places.set(name, place);
-      yield [name, { declaration: { kind: 'any' }, path: resolve(reading.folder, path) }];
+      yield [name, { declaration: { kind: 'any' }, path: resolve(reading.folder, reading.outside.atHome(path)) }];
     }
   }
 }
 
-function* variables(scope: CellScope): Generator<[string, string | undefined]> {
+/** Fills in the texts of those that have expressions. */
+function* variables(scope: CellScope, templates: Map<string, string>): Generator<[string, string | undefined]> {
   const { step, reading } = scope;
   const { env } = step.body;
   if (env === undefined || step.faulty.has('env')) return;
@@ -223,6 +239,11 @@ function* variables(scope: CellScope): Generator<[string, string | undefined]> {
       continue;
     }
     const text = value === null ? '' : scalarText(value);
+    for (const [expression, path] of expressionsIn(raw, [...step.path, 'env', name])) {
+      templates.set(name, String(raw));
+      const piece = scope.look(expression, path);
+      if (piece !== UNKNOWN && piece !== null && !Array.isArray(piece) && !isMap(piece)) scope.note(expression.source, scalarText(piece));
+    }
     if (text.includes('\0')) wrong('cannot hold a NUL character');
     else yield [name, text];
   }
@@ -238,4 +259,8 @@ function* optionsIn(scope: CellScope): Generator<[string, Json]> {
     if (value === UNKNOWN) step.faulty.add(`with.${key}`);
     else yield [key, fitted(value, options[key])];
   }
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }

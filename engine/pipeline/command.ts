@@ -44,6 +44,7 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
   if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
     return wrong(`${source} is ${shown(value)}, which is no number to calculate with`, 'Inside $((…)) only numbers can stand.');
   }
+  scope.note(source, scalars.map(scalarText).join(' '));
   return texts.map((one) => word(one, redirected)).join(' ');
 }
 

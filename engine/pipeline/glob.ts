@@ -1,26 +1,88 @@
 /**
  * Globs: `*`, `?`, `[a-z]`, `{a,b}` and `**` match files, or folders where the glob ends in `/`. Nothing whose name begins
  * with a dot and no node_modules is matched, unless the glob spells it out before its first wildcard.
+ *
+ * A glob never passes silently over what it may mean: a folder that cannot be read, a name that is not valid UTF-8 and a link that leads
+ * nowhere are reported where they may match. A link to a folder is followed as a folder, wherever it stands; a link back into a folder
+ * that the search is in is not.
  */
-import { existsSync } from 'node:fs';
+import { type Dirent, existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
+import { UnreadableError } from '../../cache/error.ts';
 import { compareBytes } from './cell-name.ts';
+import { isByProduct, type LeavingOut, leftOutOf } from './left-out.ts';
 
-/** Absolute paths, sorted by bytes. Relative globs begin at `folder`. */
-export function matches(pattern: string, folder: string): string[] {
+/** Absolute paths, sorted by bytes. Relative globs begin at `folder`. Throws UnreadableError. */
+export function matches(pattern: string, folder: string, leaving: LeavingOut = {}): string[] {
   const { base, rest } = split(pattern);
-  const cwd = resolve(folder, base);
-  if (!existsSync(cwd)) return [];
+  const start = resolve(folder, base);
+  if (!existsSync(start)) return [];
   // Loaded where there is a glob: a pipeline without one need not wait for it.
-  const { globSync } = createRequire(import.meta.url)('tinyglobby') as typeof import('tinyglobby');
-  const found = globSync(rest, {
-    cwd,
-    ignore: '**/node_modules/**',
-    expandDirectories: false,
-    ...(pattern.endsWith('/') ? { onlyDirectories: true } : { onlyFiles: true }),
-  });
-  return found.map((path) => join(cwd, path).replace(/\/$/, '')).sort(compareBytes);
+  const picomatch = createRequire(import.meta.url)('picomatch') as typeof import('picomatch');
+  const wantsFolders = rest.endsWith('/');
+  const names = rest.split('/').filter(Boolean);
+  const isMatch = picomatch(names.join('/'), { dot: false });
+  const mayHold = alternatives(rest).map((one) => one.split('/').filter(Boolean));
+  const isLeftOut = leftOutOf(start, leaving);
+  // Whoever writes `*.pyc` means it.
+  const spelled = isByProduct(names.at(-1)!.replaceAll('*', 'x'), wantsFolders);
+  const found: string[] = [];
+
+  const search = (at: string, prefix: string[], trail: string[]) => {
+    for (const entry of entriesOf(at)) {
+      const { name } = entry;
+      const path = [...prefix, name];
+      const inside = mayHold.some((one) => matchesNames(one, path) !== undefined);
+      const written = path.join('/');
+      const matched = isMatch(written) && !path.some((part) => part === 'node_modules');
+      if (!inside && !matched) continue;
+      if (name.includes('\ufffd') && !isUtf8(at, name)) {
+        throw new UnreadableError(at, `the name ${name} in it is not valid UTF-8, and ${pattern} may mean it`, 'Rename the file.');
+      }
+      const whole = join(at, name);
+      const kind = kindOf(whole, entry);
+      if (isLeftOut(written, kind === 'folder') && !spelled) continue;
+      if (matched && kind === (wantsFolders ? 'folder' : 'file')) found.push(whole);
+      if (matched && kind === 'nothing')
+        throw new UnreadableError(whole, `it is a link that leads nowhere, and ${pattern} means it`, 'Mend or remove the link.');
+      if (kind !== 'folder' || !inside || name === 'node_modules') continue;
+      const real = entry.isSymbolicLink() ? realpathSync(whole) : join(trail.at(-1)!, name);
+      if (!trail.some((folder) => within(folder, real))) search(whole, path, [...trail, real]);
+    }
+  };
+  search(start, [], [realpathSync(start)]);
+  return found.sort(compareBytes);
+}
+
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return []; // removed meanwhile, or the base is a file
+    if (code === 'EACCES' || code === 'EPERM')
+      throw new UnreadableError(folder, 'permission denied, and a glob searches it', 'Check its permissions and its owner.');
+    throw error;
+  }
+}
+
+function kindOf(path: string, entry: Dirent): 'file' | 'folder' | 'nothing' | 'other' {
+  if (entry.isDirectory()) return 'folder';
+  if (entry.isFile()) return 'file';
+  if (!entry.isSymbolicLink()) return 'other';
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (!stat) return 'nothing';
+    return stat.isDirectory() ? 'folder' : stat.isFile() ? 'file' : 'other';
+  } catch {
+    return 'nothing'; // its links lead in a circle, or where nobody may look
+  }
+}
+
+/** A name may hold U+FFFD itself. */
+function isUtf8(folder: string, name: string): boolean {
+  return readdirSync(folder, 'buffer').some((bytes) => bytes.equals(Buffer.from(name)));
 }
 
 /** The folder that a glob searches: what stands before its first wildcard. */

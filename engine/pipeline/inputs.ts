@@ -7,6 +7,7 @@ import { type Expression, template } from './expression.ts';
 import { asText, fill, UNKNOWN } from './fill.ts';
 import { escapeGlob, isGlob } from './glob.ts';
 import { Literal, type Tree, typedCollection } from './literal.ts';
+import type { Outside } from './outside.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
 import { outputsOf } from './schema.ts';
@@ -56,6 +57,7 @@ function collect(value: Tree, path: Path, into: Sources, scope: CellScope): bool
     into.list = true;
     return value.map((item, i) => collect(item, [...path, i], into, scope)).every(Boolean);
   }
+  if (value !== null && typeof value === 'object' && !(value instanceof Literal)) return collectMap(value, path, into, scope);
   const text = typeof value === 'string' ? template(value) : undefined;
   if (!text) return addPath(value, path, into, scope);
   if (!text.single) return collectText(text.parts, path, into, scope);
@@ -93,6 +95,30 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
   if ('mistake' in address) return wrong([address.at], address.mistake, address.hint);
   into.places.push(scope.place(path));
   into.sources.push({ kind: 'remote', address });
+  return true;
+}
+
+/** `{path: …, exclude: [...], gitignore: true}`: what the path leads to, without what is left out. */
+function collectMap(written: { [key: string]: Tree }, path: Path, into: Sources, scope: CellScope): boolean {
+  const wrong = (key: string | undefined, message: string, hint?: string) => {
+    scope.say(scope.place(key === undefined ? path : [...path, key]), message, hint);
+    return false;
+  };
+  const { path: at, exclude = [], gitignore = false, ...others } = written;
+  const [other] = Object.keys(others);
+  if (other !== undefined) return wrong(other, `an input has no key "${other}"`, 'It is a path, or {path, exclude, gitignore}.');
+  if (at === undefined) return wrong(undefined, `input "${into.role}" names no \`path\``, 'For example {path: data, exclude: ["*.log"]}.');
+  const patterns = [exclude].flat();
+  if (!patterns.every((pattern) => typeof pattern === 'string' && pattern !== ''))
+    return wrong('exclude', '`exclude` takes patterns as in .gitignore', 'For example ["*.log", build/].');
+  if (typeof gitignore !== 'boolean') return wrong('gitignore', '`gitignore` takes true or false');
+  const before = into.sources.length;
+  if (!collect(at, [...path, 'path'], into, scope)) return false;
+  for (const source of into.sources.slice(before)) {
+    if (source.kind !== 'path') return wrong(undefined, 'only of files and folders of this machine something can be left out');
+    if (patterns.length > 0) source.exclude = patterns as string[];
+    if (gitignore) source.gitignore = true;
+  }
   return true;
 }
 
@@ -137,16 +163,22 @@ function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?
     into.sources.push({ kind: 'remote', address });
     return true;
   }
+  const { outside } = scope.reading;
+  const at = outside.atHome(found);
   // A file may have a name that looks like a glob.
-  const asGlob = (glob ?? isGlob(found)) && scope.reading.outside.look(found).count === 0;
+  const asGlob = (glob ?? isGlob(found)) && outside.look(at).count === 0;
   into.list ||= asGlob;
   into.places.push(scope.place(path));
   into.sources.push(
     asGlob
-      ? { kind: 'path', pattern: (pattern ?? found).replace(/^(\.\/+)+/, ''), glob: true }
-      : { kind: 'path', pattern: normalize(found).replace(/(?<=.)\/$/, ''), glob: false },
+      ? { kind: 'path', pattern: globAtHome(pattern ?? found, outside).replace(/^(\.\/+)+/, ''), glob: true }
+      : { kind: 'path', pattern: normalize(at).replace(/(?<=.)\/$/, ''), glob: false },
   );
   return true;
+}
+
+function globAtHome(pattern: string, outside: Outside): string {
+  return pattern.startsWith('~/') ? `${escapeGlob(outside.atHome('~'))}${pattern.slice(1)}` : pattern;
 }
 
 /** Whether what was given is what the step takes. */

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, relative, resolve } from 'node:path';
 import { CodeError, codeOf } from '../code.ts';
+import { atHome } from '../home.ts';
 import { matches } from './glob.ts';
 import { packageEntry, packageFolder } from './packages.ts';
 
@@ -68,6 +69,11 @@ export class Outside {
     return value;
   }
 
+  /** A path that begins with `~` lies in the user's home folder. */
+  atHome(path: string): string {
+    return /^~($|\/)/.test(path) ? atHome(path, this.variable('HOME')) : path;
+  }
+
   hasSecret(name: string): boolean {
     const isSet = variableIn(this.env, name) !== undefined;
     this.answers.secrets[name] = isSet;
@@ -77,7 +83,7 @@ export class Outside {
   /** The module of a step that is not built in; undefined where there is none. */
   module(uses: string): string | undefined {
     if (isOwnFile(uses)) {
-      const path = resolve(this.folder, uses);
+      const path = resolve(this.folder, this.atHome(uses));
       return /\.[cm]?[jt]s$/.test(path) && existsSync(path) ? path : undefined;
     }
     const [, name, sub] = PACKAGE.exec(uses) ?? [];
@@ -127,7 +133,7 @@ export function variableIn(env: NodeJS.ProcessEnv, name: string): string | undef
 
 /** A file of the user's, not a package. */
 export function isOwnFile(uses: string): boolean {
-  return /^\.{1,2}([\\/]|$)/.test(uses) || isAbsolute(uses);
+  return /^(\.{1,2}|~)([\\/]|$)/.test(uses) || isAbsolute(uses);
 }
 
 /** `@scope/name/sub`: the package, and what stands behind it. */

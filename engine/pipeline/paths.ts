@@ -1,12 +1,14 @@
 /** Where outputs lie, and which cells' outputs an input's path leads into. */
 import { basename, dirname, join, resolve } from 'node:path';
-import { canonicalJson } from './cell-name.ts';
+import { canonicalJson, onlyDiffer, placeKey } from './cell-name.ts';
 import type { Draft } from './cells.ts';
 import { matcher, staticFolder, within } from './glob.ts';
 import { lockPath } from './lock-path.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
+import { SHARED } from './points.ts';
 import type { Reading } from './reading.ts';
+import { similarPath } from './similar-path.ts';
 
 /** Who writes where. */
 interface Written {
@@ -40,17 +42,18 @@ function allowed({ cell }: Draft, path: string, name: string, { source, path: at
     return false;
   };
   const own = join(reading.root, '.tunesmith');
+  const key = placeKey(path);
+  const isIn = (folder: string) => within(key, placeKey(folder));
   if (path === reading.root)
     return wrong(`output "${name}" is the whole project (${reading.root})`, `Write below it, for example out/${name}.`);
   if (!within(path, reading.root))
     return wrong(`output "${name}" lies outside the project (${reading.root})`, `Write into it, for example out/${basename(path)}.`);
-  if (within(reading.file, path))
+  if (within(placeKey(reading.file), key))
     return wrong(`output "${name}" would replace the pipeline file itself`, `Give it a folder of its own: out/${name}`);
-  if (path === lockPath(reading.file))
+  if (key === placeKey(lockPath(reading.file)))
     return wrong(`output "${name}" would replace the pipeline's lock`, `Give it a folder of its own: out/${name}`);
-  if (within(path, join(reading.root, '.git')))
-    return wrong(`output "${name}" lies in .git, which belongs to git`, `Write elsewhere: out/${name}`);
-  if (within(path, own) || within(own, path))
+  if (isIn(join(reading.root, '.git'))) return wrong(`output "${name}" lies in .git, which belongs to git`, `Write elsewhere: out/${name}`);
+  if (isIn(own) || within(own, path))
     return wrong(`output "${name}" lies in .tunesmith, which tunesmith itself writes`, `Write elsewhere: out/${name}`);
   const longest = Math.max(...path.split('/').map((part) => Buffer.byteLength(part)));
   if (longest > 255) return wrong(`the name of output "${name}" has ${longest} bytes: file systems take 255`, 'Use a shorter name.');
@@ -62,19 +65,32 @@ function allowed({ cell }: Draft, path: string, name: string, { source, path: at
 /** All outputs by path. */
 class Outputs {
   readonly #byPath = new Map<string, Written>();
+  readonly #byKey = new Map<string, Written>();
   #sorted: string[] | undefined;
 
   /** The one that lies there already, if any. */
   add(written: Written): Written | undefined {
     const there = this.#byPath.get(written.path);
+    const key = placeKey(written.path);
+    const alike = there ?? this.#byKey.get(key);
     if (!there) this.#byPath.set(written.path, written);
-    return there;
+    if (!alike) this.#byKey.set(key, written);
+    return alike;
+  }
+
+  /** The output that this path lies in, or would lie in where case and composition of characters do not count. */
+  outer(path: string): Written | undefined {
+    for (let folder = dirname(placeKey(path)); ; folder = dirname(folder)) {
+      const found = this.#byKey.get(folder);
+      if (found) return found;
+      if (dirname(folder) === folder) return undefined;
+    }
   }
 
   /** Pairs of outputs where the first lies within the second. */
   *nested(): Generator<[Written, Written]> {
     for (const written of this.#byPath.values()) {
-      const [outer] = this.around(dirname(written.path));
+      const outer = this.outer(written.path);
       if (outer) yield [written, outer];
     }
   }
@@ -115,7 +131,13 @@ class Overlaps {
 
   /** `one` lies within `other`, or at the same path. */
   add(one: Written, other: Written): void {
-    const id = JSON.stringify([one.draft.step.name, one.name, other.draft.step.name, other.name, one.path === other.path]);
+    const id = JSON.stringify([
+      one.draft.step.name,
+      one.name,
+      other.draft.step.name,
+      other.name,
+      placeKey(one.path) === placeKey(other.path),
+    ]);
     const found = this.#found.get(id) ?? { one, other, more: -1, differs: new Set() };
     found.more++;
     const [matrix, others] = [one.draft.cell.matrix, other.draft.cell.matrix];
@@ -125,21 +147,29 @@ class Overlaps {
 
   report(): void {
     for (const { one, other, more, differs } of this.#found.values()) {
+      // Told of its matrix already.
+      if (one.path !== other.path && one.draft.step === other.draft.step && one.draft.step.faulty.has('matrix')) continue;
       const place = one.draft.outputPlaces.get(one.name) ?? other.draft.outputPlaces.get(other.name);
       if (!place) continue;
       const [path, outer] = [this.reading.relative(one.path), this.reading.relative(other.path)];
       const [a, b] = [one.draft.cell.name, other.draft.cell.name];
       const others = more > 0 ? `, and ${more} more` : '';
       const message =
-        path === outer
-          ? a === b
-            ? `two outputs of ${a} are ${path}: ${other.name} and ${one.name}`
-            : `two cells write ${path}: ${b} and ${a}${others}`
+        placeKey(path) === placeKey(outer)
+          ? path !== outer
+            ? `the outputs ${outer} and ${path} ${onlyDiffer(outer, path)}${others}`
+            : a === b
+              ? `two outputs of ${a} are ${path}: ${other.name} and ${one.name}`
+              : `two cells write ${path}: ${b} and ${a}${others}`
           : a === b
             ? `${path} is inside of ${outer}, and both are outputs of ${a}`
             : `${path}, an output of ${a}, lies inside of ${outer}, an output of ${b}`;
-      const hint =
-        one.draft.step === other.draft.step && differs.size > 0 ? remedy(one, [...differs], path) : 'Give each a path of its own.';
+      const isShared = path !== outer && placeKey(path) === placeKey(outer);
+      const hint = isShared
+        ? SHARED
+        : one.draft.step === other.draft.step && differs.size > 0
+          ? remedy(one, [...differs], path)
+          : 'Give each a path of its own.';
       this.reading.problems.add(place.source.diagnostic(place.path, 'value', message, hint));
     }
   }
@@ -214,10 +244,14 @@ function absent(
   const { count, kind: there } = reading.outside.look(pattern, glob);
   const what = kind === 'any' ? 'file or folder' : kind;
   const from = 'Paths begin at the folder of the pipeline file.';
-  if (count === 0 && !glob) return [`there is no ${what} ${pattern}, and no step makes it`, from];
+  if (count === 0 && !glob)
+    return [`there is no ${what} ${pattern}, and no step makes it`, [similarPath(pattern, reading.folder) ?? '', from].join(' ').trim()];
   if (count === 0) {
     const files = kind === 'folder' && !pattern.endsWith('/') ? 'A glob matches files; ending in / it matches folders.' : '';
-    return [`nothing matches ${pattern}`, files || `${from} Names that begin with a dot, and node_modules, are skipped.`];
+    return [
+      `nothing matches ${pattern}`,
+      similarPath(staticFolder(pattern), reading.folder) || files || `${from} Names that begin with a dot, and node_modules, are skipped.`,
+    ];
   }
   if (count > 1 && !many) return [`input "${role}" takes one ${what}, but ${count} match ${pattern}`, 'Name the one.'];
   return glob || kind === 'any' || kind === there ? undefined : [`input "${role}" takes a ${kind}, but ${pattern} is a ${there}`];

@@ -2,6 +2,7 @@
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Address } from '../sources/address.ts';
 import type { CellOrigin, InputDeclaration, Json, OutputDeclaration, StepDefinition } from '../step.ts';
+import type { LeavingOut } from './left-out.ts';
 
 export interface Pipeline {
   name: string;
@@ -37,6 +38,8 @@ export interface Cell extends CellOrigin {
   waits: string[];
   /** Declared variables with their values; undefined = declared and not set. */
   env: Record<string, string | undefined>;
+  /** What its commands and variables were made of, for people: what changed is told in the words of the pipeline. */
+  written?: Written;
   /** Names of variables passed and masked. */
   secrets: string[];
   /** Milliseconds. */
@@ -52,6 +55,15 @@ export interface Cell extends CellOrigin {
   frozen: boolean;
   /** False when `when` says so: the cell and what reads it are skipped. */
   enabled: boolean;
+}
+
+export interface Written {
+  /** SHA-256 of the commands as the pipeline has them, with their expressions. */
+  commands?: string;
+  /** The same of each variable whose value has expressions. */
+  env: Record<string, string>;
+  /** The value of each expression in them, as it was written or typed. */
+  values: Record<string, string>;
 }
 
 export interface ShellAction {
@@ -84,7 +96,7 @@ export type InputSource =
   | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
   /** A file, folder or glob relative to the pipeline's folder (absolute only where the user wrote it so).
    *  Where it lies within cells' outputs, those cells are in `Cell.reads`. */
-  | { kind: 'path'; pattern: string; glob: boolean }
+  | ({ kind: 'path'; pattern: string; glob: boolean } & LeavingOut)
   /** Lies elsewhere, and is fetched when the cell executes. */
   | { kind: 'remote'; address: Address };
 

@@ -1,5 +1,7 @@
 /** The points of a step's matrix: its own dimensions, and those of every step that it refers to without `[*]`. */
+import type { Json } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
+import { canonicalJson, cellName, onlyDiffer, placeKey } from './cell-name.ts';
 import type { Draft, Drafts } from './cells.ts';
 import { template } from './expression.ts';
 import { expressionsIn, fill, UNKNOWN } from './fill.ts';
@@ -30,6 +32,7 @@ export function pointsOf(step: Step, drafts: Drafts, reading: Reading): Point[] 
   const points =
     own === undefined ? inherited.map((point) => ({ ...point, broken: point.broken || broken })) : cross(step, inherited, own, reading);
   step.dimensions = dimensionsOf(points.map(({ matrix }) => matrix));
+  checkPlaces(step, points, reading);
   if (!points.some(({ broken }) => broken)) checkReferences(step, step.dimensions, reading);
   return points;
 }
@@ -115,6 +118,30 @@ function cross(step: Step, inherited: Point[], own: Combination[], reading: Read
     own.map((_, i) => ({ ...point, matrix: { ...point.matrix, ...values[i] }, places: new Map([...point.places, ...traces[i]!]) })),
   );
 }
+
+/** Cells whose names some file systems take for one: their outputs and logs would share a place. */
+function checkPlaces(step: Step, points: Point[], reading: Reading): void {
+  const seen = new Map<string, Point>();
+  for (const point of points) {
+    const key = placeKey(cellName('', plain(point.matrix) as Record<string, Json>));
+    const other = seen.get(key);
+    if (!other) {
+      seen.set(key, point);
+      continue;
+    }
+    const texts = (name: string) => [other, point].map(({ matrix }) => canonicalJson(plain(matrix[name] ?? null)));
+    for (const [name, place] of point.places) {
+      const [one, two] = texts(name) as [string, string];
+      if (one === two) continue;
+      const message = `the values ${one} and ${two} of "${name}" ${onlyDiffer(one, two)}`;
+      reading.problems.add(place.source.diagnostic(place.path, 'value', message, SHARED));
+    }
+    step.faulty.add('matrix');
+  }
+}
+
+/** For a name that another one leaves no place for. */
+export const SHARED = 'macOS and Windows would put both in one place: rename one of them.';
 
 /** `matrix.k` where no cell of the step has a `k`. */
 function checkReferences(step: Step, names: Set<string>, reading: Reading): void {

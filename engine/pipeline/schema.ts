@@ -67,24 +67,27 @@ function declarations<T extends { kind: ArtifactKind }>(written: Record<string, 
   return Object.fromEntries(Object.entries(written).map(([name, what]) => [name, typeof what === 'string' ? ({ kind: what } as T) : what]));
 }
 
+const QUERY = {
+  type: 'object',
+  properties: {
+    url: { type: 'string', description: 'postgres://host:port/database, or sqlite:FILE; without a password.' },
+    query: { type: 'string', description: 'A SELECT.' },
+  },
+  required: ['url', 'query'],
+  additionalProperties: false,
+};
+
 /** `with` of a step: options and inputs side by side. */
 function withOf(definition: Declaration): Schema {
   const options = optionsSchema(definition) as { properties: Schema; required: string[] };
   const inputs = Object.entries(inputsOf(definition));
   const required = [...options.required, ...inputs.filter(([, input]) => !input.optional).map(([role]) => role)];
-  const path = { type: 'string' };
-  const query = {
-    type: 'object',
-    properties: {
-      url: { type: 'string', description: 'postgres://host:port/database, or sqlite:FILE; without a password.' },
-      query: { type: 'string', description: 'A SELECT.' },
-    },
-    required: ['url', 'query'],
-    additionalProperties: false,
-  };
-  const roles = inputs.map(([role, { many, query: asks, description }]) => [
+  const path = { anyOf: [{ type: 'string' }, SELECTED] };
+  const roles = inputs.map(([role, { many, query, description }]) => [
     role,
-    { description, ...(asks ? query : many ? { anyOf: [path, { type: 'array', items: path }] } : path) },
+    query
+      ? { description, ...QUERY }
+      : { title: PATH, description, anyOf: [...path.anyOf, ...(many ? [{ type: 'array', items: path }] : [])] },
   ]);
   const properties = {
     ...(withExpressions({ properties: options.properties }) as { properties: Schema }).properties,
@@ -120,6 +123,16 @@ const VARIABLE = { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: '
 const SCALAR = { type: ['string', 'number', 'boolean', 'null'], title: 'text, a number, true or false' };
 const DURATION = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?[smh])+$', title: 'a time such as 90s, 5m, 2h or 1h30m' };
 const SIZE = { type: 'string', pattern: '^[0-9]+(\\.[0-9]+)? ?([kMGT]i?)?B$', title: 'a size such as 512MB, 8GB or 1.5GiB' };
+/** An input with something left out: checked where it is read. */
+const SELECTED = {
+  type: 'object',
+  properties: {
+    path: { description: 'A path or glob, or a list of these.' },
+    exclude: { description: 'What does not count in it: patterns as in .gitignore.' },
+    gitignore: { description: 'true: nor does what git ignores.' },
+  },
+};
+const PATH = 'a path';
 const POINT = { type: 'object', propertyNames: NAME, minProperties: 1 };
 
 /** The file itself; its steps are checked one by one by `stepSchema`. */
@@ -156,13 +169,10 @@ export const stepSchema = {
       type: 'object',
       propertyNames: NAME,
       additionalProperties: {
-        anyOf: [
-          { type: 'string', minLength: 1 },
-          { type: 'array', items: { type: 'string', minLength: 1 } },
-        ],
+        anyOf: [{ type: 'string', minLength: 1 }, { type: 'array', items: { type: 'string', minLength: 1 } }, SELECTED],
       },
       description:
-        'What the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, or ${{ steps.STEP.OUTPUT }}.',
+        'What the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, ${{ steps.STEP.OUTPUT }}, or {path, exclude, gitignore}.',
     },
     outputs: {
       type: 'object',

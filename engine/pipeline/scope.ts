@@ -1,4 +1,5 @@
 /** What expressions mean in one cell, and how the mistakes of a cell are told. */
+import { createHash } from 'node:crypto';
 import { compareBytes } from './cell-name.ts';
 import type { Draft, Drafts } from './cells.ts';
 import type { Expression } from './expression.ts';
@@ -18,6 +19,8 @@ export type MadeSource = InputSource & { kind: 'output' };
 export class CellScope implements Scope {
   /** Inputs written as a list, a glob or a gather: several words in a command. */
   readonly lists = new Set<string>();
+  /** What expressions in commands and variables stood for, by their sources. */
+  readonly told = new Map<string, string>();
 
   constructor(
     readonly cell: Cell,
@@ -27,6 +30,14 @@ export class CellScope implements Scope {
     readonly drafts: Drafts,
     readonly reading: Reading,
   ) {}
+
+  note(source: string, text: string): void {
+    // A list of a thousand paths is in the command already.
+    this.told.set(
+      source,
+      text.length <= 500 ? text : `${text.slice(0, 200)}… (${createHash('sha256').update(text).digest('hex').slice(0, 12)})`,
+    );
+  }
 
   look(expression: Expression, path: Path): Value {
     const { reference, names } = expression;

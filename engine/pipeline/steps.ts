@@ -1,8 +1,10 @@
 /** The steps of a pipeline as written: the shape of each checked, what it `uses` found, its references followed. */
 import type { InputDeclaration } from '../step.ts';
 import { didYouMean, knownAlias, nearest } from '../suggest.ts';
+import { onlyDiffer, placeKey } from './cell-name.ts';
 import { type Expression, template } from './expression.ts';
 import { isMap, plain, type Tree } from './literal.ts';
+import { SHARED } from './points.ts';
 import type { Reading } from './reading.ts';
 import { follow } from './references.ts';
 import { inputsOf, outputsOf, stepSchema } from './schema.ts';
@@ -42,6 +44,7 @@ export type Steps = Map<string, Step>;
 export async function readSteps(bodies: Record<string, Tree>, reading: Reading): Promise<Steps> {
   const steps: Steps = new Map();
   for (const [name, body] of Object.entries(bodies)) steps.set(name, shaped(name, body, reading.checkStep(plain(body)), reading));
+  checkNames(steps, reading);
   const found = new Map<string, Promise<Used | undefined>>();
   await Promise.all(
     [...steps.values()].map(async (step) => {
@@ -58,6 +61,17 @@ export async function readSteps(bodies: Record<string, Tree>, reading: Reading):
   for (const step of steps.values()) declare(step, reading);
   for (const step of steps.values()) follow(step, steps, reading);
   return steps;
+}
+
+/** Of each step's cells outputs and logs lie below its name. */
+function checkNames(steps: Steps, reading: Reading): void {
+  const seen = new Map<string, string>();
+  for (const name of steps.keys()) {
+    const key = placeKey(name);
+    const other = seen.get(key);
+    if (other === undefined) seen.set(key, name);
+    else reading.report(['steps', name], `the steps "${other}" and "${name}" ${onlyDiffer(other, name)}`, SHARED, 'key');
+  }
 }
 
 /** Keys that the design names and that are not built: said so, not ignored. */
@@ -150,6 +164,13 @@ function declare(step: Step, reading: Reading): void {
   const { definition, uses } = used;
   step.inputs = inputsOf(definition);
   step.outputs = Object.keys(outputsOf(definition));
+  const alike = step.outputs.map(
+    (name, i) => [step.outputs!.slice(0, i).find((other) => placeKey(other) === placeKey(name)), name] as const,
+  );
+  for (const [other, name] of alike) {
+    if (other !== undefined)
+      reading.report([...path, 'uses'], `the outputs "${other}" and "${name}" of ${uses} ${onlyDiffer(other, name)}`, SHARED);
+  }
   if (faulty.has('with')) return;
   const options = Object.keys(definition.options ?? {});
   const roles = Object.keys(step.inputs);

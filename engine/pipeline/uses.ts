@@ -1,6 +1,7 @@
 /** What `uses` names: a built-in step, a file of the user's, or an installed package. */
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { atHome } from '../home.ts';
 import { builtin, builtinNames } from '../registry.ts';
 import type { StepDefinition } from '../step.ts';
 import { didYouMean, nearest } from '../suggest.ts';
@@ -43,7 +44,7 @@ export async function find(uses: string, reading: Reading, wrong: (message: stri
 }
 
 function noFile(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
-  const path = resolve(folder, uses);
+  const path = resolve(folder, atHome(uses));
   const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)).filter((file) => /\.[cm]?[jt]s$/.test(file)) : [];
   const stem = (file: string) => file.replace(/\.[cm]?[jt]s$/, '');
   const meant = nearest(stem(basename(path)), beside.map(stem));

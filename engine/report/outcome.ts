@@ -48,13 +48,14 @@ export class Outcome {
     const summary = this.#summary;
     if (!summary) return [];
     const { colors } = this;
-    const figures = figureLines(this.#inOrder(), columns, colors);
+    const results = this.#told(summary);
+    const figures = figureLines(new Map([...this.#inOrder()].filter(([cell]) => !results.has(cell))), columns, colors);
     const outputs = this.#outputs(columns);
     return [
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
       ...section(figures),
-      ...section(resultLines(this.#told(summary), columns, colors)),
+      ...section(resultLines(results, columns, colors)),
       ...section(noticeLines(this.#notices, columns, colors)),
       ...section(outputs.map((line) => colors.dim(line))),
     ];
@@ -93,7 +94,7 @@ export class Outcome {
     return lines;
   }
 
-  /** What cells said came of them, of steps with one cell: those of a sweep stand in its table. */
+  /** What cells said came of them, of steps with one cell, in place of their figures. Those of a sweep stand in its table. */
   #told({ cells }: Extract<RunEvent, { type: 'summary' }>): Map<string, string> {
     const ended = this.pipeline.cells.filter(
       ({ name, step }) => name === step && ['ran', 'fresh', 'restored'].includes(cells[name]!) && this.#results.has(name),

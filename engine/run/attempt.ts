@@ -12,6 +12,7 @@ import type { Guard } from './guard.ts';
 import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
 import type { Mask } from './masking.ts';
+import { commandHint } from './shell-hints.ts';
 import type { Message, StepJob } from './step-process.ts';
 import type { Meter } from './usage.ts';
 import type { Workers } from './workers.ts';
@@ -45,12 +46,17 @@ async function runCommands(work: Attempt, { commands, shell }: { commands: strin
   const [program, ...flags] = shell === 'sh' ? ['/bin/sh', '-e', '-c'] : ['bash', '-eo', 'pipefail', '-c'];
   const files = (role: string) =>
     (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
+  const outputs = Object.values(work.outputs).map((path) => relative(work.pipeline.folder, path));
+  const paths = [...Object.keys(work.inputs).flatMap(files), ...outputs];
   for (const written of commands) {
     const command = withMatches(written, files);
     const kills = memoryKills();
     const death = await runChild(program!, [...flags, command], childOptions(work));
     if (work.signal.aborted) return undefined;
-    if (death.exitCode !== 0) return meaningOf(death, kills, work.log.tail);
+    if (death.exitCode !== 0) {
+      const verdict = meaningOf(death, kills, work.log.tail);
+      return { ...verdict, hint: commandHint(command, shell, work.log.tail, paths) ?? verdict.hint };
+    }
   }
   return undefined;
 }
@@ -117,10 +123,12 @@ function jobOf(
   const paths: StepJob['inputs'] = Object.create(null);
   const origins: StepJob['origins'] = Object.create(null);
   const addresses: StepJob['addresses'] = Object.create(null);
+  const leftOut: string[] = [];
   for (const [role, { sources }] of Object.entries(inputs)) {
     const all = sources.map(({ path }) => path);
     paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;
     for (const { path, address } of sources) if (address !== undefined) addresses[path] = address;
+    leftOut.push(...sources.flatMap((source) => source.leftOut ?? []));
     const cells = sources.flatMap(({ origin }) => origin ?? []);
     if (cells.length > 0) origins[role] = cells;
   }
@@ -130,6 +138,7 @@ function jobOf(
     inputs: paths,
     origins,
     addresses,
+    leftOut,
     outputs,
     checkpoints: checkpoints!,
     folder: pipeline.folder,

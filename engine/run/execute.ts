@@ -5,10 +5,11 @@
 import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Content, contentOf } from '../../cache/content.ts';
+import { type Content, contentOf, type Reading } from '../../cache/content.ts';
 import { place, removeTree, standsAt } from '../../cache/place.ts';
-import { stampsOf } from '../../cache/stamps.ts';
+import { stampsOf, stampsWithin } from '../../cache/stamps.ts';
 import type { Failure, RunEvent } from '../events.ts';
+import { compareBytes } from '../pipeline/cell-name.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { StepError } from '../step.ts';
 import { Aside, LINK, MADE, type Unstored } from './aside.ts';
@@ -25,6 +26,7 @@ import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
+import { misplacedHint } from './shell-hints.ts';
 import { Meter, type Usage } from './usage.ts';
 import type { Workers } from './workers.ts';
 
@@ -235,8 +237,10 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
   for (const [name, { path, declaration }] of Object.entries(cell.outputs)) {
     const at = outputs[name]!;
     if (!standsAt(at)) {
-      const where = cell.action.kind === 'shell' ? ` at ${relative(folder, path)}` : '';
-      return { message: `did not make output ${name}${where}`, hint: 'make it, or take it out of `outputs`' };
+      const shown = relative(folder, path);
+      const where = cell.action.kind === 'shell' ? ` at ${shown}` : '';
+      const hint = cell.action.kind === 'shell' ? misplacedHint(cell.action.commands, shown, folder) : undefined;
+      return { message: `did not make output ${name}${where}`, hint: hint ?? 'make it, or take it out of `outputs`' };
     }
     const kind = lstatSync(at).isDirectory() ? 'folder' : 'file';
     if (declaration.kind !== 'any' && declaration.kind !== kind && !lstatSync(at).isSymbolicLink()) {
@@ -287,21 +291,21 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
   return { outputs, kept: !changed };
 }
 
-/** When each thing that a cell reads was last written, by path. */
-type Stamps = Map<string, string | undefined>;
+/** When each thing that a cell reads was last written, by path; of folders the files in them, too. */
+type Stamps = Map<string, { whole: string | undefined; files: Map<string, string> }>;
 
 async function stampsOfAll(inputs: Inputs, { project, signal }: Surroundings): Promise<Stamps> {
   const stamps: Stamps = new Map();
   for (const { sources } of Object.values(inputs)) {
-    for (const { path, pinned, origin } of sources) {
+    for (const { path, pinned, origin, reading } of sources) {
       if (pinned) continue;
-      let stamp = await stampsOf(path).catch(() => undefined);
+      let stamp = await stampsOf(path, reading).catch(() => undefined);
       // Another run may be making it anew, and have moved it aside meanwhile: it is there again when that is done.
       if (stamp === undefined && origin) {
         for (const lease of await project.leaseOutputs([path], { signal })) lease.release();
-        stamp = await stampsOf(path);
+        stamp = await stampsOf(path, reading);
       }
-      stamps.set(path, stamp);
+      stamps.set(path, { whole: stamp, files: await stampsWithin(path, reading).catch(() => new Map()) });
     }
   }
   return stamps;
@@ -319,11 +323,13 @@ async function changedMeanwhile(
     const inputs = await resolveInputs(cell, pipeline, project, outputsOf);
     for (const [role, { sources }] of Object.entries(found.inputs)) {
       const now = new Map(inputs[role]?.sources.map((source) => [source.path, source.content]));
-      for (const { path, content, origin } of sources) {
+      for (const { path, content, origin, reading } of sources) {
         // What a cell made is known by its record: here the file itself counts.
         const current = origin ? await contentOf(path, project.cache.memo) : now.get(path);
         // An edit that was taken back may have been read.
-        if (!sameContent(content, current) || (written.has(path) && (await stampsOf(path)) !== written.get(path))) return named(role, path);
+        const before = written.get(path);
+        if (sameContent(content, current) && (!before || (await stampsOf(path, reading)) === before.whole)) continue;
+        return named(role, await fileWithin(path, before?.files ?? new Map(), reading));
       }
     }
     const { code } = found.components;
@@ -338,6 +344,14 @@ async function changedMeanwhile(
   } catch {
     return 'what it reads';
   }
+}
+
+/** The path of the first file in a folder that is other than it was; the folder itself where none can be found. */
+async function fileWithin(path: string, before: Map<string, string>, reading: Reading | undefined): Promise<string> {
+  const now = await stampsWithin(path, reading).catch(() => new Map<string, string>());
+  const names = [...new Set([...before.keys(), ...now.keys()])].sort(compareBytes);
+  const changed = names.find((name) => before.get(name) !== now.get(name));
+  return changed === undefined ? path : join(path, changed);
 }
 
 /** As it is written in a pipeline: `90s`, `5m`, `2h`. */

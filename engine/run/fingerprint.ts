@@ -35,6 +35,8 @@ export interface Components {
   inputs: Record<string, InputComponent>;
   /** Hashed, since values may be private; null where the variable is not set, which is not the same as empty. */
   env: Record<string, string | null>;
+  /** Only for people: what commands and variables were made of. Enters no fingerprint. */
+  written?: Cell['written'];
   /** Which results to look for; not where, since bytes do not depend on their place. */
   outputs: string[];
 }
@@ -56,6 +58,7 @@ export async function componentsOf(cell: Cell, inputs: Inputs): Promise<Componen
     ...(cell.version === undefined ? {} : { stepVersion: cell.version }),
     inputs: Object.fromEntries(Object.entries(inputs).map(([role, input]) => [role, inputComponent(input)])),
     env: Object.fromEntries(Object.entries(cell.env).map(([name, value]) => [name, value === undefined ? null : sha256(value)])),
+    ...(cell.written ? { written: cell.written } : {}),
     outputs: Object.keys(cell.outputs).sort(),
   };
 }
@@ -69,6 +72,7 @@ function inputComponent({ hash, sources }: ResolvedInput): InputComponent {
 export function fingerprintOf(components: Components): string {
   const fields: Record<string, Json | undefined> = {
     ...(components as unknown as Record<string, Json>),
+    written: undefined,
     code: components.code?.hash,
     inputs: Object.fromEntries(Object.entries(components.inputs).map(([role, input]) => [role, input.hash])),
   };

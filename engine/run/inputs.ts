@@ -1,11 +1,12 @@
 /** What a cell reads: the files behind its inputs, with their contents. */
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, relative, resolve } from 'node:path';
-import { type Content, contentOf, listing } from '../../cache/content.ts';
+import { type Content, contentOf, listing, type Reading } from '../../cache/content.ts';
 import type { Result } from '../../cache/index.ts';
 import type { Memo } from '../../cache/memo.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import { matches, staticFolder } from '../pipeline/glob.ts';
+import { type LeavingOut, leftOutOf } from '../pipeline/left-out.ts';
 import type { Cell, CellInput, InputSource, Pipeline } from '../pipeline/pipeline.ts';
 import type { Address } from '../sources/address.ts';
 import type { Pinned, Sources } from '../sources/sources.ts';
@@ -30,6 +31,10 @@ export interface ResolvedSource {
   /** Absolute; of what lies elsewhere its address, until it is fetched. */
   path: string;
   content: Content;
+  /** How a folder of the user's is read. */
+  reading?: Reading;
+  /** What does not count in it: absolute paths, of folders without what is in them. */
+  leftOut?: string[];
   /** The cell that made it. */
   origin?: CellOrigin;
   /** What lies elsewhere. */
@@ -96,11 +101,11 @@ export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }
 /** Each file of an input, those of folders too: what a later "why" compares. */
 export async function manifestOf({ sources }: ResolvedInput, memo: Memo): Promise<Manifest> {
   const manifest: Manifest = [];
-  for (const { name, path, content, pinned } of sources) {
+  for (const { name, path, content, pinned, reading } of sources) {
     if (pinned) manifest.push([pinned.address.text, pinned.revision]);
     else if (content.kind === 'file') manifest.push([name, `${content.hash}${content.executable ? ' x' : ''}`]);
     else {
-      for (const entry of Object.values(await listing(path, memo, { follow: true }))) {
+      for (const entry of Object.values(await listing(path, memo, reading ?? { follow: true }))) {
         manifest.push([`${name}/${entry.path}`, `${entry.hash}${entry.executable ? ' x' : ''}`]);
       }
     }
@@ -127,14 +132,15 @@ function madeSource(
 }
 
 async function pathSources(
-  { pattern, glob }: InputSource & { kind: 'path' },
+  { pattern, glob, exclude, gitignore }: InputSource & { kind: 'path' },
   role: string,
   { folder }: Pipeline,
   memo: Memo,
   seen: Seen['sources'],
 ): Promise<ResolvedSource[]> {
-  const key = `${glob} ${pattern}`;
-  if (!seen.has(key)) seen.set(key, glob ? globSources(pattern, folder, memo) : pathSource(pattern, folder, memo));
+  const leaving = { exclude, gitignore };
+  const key = JSON.stringify([pattern, glob, leaving]);
+  if (!seen.has(key)) seen.set(key, glob ? globSources(pattern, folder, memo, leaving) : pathSource(pattern, folder, memo, leaving));
   const found = await seen.get(key)!;
   if (!glob && found.length === 0) {
     throw new StepError(
@@ -160,22 +166,29 @@ async function atInput<T>(role: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-async function globSources(pattern: string, folder: string, memo: Memo): Promise<ResolvedSource[]> {
+async function globSources(pattern: string, folder: string, memo: Memo, leaving: LeavingOut): Promise<ResolvedSource[]> {
   const base = isAbsolute(pattern) ? staticFolder(pattern) : folder;
   const found: ResolvedSource[] = [];
-  for (const path of matches(pattern, folder)) {
-    const content = await contentOf(path, memo, { follow: true });
+  for (const path of matches(pattern, folder, leaving)) {
+    const source = await sourceAt(path, relative(base, path), memo, leaving);
     // A file that vanished between listing and reading was not there.
-    if (content) found.push({ name: relative(base, path), path, content });
+    if (source) found.push(source);
   }
   return found;
 }
 
-async function pathSource(pattern: string, folder: string, memo: Memo): Promise<ResolvedSource[]> {
+async function pathSource(pattern: string, folder: string, memo: Memo, leaving: LeavingOut): Promise<ResolvedSource[]> {
   const path = resolve(folder, pattern);
-  const content = await contentOf(path, memo, { follow: true });
   // An absolute path counts by its last part alone: another machine has it elsewhere.
-  return content ? [{ name: isAbsolute(pattern) ? basename(path) : relative(folder, path), path, content }] : [];
+  const source = await sourceAt(path, isAbsolute(pattern) ? basename(path) : relative(folder, path), memo, leaving);
+  return source ? [source] : [];
+}
+
+async function sourceAt(path: string, name: string, memo: Memo, leaving: LeavingOut): Promise<ResolvedSource | undefined> {
+  const reading: Reading = { follow: true, leaveOut: leftOutOf(path, leaving) };
+  const leftOut: string[] = [];
+  const content = await contentOf(path, memo, { ...reading, onLeftOut: (left) => leftOut.push(left) });
+  return content && { name, path, content, reading, leftOut };
 }
 
 function check(role: string, cell: Cell, { declaration, sources: written }: CellInput, sources: ResolvedSource[]): void {

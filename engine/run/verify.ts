@@ -13,6 +13,7 @@ import { MissingObjectError } from '../../cache/error.ts';
 import type { Cache } from '../../cache/open.ts';
 import { InvalidError } from '../diagnostic.ts';
 import { matches, within } from '../pipeline/glob.ts';
+import { type LeavingOut, leftOutOf } from '../pipeline/left-out.ts';
 import { lockPath } from '../pipeline/lock-path.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { Sources } from '../sources/sources.ts';
@@ -249,22 +250,22 @@ async function copyInputs(cell: Cell, { folder, cells }: Pipeline, root: string,
   for (const { sources } of Object.values(cell.inputs)) {
     for (const source of sources) {
       if (source.kind !== 'path' || isAbsolute(source.pattern)) continue;
-      const paths = source.glob ? matches(source.pattern, folder) : [resolve(folder, source.pattern)];
+      const paths = source.glob ? matches(source.pattern, folder, source) : [resolve(folder, source.pattern)];
       for (const path of paths) {
         if (!existsSync(path) || made.some((output) => within(path, output))) continue;
         const to = join(root, path);
         mkdirSync(dirname(to), { recursive: true });
-        if (!existsSync(to)) await copy(path, to, cache);
+        if (!existsSync(to)) await copy(path, to, cache, source);
       }
     }
   }
 }
 
 /** As a fingerprint sees it: links that lead out of a folder are followed, the others are links. */
-async function copy(path: string, to: string, { memo }: Cache): Promise<void> {
+async function copy(path: string, to: string, { memo }: Cache, leaving: LeavingOut): Promise<void> {
   if (!statSync(path).isDirectory()) return copyFileSync(path, to, constants.COPYFILE_FICLONE);
   mkdirSync(to);
-  for (const entry of await readFolder(path, memo, { follow: true })) {
+  for (const entry of await readFolder(path, memo, { follow: true, leaveOut: leftOutOf(path, leaving) })) {
     const at = join(to, entry.path);
     if (entry.kind === 'folder') mkdirSync(at);
     else if (entry.link !== undefined) symlinkSync(entry.link, at);

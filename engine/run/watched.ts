@@ -4,6 +4,7 @@ import { type BigIntStats, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Code, codeOf } from '../code.ts';
 import { matches } from '../pipeline/glob.ts';
+import { isByProduct } from '../pipeline/left-out.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 
 /** How each file looks, by path: its stamps, or a hash of what it holds. */
@@ -43,7 +44,7 @@ export function inputLooks({ folder, root, cells }: Pipeline): Looks {
     if (!stat?.isDirectory()) return;
     // A folder's own stamps change with what is made in it.
     looks.set(path, 'folder');
-    for (const name of namesIn(path)) add(join(path, name));
+    for (const name of namesIn(path)) if (!isByProduct(name, isFolder(join(path, name)))) add(join(path, name));
   };
   const patterns = new Map<string, boolean>();
   for (const { inputs, enabled } of cells) {
@@ -51,8 +52,17 @@ export function inputLooks({ folder, root, cells }: Pipeline): Looks {
       if (source.kind === 'path') patterns.set(source.pattern, source.glob);
     }
   }
-  for (const [pattern, glob] of patterns) for (const path of glob ? matches(pattern, folder) : [resolve(folder, pattern)]) add(path);
+  for (const [pattern, glob] of patterns) for (const path of glob ? matchesNow(pattern, folder) : [resolve(folder, pattern)]) add(path);
   return looks;
+}
+
+/** What cannot be read now is a matter of the run. */
+function matchesNow(pattern: string, folder: string): string[] {
+  try {
+    return matches(pattern, folder);
+  } catch {
+    return [];
+  }
 }
 
 function textLook(path: string): string {
@@ -69,6 +79,10 @@ function statAt(path: string): BigIntStats | undefined {
   } catch {
     return undefined;
   }
+}
+
+function isFolder(path: string): boolean {
+  return statAt(path)?.isDirectory() ?? false;
 }
 
 function namesIn(folder: string): string[] {

@@ -67,17 +67,37 @@ export function differences(before: Components, after: Components, uses: string,
   for (const name of changedKeys(before.libraries ?? {}, after.libraries ?? {})) {
     values(`library ${name}`, before.libraries?.[name], after.libraries?.[name]);
   }
-  if (!same(before.commands, after.commands)) {
+  const changed = changedValues(before, after);
+  found.push(...changed);
+  if (!same(before.commands, after.commands) && (changed.length === 0 || before.written?.commands !== after.written?.commands)) {
     const [a, b] = [before.commands?.join('\n'), after.commands?.join('\n')];
     found.push({ what: 'command', ...(a !== undefined && b !== undefined ? { texts: { before: a, after: b } } : {}) });
   }
   values('shell', before.shell, after.shell);
   for (const [path, a, b] of leaves(before.options ?? {}, after.options ?? {})) values(`option ${path}`, a, b);
   for (const role of changedKeys(before.inputs, after.inputs)) found.push(inputDifference(role, before, after, manifestOf));
-  for (const name of changedKeys(before.env, after.env)) found.push(envDifference(name, own(before.env, name), own(after.env, name)));
+  for (const name of changedKeys(before.env, after.env)) {
+    if (changed.length > 0 && isSameText(name, before, after)) continue;
+    found.push(envDifference(name, own(before.env, name), own(after.env, name)));
+  }
   if (!same(before.outputs, after.outputs))
     found.push({ what: 'outputs', before: before.outputs.join(', '), after: after.outputs.join(', ') });
   return found;
+}
+
+/** Values in commands and variables: "params.word: hello → bye". They are told where they made one of these another one. */
+function changedValues(before: Components, after: Components): Difference[] {
+  if (!before.written || !after.written || (same(before.commands, after.commands) && same(before.env, after.env))) return [];
+  const [old, now] = [before.written.values, after.written.values];
+  return Object.keys(now)
+    .filter((name) => Object.hasOwn(old, name) && old[name] !== now[name])
+    .map((name) => ({ what: name, before: old[name], after: now[name] }));
+}
+
+/** Whether the pipeline says the same of a variable, so that only the values in it are others. */
+function isSameText(variable: string, before: Components, after: Components): boolean {
+  const [old, now] = [own(before.written?.env ?? {}, variable), own(after.written?.env ?? {}, variable)];
+  return old !== undefined && old === now;
 }
 
 /** The earlier result with the least differences; of several such the one that the cell had last, else the newest. */

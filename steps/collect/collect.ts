@@ -22,7 +22,7 @@ type Options = Context['options'];
 export async function collect(context: Context): Promise<void> {
   const { options } = context;
   const data = context.outputs.data!;
-  const listed = await listFiles(inputsOf(context), context.folder, context.addresses);
+  const listed = await listFiles(inputsOf(context), context.folder, context.addresses, context.leftOut);
   const described = listed.filter(isDescription);
   const files = described.length < listed.length ? listed.filter((file) => !isDescription(file)) : listed;
   const format = context.inputs.sql !== undefined ? 'jsonl' : options.format === 'auto' ? formatOf(files) : options.format;

@@ -11,9 +11,15 @@ export type Format = 'csv' | 'tsv' | 'json' | 'jsonl' | 'parquet' | 'text' | 'ma
 
 /**
  * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. `addresses`: of what was
- * fetched, by path.
+ * fetched, by path. `leftOut`: what does not count in the folders.
  */
-export async function listFiles(paths: string[], folder: string, addresses: Record<string, string>): Promise<SourceFile[]> {
+export async function listFiles(
+  paths: string[],
+  folder: string,
+  addresses: Record<string, string>,
+  leftOut: readonly string[] = [],
+): Promise<SourceFile[]> {
+  const passedOver = new Set(leftOut);
   const files = new Map<string, SourceFile>();
   const add = async (path: string, source: string) => {
     let size = 0;
@@ -22,7 +28,8 @@ export async function listFiles(paths: string[], folder: string, addresses: Reco
       size = found.size;
       if (found.isDirectory()) {
         for (const entry of (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes)) {
-          await add(join(path, entry.name), source === '' ? entry.name : `${source}/${entry.name}`);
+          if (!passedOver.has(join(path, entry.name)))
+            await add(join(path, entry.name), source === '' ? entry.name : `${source}/${entry.name}`);
         }
         return;
       }

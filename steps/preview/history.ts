@@ -39,7 +39,7 @@ function measurements(measured: HistoryLine[], limit: number): Preview {
   return {
     title: `history of a training, ${measured.at(-1)!.step.toLocaleString('en-US')} steps, ${times} (* the best)`,
     table: {
-      header: ['epoch', 'step', ...figures.map((name) => (best.has(name) ? `${name}  ` : name))],
+      header: ['epoch', 'step', ...figures.map((name) => (best.has(name) ? `${short(name)}  ` : short(name)))],
       rows,
       numeric: [true, true, ...figures.map(() => true)],
     },
@@ -50,6 +50,9 @@ function measurements(measured: HistoryLine[], limit: number): Preview {
 }
 
 const PREFIX = 'validation_';
+
+/** As many columns as a narrow screen has room for. */
+const short = (name: string): string => name.replace(PREFIX, 'val_');
 
 /** The first of the best; undefined where there is nothing to choose from. */
 function bestOf(name: string, measured: HistoryLine[]): HistoryLine | undefined {
@@ -70,17 +73,22 @@ function curves(lines: HistoryLine[]): Preview {
   }
   const rows = [...values].map(([name, all]) => {
     const finite = all.filter(Number.isFinite);
-    const figure = (value: number | undefined) => (value === undefined ? '–' : String(Number(value.toPrecision(4))));
-    return [name, sparkline(all, WIDTH), figure(all[0]), figure(all.at(-1)), figure(least(finite)), figure(most(finite))];
+    const figure = (value: number | undefined) => (value === undefined ? '–' : compact(value));
+    return [short(name), sparkline(all, WIDTH), figure(all[0]), figure(all.at(-1)), figure(least(finite)), figure(most(finite))];
   });
   return {
     title: 'curves, from the first step to the last',
-    table: { header: ['curve', '', 'first', 'last', 'least', 'most'], rows, numeric: [false, false, true, true, true, true] },
+    table: { header: ['curve', '', 'first', 'last', 'least', 'most'], rows, numeric: [false, true, true, true, true, true] },
   };
 }
 
 /** Columns of a sparkline. */
-const WIDTH = 24;
+const WIDTH = 20;
+
+function compact(value: number): string {
+  const size = Math.abs(value);
+  return size !== 0 && size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(4)));
+}
 
 const least = (values: number[]): number | undefined => (values.length > 0 ? values.reduce((a, b) => Math.min(a, b)) : undefined);
 const most = (values: number[]): number | undefined => (values.length > 0 ? values.reduce((a, b) => Math.max(a, b)) : undefined);

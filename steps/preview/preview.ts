@@ -33,7 +33,7 @@ async function previewFolder(folder: string, limit: number): Promise<Preview[]> 
     parts.push(
       ...(await previewTokens(folder, limit).catch((error: Error) => [{ title: `tokens that cannot be decoded: ${error.message}` }])),
     );
-    parts.push(...(await previews(folder, ['tokens.json', 'preprocessing.json'], limit, has)));
+    parts.push(...(await previews(folder, ['preprocessing.json'], limit, has)));
   } else if (has('config.json')) {
     const weights = entries.map(({ name }) => name).filter((name) => name.endsWith('.safetensors'));
     parts.push(...(await previews(folder, ['config.json', ...weights, 'metrics.json'], limit, has)));

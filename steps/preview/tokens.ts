@@ -16,7 +16,7 @@ export async function previewTokens(folder: string, limit: number): Promise<Prev
   const all = splits.reduce((sum, [, { sequences }]) => sum + sequences, 0);
   return [
     {
-      title: `tokens of ${info.task}, decoded`,
+      title: titleOf(info),
       table: { header: ['split', 'id', 'tokens', 'text', learned(info)], rows, numeric: [false, false, true, false, false] },
       ...rest(all - rows.length),
     },
@@ -34,6 +34,11 @@ export async function previewTokens(folder: string, limit: number): Promise<Prev
       },
     },
   ];
+}
+
+function titleOf({ task, labels, max_length, stride }: TokensInfo): string {
+  const windows = stride === undefined ? '' : `, stride ${stride}`;
+  return `tokens of ${task}, decoded; max_length ${max_length}${windows}${labels.length > 0 ? `; labels ${labels.join(', ')}` : ''}`;
 }
 
 const rest = (more: number) => (more > 0 ? { rest: `+ ${more.toLocaleString('en-US')} more sequences` } : {});

@@ -63,18 +63,19 @@ export async function select({
   };
   await writeFile(outputs.choice!, `${JSON.stringify(choice, null, 2)}\n`);
   metric(name, best.value);
-  result(`chose ${origins.pick![picked]!.cell}: ${reason(best, valid, ties, `${sign > 0 ? 'highest' : 'lowest'} ${name}`)}`);
+  result(`chose ${origins.pick![picked]!.cell}: ${reason(best, valid, ties, { name, highest: sign > 0 })}`);
 }
 
-function reason(best: Candidate, valid: Candidate[], ties: string[], what: string): string {
-  const has = (value: string) => `${best.origin.cell} has the ${what} of ${valid.length}, ${value}`;
-  const is = has(rounded(best.value));
-  if (ties.length > 0)
-    return `${is}, as ${ties.length > 3 ? `${ties.length} others have` : `${ties.join(', ')} ${ties.length === 1 ? 'has' : 'have'}`}; of equal ones the first is taken`;
+function reason(best: Candidate, valid: Candidate[], ties: string[], { name, highest }: { name: string; highest: boolean }): string {
+  const is = (value: string) => `${name} ${value} is the ${highest ? 'highest' : 'lowest'} of ${valid.length}`;
+  if (ties.length > 0) {
+    const who = ties.length > 3 ? `${ties.length} others have it` : `${ties.join(', ')} ${ties.length === 1 ? 'has' : 'have'} it`;
+    return `${is(rounded(best.value))}; ${who}, too: of equal ones the first is taken`;
+  }
   const others = valid.filter((candidate) => candidate !== best);
-  if (others.length === 0) return is;
+  if (others.length === 0) return is(rounded(best.value));
   const next = others.reduce((a, b) => (Math.abs(b.value - best.value) < Math.abs(a.value - best.value) ? b : a));
-  return `${has(rounded(best.value, next.value))}; next is ${next.origin.cell} with ${rounded(next.value, best.value)}`;
+  return `${is(rounded(best.value, next.value))}; next is ${rounded(next.value, best.value)} of ${next.origin.cell}`;
 }
 
 /** Four digits, or as many as tell it from `other`. */

@@ -8,7 +8,7 @@ import * as ort from '../runtime/onnx/library.ts';
 import { type Encoded, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
-import type { Bundle } from './bundle.ts';
+import { type Bundle, notTaken } from './bundle.ts';
 
 export interface Answer {
   /** @throws StepError for an input that the model cannot read */
@@ -17,6 +17,8 @@ export interface Answer {
   run(sequences: readonly Sequence[]): Promise<unknown[]>;
   /** An input's answer, from what the model said to its sequences. */
   conclude(encoded: Encoded, results: unknown[]): Promise<Json>;
+  /** @throws StepError where the files of the bundle do not fit each other, so that no input could be answered */
+  check(): Promise<void>;
 }
 
 /** @param threads cores of the matrix products */
@@ -27,8 +29,12 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
   const answering: Answering = { ...bundle, ...encoder };
   const session = await openSession(bundle, threads);
 
-  return {
-    encode: (input) => encoder.encode(input),
+  const answer: Answer = {
+    async encode(given) {
+      const odd = Object.keys(given).find((name) => !bundle.fields.some((field) => field.name === name));
+      if (odd !== undefined) throw new StepError(notTaken(odd));
+      return encoder.encode(given);
+    },
 
     async run(sequences) {
       const outputs = await runModel(session, sequences, bundle);
@@ -36,6 +42,36 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
     },
 
     conclude: async ({ input, sequences }, results) => kind.answer(input, sequences, results, answering),
+
+    async check() {
+      const required = bundle.fields.filter(({ optional }) => !optional);
+      const sample = Object.fromEntries(required.map(({ name }) => [name, encoder.mask ? `a ${encoder.mask.token}` : 'a']));
+      const unable = (why: string) => {
+        const hint = `Its max_length is ${bundle.encoding.max_length}. Copy or deploy the bundle again.`;
+        return new StepError(`${bundle.folder} can answer no input, not even a short one: ${why}`, hint);
+      };
+      const { sequences } = await answer.encode(sample).catch((error: Error) => {
+        throw unable(error.message);
+      });
+      const unread = required.find((_, i) => !sequences[0]!.sequenceIds.includes(i));
+      if (unread) throw unable(`there is no room for a token of ${unread.name}`);
+      await answer.run(sequences);
+      await answer.run([longest(sequences[0]!, bundle)]);
+    },
+  };
+  return answer;
+}
+
+/** A sequence of the greatest length, of the last token. Where the ONNX model has fewer positions or embeddings than config.json says, it fails. */
+function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bundle): Sequence {
+  const fill = <T>(value: T): T[] => new Array<T>(encoding.max_length!).fill(value);
+  return {
+    ids: fill(vocabulary === undefined ? padTokenId : vocabulary - 1),
+    truncated: false,
+    typeIds: fill(Math.max(...typeIds)),
+    sequenceIds: fill(0),
+    wordIds: fill(null),
+    spans: fill([0, 0]),
   };
 }
 

@@ -1,46 +1,26 @@
 /** The routes of a served bundle, and what they answer to a request that is wrong. */
+import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
+import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { StepError } from '../../engine/step.ts';
+import { type Access, isAllowed, refusal } from './access.ts';
+import { checkContentType, readBody } from './body.ts';
 import type { Bundle } from './bundle.ts';
+import { type Limits, Refused } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
-
-export interface Limits {
-  /** Bytes of a request's body. */
-  body: number;
-  /** Inputs of one request. */
-  inputs: number;
-  /** Inputs that wait for a thread, of all requests together. */
-  queue: number;
-  /** Texts that one request generates, beams included. */
-  texts: number;
-  /** Tokens that are generated of one text. */
-  newTokens: number;
-  /** Seconds that one generation takes. */
-  seconds: number;
-}
+import type { Room, Ticket } from './room.ts';
 
 /** What the model is there for: the one route that asks it. */
 export interface Route {
   path: '/predict' | '/generate';
   /** @throws Refused where the body is not what it should be, or there is too much to do */
-  answer(body: Buffer, c: Context): Promise<Response>;
+  answer(body: Buffer, c: Context, ticket: Ticket): Promise<Response>;
   /** Inputs that wait. */
   readonly waiting: number;
   close(): Promise<void>;
-}
-
-/** A request that is not answered, and why. */
-export class Refused extends Error {
-  constructor(
-    readonly status: 400 | 413 | 503,
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 /** What routes and the rest of the server share. */
@@ -54,12 +34,14 @@ export interface Serving {
 export interface Served extends Serving {
   bundle: Bundle;
   route: Route;
+  room: Room;
+  access: Access;
   /** True once the server is shutting down: what is under way is still answered. */
   draining(): boolean;
 }
 
-export function createApp({ bundle, route, measurements, limits, draining, report }: Served): Hono {
-  const app = new Hono();
+export function createApp({ bundle, route, room, access, measurements, limits, draining, report }: Served): Hono<Bound> {
+  const app = new Hono<Bound>();
   const routes = new Map<string, string>([[route.path, 'POST'], ...ROUTES]);
 
   app.use(async (c, next) => {
@@ -70,14 +52,34 @@ export function createApp({ bundle, route, measurements, limits, draining, repor
     if (draining()) c.header('connection', 'close');
   });
 
-  const tooLarge = (c: Context) => {
-    // The rest of the body is not read, so that this connection is good for nothing more.
-    c.header('connection', 'close');
-    return refuse(c, 413, `the body is larger than ${limits.body} bytes; send fewer inputs at once`);
-  };
-  app.post(route.path, bodyLimit({ maxSize: limits.body, onError: tooLarge }), async (c) =>
-    route.answer(Buffer.from(await c.req.arrayBuffer()), c),
+  app.use(async (c, next) => {
+    c.header('x-content-type-options', 'nosniff');
+    const problem = refusal(c.req.header('host'), c.req.header('origin'), access);
+    return problem === undefined ? next() : refuse(c, 403, problem);
+  });
+  // What pages of other origins may do was decided above; this tells their browsers.
+  app.use(
+    cors({
+      origin: (origin) => (isAllowed(origin, access) ? origin : null),
+      allowMethods: ['GET', 'HEAD', 'POST'],
+      allowHeaders: ['content-type'],
+      exposeHeaders: ['retry-after'],
+      maxAge: 600,
+    }),
   );
+
+  app.post(route.path, async (c) => {
+    const { incoming, outgoing } = c.env;
+    const ticket = room.enter();
+    outgoing.once('close', ticket.leave);
+    // Who does not fetch the answer keeps no memory for it.
+    outgoing.once('prefinish', () => {
+      const late = setTimeout(() => outgoing.destroy(), fetchMilliseconds).unref();
+      outgoing.once('close', () => clearTimeout(late));
+    });
+    checkContentType(c.req.header('content-type'), c.req.header('content-encoding'));
+    return route.answer(await readBody(incoming, limits.body, ticket), c, ticket);
+  });
 
   app.get('/health', (c) =>
     c.json(
@@ -92,7 +94,7 @@ export function createApp({ bundle, route, measurements, limits, draining, repor
     const source = "'unsafe-inline'";
     c.header(
       'content-security-policy',
-      `default-src 'none'; style-src ${source}; script-src ${source}; connect-src 'self'; img-src data:; base-uri 'none'`,
+      `default-src 'none'; style-src ${source}; script-src ${source}; connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'`,
     );
     return c.html(page(bundle, limits.newTokens));
   });
@@ -107,6 +109,8 @@ export function createApp({ bundle, route, measurements, limits, draining, repor
     if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client is gone');
     if (error instanceof Refused) {
       if (error.status === 503) c.header('retry-after', '1');
+      // What is left of the body is not read, so that this connection is good for nothing more.
+      if (!c.env.incoming.readableEnded) c.header('connection', 'close');
       return refuse(c, error.status, error.message);
     }
     // An input that the model cannot take, such as a question as long as a book.
@@ -116,6 +120,11 @@ export function createApp({ bundle, route, measurements, limits, draining, repor
   });
   return app;
 }
+
+type Bound = { Bindings: HttpBindings };
+
+/** A whole answer is fetched in this time. */
+const fetchMilliseconds = 60_000;
 
 const ROUTES: [path: string, allowed: string][] = [
   ['/health', 'GET, HEAD'],

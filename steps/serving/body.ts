@@ -1,6 +1,36 @@
-/** Reads the JSON of a request's body, and says in words what something else is. */
+/** Reads a request's body within the limits, and its JSON, and says in words what something else is. */
 import { isUtf8 } from 'node:buffer';
-import { Refused } from './app.ts';
+import type { IncomingMessage } from 'node:http';
+import { Refused } from './limits.ts';
+import type { Ticket } from './room.ts';
+
+/** @throws Refused where it is too large, or there is no room for it now. What is left of it is not read then. */
+export async function readBody(incoming: IncomingMessage, mostBytes: number, ticket: Ticket): Promise<Buffer> {
+  const tooLarge = () => new Refused(413, `the body is larger than ${mostBytes} bytes; send fewer inputs at once`);
+  if (Number(incoming.headers['content-length'] ?? 0) > mostBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  // The connection stays: what is wrong is answered.
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+    bytes += chunk.length;
+    if (bytes > mostBytes) throw tooLarge();
+    ticket.take(chunk.length);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Only JSON: a page of another origin may post other types without asking. */
+export function checkContentType(type: string | undefined, encoding: string | undefined): void {
+  const [media = '', ...parameters] = (type ?? '').toLowerCase().split(';');
+  const charset = parameters.map((one) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(one)?.[1]).find((one) => one !== undefined);
+  if (!/^application\/([\w.+-]+\+)?json$/.test(media.trim()))
+    throw new Refused(415, `the content-type must be application/json, not ${type ? JSON.stringify(type) : 'missing'}`);
+  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
+    throw new Refused(415, `the body must be UTF-8, not ${JSON.stringify(charset)}`);
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
+    throw new Refused(415, `the body must not be compressed, and its content-encoding is ${JSON.stringify(encoding)}`);
+}
 
 /** @throws Refused where it is none */
 export function jsonOf(body: Buffer): unknown {

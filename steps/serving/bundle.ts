@@ -54,6 +54,7 @@ export async function openBundle(given: string): Promise<Bundle> {
       'A bundle holds config.json, tokenizer.json and onnx/model.onnx, or model.safetensors.',
     );
   await tokenizerJson(folder);
+  for (const name of jsonFiles) await readJson(folder, name);
 
   const config = (await readJson(folder, 'config.json'))!;
   const task = taskOf(config, given);
@@ -78,12 +79,25 @@ export async function openBundle(given: string): Promise<Bundle> {
   };
 }
 
+/** What the folder may hold beside config.json and tokenizer.json; a file that is damaged is found before the first request. */
+const jsonFiles = [
+  'training.json',
+  'preprocessing.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'generation_config.json',
+  'metrics.json',
+];
+
 /** Of a text classifier from elsewhere nothing says whether it was trained on pairs: it takes both forms. */
 function fieldsOf(task: Task, { pairs, max_length }: Partial<Encoding>): TaskKind['fields'] {
   const { fields } = taskKind(task);
   if (max_length === undefined) return fields;
   return fields.filter(({ optional }) => !optional || pairs).map(({ name }) => ({ name }));
 }
+
+/** Said of a field that the task has, and the model was not trained with. */
+export const notTaken = (name: string): string => `this model was trained on single texts, and takes no ${name}`;
 
 /** A model that fills in masks has a score for every token of its vocabulary at every place: its runs are smaller, so that these fit. */
 export function tokensOfRun({ task, vocabulary = 0 }: Bundle, usual: number): number {

@@ -2,18 +2,19 @@
 import type { Context } from 'hono';
 import { StepError } from '../../engine/step.ts';
 import { checkOptions, type GenerationOptions } from '../generation/options.ts';
-import { type Limits, Refused, type Route, type Serving } from './app.ts';
+import type { Route, Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
 import type { Bundle } from './bundle.ts';
+import { checkCharacters, type Limits, Refused } from './limits.ts';
 import { startWriter, type Writer, type Writing } from './writer.ts';
 
 export async function generateRoute({ folder }: Bundle, { limits, report }: Serving): Promise<Route> {
   const writer = await startWriter(folder);
   return {
     path: '/generate',
-    async answer(body, c) {
+    async answer(body, c, ticket) {
       const writing = writingOf(body, limits);
-      if (writer.length >= limits.queue) throw new Refused(503, 'too many requests are waiting; try again in a second');
+      ticket.take(bytesOfRequest);
       if (writing.stream) return streamed(writing, writer, c, report);
       return c.json({ texts: await writer.write(writing, c.req.raw.signal, () => {}) });
     },
@@ -23,6 +24,9 @@ export async function generateRoute({ folder }: Bundle, { limits, report }: Serv
     close: () => writer.close(),
   };
 }
+
+/** What a request takes beside its prompts. */
+const bytesOfRequest = 1 << 14;
 
 /** Events `piece` as texts come, then `end` with all texts, or `error`. Who stops reading stops the work. */
 function streamed(writing: Writing, writer: Writer, c: Context, report: Serving['report']): Response {
@@ -64,6 +68,11 @@ function writingOf(body: Buffer, limits: Limits): Writing {
         ? `"prompt[${odd}]" must be a string, not ${kindOf(prompts[odd])}`
         : `"prompt" must be a string or a list of strings, not ${kindOf(prompt)}`,
     );
+  checkCharacters(
+    prompts.map((each) => each.length),
+    limits,
+    (i) => (Array.isArray(prompt) ? `"prompt[${i}]"` : '"prompt"'),
+  );
   if (typeof stream !== 'boolean') throw new Refused(400, `"stream" must be true or false, not ${kindOf(stream)}`);
   checkOptions(options, (name) => `"${name}"`);
   return { prompts, stream, options: limited(options, prompts.length, limits), limit: limits.newTokens };

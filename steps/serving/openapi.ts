@@ -2,8 +2,8 @@
 
 import { generationOptions } from '../generation/options.ts';
 import { type GeneratingTask, isGenerating, type ProblemType, type Task } from '../models/family.ts';
-import type { Limits } from './app.ts';
 import type { Bundle } from './bundle.ts';
+import type { Limits } from './limits.ts';
 
 export function openApi(bundle: Bundle, limits: Limits) {
   const { name, task } = bundle;
@@ -65,13 +65,14 @@ interface Asking {
 function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, limits: Limits): Asking {
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
+  const text = { type: 'string', maxLength: limits.characters };
   const object = {
     type: 'object',
     required,
     additionalProperties: false,
-    properties: Object.fromEntries(fields.map((field) => [field.name, { type: 'string' }])),
+    properties: Object.fromEntries(fields.map((field) => [field.name, text])),
   };
-  const input = required.length === 1 ? { anyOf: [{ type: 'string' }, object] } : object;
+  const input = required.length === 1 ? { anyOf: [text, object] } : object;
   return {
     paths: {
       '/predict': {
@@ -89,9 +90,11 @@ function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, li
               content: json({ $ref: '#/components/schemas/Response' }),
             },
             400: error('The body is not what it should be; the message names the field.'),
-            413: error('The body is too large, or holds too many inputs.'),
+            403: error('The Host or the Origin is not allowed.'),
+            413: error('The body or an input is too large, or there are too many inputs.'),
+            415: error('The body is not JSON.'),
             503: {
-              ...error('Too many inputs are waiting.'),
+              ...error('Too much is waiting.'),
               headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
             },
           },
@@ -130,6 +133,7 @@ function generating(limits: Limits): Asking {
       finish: { type: 'string', enum: ['eos_token', 'stop_string', 'length', 'time'], description: 'Why it ended.' },
     },
   };
+  const prompt = { type: 'string', maxLength: limits.characters };
   const { max_new_tokens, max_time } = generationOptions;
   return {
     paths: {
@@ -154,9 +158,11 @@ function generating(limits: Limits): Asking {
               },
             },
             400: error('The body is not what it should be, or the prompt is too long; the message says which.'),
-            413: error('The body is too large, or asks for too many texts.'),
+            403: error('The Host or the Origin is not allowed.'),
+            413: error('The body or a prompt is too large, or it asks for too many texts.'),
+            415: error('The body is not JSON.'),
             503: {
-              ...error('Too many requests are waiting.'),
+              ...error('Too much is waiting.'),
               headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
             },
           },
@@ -169,7 +175,7 @@ function generating(limits: Limits): Asking {
         required: ['prompt'],
         additionalProperties: false,
         properties: {
-          prompt: { anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, maxItems: limits.texts }] },
+          prompt: { anyOf: [prompt, { type: 'array', items: prompt, maxItems: limits.texts }] },
           stream: { type: 'boolean', default: false, description: 'Server-sent events instead of one answer.' },
           ...generationOptions,
           max_new_tokens: { ...max_new_tokens, maximum: limits.newTokens },

@@ -1,9 +1,10 @@
 /** POST /predict: inputs to the answers of a task. */
 import type { Json } from '../../engine/step.ts';
 import type { Input, TaskKind } from '../tasks/task.ts';
-import { Refused, type Route, type Serving } from './app.ts';
+import type { Route, Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
-import { type Bundle, tokensOfRun } from './bundle.ts';
+import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
+import { checkCharacters, Refused } from './limits.ts';
 import { type Outcome, openQueue } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
@@ -11,11 +12,12 @@ export async function predictRoute(bundle: Bundle, { limits, measurements }: Ser
   const queue = openQueue(await startWorkers(bundle), { tokens: tokensOfRun(bundle, tokensTogether), onRun: measurements.batch });
   return {
     path: '/predict',
-    async answer(body, c) {
+    async answer(body, c, ticket) {
       const inputs = inputsOf(body, bundle.fields);
       if (typeof inputs === 'string') throw new Refused(400, inputs);
       if (inputs.length > limits.inputs) throw new Refused(413, `"inputs" has ${inputs.length} entries; at most ${limits.inputs} at once`);
-      if (queue.length + inputs.length > limits.queue) throw new Refused(503, 'too many inputs are waiting; try again in a second');
+      checkCharacters(inputs.map(charactersOf), limits, (i) => (inputs.length === 1 ? '"inputs"' : `"inputs[${i}]"`));
+      ticket.take(inputs.length * bytesOf(bundle));
       const outcomes = await queue.answer(inputs, { signal: c.req.raw.signal, untilError: true });
       return c.json({ predictions: predictionsOf(outcomes, inputs.length) });
     },
@@ -25,6 +27,11 @@ export async function predictRoute(bundle: Bundle, { limits, measurements }: Ser
     close: () => queue.close(),
   };
 }
+
+/** What an input and its answer take beside the text. */
+const bytesOf = ({ labels }: Bundle): number => 512 + 64 * labels.length;
+
+const charactersOf = (input: Input): number => Object.values(input).reduce((sum, text) => sum + text.length, 0);
 
 /** Padding included. Another request waits for no more than this: 50 ms or so with a small model. */
 const tokensTogether = 512;
@@ -79,6 +86,7 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
     else if (!optional) return `${place} has no "${name}"`;
   }
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
+  if (unknown === 'text_pair') return `${place}: ${notTaken(unknown)}`;
   if (unknown !== undefined)
     return `${place} has the unknown field ${JSON.stringify(unknown)}; known are ${fields.map(({ name }) => name).join(', ')}`;
   return input;

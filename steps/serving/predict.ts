@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
+import { taskKind } from '../tasks/registry.ts';
 import { openBundle, tokensOfRun } from './bundle.ts';
 import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { type AnswerFormat, answerLines, printer } from './printer.ts';
@@ -58,7 +59,11 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
   const opened = await openBundle(bundle);
   if (isGenerating(opened.task))
     throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
-  const source = readInputs(file, opened.fields, { known: opened.encoding.fields, ...options });
+  // A second text of a model that takes none is read, so that it is refused.
+  const fields = taskKind(opened.task).fields.map(
+    (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
+  );
+  const source = readInputs(file, fields, { known: opened.encoding.fields, ...options });
   const queue = openQueue(await startWorkers(opened), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));

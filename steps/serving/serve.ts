@@ -1,35 +1,49 @@
 /** `tunesmith serve`: answers requests from a bundle until it is told to stop. */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
 import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
-import { createApp, type Limits, type Serving } from './app.ts';
+import { type Access, checkAccess, isLoopback } from './access.ts';
+import { createApp, type Serving } from './app.ts';
 import { openBundle } from './bundle.ts';
 import { generateRoute } from './generate-route.ts';
+import { keepHalfOpen } from './half-open.ts';
+import { defaultLimits, type Limits } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
 import { predictRoute } from './predict-route.ts';
+import { openRoom } from './room.ts';
 
 export interface ServeOptions {
   /** 0 takes any free one. */
   port?: number;
   host?: string;
+  /** Names besides localhost's that requests may be for. */
+  allowHost?: string[];
+  /** Origins whose pages may ask. */
+  allowOrigin?: string[];
   limits?: Partial<Limits>;
+  /** Prints a line, of which a terminal may be at the other end. */
+  say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
 
-/** Serves until SIGTERM or SIGINT, then answers what is under way and returns. A second signal ends it at once. */
+/** Serves until SIGTERM, SIGINT or SIGHUP, then answers what is under way and returns. A second signal ends it at once. */
 export async function serve(bundle: string, options: ServeOptions = {}): Promise<void> {
   const server = await startServer(bundle, options);
-  console.log(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
+  (options.say ?? console.log)(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
   await new Promise<void>((resolve) => {
     function stop() {
-      process.off('SIGTERM', stop).off('SIGINT', stop);
+      for (const signal of endings) process.off(signal, stop);
       resolve();
     }
-    process.on('SIGTERM', stop).on('SIGINT', stop);
+    for (const signal of endings) process.on(signal, stop);
   });
   await server.close();
 }
+
+/** SIGHUP: the terminal was closed. */
+const endings = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 export interface RunningServer {
   name: string;
@@ -38,32 +52,41 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const defaultLimits: Limits = { body: 10 * 1024 * 1024, inputs: 1000, queue: 2000, texts: 64, newTokens: 1024, seconds: 60 };
+/** How long a client may take to send its headers, and all of its request, in milliseconds. */
+const patience = { headersTimeout: 20_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 
 /** Platforms that host models give 30 seconds between SIGTERM and SIGKILL. */
 const drainMilliseconds = 25_000;
 
 export async function startServer(
   folder: string,
-  { port = 8080, host = '127.0.0.1', limits: asked = {} }: ServeOptions = {},
+  { port = 8080, host = '127.0.0.1', allowHost: hosts = [], allowOrigin: origins = [], limits: asked = {}, say }: ServeOptions = {},
 ): Promise<RunningServer> {
-  const bundle = await openBundle(folder);
+  const bundle = await usable(async () => {
+    checkAccess({ hosts, origins });
+    return openBundle(folder);
+  });
   const serving: Serving = {
     measurements: openMeasurements(),
     limits: { ...defaultLimits, ...asked },
-    report: (error) => console.error(error),
+    report: (error) => (say ? say(inspect(error), process.stderr) : console.error(error)),
   };
-  const route = await (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving);
+  const route = await usable(() => (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving));
   let draining = false;
+  const access: Access = { hosts, origins, loopback: true };
   const app = createApp({
     ...serving,
     bundle,
     route,
+    room: openRoom(serving.limits.waiting),
+    access,
     draining: () => draining,
   });
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: patience }) as Server;
+  keepHalfOpen(server);
   try {
     await listen(server, port, host);
+    access.loopback = isLoopback((server.address() as AddressInfo).address);
   } catch (error) {
     await route.close();
     throw error;
@@ -79,6 +102,19 @@ export async function startServer(
       await route.close();
     },
   };
+}
+
+/** The bundle, or an option, is wrong. */
+class UnusableError extends StepError {
+  override name = 'UnusableError';
+}
+
+async function usable<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    throw error instanceof StepError ? new UnusableError(error.message, error.hint) : error;
+  }
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

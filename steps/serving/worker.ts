@@ -21,6 +21,7 @@ const held = new Map<number, Held>();
 
 try {
   const model = await openAnswer(bundle, threads);
+  await model.check();
   port.on('message', async (question: Question) => {
     if (question === 'end') port.close();
     else if ('drop' in question) for (const id of question.drop) held.delete(id);

@@ -8,6 +8,8 @@ const port = parentPort!;
 
 try {
   const generator = await openGenerator((workerData as { folder: string }).folder, await openRuntime('onnx'), { packed: true });
+  // What no prompt can be written from is found before the first request.
+  await generator.encode('a', {});
   const stops = new Map<number, AbortController>();
   let busy: Promise<void> = Promise.resolve();
 

@@ -100,7 +100,11 @@ export class Course {
   /** The loss alone does not tell whether the labels got worse. */
   #betterAtTheEnd(best: HistoryLine, last: HistoryLine): string | undefined {
     const gained = validationOf(last).find(
-      ([name, value]) => name !== 'loss' && name !== 'perplexity' && isBetter(name, value, validationValue(best, name)),
+      ([name, value]) =>
+        name !== 'loss' &&
+        name !== 'perplexity' &&
+        isBetter(name, value, validationValue(best, name)) &&
+        Math.abs(value - validationValue(best, name)!) > NOISE * Math.abs(value),
     );
     if (!gained) return undefined;
     const [name, value] = gained;
@@ -127,7 +131,7 @@ export class Course {
   }
 }
 
-/** A loss that is higher by less than this share is as good. */
+/** Values that differ by less than this share are as good. */
 const NOISE = 0.02;
 
 const PREFIX = 'validation_';

@@ -115,6 +115,11 @@ test('outputs that overlap, or lie where they must not', async () => {
       15 |   abs: { run: echo, outputs: { o: /tmp/elsewhere/out } }
          |                                   ^^^^^^^^^^^^^^^^^^
       = Write into it, for example out/out.
+
+    p.yaml:16:36: error: the outputs out/same and out/Same differ only in case
+      16 |   fine: { run: echo, outputs: { o: out/Same, p: out/same-too } }
+         |                                    ^^^^^^^^
+      = macOS and Windows would put both in one place: rename one of them.
     "
   `);
 });
@@ -198,7 +203,7 @@ test('inputs that are not there, or cannot be', async () => {
     p.yaml:3:31: error: there is no file or folder data/b.txt, and no step makes it
       3 |   a: { run: cat, inputs: { i: data/b.txt } }
         |                               ^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file.
+      = did you mean data/a.txt? Paths begin at the folder of the pipeline file.
 
     p.yaml:4:31: error: nothing matches data/**/*.csv
       4 |   b: { run: cat, inputs: { i: "data/**/*.csv" } }

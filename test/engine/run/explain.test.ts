@@ -115,3 +115,40 @@ test('in a project that is no repository, and where there is no git, a run is a 
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
   expect((await p.run('runs', 'show')).stdout).toMatch(/^commit +not known$/m);
 });
+
+const WORDS = `
+params: { word: hello, rate: 1e-3, other: x, dir: out }
+steps:
+  say: { run: "echo \${{ params.word }} \${{ params.rate }} > \${{ outputs.o }}", outputs: { o: "\${{ params.dir }}/say" } }
+  env: { run: "echo $WORD $PLAIN > \${{ outputs.o }}", env: { WORD: "<\${{ params.word }}>", PLAIN: x }, outputs: { o: out/env } }
+`;
+
+test('a changed parameter behind a command or a variable reads as such, everywhere', async () => {
+  const p = project({ 'p.yaml': WORDS });
+  await p.states('p.yaml');
+  const why = 'params.word: hello → two words';
+  const set = ['-p', 'word=two words'];
+  for (const command of [
+    ['run', 'p.yaml', '--dry-run'],
+    ['status', 'p.yaml'],
+  ]) {
+    const { stdout } = await p.run(...command, ...set);
+    expect(stdout).toMatch(new RegExp(`run +say +${why}\n`));
+    expect(stdout).toMatch(new RegExp(`run +env +${why}\n`));
+  }
+  const explained = await p.run('explain', 'p.yaml', 'say', ...set);
+  expect(explained.stdout).toContain(`say is to run: ${why}\n`);
+  expect(explained.stdout).toMatch(/\n {2}params.word: hello → two words\n$/);
+  expect(explained.stdout).not.toContain('command changed');
+  const run = await p.run('run', 'p.yaml', ...set);
+  expect(run.stdout).toContain(`say: running (${why})`);
+  expect(run.stdout).toContain(`env: running (${why})`);
+  expect((await p.run('runs', 'diff')).stdout).toContain(`    ${why}`);
+  // Several at once; a value that is only spelled otherwise; a command that is another one as well.
+  const both = await p.run('status', 'p.yaml', '-p', 'word=hello', '-p', 'rate=0.001', '-p', 'dir=out2');
+  expect(both.stdout).toMatch(/run +say +params.rate: 1e-3 → 0.001; outputs.o: out\/say → out2\/say\n/);
+  p.write('p.yaml', WORDS.replace('echo ${{ params.word }}', 'echo new ${{ params.word }}'));
+  const command = await p.run('status', 'p.yaml', '-p', 'word=bye');
+  expect(command.stdout).toMatch(/run +say +params.word: two words → bye; command changed\n/);
+  expect((await p.run('status', 'p.yaml', '-p', 'other=y', ...set)).stdout).toMatch(/run +say +command changed\n/);
+});

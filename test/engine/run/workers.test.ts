@@ -40,6 +40,7 @@ function workshop() {
         inputs: {},
         origins: {},
         addresses: {},
+        leftOut: [],
         outputs: {},
         checkpoints: p.path('checkpoints'),
         folder: p.folder,

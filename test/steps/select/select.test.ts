@@ -29,10 +29,10 @@ test('the best metric decides, and the pick is of the same matrix point', async 
   expect(best.choice).toMatchObject({ maximize: 'f1', value: 0.9, cell: 'evaluate[1]', matrix: { lr: 1 }, picked: 'train[1]' });
   expect(best.choice.chosen.metrics.f1).toBe(0.9);
   expect(best.choice.ties).toEqual([]);
-  expect(best.result).toBe('chose train[1]: evaluate[1] has the highest f1 of 3, 0.9; next is evaluate[2] with 0.85');
+  expect(best.result).toBe('chose train[1]: f1 0.9 is the highest of 3; next is 0.85 of evaluate[2]');
   const near = await selected({ minimize: 'f1' }, [0.812341, 0.812339, 0.9]);
-  expect(near.result).toBe('chose train[1]: evaluate[1] has the lowest f1 of 3, 0.812339; next is evaluate[0] with 0.812341');
-  expect((await selected({ maximize: 'f1' }, [0.5])).result).toBe('chose train[0]: evaluate[0] has the highest f1 of 1, 0.5');
+  expect(near.result).toBe('chose train[1]: f1 0.812339 is the lowest of 3; next is 0.812341 of evaluate[0]');
+  expect((await selected({ maximize: 'f1' }, [0.5])).result).toBe('chose train[0]: f1 0.5 is the highest of 1');
   expect(best.choice.candidates).toHaveLength(3);
   expect((await selected({ minimize: 'loss' }, [0.8, 0.9])).picked).toBe('model 0');
 });
@@ -41,9 +41,7 @@ test('of equal ones the first wins; what is not a number is left out, with a war
   const best = await selected({ maximize: 'f1' }, [null, 0.5, 0.5]);
   expect(best.picked).toBe('model 1');
   expect(best.choice.ties).toEqual(['evaluate[2]']);
-  expect(best.result).toBe(
-    'chose train[1]: evaluate[1] has the highest f1 of 2, 0.5, as evaluate[2] has; of equal ones the first is taken',
-  );
+  expect(best.result).toBe('chose train[1]: f1 0.5 is the highest of 2; evaluate[2] has it, too: of equal ones the first is taken');
   expect(best.warnings).toEqual(['evaluate[0]: f1 is not a number; left out']);
 });
 

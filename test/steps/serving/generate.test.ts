@@ -15,7 +15,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tunesmith-writer-'));
   smallGpt2(folder, { initializer_range: 0.6, n_positions: 4000 });
   await saveModel(folder, await startModel(folder, { task: 'causal-lm', labels: [], seed: 3, say: () => {} }));
-  server = await startServer(folder, { port: 0, limits: { texts: 4, newTokens: 3000, seconds: 600, queue: 3 } });
+  server = await startServer(folder, { port: 0, limits: { texts: 4, newTokens: 3000, seconds: 600, waiting: 100_000 } });
 }, 60_000);
 
 afterAll(async () => {
@@ -23,14 +23,17 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+const headers = { 'content-type': 'application/json' };
+
 async function post(body: unknown) {
-  const response = await fetch(`${server.url}/generate`, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) });
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  const response = await fetch(`${server.url}/generate`, { method: 'POST', headers, body: text });
   return { status: response.status, headers: response.headers, ...((await response.json()) as any) };
 }
 
 /** The events of a stream, in their order. */
 async function streamed(body: object): Promise<[name: string, data: any][]> {
-  const response = await fetch(`${server.url}/generate`, { method: 'POST', body: JSON.stringify({ ...body, stream: true }) });
+  const response = await fetch(`${server.url}/generate`, { method: 'POST', headers, body: JSON.stringify({ ...body, stream: true }) });
   expect(response.headers.get('content-type')).toContain('text/event-stream');
   const events = (await response.text()).split('\n\n').filter((event) => event !== '');
   return events.map((event) => {
@@ -107,7 +110,7 @@ test('time ends a text', async () => {
 
 test('who hangs up stops the work, whether waiting for all or reading along', async () => {
   for (const stream of [false, true]) {
-    const gone = request(`${server.url}/generate`, { method: 'POST' });
+    const gone = request(`${server.url}/generate`, { method: 'POST', headers });
     gone.on('error', () => {});
     gone.end(JSON.stringify({ prompt: ['Hello', 'there', 'you', 'all'], max_new_tokens: 3000, stream }));
     await new Promise((resolve) => setTimeout(resolve, 300));

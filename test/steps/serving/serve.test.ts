@@ -12,7 +12,7 @@ let server: RunningServer;
 beforeAll(async () => {
   model = await makeModel();
   bundle = await makeBundle(model);
-  server = await startServer(bundle, { port: 0, limits: { body: 2_000_000, inputs: 60, queue: 100 } });
+  server = await startServer(bundle, { port: 0, limits: { body: 2_000_000, inputs: 60, characters: 1_000_000, waiting: 8_000_000 } });
 });
 
 afterAll(async () => {
@@ -21,7 +21,8 @@ afterAll(async () => {
 });
 
 async function post(body: unknown, url = server.url) {
-  const response = await fetch(`${url}/predict`, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) });
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  const response = await fetch(`${url}/predict`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: text });
   return { status: response.status, headers: response.headers, ...((await response.json()) as any) };
 }
 
@@ -102,7 +103,7 @@ test('health, measurements, the OpenAPI document and the page', async () => {
 
 test('who hangs up costs nobody an answer', async () => {
   const texts = Array.from({ length: 60 }, (_, i) => `${i} ${'word '.repeat(2000)}`);
-  const gone = request(`${server.url}/predict`, { method: 'POST' });
+  const gone = request(`${server.url}/predict`, { method: 'POST', headers: { 'content-type': 'application/json' } });
   gone.on('error', () => {});
   gone.end(JSON.stringify({ inputs: texts }));
   await new Promise((resolve) => setTimeout(resolve, 30));

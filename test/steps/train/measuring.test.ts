@@ -172,10 +172,10 @@ test('show: a history is a row a measurement and a line a curve; its curves go t
     ['1', '18'],
     ['2', '36'],
   ]);
-  const column = course!.table!.header.findIndex((name) => name.trim() === 'validation_loss');
+  const column = course!.table!.header.findIndex((name) => name.trim() === 'val_loss');
   const losses = measured.map(({ validation_loss }) => validation_loss);
   expect(course!.table!.rows.map((row) => row[column]!.endsWith(' *'))).toEqual(losses.map((loss) => loss === Math.min(...losses)));
-  expect(curves!.table!.rows.find(([name]) => name === 'loss')![1]).toMatch(/^[▁▂▃▄▅▆▇█]{24}$/);
+  expect(curves!.table!.rows.find(([name]) => name === 'loss')![1]).toMatch(/^[▁▂▃▄▅▆▇█]{20}$/);
   const folder = join(temporary(), 'board');
   expect(await exportHistory(outputs.history!, folder)).toBe(true);
   const [file] = readdirSync(folder);

@@ -1,0 +1,36 @@
+/** `~/x` means the same here as in a shell, wherever a path is given: a shell leaves it as it is inside quotes, after `=` and in files. */
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+/** `~` and `~/x` as paths of the user's home folder; any other path as it is. */
+export function atHome(path: string, home = homedir()): string {
+  return path === '~' || path.startsWith('~/') ? join(home, path.slice(1)) : path;
+}
+
+/** Variables that name folders, made absolute: steps run in other folders, and must find the same place. */
+export function settleFolders(env: NodeJS.ProcessEnv): void {
+  for (const name of ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'KAGGLE_CONFIG_DIR']) {
+    const path = env[name];
+    if (path) env[name] = resolve(atHome(path));
+  }
+  for (const name of ['XDG_DATA_HOME', 'XDG_CACHE_HOME', 'HF_HOME', 'HF_HUB_CACHE']) {
+    const path = env[name];
+    if (path) env[name] = atHome(path);
+  }
+}
+
+/** The arguments and options of a command with its paths at home; `texts` are no paths. */
+export function pathsAtHome(args: unknown[], texts: number): unknown[] {
+  return args.map((arg, i) => {
+    if (typeof arg === 'string') return atHome(arg);
+    if (Array.isArray(arg)) return i === texts ? arg : arg.map((one) => (typeof one === 'string' ? atHome(one) : one));
+    if (arg === null || typeof arg !== 'object') return arg;
+    const options = Object.entries(arg).map(([name, value]) => [
+      name,
+      PATHS.has(name) && typeof value === 'string' ? atHome(value) : value,
+    ]);
+    return Object.fromEntries(options);
+  });
+}
+
+const PATHS = new Set(['file', 'params', 'output', 'out', 'tensorboard']);

@@ -1,0 +1,82 @@
+/** Names that macOS or Windows take for one are refused on every system, at the second one. */
+import { expect, test } from 'vitest';
+import { names, Project, text } from './project.ts';
+
+const [COMPOSED, DECOMPOSED] = ['caf\u00e9', 'cafe\u0301'];
+
+test('values of a matrix, steps, outputs', async () => {
+  const screen = await new Project().screen(text`
+    params: { optim: [adam, Adam] }
+    steps:
+      a: { matrix: { o: [SGD, lamb, sgd], n: [1, 2] }, run: "echo > $\{{ outputs.o }}", outputs: { o: "out/a/$\{{ matrix.o }}-$\{{ matrix.n }}" } }
+      b: { matrix: { o: "$\{{ params.optim }}" }, run: echo }
+      c: { matrix: { x: [1], include: [{ y: K }, { x: 2, y: z }, { x: 2, y: Z }] }, run: echo }
+      Train: { run: "echo > $\{{ outputs.o }}", outputs: { o: out/Model } }
+      train: { run: "echo > $\{{ outputs.o }}", outputs: { o: out/model } }
+      d: { run: "echo > $\{{ outputs.o }} > $\{{ outputs.p }}", outputs: { o: Out/MODEL/weights, p: .GIT/x } }
+      e: { run: "echo > $\{{ outputs.o }}", outputs: { o: P.YAML } }
+  `);
+  expect(screen).toMatchInlineSnapshot(`
+    "p.yaml:1:25: error: the values "adam" and "Adam" of "o" differ only in case
+      1 | params: { optim: [adam, Adam] }
+        |                         ^^^^
+      = macOS and Windows would put both in one place: rename one of them.
+
+    p.yaml:3:33: error: the values "SGD" and "sgd" of "o" differ only in case
+      3 |   a: { matrix: { o: [SGD, lamb, sgd], n: [1, 2] }, run: "echo > \${{ outputs.o }}", outputs: { o: "ou…
+        |                                 ^^^
+      = macOS and Windows would put both in one place: rename one of them.
+
+    p.yaml:5:73: error: the values "z" and "Z" of "y" differ only in case
+      5 |   c: { matrix: { x: [1], include: [{ y: K }, { x: 2, y: z }, { x: 2, y: Z }] }, run: echo }
+        |                                                                         ^
+      = macOS and Windows would put both in one place: rename one of them.
+
+    p.yaml:7:3: error: the steps "Train" and "train" differ only in case
+      7 |   train: { run: "echo > \${{ outputs.o }}", outputs: { o: out/model } }
+        |   ^^^^^
+      = macOS and Windows would put both in one place: rename one of them.
+
+    p.yaml:7:58: error: the outputs out/Model and out/model differ only in case
+      7 |   train: { run: "echo > \${{ outputs.o }}", outputs: { o: out/model } }
+        |                                                          ^^^^^^^^^
+      = macOS and Windows would put both in one place: rename one of them.
+
+    p.yaml:8:73: error: Out/MODEL/weights, an output of d, lies inside of out/Model, an output of Train
+      8 | … { run: "echo > \${{ outputs.o }} > \${{ outputs.p }}", outputs: { o: Out/MODEL/weights, p: .GIT/x } }
+        |                                                                      ^^^^^^^^^^^^^^^^^
+      = Give each a path of its own.
+
+    p.yaml:8:95: error: output "p" lies in .git, which belongs to git
+      8 | … { run: "echo > \${{ outputs.o }} > \${{ outputs.p }}", outputs: { o: Out/MODEL/weights, p: .GIT/x } }
+        |                                                                                            ^^^^^^
+      = Write elsewhere: out/p
+
+    p.yaml:9:54: error: output "o" would replace the pipeline file itself
+      9 |   e: { run: "echo > \${{ outputs.o }}", outputs: { o: P.YAML } }
+        |                                                      ^^^^^^
+      = Give it a folder of its own: out/o
+    "
+  `);
+});
+
+test('composed and decomposed characters, in values and in paths', async () => {
+  const screen = await new Project().screen(
+    `steps:\n  a: { matrix: { word: [${COMPOSED}, ${DECOMPOSED}] }, run: echo }\n` +
+      `  b: { run: "echo > \${{ outputs.o }}", outputs: { o: "out/${COMPOSED}" } }\n` +
+      `  c: { run: "echo > \${{ outputs.o }}", outputs: { o: "out/${DECOMPOSED}" } }\n`,
+  );
+  expect(screen).toMatch(/p.yaml:2:\d+: error: the values ".*" and ".*" of "word" look the same, but are written with other characters/);
+  expect(screen).toMatch(/p.yaml:4:\d+: error: the outputs out\/.* and out\/.* look the same, but are written with other characters/);
+});
+
+test('what differs in more than case has a place of its own', async () => {
+  const pipeline = await new Project().read(
+    text`
+    steps:
+      a: { matrix: { o: [SGD, sgd2, straße, strasse] }, run: "echo > $\{{ outputs.o }}", outputs: { o: "Out/$\{{ matrix.o }}" } }
+      ab: { matrix: { o: [1, "1", true, "true"] }, run: "echo > $\{{ outputs.o }}", outputs: { o: out/y } }
+  `.replace('"echo > ${{ outputs.o }}", outputs: { o: out/y }', 'echo'),
+  );
+  expect(names(pipeline)).toHaveLength(8);
+});

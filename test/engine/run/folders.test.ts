@@ -1,0 +1,196 @@
+/** Folders and globs as inputs: what counts in them, what does not, and what is never passed over in silence. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { matches } from '../../../engine/pipeline/glob.ts';
+import { leftOutOf } from '../../../engine/pipeline/left-out.ts';
+import { project } from '../../rig.ts';
+
+const list = (input: string) =>
+  `steps: { a: { run: "find \${{ inputs.in }} -type f | wc -l > \${{ outputs.o }}; mkdir -p src/__pycache__; date > src/__pycache__/x.pyc; echo > src/.x.py.swp", inputs: { in: ${input} }, outputs: { o: out/o } } }`;
+
+test('by-products of a folder do not count: a step that makes them is kept, and fresh', async () => {
+  const p = project({ 'package.json': '{}', 'p.yaml': list('src'), 'src/x.py': 'x', 'src/deep/y.py': 'y' });
+  const first = await p.states('p.yaml');
+  expect(first.events.filter(({ type }) => type === 'notice')).toEqual([]);
+  for (const name of ['.git/index', '.DS_Store', 'deep/#y.py#', 'deep/y.py~', '.ipynb_checkpoints/n.ipynb', '.~lock.t.csv#'])
+    p.write(`src/${name}`, String(Math.random()));
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh' });
+  p.write('src/.env', 'counts');
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+});
+
+test('the note names the file that changed while a cell ran', async () => {
+  const p = project({
+    'p.yaml': 'steps: { a: { run: "echo more >> src/deep/log.txt; echo > ${{ outputs.o }}", inputs: { in: src }, outputs: { o: out/o } } }',
+    'src/x.py': 'x',
+    'src/deep/log.txt': '',
+  });
+  const { events } = await p.states('p.yaml');
+  expect(events.find(({ type }) => type === 'notice').message).toBe(
+    'input in (src/deep/log.txt) changed while a ran: its result is not kept, and the next run executes it again',
+  );
+});
+
+test('exclude leaves out what it names, in commands and for steps; what git ignores counts unless gitignore: true', async () => {
+  const p = project({
+    'package.json': '{}',
+    '.gitignore': 'data/\n*.csv\n',
+    'src/x.py': 'x',
+    'src/big.log': '1',
+    'src/ignored.csv': '1',
+    'data/t.csv': 'text,label\na,1\n',
+    'data/old/o.csv': 'text,label\nold,0\n',
+    'data/__pycache__/c.csv': 'text,label\ncache,0\n',
+    'p.yaml': `
+steps:
+  a: { run: "echo >> ../ran-a; echo > \${{ outputs.o }}", inputs: { in: { path: src, exclude: ["*.log"], gitignore: true } }, outputs: { o: out/o } }
+  b: { uses: collect, with: { files: { path: [data], exclude: old/ } } }
+  c: { run: "echo \${{ inputs.in }} > \${{ outputs.o }}", inputs: { in: { path: "src/*", exclude: [x.py] } }, outputs: { o: out/c } }
+`,
+  });
+  mkdirSync(p.path('.git'));
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran', b: 'ran', c: 'ran' });
+  expect(p.read('out/c')).toBe('src/big.log src/ignored.csv\n');
+  const rows = async () => (await p.run('show', 'b.data', '-f', 'p.yaml')).stdout;
+  expect(await rows()).not.toMatch(/\b(old|cache)\b/);
+  p.write('src/big.log', '2');
+  p.write('src/ignored.csv', '2');
+  p.write('data/old/o.csv', 'text,label\nolder,0\n');
+  expect((await p.states('p.yaml')).cells).toMatchObject({ a: 'fresh', b: 'fresh' });
+  // Git ignores it, and the data have changed all the same.
+  p.write('data/t.csv', 'text,label\nb,1\n');
+  expect((await p.states('p.yaml')).cells).toMatchObject({ a: 'fresh', b: 'ran' });
+  expect(await rows()).toMatch(/\n\S+ +b +1/);
+  for (const [input, message] of [
+    ['{ exclude: [x] }', 'names no `path`'],
+    ['{ path: src, exlude: [x] }', 'an input has no key "exlude"'],
+    ['{ path: src, gitignore: maybe }', '`gitignore` takes true or false'],
+    ['{ path: src, exclude: [1] }', '`exclude` takes patterns as in .gitignore'],
+  ]) {
+    p.write('q.yaml', `steps: { a: { run: ls, inputs: { in: ${input} } } }`);
+    const { code, screen } = await p.run('validate', 'q.yaml');
+    expect({ code, screen }).toMatchObject({ code: 2, screen: expect.stringContaining(message!) });
+  }
+});
+
+/** What git itself ignores is the reference. */
+test.skipIf(spawnSync('git', ['--version']).status !== 0)('gitignore: true leaves out what git ignores', () => {
+  const folder = temporary();
+  const files = {
+    '.gitignore': '*.log\n!keep.log\n/top.txt\nbuild/\ndeep/**/*.tmp\n# comment\n\\#odd\nname with space \n[ab].bin\n',
+    'deep/.gitignore': '!special.log\nonly-here\n/rooted\n',
+    'deep/more/.gitignore': '*\n!.gitignore\n!kept\n',
+  };
+  const names = [
+    ...[
+      'a.log',
+      'keep.log',
+      'top.txt',
+      'deep/top.txt',
+      'build/x',
+      'deep/build/y',
+      'deep/t.tmp',
+      'deep/more/u.tmp',
+      '#odd',
+      'a.bin',
+      'c.bin',
+    ],
+    ...[
+      'deep/special.log',
+      'deep/other.log',
+      'deep/only-here',
+      'only-here',
+      'deep/rooted',
+      'rooted',
+      'deep/more/kept',
+      'deep/more/gone',
+      'B.LOG',
+    ],
+  ];
+  for (const [name, text] of [...Object.entries(files), ...names.map((name) => [name, ''] as const)]) {
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  const git = (...args: string[]) =>
+    spawnSync('git', args, { cwd: folder, encoding: 'utf8', env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } });
+  git('init', '-q');
+  const isLeftOut = leftOutOf(folder, { gitignore: true });
+  for (const name of names) {
+    const ignored = git('check-ignore', '-q', name).status === 0;
+    // Of folders that are left out nothing in them is asked for.
+    const parts = name.split('/');
+    const here = parts.some((_, i) => isLeftOut(parts.slice(0, i + 1).join('/'), i < parts.length - 1));
+    expect([name, here]).toEqual([name, ignored]);
+  }
+});
+
+function temporary(): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-glob-')));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+test('a glob follows links to folders wherever they stand, and no link in a circle', () => {
+  const folder = temporary();
+  for (const name of ['data/real/a.csv', 'data/real/deep/b.csv', 'elsewhere/c.csv']) {
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    writeFileSync(join(folder, name), '');
+  }
+  symlinkSync('../elsewhere', join(folder, 'data/link'));
+  symlinkSync('real', join(folder, 'data/again'));
+  symlinkSync('..', join(folder, 'data/real/up'));
+  symlinkSync('a.csv', join(folder, 'data/real/file.csv'));
+  const found = (pattern: string) => matches(pattern, folder).map((path) => path.slice(folder.length + 1));
+  expect(found('data/*/*.csv')).toEqual([
+    'data/again/a.csv',
+    'data/again/file.csv',
+    'data/link/c.csv',
+    'data/real/a.csv',
+    'data/real/file.csv',
+  ]);
+  expect(found('data/**/*.csv')).toEqual([
+    ...['data/again/a.csv', 'data/again/deep/b.csv', 'data/again/file.csv', 'data/link/c.csv'],
+    ...['data/real/a.csv', 'data/real/deep/b.csv', 'data/real/file.csv'],
+  ]);
+  expect(found('data/*/')).toEqual(['data/again', 'data/link', 'data/real']);
+  expect(found('data/link/*')).toEqual(['data/link/c.csv']);
+  expect(found('data/{link,real}/*.csv')).toEqual(['data/link/c.csv', 'data/real/a.csv', 'data/real/file.csv']);
+});
+
+test('names that are not UTF-8, links that lead nowhere and folders that cannot be read are told where they may match', async () => {
+  const folder = temporary();
+  const bytes = Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0x63, 0x61, 0x66, 0xe9]), Buffer.from('.txt')]);
+  writeFileSync(bytes, '');
+  writeFileSync(join(folder, 'a.csv'), '');
+  symlinkSync('nowhere', join(folder, 'gone.json'));
+  expect(matches('*.csv', folder)).toEqual([join(folder, 'a.csv')]);
+  expect(() => matches('*.txt', folder)).toThrow(
+    /cannot read .*: the name caf\ufffd\.txt in it is not valid UTF-8, and \*\.txt may mean it/,
+  );
+  expect(() => matches('*', folder)).toThrow('is not valid UTF-8');
+  expect(() => matches('*.json', folder)).toThrow('gone.json: it is a link that leads nowhere, and *.json means it');
+
+  const p = project({
+    'p.yaml': 'steps: { a: { run: ls, inputs: { in: data/**/*.csv } } }',
+    'data/a.csv': '',
+    'data/locked/b.csv': '',
+    'data/node_modules/c.csv': '',
+  });
+  p.unprivileged();
+  chmodSync(p.path('data/locked'), 0o000);
+  for (const command of ['validate', 'run']) {
+    const { code, screen } = await p.run(command, 'p.yaml');
+    expect({ code, screen }).toMatchObject({
+      code: 1,
+      screen: expect.stringContaining('data/locked: permission denied, and a glob searches it'),
+    });
+  }
+  // Where nothing in it could match, nobody need look.
+  p.write('p.yaml', 'steps: { a: { run: ls, inputs: { in: data/*.csv } } }');
+  expect((await p.run('validate', 'p.yaml')).code).toBe(0);
+  chmodSync(p.path('data/locked'), 0o755);
+  renameSync(p.path('data/locked'), p.path('data/open'));
+});

@@ -1,0 +1,111 @@
+/** What does not fit together in a bundle is found when the server starts; a model takes what it was trained on. */
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startServer } from '../../../steps/serving/serve.ts';
+import { project } from '../../rig.ts';
+import { temporary } from '../rig.ts';
+import { type Folder, folderOf, makeBundle, makeModel, remove, small } from './bundle.ts';
+
+let model: string;
+let bundle: string;
+
+beforeAll(async () => {
+  model = await makeModel();
+  bundle = await makeBundle(model);
+});
+
+afterAll(() => remove(model, bundle));
+
+const edited = (name: string, changes: object) => JSON.stringify({ ...JSON.parse(readFileSync(join(bundle, name), 'utf8')), ...changes });
+
+/** A copy of the bundle in which one file is another. */
+function withFile(name: string, content: string): string {
+  const folder = temporary();
+  cpSync(bundle, folder, { recursive: true });
+  writeFileSync(join(folder, name), content);
+  return folder;
+}
+
+const step = (clean: object) => JSON.stringify({ version: 2, steps: [{ clean }] });
+
+const clean = { remove: ['html'], keep_characters: '', lowercase: true, whitespace: 'collapse', normalize: 'NFC' };
+
+test.each([
+  ['config.json', () => '{"model_type": "be', /config.json/],
+  ['training.json', () => '{"max_length": ', /training.json/],
+  ['training.json', () => '[]', /training.json/],
+  ['training.json', () => '{"max_length": 1}', /max_length is 1/],
+  ['training.json', () => '{"max_length": "24"}', /max_length is "24"/],
+  ['training.json', () => '{"max_length": 4, "pairs": true}', /max_length is 4|can answer no input/],
+  ['preprocessing.json', () => '{"version": 2', /preprocessing.json/],
+  ['preprocessing.json', () => '{"version": 9}', /version 9/],
+  ['preprocessing.json', () => step({ ...clean, remove: ['html', 'everything'] }), /"everything"/],
+  ['preprocessing.json', () => step({ ...clean, lowercase: 'yes' }), /lowercase/],
+  ['tokenizer.json', () => '{"version": "1.0"', /tokenizer/],
+  ['tokenizer_config.json', () => 'null', /tokenizer_config.json/],
+  ['special_tokens_map.json', () => '{', /special_tokens_map.json/],
+  ['metrics.json', () => '{', /metrics.json/],
+  ['onnx/model.onnx', () => 'not a model', /ONNX model/],
+  ['config.json', () => edited('config.json', { vocab_size: 100 }), /embedding table 100 rows/],
+  ['config.json', () => edited('config.json', { vocab_size: 1_000_000 }), /cannot read a batch/],
+  ['config.json', () => edited('config.json', { id2label: { 0: 'a', 1: 'b', 2: 'c' }, label2id: { a: 0, b: 1, c: 2 } }), /names 3/],
+  ['training.json', () => '{"max_length": 33}', /more than the 32 tokens/],
+])('%s that is wrong (%#) is found at the start', async (name, content, message) => {
+  await expect(startServer(withFile(name, content()), { port: 0 })).rejects.toMatchObject({
+    name: 'UnusableError',
+    message: expect.stringMatching(message),
+  });
+});
+
+test('an ONNX model with fewer positions than config.json says is found at the start; the command ends with 2', async () => {
+  const folder = withFile('config.json', edited('config.json', { max_position_embeddings: 64 }));
+  writeFileSync(join(folder, 'training.json'), '{"max_length": 64}');
+  const p = project();
+  const { code, screen } = await p.run('serve', folder, '--port', '0');
+  expect({ code, screen }).toEqual({
+    code: 2,
+    screen: expect.stringMatching(/cannot read a batch of 1 × 64 tokens[\s\S]*deploy the bundle again/),
+  });
+  expect(screen).not.toMatch(/^\s+at /m);
+});
+
+const classifier: Folder = {
+  config: { ...small, model_type: 'bert' },
+  tokenizer: 'bert-uncased',
+  start: { task: 'text-classification', labels: ['a', 'b'] },
+};
+
+test.each([
+  ['single texts', { max_length: 16 }, { text: 200, pair: 400 }, ['text']],
+  ['pairs', { max_length: 16, pairs: true }, { text: 400, pair: 200 }, ['text', 'text_pair']],
+  ['what is not known', undefined, { text: 200, pair: 200 }, ['text', 'text_pair']],
+])('a model of %s', async (_, training, statuses, fields) => {
+  const folder = await folderOf(classifier);
+  if (training) writeFileSync(join(folder, 'training.json'), JSON.stringify(training));
+  else rmSync(join(folder, 'training.json'), { force: true });
+  const server = await startServer(folder, { port: 0 });
+  const post = async (inputs: unknown) => {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${server.url}/predict`, { method: 'POST', headers, body: JSON.stringify({ inputs }) });
+    return { status: response.status, body: await response.text() };
+  };
+  const text = await post('the cat');
+  const pair = await post({ text: 'the cat', text_pair: 'the mat' });
+  expect({ text: text.status, pair: pair.status }).toEqual(statuses);
+  if (pair.status === 400) expect(pair.body).toContain('trained on single texts');
+  if (text.status === 400) expect(text.body).toContain('text and text_pair');
+  const { Request } = (await (await fetch(`${server.url}/openapi.json`)).json()).components.schemas;
+  const [input] = Request.properties.inputs.anyOf;
+  expect(Object.keys((input.anyOf?.[1] ?? input).properties)).toEqual(fields);
+  const page = await (await fetch(server.url)).text();
+  expect(page.match(/<textarea id="(\w+)"/g)?.map((one) => one.slice(14, -1))).toEqual(fields);
+  await server.close();
+});
+
+test('predict refuses a second text that the model was not trained with', async () => {
+  const p = project({ 'pairs.jsonl': '{"text": "a"}\n{"text": "a", "text_pair": "b"}\n' });
+  const { code, screen } = await p.run('predict', bundle, 'pairs.jsonl');
+  expect(code).toBe(1);
+  expect(screen).toContain('trained on single texts, and takes no text_pair');
+});
