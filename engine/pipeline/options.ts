@@ -58,7 +58,7 @@ function inWords(mistake: Mistake, { uses, definition }: Used): Mistake {
 }
 
 /** `early_stopping.patience`, `ratios[0]` or `ratios.0`. */
-function optionPath(option: string): Path {
+export function optionPath(option: string): Path {
   return option
     .split(/[.[\]]+/)
     .filter((key) => key !== '')

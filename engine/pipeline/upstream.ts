@@ -1,6 +1,7 @@
 /** What the steps above a step make impossible for it: mistakes that stand in another step than the one that says so. */
 import type { Json, OptionSchemas, OptionsOf, UpstreamStep } from '../step.ts';
 import type { Draft, Drafts } from './cells.ts';
+import { optionPath } from './options.ts';
 import { traced } from './points.ts';
 import type { Reading } from './reading.ts';
 
@@ -17,7 +18,7 @@ export function checkUpstream(drafts: Drafts, reading: Reading): void {
         const at = Object.values(above)
           .flat()
           .find((draft) => asUpstream(draft).cell === upstream.cell)!;
-        const where = traced(at.step, ['with', option], reading, at.point.places);
+        const where = traced(at.step, ['with', ...optionPath(option)], reading, at.point.places);
         reading.tell(at.cell, where.source.diagnostic(where.path, 'value', message, hint));
       }
     }

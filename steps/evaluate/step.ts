@@ -34,7 +34,7 @@ export default defineStep({
       additionalProperties: false,
       minProperties: 1,
       description:
-        "How seq2seq models write the texts that are measured, on top of the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: the likeliest token each time, up to the tokens' max_target_length.",
+        "How seq2seq models write the texts that are measured, on top of the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: as `tunesmith generate` writes, the likeliest token each time, up to the max_target_length of the model's training.",
     },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
     ...runtimeOptions,

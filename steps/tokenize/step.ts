@@ -82,7 +82,7 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit.",
+        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit; for data without a split `train`, what the model was trained with, as of `truncation`, `stride`, `prefix` and `max_target_length`.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
@@ -232,7 +232,7 @@ export default defineStep({
       return [
         {
           upstream,
-          option: uses === 'clean' ? 'columns' : 'decode',
+          option: uses === 'clean' ? `columns[${columns.indexOf(column)}]` : `decode.${column}`,
           message: `${uses} changes \`${column}\`, in which ${options.task} finds answers by their place`,
           hint: `Take \`${column}\` out: an answer's place in a changed text is not its place in the text that is asked about.`,
         },

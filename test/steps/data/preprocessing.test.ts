@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import cleaning from '../../../steps/clean/step.ts';
 import collect from '../../../steps/collect/step.ts';
 import { addPreprocessing, preprocess, readPreprocessing, stepsOf } from '../../../steps/data/preprocessing.ts';
 import { ranStep, temporary } from '../rig.ts';
@@ -62,4 +63,16 @@ test.each([
   writeFileSync(file, JSON.stringify({ raw: 'From: a@b.org\nSubject: x\n\nHello', label: 'ham' }));
   const { outputs } = await ranStep(collect, options, { files: [file] });
   expect(await readPreprocessing(outputs.data!)).toEqual(columns ? [{ decode: 'mail', columns }] : []);
+});
+
+test('a table that was collected, cleaned and collected again keeps what was done, under the new names', async () => {
+  const file = join(temporary(), 'mails.jsonl');
+  writeFileSync(file, JSON.stringify({ raw: 'From: a@b.org\nSubject: x\n\nHello', other: 'x', label: 'ham' }));
+  const first = (await ranStep(collect, { decode: { raw: 'mail' } }, { files: [file] })).outputs.data!;
+  const second = (await ranStep(cleaning, { columns: ['raw', 'other'], lowercase: true }, { data: first })).outputs.data!;
+  const select = { text: 'raw', title: 'other', label: 'label' };
+  const { outputs } = await ranStep(collect, { select }, { files: [second] });
+  expect((await readPreprocessing(outputs.data!)).map(({ columns }) => columns)).toEqual([['text'], ['text', 'title']]);
+  const alone = ranStep(collect, { select }, { files: [join(second, 'data.parquet')] });
+  await expect(alone).rejects.toThrow('belongs to a table whose texts were decoded or cleaned');
 });

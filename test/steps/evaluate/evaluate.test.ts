@@ -1,11 +1,13 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import clean from '../../../steps/clean/step.ts';
 import step from '../../../steps/evaluate/step.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
-import { ranStep } from '../rig.ts';
-import { smallModel, smallTokens } from '../small.ts';
+import { ranStep, table } from '../rig.ts';
+import { rows, smallModel, smallTokens } from '../small.ts';
 
 async function trained(labels?: string[], counts?: Record<string, number>) {
   const model = smallModel();
@@ -103,4 +105,18 @@ test('what cannot be evaluated is said', async () => {
   await expect(evaluated({ model, tokens })).rejects.toThrow('the model gives scores that are not numbers');
   rmSync(file);
   await expect(evaluated({ model, tokens })).rejects.toThrow('has no model.safetensors');
+});
+
+test('tokens that are read otherwise than in training are warned of; rows to measure alone are read as in training by default', async () => {
+  const { model, tokens } = await trained();
+  expect((await evaluated({ model, tokens })).warnings).toEqual([]);
+  const data = await table(rows({ test: 6 }));
+  const outside = async (options: object, from = data) => (await ranStep(tokenize, options, { data: from, model })).outputs.tokens!;
+  const same = await evaluated({ model, tokens: await outside({}) });
+  expect([same.report.rows, same.warnings]).toEqual([6, []]);
+  const cleaned = (await ranStep(clean, { lowercase: true }, { data })).outputs.data!;
+  const other = await evaluated({ model, tokens: await outside({ max_length: 16 }, cleaned) });
+  expect(other.warnings).toEqual([
+    'these tokens are read otherwise than the model was trained, and than predict, generate and serve read texts: max_length was 24 and is 16; `text` was not cleaned and is cleaned',
+  ]);
 });
