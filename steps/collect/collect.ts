@@ -49,7 +49,7 @@ export async function collect(context: Context): Promise<void> {
     if (kept === 0 && rejected.count < read)
       throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
     if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
-    const preprocessing = await preprocessingOf(files, context.inputs.files, options, format);
+    const preprocessing = await preprocessingOf(files, inputsOf(context), options, format);
     if (preprocessing.length > 0) await writePreprocessing(data, preprocessing);
     const notes = await identify(database, options, format);
     const card = await writeTable(database, 'identified', data, {

@@ -115,7 +115,7 @@ const recipes: Record<string, { files: Files; rows: object[] }> = {
 };
 
 test('every pipeline of the page is tried here', () => {
-  expect([...shown.keys()]).toEqual(Object.keys(recipes));
+  expect([...shown].filter(([, yaml]) => yaml.includes('uses: collect')).map(([title]) => title)).toEqual(Object.keys(recipes));
 });
 
 test.each(Object.entries(recipes))('%s', async (title, { files, rows }) => {
