@@ -8,7 +8,7 @@ import type { ArtifactKind, InputDeclaration, OutputDeclaration, StepDefinition 
 export type Schema = Record<string, unknown>;
 
 /** A step's declaration, without what only its own process can do. */
-export type Declaration = Omit<StepDefinition, 'run' | 'check' | 'checkUpstream'>;
+export type Declaration = Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
 
 /** The whole file, for editors: with the options of every built-in step, and `${{ … }}` allowed in the place of any value. */
 export async function pipelineSchema(): Promise<Schema> {
