@@ -6,6 +6,7 @@ import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf, type Reading } from '../../cache/content.ts';
+import { modesOf } from '../../cache/modes.ts';
 import { place, removeTree, standsAt } from '../../cache/place.ts';
 import { stampsOf, stampsWithin } from '../../cache/stamps.ts';
 import type { Failure, RunEvent } from '../events.ts';
@@ -197,6 +198,7 @@ async function once(
       inputs,
       fingerprint: found.fingerprint,
       outputs,
+      scratch: aside.scratch,
       checkpoints: checkpoints?.folder,
       log,
       mask,
@@ -260,7 +262,8 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
     // A link that leads nowhere.
     if (!content)
       throw Object.assign(new Error(`output ${name} is a link that leads nowhere`), { hint: 'make what it leads to, or make a file' });
-    outputs[name] = content;
+    const modes = modesOf(path);
+    outputs[name] = modes ? { ...content, modes } : content;
   }
   around.locked?.demandBytes(cell, outputs);
   const changed = await changedMeanwhile(cell, found, written, around);
