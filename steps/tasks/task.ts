@@ -51,10 +51,6 @@ export interface TaskKind<R = unknown> {
   read(outputs: Outputs, row: number, sequence: Sequence, answering: Answering): R;
   /** What predict prints for an input: one JSON object. */
   answer(input: Input, sequences: Sequence[], results: R[], answering: Answering): Promise<Json> | Json;
-  /** Metrics that can be asked for of a model with these labels, and those that one gets unasked. */
-  metrics(problem: ProblemType, labels: string[]): { known: readonly string[]; usual: readonly string[] };
-  /** Of texts that the model writes by itself: of evaluate, and of a training that is decided by one. */
-  ofTexts?: { known: readonly string[]; usual: readonly string[] };
   measure(measuring: Measuring): Measurement<any>;
 }
 
@@ -80,6 +76,8 @@ export interface Measurement<R = unknown> {
   metrics(): Record<string, number>;
   /** What else a report shows, e.g. a confusion matrix. */
   report(): Record<string, Json>;
+  /** What the user should not miss, e.g. that every row got one label. */
+  warnings?(): string[];
 }
 
 /** Row `row` of an output [batch, width]. */

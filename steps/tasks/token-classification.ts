@@ -1,6 +1,8 @@
 /** Token classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
 import type { Json } from '../../engine/step.ts';
-import { counted, entityMetrics, METRICS } from '../metrics/entities.ts';
+import { markEntities } from '../metrics/by-task.ts';
+import { classReport, confusionMatrix } from '../metrics/classification.ts';
+import { counted, entityMetrics } from '../metrics/entities.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
 import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind, tokensOf } from './task.ts';
 
@@ -27,12 +29,6 @@ export const tokenClassification: TaskKind<Float32Array> = {
     for (const { place, scores } of words) tags[place!] = labels[best(scores)]!;
     return { entities, tags };
   },
-
-  metrics: (_, labels) => ({
-    known: Object.keys(METRICS),
-    // Tags such as NOUN and VERB mark no entities.
-    usual: labels.every((label) => /^(O$|[BIES]-)/.test(label)) ? ['precision', 'recall', 'f1', 'accuracy'] : ['accuracy'],
-  }),
 
   measure,
 };
@@ -169,8 +165,26 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
       return { words: texts ?? null, tags: real, predicted: said };
     },
     metrics: () => ({ loss: loss / words, ...entityMetrics({ truth, predicted }, metrics) }),
-    report: () => ({ labels, entities: counted({ truth, predicted }).types as unknown as Json }),
+    report: () => ({
+      labels,
+      ...(markEntities(labels) && { entities: { ...counted({ truth, predicted }).types } }),
+      classes: tagReport(labels, truth, predicted),
+    }),
+    warnings() {
+      const said = new Set(predicted.flat());
+      return said.size === 1 && new Set(truth.flat()).size > 1 ? [`the model gives every word the tag "${[...said][0]}"`] : [];
+    },
   };
+}
+
+/** Of words, not of entities. */
+function tagReport(labels: string[], truth: string[][], predicted: string[][]): Record<string, Json> {
+  // A word that nothing was predicted of is a miss of its tag, and no other's false alarm.
+  const names = [...labels, ''];
+  const places = (tags: string[][]) => tags.flat().map((tag) => names.indexOf(tag));
+  const matrix = confusionMatrix({ classes: names.length, truth: places(truth), predicted: places(predicted) });
+  const { '': _, ...report } = classReport(names, matrix);
+  return report;
 }
 
 /** The label of a token that is not the first of a word. */
