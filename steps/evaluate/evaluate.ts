@@ -71,7 +71,7 @@ export async function evaluate(context: Context): Promise<void> {
     lines = [];
   };
   try {
-    const { metrics, report } = await evaluateSplit((batch) => inference.run(batch), split, info, {
+    const { metrics, report, warnings } = await evaluateSplit((batch) => inference.run(batch), split, info, {
       labels,
       problem,
       labelIds: intoModel(info, labels),
@@ -87,6 +87,7 @@ export async function evaluate(context: Context): Promise<void> {
       },
     });
     await write();
+    for (const warning of warnings) warn(warning);
     const asked = { ...written?.metrics, ...Object.fromEntries(names.map((name) => [name, metrics[name]!])) };
     for (const [name, value] of Object.entries(asked)) metric(name, value);
     // A perplexity means little without how much a token could see before it.
