@@ -15,7 +15,7 @@ export const METHODS_OF = {
 
 /** The columns that each task reads, and what else means something to it. */
 const OPTIONS_OF: Record<string, readonly string[]> = {
-  'text-classification': ['text', 'text_pair', 'label', 'positive'],
+  'text-classification': ['text', 'text_pair', 'label', 'missing', 'positive'],
   'token-classification': ['words', 'tags'],
   'question-answering': ['question', 'context', 'answers'],
   'causal-lm': [],
@@ -56,6 +56,7 @@ export default defineStep({
     text: { type: 'string', description: 'The column that is read, of text-classification and seq2seq. Default: `text`.' },
     text_pair: { type: 'string', description: 'Of pairs, the column of the second text: the bag holds the words of both.' },
     label: { type: 'string', description: 'The column that is predicted, of text-classification. Default: `label`.' },
+    missing: { enum: ['refuse', 'drop'], description: 'What becomes of rows without a label, as for tokenize. Default: refuse.' },
     words: { type: 'string', description: 'The column of lists of words, of token-classification. Default: `tokens`.' },
     tags: { type: 'string', description: 'The column of lists of tags. Default: `tags`.' },
     question: { type: 'string', description: 'The column of questions, of question-answering. Default: `question`.' },
@@ -75,7 +76,21 @@ export default defineStep({
       description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
     },
   },
-  optional: ['methods', 'text', 'text_pair', 'label', 'words', 'tags', 'question', 'context', 'answers', 'target', 'metrics', 'positive'],
+  optional: [
+    'methods',
+    'text',
+    'text_pair',
+    'label',
+    'missing',
+    'words',
+    'tags',
+    'question',
+    'context',
+    'answers',
+    'target',
+    'metrics',
+    'positive',
+  ],
   aliases: {
     method: 'methods',
     baselines: 'methods',

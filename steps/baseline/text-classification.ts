@@ -23,8 +23,19 @@ export const textClassification: Measure = async (options, methods, { read }) =>
     ...(options.text_pair === undefined ? {} : { text_pair: options.text_pair }),
     label: options.label ?? 'label',
   };
-  const train = await read('train', columns);
-  const test = await read(options.split, columns);
+  const labelled = async (split: string) => {
+    const rows = await read(split, columns);
+    const without = rows.filter(({ label }) => label === '').length;
+    if (without > 0 && options.missing !== 'drop')
+      throw new StepError(
+        `${without} of ${rows.length} rows of the split ${split} have no label`,
+        '`missing: drop` leaves such rows out.',
+        ['label'],
+      );
+    return rows.filter(({ label }) => label !== '');
+  };
+  const train = await labelled('train');
+  const test = await labelled(options.split);
   const labels = [...new Set(train.map((row) => String(row.label)))].sort();
   if (labels.length < 2)
     throw new StepError(`the training split has one label only: "${labels[0]}"`, 'A classifier needs rows of at least two labels.');
