@@ -1,7 +1,8 @@
 import { defineStep } from '../../engine/step.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
 import { PROBABILITY_METRICS } from '../metrics/classification.ts';
-import { METRIC_NAMES } from '../metrics/names.ts';
+import { LANGUAGE_METRICS, METRIC_NAMES } from '../metrics/names.ts';
+import type { Task } from '../models/family.ts';
 import { optionsOfOtherTasks } from '../tasks/options.ts';
 
 /** What each task can be compared with, in the order in which they are measured. */
@@ -21,6 +22,21 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
   'causal-lm': [],
   seq2seq: ['text', 'target'],
 };
+
+/** Baselines give labels, texts or counts of tokens, and no probabilities of them. */
+function notForBaselines(name: string, task: Task): { message: string; hint: string } | undefined {
+  const written = writtenMetrics(task).known;
+  const probabilities = task === 'text-classification' ? PROBABILITY_METRICS : written.length > 0 ? LANGUAGE_METRICS : [];
+  if (probabilities.includes(name))
+    return {
+      message: `${name} is about probabilities, and a baseline gives ${written.length > 0 ? 'texts' : 'labels'}`,
+      hint: 'Leave it out.',
+    };
+  if (task === 'causal-lm' && name !== 'perplexity')
+    return { message: `what counts tokens is measured by perplexity, not by ${name}`, hint: 'Leave it out.' };
+  const known = written.length > 0 ? written : taskMetrics(task, 'single_label_classification').known;
+  return known.includes(name) ? undefined : { message: `${task} has no metric ${name}`, hint: `It has ${known.join(', ')}.` };
+}
 
 export default defineStep({
   name: 'baseline',
@@ -120,22 +136,10 @@ export default defineStep({
   check(options) {
     const own: readonly string[] = METHODS_OF[options.task];
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));
-    const written = writtenMetrics(options.task).known;
-    const ofTask = options.task === 'causal-lm' ? ['perplexity'] : taskMetrics(options.task, 'single_label_classification').known;
-    const known = written.length > 0 ? written : ofTask;
-    const metrics = (options.metrics ?? []).flatMap((name, i) =>
-      !known.includes(name)
-        ? [
-            {
-              option: `metrics.${i}`,
-              message: `${options.task} has no metric ${name} that a baseline can have`,
-              hint: `It has ${known.join(', ')}.`,
-            },
-          ]
-        : options.task === 'text-classification' && PROBABILITY_METRICS.includes(name)
-          ? [{ option: `metrics.${i}`, message: `${name} is about probabilities, and a baseline gives labels`, hint: 'Leave it out.' }]
-          : [],
-    );
+    const metrics = (options.metrics ?? []).flatMap((name, i) => {
+      const wrong = notForBaselines(name, options.task);
+      return wrong ? [{ option: `metrics.${i}`, ...wrong }] : [];
+    });
     return [
       ...metrics,
       ...optionsOfOtherTasks(options, OPTIONS_OF),

@@ -1,6 +1,6 @@
 /** The commonest label, and a bag of words. */
 import { StepError } from '../../engine/step.ts';
-import { classificationMetrics, classReport, confusionMatrix, PROBABILITY_METRICS } from '../metrics/classification.ts';
+import { classificationMetrics, classReport, confusionMatrix } from '../metrics/classification.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { metricNames } from '../tasks/registry.ts';
 import { bagOfWords } from './bag-of-words.ts';
@@ -43,8 +43,6 @@ export const textClassification: Measure = async (options, methods, { read }) =>
   if (unseen)
     throw new StepError(`the label "${unseen.label}" is in the split ${options.split} and not in train`, 'Split with `stratify`.');
   const names = metricNames('text-classification', 'single_label_classification', labels, options.metrics);
-  const impossible = names.find((name) => PROBABILITY_METRICS.includes(name));
-  if (impossible) throw new StepError(`${impossible} is about probabilities, and a baseline gives labels`, 'Leave it out.', ['metrics']);
   const positive = positiveClass(labels, options.positive, names);
 
   const exampleOf = ({ text, text_pair, label }: (typeof train)[number]): Example => ({
