@@ -18,6 +18,11 @@ export interface InputDeclaration {
   many?: boolean;
   /** May be left out of `with`; `inputs` then has no such key. */
   optional?: boolean;
+  /**
+   * Takes a query of a database, `{ url, query }`, and gives a file of JSON lines with its rows. The content of the rows enters the
+   * fingerprint, so they are read whenever it is asked whether the step is fresh.
+   */
+  query?: boolean;
   /** Shown in help, in editors and in the generated reference. */
   description?: string;
 }

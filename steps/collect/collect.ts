@@ -24,10 +24,10 @@ type Options = Context['options'];
 export async function collect(context: Context): Promise<void> {
   const { options } = context;
   const data = context.outputs.data!;
-  const listed = await listFiles(context.inputs.files, context.folder, context.addresses, context.leftOut);
+  const listed = await listFiles(inputsOf(context), context.folder, context.addresses, context.leftOut);
   const described = listed.filter(isDescription);
   const files = described.length < listed.length ? listed.filter((file) => !isDescription(file)) : listed;
-  const format = options.format === 'auto' ? formatOf(files) : options.format;
+  const format = context.inputs.sql !== undefined ? 'jsonl' : options.format === 'auto' ? formatOf(files) : options.format;
   refuseMeaningless(options, format, files[0]!);
 
   await mkdir(data, { recursive: true });
@@ -49,7 +49,7 @@ export async function collect(context: Context): Promise<void> {
     if (kept === 0 && rejected.count < read)
       throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
     if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
-    const preprocessing = await preprocessingOf(files, context.inputs.files, options, format);
+    const preprocessing = await preprocessingOf(files, inputsOf(context), options, format);
     if (preprocessing.length > 0) await writePreprocessing(data, preprocessing);
     const notes = await identify(database, options, format);
     const card = await writeTable(database, 'identified', data, {
@@ -67,6 +67,14 @@ export async function collect(context: Context): Promise<void> {
   }
 }
 
+function inputsOf({ inputs: { files, sql } }: Context): string[] {
+  if (files === undefined && sql === undefined)
+    throw new StepError('there is nothing to read', 'Give `files`, or a query: `sql: { url, query }`.');
+  if (files !== undefined && sql !== undefined)
+    throw new StepError('`files` and `sql` are two sources', 'Collect them in two steps.', ['sql']);
+  return sql === undefined ? files! : [sql];
+}
+
 /** Makes the table `raw`, with its types. */
 async function load(database: Database, rejected: Rejected, files: SourceFile[], format: Format, context: Context): Promise<void> {
   const { delimiter, columns, encoding, types = {} } = context.options;
@@ -78,6 +86,7 @@ async function load(database: Database, rejected: Rejected, files: SourceFile[],
     columns,
     encoding,
     types,
+    ordered: context.inputs.sql === undefined,
     note: context.log,
   });
   await applyTypes(database, types, rejected);
