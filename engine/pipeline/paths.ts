@@ -1,9 +1,11 @@
 /** Where outputs lie, and which cells' outputs an input's path leads into. */
+
 import { basename, dirname, join, resolve } from 'node:path';
 import { canonicalJson, onlyDiffer, placeKey } from './cell-name.ts';
 import type { Draft } from './cells.ts';
 import { matcher, staticFolder, within } from './glob.ts';
 import { lockPath } from './lock-path.ts';
+import { lookalikeHint } from './lookalike.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
 import { SHARED } from './points.ts';
@@ -243,7 +245,9 @@ function absent(
   const { count, kind: there } = reading.outside.look(pattern, glob);
   const what = kind === 'any' ? 'file or folder' : kind;
   const from = 'Paths begin at the folder of the pipeline file.';
-  if (count === 0 && !glob) return [`there is no ${what} ${pattern}, and no step makes it`, from];
+  const alike = count > 0 ? undefined : lookalikeHint(pattern, glob, reading.folder);
+  if (count === 0 && !glob) return [`there is no ${what} ${pattern}, and no step makes it`, alike ?? from];
+  if (count === 0 && alike) return [`nothing matches ${pattern}`, alike];
   if (count === 0) {
     const files = kind === 'folder' && !pattern.endsWith('/') ? 'A glob matches files; ending in / it matches folders.' : '';
     return [`nothing matches ${pattern}`, files || `${from} Names that begin with a dot, and node_modules, are skipped.`];

@@ -26,6 +26,7 @@ import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
+import { shellHint } from './shell-hints.ts';
 import { Meter, type Usage } from './usage.ts';
 import type { Workers } from './workers.ts';
 
@@ -205,6 +206,7 @@ async function once(
     clearTimeout(timer);
     if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
     if (!signal.aborted) verdict ??= missing(cell, outputs, around.pipeline);
+    if (verdict && cell.action.kind === 'shell') verdict.hint = shellHint(cell.action, verdict.message, log.tail) ?? verdict.hint;
     if (!verdict && !signal.aborted) {
       if (!shell) {
         await aside.clear(cell.outputs);
