@@ -38,6 +38,11 @@ export class Aside {
     return join(this.folder, 'staged', name);
   }
 
+  /** For whatever the execution needs beside its outputs; not made yet. */
+  get scratch(): string {
+    return join(this.folder, 'scratch');
+  }
+
   /** Moves what stands in the outputs' places aside, and makes their parent folders. */
   async clear(outputs: Cell['outputs']): Promise<void> {
     const { root } = this.project;
@@ -224,7 +229,7 @@ export class Aside {
     try {
       const kept = this.journal.outputs.filter(({ name, had, ours }) => had && standsAt(this.#former(name)) && !(ours && this.#isDone));
       if (kept.length === 0) removeTree(this.folder);
-      else removeTree(join(this.folder, 'staged'));
+      else for (const name of ['staged', 'scratch']) removeTree(join(this.folder, name));
       return [];
     } catch (error) {
       const at = standsAt(former) ? this.folder : join(this.folder, 'staged');

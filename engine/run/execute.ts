@@ -6,6 +6,7 @@ import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf, type Reading } from '../../cache/content.ts';
+import { modesOf } from '../../cache/modes.ts';
 import { place, removeTree, standsAt } from '../../cache/place.ts';
 import { stampsOf, stampsWithin } from '../../cache/stamps.ts';
 import type { Failure, RunEvent } from '../events.ts';
@@ -26,7 +27,7 @@ import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
-import { shellHint } from './shell-hints.ts';
+import { misplacedHint } from './shell-hints.ts';
 import { Meter, type Usage } from './usage.ts';
 import type { Workers } from './workers.ts';
 
@@ -197,6 +198,7 @@ async function once(
       inputs,
       fingerprint: found.fingerprint,
       outputs,
+      scratch: aside.scratch,
       checkpoints: checkpoints?.folder,
       log,
       mask,
@@ -206,7 +208,6 @@ async function once(
     clearTimeout(timer);
     if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
     if (!signal.aborted) verdict ??= missing(cell, outputs, around.pipeline);
-    if (verdict && cell.action.kind === 'shell') verdict.hint = shellHint(cell.action, verdict.message, log.tail) ?? verdict.hint;
     if (!verdict && !signal.aborted) {
       if (!shell) {
         await aside.clear(cell.outputs);
@@ -238,8 +239,10 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
   for (const [name, { path, declaration }] of Object.entries(cell.outputs)) {
     const at = outputs[name]!;
     if (!standsAt(at)) {
-      const where = cell.action.kind === 'shell' ? ` at ${relative(folder, path)}` : '';
-      return { message: `did not make output ${name}${where}`, hint: 'make it, or take it out of `outputs`' };
+      const shown = relative(folder, path);
+      const where = cell.action.kind === 'shell' ? ` at ${shown}` : '';
+      const hint = cell.action.kind === 'shell' ? misplacedHint(cell.action.commands, shown, folder) : undefined;
+      return { message: `did not make output ${name}${where}`, hint: hint ?? 'make it, or take it out of `outputs`' };
     }
     const kind = lstatSync(at).isDirectory() ? 'folder' : 'file';
     if (declaration.kind !== 'any' && declaration.kind !== kind && !lstatSync(at).isSymbolicLink()) {
@@ -259,7 +262,8 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
     // A link that leads nowhere.
     if (!content)
       throw Object.assign(new Error(`output ${name} is a link that leads nowhere`), { hint: 'make what it leads to, or make a file' });
-    outputs[name] = content;
+    const modes = modesOf(path);
+    outputs[name] = modes ? { ...content, modes } : content;
   }
   around.locked?.demandBytes(cell, outputs);
   const changed = await changedMeanwhile(cell, found, written, around);

@@ -1,29 +1,52 @@
-/** What to do about a shell command that failed in one of the ways that people meet most: bash under sh, and `cd` before a path. */
-import type { ShellAction } from '../pipeline/pipeline.ts';
+/** What probably went wrong in a command that failed, or that left out an output, where its text and its words show it. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
-/** `message`: how it failed. `tail`: the last lines that it wrote. Undefined where there is nothing to say. */
-export function shellHint({ commands, shell }: ShellAction, message: string, tail: string[]): string | undefined {
-  if (!/^(exited with|did not make)/.test(message)) return undefined;
-  const said = tail.join('\n');
-  const command = commands.join('\n');
-  if (shell === 'sh' && (BASH_COMPLAINTS.test(said) || (SYNTAX_COMPLAINTS.test(said) && BASH_SYNTAX.test(command))))
-    return 'That is bash, and the command runs by /bin/sh: write `shell: bash` beside `run`.';
-  if (CHANGES_FOLDER.test(command) && (message.startsWith('did not make') || LOST_PATH.test(said)))
-    return (
-      "Paths of inputs and outputs begin at the pipeline's folder, and `cd` leaves it. Write `(cd sub && command) > ${{ outputs.o }}`,\n" +
-      'or put `"$OLDPWD"/` before the path.'
-    );
-  return undefined;
+/** What only bash knows, by how it is written. */
+const BASHISMS: [what: string, pattern: RegExp][] = [
+  ['[[ … ]]', /(^|[\s;&|(!])\[\[\s/],
+  ['<( … )', /[<>]\(/],
+  ['<<<', /<<</],
+  ['an array', /(^|[\s;&|])\w+\+?=\(/],
+  ['&>', /&>/],
+  ['pipefail', /\bset\s+-[a-z]*o\s+pipefail|\bpipefail\b/],
+  ['source', /(^|[\s;&|(])source\s/],
+  ['$' + '{x//…}', /\$\{!?\w+(\/|\^|,|:\d|\[)/],
+  ["$'…'", /\$'/],
+  ['declare', /(^|[\s;&|(])(declare|typeset|shopt|mapfile|readarray)\s/],
+  ['let', /(^|[\s;&|(])let\s/],
+  ['pushd', /(^|[\s;&|(])(pushd|popd)\b/],
+  ['for ((…))', /\bfor\s*\(\(/],
+  ['function', /(^|[\s;&|])function\s+\w+/],
+];
+
+/** How a shell that is not bash complains about it. */
+const COMPLAINT = /^[^:]*sh: .*(not found|[Ss]yntax error|[Bb]ad substitution|[Ii]llegal option|unexpected|bad variable|cannot open)/;
+
+/** `tail`: the last lines that it wrote. `paths`: of its inputs and outputs, as they stand in the command. */
+export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonly string[], paths: readonly string[]): string | undefined {
+  const [bashism] = BASHISMS.find(([, pattern]) => pattern.test(command)) ?? [];
+  if (shell === 'sh' && bashism !== undefined && tail.some((line) => COMPLAINT.test(line)))
+    return `${bashism} is bash, and commands run in /bin/sh: write \`shell: bash\` in this step`;
+  const folder = folderIn(command);
+  const lost = paths.find((path) =>
+    tail.some((line) => line.includes(path) && /no such file|nonexistent|not found|cannot (open|create)/i.test(line)),
+  );
+  return folder !== undefined && lost !== undefined ? afterChange(folder, lost) : undefined;
 }
 
-/** What dash, busybox and others say of words and expansions that only bash has. */
-const BASH_COMPLAINTS =
-  /(^|[\s:])(\[\[|source|declare|typeset|let|pushd|popd|shopt|mapfile|readarray|coproc|function): (not found|command not found)|[Bb]ad substitution|[Ii]llegal option -?o? ?pipefail|invalid option name: pipefail|Bad for loop variable/;
+/** For an output that was not made. `path`: from the pipeline's folder, `at`. */
+export function misplacedHint(commands: readonly string[], path: string, at: string): string | undefined {
+  const folder = commands.map(folderIn).find((folder) => folder !== undefined && existsSync(join(at, folder, path)));
+  return folder === undefined ? undefined : `it was made at ${join(folder, path)}: ${afterChange(folder, path)}`;
+}
 
-const SYNTAX_COMPLAINTS = /[Ss]yntax error/;
+function afterChange(folder: string, path: string): string {
+  return `after \`cd ${folder}\` the path ${path}, which begins at the pipeline's folder, leads elsewhere: change the folder in a subshell that uses no such path, as in \`(cd ${folder} && make)\`, or write \`"$OLDPWD"/\` before it`;
+}
 
-/** `a=(…)`, `<(…)`, `<<<`, `for ((`, `((…))`, `function f {`, `[[`. */
-const BASH_SYNTAX = /\w\+?=\(|[<>]\(|<<<|for\s*\(\(|(^|[;&|]\s*)\(\(|\bfunction\s+\w+|\[\[|&>|\|&/m;
-
-const CHANGES_FOLDER = /(^|[;&|({]\s*)(cd|pushd)\s+(?!["']?\$\{?OLDPWD)[^\s;&|]/m;
-const LOST_PATH = /No such file or directory|nonexistent|cannot create|can't open|cannot open/i;
+/** The folder that a command changes to for the rest of it, and not in a subshell. */
+function folderIn(command: string): string | undefined {
+  const [, before = '', folder] = /^((?:[^(]*[\s;&|])?)cd\s+["']?([^\s;&|"')]+)/.exec(command) ?? [];
+  return folder === undefined || before.includes('(') || folder.startsWith('-') ? undefined : folder;
+}

@@ -49,7 +49,8 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       default: ['text'],
-      description: 'The columns of texts to clean.',
+      description:
+        'The columns of texts to clean. Where the model is used, the fields that come from them are cleaned alike, and no others. A text in which answers are found by their place (`context`, `words`) cannot be cleaned.',
     },
     remove: {
       type: 'array',

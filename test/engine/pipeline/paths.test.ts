@@ -203,7 +203,7 @@ test('inputs that are not there, or cannot be', async () => {
     p.yaml:3:31: error: there is no file or folder data/b.txt, and no step makes it
       3 |   a: { run: cat, inputs: { i: data/b.txt } }
         |                               ^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file.
+      = did you mean data/a.txt? Paths begin at the folder of the pipeline file.
 
     p.yaml:4:31: error: nothing matches data/**/*.csv
       4 |   b: { run: cat, inputs: { i: "data/**/*.csv" } }
@@ -332,18 +332,4 @@ test.each([
   ['a/@(b|c).txt', 'a/b.txt', 'itself'],
 ])('%s may match %s: %s', (pattern, path, expected) => {
   expect(matcher(pattern, '/base/folder')(join('/base/folder', path))).toBe(expected);
-});
-
-test('an input that is there in other letters: upper and lower case, or the Unicode form', async () => {
-  const [composed, apart] = ['caf\u00e9.txt', 'cafe\u0301.txt'];
-  const p = new Project({ 'Data/Mails.csv': '', [composed]: '' });
-  const inputs = ['data/mails.csv', 'data/*.csv', apart, 'data/other.csv'];
-  const steps = inputs.map((input, i) => `  s${i}: { run: "cat \${{ inputs.i }}", inputs: { i: "${input}" } }\n`);
-  const screen = await p.screen(`steps:\n${steps.join('')}`);
-  expect(screen.split('\n').filter((line) => line.startsWith('  = '))).toEqual([
-    '  = did you mean Data/Mails.csv? Upper and lower case differ.',
-    '  = did you mean Data/*.csv? Upper and lower case differ.',
-    `  = ${composed} is there, with another Unicode form of the name (NFC; here it is written in NFD).`,
-    '  = Paths begin at the folder of the pipeline file.',
-  ]);
 });
