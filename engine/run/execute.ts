@@ -123,7 +123,7 @@ export async function storeUnstored(cell: Cell, found: Look, around: Surrounding
     return made;
   } catch (error) {
     await aside.keepFormer();
-    throw withHint(error, UNSTORED);
+    throw asUnstored(error);
   }
 }
 
@@ -141,11 +141,15 @@ async function unstoredIn(failed: string, cell: Cell, found: Look, { cache }: Pr
   }
 }
 
-const UNSTORED = 'Free space and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.';
+/** In place of what else the message would say: nothing has to run again. */
+function unstoredHint(message: string): string {
+  const remedy = /disk|quota/.test(message) ? 'Free space' : 'Put that right';
+  return `${remedy} and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.`;
+}
 
-function withHint(error: unknown, hint: string): unknown {
+function asUnstored(error: unknown): StepError {
   const { message } = explained(error);
-  return new StepError(message, hint);
+  return new StepError(message, unstoredHint(message));
 }
 
 /** What an earlier attempt left, once the cell has succeeded. */
@@ -226,7 +230,7 @@ async function once(
   const unstored = trouble !== undefined && (await unstoredIn(project.places.failed(cell.name), cell, found, project)) !== undefined;
   if (signal.aborted) return 'canceled';
   if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
-  else if (trouble) verdict = explained(unstored ? withHint(trouble, UNSTORED) : trouble);
+  else if (trouble) verdict = explained(unstored ? asUnstored(trouble) : trouble);
   if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
   return { failed: verdict!, unstored };
 }

@@ -32,6 +32,8 @@ export interface Metrics {
   labels?: string[];
   positive?: string;
   confusion_matrix?: number[][];
+  /** How the texts were written that were measured. */
+  generation?: Record<string, unknown>;
 }
 
 export function modelCard({ name, license, model, training, preprocessing, truncationSide, mask, metrics }: Card): string {
@@ -109,8 +111,10 @@ const hubMetrics = new Set(['accuracy', 'precision', 'recall', 'f1', 'roc_auc', 
 function results(metrics: Metrics | undefined): string[] {
   if (!metrics) return ['Not evaluated.'];
   const about = metrics.positive ? ` Precision, recall and F1 are about ${code(metrics.positive)} unless their name says otherwise.` : '';
+  const generation = Object.entries(metrics.generation ?? {}).map(([name, value]) => code(`${name}: ${value}`));
+  const written = generation.length > 0 ? ` The texts were written with ${listOf(generation)}.` : '';
   const parts = [
-    `On ${metrics.rows} rows of the split ${code(metrics.split)}.${about}`,
+    `On ${metrics.rows} rows of the split ${code(metrics.split)}.${about}${written}`,
     table(
       ['metric', 'value'],
       Object.entries(metrics.metrics).map(([metric, value]) => [metric, Number.isInteger(value) ? `${value}` : value.toFixed(4)]),
