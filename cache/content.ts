@@ -18,6 +18,7 @@ import { setTimeout } from 'node:timers/promises';
 import { BIG, breathe, digest } from './digest.ts';
 import { UnreadableError } from './error.ts';
 import { type Hashes, sameFile, settlesAt, TICK } from './memo.ts';
+import type { Modes } from './modes.ts';
 
 export interface Content {
   kind: 'file' | 'folder';
@@ -26,6 +27,8 @@ export interface Content {
   /** Bytes of the file, or of all files below. */
   size: number;
   executable: boolean;
+  /** Of an output: permissions that are not the usual ones. They are no part of what it is. */
+  modes?: Modes;
 }
 
 export interface Reading {

@@ -4,7 +4,7 @@
  * Read-only means that nothing is touched, not even the side files that SQLite makes to read a database in WAL mode:
  * the file is read into memory as it stands.
  */
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
@@ -35,7 +35,7 @@ export class Database {
   ) {
     this.readOnly = options.readOnly;
     this.#sqlite = this.guard(() => {
-      const sqlite = this.readOnly ? openCopy(file) : new Sqlite(file, { timeout: BUSY });
+      const sqlite = this.readOnly ? openCopy(file) : openOwn(file);
       try {
         // For the SQL of a schema: see sealed.ts.
         sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
@@ -201,6 +201,18 @@ function switchToWal(sqlite: Sqlite.Database): void {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
     }
   }
+}
+
+/** SQLite makes a file that the group may not write to, whatever the umask: a cache that a group shares needs another one. */
+function openOwn(file: string): Sqlite.Database {
+  if (!existsSync(file)) {
+    try {
+      closeSync(openSync(file, 'a', 0o666));
+    } catch {
+      // SQLite says what is wrong.
+    }
+  }
+  return new Sqlite(file, { timeout: BUSY });
 }
 
 function openCopy(file: string): Sqlite.Database {

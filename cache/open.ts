@@ -45,7 +45,8 @@ export interface OpenOptions {
 
 export function openCache(folder: string, options: OpenOptions = {}): Cache {
   checkFolder(folder);
-  const readOnly = options.readOnly || !makeWritable(folder);
+  const unwritable = options.readOnly ? undefined : makeWritable(folder);
+  const readOnly = options.readOnly || unwritable !== undefined;
   const database = new Database(join(folder, 'index.sqlite'), INDEX, { readOnly });
   const memos = options.memo === undefined ? undefined : openMemo(options.memo, options.readOnly ?? false);
   const objectMemo = new Memo(database);
@@ -54,7 +55,8 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   let told = options.readOnly;
   const staging = options.readOnly ? undefined : (options.staging ?? (readOnly ? undefined : join(folder, 'tmp')));
   const notKept = () => {
-    if (!told) options.notice?.(`the cache ${shown(folder)} is read-only: results are not kept for the next run`);
+    const why = unwritable === folder ? '' : `, since ${shown(unwritable ?? folder)} may not be written,`;
+    if (!told) options.notice?.(`the cache ${shown(folder)}${why} is read-only: results are not kept for the next run`);
     told = true;
   };
   return {
@@ -89,19 +91,21 @@ const INDEX: Schema = {
 const MEMO: Schema = { what: 'the memo of file hashes', versions: [MEMO_TABLE, CHECKED_MEMO_TABLE] };
 
 function openMemo(file: string, readOnly: boolean): Database {
-  return new Database(file, MEMO, { readOnly: readOnly || !makeWritable(dirname(file)) });
+  return new Database(file, MEMO, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
 }
 
-/** Makes the folder where there is none; false when it is there, but not for us to write. */
-function makeWritable(folder: string): boolean {
+/** Makes the folder where there is none. Returns what of it is there, but not for us to write: the folder itself, or a part. */
+function makeWritable(folder: string): string | undefined {
+  let at = folder;
   try {
     accessSync(existing(folder), constants.W_OK);
     mkdirSync(folder, { recursive: true });
-    for (const path of [join(folder, 'index.sqlite'), join(folder, 'objects')]) if (existsSync(path)) accessSync(path, constants.W_OK);
-    return true;
+    for (at of [join(folder, 'index.sqlite'), join(folder, 'objects'), join(folder, 'tmp')])
+      if (existsSync(at)) accessSync(at, constants.W_OK);
+    return undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return false;
+    if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return at;
     throw diskError(error, `making the cache ${shown(folder)}`, existing(folder));
   }
 }

@@ -27,7 +27,8 @@ import { BIG, breathe, digest } from './digest.ts';
 import { flushFiles, flushFolders } from './durable.ts';
 import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
 import type { Memo } from './memo.ts';
-import { place } from './place.ts';
+import { applyModes } from './modes.ts';
+import { place, removeTree } from './place.ts';
 import { removeAbandoned, temporaryIn } from './temporary.ts';
 
 export type ObjectState = 'ok' | 'missing' | 'damaged';
@@ -85,6 +86,7 @@ export class ObjectStore {
       const staged = await this.#stagingFor(parent);
       try {
         await this.#write(content.kind, entries, staged);
+        if (content.modes) applyModes(staged, content.modes, new Set(entries.map((entry) => entry.path)));
         if (content.kind === 'folder') this.#trustFiles(entries, staged);
         const { ino, mtimeNs } = statOf(staged)!;
         await place(staged, path);
@@ -92,7 +94,7 @@ export class ObjectStore {
         const stat = statOf(path);
         if (content.kind === 'file' && stat?.ino === ino && stat.mtimeNs === mtimeNs) this.at.files.trust(stat, content.hash);
       } finally {
-        await rm(staged, { recursive: true, force: true });
+        removeTree(staged);
       }
     } catch (error) {
       throw diskError(error, `restoring ${shown(path)}`, parent, content.size);

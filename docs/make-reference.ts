@@ -91,7 +91,8 @@ function type(schema: any): string {
 }
 
 function preset(schema: any): string {
-  return schema.default === undefined ? '' : code(JSON.stringify(schema.default));
+  const inMatrix = schema.defaultInMatrix === undefined ? '' : `; in a matrix ${code(JSON.stringify(schema.defaultInMatrix))}`;
+  return schema.default === undefined ? '' : `${code(JSON.stringify(schema.default))}${inMatrix}`;
 }
 
 function code(text: string): string {

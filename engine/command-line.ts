@@ -15,7 +15,8 @@ const { version } = require('tunesmith/package.json') as { version: string };
 // A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    // EIO: the terminal was closed.
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
     if (!(process as NodeJS.EventEmitter).emit('unread')) process.exit(0);
   });
 }

@@ -18,6 +18,11 @@ export interface InputDeclaration {
   many?: boolean;
   /** May be left out of `with`; `inputs` then has no such key. */
   optional?: boolean;
+  /**
+   * Takes a query of a database, `{ url, query }`, and gives a file of JSON lines with its rows. The content of the rows enters the
+   * fingerprint, so they are read whenever it is asked whether the step is fresh.
+   */
+  query?: boolean;
   /** Shown in help, in editors and in the generated reference. */
   description?: string;
 }
@@ -37,6 +42,8 @@ export interface OptionNotes {
   description?: string;
   /** What the option is where `with` does not set it. */
   default?: unknown;
+  /** The default in a cell of a matrix, where it is another one. */
+  defaultInMatrix?: unknown;
   /**
    * `false` for an option that cannot change a byte of any output, such as how often progress is logged. It enters no fingerprint:
    * another value of it reruns nothing, and a stored result counts whatever it was made with.
@@ -69,23 +76,30 @@ export interface OptionProblem {
   option: string;
   /** What is wrong with its value, and what would be right. */
   message: string;
-}
-
-/** A built-in step whose results reach an input. */
-export interface UpstreamStep {
-  cell: string;
-  /** The name of the step, such as `clean`. */
-  uses: string;
-  /** With defaults filled in. They may be wrong: mistakes of all steps are told at once. */
-  options: Record<string, Json>;
-}
-
-export interface UpstreamProblem {
-  /** The step at fault, and its option: the mistake is shown there. */
-  upstream: UpstreamStep;
-  option: string;
-  message: string;
+  /** What to do. */
   hint?: string;
+}
+
+/** An output of another step behind an input, as `foresee` sees it. */
+export interface Upstream {
+  /** The cell that makes it. */
+  cell: string;
+  /** The step that it uses; absent for a command. */
+  uses?: string;
+  /** Its options, defaults filled in. */
+  options: Record<string, Json>;
+  /** The output's name. */
+  output: string;
+  /** Where the output lies; absent until it exists. */
+  path?: string;
+  /** What the cell itself reads from other steps, by input. */
+  readonly inputs: Record<string, Upstream[]>;
+}
+
+/** What `foresee` found. */
+export interface ForeseenProblem extends OptionProblem {
+  /** The cell above whose option it is, where it is none of the step's own. */
+  upstream?: string;
 }
 
 export interface StepDefinition<
@@ -119,10 +133,15 @@ export interface StepDefinition<
   /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. Built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
   /**
-   * What steps above this one make impossible, e.g. cleaning a text in which places are to be found. `upstream` has, by input, the
-   * built-in steps whose results reach it, the nearest first. Pure and quick; of built-in steps alone.
+   * Finds what the steps above make impossible, e.g. a metric that their task does not have. It is called when a pipeline is read, and once
+   * more in a run, before longer cells begin, when all outputs exist that `reads` names. Quick: it reads small files at most. As with
+   * `check`, only that of a built-in step is called.
    */
-  checkUpstream?(options: OptionsOf<O>, upstream: Record<string, UpstreamStep[]>): UpstreamProblem[];
+  foresee?: {
+    /** Inputs, or inputs of the steps behind them, whose content decides: `tokens`, `from.tokens`. */
+    reads: readonly string[];
+    check(options: OptionsOf<O>, inputs: Record<string, Upstream[]>): ForeseenProblem[];
+  };
   /** The work. It has succeeded when this returns, or its promise resolves, and every output is there. */
   run(context: StepContext<O, I, P>): Promise<void> | void;
 }

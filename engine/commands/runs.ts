@@ -46,19 +46,24 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   printLines(options.json ? all.map((run) => printableJson({ ...run, metric: metrics.get(run.id) })) : listLines(all, metrics));
 }
 
-const metricOf = (metric: ChosenMetric | undefined) => (metric ? `${metric.name} ${figure(metric.value)}` : '');
-
 function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string[] {
   if (all.length === 0) return ['nothing has run here yet'];
+  // One that all runs have is named once.
+  const names = new Set([...metrics.values()].map(({ name }) => name));
+  const alone = names.size === 1 ? [...names][0] : undefined;
+  const metricOf = (run: number) => {
+    const { name, value } = metrics.get(run) ?? {};
+    return value === undefined ? '' : alone === undefined ? `${name} ${figure(value)}` : figure(value);
+  };
   const rows = all.map((run) => [
     String(run.id),
     moment(run.started),
     run.pipeline,
     run.seconds === undefined ? '–' : duration(run.seconds),
-    metricOf(metrics.get(run.id)),
+    metricOf(run.id),
     commitOf(run),
     countsOf(run),
   ]);
-  const options = { columns: process.stdout.columns || 120, right: (c: number) => c === 3 };
-  return tableLines(['run', 'started', 'pipeline', 'time', 'metric', 'commit', 'cells'], rows, options);
+  const options = { columns: process.stdout.columns || 120, right: (c: number) => c === 1 || c === 3 || (c === 4 && alone !== undefined) };
+  return tableLines(['run', 'started', 'pipeline', 'time', alone ?? 'metric', 'commit', 'cells'], rows, options);
 }

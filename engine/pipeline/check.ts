@@ -7,7 +7,7 @@ import { nearest } from '../suggest.ts';
 import { type Draft, draftCells } from './cells.ts';
 import { isMap, plain, type Tree } from './literal.ts';
 import { placeIn } from './locate.ts';
-import { checkOptions } from './options.ts';
+import { checkForesight, checkOptions } from './options.ts';
 import { order } from './order.ts';
 import type { Outside } from './outside.ts';
 import { Params } from './params.ts';
@@ -19,7 +19,6 @@ import { Reading } from './reading.ts';
 import { fileSchema, stepSchema } from './schema.ts';
 import { readSource } from './source.ts';
 import { readSteps, type Step } from './steps.ts';
-import { checkUpstream } from './upstream.ts';
 import { validator } from './validate.ts';
 
 /** Throws InvalidError with all mistakes, in the order of the file. */
@@ -43,7 +42,8 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   linkPaths(all, reading);
   for (const [step, cells] of drafts) await checkOptions(step, cells, reading);
   const cells = sortCells(all, drafts, reading);
-  checkUpstream(drafts, reading);
+  problems.throwIfAny();
+  checkForesight(all, reading);
   problems.throwIfAny();
   return {
     name,

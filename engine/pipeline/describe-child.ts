@@ -9,7 +9,7 @@ process.send!(await describe(process.argv[2]!), () => process.exit(0));
 
 async function describe(path: string): Promise<Description> {
   try {
-    const { run, check, checkUpstream, ...declared } = await loadStep(path);
+    const { run, check, foresee, ...declared } = await loadStep(path);
     return { definition: JSON.parse(JSON.stringify(declared)) as typeof declared };
   } catch (error) {
     if (error instanceof StepError) return { message: error.message, hint: error.hint };

@@ -1,9 +1,10 @@
 /** The inputs of a cell: where their files come from, as far as that is known before anything runs. */
 import { normalize } from 'node:path';
 import { maybeMany, readAddress } from '../sources/address.ts';
+import { readQueryAddress } from '../sources/query-address.ts';
 import type { InputDeclaration } from '../step.ts';
 import { type Expression, template } from './expression.ts';
-import { asText, UNKNOWN } from './fill.ts';
+import { asText, fill, UNKNOWN } from './fill.ts';
 import { escapeGlob, isGlob } from './glob.ts';
 import { Literal, type Tree, typedCollection } from './literal.ts';
 import type { Outside } from './outside.ts';
@@ -35,7 +36,8 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
   for (const [role, declaration] of Object.entries(step.inputs)) {
     if (!Object.hasOwn(written, role) || step.faulty.has(`${key}.${role}`)) continue;
     const input: Sources = { role, sources: [], places: [], list: false };
-    if (!collect(written[role]!, [key, role], input, scope) || !fits(declaration, [key, role], input, scope)) continue;
+    const read = declaration.query ? collectQuery : collect;
+    if (!read(written[role]!, [key, role], input, scope) || !fits(declaration, [key, role], input, scope)) continue;
     if (input.list) scope.lists.add(role);
     if (input.sources.length > 0) yield [role, { declaration, sources: input.sources }, input.places];
   }
@@ -73,6 +75,27 @@ function collect(value: Tree, path: Path, into: Sources, scope: CellScope): bool
   if (!Array.isArray(found)) return addPath(found, path, into, scope, reference?.kind === 'npm' ? false : undefined);
   into.list = true;
   return found.map((item, i) => addPath(item, [...path, i], into, scope)).every(Boolean);
+}
+
+/** A query of a database: `{ url, query }`. */
+function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope): boolean {
+  const given = fill(value, [...scope.step.path, ...path], scope);
+  if (given === UNKNOWN) return false;
+  if (given === null) return true;
+  const { url, query, ...others } = Object(given) as Record<string, Tree>;
+  const wrong = (at: string[], message: string, hint?: string) => {
+    scope.say(scope.place([...path, ...at]), message, hint);
+    return false;
+  };
+  const other = Object.keys(others)[0];
+  if (other !== undefined && typeof given === 'object') return wrong([other], `a query has no "${other}"`, 'It has `url` and `query`.');
+  if (typeof url !== 'string' || typeof query !== 'string')
+    return wrong([], `input "${into.role}" takes a query of a database`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
+  const address = readQueryAddress({ url, query }, scope.reading.folder);
+  if ('mistake' in address) return wrong([address.at], address.mistake, address.hint);
+  into.places.push(scope.place(path));
+  into.sources.push({ kind: 'remote', address });
+  return true;
 }
 
 /** `{path: …, exclude: [...], gitignore: true}`: what the path leads to, without what is left out. */

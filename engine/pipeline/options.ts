@@ -1,5 +1,5 @@
 /** The options of cells, checked once they are known: by their schema, and by what the step itself says of them. */
-import type { OptionSchemas, OptionsOf } from '../step.ts';
+import type { Json, OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
 import { knownAlias } from '../suggest.ts';
 import type { Draft } from './cells.ts';
 import { traced } from './points.ts';
@@ -7,6 +7,7 @@ import type { Reading } from './reading.ts';
 import { optionsSchema } from './schema.ts';
 import type { Path } from './source.ts';
 import type { Step } from './steps.ts';
+import { upstreamOf } from './upstream.ts';
 import type { Used } from './uses.ts';
 import { checkSchema, type Mistake, type Validate, validator } from './validate.ts';
 
@@ -23,21 +24,54 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
   for (const { cell, point } of drafts) {
     if (cell.action.kind !== 'step') continue;
     const { options } = cell.action;
-    const say = ({ path, at, message, hint }: Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>) => {
-      if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
-      const where = traced(step, ['with', ...path], reading, point.places);
-      reading.tell(cell, where.source.diagnostic(where.path, at, message, hint));
-    };
+    if (Object.keys(cell.matrix).length > 0) fillMatrixDefaults(options, used.definition.options ?? {}, step.faulty);
+    const say = teller(step, { cell, point }, reading);
     const mistakes = validate(options).filter(
       ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
     );
     for (const mistake of mistakes) say(inWords(mistake, used));
     if (mistakes.length > 0 || [...step.faulty].some((key) => key.startsWith('with.'))) continue;
-    for (const { option, message } of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) {
-      say({ path: optionPath(option), at: 'value', message });
+    for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) say(asMistake(problem));
+  }
+}
+
+function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchemas, faulty: ReadonlySet<string>): void {
+  for (const [name, { defaultInMatrix }] of Object.entries(schemas))
+    if (defaultInMatrix !== undefined && !Object.hasOwn(options, name) && !faulty.has(`with.${name}`))
+      options[name] = defaultInMatrix as Json;
+}
+
+/** What the steps above make impossible. `drafts`: of all steps, their options checked. */
+export function checkForesight(drafts: Draft[], reading: Reading): void {
+  const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
+  const byName = new Map(drafts.map((draft) => [draft.cell.name, draft]));
+  for (const draft of drafts) {
+    const { foresee } = draft.step.used ?? {};
+    if (!foresee || draft.cell.action.kind !== 'step') continue;
+    const above = upstreamOf(draft.cell, cells, () => false);
+    for (const { upstream, ...problem } of foresee.check(draft.cell.action.options as OptionsOf<OptionSchemas>, above)) {
+      const at = upstream === undefined ? draft : byName.get(upstream)!;
+      teller(at.step, at, reading)(asMistake(problem));
     }
   }
 }
+
+type Told = Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>;
+
+function teller(step: Step, { cell, point }: Pick<Draft, 'cell' | 'point'>, reading: Reading): (mistake: Told) => void {
+  return ({ path, at, message, hint }) => {
+    if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
+    const where = traced(step, ['with', ...path], reading, point.places);
+    reading.tell(cell, where.source.diagnostic(where.path, at, message, hint));
+  };
+}
+
+const asMistake = ({ option, message, hint }: OptionProblem): Told => ({
+  path: optionPath(option),
+  at: 'value',
+  message,
+  ...(hint && { hint }),
+});
 
 async function compiled({ definition, module }: Used): Promise<Validate> {
   const schema = optionsSchema(definition);
@@ -58,7 +92,7 @@ function inWords(mistake: Mistake, { uses, definition }: Used): Mistake {
 }
 
 /** `early_stopping.patience`, `ratios[0]` or `ratios.0`. */
-function optionPath(option: string): Path {
+export function optionPath(option: string): Path {
   return option
     .split(/[.[\]]+/)
     .filter((key) => key !== '')

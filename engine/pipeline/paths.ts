@@ -8,6 +8,7 @@ import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
 import { SHARED } from './points.ts';
 import type { Reading } from './reading.ts';
+import { similarPath } from './similar-path.ts';
 
 /** Who writes where. */
 interface Written {
@@ -246,10 +247,14 @@ function absent(
   const { count, kind: there } = reading.outside.look(pattern, glob);
   const what = kind === 'any' ? 'file or folder' : kind;
   const from = 'Paths begin at the folder of the pipeline file.';
-  if (count === 0 && !glob) return [`there is no ${what} ${pattern}, and no step makes it`, from];
+  if (count === 0 && !glob)
+    return [`there is no ${what} ${pattern}, and no step makes it`, [similarPath(pattern, reading.folder) ?? '', from].join(' ').trim()];
   if (count === 0) {
     const files = kind === 'folder' && !pattern.endsWith('/') ? 'A glob matches files; ending in / it matches folders.' : '';
-    return [`nothing matches ${pattern}`, files || `${from} Names that begin with a dot, and node_modules, are skipped.`];
+    return [
+      `nothing matches ${pattern}`,
+      similarPath(staticFolder(pattern), reading.folder) || files || `${from} Names that begin with a dot, and node_modules, are skipped.`,
+    ];
   }
   if (count > 1 && !many) return [`input "${role}" takes one ${what}, but ${count} match ${pattern}`, 'Name the one.'];
   return glob || kind === 'any' || kind === there ? undefined : [`input "${role}" takes a ${kind}, but ${pattern} is a ${there}`];

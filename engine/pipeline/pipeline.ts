@@ -80,7 +80,7 @@ export interface StepAction {
   uses: string;
   /** How the child process loads it: a built-in's name, or the absolute path of a module. */
   module: { builtin: string } | { path: string };
-  definition: Omit<StepDefinition, 'run' | 'check' | 'checkUpstream'>;
+  definition: Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
   /** With defaults filled in. */
   options: Record<string, Json>;
 }

@@ -8,7 +8,7 @@ import type { ArtifactKind, InputDeclaration, OutputDeclaration, StepDefinition 
 export type Schema = Record<string, unknown>;
 
 /** A step's declaration, without what only its own process can do. */
-export type Declaration = Omit<StepDefinition, 'run' | 'check' | 'checkUpstream'>;
+export type Declaration = Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
 
 /** The whole file, for editors: with the options of every built-in step, and `${{ … }}` allowed in the place of any value. */
 export async function pipelineSchema(): Promise<Schema> {
@@ -78,15 +78,27 @@ function declarations<T extends { kind: ArtifactKind }>(written: Record<string, 
   return Object.fromEntries(Object.entries(written).map(([name, what]) => [name, typeof what === 'string' ? ({ kind: what } as T) : what]));
 }
 
+const QUERY = {
+  type: 'object',
+  properties: {
+    url: { type: 'string', description: 'postgres://host:port/database, or sqlite:FILE; without a password.' },
+    query: { type: 'string', description: 'A SELECT.' },
+  },
+  required: ['url', 'query'],
+  additionalProperties: false,
+};
+
 /** `with` of a step: options and inputs side by side. */
 function withOf(definition: Declaration): Schema {
   const options = optionsSchema(definition) as { properties: Schema; required: string[] };
   const inputs = Object.entries(inputsOf(definition));
   const required = [...options.required, ...inputs.filter(([, input]) => !input.optional).map(([role]) => role)];
   const path = { anyOf: [{ type: 'string' }, SELECTED] };
-  const roles = inputs.map(([role, { many, description }]) => [
+  const roles = inputs.map(([role, { many, query, description }]) => [
     role,
-    { title: PATH, description, anyOf: [...path.anyOf, ...(many ? [{ type: 'array', items: path }] : [])] },
+    query
+      ? { description, ...QUERY }
+      : { title: PATH, description, anyOf: [...path.anyOf, ...(many ? [{ type: 'array', items: path }] : [])] },
   ]);
   const properties = {
     ...(withExpressions({ properties: options.properties }) as { properties: Schema }).properties,

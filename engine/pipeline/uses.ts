@@ -18,15 +18,15 @@ export interface Used {
   definition: Declaration;
   /** Of a built-in step: a user's runs in no process but its own. */
   check?: StepDefinition['check'];
-  checkUpstream?: StepDefinition['checkUpstream'];
+  foresee?: StepDefinition['foresee'];
 }
 
 /** Undefined where there is no such step, or it cannot be loaded: `wrong` is told. */
 export async function find(uses: string, reading: Reading, wrong: (message: string, hint?: string) => void): Promise<Used | undefined> {
   const own = await builtin(uses);
   if (own) {
-    const { run, check, checkUpstream, ...definition } = own;
-    return { uses, module: { builtin: uses }, definition, check, checkUpstream };
+    const { run, check, foresee, ...definition } = own;
+    return { uses, module: { builtin: uses }, definition, check, foresee };
   }
   const path = reading.outside.module(uses);
   if (path === undefined) {

@@ -146,6 +146,8 @@ function bestOf(metric: string, cells: Row[]): number | undefined {
 
 /** Which value of a metric is the better one; undefined where its name does not say so. */
 export function direction(metric: string): 'up' | 'down' | undefined {
+  // Who learned the training data best may have learned them by heart.
+  if (/^train_/i.test(metric)) return undefined;
   if (/loss|perplexity|error|(^|_)(rmse|mse|mae|brier|ece)($|_)/i.test(metric)) return 'down';
   if (
     /accuracy|precision|recall|(^|_)f\d?($|[._])|f1|auc|map|bleu|rouge|score|matthews|mcc|kappa|pearson|spearman|r2|exact_match/i.test(

@@ -30,7 +30,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
         return print(`${event.cell}: running${attempt ? colors.dim(` (${oneLine(attempt)})`) : ''}`);
       }
       case 'log':
-        return event.stream === 'step' ? print(`${event.cell}: ${outputLine(event.line)}`) : undefined;
+        return event.stream === 'step' ? print(`${event.cell}: ${outputLine(event.line, SAID)}`) : undefined;
       case 'progress': {
         const cell = running.get(event.cell);
         const now = performance.now();
@@ -80,6 +80,9 @@ export function plainReporter(pipeline: Pipeline): Reporter {
     close: () => outcome.lines(process.stdout.columns || WIDE).forEach(print),
   };
 }
+
+/** Characters of a line that a step says to who runs it: it is meant to be read whole. */
+const SAID = 2000;
 
 /** Milliseconds between two lines on the progress of one cell. */
 const EVERY = 10_000;

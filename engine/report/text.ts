@@ -61,8 +61,8 @@ export function oneLine(text: string): string {
 }
 
 /** A line that a program wrote for a terminal: without its colours and cursor movements, cut where nobody reads on. */
-export function outputLine(line: string): string {
-  const text = stripVTControlCharacters(shortened(line, MOST, ': see the log'));
+export function outputLine(line: string, most = MOST): string {
+  const text = stripVTControlCharacters(shortened(line, most, ': see the log'));
   return oneLine(text.replace(/(?!\t)\p{Cc}/gu, ''));
 }
 

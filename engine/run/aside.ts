@@ -38,6 +38,11 @@ export class Aside {
     return join(this.folder, 'staged', name);
   }
 
+  /** For whatever the execution needs beside its outputs; not made yet. */
+  get scratch(): string {
+    return join(this.folder, 'scratch');
+  }
+
   /** Moves what stands in the outputs' places aside, and makes their parent folders. */
   async clear(outputs: Cell['outputs']): Promise<void> {
     const { root } = this.project;
@@ -112,6 +117,8 @@ export class Aside {
     if (alive) return;
     const folder = join(project.places.work, id);
     const journal = readJournal(folder);
+    // Its outputs are not known yet, so their leases cannot tell whether it still beats.
+    if (alive === undefined && !journal && isYoung(folder)) return;
     const paths = journal?.outputs.map(({ path }) => resolve(project.root, path)) ?? [];
     // From here it cannot be told whether it lives: the leases on its outputs know, after a while, whether it still beats.
     const leases = alive === undefined ? await project.leaseOutputs(paths) : [];
@@ -224,7 +231,7 @@ export class Aside {
     try {
       const kept = this.journal.outputs.filter(({ name, had, ours }) => had && standsAt(this.#former(name)) && !(ours && this.#isDone));
       if (kept.length === 0) removeTree(this.folder);
-      else removeTree(join(this.folder, 'staged'));
+      else for (const name of ['staged', 'scratch']) removeTree(join(this.folder, name));
       return [];
     } catch (error) {
       const at = standsAt(former) ? this.folder : join(this.folder, 'staged');
@@ -373,6 +380,14 @@ function readJournal(folder: string): Journal | undefined {
 function lost(folder: string): Journal['outputs'] {
   return namesIn(join(folder, 'former')).map((name) => ({ name, path: name, had: true, ours: false }));
 }
+
+/** A process on another host cannot be asked; what it left untouched for so long is nobody's. */
+function isYoung(folder: string): boolean {
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  return stat !== undefined && Date.now() - stat.mtimeMs < WEEK;
+}
+
+const WEEK = 7 * 24 * 3600 * 1000;
 
 /** Folders that were made for an output, as far as nothing is in them. */
 function removeEmpty(folder: string): void {

@@ -1,17 +1,16 @@
 /** One attempt at a cell's own work, in child processes: the commands of a shell step, or a step's `run`. */
 import { availableParallelism } from 'node:os';
-import { relative } from 'node:path';
 import type { RunEvent } from '../events.ts';
 import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
-import { withMatches } from '../pipeline/shell.ts';
 import { leavesNothing } from '../registry.ts';
-import { runChild } from './child.ts';
+import type { ChildOptions } from './child.ts';
 import { childEnvironment } from './environment.ts';
 import { meaningOf, memoryKills, type Verdict } from './failure.ts';
 import type { Guard } from './guard.ts';
 import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
 import type { Mask } from './masking.ts';
+import { runCommands } from './shell-commands.ts';
 import type { Message, StepJob } from './step-process.ts';
 import type { Meter } from './usage.ts';
 import type { Workers } from './workers.ts';
@@ -23,6 +22,8 @@ export interface Attempt {
   fingerprint: string;
   /** Where a step writes each output. */
   outputs: Record<string, string>;
+  /** A folder of this attempt's own, not made yet. */
+  scratch: string;
   /** Of a step: what outlasts an attempt that is cut off. */
   checkpoints: string | undefined;
   log: CellLog;
@@ -38,21 +39,7 @@ export interface Attempt {
 
 /** Resolves with what went wrong; undefined when all went well. */
 export function attempt(work: Attempt): Promise<Verdict | undefined> {
-  return work.cell.action.kind === 'shell' ? runCommands(work, work.cell.action) : runStep(work, work.cell.action);
-}
-
-async function runCommands(work: Attempt, { commands, shell }: { commands: string[]; shell: 'sh' | 'bash' }): Promise<Verdict | undefined> {
-  const [program, ...flags] = shell === 'sh' ? ['/bin/sh', '-e', '-c'] : ['bash', '-eo', 'pipefail', '-c'];
-  const files = (role: string) =>
-    (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
-  for (const written of commands) {
-    const command = withMatches(written, files);
-    const kills = memoryKills();
-    const death = await runChild(program!, [...flags, command], childOptions(work));
-    if (work.signal.aborted) return undefined;
-    if (death.exitCode !== 0) return meaningOf(death, kills, work.log.tail);
-  }
-  return undefined;
+  return work.cell.action.kind === 'shell' ? runCommands(work, work.cell.action, childOptions(work)) : runStep(work, work.cell.action);
 }
 
 async function runStep(work: Attempt, action: StepAction): Promise<Verdict | undefined> {
@@ -99,14 +86,14 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }
 
-function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt) {
+function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt): ChildOptions {
   return {
     folder: pipeline.folder,
     environment: childEnvironment(cell, gpus),
     signal,
     guard,
     meter,
-    onOutput: (stream: 'stdout' | 'stderr', bytes: Uint8Array) => log.chunk(stream, bytes),
+    onOutput: (stream, bytes) => log.chunk(stream, bytes),
   };
 }
 

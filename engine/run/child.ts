@@ -3,11 +3,11 @@
  * SIGTERM to the group when the signal aborts, SIGKILL to what is left five seconds later or when the child itself has ended.
  * When it is stopped, what it started in groups of their own is stopped, too.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Options, Subprocess } from 'execa';
 import { StepError } from '../step.ts';
-import type { Death } from './failure.ts';
+import { type Death, LIST_FILE } from './failure.ts';
 import type { Guard } from './guard.ts';
 import type { Meter } from './usage.ts';
 
@@ -45,6 +45,10 @@ export async function runChild(command: string, args: string[], options: ChildOp
   if (group === undefined) {
     const result = await child;
     const reason = (result as { originalMessage?: string }).originalMessage ?? 'unknown reason';
+    if (/E2BIG/.test(reason)) throw new StepError('its command and its environment are longer than this system takes', LIST_FILE);
+    // The system says of both that there is no such file.
+    if (!existsSync(options.folder))
+      throw new StepError(`could not start ${command}: the folder ${options.folder} is gone`, 'Was it removed or moved meanwhile?');
     throw new StepError(`could not start ${command}: ${reason}`, 'is it installed, and on PATH?');
   }
   options.guard.watch(group);

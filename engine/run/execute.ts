@@ -6,6 +6,7 @@ import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf, type Reading } from '../../cache/content.ts';
+import { modesOf } from '../../cache/modes.ts';
 import { place, removeTree, standsAt } from '../../cache/place.ts';
 import { stampsOf, stampsWithin } from '../../cache/stamps.ts';
 import type { Failure, RunEvent } from '../events.ts';
@@ -26,6 +27,7 @@ import { CellLog } from './log.ts';
 import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
+import { misplacedHint } from './shell-hints.ts';
 import { Meter, type Usage } from './usage.ts';
 import type { Workers } from './workers.ts';
 
@@ -121,7 +123,7 @@ export async function storeUnstored(cell: Cell, found: Look, around: Surrounding
     return made;
   } catch (error) {
     await aside.keepFormer();
-    throw withHint(error, UNSTORED);
+    throw asUnstored(error);
   }
 }
 
@@ -139,11 +141,15 @@ async function unstoredIn(failed: string, cell: Cell, found: Look, { cache }: Pr
   }
 }
 
-const UNSTORED = 'Free space and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.';
+/** In place of what else the message would say: nothing has to run again. */
+function unstoredHint(message: string): string {
+  const remedy = /disk|quota/.test(message) ? 'Free space' : 'Put that right';
+  return `${remedy} and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.`;
+}
 
-function withHint(error: unknown, hint: string): unknown {
+function asUnstored(error: unknown): StepError {
   const { message } = explained(error);
-  return new StepError(message, hint);
+  return new StepError(message, unstoredHint(message));
 }
 
 /** What an earlier attempt left, once the cell has succeeded. */
@@ -196,6 +202,7 @@ async function once(
       inputs,
       fingerprint: found.fingerprint,
       outputs,
+      scratch: aside.scratch,
       checkpoints: checkpoints?.folder,
       log,
       mask,
@@ -223,7 +230,7 @@ async function once(
   const unstored = trouble !== undefined && (await unstoredIn(project.places.failed(cell.name), cell, found, project)) !== undefined;
   if (signal.aborted) return 'canceled';
   if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
-  else if (trouble) verdict = explained(unstored ? withHint(trouble, UNSTORED) : trouble);
+  else if (trouble) verdict = explained(unstored ? asUnstored(trouble) : trouble);
   if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
   return { failed: verdict!, unstored };
 }
@@ -236,8 +243,10 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
   for (const [name, { path, declaration }] of Object.entries(cell.outputs)) {
     const at = outputs[name]!;
     if (!standsAt(at)) {
-      const where = cell.action.kind === 'shell' ? ` at ${relative(folder, path)}` : '';
-      return { message: `did not make output ${name}${where}`, hint: 'make it, or take it out of `outputs`' };
+      const shown = relative(folder, path);
+      const where = cell.action.kind === 'shell' ? ` at ${shown}` : '';
+      const hint = cell.action.kind === 'shell' ? misplacedHint(cell.action.commands, shown, folder) : undefined;
+      return { message: `did not make output ${name}${where}`, hint: hint ?? 'make it, or take it out of `outputs`' };
     }
     const kind = lstatSync(at).isDirectory() ? 'folder' : 'file';
     if (declaration.kind !== 'any' && declaration.kind !== kind && !lstatSync(at).isSymbolicLink()) {
@@ -257,7 +266,8 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
     // A link that leads nowhere.
     if (!content)
       throw Object.assign(new Error(`output ${name} is a link that leads nowhere`), { hint: 'make what it leads to, or make a file' });
-    outputs[name] = content;
+    const modes = modesOf(path);
+    outputs[name] = modes ? { ...content, modes } : content;
   }
   around.locked?.demandBytes(cell, outputs);
   const changed = await changedMeanwhile(cell, found, written, around);

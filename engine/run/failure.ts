@@ -54,12 +54,18 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
       hint: 'hold less in memory at once, or run fewer cells at once with -j 1',
     };
   }
+  if (code === 126 && tail.some((line) => /[Aa]rgument list too long/.test(line)))
+    return { message: 'a command has more arguments than this system takes', hint: LIST_FILE };
   if (death.signal) return { message: `killed by ${death.signal}` };
   if (code === 127)
     return { message: 'exited with 127: a command was not found', hint: 'a step finds commands on PATH, as this shell does' };
   if (code === 126) return { message: 'exited with 126: a command could not be executed', hint: 'is it executable? chmod +x' };
   return { message: `exited with ${code ?? 'no exit code'}` };
 }
+
+/** For thousands of paths. */
+export const LIST_FILE =
+  'name the files as an input NAME, and read them from a list: xargs -0 PROGRAM < "$TUNESMITH_INPUTS/NAME.0" (NAME.txt has one a line)';
 
 /** An error as the cell's failure. What nobody foresaw fails its cell, too: the other cells go on, and the log has the details. */
 export function explained(error: unknown): Verdict {

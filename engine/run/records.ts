@@ -8,13 +8,13 @@ import { join, relative } from 'node:path';
 import { Database, type Schema } from '../../cache/database.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
-import { sealed, unsealed } from '../../cache/sealed.ts';
 import type { CellState } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { type Components, fingerprintOf, sha256 } from './fingerprint.ts';
 import { placesOf } from './places.ts';
 import type { Git, Setting } from './setting.ts';
 import type { Usage } from './usage.ts';
+import { isCell, isFigure, isNumber, isRun, isText, sealedJson, unsealedJson } from './whole-rows.ts';
 
 export interface RunRecord {
   id: number;
@@ -413,33 +413,6 @@ function runOf({ id, pipeline, started, seconds, counts, setting, git, text, hos
     text: isText(text) ? text : undefined,
   };
 }
-
-function sealedJson(value: unknown): string {
-  return sealed(JSON.stringify(value));
-}
-
-function unsealedJson<T>(kept: unknown): T | undefined {
-  const text = unsealed(kept);
-  return text === undefined ? undefined : JSON.parse(text);
-}
-
-/** A run, a cell, a figure as they were written: of what is damaged nothing is shown. */
-function isRun({ id, pipeline, started }: any): boolean {
-  return isNumber(id) && isText(pipeline) && isText(started) && Number.isFinite(Date.parse(started));
-}
-
-function isCell({ cell, state, seconds }: any): boolean {
-  return isText(cell) && STATES.has(state) && isNumber(seconds);
-}
-
-function isFigure({ cell = '', name, value, step = null }: any): boolean {
-  return isText(cell) && isText(name) && (value === null || isNumber(value)) && (step === null || isNumber(step));
-}
-
-const STATES = new Set(['ran', 'fresh', 'restored', 'failed', 'skipped', 'canceled'] satisfies CellState[] as string[]);
-
-const isText = (value: unknown) => typeof value === 'string';
-const isNumber = (value: unknown) => typeof value === 'number';
 
 /** Newest first; none where nothing ever ran. */
 export function runs(root: string, limit = 20): RunRecord[] {

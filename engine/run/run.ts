@@ -18,6 +18,7 @@ import { Aside, clearWay, isOurs, keep } from './aside.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { Surroundings } from './execute.ts';
 import { explained, placeOf } from './failure.ts';
+import { Foresight } from './foresight.ts';
 import { Guard } from './guard.ts';
 import { type LockEntry, lockEntry, updateLock } from './lock.ts';
 import { Locked } from './locked.ts';
@@ -132,6 +133,7 @@ class Run {
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection that could not be put in place, and why. */
   readonly #unrestored = new Map<string, string>();
+  #foresight: Foresight | undefined;
   /** Who comes first, where not all can. */
   #order = new Map<string, number>();
   readonly #jobs: number;
@@ -177,6 +179,7 @@ class Run {
       else this.#fresh(cell, found.look!, () => 0);
     }
     if (pending.length > 0) {
+      this.#foresight = await Foresight.of(pending, this.pipeline);
       this.#order = longestFirst(this.pipeline.cells, this.project.records.durations(this.pipeline.file));
       try {
         await walk([...this.#neededBy(pending), ...pending], edgesOf, (cell) => this.#visit(cell));
@@ -206,6 +209,8 @@ class Run {
         if (trouble) this.#unrestored.set(cell.name, trouble);
         return;
       }
+      await this.#foresee();
+      if (this.#states.has(cell.name)) return;
       const end = this.#doomed(cell);
       if (end) this.#end(cell, end.state, 0, { why: end.why });
       else await this.#settle(cell, seconds);
@@ -229,8 +234,19 @@ class Run {
     }
   }
 
+  /** Fails the cells that cannot succeed, as soon as that is known. */
+  async #foresee(): Promise<void> {
+    const made: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
+    const exists = (name: string) => made.includes(this.#states.get(name)) || (!this.selected.has(name) && this.found.get(name)!.final);
+    for (const { cell, at, problem } of this.#foresight?.problems(exists) ?? []) {
+      const { option, message, hint } = problem;
+      const place = await placeOf(option.split('.'), at, this.pipeline, message);
+      this.#fail(cell, 0, { message, place, hint, tail: [], log: this.#logged(cell, message) });
+    }
+  }
+
   /** A log for a cell that failed before it began. */
-  #logged(cell: Cell, message: string, detail: string | undefined): string {
+  #logged(cell: Cell, message: string, detail?: string): string {
     const path = this.project.places.log(this.run, cell.name);
     const log = new CellLog(
       path,

@@ -12,8 +12,9 @@
  */
 import { isGlob } from '../pipeline/glob.ts';
 import { nearest } from '../suggest.ts';
+import type { QueryAddress } from './query-address.ts';
 
-export type Address = HubAddress | KaggleAddress | WebAddress;
+export type Address = HubAddress | KaggleAddress | WebAddress | QueryAddress;
 
 interface Common {
   /** As written. */

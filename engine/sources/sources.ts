@@ -80,5 +80,6 @@ async function open(kind: Address['kind'], surroundings: Surroundings) {
   const shelf = new Shelf(surroundings.folder, surroundings.memo);
   if (kind === 'hub') return new (await import('./hub.ts')).Hub(shelf, surroundings);
   if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(shelf, surroundings);
+  if (kind === 'query') return new (await import('./query.ts')).Query(shelf, surroundings);
   return new (await import('./web.ts')).Web(shelf);
 }

@@ -1,4 +1,6 @@
 import { defineStep } from '../../engine/step.ts';
+import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
+import { PROBABILITY_METRICS } from '../metrics/classification.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
 import { optionsOfOtherTasks } from '../tasks/options.ts';
 
@@ -103,7 +105,24 @@ export default defineStep({
   check(options) {
     const own: readonly string[] = METHODS_OF[options.task];
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));
+    const written = writtenMetrics(options.task).known;
+    const ofTask = options.task === 'causal-lm' ? ['perplexity'] : taskMetrics(options.task, 'single_label_classification').known;
+    const known = written.length > 0 ? written : ofTask;
+    const metrics = (options.metrics ?? []).flatMap((name, i) =>
+      !known.includes(name)
+        ? [
+            {
+              option: `metrics.${i}`,
+              message: `${options.task} has no metric ${name} that a baseline can have`,
+              hint: `It has ${known.join(', ')}.`,
+            },
+          ]
+        : options.task === 'text-classification' && PROBABILITY_METRICS.includes(name)
+          ? [{ option: `metrics.${i}`, message: `${name} is about probabilities, and a baseline gives labels`, hint: 'Leave it out.' }]
+          : [],
+    );
     return [
+      ...metrics,
       ...optionsOfOtherTasks(options, OPTIONS_OF),
       ...strange.map((method) => ({ option: 'methods', message: `${method} is no method for ${options.task}: ${own.join(' and ')} are` })),
     ];

@@ -1,6 +1,6 @@
 /** The commonest label, and a bag of words. */
 import { StepError } from '../../engine/step.ts';
-import { classificationMetrics, confusionMatrix, PROBABILITY_METRICS } from '../metrics/classification.ts';
+import { classificationMetrics, classReport, confusionMatrix, PROBABILITY_METRICS } from '../metrics/classification.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { metricNames } from '../tasks/registry.ts';
 import { bagOfWords } from './bag-of-words.ts';
@@ -50,7 +50,9 @@ export const textClassification: Measure = async (options, methods, { read }) =>
       predicted: METHODS[name]!(examples, labels.length, texts),
       ...(positive === undefined ? {} : { positive }),
     };
-    return [name, { metrics: classificationMetrics(classified, names), confusion_matrix: confusionMatrix(classified) }] as const;
+    const matrix = confusionMatrix(classified);
+    const report = { confusion_matrix: matrix, classes: { ...classReport(labels, matrix) } };
+    return [name, { metrics: classificationMetrics(classified, names), ...report }] as const;
   });
   return {
     rows: test.length,

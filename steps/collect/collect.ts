@@ -1,12 +1,14 @@
 /** Files → raw rows in DuckDB → mails decoded → SQL → ids → the table. Bad rows are put aside on the way, with the reason. */
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import type { SourceFile } from '../data/bytes.ts';
 import { asJson, type Column, Database, QueryError, quote } from '../data/database.ts';
 import { decodeMail } from '../data/mail.ts';
-import { addPreprocessing } from '../data/preprocessing.ts';
+import { type Preprocessing, readPreprocessing, writePreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, writeTable } from '../data/table.ts';
 import { isDescription, nameClassLabels } from './class-labels.ts';
 import { mixedComparison } from './comparisons.ts';
@@ -22,10 +24,10 @@ type Options = Context['options'];
 export async function collect(context: Context): Promise<void> {
   const { options } = context;
   const data = context.outputs.data!;
-  const listed = await listFiles(context.inputs.files, context.folder, context.addresses, context.leftOut);
+  const listed = await listFiles(inputsOf(context), context.folder, context.addresses, context.leftOut);
   const described = listed.filter(isDescription);
   const files = described.length < listed.length ? listed.filter((file) => !isDescription(file)) : listed;
-  const format = options.format === 'auto' ? formatOf(files) : options.format;
+  const format = context.inputs.sql !== undefined ? 'jsonl' : options.format === 'auto' ? formatOf(files) : options.format;
   refuseMeaningless(options, format, files[0]!);
 
   await mkdir(data, { recursive: true });
@@ -47,8 +49,8 @@ export async function collect(context: Context): Promise<void> {
     if (kept === 0 && rejected.count < read)
       throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
     if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
-    const mails = columnsOfMails(options, format);
-    if (mails.length > 0) await addPreprocessing(undefined, data, { decode: 'mail', columns: mails });
+    const preprocessing = await preprocessingOf(files, inputsOf(context), options, format);
+    if (preprocessing.length > 0) await writePreprocessing(data, preprocessing);
     const notes = await identify(database, options, format);
     const card = await writeTable(database, 'identified', data, {
       dropped: { ...(rejected.count > 0 && { rejected: rejected.count }), ...(left > 0 && { where: left }) },
@@ -65,6 +67,14 @@ export async function collect(context: Context): Promise<void> {
   }
 }
 
+function inputsOf({ inputs: { files, sql } }: Context): string[] {
+  if (files === undefined && sql === undefined)
+    throw new StepError('there is nothing to read', 'Give `files`, or a query: `sql: { url, query }`.');
+  if (files !== undefined && sql !== undefined)
+    throw new StepError('`files` and `sql` are two sources', 'Collect them in two steps.', ['sql']);
+  return sql === undefined ? files! : [sql];
+}
+
 /** Makes the table `raw`, with its types. */
 async function load(database: Database, rejected: Rejected, files: SourceFile[], format: Format, context: Context): Promise<void> {
   const { delimiter, columns, encoding, types = {} } = context.options;
@@ -76,6 +86,7 @@ async function load(database: Database, rejected: Rejected, files: SourceFile[],
     columns,
     encoding,
     types,
+    ordered: context.inputs.sql === undefined,
     note: context.log,
   });
   await applyTypes(database, types, rejected);
@@ -141,15 +152,37 @@ async function decode(database: Database, column: string, rejected: Rejected, { 
   await database.run('DROP TABLE raw; DROP TABLE decoded; ALTER TABLE whole RENAME TO raw');
 }
 
-/** The columns whose texts come from decoded mails. `select` may give them other names, and join them with others. */
-function columnsOfMails({ decode, select }: Options, format: Format): string[] {
+/**
+ * What the texts went through: before, where the files are tables that another step made, and here, where mails are decoded. `select` may
+ * give columns other names, and join them with others.
+ */
+async function preprocessingOf(files: SourceFile[], given: string[], { decode, select }: Options, format: Format): Promise<Preprocessing> {
+  const tables = files.filter(({ path }) => existsSync(join(dirname(path), 'preprocessing.json')));
+  const alone = tables.find(({ path }) => given.includes(path));
+  if (alone)
+    throw new StepError(
+      `${alone.source} belongs to a table whose texts were decoded or cleaned, and does not say so itself`,
+      'Give the folder of the table, such as ${{ steps.clean.data }}: what was done is repeated when the model is used.',
+    );
+  const folders = [...new Set(tables.map(({ path }) => dirname(path)))];
+  const [before = [], ...others] = await Promise.all(folders.map(readPreprocessing));
+  if (others.some((other) => !isDeepStrictEqual(other, before)))
+    throw new StepError(
+      'the tables were cleaned in different ways',
+      'What was done to a text is repeated when the model is used: clean all of them alike.',
+    );
   const decoded = [...Object.keys(decode ?? {}), ...(format === 'mail' ? ['text'] : [])];
-  if (!select) return [...new Set(decoded)];
+  const steps: Preprocessing = [...before, ...(decoded.length > 0 ? [{ decode: 'mail', columns: decoded } as const] : [])];
+  if (!select) return steps;
   const mentions = (sql: string, name: string) => {
     const words = sql.toLowerCase().match(/"(?:[^"]|"")*"|[\p{L}_][\p{L}\p{N}_$]*/gu) ?? [];
     return words.some((word) => word === name.toLowerCase() || word === quote(name).toLowerCase());
   };
-  return Object.keys(select).filter((column) => decoded.some((name) => mentions(select[column]!, name)));
+  const renamed = steps.map((step) => ({
+    ...step,
+    columns: Object.keys(select).filter((column) => !step.columns || step.columns.some((name) => mentions(select[column]!, name))),
+  }));
+  return renamed.filter(({ columns }) => columns.length > 0);
 }
 
 /** Makes the table `selected`: `__source`, `__row` and the user's columns. */

@@ -10,8 +10,8 @@ export type { SourceFile } from '../data/bytes.ts';
 export type Format = 'csv' | 'tsv' | 'json' | 'jsonl' | 'parquet' | 'text' | 'mail';
 
 /**
- * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. `addresses`: of what was
- * fetched, by path. `leftOut`: what does not count in the folders.
+ * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. The folder of a table that another step
+ * made stands for its rows. `addresses`: of what was fetched, by path. `leftOut`: what does not count in the folders.
  */
 export async function listFiles(
   paths: string[],
@@ -27,10 +27,10 @@ export async function listFiles(
       const found = await stat(path);
       size = found.size;
       if (found.isDirectory()) {
-        for (const entry of (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes)) {
-          if (!passedOver.has(join(path, entry.name)))
-            await add(join(path, entry.name), source === '' ? entry.name : `${source}/${entry.name}`);
-        }
+        const entries = (await readdir(path, { withFileTypes: true })).filter(visible).sort(byBytes);
+        const isTable = ['card.json', 'data.parquet'].every((name) => entries.some((entry) => entry.name === name));
+        for (const { name } of entries.filter(({ name }) => (!isTable || name === 'data.parquet') && !passedOver.has(join(path, name))))
+          await add(join(path, name), source === '' ? name : `${source}/${name}`);
         return;
       }
     } catch (error) {

@@ -28,7 +28,7 @@ export async function loadJsonLines(loading: Loading): Promise<void> {
   await loadRows(loading, files());
 }
 
-async function loadRows({ database, rejected, types, note }: Loading, files: AsyncIterable<JsonOfFile>): Promise<void> {
+async function loadRows({ database, rejected, types, ordered, note }: Loading, files: AsyncIterable<JsonOfFile>): Promise<void> {
   await database.run('CREATE TABLE lines (__source VARCHAR, __row BIGINT, json VARCHAR)');
   const lines = await database.append('lines', [VARCHAR, BIGINT, VARCHAR]);
   const fields: FieldsFound = new Map();
@@ -43,6 +43,11 @@ async function loadRows({ database, rejected, types, note }: Loading, files: Asy
   };
   for await (const { file, rows } of files) for await (const group of rows) for (const row of group) add(file, row);
   lines.close();
+  if (!ordered)
+    await database.run(
+      `CREATE TABLE sorted AS SELECT __source, row_number() OVER (ORDER BY json) AS __row, json FROM lines ORDER BY json;
+       DROP TABLE lines; ALTER TABLE sorted RENAME TO lines`,
+    );
   const { structure } = await database.row<{ structure: string | null }>('SELECT json_group_structure(json::JSON) AS structure FROM lines');
   const found = structure?.startsWith('{') ? Object.entries(JSON.parse(structure) as Record<string, Structure>) : [];
   if (structure !== null && found.length === 0) throw new StepError('the JSON objects have no fields');

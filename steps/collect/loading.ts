@@ -13,6 +13,8 @@ export interface Loading {
   rejected: Rejected;
   encoding: Encoding;
   types: ColumnTypes;
+  /** Whether the order of rows means something: that of a query's does not. */
+  ordered: boolean;
   delimiter?: string | undefined;
   columns?: string[] | undefined;
   /** What the user should know of the files. */

@@ -1,7 +1,7 @@
 /** The mails of a file: one, or as many as an mbox file holds. */
 
 import { bytesOf, linesOf, type SourceFile } from '../data/bytes.ts';
-import { envelope } from '../data/mail.ts';
+import { isEnvelope } from '../data/mail.ts';
 
 export async function* readMails(file: SourceFile): AsyncGenerator<{ row: number; bytes: Buffer }> {
   let mbox = false;
@@ -9,7 +9,7 @@ export async function* readMails(file: SourceFile): AsyncGenerator<{ row: number
   let row = 1;
   let lines: Buffer[] = [];
   for await (const { number, bytes } of linesOf(bytesOf(file))) {
-    const starts = (number === 1 || mbox) && afterBlank && envelope.test(bytes.toString('latin1'));
+    const starts = (number === 1 || mbox) && afterBlank && isEnvelope(bytes.toString('latin1'));
     if (starts) {
       if (lines.length > 0) yield { row, bytes: joined(lines) };
       mbox = true;

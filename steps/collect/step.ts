@@ -47,8 +47,16 @@ export default defineStep({
     files: {
       kind: 'any',
       many: true,
+      optional: true,
       description:
         'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped. Or addresses: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`. A README.md or dataset_info.json of Hugging Face among them gives the names of labels.',
+    },
+    sql: {
+      kind: 'file',
+      query: true,
+      optional: true,
+      description:
+        'Instead of `files` a query of a database: `{ url: postgres://host/database, query: SELECT … }`, or `url: sqlite:FILE`. User and password come from the environment (PGUSER, PGPASSWORD, ~/.pgpass), never from the pipeline. The rows enter the fingerprint.',
     },
   },
   outputs: { data: { kind: 'folder', description: 'The table.' } },

@@ -9,6 +9,8 @@
  *   4. white space collapses
  */
 import { removeHtml } from './html.ts';
+import { normalized } from './normalization.ts';
+import { replaceEmails, replaceNumbers, replaceUrls } from './patterns.ts';
 
 export const removables = ['html', 'urls', 'emails', 'special_characters', 'numbers'] as const;
 
@@ -36,21 +38,21 @@ export function cleanText(text: string, options: CleaningOptions, removed?: Remo
   };
   const unify = (part: string): string => {
     if (remove.has('special_characters')) part = part.replace(invisible, () => gone('special_characters').trim());
-    if (options.normalize !== 'none') part = part.normalize(options.normalize);
+    if (options.normalize !== 'none') part = normalized(part, options.normalize);
     if (!options.lowercase) return part;
     // Lower-case letters may compose with the mark that follows where their capitals do not.
-    return options.normalize === 'none' ? part.toLowerCase() : part.toLowerCase().normalize(options.normalize);
+    return options.normalize === 'none' ? part.toLowerCase() : normalized(part.toLowerCase(), options.normalize);
   };
 
   let clean = unify(text.replace(loneSurrogate, '\ufffd'));
   if (remove.has('html')) clean = unify(removeHtml(clean, unify, () => gone('html')));
-  if (remove.has('urls')) clean = clean.replace(url, () => gone('urls'));
-  if (remove.has('emails')) clean = clean.replace(email, () => gone('emails'));
+  if (remove.has('urls')) clean = replaceUrls(clean, () => gone('urls'));
+  if (remove.has('emails')) clean = replaceEmails(clean, () => gone('emails'));
   if (remove.has('special_characters')) {
     const kept = new Set(options.keep_characters);
     clean = clean.replace(special, (character) => (kept.has(character) ? character : gone('special_characters')));
   }
-  if (remove.has('numbers')) clean = removeNumbers(clean, () => gone('numbers'));
+  if (remove.has('numbers')) clean = replaceNumbers(clean, () => gone('numbers'));
   return options.whitespace === 'collapse' ? clean.replace(/\s+/g, ' ').trim() : clean;
 }
 
@@ -59,24 +61,4 @@ const loneSurrogate = /\p{Surrogate}/gu;
 /** Soft hyphens, zero-width spaces, directions, control characters: spam hides words with them. */
 const invisible = /(?![\t\n\v\f\r\ufeff])[\p{Cc}\p{Cf}]/gu;
 
-/** Stops before punctuation that belongs to the sentence. */
-const url = /(?:(?:https?|ftp):\/\/|(?<![\p{L}\p{M}\p{N}])www\.)[^\s<>"]*[^\s<>".,;:!?'()[\]{}]/giu;
-
-/** Looks behind so that a search starts only where a name starts: else a long word would be searched from each of its letters. */
-const email = /(?<![\p{L}\p{M}\p{N}._%+-])[\p{L}\p{M}\p{N}._%+-]+@[\p{L}\p{M}\p{N}-]+(?:\.[\p{L}\p{M}\p{N}-]+)+/gu;
-
 const special = /[^\p{L}\p{M}\p{N}\s]/gu;
-
-/** Whole numbers, also 1,000.50 and 2002-08-22; not the digits of `mp3` or `h2o`. */
-function removeNumbers(text: string, gone: () => string): string {
-  return text.replace(/\p{N}[\p{N}.,:/-]*/gu, (run, start: number) => {
-    const number = run.replace(/[.,:/-]+$/, '');
-    const end = start + number.length;
-    const within = endsInLetter.test(text.slice(Math.max(0, start - 2), start)) || startsWithLetter.test(text.slice(end, end + 2));
-    return within ? run : gone() + run.slice(number.length);
-  });
-}
-
-const endsInLetter = /[\p{L}\p{M}]$/u;
-
-const startsWithLetter = /^[\p{L}\p{M}]/u;

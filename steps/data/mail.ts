@@ -48,12 +48,19 @@ const LONGEST_HEAD = 1 << 17;
 
 const USUAL = ['from', 'to', 'subject', 'date', 'received', 'return-path', 'message-id', 'mime-version', 'content-type'];
 
-/** The line that mail folders put before each mail. */
-export const envelope = /^From \S+.*\b\d\d:\d\d(?::\d\d)?\b.*\d{4}\s*$/;
+/** The line that mail folders put before each mail: `From joe@example.org Mon Jan  5 10:20:30 2009`. */
+export function isEnvelope(line: string): boolean {
+  const written = line.trimEnd();
+  if (!/^From \S/.test(written) || !/\d{4}$/.test(written)) return false;
+  // One expression for all of it would go back and forth on a long line.
+  const time = /\b\d\d:\d\d\b/g;
+  time.lastIndex = 'From x'.length;
+  return time.test(written) && time.lastIndex <= written.length - 4;
+}
 
 function withoutEnvelope(text: string): string {
   const end = text.indexOf('\n');
-  return envelope.test(text.slice(0, end)) ? text.slice(end + 1) : text;
+  return isEnvelope(text.slice(0, end)) ? text.slice(end + 1) : text;
 }
 
 /**

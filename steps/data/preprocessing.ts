@@ -104,8 +104,11 @@ function wrongWith(step: Record<string, unknown> | null): string | undefined {
 
 /** Writes to `to` what the folder `from` went through, and `step` behind it. */
 export async function addPreprocessing(from: string | undefined, to: string, step: PreprocessingStep): Promise<void> {
-  const before = from === undefined ? [] : await readPreprocessing(from);
-  await writeFile(join(to, NAME), `${JSON.stringify({ version: 2, steps: [...before, step] }, null, 2)}\n`);
+  await writePreprocessing(to, [...(from === undefined ? [] : await readPreprocessing(from)), step]);
+}
+
+export async function writePreprocessing(folder: string, steps: Preprocessing): Promise<void> {
+  await writeFile(join(folder, NAME), `${JSON.stringify({ version: 2, steps }, null, 2)}\n`);
 }
 
 /** What was done to the texts so far travels with them. */

@@ -32,6 +32,8 @@ export interface Metrics {
   labels?: string[];
   positive?: string;
   confusion_matrix?: number[][];
+  /** How the texts were written that were measured. */
+  generation?: Record<string, unknown>;
 }
 
 export function modelCard({ name, license, model, training, preprocessing, truncationSide, mask, metrics }: Card): string {
@@ -61,11 +63,23 @@ function frontMatter(name: string, license: string | undefined, model: Model, me
     ...(license && { license }),
     library_name: 'transformers',
     pipeline_tag: pipelineOf(model),
-    tags: [pipelineOf(model), model.family.type, ...(isGenerating(model.task) ? [] : ['onnx', 'transformers.js']), 'tunesmith'],
+    tags: [
+      pipelineOf(model),
+      model.family.type,
+      ...(isGenerating(model.task) ? [] : ['onnx']),
+      ...(runsInTransformersJs(model) ? ['transformers.js'] : []),
+      'tunesmith',
+    ],
     ...(metrics && { metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric)) }),
     model_name: name,
   };
   return `---\n${stringify(front)}---`;
+}
+
+/** Whether transformers.js 4 has a class for the model: it reads the ONNX file, but knows no others. */
+function runsInTransformersJs({ task, family }: Model): boolean {
+  if (isGenerating(task)) return false; // there is no ONNX file
+  return !(task === 'token-classification' && family.type === 'albert') && !(task === 'text-classification' && family.type === 'gpt2');
 }
 
 /** The hub's name of the task. */
@@ -97,8 +111,10 @@ const hubMetrics = new Set(['accuracy', 'precision', 'recall', 'f1', 'roc_auc', 
 function results(metrics: Metrics | undefined): string[] {
   if (!metrics) return ['Not evaluated.'];
   const about = metrics.positive ? ` Precision, recall and F1 are about ${code(metrics.positive)} unless their name says otherwise.` : '';
+  const generation = Object.entries(metrics.generation ?? {}).map(([name, value]) => code(`${name}: ${value}`));
+  const written = generation.length > 0 ? ` The texts were written with ${listOf(generation)}.` : '';
   const parts = [
-    `On ${metrics.rows} rows of the split ${code(metrics.split)}.${about}`,
+    `On ${metrics.rows} rows of the split ${code(metrics.split)}.${about}${written}`,
     table(
       ['metric', 'value'],
       Object.entries(metrics.metrics).map(([metric, value]) => [metric, Number.isInteger(value) ? `${value}` : value.toFixed(4)]),
@@ -199,23 +215,28 @@ function use(model: Model, usage: Usage): string[] {
           'python',
           `from transformers import pipeline\n\nmodel = pipeline("${pipeline}", model="."${model.task === 'text-classification' ? ', top_k=None' : ''})\nmodel(${call}${model.task === 'text-classification' ? `, ${cut}` : ''})`,
         ),
-    pairs
-      ? // transformers.js' pipeline takes one text alone.
-        fenced(
-          'js',
-          `import { AutoModelForSequenceClassification, AutoTokenizer } from '@huggingface/transformers';\n\nconst tokenizer = await AutoTokenizer.from_pretrained('path/of/this/folder');\nconst model = await AutoModelForSequenceClassification.from_pretrained('path/of/this/folder', { dtype: 'fp32' });\nconst { logits } = await model(tokenizer('a text', { text_pair: 'another text', truncation: true }));`,
-        )
-      : fenced(
-          'js',
-          `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${pipeline}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
-            typeof input === 'string'
-              ? `'${input}'`
-              : Object.values(input)
-                  .map((text) => `'${text}'`)
-                  .join(', ')
-          }${model.task === 'text-classification' ? ', { top_k: null }' : ''});`,
-        ),
+    ...(runsInTransformersJs(model) ? [useInTransformersJs(model, pipeline, input, pairs)] : []),
   ];
+}
+
+function useInTransformersJs(model: Model, pipeline: string, input: string | Record<string, string>, pairs?: boolean): string {
+  const [text, pair] = pairs ? ['a text', "text_pair: 'another text', "] : [input, ''];
+  // transformers.js' pipeline takes one text alone, and makes a probability of the number that a regression gives.
+  return pairs || model.problem === 'regression'
+    ? fenced(
+        'js',
+        `import { AutoModelForSequenceClassification, AutoTokenizer } from '@huggingface/transformers';\n\nconst tokenizer = await AutoTokenizer.from_pretrained('path/of/this/folder');\nconst model = await AutoModelForSequenceClassification.from_pretrained('path/of/this/folder', { dtype: 'fp32' });\nconst { logits } = await model(tokenizer('${text}', { ${pair}truncation: true }));`,
+      )
+    : fenced(
+        'js',
+        `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${pipeline}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
+          typeof input === 'string'
+            ? `'${input}'`
+            : Object.values(input)
+                .map((text) => `'${text}'`)
+                .join(', ')
+        }${model.task === 'text-classification' ? ', { top_k: null }' : ''});`,
+      );
 }
 
 function useOfWriter(task: GeneratingTask, { cleaned, prefix = '', max_length, max_target_length }: Usage): string[] {
@@ -264,18 +285,16 @@ function exampleOf(
   }
 }
 
+/** What training found comes before what was asked for; a name that both have is said once. */
 function trainingFacts(training: Record<string, any>): string[] {
   const { name: _, options, runtime, ...facts } = training;
-  const rows = [
-    ...Object.entries(facts),
-    ...Object.entries(options ?? {}),
-    ...(runtime ? [['runtime', runtime.description ?? runtime.name]] : []),
-  ];
+  const rows = Object.entries({ ...facts, ...(runtime && { runtime: runtime.description ?? runtime.name }) });
+  for (const [key, value] of Object.entries(options ?? {})) if (!rows.some(([known]) => known === key)) rows.push([key, value]);
   if (rows.length === 0) return ['The folder that it was deployed from does not say.'];
   return [
     table(
       ['', ''],
-      rows.map(([key, value]) => [key as string, typeof value === 'object' ? code(JSON.stringify(value)) : `${value}`]),
+      rows.map(([key, value]) => [key, typeof value === 'object' ? code(JSON.stringify(value)) : `${value}`]),
     ),
   ];
 }

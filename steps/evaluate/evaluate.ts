@@ -9,12 +9,13 @@ import { openSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts'
 import { openRuntime } from '../runtime/open.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import { evaluationMetrics } from '../tasks/registry.ts';
+import { differencesFromTraining } from './as-trained.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
 export async function evaluate(context: Context): Promise<void> {
-  const { options, inputs, outputs, signal, threads, log, metric, progress } = context;
+  const { options, inputs, outputs, signal, threads, log, warn, metric, progress } = context;
   const info = await readTokensInfo(inputs.tokens);
   const split = await openSplit(inputs.tokens, info, options.split);
   const model = await loadModel(inputs.model, info.task);
@@ -41,6 +42,12 @@ export async function evaluate(context: Context): Promise<void> {
   if (info.max_length > limit)
     throw new StepError(`the tokens have a max_length of ${info.max_length}, and the model takes ${limit} tokens`);
 
+  const differences = await differencesFromTraining(info, inputs as { tokens: string; model: string });
+  if (differences.length > 0)
+    warn(
+      `these tokens are read otherwise than the model was trained, and than predict, generate and serve read texts: ${differences.join('; ')}`,
+    );
+
   const runtime = await openRuntime(options.runtime, { threads, device: options.device });
   log(`runtime: ${runtime.description}`);
   const written =
@@ -64,7 +71,7 @@ export async function evaluate(context: Context): Promise<void> {
     lines = [];
   };
   try {
-    const { metrics, report } = await evaluateSplit((batch) => inference.run(batch), split, info, {
+    const { metrics, report, warnings } = await evaluateSplit((batch) => inference.run(batch), split, info, {
       labels,
       problem,
       labelIds: intoModel(info, labels),
@@ -80,6 +87,7 @@ export async function evaluate(context: Context): Promise<void> {
       },
     });
     await write();
+    for (const warning of warnings) warn(warning);
     const asked = { ...written?.metrics, ...Object.fromEntries(names.map((name) => [name, metrics[name]!])) };
     for (const [name, value] of Object.entries(asked)) metric(name, value);
     // A perplexity means little without how much a token could see before it.

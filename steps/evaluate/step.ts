@@ -3,6 +3,7 @@ import { generationOptions } from '../generation/options.ts';
 import { BINARY_METRICS } from '../metrics/classification.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
 import { runtimeOptions } from '../runtime/options.ts';
+import { metricProblem, tokensAhead } from '../tasks/foresight.ts';
 
 /** What decides which text is written, of a given model: not when it ends by the clock, nor how many there are. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
@@ -15,7 +16,13 @@ export default defineStep({
   version: 5,
   description: 'Measures a trained model on a split.',
   options: {
-    split: { type: 'string', default: 'test', description: 'The split to predict.' },
+    split: {
+      type: 'string',
+      default: 'test',
+      defaultInMatrix: 'validation',
+      description:
+        'The split to predict. The cells of a matrix are compared by validation, so that test is kept for the one that is chosen.',
+    },
     metrics: {
       type: 'array',
       items: { enum: METRIC_NAMES },
@@ -34,7 +41,7 @@ export default defineStep({
       additionalProperties: false,
       minProperties: 1,
       description:
-        "How seq2seq models write the texts that are measured, on top of the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: the likeliest token each time, up to the tokens' max_target_length.",
+        "How seq2seq models write the texts that are measured, on top of the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: as `tunesmith generate` writes, the likeliest token each time, up to the max_target_length of the model's training.",
     },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
     ...runtimeOptions,
@@ -93,6 +100,20 @@ export default defineStep({
     positive === undefined || metrics === undefined || OF_POSITIVE.some((name) => metrics.includes(name))
       ? []
       : [{ option: 'positive', message: `positive is about ${OF_POSITIVE.join(', ')}, and none of them is among metrics` }],
+  foresee: {
+    reads: ['tokens'],
+    check({ metrics = [], positive, split }, { tokens }) {
+      const ahead = tokensAhead(tokens);
+      if (!ahead) return [];
+      const { labels, splits } = ahead;
+      const problems = metrics.flatMap((name, i) => metricProblem(name, `metrics.${i}`, ahead) ?? []);
+      if (splits && !splits.includes(split))
+        problems.push({ option: 'split', message: `the tokens have no split "${split}"`, hint: `They have ${splits.join(', ')}.` });
+      if (labels?.length === 2 && positive !== undefined && !labels.includes(positive))
+        problems.push({ option: 'positive', message: `no label is called "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` });
+      return problems;
+    },
+  },
   async run(context) {
     const { evaluate } = await import('./evaluate.ts');
     await evaluate(context);

@@ -58,12 +58,22 @@ export function confusionMatrix({ classes, truth, predicted }: Classified): numb
   return matrix;
 }
 
-export interface ClassScores {
+export type ClassScores = {
   precision: number;
   recall: number;
   f1: number;
   /** How many examples truly are of this class. */
   support: number;
+};
+
+/** By name, each with what was predicted of its examples: the confusion matrix by names, without zeros. */
+export function classReport(labels: string[], matrix: number[][]): Record<string, ClassScores & { predicted_as: Record<string, number> }> {
+  return Object.fromEntries(
+    perClass(matrix).map((scores, k) => {
+      const predicted = labels.flatMap((label, j): [string, number][] => (matrix[k]![j]! > 0 ? [[label, matrix[k]![j]!]] : []));
+      return [labels[k]!, { ...scores, predicted_as: Object.fromEntries(predicted) }];
+    }),
+  );
 }
 
 function perClass(matrix: number[][]): ClassScores[] {

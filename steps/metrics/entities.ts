@@ -38,13 +38,13 @@ export function entityMetrics(tagged: Tagged, names: readonly string[]): Record<
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(tagged)]));
 }
 
-export interface TypeScores {
+export type TypeScores = {
   precision: number;
   recall: number;
   f1: number;
   /** Entities in the truth. */
   support: number;
-}
+};
 
 /** Of each type that occurs, and of all together. */
 export function counted({ truth, predicted }: Tagged): { types: Record<string, TypeScores>; micro: TypeScores } {

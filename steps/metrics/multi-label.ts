@@ -27,6 +27,16 @@ export function multiLabelMetrics(sets: LabelSets, names: readonly string[]): Re
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(sets)]));
 }
 
+/** Of each label by itself, by name. */
+export function labelReport(labels: string[], sets: LabelSets): Record<string, Record<Of | 'support', number>> {
+  return Object.fromEntries(
+    perLabel(sets).map((counts, k) => [
+      labels[k]!,
+      { precision: score('precision', counts), recall: score('recall', counts), f1: score('f1', counts), support: counts.support },
+    ]),
+  );
+}
+
 interface Counts {
   hits: number;
   claimed: number;

@@ -13,14 +13,18 @@ export function positiveClass(labels: string[], positive: string | undefined, me
     if (index < 0) throw new StepError(`no label is called "${positive}"`, `The labels are ${labels.join(' and ')}.`, ['positive']);
     return index;
   }
-  const binary = metrics.find((name) => BINARY_METRICS.includes(name));
-  if (binary)
-    throw new StepError(`${binary} is for two labels, and there are ${labels.length}`, `Use macro_${binary} or weighted_${binary}.`, [
-      'metrics',
-    ]);
+  const wrong = binaryProblem(metrics, labels);
+  if (wrong) throw new StepError(wrong.message, wrong.hint, ['metrics']);
   if (positive !== undefined)
     throw new StepError(`the option positive is for two labels, and there are ${labels.length}`, 'Leave it out.', ['positive']);
   return undefined;
+}
+
+/** What is wrong with metrics that need two labels, where there are not two. */
+export function binaryProblem(metrics: readonly string[], labels: readonly string[]): { message: string; hint: string } | undefined {
+  const binary = labels.length === 2 ? undefined : metrics.find((name) => BINARY_METRICS.includes(name));
+  if (binary === undefined) return undefined;
+  return { message: `${binary} is for two labels, and there are ${labels.length}`, hint: `Use macro_${binary} or weighted_${binary}.` };
 }
 
 function inOrder(a: string, b: string): number {

@@ -4,6 +4,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/step.ts';
+import { metricsTables } from './metrics.ts';
 
 export interface Preview {
   /** What it is: "table, 5,021 rows". */
@@ -19,7 +20,8 @@ export async function preview(path: string, limit: number): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new StepError(`${path} is not there`);
   if (found.isDirectory()) return previewFolder(path, limit);
-  return (await historyAt(path, found.size, limit)) ?? [await previewFile(path, found.size, limit)];
+  const course = await historyAt(path, found.size, limit);
+  return course ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
 }
 
 async function previewFolder(folder: string, limit: number): Promise<Preview[]> {

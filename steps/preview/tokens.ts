@@ -8,18 +8,17 @@ export async function previewTokens(folder: string, limit: number): Promise<Prev
   const info = await readTokensInfo(folder);
   const splits = Object.entries(info.splits).filter(([, { sequences }]) => sequences > 0);
   const tokenizer = await openTokenizer(folder, { maxLength: info.max_length });
-  const rows: string[][] = [];
+  const lines: string[] = [];
+  let shown = 0;
   for (const [i, [name]] of splits.entries()) {
-    const room = Math.ceil((limit - rows.length) / (splits.length - i));
-    rows.push(...(await sequencesOf(folder, info, name, room, tokenizer)));
+    const room = Math.ceil((limit - shown) / (splits.length - i));
+    const examples = await examplesOf(folder, info, name, room, tokenizer);
+    shown += examples.length;
+    lines.push(...examples.flat());
   }
   const all = splits.reduce((sum, [, { sequences }]) => sum + sequences, 0);
   return [
-    {
-      title: titleOf(info),
-      table: { header: ['split', 'id', 'tokens', 'text', learned(info)], rows, numeric: [false, false, true, false, false] },
-      ...rest(all - rows.length),
-    },
+    { title: titleOf(info), lines, ...rest(all - shown) },
     {
       title: 'splits',
       table: {
@@ -43,31 +42,29 @@ function titleOf({ task, labels, max_length, stride }: TokensInfo): string {
 
 const rest = (more: number) => (more > 0 ? { rest: `+ ${more.toLocaleString('en-US')} more sequences` } : {});
 
-/** What is learned from a sequence, as a heading. */
-function learned({ task, problem_type }: TokensInfo): string {
-  if (task === 'text-classification')
-    return problem_type === 'multi_label_classification' ? 'labels' : problem_type === 'regression' ? 'value' : 'label';
-  return { 'token-classification': 'labels', 'question-answering': 'answer', seq2seq: 'target', 'masked-lm': '', 'causal-lm': '' }[task];
-}
-
-async function sequencesOf(folder: string, info: TokensInfo, name: string, room: number, tokenizer: Tokenizer): Promise<string[][]> {
+/** For each sequence where it comes from and what is to be learned from it, and below that its text. */
+async function examplesOf(folder: string, info: TokensInfo, name: string, room: number, tokenizer: Tokenizer): Promise<string[][]> {
   const split = await openSplit(folder, info, name);
-  const rows: string[][] = [];
+  const found: string[][] = [];
   try {
     let sequence = 0;
     for await (const example of split.examples()) {
-      if (rows.length >= room) break;
+      if (found.length >= room) break;
       const ids = numbers(split, 'input_ids', sequence);
       const windows = example.sequences ?? 1;
       const [text, target] = await texts(split, sequence, ids, example, info, tokenizer);
-      rows.push([name, windows > 1 ? `${example.id} (1 of ${windows} windows)` : example.id, String(ids.length), text, target]);
+      const what = `${name} ${example.id}, ${ids.length} tokens${windows > 1 ? ` (the first of ${windows} windows)` : ''}`;
+      found.push([target === '' ? what : `${what} → ${cut(target)}`, `  ${cut(text)}`]);
       sequence += windows;
     }
   } finally {
     split.close();
   }
-  return rows;
+  return found;
 }
+
+/** A few lines of a screen tell enough. */
+const cut = (text: string): string => (text.length > 500 ? `${text.slice(0, 500)}…` : text);
 
 async function texts(
   split: Split,
@@ -89,7 +86,7 @@ async function texts(
       const tagged = ids.flatMap((id, i) =>
         tags[i]! >= 0 ? [tokenizer.decodeToken(id).then((token) => `${token}/${labels[tags[i]!]}`)] : [],
       );
-      return [text, (await Promise.all(tagged)).join(' ')];
+      return [(await Promise.all(tagged)).join(' '), ''];
     }
     case 'question-answering': {
       const [start, end] = ['start_positions', 'end_positions'].map((column) => split.values(column, sequence)?.[0] ?? 0);

@@ -40,6 +40,10 @@ export async function select({
   const valid = candidates.filter((c) => !Number.isNaN(c.value));
   if (valid.length === 0)
     throw new StepError(`no candidate has a ${name} that is a number`, 'See the metrics of the cells above: `tunesmith show`.');
+  if (valid.length > 1 && valid.every(({ report }) => isOfTest(report)))
+    warn(
+      `the candidates were measured on the split test: after the choice, its figure is too good. Measure them with \`split: validation\`, and on test only the one that is chosen`,
+    );
   // Candidates come in the order of their cells' names: of equal ones the first wins.
   const best = valid.reduce((a, b) => (sign * b.value > sign * a.value ? b : a));
 
@@ -101,6 +105,8 @@ function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
     '`pick` must gather a step that the cells of `from` depend on, so that their matrix dimensions tell which is which.',
   );
 }
+
+const isOfTest = (report: Json): boolean => (report as { split?: Json } | null)?.split === 'test';
 
 async function readJson(file: string): Promise<Json> {
   try {

@@ -1,4 +1,23 @@
-import { defineStep } from '../../engine/step.ts';
+import { defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
+import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
+import { metricProblem, tokensAhead } from '../tasks/foresight.ts';
+
+/** What is wrong with the choice by a metric that an evaluate step will not report. */
+function notReported(name: string, { uses, cell, options, inputs }: Upstream): Omit<OptionProblem, 'option'> | undefined {
+  const ahead = uses === 'evaluate' ? tokensAhead(inputs.tokens) : undefined;
+  if (!ahead || name.includes('.') || COUNTS.includes(name)) return undefined;
+  const { task, problem, labels } = ahead;
+  const asked = options.metrics as string[] | undefined;
+  const reported = asked ?? [...writtenMetrics(task).usual, ...taskMetrics(task, problem, labels).usual];
+  if (reported.includes(name)) return undefined;
+  const other = reported.find((one) => one.toLowerCase() === name.toLowerCase());
+  const impossible = metricProblem(name, '', ahead);
+  const hint = other ? `Did you mean ${other}?` : impossible ? impossible.hint : `Add it to \`metrics\` of ${cell.split('[')[0]}.`;
+  return { message: `${cell} reports no ${name}: it has ${reported.join(', ')}`, ...(hint && { hint }) };
+}
+
+/** Numbers in a report of evaluate that are no metrics. */
+const COUNTS = ['rows', 'tokens', 'masks', 'block_length', 'unanswerable'];
 
 export default defineStep({
   name: 'select',
@@ -35,6 +54,15 @@ export default defineStep({
       return [{ option: 'minimize', message: 'maximize and minimize exclude each other' }];
     if (maximize === undefined && minimize === undefined) return [{ option: '', message: 'select needs either maximize or minimize' }];
     return [];
+  },
+  foresee: {
+    reads: ['from.tokens'],
+    check(options, { from = [] }) {
+      const option = options.maximize === undefined ? 'minimize' : 'maximize';
+      const name = options[option]!.replace(/^metrics\./, '');
+      const problem = from.map((one) => notReported(name, one)).find((one) => one !== undefined);
+      return problem ? [{ option, ...problem }] : [];
+    },
   },
   async run(context) {
     const { select } = await import('./select.ts');

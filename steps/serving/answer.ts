@@ -31,7 +31,9 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
 
   const answer: Answer = {
     async encode(given) {
-      const odd = Object.keys(given).find((name) => !bundle.fields.some((field) => field.name === name));
+      const odd = Object.keys(given).find(
+        (name) => !bundle.fields.some((field) => field.name === name || (field.words && name === 'words')),
+      );
       if (odd !== undefined) throw new StepError(notTaken(odd));
       return encoder.encode(given);
     },

@@ -93,7 +93,7 @@ const jsonFiles = [
 function fieldsOf(task: Task, { pairs, max_length }: Partial<Encoding>): TaskKind['fields'] {
   const { fields } = taskKind(task);
   if (max_length === undefined) return fields;
-  return fields.filter(({ optional }) => !optional || pairs).map(({ name }) => ({ name }));
+  return fields.filter(({ optional }) => !optional || pairs).map(({ optional: _, ...field }) => field);
 }
 
 /** Said of a field that the task has, and the model was not trained with. */

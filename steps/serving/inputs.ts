@@ -11,7 +11,7 @@ import { bytesOf, linesInGroups } from '../data/bytes.ts';
 import { type CsvRecord, openCsv } from '../data/csv.ts';
 import { asUtf8, ENCODINGS, type Encoding } from '../data/encodings.ts';
 import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
-import type { Input, TaskKind } from '../tasks/task.ts';
+import { type Field, type Input, partOfInput, type TaskKind } from '../tasks/task.ts';
 
 export type InputFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'lines';
 
@@ -50,8 +50,9 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
     name: file === '-' ? 'standard input' : file,
     file,
     options,
-    fields: fields.map(({ name, optional }) => ({
+    fields: fields.map(({ name, optional, words = false }) => ({
       name,
+      words,
       keys: name === 'text' && column !== undefined ? [column] : [...new Set([known[name] ?? name, name])],
       optional: optional ?? false,
     })),
@@ -77,7 +78,7 @@ interface Source {
   file: string;
   options: InputOptions;
   /** `keys`: what the file may call it, the likeliest first. */
-  fields: { name: string; keys: string[]; optional: boolean }[];
+  fields: (Field & { keys: string[]; optional: boolean })[];
 }
 
 const READERS: Record<Exclude<InputFormat, 'parquet'>, (bytes: AsyncIterable<Buffer>, source: Source) => AsyncGenerator<InputRow[]>> = {
@@ -185,10 +186,12 @@ const exampleOf = (source: Source): string =>
 
 function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, source: Source): InputRow | { message: string; hint?: string } {
   const input: Input = {};
-  for (const { name, keys, optional } of source.fields) {
+  for (const field of source.fields) {
+    const { name, keys, optional } = field;
     const key = keys.find((one) => Object.hasOwn(row, one));
     const value = key === undefined ? undefined : row[key];
-    if (typeof value === 'string') input[name] = value;
+    const part = partOfInput(field, value);
+    if (part) Object.assign(input, part);
     else if (optional && (value === undefined || value === null)) continue;
     else if (key !== undefined) return { message: `"${key}" is ${kindOf(value)}, not a string` };
     else {

@@ -66,11 +66,12 @@ function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, li
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
   const text = { type: 'string', maxLength: limits.characters };
+  const words = { type: 'array', items: text, description: 'The words of the text, which has a space between them.' };
   const object = {
     type: 'object',
     required,
     additionalProperties: false,
-    properties: Object.fromEntries(fields.map((field) => [field.name, text])),
+    properties: Object.fromEntries(fields.map((field) => [field.name, field.words ? { anyOf: [text, words] } : text])),
   };
   const input = required.length === 1 ? { anyOf: [text, object] } : object;
   return {

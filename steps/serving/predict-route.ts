@@ -1,6 +1,6 @@
 /** POST /predict: inputs to the answers of a task. */
 import type { Json } from '../../engine/step.ts';
-import type { Input, TaskKind } from '../tasks/task.ts';
+import { type Input, partOfInput, type TaskKind } from '../tasks/task.ts';
 import type { Route, Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
 import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
@@ -79,10 +79,13 @@ function inputsOf(body: Buffer, fields: TaskKind['fields']): Input[] | string {
 
 function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], place: string): Input | string {
   const input: Input = {};
-  for (const { name, optional } of fields) {
+  for (const field of fields) {
+    const { name, optional, words } = field;
     const value = given[name];
-    if (typeof value === 'string') input[name] = value;
-    else if (value !== undefined && value !== null) return `"${name}" of ${place} must be a string, not ${kindOf(value)}`;
+    const part = partOfInput(field, value);
+    if (part) Object.assign(input, part);
+    else if (value !== undefined && value !== null)
+      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : ''}, not ${kindOf(value)}`;
     else if (!optional) return `${place} has no "${name}"`;
   }
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));

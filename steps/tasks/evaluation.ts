@@ -24,6 +24,7 @@ export interface Evaluated {
   /** `loss` and those that were asked for. */
   metrics: Record<string, number>;
   report: Record<string, Json>;
+  warnings: string[];
 }
 
 export async function evaluateSplit(
@@ -68,7 +69,7 @@ export async function evaluateSplit(
     }
     progress?.(rows);
   }
-  return { metrics: measurement.metrics(), report: measurement.report() };
+  return { metrics: measurement.metrics(), report: measurement.report(), warnings: measurement.warnings?.() ?? [] };
 }
 
 /** Of so many rows at once the logits over the vocabulary, which a program of a generating task makes of each token, take 1 GB at most. */

@@ -3,7 +3,6 @@
  * Whole texts are learned from: a long one is read in windows, one after the other.
  */
 import type { Json } from '../../engine/step.ts';
-import { LANGUAGE_METRICS } from '../metrics/names.ts';
 import { random } from '../models/random.ts';
 import { windowsOf } from '../models/tokenizer.ts';
 import type { TokensInfo } from '../models/tokens.ts';
@@ -44,8 +43,6 @@ export const maskedLm: TaskKind<Filled[]> = {
     for (const { id, score } of results.flat()) fill.push({ token: (await tokenizer.decodeToken(id)).trim(), score });
     return { fill };
   },
-
-  metrics: () => ({ known: LANGUAGE_METRICS, usual: LANGUAGE_METRICS }),
 
   measure,
 };

@@ -3,7 +3,6 @@
  * ones before it is measured. What a model writes by itself is for `tunesmith generate`.
  */
 import { type Json, StepError } from '../../engine/step.ts';
-import { LANGUAGE_METRICS } from '../metrics/names.ts';
 import type { GeneratingTask } from '../models/family.ts';
 import type { TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
@@ -24,7 +23,6 @@ export function nextTokenTask(task: GeneratingTask, encode: TaskKind['encode']):
     encode,
     read: refuse,
     answer: refuse,
-    metrics: () => ({ known: LANGUAGE_METRICS, usual: LANGUAGE_METRICS }),
     measure,
   };
 }

@@ -5,7 +5,7 @@
  * first token, [CLS], are higher in every window than those of the best piece.
  */
 import { StepError } from '../../engine/step.ts';
-import { answerMetrics, METRICS } from '../metrics/answers.ts';
+import { answerMetrics } from '../metrics/answers.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
 import { logSoftmax, type Measurement, type Measuring, type Outputs, rounded, type TaskKind, tokensOf } from './task.ts';
 
@@ -36,8 +36,6 @@ export const questionAnswering: TaskKind<Ends> = {
     );
     return { answer: found.text, start: found.start, end: found.end, score: rounded(found.score) };
   },
-
-  metrics: () => ({ known: Object.keys(METRICS), usual: ['exact_match', 'f1'] }),
 
   measure,
 };
@@ -116,7 +114,7 @@ function highest(logits: Float32Array): number[] {
 function measure({ metrics, split }: Measuring): Measurement<Ends> {
   // Sums, since the answers of a large set would not be few.
   const sums = new Map<string, number>();
-  let [rows, unanswerable] = [0, 0];
+  let [rows, unanswerable, unanswered] = [0, 0, 0];
   let loss = 0;
   let windows = 0;
   return {
@@ -144,6 +142,7 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
       for (const [name, value] of Object.entries(own)) sums.set(name, (sums.get(name) ?? 0) + value);
       rows++;
       if ((answers as string[]).length === 0) unanswerable++;
+      if (found.text === '') unanswered++;
       return {
         question: question!,
         answers: answers!,
@@ -155,5 +154,7 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
     },
     metrics: () => ({ loss: loss / windows, ...Object.fromEntries(metrics.map((name) => [name, sums.get(name)! / rows])) }),
     report: () => ({ unanswerable }),
+    warnings: () =>
+      unanswered === rows && rows > 1 && unanswerable < rows ? ['the model says of every question that it has no answer'] : [],
   };
 }

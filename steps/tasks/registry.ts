@@ -1,5 +1,6 @@
 /** The tasks. A new one is a file like text-classification.ts and a name in this list. */
 import { StepError } from '../../engine/step.ts';
+import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
 import { listed } from '../models/checkpoint.ts';
 import type { ProblemType, Task } from '../models/family.ts';
 import { causalLm } from './causal-lm.ts';
@@ -20,7 +21,7 @@ export function taskKind(task: Task): TaskKind<any> {
 
 /** The metrics that were asked for, if the task has them; else its usual ones. */
 export function metricNames(task: Task, problem: ProblemType, labels: string[], asked: string[] | undefined): readonly string[] {
-  const { known, usual } = taskKind(task).metrics(problem, labels);
+  const { known, usual } = taskMetrics(task, problem, labels);
   refuseUnknown(task, asked, known);
   return asked ?? usual;
 }
@@ -32,10 +33,10 @@ export function evaluationMetrics(
   labels: string[],
   asked: string[] | undefined,
 ): { names: readonly string[]; ofTexts: readonly string[] } {
-  const { metrics, ofTexts } = taskKind(task);
-  const { known, usual } = metrics(problem, labels);
-  refuseUnknown(task, asked, [...(ofTexts?.known ?? []), ...known]);
-  if (!asked) return { names: usual, ofTexts: ofTexts?.usual ?? [] };
+  const { known, usual } = taskMetrics(task, problem, labels);
+  const written = writtenMetrics(task);
+  refuseUnknown(task, asked, [...written.known, ...known]);
+  if (!asked) return { names: usual, ofTexts: written.usual };
   return { names: asked.filter((name) => known.includes(name)), ofTexts: asked.filter((name) => !known.includes(name)) };
 }
 

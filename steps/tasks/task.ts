@@ -9,8 +9,23 @@ import type { Sequence, Tokenizer, TokenizerOptions } from '../models/tokenizer.
 import type { Example, Split } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
-/** One input of predict and serve, by field. */
+/** One input of predict and serve, by field. Beside a text that came as a list of words there is `words`, that list as JSON. */
 export type Input = Record<string, string>;
+
+/** What an input has. */
+export interface Field {
+  name: string;
+  optional?: boolean;
+  /** A list of words may stand for the text, which has a space between them. */
+  words?: boolean;
+}
+
+/** A field's part of an input; undefined where the value is none. */
+export function partOfInput({ name, words }: Field, value: unknown): Input | undefined {
+  if (typeof value === 'string') return { [name]: value };
+  if (!words || !Array.isArray(value) || value.some((word) => typeof word !== 'string')) return undefined;
+  return { [name]: value.join(' '), words: JSON.stringify(value) };
+}
 
 /** Outputs of a program over a batch, by name: [batch, …]. */
 export type Outputs = Record<string, { data: ArrayLike<number>; shape: readonly number[] }>;
@@ -27,8 +42,7 @@ export interface Answering {
 /** `R` is what is kept of the outputs for one sequence. */
 export interface TaskKind<R = unknown> {
   task: Task;
-  /** What an input has. */
-  fields: readonly { name: string; optional?: boolean }[];
+  fields: readonly Field[];
   /** How the tokenizer is opened for inputs; without a length texts stay whole, and `encode` makes windows. */
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
   /** The sequences of each input, which is cleaned. Throws a StepError for an input that cannot be one. For `openEncoder` alone. */
@@ -37,10 +51,6 @@ export interface TaskKind<R = unknown> {
   read(outputs: Outputs, row: number, sequence: Sequence, answering: Answering): R;
   /** What predict prints for an input: one JSON object. */
   answer(input: Input, sequences: Sequence[], results: R[], answering: Answering): Promise<Json> | Json;
-  /** Metrics that can be asked for of a model with these labels, and those that one gets unasked. */
-  metrics(problem: ProblemType, labels: string[]): { known: readonly string[]; usual: readonly string[] };
-  /** Of texts that the model writes by itself: of evaluate, and of a training that is decided by one. */
-  ofTexts?: { known: readonly string[]; usual: readonly string[] };
   measure(measuring: Measuring): Measurement<any>;
 }
 
@@ -66,6 +76,8 @@ export interface Measurement<R = unknown> {
   metrics(): Record<string, number>;
   /** What else a report shows, e.g. a confusion matrix. */
   report(): Record<string, Json>;
+  /** What the user should not miss, e.g. that every row got one label. */
+  warnings?(): string[];
 }
 
 /** Row `row` of an output [batch, width]. */

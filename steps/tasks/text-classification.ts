@@ -1,14 +1,8 @@
 /** Text classification: one label of several, any number of them, or a number (regression), for a text or a pair of texts. */
 import type { Json } from '../../engine/step.ts';
-import {
-  METRICS as CLASSIFICATION,
-  type Classified,
-  classificationMetrics,
-  confusionMatrix,
-  PROBABILITY_METRICS,
-} from '../metrics/classification.ts';
-import { METRICS as MULTI_LABEL, multiLabelMetrics } from '../metrics/multi-label.ts';
-import { METRICS as REGRESSION, regressionMetrics } from '../metrics/regression.ts';
+import { type Classified, classificationMetrics, classReport, confusionMatrix, PROBABILITY_METRICS } from '../metrics/classification.ts';
+import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
+import { regressionMetrics } from '../metrics/regression.ts';
 import { best, logSoftmax, type Measurement, type Measuring, type Outputs, rounded, rowOf, type TaskKind } from './task.ts';
 
 export const textClassification: TaskKind<Float32Array> = {
@@ -32,14 +26,6 @@ export const textClassification: TaskKind<Float32Array> = {
       return { labels: labels.filter((_, k) => scores[k]! > THRESHOLD), scores: byLabel(labels, scores) };
     }
     return { label: labels[best(logits!)]!, scores: byLabel(labels, logSoftmax(logits!).map(Math.exp)) };
-  },
-
-  metrics(problem, labels) {
-    if (problem === 'regression') return { known: Object.keys(REGRESSION), usual: ['mse', 'mae', 'r2'] };
-    if (problem === 'multi_label_classification')
-      return { known: Object.keys(MULTI_LABEL), usual: ['accuracy', 'micro_f1', 'macro_f1', 'hamming_loss'] };
-    const usual = labels.length === 2 ? ['precision', 'recall', 'f1'] : ['macro_precision', 'macro_recall', 'macro_f1'];
-    return { known: Object.keys(CLASSIFICATION), usual: ['accuracy', ...usual] };
   },
 
   measure(measuring) {
@@ -81,11 +67,16 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
       return { label: labels[label]!, predicted: labels[predicted.at(-1)!]!, scores: byLabel(labels, probabilities) };
     },
     metrics: () => ({ loss: loss / truth.length, ...classificationMetrics(classified(), metrics) }),
-    report: () => ({
-      labels,
-      ...(positive === undefined ? {} : { positive: labels[positive]! }),
-      confusion_matrix: confusionMatrix(classified()),
-    }),
+    report() {
+      const matrix = confusionMatrix(classified());
+      return {
+        labels,
+        ...(positive === undefined ? {} : { positive: labels[positive]! }),
+        confusion_matrix: matrix,
+        classes: { ...classReport(labels, matrix) },
+      };
+    },
+    warnings: () => (allSame(predicted) && !allSame(truth) ? [`the model gives every row the label "${labels[predicted[0]!]}"`] : []),
   };
 }
 
@@ -107,7 +98,12 @@ function measureSets({ labels, metrics, split, labelIds }: Measuring): Measureme
       return { labels: names(flags), predicted: names(predicted.at(-1)!), scores: byLabel(labels, scores) };
     },
     metrics: () => ({ loss: loss / truth.length, ...multiLabelMetrics({ truth, predicted }, metrics) }),
-    report: () => ({ labels }),
+    report: () => ({ labels, classes: labelReport(labels, { truth, predicted }) }),
+    warnings() {
+      if (!allSame(predicted.map(String)) || allSame(truth.map(String))) return [];
+      const given = names(predicted[0]!).map((label) => `"${label}"`);
+      return [`the model gives every row ${given.length > 0 ? `the labels ${given.join(', ')}` : 'no label at all'}`];
+    },
   };
 }
 
@@ -126,6 +122,9 @@ function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Floa
     report: () => ({ labels }),
   };
 }
+
+/** Of two or more. */
+const allSame = (values: (number | string)[]): boolean => values.length > 1 && values.every((value) => value === values[0]);
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 

@@ -1,13 +1,15 @@
 /** Token classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
 import type { Json } from '../../engine/step.ts';
-import { counted, entityMetrics, METRICS } from '../metrics/entities.ts';
+import { markEntities } from '../metrics/by-task.ts';
+import { classReport, confusionMatrix } from '../metrics/classification.ts';
+import { counted, entityMetrics } from '../metrics/entities.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
 import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind, tokensOf } from './task.ts';
 
 /** Logits of a sequence's tokens [T, labels]. */
 export const tokenClassification: TaskKind<Float32Array> = {
   task: 'token-classification',
-  fields: [{ name: 'text' }],
+  fields: [{ name: 'text', words: true }],
   // Nothing is cut off: a long text is read window by window.
   tokenizing: () => ({}),
 
@@ -18,22 +20,23 @@ export const tokenClassification: TaskKind<Float32Array> = {
 
   read: ({ logits }, row, { ids }) => tokensOf(logits!, row, ids.length),
 
-  answer({ text }, sequences, results, { labels }) {
-    const words = wordsOf(sequences, results, labels);
-    return { entities: groupsOf(words, labels).map((group) => entityOf(group, text!)) };
+  answer({ text, words: given }, sequences, results, { labels }): Json {
+    const list = given === undefined ? undefined : (JSON.parse(given) as string[]);
+    const words = list ? wordsOfList(list, sequences, results, labels) : wordsOf(sequences, results, labels);
+    const entities = groupsOf(words, labels).map((group) => entityOf(group, text!));
+    if (!list) return { entities };
+    const tags: (string | null)[] = list.map(() => null);
+    for (const { place, scores } of words) tags[place!] = labels[best(scores)]!;
+    return { entities, tags };
   },
-
-  metrics: (_, labels) => ({
-    known: Object.keys(METRICS),
-    // Tags such as NOUN and VERB mark no entities.
-    usual: labels.every((label) => /^(O$|[BIES]-)/.test(label)) ? ['precision', 'recall', 'f1', 'accuracy'] : ['accuracy'],
-  }),
 
   measure,
 };
 
 /** A word of a text with the probabilities of its labels, which are those of its first token. */
 interface Word {
+  /** In a list of words that was given. */
+  place?: number;
   begin: number;
   end: number;
   scores: Float64Array;
@@ -54,6 +57,45 @@ function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[
     }
   }
   return words;
+}
+
+/** The words of a list, as evaluate takes them: those that make no token are left out. */
+function wordsOfList(list: string[], sequences: Sequence[], results: Float32Array[], labels: string[]): Word[] {
+  const words: Word[] = [];
+  const begins: number[] = [];
+  let end = 0;
+  for (const word of list) {
+    begins.push(end);
+    end += word.length + 1;
+  }
+  const begun = wordsOfTokens(sequences, list);
+  for (const [w, { ids }] of sequences.entries())
+    for (const [i, place] of begun.splice(0, ids.length).entries()) {
+      if (place === undefined) continue;
+      const begin = begins[place]!;
+      words.push({ place, begin, end: begin + list[place]!.length, scores: probabilities(results[w]!, i, labels.length) });
+    }
+  return words;
+}
+
+/**
+ * The word that each token of a text's windows begins; undefined for all others. A token may begin with the space before its word: its end
+ * tells the word.
+ */
+export function wordsOfTokens(windows: readonly Sequence[], words: string[]): (number | undefined)[] {
+  const spans = windows.flatMap((window) => window.spans);
+  const sequenceIds = windows.flatMap((window) => window.sequenceIds);
+  const begun: (number | undefined)[] = new Array(spans.length).fill(undefined);
+  let word = 0;
+  let end = words[0]?.length ?? 0;
+  let last = -1;
+  for (const [i, [begin, stop]] of spans.entries()) {
+    if (sequenceIds[i] === null || begin === stop) continue;
+    while (stop > end && word < words.length - 1) end += 1 + words[++word]!.length;
+    if (word !== last) begun[i] = word;
+    last = word;
+  }
+  return begun;
 }
 
 interface Group {
@@ -123,8 +165,26 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
       return { words: texts ?? null, tags: real, predicted: said };
     },
     metrics: () => ({ loss: loss / words, ...entityMetrics({ truth, predicted }, metrics) }),
-    report: () => ({ labels, entities: counted({ truth, predicted }).types as unknown as Json }),
+    report: () => ({
+      labels,
+      ...(markEntities(labels) && { entities: { ...counted({ truth, predicted }).types } }),
+      classes: tagReport(labels, truth, predicted),
+    }),
+    warnings() {
+      const said = new Set(predicted.flat());
+      return said.size === 1 && new Set(truth.flat()).size > 1 ? [`the model gives every word the tag "${[...said][0]}"`] : [];
+    },
   };
+}
+
+/** Of words, not of entities. */
+function tagReport(labels: string[], truth: string[][], predicted: string[][]): Record<string, Json> {
+  // A word that nothing was predicted of is a miss of its tag, and no other's false alarm.
+  const names = [...labels, ''];
+  const places = (tags: string[][]) => tags.flat().map((tag) => names.indexOf(tag));
+  const matrix = confusionMatrix({ classes: names.length, truth: places(truth), predicted: places(predicted) });
+  const { '': _, ...report } = classReport(names, matrix);
+  return report;
 }
 
 /** The label of a token that is not the first of a word. */

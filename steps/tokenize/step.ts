@@ -1,4 +1,4 @@
-import { defineStep } from '../../engine/step.ts';
+import { defineStep, type Upstream } from '../../engine/step.ts';
 import { optionsOfOtherTasks } from '../tasks/options.ts';
 
 /** The columns that each task reads, and what else means something to it. */
@@ -16,6 +16,16 @@ const PLACES_IN: Partial<Record<string, { option: 'context' | 'words'; usual: st
   'question-answering': { option: 'context', usual: 'context' },
   'token-classification': { option: 'words', usual: 'tokens' },
 };
+
+/** The built-in steps that data go through, by cell. A step of the user's own begins anew: nobody knows what it does. */
+function stepsOfData(data: Upstream[], found = new Map<string, Upstream>()): Map<string, Upstream> {
+  for (const one of data) {
+    if (found.has(one.cell) || !['collect', 'clean', 'split'].includes(one.uses ?? '')) continue;
+    found.set(one.cell, one);
+    for (const above of Object.values(one.inputs)) stepsOfData(above, found);
+  }
+  return found;
+}
 
 export default defineStep({
   name: 'tokenize',
@@ -82,7 +92,7 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit.",
+        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit; for data without a split `train`, what the model was trained with, as of `truncation`, `stride`, `prefix` and `max_target_length`.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
@@ -221,23 +231,25 @@ export default defineStep({
       problems.push({ option: 'stride', message: `a stride of ${options.stride} leaves nothing new in windows of ${options.max_length}` });
     return problems;
   },
-  checkUpstream(options, { data = [] }) {
-    const places = PLACES_IN[options.task];
-    if (!places) return [];
-    const column = options[places.option] ?? places.usual;
-    return data.flatMap((upstream) => {
-      const { uses } = upstream;
-      const columns = uses === 'clean' ? upstream.options.columns : Object.keys(Object(upstream.options.decode));
-      if (!['clean', 'collect'].includes(uses) || !Array.isArray(columns) || !columns.includes(column)) return [];
-      return [
-        {
-          upstream,
-          option: uses === 'clean' ? 'columns' : 'decode',
-          message: `${uses} changes \`${column}\`, in which ${options.task} finds answers by their place`,
-          hint: `Take \`${column}\` out: an answer's place in a changed text is not its place in the text that is asked about.`,
-        },
-      ];
-    });
+  foresee: {
+    reads: [],
+    check(options, { data = [] }) {
+      const places = PLACES_IN[options.task];
+      if (!places) return [];
+      const column = options[places.option] ?? places.usual;
+      return [...stepsOfData(data).values()].flatMap(({ cell, uses, options: { columns: cleaned, decode } }) => {
+        const columns = uses === 'clean' ? cleaned : Object.keys(Object(decode));
+        if (uses === 'split' || !Array.isArray(columns) || !columns.includes(column)) return [];
+        return [
+          {
+            upstream: cell,
+            option: uses === 'clean' ? `columns[${columns.indexOf(column)}]` : `decode.${column}`,
+            message: `${uses} changes \`${column}\`, in which ${options.task} finds answers by their place`,
+            hint: `Take \`${column}\` out: an answer's place in a changed text is not its place in the text that is asked about.`,
+          },
+        ];
+      });
+    },
   },
   async run(context) {
     const { tokenize } = await import('./tokenize.ts');

@@ -5,8 +5,7 @@
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
-import type { Sequence } from '../models/tokenizer.ts';
-import { IGNORED } from '../tasks/token-classification.ts';
+import { IGNORED, wordsOfTokens } from '../tasks/token-classification.ts';
 import { type LabelCount, labelSet } from './labels.ts';
 import type { Prepare, Source } from './tokenize.ts';
 
@@ -36,7 +35,7 @@ export const tokenClassification: Prepare<Tagged> = async (source) => {
       const windows = await read(lists.map((list) => ({ text: list.join(' ') })));
       return rows.map(({ id, tags }, i) => {
         const names = JSON.parse(tags) as string[];
-        const words = wordsOfTokens(joined(windows[i]!), lists[i]!);
+        const words = wordsOfTokens(windows[i]!, lists[i]!);
         const begun = new Set(words);
         const labels = words.map((word) => (word === undefined ? IGNORED : ids.get(names[word]!)!));
         const sequences = windows[i]!.map((sequence) => ({ sequence, values: { labels: labels.splice(0, sequence.ids.length) } }));
@@ -92,25 +91,4 @@ async function survey(source: Source, tags: string, type: string): Promise<strin
      FROM (SELECT ${split} AS split, unnest(${quote(tags)}::VARCHAR[]) AS label FROM ${table}) GROUP BY label ORDER BY label`,
   );
   return labelSet(found, type, source, 'tags');
-}
-
-/** The windows of a text one behind the other: they share no token of it. */
-const joined = (windows: Sequence[]): Pick<Sequence, 'spans' | 'sequenceIds'> => ({
-  spans: windows.flatMap(({ spans }) => spans),
-  sequenceIds: windows.flatMap(({ sequenceIds }) => sequenceIds),
-});
-
-/** The word that each token begins; undefined for all others. A token may begin with the space before its word: its end tells the word. */
-function wordsOfTokens({ spans, sequenceIds }: Pick<Sequence, 'spans' | 'sequenceIds'>, words: string[]): (number | undefined)[] {
-  const begun: (number | undefined)[] = new Array(spans.length).fill(undefined);
-  let word = 0;
-  let end = words[0]?.length ?? 0;
-  let last = -1;
-  for (const [i, [begin, stop]] of spans.entries()) {
-    if (sequenceIds[i] === null || begin === stop) continue;
-    while (stop > end && word < words.length - 1) end += 1 + words[++word]!.length;
-    if (word !== last) begun[i] = word;
-    last = word;
-  }
-  return begun;
 }

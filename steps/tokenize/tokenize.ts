@@ -10,12 +10,14 @@ import { Database, literal, quote, type Row, type Column as TableColumn } from '
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { tableOf } from '../data/table.ts';
 import { headOf, readConfig } from '../models/checkpoint.ts';
-import { type Encoding, encodingOf } from '../models/encoding.ts';
+import type { ConfigFile } from '../models/config.ts';
+import { type Encoding, encodingOf, readEncoding } from '../models/encoding.ts';
 import { type Config, isGenerating, type ProblemType, type Task } from '../models/family.ts';
+import { shown } from '../models/json.ts';
 import { familyOf } from '../models/registry.ts';
 import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../models/tokenizer.ts';
 import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
-import { namedLabels } from '../models/trained-for.ts';
+import { namedLabels, taskOf } from '../models/trained-for.ts';
 import { type Encoder, openEncoder } from '../tasks/encoder.ts';
 import type { Input } from '../tasks/task.ts';
 import { causalLm, inBlocks } from './causal-lm.ts';
@@ -91,19 +93,15 @@ const PREPARE: Record<Task, Prepare<any>> = {
 };
 
 export async function tokenize(context: Context): Promise<void> {
-  const { options, inputs, outputs, log, warn } = context;
+  const { inputs, outputs, log, warn } = context;
   // Read by the tokenizers library when it starts its first thread.
   process.env.RAYON_NUM_THREADS ??= String(context.threads);
 
   const file = await readConfig(inputs.model);
   const family = familyOf(file);
   const config: Config = family.configure(file);
-  headOf(family, options.task, file).parameters(config, 1); // what cannot be trained is not tokenized
-  const limit = family.maxLength(config);
-  const length = options.block_size === undefined ? 'max_length' : 'block_size';
-  const maxLength = options[length] ?? limit;
-  if (maxLength > limit)
-    throw new StepError(`${length} ${maxLength} is more than the model's ${limit} tokens`, `Set ${length} to ${limit} or less.`, [length]);
+  const { task } = context.options;
+  headOf(family, task, file).parameters(config, 1); // what cannot be trained is not tokenized
 
   const database = await Database.open();
   try {
@@ -112,32 +110,43 @@ export async function tokenize(context: Context): Promise<void> {
     const split = columns.some(({ name }) => name === 'split') ? 'split::VARCHAR' : "'test'";
     const splits = await splitsOf(database, table, split);
     if (split === "'test'") log('the data have no column `split`: all rows are the split test');
-    const known = splits.has('train') ? undefined : namedLabels(file, options.task);
+    // Rows that are only measured are read as the model was trained to read them.
+    const options = splits.has('train')
+      ? context.options
+      : { ...(await optionsOfTraining(inputs.model, file, context.options)), ...context.options };
+    const limit = family.maxLength(config);
+    const length = options.block_size === undefined ? 'max_length' : 'block_size';
+    const maxLength = options[length] ?? limit;
+    if (maxLength > limit)
+      throw new StepError(`${length} ${maxLength} is more than the model's ${limit} tokens`, `Set ${length} to ${limit} or less.`, [
+        length,
+      ]);
+    const known = splits.has('train') ? undefined : namedLabels(file, task);
     const source: Source = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
-    const prepared = await PREPARE[options.task](source);
+    const prepared = await PREPARE[task](source);
     const encoding: Encoding = { ...prepared.encoding, fields: prepared.fields, max_length: maxLength };
     const encoder = await openEncoder({
       folder: inputs.model,
-      task: options.task,
+      task,
       encoding,
       preprocessing: await readPreprocessing(inputs.data),
       padTokenId: config.pad_token_id,
     });
     const { tokenizer } = encoder;
     checkVocabulary(tokenizer, config.vocab_size);
-    if (isGenerating(options.task)) await checkEnd(inputs.model, tokenizer, config);
+    if (isGenerating(task)) await checkEnd(inputs.model, tokenizer, config);
     const folder = outputs.tokens!;
     await mkdir(folder, { recursive: true });
     const typed = prepared.paired && family.typed(config);
     const info: TokensInfo = {
-      task: options.task,
+      task,
       ...(prepared.problem ? { problem_type: prepared.problem } : {}),
       ...encodingOf(encoding),
       labels: prepared.labels,
       model_type: family.type,
       pad_token_id: config.pad_token_id,
       ...(encoder.mask && { mask_token_id: encoder.mask.id, special_ids: tokenizer.specialIds }),
-      ...(options.task === 'seq2seq' && { decoder_start_token_id: config.decoder_start_token_id! }),
+      ...(task === 'seq2seq' && { decoder_start_token_id: config.decoder_start_token_id! }),
       columns: { input_ids: TOKEN, ...(typed ? { token_type_ids: TOKEN } : {}), ...prepared.columns },
       splits: {},
     };
@@ -194,6 +203,18 @@ async function splitsOf(database: Database, table: string, split: string): Promi
   const odd = [...splits.keys()].find((name) => !/^[\w-][\w.-]*$/.test(name));
   if (odd !== undefined) throw new StepError(`"${odd}" cannot name a split`, 'Letters, digits, _ and - can: train, validation, test.');
   return splits;
+}
+
+/** The options of a model's training that decide how its inputs are read, where it was this task's. */
+async function optionsOfTraining(
+  folder: string,
+  file: ConfigFile,
+  { task, block_size }: Context['options'],
+): Promise<Partial<Context['options']>> {
+  const { max_length, truncation, stride, prefix, max_target_length } = await readEncoding(folder);
+  if (max_length === undefined || taskOf(file, shown(folder)) !== task) return {};
+  const found = { ...(block_size === undefined && { max_length }), truncation, stride, prefix, max_target_length };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 
 /** What ends a text for the tokenizer must end it for the model, or it would never stop writing. */

@@ -71,8 +71,9 @@ export class History {
     if (performance.now() - this.#shownAt < 250 && step < total) return;
     this.#shownAt = performance.now();
     this.#context.progress(step, total, {
-      loss: Number((this.#recent.reduce((a, b) => a + b, 0) / this.#recent.length).toFixed(4)),
+      // The validation's come first: on a narrow screen the others give way.
       ...this.#course.live(),
+      loss: Number((this.#recent.reduce((a, b) => a + b, 0) / this.#recent.length).toFixed(4)),
       epoch: `${epoch}/${epochs}`,
       'tokens/s': this.#measuring.tokensPerSecond(),
       lr: Number(learningRate.toPrecision(3)),

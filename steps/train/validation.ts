@@ -1,12 +1,12 @@
 /** What is measured of the validation split while a model is trained, and when. */
 import { StepError } from '../../engine/step.ts';
 import { writtenTexts } from '../generation/written.ts';
+import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { openSplit, type Split, type TokensInfo } from '../models/tokens.ts';
 import type { Runtime, Training } from '../runtime/runtime.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
-import { taskKind } from '../tasks/registry.ts';
 import type { TrainContext } from './train.ts';
 
 /** Undefined where nothing is to be measured, or there is nothing to measure by. */
@@ -105,9 +105,8 @@ export const hidden = ({ mlm_probability }: TrainContext['options']): number => 
 /** What is measured beside the loss. */
 function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {
   const problem = info.problem_type ?? 'single_label_classification';
-  const kind = taskKind(info.task);
-  const { known, usual } = kind.metrics(problem, info.labels);
-  const written = kind.ofTexts?.known ?? [];
+  const { known, usual } = taskMetrics(info.task, problem, info.labels);
+  const written = writtenMetrics(info.task).known;
   const { metric, option } = watchedMetric(options) ?? { metric: 'loss', option: [] };
   if (metric !== 'loss' && !known.includes(metric) && !written.includes(metric))
     throw new StepError(`${info.task} has no metric ${metric}`, `It has ${[...written, ...known].join(', ')}.`, option);

@@ -1,16 +1,24 @@
 /** What docs/data.md and docs/own-steps.md show, done: a newcomer copies it, and it works. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { type Files, project, root } from '../rig.ts';
 import { readRows } from '../table.ts';
 
+/** By its heading the first pipeline of each section, but for those that need a model. */
 const shown = new Map(
-  [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n[\s\S]*?```yaml\n([\s\S]*?)```/gm)].map(([, title, yaml]) => [
-    title!,
-    inSteps(yaml!),
-  ]),
+  [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n(?:(?!^## )[\s\S])*?```yaml\n([\s\S]*?)```/gm)]
+    .filter(([, , yaml]) => !yaml!.startsWith('steps:'))
+    .map(([, title, yaml]) => [title!, inSteps(yaml!)]),
 );
+
+/** A file of SQLite. */
+function shop(): Uint8Array {
+  const database = new Database(':memory:');
+  database.exec("CREATE TABLE reviews (body, label); INSERT INTO reviews VALUES ('Fine.', '5'), ('Dull.', '1')");
+  return database.serialize();
+}
 
 const recipes: Record<string, { files: Files; rows: object[] }> = {
   'Letters and types': {
@@ -23,6 +31,13 @@ const recipes: Record<string, { files: Files; rows: object[] }> = {
   'Files of spreadsheets': {
     files: { 'data/export.txt': Buffer.from('\ufefftext\tlabel\r\nSchön.\tgut\r\n', 'utf16le') },
     rows: [{ label: 'gut', text: 'Schön.' }],
+  },
+  'Records of a database': {
+    files: { 'data/shop.db': shop() },
+    rows: [
+      { label: '1', text: 'Dull.' },
+      { label: '5', text: 'Fine.' },
+    ],
   },
   'Names of labels in Hugging Face data sets': {
     files: {

@@ -262,6 +262,19 @@ test.each(['right', 'left'])('words, read in windows that begin on the %s', asyn
   );
 });
 
+test('words that the tokenizer takes apart, or that make no token: a list of words has the tags that evaluate gives it', async () => {
+  const ODD = ['U.S.', 'moon', 'day-spoon', '\u200b', 'LOVELY', "it's", 'was'];
+  const rows = rowsOf(30, (i) => {
+    const tokens = Array.from({ length: 2 + (i % 9) }, (_, k) => ODD[(i + k * 3) % ODD.length]!);
+    return { tokens, tags: tokens.map((_, k) => ['O', 'B-A', 'I-A'][(i + k) % 3]) };
+  });
+  await sameAnswers(
+    { rows, model: smallModel(LARGE), tokenize: { task: 'token-classification', max_length: 8 }, fields: { text: 'tokens' } },
+    ({ predicted }) => predicted,
+    { said: ({ tags }) => tags },
+  );
+});
+
 /** As seqeval reads tags; scores are predict's own. */
 function entitiesOf(tags: string[], words: string[]): object[] {
   const found: { entity: string; start: number; end: number; text?: string }[] = [];

@@ -133,7 +133,9 @@ test('pairs of texts', async () => {
   p.write('half.jsonl', '{"text":"I live in oslo"}\n');
   const half = await p.run('predict', '.tunesmith/outputs/p/deploy/bundle', 'half.jsonl');
   expect(half.code).toBe(1);
-  expect(half.screen).toBe('error: half.jsonl:1: no "text_pair" among text\n  A line is {"text": "…", "text_pair": "…"}.\n');
+  expect(half.screen).toBe(
+    'error: half.jsonl:1: no "hypothesis" and no "text_pair" among text\n  A line is {"premise": "…", "hypothesis": "…"}.\n',
+  );
 });
 
 test.each([

@@ -1039,7 +1039,7 @@ steps:
     p.yaml:4:49: error: there is no file or folder dta/words.txt, and no step makes it
       4 |   a: { run: "cat \${{ inputs.i }}", inputs: { i: dta/words.txt } }
         |                                                 ^^^^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file.
+      = did you mean data/words.txt? Paths begin at the folder of the pipeline file.
 
     p.yaml:5:50: error: nothing matches data/*.csv
       5 |   b: { run: "cat \${{ inputs.i }}", inputs: { i: ["data/*.csv", data/words.txt] } }

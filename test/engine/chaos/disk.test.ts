@@ -167,6 +167,32 @@ test('a cache that may only be read: what it has is restored, the rest runs and 
   expect((await p.states('p.yaml')).cells).toMatchObject({ words: 'ran', all: 'ran' });
 });
 
+test.skipIf(process.getuid?.() !== 0)(
+  'an index that may not be written beside a store that may be, and the reverse: the notice names it',
+  async () => {
+    const p = faulty({
+      'p.yaml': 'params: { n: 1 }\nsteps: { a: { run: "echo ${{ params.n }} > ${{ outputs.o }}", outputs: { o: out/o } } }',
+    });
+    p.unprivileged();
+    await p.run('run', 'p.yaml');
+    for (const [name, mode] of [
+      ['index.sqlite', 0o444],
+      ['objects', 0o555],
+      ['tmp', 0o555],
+    ] as const) {
+      const path = p.path(`.tunesmith/${name}`);
+      chmodSync(path, mode);
+      const { code, events } = await p.run('run', 'p.yaml', '--json', '-p', `n=${name}`);
+      chmodSync(path, 0o755);
+      const { message } = events.find(({ type }) => type === 'notice');
+      expect({ code, message }).toEqual({
+        code: 0,
+        message: `the cache ${p.folder}/.tunesmith, since ${path} may not be written, is read-only: results are not kept for the next run`,
+      });
+    }
+  },
+);
+
 test('a project that may only be read: a run says so, looking at it works', async () => {
   const p = faulty();
   await p.run('run', 'p.yaml');

@@ -203,7 +203,7 @@ test('inputs that are not there, or cannot be', async () => {
     p.yaml:3:31: error: there is no file or folder data/b.txt, and no step makes it
       3 |   a: { run: cat, inputs: { i: data/b.txt } }
         |                               ^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file.
+      = did you mean data/a.txt? Paths begin at the folder of the pipeline file.
 
     p.yaml:4:31: error: nothing matches data/**/*.csv
       4 |   b: { run: cat, inputs: { i: "data/**/*.csv" } }

@@ -22,15 +22,15 @@ test('eight cells of three dimensions at 80 columns', () => {
         };
   expect(lines(cells)).toEqual([
     'train',
-    'batch_size  learning_rate  optim  train_loss    validation_loss',
-    '         8        0.00003  adamw      0.5000 *           0.2500 *',
-    '         8        0.00003  sgd        0.6429             0.5833',
-    '       128        0.00003  adamw      0.7857             0.9167',
-    '       128        0.00003  sgd        0.9286             1.2500',
-    '         8        0.00030  adamw      1.0714             1.5833',
-    '         8        0.00030  sgd        1.2143             1.9167',
-    '       128        0.00030  adamw      1.3571             2.2500',
-    '       128        0.00030  sgd        1.5000             2.5833',
+    'batch_size  learning_rate  optim  train_loss  validation_loss',
+    '         8        0.00003  adamw      0.5000           0.2500 *',
+    '         8        0.00003  sgd        0.6429           0.5833',
+    '       128        0.00003  adamw      0.7857           0.9167',
+    '       128        0.00003  sgd        0.9286           1.2500',
+    '         8        0.00030  adamw      1.0714           1.5833',
+    '         8        0.00030  sgd        1.2143           1.9167',
+    '       128        0.00030  adamw      1.3571           2.2500',
+    '       128        0.00030  sgd        1.5000           2.5833',
   ]);
 });
 

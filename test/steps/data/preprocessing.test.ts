@@ -1,7 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import cleaning from '../../../steps/clean/step.ts';
 import collect from '../../../steps/collect/step.ts';
+import type { CleaningOptions } from '../../../steps/data/cleaning.ts';
 import { addPreprocessing, preprocess, readPreprocessing, stepsOf } from '../../../steps/data/preprocessing.ts';
 import { ranStep, temporary } from '../rig.ts';
 
@@ -62,4 +64,34 @@ test.each([
   writeFileSync(file, JSON.stringify({ raw: 'From: a@b.org\nSubject: x\n\nHello', label: 'ham' }));
   const { outputs } = await ranStep(collect, options, { files: [file] });
   expect(await readPreprocessing(outputs.data!)).toEqual(columns ? [{ decode: 'mail', columns }] : []);
+});
+
+test('a table that was collected, cleaned and collected again keeps what was done, under the new names', async () => {
+  const file = join(temporary(), 'mails.jsonl');
+  writeFileSync(file, JSON.stringify({ raw: 'From: a@b.org\nSubject: x\n\nHello', other: 'x', label: 'ham' }));
+  const first = (await ranStep(collect, { decode: { raw: 'mail' } }, { files: [file] })).outputs.data!;
+  const second = (await ranStep(cleaning, { columns: ['raw', 'other'], lowercase: true }, { data: first })).outputs.data!;
+  const select = { text: 'raw', title: 'other', label: 'label' };
+  const { outputs } = await ranStep(collect, { select }, { files: [second] });
+  expect((await readPreprocessing(outputs.data!)).map(({ columns }) => columns)).toEqual([['text'], ['text', 'title']]);
+  const alone = ranStep(collect, { select }, { files: [join(second, 'data.parquet')] });
+  await expect(alone).rejects.toThrow('belongs to a table whose texts were decoded or cleaned');
+});
+
+test.each(['<mask>', '[MASK]'])('%s stays whole, whatever is cleaned around it, unless it stands in what is removed', async (mask) => {
+  const all: CleaningOptions = {
+    remove: ['html', 'urls', 'emails', 'special_characters', 'numbers'],
+    keep_characters: '',
+    lowercase: true,
+    whitespace: 'collapse',
+    normalize: 'NFKC',
+  };
+  const steps = [{ decode: 'mail' }, { clean: all }] as const;
+  const cleaned = (text: string) => preprocess(text, steps, mask);
+  expect(await cleaned(`The <b>${mask}</b>,  12 DAYS &amp; ${mask}!`)).toBe(`the ${mask} days ${mask}`);
+  expect(await cleaned(`From: a@b.org\nSubject: x\n\nA ${mask} <br>Day`)).toBe(`a ${mask} day`);
+  expect(await cleaned('\u{12000} sign')).toBe('\u{12000} sign');
+  expect(await cleaned(`\u{12000} ${mask}`)).toBe(`\u{12000} ${mask}`);
+  expect(await cleaned(`see http://x.org/${mask} now`)).toBe('see now');
+  expect(await preprocess(`The ${mask}`, [], mask)).toBe(`The ${mask}`);
 });

@@ -1,11 +1,14 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import clean from '../../../steps/clean/step.ts';
 import step from '../../../steps/evaluate/step.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import { preview } from '../../../steps/preview/preview.ts';
+import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
-import { ranStep } from '../rig.ts';
-import { smallModel, smallTokens } from '../small.ts';
+import { ranStep, table } from '../rig.ts';
+import { rows, smallModel, smallTokens } from '../small.ts';
 
 async function trained(labels?: string[], counts?: Record<string, number>) {
   const model = smallModel();
@@ -38,6 +41,51 @@ test('metrics, confusion matrix and predictions agree with each other', async ()
     expect(scores.bad + scores.good).toBeCloseTo(1, 6);
     expect(scores[predicted]).toBeGreaterThanOrEqual(0.5);
   }
+});
+
+test('each class has its scores, by name, with what was predicted of its rows; `show` prints them as tables', async () => {
+  const inputs = await trained();
+  const { report, predictions, outputs, warnings } = await evaluated(inputs);
+  expect(Object.keys(report.classes)).toEqual(['bad', 'good']);
+  for (const [label, { precision, recall, support, predicted_as }] of Object.entries<any>(report.classes)) {
+    const own = predictions.filter((row) => row.label === label);
+    expect(support).toBe(own.length);
+    expect(predicted_as).toEqual(
+      Object.fromEntries(
+        ['bad', 'good'].flatMap((name) => {
+          const count = own.filter(({ predicted }) => predicted === name).length;
+          return count > 0 ? [[name, count]] : [];
+        }),
+      ),
+    );
+    const hits = own.filter(({ predicted }) => predicted === label).length;
+    expect(recall).toBeCloseTo(hits / own.length, 12);
+    expect(precision).toBeCloseTo(hits / Math.max(1, predictions.filter(({ predicted }) => predicted === label).length), 12);
+  }
+  expect(warnings).toEqual([]);
+  const shown = await preview(outputs.metrics!, 10);
+  expect(shown.map(({ title }) => title)).toEqual([
+    'metrics of the split test, 20 rows',
+    'classes',
+    'confusion matrix',
+    expect.stringMatching(/^JSON/),
+  ]);
+  expect(shown[2]!.table!.header).toEqual(['true \\ predicted', 'bad', 'good']);
+  expect(shown[2]!.table!.rows.map(([, ...row]) => row.map(Number))).toEqual(report.confusion_matrix);
+});
+
+test('a model that gives every row one label is reported', async () => {
+  const model = smallModel();
+  const tokens = await smallTokens(model);
+  const options = { epochs: 1, learning_rate: 1e-9, batch_size: 64, runtime: 'eager' };
+  const start = (await ranStep(train, options, { model, tokens })).outputs.model!;
+  const file = join(start, 'model.safetensors');
+  const tensors = await readSafetensors(file);
+  toFloat32(tensors['classifier.bias']!)!.set([5, 0]);
+  await writeSafetensors(file, tensors);
+  const { warnings, report } = await evaluated({ model: start, tokens });
+  expect(warnings).toEqual(['the model gives every row the label "bad"']);
+  expect(report.classes.good).toEqual({ precision: 0, recall: 0, f1: 0, support: 10, predicted_as: { bad: 10 } });
 });
 
 test('another positive label, other metrics, another split, another batch size', async () => {
@@ -103,4 +151,18 @@ test('what cannot be evaluated is said', async () => {
   await expect(evaluated({ model, tokens })).rejects.toThrow('the model gives scores that are not numbers');
   rmSync(file);
   await expect(evaluated({ model, tokens })).rejects.toThrow('has no model.safetensors');
+});
+
+test('tokens that are read otherwise than in training are warned of; rows to measure alone are read as in training by default', async () => {
+  const { model, tokens } = await trained();
+  expect((await evaluated({ model, tokens })).warnings).toEqual([]);
+  const data = await table(rows({ test: 6 }));
+  const outside = async (options: object, from = data) => (await ranStep(tokenize, options, { data: from, model })).outputs.tokens!;
+  const same = await evaluated({ model, tokens: await outside({}) });
+  expect([same.report.rows, same.warnings]).toEqual([6, []]);
+  const cleaned = (await ranStep(clean, { lowercase: true }, { data })).outputs.data!;
+  const other = await evaluated({ model, tokens: await outside({ max_length: 16 }, cleaned) });
+  expect(other.warnings).toEqual([
+    'these tokens are read otherwise than the model was trained, and than predict, generate and serve read texts: max_length was 24 and is 16; `text` was not cleaned and is cleaned',
+  ]);
 });

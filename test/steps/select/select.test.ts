@@ -7,13 +7,13 @@ import { ranStep, temporary } from '../rig.ts';
 const byRate = (i: number): object => ({ lr: i });
 
 /** Metrics and a model for every cell, as evaluate and train would hand them over. */
-async function selected(options: object, f1: (number | null)[], { dimension = byRate, picks = byRate } = {}) {
+async function selected(options: object, f1: (number | null)[], { dimension = byRate, picks = byRate, split = 'validation' } = {}) {
   const folder = temporary();
   const file = (name: string, content: string) => {
     writeFileSync(join(folder, name), content);
     return join(folder, name);
   };
-  const from = f1.map((value, i) => file(`metrics-${i}`, JSON.stringify({ split: 'test', rows: 9, metrics: { f1: value, loss: i } })));
+  const from = f1.map((value, i) => file(`metrics-${i}`, JSON.stringify({ split, rows: 9, metrics: { f1: value, loss: i } })));
   const pick = f1.map((_, i) => file(`model-${i}`, `model ${i}`));
   const origins = {
     from: f1.map((_, i) => ({ cell: `evaluate[${i}]`, matrix: dimension(i) as any })),
@@ -62,4 +62,11 @@ test('an unknown metric lists those there are; picks that fit nowhere, or everyw
   await expect(selected({ maximize: 'f1' }, [0.5], { picks: () => ({ lr: 9 }) })).rejects.toThrow(
     'nothing to pick belongs to evaluate[0]: pick has train[0]',
   );
+});
+
+test('a choice by the test split is made, with a warning', async () => {
+  const { warnings } = await selected({ maximize: 'f1' }, [0.5, 0.6], { split: 'test' });
+  expect(warnings).toEqual([expect.stringMatching(/^the candidates were measured on the split test: .*`split: validation`/)]);
+  expect((await selected({ maximize: 'f1' }, [0.5], { split: 'test' })).warnings).toEqual([]);
+  expect((await selected({ maximize: 'f1' }, [0.5, 0.6])).warnings).toEqual([]);
 });

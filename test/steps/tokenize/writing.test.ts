@@ -127,6 +127,14 @@ test('targets have a length of their own, and go one place later into the decode
   ]);
 });
 
+test('targets that the tokenizer cannot write to the letter are counted, and kept beside what it can write', async () => {
+  const { examples, warnings } = await tokenized({ task: 'seq2seq' }, { row: { target: 'is  Ä in' } });
+  expect(examples[0]).toEqual({ id: 'a', target: 'is  Ä in', writable: 'is   in' });
+  expect(warnings).toEqual([
+    'the tokenizer cannot write 2 of 2 targets to the letter: row a "is  Ä in" becomes "is   in"; texts are measured against what it can write',
+  ]);
+});
+
 const long = 'x'.repeat(60);
 
 test.each<[string, object, { row?: object; change?: object }, string]>([

@@ -1,0 +1,105 @@
+/**
+ * The rows of a query of PostgreSQL, in a transaction that only reads. Who connects, and with which password, stands in the
+ * environment (PGUSER, PGPASSWORD, PGPASSFILE …) and nowhere else.
+ */
+import pg from 'pg';
+import Cursor from 'pg-cursor';
+import { StepError } from '../step.ts';
+import { fraction, type Rows, refuseSameColumns, rowLine, textOfBytes } from './query.ts';
+import type { QueryAddress } from './query-address.ts';
+
+export async function* postgresRows(address: QueryAddress): Rows {
+  const client = new pg.Client({ connectionString: address.url, application_name: 'tunesmith' });
+  client.on('error', () => {}); // the query that it breaks off says so
+  const where = new URL(address.url.replace(/^\w+:\/\/(?=[/?]|$)/, '$&localhost')).host || 'the database';
+  const explained = <T>(work: Promise<T>, what: string, hint?: string) =>
+    work.catch((error: Error) => {
+      throw error instanceof StepError ? error : new StepError(`${what}: ${error.message || (error as NodeJS.ErrnoException).code}`, hint);
+    });
+  await explained(
+    client.connect(),
+    `PostgreSQL at ${where}`,
+    'Set PGUSER and PGPASSWORD in the environment, or write a ~/.pgpass; they have no place in a pipeline.',
+  );
+  try {
+    await explained(client.query(SESSION), `PostgreSQL at ${where}`);
+    const cursor = client.query(new Cursor(address.query, [], { rowMode: 'array', types: { getTypeParser: () => String } } as never));
+    let columns: pg.FieldDef[] | undefined;
+    for (;;) {
+      const { rows, fields } = await explained(read(cursor), address.text);
+      if (!columns) {
+        columns = fields;
+        refuseSameColumns(
+          columns.map(({ name }) => name),
+          address,
+        );
+      }
+      if (rows.length === 0) return;
+      const names = columns.map(({ name }) => name);
+      yield rows.map((row) =>
+        rowLine(
+          names,
+          row.map((value, i) => jsonOf(value, columns![i]!, address)),
+        ),
+      );
+    }
+  } finally {
+    await client.end().catch(() => {}); // it is over already
+  }
+}
+
+/** One view of the data, and one spelling of dates, whatever the server's settings are. */
+const SESSION = `BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+  SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; SET LOCAL IntervalStyle TO 'iso_8601';
+  SET LOCAL extra_float_digits TO 1; SET LOCAL bytea_output TO 'hex'`;
+
+function read(cursor: Cursor): Promise<{ rows: (string | null)[][]; fields: pg.FieldDef[] }> {
+  return new Promise((resolve, reject) => {
+    cursor.read(1000, (error: Error | null | undefined, rows: (string | null)[][], result?: pg.QueryResult) =>
+      // A cursor that is at its end gives nothing else.
+      error ? reject(error) : resolve({ rows, fields: result?.fields ?? [] }),
+    );
+  });
+}
+
+/** Values come as the server prints them; numbers keep their letters, all that JSON has no type for is a text. */
+function jsonOf(value: string | null, { name, dataTypeID }: pg.FieldDef, address: QueryAddress): string {
+  if (value === null) return 'null';
+  const element = ELEMENTS[dataTypeID];
+  if (element !== undefined) return arrayOf(pg.types.getTypeParser(TEXT_ARRAY)(value), element);
+  if (dataTypeID === BYTEA) return textOfBytes(Buffer.from(value.slice(2), 'hex'), name, address);
+  return scalarOf(value, dataTypeID);
+}
+
+function scalarOf(value: string, type: number): string {
+  if (WHOLE.has(type)) return value;
+  if (FLOATS.has(type)) return fraction(Number(value));
+  if (type === NUMERIC) return /^-?\d/.test(value) ? value : value === 'NaN' ? 'null' : JSON.stringify(value);
+  if (type === BOOLEAN) return String(value === 't');
+  if (JSONS.has(type)) return value.replaceAll(/[\r\n]+/g, ' ');
+  return JSON.stringify(value);
+}
+
+const arrayOf = (items: unknown, element: number): string =>
+  `[${(items as (string | null | unknown[])[])
+    .map((item) => (item === null ? 'null' : Array.isArray(item) ? arrayOf(item, element) : scalarOf(item as string, element)))
+    .join(',')}]`;
+
+/** Numbers of PostgreSQL's own types, which never change. */
+const [BOOLEAN, BYTEA, NUMERIC, TEXT, TEXT_ARRAY] = [16, 17, 1700, 25, 1009];
+const WHOLE = new Set([20, 21, 23, 26]);
+const FLOATS = new Set([700, 701]);
+const JSONS = new Set([114, 3802]);
+/** Of arrays the type of an element. */
+const ELEMENTS: Record<number, number> = {
+  1000: BOOLEAN,
+  1005: 21,
+  1007: 23,
+  1016: 20,
+  1021: 700,
+  1022: 701,
+  1231: NUMERIC,
+  199: 114,
+  3807: 3802,
+  ...Object.fromEntries([1002, 1009, 1014, 1015, 1115, 1182, 1185, 2951].map((type) => [type, TEXT])),
+};

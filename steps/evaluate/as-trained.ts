@@ -1,0 +1,33 @@
+/**
+ * Whether tokens were made as the model reads raw inputs. evaluate measures tokens, and predict, generate and serve read inputs as in
+ * training: where the two differ, what was measured is not what the model answers.
+ */
+import { readPreprocessing } from '../data/preprocessing.ts';
+import { readEncoding } from '../models/encoding.ts';
+import type { TokensInfo } from '../models/tokens.ts';
+import { cleaningOf } from '../tasks/encoder.ts';
+
+/** In words, each difference; none for a model that tunesmith did not train. */
+export async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
+  const trained = await readEncoding(folders.model);
+  if (trained.fields === undefined) return [];
+  const keys = (['pairs', 'max_length', 'truncation', 'stride', 'prefix'] as const).filter(
+    // A block or a window of causal-lm is no limit of a prompt.
+    (key) => trained[key] !== info[key] && !(info.task === 'causal-lm' && key === 'max_length'),
+  );
+  const said = keys.map((key) => `${key} was ${shown(trained[key])} and is ${shown(info[key])}`);
+  const [before, now] = await Promise.all([readPreprocessing(folders.model), readPreprocessing(folders.tokens)]);
+  for (const field of Object.keys(trained.fields)) {
+    const [own, given] = [
+      cleaningOf(field, { task: info.task, encoding: trained, preprocessing: before }),
+      cleaningOf(field, { task: info.task, encoding: info, preprocessing: now }),
+    ].map((steps) => JSON.stringify(steps.map(({ columns: _, ...step }) => step)));
+    if (own !== given)
+      said.push(
+        `\`${field}\` was ${own === '[]' ? 'not cleaned' : 'cleaned'} and is ${given === '[]' ? 'not cleaned' : own === '[]' ? 'cleaned' : 'cleaned otherwise'}`,
+      );
+  }
+  return said;
+}
+
+const shown = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));

@@ -1,0 +1,54 @@
+/** Which metrics each task has. Light: it is asked when a pipeline is read. */
+import type { ProblemType, Task } from '../models/family.ts';
+import { METRICS as ANSWERS } from './answers.ts';
+import { METRICS as CLASSIFICATION } from './classification.ts';
+import { METRICS as ENTITIES } from './entities.ts';
+import { METRICS as GENERATED } from './generated.ts';
+import { METRICS as MULTI_LABEL } from './multi-label.ts';
+import { LANGUAGE_METRICS } from './names.ts';
+import { METRICS as REGRESSION } from './regression.ts';
+
+export interface TaskMetrics {
+  /** Those that can be asked for. */
+  known: readonly string[];
+  /** Those that are measured where none is asked for. */
+  usual: readonly string[];
+}
+
+/** `labels`: where they are not known yet, `usual` has every metric that some labels would make one. */
+export function taskMetrics(task: Task, problem: ProblemType, labels?: readonly string[]): TaskMetrics {
+  switch (task) {
+    case 'text-classification':
+      return classificationMetrics(problem, labels);
+    case 'token-classification': {
+      const ofEntities = ['precision', 'recall', 'f1'];
+      return { known: Object.keys(ENTITIES), usual: [...(labels && !markEntities(labels) ? [] : ofEntities), 'accuracy'] };
+    }
+    case 'question-answering':
+      return { known: Object.keys(ANSWERS), usual: ['exact_match', 'f1'] };
+    default:
+      return { known: LANGUAGE_METRICS, usual: LANGUAGE_METRICS };
+  }
+}
+
+/** Metrics of texts that the model writes by itself, where the task is to write some: of evaluate, and of a training that is decided by one. */
+export function writtenMetrics(task: Task): TaskMetrics {
+  return task === 'seq2seq'
+    ? { known: Object.keys(GENERATED), usual: ['rouge1', 'rouge2', 'rougeL', 'bleu', 'exact_match'] }
+    : { known: [], usual: [] };
+}
+
+/** Tags such as NOUN and VERB mark no entities. */
+export const markEntities = (labels: readonly string[]): boolean => labels.every((label) => /^(O$|[BIES]-)/.test(label));
+
+function classificationMetrics(problem: ProblemType, labels?: readonly string[]): TaskMetrics {
+  if (problem === 'regression') return { known: Object.keys(REGRESSION), usual: ['mse', 'mae', 'r2'] };
+  if (problem === 'multi_label_classification')
+    return { known: Object.keys(MULTI_LABEL), usual: ['accuracy', 'micro_f1', 'macro_f1', 'hamming_loss'] };
+  const [ofTwo, ofMore] = [
+    ['precision', 'recall', 'f1'],
+    ['macro_precision', 'macro_recall', 'macro_f1'],
+  ];
+  const usual = labels === undefined ? [...ofTwo, ...ofMore] : labels.length === 2 ? ofTwo : ofMore;
+  return { known: Object.keys(CLASSIFICATION), usual: ['accuracy', ...usual] };
+}

@@ -1,0 +1,37 @@
+/** What can be known of metrics before a model is trained: from the options of the steps above, and from the tokens once they exist. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { OptionProblem, Upstream } from '../../engine/step.ts';
+import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
+import { binaryProblem } from '../metrics/positive.ts';
+import type { ProblemType, Task } from '../models/family.ts';
+
+export interface Ahead {
+  task: Task;
+  problem: ProblemType;
+  /** Once the tokens exist. */
+  labels?: string[];
+  splits?: string[];
+}
+
+/** Of the input `tokens`; undefined where it comes from no tokenize step. */
+export function tokensAhead([tokens]: Upstream[] = []): Ahead | undefined {
+  if (tokens?.uses !== 'tokenize') return undefined;
+  const { task, problem_type = 'single_label_classification' } = tokens.options as { task: Task; problem_type?: ProblemType };
+  const file = tokens.path && join(tokens.path, 'tokens.json');
+  if (!file || !existsSync(file)) return { task, problem: problem_type };
+  const { labels, splits } = JSON.parse(readFileSync(file, 'utf8')) as { labels: string[]; splits: Record<string, { rows: number }> };
+  return { task, problem: problem_type, labels, splits: Object.keys(splits).filter((name) => splits[name]!.rows > 0) };
+}
+
+/** Undefined where the metric can be had, as far as is known. `beside`: names that are no metrics of the task and can be had all the same. */
+export function metricProblem(name: string, option: string, ahead: Ahead, beside: string[] = []): OptionProblem | undefined {
+  const { task, problem, labels } = ahead;
+  const known = [...beside, ...writtenMetrics(task).known, ...taskMetrics(task, problem, labels).known];
+  if (!known.includes(name)) {
+    const of = problem === 'single_label_classification' ? task : `${task} (${problem})`;
+    return { option, message: `${of} has no metric ${name}`, hint: `It has ${known.join(', ')}.` };
+  }
+  const wrong = task === 'text-classification' && problem === 'single_label_classification' && labels && binaryProblem([name], labels);
+  return wrong ? { option, ...wrong } : undefined;
+}

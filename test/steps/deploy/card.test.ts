@@ -1,0 +1,52 @@
+/** The model card says each thing once, and shows a library only for what it can do. */
+import { expect, test } from 'vitest';
+import { type Card, modelCard } from '../../../steps/deploy/card.ts';
+
+function card(model: object, training: Card['training'] = {}): string {
+  const made = { labels: ['a', 'b'], problem: 'single_label_classification', ...model } as Card['model'];
+  return modelCard({ name: 'x', model: made, training, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
+}
+
+// By the classes that transformers.js 4.3 knows (MODEL_FOR_…_MAPPING_NAMES in its registry).
+test.each([
+  ['bert', 'text-classification', true],
+  ['bert', 'token-classification', true],
+  ['bert', 'question-answering', true],
+  ['albert', 'text-classification', true],
+  ['albert', 'question-answering', true],
+  ['albert', 'masked-lm', true],
+  ['albert', 'token-classification', false],
+  ['distilbert', 'token-classification', true],
+  ['roberta', 'masked-lm', true],
+  ['gpt2', 'text-classification', false],
+  ['gpt2', 'causal-lm', false],
+  ['t5', 'seq2seq', false],
+])('%s for %s: transformers.js is offered: %s', (type, task, offered) => {
+  const text = card({ task, family: { type } });
+  expect([text.includes('@huggingface/transformers'), text.includes('- transformers.js')]).toEqual([offered, offered]);
+});
+
+test('the number of a regression is read from the logits: the pipeline of transformers.js would make a probability of it', () => {
+  const text = card({ task: 'text-classification', family: { type: 'bert' }, labels: ['score'], problem: 'regression' });
+  expect(text).toContain("const { logits } = await model(tokenizer('a text', { truncation: true }));");
+  expect(text).not.toContain("pipeline('text-classification'");
+});
+
+test('what was found in training and what was asked for are one list: no name comes twice', () => {
+  const text = card(
+    { task: 'text-classification', family: { type: 'bert' } },
+    {
+      epochs: 7,
+      steps: 70,
+      runtime: { name: 'onnx', description: 'onnxruntime-node 1.30.0' },
+      options: { epochs: 12, batch_size: 16, runtime: 'auto' },
+    },
+  );
+  expect(text.split('## Training\n\n')[1]).toBe(`|  |  |
+| --- | --- |
+| epochs | 7 |
+| steps | 70 |
+| runtime | onnxruntime-node 1.30.0 |
+| batch_size | 16 |
+`);
+});
