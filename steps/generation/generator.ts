@@ -29,6 +29,8 @@ export interface Watching {
 }
 
 export interface Generator {
+  /** The column of the training data that prompts were, where that is known. */
+  readonly column: string | undefined;
   /** All that decides how texts are written, where these options are asked for. */
   config(options: GenerationOptions): GenerationConfig;
   /** @throws StepError for a prompt that nothing can be generated from */
@@ -85,6 +87,7 @@ export async function generatorOf(
   };
 
   return {
+    column: encoding.fields?.text,
     config: configOf,
 
     async encode(prompt, options) {
