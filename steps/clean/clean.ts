@@ -6,6 +6,7 @@ import { type CleaningOptions, cleanText, type Removed, removables } from '../da
 import { type Column, Database, quote } from '../data/database.ts';
 import { addPreprocessing } from '../data/preprocessing.ts';
 import { requireColumn, tableOf, writeTable } from '../data/table.ts';
+import { cleanLabels } from './labels.ts';
 import type step from './step.ts';
 
 type Context = Parameters<typeof step.run>[0];
@@ -25,21 +26,30 @@ export async function clean(context: Context): Promise<void> {
     for (const name of same) requireColumn(columns, name, 'deduplicate');
     if (options.label) requireColumn(columns, options.label, 'label');
     requireTexts(columns, options.columns);
+    const labels = options.labels && (await cleanLabels(database, label ?? 'label', options.labels));
 
     const { removed, changed, rows } = await cleanColumns(database, options.columns, text, context);
-    const dropped = await drop(database, options, same, label);
-    const { kept, conflicting } = dropped;
+    const { kept, conflicting, reasons } = await drop(database, options, same, label);
+    const dropped = { ...labels?.dropped, ...reasons };
     if (kept === 0)
-      throw new StepError(`no row is left of ${number(rows)}: ${listed(dropped.reasons)}`, 'Take a look at the texts: tunesmith show.');
+      throw new StepError(`no row is left of ${number(rows)}: ${listed(dropped)}`, 'Take a look at the texts: tunesmith show.');
     await writeTable(database, 'kept', data, {
       label,
-      dropped: dropped.reasons,
-      counted: { read: rows, changed, removed, ...(label && same.length > 0 && { conflicting }) },
+      dropped,
+      counted: {
+        read: rows + sum(labels?.dropped),
+        changed,
+        removed,
+        ...(labels && { labels_changed: labels.changed }),
+        ...(label && same.length > 0 && { conflicting }),
+      },
     });
     await addPreprocessing(inputs.data, data, { clean: text, columns: options.columns });
 
     log(`${number(changed)} of ${number(rows)} rows changed; removed ${listed(removed)}`);
-    log(`${number(kept)} rows kept; dropped ${listed(dropped.reasons)}`);
+    log(`${number(kept)} rows kept; dropped ${listed(dropped)}`);
+    if (labels) log(`${number(labels.changed)} labels changed`);
+    for (const name of labels?.unknown ?? []) context.warn(`\`labels\` names ${JSON.stringify(name)}, which is no label of the data`);
     if (conflicting > 0)
       context.warn(
         `${number(conflicting)} dropped duplicate${conflicting === 1 ? '' : 's'} had another \`${label}\` than the row that was kept: the first by id decides`,
@@ -134,6 +144,8 @@ async function drop(
     reasons: Object.fromEntries(counts.flatMap(({ reason, n }) => (reason === null ? [] : [[reason, n]]))) as Record<string, number>,
   };
 }
+
+const sum = (counts: Record<string, number> = {}) => Object.values(counts).reduce((total, count) => total + count, 0);
 
 const number = (value: number) => value.toLocaleString('en-US');
 

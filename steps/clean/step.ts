@@ -87,7 +87,21 @@ export default defineStep({
     label: {
       type: 'string',
       minLength: 1,
-      description: 'The column of labels: duplicates that differ in it are counted as `conflicting`. Default: `label`, where it is there.',
+      description:
+        'The column of labels: duplicates that differ in it are counted as `conflicting`, and `labels` cleans it. Default: `label`, where it is there.',
+    },
+    labels: {
+      type: 'object',
+      properties: {
+        trim: { type: 'boolean', description: 'Takes white space off both ends.' },
+        case: { enum: ['lower', 'upper'], description: 'Makes all letters lower or upper case.' },
+        map: { type: 'object', additionalProperties: { type: 'string' }, description: 'New labels by old ones: `{ spm: spam }`.' },
+        drop: { type: 'array', items: { type: 'string' }, uniqueItems: true, description: 'Labels whose rows are dropped: `["?", n/a]`.' },
+      },
+      additionalProperties: false,
+      minProperties: 1,
+      description:
+        'Cleans the labels themselves, in the order `trim`, `case`, `map`, `drop`; what `map` and `drop` name is what a label is by then. Changed and dropped rows are counted. In lists every label is cleaned, and `drop` drops the row.',
     },
     min_length: {
       type: 'integer',
@@ -97,14 +111,14 @@ export default defineStep({
     },
     max_length: { type: 'integer', minimum: 1, description: 'Rows with more characters are dropped.' },
   },
-  optional: ['keep_characters', 'label', 'max_length'],
+  optional: ['keep_characters', 'label', 'labels', 'max_length'],
   libraries: ['@duckdb/node-api'],
   check(options) {
     const problems: OptionProblem[] = [];
     if (options.keep_characters !== undefined && !options.remove.includes('special_characters'))
       problems.push({ option: 'keep_characters', message: '`keep_characters` means nothing unless `remove` has special_characters' });
-    if (options.label !== undefined && options.deduplicate === false)
-      problems.push({ option: 'label', message: '`label` means nothing without `deduplicate`' });
+    if (options.label !== undefined && options.deduplicate === false && options.labels === undefined)
+      problems.push({ option: 'label', message: '`label` means nothing without `deduplicate` or `labels`' });
     if (options.max_length !== undefined && options.max_length < options.min_length)
       problems.push({
         option: 'max_length',

@@ -23,8 +23,8 @@ export interface InputOptions {
   /** Of CSV; by default what the beginning of the file shows. */
   delimiter?: string;
   encoding?: Encoding;
-  /** The column that each field was in training: looked for before the field's own name. */
-  known?: Record<string, string>;
+  /** The column that each field was in training, or several names, the likeliest first: looked for before the field's own name. */
+  known?: Record<string, string | string[]>;
   /** Columns to keep beside the inputs; by default `id` where the file has it. */
   columns?: readonly string[];
 }
@@ -53,7 +53,7 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
     fields: fields.map(({ name, optional, words = false }) => ({
       name,
       words,
-      keys: name === 'text' && column !== undefined ? [column] : [...new Set([known[name] ?? name, name])],
+      keys: name === 'text' && column !== undefined ? [column] : [...new Set([known[name] ?? name, name].flat())],
       optional: optional ?? false,
     })),
   };

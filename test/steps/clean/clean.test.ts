@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import definition from '../../../steps/clean/step.ts';
 import { cleanText } from '../../../steps/data/cleaning.ts';
-import type { Row } from '../../../steps/data/database.ts';
+import { Database, type Row } from '../../../steps/data/database.ts';
+import { writeTable } from '../../../steps/data/table.ts';
 import { readRows } from '../../table.ts';
-import { ranStep, table } from '../rig.ts';
+import { ranStep, table, temporary } from '../rig.ts';
 
 interface Cleaned {
   rows: Row[];
@@ -106,3 +107,44 @@ test('a table stays as it is but for its texts', async () => {
     expect(rows).toEqual([{ ...row('a', 'x'), n: '1', reason: 'r', same: 's' }]);
   expect(existsSync(join(folder, 'rejected.jsonl'))).toBe(false);
 });
+
+test('labels are trimmed, put in one case, mapped and dropped, with counts', async () => {
+  const given = ['Spam', 'spam ', '\u00a0SPAM\t', 'spm', 'ham', '?', 'n/a', 'HAM', ' ham\n'].map((label, i) =>
+    row(`r${i}`, `text ${i}`, label),
+  );
+  const { rows, card, warnings } = await cleaned(given, {
+    labels: { trim: true, case: 'lower', map: { spm: 'spam', eggs: 'ham' }, drop: ['?', 'n/a', 'none'] },
+  });
+  expect(rows.map(({ label }) => label)).toEqual(['spam', 'spam', 'spam', 'spam', 'ham', 'ham', 'ham']);
+  expect(card).toMatchObject({
+    rows: 7,
+    read: 9,
+    labels: { spam: 4, ham: 3 },
+    labels_changed: 6,
+    dropped: { 'label "?"': 1, 'label "n/a"': 1 },
+  });
+  expect(warnings).toEqual([
+    '`labels` names "eggs", which is no label of the data',
+    '`labels` names "none", which is no label of the data',
+  ]);
+  expect((await cleaned(given)).rows.map(({ label }) => label).sort()).toEqual(given.map(({ label }) => label).sort());
+});
+
+test('labels that are numbers, and labels in lists', async () => {
+  const data = await madeTable("SELECT 'a' AS id, 'x' AS text, 1 AS label UNION ALL SELECT 'b', 'y', 0 UNION ALL SELECT 'c', 'z', NULL");
+  expect((await cleaned(data, { labels: { map: { 0: 'ham', 1: 'spam' } } })).rows.map(({ label }) => label)).toEqual(['spam', 'ham', null]);
+  const lists = await madeTable(
+    "SELECT 'a' AS id, 'x' AS text, ['A ', 'b'] AS label UNION ALL SELECT 'b', 'y', ['?', 'b'] UNION ALL SELECT 'c', 'z', []",
+  );
+  const { rows, card } = await cleaned(lists, { labels: { trim: true, map: { A: 'a' }, drop: ['?'] } });
+  expect(rows.map(({ label }) => label)).toEqual([['a', 'b'], []]);
+  expect(card.dropped).toEqual({ 'label "?"': 1 });
+});
+
+async function madeTable(sql: string): Promise<string> {
+  const folder = temporary();
+  const database = await Database.open();
+  await writeTable(database, `(${sql})`, folder);
+  database.close();
+  return folder;
+}
