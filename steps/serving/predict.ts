@@ -63,7 +63,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
   const fields = taskKind(opened.task).fields.map(
     (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
   );
-  const source = readInputs(file, fields, { known: opened.encoding.fields, ...options });
+  const source = readInputs(file, fields, { known: [opened.encoding.files, opened.encoding.fields], ...options });
   const queue = openQueue(await startWorkers(opened), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));
