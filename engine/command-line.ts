@@ -103,6 +103,7 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
   .addOption(param())
   .addOption(params())
   .addOption(new Option('-n, --rows <n>', 'how many rows or lines to show').argParser(count).default(10))
+  .option('--run <run>', 'an output as this run had it: a number, latest or previous')
   .option('--tensorboard <dir>', 'write the curves of trainings there, for TensorBoard, from their outputs `history`')
   .addHelpText('after', '\nARTIFACT is a path, or an output of the pipeline: split.data, or [FILE] CELL OUTPUT.')
   .usage('ARTIFACT [options]');

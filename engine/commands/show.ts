@@ -1,6 +1,7 @@
 /** `tunesmith show ARTIFACT`: a preview of a path, or of an output of the pipeline (`split.data`, or `CELL OUTPUT`). */
 
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InvalidError } from '../diagnostic.ts';
 import { fileName } from '../pipeline/cell-name.ts';
@@ -12,12 +13,28 @@ import { nearPath } from '../report/failure.ts';
 import { printLines } from '../report/print.ts';
 import { tableLines } from '../report/table.ts';
 import { clip, oneLine } from '../report/text.ts';
-import { cellsNamed, unknownCell } from '../run/selection.ts';
+import { cellOfName, cellsNamed, cellTest, unknownCell } from '../run/selection.ts';
 import { didYouMean } from '../suggest.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
+import { runNamed } from './run-words.ts';
 
-export default async function show(words: string[], options: PipelineOptions & { rows: number; tensorboard?: string }): Promise<void> {
-  const artifacts = await artifactsOf(words, options);
+interface ShowOptions extends PipelineOptions {
+  rows: number;
+  tensorboard?: string;
+  run?: string;
+}
+
+export default async function show(words: string[], options: ShowOptions): Promise<void> {
+  if (options.run === undefined) return tell(await artifactsOf(words, options), options);
+  const copies = mkdtempSync(join(tmpdir(), 'tunesmith-show-'));
+  try {
+    await tell(await artifactsOfRun(words, options.run, options, copies), options);
+  } finally {
+    rmSync(copies, { recursive: true, force: true });
+  }
+}
+
+async function tell(artifacts: Artifact[], options: ShowOptions): Promise<void> {
   if (options.tensorboard !== undefined) return writeCurves(artifacts, options.tensorboard);
   const { preview } = await previews();
   const columns = process.stdout.columns || 120;
@@ -93,6 +110,35 @@ async function artifactsOf(words: string[], options: PipelineOptions): Promise<A
       `tunesmith run ${nearPath(pipeline.file)} --until ${cells[0]!.step}`,
     );
   return there;
+}
+
+/** The same of a past run, whose cells the pipeline may no longer have. */
+async function artifactsOfRun(words: string[], run: string, options: PipelineOptions, copies: string): Promise<Artifact[]> {
+  const { file, rest } = fileAmong(words);
+  const [word, second, ...others] = rest;
+  if (word === undefined || others.length > 0)
+    throw usage('show --run takes a cell or step, and an output', 'For example: tunesmith show train.history --run 12');
+  const pipeline = await openPipeline(file, options, { lastRun: true });
+  const { pastOutputs } = await import('../run/past-outputs.ts');
+  const number = runNamed(pipeline.root, run);
+  const point = word.lastIndexOf('.');
+  const [step, output] =
+    second !== undefined || point <= word.lastIndexOf(']') ? [word, second] : [word.slice(0, point), word.slice(point + 1)];
+  const ofStep = cellTest(step);
+  const { found, gone } = await pastOutputs(
+    pipeline,
+    number,
+    (cell, name) => ofStep(cellOfName(cell)) && (name === undefined || output === undefined || name === output),
+    copies,
+  );
+  if (found.length === 0)
+    throw usage(
+      gone.length > 0
+        ? `what ${gone.join(', ')} made in run ${number} is no longer stored`
+        : `run ${number} has no output ${rest.join(' ')}`,
+      `\`tunesmith runs show ${number}\` lists its cells.`,
+    );
+  return found.map(({ cell, output, path }) => ({ name: `${cell}.${output} of run ${number}`, cell, path }));
 }
 
 /** `split.data`, `train[rate=0.1].model`, or a cell alone: all its outputs. Points may stand in a cell's name, too. */

@@ -1,5 +1,5 @@
 /** Steps at every point of their matrix: cells with concrete values. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Json } from '../step.ts';
 import { cellName, fileName } from './cell-name.ts';
@@ -262,5 +262,5 @@ function* optionsIn(scope: CellScope): Generator<[string, Json]> {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text);
 }

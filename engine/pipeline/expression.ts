@@ -33,6 +33,8 @@ export interface Template {
 }
 
 const known = new Map<string, Template>();
+/** A file of many thousand steps must not fill the memory with their texts. */
+const MOST_KNOWN = 5000;
 
 /** Undefined for plain text. */
 export function template(text: string): Template | undefined {
@@ -52,6 +54,7 @@ export function template(text: string): Template | undefined {
   if (at < text.length) parts.push(text.slice(at));
   const expressions = parts.filter((part) => typeof part !== 'string');
   const made: Template = { parts, expressions, single: parts.length === 1 ? expressions[0] : undefined };
+  if (known.size === MOST_KNOWN) known.clear();
   known.set(text, made);
   return made;
 }

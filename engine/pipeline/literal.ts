@@ -57,8 +57,14 @@ function mapped(tree: Tree[] | { [key: string]: Tree }, change: (entry: Tree) =>
     const items = tree.map(change);
     return items.some((item, i) => item !== tree[i]) ? items : tree;
   }
-  const entries = Object.entries(tree).map(([key, entry]) => [key, change(entry)] as const);
-  return entries.some(([key, entry]) => entry !== tree[key]) ? Object.fromEntries(entries) : tree;
+  let other: { [key: string]: Tree } | undefined;
+  for (const key of Object.keys(tree)) {
+    const entry = change(tree[key]!);
+    if (entry === tree[key]) continue;
+    other ??= { ...tree };
+    other[key] = entry;
+  }
+  return other ?? tree;
 }
 
 /** A copy that shares nothing: what is filled in is changed later (defaults). */

@@ -15,18 +15,22 @@ interface Written {
   draft: Draft;
   name: string;
   path: string;
+  /** By which it is found where case does not count. */
+  key: string;
 }
 
 /** Checks outputs against each other, and adds the edges of paths to `Cell.reads`. */
 export function linkPaths(drafts: Draft[], reading: Reading): void {
   const outputs = new Outputs();
+  const taken = takenPlaces(reading);
   const overlaps = new Overlaps(reading);
   for (const draft of drafts) {
     for (const [name, { path }] of Object.entries(draft.cell.outputs)) {
       const place = draft.outputPlaces.get(name);
-      if (place && !allowed(draft, path, name, place, reading)) continue;
-      const other = outputs.add({ draft, name, path });
-      if (other) overlaps.add({ draft, name, path }, other);
+      if (place && !allowed(draft, path, name, place, taken, reading)) continue;
+      const written = { draft, name, path, key: placeKey(path) };
+      const other = outputs.add(written);
+      if (other) overlaps.add(written, other);
     }
   }
   for (const [inner, outer] of outputs.nested()) overlaps.add(inner, outer);
@@ -36,24 +40,29 @@ export function linkPaths(drafts: Draft[], reading: Reading): void {
   }
 }
 
-function allowed({ cell }: Draft, path: string, name: string, { source, path: at }: Place, reading: Reading): boolean {
+/** What belongs to others, by `placeKey`. */
+function takenPlaces({ root, file }: Reading) {
+  const [pipeline, lock, git, own] = [file, lockPath(file), join(root, '.git'), join(root, '.tunesmith')].map(placeKey);
+  return { pipeline: pipeline!, lock: lock!, git: git!, own: own! };
+}
+
+type Taken = ReturnType<typeof takenPlaces>;
+
+function allowed({ cell }: Draft, path: string, name: string, { source, path: at }: Place, taken: Taken, reading: Reading): boolean {
   const wrong = (message: string, hint: string) => {
     reading.tell(cell, source.diagnostic(at, 'value', message, hint));
     return false;
   };
-  const own = join(reading.root, '.tunesmith');
   const key = placeKey(path);
-  const isIn = (folder: string) => within(key, placeKey(folder));
   if (path === reading.root)
     return wrong(`output "${name}" is the whole project (${reading.root})`, `Write below it, for example out/${name}.`);
   if (!within(path, reading.root))
     return wrong(`output "${name}" lies outside the project (${reading.root})`, `Write into it, for example out/${basename(path)}.`);
-  if (within(placeKey(reading.file), key))
+  if (within(taken.pipeline, key))
     return wrong(`output "${name}" would replace the pipeline file itself`, `Give it a folder of its own: out/${name}`);
-  if (key === placeKey(lockPath(reading.file)))
-    return wrong(`output "${name}" would replace the pipeline's lock`, `Give it a folder of its own: out/${name}`);
-  if (isIn(join(reading.root, '.git'))) return wrong(`output "${name}" lies in .git, which belongs to git`, `Write elsewhere: out/${name}`);
-  if (isIn(own) || within(own, path))
+  if (key === taken.lock) return wrong(`output "${name}" would replace the pipeline's lock`, `Give it a folder of its own: out/${name}`);
+  if (within(key, taken.git)) return wrong(`output "${name}" lies in .git, which belongs to git`, `Write elsewhere: out/${name}`);
+  if (within(key, taken.own) || within(taken.own, key))
     return wrong(`output "${name}" lies in .tunesmith, which tunesmith itself writes`, `Write elsewhere: out/${name}`);
   const longest = Math.max(...path.split('/').map((part) => Buffer.byteLength(part)));
   if (longest > 255) return wrong(`the name of output "${name}" has ${longest} bytes: file systems take 255`, 'Use a shorter name.');
@@ -71,7 +80,7 @@ class Outputs {
   /** The one that lies there already, if any. */
   add(written: Written): Written | undefined {
     const there = this.#byPath.get(written.path);
-    const key = placeKey(written.path);
+    const { key } = written;
     const alike = there ?? this.#byKey.get(key);
     if (!there) this.#byPath.set(written.path, written);
     if (!alike) this.#byKey.set(key, written);
@@ -79,8 +88,8 @@ class Outputs {
   }
 
   /** The output that this path lies in, or would lie in where case and composition of characters do not count. */
-  outer(path: string): Written | undefined {
-    for (let folder = dirname(placeKey(path)); ; folder = dirname(folder)) {
+  outer({ key }: Written): Written | undefined {
+    for (let folder = dirname(key); ; folder = dirname(folder)) {
       const found = this.#byKey.get(folder);
       if (found) return found;
       if (dirname(folder) === folder) return undefined;
@@ -90,7 +99,7 @@ class Outputs {
   /** Pairs of outputs where the first lies within the second. */
   *nested(): Generator<[Written, Written]> {
     for (const written of this.#byPath.values()) {
-      const outer = this.outer(written.path);
+      const outer = this.outer(written);
       if (outer) yield [written, outer];
     }
   }
@@ -131,13 +140,7 @@ class Overlaps {
 
   /** `one` lies within `other`, or at the same path. */
   add(one: Written, other: Written): void {
-    const id = JSON.stringify([
-      one.draft.step.name,
-      one.name,
-      other.draft.step.name,
-      other.name,
-      placeKey(one.path) === placeKey(other.path),
-    ]);
+    const id = JSON.stringify([one.draft.step.name, one.name, other.draft.step.name, other.name, one.key === other.key]);
     const found = this.#found.get(id) ?? { one, other, more: -1, differs: new Set() };
     found.more++;
     const [matrix, others] = [one.draft.cell.matrix, other.draft.cell.matrix];

@@ -121,6 +121,7 @@ function cross(step: Step, inherited: Point[], own: Combination[], reading: Read
 
 /** Cells whose names some file systems take for one: their outputs and logs would share a place. */
 function checkPlaces(step: Step, points: Point[], reading: Reading): void {
+  if (points.length < 2) return;
   const seen = new Map<string, Point>();
   for (const point of points) {
     const key = placeKey(cellName('', plain(point.matrix) as Record<string, Json>));

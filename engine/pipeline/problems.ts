@@ -20,6 +20,10 @@ export class Problems {
     this.#closed.add(JSON.stringify([file, line, column]));
   }
 
+  get isEmpty(): boolean {
+    return this.#found.size === 0;
+  }
+
   /** In the order of the file; of several files, the one with the first mistake found comes first; flags come last. */
   throwIfAny(): void {
     if (this.#found.size === 0) return;

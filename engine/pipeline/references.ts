@@ -117,5 +117,5 @@ function othersThan(step: Step, steps: Steps): string[] {
 function isInComment({ body }: Step, expression: Expression, path: Path): boolean {
   const text = [body.run].flat()[Number(path[3] ?? 0)];
   const { parts } = parseCommand(String(text), body.shell === 'bash' ? 'bash' : 'sh');
-  return parts.every((part) => typeof part === 'string' || part.expression !== expression);
+  return parts.every((part) => typeof part === 'string' || part.expression.start !== expression.start);
 }

@@ -47,8 +47,19 @@ export async function pipelineSchema(): Promise<Schema> {
   };
 }
 
-/** The options of a step, as they must be once all expressions are resolved. */
-export function optionsSchema({ options = {}, optional = [] }: Declaration): Schema {
+/** The options of a step, as they must be once all expressions are resolved. The same schema each time: it is compiled once. */
+export function optionsSchema(definition: Declaration): Schema {
+  let schema = schemas.get(definition);
+  if (!schema) {
+    schema = schemaOf(definition);
+    schemas.set(definition, schema);
+  }
+  return schema;
+}
+
+const schemas = new WeakMap<Declaration, Schema>();
+
+function schemaOf({ options = {}, optional = [] }: Declaration): Schema {
   const required = Object.entries(options).filter(
     ([name, schema]) => !Object.hasOwn(Object(schema), 'default') && !optional.includes(name),
   );

@@ -21,12 +21,15 @@ export interface Command {
 }
 
 const known = new Map<string, Command>();
+/** The cells of a step share a command; a file of many thousand steps must not fill the memory with theirs. */
+const MOST_KNOWN = 1000;
 
 export function parseCommand(text: string, shell: 'sh' | 'bash'): Command {
   const id = `${shell} ${text}`;
   let command = known.get(id);
   if (!command) {
     command = parse(text, shell);
+    if (known.size === MOST_KNOWN) known.clear();
     known.set(id, command);
   }
   return command;

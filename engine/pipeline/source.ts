@@ -16,6 +16,7 @@ import {
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 import { exactNumber } from './cell-name.ts';
 import { Literal, type Tree, writtenScalar } from './literal.ts';
+import { readInPieces } from './pieces.ts';
 import { Problems } from './problems.ts';
 import { lineEnd, syntaxErrors } from './syntax.ts';
 import { readText, shownPath } from './text.ts';
@@ -38,15 +39,39 @@ export interface Source {
 
 /** Reads a file or throws InvalidError: all that is wrong with its text, but not what it says. */
 export function readSource(path: string, problems: Problems, text = readText(path, shownPath(path))): Source & { text: string } {
+  const value = text.length > LARGE ? readInPieces(text, cleanValue) : undefined;
+  if (value === undefined) return readWhole(path, problems, text);
+  let whole: Source | undefined;
+  return {
+    text,
+    value,
+    diagnostic: (...at) => {
+      whole ??= readWhole(path, new Problems(), text);
+      return whole.diagnostic(...at);
+    },
+  };
+}
+
+/** Characters. */
+const LARGE = 200_000;
+
+/** Undefined where anything is wrong with it. */
+function cleanValue(text: string): Tree | undefined {
+  const documents = parseAllDocuments(text, PARSING);
+  const [document, second] = documents;
+  if ('empty' in documents || !document || second || document.errors.length + document.warnings.length > 0) return undefined;
+  const problems = new Problems();
+  const source = new YamlSource('', text, new LineCounter());
+  source.take(document, problems);
+  return problems.isEmpty ? source.value : undefined;
+}
+
+const PARSING = { prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' } as const;
+
+function readWhole(path: string, problems: Problems, text: string): Source & { text: string } {
   const file = shownPath(path);
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, {
-    lineCounter: lines,
-    prettyErrors: false,
-    merge: true,
-    uniqueKeys: false,
-    logLevel: 'silent',
-  });
+  const documents = parseAllDocuments(text, { ...PARSING, lineCounter: lines });
   const source = new YamlSource(file, text, lines);
   const syntax = new Problems();
   if ('empty' in documents || documents.length === 0 || documents[0]!.contents === null) {

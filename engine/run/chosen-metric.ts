@@ -1,4 +1,5 @@
 /** The figure by which a run is judged: what its `select` went by, else the first metric that its `evaluate` was asked for. */
+import { compareBytes } from '../pipeline/cell-name.ts';
 import type { Json } from '../step.ts';
 import type { Components } from './fingerprint.ts';
 import { type Records, reading } from './records.ts';
@@ -43,7 +44,7 @@ function chosenOf(
   { judged, withFigures, better }: Known,
 ): ChosenMetric | undefined {
   const found: ChosenMetric[] = [];
-  for (const [cell, fingerprint] of records.fingerprints(run)) {
+  for (const [cell, fingerprint] of [...records.fingerprints(run)].sort(([a], [b]) => compareBytes(a, b))) {
     if (!withFigures.has(cell)) continue;
     if (!judged.has(fingerprint)) judged.set(fingerprint, asked ?? judgedBy(records.components(fingerprint)));
     const name = judged.get(fingerprint);

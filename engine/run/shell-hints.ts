@@ -14,6 +14,9 @@ const BASHISMS: [what: string, pattern: RegExp][] = [
   ['$' + '{x//…}', /\$\{!?\w+(\/|\^|,|:\d|\[)/],
   ["$'…'", /\$'/],
   ['declare', /(^|[\s;&|(])(declare|typeset|shopt|mapfile|readarray)\s/],
+  ['let', /(^|[\s;&|(])let\s/],
+  ['pushd', /(^|[\s;&|(])(pushd|popd)\b/],
+  ['for ((…))', /\bfor\s*\(\(/],
   ['function', /(^|[\s;&|])function\s+\w+/],
 ];
 

@@ -12,8 +12,6 @@ export const causalLm: Measure = async (options, methods, { tokens }) => {
   const info = await readTokensInfo(tokens);
   if (info.task !== 'causal-lm')
     throw new StepError(`the tokens are of ${info.task}, and the task is causal-lm`, 'Give the tokens of a tokenize step with that task.');
-  const unknown = options.metrics?.find((name) => name !== 'perplexity');
-  if (unknown !== undefined) throw new StepError(`what counts tokens is measured by perplexity, not by ${unknown}`, undefined, ['metrics']);
   const { size } = await openTokenizer(tokens, {});
   const [train, test] = [await openSplit(tokens, info, 'train'), await openSplit(tokens, info, options.split)];
   try {

@@ -1,7 +1,8 @@
 import { defineStep } from '../../engine/step.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
 import { PROBABILITY_METRICS } from '../metrics/classification.ts';
-import { METRIC_NAMES } from '../metrics/names.ts';
+import { LANGUAGE_METRICS, METRIC_NAMES } from '../metrics/names.ts';
+import type { Task } from '../models/family.ts';
 import { optionsOfOtherTasks } from '../tasks/options.ts';
 
 /** What each task can be compared with, in the order in which they are measured. */
@@ -15,12 +16,27 @@ export const METHODS_OF = {
 
 /** The columns that each task reads, and what else means something to it. */
 const OPTIONS_OF: Record<string, readonly string[]> = {
-  'text-classification': ['text', 'text_pair', 'label', 'positive'],
+  'text-classification': ['text', 'text_pair', 'label', 'missing', 'positive'],
   'token-classification': ['words', 'tags'],
   'question-answering': ['question', 'context', 'answers'],
   'causal-lm': [],
   seq2seq: ['text', 'target'],
 };
+
+/** Baselines give labels, texts or counts of tokens, and no probabilities of them. */
+function notForBaselines(name: string, task: Task): { message: string; hint: string } | undefined {
+  const written = writtenMetrics(task).known;
+  const probabilities = task === 'text-classification' ? PROBABILITY_METRICS : written.length > 0 ? LANGUAGE_METRICS : [];
+  if (probabilities.includes(name))
+    return {
+      message: `${name} is about probabilities, and a baseline gives ${written.length > 0 ? 'texts' : 'labels'}`,
+      hint: 'Leave it out.',
+    };
+  if (task === 'causal-lm' && name !== 'perplexity')
+    return { message: `what counts tokens is measured by perplexity, not by ${name}`, hint: 'Leave it out.' };
+  const known = written.length > 0 ? written : taskMetrics(task, 'single_label_classification').known;
+  return known.includes(name) ? undefined : { message: `${task} has no metric ${name}`, hint: `It has ${known.join(', ')}.` };
+}
 
 export default defineStep({
   name: 'baseline',
@@ -56,6 +72,7 @@ export default defineStep({
     text: { type: 'string', description: 'The column that is read, of text-classification and seq2seq. Default: `text`.' },
     text_pair: { type: 'string', description: 'Of pairs, the column of the second text: the bag holds the words of both.' },
     label: { type: 'string', description: 'The column that is predicted, of text-classification. Default: `label`.' },
+    missing: { enum: ['refuse', 'drop'], description: 'What becomes of rows without a label, as for tokenize. Default: refuse.' },
     words: { type: 'string', description: 'The column of lists of words, of token-classification. Default: `tokens`.' },
     tags: { type: 'string', description: 'The column of lists of tags. Default: `tags`.' },
     question: { type: 'string', description: 'The column of questions, of question-answering. Default: `question`.' },
@@ -75,7 +92,21 @@ export default defineStep({
       description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
     },
   },
-  optional: ['methods', 'text', 'text_pair', 'label', 'words', 'tags', 'question', 'context', 'answers', 'target', 'metrics', 'positive'],
+  optional: [
+    'methods',
+    'text',
+    'text_pair',
+    'label',
+    'missing',
+    'words',
+    'tags',
+    'question',
+    'context',
+    'answers',
+    'target',
+    'metrics',
+    'positive',
+  ],
   aliases: {
     method: 'methods',
     baselines: 'methods',
@@ -105,22 +136,10 @@ export default defineStep({
   check(options) {
     const own: readonly string[] = METHODS_OF[options.task];
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));
-    const written = writtenMetrics(options.task).known;
-    const ofTask = options.task === 'causal-lm' ? ['perplexity'] : taskMetrics(options.task, 'single_label_classification').known;
-    const known = written.length > 0 ? written : ofTask;
-    const metrics = (options.metrics ?? []).flatMap((name, i) =>
-      !known.includes(name)
-        ? [
-            {
-              option: `metrics.${i}`,
-              message: `${options.task} has no metric ${name} that a baseline can have`,
-              hint: `It has ${known.join(', ')}.`,
-            },
-          ]
-        : options.task === 'text-classification' && PROBABILITY_METRICS.includes(name)
-          ? [{ option: `metrics.${i}`, message: `${name} is about probabilities, and a baseline gives labels`, hint: 'Leave it out.' }]
-          : [],
-    );
+    const metrics = (options.metrics ?? []).flatMap((name, i) => {
+      const wrong = notForBaselines(name, options.task);
+      return wrong ? [{ option: `metrics.${i}`, ...wrong }] : [];
+    });
     return [
       ...metrics,
       ...optionsOfOtherTasks(options, OPTIONS_OF),

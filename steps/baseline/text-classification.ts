@@ -1,6 +1,6 @@
 /** The commonest label, and a bag of words. */
 import { StepError } from '../../engine/step.ts';
-import { classificationMetrics, classReport, confusionMatrix, PROBABILITY_METRICS } from '../metrics/classification.ts';
+import { classificationMetrics, classReport, confusionMatrix } from '../metrics/classification.ts';
 import { positiveClass } from '../metrics/positive.ts';
 import { metricNames } from '../tasks/registry.ts';
 import { bagOfWords } from './bag-of-words.ts';
@@ -23,8 +23,19 @@ export const textClassification: Measure = async (options, methods, { read }) =>
     ...(options.text_pair === undefined ? {} : { text_pair: options.text_pair }),
     label: options.label ?? 'label',
   };
-  const train = await read('train', columns);
-  const test = await read(options.split, columns);
+  const labelled = async (split: string) => {
+    const rows = await read(split, columns);
+    const without = rows.filter(({ label }) => label === '').length;
+    if (without > 0 && options.missing !== 'drop')
+      throw new StepError(
+        `${without} of ${rows.length} rows of the split ${split} have no label`,
+        '`missing: drop` leaves such rows out.',
+        ['label'],
+      );
+    return rows.filter(({ label }) => label !== '');
+  };
+  const train = await labelled('train');
+  const test = await labelled(options.split);
   const labels = [...new Set(train.map((row) => String(row.label)))].sort();
   if (labels.length < 2)
     throw new StepError(`the training split has one label only: "${labels[0]}"`, 'A classifier needs rows of at least two labels.');
@@ -32,8 +43,6 @@ export const textClassification: Measure = async (options, methods, { read }) =>
   if (unseen)
     throw new StepError(`the label "${unseen.label}" is in the split ${options.split} and not in train`, 'Split with `stratify`.');
   const names = metricNames('text-classification', 'single_label_classification', labels, options.metrics);
-  const impossible = names.find((name) => PROBABILITY_METRICS.includes(name));
-  if (impossible) throw new StepError(`${impossible} is about probabilities, and a baseline gives labels`, 'Leave it out.', ['metrics']);
   const positive = positiveClass(labels, options.positive, names);
 
   const exampleOf = ({ text, text_pair, label }: (typeof train)[number]): Example => ({

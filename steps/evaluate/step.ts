@@ -108,7 +108,11 @@ export default defineStep({
       const { labels, splits } = ahead;
       const problems = metrics.flatMap((name, i) => metricProblem(name, `metrics.${i}`, ahead) ?? []);
       if (splits && !splits.includes(split))
-        problems.push({ option: 'split', message: `the tokens have no split "${split}"`, hint: `They have ${splits.join(', ')}.` });
+        problems.push({
+          option: 'split',
+          message: `the tokens have no split "${split}"`,
+          hint: `Set \`split\` to one that they have: ${splits.join(', ')}.`,
+        });
       if (labels?.length === 2 && positive !== undefined && !labels.includes(positive))
         problems.push({ option: 'positive', message: `no label is called "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` });
       return problems;

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { readPreprocessing } from '../data/preprocessing.ts';
 import { loadModel, type Model } from '../models/checkpoint.ts';
+import { decodingOf } from '../models/decoding.ts';
 import { readEncoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { shown } from '../models/json.ts';
@@ -28,10 +29,14 @@ export interface Watching {
 }
 
 export interface Generator {
+  /** The column of the training data that prompts were, where that is known. */
+  readonly column: string | undefined;
   /** All that decides how texts are written, where these options are asked for. */
   config(options: GenerationOptions): GenerationConfig;
   /** @throws StepError for a prompt that nothing can be generated from */
   encode(prompt: string, options: GenerationOptions): Promise<number[]>;
+  /** About how many bytes `generate` takes for such prompts at most: keys and values of all tokens, and the attention of the prompts. */
+  memory(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number): number;
   /** Texts to encoded prompts, all at once: `num_return_sequences` of each. */
   generate(prompts: readonly (readonly number[])[], options: GenerationOptions, watching?: Watching): Promise<GeneratedText[]>;
   close(): Promise<void>;
@@ -82,6 +87,7 @@ export async function generatorOf(
   };
 
   return {
+    column: encoding.fields?.text,
     config: configOf,
 
     async encode(prompt, options) {
@@ -95,6 +101,16 @@ export async function generatorOf(
         );
       longest(configOf(options), model.task === 'seq2seq' ? 1 : ids.length, decoder.context);
       return ids;
+    },
+
+    memory(prompts, options, limit) {
+      const config = { ...configOf(options), limit };
+      const { layers, heads, width } = decodingOf(model)!.cache;
+      const prompt = Math.max(...prompts.map(({ length }) => length));
+      const begun = model.task === 'seq2seq' ? 1 : prompt;
+      const rows = prompts.length * Math.max(config.num_beams, config.num_return_sequences);
+      const cached = rows * longest(config, begun, decoder.context) * layers * 2 * heads * width;
+      return 4 * (cached + prompts.length * heads * prompt ** 2);
     },
 
     async generate(prompts, options, { onText, signal, limit = Number.POSITIVE_INFINITY } = {}) {

@@ -104,8 +104,8 @@ export function tokensOfRun({ task, vocabulary = 0 }: Bundle, usual: number): nu
   return task === 'masked-lm' && vocabulary > 0 ? Math.min(usual, Math.floor(mostScores / vocabulary)) : usual;
 }
 
-/** 64 MB. */
-const mostScores = 1 << 24;
+/** 16 MB. */
+const mostScores = 1 << 22;
 
 const onnxFile = path.join('onnx', 'model.onnx');
 

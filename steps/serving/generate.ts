@@ -44,6 +44,8 @@ export async function generateAll(
   await withGenerator(model, options, { threads, packed: true }, async (generator) => {
     const print = printer(output);
     let prompts: number[][] = [];
+    // A raw row of the training data is an input, too.
+    const known = { prompt: ['prompt', ...(generator.column === undefined ? [] : [generator.column])] };
     let count = 0;
     const flush = async (): Promise<void> => {
       const given = prompts;
@@ -54,7 +56,7 @@ export async function generateAll(
       if (!(await print(lines.join('')))) throw UNREAD;
     };
     try {
-      for await (const inputs of readInputs(file, [{ name: 'prompt' }], { format: 'jsonl' })) {
+      for await (const inputs of readInputs(file, [{ name: 'prompt' }], { format: 'jsonl', known })) {
         for (const { input } of inputs) {
           count++;
           prompts.push(await encoded(generator, input.prompt!, options, `prompt ${count} of ${file === '-' ? 'standard input' : file}`));

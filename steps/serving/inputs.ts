@@ -23,8 +23,8 @@ export interface InputOptions {
   /** Of CSV; by default what the beginning of the file shows. */
   delimiter?: string;
   encoding?: Encoding;
-  /** The columns that each field was in training, and in the files before: looked for before the field's own name. */
-  known?: (Record<string, string> | undefined)[];
+  /** The column that each field was in training, or several names, the likeliest first: looked for before the field's own name. */
+  known?: Record<string, string | string[]>;
   /** Columns to keep beside the inputs; by default `id` where the file has it. */
   columns?: readonly string[];
 }
@@ -41,7 +41,7 @@ export interface InputRow {
  * @param file a path, or `-` for standard input
  */
 export async function* readInputs(file: string, fields: TaskKind['fields'], options: InputOptions = {}): AsyncGenerator<InputRow[]> {
-  const { column, known = [], encoding = 'utf-8', delimiter } = options;
+  const { column, known = {}, encoding = 'utf-8', delimiter } = options;
   if (!ENCODINGS.includes(encoding)) throw new StepError(`--encoding ${encoding} is not known`, `Known are ${ENCODINGS.join(', ')}.`);
   if (delimiter !== undefined && !/^[\x20-\x7e\t]$/.test(delimiter)) throw new StepError('--delimiter takes one ASCII character');
   if (column !== undefined && !fields.some(({ name }) => name === 'text'))
@@ -53,7 +53,7 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
     fields: fields.map(({ name, optional, words = false }) => ({
       name,
       words,
-      keys: name === 'text' && column !== undefined ? [column] : [...new Set([...known.flatMap((columns) => columns?.[name] ?? []), name])],
+      keys: name === 'text' && column !== undefined ? [column] : [...new Set([known[name] ?? name, name].flat())],
       optional: optional ?? false,
     })),
   };

@@ -32,9 +32,9 @@ export interface QueueOptions {
   onRun?: (size: number) => void;
 }
 
-/** Inputs that are encoded together, and the characters after which no other is added. */
+/** Inputs that are encoded together at most, and their characters, unless a single one has more. */
 const encodedTogether = 64;
-const charactersTogether = 1 << 17;
+const charactersTogether = 1 << 15;
 
 /** Characters of all inputs that threads keep encoded: it takes up to a kilobyte of memory to encode one. */
 const mostCharactersHeld = 800_000;
@@ -124,8 +124,8 @@ export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: Queue
     // A lane that is put back at the end comes by again.
     for (const [request, lane] of waiting) {
       const item = lane[0]!;
-      if (taken.length >= Math.min(share, encodedTogether) || characters >= charactersTogether || taken[0]?.suspect) break;
-      if (item.suspect && taken.length > 0) continue;
+      if (taken.length >= Math.min(share, encodedTogether) || taken[0]?.suspect) break;
+      if (taken.length > 0 && (item.suspect || characters + item.characters > charactersTogether)) continue;
       const first = !seat.held.has(request) && !taken.some((other) => other.request === request);
       const small = item.characters <= (mostCharactersHeld - charactersHeld) / 2;
       if (seat.tokens >= runsAhead * mostTokens ? !(first && small) : !small && (seat.held.size > 0 || taken.length > 0)) continue;

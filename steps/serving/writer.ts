@@ -60,13 +60,17 @@ export async function startWriter(folder: string): Promise<Writer> {
         });
       }
       const id = count++;
-      const stop = () => worker.postMessage({ id, stop: true } satisfies Order);
-      signal.addEventListener('abort', stop, { once: true });
+      let stop = () => {};
       try {
+        signal.throwIfAborted();
         return await new Promise<GeneratedText[]>((resolve, reject) => {
+          stop = () => {
+            worker.postMessage({ id, stop: true } satisfies Order);
+            reject(signal.reason);
+          };
+          signal.addEventListener('abort', stop, { once: true });
           pending.set(id, { onPiece, resolve, reject });
           worker.postMessage({ id, writing } satisfies Order);
-          if (signal.aborted) stop();
         });
       } finally {
         pending.delete(id);

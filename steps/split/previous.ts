@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type Database, literal, quote } from '../data/database.ts';
+import { type Column, type Database, literal, QueryError, quote } from '../data/database.ts';
 
 /** What identifies rows: SQL for a row's unit, and the columns that it reads. */
 export interface Identity {
@@ -20,11 +20,23 @@ export async function readPrevious(database: Database, previous: string, splits:
   if ((await stat(file)).isDirectory())
     throw new StepError('previous: the folder holds no data.parquet', 'Give the `data` or the `assignment` of a split step, or one file.');
   const relation = await relationOf(file);
-  const columns = (await database.columns(relation)).map(({ name }) => name);
+  const columns = (await columnsOf(database, relation, file)).map(({ name }) => name);
   if (!columns.includes('split'))
     throw new StepError(`previous: ${path.basename(file)} has no column \`split\``, `Its columns are ${columns.join(', ')}.`);
   await database.run(`CREATE TABLE former AS ${await formerRows(database, relation, columns, identity)}`);
   await refuseOdd(database, splits);
+}
+
+async function columnsOf(database: Database, relation: string, file: string): Promise<Column[]> {
+  try {
+    return await database.columns(relation);
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error;
+    throw new StepError(
+      `previous: ${path.basename(file)} cannot be read: ${error.message}`,
+      'Give the output `assignment` of a split step, or a CSV, JSON lines or Parquet file.',
+    );
+  }
 }
 
 /** Files without a name's ending are told apart by their content, as an output of a step has none. */

@@ -50,8 +50,12 @@ export interface Stratum {
 export function placeGroups(groups: readonly Group[], strata: ReadonlyMap<string, Stratum>): number[] {
   const taken = new Map([...strata].map(([name, stratum]) => [name, [...stratum.taken]]));
   const splits = [...strata.values()][0]!.targets.length;
+  const totals = Array.from({ length: splits }, (_, s) => [...taken.values()].reduce((sum, of) => sum + of[s]!, 0));
   const add = (group: Group, split: number, sign = 1) => {
-    for (const [name, rows] of group) taken.get(name)![split]! += sign * rows;
+    for (const [name, rows] of group) {
+      taken.get(name)![split]! += sign * rows;
+      totals[split]! += sign * rows;
+    }
   };
   const fits = (group: Group, split: number) =>
     [...group].every(([name, rows]) => taken.get(name)![split]! + rows <= strata.get(name)!.targets[split]!);
@@ -62,26 +66,26 @@ export function placeGroups(groups: readonly Group[], strata: ReadonlyMap<string
     return split;
   });
   const far = [...strata].some(([name, stratum]) => distanceOf(stratum, taken.get(name)!) > 0);
-  if (far) improve(groups, placed, { strata, taken, splits, add });
+  if (far && groups.length <= MOST_TO_MOVE) improve(groups, placed, { strata, taken, totals, add });
   return placed;
 }
 
 interface Placing {
   strata: ReadonlyMap<string, Stratum>;
   taken: Map<string, number[]>;
-  splits: number;
+  /** Rows that each split has. */
+  totals: number[];
   add(group: Group, split: number, sign?: number): void;
 }
 
-function improve(groups: readonly Group[], placed: number[], { strata, taken, splits, add }: Placing): void {
-  const everyStratum = [...strata.keys()];
+function improve(groups: readonly Group[], placed: number[], { strata, taken, totals, add }: Placing): void {
   const singles = [...strata.values()].reduce((sum, stratum) => sum + stratum.singles, 0);
   /** Distance of the strata that these groups have rows of. */
   const distance = (...of: Group[]) => {
     let sum = 0;
     for (const name of new Set(of.flatMap((group) => [...group.keys()]))) sum += distanceOf(strata.get(name)!, taken.get(name)!);
     // A split without a row is worse than any other distance.
-    const empty = Array.from({ length: splits }, (_, s) => everyStratum.every((name) => taken.get(name)![s] === 0)).filter(Boolean).length;
+    const empty = totals.filter((rows) => rows === 0).length;
     return sum + (empty > singles ? 1e18 * empty : 0);
   };
   const improves = (change: () => void, undo: () => void, ...of: Group[]): boolean => {
@@ -104,7 +108,7 @@ function improve(groups: readonly Group[], placed: number[], { strata, taken, sp
   for (let pass = 0, gained = true; gained && pass < MOST_PASSES; pass++) {
     gained = false;
     for (let i = 0; i < groups.length; i++) {
-      for (let to = 0; to < splits; to++) {
+      for (let to = 0; to < totals.length; to++) {
         const from = placed[i]!;
         if (to !== from)
           gained =
@@ -130,6 +134,9 @@ function improve(groups: readonly Group[], placed: number[], { strata, taken, sp
 }
 
 const MOST_PASSES = 20;
+
+/** So many groups come near enough to the targets as they are placed first. */
+const MOST_TO_MOVE = 20_000;
 
 /** More groups than this come near enough to the targets without trying each pair. */
 const MOST_FOR_PAIRS = 300;

@@ -109,6 +109,15 @@ test('T5 makes a text of a text', async () => {
   expect(code).toBe(0);
   expect(lines(stdout)).toHaveLength(2);
 
+  // The rows of the training data are inputs as they are.
+  p.write('model/training.json', '{"fields": {"text": "body"}, "max_length": 20}');
+  p.write('rows.jsonl', '{"body": "the cat", "id": 7}\n{"prompt": "a longer text than that", "body": "no"}\n');
+  const rows = await p.run('generate', 'model', '--file', 'rows.jsonl', '--num-beams', '2', '--max-new-tokens', '5');
+  expect(rows.stdout, rows.stderr).toBe(stdout);
+  rmSync(p.path('model/training.json'));
+  // An empty text is read as any other: there is only the token that ends it.
+  expect((await p.run('generate', 'model', '')).code).toBe(0);
+
   // What the decoder begins with is said by generation_config.json, before config.json.
   const first = lines((await p.run('generate', 'model', '--file', 'in.jsonl')).stdout)[0]!.tokens;
   p.write('model/generation_config.json', '{"decoder_start_token_id": 9, "eos_token_id": 1}');

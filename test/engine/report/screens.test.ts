@@ -264,10 +264,10 @@ test('lines of megabytes do not flood the screen: they are cut, and the log has 
 export default defineStep({
   name: 'long', version: 1, outputs: { o: 'file' },
   run({ log, warn }) {
-    for (let i = 0; i < 3; i++) console.error('x'.repeat(4_000_000));
-    log('l'.repeat(4_000_000));
-    warn('w'.repeat(4_000_000));
-    throw new StepError('m'.repeat(4_000_000), 'h'.repeat(4_000_000));
+    console.error('x'.repeat(4_000_000));
+    log('l'.repeat(1_000_000));
+    warn('w'.repeat(1_000_000));
+    throw new StepError('m'.repeat(1_000_000), 'h'.repeat(1_000_000));
   },
 });
 `,
@@ -278,10 +278,10 @@ export default defineStep({
     expect(code).toBe(1);
     expect(stdout.length).toBeLessThan(30_000);
     expect(stdout).toMatch(/│ x{240}… \([\d,]+ more characters: see the log\)/);
-    expect(stdout).toMatch(/m{2000}… \(3,998,000 more characters: see the log\)/);
+    expect(stdout).toMatch(/m{2000}… \(998,000 more characters: see the log\)/);
     expect(stdout).toMatch(/log: \.tunesmith\/logs\/\d\/a\.log/);
   }
-  expect(p.stat('.tunesmith/logs/1/a.log').size).toBeGreaterThan(20_000_000);
+  expect(p.stat('.tunesmith/logs/1/a.log').size).toBeGreaterThan(5_000_000);
   for (const words of [
     ['runs', 'show'],
     ['explain', 'a'],

@@ -19,6 +19,9 @@ test.each<[command: string, line: string, what: string]>([
   ['source env.sh', '/bin/sh: 1: source: not found', 'source'],
   ['echo ${x//a/b}', '/bin/sh: 1: Bad substitution', '${x//…}'],
   ['shopt -s globstar', '/bin/sh: 1: shopt: not found', 'declare'],
+  ['let n=1', '/bin/sh: 1: let: not found', 'let'],
+  ['pushd sub', '/bin/sh: 1: pushd: not found', 'pushd'],
+  ['for ((i = 0; i < 3; i++)); do ls; done', '/bin/sh: 1: Syntax error: Bad for loop variable', 'for ((…))'],
 ])('%s under sh', (command, line, what) => {
   expect(commandHint(command, 'sh', [line], [])).toBe(`${what} is bash, and commands run in /bin/sh: write \`shell: bash\` in this step`);
   expect(commandHint(command, 'bash', [line], [])).toBeUndefined();

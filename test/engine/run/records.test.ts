@@ -156,7 +156,7 @@ test('runs that are not there, in words', async () => {
   expect(await said('runs')).toEqual([0, 'nothing has run here yet']);
   expect(await said('runs', 'diff')).toEqual([2, 'error: nothing has run here yet']);
   await p.states('p.yaml');
-  expect(await said('runs', 'diff')).toEqual([2, 'error: there is no run before the latest']);
+  expect(await said('runs', 'diff')).toEqual([2, 'error: there is no finished run of p.yaml before run 1']);
   expect(await said('runs', 'diff', '1', '7')).toEqual([2, 'error: there is no run 7']);
   expect(await said('runs', 'show', '0')).toEqual([2, 'error: there is no run 0']);
   expect(await said('runs', 'show', 'last')).toEqual([2, 'error: "last" is no run']);
@@ -207,6 +207,14 @@ test('of several pipelines in a folder logs, explain and show take the one that 
   expect(rows[3]).not.toContain('0.6');
   expect((await p.run('runs', '--json')).events[1].metric).toEqual({ name: 'f1', value: 0.6, cell: 'best' });
   expect((await p.run('runs', '--metric', 'f2')).stderr).toContain('no cell of these runs has a metric "f2"');
+
+  // An output as a past run had it, for a pipeline that makes another by now.
+  p.write('two.yaml', SWEEP.replace('[1, 2]', '[3]'));
+  expect((await p.run('show', 'two.yaml', 'judge.metrics', '--run', '2')).stdout).toMatch(
+    /^judge\[rate=1\]\.metrics of run 2: .*\n\{ "f1": 0\.5,.*\n\njudge\[rate=2\]\.metrics of run 2: /,
+  );
+  expect((await p.run('show', 'two.yaml', 'judge.metrics', '--run', '1')).stderr).toContain('run 1 has no output judge.metrics');
+  p.write('two.yaml', SWEEP);
 
   // What is compared are finished runs of one pipeline, whatever runs now.
   const at = p.start('run', 'one.yaml', '-p', 't=30');

@@ -143,3 +143,29 @@ test('health, the OpenAPI document and the page speak of it; /predict is not the
   expect(await get('/')).toContain("fetch('generate'");
   expect((await fetch(`${server.url}/predict`, { method: 'POST', body: '{}' })).status).toBe(404);
 });
+
+test('who made a mistake, or hung up, does not wait for the texts of others; what takes too much memory is refused', async () => {
+  const long = new AbortController();
+  const writing = fetch(`${server.url}/generate`, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ prompt: 'Hello', max_new_tokens: 3000 }),
+    signal: long.signal,
+  });
+  const order: string[] = [];
+  const note = (name: string) => () => void order.push(name);
+  const first = writing.then(note('long'), note('long'));
+  const second = post({ prompt: '' }).then(({ status }) => note(`mistake ${status}`)());
+  await second;
+  long.abort();
+  await first;
+  expect(order).toEqual(['mistake 400', 'long']);
+  const large = await startServer(folder, { port: 0 });
+  const body = JSON.stringify({ prompt: new Array(8).fill('a'.repeat(3999)) });
+  const refused = await fetch(`${large.url}/generate`, { method: 'POST', headers, body });
+  expect([refused.status, await refused.text()]).toEqual([
+    400,
+    expect.stringMatching(/texts would take \d+ MB of memory at their longest; at most 512/),
+  ]);
+  await large.close();
+});

@@ -107,7 +107,7 @@ test('predict reads what collect reads: dialects of CSV, JSON lists, gzip, encod
 });
 
 test('the column of the training data is looked for first, then the name of the field', async () => {
-  const known = [undefined, { text: 'body' }];
+  const known = { text: 'body' };
   expect(await read('a.csv', 'text,body\nx,y\n', { known })).toEqual({ texts: ['y'] });
   expect(await read('a.csv', 'text,other\nx,y\n', { known })).toEqual({ texts: ['x'] });
   expect(await read('a.jsonl', '{"body":"y"}\n{"text":"x"}\n', { known })).toEqual({ texts: ['y', 'x'] });
