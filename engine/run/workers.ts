@@ -13,6 +13,7 @@ import { nodeArguments } from '../load-step.ts';
 import { runChild } from './child.ts';
 import type { Death } from './failure.ts';
 import type { Guard } from './guard.ts';
+import { heard } from './heard.ts';
 import type { Message, StepJob } from './step-process.ts';
 import type { Meter } from './usage.ts';
 
@@ -161,7 +162,7 @@ class Worker {
   }
 
   async #listen(child: Subprocess): Promise<void> {
-    for await (const message of child.getEachMessage!()) this.#turn?.hear(message as unknown as Message);
+    for await (const message of child.getEachMessage!()) this.#turn?.hear(message);
   }
 }
 
@@ -201,7 +202,9 @@ class Turn {
     this.over = Promise.all([this.free, this.output.stdout.marked, this.output.stderr.marked]).then(() => 'over');
   }
 
-  hear(message: Message): void {
+  hear(said: unknown): void {
+    const message = heard(said);
+    if (!message) return;
     if (message.type === 'begun') {
       this.begun = true;
       this.#begin();

@@ -57,8 +57,9 @@ export function placeGroups(groups: readonly Group[], strata: ReadonlyMap<string
       totals[split]! += sign * rows;
     }
   };
+  const quotas = quotasOf(groups, strata);
   const fits = (group: Group, split: number) =>
-    [...group].every(([name, rows]) => taken.get(name)![split]! + rows <= strata.get(name)!.targets[split]!);
+    [...group].every(([name, rows]) => taken.get(name)![split]! + rows <= quotas.get(name)![split]!);
   const placed = groups.map((group) => {
     let split = splits - 1;
     while (split > 0 && !fits(group, split)) split--;
@@ -68,6 +69,18 @@ export function placeGroups(groups: readonly Group[], strata: ReadonlyMap<string
   const far = [...strata].some(([name, stratum]) => distanceOf(stratum, taken.get(name)!) > 0);
   if (far && groups.length <= MOST_TO_MOVE) improve(groups, placed, { strata, taken, totals, add });
   return placed;
+}
+
+/** Each split gets its share of the groups, and not groups alone: single rows and groups are not alike. */
+function quotasOf(groups: readonly Group[], strata: ReadonlyMap<string, Stratum>): Map<string, number[]> {
+  const rows = new Map<string, number>();
+  for (const group of groups) for (const [name, count] of group) rows.set(name, (rows.get(name) ?? 0) + count);
+  return new Map(
+    [...strata].map(([name, { targets, taken }]) => {
+      const rooms = roomsOf(rows.get(name) ?? 0, targets, taken);
+      return [name, rooms.map((room, s) => taken[s]! + room)];
+    }),
+  );
 }
 
 interface Placing {

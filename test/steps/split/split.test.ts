@@ -173,6 +173,17 @@ test.each([
   for (const name of ['train', 'validation', 'test']) expect(count(splits, name)).toBeGreaterThan(0);
 });
 
+test('every split has its share of groups and of single rows', async () => {
+  const data = grouped([...Array(100).fill(3), ...Array(700).fill(1)]);
+  const { splits, warnings } = await ran(data, BY_CUSTOMER);
+  const sizes = new Map<string, number>();
+  for (const { customer } of data) sizes.set(customer, (sizes.get(customer) ?? 0) + 1);
+  const inGroups = (name: string) => data.filter(({ id, customer }) => splits.get(id) === name && sizes.get(customer) === 3).length;
+  expect(['train', 'validation', 'test'].map((name) => count(splits, name))).toEqual([800, 100, 100]);
+  expect(['train', 'validation', 'test'].map(inGroups)).toEqual([240, 30, 30]);
+  expect(warnings).toEqual([]);
+});
+
 test('the rows of groups come near to the best of all assignments', () => {
   let state = 5;
   const random = (n: number) => {

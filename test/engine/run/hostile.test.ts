@@ -1,0 +1,59 @@
+/** Steps that say what nobody expects: the engine goes on, the figures that are some are recorded, and the others are told. */
+import { expect, test } from 'vitest';
+import { heard } from '../../../engine/run/heard.ts';
+import { project } from '../../rig.ts';
+
+test('whatever a step says, other cells run, and its own cell ends', async () => {
+  const p = project({
+    'odd.mjs': `import { writeFileSync } from 'node:fs';
+export default { name: 'odd', version: 1, options: { n: { type: 'number' } }, outputs: { o: 'file' }, async run({ metric, progress, log, warn, result, options, outputs }) {
+  const all = [
+    () => { metric('a', { x: 1 }); metric({ y: 1 }, 1); metric('b', '0.5'); metric('c', 1, { z: 1 }); metric(undefined, undefined); metric('good', 2); metric('nan', NaN); },
+    () => { progress('x', {}, 7); progress(1, 2, { a: { b: 1 }, c: null, d: 3 }); log(undefined); warn({}); result(['x']); },
+    () => { for (const said of [null, 'x', [1], {}, { type: 'metric' }, { type: 'progress', values: null }, { type: 'log' }, { type: 'cell', state: 'ran' }]) process.send(said); },
+    () => process.send({ type: 'error', message: 5, hint: 7, option: 'x', frames: [{}] }),
+  ];
+  all[options.n]();
+  await new Promise((done) => setTimeout(done, 1200));
+  writeFileSync(outputs.o, 'x');
+} };`,
+    'p.yaml': `
+steps:
+  odd: { uses: ./odd.mjs, matrix: { n: [0, 1, 2, 3] }, with: { n: "\${{ matrix.n }}" } }
+  other: { run: "sleep 2; echo 1 > \${{ outputs.o }}", outputs: { o: o.txt } }
+`,
+  });
+  const { cells, events } = await p.states('p.yaml', '--on-failure', 'continue', '-j', '5');
+  expect(cells).toEqual({ 'odd[n=0]': 'ran', 'odd[n=1]': 'ran', 'odd[n=2]': 'ran', 'odd[n=3]': 'ran', other: 'ran' });
+  const metrics = events.filter(({ type, cell }) => type === 'metric' && cell === 'odd[n=0]').map(({ name, value }) => [name, value]);
+  expect(metrics).toEqual([
+    ['good', 2],
+    ['nan', null],
+  ]);
+  const notices = events.filter(({ type, cell }) => type === 'notice' && cell === 'odd[n=0]').map(({ message }) => message);
+  expect(notices).toContain('a metric is a name and a number, and a = {"x":1} is left out');
+  expect(notices).toHaveLength(5);
+});
+
+test('messages are what the contract says, or none', () => {
+  expect(heard({ type: 'progress', done: 1, total: Number.NaN, values: { a: 1, b: 'x', c: {} } })).toEqual({
+    type: 'progress',
+    done: 1,
+    values: { a: 1, b: 'x' },
+  });
+  expect(heard({ type: 'metric', name: 'loss', value: null })).toEqual({ type: 'metric', name: 'loss', value: Number.NaN });
+  expect(heard({ type: 'metric', name: 'loss', value: 1, step: 3, cell: 'another' })).toEqual({
+    type: 'metric',
+    name: 'loss',
+    value: 1,
+    step: 3,
+  });
+  expect(heard({ type: 'error', message: 'no', hint: 'h', option: ['a'] })).toEqual({
+    type: 'error',
+    message: 'no',
+    hint: 'h',
+    option: ['a'],
+  });
+  for (const said of [null, undefined, 1, 'x', [], {}, { type: 'cell' }, { type: 'progress', done: 'x' }])
+    expect(heard(said)).toBeUndefined();
+});
