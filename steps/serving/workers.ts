@@ -1,6 +1,6 @@
 /** The threads that answer, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
 import { once } from 'node:events';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { SHARE_ENV, Worker, type WorkerOptions } from 'node:worker_threads';
 import { type Json, StepError } from '../../engine/step.ts';
 import type { Input } from '../tasks/task.ts';
@@ -60,8 +60,13 @@ export type Reply = { reports: Report[] } | { failure: Failure };
 /** Every thread holds the weights: more than this in all is not worth it, and the cores share fewer threads. */
 const mostWeightBytes = 1 << 30;
 
+/** Of a thread beside the weights. All threads together take a quarter of a container's memory, before there is any work. */
+const threadBytes = 128 * 2 ** 20;
+
 export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<Workers> {
-  const count = Math.max(1, Math.min(cores, Math.floor(mostWeightBytes / bundle.modelBytes)));
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+  const fitting = Math.min(mostWeightBytes / bundle.modelBytes, memory / 4 / (bundle.modelBytes + threadBytes));
+  const count = Math.max(1, Math.min(cores, Math.floor(fitting)));
   const data: WorkerData = { bundle, threads: Math.max(1, Math.floor(cores / count)) };
   return { threads: await startThreads(count, data), start: () => startThread(data) };
 }

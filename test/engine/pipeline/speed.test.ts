@@ -44,3 +44,8 @@ test('a chain of 1,000 steps, written backwards', async () => {
   const yaml = `steps:\n${steps.join('')}  s1000: { run: echo, outputs: { o: out/1000 } }\n`;
   expect(await seconds(yaml, 1001)).toBeLessThan(2);
 });
+
+test('1,000 steps that use a built-in step: its options are compiled once', async () => {
+  const steps = Array.from({ length: 1000 }, (_, i) => `  s${i}: { uses: collect, with: { files: x.txt } }\n`);
+  expect(await seconds(`steps:\n${steps.join('')}`, 1000)).toBeLessThan(3);
+});

@@ -1,0 +1,72 @@
+/** A container of 2 GB survives whatever the limits accept. */
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { afterAll, expect, test } from 'vitest';
+import { project } from '../../rig.ts';
+import { makeBundle, makeModel, remove } from './bundle.ts';
+
+/** A group of processes with 2 GB and no swap; undefined where this user or system makes none. */
+function container(): { add(pid: number): void; kills(): number; remove(): void } | undefined {
+  const places = [
+    ['/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.memsw.limit_in_bytes', 'memory.oom_control'],
+    ['/sys/fs/cgroup', 'memory.max', 'memory.swap.max', 'memory.events'],
+  ] as const;
+  for (const [root, limit, swap, events] of places) {
+    const folder = `${root}/tunesmith-test-${process.pid}`;
+    try {
+      mkdirSync(folder);
+    } catch {
+      continue; // no such system, or not allowed
+    }
+    try {
+      writeFileSync(`${folder}/${limit}`, String(2 ** 31));
+    } catch {
+      rmdirSync(folder);
+      continue; // another kind of group
+    }
+    try {
+      writeFileSync(`${folder}/${swap}`, limit === 'memory.max' ? '0' : String(2 ** 31));
+    } catch {
+      // A kernel that does not count swap.
+    }
+    return {
+      add: (pid) => writeFileSync(`${folder}/cgroup.procs`, String(pid)),
+      kills: () => Number(/oom_kill (\d+)/.exec(readFileSync(`${folder}/${events}`, 'utf8'))?.[1] ?? 0),
+      remove: () => rmdirSync(folder),
+    };
+  }
+  return undefined;
+}
+
+const group = container();
+const model = await makeModel();
+const bundle = await makeBundle(model);
+
+afterAll(() => {
+  remove(model, bundle);
+  group?.remove();
+});
+
+test.skipIf(!group)('a server in 2 GB (needs the right to make a cgroup) answers after bodies of 10 MB of the worst texts', async () => {
+  const p = project();
+  const server = p.start('serve', bundle, '--port', '0');
+  group!.add(server.pid);
+  await p.until(() => server.output().includes('http://'));
+  const url = /http:\/\/\S+/.exec(server.output())![0];
+  const post = async (inputs: unknown, milliseconds: number): Promise<number | string> => {
+    const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ inputs }) };
+    return fetch(`${url}/predict`, { ...options, signal: AbortSignal.timeout(milliseconds) }).then(
+      ({ status }) => status,
+      (error: Error) => error.name,
+    );
+  };
+  for (const text of ['漢字'.repeat(50_000), `a${'\u0301\u0316'.repeat(49_999)}`, '<a&amp;'.repeat(14_000)]) {
+    const inputs = new Array(Math.floor(9.5e6 / Buffer.byteLength(text))).fill(text);
+    for (const outcome of await Promise.all([1, 2, 3, 4, 5, 6].map(() => post(inputs, 3000))))
+      expect([200, 503, 'TimeoutError']).toContain(outcome);
+  }
+  // Its own turn comes whatever is left of the others.
+  expect(await post('still there?', 60_000)).toBe(200);
+  expect(group!.kills()).toBe(0);
+  server.kill('SIGTERM');
+  expect((await server.done).code).toBe(0);
+});
