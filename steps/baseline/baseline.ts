@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row } from '../data/database.ts';
-import { requireColumn, tableOf } from '../data/table.ts';
+import { namesOf, requireColumn, tableOf } from '../data/table.ts';
 import { causalLm } from './causal-lm.ts';
 import { questionAnswering } from './question-answering.ts';
 import { seq2seq } from './seq2seq.ts';
@@ -60,7 +60,12 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
         return inputs.tokens ?? refuse('tokens', "a tokenize step's `tokens`");
       },
     };
-    const { rows, about, methods } = await MEASURE[task](options, options.methods ?? METHODS_OF[task], given);
+    const text = inputs.data === undefined ? undefined : (await namesOf(inputs.data)).text;
+    const { rows, about, methods } = await MEASURE[task](
+      { ...(text !== undefined && { text }), ...options },
+      options.methods ?? METHODS_OF[task],
+      given,
+    );
     for (const [name, { metrics }] of Object.entries(methods)) {
       for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value);
       const told = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);

@@ -5,7 +5,7 @@ import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../data/cleaning.ts';
 import { type Column, Database, quote } from '../data/database.ts';
 import { addPreprocessing } from '../data/preprocessing.ts';
-import { requireColumn, tableOf, writeTable } from '../data/table.ts';
+import { namesOf, requireColumn, tableOf, writeTable } from '../data/table.ts';
 import { cleanLabels } from './labels.ts';
 import type step from './step.ts';
 
@@ -21,21 +21,24 @@ export async function clean(context: Context): Promise<void> {
   try {
     await database.run(`CREATE VIEW input AS FROM ${tableOf(inputs.data)}`);
     const columns = await database.columns('input');
+    const names = await namesOf(inputs.data);
+    const texts = options.columns ?? [names.text ?? 'text'];
     const same = options.deduplicate === false ? [] : [options.deduplicate].flat();
     const label = options.label ?? (columns.some(({ name }) => name === 'label') ? 'label' : undefined);
     for (const name of same) requireColumn(columns, name, 'deduplicate');
     if (options.label) requireColumn(columns, options.label, 'label');
-    requireTexts(columns, options.columns);
+    requireTexts(columns, texts);
     const labels = options.labels && (await cleanLabels(database, label ?? 'label', options.labels));
 
-    const { removed, changed, rows } = await cleanColumns(database, options.columns, text, context);
-    const { kept, conflicting, reasons } = await drop(database, options, same, label);
+    const { removed, changed, rows } = await cleanColumns(database, texts, text, context);
+    const { kept, conflicting, reasons } = await drop(database, { ...options, columns: texts }, same, label);
     const dropped = { ...labels?.dropped, ...reasons };
     if (kept === 0)
       throw new StepError(`no row is left of ${number(rows)}: ${listed(dropped)}`, 'Take a look at the texts: tunesmith show.');
     await writeTable(database, 'kept', data, {
       label,
       dropped,
+      names,
       counted: {
         read: rows + sum(labels?.dropped),
         changed,
@@ -44,7 +47,7 @@ export async function clean(context: Context): Promise<void> {
         ...(label && same.length > 0 && { conflicting }),
       },
     });
-    await addPreprocessing(inputs.data, data, { clean: text, columns: options.columns });
+    await addPreprocessing(inputs.data, data, { clean: text, columns: texts });
 
     log(`${number(changed)} of ${number(rows)} rows changed; removed ${listed(removed)}`);
     log(`${number(kept)} rows kept; dropped ${listed(dropped)}`);
@@ -110,7 +113,7 @@ async function cleanColumns(database: Database, texts: string[], options: Cleani
 /** Makes the table `kept`. */
 async function drop(
   database: Database,
-  { columns, min_length, max_length }: Context['options'],
+  { columns, min_length, max_length }: Context['options'] & { columns: string[] },
   same: string[],
   label: string | undefined,
 ) {

@@ -48,9 +48,8 @@ export default defineStep({
       items: { type: 'string', minLength: 1 },
       minItems: 1,
       uniqueItems: true,
-      default: ['text'],
       description:
-        'The columns of texts to clean. Where the model is used, the fields that come from them are cleaned alike, and no others. A text in which answers are found by their place (`context`, `words`) cannot be cleaned.',
+        'The columns of texts to clean. Default: the one that collect names with `text`, else `text`. Where the model is used, the fields that come from them are cleaned alike, and no others. A text in which answers are found by their place (`context`, `words`) cannot be cleaned.',
     },
     remove: {
       type: 'array',
@@ -111,7 +110,7 @@ export default defineStep({
     },
     max_length: { type: 'integer', minimum: 1, description: 'Rows with more characters are dropped.' },
   },
-  optional: ['keep_characters', 'label', 'labels', 'max_length'],
+  optional: ['columns', 'keep_characters', 'label', 'labels', 'max_length'],
   libraries: ['@duckdb/node-api'],
   check(options) {
     const problems: OptionProblem[] = [];

@@ -9,7 +9,7 @@ import type { SourceFile } from '../data/bytes.ts';
 import { asJson, type Column, Database, QueryError, quote } from '../data/database.ts';
 import { decodeMail } from '../data/mail.ts';
 import { type Preprocessing, readPreprocessing, writePreprocessing } from '../data/preprocessing.ts';
-import { requireColumn, writeTable } from '../data/table.ts';
+import { type Names, requireColumn, writeTable } from '../data/table.ts';
 import { isDescription, nameClassLabels } from './class-labels.ts';
 import { mixedComparison } from './comparisons.ts';
 import { type Format, formatOf, listFiles } from './files.ts';
@@ -52,8 +52,10 @@ export async function collect(context: Context): Promise<void> {
     const preprocessing = await preprocessingOf(files, inputsOf(context), options, format);
     if (preprocessing.length > 0) await writePreprocessing(data, preprocessing);
     const notes = await identify(database, options, format);
+    if (options.text !== undefined) requireColumn(await database.columns('identified'), options.text, 'text');
     const card = await writeTable(database, 'identified', data, {
       dropped: { ...(rejected.count > 0 && { rejected: rejected.count }), ...(left > 0 && { where: left }) },
+      names: namesFrom(options, await columnsOf(database, 'raw')),
       counted: { files: files.length, format, read },
     });
 
@@ -73,6 +75,15 @@ function inputsOf({ inputs: { files, sql } }: Context): string[] {
   if (files !== undefined && sql !== undefined)
     throw new StepError('`files` and `sql` are two sources', 'Collect them in two steps.', ['sql']);
   return sql === undefined ? files! : [sql];
+}
+
+/** What the steps behind should know: which column holds the texts, and what columns are called in files that are still to come. */
+function namesFrom({ text, select = {} }: Options, columns: Column[]): Names {
+  const renamed = Object.entries(select).flatMap(([name, sql]) => {
+    const source = columns.find((column) => [column.name, quote(column.name)].includes(sql.trim()));
+    return source && source.name !== name ? [[name, source.name]] : [];
+  });
+  return { ...(text !== undefined && { text }), ...(renamed.length > 0 && { renamed: Object.fromEntries(renamed) }) };
 }
 
 /** Makes the table `raw`, with its types. */
@@ -194,7 +205,9 @@ async function select(database: Database, options: Options): Promise<void> {
   const expressions = options.select
     ? Object.entries(options.select).sort(([a], [b]) => (a < b ? -1 : 1))
     : columns.map(({ name }) => [name, quote(name)] as const);
-  const list = expressions.map(([name, expression]) => `(\n${expression}\n)${name === 'text' ? '::VARCHAR' : ''} AS ${quote(name)}`);
+  const list = expressions.map(
+    ([name, expression]) => `(\n${expression}\n)${name === (options.text ?? 'text') ? '::VARCHAR' : ''} AS ${quote(name)}`,
+  );
   await refuseMixedComparisons(database, options, columns, data);
   // On one thread: what a user's SQL makes of the order of rows, or of random(), is the same on any machine.
   await database.run('SET threads = 1; SELECT setseed(0)');
@@ -287,7 +300,7 @@ async function refuseNulls(database: Database, options: Options, rejected: Rejec
   const columns = await columnsOf(database, 'selected');
   const names = columns.map(({ name }) => name);
   for (const name of options.required ?? []) requireColumn(columns, name, 'required');
-  for (const name of options.required ?? ['text', 'label'].filter((usual) => names.includes(usual))) {
+  for (const name of options.required ?? [options.text ?? 'text', 'label'].filter((usual) => names.includes(usual))) {
     const bad = database.stream<{ source: string; row: number; value: string }>(
       `SELECT __source AS source, __row AS row, ${asJson(names)} AS value FROM selected WHERE ${quote(name)} IS NULL`,
     );

@@ -115,10 +115,16 @@ export default defineStep({
       minLength: 1,
       description: 'The column that identifies a row. Default: `id` where it is there and unique, else a hash of the content.',
     },
+    text: {
+      type: 'string',
+      minLength: 1,
+      description:
+        'The column of texts, where it is not `text`. It is named once: clean, split, tokenize and baseline take it from here, and the bundle looks for it in the files of predict.',
+    },
     required: {
       type: 'array',
       items: { type: 'string' },
-      description: 'Columns that may not be null. Default: `text` and `label`, where they are there.',
+      description: 'Columns that may not be null. Default: the column of texts and `label`, where they are there.',
     },
     max_rejected: {
       type: 'number',
@@ -128,7 +134,7 @@ export default defineStep({
       description: 'The share of bad rows that is put aside in `rejected.jsonl`; with more, the step fails.',
     },
   },
-  optional: ['delimiter', 'types', 'columns', 'decode', 'select', 'where', 'id', 'required'],
+  optional: ['delimiter', 'types', 'columns', 'decode', 'select', 'where', 'id', 'text', 'required'],
   libraries: ['@duckdb/node-api', 'postal-mime', 'html-to-text'],
   check(options) {
     const problems = [];

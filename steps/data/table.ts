@@ -3,7 +3,7 @@
  * (docs/artifacts.md). The same rows make the same bytes, on any number of threads.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
 import { type Column, type Database, literal, quote } from './database.ts';
@@ -21,10 +21,27 @@ export interface Card {
   dropped: Record<string, number>;
 }
 
+/** What collect was told of the columns, for the steps behind it. */
+export interface Names {
+  /** The column of texts, where it is not `text`. */
+  text?: string | undefined;
+  /** What columns were called in the files, where `select` renamed them. */
+  renamed?: Record<string, string>;
+}
+
+/** Those that a table carries. */
+export async function namesOf(folder: string): Promise<Names> {
+  const file = join(folder, 'card.json');
+  if (!existsSync(file)) return {};
+  const { text, renamed } = JSON.parse(await readFile(file, 'utf8')) as Names;
+  return { ...(text !== undefined && { text }), ...(renamed && { renamed }) };
+}
+
 export interface CardOptions {
   /** The column of labels; default `label`. */
   label?: string;
   dropped?: Record<string, number>;
+  names?: Names;
   /** What else the step counted. */
   counted?: Record<string, Json>;
 }
@@ -40,7 +57,7 @@ export async function writeTable(database: Database, relation: string, folder: s
      TO ${literal(join(folder, 'data.parquet'))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 10240)`,
   );
   const card = await describe(database, tableOf(folder), columns, options);
-  await writeFile(join(folder, 'card.json'), `${JSON.stringify({ ...card, ...options.counted }, null, 2)}\n`);
+  await writeFile(join(folder, 'card.json'), `${JSON.stringify({ ...card, ...options.names, ...options.counted }, null, 2)}\n`);
   return card;
 }
 
@@ -73,10 +90,11 @@ async function describe(database: Database, table: string, columns: Column[], op
     );
     card.labels = Object.fromEntries(counts.map((count) => [String(count.label), count.rows]));
   }
-  if (columns.some((column) => column.name === 'text' && column.type === 'VARCHAR') && rows > 0)
+  const text = options.names?.text ?? 'text';
+  if (columns.some((column) => column.name === text && column.type === 'VARCHAR') && rows > 0)
     card.lengths = await database.row<NonNullable<Card['lengths']>>(
       `SELECT min(n) AS min, quantile_disc(n, 0.5) AS median, quantile_disc(n, 0.95) AS p95, max(n) AS max
-       FROM (SELECT length(text) AS n FROM ${table})`,
+       FROM (SELECT length(${quote(text)}) AS n FROM ${table})`,
     );
   return card;
 }

@@ -11,6 +11,8 @@ import type { Truncation } from './tokenizer.ts';
 export interface Encoding {
   /** The column of the training data that each field comes from. Only training.json of older versions lacks it. */
   fields?: Record<string, string>;
+  /** What the columns of fields are called in the files that were collected, where they were renamed. */
+  files?: Record<string, string>;
   /** Inputs are pairs of texts. */
   pairs?: true;
   /** The most tokens of a sequence, special ones included. */
@@ -59,6 +61,10 @@ const whole = (least: number) => ({
 const RULES: Record<keyof Encoding, { is: (value: unknown) => boolean; what: string }> = {
   pairs: { is: (value) => value === true, what: 'true, or left out' },
   fields: {
+    is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
+    what: 'a map of fields to columns',
+  },
+  files: {
     is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
     what: 'a map of fields to columns',
   },

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { StepError } from '../../engine/step.ts';
+import type { Encoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { taskKind } from '../tasks/registry.ts';
 import { openBundle, tokensOfRun } from './bundle.ts';
@@ -63,7 +64,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
   const fields = taskKind(opened.task).fields.map(
     (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
   );
-  const source = readInputs(file, fields, { known: opened.encoding.fields, ...options });
+  const source = readInputs(file, fields, { known: columnsOf(opened.encoding), ...options });
   const queue = openQueue(await startWorkers(opened), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));
@@ -107,6 +108,11 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     progress.add(rows.length);
     return print(text);
   }
+}
+
+/** What the fields may be called in a file: as in the files that were collected, then as in the table of training. */
+function columnsOf({ files = {}, fields = {} }: Partial<Encoding>): Record<string, string[]> {
+  return Object.fromEntries(Object.entries(fields).map(([field, column]) => [field, [files[field] ?? column, column]]));
 }
 
 /**

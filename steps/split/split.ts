@@ -10,7 +10,7 @@ import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { asJson, Database, literal, quote } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
-import { requireColumn, tableOf, writeTable } from '../data/table.ts';
+import { namesOf, requireColumn, tableOf, writeTable } from '../data/table.ts';
 import { readPrevious } from './previous.ts';
 import { placeGroups, roomsOf, type Stratum, sizesOf } from './shares.ts';
 import type step from './step.ts';
@@ -19,8 +19,10 @@ type Context = Parameters<typeof step.run>[0];
 type Options = Context['options'];
 
 export async function split(context: Context): Promise<void> {
-  const { options, inputs, log, warn } = context;
+  const { inputs, log, warn } = context;
   const data = context.outputs.data!;
+  const carried = await namesOf(inputs.data);
+  const options = { ...context.options, key: context.options.key ?? (carried.text === undefined ? undefined : [carried.text]) };
   await mkdir(data, { recursive: true });
   const database = await Database.open(data, context.threads);
   try {
@@ -38,6 +40,7 @@ export async function split(context: Context): Promise<void> {
     const splits = await counted(database, names, options.stratify);
     await writeTable(database, '(SELECT input.*, split FROM input JOIN hashed USING (id) JOIN assigned USING (unit))', data, {
       label: options.stratify,
+      names: carried,
       counted: { splits },
     });
     await writeAssignment(database, context.outputs.assignment!);

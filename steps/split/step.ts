@@ -74,7 +74,8 @@ export default defineStep({
     seed: { type: 'integer', minimum: 0, default: 0, description: 'Another seed makes another split.' },
     key: {
       ...COLUMNS,
-      description: 'The columns that are a row’s content. Default: `text`; without such a column all but `id` and `label`.',
+      description:
+        'The columns that are a row’s content. Default: the column of texts, `text` or the one that collect names; without such a column all but `id` and `label`.',
     },
   },
   optional: ['stratify', 'group', 'key'],

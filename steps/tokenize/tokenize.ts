@@ -8,7 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
-import { tableOf } from '../data/table.ts';
+import { type Names, namesOf, tableOf } from '../data/table.ts';
 import { headOf, readConfig } from '../models/checkpoint.ts';
 import type { ConfigFile } from '../models/config.ts';
 import { type Encoding, encodingOf, readEncoding } from '../models/encoding.ts';
@@ -111,9 +111,12 @@ export async function tokenize(context: Context): Promise<void> {
     const splits = await splitsOf(database, table, split);
     if (split === "'test'") log('the data have no column `split`: all rows are the split test');
     // Rows that are only measured are read as the model was trained to read them.
-    const options = splits.has('train')
-      ? context.options
-      : { ...(await optionsOfTraining(inputs.model, file, context.options)), ...context.options };
+    const names = await namesOf(inputs.data);
+    const options = {
+      ...(splits.has('train') ? {} : await optionsOfTraining(inputs.model, file, context.options)),
+      ...(names.text !== undefined && { text: names.text }),
+      ...context.options,
+    };
     const limit = family.maxLength(config);
     const length = options.block_size === undefined ? 'max_length' : 'block_size';
     const maxLength = options[length] ?? limit;
@@ -124,7 +127,7 @@ export async function tokenize(context: Context): Promise<void> {
     const known = splits.has('train') ? undefined : namedLabels(file, task);
     const source: Source = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
     const prepared = await PREPARE[task](source);
-    const encoding: Encoding = { ...prepared.encoding, fields: prepared.fields, max_length: maxLength };
+    const encoding: Encoding = { ...prepared.encoding, fields: prepared.fields, ...filesOf(prepared.fields, names), max_length: maxLength };
     const encoder = await openEncoder({
       folder: inputs.model,
       task,
@@ -206,6 +209,12 @@ async function splitsOf(database: Database, table: string, split: string): Promi
 }
 
 /** The options of a model's training that decide how its inputs are read, where it was this task's. */
+/** What the columns of fields are called in the files that collect read, where it renamed them. */
+function filesOf(fields: Record<string, string>, { renamed = {} }: Names): Pick<Encoding, 'files'> {
+  const files = Object.entries(fields).filter(([, column]) => Object.hasOwn(renamed, column));
+  return files.length > 0 ? { files: Object.fromEntries(files.map(([field, column]) => [field, renamed[column]!])) } : {};
+}
+
 async function optionsOfTraining(
   folder: string,
   file: ConfigFile,
