@@ -104,11 +104,15 @@ function jobOf(
   const paths: StepJob['inputs'] = Object.create(null);
   const origins: StepJob['origins'] = Object.create(null);
   const addresses: StepJob['addresses'] = Object.create(null);
+  const repositories: StepJob['repositories'] = Object.create(null);
   const leftOut: string[] = [];
   for (const [role, { sources }] of Object.entries(inputs)) {
     const all = sources.map(({ path }) => path);
     paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;
-    for (const { path, address } of sources) if (address !== undefined) addresses[path] = address;
+    for (const { path, address, repository } of sources) {
+      if (address !== undefined) addresses[path] = address;
+      if (repository !== undefined) repositories[path] = repository;
+    }
     leftOut.push(...sources.flatMap((source) => source.leftOut ?? []));
     const cells = sources.flatMap(({ origin }) => origin ?? []);
     if (cells.length > 0) origins[role] = cells;
@@ -119,6 +123,7 @@ function jobOf(
     inputs: paths,
     origins,
     addresses,
+    repositories,
     leftOut,
     outputs,
     checkpoints: checkpoints!,

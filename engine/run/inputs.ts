@@ -41,6 +41,8 @@ export interface ResolvedSource {
   pinned?: Pinned;
   /** Of what was fetched: the address of this very file or folder. */
   address?: string;
+  /** Of what was fetched from a hub: what it is a part of, with its commit or version. */
+  repository?: string;
 }
 
 /** What was found already: for looks at many cells while nothing happens. */
@@ -89,7 +91,7 @@ export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }
         const { address, revision } = source.pinned;
         if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.say(`${address.text} is ${revision.slice(0, 12)}`);
         const found = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
-        sources.push(...found.map(({ path, address }) => ({ ...source, path, address })));
+        sources.push(...found.map((one) => ({ ...source, ...one })));
       }
     }
     await checkFetched(role, cell, sources);

@@ -62,7 +62,8 @@ export class Hub implements Provider<HubAddress> {
     }
     const place = await this.#view(there, address, commit, cache, work);
     const root = repositoryOf({ ...address, revision: undefined });
-    return given.map((name) => ({ path: join(place, name), address: name === '' ? root : `${root}/${name}` }));
+    const repository = repositoryOf({ ...address, revision: commit });
+    return given.map((name) => ({ path: join(place, name), address: name === '' ? root : `${root}/${name}`, repository }));
   }
 
   /** Of a data set as a whole: the commit of its own Parquet files, else of those that the hub has made of it. */

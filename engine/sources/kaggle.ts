@@ -52,7 +52,9 @@ export class Kaggle implements Provider<KaggleAddress> {
     const { path } = address;
     const folder = join('kaggle', `${folderOf(address)}@${version.slice(0, 12)}`);
     const root = nameOf({ ...address, version: undefined });
-    if (path === '') return [{ path: await this.#all(folder, address, version, work), address: root }];
+    // What a competition's data mean is a hash of ours, which nobody could look up.
+    const repository = address.competition ? root : `${root}@${version}`;
+    if (path === '') return [{ path: await this.#all(folder, address, version, work), address: root, repository }];
     const names = isGlob(path) ? await this.#matching(address, version, folder) : [path];
     const places = new Map<string, string>();
     try {
@@ -66,7 +68,7 @@ export class Kaggle implements Provider<KaggleAddress> {
       if (all.some((name) => name.startsWith(`${path}/`))) places.set(path, join(await this.#all(folder, address, version, work), path));
       else throw all.length > 0 ? new StepError(error.message, didYouMean(path, all, 'its files')) : error;
     }
-    return names.map((name) => ({ path: places.get(name)!, address: `${root}/${name}` }));
+    return names.map((name) => ({ path: places.get(name)!, address: `${root}/${name}`, repository }));
   }
 
   async #all(folder: string, address: KaggleAddress, version: string, work: Work): Promise<string> {

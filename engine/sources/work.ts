@@ -17,6 +17,8 @@ export interface Fetched {
   path: string;
   /** Where it came from, without a revision: `hf://datasets/owner/name/data/train.parquet`. */
   address: string;
+  /** Of a hub: the data set or model, and the commit or version that was fetched. */
+  repository?: string;
 }
 
 /** A few at a time; a failure breaks off the others. */

@@ -5,6 +5,7 @@ import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../data/cleaning.ts';
 import { type Column, Database, quote } from '../data/database.ts';
 import { addPreprocessing } from '../data/preprocessing.ts';
+import { carrySources } from '../data/sources.ts';
 import { namesOf, requireColumn, tableOf, writeTable } from '../data/table.ts';
 import { cleanLabels } from './labels.ts';
 import type step from './step.ts';
@@ -48,6 +49,7 @@ export async function clean(context: Context): Promise<void> {
       },
     });
     await addPreprocessing(inputs.data, data, { clean: text, columns: texts });
+    await carrySources(inputs.data, data);
 
     log(`${number(changed)} of ${number(rows)} rows changed; removed ${listed(removed)}`);
     log(`${number(kept)} rows kept; dropped ${listed(dropped)}`);

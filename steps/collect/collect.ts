@@ -9,12 +9,14 @@ import type { SourceFile } from '../data/bytes.ts';
 import { asJson, type Column, Database, QueryError, quote } from '../data/database.ts';
 import { decodeMail } from '../data/mail.ts';
 import { type Preprocessing, readPreprocessing, writePreprocessing } from '../data/preprocessing.ts';
+import { writeSources } from '../data/sources.ts';
 import { type Names, requireColumn, writeTable } from '../data/table.ts';
 import { isDescription, nameClassLabels } from './class-labels.ts';
 import { mixedComparison } from './comparisons.ts';
 import { type Format, formatOf, listFiles } from './files.ts';
 import { loaders } from './load.ts';
 import { Rejected } from './rejected.ts';
+import { sourcesOf } from './sources.ts';
 import type step from './step.ts';
 import { applyTypes, inferTypes, OURS } from './types.ts';
 
@@ -58,6 +60,9 @@ export async function collect(context: Context): Promise<void> {
       names: namesFrom(options, await columnsOf(database, 'raw')),
       counted: { files: files.length, format, read },
     });
+    const given = inputsOf(context).filter((path) => !described.some((file) => file.path === path));
+    const sources = await sourcesOf(given, context);
+    if (sources) await writeSources(data, { rows: card.rows, sources });
 
     const then = left > 0 ? `, ${number(left)} left out by \`where\`` : left < 0 ? `, ${number(kept)} made of them by \`select\`` : '';
     context.log(`${say(read, 'row')} from ${say(files.length, 'file')} (${format})${then}`);

@@ -2,6 +2,7 @@
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../data/cleaning.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
+import type { Sources } from '../data/sources.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { type Encoding, encodingOf } from '../models/encoding.ts';
 import { type GeneratingTask, isGenerating, type Task } from '../models/family.ts';
@@ -15,6 +16,8 @@ export interface Card {
   model: Model;
   /** training.json. */
   training: Record<string, any>;
+  /** sources.json; undefined where nothing says what the model was trained on. */
+  sources?: Sources | undefined;
   /** preprocessing.json. */
   preprocessing: Preprocessing;
   /** Where a long text is cut. */
@@ -36,13 +39,13 @@ export interface Metrics {
   generation?: Record<string, unknown>;
 }
 
-export function modelCard({ name, license, model, training, preprocessing, truncationSide, mask, metrics }: Card): string {
+export function modelCard({ name, license, model, training, sources, preprocessing, truncationSide, mask, metrics }: Card): string {
   const encoding: Partial<Encoding> = encodingOf(training);
   const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
   const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
   const cleaned = cleaning.some(({ steps }) => steps.length > 0);
   const parts = [
-    frontMatter(name, license, model, metrics),
+    frontMatter({ name, license, model, sources, metrics }),
     `# ${name}`,
     `${article(model.family.type)} model that ${whatItDoes(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
@@ -52,13 +55,16 @@ export function modelCard({ name, license, model, training, preprocessing, trunc
     ...whatIsRead(model, encoding, truncationSide),
     '## Use',
     ...use(model, { cleaned, mask, ...encoding }),
+    '## Training data',
+    ...trainingData(sources),
     '## Training',
     ...trainingFacts(training),
   ];
   return `${parts.join('\n\n')}\n`;
 }
 
-function frontMatter(name: string, license: string | undefined, model: Model, metrics: Metrics | undefined): string {
+function frontMatter({ name, license, model, sources, metrics }: Pick<Card, 'name' | 'license' | 'model' | 'sources' | 'metrics'>): string {
+  const datasets = hubDatasets(sources);
   const front = {
     ...(license && { license }),
     library_name: 'transformers',
@@ -70,10 +76,17 @@ function frontMatter(name: string, license: string | undefined, model: Model, me
       ...(runsInTransformersJs(model) ? ['transformers.js'] : []),
       'tunesmith',
     ],
+    ...(datasets.length > 0 && { datasets }),
     ...(metrics && { metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric)) }),
     model_name: name,
   };
   return `---\n${stringify(front)}---`;
+}
+
+/** The names of those data sets that the Hugging Face hub has a page for. */
+function hubDatasets(sources: Sources | undefined): string[] {
+  const names = (sources?.sources ?? []).flatMap(({ name }) => /^hf:\/\/datasets\/([^@]+)@/.exec(name)?.[1] ?? []);
+  return [...new Set(names)];
 }
 
 /** Whether transformers.js 4 has a class for the model: it reads the ONNX file, but knows no others. */
@@ -283,6 +296,15 @@ function exampleOf(
       if (problem === 'multi_label_classification') return { input: 'a text', answer: { labels: labels.slice(0, 1), scores } };
       return { input: 'a text', answer: { label: labels[0], scores } };
   }
+}
+
+function trainingData(sources: Sources | undefined): string[] {
+  if (!sources) return ['The folder that the model was deployed from does not say which data it was trained on.'];
+  const count = (n: number, what: string) => `${n.toLocaleString('en-US')} ${what}${n === 1 ? '' : 's'}`;
+  return [
+    `${count(sources.rows, 'row')} ${sources.rows === 1 ? 'was' : 'were'} collected from the sources below. What later steps cleaned and dropped is not counted.`,
+    sources.sources.map(({ name, files }) => `- ${code(name)}${files > 1 ? ` (${count(files, 'file')})` : ''}`).join('\n'),
+  ];
 }
 
 /** What training found comes before what was asked for; a name that both have is said once. */

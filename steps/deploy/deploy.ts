@@ -4,6 +4,7 @@ import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
+import { carrySources, readSources } from '../data/sources.ts';
 import { listed, loadModel, saveModel } from '../models/checkpoint.ts';
 import { readEncoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
@@ -26,6 +27,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   const training = { ...(await readJson(path.join(inputs.model, 'training.json'))), name };
   const encoding = await readEncoding(inputs.model);
   const preprocessing = await readPreprocessing(inputs.model);
+  const sources = await readSources(inputs.model);
   // A bundle that cannot read text is none.
   const { tokenizer, mask } = await openEncoder({
     folder: inputs.model,
@@ -38,6 +40,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   await saveModel(bundle, model);
   await copyTokenizer(inputs.model, bundle);
   await carryPreprocessing(inputs.model, bundle);
+  await carrySources(inputs.model, bundle);
   await writeJson(path.join(bundle, 'training.json'), training);
   const metrics = inputs.metrics && (await readMetrics(inputs.metrics));
   if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
@@ -54,7 +57,17 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
 
   await writeFile(
     path.join(bundle, 'README.md'),
-    modelCard({ ...options, name, model, training, preprocessing, truncationSide: tokenizer.truncationSide, mask: mask?.token, metrics }),
+    modelCard({
+      ...options,
+      name,
+      model,
+      training,
+      sources,
+      preprocessing,
+      truncationSide: tokenizer.truncationSide,
+      mask: mask?.token,
+      metrics,
+    }),
   );
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(

@@ -10,6 +10,7 @@ import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { asJson, Database, literal, quote } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
+import { carrySources } from '../data/sources.ts';
 import { namesOf, requireColumn, tableOf, writeTable } from '../data/table.ts';
 import { readPrevious } from './previous.ts';
 import { placeGroups, roomsOf, type Stratum, sizesOf } from './shares.ts';
@@ -45,6 +46,7 @@ export async function split(context: Context): Promise<void> {
     });
     await writeAssignment(database, context.outputs.assignment!);
     await carryPreprocessing(inputs.data, data);
+    await carrySources(inputs.data, data);
     for (const name of names) log(`${name}: ${say(splits[name]!)}`);
     for (const warning of await missed(database, splits, targets, context)) warn(warning);
     if (options.group) await warnOfTwins(database, identity, warn);

@@ -8,6 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
 import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
+import { carrySources } from '../data/sources.ts';
 import { type Names, namesOf, tableOf } from '../data/table.ts';
 import { headOf, readConfig } from '../models/checkpoint.ts';
 import type { ConfigFile } from '../models/config.ts';
@@ -182,6 +183,7 @@ export async function tokenize(context: Context): Promise<void> {
     await writeTokensInfo(folder, info);
     await copyTokenizer(inputs.model, folder);
     await carryPreprocessing(inputs.data, folder);
+    await carrySources(inputs.data, folder);
   } finally {
     database.close();
   }

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
+import { carrySources } from '../data/sources.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../models/batches.ts';
 import { type Model, saveModel, startModel } from '../models/checkpoint.ts';
 import { encodingOf } from '../models/encoding.ts';
@@ -273,6 +274,7 @@ async function save(
   await lora?.save(alone ? folder : path.join(folder, 'adapter'), weights, base);
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
+  await carrySources(inputs.tokens, folder);
   await copyGenerationConfig(inputs.model, folder);
   // Options that enter no fingerprint must not change these bytes either.
   const { logging_steps, tensorboard, save_steps, save_minutes, ...counted } = options;

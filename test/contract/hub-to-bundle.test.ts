@@ -70,6 +70,9 @@ test('from the hub to a bundle', async () => {
     'own.txt true',
   ]);
   expect(p.exists('.tunesmith/outputs/p/deploy/bundle/onnx/model.onnx')).toBe(true);
+  const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
+  expect(card).toContain('datasets:\n  - owner/reviews\n');
+  expect(card).toMatch(/40 rows were collected from .*\n\n- `hf:\/\/datasets\/owner\/reviews@[0-9a-f]{40}` \(2 files\)\n/);
   // Nothing that was made says where on this machine the cache is.
   const told = p.find('.tunesmith/outputs').filter((file) => /\.(json|jsonl|md)$/.test(file) && p.read(file).includes('hf/hub'));
   expect(told).toEqual([]);

@@ -38,6 +38,7 @@ export async function ranStep(
     inputs,
     origins,
     addresses: {},
+    repositories: {},
     leftOut: [],
     outputs: ran.outputs,
     checkpoints: join(folder, 'checkpoints'),

@@ -38,6 +38,7 @@ test('a step is given its options, paths and origins, and tells what happens', a
   expect(JSON.parse(given!)).toEqual({
     module: { path: p.path('write.mjs') },
     addresses: {},
+    repositories: {},
     leftOut: [],
     options: { word: 'hello', deep: { a: 1, b: 2 } },
     inputs: { files: [p.path('m1.txt'), p.path('m2.txt')] },

@@ -40,6 +40,7 @@ function workshop() {
         inputs: {},
         origins: {},
         addresses: {},
+        repositories: {},
         leftOut: [],
         outputs: {},
         checkpoints: p.path('checkpoints'),

@@ -1,10 +1,11 @@
 /** The model card says each thing once, and shows a library only for what it can do. */
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { type Card, modelCard } from '../../../steps/deploy/card.ts';
 
-function card(model: object, training: Card['training'] = {}): string {
+function card(model: object, training: Card['training'] = {}, sources?: Card['sources']): string {
   const made = { labels: ['a', 'b'], problem: 'single_label_classification', ...model } as Card['model'];
-  return modelCard({ name: 'x', model: made, training, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
+  return modelCard({ name: 'x', model: made, training, sources, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
 }
 
 // By the classes that transformers.js 4.3 knows (MODEL_FOR_…_MAPPING_NAMES in its registry).
@@ -49,4 +50,28 @@ test('what was found in training and what was asked for are one list: no name co
 | runtime | onnxruntime-node 1.30.0 |
 | batch_size | 16 |
 `);
+});
+
+test('the data are named with their number of rows; the front matter names those of the hub', () => {
+  const bert = { task: 'text-classification', family: { type: 'bert' } };
+  const text = card(
+    bert,
+    {},
+    {
+      rows: 6046,
+      sources: [
+        { name: 'hf://datasets/owner/reviews@0123abcd', files: 2 },
+        { name: 'hf://datasets/squad@89/plain.parquet', files: 1 },
+        { name: 'hf://datasets/owner/reviews@89abcdef/more.csv', files: 1 },
+        { name: 'kaggle://owner/mails@3', files: 1 },
+        { name: 'notes.csv', files: 1 },
+      ],
+    },
+  );
+  expect(parse(text.split('---\n')[1]!).datasets).toEqual(['owner/reviews', 'squad']);
+  expect(text).toContain('6,046 rows were collected from');
+  expect(text).toContain('- `hf://datasets/owner/reviews@0123abcd` (2 files)\n- `hf://datasets/squad@89/plain.parquet`\n');
+  const unknown = card(bert);
+  expect(unknown).toContain('does not say which data it was trained on.');
+  expect(unknown).not.toContain('datasets:');
 });

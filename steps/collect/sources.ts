@@ -1,0 +1,85 @@
+/**
+ * What the model card calls the data that a collect step read. The names are the same on every machine: none holds an absolute path,
+ * and a URL appears without user, password and query.
+ */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, extname, join, relative, sep } from 'node:path';
+import type { StepContext } from '../../engine/step.ts';
+import { readSources, type Source } from '../data/sources.ts';
+
+type Context = Pick<StepContext, 'addresses' | 'repositories' | 'folder' | 'origins'>;
+
+/** Undefined where another step made all that was read, and does not say of what. */
+export async function sourcesOf(given: string[], context: Context): Promise<Source[] | undefined> {
+  const groups = new Map<string, string[]>();
+  const named: Source[] = [];
+  const local: string[] = [];
+  let unknown = 0;
+  for (const path of given) {
+    const before = existsSync(join(path, 'data.parquet')) ? await readSources(path) : undefined;
+    const group = context.repositories[path] ?? (await packageOf(path));
+    const address = context.addresses[path];
+    if (before) named.push(...before.sources);
+    else if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), path]);
+    else if (address !== undefined) named.push({ name: withoutSecrets(address), files: 1 });
+    else if (madeByStep(path, given, context)) unknown++;
+    else local.push(path);
+  }
+  for (const [group, paths] of groups)
+    named.push({ name: paths.length === 1 ? group + within(paths[0]!, group, context) : group, files: paths.length });
+  named.push(...namesOf(local, context.folder));
+  if (named.length === 0) return undefined;
+  return added([...named, ...(unknown > 0 ? [{ name: 'output of another step', files: unknown }] : [])]);
+}
+
+/** `name@version` of the npm package that a path lies in. The version says more than the place where npm put it. */
+async function packageOf(path: string): Promise<string | undefined> {
+  const place = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(`${path}${sep}`);
+  const manifest = place && join(place[1]!, 'package.json');
+  if (!manifest || !existsSync(manifest)) return undefined;
+  const { version } = JSON.parse(await readFile(manifest, 'utf8'));
+  return `${place[2]!.replaceAll('\\', '/')}${version === undefined ? '' : `@${version}`}`;
+}
+
+/** The file's place in its data set or package, with a slash before it. */
+function within(path: string, group: string, { addresses }: Context): string {
+  const name = group.split(/(?<=.)@/)[0]!;
+  const address = addresses[path];
+  return address === undefined ? path.split(sep).join('/').split(`/node_modules/${name}`).at(-1)! : address.slice(name.length);
+}
+
+function withoutSecrets(address: string): string {
+  if (/^sqlite:/i.test(address)) return `SQLite file ${address.split(/[\\/:]/).at(-1)}`;
+  if (/^postgres(ql)?:/i.test(address)) return 'PostgreSQL query';
+  return address.replace(/^(\w+:\/\/)[^/?#]*@/, '$1').replace(/\?[^#]*/, '');
+}
+
+/** The place where a step's output lies says nothing of the data. */
+function madeByStep(path: string, given: string[], { origins }: Context): boolean {
+  return origins.files?.length === given.length || path.split(sep).includes('.tunesmith');
+}
+
+/** Files of this machine. A file outside of the pipeline's folder goes by its own name, as in the fingerprint; many are one line. */
+function namesOf(paths: string[], folder: string): Source[] {
+  const names = paths.map((path) => {
+    const name = relative(folder, path);
+    // On Windows another drive has no relative path.
+    return name === '' || name.split(sep)[0] === '..' || name === path ? basename(path) : name.split(sep).join('/');
+  });
+  if (names.length <= most) return names.map((name) => ({ name, files: 1 }));
+  return names.map((name) => {
+    const [top, ...rest] = name.split('/');
+    return { name: rest.length > 0 ? `${top}/` : `*${extname(name)}`, files: 1 };
+  });
+}
+
+/** More files than these are not listed one by one. */
+const most = 10;
+
+/** Each name once. */
+function added(sources: Source[]): Source[] {
+  const counts = new Map<string, number>();
+  for (const { name, files } of sources) counts.set(name, (counts.get(name) ?? 0) + files);
+  return [...counts].map(([name, files]) => ({ name, files }));
+}

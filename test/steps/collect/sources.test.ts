@@ -1,0 +1,52 @@
+/** What the card calls the data: the same on every machine, and without credentials. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { sourcesOf } from '../../../steps/collect/sources.ts';
+import { writeSources } from '../../../steps/data/sources.ts';
+import { temporary } from '../rig.ts';
+
+type Context = Parameters<typeof sourcesOf>[1];
+
+async function named(folder: string, given: string[], more: Partial<Context> = {}): Promise<string[] | undefined> {
+  const paths = given.map((path) => join(folder, path));
+  const sources = await sourcesOf(paths, { addresses: {}, repositories: {}, origins: {}, folder: join(folder, 'p'), ...more });
+  return sources?.map(({ name, files }) => (files > 1 ? `${name} ${files}` : name));
+}
+
+test('files go by their place below the pipeline, others by their own name; many are one line', async () => {
+  const folder = temporary();
+  expect(await named(folder, ['p/data/a.csv', 'p/b.csv', 'elsewhere/c.csv'])).toEqual(['data/a.csv', 'b.csv', 'c.csv']);
+  const many = Array.from({ length: 12 }, (_, i) => (i % 2 ? `p/mails/${i}/x.eml` : `elsewhere/${i}.eml`));
+  expect(await named(folder, many)).toEqual(['*.eml 6', 'mails/ 6']);
+});
+
+test('files of an npm package go by its name and version', async () => {
+  const folder = temporary();
+  const place = join(folder, 'node_modules/@owner/mails');
+  mkdirSync(place, { recursive: true });
+  writeFileSync(join(place, 'package.json'), '{"version":"1.2.3"}');
+  const path = 'node_modules/@owner/mails/data';
+  expect(await named(folder, [`${path}/a.json`, `${path}/b.json`])).toEqual(['@owner/mails@1.2.3 2']);
+  expect(await named(folder, [`${path}/a.json`])).toEqual(['@owner/mails@1.2.3/data/a.json']);
+});
+
+test.each([
+  ['postgres://ada@db.example/mails', 'PostgreSQL query'],
+  ['sqlite:/home/ada/mails.db', 'SQLite file mails.db'],
+  ['https://ada:secret@host.example/x.csv?token=secret', 'https://host.example/x.csv'],
+])('%s is named %s', async (address, name) => {
+  const folder = temporary();
+  expect(await named(folder, ['x'], { addresses: { [join(folder, 'x')]: address } })).toEqual([name]);
+});
+
+test('a table of another step hands its record on; files of a step without a record are not named', async () => {
+  const folder = temporary();
+  mkdirSync(join(folder, 'table'));
+  writeFileSync(join(folder, 'table/data.parquet'), '');
+  const origins = { files: [{ cell: 'make', matrix: {} }] };
+  expect(await named(folder, ['table'], { origins })).toBeUndefined();
+  await writeSources(join(folder, 'table'), { rows: 2, sources: [{ name: 'a.csv', files: 1 }] });
+  expect(await named(folder, ['table'], { origins })).toEqual(['a.csv']);
+  expect(await named(folder, ['table', 'p/b.csv'], { origins })).toEqual(['a.csv', 'b.csv']);
+});
