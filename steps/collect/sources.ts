@@ -3,7 +3,6 @@
  * and a URL appears without user, password and query.
  */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { basename, extname, join, relative, sep } from 'node:path';
 import type { StepContext } from '../../engine/step.ts';
 import { readSources, type Source } from '../data/sources.ts';
@@ -18,7 +17,7 @@ export async function sourcesOf(given: string[], context: Context): Promise<Sour
   let unknown = 0;
   for (const path of given) {
     const before = existsSync(join(path, 'data.parquet')) ? await readSources(path) : undefined;
-    const group = context.repositories[path] ?? (await packageOf(path));
+    const group = context.repositories[path] ?? packageOf(path);
     const address = context.addresses[path];
     if (before) named.push(...before.sources);
     else if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), path]);
@@ -33,13 +32,9 @@ export async function sourcesOf(given: string[], context: Context): Promise<Sour
   return added([...named, ...(unknown > 0 ? [{ name: 'output of another step', files: unknown }] : [])]);
 }
 
-/** `name@version` of the npm package that a path lies in. The version says more than the place where npm put it. */
-async function packageOf(path: string): Promise<string | undefined> {
-  const place = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(`${path}${sep}`);
-  const manifest = place && join(place[1]!, 'package.json');
-  if (!manifest || !existsSync(manifest)) return undefined;
-  const { version } = JSON.parse(await readFile(manifest, 'utf8'));
-  return `${place[2]!.replaceAll('\\', '/')}${version === undefined ? '' : `@${version}`}`;
+/** The npm package that a path lies in. Its version is in a file that is no input of the step, and so must not decide what it makes. */
+function packageOf(path: string): string | undefined {
+  return /^.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(path)?.[1]?.replaceAll('\\', '/');
 }
 
 /** The file's place in its data set or package, with a slash before it. */

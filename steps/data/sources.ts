@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { StepError } from '../../engine/step.ts';
 
 export interface Source {
-  /** An address with its commit or version, a package with its version, a database, or a file's name. */
+  /** An address with its commit or version, a package, a database, or a file's name. */
   name: string;
   /** How many files or folders of it were given. */
   files: number;
