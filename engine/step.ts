@@ -167,6 +167,8 @@ export interface StepContext<
   origins: Record<string, CellOrigin[]>;
   /** Of inputs that were fetched from elsewhere: where from, by their paths. Say this instead of a path in the cache. */
   addresses: Record<string, string>;
+  /** What inputs are called in the fingerprint, by their paths: the same on every machine. Of an absolute path it is the last part. */
+  names: Record<string, string>;
   /**
    * Of inputs that were fetched from a hub: the model or data set that they are a part of and the commit or version that was read, such
    * as `hf://datasets/owner/name@COMMIT`, by their paths.

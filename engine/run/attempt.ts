@@ -104,12 +104,14 @@ function jobOf(
   const paths: StepJob['inputs'] = Object.create(null);
   const origins: StepJob['origins'] = Object.create(null);
   const addresses: StepJob['addresses'] = Object.create(null);
+  const names: StepJob['names'] = Object.create(null);
   const repositories: StepJob['repositories'] = Object.create(null);
   const leftOut: string[] = [];
   for (const [role, { sources }] of Object.entries(inputs)) {
     const all = sources.map(({ path }) => path);
     paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;
-    for (const { path, address, repository } of sources) {
+    for (const { path, name, address, repository } of sources) {
+      names[path] = name;
       if (address !== undefined) addresses[path] = address;
       if (repository !== undefined) repositories[path] = repository;
     }
@@ -123,6 +125,7 @@ function jobOf(
     inputs: paths,
     origins,
     addresses,
+    names,
     repositories,
     leftOut,
     outputs,

@@ -9,7 +9,18 @@ import { isNativeError } from 'node:util/types';
 import type { Json, StepContext, StepDefinition } from '../step.ts';
 import { type Frame, userStack } from '../user-stack.ts';
 
-type Handed = 'origins' | 'addresses' | 'repositories' | 'leftOut' | 'outputs' | 'checkpoints' | 'folder' | 'cell' | 'seed' | 'threads';
+type Handed =
+  | 'origins'
+  | 'addresses'
+  | 'names'
+  | 'repositories'
+  | 'leftOut'
+  | 'outputs'
+  | 'checkpoints'
+  | 'folder'
+  | 'cell'
+  | 'seed'
+  | 'threads';
 
 /** The step, and what of its context can be sent. */
 export interface StepJob extends Pick<StepContext, Handed> {

@@ -3,11 +3,11 @@
  * and a URL appears without user, password and query.
  */
 import { existsSync } from 'node:fs';
-import { basename, extname, join, relative, sep } from 'node:path';
+import { basename, extname, join, sep } from 'node:path';
 import type { StepContext } from '../../engine/step.ts';
 import { readSources, type Source } from '../data/sources.ts';
 
-type Context = Pick<StepContext, 'addresses' | 'repositories' | 'folder' | 'origins'>;
+type Context = Pick<StepContext, 'addresses' | 'names' | 'repositories' | 'origins'>;
 
 /** Undefined where another step made all that was read, and does not say of what. */
 export async function sourcesOf(given: string[], context: Context): Promise<Source[] | undefined> {
@@ -27,7 +27,7 @@ export async function sourcesOf(given: string[], context: Context): Promise<Sour
   }
   for (const [group, paths] of groups)
     named.push({ name: paths.length === 1 ? group + within(paths[0]!, group, context) : group, files: paths.length });
-  named.push(...namesOf(local, context.folder));
+  named.push(...namesOf(local.map((path) => context.names[path] ?? basename(path))));
   if (named.length === 0) return undefined;
   return added([...named, ...(unknown > 0 ? [{ name: 'output of another step', files: unknown }] : [])]);
 }
@@ -55,16 +55,12 @@ function madeByStep(path: string, given: string[], { origins }: Context): boolea
   return origins.files?.length === given.length || path.split(sep).includes('.tunesmith');
 }
 
-/** Files of this machine. A file outside of the pipeline's folder goes by its own name, as in the fingerprint; many are one line. */
-function namesOf(paths: string[], folder: string): Source[] {
-  const names = paths.map((path) => {
-    const name = relative(folder, path);
-    // On Windows another drive has no relative path.
-    return name === '' || name.split(sep)[0] === '..' || name === path ? basename(path) : name.split(sep).join('/');
-  });
+/** Files of this machine, by their names in the fingerprint. Many are one line. */
+function namesOf(written: string[]): Source[] {
+  const names = written.map((name) => name.split(sep).join('/'));
   if (names.length <= most) return names.map((name) => ({ name, files: 1 }));
   return names.map((name) => {
-    const [top, ...rest] = name.split('/');
+    const [top, ...rest] = name.replace(/^(\.\.\/)+/, '').split('/');
     return { name: rest.length > 0 ? `${top}/` : `*${extname(name)}`, files: 1 };
   });
 }

@@ -38,6 +38,7 @@ export async function ranStep(
     inputs,
     origins,
     addresses: {},
+    names: {},
     repositories: {},
     leftOut: [],
     outputs: ran.outputs,

@@ -38,6 +38,7 @@ test('a step is given its options, paths and origins, and tells what happens', a
   expect(JSON.parse(given!)).toEqual({
     module: { path: p.path('write.mjs') },
     addresses: {},
+    names: { [p.path('m1.txt')]: 'o {"x":1}', [p.path('m2.txt')]: 'o {"x":2}' },
     repositories: {},
     leftOut: [],
     options: { word: 'hello', deep: { a: 1, b: 2 } },

@@ -40,6 +40,7 @@ function workshop() {
         inputs: {},
         origins: {},
         addresses: {},
+        names: {},
         repositories: {},
         leftOut: [],
         outputs: {},

@@ -10,15 +10,16 @@ type Context = Parameters<typeof sourcesOf>[1];
 
 async function named(folder: string, given: string[], more: Partial<Context> = {}): Promise<string[] | undefined> {
   const paths = given.map((path) => join(folder, path));
-  const sources = await sourcesOf(paths, { addresses: {}, repositories: {}, origins: {}, folder: join(folder, 'p'), ...more });
+  const sources = await sourcesOf(paths, { addresses: {}, names: {}, repositories: {}, origins: {}, ...more });
   return sources?.map(({ name, files }) => (files > 1 ? `${name} ${files}` : name));
 }
 
-test('files go by their place below the pipeline, others by their own name; many are one line', async () => {
+test('files go by their names in the fingerprint; many are one line', async () => {
   const folder = temporary();
-  expect(await named(folder, ['p/data/a.csv', 'p/b.csv', 'elsewhere/c.csv'])).toEqual(['data/a.csv', 'b.csv', 'c.csv']);
-  const many = Array.from({ length: 12 }, (_, i) => (i % 2 ? `p/mails/${i}/x.eml` : `elsewhere/${i}.eml`));
-  expect(await named(folder, many)).toEqual(['*.eml 6', 'mails/ 6']);
+  const names = (paths: string[]) => Object.fromEntries(paths.map((path) => [join(folder, path), path]));
+  expect(await named(folder, ['data/a.csv', 'b.csv'], { names: names(['data/a.csv']) })).toEqual(['data/a.csv', 'b.csv']);
+  const many = Array.from({ length: 12 }, (_, i) => (i % 2 ? `mails/${i}/x.eml` : `${i}.eml`));
+  expect(await named(folder, many, { names: names(many) })).toEqual(['*.eml 6', 'mails/ 6']);
 });
 
 test('files of an npm package go by its name', async () => {
