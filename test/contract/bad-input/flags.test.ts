@@ -282,9 +282,9 @@ test('other commands say it in the same way', async () => {
     error: there is no folder nowhere
       Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
 
-    $ serve table → 1
+    $ serve table → 2
     error: there is no folder table
-      Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
+      = Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
     "
   `);
 });

@@ -62,7 +62,7 @@ test('without --yes it only says what would go; with it that goes, and nothing e
   // What the last run needs can be restored; what went runs again. Of it the records still know what it was.
   p.remove('out');
   expect((await p.states('p.yaml', '-p', 'text=three')).cells).toEqual({ a: 'restored', b: 'restored' });
-  expect((await p.run('runs', 'diff', '1', '2')).stdout).toContain('-echo one > out/a.txt\n');
+  expect((await p.run('runs', 'diff', '1', '2')).stdout).toContain('a:\n    params.text: one → two\n');
   expect((await p.run('cache', 'verify')).code).toBe(0);
   expect((await p.run('gc', '--keep-runs', '1', '--yes')).stdout).toMatch(/^there is nothing to remove\n/);
   expect(await ran(p, 'one')).toBe(2);
