@@ -76,7 +76,7 @@ test('the disk is full when a result is stored: the former result returns, the n
     "
     a: running (input data changed)
     a: failed after <time>: disk full while storing <project>/out/o.txt: <size> needed, <size> free at <project>/.tunesmith
-      Free space and run again: nothing was lost, and nothing half written is left.
+      Free space and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.
       log: .tunesmith/logs/2/a.log
     p: 1 failed · <time>
       failed: a

@@ -155,7 +155,7 @@ test('a file that is not UTF-8', async () => {
   expect(await fails(COLLECT, { 'data.csv': latin })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: data.csv:2: not UTF-8; that is 1 bad row of 2, more than 1%
-      Correct the rows, or allow more with \`max_rejected\`. Convert what is not UTF-8: iconv -f latin1 -t utf-8 FILE.
+      Correct the rows, or allow more with \`max_rejected\`. What is not UTF-8 can be read with \`encoding\`, such as latin1 or windows-1252.
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect
@@ -165,7 +165,7 @@ test('a file that is not UTF-8', async () => {
   expect(await fails(COLLECT, { 'data.csv': utf16 })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: data.csv: is UTF-16, not UTF-8
-      Convert it: iconv -f UTF-16 -t UTF-8 data.csv > converted
+      Set \`encoding: utf-16\` (of predict: \`--encoding utf-16\`).
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect
