@@ -8,7 +8,7 @@ import { expressionsIn, fill, UNKNOWN, type Value } from './fill.ts';
 import { asWritten, isMap, opened, type Tree, typedCollection, typedText } from './literal.ts';
 import { type Place, report } from './place.ts';
 import type { Problems } from './problems.ts';
-import { flagSource, type Path, readSource, type Source } from './source.ts';
+import { type FileKind, flagSource, type Path, readSource, type Source } from './source.ts';
 
 /** One origin of parameters; a later one wins. */
 interface Layer {
@@ -19,6 +19,11 @@ interface Layer {
 }
 
 type TreeMap = Record<string, Tree>;
+
+const PARAMS_FILE: FileKind = {
+  name: 'params file',
+  hint: 'A params file is a map of values for the parameters that the pipeline declares: `name: value` lines, or a JSON object.',
+};
 
 export class Params {
   readonly #layers: Layer[];
@@ -150,7 +155,7 @@ export class Params {
   }
 
   #takeFile(path: string, declared: TreeMap): void {
-    const source = readSource(resolve(path), this.#problems);
+    const source = readSource(resolve(path), this.#problems, undefined, PARAMS_FILE);
     if (!isMap(source.value)) {
       this.#problems.add(source.diagnostic([], 'value', 'a params file is a map', 'Write `name: value` lines, or a JSON object.'));
       return;

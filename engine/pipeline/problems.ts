@@ -13,11 +13,10 @@ export class Problems {
     this.#found.set(JSON.stringify([file, line, column, message]), diagnostic);
   }
 
-  /** A value that could not be read: whatever else is wrong with it only follows from that. */
-  addLast(diagnostic: Diagnostic): void {
-    const { file, line, column } = diagnostic;
+  /** A value that could not be read: whatever else is wrong with it only follows from that. `value`: where it stands, if behind a tag. */
+  addLast(diagnostic: Diagnostic, value = diagnostic): void {
     this.add(diagnostic);
-    this.#closed.add(JSON.stringify([file, line, column]));
+    for (const { file, line, column } of [diagnostic, value]) this.#closed.add(JSON.stringify([file, line, column]));
   }
 
   get isEmpty(): boolean {

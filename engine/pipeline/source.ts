@@ -37,16 +37,30 @@ export interface Source {
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
 }
 
+/** What a file is, in messages about it. */
+export interface FileKind {
+  name: string;
+  /** What an empty one should hold. */
+  hint: string;
+}
+
+const PIPELINE: FileKind = { name: 'pipeline', hint: 'A pipeline is a map with `steps:`; `tunesmith init` writes one to start from.' };
+
 /** Reads a file or throws InvalidError: all that is wrong with its text, but not what it says. */
-export function readSource(path: string, problems: Problems, text = readText(path, shownPath(path))): Source & { text: string } {
+export function readSource(
+  path: string,
+  problems: Problems,
+  text = readText(path, shownPath(path)),
+  kind = PIPELINE,
+): Source & { text: string } {
   const value = text.length > LARGE ? readInPieces(text, cleanValue) : undefined;
-  if (value === undefined) return readWhole(path, problems, text);
+  if (value === undefined) return readWhole(path, problems, text, kind);
   let whole: Source | undefined;
   return {
     text,
     value,
     diagnostic: (...at) => {
-      whole ??= readWhole(path, new Problems(), text);
+      whole ??= readWhole(path, new Problems(), text, kind);
       return whole.diagnostic(...at);
     },
   };
@@ -61,25 +75,23 @@ function cleanValue(text: string): Tree | undefined {
   const [document, second] = documents;
   if ('empty' in documents || !document || second || document.errors.length + document.warnings.length > 0) return undefined;
   const problems = new Problems();
-  const source = new YamlSource('', text, new LineCounter());
+  const source = new YamlSource('', text, new LineCounter(), PIPELINE);
   source.take(document, problems);
   return problems.isEmpty ? source.value : undefined;
 }
 
 const PARSING = { prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' } as const;
 
-function readWhole(path: string, problems: Problems, text: string): Source & { text: string } {
+function readWhole(path: string, problems: Problems, text: string, kind: FileKind): Source & { text: string } {
   const file = shownPath(path);
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { ...PARSING, lineCounter: lines });
-  const source = new YamlSource(file, text, lines);
+  const source = new YamlSource(file, text, lines, kind);
   const syntax = new Problems();
   if ('empty' in documents || documents.length === 0 || documents[0]!.contents === null) {
-    throw new InvalidError([
-      source.at(0, 0, `${file} is empty`, 'A pipeline is a map with `steps:`; `tunesmith init` writes one to start from.'),
-    ]);
+    throw new InvalidError([source.at(0, 0, `${file} is empty`, kind.hint)]);
   }
-  for (const [start, end, message, hint] of syntaxErrors(documents as Document.Parsed[], text)) {
+  for (const [start, end, message, hint] of syntaxErrors(documents as Document.Parsed[], text, /\.json$/i.test(path) ? 'JSON' : 'YAML')) {
     syntax.add(source.at(start, end - start, message, hint));
   }
   const second = documents[1];
@@ -87,7 +99,12 @@ function readWhole(path: string, problems: Problems, text: string): Source & { t
     const start = second.range?.[0] ?? 0;
     const marker = text.lastIndexOf('---', start);
     syntax.add(
-      source.at(marker < 0 ? start : marker, 3, 'a second YAML document begins here', 'A pipeline is one document: remove the `---`.'),
+      source.at(
+        marker < 0 ? start : marker,
+        3,
+        'a second YAML document begins here',
+        `A ${kind.name} is one document: remove the \`---\`.`,
+      ),
     );
   }
   syntax.throwIfAny();
@@ -109,6 +126,7 @@ class YamlSource implements Source {
     readonly file: string,
     readonly text: string,
     readonly lines: LineCounter,
+    readonly kind: FileKind,
   ) {}
 
   take(document: Document.Parsed, problems: Problems): void {
@@ -210,7 +228,8 @@ class Values {
       throw new InvalidError([this.source.at(0, 1, 'aliases make this file grow beyond a million values', 'Use fewer of them.')]);
     }
     if (isAlias(node)) return this.#alias(node);
-    if (!this.#tagged(node)) return null;
+    // Its text stands for it, so that nothing else is found wrong with it.
+    if (!this.#tagged(node)) return isScalar(node) ? (node.source ?? '') : null;
     if (isScalar(node)) return this.#scalar(node as { value: unknown; source?: string; range?: [number, number, number] });
     if (isSeq(node)) return this.#within(node, () => node.items.map((item) => this.read(item)), []);
     if (isMap(node)) return this.#within(node, () => this.#map(node as YAMLMap), {});
@@ -225,11 +244,9 @@ class Values {
     const written = /!\S*(?=\s*(?:&\S+\s*)?$)/.exec(before.slice(-300));
     const name = written?.[0] ?? tag.replace('tag:yaml.org,2002:', '!!');
     const start = written ? before.length - Math.min(before.length, 300) + written.index : before.length;
-    this.#wrong(
-      { range: [start, start + name.length] },
-      `a pipeline has no type ${name}`,
-      'Remove the tag: a date or any other text is written as it is.',
-    );
+    const hint = 'Remove the tag: a date or any other text is written as it is.';
+    const wrong = this.source.at(start, name.length, `a ${this.source.kind.name} has no type ${name}`, hint);
+    this.problems.addLast(wrong, this.source.at(range?.[0] ?? start, 1, ''));
     return false;
   }
 
@@ -246,7 +263,11 @@ class Values {
     if (Number.isFinite(value) && exactNumber(source) !== undefined) return writtenScalar(value, source);
     // What would lose its digits as a number, such as a hash or a long id, keeps them: it is text to all that does not calculate.
     if (/\d/.test(source)) return new Literal(source, source, false);
-    return this.#wrong({ range }, `${source} is no value that a pipeline can hold`, 'Leave it out, or quote it to make it text.');
+    return this.#wrong(
+      { range },
+      `${source} is no value that a ${this.source.kind.name} can hold`,
+      'Leave it out, or quote it to make it text.',
+    );
   }
 
   #map(map: YAMLMap): Tree {

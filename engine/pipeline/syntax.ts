@@ -4,7 +4,7 @@ import { type Document, Lexer, type YAMLError } from 'yaml';
 export type SyntaxError = [start: number, end: number, message: string, hint?: string];
 
 /** One mistake a line; what only follows from another one is left out. */
-export function syntaxErrors(documents: Document.Parsed[], text: string): SyntaxError[] {
+export function syntaxErrors(documents: Document.Parsed[], text: string, format: 'YAML' | 'JSON'): SyntaxError[] {
   const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
   if (errors.length === 0) return [];
   // Both sides of a conflict may be any kind of nonsense to a parser.
@@ -30,7 +30,7 @@ export function syntaxErrors(documents: Document.Parsed[], text: string): Syntax
     seen.add(line);
     derailed ||= error.code === 'UNEXPECTED_TOKEN';
     const [start, end, message, hint] = inWords(error, text, tokens);
-    found.push([start, Math.max(end, start + 1), `bad YAML: ${message}`, hint]);
+    found.push([start, Math.max(end, start + 1), `bad ${format}: ${message}`, hint]);
   }
   return found;
 }

@@ -3,7 +3,7 @@
  * would overwrite each other's: the second one is refused.
  */
 import { readFileSync } from 'node:fs';
-import { basename, join, relative } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { InvalidError } from '../diagnostic.ts';
 import { fileName } from '../pipeline/cell-name.ts';
 import { within } from '../pipeline/glob.ts';
@@ -24,7 +24,7 @@ export function refuseSharedOutputs({ name, file, cells }: Pipeline, { root, pla
         column: 0,
         length: 0,
         message: `${other} and ${here} have one name, ${name}: their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
-        hint: `Give one of them another name, for example \`name: ${basename(join(here, '..')) || 'other'}-${name}\` in ${here}.`,
+        hint: `Give one of them another name, for example \`name: ${basename(dirname(resolve(file))) || 'other'}-${name}\` in ${here}.`,
       },
     ]);
   }

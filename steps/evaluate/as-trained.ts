@@ -22,12 +22,15 @@ export async function differencesFromTraining(info: TokensInfo, folders: { token
       cleaningOf(field, { task: info.task, encoding: trained, preprocessing: before }),
       cleaningOf(field, { task: info.task, encoding: info, preprocessing: now }),
     ].map((steps) => JSON.stringify(steps.map(({ columns: _, ...step }) => step)));
-    if (own !== given)
-      said.push(
-        `\`${field}\` was ${own === '[]' ? 'not cleaned' : 'cleaned'} and is ${given === '[]' ? 'not cleaned' : own === '[]' ? 'cleaned' : 'cleaned otherwise'}`,
-      );
+    if (own !== given) said.push(`\`${field}\` ${otherCleaning(own!, given!)}`);
   }
   return said;
 }
 
 const shown = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));
+
+function otherCleaning(own: string, given: string): string {
+  if (given === '[]') return 'was cleaned and is not cleaned (before tokenize, use the clean step of the training with the same options)';
+  if (own === '[]') return 'was not cleaned and is cleaned (leave the clean step out)';
+  return 'was cleaned and is cleaned otherwise (give the clean step the options that it had in the training)';
+}

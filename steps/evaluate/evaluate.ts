@@ -8,6 +8,7 @@ import { sameTokenizer } from '../models/tokenizer.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts';
 import { openRuntime } from '../runtime/open.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
+import { meansNothing } from '../tasks/foresight.ts';
 import { evaluationMetrics } from '../tasks/registry.ts';
 import { differencesFromTraining } from './as-trained.ts';
 import type step from './step.ts';
@@ -102,10 +103,9 @@ export async function evaluate(context: Context): Promise<void> {
 }
 
 function refusePositive(info: TokensInfo, positive: string | undefined): undefined {
-  if (positive !== undefined)
-    throw new StepError(`positive means nothing for ${info.problem_type ?? info.task}`, 'It is of text-classification with two labels.', [
-      'positive',
-    ]);
+  if (positive === undefined) return;
+  const { message, hint } = meansNothing(info.task, info.problem_type);
+  throw new StepError(message, hint, ['positive']);
 }
 
 /** The tokens' labels as the model numbers them: it may have been trained on others' tokens. */

@@ -3,7 +3,7 @@ import { generationOptions } from '../generation/options.ts';
 import { BINARY_METRICS } from '../metrics/classification.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
 import { runtimeOptions } from '../runtime/options.ts';
-import { metricProblem, tokensAhead } from '../tasks/foresight.ts';
+import { metricProblem, positiveAhead, tokensAhead } from '../tasks/foresight.ts';
 
 /** What decides which text is written, of a given model: not when it ends by the clock, nor how many there are. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
@@ -105,7 +105,7 @@ export default defineStep({
     check({ metrics = [], positive, split }, { tokens }) {
       const ahead = tokensAhead(tokens);
       if (!ahead) return [];
-      const { labels, splits } = ahead;
+      const { splits } = ahead;
       const problems = metrics.flatMap((name, i) => metricProblem(name, `metrics.${i}`, ahead) ?? []);
       if (splits && !splits.includes(split))
         problems.push({
@@ -113,8 +113,7 @@ export default defineStep({
           message: `the tokens have no split "${split}"`,
           hint: `Set \`split\` to one that they have: ${splits.join(', ')}.`,
         });
-      if (labels?.length === 2 && positive !== undefined && !labels.includes(positive))
-        problems.push({ option: 'positive', message: `no label is called "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` });
+      problems.push(...positiveAhead(positive, ahead));
       return problems;
     },
   },

@@ -8,16 +8,19 @@ import { BINARY_METRICS } from './classification.ts';
  * Fails, before anything is computed, where a metric makes no sense for these labels.
  */
 export function positiveClass(labels: string[], positive: string | undefined, metrics: readonly string[]): number | undefined {
-  if (labels.length === 2) {
-    const index = labels.indexOf(positive ?? labels.toSorted(inOrder)[1]!);
-    if (index < 0) throw new StepError(`no label is called "${positive}"`, `The labels are ${labels.join(' and ')}.`, ['positive']);
-    return index;
-  }
-  const wrong = binaryProblem(metrics, labels);
-  if (wrong) throw new StepError(wrong.message, wrong.hint, ['metrics']);
-  if (positive !== undefined)
-    throw new StepError(`the option positive is for two labels, and there are ${labels.length}`, 'Leave it out.', ['positive']);
-  return undefined;
+  const binary = binaryProblem(metrics, labels);
+  if (binary) throw new StepError(binary.message, binary.hint, ['metrics']);
+  const wrong = positive === undefined ? undefined : positiveProblem(positive, labels);
+  if (wrong) throw new StepError(wrong.message, wrong.hint, ['positive']);
+  return labels.length === 2 ? labels.indexOf(positive ?? labels.toSorted(inOrder)[1]!) : undefined;
+}
+
+/** What is wrong with a class that is named `positive`. */
+export function positiveProblem(positive: string, labels: readonly string[]): { message: string; hint: string } | undefined {
+  if (labels.length !== 2)
+    return { message: `the option positive is for two labels, and there are ${labels.length}`, hint: 'Leave it out.' };
+  if (labels.includes(positive)) return undefined;
+  return { message: `no label is called "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` };
 }
 
 /** What is wrong with metrics that need two labels, where there are not two. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OptionProblem, Upstream } from '../../engine/step.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
-import { binaryProblem } from '../metrics/positive.ts';
+import { binaryProblem, positiveProblem } from '../metrics/positive.ts';
 import type { ProblemType, Task } from '../models/family.ts';
 
 export interface Ahead {
@@ -35,3 +35,17 @@ export function metricProblem(name: string, option: string, ahead: Ahead, beside
   const wrong = task === 'text-classification' && problem === 'single_label_classification' && labels && binaryProblem([name], labels);
   return wrong ? { option, ...wrong } : undefined;
 }
+
+/** What is wrong with the option `positive`, as far as is known. */
+export function positiveAhead(positive: string | undefined, { task, problem, labels }: Ahead): OptionProblem[] {
+  if (positive === undefined) return [];
+  if (task !== 'text-classification' || problem !== 'single_label_classification')
+    return [{ option: 'positive', ...meansNothing(task, problem) }];
+  const wrong = labels && positiveProblem(positive, labels);
+  return wrong ? [{ option: 'positive', ...wrong }] : [];
+}
+
+export const meansNothing = (task: Task, problem: ProblemType | undefined) => ({
+  message: `positive means nothing for ${task === 'text-classification' && problem ? problem : task}`,
+  hint: 'It is of text-classification with two labels.',
+});

@@ -76,7 +76,8 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
         classes: { ...classReport(labels, matrix) },
       };
     },
-    warnings: () => (allSame(predicted) && !allSame(truth) ? [`the model gives every row the label "${labels[predicted[0]!]}"`] : []),
+    warnings: () =>
+      allSame(predicted) && !allSame([...predicted, ...truth]) ? [`the model gives every row the label "${labels[predicted[0]!]}"`] : [],
   };
 }
 
@@ -100,7 +101,7 @@ function measureSets({ labels, metrics, split, labelIds }: Measuring): Measureme
     metrics: () => ({ loss: loss / truth.length, ...multiLabelMetrics({ truth, predicted }, metrics) }),
     report: () => ({ labels, classes: labelReport(labels, { truth, predicted }) }),
     warnings() {
-      if (!allSame(predicted.map(String)) || allSame(truth.map(String))) return [];
+      if (!allSame(predicted.map(String)) || allSame([...predicted, ...truth].map(String))) return [];
       const given = names(predicted[0]!).map((label) => `"${label}"`);
       return [`the model gives every row ${given.length > 0 ? `the labels ${given.join(', ')}` : 'no label at all'}`];
     },

@@ -1,7 +1,7 @@
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 import { METRIC_NAMES } from '../metrics/names.ts';
 import { runtimeOptions } from '../runtime/options.ts';
-import { metricProblem, tokensAhead } from '../tasks/foresight.ts';
+import { metricProblem, positiveAhead, tokensAhead } from '../tasks/foresight.ts';
 import { aliases } from './aliases.ts';
 import { SCHEDULES } from './schedule.ts';
 
@@ -325,13 +325,13 @@ export default defineStep({
   },
   foresee: {
     reads: ['tokens'],
-    check({ early_stopping, load_best_model_at_end, metric_for_best_model }, { tokens }) {
+    check({ early_stopping, load_best_model_at_end, metric_for_best_model, positive }, { tokens }) {
       const ahead = tokensAhead(tokens);
       const [metric, option] = early_stopping
         ? [early_stopping.metric, 'early_stopping.metric']
         : [load_best_model_at_end ? metric_for_best_model : undefined, 'metric_for_best_model'];
       const problem = ahead && metric !== undefined ? metricProblem(metric, option, ahead, ['loss']) : undefined;
-      return problem ? [problem] : [];
+      return [...(problem ? [problem] : []), ...(ahead ? positiveAhead(positive, ahead) : [])];
     },
   },
   async run(context) {

@@ -315,3 +315,30 @@ test('a params file: not there, a folder, bad YAML, not a map, unknown and dupli
     "
   `);
 });
+
+test('a params file is called by its name: empty, a type that it cannot have, broken JSON', async () => {
+  const p = project({
+    'p.yaml': 'params: { n: 1, day: today }\nsteps:\n  a: { run: "echo ${{ params.n }} ${{ params.day }}" }\n',
+    'empty.yaml': '',
+    'typed.yaml': 'day: !!timestamp 2020-01-01\n',
+    'broken.json': '{ "n": [1 }\n',
+  });
+  const all = [];
+  for (const file of ['empty.yaml', 'typed.yaml', 'broken.json']) all.push(await refusalIn(p, 'run', 'p.yaml', '--params', file));
+  expect(all.join('')).toMatchInlineSnapshot(`
+    "
+    empty.yaml:1:1: error: empty.yaml is empty
+      = A params file is a map of values for the parameters that the pipeline declares: \`name: value\` lines, or a JSON object.
+
+    typed.yaml:1:6: error: a params file has no type !!timestamp
+      1 | day: !!timestamp 2020-01-01
+        |      ^^^^^^^^^^^
+      = Remove the tag: a date or any other text is written as it is.
+
+    broken.json:1:8: error: bad JSON: this [ is never closed
+      1 | { "n": [1 }
+        |        ^
+      = Close it with ].
+    "
+  `);
+});

@@ -1,5 +1,6 @@
 /** Two pipelines of one name in one project: the second one is refused, with both paths. */
 import { renameSync } from 'node:fs';
+import { basename } from 'node:path';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 
@@ -26,6 +27,10 @@ test('two pipelines of one name do not overwrite each other', async () => {
       });
     }
   }
+  // The hint names the folder, also where it is the project's own.
+  p.write('train.yaml', pipeline(1).replace('../own', './own'));
+  expect((await p.run('run', 'exp2/train.yaml')).screen).toContain('`name: exp2-train`');
+  expect((await p.run('run', 'train.yaml')).screen).toContain(`\`name: ${basename(p.path('.'))}-train\` in train.yaml`);
   expect(p.read('.tunesmith/outputs/train/a/o')).toBe('1');
   // Where nothing lies in tunesmith's own folder, nothing is shared.
   expect((await p.states('exp4/train.yaml')).cells).toEqual({ a: 'ran' });

@@ -86,6 +86,12 @@ test('a model that gives every row one label is reported', async () => {
   const { warnings, report } = await evaluated({ model: start, tokens });
   expect(warnings).toEqual(['the model gives every row the label "bad"']);
   expect(report.classes.good).toEqual({ precision: 0, recall: 0, f1: 0, support: 10, predicted_as: { bad: 10 } });
+  // Also where all rows have one true label, but for the one that they are given.
+  const alike = async (label: string) => {
+    const data = await table(rows({ test: 6 }, [label]));
+    return (await evaluated({ model: start, tokens: (await ranStep(tokenize, {}, { data, model: start })).outputs.tokens! })).warnings;
+  };
+  expect([await alike('good'), await alike('bad')]).toEqual([['the model gives every row the label "bad"'], []]);
 });
 
 test('another positive label, other metrics, another split, another batch size', async () => {
@@ -163,6 +169,6 @@ test('tokens that are read otherwise than in training are warned of; rows to mea
   const cleaned = (await ranStep(clean, { lowercase: true }, { data })).outputs.data!;
   const other = await evaluated({ model, tokens: await outside({ max_length: 16 }, cleaned) });
   expect(other.warnings).toEqual([
-    'these tokens are read otherwise than the model was trained, and than predict, generate and serve read texts: max_length was 24 and is 16; `text` was not cleaned and is cleaned',
+    'these tokens are read otherwise than the model was trained, and than predict, generate and serve read texts: max_length was 24 and is 16; `text` was not cleaned and is cleaned (leave the clean step out)',
   ]);
 });
