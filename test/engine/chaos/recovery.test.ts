@@ -173,6 +173,19 @@ test('an output in a folder that may not be searched or written to: its cell fai
   }
 });
 
+test("the user's file in a folder that may not be written to: the cell fails, names that folder with owner and mode, and the file stays", async () => {
+  const p = unprivileged({ 'p.yaml': step('echo > ${{ outputs.o }}', 'out/x'), 'out/x': 'mine' });
+  chmodSync(p.path('out'), 0o555);
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  chmodSync(p.path('out'), 0o755);
+  expect(code, screen).toBe(1);
+  expect(screen.replace(/\s+/g, ' ')).toMatch(
+    /permission denied: the folder \S+\/out may not be written to \(it belongs to user \d+, and its mode is 555\)/,
+  );
+  expect(screen).not.toContain('.tunesmith/work');
+  expect(p.read('out/x')).toBe('mine');
+});
+
 test.skipIf(!isRoot)(
   'what belongs to root: the cell fails with path and remedy; after a kill it is reported once, and other pipelines run',
   async () => {
