@@ -9,9 +9,10 @@ import { extname } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
 import { bytesOf, linesInGroups } from '../data/bytes.ts';
 import { type CsvRecord, openCsv } from '../data/csv.ts';
+import type { Column, Row } from '../data/database.ts';
 import { asUtf8, ENCODINGS, type Encoding } from '../data/encodings.ts';
 import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
-import { type Field, type Input, partOfInput, type TaskKind } from '../tasks/task.ts';
+import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../tasks/task.ts';
 
 export type InputFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'lines';
 
@@ -193,7 +194,7 @@ function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, sourc
     const part = partOfInput(field, value);
     if (part) Object.assign(input, part);
     else if (optional && (value === undefined || value === null)) continue;
-    else if (key !== undefined) return { message: `"${key}" is ${kindOf(value)}, not a string` };
+    else if (key !== undefined) return { message: problemOfField(field, key, value) };
     else {
       const hint = name === 'text' ? 'Name another key with --column KEY.' : `A line is ${exampleOf(source)}.`;
       return { message: `no "${keys.join('" and no "')}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint };
@@ -201,6 +202,13 @@ function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, sourc
   }
   const names = source.options.columns ?? (Object.hasOwn(row, 'id') ? ['id'] : []);
   return { input, kept: names.length > 0 ? keptOf(json, names) : {} };
+}
+
+function problemOfField(field: Field, key: string, value: unknown): string {
+  const item = itemThatIsNoWord(field, value);
+  return item === undefined
+    ? `"${key}" is ${kindOf(value)}, not a string`
+    : `item ${item} of "${key}" is ${kindOf((value as unknown[])[item - 1])}, not a string`;
 }
 
 function kindOf(value: unknown): string {
@@ -309,16 +317,50 @@ async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
     );
     const expressions = [...header.fields, ...header.kept].map(([, place], i) => {
       const { name, type } = columns[place]!;
-      if (i < header.fields.length && !['VARCHAR', 'BLOB'].includes(type))
-        throw new StepError(`${source.name}: the column "${name}" holds ${type}, not texts`);
-      return `${type === 'BLOB' ? `decode(${quote(name)})` : quote(name)} AS __${i}`;
+      const words = source.fields.find((field) => field.name === header.fields[i]?.[0])?.words;
+      if (i < header.fields.length && !(words ? TEXT_OR_WORDS : TEXT).test(type))
+        throw new StepError(`${source.name}: the column "${name}" holds ${type}, not texts${words ? ' or lists of words' : ''}`);
+      return `${decoded(quote(name), type)} AS __${i}`;
     });
-    for await (const rows of database.stream(`SELECT ${expressions.join(', ')} FROM ${table}`))
-      yield rows.map((row) => ({
-        input: Object.fromEntries(header.fields.map(([name], i) => [name, (row[`__${i}`] as string | null) ?? ''])),
-        kept: Object.fromEntries(header.kept.map(([name], i) => [name, row[`__${header.fields.length + i}`]!])),
-      }));
+    let number = 0;
+    for await (const rows of database.stream(`SELECT ${expressions.join(', ')} FROM ${table}`)) {
+      const inputs: InputRow[] = [];
+      for (const row of rows) {
+        number++;
+        const read = parquetRow(row, header, columns, source);
+        if ('input' in read) {
+          inputs.push(read);
+          continue;
+        }
+        yield inputs;
+        throw new StepError(`${source.name}: row ${number}: ${read.message}`);
+      }
+      yield inputs;
+    }
   } finally {
     database.close();
   }
+}
+
+const TEXT = /^(VARCHAR|BLOB)$/;
+const TEXT_OR_WORDS = /^(VARCHAR|BLOB)(\[\d*\])?$/;
+
+/** Some writers leave out the annotation that bytes are texts. */
+function decoded(name: string, type: string): string {
+  if (type === 'BLOB') return `decode(${name})`;
+  return type.startsWith('BLOB[') ? `list_transform(${name}::BLOB[], lambda word: decode(word))` : name;
+}
+
+/** A text that is missing is empty, as in CSV. A list of words that is missing is a mistake, as in JSONL. */
+function parquetRow(row: Row, { fields, kept }: Header, columns: Column[], source: Source): InputRow | { message: string } {
+  const input: Input = {};
+  for (const [i, [name, place]] of fields.entries()) {
+    const field = source.fields.find((one) => one.name === name)!;
+    const column = columns[place]!;
+    const value = row[`__${i}`] ?? (TEXT.test(column.type) ? '' : null);
+    const part = partOfInput(field, value);
+    if (!part) return { message: problemOfField(field, column.name, value) };
+    Object.assign(input, part);
+  }
+  return { input, kept: Object.fromEntries(kept.map(([name], i) => [name, row[`__${fields.length + i}`]!])) };
 }

@@ -1,6 +1,6 @@
 /** POST /predict: inputs to the answers of a task. */
 import type { Json } from '../../engine/step.ts';
-import { type Input, partOfInput, type TaskKind } from '../tasks/task.ts';
+import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../tasks/task.ts';
 import type { Route, Serving } from './app.ts';
 import { jsonOf, kindOf } from './body.ts';
 import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
@@ -84,9 +84,12 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
     const value = given[name];
     const part = partOfInput(field, value);
     if (part) Object.assign(input, part);
-    else if (value !== undefined && value !== null)
-      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : ''}, not ${kindOf(value)}`;
-    else if (!optional) return `${place} has no "${name}"`;
+    else if (value !== undefined && value !== null) {
+      const item = itemThatIsNoWord(field, value);
+      const found =
+        item === undefined ? `not ${kindOf(value)}` : `and item ${item} of the list is ${kindOf((value as unknown[])[item - 1])}`;
+      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : ''}, ${found}`;
+    } else if (!optional) return `${place} has no "${name}"`;
   }
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
   if (unknown === 'text_pair') return `${place}: ${notTaken(unknown)}`;

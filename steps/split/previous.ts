@@ -5,17 +5,35 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { type Column, type Database, literal, QueryError, quote } from '../data/database.ts';
 
-/** What identifies rows: SQL for a row's unit, and the columns that it reads. */
+/** What identifies rows. */
 export interface Identity {
+  /** SQL for what stays together with a row: its group, or its content. */
   unit: string;
-  columns: string[];
+  /** SQL for a row's content. */
+  content: string;
+  /** The columns of `group`, and those of the content as far as `unit` reads them. */
+  group: string[];
+  key: string[];
 }
+
+/** The former split beside its table. */
+export interface Former {
+  /** The columns of contents that its units were made of, as `madeOf` writes them; undefined where the file does not say so. */
+  key?: string;
+  /** SQL for its file, where that has the ids of rows, too. */
+  ids?: string;
+  /** Whether it has nothing but ids to know rows by. */
+  byId: boolean;
+}
+
+/** How an assignment names the columns that its units are made of. */
+export const madeOf = (columns: string[]): string => columns.join(', ');
 
 /**
  * Makes the table `former`: `unit` and `split`. The file has units, the columns that make them, or ids; `hashed` (id, unit) knows the
- * units of ids.
+ * units of ids. An assignment whose units are made of other columns is refused.
  */
-export async function readPrevious(database: Database, previous: string, splits: string[], identity: Identity): Promise<void> {
+export async function readPrevious(database: Database, previous: string, splits: string[], identity: Identity): Promise<Former> {
   const file = existsSync(path.join(previous, 'data.parquet')) ? path.join(previous, 'data.parquet') : previous;
   if ((await stat(file)).isDirectory())
     throw new StepError('previous: the folder holds no data.parquet', 'Give the `data` or the `assignment` of a split step, or one file.');
@@ -25,7 +43,72 @@ export async function readPrevious(database: Database, previous: string, splits:
     throw new StepError(`previous: ${path.basename(file)} has no column \`split\``, `Its columns are ${columns.join(', ')}.`);
   await database.run(`CREATE TABLE former AS ${await formerRows(database, relation, columns, identity)}`);
   await refuseOdd(database, splits);
+  const key = columns.includes('unit') ? await refuseOtherUnits(database, relation, columns, identity) : undefined;
+  const byId = !columns.includes('unit') && ![...identity.group, ...identity.key].every((name) => columns.includes(name));
+  return { byId, ...(key !== undefined && { key }), ...(columns.includes('id') && { ids: relation }) };
 }
+
+/** Returns the columns of contents that the units were made of, if any. */
+async function refuseOtherUnits(database: Database, relation: string, columns: string[], own: Identity): Promise<string | undefined> {
+  if (!columns.includes('unit_group') || !columns.includes('unit_key')) return undefined;
+  const found = await database.rows<{ group: string; key: string }>(
+    `SELECT DISTINCT coalesce(unit_group::VARCHAR, '') AS "group", coalesce(unit_key::VARCHAR, '') AS key FROM ${relation} ORDER BY ALL`,
+  );
+  const [group, key] = [madeOf(own.group), madeOf(own.key)];
+  for (const former of found) {
+    const other = former.group !== group ? 'group' : key !== '' && former.key !== '' && former.key !== key ? 'key' : undefined;
+    if (other === undefined) continue;
+    const [was, is] = [former[other], other === 'group' ? group : key].map((names) =>
+      names === '' ? `no \`${other}\`` : `\`${other}\` ${names}`,
+    );
+    throw new StepError(
+      `previous was made with ${was}, and this split has ${is}: its rows would not be known again`,
+      `Set \`${other}\` as it was, or give the former output \`data\` as \`previous\`: it has the columns themselves.`,
+    );
+  }
+  return found.map((one) => one.key).find((one) => one !== '');
+}
+
+/** Signs that rows of `previous` are in the data, and are not known again. */
+export async function warnOfUnknown(database: Database, { ids, byId }: Former, { group, key, content }: Identity): Promise<string[]> {
+  const warnings: string[] = [];
+  const columns = [...group, ...key].map((name) => `\`${name}\``).join(' and ');
+  const unknown = 'unit NOT IN (SELECT unit FROM former)';
+  if (ids !== undefined) {
+    const { rows } = await database.row<{ rows: number }>(
+      `SELECT count(*) AS rows FROM hashed WHERE ${unknown} AND id IN (SELECT id::VARCHAR FROM ${ids})`,
+    );
+    if (rows > 0)
+      warnings.push(
+        `${count(rows, 'row')} ${rows === 1 ? 'has' : 'have'} an id of previous and another ${columns}: they are split anew, and may leave their former split`,
+      );
+  }
+  if (group.length > 0) {
+    const { rows } = await database.row<{ rows: number }>(
+      `SELECT count(*) AS rows FROM input JOIN hashed USING (id) WHERE ${unknown} AND substr(sha256(${content}), 1, 32) IN (SELECT unit FROM former)`,
+    );
+    if (rows > 0)
+      warnings.push(
+        `previous knows ${count(rows, 'row')} by content, and not by ${columns}: it was made with another \`group\`. They are split anew, and may leave their former split`,
+      );
+  }
+  const [units, own] = byId ? [`(SELECT DISTINCT id::VARCHAR AS unit FROM ${ids})`, 'id'] : ['former', 'unit'];
+  const { total, here } = await database.row<{ total: number; here: number }>(
+    `SELECT count(*) AS total, count(*) FILTER (WHERE unit IN (SELECT ${own} FROM hashed)) AS here FROM ${units}`,
+  );
+  const why = 'was it made with another `key` or `group`, or of other data?';
+  if (here === 0) warnings.push(`previous knows none of the rows: ${why}`);
+  else if (here * 2 < total) {
+    const what = byId ? count(total, 'id') : count(total, 'content or group', 'contents or groups');
+    warnings.push(
+      `the data have ${number(here)} of the ${what} of previous: ${why} All other rows are split anew, and may leave their former split`,
+    );
+  }
+  return warnings;
+}
+
+const number = (value: number) => value.toLocaleString('en-US');
+const count = (n: number, one: string, many = `${one}s`): string => `${number(n)} ${n === 1 ? one : many}`;
 
 async function columnsOf(database: Database, relation: string, file: string): Promise<Column[]> {
   try {
@@ -52,7 +135,8 @@ async function relationOf(file: string): Promise<string> {
   }
 }
 
-async function formerRows(database: Database, relation: string, columns: string[], { unit, columns: own }: Identity): Promise<string> {
+async function formerRows(database: Database, relation: string, columns: string[], { unit, group, key }: Identity): Promise<string> {
+  const own = [...group, ...key];
   if (columns.includes('unit')) return `SELECT DISTINCT unit::VARCHAR AS unit, split::VARCHAR AS split FROM ${relation}`;
   if (own.every((name) => columns.includes(name))) {
     const types = new Map((await database.columns('input')).map(({ name, type }) => [name, type]));

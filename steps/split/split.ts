@@ -12,7 +12,7 @@ import { asJson, Database, literal, quote } from '../data/database.ts';
 import { carryPreprocessing } from '../data/preprocessing.ts';
 import { carrySources } from '../data/sources.ts';
 import { namesOf, requireColumn, tableOf, writeTable } from '../data/table.ts';
-import { readPrevious } from './previous.ts';
+import { type Former, type Identity, madeOf, readPrevious, warnOfUnknown } from './previous.ts';
 import { placeGroups, roomsOf, type Stratum, sizesOf } from './shares.ts';
 import type step from './step.ts';
 
@@ -31,10 +31,11 @@ export async function split(context: Context): Promise<void> {
     const identity = await identityOf(database, options, warn);
     await hashRows(database, identity, options);
     const names = options.ratios.length === 2 ? ['train', 'test'] : ['train', 'validation', 'test'];
+    let former: Former | undefined;
     if (inputs.previous === undefined) await database.run('CREATE TABLE former (unit VARCHAR, split VARCHAR)');
     else {
-      await readPrevious(database, inputs.previous, names, identity);
-      await reportFormer(database, context);
+      former = await readPrevious(database, inputs.previous, names, identity);
+      await reportFormer(database, former, identity, context);
     }
     const targets =
       options.assign === 'stable' ? await assignStable(database, names, options) : await assignBalanced(database, names, options);
@@ -44,7 +45,7 @@ export async function split(context: Context): Promise<void> {
       names: carried,
       counted: { splits },
     });
-    await writeAssignment(database, context.outputs.assignment!);
+    await writeAssignment(database, context.outputs.assignment!, identity, former);
     await carryPreprocessing(inputs.data, data);
     await carrySources(inputs.data, data);
     for (const name of names) log(`${name}: ${say(splits[name]!)}`);
@@ -55,27 +56,17 @@ export async function split(context: Context): Promise<void> {
   }
 }
 
-interface Identity {
-  /** SQL for what stays together with a row: its group, or its content. */
-  unit: string;
-  /** SQL for a row's content. */
-  content: string;
-  /** The columns that `unit` reads. */
-  columns: string[];
-  /** SQL for the JSON that is hashed with the seed. */
-  json: string;
-}
-
-async function identityOf(database: Database, options: Options, warn: Context['warn']): Promise<Identity> {
+/** `json`: SQL for the JSON that is hashed with the seed. */
+async function identityOf(database: Database, options: Options, warn: Context['warn']): Promise<Identity & { json: string }> {
   const key = await keyOf(database, options);
   const content = asJson(key);
-  if (!options.group) return { unit: digest(content), content, columns: key, json: content };
+  if (!options.group) return { unit: digest(content), content, group: [], key, json: content };
   const group = groupOf(options).sort();
   const alone = group.map((name) => `${quote(name)} IS NULL`).join(' OR ');
   const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM input WHERE ${alone}`);
   if (rows > 0) warn(`${rows} rows have no ${group.join(' or no ')}: each of them is split by its own content`);
   const json = rows > 0 ? `CASE WHEN ${alone} THEN ${content} ELSE ${asJson(group)} END` : asJson(group);
-  return { unit: digest(json), content, columns: rows > 0 ? [...group, ...key] : group, json };
+  return { unit: digest(json), content, group, key: rows > 0 ? key : [], json };
 }
 
 const groupOf = ({ group = [] }: Options): string[] => (typeof group === 'string' ? [group] : [...group]);
@@ -103,7 +94,7 @@ async function keyOf(database: Database, options: Options): Promise<string[]> {
 }
 
 /** Makes the table `hashed`: `id`, `unit`, `hash` of seed and unit, `stratum`. */
-async function hashRows(database: Database, { unit, json }: Identity, { seed, stratify }: Options): Promise<void> {
+async function hashRows(database: Database, { unit, json }: Identity & { json: string }, { seed, stratify }: Options): Promise<void> {
   const { rows } = await database.row<{ rows: number }>('SELECT count(*) AS rows FROM input');
   if (rows === 0) throw new StepError('the data are empty');
   await database.run(
@@ -112,12 +103,15 @@ async function hashRows(database: Database, { unit, json }: Identity, { seed, st
   );
 }
 
-async function reportFormer(database: Database, { log, warn }: Context): Promise<void> {
-  const { kept, rows } = await database.row<{ kept: number; rows: number }>(
-    'SELECT count(*) FILTER (WHERE unit IN (SELECT unit FROM former)) AS kept, count(*) AS rows FROM hashed',
-  );
+async function reportFormer(database: Database, former: Former, identity: Identity, { log, warn }: Context): Promise<void> {
+  const kept = await rowsKept(database);
+  const { rows } = await database.row<{ rows: number }>('SELECT count(*) AS rows FROM hashed');
   log(`previous: ${number(kept)} of ${number(rows)} rows keep their split`);
-  if (kept === 0) warn('previous knows none of the rows: was it made with another `key` or `group`, or of other data?');
+  for (const warning of await warnOfUnknown(database, former, identity)) warn(warning);
+}
+
+async function rowsKept(database: Database): Promise<number> {
+  return (await database.row<{ kept: number }>('SELECT count(*) AS kept FROM hashed WHERE unit IN (SELECT unit FROM former)')).kept;
 }
 
 /** Makes the table `assigned`: `unit` and `split`. Returns the rows that each split should have. */
@@ -263,12 +257,13 @@ async function counted(database: Database, names: string[], stratify: string | u
 
 /** Where the splits are not what was asked for, and why. */
 async function missed(database: Database, splits: Record<string, Counted>, targets: Targets, context: Context): Promise<string[]> {
-  const { options, inputs } = context;
+  const { options } = context;
   const empty = Object.entries(splits).filter(([, { rows }]) => rows === 0);
   if (options.assign === 'stable')
     return empty.map(([name]) => `no row is in ${name}: \`assign: stable\` gives exact shares only on average, and there are few rows`);
+  const kept = await rowsKept(database);
   const why = [
-    ...(inputs.previous === undefined ? [] : ['the rows of `previous` keep their split']),
+    ...(kept === 0 ? [] : [`${number(kept)} rows keep the split that they have in \`previous\``]),
     ...(await largestUnit(database, options)),
   ].join('; ');
   const sums = [...targets.values()].reduce((sum, one) => sum.map((rows, s) => rows + one[s]!));
@@ -303,14 +298,17 @@ async function warnOfTwins(database: Database, { content }: Identity, warn: Cont
     warn(`${number(rows)} rows have a content that is in another split, too, since it is in several groups: \`deduplicate\` in clean`);
 }
 
-/** Those of `previous` that are not in the data may come back. */
-async function writeAssignment(database: Database, file: string): Promise<void> {
+/** Units of `previous` that are not in the data may come back. Every row names the columns that units are made of. */
+async function writeAssignment(database: Database, file: string, { group, key }: Identity, former: Former | undefined): Promise<void> {
+  const made = [madeOf(group), madeOf(key) || (former?.key ?? '')].map((text) =>
+    /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text,
+  );
   const stream = createWriteStream(file);
-  stream.write('unit,split\n');
+  stream.write('unit,split,unit_group,unit_key\n');
   const rows = database.stream<{ unit: string; split: string }>(
     'SELECT unit, split FROM (FROM assigned UNION SELECT unit, split FROM former) ORDER BY unit',
   );
-  for await (const chunk of rows) stream.write(chunk.map(({ unit, split }) => `${unit},${split}\n`).join(''));
+  for await (const chunk of rows) stream.write(chunk.map(({ unit, split }) => `${unit},${split},${made.join(',')}\n`).join(''));
   stream.end();
   await finished(stream);
 }

@@ -37,14 +37,15 @@ export default defineStep({
       kind: 'any',
       optional: true,
       description:
-        'A former split whose rows keep their places: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Only new rows are assigned.',
+        'A former split whose rows keep their places: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Only new rows are assigned. An assignment that was made with another `group` or `key` is refused.',
     },
   },
   outputs: {
     data: { kind: 'folder', description: 'The table with a column `split`.' },
     assignment: {
       kind: 'file',
-      description: 'The split of each row or group as CSV, those of `previous` included. Keep a copy of it as the next `previous`.',
+      description:
+        'The split of each row or group as CSV, those of `previous` included, and the columns of `group` and `key` that identify them. Keep a copy of it as the next `previous`.',
     },
   },
   options: {

@@ -27,6 +27,12 @@ export function partOfInput({ name, words }: Field, value: unknown): Input | und
   return { [name]: value.join(' '), words: JSON.stringify(value) };
 }
 
+/** Which item of a list keeps it from being words, counted from 1; undefined where none does, or the field takes no words. */
+export function itemThatIsNoWord({ words }: Field, value: unknown): number | undefined {
+  const place = words && Array.isArray(value) ? value.findIndex((word) => typeof word !== 'string') : -1;
+  return place < 0 ? undefined : place + 1;
+}
+
 /** Outputs of a program over a batch, by name: [batch, …]. */
 export type Outputs = Record<string, { data: ArrayLike<number>; shape: readonly number[] }>;
 

@@ -69,7 +69,8 @@ export async function table(rows: object[]): Promise<string> {
   const database = await Database.open();
   try {
     const columns = Object.keys(rows[0] ?? { id: '', text: '', label: '' });
-    const values = rows.map((row) => `(${columns.map((name) => literal(String((row as Record<string, unknown>)[name]))).join(', ')})`);
+    const cell = (value: unknown) => (value === null ? 'NULL' : literal(String(value)));
+    const values = rows.map((row) => `(${columns.map((name) => cell((row as Record<string, unknown>)[name])).join(', ')})`);
     await database.run(`CREATE TABLE made (${columns.map((name) => `"${name}" VARCHAR`).join(', ')})`);
     if (values.length > 0) await database.run(`INSERT INTO made VALUES ${values.join(', ')}`);
     await writeTable(database, 'made', folder);

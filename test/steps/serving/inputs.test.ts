@@ -144,3 +144,36 @@ test('characters that lie across the parts in which a file is read', async () =>
   const long = '😀'.repeat(400_000);
   expect(await read('a.csv', `id,text\n1,"${long}"\n`)).toEqual({ texts: [long] });
 });
+
+test('lists of words are read from Parquet as from JSONL, and an item that is no word is named', async () => {
+  const fields = [{ name: 'text', words: true }];
+  const known = { text: 'tokens' };
+  const folder = temporary();
+  const readFile = async (name: string) => {
+    const inputs: unknown[] = [];
+    try {
+      for await (const some of readInputs(join(folder, name), fields, { known })) inputs.push(...some.map(({ input }) => input));
+    } catch (error) {
+      inputs.push((error as Error).message.replace(`${folder}/`, ''));
+    }
+    return inputs;
+  };
+  const lines = ['{"tokens":["a","b c"]}', '{"tokens":[]}', '{"tokens":["a",null,"Bob"]}'];
+  writeFileSync(join(folder, 'a.jsonl'), lines.join('\n'));
+  const database = await Database.open();
+  const write = (name: string, sql: string) => database.run(`COPY (${sql}) TO ${literal(join(folder, name))} (FORMAT parquet)`);
+  await write('a.parquet', "SELECT unnest([['a', 'b c'], [], ['a', NULL, 'Bob']]) AS tokens");
+  await write('bytes.parquet', "SELECT ['caf\\xC3\\xA9'::BLOB] AS tokens");
+  await write('null.parquet', 'SELECT NULL::VARCHAR[] AS tokens');
+  await write('numbers.parquet', 'SELECT [1] AS tokens');
+  database.close();
+  const read = [
+    { text: 'a b c', words: '["a","b c"]' },
+    { text: '', words: '[]' },
+  ];
+  expect(await readFile('a.jsonl')).toEqual([...read, 'a.jsonl:3: item 2 of "tokens" is null, not a string']);
+  expect(await readFile('a.parquet')).toEqual([...read, 'a.parquet: row 3: item 2 of "tokens" is null, not a string']);
+  expect(await readFile('bytes.parquet')).toEqual([{ text: 'café', words: '["café"]' }]);
+  expect(await readFile('null.parquet')).toEqual(['null.parquet: row 1: "tokens" is null, not a string']);
+  expect(await readFile('numbers.parquet')).toEqual(['numbers.parquet: the column "tokens" holds INTEGER[], not texts or lists of words']);
+});

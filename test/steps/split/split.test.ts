@@ -139,6 +139,57 @@ test('a previous split that cannot be kept is refused', async () => {
   expect(await fails('{"id": "r1", ')).toMatch(/^previous: previous cannot be read: /);
 });
 
+test('an assignment names the columns that identify its units, and a split by others is refused', async () => {
+  const data = grouped([3, 3, 3, 3, 3, 3, 3, 3, 3, 3]).map((row, i) => ({
+    ...row,
+    customer: i === 0 ? null : row.customer,
+    body: row.text,
+  }));
+  const byCustomer = { ratios: [0.8, 0.2], group: 'customer' };
+  const first = await ran(data, byCustomer);
+  expect(readFileSync(first.assignment, 'utf8')).toMatch(/^unit,split,unit_group,unit_key\n\w{32},\w+,customer,text\n/);
+  await expect(ran(data, { ratios: [0.8, 0.2] }, first.assignment)).rejects.toThrow(
+    'previous was made with `group` customer, and this split has no `group`: its rows would not be known again',
+  );
+  await expect(ran(data, { ...byCustomer, group: ['customer', 'label'] }, first.assignment)).rejects.toThrow(
+    'previous was made with `group` customer, and this split has `group` customer, label',
+  );
+  await expect(ran(data, { ...byCustomer, key: ['body'] }, first.assignment)).rejects.toThrow(
+    'previous was made with `key` text, and this split has `key` body',
+  );
+  // Where no row lacks its group nothing depends on the content.
+  const second = await ran(data.slice(1), { ...byCustomer, key: ['body'] }, first.assignment);
+  expect(second.warnings.join()).not.toContain('previous');
+  for (const [id, split] of second.splits) expect(split).toBe(first.splits.get(id));
+  await expect(ran(data, { ...byCustomer, key: ['body'] }, second.assignment)).rejects.toThrow('previous was made with `key` text');
+});
+
+test('a previous that knows only part of the rows is warned of, with counts', async () => {
+  const data = grouped(Array.from({ length: 10 }, () => 3)).map((row, i) => ({ ...row, customer: i === 0 ? null : row.customer }));
+  const folder = temporary();
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const bare = (assignment: string, name: string) => file(name, readFileSync(assignment, 'utf8').replace(/^([^,\n]*,[^,\n]*),.*$/gm, '$1'));
+  const by = { ratios: [0.8, 0.2] };
+  const groups = await ran(data, { ...by, group: 'customer' });
+  const contents = await ran(data, by);
+  expect((await ran(data, by, bare(groups.assignment, 'groups'))).warnings).toContainEqual(
+    expect.stringContaining('the data have 1 of the 11 contents or groups of previous'),
+  );
+  expect((await ran(data, { ...by, group: 'customer' }, bare(contents.assignment, 'contents'))).warnings).toContainEqual(
+    expect.stringContaining('previous knows 29 rows by content, and not by `customer` and `text`'),
+  );
+  const ids = file('ids', `id,split\n${data.map(({ id }, i) => `${i < 5 ? id : `x${i}`},train\n`).join('')}`);
+  expect((await ran(data, by, ids)).warnings).toContainEqual(expect.stringContaining('the data have 5 of the 30 ids of previous'));
+  const changed = data.map((row, i) => (i < 4 ? { ...row, text: `${row.text}!` } : row));
+  expect((await ran(changed, by, contents.data)).warnings).toContainEqual(
+    expect.stringContaining('4 rows have an id of previous and another `text`'),
+  );
+  expect((await ran(data, by, contents.assignment)).warnings).toEqual([]);
+});
+
 /** Rows of groups of these sizes. */
 const grouped = (sizes: number[]) =>
   sizes.flatMap((size, g) => rows(size, 1000 * g).map((row) => ({ ...row, customer: `c${String(g).padStart(2, '0')}` })));
