@@ -1,5 +1,5 @@
 /** Errors of the cache: each says what is wrong, where, and what to do, and is shown without a stack trace. */
-import { statfsSync } from 'node:fs';
+import { accessSync, constants, statfsSync, statSync } from 'node:fs';
 
 /** Something is wrong with the cache itself, or with the disk below it. */
 export class CacheError extends Error {
@@ -88,6 +88,29 @@ const SYSTEM: Record<string, [what: string, hint: string]> = {
   ENFILE: ['too many open files on this machine', DESCRIPTORS],
   ENOMEM: ['there is not enough memory', 'Run fewer cells at once with -j 1.'],
 };
+
+/** In place of "permission denied" for what lies in a folder: the first of these folders that we may not write to; undefined where we may. */
+export function lockedFolder(folders: string[]): CacheError | undefined {
+  for (const folder of folders) {
+    const stat = statSync(folder, { throwIfNoEntry: false });
+    if (!stat || mayWrite(folder)) continue;
+    const mode = (stat.mode & 0o7777).toString(8).padStart(3, '0');
+    return new CacheError(
+      `permission denied: the folder ${shown(folder)} may not be written to (it belongs to user ${stat.uid}, and its mode is ${mode})`,
+      'Give the user who runs tunesmith the right to write to it, or write elsewhere.',
+    );
+  }
+  return undefined;
+}
+
+function mayWrite(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** A path for a message: on one line, whatever its name holds. */
 export function shown(path: string): string {

@@ -8,7 +8,7 @@ import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { cp, mkdir, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { flushFiles, flushFolders } from './durable.ts';
-import { diskError, shown } from './error.ts';
+import { diskError, lockedFolder, shown } from './error.ts';
 import { removeAbandoned, temporaryIn } from './temporary.ts';
 
 /** Moves the finished file or folder `staged` to `path`, in place of what stands there. */
@@ -76,8 +76,9 @@ function tryRename(from: string, to: string): Renamed {
     // Windows says EPERM where a folder is in the way.
     if (code === 'EPERM' && process.platform === 'win32' && standsAt(to)) return 'in the way';
     if (isMounted(error, from) || isMounted(error, to)) return 'mounted';
-    if (isForbidden(error) && renameLocked(from, to)) return 'done';
-    throw error;
+    if (!isForbidden(error)) throw error;
+    if (renameLocked(from, to)) return 'done';
+    throw lockedFolder([dirname(from), dirname(to)]) ?? error;
   }
 }
 

@@ -1,10 +1,10 @@
 /** Writes files that a command proposes; never over one that is there. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nearPath } from '../report/failure.ts';
 import { usage } from './pipeline-file.ts';
 
-/** Either all or none; returns their paths, as to be shown. */
+/** Either all or none, also on a full disk; returns their paths, as to be shown. */
 export function writeNew(folder: string, files: Record<string, string>): string[] {
   const paths = Object.keys(files).map((name) => join(folder, name));
   const there = paths.filter((path) => existsSync(path));
@@ -13,9 +13,23 @@ export function writeNew(folder: string, files: Record<string, string>): string[
       `${there.map(nearPath).join(', ')} ${there.length === 1 ? 'is' : 'are'} already there`,
       'Nothing was written. Move what is there away, or choose another name.',
     );
-  for (const [name, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(folder, name)), { recursive: true });
-    writeFileSync(join(folder, name), content, { flag: 'wx' });
+  const made: string[] = [];
+  try {
+    for (const [n, content] of Object.values(files).entries()) {
+      const path = paths[n]!;
+      const topmost = mkdirSync(dirname(path), { recursive: true });
+      if (topmost !== undefined) made.push(topmost);
+      const file = openSync(path, 'wx');
+      made.push(path);
+      try {
+        writeFileSync(file, content);
+      } finally {
+        closeSync(file);
+      }
+    }
+  } catch (error) {
+    for (const path of made) rmSync(path, { recursive: true, force: true });
+    throw error;
   }
   return paths.map(nearPath);
 }

@@ -4,7 +4,8 @@
  * What stands in the place of an output is moved aside into a folder of this execution, `.tunesmith/work/<id>/`, whose
  * journal says beforehand what will be moved. When the cell succeeded, what was aside is dropped, or kept where we did
  * not write it. When it did not, what the cell left goes to `.tunesmith/failed/<cell>/`, and what was aside returns.
- * After a kill -9 the next run does the same from the journal.
+ * After a kill -9 the next run does the same from the journal. By then a user may have written in an output's place: whatever
+ * lies there goes to `.tunesmith/kept/`, which nothing removes, unless it is what the killed execution recorded as made.
  *
  * To undo an execution never throws: what cannot be undone is reported with its path and with what to do, and nothing that was aside
  * is lost. The journal then gets another name, which takes no room on a full disk, so that nothing is ever undone twice.
@@ -137,18 +138,19 @@ export class Aside {
     if (stage === 'undone') return this.#report(this.#remove());
     if (stage === 'done') return this.#report([...(await this.#dropFormer()), ...this.#remove()]);
     const returning = outputs.filter(({ name }) => standsAt(this.#former(name)));
-    const { left, troubles } = await this.#undo({ recovering: true });
+    const { left, kept, troubles } = await this.#undo({ recovering: true });
     const returned = returning.filter(({ name, path }) => !standsAt(this.#former(name)) && standsAt(resolve(this.project.root, path)));
     const parts = [
-      returned.length > 0 ? `${returned.map(({ path }) => path).join(', ')} ${returned.length === 1 ? 'is' : 'are'} as before` : '',
-      left ? `what it left is in ${relative(this.project.root, left)}` : '',
+      returned.length > 0 ? `the former ${returned.map(({ path }) => path).join(', ')} was put back before this run began` : '',
+      ...kept.map(({ path, at }) => `what was found at ${path} is kept as ${relative(this.project.root, at)}`),
+      left ? `what it left is in ${relative(this.project.root, left)} until the cell succeeds` : '',
     ].filter(Boolean);
-    if (parts.length > 0) this.project.notice(`${cell} was cut off in an earlier run: ${parts.join('; ')}`, cell);
+    if (parts.length > 0) this.project.notice(`cut off in an earlier run: ${parts.join('; ')}`, cell);
     this.#report(troubles);
   }
 
   /** Puts back what was aside. An output that cannot be put back stands for itself: the others are. */
-  async #undo({ recovering = false } = {}): Promise<{ left?: string; troubles: string[] }> {
+  async #undo({ recovering = false } = {}): Promise<{ left?: string; kept: { path: string; at: string }[]; troubles: string[] }> {
     const { root, places, records, cache } = this.project;
     const failed = places.failed(this.journal.cell);
     const troubles: string[] = [];
@@ -163,6 +165,12 @@ export class Aside {
     const isLater = async (at: string) =>
       recovering && standsAt(at) && records.isOurs(at, (await contentOf(at, cache.memo).catch(() => undefined))?.hash ?? '');
     let left = false;
+    const kept: { path: string; at: string }[] = [];
+    const keepFound = (from: string, path: string) =>
+      attempt(`what was found at ${path}, where ${this.journal.cell} was cut off, could not be moved to .tunesmith/kept`, async () => {
+        const at = await moveAside(from, this.#keptAs(path));
+        if (at) kept.push({ path, at });
+      });
     const leave = (from: string, name: string) =>
       attempt(`what ${this.journal.cell} left at ${relative(root, from)} could not be moved to ${relative(root, failed)}`, async () => {
         try {
@@ -182,8 +190,11 @@ export class Aside {
       const isAside = standsAt(former);
       // It stood there before, and was not yet moved.
       if (!isAside && (had || (await isLater(at)))) continue;
-      if (parent) removeEmpty(at);
-      else await leave(at, leftAs(name, path));
+      if (parent || recovering) removeEmpty(at);
+      if (!parent && standsAt(at)) {
+        if (recovering && !(await this.#isMade(name, at))) await keepFound(at, path);
+        else await leave(at, leftAs(name, path));
+      }
       if (isAside) await attempt(`${path} could not be put back`, () => this.#putBack(former, at));
     }
     const made = join(this.folder, MADE);
@@ -193,7 +204,19 @@ export class Aside {
       this.#mark('undone');
       troubles.push(...this.#remove());
     }
-    return { left: left ? failed : undefined, troubles };
+    return { left: left ? failed : undefined, kept, troubles };
+  }
+
+  /** Whether what stands there is what this execution recorded as made. */
+  async #isMade(name: string, at: string): Promise<boolean> {
+    try {
+      const { outputs }: Unstored = JSON.parse(readFileSync(join(this.folder, MADE), 'utf8'));
+      const { kind, hash } = outputs[name]!.content;
+      const found = await contentOf(at, this.project.cache.memo);
+      return found?.kind === kind && found.hash === hash;
+    } catch {
+      return false; // nothing was recorded, or one of the two cannot be read
+    }
   }
 
   /** Where its place is taken by what cannot be moved, it is kept. */

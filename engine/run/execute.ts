@@ -141,16 +141,16 @@ async function unstoredIn(failed: string, cell: Cell, found: Look, { cache }: Pr
   }
 }
 
-/** In place of what else the message would say: nothing has to run again. */
-function unstoredHint(message: string): string {
-  const remedy = /disk|quota/.test(message) ? 'Free space' : 'Put that right';
-  return `${remedy} and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.`;
+/** The error's own remedy, and that nothing has to run again. */
+function asUnstored(error: unknown): StepError {
+  const { message, hint } = explained(error);
+  const isFull = /^(the )?disk (is )?(full|quota)/.test(message);
+  if (hint === undefined || isFull)
+    return new StepError(message, `${isFull ? 'Free space' : 'Put that right'} and run again: what the cell made ${STORED_THEN}`);
+  return new StepError(message, `${hint.replace(/\.?$/, '.')} What the cell made ${STORED_THEN}`);
 }
 
-function asUnstored(error: unknown): StepError {
-  const { message } = explained(error);
-  return new StepError(message, unstoredHint(message));
-}
+const STORED_THEN = 'lies in .tunesmith/failed, and is stored then without running again.';
 
 /** What an earlier attempt left, once the cell has succeeded. */
 function removeFailed(cell: Cell, { project }: Surroundings): void {

@@ -50,7 +50,7 @@ export async function collect(context: Context): Promise<void> {
     const left = read - rejected.count - kept;
     if (kept === 0 && rejected.count < read)
       throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
-    if (kept === 0) throw new StepError(`${nameOf(files)}: no row is left`, 'All were put aside as bad.');
+    if (kept === 0) throw await rejected.noneLeft();
     const preprocessing = await preprocessingOf(files, inputsOf(context), options, format);
     if (preprocessing.length > 0) await writePreprocessing(data, preprocessing);
     const notes = await identify(database, options, format);
@@ -66,7 +66,8 @@ export async function collect(context: Context): Promise<void> {
 
     const then = left > 0 ? `, ${number(left)} left out by \`where\`` : left < 0 ? `, ${number(kept)} made of them by \`select\`` : '';
     context.log(`${say(read, 'row')} from ${say(files.length, 'file')} (${format})${then}`);
-    if (card.labels) context.log(`labels: ${labelsOf(card.labels)}`);
+    if (card.labels)
+      context.log(`labels: ${labelsOf(card.labels)}${card.unlabelled ? `; ${say(card.unlabelled, 'row')} without a label` : ''}`);
     for (const note of notes) context.warn(note);
     if (rejected.count > 0) context.warn(`${say(rejected.count, 'bad row')} put aside in rejected.jsonl: ${await rejected.summary()}`);
   } finally {
@@ -376,5 +377,12 @@ const nameOf = (files: SourceFile[]) =>
 const labelsOf = (labels: Record<string, number>) =>
   Object.entries(labels)
     .slice(0, 10)
-    .map(([name, rows]) => `${name} ${number(rows)}`)
+    .map(([name, rows]) => `${plainOrQuoted(name)} ${number(rows)}`)
     .join(', ') + (Object.keys(labels).length > 10 ? ', …' : '');
+
+/** A label in quotes where a reader could not tell it from what stands around it. */
+function plainOrQuoted(label: string): string {
+  const plain = label.trim() === label && label !== '' && !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}",;]|\s[\d.]+$/u.test(label);
+  const escaped = (character: string) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`;
+  return plain ? label : JSON.stringify(label).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
+}

@@ -39,6 +39,8 @@ async function loadRows({ database, rejected, types, ordered, note }: Loading, f
     }
     const read = readLetters(row.json, fields, { source: file.source, row: row.row });
     if ('twice' in read) rejected.add(file.source, row.row, `the field \`${read.twice}\` is there twice`, row.json);
+    else if ('nul' in read)
+      rejected.add(file.source, row.row, `the column name ${JSON.stringify(read.nul)} holds a NUL character`, row.json);
     else lines.add(file.source, BigInt(row.row), read.json);
   };
   for await (const { file, rows } of files) for await (const group of rows) for (const row of group) add(file, row);
@@ -56,7 +58,7 @@ async function loadRows({ database, rejected, types, ordered, note }: Loading, f
     'the JSON objects',
   );
   const columns = found.map(([name, type]) => [name, columnType(name, type, fields, types)] as const);
-  for (const [name] of columns) noteText(name, fields, types, note);
+  for (const [name, type] of columns) noteText(name, type, fields, types, note);
   const unnested = found.length > 0 ? `, unnest(from_json(json::JSON, ${literal(JSON.stringify(Object.fromEntries(columns)))}))` : '';
   await database.run(`CREATE TABLE raw AS SELECT __source, __row${unnested} FROM lines`);
   await database.run('DROP TABLE lines');
@@ -92,13 +94,46 @@ function withLetters(type: Structure, path: string, fields: FieldsFound): Struct
     : Object.fromEntries(inner.map(([name, field]) => [name, withLetters(field, pathOf(path, name), fields)]));
 }
 
-/** Says which number kept a column of numbers a text. */
-function noteText(name: string, fields: FieldsFound, types: ColumnTypes, note: Loading['note']): void {
+/** Says which values made a column one of texts: a number of a column of numbers, or values of several kinds. */
+function noteText(name: string, type: Structure, fields: FieldsFound, types: ColumnTypes, note: Loading['note']): void {
   const found = fields.get(pathOf('', name));
-  if (Object.hasOwn(types, name) || !found || !isNumeric(found.kinds)) return;
+  if (Object.hasOwn(types, name) || !found) return;
+  if (!isNumeric(found.kinds)) {
+    const mixed = mixedKinds(type, { path: pathOf('', name), name }, fields);
+    if (mixed) note(typeof type === 'string' ? `${mixed}; \`types\` can decide otherwise` : mixed);
+    return;
+  }
   const odd = found.examples.get(KIND.odd);
   const whole = found.examples.get(KIND.whole);
   if (odd) note(keptText(name, odd, `would become ${printed(Number(odd.letters))} as a number`));
   else if (whole && found.examples.has(KIND.fraction))
     note(keptText(name, whole, `would become ${printed(Number(whole.letters))} as a number`));
 }
+
+/** The first place of a column, in its lists and objects too, where values of several kinds become texts; the first value of each kind. */
+function mixedKinds(type: Structure, { path, name }: { path: string; name: string }, fields: FieldsFound): string | undefined {
+  if (Array.isArray(type)) return mixedKinds(type[0], { path: elementsOf(path), name: `${name}[]` }, fields);
+  if (typeof type === 'object') {
+    for (const [key, inner] of Object.entries(type)) {
+      const mixed = mixedKinds(inner, { path: pathOf(path, key), name: `${name}.${key}` }, fields);
+      if (mixed) return mixed;
+    }
+    return undefined;
+  }
+  const examples = KINDS.map(([noun, kinds]) => ({
+    noun,
+    example: kinds.map((kind) => fields.get(path)?.examples.get(kind)).find(Boolean),
+  }));
+  const found = examples.flatMap(({ noun, example }) => (example ? [{ noun, ...example }] : []));
+  if (type !== 'VARCHAR' || found.length < 2) return undefined;
+  const listed = found.map(({ noun, letters, source, row }) => `${letters.slice(0, 60)} (${source}:${row}) is ${noun}`);
+  return `\`${name}\` holds values of several kinds, and becomes text: ${listed.join(', ')}`;
+}
+
+const KINDS: [noun: string, kinds: number[]][] = [
+  ['a number', [KIND.whole, KIND.fraction, KIND.odd]],
+  ['a text', [KIND.text]],
+  ['a boolean', [KIND.boolean]],
+  ['a list', [KIND.list]],
+  ['an object', [KIND.object]],
+];

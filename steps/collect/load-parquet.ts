@@ -2,6 +2,7 @@
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type Column, type Database, literal, QueryError, quote } from '../data/database.ts';
+import { refuseNul } from '../data/encodings.ts';
 import { type Loading, noteMissing } from './loading.ts';
 
 export async function loadParquet({ database, files, note }: Loading): Promise<void> {
@@ -11,6 +12,7 @@ export async function loadParquet({ database, files, note }: Loading): Promise<v
   const paths: string[] = [];
   for (const { path, source } of files) {
     const names = (await columnsOf(database, path, source)).map(({ name }) => name);
+    refuseNul(names, source, () => 'Rename that column.');
     const taken = names.find((name) => OUR_COLUMNS.includes(name.toLowerCase()));
     if (taken) throw new StepError(`${source}: a column is called ${taken}, which is a name that reading it needs`, 'Rename that column.');
     named.set(source, names);

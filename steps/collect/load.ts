@@ -6,6 +6,7 @@ import { StepError } from '../../engine/step.ts';
 import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
 import { type CsvRecord, openCsv } from '../data/csv.ts';
 import { type Appender, type Database, quote } from '../data/database.ts';
+import { refuseNul } from '../data/encodings.ts';
 import { decodeMail } from '../data/mail.ts';
 import type { Format } from './files.ts';
 import { loadJson, loadJsonLines } from './load-json.ts';
@@ -104,6 +105,7 @@ function headerOf(record: CsvRecord, { source }: SourceFile): string[] {
         : 'The first line must name the columns; or set `header: false` and `columns`.',
     );
   const names = record.fields.map((name, i) => name?.trim() || `column${i + 1}`);
+  refuseNul(names, `${source}:${record.line}`, (encoding) => `Perhaps the file is UTF-16: set \`encoding: ${encoding}\`.`);
   refuseSameNames(names, `${source}:${record.line}`);
   return names;
 }

@@ -5,6 +5,7 @@ import { finished } from 'node:stream/promises';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import type { Appender, Database } from '../data/database.ts';
+import { likelyUtf16 } from '../data/encodings.ts';
 
 /** Of a longer value, the beginning is kept. */
 const longestValue = 10_000;
@@ -48,19 +49,37 @@ export class Rejected {
     return reasons.map(({ reason, n }) => `${n} ${reason}`).join(', ');
   }
 
+  /** Every row is bad, and that many were allowed. */
+  async noneLeft(): Promise<StepError> {
+    const { place, others, encoding } = await this.first();
+    return new StepError(`${place}; all ${this.count} rows are bad, and no row is left`, `${others}Correct the rows.${encoding}`);
+  }
+
   private async tooMany(read: number, limit: number): Promise<StepError> {
     const count = this.count;
-    const first = await this.database.rows<{ source: string; row: number; reason: string }>(
-      'SELECT source, "row", reason FROM rejected ORDER BY source, "row" LIMIT 5',
-    );
-    const [place, ...others] = first.map(({ source, row, reason }) => `${source}:${row}: ${reason}`);
-    const encoding = first.some(({ reason }) => reason === 'not UTF-8')
-      ? ' What is not UTF-8 can be read with `encoding`, such as latin1 or windows-1252.'
-      : '';
+    const { place, others, encoding } = await this.first();
     return new StepError(
       `${place}${count > 1 ? `; ${count} of ${read} rows are bad` : `; that is 1 bad row of ${read}`}, more than ${percent(limit)}`,
-      `${others.length > 0 ? `Also ${others.join('; ')}${count > first.length ? '; …' : ''}. ` : ''}Correct the rows, or allow more with \`max_rejected\`.${encoding}`,
+      `${others}Correct the rows, or allow more with \`max_rejected\`.${encoding}`,
     );
+  }
+
+  /** The first bad rows in words, and what their encoding may be. */
+  private async first(): Promise<{ place: string; others: string; encoding: string }> {
+    const first = await this.database.rows<{ source: string; row: number; reason: string; value: string }>(
+      'SELECT source, "row", reason, value FROM rejected ORDER BY source, "row" LIMIT 5',
+    );
+    const [place, ...others] = first.map(({ source, row, reason }) => `${source}:${row}: ${reason}`);
+    const nul = first.find(({ reason, value }) => /^not (JSON|UTF-8)/.test(reason) && value.includes('\0'));
+    return {
+      place: place!,
+      others: others.length > 0 ? `Also ${others.join('; ')}${this.count > first.length ? '; …' : ''}. ` : '',
+      encoding: nul
+        ? ` Perhaps the file is UTF-16: \`encoding: ${likelyUtf16(nul.value)}\`.`
+        : first.some(({ reason }) => reason === 'not UTF-8')
+          ? ' What is not UTF-8 can be read with `encoding`, such as latin1 or windows-1252.'
+          : '',
+    };
   }
 }
 

@@ -165,8 +165,11 @@ export class Appender {
   }
 }
 
-/** A name as SQL takes it. */
-export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+/** A name as SQL takes it. @throws StepError for a name with NUL, which SQL cannot write */
+export function quote(name: string): string {
+  if (name.includes('\0')) throw new StepError(`the column name ${JSON.stringify(name)} holds a NUL character`, 'Rename the column.');
+  return `"${name.replaceAll('"', '""')}"`;
+}
 
 /** A text as SQL takes it. */
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;

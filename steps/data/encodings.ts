@@ -33,6 +33,16 @@ export const ENCODINGS = [
 
 export type Encoding = (typeof ENCODINGS)[number];
 
+/** The encoding that a text with NUL in it may have, which was read as another: UTF-16 has a NUL in every second byte of plain English. */
+export const likelyUtf16 = (text: string): Encoding => (text.startsWith('\0') ? 'utf-16be' : 'utf-16le');
+
+/** No column can be called so: SQL has no way to write it. */
+export function refuseNul(names: readonly string[], place: string, hint: (encoding: Encoding) => string): void {
+  const name = names.find((one) => one.includes('\0'));
+  if (name !== undefined)
+    throw new StepError(`${place}: the column name ${JSON.stringify(name)} holds a NUL character`, hint(likelyUtf16(names[0]!)));
+}
+
 /** Chunks of a file in `encoding` as chunks of UTF-8. `source` is the file's name in messages. */
 export async function* asUtf8(chunks: AsyncIterable<Buffer>, encoding: Encoding, source: string): AsyncGenerator<Buffer> {
   let decoder: Decoder | undefined;

@@ -12,13 +12,15 @@ export const KIND = {
   /** A number whose letters no type keeps. */
   odd: 4,
   text: 8,
-  other: 16,
+  boolean: 16,
+  list: 32,
+  object: 64,
 } as const;
 
 export interface Found {
   /** Of KIND. */
   kinds: number;
-  /** The first of each kind of number, with its place. */
+  /** The first of each kind, with its place; of a long one the beginning. */
   examples: Map<number, { letters: string; source: string; row: number }>;
 }
 
@@ -39,24 +41,25 @@ interface Open {
   names: Set<string>;
 }
 
-/** The row with odd numbers in quotes; or the name of a field that it has twice. `json` is known to be JSON. */
+/** The row with odd numbers in quotes; or the name of a field that it has twice, or that holds NUL. `json` is known to be JSON. */
 export function readLetters(
   json: string,
   found: FieldsFound,
   place: { source: string; row: number },
-): { json: string } | { twice: string } {
+): { json: string } | { twice: string } | { nul: string } {
   const open: Open[] = [{ path: '', list: false, next: '', keyExpected: false, names: new Set() }];
   const parts: string[] = [];
   let copied = 0;
-  const see = (kind: number, letters = '') => {
+  const see = (kind: number, from: number, end?: number) => {
     const { next } = open.at(-1)!;
     let field = found.get(next);
     if (!field) {
       field = { kinds: 0, examples: new Map() };
       found.set(next, field);
     }
+    if (field.kinds & kind) return;
     field.kinds |= kind;
-    if (letters && !field.examples.has(kind)) field.examples.set(kind, { letters, ...place });
+    field.examples.set(kind, { letters: json.slice(from, end ?? closingBracket(json, from) + 1), ...place });
   };
   for (let at = 0; at < json.length; at++) {
     const frame = open.at(-1)!;
@@ -66,26 +69,28 @@ export function readLetters(
       if (frame.keyExpected) {
         const name = JSON.parse(json.slice(at, end + 1)) as string;
         if (frame.names.has(name)) return { twice: name };
+        if (name.includes('\0')) return { nul: name };
         frame.names.add(name);
         frame.next = pathOf(frame.path, name);
         frame.keyExpected = false;
-      } else see(KIND.text);
+      } else see(KIND.text, at, end + 1);
       at = end;
     } else if (character === '{' || character === '[') {
-      if (open.length > 1) see(KIND.other);
       const list = character === '[';
+      if (open.length > 1) see(list ? KIND.list : KIND.object, at);
       const path = frame.next;
       open.push({ path, list, next: list ? elementsOf(path) : '', keyExpected: !list, names: new Set() });
     } else if (character === '}' || character === ']') open.pop();
     else if (character === ',') frame.keyExpected = !frame.list;
     else if (character === 't' || character === 'f' || character === 'n') {
-      if (character !== 'n') see(KIND.other);
-      at += character === 'f' ? 4 : 3;
+      const end = at + (character === 'f' ? 5 : 4);
+      if (character !== 'n') see(KIND.boolean, at, end);
+      at = end - 1;
     } else if (character === '-' || (character >= '0' && character <= '9')) {
       NUMBER.lastIndex = at;
       const [letters] = NUMBER.exec(json)!;
       const kind = kindOf(letters);
-      see(kind, letters);
+      see(kind, at, at + letters.length);
       if (kind === KIND.odd || /e/i.test(letters)) {
         parts.push(json.slice(copied, at), '"', letters, '"');
         copied = at + letters.length;
@@ -103,6 +108,16 @@ function closingQuote(json: string, open: number): number {
     let backslashes = 0;
     while (json[at - 1 - backslashes] === '\\') backslashes++;
     if (backslashes % 2 === 0) return at;
+  }
+}
+
+function closingBracket(json: string, open: number): number {
+  let depth = 0;
+  for (let at = open; ; at++) {
+    const character = json[at]!;
+    if (character === '"') at = closingQuote(json, at);
+    else if (character === '{' || character === '[') depth++;
+    else if ((character === '}' || character === ']') && --depth === 0) return at;
   }
 }
 

@@ -15,6 +15,8 @@ export interface Card {
   columns: Column[];
   /** Rows of each label, where there is a column of labels. */
   labels?: Record<string, number>;
+  /** Rows whose label is missing, where there are any. */
+  unlabelled?: number;
   /** Characters of the text, where there is one. */
   lengths?: { min: number; median: number; p95: number; max: number };
   /** Rows left out, by reason. */
@@ -88,7 +90,9 @@ async function describe(database: Database, table: string, columns: Column[], op
     const counts = await database.rows<{ label: string | null; rows: number }>(
       `SELECT ${quote(label.name)}::VARCHAR AS label, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY rows DESC, label LIMIT 1000`,
     );
-    card.labels = Object.fromEntries(counts.map((count) => [String(count.label), count.rows]));
+    card.labels = Object.fromEntries(counts.flatMap((count) => (count.label === null ? [] : [[count.label, count.rows]])));
+    const unlabelled = counts.find((count) => count.label === null)?.rows;
+    if (unlabelled !== undefined) card.unlabelled = unlabelled;
   }
   const text = options.names?.text ?? 'text';
   if (columns.some((column) => column.name === text && column.type === 'VARCHAR') && rows > 0)

@@ -10,7 +10,7 @@ import { type Json, StepError } from '../../engine/step.ts';
 import { bytesOf, linesInGroups } from '../data/bytes.ts';
 import { type CsvRecord, openCsv } from '../data/csv.ts';
 import type { Column, Row } from '../data/database.ts';
-import { asUtf8, ENCODINGS, type Encoding } from '../data/encodings.ts';
+import { asUtf8, ENCODINGS, type Encoding, likelyUtf16, refuseNul } from '../data/encodings.ts';
 import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
 import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../tasks/task.ts';
 
@@ -176,6 +176,7 @@ async function* fromJson(groups: AsyncIterable<JsonRow[]>, source: Source, place
 function problemOf({ problem, value }: JsonRow & { problem: string }, source: Source): { message: string; hint?: string } {
   if (problem === 'not an object')
     return { message: `expected an object such as ${exampleOf(source)}, found ${kindOf(JSON.parse(value))}` };
+  if (value.includes('\0')) return { message: problem, hint: `Perhaps the file is UTF-16: --encoding ${likelyUtf16(value)}` };
   if (problem.startsWith('not JSON')) return { message: problem, hint: 'JSONL has one JSON object a line.' };
   return { message: problem, ...(problem.startsWith('not UTF') && { hint: NOT_UTF8 }) };
 }
@@ -255,7 +256,7 @@ async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?
     }
     yield inputs;
   }
-  if (!header) throw noColumn(source, 1, []);
+  if (!header) throw noColumn(source, `${source.name}:1`, []);
 }
 
 interface Header {
@@ -265,17 +266,21 @@ interface Header {
   kept: [name: string, place: number][];
 }
 
-function headerOf(cells: (string | null)[], line: number, source: Source): Header {
+/** @param line undefined in Parquet */
+function headerOf(cells: (string | null)[], line: number | undefined, source: Source): Header {
   const names = cells.map((name, i) => name?.trim() || `column${i + 1}`);
-  if (!hasRequired(names, source)) throw noColumn(source, line, names);
+  const place = line === undefined ? source.name : `${source.name}:${line}`;
+  refuseNul(names, place, (encoding) =>
+    line === undefined ? 'Rename that column.' : `Perhaps the file is UTF-16: --encoding ${encoding}`,
+  );
+  if (!hasRequired(names, source)) throw noColumn(source, place, names);
   const placeOf = ({ name, keys }: Source['fields'][number]): [string, number] => [
     name,
     names.indexOf(keys.find((key) => names.includes(key)) ?? ''),
   ];
   const kept = source.options.columns ?? (names.includes('id') ? ['id'] : []);
   const lacking = kept.find((name) => !names.includes(name));
-  if (lacking !== undefined)
-    throw new StepError(`${source.name}:${line}: no column "${lacking}": it has ${names.join(', ')}`, 'Correct --columns.');
+  if (lacking !== undefined) throw new StepError(`${place}: no column "${lacking}": it has ${names.join(', ')}`, 'Correct --columns.');
   return {
     width: names.length,
     fields: source.fields.map(placeOf).filter(([, place]) => place >= 0),
@@ -283,10 +288,10 @@ function headerOf(cells: (string | null)[], line: number, source: Source): Heade
   };
 }
 
-function noColumn(source: Source, line: number, names: string[]): StepError {
+function noColumn(source: Source, place: string, names: string[]): StepError {
   const missing = source.fields.find(({ keys, optional }) => !optional && !keys.some((key) => names.includes(key)))!;
   return new StepError(
-    `${source.name}:${line}: no column "${missing.keys.join('" and no "')}": ${names.length === 0 ? 'it is empty' : `it has ${names.join(', ')}`}`,
+    `${place}: no column "${missing.keys.join('" and no "')}": ${names.length === 0 ? 'it is empty' : `it has ${names.join(', ')}`}`,
     required(source).length === 1 ? 'Name another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`,
   );
 }
@@ -312,7 +317,7 @@ async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
     });
     const header = headerOf(
       columns.map(({ name }) => name),
-      1,
+      undefined,
       source,
     );
     const expressions = [...header.fields, ...header.kept].map(([, place], i) => {

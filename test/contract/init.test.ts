@@ -1,8 +1,11 @@
 /** `init` writes a pipeline that trains, chooses by the validation split, looks once at the test split, and deploys. */
+import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { project, root } from '../rig.ts';
+
+const mounts = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
 
 test('the starter runs without a network, is fresh the second time, and its bundle predicts', async () => {
   const p = project();
@@ -20,6 +23,21 @@ test('the starter runs without a network, is fresh the second time, and its bund
   expect(measured.map((file) => JSON.parse(p.read(file)).split)).toEqual(['test', 'validation', 'validation']);
   const predicted = await p.feed('The lamp is great.\n', 'predict', '.tunesmith/outputs/starter/deploy/bundle', '-', '--format', 'lines');
   expect(['good', 'bad']).toContain(JSON.parse(predicted.stdout).label);
+});
+
+test.skipIf(!mounts).each([
+  ['init', 'init'],
+  ['new-step', 'new-step', 'own'],
+])('%s on a full disk leaves nothing, and works once there is room', async (_, ...command) => {
+  const p = project();
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', p.folder]).status !== 0) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+  spawnSync('sh', ['-c', 'head -c 9m /dev/zero > filler'], { cwd: p.folder });
+  const full = await p.run(...command);
+  expect(full).toMatchObject({ code: 1, screen: expect.stringContaining('disk is full') });
+  expect(p.find('.', { all: true })).toEqual(['filler']);
+  p.remove('filler');
+  expect(await p.run(...command)).toMatchObject({ code: 0, screen: expect.stringContaining('wrote ') });
 });
 
 test('nothing is written over: one file in the way, and none is written', async () => {

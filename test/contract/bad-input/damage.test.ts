@@ -1,5 +1,6 @@
 /** A damaged cache, a full disk, a step with a bug: what stands on the screen, and that nothing is lost. */
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 import { failure, type Project, refusalIn, STACK } from './rig.ts';
@@ -107,6 +108,26 @@ test('the disk is full when a result is restored: the edited file is kept, and n
     "
   `);
   expect(p.find('.tunesmith/kept').map((file) => p.read(file))).toEqual(['edited\n']);
+});
+
+test('a damaged index that is met when a result is stored: it is to be moved away, and the result is then stored', async () => {
+  const p = project(FILES);
+  await p.states('p.yaml');
+  const index = new Sqlite(p.path('.tunesmith/index.sqlite'));
+  index.exec(`create trigger damage before insert on results begin select raise(abort, 'database disk image is malformed'); end`);
+  index.close();
+  p.write('in.txt', 'other text\n');
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  const said = screen.replace(/\s+/g, ' ');
+  expect(code, screen).toBe(1);
+  expect(said).toContain('is damaged (database disk image is malformed)');
+  expect(said).toContain(
+    'Move it away and run again: a new index is begun, and stored objects stay. What the cell made lies in .tunesmith/failed',
+  );
+  expect(said).not.toContain('Free space');
+  for (const name of p.find('.tunesmith').filter((name) => name.includes('index.sqlite'))) p.remove(name);
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'restored' });
+  expect([p.read('out/o.txt'), p.find('.tunesmith/failed')]).toEqual(['other text\n', []]);
 });
 
 const STEP = (body: string) => `import { writeFile } from 'node:fs/promises';

@@ -81,9 +81,41 @@ test('a file in the place of a parent returns when the cell fails', async () => 
   expect(p.read('out/model')).toBe('mine');
   expect(p.read('.tunesmith/failed/a/out/model/deep/w.bin')).toBe('half\n');
   await cutOff(p, 'out/model/deep');
-  expect(await othersRun(p)).toContain('a was cut off in an earlier run: out/model is as before; what it left is in .tunesmith/failed/a');
+  expect(await othersRun(p)).toMatch(
+    /^cut off in an earlier run: the former out\/model was put back before this run began; what was found at out\/model\/deep is kept as \.tunesmith\/kept\/\S+\/out\/model\/deep$/m,
+  );
   expect(p.read('out/model')).toBe('mine');
 });
+
+test.each([
+  ['file', 'echo half > ${{ outputs.o }}', 'out/o', 'out/o'],
+  ['folder', 'mkdir ${{ outputs.o }}; echo half > ${{ outputs.o }}/half', 'out/o', 'out/o/mine'],
+])(
+  'a %s that a user wrote where a killed cell was at work is kept, and named, also when the cell then succeeds',
+  async (_, half, output, mine) => {
+    const p = unprivileged({});
+    const run = (last: string) => `${half}; ${last}`;
+    p.write('p.yaml', step(run(': first'), output));
+    expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+    await cutOff(p, output, run('echo > begun; sleep 60'));
+    p.remove(output);
+    p.write(mine, 'precious');
+    p.unprivileged();
+    p.write('p.yaml', step(run(': last'), output));
+    const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+    expect(code, screen).toBe(0);
+    const kept = p.find('.tunesmith/kept');
+    expect(kept.map((name) => p.read(name))).toEqual(['precious']);
+    const said = screen.replace(/\s+/g, ' ');
+    expect(said).toContain(
+      'note: a: cut off in an earlier run: the former out/o was put back before this run began; what was found at out/o is',
+    );
+    expect(said).toContain('kept as .tunesmith/kept/');
+    expect(said).not.toContain('.tunesmith/failed');
+    for (const command of [['run', 'p.yaml', '--force'], ['gc']]) await p.run(...command);
+    expect(p.read(kept[0]!)).toBe('precious');
+  },
+);
 
 test('names that no file system takes are refused where they are written', async () => {
   const p = unprivileged({
@@ -118,7 +150,7 @@ test('folders without permissions that a failed step leaves are moved out of the
       expect(p.find('out')).toEqual([]);
     }
     await cutOff(p, 'out/a', `${leave}echo > begun; sleep 60`);
-    expect(await othersRun(p)).toContain('what it left is in .tunesmith/failed/a');
+    expect(await othersRun(p)).toContain('what was found at out/a is kept as .tunesmith/kept/');
     p.write('p.yaml', step('mkdir ${{ outputs.o }}; echo good > ${{ outputs.o }}/f', 'out/a'));
     expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
     expect(p.read('out/a/f')).toBe('good\n');
@@ -141,6 +173,19 @@ test('an output in a folder that may not be searched or written to: its cell fai
   }
 });
 
+test("the user's file in a folder that may not be written to: the cell fails, names that folder with owner and mode, and the file stays", async () => {
+  const p = unprivileged({ 'p.yaml': step('echo > ${{ outputs.o }}', 'out/x'), 'out/x': 'mine' });
+  chmodSync(p.path('out'), 0o555);
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  chmodSync(p.path('out'), 0o755);
+  expect(code, screen).toBe(1);
+  expect(screen.replace(/\s+/g, ' ')).toMatch(
+    /permission denied: the folder \S+\/out may not be written to \(it belongs to user \d+, and its mode is 555\)/,
+  );
+  expect(screen).not.toContain('.tunesmith/work');
+  expect(p.read('out/x')).toBe('mine');
+});
+
 test.skipIf(!isRoot)(
   'what belongs to root: the cell fails with path and remedy; after a kill it is reported once, and other pipelines run',
   async () => {
@@ -150,7 +195,7 @@ test.skipIf(!isRoot)(
     chownSync(p.path('out/a/half'), 0, 0);
     const first = await othersRun(p);
     expect(first).toMatch(
-      /what a left at out\/a could not be moved to \.tunesmith\/failed\/a: permission denied: .*out\/a.*Check who owns it/,
+      /what was found at out\/a, where a was cut off, could not be moved to \.tunesmith\/kept: permission denied: .*out\/a.*Check who owns it/,
     );
     expect(first).toMatch(/out\/a could not be put back: something else stands in its place; it is kept as \.tunesmith\/kept\//);
     const [kept] = p.find('.tunesmith/kept');

@@ -361,3 +361,54 @@ test('the same files make the same bytes on 1, 2 and 4 threads, read in any orde
   expect(bytes[1]!.equals(bytes[0]!)).toBe(true);
   expect(bytes[2]!.equals(bytes[0]!)).toBe(true);
 });
+
+test('a NUL in the name of a column is told with its place, and that the file may be UTF-16', async () => {
+  const csv = 'text,label\na,b\n';
+  expect(await failure({ 'a.csv': Buffer.from(csv, 'utf16le') })).toBe(
+    'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" holds a NUL character → Perhaps the file is UTF-16: set `encoding: utf-16le`.',
+  );
+  expect(await failure({ 'a.csv': Buffer.from(csv, 'utf16le').swap16() })).toMatch('set `encoding: utf-16be`');
+  expect(await failure({ 'a.csv': 'te\0xt\na\n' })).toMatch('a.csv:1: the column name "te\\u0000xt" holds a NUL character');
+  expect(await failure({ 'a.jsonl': '{"te\\u0000xt":"a"}\n' })).toMatch('a.jsonl:1: the column name "te\\u0000xt" holds a NUL character');
+  expect(await failure({ 'a.jsonl': Buffer.from('{"text":"a"}\n', 'utf16le') })).toMatch(/a\.jsonl:1: not JSON.*`encoding: utf-16le`/s);
+  const file = join(temporary(), 'a.parquet');
+  const database = await Database.open();
+  await database.run(`COPY (SELECT 'a' AS teQxt) TO ${literal(file)} (FORMAT parquet)`);
+  database.close();
+  const bytes = Buffer.from(readFileSync(file).toString('latin1').replaceAll('teQxt', 'te\0xt'), 'latin1');
+  expect(await failure({ 'a.parquet': bytes })).toBe(
+    'a.parquet: the column name "te\\u0000xt" holds a NUL character → Rename that column.',
+  );
+});
+
+test('where every row is put aside the first reasons are told', async () => {
+  expect(await failure({ 'a.jsonl': '[1]\n{"text":null}\n' }, all)).toBe(
+    'a.jsonl:1: not an object; all 2 rows are bad, and no row is left → Also a.jsonl:2: `text` is null. Correct the rows.',
+  );
+});
+
+test('the log quotes labels that need it, and tells a missing label from the text null', async () => {
+  const labels = ['', '  ', 'spam', 'so, so', 'null', 'a\tb', 'so so', 'grade 3', '\u200b'];
+  const rows = [...labels, null].map((label, i) => `${JSON.stringify({ text: `t${i}`, label })}\n`);
+  const table = await collected({ 'a.jsonl': rows.join('') }, { required: [] });
+  expect(table.card).toMatchObject({ labels: Object.fromEntries(labels.map((label) => [label, 1])), unlabelled: 1 });
+  expect(table.log.find((line) => line.startsWith('labels'))).toBe(
+    'labels: "" 1, "  " 1, "a\\tb" 1, "grade 3" 1, null 1, so so 1, "so, so" 1, spam 1, "\\u200b" 1; 1 row without a label',
+  );
+});
+
+test('JSON: values of several kinds in one column are named', async () => {
+  const values = ['null', '1', '2', '"1"', 'true', '[1, 2]', '{"a":1}'];
+  const notes = async (column: string[], options?: object) =>
+    (await collected({ 'a.jsonl': column.map((v) => `{"text":"t","v":${v}}\n`).join('') }, options)).log.filter((line) =>
+      line.includes('several kinds'),
+    );
+  expect(await notes(values)).toEqual([
+    '`v` holds values of several kinds, and becomes text: 1 (a.jsonl:2) is a number, "1" (a.jsonl:4) is a text, true (a.jsonl:5) is a boolean, [1, 2] (a.jsonl:6) is a list, {"a":1} (a.jsonl:7) is an object; `types` can decide otherwise',
+  ]);
+  expect(await notes(['["x"]', '["y",1]'])).toEqual([
+    '`v[]` holds values of several kinds, and becomes text: 1 (a.jsonl:2) is a number, "x" (a.jsonl:1) is a text',
+  ]);
+  expect(await notes(['"x"', 'null', '"1"'])).toEqual([]);
+  expect(await notes(['1', '"1"'], { types: { v: 'text' } })).toEqual([]);
+});
