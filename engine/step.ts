@@ -6,6 +6,9 @@
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
 
+/** The word of several that a mistyped one is nearest to. */
+export { nearest } from './suggest.ts';
+
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 /** What may stand at an input's or output's path. */

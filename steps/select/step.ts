@@ -1,7 +1,6 @@
 import { defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
-import { nearest } from '../../engine/suggest.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
-import { type Ahead, metricProblem, tokensAhead } from '../tasks/foresight.ts';
+import { hintForMetric, tokensAhead } from '../tasks/foresight.ts';
 
 /** What is wrong with the choice by a metric that an evaluate step will not report. */
 function notReported(name: string, { uses, cell, options, inputs }: Upstream): Omit<OptionProblem, 'option'> | undefined {
@@ -13,20 +12,8 @@ function notReported(name: string, { uses, cell, options, inputs }: Upstream): O
   if (reported.includes(name)) return undefined;
   return {
     message: `${cell} reports no ${name}: it has ${reported.join(', ')}`,
-    hint: hintFor(name, reported, cell.split('[')[0]!, ahead),
+    hint: hintForMetric(name, reported, cell.split('[')[0]!, ahead),
   };
-}
-
-function hintFor(name: string, reported: string[], step: string, ahead: Ahead): string {
-  const { task, problem, labels } = ahead;
-  const known = [...writtenMetrics(task).known, ...taskMetrics(task, problem, labels).known];
-  if (known.includes(name)) return metricProblem(name, '', ahead)?.hint ?? `Add it to \`metrics\` of ${step}.`;
-  const meant = nearest(name, reported);
-  if (meant !== undefined) return `Did you mean ${meant}?`;
-  const possible = nearest(name, known);
-  return possible === undefined
-    ? `Name one of them, or set \`metrics\` of ${step}.`
-    : `Did you mean ${possible}? Add it to \`metrics\` of ${step}.`;
 }
 
 /** Numbers in a report of evaluate that are no metrics. */

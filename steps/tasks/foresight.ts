@@ -1,7 +1,7 @@
 /** What can be known of metrics before a model is trained: from the options of the steps above, and from the tokens once they exist. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OptionProblem, Upstream } from '../../engine/step.ts';
+import { nearest, type OptionProblem, type Upstream } from '../../engine/step.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
 import { binaryProblem, positiveProblem } from '../metrics/positive.ts';
 import type { ProblemType, Task } from '../models/family.ts';
@@ -34,6 +34,19 @@ export function metricProblem(name: string, option: string, ahead: Ahead, beside
   }
   const wrong = task === 'text-classification' && problem === 'single_label_classification' && labels && binaryProblem([name], labels);
   return wrong ? { option, ...wrong } : undefined;
+}
+
+/** What to do about the name of a metric that the evaluate step `step` does not report. */
+export function hintForMetric(name: string, reported: string[], step: string, ahead: Ahead): string {
+  const { task, problem, labels } = ahead;
+  const known = [...writtenMetrics(task).known, ...taskMetrics(task, problem, labels).known];
+  if (known.includes(name)) return metricProblem(name, '', ahead)?.hint ?? `Add it to \`metrics\` of ${step}.`;
+  const meant = nearest(name, reported);
+  if (meant !== undefined) return `Did you mean ${meant}?`;
+  const possible = nearest(name, known);
+  return possible === undefined
+    ? `Name one of them, or set \`metrics\` of ${step}.`
+    : `Did you mean ${possible}? Add it to \`metrics\` of ${step}.`;
 }
 
 /** What is wrong with the option `positive`, as far as is known. */
