@@ -57,7 +57,7 @@ export default defineStep({
       uniqueItems: true,
       default: [],
       description:
-        'What to take out. `html`: tags, comments, scripts and styles; entities become their characters. `urls`: http, https, ftp and www. `emails`: addresses. `special_characters`: invisible ones, and all but letters, digits, white space and `keep_characters`. `numbers`: whole numbers, not the digits in `mp3`.',
+        'What to take out. `html`: tags, comments, scripts and styles go; then entities become their characters once, and what they spell stays as text (`&lt;b&gt;` becomes `<b>`). `urls`: http, https, ftp and www. `emails`: addresses. `special_characters`: invisible ones, and all but letters, digits, white space and `keep_characters`. `numbers`: whole numbers, not the digits in `mp3`.',
     },
     keep_characters: {
       type: 'string',

@@ -1,10 +1,11 @@
 /**
  * THE cleaning function: `clean`, `predict` and `serve` all do this and nothing else to a text.
- * It is pure, cleaning what is clean changes nothing, and its time grows with the text's length alone.
+ * It is pure, and its time grows with the text's length alone. Cleaning what is clean changes nothing, except by the removal of
+ * HTML: what an entity spells is text, and a second cleaning would take `<b>`, once `&lt;b&gt;`, for a tag. So each text is cleaned once.
  *
  * In this order, and the order matters:
- *   1. invisible characters go (with special_characters), Unicode is normalised, letters become lower case
- *   2. HTML: comments, scripts, styles and tags go, entities become their characters
+ *   1. HTML: comments, scripts, styles and tags go, then entities become their characters
+ *   2. invisible characters go (with special_characters), Unicode is normalised, letters become lower case
  *   3. URLs, addresses, special characters, numbers: each becomes a space, so that nothing new can form across the gap
  *   4. white space collapses
  */
@@ -36,16 +37,15 @@ export function cleanText(text: string, options: CleaningOptions, removed?: Remo
     if (removed) removed[what]++;
     return ' ';
   };
-  const unify = (part: string): string => {
-    if (remove.has('special_characters')) part = part.replace(invisible, () => gone('special_characters').trim());
-    if (options.normalize !== 'none') part = normalized(part, options.normalize);
-    if (!options.lowercase) return part;
+  let clean = text.replace(loneSurrogate, '\ufffd');
+  if (remove.has('html')) clean = removeHtml(clean, () => gone('html'));
+  if (remove.has('special_characters')) clean = clean.replace(invisible, () => gone('special_characters').trim());
+  if (options.normalize !== 'none') clean = normalized(clean, options.normalize);
+  if (options.lowercase) {
+    clean = clean.toLowerCase();
     // Lower-case letters may compose with the mark that follows where their capitals do not.
-    return options.normalize === 'none' ? part.toLowerCase() : normalized(part.toLowerCase(), options.normalize);
-  };
-
-  let clean = unify(text.replace(loneSurrogate, '\ufffd'));
-  if (remove.has('html')) clean = unify(removeHtml(clean, unify, () => gone('html')));
+    if (options.normalize !== 'none') clean = normalized(clean, options.normalize);
+  }
   if (remove.has('urls')) clean = replaceUrls(clean, () => gone('urls'));
   if (remove.has('emails')) clean = replaceEmails(clean, () => gone('emails'));
   if (remove.has('special_characters')) {

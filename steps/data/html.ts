@@ -1,119 +1,145 @@
 /**
- * Takes the HTML out of a text in one pass.
+ * Takes the HTML out of a text in one pass, as an HTML tokenizer reads it.
  *
- * What was read is pushed onto the output unit by unit, and whatever the output's end then completes (a tag, a comment,
- * a script, an entity) is cut off again. So nothing complete is ever left, however pieces join: doing it again changes nothing.
+ * Comments, scripts, styles and tags go first. Then the entities of what is left become their characters, exactly once.
+ * What an entity spells is text: `&lt;b&gt;` becomes `<b>` and stays. So a text that went through this must not go through it again.
+ * Where a tokenizer would drop or guess, the text is kept: markup that never ends, `<joe@example.org>`, an entity without its semicolon.
  */
 
-/**
- * @param unify is applied to each character that an entity stands for
- * @param gone is called for each piece that went
- * @param comments whether `<!--` reaches to `-->`
- */
-export function removeHtml(text: string, unify: (character: string) => string, gone: () => void, comments = true): string {
+/** @param gone is called for each piece that went */
+export function removeHtml(text: string, gone: () => void): string {
   if (!/[<&]/.test(text)) return text;
-  const out: number[] = [];
-  /** Positions of each `<` in the output that a `>` may still close, and of each `>` that closed nothing: no tag reaches across it. */
-  const open: number[] = [];
-  /** Where the first unclosed comment, script and style begin in the output; -1 for none. */
-  let comment = -1;
-  const raw: Record<string, number> = { script: -1, style: -1 };
-
-  const tail = (from: number) => String.fromCharCode(...out.slice(from, from + 64));
-  const cut = (to: number) => {
-    out.length = to;
-    while (open.length > 0 && open.at(-1)! >= to) open.pop();
-    if (comment >= to) comment = -1;
-    for (const name of ['script', 'style']) if (raw[name]! > to) raw[name] = -1;
+  const out: string[] = [];
+  /** Where the text begins that is not in `out` yet. */
+  let pending = 0;
+  const replace = (start: number, end: number, replacement: string) => {
+    out.push(decodeEntities(text.slice(pending, start), gone), replacement);
+    pending = end;
   };
+  const ends = new Ends(text);
 
-  /** Pushes one unit; returns what is to be pushed next in its place, if it completed something. */
-  const push = (unit: number): string => {
-    out.push(unit);
-    if (unit === lessThan) open.push(out.length - 1);
-    else if (unit === hyphen && comments && comment < 0 && endsWith(out, '<!--')) comment = out.length - 4;
-    else if (unit === greaterThan) return close();
-    else if (unit === semicolon) return entity();
-    return '';
-  };
+  for (let start = text.indexOf('<'); start >= 0; ) {
+    const piece = pieceAt(text, start, ends, gone);
+    if (piece.replacement !== undefined) replace(start, piece.end, piece.replacement);
+    if (piece.removed) gone();
+    start = text.indexOf('<', piece.end);
+  }
+  replace(text.length, text.length, '');
+  return out.join('');
+}
 
-  const close = (): string => {
-    if (comment >= 0 && out.length - 1 >= comment + 4 && endsWith(out, '-->')) {
-      gone();
-      cut(comment);
-      return '';
-    }
-    const start = open.at(-1);
-    if (start === undefined || start === comment || out[start] === greaterThan) return '';
-    const first = out[start + 1]!;
-    if (!isLetter(first) && first !== slash && first !== exclamation && first !== question) {
-      open.push(out.length - 1);
-      return '';
-    }
-    const head = tail(start + 1);
-    if (isAddress(head, out, start)) {
-      open.pop();
-      out[start] = space;
-      out[out.length - 1] = space;
-      return '';
-    }
-    gone();
-    cut(start);
-    const [, closing, name = ''] = /^(\/?)([a-z][a-z0-9]*)/i.exec(head) ?? [];
-    const element = name.toLowerCase();
-    if (raw[element] !== undefined) {
-      if (!closing && raw[element]! < 0) raw[element] = out.length;
-      else if (closing && raw[element]! >= 0) {
-        cut(raw[element]!);
-        raw[element] = -1;
-      }
-    }
-    return breaking.has(element) ? ' ' : '';
-  };
+/** What begins with a `<`. Without a replacement it is text up to its end. An address is replaced and not removed. */
+interface Piece {
+  end: number;
+  replacement?: string;
+  removed?: boolean;
+}
 
-  const entity = (): string => {
-    const end = out.length - 1;
-    let start = end - 1;
-    while (start >= 0 && end - start < longestEntity && out[start] !== ampersand && isNameUnit(out[start]!)) start--;
-    if (start < 0 || out[start] !== ampersand) return '';
-    const character = characterOf(String.fromCharCode(...out.slice(start + 1, end)));
-    if (character === undefined) return '';
-    gone();
-    cut(start);
-    return unify(character);
-  };
+function pieceAt(text: string, start: number, ends: Ends, gone: () => void): Piece {
+  if (text.startsWith('<!--', start)) {
+    const end = endOfEmptyComment(text, start) ?? ends.behind('comment', start + 4);
+    return end === undefined ? { end: start + 4 } : { end, replacement: '', removed: true };
+  }
+  const closing = text[start + 1] === '/';
+  const from = start + (closing ? 2 : 1);
+  if (!isLetter(text[from])) {
+    if (!closing && text[from] !== '!' && text[from] !== '?') return { end: from };
+    const end = text.indexOf('>', from);
+    return end < 0 ? { end: text.length } : { end: end + 1, replacement: '', removed: true };
+  }
+  const address = closing ? undefined : addressAt(text, from);
+  if (address !== undefined) return { end: from + address.length + 1, replacement: ` ${decodeEntities(address, gone)} ` };
+  const { end, closed } = endOfTag(text, from);
+  if (!closed) return { end };
+  const name = nameAt(text, from);
+  const rawEnd = !closing && (name === 'script' || name === 'style') ? ends.before(name, end) : undefined;
+  // The end tag of a script leaves the space.
+  if (rawEnd !== undefined) return { end: rawEnd, replacement: '', removed: true };
+  return { end, replacement: breaking.has(name) ? ' ' : '', removed: true };
+}
 
-  // What a push gives back goes before the rest of the text. It may give back more: a stack, since entities can nest very deep.
-  const pending: number[] = [];
-  for (let i = 0; i < text.length || pending.length > 0; ) {
-    const next = push(pending.length > 0 ? pending.pop()! : text.charCodeAt(i++));
-    for (let j = next.length - 1; j >= 0; j--) pending.push(next.charCodeAt(j));
+const endings = { comment: /--!?>/g, script: /<\/script(?=[\t\n\f\r />])/gi, style: /<\/style(?=[\t\n\f\r />])/gi };
+
+/** Looks for the end of comments, scripts and styles. It looks no second time for one that no longer comes, so that the time stays linear. */
+class Ends {
+  private readonly text: string;
+  private readonly missing = new Set<string>();
+
+  constructor(text: string) {
+    this.text = text;
   }
 
-  let result = '';
-  for (let i = 0; i < out.length; i += 8192) result += String.fromCharCode(...out.slice(i, i + 8192));
-  // A comment that never ends is none: its `<!` ends with the next `>`.
-  return comment < 0 ? result : removeHtml(result, unify, gone, false);
+  behind(what: keyof typeof endings, from: number): number | undefined {
+    const found = this.find(what, from);
+    return found && found.index + found[0].length;
+  }
+
+  before(what: keyof typeof endings, from: number): number | undefined {
+    return this.find(what, from)?.index;
+  }
+
+  private find(what: keyof typeof endings, from: number): RegExpExecArray | undefined {
+    if (this.missing.has(what)) return undefined;
+    endings[what].lastIndex = from;
+    const found = endings[what].exec(this.text);
+    if (!found) this.missing.add(what);
+    return found ?? undefined;
+  }
 }
 
-const [lessThan, greaterThan, ampersand, semicolon, hyphen, slash, exclamation, question, space] = [...'<>&;-/!? '].map((character) =>
-  character.charCodeAt(0),
-) as [number, number, number, number, number, number, number, number, number];
-
-const isLetter = (unit: number) => (unit | 32) >= 97 && (unit | 32) <= 122;
-
-const isNameUnit = (unit: number) => isLetter(unit) || (unit >= 48 && unit <= 57) || unit === 35;
-
-function endsWith(out: number[], text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (out[out.length - text.length + i] !== text.charCodeAt(i)) return false;
-  return true;
+/** `<!-->` and `<!--->` are comments, too. */
+function endOfEmptyComment(text: string, start: number): number | undefined {
+  if (text[start + 4] === '>') return start + 5;
+  return text.startsWith('->', start + 4) ? start + 6 : undefined;
 }
+
+/**
+ * Where the tag ends whose name begins at `from`. A `>` within a quoted attribute does not end it.
+ * Where a quote is never closed, or no `>` follows, it is no tag: `end` is then where to read on.
+ */
+function endOfTag(text: string, from: number): { end: number; closed: boolean } {
+  let state: 'tag name' | 'between' | 'name' | 'after name' | 'before value' | 'value' = 'tag name';
+  for (let i = from; i < text.length; i++) {
+    const character = text[i]!;
+    if (character === '>') return { end: i + 1, closed: true };
+    if (isSpace(character)) {
+      if (state === 'name') state = 'after name';
+      else if (state === 'tag name' || state === 'value') state = 'between';
+    } else if (state === 'before value') {
+      state = 'value';
+      if (character !== '"' && character !== "'") continue;
+      const close = text.indexOf(character, i + 1);
+      if (close < 0) return { end: i + 1, closed: false };
+      i = close;
+      state = 'between';
+    } else if (character === '/') {
+      if (state !== 'value') state = 'between';
+    } else if (character === '=' && (state === 'name' || state === 'after name')) state = 'before value';
+    else if (state === 'between' || state === 'after name') state = 'name';
+  }
+  return { end: text.length, closed: false };
+}
+
+const isLetter = (character: string | undefined) => character !== undefined && /[a-z]/i.test(character);
+
+const isSpace = (character: string) => ' \t\n\f\r'.includes(character);
+
+const elementName = /[^\t\n\f\r />]{1,16}/y;
+
+function nameAt(text: string, from: number): string {
+  elementName.lastIndex = from;
+  return elementName.exec(text)![0].toLowerCase();
+}
+
+const endOfWord = /[\s<>]/g;
 
 /** `<joe@example.org>` and `<http://example.org>` are no tags. */
-function isAddress(head: string, out: number[], start: number): boolean {
-  if (!/^[^\s<>]*(?:@|:\/\/|^www\.|^mailto:)/i.test(head)) return false;
-  for (let i = start + 1; i < out.length - 1; i++) if (out[i] === space || (out[i]! >= 9 && out[i]! <= 13)) return false;
-  return true;
+function addressAt(text: string, from: number): string | undefined {
+  endOfWord.lastIndex = from;
+  const end = endOfWord.exec(text)?.index;
+  if (end === undefined || text[end] !== '>') return undefined;
+  const word = text.slice(from, end);
+  return /^(?:[^"'@]*@|[^"':]*:\/\/|www\.|mailto:)/i.test(word) ? word : undefined;
 }
 
 /** Elements between whose texts there is a gap on the screen. Others, and made-up ones, part no word: `fr<b>ee</b>`, `fr<xyz>ee`. */
@@ -122,6 +148,15 @@ const breaking = new Set(
   frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link main map menu meta nav noframes noscript ol
   optgroup option p pre script section select style summary table tbody td textarea tfoot th thead title tr ul video`.split(/\s+/),
 );
+
+/** The longest has eight letters; zeros may stand before a number. */
+const decodeEntities = (text: string, gone: () => void): string =>
+  text.replace(/&(#?[0-9a-z]{1,32});/gi, (entity, name: string) => {
+    const character = characterOf(name);
+    if (character === undefined) return entity;
+    gone();
+    return character;
+  });
 
 /** The character of `amp`, `#65`, `#x41`. */
 function characterOf(name: string): string | undefined {
@@ -134,12 +169,9 @@ function characterOf(name: string): string | undefined {
   return code > 0 && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? String.fromCodePoint(code) : '\ufffd';
 }
 
-const windows1252 = '€\ufffd‚ƒ„…†‡ˆ‰Š‹Œ\ufffdŽ\ufffd\ufffd‘’“”•–—˜™š›œ\ufffdžŸ';
+const windows1252 = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ';
 
-/** The longest that is looked back for: `&thetasym;`, `&#x10FFFF;`, and zeros before a number. */
-const longestEntity = 16;
-
-/** The entities of HTML 4. Latin-1's stand in the order of their codes, from 160. */
+/** The entities of HTML 4, and the capital ones of HTML 5. Latin-1's stand in the order of their codes, from 160. */
 const latin1 = `nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn sup2 sup3 acute micro para middot
   cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde Auml Aring AElig Ccedil Egrave Eacute Ecirc Euml Igrave Iacute
   Icirc Iuml ETH Ntilde Ograve Oacute Ocirc Otilde Ouml times Oslash Ugrave Uacute Ucirc Uuml Yacute THORN szlig agrave aacute acirc atilde auml
@@ -154,7 +186,8 @@ const others = `quot " apos ' amp & lt < gt > OElig Œ oelig œ Scaron Š scaron
   oplus ⊕ otimes ⊗ perp ⊥ sdot ⋅ loz ◊ spades ♠ clubs ♣ hearts ♥ diams ♦ Alpha Α Beta Β Gamma Γ Delta Δ Epsilon Ε Zeta Ζ Eta Η Theta Θ Iota Ι
   Kappa Κ Lambda Λ Mu Μ Nu Ν Xi Ξ Omicron Ο Pi Π Rho Ρ Sigma Σ Tau Τ Upsilon Υ Phi Φ Chi Χ Psi Ψ Omega Ω alpha α beta β gamma γ delta δ epsilon ε
   zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ nu ν xi ξ omicron ο pi π rho ρ sigmaf ς sigma σ tau τ upsilon υ phi φ chi χ psi ψ omega ω
-  thetasym ϑ upsih ϒ piv ϖ lang 〈 rang 〉`;
+  thetasym ϑ upsih ϒ piv ϖ lang ⟨ rang ⟩ lceil ⌈ rceil ⌉ lfloor ⌊ rfloor ⌋
+  AMP & LT < GT > QUOT " COPY © REG ®`;
 
 const named = new Map<string, string>([
   ...latin1.split(/\s+/).map((name, i) => [name, String.fromCharCode(160 + i)] as const),

@@ -140,7 +140,7 @@ function results(metrics: Metrics | undefined): string[] {
 }
 
 const removals: Record<string, string> = {
-  html: 'HTML tags, comments, scripts and styles; entities become their characters',
+  html: 'HTML tags, comments, scripts and styles; then entities become their characters',
   urls: 'URLs',
   emails: 'e-mail addresses',
   special_characters: 'special characters',

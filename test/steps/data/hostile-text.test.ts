@@ -101,6 +101,9 @@ test.each([
   ['addresses within tags', () => `${'<a@b'.repeat(100_000)}${'>'.repeat(100_000)}`],
   ['entities of entities', () => `${'&amp;'.repeat(300_000)}lt;`],
   ['comments that never end', () => '<!--'.repeat(100_000)],
+  ['quotes that never end', () => `${'<a b=c '.repeat(300_000)}d="`],
+  ['quotes within quotes', () => `<a b='${'<a b="x" c='.repeat(300_000)}`],
+  ['addresses that never end', () => `<${'a@'.repeat(300_000)}`],
   ['scripts', () => '<script>a'.repeat(300_000)],
   ['dots', () => 'www.'.repeat(300_000)],
 ])('hundreds of thousands of characters: %s', (_, text) => {
