@@ -164,25 +164,15 @@ command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./c
   .option('--cpu', 'the build for CPUs')
   .usage('tensorflow [options]');
 
-command(
-  'predict <bundle> <file>',
-  'label every text of a file (JSON, CSV, Parquet, plain lines; - is stdin)',
-  () => import('./commands/predict.ts'),
+readingOptions(
+  command(
+    'predict <bundle> <file>',
+    'label every text of a file (JSON, CSV, Parquet, plain lines; - is stdin)',
+    () => import('./commands/predict.ts'),
+  ),
+  'text',
 )
-  .addOption(
-    new Option('--format <format>', 'how to read the file (default: by its name, else its content)').choices([
-      'jsonl',
-      'json',
-      'csv',
-      'tsv',
-      'parquet',
-      'lines',
-    ]),
-  )
-  .option('--column <name>', 'the column or key that holds the text (default: the one of the training data, else text)')
   .addOption(new Option('--columns <names>', 'columns to keep beside each answer, such as id,label (default: id)').argParser(names))
-  .option('--delimiter <character>', 'what parts the fields of CSV (default: what the file shows)')
-  .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)')
   .option('-o, --output <file>', 'write the answers there; a name that ends in .csv makes CSV')
   .addOption(new Option('--output-format <format>', 'what to write (default: jsonl)').choices(['jsonl', 'csv']))
   .usage('BUNDLE FILE [options]');
@@ -193,7 +183,7 @@ generationOptions(
     'go on with a prompt, as the text comes; or with every prompt of a file',
     () => import('./commands/generate.ts'),
   ),
-).usage('MODEL "PROMPT" | --file IN.jsonl [options]');
+).usage('MODEL "PROMPT" | --file FILE [options]');
 
 command(
   'serve <bundle>',
@@ -247,10 +237,31 @@ async function failed(error: unknown): Promise<number> {
   return 1;
 }
 
+/** How to read a file of inputs, whose main field is `field`. */
+function readingOptions(command: CommandType, field: 'text' | 'prompt'): CommandType {
+  return command
+    .addOption(
+      new Option('--format <format>', 'how to read the file (default: by its name, else its content)').choices([
+        'jsonl',
+        'json',
+        'csv',
+        'tsv',
+        'parquet',
+        'lines',
+      ]),
+    )
+    .option('--column <name>', `the column or key that holds the ${field} (default: the one of the training data, else ${field})`)
+    .option('--delimiter <character>', 'what parts the fields of CSV (default: what the file shows)')
+    .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)');
+}
+
 /** Named as in generation_config.json, which has the defaults. */
 function generationOptions(command: CommandType): CommandType {
-  return command
-    .option('--file <file>', 'JSONL with a `prompt` a line (- is stdin): prints {"text", "tokens"} for each')
+  return readingOptions(command, 'prompt')
+    .option(
+      '--file <file>',
+      'prompts in JSON, CSV, Parquet or plain lines, named `prompt` (- is stdin): prints {"text", "tokens"} for each',
+    )
     .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
     .option('--max-length <n>', 'the most tokens of a sequence, prompt included', number)
     .option('--min-new-tokens <n>', 'no end before so many tokens', number)

@@ -5,7 +5,9 @@ import { resultOutput } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';
 import { usage } from './pipeline-file.ts';
 
-interface Options {
+type Reading = Omit<Parameters<Awaited<ReturnType<typeof generation>>['generateAll']>[3], 'batchSize' | 'threads'>;
+
+interface Options extends Reading {
   file?: string;
   batchSize: number;
   threads?: number;
@@ -13,19 +15,22 @@ interface Options {
 }
 
 export default async function generate(model: string, [prompt, ...more]: string[], options: Options): Promise<void> {
-  const { file, batchSize, threads, earlyStopping, ...others } = options;
+  const { file, batchSize, threads, earlyStopping, format, column, delimiter, encoding, ...others } = options;
+  const reading = Object.fromEntries(Object.entries({ format, column, delimiter, encoding }).filter(([, value]) => value !== undefined));
   if ((prompt === undefined) === (file === undefined))
     throw usage(
       prompt === undefined ? 'generate takes a prompt, or a file of them' : 'generate takes a prompt or a file of them, not both',
       `For example: tunesmith generate ${model} "Once upon a time"`,
     );
+  const [needless] = file === undefined ? Object.keys(reading) : [];
+  if (needless !== undefined) throw usage(`--${needless} says how to read a file, and there is none`, 'Give the file with --file.');
   if (more.length > 0) throw usage('the prompt is several words', `Quote it: tunesmith generate ${model} "${[prompt, ...more].join(' ')}"`);
   const asked = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
   if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
   const folder = await modelFolder(model);
   const { generateOne, generateAll } = await generation();
   if (file === undefined) await generateOne(folder, prompt!, asked, { threads }, resultOutput(printable));
-  else await generateAll(folder, file, asked, { batchSize, threads }, resultOutput(inJson));
+  else await generateAll(folder, file, asked, { batchSize, threads, ...reading }, resultOutput(inJson));
 }
 
 /** maxNewTokens → max_new_tokens, as in generation_config.json. */

@@ -5,7 +5,7 @@ import { StepError } from '../../engine/step.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../generation/options.ts';
 import { openRuntime } from '../runtime/open.ts';
-import { readInputs } from './inputs.ts';
+import { type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './printer.ts';
 
 /** Prints the text as it comes, and a newline behind it. */
@@ -38,7 +38,7 @@ export async function generateAll(
   model: string,
   file: string,
   options: GenerationOptions,
-  { batchSize, threads }: { batchSize: number; threads?: number | undefined },
+  { batchSize, threads, ...reading }: { batchSize: number; threads?: number | undefined } & Omit<InputOptions, 'known' | 'columns'>,
   output: Writable = process.stdout,
 ): Promise<void> {
   await withGenerator(model, options, { threads, packed: true }, async (generator) => {
@@ -56,7 +56,7 @@ export async function generateAll(
       if (!(await print(lines.join('')))) throw UNREAD;
     };
     try {
-      for await (const inputs of readInputs(file, [{ name: 'prompt' }], { format: 'jsonl', known })) {
+      for await (const inputs of readInputs(file, [{ name: 'prompt' }], { known, ...reading })) {
         for (const { input } of inputs) {
           count++;
           prompts.push(await encoded(generator, input.prompt!, options, `prompt ${count} of ${file === '-' ? 'standard input' : file}`));

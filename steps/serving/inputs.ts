@@ -45,7 +45,8 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
   const { column, known = {}, encoding = 'utf-8', delimiter } = options;
   if (!ENCODINGS.includes(encoding)) throw new StepError(`--encoding ${encoding} is not known`, `Known are ${ENCODINGS.join(', ')}.`);
   if (delimiter !== undefined && !/^[\x20-\x7e\t]$/.test(delimiter)) throw new StepError('--delimiter takes one ASCII character');
-  if (column !== undefined && !fields.some(({ name }) => name === 'text'))
+  const [main] = fields.filter(({ name }) => name === 'text' || name === 'prompt');
+  if (column !== undefined && !main)
     throw new StepError('--column is for models that take a text', `This one takes ${fields.map(({ name }) => name).join(' and ')}.`);
   const source: Source = {
     name: file === '-' ? 'standard input' : file,
@@ -54,7 +55,7 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
     fields: fields.map(({ name, optional, words = false }) => ({
       name,
       words,
-      keys: name === 'text' && column !== undefined ? [column] : [...new Set([known[name] ?? name, name].flat())],
+      keys: name === main?.name && column !== undefined ? [column] : [...new Set([known[name] ?? name, name].flat())],
       optional: optional ?? false,
     })),
   };
@@ -70,7 +71,9 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
     yield* head.chunks;
     yield* bytes;
   }
-  yield* READERS[format ?? formatOfContent(head.text, source)](all(), source);
+  // Files of prompts were always JSONL, whatever they were called.
+  const isJsonl = options.format === undefined && format === 'lines' && main?.name === 'prompt' && /^\{\s*"/.test(head.text);
+  yield* READERS[isJsonl ? 'jsonl' : (format ?? formatOfContent(head.text, source))](all(), source);
 }
 
 interface Source {
@@ -146,10 +149,11 @@ async function* fromLines(bytes: AsyncIterable<Buffer>, source: Source): AsyncGe
       `${source.name} holds plain lines, and an input has ${[key, ...others].join(' and ')}`,
       `Give JSONL, an object a line: ${exampleOf(source)}.`,
     );
+  const field = source.fields.find(({ optional }) => !optional)!.name;
   for await (const lines of linesInGroups(bytes)) {
     const bad = lines.findIndex((line) => !isUtf8(line.bytes));
     const good = bad < 0 ? lines : lines.slice(0, bad);
-    yield good.map((line) => ({ input: { text: line.bytes.toString() }, kept: {} }));
+    yield good.map((line) => ({ input: { [field]: line.bytes.toString() }, kept: {} }));
     if (bad >= 0) throw new StepError(`${source.name}:${lines[bad]!.number}: not ${encodingOf(source)}`, NOT_UTF8);
   }
 }
@@ -189,7 +193,7 @@ const exampleOf = (source: Source): string =>
 function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, source: Source): InputRow | { message: string; hint?: string } {
   const input: Input = {};
   for (const field of source.fields) {
-    const { name, keys, optional } = field;
+    const { keys, optional } = field;
     const key = keys.find((one) => Object.hasOwn(row, one));
     const value = key === undefined ? undefined : row[key];
     const part = partOfInput(field, value);
@@ -197,7 +201,7 @@ function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, sourc
     else if (optional && (value === undefined || value === null)) continue;
     else if (key !== undefined) return { message: problemOfField(field, key, value) };
     else {
-      const hint = name === 'text' ? 'Name another key with --column KEY.' : `A line is ${exampleOf(source)}.`;
+      const hint = required(source).length === 1 ? 'Name another key with --column KEY.' : `A line is ${exampleOf(source)}.`;
       return { message: `no "${keys.join('" and no "')}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint };
     }
   }

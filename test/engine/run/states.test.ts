@@ -38,7 +38,7 @@ test('first run, then fresh; what changed runs, with the reason; going back rest
 
   const command = await p.go({ set: ['suffix=fin'] });
   expect(command.states).toEqual({ sorted: 'fresh', ended: 'ran' });
-  expect(command.why.ended).toBe('command changed');
+  expect(command.why.ended).toBe('params.suffix: end → fin');
 });
 
 test('a cell that runs again and makes the same bytes reruns nothing below', async () => {

@@ -183,3 +183,20 @@ test('a NUL in the name of a column', async () => {
     'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" holds a NUL character',
   );
 });
+
+test('prompts are read as texts are', async () => {
+  const folder = temporary();
+  const prompts = async (name: string, content: string | Buffer, options?: InputOptions) => {
+    writeFileSync(join(folder, name), content);
+    const found = [];
+    for await (const some of readInputs(join(folder, name), [{ name: 'prompt' }], options)) found.push(...some.map(({ input }) => input));
+    return found;
+  };
+  const one = [{ prompt: 'é, x' }];
+  expect(await prompts('a.jsonl', '{"prompt":"é, x"}\n')).toEqual(one);
+  expect(await prompts('a.txt', '{"prompt":"é, x"}\n')).toEqual(one);
+  expect(await prompts('a.txt', 'é, x\n')).toEqual(one);
+  expect(await prompts('a.csv', 'id,prompt\n1,"é, x"\n')).toEqual(one);
+  expect(await prompts('a.csv', 'id;body\n1;é, x\n', { column: 'body' })).toEqual(one);
+  expect(await prompts('b.jsonl', Buffer.from('{"prompt":"é, x"}', 'utf16le'), { encoding: 'utf-16le' })).toEqual(one);
+});
