@@ -125,7 +125,11 @@ test.each([
   ],
   ['causal-lm', { test: 'metrics: [rouge1]' }, 'causal-lm has no metric rouge1'],
   ['causal-lm', { test: 'generation: { num_beams: 2 }' }, 'nothing that is to be measured is about texts that the model writes'],
-  ['seq2seq', { baseline: `task: seq2seq, metrics: [perplexity], ${DATA}` }, 'perplexity is about probabilities, and a baseline gives texts'],
+  [
+    'seq2seq',
+    { baseline: `task: seq2seq, metrics: [perplexity], ${DATA}` },
+    'perplexity is about probabilities, and a baseline gives texts',
+  ],
   ['seq2seq', { test: 'generation: { beams: 2 }' }, 'beams'],
 ] as const)('%s with %j', async (task, wrong, message) => {
   const seq2seq = task === 'seq2seq';
