@@ -77,7 +77,8 @@ test('a model that cannot be asked', async () => {
   }
   expect(said).toMatchSnapshot();
   const served = await p.run('serve', 'missing', '--port', '0');
-  expect([served.code, plain(p, served.screen)]).toEqual([1, said.missing]);
+  // The same words, and the exit code of a mistake in what was given.
+  expect([served.code, plain(p, served.screen)]).toEqual([2, said.missing!.replace('\n  Use', '\n  = Use')]);
 });
 
 const TOKENIZERS: Record<string, Fault> = {
