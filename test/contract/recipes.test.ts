@@ -20,7 +20,8 @@ function shop(): Uint8Array {
   return database.serialize();
 }
 
-const recipes: Record<string, { files: Files; rows: object[] }> = {
+/** `step`: whose table is compared; `collect` where none is named. */
+const recipes: Record<string, { files: Files; step?: string; rows: object[] }> = {
   'Letters and types': {
     files: { 'data/sales.csv': 'title,zip,price\nBook,10001,1.50\nPen,501,1\nInk,20002,2\n' },
     rows: [
@@ -112,19 +113,27 @@ const recipes: Record<string, { files: Files; rows: object[] }> = {
       { tags: ['O', 'B-LOC'], tokens: ['In', 'Rome'] },
     ],
   },
+  'Texts with HTML': {
+    files: { 'data/posts.csv': 'text,label\n<p>List&lt;String&gt; names</p>,code\nplain words,prose\n' },
+    step: 'clean',
+    rows: [
+      { label: 'code', text: 'List<String> names' },
+      { label: 'prose', text: 'plain words' },
+    ],
+  },
 };
 
 test('every pipeline of the page is tried here', () => {
   expect([...shown.keys()]).toEqual(Object.keys(recipes));
 });
 
-test.each(Object.entries(recipes))('%s', async (title, { files, rows }) => {
+test.each(Object.entries(recipes))('%s', async (title, { files, step = 'collect', rows }) => {
   const p = project({ ...files, 'p.yaml': shown.get(title)! });
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code, screen).toBe(0);
   const columns = Object.keys(rows[0]!);
   const made: object[] = [];
-  for await (const chunk of readRows(p.path('.tunesmith/outputs/p/collect/data'), columns)) made.push(...chunk);
+  for await (const chunk of readRows(p.path(`.tunesmith/outputs/p/${step}/data`), columns)) made.push(...chunk);
   expect(made).toHaveLength(rows.length);
   expect(made).toEqual(expect.arrayContaining(rows));
 });
