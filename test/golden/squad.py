@@ -1,11 +1,13 @@
-"""Answers with odd spaces, articles and punctuation, and what SQuAD 2.0's evaluation script says of them, by its functions as
-transformers 4.57 has them: python squad.py > squad.json"""
+"""Answers with odd spaces, articles and punctuation, and what SQuAD's evaluation script says of them, by its functions as
+torchmetrics 1.9 has them: python squad.py > squad.json"""
 
 import json
 import random
 import sys
 
-from transformers.data.metrics.squad_metrics import compute_exact, compute_f1, normalize_answer
+import torchmetrics  # noqa: F401  loads the module below, whose name a function of it takes
+
+squad = sys.modules["torchmetrics.functional.text.squad"]
 
 # Everything that Python or JavaScript takes for white space, and what looks like it.
 SPACES = [chr(c) for c in [9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]]
@@ -26,8 +28,9 @@ for _ in range(300):
 
 
 def score(truth, said):
-    gold = [answer for answer in truth if normalize_answer(answer)] or [""]
-    return {"exact_match": max(compute_exact(a, said) for a in gold), "f1": max(compute_f1(a, said) for a in gold)}
+    gold = [answer for answer in truth if squad._normalize_text(answer)] or [""]
+    exact = max(int(squad._compute_exact_match_score(said, answer)) for answer in gold)
+    return {"exact_match": exact, "f1": max(float(squad._compute_f1_score(said, answer)) for answer in gold)}
 
 
 json.dump([{"truth": truth, "predicted": said, "values": score(truth, said)} for truth, said in cases], sys.stdout)

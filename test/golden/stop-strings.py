@@ -3,13 +3,14 @@ Golden values for stop strings: after which token transformers' StopStringCriter
 
     pip install torch==2.13.0 transformers==5.23.0 && python test/golden/stop-strings.py
 
-Reads the tokenizer of test/golden/tokenizer/gpt2 (tokenizer.py writes it). Writes stop-strings.json, rows of
+Reads the tokenizer of test/golden/tokenizer/gpt2, which tokenizer.py writes. Writes stop-strings.json, rows of
 [ids, how many of them are the prompt, stop strings, how many were generated when the text ended or null].
 """
 
 import json
 from pathlib import Path
 
+import tokenizer  # noqa: F401  writes the folders
 import torch
 from transformers import GPT2Tokenizer
 from transformers.generation.stopping_criteria import StopStringCriteria
