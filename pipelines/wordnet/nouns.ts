@@ -1,19 +1,25 @@
-/** Reads data.noun of WordNet's database (https://wordnet.princeton.edu/documentation/wndb5wn): a line for each meaning of a noun. */
+/**
+ * Reads data.noun of WordNet's database (https://wordnet.princeton.edu/documentation/wndb5wn): a line for each
+ * meaning of a noun.
+ */
 
 export interface Noun {
-  /** Where the meaning's line begins in the file: WordNet's own name for it. */
+  /** The offset of the meaning's line in the file, which is WordNet's own name for it. */
   id: string;
-  /** The first of the words that mean it. */
+  /** The first of the words with this meaning. */
   word: string;
   definition: string;
-  /** Which of 26 kinds of things it is of, e.g. `animal`: WordNet's lexicographers had a file for each. */
+  /** One of 26 kinds of things, e.g. `animal`: WordNet's lexicographers had a file for each. */
   category: string;
-  /** The word for what it is a kind of; none for what is a kind of nothing, and for names: of persons, places and events. */
+  /**
+   * The word for the more general term; undefined for the most general ones, and for names of persons, places and
+   * events.
+   */
   kind?: string;
 }
 
 export function nounsOf(file: string): Noun[] {
-  // The licence stands before the data, on lines that begin with a space.
+  // The licence precedes the data, on lines that begin with a space.
   const lines = file.split('\n').filter((line) => /^\d/.test(line));
   const meanings = lines.map(meaningOf);
   const words = new Map(meanings.map(({ id, word }) => [id, word]));
@@ -21,8 +27,8 @@ export function nounsOf(file: string): Noun[] {
 }
 
 /**
- * `offset lexicographer-file n number-of-words {word lexical-id}… number-of-pointers {symbol offset pos source/target}… | gloss`;
- * the number of words is hexadecimal, and a gloss is a definition and, in quotes, examples.
+ * `offset lexicographer-file n number-of-words {word lexical-id}… number-of-pointers {symbol offset pos
+ * source/target}… | gloss`; the number of words is hexadecimal, and a gloss is a definition and, in quotes, examples.
  */
 function meaningOf(line: string): Noun & { kindId?: string } {
   const bar = line.indexOf(' | ');

@@ -1,9 +1,9 @@
 /**
- * Of a text that will be cut, only so much is tokenized as its first tokens need: most mails have many times the tokens that a
- * model reads. It gives the very same tokens where each word is tokenized by itself, which is so in the families that we have.
+ * Tokenizes only the beginning of a text that will be truncated: most mails have many times the tokens that a model
+ * reads. The tokens are exactly the same if each word is tokenized by itself, which holds for the supported families.
  */
 
-/** Whether what stands behind a word cannot change its tokens; in doubt not. `json`: a tokenizer.json. */
+/** Whether later text can never change the tokens of a word; false if unsure. `json`: a tokenizer.json. */
 export function readsWordByWord({ normalizer, pre_tokenizer, added_tokens = [] }: Record<string, any>): boolean {
   const normalizers = parts(normalizer, 'normalizers');
   const cutters = parts(pre_tokenizer, 'pretokenizers');
@@ -11,12 +11,14 @@ export function readsWordByWord({ normalizer, pre_tokenizer, added_tokens = [] }
     normalizers.every((part) => LOCAL_NORMALIZERS.has(part.type) || (part.type === 'Replace' && replacesMarks(part.pattern))) &&
     cutters.length > 0 &&
     cutters.every((cutter) => LOCAL_CUTTERS.has(cutter.type) && cutter.use_regex !== false && cutter.split !== false) &&
-    // A token of several words could begin before the place of a cut and end behind it.
+    // A token of several words could span the cut.
     added_tokens.every(({ content }: { content: string }) => !/\s/.test(content))
   );
 }
 
-/** At least the first `length` code units, up to the end of a plain word; the whole text where there is no such place. */
+/**
+ * At least the first `length` code units, up to the end of a plain word; the whole text if there is no such place.
+ */
 export function beginning(text: string, length: number): string {
   if (text.length <= length) return text;
   END_OF_WORD.lastIndex = length;
@@ -30,12 +32,14 @@ const END_OF_WORD = /[A-Za-z0-9](?=[ \n][A-Za-z0-9])/g;
 const parts = (part: Record<string, any> | null | undefined, list: string): Record<string, any>[] =>
   part ? (part.type === 'Sequence' ? part[list] : [part]) : [];
 
-/** Each makes of a letter, or of letters and the marks upon them, something else, whatever follows. */
+/** Each maps a letter, or a letter with its marks, independently of what follows. */
 const LOCAL_NORMALIZERS = new Set(['BertNormalizer', 'NFC', 'NFD', 'NFKC', 'NFKD', 'Lowercase', 'StripAccents', 'Nmt', 'Precompiled']);
 
-/** As SentencePiece models have it: of marks or of several spaces, and so never of a letter with the space behind it. */
+/**
+ * As in SentencePiece models: a pattern of marks or of several spaces, so never of a letter and the space after it.
+ */
 const replacesMarks = ({ String: text, Regex: pattern }: Record<string, string | undefined>): boolean =>
   text === undefined ? pattern === ' {2,}' : !/[A-Za-z0-9 \n]/.test(text);
 
-/** Each begins a new word behind a space. */
+/** Each begins a new word after a space. */
 const LOCAL_CUTTERS = new Set(['BertPreTokenizer', 'ByteLevel', 'Metaspace', 'Whitespace', 'WhitespaceSplit']);

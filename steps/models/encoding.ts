@@ -45,7 +45,7 @@ export async function readEncoding(folder: string): Promise<Partial<Encoding>> {
     const { is, what } = RULES[key as keyof Encoding];
     if (!is(value))
       throw new StepError(
-        `${name} of ${shown(folder)}: ${key} is ${JSON.stringify(value)}, and must be ${what}`,
+        `${name} of ${shown(folder)}: ${key} is ${JSON.stringify(value)}, but must be ${what}`,
         'The file was edited or is of another version: copy or deploy the bundle again.',
       );
   }

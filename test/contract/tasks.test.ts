@@ -201,5 +201,5 @@ test('what means nothing for a task is refused before anything runs', async () =
   const p = made(entities.slice(0, 20), 'task: token-classification, label: kind', 'epochs: 1');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(2);
-  expect(screen).toContain('label means nothing for token-classification; it is of text-classification');
+  expect(screen).toContain('`label` applies only to text-classification, not to token-classification');
 });

@@ -137,7 +137,7 @@ describe('the runtime tensorflow', () => {
     expect({ weights: training.weights(), state: training.optimizerState() }).toEqual(before);
     await step([1, 1], 3);
     expect(training.weights()).not.toEqual(before.weights);
-    expect(() => training.restore({}, before.state)).toThrow('The checkpoint does not hold weight of w in its size, 2.');
+    expect(() => training.restore({}, before.state)).toThrow('The checkpoint does not contain weight of w in its size, 2.');
     await training.dispose();
   });
 

@@ -50,7 +50,7 @@ test('of equal texts with different labels the first by id is kept, and the othe
   const one = await cleaned(rows, { deduplicate: 'text' });
   expect(one.rows).toEqual([row('a', 'x', 'ham'), row('d', 'y', 'spam')]);
   expect(one.card).toMatchObject({ conflicting: 1, dropped: { duplicate: 2 } });
-  expect(one.warnings).toEqual(['1 dropped duplicate had another `label` than the row that was kept: the first by id decides']);
+  expect(one.warnings).toEqual(['1 dropped duplicate had another `label` than the row that was kept, which is the first by id']);
   const both = await cleaned(rows, { deduplicate: ['text', 'label'] });
   expect(both.rows.map(({ id }) => id)).toEqual(['a', 'b', 'd']);
 });
@@ -88,7 +88,7 @@ test('what cannot be cleaned is said', async () => {
     );
   expect(await fails([row('a', 'x')], { columns: ['body'] })).toBe('StepError: the data have no column `body`');
   expect(await fails([row('a', 'x')], { deduplicate: ['text', 'body'] })).toBe('StepError: the data have no column `body`');
-  expect(await fails([row('a', ' '), row('b', 'x')], { min_length: 2 })).toBe('StepError: no row is left of 2: 1 empty, 1 too short');
+  expect(await fails([row('a', ' '), row('b', 'x')], { min_length: 2 })).toBe('StepError: all 2 rows were dropped: 1 empty, 1 too short');
   expect(await fails([row('a', 'x')], { columns: ['id'] })).toBe('StepError: the column `id` identifies rows and cannot be cleaned');
 });
 
@@ -124,8 +124,8 @@ test('labels are trimmed, put in one case, mapped and dropped, with counts', asy
     dropped: { 'label "?"': 1, 'label "n/a"': 1 },
   });
   expect(warnings).toEqual([
-    '`labels` names "eggs", which is no label of the data',
-    '`labels` names "none", which is no label of the data',
+    '`labels` contains "eggs", but no row has that label',
+    '`labels` contains "none", but no row has that label',
   ]);
   expect((await cleaned(given)).rows.map(({ label }) => label).sort()).toEqual(given.map(({ label }) => label).sort());
 });

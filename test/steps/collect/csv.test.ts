@@ -34,7 +34,7 @@ test.each([
 
 test('where two delimiters are as likely, none is guessed', async () => {
   const ambiguous = { 'a.csv': 'name;price,eur\nx;1,5\ny;2,5\n' };
-  expect(await failure(ambiguous)).toBe('a.csv: the header can be parted by "," and by ";", and the rows do not tell → Set `delimiter`.');
+  expect(await failure(ambiguous)).toBe('a.csv: the header can be separated by "," and by ";", and the rows do not decide → Set `delimiter`.');
   expect((await collected(ambiguous, { delimiter: ';' })).columns).toContain('price,eur VARCHAR');
 });
 
@@ -106,10 +106,10 @@ test('every byte of windows-1252 is the character that Python reads, and the fiv
 
 test('an encoding that the file contradicts is refused', async () => {
   expect(await failure({ 'a.csv': '\ufefftext\né\n' }, { encoding: 'latin1' })).toBe(
-    'a.csv: is UTF-8 by its byte order mark, not latin1 → Set `encoding: utf-8`.',
+    'a.csv: its byte order mark is that of UTF-8, not latin1 → Set `encoding: utf-8`.',
   );
   expect(await failure({ 'a.csv': Buffer.from('text\na\n', 'utf16le') }, { encoding: 'utf-16' })).toBe(
-    'a.csv: has no byte order mark to tell the order of its bytes → Set `encoding: utf-16le` or `utf-16be`.',
+    'a.csv: has no byte order mark, so the byte order is unknown → Set `encoding: utf-16le` or `utf-16be`.',
   );
   const half = Buffer.from('\ufefftext\nok\nhalf \ud83d pair\n', 'utf16le');
   expect((await collected({ 'a.csv': half }, { encoding: 'utf-16', max_rejected: 1 })).rejected).toEqual(['a.csv:3 not UTF-16']);
@@ -131,5 +131,5 @@ test('records are the same in chunks of any size', async () => {
 
 test('columns that some files lack are named', async () => {
   const table = await collected({ 'a.csv': 'text,label,extra\na,x,1\n', 'b.csv': 'text,label\nb,y\n' });
-  expect(table.log[0]).toBe('the column `extra` is missing in 1 of 2 files and null there: b.csv');
+  expect(table.log[0]).toBe('the column `extra` is missing in 1 of 2 files, whose rows have null there: b.csv');
 });

@@ -135,19 +135,19 @@ test.each([
 test('the log names the value that kept a column of numbers a text', async () => {
   const note = async (...column: string[]) =>
     (await collected({ 'a.csv': `text,n\n${column.map((n) => `t,${n}\n`).join('')}` })).log.filter((line) => line.includes('stays text'));
-  expect(await note('1', '2', 'n/a')).toEqual(['the column `n` stays text: "n/a" (a.csv:4) is no number; `types` can decide otherwise']);
+  expect(await note('1', '2', 'n/a')).toEqual(['the column `n` stays text: "n/a" (a.csv:4) is no number; set `types` to change that']);
   expect(await note('10001', '00501')).toEqual([
-    'the column `n` stays text: "00501" (a.csv:3) would become 501.0 as a number; `types` can decide otherwise',
+    'the column `n` stays text: "00501" (a.csv:3) would become 501.0 as a number; set `types` to change that',
   ]);
   expect(await note('1.5', '2')).toEqual([
-    'the column `n` stays text: "2" (a.csv:3) would become 2.0 as a number; `types` can decide otherwise',
+    'the column `n` stays text: "2" (a.csv:3) would become 2.0 as a number; set `types` to change that',
   ]);
   expect(await note('true', 'False')).toEqual([
-    'the column `n` stays text: "False" (a.csv:3) would become false as a boolean; `types` can decide otherwise',
+    'the column `n` stays text: "False" (a.csv:3) would become false as a boolean; set `types` to change that',
   ]);
   expect(await note('1', 'some', 'words')).toEqual([]);
   const json = await collected({ 'a.jsonl': '{"text":"a","n":1}\n{"text":"b","n":1.10}' });
-  expect(json.log[0]).toBe('the column `n` stays text: "1.10" (a.jsonl:2) would become 1.1 as a number; `types` can decide otherwise');
+  expect(json.log[0]).toBe('the column `n` stays text: "1.10" (a.jsonl:2) would become 1.1 as a number; set `types` to change that');
 });
 
 test('JSON: labels that are numbers keep the letters of the file', async () => {

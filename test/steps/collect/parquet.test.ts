@@ -20,7 +20,7 @@ test('ClassLabel: names become labels, from the metadata of Parquet; -1 is missi
   const table = await collected({}, { max_rejected: 0.5 }, [stored('labels.parquet')]);
   expect(table.rows.map(({ text, label }) => [text, label]).sort()).toEqual(NAMES);
   expect(table.rejected.map((line) => line.replace(/^.*\//, ''))).toEqual(['labels.parquet:4 `label` is null']);
-  expect(table.log[0]).toBe('the numbers in `label` are ClassLabel: their names are taken, such as "negative", "so, so", "positive"');
+  expect(table.log[0]).toBe('the numbers in `label` are class labels (ClassLabel) and are replaced with their names, such as "negative", "so, so", "positive"');
 });
 
 test('ClassLabel: tags in lists, in objects and in lists of objects', async () => {
@@ -49,7 +49,7 @@ test('ClassLabel: names from dataset_info.json and from the card, of files witho
 
 test('ClassLabel: a number without a name is refused', async () => {
   expect(await failure({ 'README.md': read('README.md'), 'a.csv': 'text,label\na,7\n' })).toBe(
-    'the column `label`: a label is 7, and there are 3 names → Is the description that of other data?',
+    'the label names do not fit the column `label`: a label is 7, and there are 3 names → Check whether the description belongs to other data.',
   );
 });
 
@@ -67,7 +67,7 @@ test('bytes that are UTF-8 are texts; others are refused where they are kept', a
   expect(table.rows.map(({ text, label }) => [text, label])).toEqual([['café', 'é']]);
   const others = await parquet(`SELECT 'a' AS text, 'caf\\xE9'::BLOB AS picture, [encode('é')] AS list`);
   await expect(collected({}, { select: { text: 'text', picture: 'picture' } }, [others])).rejects.toThrow(
-    'the column `picture` holds bytes that are not UTF-8',
+    'the column `picture` contains bytes that are not UTF-8',
   );
   expect(values(await collected({}, { select: { text: 'text', size: 'octet_length(picture)' } }, [others]), 'size')).toEqual([4]);
 });
@@ -78,7 +78,7 @@ test('NaN is missing, not a class', async () => {
   );
   const table = await collected({}, { max_rejected: 0.5 }, [path]);
   expect(table.card.labels).toEqual({ '1.5': 1 });
-  expect(table.log[0]).toBe('1 value of `label` is NaN and taken as missing');
+  expect(table.log[0]).toBe('1 value of `label` is NaN and treated as missing');
   expect(table.rejected.map((line) => line.replace(/^.*\//, ''))).toEqual(['a.parquet:2 `label` is null']);
 });
 

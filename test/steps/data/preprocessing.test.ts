@@ -20,9 +20,9 @@ test('what was done to the texts is read whole or refused in a sentence', async 
     ['null', 'has the version undefined'],
     ['{"version": 2}', 'has no list of steps'],
     ['{"version": 2, "steps": [null]}', 'step 1 is not an object'],
-    ['{"version": 2, "steps": [{"decode": "news"}]}', 'step 1 decodes "news", which is not known'],
+    ['{"version": 2, "steps": [{"decode": "news"}]}', 'step 1 decodes "news", which is unknown'],
     ['{"version": 2, "steps": [{"decode": "mail", "columns": "text"}]}', 'step 1 `columns` is not a list of names'],
-    [JSON.stringify({ version: 1, text: { ...clean, remove: ['emojis'] } }), 'step 1 removes "emojis", which is not known'],
+    [JSON.stringify({ version: 1, text: { ...clean, remove: ['emojis'] } }), 'step 1 removes "emojis", which is unknown'],
     [JSON.stringify({ version: 2, steps: [cleanStep, { clean: { ...clean, stem: true } }] }), 'step 2 has the unknown option "stem"'],
     [JSON.stringify({ version: 2, steps: [{ clean: { ...clean, normalize: 'NFD' } }] }), 'step 1 `normalize` is not'],
   ] as const) {

@@ -91,7 +91,7 @@ test('a missing column or table is said, with what there is', async () => {
     expect.objectContaining({
       name: 'StepError',
       message: 'the data have no column `body`',
-      hint: "The columns are `id`, `text`, `label`. collect's `select` makes others: `select: { body: … }`.",
+      hint: 'The columns are `id`, `text`, `label`. To make another, use `select` of collect: `select: { body: … }`.',
     }),
   );
   expect(() => tableOf(join(folder, 'none'))).toThrow('holds no data.parquet');

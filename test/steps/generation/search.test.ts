@@ -118,16 +118,16 @@ test('stop strings, tokens as they come, the context and a signal end a text', a
 });
 
 test.each([
-  [{ max_new_tokens: 0 }, 'max_new_tokens is 0, and must be a whole number from 1'],
-  [{ num_beams: 41 }, 'num_beams is 41, and the model has 40 tokens'],
-  [{ temperature: 0 }, 'temperature is 0, and must be a number above 0'],
-  [{ top_p: 1.5 }, 'top_p is 1.5, and must be a number from 0 to 1'],
-  [{ early_stopping: 'sometimes' as never }, 'early_stopping is "sometimes", and must be true, false or "never"'],
-  [{ stop_strings: [''] }, 'stop_strings is [""], and must be a list of texts'],
-  [{ num_return_sequences: 2 }, 'num_return_sequences is 2, and the likeliest tokens make one text'],
-  [{ num_return_sequences: 3, num_beams: 2 }, 'num_return_sequences is 3, and num_beams 2'],
-  [{ top_q: 1 } as GenerationOptions, 'top_q is not an option of generation'],
-  [{ max_length: 3 }, 'the prompt has 3 tokens, and max_length is 3, prompt included'],
+  [{ max_new_tokens: 0 }, 'max_new_tokens is 0, but must be a whole number from 1'],
+  [{ num_beams: 41 }, 'num_beams is 41, but the model has only 40 tokens'],
+  [{ temperature: 0 }, 'temperature is 0, but must be a number above 0'],
+  [{ top_p: 1.5 }, 'top_p is 1.5, but must be a number from 0 to 1'],
+  [{ early_stopping: 'sometimes' as never }, 'early_stopping is "sometimes", but must be true, false or "never"'],
+  [{ stop_strings: [''] }, 'stop_strings is [""], but must be a list of texts'],
+  [{ num_return_sequences: 2 }, 'num_return_sequences is 2, but greedy decoding gives only one text'],
+  [{ num_return_sequences: 3, num_beams: 2 }, 'num_return_sequences is 3, but num_beams is only 2'],
+  [{ top_q: 1 } as GenerationOptions, 'top_q is not a generation option'],
+  [{ max_length: 3 }, 'the prompt has 3 tokens, but max_length is 3, including the prompt'],
 ])('%j is refused: %s', async (options, message) => {
   await expect(textsOf([[1, 2, 3]], options).catch((error) => Promise.reject(error))).rejects.toThrow(message);
 });
@@ -135,6 +135,6 @@ test.each([
 test('a prompt as long as the context is refused', async () => {
   const config = configOf({});
   await expect(search(tableDecoder({ context: 4 }), [[1, 2, 3, 4]], { config })).rejects.toThrow(
-    "the prompt has 4 tokens, and the model's context holds 4, the generated ones included",
+    'the prompt has 4 tokens, but the context of the model holds only 4, including the generated ones',
   );
 });

@@ -52,7 +52,7 @@ test('a config without weights starts at random, as transformers initialises, fr
   const folder = copy();
   rmSync(join(folder, 'model.safetensors'));
   const { weights, said } = await start(folder);
-  expect(said).toEqual(['no model.safetensors: all weights start at random']);
+  expect(said).toEqual(['no model.safetensors: all weights are randomly initialized']);
   const words = weights['bert.embeddings.word_embeddings.weight']!.data as Float32Array;
   expect(words.subarray(0, 32).every((x) => x === 0)).toBe(true);
   const rest = words.subarray(32);
@@ -89,7 +89,7 @@ test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines
   ];
   for (const [i, x] of expected.flat().entries()) expect(data[i]).toBeCloseTo(x, 6);
   await expect(start(config(folder, { sinusoidal_pos_embds: 'yes' }))).rejects.toThrow(
-    'sinusoidal_pos_embds is "yes", and must be true or false',
+    'sinusoidal_pos_embds is "yes", but must be true or false',
   );
 });
 
@@ -152,10 +152,10 @@ test('a classifier is kept for the labels that it was trained for, in whatever o
   expect(rows(turned.weights)).toEqual([yes, no, perhaps]);
 
   await expect(start(golden, { names: ['ham', 'spam'] })).rejects.toThrow(
-    "the model's head was trained for the labels no, perhaps, yes, and the tokens have ham, spam",
+    "the model's head was trained for the labels no, perhaps, yes, but the tokens have ham, spam",
   );
   const others = await start(golden, { names: ['ham', 'spam'], replaceHead: true });
-  expect(others.said).toEqual(['39 weights read from model.safetensors', 'new, starting at random: classifier.weight, classifier.bias']);
+  expect(others.said).toEqual(['39 weights read from model.safetensors', 'randomly initialized: classifier.weight, classifier.bias']);
   expect(others.weights['classifier.weight']!.shape).toEqual([2, 32]);
 });
 
@@ -166,8 +166,8 @@ test('what a checkpoint lacks, has too much, or has in another shape is said by 
   });
   expect((await start(pretrained)).said).toEqual([
     '37 weights read from model.safetensors',
-    'new, starting at random: bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight, classifier.bias',
-    'not used by a bert model for text-classification: cls.predictions.bias',
+    'randomly initialized: bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight, classifier.bias',
+    'ignored, because a bert model for text-classification does not use them: cls.predictions.bias',
   ]);
   const lacking = await changed(({ 'bert.encoder.layer.1.output.dense.weight': _, ...rest }) => rest);
   await expect(start(lacking)).rejects.toThrow(
@@ -180,7 +180,7 @@ test('what a checkpoint lacks, has too much, or has in another shape is said by 
   // Of a layer that config.json does not count, not a word would be missed, and the answers would be wrong.
   const deeper = await changed((tensors) => ({ ...tensors, 'bert.encoder.layer.2.output.dense.bias': tensors['classifier.bias']! }));
   for (const open of [() => start(deeper), () => loadModel(deeper, task)])
-    await expect(open()).rejects.toThrow('it has, unexpectedly, bert.encoder.layer.2.output.dense.bias');
+    await expect(open()).rejects.toThrow('it has unexpected weights: bert.encoder.layer.2.output.dense.bias');
 });
 
 test('files that are cut off, lie about themselves or are of another kind are refused in clear words', async () => {
@@ -228,9 +228,9 @@ test('files that are cut off, lie about themselves or are of another kind are re
   await expect(start(config(copy(), { num_attention_heads: 5 }))).rejects.toThrow(
     'hidden_size 32 is not a multiple of num_attention_heads 5',
   );
-  await expect(start(config(copy(), { hidden_size: '32' }))).rejects.toThrow('hidden_size is "32", and must be a whole number above 0');
+  await expect(start(config(copy(), { hidden_size: '32' }))).rejects.toThrow('hidden_size is "32", but must be a whole number greater than 0');
   await expect(start(config(copy(), { model_type: 'roberta', max_position_embeddings: 3, pad_token_id: 2 }))).rejects.toThrow(
-    'config.json: max_position_embeddings 3 leaves no place for a token',
+    'config.json: max_position_embeddings 3 leaves no position for a token',
   );
   writeFileSync(join(cut, 'config.json'), '{');
   await expect(start(cut)).rejects.toThrow(/config.json of .* is not JSON/);

@@ -110,7 +110,7 @@ test('targets by their endings; what no layer is called, and what would stay ran
     'bert.encoder.layer.1.attention.output.dense.lora_A.weight',
     'bert.encoder.layer.1.intermediate.dense.lora_A.weight',
   ]);
-  expect(() => adapt(model, [], { ...options, targets: ['q_lin'] }, 0)).toThrow('lora.targets: no linear layer is called "q_lin"');
+  expect(() => adapt(model, [], { ...options, targets: ['q_lin'] }, 0)).toThrow('lora.targets: no linear layer matches "q_lin"');
   expect(() => adapt(model, Object.keys(model.weights), options, 0)).toThrow(/^lora leaves .* as they are, and they start at random$/);
   expect(() => adapt(model, ['classifier.weight'], options, 0)).not.toThrow();
 });

@@ -64,7 +64,7 @@ test('what auto measures is a training whose loss falls', async () => {
 test.skipIf(hasNvidiaDriver())('a runtime or a device that is not there is refused with the command that helps', async () => {
   expect(await refusal('tensorflow')).toBe('TensorFlow is not set up on this machine. Run: tunesmith setup tensorflow');
   expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
-    'device: gpu needs an NVIDIA GPU for the runtime tensorflow, and this machine has no driver of one. Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
+    '`device: gpu` needs an NVIDIA GPU for the runtime tensorflow, but this machine has no driver for one. Use `device: auto` or `cpu`. `tunesmith doctor` shows what is available.',
   );
   pretendDriver();
   expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
@@ -72,13 +72,15 @@ test.skipIf(hasNvidiaDriver())('a runtime or a device that is not there is refus
   );
   pretend('cpu');
   expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
-    'device: gpu needs the build of TensorFlow for NVIDIA GPUs, and the one for CPUs is set up. Run: tunesmith setup tensorflow --gpu',
+    '`device: gpu` needs the GPU build of TensorFlow, but the CPU build is set up. Run: tunesmith setup tensorflow --gpu',
   );
   expect(await nvidiaGpus()).toEqual([{ name: 'NVIDIA H100 80GB HBM3', memory: '81559 MiB', driver: '560.35.03', capability: '9.0' }]);
 });
 
 test('bf16 is of tensorflow only', async () => {
   for (const name of ['onnx', 'eager'] as const)
-    expect(await refusal(name, { precision: 'bf16' })).toContain(`precision: bf16 is of the runtime tensorflow, not of ${name}`);
+    expect(await refusal(name, { precision: 'bf16' })).toContain(
+      `precision: \`precision: bf16\` needs \`runtime: tensorflow\`, not ${name}`,
+    );
   expect(await refusal('auto', { precision: 'bf16' })).toContain('TensorFlow is not set up');
 });

@@ -29,9 +29,9 @@ test('the best metric decides, and the pick is of the same matrix point', async 
   expect(best.choice).toMatchObject({ maximize: 'f1', value: 0.9, cell: 'evaluate[1]', matrix: { lr: 1 }, picked: 'train[1]' });
   expect(best.choice.chosen.metrics.f1).toBe(0.9);
   expect(best.choice.ties).toEqual([]);
-  expect(best.result).toBe('chose train[1]: f1 0.9 is the highest of 3; next is 0.85 of evaluate[2]');
+  expect(best.result).toBe('chose train[1]: f1 0.9 is the highest of 3; the next is 0.85, of evaluate[2]');
   const near = await selected({ minimize: 'f1' }, [0.812341, 0.812339, 0.9]);
-  expect(near.result).toBe('chose train[1]: f1 0.812339 is the lowest of 3; next is 0.812341 of evaluate[0]');
+  expect(near.result).toBe('chose train[1]: f1 0.812339 is the lowest of 3; the next is 0.812341, of evaluate[0]');
   expect((await selected({ maximize: 'f1' }, [0.5])).result).toBe('chose train[0]: f1 0.5 is the highest of 1');
   expect(best.choice.candidates).toHaveLength(3);
   expect((await selected({ minimize: 'loss' }, [0.8, 0.9])).picked).toBe('model 0');
@@ -41,8 +41,8 @@ test('of equal ones the first wins; what is not a number is left out, with a war
   const best = await selected({ maximize: 'f1' }, [null, 0.5, 0.5]);
   expect(best.picked).toBe('model 1');
   expect(best.choice.ties).toEqual(['evaluate[2]']);
-  expect(best.result).toBe('chose train[1]: f1 0.5 is the highest of 2; evaluate[2] has it, too: of equal ones the first is taken');
-  expect(best.warnings).toEqual(['evaluate[0]: f1 is not a number; left out']);
+  expect(best.result).toBe('chose train[1]: f1 0.5 is the highest of 2; evaluate[2] has it too, so the first is taken');
+  expect(best.warnings).toEqual(['evaluate[0]: f1 is not a number; this candidate is left out']);
 });
 
 test('cells of metrics may have more dimensions than what is picked', async () => {
@@ -53,14 +53,14 @@ test('cells of metrics may have more dimensions than what is picked', async () =
 test('an unknown metric lists those there are; picks that fit nowhere, or everywhere, are said', async () => {
   await expect(selected({ maximize: 'F1' }, [0.5])).rejects.toMatchObject({
     message: 'evaluate[0] has no metric "F1"',
-    hint: 'Did you mean f1? There are rows, f1, loss.',
+    hint: 'Did you mean f1? It has rows, f1, loss.',
   });
-  await expect(selected({ maximize: 'recall' }, [0.5])).rejects.toMatchObject({ hint: 'There are rows, f1, loss.' });
+  await expect(selected({ maximize: 'recall' }, [0.5])).rejects.toMatchObject({ hint: 'It has rows, f1, loss.' });
   await expect(selected({ maximize: 'f1' }, [0.5, 0.6], { picks: () => ({}) })).rejects.toThrow(
-    '2 things to pick belong to evaluate[1]: train[0], train[1]',
+    '2 outputs in `pick` belong to evaluate[1]: train[0], train[1]',
   );
   await expect(selected({ maximize: 'f1' }, [0.5], { picks: () => ({ lr: 9 }) })).rejects.toThrow(
-    'nothing to pick belongs to evaluate[0]: pick has train[0]',
+    'no output in `pick` belongs to evaluate[0]: `pick` has train[0]',
   );
 });
 

@@ -180,7 +180,7 @@ test('lists of words are read from Parquet as from JSONL, and an item that is no
 
 test('a NUL in the name of a column', async () => {
   expect((await read('a.csv', Buffer.from('text,id\na,1\n', 'utf16le'))).mistake).toBe(
-    'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" holds a NUL character',
+    'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" contains a NUL character',
   );
 });
 

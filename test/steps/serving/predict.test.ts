@@ -83,7 +83,7 @@ test('a tokenizer with more tokens than the model has embeddings is refused', as
   p.write('bundle/config.json', JSON.stringify({ ...JSON.parse(p.read('bundle/config.json')), vocab_size: 100 }));
   const { code, stderr } = await p.run('predict', 'bundle', 'a.txt');
   expect(code).toBe(1);
-  expect(stderr).toContain("the tokenizer has 30522 tokens, and the model's embedding table 100 rows");
+  expect(stderr).toContain("the tokenizer has 30522 tokens, but the model's embedding table has only 100 rows");
 });
 
 test('thousands of lines of all lengths keep their order', async () => {
@@ -123,7 +123,7 @@ test('what is no bundle is told in a sentence', async () => {
     ['broken', 'cannot be opened'],
     ['other', 'model_type "bart" is not supported'],
     ['masked', 'masked has no model.safetensors'],
-    ['base', 'BertModel, a base model that was trained for no task'],
+    ['base', 'BertModel, a base model that was not trained for a task'],
     ['choice', 'BertForMultipleChoice, which is not supported'],
   ] as const) {
     const { code, stdout, stderr } = await p.run('predict', folder, 'in.txt');

@@ -88,7 +88,7 @@ test('too much at once is turned away, and the rest is answered', async () => {
   for (const { predictions } of served) expect(predictions).toEqual(served[0].predictions);
 });
 
-test('health, measurements, the OpenAPI document and the page', async () => {
+test('health, evaluations, the OpenAPI document and the page', async () => {
   const get = async (route: string) => (await fetch(server.url + route)).text();
   expect(JSON.parse(await get('/health'))).toEqual({ status: 'ok', model: 'tiny', task: 'text-classification', labels: ['ham', 'spam'] });
   const measured = await get('/metrics');

@@ -299,16 +299,16 @@ test('what cannot be split is said', async () => {
       (e) => [e.message, e.hint].join(' → '),
     );
   expect(await fails(rows(20).map((row) => ({ ...row, label: 'ham' })))).toBe(
-    'every row has the same label: "ham" → There is nothing to tell apart: check the data, or `select` in collect.',
+    'every row has the same label: "ham" → A classifier needs at least two: check the data, or `select` in collect.',
   );
   expect(await fails(rows(20), { ...THIRDS, stratify: 'lable' })).toBe(
-    "the data have no column `lable` → The columns are `id`, `text`, `label`. collect's `select` makes others: `select: { lable: … }`.",
+    'the data have no column `lable` → The columns are `id`, `text`, `label`. To make another, use `select` of collect: `select: { lable: … }`.',
   );
   expect(await fails([...rows(20), { id: 'x', text: 'x', label: 'odd' }])).toBe(
-    'label "odd" has 1 row, too few for 3 splits → Rows with the same content count once, since they stay together. Merge rare labels, leave them out (`where` in collect), or leave `stratify` out.',
+    'label "odd" has 1 row, too few for 3 splits → Rows with the same content count once, because they stay together. Merge rare labels, leave them out (`where` in collect), or remove `stratify`.',
   );
   expect(await fails([{ id: 'book', text: 'All of it.' }], { ratios: THIRDS.ratios })).toBe(
-    'the data have 1 row, too few for 3 splits → A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.',
+    'the data have 1 row, too few for 3 splits → Each text file is one row. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.',
   );
   expect(await fails([])).toBe('the data are empty → ');
 });

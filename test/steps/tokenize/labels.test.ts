@@ -60,7 +60,7 @@ test.each([
 });
 
 test.each([
-  ['a share', ['(1, 0.9::DOUBLE)', '(0, 0.2)'], '"0.9", not 0, 1, false or true (and so in 2 rows)'],
+  ['a share', ['(1, 0.9::DOUBLE)', '(0, 0.2)'], '"0.9", not 0, 1, false or true (in 2 rows)'],
   ['a negative number', ['(1, 0)', '(0, -1)'], '"-1", not 0, 1, false or true'],
   ['two', ['(1, 0)', '(0, 2)'], '"2", not 0, 1, false or true'],
   ['a word', ["(1, '0')", "(0, 'yes')"], '"yes", not 0, 1, false or true'],
@@ -89,7 +89,7 @@ test.each([
     [0, 1],
   ]);
   expect(info.splits.train!.rows).toBe(2);
-  expect(log).toContain('1 of 3 rows have no label and are left out (missing: drop)');
+  expect(log).toContain('1 of 3 rows have no label and are dropped (missing: drop)');
 });
 
 test('lists of labels: an empty one says that there is none, null that nobody looked', async () => {
@@ -103,11 +103,11 @@ test('lists of labels: an empty one says that there is none, null that nobody lo
     [0, 0],
     [0, 1],
   ]);
-  expect(warnings).toEqual(['1 of 3 rows name a label twice in `label`; it counts once']);
+  expect(warnings).toEqual(['1 of 3 rows contain a label twice in `label`; it counts once']);
   await expect(tokenized(await rowsOf('label', "(['a', NULL])", "(['b'])"), options)).rejects.toThrow('row r1: the list of labels');
   await expect(tokenized(await rowsOf('label', "(['a'])", "(['b', ''])"), options)).rejects.toThrow('row r2: the list of labels');
   await expect(tokenized(await rowsOf('label', '([0, 1, 1])', '([1, 0, 0])'), options)).rejects.toThrow(
-    'the lists in `label` hold 0 and 1 at the places of labels, not the names of labels',
+    'the lists in `label` contain 0 and 1 at the positions of labels, not the names of labels',
   );
 });
 
@@ -124,7 +124,7 @@ test.each([
 test('labels that differ only in case or spaces are counted as they are, with a warning', async () => {
   const { warnings, info } = await tokenized(await rowsOf('label', "('spam')", "('Spam ')", "('ham')"), {});
   expect(info.labels).toEqual(['Spam ', 'ham', 'spam']);
-  expect(warnings).toEqual(['the labels "Spam " and "spam" differ only in case or spaces, and count as 2']);
+  expect(warnings).toEqual(['the labels "Spam " and "spam" differ only in case or spaces, and count as 2 labels']);
 });
 
 /** Rows that come without a split to train on. */
@@ -149,14 +149,14 @@ test('a model is evaluated on an outside file: labels by name, unknown ones refu
   // One label alone can be measured, too.
   expect((await tokenized(await outside(['odd']), {}, model)).info.labels).toEqual(['bad', 'good', 'odd']);
   await expect(tokenized(await outside(['good', 'great']), {}, model)).rejects.toMatchObject({
-    message: 'the model knows no label great, which the data have 3 times',
-    hint: expect.stringContaining('It tells apart bad, good, odd.'),
+    message: 'the model does not know the label great, which the data have 3 times',
+    hint: expect.stringContaining('Its labels are bad, good, odd.'),
     option: ['label'],
   });
   // A base model knows no labels: those of the data count, and evaluate maps them by name.
   const plain = await tokenized(await outside(['good', 'odd']), {}, base);
   expect(plain.info.labels).toEqual(['good', 'odd']);
-  expect(plain.log).toContain('the data have no column `split`: all rows are the split test');
+  expect(plain.log).toContain('the data have no column `split`: all rows belong to the split test');
   await expect(ranStep(train, options, { model: base, tokens: plain.tokens })).rejects.toMatchObject({
     message: 'the tokens have no split "train"',
   });
@@ -179,5 +179,7 @@ test('the columns of an outside multi-label file are those of the model, in its 
     [1, 1],
   ]);
   await expect(tokenized(data, { ...MULTI, label: ['toxic'] }, model)).rejects.toThrow('the model tells insult, too');
-  await expect(tokenized(data, { ...MULTI, label: ['toxic', 'insult', 'other'] }, model)).rejects.toThrow('the model knows no label other');
+  await expect(tokenized(data, { ...MULTI, label: ['toxic', 'insult', 'other'] }, model)).rejects.toThrow(
+    'the model does not know the label other',
+  );
 });

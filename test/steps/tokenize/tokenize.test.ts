@@ -106,9 +106,14 @@ test.each([
   ['no such label column', made, { label: 'kind' }, 'the data have no column `kind`'],
   ['no such text column', made, { text: 'body' }, 'the data have no column `body`'],
   ['an empty split', made.map((row, i) => (i < 2 ? { ...row, split: '' } : row)), {}, '2 rows have no split: the column `split` is empty'],
-  ['one label only', made.map((row) => ({ ...row, label: 'bad' })), {}, 'all rows of the split "train" have one label, "bad"'],
-  ['a split that cannot be a file', made.map((row) => ({ ...row, split: `../${row.split}` })), {}, '"../test" cannot name a split'],
-  ['longer than the model takes', made, { max_length: 33 }, "max_length 33 is more than the model's 32 tokens"],
+  ['one label only', made.map((row) => ({ ...row, label: 'bad' })), {}, 'all rows of the split "train" have the same label, "bad"'],
+  [
+    'a split that cannot be a file',
+    made.map((row) => ({ ...row, split: `../${row.split}` })),
+    {},
+    '"../test" is not a valid name of a split',
+  ],
+  ['longer than the model takes', made, { max_length: 33 }, "max_length 33 exceeds the model's limit of 32 tokens"],
   ['no rows', [], {}, 'the data have no rows'],
 ])('%s is said at once', async (_, given, options, message) => {
   await expect(tokenized(given, options)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });
@@ -116,7 +121,7 @@ test.each([
 
 test('a tokenizer that the model has no rows for, or that is missing, is said', async () => {
   await expect(tokenized(made, {}, smallModel({ vocab_size: 20 }))).rejects.toThrow(
-    "the tokenizer has 25 tokens, and the model's embedding table 20 rows",
+    "the tokenizer has 25 tokens, but the model's embedding table has only 20 rows",
   );
   const bare = temporary();
   writeFileSync(join(bare, 'config.json'), '{"model_type":"bert"}');

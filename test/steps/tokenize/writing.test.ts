@@ -90,7 +90,7 @@ test('a text that fills its windows exactly keeps the token that ends it, learne
   expect(matrix(inputs.input_ids!)).toEqual([[...'abcdefgh'].map(id), end, [...'abcdefgh'].map(id), end]);
   const learned = [...[...'bcdefgh'].map(id), 0];
   expect([...next.labels!.data]).toEqual([...learned, ...learned]);
-  expect(log).toContain('2 texts fill their windows exactly: each has one more, from which only the token that ends it is learned');
+  expect(log).toContain('2 texts fill their windows exactly: each gets one more window, from which only the end-of-text token is learned');
   expect(warnings).toEqual([]);
   // Nor is the last block's end lost: three and four letters with their ends are nine tokens.
   const blocks = await tokenized({ task: 'causal-lm', block_size: 8 }, { row: { text: 'abc' }, last: { text: 'defg' } });
@@ -102,7 +102,7 @@ test('a text that fills its windows exactly keeps the token that ends it, learne
 test('completions that are cut before their end are counted', async () => {
   const row = { prompt: 'ab', completion: 'cdefgh' };
   const { warnings } = await tokenized({ task: 'causal-lm', completion: 'completion', max_length: 8 }, { row });
-  expect(warnings).toEqual(['2 completions are cut at max_length 8: where they end is not learned']);
+  expect(warnings).toEqual(['2 completions are truncated at max_length 8: the model does not learn where they end']);
 });
 
 test('targets have a length of their own, and go one place later into the decoder', async () => {
@@ -131,7 +131,7 @@ test('targets that the tokenizer cannot write to the letter are counted, and kep
   const { examples, warnings } = await tokenized({ task: 'seq2seq' }, { row: { target: 'is  Ä in' } });
   expect(examples[0]).toEqual({ id: 'a', target: 'is  Ä in', writable: 'is   in' });
   expect(warnings).toEqual([
-    'the tokenizer cannot write 2 of 2 targets to the letter: row a "is  Ä in" becomes "is   in"; texts are measured against what it can write',
+    'the tokenizer cannot represent 2 of 2 targets exactly: row a "is  Ä in" becomes "is   in"; evaluation compares with what it can represent',
   ]);
 });
 
@@ -145,8 +145,8 @@ test.each<[string, object, { row?: object; change?: object }, string]>([
     'row a: the prompt has 60 tokens, which leave nothing of max_length 48',
   ],
   ['an empty target', { task: 'seq2seq' }, { row: { target: '' } }, 'row a: the target "" has no tokens'],
-  ['a target of padding', { task: 'seq2seq' }, { row: { target: '<pad><pad>' } }, 'has no tokens but padding'],
-  ['a block longer than the context', { task: 'causal-lm', block_size: 64 }, {}, "block_size 64 is more than the model's 48 tokens"],
+  ['a target of padding', { task: 'seq2seq' }, { row: { target: '<pad><pad>' } }, 'has no tokens except padding'],
+  ['a block longer than the context', { task: 'causal-lm', block_size: 64 }, {}, "block_size 64 exceeds the model's limit of 48 tokens"],
   ['a small vocabulary', { task: 'causal-lm' }, { change: { vocab_size: 50 } }, 'the tokenizer has 96 tokens'],
   ['another end', { task: 'causal-lm' }, { change: { eos_token_id: 3 } }, "eos_token_id 3, and the tokenizer's <|endoftext|> is 0"],
   ['no padding token', { label: 'target' }, {}, 'config.json names no pad_token_id'],

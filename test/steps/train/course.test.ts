@@ -44,8 +44,8 @@ describe('overfitting', () => {
   test('names the best epoch and the options that keep it', () => {
     const { course: late, last } = course(OVERFIT);
     expect(late.overfitting(last)).toBe(
-      'the model overfits: the validation loss was lowest at epoch 8 (1.07), and the weights that are kept, of epoch 13, have 2.86. ' +
-        '`load_best_model_at_end: true` keeps the weights of epoch 8; `early_stopping: { patience: 2 }` ends the training soon after, too.',
+      'the model overfits: the validation loss was lowest at epoch 8 (1.07), and the saved weights, from epoch 13, have 2.86. ' +
+        '`load_best_model_at_end: true` keeps the weights of epoch 8; `early_stopping: { patience: 2 }` also ends the training soon afterwards.',
     );
   });
   test('says where another metric still gained', () => {
@@ -73,6 +73,6 @@ test('the summary has both losses, and says which weights are kept', () => {
   expect(whole.figures(last)).toEqual({ train_loss: 0.5, validation_loss: 0.5, validation_f1: 0.8 });
   const stopped = course(OVERFIT.slice(0, 10), { epochs: 25 });
   expect(stopped.course.summary({ step: 80, metric: 'loss' })).toBe(
-    'loss 0.125, val loss 1.07; epoch 8 is kept, the best by loss; stopped at epoch 10 of 25',
+    'loss 0.125, val loss 1.07; epoch kept 8, the best by loss; stopped at epoch 10 of 25',
   );
 });

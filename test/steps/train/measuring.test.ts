@@ -50,7 +50,7 @@ interface MaxSteps {
 /** What transformers' Trainer does with as many rows and such batches; test/golden/max-steps.py wrote it. */
 const maxSteps: MaxSteps[] = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/max-steps.json'), 'utf8'));
 
-test.each<MaxSteps>(maxSteps)('$options: steps, learning rates and measurements are those of Trainer', async (expected) => {
+test.each<MaxSteps>(maxSteps)('$options: steps, learning rates and evaluations are those of Trainer', async (expected) => {
   const { history, measured, record } = await trained(expected.options);
   expect(record).toMatchObject({ steps: expected.steps, epochs: Number(expected.epochs.toFixed(4)) });
   expect(measured.map(({ step }) => step)).toEqual(expected.measured);
@@ -104,10 +104,10 @@ test('early stopping by steps ends amid an epoch', async () => {
   const early_stopping = { metric: 'f1', patience: 3, min_delta: 0 };
   const { record, log } = await trained({ epochs: 20, eval_strategy: 'steps', eval_steps: 5, early_stopping });
   expect(record.kept_step).toBe(record.steps - 15);
-  expect(log).toContain(`stopped: f1 has not gained since step ${record.kept_step}`);
+  expect(log).toContain(`stopped early: f1 has not improved since step ${record.kept_step}`);
   // Of 36 steps: measured after 16, 32 and the last.
   const last = { early_stopping: { metric: 'loss', patience: 2, min_delta: 100 }, eval_strategy: 'steps', eval_steps: 16 };
-  expect((await trained(last)).log).toContain('stopped: loss has not gained since step 16');
+  expect((await trained(last)).log).toContain('stopped early: loss has not improved since step 16');
 });
 
 test('a point of the curves has all figures, for every step of a short training and for as many as are asked for', async () => {
@@ -167,7 +167,7 @@ test('event files: records with their checksums', async () => {
 test('show: a history is a row a measurement and a line a curve; its curves go to TensorBoard', async () => {
   const { outputs, measured } = await trained({ epochs: 2 });
   const [course, curves] = await preview(outputs.history!, 10);
-  expect(course!.title).toBe('history of a training, 36 steps, 2 measurements (* the best)');
+  expect(course!.title).toBe('training history, 36 steps, 2 evaluations (* is the best)');
   expect(course!.table!.rows.map(([epoch, step]) => [epoch, step])).toEqual([
     ['1', '18'],
     ['2', '36'],
@@ -196,10 +196,10 @@ const defaults = Object.fromEntries(
 );
 
 test.each([
-  [{ eval_steps: 5 }, 'eval_steps', 'eval_steps is of eval_strategy steps, not of epoch'],
-  [{ eval_strategy: 'steps' }, 'eval_strategy', 'eval_strategy steps needs eval_steps'],
-  [{ metric_for_best_model: 'f1' }, 'metric_for_best_model', 'metric_for_best_model is of load_best_model_at_end'],
-  [{ load_best_model_at_end: true, early_stopping: {} }, 'load_best_model_at_end', 'early_stopping keeps the best weights already'],
+  [{ eval_steps: 5 }, 'eval_steps', '`eval_steps` needs `eval_strategy: steps`, not epoch'],
+  [{ eval_strategy: 'steps' }, 'eval_strategy', '`eval_strategy: steps` needs `eval_steps`'],
+  [{ metric_for_best_model: 'f1' }, 'metric_for_best_model', '`metric_for_best_model` needs `load_best_model_at_end`'],
+  [{ load_best_model_at_end: true, early_stopping: {} }, 'load_best_model_at_end', '`early_stopping` already keeps the best weights'],
   [{ load_best_model_at_end: true, eval_strategy: 'no' }, 'eval_strategy', /^load_best_model_at_end needs measurements/],
   [{ load_best_model_at_end: true, epochs: 1 }, 'load_best_model_at_end', /needs more than one epoch, or eval_strategy steps$/],
   [{ load_best_model_at_end: true, save_optimizer: true }, 'save_optimizer', /may keep the weights of an earlier one$/],

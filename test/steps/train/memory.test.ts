@@ -15,7 +15,7 @@ test('it is said in parts, and refused where the machine has less', () => {
   expect(inWords(memory, SHAPE)).toBe(words);
   expect(() => refuseTooMuch(memory, SHAPE, 4e9)).not.toThrow();
   const refused = () => refuseTooMuch(memory, SHAPE, 2e9);
-  expect(refused).toThrow(`this training needs more memory than the 2.0 GB there are. ${words}`);
+  expect(refused).toThrow(`this training needs more memory than the 2.0 GB available. ${words}`);
   expect(refused).toThrow(expect.objectContaining({ name: 'StepError', hint: expect.stringMatching(/^Lower batch_size/) }));
   expect(memoryLimit()).toBeGreaterThan(1e8);
 });
@@ -59,7 +59,7 @@ test('a label that the model has no output for is named before the training', as
   toInt32(tensors.labels!)[5] = 2;
   await writeSafetensors(file, tensors);
   await expect(ranStep(step, { epochs: 1, runtime: 'eager' }, { model, tokens })).rejects.toMatchObject({
-    message: 'sequence 5 of the tokens has the label 2, and it must be from 0 to 1',
+    message: 'sequence 5 of the tokens has the label 2, which must be between 0 and 1',
     hint: expect.stringMatching(/tokenize again/),
   });
 });

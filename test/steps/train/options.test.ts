@@ -104,16 +104,16 @@ test('frozen weights stay to the bit, the others move; what none is called is sa
     else expect(values, name).not.toEqual(start.weights[name]);
   }
   await expect(trained({ freeze: ['layer.7'] }, inputs)).rejects.toMatchObject({
-    message: 'freeze: no weight is called "layer.7"',
+    message: 'freeze: no weight matches "layer.7"',
     option: ['freeze'],
   });
   await expect(trained({ freeze: ['bert', 'classifier'] }, inputs)).rejects.toThrow('all weights are frozen');
   await expect(trained({ freeze: ['bert'], layer_wise_learning_rate_decay: 0.9 }, inputs)).rejects.toMatchObject({
-    message: 'layer_wise_learning_rate_decay means nothing here: all layers are frozen',
+    message: 'layer_wise_learning_rate_decay has no effect: all layers are frozen',
     option: ['layer_wise_learning_rate_decay'],
   });
   await expect(trained({ freeze: ['weight'], weight_decay: 0.1 }, inputs)).rejects.toMatchObject({
-    message: 'weight_decay means nothing here: only biases and norms are trained',
+    message: 'weight_decay has no effect: only biases and norms are trained',
     option: ['weight_decay'],
   });
 });
@@ -173,7 +173,7 @@ test('layers that are one set of weights cannot learn at rates of their own', ()
   };
   const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
   expect(() => weightOptions(model(1), options)).toThrow(
-    'layer_wise_learning_rate_decay: the layers of this albert share their weights, so none can learn slower than another',
+    'layer_wise_learning_rate_decay cannot be used with albert, whose layers share their weights',
   );
   const own = weightOptions(model(4), options);
   expect(own('albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight')!.learningRateFactor).toBe(0.0625);
@@ -230,7 +230,9 @@ test('the schedule has what it was given', async () => {
 test('a warmup that does not end is told of', async () => {
   const inputs = await smallInputs();
   const { warnings, history } = await trained({ warmup_steps: 18, runtime: 'eager' }, inputs);
-  expect(warnings).toEqual(['warmup_steps: the training has 18 steps, and its learning rate rises for 18: it never reaches learning_rate']);
+  expect(warnings).toEqual([
+    'warmup_steps: the training has 18 steps and a warmup of 18, so the learning rate never reaches learning_rate',
+  ]);
   expect(Math.max(...history.flatMap(({ learning_rate }) => learning_rate ?? []))).toBeLessThan(0.005);
   expect((await trained({ warmup_steps: 17, runtime: 'eager' }, inputs)).warnings).toEqual([]);
 });
@@ -261,34 +263,42 @@ const defaults = Object.fromEntries(
 );
 
 test.each([
-  [{ momentum: 0.9 }, 'momentum', 'momentum is of sgd, not of adamw'],
-  [{ optim: 'sgd', nesterov: true }, 'nesterov', 'nesterov needs a momentum'],
-  [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', 'adam_beta1 is of adamw, not of adafactor'],
+  [{ momentum: 0.9 }, 'momentum', '`momentum` applies only to `optim: sgd`, not to adamw'],
+  [{ optim: 'sgd', nesterov: true }, 'nesterov', '`nesterov` needs a `momentum` greater than 0'],
+  [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', '`adam_beta1` applies only to `optim: adamw`, not to adafactor'],
   [
     { gradient_checkpointing: true, runtime: 'eager' },
     'gradient_checkpointing',
-    'gradient_checkpointing is of the runtimes that compile, not of eager',
+    '`gradient_checkpointing` needs a runtime that compiles: `runtime: eager` does not',
   ],
-  [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
-  [{ optim: 'sgd', precision: 'bf16' }, 'precision', 'bf16 is of the runtime tensorflow, which has adamw only, not sgd'],
-  [{ positive: 'good', eval_strategy: 'no' }, 'positive', 'positive is about measurements, and eval_strategy no makes none'],
+  [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', '`runtime: tensorflow` supports only `optim: adamw`, not sgd'],
+  [
+    { optim: 'sgd', precision: 'bf16' },
+    'precision',
+    '`precision: bf16` needs `runtime: tensorflow`, which supports only `optim: adamw`, not sgd',
+  ],
+  [{ positive: 'good', eval_strategy: 'no' }, 'positive', '`positive` applies to evaluations, and `eval_strategy: no` makes none'],
   [
     { lr_scheduler_kwargs: { num_cycles: 2 } },
     'lr_scheduler_kwargs.num_cycles',
-    'num_cycles is of the schedule cosine_with_restarts, not of linear',
+    '`num_cycles` applies only to `lr_scheduler_type: cosine_with_restarts`, not to linear',
   ],
   [
     { lr_scheduler_type: 'polynomial', lr_scheduler_kwargs: { lr_end: 1 } },
     'learning_rate',
-    'learning_rate must be above lr_end, in which polynomial ends (1e-7 by default)',
+    '`learning_rate` must be greater than `lr_end`, the final learning rate of polynomial (default: 1e-7)',
   ],
-  [{ lora: {}, freeze: ['embeddings'] }, 'freeze', 'lora trains its adapters and the head only: all else is frozen already'],
+  [{ lora: {}, freeze: ['embeddings'] }, 'freeze', '`lora` trains only its adapters and the head: all other weights are frozen already'],
   [
     { lora: {}, save_optimizer: true },
     'save_optimizer',
-    'save_optimizer is not for lora, whose adapters are merged: give the model as `model` to train it further',
+    '`save_optimizer` cannot be combined with `lora`, because the adapters are merged: to train further, give the trained model as `model`',
   ],
-  [{ sampler: 'balanced', class_weights: 'balanced' }, 'class_weights', 'the sampler is balanced already: each class would count twice'],
+  [
+    { sampler: 'balanced', class_weights: 'balanced' },
+    'class_weights',
+    '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
+  ],
 ])('%j is refused', (options, option, message) => {
   expect(step.check!({ ...defaults, ...options } as never)).toContainEqual({ option, message });
 });
@@ -297,7 +307,7 @@ test('what means nothing for the tokens is refused', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   await expect(trained({ mlm_probability: 0.3 }, { model, tokens })).rejects.toThrow(
-    'mlm_probability means nothing for text-classification',
+    '`mlm_probability` does not apply to text-classification',
   );
   const untested = await smallTokens(model, undefined, { train: 12 });
   await expect(trained({ positive: 'good' }, { model, tokens: untested })).rejects.toThrow('the tokens have no split "validation"');

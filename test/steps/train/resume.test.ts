@@ -136,7 +136,7 @@ test('a checkpoint that is damaged or of another runtime is passed over', async 
   for (const name of await cutOff(checkpoints)) fs.truncateSync(join(checkpoints, name, 'optimizer.safetensors'));
   const anew = await train({ checkpoints });
   expect(anew.warnings).toHaveLength(2);
-  expect(anew.log).toContain('no checkpoint is left to go on from: the training starts anew');
+  expect(anew.log).toContain('no usable checkpoint is left: the training starts from the beginning');
   expect(anew.result).toEqual(whole.result);
 
   const other = join(temporary(), 'checkpoints');
@@ -190,12 +190,12 @@ test('epochs are added to a training that has ended, as if it had been one; what
     option: ['epochs'],
   });
   await expect(train({}, { epochs: 4, optim: 'sgd' }, more)).rejects.toThrow(
-    "does not fit this training: there are tensors m/…, which are another optimizer's",
+    'does not fit this training: there are tensors m/…, which belong to another optimizer',
   );
   await expect(
     train({}, { epochs: 4, save_optimizer: false, lora: { r: 2, alpha: 4, dropout: 0, merge: true } }, more),
   ).rejects.toMatchObject({
-    message: 'continue is not for lora, whose adapters are merged when a training ends',
+    message: '`continue` cannot be combined with `lora`, whose adapters are merged when a training ends',
     option: ['lora'],
   });
   const wider = smallModel({ intermediate_size: 64 });

@@ -67,12 +67,12 @@ test('training goes on from the weights of a folder; the classifier is made anew
   const model = first.outputs.model!;
   const others = { model, tokens: await smallTokens(model, ['bad', 'good', 'odd']) };
   await expect(trained({ epochs: 5, learning_rate: 0.01 }, others)).rejects.toMatchObject({
-    message: "the model's head was trained for the labels bad, good, and the tokens have bad, good, odd",
-    hint: '`replace_head: true` starts a new head.',
+    message: "the model's head was trained for the labels bad, good, but the tokens have bad, good, odd",
+    hint: '`replace_head: true` initializes a new head.',
     option: ['replace_head'],
   });
   const three = await trained({ epochs: 5, learning_rate: 0.01, replace_head: true }, others);
-  expect(three.log).toContain('new, starting at random: classifier.weight, classifier.bias');
+  expect(three.log).toContain('randomly initialized: classifier.weight, classifier.bias');
   expect(three.metrics.validation_macro_f1).toBeGreaterThan(0.8);
 });
 
@@ -97,7 +97,7 @@ test('tokens that do not fit the model, or the options, are refused before train
     /have the id \d+, and the model's vocab_size is 12/,
   );
   await expect(trained({}, { model: smallModel({ max_position_embeddings: 16 }), tokens })).rejects.toThrow(
-    'the tokens have a max_length of 24, and the model takes 16 tokens',
+    'the tokens have a max_length of 24, but the model takes only 16 tokens',
   );
   const other = smallModel();
   writeFileSync(
@@ -106,7 +106,7 @@ test('tokens that do not fit the model, or the options, are refused before train
   );
   await expect(trained({}, { model: other, tokens })).rejects.toThrow("made with another tokenizer than the model's");
   await expect(trained({ positive: 'great' }, { model, tokens })).rejects.toMatchObject({
-    message: 'no label is called "great"',
+    message: 'no label is "great"',
     hint: 'The labels are bad and good.',
   });
   const stopping = { early_stopping: { metric: 'f1', patience: 1, min_delta: 0 } };
@@ -115,7 +115,7 @@ test('tokens that do not fit the model, or the options, are refused before train
     hint: 'They have train (16 rows).',
   });
   await expect(trained(stopping, { model, tokens: await smallTokens(model, ['bad', 'good', 'odd']) })).rejects.toThrow(
-    'f1 is for two labels, and there are 3',
+    'f1 needs two labels, and there are 3',
   );
   await expect(trained({}, { model, tokens: model })).rejects.toThrow('holds no tokens.json');
   rmSync(join(tokens, 'train-00000.safetensors'));
@@ -127,7 +127,7 @@ test('tokens that do not fit the model, or the options, are refused before train
 test('without a validation split it trains, and says that it measures nothing', async () => {
   const model = smallModel();
   const { log, metrics } = await trained({ epochs: 1 }, { model, tokens: await smallTokens(model, ['bad', 'good'], { train: 16 }) });
-  expect(log).toContain('the tokens have no validation split: nothing is measured between epochs');
+  expect(log).toContain('the tokens have no validation split: no evaluation between epochs');
   expect(Object.keys(metrics)).toEqual(['train_loss']);
 });
 
