@@ -75,7 +75,7 @@ function only(part: Omit<Node, 'outputs'>, shape: number[], dtype: Value['dtype'
   return value;
 }
 
-/** The inputs of a gate, in their order. */
+/** The nodes of a gate, in their order. */
 function gateNodes(gated: Value): Node[] {
   const add = gated.from as Node;
   const multiply = add.inputs[1]!.from as Node;
