@@ -177,5 +177,5 @@ test('what cannot be is said', async () => {
   const tokenizer = JSON.parse(p.read('model/tokenizer.json'));
   tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 200, content: '<more>' });
   p.write('model/tokenizer.json', JSON.stringify(tokenizer));
-  expect(await say('model', 'a')).toMatch(/^1 error: the tokenizer has \d+ tokens, and the model's embedding table 96 rows$/);
+  expect(await say('model', 'a')).toMatch(/^1 error: the tokenizer has \d+ tokens, but the model's embedding table has only 96 rows$/);
 }, 90_000);

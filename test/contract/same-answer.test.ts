@@ -342,7 +342,7 @@ test('seq2seq: prefix, cleaning, texts cut as in training, texts as long as targ
     ({ predicted }) => predicted,
     { route: 'generate', said: ({ text }) => text },
   );
-  expect(readFileSync(join(bundle, 'README.md'), 'utf8')).toContain('a text of at most 6 tokens is written');
+  expect(readFileSync(join(bundle, 'README.md'), 'utf8')).toContain('generated texts have at most 6 tokens by default');
 });
 
 test('causal-lm: a prompt is cleaned as its column was, in a file and over HTTP', async () => {

@@ -181,7 +181,7 @@ test.each([
   [
     [{ ...questions[0]!, question: 'x '.repeat(40) }],
     'task: question-answering',
-    /row [\w-]+: the question has 40 tokens and leaves no room for its context in the 24/,
+    /row [\w-]+: the question has 40 tokens, so a sequence of 24 tokens leaves no room for its context/,
   ],
   [[{ tokens: ['a', 'b'], tags: ['O'] }], 'task: token-classification', /row [\w-]+ has 2 words in `tokens` and 1 tags in `tags`/],
   [[{ text: 'a', label: 'much' }], 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],

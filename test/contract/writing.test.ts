@@ -97,5 +97,5 @@ test('what means nothing beside another option is refused before anything runs',
   const p = made('task: causal-lm, block_size: 16, max_length: 16', 'epochs: 1');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(2);
-  expect(screen).toContain('there is no max_length beside it');
+  expect(screen).toContain('`max_length` cannot be combined with `block_size`');
 });

@@ -34,7 +34,9 @@ test.each([
 
 test('where two delimiters are as likely, none is guessed', async () => {
   const ambiguous = { 'a.csv': 'name;price,eur\nx;1,5\ny;2,5\n' };
-  expect(await failure(ambiguous)).toBe('a.csv: the header can be separated by "," and by ";", and the rows do not decide → Set `delimiter`.');
+  expect(await failure(ambiguous)).toBe(
+    'a.csv: the header can be separated by "," or by ";", and the rows do not decide → Set `delimiter`.',
+  );
   expect((await collected(ambiguous, { delimiter: ';' })).columns).toContain('price,eur VARCHAR');
 });
 

@@ -218,7 +218,7 @@ test.each([
 ])('a column of texts is not compared with numbers: where %s', async (where, column, number) => {
   const files = { 'a.csv': 'text,n,whole\nabcd,1.10,1\nabcd,5,5\n' };
   expect(await failure(files, { where })).toBe(
-    `where: ${where}: compares the column \`${column}\`, which holds texts, with the number ${number} → Make numbers of it with \`types: { n: number }\`, or compare with a text${number === 'whole' ? '' : `: '${number}'`}.`,
+    `where: ${where}: compares the column \`${column}\`, which contains texts, with the number ${number} → Convert it to numbers with \`types: { n: number }\`, or compare with a text${number === 'whole' ? '' : `: '${number}'`}.`,
   );
   expect(await failure(files, { where, types: { n: 'number' } })).not.toMatch(/which holds texts/);
 });
@@ -231,7 +231,7 @@ test('comparisons that mix nothing are left alone, and functions of numbers name
   expect(await kept("n IN ('5', '6') OR text LIKE 'b%'")).toBe(1);
   expect(await kept('len(list_filter([1, 2], lambda x: x > 1)) = 1')).toBe(2);
   expect(await failure(files, { where: 'trim(n) = 5' })).toMatch(/compares the text trim\(n\) with the number 5/);
-  expect(await failure(files, { where: 'abs(n) < 3' })).toMatch(/`n` holds texts: `types: \{ n: number \}` makes numbers of them\.$/);
+  expect(await failure(files, { where: 'abs(n) < 3' })).toMatch(/`n` contains texts: `types: \{ n: number \}` converts them to numbers\.$/);
   expect(await failure(files, { select: { text: 'text', label: 'n > 3' } })).toMatch(/^select\.label: n > 3: compares the column `n`/);
 });
 

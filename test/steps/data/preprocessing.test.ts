@@ -16,7 +16,7 @@ test('what was done to the texts is read whole or refused in a sentence', async 
   expect(await readPreprocessing(folder)).toEqual([]);
   for (const [content, message] of [
     ['{"version": 1,', 'is not a JSON object'],
-    ['{"version": 3}', 'has the version 3, and this tunesmith knows 1 and 2'],
+    ['{"version": 3}', 'has the version 3, but this version of tunesmith supports 1 and 2'],
     ['null', 'has the version undefined'],
     ['{"version": 2}', 'has no list of steps'],
     ['{"version": 2, "steps": [null]}', 'step 1 is not an object'],

@@ -72,6 +72,6 @@ test('the data are named with their number of rows; the front matter names those
   expect(text).toContain('6,046 rows were collected from');
   expect(text).toContain('- `hf://datasets/owner/reviews@0123abcd` (2 files)\n- `hf://datasets/squad@89/plain.parquet`\n');
   const unknown = card(bert);
-  expect(unknown).toContain('does not say which data it was trained on.');
+  expect(unknown).toContain('Unknown: the model folder does not record the training data.');
   expect(unknown).not.toContain('datasets:');
 });

@@ -71,7 +71,7 @@ test('a size that no machine has memory for is named before anything is drawn', 
   const folder = config(copy(), { vocab_size: 1e11 });
   rmSync(join(folder, 'model.safetensors'));
   await expect(start(folder)).rejects.toMatchObject({
-    message: expect.stringMatching(/^config.json: a model of these sizes has 12801 GB of weights, and this machine \d+ GB of memory$/),
+    message: expect.stringMatching(/^config.json: a model of these sizes has 12801 GB of weights, but this machine has \d+ GB of memory$/),
     hint: expect.stringContaining('bert.embeddings.word_embeddings.weight [100000000000,32]'),
   });
 });
@@ -186,14 +186,14 @@ test('what a checkpoint lacks, has too much, or has in another shape is said by 
 test('files that are cut off, lie about themselves or are of another kind are refused in clear words', async () => {
   const cut = copy();
   truncateSync(join(cut, 'model.safetensors'), 50_000);
-  await expect(start(cut)).rejects.toThrow(/^model.safetensors is not a whole safetensors file: .* and the file ends at 50000$/);
+  await expect(start(cut)).rejects.toThrow(/^model.safetensors is not a complete safetensors file: .* but the file ends at 50000$/);
   for (const [bytes, why] of [
-    [Buffer.from('version https://git-lfs.github.com/spec/v1'), /its header claims \d+ bytes, and the file has 42/],
+    [Buffer.from('version https://git-lfs.github.com/spec/v1'), /its header claims \d+ bytes, but the file has 42/],
     [Buffer.alloc(3), /it has 3 bytes/],
     [header('nonsense'), /its header is not JSON/],
     [header('{"a":{"dtype":{"toString":1},"shape":[1],"data_offsets":[0,4]}}', 4), /has the type \{"toString":1\}, which is not supported/],
     [header('[]'), /not a JSON object/],
-    [header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4), /"a" is F32 \[2\], 8 bytes, and its data_offsets span 4/],
+    [header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4), /"a" is F32 \[2\], 8 bytes, but its data_offsets span 4/],
     [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8), /"a" begins at 4, where 0 was expected/],
     [header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', 4), /no valid shape/],
     [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 9), /its tensors end at/],
@@ -228,7 +228,9 @@ test('files that are cut off, lie about themselves or are of another kind are re
   await expect(start(config(copy(), { num_attention_heads: 5 }))).rejects.toThrow(
     'hidden_size 32 is not a multiple of num_attention_heads 5',
   );
-  await expect(start(config(copy(), { hidden_size: '32' }))).rejects.toThrow('hidden_size is "32", but must be a whole number greater than 0');
+  await expect(start(config(copy(), { hidden_size: '32' }))).rejects.toThrow(
+    'hidden_size is "32", but must be a whole number greater than 0',
+  );
   await expect(start(config(copy(), { model_type: 'roberta', max_position_embeddings: 3, pad_token_id: 2 }))).rejects.toThrow(
     'config.json: max_position_embeddings 3 leaves no position for a token',
   );

@@ -28,7 +28,7 @@ describe.each([
         stride === null ? { maxLength, truncation: strategy } : {},
       );
       const encode = () => (pair === null ? tokenizer.encode([text]) : tokenizer.encodePairs([[text, pair]]));
-      if (windows === null && stride === null) return await expect(encode()).rejects.toThrow(/cannot make a pair/);
+      if (windows === null && stride === null) return await expect(encode()).rejects.toThrow(/cannot shorten a pair/);
       const [whole] = await encode();
       const around = whole!.sequenceIds.filter((id) => id !== (whole!.sequenceIds.includes(1) ? 1 : 0)).length;
       if (windows === null && around >= maxLength && whole!.ids.length > maxLength)

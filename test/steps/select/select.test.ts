@@ -66,7 +66,7 @@ test('an unknown metric lists those there are; picks that fit nowhere, or everyw
 
 test('a choice by the test split is made, with a warning', async () => {
   const { warnings } = await selected({ maximize: 'f1' }, [0.5, 0.6], { split: 'test' });
-  expect(warnings).toEqual([expect.stringMatching(/^the candidates were measured on the split test: .*`split: validation`/)]);
+  expect(warnings).toEqual([expect.stringMatching(/^the candidates were evaluated on the split test, .*`split: validation`/)]);
   expect((await selected({ maximize: 'f1' }, [0.5], { split: 'test' })).warnings).toEqual([]);
   expect((await selected({ maximize: 'f1' }, [0.5, 0.6])).warnings).toEqual([]);
 });

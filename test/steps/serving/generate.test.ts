@@ -78,7 +78,7 @@ test('what is wrong with a request is said, and where', async () => {
     ['{"prompt":"a","constructor":1}', '"constructor" is not a generation option'],
     ['{"prompt":"a","__proto__":1}', '"__proto__" is not a generation option'],
     ['{"prompt":""}', 'the prompt is empty'],
-    [JSON.stringify({ prompt: 'a'.repeat(4001) }), "the prompt has 4001 tokens, and the model's context holds 4000"],
+    [JSON.stringify({ prompt: 'a'.repeat(4001) }), 'the prompt has 4001 tokens, but the context of the model holds only 4000'],
   ]) {
     const { status, error } = await post(body);
     expect({ body: body!.slice(0, 60), status }).toEqual({ body: body!.slice(0, 60), status: 400 });

@@ -127,14 +127,12 @@ test('a previous split that cannot be kept is refused', async () => {
     );
   };
   expect(await fails('id,split\nr1,train\nr2,dev\n')).toBe(
-    'previous has 1 row in the split "dev", and `ratios` makes train, validation, test',
+    'previous has 1 row in the split "dev", but `ratios` defines train, validation, test',
   );
   expect(await fails('id,part\nr1,train\n')).toBe('previous: previous has no column `split`');
-  expect(await fails('name,split\nr1,train\n')).toBe(
-    'previous has none of the columns by which rows are known again: `unit`, `text`, or `id`',
-  );
+  expect(await fails('name,split\nr1,train\n')).toBe('previous has none of the columns that identify rows: `unit`, `text`, or `id`');
   expect(await fails('text,split\ntext number 1,train\ntext number 1,test\n')).toBe(
-    'previous puts 1 content or group into more than one split',
+    'previous assigns 1 content or group to more than one split',
   );
   expect(await fails('{"id": "r1", ')).toMatch(/^previous: previous cannot be read: /);
 });
@@ -149,7 +147,7 @@ test('an assignment names the columns that identify its units, and a split by ot
   const first = await ran(data, byCustomer);
   expect(readFileSync(first.assignment, 'utf8')).toMatch(/^unit,split,unit_group,unit_key\n\w{32},\w+,customer,text\n/);
   await expect(ran(data, { ratios: [0.8, 0.2] }, first.assignment)).rejects.toThrow(
-    'previous was made with `group` customer, and this split has no `group`: its rows would not be known again',
+    'previous was made with `group` customer, and this split has no `group`: its rows cannot be identified',
   );
   await expect(ran(data, { ...byCustomer, group: ['customer', 'label'] }, first.assignment)).rejects.toThrow(
     'previous was made with `group` customer, and this split has `group` customer, label',
@@ -176,16 +174,16 @@ test('a previous that knows only part of the rows is warned of, with counts', as
   const groups = await ran(data, { ...by, group: 'customer' });
   const contents = await ran(data, by);
   expect((await ran(data, by, bare(groups.assignment, 'groups'))).warnings).toContainEqual(
-    expect.stringContaining('the data have 1 of the 11 contents or groups of previous'),
+    expect.stringContaining('the data contain 1 of the 11 contents or groups of previous'),
   );
   expect((await ran(data, { ...by, group: 'customer' }, bare(contents.assignment, 'contents'))).warnings).toContainEqual(
-    expect.stringContaining('previous knows 29 rows by content, and not by `customer` and `text`'),
+    expect.stringContaining('previous identifies 29 rows by content, not by `customer` and `text`'),
   );
   const ids = file('ids', `id,split\n${data.map(({ id }, i) => `${i < 5 ? id : `x${i}`},train\n`).join('')}`);
-  expect((await ran(data, by, ids)).warnings).toContainEqual(expect.stringContaining('the data have 5 of the 30 ids of previous'));
+  expect((await ran(data, by, ids)).warnings).toContainEqual(expect.stringContaining('the data contain 5 of the 30 ids of previous'));
   const changed = data.map((row, i) => (i < 4 ? { ...row, text: `${row.text}!` } : row));
   expect((await ran(changed, by, contents.data)).warnings).toContainEqual(
-    expect.stringContaining('4 rows have an id of previous and another `text`'),
+    expect.stringContaining('4 rows have an id of previous but another `text`'),
   );
   expect((await ran(data, by, contents.assignment)).warnings).toEqual([]);
 });
@@ -275,7 +273,9 @@ test('equal contents in several groups are counted', async () => {
   const data = grouped([20, 20, 20, 20, 20]).map((row, i) => ({ ...row, text: `text ${i % 50}` }));
   const { warnings } = await ran(data, { ...BY_CUSTOMER, ratios: [0.6, 0.2, 0.2] });
   expect(warnings).toEqual([
-    expect.stringMatching(/^\d+ rows have a content that is in another split, too, since it is in several groups: `deduplicate` in clean$/),
+    expect.stringMatching(
+      /^\d+ rows have content that also occurs in another split, because it is in several groups: use `deduplicate` in clean$/,
+    ),
   ]);
 });
 

@@ -25,7 +25,7 @@ test('there is one entry for each word, null where none was predicted, and the s
   database.close();
   const model = smallModel();
   const { outputs, warnings } = await ranStep(tokenize, { task: 'token-classification', max_length: 16 }, { data, model });
-  expect(warnings).toEqual([expect.stringMatching(/^24 of 48 words make no token: /)]);
+  expect(warnings).toEqual([expect.stringMatching(/^24 of 48 words have no token: /)]);
   const tokens = outputs.tokens!;
   const trained = await ranStep(train, { epochs: 30, learning_rate: 0.03, runtime: 'eager' }, { tokens, model });
   const evaluated = await ranStep(evaluate, { runtime: 'eager' }, { tokens, model: trained.outputs.model! });

@@ -142,7 +142,7 @@ test.each<[string, object, { row?: object; change?: object }, string]>([
     'a prompt that fills the context',
     { task: 'causal-lm', completion: 'completion' },
     { row: { prompt: long } },
-    'row a: the prompt has 60 tokens, which leave nothing of max_length 48',
+    'row a: the prompt has 60 tokens, so max_length 48 leaves no room',
   ],
   ['an empty target', { task: 'seq2seq' }, { row: { target: '' } }, 'row a: the target "" has no tokens'],
   ['a target of padding', { task: 'seq2seq' }, { row: { target: '<pad><pad>' } }, 'has no tokens except padding'],

@@ -73,6 +73,6 @@ test('the summary has both losses, and says which weights are kept', () => {
   expect(whole.figures(last)).toEqual({ train_loss: 0.5, validation_loss: 0.5, validation_f1: 0.8 });
   const stopped = course(OVERFIT.slice(0, 10), { epochs: 25 });
   expect(stopped.course.summary({ step: 80, metric: 'loss' })).toBe(
-    'loss 0.125, val loss 1.07; epoch kept 8, the best by loss; stopped at epoch 10 of 25',
+    'loss 0.125, val loss 1.07; kept epoch 8, the best by loss; stopped at epoch 10 of 25',
   );
 });

@@ -76,7 +76,7 @@ test('load_best_model_at_end trains to the end and keeps the best that was measu
   expect(record.kept_step).toBe(best.step);
   expect(metrics.validation_recall).toBe(best.validation_recall);
   expect(record.kept_step).toBeLessThan(record.steps);
-  expect(log).toContain(`the weights of step ${record.kept_step} are kept, the best by recall`);
+  expect(log).toContain(`kept the weights of step ${record.kept_step}, the best by recall`);
 });
 
 test('a metric of texts that the model writes is that of evaluate', async () => {
