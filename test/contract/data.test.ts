@@ -1,4 +1,6 @@
-/** The data steps through the real CLI: the same bytes on any number of threads, and no work for what did not change. */
+/**
+ * The data steps through the real CLI: the same bytes on any number of threads, and no work for what did not change.
+ */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
@@ -24,7 +26,7 @@ function dataProject() {
   return p;
 }
 
-test('two runs in two empty caches, on one thread and on two, write the same bytes', async () => {
+test('two runs with empty caches, on one thread and on two, write the same bytes', async () => {
   const hashes = [];
   for (const jobs of ['1', '2']) {
     const p = dataProject();
@@ -46,7 +48,7 @@ test('two runs in two empty caches, on one thread and on two, write the same byt
   expect(hashes[1]).toEqual(hashes[0]);
 });
 
-test('a cleaning option reruns what depends on it and nothing else; changed back it restores; a new matrix value runs its cells', async () => {
+test('a cleaning option reruns only what depends on it; changing it back restores; a new matrix value runs its cells', async () => {
   const p = dataProject();
   const first = await p.states('data.yaml');
   const names = ['collect', 'clean', 'split', 'raw', 'tokenize[max_length=16]', 'tokenize[max_length=32]'];

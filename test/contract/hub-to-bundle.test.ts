@@ -1,4 +1,4 @@
-/** A model and data of the hub through every step, to a bundle that answers; and in a step of one's own. */
+/** A model and data from the hub through every step, to a bundle that predicts; and in a step of the user. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, test } from 'vitest';
@@ -73,11 +73,11 @@ test('from the hub to a bundle', async () => {
   const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
   expect(card).toContain('datasets:\n  - owner/reviews\n');
   expect(card).toMatch(/40 rows were collected from .*\n\n- `hf:\/\/datasets\/owner\/reviews@[0-9a-f]{40}` \(2 files\)\n/);
-  // Nothing that was made says where on this machine the cache is.
+  // No output contains the path of the cache.
   const told = p.find('.tunesmith/outputs').filter((file) => /\.(json|jsonl|md)$/.test(file) && p.read(file).includes('hf/hub'));
   expect(told).toEqual([]);
 
-  // The bundle from a hub answers as the folder does; fetched once, it needs no hub.
+  // The bundle from a hub predicts like the folder; once downloaded, it needs no hub.
   const bundle = p.path('.tunesmith/outputs/p/deploy/bundle');
   const published = readdirSync(bundle, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

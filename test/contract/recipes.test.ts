@@ -1,4 +1,4 @@
-/** What docs/data.md and docs/own-steps.md show, done: a newcomer copies it, and it works. */
+/** Runs the examples of docs/data.md and docs/own-steps.md. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -6,21 +6,21 @@ import { expect, test } from 'vitest';
 import { type Files, project, root } from '../rig.ts';
 import { readRows } from '../table.ts';
 
-/** By its heading the first pipeline of each section, but for those that need a model. */
+/** The first pipeline of each section by its heading, except those that need a model. */
 const shown = new Map(
   [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n(?:(?!^## )[\s\S])*?```yaml\n([\s\S]*?)```/gm)]
     .filter(([, , yaml]) => !yaml!.startsWith('steps:'))
     .map(([, title, yaml]) => [title!, inSteps(yaml!)]),
 );
 
-/** A file of SQLite. */
+/** An SQLite file. */
 function shop(): Uint8Array {
   const database = new Database(':memory:');
   database.exec("CREATE TABLE reviews (body, label); INSERT INTO reviews VALUES ('Fine.', '5'), ('Dull.', '1')");
   return database.serialize();
 }
 
-/** `step`: whose table is compared; `collect` where none is named. */
+/** `step`: whose table is compared; `collect` by default. */
 const recipes: Record<string, { files: Files; step?: string; rows: object[] }> = {
   'Letters and types': {
     files: { 'data/sales.csv': 'title,zip,price\nBook,10001,1.50\nPen,501,1\nInk,20002,2\n' },
@@ -123,7 +123,7 @@ const recipes: Record<string, { files: Files; step?: string; rows: object[] }> =
   },
 };
 
-test('every pipeline of the page is tried here', () => {
+test('every pipeline of the page is tested here', () => {
   expect([...shown.keys()]).toEqual(Object.keys(recipes));
 });
 

@@ -1,4 +1,4 @@
-/** What models write, measured: what evaluate lets them write and how it scores it, beside the baselines of their tasks. */
+/** Evaluation of generated texts: how evaluate generates and scores them, beside the baselines of their tasks. */
 import { expect, test } from 'vitest';
 import { generatedMetrics } from '../../steps/metrics/generated.ts';
 import { project } from '../rig.ts';
@@ -14,7 +14,7 @@ const SEQ2SEQ = rows.map(({ colour, thing }, i) => ({
   target: `${colour} ${thing}`,
 }));
 
-/** Which colour comes last was said at the beginning: what stands right before it does not tell. */
+/** The last colour was given at the beginning, so that the words right before it do not predict it. */
 const CAUSAL = rows.map(({ colour, thing }, i) => ({
   id: `${1000 + i}`,
   prompt: `${colour} ${thing}:`,
@@ -46,7 +46,7 @@ const DATA = 'data: "${{ steps.split.data }}"';
 const TOKENS = 'tokens: "${{ steps.tokenize.tokens }}"';
 const OUTPUTS = '.tunesmith/outputs/p';
 
-test('seq2seq: the scores are those of the texts that are written down, and better than what is cut from the inputs', async () => {
+test('seq2seq: the scores are those of the stored texts, and better than those of excerpts from the inputs', async () => {
   const metrics = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum', 'bleu', 'chrf', 'chrf++', 'exact_match'];
   const p = made('seq2seq', SEQ2SEQ, {
     tokenize: 'task: seq2seq, max_target_length: 6',
@@ -80,7 +80,7 @@ test('seq2seq: the scores are those of the texts that are written down, and bett
   expect(methods.lead.metrics.rouge1).toBeCloseTo(0.5, 12);
   for (const method of Object.values<any>(methods)) expect(scores.rouge1).toBeGreaterThan(method.metrics.rouge1 + 0.2);
 
-  // Of a given model, how it writes decides what is written: one token is less than a target.
+  // The generation options decide what a given model generates: one token is less than a target.
   p.write('p.yaml', p.read('p.yaml').replace('perplexity] }', 'perplexity], generation: { max_new_tokens: 1, num_beams: 2 } }'));
   const short = await p.run('run', 'p.yaml', '--plain');
   expect(short.code, short.screen).toBe(0);
@@ -90,7 +90,7 @@ test('seq2seq: the scores are those of the texts that are written down, and bett
   expect(cut.metrics.perplexity).toBe(perplexity);
 });
 
-test('causal-lm: perplexity of the completions alone, below that of counted pairs', async () => {
+test('causal-lm: perplexity of the completions alone, below that of counted bigrams', async () => {
   const p = made('causal-lm', CAUSAL, {
     tokenize: 'task: causal-lm, completion: completion',
     baseline: `task: causal-lm, ${TOKENS}`,

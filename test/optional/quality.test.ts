@@ -1,4 +1,4 @@
-/** The measure of quality: the spam pipeline as it is shipped, for three seeds, and what its bundle answers. */
+/** The quality benchmark: the spam pipeline as it is published, for three seeds, and the answers of its bundle. */
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { project, root } from '../rig.ts';
 
 const METRICS = ['accuracy', 'precision', 'recall', 'f1'];
 
-test('F1 of spam on the test split is at least 0.94 in the mean of three seeds; the server answers as evaluate did', async () => {
+test('mean F1 of spam on the test split is at least 0.94 over three seeds; the server predicts as evaluate did', async () => {
   const p = project({ 'package.json': '{}' });
   cpSync(join(root, 'pipelines'), p.path('pipelines'), { recursive: true });
   symlinkSync(join(root, 'node_modules'), p.path('node_modules'));

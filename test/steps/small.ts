@@ -6,7 +6,10 @@ import { ranStep, table, temporary } from './rig.ts';
 
 const boxed = join(import.meta.dirname, '../../pipelines/models/bert-tiny');
 
-/** bert-tiny with a vocabulary of the words below and a size to match. Its special tokens are 0 to 4: PAD UNK CLS SEP MASK. */
+/**
+ * bert-tiny with a vocabulary of the words below and a matching size. Its special tokens are 0 to 4: PAD UNK CLS SEP
+ * MASK.
+ */
 export function smallModel(change: object = {}): string {
   const folder = temporary();
   const read = (name: string) => JSON.parse(readFileSync(join(boxed, name), 'utf8'));
@@ -38,7 +41,7 @@ const WORDS: Record<string, string[]> = {
   odd: ['purple', 'sideways', 'moon', 'spoon', 'seven'],
 };
 
-/** Texts of words that tell the label, among others that do not; the same each time. */
+/** Texts with words that determine the label, among others that do not; the same each time. */
 export function rows(counts: Record<string, number>, labels = ['bad', 'good']): Record<string, string>[] {
   const made: Record<string, string>[] = [];
   for (const [split, count] of Object.entries(counts)) {

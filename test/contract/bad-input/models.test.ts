@@ -1,4 +1,7 @@
-/** Model folders that cannot be used through the real CLI: what tokenize, train, predict and serve say. All faults: test/steps/models/faults.ts. */
+/**
+ * Unusable model folders through the real CLI: the messages of tokenize, train, predict and serve. All faults are in
+ * test/steps/models/faults.ts.
+ */
 import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { expect, test } from 'vitest';
@@ -14,7 +17,7 @@ steps:
   split: { uses: split, with: { data: "\${{ steps.collect.data }}", ratios: [0.6, 0.2, 0.2] } }
 `;
 
-/** A project with the sound model, and a broken one for each fault, in folders of these names. */
+/** A project with the intact model, and a broken one for each fault, in folders of these names. */
 async function broken(faults: Record<string, Fault>, yaml: string): Promise<Project> {
   const p = project({
     'p.yaml': STEPS + yaml.replace('FAULTS', JSON.stringify(Object.keys(faults))),
@@ -29,7 +32,7 @@ async function broken(faults: Record<string, Fault>, yaml: string): Promise<Proj
   return p;
 }
 
-/** What each cell of a step's matrix failed for; none may leave anything behind. */
+/** The error of each cell of a step's matrix; none may leave anything behind. */
 async function failures(p: Project, step: string): Promise<Record<string, string>> {
   const screen = await failure(p, '--on-failure', 'continue');
   expect(p.find('.tunesmith/outputs').filter((file) => file.includes(`/p/${step}`))).toEqual([]);
@@ -37,7 +40,7 @@ async function failures(p: Project, step: string): Promise<Record<string, string
   return Object.fromEntries([...found].map(([, name, said]) => [name!, plain(p, said!)]).sort());
 }
 
-/** What JSON.parse says differs between versions of Node. */
+// JSON.parse's messages differ between versions of Node.
 const plain = (p: Project, said: string) =>
   said
     .replaceAll(basename(p.folder), 'project')
@@ -66,7 +69,7 @@ test('a model that cannot be trained', async () => {
   expect(said).toMatchSnapshot();
 });
 
-test('a model that cannot be asked', async () => {
+test('a model that cannot predict', async () => {
   const p = await broken(WEIGHTS, '');
   const said: Record<string, string> = {};
   for (const name of Object.keys(WEIGHTS)) {
@@ -77,7 +80,7 @@ test('a model that cannot be asked', async () => {
   }
   expect(said).toMatchSnapshot();
   const served = await p.run('serve', 'missing', '--port', '0');
-  // The same words, and the exit code of a mistake in what was given.
+  // The same message, and the exit code of a user error.
   expect([served.code, plain(p, served.screen)]).toEqual([2, said.missing!.replace('\n  Use', '\n  = Use')]);
 });
 

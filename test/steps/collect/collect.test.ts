@@ -17,7 +17,7 @@ test('CSV: byte order mark, CRLF, quotes, line breaks in fields, empty lines', a
   ]);
 });
 
-test('CSV: a column has a type only where all values have it and lose nothing', async () => {
+test('CSV: a column has a type only if all values have it and lose nothing', async () => {
   const table = await collected({ 'a.csv': 'text,whole,number,yes,code,version,empty\na,1,1.5,true,007,1,\nb,-20,2.0,false,1,,""\n' });
   expect(table.columns).toEqual([
     'id VARCHAR',
@@ -44,7 +44,7 @@ test('CSV: other delimiters, no header, columns of several files by name, gzip',
   ]);
 });
 
-test('CSV: records that are not well-formed are put aside, and reading goes on at the next line', async () => {
+test('CSV: malformed records are rejected, and reading continues at the next line', async () => {
   const table = await collected({ 'a.csv': 'text,label\na,b\nc\nd,e,f\n"open,ham\ng,h\n"x"y,z\nlast,one\n"never closed,x\n' }, all);
   expect(values(table, 'text').sort()).toEqual(['a', 'g', 'last']);
   expect(table.rejected).toEqual([
@@ -58,14 +58,14 @@ test('CSV: records that are not well-formed are put aside, and reading goes on a
   expect(table.warnings).toHaveLength(1);
 });
 
-test('CSV: records and lines longer than what is read at once', async () => {
+test('CSV: records and lines longer than one read', async () => {
   const long = 'é"\n'.repeat(700_000);
   const table = await collected({ 'a.csv': `text,label\n"${long.replaceAll('"', '""')}",a\nx\n` }, all);
   expect(values(table, 'text')).toEqual([long]);
   expect(table.rejected).toEqual(['a.csv:700003 1 field instead of 2']);
 });
 
-test('TSV: quotes stand for themselves unless a field is properly quoted', async () => {
+test('TSV: quotes are literal unless a field is properly quoted', async () => {
   const table = await collected({ 'a.tsv': 'label\ttext\nham\t"Hello, he said\nspam\t"quoted\ttab"\nham\tit is 5" long\n' });
   expect(values(table, 'text').sort()).toEqual(['"Hello, he said', 'it is 5" long', 'quoted\ttab']);
 });
@@ -79,7 +79,7 @@ test.each<[string, Files]>([
   expect(values(await collected(files), 'text').sort()).toEqual(['a["]}', 'b']);
 });
 
-test('JSON: numbers keep their digits, objects can be reached into, mixed columns are texts', async () => {
+test('JSON: numbers keep their digits, fields of objects can be selected, mixed columns are texts', async () => {
   const table = await collected(
     {
       'a.jsonl': [
@@ -100,7 +100,7 @@ test('JSON: numbers keep their digits, objects can be reached into, mixed column
   expect(table.rows.find(({ text }) => text === 'b')).toMatchObject({ n: -1, x: null, label: 'one', first: 'x' });
 });
 
-test('JSON: lines that are no object are put aside', async () => {
+test('JSON: lines that are not objects are rejected', async () => {
   const lines = ['{"text":"a"}', '{"text":', '[1]', '"x"', '{"text":"\\ud800"}', '{"text":null}', '{"other":1}', '{"text":"b",}', 'NaN'];
   const table = await collected(
     { 'a.jsonl': Buffer.concat([Buffer.from(`${lines.join('\n')}\n`), Buffer.from('{"text":"caf\xe9"}', 'latin1')]) },
@@ -120,7 +120,7 @@ test('JSON: lines that are no object are put aside', async () => {
   ]);
 });
 
-test('JSON: a text about escapes is no broken character', async () => {
+test('JSON: a text about escapes is not an invalid character', async () => {
   const texts = ['"\\ud83d" is half of 😀', 'C:\\udder', '\\\\ud800'];
   const table = await collected({ 'a.jsonl': texts.map((text) => `${JSON.stringify({ text })}\n`).join('') }, all);
   expect(values(table, 'text').sort()).toEqual(texts.sort());
@@ -154,7 +154,7 @@ test('Parquet: files with other columns, in another order', async () => {
   await expect(collected({}, {}, [join(folder, 'c.parquet')])).rejects.toThrow(/c\.parquet: the column name file_row_number is reserved/);
 });
 
-test('texts: a row a file, also of a whole folder', async () => {
+test('texts: one row per file, also for a whole folder', async () => {
   const [first] = written({
     'pos/a.txt': 'good',
     'neg/deep/b.txt': '\ufeffbad\n',
@@ -200,7 +200,7 @@ test('columns may have any name', async () => {
   expect(json.rows).toEqual(table.rows);
 });
 
-test('select and where: SQL over the columns and `source`; the same on any number of threads', async () => {
+test('select and where: SQL over the columns and `source`; the result does not depend on the number of threads', async () => {
   const files = { 'x/a.csv': 'text,label,n\na,0,1\nb,1,2\n', 'y/b.csv': 'text,label,n\nc,1,3\n' };
   const table = await collected(files, {
     select: {
@@ -328,7 +328,7 @@ test.each<[string, Files, object, string]>([
   expect(await failure(files, options)).toBe(message);
 });
 
-test('options that contradict each other', () => {
+test('contradictory options', () => {
   const problems = (options: object) =>
     definition.check!({ format: 'auto', header: true, max_rejected: 0.01, ...options } as never).map(
       ({ option, message }) => `${option}: ${message}`,
@@ -360,7 +360,7 @@ test('the same files make the same bytes on 1, 2 and 4 threads, read in any orde
   expect(bytes[2]!.equals(bytes[0]!)).toBe(true);
 });
 
-test('a NUL in the name of a column is told with its place, and that the file may be UTF-16', async () => {
+test('a NUL in a column name is reported with its place, and with the advice that the file may be UTF-16', async () => {
   const csv = 'text,label\na,b\n';
   expect(await failure({ 'a.csv': Buffer.from(csv, 'utf16le') })).toBe(
     'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" contains a NUL character → The file may be UTF-16: set `encoding: utf-16le`.',
@@ -381,13 +381,13 @@ test('a NUL in the name of a column is told with its place, and that the file ma
   );
 });
 
-test('where every row is put aside the first reasons are told', async () => {
+test('if every row is rejected, the first reasons are reported', async () => {
   expect(await failure({ 'a.jsonl': '[1]\n{"text":null}\n' }, all)).toBe(
     'a.jsonl:1: not an object; all 2 rows are bad, so no row remains → Also a.jsonl:2: `text` is null. Correct the rows.',
   );
 });
 
-test('the log quotes labels that need it, and tells a missing label from the text null', async () => {
+test('the log quotes labels that need it, and distinguishes a missing label from the text null', async () => {
   const labels = ['', '  ', 'spam', 'so, so', 'null', 'a\tb', 'so so', 'grade 3', '\u200b'];
   const rows = [...labels, null].map((label, i) => `${JSON.stringify({ text: `t${i}`, label })}\n`);
   const table = await collected({ 'a.jsonl': rows.join('') }, { required: [] });
@@ -397,7 +397,7 @@ test('the log quotes labels that need it, and tells a missing label from the tex
   );
 });
 
-test('JSON: values of several kinds in one column are named', async () => {
+test('JSON: values of several kinds in one column are reported', async () => {
   const values = ['null', '1', '2', '"1"', 'true', '[1, 2]', '{"a":1}'];
   const notes = async (column: string[], options?: object) =>
     (await collected({ 'a.jsonl': column.map((v) => `{"text":"t","v":${v}}\n`).join('') }, options)).log.filter((line) =>

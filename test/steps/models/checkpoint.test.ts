@@ -1,4 +1,4 @@
-/** Model folders: what is read as what the hub has, what starts at random, and what is refused in which words. */
+/** Model folders: which are read, which weights are randomly initialized, and which errors are reported. */
 import { cpSync, mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -38,7 +38,7 @@ function config(folder: string, change: object): string {
 const renamed = (tensors: Record<string, StoredTensor>, rename: (name: string) => string) =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [rename(name), tensor]));
 
-/** The upper halves of float32: bfloat16, cut off. */
+/** The upper halves of float32: truncated to bfloat16. */
 const bfloat16 = (tensor: StoredTensor): StoredTensor => {
   const words = new Uint16Array(toFloat32(tensor)!.buffer);
   return {
@@ -48,7 +48,7 @@ const bfloat16 = (tensor: StoredTensor): StoredTensor => {
   };
 };
 
-test('a config without weights starts at random, as transformers initialises, from the seed alone', async () => {
+test('a config without weights is initialized as in transformers, from the seed alone', async () => {
   const folder = copy();
   rmSync(join(folder, 'model.safetensors'));
   const { weights, said } = await start(folder);
@@ -67,7 +67,7 @@ test('a config without weights starts at random, as transformers initialises, fr
   expect((await start(folder, { names: ['a', 'b'] })).weights['bert.embeddings.word_embeddings.weight']!.data).toEqual(words);
 });
 
-test('a size that no machine has memory for is named before anything is drawn', async () => {
+test('a size that no machine has memory for is reported before initialization', async () => {
   const folder = config(copy(), { vocab_size: 1e11 });
   rmSync(join(folder, 'model.safetensors'));
   await expect(start(folder)).rejects.toMatchObject({
@@ -76,12 +76,12 @@ test('a size that no machine has memory for is named before anything is drawn', 
   });
 });
 
-test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines', async () => {
+test('sinusoidal_pos_embds: position embeddings of a DistilBERT are initialized as sines and cosines', async () => {
   const folder = temporary();
   const json = { model_type: 'distilbert', vocab_size: 7, max_position_embeddings: 3, n_layers: 1, n_heads: 1, dim: 4, hidden_dim: 4 };
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...json, sinusoidal_pos_embds: true }));
   const { data } = (await start(folder)).weights['distilbert.embeddings.position_embeddings.weight']!;
-  // What transformers 5.23 has in such a model.
+  // The values of such a model in transformers 5.23.
   const expected = [
     [0, 1, 0, 1],
     [0.8414709848, 0.5403023059, 0.0099998333, 0.9999500004],
@@ -93,7 +93,7 @@ test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines
   );
 });
 
-test('weights come under the names that the hub has had for them, in one file or in shards', async () => {
+test('weights are found by all names that the hub has used for them, in one file or in shards', async () => {
   const expected = (await start(golden)).weights;
   const old = await changed((tensors) => ({
     ...renamed(tensors, (name) => name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')),
@@ -129,7 +129,7 @@ test('weights come under the names that the hub has had for them, in one file or
   await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names/);
 });
 
-test('half precision is read as float32', async () => {
+test('half precision is converted to float32', async () => {
   const full = (await start(golden)).weights;
   const half = (
     await start(await changed((tensors) => Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, bfloat16(t)]))))
@@ -143,7 +143,7 @@ test('half precision is read as float32', async () => {
   expect([...toFloat32({ dtype: 'F16', shape: [5], bytes })!]).toEqual([1, -2, 65504, 2 ** -24, Number.POSITIVE_INFINITY]);
 });
 
-test('a classifier is kept for the labels that it was trained for, in whatever order, and made anew for others where that is asked for', async () => {
+test('a classifier is kept for the labels that it was trained for, in any order, and replaced for others if the option says so', async () => {
   const same = await start(golden);
   expect(same.said).toEqual(['41 weights read from model.safetensors']);
   const turned = await start(golden, { names: ['yes', 'no', 'perhaps'] });
@@ -159,7 +159,7 @@ test('a classifier is kept for the labels that it was trained for, in whatever o
   expect(others.weights['classifier.weight']!.shape).toEqual([2, 32]);
 });
 
-test('what a checkpoint lacks, has too much, or has in another shape is said by name', async () => {
+test('missing, unexpected and misshapen weights of a checkpoint are reported by name', async () => {
   const pretrained = await changed(({ 'classifier.weight': _, 'classifier.bias': __, 'bert.pooler.dense.bias': bias, ...rest }) => {
     delete rest['bert.pooler.dense.weight'];
     return { ...rest, 'cls.predictions.bias': bias! };
@@ -177,13 +177,13 @@ test('what a checkpoint lacks, has too much, or has in another shape is said by 
     'bert.embeddings.word_embeddings.weight is [61,32] instead of [70,32]',
   );
   await expect(loadModel(lacking, task)).rejects.toThrow('it lacks bert.encoder.layer.1.output.dense.weight');
-  // Of a layer that config.json does not count, not a word would be missed, and the answers would be wrong.
+  // Without the error, a layer that config.json does not declare would be ignored, and the answers would be wrong.
   const deeper = await changed((tensors) => ({ ...tensors, 'bert.encoder.layer.2.output.dense.bias': tensors['classifier.bias']! }));
   for (const open of [() => start(deeper), () => loadModel(deeper, task)])
     await expect(open()).rejects.toThrow('it has unexpected weights: bert.encoder.layer.2.output.dense.bias');
 });
 
-test('files that are cut off, lie about themselves or are of another kind are refused in clear words', async () => {
+test('truncated, inconsistent and foreign files are rejected with clear messages', async () => {
   const cut = copy();
   truncateSync(join(cut, 'model.safetensors'), 50_000);
   await expect(start(cut)).rejects.toThrow(/^model.safetensors is not a complete safetensors file: .* but the file ends at 50000$/);
@@ -239,7 +239,7 @@ test('files that are cut off, lie about themselves or are of another kind are re
   await expect(start(temporary())).rejects.toThrow('has no config.json');
 });
 
-test('a saved model has the config that transformers reads, and comes back as it was', async () => {
+test('a saved model has the config that transformers reads, and loads unchanged', async () => {
   const model = await start(golden, { names: ['ham', 'spam'], dropout: 0.3, replaceHead: true });
   const [a, b] = [temporary(), temporary()];
   await saveModel(a, model);
@@ -266,13 +266,13 @@ test('a saved model has the config that transformers reads, and comes back as it
     await expect(loadModel(config(a, { id2label }), task)).rejects.toThrow('must name the labels 0, 1, 2 …, each once');
 });
 
-test('a masked language model whose decoder is not the word embeddings is refused', async () => {
+test('a masked language model whose decoder does not share the word embeddings is rejected', async () => {
   const folder = copy();
   config(folder, { architectures: ['BertForMaskedLM'], tie_word_embeddings: false });
   await expect(loadModel(folder)).rejects.toThrow('tie_word_embeddings false is not supported for masked-lm');
 });
 
-test('tensors of all sizes keep their alignment in a file', async () => {
+test('tensors of all sizes are aligned in a file', async () => {
   const file = join(temporary(), 'x.safetensors');
   const tensors = {
     b: { dtype: 'U8' as const, shape: [3], bytes: Uint8Array.of(1, 2, 3) },
@@ -286,7 +286,7 @@ test('tensors of all sizes keep their alignment in a file', async () => {
   expect([...back.b!.bytes]).toEqual([1, 2, 3]);
 });
 
-/** A file of a header and so many zero bytes. */
+/** A file with a header and this many zero bytes. */
 function header(json: string, bytes = 0): Buffer {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));

@@ -6,7 +6,7 @@ import { ranStep, temporary } from '../rig.ts';
 
 const byRate = (i: number): object => ({ lr: i });
 
-/** Metrics and a model for every cell, as evaluate and train would hand them over. */
+/** Metrics and a model for every cell, as evaluate and train make them. */
 async function selected(options: object, f1: (number | null)[], { dimension = byRate, picks = byRate, split = 'validation' } = {}) {
   const folder = temporary();
   const file = (name: string, content: string) => {
@@ -23,7 +23,7 @@ async function selected(options: object, f1: (number | null)[], { dimension = by
   return { ...ran, picked: readFileSync(ran.outputs.pick!, 'utf8'), choice: JSON.parse(readFileSync(ran.outputs.choice!, 'utf8')) };
 }
 
-test('the best metric decides, and the pick is of the same matrix point', async () => {
+test('the best metric decides, and the picked output is from the same matrix point', async () => {
   const best = await selected({ maximize: 'f1' }, [0.8, 0.9, 0.85]);
   expect(best.picked).toBe('model 1');
   expect(best.choice).toMatchObject({ maximize: 'f1', value: 0.9, cell: 'evaluate[1]', matrix: { lr: 1 }, picked: 'train[1]' });
@@ -37,7 +37,7 @@ test('the best metric decides, and the pick is of the same matrix point', async 
   expect((await selected({ minimize: 'loss' }, [0.8, 0.9])).picked).toBe('model 0');
 });
 
-test('of equal ones the first wins; what is not a number is left out, with a warning', async () => {
+test('the first of equals wins; values that are not numbers are left out, with a warning', async () => {
   const best = await selected({ maximize: 'f1' }, [null, 0.5, 0.5]);
   expect(best.picked).toBe('model 1');
   expect(best.choice.ties).toEqual(['evaluate[2]']);
@@ -45,12 +45,12 @@ test('of equal ones the first wins; what is not a number is left out, with a war
   expect(best.warnings).toEqual(['evaluate[0]: f1 is not a number; this candidate is left out']);
 });
 
-test('cells of metrics may have more dimensions than what is picked', async () => {
+test('cells of metrics may have more dimensions than those of the picked output', async () => {
   const two = await selected({ maximize: 'f1' }, [0.1, 0.3], { dimension: (i) => ({ lr: i, split: 'test' }), picks: (i) => ({ lr: i }) });
   expect(two.picked).toBe('model 1');
 });
 
-test('an unknown metric lists those there are; picks that fit nowhere, or everywhere, are said', async () => {
+test('an unknown metric lists the known ones; outputs that fit no cell, or every cell, are rejected', async () => {
   await expect(selected({ maximize: 'F1' }, [0.5])).rejects.toMatchObject({
     message: 'evaluate[0] has no metric "F1"',
     hint: 'Did you mean f1? It has rows, f1, loss.',

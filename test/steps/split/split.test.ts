@@ -19,7 +19,7 @@ async function splitOf(data: object[], options: object = THIRDS, previous?: stri
   return (await ran(data, options, previous)).splits;
 }
 
-/** `assignment`: the file; `warnings`: what the step warned of. */
+/** `assignment`: the file; `warnings`: those of the step. */
 async function ran(data: object[], options: object, previous?: string) {
   const { outputs, warnings } = await ranStep(definition, options, { data: await table(data), ...(previous && { previous }) });
   const splits = new Map<string, string>();
@@ -30,7 +30,7 @@ async function ran(data: object[], options: object, previous?: string) {
 
 const count = (splits: Map<string, string>, split: string) => [...splits.values()].filter((s) => s === split).length;
 
-test('exact shares in every stratum, whatever the order of the rows; another seed, another split', async () => {
+test('exact shares in every stratum, whatever the order of the rows; another seed gives another split', async () => {
   const data = rows(500);
   const split = await splitOf(data);
   for (const [label, n] of [
@@ -62,7 +62,7 @@ test.each([
   ['by content', {}],
   ['by group', { group: ['label', 'text'] }],
   ['by id, in two splits', { key: ['id'], ratios: [0.5, 0.5] }],
-])('stable, %s: no row ever moves, whatever comes, goes or is reordered', async (_, options) => {
+])('stable, %s: no row ever moves, whatever is added, removed or reordered', async (_, options) => {
   const known = new Map<string, string>();
   for (const data of changes())
     for (const [id, split] of await splitOf(data, { assign: 'stable', seed: 3, ...options })) {
@@ -72,7 +72,7 @@ test.each([
   expect(new Set(known.values()).size).toBe('ratios' in options ? 2 : 3);
 });
 
-test('stable: shares deviate as a binomial does, and an empty split is a warning', async () => {
+test('stable: shares deviate like a binomial, and an empty split is a warning', async () => {
   const options = { assign: 'stable', ratios: [0.7, 0.1, 0.2] };
   const split = await splitOf(rows(4000), options);
   for (const [i, name] of ['train', 'validation', 'test'].entries()) {
@@ -85,7 +85,7 @@ test('stable: shares deviate as a binomial does, and an empty split is a warning
   expect(definition.check!({ ratios: [0.8, 0.2], assign: 'stable', stratify: 'label' } as any)).toMatchObject([{ option: 'stratify' }]);
 });
 
-test('previous: former rows keep their split through growth, shrinking and reordering, and new ones fill up the shares', async () => {
+test('previous: earlier rows keep their split through growth, shrinking and reordering, and new ones fill up the shares', async () => {
   const known = new Map<string, string>();
   let previous: string | undefined;
   let last = new Map<string, string>();
@@ -116,7 +116,7 @@ test('previous may be the data of a split, a CSV of ids, or JSON lines with the 
   }
 });
 
-test('a previous split that cannot be kept is refused', async () => {
+test('an unusable previous split is rejected', async () => {
   const folder = temporary();
   const fails = async (text: string, options: object = THIRDS) => {
     const file = join(folder, 'previous');
@@ -137,7 +137,7 @@ test('a previous split that cannot be kept is refused', async () => {
   expect(await fails('{"id": "r1", ')).toMatch(/^previous: previous cannot be read: /);
 });
 
-test('an assignment names the columns that identify its units, and a split by others is refused', async () => {
+test('an assignment records the columns that identify its units, and other columns are rejected', async () => {
   const data = grouped([3, 3, 3, 3, 3, 3, 3, 3, 3, 3]).map((row, i) => ({
     ...row,
     customer: i === 0 ? null : row.customer,
@@ -155,14 +155,14 @@ test('an assignment names the columns that identify its units, and a split by ot
   await expect(ran(data, { ...byCustomer, key: ['body'] }, first.assignment)).rejects.toThrow(
     'previous was made with `key` text, and this split has `key` body',
   );
-  // Where no row lacks its group nothing depends on the content.
+  // If every row has a group, nothing depends on the content.
   const second = await ran(data.slice(1), { ...byCustomer, key: ['body'] }, first.assignment);
   expect(second.warnings.join()).not.toContain('previous');
   for (const [id, split] of second.splits) expect(split).toBe(first.splits.get(id));
   await expect(ran(data, { ...byCustomer, key: ['body'] }, second.assignment)).rejects.toThrow('previous was made with `key` text');
 });
 
-test('a previous that knows only part of the rows is warned of, with counts', async () => {
+test('a warning counts the rows that previous does not know', async () => {
   const data = grouped(Array.from({ length: 10 }, () => 3)).map((row, i) => ({ ...row, customer: i === 0 ? null : row.customer }));
   const folder = temporary();
   const file = (name: string, text: string) => {
@@ -188,7 +188,7 @@ test('a previous that knows only part of the rows is warned of, with counts', as
   expect((await ran(data, by, contents.assignment)).warnings).toEqual([]);
 });
 
-/** Rows of groups of these sizes. */
+/** Rows of groups with these sizes. */
 const grouped = (sizes: number[]) =>
   sizes.flatMap((size, g) => rows(size, 1000 * g).map((row) => ({ ...row, customer: `c${String(g).padStart(2, '0')}` })));
 
@@ -205,7 +205,7 @@ test('12 groups of 4 to 48 rows come as near to the shares as any assignment doe
   expect(warnings).toEqual([]);
 });
 
-test('one group of 90 and twelve of 1: the large one is train, and the warning says why', async () => {
+test('one group of 90 and twelve of 1: the large one is train, and the warning gives the reason', async () => {
   const { splits, warnings } = await ran(grouped([90, ...Array(12).fill(1)]), BY_CUSTOMER);
   expect(['train', 'validation', 'test'].map((name) => count(splits, name))).toEqual([90, 6, 6]);
   expect(warnings).toEqual([
@@ -217,7 +217,7 @@ test.each([
   [3, [100, 100, 100]],
   [4, [5, 1, 1, 1]],
   [3, [1, 1, 998]],
-])('no split is empty where there are enough groups: %i of %j rows', async (_, sizes) => {
+])('no split is empty if there are enough groups: %i of %j rows', async (_, sizes) => {
   const { splits } = await ran(grouped(sizes), BY_CUSTOMER);
   for (const name of ['train', 'validation', 'test']) expect(count(splits, name)).toBeGreaterThan(0);
 });
@@ -259,7 +259,7 @@ test('the rows of groups come near to the best of all assignments', () => {
   }
 });
 
-test('groups and labels: each label gets its shares as near as groups of mixed labels allow', async () => {
+test('groups and labels: each label gets its shares as exactly as groups of mixed labels allow', async () => {
   const data = grouped(Array.from({ length: 60 }, (_, i) => 2 + (i % 9)));
   const { splits } = await ran(data, { ...BY_CUSTOMER, stratify: 'label' });
   for (const label of ['spam', 'ham']) {
@@ -279,7 +279,7 @@ test('equal contents in several groups are counted', async () => {
   ]);
 });
 
-test('rows of equal text stay together, also where their labels differ', async () => {
+test('rows with equal text stay together, even if their labels differ', async () => {
   const twins = rows(200).flatMap((row) => [row, { ...row, id: `${row.id}-2`, label: 'ham' }]);
   const split = await splitOf(twins);
   for (const { id } of rows(200)) expect(split.get(`${id}-2`)).toBe(split.get(id));
@@ -292,7 +292,7 @@ test('two ratios are train and test; the card counts by split and label', async 
   expect([card.splits.train.rows, card.splits.test.rows]).toEqual([30, 10]);
 });
 
-test('what cannot be split is said', async () => {
+test('unusable data are rejected', async () => {
   const fails = async (data: object[], options: object = THIRDS) =>
     splitOf(data, options).then(
       () => 'no error',

@@ -15,7 +15,7 @@ async function tokenized(given: object[], options = {}, model = smallModel()) {
   return ranStep(tokenize, { max_length: 16, ...options }, { data: await table(given), model });
 }
 
-test('ids, labels and row ids of each split, with the tokenizer and what was done to the text', async () => {
+test('ids, labels and row ids of each split, with the tokenizer and the record of preprocessing', async () => {
   const data = await table(made);
   await addPreprocessing(undefined, data, { decode: 'mail', columns: ['text'] });
   const { outputs, log } = await ranStep(tokenize, { max_length: 16 }, { data, model: smallModel() });
@@ -41,7 +41,7 @@ test('ids, labels and row ids of each split, with the tokenizer and what was don
   expect(log).toContainEqual(expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% cut$/));
 });
 
-test('long texts are cut and keep their last special token; a text with no words is one, too', async () => {
+test('long texts are truncated and keep their last special token; a text without words is valid too', async () => {
   const long = { ...made[0]!, text: 'happy '.repeat(500) };
   const empty = { ...made[1]!, text: '' };
   const { outputs } = await tokenized([long, empty, ...made.slice(2)]);
@@ -52,7 +52,7 @@ test('long texts are cut and keep their last special token; a text with no words
   expect(idsOf(split, 1)).toEqual([2, 3]);
 });
 
-test('answer_start counts code points, as SQuAD does, where code units would be another place of the same word', async () => {
+test('answer_start counts code points, as in SQuAD; code units would point at another occurrence of the word', async () => {
   const folder = temporary();
   const database = await Database.open();
   await database.run(
@@ -67,7 +67,7 @@ test('answer_start counts code points, as SQuAD does, where code units would be 
   expect([...split.values('start_positions', 0)!, ...split.values('end_positions', 0)!]).toEqual([5, 5]);
 });
 
-test('a tokenizer.json that pads and truncates by itself is not let do so', async () => {
+test('padding and truncation in tokenizer.json are disabled', async () => {
   const model = smallModel();
   const file = join(model, 'tokenizer.json');
   const tokenizer = JSON.parse(readFileSync(file, 'utf8'));
@@ -88,7 +88,7 @@ test('a tokenizer.json that pads and truncates by itself is not let do so', asyn
   }
 });
 
-test('columns may have other names, and labels may be numbers, which go by value', async () => {
+test('columns may have other names, and labels may be numbers, which are sorted by value', async () => {
   const folder = temporary();
   const database = await Database.open();
   await database.run(
@@ -115,11 +115,11 @@ test.each([
   ],
   ['longer than the model takes', made, { max_length: 33 }, "max_length 33 exceeds the model's limit of 32 tokens"],
   ['no rows', [], {}, 'the data have no rows'],
-])('%s is said at once', async (_, given, options, message) => {
+])('%s is reported before any work', async (_, given, options, message) => {
   await expect(tokenized(given, options)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });
 });
 
-test('a tokenizer that the model has no rows for, or that is missing, is said', async () => {
+test('a tokenizer that is missing, or has ids without an embedding, is reported', async () => {
   await expect(tokenized(made, {}, smallModel({ vocab_size: 20 }))).rejects.toThrow(
     "the tokenizer has 25 tokens, but the model's embedding table has only 20 rows",
   );
@@ -178,7 +178,7 @@ test('ten times the rows take no more memory', async () => {
     return process.resourceUsage().maxRSS / 1024;
   };
   const few = await peak(10_000);
-  // Held until the heap happens to be full, what the library made of 90,000 rows more was over 300 MB.
+  // If they were kept until the heap happens to be full, the encodings of 90,000 more rows would take over 300 MB.
   expect((await peak(100_000)) - few).toBeLessThan(150);
 });
 

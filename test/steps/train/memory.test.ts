@@ -9,7 +9,7 @@ import { smallModel, smallTokens } from '../small.ts';
 const memory = { weights: 440e6, gradients: 440e6, moments: 880e6, activations: 700e6, best: 0 };
 const SHAPE = '32 × 128 tokens';
 
-test('it is said in parts, and refused where the machine has less', () => {
+test('the estimate lists its parts, and is an error if it exceeds the memory of the machine', () => {
   const words =
     "memory: about 2.5 GB: weights 440 MB, gradients 440 MB, the optimizer's state 880 MB, activations of 32 × 128 tokens 700 MB";
   expect(inWords(memory, SHAPE)).toBe(words);
@@ -26,7 +26,7 @@ test.each([
   'Array buffer allocation failed',
   'WebAssembly.Memory(): could not allocate memory',
   'OOM when allocating tensor with shape[32,12,512,512]',
-])('%s: what to lower is said', (message) => {
+])('%s: the error says what to lower', (message) => {
   expect(explainMemory(new Error(message), SHAPE)).toMatchObject({
     name: 'StepError',
     message: `out of memory, with batches of up to 32 × 128 tokens: ${message}`,
@@ -35,12 +35,12 @@ test.each([
   });
 });
 
-test('any other error stays as it is', () => {
+test('any other error is unchanged', () => {
   const error = new Error('The input labels was not given.');
   expect(explainMemory(error, SHAPE)).toBe(error);
 });
 
-test('a training says how much it will take: of adapters less than of a model', async () => {
+test('a training reports its memory: less for adapters than for a whole model', async () => {
   const model = smallModel();
   const inputs = { model, tokens: await smallTokens(model) };
   const quick = { epochs: 1, batch_size: 8, runtime: 'eager' };
@@ -51,7 +51,7 @@ test('a training says how much it will take: of adapters less than of a model', 
   expect(said(await ranStep(step, { ...quick, optim: 'sgd' }, inputs))).not.toContain("optimizer's state");
 });
 
-test('a label that the model has no output for is named before the training', async () => {
+test('a label that the model has no output for is reported before the training', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   const file = join(tokens, 'train-00000.safetensors');

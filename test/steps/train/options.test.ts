@@ -1,4 +1,4 @@
-/** What options of the train step do to a training. */
+/** The effects of the train step's options. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -49,9 +49,10 @@ function distance(a: Weights, b: Weights): number {
   return Math.sqrt(difference / norm);
 }
 
-test('k parts of b learn what one batch of k·b learns, the last, smaller batch included', async () => {
+test('k parts of b learn the same as one batch of k·b, including the last, smaller batch', async () => {
   const inputs = await smallInputs();
-  // SGD, since Adam makes steps of any size of gradients that are zero but for rounding, such as those of the keys' biases.
+  // SGD, because Adam makes steps of any size from gradients that are zero except for rounding, such as those of the
+  // keys' biases.
   const options = { epochs: 2, optim: 'sgd', momentum: 0.9, learning_rate: 0.05 };
   const whole = await trained({ ...options, batch_size: 12 }, inputs);
   const parts = await trained({ ...options, batch_size: 3, gradient_accumulation_steps: 4 }, inputs);
@@ -59,7 +60,7 @@ test('k parts of b learn what one batch of k·b learns, the last, smaller batch 
   expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
 });
 
-test('parts with unequal numbers of labels count by their labels, and by class weights', async () => {
+test('parts with unequal numbers of labels are weighted by their labels, and by class weights', async () => {
   const model = smallModel();
   const lines = rows({ train: 30, validation: 8 }).map(({ text, split }) => {
     const tokens = text!.trim().split(/\s+/);
@@ -77,7 +78,7 @@ test('parts with unequal numbers of labels count by their labels, and by class w
   expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
 });
 
-test('parts of a batch of questions are padded alike: the loss weighs all places against each other, padding too', async () => {
+test('parts of a batch of questions are padded alike, because the loss compares all positions, including padding', async () => {
   const model = smallModel();
   const lines = rows({ train: 30, validation: 8 }).map(({ text, split }, i) => {
     const context = text!.trim();
@@ -94,7 +95,7 @@ test('parts of a batch of questions are padded alike: the loss weighs all places
   expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
 });
 
-test('frozen weights stay to the bit, the others move; what none is called is said', async () => {
+test('frozen weights do not change, the others do; a pattern without a match is an error', async () => {
   const { tokens, model } = await smallInputs();
   const start = await trained({}, { tokens, model });
   const inputs = { tokens, model: start.outputs.model! };
@@ -118,9 +119,9 @@ test('frozen weights stay to the bit, the others move; what none is called is sa
   });
 });
 
-test('layers learn the slower the lower they are', async () => {
+test('lower layers learn more slowly', async () => {
   const inputs = await smallInputs({ num_hidden_layers: 2 });
-  // One step of SGD: what a weight moves is its rate by its gradient.
+  // In one step of SGD, the change of a weight is its rate times its gradient.
   const options = { optim: 'sgd', learning_rate: 0.1, batch_size: 70, max_grad_norm: 0 };
   const start = await trained({ ...options, learning_rate: 1e-12 }, inputs);
   const [all, falling] = [await trained(options, inputs), await trained({ ...options, layer_wise_learning_rate_decay: 0.5 }, inputs)];
@@ -133,7 +134,7 @@ test('layers learn the slower the lower they are', async () => {
   expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
 });
 
-test('gradient checkpointing: the same weights to the bit, dropout and adapters included', async () => {
+test('gradient checkpointing: the same weights bit for bit, with dropout and adapters', async () => {
   const inputs = await smallInputs({ num_hidden_layers: 4 });
   const options = { batch_size: 16, dropout: 0.1 };
   const learned = { ...inputs, model: (await trained(options, inputs)).outputs.model! };
@@ -160,7 +161,7 @@ test('gradient checkpointing keeps the activations of one layer, not of all', as
   expect(checkpointed!).toBeLessThan(0.3 * plain!);
 });
 
-test('layers that are one set of weights cannot learn at rates of their own', () => {
+test('layers that share one set of weights cannot have their own learning rates', () => {
   const model = (num_hidden_groups: number) => {
     const config = albert.configure({
       model_type: 'albert',
@@ -182,7 +183,7 @@ test('layers that are one set of weights cannot learn at rates of their own', ()
   expect(own('albert.encoder.embedding_hidden_mapping_in.weight')).toEqual(lowest);
 });
 
-test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the lower they are", () => {
+test("lower layers of GPT-2, and of T5's decoder above its encoder, learn more slowly", () => {
   const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
   const ratesOf = (family: Family, file: object) => {
     const rate = weightOptions(
@@ -207,7 +208,7 @@ test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the 
   expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.25, 0.125, 0.0625]);
 });
 
-test("as in transformers' Trainer T5's relative attention biases are biases to weight decay, whatever their shape", () => {
+test("as in transformers' Trainer, weight decay treats T5's relative attention biases as biases, whatever their shape", () => {
   const config = t5.configure({ num_layers: 1, vocab_size: 8 });
   const own = weightOptions(
     { family: t5, config, parameters: t5.parameters(config) },
@@ -219,7 +220,7 @@ test("as in transformers' Trainer T5's relative attention biases are biases to w
   expect(decay('shared.weight')).toBe(0.1);
 });
 
-test('the schedule has what it was given', async () => {
+test('the schedule follows its options', async () => {
   const options = { lr_scheduler_type: 'polynomial', lr_scheduler_kwargs: { power: 2, lr_end: 0.001 } };
   const { history } = await trained({ ...options, runtime: 'eager' }, await smallInputs());
   const rates = history.flatMap(({ learning_rate }) => learning_rate ?? []);
@@ -227,7 +228,7 @@ test('the schedule has what it was given', async () => {
   expect(rates[9]).toBeCloseTo(0.001 + 0.004 * 0.5 ** 2, 10); // half of 18 steps are over
 });
 
-test('a warmup that does not end is told of', async () => {
+test('a warning reports a warmup that does not end', async () => {
   const inputs = await smallInputs();
   const { warnings, history } = await trained({ warmup_steps: 18, runtime: 'eager' }, inputs);
   expect(warnings).toEqual([
@@ -248,7 +249,7 @@ test('class weights and smoothing change the loss; balanced weights of balanced 
   expect((await trained({ class_weights: 'balanced' }, inputs)).history[0].loss).toBeCloseTo(plain.history[0].loss, 5);
   const learned = { epochs: 4, learning_rate: 0.02 };
   const [sharp, smooth] = [await trained(learned, inputs), await trained({ ...learned, label_smoothing_factor: 0.2 }, inputs)];
-  // The least that a target of 0.9 and 0.1 leaves is its entropy.
+  // The least loss of a target of 0.9 and 0.1 is its entropy.
   expect(sharp.history.at(-1).train_loss).toBeLessThan(0.2);
   expect(smooth.history.at(-1).train_loss).toBeGreaterThan(0.325);
   await expect(trained({ class_weights: { bad: 1 } }, inputs)).rejects.toMatchObject({
@@ -299,11 +300,11 @@ test.each([
     'class_weights',
     '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
   ],
-])('%j is refused', (options, option, message) => {
+])('%j is rejected', (options, option, message) => {
   expect(step.check!({ ...defaults, ...options } as never)).toContainEqual({ option, message });
 });
 
-test('what means nothing for the tokens is refused', async () => {
+test('options that do not apply to the tokens are rejected', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   await expect(trained({ mlm_probability: 0.3 }, { model, tokens })).rejects.toThrow(
@@ -320,7 +321,7 @@ test('what means nothing for the tokens is refused', async () => {
     });
 });
 
-test('lora moves its adapters and the head only; merged it is a model, and its adapters lie beside it', async () => {
+test('lora trains only its adapters and the head; the merged result is a model, with its adapters beside it', async () => {
   const { tokens, model } = await smallInputs();
   await expect(trained({ lora: { r: 4, alpha: 8, dropout: 0, merge: true } }, { tokens, model })).rejects.toMatchObject({
     message: expect.stringMatching(/^lora leaves .* as they are, and they start at random$/),
