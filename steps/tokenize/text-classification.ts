@@ -64,7 +64,7 @@ async function single(source: Source): Promise<Labels> {
   const column = requireColumn(columns, label, 'label');
   if (column.type.endsWith('[]'))
     throw new StepError(
-      `the column \`${label}\` holds lists`,
+      `the column \`${label}\` contains lists`,
       'For texts with any number of labels set `problem_type: multi_label_classification`.',
       ['label'],
     );
@@ -127,7 +127,7 @@ async function labelLists(source: Source, name: string): Promise<Sets> {
   const column = requireColumn(source.columns, name, 'label');
   if (!column.type.endsWith('[]'))
     throw new StepError(
-      `the column \`${name}\` holds ${column.type}, not lists`,
+      `the column \`${name}\` contains ${column.type}, not lists`,
       'multi_label_classification needs a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
       ['label'],
     );

@@ -59,7 +59,7 @@ function requireLists({ columns }: Source, words: string, tags: string): string 
     const { type } = requireColumn(columns, name, option);
     if (!type.endsWith('[]'))
       throw new StepError(
-        `the column \`${name}\` holds ${type}, not lists`,
+        `the column \`${name}\` contains ${type}, not lists`,
         'token-classification needs a list of words and a list of tags: {"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}.',
         [option],
       );

@@ -188,8 +188,8 @@ test.each([
   ],
   [[{ tokens: ['a', 'b'], tags: ['O'] }], 'task: token-classification', /row [\w-]+ has 2 words in `tokens` and 1 tags in `tags`/],
   [[{ text: 'a', label: 'much' }], 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],
-  [[{ text: 'a', label: ['x'] }], 'text: text', /the column `label` holds lists/],
-  [[{ text: 'a', label: 'x' }], 'problem_type: multi_label_classification', /the column `label` holds VARCHAR, not lists/],
+  [[{ text: 'a', label: ['x'] }], 'text: text', /the column `label` contains lists/],
+  [[{ text: 'a', label: 'x' }], 'problem_type: multi_label_classification', /the column `label` contains VARCHAR, not lists/],
 ])('%#: the error names a row that cannot be learned from', async (wrong, tokenize, message) => {
   // Enough rows that each split has some; all alike, so that the bad one is found in any order.
   const rows = Array.from({ length: 12 }, () => wrong[0]!);

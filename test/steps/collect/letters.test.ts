@@ -220,7 +220,7 @@ test.each([
   expect(await failure(files, { where })).toBe(
     `where: ${where}: compares the column \`${column}\`, which contains texts, with the number ${number} → Convert it to numbers with \`types: { n: number }\`, or compare with a text${number === 'whole' ? '' : `: '${number}'`}.`,
   );
-  expect(await failure(files, { where, types: { n: 'number' } })).not.toMatch(/which holds texts/);
+  expect(await failure(files, { where, types: { n: 'number' } })).not.toMatch(/which contains texts/);
 });
 
 test('comparisons without mixed types are allowed, and errors of numeric functions mention `types`', async () => {

@@ -94,7 +94,7 @@ test('a missing column or table is reported, with the existing ones', async () =
       hint: 'The columns are `id`, `text`, `label`. To make another, use `select` of collect: `select: { body: … }`.',
     }),
   );
-  expect(() => tableOf(join(folder, 'none'))).toThrow('holds no data.parquet');
+  expect(() => tableOf(join(folder, 'none'))).toThrow('contains no data.parquet');
 });
 
 test('data that do not fit in memory spill beside the output, and leave nothing behind', async () => {

@@ -145,7 +145,7 @@ test('unusable inputs are rejected', async () => {
   });
   await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is "great"');
   await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow(
-    'holds a BertModel, a base model that was not trained for a task',
+    'contains a BertModel, a base model that was not trained for a task',
   );
 
   writeFileSync(join(model, 'tokenizer.json'), '{}');

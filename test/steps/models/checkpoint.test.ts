@@ -120,10 +120,10 @@ test('weights are found by all names that the hub has used for them, in one file
   const [name] = tensors[0]!;
   index({ [name]: 'model-00002-of-00002.safetensors' });
   await expect(start(sharded)).rejects.toThrow(
-    `model.safetensors.index.json says that model-00002-of-00002.safetensors holds ${name}, and it is in model-00001-of-00002.safetensors`,
+    `model.safetensors.index.json lists ${name} in model-00002-of-00002.safetensors, but it is in model-00001-of-00002.safetensors`,
   );
   index({ nobody: 'model-00001-of-00002.safetensors' });
-  await expect(start(sharded)).rejects.toThrow('says that model-00001-of-00002.safetensors holds nobody, and no shard has it');
+  await expect(start(sharded)).rejects.toThrow('lists nobody in model-00001-of-00002.safetensors, but no shard contains it');
   index({});
   rmSync(join(sharded, 'model-00002-of-00002.safetensors'));
   await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names/);

@@ -316,7 +316,7 @@ test('options that do not apply to the tokens are rejected', async () => {
   const { outputs } = await ranStep(tokenize, { task: 'masked-lm', max_length: 24 }, { data, model });
   for (const [name, value] of Object.entries({ replace_head: true, sampler: 'balanced', class_weights: 'balanced', positive: 'good' }))
     await expect(trained({ [name]: value }, { model, tokens: outputs.tokens! })).rejects.toMatchObject({
-      message: expect.stringMatching(`^${name} means nothing for masked-lm`),
+      message: expect.stringMatching(`^\`${name}\` does not apply to masked-lm`),
       option: [name],
     });
 });
@@ -343,5 +343,5 @@ test('lora trains only its adapters and the head; the merged result is a model, 
   const alone = await ranStep(step, { ...quick, lora: { ...lora, merge: false } }, inputs);
   expect(readdirSync(alone.outputs.model!)).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']));
   expect(readdirSync(alone.outputs.model!)).not.toContain('model.safetensors');
-  await expect(loadModel(alone.outputs.model!)).rejects.toThrow('holds a LoRA adapter, not a model');
+  await expect(loadModel(alone.outputs.model!)).rejects.toThrow('contains a LoRA adapter, not a model');
 });

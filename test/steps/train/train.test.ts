@@ -117,7 +117,7 @@ test('tokens that do not fit the model, or the options, are rejected before trai
   await expect(trained(stopping, { model, tokens: await smallTokens(model, ['bad', 'good', 'odd']) })).rejects.toThrow(
     'f1 needs two labels, and there are 3',
   );
-  await expect(trained({}, { model, tokens: model })).rejects.toThrow('holds no tokens.json');
+  await expect(trained({}, { model, tokens: model })).rejects.toThrow('contains no tokens.json');
   rmSync(join(tokens, 'train-00000.safetensors'));
   await expect(trained({}, { model, tokens })).rejects.toThrow(/^train-00000.safetensors cannot be read: ENOENT/);
   writeFileSync(join(tokens, 'tokens.json'), '{');
