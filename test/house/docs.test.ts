@@ -53,7 +53,11 @@ test('links between pages lead to files and headings that exist', () => {
 
 /** The anchors that GitHub makes of the headings of a page. */
 function headingIds(page: string): string[] {
-  const headings = [...read(page).replace(/^```[\s\S]*?^```/gm, '').matchAll(/^#+ (.+)$/gm)].map((m) => m[1]!);
+  const headings = [
+    ...read(page)
+      .replace(/^```[\s\S]*?^```/gm, '')
+      .matchAll(/^#+ (.+)$/gm),
+  ].map((m) => m[1]!);
   return headings.map((text) =>
     text
       .toLowerCase()
