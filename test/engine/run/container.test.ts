@@ -77,7 +77,7 @@ steps:
   expect(run.screen).toMatch(
     /piece: memory ran out meanwhile, and the kernel killed a process .*: if it was one of\s+piece, what it made may not be whole/,
   );
-  p.write('q.yaml', 'steps: { asks: { run: "true", resources: { memory: 400MB } } }');
+  p.write('q.yaml', 'steps: { asks: { run: "echo", resources: { memory: 400MB } } }');
   expect((await inside(p, 'run', 'q.yaml', '--plain')).screen).toContain('asks for 0.4 GB of memory, but this machine has 0.3 GB');
   expect((await inside(p, 'doctor')).screen).toMatch(/of which this container may use 0\.3 GB/);
 });
