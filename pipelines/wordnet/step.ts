@@ -1,7 +1,4 @@
-/**
- * A custom step, as described in docs/own-steps.md: WordNet's nouns as JSON lines with `word`, `definition`,
- * `category` and `kind`.
- */
+/** A custom step (docs/own-steps.md): reads WordNet's nouns and writes JSON lines with `word`, `definition`, `category` and `kind`. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { defineStep, StepError } from 'tunesmith';
 import { nounsOf } from './nouns.ts';
@@ -14,10 +11,9 @@ export default defineStep({
   options: {},
   async run({ inputs, outputs, log }) {
     const nouns = nounsOf(await readFile(inputs.nouns, 'utf8'));
-    if (nouns.length === 0)
-      throw new StepError(`${inputs.nouns} contains no line of a noun`, "Use `data.noun` of WordNet's `dict` folder.");
+    if (nouns.length === 0) throw new StepError(`${inputs.nouns} has no line of a noun`, "Give `data.noun` of WordNet's `dict` folder.");
     const rows = nouns.filter(({ kind, definition }) => kind !== undefined && definition !== '');
-    log(`${nouns.length} meanings; ${rows.length} have a definition and a more general term`);
+    log(`${nouns.length} meanings; ${rows.length} have a definition and are a kind of something`);
     await writeFile(outputs.rows!, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
   },
 });

@@ -2,8 +2,7 @@
  * Estimates the memory that a training needs. The estimate is reported before its first step, with advice if it is
  * too much.
  */
-import { totalmem } from 'node:os';
-import { StepError } from '../../engine/step.ts';
+import { memoryLimit, StepError } from '../../engine/step.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { peakBytes } from '../runtime/graph.ts';
 import { ruleOf } from '../runtime/rules.ts';
@@ -56,12 +55,6 @@ export function inWords(memory: Memory, shape: string): string {
   const told = Object.entries(memory).filter(([, bytes]) => bytes > 0);
   const parts = told.map(([what, bytes]) => `${WORDS[what as keyof Memory](shape)} ${size(bytes)}`);
   return `memory: about ${size(sumOf(memory))}: ${parts.join(', ')}`;
-}
-
-/** Memory of the machine, or the limit of its container. */
-export function memoryLimit(): number {
-  const constrained = process.constrainedMemory();
-  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
 
 export function refuseTooMuch(memory: Memory, shape: string, limit = memoryLimit()): void {
