@@ -192,7 +192,12 @@ test('a text: decoded mail, cleaned twice, a renamed column, truncated', async (
     classified,
   );
   const card = readFileSync(join(bundle, 'README.md'), 'utf8');
-  for (const said of ['whole mails become their texts', 'removed: URLs', 'the column `body`', 'more than 10 tokens loses those at its end'])
+  for (const said of [
+    'mails are converted to their texts',
+    'removed: URLs',
+    'column `body`',
+    'more than 10 tokens is truncated at its end',
+  ])
     expect(card).toContain(said);
 });
 

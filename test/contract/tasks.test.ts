@@ -128,7 +128,7 @@ test('pairs of texts', async () => {
   expect(answers.map(({ label }) => label)).toEqual(['same', 'different']);
 
   const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
-  expect(card).toContain('tells `different` and `same` apart, of two texts together.');
+  expect(card).toContain('classifies a pair of texts as `different` or `same`.');
   expect(card).toContain(`-d '{"inputs":{"text":"a text","text_pair":"another text"}}'`);
   expect(card).toContain('model({"text":"a text","text_pair":"another text"}, truncation=True, max_length=24)');
 

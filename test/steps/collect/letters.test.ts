@@ -236,7 +236,7 @@ test('comparisons without mixed types are allowed, and errors of numeric functio
 });
 
 test('a field that occurs twice in a JSON object is not guessed, and rows nested too deeply are rejected with their line', async () => {
-  expect(await failure({ 'a.jsonl': '{"text":"a"}\n{"text":"b","text":"c"}\n' })).toMatch(/^a\.jsonl:2: the field `text` is there twice/);
+  expect(await failure({ 'a.jsonl': '{"text":"a"}\n{"text":"b","text":"c"}\n' })).toMatch(/^a\.jsonl:2: the field `text` occurs twice/);
   expect(await failure({ 'a.jsonl': `{"text":"a"}\n{"text":"b","x":${'['.repeat(20_000)}${']'.repeat(20_000)}}\n` })).toMatch(
     /^a\.jsonl:2: nested deeper than 200 levels/,
   );

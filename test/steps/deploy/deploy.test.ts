@@ -63,7 +63,7 @@ test('the choice of select also provides the metrics; the card of a model withou
   const card = readFileSync(join(outputs.bundle!, 'README.md'), 'utf8');
   expect(card).toContain('Not evaluated.');
   expect(card).not.toMatch(/license|undefined/);
-  await expect(ranStep(step, {}, { model: from, metrics: metricsFile({ f1: 1 }) })).rejects.toThrow('is not what evaluate writes');
+  await expect(ranStep(step, {}, { model: from, metrics: metricsFile({ f1: 1 }) })).rejects.toThrow('was not written by evaluate');
 });
 
 test('labels with any name do not break the card', async () => {

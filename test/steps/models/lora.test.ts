@@ -111,7 +111,7 @@ test('targets match the ends of names; unknown targets, and weights that would s
     'bert.encoder.layer.1.intermediate.dense.lora_A.weight',
   ]);
   expect(() => adapt(model, [], { ...options, targets: ['q_lin'] }, 0)).toThrow('lora.targets: no linear layer matches "q_lin"');
-  expect(() => adapt(model, Object.keys(model.weights), options, 0)).toThrow(/^lora leaves .* as they are, and they start at random$/);
+  expect(() => adapt(model, Object.keys(model.weights), options, 0)).toThrow(/^lora would not train .*, which are randomly initialized$/);
   expect(() => adapt(model, ['classifier.weight'], options, 0)).not.toThrow();
 });
 

@@ -96,7 +96,7 @@ test('an unsupported tokenizer is rejected with advice', async () => {
   const folder = temporary();
   await expect(tokenizerJson(folder)).rejects.toThrow('has no tokenizer.json');
   writeFileSync(join(folder, 'spiece.model'), '');
-  await expect(tokenizerJson(folder)).rejects.toThrow('has spiece.model and no tokenizer.json');
+  await expect(tokenizerJson(folder)).rejects.toThrow('has spiece.model but no tokenizer.json');
   rmSync(join(folder, 'spiece.model'));
   writeFileSync(join(folder, 'vocab.txt'), 'a\nb\n');
   await expect(tokenizerJson(folder)).rejects.toThrow('vocab.txt has no [CLS]');

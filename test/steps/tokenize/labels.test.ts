@@ -178,7 +178,7 @@ test('the columns of an external multi-label file are those of the model, in its
     [1, 0],
     [1, 1],
   ]);
-  await expect(tokenized(data, { ...MULTI, label: ['toxic'] }, model)).rejects.toThrow('the model tells insult, too');
+  await expect(tokenized(data, { ...MULTI, label: ['toxic'] }, model)).rejects.toThrow('the model also predicts insult');
   await expect(tokenized(data, { ...MULTI, label: ['toxic', 'insult', 'other'] }, model)).rejects.toThrow(
     'the model does not know the label other',
   );

@@ -50,7 +50,7 @@ describe('overfitting', () => {
   });
   test('reports that another metric still improved', () => {
     const { course: late, last } = course([1, 1.5], { f1: [0.7, 0.8] });
-    expect(late.overfitting(last)).toMatch(/ Its f1 still went from 0\.7 to 0\.8: `metric_for_best_model: f1` goes by that\.$/);
+    expect(late.overfitting(last)).toMatch(/ Its f1 still changed from 0\.7 to 0\.8: `metric_for_best_model: f1` selects by that\.$/);
     const worse = course([1, 1.5], { f1: [0.8, 0.7] });
     expect(worse.course.overfitting(worse.last)).not.toContain('f1');
   });

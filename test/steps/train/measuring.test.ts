@@ -200,9 +200,13 @@ test.each([
   [{ eval_strategy: 'steps' }, 'eval_strategy', '`eval_strategy: steps` needs `eval_steps`'],
   [{ metric_for_best_model: 'f1' }, 'metric_for_best_model', '`metric_for_best_model` needs `load_best_model_at_end`'],
   [{ load_best_model_at_end: true, early_stopping: {} }, 'load_best_model_at_end', '`early_stopping` already keeps the best weights'],
-  [{ load_best_model_at_end: true, eval_strategy: 'no' }, 'eval_strategy', /^load_best_model_at_end needs measurements/],
-  [{ load_best_model_at_end: true, epochs: 1 }, 'load_best_model_at_end', /needs more than one epoch, or eval_strategy steps$/],
-  [{ load_best_model_at_end: true, save_optimizer: true }, 'save_optimizer', /may keep the weights of an earlier one$/],
+  [
+    { load_best_model_at_end: true, eval_strategy: 'no' },
+    'eval_strategy',
+    /^`load_best_model_at_end` needs evaluations: set `eval_strategy` to epoch or steps$/,
+  ],
+  [{ load_best_model_at_end: true, epochs: 1 }, 'load_best_model_at_end', /needs more than one epoch, or `eval_strategy: steps`$/],
+  [{ load_best_model_at_end: true, save_optimizer: true }, 'save_optimizer', /may keep the weights of an earlier step$/],
 ])('%j is rejected', (options, option, message) => {
   const problems = step.check!({ ...defaults, ...options } as never);
   expect(problems).toEqual([{ option, message: typeof message === 'string' ? message : expect.stringMatching(message) }]);

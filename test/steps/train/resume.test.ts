@@ -128,7 +128,7 @@ test('a checkpoint that is damaged or from another runtime is skipped', async ()
     const path = join(checkpoints, 'epoch-1-step-30', file);
     fs.writeFileSync(path, damage(fs.readFileSync(path)));
     const resumed = await train({ checkpoints });
-    expect(resumed.warnings).toEqual([expect.stringMatching(/^the checkpoint epoch-1-step-30 is passed over: /)]);
+    expect(resumed.warnings).toEqual([expect.stringMatching(/^the checkpoint epoch-1-step-30 is skipped: /)]);
     expect(continued(resumed.log.join('\n'))).toBe(28);
     expect(resumed.result).toEqual(whole.result);
   }
@@ -162,7 +162,7 @@ test('a training that diverges reports the last good checkpoint, and diverges th
   const { train } = await here({ learning_rate: 1e30, max_grad_norm: 0, save_steps: 1 });
   const checkpoints = join(temporary(), 'checkpoints');
   const message =
-    /^the training diverged: .* not finite at step (\d+) \(epoch 1\); the last good checkpoint \(step \d+\) is kept at .*epoch-0-step-\d+$/;
+    /^the training diverged: .* not finite at step (\d+) \(epoch 1\); the last good checkpoint \(step \d+\) is at .*epoch-0-step-\d+$/;
   const error = await train({ checkpoints }).catch((error) => error);
   expect(error.message).toMatch(message);
   expect(error.hint).toMatch(/lower learning_rate.* With the same options it ends here again\.$/);
@@ -356,7 +356,7 @@ function flipped(bytes: Buffer): Buffer {
   return bytes;
 }
 
-const CONTINUES = /continues at step (\d+) of \d+ \(epoch \d+\), from a checkpoint of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/;
+const CONTINUES = /resumes at step (\d+) of \d+ \(epoch \d+\), from a checkpoint of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/;
 
 /** The step at which the training of this log resumed; 0 if it started from the beginning. */
 const continued = (log: string): number => Number(CONTINUES.exec(log)?.[1] ?? 0);
