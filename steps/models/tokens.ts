@@ -238,7 +238,7 @@ function requireSplit(info: TokensInfo, name: string): SplitInfo {
   const others = Object.entries(info.splits).filter(([, { rows }]) => rows > 0);
   throw new StepError(
     split ? `the split "${name}" has no rows` : `the tokens have no split "${name}"`,
-    `It has ${others.map(([other, { rows }]) => `${other} (${rows} rows)`).join(', ') || 'none'}.`,
+    `They have ${others.map(([other, { rows }]) => `${other} (${rows} rows)`).join(', ') || 'none'}.`,
   );
 }
 

@@ -141,7 +141,7 @@ test('unusable inputs are rejected', async () => {
   const { model, tokens } = await trained();
   await expect(evaluated({ model, tokens }, { split: 'dev' })).rejects.toMatchObject({
     message: 'the tokens have no split "dev"',
-    hint: 'It has test (20 rows), train (70 rows), validation (20 rows).',
+    hint: 'They have test (20 rows), train (70 rows), validation (20 rows).',
   });
   await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is "great"');
   await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow(

@@ -79,8 +79,6 @@ test.skipIf(hasNvidiaDriver())('an unavailable runtime or device is rejected wit
 
 test('bf16 needs tensorflow', async () => {
   for (const name of ['onnx', 'eager'] as const)
-    expect(await refusal(name, { precision: 'bf16' })).toContain(
-      `precision: \`precision: bf16\` needs \`runtime: tensorflow\`, not ${name}`,
-    );
+    expect(await refusal(name, { precision: 'bf16' })).toContain(`\`precision: bf16\` needs \`runtime: tensorflow\`, not ${name}`);
   expect(await refusal('auto', { precision: 'bf16' })).toContain('TensorFlow is not set up');
 });
