@@ -1,8 +1,8 @@
-/** The page to try the model in a browser: one HTML document that needs nothing else. */
+/** The web page to try the model: one HTML document without further resources. */
 import { isGenerating, type Task } from '../models/family.ts';
 import type { Bundle } from './bundle.ts';
 
-/** `newTokens`: of a model that writes, the most tokens of a text that the server gives. */
+/** `newTokens`: for generating models, the server's limit of tokens per text. */
 export function page({ name, task, labels, fields }: Bundle, newTokens: number): string {
   return `<!doctype html>
 <html lang="en">
@@ -29,7 +29,7 @@ ${fields
     (
       field,
       i,
-    ) => `    <label for="${field.name}">${LABELS[field.name]}${field.optional ? ' <span class="hint">(if there is one)</span>' : ''}</label>
+    ) => `    <label for="${field.name}">${LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
     <textarea id="${field.name}" data-field${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
   )
   .join('\n')}
@@ -41,7 +41,7 @@ ${fields
   </form>
   <section id="result" aria-live="polite" hidden></section>
   <details>
-    <summary>The same from a script</summary>
+    <summary>The same request with curl</summary>
     <pre id="curl"></pre>
   </details>
   <footer>
@@ -60,7 +60,7 @@ const BUTTONS: Record<Task, string> = {
   'token-classification': 'Mark',
   'question-answering': 'Answer',
   'masked-lm': 'Fill in',
-  'causal-lm': 'Go on',
+  'causal-lm': 'Continue',
   seq2seq: 'Write',
 };
 
@@ -68,22 +68,22 @@ const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text',
 
 const PLACEHOLDERS: Record<string, string> = {
   text: 'Paste or type a text …',
-  text_pair: 'What it is compared with …',
-  question: 'Ask …',
-  context: 'Paste the text that holds the answer …',
+  text_pair: 'The text to compare with …',
+  question: 'Type a question …',
+  context: 'Paste the text that contains the answer …',
 };
 
 function about(task: Task, labels: string[]): string {
   const names = labels.map((label) => `<b>${escaped(label)}</b>`);
-  if (task === 'question-answering') return 'finds the answer to a question in a text';
-  if (task === 'masked-lm') return 'tells which word is hidden';
-  if (task === 'causal-lm') return 'goes on with a text';
-  if (task === 'seq2seq') return 'makes another text of a text';
+  if (task === 'question-answering') return 'Finds the answer to a question in a text';
+  if (task === 'masked-lm') return 'Predicts masked words';
+  if (task === 'causal-lm') return 'Continues a text';
+  if (task === 'seq2seq') return 'Generates a text from a text';
   if (task === 'token-classification') {
     const types = [...new Set(labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, '')))];
-    return `marks ${types.map((type) => `<b>${escaped(type)}</b>`).join(', ')}`;
+    return `Marks ${types.map((type) => `<b>${escaped(type)}</b>`).join(', ')}`;
   }
-  return labels.length === 1 ? 'gives a text a number' : `tells ${names.join(labels.length === 2 ? ' from ' : ', ')}`;
+  return labels.length === 1 ? 'Predicts a number for a text' : `Classifies text as ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
 }
 
 function escaped(text: string): string {
@@ -206,7 +206,7 @@ for (const field of fields) {
 showCurl();
 `;
 
-/** The answer of POST /predict, once it is there. */
+/** The response of POST /predict, as a whole. */
 const answering = `
 async function ask() {
   const button = form.querySelector('button');
@@ -235,7 +235,7 @@ function showCurl() {
 }
 `;
 
-/** The text of POST /generate, as it comes. */
+/** The text of POST /generate, streamed. */
 const writing = `
 async function ask() {
   const button = form.querySelector('button');

@@ -151,7 +151,7 @@ test('errors are reported', async () => {
   expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, but the model has only 96 tokens');
   expect(await say('model')).toBe('2 error: generate takes a prompt, or a file of them');
   expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt is several words');
-  expect(await say('nowhere', 'a')).toBe('1 error: there is no folder nowhere');
+  expect(await say('nowhere', 'a')).toBe('1 error: the folder nowhere does not exist');
 
   const bad = await p.run('generate', 'model', '--file', 'bad.jsonl');
   expect([bad.code, lines(bad.stdout).length, bad.stderr.split('\n')[0]]).toEqual([

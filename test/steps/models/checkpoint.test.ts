@@ -126,7 +126,7 @@ test('weights are found by all names that the hub has used for them, in one file
   await expect(start(sharded)).rejects.toThrow('lists nobody in model-00001-of-00002.safetensors, but no shard contains it');
   index({});
   rmSync(join(sharded, 'model-00002-of-00002.safetensors'));
-  await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names/);
+  await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json lists/);
 });
 
 test('half precision is converted to float32', async () => {
@@ -194,7 +194,7 @@ test('truncated, inconsistent and foreign files are rejected with clear messages
     [header('{"a":{"dtype":{"toString":1},"shape":[1],"data_offsets":[0,4]}}', 4), /has the type \{"toString":1\}, which is not supported/],
     [header('[]'), /not a JSON object/],
     [header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4), /"a" is F32 \[2\], 8 bytes, but its data_offsets span 4/],
-    [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8), /"a" begins at 4, where 0 was expected/],
+    [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8), /"a" begins at 4, but 0 was expected/],
     [header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', 4), /no valid shape/],
     [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 9), /its tensors end at/],
     [header('{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}', 1), /has the type "F8_E4M3", which is not supported/],
@@ -208,7 +208,7 @@ test('truncated, inconsistent and foreign files are rejected with clear messages
   rmdirSync(join(cut, 'model.safetensors'));
   for (const shard of ['../x.safetensors', 7]) {
     writeFileSync(join(cut, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: shard } }));
-    await expect(start(cut)).rejects.toThrow(`names ${shard}, which is not a file of the folder`);
+    await expect(start(cut)).rejects.toThrow(`lists ${shard}, which is not a file of the folder`);
   }
   rmSync(join(cut, 'model.safetensors.index.json'));
   writeFileSync(join(cut, 'pytorch_model.bin'), '');

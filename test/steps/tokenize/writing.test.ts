@@ -148,8 +148,13 @@ test.each<[string, object, { row?: object; change?: object }, string]>([
   ['a target of padding', { task: 'seq2seq' }, { row: { target: '<pad><pad>' } }, 'has no tokens except padding'],
   ['a block longer than the context', { task: 'causal-lm', block_size: 64 }, {}, "block_size 64 exceeds the model's limit of 48 tokens"],
   ['a small vocabulary', { task: 'causal-lm' }, { change: { vocab_size: 50 } }, 'the tokenizer has 96 tokens'],
-  ['another end', { task: 'causal-lm' }, { change: { eos_token_id: 3 } }, "eos_token_id 3, and the tokenizer's <|endoftext|> is 0"],
-  ['no padding token', { label: 'target' }, {}, 'config.json names no pad_token_id'],
+  [
+    'another end',
+    { task: 'causal-lm' },
+    { change: { eos_token_id: 3 } },
+    "eos_token_id 3, but the id of the tokenizer's <|endoftext|> is 0",
+  ],
+  ['no padding token', { label: 'target' }, {}, 'config.json has no pad_token_id'],
   ['a task of other families', { task: 'masked-lm' }, {}, 'a gpt2 model cannot be trained for masked-lm'],
 ])('%s is reported', async (_, options, given, message) => {
   await expect(tokenized(options, given)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });

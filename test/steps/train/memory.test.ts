@@ -16,7 +16,7 @@ test('the estimate lists its parts, and is an error if it exceeds the memory of 
   expect(() => refuseTooMuch(memory, SHAPE, 4e9)).not.toThrow();
   const refused = () => refuseTooMuch(memory, SHAPE, 2e9);
   expect(refused).toThrow(`this training needs more memory than the 2.0 GB available. ${words}`);
-  expect(refused).toThrow(expect.objectContaining({ name: 'StepError', hint: expect.stringMatching(/^Lower batch_size/) }));
+  expect(refused).toThrow(expect.objectContaining({ name: 'StepError', hint: expect.stringMatching(/^Lower `batch_size`/) }));
 });
 
 test.each([
