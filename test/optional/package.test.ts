@@ -97,7 +97,8 @@ test('what init and new-step write runs', async () => {
   await run(started, 'npx', 'tunesmith', 'init');
   expect(new Set(Object.values(await summary(started, 'starter.yaml')))).toEqual(new Set(['ran']));
   expect(new Set(Object.values(await summary(started, 'starter.yaml')))).toEqual(new Set(['fresh']));
-  const { metrics } = JSON.parse(readFileSync(join(started, '.tunesmith/outputs/starter/test/metrics'), 'utf8'));
+  // The project is the folder above, which has a package.json.
+  const { metrics } = JSON.parse(readFileSync(join(empty, '.tunesmith/outputs/starter/test/metrics'), 'utf8'));
   expect(metrics.accuracy).toBeGreaterThan(0.9);
 
   await run(started, 'npx', 'tunesmith', 'new-step', 'keep-long-lines');
