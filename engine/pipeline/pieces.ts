@@ -14,14 +14,14 @@ export function readInPieces(text: string, parse: ParsePiece): Tree | undefined 
   // A piece would not know what a directive says.
   const region = /^%|\0/m.test(text) ? undefined : stepsIn(text);
   if (!region) return undefined;
-  const frame = valueOf(parse(text.slice(0, region.start) + text.slice(region.end)));
+  const frame = wholeValue(parse(text.slice(0, region.start) + text.slice(region.end)));
   if (!isMap(frame) || frame.steps !== null) return undefined;
   const steps = readSteps(text, region, parse);
   return steps && { ...frame, steps: Object.fromEntries(steps) };
 }
 
-function valueOf(parsed: Parsed | undefined): Tree | undefined {
-  return parsed?.valueOf(parsed.contents);
+function wholeValue(parsed: Parsed | undefined): Tree | undefined {
+  return parsed?.wholeValue(parsed.contents);
 }
 
 interface Region {
@@ -60,7 +60,7 @@ function readSteps(text: string, region: Region, parse: ParsePiece): Map<string,
     if (piece === '') return true;
     const parsed = parse(piece);
     // Steps merged into the map of steps come before all others: only the whole has that order.
-    return add(parsed?.merges ? undefined : valueOf(parsed));
+    return add(parsed?.merges ? undefined : wholeValue(parsed));
   };
   for (const [i, start] of starts.entries()) {
     const end = starts[i + 1] ?? region.end;
