@@ -21,7 +21,7 @@ export function readInPieces(text: string, parse: ParsePiece): Tree | undefined 
 }
 
 function wholeValue(parsed: Parsed | undefined): Tree | undefined {
-  return parsed?.wholeValue(parsed.contents);
+  return parsed?.valueOf(parsed.contents);
 }
 
 interface Region {
