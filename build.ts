@@ -16,14 +16,14 @@ const dist = join(import.meta.dirname, 'dist');
 
 // Else the compiler takes what is missing in dist/ for written.
 rmSync(join(dist, '.tsbuildinfo'), { force: true });
-compile();
+for (const config of ['tsconfig.build.json', 'tsconfig.types.json']) compile(config);
 await buildSchemas();
 chmodSync(join(dist, 'engine/cli.js'), 0o755);
 
-function compile(): void {
+function compile(config: string): void {
   const compiler = join(import.meta.dirname, 'node_modules/typescript/bin/tsc');
   try {
-    execFileSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: import.meta.dirname, stdio: 'inherit' });
+    execFileSync(process.execPath, [compiler, '-p', config], { cwd: import.meta.dirname, stdio: 'inherit' });
   } catch (error) {
     // Mistakes in types are told. They stand in the way of nothing once it is compiled.
     process.exitCode = 1;
