@@ -201,7 +201,7 @@ export default defineStep({
           type: 'number',
           minimum: 0,
           default: 0,
-          description: 'The smallest change that counts as an improvement over the last one.',
+          description: 'A value counts as an improvement only if it is better than the last improvement by more than this.',
         },
       },
       additionalProperties: false,
@@ -246,7 +246,7 @@ export default defineStep({
       minimum: 1,
       fingerprint: false,
       description:
-        'Writes a checkpoint after every so many steps, in addition to those of `save_minutes`. An interrupted run resumes from the last checkpoint.',
+        'Number of steps between two checkpoints, in addition to those of `save_minutes`. An interrupted run resumes from the last checkpoint.',
     },
     save_minutes: {
       type: 'number',
@@ -303,7 +303,7 @@ export default defineStep({
       kind: 'folder',
       optional: true,
       description:
-        'The model of a train step with `save_optimizer: true`. Training resumes with its weights and optimizer state, and runs until `epochs` or `max_steps`, in which its own are included.',
+        'The model of a train step with `save_optimizer: true`. Training resumes with its weights and optimizer state, until `epochs` or `max_steps`, which include those already done.',
     },
   },
   outputs: {
