@@ -59,7 +59,7 @@ export default defineStep({
       uniqueItems: true,
       default: [],
       description:
-        'What to remove. `html`: tags, comments, scripts and styles; entities are then decoded once, and the result is not parsed again (`&lt;b&gt;` becomes `<b>`). `urls`: http, https, ftp and www addresses. `emails`: mail addresses. `special_characters`: invisible characters, and everything except letters, digits, white space and `keep_characters`. `numbers`: whole numbers, but not the digits in `mp3`.',
+        'What to remove. `html`: tags, comments, scripts and styles; entities are then decoded once, and the result is not parsed again (`&lt;b&gt;` becomes `<b>`). `urls`: http, https, ftp and www addresses. `emails`: mail addresses. `special_characters`: invisible characters, and everything except letters, digits, white space and `keep_characters`. `numbers`: numbers such as 42, 1,000.50 and 2002-08-22, but not digits within words such as `mp3`.',
     },
     keep_characters: {
       type: 'string',

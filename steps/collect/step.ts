@@ -119,7 +119,7 @@ export default defineStep({
       type: 'string',
       minLength: 1,
       description:
-        'The column of texts, if it is not `text`. Set it only here: clean, split, tokenize and baseline use it too, and so do the files that `tunesmith predict` reads.',
+        'The column of texts, if it is not `text`. Set it only here: clean, split, tokenize and baseline use it too, and `tunesmith predict` looks for it in its input files.',
     },
     required: {
       type: 'array',

@@ -22,7 +22,7 @@ export function replaceEmails(text: string, replacement: () => string): string {
   });
 }
 
-/** Whole numbers, also 1,000.50 and 2002-08-22, but not the digits of `mp3` or `h2o`. */
+/** Numbers, including 1,000.50 and 2002-08-22, but not digits within words such as `mp3` or `h2o`. */
 export function replaceNumbers(text: string, replacement: () => string): string {
   return replaceEach(text, /\p{N}/gu, replacement, (start, from) => {
     const next = firstOf(/[^\p{N}.,:/-]/gu, text, from);
