@@ -214,7 +214,7 @@ test('truncated, inconsistent and foreign files are rejected with clear messages
   writeFileSync(join(cut, 'pytorch_model.bin'), '');
   await expect(start(cut)).rejects.toMatchObject({
     name: 'StepError',
-    message: expect.stringContaining('has its weights in pytorch_model.bin, which is not read'),
+    message: expect.stringContaining('has its weights in pytorch_model.bin, which is not supported'),
     hint: expect.stringContaining('torch.load("pytorch_model.bin", weights_only=True)'),
   });
   await expect(start(config(copy(), { model_type: 'mamba' }))).rejects.toMatchObject({
