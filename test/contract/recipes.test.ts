@@ -1,4 +1,4 @@
-/** Runs the examples of docs/data.md and docs/own-steps.md exactly as a newcomer would copy them. */
+/** Runs the examples of docs/data.md and docs/custom-steps.md exactly as a newcomer would copy them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -138,8 +138,8 @@ test.each(Object.entries(recipes))('%s', async (title, { files, step = 'collect'
   expect(made).toEqual(expect.arrayContaining(rows));
 });
 
-test('the step of docs/own-steps.md and its pipeline run', async () => {
-  const page = readFileSync(join(root, 'docs/own-steps.md'), 'utf8');
+test('the step of docs/custom-steps.md and its pipeline run', async () => {
+  const page = readFileSync(join(root, 'docs/custom-steps.md'), 'utf8');
   const [, step, yaml] = page.match(/```ts\n([\s\S]*?)```\n```yaml\n([\s\S]*?)```/)!;
   const p = project({
     'p.yaml': inSteps(yaml!),
