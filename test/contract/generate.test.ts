@@ -73,7 +73,7 @@ test('one prompt: the text alone, as the model folder says it is to be made, fro
   expect(p.read('bundle/README.md')).toContain('npx tunesmith generate .');
   expect((await p.run('generate', 'bundle', 'Hello there')).stdout).toBe(shown.stdout);
   const predicted = await p.run('predict', 'bundle', 'in.jsonl');
-  expect(predicted.code).toBe(1);
+  expect(predicted.code).toBe(2);
   expect(predicted.stderr).toContain('tunesmith generate');
 }, 60_000);
 
