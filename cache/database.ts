@@ -2,12 +2,13 @@
  * An SQLite file of ours: opened with its schema checked, its errors put into words.
  *
  * Read-only means that nothing is touched, not even the side files that SQLite makes to read a database in WAL mode:
- * the file is read into memory as it stands.
+ * the file is read into memory as it stands. SQLite is loaded once there is a database: a first plan need not wait for it.
  */
 import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import Sqlite from 'better-sqlite3';
+import type Sqlite from 'better-sqlite3';
 import { CacheError, freeSpace } from './error.ts';
 import { checkOf, sealed } from './sealed.ts';
 
@@ -18,12 +19,15 @@ export interface Schema {
   versions: string[];
 }
 
+type SqliteError = InstanceType<typeof Sqlite.SqliteError>;
+
 /** Is given statements by their SQL. */
 type Work<T> = (statement: (sql: string) => Sqlite.Statement<any[], any>) => T;
 
 export class Database {
   readonly readOnly: boolean;
-  readonly #sqlite: Sqlite.Database;
+  /** Absent while there is nothing to read: read-only, and without a file. */
+  #opened: Sqlite.Database | undefined;
   readonly #statements = new Map<string, Sqlite.Statement<any[], any>>();
   /** Ends the transaction that looks share. */
   #reading: NodeJS.Immediate | undefined;
@@ -34,19 +38,8 @@ export class Database {
     options: { readOnly: boolean },
   ) {
     this.readOnly = options.readOnly;
-    this.#sqlite = this.guard(() => {
-      const sqlite = this.readOnly ? openCopy(file) : openOwn(file);
-      try {
-        // For the SQL of a schema: see sealed.ts.
-        sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
-        sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
-        this.#prepare(sqlite);
-        return sqlite;
-      } catch (error) {
-        sqlite.close();
-        throw error;
-      }
-    });
+    const content = this.readOnly ? this.guard(() => snapshot(file)) : undefined;
+    if (content?.length !== 0) this.guard(() => this.#open(content));
   }
 
   /** All that touches the database goes through here, `look` or `commit`: SQLite's errors come out as a CacheError. */
@@ -57,8 +50,12 @@ export class Database {
     });
   }
 
-  /** For small looks, of which there may be thousands in a row: until the event loop turns they share one transaction and its lock. */
-  look<T>(work: Work<T>): T {
+  /**
+   * For small looks, of which there may be thousands in a row: until the event loop turns they share one transaction and its lock.
+   * `nothing` is what they find where there is no database.
+   */
+  look<T>(nothing: T, work: Work<T>): T {
+    if (!this.#opened) return nothing;
     return this.guard(() => {
       if (!this.#reading) {
         this.#statement('begin').run();
@@ -84,8 +81,28 @@ export class Database {
   close(): void {
     this.guard(() => {
       this.#endReading();
-      this.#sqlite.close();
+      this.#opened?.close();
     });
+  }
+
+  /** An empty one, which is in memory, where there was nothing to read. */
+  get #sqlite(): Sqlite.Database {
+    return this.#opened ?? this.#open(Buffer.alloc(0));
+  }
+
+  #open(content: Buffer | undefined): Sqlite.Database {
+    const sqlite = content ? openCopy(content) : openOwn(this.file);
+    try {
+      // For the SQL of a schema: see sealed.ts.
+      sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
+      sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
+      this.#prepare(sqlite);
+    } catch (error) {
+      sqlite.close();
+      throw error;
+    }
+    this.#opened = sqlite;
+    return sqlite;
   }
 
   #endReading(): void {
@@ -146,12 +163,11 @@ export class Database {
     try {
       return work();
     } catch (error) {
-      if (!(error instanceof Sqlite.SqliteError)) throw error;
-      throw this.#explain(error);
+      throw isOfSqlite(error) ? this.#explain(error) : error;
     }
   }
 
-  #explain({ code, message }: InstanceType<typeof Sqlite.SqliteError>): CacheError {
+  #explain({ code, message }: SqliteError): CacheError {
     const { file } = this;
     if (DAMAGED.test(code)) {
       const what = code === 'SQLITE_NOTADB' ? 'is not an SQLite database' : `is damaged (${message})`;
@@ -190,6 +206,17 @@ const APPLICATION = 0x746d7468;
 /** Our own transactions take milliseconds. */
 const BUSY = 20_000;
 
+function sqliteModule(): typeof Sqlite {
+  loaded ??= createRequire(import.meta.url)('better-sqlite3') as typeof Sqlite;
+  return loaded;
+}
+
+let loaded: typeof Sqlite | undefined;
+
+function isOfSqlite(error: unknown): error is SqliteError {
+  return loaded !== undefined && error instanceof loaded.SqliteError;
+}
+
 /** SQLite does not wait for others in this one statement. */
 function switchToWal(sqlite: Sqlite.Database): void {
   for (let attempt = 0; ; attempt++) {
@@ -197,7 +224,7 @@ function switchToWal(sqlite: Sqlite.Database): void {
       sqlite.pragma('journal_mode = wal');
       return;
     } catch (error) {
-      if (!(error instanceof Sqlite.SqliteError) || !error.code.startsWith('SQLITE_BUSY') || attempt === 200) throw error;
+      if (!isOfSqlite(error) || !error.code.startsWith('SQLITE_BUSY') || attempt === 200) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
     }
   }
@@ -212,15 +239,14 @@ function openOwn(file: string): Sqlite.Database {
       // SQLite says what is wrong.
     }
   }
-  return new Sqlite(file, { timeout: BUSY });
+  return new (sqliteModule())(file, { timeout: BUSY });
 }
 
-function openCopy(file: string): Sqlite.Database {
-  const content = snapshot(file);
-  if (content.length === 0) return new Sqlite(':memory:');
+function openCopy(content: Buffer): Sqlite.Database {
+  if (content.length === 0) return new (sqliteModule())(':memory:');
   // Bytes 18 and 19 say "WAL", which a database in memory cannot be.
   content.fill(1, 18, 20);
-  return new Sqlite(content);
+  return new (sqliteModule())(content);
 }
 
 /** The database's bytes with what its write-ahead log holds; empty when there is none. */
@@ -248,7 +274,7 @@ function withLog(file: string): Buffer {
     const copy = join(folder, 'copy.sqlite');
     copyFileSync(file, copy);
     if (existsSync(`${file}-wal`)) copyFileSync(`${file}-wal`, `${copy}-wal`);
-    const sqlite = new Sqlite(copy);
+    const sqlite = new (sqliteModule())(copy);
     try {
       sqlite.pragma('journal_mode = delete');
     } finally {

@@ -6,6 +6,8 @@
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
 
+/** The bytes of memory that processes can have here: what the container may use, or else what the machine has. */
+export { memoryLimit } from './memory-limit.ts';
 /** The word of several that a mistyped one is nearest to. */
 export { nearest } from './suggest.ts';
 

@@ -1,11 +1,12 @@
 /** One attempt at a cell's own work, in child processes: the commands of a shell step, or a step's `run`. */
 import { availableParallelism } from 'node:os';
 import type { RunEvent } from '../events.ts';
+import { memoryKills } from '../memory-limit.ts';
 import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
 import { leavesNothing } from '../registry.ts';
 import type { ChildOptions } from './child.ts';
 import { childEnvironment } from './environment.ts';
-import { meaningOf, memoryKills, type Verdict } from './failure.ts';
+import { killedMeanwhile, meaningOf, type Verdict } from './failure.ts';
 import type { Guard } from './guard.ts';
 import { withViews } from './input-view.ts';
 import type { Inputs } from './inputs.ts';
@@ -39,8 +40,14 @@ export interface Attempt {
 }
 
 /** Resolves with what went wrong; undefined when all went well. */
-export function attempt(work: Attempt): Promise<Verdict | undefined> {
-  return work.cell.action.kind === 'shell' ? runCommands(work, work.cell.action, childOptions(work)) : runStep(work, work.cell.action);
+export async function attempt(work: Attempt): Promise<Verdict | undefined> {
+  const { action, name } = work.cell;
+  const kills = memoryKills();
+  const verdict = await (action.kind === 'shell' ? runCommands(work, action, childOptions(work)) : runStep(work, action));
+  // A pipe of /bin/sh, for one, succeeds where its last command does, whatever became of those before it.
+  if (!verdict && !work.signal.aborted && memoryKills() > kills)
+    work.emit({ type: 'notice', cell: name, message: `${killedMeanwhile()}: if it was one of ${name}, what it made may not be whole` });
+  return verdict;
 }
 
 async function runStep(work: Attempt, action: StepAction): Promise<Verdict | undefined> {

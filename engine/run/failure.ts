@@ -2,10 +2,10 @@
  * What the death of a child process means, in one line for a person. A process that was killed for memory cannot say so
  * itself; the kernel's counters and the way it died can.
  */
-import { readFileSync } from 'node:fs';
-import { constants, totalmem } from 'node:os';
+import { constants } from 'node:os';
 import { systemError } from '../../cache/error.ts';
 import type { Diagnostic } from '../diagnostic.ts';
+import { memoryKills, memoryLimit } from '../memory-limit.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import type { Frame } from '../user-stack.ts';
 
@@ -32,17 +32,17 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
   const signal = death.signal ?? signalOfExitCode(code);
   if (tail.some((line) => /JavaScript heap out of memory/.test(line))) {
     return {
-      message: "killed for memory: it used up Node's heap",
-      hint: 'hold less in memory at once, or raise the limit of the step with `env: { NODE_OPTIONS: --max-old-space-size=8192 }` (megabytes)',
+      message: "memory ran out: it used up Node's heap",
+      hint: `hold less in memory at once, or raise the heap's limit with \`env: { NODE_OPTIONS: --max-old-space-size=8192 }\` (megabytes; ${LIMIT} is ${inWords(memoryLimit())})`,
     };
   }
   // Children of a shell die inside it; it then reports 128 + the signal's number as its own exit code.
   if (signal === 'SIGKILL' && (memoryKills() > kills || death.signal === 'SIGKILL' || code === 137)) {
-    const counted = memoryKills() > kills ? "the kernel's out-of-memory killer ended it" : 'nobody here sent SIGKILL';
-    return {
-      message: `killed, probably for memory: ${counted} (${gigabytes(memoryLimit())} GB can be had here)`,
-      hint: 'hold less in memory at once, or run fewer cells at once with -j 1',
-    };
+    const how =
+      memoryKills() > kills
+        ? "killed because memory ran out: the kernel's out-of-memory killer ended it"
+        : 'killed, probably because memory ran out: nobody here sent SIGKILL';
+    return { message: `${how} (${LIMIT} is ${inWords(memoryLimit())})`, hint: LESS };
   }
   if (
     signal &&
@@ -50,8 +50,8 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
     tail.some((line) => /bad_alloc|[Oo]ut of memory|Cannot allocate memory/.test(line))
   ) {
     return {
-      message: `killed by ${signal}, probably for memory: it could not get any more`,
-      hint: 'hold less in memory at once, or run fewer cells at once with -j 1',
+      message: `killed by ${signal}, probably because memory ran out: it could not get any more (${LIMIT} is ${inWords(memoryLimit())})`,
+      hint: LESS,
     };
   }
   if (code === 126 && tail.some((line) => /[Aa]rgument list too long/.test(line)))
@@ -60,8 +60,17 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
   if (code === 127)
     return { message: 'exited with 127: a command was not found', hint: 'a step finds commands on PATH, as this shell does' };
   if (code === 126) return { message: 'exited with 126: a command could not be executed', hint: 'is it executable? chmod +x' };
-  return { message: `exited with ${code ?? 'no exit code'}` };
+  const ended = `exited with ${code ?? 'no exit code'}`;
+  // A program often reports the end of a process that it started with an exit code of its own.
+  if (memoryKills() > kills) return { message: `${ended}; ${killedMeanwhile()}`, hint: LESS };
+  return { message: ended };
 }
+
+/** The kernel does not tell which process it was. */
+export const killedMeanwhile = () => `memory ran out meanwhile, and the kernel killed a process (${LIMIT} is ${inWords(memoryLimit())})`;
+
+const LIMIT = 'the limit here';
+const LESS = 'hold less in memory at once, or run fewer cells at once: -j 1, or `resources: { memory: 4GB }`';
 
 /** For thousands of paths. */
 export const LIST_FILE =
@@ -87,51 +96,9 @@ export function placeOf(option: readonly string[], { step, action }: Cell, pipel
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError', 'CodeError']);
 
-/** How many processes the kernel has killed for memory in our control group so far; 0 where it does not tell. */
-export function memoryKills(): number {
-  for (const file of controlFiles('memory.events', 'memory.oom_control')) {
-    const count = /^oom_kill (\d+)$/m.exec(file)?.[1];
-    if (count !== undefined) return Number(count);
-  }
-  return 0;
-}
-
-/** The bytes of memory that processes can have here. */
-export function memoryLimit(): number {
-  for (const file of controlFiles('memory.max', 'memory.limit_in_bytes')) {
-    const limit = Number(file);
-    if (limit > 0 && limit < totalmem()) return limit;
-  }
-  return totalmem();
-}
-
-/** A file of our control group: version 2 and version 1 of the kernel's interface, as seen from inside a container too. */
-function* controlFiles(v2: string, v1: string): Generator<string> {
-  const groups = read('/proc/self/cgroup') ?? '';
-  const own = /^0::(.*)$/m.exec(groups)?.[1] ?? '/';
-  const ownV1 = /^\d+:[^:\n]*\bmemory\b[^:\n]*:(.*)$/m.exec(groups)?.[1] ?? '/';
-  for (const path of [
-    `/sys/fs/cgroup${own}/${v2}`,
-    `/sys/fs/cgroup/${v2}`,
-    `/sys/fs/cgroup/memory${ownV1}/${v1}`,
-    `/sys/fs/cgroup/memory/${v1}`,
-  ]) {
-    const text = read(path);
-    if (text !== undefined) yield text;
-  }
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
 function signalOfExitCode(code: number | undefined): string | undefined {
   if (code === undefined || code <= 128) return undefined;
   return Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0];
 }
 
-const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(1);
+const inWords = (bytes: number) => (bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);

@@ -6,7 +6,8 @@
 import { writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
-import type { Json, StepContext, StepDefinition } from '../step.ts';
+import { memoryLimit } from '../memory-limit.ts';
+import { type Json, type StepContext, type StepDefinition, StepError } from '../step.ts';
 import { type Frame, userStack } from '../user-stack.ts';
 
 type Handed =
@@ -103,6 +104,11 @@ async function run(job: StepJob): Promise<void> {
   const say = (message: Message) => {
     if (!over) tell(message);
   };
+  if (own !== undefined) {
+    // The channel alone would keep this process alive, waiting for ever for a promise that nothing can settle any more.
+    process.channel?.unref();
+    process.once('beforeExit', neverSettled);
+  }
   try {
     await definition.run({
       ...job,
@@ -119,6 +125,8 @@ async function run(job: StepJob): Promise<void> {
     });
   } finally {
     over = true;
+    process.removeListener('beforeExit', neverSettled);
+    process.channel?.ref();
   }
 }
 
@@ -159,11 +167,17 @@ async function isAsBefore(before: ProcessState): Promise<boolean> {
 const MOST_LOOKS = 50;
 
 /** A process that holds more is not kept waiting. */
-const MOST_MEMORY = 1e9;
+const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
 
 async function load(module: StepJob['module']): Promise<StepDefinition> {
   if ('path' in module) return (await import('../load-step.ts')).loadStep(module.path);
   return (await (await import('../registry.ts')).builtin(module.builtin))!;
+}
+
+/** The event loop is empty, as when Node ends with exit code 13 for a module that still awaits something. */
+function neverSettled(): void {
+  const message = "the step's promise never settled: nothing is left running that could settle it";
+  fail(new StepError(message, 'Call resolve or reject on every path, also when a callback gets an error or an event does not come.'));
 }
 
 function fail(thrown: unknown): void {

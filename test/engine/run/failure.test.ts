@@ -118,7 +118,7 @@ steps:
   expect(p.find('.tunesmith/work')).toEqual([]);
 });
 
-test('who was killed from outside, probably for memory, is told apart', async () => {
+test('who was killed from outside, probably because memory ran out, is told apart', async () => {
   const p = engine(
     `
 steps:
@@ -135,11 +135,11 @@ steps:
     },
   );
   const { failures } = await p.go({ onFailure: 'continue' });
-  expect(failures.killed!.message).toMatch(/^killed, probably for memory: .* GB can be had here/);
-  expect(failures.inside!.message).toMatch(/^killed, probably for memory: /);
+  expect(failures.killed!.message).toMatch(/^killed, probably because memory ran out: .* \(the limit here is [\d.]+ [MG]B\)$/);
+  expect(failures.inside!.message).toMatch(/^killed, probably because memory ran out: /);
   expect(failures.segfault!.message).toBe('killed by SIGSEGV');
   expect(failures.missing!.message).toBe('exited with 127: a command was not found');
-  expect(failures.heap!.message).toBe("killed for memory: it used up Node's heap");
+  expect(failures.heap!.message).toBe("memory ran out: it used up Node's heap");
 });
 
 test('a cell that fails after its input changed says so', async () => {
