@@ -4,7 +4,7 @@ import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer as Library, type Encoding as LibraryEncoding } from 'tokenizers';
 import { StepError } from '../../engine/step.ts';
-import { beginning, readsWordByWord } from './beginnings.ts';
+import { type Beginning, beginning, unsureWords, withoutLoose } from './beginnings.ts';
 import { readJson } from './json.ts';
 import { type Piece, type Template, templatesOf } from './template.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
@@ -43,6 +43,11 @@ export interface Tokenizer {
    */
   encode(texts: string[], maxLength?: number): Promise<Sequence[]>;
   encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
+  /**
+   * Encodes a text or a pair from its beginnings; resolves with undefined if they are too short. Tokenizers whose
+   * tokens may depend on later text do not have it.
+   */
+  readonly encodeBeginning?: (texts: readonly Beginning[]) => Promise<Sequence | undefined>;
   /** Undefined for a token that is not in the vocabulary. */
   idOf(token: string): number | undefined;
   /** Decodes ids without special tokens. */
@@ -69,9 +74,10 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const parsed = JSON.parse(json);
   const added = (parsed.added_tokens ?? []) as { id: number; special: boolean }[];
   const side = await truncationSide(folder);
-  const local = side === 'right' && readsWordByWord(parsed);
+  const unsure = side === 'right' ? unsureWords(parsed) : undefined;
   const pace = new Pace();
   const [single, paired] = await templatesOf(parsed);
+  const reading = { library, side, unsure, pace, ...options };
   return {
     size: sizeOf(parsed.model.vocab, added),
     truncationSide: side,
@@ -79,9 +85,12 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     encode: (texts, maxLength = options.maxLength) =>
       encodeAll(
         texts.map((text) => [text]),
-        { library, template: single, side, local, pace, maxLength },
+        { ...reading, template: single, maxLength, truncation: 'longest_first' },
       ),
-    encodePairs: (pairs) => encodeAll(pairs, { library, template: paired, side, local, pace, ...options }),
+    encodePairs: (pairs) => encodeAll(pairs, { ...reading, template: paired }),
+    ...(cutsBeginnings(reading) && {
+      encodeBeginning: (texts) => encodeBeginning(texts, { ...reading, template: texts.length > 1 ? paired : single }),
+    }),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
     decodeToken: (id) => library.decode([id], false),
@@ -102,10 +111,16 @@ interface Encoding extends TokenizerOptions {
   library: Library;
   template: Template;
   side: Side;
-  /** Whether words are tokenized independently and texts are truncated at their ends. */
-  local: boolean;
+  /**
+   * How many words at the end of a beginning may differ in the whole text; undefined if beginnings cannot be used.
+   */
+  unsure: number | undefined;
   pace: Pace;
 }
+
+/** Other truncation strategies depend on the whole length of the other text. */
+const cutsBeginnings = ({ unsure, maxLength, truncation = 'longest_first' }: Omit<Encoding, 'template'>): boolean =>
+  unsure !== undefined && maxLength !== undefined && truncation === 'longest_first';
 
 /**
  * The number of code units per token, as observed so far. It decides how much of a long text is read, and does not
@@ -148,53 +163,86 @@ async function truncationSide(folder: string): Promise<Side> {
  * combined here.
  */
 async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promise<Sequence[]> {
-  const { library, template, side, local, pace, maxLength, truncation = 'longest_first' } = encoding;
-  if (maxLength === undefined) return (await read(library, rows)).map((texts) => joined(template, texts, lengthsOf(texts), side));
-  // The other strategies depend on the whole length of the other text.
-  const cuts = local && truncation === 'longest_first';
-  const beginnings = rows.map((texts) =>
-    cuts ? texts.map((text, k) => beginning(text, pace.enough(maxLength, texts[1 - k]))) : [...texts],
-  );
-  const all = await read(library, beginnings);
-  for (const { text, encoding } of all.flat()) pace.hear(text, encoding.getLength());
-  const room = maxLength - template.filter(({ text }) => text === null).length;
-  const unsure = [...rows.keys()].filter((i) => {
-    const begun = beginnings[i]!.map((text, k) => text !== rows[i]![k]);
-    return begun.includes(true) && !longestIsKnown(lengthsOf(all[i]!), begun, room);
-  });
-  const whole = await read(
-    library,
-    unsure.map((i) => rows[i]!),
-  );
-  for (const [k, i] of unsure.entries()) all[i] = whole[k]!;
-  return all.map((texts) => joined(template, texts, keptLengths(lengthsOf(texts), room, truncation), side));
+  const { library, template, side, pace, unsure, maxLength, truncation = 'longest_first' } = encoding;
+  if (maxLength === undefined)
+    return (await read(library, rows.map(wholes))).map((texts) => joined(template, texts, lengthsOf(texts), side));
+  const room = roomOf(template, maxLength);
+  const done: Read[][] = [];
+  // Read more of those that were too short.
+  for (let left = [...rows.keys()], more = 1; left.length > 0; more *= 8) {
+    const begun = left.map((i) => {
+      const texts = rows[i]!;
+      return cutsBeginnings(encoding)
+        ? texts.map((text, k) => beginning(text, more * pace.enough(maxLength + unsure!, texts[1 - k])))
+        : wholes(texts);
+    });
+    const all = await read(library, begun, unsure);
+    for (const [k, i] of left.entries()) done[i] = all[k]!;
+    if (more === 1) for (const { text, encoding } of all.flat()) pace.hear(text, encoding.getLength());
+    left = left.filter((i) => !longestIsKnown(done[i]!, room));
+  }
+  return done.map((texts) => joined(template, texts, keptLengths(lengthsOf(texts), room, truncation), side));
 }
+
+async function encodeBeginning(texts: readonly Beginning[], encoding: Encoding): Promise<Sequence | undefined> {
+  const { library, template, side, unsure } = encoding;
+  const room = roomOf(template, encoding.maxLength!);
+  const ended = texts.map(({ text, more }) => (more ? { text: withoutLoose(text), more } : { text, more }));
+  const [all] = await read(library, [ended], unsure);
+  return longestIsKnown(all!, room) ? joined(template, all!, keptLengths(lengthsOf(all!), room, 'longest_first'), side) : undefined;
+}
+
+const roomOf = (template: Template, maxLength: number): number => maxLength - template.filter(({ text }) => text === null).length;
+
+const wholes = (texts: readonly string[]): Beginning[] => texts.map((text) => ({ text, more: false }));
 
 /** A text's tokens, without special ones. */
-interface Read {
-  text: string;
+interface Read extends Beginning {
   encoding: LibraryEncoding;
+  /** How many of the tokens are those of the whole text. */
+  sure: number;
 }
 
-async function read(library: Library, rows: (readonly string[])[]): Promise<Read[][]> {
+async function read(library: Library, rows: (readonly Beginning[])[], unsure = 0): Promise<Read[][]> {
   if (rows.length === 0) return [];
-  const encodings = await library.encodeBatch(rows.flat(), { addSpecialTokens: false });
+  const encodings = await library.encodeBatch(
+    rows.flat().map(({ text }) => text),
+    { addSpecialTokens: false },
+  );
   let at = 0;
-  return rows.map((texts) => texts.map((text) => ({ text, encoding: encodings[at++]! })));
+  return rows.map((texts) =>
+    texts.map((begun) => {
+      const encoding = encodings[at++]!;
+      return { ...begun, encoding, sure: begun.more ? sureTokens(encoding, unsure) : encoding.getLength() };
+    }),
+  );
 }
 
-const lengthsOf = (texts: Read[]): number[] => texts.map(({ encoding }) => encoding.getLength());
+/** The tokens before the last words. */
+function sureTokens(encoding: LibraryEncoding, unsure: number): number {
+  const words = encoding.getWordIds() as (number | null)[];
+  const last = words.at(-1) ?? 0;
+  return Math.max(
+    0,
+    words.findIndex((word) => word === null || word > last - unsure),
+  );
+}
+
+const lengthsOf = (texts: Read[]): number[] => texts.map(({ sure }) => sure);
 
 /**
  * Whether longest_first keeps the same tokens if only the beginnings of texts were read. A beginning suffices if it
  * fills the room that the other text leaves; then it matters only which text is longer, and only if the number of
  * tokens is odd.
  */
-function longestIsKnown([first = 0, second = 0]: number[], begun: boolean[], room: number): boolean {
+function longestIsKnown(texts: Read[], room: number): boolean {
+  const [begun, pairBegun] = texts.map(({ more }) => more);
+  const [first = 0, second = 0] = lengthsOf(texts);
+  if (!begun && !pairBegun) return true;
   const half = Math.floor(room / 2);
-  if ((begun[0] && first <= room - Math.min(second, half)) || (begun[1] && second <= room - Math.min(first, half))) return false;
+  if ((begun && first <= room - Math.min(second, half)) || (pairBegun && second <= room - Math.min(first, half))) return false;
   if (room % 2 === 0) return true;
-  return begun[0] ? !begun[1] && first > second : second >= first;
+  return begun ? !pairBegun && first > second : second >= first;
 }
 
 /** How many tokens of each text are kept, as in transformers; the library truncates pairs differently. */
@@ -298,8 +346,8 @@ export interface Windowing {
  * Splits a whole sequence into windows of at most `maxLength` tokens, in the order of the text. Its last text is
  * split so that neighbours share `stride` tokens, as with transformers' `return_overflowing_tokens`; the tokens
  * around it, including a question, are repeated in every window. If the tokenizer truncates on the left, windows are
- * counted from the end of the text. @throws StepError if these leave no room. (The library also has windows, but
- * aborts the process if the stride is not smaller than the room.)
+ * counted from the end of the text.
+ * @throws StepError if these leave no room. (The library also has windows, but aborts the process if the stride is not smaller than the room.)
  */
 export function windowsOf(whole: Sequence, windowing: Windowing): Sequence[] {
   return windowPlaces(whole, windowing).map((places) => windowAt(whole, places));

@@ -81,6 +81,20 @@ export async function openBundle(given: string): Promise<Bundle> {
   };
 }
 
+/** An invalid bundle or option, for which the command ends with exit code 2. */
+class UnusableError extends StepError {
+  override name = 'UnusableError';
+}
+
+/** Converts a StepError of `open` to an UnusableError. @throws UnusableError if the folder cannot be used */
+export async function usable<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    throw error instanceof StepError ? new UnusableError(error.message, error.hint) : error;
+  }
+}
+
 /** The optional files of the folder; damage is detected before the first request. */
 const jsonFiles = [
   'training.json',

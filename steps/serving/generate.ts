@@ -5,6 +5,7 @@ import { StepError } from '../../engine/step.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../generation/options.ts';
 import { openRuntime } from '../runtime/open.ts';
+import { usable } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './printer.ts';
 
@@ -34,8 +35,8 @@ export async function generateOne(
 const UNREAD = new Error('nobody reads');
 
 /**
- * @param file a path, or `-` for standard input. @throws StepError for an invalid line, after the results of the
- * lines before it were printed
+ * @param file a path, or `-` for standard input
+ * @throws StepError for an invalid line, after the results of the lines before it were printed
  */
 export async function generateAll(
   model: string,
@@ -83,13 +84,15 @@ async function withGenerator(
   { threads, packed = false }: { threads?: number | undefined; packed?: boolean },
   use: (generator: Generator) => Promise<void>,
 ): Promise<void> {
-  checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
-  if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
-    throw new StepError(
-      `the folder ${model} does not exist`,
-      'Give a Hugging Face model folder, its address (hf://owner/name), or the output of the step `train` or `deploy`.',
-    );
-  const generator = await openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
+  const generator = await usable(async () => {
+    checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
+    if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
+      throw new StepError(
+        `the folder ${model} does not exist`,
+        'Give a Hugging Face model folder, its address (hf://owner/name), or the output of the step `train` or `deploy`.',
+      );
+    return openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
+  });
   try {
     await use(generator);
   } catch (error) {

@@ -41,7 +41,8 @@ export interface InputRow {
 
 /**
  * Yields the inputs in groups, as many as are available. An error in the file ends it with a StepError that reports
- * the line, after all inputs before that line were yielded. @param file a path, or `-` for standard input
+ * the line, after all inputs before that line were yielded.
+ * @param file a path, or `-` for standard input
  */
 export async function* readInputs(file: string, fields: TaskKind['fields'], options: InputOptions = {}): AsyncGenerator<InputRow[]> {
   const { column, known = {}, encoding = 'utf-8', delimiter } = options;

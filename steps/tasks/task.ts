@@ -58,6 +58,11 @@ export interface TaskKind<R = unknown> {
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
   /** The sequences of each cleaned input. Throws a StepError for an invalid input. Only `openEncoder` calls it. */
   encode(inputs: Input[], reading: { tokenizer: Tokenizer; encoding: Partial<Encoding> }): Promise<Sequence[][]>;
+  /**
+   * The fields of which only as much is read as `max_length` tokens need, in the order of the texts, if they are used
+   * for nothing else.
+   */
+  cut?: readonly string[];
   /** Extracts row `row` from the outputs of a batch. */
   read(outputs: Outputs, row: number, sequence: Sequence, answering: Answering): R;
   /** What predict prints for an input: one JSON object. */

@@ -54,7 +54,7 @@ test('tokenize rejects data whose context was cleaned', async () => {
   const { outputs } = await ranStep(clean, { columns: ['context'] }, { data: await table(rows) });
   const tokenizing = ranStep(tokenize, { task: 'question-answering', max_length: 16 }, { data: outputs.data!, model: smallModel() });
   await expect(tokenizing).rejects.toMatchObject({
-    message: 'the column `context` was cleaned, and answers of question-answering are places in it',
+    message: 'the column `context` was cleaned, but the answers of question-answering are positions in it',
     option: ['context'],
   });
 });

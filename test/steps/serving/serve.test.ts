@@ -66,7 +66,7 @@ test('errors of a request are reported with their place', async () => {
   }
   expect(await post({ inputs: Array(61).fill('a') })).toMatchObject({
     status: 413,
-    error: { message: '"inputs" has 61 entries; at most 60 at once' },
+    error: { message: '"inputs" has 61 entries, but at most 60 are allowed at once' },
   });
   expect(await post({ inputs: 'x'.repeat(2_000_001) })).toMatchObject({ status: 413 });
   const nowhere = await fetch(`${server.url}/nowhere`);
@@ -95,6 +95,8 @@ test('health, metrics, the OpenAPI document and the page', async () => {
   expect(measured).toMatch(/tunesmith_requests_total\{route="\/predict",method="POST",status="200"\} \d+/);
   expect(measured).toMatch(/tunesmith_batch_size_bucket\{le="\+Inf"\} \d+/);
   expect(measured).toMatch(/^tunesmith_queue_length 0$/m);
+  expect(measured).toMatch(/^tunesmith_waiting_bytes 0$/m);
+  expect(measured).toMatch(/^tunesmith_waiting_bytes_limit [1-9]\d*$/m);
   expect(JSON.parse(await get('/openapi.json')).components.schemas.Prediction.properties.label.enum).toEqual(['ham', 'spam']);
   const page = await get('/');
   expect(page).toContain('<h1>tiny</h1>');
