@@ -49,10 +49,10 @@ command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is
   .addOption(params())
   .addOption(new Option('--json', 'print every event as a line of JSON').conflicts('plain'))
   .option('--plain', 'print plain lines, no live view')
-  .usage('FILE [options]');
+  .usage('[FILE] [options]');
 
 command(
-  'verify <words...>',
+  'verify [words...]',
   'execute cells again in a clean folder, and compare what they make with the lock',
   () => import('./commands/verify.ts'),
 )
@@ -61,7 +61,7 @@ command(
   .addOption(param())
   .addOption(params())
   .option('--json', 'print lines of JSON')
-  .usage('FILE [CELL…] [options]');
+  .usage('[FILE] [CELL…] [options]');
 
 command('validate [file...]', 'check pipelines and report every mistake', () => import('./commands/validate.ts'))
   .addOption(param())

@@ -20,6 +20,8 @@ export interface Choice {
   none?: string;
   /** Of several pipelines take the one that ran last: for commands that tell of what has happened. */
   lastRun?: boolean;
+  /** For commands that execute: they take no pipeline that lies elsewhere, and print which one they take. */
+  executes?: boolean;
 }
 
 /** Reads the pipeline and leaves every file as it is. */
@@ -34,12 +36,15 @@ export async function openPipeline(
 /** The file itself where it is named; else the one in the working folder, in ./pipelines, or of the last run. */
 export async function choosePipeline(
   named: string | undefined,
-  { none = 'there is no pipeline here', lastRun: takesLast = false }: Choice = {},
+  { none = 'there is no pipeline here', lastRun: takesLast = false, executes = false }: Choice = {},
 ): Promise<string> {
   if (named !== undefined) return named;
   for (const folder of ['.', 'pipelines']) {
     const found = pipelinesIn(folder);
-    if (found.length === 1) return found[0]!;
+    if (found.length === 1) {
+      if (executes) printLines([`${found[0]}, the only pipeline ${folder === '.' ? 'here' : `in ${folder}`}`], process.stderr);
+      return found[0]!;
+    }
     const ran = found.length > 1 && takesLast ? await lastRun(found) : undefined;
     if (ran) {
       printLines([`${ran}, which ran last of the ${found.length} pipelines here`], process.stderr);
@@ -47,7 +52,7 @@ export async function choosePipeline(
     }
     if (found.length > 1) throw usage(`there are ${found.length} pipelines here: name one`, found.join('\n'));
   }
-  const last = await lastRun();
+  const last = executes ? undefined : await lastRun();
   if (last) return last;
   throw usage(none, 'Name its file, or write one to start from with `tunesmith init`.');
 }

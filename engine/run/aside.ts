@@ -87,7 +87,7 @@ export class Aside {
     }
   }
 
-  /** The new outputs are good, and recorded. */
+  /** The new outputs are good, and recorded; or they are another run's, and stay as they are. */
   async keepNew(): Promise<void> {
     this.#mark('done');
     this.#report([...(await this.#dropFormer()), ...this.#remove()]);

@@ -60,6 +60,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
+  let summary: Summary;
   try {
     refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
@@ -82,16 +83,18 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const work = new Run(pipeline, project, options, selected, found, machine, run, tell, transcript, locked);
     const states = await work.all();
     const seconds = Math.round(performance.now() - began) / 1000;
-    const summary = summarize(pipeline, states, seconds);
+    summary = summarize(pipeline, states, seconds);
     if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
     await transcript.end(seconds, summary);
     if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
-    emit(summary);
-    return summary;
   } finally {
     transcript.close();
     project.close();
   }
+  // What is said while all is closed comes before it, and nothing after it.
+  tell = () => {};
+  emit(summary);
+  return summary;
 }
 
 function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
@@ -339,7 +342,8 @@ class Run {
         held.release();
       });
       if (cell.cache) leases.push(await this.project.cache.leases.acquire(`cell ${found.fingerprint}`, waiting));
-      leases.push(...(await this.project.leaseOutputs(pathsOf(cell), waiting)));
+      const placeLeases = await this.project.leaseOutputs(pathsOf(cell), waiting);
+      leases.push(...placeLeases);
       if (waited) {
         held = await enter();
         if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
@@ -353,7 +357,7 @@ class Run {
         found = now;
       }
       const { execute, storeUnstored } = await import('./execute.ts');
-      const surroundings = this.#surroundings(held.gpus);
+      const surroundings = this.#surroundings(held.gpus, placeLeases);
       const stored = why === 'forced' || !cell.cache ? undefined : await storeUnstored(cell, found, surroundings);
       if (stored) {
         this.#outputs.set(cell.name, stored.outputs);
@@ -400,13 +404,14 @@ class Run {
     };
   }
 
-  #surroundings(gpus: string[]): Surroundings {
+  #surroundings(gpus: string[], leases: Lease[]): Surroundings {
     return {
       pipeline: this.pipeline,
       project: this.project,
       run: this.run,
       outputsOf: (name) => this.#outputs.get(name)!,
       gpus,
+      leases,
       guard: this.#guard,
       workers: this.#workers,
       locked: this.locked,

@@ -4,10 +4,11 @@
  * has been left behind here. It ends with the engine, too: when the channel closes, so does everything here.
  */
 import { writeFileSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
 import { memoryLimit } from '../memory-limit.ts';
-import type { Json, StepContext, StepDefinition } from '../step.ts';
+import { type Json, type StepContext, type StepDefinition, StepError } from '../step.ts';
 import { type Frame, userStack } from '../user-stack.ts';
 
 type Handed =
@@ -44,6 +45,9 @@ export type Message =
   | { type: 'free' }
   /** Of an error that is not a StepError: the whole `stack` for the log, and for the screen where a user's own step threw it. */
   | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string; frames?: Frame[] };
+
+// Compiling a step's libraries is a third of what it takes to load them: Node keeps the result.
+enableCompileCache();
 
 // Made here, they count as there before any work.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
@@ -104,6 +108,11 @@ async function run(job: StepJob): Promise<void> {
   const say = (message: Message) => {
     if (!over) tell(message);
   };
+  if (own !== undefined) {
+    // The channel alone would keep this process alive, waiting for ever for a promise that nothing can settle any more.
+    process.channel?.unref();
+    process.once('beforeExit', neverSettled);
+  }
   try {
     await definition.run({
       ...job,
@@ -120,6 +129,8 @@ async function run(job: StepJob): Promise<void> {
     });
   } finally {
     over = true;
+    process.removeListener('beforeExit', neverSettled);
+    process.channel?.ref();
   }
 }
 
@@ -165,6 +176,12 @@ const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
 async function load(module: StepJob['module']): Promise<StepDefinition> {
   if ('path' in module) return (await import('../load-step.ts')).loadStep(module.path);
   return (await (await import('../registry.ts')).builtin(module.builtin))!;
+}
+
+/** The event loop is empty, as when Node ends with exit code 13 for a module that still awaits something. */
+function neverSettled(): void {
+  const message = "the step's promise never settled: nothing is left running that could settle it";
+  fail(new StepError(message, 'Call resolve or reject on every path, also when a callback gets an error or an event does not come.'));
 }
 
 function fail(thrown: unknown): void {
