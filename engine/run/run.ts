@@ -84,9 +84,10 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const seconds = Math.round(performance.now() - began) / 1000;
     const summary = summarize(pipeline, states, seconds);
     if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-    await transcript.end(seconds, summary);
+    const unrecorded = await transcript.end(seconds, summary);
     if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
     emit(summary);
+    if (unrecorded) throw unrecorded;
     return summary;
   } finally {
     transcript.close();
