@@ -188,8 +188,9 @@ export interface StepContext<
    */
   checkpoints: string;
   /**
-   * What does not count in folders that are inputs: by-products such as `__pycache__`, and what `exclude` names. A step that lists a folder
-   * passes over these (absolute paths; of folders with all that is in them), since they are not in the fingerprint.
+   * What does not count in the folders of inputs of several paths: by-products such as `__pycache__`, and what `exclude` names. A step
+   * that lists such a folder passes over these (absolute paths; of folders with all that is in them), since they are not in the
+   * fingerprint. An input of one folder does not have them.
    */
   leftOut: readonly string[];
   /** The pipeline file's folder: say paths relative to it in messages. */

@@ -1,5 +1,5 @@
 /**
- * The model that `predict`, `serve` and `generate` are given: a folder; or an address (docs/sources.md), which is fetched first. What is
+ * The model that `predict`, `serve` and `generate` are given: a folder; or an address (docs/remote.md), which is fetched first. What is
  * fetched lies beside all projects, in the shared cache or in tunesmith's own folder: these commands need no project.
  */
 
