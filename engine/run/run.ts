@@ -61,6 +61,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
   let summary: Summary;
+  let unrecorded: Error | undefined;
   try {
     refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
@@ -85,7 +86,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const seconds = Math.round(performance.now() - began) / 1000;
     summary = summarize(pipeline, states, seconds);
     if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-    await transcript.end(seconds, summary);
+    unrecorded = await transcript.end(seconds, summary);
     if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
   } finally {
     transcript.close();
@@ -94,6 +95,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   // What is said while all is closed comes before it, and nothing after it.
   tell = () => {};
   emit(summary);
+  if (unrecorded) throw unrecorded;
   return summary;
 }
 
