@@ -61,6 +61,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
   let summary: Summary;
+  let ended = false;
   try {
     refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
@@ -76,6 +77,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const run = transcript.begin(found.values());
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
     tell = (event) => {
+      if (ended) return;
       transcript.hear(event);
       emit(event);
     };
@@ -91,8 +93,8 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     transcript.close();
     project.close();
   }
-  // What is said while all is closed comes before it, and nothing after it.
-  tell = () => {};
+  // What is said while all is closed comes before the summary, and nothing after it.
+  ended = true;
   emit(summary);
   return summary;
 }
