@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type { Command as CommandType, Option as OptionType } from 'commander';
+import { refuseOtherEncodings } from './arguments.ts';
 import { age, size } from './commands/quantities.ts';
 import { pathsAtHome, settleFolders } from './home.ts';
 
@@ -210,6 +211,7 @@ command('init [dir]', 'write a starter pipeline', () => import('./commands/init.
 
 process.on('uncaughtException', (error) => failed(error).then((code) => process.exit(code)));
 try {
+  refuseOtherEncodings(process.argv);
   await tunesmith.parseAsync();
 } catch (error) {
   process.exitCode = await failed(error);

@@ -43,6 +43,7 @@ function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchema
 
 /** What the steps above make impossible. `drafts`: of all steps, their options checked. */
 export function checkForesight(drafts: Draft[], reading: Reading): void {
+  if (!drafts.some(({ step }) => step.used?.foresee)) return;
   const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
   const byName = new Map(drafts.map((draft) => [draft.cell.name, draft]));
   for (const draft of drafts) {

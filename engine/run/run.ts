@@ -62,6 +62,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const transcript = new Transcript(project, pipeline);
   let summary: Summary;
   let ended = false;
+  let unrecorded: Error | undefined;
   try {
     refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
@@ -87,7 +88,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const seconds = Math.round(performance.now() - began) / 1000;
     summary = summarize(pipeline, states, seconds);
     if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-    await transcript.end(seconds, summary);
+    unrecorded = await transcript.end(seconds, summary);
     if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
   } finally {
     transcript.close();
@@ -96,6 +97,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   // What is said while all is closed comes before the summary, and nothing after it.
   ended = true;
   emit(summary);
+  if (unrecorded) throw unrecorded;
   return summary;
 }
 
