@@ -42,6 +42,34 @@ export type Encoding = (typeof ENCODINGS)[number];
  */
 export const likelyUtf16 = (text: string): Encoding => (text.startsWith('\0') ? 'utf-16be' : 'utf-16le');
 
+/**
+ * Rejects UTF-16 without a byte order mark, which can be valid UTF-8 by chance: every second byte is NUL, or one of
+ * the few high bytes of its alphabet. A NUL character in other encodings has different neighbours, and is kept.
+ */
+export function refuseUtf16(bytes: Buffer, source: string, hint: (encoding: Encoding) => string): void {
+  const start = bytes.subarray(0, SAMPLE);
+  if (start.length < 6 || !start.includes(0)) return;
+  const seen = [new Set<number>(), new Set<number>()] as const;
+  let nuls = 0;
+  for (const [at, byte] of start.entries()) {
+    seen[at % 2]!.add(byte);
+    if (byte === 0) nuls++;
+  }
+  for (const [high, low, encoding] of [
+    [seen[1], seen[0], 'utf-16le'],
+    [seen[0], seen[1], 'utf-16be'],
+  ] as const)
+    if (high.has(0) && !low.has(0) && high.size <= (start.length < 16 ? 1 : MOST_BLOCKS))
+      throw new StepError(
+        `${source}: is UTF-16 without a byte order mark: ${nuls} of its first ${start.length} bytes are NUL`,
+        hint(encoding),
+      );
+}
+
+const SAMPLE = 512;
+/** Blocks of 256 characters each: Latin, another alphabet, punctuation. */
+const MOST_BLOCKS = 3;
+
 /** Rejects a column name that SQL cannot express. */
 export function refuseNul(names: readonly string[], place: string, hint: (encoding: Encoding) => string): void {
   const name = names.find((one) => one.includes('\0'));
