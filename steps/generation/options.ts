@@ -219,7 +219,7 @@ function wrongWith(name: OptionName, value: unknown): string | undefined {
   const schema: { type: string; minimum?: number; maximum?: number; exclusiveMinimum?: number } = generationOptions[name] as never;
   const kind = schema.type === 'integer' ? 'a whole number' : 'a number';
   const range = [
-    ...(schema.minimum === undefined ? [] : [`at least ${schema.minimum}`]),
+    ...(schema.minimum === undefined ? [] : [`of at least ${schema.minimum}`]),
     ...(schema.exclusiveMinimum === undefined ? [] : [`greater than ${schema.exclusiveMinimum}`]),
     ...(schema.maximum === undefined ? [] : [`at most ${schema.maximum}`]),
   ].join(' and ');

@@ -73,7 +73,7 @@ test.each<[string, Given, string, string]>([
     '`positive` does not apply to regression',
     '^',
   ],
-  ['a choice by what the task does not have', { select: 'minimize: perplexity' }, 'measure[seed=1] reports no perplexity', '^^^^^^^^^^'],
+  ['a choice by what the task does not have', { select: 'minimize: perplexity' }, 'measure[seed=1] does not report perplexity', '^^^^^^^^^^'],
 ])('before anything runs: %s', async (_, given, message, caret) => {
   const { code, screen } = await sweep(given).run('validate', 'p.yaml');
   expect(screen).toContain(message);

@@ -147,8 +147,8 @@ test('errors are reported', async () => {
   expect(await say('model', 'a'.repeat(48))).toBe(
     '1 error: the prompt has 48 tokens, but the context of the model holds only 48, including the generated ones',
   );
-  expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('2 error: --max-new-tokens is 0, and must be a whole number from 1');
-  expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, and the model has 96 tokens');
+  expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('2 error: --max-new-tokens is 0, but must be a whole number of at least 1');
+  expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, but the model has only 96 tokens');
   expect(await say('model')).toBe('2 error: generate takes a prompt, or a file of them');
   expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt is several words');
   expect(await say('nowhere', 'a')).toBe('2 error: the folder nowhere does not exist');
@@ -177,5 +177,5 @@ test('errors are reported', async () => {
   const tokenizer = JSON.parse(p.read('model/tokenizer.json'));
   tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 200, content: '<more>' });
   p.write('model/tokenizer.json', JSON.stringify(tokenizer));
-  expect(await say('model', 'a')).toMatch(/^2 error: the tokenizer has \d+ tokens, and the model's embedding table 96 rows$/);
+  expect(await say('model', 'a')).toMatch(/^2 error: the tokenizer has \d+ tokens, but the model's embedding table has only 96 rows$/);
 }, 90_000);

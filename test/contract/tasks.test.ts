@@ -180,7 +180,7 @@ test.each([
   [
     [{ ...questions[0]!, answers: { text: ['lived'], answer_start: [3] } }],
     'task: question-answering',
-    /It stands at \d+: mend answer_start/,
+    /It is at \d+: correct answer_start/,
   ],
   [
     [{ ...questions[0]!, question: 'x '.repeat(40) }],

@@ -118,7 +118,7 @@ test('stop strings, streamed tokens, the context and a signal end a text', async
 });
 
 test.each([
-  [{ max_new_tokens: 0 }, 'max_new_tokens is 0, but must be a whole number from 1'],
+  [{ max_new_tokens: 0 }, 'max_new_tokens is 0, but must be a whole number of at least 1'],
   [{ num_beams: 41 }, 'num_beams is 41, but the model has only 40 tokens'],
   [{ temperature: 0 }, 'temperature is 0, but must be a number above 0'],
   [{ top_p: 1.5 }, 'top_p is 1.5, but must be a number from 0 to 1'],

@@ -72,7 +72,7 @@ test('errors of a request are reported with their place', async () => {
     ['{"prompt":1}', '"prompt" must be a string or a list of strings, not a number'],
     ['{"prompt":["a",null]}', '"prompt[1]" must be a string, not null'],
     ['{"prompt":"a","stream":1}', '"stream" must be true or false, not a number'],
-    ['{"prompt":"a","max_new_tokens":0}', '"max_new_tokens" is 0, but must be a whole number from 1'],
+    ['{"prompt":"a","max_new_tokens":0}', '"max_new_tokens" is 0, but must be a whole number of at least 1'],
     ['{"prompt":"a","max_new_tokens":3001}', '"max_new_tokens" is 3001, but must be at most 3000 on this server'],
     ['{"prompt":"a","top":1}', '"top" is not a generation option'],
     ['{"prompt":"a","constructor":1}', '"constructor" is not a generation option'],
