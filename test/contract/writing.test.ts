@@ -70,7 +70,7 @@ test('causal-lm with prompts: only completions are learned and evaluated', async
   expect(JSON.parse(p.read(`${outputs}/train/model/generation_config.json`))).toMatchObject({ max_new_tokens: 20 });
   p.write('in.jsonl', '{"text":"anna is"}\n');
   const predicted = await p.run('predict', `${outputs}/train/model`, 'in.jsonl');
-  expect(predicted.code).toBe(1);
+  expect(predicted.code).toBe(2);
   expect(predicted.screen).toContain('tunesmith generate');
 });
 

@@ -274,9 +274,9 @@ test('other commands say it in the same way', async () => {
     $ show p.yaml train model → 2
     error: train[rate=1] has no outputs
 
-    $ predict nowhere texts.txt → 1
+    $ predict nowhere texts.txt → 2
     error: the folder nowhere does not exist
-      Give a bundle: the output of the step \`deploy\`, a Hugging Face model folder, or its address: hf://owner/name
+      = Give a bundle: the output of the step \`deploy\`, a Hugging Face model folder, or its address: hf://owner/name
 
     $ serve table → 2
     error: the folder table does not exist

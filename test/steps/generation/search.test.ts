@@ -120,8 +120,8 @@ test('stop strings, streamed tokens, the context and a signal end a text', async
 test.each([
   [{ max_new_tokens: 0 }, 'max_new_tokens is 0, but must be a whole number of at least 1'],
   [{ num_beams: 41 }, 'num_beams is 41, but the model has only 40 tokens'],
-  [{ temperature: 0 }, 'temperature is 0, but must be a number above 0'],
-  [{ top_p: 1.5 }, 'top_p is 1.5, but must be a number from 0 to 1'],
+  [{ temperature: 0 }, 'temperature is 0, but must be a number greater than 0'],
+  [{ top_p: 1.5 }, 'top_p is 1.5, but must be a number of at least 0 and at most 1'],
   [{ early_stopping: 'sometimes' as never }, 'early_stopping is "sometimes", but must be true, false or "never"'],
   [{ stop_strings: [''] }, 'stop_strings is [""], but must be a list of texts'],
   [{ num_return_sequences: 2 }, 'num_return_sequences is 2, but greedy decoding gives only one text'],
