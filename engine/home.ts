@@ -1,6 +1,6 @@
 /** `~/x` means the same here as in a shell, wherever a path is given: a shell leaves it as it is inside quotes, after `=` and in files. */
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 
 /** `~` and `~/x` as paths of the user's home folder; any other path as it is. */
 export function atHome(path: string, home = homedir()): string {
@@ -9,6 +9,13 @@ export function atHome(path: string, home = homedir()): string {
 
 /** Variables that name folders, made absolute: steps run in other folders, and must find the same place. */
 export function settleFolders(env: NodeJS.ProcessEnv): void {
+  // An empty or relative one would put caches into the working folder. Without it the system's list of users counts.
+  if (env.HOME !== undefined && !isAbsolute(env.HOME)) delete env.HOME;
+  try {
+    homedir();
+  } catch {
+    env.HOME = HOMELESS; // this user is in no such list, as in a container that runs as any number
+  }
   for (const name of ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'KAGGLE_CONFIG_DIR']) {
     const path = env[name];
     if (path) env[name] = resolve(atHome(path));
@@ -18,6 +25,9 @@ export function settleFolders(env: NodeJS.ProcessEnv): void {
     if (path) env[name] = atHome(path);
   }
 }
+
+/** As Debian has it for users without a home: nothing is found there, and nothing can be written. */
+const HOMELESS = '/nonexistent';
 
 /** The arguments and options of a command with its paths at home; `texts` are no paths. */
 export function pathsAtHome(args: unknown[], texts: number): unknown[] {

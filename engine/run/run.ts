@@ -61,6 +61,8 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
   let summary: Summary;
+  let ended = false;
+  let unrecorded: Error | undefined;
   try {
     refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
@@ -76,6 +78,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const run = transcript.begin(found.values());
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
     tell = (event) => {
+      if (ended) return;
       transcript.hear(event);
       emit(event);
     };
@@ -85,15 +88,16 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const seconds = Math.round(performance.now() - began) / 1000;
     summary = summarize(pipeline, states, seconds);
     if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-    await transcript.end(seconds, summary);
+    unrecorded = await transcript.end(seconds, summary);
     if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
   } finally {
     transcript.close();
     project.close();
   }
-  // What is said while all is closed comes before it, and nothing after it.
-  tell = () => {};
+  // What is said while all is closed comes before the summary, and nothing after it.
+  ended = true;
   emit(summary);
+  if (unrecorded) throw unrecorded;
   return summary;
 }
 

@@ -5,6 +5,7 @@ import type { Bundle } from './bundle.ts';
 /** @param newTokens the most tokens that the server lets a model write */
 export function page(bundle: Bundle, newTokens: number): string {
   const { name, task, fields } = bundle;
+  const pairs = takesPairs(bundle);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -30,7 +31,7 @@ ${fields
     (
       field,
       i,
-    ) => `    <label for="${field.name}">${LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
+    ) => `    <label for="${field.name}">${pairs && i === 0 ? 'First text' : LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
     <textarea id="${field.name}" data-field${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
   )
   .join('\n')}
@@ -74,7 +75,11 @@ const PLACEHOLDERS: Record<string, string> = {
   context: 'Paste the text that holds the answer …',
 };
 
-function about({ task, problem, labels, fields }: Bundle): string {
+/** And no single texts. */
+const takesPairs = ({ fields }: Bundle): boolean => fields.some(({ name, optional }) => name === 'text_pair' && !optional);
+
+function about(bundle: Bundle): string {
+  const { task, problem, labels } = bundle;
   const names = (list: string[], last: string) => {
     const each = list.map((label) => `<b>${escaped(label)}</b>`);
     return each.length > 1 ? `${each.slice(0, -1).join(', ')} ${last} ${each.at(-1)}` : each.join('');
@@ -87,7 +92,7 @@ function about({ task, problem, labels, fields }: Bundle): string {
     const types = labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, ''));
     return `Finds ${names([...new Set(types)], 'and')} in a text`;
   }
-  const texts = fields.some(({ name, optional }) => name === 'text_pair' && !optional) ? 'a pair of texts' : 'a text';
+  const texts = takesPairs(bundle) ? 'a pair of texts' : 'a text';
   if (problem === 'regression') return `Scores ${texts}`;
   if (problem === 'multi_label_classification') return `Labels ${texts} with any of ${names(labels, 'and')}`;
   return `Classifies ${texts} as ${names(labels, 'or')}`;
