@@ -3,15 +3,12 @@
  * called; its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
  */
 import { createRequire } from 'node:module';
-import type { Command as CommandType, Option as OptionType } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { refuseOtherEncodings } from './arguments.ts';
 import { age, size } from './commands/quantities.ts';
 import { pathsAtHome, settleFolders } from './home.ts';
 
-// Required, not imported: Node would first look through all of it for names to export.
-const require = createRequire(import.meta.url);
-const { Command, InvalidArgumentError, Option } = require('commander') as typeof import('commander');
-const { version } = require('tunesmith/package.json') as { version: string };
+const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
 // A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
@@ -219,7 +216,7 @@ try {
 
 type Run = (...args: any[]) => unknown;
 
-function command(words: string, description: string, load: () => Promise<{ default: Run }>): CommandType {
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
   return tunesmith
     .command(words)
     .description(description)
@@ -240,7 +237,7 @@ async function failed(error: unknown): Promise<number> {
 }
 
 /** How to read a file of inputs, whose main field is `field`. */
-function readingOptions(command: CommandType, field: 'text' | 'prompt'): CommandType {
+function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
   return command
     .addOption(
       new Option('--format <format>', 'how to read the file (default: by its name, else its content)').choices([
@@ -258,7 +255,7 @@ function readingOptions(command: CommandType, field: 'text' | 'prompt'): Command
 }
 
 /** Named as in generation_config.json, which has the defaults. */
-function generationOptions(command: CommandType): CommandType {
+function generationOptions(command: Command): Command {
   return readingOptions(command, 'prompt')
     .option(
       '--file <file>',
@@ -289,23 +286,23 @@ function generationOptions(command: CommandType): CommandType {
 }
 
 /** To commander what begins with `no` takes something back; here it is but a name. */
-function notNegated(option: OptionType): OptionType {
+function notNegated(option: Option): Option {
   option.negate = false;
   return option;
 }
 
-function file(): OptionType {
+function file(): Option {
   return new Option('-f, --file <file>', 'the pipeline');
 }
 
-function param(): OptionType {
+function param(): Option {
   return new Option('-p, --param <key=value>', 'set a parameter (again for more)').argParser((value: string, all: string[] = []) => [
     ...all,
     value,
   ]);
 }
 
-function params(): OptionType {
+function params(): Option {
   return new Option('--params <file>', 'set parameters from a YAML or JSON file');
 }
 
