@@ -126,15 +126,18 @@ command('gc', 'remove stored results that nothing needs any more', () => import(
   .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))
   .addOption(new Option('--older-than <time>', 'only what was not used for so long: 12h, 30d, 8w').argParser(age))
   .addOption(new Option('--max-size <size>', 'what was not used for longest, until so much is left: 500MB, 10GB').argParser(size))
+  .option('--kept', 'also files of yours that runs found in the places of outputs and put into .tunesmith/kept')
+  .option('--failed', 'also what cells left in .tunesmith/failed that have not succeeded since')
   .addOption(new Option('--dry-run', 'only say what would go').conflicts('yes'))
   .option('--yes', 'do not ask (without a terminal nothing is removed unless this is given)')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
     '\nAt least one scope is needed; with several, a result goes only where all of them let it go.' +
+      '\nWhat runs put aside is listed, and goes only with --kept or --failed (with --older-than, what lies there for so long).' +
       '\nWhat a lock, a running run or another project on the same cache refers to always stays.',
   )
-  .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE | --kept | --failed [options]');
 
 command('cache <what...>', 'list, measure, check, export or import what is stored', () => import('./commands/cache.ts'))
   .addOption(file())

@@ -33,8 +33,8 @@ export interface Template {
 }
 
 const known = new Map<string, Template>();
-/** A file of many thousand steps must not fill the memory with their texts. */
-const MOST_KNOWN = 5000;
+/** A file of many thousand steps must not fill the memory with their texts: what is forgotten soon costs least. */
+const MOST_KNOWN = 500;
 
 /** Expressions by their text: the same one stands in the texts of many steps. */
 const read = new Map<string, Omit<Expression, 'start' | 'end'>>();

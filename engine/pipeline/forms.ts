@@ -116,8 +116,11 @@ export class Forms {
 /** Characters: an implicit key may have no more. */
 const LONGEST = 1000;
 const MOST = 2000;
-/** The lexer looks at what follows the first character of a line: a word of one character stays what it is. */
-const WORD = /\w{2,}/g;
+/**
+ * With what YAML takes for text inside of a word: `out/1.txt`. The lexer looks at what follows the first character of a line, so
+ * that a word of one character stays what it is.
+ */
+const WORD = /\w[\w./-]*\w/g;
 /** No text has it: a file with a NUL character is refused. */
 const MARK = '\0';
 

@@ -22,7 +22,7 @@ export interface Command {
 
 const known = { sh: new Map<string, Command>(), bash: new Map<string, Command>() };
 /** The cells of a step share a command; a file of many thousand steps must not fill the memory with theirs. */
-const MOST_KNOWN = 1000;
+const MOST_KNOWN = 200;
 
 export function parseCommand(text: string, shell: 'sh' | 'bash'): Command {
   const commands = known[shell];

@@ -173,3 +173,18 @@ interface Ended {
 
 /** How long the end of a run waits for git (ms): in a repository of a million files it takes its time. */
 const PATIENCE = 500;
+
+/** What cells that did not run reported when they last did. */
+export function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
+  const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
+  return [
+    ...records
+      .lastFigures(file)
+      .filter(stands)
+      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
+    ...records
+      .lastResults(file)
+      .filter(stands)
+      .map(({ cell, message }): RunEvent => ({ type: 'result', cell, message })),
+  ];
+}

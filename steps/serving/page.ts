@@ -147,7 +147,7 @@ summary { cursor: pointer; color: var(--soft); }
 pre { margin: .85rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 footer { display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; color: var(--soft); font-size: .85rem; padding: .4rem .25rem; }
 footer span { margin-left: auto; white-space: nowrap; }
-@media (pointer: coarse) { .row .hint { display: none; } }
+@media (pointer: coarse), (max-width: 28rem) { .row .hint { display: none; } }
 a { color: inherit; }
 `;
 
