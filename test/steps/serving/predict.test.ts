@@ -83,7 +83,7 @@ test('a tokenizer with more tokens than the model has embeddings is rejected', a
   p.write('bundle/config.json', JSON.stringify({ ...JSON.parse(p.read('bundle/config.json')), vocab_size: 100 }));
   const { code, stderr } = await p.run('predict', 'bundle', 'a.txt');
   expect(code).toBe(2);
-  expect(stderr).toContain("the tokenizer has 30522 tokens, and the model's embedding table 100 rows");
+  expect(stderr).toContain("the tokenizer has 30522 tokens, but the model's embedding table has only 100 rows");
 });
 
 test('thousands of lines of all lengths keep their order', async () => {
