@@ -1,13 +1,13 @@
-/** `~/x` means the same here as in a shell, wherever a path is given: a shell leaves it as it is inside quotes, after `=` and in files. */
+/** Expands `~` as a shell does, in every path: a shell itself does not expand it inside quotes, after `=` and in files. */
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-/** `~` and `~/x` as paths of the user's home folder; any other path as it is. */
+/** Expands `~` and `~/x` to the user's home folder. Other paths stay unchanged. */
 export function atHome(path: string, home = homedir()): string {
   return path === '~' || path.startsWith('~/') ? join(home, path.slice(1)) : path;
 }
 
-/** Variables that name folders, made absolute: steps run in other folders, and must find the same place. */
+/** Makes environment variables that hold folders absolute, because steps run in other working folders. */
 export function settleFolders(env: NodeJS.ProcessEnv): void {
   for (const name of ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'KAGGLE_CONFIG_DIR']) {
     const path = env[name];
@@ -19,7 +19,7 @@ export function settleFolders(env: NodeJS.ProcessEnv): void {
   }
 }
 
-/** The arguments and options of a command with its paths at home; `texts` are no paths. */
+/** Expands `~` in the arguments and options of a command. `texts`: index of an argument that holds texts, not paths. */
 export function pathsAtHome(args: unknown[], texts: number): unknown[] {
   return args.map((arg, i) => {
     if (typeof arg === 'string') return atHome(arg);

@@ -1,4 +1,4 @@
-/** `tunesmith gc`: removes stored results that nothing needs any more. Shows first what would go. */
+/** `tunesmith gc`: removes stored results that are no longer needed. Lists them before it removes them. */
 
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
@@ -19,8 +19,8 @@ interface Options extends Scope {
 export default async function gc({ yes, dryRun, json, ...scope }: Options): Promise<number> {
   if (Object.keys(scope).length === 0)
     throw usage(
-      'gc needs to know what to keep',
-      'Give --keep-runs N, --older-than 30d or --max-size 10GB; with several, what all of them let go goes.',
+      'gc needs a rule for what to remove',
+      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if all of them allow it.',
     );
   const root = recordsRoot();
   if (root === undefined) throw usage('there is no project here: no .tunesmith in this folder or above it');
@@ -31,7 +31,8 @@ export default async function gc({ yes, dryRun, json, ...scope }: Options): Prom
   if (!json) printLines(planLines(planned, scope));
   if (!remove || (!yes && !(await agreed(planned)))) {
     if (json) printLines([printableJson({ type: 'gc', removed: false, ...figures(planned) })]);
-    else if (!nothing) printLines(['', person ? 'nothing was removed' : 'nothing was removed: run again with --yes to remove this']);
+    else if (!nothing)
+      printLines(['', person ? 'nothing was removed' : 'nothing was removed; run the command again with --yes to remove these results']);
     return 0;
   }
   const done = await collect(root, scope, new AbortController().signal);
@@ -43,14 +44,17 @@ export default async function gc({ yes, dryRun, json, ...scope }: Options): Prom
 function planLines(planned: Collection, { maxSize }: Scope): string[] {
   const { results, total, kept, left } = planned;
   const reasons = [
-    [kept.lock, 'a lock'],
-    [kept.running, 'a running run'],
-    [kept['other project'], 'another project on this cache'],
+    [kept.lock, 'a lockfile'],
+    [kept.running, 'a run in progress'],
+    [kept['other project'], 'another project with this cache'],
   ] as const;
   const why = reasons.filter(([n]) => n > 0).map(([n, who]) => `${n.toLocaleString('en-US')} by ${who}`);
-  const by = why.length > 0 ? `; held ${why.join(', ')}` : '';
-  const stay = `${count(total - results.length, 'result')} of ${total.toLocaleString('en-US')} stay, ${bytes(left)}${by}`;
-  const over = maxSize !== undefined && left > maxSize ? [`all that may go is less than asked for: ${bytes(maxSize)}`] : [];
+  const by = why.length > 0 ? `; needed ${why.join(', ')}` : '';
+  const stay = `to keep: ${(total - results.length).toLocaleString('en-US')} of ${count(total, 'result')}, ${bytes(left)}${by}`;
+  const over =
+    maxSize !== undefined && left > maxSize
+      ? [`the cache stays larger than ${bytes(maxSize)}, because the other results are still needed`]
+      : [];
   if (results.length + planned.objects.length + planned.logs.length === 0) return ['there is nothing to remove', stay, ...over];
   const rows = results.slice(0, SHOWN).map(({ subject, lastUsed, fingerprint }) => [subject, moment(lastUsed), fingerprint.slice(0, 12)]);
   const table =
@@ -76,7 +80,7 @@ function figures({ results, objects, bytes, left, total, kept, logs }: Collectio
   return { results: told, objects: objects.length, bytes, left, total, kept, logs: logs.length };
 }
 
-/** Ctrl-C and the end of the input mean no. */
+/** Asks for confirmation. Ctrl-C and the end of the input mean no. */
 async function agreed(planned: Collection): Promise<boolean> {
   const asking = createInterface({ input: process.stdin, output: process.stdout });
   const closed = once(asking, 'close').then(() => '');

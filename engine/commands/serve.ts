@@ -1,4 +1,4 @@
-/** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
+/** `tunesmith serve BUNDLE`: answers HTTP requests until a signal stops it. */
 import { serving } from '../registry.ts';
 import { printLines } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';
@@ -20,7 +20,7 @@ export default async function serve(bundle: string, { maxCharacters, maxNewToken
   try {
     await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });
   } catch (error) {
-    // A mistake in what was given: exit code 2, as of a pipeline that is wrong.
+    // Invalid arguments: exit code 2, as for an invalid pipeline.
     if (error instanceof Error && error.name === 'UnusableError') throw usage(error.message, (error as { hint?: string }).hint);
     throw error;
   }

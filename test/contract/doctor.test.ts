@@ -18,7 +18,7 @@ async function doctor(files: Files = {}) {
 
 const CARD = "#!/bin/sh\necho 'NVIDIA L4, 23034 MiB, 550.54.15, 8.9'\n";
 
-test.skipIf(hasNvidiaDriver())('without a GPU: the build for CPUs, and auto is onnx', async () => {
+test.skipIf(hasNvidiaDriver())('without a GPU: install the build for CPUs, and auto is onnx', async () => {
   const checks = await doctor();
   expect(checks.GPU).toEqual({ needed: false, state: 'missing', detail: 'no NVIDIA driver; training runs on the CPU' });
   expect(checks.TensorFlow).toMatchObject({ state: 'missing', next: 'tunesmith setup tensorflow' });

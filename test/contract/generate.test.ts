@@ -149,8 +149,8 @@ test('what cannot be is said', async () => {
   );
   expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('1 error: --max-new-tokens is 0, and must be a whole number from 1');
   expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, and the model has 96 tokens');
-  expect(await say('model')).toBe('2 error: generate takes a prompt, or a file of them');
-  expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt is several words');
+  expect(await say('model')).toBe('2 error: generate needs a prompt or a file of prompts');
+  expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt consists of several arguments');
   expect(await say('nowhere', 'a')).toBe('1 error: there is no folder nowhere');
 
   const bad = await p.run('generate', 'model', '--file', 'bad.jsonl');

@@ -175,7 +175,7 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:9:15: error: ./kind.mjs: the default export of kind.mjs declares "o" as "dir"
       9 |   s7: { uses: "./kind.mjs" }
         |               ^^^^^^^^^^^^
-      = An input or output is "file", "folder" or "any".
+      = The kind of an input or output is "file", "folder" or "any".
 
     p.yaml:10:15: error: ./both.mjs: the default export of both.mjs declares "a" both as an input and as an option
       10 |   s8: { uses: "./both.mjs" }

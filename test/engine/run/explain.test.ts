@@ -30,7 +30,7 @@ function compared(stdout: string): string {
 test('all that differs from the nearest other result: options, inputs by file, code by diff, environment', async () => {
   const env: Record<string, string | undefined> = { MODE: 'one' };
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), ...many() }, env);
-  expect((await p.run('explain', 'w')).stdout).toMatch(/^w is to run: first run\n[\s\S]*\nit has no other result to compare with\n$/);
+  expect((await p.run('explain', 'w')).stdout).toMatch(/^w is to run: first run\n[\s\S]*\nthere is no other result to compare with\n$/);
   await p.states('p.yaml');
   expect((await p.run('explain', 'w')).stdout).toMatch(
     /^w is fresh: .*\nin run 1 it ran: first run\n[\s\S]*\nits result was made on .*\n\nit has no other result/,
@@ -105,7 +105,7 @@ test('a command that changed is told line by line; a cell that failed, and one b
     '  command changed\n    @@ -1,3 +1,3 @@\n     echo 1\n     echo 2 > a.txt\n    -echo 3\n    +echo 3; exit 4\n',
   );
   expect((await p.run('explain', 'b')).stdout).toBe(
-    'b is to be decided once the cells above it ran: a must run first\nin run 2 it was skipped: a failed\n',
+    'b is undecided until the cells that it depends on have run: a must run first\nin run 2 it was skipped: a failed\n',
   );
 });
 

@@ -29,7 +29,7 @@ test('gc needs a scope, and one that makes sense', async () => {
   );
   mkdirSync(p.path('.tunesmith'));
   const none = await p.run('gc', '--yes');
-  expect([none.code, none.screen.split('\n')[0]]).toEqual([2, 'error: gc needs to know what to keep']);
+  expect([none.code, none.screen.split('\n')[0]]).toEqual([2, 'error: gc needs a rule for what to remove']);
   for (const [flag, value] of [
     ['--older-than', '3'],
     ['--older-than', '-1d'],
@@ -111,7 +111,7 @@ test('on a shared cache the results of other projects stay, of their runs and of
   await runs(p, 'one', 'two', 'three');
   const done = await p.run('gc', '--max-size', '0', '--yes');
   expect(done.stdout).toContain('removed 4 results');
-  expect(done.stdout).toContain('held 4 by a lock, 2 by another project on this cache');
+  expect(done.stdout).toContain('held 4 by a lock, 2 by another project with this cache');
   expect(await ran(other, 'theirs')).toBe(0);
   expect(await ran(other, 'lock')).toBe(0);
 

@@ -73,7 +73,7 @@ test('a run is kept with its text, its commit, the machine and what each cell us
 
   const screen = (await p.run('runs', 'show', 'latest')).stdout;
   expect(screen).toMatch(/^run 2 of p\.yaml, .*: 1 ran, 1 fresh\n/);
-  expect(screen).toContain(`commit      ${commit.slice(0, 7)}+ (with changes that are not committed)\n`);
+  expect(screen).toContain(`commit      ${commit.slice(0, 7)}+ (with uncommitted changes)\n`);
   expect(screen).toMatch(/^cell {2}state +time +CPU +memory {2}why$/m);
   expect(screen).toMatch(/^fit +ran +\S+ s +\S+ s +[\d.]+ MB {2}code of \.\/fit\.mjs changed$/m);
   expect(screen).toContain('1 more stayed fresh\n');
@@ -153,8 +153,8 @@ test('runs that are not there, in words', async () => {
     const { code, screen } = await p.run(...args);
     return [code, screen.split('\n')[0]];
   };
-  expect(await said('runs')).toEqual([0, 'nothing has run here yet']);
-  expect(await said('runs', 'diff')).toEqual([2, 'error: nothing has run here yet']);
+  expect(await said('runs')).toEqual([0, 'there are no runs yet']);
+  expect(await said('runs', 'diff')).toEqual([2, 'error: there are no runs yet']);
   await p.states('p.yaml');
   expect(await said('runs', 'diff')).toEqual([2, 'error: there is no finished run of p.yaml before run 1']);
   expect(await said('runs', 'diff', '1', '7')).toEqual([2, 'error: there is no run 7']);
