@@ -83,7 +83,7 @@ steps:
     uses: baseline
     with: { data: "\${{ steps.split.data }}", metrics: [accuracy, macro_f1] }
 
-  deploy: # a folder for `tunesmith serve` and `tunesmith predict`
+  deploy: # a folder to serve and predict from
     uses: deploy
     with: { model: "\${{ steps.best.pick }}", metrics: "\${{ steps.test.metrics }}", name: starter }
 `;

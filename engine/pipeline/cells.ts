@@ -1,4 +1,4 @@
-/** Steps at every point of their matrix: cells with concrete values. */
+/** Expands steps into cells: one cell with concrete values for each matrix combination. */
 import { hash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Json } from '../step.ts';
@@ -21,21 +21,21 @@ import type { Path } from './source.ts';
 import type { Step, Steps } from './steps.ts';
 import { shown } from './validate.ts';
 
-/** A cell, with what is needed until all of it is checked. */
+/** A cell before it is checked, with the positions that the checks need. */
 export interface Draft {
   cell: Cell;
   step: Step;
   point: Point;
-  /** Where the sources of each input were written, in their order. */
+  /** Positions of the sources of each input, in their order. */
   inputPlaces: Map<string, Place[]>;
   outputPlaces: Map<string, Place>;
-  /** Cells in whose outputs a path of an input leads, with the place of that path. */
+  /** Cells whose outputs a path of an input refers to, with the position of that path. */
   pathEdges: Map<string, Place>;
 }
 
 export type Drafts = Map<Step, Draft[]>;
 
-/** Steps in a circle are reported, and drafted as far as they can be. `pipeline` names the folder of built-in steps' outputs. */
+/** Reports dependency cycles and drafts their steps as far as possible. `pipeline`: name of the folder for outputs of built-in steps. */
 export function draftCells(steps: Steps, pipeline: string, reading: Reading): Drafts {
   const { sorted, cycles } = order(steps.values(), (step) => new Set([...step.parents, ...step.gathers, ...step.needs]));
   const circular = new Set<Step>();
@@ -48,10 +48,10 @@ export function draftCells(steps: Steps, pipeline: string, reading: Reading): Dr
       points.map((point) => draftCell(step, point, steps, drafts, pipeline, reading)),
     );
   }
-  return new Map([...steps.values()].map((step) => [step, drafts.get(step)!])); // in the order of the file again
+  return new Map([...steps.values()].map((step) => [step, drafts.get(step)!])); // back in the order of the file
 }
 
-/** Printed in the direction in which data would flow, from the step that comes first in the file. */
+/** Prints a cycle in the direction of the data, starting at the step that is first in the file. */
 function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading: Reading): void {
   if (circle.some((step) => reported.has(step))) return;
   for (const step of circle) reported.add(step);
@@ -62,7 +62,7 @@ function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading
   const way = [...turned, first].map(({ name }) => name).join(' → ');
   const found = first.references.find(({ expression: { reference } }) => reference?.kind === 'steps' && reference.step === last.name);
   const say = (path: Path, expression?: Expression) =>
-    reading.report(path, `these steps wait for each other: ${way}`, 'Remove one of the references.', 'value', expression?.whole);
+    reading.report(path, `these steps depend on each other: ${way}`, 'Remove one of the references.', 'value', expression?.whole);
   if (found) say(found.path, found.expression);
   else say([...first.path, 'needs', ...(Array.isArray(first.body.needs) ? [first.body.needs.indexOf(last.name)] : [])]);
 }
@@ -103,7 +103,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     scope.say(
       scope.place(['frozen']),
       '`frozen` and `cache: false` exclude each other',
-      'What is not stored cannot stand for a later run.',
+      'A frozen step reuses its stored result, but `cache: false` stores none.',
     );
   cell.enabled = settings.when !== false;
 
@@ -144,7 +144,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
 const SETTINGS = ['description', 'shell', 'timeout', 'retry', 'resources', 'version', 'cache', 'frozen', 'when'] as const;
 type Settings = Partial<Record<(typeof SETTINGS)[number], Json>>;
 
-/** The keys that say how to run the step; checked again where their values came from elsewhere. */
+/** The keys that control how the step runs. Values from expressions are checked again. */
 function settingsOf(scope: CellScope): Settings {
   const settings: Settings = {};
   for (const key of SETTINGS) {
@@ -158,7 +158,7 @@ function settingsOf(scope: CellScope): Settings {
   return settings;
 }
 
-/** The schema of a step's key, for a value that was not there when the file was checked. */
+/** Checks a value that was unknown when the file was checked. */
 function isValid(key: string, value: Json, scope: CellScope): boolean {
   const mistakes = scope.reading.checkStep({ [key]: value });
   for (const { path, message, hint } of mistakes) scope.say(scope.place(path), message, hint);
@@ -179,7 +179,7 @@ function retry(value: Json, scope: CellScope): Cell['retry'] {
   return { times, delay: first, factor, longest: Math.max(first, longest) };
 }
 
-/** Delays that grow are not meant to grow for ever. */
+/** Maximum delay between retries, in milliseconds. */
 const LONGEST_DELAY = 3_600_000;
 
 function resources(value: Json): Cell['resources'] {
@@ -203,12 +203,12 @@ function* shellOutputs(scope: CellScope, places: Map<string, Place>): Generator<
     const path = fitted(filled, { type: 'string' });
     if (typeof path !== 'string' || path === '') scope.say(place, `output "${name}" takes a path, found ${shown(path)}`);
     else if (/[*?]/.test(path))
-      scope.say(place, `output "${name}" is a glob`, 'An output is one file or folder: name the folder that they lie in.');
+      scope.say(place, `output "${name}" is a glob`, 'An output is one file or folder. Name the folder that holds the files.');
     else if (/^~[^/]+\//.test(path))
       scope.say(
         place,
-        `output "${name}" begins with ${path.split('/', 1)[0]}, which is no folder here`,
-        `Write the path out, or ./${path} for a folder of that name.`,
+        `output "${name}" begins with ${path.split('/', 1)[0]}, which tunesmith does not expand`,
+        `Write the full path, or ./${path} for a folder of that name.`,
       );
     else {
       places.set(name, place);
@@ -217,7 +217,7 @@ function* shellOutputs(scope: CellScope, places: Map<string, Place>): Generator<
   }
 }
 
-/** Fills in the texts of those that have expressions. */
+/** The environment variables of a cell. Adds the texts with expressions to `templates`. */
 function* variables(scope: CellScope, templates: Map<string, string>): Generator<[string, string | undefined]> {
   const { step, reading } = scope;
   const { env } = step.body;

@@ -1,13 +1,13 @@
 /**
- * Reads a large pipeline file in pieces of some steps each. A YAML parser keeps several objects for every word of a text until it
- * is done; for a file of many thousand steps, most of its time would go into collecting that garbage.
+ * Reads a large pipeline file in pieces of some steps each. A YAML parser holds several objects for each word until it is
+ * done. For a file with many thousand steps, it would spend most of its time on garbage collection.
  */
 import { isMap, type Tree } from './literal.ts';
 
-/** Reads a text that stands by itself; undefined where anything about it is odd, such as an alias to an anchor elsewhere. */
+/** Reads a self-contained piece; undefined if it has an error or refers to another piece, for example by an alias. */
 export type ReadPiece = (text: string) => Tree | undefined;
 
-/** The value of the file; undefined where it must be read as a whole, which also tells what is wrong with it and where. */
+/** The value of the file; undefined if it must be read as a whole, which also reports its errors. */
 export function readInPieces(text: string, read: ReadPiece): Tree | undefined {
   const region = stepsIn(text);
   if (!region) return undefined;
@@ -25,7 +25,7 @@ export function readInPieces(text: string, read: ReadPiece): Tree | undefined {
   return { ...frame, steps: Object.fromEntries(steps) };
 }
 
-/** What stands below `steps:`, up to the next key of the file. */
+/** The text below `steps:`, up to the next key of the file. */
 function stepsIn(text: string): { start: number; end: number } | undefined {
   const key = /^steps:[ \t]*(?:#.*)?\r?\n/m.exec(text);
   if (!key) return undefined;
@@ -35,7 +35,7 @@ function stepsIn(text: string): { start: number; end: number } | undefined {
   return { start, end: next.exec(text)?.index ?? text.length };
 }
 
-/** Cut where a step begins: at a line that is indented like the first one. Undefined where a line is indented less. */
+/** Splits the text where a step begins: at lines indented like the first one. Undefined if a line is indented less. */
 function piecesOf(steps: string): string[] | undefined {
   const indent = /^( +)[^\s#]/m.exec(steps)?.[1]?.length;
   if (indent === undefined) return undefined;

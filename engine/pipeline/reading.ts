@@ -1,4 +1,4 @@
-/** What all parts share while one pipeline file is read. */
+/** The state that all parts share while one pipeline file is read. */
 import { relative } from 'node:path';
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Outside } from './outside.ts';
@@ -9,7 +9,7 @@ import type { Validate } from './validate.ts';
 
 export class Reading {
   params!: Params;
-  /** The shape of a step's keys. */
+  /** Checks the types of a step's keys. */
   checkStep!: Validate;
   readonly #told = new Map<string, string>();
 
@@ -27,7 +27,7 @@ export class Reading {
     this.problems.add(this.source.diagnostic(path, at, message, hint, within));
   }
 
-  /** A mistake of one cell. At the same place, other cells of its step have the same one, in words of their own: told once. */
+  /** Reports an error of one cell. Other cells of its step have the same error at the same position, so it is reported once. */
   tell({ name, step }: { name: string; step: string }, diagnostic: Diagnostic): void {
     const { file, line, column } = diagnostic;
     const id = JSON.stringify([step, file, line, column]);

@@ -398,7 +398,7 @@ steps:
 test('where something lies that is fetched is no value for env', async () => {
   const { p } = await fixture(listing('hf://owner/tiny', '\n    env: { MODEL: "${{ inputs.model }}" }'));
   expect((await p.run('validate', 'p.yaml')).screen).toMatchInlineSnapshot(`
-    "p.yaml:7:20: error: where hf://owner/tiny lies is known only when the cell starts
+    "p.yaml:7:20: error: the path of the download hf://owner/tiny is known only when the cell starts
       7 |     env: { MODEL: "\${{ inputs.model }}" }
         |                    ^^^^^^^^^^^^^^^^^^^
       = Write \${{ inputs.model }} in \`run\`.

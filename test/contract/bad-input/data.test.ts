@@ -145,7 +145,7 @@ test('empty data: an empty file, a header alone, a folder without files', async 
     p.yaml:2:44: error: nothing matches data/*.csv
       2 |   collect: { uses: collect, with: { files: data/*.csv } }
         |                                            ^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file. Names that begin with a dot, and node_modules, are skipped.
+      = Paths are relative to the folder of the pipeline file. Globs skip names that begin with a dot, and node_modules.
     "
   `);
 });

@@ -30,7 +30,7 @@ test('-p of a parameter that is not there', async () => {
     -p nested.warmpu=1: error: there is no parameter "nested.warmpu"
       = did you mean "warmup"? nested has: warmup
 
-    -p epochs.x=1: error: parameter epochs is no map
+    -p epochs.x=1: error: parameter epochs is not a map
       = Set it as a whole: -p epochs=…
     "
   `);
@@ -61,7 +61,7 @@ test('-p with a list that is not closed', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'rates=[0.001')).toMatchInlineSnapshot(`
     "
     -p rates=[0.001: error: "matrix.rate" takes a list (of a scalar or a map), found "[0.001"
-      = It is no list or map in JSON or YAML: check its brackets and quotes.
+      = The text is not a list or map in JSON or YAML. Check its brackets and quotes.
     "
   `);
 });

@@ -29,10 +29,10 @@ test('bad YAML: a quote that is never closed', async () => {
 test('bad YAML: a tab as indent', async () => {
   expect(await refusal('steps:\n  a:\n\trun: echo\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:3:1: error: bad YAML: a tab cannot indent a line
+    p.yaml:3:1: error: bad YAML: this line is indented with a tab
       3 |   run: echo
         | ^^
-      = Indent with spaces.
+      = Indent it with spaces.
     "
   `);
 });
@@ -40,7 +40,7 @@ test('bad YAML: a tab as indent', async () => {
 test('bad YAML: text that holds a colon', async () => {
   expect(await refusal('steps:\n  a:\n    run: echo a: b\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:3:10: error: bad YAML: text that holds ": " must be quoted
+    p.yaml:3:10: error: bad YAML: text that contains ": " must be quoted
       3 |     run: echo a: b
         |          ^^^^^^^^^
       = quote it: "echo a: b"
@@ -51,10 +51,10 @@ test('bad YAML: text that holds a colon', async () => {
 test('bad YAML: wrong indentation', async () => {
   expect(await refusal('steps:\n  a:\n      run: echo\n    outputs: { o: o.txt }\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:4:5: error: bad YAML: this line is not indented like those before it
+    p.yaml:4:5: error: bad YAML: this line is not indented like the lines before it
       4 |     outputs: { o: o.txt }
         |     ^^^^^^^^^^^^^^^^^^^^^
-      = Entries of one map or list begin in the same column.
+      = All entries of a map or list begin in the same column.
     "
   `);
 });
@@ -64,10 +64,10 @@ test('bad YAML: a merge conflict', async () => {
     await refusal('steps:\n<<<<<<< HEAD\n  a: { run: echo 1 }\n=======\n  a: { run: echo 2 }\n>>>>>>> other\n'),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:2:1: error: a merge conflict is left in this file
+    p.yaml:2:1: error: this file contains a merge conflict
       2 | <<<<<<< HEAD
         | ^^^^^^^^^^^^
-      = Choose a side, and remove the marks.
+      = Choose one side and remove the conflict markers.
     "
   `);
 });
@@ -94,7 +94,7 @@ test('bad YAML: a number that JSON does not have', async () => {
     p.yaml:1:44: error: .nan is no value that a pipeline can hold
       1 | params: { big: 123456789012345678901, odd: .nan }
         |                                            ^^^^
-      = Leave it out, or quote it to make it text.
+      = Remove it, or quote it to make it text.
     "
   `);
 });
@@ -125,17 +125,17 @@ test('duplicate keys, all of them', async () => {
     p.yaml:2:1: error: duplicate key "name"
       2 | name: q
         | ^^^^
-      = It is first set in line 1: keep one of them.
+      = It is already set in line 1. Remove one of them.
 
     p.yaml:6:5: error: duplicate key "run"
       6 |     run: date
         |     ^^^
-      = It is first set in line 5: keep one of them.
+      = It is already set in line 5. Remove one of them.
 
     p.yaml:7:3: error: duplicate key "a"
       7 |   a: { run: echo }
         |   ^
-      = It is first set in line 4: keep one of them.
+      = It is already set in line 4. Remove one of them.
     "
   `);
 });
@@ -257,7 +257,7 @@ test('a folder instead of a pipeline', async () => {
   expect(await refusalIn(p, 'run', 'pipelines')).toMatchInlineSnapshot(`
     "
     pipelines: error: this is a folder, not a file
-      = In it there are: pipelines/spam.yaml
+      = It contains: pipelines/spam.yaml
     "
   `);
 });
@@ -267,8 +267,8 @@ test('a dangling link instead of a pipeline', async () => {
   symlinkSync('gone.yaml', p.path('p.yaml'));
   expect(await refusalIn(p, 'run', 'p.yaml')).toMatchInlineSnapshot(`
     "
-    p.yaml: error: this link leads to gone.yaml, which is not there
-      = Mend the link, or put a file in its place.
+    p.yaml: error: this is a broken link to gone.yaml
+      = Repair the link, or replace it by a file.
     "
   `);
 });
@@ -311,7 +311,7 @@ test('a params file: not there, a folder, bad YAML, not a map, unknown and dupli
     unknown.yaml:3:1: error: duplicate key "n"
       3 | n: 3
         | ^
-      = It is first set in line 2: keep one of them.
+      = It is already set in line 2. Remove one of them.
     "
   `);
 });
@@ -333,7 +333,7 @@ test('a params file is called by its name: empty, a type that it cannot have, br
     typed.yaml:1:6: error: a params file has no type !!timestamp
       1 | day: !!timestamp 2020-01-01
         |      ^^^^^^^^^^^
-      = Remove the tag: a date or any other text is written as it is.
+      = Remove the tag. Write a date, like any other text, without one.
 
     broken.json:1:8: error: bad JSON: this [ is never closed
       1 | { "n": [1 }

@@ -124,10 +124,10 @@ test('names that no file system takes are refused where they are written', async
   });
   const long = await p.run('run', 'p.yaml');
   expect(long.code).toBe(2);
-  expect(long.screen).toContain('the name of output "o" has 256 bytes: file systems take 255');
+  expect(long.screen).toContain('the name of output "o" has 256 bytes; file systems allow 255');
   const deep = await p.run('run', 'q.yaml');
   expect(deep.code).toBe(2);
-  expect(deep.screen).toMatch(/the path of output "o" has \d+ bytes: the system takes 4095/);
+  expect(deep.screen).toMatch(/the path of output "o" has \d+ bytes; the system allows 4095/);
   await othersRun(p);
 });
 

@@ -134,15 +134,15 @@ test('a matrix, a dimension or its parts can come from parameters', async () => 
 });
 
 test('what is wrong with a matrix', async () => {
-  expect(await mistakes('{ a: [1, 2], exclude: [{ a: [1, 2] }] }')).toContain('this matrix has no cell');
+  expect(await mistakes('{ a: [1, 2], exclude: [{ a: [1, 2] }] }')).toContain('this matrix has no combinations');
   expect(await mistakes('{ a: [] }')).toContain('"matrix.a" cannot be empty');
   expect(await mistakes('{}')).toContain('"matrix" cannot be empty');
-  expect(await mistakes('{ include: [] }')).toContain('this matrix has no cell');
+  expect(await mistakes('{ include: [] }')).toContain('this matrix has no combinations');
   expect(await mistakes('{ a: 1 }')).toContain('"matrix.a" takes a list');
-  expect(await mistakes('{ a: [1, 2, 1.0] }')).toContain('1.0 stands twice in "a"');
+  expect(await mistakes('{ a: [1, 2, 1.0] }')).toContain('1.0 occurs twice in "a"');
   expect(await mistakes('{ a: [[1], 2] }')).toContain('"matrix.a[0]" takes a scalar or a map, found a list');
-  expect(await mistakes('{ abc: [1], exclude: [{ abd: 1 }] }')).toContain('"abd" is no dimension of this matrix');
-  expect(await mistakes('{ a: [1], include: [{ b: 1 }, { a: 2 }, { a: 2 }] }')).toContain('this makes a combination that is there already');
+  expect(await mistakes('{ abc: [1], exclude: [{ abd: 1 }] }')).toContain('"abd" is not a dimension of this matrix');
+  expect(await mistakes('{ a: [1], include: [{ b: 1 }, { a: 2 }, { a: 2 }] }')).toContain('this entry duplicates an existing combination');
   expect(await mistakes('{ a: [1], include: [{ b: [1] }] }')).toContain('"matrix.include[0].b" takes a scalar or a map, found a list');
   expect(await mistakes('{ a: [1], excludes: [{ b: 1 }] }')).toBe('no mistake'); // a dimension like any other
   const many = `[${Array.from({ length: 100 }, (_, i) => i).join()}]`;
@@ -164,16 +164,16 @@ test('the places of mistakes in a matrix', async () => {
       i: { run: echo, outputs: { o: "out/i/$\{{ matrix.k }}" }, matrix: { k: [3] } }
   `);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:1:23: error: 1 stands twice in "lr"
+    "p.yaml:1:23: error: 1 occurs twice in "lr"
       1 | params: { lrs: [1, 2, 1], map: { a: [] } }
         |                       ^
-      = Every value makes a cell of its own: remove one.
+      = Each value makes its own cell. Remove one of them.
 
     p.yaml:1:37: error: "matrix.a" cannot be empty
       1 | params: { lrs: [1, 2, 1], map: { a: [] } }
         |                                     ^^
 
-    p.yaml:5:52: error: "j" is no dimension of this matrix
+    p.yaml:5:52: error: "j" is not a dimension of this matrix
       5 |   c: { run: echo, matrix: { k: [1, 2], exclude: [{ j: 1 }, { k: [1, 2] }] } }
         |                                                    ^
       = dimensions: k
@@ -203,15 +203,15 @@ test('the places of mistakes in a matrix', async () => {
         |                                                                  ^^^
       = did you mean "name"? matrix.m has: name
 
-    p.yaml:8:48: error: "k" is a dimension of step "g" already, which this step inherits
+    p.yaml:8:48: error: this step already inherits the dimension "k" from step "g"
       8 |   f: { run: "echo \${{ steps.g.o }}", matrix: { k: [1] } }
         |                                                ^
       = Remove it, or give it another name.
 
-    p.yaml:10:3: error: step "h" has no cell: the matrices of g and i have no values in common
+    p.yaml:10:3: error: step "h" has no cells, because the matrices of g and i have no values in common
       10 |   h: { run: "echo \${{ steps.g.o }} \${{ steps.i.o }}" }
          |   ^
-      = Dimensions of the same name join on equal values.
+      = Dimensions of the same name are joined on equal values.
     "
   `);
 });
@@ -287,20 +287,20 @@ test('steps that wait for each other', async () => {
       after: { run: "cat $\{{ steps.three.o }} $\{{ params.none }}" }
   `);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:2:20: error: these steps wait for each other: one → two → three → one
+    "p.yaml:2:20: error: these steps depend on each other: one → two → three → one
       2 |   one: { run: "cat \${{ steps.three.o }}", outputs: { o: out/1 } }
         |                    ^^^^^^^^^^^^^^^^^^^^
       = Remove one of the references.
 
-    p.yaml:5:26: error: these steps wait for each other: p → q → p
+    p.yaml:5:26: error: these steps depend on each other: p → q → p
       5 |   p: { run: cat, needs: [q] }
         |                          ^
       = Remove one of the references.
 
-    p.yaml:8:31: error: these cells wait for each other: y → x → y
+    p.yaml:8:31: error: these cells depend on each other: y → x → y
       8 |   y: { run: cat, inputs: { i: made/x }, outputs: { o: made/y } }
         |                               ^^^^^^
-      = This path leads into what x makes.
+      = This path is inside an output of x.
 
     p.yaml:9:54: error: there is no parameter "none"
       9 |   after: { run: "cat \${{ steps.three.o }} \${{ params.none }}" }

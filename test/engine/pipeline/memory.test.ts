@@ -65,7 +65,7 @@ test('of a secret it is remembered that it is set, and no more', async () => {
   vi.stubEnv('MEMORY_SECRET', 'hunter3');
   expect(await remembers(p, yaml)).toBe(true);
   vi.stubEnv('MEMORY_SECRET', undefined);
-  expect(await p.screen(yaml)).toContain('the variable MEMORY_SECRET is not set');
+  expect(await p.screen(yaml)).toContain('the environment variable MEMORY_SECRET is not set');
   vi.unstubAllEnvs();
 });
 

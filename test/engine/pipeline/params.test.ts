@@ -75,7 +75,7 @@ test('what is wrong with them', async () => {
     -p model.siz.hidden=1: error: there is no parameter "model.siz"
       = did you mean "size"? model has: layers, size
 
-    -p lr.x=1: error: parameter lr is no map
+    -p lr.x=1: error: parameter lr is not a map
       = Set it as a whole: -p lr=…
 
     -p novalue: error: -p takes name=value
@@ -114,17 +114,17 @@ test('references among them that lead nowhere', async () => {
       s: { run: "echo $\{{ params.a }} $\{{ params.self }} $\{{ params.lost }} $\{{ params.fine.y }}" }
   `);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:3:11: error: parameters refer to each other in a circle: params.a → params.b → params.a
+    "p.yaml:3:11: error: parameters refer to each other in a cycle: params.a → params.b → params.a
       3 |   b: { c: "x \${{ params.a }}" }
         |           ^^^^^^^^^^^^^^^^^^^
       = Give one of them a value.
 
-    p.yaml:4:9: error: parameters refer to each other in a circle: params.self → params.self
+    p.yaml:4:9: error: parameters refer to each other in a cycle: params.self → params.self
       4 |   self: \${{ params.self }}
         |         ^^^^^^^^^^^^^^^^^^
       = Give one of them a value.
 
-    p.yaml:5:47: error: parameters refer to each other in a circle: params.part → params.part
+    p.yaml:5:47: error: parameters refer to each other in a cycle: params.part → params.part
       5 |   part: { x: 1, y: "\${{ params.part.x }}", z: "\${{ params.part }}" }
         |                                               ^^^^^^^^^^^^^^^^^^^^
       = Give one of them a value.
@@ -144,10 +144,10 @@ test('references among them that lead nowhere', async () => {
         |                          ^^^^^^^^^^^^^^^
       = It can use other parameters and npm('pkg').
 
-    p.yaml:9:11: error: params.fine is a map, which cannot stand inside other text
+    p.yaml:9:11: error: params.fine is a map, which cannot be part of a text
       9 |   text: x \${{ params.fine }}
         |           ^^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false can.
+      = Use text, a number, true or false.
 
     p.yaml:10:9: error: the package not-installed is not installed
       10 |   none: \${{ npm('not-installed') }}
@@ -157,12 +157,12 @@ test('references among them that lead nowhere', async () => {
     p.yaml:11:14: error: expressions have no operators
       11 |   wrong: \${{ params.fine.x + 1 }}
          |              ^^^^^^^^^^^^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
     p.yaml:12:3: error: "1st" cannot be a name here
       12 |   1st: x
          |   ^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
     "
   `);
 });
@@ -299,7 +299,7 @@ test('numbers of files print as they were written, and options take them as numb
   expect(options(cells[3]!)).toEqual({ whole: 1000 });
   expect(commands((await over('over.json')).cells[0]!)[0]).toMatch(/^echo 1.50e-2 .* 98765432109876543210 /);
   expect(await project.screen('steps: { c: { uses: ./any.mjs, with: { whole: 12345678901234567890 } } }\n')).toContain(
-    'As a number it would lose digits.',
+    'It has more digits than a number can hold.',
   );
 });
 
@@ -322,7 +322,7 @@ test('an option that came from -p says so', async () => {
   `;
   expect(await project.screen(yaml, { set: ['n=few', 'where=nowhere'] })).toMatchInlineSnapshot(`
     "-p where=nowhere: error: there is no folder nowhere, and no step makes it
-      = Paths begin at the folder of the pipeline file.
+      = Paths are relative to the folder of the pipeline file.
 
     -p n=few: error: "min_length" takes a whole number, found "few"
     "

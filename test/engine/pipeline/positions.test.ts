@@ -81,9 +81,9 @@ test('all mistakes of a file, in its order', async () => {
     p.yaml:16:5: error: \`uses\` and \`run\` exclude each other
       16 |     run: echo
          |     ^^^
-      = Make them two steps, or remove one of them.
+      = Write two steps, or remove one of the keys.
 
-    p.yaml:17:13: error: there is no step "word"
+    p.yaml:17:13: error: there is not a step "word"
       17 |     needs: [word]
          |             ^^^^
       = did you mean "words"? steps: clean, words, nothing, 9lives, list, train, shell
@@ -96,7 +96,7 @@ test('all mistakes of a file, in its order', async () => {
     p.yaml:20:3: error: "9lives" cannot be a name here
       20 |   9lives: { run: meow }
          |   ^^^^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
 
     p.yaml:21:3: error: step "list" takes a map
       21 |   list: []
@@ -121,7 +121,7 @@ test('all mistakes of a file, in its order', async () => {
     p.yaml:26:5: error: \`outputs\` means nothing beside \`uses\`
       26 |     outputs: { a: b }
          |     ^^^^^^^
-      = Remove it: the step itself says what it makes.
+      = Remove it. The step itself declares its outputs.
 
     p.yaml:28:31: error: step "words" has no output "list"
       28 |     run: echo \${{ steps.words.list }}
@@ -208,7 +208,7 @@ test('a mistake in a value that came from elsewhere points at where it was writt
     p.yaml:25:48: error: there is no matrix.set
       25 |     with: { data: data, lowercase: "\${{ matrix.set.lowercase }}", min_length: "\${{ params.common.min…
          |                                                ^^^
-      = This step has no matrix, and inherits none.
+      = This step neither has nor inherits a matrix.
 
     p.json:1:26: error: "lowercase" takes true or false, found "maybe"
       1 | {"common": {"lowercase": "maybe"}}

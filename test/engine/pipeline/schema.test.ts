@@ -145,7 +145,7 @@ test.each([
   [{ minItems: 1 }, [], '"x" cannot be empty'],
   [{ minItems: 2 }, [1], '"x" needs at least 2 entries, found 1'],
   [{ maxItems: 1 }, [1, 2], '"x" takes at most 1 entries, found 2'],
-  [{ uniqueItems: true }, ['a', 'b', 'a'], '"a" stands twice in "x"'],
+  [{ uniqueItems: true }, ['a', 'b', 'a'], '"a" occurs twice in "x"'],
   [{ minLength: 1 }, '', '"x" cannot be empty'],
   [{ pattern: '^a+$' }, 'b', '"x" takes text that matches ^a+$, found "b"'],
   [{ not: { const: 1 } }, 1, '"x" must NOT be valid'],

@@ -158,62 +158,62 @@ test('what a command cannot take', async () => {
   `.replace('\\\\0', '\\0'),
   );
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:6:15: error: an expression cannot stand inside shell quotes
+    "p.yaml:6:15: error: an expression cannot be inside shell quotes
       6 |       - echo "\${{ params.text }}" '\${{ params.text }}' \`\${{ params.text }}\`
         |               ^^^^^^^^^^^^^^^^^^
-      = Take it out of the quotes: \${{ params.text }} becomes a safely quoted word by itself.
+      = Move it out of the quotes, because \${{ params.text }} becomes a safely quoted word itself.
 
-    p.yaml:6:36: error: an expression cannot stand inside shell quotes
+    p.yaml:6:36: error: an expression cannot be inside shell quotes
       6 |       - echo "\${{ params.text }}" '\${{ params.text }}' \`\${{ params.text }}\`
         |                                    ^^^^^^^^^^^^^^^^^^
-      = Take it out of the quotes: \${{ params.text }} becomes a safely quoted word by itself.
+      = Move it out of the quotes, because \${{ params.text }} becomes a safely quoted word itself.
 
-    p.yaml:6:57: error: an expression cannot stand inside backticks
+    p.yaml:6:57: error: an expression cannot be inside backticks
       6 |       - echo "\${{ params.text }}" '\${{ params.text }}' \`\${{ params.text }}\`
         |                                                         ^^^^^^^^^^^^^^^^^^
       = Write $(…) instead of \`…\`.
 
-    p.yaml:9:9: error: an expression cannot stand inside a here-document
+    p.yaml:9:9: error: an expression cannot be inside a here-document
       9 |         \${{ params.text }}
         |         ^^^^^^^^^^^^^^^^^^
       = Declare it in \`env: {NAME: "\${{ params.text }}"}\` and write $NAME.
 
-    p.yaml:11:20: error: params.list is a list: it becomes several words, so it must stand by itself
+    p.yaml:11:20: error: params.list is a list, which becomes several words and cannot be part of another word
       11 |       - echo --all=\${{ params.list }} x\${{ inputs.all }}
          |                    ^^^^^^^^^^^^^^^^^^
-      = Put a space before and behind it.
+      = Put a space before and after it.
 
-    p.yaml:11:40: error: inputs.all is a list: it becomes several words, so it must stand by itself
+    p.yaml:11:40: error: inputs.all is a list, which becomes several words and cannot be part of another word
       11 |       - echo --all=\${{ params.list }} x\${{ inputs.all }}
          |                                        ^^^^^^^^^^^^^^^^^
-      = Put a space before and behind it.
+      = Put a space before and after it.
 
-    p.yaml:12:14: error: params.map is a map, which is no word of a command
+    p.yaml:12:14: error: params.map is a map, which cannot be a word of a command
       12 |       - echo \${{ params.map }} \${{ params.none }} \${{ params.mixed }}
          |              ^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false are.
+      = Use text, a number, true or false.
 
-    p.yaml:12:32: error: params.none is null, which is no word of a command
+    p.yaml:12:32: error: params.none is null, which cannot be a word of a command
       12 |       - echo \${{ params.map }} \${{ params.none }} \${{ params.mixed }}
          |                                ^^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false are.
+      = Use text, a number, true or false.
 
-    p.yaml:12:51: error: params.mixed is a list with a list, which is no word of a command
+    p.yaml:12:51: error: params.mixed is a list with a list, which cannot be a word of a command
       12 |       - echo \${{ params.map }} \${{ params.none }} \${{ params.mixed }}
          |                                                   ^^^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false are.
+      = Use text, a number, true or false.
 
-    p.yaml:13:22: error: params.text is "a b", which is no number to calculate with
+    p.yaml:13:22: error: params.text is "a b", which is no number that the shell can calculate with
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                      ^^^^^^^^^^^^^^^^^^
-      = Inside $((…)) only numbers can stand.
+      = $((…)) accepts only numbers.
 
-    p.yaml:13:45: error: an expression cannot follow a backslash directly
+    p.yaml:13:45: error: an expression cannot directly follow a backslash
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                                             ^^^^^^^^^^^^^^^^^^
       = Remove the character before it.
 
-    p.yaml:13:65: error: an expression cannot follow a $ directly
+    p.yaml:13:65: error: an expression cannot directly follow a $
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                                                                 ^^^^^^^^^^^^^^^^^^
       = Remove the character before it.

@@ -54,7 +54,7 @@ test('duplicate keys, beside other mistakes', async () => {
     "p.yaml:4:5: error: duplicate key "run"
       4 |     run: echo 2
         |     ^^^
-      = It is first set in line 3: keep one of them.
+      = It is already set in line 3. Remove one of them.
 
     p.yaml:5:5: error: unknown key "tmeout"
       5 |     tmeout: 5s
@@ -64,17 +64,17 @@ test('duplicate keys, beside other mistakes', async () => {
     p.yaml:6:3: error: duplicate key "a"
       6 |   a: { run: echo 3 }
         |   ^
-      = It is first set in line 2: keep one of them.
+      = It is already set in line 2. Remove one of them.
 
     p.yaml:7:34: error: duplicate key "A"
       7 |   b: { run: echo 4, env: { A: 1, "A": 2 } }
         |                                  ^^^
-      = It is first set in line 7: keep one of them.
+      = It is already set in line 7. Remove one of them.
 
     p.yaml:8:1: error: duplicate key "steps"
       8 | steps: {}
         | ^^^^^
-      = It is first set in line 1: keep one of them.
+      = It is already set in line 1. Remove one of them.
     "
   `);
 });
@@ -106,7 +106,7 @@ test.each([
 test('aliases that multiply without end', async () => {
   const lines = Array.from({ length: 12 }, (_, i) => `  a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`);
   const yaml = `params:\n  a0: &a0 x\n${lines.join('\n')}\nsteps: { a: { run: echo } }\n`;
-  expect(await new Project().screen(yaml)).toContain('aliases make this file grow beyond a million values');
+  expect(await new Project().screen(yaml)).toContain('aliases expand this file to more than a million values');
 });
 
 test('a file that is not UTF-8', async () => {
@@ -146,7 +146,7 @@ test('a file that is missing, a folder, or not readable', async () => {
   `);
   expect(await at('.')).toMatchInlineSnapshot(`
     "<project>: error: this is a folder, not a file
-      = In it there are: other.yml, spam.yaml
+      = It contains: other.yml, spam.yaml
     "
   `);
   expect(await at('empty')).toMatchInlineSnapshot(`
@@ -189,7 +189,7 @@ test('names of JavaScript objects are names like any other', async () => {
         |                                                   ^^^^^^^
       = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
-    p.yaml:1:76: error: there is no step "constructor"
+    p.yaml:1:76: error: there is not a step "constructor"
       1 | steps: { a: { run: "echo \${{ params.toString }}", valueOf: 1 }, b: { uses: constructor } }
         |                                                                            ^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy

@@ -84,7 +84,7 @@ test('its options are checked as those of a built-in', async () => {
         |                                             ^
       = ./mine.ts takes: data, n
 
-    p.yaml:3:74: error: "n" is an option of ./mine.ts: it cannot take what a step made
+    p.yaml:3:74: error: "n" is an option of ./mine.ts, and options cannot refer to outputs of steps
       3 |   b: { uses: ./mine.ts, with: { dat: x.txt, m: "\${{ steps.a.out }}", n: "\${{ steps.a.out }}" } }
         |                                                                          ^^^^^^^^^^^^^^^^^^
       = inputs of ./mine.ts: data
@@ -157,12 +157,12 @@ test('what is wrong with a module stands at `uses`', async () => {
         |               ^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is no step
+    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is not a step
       6 |   s4: { uses: "./string.mjs" }
         |               ^^^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is no step: it has no function \`run\`
+    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is not a step: it has no function \`run\`
       7 |   s5: { uses: "./no-run.mjs" }
         |               ^^^^^^^^^^^^^^
       = See \`tunesmith new-step\`, which writes a step to start from.
@@ -182,10 +182,10 @@ test('what is wrong with a module stands at `uses`', async () => {
          |               ^^^^^^^^^^^^
       = Rename one of them: \`with\` holds both.
 
-    p.yaml:11:15: error: ./schema.mjs declares options that are no valid JSON Schema: a/type must be equal to one of the allowed values
+    p.yaml:11:15: error: ./schema.mjs declares options that are not a valid JSON Schema: a/type must be equal to one of the allowed values
       11 |   s9: { uses: "./schema.mjs" }
          |               ^^^^^^^^^^^^^^
-      = Mend them in the step.
+      = Fix the schema in the step.
 
     p.yaml:12:16: error: ./throws.mjs: it failed while loading: TypeError: boom
       12 |   s10: { uses: "./throws.mjs" }
@@ -215,43 +215,43 @@ test('what is wrong with a module stands at `uses`', async () => {
          |                ^^^^^^^^
       = did you mean ./none.mjs?
 
-    p.yaml:18:16: error: ./data.json is no step
+    p.yaml:18:16: error: ./data.json is not a step
       18 |   s16: { uses: "./data.json" }
          |                ^^^^^^^^^^^^^
       = A step is a .ts, .js or .mjs file.
 
-    p.yaml:19:16: error: . is no step
+    p.yaml:19:16: error: . is not a step
       19 |   s17: { uses: "." }
          |                ^^^
       = A step is a .ts, .js or .mjs file.
 
-    p.yaml:20:16: error: .. is no step
+    p.yaml:20:16: error: .. is not a step
       20 |   s18: { uses: ".." }
          |                ^^^^
       = A step is a .ts, .js or .mjs file.
 
-    p.yaml:21:16: error: there is no step "none.mjs"
+    p.yaml:21:16: error: there is not a step "none.mjs"
       21 |   s19: { uses: "none.mjs" }
          |                ^^^^^^^^^^
-      = A file is written with ./ before it: ./none.mjs
+      = To use the file, write ./none.mjs
 
     p.yaml:22:16: error: the package no-step has no module to import
       22 |   s20: { uses: "no-step" }
          |                ^^^^^^^^^
-      = It is no step.
+      = It is not a step.
 
     p.yaml:23:16: error: the package no-step has no module ./other
       23 |   s21: { uses: "no-step/other" }
          |                ^^^^^^^^^^^^^^^
-      = It is no step.
+      = It is not a step.
 
-    p.yaml:24:16: error: there is no step "@scope/none"
+    p.yaml:24:16: error: there is not a step "@scope/none"
       24 |   s22: { uses: "@scope/none" }
          |                ^^^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
         A step of yours is written ./my-step.ts; a package must be installed.
 
-    p.yaml:25:16: error: there is no step "trian"
+    p.yaml:25:16: error: there is not a step "trian"
       25 |   s23: { uses: "trian" }
          |                ^^^^^^^
       = did you mean "train"? steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy

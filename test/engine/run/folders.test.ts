@@ -168,10 +168,10 @@ test('names that are not UTF-8, links that lead nowhere and folders that cannot 
   symlinkSync('nowhere', join(folder, 'gone.json'));
   expect(matches('*.csv', folder)).toEqual([join(folder, 'a.csv')]);
   expect(() => matches('*.txt', folder)).toThrow(
-    /cannot read .*: the name caf\ufffd\.txt in it is not valid UTF-8, and \*\.txt may mean it/,
+    /cannot read .*: the name caf\ufffd\.txt in it is not valid UTF-8, and \*\.txt may match it/,
   );
   expect(() => matches('*', folder)).toThrow('is not valid UTF-8');
-  expect(() => matches('*.json', folder)).toThrow('gone.json: it is a link that leads nowhere, and *.json means it');
+  expect(() => matches('*.json', folder)).toThrow('gone.json: it is a broken link, and *.json matches it');
 
   const p = project({
     'p.yaml': 'steps: { a: { run: ls, inputs: { in: data/**/*.csv } } }',
@@ -185,7 +185,7 @@ test('names that are not UTF-8, links that lead nowhere and folders that cannot 
     const { code, screen } = await p.run(command, 'p.yaml');
     expect({ code, screen }).toMatchObject({
       code: 1,
-      screen: expect.stringContaining('data/locked: permission denied, and a glob searches it'),
+      screen: expect.stringContaining('data/locked: permission denied while a glob searches it'),
     });
   }
   // Where nothing in it could match, nobody need look.
