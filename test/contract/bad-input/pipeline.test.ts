@@ -141,7 +141,7 @@ steps:
     p.yaml:8:60: error: \`frozen\` and \`cache: false\` exclude each other
       8 |   e: { run: "echo > e.txt", outputs: { o: e.txt }, frozen: true, cache: false }
         |                                                            ^^^^
-      = A frozen step reuses its stored result, but `cache: false` stores none.
+      = A frozen step reuses its stored result, but \`cache: false\` stores none.
     "
   `);
 });
