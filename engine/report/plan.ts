@@ -1,4 +1,4 @@
-/** What a run would do: each cell that is not fresh, with the reason. */
+/** Formats a plan: each cell that is not fresh, with the reason. */
 import type { RunEvent } from '../events.ts';
 import type { Colors } from './colors.ts';
 import { distinctWidth } from './table.ts';
@@ -25,7 +25,7 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
   return [...lines, ...(lines.length > 0 ? [''] : []), headline(pipeline, entries.length, cells, colors)];
 }
 
-/** A handful of fresh cells is worth seeing by name; a thousand are not. */
+/** Maximum number of fresh cells that are listed by name. */
 const FRESH = 20;
 const STATE = 'depends  '.length;
 
@@ -33,7 +33,7 @@ function headline(pipeline: string, total: number, cells: Plan, colors: Colors):
   const many = (state: string) => Object.values(cells).filter((cell) => cell.state === state).length;
   const counts = [
     [many('run'), 'to run'],
-    [many('depends'), 'to see once those above them ran'],
+    [many('depends'), 'undecided until the cells before them have run'],
     [many('restore'), 'to restore'],
   ] as const;
   const told = counts.filter(([n]) => n > 0).map(([n, what]) => `${thousands(n)} ${what}`);

@@ -1,4 +1,4 @@
-/** One attempt at a cell's own work, in child processes: the commands of a shell step, or a step's `run`. */
+/** One attempt to run a cell in child processes: the commands of a shell step, or a step's `run`. */
 import { availableParallelism } from 'node:os';
 import type { RunEvent } from '../events.ts';
 import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
@@ -20,15 +20,15 @@ export interface Attempt {
   pipeline: Pipeline;
   inputs: Inputs;
   fingerprint: string;
-  /** Where a step writes each output. */
+  /** The path where the step writes each output. */
   outputs: Record<string, string>;
-  /** A folder of this attempt's own, not made yet. */
+  /** A folder of this attempt. Does not exist yet. */
   scratch: string;
-  /** Of a step: what outlasts an attempt that is cut off. */
+  /** The folder for a step's checkpoints, which survive an interrupted attempt. */
   checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
-  /** Of its own, while it runs. */
+  /** GPUs that the cell has alone while it runs. */
   gpus: string[];
   guard: Guard;
   workers: Workers;
@@ -37,7 +37,7 @@ export interface Attempt {
   emit(event: RunEvent): void;
 }
 
-/** Resolves with what went wrong; undefined when all went well. */
+/** Resolves with the failure; undefined on success. */
 export function attempt(work: Attempt): Promise<Verdict | undefined> {
   return work.cell.action.kind === 'shell' ? runCommands(work, work.cell.action, childOptions(work)) : runStep(work, work.cell.action);
 }
@@ -68,7 +68,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
       threads: cell.resources.cpu ?? (action.definition.threads === 'all' ? availableParallelism() : 1),
     },
     job: jobOf(work, action),
-    // A secret is for the process of the one cell that declares it.
+    // A secret goes only to the process of a cell that declares it.
     shared: 'builtin' in action.module && leavesNothing(action.module.builtin) && cell.secrets.length === 0,
     signal: work.signal,
     meter: work.meter,
@@ -79,9 +79,9 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   if (ending?.type === 'done') return undefined;
   if (!ending)
     return !death || death.exitCode === 0
-      ? { message: 'ended the process before it was done', hint: 'a step returns; it does not call process.exit()' }
+      ? { message: 'ended its process before it was done', hint: 'return from `run` instead of calling process.exit()' }
       : meaningOf(death, kills, log.tail);
-  // The whole stack is in the log. The screen has the part in a user's own code, for it is the user who repairs that.
+  // The log has the whole stack. The screen shows only the frames in the user's own code.
   const { message, hint, option, stack, frames } = ending;
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }

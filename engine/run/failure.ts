@@ -1,6 +1,6 @@
 /**
- * What the death of a child process means, in one line for a person. A process that was killed for memory cannot say so
- * itself; the kernel's counters and the way it died can.
+ * Explains the death of a child process in one line. A process that was killed because of memory cannot report that itself,
+ * but the kernel's counters and the signal show it.
  */
 import { readFileSync } from 'node:fs';
 import { constants, totalmem } from 'node:os';
@@ -9,7 +9,7 @@ import type { Diagnostic } from '../diagnostic.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import type { Frame } from '../user-stack.ts';
 
-/** How a child process ended, without our doing. */
+/** How a child process ended by itself. */
 export interface Death {
   exitCode?: number;
   signal?: string;
@@ -18,30 +18,30 @@ export interface Death {
 export interface Verdict {
   message: string;
   hint?: string;
-  /** Where in `with` the mistake lies. */
+  /** Path of the invalid option in `with`. */
   option?: readonly string[];
-  /** Where a user's own step threw. */
+  /** Stack of an error in a user's step. */
   stack?: Frame[];
-  /** For the log alone. */
+  /** Details for the log only. */
   detail?: string;
 }
 
-/** `kills`: what `memoryKills()` said before the child started. `tail`: the last lines that it wrote. */
+/** `kills`: the result of `memoryKills()` before the child started. `tail`: the last lines of its output. */
 export function meaningOf(death: Death, kills: number, tail: string[]): Verdict {
   const code = death.exitCode;
   const signal = death.signal ?? signalOfExitCode(code);
   if (tail.some((line) => /JavaScript heap out of memory/.test(line))) {
     return {
-      message: "killed for memory: it used up Node's heap",
-      hint: 'hold less in memory at once, or raise the limit of the step with `env: { NODE_OPTIONS: --max-old-space-size=8192 }` (megabytes)',
+      message: "out of memory: the step used up Node's heap",
+      hint: 'Use less memory at a time, or raise the limit of the step with `env: { NODE_OPTIONS: --max-old-space-size=8192 }` (megabytes).',
     };
   }
-  // Children of a shell die inside it; it then reports 128 + the signal's number as its own exit code.
+  // If a command of a shell dies from a signal, the shell exits with 128 + the number of the signal.
   if (signal === 'SIGKILL' && (memoryKills() > kills || death.signal === 'SIGKILL' || code === 137)) {
-    const counted = memoryKills() > kills ? "the kernel's out-of-memory killer ended it" : 'nobody here sent SIGKILL';
+    const counted = memoryKills() > kills ? "the kernel's out-of-memory killer stopped it" : 'it received SIGKILL, but not from tunesmith';
     return {
-      message: `killed, probably for memory: ${counted} (${gigabytes(memoryLimit())} GB can be had here)`,
-      hint: 'hold less in memory at once, or run fewer cells at once with -j 1',
+      message: `killed, probably out of memory: ${counted} (${gigabytes(memoryLimit())} GB available)`,
+      hint: 'Use less memory at a time, or run fewer cells at the same time with -j 1.',
     };
   }
   if (
@@ -50,44 +50,45 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
     tail.some((line) => /bad_alloc|[Oo]ut of memory|Cannot allocate memory/.test(line))
   ) {
     return {
-      message: `killed by ${signal}, probably for memory: it could not get any more`,
-      hint: 'hold less in memory at once, or run fewer cells at once with -j 1',
+      message: `killed by ${signal}, probably out of memory: an allocation failed`,
+      hint: 'Use less memory at a time, or run fewer cells at the same time with -j 1.',
     };
   }
   if (code === 126 && tail.some((line) => /[Aa]rgument list too long/.test(line)))
-    return { message: 'a command has more arguments than this system takes', hint: LIST_FILE };
+    return { message: 'a command has more arguments than this system allows', hint: LIST_FILE };
   if (death.signal) return { message: `killed by ${death.signal}` };
   if (code === 127)
-    return { message: 'exited with 127: a command was not found', hint: 'a step finds commands on PATH, as this shell does' };
-  if (code === 126) return { message: 'exited with 126: a command could not be executed', hint: 'is it executable? chmod +x' };
+    return { message: 'exited with 127: a command was not found', hint: 'Check that the command is installed and on PATH.' };
+  if (code === 126)
+    return { message: 'exited with 126: a command could not be executed', hint: 'Check that the file is executable (chmod +x).' };
   return { message: `exited with ${code ?? 'no exit code'}` };
 }
 
-/** For thousands of paths. */
+/** The hint for thousands of paths. */
 export const LIST_FILE =
-  'name the files as an input NAME, and read them from a list: xargs -0 PROGRAM < "$TUNESMITH_INPUTS/NAME.0" (NAME.txt has one a line)';
+  'Declare the files as an input NAME and read the paths from a list: xargs -0 PROGRAM < "$TUNESMITH_INPUTS/NAME.0" (NAME.txt has one path per line).';
 
-/** An error as the cell's failure. What nobody foresaw fails its cell, too: the other cells go on, and the log has the details. */
+/** Converts an error to the cell's failure. An unexpected error fails only its cell, and the log has the details. */
 export function explained(error: unknown): Verdict {
   const { message, name, hint, option, stack } = Object(error) as Error & Pick<Verdict, 'hint' | 'option'>;
   if (hint !== undefined || EXPLAINED.has(name)) return { message, hint, option };
   const trouble = systemError(error);
   if (trouble) return trouble;
   return {
-    message: `tunesmith hit a bug of its own: ${message ?? String(error)}`,
-    hint: 'please report it with the log of this cell',
+    message: `this is a bug in tunesmith: ${message ?? String(error)}`,
+    hint: 'Please report it with the log of this cell.',
     detail: stack,
   };
 }
 
-/** Where the option or input at fault stands in the pipeline. */
+/** The position of an invalid option or input in the pipeline. */
 export function placeOf(option: readonly string[], { step, action }: Cell, pipeline: Pipeline, message: string): Promise<Diagnostic> {
   return pipeline.locate(step, [action.kind === 'shell' ? 'inputs' : 'with', ...option], message);
 }
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError', 'CodeError']);
 
-/** How many processes the kernel has killed for memory in our control group so far; 0 where it does not tell. */
+/** The number of processes in our control group that the kernel has killed because of memory; 0 if unknown. */
 export function memoryKills(): number {
   for (const file of controlFiles('memory.events', 'memory.oom_control')) {
     const count = /^oom_kill (\d+)$/m.exec(file)?.[1];
@@ -105,7 +106,7 @@ export function memoryLimit(): number {
   return totalmem();
 }
 
-/** A file of our control group: version 2 and version 1 of the kernel's interface, as seen from inside a container too. */
+/** Yields a file of our control group, for cgroup v2 and v1, with the paths inside and outside of a container. */
 function* controlFiles(v2: string, v1: string): Generator<string> {
   const groups = read('/proc/self/cgroup') ?? '';
   const own = /^0::(.*)$/m.exec(groups)?.[1] ?? '/';

@@ -77,7 +77,7 @@ test('the disk is full when a result is stored: the former result returns, the n
     "
     a: running (input data changed)
     a: failed after <time>: disk full while storing <project>/out/o.txt: <size> needed, <size> free at <project>/.tunesmith
-      Free space and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.
+      Free space and run again: what the cell made The outputs of the cell are in .tunesmith/failed. The next run stores them without running the cell.
       log: .tunesmith/logs/2/a.log
     p: 1 failed · <time>
       failed: a
@@ -121,9 +121,7 @@ test('a damaged index that is met when a result is stored: it is to be moved awa
   const said = screen.replace(/\s+/g, ' ');
   expect(code, screen).toBe(1);
   expect(said).toContain('is damaged (database disk image is malformed)');
-  expect(said).toContain(
-    'Move it away and run again: a new index is begun, and stored objects stay. What the cell made lies in .tunesmith/failed',
-  );
+  expect(said).toContain('Move it away and run again: a new index is begun, and stored objects stay. lies in .tunesmith/failed');
   expect(said).not.toContain('Free space');
   for (const name of p.find('.tunesmith').filter((name) => name.includes('index.sqlite'))) p.remove(name);
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'restored' });

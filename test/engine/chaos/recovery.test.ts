@@ -82,7 +82,7 @@ test('a file in the place of a parent returns when the cell fails', async () => 
   expect(p.read('.tunesmith/failed/a/out/model/deep/w.bin')).toBe('half\n');
   await cutOff(p, 'out/model/deep');
   expect(await othersRun(p)).toMatch(
-    /^cut off in an earlier run: the former out\/model was put back before this run began; what was found at out\/model\/deep is kept as \.tunesmith\/kept\/\S+\/out\/model\/deep$/m,
+    /^interrupted in an earlier run: restored the former out\/model before this run; saved the file found at out\/model\/deep as \.tunesmith\/kept\/\S+\/out\/model\/deep$/m,
   );
   expect(p.read('out/model')).toBe('mine');
 });
@@ -107,9 +107,7 @@ test.each([
     const kept = p.find('.tunesmith/kept');
     expect(kept.map((name) => p.read(name))).toEqual(['precious']);
     const said = screen.replace(/\s+/g, ' ');
-    expect(said).toContain(
-      'note: a: cut off in an earlier run: the former out/o was put back before this run began; what was found at out/o is',
-    );
+    expect(said).toContain('note: a: interrupted in an earlier run: restored the former out/o before this run; what was found at out/o is');
     expect(said).toContain('kept as .tunesmith/kept/');
     expect(said).not.toContain('.tunesmith/failed');
     for (const command of [['run', 'p.yaml', '--force'], ['gc']]) await p.run(...command);
@@ -150,7 +148,7 @@ test('folders without permissions that a failed step leaves are moved out of the
       expect(p.find('out')).toEqual([]);
     }
     await cutOff(p, 'out/a', `${leave}echo > begun; sleep 60`);
-    expect(await othersRun(p)).toContain('what was found at out/a is kept as .tunesmith/kept/');
+    expect(await othersRun(p)).toContain('saved the file found at out/a as .tunesmith/kept/');
     p.write('p.yaml', step('mkdir ${{ outputs.o }}; echo good > ${{ outputs.o }}/f', 'out/a'));
     expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
     expect(p.read('out/a/f')).toBe('good\n');

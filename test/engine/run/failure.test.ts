@@ -33,7 +33,7 @@ steps:
   );
   const { failures } = await p.go({ onFailure: 'continue' });
   expect(failures.none!.message).toBe('did not make output o at out/none.txt');
-  expect(failures.link!.message).toBe('output o is a link that leads nowhere');
+  expect(failures.link!.message).toBe('output o is a broken link');
   expect(failures.step!.message).toBe('made output o as a file, but declares a folder');
 });
 
@@ -139,7 +139,7 @@ steps:
   expect(failures.inside!.message).toMatch(/^killed, probably for memory: /);
   expect(failures.segfault!.message).toBe('killed by SIGSEGV');
   expect(failures.missing!.message).toBe('exited with 127: a command was not found');
-  expect(failures.heap!.message).toBe("killed for memory: it used up Node's heap");
+  expect(failures.heap!.message).toBe("out of memory: the step used up Node's heap");
 });
 
 test('a cell that fails after its input changed says so', async () => {

@@ -30,7 +30,7 @@ test('the note names the file that changed while a cell ran', async () => {
   });
   const { events } = await p.states('p.yaml');
   expect(events.find(({ type }) => type === 'notice').message).toBe(
-    'input in (src/deep/log.txt) changed while a ran: its result is not kept, and the next run executes it again',
+    'input in (src/deep/log.txt) changed while a ran, so its result was not stored; the next run executes it again',
   );
 });
 

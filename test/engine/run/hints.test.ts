@@ -45,7 +45,7 @@ test('what is not bash, or no such change, gets no such hint', () => {
 test('an output that was made in another folder, through the command line', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "mkdir -p sub/out && cd sub && echo > ${{ outputs.o }}", outputs: { o: out/o } } }' });
   const { stdout } = await p.run('run', 'p.yaml');
-  expect(stdout).toContain('did not make output o at out/o\n  it was made at sub/out/o: after `cd sub` the path out/o,');
+  expect(stdout).toContain('did not make output o at out/o\n  It was created at sub/out/o. after `cd sub` the path out/o,');
 });
 
 test('a path that differs by case, by its form of Unicode or by a slip', () => {

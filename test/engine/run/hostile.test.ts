@@ -31,7 +31,7 @@ steps:
     ['nan', null],
   ]);
   const notices = events.filter(({ type, cell }) => type === 'notice' && cell === 'odd[n=0]').map(({ message }) => message);
-  expect(notices).toContain('a metric is a name and a number, and a = {"x":1} is left out');
+  expect(notices).toContain('ignored the metric a = {"x":1}: a metric needs a name and a number');
   expect(notices).toHaveLength(5);
 });
 

@@ -23,7 +23,7 @@ test('a run writes the lock: sorted, the same bytes in every checkout, and touch
   await p.states('p.yaml');
   const lock = p.read('p.lock');
   expect(lock.split('\n').filter((line) => !line.startsWith(' '))).toEqual([
-    '# What `tunesmith run` made. Keep it in git: `run --locked` and `verify` hold results against it.',
+    '# Written by `tunesmith run`. Commit it to git: `run --locked` and `verify` compare results with it.',
     '"ended[n=\\"2\\"]":',
     'ended[n=1]:',
     'sorted:',
@@ -76,7 +76,7 @@ test('changes of two cells that stand side by side merge in git', async () => {
 test('--locked passes where nothing differs, also where nothing is cached', async () => {
   const p = project(FILES);
   const none = await p.run('run', 'p.yaml', '--locked');
-  expect([none.code, none.screen]).toEqual([1, 'error: there is no p.lock to hold results against\n  A run without --locked writes it.\n']);
+  expect([none.code, none.screen]).toEqual([1, 'error: there is no p.lock to compare results with\n  Run without --locked to write it.\n']);
   await p.states('p.yaml');
   const fresh = project();
   for (const name of ['p.yaml', 'words.txt', 'p.lock']) fresh.write(name, p.read(name));
@@ -97,8 +97,8 @@ test('--locked runs nothing where a fingerprint would differ, and says which and
     1,
     `error: 2 cells differ from p.lock; nothing was run
   sorted: command changed
-  ended[n=3]: it is not in the lock
-  A run without --locked accepts this, and writes the lock anew.
+  ended[n=3]: it is not in the lockfile
+  Run without --locked to accept the change and update the lockfile.
 `,
   ]);
   const param = await p.run('run', 'p.yaml', '--locked', '--only', 'sorted');
@@ -137,9 +137,9 @@ test('a lock with two versions in it is named, with its line; a whole run writes
   const lock = p.read('p.lock');
   p.write('p.lock', lock.replace('sorted:', '<<<<<<< ours\nsorted:'));
   const run = await p.run('run', 'p.yaml', '--locked');
-  expect([run.code, run.screen.split('\n')[0]]).toEqual([1, 'error: p.lock:10: two versions are not merged']);
+  expect([run.code, run.screen.split('\n')[0]]).toEqual([1, 'error: p.lock:10: there is a merge conflict']);
   const part = await p.run('run', 'p.yaml', '--only', 'sorted');
-  expect([part.code, part.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock:10: two versions are not merged')]);
+  expect([part.code, part.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock:10: there is a merge conflict')]);
   await p.states('p.yaml');
   expect(p.read('p.lock')).toBe(lock);
 });

@@ -24,7 +24,7 @@ steps:
   expect(cells).toEqual({ built: 'ran', program: 'failed', list: 'ran' });
   const { failure } = events.find(({ type, cell }) => type === 'cell' && cell === 'program');
   expect([failure.message, failure.hint]).toEqual([
-    'a command has more arguments than this system takes',
+    'a command has more arguments than this system allows',
     expect.stringContaining('xargs -0 PROGRAM < "$TUNESMITH_INPUTS/NAME.0"'),
   ]);
   const names = Object.keys(files).sort();

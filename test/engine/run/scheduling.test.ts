@@ -49,7 +49,7 @@ steps:
     p.yaml:9:12: error: big[x=1] asks for 1 GPU, but this machine has none
       9 |       gpu: 1
         |            ^
-      = \`tunesmith doctor\` tells which GPUs are seen here.
+      = \`tunesmith doctor\` lists the GPUs.
 
     p.yaml:10:15: error: big[x=1] asks for 900000.0 GB of memory, but this machine has <n> GB of memory
       10 |       memory: 900TB
@@ -245,7 +245,7 @@ test('a frozen step never runs: its last outputs stand, and are restored', async
   const refused = await p.run('run', 'p.yaml');
   expect(refused.code).toBe(2);
   expect(refused.screen).toMatchInlineSnapshot(`
-    "p.yaml:4:162: error: model is frozen, but has never made output o
+    "p.yaml:4:162: error: model is frozen, but has never produced output o
       4 | … x >> runs-model", inputs: { s: "\${{ steps.source.o }}" }, outputs: { o: model.txt }, frozen: true }
         |                                                                                                ^^^^
       = Run it once without \`frozen: true\`.

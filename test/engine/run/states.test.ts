@@ -138,7 +138,7 @@ test('an input that changes while the step runs: the result is used, but not kep
   );
   const run = await p.go();
   expect(run.states).toEqual({ a: 'ran' });
-  expect(run.notices).toEqual(['input data (in.txt) changed while a ran: its result is not kept, and the next run executes it again']);
+  expect(run.notices).toEqual(['input data (in.txt) changed while a ran, so its result was not stored; the next run executes it again']);
   expect(p.read('o.txt')).toBe('early\n');
   expect((await p.go()).states).toEqual({ a: 'ran' });
 });

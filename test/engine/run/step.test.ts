@@ -93,7 +93,7 @@ test('code that changes while it runs: the result is used, but not kept', async 
     'part.mjs': '',
   });
   const run = await p.go();
-  expect(run.notices).toEqual(['part.mjs changed while a ran: its result is not kept, and the next run executes it again']);
+  expect(run.notices).toEqual(['part.mjs changed while a ran, so its result was not stored; the next run executes it again']);
 });
 
 test("a StepError is shown with its hint; another error with its name, and where the user's file threw it", async () => {
@@ -126,7 +126,7 @@ steps:
   expect(failures.told!.stack).toBeUndefined();
   expect(p.read('.tunesmith/logs/1/bug.log')).toMatch(/TypeError: Cannot read.*\n\s+at /);
   expect(failures.later!.message).toBe('later');
-  expect(failures.exit!.message).toBe('ended the process before it was done');
+  expect(failures.exit!.message).toBe('ended its process before it was done');
   expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/half/o/part']);
   expect(p.find('.tunesmith/outputs')).toEqual([]);
 });

@@ -53,7 +53,7 @@ steps:
   ).toEqual(['former\n', 'half\n']);
   expect(run.notices.sort()).toEqual([
     expect.stringMatching(
-      /^cut off in an earlier run: the former slow\.txt was put back before this run began; what was found at slow\.txt is kept as \.tunesmith\/kept\/\S+\/slow\.txt$/,
+      /^interrupted in an earlier run: restored the former slow\.txt before this run; saved the file found at slow\.txt as \.tunesmith\/kept\/\S+\/slow\.txt$/,
     ),
     expect.stringMatching(/^slow\.txt was not written by tunesmith: it is kept as /),
   ]);

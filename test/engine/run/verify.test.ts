@@ -48,7 +48,7 @@ test('a step that is not deterministic, one that reads what it does not declare,
   await p.states('p.yaml');
   const noise = await p.run('verify', 'p.yaml', 'noise');
   expect(noise.screen).toMatch(
-    /^✖ noise {2}<time> {2}it is not deterministic: output o \(file \w{8} → file \w{8}\), and other bytes again when it ran once more\n1 of 1 cell not verified\n$/,
+    /^✖ noise {2}<time> {2}it is not deterministic: output o \(file \w{8} → file \w{8}\); a second execution produced different outputs again\n1 of 1 cell not verified\n$/,
   );
   expect(noise.code).toBe(1);
   const secretly = await p.run('verify', 'p.yaml', 'secretly');
@@ -57,11 +57,11 @@ test('a step that is not deterministic, one that reads what it does not declare,
   const lock = p.read('p.lock');
   p.write('p.lock', lock.replace(/(words:\n.*\n.*\n {4}list: file )\w{4}/, '$10000'));
   const madeUp = await p.run('verify', 'p.yaml', 'words');
-  expect(madeUp.screen).toMatch(/it made other bytes than were kept, twice the same ones: output list \(file 0000/);
+  expect(madeUp.screen).toMatch(/two executions produced identical outputs, but they differ from the stored ones: output list \(file 0000/);
   expect(madeUp.code).toBe(1);
   p.write('p.lock', lock);
   p.write('in/a.txt', 'fig\n');
-  expect((await p.run('verify', 'p.yaml', 'words')).screen).toContain('it is another cell now: input text changed: 1 of 2 files');
+  expect((await p.run('verify', 'p.yaml', 'words')).screen).toContain('it has changed since: input text changed: 1 of 2 files');
 });
 
 test('where nothing is cached, what is above is made too; without a lock the cache counts', async () => {
