@@ -27,7 +27,7 @@ export interface SweepOptions {
 export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOptions): Sweep {
   const sizes = cache.objects.sizes();
   const objectsOf = remembering((content) => cache.objects.objectsOf(content));
-  /** How many need each object. */
+  /** Number of results that need each object. */
   const needs = new Map<string, number>();
   const need = (contents: Pick<Content, 'kind' | 'hash'>[], change: 1 | -1): string[] => {
     const unneeded: string[] = [];
@@ -57,7 +57,7 @@ export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOpti
   return { results, objects, bytes: objects.reduce((sum, hash) => sum + sizes.get(hash)!, 0), left };
 }
 
-/** Only while nobody publishes (see turns.ts). */
+/** Removes objects. Only while no process publishes (see turns.ts). */
 export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<void> {
   cache.index.remove(results.map(({ fingerprint }) => fingerprint));
   await cache.objects.remove(objects);
@@ -65,7 +65,7 @@ export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<
 
 type Stored = Pick<Content, 'kind' | 'hash'>;
 
-/** The listing of a folder that many results have is read once. */
+/** Reads the listing of a folder once, even if many results have it. */
 function remembering(objectsOf: (content: Stored) => string[]): (content: Stored) => string[] {
   const known = new Map<string, string[]>();
   return (content) => {

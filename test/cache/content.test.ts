@@ -174,7 +174,7 @@ test('what cannot be read says which path and why', async () => {
   expect(await contentOf(join(at, 'replacement'), memo)).toMatchObject({ kind: 'folder', size: 20 });
 
   symlinkSync('circle', join(at, 'circle'));
-  await expect(contentOf(join(at, 'circle'), memo)).rejects.toThrow(`cannot read ${at}/circle: its links lead in a circle`);
+  await expect(contentOf(join(at, 'circle'), memo)).rejects.toThrow(`cannot read ${at}/circle: its links form a cycle`);
 });
 
 test('a file that is written while it is read is read again, and given up when it never rests', async () => {
@@ -183,7 +183,7 @@ test('a file that is written while it is read is read again, and given up when i
   const path = join(at, 'growing');
   writeFileSync(path, Buffer.alloc(20 << 20));
   const writer = setInterval(() => appendFileSync(path, 'more'), 1);
-  await expect(contentOf(path, memo)).rejects.toThrow(`cannot read ${path}: it changes while it is read`);
+  await expect(contentOf(path, memo)).rejects.toThrow(`cannot read ${path}: it changed while it was read`);
   clearInterval(writer);
   expect((await contentOf(path, memo))!.hash).toBe(sha256sum(path));
 });

@@ -112,7 +112,7 @@ test.skipIf(!mounts)('a disk that is read-only: results are found and restored, 
   await cache.objects.put(join(at, 'file'), content);
   cache.index.save({ ...found, fingerprint: 'new' });
   cache.index.save({ ...found, fingerprint: 'newer' });
-  expect(heard).toEqual([`the cache ${disk}/cache is read-only: results are not kept for the next run`]);
+  expect(heard).toEqual([`the cache  is read-only${disk}/cache, so results are not stored for the next run`]);
   cache.close();
   expect(existsSync(join(at, 'memo.sqlite'))).toBe(true);
   // Nowhere to begin a cache, either: it is as if it were empty.

@@ -48,7 +48,9 @@ test('a file that is not a database is named, with what to do, and left as it is
   write(at, { 'index.sqlite': 'this is a text, and long enough to be looked at as a database'.repeat(50) });
   for (const readOnly of [true, false]) {
     expect(() => openCache(at, { readOnly })).toThrow(`the index ${at}/index.sqlite is not an SQLite database`);
-    expect(hintOf(() => openCache(at, { readOnly }))).toBe('Move it away and run again: a new index is begun, and stored objects stay.');
+    expect(hintOf(() => openCache(at, { readOnly }))).toBe(
+      'Move it away and run again: the next run creates a new index and keeps stored objects.',
+    );
   }
   expect(readFileSync(join(at, 'index.sqlite'), 'utf8')).toMatch(/^this is a text/);
   expect(readdirSync(at)).toEqual(['index.sqlite']);

@@ -159,9 +159,7 @@ test('bytes with the wrong hash are deleted, and said', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'cdn/', spoil: (bytes) => Buffer.concat([Buffer.from('W'), bytes.subarray(1)]) });
-  expect((await failureOf(p)).message).toMatch(
-    /^hf:\/\/owner\/tiny\/model.safetensors is not what it should be: its SHA-256 is [0-9a-f]{64}, not /,
-  );
+  expect((await failureOf(p)).message).toMatch(/^hf:\/\/owner\/tiny\/model.safetensors has the wrong SHA-256: [0-9a-f]{64} instead of /);
   expect(p.find(BLOBS).some((file) => p.stat(file).size === 800_000)).toBe(false);
   hub.trouble({ at: '/config.json', spoil: (bytes) => Buffer.from(bytes.toString().toUpperCase()) });
   p.remove('hf');
@@ -215,12 +213,12 @@ test('what may not be read, and what is not there, are told apart', async () => 
   hub.tokens.set('hf_stranger', { mayRead: [] });
 
   expect(await failed('hf://owner/gated', 'hf://owner/private', 'hf://owner/none')).toMatchInlineSnapshot(`
-    "hf://owner/gated is gated: its authors want their terms accepted
-      Accept its terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens).
+    "hf://owner/gated is gated: you must accept its terms
+      Accept the terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens).
     there is no model owner/none at hub, or it is private or gated
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/none if it has any.
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/owner/none if there are any.
     there is no model owner/private at hub, or it is private or gated
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/private if it has any."
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/owner/private if there are any."
   `);
   expect(
     await failed('hf://owner/tiny@v9', 'hf://owner/tiny/confg.json', 'hf://owner/tiny/*.onx', 'hf://datasets/owner/tiny'),
@@ -232,10 +230,10 @@ test('what may not be read, and what is not there, are told apart', async () => 
     there is no confg.json in hf://owner/tiny
       did you mean "config.json"? its files: .gitattributes, 1_Pooling/config.json, README.md, config.json, model.safetensors, onnx/config.json, onnx/model.onnx, pytorch_model.bin, tokenizer.json, vocab.txt
     there is no data set owner/tiny at hub, or it is private or gated
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/datasets/owner/tiny if it has any."
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/datasets/owner/tiny if there are any."
   `);
   expect(await failed('hf://owner/pickles')).toMatchInlineSnapshot(`
-    "hf://owner/pickles has its weights only as pytorch_model.bin, a pickle: opening one can run any code; what is read is safetensors
+    "hf://owner/pickles has its weights only as pytorch_model.bin, a pickle, which can run arbitrary code when it is opened; tunesmith reads only safetensors
       Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request, written hf://owner/name@refs/pr/1.
       Or convert it with Python, and name the folder that holds it:
         import torch; from safetensors.torch import save_file
@@ -244,16 +242,16 @@ test('what may not be read, and what is not there, are told apart', async () => 
   `);
   p.env.HF_TOKEN = 'hf_stranger';
   expect(await failed('hf://owner/gated', 'hf://owner/private')).toMatchInlineSnapshot(`
-    "hf://owner/gated is gated: its authors want their terms accepted
-      Accept its terms at http://hub/owner/gated, with the account that your token belongs to.
+    "hf://owner/gated is gated: you must accept its terms
+      Accept the terms at http://hub/owner/gated with the account of your token.
     there is no model owner/private at hub, or it is private or gated
-      Check its name, and whether the account of your token may read http://hub/owner/private."
+      Check the name, and whether the account of your token may read http://hub/owner/private."
   `);
   p.env.HF_TOKEN = 'hf_wrong';
   p.remove('hf');
   expect(await failed('hf://owner/tiny')).toMatchInlineSnapshot(`
-    "hub does not accept the token
-      Set HF_TOKEN to one that is still good, or unset it: public repositories need none."
+    "hub rejected the token
+      Set HF_TOKEN to a valid token, or unset it. Public repositories need no token."
   `);
 });
 
@@ -267,7 +265,7 @@ test('a failure is shown where the pipeline has the address', async () => {
       p.yaml:5:22
       5 |     inputs: { model: "hf://owner/tiny" }
         |                      ^^^^^^^^^^^^^^^^^
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/tiny if it has any.
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/owner/tiny if there are any.
       log: .tunesmith/logs/1/list.log
     p: 1 failed · <time>
       failed: list
@@ -332,7 +330,7 @@ test('a commit that is in the cache needs no network; a branch is taken as last 
   const gone = await p.states('p.yaml', '--force');
   expect(gone.cells).toEqual({ list: 'ran' });
   expect(told(gone.events)).toEqual([
-    `hub cannot be reached: connection refused: hf://owner/tiny is taken as last seen, at commit ${commit.slice(0, 7)}`,
+    `hub cannot be reached; using the last known commit of connection refused: hf://owner/tiny, ${commit.slice(0, 7)}`,
   ]);
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
   expect((await p.run('status', 'p.yaml', '--check')).code).toBe(0);
@@ -425,7 +423,7 @@ test('a host that is no hub, or none at all, is named; no stack is shown', async
   hub.trouble({ at: '/revision/', status: 200 });
   expect((await failureOf(p)).message).toMatch(/^http:\/\/127.0.0.1:\d+ answers what no hub answers/);
   p.env.HF_ENDPOINT = 'not a url';
-  expect((await failureOf(p)).message).toBe('HF_ENDPOINT is no URL: not a url');
+  expect((await failureOf(p)).message).toBe('HF_ENDPOINT is not a URL: not a url');
   p.env.HF_ENDPOINT = 'https://no-such-host.invalid';
   expect((await failureOf(p)).message).toMatch(/^no-such-host.invalid cannot be reached: /);
 });

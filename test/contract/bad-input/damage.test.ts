@@ -99,7 +99,7 @@ test('the disk is full when a result is restored: the edited file is kept, and n
   expect(steady(await failure(p))).toMatchInlineSnapshot(`
     "
     a: failed after <time>: disk full while restoring <project>/out/o.txt: <size> needed, <size> free at <project>/out
-      Free space and run again: nothing was lost, and nothing half written is left.
+      Free space and run again. No data was lost, and no partial files are left.
       log: .tunesmith/logs/2/a.log
     p: 1 failed · <time>
       failed: a
@@ -121,7 +121,9 @@ test('a damaged index that is met when a result is stored: it is to be moved awa
   const said = screen.replace(/\s+/g, ' ');
   expect(code, screen).toBe(1);
   expect(said).toContain('is damaged (database disk image is malformed)');
-  expect(said).toContain('Move it away and run again: a new index is begun, and stored objects stay. lies in .tunesmith/failed');
+  expect(said).toContain(
+    'Move it away and run again: the next run creates a new index and keeps stored objects. lies in .tunesmith/failed',
+  );
   expect(said).not.toContain('Free space');
   for (const name of p.find('.tunesmith').filter((name) => name.includes('index.sqlite'))) p.remove(name);
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'restored' });

@@ -224,7 +224,7 @@ test('an unreadable file', async () => {
   expect(screen).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: cannot read <project>/data/b.csv: it is neither a file, a folder nor a link
-      Sockets, pipes and devices have no content to keep.
+      Sockets, pipes and devices have no content that can be stored.
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect

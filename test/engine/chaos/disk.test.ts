@@ -187,7 +187,7 @@ test.skipIf(process.getuid?.() !== 0)(
       const { message } = events.find(({ type }) => type === 'notice');
       expect({ code, message }).toEqual({
         code: 0,
-        message: `the cache ${p.folder}/.tunesmith, since ${path} may not be written, is read-only: results are not kept for the next run`,
+        message: `the cache  is read-only${p.folder}/.tunesmith (${path} is not writable), so results are not stored for the next run`,
       });
     }
   },

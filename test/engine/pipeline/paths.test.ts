@@ -233,10 +233,10 @@ test('inputs that are not there, or cannot be', async () => {
       10 |   h: { uses: clean, with: { data: one.txt } }
          |                                   ^^^^^^^
 
-    p.yaml:11:35: error: s3://some/data is no path
+    p.yaml:11:35: error: s3://some/data is not a path
       11 |   i: { uses: clean, with: { data: s3://some/data } }
          |                                   ^^^^^^^^^^^^^^
-      = Inputs are files and folders, or lie at hf://…, kaggle://… or https://…#sha256=… Download anything else in a step of its own.
+      = Inputs are files, folders, or addresses: hf://…, kaggle://… or https://…#sha256=… Download anything else in a step of your own.
 
     p.yaml:12:35: error: input "data" takes one folder, found 2
       12 |   j: { uses: clean, with: { data: [data, data] } }

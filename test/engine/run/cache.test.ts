@@ -64,7 +64,7 @@ test('results go to another machine: its run restores them, and runs nothing', a
   expect((await p.run('cache', 'export', 'all.tar')).stdout).toMatch(/^3 results with 3 objects, [\d.]+ KB, in all\.tar\n$/);
   expect((await p.run('cache', 'export', 'one.tar', 'a[n=1]')).stdout).toMatch(/^1 result with 1 object, /);
   const again = await p.run('cache', 'export', 'all.tar');
-  expect([again.code, again.screen]).toEqual([1, expect.stringContaining('all.tar is there already')]);
+  expect([again.code, again.screen]).toEqual([1, expect.stringContaining('all.tar already exists')]);
   expect((await p.run('cache', 'export', 'none.tar', 'c')).code).toBe(2);
 
   const other = project(FILES);
@@ -77,5 +77,5 @@ test('results go to another machine: its run restores them, and runs nothing', a
 
   writeFileSync(p.path('cut.tar'), p.read('all.tar').slice(0, 3000));
   const cut = await other.run('cache', 'import', p.path('cut.tar'));
-  expect([cut.code, cut.stderr]).toEqual([1, expect.stringContaining('Nothing of it was imported. Copy it again, or export it again.')]);
+  expect([cut.code, cut.stderr]).toEqual([1, expect.stringContaining('Nothing was imported. Copy the archive again, or export it again.')]);
 });

@@ -107,7 +107,7 @@ test('other bytes than the SHA-256 says are not taken', async () => {
   const address = server.put('/x.zip', zipOf(GOOD));
   server.files.set('/x.zip', zipOf([{ path: 'a', content: 'other' }]));
   const p = engine(listing(address));
-  expect((await p.go()).failures.list!.message).toMatch(/x.zip is not what it should be: its SHA-256 is [0-9a-f]{64}, not /);
+  expect((await p.go()).failures.list!.message).toMatch(/x.zip has the wrong SHA-256: [0-9a-f]{64} instead of /);
   expect(p.find('.tunesmith/sources')).toEqual([]);
   expect(await listed(`${server.url}/gone.zip#sha256=${'0'.repeat(64)}`)).toMatch(/answers 404 for http.*gone.zip\nHas it moved/);
 });
@@ -178,7 +178,7 @@ test('of two entries of one name the later one counts; a file and a folder of on
     { path: 'a', content: 'a file' },
     { path: 'a/b', content: 'in a folder' },
   ];
-  expect(await unpacked(project(), 'x.zip', zipOf(both))).toMatch(/^x is no sound zip archive: two of its entries want the same place/);
+  expect(await unpacked(project(), 'x.zip', zipOf(both))).toMatch(/^x is not a valid zip archive: two entries have the same path/);
 });
 
 test('Ctrl-C ends it', async () => {
@@ -224,9 +224,9 @@ test('a zip that lies about an entry fails its own cell alone; the others of the
   const server = await web();
   const long = Buffer.alloc(300_000, 'spam and eggs ');
   for (const [name, entry, what] of [
-    ['less', { size: 10 }, 'big.txt holds more than the 10 bytes that it says'],
-    ['more', { size: 400_000 }, 'big.txt holds 300000 bytes, not the 400000 that it says'],
-    ['other', { crc: 7 }, 'big.txt is damaged: its CRC-32 is another one'],
+    ['less', { size: 10 }, 'big.txt is larger than its declared 10 bytes'],
+    ['more', { size: 400_000 }, 'big.txt has 300000 bytes instead of its declared 400000'],
+    ['other', { crc: 7 }, 'big.txt is damaged: its CRC-32 does not match'],
   ] as const) {
     const address = server.put(
       `/${name}.zip`,
@@ -235,7 +235,7 @@ test('a zip that lies about an entry fails its own cell alone; the others of the
         { path: 'big.txt', content: long, packed: true, ...entry },
       ]),
     );
-    const told = `${address.split('#')[0]} is no sound zip archive: ${what}`;
+    const told = `${address.split('#')[0]} is not a valid zip archive: ${what}`;
     if (name !== 'less') {
       expect(await listed(address)).toContain(told);
       continue;

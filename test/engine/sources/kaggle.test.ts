@@ -142,13 +142,13 @@ test('the account is found as Kaggle’s own tools find it, and kept to itself',
   vi.stubEnv('KAGGLE_USERNAME', undefined);
   vi.stubEnv('KAGGLE_KEY', undefined);
   expect(await listed()).toMatchInlineSnapshot(`
-    "kaggle://mary/mails/a.csv is read with an account of Kaggle, and none is set
-    Make a key at kaggle.com, Settings, API, and set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
+    "kaggle://mary/mails/a.csv needs a Kaggle account, but no credentials are set
+    Create an API key in the settings at kaggle.com. Then set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
   `);
   p.write('config/kaggle.json', '{"username":"mary","key":"wrong"}');
   expect(await listed()).toMatchInlineSnapshot(`
-    "Kaggle does not accept your account
-    Make a key at kaggle.com, Settings, API, and set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
+    "Kaggle rejected your credentials
+    Create an API key in the settings at kaggle.com. Then set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
   `);
   p.write('config/kaggle.json', '{"username":"mary","key":"k3y-of-mary"}');
   expect(await listed()).toBe('a.csv a\n');
@@ -160,11 +160,11 @@ test('the account is found as Kaggle’s own tools find it, and kept to itself',
 test('what is not there is named, and rules that are to be accepted', async () => {
   expect(await (await fixture('kaggle://mary/males')).listed()).toMatchInlineSnapshot(`
     "Kaggle has no kaggle://mary/males
-    Check its name and version: https://kaggle/datasets/mary/males"
+    Check the name and version: https://kaggle/datasets/mary/males"
   `);
   expect(await (await fixture('kaggle://mary/mails@7')).listed()).toMatchInlineSnapshot(`
     "Kaggle has no kaggle://mary/mails@7
-    Check its name and version: https://kaggle/datasets/mary/mails"
+    Check the name and version: https://kaggle/datasets/mary/mails"
   `);
   expect(await (await fixture('kaggle://mary/mails@2/d.csv')).listed()).toMatchInlineSnapshot(`
     "there is no d.csv in kaggle://mary/mails@2
@@ -177,7 +177,7 @@ test('what is not there is named, and rules that are to be accepted', async () =
   const closed = await fixture('kaggle://competitions/spam/a.csv');
   closed.server.rules = false;
   expect(await closed.listed()).toMatchInlineSnapshot(`
-    "Kaggle does not let you read kaggle://competitions/spam
-    Accept its rules at https://kaggle/competitions/spam/rules with the account of your key."
+    "Kaggle denied access to kaggle://competitions/spam
+    Accept the rules at https://kaggle/competitions/spam/rules with the account of your key."
   `);
 });
