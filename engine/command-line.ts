@@ -33,7 +33,7 @@ const tunesmith = new Command('tunesmith')
   .configureOutput({ outputError: () => {} }) // failed() below prints all errors in the same form
   .addHelpText(
     'after',
-    '\nCELL is the name of a step, which means all its cells, or of one cell: train[learning_rate=3e-4].\nFILE is optional if there is only one pipeline.',
+    '\nA cell is one execution of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step, which means all its cells, or of one cell: train[learning_rate=3e-4].\nFILE is optional if there is only one pipeline.',
   );
 
 command('run [file...]', 'run a pipeline; skip cells that are up to date', () => import('./commands/run.ts'))
@@ -51,7 +51,14 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
     ]),
   )
   .option('-j, --jobs <n>', 'maximum number of cells that run at the same time (default: number of CPU cores)', count)
-  .addOption(new Option('--on-failure <what>', 'what to do when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
+  .addOption(
+    new Option(
+      '--on-failure <what>',
+      'when a cell fails: start no new cells (stop), run cells that do not depend on it (continue), or also end running cells (kill)',
+    )
+      .choices(['stop', 'continue', 'kill'])
+      .default('stop'),
+  )
   .addOption(param())
   .addOption(params())
   .addOption(new Option('--json', 'print each event as one line of JSON').conflicts('plain'))
@@ -86,13 +93,14 @@ command('status [file]', 'show which cells are up to date and why the others are
 
 command(
   'explain <cell...>',
-  'show the fingerprint of a cell and how it differs from the most similar earlier result',
+  'show why a cell is up to date or not: its fingerprint, and the differences from its most similar earlier result',
   () => import('./commands/explain.ts'),
 )
   .addOption(file())
   .addOption(param())
   .addOption(params())
   .option('--json', 'print JSON')
+  .addHelpText('after', '\nA fingerprint is a hash of everything that may change the result of a cell: options, inputs, code and versions.')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
@@ -130,7 +138,7 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
   .usage('show RUN | diff [RUN [RUN]] [options]');
 
 command('gc', 'remove stored results that are no longer needed', () => import('./commands/gc.ts'))
-  .addOption(new Option('--keep-runs <n>', 'keep the results that the last N runs of each pipeline of this project used').argParser(count))
+  .addOption(new Option('--keep-runs <n>', 'keep the results of the last N runs of each pipeline in this project').argParser(count))
   .addOption(new Option('--older-than <time>', 'remove results that were not used for this time: 12h, 30d, 8w').argParser(age))
   .addOption(
     new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
@@ -170,7 +178,7 @@ command('setup <what>', 'install TensorFlow, which npm cannot install', () => im
 readingOptions(
   command(
     'predict <bundle> <file>',
-    'predict a label for each text in a file (JSON, CSV, Parquet or plain lines; - reads stdin)',
+    'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain lines; - reads stdin)',
     () => import('./commands/predict.ts'),
   ),
   'text',
@@ -279,7 +287,12 @@ function generationOptions(command: CommandType): CommandType {
     .option('--seed <n>', 'random seed of sampling (default: 0)', number)
     .option('--num-beams <n>', 'number of beams of beam search', number)
     .option('--length-penalty <x>', 'divide the score of each beam by its length to the power of x (default: 1)', number)
-    .addOption(new Option('--early-stopping <when>', 'when to stop beam search').choices(['true', 'false', 'never']))
+    .addOption(
+      new Option(
+        '--early-stopping <when>',
+        'when to stop beam search: at num_beams finished texts (true), by a heuristic (false), or if no better text is possible (never)',
+      ).choices(['true', 'false', 'never']),
+    )
     .option('--repetition-penalty <x>', 'above 1 makes tokens less likely that already occur', number)
     .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'forbid repeating any n-gram of this size').argParser(number)))
     .option('--num-return-sequences <n>', 'number of texts for each prompt', number)

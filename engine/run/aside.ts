@@ -142,7 +142,7 @@ export class Aside {
     const returned = returning.filter(({ name, path }) => !standsAt(this.#former(name)) && standsAt(resolve(this.project.root, path)));
     const parts = [
       returned.length > 0 ? `restored the former ${returned.map(({ path }) => path).join(', ')} before this run` : '',
-      ...kept.map(({ path, at }) => `saved the file found at ${path} as ${relative(this.project.root, at)}`),
+      ...kept.map(({ path, at }) => `saved the content found at ${path} as ${relative(this.project.root, at)}`),
       left ? `its partial outputs are in ${relative(this.project.root, left)} until the cell succeeds` : '',
     ].filter(Boolean);
     if (parts.length > 0) this.project.notice(`interrupted in an earlier run: ${parts.join('; ')}`, cell);
@@ -168,7 +168,7 @@ export class Aside {
     const kept: { path: string; at: string }[] = [];
     const keepFound = (from: string, path: string) =>
       attempt(
-        `could not move the file found at ${path}, an output of the interrupted cell ${this.journal.cell}, to .tunesmith/kept`,
+        `could not move the content found at ${path}, an output of the interrupted cell ${this.journal.cell}, to .tunesmith/kept`,
         async () => {
           const at = await moveAside(from, this.#keptAs(path));
           if (at) kept.push({ path, at });

@@ -1,4 +1,4 @@
-/** What docs/data.md and docs/own-steps.md show, done: a newcomer copies it, and it works. */
+/** The examples of docs/data.md and docs/own-steps.md work as they are. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -6,21 +6,21 @@ import { expect, test } from 'vitest';
 import { type Files, project, root } from '../rig.ts';
 import { readRows } from '../table.ts';
 
-/** By its heading the first pipeline of each section, but for those that need a model. */
+/** The first pipeline of each section by heading, except those that need a model. */
 const shown = new Map(
   [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n(?:(?!^## )[\s\S])*?```yaml\n([\s\S]*?)```/gm)]
     .filter(([, , yaml]) => !yaml!.startsWith('steps:'))
     .map(([, title, yaml]) => [title!, inSteps(yaml!)]),
 );
 
-/** A file of SQLite. */
+/** A SQLite file. */
 function shop(): Uint8Array {
   const database = new Database(':memory:');
   database.exec("CREATE TABLE reviews (body, label); INSERT INTO reviews VALUES ('Fine.', '5'), ('Dull.', '1')");
   return database.serialize();
 }
 
-/** `step`: whose table is compared; `collect` where none is named. */
+/** `step`: the step whose table is compared (default: `collect`). */
 const recipes: Record<string, { files: Files; step?: string; rows: object[] }> = {
   'Letters and types': {
     files: { 'data/sales.csv': 'title,zip,price\nBook,10001,1.50\nPen,501,1\nInk,20002,2\n' },
@@ -123,7 +123,7 @@ const recipes: Record<string, { files: Files; step?: string; rows: object[] }> =
   },
 };
 
-test('every pipeline of the page is tried here', () => {
+test('every pipeline of the page is tested here', () => {
   expect([...shown.keys()]).toEqual(Object.keys(recipes));
 });
 
@@ -138,7 +138,7 @@ test.each(Object.entries(recipes))('%s', async (title, { files, step = 'collect'
   expect(made).toEqual(expect.arrayContaining(rows));
 });
 
-test('the step of docs/own-steps.md, and the pipeline that uses it', async () => {
+test('the step of docs/own-steps.md and the pipeline that uses it', async () => {
   const page = readFileSync(join(root, 'docs/own-steps.md'), 'utf8');
   const [, step, yaml] = page.match(/```ts\n([\s\S]*?)```\n```yaml\n([\s\S]*?)```/)!;
   const p = project({

@@ -1,4 +1,4 @@
-/** Mistakes on the command line: what stands on the screen. */
+/** Errors on the command line: the screens. */
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 import { refusal, refusalIn } from './rig.ts';
@@ -21,7 +21,7 @@ steps:
       warmup_steps: \${{ params.nested.warmup }}
 `;
 
-test('-p of a parameter that is not there', async () => {
+test('-p with an unknown parameter', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'epoch=5', '-p', 'nested.warmpu=1', '-p', 'epochs.x=1')).toMatchInlineSnapshot(`
     "
     -p epoch=5: error: there is no parameter "epoch"
@@ -45,7 +45,7 @@ test('-p without a value', async () => {
   `);
 });
 
-test('-p with a value that an option does not take: said of -p, not of the file', async () => {
+test('-p with an invalid value for an option: reported at -p, not in the file', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'epochs=many', '-p', 'rates=[0.001, quick]', '-p', 'nested.warmup=-1')).toMatchInlineSnapshot(`
     "
     -p epochs=many: error: "epochs" takes a whole number, found "many"
@@ -57,7 +57,7 @@ test('-p with a value that an option does not take: said of -p, not of the file'
   `);
 });
 
-test('-p with a list that is not closed', async () => {
+test('-p with an unclosed list', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'rates=[0.001')).toMatchInlineSnapshot(`
     "
     -p rates=[0.001: error: "matrix.rate" takes a list (of a scalar or a map), found "[0.001"
@@ -66,7 +66,7 @@ test('-p with a list that is not closed', async () => {
   `);
 });
 
-test('--params with a value that an option does not take: the caret points into that file', async () => {
+test('--params with an invalid value for an option: the caret points into that file', async () => {
   expect(await refusal(TRAIN, { 'my.yaml': '# mine\nepochs: many\n' }, '--params', 'my.yaml')).toMatchInlineSnapshot(`
     "
     my.yaml:2:9: error: "epochs" takes a whole number, found "many"
@@ -82,7 +82,7 @@ steps:
   train: { run: "cat \${{ steps.prepare.o }}", matrix: { rate: [1, 2] } }
 `;
 
-test('a cell that is not there', async () => {
+test('an unknown cell', async () => {
   const p = project({ 'p.yaml': TWO });
   const screens = [];
   for (const args of [
@@ -109,7 +109,7 @@ test('a cell that is not there', async () => {
   `);
 });
 
-test('a selection whose ancestors were never made', async () => {
+test('a selection whose dependencies have never run', async () => {
   const p = project({ 'p.yaml': TWO });
   const { code, screen } = await p.run('run', 'p.yaml', '--only', 'train', '--plain');
   expect(code).toBe(2);
@@ -180,7 +180,7 @@ test('--plain and --json exclude each other', async () => {
   `);
 });
 
-test('what stands before any command, and a file to show that is not there', async () => {
+test('an unknown option before the command, and a missing file to show', async () => {
   const p = project();
   const refused = [await p.run('-p'), await p.run('show', 'modle')];
   expect(refused.map(({ code }) => code)).toEqual([2, 2]);
@@ -195,7 +195,7 @@ test('what stands before any command, and a file to show that is not there', asy
   `);
 });
 
-test('other commands say it in the same way', async () => {
+test('other commands report errors in the same way', async () => {
   const p = project({ 'p.yaml': TWO, 'bad.yaml': 'steps:\n  a: { rn: echo }\n' });
   const screens = [];
   for (const args of [

@@ -1,8 +1,8 @@
-/** Pipelines that cannot be: unknown, missing, of the wrong type, in a circle, in each other's way. */
+/** Invalid pipelines: unknown and missing keys, wrong types, cycles, conflicts. */
 import { expect, test } from 'vitest';
 import { refusal } from './rig.ts';
 
-test('unknown keys, of the file and of its steps, all at once', async () => {
+test('unknown keys of the file and of its steps, all at once', async () => {
   expect(
     await refusal(`
 nmae: p
@@ -44,7 +44,7 @@ steps:
   `);
 });
 
-test('a key of a step at the top', async () => {
+test('a key of a step at the top level', async () => {
   expect(await refusal('run: echo\nsteps:\n  a: { run: echo }\n')).toMatchInlineSnapshot(`
     "
     p.yaml:1:1: error: "run" belongs to a step
@@ -174,7 +174,7 @@ steps:
         |       ^^^
 
     p.yaml:5:10: error: "run" takes text or a list (of text), found a map
-      5 |     run: echo: hi 
+      5 |     run: { echo: hi }
         |          ^^^^^^^^^^^^
 
     p.yaml:6:14: error: "outputs" takes a map, found "o.txt"
@@ -270,7 +270,7 @@ steps:
   `);
 });
 
-test('names that cannot be', async () => {
+test('invalid names', async () => {
   expect(
     await refusal(`
 steps:
@@ -303,7 +303,7 @@ steps:
   `);
 });
 
-test('a step that does nothing, and one that does two things', async () => {
+test('a step without `uses` and `run`, and one with both', async () => {
   expect(
     await refusal(`
 steps:
@@ -325,7 +325,7 @@ steps:
   `);
 });
 
-test('options that others make meaningless', async () => {
+test('keys that cannot be used together', async () => {
   expect(
     await refusal(`
 params: { d: out }
@@ -353,30 +353,30 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:4:19: error: \`with\` means nothing beside \`run\`
+    p.yaml:4:19: error: \`with\` cannot be used with \`run\`
       4 |   a: { run: echo, with: { seed: 1 } }
         |                   ^^^^
-      = A command has \`inputs\`, \`outputs\` and \`env\`; a value can stand in it as \${{ params.NAME }}.
+      = A command has \`inputs\`, \`outputs\` and \`env\`. Write values in it as \${{ params.NAME }}.
 
-    p.yaml:8:5: error: \`shell\` means nothing beside \`uses\`
+    p.yaml:8:5: error: \`shell\` cannot be used with \`uses\`
       8 |     shell: bash
         |     ^^^^^
-      = Remove it: it belongs to \`run\`.
+      = Remove it. \`shell\` applies only to \`run\`.
 
-    p.yaml:9:5: error: \`inputs\` means nothing beside \`uses\`
+    p.yaml:9:5: error: \`inputs\` cannot be used with \`uses\`
       9 |     inputs: { data: table }
         |     ^^^^^^
-      = Write them under \`with\`.
+      = Write the inputs under \`with\`.
 
-    p.yaml:10:5: error: \`outputs\` means nothing beside \`uses\`
+    p.yaml:10:5: error: \`outputs\` cannot be used with \`uses\`
       10 |     outputs: { o: o.txt }
          |     ^^^^^^^
       = Remove it. The step itself declares its outputs.
 
-    p.yaml:11:43: error: TOKEN stands both in \`env\` and in \`secrets\`
+    p.yaml:11:43: error: TOKEN is listed in both \`env\` and \`secrets\`
       11 |   c: { run: echo, env: [TOKEN], secrets: [TOKEN] }
          |                                           ^^^^^
-      = A secret must not enter the fingerprint: remove it from \`env\`.
+      = Remove it from \`env\`, because a secret must not enter the fingerprint.
 
     p.yaml:14:95: error: early_stopping needs more than one epoch, or eval_strategy steps
       14 | …sk: text-classification, epochs: 1, early_stopping: { patience: 2 }, lr_scheduler_type: constant, wa…
@@ -401,7 +401,7 @@ steps:
   `);
 });
 
-test('unknown steps, built in, of a package and of a file', async () => {
+test('unknown steps: built-in, from a package, from a file', async () => {
   expect(
     await refusal(
       `
@@ -416,24 +416,24 @@ steps:
     ),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:3:14: error: there is not a step "colect"
+    p.yaml:3:14: error: there is no step "colect"
       3 |   a: { uses: colect }
         |              ^^^^^^
       = did you mean "collect"? steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
-    p.yaml:4:14: error: there is not a step "@acme/steps"
+    p.yaml:4:14: error: there is no step "@acme/steps"
       4 |   b: { uses: "@acme/steps" }
         |              ^^^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
     p.yaml:5:14: error: there is no file ./dedup.ts
       5 |   c: { uses: ./dedup.ts }
         |              ^^^^^^^^^^
       = did you mean ./dedupe.ts?
 
-    p.yaml:6:14: error: there is not a step "dedupe"
+    p.yaml:6:14: error: there is no step "dedupe"
       6 |   d: { uses: dedupe }
         |              ^^^^^^
       = To use the file, write ./dedupe.ts
@@ -487,7 +487,7 @@ steps:
   `);
 });
 
-test('options of the wrong type, and out of range', async () => {
+test('options with a wrong type or out of range', async () => {
   expect(
     await refusal(`
 steps:
@@ -583,7 +583,7 @@ steps:
   `);
 });
 
-test('references to what is not there', async () => {
+test('references to missing things', async () => {
   expect(
     await refusal(`
 params: { size: 1, nested: { depth: 2 } }
@@ -617,7 +617,7 @@ steps:
         |                       ^^^^
       = This step neither has nor inherits a matrix.
 
-    p.yaml:9:21: error: there is not a step "mak"
+    p.yaml:9:21: error: there is no step "mak"
       9 |       cat \${{ steps.mak.o }} \${{ steps.make.p }} \${{ inputs.data }} \${{ outputs.x }}
         |                     ^^^
       = did you mean "make"? steps: make, own
@@ -642,7 +642,7 @@ steps:
          |                   ^^^^^^^^^^
       = npm install -D @acme/none
 
-    p.yaml:13:13: error: there is not a step "mke"
+    p.yaml:13:13: error: there is no step "mke"
       13 |     needs: [mke, use]
          |             ^^^
       = did you mean "make"? steps: make, own
@@ -660,7 +660,7 @@ steps:
   `);
 });
 
-test('expressions that cannot be read', async () => {
+test('invalid expressions', async () => {
   expect(
     await refusal(`
 params: { n: 1 }
@@ -744,7 +744,7 @@ steps:
   `);
 });
 
-test('a circle of references prints the closed path', async () => {
+test('a cycle of references prints the closed path', async () => {
   expect(
     await refusal(`
 steps:
@@ -769,7 +769,7 @@ steps:
   `);
 });
 
-test('a circle through paths', async () => {
+test('a cycle through paths', async () => {
   expect(
     await refusal(`
 steps:
@@ -816,7 +816,7 @@ steps:
   `);
 });
 
-test('cells of a matrix that write to one path', async () => {
+test('cells of a matrix that write to the same path', async () => {
   expect(
     await refusal(`
 steps:
@@ -835,7 +835,7 @@ steps:
   `);
 });
 
-test('outputs outside the project, at the project itself, in .tunesmith, at the pipeline, a glob', async () => {
+test('outputs outside the project, at the project root, in .tunesmith, at the pipeline file, with a glob', async () => {
   expect(
     await refusal(`
 steps:
@@ -867,12 +867,12 @@ steps:
     p.yaml:6:33: error: output "o" is inside .tunesmith, which tunesmith manages itself
       6 |   d: { run: echo, outputs: { o: .tunesmith/o.txt } }
         |                                 ^^^^^^^^^^^^^^^^
-      = Use a different path, for example out/.o
+      = Use a different path, for example out/o.
 
     p.yaml:7:33: error: output "o" would replace the pipeline file itself
       7 |   e: { run: echo, outputs: { o: p.yaml } }
         |                                 ^^^^^^
-      = Use a different path, for example out/.o
+      = Use a different path, for example out/o.
 
     p.yaml:8:33: error: output "o" is a glob
       8 |   f: { run: echo, outputs: { o: "out/*.txt" } }
@@ -899,7 +899,7 @@ test('a step that writes onto its own input', async () => {
   `);
 });
 
-test('matrices with no cell', async () => {
+test('matrices without combinations', async () => {
   expect(
     await refusal(`
 params: { none: [] }
@@ -922,7 +922,7 @@ steps:
     p.yaml:6:8: error: this matrix has no combinations
       6 |   c: { matrix: { x: [1], exclude: [{ x: 1 }] }, run: echo }
         |        ^^^^^^
-      = Every combination is excluded: \`exclude\` less, or \`include\` some.
+      = \`exclude\` removes every combination. Exclude fewer, or add some with \`include\`.
 
     p.yaml:7:16: error: "matrix" cannot be empty
       7 |   d: { matrix: {}, run: echo }
@@ -931,7 +931,7 @@ steps:
   `);
 });
 
-test('steps whose inherited dimensions never join', async () => {
+test('steps whose inherited dimensions have no values in common', async () => {
   expect(
     await refusal(`
 steps:
@@ -949,7 +949,7 @@ steps:
   `);
 });
 
-test('a word where a list of words, or a map, is wanted', async () => {
+test('a word instead of a list of words or a map', async () => {
   expect(
     await refusal(`
 steps:
@@ -975,7 +975,7 @@ steps:
   `);
 });
 
-test('matrices that cannot be', async () => {
+test('invalid matrices', async () => {
   expect(
     await refusal(`
 params: { n: 3 }
@@ -1022,7 +1022,7 @@ steps:
   `);
 });
 
-test('inputs that match nothing stop everything before it begins', async () => {
+test('inputs without a match stop the run before it starts', async () => {
   expect(
     await refusal(
       `

@@ -1,10 +1,10 @@
-/** Files that are no YAML, or no pipeline: what stands on the screen. */
+/** Files that are not YAML or not a pipeline: the screens. */
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 import { refusal, refusalIn } from './rig.ts';
 
-test('bad YAML: a bracket that is never closed', async () => {
+test('bad YAML: an unclosed bracket', async () => {
   expect(await refusal('steps:\n  a:\n    run: [echo, x\n  b:\n    run: echo\n')).toMatchInlineSnapshot(`
     "
     p.yaml:3:10: error: bad YAML: this [ is never closed
@@ -15,7 +15,7 @@ test('bad YAML: a bracket that is never closed', async () => {
   `);
 });
 
-test('bad YAML: a quote that is never closed', async () => {
+test('bad YAML: an unclosed quote', async () => {
   expect(await refusal('name: p\nsteps:\n  a:\n    run: "echo x\n  b:\n    run: echo y\n')).toMatchInlineSnapshot(`
     "
     p.yaml:4:10: error: bad YAML: this quote is never closed
@@ -26,7 +26,7 @@ test('bad YAML: a quote that is never closed', async () => {
   `);
 });
 
-test('bad YAML: a tab as indent', async () => {
+test('bad YAML: indentation with a tab', async () => {
   expect(await refusal('steps:\n  a:\n\trun: echo\n')).toMatchInlineSnapshot(`
     "
     p.yaml:3:1: error: bad YAML: this line is indented with a tab
@@ -37,7 +37,7 @@ test('bad YAML: a tab as indent', async () => {
   `);
 });
 
-test('bad YAML: text that holds a colon', async () => {
+test('bad YAML: text with a colon', async () => {
   expect(await refusal('steps:\n  a:\n    run: echo a: b\n')).toMatchInlineSnapshot(`
     "
     p.yaml:3:10: error: bad YAML: text that contains ": " must be quoted
@@ -72,7 +72,7 @@ test('bad YAML: a merge conflict', async () => {
   `);
 });
 
-test('bad YAML: an anchor that is not there, and one that holds itself', async () => {
+test('bad YAML: a missing anchor, and one that contains itself', async () => {
   expect(await refusal('steps:\n  a: { run: echo, inputs: { x: *all } }\n  b: &b { run: echo, env: *b }\n')).toMatchInlineSnapshot(`
     "
     p.yaml:2:32: error: there is no anchor named all
@@ -88,7 +88,7 @@ test('bad YAML: an anchor that is not there, and one that holds itself', async (
   `);
 });
 
-test('bad YAML: a number that JSON does not have', async () => {
+test('bad YAML: a number that JSON cannot represent', async () => {
   expect(await refusal('params: { big: 123456789012345678901, odd: .nan }\nsteps:\n  a: { run: echo }\n')).toMatchInlineSnapshot(`
     "
     p.yaml:1:44: error: .nan is no value that a pipeline can hold
@@ -160,7 +160,7 @@ test('only comments', async () => {
   `);
 });
 
-test('no map', async () => {
+test('not a map', async () => {
   expect(await refusal('- run: echo\n')).toMatchInlineSnapshot(`
     "
     p.yaml:1:1: error: a pipeline is a map
@@ -242,7 +242,7 @@ test('a binary file', async () => {
   `);
 });
 
-test('a pipeline that is not there', async () => {
+test('a missing pipeline', async () => {
   const p = project({ 'spam.yaml': 'steps:\n  a: { run: echo }\n' });
   expect(await refusalIn(p, 'run', 'spma.yaml')).toMatchInlineSnapshot(`
     "
@@ -262,7 +262,7 @@ test('a folder instead of a pipeline', async () => {
   `);
 });
 
-test('a dangling link instead of a pipeline', async () => {
+test('a broken link instead of a pipeline', async () => {
   const p = project();
   symlinkSync('gone.yaml', p.path('p.yaml'));
   expect(await refusalIn(p, 'run', 'p.yaml')).toMatchInlineSnapshot(`
@@ -273,7 +273,7 @@ test('a dangling link instead of a pipeline', async () => {
   `);
 });
 
-test('a params file: not there, a folder, bad YAML, not a map, unknown and duplicate keys', async () => {
+test('a params file: missing, a folder, bad YAML, not a map, unknown and duplicate keys', async () => {
   const p = project({
     'p.yaml': 'params: { n: 1 }\nsteps:\n  a: { run: "echo ${{ params.n }}" }\n',
     'bad.yaml': 'n: [1\n',
@@ -316,7 +316,7 @@ test('a params file: not there, a folder, bad YAML, not a map, unknown and dupli
   `);
 });
 
-test('a params file is called by its name: empty, a type that it cannot have, broken JSON', async () => {
+test('messages name the params file: empty, an unsupported type, invalid JSON', async () => {
   const p = project({
     'p.yaml': 'params: { n: 1, day: today }\nsteps:\n  a: { run: "echo ${{ params.n }} ${{ params.day }}" }\n',
     'empty.yaml': '',

@@ -158,7 +158,7 @@ test('a cache that may only be read: what it has is restored, the rest runs and 
   p.write('words/one.txt', 'pear\n');
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code).toBe(0);
-  expect(run.screen).toContain('is read-only: results are not kept for the next run');
+  expect(run.screen).toContain('is read-only, so results are not stored for the next run');
   p.write('words/one.txt', String(FILES['words/one.txt']));
   expect((await p.run('run', 'p.yaml', '--plain')).code).toBe(0);
   expect(tree(p)).toEqual(clean);
@@ -187,7 +187,7 @@ test.skipIf(process.getuid?.() !== 0)(
       const { message } = events.find(({ type }) => type === 'notice');
       expect({ code, message }).toEqual({
         code: 0,
-        message: `the cache  is read-only${p.folder}/.tunesmith (${path} is not writable), so results are not stored for the next run`,
+        message: `the cache ${p.folder}/.tunesmith is read-only (${path} is not writable), so results are not stored for the next run`,
       });
     }
   },

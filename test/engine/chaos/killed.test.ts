@@ -34,7 +34,7 @@ test.each([
     expect(screen).not.toContain('waits for another run');
     expect(tree(p), `${what} at ${at}`).toEqual(clean);
     // What lies in an output's place after a kill may be the user's: it is kept, and named.
-    if (p.find('.tunesmith/kept').length > 0) expect(screen, `${what} at ${at}`).toContain('cut off in an earlier run');
+    if (p.find('.tunesmith/kept').length > 0) expect(screen, `${what} at ${at}`).toContain('interrupted in an earlier run');
     expect([...p.find('.tunesmith/work', { all: true }), ...p.find('.tunesmith/tmp', { all: true })]).toEqual([]);
     expect((await p.states('p.yaml')).cells).toEqual({ file: 'fresh', folder: 'fresh' });
   }

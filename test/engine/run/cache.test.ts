@@ -35,7 +35,7 @@ test('what is there, and how much room it takes: what several results have count
   ]);
   expect(used.unneeded).toBe(0);
   expect((await p.run('cache', 'du')).stdout).toMatch(/^p\.yaml a +2 +4\.0 KB$/m);
-  expect((await p.run('cache', 'what')).screen).toContain('error: cache does not know "what"\n');
+  expect((await p.run('cache', 'what')).screen).toContain('error: cache has no subcommand "what"\n');
 });
 
 test('verify finds the damaged object, and whose it is; the next run that needs it makes it again', async () => {
@@ -47,10 +47,10 @@ test('verify finds the damaged object, and whose it is; the next run that needs 
   const verify = await p.run('cache', 'verify');
   expect(verify.code).toBe(1);
   expect(verify.stdout).toMatch(
-    /^3 objects read, [\d.]+ KB: 1 damaged\nset aside in <?\S+damaged\n {2}[\da-f]{64}\nthese results are not whole/,
+    /^3 objects read, [\d.]+ KB: 1 damaged\nmoved the damaged objects to <?\S+damaged:\n {2}[\da-f]{64}\nthese results are incomplete/,
   );
   expect(verify.stdout).toMatch(/\n {2}p\.yaml b\n/);
-  expect((await p.run('cache', 'export', 'x.tar')).stdout).toMatch(/^1 result with 1 object.*\nleft out, .*: .*p\.yaml b/);
+  expect((await p.run('cache', 'export', 'x.tar')).stdout).toMatch(/^wrote 1 result with 1 object.*\nleft out, .*: .*p\.yaml b/);
   p.remove('out');
   const { cells } = await p.states('p.yaml');
   expect(Object.values(cells).filter((state) => state === 'ran')).toHaveLength(1);
@@ -61,17 +61,17 @@ test('results go to another machine: its run restores them, and runs nothing', a
   const p = project(FILES);
   await p.states('p.yaml');
   const lock = p.read('p.lock');
-  expect((await p.run('cache', 'export', 'all.tar')).stdout).toMatch(/^3 results with 3 objects, [\d.]+ KB, in all\.tar\n$/);
-  expect((await p.run('cache', 'export', 'one.tar', 'a[n=1]')).stdout).toMatch(/^1 result with 1 object, /);
+  expect((await p.run('cache', 'export', 'all.tar')).stdout).toMatch(/^wrote 3 results with 3 objects, [\d.]+ KB, to all\.tar\n$/);
+  expect((await p.run('cache', 'export', 'one.tar', 'a[n=1]')).stdout).toMatch(/^wrote 1 result with 1 object, /);
   const again = await p.run('cache', 'export', 'all.tar');
   expect([again.code, again.screen]).toEqual([1, expect.stringContaining('all.tar already exists')]);
   expect((await p.run('cache', 'export', 'none.tar', 'c')).code).toBe(2);
 
   const other = project(FILES);
   const take = async (name: string) => (await other.run('cache', 'import', p.path(name))).screen;
-  expect(await take('one.tar')).toMatch(/^1 result and 1 object, .*, are new\n$/);
-  expect(await take('all.tar')).toMatch(/^2 results and 2 objects, .*, are new; 1 was there already\n$/);
-  expect(await take('all.tar')).toMatch(/^0 results and 0 objects, 0 bytes, are new; 3 were there already\n$/);
+  expect(await take('one.tar')).toMatch(/^added 1 result with 1 object, [\d.]+ [KM]B\n$/);
+  expect(await take('all.tar')).toMatch(/^added 2 results with 2 objects, .*; 1 was already in the cache\n$/);
+  expect(await take('all.tar')).toMatch(/^added 0 results with 0 objects, 0 bytes; 3 were already in the cache\n$/);
   expect((await other.states('p.yaml', '--json')).cells).toEqual({ 'a[n=1]': 'restored', 'a[n=2]': 'restored', b: 'restored' });
   expect(other.read('p.lock')).toBe(lock);
 

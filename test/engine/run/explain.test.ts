@@ -24,16 +24,18 @@ function many(): Record<string, string> {
 
 /** What `explain` says below its comparison. */
 function compared(stdout: string): string {
-  return stdout.slice(stdout.indexOf('compared with')).split('\n').slice(1).join('\n');
+  return stdout.slice(stdout.indexOf('differences from')).split('\n').slice(1).join('\n');
 }
 
 test('all that differs from the nearest other result: options, inputs by file, code by diff, environment', async () => {
   const env: Record<string, string | undefined> = { MODE: 'one' };
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), ...many() }, env);
-  expect((await p.run('explain', 'w')).stdout).toMatch(/^w is to run: first run\n[\s\S]*\nthere is no other result to compare with\n$/);
+  expect((await p.run('explain', 'w')).stdout).toMatch(
+    /^w is going to run: first run\n[\s\S]*\nthere is no other result to compare with\n$/,
+  );
   await p.states('p.yaml');
   expect((await p.run('explain', 'w')).stdout).toMatch(
-    /^w is fresh: .*\nin run 1 it ran: first run\n[\s\S]*\nits result was made on .*\n\nit has no other result/,
+    /^w is fresh: .*\nin run 1, it ran: first run\n[\s\S]*\nits result was created on .*\n\nthere is no other result/,
   );
 
   // One file among many, one more, one less.
@@ -100,12 +102,12 @@ test('a command that changed is told line by line; a cell that failed, and one b
   p.write('p.yaml', p.read('p.yaml').replace('"echo 3"', '"echo 3; exit 4"'));
   await p.states('p.yaml');
   const { stdout } = await p.run('explain', 'a');
-  expect(stdout).toMatch(/^a is to run: command changed\nin run 2 it failed: exited with 4\n/);
+  expect(stdout).toMatch(/^a is going to run: command changed\nin run 2, it failed: exited with 4\n/);
   expect(compared(stdout)).toBe(
     '  command changed\n    @@ -1,3 +1,3 @@\n     echo 1\n     echo 2 > a.txt\n    -echo 3\n    +echo 3; exit 4\n',
   );
   expect((await p.run('explain', 'b')).stdout).toBe(
-    'b is undecided until the cells that it depends on have run: a must run first\nin run 2 it was skipped: a failed\n',
+    'b is undecided until the cells that it depends on have run: a must run first\nin run 2, it was skipped: a failed\n',
   );
 });
 

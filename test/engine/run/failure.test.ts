@@ -135,8 +135,8 @@ steps:
     },
   );
   const { failures } = await p.go({ onFailure: 'continue' });
-  expect(failures.killed!.message).toMatch(/^killed, probably for memory: .* GB can be had here/);
-  expect(failures.inside!.message).toMatch(/^killed, probably for memory: /);
+  expect(failures.killed!.message).toMatch(/^killed, probably out of memory: .* GB available/);
+  expect(failures.inside!.message).toMatch(/^killed, probably out of memory: /);
   expect(failures.segfault!.message).toBe('killed by SIGSEGV');
   expect(failures.missing!.message).toBe('exited with 127: a command was not found');
   expect(failures.heap!.message).toBe("out of memory: the step used up Node's heap");
@@ -147,7 +147,7 @@ test('a cell that fails after its input changed says so', async () => {
   const { failures } = await p.go();
   expect(failures.a).toMatchObject({
     message: 'exited with 1',
-    hint: expect.stringMatching(/^input data \(in\.txt\) changed while it ran/),
+    hint: expect.stringMatching(/^input data \(in\.txt\) changed during the run/),
   });
 });
 

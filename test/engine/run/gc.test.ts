@@ -41,7 +41,7 @@ test('gc needs a scope, and one that makes sense', async () => {
     expect([wrong.code, wrong.screen], value).toEqual([2, expect.stringContaining(`argument '${value}' is invalid. It must be a`)]);
   }
   const nothing = await p.run('gc', '--max-size', '0', '--yes');
-  expect([nothing.code, nothing.screen]).toEqual([0, 'there is nothing to remove\n0 results of 0 stay, 0 bytes\n']);
+  expect([nothing.code, nothing.screen]).toEqual([0, 'there is nothing to remove\nto keep: 0 of 0 results, 0 bytes\n']);
 });
 
 test('without --yes it only says what would go; with it that goes, and nothing else', async () => {
@@ -52,8 +52,8 @@ test('without --yes it only says what would go; with it that goes, and nothing e
   expect(p.snapshot()).toEqual(before);
   expect(dry.code).toBe(0);
   expect(dry.stdout).toContain('to remove: 4 results, 4 objects');
-  expect(dry.stdout).toContain('2 results of 6 stay');
-  expect(dry.stdout).toContain('nothing was removed: run again with --yes');
+  expect(dry.stdout).toContain('to keep: 2 of 6 results');
+  expect(dry.stdout).toContain('nothing was removed; run the command again with --yes');
   const out = p.find('out').map((file) => p.read(file));
 
   const done = await p.run('gc', '--keep-runs', '1', '--yes');
@@ -95,9 +95,9 @@ test('what a lock refers to stays: one that was kept aside, and both versions of
   p.write('p.lock', `${p.read('p.lock')}<<<<<<< ours\n${two}>>>>>>> theirs\n`);
   const done = await p.run('gc', '--max-size', '0', '--yes');
   expect(done.stdout).toContain('removed 2 results');
-  expect(done.stdout).toContain('6 results of 8 stay');
-  expect(done.stdout).toContain('held 6 by a lock');
-  expect(done.stdout).toContain('all that may go is less than asked for: 0 bytes');
+  expect(done.stdout).toContain('to keep: 6 of 8 results');
+  expect(done.stdout).toContain('needed 6 by a lockfile');
+  expect(done.stdout).toContain('the cache stays larger than 0 bytes, because the other results are still needed');
   for (const text of ['one', 'two', 'four']) expect(await ran(p, text), text).toBe(0);
   expect(await ran(p, 'three')).toBe(2);
 });
@@ -111,7 +111,7 @@ test('on a shared cache the results of other projects stay, of their runs and of
   await runs(p, 'one', 'two', 'three');
   const done = await p.run('gc', '--max-size', '0', '--yes');
   expect(done.stdout).toContain('removed 4 results');
-  expect(done.stdout).toContain('held 4 by a lock, 2 by another project with this cache');
+  expect(done.stdout).toContain('needed 4 by a lockfile, 2 by another project with this cache');
   expect(await ran(other, 'theirs')).toBe(0);
   expect(await ran(other, 'lock')).toBe(0);
 
@@ -135,7 +135,7 @@ test('what a run relies on that is running right now stays, and what it makes me
   await p.until(() => p.exists('begun'));
   const during = await p.run('gc', '--max-size', '0', '--yes');
   expect(during.stdout).toContain('removed 6 results');
-  expect(during.stdout).toContain('held 2 by a running run');
+  expect(during.stdout).toContain('needed 2 by a run in progress');
   p.write('ready', '');
   expect((await slow.done).code).toBe(0);
   p.remove('out');
@@ -148,7 +148,7 @@ test('while a run is just looking at what there is, nothing goes', async () => {
   const cache = openCache(p.path('.tunesmith'));
   const use = cache.uses.arrive({ host: '', folder: '.' }, 'p.yaml')!;
   expect((await p.run('gc', '--max-size', '0', '--yes')).stdout).toMatch(
-    /^there is nothing to remove\n4 results of 4 stay, .*; held 2 by a lock, 2 by a running run\n/,
+    /^there is nothing to remove\nto keep: 4 of 4 results, .*; needed 2 by a lockfile, 2 by a run in progress\n/,
   );
   cache.uses.begin(use, []);
   cache.close();
@@ -172,7 +172,7 @@ test('what a run made that was killed counts as its own', async () => {
   await p.until(() => p.exists('begun'));
   killed.kill('SIGKILL');
   await killed.done;
-  expect((await p.run('runs')).stdout).toContain('was cut off');
+  expect((await p.run('runs')).stdout).toContain('interrupted');
   await p.run('gc', '--keep-runs', '1', '--yes');
   expect((await p.states('p.yaml', '-p', 'text=killed', '--until', 'b')).cells).toEqual({ a: 'fresh', b: 'fresh' });
   // Now that run is not the last one any more, but another one relies on the same.
@@ -221,7 +221,7 @@ test('beside a running engine: nothing that it publishes is lost', async () => {
   for (const n of [1, 2, 3]) await p.states('p.yaml', '-j', '2', '-p', `n=${n}`);
   over = true;
   expect(await collecting).toBeGreaterThan(1);
-  expect((await p.run('cache', 'verify')).screen).toContain('all are whole');
+  expect((await p.run('cache', 'verify')).screen).toContain('all intact');
   p.remove('out');
   expect(new Set(Object.values((await p.states('p.yaml', '-p', 'n=3')).cells))).toEqual(new Set(['restored']));
 });
@@ -244,6 +244,6 @@ test('a cache that may only be read is left alone (needs root, to become another
     uid: 65534,
     encoding: 'utf8',
   });
-  expect([status, stderr]).toEqual([1, expect.stringContaining('is read-only: nothing can be removed')]);
+  expect([status, stderr]).toEqual([1, expect.stringContaining('is read-only, so nothing can be removed')]);
   expect(objects(p, 'cache')).toBe(before);
 });

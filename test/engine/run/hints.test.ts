@@ -7,8 +7,7 @@ import { commandHint, misplacedHint } from '../../../engine/run/shell-hints.ts';
 import { project } from '../../rig.ts';
 import { temporary } from '../../steps/rig.ts';
 
-const CD =
-  /^after `cd sub` the path out\/o, which begins at the pipeline's folder, leads elsewhere: .*`\(cd sub && make\)`.*`"\$OLDPWD"\/`/;
+const CD = /^Paths are relative to the pipeline's folder, so out\/o is wrong after `cd sub`\. .*`\(cd sub && make\)`.*`"\$OLDPWD"\/`/;
 
 test.each<[command: string, line: string, what: string]>([
   ['[[ 1 == 1 ]]', '/bin/sh: 1: [[: not found', '[[ … ]]'],
@@ -23,7 +22,9 @@ test.each<[command: string, line: string, what: string]>([
   ['pushd sub', '/bin/sh: 1: pushd: not found', 'pushd'],
   ['for ((i = 0; i < 3; i++)); do ls; done', '/bin/sh: 1: Syntax error: Bad for loop variable', 'for ((…))'],
 ])('%s under sh', (command, line, what) => {
-  expect(commandHint(command, 'sh', [line], [])).toBe(`${what} is bash, and commands run in /bin/sh: write \`shell: bash\` in this step`);
+  expect(commandHint(command, 'sh', [line], [])).toBe(
+    `${what} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`,
+  );
   expect(commandHint(command, 'bash', [line], [])).toBeUndefined();
   expect(commandHint(command, 'sh', ['it failed'], [])).toBeUndefined();
 });
@@ -45,7 +46,9 @@ test('what is not bash, or no such change, gets no such hint', () => {
 test('an output that was made in another folder, through the command line', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "mkdir -p sub/out && cd sub && echo > ${{ outputs.o }}", outputs: { o: out/o } } }' });
   const { stdout } = await p.run('run', 'p.yaml');
-  expect(stdout).toContain('did not make output o at out/o\n  It was created at sub/out/o. after `cd sub` the path out/o,');
+  expect(stdout).toContain(
+    "did not make output o at out/o\n  It was created at sub/out/o. Paths are relative to the pipeline's folder, so out/o is wrong after `cd sub`.",
+  );
 });
 
 test('a path that differs by case, by its form of Unicode or by a slip', () => {
@@ -55,7 +58,7 @@ test('a path that differs by case, by its form of Unicode or by a slip', () => {
   expect(similarPath('data/mails.jsonl', folder)).toBe('did you mean Data/mails.jsonl? Upper and lower case differ.');
   expect(similarPath('Data/mail.jsonl', folder)).toBe('did you mean Data/mails.jsonl?');
   expect(similarPath(`./Data/${'Café.csv'.normalize('NFD')}`, folder)).toMatch(
-    /^did you mean Data\/Café\.csv\? Its name looks the same and has other bytes: /,
+    /^did you mean Data\/Café\.csv\? The names look the same but differ in their Unicode form\. /,
   );
   expect(similarPath(join(folder, 'data', 'mails.jsonl'), '/')).toContain(join(folder, 'Data', 'mails.jsonl'));
   for (const path of ['Data/mails.jsonl', 'nothing/at/all', 'Data/quite-another', ''])

@@ -95,14 +95,14 @@ test('--locked runs nothing where a fingerprint would differ, and says which and
   const run = await p.run('run', 'p.yaml', '--locked');
   expect([run.code, run.screen]).toEqual([
     1,
-    `error: 2 cells differ from p.lock; nothing was run
+    `error: 2 cells differ from p.lock; no cell was run
   sorted: command changed
   ended[n=3]: it is not in the lockfile
   Run without --locked to accept the change and update the lockfile.
 `,
   ]);
   const param = await p.run('run', 'p.yaml', '--locked', '--only', 'sorted');
-  expect(param.screen).toContain('a cell differs from p.lock; nothing was run\n  sorted: command changed\n');
+  expect(param.screen).toContain('1 cell differs from p.lock; no cell was run\n  sorted: command changed\n');
   expect(p.exists('out')).toBe(false);
   expect(p.read('p.lock')).toBe(lock);
 });
@@ -128,7 +128,7 @@ test('--locked fails the cell that makes other bytes: they are not stored, and w
   p.remove('other/p.lock');
   await p.runIn('other', 'run', 'p.yaml');
   p.write('other/p.lock', lock);
-  expect((await p.runIn('other', 'run', 'p.yaml', '--locked')).screen).toContain('nothing was run\n  a: output o (file');
+  expect((await p.runIn('other', 'run', 'p.yaml', '--locked')).screen).toContain('no cell was run\n  a: output o (file');
 });
 
 test('a lock with two versions in it is named, with its line; a whole run writes it anew', async () => {

@@ -76,7 +76,7 @@ test('a run is kept with its text, its commit, the machine and what each cell us
   expect(screen).toContain(`commit      ${commit.slice(0, 7)}+ (with uncommitted changes)\n`);
   expect(screen).toMatch(/^cell {2}state +time +CPU +memory {2}why$/m);
   expect(screen).toMatch(/^fit +ran +\S+ s +\S+ s +[\d.]+ MB {2}code of \.\/fit\.mjs changed$/m);
-  expect(screen).toContain('1 more stayed fresh\n');
+  expect(screen).toContain('1 more were fresh\n');
   expect((await p.run('runs')).stdout).toMatch(/^2 +.* p\.yaml .* [\da-f]{7}\+ +1 ran, 1 fresh$/m);
 });
 
@@ -160,7 +160,7 @@ test('runs that are not there, in words', async () => {
   expect(await said('runs', 'diff', '1', '7')).toEqual([2, 'error: there is no run 7']);
   expect(await said('runs', 'show', '0')).toEqual([2, 'error: there is no run 0']);
   expect(await said('runs', 'show', 'last')).toEqual([2, 'error: "last" is no run']);
-  expect(await said('runs', 'diff', '1', '1', '1')).toEqual([2, 'error: runs does not know "diff 1 1 1"']);
+  expect(await said('runs', 'diff', '1', '1', '1')).toEqual([2, 'error: runs has no subcommand "diff 1 1 1"']);
   expect(await said('logs', 'a', '--run', '9')).toEqual([2, 'error: there is no run 9']);
   expect(await said('runs', 'diff', '1', '1')).toEqual([0, expect.stringMatching(/^run 1 of .* → run 1 of /)]);
 });
@@ -191,10 +191,10 @@ steps:
 test('of several pipelines in a folder logs, explain and show take the one that ran last; runs lists the metric it chose by', async () => {
   const other = 'steps: { a: { run: "echo one > ${{ outputs.o }}; sleep ${{ params.t }}", outputs: { o: one.txt } } }\nparams: { t: 0 }\n';
   const p = project({ 'one.yaml': other, 'two.yaml': SWEEP, 'three.yaml': other.replaceAll('one', 'three') });
-  expect((await p.run('logs', 'a')).stderr).toContain('there are 3 pipelines here: name one');
+  expect((await p.run('logs', 'a')).stderr).toContain('there are 3 pipelines here; name one');
   await p.states('one.yaml');
   await p.states('two.yaml');
-  const told = 'two.yaml, which ran last of the 3 pipelines here\n';
+  const told = 'using two.yaml, which ran last among the 3 pipelines here\n';
   expect(await p.run('show', 'judge.metrics')).toMatchObject({ code: 0, stderr: told });
   expect(await p.run('explain', 'best')).toMatchObject({ code: 0, stderr: told });
   expect(await p.run('logs', 'best')).toMatchObject({ code: 0, stdout: expect.stringContaining('chose judge[rate=2]: '), stderr: told });
@@ -221,7 +221,7 @@ test('of several pipelines in a folder logs, explain and show take the one that 
   await p.until(() => p.exists('.tunesmith/logs/4/a.log'));
   expect((await p.run('runs', 'diff')).stdout).toMatch(/^run 1 of [^(]+ → run 3 of [^(]+\n/);
   expect((await p.run('runs', 'diff', '1')).stdout).toMatch(/^run 1 of [^(]+ → run 3 of [^(]+\n/);
-  expect((await p.run('runs', 'diff', '3', '4')).stdout).toMatch(/ → run 4 of .* \(is running\)\n/);
+  expect((await p.run('runs', 'diff', '3', '4')).stdout).toMatch(/ → run 4 of .* \(running\)\n/);
   expect((await p.run('runs', 'diff', '2')).stderr).toContain('there is no finished run of two.yaml before run 2');
   at.kill('SIGINT');
   await at.done;
@@ -240,5 +240,5 @@ test('records of before these were kept are read, and go on', async () => {
   expect((await p.run('runs', 'show', '1')).stdout).toMatch(/^run 1 of p\.yaml, .*: 1 ran\n\ncell/);
   p.write('p.yaml', 'steps: { a: { run: "echo other" } }');
   await p.states('p.yaml');
-  expect((await p.run('runs', 'diff')).stdout).toContain('a: changed; these runs are too old to tell how');
+  expect((await p.run('runs', 'diff')).stdout).toContain('a: changed; the records of these runs are too old to show how');
 });

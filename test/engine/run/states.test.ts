@@ -85,7 +85,7 @@ test('deleted and edited outputs come back; the edited one is kept, and named', 
   expect(edited.why.sorted).toBe('output was edited');
   const kept = p.find('.tunesmith/kept');
   expect(kept.map((file) => p.read(file))).toEqual(['my own work\n']);
-  expect(edited.notices).toEqual([`out/sorted.txt was not written by tunesmith: it is kept as ${kept[0]}`]);
+  expect(edited.notices).toEqual([`tunesmith did not write out/sorted.txt, so it was saved as ${kept[0]}`]);
 });
 
 test('what stood in the place of an output before the first run is kept; our own older result is not', async () => {

@@ -53,9 +53,9 @@ steps:
   ).toEqual(['former\n', 'half\n']);
   expect(run.notices.sort()).toEqual([
     expect.stringMatching(
-      /^interrupted in an earlier run: restored the former slow\.txt before this run; saved the file found at slow\.txt as \.tunesmith\/kept\/\S+\/slow\.txt$/,
+      /^interrupted in an earlier run: restored the former slow\.txt before this run; saved the content found at slow\.txt as \.tunesmith\/kept\/\S+\/slow\.txt$/,
     ),
-    expect.stringMatching(/^slow\.txt was not written by tunesmith: it is kept as /),
+    expect.stringMatching(/^tunesmith did not write slow\.txt, so it was saved as /),
   ]);
   expect(p.read('quick-runs')).toBe('x\n');
 });

@@ -27,7 +27,7 @@ test('the same bytes are verified; nothing of the project is touched', async () 
   await p.states('p.yaml');
   const before = p.snapshot();
   const { code, screen } = await p.run('verify', 'p.yaml', 'words', 'count');
-  expect(screen).toBe('✔ words  <time>  the same bytes\n✔ count  <time>  the same bytes\n2 cells verified\n');
+  expect(screen).toBe('✔ words  <time>  identical outputs\n✔ count  <time>  identical outputs\n2 cells verified\n');
   expect(code).toBe(0);
   expect(p.snapshot()).toEqual(before);
 });
@@ -40,7 +40,7 @@ test('cells are drawn by a seed, and the seed is told', async () => {
   const one = await drawn('1');
   expect(one).toHaveLength(2);
   expect(await drawn('1')).toEqual(one);
-  expect((await p.run('verify', 'p.yaml', '--cells', '1')).screen).toMatch(/^cells drawn by --seed \d+, held against p\.lock\n/);
+  expect((await p.run('verify', 'p.yaml', '--cells', '1')).screen).toMatch(/^cells chosen with --seed \d+, compared with p\.lock\n/);
 });
 
 test('a step that is not deterministic, one that reads what it does not declare, a lock that is made up: exit code 1', async () => {
@@ -70,12 +70,12 @@ test('where nothing is cached, what is above is made too; without a lock the cac
   const fresh = project(FILES);
   fresh.write('p.lock', p.read('p.lock'));
   const { code, screen } = await fresh.run('verify', 'p.yaml', 'count');
-  expect([code, screen]).toEqual([0, '✔ count  <time>  the same bytes\n1 cell verified\n']);
+  expect([code, screen]).toEqual([0, '✔ count  <time>  identical outputs\n1 cell verified\n']);
   expect(fresh.find('.').sort()).toEqual(['count.mjs', 'hidden.txt', 'in/a.txt', 'in/b.txt', 'p.lock', 'p.yaml']);
 
   p.remove('p.lock');
   expect((await p.run('verify', 'p.yaml', '--cells', '9')).screen).toMatch(
-    /held against the results in the cache\n(.*\n)*2 of 4 cells not verified\n$/,
+    /compared with the results in the cache\n(.*\n)*2 of 4 cells not verified\n$/,
   );
   fresh.remove('p.lock');
   expect((await fresh.run('verify', 'p.yaml')).code).toBe(2);

@@ -66,7 +66,7 @@ test('a configuration without weights is a model to begin with; a repository of 
 test('weights that are only there as something that is not read', () => {
   expect(() => taken(['config.json', 'pytorch_model.bin'])).toThrow('has its weights only as pytorch_model.bin, a pickle');
   expect(() => taken(['config.json', 'pytorch_model-00001-of-00002.bin'])).toThrow('a pickle');
-  expect(() => taken(['config.json', 'tf_model.h5'])).toThrow('has its weights only as tf_model.h5; what is read is safetensors');
+  expect(() => taken(['config.json', 'tf_model.h5'])).toThrow('has its weights only as tf_model.h5; tunesmith reads only safetensors');
   expect(() => taken(['pytorch_model.bin', 'README.md'])).toThrow('a pickle');
   // Asked for by name it is a file like others.
   expect(taken(['config.json', 'pytorch_model.bin'], 'hf://owner/name/pytorch_model.bin')).toEqual(['pytorch_model.bin']);

@@ -112,5 +112,5 @@ test('a mirror that tells neither commits nor hashes is asked for the files them
   hub.trouble({ at: 'cdn/', spoil: (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from('?')]) });
   p.remove('hf');
   const { failures } = await p.go({ force: true });
-  expect(failures.collect!.message).toMatch(/is not what it should be: its SHA-256/);
+  expect(failures.collect!.message).toMatch(/has the wrong SHA-256/);
 });

@@ -110,7 +110,7 @@ test('other bytes, more bytes, no answer: nothing is kept, and it is said', asyn
   const other = await fetching((_, response) => void response.end('other'));
   await expect(other.go()).rejects.toThrow(/^the file has the wrong SHA-256: [0-9a-f]{64} instead of /);
   const more = await fetching((_, response) => void response.end(`${CONTENT}more`), { size: CONTENT.length });
-  await expect(more.go()).rejects.toThrow('the file is larger than it should be');
+  await expect(more.go()).rejects.toThrow('the file is too large: received more than');
   const none = await fetching((_, response) => void response.writeHead(404).end());
   await expect(none.go()).rejects.toThrow('refused: 404');
   for (const { file, p } of [other, more, none]) {
@@ -122,7 +122,7 @@ test('other bytes, more bytes, no answer: nothing is kept, and it is said', asyn
   const host = `127.0.0.1:${portOf(server)}`;
   await new Promise((resolve) => server.close(resolve));
   const gone = await fetching(() => {}, { url: `http://${host}/file` });
-  await expect(gone.go()).rejects.toThrow(`${host} cannot be reached: connection refused`);
+  await expect(gone.go()).rejects.toThrow(`cannot reach ${host}: connection refused`);
 });
 
 test('a file that is shorter than it was listed is not asked for again and again', async () => {
@@ -134,7 +134,7 @@ test('a file that is shorter than it was listed is not asked for again and again
       },
       { size: CONTENT.length + 5 },
     );
-    await expect(short.go()).rejects.toThrow(`it has ${CONTENT.length} bytes, not ${CONTENT.length + 5}`);
+    await expect(short.go()).rejects.toThrow(`${CONTENT.length} bytes instead of ${CONTENT.length + 5}`);
     expect(short.requests()).toBeLessThan(6);
     expect(short.p.find('cache')).toEqual([]);
   }

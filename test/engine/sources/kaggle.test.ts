@@ -124,7 +124,7 @@ test('the newest version decides; without a network it is the one last seen, and
   server.stop();
   const { states, notices } = await p.go({ force: true });
   expect(states).toEqual({ list: 'ran' });
-  expect(notices[0]).toContain('kaggle://mary/mails is taken as last seen, at version 2');
+  expect(notices[0]).toContain('using the last known version of kaggle://mary/mails, 2');
 });
 
 test('what Kaggle packed on the way is unpacked; what was spoiled is not taken', async () => {
@@ -133,7 +133,7 @@ test('what Kaggle packed on the way is unpacked; what was spoiled is not taken',
   expect(await listed()).toBe('c.csv c\n');
   const spoiled = await fixture('kaggle://mary/mails/a.csv');
   spoiled.server.troubles.push({ at: '', spoil: () => Buffer.from('?') });
-  expect(await spoiled.listed()).toMatch(/^kaggle:\/\/mary\/mails\/a.csv is not what it should be: its MD5 is/);
+  expect(await spoiled.listed()).toMatch(/^kaggle:\/\/mary\/mails\/a.csv has the wrong MD5: /);
   expect(await spoiled.listed()).toBe('a.csv a\n');
 });
 
