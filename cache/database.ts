@@ -2,12 +2,13 @@
  * An SQLite database of tunesmith: checks the schema when it opens and translates errors.
  *
  * Read-only access changes nothing. Even reading a database in WAL mode would make SQLite create files, so the database is
- * copied to memory instead.
+ * copied to memory instead. SQLite is loaded when there is a database, because a first plan does not need it.
  */
 import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import Sqlite from 'better-sqlite3';
+import type Sqlite from 'better-sqlite3';
 import { CacheError, freeSpace } from './error.ts';
 import { checkOf, sealed } from './sealed.ts';
 
@@ -18,12 +19,15 @@ export interface Schema {
   versions: string[];
 }
 
+type SqliteError = InstanceType<typeof Sqlite.SqliteError>;
+
 /** Receives a function that prepares statements. */
 type Work<T> = (statement: (sql: string) => Sqlite.Statement<any[], any>) => T;
 
 export class Database {
   readonly readOnly: boolean;
-  readonly #sqlite: Sqlite.Database;
+  /** Absent if it is read-only and the file does not exist. */
+  #opened: Sqlite.Database | undefined;
   readonly #statements = new Map<string, Sqlite.Statement<any[], any>>();
   /** Ends the transaction that reads share. */
   #reading: NodeJS.Immediate | undefined;
@@ -34,19 +38,8 @@ export class Database {
     options: { readOnly: boolean },
   ) {
     this.readOnly = options.readOnly;
-    this.#sqlite = this.guard(() => {
-      const sqlite = this.readOnly ? openCopy(file) : openOwn(file);
-      try {
-        // For the SQL of schemas (see sealed.ts).
-        sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
-        sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
-        this.#prepare(sqlite);
-        return sqlite;
-      } catch (error) {
-        sqlite.close();
-        throw error;
-      }
-    });
+    const content = this.readOnly ? this.guard(() => snapshot(file)) : undefined;
+    if (content?.length !== 0) this.guard(() => this.#open(content));
   }
 
   /** Every access goes through this function, by `look` or `commit`, which converts SQLite's errors to CacheError. */
@@ -57,8 +50,12 @@ export class Database {
     });
   }
 
-  /** For small reads, of which there may be thousands in a row. They share one transaction and its lock until the next turn of the event loop. */
-  look<T>(work: Work<T>): T {
+  /**
+   * For small reads, of which there may be thousands in a row. They share one transaction and its lock until the next turn of
+   * the event loop. `nothing`: the result if there is no database.
+   */
+  look<T>(nothing: T, work: Work<T>): T {
+    if (!this.#opened) return nothing;
     return this.guard(() => {
       if (!this.#reading) {
         this.#statement('begin').run();
@@ -84,8 +81,28 @@ export class Database {
   close(): void {
     this.guard(() => {
       this.#endReading();
-      this.#sqlite.close();
+      this.#opened?.close();
     });
+  }
+
+  /** An empty one, which is in memory, where there was nothing to read. */
+  get #sqlite(): Sqlite.Database {
+    return this.#opened ?? this.#open(Buffer.alloc(0));
+  }
+
+  #open(content: Buffer | undefined): Sqlite.Database {
+    const sqlite = content ? openCopy(content) : openOwn(this.file);
+    try {
+      // For the SQL of a schema: see sealed.ts.
+      sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
+      sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
+      this.#prepare(sqlite);
+    } catch (error) {
+      sqlite.close();
+      throw error;
+    }
+    this.#opened = sqlite;
+    return sqlite;
   }
 
   #endReading(): void {
@@ -146,12 +163,11 @@ export class Database {
     try {
       return work();
     } catch (error) {
-      if (!(error instanceof Sqlite.SqliteError)) throw error;
-      throw this.#explain(error);
+      throw isOfSqlite(error) ? this.#explain(error) : error;
     }
   }
 
-  #explain({ code, message }: InstanceType<typeof Sqlite.SqliteError>): CacheError {
+  #explain({ code, message }: SqliteError): CacheError {
     const { file } = this;
     if (DAMAGED.test(code)) {
       const what = code === 'SQLITE_NOTADB' ? 'is not an SQLite database' : `is damaged (${message})`;
@@ -190,6 +206,17 @@ const APPLICATION = 0x746d7468;
 /** Maximum time in milliseconds to wait for a lock. Our own transactions take milliseconds. */
 const BUSY = 20_000;
 
+function sqliteModule(): typeof Sqlite {
+  loaded ??= createRequire(import.meta.url)('better-sqlite3') as typeof Sqlite;
+  return loaded;
+}
+
+let loaded: typeof Sqlite | undefined;
+
+function isOfSqlite(error: unknown): error is SqliteError {
+  return loaded !== undefined && error instanceof loaded.SqliteError;
+}
+
 /** Retries the one statement for which SQLite does not wait for locks. */
 function switchToWal(sqlite: Sqlite.Database): void {
   for (let attempt = 0; ; attempt++) {
@@ -197,7 +224,7 @@ function switchToWal(sqlite: Sqlite.Database): void {
       sqlite.pragma('journal_mode = wal');
       return;
     } catch (error) {
-      if (!(error instanceof Sqlite.SqliteError) || !error.code.startsWith('SQLITE_BUSY') || attempt === 200) throw error;
+      if (!isOfSqlite(error) || !error.code.startsWith('SQLITE_BUSY') || attempt === 200) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
     }
   }
@@ -212,15 +239,14 @@ function openOwn(file: string): Sqlite.Database {
       // SQLite says what is wrong.
     }
   }
-  return new Sqlite(file, { timeout: BUSY });
+  return new (sqliteModule())(file, { timeout: BUSY });
 }
 
-function openCopy(file: string): Sqlite.Database {
-  const content = snapshot(file);
-  if (content.length === 0) return new Sqlite(':memory:');
+function openCopy(content: Buffer): Sqlite.Database {
+  if (content.length === 0) return new (sqliteModule())(':memory:');
   // Bytes 18 and 19 mean WAL mode, which a database in memory does not support.
   content.fill(1, 18, 20);
-  return new Sqlite(content);
+  return new (sqliteModule())(content);
 }
 
 /** The bytes of the database including its write-ahead log; empty if there is no database. */
@@ -248,7 +274,7 @@ function withLog(file: string): Buffer {
     const copy = join(folder, 'copy.sqlite');
     copyFileSync(file, copy);
     if (existsSync(`${file}-wal`)) copyFileSync(`${file}-wal`, `${copy}-wal`);
-    const sqlite = new Sqlite(copy);
+    const sqlite = new (sqliteModule())(copy);
     try {
       sqlite.pragma('journal_mode = delete');
     } finally {

@@ -41,7 +41,9 @@ export class Memo {
     const known = this.#learned.get(keyOf(stat));
     if (known) return sameFile(known.stat, stat) ? known.hash : undefined;
     const stamps = row(stat);
-    const found = this.database.look((statement) => statement(LOOK_UP).get(...stamps)) as { hash: string; checked: string } | undefined;
+    const found = this.database.look(undefined, (statement) => statement(LOOK_UP).get(...stamps)) as
+      | { hash: string; checked: string }
+      | undefined;
     return found && checkOf(...stamps, found.hash) === found.checked ? found.hash : undefined;
   }
 

@@ -4,6 +4,8 @@
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
 
+/** The memory limit of this container, otherwise the memory of this machine, in bytes. */
+export { memoryLimit } from './memory-limit.ts';
 /** The most similar word to a misspelt one. */
 export { nearest } from './suggest.ts';
 

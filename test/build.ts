@@ -18,10 +18,8 @@ export default function build(): void {
   // Else the compiler takes what is missing in dist/ for written.
   rmSync(join(root, 'dist/.tsbuildinfo'), { force: true });
   try {
-    execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], {
-      cwd: root,
-      stdio: 'pipe',
-    });
+    for (const config of ['tsconfig.build.json', 'tsconfig.types.json'])
+      execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config], { cwd: root, stdio: 'pipe' });
   } catch (error) {
     // Types are what `npm run check` is for; here it counts that something was compiled.
     if (!existsSync(join(root, 'dist/engine/cli.js'))) throw error;

@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { arch, availableParallelism, freemem, platform, release, totalmem } from 'node:os';
+import { memoryLimit } from '../memory-limit.ts';
 import { printableJson } from '../printable.ts';
 import { libraries } from '../registry.ts';
 import { colorsFor } from '../report/colors.ts';
@@ -37,7 +38,9 @@ function checkNpm(): Promise<Check> {
 }
 
 function checkMachine(): Check {
-  const memory = `${gigabytes(totalmem())} of memory, ${gigabytes(freemem())} free`;
+  const limit = memoryLimit();
+  const granted = limit < totalmem() ? `, of which this container may use ${gigabytes(limit)}` : '';
+  const memory = `${gigabytes(totalmem())} of memory, ${gigabytes(freemem())} free${granted}`;
   const cores = availableParallelism();
   return {
     name: 'machine',

@@ -1,11 +1,12 @@
 /** One attempt to run a cell in child processes: the commands of a shell step, or a step's `run`. */
 import { availableParallelism } from 'node:os';
 import type { RunEvent } from '../events.ts';
+import { memoryKills } from '../memory-limit.ts';
 import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
 import { leavesNothing } from '../registry.ts';
 import type { ChildOptions } from './child.ts';
 import { childEnvironment } from './environment.ts';
-import { meaningOf, memoryKills, type Verdict } from './failure.ts';
+import { killedMeanwhile, meaningOf, type Verdict } from './failure.ts';
 import type { Guard } from './guard.ts';
 import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
@@ -38,8 +39,18 @@ export interface Attempt {
 }
 
 /** Resolves with the failure; undefined on success. */
-export function attempt(work: Attempt): Promise<Verdict | undefined> {
-  return work.cell.action.kind === 'shell' ? runCommands(work, work.cell.action, childOptions(work)) : runStep(work, work.cell.action);
+export async function attempt(work: Attempt): Promise<Verdict | undefined> {
+  const { action, name } = work.cell;
+  const kills = memoryKills();
+  const verdict = await (action.kind === 'shell' ? runCommands(work, action, childOptions(work)) : runStep(work, action));
+  // A pipe of /bin/sh succeeds if its last command does, even if an earlier one was killed.
+  if (!verdict && !work.signal.aborted && memoryKills() > kills)
+    work.emit({
+      type: 'notice',
+      cell: name,
+      message: `${killedMeanwhile()}. If the process belonged to ${name}, its outputs may be incomplete.`,
+    });
+  return verdict;
 }
 
 async function runStep(work: Attempt, action: StepAction): Promise<Verdict | undefined> {

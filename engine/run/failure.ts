@@ -2,10 +2,10 @@
  * Explains the death of a child process in one line. A process that was killed because of memory cannot report that itself,
  * but the kernel's counters and the signal show it.
  */
-import { readFileSync } from 'node:fs';
-import { constants, totalmem } from 'node:os';
+import { constants } from 'node:os';
 import { systemError } from '../../cache/error.ts';
 import type { Diagnostic } from '../diagnostic.ts';
+import { memoryKills, memoryLimit } from '../memory-limit.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import type { Frame } from '../user-stack.ts';
 
@@ -33,16 +33,16 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
   if (tail.some((line) => /JavaScript heap out of memory/.test(line))) {
     return {
       message: "out of memory: the step used up Node's heap",
-      hint: 'Use less memory at a time, or raise the limit of the step with `env: { NODE_OPTIONS: --max-old-space-size=8192 }` (megabytes).',
+      hint: `Use less memory at a time, or raise the limit of the heap with \`env: { NODE_OPTIONS: --max-old-space-size=8192 }\` (megabytes; ${LIMIT} is ${inWords(memoryLimit())}).`,
     };
   }
   // If a command of a shell dies from a signal, the shell exits with 128 + the number of the signal.
   if (signal === 'SIGKILL' && (memoryKills() > kills || death.signal === 'SIGKILL' || code === 137)) {
-    const counted = memoryKills() > kills ? "the kernel's out-of-memory killer stopped it" : 'it received SIGKILL, but not from tunesmith';
-    return {
-      message: `killed, probably out of memory: ${counted} (${gigabytes(memoryLimit())} GB available)`,
-      hint: 'Use less memory at a time, or run fewer cells at the same time with -j 1.',
-    };
+    const how =
+      memoryKills() > kills
+        ? "killed, out of memory: the kernel's out-of-memory killer stopped it"
+        : 'killed, probably out of memory: it received SIGKILL, but not from tunesmith';
+    return { message: `${how} (${LIMIT} is ${inWords(memoryLimit())})`, hint: LESS };
   }
   if (
     signal &&
@@ -50,8 +50,8 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
     tail.some((line) => /bad_alloc|[Oo]ut of memory|Cannot allocate memory/.test(line))
   ) {
     return {
-      message: `killed by ${signal}, probably out of memory: an allocation failed`,
-      hint: 'Use less memory at a time, or run fewer cells at the same time with -j 1.',
+      message: `killed by ${signal}, probably out of memory: an allocation failed (${LIMIT} is ${inWords(memoryLimit())})`,
+      hint: LESS,
     };
   }
   if (code === 126 && tail.some((line) => /[Aa]rgument list too long/.test(line)))
@@ -61,8 +61,18 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
     return { message: 'exited with 127: a command was not found', hint: 'Check that the command is installed and on PATH.' };
   if (code === 126)
     return { message: 'exited with 126: a command could not be executed', hint: 'Check that the file is executable (chmod +x).' };
-  return { message: `exited with ${code ?? 'no exit code'}` };
+  const ended = `exited with ${code ?? 'no exit code'}`;
+  // A program often reports the death of its child process with an exit code of its own.
+  if (memoryKills() > kills) return { message: `${ended}; ${killedMeanwhile()}`, hint: LESS };
+  return { message: ended };
 }
+
+/** The kernel does not report which process it killed. */
+export const killedMeanwhile = () => `the kernel killed a process because memory ran out (${LIMIT} is ${inWords(memoryLimit())})`;
+
+const LIMIT = 'the memory limit';
+const LESS =
+  'Use less memory at a time, or run fewer cells at the same time: pass -j 1, or declare `resources: { memory: 4GB }` for each cell.';
 
 /** The hint for thousands of paths. */
 export const LIST_FILE =
@@ -88,51 +98,9 @@ export function placeOf(option: readonly string[], { step, action }: Cell, pipel
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError', 'CodeError']);
 
-/** The number of processes in our control group that the kernel has killed because of memory; 0 if unknown. */
-export function memoryKills(): number {
-  for (const file of controlFiles('memory.events', 'memory.oom_control')) {
-    const count = /^oom_kill (\d+)$/m.exec(file)?.[1];
-    if (count !== undefined) return Number(count);
-  }
-  return 0;
-}
-
-/** The bytes of memory that processes can have here. */
-export function memoryLimit(): number {
-  for (const file of controlFiles('memory.max', 'memory.limit_in_bytes')) {
-    const limit = Number(file);
-    if (limit > 0 && limit < totalmem()) return limit;
-  }
-  return totalmem();
-}
-
-/** Yields a file of our control group, for cgroup v2 and v1, with the paths inside and outside of a container. */
-function* controlFiles(v2: string, v1: string): Generator<string> {
-  const groups = read('/proc/self/cgroup') ?? '';
-  const own = /^0::(.*)$/m.exec(groups)?.[1] ?? '/';
-  const ownV1 = /^\d+:[^:\n]*\bmemory\b[^:\n]*:(.*)$/m.exec(groups)?.[1] ?? '/';
-  for (const path of [
-    `/sys/fs/cgroup${own}/${v2}`,
-    `/sys/fs/cgroup/${v2}`,
-    `/sys/fs/cgroup/memory${ownV1}/${v1}`,
-    `/sys/fs/cgroup/memory/${v1}`,
-  ]) {
-    const text = read(path);
-    if (text !== undefined) yield text;
-  }
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
 function signalOfExitCode(code: number | undefined): string | undefined {
   if (code === undefined || code <= 128) return undefined;
   return Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0];
 }
 
-const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(1);
+const inWords = (bytes: number) => (bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);

@@ -93,6 +93,7 @@ async function compareWithHistory(
   known: Pick<Look, 'inputs' | 'components'>,
 ): Promise<{ result: Result; differences: Difference[] } | undefined> {
   const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
+  if (history.length === 0) return undefined;
   const result = nearest(history, project.records.lastFingerprint(pipeline.file, cell.name), known.components);
   return result && { result, differences: await differencesFrom(result, cell, known, project) };
 }

@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
+import { memoryLimit } from '../memory-limit.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
-import { memoryLimit } from './failure.ts';
 import type { Demand } from './schedule.ts';
 
 export interface Machine {

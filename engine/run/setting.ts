@@ -2,8 +2,9 @@
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { arch, availableParallelism, cpus, release, totalmem, type } from 'node:os';
+import { arch, availableParallelism, cpus, release, type } from 'node:os';
 import { dirname, join } from 'node:path';
+import { memoryLimit } from '../memory-limit.ts';
 import { packageFolder, packageVersion } from '../pipeline/packages.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Json } from '../step.ts';
@@ -19,7 +20,7 @@ export interface Machine {
   system: string;
   cpu: string;
   cores: number;
-  /** Bytes. */
+  /** Bytes that processes can have: those of the container where there is one. */
   memory: number;
 }
 
@@ -30,7 +31,7 @@ export interface Git {
 }
 
 export function settingOf({ params }: Pipeline): Setting {
-  const machine = { system: `${type()} ${release()} ${arch()}`, cpu: cpuModel(), cores: availableParallelism(), memory: totalmem() };
+  const machine = { system: `${type()} ${release()} ${arch()}`, cpu: cpuModel(), cores: availableParallelism(), memory: memoryLimit() };
   return { params, machine, versions: ownVersions() };
 }
 

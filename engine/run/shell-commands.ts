@@ -5,11 +5,12 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { memoryKills } from '../memory-limit.ts';
 import type { ShellAction } from '../pipeline/pipeline.ts';
 import { withMatches } from '../pipeline/shell.ts';
 import type { Attempt } from './attempt.ts';
 import { type ChildOptions, runChild } from './child.ts';
-import { meaningOf, memoryKills, type Verdict } from './failure.ts';
+import { meaningOf, type Verdict } from './failure.ts';
 import { commandHint } from './shell-hints.ts';
 
 /** Resolves with the failure; undefined on success. */

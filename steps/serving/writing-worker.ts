@@ -1,6 +1,6 @@
 /** A thread that generates: orders come in as messages, pieces of texts go back as they come. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { StepError } from '../../engine/step.ts';
+import { memoryLimit, StepError } from '../../engine/step.ts';
 import { openGenerator } from '../generation/generator.ts';
 import { openRuntime } from '../runtime/open.ts';
 import type { Order, Report } from './writer.ts';
@@ -10,7 +10,7 @@ const port = parentPort!;
 type Asked = Extract<Order, { writing: unknown }>;
 
 /** Beside the weights, of one request: they are answered one after the other. */
-const mostBytes = 512 * 2 ** 20;
+const mostBytes = Math.min(512 * 2 ** 20, Math.floor(memoryLimit() / 4));
 
 try {
   const generator = await openGenerator((workerData as { folder: string }).folder, await openRuntime('onnx'), { packed: true });

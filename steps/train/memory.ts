@@ -1,6 +1,5 @@
 /** How much memory a training takes, said before its first step, and what to do where it is too much. */
-import { totalmem } from 'node:os';
-import { StepError } from '../../engine/step.ts';
+import { memoryLimit, StepError } from '../../engine/step.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { peakBytes } from '../runtime/graph.ts';
 import { ruleOf } from '../runtime/rules.ts';
@@ -51,12 +50,6 @@ export function inWords(memory: Memory, shape: string): string {
   const told = Object.entries(memory).filter(([, bytes]) => bytes > 0);
   const parts = told.map(([what, bytes]) => `${WORDS[what as keyof Memory](shape)} ${size(bytes)}`);
   return `memory: about ${size(sumOf(memory))}: ${parts.join(', ')}`;
-}
-
-/** The machine's, or what its container may use. */
-export function memoryLimit(): number {
-  const constrained = process.constrainedMemory();
-  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
 
 export function refuseTooMuch(memory: Memory, shape: string, limit = memoryLimit()): void {

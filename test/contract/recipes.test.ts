@@ -1,4 +1,4 @@
-/** The examples of docs/data.md and docs/own-steps.md work as they are. */
+/** Runs the examples of docs/data.md and docs/own-steps.md exactly as a newcomer would copy them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -6,14 +6,14 @@ import { expect, test } from 'vitest';
 import { type Files, project, root } from '../rig.ts';
 import { readRows } from '../table.ts';
 
-/** The first pipeline of each section by heading, except those that need a model. */
+/** The first pipeline of each section by its heading, except those that need a model. */
 const shown = new Map(
   [...readFileSync(join(root, 'docs/data.md'), 'utf8').matchAll(/^## (.+)\n(?:(?!^## )[\s\S])*?```yaml\n([\s\S]*?)```/gm)]
     .filter(([, , yaml]) => !yaml!.startsWith('steps:'))
     .map(([, title, yaml]) => [title!, inSteps(yaml!)]),
 );
 
-/** A SQLite file. */
+/** An SQLite database file. */
 function shop(): Uint8Array {
   const database = new Database(':memory:');
   database.exec("CREATE TABLE reviews (body, label); INSERT INTO reviews VALUES ('Fine.', '5'), ('Dull.', '1')");
@@ -22,25 +22,25 @@ function shop(): Uint8Array {
 
 /** `step`: the step whose table is compared (default: `collect`). */
 const recipes: Record<string, { files: Files; step?: string; rows: object[] }> = {
-  'Letters and types': {
+  'Column types': {
     files: { 'data/sales.csv': 'title,zip,price\nBook,10001,1.50\nPen,501,1\nInk,20002,2\n' },
     rows: [
       { label: '10001', text: 'Book' },
       { label: '20002', text: 'Ink' },
     ],
   },
-  'Files of spreadsheets': {
+  'CSV dialects and encodings': {
     files: { 'data/export.txt': Buffer.from('\ufefftext\tlabel\r\nSchön.\tgut\r\n', 'utf16le') },
     rows: [{ label: 'gut', text: 'Schön.' }],
   },
-  'Records of a database': {
+  Databases: {
     files: { 'data/shop.db': shop() },
     rows: [
       { label: '1', text: 'Dull.' },
       { label: '5', text: 'Fine.' },
     ],
   },
-  'Names of labels in Hugging Face data sets': {
+  'Hugging Face label names': {
     files: {
       'data/README.md':
         "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': bad\n          '1': good\n---\n",
@@ -51,14 +51,14 @@ const recipes: Record<string, { files: Files; step?: string; rows: object[] }> =
       { label: 'good', text: 'Fine.' },
     ],
   },
-  'Names that are no words': {
+  'Column names with spaces': {
     files: { 'data/reviews.csv': 'Review text;Stars (1-5)\n"Good; ""very"" good";5\nDull;2\n' },
     rows: [
       { label: 'bad', text: 'Dull' },
       { label: 'good', text: 'Good; "very" good' },
     ],
   },
-  'A folder for each label': {
+  'One folder per label': {
     files: { 'texts/good/1.txt': 'Schön.\n', 'texts/bad/1.txt': '不好' },
     rows: [
       { label: 'bad', text: '不好' },
@@ -66,11 +66,11 @@ const recipes: Record<string, { files: Files; step?: string; rows: object[] }> =
     ],
   },
   'One long text': { files: { 'data/book.txt': 'One.\nTwo.\n' }, rows: [{ text: 'One.' }, { text: 'Two.' }] },
-  'Questions and answers, for a model that writes': {
+  'Prompts and completions': {
     files: { 'data/faq.csv': 'question,answer\n"Why, then?",So.\n' },
     rows: [{ completion: ' So.', prompt: 'Question: Why, then?\nAnswer:' }],
   },
-  "SQuAD's own JSON": {
+  'SQuAD JSON': {
     files: {
       'data/train-v2.0.json': JSON.stringify({
         version: 'v2.0',
@@ -113,7 +113,7 @@ const recipes: Record<string, { files: Files; step?: string; rows: object[] }> =
       { tags: ['O', 'B-LOC'], tokens: ['In', 'Rome'] },
     ],
   },
-  'Texts with HTML': {
+  HTML: {
     files: { 'data/posts.csv': 'text,label\n<p>List&lt;String&gt; names</p>,code\nplain words,prose\n' },
     step: 'clean',
     rows: [
@@ -138,7 +138,7 @@ test.each(Object.entries(recipes))('%s', async (title, { files, step = 'collect'
   expect(made).toEqual(expect.arrayContaining(rows));
 });
 
-test('the step of docs/own-steps.md and the pipeline that uses it', async () => {
+test('the step of docs/own-steps.md and its pipeline run', async () => {
   const page = readFileSync(join(root, 'docs/own-steps.md'), 'utf8');
   const [, step, yaml] = page.match(/```ts\n([\s\S]*?)```\n```yaml\n([\s\S]*?)```/)!;
   const p = project({

@@ -39,15 +39,32 @@ test('every option, input and output of every step says what it is', async () =>
   expect(silent).toEqual([]);
 });
 
-test('links between pages lead somewhere', () => {
+test('links between pages lead to files and headings that exist', () => {
   const dead = pages.flatMap((page) =>
-    [...read(page).matchAll(/\]\((?!https?:)([^)#\s]+)/g)]
-      .map((m) => m[1]!)
-      .filter((to) => !existsSync(join(root, dirname(page), to)))
-      .map((to) => `${page} → ${to}`),
+    [...read(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)/g)]
+      .filter(([, to, heading]) => {
+        const target = to === '' ? page : join(dirname(page), to!);
+        return !existsSync(join(root, target)) || (heading !== undefined && !headingIds(target).includes(heading));
+      })
+      .map(([link]) => `${page} → ${link}`),
   );
   expect(dead).toEqual([]);
 });
+
+/** The anchors that GitHub makes of the headings of a page. */
+function headingIds(page: string): string[] {
+  const headings = [
+    ...read(page)
+      .replace(/^```[\s\S]*?^```/gm, '')
+      .matchAll(/^#+ (.+)$/gm),
+  ].map((m) => m[1]!);
+  return headings.map((text) =>
+    text
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\p{M}\s_-]/gu, '')
+      .replace(/\s/g, '-'),
+  );
+}
 
 test('the README names the commands that CI runs', () => {
   expect(read('README.md')).toContain('npm ci && npm run demo');

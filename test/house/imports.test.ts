@@ -1,5 +1,5 @@
 /**
- * The direction of dependence (CONTRIBUTING.md, "Layers"), read off the imports themselves.
+ * The direction of dependence (CONTRIBUTING.md, "Layout"), read off the imports themselves.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { root } from '../rig.ts';
 
@@ -58,6 +58,18 @@ test('the package holds what runs and what is read, no mails and no tests, and i
   expect(packed.size).toBeLessThan(1_000_000);
 });
 
+test('the package holds every declaration that the types of `tunesmith` lead to, and no other', () => {
+  const reached = new Set<string>();
+  const reach = (path: string): void => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    const text = readFileSync(join(empty, 'node_modules/tunesmith', path), 'utf8');
+    for (const [, to] of text.matchAll(/\b(?:from|import\()\s*['"](\.[^'"]+)\.[jt]s['"]/g)) reach(join(dirname(path), `${to}.d.ts`));
+  };
+  reach('dist/engine/index.d.ts');
+  expect(packed.files.map(({ path }) => path).filter((path) => path.endsWith('.d.ts'))).toEqual([...reached].sort());
+});
+
 test('npx tunesmith answers where it is installed', async () => {
   expect(await run(empty, 'npx', 'tunesmith', '--version')).toBe(`${version()}\n`);
 });
@@ -85,7 +97,8 @@ test('what init and new-step write runs', async () => {
   await run(started, 'npx', 'tunesmith', 'init');
   expect(new Set(Object.values(await summary(started, 'starter.yaml')))).toEqual(new Set(['ran']));
   expect(new Set(Object.values(await summary(started, 'starter.yaml')))).toEqual(new Set(['fresh']));
-  const { metrics } = JSON.parse(readFileSync(join(started, '.tunesmith/outputs/starter/test/metrics'), 'utf8'));
+  // The project is the folder above, which has a package.json.
+  const { metrics } = JSON.parse(readFileSync(join(empty, '.tunesmith/outputs/starter/test/metrics'), 'utf8'));
   expect(metrics.accuracy).toBeGreaterThan(0.9);
 
   await run(started, 'npx', 'tunesmith', 'new-step', 'keep-long-lines');
@@ -156,6 +169,8 @@ function run(cwd: string, program: string, ...args: string[]): Promise<string> {
   // npm hands this project's settings down to what it runs: a stranger has none of them.
   const inherited = /^(npm_(?!config_(registry|userconfig)$)|TUNESMITH_)/;
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)));
+  // The system's Node may be older than the package allows: this test's own comes first, for npm and npx as well.
+  env.PATH = `${dirname(process.execPath)}${delimiter}${env.PATH}`;
   const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';

@@ -1,5 +1,5 @@
 /** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
-import { totalmem } from 'node:os';
+import { memoryLimit } from '../../../engine/step.ts';
 import { type Free, shapeOfInputs, shapesAt } from '../free-axes.ts';
 import { type Graph, peakBytes, sizeOf } from '../graph.ts';
 import type { Axes, HostTensor, HostTensors } from '../runtime.ts';
@@ -121,7 +121,7 @@ export class Sessions<T extends { session: Session }> {
     this.#live.set(key, entry);
     let bytes = [...this.#live.values()].reduce((sum, { session }) => sum + session.bytes, 0);
     for (const [oldest, { session }] of this.#live) {
-      if (oldest === key || (this.#live.size <= MOST_SESSIONS && bytes <= totalmem() / 3)) break;
+      if (oldest === key || (this.#live.size <= MOST_SESSIONS && bytes <= MOST_BYTES)) break;
       this.#live.delete(oldest);
       bytes -= session.bytes;
       await session.close();
@@ -131,3 +131,4 @@ export class Sessions<T extends { session: Session }> {
 }
 
 const MOST_SESSIONS = 24;
+const MOST_BYTES = memoryLimit() / 3;

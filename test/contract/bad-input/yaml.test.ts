@@ -91,7 +91,7 @@ test('bad YAML: a missing anchor, and one that contains itself', async () => {
 test('bad YAML: a number that JSON cannot represent', async () => {
   expect(await refusal('params: { big: 123456789012345678901, odd: .nan }\nsteps:\n  a: { run: echo }\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:1:44: error: .nan is no value that a pipeline can hold
+    p.yaml:1:44: error: a pipeline cannot contain the value .nan
       1 | params: { big: 123456789012345678901, odd: .nan }
         |                                            ^^^^
       = Remove it, or quote it to make it text.
@@ -144,7 +144,7 @@ test('an empty file', async () => {
   expect(await refusal('')).toMatchInlineSnapshot(`
     "
     p.yaml:1:1: error: p.yaml is empty
-      = A pipeline is a map with \`steps:\`; \`tunesmith init\` writes one to start from.
+      = A pipeline is a map with \`steps:\`. \`tunesmith init\` creates an example.
     "
   `);
 });
@@ -155,7 +155,7 @@ test('only comments', async () => {
     p.yaml:1:1: error: p.yaml is empty
       1 | # nothing yet
         | ^
-      = A pipeline is a map with \`steps:\`; \`tunesmith init\` writes one to start from.
+      = A pipeline is a map with \`steps:\`. \`tunesmith init\` creates an example.
     "
   `);
 });
@@ -166,7 +166,7 @@ test('not a map', async () => {
     p.yaml:1:1: error: a pipeline is a map
       1 | - run: echo
         | ^
-      = Write \`steps:\` with a map of steps; \`tunesmith init\` writes one to start from.
+      = Write \`steps:\` with a map of steps. \`tunesmith init\` creates an example.
     "
   `);
 });
@@ -210,7 +210,7 @@ test('two documents', async () => {
     p.yaml:3:1: error: a second YAML document begins here
       3 | ---
         | ^^^
-      = A pipeline is one document: remove the \`---\`.
+      = A pipeline is one document. Remove the \`---\`.
     "
   `);
 });
@@ -306,7 +306,7 @@ test('a params file: missing, a folder, bad YAML, not a map, unknown and duplica
     unknown.yaml:1:1: error: there is no parameter "m"
       1 | m: 1
         | ^
-      = parameters (declared under \`params\`): n
+      = parameters declared under \`params\`: n
 
     unknown.yaml:3:1: error: duplicate key "n"
       3 | n: 3

@@ -72,7 +72,7 @@ steps:
 
 test.each([
   ['hang', 'timed out after 2s'],
-  ['die', 'killed, probably for memory'],
+  ['die', 'killed, probably out of memory'],
 ])('a worker that is to %s: its whole group ends, the next run is clean', async (how, told) => {
   const p = faulty({ 'package.json': '{}', 'p.yaml': HANGS, how });
   const failed = await p.run('run', 'p.yaml', '--plain');

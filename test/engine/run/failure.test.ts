@@ -118,7 +118,7 @@ steps:
   expect(p.find('.tunesmith/work')).toEqual([]);
 });
 
-test('who was killed from outside, probably for memory, is told apart', async () => {
+test('who was killed from outside, probably because memory ran out, is told apart', async () => {
   const p = engine(
     `
 steps:
@@ -135,7 +135,7 @@ steps:
     },
   );
   const { failures } = await p.go({ onFailure: 'continue' });
-  expect(failures.killed!.message).toMatch(/^killed, probably out of memory: .* GB available/);
+  expect(failures.killed!.message).toMatch(/^killed, probably out of memory: .* \(the memory limit is [\d.]+ [MG]B\)$/);
   expect(failures.inside!.message).toMatch(/^killed, probably out of memory: /);
   expect(failures.segfault!.message).toBe('killed by SIGSEGV');
   expect(failures.missing!.message).toBe('exited with 127: a command was not found');

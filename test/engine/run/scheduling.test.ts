@@ -2,7 +2,7 @@
 import { chmodSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
-import { memoryLimit } from '../../../engine/run/failure.ts';
+import { memoryLimit } from '../../../engine/memory-limit.ts';
 import { longestFirst, Pool } from '../../../engine/run/schedule.ts';
 import { type Project, project } from '../../rig.ts';
 

@@ -1,43 +1,10 @@
 /** A container of 2 GB survives whatever the limits accept. */
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
+import { container } from '../../container.ts';
 import { project } from '../../rig.ts';
 import { makeBundle, makeModel, remove } from './bundle.ts';
 
-/** A group of processes with 2 GB and no swap; undefined where this user or system makes none. */
-function container(): { add(pid: number): void; kills(): number; remove(): void } | undefined {
-  const places = [
-    ['/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.memsw.limit_in_bytes', 'memory.oom_control'],
-    ['/sys/fs/cgroup', 'memory.max', 'memory.swap.max', 'memory.events'],
-  ] as const;
-  for (const [root, limit, swap, events] of places) {
-    const folder = `${root}/tunesmith-test-${process.pid}`;
-    try {
-      mkdirSync(folder);
-    } catch {
-      continue; // no such system, or not allowed
-    }
-    try {
-      writeFileSync(`${folder}/${limit}`, String(2 ** 31));
-    } catch {
-      rmdirSync(folder);
-      continue; // another kind of group
-    }
-    try {
-      writeFileSync(`${folder}/${swap}`, limit === 'memory.max' ? '0' : String(2 ** 31));
-    } catch {
-      // A kernel that does not count swap.
-    }
-    return {
-      add: (pid) => writeFileSync(`${folder}/cgroup.procs`, String(pid)),
-      kills: () => Number(/oom_kill (\d+)/.exec(readFileSync(`${folder}/${events}`, 'utf8'))?.[1] ?? 0),
-      remove: () => rmdirSync(folder),
-    };
-  }
-  return undefined;
-}
-
-const group = container();
+const group = container(2 ** 31);
 const model = await makeModel();
 const bundle = await makeBundle(model);
 
