@@ -77,7 +77,7 @@ function collect(value: Tree, path: Path, into: Sources, scope: CellScope): bool
   return found.map((item, i) => addPath(item, [...path, i], into, scope)).every(Boolean);
 }
 
-/** A query of a database: `{ url, query }`. */
+/** A database query: `{ url, query }`. */
 function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope): boolean {
   const given = fill(value, [...scope.step.path, ...path], scope);
   if (given === UNKNOWN) return false;
@@ -91,7 +91,7 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
   if (other !== undefined && typeof given === 'object')
     return wrong([other], `a query has no "${other}"`, 'A query has the keys `url` and `query`.');
   if (typeof url !== 'string' || typeof query !== 'string')
-    return wrong([], `input "${into.role}" takes a query of a database`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
+    return wrong([], `input "${into.role}" takes a database query`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
   const address = readQueryAddress({ url, query }, scope.reading.folder);
   if ('mistake' in address) return wrong([address.at], address.mistake, address.hint);
   into.places.push(scope.place(path));

@@ -20,7 +20,7 @@ export interface Machine {
   system: string;
   cpu: string;
   cores: number;
-  /** Bytes that processes can have: those of the container where there is one. */
+  /** Memory limit in bytes. */
   memory: number;
 }
 

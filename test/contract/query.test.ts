@@ -53,12 +53,12 @@ test.each([
     '{ url: "postgres://me:s3cret@db/x", query: SELECT 1 }',
     'the URL of the database on db contains a password, which must not be in a pipeline',
   ],
-  ['{ url: "postgres://db/x?password=s3cret", query: SELECT 1 }', 'has a password in it'],
+  ['{ url: "postgres://db/x?password=s3cret", query: SELECT 1 }', 'contains a password'],
   ['{ url: "mysql://db/x", query: SELECT 1 }', 'databases of this type are not supported'],
   ['{ url: "sqlite:shop.db", query: " " }', 'the query is empty'],
-  ['{ url: "sqlite:shop.db" }', 'takes a query of a database'],
+  ['{ url: "sqlite:shop.db" }', 'takes a database query'],
   ['{ url: "sqlite:shop.db", query: SELECT 1, limit: 5 }', 'a query has no "limit"'],
-  ['data.db', 'takes a query of a database'],
+  ['data.db', 'takes a database query'],
 ])('an invalid query is found before the run: %s', async (sql, message) => {
   const p = project({ 'p.yaml': `name: p\nsteps:\n  collect: { uses: collect, with: { sql: ${sql} } }\n` });
   const { code, stderr, stdout } = await p.run('validate', 'p.yaml');
@@ -75,7 +75,7 @@ test('errors of a query are reported with the query', async () => {
   expect(await failing('SELECT nowhere FROM reviews')).toContain(
     'sqlite:data/shop.db SELECT nowhere FROM reviews: no such column: nowhere',
   );
-  expect(await failing('DELETE FROM reviews')).toContain('gives no rows');
+  expect(await failing('DELETE FROM reviews')).toContain('returns no rows');
   expect(await failing('SELECT 1', 'sqlite:none.db')).toContain('sqlite:none.db does not exist');
 });
 
