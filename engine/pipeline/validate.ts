@@ -185,7 +185,7 @@ function howTo({ type, properties }: Schema, found: unknown): string | undefined
     typeof found === 'string' &&
     /^[-+]?\d[\d.]*(e[-+]?\d+)?$/i.test(found)
   ) {
-    return exactNumber(found) === undefined ? 'It has more digits than a number can hold.' : 'Write it without quotes.';
+    return exactNumber(found) === undefined ? 'As a number, it would lose digits.' : 'Write it without quotes.';
   }
   if ((type === 'array' || type === 'object') && typeof found === 'string' && /^\s*[[{]/.test(found))
     return 'The text is not a list or map in JSON or YAML. Check its brackets and quotes.';

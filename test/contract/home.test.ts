@@ -46,7 +46,7 @@ steps:
   });
   const { stderr, code } = await p.run('run', 'p.yaml');
   expect(code).toBe(2);
-  expect(stderr).toContain('output "o" lies outside the project');
+  expect(stderr).toContain('output "o" is outside the project');
   expect(stderr).toContain('output "o" begins with ~somebody, which tunesmith does not expand');
   expect(p.find('.', { all: true }).filter((path) => path.startsWith('~'))).toEqual([]);
 });

@@ -25,7 +25,7 @@ test('-p with an unknown parameter', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'epoch=5', '-p', 'nested.warmpu=1', '-p', 'epochs.x=1')).toMatchInlineSnapshot(`
     "
     -p epoch=5: error: there is no parameter "epoch"
-      = did you mean "epochs"? parameters (declared under \`params\`): epochs, rates, nested
+      = did you mean "epochs"? parameters declared under \`params\`: epochs, rates, nested
 
     -p nested.warmpu=1: error: there is no parameter "nested.warmpu"
       = did you mean "warmup"? nested has: warmup
@@ -142,13 +142,13 @@ test('unknown flags and values', async () => {
       = Did you mean --only?
 
     error: option '-j, --jobs <n>' argument '0' is invalid. It must be a whole number, at least 1.
-      = \`tunesmith run --help\` tells what there is.
+      = \`tunesmith run --help\` lists the commands and options.
 
     error: option '-j, --jobs <n>' argument 'many' is invalid. It must be a whole number, at least 1.
-      = \`tunesmith run --help\` tells what there is.
+      = \`tunesmith run --help\` lists the commands and options.
 
     error: option '--on-failure <what>' argument 'ignore' is invalid. Allowed choices are stop, continue, kill.
-      = \`tunesmith run --help\` tells what there is.
+      = \`tunesmith run --help\` lists the commands and options.
 
     error: run takes one pipeline, not 2: p.yaml q.yaml
       = Run one after the other. Cells are selected with --only, --from and --until.
@@ -173,7 +173,7 @@ test('--plain and --json exclude each other', async () => {
         "file": "",
         "line": 0,
         "message": "option '--json' cannot be used with option '--plain'
-    \`tunesmith run --help\` tells what there is.",
+    \`tunesmith run --help\` lists the commands and options.",
         "type": "error",
       },
     ]
@@ -187,10 +187,10 @@ test('an unknown option before the command, and a missing file to show', async (
   expect(`\n${refused.map(({ screen }) => screen).join('\n')}`).toMatchInlineSnapshot(`
     "
     error: unknown option '-p'
-      = \`tunesmith --help\` tells what there is.
+      = \`tunesmith --help\` lists the commands and options.
 
-    error: there is no file or folder modle, and no pipeline here that could make it
-      = Name its file, or write one to start from with \`tunesmith init\`.
+    error: there is no file or folder modle and no pipeline here
+      = Name the pipeline file, or create an example with \`tunesmith init\`.
     "
   `);
 });
@@ -273,7 +273,7 @@ test('other commands report errors in the same way', async () => {
 
     $ graph p.yaml --format png → 2
     error: option '--format <format>' argument 'png' is invalid. Allowed choices are mermaid, dot, svg.
-      = \`tunesmith graph --help\` tells what there is.
+      = \`tunesmith graph --help\` lists the commands and options.
 
     $ show p.yaml train model → 2
     error: train[rate=1] has no outputs

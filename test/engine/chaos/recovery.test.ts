@@ -1,6 +1,7 @@
 /**
- * What stands in the way of outputs, and what a killed engine left that cannot be undone: it is reported once, with path and remedy, and
- * every other pipeline of the project runs. As an unprivileged user, since root may do everything.
+ * Obstacles at output paths, and executions of killed engines that cannot be rolled back: each is reported once, with
+ * path and hint, and all other pipelines of the project run. The tests run as an unprivileged user, because root may do
+ * everything.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
@@ -21,7 +22,7 @@ function unprivileged(files: Record<string, string>): Project {
   return p;
 }
 
-/** Kills a run while its step is at work on the output, with what `before` put in its place. */
+/** Kills a run while its step works on the output, after `before` has put something in its place. */
 async function cutOff(
   p: Project,
   output: string,
@@ -45,7 +46,7 @@ async function othersRun(p: Project): Promise<string> {
   return events.flatMap(({ type, message }) => (type === 'notice' ? [message] : [])).join('\n');
 }
 
-test('a parent that tunesmith wrote gives way; a file of the user in that place is kept aside; both ways, run and restored', async () => {
+test('a file in the place of a parent folder: one of tunesmith is removed, one of the user is saved; for runs and for restoring', async () => {
   const file = step('echo file > ${{ outputs.o }}', 'out/model');
   const inside = step('echo inside > ${{ outputs.o }}', 'out/model/deep/w.bin');
   const p = unprivileged({ 'p.yaml': file });
@@ -75,7 +76,7 @@ test('a parent that tunesmith wrote gives way; a file of the user in that place 
   expect(p.find('.tunesmith/kept').map((name) => p.read(name))).toEqual(['mine', 'mine']);
 });
 
-test('a file in the place of a parent returns when the cell fails', async () => {
+test('a file in the place of a parent folder returns if the cell fails', async () => {
   const p = unprivileged({ 'p.yaml': step('echo half > ${{ outputs.o }}; exit 1', 'out/model/deep/w.bin'), 'out/model': 'mine' });
   expect((await p.run('run', 'p.yaml', '--plain')).code).toBe(1);
   expect(p.read('out/model')).toBe('mine');
@@ -91,7 +92,7 @@ test.each([
   ['file', 'echo half > ${{ outputs.o }}', 'out/o', 'out/o'],
   ['folder', 'mkdir ${{ outputs.o }}; echo half > ${{ outputs.o }}/half', 'out/o', 'out/o/mine'],
 ])(
-  'a %s that a user wrote where a killed cell was at work is kept, and named, also when the cell then succeeds',
+  'a %s that a user created at the output of a killed cell is saved and reported, also if the cell then succeeds',
   async (_, half, output, mine) => {
     const p = unprivileged({});
     const run = (last: string) => `${half}; ${last}`;
@@ -117,7 +118,7 @@ test.each([
   },
 );
 
-test('names that no file system takes are refused where they are written', async () => {
+test('names that no file system allows are refused at their position', async () => {
   const p = unprivileged({
     'p.yaml': step('echo > ${{ outputs.o }}', `out/${'é'.repeat(128)}`),
     'q.yaml': step('echo > ${{ outputs.o }}', `${'d'.repeat(200)}/`.repeat(21)),
@@ -131,15 +132,15 @@ test('names that no file system takes are refused where they are written', async
   await othersRun(p);
 });
 
-test('a name that the disk does not take all the same fails its cell in words', async () => {
-  // With what is put around it, the path is too long for the system.
+test('a name that the disk refuses anyway fails its cell with a message', async () => {
+  // With the folders around it, the path is too long for the system.
   const p = unprivileged({ 'p.yaml': step('mkdir -p out; echo > ${{ outputs.o }}', `out/${'d/'.repeat(10)}x`) });
   p.write('.tunesmith', 'a file');
   const { code, screen } = await p.run('run', 'p.yaml');
   expect({ code, screen }).toEqual({ code: 1, screen: expect.stringContaining('.tunesmith is not a folder') });
 });
 
-test('folders without permissions that a failed step leaves are moved out of the way, and removed with it', async () => {
+test('folders without permissions of a failed step are moved away and removed later', async () => {
   for (const mode of ['000', '555']) {
     const leave = `mkdir -p \${{ outputs.o }}/deep; echo x > \${{ outputs.o }}/deep/f; chmod ${mode} \${{ outputs.o }}/deep \${{ outputs.o }}; `;
     const p = unprivileged({ 'p.yaml': step(`${leave}exit 1`, 'out/a') });
@@ -158,7 +159,7 @@ test('folders without permissions that a failed step leaves are moved out of the
   }
 });
 
-test('an output in a folder that may not be searched or written to: its cell fails in words, with former outputs as they were', async () => {
+test('an output in a folder without search or write permission: its cell fails with a message, former outputs stay', async () => {
   const p = unprivileged({ 'p.yaml': step('echo > ${{ outputs.o }}', 'out/locked/o') });
   for (const mode of [0o000, 0o500]) {
     mkdirSync(p.path('out/locked'), { recursive: true });
@@ -173,7 +174,7 @@ test('an output in a folder that may not be searched or written to: its cell fai
   }
 });
 
-test("the user's file in a folder that may not be written to: the cell fails, names that folder with owner and mode, and the file stays", async () => {
+test("the user's file in a read-only folder: the cell fails, the message has the folder's owner and mode, and the file stays", async () => {
   const p = unprivileged({ 'p.yaml': step('echo > ${{ outputs.o }}', 'out/x'), 'out/x': 'mine' });
   chmodSync(p.path('out'), 0o555);
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
@@ -187,7 +188,7 @@ test("the user's file in a folder that may not be written to: the cell fails, na
 });
 
 test.skipIf(!isRoot)(
-  'what belongs to root: the cell fails with path and remedy; after a kill it is reported once, and other pipelines run',
+  'files of root: the cell fails with path and hint; after a kill, it is reported once, and other pipelines run',
   async () => {
     const p = unprivileged({ 'out/a/mine': 'mine' });
     await cutOff(p, 'out/a');
@@ -213,7 +214,7 @@ test.skipIf(!isRoot)(
   },
 );
 
-test.skipIf(!isRoot)('root left the folder of an execution, and checkpoints that nobody came back for: reported once', async () => {
+test.skipIf(!isRoot)('abandoned execution folders and checkpoints of root are reported once', async () => {
   const p = unprivileged({});
   await cutOff(p, 'out/a');
   const [id] = p.find('.tunesmith/work', { all: true });
@@ -236,7 +237,7 @@ test.skipIf(!isRoot)('root left the folder of an execution, and checkpoints that
   expect(await othersRun(p)).not.toMatch(/could not remove/);
 });
 
-test('a file where a killed engine had a folder of outputs, and the reverse: what was aside is kept, and others run', async () => {
+test("a file in the place of a killed engine's output folder, and the reverse: the former output is saved, other pipelines run", async () => {
   const p = unprivileged({ 'out/a/mine': 'mine' });
   await cutOff(p, 'out/a');
   renameSync(p.path('out'), p.path('moved'));
@@ -249,7 +250,7 @@ test('a file where a killed engine had a folder of outputs, and the reverse: wha
   expect(p.find('.tunesmith/work', { all: true })).toEqual([]);
 });
 
-test.skipIf(!mounts)('an output on which something is mounted is emptied and filled', async () => {
+test.skipIf(!mounts)('an output that is a mount point is emptied and filled', async () => {
   const p = project({
     'package.json': '{}',
     'other.yaml': OTHER,
@@ -275,7 +276,7 @@ test.skipIf(!mounts)('an output on which something is mounted is emptied and fil
   expect(lstatSync(p.path('out/m')).dev).toBe(dev);
 });
 
-test.skipIf(!mounts)('a disk without room or inodes while a killed run is undone: told, and undone when there is room', async () => {
+test.skipIf(!mounts)('a disk without space or inodes during a rollback: reported, and finished when there is space', async () => {
   for (const [limit, fill] of [
     ['size=3m', 'head -c 9m /dev/zero > filler'],
     ['size=30m,nr_inodes=80', 'mkdir filler; i=0; while [ $i -lt 200 ]; do : > filler/$i || exit 0; i=$((i+1)); done'],
@@ -300,7 +301,7 @@ test.skipIf(!mounts)('a disk without room or inodes while a killed run is undone
   }
 });
 
-test('files in the place of tunesmith’s own folders are told, and harm nothing but what needs them', async () => {
+test('files in the place of tunesmith’s own folders are reported, and only break what needs the folders', async () => {
   for (const name of ['logs', 'work', 'failed', 'kept', 'tmp']) {
     const p = unprivileged({
       'p.yaml': step('echo half > ${{ outputs.o }}; exit 1', 'out/o'),

@@ -1,10 +1,10 @@
-/** Engines that run at the same time: two on one project, ten checkouts on one cache. */
+/** Concurrent engines: two on one project, ten checkouts with one cache. */
 import { createHash } from 'node:crypto';
 import { symlinkSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { FILES, faulty, tree } from './rig.ts';
 
-test('two engines at once on one project: one execution of each cell, the outputs of a clean run', async () => {
+test('two engines on one project: each cell runs once, outputs as in a clean run', async () => {
   const clean = faulty();
   await clean.run('run', 'p.yaml');
   const p = faulty();
@@ -14,7 +14,7 @@ test('two engines at once on one project: one execution of each cell, the output
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
 });
 
-test('a cell whose input another run is making anew waits for it', async () => {
+test('a cell waits if another run is making its input again', async () => {
   const p = faulty({
     'package.json': '{}',
     'p.yaml': `
@@ -41,7 +41,7 @@ steps:
   expect(p.read('read.txt')).toBe('made\n');
 });
 
-test('two cells that write the same file by way of a link do not write at once: each is known by its own bytes', async () => {
+test('two cells that write the same file through a link do not run at the same time; each has its own result', async () => {
   const p = faulty({
     'package.json': '{}',
     'real/keep': '',
@@ -57,7 +57,7 @@ steps:
   expect(p.read('p.lock').match(/(?<=o: file )\w+/g)).toEqual([hash('one\n'), hash('two\n')]);
 });
 
-test('ten checkouts at once on one shared cache, one of them killed: each cell executes once, all end with the same bytes', async () => {
+test('ten checkouts with one cache, one of them killed: each cell runs once, all have identical outputs', async () => {
   const shared = faulty({}).folder;
   const log = faulty({ executed: '' }).path('executed');
   const files = { ...FILES, 'p.yaml': String(FILES['p.yaml']).replace('run: sort', `run: echo words >> ${log}; sort`) };
@@ -79,7 +79,7 @@ test('ten checkouts at once on one shared cache, one of them killed: each cell e
   expect(names.length).toBe(new Set(names).size);
   const trees = checkouts.map((p) => tree(p));
   for (const made of trees) expect(made).toEqual(trees[0]);
-  // Once, and once more where the killed engine was at it.
+  // Once, and once more for the cell of the killed engine.
   expect(
     new TextDecoder()
       .decode(await import('node:fs').then((fs) => fs.readFileSync(log)))

@@ -1,4 +1,4 @@
-/** `${{ … }}`: what may be written, what it becomes, and what is wrong with it. */
+/** `${{ … }}`: valid expressions, their values, and errors. */
 import { expect, test } from 'vitest';
 import { byName, commands, options, Project, text } from './project.ts';
 
@@ -16,7 +16,7 @@ const STEP = text`
   };
 `;
 
-test('a single reference keeps its type; in other text scalars are spliced', async () => {
+test('a single expression keeps the type of its value; inside text it becomes text', async () => {
   const project = new Project({ 'any.mjs': STEP });
   const pipeline = await project.read(
     text`
@@ -71,7 +71,7 @@ test('a single reference keeps its type; in other text scalars are spliced', asy
   expect(pipeline.params.same).toEqual({ value: 7 });
 });
 
-test('what is written wrongly', async () => {
+test('syntax errors', async () => {
   const project = new Project();
   const screen = await project.screen(text`
     params: { a: { b: 1 }, xs: [1] }
@@ -132,7 +132,7 @@ test('what is written wrongly', async () => {
          |                  ^^^^^
       = did you mean "params"? an expression begins with: params, matrix, steps, inputs, outputs, npm
 
-    p.yaml:12:39: error: there is not a step "S"
+    p.yaml:12:39: error: there is no step "S"
       12 |       - echo \${{ parms.a }} \${{ steps.S.o }} \${{ steps.s.p }} \${{ params.a.c }} \${{ params.a.b.c }}
          |                                       ^
       = did you mean "s"? steps: s
@@ -220,7 +220,7 @@ test('what is written wrongly', async () => {
   `);
 });
 
-test('where they may stand', async () => {
+test('where they are allowed', async () => {
   const project = new Project({ 'any.mjs': STEP, 'b.mjs': STEP });
   const screen = await project.screen(text`
     params: { p: 1, n: null, l: [1], m: { a: 1 } }
@@ -333,7 +333,7 @@ test('where they may stand', async () => {
   `);
 });
 
-test('in inputs a list is spliced, and a reference can be part of a path', async () => {
+test('in inputs, a list is spliced, and a reference can be part of a path', async () => {
   const project = new Project({ 'any.mjs': STEP, 'data/a.txt': '', 'data/b.txt': '', 'data/[c].txt': '', 'd.txt': '' });
   const pipeline = await project.read(text`
     params: { files: [data/a.txt, ./data/*.txt], one: ./data//b.txt, dir: data, none: null, all: "*" }
@@ -365,7 +365,7 @@ test('in inputs a list is spliced, and a reference can be part of a path', async
   expect(cells['u[k=1]']!.reads).toEqual(['s[k=1]']);
 });
 
-test('env: names or values; unset is not empty', async () => {
+test('env: names or values; unset differs from empty', async () => {
   const project = new Project();
   process.env.TUNESMITH_TEST_SET = 'set';
   process.env.TUNESMITH_TEST_SECRET = 'secret';
@@ -502,7 +502,7 @@ test('timeout, retry, cache and when', async () => {
   `);
 });
 
-test('commands of several steps, in their order', async () => {
+test('a list of commands, in order', async () => {
   const project = new Project({ 'x.txt': '' });
   const pipeline = await project.read(text`
     steps:

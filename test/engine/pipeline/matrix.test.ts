@@ -51,7 +51,7 @@ test('names of cells are canonical', () => {
   expect(name({ a: 1e21, b: 0.1 + 0.2, c: -0 })).toBe('train[a=1e+21,b=0.30000000000000004,c=0]');
 });
 
-test('names of folders: as they are where that is safe, else told apart by a hash', () => {
+test('names of folders: unchanged if safe, otherwise with a hash', () => {
   expect(fileName('train[batch_size=32,learning_rate=0.0001]')).toBe('train[batch_size=32,learning_rate=0.0001]');
   expect(fileName('m[a="x/y"]')).toMatch(/^m\[a=_x_y_\]-[0-9a-f]{12}$/);
   expect(fileName('m[a="x:y"]')).not.toBe(fileName('m[a="x/y"]'));
@@ -110,7 +110,7 @@ test("exclude, as in GitHub's example: part of a combination is enough", async (
   expect(found.filter(({ os, version }) => os === 'windows-latest' && version === 16)).toEqual([]);
 });
 
-test('exclude takes lists of values, compares types, and comes before include', async () => {
+test('exclude accepts lists of values, compares types, and applies before include', async () => {
   expect(await combinations('{ lr: [1e-3, 1e-4, 1e-5], bs: [16, 32], exclude: [{ lr: [0.001, 0.0001], bs: 16 }] }')).toEqual([
     { lr: 0.001, bs: 32 },
     { lr: 0.0001, bs: 32 },
@@ -133,7 +133,7 @@ test('a matrix, a dimension or its parts can come from parameters', async () => 
   expect(await cells(yaml)).toEqual(['m[a=1]', 'm[a=2]', 'n[b=x]']);
 });
 
-test('what is wrong with a matrix', async () => {
+test('errors in a matrix', async () => {
   expect(await mistakes('{ a: [1, 2], exclude: [{ a: [1, 2] }] }')).toContain('this matrix has no combinations');
   expect(await mistakes('{ a: [] }')).toContain('"matrix.a" cannot be empty');
   expect(await mistakes('{}')).toContain('"matrix" cannot be empty');
@@ -149,7 +149,7 @@ test('what is wrong with a matrix', async () => {
   expect(await mistakes(`{ a: ${many}, b: ${many}, c: ${many} }`)).toContain('has 1000000 combinations');
 });
 
-test('the places of mistakes in a matrix', async () => {
+test('the positions of errors in a matrix', async () => {
   const screen = await new Project().screen(text`
     params: { lrs: [1, 2, 1], map: { a: [] } }
     steps:
@@ -254,13 +254,13 @@ test('a cell has the dimensions of every step that it refers to', async () => {
   const cell = (name: string) => pipeline.cells.find((one) => one.name === name)!;
   expect(commands(cell('joined[lr=0.2,seed=1]'))).toEqual(['echo t/1-0.2 d/1']);
   expect(cell('joined[lr=0.2,seed=1]').reads).toEqual(['train[lr=0.2,seed=1]', 'data[seed=1]']);
-  // A gather comes in the order of the cells' names.
+  // [*] is in the order of the cells' names.
   expect(commands(cell('gathered'))).toEqual(['echo t/1-0.1 t/2-0.1 t/1-0.2 t/2-0.2']);
   expect(cell('needed').waits).toHaveLength(6);
   expect(cell('needed').reads).toEqual([]);
 });
 
-test('same-named dimensions of two steps join on equal values; maps are inherited whole', async () => {
+test('dimensions with the same name in two steps join on equal values; maps are inherited as a whole', async () => {
   const yaml = text`
     steps:
       a: { run: echo, outputs: { o: "a/$\{{ matrix.m.name }}" }, matrix: { m: [{ name: x, size: 1 }, { name: y, size: 2 }] } }
@@ -274,7 +274,7 @@ test('same-named dimensions of two steps join on equal values; maps are inherite
   ]);
 });
 
-test('steps that wait for each other', async () => {
+test('dependency cycles', async () => {
   const screen = await new Project({ 'x.txt': '' }).screen(text`
     steps:
       one: { run: "cat $\{{ steps.three.o }}", outputs: { o: out/1 } }

@@ -1,4 +1,4 @@
-/** Where cells write and read: roots, overlaps, edges that paths make, inputs that are not there. */
+/** Paths of inputs and outputs: roots, overlaps, dependencies by path, missing inputs. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -6,7 +6,7 @@ import { matcher, matches } from '../../../engine/pipeline/glob.ts';
 import { readPipeline } from '../../../engine/pipeline/read.ts';
 import { byName, commands, names, Project, text } from './project.ts';
 
-test('the project root, and the base of every path', async () => {
+test('the project root and the base of relative paths', async () => {
   const project = new Project({
     'package.json': '{}',
     'sub/pipes/p.yaml':
@@ -36,7 +36,7 @@ test('the project root, and the base of every path', async () => {
   expect((await at('own/deep/p.yaml')).root).toBe(join(project.folder, 'own/deep'));
 });
 
-test('outputs that overlap, or lie where they must not', async () => {
+test('outputs that overlap or have forbidden paths', async () => {
   const project = new Project({ 'x.txt': '', 'sub/y': '' });
   const screen = await project.screen(text`
     params: { same: out/same }
@@ -95,12 +95,12 @@ test('outputs that overlap, or lie where they must not', async () => {
     p.yaml:11:36: error: output "o" would replace the pipeline file itself
       11 |   self: { run: echo, outputs: { o: p.yaml } }
          |                                    ^^^^^^
-      = Use a different path, for example out/.o
+      = Use a different path, for example out/o.
 
     p.yaml:12:35: error: output "o" is inside .tunesmith, which tunesmith manages itself
       12 |   own: { run: echo, outputs: { o: .tunesmith/outputs } }
          |                                   ^^^^^^^^^^^^^^^^^^
-      = Use a different path, for example out/.o
+      = Use a different path, for example out/o.
 
     p.yaml:13:36: error: output "o" is a glob
       13 |   glob: { run: echo, outputs: { o: out/*.txt } }
@@ -124,7 +124,7 @@ test('outputs that overlap, or lie where they must not', async () => {
   `);
 });
 
-test('a path within an output makes an edge, as a reference does', async () => {
+test('a path inside an output makes a dependency, as a reference does', async () => {
   const project = new Project({ 'src/a.txt': '', 'made/old.txt': '', 'src/sub/b.txt': '' });
   const pipeline = await project.read(text`
     steps:
@@ -152,11 +152,11 @@ test('a path within an output makes an edge, as a reference does', async () => {
     mixed: ['folder[k=1]', 'folder[k=2]'],
     none: [],
   });
-  // In topological order, and otherwise in that of the file.
+  // In topological order, otherwise in the order of the file.
   expect(names(pipeline).slice(0, 3)).toEqual(['file', 'last', 'folder[k=1]']);
 });
 
-test("a built-in step's outputs are found by path, too; a folder is read without what tunesmith keeps in it", async () => {
+test('outputs of built-in steps are found by path; a folder is read without .tunesmith', async () => {
   const project = new Project({ 'raw/a.txt': '' });
   const cells = byName(
     await project.read(text`
@@ -170,7 +170,7 @@ test("a built-in step's outputs are found by path, too; a folder is read without
   expect(cells.whole!.reads).toEqual([]);
 });
 
-test('inputs that are not there, or cannot be', async () => {
+test('missing and invalid inputs', async () => {
   const project = new Project({ 'data/a.txt': '', 'data/.b.csv': '', 'data/node_modules/c.csv': '', 'one.txt': '' });
   const screen = await project.screen(text`
     params: { missing: data/none.txt, files: [one.txt, two.txt] }
@@ -294,7 +294,7 @@ test('globs: sorted by bytes, without dotfiles and node_modules, unless spelled 
   expect(matches(`${project.folder}/d/z.*`, '/')).toEqual([join(project.folder, 'd/z.txt')]);
 });
 
-test('an output in the place of what tunesmith or git keep', async () => {
+test("an output in the place of tunesmith's or git's files", async () => {
   const project = new Project({ '.git/HEAD': '' });
   const screen = await project.screen(text`
     steps:
@@ -303,7 +303,7 @@ test('an output in the place of what tunesmith or git keep', async () => {
       hook: { run: echo, outputs: { o: .git/hooks/x } }
   `);
   expect(screen.split('\n').filter((line) => /error/.test(line))).toEqual([
-    'p.yaml:2:36: error: output "o" would replace the pipeline\'s lock',
+    'p.yaml:2:36: error: output "o" would replace the pipeline\'s lockfile',
     'p.yaml:3:35: error: output "o" is inside .git, which belongs to git',
     'p.yaml:4:36: error: output "o" is inside .git, which belongs to git',
   ]);

@@ -1,4 +1,4 @@
-/** Names that macOS or Windows take for one are refused on every system, at the second one. */
+/** Names that macOS or Windows treat as equal are refused on every system, at the second one. */
 import { expect, test } from 'vitest';
 import { names, Project, text } from './project.ts';
 
@@ -50,17 +50,17 @@ test('values of a matrix, steps, outputs', async () => {
     p.yaml:8:95: error: output "p" is inside .git, which belongs to git
       8 | … { run: "echo > \${{ outputs.o }} > \${{ outputs.p }}", outputs: { o: Out/MODEL/weights, p: .GIT/x } }
         |                                                                                            ^^^^^^
-      = Use a different path, for example out/.p
+      = Use a different path, for example out/p.
 
     p.yaml:9:54: error: output "o" would replace the pipeline file itself
       9 |   e: { run: "echo > \${{ outputs.o }}", outputs: { o: P.YAML } }
         |                                                      ^^^^^^
-      = Use a different path, for example out/.o
+      = Use a different path, for example out/o.
     "
   `);
 });
 
-test('composed and decomposed characters, in values and in paths', async () => {
+test('composed and decomposed Unicode characters, in values and in paths', async () => {
   const screen = await new Project().screen(
     `steps:\n  a: { matrix: { word: [${COMPOSED}, ${DECOMPOSED}] }, run: echo }\n` +
       `  b: { run: "echo > \${{ outputs.o }}", outputs: { o: "out/${COMPOSED}" } }\n` +
@@ -72,7 +72,7 @@ test('composed and decomposed characters, in values and in paths', async () => {
   expect(screen).toMatch(/p.yaml:4:\d+: error: the outputs out\/.* and out\/.* look the same but consist of different Unicode characters/);
 });
 
-test('what differs in more than case has a place of its own', async () => {
+test('names that differ in more than case are allowed', async () => {
   const pipeline = await new Project().read(
     text`
     steps:

@@ -1,9 +1,9 @@
-/** Every mistake at once, each with its place: the whole screens. */
+/** All errors together, each with its position: whole screens. */
 import { expect, test } from 'vitest';
 import { renderDiagnostics } from '../../../engine/diagnostic.ts';
 import { Project, text } from './project.ts';
 
-test('all mistakes of a file, in its order', async () => {
+test('all errors of a file, in its order', async () => {
   const project = new Project({ 'data/a.txt': 'a' });
   const screen = await project.screen(text`
     name: demo
@@ -83,7 +83,7 @@ test('all mistakes of a file, in its order', async () => {
          |     ^^^
       = Write two steps, or remove one of the keys.
 
-    p.yaml:17:13: error: there is not a step "word"
+    p.yaml:17:13: error: there is no step "word"
       17 |     needs: [word]
          |             ^^^^
       = did you mean "words"? steps: clean, words, nothing, 9lives, list, train, shell
@@ -108,17 +108,17 @@ test('all mistakes of a file, in its order', async () => {
          |   ^^^^^
       = Write \`data:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}. A table.
 
-    p.yaml:24:5: error: \`shell\` means nothing beside \`uses\`
+    p.yaml:24:5: error: \`shell\` cannot be used with \`uses\`
       24 |     shell: bash
          |     ^^^^^
-      = Remove it: it belongs to \`run\`.
+      = Remove it. \`shell\` applies only to \`run\`.
 
-    p.yaml:25:5: error: \`inputs\` means nothing beside \`uses\`
+    p.yaml:25:5: error: \`inputs\` cannot be used with \`uses\`
       25 |     inputs: { a: b }
          |     ^^^^^^
-      = Write them under \`with\`.
+      = Write the inputs under \`with\`.
 
-    p.yaml:26:5: error: \`outputs\` means nothing beside \`uses\`
+    p.yaml:26:5: error: \`outputs\` cannot be used with \`uses\`
       26 |     outputs: { a: b }
          |     ^^^^^^^
       = Remove it. The step itself declares its outputs.
@@ -128,10 +128,10 @@ test('all mistakes of a file, in its order', async () => {
          |                               ^^^^
       = its outputs: none
 
-    p.yaml:29:5: error: \`with\` means nothing beside \`run\`
+    p.yaml:29:5: error: \`with\` cannot be used with \`run\`
       29 |     with: { a: 1 }
          |     ^^^^
-      = A command has \`inputs\`, \`outputs\` and \`env\`; a value can stand in it as \${{ params.NAME }}.
+      = A command has \`inputs\`, \`outputs\` and \`env\`. Write values in it as \${{ params.NAME }}.
 
     p.yaml:30:12: error: "shell" cannot be "zsh"
       30 |     shell: zsh
@@ -154,7 +154,7 @@ test('all mistakes of a file, in its order', async () => {
   `);
 });
 
-test('a mistake in a value that came from elsewhere points at where it was written', async () => {
+test('an error in a referenced value points at its origin', async () => {
   const project = new Project({ 'data/a.txt': 'a', 'p.json': '{"common": {"lowercase": "maybe"}}' });
   const yaml = text`
     params:
@@ -276,7 +276,7 @@ test('through anchors, aliases and merge keys', async () => {
   `);
 });
 
-test('CRLF and a byte order mark move nothing', async () => {
+test('CRLF and a byte order mark do not shift positions', async () => {
   const project = new Project();
   const yaml = '\ufeffsteps:\r\n  a:\r\n    run: |\r\n      echo one\r\n      echo ${{ params.x }}\r\n    tmeout: 5s\r\n';
   expect(await project.screen(yaml)).toMatchInlineSnapshot(`
@@ -295,7 +295,7 @@ test('CRLF and a byte order mark move nothing', async () => {
   expect(cells[0]!.action).toEqual({ kind: 'shell', commands: ['echo one\necho two\n'], shell: 'sh' });
 });
 
-test('the caret stands under the right columns', () => {
+test('the caret is under the right columns', () => {
   const show = (source: string, part: string) => {
     const column = source.indexOf(part) + 1;
     return renderDiagnostics([{ file: 'f', line: 7, column, length: part.length, message: 'm', source }], { color: false });
@@ -323,7 +323,7 @@ test('the caret stands under the right columns', () => {
   expect(end[2]!.trimEnd().length).toBeLessThan(120);
 });
 
-test('a diagnostic without a place, with and without colour', () => {
+test('a diagnostic without a position, with and without colour', () => {
   const flag = { file: '-p lr=abc', line: 0, column: 0, length: 0, message: 'm', hint: 'h\ni' };
   expect(renderDiagnostics([flag], { color: false })).toBe('-p lr=abc: error: m\n  = h\n    i\n');
   expect(renderDiagnostics([{ ...flag, file: '' }], { color: true })).toContain('\u001b[31m');

@@ -1,4 +1,4 @@
-/** Values in commands: quoting is held to what the shells themselves make of it. */
+/** Values in commands: quoting is tested with real shells. */
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { parseCommand, withMatches, word } from '../../../engine/pipeline/shell.ts';
@@ -34,13 +34,13 @@ const NASTY = [
   '=ls',
 ];
 
-test.each(['/bin/sh', 'bash'])('every value is one word to %s', (shell) => {
+test.each(['/bin/sh', 'bash'])('every value is one word for %s', (shell) => {
   const script = `printf '%s\\0' ${NASTY.map((value) => word(value)).join(' ')}`;
   const printed = execFileSync(shell, ['-c', script], { encoding: 'utf8' });
   expect(printed.split('\0').slice(0, -1)).toEqual(NASTY);
 });
 
-test.each(['/bin/sh', 'bash'])('at the start of a command, and before a redirection, a value stays a word to %s', (shell) => {
+test.each(['/bin/sh', 'bash'])('at the start of a command and before a redirection, a value is one word for %s', (shell) => {
   const { folder } = new Project();
   const run = (script: string) => execFileSync(shell, ['-c', `${script} 2>&1 || true`], { cwd: folder, encoding: 'utf8' });
   expect(run(word('A=1'))).toContain('A=1');
@@ -48,7 +48,7 @@ test.each(['/bin/sh', 'bash'])('at the start of a command, and before a redirect
   expect(run(`echo ${word('2', true)}>file; cat file`)).toBe('2\n');
 });
 
-test('only what needs quotes gets them', () => {
+test('only values that need quotes are quoted', () => {
   const bare = ['abc', '0.0001', 'out/a-b_c.txt', '--lr=0.1', 'a@b', 'x,y:z', '+1', '100%'];
   expect(bare.map((value) => word(value))).toEqual(bare);
   expect(word('a b')).toBe("'a b'");
@@ -56,7 +56,7 @@ test('only what needs quotes gets them', () => {
   expect(word('')).toBe("''");
 });
 
-/** How the shell would read each expression of a command. */
+/** The quoting context of each expression of a command. */
 function contexts(command: string, shell: 'sh' | 'bash' = 'sh'): string[] {
   return parseCommand(command, shell).parts.flatMap((part) => (typeof part === 'string' ? [] : [part.context]));
 }
@@ -105,7 +105,7 @@ test.each([
   expect(contexts(command)).toEqual(expected);
 });
 
-test('what bash alone reads so', () => {
+test('contexts that only bash has', () => {
   expect(contexts(`echo $'it\\'s' ${X}`, 'bash')).toEqual(['word']);
   expect(contexts(`echo $'${X}' ${X}`, 'bash')).toEqual(['single', 'word']);
   expect(contexts(`cat <<< ${X} ; echo ${X}`, 'bash')).toEqual(['word', 'word']);
@@ -137,7 +137,7 @@ test('values, lists, paths and globs in commands', async () => {
   expect(withMatches(commands(b!)[0]!, () => ['data/a b.txt', '-c.txt'])).toBe("cat ./-x.txt 'data/a b.txt' ./-c.txt e.txt ./-out ./-out");
 });
 
-test('what a command cannot take', async () => {
+test('values that are not allowed in a command', async () => {
   const project = new Project({ 'data/a.txt': '' });
   const screen = await project.screen(
     text`
@@ -176,7 +176,7 @@ test('what a command cannot take', async () => {
     p.yaml:9:9: error: an expression cannot be inside a here-document
       9 |         \${{ params.text }}
         |         ^^^^^^^^^^^^^^^^^^
-      = Declare it in \`env: {NAME: "\${{ params.text }}"}\` and write $NAME.
+      = Declare it as \`env: {NAME: "\${{ params.text }}"}\` and write $NAME.
 
     p.yaml:11:20: error: params.list is a list, which becomes several words and cannot be part of another word
       11 |       - echo --all=\${{ params.list }} x\${{ inputs.all }}

@@ -1,11 +1,11 @@
-/** Files that are no YAML, or not there. */
+/** Invalid YAML files and missing files. */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readPipeline } from '../../../engine/pipeline/read.ts';
 import { Project, text } from './project.ts';
 
-test('an expression without quotes in a flow map or list', async () => {
+test('an unquoted expression in a flow map or list', async () => {
   const project = new Project();
   const screen = await project.screen(text`
     steps:
@@ -38,7 +38,7 @@ test('an expression without quotes in a flow map or list', async () => {
   `);
 });
 
-test('duplicate keys, beside other mistakes', async () => {
+test('duplicate keys, together with other errors', async () => {
   const project = new Project();
   const screen = await project.screen(text`
     steps:
@@ -103,7 +103,7 @@ test.each([
   expect(await new Project().screen(yaml)).toMatchSnapshot();
 });
 
-test('aliases that multiply without end', async () => {
+test('aliases that grow exponentially', async () => {
   const lines = Array.from({ length: 12 }, (_, i) => `  a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`);
   const yaml = `params:\n  a0: &a0 x\n${lines.join('\n')}\nsteps: { a: { run: echo } }\n`;
   expect(await new Project().screen(yaml)).toContain('aliases expand this file to more than a million values');
@@ -117,7 +117,7 @@ test('a file that is not UTF-8', async () => {
     "
   `);
   expect(await new Project().screen(Buffer.from('steps: {}\n', 'utf16le'))).toContain('not UTF-8');
-  // The replacement character itself is a character like any other.
+  // U+FFFD itself is a valid character.
   expect((await new Project().read('description: "\ufffd"\nsteps: { a: { run: echo } }\n')).description).toBe('\ufffd');
 });
 
@@ -154,12 +154,12 @@ test('a file that is missing, a folder, or not readable', async () => {
       = Name a .yaml file.
     "
   `);
-  if (process.getuid?.() === 0) return; // root reads everything
+  if (process.getuid?.() === 0) return; // root can read everything
   chmodSync(join(project.folder, 'spam.yaml'), 0);
   expect(await at('spam.yaml')).toContain('permission denied');
 });
 
-test('names of JavaScript objects are names like any other', async () => {
+test('property names of JavaScript objects are ordinary names', async () => {
   const project = new Project();
   const pipeline = await project.read(text`
     params: { __proto__: 1, constructor: 2, toString: { hasOwnProperty: 3 } }
@@ -189,11 +189,11 @@ test('names of JavaScript objects are names like any other', async () => {
         |                                                   ^^^^^^^
       = valid here: uses, with, run, shell, inputs, outputs, env, secrets, matrix, needs, timeout, retry, … (18)
 
-    p.yaml:1:76: error: there is not a step "constructor"
+    p.yaml:1:76: error: there is no step "constructor"
       1 | steps: { a: { run: "echo \${{ params.toString }}", valueOf: 1 }, b: { uses: constructor } }
         |                                                                            ^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
     "
   `);
 });

@@ -1,4 +1,4 @@
-/** Steps of the user's own: described in a child process, with their mistakes at `uses`. */
+/** Users' steps: their declarations are read in a child process, and errors are reported at `uses`. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -59,7 +59,7 @@ test('in every kind of module, in a package of any type, or as an installed pack
   expect((cells[9]!.action as any).module.path).toBe(join(project.folder, 'node_modules/@scope/step/lib/step.js'));
 });
 
-test('its options are checked as those of a built-in', async () => {
+test('its options are checked like those of a built-in step', async () => {
   const project = new Project({ 'mine.ts': TS, 'x.txt': '' });
   expect(
     await project.screen(text`
@@ -102,7 +102,7 @@ test('its options are checked as those of a built-in', async () => {
   `);
 });
 
-test('what is wrong with a module stands at `uses`', async () => {
+test('errors of a module are reported at `uses`', async () => {
   const project = new Project({
     'helper.ts': 'export const x = ;\n',
     'syntax.ts': `import { x } from './helper.ts';\nx();\n${TS}`,
@@ -157,20 +157,20 @@ test('what is wrong with a module stands at `uses`', async () => {
         |               ^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is not a step
+    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is no step
       6 |   s4: { uses: "./string.mjs" }
         |               ^^^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is not a step: it has no function \`run\`
+    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is no step: it has no function \`run\`
       7 |   s5: { uses: "./no-run.mjs" }
         |               ^^^^^^^^^^^^^^
-      = See \`tunesmith new-step\`, which writes a step to start from.
+      = \`tunesmith new-step\` writes an example of a step.
 
     p.yaml:8:15: error: ./no-version.mjs: the default export of no-version.mjs has no \`version\`
       8 |   s6: { uses: "./no-version.mjs" }
         |               ^^^^^^^^^^^^^^^^^^
-      = Write \`version: 1\`, and raise it when the same inputs and options would give another result.
+      = Write \`version: 1\`, and raise it when the same inputs and options give a different result.
 
     p.yaml:9:15: error: ./kind.mjs: the default export of kind.mjs declares "o" as "dir"
       9 |   s7: { uses: "./kind.mjs" }
@@ -180,7 +180,7 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:10:15: error: ./both.mjs: the default export of both.mjs declares "a" both as an input and as an option
       10 |   s8: { uses: "./both.mjs" }
          |               ^^^^^^^^^^^^
-      = Rename one of them: \`with\` holds both.
+      = Rename one of them, because \`with\` holds both.
 
     p.yaml:11:15: error: ./schema.mjs declares options that are not a valid JSON Schema: a/type must be equal to one of the allowed values
       11 |   s9: { uses: "./schema.mjs" }
@@ -208,7 +208,7 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:16:16: error: there is no file ./nothing.mjs
       16 |   s14: { uses: "./nothing.mjs" }
          |                ^^^^^^^^^^^^^^^
-      = \`tunesmith new-step\` writes a step to start from.
+      = \`tunesmith new-step\` creates an example of a step.
 
     p.yaml:17:16: error: there is no file ./none
       17 |   s15: { uses: "./none" }
@@ -230,7 +230,7 @@ test('what is wrong with a module stands at `uses`', async () => {
          |                ^^^^
       = A step is a .ts, .js or .mjs file.
 
-    p.yaml:21:16: error: there is not a step "none.mjs"
+    p.yaml:21:16: error: there is no step "none.mjs"
       21 |   s19: { uses: "none.mjs" }
          |                ^^^^^^^^^^
       = To use the file, write ./none.mjs
@@ -238,24 +238,24 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:22:16: error: the package no-step has no module to import
       22 |   s20: { uses: "no-step" }
          |                ^^^^^^^^^
-      = It is not a step.
+      = The package is not a step.
 
     p.yaml:23:16: error: the package no-step has no module ./other
       23 |   s21: { uses: "no-step/other" }
          |                ^^^^^^^^^^^^^^^
-      = It is not a step.
+      = The package is not a step.
 
-    p.yaml:24:16: error: there is not a step "@scope/none"
+    p.yaml:24:16: error: there is no step "@scope/none"
       24 |   s22: { uses: "@scope/none" }
          |                ^^^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
-    p.yaml:25:16: error: there is not a step "trian"
+    p.yaml:25:16: error: there is no step "trian"
       25 |   s23: { uses: "trian" }
          |                ^^^^^^^
       = did you mean "train"? steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
     p.yaml:26:16: error: "uses" cannot be empty
       26 |   s24: { uses: "" }
@@ -264,13 +264,13 @@ test('what is wrong with a module stands at `uses`', async () => {
   `);
 });
 
-test('a module that never finishes loading is given up', async () => {
+test('a module that never finishes loading is stopped', async () => {
   const { folder } = new Project({ 'slow.mjs': 'await new Promise(() => setInterval(() => {}, 1000));\n' });
   const described = await describeStep(join(folder, 'slow.mjs'), { root: folder, patience: 1500 });
   expect(described).toMatchObject({ message: 'it was still loading after 1.5 s' });
 });
 
-test('what it said is kept by its code; nothing is written where nothing may be', async () => {
+test('the declaration is cached by the code; with readOnly, nothing is written', async () => {
   const project = new Project({
     'mine.ts': `import { n } from './n.ts';\n${TS.replace('default: 2', 'default: n')}`,
     'n.ts': 'export const n = 5;\n',
@@ -283,7 +283,7 @@ test('what it said is kept by its code; nothing is written where nothing may be'
   await project.read(yaml);
   const [first] = readdirSync(kept);
   expect(readFileSync(join(project.folder, '.tunesmith/.gitignore'), 'utf8')).toBe('*\n');
-  // Nobody but the description itself is asked, where the whole pipeline is not remembered.
+  // Only the declaration is cached, not the whole pipeline.
   rmSync(join(project.folder, '.tunesmith/pipelines'), { recursive: true });
   const changed = unsealed(readFileSync(join(kept, first!), 'utf8'))!.replace('"default":5', '"default":7');
   writeFileSync(join(kept, first!), sealed(changed));
@@ -293,14 +293,14 @@ test('what it said is kept by its code; nothing is written where nothing may be'
   expect(options(byName(await project.read(yaml)).a!)).toEqual({ n: 5 });
 });
 
-test('what keeps a module from being compiled is told, not only that something does', async () => {
+test('a compile error of a module is reported with its reason', async () => {
   const project = new Project({ 'package.json': '{}', 'waits.ts': `await 1;\nexport default ${STEP};\n` });
   expect(await describeStep(join(project.folder, 'waits.ts'), { root: project.folder, readOnly: true })).toEqual({
     message: expect.stringMatching(/^it failed while loading: .*: .*waits\.ts:1:0: ERROR: Top-level await is/),
   });
 });
 
-test("a step's code: its files, what they import, and the versions of packages", async () => {
+test("a step's code: its files, its imports, and the versions of packages", async () => {
   const project = new Project({
     'steps/mine.ts':
       "import { defineStep } from 'tunesmith';\nimport type { T } from './types.ts';\nimport { a } from '../lib/a.js';\nimport fs from 'node:fs';\nimport path from 'path';\nimport dep from 'dep/sub';\nimport scoped from '@s/dep';\nimport data from './data.json';\nexport default [a, fs, path, dep, scoped, data, defineStep, await import('./lazy.mjs')];\n",

@@ -1,4 +1,4 @@
-/** `cache ls`, `du`, `verify`, `export` and `import`, as a user meets them. */
+/** The commands `cache ls`, `du`, `verify`, `export` and `import`. */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
@@ -10,7 +10,7 @@ const FILES = {
 `,
 };
 
-test('what is there, and how much room it takes: what several results have counts once', async () => {
+test('results and their disk usage: shared objects count once', async () => {
   const p = project(FILES);
   expect((await p.run('cache', 'ls')).screen).toBe('the cache is empty\n');
   expect((await p.run('cache', 'ls', 'a')).screen).toBe('there is no such result in the cache\n');
@@ -38,7 +38,7 @@ test('what is there, and how much room it takes: what several results have count
   expect((await p.run('cache', 'what')).screen).toContain('error: cache has no subcommand "what"\n');
 });
 
-test('verify finds the damaged object, and whose it is; the next run that needs it makes it again', async () => {
+test('verify finds a damaged object and its result; the next run that needs the result makes it again', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const [object] = p.find('.tunesmith/objects').filter((name) => p.stat(name).size === 2002);
@@ -57,7 +57,7 @@ test('verify finds the damaged object, and whose it is; the next run that needs 
   expect((await p.run('cache', 'verify')).code).toBe(0);
 });
 
-test('results go to another machine: its run restores them, and runs nothing', async () => {
+test('results can be moved to another machine, where a run restores them', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const lock = p.read('p.lock');

@@ -1,4 +1,4 @@
-/** Why a cell runs: in one line after every run, and in full by `explain`. */
+/** The reason why a cell runs: one line after every run, and all details with `explain`. */
 import { mkdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
@@ -22,12 +22,12 @@ function many(): Record<string, string> {
   return Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`data/${i % 3}/${i}.txt`, `${i}\n`]));
 }
 
-/** What `explain` says below its comparison. */
+/** The differences that `explain` prints. */
 function compared(stdout: string): string {
   return stdout.slice(stdout.indexOf('differences from')).split('\n').slice(1).join('\n');
 }
 
-test('all that differs from the nearest other result: options, inputs by file, code by diff, environment', async () => {
+test('all differences from the most similar result: options, inputs by file, code by diff, environment', async () => {
   const env: Record<string, string | undefined> = { MODE: 'one' };
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), ...many() }, env);
   expect((await p.run('explain', 'w')).stdout).toMatch(
@@ -38,7 +38,7 @@ test('all that differs from the nearest other result: options, inputs by file, c
     /^w is fresh: .*\nin run 1, it ran: first run\n[\s\S]*\nits result was created on .*\n\nthere is no other result/,
   );
 
-  // One file among many, one more, one less.
+  // One file among many is changed, one added, one removed.
   p.write('data/1/1.txt', 'changed\n');
   p.write('data/new/n.txt', 'new\n');
   p.remove('data/2/2.txt');
@@ -65,13 +65,13 @@ test('all that differs from the nearest other result: options, inputs by file, c
 `);
   const why = (await p.states('p.yaml', '-p', 'x=2')).events.find(({ type }) => type === 'cell').why;
   expect(why).toBe('code of ./write.mjs changed; option deep.x: 1 → 2; input data changed: 3 of 61 files; env MODE: set → not set');
-  // After the run, too, it says what it ran for.
+  // After the run, it still reports the reason.
   const after = await p.run('explain', 'w', '-p', 'x=2');
   expect(after.stdout).toContain(`in run 2 it ran: ${why}\n`);
   expect(compared(after.stdout)).toBe(compared(explained.stdout));
 });
 
-test('the nearest result is the one with the fewest differences, not the last one', async () => {
+test('the most similar result is the one with the fewest differences, not the last one', async () => {
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), 'data/f': 'f\n' });
   await p.states('p.yaml', '-p', 'a=1', '-p', 'x=1');
   p.write('data/f', 'other\n');
@@ -81,7 +81,7 @@ test('the nearest result is the one with the fewest differences, not the last on
   expect((await p.run('explain', 'w', '-p', 'a=1', '-p', 'x=2')).stdout).toContain('\n  option a: 2 → 1\n');
 });
 
-test('of an input in which only an empty folder is new', async () => {
+test('an input in which only an empty folder is new', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { run: "ls > ${{ outputs.o }}", inputs: { d: data }, outputs: { o: o.txt } } }',
     'data/x': '',
@@ -91,7 +91,7 @@ test('of an input in which only an empty folder is new', async () => {
   expect((await p.run('status', 'p.yaml')).stdout).toContain('empty folders of input d changed');
 });
 
-test('a command that changed is told line by line; a cell that failed, and one below another, too', async () => {
+test('a changed command is shown by line; a failed cell, and one that depends on another', async () => {
   const p = project({
     'p.yaml': `steps:
   a: { run: ["echo 1", "echo 2 > \${{ outputs.o }}", "echo 3"], outputs: { o: a.txt } }
@@ -111,7 +111,7 @@ test('a command that changed is told line by line; a cell that failed, and one b
   );
 });
 
-test('in a project that is no repository, and where there is no git, a run is a run', async () => {
+test('a run works without a git repository and without git', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   p.env.PATH = '/nowhere';
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
@@ -125,7 +125,7 @@ steps:
   env: { run: "echo $WORD $PLAIN > \${{ outputs.o }}", env: { WORD: "<\${{ params.word }}>", PLAIN: x }, outputs: { o: out/env } }
 `;
 
-test('a changed parameter behind a command or a variable reads as such, everywhere', async () => {
+test('a changed parameter in a command or a variable is reported by its name, everywhere', async () => {
   const p = project({ 'p.yaml': WORDS });
   await p.states('p.yaml');
   const why = 'params.word: hello → two words';
@@ -146,7 +146,7 @@ test('a changed parameter behind a command or a variable reads as such, everywhe
   expect(run.stdout).toContain(`say: running (${why})`);
   expect(run.stdout).toContain(`env: running (${why})`);
   expect((await p.run('runs', 'diff')).stdout).toContain(`    ${why}`);
-  // Several at once; a value that is only spelled otherwise; a command that is another one as well.
+  // Several changes; a value with another spelling; a command whose template also changed.
   const both = await p.run('status', 'p.yaml', '-p', 'word=hello', '-p', 'rate=0.001', '-p', 'dir=out2');
   expect(both.stdout).toMatch(/run +say +params.rate: 1e-3 → 0.001; outputs.o: out\/say → out2\/say\n/);
   p.write('p.yaml', WORDS.replace('echo ${{ params.word }}', 'echo new ${{ params.word }}'));

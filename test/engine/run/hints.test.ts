@@ -1,4 +1,4 @@
-/** What probably went wrong is said, with what to write instead. */
+/** Hints about probable causes, with what to write instead. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -37,13 +37,13 @@ test('a command that changes the folder and then uses a path of the pipeline', (
   expect(commandHint('cd sub && cat other', 'sh', ['cat: other: No such file or directory'], ['out/o'])).toBeUndefined();
 });
 
-test('what is not bash, or no such change, gets no such hint', () => {
+test('no hint without bash syntax or a change of the folder', () => {
   for (const command of ['[ 1 = 1 ]', 'echo "$x"', 'f() { ls; }', 'ls 2>&1', "echo 'a[[b'"])
     expect(commandHint(command, 'sh', ['/bin/sh: 1: lss: not found'], []), command).toBeUndefined();
   expect(misplacedHint(['echo > out/o'], 'out/o', '/')).toBeUndefined();
 });
 
-test('an output that was made in another folder, through the command line', async () => {
+test('an output that was created in another folder, with the command line', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "mkdir -p sub/out && cd sub && echo > ${{ outputs.o }}", outputs: { o: out/o } } }' });
   const { stdout } = await p.run('run', 'p.yaml');
   expect(stdout).toContain(
@@ -51,7 +51,7 @@ test('an output that was made in another folder, through the command line', asyn
   );
 });
 
-test('a path that differs by case, by its form of Unicode or by a slip', () => {
+test('a path that differs by case, Unicode form or a typo', () => {
   const folder = temporary();
   mkdirSync(join(folder, 'Data'));
   for (const name of ['Café.csv', 'mails.jsonl']) writeFileSync(join(folder, 'Data', name.normalize('NFC')), '');

@@ -1,9 +1,9 @@
-/** Steps that say what nobody expects: the engine goes on, the figures that are some are recorded, and the others are told. */
+/** Steps with unexpected messages: the engine continues, valid metrics are recorded, invalid ones are reported. */
 import { expect, test } from 'vitest';
 import { heard } from '../../../engine/run/heard.ts';
 import { project } from '../../rig.ts';
 
-test('whatever a step says, other cells run, and its own cell ends', async () => {
+test('whatever a step sends, other cells run, and its own cell ends', async () => {
   const p = project({
     'odd.mjs': `import { writeFileSync } from 'node:fs';
 export default { name: 'odd', version: 1, options: { n: { type: 'number' } }, outputs: { o: 'file' }, async run({ metric, progress, log, warn, result, options, outputs }) {
@@ -35,7 +35,7 @@ steps:
   expect(notices).toHaveLength(5);
 });
 
-test('messages are what the contract says, or none', () => {
+test('messages match the contract or are ignored', () => {
   expect(heard({ type: 'progress', done: 1, total: Number.NaN, values: { a: 1, b: 'x', c: {} } })).toEqual({
     type: 'progress',
     done: 1,

@@ -1,11 +1,11 @@
-/** Commands with thousands of paths: those that fit run, the others say what to do, and a list file always works. */
+/** Commands with thousands of paths: those that fit run, the others print a hint, and a list file always works. */
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 
 const COUNT = 5000;
 const LONG = 'x'.repeat(150);
 
-test('thousands of files: a command longer than one argument runs; one that no program takes says what works', async () => {
+test('thousands of files: a command longer than one argument runs; one that is too long prints a hint', async () => {
   const files = Object.fromEntries(Array.from({ length: COUNT }, (_, n) => [`in/${LONG}/${LONG}/${LONG}-${n}.txt`, `${n}\n`]));
   const p = project({
     'package.json': '{}',

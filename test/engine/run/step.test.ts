@@ -1,4 +1,4 @@
-/** Steps in child processes: what they are given, what they say, how they fail, what of them is remembered. */
+/** Steps in child processes: their context, messages, failures and records. */
 import { expect, test } from 'vitest';
 import { lastLog, run as recordOf, runs } from '../../../engine/run/records.ts';
 import { engine } from './rig.ts';
@@ -29,7 +29,7 @@ steps:
 const FILES = { 'write.mjs': WRITE, 'text.mjs': TEXT };
 const OUTPUT = '.tunesmith/outputs/p/write/o';
 
-test('a step is given its options, paths and origins, and tells what happens', async () => {
+test('a step receives its options, paths and origins, and its messages become events', async () => {
   const p = engine(PIPELINE, FILES);
   const run = await p.go();
   expect(run.states.write).toBe('ran');
@@ -70,12 +70,12 @@ test('a step is given its options, paths and origins, and tells what happens', a
   expect(lastLog({ root: p.folder, file: p.path('p.yaml') }, 'write')).toBe(p.path('.tunesmith/logs/1/write.log'));
 });
 
-test('what changed is told: options down to the value, code, and the files behind it', async () => {
+test('changes are reported: options by value, code, and input files', async () => {
   const p = engine(PIPELINE, FILES);
   await p.go();
   expect((await p.go()).states.write).toBe('fresh');
   expect((await p.plan({ set: ['word=bye', 'deep.b=3'] })).write!.why).toBe('option word: hello → bye; option deep.b: 2 → 3');
-  // Code is read once per process.
+  // The code is read once per process.
   const why = async () => (await p.run('status', 'p.yaml', '--json')).events.at(-1).cells.write.why;
   p.write('text.mjs', `${TEXT} // edited`);
   expect(await why()).toBe('code of ./write.mjs changed');
@@ -85,7 +85,7 @@ test('what changed is told: options down to the value, code, and the files behin
   expect(await why()).toBe('version of write: 1 → 2; code of ./write.mjs changed');
 });
 
-test('code that changes while it runs: the result is used, but not kept', async () => {
+test('code that changes while it runs: the result is used but not stored', async () => {
   const p = engine('steps: { a: { uses: ./slow.mjs } }', {
     'slow.mjs': `import './part.mjs'; import { appendFileSync, writeFileSync } from 'node:fs';
       export default { name: 's', version: 1, outputs: { o: 'file' }, run({ folder, outputs }) {
@@ -96,7 +96,7 @@ test('code that changes while it runs: the result is used, but not kept', async 
   expect(run.notices).toEqual(['part.mjs changed while a ran, so its result was not stored; the next run executes it again']);
 });
 
-test("a StepError is shown with its hint; another error with its name, and where the user's file threw it", async () => {
+test("a StepError is printed with its hint; another error with its name and position in the user's file", async () => {
   const step = (body: string) =>
     `export default { name: 's', version: 1, outputs: { o: 'folder' }, async run({ outputs, signal }) { ${body} } };`;
   const p = engine(
@@ -131,7 +131,7 @@ steps:
   expect(p.find('.tunesmith/outputs')).toEqual([]);
 });
 
-test('whatever a step throws is told', async () => {
+test('any thrown value is reported', async () => {
   const thrown = {
     text: `'just a text'`,
     nothing: 'undefined',
@@ -155,7 +155,7 @@ test('whatever a step throws is told', async () => {
   });
 });
 
-test('Ctrl-C aborts the signal of a step; it may clean up', async () => {
+test('Ctrl-C aborts the signal of a step, which may clean up', async () => {
   const p = engine('steps: { a: { uses: ./wait.mjs } }', {
     'wait.mjs': `import { writeFileSync } from 'node:fs';
       export default { name: 's', version: 1, outputs: {}, run: ({ signal, folder }) => new Promise((resolve) => {

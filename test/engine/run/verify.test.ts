@@ -1,4 +1,4 @@
-/** `tunesmith verify`: cells execute again in a clean folder, and must make the bytes that are locked. */
+/** `tunesmith verify`: cells run again in a clean folder and must produce the locked outputs. */
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 
@@ -22,7 +22,7 @@ export default {
 `;
 const FILES = { 'p.yaml': PIPELINE, 'count.mjs': COUNT, 'in/a.txt': 'pear\n', 'in/b.txt': 'apple\n', 'hidden.txt': 'x\n' };
 
-test('the same bytes are verified; nothing of the project is touched', async () => {
+test('identical outputs are verified; the project is not changed', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const before = p.snapshot();
@@ -32,7 +32,7 @@ test('the same bytes are verified; nothing of the project is touched', async () 
   expect(p.snapshot()).toEqual(before);
 });
 
-test('cells are drawn by a seed, and the seed is told', async () => {
+test('cells are chosen by a seed, which is printed', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const drawn = async (seed: string) =>
@@ -43,7 +43,7 @@ test('cells are drawn by a seed, and the seed is told', async () => {
   expect((await p.run('verify', 'p.yaml', '--cells', '1')).screen).toMatch(/^cells chosen with --seed \d+, compared with p\.lock\n/);
 });
 
-test('a step that is not deterministic, one that reads what it does not declare, a lock that is made up: exit code 1', async () => {
+test('exit code 1 for a nondeterministic step, an undeclared input, and a forged lockfile', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const noise = await p.run('verify', 'p.yaml', 'noise');
@@ -64,7 +64,7 @@ test('a step that is not deterministic, one that reads what it does not declare,
   expect((await p.run('verify', 'p.yaml', 'words')).screen).toContain('it has changed since: input text changed: 1 of 2 files');
 });
 
-test('where nothing is cached, what is above is made too; without a lock the cache counts', async () => {
+test('without a cache, dependencies run too; without a lockfile, the cache is compared', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const fresh = project(FILES);
