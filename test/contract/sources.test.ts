@@ -163,7 +163,7 @@ test('a download with a wrong hash is deleted and reported', async () => {
   expect(p.find(BLOBS).some((file) => p.stat(file).size === 800_000)).toBe(false);
   hub.trouble({ at: '/config.json', spoil: (bytes) => Buffer.from(bytes.toString().toUpperCase()) });
   p.remove('hf');
-  expect((await failureOf(p)).message).toMatch(/is not what it should be: its git hash is [0-9a-f]{40}, not /);
+  expect((await failureOf(p)).message).toMatch(/has the wrong git hash: [0-9a-f]{40} instead of /);
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
 });
 
@@ -421,7 +421,7 @@ test('after losing access, the cached files are used with a notice', async () =>
 test('a host that is not a hub or does not exist is reported without a stack trace', async () => {
   const { hub, p } = await fixture();
   hub.trouble({ at: '/revision/', status: 200 });
-  expect((await failureOf(p)).message).toMatch(/^http:\/\/127.0.0.1:\d+ answers what no hub answers/);
+  expect((await failureOf(p)).message).toMatch(/^the response of http:\/\/127.0.0.1:\d+ is not from a hub/);
   p.env.HF_ENDPOINT = 'not a url';
   expect((await failureOf(p)).message).toBe('HF_ENDPOINT is not a URL: not a url');
   p.env.HF_ENDPOINT = 'https://no-such-host.invalid';
