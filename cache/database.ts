@@ -93,7 +93,7 @@ export class Database {
   #open(content: Buffer | undefined): Sqlite.Database {
     const sqlite = content ? openCopy(content) : openOwn(this.file);
     try {
-      // For the SQL of a schema: see sealed.ts.
+      // For the SQL of schemas (see sealed.ts).
       sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
       sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
       this.#prepare(sqlite);

@@ -8,6 +8,8 @@ import type { Database } from './database.ts';
 import { isAlive, thisProcess } from './process.ts';
 
 export interface Lease {
+  /** False if another process has considered this one dead and taken the key. */
+  isHeld(): boolean;
   release(): void;
 }
 
@@ -51,6 +53,7 @@ export class Leases {
       }
       const token = await this.#take(key, signal, onWait);
       return {
+        isHeld: () => this.#isStill(key, token),
         release: () => {
           try {
             this.#giveBack(key, token);
@@ -127,6 +130,11 @@ export class Leases {
         await sleep(pause, undefined, { signal });
       }
     }
+  }
+
+  #isStill(key: string, token: string): boolean {
+    if (this.database.readOnly) return true;
+    return this.database.use((statement) => statement('select 1 from leases where key = ? and token = ?').get(key, token)) !== undefined;
   }
 
   #giveBack(key: string, token: string): void {

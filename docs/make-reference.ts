@@ -1,6 +1,6 @@
 /**
- * Writes docs/reference.md from the schemas: `npm run docs`. A test of the house compares the page with what this makes,
- * so every key of a pipeline and every option of a step is documented, with its default.
+ * Generates docs/reference.md from the schemas: `npm run docs`. A test compares the page with the output of this file, so
+ * every key of a pipeline and every option of a step is documented, with its default.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,23 +14,23 @@ export async function reference(): Promise<string> {
   return [
     '# Reference',
     '',
-    'Made from the schemas by `npm run docs`: the same ones that check your file. `tunesmith schema` prints them for your editor.',
+    'This page lists every key of a pipeline file and every option of the built-in steps. `npm run docs` generates it from the schemas that also check your files. `tunesmith schema` prints these schemas for your editor.',
     '',
-    '## The file',
+    '## Pipeline files',
     '',
     ...table(
-      ['key', 'what'],
+      ['key', 'meaning'],
       Object.entries(fileSchema.properties).map(([key, s]) => [code(key), s.description]),
     ),
     '',
-    '## A step',
+    '## Steps',
     '',
     ...table(
-      ['key', 'what', 'default'],
+      ['key', 'meaning', 'default'],
       Object.entries(stepSchema.properties).map(([key, s]) => [code(key), (s as any).description ?? '', preset(s)]),
     ),
     '',
-    '## The built-in steps',
+    '## Built-in steps',
     '',
     ...steps.flat(),
   ].join('\n');
@@ -45,7 +45,7 @@ function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof bui
     step.description ?? '',
     '',
     ...table(
-      ['input', 'kind', 'what'],
+      ['input', 'kind', 'meaning'],
       Object.entries(inputsOf(step)).map(([role, i]) => [
         code(role),
         `${i.many ? 'list of ' : ''}${i.kind}${i.optional ? ', optional' : ''}`,
@@ -53,16 +53,16 @@ function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof bui
       ]),
     ),
     '',
-    ...(options.length ? [...table(['option', 'type', 'default', 'what'], options), ''] : []),
+    ...(options.length ? [...table(['option', 'type', 'default', 'meaning'], options), ''] : []),
     ...table(
-      ['output', 'kind', 'what'],
+      ['output', 'kind', 'meaning'],
       Object.entries(outputsOf(step)).map(([output, o]) => [code(output), o.kind, o.description ?? '']),
     ),
     '',
   ];
 }
 
-/** An option, and below it the fields of one that is an object. */
+/** The row of an option, followed by the rows of its fields if it is an object. */
 function rows(name: string, schema: any, optional: boolean): string[][] {
   const own = [code(name), type(schema), preset(schema) || (optional ? '' : 'required'), described(schema)];
   const required = new Set<string>(schema.required ?? []);
@@ -70,7 +70,7 @@ function rows(name: string, schema: any, optional: boolean): string[][] {
 }
 
 function described({ description = '', fingerprint }: { description?: string; fingerprint?: false }): string {
-  return fingerprint === false ? `${description} Another value reruns nothing.` : description;
+  return fingerprint === false ? `${description} Changing it runs nothing again.` : description;
 }
 
 function type(schema: any): string {

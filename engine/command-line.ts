@@ -63,10 +63,10 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
   .addOption(params())
   .addOption(new Option('--json', 'print each event as one line of JSON').conflicts('plain'))
   .option('--plain', 'print plain lines instead of the live view')
-  .usage('FILE [options]');
+  .usage('[FILE] [options]');
 
 command(
-  'verify <words...>',
+  'verify [words...]',
   'run cells again in a clean folder and compare their outputs with the lockfile',
   () => import('./commands/verify.ts'),
 )
@@ -75,7 +75,7 @@ command(
   .addOption(param())
   .addOption(params())
   .option('--json', 'print one line of JSON per result')
-  .usage('FILE [CELL…] [options]');
+  .usage('[FILE] [CELL…] [options]');
 
 command('validate [file...]', 'check pipelines and report all errors', () => import('./commands/validate.ts'))
   .addOption(param())

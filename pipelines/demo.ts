@@ -1,6 +1,7 @@
 /**
  * `npm run demo`: from mails to a served spam classifier, through the real command line.
- * Runs pipelines/spam.yaml, serves the bundle on a free port, sends it one mail, and prints the answer and the paths of all outputs.
+ * Runs pipelines/spam.yaml with its own arguments (`npm run demo -- -p seed=8`), serves the bundle on a free port, sends it one
+ * mail, and prints the answer and the paths of all outputs.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -18,7 +19,7 @@ const MAIL =
 
 console.log('Trains a spam classifier on 6,046 real mails with each of two learning rates, and serves the better model.');
 console.log('On two cores this takes two to five minutes. A second demo takes about two seconds, because no step runs again.\n');
-await run(['run', join(root, 'pipelines/spam.yaml')]);
+await run(['run', join(root, 'pipelines/spam.yaml'), ...process.argv.slice(2)]);
 const answer = await ask(MAIL);
 
 console.log(`

@@ -20,6 +20,8 @@ export interface Choice {
   none?: string;
   /** If there are several pipelines, take the one that ran last. For commands that report on past runs. */
   lastRun?: boolean;
+  /** For commands that run cells: they only use a pipeline in this folder or in ./pipelines, and print which one. */
+  executes?: boolean;
 }
 
 /** Reads the pipeline without changing any file. */
@@ -34,12 +36,15 @@ export async function openPipeline(
 /** The given file; otherwise the pipeline in the working folder, in ./pipelines, or of the last run. */
 export async function choosePipeline(
   named: string | undefined,
-  { none = 'there is no pipeline here', lastRun: takesLast = false }: Choice = {},
+  { none = 'there is no pipeline here', lastRun: takesLast = false, executes = false }: Choice = {},
 ): Promise<string> {
   if (named !== undefined) return named;
   for (const folder of ['.', 'pipelines']) {
     const found = pipelinesIn(folder);
-    if (found.length === 1) return found[0]!;
+    if (found.length === 1) {
+      if (executes) printLines([`using ${found[0]}, the only pipeline ${folder === '.' ? 'here' : `in ${folder}`}`], process.stderr);
+      return found[0]!;
+    }
     const ran = found.length > 1 && takesLast ? await lastRun(found) : undefined;
     if (ran) {
       printLines([`using ${ran}, which ran last among the ${found.length} pipelines here`], process.stderr);
@@ -47,7 +52,7 @@ export async function choosePipeline(
     }
     if (found.length > 1) throw usage(`there are ${found.length} pipelines here; name one of them`, found.join('\n'));
   }
-  const last = await lastRun();
+  const last = executes ? undefined : await lastRun();
   if (last) return last;
   throw usage(none, 'Name the pipeline file, or create an example with `tunesmith init`.');
 }

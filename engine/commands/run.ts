@@ -1,10 +1,10 @@
-/** `tunesmith run FILE`: skips fresh cells, restores cells from the cache and runs the others. */
+/** `tunesmith run [FILE]`: skips fresh cells, restores cells from the cache and runs the others. */
 import { constants } from 'node:os';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
 import { openReporter, type Reporter, reporterKind } from '../report/reporter.ts';
 import { type Interruptions, interruptions } from './interruptions.ts';
-import { isYaml, type PipelineOptions, usage } from './pipeline-file.ts';
+import { choosePipeline, isYaml, type PipelineOptions, usage } from './pipeline-file.ts';
 
 interface Options extends PipelineOptions {
   only?: string[];
@@ -22,7 +22,7 @@ interface Options extends PipelineOptions {
 
 export default async function run(words: string[], options: Options): Promise<number> {
   const { dryRun, watch, json, param, params, force, only, from, until } = options;
-  const file = onlyFile(words, options);
+  const file = await choosePipeline(onlyFile(words, options), { executes: true });
   if (dryRun) {
     const pipeline = await readPipeline(file, { set: param, paramsFile: params, readOnly: true });
     const [{ planPipeline }, { printPlan }] = await Promise.all([import('../run/plan.ts'), import('./status.ts')]);
@@ -64,7 +64,7 @@ async function runOnce(pipeline: Pipeline, options: Options, { emit }: Reporter,
 }
 
 /** In `run --only train spam.yaml`, --only takes every argument that follows it, so the pipeline file may be among its cells. */
-function onlyFile(words: string[], selection: Pick<Options, 'only' | 'from' | 'until'>): string {
+function onlyFile(words: string[], selection: Pick<Options, 'only' | 'from' | 'until'>): string | undefined {
   const files = [...words];
   for (const flag of ['only', 'from', 'until'] as const) {
     const list = selection[flag];
@@ -74,8 +74,7 @@ function onlyFile(words: string[], selection: Pick<Options, 'only' | 'from' | 'u
     if (selection[flag].length === 0)
       throw usage(`--${flag} names no cell`, `For example --${flag} train, or --${flag} 'train[learning_rate=0.001]'.`);
   }
-  if (files.length === 1) return files[0]!;
-  if (files.length === 0) throw usage('run needs the pipeline file', 'For example: tunesmith run spam.yaml');
+  if (files.length < 2) return files[0];
   throw usage(
     `run takes one pipeline, not ${files.length}: ${files.join(' ')}`,
     'Run one after the other. Cells are selected with --only, --from and --until.',

@@ -1,4 +1,4 @@
-/** `tunesmith verify FILE [CELL…]`: runs cells again in a clean folder and compares their outputs with the lockfile. */
+/** `tunesmith verify [FILE] [CELL…]`: runs cells again in a clean folder and compares their outputs with the lockfile. */
 
 import { constants } from 'node:os';
 import { printableJson } from '../printable.ts';
@@ -7,14 +7,14 @@ import { printLines } from '../report/print.ts';
 import { count, duration, outputLine } from '../report/text.ts';
 import { heldAgainst, type Verified, verifyPipeline } from '../run/verify.ts';
 import { interruptions } from './interruptions.ts';
-import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
+import { choosePipeline, fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
 
 export default async function verify(
   words: string[],
   { cells, seed = Math.floor(Math.random() * 1e6), json, ...options }: PipelineOptions & { cells: number; seed?: number; json?: boolean },
 ): Promise<number> {
-  const { file, rest } = fileAmong(words);
-  if (!file) throw usage('verify needs the pipeline file', 'For example: tunesmith verify spam.yaml');
+  const { file: named, rest } = fileAmong(words);
+  const file = await choosePipeline(named, { executes: true });
   const pipeline = await openPipeline(file, options);
   const colors = colorsFor(process.stdout);
   const print = (line: string) => printLines([line]);

@@ -51,8 +51,16 @@ async function ask(path: string, patience: number): Promise<Description> {
   if (answer) return answer as Description;
   if (result.timedOut)
     return { message: `it was still loading after ${patience / 1000} s`, hint: 'Do the work in `run`, not while the module loads.' };
+  if (result.exitCode === NEVER_SETTLED)
+    return {
+      message: 'it awaits a promise at its top level that never settles',
+      hint: 'Do the work in `run`, not while the module loads.',
+    };
   return { message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`, hint: lastLine(result.stderr) };
 }
+
+/** Node's own exit code for a module that still awaits when nothing is left to run. */
+const NEVER_SETTLED = 13;
 
 function lastLine(text: string | undefined): string | undefined {
   return text?.trim().split('\n').at(-1) || undefined;

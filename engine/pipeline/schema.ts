@@ -187,7 +187,7 @@ export const stepSchema = {
         anyOf: [{ type: 'string', minLength: 1 }, { type: 'array', items: { type: 'string', minLength: 1 } }, SELECTED],
       },
       description:
-        'The files that the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, ${{ steps.STEP.OUTPUT }}, or {path, exclude, gitignore}.',
+        'The files that the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, ${{ steps.STEP.OUTPUT }}, ${{ steps.STEP[*].OUTPUT }} (of all cells of a step, in alphabetical order of their names, so that step[n=100] comes before step[n=9]), or {path, exclude, gitignore}.',
     },
     outputs: {
       type: 'object',

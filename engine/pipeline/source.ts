@@ -15,6 +15,7 @@ import {
 } from 'yaml';
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 import { exactNumber } from './cell-name.ts';
+import type { Parsed } from './forms.ts';
 import { Literal, type Tree, writtenScalar } from './literal.ts';
 import { readInPieces } from './pieces.ts';
 import { Problems } from './problems.ts';
@@ -53,7 +54,7 @@ export function readSource(
   text = readText(path, shownPath(path)),
   kind = PIPELINE,
 ): Source & { text: string } {
-  const value = text.length > LARGE ? readInPieces(text, cleanValue) : undefined;
+  const value = text.length > LARGE ? readInPieces(text, parseText) : undefined;
   if (value === undefined) return readWhole(path, problems, text, kind);
   let whole: Source | undefined;
   return {
@@ -69,15 +70,24 @@ export function readSource(
 /** Characters. */
 const LARGE = 200_000;
 
-/** Undefined if the text has an error. */
-function cleanValue(text: string): Tree | undefined {
+/** Parses a self-contained text; undefined if it has an error. */
+export function parseText(text: string): Parsed | undefined {
   const documents = parseAllDocuments(text, PARSING);
   const [document, second] = documents;
   if ('empty' in documents || !document || second || document.errors.length + document.warnings.length > 0) return undefined;
   const problems = new Problems();
   const source = new YamlSource('', text, new LineCounter(), PIPELINE);
-  source.take(document, problems);
-  return problems.isEmpty ? source.value : undefined;
+  return {
+    contents: document.contents,
+    tags: document.schema.tags,
+    merges: isMap(document.contents) && document.contents.items.some(isMerge),
+    valueOf(node) {
+      if (node === document.contents) source.take(document, problems);
+      const value = node === document.contents ? source.value : new Values(source, problems).read(node);
+      return problems.isEmpty ? value : undefined;
+    },
+    keyOf: (key) => (isScalar(key) && !isMerge({ key }) ? keyText(key) : undefined),
+  };
 }
 
 const PARSING = { prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' } as const;
@@ -331,8 +341,8 @@ function keyText({ value, source }: Scalar): string {
 
 const TAGS = new Set(['!', ...['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`)]);
 
-function isMerge(pair: Pair): boolean {
-  return isScalar(pair.key) && pair.key.type === 'PLAIN' && pair.key.source === '<<';
+function isMerge({ key }: Pick<Pair, 'key'>): boolean {
+  return isScalar(key) && key.type === 'PLAIN' && key.source === '<<';
 }
 
 function nthExpression(raw: string, nth: number): number {

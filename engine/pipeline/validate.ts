@@ -1,5 +1,9 @@
 /** Validates values with Ajv and translates its errors: one message each, with the path of the key or value. */
-import type { Ajv, ErrorObject } from 'ajv';
+import { hash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { Ajv, ErrorObject, Options, ValidateFunction } from 'ajv';
 import { didYouMean } from '../suggest.ts';
 import { exactNumber } from './cell-name.ts';
 import { Literal } from './literal.ts';
@@ -23,7 +27,7 @@ export type Validate = (value: unknown) => Mistake[];
 export async function validator(schema: Schema): Promise<Validate> {
   const known = compiled.get(schema);
   if (known) return known;
-  const check = (await compiler()).compile(schema);
+  const check = built(schema) ?? (await compiler()).compile(schema);
   const validate: Validate = (value) => (check(value) ? [] : mistakes([...check.errors!], value));
   compiled.set(schema, validate);
   return validate;
@@ -34,20 +38,30 @@ export async function checkSchema(schema: Schema): Promise<void> {
   (await compiler()).validateSchema(schema, true);
 }
 
+/** The compiled code of a built-in schema, which the build writes next to this file; undefined for other schemas and in a checkout. */
+function built(schema: Schema): ValidateFunction | undefined {
+  const file = join(import.meta.dirname, 'schemas', builtName(schema));
+  return existsSync(file) ? (createRequire(import.meta.url)(file) as ValidateFunction) : undefined;
+}
+
+/** The name of the file with the compiled code. */
+export function builtName(schema: Schema): string {
+  return `${hash('sha256', JSON.stringify(schema)).slice(0, 16)}.cjs`;
+}
+
+export const AJV_OPTIONS: Options = {
+  allErrors: true,
+  verbose: true,
+  useDefaults: true,
+  strict: false,
+  ownProperties: true,
+  logger: false,
+  // Not by default, because compiling the meta-schema takes longer than reading a small pipeline.
+  validateSchema: false,
+};
+
 function compiler(): Promise<Ajv> {
-  ajv ??= import('ajv').then(
-    ({ Ajv }) =>
-      new Ajv({
-        allErrors: true,
-        verbose: true,
-        useDefaults: true,
-        strict: false,
-        ownProperties: true,
-        logger: false,
-        // Not by default, because compiling the meta-schema takes longer than reading a small pipeline.
-        validateSchema: false,
-      }),
-  );
+  ajv ??= import('ajv').then(({ Ajv }) => new Ajv(AJV_OPTIONS));
   return ajv;
 }
 

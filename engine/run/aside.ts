@@ -87,7 +87,7 @@ export class Aside {
     }
   }
 
-  /** Commits: the new outputs are valid and recorded. */
+  /** Commits: the new outputs are valid and recorded, or they belong to another run and stay unchanged. */
   async keepNew(): Promise<void> {
     this.#mark('done');
     this.#report([...(await this.#dropFormer()), ...this.#remove()]);

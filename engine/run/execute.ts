@@ -6,6 +6,7 @@ import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Content, contentOf, type Reading } from '../../cache/content.ts';
+import type { Lease } from '../../cache/lease.ts';
 import { modesOf } from '../../cache/modes.ts';
 import { place, removeTree, standsAt } from '../../cache/place.ts';
 import { stampsOf, stampsWithin } from '../../cache/stamps.ts';
@@ -28,6 +29,7 @@ import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
 import { type Mask, maskOf } from './masking.ts';
 import type { Project } from './project.ts';
 import { misplacedHint } from './shell-hints.ts';
+import { areTakenOver, demandLeases, demandOwnInputs } from './taken-over.ts';
 import { Meter, type Usage } from './usage.ts';
 import type { Workers } from './workers.ts';
 
@@ -41,6 +43,8 @@ export interface Surroundings {
   gpus: string[];
   guard: Guard;
   workers: Workers;
+  /** Leases on the paths of the cell's outputs. */
+  leases: Lease[];
   /** Set with `--locked`. */
   locked?: Locked;
   /** Aborted by Ctrl-C and by `--on-failure kill`. */
@@ -81,7 +85,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
         return { state: 'ran', ...ending.made, log: path, usage: meter.usage };
       }
       const { message, option, detail } = ending.failed;
-      if (ending.unstored || number > cell.retry.times) {
+      if (ending.final || number > cell.retry.times) {
         const changed = await changedMeanwhile(cell, found, written, around);
         const hint = changed ? `${changed} changed during the run. If that caused the failure, run again.` : ending.failed.hint;
         const tail = [...log.tail];
@@ -171,8 +175,8 @@ interface Made {
   kept: boolean;
 }
 
-/** `unstored`: the cell succeeded, but its outputs could not be stored. It need not run again. */
-type Ending = { made: Made } | { failed: Verdict; unstored?: boolean } | 'canceled';
+/** `final`: do not retry, because only storing failed, or the outputs belong to another run. */
+type Ending = { made: Made } | { failed: Verdict; final?: boolean } | 'canceled';
 
 /** One attempt, from moving the former outputs aside to the new outputs in their places. */
 async function once(
@@ -192,6 +196,7 @@ async function once(
   let verdict: Verdict | undefined;
   let trouble: unknown;
   try {
+    await demandOwnInputs(found.inputs, around);
     const inputs = await fetched(found.inputs, cell, project, fetching(cell, log, around, AbortSignal.any([signal, deadline.signal])));
     const shell = cell.action.kind === 'shell';
     if (shell) await aside.clear(cell.outputs);
@@ -212,6 +217,7 @@ async function once(
     clearTimeout(timer);
     if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
     if (!signal.aborted) verdict ??= missing(cell, outputs, around.pipeline);
+    demandLeases(around.leases);
     if (!verdict && !signal.aborted) {
       if (!shell) {
         await aside.clear(cell.outputs);
@@ -226,14 +232,15 @@ async function once(
   } finally {
     clearTimeout(timer);
   }
-  const left = await aside.keepFormer();
+  const taken = areTakenOver(around.leases);
+  const left = taken ? await aside.keepNew() : await aside.keepFormer();
   const unstored = trouble !== undefined && (await unstoredIn(project.places.failed(cell.name), cell, found, project)) !== undefined;
   if (signal.aborted) return 'canceled';
   if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
   else if (trouble) verdict = explained(unstored ? asUnstored(trouble) : trouble);
   if (left && verdict)
     verdict.detail = [verdict.detail, `its partial outputs are in ${relative(project.root, left)}`].filter(Boolean).join('\n');
-  return { failed: verdict!, unstored };
+  return { failed: verdict!, final: unstored || taken };
 }
 
 /** Maximum delay of a timer, about 24 days. Node treats a longer one as 1 ms. */
@@ -272,6 +279,8 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
   }
   around.locked?.demandBytes(cell, outputs);
   const changed = await changedMeanwhile(cell, found, written, around);
+  if (changed) await demandOwnInputs(found.inputs, around);
+  demandLeases(around.leases);
   if (changed)
     project.notice(`${changed} changed while ${cell.name} ran, so its result was not stored; the next run executes it again`, cell.name);
   else if (cell.cache) {

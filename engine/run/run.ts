@@ -340,7 +340,8 @@ class Run {
         held.release();
       });
       if (cell.cache) leases.push(await this.project.cache.leases.acquire(`cell ${found.fingerprint}`, waiting));
-      leases.push(...(await this.project.leaseOutputs(pathsOf(cell), waiting)));
+      const placeLeases = await this.project.leaseOutputs(pathsOf(cell), waiting);
+      leases.push(...placeLeases);
       if (waited) {
         held = await enter();
         if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
@@ -354,7 +355,7 @@ class Run {
         found = now;
       }
       const { execute, storeUnstored } = await import('./execute.ts');
-      const surroundings = this.#surroundings(held.gpus);
+      const surroundings = this.#surroundings(held.gpus, placeLeases);
       const stored = why === 'forced' || !cell.cache ? undefined : await storeUnstored(cell, found, surroundings);
       if (stored) {
         this.#outputs.set(cell.name, stored.outputs);
@@ -401,13 +402,14 @@ class Run {
     };
   }
 
-  #surroundings(gpus: string[]): Surroundings {
+  #surroundings(gpus: string[], leases: Lease[]): Surroundings {
     return {
       pipeline: this.pipeline,
       project: this.project,
       run: this.run,
       outputsOf: (name) => this.#outputs.get(name)!,
       gpus,
+      leases,
       guard: this.#guard,
       workers: this.#workers,
       locked: this.locked,

@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
 import { memoryLimit } from '../memory-limit.ts';
-import type { Json, StepContext, StepDefinition } from '../step.ts';
+import { type Json, type StepContext, type StepDefinition, StepError } from '../step.ts';
 import { type Frame, userStack } from '../user-stack.ts';
 
 type Handed =
@@ -104,6 +104,11 @@ async function run(job: StepJob): Promise<void> {
   const say = (message: Message) => {
     if (!over) tell(message);
   };
+  if (own !== undefined) {
+    // Otherwise the channel alone would keep this process alive forever if nothing can settle the promise any more.
+    process.channel?.unref();
+    process.once('beforeExit', neverSettled);
+  }
   try {
     await definition.run({
       ...job,
@@ -120,6 +125,8 @@ async function run(job: StepJob): Promise<void> {
     });
   } finally {
     over = true;
+    process.removeListener('beforeExit', neverSettled);
+    process.channel?.ref();
   }
 }
 
@@ -165,6 +172,12 @@ const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
 async function load(module: StepJob['module']): Promise<StepDefinition> {
   if ('path' in module) return (await import('../load-step.ts')).loadStep(module.path);
   return (await (await import('../registry.ts')).builtin(module.builtin))!;
+}
+
+/** Called when the event loop is empty but the step has not returned. Node itself exits with code 13 in this case. */
+function neverSettled(): void {
+  const message = "the step's promise never settled: nothing is left running that could settle it";
+  fail(new StepError(message, 'Call resolve or reject in every case, also if a callback gets an error or an event does not occur.'));
 }
 
 function fail(thrown: unknown): void {

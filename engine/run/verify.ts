@@ -170,6 +170,7 @@ class Verifier {
       run: 1,
       outputsOf,
       gpus,
+      leases: [],
       guard: this.guard,
       workers: this.workers,
       signal: this.signal,

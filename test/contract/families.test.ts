@@ -12,6 +12,7 @@ steps:
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 30 } }
   train:
     uses: train
+    resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, task: text-classification, epochs: 4, batch_size: 8, learning_rate: 0.01 }
   test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
   deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }

@@ -1,8 +1,8 @@
 /** Impossible metrics are found before training, each reported at its position in the pipeline. */
 import { cpSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { project, root } from '../rig.ts';
+import { project } from '../rig.ts';
+import { modelOf, wordsOf } from '../steps/small.ts';
 
 interface Given {
   tokenize?: string;
@@ -23,13 +23,14 @@ steps:
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 16, ${tokenize} } }
   train:
     uses: train
+    resources: { cpu: 1 }
     matrix: { seed: [1, 2] }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, seed: "\${{ matrix.seed }}", epochs: 2, ${train} }
   measure: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${evaluate} } }
   best: { uses: select, with: { from: "\${{ steps.measure[*].metrics }}", pick: "\${{ steps.train[*].model }}", ${select} } }
 `,
   });
-  cpSync(join(root, 'pipelines/models/bert-tiny'), p.path('model'), { recursive: true });
+  cpSync(modelOf(wordsOf(rows.join(' '))), p.path('model'), { recursive: true });
   return p;
 }
 

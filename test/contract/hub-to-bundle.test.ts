@@ -15,6 +15,7 @@ steps:
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: "\${{ params.base }}", max_length: 16 } }
   train:
     uses: train
+    resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: "\${{ params.base }}", task: text-classification, epochs: 1, batch_size: 8, learning_rate: 1e-3 }
   test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
   deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }

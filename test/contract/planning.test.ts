@@ -205,3 +205,27 @@ test('two concurrent runs execute each cell once', async () => {
   expect(p.read('runs')).toBe('x\n');
   expect([one.cells.a, two.cells.a].sort()).toEqual(['fresh', 'ran']);
 });
+
+test('run and verify use the only pipeline of a folder and report it; with several, they list the names', async () => {
+  const p = project({
+    'notes.yaml': 'a: 1\n',
+    'pipelines/one.yaml': 'steps: { a: { run: "echo 1 > ${{ outputs.o }}", outputs: { o: a.txt } } }\n',
+  });
+  const first = await p.run('run', '--only', 'a', '--plain');
+  expect({ code: first.code, stderr: first.stderr }).toEqual({
+    code: 0,
+    stderr: 'using pipelines/one.yaml, the only pipeline in pipelines\n',
+  });
+  p.write('two.yaml', 'steps: { b: { run: "true" } }\n');
+  expect((await p.run('run', '--plain')).screen).toContain('using two.yaml, the only pipeline here\n');
+  expect((await p.run('verify', 'b')).stderr).toContain('using two.yaml, the only pipeline here\n');
+  p.write('three.yaml', 'steps: { c: { run: "true" } }\n');
+  for (const command of ['run', 'verify']) {
+    const { code, screen } = await p.run(command);
+    expect({ code, screen }).toEqual({ code: 2, screen: 'error: there are 2 pipelines here: name one\n  = three.yaml\n    two.yaml\n' });
+  }
+  // What ran last, elsewhere, is not what somebody means who runs.
+  p.write('empty/x', '');
+  const { code, stderr } = await p.runIn('empty', 'run');
+  expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('error: there is no pipeline here') });
+});

@@ -13,6 +13,7 @@ steps:${MAIL_STEPS}
     with: { data: "\${{ steps.split.data }}", model: ./model, max_length: 64 }
   train:
     uses: train
+    resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 3, batch_size: 4, learning_rate: 3e-3 }
   test:
     uses: evaluate

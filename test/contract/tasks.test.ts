@@ -1,8 +1,8 @@
 /** Every task through the whole pipeline, from rows to a bundle that answers, and the messages for unusable rows. */
 import { cpSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { project, root } from '../rig.ts';
+import { project } from '../rig.ts';
+import { modelOf, wordsOf } from '../steps/small.ts';
 
 const NAMES = ['anna', 'bert', 'carl', 'dora', 'emil', 'fred'];
 const CITIES = ['paris', 'london', 'oslo', 'rome'];
@@ -48,6 +48,7 @@ steps:
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 24, ${tokenize} } }
   train:
     uses: train
+    resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, learning_rate: 0.001, seed: 1, ${train} }
   test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
   deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
@@ -56,7 +57,7 @@ steps:
 function made(rows: object[], tokenize: string, train: string) {
   const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   const p = project({ 'p.yaml': pipeline(tokenize, train), 'data.jsonl': lines });
-  cpSync(join(root, 'pipelines/models/bert-tiny'), p.path('model'), { recursive: true });
+  cpSync(modelOf(wordsOf(lines)), p.path('model'), { recursive: true });
   return p;
 }
 

@@ -11,6 +11,7 @@ steps:
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 16 } }
   train:
     uses: train
+    resources: { cpu: 1 }
     matrix: { rate: ${rates}, batch: [4, 8] }
     with:
       tokens: \${{ steps.tokenize.tokens }}

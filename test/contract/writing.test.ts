@@ -19,6 +19,7 @@ steps:
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, ${tokenize} } }
   train:
     uses: train
+    resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, learning_rate: 0.003, seed: 1, ${train} }
   test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
 `;

@@ -31,6 +31,7 @@ steps:
   baseline: { uses: baseline, with: { ${baseline} } }
   train:
     uses: train
+    resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, seed: 1, ${train} }
   test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${test} } }
 `;

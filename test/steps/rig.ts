@@ -47,7 +47,7 @@ export async function ranStep(
     cell: { cell: definition.name, matrix: {} },
     signal: new AbortController().signal,
     seed: (options as { seed?: number }).seed ?? 0,
-    threads: 2,
+    threads: 1,
     log: (message) => void ran.log.push(message),
     warn: (message) => void ran.warnings.push(message),
     result: (message) => {

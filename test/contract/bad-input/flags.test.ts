@@ -131,7 +131,6 @@ test('unknown flags and values', async () => {
     ['run', 'p.yaml', '-j', 'many'],
     ['run', 'p.yaml', '--on-failure', 'ignore'],
     ['run', 'p.yaml', 'q.yaml'],
-    ['run'],
     ['rnu', 'p.yaml'],
   ]) {
     screens.push(await refusalIn(p, ...args));
@@ -152,9 +151,6 @@ test('unknown flags and values', async () => {
 
     error: run takes one pipeline, not 2: p.yaml q.yaml
       = Run one after the other. Cells are selected with --only, --from and --until.
-
-    error: run needs the pipeline file
-      = For example: tunesmith run spam.yaml
 
     error: unknown command 'rnu'
       = Did you mean run?

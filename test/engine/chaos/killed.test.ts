@@ -2,31 +2,29 @@
  * Engines, steps and workers that are killed or hang: the next run is immediately like a clean run. (At random instants:
  * test/optional/chaos.test.ts.)
  */
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openCache } from '../../../cache/open.ts';
-import { faulty, instants, plug, SMALL, tree, unplugged } from './rig.ts';
+import { faulty, instants, type Project, plug, SMALL, tree, unplugged } from './rig.ts';
 
 test.each([
   ['kill', 'runs'],
   ['power', 'runs'],
   ['kill', 'restores'],
 ] as const)('%s, at instants throughout a run that %s what replaces other outputs', async (what, how) => {
-  const ready = async () => {
-    const p = faulty(SMALL);
-    for (const text of how === 'runs' ? ['first\n'] : ['second\n', 'first\n']) {
-      p.write('in.txt', text);
-      await p.run('run', 'p.yaml');
-    }
-    p.write('in.txt', 'second\n');
-    return p;
-  };
-  const model = await ready();
+  const ready = faulty(SMALL);
+  for (const text of how === 'runs' ? ['first\n'] : ['second\n', 'first\n']) {
+    ready.write('in.txt', text);
+    await ready.run('run', 'p.yaml');
+  }
+  ready.write('in.txt', 'second\n');
+  const model = copyOf(ready);
   const count = await instants(model);
   const clean = tree(model);
   // Another start for each kind, so that together they cover most instants.
   for (let at = what === 'kill' ? 2 : 7; at <= count; at += how === 'runs' ? 23 : 5) {
-    const p = await ready();
+    const p = copyOf(ready);
     Object.assign(p.env, plug(what, at));
     // The run may finish if it has fewer instants.
     expect([137, ...(at > count - 3 ? [0] : [])], `${what} at ${at}`).toContain((await p.run('run', 'p.yaml', '--plain')).code);
@@ -42,6 +40,12 @@ test.each([
     expect((await p.states('p.yaml')).cells).toEqual({ file: 'fresh', folder: 'fresh' });
   }
 });
+
+function copyOf({ folder }: Project): Project {
+  const p = faulty({});
+  cpSync(folder, p.folder, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+  return p;
+}
 
 /** Every result in the index has its objects, without repairs by the next run. */
 async function expectWhole(folder: string): Promise<void> {

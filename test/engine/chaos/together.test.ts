@@ -1,6 +1,7 @@
 /** Concurrent engines: two on one project, ten checkouts with one cache. */
 import { createHash } from 'node:crypto';
 import { symlinkSync } from 'node:fs';
+import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { FILES, faulty, tree } from './rig.ts';
 
@@ -39,6 +40,89 @@ steps:
   expect((await makes).cells).toEqual({ made: 'ran' });
   expect((await reads).cells).toEqual({ made: 'fresh', gate: 'ran', reader: 'ran' });
   expect(p.read('read.txt')).toBe('made\n');
+});
+
+test.each(['shell', 'step'])(
+  'a run (%s) that is suspended until another one takes over its outputs fails and leaves the outputs alone',
+  async (kind) => {
+    const body = `touch begun-\${{ params.x }}; until [ -e go-\${{ params.x }} ]; do sleep 0.05; done; echo \${{ params.x }} > \${{ outputs.o }}`;
+    const p = faulty({
+      'package.json': '{}',
+      'wait.mjs': `import { existsSync, writeFileSync } from 'node:fs'; import { setTimeout as sleep } from 'node:timers/promises';
+      export default { name: 'wait', version: 1, options: { x: {} }, outputs: { o: 'file' }, async run({ options: { x }, outputs, folder }) {
+        writeFileSync(folder + '/begun-' + x, '');
+        while (!existsSync(folder + '/go-' + x)) await sleep(50);
+        writeFileSync(outputs.o, x + '\\n'); writeFileSync(folder + '/made-' + x, '');
+      } };`,
+      'p.yaml': `
+name: p
+params: { x: 1 }
+steps:
+  a: ${kind === 'shell' ? `{ run: "${body}; touch made-\${{ params.x }}", retry: 2, outputs: { o: a.txt } }` : '{ uses: ./wait.mjs, retry: 2, with: { x: "${{ params.x }}" } }'}
+`,
+    });
+    const output = kind === 'shell' ? 'a.txt' : '.tunesmith/outputs/p/a/o';
+    const stopped = p.start('run', 'p.yaml', '--plain');
+    await p.until(() => p.exists('begun-1'));
+    stopped.kill('SIGSTOP');
+    p.write('go-1', '');
+    await p.until(() => p.exists('made-1'));
+    // Another machine does this after a minute without a heartbeat.
+    const state = new Sqlite(p.path('.tunesmith/state.sqlite'));
+    state.exec('delete from leases');
+    state.close();
+    new Sqlite(p.path('.tunesmith/index.sqlite')).exec('delete from leases').close();
+    p.write('go-2', '');
+    expect((await p.states('p.yaml', '-p', 'x=2')).cells).toEqual({ a: 'ran' });
+    stopped.kill('SIGCONT');
+    const { code, screen } = await stopped.done;
+    expect(code).toBe(1);
+    expect(screen).toMatch(
+      /a: failed after .*: another run took over its outputs while this run was suspended, so the files there belong to that run/,
+    );
+    expect(screen).toMatch(/A run that is suspended for a minute/);
+    expect(p.read(output)).toBe('2\n');
+    expect(p.find('.tunesmith/work')).toEqual([]);
+    expect((await p.states('p.yaml', '-p', 'x=2')).cells).toEqual({ a: 'fresh' });
+    expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+    expect(p.read(output)).toBe('1\n');
+  },
+);
+
+test('a run fails if another run with other parameters overwrites its intermediate file', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    'hold-1': '',
+    'p.yaml': `
+name: p
+params: { x: 1 }
+steps:
+  made: { run: "echo \${{ params.x }} > \${{ outputs.o }}", outputs: { o: made.txt } }
+  gate: { run: "touch at-gate-\${{ params.x }}; while [ -e hold-\${{ params.x }} ]; do sleep 0.05; done", needs: made, cache: false }
+  read: { run: "touch reading-\${{ params.x }}; while [ -e wait-\${{ params.x }} ]; do sleep 0.05; done; cat \${{ steps.made.o }} > \${{ outputs.o }}; echo \${{ params.x }} >> \${{ outputs.o }}", needs: gate, outputs: { o: read.txt } }
+`,
+  });
+  const fails = (screen: string) =>
+    expect(screen).toMatch(
+      /read: failed after .*: another run has overwritten the input steps\.made\.o \(made\.txt\), which made made for this run/,
+    );
+  // Before the cell starts, and while it reads.
+  const first = p.run('run', 'p.yaml', '--plain');
+  await p.until(() => p.exists('at-gate-1'));
+  expect((await p.states('p.yaml', '-p', 'x=2')).code).toBe(0);
+  p.remove('hold-1');
+  fails((await first).screen);
+  expect(p.read('read.txt')).toBe('2\n2\n');
+  p.write('wait-1', '');
+  p.remove('reading-1');
+  const second = p.run('run', 'p.yaml', '--plain');
+  await p.until(() => p.exists('reading-1'));
+  expect((await p.states('p.yaml', '-p', 'x=3', '--until', 'made')).code).toBe(0);
+  p.remove('wait-1');
+  fails((await second).screen);
+  expect(p.read('read.txt')).toBe('2\n2\n');
+  expect((await p.states('p.yaml')).cells).toEqual({ made: 'restored', gate: 'ran', read: 'ran' });
+  expect(p.read('read.txt')).toBe('1\n1\n');
 });
 
 test('two cells that write the same file through a link do not run at the same time; each has its own result', async () => {

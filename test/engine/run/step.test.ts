@@ -131,6 +131,49 @@ steps:
   expect(p.find('.tunesmith/outputs')).toEqual([]);
 });
 
+test('a step whose promise can never settle fails with that reason, also if it has made its outputs', async () => {
+  const step = (body: string) => `import { mkdirSync } from 'node:fs'; import { setTimeout as sleep } from 'node:timers/promises';
+    export default { name: 's', version: 1, outputs: { o: 'folder' }, async run({ outputs, log, signal }) { mkdirSync(outputs.o); ${body} } };`;
+  const never = 'await new Promise(() => {});';
+  const p = engine(
+    `
+steps:
+  never: { uses: ./never.mjs }
+  later: { uses: ./later.mjs }
+  again: { uses: ./again.mjs, retry: 1 }
+  slow: { uses: ./slow.mjs }
+  thread: { uses: ./thread.mjs }
+  top: { uses: ./lazy.mjs }
+`,
+    {
+      'never.mjs': step(never),
+      'later.mjs': step(
+        `await sleep(50); log('half'); process.on('message', () => {}); signal.addEventListener('abort', () => {}); ${never}`,
+      ),
+      'again.mjs': step(`log('once'); ${never}`),
+      'slow.mjs': step('await sleep(300);'),
+      'thread.mjs': `import { Worker } from 'node:worker_threads'; ${step(`
+        const worker = new Worker("require('node:worker_threads').parentPort.once('message', (n) => setTimeout(() => require('node:worker_threads').parentPort.postMessage(n + 1), 100))", { eval: true });
+        worker.postMessage(1); await new Promise((resolve) => worker.once('message', resolve));`)}`,
+      'lazy.mjs': step("await import('./top.mjs');"),
+      'top.mjs': never,
+    },
+  );
+  const { failures, states, lines } = await p.go({ onFailure: 'continue' });
+  const message = "the step's promise never settled: nothing is left running that could settle it";
+  const hint = 'Call resolve or reject in every case, also if a callback gets an error or an event does not occur.';
+  for (const cell of ['never', 'later', 'again', 'top']) expect(failures[cell], cell).toMatchObject({ message, hint });
+  expect(states).toMatchObject({ slow: 'ran', thread: 'ran' });
+  expect(lines.sort()).toEqual(['half', 'once', 'once']);
+});
+
+test('a step with a top-level await that never settles is refused before the run', async () => {
+  const p = engine('steps: { a: { uses: ./a.mjs } }', { 'a.mjs': 'await new Promise(() => {}); export default {};' });
+  const { code, stderr } = await p.run('validate', 'p.yaml');
+  expect(code).toBe(2);
+  expect(stderr).toContain('it awaits a promise at its top level that never settles');
+});
+
 test('any thrown value is reported', async () => {
   const thrown = {
     text: `'just a text'`,

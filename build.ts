@@ -1,0 +1,44 @@
+/**
+ * `npm run build`: TypeScript becomes dist/, and every schema of ours the code that checks it. To compile a schema takes
+ * longer than all the rest of a small plan; what is built is found by its schema's hash (engine/pipeline/validate.ts).
+ */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Ajv } from 'ajv';
+import standalone from 'ajv/dist/standalone/index.js';
+import { transformSync } from 'esbuild';
+import { fileSchema, optionsSchema, stepSchema } from './engine/pipeline/schema.ts';
+import { AJV_OPTIONS, builtName } from './engine/pipeline/validate.ts';
+import { builtin, builtinNames } from './engine/registry.ts';
+
+const dist = join(import.meta.dirname, 'dist');
+
+// Else the compiler takes what is missing in dist/ for written.
+rmSync(join(dist, '.tsbuildinfo'), { force: true });
+for (const config of ['tsconfig.build.json', 'tsconfig.types.json']) compile(config);
+await buildSchemas();
+chmodSync(join(dist, 'engine/cli.js'), 0o755);
+
+function compile(config: string): void {
+  const compiler = join(import.meta.dirname, 'node_modules/typescript/bin/tsc');
+  try {
+    execFileSync(process.execPath, [compiler, '-p', config], { cwd: import.meta.dirname, stdio: 'inherit' });
+  } catch (error) {
+    // Mistakes in types are told. They stand in the way of nothing once it is compiled.
+    process.exitCode = 1;
+    if (!existsSync(join(dist, 'engine/cli.js'))) throw error;
+  }
+}
+
+async function buildSchemas(): Promise<void> {
+  const folder = join(dist, 'engine/pipeline/schemas');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const ajv = new Ajv({ ...AJV_OPTIONS, code: { source: true } });
+  const steps = await Promise.all(builtinNames().map(builtin));
+  for (const schema of [fileSchema, stepSchema, ...steps.map((step) => optionsSchema(step!))]) {
+    const { code } = transformSync(standalone.default(ajv, ajv.compile(schema)), { minify: true });
+    writeFileSync(join(folder, builtName(schema)), code);
+  }
+}
