@@ -85,7 +85,7 @@ export class Database {
     });
   }
 
-  /** An empty one, which is in memory, where there was nothing to read. */
+  /** The open database; an empty one in memory if there is no file. */
   get #sqlite(): Sqlite.Database {
     return this.#opened ?? this.#open(Buffer.alloc(0));
   }

@@ -403,7 +403,7 @@ async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (
   for (const result of ended) if (result.status === 'rejected') throw result.reason;
 }
 
-/** With an mtime that is older than its ctime, a file's stamps can be trusted at once (see `Memo.trust`). */
+/** The timestamps of a file with an mtime older than its ctime can be trusted at once (see `Memo.trust`). */
 function backdate(path: string): void {
   // By more than the coarsest clock's tick, FAT's 2 s.
   const earlier = Date.now() / 1000 - 3;
@@ -411,7 +411,7 @@ function backdate(path: string): void {
 }
 
 function changed(path: string): UnreadableError {
-  return new UnreadableError(path, 'it changed while it was being stored', 'Wait until whatever writes it is done.');
+  return new UnreadableError(path, 'it changed while it was being stored', 'Wait until no other program writes to it.');
 }
 
 function statOf(path: string): BigIntStats | undefined {

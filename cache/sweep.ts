@@ -1,6 +1,6 @@
 /**
- * What goes when results go: the objects that no other result refers to, and those that none referred to before (what a
- * killed process stored). Planned first, so that it can be shown; then done, results before their objects.
+ * Removes results with their objects: the objects that no other result refers to, and objects that no result ever referred to
+ * (of killed processes). The plan comes first, so that it can be printed. Then results are removed before their objects.
  */
 import type { Content } from './content.ts';
 import type { Entry } from './index.ts';
@@ -9,18 +9,18 @@ import type { Cache } from './open.ts';
 export interface Sweep {
   results: Entry[];
   objects: string[];
-  /** What these take on the disk. */
+  /** Disk usage of the objects to remove, in bytes. */
   bytes: number;
-  /** What objects take that stay. */
+  /** Disk usage of the remaining objects, in bytes. */
   left: number;
 }
 
 export interface SweepOptions {
-  /** Results that may go, those first that should go first. */
+  /** Results that may be removed, in the order of removal. */
   candidates: Entry[];
-  /** Only as many go as it takes to get all objects down to so many bytes; without it all of them go. */
+  /** Remove results only until all objects together have at most this size in bytes; by default, remove all. */
   maxSize?: number;
-  /** Contents that stay although no result may have them. */
+  /** Contents to keep even if no result has them. */
   keep: Pick<Content, 'kind' | 'hash'>[];
 }
 

@@ -61,7 +61,7 @@ async function read(entry: string, root: string | undefined): Promise<Read> {
   const code = codeIn(found);
   if (memory === undefined) return { code };
   const around = surroundings(Object.keys(found.files), dirname(entry));
-  // A tsconfig.json that builds on another one, wherever that lies, is not followed here.
+  // Do not cache if a tsconfig.json extends another one, which is not tracked here.
   const further = Object.keys(around.settings).some((path) => /tsconfig/.test(path) && /"extends"/.test(readFileSync(path, 'utf8')));
   return further ? { code } : { code, keep: () => keepText(memory, JSON.stringify({ ...found, ...around })) };
 }

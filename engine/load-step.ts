@@ -36,8 +36,8 @@ function stepIn(loaded: unknown, file: string): StepDefinition {
   const step = found as Partial<StepDefinition>;
   const wrong = (what: string, hint = '`tunesmith new-step` writes an example of a step.') =>
     new StepError(`the default export of ${file} ${what}`, hint);
-  if (found === null || typeof found !== 'object') throw wrong('is no step', 'Write `export default defineStep({ … })`.');
-  if (typeof step.run !== 'function') throw wrong('is no step: it has no function `run`');
+  if (found === null || typeof found !== 'object') throw wrong('is not a step', 'Write `export default defineStep({ … })`.');
+  if (typeof step.run !== 'function') throw wrong('is not a step: it has no function `run`');
   if (typeof step.name !== 'string' || step.name === '') throw wrong('has no `name`');
   if (typeof step.version !== 'number')
     throw wrong('has no `version`', 'Write `version: 1`, and raise it when the same inputs and options give a different result.');

@@ -22,8 +22,8 @@ export default async function explain(words: string[], { json, ...options }: Pip
 
 const STATES = {
   fresh: 'fresh: its outputs match this fingerprint',
-  restore: 'going to be restored from the cache',
-  run: 'going to run',
+  restore: 'can be restored from the cache',
+  run: 'must run',
   depends: 'undecided until the cells that it depends on have run',
   off: 'skipped, because its `when` is false',
 };

@@ -77,6 +77,6 @@ function onlyFile(words: string[], selection: Pick<Options, 'only' | 'from' | 'u
   if (files.length < 2) return files[0];
   throw usage(
     `run takes one pipeline, not ${files.length}: ${files.join(' ')}`,
-    'Run one after the other. Cells are selected with --only, --from and --until.',
+    'Run them one after the other. To select cells, use --only, --from and --until.',
   );
 }

@@ -9,7 +9,7 @@ import { usage } from './pipeline-file.ts';
 
 export default async function setup(what: string, { gpu = false, cpu = false }: { gpu?: boolean; cpu?: boolean }): Promise<number> {
   if (what !== 'tensorflow') throw usage(`setup cannot install "${what}"`, 'tunesmith setup tensorflow');
-  if (gpu && cpu) throw usage('--gpu and --cpu exclude each other', 'tunesmith setup tensorflow [--gpu | --cpu]');
+  if (gpu && cpu) throw usage('--gpu and --cpu cannot be used together', 'tunesmith setup tensorflow [--gpu | --cpu]');
   const began = performance.now();
   const say = (line: string) => printLines([`${duration((performance.now() - began) / 1000).padStart(7)}  ${line}`]);
   const interrupted = interruptions(() => say('stopping…'));

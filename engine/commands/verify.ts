@@ -34,7 +34,7 @@ export default async function verify(
     interrupted.release();
   }
   if (interrupted.by) return 128 + constants.signals[interrupted.by];
-  if (all.length === 0) throw usage('there is nothing to verify, because no cell has a result yet', `tunesmith run ${file}`);
+  if (all.length === 0) throw usage('there is nothing to verify, because no cell has a result yet', `Run it first: tunesmith run ${file}`);
   const wrong = all.filter(({ state }) => state !== 'same').length;
   if (!json) print(wrong === 0 ? `${count(all.length, 'cell')} verified` : `${wrong} of ${count(all.length, 'cell')} not verified`);
   return wrong === 0 ? 0 : 1;

@@ -102,7 +102,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   if (cell.frozen && !cell.cache)
     scope.say(
       scope.place(['frozen']),
-      '`frozen` and `cache: false` exclude each other',
+      '`frozen` and `cache: false` cannot be used together',
       'A frozen step reuses its stored result, but `cache: false` stores none.',
     );
   cell.enabled = settings.when !== false;

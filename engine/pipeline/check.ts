@@ -32,7 +32,8 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   reading.checkStep = await validator(stepSchema);
   reading.params = new Params(source, options, problems, (name, { source: from, path: at }) => {
     const found = reading.outside.packageFolder(name);
-    if (found === undefined) problems.add(from.diagnostic(at, 'value', `the package ${name} is not installed`, `npm install -D ${name}`));
+    if (found === undefined)
+      problems.add(from.diagnostic(at, 'value', `the package ${name} is not installed`, `Install it: npm install -D ${name}`));
     return found ?? null;
   });
   const name = typeof body.name === 'string' ? body.name : basename(file).replace(/\.ya?ml$/, '');

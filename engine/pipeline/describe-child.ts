@@ -21,7 +21,7 @@ async function describe(path: string): Promise<Description> {
     if (missing)
       return {
         message: `it imports the package ${missing[1] ?? missing[2]}, which is not installed`,
-        hint: `npm install ${missing[1] ?? missing[2]}`,
+        hint: `Install it: npm install ${missing[1] ?? missing[2]}`,
       };
     const [first = '', second = ''] = (message ?? String(error)).split('\n');
     const [at] = userStack(stack, path);

@@ -84,7 +84,7 @@ function missing(step: Step, { reference, names, whole }: Expression, path: Path
     }
     case 'npm':
       if (reading.outside.packageFolder(reference.package) !== undefined) return undefined;
-      return [`the package ${reference.package} is not installed`, `npm install -D ${reference.package}`, names[0]!];
+      return [`the package ${reference.package} is not installed`, `Install it: npm install -D ${reference.package}`, names[0]!];
     case 'inputs': {
       const hidden = step.faulty.has('inputs') || (!Object.hasOwn(step.body, 'run') && !step.used);
       if (hidden || Object.hasOwn(step.inputs, reference.role)) return undefined;

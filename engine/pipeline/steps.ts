@@ -125,7 +125,7 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
   };
   const [uses, run] = [has('uses'), has('run')];
   if (uses && run) {
-    wrong('run', '`uses` and `run` exclude each other', 'Write two steps, or remove one of the keys.');
+    wrong('run', '`uses` and `run` cannot be used together', 'Write two steps, or remove one of the keys.');
     faulty.add('with');
   } else if (uses) {
     if (has('shell')) wrong('shell', '`shell` cannot be used with `uses`', 'Remove it. `shell` applies only to `run`.');

@@ -59,7 +59,7 @@ function inWords({ code, pos: [start, end], message }: YAMLError, text: string, 
           'a value cannot continue as a map in the next line',
           'Indent the next line like this one, or remove the value after the colon.',
         ];
-      return [start, start + whole.length, 'text that contains ": " must be quoted', `quote it: ${quoted(whole)}`];
+      return [start, start + whole.length, 'text that contains ": " must be quoted', `Quote it: ${quoted(whole)}`];
     }
     case 'BLOCK_IN_FLOW':
       return [...line, 'a comma is missing inside { } or [ ]', 'Write a comma between the entries, or quote text that contains ": ".'];
@@ -135,7 +135,7 @@ function unquoted(text: string, dollar: number, before: string): SyntaxError {
   const close = text.slice(0, lineEnd(text, dollar)).indexOf('}}', dollar);
   const end = close < 0 ? lineEnd(text, dollar) : close + 2 + /^[^\s,\]}]*/.exec(text.slice(close + 2))![0].length;
   const whole = text.slice(start, end).trim();
-  return [start, start + whole.length, 'an expression must be quoted inside { } and [ ]', `quote it: "${whole}"`];
+  return [start, start + whole.length, 'an expression must be quoted inside { } and [ ]', `Quote it: "${whole}"`];
 }
 
 function lineStart(text: string, offset: number): number {

@@ -50,7 +50,7 @@ function others(path: string): string | undefined {
   const names = yamlFiles(dirname(path));
   const near = nearest(basename(path), names) ?? names.find((name) => name.replace(/\.ya?ml$/, '') === basename(path));
   if (near) return `did you mean ${shownPath(join(dirname(path), near))}?`;
-  return names.length > 0 ? `There are: ${names.map((name) => shownPath(join(dirname(path), name))).join(', ')}` : undefined;
+  return names.length > 0 ? `The folder contains: ${names.map((name) => shownPath(join(dirname(path), name))).join(', ')}` : undefined;
 }
 
 function inside(path: string): string | undefined {

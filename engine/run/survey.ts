@@ -127,7 +127,7 @@ function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string
       column: 0,
       length: 0,
       message: `${name} is not selected, but must run first: ${found.get(name)!.why}`,
-      hint: last.has(step) ? `tunesmith run ${file} --until ${step}` : undefined,
+      hint: last.has(step) ? `To run it, use: tunesmith run ${file} --until ${step}` : undefined,
     })),
   );
 }

@@ -50,7 +50,7 @@ test('an exported result can be restored in another cache; importing twice adds 
   expect(readdirSync(join(at, 'two/tmp'))).toEqual([]);
   // It is a plain tar archive.
   expect(execFileSync('tar', ['tf', file], { encoding: 'utf8' }).split('\n')).toHaveLength(6);
-  await expect(exportResults(two, [result], file)).rejects.toThrow('is there already');
+  await expect(exportResults(two, [result], file)).rejects.toThrow('already exists');
   await expect(exportResults(two, [result], join(at, 'none/x.tar'))).rejects.toThrow('there is no folder');
 });
 

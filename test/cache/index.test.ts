@@ -49,7 +49,7 @@ test('a file that is not a database is reported with a hint and left unchanged',
   for (const readOnly of [true, false]) {
     expect(() => openCache(at, { readOnly })).toThrow(`the index ${at}/index.sqlite is not an SQLite database`);
     expect(hintOf(() => openCache(at, { readOnly }))).toBe(
-      'Move it away and run again: the next run creates a new index and keeps stored objects.',
+      'Move it away and run again; the next run creates a new index and keeps stored objects.',
     );
   }
   expect(readFileSync(join(at, 'index.sqlite'), 'utf8')).toMatch(/^this is a text/);
@@ -77,12 +77,12 @@ test('an index of a newer tunesmith, a database of another program', () => {
   const newer = new Sqlite(join(at, 'newer/index.sqlite'));
   newer.pragma('user_version = 99');
   newer.close();
-  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer tunesmith (format 99; this one knows 3)');
+  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer version of tunesmith (format 99; this version supports 3)');
   mkdirSync(join(at, 'other'));
   const other = new Sqlite(join(at, 'other/index.sqlite'));
   other.exec('create table bookmarks (url text)');
   other.close();
-  expect(() => openCache(join(at, 'other'))).toThrow('is an SQLite database, but not the index of tunesmith');
+  expect(() => openCache(join(at, 'other'))).toThrow('is an SQLite database, but it is not the index of tunesmith');
 });
 
 test('an index of a version without uses is read, also read-only, and upgraded', () => {

@@ -192,10 +192,10 @@ test('damage with an old mtime, a truncated object, a touched one, and a folder 
   chmodSync(object, 0o644);
   truncateSync(object, 3);
   expect(await cache.objects.state(content)).toBe('damaged');
-  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged; it is set aside in');
+  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged and was moved to');
   mkdirSync(object);
   expect(await cache.objects.state(content)).toBe('damaged');
-  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged; it is set aside in');
+  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged and was moved to');
   await cache.objects.put(join(at, 'file'), content);
   await cache.objects.restore(content, join(at, 'out'));
   expect(readFileSync(join(at, 'out'), 'utf8')).toBe('content of the file');

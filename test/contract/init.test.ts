@@ -43,6 +43,6 @@ test.skipIf(!mounts).each([
 test('no file is overwritten: if one file exists, none is written', async () => {
   const p = project({ 'models/bert-tiny/config.json': '{}' });
   const { code, screen } = await p.run('init');
-  expect([code, screen]).toEqual([2, expect.stringContaining('models/bert-tiny/config.json is already there')]);
+  expect([code, screen]).toEqual([2, expect.stringContaining('models/bert-tiny/config.json already exists')]);
   expect(p.find('.')).toEqual(['models/bert-tiny/config.json']);
 });

@@ -222,7 +222,10 @@ test('run and verify use the only pipeline of a folder and report it; with sever
   p.write('three.yaml', 'steps: { c: { run: "true" } }\n');
   for (const command of ['run', 'verify']) {
     const { code, screen } = await p.run(command);
-    expect({ code, screen }).toEqual({ code: 2, screen: 'error: there are 2 pipelines here: name one\n  = three.yaml\n    two.yaml\n' });
+    expect({ code, screen }).toEqual({
+      code: 2,
+      screen: 'error: there are 2 pipelines here; name one of them\n  = three.yaml\n    two.yaml\n',
+    });
   }
   // What ran last, elsewhere, is not what somebody means who runs.
   p.write('empty/x', '');

@@ -116,7 +116,7 @@ test('a selection whose dependencies have never run', async () => {
   expect(`\n${screen}`).toMatchInlineSnapshot(`
     "
     error: prepare is not selected, but must run first: first run
-      = tunesmith run p.yaml --until prepare
+      = To run it, use: tunesmith run p.yaml --until prepare
     "
   `);
   expect(p.exists('o.txt')).toBe(false);
@@ -150,7 +150,7 @@ test('unknown flags and values', async () => {
       = \`tunesmith run --help\` lists the commands and options.
 
     error: run takes one pipeline, not 2: p.yaml q.yaml
-      = Run one after the other. Cells are selected with --only, --from and --until.
+      = Run them one after the other. To select cells, use --only, --from and --until.
 
     error: unknown command 'rnu'
       = Did you mean run?

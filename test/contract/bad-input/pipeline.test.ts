@@ -138,7 +138,7 @@ steps:
       6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
         |                                                              ^^^
 
-    p.yaml:8:60: error: \`frozen\` and \`cache: false\` exclude each other
+    p.yaml:8:60: error: \`frozen\` and \`cache: false\` cannot be used together
       8 |   e: { run: "echo > e.txt", outputs: { o: e.txt }, frozen: true, cache: false }
         |                                                            ^^^^
       = A frozen step reuses its stored result, but \`cache: false\` stores none.
@@ -317,7 +317,7 @@ steps:
         |   ^
       = Write \`uses:\` with the name of a step, or \`run:\` with a command.
 
-    p.yaml:4:8: error: \`uses\` and \`run\` exclude each other
+    p.yaml:4:8: error: \`uses\` and \`run\` cannot be used together
       4 |   b: { run: echo, uses: clean }
         |        ^^^
       = Write two steps, or remove one of the keys.
@@ -640,7 +640,7 @@ steps:
     p.yaml:10:19: error: the package @acme/none is not installed
       10 |       ls \${{ npm('@acme/none') }}
          |                   ^^^^^^^^^^
-      = npm install -D @acme/none
+      = Install it: npm install -D @acme/none
 
     p.yaml:13:13: error: there is no step "mke"
       13 |     needs: [mke, use]

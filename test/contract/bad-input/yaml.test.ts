@@ -43,7 +43,7 @@ test('bad YAML: text with a colon', async () => {
     p.yaml:3:10: error: bad YAML: text that contains ": " must be quoted
       3 |     run: echo a: b
         |          ^^^^^^^^^
-      = quote it: "echo a: b"
+      = Quote it: "echo a: b"
     "
   `);
 });
@@ -109,12 +109,12 @@ test('an unquoted ${{ in a flow map', async () => {
     p.yaml:5:18: error: an expression must be quoted inside { } and [ ]
       5 |     inputs: { x: \${{ params.n }} }
         |                  ^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.n }}"
+      = Quote it: "\${{ params.n }}"
 
     p.yaml:6:19: error: an expression must be quoted inside { } and [ ]
       6 |     outputs: { y: \${{ params.m }}.txt }
         |                   ^^^^^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.m }}.txt"
+      = Quote it: "\${{ params.m }}.txt"
     "
   `);
 });
@@ -288,7 +288,7 @@ test('a params file: missing, a folder, bad YAML, not a map, unknown and duplica
   expect(all.join('')).toMatchInlineSnapshot(`
     "
     gone.yaml: error: there is no such file
-      = There are: bad.yaml, p.yaml, unknown.yaml
+      = The folder contains: bad.yaml, p.yaml, unknown.yaml
 
     folder: error: this is a folder, not a file
       = Name a .yaml file.

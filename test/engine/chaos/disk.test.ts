@@ -82,7 +82,7 @@ export default { name: 'own', version: 1, inputs: { after: 'file' }, outputs: { 
       const { code, screen } = await p.run('run', 'p.yaml', '--plain');
       expect(code, screen).toBe(1);
       expect(screen).toMatch(new RegExp(`${cell}: failed .*disk full`));
-      expect(screen).toMatch(/what the\s+cell made lies in \.tunesmith\/failed, and is stored then without running again/);
+      expect(screen).toMatch(/The\s+outputs\s+of\s+the\s+cell\s+are\s+in\s+\.tunesmith\/failed\.\s+The\s+next\s+run\s+stores\s+them/);
     }
     expect(p.find('.tunesmith/failed').length).toBeGreaterThan(0);
     expect(mount('-o', `remount,size=${size}`, p.folder)).toBe(true);

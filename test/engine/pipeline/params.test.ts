@@ -152,7 +152,7 @@ test('references to missing parameters', async () => {
     p.yaml:10:9: error: the package not-installed is not installed
       10 |   none: \${{ npm('not-installed') }}
          |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-      = npm install -D not-installed
+      = Install it: npm install -D not-installed
 
     p.yaml:11:14: error: expressions have no operators
       11 |   wrong: \${{ params.fine.x + 1 }}

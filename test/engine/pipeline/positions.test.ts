@@ -78,7 +78,7 @@ test('all errors of a file, in its order', async () => {
       13 |     cache: sometimes
          |            ^^^^^^^^^
 
-    p.yaml:16:5: error: \`uses\` and \`run\` exclude each other
+    p.yaml:16:5: error: \`uses\` and \`run\` cannot be used together
       16 |     run: echo
          |     ^^^
       = Write two steps, or remove one of the keys.

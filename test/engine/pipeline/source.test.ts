@@ -23,17 +23,17 @@ test('an unquoted expression in a flow map or list', async () => {
     "p.yaml:4:19: error: an expression must be quoted inside { } and [ ]
       4 |     with: { data: \${{ steps.b.data }}, lowercase: true }
         |                   ^^^^^^^^^^^^^^^^^^^
-      = quote it: "\${{ steps.b.data }}"
+      = Quote it: "\${{ steps.b.data }}"
 
     p.yaml:6:17: error: an expression must be quoted inside { } and [ ]
       6 |     run: [echo, \${{ params.x }}]
         |                 ^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.x }}"
+      = Quote it: "\${{ params.x }}"
 
     p.yaml:9:10: error: an expression must be quoted inside { } and [ ]
       9 |       b: \${{ params.y }},
         |          ^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.y }}"
+      = Quote it: "\${{ params.y }}"
     "
   `);
 });
@@ -137,7 +137,7 @@ test('a file that is missing, a folder, or not readable', async () => {
   `);
   expect(await at('nothing-like-it.yaml')).toMatchInlineSnapshot(`
     "nothing-like-it.yaml: error: there is no such file
-      = There are: other.yml, spam.yaml
+      = The folder contains: other.yml, spam.yaml
     "
   `);
   expect(await at('none/at/all.yaml')).toMatchInlineSnapshot(`

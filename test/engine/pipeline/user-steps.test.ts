@@ -157,12 +157,12 @@ test('errors of a module are reported at `uses`', async () => {
         |               ^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is no step
+    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is not a step
       6 |   s4: { uses: "./string.mjs" }
         |               ^^^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is no step: it has no function \`run\`
+    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is not a step: it has no function \`run\`
       7 |   s5: { uses: "./no-run.mjs" }
         |               ^^^^^^^^^^^^^^
       = \`tunesmith new-step\` writes an example of a step.
@@ -199,7 +199,7 @@ test('errors of a module are reported at `uses`', async () => {
     p.yaml:14:16: error: ./missing-package.mjs: it imports the package not-there, which is not installed
       14 |   s12: { uses: "./missing-package.mjs" }
          |                ^^^^^^^^^^^^^^^^^^^^^^^
-      = npm install not-there
+      = Install it: npm install not-there
 
     p.yaml:15:16: error: ./missing-file.mjs: line 1, column 15: Could not resolve "./not-there.js"
       15 |   s13: { uses: "./missing-file.mjs" }

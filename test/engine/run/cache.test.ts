@@ -14,7 +14,7 @@ test('results and their disk usage: shared objects count once', async () => {
   const p = project(FILES);
   expect((await p.run('cache', 'ls')).screen).toBe('the cache is empty\n');
   expect((await p.run('cache', 'ls', 'a')).screen).toBe('there is no such result in the cache\n');
-  expect((await p.run('cache', 'verify')).screen).toBe('0 objects read, 0 bytes: all are whole\n');
+  expect((await p.run('cache', 'verify')).screen).toBe('0 objects read, 0 bytes: all intact\n');
   expect(p.exists('.tunesmith')).toBe(false);
   await p.states('p.yaml');
   expect((await p.run('cache', 'ls')).stdout.split('\n').map((line) => line.slice(0, 13).trimEnd())).toEqual([

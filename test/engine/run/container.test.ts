@@ -75,7 +75,7 @@ steps:
   );
   // What is killed before the last command of a pipe does not fail the pipe.
   expect(run.screen).toMatch(
-    /piece: the kernel killed a process because memory ran out .*\. If the process\s+belonged\s+to\s+piece, its\s+outputs\s+may\s+be\s+incomplete/,
+    /piece: the kernel killed a process because memory ran\s+out[\s\S]*?\.\s+If\s+the\s+process\s+belonged\s+to\s+piece,\s+its\s+outputs\s+may\s+be\s+incomplete/,
   );
   p.write('q.yaml', 'steps: { asks: { run: "echo", resources: { memory: 400MB } } }');
   expect((await inside(p, 'run', 'q.yaml', '--plain')).screen).toContain('asks for 0.4 GB of memory, but this machine has 0.3 GB');

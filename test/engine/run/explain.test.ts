@@ -30,9 +30,7 @@ function compared(stdout: string): string {
 test('all differences from the most similar result: options, inputs by file, code by diff, environment', async () => {
   const env: Record<string, string | undefined> = { MODE: 'one' };
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), ...many() }, env);
-  expect((await p.run('explain', 'w')).stdout).toMatch(
-    /^w is going to run: first run\n[\s\S]*\nthere is no other result to compare with\n$/,
-  );
+  expect((await p.run('explain', 'w')).stdout).toMatch(/^w must run: first run\n[\s\S]*\nthere is no other result to compare with\n$/);
   await p.states('p.yaml');
   expect((await p.run('explain', 'w')).stdout).toMatch(
     /^w is fresh: .*\nin run 1, it ran: first run\n[\s\S]*\nits result was created on .*\n\nthere is no other result/,
@@ -67,7 +65,7 @@ test('all differences from the most similar result: options, inputs by file, cod
   expect(why).toBe('code of ./write.mjs changed; option deep.x: 1 → 2; input data changed: 3 of 61 files; env MODE: set → not set');
   // After the run, it still reports the reason.
   const after = await p.run('explain', 'w', '-p', 'x=2');
-  expect(after.stdout).toContain(`in run 2 it ran: ${why}\n`);
+  expect(after.stdout).toContain(`in run 2, it ran: ${why}\n`);
   expect(compared(after.stdout)).toBe(compared(explained.stdout));
 });
 
@@ -102,7 +100,7 @@ test('a changed command is shown by line; a failed cell, and one that depends on
   p.write('p.yaml', p.read('p.yaml').replace('"echo 3"', '"echo 3; exit 4"'));
   await p.states('p.yaml');
   const { stdout } = await p.run('explain', 'a');
-  expect(stdout).toMatch(/^a is going to run: command changed\nin run 2, it failed: exited with 4\n/);
+  expect(stdout).toMatch(/^a must run: command changed\nin run 2, it failed: exited with 4\n/);
   expect(compared(stdout)).toBe(
     '  command changed\n    @@ -1,3 +1,3 @@\n     echo 1\n     echo 2 > a.txt\n    -echo 3\n    +echo 3; exit 4\n',
   );
@@ -139,7 +137,7 @@ test('a changed parameter in a command or a variable is reported by its name, ev
     expect(stdout).toMatch(new RegExp(`run +env +${why}\n`));
   }
   const explained = await p.run('explain', 'p.yaml', 'say', ...set);
-  expect(explained.stdout).toContain(`say is to run: ${why}\n`);
+  expect(explained.stdout).toContain(`say must run: ${why}\n`);
   expect(explained.stdout).toMatch(/\n {2}params.word: hello → two words\n$/);
   expect(explained.stdout).not.toContain('command changed');
   const run = await p.run('run', 'p.yaml', ...set);

@@ -65,7 +65,7 @@ steps:
   expect((await p.states('p.yaml')).cells).toMatchObject({ a: 'fresh', b: 'ran' });
   expect(await rows()).toMatch(/\n\S+ +b +1/);
   for (const [input, message] of [
-    ['{ exclude: [x] }', 'names no `path`'],
+    ['{ exclude: [x] }', 'has no `path`'],
     ['{ path: src, exlude: [x] }', 'an input has no key "exlude"'],
     ['{ path: src, gitignore: maybe }', '`gitignore` takes true or false'],
     ['{ path: src, exclude: [1] }', '`exclude` takes patterns as in .gitignore'],

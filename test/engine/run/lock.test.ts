@@ -139,7 +139,7 @@ test('a merge conflict in a lockfile is reported with its line; a full run write
   const run = await p.run('run', 'p.yaml', '--locked');
   expect([run.code, run.screen.split('\n')[0]]).toEqual([1, 'error: p.lock:10: there is a merge conflict']);
   const part = await p.run('run', 'p.yaml', '--only', 'sorted');
-  expect([part.code, part.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock:10: there is a merge conflict')]);
+  expect([part.code, part.screen]).toEqual([0, expect.stringContaining('could not write p.lock: p.lock:10: there is a merge conflict')]);
   await p.states('p.yaml');
   expect(p.read('p.lock')).toBe(lock);
 });
@@ -148,7 +148,7 @@ test('a folder in the place of a lockfile is reported and not changed', async ()
   const p = project(FILES);
   p.write('p.lock/x', '');
   const run = await p.run('run', 'p.yaml', '--plain');
-  expect([run.code, run.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock is a folder')]);
+  expect([run.code, run.screen]).toEqual([0, expect.stringContaining('could not write p.lock: p.lock is a folder')]);
   const locked = await p.run('run', 'p.yaml', '--locked');
   expect([locked.code, locked.screen.split('\n')[0]]).toEqual([1, 'error: p.lock is a folder']);
   expect(p.exists('p.lock/x')).toBe(true);

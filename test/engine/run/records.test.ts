@@ -122,7 +122,7 @@ cells
 metrics
   cell  metric  before    after    change
   fit   loss     0.125  0.09375  -0.03125
-  1 other is the same
+  1 other is equal
 `);
   // The run before has the same results. Its cells are fresh but still known.
   expect((await p.run('runs', 'diff')).stdout).toMatch(/^run 2 of .* → run 3 of .*\n\nno difference\n$/);

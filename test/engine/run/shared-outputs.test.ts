@@ -23,7 +23,7 @@ test('two pipelines with the same name do not overwrite each other', async () =>
       const { code, screen } = await p.run(command, file);
       expect({ code, screen }).toMatchObject({
         code: 2,
-        screen: expect.stringContaining(`exp1/train.yaml and ${file} have one name, train`),
+        screen: expect.stringContaining(`exp1/train.yaml and ${file} have the same name, train`),
       });
     }
   }
