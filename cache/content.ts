@@ -253,7 +253,7 @@ function isNotUtf8(bytes: Buffer): boolean {
 }
 
 /** The bytes of a name for a message: `caf\xe9.txt`. */
-function escaped(bytes: Buffer): string {
+export function escaped(bytes: Buffer): string {
   return Array.from(bytes, (byte) =>
     byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
   ).join('');

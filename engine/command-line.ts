@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type { Command as CommandType, Option as OptionType } from 'commander';
+import { refuseOtherEncodings } from './arguments.ts';
 import { age, size } from './commands/quantities.ts';
 import { pathsAtHome, settleFolders } from './home.ts';
 
@@ -225,6 +226,7 @@ command('init [dir]', 'create a small example pipeline', () => import('./command
 
 process.on('uncaughtException', (error) => failed(error).then((code) => process.exit(code)));
 try {
+  refuseOtherEncodings(process.argv);
   await tunesmith.parseAsync();
 } catch (error) {
   process.exitCode = await failed(error);

@@ -1,6 +1,6 @@
 /** Expands `~` as a shell does, in every path: a shell itself does not expand it inside quotes, after `=` and in files. */
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 
 /** Expands `~` and `~/x` to the user's home folder. Other paths stay unchanged. */
 export function atHome(path: string, home = homedir()): string {
@@ -9,6 +9,13 @@ export function atHome(path: string, home = homedir()): string {
 
 /** Makes environment variables that hold folders absolute, because steps run in other working folders. */
 export function settleFolders(env: NodeJS.ProcessEnv): void {
+  // An empty or relative one would put caches into the working folder. Without it the system's list of users counts.
+  if (env.HOME !== undefined && !isAbsolute(env.HOME)) delete env.HOME;
+  try {
+    homedir();
+  } catch {
+    env.HOME = HOMELESS; // this user is in no such list, as in a container that runs as any number
+  }
   for (const name of ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'KAGGLE_CONFIG_DIR']) {
     const path = env[name];
     if (path) env[name] = resolve(atHome(path));
@@ -19,7 +26,10 @@ export function settleFolders(env: NodeJS.ProcessEnv): void {
   }
 }
 
-/** Expands `~` in the arguments and options of a command. `texts`: index of an argument that holds texts, not paths. */
+/** As Debian has it for users without a home: nothing is found there, and nothing can be written. */
+const HOMELESS = '/nonexistent';
+
+/** Expands `~` in the arguments and options of a command, except in `texts`, which are no paths. */
 export function pathsAtHome(args: unknown[], texts: number): unknown[] {
   return args.map((arg, i) => {
     if (typeof arg === 'string') return atHome(arg);

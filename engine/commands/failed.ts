@@ -12,6 +12,11 @@ export function failed(error: unknown, version: string): number {
   // commander has already printed the help or the version.
   if (isUsage(error)) return error.exitCode === 0 ? 0 : error.code === 'commander.help' ? 2 : invalid([usageMistake(error)]);
   if (error instanceof InvalidError) return invalid(error.diagnostics);
+  // A mistake in the model or the options that were given, as one in a pipeline.
+  if (error.name === 'UnusableError') {
+    const { message, hint } = error as Error & { hint?: string };
+    return invalid([{ file: '', line: 0, column: 0, length: 0, message, ...(hint !== undefined && { hint }) }]);
+  }
   // Errors of steps, the cache and the disk have messages for users.
   if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
   const trouble = systemError(error);

@@ -2,7 +2,6 @@
 import { serving } from '../registry.ts';
 import { printLines } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';
-import { usage } from './pipeline-file.ts';
 
 interface Options {
   host: string;
@@ -17,11 +16,5 @@ interface Options {
 export default async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: Options): Promise<void> {
   const { serve } = await serving();
   const limits = { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime };
-  try {
-    await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });
-  } catch (error) {
-    // Invalid arguments: exit code 2, as for an invalid pipeline.
-    if (error instanceof Error && error.name === 'UnusableError') throw usage(error.message, (error as { hint?: string }).hint);
-    throw error;
-  }
+  await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });
 }

@@ -27,17 +27,16 @@ export interface Draft {
   step: Step;
   point: Point;
   /** Positions of the sources of each input, in their order. */
-  inputPlaces: Map<string, Place[]>;
-  outputPlaces: Map<string, Place>;
+  inputPlaces?: Map<string, Place[]>;
   /** Cells whose outputs a path of an input refers to, with the position of that path. */
-  pathEdges: Map<string, Place>;
+  pathEdges?: Map<string, Place>;
 }
 
 export type Drafts = Map<Step, Draft[]>;
 
 /** Reports dependency cycles and drafts their steps as far as possible. `pipeline`: name of the folder for outputs of built-in steps. */
 export function draftCells(steps: Steps, pipeline: string, reading: Reading): Drafts {
-  const { sorted, cycles } = order(steps.values(), (step) => new Set([...step.parents, ...step.gathers, ...step.needs]));
+  const { sorted, cycles } = order(steps.values(), earlierSteps);
   const circular = new Set<Step>();
   for (const cycle of cycles) reportCircle(cycle, steps, circular, reading);
   const drafts: Drafts = new Map();
@@ -48,7 +47,13 @@ export function draftCells(steps: Steps, pipeline: string, reading: Reading): Dr
       points.map((point) => draftCell(step, point, steps, drafts, pipeline, reading)),
     );
   }
-  return new Map([...steps.values()].map((step) => [step, drafts.get(step)!])); // back in the order of the file
+  const inOrder: Drafts = new Map(); // of the file again
+  for (const step of steps.values()) inOrder.set(step, drafts.get(step)!);
+  return inOrder;
+}
+
+function earlierSteps({ parents, gathers, needs }: Step): Step[] {
+  return parents.size + gathers.size + needs.size === 0 ? [] : [...new Set([...parents, ...gathers, ...needs])];
 }
 
 /** Prints a cycle in the direction of the data, starting at the step that is first in the file. */
@@ -67,6 +72,10 @@ function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading
   else say([...first.path, 'needs', ...(Array.isArray(first.body.needs) ? [first.body.needs.indexOf(last.name)] : [])]);
 }
 
+/** What most cells of a large file have in common, they share. */
+const NOTHING = Object.freeze({});
+const ONCE = Object.freeze({ times: 0, delay: 0, factor: 1, longest: 0 });
+
 function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipeline: string, reading: Reading): Draft {
   const matrix = plain(point.matrix) as Record<string, Json>;
   const name = cellName(step.name, matrix);
@@ -76,19 +85,20 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     matrix,
     step: step.name,
     action: { kind: 'shell', commands: [], shell: 'sh' },
-    inputs: {},
-    outputs: {},
+    inputs: NOTHING,
+    outputs: NOTHING,
     reads: [],
     waits: [],
-    env: {},
+    env: NOTHING,
     secrets: (step.body.secrets ?? []) as string[],
-    retry: { times: 0, delay: 0, factor: 1, longest: 0 },
-    resources: {},
+    retry: ONCE,
+    resources: NOTHING,
     cache: true,
     frozen: false,
     enabled: true,
   };
-  const draft: Draft = { cell, step, point, inputPlaces: new Map(), outputPlaces: new Map(), pathEdges: new Map() };
+  // Most cells of a large file have no use for all of the maps.
+  const draft: Draft = { cell, step, point };
   const scope = new CellScope(cell, step, point, steps, drafts, reading);
 
   const settings = settingsOf(scope);
@@ -107,15 +117,17 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     );
   cell.enabled = settings.when !== false;
 
-  cell.outputs = Object.fromEntries(step.used ? ownOutputs(scope, pipeline) : shellOutputs(scope, draft.outputPlaces));
+  if (step.used) cell.outputs = Object.fromEntries(ownOutputs(scope, pipeline));
+  else if (step.outputs?.length !== 0) cell.outputs = Object.fromEntries(shellOutputs(scope));
   const inputs = [...inputsIn(scope)];
-  cell.inputs = Object.fromEntries(inputs);
-  for (const [role, , places] of inputs) draft.inputPlaces.set(role, places);
-  cell.reads = [
-    ...new Set(inputs.flatMap(([, { sources }]) => sources.flatMap((source) => (source.kind === 'output' ? [source.cell] : [])))),
-  ];
+  if (inputs.length > 0) {
+    cell.inputs = Object.fromEntries(inputs);
+    draft.inputPlaces = new Map(inputs.map(([role, , places]) => [role, places]));
+    const sources = inputs.flatMap(([, input]) => input.sources);
+    cell.reads = [...new Set(sources.flatMap((source) => (source.kind === 'output' ? [source.cell] : [])))];
+  }
   const templates = new Map<string, string>();
-  cell.env = Object.fromEntries(variables(scope, templates));
+  if (step.body.env !== undefined) cell.env = Object.fromEntries(variables(scope, templates));
   const { run } = step.body;
   if (run !== undefined) {
     const shell = settings.shell === 'bash' ? 'bash' : 'sh';
@@ -134,7 +146,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   if (scope.told.size > 0) {
     cell.written = {
       commands: run === undefined ? undefined : sha256(JSON.stringify(run)),
-      env: Object.fromEntries([...templates].map(([variable, text]) => [variable, sha256(text)])),
+      env: templates.size === 0 ? NOTHING : Object.fromEntries([...templates].map(([variable, text]) => [variable, sha256(text)])),
       values: Object.fromEntries(scope.told),
     };
   }
@@ -153,7 +165,7 @@ function settingsOf(scope: CellScope): Settings {
     const filled = scope.fill(written, [key]);
     if (filled === UNKNOWN) continue;
     const value = fitted(filled, stepSchema.properties[key]);
-    if (expressionsIn(written, []).next().done || isValid(key, value, scope)) settings[key] = value;
+    if (expressionsIn(written, []).length === 0 || isValid(key, value, scope)) settings[key] = value;
   }
   return settings;
 }
@@ -193,27 +205,25 @@ function ownOutputs({ step, cell, reading }: CellScope, pipeline: string): [stri
   return declared.map(([name, declaration]) => [name, { declaration, path: join(folder, name) }]);
 }
 
-function* shellOutputs(scope: CellScope, places: Map<string, Place>): Generator<[string, CellOutput]> {
+const ANY: CellOutput['declaration'] = { kind: 'any' };
+
+function* shellOutputs(scope: CellScope): Generator<[string, CellOutput]> {
   const { step, reading } = scope;
   if (step.faulty.has('outputs')) return;
   for (const [name, written] of Object.entries(Object(step.body.outputs) as Record<string, string>)) {
-    const place = scope.place(['outputs', name]);
     const filled = scope.fill(written, ['outputs', name]);
     if (filled === UNKNOWN) continue;
     const path = fitted(filled, { type: 'string' });
-    if (typeof path !== 'string' || path === '') scope.say(place, `output "${name}" takes a path, found ${shown(path)}`);
+    const wrong = (message: string, hint?: string) => scope.say(scope.place(['outputs', name]), message, hint);
+    if (typeof path !== 'string' || path === '') wrong(`output "${name}" takes a path, found ${shown(path)}`);
     else if (/[*?]/.test(path))
-      scope.say(place, `output "${name}" is a glob`, 'An output is one file or folder. Name the folder that holds the files.');
+      wrong(`output "${name}" is a glob`, 'An output is one file or folder. Name the folder that holds the files.');
     else if (/^~[^/]+\//.test(path))
-      scope.say(
-        place,
+      wrong(
         `output "${name}" begins with ${path.split('/', 1)[0]}, which tunesmith does not expand`,
         `Write the full path, or ./${path} for a folder of that name.`,
       );
-    else {
-      places.set(name, place);
-      yield [name, { declaration: { kind: 'any' }, path: resolve(reading.folder, reading.outside.atHome(path)) }];
-    }
+    else yield [name, { declaration: ANY, path: resolve(reading.folder, reading.outside.atHome(path)) }];
   }
 }
 

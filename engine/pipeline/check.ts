@@ -41,7 +41,7 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   const drafts = draftCells(steps, name, reading);
   const all = [...drafts.values()].flat();
   linkPaths(all, reading);
-  for (const [step, cells] of drafts) await checkOptions(step, cells, reading);
+  for (const [step, cells] of drafts) if (step.used) await checkOptions(step, cells, reading);
   const cells = sortCells(all, drafts, reading);
   problems.throwIfAny();
   checkForesight(all, reading);
@@ -71,7 +71,9 @@ async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
     problems.throwIfAny();
   }
   const body = { ...(value as Record<string, Tree>) };
-  for (const { path, at, message, hint } of (await validator(fileSchema))(plain(value))) {
+  // Steps are checked one by one.
+  const frame = Object.entries(body).map(([key, entry]) => [key, key === 'steps' && isMap(entry) ? entry : plain(entry)] as const);
+  for (const { path, at, message, hint } of (await validator(fileSchema))(Object.fromEntries(frame))) {
     const key = String(path[0] ?? '');
     if (path.length === 0) {
       // The error for a misspelt key, such as `step:`, is more helpful.
@@ -91,13 +93,20 @@ type Node = Draft | Step;
 
 /** Sorts the cells topologically. Reports cycles that only paths cause. */
 function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): Cell[] {
-  const byName = new Map(all.map((draft) => [draft.cell.name, draft]));
+  const byName = new Map<string, Draft>();
+  for (const draft of all) byName.set(draft.cell.name, draft);
   const before = (node: Node): Node[] => {
     if (!('cell' in node)) return drafts.get(node)!;
-    return [...node.cell.reads.map((name) => byName.get(name)!), ...node.step.needs];
+    const { cell, step } = node;
+    return [...cell.reads.map((name) => byName.get(name)!), ...step.needs];
   };
-  const names = new Map([...drafts].map(([step, cells]) => [step, cells.map(({ cell }) => cell.name)]));
-  for (const { cell, step } of all) cell.waits = [...step.needs].flatMap((needed) => names.get(needed)!);
+  const names = new Map<Step, string[]>();
+  const namesOf = (step: Step) => {
+    const found = names.get(step) ?? drafts.get(step)!.map(({ cell }) => cell.name);
+    names.set(step, found);
+    return found;
+  };
+  for (const { cell, step } of all) if (step.needs.size > 0) cell.waits = [...step.needs].flatMap(namesOf);
   const { sorted, cycles } = order<Node>(all, before);
   // Cycles of references have been reported already, so a path closes this one.
   for (const cycle of cycles) reportCircle(cycle.filter((node) => 'cell' in node).reverse(), reading);
@@ -106,11 +115,11 @@ function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): 
 
 /** Prints a cycle in the direction of the data, up to a cell whose path leads back into the cycle. */
 function reportCircle(flow: Draft[], reading: Reading): void {
-  const closing = flow.findIndex((draft, i) => draft.pathEdges.has(flow.at(i - 1)!.cell.name));
+  const closing = flow.findIndex((draft, i) => draft.pathEdges?.has(flow.at(i - 1)!.cell.name));
   if (closing < 0) return;
   const turned = [...flow.slice(closing), ...flow.slice(0, closing)];
   const maker = turned.at(-1)!.cell.name;
-  const { source, path } = turned[0]!.pathEdges.get(maker)!;
+  const { source, path } = turned[0]!.pathEdges!.get(maker)!;
   const way = [...turned, turned[0]!].map(({ cell }) => cell.name).join(' → ');
   reading.problems.add(
     source.diagnostic(path, 'value', `these cells depend on each other: ${way}`, `This path is inside an output of ${maker}.`),

@@ -36,19 +36,21 @@ const known = new Map<string, Template>();
 /** Maximum number of cached texts, so that a file with many thousand steps does not fill the memory. */
 const MOST_KNOWN = 5000;
 
+/** Expressions by their text: the same one stands in the texts of many steps. */
+const read = new Map<string, Omit<Expression, 'start' | 'end'>>();
+
 /** Undefined for text without expressions. */
 export function template(text: string): Template | undefined {
   if (!text.includes('${{')) return undefined;
   const found = known.get(text);
   if (found) return found;
   const parts: (string | Expression)[] = [];
-  let at = 0;
+  let [at, nth] = [0, 0];
   for (let start = text.indexOf('${{'); start >= 0; start = text.indexOf('${{', at)) {
     if (start > at) parts.push(text.slice(at, start));
     const close = text.indexOf('}}', start);
     const end = close < 0 ? text.length : close + 2;
-    const nth = parts.filter((part) => typeof part !== 'string').length;
-    parts.push(expression(text.slice(start, end), close >= 0, start, nth));
+    parts.push({ ...expression(text.slice(start, end), close >= 0, nth++), start, end });
     at = end;
   }
   if (at < text.length) parts.push(text.slice(at));
@@ -59,11 +61,22 @@ export function template(text: string): Template | undefined {
   return made;
 }
 
-function expression(text: string, closed: boolean, start: number, nth: number): Expression {
+function expression(text: string, closed: boolean, nth: number): Omit<Expression, 'start' | 'end'> {
+  const id = `${nth} ${text}`;
+  let found = read.get(id);
+  if (!found) {
+    found = readExpression(text, closed, nth);
+    if (read.size === MOST_KNOWN) read.clear();
+    read.set(id, found);
+  }
+  return found;
+}
+
+function readExpression(text: string, closed: boolean, nth: number): Omit<Expression, 'start' | 'end'> {
   const source = text.slice(3, closed ? -2 : undefined).trim();
   const from = text.indexOf(source, 3);
   const within = (offset: number, length: number): Within => ({ nth, start: offset, length: Math.max(length, 1) });
-  const base = { source, start, end: start + text.length, whole: within(0, text.split('\n', 1)[0]!.length), names: [] };
+  const base = { source, whole: within(0, text.split('\n', 1)[0]!.length), names: [] };
   const wrong = (message: string, hint: string, place = within(from, source.length)) => ({
     ...base,
     mistake: { message, hint, within: place },
@@ -97,11 +110,11 @@ function expression(text: string, closed: boolean, start: number, nth: number): 
       'For example ${{ steps.train[*].model }}, which collects the output of all cells.',
     );
   }
-  const read = (reference: Reference): Expression => ({ ...base, reference, names: marks });
-  if ((root === 'params' || root === 'matrix') && rest.length > 0) return read({ kind: root, keys: rest });
-  if (root === 'steps' && rest.length === 2) return read({ kind: 'steps', step: rest[0]!, gather: gathered, output: rest[1]! });
-  if (root === 'inputs' && rest.length === 1) return read({ kind: 'inputs', role: rest[0]! });
-  if (root === 'outputs' && rest.length === 1) return read({ kind: 'outputs', name: rest[0]! });
+  const refers = (reference: Reference) => ({ ...base, reference, names: marks });
+  if ((root === 'params' || root === 'matrix') && rest.length > 0) return refers({ kind: root, keys: rest });
+  if (root === 'steps' && rest.length === 2) return refers({ kind: 'steps', step: rest[0]!, gather: gathered, output: rest[1]! });
+  if (root === 'inputs' && rest.length === 1) return refers({ kind: 'inputs', role: rest[0]! });
+  if (root === 'outputs' && rest.length === 1) return refers({ kind: 'outputs', name: rest[0]! });
   if (root === 'steps' && rest[1] === 'outputs' && rest.length === 3) {
     return wrong('the name of an output must follow the step directly', `Write \${{ steps.${rest[0]}.${rest[2]} }}.`);
   }

@@ -56,10 +56,15 @@ export function asText(expression: Expression, path: Path, scope: Scope): string
 }
 
 /** Every expression in a value, with its position. */
-export function* expressionsIn(value: Tree, path: Path): Generator<[Expression, Path]> {
-  if (typeof value === 'string') {
-    for (const expression of template(value)?.expressions ?? []) yield [expression, path];
-  } else if (value !== null && typeof value === 'object' && !(value instanceof Literal)) {
-    for (const [key, item] of Object.entries(value)) yield* expressionsIn(item, [...path, Array.isArray(value) ? Number(key) : key]);
+export function expressionsIn(value: Tree, path: Path): [Expression, Path][] {
+  if (typeof value === 'string') return template(value)?.expressions.map((expression) => [expression, path]) ?? [];
+  if (value === null || typeof value !== 'object' || value instanceof Literal) return [];
+  const found: [Expression, Path][] = [];
+  for (const key of Object.keys(value)) {
+    const item = (value as { [key: string]: Tree })[key]!;
+    // Most of a large file has none: nothing is made for it.
+    if (item === null || (typeof item !== 'object' && !template(String(item)))) continue;
+    for (const one of expressionsIn(item, [...path, Array.isArray(value) ? Number(key) : key])) found.push(one);
   }
+  return found;
 }

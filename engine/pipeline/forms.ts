@@ -25,7 +25,14 @@ type Plan =
   | { kind: 'text'; parts: Parts }
   | { kind: 'plain'; parts: Parts }
   | { kind: 'list'; items: Plan[] }
-  | { kind: 'map'; entries: { key: Parts; value: Plan }[] };
+  | { kind: 'map'; entries: Entry[] };
+
+interface Entry {
+  key: Parts;
+  /** The key of the step before, which most often is that of the next one: the same string is found faster than an equal one. */
+  last: string;
+  value: Plan;
+}
 
 /** Texts and indexes of words, in order. */
 type Parts = (string | number)[];
@@ -78,12 +85,13 @@ export class Forms {
       }
       case 'map': {
         const map: { [key: string]: Tree } = {};
-        for (const { key: parts, value: inner } of plan.entries) {
-          const key = joined(parts, words);
-          const value = this.#fill(inner, words);
-          // Assigning __proto__ would not add a key, and duplicate keys are errors.
-          if (value === undefined || key === '__proto__' || Object.hasOwn(map, key)) return undefined;
-          map[key] = value;
+        for (const entry of plan.entries) {
+          const key = joined(entry.key, words);
+          if (key !== entry.last) entry.last = key;
+          const value = this.#fill(entry.value, words);
+          // No key stands twice; and what every object has, such as __proto__, cannot simply be assigned.
+          if (value === undefined || map[entry.last] !== undefined) return undefined;
+          map[entry.last] = value;
         }
         return map;
       }
@@ -128,12 +136,12 @@ function planOf(node: unknown, parsed: Parsed): Plan | undefined {
     return items.every((item) => item !== undefined) ? { kind: 'list', items } : undefined;
   }
   if (isMap(node)) {
-    const entries: { key: Parts; value: Plan }[] = [];
+    const entries: Entry[] = [];
     for (const pair of node.items) {
       const key = parsed.keyOf(pair.key);
       const value = planOf(pair.value, parsed);
       if (key === undefined || value === undefined || planOf(pair.key, parsed) === undefined) return undefined;
-      entries.push({ key: partsOf(key), value });
+      entries.push({ key: partsOf(key), last: '', value });
     }
     return { kind: 'map', entries };
   }

@@ -43,6 +43,7 @@ function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchema
 
 /** Reports options that cannot work with the results of the steps before. `drafts`: the cells of all steps, with checked options. */
 export function checkForesight(drafts: Draft[], reading: Reading): void {
+  if (!drafts.some(({ step }) => step.used?.foresee)) return;
   const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
   const byName = new Map(drafts.map((draft) => [draft.cell.name, draft]));
   for (const draft of drafts) {

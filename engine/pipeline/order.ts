@@ -7,31 +7,36 @@ export interface Order<T> {
 }
 
 /** `before(node)`: the nodes that must come earlier. Not recursive, because chains may be long. */
-export function order<T>(nodes: Iterable<T>, before: (node: T) => Iterable<T>): Order<T> {
+export function order<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): Order<T> {
   const sorted: T[] = [];
   const cycles: T[][] = [];
   const done = new Set<T>();
-  const open = new Map<T, Iterator<T>>();
+  /** Nodes on the way from the root to the present one, each with those before it and how many of them have been seen. */
+  const path: { node: T; earlier: readonly T[]; seen: number }[] = [];
+  const open = new Set<T>();
+  const enter = (node: T) => {
+    const earlier = before(node);
+    if (earlier.length === 0) return finish(node);
+    path.push({ node, earlier, seen: 0 });
+    open.add(node);
+  };
+  const finish = (node: T) => {
+    done.add(node);
+    sorted.push(node);
+  };
   for (const root of nodes) {
-    const path: T[] = [];
-    const enter = (node: T) => {
-      open.set(node, before(node)[Symbol.iterator]());
-      path.push(node);
-    };
     if (!done.has(root)) enter(root);
     while (path.length > 0) {
-      const node = path.at(-1)!;
-      const next = open.get(node)!.next();
-      if (next.done) {
+      const here = path.at(-1)!;
+      if (here.seen === here.earlier.length) {
         path.pop();
-        open.delete(node);
-        done.add(node);
-        sorted.push(node);
-      } else if (open.has(next.value)) {
-        cycles.push(path.slice(path.indexOf(next.value)));
-      } else if (!done.has(next.value)) {
-        enter(next.value);
+        open.delete(here.node);
+        finish(here.node);
+        continue;
       }
+      const next = here.earlier[here.seen++]!;
+      if (open.has(next)) cycles.push(path.slice(path.findIndex(({ node }) => node === next)).map(({ node }) => node));
+      else if (!done.has(next)) enter(next);
     }
   }
   return { sorted, cycles };

@@ -6,7 +6,7 @@ import { matcher, staticFolder, within } from './glob.ts';
 import { lockPath } from './lock-path.ts';
 import type { CellInput, InputSource } from './pipeline.ts';
 import type { Place } from './place.ts';
-import { SHARED } from './points.ts';
+import { SHARED, traced } from './points.ts';
 import type { Reading } from './reading.ts';
 import { similarPath } from './similar-path.ts';
 
@@ -26,9 +26,8 @@ export function linkPaths(drafts: Draft[], reading: Reading): void {
   const overlaps = new Overlaps(reading);
   for (const draft of drafts) {
     for (const [name, { path }] of Object.entries(draft.cell.outputs)) {
-      const place = draft.outputPlaces.get(name);
-      if (place && !allowed(draft, path, name, place, taken, reading)) continue;
       const written = { draft, name, path, key: placeKey(path) };
+      if (!draft.step.used && !allowed(written, taken, reading)) continue;
       const other = outputs.add(written);
       if (other) overlaps.add(written, other);
     }
@@ -48,12 +47,18 @@ function takenPlaces({ root, file }: Reading) {
 
 type Taken = ReturnType<typeof takenPlaces>;
 
-function allowed({ cell }: Draft, path: string, name: string, { source, path: at }: Place, taken: Taken, reading: Reading): boolean {
+/** Where an output was written; undefined where the step itself says what it makes. */
+function placeOf({ draft: { step, point }, name }: Written, reading: Reading): Place | undefined {
+  return step.used ? undefined : traced(step, ['outputs', name], reading, point.places);
+}
+
+function allowed(written: Written, taken: Taken, reading: Reading): boolean {
+  const { draft, path, name, key } = written;
   const wrong = (message: string, hint: string) => {
-    reading.tell(cell, source.diagnostic(at, 'value', message, hint));
+    const { source, path: at } = placeOf(written, reading)!;
+    reading.tell(draft.cell, source.diagnostic(at, 'value', message, hint));
     return false;
   };
-  const key = placeKey(path);
   if (path === reading.root)
     return wrong(`output "${name}" is the whole project (${reading.root})`, `Use a folder inside the project, for example out/${name}.`);
   if (!within(path, reading.root))
@@ -69,6 +74,8 @@ function allowed({ cell }: Draft, path: string, name: string, { source, path: at
     return wrong(`output "${name}" is inside .git, which belongs to git`, `Use a different path, for example out/${name}.`);
   if (within(key, taken.own) || within(taken.own, key))
     return wrong(`output "${name}" is inside .tunesmith, which tunesmith manages itself`, `Use a different path, for example out/${name}.`);
+  // A character has at most three bytes.
+  if (path.length < 255 / 3) return true;
   const longest = Math.max(...path.split('/').map((part) => Buffer.byteLength(part)));
   if (longest > 255) return wrong(`the name of output "${name}" has ${longest} bytes; file systems allow 255`, 'Use a shorter name.');
   if (Buffer.byteLength(path) > 4095)
@@ -80,6 +87,8 @@ function allowed({ cell }: Draft, path: string, name: string, { source, path: at
 class Outputs {
   readonly #byPath = new Map<string, Written>();
   readonly #byKey = new Map<string, Written>();
+  /** By the key of a folder: the output that it is or lies in. Known once all outputs are there. */
+  readonly #around = new Map<string, Written | undefined>();
   #sorted: string[] | undefined;
 
   /** Adds an output. Returns the output that already has this path, if any. */
@@ -94,11 +103,16 @@ class Outputs {
 
   /** The output that contains this path, also on file systems that ignore case and Unicode composition. */
   outer({ key }: Written): Written | undefined {
+    const folders: string[] = [];
+    let found: Written | undefined;
     for (let folder = dirname(key); ; folder = dirname(folder)) {
-      const found = this.#byKey.get(folder);
-      if (found) return found;
-      if (dirname(folder) === folder) return undefined;
+      found = this.#around.get(folder) ?? this.#byKey.get(folder);
+      if (found || this.#around.has(folder)) break;
+      folders.push(folder);
+      if (dirname(folder) === folder) break;
     }
+    for (const folder of folders) this.#around.set(folder, found);
+    return found;
   }
 
   /** Pairs of outputs in which the second contains the first. */
@@ -157,7 +171,7 @@ class Overlaps {
     for (const { one, other, more, differs } of this.#found.values()) {
       // The error in its matrix has been reported already.
       if (one.path !== other.path && one.draft.step === other.draft.step && one.draft.step.faulty.has('matrix')) continue;
-      const place = one.draft.outputPlaces.get(one.name) ?? other.draft.outputPlaces.get(other.name);
+      const place = placeOf(one, this.reading) ?? placeOf(other, this.reading);
       if (!place) continue;
       const [path, outer] = [this.reading.relative(one.path), this.reading.relative(other.path)];
       const [a, b] = [one.draft.cell.name, other.draft.cell.name];
@@ -204,7 +218,7 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
   const reads = new Set(cell.reads);
   for (const [i, source] of sources.entries()) {
     if (source.kind !== 'path') continue;
-    const place = inputPlaces.get(role)![i]!;
+    const place = inputPlaces!.get(role)![i]!;
     const wrong = (message: string, hint?: string) => reading.tell(cell, place.source.diagnostic(place.path, 'value', message, hint));
     const made = makers(source, outputs, reading);
     const own = made.find((written) => written.draft === draft);
@@ -214,6 +228,7 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
     }
     for (const { draft: maker } of made) {
       reads.add(maker.cell.name);
+      draft.pathEdges ??= new Map();
       draft.pathEdges.set(maker.cell.name, place);
     }
     const problem = made.length > 0 ? undefined : absent(role, source, declaration, reading);

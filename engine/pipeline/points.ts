@@ -23,6 +23,8 @@ export interface Point {
 }
 
 const NOWHERE: Point = { matrix: {}, places: new Map(), parents: new Map(), broken: true };
+/** Of a step without a matrix, its own or inherited. */
+const ALONE: Point[] = [{ ...NOWHERE, broken: false }];
 
 /** Returns at least one combination, also after an error, so that the rest of the step is still checked. */
 export function pointsOf(step: Step, drafts: Drafts, reading: Reading): Point[] {
@@ -38,7 +40,7 @@ export function pointsOf(step: Step, drafts: Drafts, reading: Reading): Point[] 
 }
 
 function inherit(step: Step, drafts: Drafts, reading: Reading): Point[] {
-  let points: Point[] = [{ ...NOWHERE, broken: false }];
+  let points = ALONE;
   for (const parent of step.parents) {
     const cells = drafts.get(parent);
     if (!cells) return [NOWHERE]; // part of a cycle
@@ -76,7 +78,7 @@ function ownCombinations(step: Step, reading: Reading): Combination[] | undefine
   });
   const filled = found === UNKNOWN ? found : openedMatrix(found);
   if (filled === UNKNOWN) step.faulty.add('matrix');
-  else if (!expressionsIn(matrix, []).next().done) {
+  else if (expressionsIn(matrix, []).length > 0) {
     // Values from parameters have not been checked yet.
     for (const mistake of reading.checkStep({ matrix: plain(filled) })) say({ ...mistake, path: mistake.path.slice(1) });
   }
@@ -145,7 +147,7 @@ function checkPlaces(step: Step, points: Point[], reading: Reading): void {
 export const SHARED = 'macOS and Windows may treat them as the same name. Rename one of them.';
 
 /** Reports `matrix.k` if no cell of the step has a dimension `k`. */
-function checkReferences(step: Step, names: Set<string>, reading: Reading): void {
+function checkReferences(step: Step, names: ReadonlySet<string>, reading: Reading): void {
   for (const { expression, path } of step.references) {
     const { reference } = expression;
     if (reference?.kind !== 'matrix' || names.has(reference.keys[0]!)) continue;

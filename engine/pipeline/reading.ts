@@ -11,6 +11,7 @@ export class Reading {
   params!: Params;
   /** Checks the types of a step's keys. */
   checkStep!: Validate;
+  readonly #below: string;
   readonly #told = new Map<string, string>();
 
   constructor(
@@ -21,7 +22,9 @@ export class Reading {
     readonly root: string,
     readonly readOnly: boolean,
     readonly outside: Outside,
-  ) {}
+  ) {
+    this.#below = folder.endsWith('/') ? folder : `${folder}/`;
+  }
 
   report(path: Path, message: string, hint?: string, at: 'key' | 'value' = 'value', within?: Within): void {
     this.problems.add(this.source.diagnostic(path, at, message, hint, within));
@@ -36,7 +39,10 @@ export class Reading {
     if (first === name) this.problems.add(diagnostic);
   }
 
+  /** `path` is absolute and normal. */
   relative(path: string): string {
+    // Most paths lie below the folder, where this says the same.
+    if (path.startsWith(this.#below)) return path.slice(this.#below.length);
     return relative(this.folder, path) || '.';
   }
 }

@@ -37,10 +37,17 @@ export function follow(step: Step, steps: Steps, reading: Reading): void {
       if (!reference || forbidden(key, expression)) continue;
       step.references.push({ expression, path });
       const made = reference.kind === 'steps' ? steps.get(reference.step) : undefined;
-      if (made && made !== step && reference.kind === 'steps') (reference.gather ? step.gathers : step.parents).add(made);
+      if (!made || made === step || reference.kind !== 'steps') continue;
+      if (reference.gather) step.gathers = withOne(step.gathers, made);
+      else step.parents = withOne(step.parents, made);
     }
   }
   followNeeds(step, steps, reading);
+}
+
+/** The set itself where it is no longer the empty one that steps share. */
+function withOne(set: ReadonlySet<Step>, step: Step): ReadonlySet<Step> {
+  return set.size === 0 ? new Set([step]) : (set as Set<Step>).add(step);
 }
 
 function followNeeds(step: Step, steps: Steps, reading: Reading): void {
@@ -49,7 +56,7 @@ function followNeeds(step: Step, steps: Steps, reading: Reading): void {
     const path = [...step.path, 'needs', ...(Array.isArray(needs) ? [i] : [])];
     const needed = steps.get(name);
     if (needed === step) reading.report(path, 'a step cannot need itself', 'Remove it.');
-    else if (needed) step.needs.add(needed);
+    else if (needed) step.needs = withOne(step.needs, needed);
     else if (!template(name)) reading.report(path, `there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'));
   }
 }
@@ -121,7 +128,8 @@ function othersThan(step: Step, steps: Steps): string[] {
 
 /** References in comments are ignored, because the command does not include comments. */
 function isInComment({ body }: Step, expression: Expression, path: Path): boolean {
-  const text = [body.run].flat()[Number(path[3] ?? 0)];
-  const { parts } = parseCommand(String(text), body.shell === 'bash' ? 'bash' : 'sh');
+  const text = String(Array.isArray(body.run) ? body.run[Number(path[3] ?? 0)] : body.run);
+  if (!text.includes('#')) return false;
+  const { parts } = parseCommand(text, body.shell === 'bash' ? 'bash' : 'sh');
   return parts.every((part) => typeof part === 'string' || part.expression.start !== expression.start);
 }

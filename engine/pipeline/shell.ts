@@ -20,17 +20,17 @@ export interface Command {
   parts: (string | CommandExpression)[];
 }
 
-const known = new Map<string, Command>();
+const known = { sh: new Map<string, Command>(), bash: new Map<string, Command>() };
 /** A cache of parsed commands, which cells of a step share. Its size is limited. */
 const MOST_KNOWN = 1000;
 
 export function parseCommand(text: string, shell: 'sh' | 'bash'): Command {
-  const id = `${shell} ${text}`;
-  let command = known.get(id);
+  const commands = known[shell];
+  let command = commands.get(text);
   if (!command) {
     command = parse(text, shell);
-    if (known.size === MOST_KNOWN) known.clear();
-    known.set(id, command);
+    if (commands.size === MOST_KNOWN) commands.clear();
+    commands.set(text, command);
   }
   return command;
 }

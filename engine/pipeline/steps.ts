@@ -27,12 +27,15 @@ export interface Step {
   inputs: Record<string, InputDeclaration>;
   references: StepReference[];
   /** Steps that it refers to without `[*]`, and whose dimensions it inherits. */
-  parents: Set<Step>;
-  gathers: Set<Step>;
-  needs: Set<Step>;
+  parents: ReadonlySet<Step>;
+  gathers: ReadonlySet<Step>;
+  needs: ReadonlySet<Step>;
   /** Names of its own and inherited dimensions; known after it has been expanded. */
-  dimensions: Set<string>;
+  dimensions: ReadonlySet<string>;
 }
+
+/** Most steps of a large file refer to few others: one empty set does for all. */
+const NONE: ReadonlySet<never> = new Set();
 
 export interface StepReference {
   expression: Expression;
@@ -43,13 +46,13 @@ export type Steps = Map<string, Step>;
 
 export async function readSteps(bodies: Record<string, Tree>, reading: Reading): Promise<Steps> {
   const steps: Steps = new Map();
-  for (const [name, body] of Object.entries(bodies)) steps.set(name, shaped(name, body, reading.checkStep(plain(body)), reading));
+  for (const name of Object.keys(bodies)) steps.set(name, shaped(name, bodies[name]!, reading.checkStep(plain(bodies[name]!)), reading));
   checkNames(steps, reading);
   const found = new Map<string, Promise<Used | undefined>>();
+  const using = [...steps.values()].filter(({ body: { uses } }) => typeof uses === 'string' && !template(uses));
   await Promise.all(
-    [...steps.values()].map(async (step) => {
-      const { uses } = step.body;
-      if (typeof uses !== 'string' || template(uses)) return;
+    using.map(async (step) => {
+      const uses = step.body.uses as string;
       if (!found.has(uses))
         found.set(
           uses,
@@ -90,10 +93,10 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading
     faulty: new Set(),
     inputs: {},
     references: [],
-    parents: new Set(),
-    gathers: new Set(),
-    needs: new Set(),
-    dimensions: new Set(),
+    parents: NONE,
+    gathers: NONE,
+    needs: NONE,
+    dimensions: NONE,
   };
   if (!isMap(value)) {
     reading.report(path, `step "${name}" takes a map`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');

@@ -2,7 +2,7 @@
 import type { RunEvent } from '../events.ts';
 import type { Colors } from './colors.ts';
 import { distinctWidth } from './table.ts';
-import { clip, clipMiddle, count, oneLine, pad, thousands, width } from './text.ts';
+import { clipMiddle, count, oneLine, pad, thousands, width, wrap } from './text.ts';
 
 type Plan = Extract<RunEvent, { type: 'plan' }>['cells'];
 
@@ -17,9 +17,13 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
     Math.min(longest, Math.max(12, Math.floor((columns - STATE) / 2))),
   );
   const paint = { run: colors.green, restore: colors.cyan, depends: colors.yellow, fresh: colors.dim };
-  const lines = shown.map(([name, { state, why }]) => {
-    const reason = clip(oneLine(state === 'fresh' ? '' : why), columns - STATE - names - 2);
-    return `${paint[state](pad(state, STATE))}${pad(clipMiddle(name, names), names)}  ${colors.dim(reason)}`.trimEnd();
+  const indent = STATE + names + 2;
+  const lines = shown.flatMap(([name, { state, why }]) => {
+    // A long reason goes on below itself. Where names leave it little room, it has lines of its own.
+    const beside = columns - indent >= NARROWEST;
+    const reason = wrap(oneLine(state === 'fresh' ? '' : why), columns - (beside ? indent : STATE), '').filter((line) => line !== '');
+    const first = `${paint[state](pad(state, STATE))}${pad(clipMiddle(name, names), names)}  ${colors.dim((beside && reason.shift()) || '')}`;
+    return [first.trimEnd(), ...reason.map((line) => `${' '.repeat(beside ? indent : STATE)}${colors.dim(line)}`)];
   });
   if (shown.length < entries.length) lines.push(`${colors.dim(pad('fresh', STATE))}${count(fresh.length, 'cell')}`);
   return [...lines, ...(lines.length > 0 ? [''] : []), headline(pipeline, entries.length, cells, colors)];
@@ -28,6 +32,8 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
 /** Maximum number of fresh cells that are listed by name. */
 const FRESH = 20;
 const STATE = 'depends  '.length;
+/** Columns that a reason needs beside a name. */
+const NARROWEST = 30;
 
 function headline(pipeline: string, total: number, cells: Plan, colors: Colors): string {
   const many = (state: string) => Object.values(cells).filter((cell) => cell.state === state).length;

@@ -8,6 +8,7 @@ import type { ChildOptions } from './child.ts';
 import { childEnvironment } from './environment.ts';
 import { killedMeanwhile, meaningOf, type Verdict } from './failure.ts';
 import type { Guard } from './guard.ts';
+import { withViews } from './input-view.ts';
 import type { Inputs } from './inputs.ts';
 import type { CellLog } from './log.ts';
 import type { Mask } from './masking.ts';
@@ -109,7 +110,7 @@ function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attem
 }
 
 function jobOf(
-  { cell, pipeline, inputs, outputs, checkpoints, fingerprint }: Attempt,
+  { cell, pipeline, inputs: given, outputs, checkpoints, fingerprint, scratch }: Attempt,
   { module, options }: StepAction,
 ): Omit<StepJob, 'mark' | 'threads'> {
   const paths: StepJob['inputs'] = Object.create(null);
@@ -118,6 +119,7 @@ function jobOf(
   const names: StepJob['names'] = Object.create(null);
   const repositories: StepJob['repositories'] = Object.create(null);
   const leftOut: string[] = [];
+  const inputs = withViews(given, cell, scratch);
   for (const [role, { sources }] of Object.entries(inputs)) {
     const all = sources.map(({ path }) => path);
     paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;

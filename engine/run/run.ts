@@ -60,6 +60,8 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
+  let summary: Summary;
+  let unrecorded: Error | undefined;
   try {
     refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
@@ -82,16 +84,19 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const work = new Run(pipeline, project, options, selected, found, machine, run, tell, transcript, locked);
     const states = await work.all();
     const seconds = Math.round(performance.now() - began) / 1000;
-    const summary = summarize(pipeline, states, seconds);
+    summary = summarize(pipeline, states, seconds);
     if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-    await transcript.end(seconds, summary);
+    unrecorded = await transcript.end(seconds, summary);
     if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
-    emit(summary);
-    return summary;
   } finally {
     transcript.close();
     project.close();
   }
+  // What is said while all is closed comes before it, and nothing after it.
+  tell = () => {};
+  emit(summary);
+  if (unrecorded) throw unrecorded;
+  return summary;
 }
 
 function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {

@@ -10,12 +10,19 @@ import { within } from '../pipeline/glob.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Project } from './project.ts';
 
-/** Throws InvalidError if another existing pipeline that ran in this project has the same name. */
-export function refuseSharedOutputs({ name, file, cells }: Pipeline, { root, places, records }: Project): void {
+/**
+ * Throws InvalidError where another pipeline of the project, which ran here and is still there, has the same name, or one of `others`,
+ * files that need not have run.
+ */
+export function refuseSharedOutputs(
+  { name, file, cells }: Pipeline,
+  { root, places, records }: Pick<Project, 'root' | 'places' | 'records'>,
+  others: string[] = [],
+): void {
   const own = join(places.own, 'outputs');
   if (!cells.some(({ outputs }) => Object.values(outputs).some(({ path }) => within(path, own)))) return;
   const here = relative(root, file);
-  for (const other of records.pipelines()) {
+  for (const other of new Set([...records.pipelines(), ...others.map((path) => relative(root, resolve(path)))])) {
     if (other === here || !sharesName(join(root, other), name)) continue;
     throw new InvalidError([
       {

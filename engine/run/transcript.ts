@@ -103,11 +103,16 @@ export class Transcript {
     this.#soon();
   }
 
-  async end(seconds: number, { ran, fresh, restored, failed, skipped, canceled }: Required<RunRecord['counts']>): Promise<void> {
-    const { records, cache } = this.project;
+  /** Resolves with why the run could not be recorded, if it could not: what came of its cells is told all the same. */
+  async end(seconds: number, counts: Required<RunRecord['counts']>): Promise<CacheError | undefined> {
     const patience = setTimeout(() => this.#asking.abort(), PATIENCE);
     await this.#git;
     clearTimeout(patience);
+    return this.#try(() => this.#finish(seconds, counts));
+  }
+
+  #finish(seconds: number, { ran, fresh, restored, failed, skipped, canceled }: Required<RunRecord['counts']>): void {
+    const { records, cache } = this.project;
     this.#write();
     const counts = { ran, fresh, restored, failed, skipped, canceled };
     const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
@@ -128,11 +133,13 @@ export class Transcript {
   }
 
   /** Retries later what could not be written, because a full disk must not stop running steps. */
-  #try(work: () => void): void {
+  #try(work: () => void): CacheError | undefined {
     try {
       work();
+      return undefined;
     } catch (error) {
       if (!(error instanceof CacheError)) throw error;
+      return error;
     }
   }
 

@@ -1,4 +1,4 @@
-/** A custom step (docs/own-steps.md): reads WordNet's nouns and writes JSON lines with `word`, `definition`, `category` and `kind`. */
+/** A custom step (docs/custom-steps.md): reads WordNet's nouns and writes JSON lines with `word`, `definition`, `category` and `kind`. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { defineStep, StepError } from 'tunesmith';
 import { nounsOf } from './nouns.ts';

@@ -6,7 +6,7 @@ import { StepError } from '../../engine/step.ts';
 import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
 import { type CsvRecord, openCsv } from '../data/csv.ts';
 import { type Appender, type Database, quote } from '../data/database.ts';
-import { refuseNul } from '../data/encodings.ts';
+import { refuseNul, refuseUtf16 } from '../data/encodings.ts';
 import { decodeMail } from '../data/mail.ts';
 import type { Format } from './files.ts';
 import { loadJson, loadJsonLines } from './load-json.ts';
@@ -76,7 +76,10 @@ async function loadCsv({ database, files, rejected, columns, encoding, note }: L
     let names = columns;
     let places = names && (await raw.place(names));
     for await (const records of csv.records)
-      for (const record of records) {
+      for (const [i, record] of records.entries()) {
+        // With a header, the names of its columns show it.
+        if (columns && i === 0 && record.line === 1 && record.problem === undefined)
+          refuseUtf16(Buffer.from(record.fields.join(csv.delimiter)), file.source, (likely) => `Set \`encoding: ${likely}\`.`);
         if (!names || !places) {
           names = headerOf(record, file);
           named.set(file.source, names);
@@ -114,6 +117,7 @@ async function loadTexts({ database, files, rejected, encoding }: Loading): Prom
   const raw = await RawTable.create(database);
   await raw.place(['text', 'folder', 'path']);
   for await (const { file, bytes } of wholeFiles(files, encoding)) {
+    refuseUtf16(bytes, file.source, (likely) => `Set \`encoding: ${likely}\`.`);
     if (isUtf8(bytes)) raw.add(file.source, 1, [bytes.toString().replace(/^\ufeff/, ''), basename(dirname(file.path)), file.source]);
     else rejected.add(file.source, 1, `not ${encoding.toUpperCase()}`, bytes.toString());
   }

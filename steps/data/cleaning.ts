@@ -9,9 +9,10 @@
  *   3. URLs, addresses, special characters, numbers: each becomes a space, so that nothing new can form across the gap
  *   4. white space collapses
  */
+import { withoutLoose } from '../models/beginnings.ts';
 import { removeHtml } from './html.ts';
 import { normalized } from './normalization.ts';
-import { replaceEmails, replaceNumbers, replaceUrls } from './patterns.ts';
+import { replaceEmails, replaceNumbers, replaceUrls, withoutOpenEmail, withoutOpenNumber, withoutOpenUrl } from './patterns.ts';
 
 export const removables = ['html', 'urls', 'emails', 'special_characters', 'numbers'] as const;
 
@@ -31,14 +32,28 @@ export interface CleaningOptions {
 export type Removed = Record<Removable, number>;
 
 /** A pure function of text and options, the same in clean, predict and serve. `removed` is counted up. */
-export function cleanText(text: string, options: CleaningOptions, removed?: Removed): string {
+export const cleanText = (text: string, options: CleaningOptions, removed?: Removed): string => cleaned(text, options, false, removed);
+
+/** Of the beginning of a text: what the whole text, cleaned, begins with. What depends on the rest of the text is left out. */
+export const cleanBeginning = (text: string, options: CleaningOptions): string => cleaned(text, options, true);
+
+/** @param more the text goes on */
+function cleaned(text: string, options: CleaningOptions, more: boolean, removed?: Removed): string {
   const remove = new Set(options.remove);
   const gone = (what: Removable) => {
     if (removed) removed[what]++;
     return ' ';
   };
-  let clean = text.replace(loneSurrogate, '\ufffd');
-  if (remove.has('html')) clean = removeHtml(clean, () => gone('html'));
+  const sure = (part: (text: string) => string) => {
+    if (more) clean = part(clean);
+  };
+  let clean = text;
+  sure(withoutLoose);
+  clean = clean.replace(loneSurrogate, '\ufffd');
+  if (remove.has('html')) {
+    clean = removeHtml(clean, () => gone('html'), more);
+    sure(withoutLoose);
+  }
   if (remove.has('special_characters')) clean = clean.replace(invisible, () => gone('special_characters').trim());
   if (options.normalize !== 'none') clean = normalized(clean, options.normalize);
   if (options.lowercase) {
@@ -46,13 +61,22 @@ export function cleanText(text: string, options: CleaningOptions, removed?: Remo
     // Lower-case letters may compose with the mark that follows where their capitals do not.
     if (options.normalize !== 'none') clean = normalized(clean, options.normalize);
   }
-  if (remove.has('urls')) clean = replaceUrls(clean, () => gone('urls'));
-  if (remove.has('emails')) clean = replaceEmails(clean, () => gone('emails'));
+  if (remove.has('urls')) {
+    sure(withoutOpenUrl);
+    clean = replaceUrls(clean, () => gone('urls'));
+  }
+  if (remove.has('emails')) {
+    sure(withoutOpenEmail);
+    clean = replaceEmails(clean, () => gone('emails'));
+  }
   if (remove.has('special_characters')) {
     const kept = new Set(options.keep_characters);
     clean = clean.replace(special, (character) => (kept.has(character) ? character : gone('special_characters')));
   }
-  if (remove.has('numbers')) clean = replaceNumbers(clean, () => gone('numbers'));
+  if (remove.has('numbers')) {
+    sure(withoutOpenNumber);
+    clean = replaceNumbers(clean, () => gone('numbers'));
+  }
   return options.whitespace === 'collapse' ? clean.replace(/\s+/g, ' ').trim() : clean;
 }
 

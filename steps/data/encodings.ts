@@ -36,6 +36,34 @@ export type Encoding = (typeof ENCODINGS)[number];
 /** The encoding that a text with NUL in it may have, which was read as another: UTF-16 has a NUL in every second byte of plain English. */
 export const likelyUtf16 = (text: string): Encoding => (text.startsWith('\0') ? 'utf-16be' : 'utf-16le');
 
+/**
+ * Refuses bytes that are valid UTF-8 only by chance: in UTF-16 without a byte order mark, every second byte is NUL, or one of the few that
+ * its alphabet begins with. A NUL that stands in a text for itself has other bytes around it, and stays.
+ */
+export function refuseUtf16(bytes: Buffer, source: string, hint: (encoding: Encoding) => string): void {
+  const start = bytes.subarray(0, SAMPLE);
+  if (start.length < 6 || !start.includes(0)) return;
+  const seen = [new Set<number>(), new Set<number>()] as const;
+  let nuls = 0;
+  for (const [at, byte] of start.entries()) {
+    seen[at % 2]!.add(byte);
+    if (byte === 0) nuls++;
+  }
+  for (const [high, low, encoding] of [
+    [seen[1], seen[0], 'utf-16le'],
+    [seen[0], seen[1], 'utf-16be'],
+  ] as const)
+    if (high.has(0) && !low.has(0) && high.size <= (start.length < 16 ? 1 : MOST_BLOCKS))
+      throw new StepError(
+        `${source}: is UTF-16 without a byte order mark: ${nuls} of its first ${start.length} bytes are NUL`,
+        hint(encoding),
+      );
+}
+
+const SAMPLE = 512;
+/** Of 256 characters each: Latin, another alphabet, punctuation. */
+const MOST_BLOCKS = 3;
+
 /** No column can be called so: SQL has no way to write it. */
 export function refuseNul(names: readonly string[], place: string, hint: (encoding: Encoding) => string): void {
   const name = names.find((one) => one.includes('\0'));

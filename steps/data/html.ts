@@ -6,9 +6,13 @@
  * Where a tokenizer would drop or guess, the text is kept: markup that never ends, `<joe@example.org>`, an entity without its semicolon.
  */
 
-/** @param gone is called for each piece that went */
-export function removeHtml(text: string, gone: () => void): string {
+/**
+ * @param gone is called for each piece that went
+ * @param more the text goes on: what depends on its rest is left out, such as a tag that has no end yet and all behind it
+ */
+export function removeHtml(text: string, gone: () => void, more = false): string {
   if (!/[<&]/.test(text)) return text;
+  let length = more ? text.length - (OPEN_ENTITY.exec(text.slice(-LONGEST_ENTITY))?.[0].length ?? 0) : text.length;
   const out: string[] = [];
   /** Where the text begins that is not in `out` yet. */
   let pending = 0;
@@ -20,42 +24,53 @@ export function removeHtml(text: string, gone: () => void): string {
 
   for (let start = text.indexOf('<'); start >= 0; ) {
     const piece = pieceAt(text, start, ends, gone);
+    if (more && piece.open) {
+      length = start;
+      break;
+    }
     if (piece.replacement !== undefined) replace(start, piece.end, piece.replacement);
     if (piece.removed) gone();
     start = text.indexOf('<', piece.end);
   }
-  replace(text.length, text.length, '');
+  replace(length, length, '');
   return out.join('');
 }
+
+/** At the end of a text. */
+const OPEN_ENTITY = /&#?[0-9a-z]{0,32}$/i;
+const LONGEST_ENTITY = 40;
 
 /** What begins with a `<`. Without a replacement it is text up to its end. An address is replaced and not removed. */
 interface Piece {
   end: number;
   replacement?: string;
   removed?: boolean;
+  /** What it is would depend on what comes behind the text. */
+  open?: boolean;
 }
 
 function pieceAt(text: string, start: number, ends: Ends, gone: () => void): Piece {
   if (text.startsWith('<!--', start)) {
     const end = endOfEmptyComment(text, start) ?? ends.behind('comment', start + 4);
-    return end === undefined ? { end: start + 4 } : { end, replacement: '', removed: true };
+    return end === undefined ? { end: start + 4, open: true } : { end, replacement: '', removed: true };
   }
   const closing = text[start + 1] === '/';
   const from = start + (closing ? 2 : 1);
   if (!isLetter(text[from])) {
-    if (!closing && text[from] !== '!' && text[from] !== '?') return { end: from };
+    if (!closing && text[from] !== '!' && text[from] !== '?') return { end: from, open: from === text.length };
     const end = text.indexOf('>', from);
-    return end < 0 ? { end: text.length } : { end: end + 1, replacement: '', removed: true };
+    return end < 0 ? { end: text.length, open: true } : { end: end + 1, replacement: '', removed: true };
   }
   const address = closing ? undefined : addressAt(text, from);
   if (address !== undefined) return { end: from + address.length + 1, replacement: ` ${decodeEntities(address, gone)} ` };
   const { end, closed } = endOfTag(text, from);
-  if (!closed) return { end };
+  if (!closed) return { end, open: true };
   const name = nameAt(text, from);
-  const rawEnd = !closing && (name === 'script' || name === 'style') ? ends.before(name, end) : undefined;
+  const raw = !closing && (name === 'script' || name === 'style');
+  const rawEnd = raw ? ends.before(name, end) : undefined;
   // The end tag of a script leaves the space.
   if (rawEnd !== undefined) return { end: rawEnd, replacement: '', removed: true };
-  return { end, replacement: breaking.has(name) ? ' ' : '', removed: true };
+  return { end, replacement: breaking.has(name) ? ' ' : '', removed: true, open: raw && rawEnd === undefined };
 }
 
 const endings = { comment: /--!?>/g, script: /<\/script(?=[\t\n\f\r />])/gi, style: /<\/style(?=[\t\n\f\r />])/gi };

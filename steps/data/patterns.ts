@@ -32,6 +32,29 @@ export function replaceNumbers(text: string, replacement: () => string): string 
   });
 }
 
+/**
+ * Of the beginning of a text: so much of it that what is replaced in it is what is replaced there in the whole text. Nothing that is
+ * replaced can reach across its end.
+ */
+export function withoutOpenUrl(text: string): string {
+  const word = upToLast(text, /\s/);
+  return /(?:https?|ftp):\/\/|www\./iu.test(text.slice(word.length)) ? word : upToLast(text, /[^htpsfw:/]/iu);
+}
+
+export const withoutOpenEmail = (text: string): string => upToLast(text, /[^\p{L}\p{M}\p{N}.@_%+-]/u);
+
+export const withoutOpenNumber = (text: string): string => upToLast(text, /[^\p{N}.,:/-]/u);
+
+/** Up to the last character that matches, and with it. */
+function upToLast(text: string, character: RegExp): string {
+  for (let end = text.length; end > 0; ) {
+    const last = text.codePointAt(end - 2)! > 0xffff ? text.slice(end - 2, end) : text[end - 1]!;
+    if (character.test(last)) return text.slice(0, end);
+    end -= last.length;
+  }
+  return '';
+}
+
 const endsInLetter = /[\p{L}\p{M}]$/u;
 
 const startsWithLetter = /^[\p{L}\p{M}]/u;

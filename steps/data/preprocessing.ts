@@ -6,7 +6,8 @@ import { existsSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type CleaningOptions, cleanText, removables } from './cleaning.ts';
+import { type Beginning, beginning } from '../models/beginnings.ts';
+import { type CleaningOptions, cleanBeginning, cleanText, removables } from './cleaning.ts';
 
 /** One thing that was done to some columns. Version 1 named no columns: every text was treated alike. */
 export type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });
@@ -37,6 +38,23 @@ export async function preprocess(text: string, steps: Preprocessing, whole?: str
     }
   }
   return text;
+}
+
+/**
+ * The beginning of what `preprocess` makes of a text, of about the first `length` code units of it. A mail is decoded whole: its parts
+ * lie anywhere in it.
+ */
+export async function beginningOf(text: string, steps: Preprocessing): Promise<(length: number) => Beginning> {
+  const behind = steps.findLastIndex((step) => 'decode' in step) + 1;
+  const decoded = await preprocess(text, steps.slice(0, behind));
+  return (length) =>
+    steps.slice(behind).reduce(
+      ({ text, more }, step) => {
+        const { clean } = step as { clean: CleaningOptions };
+        return { text: more ? cleanBeginning(text, clean) : cleanText(text, clean), more };
+      },
+      beginning(decoded, length),
+    );
 }
 
 /** A letter that no cleaning changes: it stands for a word of which nothing is known. Signs of cuneiform have no cases and no other forms. */

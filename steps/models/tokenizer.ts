@@ -4,7 +4,7 @@ import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer as Library, type Encoding as LibraryEncoding } from 'tokenizers';
 import { StepError } from '../../engine/step.ts';
-import { beginning, readsWordByWord } from './beginnings.ts';
+import { type Beginning, beginning, unsureWords, withoutLoose } from './beginnings.ts';
 import { readJson } from './json.ts';
 import { type Piece, type Template, templatesOf } from './template.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
@@ -37,6 +37,11 @@ export interface Tokenizer {
   /** With the special tokens that the model expects, in the order of the texts. `maxLength` stands in for the tokenizer's own. */
   encode(texts: string[], maxLength?: number): Promise<Sequence[]>;
   encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
+  /**
+   * The sequence of a text or a pair of which only beginnings are there; undefined where they are too short to tell. There is none in
+   * tokenizers whose tokens may depend on what comes later.
+   */
+  readonly encodeBeginning?: (texts: readonly Beginning[]) => Promise<Sequence | undefined>;
   /** Undefined for a token that is not in the vocabulary. */
   idOf(token: string): number | undefined;
   /** Ids as text, special tokens left out. */
@@ -63,9 +68,10 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const parsed = JSON.parse(json);
   const added = (parsed.added_tokens ?? []) as { id: number; special: boolean }[];
   const side = await truncationSide(folder);
-  const local = side === 'right' && readsWordByWord(parsed);
+  const unsure = side === 'right' ? unsureWords(parsed) : undefined;
   const pace = new Pace();
   const [single, paired] = await templatesOf(parsed);
+  const reading = { library, side, unsure, pace, ...options };
   return {
     size: sizeOf(parsed.model.vocab, added),
     truncationSide: side,
@@ -73,9 +79,12 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     encode: (texts, maxLength = options.maxLength) =>
       encodeAll(
         texts.map((text) => [text]),
-        { library, template: single, side, local, pace, maxLength },
+        { ...reading, template: single, maxLength, truncation: 'longest_first' },
       ),
-    encodePairs: (pairs) => encodeAll(pairs, { library, template: paired, side, local, pace, ...options }),
+    encodePairs: (pairs) => encodeAll(pairs, { ...reading, template: paired }),
+    ...(cutsBeginnings(reading) && {
+      encodeBeginning: (texts) => encodeBeginning(texts, { ...reading, template: texts.length > 1 ? paired : single }),
+    }),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
     decodeToken: (id) => library.decode([id], false),
@@ -93,10 +102,14 @@ interface Encoding extends TokenizerOptions {
   library: Library;
   template: Template;
   side: Side;
-  /** Words do not depend on each other, and the beginning of a text is what is kept of it. */
-  local: boolean;
+  /** How many words at the end of a beginning may be others in the whole text; undefined where no beginning says anything. */
+  unsure: number | undefined;
   pace: Pace;
 }
+
+/** What other strategies leave of a pair depends on the whole length of the other text. */
+const cutsBeginnings = ({ unsure, maxLength, truncation = 'longest_first' }: Omit<Encoding, 'template'>): boolean =>
+  unsure !== undefined && maxLength !== undefined && truncation === 'longest_first';
 
 /** How many code units make a token, as far as was seen: it says how much of a text is read where that will be cut. Results do not depend on it. */
 class Pace {
@@ -130,52 +143,85 @@ async function truncationSide(folder: string): Promise<Side> {
 
 /** Each row is a text, or a pair. The library's batches take no pairs: all texts are read one by one, and put together here. */
 async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promise<Sequence[]> {
-  const { library, template, side, local, pace, maxLength, truncation = 'longest_first' } = encoding;
-  if (maxLength === undefined) return (await read(library, rows)).map((texts) => joined(template, texts, lengthsOf(texts), side));
-  // What the other strategies leave of a pair depends on the whole length of the other text.
-  const cuts = local && truncation === 'longest_first';
-  const beginnings = rows.map((texts) =>
-    cuts ? texts.map((text, k) => beginning(text, pace.enough(maxLength, texts[1 - k]))) : [...texts],
-  );
-  const all = await read(library, beginnings);
-  for (const { text, encoding } of all.flat()) pace.hear(text, encoding.getLength());
-  const room = maxLength - template.filter(({ text }) => text === null).length;
-  const unsure = [...rows.keys()].filter((i) => {
-    const begun = beginnings[i]!.map((text, k) => text !== rows[i]![k]);
-    return begun.includes(true) && !longestIsKnown(lengthsOf(all[i]!), begun, room);
-  });
-  const whole = await read(
-    library,
-    unsure.map((i) => rows[i]!),
-  );
-  for (const [k, i] of unsure.entries()) all[i] = whole[k]!;
-  return all.map((texts) => joined(template, texts, keptLengths(lengthsOf(texts), room, truncation), side));
+  const { library, template, side, pace, unsure, maxLength, truncation = 'longest_first' } = encoding;
+  if (maxLength === undefined)
+    return (await read(library, rows.map(wholes))).map((texts) => joined(template, texts, lengthsOf(texts), side));
+  const room = roomOf(template, maxLength);
+  const done: Read[][] = [];
+  // Once more, and more of it, what was not enough.
+  for (let left = [...rows.keys()], more = 1; left.length > 0; more *= 8) {
+    const begun = left.map((i) => {
+      const texts = rows[i]!;
+      return cutsBeginnings(encoding)
+        ? texts.map((text, k) => beginning(text, more * pace.enough(maxLength + unsure!, texts[1 - k])))
+        : wholes(texts);
+    });
+    const all = await read(library, begun, unsure);
+    for (const [k, i] of left.entries()) done[i] = all[k]!;
+    if (more === 1) for (const { text, encoding } of all.flat()) pace.hear(text, encoding.getLength());
+    left = left.filter((i) => !longestIsKnown(done[i]!, room));
+  }
+  return done.map((texts) => joined(template, texts, keptLengths(lengthsOf(texts), room, truncation), side));
 }
+
+async function encodeBeginning(texts: readonly Beginning[], encoding: Encoding): Promise<Sequence | undefined> {
+  const { library, template, side, unsure } = encoding;
+  const room = roomOf(template, encoding.maxLength!);
+  const ended = texts.map(({ text, more }) => (more ? { text: withoutLoose(text), more } : { text, more }));
+  const [all] = await read(library, [ended], unsure);
+  return longestIsKnown(all!, room) ? joined(template, all!, keptLengths(lengthsOf(all!), room, 'longest_first'), side) : undefined;
+}
+
+const roomOf = (template: Template, maxLength: number): number => maxLength - template.filter(({ text }) => text === null).length;
+
+const wholes = (texts: readonly string[]): Beginning[] => texts.map((text) => ({ text, more: false }));
 
 /** A text's tokens, without special ones. */
-interface Read {
-  text: string;
+interface Read extends Beginning {
   encoding: LibraryEncoding;
+  /** How many of the tokens are those of the whole text. */
+  sure: number;
 }
 
-async function read(library: Library, rows: (readonly string[])[]): Promise<Read[][]> {
+async function read(library: Library, rows: (readonly Beginning[])[], unsure = 0): Promise<Read[][]> {
   if (rows.length === 0) return [];
-  const encodings = await library.encodeBatch(rows.flat(), { addSpecialTokens: false });
+  const encodings = await library.encodeBatch(
+    rows.flat().map(({ text }) => text),
+    { addSpecialTokens: false },
+  );
   let at = 0;
-  return rows.map((texts) => texts.map((text) => ({ text, encoding: encodings[at++]! })));
+  return rows.map((texts) =>
+    texts.map((begun) => {
+      const encoding = encodings[at++]!;
+      return { ...begun, encoding, sure: begun.more ? sureTokens(encoding, unsure) : encoding.getLength() };
+    }),
+  );
 }
 
-const lengthsOf = (texts: Read[]): number[] => texts.map(({ encoding }) => encoding.getLength());
+/** The tokens before the last words. */
+function sureTokens(encoding: LibraryEncoding, unsure: number): number {
+  const words = encoding.getWordIds() as (number | null)[];
+  const last = words.at(-1) ?? 0;
+  return Math.max(
+    0,
+    words.findIndex((word) => word === null || word > last - unsure),
+  );
+}
+
+const lengthsOf = (texts: Read[]): number[] => texts.map(({ sure }) => sure);
 
 /**
  * Whether longest_first leaves the same of texts of which only the beginnings were read. A beginning is as good as its text if it
  * fills all that the other one leaves; then what counts is only which text is the longer one, and only where an odd token is to be given.
  */
-function longestIsKnown([first = 0, second = 0]: number[], begun: boolean[], room: number): boolean {
+function longestIsKnown(texts: Read[], room: number): boolean {
+  const [begun, pairBegun] = texts.map(({ more }) => more);
+  const [first = 0, second = 0] = lengthsOf(texts);
+  if (!begun && !pairBegun) return true;
   const half = Math.floor(room / 2);
-  if ((begun[0] && first <= room - Math.min(second, half)) || (begun[1] && second <= room - Math.min(first, half))) return false;
+  if ((begun && first <= room - Math.min(second, half)) || (pairBegun && second <= room - Math.min(first, half))) return false;
   if (room % 2 === 0) return true;
-  return begun[0] ? !begun[1] && first > second : second >= first;
+  return begun ? !pairBegun && first > second : second >= first;
 }
 
 /** How many tokens of each text stay, as transformers does it; the library cuts pairs otherwise. */

@@ -87,7 +87,10 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
       draining() ? 503 : 200,
     ),
   );
-  app.get('/metrics', (c) => c.body(measurements.text(route.waiting), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }));
+  app.get('/metrics', (c) => {
+    const now = { queued: route.waiting, waitingBytes: room.taken, mostWaitingBytes: limits.waiting };
+    return c.body(measurements.text(now), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+  });
   app.get('/openapi.json', (c) => c.json(openApi(bundle, limits)));
   app.get('/', (c) => {
     // The page needs nothing but itself, and may reach nothing else.

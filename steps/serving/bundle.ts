@@ -79,6 +79,20 @@ export async function openBundle(given: string): Promise<Bundle> {
   };
 }
 
+/** The bundle, or an option, is wrong: the command ends with exit code 2. */
+class UnusableError extends StepError {
+  override name = 'UnusableError';
+}
+
+/** What `open` opens. @throws UnusableError where a StepError says that it cannot be used */
+export async function usable<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    throw error instanceof StepError ? new UnusableError(error.message, error.hint) : error;
+  }
+}
+
 /** What the folder may hold beside config.json and tokenizer.json; a file that is damaged is found before the first request. */
 const jsonFiles = [
   'training.json',

@@ -5,6 +5,7 @@ import { StepError } from '../../engine/step.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../generation/options.ts';
 import { openRuntime } from '../runtime/open.ts';
+import { usable } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './printer.ts';
 
@@ -80,13 +81,15 @@ async function withGenerator(
   { threads, packed = false }: { threads?: number | undefined; packed?: boolean },
   use: (generator: Generator) => Promise<void>,
 ): Promise<void> {
-  checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
-  if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
-    throw new StepError(
-      `there is no folder ${model}`,
-      'Give a model folder of Hugging Face, its address (hf://owner/name), or what the steps `train` and `deploy` made.',
-    );
-  const generator = await openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
+  const generator = await usable(async () => {
+    checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
+    if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
+      throw new StepError(
+        `there is no folder ${model}`,
+        'Give a model folder of Hugging Face, its address (hf://owner/name), or what the steps `train` and `deploy` made.',
+      );
+    return openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
+  });
   try {
     await use(generator);
   } catch (error) {

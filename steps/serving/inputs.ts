@@ -7,10 +7,10 @@ import { isUtf8 } from 'node:buffer';
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
-import { bytesOf, linesInGroups } from '../data/bytes.ts';
+import { bytesOf, type Line, linesInGroups } from '../data/bytes.ts';
 import { type CsvRecord, openCsv } from '../data/csv.ts';
 import type { Column, Row } from '../data/database.ts';
-import { asUtf8, ENCODINGS, type Encoding, likelyUtf16, refuseNul } from '../data/encodings.ts';
+import { asUtf8, ENCODINGS, type Encoding, likelyUtf16, refuseNul, refuseUtf16 } from '../data/encodings.ts';
 import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
 import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../tasks/task.ts';
 
@@ -150,13 +150,18 @@ async function* fromLines(bytes: AsyncIterable<Buffer>, source: Source): AsyncGe
       `Give JSONL, an object a line: ${exampleOf(source)}.`,
     );
   const field = source.fields.find(({ optional }) => !optional)!.name;
+  let first = true;
   for await (const lines of linesInGroups(bytes)) {
+    if (first) refuseUtf16(joined(lines.slice(0, 100)), source.name, (likely) => `Give its encoding: --encoding ${likely}`);
+    first = false;
     const bad = lines.findIndex((line) => !isUtf8(line.bytes));
     const good = bad < 0 ? lines : lines.slice(0, bad);
     yield good.map((line) => ({ input: { [field]: line.bytes.toString() }, kept: {} }));
     if (bad >= 0) throw new StepError(`${source.name}:${lines[bad]!.number}: not ${encodingOf(source)}`, NOT_UTF8);
   }
 }
+
+const joined = (lines: Line[]): Buffer => Buffer.concat(lines.flatMap(({ bytes }, i) => (i === 0 ? [bytes] : [Buffer.from('\n'), bytes])));
 
 const NOT_UTF8 = 'Give its encoding: --encoding latin1, windows-1252, utf-16 …';
 

@@ -4,7 +4,16 @@ export interface Measurements {
   request(route: string, method: string, status: number, seconds: number): void;
   batch(size: number): void;
   /** The page of /metrics. */
-  text(queued: number): string;
+  text(now: Now): string;
+}
+
+/** What the server holds at this moment. */
+export interface Now {
+  /** Inputs that no thread has yet. */
+  queued: number;
+  /** Bytes of requests, as they count against the limit of all together, and that limit. */
+  waitingBytes: number;
+  mostWaitingBytes: number;
 }
 
 export function openMeasurements(): Measurements {
@@ -22,7 +31,7 @@ export function openMeasurements(): Measurements {
     batch(size) {
       batches.observe(size);
     },
-    text(queued) {
+    text({ queued, waitingBytes, mostWaitingBytes }) {
       return [
         ...heading('tunesmith_requests_total', 'counter', 'Requests answered.'),
         ...[...requests].map(([labels, count]) => `tunesmith_requests_total{${labels}} ${count}`),
@@ -32,6 +41,10 @@ export function openMeasurements(): Measurements {
         ...batches.lines('tunesmith_batch_size'),
         ...heading('tunesmith_queue_length', 'gauge', 'Inputs waiting for a free thread.'),
         `tunesmith_queue_length ${queued}`,
+        ...heading('tunesmith_waiting_bytes', 'gauge', 'Bytes taken by requests that are read, wait or are answered.'),
+        `tunesmith_waiting_bytes ${waitingBytes}`,
+        ...heading('tunesmith_waiting_bytes_limit', 'gauge', 'The most bytes that requests may take together.'),
+        `tunesmith_waiting_bytes_limit ${mostWaitingBytes}`,
         ...heading('process_resident_memory_bytes', 'gauge', 'Resident memory size in bytes.'),
         `process_resident_memory_bytes ${process.memoryUsage.rss()}`,
         '',

@@ -2,8 +2,9 @@
 import { isGenerating, type Task } from '../models/family.ts';
 import type { Bundle } from './bundle.ts';
 
-/** `newTokens`: of a model that writes, the most tokens of a text that the server gives. */
-export function page({ name, task, labels, fields }: Bundle, newTokens: number): string {
+/** @param newTokens the most tokens that the server lets a model write */
+export function page(bundle: Bundle, newTokens: number): string {
+  const { name, task, fields } = bundle;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -20,7 +21,7 @@ export function page({ name, task, labels, fields }: Bundle, newTokens: number):
     ${icon}
     <div>
       <h1>${escaped(name)}</h1>
-      <p>${about(task, labels)}</p>
+      <p>${about(bundle)}</p>
     </div>
   </header>
   <form>
@@ -29,7 +30,7 @@ ${fields
     (
       field,
       i,
-    ) => `    <label for="${field.name}">${LABELS[field.name]}${field.optional ? ' <span class="hint">(if there is one)</span>' : ''}</label>
+    ) => `    <label for="${field.name}">${LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
     <textarea id="${field.name}" data-field${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
   )
   .join('\n')}
@@ -41,7 +42,7 @@ ${fields
   </form>
   <section id="result" aria-live="polite" hidden></section>
   <details>
-    <summary>The same from a script</summary>
+    <summary>Use it from a script</summary>
     <pre id="curl"></pre>
   </details>
   <footer>
@@ -49,7 +50,7 @@ ${fields
     <span>Served by tunesmith</span>
   </footer>
 </main>
-<script>${script}${isGenerating(task) ? `const most = ${Math.min(100, newTokens)};${writing}` : answering}</script>
+<script>${isGenerating(task) ? `const most = ${Math.min(100, newTokens)};${script}${writing}` : `${script}${answering}`}</script>
 </body>
 </html>
 `;
@@ -57,33 +58,39 @@ ${fields
 
 const BUTTONS: Record<Task, string> = {
   'text-classification': 'Classify',
-  'token-classification': 'Mark',
+  'token-classification': 'Find',
   'question-answering': 'Answer',
   'masked-lm': 'Fill in',
-  'causal-lm': 'Go on',
+  'causal-lm': 'Continue',
   seq2seq: 'Write',
 };
 
 const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text', question: 'Question', context: 'Context' };
 
 const PLACEHOLDERS: Record<string, string> = {
-  text: 'Paste or type a text …',
-  text_pair: 'What it is compared with …',
-  question: 'Ask …',
+  text: 'Type or paste a text …',
+  text_pair: 'Type or paste the second text …',
+  question: 'Type a question …',
   context: 'Paste the text that holds the answer …',
 };
 
-function about(task: Task, labels: string[]): string {
-  const names = labels.map((label) => `<b>${escaped(label)}</b>`);
-  if (task === 'question-answering') return 'finds the answer to a question in a text';
-  if (task === 'masked-lm') return 'tells which word is hidden';
-  if (task === 'causal-lm') return 'goes on with a text';
-  if (task === 'seq2seq') return 'makes another text of a text';
+function about({ task, problem, labels, fields }: Bundle): string {
+  const names = (list: string[], last: string) => {
+    const each = list.map((label) => `<b>${escaped(label)}</b>`);
+    return each.length > 1 ? `${each.slice(0, -1).join(', ')} ${last} ${each.at(-1)}` : each.join('');
+  };
+  if (task === 'question-answering') return 'Finds the answer to a question in a text';
+  if (task === 'masked-lm') return 'Fills in masked words';
+  if (task === 'causal-lm') return 'Continues a text';
+  if (task === 'seq2seq') return 'Writes a text from another text';
   if (task === 'token-classification') {
-    const types = [...new Set(labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, '')))];
-    return `marks ${types.map((type) => `<b>${escaped(type)}</b>`).join(', ')}`;
+    const types = labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, ''));
+    return `Finds ${names([...new Set(types)], 'and')} in a text`;
   }
-  return labels.length === 1 ? 'gives a text a number' : `tells ${names.join(labels.length === 2 ? ' from ' : ', ')}`;
+  const texts = fields.some(({ name, optional }) => name === 'text_pair' && !optional) ? 'a pair of texts' : 'a text';
+  if (problem === 'regression') return `Scores ${texts}`;
+  if (problem === 'multi_label_classification') return `Labels ${texts} with any of ${names(labels, 'and')}`;
+  return `Classifies ${texts} as ${names(labels, 'or')}`;
 }
 
 function escaped(text: string): string {
@@ -103,6 +110,7 @@ main { max-width: 44rem; margin: 0 auto; padding: clamp(1.5rem, 6vh, 4rem) 1.25r
 header { display: flex; gap: 1rem; align-items: center; margin-bottom: 1.5rem; }
 h1 { margin: 0; font-size: 1.4rem; line-height: 1.2; overflow-wrap: anywhere; }
 header p { margin: .15rem 0 0; color: var(--soft); overflow-wrap: anywhere; }
+header svg { flex: none; }
 header b { color: var(--ink); font-weight: 600; }
 form, #result, details { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.25rem; margin-bottom: 1rem; }
 label { display: block; font-weight: 600; margin-bottom: .5rem; }
@@ -132,8 +140,9 @@ textarea + label { margin-top: .85rem; }
 .best + .bar i { background: var(--accent); }
 summary { cursor: pointer; color: var(--soft); }
 pre { margin: .85rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-footer { display: flex; gap: 1.1rem; color: var(--soft); font-size: .85rem; padding: .4rem .25rem; }
-footer span { margin-left: auto; }
+footer { display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; color: var(--soft); font-size: .85rem; padding: .4rem .25rem; }
+footer span { margin-left: auto; white-space: nowrap; }
+@media (pointer: coarse) { .row .hint { display: none; } }
 a { color: inherit; }
 `;
 
@@ -188,7 +197,7 @@ function parts(answer) {
   if ('fill' in answer) return answer.fill.flatMap(({ token, score }) => [make('h2', token), make('p', percent(score), 'hint')]);
   if ('answer' in answer) return answer.answer
     ? [make('h2', answer.answer), make('p', percent(answer.score), 'hint'), marked(value('context'), [answer])]
-    : [make('h2', 'The text does not say.'), make('p', percent(answer.score), 'hint')];
+    : [make('h2', 'No answer in the text'), make('p', percent(answer.score), 'hint')];
   return [make('h2', String(answer.score ?? JSON.stringify(answer.scores)))];
 }
 

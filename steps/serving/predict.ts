@@ -7,7 +7,7 @@ import { StepError } from '../../engine/step.ts';
 import type { Encoding } from '../models/encoding.ts';
 import { isGenerating } from '../models/family.ts';
 import { taskKind } from '../tasks/registry.ts';
-import { openBundle, tokensOfRun } from './bundle.ts';
+import { openBundle, tokensOfRun, usable } from './bundle.ts';
 import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { type AnswerFormat, answerLines, printer } from './printer.ts';
 import { countProgress } from './progress.ts';
@@ -57,15 +57,18 @@ export async function predict(
  * @throws StepError on a line that cannot be read; what lies before it was printed
  */
 async function answerAll(bundle: string, file: string, options: PredictOptions, output: Writable): Promise<void> {
-  const opened = await openBundle(bundle);
-  if (isGenerating(opened.task))
-    throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
+  const opened = await usable(async () => {
+    const opened = await openBundle(bundle);
+    if (isGenerating(opened.task))
+      throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
+    return opened;
+  });
   // A second text of a model that takes none is read, so that it is refused.
   const fields = taskKind(opened.task).fields.map(
     (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
   );
   const source = readInputs(file, fields, { known: columnsOf(opened.encoding), ...options });
-  const queue = openQueue(await startWorkers(opened), { tokens: tokensOfRun(opened, tokensTogether) });
+  const queue = openQueue(await usable(() => startWorkers(opened)), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));
   const progress = countProgress(output);

@@ -28,6 +28,8 @@ export interface Asked {
 export interface QueueOptions {
   /** Tokens of one run, padding included, unless a single sequence has more. */
   tokens: number;
+  /** How long a run may take, and how long inputs are encoded before it, by the speed so far; one sequence and one input are never too many. */
+  milliseconds?: { run: number; encode: number };
   /** Is told how many sequences each run has. */
   onRun?: (size: number) => void;
 }
@@ -74,12 +76,15 @@ interface Seat {
   thread: Thread | undefined;
   busy: boolean;
   held: Lanes;
+  /** Whose sequences were in the last run. */
+  served: Set<Request>;
   /** Tokens of what it holds. */
   tokens: number;
 }
 
-export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: QueueOptions): Queue {
-  const seats = workers.threads.map((thread): Seat => ({ thread, busy: false, held: new Map(), tokens: 0 }));
+export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, onRun }: QueueOptions): Queue {
+  const seats = workers.threads.map((thread): Seat => ({ thread, busy: false, held: new Map(), served: new Set(), tokens: 0 }));
+  const speed = { run: new Speed(), encode: new Speed() };
   const waiting: Lanes = new Map();
   let waitingCount = 0;
   let charactersHeld = 0;
@@ -99,14 +104,18 @@ export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: Queue
       seat.thread ??= await workers.start();
       const { thread } = seat;
       if (working.length > 0) {
+        const start = performance.now();
         const reports = await thread.encode(working.map(({ id, input }) => ({ id, input })));
+        speed.encode.saw(sum(working.map(workOf)), performance.now() - start);
         for (const report of reports) settle(seat, working, report);
       }
       const parts = takeToRun(seat);
       working = parts.map(({ item }) => item);
       if (parts.length > 0) {
         onRun?.(parts.length);
+        const start = performance.now();
         const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
+        speed.run.saw(parts.length * Math.max(...parts.map(({ item, sequence }) => item.lengths[sequence]!)), performance.now() - start);
         for (const report of reports) settle(seat, working, report);
       }
     } catch (error) {
@@ -119,13 +128,15 @@ export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: Queue
 
   function takeToEncode(seat: Seat): Item[] {
     const share = Math.ceil(waitingCount / seats.filter(({ busy }) => !busy).length);
+    const most = milliseconds ? speed.encode.within(milliseconds.encode) : Number.POSITIVE_INFINITY;
     const taken: Item[] = [];
     let characters = 0;
+    let work = 0;
     // A lane that is put back at the end comes by again.
     for (const [request, lane] of waiting) {
       const item = lane[0]!;
       if (taken.length >= Math.min(share, encodedTogether) || taken[0]?.suspect) break;
-      if (taken.length > 0 && (item.suspect || characters + item.characters > charactersTogether)) continue;
+      if (taken.length > 0 && (item.suspect || characters + item.characters > charactersTogether || work + workOf(item) > most)) continue;
       const first = !seat.held.has(request) && !taken.some((other) => other.request === request);
       const small = item.characters <= (mostCharactersHeld - charactersHeld) / 2;
       if (seat.tokens >= runsAhead * mostTokens ? !(first && small) : !small && (seat.held.size > 0 || taken.length > 0)) continue;
@@ -134,6 +145,7 @@ export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: Queue
       waitingCount--;
       taken.push(item);
       characters += item.characters;
+      work += workOf(item);
       item.held = true;
       charactersHeld += item.characters;
     }
@@ -141,16 +153,21 @@ export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: Queue
   }
 
   function takeToRun(seat: Seat): { item: Item; sequence: number }[] {
+    // Who has only just come goes before those who have just been served.
+    for (const request of seat.served) if (seat.held.has(request)) putBack(seat.held, request);
+    seat.served.clear();
+    const most = Math.min(mostTokens, milliseconds ? speed.run.within(milliseconds.run) : mostTokens);
     const parts: { item: Item; sequence: number }[] = [];
     let width = 0;
     for (const [request, lane] of seat.held) {
       const item = parts.length === 0 ? lane[0]! : nearest(lane, width);
       const length = item.lengths[item.next]!;
       width = Math.max(width, length);
-      if (parts.length > 0 && ((parts.length + 1) * width > mostTokens || item.suspect || parts[0]!.item.suspect)) break;
+      if (parts.length > 0 && ((parts.length + 1) * width > most || item.suspect || parts[0]!.item.suspect)) break;
       parts.push({ item, sequence: item.next++ });
       seat.tokens -= length;
       if (item.next === item.lengths.length) lane.splice(lane.indexOf(item), 1);
+      seat.served.add(request);
       putBack(seat.held, request);
     }
     return parts;
@@ -187,6 +204,7 @@ export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: Queue
     if (seat.thread?.alive) void seat.thread.end();
     seat.thread = undefined;
     seat.held.clear();
+    seat.served.clear();
     seat.tokens = 0;
     for (const item of [...lost, ...kept]) {
       letGo(item);
@@ -254,6 +272,26 @@ export function openQueue(workers: Workers, { tokens: mostTokens, onRun }: Queue
     },
   };
 }
+
+/** How much is done in a time, as far as it was seen lately. */
+class Speed {
+  #done = 0;
+  #milliseconds = 0;
+
+  saw(done: number, milliseconds: number): void {
+    this.#done = 0.8 * this.#done + done;
+    this.#milliseconds = 0.8 * this.#milliseconds + milliseconds;
+  }
+
+  within(milliseconds: number): number {
+    return this.#milliseconds > 0 ? (milliseconds * this.#done) / this.#milliseconds : 0;
+  }
+}
+
+/** Of encoding an input: a short text takes some time, too, and most of a long one is mostly not read. */
+const workOf = ({ characters }: Item): number => 100 + Math.min(characters, 4000);
+
+const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
 
 function append(lanes: Lanes, item: Item) {
   const lane = lanes.get(item.request);

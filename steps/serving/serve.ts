@@ -7,7 +7,7 @@ import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../models/family.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
 import { createApp, type Serving } from './app.ts';
-import { openBundle } from './bundle.ts';
+import { openBundle, usable } from './bundle.ts';
 import { generateRoute } from './generate-route.ts';
 import { keepHalfOpen } from './half-open.ts';
 import { defaultLimits, type Limits } from './limits.ts';
@@ -102,19 +102,6 @@ export async function startServer(
       await route.close();
     },
   };
-}
-
-/** The bundle, or an option, is wrong. */
-class UnusableError extends StepError {
-  override name = 'UnusableError';
-}
-
-async function usable<T>(open: () => Promise<T>): Promise<T> {
-  try {
-    return await open();
-  } catch (error) {
-    throw error instanceof StepError ? new UnusableError(error.message, error.hint) : error;
-  }
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

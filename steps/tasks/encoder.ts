@@ -4,7 +4,7 @@
  * it. Each input goes by itself: neither what becomes of it nor its error depends on other inputs.
  */
 import { StepError } from '../../engine/step.ts';
-import { type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
+import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
 import type { Encoding } from '../models/encoding.ts';
 import { isGenerating, type Task } from '../models/family.ts';
 import { shown } from '../models/json.ts';
@@ -24,7 +24,7 @@ export interface EncoderOptions {
 
 /** An input as the model reads it. */
 export interface Encoded {
-  /** Decoded and cleaned. */
+  /** Decoded and cleaned; of a long text that is cut perhaps the beginning alone. */
   input: Input;
   sequences: Sequence[];
 }
@@ -53,6 +53,19 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
     const fields = Object.entries(raw).map(async ([name, text]) => [name, await preprocess(text, cleaning[name] ?? [], mask?.token)]);
     return Object.fromEntries(await Promise.all(fields));
   };
+  /** A long text is not cleaned as a whole if the model reads its beginning alone. Undefined where that saves nothing. */
+  const encodeBeginning = async (raw: Input): Promise<Encoded | undefined> => {
+    const fields = kind.cut?.filter((name) => raw[name] !== undefined) ?? [];
+    const cleaned = fields.filter((name) => cleaning[name]!.length > 0 && raw[name]!.length > cleanedAtOnce(encoding));
+    if (!tokenizer.encodeBeginning || cleaned.length === 0) return undefined;
+    const begin = await Promise.all(fields.map((name) => beginningOf(raw[name]!, cleaning[name]!)));
+    for (let length = cleanedAtOnce(encoding); ; length *= 8) {
+      const texts = begin.map((of) => of(length));
+      if (texts.every(({ more }) => !more)) return undefined;
+      const sequence = await tokenizer.encodeBeginning(texts);
+      if (sequence) return { input: Object.fromEntries(fields.map((name, k) => [name, texts[k]!.text])), sequences: [sequence] };
+    }
+  };
   const sequencesOf = async (inputs: Input[]): Promise<Sequence[][]> => {
     const all = await kind.encode(inputs, { tokenizer, encoding });
     return isGenerating(task) ? all : all.map((own) => own.map((sequence) => (sequence.ids.length > 0 ? sequence : padding(padTokenId))));
@@ -70,6 +83,8 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
     ...(mask && { mask }),
 
     async encode(raw) {
+      const begun = await encodeBeginning(raw);
+      if (begun) return begun;
       const input = await clean(raw);
       const [sequences] = await sequencesOf([input]);
       if (mask && !sequences!.some(({ ids }) => ids.includes(mask.id))) throw noMask(raw, mask.token);
@@ -86,6 +101,9 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
     },
   };
 }
+
+/** Code units that mostly hold as many tokens as are read, be it between tags. */
+const cleanedAtOnce = ({ max_length }: Partial<Encoding>): number => 16 * max_length!;
 
 /**
  * What a field of a raw input goes through. Version 1 of preprocessing.json named no columns, and nothing was repeated then where an

@@ -53,6 +53,8 @@ export interface TaskKind<R = unknown> {
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
   /** The sequences of each input, which is cleaned. Throws a StepError for an input that cannot be one. For `openEncoder` alone. */
   encode(inputs: Input[], reading: { tokenizer: Tokenizer; encoding: Partial<Encoding> }): Promise<Sequence[][]>;
+  /** The fields of which it reads so much as `max_length` tokens need, in the order of the texts, where it uses them for nothing else. */
+  cut?: readonly string[];
   /** Takes from a batch's outputs what the model says to its row `row`. */
   read(outputs: Outputs, row: number, sequence: Sequence, answering: Answering): R;
   /** What predict prints for an input: one JSON object. */

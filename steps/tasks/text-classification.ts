@@ -8,6 +8,7 @@ import { best, logSoftmax, type Measurement, type Measuring, type Outputs, round
 export const textClassification: TaskKind<Float32Array> = {
   task: 'text-classification',
   fields: [{ name: 'text' }, { name: 'text_pair', optional: true }],
+  cut: ['text', 'text_pair'],
   tokenizing: ({ max_length, truncation }) => ({ maxLength: max_length!, ...(truncation && { truncation }) }),
 
   async encode(inputs, { tokenizer }) {

@@ -73,7 +73,7 @@ test('one prompt: only the text, with the defaults of the model folder, from the
   expect(p.read('bundle/README.md')).toContain('npx tunesmith generate .');
   expect((await p.run('generate', 'bundle', 'Hello there')).stdout).toBe(shown.stdout);
   const predicted = await p.run('predict', 'bundle', 'in.jsonl');
-  expect(predicted.code).toBe(1);
+  expect(predicted.code).toBe(2);
   expect(predicted.stderr).toContain('tunesmith generate');
 }, 60_000);
 
@@ -147,11 +147,11 @@ test('impossible requests are refused with a message', async () => {
   expect(await say('model', 'a'.repeat(48))).toBe(
     "1 error: the prompt has 48 tokens, and the model's context holds 48, the generated ones included",
   );
-  expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('1 error: --max-new-tokens is 0, and must be a whole number from 1');
+  expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('2 error: --max-new-tokens is 0, and must be a whole number from 1');
   expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, and the model has 96 tokens');
   expect(await say('model')).toBe('2 error: generate needs a prompt or a file of prompts');
   expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt consists of several arguments');
-  expect(await say('nowhere', 'a')).toBe('1 error: there is no folder nowhere');
+  expect(await say('nowhere', 'a')).toBe('2 error: there is no folder nowhere');
 
   const bad = await p.run('generate', 'model', '--file', 'bad.jsonl');
   expect([bad.code, lines(bad.stdout).length, bad.stderr.split('\n')[0]]).toEqual([
@@ -164,12 +164,12 @@ test('impossible requests are refused with a message', async () => {
 
   const own = p.read('model/generation_config.json');
   p.write('model/generation_config.json', '{"typical_p": 0.5}');
-  expect(await say('model', 'a')).toBe('1 error: generation_config.json: typical_p 0.5 is not supported');
+  expect(await say('model', 'a')).toBe('2 error: generation_config.json: typical_p 0.5 is not supported');
   // Old folders have it in config.json, where transformers also reads it.
   rmSync(p.path('model/generation_config.json'));
   const config = JSON.parse(p.read('model/config.json'));
   p.write('model/config.json', JSON.stringify({ ...config, bad_words_ids: [[5]] }));
-  expect(await say('model', 'a')).toBe('1 error: config.json: bad_words_ids [[5]] is not supported');
+  expect(await say('model', 'a')).toBe('2 error: config.json: bad_words_ids [[5]] is not supported');
   p.write('model/config.json', JSON.stringify({ ...config, max_length: 5 }));
   expect((await p.run('generate', 'model', 'ab')).stdout).toHaveLength(4);
   p.write('model/config.json', JSON.stringify(config));
@@ -177,5 +177,5 @@ test('impossible requests are refused with a message', async () => {
   const tokenizer = JSON.parse(p.read('model/tokenizer.json'));
   tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 200, content: '<more>' });
   p.write('model/tokenizer.json', JSON.stringify(tokenizer));
-  expect(await say('model', 'a')).toMatch(/^1 error: the tokenizer has \d+ tokens, and the model's embedding table 96 rows$/);
+  expect(await say('model', 'a')).toMatch(/^2 error: the tokenizer has \d+ tokens, and the model's embedding table 96 rows$/);
 }, 90_000);

@@ -1,5 +1,6 @@
 /** `~/x` means the same as in a shell, in files, flags and variables; no folder is ever named `~`. */
 import { existsSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
 
@@ -61,4 +62,21 @@ test('a relative TUNESMITH_CACHE is relative to the working folder, for steps as
   expect((await p.states('sub/p.yaml')).cells).toEqual({ a: 'ran', b: 'ran' });
   expect(p.exists('shared/cache/index.sqlite')).toBe(true);
   expect(p.exists('sub/shared')).toBe(false);
+});
+
+test('an empty or relative HOME counts as none: the home of the user is asked of the system, and no folder is made here', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: "echo $HOME > ${{ outputs.o }}", outputs: { o: x } } }\n' });
+  for (const [home, seen] of [
+    ['', '\n'],
+    ['relative', '\n'],
+    ['/some/where', '/some/where\n'],
+  ] as const) {
+    p.env.HOME = home;
+    expect((await p.states('p.yaml', '--force')).cells).toEqual({ a: 'ran' });
+    expect(p.read('x')).toBe(seen);
+    expect((await p.run('generate', '~/no-model', 'a')).stderr).toContain(
+      home.startsWith('/') ? '/some/where/no-model' : userInfo().homedir,
+    );
+  }
+  expect(p.find('.', { all: true }).filter((path) => !path.startsWith('.tunesmith'))).toEqual(['p.lock', 'p.yaml', 'x']);
 });

@@ -1,6 +1,8 @@
 /** The contract of the matrix, selection, JSON, `status`, `--dry-run` and exit codes. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { project } from '../rig.ts';
+import { project, root } from '../rig.ts';
 
 const GRID = `
 name: grid
@@ -232,3 +234,41 @@ test('run and verify use the only pipeline of a folder and report it; with sever
   const { code, stderr } = await p.runIn('empty', 'run');
   expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('error: there is no pipeline here') });
 });
+
+test('validate refuses two pipelines of one name, as run and status do, also when neither has run', async () => {
+  const p = project({
+    'package.json': '{}',
+    'a/t.yaml': 'steps: { a: { uses: collect, with: { files: x.csv } } }\n',
+    'b/t.yaml': 'steps: { a: { uses: collect, with: { files: x.csv } } }\n',
+    'a/x.csv': 'a\n1\n',
+    'b/x.csv': 'a\n2\n',
+  });
+  const before = p.snapshot();
+  const { code, stderr, stdout } = await p.run('validate', 'a/t.yaml', 'b/t.yaml');
+  expect({ code, stdout }).toEqual({ code: 2, stdout: 'a/t.yaml is valid: 1 step, 1 cell\n' });
+  expect(stderr).toContain(
+    'error: a/t.yaml and b/t.yaml have one name, t: their outputs would overwrite each other in .tunesmith/outputs/t',
+  );
+  expect(p.snapshot()).toEqual(before);
+  expect((await p.run('run', 'a/t.yaml')).code).toBe(0);
+  expect((await p.run('validate', 'b/t.yaml')).stderr).toContain('have one name, t');
+  expect((await p.run('validate', 'a/t.yaml')).code).toBe(0);
+});
+
+test.skipIf(process.platform !== 'linux')(
+  'an argument that is not UTF-8 is refused by its bytes, never taken with another value',
+  async () => {
+    const p = project({ 'p.yaml': 'params: { x: 1 }\nsteps: { a: { run: "echo ${{ params.x }} > out" } }\n' });
+    const shell = (line: string) =>
+      spawnSync('bash', ['-c', `${process.execPath} ${join(root, 'dist/engine/cli.js')} ${line}`], { cwd: p.folder, encoding: 'utf8' });
+    const { status, stderr } = shell("run p.yaml -p $'x=caf\\xe9'");
+    expect({ status, stderr }).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('error: the argument -p x=caf\\xe9 is not UTF-8'),
+    });
+    expect(p.exists('out')).toBe(false);
+    // The character itself is as good as any.
+    expect(shell("run p.yaml -p $'x=caf\\xef\\xbf\\xbd'").status).toBe(0);
+    expect(p.read('out')).toBe('caf\ufffd\n');
+  },
+);

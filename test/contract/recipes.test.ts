@@ -1,4 +1,4 @@
-/** Runs the examples of docs/data.md and docs/own-steps.md exactly as a newcomer would copy them. */
+/** Runs the examples of docs/data.md, docs/custom-steps.md and docs/writing-pipelines.md exactly as a newcomer would copy them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -138,8 +138,8 @@ test.each(Object.entries(recipes))('%s', async (title, { files, step = 'collect'
   expect(made).toEqual(expect.arrayContaining(rows));
 });
 
-test('the step of docs/own-steps.md and its pipeline run', async () => {
-  const page = readFileSync(join(root, 'docs/own-steps.md'), 'utf8');
+test('the step of docs/custom-steps.md and its pipeline run', async () => {
+  const page = readFileSync(join(root, 'docs/custom-steps.md'), 'utf8');
   const [, step, yaml] = page.match(/```ts\n([\s\S]*?)```\n```yaml\n([\s\S]*?)```/)!;
   const p = project({
     'p.yaml': inSteps(yaml!),
@@ -150,6 +150,17 @@ test('the step of docs/own-steps.md and its pipeline run', async () => {
   expect(code, screen).toBe(0);
   expect(screen).toContain('dedupe: 2 of 3 rows kept\n');
   expect(screen).toContain('collect: 2 rows from 1 file (jsonl)\n');
+});
+
+test('the pipeline of docs/writing-pipelines.md', async () => {
+  const yaml = readFileSync(join(root, 'docs/writing-pipelines.md'), 'utf8').match(/```yaml\n([\s\S]*?)```/)![1]!;
+  const p = project({ 'words.yaml': yaml, 'data/a.txt': 'b\na\n', 'data/b.txt': 'a\ncc\n' });
+  const { cells } = await p.states('words.yaml');
+  expect(cells).toEqual(
+    Object.fromEntries(['sorted', 'top[lines=1]', 'top[lines=2]', 'size[lines=1]', 'size[lines=2]', 'all'].map((cell) => [cell, 'ran'])),
+  );
+  expect(p.read('out/top-2.txt')).toBe('a\nb\n');
+  expect(p.read('out/all.txt')).toMatch(/^ *2 .*\n *4 .*\n$/);
 });
 
 function inSteps(yaml: string): string {

@@ -3,7 +3,7 @@
  * collect, clean, tokenize, train, evaluate and deploy, with options that change text. Together, the cases cover all such
  * options.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
@@ -242,6 +242,32 @@ test('GPT-2 classifies an empty text independently of its batch', async () => {
   const empty = rows.filter((row) => row.text === '').map(({ id }) => predicted.get(id).scores.good as number);
   expect(empty.length).toBeGreaterThan(0);
   for (const score of empty) expect(Math.abs(score - empty[0]!)).toBeLessThan(1e-6);
+});
+
+const TINY = { vocab_size: 360, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, ...LARGE };
+
+test.each([
+  ['roberta', 'roberta', { ...TINY, type_vocab_size: 1, pad_token_id: 1, max_position_embeddings: 40 }],
+  [
+    'distilbert',
+    'bert-cased',
+    { ...LARGE, vocab_size: 330, dim: 16, n_layers: 1, n_heads: 2, hidden_dim: 32, max_position_embeddings: 40 },
+  ],
+  ['albert', 'unigram', { ...TINY, embedding_size: 8, max_position_embeddings: 40 }],
+])('%s classifies pairs that were cleaned and are cut, with its own tokenizer', async (model_type, tokenizer, config) => {
+  const model = temporary();
+  cpSync(join(root, 'test/golden/tokenizer', tokenizer), model, { recursive: true });
+  writeFileSync(join(model, 'config.json'), JSON.stringify({ model_type, ...config }));
+  await sameAnswers(
+    {
+      rows: rowsOf(25, (i) => ({ first: text(i, 3), second: text(i + 5, 2), label: i % 2 ? 'good' : 'bad' })),
+      model,
+      clean: [{ columns: ['first'], ...ALL }],
+      tokenize: { text: 'first', text_pair: 'second', max_length: 20 },
+      fields: { text: 'first', text_pair: 'second' },
+    },
+    classified,
+  );
 });
 
 test.each(['right', 'left'])('words, read in windows that start on the %s', async (side) => {

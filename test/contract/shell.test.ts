@@ -1,4 +1,4 @@
-/** The contract of shell steps: states, paths, environment, outputs (docs/caching.md, docs/own-steps.md). */
+/** The contract of shell steps: states, paths, environment, outputs (docs/caching.md, docs/custom-steps.md). */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';

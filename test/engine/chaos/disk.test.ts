@@ -142,6 +142,18 @@ steps:
   expect((await p.states('p.yaml', '--only', 'long')).cells).toEqual({ long: 'fresh' });
 });
 
+test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is shown all the same', async () => {
+  const p = faulty({});
+  if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+  p.write('package.json', '{}');
+  p.write('p.yaml', 'name: p\nsteps: { fills: { run: "head -c 9m /dev/zero > filler 2> /dev/null || true" } }\n');
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code).toBe(1);
+  expect(screen).toMatch(/p: 1 failed/);
+  expect(screen).toMatch(/disk (is )?full|full disk/);
+});
+
 test('a read-only cache: its results are restored, other cells run and are not stored; with permission, they are stored again', async () => {
   const p = faulty();
   const cache = faulty({});

@@ -132,3 +132,25 @@ test('sentences are wrapped between words; a path is not split', () => {
     '  .tunesmith/kept/2026/out/a.txt',
   ]);
 });
+
+test('a long reason goes on below itself, never cut; beside long names it has lines of its own', () => {
+  const why = 'option learning_rate: 0.0001 → 0.0003; input data changed: 1 of 30 files; code of ./step.ts changed';
+  expect(planLines('p', { train: { state: 'run', why }, all: { state: 'fresh', why: '' } }, 60, colors)).toEqual([
+    'run      train  option learning_rate: 0.0001 → 0.0003; input',
+    '                data changed: 1 of 30 files; code of',
+    '                ./step.ts changed',
+    'fresh    all',
+    '',
+    'p: 1 to run, 1 fresh',
+  ]);
+  const name = 'train[learning_rate=0.001,batch_size=32]';
+  const [first, ...lines] = planLines('p', { [name]: { state: 'run', why } }, 60, colors);
+  expect(first).toMatch(/^run {6}train\S+$/);
+  expect(
+    lines
+      .slice(0, -2)
+      .map((line) => line.trim())
+      .join(' '),
+  ).toBe(why);
+  expect(planLines('p', { train: { state: 'run', why } }, Number.POSITIVE_INFINITY, colors)[0]).toBe(`run      train  ${why}`);
+});

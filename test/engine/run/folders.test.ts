@@ -194,3 +194,41 @@ test('names that are not UTF-8, broken links and unreadable folders are reported
   chmodSync(p.path('data/locked'), 0o755);
   renameSync(p.path('data/locked'), p.path('data/open'));
 });
+
+test('a step that opens files by name sees none that do not count, in what a folder links to neither', async () => {
+  const p = project({
+    'model/config.json': '{}',
+    'model/sub/secret.txt': 'excluded',
+    'model/.git/HEAD': 'x',
+    'model/sub/kept.txt': 'kept',
+    'elsewhere/secret.txt': 'excluded',
+    'elsewhere/more.txt': 'more',
+    'look.mjs': `import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+      import { basename, join } from 'node:path';
+      import { defineStep } from 'tunesmith';
+      export default defineStep({
+        name: 'look', version: 1, inputs: { model: 'folder' }, outputs: { o: 'file' },
+        run({ inputs: { model }, outputs, leftOut, names }) {
+          const found = readdirSync(model, { recursive: true }).map(String).sort();
+          const opened = existsSync(join(model, 'sub/secret.txt'));
+          const kept = readFileSync(join(model, 'sub/kept.txt'), 'utf8');
+          writeFileSync(outputs.o, JSON.stringify({ found, opened, kept, more: existsSync(join(model, 'link/more.txt')), leftOut, name: [basename(model), names[model]] }));
+        },
+      });`,
+    'p.yaml': 'steps: { look: { uses: ./look.mjs, with: { model: { path: model, exclude: [secret.txt] } } } }',
+  });
+  symlinkSync('../elsewhere', p.path('model/link'));
+  expect((await p.states('p.yaml')).cells).toEqual({ look: 'ran' });
+  expect(JSON.parse(p.read('.tunesmith/outputs/p/look/o'))).toEqual({
+    found: ['config.json', 'link', 'link/more.txt', 'sub', 'sub/kept.txt'],
+    opened: false,
+    kept: 'kept',
+    more: true,
+    leftOut: [],
+    name: ['model', 'model'],
+  });
+  p.write('model/sub/secret.txt', 'changed');
+  expect((await p.states('p.yaml')).cells).toEqual({ look: 'fresh' });
+  p.write('model/sub/kept.txt', 'changed');
+  expect((await p.states('p.yaml')).cells).toEqual({ look: 'ran' });
+});

@@ -362,6 +362,22 @@ test('the same files make the same bytes on 1, 2 and 4 threads, read in any orde
   expect(bytes[2]!.equals(bytes[0]!)).toBe(true);
 });
 
+test('UTF-16 without a byte order mark is refused where its NULs would become a part of texts; a NUL of its own stays', async () => {
+  const utf16 = (text: string) => Buffer.from(text, 'utf16le');
+  const told = (name: string, encoding: string) =>
+    new RegExp(`^${name}: is UTF-16 without a byte order mark: \\d+ of its first \\d+ bytes are NUL → Set \`encoding: ${encoding}\`\\.$`);
+  for (const text of ['good\n', 'one text\r\nand another one\r\n', 'Привет, мир! Это хороший день.\n']) {
+    expect(await failure({ 'a.txt': utf16(text) })).toMatch(told('a.txt', 'utf-16le'));
+    expect(await failure({ 'a.txt': utf16(text).swap16() })).toMatch(told('a.txt', 'utf-16be'));
+    expect(values(await collected({ 'a.txt': utf16(text) }, { encoding: 'utf-16le' }), 'text')).toEqual([text]);
+  }
+  expect(await failure({ 'a.csv': utf16('good,a\nbad,b\n') }, { header: false, columns: ['text', 'label'] })).toMatch(
+    told('a.csv', 'utf-16le'),
+  );
+  for (const text of ['\0a text with a NUL at both ends\0', 'a\0b', '\0'.repeat(20)])
+    expect(values(await collected({ 'a.txt': text }), 'text')).toEqual([text]);
+});
+
 test('a NUL in the name of a column is told with its place, and that the file may be UTF-16', async () => {
   const csv = 'text,label\na,b\n';
   expect(await failure({ 'a.csv': Buffer.from(csv, 'utf16le') })).toBe(

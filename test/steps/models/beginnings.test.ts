@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { beginning, readsWordByWord } from '../../../steps/models/beginnings.ts';
+import { beginning, PLAIN, unsureWords, withoutLoose } from '../../../steps/models/beginnings.ts';
 import { openTokenizer, type Sequence } from '../../../steps/models/tokenizer.ts';
 import { tokenizerJson } from '../../../steps/models/tokenizer-json.ts';
 
@@ -15,9 +15,11 @@ const plain = 'the cat sat on the mat and the rat sat on the hat\n'.repeat(40);
 /** Many times as long as what is kept; the last has no place where it could be cut. */
 const LONG = [...lines.map((line) => `${line} ${plain}`), lines.join(' a b ').repeat(3), plain, 'x'.repeat(3000), '日本'.repeat(900)];
 
-test.each(['bert-uncased', 'roberta', 'gpt2', 'unigram'])('%s', async (name) => {
+const TOKENIZERS = ['bert-uncased', 'bert-cased', 'bert-accents', 'roberta', 'roberta-prefix', 'gpt2', 'unigram', 'sentencepiece'];
+
+test.each(TOKENIZERS)('%s', async (name) => {
   const folder = join(golden, 'tokenizer', name);
-  expect(readsWordByWord(JSON.parse(await tokenizerJson(folder)))).toBe(true);
+  expect(unsureWords(JSON.parse(await tokenizerJson(folder)))).toBeDefined();
   const [whole, ...cut] = await Promise.all([undefined, 12, 13].map((maxLength) => openTokenizer(folder, { maxLength })));
   const texts = await whole!.encode(LONG);
   for (const [k, tokenizer] of cut.entries()) {
@@ -52,18 +54,42 @@ test.each(['bert-uncased', 'roberta', 'gpt2', 'unigram'])('%s', async (name) => 
   }
 });
 
-test('a text is cut between plain words only, and not at all where words may depend on each other', () => {
-  expect(beginning('one two three', 4)).toBe('one two');
-  expect(beginning('one two', 40)).toBe('one two');
-  expect(beginning('one, two. (three)', 2)).toBe('one, two. (three)');
+test('a text is cut between plain letters only, and not at all where words may depend on each other', () => {
+  expect(beginning('one two three', 4)).toEqual({ text: 'one t', more: true });
+  expect(beginning('one two', 40)).toEqual({ text: 'one two', more: false });
+  expect(beginning('日本語', 1)).toEqual({ text: '日本', more: true });
+  expect(beginning('a, e\u0301. o\u0301', 0)).toEqual({ text: 'a, e\u0301. o\u0301', more: false });
+  expect(withoutLoose('one, two\u0301')).toBe('one, tw');
   const local = { normalizer: null, pre_tokenizer: { type: 'Metaspace' } };
-  expect(readsWordByWord(local)).toBe(true);
+  expect(unsureWords(local)).toBe(4);
+  expect(unsureWords({ ...local, added_tokens: [{ content: '<mask>' }, { content: 'ﬁ', normalized: true }] })).toBe(10);
   for (const change of [
     { pre_tokenizer: null },
     { pre_tokenizer: { type: 'Metaspace', split: false } },
     { pre_tokenizer: { type: 'ByteLevel', use_regex: false } },
-    { normalizer: { type: 'Replace', pattern: { String: ' ' } } },
+    { normalizer: { type: 'Replace', pattern: { String: 'ab' } } },
     { added_tokens: [{ content: 'New York' }] },
   ])
-    expect(readsWordByWord({ ...local, ...change }), JSON.stringify(change)).toBe(false);
+    expect(unsureWords({ ...local, ...change }), JSON.stringify(change)).toBeUndefined();
+});
+
+test('Unicode has a boundary before and behind every letter that a text is cut at, and its neighbours have their case by themselves', () => {
+  const plain = Array.from({ length: 0x10000 }, (_, code) => String.fromCharCode(code)).filter((character) => PLAIN.test(character));
+  expect(plain.length).toBeGreaterThan(38_000);
+  const odd = plain.filter(
+    (letter) =>
+      !/^[\p{L}\p{Nd}]$/u.test(letter) ||
+      /\p{Case_Ignorable}/u.test(letter) ||
+      !PLAIN.test(letter.toLowerCase()) ||
+      !/^[\p{L}\p{Nd}]/u.test(letter.normalize('NFD')),
+  );
+  expect(odd).toEqual([]);
+  // With one of each kind as a neighbour, on both sides.
+  for (const other of ['a', '9', 'ö', 'й', 'ש', 'ي', 'क', 'ก', 'が', 'ヴ', '漢', '하', '한'])
+    for (const form of ['NFC', 'NFD', 'NFKC', 'NFKD'] as const) {
+      const apart = plain.map((letter) => letter.normalize(form)).join(other.normalize(form));
+      expect(plain.join(other).normalize(form) === apart, `${form} beside ${other}`).toBe(true);
+    }
+  const characters = new Intl.Segmenter('en', { granularity: 'grapheme' });
+  expect([...characters.segment(plain.join(''))].length).toBe(plain.length);
 });

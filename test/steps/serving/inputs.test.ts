@@ -25,6 +25,20 @@ test('plain lines: an empty one counts, a return before the newline does not', a
   expect(await read('a.txt', '')).toEqual({ texts: [] });
 });
 
+test('plain lines in UTF-16 without a byte order mark are refused, never read with NULs in them', async () => {
+  for (const [bytes, encoding] of [
+    [Buffer.from('good\nbad\n', 'utf16le'), 'utf-16le'],
+    [Buffer.from('good\r\nbad\r\n', 'utf16le').swap16(), 'utf-16be'],
+  ] as const) {
+    expect(await read('a.txt', bytes)).toEqual({
+      texts: [],
+      mistake: expect.stringMatching(/^a\.txt: is UTF-16 without a byte order mark: \d+ of its first \d+ bytes are NUL$/),
+    });
+    expect(await read('a.txt', bytes, { encoding })).toEqual({ texts: ['good', 'bad'] });
+  }
+  expect(await read('a.txt', 'a\0b\n')).toEqual({ texts: ['a\0b'] });
+});
+
 test('JSONL: by key, over blank lines', async () => {
   const lines = '{"text":"a\\n\\u2028"}\n\n{"id":2,"text":""}\r\n';
   expect(await read('a.jsonl', lines)).toEqual({ texts: ['a\n\u2028', ''] });

@@ -82,7 +82,7 @@ test('a tokenizer with more tokens than the model has embeddings is refused', as
   cpSync(bundle, p.path('bundle'), { recursive: true });
   p.write('bundle/config.json', JSON.stringify({ ...JSON.parse(p.read('bundle/config.json')), vocab_size: 100 }));
   const { code, stderr } = await p.run('predict', 'bundle', 'a.txt');
-  expect(code).toBe(1);
+  expect(code).toBe(2);
   expect(stderr).toContain("the tokenizer has 30522 tokens, and the model's embedding table 100 rows");
 });
 
@@ -127,7 +127,7 @@ test('what is no bundle is told in a sentence', async () => {
     ['choice', 'BertForMultipleChoice, which is not supported'],
   ] as const) {
     const { code, stdout, stderr } = await p.run('predict', folder, 'in.txt');
-    expect({ folder, code, stdout }).toEqual({ folder, code: 1, stdout: '' });
+    expect({ folder, code, stdout }).toEqual({ folder, code: 2, stdout: '' });
     expect(stderr).toContain(message);
     expect(stderr).not.toMatch(/^\s+at /m);
   }

@@ -10,8 +10,9 @@ interface Counted {
   started: number;
 }
 
-/** `bomb` ends the thread that runs it. */
-function workers(count = 1, texts = new Map<number, string>()): { threads: Thread[]; start(): Promise<Thread>; seen: Counted } {
+/** `bomb` ends the thread that runs it. `pause`: what a token takes, in milliseconds. */
+function workers(count = 1, pause = 0): { threads: Thread[]; start(): Promise<Thread>; seen: Counted } {
+  const texts = new Map<number, string>();
   const seen: Counted = { runs: [], dropped: [], started: 0 };
   const thread = (): Thread => {
     seen.started++;
@@ -32,6 +33,7 @@ function workers(count = 1, texts = new Map<number, string>()): { threads: Threa
       },
       async run(parts) {
         await tick();
+        if (pause > 0) await new Promise((resolve) => setTimeout(resolve, 10 * parts.length * pause));
         seen.runs.push(parts.map(({ id }) => texts.get(id)!));
         if (seen.runs.at(-1)!.includes('bomb')) {
           alive = false;
@@ -63,6 +65,25 @@ test('a short request beside one of 1,000 inputs is in the second run after it c
   expect(outcome).toEqual({ prediction: '1 short' });
   expect(seen.runs.findIndex((run) => run.includes('1 short')) - before).toBeLessThanOrEqual(2);
   expect(await many).toHaveLength(1000);
+});
+
+test('a slow model runs fewer sequences at once, so that nobody waits for long', async () => {
+  const { seen, ...pool } = workers(1, 1);
+  const queue = openQueue(pool, { tokens: 1000, milliseconds: { run: 45, encode: 1000 } });
+  const many = queue.answer(inputs(...new Array(60).fill('1 of many')));
+  while (seen.runs.length < 3) await tick();
+  const before = seen.runs.length;
+  await queue.answer(inputs('1 short'));
+  // Who came last goes first in the next run.
+  expect(seen.runs.findIndex((run) => run.includes('1 short')) - before).toBeLessThanOrEqual(1);
+  await many;
+  const sizes = seen.runs.map(({ length }) => length);
+  expect(sizes[0]).toBe(1); // nothing was known
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(4);
+  // Where time is of no account, all are run at once.
+  const { seen: other, ...others } = workers(1, 0.01);
+  await openQueue(others, { tokens: 1000 }).answer(inputs(...new Array(60).fill('1 of many')));
+  expect(Math.max(...other.runs.map(({ length }) => length))).toBe(60);
 });
 
 test('a short request waits for one run of an input with 1,000 sequences, not for all', async () => {

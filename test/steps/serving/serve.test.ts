@@ -95,6 +95,8 @@ test('health, measurements, the OpenAPI document and the page', async () => {
   expect(measured).toMatch(/tunesmith_requests_total\{route="\/predict",method="POST",status="200"\} \d+/);
   expect(measured).toMatch(/tunesmith_batch_size_bucket\{le="\+Inf"\} \d+/);
   expect(measured).toMatch(/^tunesmith_queue_length 0$/m);
+  expect(measured).toMatch(/^tunesmith_waiting_bytes 0$/m);
+  expect(measured).toMatch(/^tunesmith_waiting_bytes_limit [1-9]\d*$/m);
   expect(JSON.parse(await get('/openapi.json')).components.schemas.Prediction.properties.label.enum).toEqual(['ham', 'spam']);
   const page = await get('/');
   expect(page).toContain('<h1>tiny</h1>');

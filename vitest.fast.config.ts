@@ -1,0 +1,33 @@
+/** `npm run test:fast`, for the edit loop: what neither trains nor kills, and starts the command seldom. */
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: [
+      'test/{cache,house}/*.test.ts',
+      'test/engine/{pipeline,report,sources}/*.test.ts',
+      'test/steps/{baseline,clean,collect,data,generation,metrics,models,preview,select,split,tokenize}/*.test.ts',
+      'test/steps/serving/{inputs,queue}.test.ts',
+      'test/steps/runtime/{kernels,ops}.test.ts',
+    ],
+    exclude: [
+      // Kills.
+      'test/cache/{archive,crash,lease,turns}.test.ts',
+      // Trains.
+      'test/steps/models/{families,generating,lora,nn}.test.ts',
+      // The command, or a server, many times.
+      'test/engine/pipeline/{large,memory,speed,user-steps}.test.ts',
+      'test/engine/report/screens.test.ts',
+      'test/engine/sources/{archives,data,download,kaggle,weather}.test.ts',
+      // Every character, every option, or much of it.
+      'test/cache/content.test.ts',
+      'test/steps/data/{cleaning,hostile-text,table}.test.ts',
+      'test/steps/generation/golden.test.ts',
+      'test/steps/split/split.test.ts',
+      'test/steps/tokenize/{labels,tokenize}.test.ts',
+    ],
+    globalSetup: 'test/build.ts',
+    testTimeout: 60_000,
+    maxWorkers: 2,
+  },
+});
