@@ -186,9 +186,9 @@ export interface StepContext<
    */
   checkpoints: string;
   /**
-   * What does not count in the folders of inputs of several paths: by-products such as `__pycache__`, and what `exclude` names. A step
-   * that lists such a folder passes over these (absolute paths; of folders with all that is in them), since they are not in the
-   * fingerprint. An input of one folder does not have them.
+   * Files and folders (absolute paths) that do not count in inputs with several paths: by-products such as `__pycache__`, and
+   * matches of `exclude`. A step that lists such a folder must skip them and everything in them, because they are not in the
+   * fingerprint. An input that is one folder does not contain them.
    */
   leftOut: readonly string[];
   /** The folder of the pipeline file. Write paths in messages relative to it. */

@@ -1,6 +1,6 @@
 /**
- * The model that `predict`, `serve` and `generate` are given: a folder; or an address (docs/remote.md), which is fetched first. What is
- * fetched lies beside all projects, in the shared cache or in tunesmith's own folder: these commands need no project.
+ * The model of `predict`, `serve` and `generate`: a folder, or an address (docs/remote.md) that is downloaded first. These
+ * commands need no project, so downloads go to the shared cache or to tunesmith's own folder.
  */
 
 import { homedir } from 'node:os';

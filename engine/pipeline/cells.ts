@@ -47,7 +47,7 @@ export function draftCells(steps: Steps, pipeline: string, reading: Reading): Dr
       points.map((point) => draftCell(step, point, steps, drafts, pipeline, reading)),
     );
   }
-  const inOrder: Drafts = new Map(); // of the file again
+  const inOrder: Drafts = new Map(); // back in the order of the file
   for (const step of steps.values()) inOrder.set(step, drafts.get(step)!);
   return inOrder;
 }
@@ -72,7 +72,7 @@ function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading
   else say([...first.path, 'needs', ...(Array.isArray(first.body.needs) ? [first.body.needs.indexOf(last.name)] : [])]);
 }
 
-/** What most cells of a large file have in common, they share. */
+/** Values that most cells of a large file share, to save memory. */
 const NOTHING = Object.freeze({});
 const ONCE = Object.freeze({ times: 0, delay: 0, factor: 1, longest: 0 });
 
@@ -97,7 +97,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     frozen: false,
     enabled: true,
   };
-  // Most cells of a large file have no use for all of the maps.
+  // The maps are created on demand, because most cells of a large file do not need them.
   const draft: Draft = { cell, step, point };
   const scope = new CellScope(cell, step, point, steps, drafts, reading);
 

@@ -29,7 +29,7 @@ type Plan =
 
 interface Entry {
   key: Parts;
-  /** The key of the step before, which most often is that of the next one: the same string is found faster than an equal one. */
+  /** The key of the previous step, which the next one usually has, too. Comparing identical strings is faster. */
   last: string;
   value: Plan;
 }
@@ -89,7 +89,7 @@ export class Forms {
           const key = joined(entry.key, words);
           if (key !== entry.last) entry.last = key;
           const value = this.#fill(entry.value, words);
-          // No key stands twice; and what every object has, such as __proto__, cannot simply be assigned.
+          // Duplicate keys are errors, and properties such as __proto__ cannot simply be assigned.
           if (value === undefined || map[entry.last] !== undefined) return undefined;
           map[entry.last] = value;
         }

@@ -11,7 +11,7 @@ export function order<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]):
   const sorted: T[] = [];
   const cycles: T[][] = [];
   const done = new Set<T>();
-  /** Nodes on the way from the root to the present one, each with those before it and how many of them have been seen. */
+  /** The path from the root to the current node: each node with its predecessors and the number of visited ones. */
   const path: { node: T; earlier: readonly T[]; seen: number }[] = [];
   const open = new Set<T>();
   const enter = (node: T) => {

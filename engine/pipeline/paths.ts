@@ -47,7 +47,7 @@ function takenPlaces({ root, file }: Reading) {
 
 type Taken = ReturnType<typeof takenPlaces>;
 
-/** Where an output was written; undefined where the step itself says what it makes. */
+/** The position of an output in the pipeline; undefined if the step itself declares it. */
 function placeOf({ draft: { step, point }, name }: Written, reading: Reading): Place | undefined {
   return step.used ? undefined : traced(step, ['outputs', name], reading, point.places);
 }
@@ -74,7 +74,7 @@ function allowed(written: Written, taken: Taken, reading: Reading): boolean {
     return wrong(`output "${name}" is inside .git, which belongs to git`, `Use a different path, for example out/${name}.`);
   if (within(key, taken.own) || within(taken.own, key))
     return wrong(`output "${name}" is inside .tunesmith, which tunesmith manages itself`, `Use a different path, for example out/${name}.`);
-  // A character has at most three bytes.
+  // A UTF-16 code unit has at most three bytes in UTF-8.
   if (path.length < 255 / 3) return true;
   const longest = Math.max(...path.split('/').map((part) => Buffer.byteLength(part)));
   if (longest > 255) return wrong(`the name of output "${name}" has ${longest} bytes; file systems allow 255`, 'Use a shorter name.');
@@ -87,7 +87,7 @@ function allowed(written: Written, taken: Taken, reading: Reading): boolean {
 class Outputs {
   readonly #byPath = new Map<string, Written>();
   readonly #byKey = new Map<string, Written>();
-  /** By the key of a folder: the output that it is or lies in. Known once all outputs are there. */
+  /** For the key of a folder: the output that equals or contains it. Valid after all outputs have been added. */
   readonly #around = new Map<string, Written | undefined>();
   #sorted: string[] | undefined;
 

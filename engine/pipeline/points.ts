@@ -23,7 +23,7 @@ export interface Point {
 }
 
 const NOWHERE: Point = { matrix: {}, places: new Map(), parents: new Map(), broken: true };
-/** Of a step without a matrix, its own or inherited. */
+/** The only combination of a step without an own or inherited matrix. */
 const ALONE: Point[] = [{ ...NOWHERE, broken: false }];
 
 /** Returns at least one combination, also after an error, so that the rest of the step is still checked. */

@@ -45,7 +45,7 @@ export function follow(step: Step, steps: Steps, reading: Reading): void {
   followNeeds(step, steps, reading);
 }
 
-/** The set itself where it is no longer the empty one that steps share. */
+/** Adds to the set, or creates a new one if it is still the shared empty set. */
 function withOne(set: ReadonlySet<Step>, step: Step): ReadonlySet<Step> {
   return set.size === 0 ? new Set([step]) : (set as Set<Step>).add(step);
 }

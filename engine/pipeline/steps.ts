@@ -34,7 +34,7 @@ export interface Step {
   dimensions: ReadonlySet<string>;
 }
 
-/** Most steps of a large file refer to few others: one empty set does for all. */
+/** The shared empty set, because most steps of a large file have empty sets. */
 const NONE: ReadonlySet<never> = new Set();
 
 export interface StepReference {

@@ -19,7 +19,7 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
   const paint = { run: colors.green, restore: colors.cyan, depends: colors.yellow, fresh: colors.dim };
   const indent = STATE + names + 2;
   const lines = shown.flatMap(([name, { state, why }]) => {
-    // A long reason goes on below itself. Where names leave it little room, it has lines of its own.
+    // A long reason is wrapped in its column. If the names leave too little room, it gets its own lines.
     const beside = columns - indent >= NARROWEST;
     const reason = wrap(oneLine(state === 'fresh' ? '' : why), columns - (beside ? indent : STATE), '').filter((line) => line !== '');
     const first = `${paint[state](pad(state, STATE))}${pad(clipMiddle(name, names), names)}  ${colors.dim((beside && reason.shift()) || '')}`;
@@ -32,7 +32,7 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
 /** Maximum number of fresh cells that are listed by name. */
 const FRESH = 20;
 const STATE = 'depends  '.length;
-/** Columns that a reason needs beside a name. */
+/** Minimum width of a reason next to a name. */
 const NARROWEST = 30;
 
 function headline(pipeline: string, total: number, cells: Plan, colors: Colors): string {

@@ -92,7 +92,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     transcript.close();
     project.close();
   }
-  // What is said while all is closed comes before it, and nothing after it.
+  // The summary is the last event. Notices from closing come before it.
   tell = () => {};
   emit(summary);
   if (unrecorded) throw unrecorded;

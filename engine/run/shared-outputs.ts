@@ -11,8 +11,8 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Project } from './project.ts';
 
 /**
- * Throws InvalidError where another pipeline of the project, which ran here and is still there, has the same name, or one of `others`,
- * files that need not have run.
+ * Throws InvalidError if another existing pipeline that ran in this project has the same name, or one of the files `others`,
+ * which need not have run.
  */
 export function refuseSharedOutputs(
   { name, file, cells }: Pipeline,

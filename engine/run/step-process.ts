@@ -46,7 +46,7 @@ export type Message =
   /** Of an error that is not a StepError: the whole `stack` for the log, and for the screen where a user's own step threw it. */
   | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string; frames?: Frame[] };
 
-// Compiling a step's libraries is a third of what it takes to load them: Node keeps the result.
+// A third of the loading time of a step's libraries is compilation, so Node caches the compiled code.
 enableCompileCache();
 
 // Created here, so that they count as resources that existed before the step.

@@ -103,7 +103,7 @@ export class Transcript {
     this.#soon();
   }
 
-  /** Resolves with why the run could not be recorded, if it could not: what came of its cells is told all the same. */
+  /** Resolves with the error if the run could not be recorded. The results of its cells are reported anyway. */
   async end(seconds: number, counts: Required<RunRecord['counts']>): Promise<CacheError | undefined> {
     const patience = setTimeout(() => this.#asking.abort(), PATIENCE);
     await this.#git;

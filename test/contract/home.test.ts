@@ -64,7 +64,7 @@ test('a relative TUNESMITH_CACHE is relative to the working folder, for steps as
   expect(p.exists('sub/shared')).toBe(false);
 });
 
-test('an empty or relative HOME counts as none: the home of the user is asked of the system, and no folder is made here', async () => {
+test("an empty or relative HOME is ignored: the user's home comes from the system, and no folder is created here", async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo $HOME > ${{ outputs.o }}", outputs: { o: x } } }\n' });
   for (const [home, seen] of [
     ['', '\n'],

@@ -235,7 +235,7 @@ test('run and verify use the only pipeline of a folder and report it; with sever
   expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('error: there is no pipeline here') });
 });
 
-test('validate refuses two pipelines of one name, as run and status do, also when neither has run', async () => {
+test('validate refuses two pipelines with the same name, as run and status do, also if neither has run', async () => {
   const p = project({
     'package.json': '{}',
     'a/t.yaml': 'steps: { a: { uses: collect, with: { files: x.csv } } }\n',

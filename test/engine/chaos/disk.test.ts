@@ -142,7 +142,7 @@ steps:
   expect((await p.states('p.yaml', '--only', 'long')).cells).toEqual({ long: 'fresh' });
 });
 
-test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is shown all the same', async () => {
+test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is still printed', async () => {
   const p = faulty({});
   if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
   onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));

@@ -133,7 +133,7 @@ test('sentences are wrapped between words; a path is not split', () => {
   ]);
 });
 
-test('a long reason goes on below itself, never cut; beside long names it has lines of its own', () => {
+test('a long reason is wrapped and never cut; next to long names it has its own lines', () => {
   const why = 'option learning_rate: 0.0001 → 0.0003; input data changed: 1 of 30 files; code of ./step.ts changed';
   expect(planLines('p', { train: { state: 'run', why }, all: { state: 'fresh', why: '' } }, 60, colors)).toEqual([
     'run      train  option learning_rate: 0.0001 → 0.0003; input',

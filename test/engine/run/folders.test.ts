@@ -195,7 +195,7 @@ test('names that are not UTF-8, broken links and unreadable folders are reported
   renameSync(p.path('data/locked'), p.path('data/open'));
 });
 
-test('a step that opens files by name sees none that do not count, in what a folder links to neither', async () => {
+test('a step that opens files by name finds no excluded files, also in linked folders', async () => {
   const p = project({
     'model/config.json': '{}',
     'model/sub/secret.txt': 'excluded',
