@@ -71,7 +71,7 @@ async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
     problems.throwIfAny();
   }
   const body = { ...(value as Record<string, Tree>) };
-  // Steps are checked one by one.
+  // The steps are checked one by one elsewhere.
   const frame = Object.entries(body).map(([key, entry]) => [key, key === 'steps' && isMap(entry) ? entry : plain(entry)] as const);
   for (const { path, at, message, hint } of (await validator(fileSchema))(Object.fromEntries(frame))) {
     const key = String(path[0] ?? '');

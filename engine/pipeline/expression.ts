@@ -36,7 +36,7 @@ const known = new Map<string, Template>();
 /** Maximum number of cached texts, so that a file with many thousand steps does not fill the memory. */
 const MOST_KNOWN = 5000;
 
-/** Expressions by their text: the same one stands in the texts of many steps. */
+/** A cache of expressions by text, because many steps contain the same ones. */
 const read = new Map<string, Omit<Expression, 'start' | 'end'>>();
 
 /** Undefined for text without expressions. */

@@ -62,7 +62,7 @@ export function expressionsIn(value: Tree, path: Path): [Expression, Path][] {
   const found: [Expression, Path][] = [];
   for (const key of Object.keys(value)) {
     const item = (value as { [key: string]: Tree })[key]!;
-    // Most of a large file has none: nothing is made for it.
+    // Allocate nothing for texts without expressions, which are most of a large file.
     if (item === null || (typeof item !== 'object' && !template(String(item)))) continue;
     for (const one of expressionsIn(item, [...path, Array.isArray(value) ? Number(key) : key])) found.push(one);
   }

@@ -41,7 +41,7 @@ export class Reading {
 
   /** `path` is absolute and normal. */
   relative(path: string): string {
-    // Most paths lie below the folder, where this says the same.
+    // A fast path for paths below the folder, which are the most common ones.
     if (path.startsWith(this.#below)) return path.slice(this.#below.length);
     return relative(this.folder, path) || '.';
   }

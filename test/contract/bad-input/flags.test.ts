@@ -274,9 +274,9 @@ test('other commands report errors in the same way', async () => {
     $ show p.yaml train model → 2
     error: train[rate=1] has no outputs
 
-    $ predict nowhere texts.txt → 1
+    $ predict nowhere texts.txt → 2
     error: there is no folder nowhere
-      Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
+      = Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
 
     $ serve table → 2
     error: there is no folder table
