@@ -1,6 +1,7 @@
 /**
- * `npm run build`: TypeScript becomes dist/, and every schema of ours the code that checks it. To compile a schema takes
- * longer than all the rest of a small plan; what is built is found by its schema's hash (engine/pipeline/validate.ts).
+ * `npm run build`: TypeScript becomes dist/, the engine in a few files (bundle.ts), and every schema of ours the code that
+ * checks it. To compile a schema takes longer than all the rest of a small plan; what is built is found by its schema's
+ * hash (engine/pipeline/validate.ts).
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,15 +9,16 @@ import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import standalone from 'ajv/dist/standalone/index.js';
 import { transformSync } from 'esbuild';
+import { bundle } from './bundle.ts';
 import { fileSchema, optionsSchema, stepSchema } from './engine/pipeline/schema.ts';
 import { AJV_OPTIONS, builtName } from './engine/pipeline/validate.ts';
 import { builtin, builtinNames } from './engine/registry.ts';
 
 const dist = join(import.meta.dirname, 'dist');
 
-// Else the compiler takes what is missing in dist/ for written.
-rmSync(join(dist, '.tsbuildinfo'), { force: true });
+rmSync(dist, { recursive: true, force: true });
 for (const config of ['tsconfig.build.json', 'tsconfig.types.json']) compile(config);
+await bundle(dist);
 await buildSchemas();
 chmodSync(join(dist, 'engine/cli.js'), 0o755);
 

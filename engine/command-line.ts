@@ -3,15 +3,12 @@
  * called; its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
  */
 import { createRequire } from 'node:module';
-import type { Command as CommandType, Option as OptionType } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { refuseOtherEncodings } from './arguments.ts';
 import { age, size } from './commands/quantities.ts';
 import { pathsAtHome, settleFolders } from './home.ts';
 
-// `require`, not `import`: for an import, Node first scans the whole package for the names that it exports.
-const require = createRequire(import.meta.url);
-const { Command, InvalidArgumentError, Option } = require('commander') as typeof import('commander');
-const { version } = require('tunesmith/package.json') as { version: string };
+const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
 // A closed pipe (`| head`) is no error. A run in progress first stops its children (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
@@ -234,7 +231,7 @@ try {
 
 type Run = (...args: any[]) => unknown;
 
-function command(words: string, description: string, load: () => Promise<{ default: Run }>): CommandType {
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
   return tunesmith
     .command(words)
     .description(description)
@@ -255,7 +252,7 @@ async function failed(error: unknown): Promise<number> {
 }
 
 /** Adds the options that say how to read a file of inputs. `field`: the field that holds the text. */
-function readingOptions(command: CommandType, field: 'text' | 'prompt'): CommandType {
+function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
   return command
     .addOption(
       new Option('--format <format>', 'format of the file (default: from its name, otherwise from its content)').choices([
@@ -273,7 +270,7 @@ function readingOptions(command: CommandType, field: 'text' | 'prompt'): Command
 }
 
 /** The options have the names of the keys of generation_config.json, which also holds their defaults. */
-function generationOptions(command: CommandType): CommandType {
+function generationOptions(command: Command): Command {
   return readingOptions(command, 'prompt')
     .option('--file <file>', 'file of prompts in JSON, CSV, Parquet or plain lines (- reads stdin); prints {"text", "tokens"} for each')
     .option('--max-new-tokens <n>', 'maximum number of new tokens (default: 20)', number)
@@ -306,23 +303,23 @@ function generationOptions(command: CommandType): CommandType {
 }
 
 /** commander treats an option that begins with `no` as a negation. Here `no` is part of the name. */
-function notNegated(option: OptionType): OptionType {
+function notNegated(option: Option): Option {
   option.negate = false;
   return option;
 }
 
-function file(): OptionType {
+function file(): Option {
   return new Option('-f, --file <file>', 'pipeline file');
 }
 
-function param(): OptionType {
+function param(): Option {
   return new Option('-p, --param <key=value>', 'set a parameter (repeatable)').argParser((value: string, all: string[] = []) => [
     ...all,
     value,
   ]);
 }
 
-function params(): OptionType {
+function params(): Option {
   return new Option('--params <file>', 'set parameters from a YAML or JSON file');
 }
 

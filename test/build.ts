@@ -14,6 +14,7 @@ export default function build(): void {
       .filter((name) => name.endsWith('.ts'))
       .map((name) => join(root, folder, name)),
   );
+  sources.push(join(root, 'build.ts'), join(root, 'bundle.ts'));
   if (sources.every((file) => statSync(file).mtimeMs < built)) return;
   try {
     execFileSync(process.execPath, ['--import', 'tsx', 'build.ts'], { cwd: root, stdio: 'pipe' });

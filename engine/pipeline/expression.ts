@@ -34,7 +34,7 @@ export interface Template {
 
 const known = new Map<string, Template>();
 /** Maximum number of cached texts, so that a file with many thousand steps does not fill the memory. */
-const MOST_KNOWN = 5000;
+const MOST_KNOWN = 500;
 
 /** A cache of expressions by text, because many steps contain the same ones. */
 const read = new Map<string, Omit<Expression, 'start' | 'end'>>();

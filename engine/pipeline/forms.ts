@@ -116,8 +116,11 @@ export class Forms {
 /** Maximum number of characters. Implicit keys in YAML have the same limit. */
 const LONGEST = 1000;
 const MOST = 2000;
-/** Words of one character are not replaced, because the lexer interprets the first character of a line and the next one. */
-const WORD = /\w{2,}/g;
+/**
+ * A word may contain characters that YAML reads as text inside a word: `out/1.txt`. Words of one character are not replaced,
+ * because the lexer interprets the first character of a line and the next one.
+ */
+const WORD = /\w[\w./-]*\w/g;
 /** Not part of any text, because files with a NUL character are refused. */
 const MARK = '\0';
 

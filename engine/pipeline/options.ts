@@ -30,12 +30,12 @@ export async function checkOptions(step: Step, drafts: Draft[], reading: Reading
       ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
     );
     for (const mistake of mistakes) say(inWords(mistake, used));
-    if (mistakes.length > 0 || [...step.faulty].some((key) => key.startsWith('with.'))) continue;
+    if (mistakes.length > 0 || step.faulty.some((key) => key.startsWith('with.'))) continue;
     for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) say(asMistake(problem));
   }
 }
 
-function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchemas, faulty: ReadonlySet<string>): void {
+function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchemas, faulty: Step['faulty']): void {
   for (const [name, { defaultInMatrix }] of Object.entries(schemas))
     if (defaultInMatrix !== undefined && !Object.hasOwn(options, name) && !faulty.has(`with.${name}`))
       options[name] = defaultInMatrix as Json;

@@ -12,7 +12,7 @@ export type ParsePiece = (text: string) => Parsed | undefined;
 /** The value of the file; undefined if it must be read as a whole, which also reports its errors. */
 export function readInPieces(text: string, parse: ParsePiece): Tree | undefined {
   // A piece would not know the directives of the file.
-  const region = /^%|\0/m.test(text) ? undefined : stepsIn(text);
+  const region = text.startsWith('%') || text.includes('\n%') || text.includes('\0') ? undefined : stepsIn(text);
   if (!region) return undefined;
   const frame = wholeValue(parse(text.slice(0, region.start) + text.slice(region.end)));
   if (!isMap(frame) || frame.steps !== null) return undefined;

@@ -22,7 +22,7 @@ export interface Command {
 
 const known = { sh: new Map<string, Command>(), bash: new Map<string, Command>() };
 /** A cache of parsed commands, which cells of a step share. Its size is limited. */
-const MOST_KNOWN = 1000;
+const MOST_KNOWN = 200;
 
 export function parseCommand(text: string, shell: 'sh' | 'bash'): Command {
   const commands = known[shell];

@@ -19,7 +19,7 @@ export interface Step {
   /** Its keys, except those with an invalid type. */
   body: Record<string, Tree>;
   /** Keys with an error (`matrix`, `with.seed`), whose consequential errors are not reported. */
-  faulty: Set<string>;
+  faulty: Faults;
   /** The step that it `uses`, if found. */
   used?: Used;
   /** The names of its outputs; undefined if an error hides them. */
@@ -36,6 +36,24 @@ export interface Step {
 
 /** The shared empty set, because most steps of a large file have empty sets. */
 const NONE: ReadonlySet<never> = new Set();
+
+/** A set that uses no memory while it is empty, which it usually is. */
+class Faults {
+  #keys: Set<string> | undefined;
+
+  add(key: string): void {
+    this.#keys ??= new Set();
+    this.#keys.add(key);
+  }
+
+  has(key: string): boolean {
+    return this.#keys?.has(key) ?? false;
+  }
+
+  some(test: (key: string) => boolean): boolean {
+    return [...(this.#keys ?? [])].some(test);
+  }
+}
 
 export interface StepReference {
   expression: Expression;
@@ -90,7 +108,7 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading
     name,
     path,
     body,
-    faulty: new Set(),
+    faulty: new Faults(),
     inputs: {},
     references: [],
     parents: NONE,
@@ -160,7 +178,8 @@ function declare(step: Step, reading: Reading): void {
   const { body, faulty, used, path } = step;
   if (Object.hasOwn(body, 'run')) {
     step.outputs = faulty.has('outputs') ? undefined : Object.keys(Object(body.outputs));
-    step.inputs = Object.fromEntries(Object.keys(Object(body.inputs)).map((role) => [role, { kind: 'any', many: true }]));
+    if (body.inputs !== undefined)
+      step.inputs = Object.fromEntries(Object.keys(Object(body.inputs)).map((role) => [role, { kind: 'any', many: true }]));
     return;
   }
   if (!used) return;

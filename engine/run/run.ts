@@ -61,6 +61,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const project = openProject(pipeline, false, notice, options.signal);
   const transcript = new Transcript(project, pipeline);
   let summary: Summary;
+  let ended = false;
   let unrecorded: Error | undefined;
   try {
     refuseSharedOutputs(pipeline, project);
@@ -77,6 +78,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const run = transcript.begin(found.values());
     emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
     tell = (event) => {
+      if (ended) return;
       transcript.hear(event);
       emit(event);
     };
@@ -93,7 +95,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     project.close();
   }
   // The summary is the last event. Notices from closing come before it.
-  tell = () => {};
+  ended = true;
   emit(summary);
   if (unrecorded) throw unrecorded;
   return summary;

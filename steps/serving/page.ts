@@ -5,6 +5,7 @@ import type { Bundle } from './bundle.ts';
 /** @param newTokens the most tokens that the server lets a model write */
 export function page(bundle: Bundle, newTokens: number): string {
   const { name, task, fields } = bundle;
+  const pairs = takesPairs(bundle);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -30,7 +31,7 @@ ${fields
     (
       field,
       i,
-    ) => `    <label for="${field.name}">${LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
+    ) => `    <label for="${field.name}">${pairs && i === 0 ? 'First text' : LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
     <textarea id="${field.name}" data-field${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
   )
   .join('\n')}
@@ -74,7 +75,11 @@ const PLACEHOLDERS: Record<string, string> = {
   context: 'Paste the text that holds the answer …',
 };
 
-function about({ task, problem, labels, fields }: Bundle): string {
+/** And no single texts. */
+const takesPairs = ({ fields }: Bundle): boolean => fields.some(({ name, optional }) => name === 'text_pair' && !optional);
+
+function about(bundle: Bundle): string {
+  const { task, problem, labels } = bundle;
   const names = (list: string[], last: string) => {
     const each = list.map((label) => `<b>${escaped(label)}</b>`);
     return each.length > 1 ? `${each.slice(0, -1).join(', ')} ${last} ${each.at(-1)}` : each.join('');
@@ -87,7 +92,7 @@ function about({ task, problem, labels, fields }: Bundle): string {
     const types = labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, ''));
     return `Finds ${names([...new Set(types)], 'and')} in a text`;
   }
-  const texts = fields.some(({ name, optional }) => name === 'text_pair' && !optional) ? 'a pair of texts' : 'a text';
+  const texts = takesPairs(bundle) ? 'a pair of texts' : 'a text';
   if (problem === 'regression') return `Scores ${texts}`;
   if (problem === 'multi_label_classification') return `Labels ${texts} with any of ${names(labels, 'and')}`;
   return `Classifies ${texts} as ${names(labels, 'or')}`;
@@ -142,7 +147,7 @@ summary { cursor: pointer; color: var(--soft); }
 pre { margin: .85rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 footer { display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; color: var(--soft); font-size: .85rem; padding: .4rem .25rem; }
 footer span { margin-left: auto; white-space: nowrap; }
-@media (pointer: coarse) { .row .hint { display: none; } }
+@media (pointer: coarse), (max-width: 28rem) { .row .hint { display: none; } }
 a { color: inherit; }
 `;
 

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { sealed, unsealed } from '../../../cache/sealed.ts';
-import { project, type Project as Rig } from '../../rig.ts';
+import { project, type Project as Rig, root } from '../../rig.ts';
 import { commands, names, Project } from './project.ts';
 
 /** Marks the cached entry, so that a test can tell whether it was used. */
@@ -121,6 +121,14 @@ async function loaded(p: Rig, ...args: string[]): Promise<string> {
   return stderr;
 }
 
+/** The bundled file that contains the parser. */
+function fileWithYaml(): string {
+  const chunks = join(root, 'dist/engine/chunks');
+  const found = readdirSync(chunks).filter((name) => readFileSync(join(chunks, name), 'utf8').includes('exports.LineCounter'));
+  expect(found).toHaveLength(1);
+  return found[0]!;
+}
+
 test('a run with nothing to do loads no YAML, no schemas, no bundler, and no library of a step', async () => {
   const p = project({
     'p.yaml':
@@ -133,10 +141,12 @@ test('a run with nothing to do loads no YAML, no schemas, no bundler, and no lib
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
   const seen = await loaded(p, 'run', 'p.yaml');
   // The list contains imported and required modules.
-  expect(seen).toMatch(/LOADED file:.*commands\/run\.js/);
-  expect(seen).toMatch(/LOADED file:.*node_modules\/commander\//);
-  for (const heavy of ['yaml', 'ajv', 'esbuild', 'execa', 'picomatch', 'string-width', 'tfjs', 'duckdb', 'onnxruntime', 'tokenizers'])
+  expect(seen).toMatch(/LOADED file:.*chunks\/run-/);
+  expect(seen).toMatch(/LOADED file:.*node_modules\/better-sqlite3\//);
+  for (const heavy of ['ajv', 'esbuild', 'execa', 'picomatch', 'string-width', 'tfjs', 'duckdb', 'onnxruntime', 'tokenizers'])
     expect(seen, heavy).not.toMatch(new RegExp(`LOADED (file:.*/node_modules/(@[^/]+/)?)?${heavy}\\b`));
+  // The YAML parser is part of the bundle.
+  expect(seen).not.toContain(fileWithYaml());
   // A change of another function is detected; a file that nobody imports is ignored.
   p.write('other.ts', 'export {};\n');
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });

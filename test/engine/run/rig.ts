@@ -25,6 +25,7 @@ export function engine(yaml: string, files: Files = {}) {
       };
       const pipeline = await read(set);
       const summary = await runPipeline(pipeline, { jobs: 2, signal: new AbortController().signal, ...options }, emit);
+      if (events.at(-1) !== summary) throw new Error(`the summary is not the last event: ${JSON.stringify(events.at(-1))}`);
       const of = <T extends RunEvent['type']>(type: T) => events.filter((event) => event.type === type) as Extract<RunEvent, { type: T }>[];
       return {
         events,

@@ -53,4 +53,6 @@ test.each<[Shown, about: string, curl: string]>([
   const html = pageOf(shown);
   expect(html).toContain(`<p>${about}</p>`);
   expect(curlOf(html)).toContain(curl);
+  const labels = Array.from(html.matchAll(/<label for="\w+">([^<]*)/g), ([, label]) => label!.trim());
+  expect(labels[0]).toBe(shown.fields === PAIR ? 'First text' : shown.task === 'question-answering' ? 'Question' : 'Text');
 });
