@@ -21,17 +21,17 @@ export default async function explain(words: string[], { json, ...options }: Pip
 }
 
 const STATES = {
-  fresh: 'fresh: its outputs match this fingerprint',
+  fresh: 'is fresh: its outputs match this fingerprint',
   restore: 'can be restored from the cache',
   run: 'must run',
-  depends: 'undecided until the cells that it depends on have run',
-  off: 'skipped, because its `when` is false',
+  depends: 'is undecided until the cells that it depends on have run',
+  off: 'is skipped, because its `when` is false',
 };
 
 function explanationLines(explanation: Explanation, colors: Colors): string[] {
   const { cell, state, why, last, fingerprint, components, made, against, differences } = explanation;
   const because = why && state !== 'fresh' ? `: ${oneLine(why)}` : '';
-  const lines = [`${colors.bold(cell)} is ${STATES[state]}${because}`];
+  const lines = [`${colors.bold(cell)} ${STATES[state]}${because}`];
   if (last) {
     const told = last.failure ?? last.why;
     lines.push(`in run ${last.run}, it ${ENDED[last.state]}${told ? `: ${oneLine(shortened(told, 500))}` : ''}`);
