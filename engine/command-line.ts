@@ -141,15 +141,18 @@ command('gc', 'remove stored results that are no longer needed', () => import('.
   .addOption(
     new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
   )
+  .option('--kept', 'also remove .tunesmith/kept: your files that were at the paths of outputs')
+  .option('--failed', 'also remove .tunesmith/failed: partial outputs of cells that have not succeeded since')
   .addOption(new Option('--dry-run', 'print what would be removed, without removing it').conflicts('yes'))
   .option('--yes', 'do not ask for confirmation; required if there is no terminal')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
     '\nAt least one of --keep-runs, --older-than and --max-size is required.\nIf several are given, a result is removed only if all of them allow it.' +
+      '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files of that age).' +
       '\nResults that a lockfile, a run in progress or another project with the same cache refers to are always kept.',
   )
-  .usage('--keep-runs N | --older-than TIME | --max-size SIZE [options]');
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE | --kept | --failed [options]');
 
 command('cache <what...>', 'list, measure, verify, export or import stored results', () => import('./commands/cache.ts'))
   .addOption(file())

@@ -1,6 +1,7 @@
 /** `tunesmith gc`: removes stored results that are no longer needed. Lists them before it removes them. */
 
 import { once } from 'node:events';
+import { relative } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { printableJson } from '../printable.ts';
 import { colorsFor } from '../report/colors.ts';
@@ -8,37 +9,65 @@ import { printLines } from '../report/print.ts';
 import { tableLines } from '../report/table.ts';
 import { bytes, count, moment } from '../report/text.ts';
 import { type Collection, collect, planCollection, type Scope } from '../run/gc.ts';
+import { isRunning, type Leftover, leftovers, removeLeftovers } from '../run/leftovers.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';
 
 interface Options extends Scope {
+  kept?: boolean;
+  failed?: boolean;
   yes?: boolean;
   dryRun?: boolean;
   json?: boolean;
 }
 
-export default async function gc({ yes, dryRun, json, ...scope }: Options): Promise<number> {
-  if (Object.keys(scope).length === 0)
+export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: Options): Promise<number> {
+  const wanted = Object.keys(scope).length > 0;
+  if (!wanted && !kept && !failed)
     throw usage(
       'gc needs a rule for what to remove',
-      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if all of them allow it.',
+      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if all of them allow it. --kept and --failed remove kept files and partial outputs.',
     );
   const root = recordsRoot();
   if (root === undefined) throw usage('there is no project here: no .tunesmith in this folder or above it');
-  const planned = planCollection(root, scope);
-  const nothing = planned.results.length + planned.objects.length + planned.logs.length === 0;
+  const planned = wanted ? planCollection(root, scope) : undefined;
+  const aside = leftovers(root);
+  const going = leftovers(root, scope.olderThan).filter(({ kind }) => (kind === 'kept' ? kept : failed));
+  if (failed && !dryRun && going.some(({ kind }) => kind === 'failed') && isRunning(root))
+    throw usage('a run is in progress and may need the files in .tunesmith/failed', 'Wait until it has ended.');
+  const nothing = going.length === 0 && (!planned || planned.results.length + planned.objects.length + planned.logs.length === 0);
   const person = process.stdin.isTTY === true && process.stdout.isTTY === true && !json;
   const remove = !dryRun && !nothing && (yes || person);
-  if (!json) printLines(planLines(planned, scope));
-  if (!remove || (!yes && !(await agreed(planned)))) {
-    if (json) printLines([printableJson({ type: 'gc', removed: false, ...figures(planned) })]);
+  const what = [...(planned ? [gone(planned)] : []), ...going.map(({ path }) => relative(root, path))].join(', ');
+  if (!json) printLines([...(planned ? planLines(planned, scope) : []), ...asideLines(root, aside, going)]);
+  const told = (collection: Collection | undefined) => ({
+    ...(collection && figures(collection)),
+    aside: aside.map((one) => shown(root, one, going)),
+  });
+  if (!remove || (!yes && !(await agreed(what)))) {
+    if (json) printLines([printableJson({ type: 'gc', removed: false, ...told(planned) })]);
     else if (!nothing)
       printLines(['', person ? 'nothing was removed' : 'nothing was removed; run the command again with --yes to remove these results']);
     return 0;
   }
-  const done = await collect(root, scope, new AbortController().signal);
-  if (json) printLines([printableJson({ type: 'gc', removed: true, ...figures(done) })]);
-  else printLines(['', `removed ${gone(done)}`]);
+  const done = wanted ? await collect(root, scope, new AbortController().signal) : undefined;
+  removeLeftovers(going);
+  if (json) printLines([printableJson({ type: 'gc', removed: true, ...told(done) })]);
+  else printLines(['', `removed ${[...(done ? [gone(done)] : []), ...going.map(({ path }) => relative(root, path))].join(', ')}`]);
   return 0;
+}
+
+/** The kept files and partial outputs, and whether each is removed. */
+function asideLines(root: string, aside: Leftover[], going: Leftover[]): string[] {
+  if (aside.length === 0) return [];
+  const lines = aside.map((one) => {
+    const { path, files, bytes: size, removed } = shown(root, one, going);
+    return `  ${path}: ${count(files, 'file')}, ${bytes(size)}, ${removed ? 'to remove' : `removed only with --${one.kind}`}`;
+  });
+  return ['', 'kept files and partial outputs:', ...lines];
+}
+
+function shown(root: string, { kind, path, files, bytes }: Leftover, going: Leftover[]) {
+  return { kind, path: relative(root, path), files, bytes, removed: going.some((other) => other.path === path) };
 }
 
 function planLines(planned: Collection, { maxSize }: Scope): string[] {
@@ -81,11 +110,11 @@ function figures({ results, objects, bytes, left, total, kept, logs }: Collectio
 }
 
 /** Asks for confirmation. Ctrl-C and the end of the input mean no. */
-async function agreed(planned: Collection): Promise<boolean> {
+async function agreed(what: string): Promise<boolean> {
   const asking = createInterface({ input: process.stdin, output: process.stdout });
   const closed = once(asking, 'close').then(() => '');
   try {
-    const answer = await Promise.race([asking.question(`\nRemove ${gone(planned)}? [y/N] `), closed]);
+    const answer = await Promise.race([asking.question(`\nRemove ${what}? [y/N] `), closed]);
     return /^y(es)?$/i.test(answer.trim());
   } finally {
     asking.close();

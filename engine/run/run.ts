@@ -30,7 +30,7 @@ import { longestFirst, Pool, walk } from './schedule.ts';
 import { type Selection, selectCells } from './selection.ts';
 import { refuseSharedOutputs } from './shared-outputs.ts';
 import { type Found, survey } from './survey.ts';
-import { Transcript } from './transcript.ts';
+import { formerFigures, Transcript } from './transcript.ts';
 import type { Usage } from './usage.ts';
 import { Workers } from './workers.ts';
 
@@ -99,20 +99,6 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   emit(summary);
   if (unrecorded) throw unrecorded;
   return summary;
-}
-
-function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
-  const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
-  return [
-    ...records
-      .lastFigures(file)
-      .filter(stands)
-      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
-    ...records
-      .lastResults(file)
-      .filter(stands)
-      .map(({ cell, message }): RunEvent => ({ type: 'result', cell, message })),
-  ];
 }
 
 /** Takes a lease, because other engines may be writing the lockfile for other cells of this pipeline. */

@@ -173,3 +173,18 @@ interface Ended {
 
 /** Maximum time that the end of a run waits for git, in milliseconds. Git is slow in very large repositories. */
 const PATIENCE = 500;
+
+/** The metrics and results that cells which need not run reported in their last execution. */
+export function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
+  const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
+  return [
+    ...records
+      .lastFigures(file)
+      .filter(stands)
+      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
+    ...records
+      .lastResults(file)
+      .filter(stands)
+      .map(({ cell, message }): RunEvent => ({ type: 'result', cell, message })),
+  ];
+}

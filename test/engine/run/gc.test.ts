@@ -247,3 +247,37 @@ test('a read-only cache is not changed (needs root to become another user)', asy
   expect([status, stderr]).toEqual([1, expect.stringContaining('is read-only, so nothing can be removed')]);
   expect(objects(p, 'cache')).toBe(before);
 });
+
+test("kept files and partial outputs are listed with their sizes and removed only on request; a user's file survives failures and a success", async () => {
+  const p = project({
+    'p.yaml':
+      'steps: { a: { run: "echo half > ${{ outputs.o }}; test -e ready; echo whole > ${{ outputs.o }}", outputs: { o: out/a.txt } } }\n',
+    'out/a.txt': 'mine\n',
+  });
+  for (const _ of [1, 2]) {
+    expect((await p.run('run', 'p.yaml')).code).toBe(1);
+    expect(p.read('out/a.txt')).toBe('mine\n');
+  }
+  expect(p.find('.tunesmith/failed').map(p.read)).toEqual(['half\n']);
+  p.write('ready', '');
+  expect((await p.run('run', 'p.yaml')).code).toBe(0);
+  expect(p.find('.tunesmith/failed')).toEqual([]);
+  const [mine] = p.find('.tunesmith/kept');
+  expect(p.read(mine!)).toBe('mine\n');
+
+  p.write('.tunesmith/failed/b/half', 'half');
+  const listed = await p.run('gc', '--keep-runs', '5', '--yes');
+  expect(listed.stdout).toMatch(
+    /kept files and partial outputs:\n {2}\.tunesmith\/kept\/\S+: 1 file, 5 bytes, removed only with --kept\n {2}\.tunesmith\/failed\/b: 1 file, 4 bytes, removed only with --failed\n/,
+  );
+  expect(p.exists(mine!)).toBe(true);
+  const results = objects(p);
+  expect((await p.run('gc', '--kept', '--failed')).stdout).toContain('nothing was removed; run the command again with --yes');
+  expect((await p.run('gc', '--failed', '--older-than', '1d', '--yes')).stdout).toContain('failed/b: 1 file, 4 bytes, removed only with');
+  expect((await p.run('gc', '--failed', '--yes')).stdout).toMatch(/removed \.tunesmith\/failed\/b\n$/);
+  expect([p.exists('.tunesmith/failed/b'), p.exists(mine!)]).toEqual([false, true]);
+  expect((await p.run('gc', '--kept', '--yes', '--json')).events).toMatchObject([
+    { type: 'gc', removed: true, aside: [{ kind: 'kept', files: 1, removed: true }] },
+  ]);
+  expect([p.exists(mine!), objects(p)]).toEqual([false, results]);
+});
