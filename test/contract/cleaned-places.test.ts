@@ -1,4 +1,4 @@
-/** Cleaning that would move the places in which a task finds its answers is refused at the step that cleans. */
+/** Cleaning that would shift the positions of answers is refused at the step that cleans. */
 import { expect, test } from 'vitest';
 import clean from '../../steps/clean/step.ts';
 import { openEncoder } from '../../steps/tasks/encoder.ts';
@@ -20,7 +20,7 @@ test.each([
   ['[question, context]', 'task: question-answering', 'clean changes `context`, in which question-answering finds answers by their place'],
   ['[body]', 'task: question-answering, context: body', 'clean changes `body`, in which question-answering finds answers by their place'],
   ['[tokens]', 'task: token-classification', 'clean changes `tokens`, in which token-classification finds answers by their place'],
-])('columns: %s, and then tokenize with %s', async (columns, tokenizing, message) => {
+])('columns: %s, then tokenize with %s', async (columns, tokenizing, message) => {
   const p = project({ 'p.yaml': pipeline(CLEAN.replace('COLUMNS', columns), tokenizing), 'data.jsonl': '{}\n', 'model/config.json': '{}' });
   const { code, screen } = await p.run('validate', 'p.yaml');
   expect(code).toBe(2);
@@ -29,7 +29,7 @@ test.each([
   expect(screen).toContain(`p.yaml:3:${column}: `);
 });
 
-test('of a chain of steps it is the one that cleans the context; in a sweep, the value of that cell', async () => {
+test('in a chain of steps, the error is at the step that cleans the context; in a sweep, at the value of that cell', async () => {
   const steps = `  first: { uses: clean, with: { data: "\${{ steps.collect.data }}", columns: [question] } }
   clean:
     uses: clean
@@ -40,7 +40,7 @@ test('of a chain of steps it is the one that cleans the context; in a sweep, the
   expect([code, screen.match(/p\.yaml:\d+/g)]).toEqual([2, ['p.yaml:6']]);
 });
 
-test('a cleaned question alone, and steps of the user between, are no mistake', async () => {
+test('cleaning only the question, and steps of the user in between, are valid', async () => {
   const p = project({
     'p.yaml': pipeline(CLEAN.replace('COLUMNS', '[question]'), 'task: question-answering'),
     'data.jsonl': '{}\n',
@@ -49,7 +49,7 @@ test('a cleaned question alone, and steps of the user between, are no mistake', 
   expect((await p.run('validate', 'p.yaml')).code).toBe(0);
 });
 
-test('tokenize itself refuses data whose context was cleaned', async () => {
+test('tokenize itself refuses data with a cleaned context', async () => {
   const rows = ['train', 'test'].map((split) => ({ id: split, question: 'where', context: 'the  moon', answers: '["moon"]', split }));
   const { outputs } = await ranStep(clean, { columns: ['context'] }, { data: await table(rows) });
   const tokenizing = ranStep(tokenize, { task: 'question-answering', max_length: 16 }, { data: outputs.data!, model: smallModel() });
@@ -59,7 +59,7 @@ test('tokenize itself refuses data whose context was cleaned', async () => {
   });
 });
 
-test('a bundle that says so all the same is refused when it is opened', async () => {
+test('a bundle with such cleaning is refused when it is opened', async () => {
   const folder = smallModel();
   const options = {
     folder,

@@ -1,4 +1,4 @@
-/** Metrics that cannot be had are found before anything is trained, each at its word in the pipeline. */
+/** Impossible metrics are found before training, each reported at its position in the pipeline. */
 import { cpSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
@@ -11,7 +11,7 @@ interface Given {
   select?: string;
 }
 
-/** A sweep over two seeds on texts of three labels. */
+/** A sweep over two seeds on texts with three labels. */
 function sweep({ tokenize = '', train = '', evaluate = '', select = 'maximize: macro_f1' }: Given) {
   const rows = Array.from({ length: 60 }, (_, i) => `the text number ${i},${'abc'[i % 3]}`);
   const p = project({
@@ -98,13 +98,13 @@ test.each<[string, Given, string, string]>([
     run.screen,
   ).toBe(true);
   expect(run.screen).not.toContain('train[seed=1]: running');
-  // Nothing that is fresh stands in its way either.
+  // Fresh cells do not prevent it.
   const again = await p.run('run', 'p.yaml', '--plain');
   expect(again.screen).toContain(message);
   expect(again.screen).not.toContain('train[seed=1]: running');
 });
 
-test('a sweep is measured on validation unless it says otherwise; a single model on test', async () => {
+test('a sweep is evaluated on validation by default, a single model on test', async () => {
   const p = sweep({ evaluate: 'metrics: [macro_f1]' });
   const run = await p.states('p.yaml');
   expect(run.code, run.screen).toBe(0);

@@ -1,6 +1,7 @@
 /**
- * One raw row has one answer: evaluate's prediction of it, predict's, generate's of a file, and the server's. Each case goes from raw rows
- * through collect, clean, tokenize, train, evaluate and deploy, with options that touch text; together they are all such options.
+ * A raw row gets the same answer from evaluate, predict, generate and the server. Each case goes from raw rows through
+ * collect, clean, tokenize, train, evaluate and deploy, with options that change text. Together, the cases cover all such
+ * options.
  */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,10 +26,10 @@ interface Case {
   rows: Row[];
   model: string;
   collect?: object;
-  /** One step after the other. */
+  /** A linear pipeline. */
   clean?: object[];
   tokenize: Record<string, any>;
-  /** The columns of a raw row by the fields of an input. */
+  /** The columns of a raw row by input field. */
   fields: Record<string, string>;
 }
 
@@ -36,7 +37,7 @@ const SPLITS = ['train', 'train', 'test', 'test', 'validation'];
 
 const WORDS = ['awful', 'lovely', 'poor', 'fine', 'moon', 'spoon', 'the', 'day', 'was', 'sad', 'great', 'seven'];
 
-/** Texts with all that cleaning and cutting change: marks, cases, links, numbers, accents; long ones and empty ones. */
+/** Texts with everything that cleaning and truncation change: punctuation, case, links, numbers, accents; long and empty ones. */
 function text(i: number, long = 1): string {
   if (i % 11 === 7) return '';
   const words = Array.from({ length: 3 + long * (i % 6) }, (_, k) => WORDS[(i * 5 + k * 7) % WORDS.length]!);
@@ -47,7 +48,7 @@ function text(i: number, long = 1): string {
 const rowsOf = (count: number, make: (i: number) => object): Row[] =>
   Array.from({ length: count }, (_, i) => ({ ...make(i), id: `r${String(i).padStart(3, '0')}`, split: SPLITS[i % 5]! }));
 
-/** Everything that cleaning can do. */
+/** All cleaning options. */
 const ALL = {
   remove: ['html', 'urls', 'emails', 'special_characters', 'numbers'],
   keep_characters: '!',
@@ -77,7 +78,7 @@ async function trained({ rows, model, collect: collecting = {}, clean: cleaning 
   return { bundle, predicted, rows: rows.filter(({ id }) => predicted.has(id)) };
 }
 
-/** As the package is shipped: threads start at once there. */
+/** The packaged version, in which threads start fast. */
 const built = (name: string) => import(pathToFileURL(join(root, 'dist/steps/serving', name)).href);
 
 async function printed(write: (output: Writable) => Promise<void>): Promise<any[]> {
@@ -95,7 +96,7 @@ async function printed(write: (output: Writable) => Promise<void>): Promise<any[
     .map((line) => JSON.parse(line));
 }
 
-/** The raw inputs in a file and over HTTP, one by one and together. */
+/** Sends the raw inputs in a file and over HTTP, one by one and together. */
 async function answers(bundle: string, inputs: Record<string, string>[], route: 'predict' | 'generate'): Promise<Record<string, any[]>> {
   const file = join(temporary(), 'inputs.jsonl');
   writeFileSync(file, inputs.map((input) => `${JSON.stringify(input)}\n`).join(''));
@@ -124,7 +125,7 @@ async function answers(bundle: string, inputs: Record<string, string>[], route: 
   }
 }
 
-/** Numbers to 1e-6, all else to the letter. */
+/** Compares numbers to 1e-6 and everything else exactly. */
 function close(found: any, expected: any): void {
   if (typeof expected === 'number') expect(Math.abs(found - expected)).toBeLessThan(1e-6);
   else if (expected !== null && typeof expected === 'object') {
@@ -133,11 +134,11 @@ function close(found: any, expected: any): void {
   } else expect(found).toEqual(expected);
 }
 
-/** Under the names of fields and of columns: either may be how a file names them. */
+/** With the names of fields and of columns, because a file may use either. */
 const inputOf = (row: Row, fields: Record<string, string>): Record<string, string> =>
   Object.fromEntries(Object.entries(fields).flatMap(([field, column]) => [[field, row[column] as string]]));
 
-/** `of`: what predict says, from evaluate's line; `said`: as much of an answer as that line tells. */
+/** `of`: the expected answer of predict, from evaluate's line; `said`: the part of an answer that this line has. */
 async function sameAnswers(
   one: Case,
   of: (line: any, row: Row) => unknown,
@@ -162,7 +163,7 @@ async function sameAnswers(
 
 const classified = ({ predicted, scores }: any) => ({ label: predicted, scores });
 
-/** A folder with a tokenizer that cuts texts at their beginning. */
+/** A folder with a tokenizer that truncates on the left. */
 function cuttingLeft(folder: string): string {
   const file = join(folder, 'tokenizer_config.json');
   writeFileSync(file, JSON.stringify({ truncation_side: 'left' }));
@@ -171,7 +172,7 @@ function cuttingLeft(folder: string): string {
 
 const LARGE = { initializer_range: 0.8 };
 
-test('a text: mails decoded, cleaned twice over, the column of another name, cut', async () => {
+test('a text: mails decoded, cleaned twice, a column with another name, truncated', async () => {
   const mail = (body: string) => `From: a@b.org\nTo: c@d.org\nSubject: x\nContent-Type: text/html\n\n<p>${body}</p>`;
   const { bundle } = await sameAnswers(
     {
@@ -196,7 +197,7 @@ test.each([
   ['longest_first', 'right'],
   ['only_first', 'left'],
   ['only_second', 'right'],
-])('a pair of which one text was cleaned: truncation %s, on the %s', async (truncation, side) => {
+])('a pair with one cleaned text: truncation %s, on the %s', async (truncation, side) => {
   const model = smallModel(LARGE);
   await sameAnswers(
     {
@@ -214,7 +215,7 @@ test.each([
   );
 });
 
-test('any number of labels, and a number; texts that are cut on the left', async () => {
+test('multiple labels, and regression; texts truncated on the left', async () => {
   const rows = rowsOf(30, (i) => ({ text: text(i, 2), sad: i % 2, odd: i % 3 === 0 ? 1 : 0, score: (i % 7) / 2 }));
   const model = cuttingLeft(smallModel(LARGE));
   const options = { max_length: 9, problem_type: 'multi_label_classification', label: ['sad', 'odd'] };
@@ -226,7 +227,7 @@ test('any number of labels, and a number; texts that are cut on the left', async
   await sameAnswers({ rows, model, tokenize: number, fields: { text: 'text' } }, ({ predicted }) => ({ score: predicted }));
 });
 
-test('GPT-2 classifies an empty text by itself, whatever else is in its batch', async () => {
+test('GPT-2 classifies an empty text independently of its batch', async () => {
   const model = temporary();
   smallGpt2(model, { pad_token_id: 0, ...LARGE });
   const { predicted, rows } = await sameAnswers(
@@ -269,7 +270,7 @@ test.each([
   );
 });
 
-test.each(['right', 'left'])('words, read in windows that begin on the %s', async (side) => {
+test.each(['right', 'left'])('words, read in windows that start on the %s', async (side) => {
   const model = smallModel(LARGE);
   const words = (i: number) => Array.from({ length: 1 + ((i * 3) % 17) }, (_, k) => WORDS[(i + k * 5) % WORDS.length]!);
   await sameAnswers(
@@ -282,13 +283,13 @@ test.each(['right', 'left'])('words, read in windows that begin on the %s', asyn
       tokenize: { task: 'token-classification', max_length: 8 },
       fields: { text: 'text' },
     },
-    // What is said of each word, in the form of predict's answer.
+    // The prediction for each word, in the form of predict's answer.
     ({ predicted }, { tokens }) => entitiesOf(predicted, tokens as string[]),
     { said: ({ entities }) => entities.map(({ score: _, ...entity }: any) => entity) },
   );
 });
 
-test('words that the tokenizer takes apart, or that make no token: a list of words has the tags that evaluate gives it', async () => {
+test('words that the tokenizer splits or drops: a list of words gets the tags that evaluate gives it', async () => {
   const ODD = ['U.S.', 'moon', 'day-spoon', '\u200b', 'LOVELY', "it's", 'was'];
   const rows = rowsOf(30, (i) => {
     const tokens = Array.from({ length: 2 + (i % 9) }, (_, k) => ODD[(i + k * 3) % ODD.length]!);
@@ -301,7 +302,7 @@ test('words that the tokenizer takes apart, or that make no token: a list of wor
   );
 });
 
-/** As seqeval reads tags; scores are predict's own. */
+/** Entities as seqeval reads tags, with predict's scores. */
 function entitiesOf(tags: string[], words: string[]): object[] {
   const found: { entity: string; start: number; end: number; text?: string }[] = [];
   let at = 0;
@@ -318,7 +319,7 @@ function entitiesOf(tags: string[], words: string[]): object[] {
   return found.map(({ entity, start, end }) => ({ entity, start, end, text: words.join(' ').slice(start, end) }));
 }
 
-test.each(['right', 'left'])('a question that was cleaned, its context in windows of a stride, truncated on the %s', async (side) => {
+test.each(['right', 'left'])('a cleaned question with its context in windows with a stride, truncated on the %s', async (side) => {
   const model = smallModel(LARGE);
   await sameAnswers(
     {
@@ -335,7 +336,7 @@ test.each(['right', 'left'])('a question that was cleaned, its context in window
   );
 });
 
-test('a masked word stays whole when its text is cleaned; predict and the server fill it in alike', async () => {
+test('a masked word stays intact when its text is cleaned; predict and the server fill it in alike', async () => {
   const rows = rowsOf(30, (i) => ({ text: `${text(i, 4)} moon`, label: 'x' }));
   const model = smallModel(LARGE);
   const { bundle } = await trained({
@@ -354,7 +355,7 @@ test('a masked word stays whole when its text is cleaned; predict and the server
   close(ways.together![0], ways.fromFile![0]);
 });
 
-test('seq2seq: prefix, cleaning, texts cut as in training, texts as long as targets may be', async () => {
+test('seq2seq: prefix, cleaning, texts truncated as in training, texts up to the maximum target length', async () => {
   const model = temporary();
   smallT5(model, WORDS, LARGE);
   const { bundle } = await sameAnswers(

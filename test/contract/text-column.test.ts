@@ -1,4 +1,4 @@
-/** The column of texts is named once, in collect; every step behind it and the bundle know it. */
+/** The text column is named once, in collect; every later step and the bundle use it. */
 import { expect, test } from 'vitest';
 import { smallModel } from '../mails.ts';
 import { project } from '../rig.ts';
@@ -26,7 +26,7 @@ function made(pipeline: string) {
   return p;
 }
 
-test('a text column of another name is known from collect to predict', async () => {
+test('a text column with another name is used from collect to predict', async () => {
   const p = made(START('text: body') + TRAIN);
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code, screen).toBe(0);
@@ -36,7 +36,7 @@ test('a text column of another name is known from collect to predict', async () 
   expect(remembered).not.toBe(await predicted('--column', 'text'));
 });
 
-test('a column that select renames is known by its name in the files, too', async () => {
+test('a column that select renames is also accepted by its original name in files', async () => {
   const p = made(START('select: { text: body, label: label }'));
   expect((await p.run('run', 'p.yaml')).code).toBe(0);
   expect(JSON.parse(p.read('.tunesmith/outputs/p/tokenize/tokens/tokens.json'))).toMatchObject({

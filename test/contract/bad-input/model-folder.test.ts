@@ -1,4 +1,4 @@
-/** Damaged model folders in the hands of `predict`: the folder's fault is said, and never a bug of ours. */
+/** Damaged model folders given to `predict`: the message describes the damage and never reports a bug in tunesmith. */
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -25,7 +25,7 @@ test.each(['config.json', 'tokenizer.json', 'model.safetensors'])('a folder in t
   expect(screen).not.toMatch(STACK);
 });
 
-test('two labels of one name', async () => {
+test('two labels with the same name', async () => {
   const p = await model();
   p.write('model/config.json', JSON.stringify({ ...JSON.parse(p.read('model/config.json')), id2label: { 0: 'a', 1: 'a' } }));
   const { code, stdout, screen } = await p.run('predict', 'model', 'in.jsonl');
