@@ -1,20 +1,20 @@
-/** The tools that bench/engine.ts races: how each is installed, told of the same cells, and asked to run them. */
+/** The tools that bench/engine.ts compares: how each is installed, configured with the same cells, and run. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** One command that reads files and writes one file. All tools execute the very same commands. */
+/** One command that reads files and writes one file. All tools run exactly the same commands. */
 export interface Cell {
   name: string;
   command: string;
   reads: string[];
   writes: string;
-  /** Cells that it reads from; what else it reads is the user's. */
+  /** Cells whose outputs it reads. Its other inputs are files of the user. */
   after: string[];
 }
 
-/** `each`: the cells are alike but for a number, which a tool with a matrix can say in a few lines. */
+/** `each`: the cells differ only in a number, so a tool with a matrix can declare them in a few lines. */
 export interface Shape {
   cells: Cell[];
   each?: { count: number; command: string; reads: string; writes: string; join?: Cell };
@@ -22,19 +22,19 @@ export interface Shape {
 
 export interface Tool {
   name: string;
-  /** The program, installed if need be; throws where it cannot be had. */
+  /** The program, installed if necessary. Throws if it is not available. */
   install(): void;
-  /** Writes what the tool reads, once. */
+  /** Writes the tool's configuration once. */
   describe(folder: string, shape: Shape): void;
   run: string[];
-  /** Says what would run, and runs nothing. */
+  /** Prints what would run, without running it. */
   plan?: string[];
   env?: Record<string, string>;
-  /** What it keeps, relative to the project: to begin anew. */
+  /** The tool's state, relative to the project, to delete for a clean start. */
   state: string[];
 }
 
-/** Outside of the project: environments with the peers, and the projects that they run. */
+/** A folder outside of the project for the other tools and their projects. */
 export const home = process.env.TUNESMITH_BENCH_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'tunesmith-bench');
 const python = join(home, 'python');
 const node = join(home, 'node');
@@ -114,7 +114,7 @@ const dvc: Tool = {
     const stages = Object.fromEntries(
       cells.map(({ name, command, reads, writes }) => [name, { cmd: command, deps: reads, outs: [writes] }]),
     );
-    // JSON is YAML.
+    // JSON is valid YAML.
     writeFileSync(join(folder, 'dvc.yaml'), JSON.stringify({ stages }));
     mkdirSync(join(folder, '.dvc'), { recursive: true });
     writeFileSync(join(folder, '.dvc/config'), '[core]\n    no_scm = True\n    analytics = False\n    check_update = False\n');
@@ -128,7 +128,7 @@ const turbo: Tool = {
   name: 'turbo',
   install: installNode,
   describe(folder, { cells }) {
-    // No inputs at all would mean all files.
+    // An empty list of inputs would mean all files.
     const inputsOf = ({ after, reads }: Cell) => (after.length > 0 ? ['turbo.json'] : reads);
     const tasks = Object.fromEntries(
       cells.map((cell) => [cell.name, { dependsOn: cell.after, inputs: inputsOf(cell), outputs: [cell.writes] }]),

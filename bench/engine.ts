@@ -1,13 +1,14 @@
 /**
- * The engine against other tools that run what changed: the same commands on the same files, two at a time, by turns.
- * Prints a table in Markdown: median and p95 of wall time, the time that cores were
- * busy, the memory of the largest process, and how many cells executed.
+ * Compares the engine with other incremental tools: the same commands on the same files, two tools at a time,
+ * alternating. Prints a Markdown table: median and p95 of wall time, CPU time, the memory of the largest process, and the
+ * number of executed cells.
  *
- *     npm run bench:engine -- [--rounds 10] [--rows 'chain 100:;1 GB'] [--tools tunesmith,ninja] [--limit 180]
+ * npm run bench:engine -- [--rounds 10] [--rows 'chain 100:;1 GB'] [--tools tunesmith,ninja] [--limit 180]
  *
- * `--rounds 0` makes all ready for rows that do not begin anew: on a machine that must be quiet, that can be done before.
- * Peers come from PyPI and npm, into a folder of the user's cache (TUNESMITH_BENCH_HOME names another); one that cannot be
- * had is left out, and named. A command that takes longer than the limit (in seconds) is ended: the table says how far it came.
+ * `--rounds 0` only prepares the rows that need no clean start, which can be done before the machine is quiet. The other
+ * tools come from PyPI and npm and are installed into the user's cache folder (or TUNESMITH_BENCH_HOME). A tool that is
+ * not available is left out and reported. A command that takes longer than the limit in seconds is stopped, and the table
+ * shows how far it got.
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -20,20 +21,20 @@ import { type Cell, home, type Shape, type Tool, tools } from './engine-tools.ts
 interface Row {
   name: string;
   shape: Shape;
-  /** Files of the user, before anything ran. */
+  /** Files of the user before any run. */
   files(folder: string): void;
-  /** Before each measured run. What is done before the first one may run the tool. */
+  /** Prepares each measured run. The preparation of the first one may run the tool. */
   before: 'anew' | 'nothing' | ((folder: string, round: number, run: () => void) => void);
-  /** How many cells must execute. */
+  /** Expected number of executed cells. */
   minimum: number;
   plan?: boolean;
-  /** A program that does the least that has to be done. */
+  /** A minimal program with the same effect, as a baseline. */
   floor?: [string, ...string[]];
 }
 
 interface Measured {
   seconds: number;
-  /** Of all cores together: on a machine that others use, too, the steadier figure. */
+  /** CPU time of all cores, which varies less than wall time on a shared machine. */
   busy: number;
   megabytes: number;
   executed: number;
@@ -49,7 +50,7 @@ const { values: flags } = parseArgs({
   },
 });
 
-/** The largest process of those that it was: a tool's workers share what they can. */
+/** The largest process, because the workers of a tool share memory. */
 const METER = `
 import os, resource, signal, subprocess, sys, threading, time
 began = time.perf_counter()
@@ -72,7 +73,7 @@ function chain(count: number): Shape {
   return {
     cells: Array.from({ length: count }, (_, index): Cell => {
       const n = index + 1;
-      // The first one does not mind the order of lines.
+      // The first cell does not depend on the order of lines.
       const command = `${n === 1 ? 'sort' : `sed s/a/${n}/`} ${file(n - 1)} > ${file(n)}${DONE}`;
       return { name: `s${n}`, command, reads: [file(n - 1)], writes: file(n), after: n === 1 ? [] : [`s${n - 1}`] };
     }),
@@ -138,7 +139,7 @@ const ROWS: Row[] = [
       {
         name: `chain ${count}: root changed to the same bytes`,
         ...common,
-        // In an order that it never had: else a result of an earlier round would do.
+        // A new order each time, because otherwise an earlier result would match.
         before: (folder) => writeFileSync(join(folder, 'in.txt'), shuffled(text(0)).join('')),
         minimum: 1,
       },
@@ -202,7 +203,7 @@ console.log(`${cpus()[0]!.model.trim()}, ${availableParallelism()} threads, ${ne
 const head = ['', ...racers.map(({ name }) => name)];
 console.log([head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
 
-/** The project of a tool for the rows of one shape. */
+/** The project of a tool for rows with the same shape. */
 function folderOf(row: Row, tool: Tool): string {
   return join(home, 'work', `${row.name.split(':')[0]!.replaceAll(/[^\w]+/g, '-')}-${tool.name}`);
 }
@@ -212,7 +213,7 @@ function race(row: Row, tool: Tool): string {
   if (!command) return '–';
   const folder = folderOf(row, tool);
   const run = () => measured(command, folder, tool.env);
-  // What an earlier row of the same shape left is good: only `ready` says that it ran to its end.
+  // The state that an earlier row with the same shape left can be reused, if `ready` shows that the row finished.
   const ready = join(folder, 'ready');
   const failed = (how: Measured) => `${how.ended ? 'failed' : `ended at ${flags.limit} s`}: ${how.executed} of ${row.shape.cells.length}`;
   if (!existsSync(ready)) {
@@ -239,7 +240,7 @@ function race(row: Row, tool: Tool): string {
   return shown(all, row.minimum);
 }
 
-/** Nothing has run yet. The user's files stay where they are: making a gigabyte anew each time would measure the disk. */
+/** A state without any run. The user's files stay, because creating a gigabyte each time would measure the disk. */
 function begin(row: Row, tool: Tool, folder: string): void {
   for (const part of [...tool.state, 'ready', 's', 'o', 'all.txt'])
     rmSync(join(folder, part), { recursive: true, force: true, maxRetries: 3 });
@@ -275,7 +276,7 @@ function measured(command: string[], folder: string, env: Record<string, string>
   };
 }
 
-/** `0.21 (0.24) s, 0.30 s busy, 85 MB`, and how many cells executed where that is not what had to be. */
+/** `0.21 (0.24) s, 0.30 s busy, 85 MB`, and the number of executed cells if it is not the expected one. */
 function shown(all: Measured[], minimum: number): string {
   if (all.length === 0) return 'ready';
   const at = (share: number, key: 'seconds' | 'busy') => {

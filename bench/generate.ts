@@ -1,8 +1,8 @@
 /**
- * Tokens a second of GPT-2 small's shape with random weights, ours and transformers' generate(), by turns so that both meet the same
- * neighbours on the machine; greedy, on the same threads, from the same folder, and the tokens must be the same.
+ * Tokens per second of a model with GPT-2 small's shape and random weights: ours and transformers' generate(),
+ * alternating so that both see the same machine load; greedy, with the same threads and folder. The tokens must be equal.
  *
- *   npm run bench:generate -- [--batches 1,8] [--rounds 5] [--prompt 32] [--tokens 64] [--threads 2]
+ * npm run bench:generate -- [--batches 1,8] [--rounds 5] [--prompt 32] [--tokens 64] [--threads 2]
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -42,7 +42,7 @@ const answers = createInterface({ input: python.stdout })[Symbol.asyncIterator](
 const answer = async () => JSON.parse((await answers.next()).value as string);
 
 try {
-  await answer(); // the folder is there
+  await answer(); // the folder exists
   const start = performance.now();
   const model = await loadModel(folder);
   const decoder = openDecoder(model, await openRuntime('onnx', { threads }), { startToken: 0, packed: true });
@@ -59,7 +59,7 @@ try {
       python.stdin.write(`${JSON.stringify({ prompts, tokens })}\n`);
       const theirs = (await answer()) as { seconds: number; texts: number[][] };
       different = theirs.texts.filter((text, i) => text.join() !== mine.texts[i]!.join()).length;
-      if (round === 0) continue; // warms both up
+      if (round === 0) continue; // warm-up of both
       times.ours.push(mine.seconds);
       times.theirs.push(theirs.seconds);
     }

@@ -1,7 +1,7 @@
 /**
- * A training step on a GPU, on our runtime `tensorflow` and in PyTorch, by turns on the same card. Writes the table into
- * docs/runtimes.md, with the card's name and the date.
- * Run: node --import tsx bench/gpu.ts PYTHON, where PYTHON has a torch for CUDA, and transformers.
+ * Compares a training step on a GPU with our runtime `tensorflow` and with PyTorch, alternating on the same card. Writes
+ * the table into docs/runtimes.md, with the name of the card and the date.
+ * Run: node --import tsx bench/gpu.ts PYTHON, where PYTHON has torch for CUDA and transformers.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -50,7 +50,7 @@ function torch(config: Config, precision: Precision): number {
   return median(JSON.parse(execFileSync(python, [`${import.meta.dirname}/training-step.py`, settings], { encoding: 'utf8' })));
 }
 
-/** Of the second half: the first steps compile, and choose among algorithms. */
+/** Statistics of the second half, because the first steps compile and choose algorithms. */
 function median(times: number[]): number {
   const late = times.slice(times.length >> 1).sort((a, b) => a - b);
   return late[late.length >> 1]!;

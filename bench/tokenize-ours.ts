@@ -1,4 +1,4 @@
-/** The tokenize step, measured. Run by bench/tokenize.ts: `tokenize-ours.ts DATA MODEL TOKENS OPTIONS`. */
+/** Measures the tokenize step. Run by bench/tokenize.ts: `tokenize-ours.ts DATA MODEL TOKENS OPTIONS`. */
 import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { tokenize } from '../steps/tokenize/tokenize.ts';

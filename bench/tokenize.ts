@@ -1,10 +1,11 @@
 /**
- * Tokenizing, ours and Python's side by side: the same Parquet table, tokenizer and lengths, by turns, each run in a process of its
- * own, and the ids of both held against each other. Prints a table in Markdown.
+ * Compares our tokenization with Python's: the same Parquet table, tokenizer and lengths, alternating, each run in its
+ * own process. Checks that the ids are equal. Prints a Markdown table.
  *
- *     npm run bench:tokenize -- [--rows mails,pairs] [--rounds 3]
+ * npm run bench:tokenize -- [--rows mails,pairs] [--rounds 3]
  *
- * Needs python3 and PyPI: the pinned packages go into bench/.venv, unless TUNESMITH_BENCH_PYTHON names a Python that has them.
+ * Needs python3 and PyPI. The pinned packages are installed into bench/.venv, unless TUNESMITH_BENCH_PYTHON points to a
+ * Python that has them.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -17,9 +18,9 @@ import { readSafetensors, toInt32 } from '../steps/models/safetensors.ts';
 import { preparePython } from './python.ts';
 
 export interface Measured {
-  /** From the opened program to the closed files: without what node and Python need to start. */
+  /** Time from the start of the work to the closed files, without the start of Node or Python. */
   seconds: number;
-  /** The most memory that the process had. */
+  /** Peak memory of the process. */
   bytes: number;
 }
 
@@ -27,7 +28,7 @@ const root = join(import.meta.dirname, '..');
 const work = join(import.meta.dirname, 'work');
 const model = join(work, 'minilm-l6');
 
-/** `sql`: the table, made of the mails. */
+/** `sql`: the query that makes the table from the mails. */
 const ROWS = [
   { name: 'mails', max_length: 128, sql: 'SELECT id, split, label, text FROM mails' },
   { name: 'mails, long', max_length: 512, sql: 'SELECT id, split, label, text FROM mails' },
@@ -96,7 +97,7 @@ function measured(...[program, ...args]: [string, ...string[]]): Measured {
   return JSON.parse(execFileSync(program, args, { encoding: 'utf8' }).trimEnd().split('\n').at(-1)!);
 }
 
-/** The fastest of the rounds: a shared machine only ever adds to the time. */
+/** The fastest round, because load on a shared machine only adds time. */
 function figures(ours: Measured[], theirs: Measured[]): string[] {
   const [own, python] = [ours, theirs].map((all) => Math.min(...all.map(({ seconds }) => seconds))) as [number, number];
   const [ownBytes, pythonBytes] = [ours, theirs].map((all) => Math.max(...all.map(({ bytes }) => bytes))) as [number, number];
@@ -111,7 +112,7 @@ async function sameIds(a: string, b: string): Promise<string> {
   return 'equal';
 }
 
-/** The ids of each split, through all its shards. */
+/** The ids of each split, from all its shards. */
 async function allIds(folder: string): Promise<Record<string, Buffer>> {
   const found: Record<string, Buffer> = {};
   const shards = readdirSync(folder).filter((name) => name.endsWith('.safetensors'));

@@ -1,4 +1,4 @@
-/** A training as the train step does it, measured. Run by bench/train.ts: `train-ours.ts TOKENS MODEL BATCH RUNTIME THREADS`. */
+/** Measures a training as the train step does it. Run by bench/train.ts: `train-ours.ts TOKENS MODEL BATCH RUNTIME THREADS`. */
 import { realTokens, trainingBatches } from '../steps/models/batches.ts';
 import { startModel } from '../steps/models/checkpoint.ts';
 import { openSplit, readTokensInfo } from '../steps/models/tokens.ts';
@@ -26,7 +26,7 @@ const training = runtime.training(program, model.weights, {
   ),
 });
 const weights = Object.fromEntries(Object.entries(model.weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
-model.weights = {}; // the training has its own
+model.weights = {}; // the training opens its own runtime
 
 const batches = trainingBatches(split, Number(batchSize), { seed: 0, epoch: 1 });
 const shapes = new Map<string, number>();
@@ -49,7 +49,7 @@ await training.dispose();
 split.close();
 console.log(JSON.stringify(measured));
 
-/** Floating-point operations of the matrix products in a step. */
+/** Floating-point operations of the matrix products in one step. */
 function productsOf(program: Program, inputs: HostTensors): number {
   const { graph } = traceTraining(program, weights as HostTensors, inputs, { trained: Object.keys(weights), padding: {} });
   let flops = 0;

@@ -1,17 +1,17 @@
-/** The rows of bench/train.ts: a model, and the batches that it is trained on. */
+/** The rows of bench/train.ts: models and batches. */
 
 export interface Row {
   name: string;
-  /** config.json of a model with a random start; none for MiniLM-L6, which has real weights. */
+  /** config.json of a model with random weights; undefined for MiniLM-L6, which has pretrained weights. */
   config?: Record<string, unknown>;
-  /** Text classification if not given. */
+  /** Default: text-classification. */
   task?: 'causal-lm' | 'seq2seq';
   batch: number;
-  /** Tokens of a mail at most; of causal-lm those of a block of joined mails. */
+  /** Maximum number of tokens of a mail; for causal-lm, of a block of joined mails. */
   length: 32 | 128 | 256;
-  /** Of seq2seq: tokens of the target, which are a mail's first. */
+  /** For seq2seq: number of tokens of the target, which is the beginning of a mail. */
   target?: number;
-  /** Steps of each run: enough for a steady pace, few enough for an evening. */
+  /** Number of steps of each run: enough for a steady pace, few enough for an evening. */
   steps: number;
 }
 
@@ -54,7 +54,7 @@ export const rows: Row[] = [
   },
 ];
 
-/** Rows of models that write. Their ids are those of the mails, so their vocabularies are as large as they are on the hub. */
+/** Rows of generative models. Their vocabularies are as large as on the hub, and their ids come from the mails. */
 rows.push(
   {
     name: 'GPT-2 small 4×256',
@@ -75,19 +75,19 @@ rows.push(
   },
 );
 
-/** What a run says of itself, as one line of JSON. */
+/** The report of a run, one line of JSON. */
 export interface Measured {
-  /** After the first steps, which compile and warm up. */
+  /** Time of the steps after the first ones, which compile and warm up. */
   seconds: number;
-  /** In those seconds, without padding. */
+  /** Tokens in that time, without padding. */
   tokens: number;
-  /** In those seconds, of the matrix products. */
+  /** Floating-point operations of the matrix products in that time. */
   flops: number;
-  /** Of the process, at its highest. */
+  /** Peak memory of the process. */
   bytes: number;
-  /** Mean of the steps after the first ones. */
+  /** Mean loss of the steps after the first ones. */
   loss: number;
 }
 
-/** Steps that are not measured. */
+/** Number of warm-up steps. */
 export const WARM_UP = 2;

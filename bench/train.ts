@@ -1,10 +1,11 @@
 /**
- * Training, ours and Hugging Face's Trainer side by side: the same weights, mails, tokens, options and threads, by turns, each run in a
- * process of its own. Prints a table in Markdown.
+ * Compares our training with Hugging Face's Trainer: the same weights, mails, tokens, options and threads, alternating,
+ * each run in its own process. Prints a Markdown table.
  *
- *     npm run bench:train -- [--rows minilm,bert-base] [--rounds 2] [--runtimes onnx] [--threads 2]
+ * npm run bench:train -- [--rows minilm,bert-base] [--rounds 2] [--runtimes onnx] [--threads 2]
  *
- * Needs python3 and PyPI: the pinned packages go into bench/.venv, unless TUNESMITH_BENCH_PYTHON names a Python that has them.
+ * Needs python3 and PyPI. The pinned packages are installed into bench/.venv, unless TUNESMITH_BENCH_PYTHON points to a
+ * Python that has them.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -32,7 +33,7 @@ const work = join(import.meta.dirname, 'work');
 /** Tokens of the 4,437 mails of the training split. */
 const EPOCH = { 32: 137_000, 128: 503_581, 256: 503_581 };
 
-/** What is to be predicted, by task, beside the columns of the mails. */
+/** The target column by task, besides the columns of the mails. */
 const LABELS: Record<string, Record<string, Column>> = {
   'text-classification': {},
   'causal-lm': { labels: { per: 'token', dtype: 'int32', width: 1 } },
@@ -56,7 +57,7 @@ const lines: string[][] = [];
 for (const row of rows.filter(({ name }) => wanted.some((part) => name.toLowerCase().includes(part)))) {
   const data = await subset(tokens[row.length], row);
   const model = await prepareModel(row, data);
-  // The peak is taken beside each row: other machines' neighbours come and go.
+  // Measure the peak FLOPS next to each row, because the load on a shared machine varies.
   const peak = Math.max(...[1, 2].map(() => fromPython<{ flops: number }>('peak', model, row, 'random').flops));
   const runs: Record<string, Measured[]> = {};
   for (let round = 0; round < Number(flags.rounds); round++) {
@@ -82,7 +83,7 @@ function prepareTokens(): Record<Row['length'], string> {
   return { 32: folder(32), 128: folder(128), 256: folder(128) };
 }
 
-/** As many mails as the row's steps take, whole batches of them: so all train on the very same ones. */
+/** As many mails as the steps of the row need, in whole batches, so that all runs train on the same mails. */
 async function subset(folder: string, row: Row): Promise<string> {
   const { batch, steps, length, task = 'text-classification' } = row;
   const target = join(work, `tokens-${task}-${length}-${batch * steps}`);
@@ -105,7 +106,7 @@ async function subset(folder: string, row: Row): Promise<string> {
   return target;
 }
 
-/** What the task makes of the mails. */
+/** The mails as data for the task. */
 function* sequencesOf(split: Split, { task, length, target }: Row): Generator<Values> {
   let joined: number[] = [];
   for (let sequence = 0; sequence < split.sequences; sequence++) {
@@ -121,7 +122,7 @@ function* sequencesOf(split: Split, { task, length, target }: Row): Generator<Va
   }
 }
 
-/** A folder with weights, so that all start from the same ones. */
+/** A folder with weights, so that all runs start with the same ones. */
 async function prepareModel({ config }: Row, data: string): Promise<string> {
   if (!config) return join(work, 'minilm-l6');
   const folder = join(work, 'model');
@@ -135,7 +136,7 @@ async function prepareModel({ config }: Row, data: string): Promise<string> {
 
 function fromPython<T>(data: string, model: string, { batch }: Row, strategy: string): T {
   const script = join(import.meta.dirname, 'train-trainer.py');
-  // Some machines set these for old libraries; they slow a current one.
+  // Some machines set these variables for old libraries, but they slow down current ones.
   const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...env } = process.env;
   return lastLine(execFileSync(python, [script, data, model, String(batch), strategy, flags.threads], { encoding: 'utf8', env }));
 }

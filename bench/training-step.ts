@@ -1,7 +1,8 @@
 /**
- * A training step of a BERT on our runtimes and in PyTorch, by turns, so that both meet the same neighbours on the machine.
- * Run: node --import tsx bench/training-step.ts PYTHON [tiny|mini] [RUNTIME…], where PYTHON has torch and transformers; - leaves PyTorch out.
- * A runtime is onnx, tensorflow, or tensorflow-bf16.
+ * Compares a training step of a BERT on our runtimes and in PyTorch, alternating, so that both see the same machine load.
+ * Run: node --import tsx bench/training-step.ts PYTHON [tiny
+ * mini] [RUNTIME…], where PYTHON has torch and transformers; - leaves PyTorch out. A runtime is onnx, tensorflow, or
+ * tensorflow-bf16.
  */
 import { execFileSync } from 'node:child_process';
 import { openRuntime } from '../steps/runtime/open.ts';
@@ -42,7 +43,7 @@ async function ours(name: string): Promise<number[]> {
 const torch = () =>
   JSON.parse(execFileSync(python, [`${import.meta.dirname}/training-step.py`, JSON.stringify(config)], { encoding: 'utf8' })) as number[];
 
-/** The first step traces, compiles or warms up; it is told apart. */
+/** The first step, which traces, compiles or warms up, is reported separately. */
 function say(name: string, [first, ...rest]: number[]): void {
   rest.sort((a, b) => a - b);
   console.log(

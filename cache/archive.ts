@@ -1,10 +1,10 @@
 /**
- * Results with their objects as one file, for another machine's cache. A tar archive of
+ * Exports results with their objects to one file for another cache. It is a tar archive of
  *
- *   results-<SHA-256>.jsonl   a line that says what this is and which objects follow, then a result a line
+ *   results-<SHA-256>.jsonl   a header with the list of objects, then one result per line
  *   objects/<SHA-256>         the bytes
  *
- * Every byte that counts is below a hash: what was cut short or changed on the way is found out, and nothing of it is used.
+ * Hashes cover all data, so a truncated or changed archive is detected, and nothing of it is imported.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -33,15 +33,15 @@ export interface Exported {
   results: number;
   objects: number;
   bytes: number;
-  /** Results that could not be exported, since objects of theirs are missing or damaged. */
+  /** Results that were not exported, because some of their objects are missing or damaged. */
   broken: Result[];
 }
 
-/** `file` is there whole, or not at all. */
+/** Writes `file` atomically. */
 export async function exportResults(cache: Cache, results: Result[], file: string): Promise<Exported> {
-  if (existsSync(file)) throw new CacheError(`${shown(file)} is there already`, 'Remove it, or name another file.');
-  if (!existsSync(dirname(file))) throw new CacheError(`there is no folder ${shown(dirname(file))}`, 'Make it, or name another file.');
-  // Nothing may be removed meanwhile.
+  if (existsSync(file)) throw new CacheError(`${shown(file)} already exists`, 'Remove it, or choose another name.');
+  if (!existsSync(dirname(file))) throw new CacheError(`there is no folder ${shown(dirname(file))}`, 'Create it, or choose another name.');
+  // Keep gc out.
   const turn = await cache.turns.publish();
   const work = mkdtempSync(join(tmpdir(), 'tunesmith-export-'));
   const temporary = temporaryIn(dirname(file));
@@ -93,19 +93,19 @@ export async function exportResults(cache: Cache, results: Result[], file: strin
 }
 
 export interface Imported {
-  /** What was not there before. */
+  /** Number of new objects and bytes. */
   results: number;
   objects: number;
   bytes: number;
-  /** Results that were there already: what is here stays. */
+  /** Results that were already in the cache. They stay unchanged. */
   known: number;
 }
 
-/** Results are known once all of them are whole; after an error, no more than objects that no result refers to is left. */
+/** Adds the results after all objects are complete. An error leaves at most unreferenced objects behind. */
 export async function importResults(cache: Cache, folder: string, file: string): Promise<Imported> {
   if (!statSync(file, { throwIfNoEntry: false })?.isFile())
-    throw new CacheError(`${shown(file)} is no file`, 'Name the archive that an export wrote.');
-  if (cache.readOnly) throw new CacheError(`the cache ${shown(folder)} is read-only: nothing can be imported`);
+    throw new CacheError(`${shown(file)} is not a file`, 'Give a file that `tunesmith cache export` wrote.');
+  if (cache.readOnly) throw new CacheError(`the cache ${shown(folder)} is read-only, so nothing can be imported`);
   const staging = temporaryIn(join(folder, 'tmp'));
   mkdirSync(staging, { recursive: true });
   const turn = await cache.turns.publish();
@@ -142,13 +142,13 @@ class Arrival {
     const [, list] = /^results-([\da-f]{64})\.jsonl$/.exec(entry.path) ?? [];
     if (!this.#header && list !== undefined) this.#begin(await textOf(entry, list));
     else if (this.#header && object !== undefined && this.#missing.has(object)) await this.#object(entry, object);
-    else throw this.#header ? unsound(`${shown(entry.path)} does not belong into it`) : notOurs();
+    else throw this.#header ? unsound(`it contains an unexpected entry, ${shown(entry.path)}`) : notOurs();
   }
 
   async end(): Promise<Imported> {
     if (!this.#header) throw notOurs();
     if (this.#missing.size > 0)
-      throw unsound(`${this.#missing.size} of its ${this.#header.objects.length} objects are missing: it was cut short`);
+      throw unsound(`${this.#missing.size} of its ${this.#header.objects.length} objects are missing, so it is truncated`);
     await this.#adopt();
     const fresh: Result[] = [];
     for (const result of this.#results) {
@@ -166,7 +166,7 @@ class Arrival {
       .slice(0, -1)
       .map((line) => JSON.parse(line));
     if (header?.format !== FORMAT)
-      throw new CacheError('it was written by another version of tunesmith', 'Update tunesmith, here or there.');
+      throw new CacheError('it was written by an incompatible version of tunesmith', 'Use the same version of tunesmith on both machines.');
     this.#header = header;
     this.#results = results;
     this.#missing = new Map(header.objects);
@@ -182,14 +182,14 @@ class Arrival {
       },
     });
     await pipeline(entry as unknown as NodeJS.ReadableStream, through, createWriteStream(path));
-    if (digest.digest('hex') !== hash) throw unsound(`the object ${hash} has other bytes than its name says`);
+    if (digest.digest('hex') !== hash) throw unsound(`the content of the object ${hash} does not match its hash`);
     this.#missing.delete(hash);
     if (this.cache.objects.has(hash)) return rmSync(path);
     this.#new.objects++;
     this.#new.bytes += entry.size;
     this.#stagedBytes += entry.size;
     this.#staged.push({ hash, size: entry.size, path });
-    // Many at once, since each time the disk is waited for; but not the whole archive a second time.
+    // Write many objects at once, because each batch waits for the disk. Limit the size, so that staging needs little space.
     if (this.#staged.length >= 1000 || this.#stagedBytes >= 1 << 28) await this.#adopt();
   }
 
@@ -209,14 +209,14 @@ interface Header {
 
 const FORMAT = 1;
 
-/** Hands on one entry after the other. */
+/** Yields the entries in order. */
 async function readArchive(file: string, take: (entry: ReadEntry) => Promise<void>): Promise<void> {
   let work: Promise<void> = Promise.resolve();
   const parser = new Parser({
     strict: true,
     onReadEntry(entry) {
       work = work.then(() => take(entry));
-      // Said by whoever waits for all of them.
+      // The error is reported where all are awaited.
       work.catch(() => parser.abort(new Error('stopped')));
     },
   });
@@ -233,16 +233,16 @@ async function textOf(entry: ReadEntry, hash: string): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of entry as unknown as AsyncIterable<Buffer>) chunks.push(chunk);
   const text = Buffer.concat(chunks).toString();
-  if (sha256(text) !== hash) throw unsound('its list of results has other bytes than its name says');
+  if (sha256(text) !== hash) throw unsound('its list of results does not match its hash');
   return text;
 }
 
 function notOurs(): CacheError {
-  return new CacheError('it is no export of a cache of tunesmith', '`tunesmith cache export FILE` writes one.');
+  return new CacheError('it was not written by `tunesmith cache export`', 'Create an archive with `tunesmith cache export FILE`.');
 }
 
 function unsound(what: string): CacheError {
-  return new CacheError(`the archive is damaged: ${what}`, 'Nothing of it was imported. Copy it again, or export it again.');
+  return new CacheError(`the archive is damaged: ${what}`, 'Nothing was imported. Copy the archive again, or export it again.');
 }
 
 function sha256(text: string): string {

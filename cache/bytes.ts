@@ -1,4 +1,4 @@
-/** Reads a file once: its SHA-256 and, on the way, a copy. Synchronous: `digest.ts` decides on which thread. */
+/** Hashes a file and optionally copies it in one pass. Synchronous; `digest.ts` chooses the thread. */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 
@@ -9,13 +9,13 @@ export interface Digest {
 }
 
 const CHUNK = 1 << 20;
-/** Holes of a sparse file are kept in steps of this size. */
+/** Block size in bytes for preserving holes of sparse files. */
 const HOLE = 1 << 16;
 
 let chunk: Buffer | undefined;
 const zeros = Buffer.alloc(HOLE);
 
-/** With `to`, the bytes are also written there, to a file that must not exist yet; holes stay holes. */
+/** Hashes the file. Also copies it to `to`, which must not exist yet, preserving holes. */
 export function digestBytes(from: string, to?: string): Digest {
   chunk ??= Buffer.allocUnsafeSlow(CHUNK);
   const hash = createHash('sha256');
@@ -52,7 +52,7 @@ function writeAroundHoles(target: number, bytes: Buffer, position: number): void
   }
 }
 
-/** A write may be cut short, e.g. where a disk is nearly full; the next one then says why. */
+/** Repeats short writes, which happen if a disk is nearly full. The next write then reports the error. */
 function writeAll(target: number, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(target, bytes, done, bytes.length - done, position + done);
 }

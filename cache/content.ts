@@ -1,15 +1,15 @@
 /**
- * What stands at a path, as a hash: content alone, no path, no time, no owner.
+ * Hashes the content at a path: content only, without path, time and owner.
  *
- * A file's hash is the SHA-256 of its bytes. A folder's is the SHA-256 of its listing, a text in UTF-8:
+ * The hash of a file is the SHA-256 of its bytes. The hash of a folder is the SHA-256 of its listing, a text in UTF-8:
  *
  *   tunesmith folder 1
- *   ["folder","empty"]                                a folder below, whether empty or not
+ *   ["folder","empty"]                                a subfolder, empty or not
  *   ["file","<hash>",<size>,"a/b.txt"]                a file
  *   ["program","<hash>",<size>,"bin/run"]             a file that its owner may execute
- *   ["link","../elsewhere","a/link"]                  a symbolic link, kept as a link, also when it leads nowhere
+ *   ["link","../elsewhere","a/link"]                  a symbolic link, kept as a link even if it is broken
  *
- * One line an entry, each ended by a newline, ordered by the bytes of their paths; `/` between names on every system.
+ * There is one line per entry, each with a newline, ordered by the bytes of the paths. Paths use `/` on every system.
  */
 import { createHash } from 'node:crypto';
 import { type BigIntStats, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
@@ -22,28 +22,28 @@ import type { Modes } from './modes.ts';
 
 export interface Content {
   kind: 'file' | 'folder';
-  /** Hex SHA-256; a folder's is that of its listing. */
+  /** SHA-256 in hex; for a folder, of its listing. */
   hash: string;
-  /** Bytes of the file, or of all files below. */
+  /** Size in bytes of the file, or of all files in the folder. */
   size: number;
   executable: boolean;
-  /** Of an output: permissions that are not the usual ones. They are no part of what it is. */
+  /** Unusual permissions of an output. They are not part of the content. */
   modes?: Modes;
 }
 
 export interface Reading {
   /**
-   * For folders that others made: a link that leads out of the folder counts as what it leads to, so that a change
-   * there is seen. Without it every link is a link.
+   * Follow links that leave the folder, so that changes of their targets are detected. For folders of the user. Otherwise every
+   * link counts as a link.
    */
   follow?: boolean;
-  /** Whether what lies at a path below the folder does not count; nothing below it does, then. */
+  /** Whether to leave out a path below the folder and everything in it. */
   leaveOut?(path: string, isFolder: boolean): boolean;
-  /** Hears of it. */
+  /** Called for each path that is left out. */
   onLeftOut?(path: string): void;
 }
 
-/** What stands at `path`; undefined when nothing does. A link at `path` itself is followed. */
+/** The content at `path`; undefined if it does not exist. Follows a link at `path` itself. */
 export async function contentOf(path: string, memo: Hashes, reading: Reading = {}): Promise<Content | undefined> {
   const stat = statOf(path, statSync);
   if (!stat) return undefined;
@@ -57,7 +57,7 @@ export async function contentOf(path: string, memo: Hashes, reading: Reading = {
   return { kind: 'folder', hash: hashOfText(formatListing(entries)), size, executable: false };
 }
 
-/** One line of a folder's listing. A link's hash is that of its target's text, a folder's is empty. */
+/** One line of a folder's listing. The hash of a link is that of its target's text; a folder has none. */
 export interface Entry {
   path: string;
   kind: 'file' | 'folder' | 'link';
@@ -67,18 +67,18 @@ export interface Entry {
   link?: string;
 }
 
-/** The files and links below a folder by relative path, to say what changed between two states of it. */
+/** The files and links in a folder by relative path, to find changes between two states. */
 export async function listing(path: string, memo: Hashes, reading: Reading = {}): Promise<Record<string, Entry>> {
   const entries = await readFolder(path, memo, reading);
   return Object.fromEntries(entries.filter((entry) => entry.kind !== 'folder').map((entry) => [entry.path, entry]));
 }
 
-/** All that is below a folder, in the order of its listing. */
+/** Everything in a folder, in the order of its listing. */
 export async function readFolder(root: string, memo: Hashes, { follow = false, leaveOut, onLeftOut }: Reading = {}): Promise<Entry[]> {
   const entries: Entry[] = [];
   const unread: { path: string; stat: BigIntStats; entry: Entry }[] = [];
 
-  // `trail` holds the real paths of the folders we are in: a link back into one of them is not followed.
+  // `trail`: real paths of the folders that we are in. A link back into one of them is not followed.
   const walk = async (folder: string, prefix: string, trail: string[]): Promise<void> => {
     for (const name of namesIn(folder)) {
       const pause = breathe();
@@ -86,7 +86,7 @@ export async function readFolder(root: string, memo: Hashes, { follow = false, l
       const at = join(folder, name);
       const path = prefix + name;
       let stat = statOf(at, lstatSync);
-      // Gone since the folder was read.
+      // Removed since the folder was read.
       if (!stat) continue;
       if (leaveOut?.(path, stat.isDirectory())) {
         onLeftOut?.(at);
@@ -111,7 +111,11 @@ export async function readFolder(root: string, memo: Hashes, { follow = false, l
         entries.push(entry);
         if (hash === undefined) unread.push({ path: at, stat, entry });
       } else {
-        throw new UnreadableError(at, 'it is neither a file, a folder nor a link', 'Sockets, pipes and devices have no content to keep.');
+        throw new UnreadableError(
+          at,
+          'it is neither a file, a folder nor a link',
+          'Sockets, pipes and devices have no content that can be stored.',
+        );
       }
     }
   };
@@ -151,7 +155,7 @@ export function hashOfText(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** Readings under way: cells that start together and read the same file read it once. */
+/** Reads in progress, so that cells that start together read the same file once. */
 const underway = new Map<string, Promise<Content>>();
 
 async function readFile(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
@@ -167,7 +171,7 @@ async function readFile(path: string, stat: BigIntStats, memo: Hashes): Promise<
 
 async function readUntilStill(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
   for (let attempt = 0; attempt < 5; attempt++) {
-    // A big file that is just written: better to wait out its clock's tick than to read it again next time.
+    // A big file was just written. Wait for the next clock tick, so that its hash can be cached.
     const young = settlesAt(stat) - Date.now();
     if (stat.size >= BIG && young > 0 && young <= TICK) await setTimeout(young);
     const since = Date.now();
@@ -182,7 +186,7 @@ async function readUntilStill(path: string, stat: BigIntStats, memo: Hashes): Pr
     }
     stat = after;
   }
-  throw new UnreadableError(path, 'it changes while it is read', 'Wait until whatever writes it is done.');
+  throw new UnreadableError(path, 'it changed while it was read', 'Wait until no other program writes to it.');
 }
 
 function fileContent(stat: BigIntStats, hash: string): Content {
@@ -193,7 +197,7 @@ function pick({ hash, size, executable }: Content): Pick<Entry, 'hash' | 'size' 
   return { hash, size, executable };
 }
 
-/** Where a link leads, if to something outside of the outermost folder and not to a folder that we are in. */
+/** The target of a link if it is outside of the outermost folder and is not a folder that we are in. */
 function leadsOut(link: string, trail: string[]): string | undefined {
   let real: string;
   try {
@@ -258,12 +262,12 @@ export function escaped(bytes: Buffer): string {
 function unreadable(path: string, error: unknown): UnreadableError {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES' || code === 'EPERM') return new UnreadableError(path, 'permission denied', 'Check its permissions and its owner.');
-  if (code === 'ENOENT') return new UnreadableError(path, 'it vanished while it was read');
-  if (code === 'ELOOP') return new UnreadableError(path, 'its links lead in a circle');
+  if (code === 'ENOENT') return new UnreadableError(path, 'it was removed while it was read');
+  if (code === 'ELOOP') return new UnreadableError(path, 'its links form a cycle');
   return new UnreadableError(path, message);
 }
 
-/** Byte order of UTF-8 is code point order. JavaScript's own `<` agrees as long as no name has a character beyond U+FFFF. */
+/** Compares by UTF-8 bytes, which is the order of code points. JavaScript's `<` is equal for characters up to U+FFFF. */
 function bytewise(entries: Entry[]): (a: Entry, b: Entry) => number {
   if (!entries.some(({ path }) => /[\ud800-\udfff]/.test(path))) return (a, b) => (a.path < b.path ? -1 : 1);
   return (a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path));

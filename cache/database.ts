@@ -1,8 +1,8 @@
 /**
- * An SQLite file of ours: opened with its schema checked, its errors put into words.
+ * An SQLite database of tunesmith: checks the schema when it opens and translates errors.
  *
- * Read-only means that nothing is touched, not even the side files that SQLite makes to read a database in WAL mode:
- * the file is read into memory as it stands. SQLite is loaded once there is a database: a first plan need not wait for it.
+ * Read-only access changes nothing. Even reading a database in WAL mode would make SQLite create files, so the database is
+ * copied to memory instead. SQLite is loaded when there is a database, because a first plan does not need it.
  */
 import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,23 +13,23 @@ import { CacheError, freeSpace } from './error.ts';
 import { checkOf, sealed } from './sealed.ts';
 
 export interface Schema {
-  /** What the file is, for messages: "the index". */
+  /** The name of the database in messages: "the index". */
   what: string;
-  /** The SQL that makes each version out of the one before; the first one out of an empty file. */
+  /** The SQL that migrates to each version from the one before; the first one creates the tables. */
   versions: string[];
 }
 
 type SqliteError = InstanceType<typeof Sqlite.SqliteError>;
 
-/** Is given statements by their SQL. */
+/** Receives a function that prepares statements. */
 type Work<T> = (statement: (sql: string) => Sqlite.Statement<any[], any>) => T;
 
 export class Database {
   readonly readOnly: boolean;
-  /** Absent while there is nothing to read: read-only, and without a file. */
+  /** Absent if it is read-only and the file does not exist. */
   #opened: Sqlite.Database | undefined;
   readonly #statements = new Map<string, Sqlite.Statement<any[], any>>();
-  /** Ends the transaction that looks share. */
+  /** Ends the transaction that reads share. */
   #reading: NodeJS.Immediate | undefined;
 
   constructor(
@@ -42,7 +42,7 @@ export class Database {
     if (content?.length !== 0) this.guard(() => this.#open(content));
   }
 
-  /** All that touches the database goes through here, `look` or `commit`: SQLite's errors come out as a CacheError. */
+  /** Every access goes through this function, by `look` or `commit`, which converts SQLite's errors to CacheError. */
   use<T>(work: Work<T>): T {
     return this.guard(() => {
       this.#endReading();
@@ -51,8 +51,8 @@ export class Database {
   }
 
   /**
-   * For small looks, of which there may be thousands in a row: until the event loop turns they share one transaction and its lock.
-   * `nothing` is what they find where there is no database.
+   * For small reads, of which there may be thousands in a row. They share one transaction and its lock until the next turn of
+   * the event loop. `nothing`: the result if there is no database.
    */
   look<T>(nothing: T, work: Work<T>): T {
     if (!this.#opened) return nothing;
@@ -65,7 +65,7 @@ export class Database {
     });
   }
 
-  /** The same in one transaction that is on the disk when this returns. */
+  /** Runs one transaction, which is on the disk when this returns. */
   commit(work: Work<void>): void {
     this.guard(() => {
       this.#endReading();
@@ -85,7 +85,7 @@ export class Database {
     });
   }
 
-  /** An empty one, which is in memory, where there was nothing to read. */
+  /** The open database; an empty one in memory if there is no file. */
   get #sqlite(): Sqlite.Database {
     return this.#opened ?? this.#open(Buffer.alloc(0));
   }
@@ -93,7 +93,7 @@ export class Database {
   #open(content: Buffer | undefined): Sqlite.Database {
     const sqlite = content ? openCopy(content) : openOwn(this.file);
     try {
-      // For the SQL of a schema: see sealed.ts.
+      // For the SQL of schemas (see sealed.ts).
       sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
       sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
       this.#prepare(sqlite);
@@ -109,7 +109,7 @@ export class Database {
     if (!this.#reading) return;
     clearImmediate(this.#reading);
     this.#reading = undefined;
-    // Nothing was written. An error may have ended it already.
+    // Nothing was written. An error may already have ended the transaction.
     if (this.#sqlite.inTransaction) this.#statement('rollback').run();
   }
 
@@ -124,7 +124,7 @@ export class Database {
 
   #prepare(sqlite: Sqlite.Database): void {
     const { what, versions } = this.schema;
-    /** The version that the file has; 0 for an empty one. */
+    /** The schema version of the file; 0 if empty. */
     const check = (): number => {
       const theirs = sqlite.pragma('user_version', { simple: true }) as number;
       const application = sqlite.pragma('application_id', { simple: true });
@@ -133,19 +133,19 @@ export class Database {
       if (application === 0 && theirs === 0 && empty) return 0;
       if (application !== APPLICATION) {
         throw new CacheError(
-          `${this.file} is an SQLite database, but not ${what} of tunesmith`,
-          `Move it away and run again: ${this.#anew}`,
+          `${this.file} is an SQLite database, but it is not ${what} of tunesmith`,
+          `Move it away and run again; ${this.#anew}`,
         );
       }
       throw new CacheError(
-        `${this.file} was written by a newer tunesmith (format ${theirs}; this one knows ${versions.length})`,
-        `Update tunesmith, or use another cache folder (TUNESMITH_CACHE). If no newer one was at work here, the file is damaged: move it away, and ${this.#anew}`,
+        `${this.file} was written by a newer version of tunesmith (format ${theirs}; this version supports ${versions.length})`,
+        `Update tunesmith, or use another cache folder (TUNESMITH_CACHE). If no newer version was used here, the file is damaged. Move it away, and ${this.#anew}`,
       );
     };
-    // In a transaction, or another process's beginning would be seen by half.
+    // In a transaction, so that a half-created schema of another process is never visible.
     if (sqlite.transaction(check)() === versions.length) return;
     if (!this.readOnly) switchToWal(sqlite);
-    // Several processes may come here at once: the first one makes the tables. Who only reads does so in its copy.
+    // If several processes arrive here, the first one creates the tables. A read-only process migrates its copy in memory.
     sqlite
       .transaction(() => {
         for (const sql of versions.slice(check())) sqlite.exec(sql);
@@ -156,7 +156,7 @@ export class Database {
   }
 
   get #anew(): string {
-    return `a new ${this.schema.what.replace(/^the /, '')} is begun, and stored objects stay.`;
+    return `the next run creates a new ${this.schema.what.replace(/^the /, '')} and keeps stored objects.`;
   }
 
   private guard<T>(work: () => T): T {
@@ -171,39 +171,39 @@ export class Database {
     const { file } = this;
     if (DAMAGED.test(code)) {
       const what = code === 'SQLITE_NOTADB' ? 'is not an SQLite database' : `is damaged (${message})`;
-      return new CacheError(`${this.schema.what} ${file} ${what}`, `Move it away and run again: ${this.#anew}`);
+      return new CacheError(`${this.schema.what} ${file} ${what}`, `Move it away and run again; ${this.#anew}`);
     }
     const free = freeSpace(dirname(file));
     if (code === 'SQLITE_FULL' && free >= PLENTY) {
       return new CacheError(
-        `${this.schema.what} ${file} takes no more: the disk quota is used up, or the file is damaged`,
-        `Free space and run again. If that does not help, move it away: ${this.#anew}`,
+        `cannot write to ${this.schema.what} ${file}: the disk quota is used up, or the file is damaged`,
+        `Free space and run again. If that does not help, move it away; ${this.#anew}`,
       );
     }
     if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && free < 1 << 20)) {
-      return new CacheError(`disk full while writing ${file}`, 'Free space and run again: what was stored before is safe.');
+      return new CacheError(`disk full while writing ${file}`, 'Free space and run again. Results that were stored before are safe.');
     }
     if (code.startsWith('SQLITE_BUSY')) {
       return new CacheError(
         `${file} has been locked by another process for ${BUSY / 1000} s`,
-        'Is a program that looks into it still open? Close it and run again.',
+        'Close programs that have it open, and run again.',
       );
     }
     return new CacheError(
-      `${this.schema.what} ${file} cannot be used: ${message} (${code})`,
+      `cannot use ${this.schema.what} ${file}: ${message} (${code})`,
       'Check the file, its folder and their permissions.',
     );
   }
 }
 
-/** Our statements are right: one that SQLite refuses meets tables that are not as we made them. */
+/** SQLite rejects a statement only if the tables differ from our schema, which means damage. */
 const DAMAGED = /^SQLITE_(NOTADB|CORRUPT|ERROR|CONSTRAINT|MISMATCH|TOOBIG|FORMAT|SCHEMA|INTERNAL|RANGE)/;
-/** With so much room a disk is not full. */
+/** Free space in bytes above which a disk does not count as full. */
 const PLENTY = 1 << 26;
 
 /** Marks the files as ours ("tmth"). */
 const APPLICATION = 0x746d7468;
-/** Our own transactions take milliseconds. */
+/** Maximum time in milliseconds to wait for a lock. Our own transactions take milliseconds. */
 const BUSY = 20_000;
 
 function sqliteModule(): typeof Sqlite {
@@ -217,7 +217,7 @@ function isOfSqlite(error: unknown): error is SqliteError {
   return loaded !== undefined && error instanceof loaded.SqliteError;
 }
 
-/** SQLite does not wait for others in this one statement. */
+/** Retries the one statement for which SQLite does not wait for locks. */
 function switchToWal(sqlite: Sqlite.Database): void {
   for (let attempt = 0; ; attempt++) {
     try {
@@ -230,7 +230,7 @@ function switchToWal(sqlite: Sqlite.Database): void {
   }
 }
 
-/** SQLite makes a file that the group may not write to, whatever the umask: a cache that a group shares needs another one. */
+/** Creates the file with group permissions according to the umask, because SQLite ignores it and groups may share a cache. */
 function openOwn(file: string): Sqlite.Database {
   if (!existsSync(file)) {
     try {
@@ -244,12 +244,12 @@ function openOwn(file: string): Sqlite.Database {
 
 function openCopy(content: Buffer): Sqlite.Database {
   if (content.length === 0) return new (sqliteModule())(':memory:');
-  // Bytes 18 and 19 say "WAL", which a database in memory cannot be.
+  // Bytes 18 and 19 mean WAL mode, which a database in memory does not support.
   content.fill(1, 18, 20);
   return new (sqliteModule())(content);
 }
 
-/** The database's bytes with what its write-ahead log holds; empty when there is none. */
+/** The bytes of the database including its write-ahead log; empty if there is no database. */
 function snapshot(file: string): Buffer {
   for (let attempt = 0; ; attempt++) {
     const before = stamps(file);
@@ -267,7 +267,7 @@ function stamps(file: string): { main?: string; log?: string } {
   return { main: stamp(file), log: stamp(`${file}-wal`) };
 }
 
-/** The log is worked into a copy. */
+/** Applies the log to a copy. */
 function withLog(file: string): Buffer {
   const folder = mkdtempSync(join(tmpdir(), 'tunesmith-index-'));
   try {

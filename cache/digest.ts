@@ -1,16 +1,16 @@
 /**
- * SHA-256 of files, on as many cores as help. Small files are read right here, which costs less than handing them
- * over; big ones go to worker threads, several at once, so that a screen stays alive while 10 GB are hashed.
+ * SHA-256 of files on several cores. Small files are hashed on this thread, which is faster than passing them to a worker. Big
+ * files go to worker threads, several at a time, so that the screen still updates while 10 GB are hashed.
  */
 import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { type Digest, digestBytes } from './bytes.ts';
 
-/** Files from this size on are big. */
+/** Minimum size of a big file in bytes. */
 export const BIG = 4 << 20;
 
-/** With `to`, the bytes are also written there, to a file that must not exist yet. */
+/** Hashes a file. Also copies it to `to`, which must not exist yet. */
 export async function digest(from: string, size: number, to?: string): Promise<Digest> {
   if (size >= BIG) return inWorker({ from, to });
   const pause = breathe();
@@ -20,7 +20,7 @@ export async function digest(from: string, size: number, to?: string): Promise<D
 
 let lastBreath = performance.now();
 
-/** A promise to await when this thread has worked for so long that timers and signals deserve a turn. */
+/** A promise to await if this thread has worked so long that timers and signals need a turn. */
 export function breathe(): Promise<void> | undefined {
   if (performance.now() - lastBreath < 20) return undefined;
   return setImmediate().then(() => {
@@ -53,7 +53,7 @@ function inWorker(job: Job): Promise<Digest> {
   });
 }
 
-/** A worker at work keeps the process alive, an idle one does not. */
+/** A busy worker keeps the process alive, an idle one does not. */
 function nextJob(worker: Worker): void {
   const waiting = queue.shift();
   if (!waiting) {
@@ -79,7 +79,7 @@ function nextJob(worker: Worker): void {
 function startWorker(): Worker {
   workers++;
   if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./digest-worker.js', import.meta.url));
-  // Run from source: a thread does not take over the loader that knows TypeScript.
+  // In a checkout, a worker thread does not inherit the TypeScript loader.
   const file = JSON.stringify(new URL('./digest-worker.ts', import.meta.url));
   const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'));
   return new Worker(`import(${loader}).then(({ tsImport }) => tsImport(${file}, ${file}))`, { eval: true });

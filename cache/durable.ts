@@ -1,25 +1,25 @@
-/** Getting bytes and names onto the disk before anything is said about them: what a power loss must not reorder. */
+/** Flushes files and folders to the disk before they are reported, so that a power failure cannot reorder writes. */
 import { execFile } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
-/** From so many files on, one flush of their whole filesystem is quicker than one for each. */
+/** Number of files from which one flush of the whole file system is faster than one for each file. */
 const MANY = 64;
 const AT_ONCE = 16;
 
-/** The contents of `files` (all on one filesystem) are on the disk when this resolves. */
+/** Resolves when the contents of `files` (all on one file system) are on the disk. */
 export async function flushFiles(files: string[]): Promise<void> {
   if (files.length >= MANY && (await flushFilesystem(dirname(files[0]!)))) return;
   await flushEach(files, 'r+');
 }
 
-/** The names in `folders` (a rename into one of them) are on the disk when this resolves. Windows keeps them by itself. */
+/** Resolves when the entries of `folders`, such as renamed files, are on the disk. Not needed on Windows. */
 export async function flushFolders(folders: string[]): Promise<void> {
   if (process.platform !== 'win32') await flushEach(folders, 'r');
 }
 
-/** A few at once: a process may not have many files open. */
+/** Runs a few at a time, because the number of open files is limited. */
 async function flushEach(paths: string[], mode: string): Promise<void> {
   const rest = paths.values();
   const worker = async () => {
@@ -37,7 +37,7 @@ async function flush(path: string, mode: string): Promise<void> {
   }
 }
 
-/** `sync -f` of GNU coreutils is syncfs(2). False where there is no such thing. */
+/** Calls syncfs(2) through `sync -f` of GNU coreutils. False if it is not available. */
 async function flushFilesystem(folder: string): Promise<boolean> {
   if (process.platform !== 'linux') return false;
   return promisify(execFile)('sync', ['-f', folder]).then(

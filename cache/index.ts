@@ -1,6 +1,6 @@
 /**
- * The index of results: which content a cell's fingerprint led to. One row a fingerprint, kept for good, so that
- * reverting an edit finds the earlier result again. A row that is no longer what was saved is an unknown result.
+ * The index of results: the content that belongs to each fingerprint. Rows are kept until gc removes them, so that reverting an
+ * edit finds the earlier result again. A damaged row counts as an unknown result.
  */
 import type { Content } from './content.ts';
 import type { Database } from './database.ts';
@@ -10,16 +10,16 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 
 export interface Result {
   fingerprint: string;
-  /** What the result belongs to; its history is kept by this name. */
+  /** The name of the cell that the result belongs to, which identifies its history. */
   subject: string;
   outputs: Record<string, Content>;
-  /** Whatever the caller wants to find again with the result. */
+  /** Data of the caller that is stored with the result. */
   record: Json;
-  /** ISO date, for people: order is the order of saving, whatever the clock did. */
+  /** ISO date for display. The order of results is the order of saving, which does not depend on the clock. */
   created: string;
 }
 
-/** A result without its record: there are many, and records are large. */
+/** A result without its record, because records are large. */
 export type Entry = Omit<Result, 'record'> & { number: number };
 
 export const RESULTS_TABLE = `
@@ -29,7 +29,7 @@ export const RESULTS_TABLE = `
   );
   create index results_by_subject on results (subject, number);`;
 
-/** Rows of before that are no JSON any more never get a check. */
+/** Damaged rows of older versions, which are not JSON, get no checksum. */
 export const CHECKED_RESULTS = `
   alter table results add column checked text;
   update results set checked = check_of(fingerprint, subject, outputs, record, created) where json_valid(outputs) and json_valid(record);`;
@@ -37,7 +37,7 @@ export const CHECKED_RESULTS = `
 export class ResultIndex {
   constructor(
     private readonly database: Database,
-    /** Called once when a result cannot be kept because the cache is read-only. */
+    /** Called once if a result cannot be stored because the cache is read-only. */
     private readonly notKept: () => void,
   ) {}
 
@@ -46,7 +46,7 @@ export class ResultIndex {
     return row && isWhole(row) && row.fingerprint === fingerprint ? resultOf(row) : undefined;
   }
 
-  /** The same of many, by fingerprint. */
+  /** Finds several results by fingerprint. */
   findAll(fingerprints: string[]): Map<string, Result> {
     const rows = this.database.look([], (statement) =>
       statement('select * from results where fingerprint in (select value from json_each(?))').all(JSON.stringify(fingerprints)),
@@ -54,7 +54,7 @@ export class ResultIndex {
     return new Map(rows.filter(isWhole).map((row) => [row.fingerprint, resultOf(row)]));
   }
 
-  /** On the disk when it returns; their objects must be there already. Replaces earlier results of the same fingerprints. */
+  /** Saves results, which are on the disk when this returns. Their objects must be stored already. Replaces results of the same fingerprints. */
   save(...results: Result[]): void {
     if (this.database.readOnly) {
       this.notKept();
@@ -79,7 +79,7 @@ export class ResultIndex {
     return rows.filter((row) => isWhole(row) && row.subject === subject).map(resultOf);
   }
 
-  /** With their records, the oldest first. */
+  /** All results with their records, oldest first. */
   *everything(): Generator<Result> {
     for (const { fingerprint } of this.all()) {
       const result = this.find(fingerprint);
@@ -87,7 +87,7 @@ export class ResultIndex {
     }
   }
 
-  /** The oldest first. */
+  /** All results, oldest first. */
   all(): Entry[] {
     const rows = this.database.use((statement) =>
       statement(`
@@ -97,7 +97,7 @@ export class ResultIndex {
     return (rows as any[]).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
   }
 
-  /** Once this returns, nothing finds them any more. */
+  /** Removes results. */
   remove(fingerprints: string[]): void {
     if (this.database.readOnly || fingerprints.length === 0) return;
     this.database.commit((statement) => {
@@ -106,7 +106,7 @@ export class ResultIndex {
   }
 }
 
-/** By names that users give, such as `constructor`: an object without a prototype has no others. */
+/** An object without a prototype, because users may choose names such as `constructor`. */
 function outputsIn(json: string): Result['outputs'] {
   return Object.assign(Object.create(null), JSON.parse(json));
 }
@@ -121,7 +121,7 @@ function resultOf(row: any): Result {
     fingerprint,
     subject,
     outputs: outputsIn(outputs),
-    // Of a thousand results that are fresh nobody asks for it.
+    // Parse the record on demand, because fresh results do not need it.
     get record() {
       return JSON.parse(record);
     },

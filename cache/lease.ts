@@ -1,14 +1,14 @@
 /**
- * Who is at work on what, across processes: of all that ask for a key, one has it. A holder that died is succeeded at
- * once, so nobody ever unlocks by hand. Whether it died is asked of the system (pid, start time, boot); where that
- * cannot be told (another host), its heartbeat is watched, by the watcher's own clock.
+ * Locks across processes: only one process holds a key at a time. The lease of a dead process is released at once, so that users
+ * never unlock by hand. The system tells whether a process is alive (pid, start time, boot). A process on another host
+ * is checked by its heartbeat, measured with the local clock.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from './database.ts';
 import { isAlive, thisProcess } from './process.ts';
 
 export interface Lease {
-  /** False once another process has counted this one as dead, and taken the key. */
+  /** False if another process has considered this one dead and taken the key. */
   isHeld(): boolean;
   release(): void;
 }
@@ -20,19 +20,19 @@ export const LEASES_TABLE = `
   ) without rowid;`;
 
 const BEAT = 10_000;
-/** So long without a heartbeat, and a holder that cannot be asked counts as dead. */
+/** Time in milliseconds without a heartbeat after which a holder that cannot be checked counts as dead. */
 const SILENCE = 60_000;
 
 export class Leases {
   readonly #held = new Map<string, string>();
-  /** Within this process: the last one in the queue for a key. */
+  /** The last waiter in this process for each key. */
   readonly #queues = new Map<string, Promise<void>>();
   #heart: NodeJS.Timeout | undefined;
   #count = 0;
 
   constructor(private readonly database: Database) {}
 
-  /** Waits until the key is free. `onWait` hears of each holder it has to wait for. Rejects when `signal` aborts. */
+  /** Waits until the key is free. Calls `onWait` for each holder that it waits for. Rejects if `signal` aborts. */
   async acquire(key: string, { signal, onWait }: { signal?: AbortSignal; onWait?(pid: number): void } = {}): Promise<Lease> {
     signal?.throwIfAborted();
     const before = this.#queues.get(key);
@@ -68,12 +68,12 @@ export class Leases {
     }
   }
 
-  /** Whether anybody, here or elsewhere, has a key that begins so. Who cannot be asked counts as alive. */
+  /** Whether any process has a key with this prefix. A process that cannot be checked counts as alive. */
   isHeld(beginning: string): boolean {
     return this.#holders(beginning).some((holder) => isAlive(holder) ?? true);
   }
 
-  /** Waits until nobody has a key that begins so; false where somebody still has one after `patience` (ms). */
+  /** Waits until no process has a key with this prefix; false if one still has after `patience` milliseconds. */
   async untilFree(beginning: string, { signal, patience = Number.POSITIVE_INFINITY }: { signal?: AbortSignal; patience?: number } = {}) {
     const beats = new Map<string, { beat: number; since: number }>();
     for (const end = performance.now() + patience; ; await sleep(20, undefined, { signal })) {
@@ -89,7 +89,7 @@ export class Leases {
     }
   }
 
-  /** A read-only cache shows them as they once were. */
+  /** In a read-only cache, the leases are a snapshot. */
   #holders(beginning: string): Holder[] {
     if (this.database.readOnly) return [];
     return this.database.use((statement) =>
@@ -97,7 +97,7 @@ export class Leases {
     ) as Holder[];
   }
 
-  /** Gives back whatever is still held. */
+  /** Releases all leases. */
   close(): void {
     for (const [token, key] of this.#held) this.#giveBack(key, token);
   }
@@ -105,7 +105,7 @@ export class Leases {
   async #take(key: string, signal?: AbortSignal, onWait?: (pid: number) => void): Promise<string> {
     const { host, boot, pid, start } = thisProcess();
     const token = `${host}-${boot}-${pid}-${start}-${++this.#count}-${Math.random()}`;
-    // Nothing can be kept in a read-only cache, so nothing is gained by waiting for another.
+    // Waiting is useless in a read-only cache, because nothing is stored.
     if (this.database.readOnly) return token;
     let watched: { token: string; beat: number; since: number } | undefined;
     for (let pause = 20; ; pause = Math.min(100, pause * 1.5)) {
@@ -118,7 +118,7 @@ export class Leases {
       }
       const holder = this.database.use((statement) => statement('select * from leases where key = ?').get(key)) as Holder | undefined;
       if (!holder) {
-        await sleep(0); // given back just now
+        await sleep(0); // released in the meantime
         continue;
       }
       const isNew = holder.token !== watched?.token;

@@ -1,14 +1,14 @@
 /**
- * The permissions of an output that are not those that the umask gives: a private file is private again when it is restored. They are kept
- * beside the content, not in its hash: the same bytes are the same content whatever the umask of who made them.
+ * Permissions of outputs that differ from the umask's default, so that a private file is private again after restoring. They are
+ * stored beside the content and not in its hash, because the umask must not change the content.
  */
 import { chmodSync, lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** By path below the output; the output itself is ''. */
+/** Modes by path inside the output; '' is the output itself. */
 export type Modes = Record<string, number>;
 
-/** Undefined where all are as the umask has them. */
+/** Undefined if all are the umask's default. */
 export function modesOf(path: string): Modes | undefined {
   const modes: [string, number][] = [];
   const mask = process.umask();
@@ -24,10 +24,10 @@ export function modesOf(path: string): Modes | undefined {
   return modes.length > 0 ? Object.fromEntries(modes) : undefined;
 }
 
-/** Folders last: what is in one that may not be written to has its mode by then. */
+/** Sets modes, folders last, because files in a read-only folder need theirs first. */
 export function applyModes(path: string, modes: Modes, names: Set<string>): void {
   for (const [name, mode] of Object.entries(modes).sort(([a], [b]) => (a < b ? 1 : -1))) {
-    // They may have come with an archive from elsewhere.
+    // The modes may come from an imported archive.
     if (name !== '' && !names.has(name)) continue;
     const at = name === '' ? path : join(path, name);
     const stat = lstatSync(at, { throwIfNoEntry: false });

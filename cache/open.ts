@@ -1,10 +1,10 @@
 /**
  * The cache of results in one folder, which projects and checkouts may share:
  *
- *   index.sqlite   results by fingerprint, who relies on them, leases, and what each object was when it was published
- *   objects/       the results' bytes by hash
- *   tmp/           what is not finished; what a killed process leaves here is removed by the next one
- *   damaged/       objects that were found to be no longer what their name says
+ *   index.sqlite   results by fingerprint, their uses, leases, and the hashes of published objects
+ *   objects/       the bytes of results by hash
+ *   tmp/           temporary files; the next process removes those of a killed one
+ *   damaged/       objects whose content no longer matched their hash
  */
 import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -21,25 +21,25 @@ export interface Cache {
   index: ResultIndex;
   objects: ObjectStore;
   leases: Leases;
-  /** Publishing and removing do not mix. */
+  /** Separates publishing and removing. */
   turns: Turns;
-  /** Who relies on which results. */
+  /** The uses of results. */
   uses: Uses;
-  /** Knows the hashes of the user's files. */
+  /** The cache of hashes of the user's files. */
   memo: Memo;
-  /** Nothing is stored: asked for, or the folder does not let us write. */
+  /** Nothing is stored, because the caller asked for it or the folder is not writable. */
   readOnly: boolean;
   close(): void;
 }
 
 export interface OpenOptions {
-  /** Touch nothing, not even on opening. */
+  /** Change nothing, not even while opening. */
   readOnly?: boolean;
-  /** The database file of the memo, where it should lie apart from a cache that is shared, or read-only. */
+  /** The database file of the memo, if the cache is shared or read-only. */
   memo?: string;
-  /** The folder where what is restored is put together, where that should lie apart from such a cache: near where it goes. */
+  /** The folder for restoring, near the targets, if the cache is shared or read-only. */
   staging?: string;
-  /** Hears, once, that results cannot be kept because the cache turned out to be read-only. */
+  /** Called once if results cannot be stored because the cache is read-only. */
   notice?(message: string): void;
 }
 
@@ -55,8 +55,8 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   let told = options.readOnly;
   const staging = options.readOnly ? undefined : (options.staging ?? (readOnly ? undefined : join(folder, 'tmp')));
   const notKept = () => {
-    const why = unwritable === folder ? '' : `, since ${shown(unwritable ?? folder)} may not be written,`;
-    if (!told) options.notice?.(`the cache ${shown(folder)}${why} is read-only: results are not kept for the next run`);
+    const why = unwritable === folder ? '' : ` (${shown(unwritable ?? folder)} is not writable)`;
+    if (!told) options.notice?.(`the cache ${shown(folder)} is read-only${why}, so results are not stored for the next run`);
     told = true;
   };
   return {
@@ -75,7 +75,7 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   };
 }
 
-/** All results are safe by now. What is lost here is a memory that saves reading, or a lease that ends with this process. */
+/** Ignores errors at the end. All results are stored; only cached hashes and leases, which end with this process, may be lost. */
 function ignoringCacheErrors(work: () => void): void {
   try {
     work();
@@ -94,7 +94,7 @@ function openMemo(file: string, readOnly: boolean): Database {
   return new Database(file, MEMO, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
 }
 
-/** Makes the folder where there is none. Returns what of it is there, but not for us to write: the folder itself, or a part. */
+/** Creates the folder if it is missing. Returns the part of it that is not writable, if any. */
 function makeWritable(folder: string): string | undefined {
   let at = folder;
   try {
@@ -106,14 +106,14 @@ function makeWritable(folder: string): string | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return at;
-    throw diskError(error, `making the cache ${shown(folder)}`, existing(folder));
+    throw diskError(error, `creating the cache ${shown(folder)}`, existing(folder));
   }
 }
 
-/** A file in its place, or in that of a folder above it; whatever else is wrong shows when it is used. */
+/** Throws if a file is in the place of the cache folder or of a parent. Other errors occur when the cache is used. */
 function checkFolder(folder: string): void {
   try {
-    // Where a folder above is a file, some versions of Node find nothing, and others throw ENOTDIR.
+    // If a parent is a file, some versions of Node return undefined, and others throw ENOTDIR.
     if (statSync(existing(folder)).isDirectory()) return;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOTDIR') return;
@@ -121,7 +121,7 @@ function checkFolder(folder: string): void {
   throw new CacheError(`the cache ${shown(folder)} is not a folder`, 'Move the file away, or use another cache folder (TUNESMITH_CACHE).');
 }
 
-/** The nearest folder that is there. */
+/** The nearest existing folder. */
 function existing(folder: string): string {
   return statSync(folder, { throwIfNoEntry: false }) ? folder : existing(dirname(folder));
 }

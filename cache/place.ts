@@ -1,8 +1,8 @@
 /**
- * Putting a finished file or folder where it belongs, and getting what stood there out of the way: whole or not at all.
+ * Moves a finished file or folder to its target and replaces what was there, atomically.
  *
- * A step may leave anything behind: folders that nobody may write to or search, also in the place of a mount point. Where the owner
- * of a folder can give himself the right to move or remove it, he does.
+ * A step may create folders without write or search permission, also in the place of a mount point. If the owner can
+ * change such permissions, they are changed in order to move or remove the folder.
  */
 import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { cp, mkdir, readdir, rename } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { flushFiles, flushFolders } from './durable.ts';
 import { diskError, lockedFolder, shown } from './error.ts';
 import { removeAbandoned, temporaryIn } from './temporary.ts';
 
-/** Moves the finished file or folder `staged` to `path`, in place of what stands there. */
+/** Moves the finished file or folder `staged` to `path` and replaces what is there. */
 export async function place(staged: string, path: string): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true });
@@ -19,8 +19,8 @@ export async function place(staged: string, path: string): Promise<void> {
   if (renamed === 'done') return;
   if (renamed === 'mounted') return fill(path, staged);
   const here = renamed === 'elsewhere' ? await copyInto(folder, staged) : staged;
-  // A folder is replaced in two steps; what stood there comes back if the second one fails. Meanwhile it is where the
-  // new one was: what a killed process leaves there is removed by the next one.
+  // A folder is replaced in two steps. If the second one fails, the old folder is moved back. In between, the old folder is in
+  // the folder for temporary files, which the next process cleans after a kill.
   const former = standsAt(path) ? temporaryIn(dirname(here)) : undefined;
   try {
     if (former) await rename(path, former);
@@ -36,8 +36,8 @@ export async function place(staged: string, path: string): Promise<void> {
 }
 
 /**
- * Moves what stands at `path` to `to`, or to the first of `to-2`, `to-3` … where nothing is: it never overwrites.
- * Returns where it went; undefined when nothing stood there.
+ * Moves `path` to `to`, or to the first free one of `to-2`, `to-3` …, so that it never overwrites. Returns the target;
+ * undefined if `path` does not exist.
  */
 export async function moveAside(path: string, to: string): Promise<string | undefined> {
   if (!standsAt(path)) return undefined;
@@ -52,7 +52,7 @@ export async function moveAside(path: string, to: string): Promise<string | unde
   return free;
 }
 
-/** Removes whatever stands at `path`, also folders that their owner may not write to or search. */
+/** Removes `path`, including folders without write or search permission. */
 export function removeTree(path: string): void {
   try {
     rmSync(path, { recursive: true, force: true });
@@ -73,7 +73,7 @@ function tryRename(from: string, to: string): Renamed {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EXDEV') return 'elsewhere';
     if (code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'EISDIR' || code === 'ENOTDIR') return 'in the way';
-    // Windows says EPERM where a folder is in the way.
+    // Windows reports EPERM if a folder is in the way.
     if (code === 'EPERM' && process.platform === 'win32' && standsAt(to)) return 'in the way';
     if (isMounted(error, from) || isMounted(error, to)) return 'mounted';
     if (!isForbidden(error)) throw error;
@@ -82,14 +82,14 @@ function tryRename(from: string, to: string): Renamed {
   }
 }
 
-/** To move a folder elsewhere takes the right to write to it. Its bits are as they were afterwards. */
+/** Moving a folder to another parent needs write permission on it. Its mode is restored afterwards. */
 function renameLocked(from: string, to: string): boolean {
   const stat = lstatSync(from);
   if (!stat.isDirectory() || (stat.mode & 0o700) === 0o700) return false;
   try {
     chmodSync(from, stat.mode | 0o700);
   } catch {
-    return false; // it belongs to somebody else
+    return false; // another user owns it
   }
   try {
     renameSync(from, to);
@@ -101,12 +101,12 @@ function renameLocked(from: string, to: string): boolean {
   }
 }
 
-/** A folder on which something is mounted can be neither moved nor removed: it is emptied and filled instead. */
+/** A mount point can be neither moved nor removed, so it is emptied and filled instead. */
 function isMounted(error: unknown, path: string): boolean {
   return (error as NodeJS.ErrnoException).code === 'EBUSY' && (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false);
 }
 
-/** What `staged` holds takes the place of what the folder holds. */
+/** Replaces the content of the folder by the content of `staged`. */
 async function fill(folder: string, staged: string): Promise<void> {
   if (!lstatSync(staged).isDirectory()) {
     const busy = new Error(`EBUSY: resource busy or locked, rename '${staged}' -> '${folder}'`);
@@ -123,7 +123,7 @@ function empty(folder: string): void {
   for (const name of readdirSync(folder)) removeTree(join(folder, name));
 }
 
-/** Gives the owner of these folders the right to remove what is in them. */
+/** Gives the owner of these folders permission to remove their content. */
 function giveAccess(path: string): void {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat?.isDirectory()) return;
@@ -136,7 +136,7 @@ function isForbidden(error: unknown): boolean {
   return code === 'EACCES' || code === 'EPERM';
 }
 
-/** A copy in `folder`, on another device, that is on the disk. */
+/** Copies to `folder` on another device and flushes the copy to the disk. */
 async function copyInto(folder: string, path: string): Promise<string> {
   removeAbandoned(folder);
   const copy = temporaryIn(folder);
@@ -165,7 +165,7 @@ function freeName(path: string): string {
   }
 }
 
-/** Bytes of a name, on nearly every file system. */
+/** Maximum length of a name in bytes on nearly every file system. */
 const LONGEST_NAME = 255;
 
 function cut(name: string, bytes: number): string {
@@ -177,7 +177,7 @@ function cut(name: string, bytes: number): string {
         .replace(/\ufffd$/, '');
 }
 
-/** Whether anything is at that path: also a link that leads nowhere. Where a folder above is none, or cannot be searched, nothing is. */
+/** Whether the path exists, including broken links. False if a parent is no folder or cannot be searched. */
 export function standsAt(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined;

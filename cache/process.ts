@@ -1,6 +1,6 @@
 /**
- * Who a process is, so that another one can tell whether it is still there. A pid alone is handed out again; a pid
- * with its start time is not. Pids mean something only within one boot of one host and one pid namespace.
+ * Identifies a process, so that another one can check whether it is alive. Pids are reused, but a pid with its start time is
+ * unique within one boot of one host and one pid namespace.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -8,12 +8,12 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 export interface ProcessIdentity {
-  /** Host and pid namespace, as one word. */
+  /** Host and pid namespace in one word. */
   host: string;
-  /** This boot of the host; empty where it cannot be told. */
+  /** Id of the host's current boot; empty if unknown. */
   boot: string;
   pid: number;
-  /** When it started; empty where it cannot be told. */
+  /** Start time; empty if unknown. */
   start: string;
 }
 
@@ -29,7 +29,7 @@ export function thisProcess(): ProcessIdentity {
   return own;
 }
 
-/** Whether that process still runs; undefined when it cannot be told from here. */
+/** Whether the process is alive; undefined if it cannot be checked from here. */
 export function isAlive(other: ProcessIdentity): boolean | undefined {
   const here = thisProcess();
   if (other.host !== here.host) return undefined;
@@ -41,18 +41,18 @@ export function isAlive(other: ProcessIdentity): boolean | undefined {
   return start === other.start;
 }
 
-/** Tells a process from a later one that was given the same pid; undefined where it cannot. */
+/** The start time of a process, which distinguishes it from a later one with the same pid; undefined if unknown. */
 function startOf(pid: number): string | undefined {
   if (process.platform === 'linux') {
     const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
     if (stat === undefined) return undefined;
-    // The second field, the command in parentheses, may hold spaces and parentheses itself.
+    // The second field, the command in parentheses, may contain spaces and parentheses.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // Z and X: dead, only not yet waited for by its parent.
+    // Z and X: dead, but the parent has not waited for it yet.
     return fields[0] === 'Z' || fields[0] === 'X' ? 'dead' : fields[19];
   }
   if (process.platform === 'win32') return undefined;
-  // The same words whatever this process's language and time zone.
+  // Fixed locale and time zone, so that the output is always the same.
   const env = { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' };
   const started = attempt(() => execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { env, stdio: ['ignore', 'pipe', 'ignore'] }));
   return started && word(started.toString().trim());
@@ -67,7 +67,7 @@ function exists(pid: number): boolean {
   }
 }
 
-/** Short, and fit for a file name. */
+/** A short text that is safe in a file name. */
 function word(...parts: string[]): string {
   return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 12);
 }

@@ -1,10 +1,10 @@
 /**
- * Texts and rows that carry a check. A disk or a memory that flips one bit makes another value of them, which reads as well as the right
- * one: with a check such a record is found out, and counts as one that is not there.
+ * Texts and rows with a checksum. A bit flip on the disk or in memory may give another valid value. The checksum detects it,
+ * and the record counts as missing.
  */
 import { hash } from 'node:crypto';
 
-/** A short hash of values as SQLite has them. */
+/** A short hash of SQLite values. */
 export function checkOf(...values: unknown[]): string {
   return hash('sha256', values.join('\n')).slice(0, 16);
 }
@@ -13,7 +13,7 @@ export function sealed(text: string): string {
   return `${text}\n${checkOf(text)}`;
 }
 
-/** Undefined where it is not what was sealed. */
+/** Returns the text; undefined if the checksum does not match. */
 export function unsealed(kept: unknown): string | undefined {
   if (typeof kept !== 'string') return undefined;
   const end = kept.lastIndexOf('\n');

@@ -1,22 +1,22 @@
 /**
- * When what stands at a path was last written, as one word: it is another one after any write to any file there, also
- * after one that was taken back. What a file or folder holds is said by content.ts; this tells whether it held that all along.
+ * The last write to a file or folder as one word, which changes with every write, even if the write is reverted. content.ts
+ * gives the content; this shows whether it was the same all the time.
  */
 import { statSync } from 'node:fs';
 import { contentOf, listing, type Reading } from './content.ts';
 import type { Hashes } from './memo.ts';
 
-/** Undefined when nothing stands there. Reads no bytes. */
+/** Undefined if the path does not exist. Does not read the files. */
 export async function stampsOf(path: string, reading: Reading = {}): Promise<string | undefined> {
   return (await contentOf(path, STAMPS, { ...reading, follow: true }))?.hash;
 }
 
-/** The same of each file in a folder, by its path from there; of a file nothing. */
+/** The last write of each file in a folder, by relative path; empty for a file. */
 export async function stampsWithin(path: string, reading: Reading = {}): Promise<Map<string, string>> {
   if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return new Map();
   const entries = await listing(path, STAMPS, { ...reading, follow: true });
   return new Map(Object.values(entries).map((entry) => [entry.path, entry.hash]));
 }
 
-/** Without ctime: a hard link that is made or removed writes nothing. */
+/** Without ctime, which changes when a hard link is created or removed. */
 const STAMPS: Hashes = { hashOf: ({ dev, ino, size, mtimeNs }) => `${dev}:${ino}:${size}:${mtimeNs}`, learn() {} };

@@ -1,9 +1,9 @@
 /**
- * The bytes of results, by their hash: `objects/ab/cdef…`, raw and read-only. A folder is one object that holds its
- * listing (see content.ts), beside the objects of its files.
+ * The object store: the bytes of results by hash, `objects/ab/cdef…`, raw and read-only. A folder is one object with its
+ * listing (see content.ts), besides the objects of its files.
  *
- * Publishing: a temporary file on the same filesystem → onto the disk → renamed → the rename onto the disk. So an
- * object is whole or absent, whatever happens when. Two processes may publish the same object: they bring the same bytes.
+ * Publishing: write a temporary file on the same file system → flush → rename → flush the folder. An object is therefore
+ * complete or absent at any time. Two processes may publish the same object, because the bytes are the same.
  */
 import {
   type BigIntStats,
@@ -36,19 +36,19 @@ export type ObjectState = 'ok' | 'missing' | 'damaged';
 export class ObjectStore {
   readonly #objects: string;
   readonly #temporary: string;
-  /** Whether this filesystem can share the bytes of two files until one is changed; found out at the first big file. */
+  /** Whether the file system supports reflinks; determined with the first big file. */
   #reflinks = true;
 
   constructor(
     private readonly at: {
-      /** The cache's folder. */
+      /** The folder of the cache. */
       folder: string;
-      /** Remembers what each object was when it was published. */
+      /** Hash cache for objects. */
       objects: Memo;
-      /** Remembers the files that are stored and restored. */
+      /** Hash cache for files that are stored and restored. */
       files: Memo;
       readOnly: boolean;
-      /** Where what is restored is put together, if one rename brings it from there to its place. */
+      /** Folder for restoring, if a rename can move files from there to the target. */
       staging: string | undefined;
     },
   ) {
@@ -58,7 +58,7 @@ export class ObjectStore {
     if (at.staging !== undefined && at.staging !== this.#temporary) removeAbandoned(at.staging);
   }
 
-  /** Stores what stands at `path`, which must still be `content`. It is on the disk when this resolves. */
+  /** Stores `path`, whose content must still be `content`. It is on the disk when this resolves. */
   async put(path: string, content: Content): Promise<void> {
     if (this.at.readOnly) return;
     try {
@@ -75,8 +75,8 @@ export class ObjectStore {
   }
 
   /**
-   * Writes `content` to `path`, in place of what stands there. A copy (a reflink where the filesystem has them), never
-   * a hard link: who edits an output must not edit the cache. It is not flushed: it can be made again from here.
+   * Writes `content` to `path` and replaces what is there. It is a copy, or a reflink if the file system supports them, but
+   * never a hard link, so that editing an output cannot change the cache. It is not flushed, because it can be restored again.
    */
   async restore(content: Content, path: string): Promise<void> {
     const entries = await this.#entriesOf(content);
@@ -90,7 +90,7 @@ export class ObjectStore {
         if (content.kind === 'folder') this.#trustFiles(entries, staged);
         const { ino, mtimeNs } = statOf(staged)!;
         await place(staged, path);
-        // The rename gave the file itself another ctime. What someone else put there meanwhile is not ours to vouch for.
+        // The rename changed the ctime. Do not cache the hash if another process has replaced the file in the meantime.
         const stat = statOf(path);
         if (content.kind === 'file' && stat?.ino === ino && stat.mtimeNs === mtimeNs) this.at.files.trust(stat, content.hash);
       } finally {
@@ -101,7 +101,7 @@ export class ObjectStore {
     }
   }
 
-  /** Whether `content` can be restored. Changes nothing. */
+  /** Whether `content` can be restored. Changes no file. */
   async state(content: Content): Promise<ObjectState> {
     const own = await this.#stateOf(content.hash);
     if (own !== 'ok' || content.kind === 'file') return own;
@@ -112,7 +112,7 @@ export class ObjectStore {
     return 'ok';
   }
 
-  /** Reads every object; sets the damaged ones aside, and names them. */
+  /** Reads every object, moves damaged ones away and returns their hashes. */
   async verify(): Promise<{ objects: number; bytes: number; damaged: string[] }> {
     const found = { objects: 0, bytes: 0, damaged: [] as string[] };
     for (const { hash, stat } of this.#stored()) {
@@ -125,7 +125,7 @@ export class ObjectStore {
     return found;
   }
 
-  /** Makes objects of finished files, which must have these hashes. */
+  /** Adds finished files as objects. They must have these hashes. */
   async adopt(files: { hash: string; size: number; path: string }[]): Promise<void> {
     try {
       await this.#publish(files);
@@ -147,12 +147,12 @@ export class ObjectStore {
     return Number(statOf(this.pathOf(hash))?.size ?? 0);
   }
 
-  /** How many bytes of disk each object takes. */
+  /** Disk usage of each object in bytes. */
   sizes(): Map<string, number> {
     return new Map(Array.from(this.#stored(), ({ hash, stat }) => [hash, takenBy(stat)]));
   }
 
-  /** The objects that make up `content`; as far as that is known where the listing of a folder is missing or damaged. */
+  /** The objects of `content`. If the listing of a folder is missing or damaged, only the known ones. */
   objectsOf(content: Pick<Content, 'kind' | 'hash'>): string[] {
     if (content.kind === 'file') return [content.hash];
     try {
@@ -162,7 +162,7 @@ export class ObjectStore {
     }
   }
 
-  /** What was set aside as damaged goes with them. Only in turn (see turns.ts), and when no result refers to them. */
+  /** Removes objects, including damaged copies. Only with the gc lock (see turns.ts), and if no result refers to them. */
   async remove(hashes: Iterable<string>): Promise<void> {
     try {
       for (const hash of hashes) {
@@ -186,7 +186,7 @@ export class ObjectStore {
     }
   }
 
-  /** Makes objects of files, and of texts, that are not there yet: all are on the disk before the first one is seen. */
+  /** Adds missing objects from files and texts. All are on the disk before the first one is visible. */
   async #publish(sources: Source[]): Promise<void> {
     const staged = new Map<string, { source: Source; temporary: string }>();
     const folders = new Set<string>();
@@ -194,7 +194,7 @@ export class ObjectStore {
       if (staged.has(source.hash)) continue;
       const known = this.#isKnown(source.hash);
       const state = await this.#stateOf(source.hash);
-      // Whoever renamed it may have been killed before the rename was on the disk.
+      // The process that renamed it may have been killed before the flush.
       if (state === 'ok' && !known)
         folders
           .add(dirname(this.pathOf(source.hash)))
@@ -239,7 +239,7 @@ export class ObjectStore {
     backdate(temporary);
   }
 
-  /** Copies, and hashes the copy or the very bytes that it was made of: a file that changes meanwhile is found out. */
+  /** Copies a file and hashes the copied bytes, which detects a file that changes in the meantime. */
   async #hashOfCopy(path: string, size: number, temporary: string): Promise<string> {
     try {
       if (size >= BIG && this.#reflinks) {
@@ -260,7 +260,7 @@ export class ObjectStore {
     }
   }
 
-  /** What has to be written to restore it, every object of it found whole; else what is damaged is set aside. */
+  /** The files to write for restoring, after verifying all objects. Moves damaged objects away. */
   async #entriesOf(content: Content): Promise<Entry[]> {
     await this.#require(content.hash);
     if (content.kind === 'file') return [{ ...content, kind: 'file', path: '' }];
@@ -275,7 +275,7 @@ export class ObjectStore {
     if (state === 'missing') throw this.#missing(hash);
     await this.#setAside(hash);
     const where = join(this.at.folder, 'damaged');
-    throw new MissingObjectError(`the object ${hash} was damaged; it is set aside in ${where}`, RUN_AGAIN);
+    throw new MissingObjectError(`the object ${hash} was damaged and was moved to ${where}`, RUN_AGAIN);
   }
 
   #missing(hash: string): MissingObjectError {
@@ -306,13 +306,13 @@ export class ObjectStore {
         writeFileSync(to, readFileSync(object), { flag: 'wx', mode });
       } else {
         const { blocks } = statSync(object);
-        // The kernel copies quicker, and shares the bytes where it can, but fills holes.
+        // The kernel copies faster and uses reflinks, but it fills holes.
         if (blocks * 512 < size) await digest(object, size, to);
         else await copyFile(object, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
         await chmod(to, mode & ~process.umask());
       }
     } catch (error) {
-      // Removed by a gc since it was looked for.
+      // Removed by gc in the meantime.
       throw statOf(object) ? error : this.#missing(hash);
     }
     backdate(to);
@@ -350,12 +350,12 @@ export class ObjectStore {
       await rm(aside, { recursive: true, force: true });
       await rename(this.pathOf(hash), aside);
     } catch (error) {
-      // Another process was quicker.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw diskError(error, 'setting a damaged object aside', this.at.folder);
+      // Another process was faster.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw diskError(error, 'moving a damaged object away', this.at.folder);
     }
   }
 
-  /** Not in `folder` itself, if that can be: nothing of ours should ever be seen in the user's folders, and stay when we are killed. */
+  /** A temporary path, if possible not in `folder`, so that a killed process leaves no files in the user's folders. */
   async #stagingFor(folder: string): Promise<string> {
     const { staging } = this.at;
     if (staging !== undefined) {
@@ -366,7 +366,7 @@ export class ObjectStore {
     return temporaryIn(folder);
   }
 
-  /** Where an object lies: to be read only. */
+  /** The path of an object, for reading only. */
   pathOf(hash: string): string {
     return join(this.#objects, hash.slice(0, 2), hash.slice(2));
   }
@@ -374,14 +374,14 @@ export class ObjectStore {
 
 const RUN_AGAIN = 'Run the step again.';
 
-/** A sparse file takes less than its size. (Some filesystems say of small files that they take nothing.) */
+/** A sparse file uses less than its size. (Some file systems report zero blocks for small files.) */
 function takenBy({ size, blocks }: BigIntStats): number {
   return Number(size > HOLES && blocks * 512n < size ? blocks * 512n : size);
 }
 
 const HOLES = 1n << 16n;
 
-/** What becomes an object: a file's bytes, or a text. */
+/** The source of an object: a file or a text. */
 interface Source {
   hash: string;
   size: number;
@@ -389,7 +389,7 @@ interface Source {
   text?: string;
 }
 
-/** Big ones at once, on threads of their own; beside them the small ones one after the other. All have ended when it does. */
+/** Processes big files in parallel on worker threads and small ones in sequence. Waits for all of them. */
 async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (item: T) => Promise<void>): Promise<void> {
   const inTurn = async () => {
     for (const item of items) {
@@ -403,7 +403,7 @@ async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (
   for (const result of ended) if (result.status === 'rejected') throw result.reason;
 }
 
-/** With an mtime that is older than its ctime, a file's stamps can be trusted at once (see `Memo.trust`). */
+/** The timestamps of a file with an mtime older than its ctime can be trusted at once (see `Memo.trust`). */
 function backdate(path: string): void {
   // By more than the coarsest clock's tick, FAT's 2 s.
   const earlier = Date.now() / 1000 - 3;
@@ -411,7 +411,7 @@ function backdate(path: string): void {
 }
 
 function changed(path: string): UnreadableError {
-  return new UnreadableError(path, 'it changed while it was being stored', 'Wait until whatever writes it is done.');
+  return new UnreadableError(path, 'it changed while it was being stored', 'Wait until no other program writes to it.');
 }
 
 function statOf(path: string): BigIntStats | undefined {

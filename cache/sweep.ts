@@ -1,6 +1,6 @@
 /**
- * What goes when results go: the objects that no other result refers to, and those that none referred to before (what a
- * killed process stored). Planned first, so that it can be shown; then done, results before their objects.
+ * Removes results with their objects: the objects that no other result refers to, and objects that no result ever referred to
+ * (of killed processes). The plan comes first, so that it can be printed. Then results are removed before their objects.
  */
 import type { Content } from './content.ts';
 import type { Entry } from './index.ts';
@@ -9,25 +9,25 @@ import type { Cache } from './open.ts';
 export interface Sweep {
   results: Entry[];
   objects: string[];
-  /** What these take on the disk. */
+  /** Disk usage of the objects to remove, in bytes. */
   bytes: number;
-  /** What objects take that stay. */
+  /** Disk usage of the remaining objects, in bytes. */
   left: number;
 }
 
 export interface SweepOptions {
-  /** Results that may go, those first that should go first. */
+  /** Results that may be removed, in the order of removal. */
   candidates: Entry[];
-  /** Only as many go as it takes to get all objects down to so many bytes; without it all of them go. */
+  /** Remove results only until all objects together have at most this size in bytes; by default, remove all. */
   maxSize?: number;
-  /** Contents that stay although no result may have them. */
+  /** Contents to keep even if no result has them. */
   keep: Pick<Content, 'kind' | 'hash'>[];
 }
 
 export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOptions): Sweep {
   const sizes = cache.objects.sizes();
   const objectsOf = remembering((content) => cache.objects.objectsOf(content));
-  /** How many need each object. */
+  /** Number of results that need each object. */
   const needs = new Map<string, number>();
   const need = (contents: Pick<Content, 'kind' | 'hash'>[], change: 1 | -1): string[] => {
     const unneeded: string[] = [];
@@ -57,7 +57,7 @@ export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOpti
   return { results, objects, bytes: objects.reduce((sum, hash) => sum + sizes.get(hash)!, 0), left };
 }
 
-/** Only while nobody publishes (see turns.ts). */
+/** Removes objects. Only while no process publishes (see turns.ts). */
 export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<void> {
   cache.index.remove(results.map(({ fingerprint }) => fingerprint));
   await cache.objects.remove(objects);
@@ -65,7 +65,7 @@ export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<
 
 type Stored = Pick<Content, 'kind' | 'hash'>;
 
-/** The listing of a folder that many results have is read once. */
+/** Reads the listing of a folder once, even if many results have it. */
 function remembering(objectsOf: (content: Stored) => string[]): (content: Stored) => string[] {
   const known = new Map<string, string[]>();
   return (content) => {

@@ -1,21 +1,21 @@
-/** Names for files that are not finished yet. A name says whose it is, so that what a killed process left can be removed. */
+/** Names of temporary files. A name contains the process, so that files of a killed process can be removed. */
 import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive, thisProcess } from './process.ts';
 
 const PREFIX = '.tunesmith-';
-/** A process on another host cannot be asked; what it left untouched for so long is nobody's. */
+/** Age in milliseconds after which an unchanged file of a process on another host counts as abandoned. */
 const WEEK = 7 * 24 * 3600 * 1000;
 
 let count = 0;
 
-/** A path in `folder` that no other process, and no other call, is given. Short: the names around it may be as long as allowed. */
+/** A unique path in `folder`. It is short, because the user's names may have the maximum length. */
 export function temporaryIn(folder: string): string {
   const { host, boot, pid, start } = thisProcess();
   return join(folder, `${PREFIX}${host}-${boot}-${pid}-${start}-${++count}`);
 }
 
-/** Removes what dead processes left in `folder`. */
+/** Removes files of dead processes from `folder`. */
 export function removeAbandoned(folder: string): void {
   for (const name of namesIn(folder)) {
     if (!name.startsWith(PREFIX)) continue;

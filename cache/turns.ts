@@ -1,7 +1,7 @@
 /**
- * Publishing and removing take turns. Any number of processes may publish at once; who removes does so alone, so that no
- * object goes between its being found there and the result that refers to it. Both write down what they want to do
- * before they look at what others do, so one of two always sees the other.
+ * A readers-writer lock for gc. Any number of processes may publish results at the same time, but gc removes objects alone, so
+ * that no object disappears before the result that refers to it is saved. Both sides register before they check for the
+ * other one, so at least one of them always sees the other.
  */
 import { CacheError } from './error.ts';
 import type { Lease, Leases } from './lease.ts';
@@ -16,7 +16,7 @@ export class Turns {
       const own = await this.leases.acquire(`${PUBLISHING}${process.pid}-${++this.#count}-${Math.random()}`, { signal });
       if (!this.leases.isHeld(REMOVING)) return own;
       own.release();
-      // Not by asking for its key: two that wait like that would each take the other for one that removes.
+      // Do not acquire its key, because two waiting processes would each mistake the other for gc.
       await this.leases.untilFree(REMOVING, { signal });
     }
   }
@@ -26,8 +26,8 @@ export class Turns {
     try {
       if (!(await this.leases.untilFree(PUBLISHING, { signal, patience: PATIENCE })))
         throw new CacheError(
-          `a run has been storing a result for more than ${PATIENCE / 1000} s`,
-          'Nothing was removed. Try again when it is done.',
+          `another run has been storing a result for more than ${PATIENCE / 1000} s`,
+          'Nothing was removed. Try again when that run has finished.',
         );
       return own;
     } catch (error) {
@@ -39,5 +39,5 @@ export class Turns {
 
 const REMOVING = 'removing';
 const PUBLISHING = 'publishing ';
-/** Storing 10 GB takes a while. */
+/** Maximum wait in milliseconds. Storing 10 GB takes a while. */
 const PATIENCE = 300_000;

@@ -1,7 +1,7 @@
 /**
- * Who relies on which results, so that nobody removes what another project on this cache still wants. A user is a folder
- * on a host, a use is what it relied on at one time (a run of its). Kept here and not with the projects: they may lie on
- * another machine.
+ * The uses of results, so that gc does not remove results that another project with this cache needs. A user is a project
+ * folder on a host; a use is the set of results of one run. Uses are stored in the cache, because projects may be on another
+ * machine.
  */
 import { createHash } from 'node:crypto';
 import type { Database } from './database.ts';
@@ -15,14 +15,14 @@ export interface User {
 export interface Use {
   id: number;
   user: number;
-  /** What of the user's it was: a pipeline. */
+  /** The pipeline of the run. */
   label: string;
   /** ISO date. */
   began: string;
-  /** The number of the newest result when it began: what came later, and until it ended, may be its own. */
+  /** The number of the newest result when the run began. Later results may belong to it. */
   after: number;
   state: 'ended' | 'running' | 'cut off';
-  /** Names the set of fingerprints that it relied on: of runs that changed nothing it is the same. Empty: it may yet be any. */
+  /** Key of the set of fingerprints that it used, which is the same for runs that change nothing. Empty if unknown yet. */
   set: string;
 }
 
@@ -36,13 +36,13 @@ export const USES_TABLES = `
   create index uses_by_user on uses (user, id);
   create table sets (hash text primary key, fingerprints blob not null) without rowid;`;
 
-/** A use on another host cannot be asked whether it still runs; one that began so long ago does not. */
+/** Age in milliseconds after which a run on another host, which cannot be checked, counts as ended. */
 const LONGEST = 30 * 24 * 3600 * 1000;
 
 export class Uses {
   constructor(private readonly database: Database) {}
 
-  /** The id of a use that may yet turn out to rely on anything; undefined in a cache where nothing can be written. */
+  /** Begins a use whose results are unknown yet. Returns its id; undefined in a read-only cache. */
   arrive(user: User, label: string): number | undefined {
     if (this.database.readOnly) return undefined;
     const { host, boot, pid, start } = thisProcess();
@@ -57,7 +57,7 @@ export class Uses {
     this.database.use((statement) => statement('update uses set fingerprints = ? where id = ?').run(set, id));
   }
 
-  /** `fingerprints`: where they are more than at its beginning. */
+  /** `fingerprints`: if there are more than at the beginning. */
   end(id: number, fingerprints: Iterable<string> | undefined): void {
     const set = fingerprints && this.#keepSet(fingerprints);
     this.database.use((statement) =>
@@ -73,7 +73,7 @@ export class Uses {
     return this.database.use((statement) => statement('select id, host, folder from users order by id').all()) as (User & { id: number })[];
   }
 
-  /** The oldest first. */
+  /** All uses, oldest first. */
   all(): Use[] {
     const rows = this.database.use((statement) => statement('select * from uses order by id').all()) as any[];
     return rows.map(({ id, user, label, began, ended, after, fingerprints, host, boot, pid, start }) => {
@@ -82,7 +82,7 @@ export class Uses {
     });
   }
 
-  /** Undefined where the set is not known any more, so that it may be any. */
+  /** Undefined if the set is unknown, so that the use may refer to any result. */
   fingerprints(set: string): string[] | undefined {
     if (set === '') return [];
     const bytes = this.database.use((statement) => statement('select fingerprints from sets where hash = ?').pluck().get(set)) as Buffer;
@@ -112,7 +112,7 @@ export class Uses {
     });
   }
 
-  /** Written only where it is new. */
+  /** Writes the set if it is new. */
   #keepSet(fingerprints: Iterable<string>): string {
     const sorted = [...new Set(fingerprints)].sort();
     const hash = nameOf(sorted);

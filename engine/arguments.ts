@@ -1,13 +1,13 @@
 /**
- * The arguments of the command as the system has them. Node decodes them as UTF-8, and writes U+FFFD for bytes that are none: a parameter
- * would silently have another value, and a path lead nowhere.
+ * Refuses arguments that are not UTF-8. Node decodes arguments as UTF-8 and replaces invalid bytes by U+FFFD, which would
+ * silently change parameters and paths.
  */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { escaped } from '../cache/content.ts';
 import { InvalidError } from './diagnostic.ts';
 
-/** Throws InvalidError for an argument that is not UTF-8, where the system shows its bytes. */
+/** Throws InvalidError for an argument that is not UTF-8, on systems that provide its bytes. */
 export function refuseOtherEncodings(decoded: string[]): void {
   if (!decoded.some((argument) => argument.includes('\ufffd'))) return;
   const all = rawArguments();
@@ -34,6 +34,6 @@ function rawArguments(): Buffer[] {
     for (let start = 0, end = all.indexOf(0); end >= 0; start = end + 1, end = all.indexOf(0, start)) found.push(all.subarray(start, end));
     return found;
   } catch {
-    return []; // no such system
+    return []; // not available on this system
   }
 }

@@ -1,7 +1,7 @@
 /**
- * What a step's module is made of: its file, the files that it imports, and the versions of the packages that it imports.
- * To follow imports takes a bundler, which takes a tenth of a second to start. So what was found is kept in
- * `.tunesmith/code/`, and stands while every file of it, and every file that could take the place of one, is as it was.
+ * The code of a step: its file, the files that it imports, and the versions of the packages that it imports.
+ * A bundler follows the imports and takes a tenth of a second to start. The result is therefore cached in `.tunesmith/code/`.
+ * It stays valid until one of these files, or a file that could take the place of one, changes.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
@@ -24,8 +24,8 @@ export class CodeError extends Error {
 }
 
 /**
- * Read once per run. Throws CodeError for a syntax error or an import of a file that is not there.
- * `root`: the project in whose `.tunesmith/` it was kept, and is where `keep` asks for it.
+ * Reads the code of a step, once per run. Throws CodeError for a syntax error or for an import of a missing file.
+ * `root`: the project whose `.tunesmith/` holds the cached result, and receives it if `keep` is true.
  */
 export async function codeOf(entry: string, { root, keep = false }: { root?: string; keep?: boolean } = {}): Promise<Code> {
   let reading = known.get(entry);
@@ -41,7 +41,7 @@ export async function codeOf(entry: string, { root, keep = false }: { root?: str
   return found.code;
 }
 
-/** `keep` writes down what had to be found out. */
+/** `keep`: write a new result to `.tunesmith/code/`. */
 interface Read {
   code: Code;
   keep?: () => void;
@@ -50,7 +50,7 @@ interface Read {
 const known = oncePerRun<Promise<Read>>();
 
 async function read(entry: string, root: string | undefined): Promise<Read> {
-  // An installed package is what its version says.
+  // The version of an installed package stands for its content.
   const installed = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(realpathSync(entry));
   if (installed) return { code: withHash({}, { [installed[2]!.replaceAll(sep, '/')]: packageVersion(installed[1]!) }) };
 
@@ -61,18 +61,18 @@ async function read(entry: string, root: string | undefined): Promise<Read> {
   const code = codeIn(found);
   if (memory === undefined) return { code };
   const around = surroundings(Object.keys(found.files), dirname(entry));
-  // A tsconfig.json that builds on another one, wherever that lies, is not followed here.
+  // Do not cache if a tsconfig.json extends another one, which is not tracked here.
   const further = Object.keys(around.settings).some((path) => /tsconfig/.test(path) && /"extends"/.test(readFileSync(path, 'utf8')));
   return further ? { code } : { code, keep: () => keepText(memory, JSON.stringify({ ...found, ...around })) };
 }
 
-/** The files of a module, and who imports which package: the first one that does. */
+/** The files of a module, and for each package the first file that imports it. */
 interface Found {
   files: Code['files'];
   packages: Record<string, { version: string; from: string }>;
 }
 
-/** Follows the imports. */
+/** Follows the imports with a bundler. */
 async function follow(entry: string): Promise<Found> {
   const { build } = await import('esbuild');
   const folder = dirname(entry);
@@ -81,7 +81,7 @@ async function follow(entry: string): Promise<Found> {
     absWorkingDir: folder,
     bundle: true,
     packages: 'external',
-    // A tsconfig.json may say where the types of tunesmith lie: no code of the step's.
+    // A tsconfig.json may map `tunesmith` to its types, which are no code of the step.
     external: ['tunesmith'],
     platform: 'node',
     format: 'esm',
@@ -111,7 +111,7 @@ async function follow(entry: string): Promise<Found> {
   return { files, packages };
 }
 
-/** What was kept, where it still stands. */
+/** The cached result, if it is still valid. */
 function recall(memory: string, folder: string): Code | undefined {
   const text = keptText(memory);
   if (text === undefined) return undefined;
@@ -122,11 +122,11 @@ function recall(memory: string, folder: string): Code | undefined {
   return JSON.stringify([rivals, settings]) === JSON.stringify([kept.rivals, kept.settings]) ? codeIn(kept) : undefined;
 }
 
-/** What else decides where an import leads. */
+/** The other files that decide where an import leads. */
 interface Surroundings {
-  /** By file, what has its name but for the ending: `./clean` means clean.ts until there is a clean.tsx. */
+  /** For each file, the files that differ only in the extension: `./clean` means clean.ts until clean.tsx exists. */
   rivals: Record<string, string[]>;
-  /** tsconfig.json and package.json in the folders above, by their hash. */
+  /** Hashes of tsconfig.json and package.json in the folders above. */
   settings: Record<string, string | undefined>;
 }
 
@@ -136,7 +136,7 @@ function surroundings(files: string[], folder: string): Surroundings {
   for (const file of files) {
     const path = resolve(folder, file);
     rivals[file] = namesLike(path);
-    // `./clean` may mean clean/index.ts, too.
+    // `./clean` may also mean clean/index.ts.
     if (/^index\./.test(basename(path))) rivals[file].push(...namesLike(dirname(path)));
     for (let above = dirname(path); ; above = dirname(above)) {
       const known = join(above, 'package.json') in settings;
@@ -177,7 +177,7 @@ function withHash(files: Record<string, string>, packages: Record<string, string
   return { ...code, hash: sha256(JSON.stringify(code)) };
 }
 
-/** `@scope/name/sub` → `@scope/name`. Undefined for Node's own modules, and for tunesmith itself, which gives a step nothing but its form. */
+/** `@scope/name/sub` → `@scope/name`. Undefined for Node's own modules and for tunesmith, which cannot change a step's result. */
 function packageName(specifier: string): string | undefined {
   if (/^(node:|[./#]|data:|file:)/.test(specifier)) return undefined;
   const name = specifier

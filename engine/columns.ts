@@ -1,4 +1,4 @@
-/** Columns that text takes on a terminal. The package string-width takes 30 ms to load, which every command would pay. */
+/** The width of text on a terminal, in columns. Not the package string-width, which takes 30 ms to load in every command. */
 import { stripVTControlCharacters } from 'node:util';
 
 export function columnsOfText(text: string): number {

@@ -10,10 +10,10 @@ import { pathsAtHome, settleFolders } from './home.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
-// A reader that went away (`| head`) is no error. A run in progress stops its children first (commands/interruptions.ts).
+// A closed pipe (`| head`) is no error. A run in progress first stops its children (commands/interruptions.ts).
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // EIO: the terminal was closed.
+    // EIO: the terminal is closed.
     if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
     if (!(process as NodeJS.EventEmitter).emit('unread')) process.exit(0);
   });
@@ -26,188 +26,203 @@ const tunesmith = new Command('tunesmith')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  // Of the alternatives the list shows the first; `help COMMAND` shows all.
+  // The list of commands shows the first form of each usage; `help COMMAND` shows all forms.
   .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
-  .configureOutput({ outputError: () => {} }) // failed() below shows all mistakes in one manner
+  .configureOutput({ outputError: () => {} }) // failed() below prints all errors in the same form
   .addHelpText(
     'after',
-    '\nCELL is a step (all its cells), or a cell by some of its values: train[learning_rate=3e-4].\nFILE may be left out where there is one pipeline.',
+    '\nA cell is one execution of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step, which means all its cells, or of one cell: train[learning_rate=3e-4].\nFILE is optional if there is only one pipeline.',
   );
 
-command('run [file...]', 'run a pipeline: what is fresh is kept, what changed is run', () => import('./commands/run.ts'))
-  .option('--only <cell...>', 'just these cells')
-  .option('--from <cell...>', 'these cells and all below them')
-  .option('--until <cell...>', 'these cells and all above them')
-  .option('--force', 'run the selected cells even when they are fresh')
-  .addOption(new Option('--locked', 'fail if anything would differ from the lock beside the pipeline').conflicts(['dryRun', 'force']))
-  .option('--dry-run', 'say what would run, and why; change nothing')
+command('run [file...]', 'run a pipeline; skip cells that are up to date', () => import('./commands/run.ts'))
+  .option('--only <cell...>', 'run only these cells')
+  .option('--from <cell...>', 'run these cells and all cells that depend on them')
+  .option('--until <cell...>', 'run these cells and all cells that they depend on')
+  .option('--force', 'run the selected cells even if they are up to date')
+  .addOption(new Option('--locked', 'fail if any result would differ from the lockfile').conflicts(['dryRun', 'force']))
+  .option('--dry-run', 'print which cells would run and why, without running them')
   .addOption(
-    new Option('--watch', 'run again when the pipeline, an input or code of a step has changed').conflicts(['dryRun', 'force', 'locked']),
+    new Option('--watch', 'run again whenever the pipeline, an input or the code of a step changes').conflicts([
+      'dryRun',
+      'force',
+      'locked',
+    ]),
   )
-  .option('-j, --jobs <n>', 'how many cells at once at most (default: the cores)', count)
-  .addOption(new Option('--on-failure <what>', 'when a cell fails').choices(['stop', 'continue', 'kill']).default('stop'))
+  .option('-j, --jobs <n>', 'maximum number of cells that run at the same time (default: number of CPU cores)', count)
+  .addOption(
+    new Option(
+      '--on-failure <what>',
+      'when a cell fails: start no new cells (stop), run cells that do not depend on it (continue), or also end running cells (kill)',
+    )
+      .choices(['stop', 'continue', 'kill'])
+      .default('stop'),
+  )
   .addOption(param())
   .addOption(params())
-  .addOption(new Option('--json', 'print every event as a line of JSON').conflicts('plain'))
-  .option('--plain', 'print plain lines, no live view')
+  .addOption(new Option('--json', 'print each event as one line of JSON').conflicts('plain'))
+  .option('--plain', 'print plain lines instead of the live view')
   .usage('[FILE] [options]');
 
 command(
   'verify [words...]',
-  'execute cells again in a clean folder, and compare what they make with the lock',
+  'run cells again in a clean folder and compare their outputs with the lockfile',
   () => import('./commands/verify.ts'),
 )
-  .addOption(new Option('--cells <n>', 'how many cells to draw where none is named').argParser(count).default(3))
-  .addOption(new Option('--seed <n>', 'which cells are drawn (default: others each time)').argParser(count))
+  .addOption(new Option('--cells <n>', 'number of cells to pick at random if no CELL is given').argParser(count).default(3))
+  .addOption(new Option('--seed <n>', 'seed of the random choice of cells (default: a new one each time)').argParser(count))
   .addOption(param())
   .addOption(params())
-  .option('--json', 'print lines of JSON')
+  .option('--json', 'print one line of JSON per result')
   .usage('[FILE] [CELL…] [options]');
 
-command('validate [file...]', 'check pipelines and report every mistake', () => import('./commands/validate.ts'))
+command('validate [file...]', 'check pipelines and report all errors', () => import('./commands/validate.ts'))
   .addOption(param())
   .addOption(params())
-  .option('--json', 'print mistakes as lines of JSON')
+  .option('--json', 'print each error as one line of JSON')
   .usage('[FILE…] [options]');
 
-command('status [file]', 'say which cells are fresh, and why the others are not', () => import('./commands/status.ts'))
+command('status [file]', 'show which cells are up to date and why the others are not', () => import('./commands/status.ts'))
   .addOption(file())
   .addOption(param())
   .addOption(params())
-  .option('--check', 'exit with 1 unless every cell is fresh')
+  .option('--check', 'exit with code 1 unless all cells are up to date')
   .option('--json', 'print the plan as JSON')
   .usage('[FILE] [options]');
 
 command(
   'explain <cell...>',
-  'tell what decides a cell: its fingerprint, and all that differs from its nearest earlier result',
+  'show why a cell is up to date or not: its fingerprint, and the differences from its most similar earlier result',
   () => import('./commands/explain.ts'),
 )
   .addOption(file())
   .addOption(param())
   .addOption(params())
   .option('--json', 'print JSON')
+  .addHelpText('after', '\nA fingerprint is a hash of everything that may change the result of a cell: options, inputs, code and versions.')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'draw the pipeline', () => import('./commands/graph.ts'))
   .addOption(file())
   .addOption(param())
   .addOption(params())
-  .addOption(new Option('--format <format>', 'how to draw it').choices(['mermaid', 'dot', 'svg']).default('mermaid'))
+  .addOption(new Option('--format <format>', 'output format').choices(['mermaid', 'dot', 'svg']).default('mermaid'))
   .usage('[FILE] [options]');
 
 command('show <artifact...>', 'preview a table, model, metrics or any other file or folder', () => import('./commands/show.ts'))
   .addOption(file())
   .addOption(param())
   .addOption(params())
-  .addOption(new Option('-n, --rows <n>', 'how many rows or lines to show').argParser(count).default(10))
-  .option('--run <run>', 'an output as this run had it: a number, latest or previous')
-  .option('--tensorboard <dir>', 'write the curves of trainings there, for TensorBoard, from their outputs `history`')
-  .addHelpText('after', '\nARTIFACT is a path, or an output of the pipeline: split.data, or [FILE] CELL OUTPUT.')
+  .addOption(new Option('-n, --rows <n>', 'maximum number of rows or lines to show').argParser(count).default(10))
+  .option('--run <run>', 'show the output of this run: a number, latest or previous')
+  .option('--tensorboard <dir>', 'write the training curves (outputs named `history`) to this folder for TensorBoard')
+  .addHelpText('after', '\nARTIFACT is a path or an output of the pipeline. Write an output as split.data or as [FILE] CELL OUTPUT.')
   .usage('ARTIFACT [options]');
 
-command('logs <cell...>', 'print what a cell wrote when it last ran', () => import('./commands/logs.ts'))
+command('logs <cell...>', 'print the log of the last run of a cell', () => import('./commands/logs.ts'))
   .addOption(file())
-  .option('--run <run>', 'what it wrote in this run: a number, latest or previous')
+  .option('--run <run>', 'print the log of this run: a number, latest or previous')
   .usage('[FILE] CELL [options]');
 
-command('runs [words...]', 'list past runs; show one of them; tell what differs between two', () => import('./commands/runs.ts'))
+command('runs [words...]', 'list past runs, show one run, or compare two runs', () => import('./commands/runs.ts'))
   .addOption(file())
-  .addOption(new Option('-n, --rows <n>', 'how many runs to list').argParser(count).default(20))
-  .option('--metric <name>', 'list this metric of each run (default: the one that its select, or else its evaluate, names)')
+  .addOption(new Option('-n, --rows <n>', 'maximum number of runs to list').argParser(count).default(20))
+  .option('--metric <name>', 'metric to list for each run (default: the metric of its `select` step, otherwise of its `evaluate` step)')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nAlone it lists runs. RUN is the number of one, latest, or previous. Without any, diff compares the latest finished run with the finished one before of the same pipeline.',
+    '\nWithout arguments, the command lists runs. RUN is a number, latest or previous.' +
+      '\nWithout RUN, diff compares the latest finished run with the finished run before it of the same pipeline.',
   )
   .usage('show RUN | diff [RUN [RUN]] [options]');
 
-command('gc', 'remove stored results that nothing needs any more', () => import('./commands/gc.ts'))
-  .addOption(new Option('--keep-runs <n>', 'keep what the last N runs of each pipeline of this project relied on').argParser(count))
-  .addOption(new Option('--older-than <time>', 'only what was not used for so long: 12h, 30d, 8w').argParser(age))
-  .addOption(new Option('--max-size <size>', 'what was not used for longest, until so much is left: 500MB, 10GB').argParser(size))
-  .option('--kept', 'also files of yours that runs found in the places of outputs and put into .tunesmith/kept')
-  .option('--failed', 'also what cells left in .tunesmith/failed that have not succeeded since')
-  .addOption(new Option('--dry-run', 'only say what would go').conflicts('yes'))
-  .option('--yes', 'do not ask (without a terminal nothing is removed unless this is given)')
+command('gc', 'remove stored results that are no longer needed', () => import('./commands/gc.ts'))
+  .addOption(new Option('--keep-runs <n>', 'keep the results of the last N runs of each pipeline in this project').argParser(count))
+  .addOption(new Option('--older-than <time>', 'remove results that were not used for this time: 12h, 30d, 8w').argParser(age))
+  .addOption(
+    new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
+  )
+  .option('--kept', 'also remove .tunesmith/kept: your files that were at the paths of outputs')
+  .option('--failed', 'also remove .tunesmith/failed: partial outputs of cells that have not succeeded since')
+  .addOption(new Option('--dry-run', 'print what would be removed, without removing it').conflicts('yes'))
+  .option('--yes', 'do not ask for confirmation; required if there is no terminal')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nAt least one scope is needed; with several, a result goes only where all of them let it go.' +
-      '\nWhat runs put aside is listed, and goes only with --kept or --failed (with --older-than, what lies there for so long).' +
-      '\nWhat a lock, a running run or another project on the same cache refers to always stays.',
+    '\nAt least one of --keep-runs, --older-than and --max-size is required.\nIf several are given, a result is removed only if all of them allow it.' +
+      '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files of that age).' +
+      '\nResults that a lockfile, a run in progress or another project with the same cache refers to are always kept.',
   )
   .usage('--keep-runs N | --older-than TIME | --max-size SIZE | --kept | --failed [options]');
 
-command('cache <what...>', 'list, measure, check, export or import what is stored', () => import('./commands/cache.ts'))
+command('cache <what...>', 'list, measure, verify, export or import stored results', () => import('./commands/cache.ts'))
   .addOption(file())
-  .addOption(new Option('-n, --rows <n>', 'how many results to list').argParser(count).default(20))
+  .addOption(new Option('-n, --rows <n>', 'maximum number of results to list').argParser(count).default(20))
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
     `
-ls [CELL…]            the results, newest first
-du                    how much room they take, step by step
-verify                reads every object; damaged ones are set aside
-export FILE [CELL…]   writes results with their objects into an archive
-import FILE           takes the results of an archive into this cache; every byte is checked`,
+ls [CELL…]            list the results, newest first
+du                    show the disk usage of each step
+verify                check the hash of every object; move damaged objects out of the cache
+export FILE [CELL…]   write results and their objects to an archive
+import FILE           add the results of an archive to this cache, checking the hash of every object`,
   )
   .usage('ls | du | verify | export FILE | import FILE [options]');
 
-command(
-  'doctor',
-  'check this machine: what is there, what is chosen, what to install for more',
-  () => import('./commands/doctor.ts'),
-).option('--json', 'print JSON');
+command('doctor', 'check this machine and print what to install', () => import('./commands/doctor.ts')).option('--json', 'print JSON');
 
-command('setup <what>', 'install what npm cannot: TensorFlow', () => import('./commands/setup.ts'))
-  .option('--gpu', 'the build of TensorFlow for NVIDIA GPUs (the default where there is a driver of one)')
-  .option('--cpu', 'the build for CPUs')
+command('setup <what>', 'install TensorFlow, which npm cannot install', () => import('./commands/setup.ts'))
+  .option('--gpu', 'install the build for NVIDIA GPUs (default if an NVIDIA driver is found)')
+  .option('--cpu', 'install the build for CPUs')
   .usage('tensorflow [options]');
 
 readingOptions(
   command(
     'predict <bundle> <file>',
-    'label every text of a file (JSON, CSV, Parquet, plain lines; - is stdin)',
+    'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain lines; - reads stdin)',
     () => import('./commands/predict.ts'),
   ),
   'text',
 )
-  .addOption(new Option('--columns <names>', 'columns to keep beside each answer, such as id,label (default: id)').argParser(names))
-  .option('-o, --output <file>', 'write the answers there; a name that ends in .csv makes CSV')
-  .addOption(new Option('--output-format <format>', 'what to write (default: jsonl)').choices(['jsonl', 'csv']))
+  .addOption(new Option('--columns <names>', 'input columns to copy to the output, such as id,label (default: id)').argParser(names))
+  .option('-o, --output <file>', 'file to write the predictions to; a name that ends in .csv selects CSV')
+  .addOption(new Option('--output-format <format>', 'output format (default: jsonl)').choices(['jsonl', 'csv']))
   .usage('BUNDLE FILE [options]');
 
 generationOptions(
   command(
     'generate <model> [prompt...]',
-    'go on with a prompt, as the text comes; or with every prompt of a file',
+    'complete a prompt, streaming the text, or complete all prompts in a file',
     () => import('./commands/generate.ts'),
   ),
 ).usage('MODEL "PROMPT" | --file FILE [options]');
 
 command(
   'serve <bundle>',
-  'answer POST /predict {"inputs": string | string[]} from a bundle, or /generate {"prompt"} if it writes',
+  'serve a bundle over HTTP: POST /predict {"inputs": string | string[]}, or POST /generate {"prompt"} for a model that generates text',
   () => import('./commands/serve.ts'),
 )
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
-  .addOption(new Option('--port <port>', 'port to listen on; 0 takes a free one').argParser(port).default(8080))
-  .option('--allow-host <name>', 'answer requests for this host, too (again for more; default: on loopback localhost only)', texts)
-  .option('--allow-origin <origin>', 'let web pages of this origin ask (again for more)', texts)
-  .addOption(new Option('--max-characters <n>', 'the most characters of an input or a prompt').argParser(count).default(100_000))
-  .addOption(new Option('--max-new-tokens <n>', 'of a model that writes: the most tokens of a text').argParser(count).default(1024))
-  .addOption(new Option('--max-time <seconds>', 'of a model that writes: the longest a request may take').argParser(count).default(60))
+  .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
+  .option(
+    '--allow-host <name>',
+    'also accept requests with this Host header (repeatable; default: only localhost on a loopback address)',
+    texts,
+  )
+  .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)
+  .addOption(new Option('--max-characters <n>', 'maximum length of an input or a prompt, in characters').argParser(count).default(100_000))
+  .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate per request').argParser(count).default(1024))
+  .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
   .usage('BUNDLE [options]');
 
-command('new-step <name>', 'write a step of your own to start from', () => import('./commands/new-step.ts')).usage('NAME');
+command('new-step <name>', 'create a step of your own and a pipeline that uses it', () => import('./commands/new-step.ts')).usage('NAME');
 
 command('schema', 'print the JSON Schema of pipeline files, for editors', () => import('./commands/schema.ts')).option(
   '-o, --output <file>',
-  'write it there',
+  'file to write the schema to',
 );
 
-command('init [dir]', 'write a starter pipeline', () => import('./commands/init.ts')).usage('[DIR]');
+command('init [dir]', 'create a small example pipeline', () => import('./commands/init.ts')).usage('[DIR]');
 
 process.on('uncaughtException', (error) => failed(error).then((code) => process.exit(code)));
 try {
@@ -234,16 +249,16 @@ function command(words: string, description: string, load: () => Promise<{ defau
 async function failed(error: unknown): Promise<number> {
   const report = await import('./commands/failed.ts').catch(() => undefined);
   if (report) return report.failed(error, version);
-  // Where not even this can be loaded, for want of descriptors or memory, to throw once more would lead back here.
+  // The import fails if file descriptors or memory run out. Throwing again would lead back here.
   process.stderr.write(`error: ${error instanceof Error ? error.message : error}\n`);
   return 1;
 }
 
-/** How to read a file of inputs, whose main field is `field`. */
+/** Adds the options that say how to read a file of inputs. `field`: the field that holds the text. */
 function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
   return command
     .addOption(
-      new Option('--format <format>', 'how to read the file (default: by its name, else its content)').choices([
+      new Option('--format <format>', 'format of the file (default: from its name, otherwise from its content)').choices([
         'jsonl',
         'json',
         'csv',
@@ -252,54 +267,56 @@ function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
         'lines',
       ]),
     )
-    .option('--column <name>', `the column or key that holds the ${field} (default: the one of the training data, else ${field})`)
-    .option('--delimiter <character>', 'what parts the fields of CSV (default: what the file shows)')
+    .option('--column <name>', `column or key that holds the ${field} (default: the column of the training data, otherwise ${field})`)
+    .option('--delimiter <character>', 'field separator of CSV (default: detected)')
     .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)');
 }
 
-/** Named as in generation_config.json, which has the defaults. */
+/** The options have the names of the keys of generation_config.json, which also holds their defaults. */
 function generationOptions(command: Command): Command {
   return readingOptions(command, 'prompt')
-    .option(
-      '--file <file>',
-      'prompts in JSON, CSV, Parquet or plain lines, named `prompt` (- is stdin): prints {"text", "tokens"} for each',
+    .option('--file <file>', 'file of prompts in JSON, CSV, Parquet or plain lines (- reads stdin); prints {"text", "tokens"} for each')
+    .option('--max-new-tokens <n>', 'maximum number of new tokens (default: 20)', number)
+    .option('--max-length <n>', 'maximum number of tokens, prompt included', number)
+    .option('--min-new-tokens <n>', 'minimum number of new tokens', number)
+    .option('--min-length <n>', 'minimum number of tokens, prompt included', number)
+    .option('--do-sample', 'sample each token from the predicted distribution')
+    .option('--no-do-sample', 'always take the most likely token, even if generation_config.json sets do_sample')
+    .option('--temperature <t>', 'sampling temperature; below 1 sharpens the distribution', number)
+    .option('--top-k <k>', 'sample from the k most likely tokens (default: 50; 0: all tokens)', number)
+    .option('--top-p <p>', 'sample from the most likely tokens whose probabilities add up to p', number)
+    .option('--min-p <p>', 'sample only from tokens that are at least p times as likely as the most likely token', number)
+    .option('--seed <n>', 'random seed of sampling (default: 0)', number)
+    .option('--num-beams <n>', 'number of beams of beam search', number)
+    .option('--length-penalty <x>', 'divide the score of each beam by its length to the power of x (default: 1)', number)
+    .addOption(
+      new Option(
+        '--early-stopping <when>',
+        'when to stop beam search: at num_beams finished texts (true), by a heuristic (false), or if no better text is possible (never)',
+      ).choices(['true', 'false', 'never']),
     )
-    .option('--max-new-tokens <n>', 'the most tokens to generate (default: 20)', number)
-    .option('--max-length <n>', 'the most tokens of a sequence, prompt included', number)
-    .option('--min-new-tokens <n>', 'no end before so many tokens', number)
-    .option('--min-length <n>', 'no end before a sequence has so many tokens, prompt included', number)
-    .option('--do-sample', 'draw each token by its probability')
-    .option('--no-do-sample', 'take the likeliest token each time, whatever generation_config.json says')
-    .option('--temperature <t>', 'of drawing: below 1 likely tokens become likelier still', number)
-    .option('--top-k <k>', 'draw among the k likeliest tokens (default: 50; 0: among all)', number)
-    .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', number)
-    .option('--min-p <p>', 'draw among tokens at least this share as likely as the likeliest', number)
-    .option('--seed <n>', 'of drawing (default: 0)', number)
-    .option('--num-beams <n>', 'beams of beam search', number)
-    .option('--length-penalty <x>', "a beam's score is divided by its length to this power (default: 1)", number)
-    .addOption(new Option('--early-stopping <when>', 'when a beam search is over').choices(['true', 'false', 'never']))
-    .option('--repetition-penalty <x>', 'above 1, tokens that were there already become less likely', number)
-    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'no so many tokens in a row come twice').argParser(number)))
-    .option('--num-return-sequences <n>', 'texts for each prompt', number)
-    .option('--stop, --stop-strings <text>', 'a text ends once this is in it (again for more)', texts)
-    .option('--eos-token-id <id>', 'a text ends with this token (again for more)', numbers)
-    .option('--max-time <seconds>', 'a text ends with the next token after so long', number)
-    .addOption(new Option('--batch-size <n>', 'prompts of a file that are gone on with at once').argParser(count).default(8))
-    .addOption(new Option('--threads <n>', 'cores to use (default: all)').argParser(count));
+    .option('--repetition-penalty <x>', 'above 1 makes tokens less likely that already occur', number)
+    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'forbid repeating any n-gram of this size').argParser(number)))
+    .option('--num-return-sequences <n>', 'number of texts for each prompt', number)
+    .option('--stop, --stop-strings <text>', 'stop as soon as the text contains this string (repeatable)', texts)
+    .option('--eos-token-id <id>', 'stop at this token (repeatable)', numbers)
+    .option('--max-time <seconds>', 'stop after this time, in seconds', number)
+    .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
+    .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count));
 }
 
-/** To commander what begins with `no` takes something back; here it is but a name. */
+/** commander treats an option that begins with `no` as a negation. Here `no` is part of the name. */
 function notNegated(option: Option): Option {
   option.negate = false;
   return option;
 }
 
 function file(): Option {
-  return new Option('-f, --file <file>', 'the pipeline');
+  return new Option('-f, --file <file>', 'pipeline file');
 }
 
 function param(): Option {
-  return new Option('-p, --param <key=value>', 'set a parameter (again for more)').argParser((value: string, all: string[] = []) => [
+  return new Option('-p, --param <key=value>', 'set a parameter (repeatable)').argParser((value: string, all: string[] = []) => [
     ...all,
     value,
   ]);
@@ -314,7 +331,7 @@ function count(value: string): number {
   return Number(value);
 }
 
-/** What it may be, the options of generation know. */
+/** The generation options check the range. */
 function number(value: string): number {
   const found = Number(value);
   if (value.trim() === '' || Number.isNaN(found)) throw new InvalidArgumentError('It must be a number.');
@@ -325,7 +342,7 @@ function numbers(value: string, all: number[] = []): number[] {
   return [...all, number(value)];
 }
 
-/** Column names, parted by commas. */
+/** Column names, separated by commas. */
 function names(value: string, all: string[] = []): string[] {
   return [...all, ...value.split(',').filter((name) => name !== '')];
 }

@@ -1,12 +1,12 @@
-/** A mistake in what the user gave us, with its place; the error that ends a command with exit code 2; how both look. */
+/** An error in the user's input with its position, the exception that ends a command with exit code 2, and how both are printed. */
 import pc from 'picocolors';
 import { columnsOf } from './columns.ts';
 import { printable, printableName, shortened } from './printable.ts';
 
 export interface Place {
-  /** As shown: relative to the working folder where it lies below it. */
+  /** As printed: relative to the working folder if the file is below it. */
   file: string;
-  /** 1-based; 0 where the mistake has no place in a file (a wrong flag). */
+  /** 1-based; 0 if the error has no position in a file, such as a wrong flag. */
   line: number;
   column: number;
   /** How many characters the caret underlines. */
@@ -21,7 +21,7 @@ export interface Diagnostic extends Place {
   hint?: string;
 }
 
-/** Invalid pipeline or usage: exit code 2. Carries every mistake found, in the order of the file. */
+/** Invalid pipeline or usage: exit code 2. Holds all errors in the order of the file. */
 export class InvalidError extends Error {
   override name = 'InvalidError';
   constructor(readonly diagnostics: Diagnostic[]) {
@@ -29,23 +29,23 @@ export class InvalidError extends Error {
   }
 }
 
-/** All mistakes in the manner of a compiler: place, message, the line with a caret under it, what to do. */
+/** All errors as a compiler prints them: position, message, the line with a caret below it, hint. */
 export function renderDiagnostics(diagnostics: Diagnostic[], { color = pc.isColorSupported } = {}): string {
   const paint = pc.createColors(color);
   return diagnostics.map((diagnostic) => render(diagnostic, paint)).join('\n');
 }
 
-/** `file:line:column`, without what there is none of. */
+/** `file:line:column`, or the parts of it that exist. */
 export function placeName({ file, line, column }: Place): string {
   return [file, ...(line > 0 ? [line, column] : [])].filter((part) => part !== '').join(':');
 }
 
-/** The line with a caret under it; none where the mistake has no place in a file. */
+/** The line with a caret below it; empty if the error has no position in a file. */
 export function placeLines({ line, column, length, source }: Place, paint: Paint): string[] {
   if (source === undefined || line === 0) return [];
   const number = String(line);
   const columns = process.stderr.columns || process.stdout.columns || Number.POSITIVE_INFINITY;
-  // Two dots may come on top.
+  // An ellipsis at each end may follow.
   const room = Math.max(20, Math.min(WIDEST, columns - number.length - 7));
   const { text, before, carets } = excerpt(source, column - 1, length, room);
   return [
@@ -72,7 +72,7 @@ function render(diagnostic: Diagnostic, paint: Paint): string {
 /** Characters of a message or hint. */
 const MOST = 4000;
 
-/** More of a line is not read in one look. */
+/** Maximum number of columns of a source line. */
 const WIDEST = 100;
 
 /** The part of a line around the caret, of `room` columns; `before` and `carets` count columns of the terminal. */
@@ -82,7 +82,7 @@ function excerpt(source: string, start: number, length: number, room: number) {
   const marked = within(mark, (room * 2) / 3);
   const behind = marked.length < mark.length ? mark.slice(marked.length) : graphemes(source.slice(end, end + room));
   const ahead = graphemes(source.slice(Math.max(start - room, 0), start)).reverse();
-  // What is behind the mark gets a third at first, what is ahead the rest; what that leaves goes to what is behind.
+  // First the text after the mark gets a third of the room, then the text before it, then the text after it what is left.
   const left = within(ahead, room - width(marked) - width(within(behind, room / 3))).reverse();
   const right = marked.length < mark.length ? [] : within(behind, room - width(marked) - width(left));
   const more = [left.length < ahead.length || start > room, right.length < behind.length || end + room < source.length];
@@ -98,7 +98,7 @@ function graphemes(text: string): string[] {
   return [...new Intl.Segmenter().segment(text)].map(({ segment }) => visible(segment));
 }
 
-/** The first ones that fit into so many columns. */
+/** As many of the first characters as fit into `room` columns. */
 function within(characters: string[], room: number): string[] {
   let used = 0;
   const end = characters.findIndex((character) => {

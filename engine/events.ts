@@ -1,4 +1,4 @@
-/** Everything that happens in a run, as one union. The engine emits; only reporters print. */
+/** The events of a run. The engine emits them; only reporters print. */
 import type { Place } from './diagnostic.ts';
 import type { Frame } from './user-stack.ts';
 
@@ -40,10 +40,10 @@ export type RunEvent =
 export interface Failure {
   /** One line: "exited with 3", "killed: out of memory", "timed out after 2h", a step's own message. */
   message: string;
-  /** Of the option that is to blame, where the step says which. */
+  /** Position of the option that caused the failure, if the step reports it. */
   place?: Place;
   hint?: string;
-  /** Where a user's own step threw an error, the innermost line first. */
+  /** Stack of an error that a user's step threw, innermost frame first. */
   stack?: Frame[];
   /** The last 20 lines of its log. */
   tail: string[];

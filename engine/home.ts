@@ -1,20 +1,20 @@
-/** `~/x` means the same here as in a shell, wherever a path is given: a shell leaves it as it is inside quotes, after `=` and in files. */
+/** Expands `~` as a shell does, in every path: a shell itself does not expand it inside quotes, after `=` and in files. */
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 
-/** `~` and `~/x` as paths of the user's home folder; any other path as it is. */
+/** Expands `~` and `~/x` to the user's home folder. Other paths stay unchanged. */
 export function atHome(path: string, home = homedir()): string {
   return path === '~' || path.startsWith('~/') ? join(home, path.slice(1)) : path;
 }
 
-/** Variables that name folders, made absolute: steps run in other folders, and must find the same place. */
+/** Makes environment variables that hold folders absolute, because steps run in other working folders. */
 export function settleFolders(env: NodeJS.ProcessEnv): void {
-  // An empty or relative one would put caches into the working folder. Without it the system's list of users counts.
+  // An empty or relative HOME would put caches into the working folder. Without HOME, Node asks the system's list of users.
   if (env.HOME !== undefined && !isAbsolute(env.HOME)) delete env.HOME;
   try {
     homedir();
   } catch {
-    env.HOME = HOMELESS; // this user is in no such list, as in a container that runs as any number
+    env.HOME = HOMELESS; // The user is not in the list, as in a container with an arbitrary user id.
   }
   for (const name of ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'KAGGLE_CONFIG_DIR']) {
     const path = env[name];
@@ -26,10 +26,10 @@ export function settleFolders(env: NodeJS.ProcessEnv): void {
   }
 }
 
-/** As Debian has it for users without a home: nothing is found there, and nothing can be written. */
+/** Debian's home folder for users without one. It does not exist and cannot be created. */
 const HOMELESS = '/nonexistent';
 
-/** The arguments and options of a command with its paths at home; `texts` are no paths. */
+/** Expands `~` in the arguments and options of a command. `texts`: index of an argument that holds texts, not paths. */
 export function pathsAtHome(args: unknown[], texts: number): unknown[] {
   return args.map((arg, i) => {
     if (typeof arg === 'string') return atHome(arg);

@@ -1,3 +1,3 @@
 /// <reference types="node" preserve="true" />
-/** What `import … from 'tunesmith'` gives: the step contract. With it come Node's types, which a step needs to read and write. */
+/** The public API, `import … from 'tunesmith'`: the step contract, and Node's types, which steps use to read and write files. */
 export * from './step.ts';

@@ -1,12 +1,12 @@
 /**
- * Keeps a text below `.tunesmith/` that only saves time: whole or not at all, and that it cannot be kept is no trouble.
- * Not for results, which must be on the disk before anybody hears of them (cache/durable.ts).
+ * Writes a text below `.tunesmith/` that only saves time later. The write is atomic, and a failure is ignored.
+ * Not for results, which must be on the disk before they are reported (cache/durable.ts).
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { sealed, unsealed } from '../cache/sealed.ts';
 
-/** `path` is two levels below `.tunesmith/`, which is made, invisible to git, where it is not there. */
+/** `path` is two levels below `.tunesmith/`. Creates that folder, ignored by git, if it is missing. */
 export function keepText(path: string, text: string): void {
   const partial = `${path}.${process.pid}`;
   try {
@@ -23,7 +23,7 @@ export function keepText(path: string, text: string): void {
   }
 }
 
-/** What was kept there; undefined where it is not there, or damaged. */
+/** The stored value; undefined if it is missing or damaged. */
 export function keptText(path: string): string | undefined {
   try {
     return unsealed(readFileSync(path, 'utf8'));

@@ -1,6 +1,6 @@
 /**
- * Imports a user's step into this process: TypeScript or JavaScript, wherever it lies, with `import … from 'tunesmith'`
- * leading to this very package. Only child processes do this; the engine never runs a user's code itself.
+ * Imports a user's step, TypeScript or JavaScript, from any folder. Its `import … from 'tunesmith'` resolves to this package.
+ * Only child processes do this; the engine process never runs a user's code.
  */
 import { createRequire, registerHooks } from 'node:module';
 import { basename } from 'node:path';
@@ -21,42 +21,43 @@ async function prepare(): Promise<void> {
   esm.register();
   cjs.register();
   const own = new URL(import.meta.url.endsWith('.ts') ? './index.ts' : './index.js', import.meta.url).href;
-  // Hooks that are registered last are asked first. These answer import and require() alike.
+  // Node calls the hooks that were registered last first. These hooks handle both import and require().
   registerHooks({
     resolve: (specifier, context, next) =>
       specifier === 'tunesmith' ? { url: own, format: 'module', shortCircuit: true } : next(specifier, context),
   });
 }
 
-/** The default export, also of a CommonJS module. Throws StepError where it is no step. */
+/** The default export, also of a CommonJS module. Throws StepError if it is no step. */
 function stepIn(loaded: unknown, file: string): StepDefinition {
   let found = loaded;
   while (isModule(found)) found = found.default;
   if (found === undefined) throw new StepError(`${file} has no default export`, 'Write `export default defineStep({ … })`.');
   const step = found as Partial<StepDefinition>;
-  const wrong = (what: string, hint = 'See `tunesmith new-step`, which writes a step to start from.') =>
+  const wrong = (what: string, hint = '`tunesmith new-step` writes an example of a step.') =>
     new StepError(`the default export of ${file} ${what}`, hint);
-  if (found === null || typeof found !== 'object') throw wrong('is no step', 'Write `export default defineStep({ … })`.');
-  if (typeof step.run !== 'function') throw wrong('is no step: it has no function `run`');
+  if (found === null || typeof found !== 'object') throw wrong('is not a step', 'Write `export default defineStep({ … })`.');
+  if (typeof step.run !== 'function') throw wrong('is not a step: it has no function `run`');
   if (typeof step.name !== 'string' || step.name === '') throw wrong('has no `name`');
   if (typeof step.version !== 'number')
-    throw wrong('has no `version`', 'Write `version: 1`, and raise it when the same inputs and options would give another result.');
+    throw wrong('has no `version`', 'Write `version: 1`, and raise it when the same inputs and options give a different result.');
   for (const key of ['outputs', 'inputs', 'options'] as const) {
     const map = step[key];
     if (map === undefined && key !== 'outputs') continue;
-    if (map === null || typeof map !== 'object' || Array.isArray(map)) throw wrong(`needs a map as \`${key}\``);
+    if (map === null || typeof map !== 'object' || Array.isArray(map)) throw wrong(`must have a map as \`${key}\``);
   }
   for (const [key, declared] of [...Object.entries(step.inputs ?? {}), ...Object.entries(step.outputs!)]) {
     const kind = typeof declared === 'string' ? declared : declared?.kind;
     if (!['file', 'folder', 'any'].includes(kind))
-      throw wrong(`declares "${key}" as ${JSON.stringify(kind)}`, 'An input or output is "file", "folder" or "any".');
+      throw wrong(`declares "${key}" as ${JSON.stringify(kind)}`, 'The kind of an input or output is "file", "folder" or "any".');
   }
   const both = Object.keys(step.inputs ?? {}).find((key) => Object.hasOwn(step.options ?? {}, key));
-  if (both !== undefined) throw wrong(`declares "${both}" both as an input and as an option`, 'Rename one of them: `with` holds both.');
+  if (both !== undefined)
+    throw wrong(`declares "${both}" both as an input and as an option`, 'Rename one of them, because `with` holds both.');
   return found as StepDefinition;
 }
 
-/** A module's namespace, or what stands for it in CommonJS. */
+/** Whether the value is a module namespace, or its CommonJS equivalent. */
 function isModule(value: unknown): value is { default?: unknown } {
   if (value === null || typeof value !== 'object' || 'run' in value) return false;
   return (
@@ -67,7 +68,7 @@ function isModule(value: unknown): value is { default?: unknown } {
   );
 }
 
-/** How to start Node on one of our own modules: as TypeScript while it is TypeScript. */
+/** The arguments that start Node on one of our modules, which is TypeScript in a checkout and JavaScript in the package. */
 export function nodeArguments(module: URL): string[] {
   const path = fileURLToPath(module);
   if (!path.endsWith('.ts')) return [path];

@@ -1,18 +1,18 @@
 /**
- * The memory that processes can have here, and how many the kernel has ended for want of it. In a container both are its own: every
- * control group from that of this process up to the root sets a limit, and the lowest one counts.
+ * The memory limit of this machine or container, and the number of processes that the kernel has killed because of it. Every
+ * control group from that of this process up to the root may set a limit; the lowest one counts.
  */
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { posix } from 'node:path';
 
-/** In bytes: the lowest limit of a container, or else what the machine has. `root`: where `proc` and `sys` lie. */
+/** The memory limit in bytes: the lowest limit of the container, otherwise the memory of the machine. `root`: the folder with `proc` and `sys`. */
 export function memoryLimit(root = '/'): number {
   const limits = [...controlFiles(root, 'memory.max', 'memory.limit_in_bytes')].map(Number); // "max" is no number
   return Math.min(totalmem(), ...limits.filter((limit) => limit > 0));
 }
 
-/** How many processes the kernel has killed for memory in this control group so far; 0 where it does not count them. */
+/** The number of processes in this control group that the kernel has killed because of memory; 0 if unknown. */
 export function memoryKills(root = '/'): number {
   for (const file of controlFiles(root, 'memory.events', 'memory.oom_control')) {
     const count = /^oom_kill (\d+)$/m.exec(file)?.[1];
@@ -22,8 +22,8 @@ export function memoryKills(root = '/'): number {
 }
 
 /**
- * A file of our control group and of those above it, the own one first, in version 2 and version 1 of the kernel's interface. Inside a
- * container the group may be named as its host sees it, with only the last folders of that path in sight, or none: the root is then its own.
+ * Yields a file of our control group and of its parents, for cgroup v2 and v1. Inside a container, the path of the group may be
+ * the host's, of which only the last folders exist, or none; the root is then the container's own group.
  */
 function* controlFiles(root: string, v2: string, v1: string): Generator<string> {
   const groups = read(posix.join(root, 'proc/self/cgroup')) ?? '';

@@ -1,4 +1,4 @@
-/** Answers that are asked for once a run: the code of a step, the version of a package. A watch forgets them before the next run. */
+/** A cache for one run: the code of a step, the version of a package. `run --watch` clears it before the next run. */
 const all: Map<unknown, unknown>[] = [];
 
 export function oncePerRun<V>(): Map<string, V> {

@@ -1,24 +1,24 @@
 /**
- * Text from elsewhere, fit for a terminal. File names, messages, data and what models write may hold characters that move the cursor,
- * colour the screen, ring the bell or turn the direction of writing: here they become visible escapes such as `\x1b`.
+ * Makes untrusted text safe for a terminal. File names, messages, data and generated text may hold characters that move the
+ * cursor, colour the screen, ring the bell or change the text direction. They become visible escapes such as `\x1b`.
  */
 
-/** Line ends and tabs stay. */
+/** Escapes control characters, except newlines and tabs. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (found) => (found === '\n' || found === '\t' ? found : escaped(found)));
 }
 
-/** The same on one line: for names. */
+/** Escapes all control characters, newlines included: for names. */
 export function printableName(text: string): string {
   return text.replace(UNPRINTABLE, escaped);
 }
 
-/** The same where colours may stay: sequences that only choose colour and weight (SGR). */
+/** Escapes control characters, except the sequences that only set colour and weight (SGR). */
 export function printableInColor(text: string): string {
   return text.replace(SGR_OR_UNPRINTABLE, (found) => (found === '\n' || found === '\t' || found.length > 1 ? found : escaped(found)));
 }
 
-/** JSON on one line: JSON itself escapes some of these characters and lets others pass. */
+/** JSON on one line. JSON.stringify escapes only some control characters; this escapes the others. */
 export function printableJson(value: unknown): string {
   return inJson(JSON.stringify(value));
 }
@@ -27,22 +27,22 @@ export function inJson(json: string): string {
   return json.replace(UNPRINTABLE, (found) => `\\u${hex(found, 4)}`);
 }
 
-/** Cut where nobody reads on; `rest` says where all of it is. */
+/** Cuts the text to `characters`; `rest` says where the full text is. */
 export function shortened(text: string, characters: number, rest = ''): string {
   if (text.length <= characters) return text;
   const cut = text.slice(0, characters).replace(/[\ud800-\udbff]$/, '');
   return `${cut}… (${(text.length - cut.length).toLocaleString('en-US')} more characters${rest})`;
 }
 
-/** A message of a step: it may be of any length, and its log has all of it. */
+/** Shortens a message of a step, which may have any length. The step's log has the full message. */
 export function readableText(message: string): string {
   return printable(shortened(message, MOST, ': see the log'));
 }
 
-/** Characters of a message. */
+/** Maximum number of characters of a message. */
 const MOST = 2000;
 
-/** Control characters (C0, DEL, C1), separators of lines and paragraphs, and what overrides or isolates a direction of writing. */
+/** Control characters (C0, DEL, C1), line and paragraph separators, and characters that override or isolate the text direction. */
 const UNPRINTABLE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 const SGR_OR_UNPRINTABLE = new RegExp(`\\u001b\\[[\\d;:]*m|${UNPRINTABLE.source}`, 'gu');
 

@@ -1,4 +1,4 @@
-/** The only engine file that knows the built-in steps and serving. Each is loaded when it is asked for. */
+/** The only engine file that knows the built-in steps and serving. Each module is loaded on demand. */
 import type { StepDefinition } from './step.ts';
 
 const STEPS: Record<string, () => Promise<{ default: unknown }>> = {
@@ -17,14 +17,14 @@ export function builtinNames(): string[] {
   return Object.keys(STEPS);
 }
 
-/** Undefined where there is no built-in step of that name. Every one comes through the public contract. */
+/** Undefined if no built-in step has that name. Built-in steps use the same public contract as users' steps. */
 export async function builtin(name: string): Promise<StepDefinition | undefined> {
   return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
 }
 
 /**
- * Whether a step's process is as it was when the step is done, so that it may serve the next cell. Not where a tensor library
- * was loaded: it holds a device, its settings and its memory for as long as the process lives.
+ * Whether the process of a step can be reused for the next cell. It cannot if the step loads a tensor library, because the
+ * library holds a device, its settings and its memory until the process ends.
  */
 export function leavesNothing(name: string): boolean {
   return LEAVING_NOTHING.has(name);
@@ -47,17 +47,17 @@ export function setup() {
   return import('../steps/runtime/tensorflow/setup.ts');
 }
 
-/** What `show` tells of artifacts. */
+/** Previews for `show`. */
 export function previews() {
   return import('../steps/preview/preview.ts');
 }
 
-/** Curves of past trainings for TensorBoard. */
+/** Training curves for TensorBoard. */
 export function histories() {
   return import('../steps/preview/history.ts');
 }
 
-/** What `doctor` tells of the libraries of steps. */
+/** The libraries of steps, for `doctor`. */
 export function libraries() {
   return import('../steps/runtime/libraries.ts');
 }

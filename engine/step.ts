@@ -1,41 +1,39 @@
 /**
- * The step contract: what a step declares and what it is given when it runs.
- * Built-in steps and a user's own steps go through this one contract, with no privileges.
- *
- * A step runs in a child process. Only JSON and paths cross the border.
+ * The step contract: what a step declares, and what it receives when it runs. Built-in steps and users' steps use the same
+ * contract, without privileges. A step runs in a child process, which exchanges only JSON and paths with the engine.
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
 
-/** The bytes of memory that processes can have here: what the container may use, or else what the machine has. */
+/** The memory limit of this container, otherwise the memory of this machine, in bytes. */
 export { memoryLimit } from './memory-limit.ts';
-/** The word of several that a mistyped one is nearest to. */
+/** The most similar word to a misspelt one. */
 export { nearest } from './suggest.ts';
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
-/** What may stand at an input's or output's path. */
+/** The kind of an input or output. */
 export type ArtifactKind = 'file' | 'folder' | 'any';
 
 export interface InputDeclaration {
-  /** What the path may lead to; anything else is refused before the step runs. */
+  /** The kind that the path must have. Other kinds are refused before the step runs. */
   kind: ArtifactKind;
-  /** Takes a list: several paths, globs, or a gather such as `${{ steps.train[*].model }}`. */
+  /** Accepts several paths: a list, a glob, or the outputs of all cells of a step, as in `${{ steps.train[*].model }}`. */
   many?: boolean;
-  /** May be left out of `with`; `inputs` then has no such key. */
+  /** May be omitted from `with`. `inputs` then has no such key. */
   optional?: boolean;
   /**
-   * Takes a query of a database, `{ url, query }`, and gives a file of JSON lines with its rows. The content of the rows enters the
-   * fingerprint, so they are read whenever it is asked whether the step is fresh.
+   * Accepts a database query, `{ url, query }`. The step receives a file of JSON lines with its rows. The content of the rows
+   * enters the fingerprint, so the query runs whenever tunesmith checks whether the step is fresh.
    */
   query?: boolean;
-  /** Shown in help, in editors and in the generated reference. */
+  /** Appears in help, in editors and in the generated reference. */
   description?: string;
 }
 
 export interface OutputDeclaration {
-  /** What the step must have made at the path when it returns. */
+  /** The kind of file that the step must create at the path. */
   kind: ArtifactKind;
-  /** Shown in help, in editors and in the generated reference. */
+  /** Appears in help, in editors and in the generated reference. */
   description?: string;
 }
 
@@ -43,67 +41,67 @@ export interface OutputDeclaration {
 export type OptionSchemas = Record<string, JSONSchema & OptionNotes>;
 
 export interface OptionNotes {
-  /** Shown in help, in editors and in the generated reference. */
+  /** Appears in help, in editors and in the generated reference. */
   description?: string;
-  /** What the option is where `with` does not set it. */
+  /** The value if `with` does not set the option. */
   default?: unknown;
-  /** The default in a cell of a matrix, where it is another one. */
+  /** A different default for cells of a matrix. */
   defaultInMatrix?: unknown;
   /**
-   * `false` for an option that cannot change a byte of any output, such as how often progress is logged. It enters no fingerprint:
-   * another value of it reruns nothing, and a stored result counts whatever it was made with.
+   * `false` for an option that cannot change any output, such as how often progress is logged. It does not enter the
+   * fingerprint, so changing it runs no cell again and stored results stay valid.
    */
   fingerprint?: false;
 }
 
-/** Each input, by its role. A kind alone is short for `{ kind }`. */
+/** Each input, by its role. A kind alone means `{ kind }`. */
 export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
-/** Each output, by its role. A kind alone is short for `{ kind }`. */
+/** Each output, by its role. A kind alone means `{ kind }`. */
 export type OutputDeclarations = Record<string, ArtifactKind | OutputDeclaration>;
 
-/** The options as `run` gets them: defaults filled in, validated. */
+/** The options that `run` receives: validated, with defaults filled in. */
 export type OptionsOf<O extends OptionSchemas> = string extends keyof O
-  ? Record<string, any> // their names are not known, and compilers before 7 would follow all schemas that there can be
+  ? Record<string, any> // The names are unknown, and TypeScript before 7 would expand all possible schemas.
   : { -readonly [K in keyof O]: O[K] extends JSONSchema ? FromSchema<O[K]> : never };
 
-/** The inputs as `run` gets them: one path, or a list where the declaration says `many`. */
+/** The inputs that `run` receives: one path, or a list if the declaration has `many`. */
 export type InputsOf<I extends InputDeclarations> = string extends keyof I
-  ? Record<string, any> // their names are not known
+  ? Record<string, any> // The names are unknown.
   : {
       -readonly [K in keyof I]: (I[K] extends { many: true } ? string[] : string) | (I[K] extends { optional: true } ? undefined : never);
     };
 
-/** The paths to write at, by role. */
+/** The paths to write to, by role. */
 export type OutputsOf<P extends OutputDeclarations> = { -readonly [K in keyof P]: string };
 
 export interface OptionProblem {
-  /** The option at fault, e.g. `early_stopping.patience`. */
+  /** The invalid option, e.g. `early_stopping.patience`. */
   option: string;
-  /** What is wrong with its value, and what would be right. */
+  /** What is wrong with its value, and which values are valid. */
   message: string;
   /** What to do. */
   hint?: string;
 }
 
-/** An output of another step behind an input, as `foresee` sees it. */
+/** The output of another step that an input refers to, for `foresee`. */
 export interface Upstream {
   /** The cell that makes it. */
   cell: string;
   /** The step that it uses; absent for a command. */
   uses?: string;
-  /** Its options, defaults filled in. */
+  /** Its options with defaults filled in. */
   options: Record<string, Json>;
   /** The output's name. */
   output: string;
-  /** Where the output lies; absent until it exists. */
+  /** Path of the output; absent until it exists. */
   path?: string;
-  /** What the cell itself reads from other steps, by input. */
+  /** The outputs that this cell itself reads from other steps, by input. */
   readonly inputs: Record<string, Upstream[]>;
 }
 
-/** What `foresee` found. */
+/** An error that `foresee` found. */
 export interface ForeseenProblem extends OptionProblem {
-  /** The cell above whose option it is, where it is none of the step's own. */
+  /** The cell whose option is invalid, if it is not an option of this step. */
   upstream?: string;
 }
 
@@ -114,48 +112,48 @@ export interface StepDefinition<
 > {
   /** A short name in lower case, e.g. `drop-short-lines`. */
   name: string;
-  /** Enters the fingerprint: raise it when the same inputs and options would give another result. */
+  /** Enters the fingerprint. Raise it when the same inputs and options give a different result. */
   version: number;
-  /** One sentence, shown in editors beside `uses`. */
+  /** One sentence, which editors show for `uses`. */
   description?: string;
-  /** What `with` takes beside inputs. An option and an input cannot share a name. */
+  /** The options in `with`. An option and an input cannot have the same name. */
   options?: O;
-  /** Options that may be left out although they have no default. */
+  /** Options without a default that may be omitted. */
   optional?: readonly (keyof O & string)[];
   /**
-   * Names that people bring from elsewhere, each with what it is called here: `{ num_train_epochs: 'epochs' }`, or how it is written
-   * here: `{ lora_alpha: 'lora: { alpha: … }' }`, or a sentence where it is no option. The hint for an unknown option shows it.
+   * Hints for option names of other tools: the name of the option here, `{ num_train_epochs: 'epochs' }`, the YAML to write,
+   * `{ lora_alpha: 'lora: { alpha: … }' }`, or a sentence if there is no such option.
    */
   aliases?: Readonly<Record<string, string>>;
-  /** Files and folders that the step reads, each from `with`. */
+  /** Files and folders that the step reads. `with` gives their paths. */
   inputs?: I;
-  /** Files and folders that the step makes; later steps read them as `${{ steps.STEP.ROLE }}`. */
+  /** Files and folders that the step creates. Other steps read them as `${{ steps.STEP.ROLE }}`. */
   outputs: P;
-  /** npm packages that decide the result: their installed versions enter the fingerprint. */
+  /** npm packages that the result depends on. Their installed versions enter the fingerprint. */
   libraries?: readonly string[];
-  /** 'all' for a step that keeps every core busy by itself; it then runs alone. Default 'one'. */
+  /** 'all' for a step that uses all cores and therefore runs alone. Default 'one'. */
   threads?: 'one' | 'all';
-  /** What the schema cannot say, e.g. an option that another one makes meaningless. Pure and quick. Built-in steps only. */
+  /** Checks what a schema cannot express, such as options that exclude each other. Pure and fast. For built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
   /**
-   * Finds what the steps above make impossible, e.g. a metric that their task does not have. It is called when a pipeline is read, and once
-   * more in a run, before longer cells begin, when all outputs exist that `reads` names. Quick: it reads small files at most. As with
-   * `check`, only that of a built-in step is called.
+   * Finds errors that follow from the steps before, such as a metric that does not exist for their task. It is called when a
+   * pipeline is read. During a run, it is called again when all outputs in `reads` exist, before longer cells start. It must
+   * be fast and read only small files. For built-in steps only.
    */
   foresee?: {
-    /** Inputs, or inputs of the steps behind them, whose content decides: `tokens`, `from.tokens`. */
+    /** Inputs whose content it needs, also those of the steps before: `tokens`, `from.tokens`. */
     reads: readonly string[];
     check(options: OptionsOf<O>, inputs: Record<string, Upstream[]>): ForeseenProblem[];
   };
-  /** The work. It has succeeded when this returns, or its promise resolves, and every output is there. */
+  /** Runs the step. It succeeds if this returns, or its promise resolves, and every output exists. */
   run(context: StepContext<O, I, P>): Promise<void> | void;
 }
 
-/** The cell that made an input, for an input that gathers cells of a matrix. */
+/** The cell that made an input, for an input that refers to several cells of a matrix. */
 export interface CellOrigin {
   /** Its name, e.g. `train[learning_rate=0.001]`. */
   cell: string;
-  /** Its point of the matrix; empty for a step without one. */
+  /** Its matrix values; empty for a step without a matrix. */
   matrix: Record<string, Json>;
 }
 
@@ -164,78 +162,78 @@ export interface StepContext<
   I extends InputDeclarations = InputDeclarations,
   P extends OutputDeclarations = OutputDeclarations,
 > {
-  /** From `with`: checked against the schemas, with defaults filled in. */
+  /** The options from `with`: validated, with defaults filled in. */
   options: OptionsOf<O>;
-  /** Absolute paths by role: a string, or a list for an input declared `many`; absent when optional and not given. */
+  /** Absolute paths by role: a string, or a list for an input with `many`; absent if optional and not given. */
   inputs: InputsOf<I>;
-  /** For each input that refers to steps: the cells behind it, in the order of its paths. */
+  /** For each input that refers to steps: the cells that made it, in the order of its paths. */
   origins: Record<string, CellOrigin[]>;
-  /** Of inputs that were fetched from elsewhere: where from, by their paths. Say this instead of a path in the cache. */
+  /** The addresses of downloaded inputs, by path. Use them in messages instead of paths in the cache. */
   addresses: Record<string, string>;
-  /** What inputs are called in the fingerprint, by their paths: the same on every machine. Of an absolute path it is the last part. */
+  /** The names of inputs in the fingerprint, by path. They are equal on every machine: only the last part of an absolute path. */
   names: Record<string, string>;
   /**
-   * Of inputs that were fetched from a hub: the model or data set that they are a part of and the commit or version that was read, such
-   * as `hf://datasets/owner/name@COMMIT`, by their paths.
+   * The repositories of inputs that were downloaded from a hub, with the commit or version that was read, by path:
+   * `hf://datasets/owner/name@COMMIT`.
    */
   repositories: Record<string, string>;
-  /** Absolute paths to write at. Nothing is there yet; the parent folder exists. */
+  /** Absolute paths to write to. They do not exist yet, but their parent folders do. */
   outputs: OutputsOf<P>;
   /**
-   * A folder for what must outlast this attempt: a later one of the same cell, with the same options, inputs and code, finds it as it
-   * was left, whether this one failed, timed out, or was interrupted or killed. Make it before you write there, and write so that a
-   * kill at any moment leaves something whole (a new name, then rename). It is removed when the cell has succeeded.
+   * A folder for checkpoints. A later attempt of the same cell, with the same options, inputs and code, finds it unchanged if
+   * this attempt fails, times out or is killed. Create it before you write to it. Write files atomically (under a new name,
+   * then rename), because a kill may come at any moment. It is removed when the cell succeeds.
    */
   checkpoints: string;
   /**
-   * What does not count in the folders of inputs of several paths: by-products such as `__pycache__`, and what `exclude` names. A step
-   * that lists such a folder passes over these (absolute paths; of folders with all that is in them), since they are not in the
-   * fingerprint. An input of one folder does not have them.
+   * Files and folders (absolute paths) that do not count in inputs with several paths: by-products such as `__pycache__`, and
+   * matches of `exclude`. A step that lists such a folder must skip them and everything in them, because they are not in the
+   * fingerprint. An input that is one folder does not contain them.
    */
   leftOut: readonly string[];
-  /** The pipeline file's folder: say paths relative to it in messages. */
+  /** The folder of the pipeline file. Write paths in messages relative to it. */
   folder: string;
-  /** The cell that runs. */
+  /** The name of the cell. */
   cell: CellOrigin;
-  /** Aborted on Ctrl-C, timeout and kill. */
+  /** Aborts on Ctrl-C, timeout and kill. */
   signal: AbortSignal;
-  /** The option `seed` where there is one, else a number that the fingerprint alone decides. */
+  /** The option `seed` if there is one, otherwise a number derived from the fingerprint. */
   seed: number;
-  /** Cores this cell may use. */
+  /** Number of CPU cores that the cell may use. */
   threads: number;
-  /** A line for the log and the plain screen. */
+  /** Writes a line to the log and, with --plain, to the screen. */
   log(message: string): void;
-  /** A line that the user should not miss; repeated below the summary. */
+  /** Reports something that the user should not miss. It is repeated below the summary. */
   warn(message: string): void;
   /**
-   * What came of it, in one line: shown with the finished cell and below the summary, also by later runs in which the cell need not run
-   * again. The last one counts.
+   * Sets the result line, which is printed with the finished cell and below the summary, also by later runs in which the cell
+   * is fresh. The last call counts.
    */
   result(message: string): void;
-  /** How far it is. `values` are shown beside it, e.g. `{ loss: 0.31, 'tokens/s': 5210 }`. */
+  /** Reports progress. `values` are printed with it, e.g. `{ loss: 0.31, 'tokens/s': 5210 }`. */
   progress(done: number, total?: number, values?: Record<string, number | string>): void;
-  /** A figure for the run's records; with `step`, one point of a curve. Final figures (no `step`) are printed in the summary. */
+  /** Records a metric. With `step`, it is one point of a curve; without, it is a final metric, which the summary prints. */
   metric(name: string, value: number, step?: number): void;
 }
 
 /**
- * An error that the user can mend: it is shown without a stack trace, and its message says what is wrong, where, and what to do.
- * Any other error counts as a mistake in the step: it is shown with the file and line that threw it and a short stack.
+ * An error that the user can fix. It is printed without a stack trace; the message says what is wrong and where. Any other
+ * error counts as a bug in the step and is printed with the file and line that threw it and a short stack.
  */
 export class StepError extends Error {
   override name = 'StepError';
   constructor(
     message: string,
-    /** What to do about it. */
+    /** What to do. */
     readonly hint?: string,
-    /** Where in `with` the mistake lies, `['select', 'label']`: the user is shown that place in the pipeline file. */
+    /** Path of the invalid value in `with`, `['select', 'label']`. The message points to its position in the pipeline file. */
     readonly option?: readonly string[],
   ) {
     super(message);
   }
 }
 
-/** Declares a step. Returns its argument: it is here for the types. */
+/** Declares a step. Returns its argument; the function only adds the types. */
 export function defineStep<
   const O extends OptionSchemas = Record<never, never>,
   const I extends InputDeclarations = Record<never, never>,

@@ -1,6 +1,6 @@
-/** "did you mean …?": the nearest valid word to a mistyped one. */
+/** "did you mean …?": suggests the most similar valid word. */
 
-/** Hint for a word that is not among `valid`: the nearest, and a list of what there is as far as that can be read at a glance. */
+/** The hint for a word that is not in `valid`: the most similar word, and a list of the valid words if it is short. */
 export function didYouMean(word: string, valid: Iterable<string>, list: string): string {
   const words = [...valid];
   const near = nearest(word, words);
@@ -14,7 +14,7 @@ export function didYouMean(word: string, valid: Iterable<string>, list: string):
   return `${list}: ${[...shown.slice(0, FEW), ...(shown.length > FEW || akin.length > 0 ? [`… (${words.length})`] : [])].join(', ')}`;
 }
 
-/** A longer list is no hint. */
+/** Maximum length of the list. */
 const FEW = 12;
 
 /** `num_train_epochs` and `numTrainEpochs`: num, train, epochs. */
@@ -24,7 +24,7 @@ function partsOf(word: string): string[] {
     .filter((part) => part.length > 2);
 }
 
-/** `weight-decay` and `weightDecay` as options are written: `weight_decay`. */
+/** Converts `weight-decay` and `weightDecay` to `weight_decay`. */
 export function snakeCase(word: string): string {
   return word
     .replace(/([a-z\d])([A-Z])/g, '$1_$2')
@@ -33,8 +33,8 @@ export function snakeCase(word: string): string {
 }
 
 /**
- * What a word from elsewhere is here, by a list of such words: the name of an option where it is one, and the hint.
- * Undefined where the list has no such word.
+ * Looks up an option name of another tool: the option's name here, if there is one, and the hint. Undefined if the list does
+ * not contain the word.
  */
 export function knownAlias(
   word: string,
@@ -49,7 +49,7 @@ export function knownAlias(
   return { name, hint: here.endsWith('.') ? here : name === here ? `did you mean "${here}"?` : `did you mean \`${here}\`?` };
 }
 
-/** Undefined where no word is near: a third of its letters may differ, and one of three. */
+/** The most similar word; undefined if none is similar. A third of the letters may differ, but one if there are three. */
 export function nearest(word: string, valid: Iterable<string>): string | undefined {
   let best: string | undefined;
   let least = Math.floor(word.length / 3) + 1;
@@ -63,7 +63,7 @@ export function nearest(word: string, valid: Iterable<string>): string | undefin
   return best;
 }
 
-/** Edits between two words; swapping two neighbours counts as one. */
+/** Edit distance of two words. Swapping two neighbours counts as one edit. */
 function distance(a: string, b: string): number {
   let [older, old] = [[] as number[], Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i++) {

@@ -1,4 +1,4 @@
-/** Where a user's own step threw an error: the innermost lines of the user's code, without Node's and this package's. */
+/** The stack of an error in a user's step: only frames of the user's code, without Node and tunesmith. */
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,7 +11,7 @@ export interface Frame {
   column: number;
 }
 
-/** The innermost first, for an error that the step of this module threw. Installed packages are left out, unless the step is one. */
+/** The frames, innermost first, of an error that the step of this module threw. Leaves out installed packages, unless the step is one. */
 export function userStack(stack: string | undefined, module: string): Frame[] {
   const isInstalled = (file: string) => file.split(sep).includes('node_modules');
   const frames = (stack ?? '').split('\n').flatMap((line) => frameOf(line) ?? []);
@@ -24,7 +24,7 @@ function frameOf(text: string): Frame | undefined {
   const [, called, at] = /^\s+at (?:async )?(?:(.+) \((.+)\)|.+)$/.exec(text) ?? [];
   const place = at ?? text.replace(/^\s+at (async )?/, '');
   const [, url, line, column] = /^(.+):(\d+):(\d+)$/.exec(place) ?? [];
-  if (url === undefined || !/^(file:\/\/|\/|[A-Za-z]:[\\/])/.test(url)) return undefined; // Node's own
+  if (url === undefined || !/^(file:\/\/|\/|[A-Za-z]:[\\/])/.test(url)) return undefined; // a module of Node
   const file = (url.startsWith('file:') ? fileURLToPath(url) : url).replace(/\?.*$/, '');
   if (OURS.some((folder) => file.startsWith(folder))) return undefined;
   const name = called?.replace(/^(Object|Module)\./, '').replace(/ \[as .*\]$/, '');

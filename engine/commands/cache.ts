@@ -1,4 +1,4 @@
-/** `tunesmith cache`: what is in the cache, how much room it takes, whether it is whole; and taking results elsewhere. */
+/** `tunesmith cache`: lists, measures, verifies, exports and imports stored results. */
 
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
@@ -23,7 +23,7 @@ interface Options {
 
 export default async function cache([what = '', ...words]: string[], options: Options): Promise<unknown> {
   const command = Object.hasOwn(COMMANDS, what) ? COMMANDS[what] : undefined;
-  if (!command) throw usage(`cache does not know "${what}"`, didYouMean(what, Object.keys(COMMANDS), 'what it knows'));
+  if (!command) throw usage(`cache has no subcommand "${what}"`, didYouMean(what, Object.keys(COMMANDS), 'the subcommands'));
   const root = recordsRoot() ?? rootOf(process.cwd());
   return command({ root, places: placesOf({ root }), words, ...options });
 }
@@ -87,8 +87,8 @@ async function du(asked: Asked): Promise<void> {
       ...(rows.length > 0
         ? [...tableLines(['step', 'results', 'objects'], rows, { columns: columns(), right: (c) => c > 0, heading: bold }), '']
         : []),
-      `${count(sizes.size, 'object')} in ${asked.places.cache}: ${bytes(objects)} (what several results have is there once)`,
-      ...(unneeded > 0 ? [`no result refers to ${bytes(unneeded)} of it: a gc removes them`] : []),
+      `${count(sizes.size, 'object')} in ${asked.places.cache}: ${bytes(objects)} (objects that several results share count once)`,
+      ...(unneeded > 0 ? [`${bytes(unneeded)} of it belong to no result: \`tunesmith gc\` removes them`] : []),
       ...folders.map(({ name, bytes: size }) => `${name}: ${bytes(size)}`),
     ]);
   });
@@ -108,16 +108,18 @@ async function verify(asked: Asked): Promise<number> {
     if (asked.json) printLines([printableJson({ type: 'verify', objects, bytes: size, damaged, broken: names })]);
     else {
       printLines([
-        `${count(objects, 'object')} read, ${bytes(size)}: ${damaged.length === 0 ? 'all are whole' : `${damaged.length} damaged`}`,
+        `${count(objects, 'object')} read, ${bytes(size)}: ${damaged.length === 0 ? 'all intact' : `${damaged.length} damaged`}`,
       ]);
       if (damaged.length > 0)
         printLines([
-          cache.readOnly ? 'the cache is read-only: they stay where they are' : `set aside in ${join(asked.places.cache, 'damaged')}`,
+          cache.readOnly
+            ? 'the cache is read-only, so the damaged objects stay in place:'
+            : `moved the damaged objects to ${join(asked.places.cache, 'damaged')}:`,
           ...damaged.map((hash) => `  ${hash}`),
         ]);
       if (broken.length > 0)
         printLines([
-          'these results are not whole: their cells run again when they are needed',
+          'these results are incomplete; their cells run again when they are needed:',
           ...[...new Set(names)].map((name) => `  ${name}`),
         ]);
     }
@@ -129,7 +131,8 @@ async function verify(asked: Asked): Promise<number> {
 
 async function exportTo(asked: Asked): Promise<void> {
   const [file, ...words] = asked.words;
-  if (file === undefined) throw usage('cache export needs the file to write', 'For example: tunesmith cache export results.tar');
+  if (file === undefined)
+    throw usage('cache export needs the name of the file to write', 'For example: tunesmith cache export results.tar');
   const cache = open(asked);
   try {
     const chosen = named(asked, words);
@@ -139,9 +142,9 @@ async function exportTo(asked: Asked): Promise<void> {
     const { broken, ...done } = await exportResults(cache, results, resolve(file));
     if (asked.json) printLines([printableJson({ type: 'export', file, ...done, broken: broken.map(({ subject }) => subject) })]);
     else {
-      printLines([`${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}, in ${file}`]);
+      printLines([`wrote ${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}, to ${file}`]);
       if (broken.length > 0)
-        printLines([`left out, since objects of theirs are missing or damaged: ${broken.map(({ subject }) => subject).join(', ')}`]);
+        printLines([`left out, because some of their objects are missing or damaged: ${broken.map(({ subject }) => subject).join(', ')}`]);
     }
   } finally {
     cache.close();
@@ -151,21 +154,21 @@ async function exportTo(asked: Asked): Promise<void> {
 async function importFrom(asked: Asked): Promise<void> {
   const [file, ...more] = asked.words;
   if (file === undefined || more.length > 0)
-    throw usage('cache import takes the file that an export wrote', 'For example: tunesmith cache import results.tar');
+    throw usage('cache import needs a file that `cache export` wrote', 'For example: tunesmith cache import results.tar');
   makeOwnFolder(asked.places);
   const cache = open(asked);
   try {
     const { importResults } = await import('../../cache/archive.ts');
     const done = await importResults(cache, asked.places.cache, resolve(file));
     if (asked.json) return printLines([printableJson({ type: 'import', file, ...done })]);
-    const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} ${done.known === 1 ? 'was' : 'were'} there already` : '';
-    printLines([`${count(done.results, 'result')} and ${count(done.objects, 'object')}, ${bytes(done.bytes)}, are new${known}`]);
+    const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} ${done.known === 1 ? 'was' : 'were'} already in the cache` : '';
+    printLines([`added ${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}${known}`]);
   } finally {
     cache.close();
   }
 }
 
-/** Where there is no cache yet, looking at it makes none. */
+/** Opens the cache read-only if it does not exist, so that it is not created. */
 function open({ places }: Asked, readOnly = !existsSync(places.cache)): Cache {
   return openCache(places.cache, { readOnly, memo: places.memo });
 }
@@ -179,7 +182,7 @@ function looking(asked: Asked, work: (cache: Cache) => void): void {
   }
 }
 
-/** Results of the cells and steps that are named, in the pipeline that is named; without names all. */
+/** A test for the results of the cells and steps `words` in the pipeline `file`. Without words, every result passes. */
 function named({ root, file }: Asked, words: string[]): (result: { subject: string }) => boolean {
   const pipeline = file && relative(root, resolve(file));
   const tests = words.map(cellTest);
@@ -192,19 +195,19 @@ function named({ root, file }: Asked, words: string[]): (result: { subject: stri
 }
 
 function none({ words }: Asked, what: string): void {
-  if (words.length > 0) throw usage(`cache ${what} takes no more words, not "${words.join(' ')}"`);
+  if (words.length > 0) throw usage(`cache ${what} takes no arguments, but got "${words.join(' ')}"`);
 }
 
 function foldersOf({ own, cache, kept, checkpoints, work }: Places): [string, string][] {
   return [
-    ['what was fetched from elsewhere', join(cache, 'sources')],
-    ['damaged objects that were set aside', join(cache, 'damaged')],
-    ['outputs in place', join(own, 'outputs')],
+    ['downloads', join(cache, 'sources')],
+    ['damaged objects', join(cache, 'damaged')],
+    ['outputs in the project', join(own, 'outputs')],
     ['logs', join(own, 'logs')],
     ['checkpoints', checkpoints],
-    ['what failed cells left', join(own, 'failed')],
-    ['files of yours that were kept', kept],
-    ['at work', work],
+    ['partial outputs of failed cells', join(own, 'failed')],
+    ['saved copies of files that you changed', kept],
+    ['temporary files', work],
   ];
 }
 

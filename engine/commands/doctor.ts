@@ -1,4 +1,4 @@
-/** `tunesmith doctor`: what is there, what is chosen, what to install for more. Exits with 1 when something needed is not in order. */
+/** `tunesmith doctor`: what is installed, what is used, what else to install. Exits with 1 if a required part does not work. */
 
 import { execFile } from 'node:child_process';
 import { statfsSync } from 'node:fs';
@@ -20,7 +20,7 @@ export default async function doctor({ json = false }: { json?: boolean }): Prom
   return checks.some(({ needed, state }) => needed && state !== 'ok') ? 1 : 0;
 }
 
-/** An older one than tunesmith needs does not get here (cli.ts). */
+/** cli.ts has already refused a Node that is too old. */
 function checkNode(): Check {
   return { name: 'Node', state: 'ok', detail: `${process.versions.node} (${process.execPath})`, needed: true };
 }
@@ -77,7 +77,7 @@ function lines(checks: Check[]): string[] {
     `${paint[state](pad(state, 9))}${pad(name, names)}  ${clip(oneLine(detail), room)}`.trimEnd(),
   );
   const next = [...new Set(checks.flatMap(({ state, next }) => (state !== 'ok' && next ? [next] : [])))];
-  return [...rows, ...(next.length > 0 ? ['', 'for more:', ...next.map((command) => `  ${command}`)] : [])];
+  return [...rows, ...(next.length > 0 ? ['', 'to install more:', ...next.map((command) => `  ${command}`)] : [])];
 }
 
 function gigabytes(bytes: number): string {

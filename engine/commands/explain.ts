@@ -1,4 +1,4 @@
-/** `tunesmith explain CELL`: what decides a cell's result, and what is different from its nearest earlier result. */
+/** `tunesmith explain CELL`: the parts of a cell's fingerprint, and how they differ from the most similar earlier result. */
 
 import { printableJson, shortened } from '../printable.ts';
 import { type Colors, colorsFor } from '../report/colors.ts';
@@ -21,31 +21,39 @@ export default async function explain(words: string[], { json, ...options }: Pip
 }
 
 const STATES = {
-  fresh: 'fresh: its outputs are what this fingerprint made',
-  restore: 'to be restored from the cache',
-  run: 'to run',
-  depends: 'to be decided once the cells above it ran',
-  off: 'left out by `when`',
+  fresh: 'is fresh: its outputs match this fingerprint',
+  restore: 'can be restored from the cache',
+  run: 'must run',
+  depends: 'is undecided until the cells that it depends on have run',
+  off: 'is skipped, because its `when` is false',
 };
 
 function explanationLines(explanation: Explanation, colors: Colors): string[] {
   const { cell, state, why, last, fingerprint, components, made, against, differences } = explanation;
   const because = why && state !== 'fresh' ? `: ${oneLine(why)}` : '';
-  const lines = [`${colors.bold(cell)} is ${STATES[state]}${because}`];
+  const lines = [`${colors.bold(cell)} ${STATES[state]}${because}`];
   if (last) {
     const told = last.failure ?? last.why;
-    lines.push(`in run ${last.run} it ${ENDED[last.state]}${told ? `: ${oneLine(shortened(told, 500))}` : ''}`);
+    lines.push(`in run ${last.run}, it ${ENDED[last.state]}${told ? `: ${oneLine(shortened(told, 500))}` : ''}`);
   }
   if (fingerprint && components) {
     const rows = componentRows(components);
     const names = Math.max(...rows.map(([name]) => width(name)));
-    lines.push('', `fingerprint ${fingerprint}, made of`, ...rows.map(([name, value]) => `  ${colors.dim(pad(name, names))}  ${value}`));
+    lines.push(
+      '',
+      `fingerprint ${fingerprint}, computed from`,
+      ...rows.map(([name, value]) => `  ${colors.dim(pad(name, names))}  ${value}`),
+    );
   }
-  if (made) lines.push('', `its result was made on ${moment(made)}`);
+  if (made) lines.push('', `its result was created on ${moment(made)}`);
   if (against) {
     const told = differences.flatMap((difference) => differenceLines(difference, colors).map((line) => `  ${line}`));
-    lines.push('', `compared with the nearest other result, of ${moment(against.created)} (${short(against.fingerprint)})`, ...told);
-  } else if (fingerprint) lines.push('', 'it has no other result to compare with');
+    lines.push(
+      '',
+      `differences from the most similar other result, created on ${moment(against.created)} (${short(against.fingerprint)})`,
+      ...told,
+    );
+  } else if (fingerprint) lines.push('', 'there is no other result to compare with');
   return lines;
 }
 
@@ -58,7 +66,7 @@ const ENDED = {
   canceled: 'was canceled',
 };
 
-/** Every component of a fingerprint, hashes cut to what tells them apart. */
+/** Every component of a fingerprint, with shortened hashes. */
 function componentRows({
   step,
   version,

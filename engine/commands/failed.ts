@@ -1,4 +1,4 @@
-/** How a command ends when it could not do what was asked: a message and the exit code. Nobody sees a stack trace. */
+/** Ends a command that failed: prints a message without a stack trace and returns the exit code. */
 import { writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { printLines } from '../report/print.ts';
 
 export function failed(error: unknown, version: string): number {
   if (!(error instanceof Error)) return bug(new Error(String(error)), version);
-  // Commander has already printed the help or the version that was asked for.
+  // commander has already printed the help or the version.
   if (isUsage(error)) return error.exitCode === 0 ? 0 : error.code === 'commander.help' ? 2 : invalid([usageMistake(error)]);
   if (error instanceof InvalidError) return invalid(error.diagnostics);
   // A mistake in the model or the options that were given, as one in a pipeline.
@@ -17,7 +17,7 @@ export function failed(error: unknown, version: string): number {
     const { message, hint } = error as Error & { hint?: string };
     return invalid([{ file: '', line: 0, column: 0, length: 0, message, ...(hint !== undefined && { hint }) }]);
   }
-  // Errors of steps, the cache and the disk name what is wrong themselves.
+  // Errors of steps, the cache and the disk have messages for users.
   if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
   const trouble = systemError(error);
   if (trouble) return stopped(trouble.message, trouble.hint);
@@ -26,7 +26,7 @@ export function failed(error: unknown, version: string): number {
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError']);
 
-/** Characters of a message. */
+/** Maximum number of characters of a message. */
 const MOST = 4000;
 
 function invalid(diagnostics: Diagnostic[]): number {
@@ -39,7 +39,7 @@ function invalid(diagnostics: Diagnostic[]): number {
   return 2;
 }
 
-/** The work itself could not be done: no mistake in the pipeline, no bug. */
+/** The command failed, but neither the pipeline nor tunesmith is wrong. */
 function stopped(message: string, hint?: string): number {
   if (asJson())
     printLines([printableJson({ type: 'error', file: '', line: 0, column: 0, message: hint ? `${message}\n${hint}` : message })]);
@@ -54,20 +54,20 @@ function stopped(message: string, hint?: string): number {
 function bug(error: Error, version: string): number {
   const told = [
     `tunesmith ${version}, Node ${process.version}, ${platform()} ${arch()}`,
-    `command: ${process.argv[2] ?? ''}`, // arguments may hold what is not for others
+    `command: ${process.argv[2] ?? ''}`, // not the arguments, which may hold secrets
     '',
     error.stack ?? String(error),
     ...(error.cause instanceof Error ? ['caused by:', error.cause.stack ?? ''] : []),
   ].join('\n');
   const file = join(tmpdir(), `tunesmith-bug-${Date.now()}-${process.pid}.txt`);
-  let where = `The details are in ${file}: please report it with that file.`;
+  let where = `The details are in ${file}. Please report the bug with that file.`;
   try {
     writeFileSync(file, `${told}\n`);
   } catch {
     where = 'The details could not be written to a file.';
   }
   const what = printable(shortened(error.message.split('\n', 1)[0]!, MOST));
-  printLines([`tunesmith ${version} hit a bug of its own: ${what}`, `  ${where}`], process.stderr);
+  printLines([`error: this is a bug in tunesmith ${version}: ${what}`, `  ${where}`], process.stderr);
   return 70;
 }
 
@@ -85,11 +85,11 @@ function usageMistake(error: UsageError): Diagnostic {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const command = process.argv[2] ?? '';
   const about = error.code === 'commander.unknownCommand' || command.startsWith('-') ? 'tunesmith' : `tunesmith ${command}`;
-  const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || `\`${about} --help\` tells what there is.`;
+  const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || `\`${about} --help\` lists the commands and options.`;
   return { file: '', line: 0, column: 0, length: 0, message: first, hint };
 }
 
-/** The command may have failed before its options were read. */
+/** Reads the flag from argv, because the command may have failed before its options were parsed. */
 function asJson(): boolean {
   return process.argv.includes('--json');
 }

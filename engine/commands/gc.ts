@@ -1,4 +1,4 @@
-/** `tunesmith gc`: removes stored results that nothing needs any more. Shows first what would go. */
+/** `tunesmith gc`: removes stored results that are no longer needed. Lists them before it removes them. */
 
 import { once } from 'node:events';
 import { relative } from 'node:path';
@@ -24,8 +24,8 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   const wanted = Object.keys(scope).length > 0;
   if (!wanted && !kept && !failed)
     throw usage(
-      'gc needs to know what to keep',
-      'Give --keep-runs N, --older-than 30d or --max-size 10GB; with several, what all of them let go goes. --kept and --failed remove what runs put aside.',
+      'gc needs a rule for what to remove',
+      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if all of them allow it. --kept and --failed remove kept files and partial outputs.',
     );
   const root = recordsRoot();
   if (root === undefined) throw usage('there is no project here: no .tunesmith in this folder or above it');
@@ -33,7 +33,7 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   const aside = leftovers(root);
   const going = leftovers(root, scope.olderThan).filter(({ kind }) => (kind === 'kept' ? kept : failed));
   if (failed && !dryRun && going.some(({ kind }) => kind === 'failed') && isRunning(root))
-    throw usage('a run is in progress, which may need what lies in failed/', 'Wait until it has ended.');
+    throw usage('a run is in progress and may need the files in .tunesmith/failed', 'Wait until it has ended.');
   const nothing = going.length === 0 && (!planned || planned.results.length + planned.objects.length + planned.logs.length === 0);
   const person = process.stdin.isTTY === true && process.stdout.isTTY === true && !json;
   const remove = !dryRun && !nothing && (yes || person);
@@ -45,7 +45,8 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   });
   if (!remove || (!yes && !(await agreed(what)))) {
     if (json) printLines([printableJson({ type: 'gc', removed: false, ...told(planned) })]);
-    else if (!nothing) printLines(['', person ? 'nothing was removed' : 'nothing was removed: run again with --yes to remove this']);
+    else if (!nothing)
+      printLines(['', person ? 'nothing was removed' : 'nothing was removed; run the command again with --yes to remove these results']);
     return 0;
   }
   const done = wanted ? await collect(root, scope, new AbortController().signal) : undefined;
@@ -55,14 +56,14 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   return 0;
 }
 
-/** What runs put aside, each with what becomes of it. */
+/** The kept files and partial outputs, and whether each is removed. */
 function asideLines(root: string, aside: Leftover[], going: Leftover[]): string[] {
   if (aside.length === 0) return [];
   const lines = aside.map((one) => {
     const { path, files, bytes: size, removed } = shown(root, one, going);
-    return `  ${path}: ${count(files, 'file')}, ${bytes(size)}, ${removed ? 'to remove' : `stays without --${one.kind}`}`;
+    return `  ${path}: ${count(files, 'file')}, ${bytes(size)}, ${removed ? 'to remove' : `removed only with --${one.kind}`}`;
   });
-  return ['', 'put aside by runs:', ...lines];
+  return ['', 'kept files and partial outputs:', ...lines];
 }
 
 function shown(root: string, { kind, path, files, bytes }: Leftover, going: Leftover[]) {
@@ -72,14 +73,17 @@ function shown(root: string, { kind, path, files, bytes }: Leftover, going: Left
 function planLines(planned: Collection, { maxSize }: Scope): string[] {
   const { results, total, kept, left } = planned;
   const reasons = [
-    [kept.lock, 'a lock'],
-    [kept.running, 'a running run'],
-    [kept['other project'], 'another project on this cache'],
+    [kept.lock, 'a lockfile'],
+    [kept.running, 'a run in progress'],
+    [kept['other project'], 'another project with this cache'],
   ] as const;
   const why = reasons.filter(([n]) => n > 0).map(([n, who]) => `${n.toLocaleString('en-US')} by ${who}`);
-  const by = why.length > 0 ? `; held ${why.join(', ')}` : '';
-  const stay = `${count(total - results.length, 'result')} of ${total.toLocaleString('en-US')} stay, ${bytes(left)}${by}`;
-  const over = maxSize !== undefined && left > maxSize ? [`all that may go is less than asked for: ${bytes(maxSize)}`] : [];
+  const by = why.length > 0 ? `; needed ${why.join(', ')}` : '';
+  const stay = `to keep: ${(total - results.length).toLocaleString('en-US')} of ${count(total, 'result')}, ${bytes(left)}${by}`;
+  const over =
+    maxSize !== undefined && left > maxSize
+      ? [`the cache stays larger than ${bytes(maxSize)}, because the other results are still needed`]
+      : [];
   if (results.length + planned.objects.length + planned.logs.length === 0) return ['there is nothing to remove', stay, ...over];
   const rows = results.slice(0, SHOWN).map(({ subject, lastUsed, fingerprint }) => [subject, moment(lastUsed), fingerprint.slice(0, 12)]);
   const table =
@@ -105,7 +109,7 @@ function figures({ results, objects, bytes, left, total, kept, logs }: Collectio
   return { results: told, objects: objects.length, bytes, left, total, kept, logs: logs.length };
 }
 
-/** Ctrl-C and the end of the input mean no. */
+/** Asks for confirmation. Ctrl-C and the end of the input mean no. */
 async function agreed(what: string): Promise<boolean> {
   const asking = createInterface({ input: process.stdin, output: process.stdout });
   const closed = once(asking, 'close').then(() => '');

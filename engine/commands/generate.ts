@@ -1,4 +1,4 @@
-/** `tunesmith generate MODEL "PROMPT"` prints the text as it comes; with --file one JSON line for each prompt, in order. */
+/** `tunesmith generate MODEL "PROMPT"` streams the text. With --file, it prints one JSON line for each prompt, in order. */
 import { inJson, printable } from '../printable.ts';
 import { generation } from '../registry.ts';
 import { resultOutput } from '../report/print.ts';
@@ -19,12 +19,16 @@ export default async function generate(model: string, [prompt, ...more]: string[
   const reading = Object.fromEntries(Object.entries({ format, column, delimiter, encoding }).filter(([, value]) => value !== undefined));
   if ((prompt === undefined) === (file === undefined))
     throw usage(
-      prompt === undefined ? 'generate takes a prompt, or a file of them' : 'generate takes a prompt or a file of them, not both',
+      prompt === undefined
+        ? 'generate needs a prompt or a file of prompts'
+        : 'generate takes either a prompt or a file of prompts, not both',
       `For example: tunesmith generate ${model} "Once upon a time"`,
     );
   const [needless] = file === undefined ? Object.keys(reading) : [];
-  if (needless !== undefined) throw usage(`--${needless} says how to read a file, and there is none`, 'Give the file with --file.');
-  if (more.length > 0) throw usage('the prompt is several words', `Quote it: tunesmith generate ${model} "${[prompt, ...more].join(' ')}"`);
+  if (needless !== undefined)
+    throw usage(`--${needless} applies only to a file of prompts`, 'Give the file with --file, or leave the option out.');
+  if (more.length > 0)
+    throw usage('the prompt consists of several arguments', `Quote it: tunesmith generate ${model} "${[prompt, ...more].join(' ')}"`);
   const asked = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
   if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
   const folder = await modelFolder(model);
@@ -33,5 +37,5 @@ export default async function generate(model: string, [prompt, ...more]: string[
   else await generateAll(folder, file, asked, { batchSize, threads, ...reading }, resultOutput(inJson));
 }
 
-/** maxNewTokens → max_new_tokens, as in generation_config.json. */
+/** maxNewTokens → max_new_tokens, the name in generation_config.json. */
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

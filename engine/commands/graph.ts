@@ -1,4 +1,4 @@
-/** `tunesmith graph`: the pipeline as a drawing. */
+/** `tunesmith graph`: draws the pipeline. */
 
 import { printable } from '../printable.ts';
 import { graphOf } from '../report/graph/graph.ts';

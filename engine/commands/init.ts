@@ -1,4 +1,4 @@
-/** `tunesmith init [DIR]`: a pipeline to start from, with data and a small model of its own, that runs in seconds and without a network. */
+/** `tunesmith init [DIR]`: creates an example pipeline with data and a small model. It runs in seconds and without a network. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -12,14 +12,14 @@ export default async function init(folder = '.'): Promise<void> {
   const written = writeNew(folder, files).filter((path) => !path.includes(MODEL));
   process.stdout.write(`wrote ${[...written, nearPath(join(folder, MODEL))].join(', ')}\n\n`);
   if (nearPath(folder) !== '.') process.stdout.write(`  cd ${nearPath(folder)}\n`);
-  process.stdout.write('  tunesmith run starter.yaml                     a quarter of a minute; again, and nothing runs\n');
-  process.stdout.write('  tunesmith show starter.yaml test metrics       what the chosen model reaches on the test split\n');
+  process.stdout.write('  tunesmith run starter.yaml                     takes about 15 seconds; a second run has nothing to do\n');
+  process.stdout.write('  tunesmith show starter.yaml test metrics       shows the metrics of the best model on the test split\n');
   process.stdout.write('  tunesmith serve .tunesmith/outputs/starter/deploy/bundle\n');
 }
 
 const MODEL = 'models/bert-tiny';
 
-/** A BERT without weights, which comes along with the package: train starts it at random. */
+/** A BERT without weights, which is part of the package. `train` initialises it at random. */
 function model(): Record<string, string> {
   const at = join(dirname(createRequire(import.meta.url).resolve('tunesmith/package.json')), 'pipelines', MODEL);
   const names = readdirSync(at).filter((name) => name.endsWith('.json'));
@@ -28,14 +28,14 @@ function model(): Record<string, string> {
 
 const PIPELINE = `# yaml-language-server: $schema=./pipeline.schema.json
 #
-#   tunesmith run starter.yaml       runs what is not there yet; a second run does nothing
-#   tunesmith status starter.yaml    says what a change would rerun, and why
+#   tunesmith run starter.yaml       runs the pipeline; a second run has nothing to do
+#   tunesmith status starter.yaml    shows what a change would run again, and why
 #
-# Change a line of reviews.csv, a learning rate, or say -p seed=8, and run it again.
+# Change a line of reviews.csv or a learning rate, or pass -p seed=8, and run it again.
 name: starter
 
 params:
-  base: ./models/bert-tiny # a small model without weights; for more, name one with weights: hf://google-bert/bert-base-uncased
+  base: ./models/bert-tiny # a small model without weights; for better results, use a pretrained one: hf://google-bert/bert-base-uncased
   seed: 7
 
 steps:
@@ -47,7 +47,7 @@ steps:
     uses: clean
     with: { data: "\${{ steps.collect.data }}", lowercase: true, deduplicate: text }
 
-  split: # train learns, validation chooses, test is for the last look
+  split: # train on one part, choose the model on the second, report the metrics of the third
     uses: split
     with: { data: "\${{ steps.clean.data }}", ratios: [0.6, 0.2, 0.2], stratify: label, seed: "\${{ params.seed }}" }
 
@@ -55,7 +55,7 @@ steps:
     uses: tokenize
     with: { data: "\${{ steps.split.data }}", model: "\${{ params.base }}", max_length: 32 }
 
-  train: # once for each learning rate
+  train: # one cell for each learning rate
     uses: train
     matrix: { learning_rate: [3e-4, 1e-3] }
     with:
@@ -67,28 +67,28 @@ steps:
       batch_size: 16
       seed: \${{ params.seed }}
 
-  validate: # reads train, so it runs once for each learning rate, too
+  validate: # has one cell for each learning rate too, because it reads the output of train
     uses: evaluate
     with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", split: validation, metrics: [accuracy, macro_f1] }
 
-  best: # [*] gathers all cells of a matrix
+  best: # [*] collects the outputs of all cells of a matrix
     uses: select
     with: { from: "\${{ steps.validate[*].metrics }}", maximize: macro_f1, pick: "\${{ steps.train[*].model }}" }
 
-  test: # the figure to report
+  test: # the metrics to report
     uses: evaluate
     with: { model: "\${{ steps.best.pick }}", tokens: "\${{ steps.tokenize.tokens }}", split: test, metrics: [accuracy, macro_f1] }
 
-  baseline: # what the model has to beat
+  baseline: # a simple model to compare with
     uses: baseline
     with: { data: "\${{ steps.split.data }}", metrics: [accuracy, macro_f1] }
 
-  deploy: # a folder to serve and to predict from
+  deploy: # a folder to serve and predict from
     uses: deploy
     with: { model: "\${{ steps.best.pick }}", metrics: "\${{ steps.test.metrics }}", name: starter }
 `;
 
-/** 240 reviews, made of a few words. In a quarter of them `not` turns the meaning round, which a bag of words does not see. */
+/** 240 reviews made of a few words. In a quarter of them `not` reverses the meaning, which a bag of words cannot detect. */
 function reviews(): string {
   const things = ['camera', 'kettle', 'keyboard', 'lamp', 'backpack', 'headset'];
   const words = { good: ['great', 'excellent', 'perfect', 'lovely', 'useful'], bad: ['awful', 'terrible', 'useless', 'poor', 'broken'] };

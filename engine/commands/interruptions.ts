@@ -1,12 +1,12 @@
 /**
- * Ctrl-C and its kin during a run. The first one stops the children and lets the run end in order; the second one ends
- * everything at once: children that are left are ended by their guard (engine/run/guard.ts).
+ * Ctrl-C and other signals during a run. The first signal stops the children and lets the run end in order. The second one
+ * ends the process at once; the guard then kills the remaining children (engine/run/guard.ts).
  */
 import { constants } from 'node:os';
 
 export interface Interruptions {
   signal: AbortSignal;
-  /** What came, if something did. */
+  /** The signal that arrived, if any. */
   readonly by?: Signal;
   release(): void;
 }
@@ -24,7 +24,7 @@ export function interruptions(stopping: () => void): Interruptions {
     stopping();
     controller.abort();
   };
-  // Whoever read our output is gone (cli.ts). Not by the signal itself: to listen for that would end Node's own ignoring of it.
+  // The reader of our output has closed the pipe (cli.ts). Not SIGPIPE: a listener would stop Node from ignoring that signal.
   const unread = () => {
     by ??= 'SIGPIPE';
     controller.abort();

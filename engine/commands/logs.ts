@@ -1,4 +1,4 @@
-/** `tunesmith logs CELL`: what a cell wrote when it last ran, or in a certain run. */
+/** `tunesmith logs CELL`: prints the log of a cell, of its last run or of a given run. */
 
 import { createReadStream, existsSync } from 'node:fs';
 import { pipeline as pipe } from 'node:stream/promises';
@@ -26,7 +26,7 @@ export default async function logs(words: string[], options: PipelineOptions & {
   const logOf = id === undefined ? (cell: string) => lastLog(pipeline, cell) : logsOfRun(pipeline.root, id);
   const found = cells.map(({ name }) => ({ name, log: logOf(name) })).filter(({ log }) => log !== undefined && existsSync(log));
   if (found.length === 0 && id !== undefined)
-    throw usage(`${word} has no log of run ${id}`, `What it wrote when it last ran: tunesmith logs ${word}`);
+    throw usage(`${word} has no log of run ${id}`, `The log of its last run: tunesmith logs ${word}`);
   if (found.length === 0)
     throw usage(`${word} has no log: it has not run yet`, `Run it: tunesmith run ${shownPath(pipeline.file)} --until ${word}`);
   for (const [i, { name, log }] of found.entries()) {
@@ -36,7 +36,7 @@ export default async function logs(words: string[], options: PipelineOptions & {
   }
 }
 
-/** For a terminal: colours pass where colours are wanted, and nothing else that drives it. Each state of a progress bar is a line. */
+/** Makes a log safe for a terminal: keeps colours if colours are on, escapes other control sequences, and prints each state of a progress bar on its own line. */
 async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   const inColor = colorsFor(process.stdout).isColorSupported;
   const shown = (text: string) => {
@@ -46,7 +46,7 @@ async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   let held = '';
   for await (const chunk of chunks) {
     const text = held + chunk;
-    // A sequence, or the end of a line, may go on in the next chunk.
+    // A control sequence or a line end may continue in the next chunk.
     const end = /\p{Cc}[^\p{Cc}A-Za-z]{0,40}$/u.exec(text)?.index ?? text.length;
     held = text.slice(end);
     yield shown(text.slice(0, end));
@@ -54,7 +54,7 @@ async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   yield shown(held) + (inColor ? RESET : '');
 }
 
-/** Colours that a log leaves on must not go on behind it. */
+/** Resets colours that a log leaves on. */
 const RESET = '\u001b[0m';
 
 function logsOfRun(root: string, id: number): (cell: string) => string | undefined {

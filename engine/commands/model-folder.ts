@@ -1,6 +1,6 @@
 /**
- * The model that `predict`, `serve` and `generate` are given: a folder; or an address (docs/remote.md), which is fetched first. What is
- * fetched lies beside all projects, in the shared cache or in tunesmith's own folder: these commands need no project.
+ * The model of `predict`, `serve` and `generate`: a folder, or an address (docs/remote.md) that is downloaded first. These
+ * commands need no project, so downloads go to the shared cache or to tunesmith's own folder.
  */
 
 import { homedir } from 'node:os';
@@ -17,7 +17,7 @@ export async function modelFolder(given: string): Promise<string> {
   const address = readAddress(given);
   if (!address) return given;
   if ('mistake' in address) throw usage(address.mistake, address.hint);
-  if (maybeMany(address)) throw usage(`${given} may be several files`, 'A model is one folder: hf://owner/name@revision');
+  if (maybeMany(address)) throw usage(`${given} may be several files`, 'A model is one folder, for example hf://owner/name@revision');
   const { TUNESMITH_CACHE, TUNESMITH_HOME, XDG_DATA_HOME } = process.env;
   const own = TUNESMITH_HOME || join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'tunesmith');
   const folder = TUNESMITH_CACHE || join(own, 'cache');
@@ -31,7 +31,7 @@ export async function modelFolder(given: string): Promise<string> {
   }
 }
 
-/** Ctrl-C ends the process: what has come is gone on from the next time. */
+/** Ctrl-C ends the process. The next call resumes the download. */
 function telling(address: string): Work {
   let [done, total] = [0, 0];
   let shown = 0;
@@ -40,7 +40,7 @@ function telling(address: string): Work {
     say,
     expect(bytes, files) {
       total += bytes;
-      say(`fetching ${address}: ${files === 1 ? 'a file' : `${files} files`}, ${bytesOf(bytes)}`);
+      say(`downloading ${address}: ${files === 1 ? '1 file' : `${files} files`}, ${bytesOf(bytes)}`);
     },
     onBytes(count) {
       done += count;
@@ -50,12 +50,12 @@ function telling(address: string): Work {
       process.stderr.write(`\r${percent} %${done >= total ? '\r\x1b[K' : ''}`);
     },
     onWait(pid) {
-      if (pid !== process.pid) say(`process ${pid} is fetching the same: waiting for it`);
+      if (pid !== process.pid) say(`waiting for process ${pid}, which is downloading the same files`);
     },
   };
 }
 
-/** Not into what the command prints. */
+/** Writes to stderr, because stdout holds the output of the command. */
 function say(message: string): void {
   printLines([message], process.stderr);
 }

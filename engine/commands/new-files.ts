@@ -1,17 +1,17 @@
-/** Writes files that a command proposes; never over one that is there. */
+/** Writes the files that a command creates. Never overwrites a file. */
 import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nearPath } from '../report/failure.ts';
 import { usage } from './pipeline-file.ts';
 
-/** Either all or none, also on a full disk; returns their paths, as to be shown. */
+/** Writes either all files or none, also if the disk is full. Returns their paths for display. */
 export function writeNew(folder: string, files: Record<string, string>): string[] {
   const paths = Object.keys(files).map((name) => join(folder, name));
   const there = paths.filter((path) => existsSync(path));
   if (there.length > 0)
     throw usage(
-      `${there.map(nearPath).join(', ')} ${there.length === 1 ? 'is' : 'are'} already there`,
-      'Nothing was written. Move what is there away, or choose another name.',
+      `${there.map(nearPath).join(', ')} already ${there.length === 1 ? 'exists' : 'exist'}`,
+      'Nothing was written. Move the existing files away, or choose another name.',
     );
   const made: string[] = [];
   try {

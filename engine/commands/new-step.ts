@@ -1,4 +1,4 @@
-/** `tunesmith new-step NAME`: a step of one's own, a small pipeline that tries it, and what an editor needs to check it. */
+/** `tunesmith new-step NAME`: creates a step, a small pipeline that uses it, and the settings that an editor needs to check it. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import { usage } from './pipeline-file.ts';
 
 export default function newStep(name: string): void {
   if (!/^[a-z][a-z0-9-]*$/.test(name))
-    throw usage(`"${name}" cannot name a step`, 'Lower-case letters, digits and dashes: drop-short-lines');
+    throw usage(`"${name}" is not a valid name for a step`, 'Use lower-case letters, digits and dashes, for example drop-short-lines.');
   if (builtinNames().includes(name)) throw usage(`"${name}" is a built-in step`, 'Choose another name.');
   const files: Record<string, string> = { [`${name}.ts`]: step(name), [`${name}.yaml`]: pipeline(name) };
   if (!hasTypescriptSettings(resolve('.'))) files['tsconfig.json'] = tsconfig();
@@ -17,11 +17,11 @@ export default function newStep(name: string): void {
   process.stdout.write(`wrote ${written.join(', ')}\n\n  tunesmith run ${name}.yaml\n`);
   if (files['tsconfig.json'] !== undefined && !isInstalledHere())
     process.stdout.write(
-      '\ntsconfig.json leads editors to this installation of tunesmith; `npm install --save-dev tunesmith` makes that needless.\n',
+      '\ntsconfig.json points editors to this installation of tunesmith. `npm install --save-dev tunesmith` makes that entry unnecessary.\n',
     );
 }
 
-/** A file of the user's decides; it is not ours to change. */
+/** An existing file of the user takes precedence and is not changed. */
 function hasTypescriptSettings(folder: string): boolean {
   return existsSync(join(folder, 'tsconfig.json')) || (dirname(folder) !== folder && hasTypescriptSettings(dirname(folder)));
 }
@@ -30,7 +30,7 @@ function isInstalledHere(): boolean {
   return packageFolder('tunesmith', resolve('.')) !== undefined;
 }
 
-/** For checking only: a run needs none, and takes imports as a bundler does. */
+/** Settings for type checks in editors. A run needs none and resolves imports as a bundler does. */
 function tsconfig(): string {
   const types = fileURLToPath(new URL('../index.d.ts', import.meta.url));
   const compilerOptions = {
@@ -53,18 +53,18 @@ import { defineStep, StepError } from 'tunesmith';
 export default defineStep({
   name: '${name}',
   version: 1,
-  description: 'Keeps the lines that are long enough.',
+  description: 'Keeps lines with a minimum length.',
   inputs: { text: { kind: 'file', description: 'Lines of text.' } },
   outputs: { text: { kind: 'file', description: 'The lines that were kept.' } },
-  // JSON Schema: checked before anything runs, completed in editors, and the types of \`options\` below.
+  // JSON Schema. It checks the options before a run, completes them in editors and types \`options\` below.
   options: {
     min_length: { type: 'integer', minimum: 0, default: 10, description: 'Lines with fewer characters are dropped.' },
   },
   async run({ options, inputs, outputs, log, metric }) {
     const lines = (await readFile(inputs.text, 'utf8')).split('\\n').filter((line) => line !== '');
     const kept = lines.filter((line) => line.length >= options.min_length);
-    // A StepError is shown without a stack trace: what is wrong, and what to do.
-    if (kept.length === 0) throw new StepError('no line is long enough', 'Set a lower \`min_length\`.');
+    // tunesmith prints a StepError without a stack trace. Its arguments: what is wrong, and what to do.
+    if (kept.length === 0) throw new StepError('no line is long enough', 'Lower \`min_length\`.');
     log(\`kept \${kept.length} of \${lines.length} lines\`);
     metric('kept', kept.length);
     await writeFile(outputs.text, \`\${kept.join('\\n')}\\n\`);

@@ -1,4 +1,4 @@
-/** Which pipeline a command is about: the one that is named, else the only one there is. */
+/** Finds the pipeline of a command: the given file, otherwise the only pipeline in the folder. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { InvalidError } from '../diagnostic.ts';
@@ -16,15 +16,15 @@ export interface PipelineOptions {
 }
 
 export interface Choice {
-  /** What to say where there is no pipeline. */
+  /** The message if there is no pipeline. */
   none?: string;
-  /** Of several pipelines take the one that ran last: for commands that tell of what has happened. */
+  /** If there are several pipelines, take the one that ran last. For commands that report on past runs. */
   lastRun?: boolean;
-  /** For commands that execute: they take no pipeline that lies elsewhere, and print which one they take. */
+  /** For commands that run cells: they only use a pipeline in this folder or in ./pipelines, and print which one. */
   executes?: boolean;
 }
 
-/** Reads the pipeline and leaves every file as it is. */
+/** Reads the pipeline without changing any file. */
 export async function openPipeline(
   named: string | undefined,
   { file, param, params }: PipelineOptions,
@@ -33,7 +33,7 @@ export async function openPipeline(
   return readPipeline(await choosePipeline(named ?? file, choice), { set: param, paramsFile: params, readOnly: true });
 }
 
-/** The file itself where it is named; else the one in the working folder, in ./pipelines, or of the last run. */
+/** The given file; otherwise the pipeline in the working folder, in ./pipelines, or of the last run. */
 export async function choosePipeline(
   named: string | undefined,
   { none = 'there is no pipeline here', lastRun: takesLast = false, executes = false }: Choice = {},
@@ -42,24 +42,24 @@ export async function choosePipeline(
   for (const folder of ['.', 'pipelines']) {
     const found = pipelinesIn(folder);
     if (found.length === 1) {
-      if (executes) printLines([`${found[0]}, the only pipeline ${folder === '.' ? 'here' : `in ${folder}`}`], process.stderr);
+      if (executes) printLines([`using ${found[0]}, the only pipeline ${folder === '.' ? 'here' : `in ${folder}`}`], process.stderr);
       return found[0]!;
     }
     const ran = found.length > 1 && takesLast ? await lastRun(found) : undefined;
     if (ran) {
-      printLines([`${ran}, which ran last of the ${found.length} pipelines here`], process.stderr);
+      printLines([`using ${ran}, which ran last among the ${found.length} pipelines here`], process.stderr);
       return ran;
     }
-    if (found.length > 1) throw usage(`there are ${found.length} pipelines here: name one`, found.join('\n'));
+    if (found.length > 1) throw usage(`there are ${found.length} pipelines here; name one of them`, found.join('\n'));
   }
   const last = executes ? undefined : await lastRun();
   if (last) return last;
-  throw usage(none, 'Name its file, or write one to start from with `tunesmith init`.');
+  throw usage(none, 'Name the pipeline file, or create an example with `tunesmith init`.');
 }
 
 /**
- * Words of a command line, told apart: `explain spam.yaml train`, `explain train spam.yaml` and `explain train` all work,
- * as a cell's name never ends like a YAML file's.
+ * Separates the pipeline file from the other arguments. `explain spam.yaml train`, `explain train spam.yaml` and
+ * `explain train` all work, because the name of a cell never ends in .yaml or .yml.
  */
 export function fileAmong(words: string[]): { file?: string; rest: string[] } {
   const file = words.find(isYaml);
@@ -74,7 +74,7 @@ export function usage(message: string, hint?: string): InvalidError {
   return new InvalidError([{ file: '', line: 0, column: 0, length: 0, message, hint }]);
 }
 
-/** The nearest folder with records of runs, from here upwards. */
+/** The nearest folder with records of runs: the working folder or one above it. */
 export function recordsRoot(): string | undefined {
   for (let folder = process.cwd(); ; folder = dirname(folder)) {
     if (existsSync(join(folder, '.tunesmith'))) return folder;
@@ -82,7 +82,7 @@ export function recordsRoot(): string | undefined {
   }
 }
 
-/** YAML files that have steps; a look at the text is enough to tell them from other YAML. */
+/** YAML files whose text has a `steps:` key. */
 function pipelinesIn(folder: string): string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { withFileTypes: true })
@@ -96,11 +96,11 @@ function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch {
-    return ''; // not ours to read
+    return ''; // no permission to read it
   }
 }
 
-/** The records are a database, which takes time to load: it is asked last. */
+/** Loaded on demand, because opening the database of runs takes time. */
 async function lastRun(among?: string[]): Promise<string | undefined> {
   const root = recordsRoot();
   if (root === undefined) return undefined;

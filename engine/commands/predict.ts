@@ -1,4 +1,4 @@
-/** `tunesmith predict BUNDLE FILE`: a line for each input, in order. */
+/** `tunesmith predict BUNDLE FILE`: prints one line for each input, in order. */
 import { inJson } from '../printable.ts';
 import { serving } from '../registry.ts';
 import { resultOutput } from '../report/print.ts';

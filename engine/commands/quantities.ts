@@ -1,4 +1,4 @@
-/** Sizes and times as words of the command line. */
+/** Parses sizes and times on the command line. */
 import { InvalidArgumentError } from 'commander';
 
 /** `10GB`, `500 MB`, `1.5TiB`, `0`: bytes. */

@@ -1,4 +1,4 @@
-/** `tunesmith run [FILE]`: what is fresh is kept, what is stored is restored, the rest is run. */
+/** `tunesmith run [FILE]`: skips fresh cells, restores cells from the cache and runs the others. */
 import { constants } from 'node:os';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { readPipeline } from '../pipeline/read.ts';
@@ -63,7 +63,7 @@ async function runOnce(pipeline: Pipeline, options: Options, { emit }: Reporter,
   return summary.failed > 0 ? 1 : 0;
 }
 
-/** `run --only train spam.yaml`: a list takes every word that follows it, so the file may have got into one. */
+/** In `run --only train spam.yaml`, --only takes every argument that follows it, so the pipeline file may be among its cells. */
 function onlyFile(words: string[], selection: Pick<Options, 'only' | 'from' | 'until'>): string | undefined {
   const files = [...words];
   for (const flag of ['only', 'from', 'until'] as const) {
@@ -77,6 +77,6 @@ function onlyFile(words: string[], selection: Pick<Options, 'only' | 'from' | 'u
   if (files.length < 2) return files[0];
   throw usage(
     `run takes one pipeline, not ${files.length}: ${files.join(' ')}`,
-    'Run one after the other. Cells are selected with --only, --from and --until.',
+    'Run them one after the other. To select cells, use --only, --from and --until.',
   );
 }

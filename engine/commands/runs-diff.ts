@@ -1,4 +1,4 @@
-/** `tunesmith runs diff A B`: parameters, what decided each cell's result, and what came of it. */
+/** `tunesmith runs diff A B`: compares parameters, the parts of each cell's fingerprint, and metrics. */
 import { printableJson } from '../printable.ts';
 import { type Colors, colorsFor } from '../report/colors.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
@@ -11,8 +11,8 @@ import { runNamed } from './run-words.ts';
 import type { RunsOptions } from './runs.ts';
 
 /**
- * Without words the latest finished run is compared with the finished one before of the same pipeline; one word takes the place of the
- * latter. Numbers may name runs that have not finished.
+ * Without arguments, compares the latest finished run with the finished run before it of the same pipeline. One argument
+ * replaces the earlier run. A number may refer to a run that has not finished.
  */
 export function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
   const compared = compareRuns(root, ...pairNamed(root, words))!;
@@ -29,7 +29,7 @@ function pairNamed(root: string, [first, second]: string[]): [before: number, af
     return word === 'latest' ? latest.id : (before(latest.id, latest.pipeline) ?? runNamed(root, word));
   };
   if (first !== undefined && second !== undefined) return [idOf(first), idOf(second)];
-  if (!latest) throw usage(all.length === 0 ? 'nothing has run here yet' : 'no run has finished yet', '`tunesmith runs` lists them.');
+  if (!latest) throw usage(all.length === 0 ? 'there are no runs yet' : 'no run has finished yet', '`tunesmith runs` lists them.');
   const given = first === undefined ? undefined : idOf(first);
   const pipeline = all.find(({ id }) => id === given)?.pipeline ?? latest.pipeline;
   const after = finished.find((run) => run.pipeline === pipeline && (given === undefined || run.id > given))?.id ?? given!;
@@ -49,22 +49,22 @@ function lines(compared: RunsCompared, colors: Colors): string[] {
     ...section('pipeline', text ? textLines(text, colors) : [], colors),
     ...section('cells', cellLines(cells, colors), colors),
     ...section('metrics', metricLines(cells), colors),
-    ...section('ran in', changeLines(setting), colors),
+    ...section('environment', changeLines(setting), colors),
   ];
   const head = `run ${before.id} of ${named(before)} → run ${after.id} of ${named(after)}`;
   return [head, ...(told.length > 0 ? told : ['', 'no difference'])];
 }
 
-/** A run that is still at work, or was cut off, has not all to compare. */
+/** Marks a run that is in progress or was interrupted, because its results are incomplete. */
 function named({ started, state }: RunRecord): string {
-  return `${moment(started)}${state === 'ended' ? '' : state === 'running' ? ' (is running)' : ' (was cut off)'}`;
+  return `${moment(started)}${state === 'ended' ? '' : state === 'running' ? ' (running)' : ' (interrupted)'}`;
 }
 
 function changeLines(changes: Change[]): string[] {
   return changes.map(({ name, before, after }) => `  ${name}: ${oneLine(before ?? 'unset')} → ${oneLine(after ?? 'unset')}`);
 }
 
-/** Cells with the same differences, of a matrix mostly, are told of together. */
+/** Groups cells with the same differences, mostly cells of one matrix. */
 function cellLines(cells: CellCompared[], colors: Colors): string[] {
   const alike = new Map<string, CellCompared[]>();
   for (const cell of cells) {
@@ -79,7 +79,7 @@ function cellLines(cells: CellCompared[], colors: Colors): string[] {
       NAMED,
     );
     if (change === 'added' || change === 'removed') return [`  ${change}: ${names}`];
-    if (change === 'unknown') return [`  ${names}: changed; these runs are too old to tell how`];
+    if (change === 'unknown') return [`  ${names}: changed; the records of these runs are too old to show how`];
     return [`  ${names}:`, ...differences.flatMap((difference) => differenceLines(difference, colors).map((line) => `    ${line}`))];
   });
 }
@@ -102,7 +102,7 @@ function metricLines(cells: CellCompared[]): string[] {
     right: (c) => c > 1,
   });
   const same = all.length - other.length;
-  return [...table, ...(same > 0 ? [`${count(same, 'other')} ${same === 1 ? 'is' : 'are'} the same`] : [])].map((line) =>
+  return [...table, ...(same > 0 ? [`${count(same, 'other')} ${same === 1 ? 'is' : 'are'} equal`] : [])].map((line) =>
     `  ${line}`.trimEnd(),
   );
 }

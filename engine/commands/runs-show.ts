@@ -1,4 +1,4 @@
-/** `tunesmith runs show RUN`: what it ran, in what, and what came of each cell. */
+/** `tunesmith runs show RUN`: the parameters, environment and results of one run. */
 import { printableJson, printableName, shortened } from '../printable.ts';
 import { type Colors, colorsFor } from '../report/colors.ts';
 import { nearPath } from '../report/failure.ts';
@@ -37,7 +37,7 @@ function runLines(run: RunDetails, colors: Colors): string[] {
   const told = new Map<string, string[]>();
   for (const { cell, message } of notices) told.set(message, [...(told.get(message) ?? []), ...(cell === undefined ? [] : [cell])]);
   const logs = cells.filter(({ state, log }) => state === 'failed' && log).map(({ cell, log }) => `log of ${cell}: ${nearPath(log!)}`);
-  const fresh = counts.fresh ? [`${counts.fresh.toLocaleString('en-US')} more stayed fresh`] : [];
+  const fresh = counts.fresh ? [`${counts.fresh.toLocaleString('en-US')} more were fresh`] : [];
   const heading = ['cell', 'state', 'time', 'CPU', 'memory', 'why'];
   return [
     `run ${id} of ${printableName(pipeline)}, ${moment(started)}${seconds === undefined ? '' : `, ${duration(seconds)}`}: ${countsOf(run)}`,
@@ -63,7 +63,7 @@ function settingLines(run: RunDetails, colors: Colors): string[] {
   const rows = [
     ...Object.entries(params).map(([name, value]) => [`param ${name}`, oneLine(typeof value === 'string' ? value : JSON.stringify(value))]),
     ['pipeline', `${text?.slice(0, 12)}`],
-    ['commit', git ? `${commitOf(run)}${git.dirty ? ' (with changes that are not committed)' : ''}` : 'not known'],
+    ['commit', git ? `${commitOf(run)}${git.dirty ? ' (with uncommitted changes)' : ''}` : 'not known'],
     ['machine', `${machine.cpu}, ${machine.cores} ${machine.cores === 1 ? 'core' : 'cores'}, ${bytes(machine.memory)}, ${machine.system}`],
     ['versions', `tunesmith ${tunesmith}, Node ${node}`],
     [

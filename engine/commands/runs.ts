@@ -1,4 +1,4 @@
-/** `tunesmith runs`: past runs, newest first. `runs show RUN`: one of them. `runs diff A B`: in what two of them differ. */
+/** `tunesmith runs` lists past runs, newest first. `runs show RUN` shows one run, `runs diff A B` compares two. */
 
 import { dirname } from 'node:path';
 import { printableJson } from '../printable.ts';
@@ -15,7 +15,7 @@ export interface RunsOptions {
   file?: string;
   json?: boolean;
   rows: number;
-  /** That the list shows, in place of the one that each run chose by. */
+  /** The metric to list instead of the one that each run selected by. */
   metric?: string;
 }
 
@@ -30,7 +30,7 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   const extra = rest.slice(first === 'show' ? 1 : 0);
   if (extra.length > 0 || (first !== undefined && first !== 'show' && !/^(\d+|latest|previous)$/.test(first))) {
     throw usage(
-      `runs does not know "${words.join(' ')}"`,
+      `runs has no subcommand "${words.join(' ')}"`,
       'Write `tunesmith runs`, `tunesmith runs show 12` or `tunesmith runs diff 11 12`.',
     );
   }
@@ -47,8 +47,8 @@ export default async function listRuns(words: string[], options: RunsOptions): P
 }
 
 function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string[] {
-  if (all.length === 0) return ['nothing has run here yet'];
-  // One that all runs have is named once.
+  if (all.length === 0) return ['there are no runs yet'];
+  // If all runs have the same metric, its name appears once, in the heading.
   const names = new Set([...metrics.values()].map(({ name }) => name));
   const alone = names.size === 1 ? [...names][0] : undefined;
   const metricOf = (run: number) => {

@@ -1,4 +1,4 @@
-/** `tunesmith schema`: the JSON Schema of pipeline files, from which editors complete and check. */
+/** `tunesmith schema`: prints the JSON Schema of pipeline files, which editors use to complete and check them. */
 import { writeFileSync } from 'node:fs';
 import { pipelineSchema } from '../pipeline/schema.ts';
 

@@ -1,4 +1,4 @@
-/** `tunesmith serve BUNDLE`: answers requests until it is told to stop. */
+/** `tunesmith serve BUNDLE`: answers HTTP requests until a signal stops it. */
 import { serving } from '../registry.ts';
 import { printLines } from '../report/print.ts';
 import { modelFolder } from './model-folder.ts';

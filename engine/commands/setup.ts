@@ -8,8 +8,8 @@ import { interruptions } from './interruptions.ts';
 import { usage } from './pipeline-file.ts';
 
 export default async function setup(what: string, { gpu = false, cpu = false }: { gpu?: boolean; cpu?: boolean }): Promise<number> {
-  if (what !== 'tensorflow') throw usage(`"${what}" cannot be set up`, 'tunesmith setup tensorflow');
-  if (gpu && cpu) throw usage('--gpu and --cpu exclude each other', 'tunesmith setup tensorflow [--gpu | --cpu]');
+  if (what !== 'tensorflow') throw usage(`setup cannot install "${what}"`, 'tunesmith setup tensorflow');
+  if (gpu && cpu) throw usage('--gpu and --cpu cannot be used together', 'tunesmith setup tensorflow [--gpu | --cpu]');
   const began = performance.now();
   const say = (line: string) => printLines([`${duration((performance.now() - began) / 1000).padStart(7)}  ${line}`]);
   const interrupted = interruptions(() => say('stopping…'));
@@ -19,7 +19,7 @@ export default async function setup(what: string, { gpu = false, cpu = false }: 
     return 0;
   } catch (error) {
     if (!interrupted.by) throw error;
-    say('undone; what was downloaded is kept, and the same command goes on');
+    say('interrupted; run the same command again to resume the download');
     return 128 + constants.signals[interrupted.by];
   } finally {
     interrupted.release();

@@ -1,4 +1,4 @@
-/** `tunesmith show ARTIFACT`: a preview of a path, or of an output of the pipeline (`split.data`, or `CELL OUTPUT`). */
+/** `tunesmith show ARTIFACT`: previews a path or an output of the pipeline (`split.data` or `CELL OUTPUT`). */
 
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -55,10 +55,10 @@ async function tell(artifacts: Artifact[], options: ShowOptions): Promise<void> 
   printLines(lines);
 }
 
-/** A mail in a table is not read there. */
+/** Maximum number of characters of a table cell, so that a long mail does not fill the screen. */
 const LONGEST = 200;
 
-/** A folder for each training, which TensorBoard takes for runs that are compared. */
+/** Writes one folder for each training, because TensorBoard shows each folder as one run. */
 async function writeCurves(artifacts: Artifact[], into: string): Promise<void> {
   const { exportHistory } = await histories();
   const written: string[] = [];
@@ -73,22 +73,22 @@ async function writeCurves(artifacts: Artifact[], into: string): Promise<void> {
 
 interface Artifact {
   name: string;
-  /** That made it, where it is an output of the pipeline. */
+  /** The cell that made it, if it is an output of the pipeline. */
   cell?: string;
   path: string;
 }
 
 async function artifactsOf(words: string[], options: PipelineOptions): Promise<Artifact[]> {
-  // A path is a path, even that of a pipeline.
+  // An existing path takes precedence, even if it is a pipeline file.
   if (words.length === 1 && existsSync(words[0]!)) return [{ name: nearPath(words[0]!), path: words[0]! }];
   const { file, rest } = fileAmong(words);
   const [first, second, ...others] = rest;
   if (first === undefined || others.length > 0)
-    throw usage(`show does not know "${words.join(' ')}"`, 'A path, or an output of the pipeline: split.data, or split data.');
-  if (second === undefined && /[/\\]/.test(first)) throw usage(`${first} is not there`);
+    throw usage(`"${words.join(' ')}" is no artifact`, 'Give a path or an output of the pipeline: split.data, or split data.');
+  if (second === undefined && /[/\\]/.test(first)) throw usage(`${first} does not exist`);
 
   const pipeline = await openPipeline(file, options, {
-    none: `there is no file or folder ${first}, and no pipeline here that could make it`,
+    none: `there is no file or folder ${first} and no pipeline here`,
     lastRun: true,
   });
   const { cells, output } = second === undefined ? parsed(first, pipeline) : { cells: named(first, pipeline), output: second };
@@ -106,18 +106,18 @@ async function artifactsOf(words: string[], options: PipelineOptions): Promise<A
   const there = all.filter(({ path }) => existsSync(path));
   if (there.length === 0)
     throw usage(
-      `${all[0]!.name} is not there: ${nearPath(all[0]!.path)}`,
-      `tunesmith run ${nearPath(pipeline.file)} --until ${cells[0]!.step}`,
+      `${all[0]!.name} does not exist: ${nearPath(all[0]!.path)}`,
+      `To make it, run: tunesmith run ${nearPath(pipeline.file)} --until ${cells[0]!.step}`,
     );
   return there;
 }
 
-/** The same of a past run, whose cells the pipeline may no longer have. */
+/** Artifacts of a past run. Its cells may no longer be in the pipeline. */
 async function artifactsOfRun(words: string[], run: string, options: PipelineOptions, copies: string): Promise<Artifact[]> {
   const { file, rest } = fileAmong(words);
   const [word, second, ...others] = rest;
   if (word === undefined || others.length > 0)
-    throw usage('show --run takes a cell or step, and an output', 'For example: tunesmith show train.history --run 12');
+    throw usage('show --run needs a cell or step, and an output', 'For example: tunesmith show train.history --run 12');
   const pipeline = await openPipeline(file, options, { lastRun: true });
   const { pastOutputs } = await import('../run/past-outputs.ts');
   const number = runNamed(pipeline.root, run);
@@ -134,14 +134,14 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
   if (found.length === 0)
     throw usage(
       gone.length > 0
-        ? `what ${gone.join(', ')} made in run ${number} is no longer stored`
+        ? `the outputs of ${gone.join(', ')} in run ${number} are no longer stored`
         : `run ${number} has no output ${rest.join(' ')}`,
       `\`tunesmith runs show ${number}\` lists its cells.`,
     );
   return found.map(({ cell, output, path }) => ({ name: `${cell}.${output} of run ${number}`, cell, path }));
 }
 
-/** `split.data`, `train[rate=0.1].model`, or a cell alone: all its outputs. Points may stand in a cell's name, too. */
+/** Parses `split.data`, `train[rate=0.1].model`, or a cell alone, which means all its outputs. A cell's name may contain points. */
 function parsed(word: string, pipeline: Pipeline): { cells: Cell[]; output?: string } {
   const whole = cellsNamed(pipeline, word);
   if (whole.length > 0) return { cells: whole };

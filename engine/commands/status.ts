@@ -1,4 +1,4 @@
-/** `tunesmith status`: which cells are fresh, and why the others are not. Leaves every file as it was. */
+/** `tunesmith status`: prints which cells are fresh and why the others are not. Changes no file. */
 
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { printableJson, printableName } from '../printable.ts';
@@ -18,7 +18,7 @@ export default async function status(
   return options.check && Object.values(plan).some(({ state }) => state !== 'fresh') ? 1 : 0;
 }
 
-/** For `run --dry-run` as well. */
+/** Also used by `run --dry-run`. */
 export function printPlan(pipeline: Pipeline, cells: Plan, json = false): void {
   const lines = json
     ? [printableJson({ type: 'plan', cells })]

@@ -1,4 +1,4 @@
-/** `tunesmith validate`: reads pipelines and reports every mistake of all of them. */
+/** `tunesmith validate`: reads pipelines and reports all errors in them. */
 
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 import { nearPath } from '../report/failure.ts';

@@ -1,4 +1,4 @@
-/** `tunesmith verify [FILE] [CELL…]`: executes cells again in a clean folder, and compares the bytes with those that are locked. */
+/** `tunesmith verify [FILE] [CELL…]`: runs cells again in a clean folder and compares their outputs with the lockfile. */
 
 import { constants } from 'node:os';
 import { printableJson } from '../printable.ts';
@@ -20,21 +20,21 @@ export default async function verify(
   const print = (line: string) => printLines([line]);
   const interrupted = interruptions(() => json || print('stopping…'));
   const all: Verified[] = [];
-  if (!json && rest.length === 0) print(colors.dim(`cells drawn by --seed ${seed}, held against ${heldAgainst(pipeline)}`));
+  if (!json && rest.length === 0) print(colors.dim(`cells chosen with --seed ${seed}, compared with ${heldAgainst(pipeline)}`));
   try {
     await verifyPipeline(pipeline, { words: rest, count: cells, seed, signal: interrupted.signal }, (verified) => {
       all.push(verified);
       if (json) return print(printableJson({ type: 'verified', ...verified }));
       const { cell, state, seconds, why, tail = [] } = verified;
       const time = colors.dim(duration(seconds));
-      print(state === 'same' ? `${colors.green('✔')} ${cell}  ${time}  the same bytes` : `${colors.red('✖')} ${cell}  ${time}  ${why}`);
+      print(state === 'same' ? `${colors.green('✔')} ${cell}  ${time}  identical outputs` : `${colors.red('✖')} ${cell}  ${time}  ${why}`);
       for (const line of tail) print(`    ${outputLine(line)}`);
     });
   } finally {
     interrupted.release();
   }
   if (interrupted.by) return 128 + constants.signals[interrupted.by];
-  if (all.length === 0) throw usage('there is nothing to verify: no cell has a result yet', `tunesmith run ${file}`);
+  if (all.length === 0) throw usage('there is nothing to verify, because no cell has a result yet', `Run it first: tunesmith run ${file}`);
   const wrong = all.filter(({ state }) => state !== 'same').length;
   if (!json) print(wrong === 0 ? `${count(all.length, 'cell')} verified` : `${wrong} of ${count(all.length, 'cell')} not verified`);
   return wrong === 0 ? 0 : 1;

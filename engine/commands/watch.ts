@@ -1,6 +1,6 @@
 /**
- * `run --watch`: runs, waits until something that the pipeline reads has changed, runs again. What is watched is how its
- * files look, not the news of a file system: many changes during a run are one difference, so they make one more run.
+ * `run --watch`: runs the pipeline, waits until one of its files changes, and runs it again. The watch polls the state of the
+ * files instead of listening to events of the file system, so that many changes during a run cause only one more run.
  */
 
 import { createRequire } from 'node:module';
@@ -25,11 +25,11 @@ export interface Watch extends Pick<PipelineOptions, 'param' | 'params'> {
   file: string;
   json?: boolean;
   interrupted: Interruptions;
-  /** Calls `begin` when the pipeline is read, before its inputs are. */
+  /** Calls `begin` after reading the pipeline and before reading its inputs. */
   run(begin: (pipeline: Pipeline) => Promise<void>): Promise<number>;
 }
 
-/** Ends with Ctrl-C: 0 where nothing ran at that moment. */
+/** Runs until Ctrl-C. Returns exit code 0 if nothing was running at that moment. */
 export async function watch({ file, param, params, json, interrupted, run }: Watch): Promise<number> {
   const { signal } = interrupted;
   for (;;) {
@@ -53,7 +53,7 @@ export async function watch({ file, param, params, json, interrupted, run }: Wat
   }
 }
 
-/** Resolves with a path that looks otherwise now; undefined once the signal has aborted. */
+/** Resolves with the first path that has changed, or with undefined if the signal aborts. */
 async function change(
   { pipeline, known, inputs }: { pipeline: Pipeline; known: Looks; inputs: Looks },
   signal: AbortSignal,
@@ -62,7 +62,7 @@ async function change(
     const began = performance.now();
     const different = firstDifference(new Map([...inputs, ...known]), looksNow(pipeline, known.keys()));
     if (different !== undefined) {
-      // Who saves several files is not done with the first.
+      // Wait, because an editor may be saving several files.
       await pause(LEAST, signal);
       return signal.aborted ? undefined : different;
     }
@@ -71,12 +71,12 @@ async function change(
   }
 }
 
-/** Resolves once a pipeline with mistakes reads otherwise: which of all files would mend it, nobody can say. */
+/** Resolves when an invalid pipeline is valid or has other errors. Polls by reading it, because any file may hold the fix. */
 async function mended(before: string, read: () => Promise<Pipeline>, signal: AbortSignal): Promise<string | undefined> {
   for (;;) {
     const began = performance.now();
     forget();
-    if ((await read().then(() => undefined, mistakesOf)) !== before) return 'what was wrong';
+    if ((await read().then(() => undefined, mistakesOf)) !== before) return 'the pipeline or a file that it reads';
     await pause(Math.max(LEAST, (performance.now() - began) * 20), signal);
     if (signal.aborted) return undefined;
   }
@@ -86,7 +86,7 @@ function mistakesOf(error: unknown): string {
   return error instanceof InvalidError ? renderDiagnostics(error.diagnostics) : String(error);
 }
 
-/** Milliseconds; longer where looking takes long, so that a watch never takes more than a twentieth of a core. */
+/** Shortest pause between polls, in milliseconds. Slow polls get a longer pause, so that a watch uses at most 5% of a core. */
 const LEAST = 200;
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -102,7 +102,7 @@ function firstDifference(before: Looks, now: Looks): string | undefined {
 function tell(json: boolean | undefined, event: Extract<RunEvent, { type: 'watching' | 'changed' }>): void {
   const text =
     event.type === 'watching'
-      ? `\nwatching ${count(event.files, 'file')}: a change runs it again, Ctrl-C ends`
+      ? `\nwatching ${count(event.files, 'file')}: any change runs the pipeline again; press Ctrl-C to stop`
       : `${nearPath(event.path)} changed`;
   printLines([json ? printableJson(event) : text]);
 }

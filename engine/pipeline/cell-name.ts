@@ -1,15 +1,15 @@
-/** Names of cells: canonical, so that no two points of a matrix share one; and file names made from them. */
+/** Canonical names of cells, unique for each matrix combination, and the file names made from them. */
 import { createHash } from 'node:crypto';
 import { inJson } from '../printable.ts';
 import type { Json } from '../step.ts';
 
-/** `train[batch_size=32,learning_rate=0.0001]`: keys sorted, values as YAML would read them back. */
+/** `train[batch_size=32,learning_rate=0.0001]`: sorted keys, and values that YAML reads back unchanged. */
 export function cellName(step: string, matrix: Record<string, Json>): string {
   const keys = Object.keys(matrix).sort(compareBytes);
   return keys.length === 0 ? step : `${step}[${keys.map((key) => `${key}=${valueName(matrix[key]!)}`).join(',')}]`;
 }
 
-/** The parts of a cell's name, or of what a user wrote in its place; undefined where it has no such form. */
+/** The parts of a cell's name; undefined if the text has another form. */
 export function cellNameParts(name: string): { step: string; values: Map<string, string> } | undefined {
   const open = name.indexOf('[');
   if (open < 0) return { step: name, values: new Map() };
@@ -23,7 +23,7 @@ export function cellNameParts(name: string): { step: string; values: Map<string,
   return { step: name.slice(0, open), values };
 }
 
-/** Split at the commas that stand in no quotes and no brackets. */
+/** Splits at commas outside of quotes and brackets. */
 function entriesIn(text: string): string[] {
   const entries: string[] = [];
   let [start, depth, quote] = [0, 0, ''];
@@ -47,7 +47,7 @@ function valueName(value: Json): string {
   return typeof value === 'string' && isBare(value) ? value : inJson(canonicalJson(value));
 }
 
-/** A string that needs no quotes: nobody could take it for a number, true, false or null. */
+/** A string that needs no quotes, because YAML does not read it as a number, true, false or null. */
 function isBare(text: string): boolean {
   return /^[A-Za-z0-9._-]+$/.test(text) && !OTHER_TYPE.test(text);
 }
@@ -56,7 +56,7 @@ function isBare(text: string): boolean {
 const OTHER_TYPE =
   /^(null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?\d+|0o[0-7]+|0x[\da-fA-F]+|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$/;
 
-/** What YAML takes a bare scalar for. A number that would lose digits or that JSON cannot hold stays text. */
+/** The value that YAML reads a bare scalar as. A number that would lose digits or that JSON cannot hold stays text. */
 export function coreScalar(text: string): string | number | boolean | null {
   if (!OTHER_TYPE.test(text)) return text;
   if (/^null$/i.test(text)) return null;
@@ -64,17 +64,17 @@ export function coreScalar(text: string): string | number | boolean | null {
   return exactNumber(text) ?? text;
 }
 
-/** The number that a text writes (YAML 1.2 core); undefined where it is none, or where its digits would be lost. */
+/** Parses a number (YAML 1.2 core); undefined if the text is no number or the number would lose digits. */
 export function exactNumber(text: string): number | undefined {
   if (!/\d/.test(text) || !OTHER_TYPE.test(text)) return undefined;
   const value = Number(text.replace(/^\+/, ''));
   if (!Number.isFinite(value)) return undefined;
   if (!Number.isInteger(value) || Number.isSafeInteger(value)) return value;
-  // Beyond 2^53 an integer is rounded. What is written with an exponent is meant as an approximate number, unless it has more digits.
+  // Integers beyond 2^53 are rounded. A number with an exponent is approximate anyway, unless it has more digits than a double.
   return /^[-+]?[\d.]+[eE]/.test(text) && text.replace(/[eE].*|\D/g, '').length <= 15 ? value : undefined;
 }
 
-/** JSON with sorted keys: equal values, equal text. */
+/** JSON with sorted keys, so that equal values have equal texts. */
 export function canonicalJson(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
@@ -82,7 +82,7 @@ export function canonicalJson(value: Json): string {
   return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key]!)}`).join(',')}}`;
 }
 
-/** The order of the bytes in UTF-8; only surrogate pairs sort otherwise in JavaScript. */
+/** Compares by UTF-8 bytes, which differs from JavaScript's order only for surrogate pairs. */
 export function compareBytes(a: string, b: string): number {
   if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
   return a < b ? -1 : a > b ? 1 : 0;
@@ -91,8 +91,8 @@ export function compareBytes(a: string, b: string): number {
 const SURROGATE = /[\ud800-\udfff]/;
 
 /**
- * What file systems may take for the same name: macOS and Windows tell no capitals from small letters, and macOS no
- * composed characters from decomposed ones. Names that share a place there are refused everywhere.
+ * A key that is equal for names that some file system treats as one. macOS and Windows ignore case, and macOS ignores the
+ * composition of Unicode characters. tunesmith refuses such pairs of names on every system.
  */
 export function placeKey(name: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
@@ -104,12 +104,12 @@ export function placeKey(name: string): string {
   return capitals.join('').toLowerCase().normalize('NFD');
 }
 
-/** In what two names with the same `placeKey` differ. */
+/** How two names with the same `placeKey` differ. */
 export function onlyDiffer(a: string, b: string): string {
-  return a.normalize('NFC') === b.normalize('NFC') ? 'look the same, but are written with other characters' : 'differ only in case';
+  return a.normalize('NFC') === b.normalize('NFC') ? 'look the same but consist of different Unicode characters' : 'differ only in case';
 }
 
-/** A cell's (or pipeline's) name as the name of a file or folder: as it is where that is safe, else cut and told apart by a hash. */
+/** The name of a cell or pipeline as a file name: unchanged if that is safe, otherwise shortened and with a hash. */
 export function fileName(name: string): string {
   const safe = name.replace(/[^A-Za-z0-9._=,[\]{}@+-]/g, '_').replace(/^\.+/, '_');
   if (safe === name && name.length <= 200) return name;

@@ -1,4 +1,4 @@
-/** Steps at every point of their matrix: cells with concrete values. */
+/** Expands steps into cells: one cell with concrete values for each matrix combination. */
 import { hash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Json } from '../step.ts';
@@ -21,20 +21,20 @@ import type { Path } from './source.ts';
 import type { Step, Steps } from './steps.ts';
 import { shown } from './validate.ts';
 
-/** A cell, with what is needed until all of it is checked. */
+/** A cell before it is checked, with the positions that the checks need. */
 export interface Draft {
   cell: Cell;
   step: Step;
   point: Point;
-  /** Where the sources of each input were written, in their order. */
+  /** Positions of the sources of each input, in their order. */
   inputPlaces?: Map<string, Place[]>;
-  /** Cells in whose outputs a path of an input leads, with the place of that path. */
+  /** Cells whose outputs a path of an input refers to, with the position of that path. */
   pathEdges?: Map<string, Place>;
 }
 
 export type Drafts = Map<Step, Draft[]>;
 
-/** Steps in a circle are reported, and drafted as far as they can be. `pipeline` names the folder of built-in steps' outputs. */
+/** Reports dependency cycles and drafts their steps as far as possible. `pipeline`: name of the folder for outputs of built-in steps. */
 export function draftCells(steps: Steps, pipeline: string, reading: Reading): Drafts {
   const { sorted, cycles } = order(steps.values(), earlierSteps);
   const circular = new Set<Step>();
@@ -47,7 +47,7 @@ export function draftCells(steps: Steps, pipeline: string, reading: Reading): Dr
       points.map((point) => draftCell(step, point, steps, drafts, pipeline, reading)),
     );
   }
-  const inOrder: Drafts = new Map(); // of the file again
+  const inOrder: Drafts = new Map(); // back in the order of the file
   for (const step of steps.values()) inOrder.set(step, drafts.get(step)!);
   return inOrder;
 }
@@ -56,7 +56,7 @@ function earlierSteps({ parents, gathers, needs }: Step): Step[] {
   return parents.size + gathers.size + needs.size === 0 ? [] : [...new Set([...parents, ...gathers, ...needs])];
 }
 
-/** Printed in the direction in which data would flow, from the step that comes first in the file. */
+/** Prints a cycle in the direction of the data, starting at the step that is first in the file. */
 function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading: Reading): void {
   if (circle.some((step) => reported.has(step))) return;
   for (const step of circle) reported.add(step);
@@ -67,12 +67,12 @@ function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading
   const way = [...turned, first].map(({ name }) => name).join(' → ');
   const found = first.references.find(({ expression: { reference } }) => reference?.kind === 'steps' && reference.step === last.name);
   const say = (path: Path, expression?: Expression) =>
-    reading.report(path, `these steps wait for each other: ${way}`, 'Remove one of the references.', 'value', expression?.whole);
+    reading.report(path, `these steps depend on each other: ${way}`, 'Remove one of the references.', 'value', expression?.whole);
   if (found) say(found.path, found.expression);
   else say([...first.path, 'needs', ...(Array.isArray(first.body.needs) ? [first.body.needs.indexOf(last.name)] : [])]);
 }
 
-/** What most cells of a large file have in common, they share. */
+/** Values that most cells of a large file share, to save memory. */
 const NOTHING = Object.freeze({});
 const ONCE = Object.freeze({ times: 0, delay: 0, factor: 1, longest: 0 });
 
@@ -97,7 +97,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     frozen: false,
     enabled: true,
   };
-  // Most cells of a large file have no use for all of the maps.
+  // The maps are created on demand, because most cells of a large file do not need them.
   const draft: Draft = { cell, step, point };
   const scope = new CellScope(cell, step, point, steps, drafts, reading);
 
@@ -112,8 +112,8 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   if (cell.frozen && !cell.cache)
     scope.say(
       scope.place(['frozen']),
-      '`frozen` and `cache: false` exclude each other',
-      'What is not stored cannot stand for a later run.',
+      '`frozen` and `cache: false` cannot be used together',
+      'A frozen step reuses its stored result, but `cache: false` stores none.',
     );
   cell.enabled = settings.when !== false;
 
@@ -156,7 +156,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
 const SETTINGS = ['description', 'shell', 'timeout', 'retry', 'resources', 'version', 'cache', 'frozen', 'when'] as const;
 type Settings = Partial<Record<(typeof SETTINGS)[number], Json>>;
 
-/** The keys that say how to run the step; checked again where their values came from elsewhere. */
+/** The keys that control how the step runs. Values from expressions are checked again. */
 function settingsOf(scope: CellScope): Settings {
   const settings: Settings = {};
   for (const key of SETTINGS) {
@@ -170,7 +170,7 @@ function settingsOf(scope: CellScope): Settings {
   return settings;
 }
 
-/** The schema of a step's key, for a value that was not there when the file was checked. */
+/** Checks a value that was unknown when the file was checked. */
 function isValid(key: string, value: Json, scope: CellScope): boolean {
   const mistakes = scope.reading.checkStep({ [key]: value });
   for (const { path, message, hint } of mistakes) scope.say(scope.place(path), message, hint);
@@ -191,7 +191,7 @@ function retry(value: Json, scope: CellScope): Cell['retry'] {
   return { times, delay: first, factor, longest: Math.max(first, longest) };
 }
 
-/** Delays that grow are not meant to grow for ever. */
+/** Maximum delay between retries, in milliseconds. */
 const LONGEST_DELAY = 3_600_000;
 
 function resources(value: Json): Cell['resources'] {
@@ -216,17 +216,18 @@ function* shellOutputs(scope: CellScope): Generator<[string, CellOutput]> {
     const path = fitted(filled, { type: 'string' });
     const wrong = (message: string, hint?: string) => scope.say(scope.place(['outputs', name]), message, hint);
     if (typeof path !== 'string' || path === '') wrong(`output "${name}" takes a path, found ${shown(path)}`);
-    else if (/[*?]/.test(path)) wrong(`output "${name}" is a glob`, 'An output is one file or folder: name the folder that they lie in.');
+    else if (/[*?]/.test(path))
+      wrong(`output "${name}" is a glob`, 'An output is one file or folder. Name the folder that holds the files.');
     else if (/^~[^/]+\//.test(path))
       wrong(
-        `output "${name}" begins with ${path.split('/', 1)[0]}, which is no folder here`,
-        `Write the path out, or ./${path} for a folder of that name.`,
+        `output "${name}" begins with ${path.split('/', 1)[0]}, which tunesmith does not expand`,
+        `Write the full path, or ./${path} for a folder of that name.`,
       );
     else yield [name, { declaration: ANY, path: resolve(reading.folder, reading.outside.atHome(path)) }];
   }
 }
 
-/** Fills in the texts of those that have expressions. */
+/** The environment variables of a cell. Adds the texts with expressions to `templates`. */
 function* variables(scope: CellScope, templates: Map<string, string>): Generator<[string, string | undefined]> {
   const { step, reading } = scope;
   const { env } = step.body;

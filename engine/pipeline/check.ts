@@ -1,6 +1,6 @@
 /**
- * Checks a pipeline file: YAML → a document that knows its positions → one schema → references and matrix → cells.
- * Every mistake of the file is told at once, each with its place.
+ * Checks a pipeline file: YAML → a document with positions → schema → references and matrix → cells.
+ * Reports all errors of the file together, each with its position.
  */
 import { basename } from 'node:path';
 import { nearest } from '../suggest.ts';
@@ -21,7 +21,7 @@ import { readSource } from './source.ts';
 import { readSteps, type Step } from './steps.ts';
 import { validator } from './validate.ts';
 
-/** Throws InvalidError with all mistakes, in the order of the file. */
+/** Throws InvalidError with all errors in the order of the file. */
 export async function checkPipeline(given: Given, options: ReadOptions, outside: Outside): Promise<Pipeline> {
   const { file, folder, root, text } = given;
   const problems = new Problems();
@@ -32,7 +32,8 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   reading.checkStep = await validator(stepSchema);
   reading.params = new Params(source, options, problems, (name, { source: from, path: at }) => {
     const found = reading.outside.packageFolder(name);
-    if (found === undefined) problems.add(from.diagnostic(at, 'value', `the package ${name} is not installed`, `npm install -D ${name}`));
+    if (found === undefined)
+      problems.add(from.diagnostic(at, 'value', `the package ${name} is not installed`, `Install it: npm install -D ${name}`));
     return found ?? null;
   });
   const name = typeof body.name === 'string' ? body.name : basename(file).replace(/\.ya?ml$/, '');
@@ -58,24 +59,24 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
   };
 }
 
-/** For whoever wrote `steps:` and nothing below it. */
+/** The hint for an empty `steps:`. */
 const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
 
-/** The keys of the file. Throws at once where there are no steps to go on with. */
+/** The keys of the file. Throws at once if there are no steps to check. */
 async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
   const { source, problems } = reading;
   const { value } = source;
   if (!isMap(value)) {
-    reading.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps; `tunesmith init` writes one to start from.');
+    reading.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps. `tunesmith init` creates an example.');
     problems.throwIfAny();
   }
   const body = { ...(value as Record<string, Tree>) };
-  // Steps are checked one by one.
+  // The steps are checked one by one elsewhere.
   const frame = Object.entries(body).map(([key, entry]) => [key, key === 'steps' && isMap(entry) ? entry : plain(entry)] as const);
   for (const { path, at, message, hint } of (await validator(fileSchema))(Object.fromEntries(frame))) {
     const key = String(path[0] ?? '');
     if (path.length === 0) {
-      // Whoever wrote `step:` is told of that key.
+      // The error for a misspelt key, such as `step:`, is more helpful.
       if (!nearest('steps', Object.keys(body))) reading.report([], 'this pipeline has no `steps`', 'Write `steps:` with a map of steps.');
     } else if (Object.hasOwn(stepSchema.properties, key) && at === 'key' && path.length === 1)
       reading.report(path, `"${key}" belongs to a step`, "Write it below a step's name, below `steps`.", 'key');
@@ -87,10 +88,10 @@ async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
   return body;
 }
 
-/** A step as a whole: what `needs` waits for. */
+/** Expands `needs` from steps to cells. */
 type Node = Draft | Step;
 
-/** In topological order; circles that only paths make are found here. */
+/** Sorts the cells topologically. Reports cycles that only paths cause. */
 function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): Cell[] {
   const byName = new Map<string, Draft>();
   for (const draft of all) byName.set(draft.cell.name, draft);
@@ -107,12 +108,12 @@ function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): 
   };
   for (const { cell, step } of all) if (step.needs.size > 0) cell.waits = [...step.needs].flatMap(namesOf);
   const { sorted, cycles } = order<Node>(all, before);
-  // References in a circle have been reported; here only a path can have closed one.
+  // Cycles of references have been reported already, so a path closes this one.
   for (const cycle of cycles) reportCircle(cycle.filter((node) => 'cell' in node).reverse(), reading);
   return sorted.filter((node) => 'cell' in node).map(({ cell }) => cell);
 }
 
-/** In the direction of the data, up to a cell whose path leads back into the circle. */
+/** Prints a cycle in the direction of the data, up to a cell whose path leads back into the cycle. */
 function reportCircle(flow: Draft[], reading: Reading): void {
   const closing = flow.findIndex((draft, i) => draft.pathEdges?.has(flow.at(i - 1)!.cell.name));
   if (closing < 0) return;
@@ -121,6 +122,6 @@ function reportCircle(flow: Draft[], reading: Reading): void {
   const { source, path } = turned[0]!.pathEdges!.get(maker)!;
   const way = [...turned, turned[0]!].map(({ cell }) => cell.name).join(' → ');
   reading.problems.add(
-    source.diagnostic(path, 'value', `these cells wait for each other: ${way}`, `This path leads into what ${maker} makes.`),
+    source.diagnostic(path, 'value', `these cells depend on each other: ${way}`, `This path is inside an output of ${maker}.`),
   );
 }

@@ -1,4 +1,4 @@
-/** A command of a cell, with every expression as safely quoted words. */
+/** Fills in the expressions of a command as safely quoted words. */
 import { UNKNOWN } from './fill.ts';
 import { isMap, Literal, scalarText } from './literal.ts';
 import type { CellScope } from './scope.ts';
@@ -30,10 +30,10 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
   const odd = values.find((one) => one === null || Array.isArray(one) || isMap(one));
   if (odd !== undefined) {
     const what = `${list ? 'a list with ' : ''}${shown(odd)}`;
-    return wrong(`${source} is ${what}, which is no word of a command`, 'Only text, numbers and true or false are.');
+    return wrong(`${source} is ${what}, which cannot be a word of a command`, 'Use text, a number, true or false.');
   }
   if (list && !alone) {
-    return wrong(`${source} is a list: it becomes several words, so it must stand by itself`, 'Put a space before and behind it.');
+    return wrong(`${source} is a list, which becomes several words and cannot be part of another word`, 'Put a space before and after it.');
   }
   if (reference?.kind === 'inputs' && isKnownLater(reference.role, scope)) return matchesOf(reference.role);
   const isPath = reference?.kind !== 'params' && reference?.kind !== 'matrix';
@@ -42,18 +42,18 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
     .map((one) => (context === 'arithmetic' ? numeral(one) : scalarText(one)))
     .map((one) => (isPath ? pathWord(one) : one));
   if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
-    return wrong(`${source} is ${shown(value)}, which is no number to calculate with`, 'Inside $((…)) only numbers can stand.');
+    return wrong(`${source} is ${shown(value)}, which is no number that the shell can calculate with`, '$((…)) accepts only numbers.');
   }
   scope.note(source, scalars.map(scalarText).join(' '));
   return texts.map((one) => word(one, redirected)).join(' ');
 }
 
-/** Inside $((…)) the shell calculates: it would take 010 for an octal number, and 1e3 for none. */
+/** A number inside $((…)), where the shell reads 010 as octal and rejects 1e3. */
 function numeral(value: string | number | boolean | Literal): string {
   return value instanceof Literal ? String(value.value) : scalarText(value);
 }
 
-/** What a glob matches, another cell may make; what lies elsewhere is not here yet. */
+/** Files that are known only when the cell starts: matches of a glob, which another cell may make, and downloads. */
 function isKnownLater(role: string, { cell }: CellScope): boolean {
   return cell.inputs[role]!.sources.some((source) => source.kind === 'remote' || (source.kind === 'path' && source.glob));
 }

@@ -1,4 +1,4 @@
-/** The child process that loads a user's step and says what it declares, by a single message. */
+/** The child process that loads a user's step and sends its declaration in one message. */
 import { dirname, relative } from 'node:path';
 import { loadStep } from '../load-step.ts';
 import { StepError } from '../step.ts';
@@ -21,12 +21,12 @@ async function describe(path: string): Promise<Description> {
     if (missing)
       return {
         message: `it imports the package ${missing[1] ?? missing[2]}, which is not installed`,
-        hint: `npm install ${missing[1] ?? missing[2]}`,
+        hint: `Install it: npm install ${missing[1] ?? missing[2]}`,
       };
     const [first = '', second = ''] = (message ?? String(error)).split('\n');
     const [at] = userStack(stack, path);
     const where = at && `at ${relative(dirname(path), at.file)}:${at.line}:${at.column}`;
-    // "Transform failed with 1 error:" says nothing yet.
+    // The first line may be only "Transform failed with 1 error:".
     return { message: `it failed while loading: ${name ?? 'Error'}: ${first.endsWith(':') ? `${first} ${second}` : first}`, hint: where };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What a user's own step declares. Its module runs in a small child process and never in the engine;
- * what it said is kept by the hash of its code, so the child is started once per edit.
+ * Reads the declaration of a user's step. The module runs in a child process, never in the engine. The declaration is cached
+ * by the hash of the step's code, so that the child starts once per edit.
  */
 import { dirname, extname, join } from 'node:path';
 import { type Code, CodeError, codeOf } from '../code.ts';
@@ -8,17 +8,17 @@ import { keepText, keptText } from '../keep.ts';
 import { nodeArguments } from '../load-step.ts';
 import type { Declaration } from './schema.ts';
 
-/** What the child answers. */
+/** The message of the child. */
 export type Description = { definition: Declaration } | { message: string; hint?: string };
 
-/** `path` is the step's module. Nothing is written where `readOnly`. */
+/** `path`: the step's module. `readOnly`: do not write to the cache. */
 export async function describeStep(
   path: string,
   { root, readOnly, patience = 30_000 }: { root: string; readOnly?: boolean; patience?: number },
 ): Promise<Description> {
   let code: Code;
   try {
-    code = await codeOf(path, { root }); // not kept: what turns out to be no step leaves nothing behind
+    code = await codeOf(path, { root }); // not cached, so that a module that is no step leaves no files behind
   } catch (error) {
     if (error instanceof CodeError) return { message: error.message };
     throw error;

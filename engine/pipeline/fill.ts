@@ -1,20 +1,20 @@
-/** Puts values in the place of expressions, throughout a value. */
+/** Replaces the expressions in a value by their values. */
 import { type Expression, template } from './expression.ts';
 import { copied, Literal, scalarText, type Tree } from './literal.ts';
 import type { Path } from './source.ts';
 
-/** A value that could not be found, for a mistake that has been reported already. */
+/** A value that is unknown because of an error that has been reported already. */
 export const UNKNOWN = Symbol('unknown');
 export type Value = Tree | typeof UNKNOWN;
 
 export interface Scope {
-  /** The value of an expression that stands at `path`. */
+  /** The value of an expression at `path`. */
   look(expression: Expression, path: Path): Value;
-  /** Reports what is wrong with an expression. */
+  /** Reports an error in an expression. */
   wrong(expression: Expression, path: Path, message: string, hint: string): void;
 }
 
-/** A fresh copy of `value` with its expressions resolved. A single reference keeps its type; in other text scalars are spliced. */
+/** A copy of `value` with resolved expressions. A single expression keeps the type of its value; inside text it becomes text. */
 export function fill(value: Tree, path: Path, scope: Scope): Value {
   if (typeof value === 'string') return fillText(value, path, scope);
   if (Array.isArray(value)) {
@@ -43,31 +43,26 @@ function fillText(text: string, path: Path, scope: Scope): Value {
   return unknown ? UNKNOWN : filled;
 }
 
-/** The text of a scalar inside other text. */
+/** A scalar as part of a longer text. */
 export function asText(expression: Expression, path: Path, scope: Scope): string | typeof UNKNOWN {
   const value = scope.look(expression, path);
   if (value === UNKNOWN) return UNKNOWN;
   if (value === null || (typeof value === 'object' && !(value instanceof Literal))) {
     const what = value === null ? 'null' : Array.isArray(value) ? 'a list' : 'a map';
-    scope.wrong(
-      expression,
-      path,
-      `${expression.source} is ${what}, which cannot stand inside other text`,
-      'Only text, numbers and true or false can.',
-    );
+    scope.wrong(expression, path, `${expression.source} is ${what}, which cannot be part of a text`, 'Use text, a number, true or false.');
     return UNKNOWN;
   }
   return scalarText(value);
 }
 
-/** Every expression in a value, with its place. */
+/** Every expression in a value, with its position. */
 export function expressionsIn(value: Tree, path: Path): [Expression, Path][] {
   if (typeof value === 'string') return template(value)?.expressions.map((expression) => [expression, path]) ?? [];
   if (value === null || typeof value !== 'object' || value instanceof Literal) return [];
   const found: [Expression, Path][] = [];
   for (const key of Object.keys(value)) {
     const item = (value as { [key: string]: Tree })[key]!;
-    // Most of a large file has none: nothing is made for it.
+    // Allocate nothing for texts without expressions, which are most of a large file.
     if (item === null || (typeof item !== 'object' && !template(String(item)))) continue;
     for (const one of expressionsIn(item, [...path, Array.isArray(value) ? Number(key) : key])) found.push(one);
   }

@@ -1,25 +1,25 @@
 /**
- * Steps that differ in nothing but their words (`s1: { run: echo 1 }`, `s2: { run: echo 2 }`) have one form, which the YAML
- * library parses once. It parses the form with a mark in the place of each word, and so says in which value each word ends
- * up. That is all a step of the form needs: no rule of YAML looks at the letters and digits of a word, except those below,
- * where there is no form.
+ * Speeds up the parsing of similar steps. Steps that differ only in their words (`s1: { run: echo 1 }`, `s2: { run: echo 2 }`)
+ * have the same form, which the YAML library parses once, with a mark instead of each word. The result shows in which value
+ * each word ends up. This is enough to read any step of the form, because the grammar of YAML does not depend on the letters
+ * and digits of a word, except in the cases below, which have no form.
  */
 import { isAlias, isMap, isScalar, isSeq, type Schema } from 'yaml';
 import type { Tree } from './literal.ts';
 
-/** A text that was parsed, and that nothing is wrong with. */
+/** A parsed text without errors. */
 export interface Parsed {
   contents: unknown;
   tags: Schema['tags'];
   /** Whether it is a map with a `<<`. */
   merges: boolean;
-  /** Undefined where a value is none that a file can hold. */
+  /** The plain value of a node; undefined if a file must not contain it. */
   valueOf(node: unknown): Tree | undefined;
-  /** Undefined where it is no text, or a `<<`. */
+  /** The text of a key; undefined if it is no text or is `<<`. */
   keyOf(node: unknown): string | undefined;
 }
 
-/** Where the words of a text end up in its value. */
+/** The positions of the words of a text in its value. */
 type Plan =
   | { kind: 'constant'; value: Tree }
   | { kind: 'text'; parts: Parts }
@@ -29,12 +29,12 @@ type Plan =
 
 interface Entry {
   key: Parts;
-  /** The key of the step before, which most often is that of the next one: the same string is found faster than an equal one. */
+  /** The key of the previous step, which the next one usually has, too. Comparing identical strings is faster. */
   last: string;
   value: Plan;
 }
 
-/** Text and numbers of words by turns. */
+/** Texts and indexes of words, in order. */
 type Parts = (string | number)[];
 
 export class Forms {
@@ -44,9 +44,9 @@ export class Forms {
 
   constructor(readonly parse: (text: string) => Parsed | undefined) {}
 
-  /** The value of a text that stands by itself; undefined where the library must read it: it has no form, or is wrong. */
+  /** The value of a self-contained text; undefined if the library must read it, because it has no form or has an error. */
   read(text: string): Tree | undefined {
-    // A longer key would be a mistake, and an escape is no word.
+    // Longer keys are errors, and escapes are no words.
     if (text.length > LONGEST || (text.includes('\\') && text.includes('"'))) return undefined;
     const form = text.replace(WORD, MARK);
     let plan = this.#plans.get(form);
@@ -89,7 +89,7 @@ export class Forms {
           const key = joined(entry.key, words);
           if (key !== entry.last) entry.last = key;
           const value = this.#fill(entry.value, words);
-          // No key stands twice; and what every object has, such as __proto__, cannot simply be assigned.
+          // Duplicate keys are errors, and properties such as __proto__ cannot simply be assigned.
           if (value === undefined || map[entry.last] !== undefined) return undefined;
           map[entry.last] = value;
         }
@@ -98,7 +98,7 @@ export class Forms {
     }
   }
 
-  /** Text, unless the library takes it for another type, such as a number. */
+  /** A plain scalar: text, unless the library reads it as another type, such as a number. */
   #scalar(text: string): Tree | undefined {
     if (!this.#tags.some((tag) => tag.default === true && 'test' in tag && tag.test?.test(text))) return text;
     let value = this.#scalars.get(text);
@@ -113,15 +113,15 @@ export class Forms {
   }
 }
 
-/** Characters: an implicit key may have no more. */
+/** Maximum number of characters. Implicit keys in YAML have the same limit. */
 const LONGEST = 1000;
 const MOST = 2000;
 /**
- * With what YAML takes for text inside of a word: `out/1.txt`. The lexer looks at what follows the first character of a line, so
- * that a word of one character stays what it is.
+ * A word may contain characters that YAML reads as text inside a word: `out/1.txt`. Words of one character are not replaced,
+ * because the lexer interprets the first character of a line and the next one.
  */
 const WORD = /\w[\w./-]*\w/g;
-/** No text has it: a file with a NUL character is refused. */
+/** Not part of any text, because files with a NUL character are refused. */
 const MARK = '\0';
 
 function marked(index: number): string {
@@ -130,7 +130,7 @@ function marked(index: number): string {
 
 const MARKED = /q(\d+)q/;
 
-/** Undefined where more decides than the words: an anchor, an alias, a tag, a merge. */
+/** Undefined if the value depends on more than the words: on an anchor, an alias, a tag or a merge. */
 function planOf(node: unknown, parsed: Parsed): Plan | undefined {
   const { anchor, tag } = Object(node) as { anchor?: string; tag?: string };
   if (anchor !== undefined || tag !== undefined || isAlias(node)) return undefined;

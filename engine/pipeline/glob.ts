@@ -1,10 +1,9 @@
 /**
- * Globs: `*`, `?`, `[a-z]`, `{a,b}` and `**` match files, or folders where the glob ends in `/`. Nothing whose name begins
- * with a dot and no node_modules is matched, unless the glob spells it out before its first wildcard.
+ * Globs: `*`, `?`, `[a-z]`, `{a,b}` and `**` match files, or folders if the glob ends in `/`. Names that begin with a dot and
+ * node_modules do not match, unless the glob spells them out before its first wildcard.
  *
- * A glob never passes silently over what it may mean: a folder that cannot be read, a name that is not valid UTF-8 and a link that leads
- * nowhere are reported where they may match. A link to a folder is followed as a folder, wherever it stands; a link back into a folder
- * that the search is in is not.
+ * A glob never skips a possible match silently. It reports unreadable folders, names that are not valid UTF-8 and broken
+ * links if they may match. It follows links to folders, except a link back into a folder that the search is in.
  */
 import { type Dirent, existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,19 +12,19 @@ import { UnreadableError } from '../../cache/error.ts';
 import { compareBytes } from './cell-name.ts';
 import { isByProduct, type LeavingOut, leftOutOf } from './left-out.ts';
 
-/** Absolute paths, sorted by bytes. Relative globs begin at `folder`. Throws UnreadableError. */
+/** The matches as absolute paths, sorted by bytes. `folder`: where relative globs begin. Throws UnreadableError. */
 export function matches(pattern: string, folder: string, leaving: LeavingOut = {}): string[] {
   const { base, rest } = split(pattern);
   const start = resolve(folder, base);
   if (!existsSync(start)) return [];
-  // Loaded where there is a glob: a pipeline without one need not wait for it.
+  // Loaded on demand, because many pipelines have no glob.
   const picomatch = createRequire(import.meta.url)('picomatch') as typeof import('picomatch');
   const wantsFolders = rest.endsWith('/');
   const names = rest.split('/').filter(Boolean);
   const isMatch = picomatch(names.join('/'), { dot: false });
   const mayHold = alternatives(rest).map((one) => one.split('/').filter(Boolean));
   const isLeftOut = leftOutOf(start, leaving);
-  // Whoever writes `*.pyc` means it.
+  // A glob such as `*.pyc` names the ignored files explicitly.
   const spelled = isByProduct(names.at(-1)!.replaceAll('*', 'x'), wantsFolders);
   const found: string[] = [];
 
@@ -38,14 +37,14 @@ export function matches(pattern: string, folder: string, leaving: LeavingOut = {
       const matched = isMatch(written) && !path.some((part) => part === 'node_modules');
       if (!inside && !matched) continue;
       if (name.includes('\ufffd') && !isUtf8(at, name)) {
-        throw new UnreadableError(at, `the name ${name} in it is not valid UTF-8, and ${pattern} may mean it`, 'Rename the file.');
+        throw new UnreadableError(at, `the name ${name} in it is not valid UTF-8, and ${pattern} may match it`, 'Rename the file.');
       }
       const whole = join(at, name);
       const kind = kindOf(whole, entry);
       if (isLeftOut(written, kind === 'folder') && !spelled) continue;
       if (matched && kind === (wantsFolders ? 'folder' : 'file')) found.push(whole);
       if (matched && kind === 'nothing')
-        throw new UnreadableError(whole, `it is a link that leads nowhere, and ${pattern} means it`, 'Mend or remove the link.');
+        throw new UnreadableError(whole, `it is a broken link, and ${pattern} matches it`, 'Repair or remove the link.');
       if (kind !== 'folder' || !inside || name === 'node_modules') continue;
       const real = entry.isSymbolicLink() ? realpathSync(whole) : join(trail.at(-1)!, name);
       if (!trail.some((folder) => within(folder, real))) search(whole, path, [...trail, real]);
@@ -60,9 +59,9 @@ function entriesOf(folder: string): Dirent[] {
     return readdirSync(folder, { withFileTypes: true });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return []; // removed meanwhile, or the base is a file
+    if (code === 'ENOENT' || code === 'ENOTDIR') return []; // removed in the meantime, or the base is a file
     if (code === 'EACCES' || code === 'EPERM')
-      throw new UnreadableError(folder, 'permission denied, and a glob searches it', 'Check its permissions and its owner.');
+      throw new UnreadableError(folder, 'permission denied while a glob searches it', 'Check its permissions and its owner.');
     throw error;
   }
 }
@@ -76,16 +75,16 @@ function kindOf(path: string, entry: Dirent): 'file' | 'folder' | 'nothing' | 'o
     if (!stat) return 'nothing';
     return stat.isDirectory() ? 'folder' : stat.isFile() ? 'file' : 'other';
   } catch {
-    return 'nothing'; // its links lead in a circle, or where nobody may look
+    return 'nothing'; // a cycle of links, or a target without permission
   }
 }
 
-/** A name may hold U+FFFD itself. */
+/** Whether the file name is valid UTF-8. A valid name may contain U+FFFD itself. */
 function isUtf8(folder: string, name: string): boolean {
   return readdirSync(folder, 'buffer').some((bytes) => bytes.equals(Buffer.from(name)));
 }
 
-/** The folder that a glob searches: what stands before its first wildcard. */
+/** The folder that a glob searches: the part before its first wildcard. */
 export function staticFolder(pattern: string): string {
   return split(pattern).base;
 }
@@ -94,12 +93,12 @@ export function isGlob(text: string): boolean {
   return /(?<!\\)(?:\\\\)*([*?[{]|[@!+]\()/.test(text);
 }
 
-/** Text that a glob takes as it is. */
+/** Escapes the wildcards in a text. */
 export function escapeGlob(text: string): string {
   return text.replace(/[*?[\]{}()!@+\\]/g, '\\$&');
 }
 
-/** Tells of paths (absolute) whether a glob may match them, or something inside of them where they are folders. */
+/** A test for absolute paths: whether the glob may match the path itself, or something inside of it if it is a folder. */
 export function matcher(pattern: string, folder: string): (path: string) => 'itself' | 'inside' | undefined {
   const searches = alternatives(pattern).map((one) => {
     const { base, rest } = split(one);
@@ -114,7 +113,7 @@ export function matcher(pattern: string, folder: string): (path: string) => 'its
   };
 }
 
-/** Whether `path` is `folder` or lies in it. */
+/** Whether `path` is `folder` or inside of it. */
 export function within(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
 }
@@ -151,7 +150,7 @@ const expressions = new Map<string, RegExp>();
 function asRegExp(pattern: string): RegExp {
   let made = expressions.get(pattern);
   if (!made) {
-    // Of an extended glob such as @(a|b) it is enough that it may match.
+    // An extended glob such as @(a|b) counts as a possible match.
     const source = pattern.replace(/[@!+?*]\([^)]*\)|\\.|\[[!^]?\]?[^\]]*\]|[\s\S]/g, (part) => {
       if (part === '*' || (part.length > 2 && part.endsWith(')'))) return '.*';
       if (part === '?') return '.';
@@ -164,7 +163,7 @@ function asRegExp(pattern: string): RegExp {
   return made;
 }
 
-/** `{a,b}` and `{1..3}` written out: a brace may hold slashes. */
+/** Expands `{a,b}` and `{1..3}`, because braces may contain slashes. */
 function alternatives(pattern: string): string[] {
   const open = pattern.search(/(?<!\\)\{/);
   if (open < 0) return [pattern];

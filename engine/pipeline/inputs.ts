@@ -1,4 +1,4 @@
-/** The inputs of a cell: where their files come from, as far as that is known before anything runs. */
+/** The inputs of a cell and the sources of their files, as far as they are known before the run. */
 import { normalize } from 'node:path';
 import { maybeMany, readAddress } from '../sources/address.ts';
 import { readQueryAddress } from '../sources/query-address.ts';
@@ -15,19 +15,19 @@ import type { CellScope, MadeSource } from './scope.ts';
 import type { Path } from './source.ts';
 import { shown } from './validate.ts';
 
-/** An input in the making. */
+/** An input while it is being read. */
 interface Sources {
   role: string;
   sources: InputSource[];
-  /** Where each was written. */
+  /** The position of each source. */
   places: Place[];
-  /** Written as a list, a glob or a gather. */
+  /** Written as a list, a glob or with [*]. */
   list: boolean;
 }
 
 const OF_COMMANDS: InputDeclaration = { kind: 'any', many: true };
 
-/** Each input with the places of its sources. */
+/** Yields each input with the positions of its sources. */
 export function* inputsIn(scope: CellScope): Generator<[role: string, input: CellInput, places: Place[]]> {
   const { step, reading } = scope;
   const key = step.used ? 'with' : 'inputs';
@@ -41,7 +41,7 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
     if (input.list) scope.lists.add(role);
     if (input.sources.length > 0) yield [role, { declaration, sources: input.sources }, input.places];
   }
-  // What a command or variable takes from other steps directly is an input, too.
+  // Outputs of other steps that a command or a variable uses directly are inputs too.
   for (const { expression, path } of step.references) {
     const { reference, source } = expression;
     if (reference?.kind !== 'steps' || (path[2] !== 'run' && path[2] !== 'env')) continue;
@@ -51,7 +51,7 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
   }
 }
 
-/** False where a mistake hides what is meant. */
+/** False if an error hides the value. */
 function collect(value: Tree, path: Path, into: Sources, scope: CellScope): boolean {
   if (Array.isArray(value)) {
     into.list = true;
@@ -77,7 +77,7 @@ function collect(value: Tree, path: Path, into: Sources, scope: CellScope): bool
   return found.map((item, i) => addPath(item, [...path, i], into, scope)).every(Boolean);
 }
 
-/** A query of a database: `{ url, query }`. */
+/** A database query: `{ url, query }`. */
 function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope): boolean {
   const given = fill(value, [...scope.step.path, ...path], scope);
   if (given === UNKNOWN) return false;
@@ -88,9 +88,10 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
     return false;
   };
   const other = Object.keys(others)[0];
-  if (other !== undefined && typeof given === 'object') return wrong([other], `a query has no "${other}"`, 'It has `url` and `query`.');
+  if (other !== undefined && typeof given === 'object')
+    return wrong([other], `a query has no "${other}"`, 'A query has the keys `url` and `query`.');
   if (typeof url !== 'string' || typeof query !== 'string')
-    return wrong([], `input "${into.role}" takes a query of a database`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
+    return wrong([], `input "${into.role}" takes a database query`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
   const address = readQueryAddress({ url, query }, scope.reading.folder);
   if ('mistake' in address) return wrong([address.at], address.mistake, address.hint);
   into.places.push(scope.place(path));
@@ -98,7 +99,7 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
   return true;
 }
 
-/** `{path: …, exclude: [...], gitignore: true}`: what the path leads to, without what is left out. */
+/** `{path: …, exclude: [...], gitignore: true}`: the files at the path, except the excluded ones. */
 function collectMap(written: { [key: string]: Tree }, path: Path, into: Sources, scope: CellScope): boolean {
   const wrong = (key: string | undefined, message: string, hint?: string) => {
     scope.say(scope.place(key === undefined ? path : [...path, key]), message, hint);
@@ -106,8 +107,8 @@ function collectMap(written: { [key: string]: Tree }, path: Path, into: Sources,
   };
   const { path: at, exclude = [], gitignore = false, ...others } = written;
   const [other] = Object.keys(others);
-  if (other !== undefined) return wrong(other, `an input has no key "${other}"`, 'It is a path, or {path, exclude, gitignore}.');
-  if (at === undefined) return wrong(undefined, `input "${into.role}" names no \`path\``, 'For example {path: data, exclude: ["*.log"]}.');
+  if (other !== undefined) return wrong(other, `an input has no key "${other}"`, 'Write a path, or {path, exclude, gitignore}.');
+  if (at === undefined) return wrong(undefined, `input "${into.role}" has no \`path\``, 'For example {path: data, exclude: ["*.log"]}.');
   const patterns = [exclude].flat();
   if (!patterns.every((pattern) => typeof pattern === 'string' && pattern !== ''))
     return wrong('exclude', '`exclude` takes patterns as in .gitignore', 'For example ["*.log", build/].');
@@ -115,21 +116,21 @@ function collectMap(written: { [key: string]: Tree }, path: Path, into: Sources,
   const before = into.sources.length;
   if (!collect(at, [...path, 'path'], into, scope)) return false;
   for (const source of into.sources.slice(before)) {
-    if (source.kind !== 'path') return wrong(undefined, 'only of files and folders of this machine something can be left out');
+    if (source.kind !== 'path') return wrong(undefined, '`exclude` and `gitignore` apply only to local files and folders');
     if (patterns.length > 0) source.exclude = patterns as string[];
     if (gitignore) source.gitignore = true;
   }
   return true;
 }
 
-/** Several paths that were typed as a list: `[a.csv, b.csv]`; unless a file has that very name. */
+/** Paths typed as a list, `[a.csv, b.csv]`, unless a file has that name. */
 function typedList(value: Tree, { reading }: CellScope): Tree[] | undefined {
   if (!(value instanceof Literal) || !value.typed) return undefined;
   const collection = typedCollection(value.text);
   return Array.isArray(collection) && reading.outside.look(value.text).count === 0 ? collection : undefined;
 }
 
-/** Text around references: where they stand for a path it is taken as it is; the user's own wildcards count. */
+/** A path with references in it. Wildcards of the user count; paths that references stand for are taken literally. */
 function collectText(parts: (string | Expression)[], path: Path, into: Sources, scope: CellScope): boolean {
   let [literal, pattern, glob] = ['', '', false];
   for (const part of parts) {
@@ -144,7 +145,7 @@ function collectText(parts: (string | Expression)[], path: Path, into: Sources, 
   return addPath(literal, path, into, scope, glob, pattern);
 }
 
-/** `given` is one path. A parameter that is not set, or is typed as nothing, counts as an input that is not given. */
+/** Adds one path. A parameter that is unset or empty counts as an input that is not given. */
 function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?: boolean, pattern?: string): boolean {
   const isTyped = given instanceof Literal && given.typed;
   const found = isTyped ? given.text : given;
@@ -181,14 +182,14 @@ function globAtHome(pattern: string, outside: Outside): string {
   return pattern.startsWith('~/') ? `${escapeGlob(outside.atHome('~'))}${pattern.slice(1)}` : pattern;
 }
 
-/** Whether what was given is what the step takes. */
+/** Whether the sources match the step's declaration. */
 function fits(declaration: InputDeclaration, path: Path, { role, sources, places }: Sources, scope: CellScope): boolean {
   const wrong = (place: Place, message: string, hint?: string) => {
     scope.say(place, message, hint);
     return false;
   };
   const { kind, many, optional } = declaration;
-  if (sources.length === 0 && !optional) return wrong(scope.place(path), `input "${role}" names no file`, 'Give it a path.');
+  if (sources.length === 0 && !optional) return wrong(scope.place(path), `input "${role}" has no file`, 'Give it a path.');
   if (sources.length > 1 && !many) {
     return wrong(
       scope.place(path),

@@ -1,14 +1,14 @@
 /**
- * What does not count in a folder that is an input: what its own use makes there (byte code, checkpoints of notebooks, files of editors
- * and of version control), what `exclude` of the input names, and, only where the input says `gitignore: true`, what git ignores.
- * Otherwise a step that imports from its input would change it, and its result would never be kept.
+ * The files that do not count in a folder that is an input: generated files (byte code, notebook checkpoints, files of editors
+ * and version control), files that `exclude` matches and, with `gitignore: true`, files that git ignores. Otherwise a step
+ * that imports Python code from its input would change the input by running, and its result could not be stored.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, sep } from 'node:path';
 import type { Ignore } from 'ignore';
 
-/** As the pipeline says at the input; patterns are those of .gitignore. */
+/** The keys of the input in the pipeline. The patterns have the syntax of .gitignore. */
 export interface LeavingOut {
   exclude?: string[];
   gitignore?: boolean;
@@ -26,15 +26,15 @@ const FOLDERS = new Set([
   '.ruff_cache',
 ]);
 const FILES = new Set(['.DS_Store', 'Thumbs.db', 'desktop.ini']);
-/** Byte code; swap files of Vim; backups, saves and locks of Emacs; locks of LibreOffice and Office; what NFS and FUSE keep of deleted files. */
+/** Byte code; swap files of Vim; backups, autosaves and locks of Emacs; locks of LibreOffice and Office; deleted files on NFS and FUSE. */
 const FILE_NAMES = /\.py[co]$|^\..*\.sw[a-p]$|~$|^#.*#$|^\.#|^\.~lock\..*#$|^~\$|^\.nfs[\da-f]{16,}$|^\.fuse_hidden/;
 
-/** By its name alone. */
+/** Decides by the name alone. */
 export function isByProduct(name: string, isFolder: boolean): boolean {
   return isFolder ? FOLDERS.has(name) : FILES.has(name) || FILE_NAMES.test(name);
 }
 
-/** Tells of what lies below a folder, by its path from there, whether it is left out. What is in a folder that is left out is not asked for. */
+/** A test for paths relative to a folder: whether they are left out. Callers do not test the content of a folder that is left out. */
 export function leftOutOf(folder: string, { exclude = [], gitignore = false }: LeavingOut): (path: string, isFolder: boolean) => boolean {
   const own = exclude.length > 0 ? matcher(exclude) : undefined;
   const ofGit = gitignore ? new GitIgnored(folder) : undefined;
@@ -44,7 +44,7 @@ export function leftOutOf(folder: string, { exclude = [], gitignore = false }: L
   };
 }
 
-/** The .gitignore files from the top of the repository down; the nearest one that says anything of a path decides. */
+/** The .gitignore files from the top of the repository down. The nearest one that matches a path decides. */
 class GitIgnored {
   readonly #top: string;
   readonly #known = new Map<string, Ignore | undefined>();
@@ -78,7 +78,7 @@ class GitIgnored {
   }
 }
 
-/** Loaded where there are patterns: a pipeline without them need not wait for it. */
+/** Loaded on demand, because many pipelines have no patterns. */
 function matcher(patterns: string | string[]): Ignore {
   const ignore = createRequire(import.meta.url)('ignore') as typeof import('ignore');
   return ignore({ ignorecase: false }).add(patterns);

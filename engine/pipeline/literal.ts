@@ -1,20 +1,20 @@
 /**
- * Scalars that know how they were written. `3e-4` in the file stays `3e-4` in a command, and what -p was given stays the
- * text that was typed: the place of use decides what it is. Scalars that print back as they were written need none of this.
+ * Scalars with their original spelling. `3e-4` in the file stays `3e-4` in a command. The value of -p stays the text that was
+ * typed, and the place of use decides its type. A scalar that prints exactly as it was written needs no Literal.
  */
 import { isMap as isMapNode, isScalar, isSeq, parseDocument } from 'yaml';
 import type { Json } from '../step.ts';
 import { coreScalar } from './cell-name.ts';
 
-/** JSON in which scalars may know how they were written. */
+/** JSON whose scalars may be Literals. */
 export type Tree = string | number | boolean | null | Literal | Tree[] | { [key: string]: Tree };
 
 export class Literal {
   constructor(
     readonly text: string,
-    /** What YAML takes it for. */
+    /** The value that YAML reads it as. */
     readonly value: string | number | boolean | null,
-    /** Typed at the command line: it is what the place of use takes. In a file it is what YAML takes it for. */
+    /** Typed on the command line, so the place of use decides its type. In a file, YAML decides. */
     readonly typed: boolean,
   ) {}
 
@@ -23,12 +23,12 @@ export class Literal {
   }
 }
 
-/** A scalar of a file; a plain value where that prints as it was written. */
+/** A scalar of a file: a plain value if it prints as it was written, otherwise a Literal. */
 export function writtenScalar(value: string | number | boolean, text: string): Tree {
   return String(value) === text ? value : new Literal(text, value, false);
 }
 
-/** What was typed after -p name=. */
+/** The text typed after -p name=. */
 export function typedText(text: string): Literal {
   return new Literal(text, coreScalar(text), true);
 }
@@ -37,21 +37,21 @@ export function isMap(value: unknown): value is { [key: string]: Tree } {
   return value !== null && typeof value === 'object' && !Array.isArray(value) && !(value instanceof Literal);
 }
 
-/** As YAML takes it. The same object where nothing in it knows how it was written. */
+/** The value as YAML reads it. Returns the same object if it contains no Literal. */
 export function plain(tree: Tree): Json {
   if (tree === null || typeof tree !== 'object') return tree;
   if (tree instanceof Literal) return tree.value;
   return mapped(tree, plain) as Json;
 }
 
-/** For people: as it was written or typed. */
+/** For display: the value as it was written or typed. */
 export function asWritten(tree: Tree): Json {
   if (tree === null || typeof tree !== 'object') return tree;
   if (tree instanceof Literal) return String(tree.value) === tree.text ? tree.value : tree.text;
   return mapped(tree, asWritten) as Json;
 }
 
-/** The same list or map, or a new one where an entry becomes another. */
+/** Maps the entries of a list or map. Returns the same object if no entry changes. */
 function mapped(tree: Tree[] | { [key: string]: Tree }, change: (entry: Tree) => Tree): Tree {
   if (Array.isArray(tree)) {
     const items = tree.map(change);
@@ -67,20 +67,20 @@ function mapped(tree: Tree[] | { [key: string]: Tree }, change: (entry: Tree) =>
   return other ?? tree;
 }
 
-/** A copy that shares nothing: what is filled in is changed later (defaults). */
+/** A deep copy, because defaults are filled in later. */
 export function copied(tree: Tree): Tree {
   if (tree === null || typeof tree !== 'object' || tree instanceof Literal) return tree;
   if (Array.isArray(tree)) return tree.map(copied);
   return Object.fromEntries(Object.entries(tree).map(([key, entry]) => [key, copied(entry)]));
 }
 
-/** The text of a scalar in other text, in a command or in a variable. */
+/** The text of a scalar inside a text, a command or a variable. */
 export function scalarText(value: string | number | boolean | Literal): string {
   if (value instanceof Literal) return value.text;
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** A list or map that was typed in brackets or braces, as JSON or YAML; undefined where the text is no such thing. */
+/** A list or map that was typed as JSON or YAML in brackets or braces; undefined for other texts. */
 export function typedCollection(text: string): Tree[] | { [key: string]: Tree } | undefined {
   if (!/^\s*[[{]/.test(text)) return undefined;
   const { contents, errors, warnings } = parseDocument(text, { prettyErrors: false, logLevel: 'silent' });
@@ -93,12 +93,12 @@ export function typedCollection(text: string): Tree[] | { [key: string]: Tree } 
   }
 }
 
-/** A list or map in the place of its text, for a place that takes no text. */
+/** Parses the text of a list or map, for a place that accepts no text. */
 export function opened(value: Tree): Tree {
   return value instanceof Literal && value.typed ? (typedCollection(value.text) ?? value) : value;
 }
 
-/** An alias, a tag, a key that is no scalar. */
+/** Whether it contains an alias, a tag or a key that is no scalar. */
 class NoValue extends Error {}
 
 function typedNode(node: unknown): Tree {
@@ -121,7 +121,7 @@ function typedNode(node: unknown): Tree {
 
 type Rules = Record<string, unknown>;
 
-/** What a place takes of a value: what was typed becomes what the JSON Schema of that place says, and stays text where it cannot. */
+/** Converts a typed text to the type that the JSON Schema of its place asks for. It stays text if that is impossible. */
 export function fitted(tree: Tree, schema: unknown): Json {
   if (tree === null || typeof tree !== 'object') return tree;
   if (tree instanceof Literal) return tree.typed ? fittedText(tree.text, schema) : tree.value;
@@ -138,7 +138,7 @@ function fittedText(text: string, schema: unknown): Json {
   const takes = (...types: string[]) => rules.some((rule) => [rule.type].flat().some((type) => types.includes(String(type))));
   const choices = rules.flatMap((rule) => ('const' in rule ? [rule.const] : Array.isArray(rule.enum) ? rule.enum : []));
   if (choices.includes(text)) return text;
-  const open = rules.length === 0; // anything goes
+  const open = rules.length === 0; // accepts any value
   const asText = open || takes('string');
   const value = coreScalar(asText ? text : text.trim());
   if (typeof value !== 'string' && choices.includes(value)) return value;
@@ -153,7 +153,7 @@ function fittedText(text: string, schema: unknown): Json {
   return text;
 }
 
-/** The alternatives of a schema that say something. */
+/** The alternatives of a schema that restrict the value. */
 function branches(schema: unknown): Rules[] {
   if (schema === null || typeof schema !== 'object') return [];
   const rules = schema as Rules;

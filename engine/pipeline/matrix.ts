@@ -1,11 +1,11 @@
-/** Combinations of a matrix: `include` and `exclude` as in GitHub Actions; and how steps inherit each other's dimensions. */
+/** Combinations of a matrix, with `include` and `exclude` as in GitHub Actions, and the inheritance of dimensions between steps. */
 import { didYouMean } from '../suggest.ts';
 import { canonicalJson } from './cell-name.ts';
 import { isMap, plain, type Tree } from './literal.ts';
 import type { Path } from './source.ts';
 import { dotted, shown } from './validate.ts';
 
-/** One combination: values by dimension, each with its place below `matrix`. */
+/** One combination: the value of each dimension, with its position below `matrix`. */
 export type Combination = Map<string, { value: Tree; path: Path }>;
 
 export interface MatrixMistake {
@@ -17,10 +17,10 @@ export interface MatrixMistake {
 
 type TreeMap = Record<string, Tree>;
 
-/** More cells than anybody means to run: a matrix that multiplies by mistake must not fill the memory. */
+/** Maximum number of cells, so that a matrix that is multiplied by mistake does not fill the memory. */
 const MOST_CELLS = 100_000;
 
-/** `matrix` has passed its schema: dimensions are lists of scalars and maps. */
+/** `matrix` has passed the schema, so its dimensions are lists of scalars and maps. */
 export function combinations(matrix: TreeMap): { found: Combination[]; mistakes: MatrixMistake[] } {
   const mistakes: MatrixMistake[] = [];
   const wrong = (path: Path, at: 'key' | 'value', message: string, hint: string) => mistakes.push({ path, at, message, hint });
@@ -30,20 +30,20 @@ export function combinations(matrix: TreeMap): { found: Combination[]; mistakes:
 
   const count = dimensions.reduce((product, [, values]) => product * values.length, 1);
   if (count > MOST_CELLS) {
-    wrong([], 'key', `this matrix has ${count} combinations: more than ${MOST_CELLS}`, 'Make it smaller.');
+    wrong([], 'key', `this matrix has ${count} combinations; the maximum is ${MOST_CELLS}`, 'Remove values or exclude combinations.');
     return { found: [], mistakes };
   }
   const excluded = excludes(matrix.exclude as TreeMap[] | undefined, names, wrong);
   const original = (dimensions.length > 0 ? product(dimensions) : []).filter((combination) => !excluded(combination));
   const found = included(matrix.include as TreeMap[] | undefined, original, names);
   if (found.length === 0 && mistakes.length === 0)
-    wrong([], 'key', 'this matrix has no cell', 'Every combination is excluded: `exclude` less, or `include` some.');
+    wrong([], 'key', 'this matrix has no combinations', '`exclude` removes every combination. Exclude fewer, or add some with `include`.');
   const seen = new Set<string>();
   for (const combination of found) {
     const id = canonicalJson(plain(Object.fromEntries([...combination].map(([key, { value }]) => [key, value]))));
     const last = [...combination.values()].at(-1)!;
     if (seen.has(id) && mistakes.length === 0)
-      wrong(last.path.slice(0, -1), 'value', 'this makes a combination that is there already', 'Remove it.');
+      wrong(last.path.slice(0, -1), 'value', 'this entry duplicates an existing combination', 'Remove it.');
     seen.add(id);
   }
   return { found, mistakes };
@@ -56,12 +56,12 @@ function checkDistinct(name: string, values: Tree[], wrong: Wrong): void {
   for (const [i, value] of values.entries()) {
     const id = canonicalJson(plain(value));
     if (seen.has(id))
-      wrong([name, i], 'value', `${shown(value)} stands twice in "${name}"`, 'Every value makes a cell of its own: remove one.');
+      wrong([name, i], 'value', `${shown(value)} occurs twice in "${name}"`, 'Each value makes its own cell. Remove one of them.');
     seen.add(id);
   }
 }
 
-/** The first dimension varies slowest. */
+/** The product of the dimensions. The first dimension varies slowest. */
 function product(dimensions: [string, Tree[]][]): Combination[] {
   return dimensions.reduce<Combination[]>(
     (all, [name, values]) =>
@@ -70,12 +70,12 @@ function product(dimensions: [string, Tree[]][]): Combination[] {
   );
 }
 
-/** A combination is out when it agrees with all that an entry says; a list in an entry stands for any of its values. */
+/** An entry excludes a combination that matches all its keys. A list in an entry matches any of its values. */
 function excludes(entries: TreeMap[] = [], names: string[], wrong: Wrong): (combination: Combination) => boolean {
   for (const [i, entry] of entries.entries()) {
     for (const key of Object.keys(entry)) {
       if (!names.includes(key))
-        wrong(['exclude', i, key], 'key', `"${key}" is no dimension of this matrix`, didYouMean(key, names, 'dimensions'));
+        wrong(['exclude', i, key], 'key', `"${key}" is not a dimension of this matrix`, didYouMean(key, names, 'dimensions'));
     }
   }
   const agrees = (wanted: Tree, value: Tree): boolean => {
@@ -90,8 +90,8 @@ function excludes(entries: TreeMap[] = [], names: string[], wrong: Wrong): (comb
 }
 
 /**
- * An entry adds its keys to every original combination whose own values it would not change; where there is none, it is
- * a combination by itself. Values added by an earlier entry may be changed by a later one.
+ * An entry adds its keys to every original combination whose values it does not change. If there is none, the entry is a new
+ * combination. A later entry may change values that an earlier entry added.
  */
 function included(entries: TreeMap[] = [], original: Combination[], names: string[]): Combination[] {
   const alone: Combination[] = [];
@@ -106,8 +106,8 @@ function included(entries: TreeMap[] = [], original: Combination[], names: strin
 }
 
 /**
- * All pairs of `left` and `right` that agree on the dimensions in both; without such dimensions, every pair.
- * A dimension that only some combinations have (by `include`) agrees with its own absence alone.
+ * All pairs of `left` and `right` that agree on their common dimensions; every pair if there are none.
+ * If only some combinations have a dimension (by `include`), its absence matches only absence.
  */
 export function join<L, R>(left: L[], leftMatrix: (one: L) => TreeMap, right: R[], rightMatrix: (one: R) => TreeMap): [L, R][] {
   const inRight = dimensionsOf(right.map(rightMatrix));
@@ -127,7 +127,7 @@ export function dimensionsOf(matrices: TreeMap[]): Set<string> {
   return new Set(matrices.flatMap((matrix) => Object.keys(matrix)));
 }
 
-/** A value of a matrix by the keys of a reference; or which of them, `depth`, there is not. */
+/** The value that the keys of a reference select, or the index `depth` of the first missing key. */
 export function matrixValue(matrix: TreeMap, keys: string[]): { value: Tree } | { depth: number; missing: string; hint: string } {
   let value: Tree = matrix;
   for (const [depth, key] of keys.entries()) {

@@ -1,7 +1,7 @@
 /**
- * What a pipeline file was last found to say, in `.tunesmith/pipelines/`: its cells, with everything that decided them.
- * Only good pipelines are remembered. The text, the parameters and this very program must be the same, and all that was
- * looked at outside of the text must answer as it did: then to read it again would bring the same.
+ * Caches parsed pipelines in `.tunesmith/pipelines/`: the cells of a valid pipeline with everything that they depend on.
+ * An entry is valid if the text, the parameters and the installed tunesmith are the same, and everything that was looked up
+ * outside of the text (files, packages, variables) still gives the same answer.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
@@ -19,14 +19,14 @@ interface Memory {
   given: Given;
   answers: Answers;
   pipeline: Pick<Pipeline, 'name' | 'description' | 'params'>;
-  /** Of the steps: a thousand cells of one step would repeat its declaration a thousand times. */
+  /** The declarations of the steps, stored once instead of in each cell. */
   definitions: StepAction['definition'][];
   cells: KeptCell[];
 }
 
 type KeptCell = Omit<Cell, 'action' | 'env'> & {
   action: Exclude<Cell['action'], StepAction> | (Omit<StepAction, 'definition'> & { definition: number });
-  /** Null where the variable is taken from the environment, whose values are not ours to write down. */
+  /** Null if the value comes from the environment, because such values are not written to disk. */
   env: Record<string, string | null>;
 };
 
@@ -66,7 +66,7 @@ export function remember(given: Given, answers: Answers, { name, description, pa
 
 function keptCell(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): KeptCell {
   const env = Object.entries(cell.env).map(([name, value]) => {
-    // A value that stands in the text may be the same as that of the environment: then it is taken from there.
+    // A value in the text may equal the value in the environment. It is then read from the environment.
     const taken = Object.hasOwn(variables, name) && variableIn(process.env, name) === value;
     return [name, taken ? null : value!] as const;
   });
@@ -95,17 +95,17 @@ function placeOf({ root, file }: Given): string {
 
 let stamp: string | undefined;
 
-/** This program: an installed one is what its version says and when it was installed; one that is being worked on, how its files look. */
+/** Identifies this tunesmith: by version and time of installation if installed, by the state of its files in a checkout. */
 function program(): string {
   stamp ??= stampOf(fileURLToPath(new URL('../..', import.meta.url)));
   return stamp;
 }
 
 function stampOf(folder: string): string {
-  // The same version may have been packed and installed twice.
+  // The same version may be packed and installed again with other content.
   if (/[\\/]node_modules[\\/]/.test(folder))
     return `${packageVersion(join(folder, '..'))} ${statSync(join(folder, '..', 'package.json')).ctimeMs}`;
-  // Beside what it has compiled the compiler writes what it was made of.
+  // The compiler writes the state of its sources to this file.
   const compiled = statSync(join(folder, '.tsbuildinfo'), { throwIfNoEntry: false });
   if (compiled) return `${compiled.mtimeMs} ${compiled.size}`;
   const hash = createHash('sha256');

@@ -1,4 +1,4 @@
-/** The options of cells, checked once they are known: by their schema, and by what the step itself says of them. */
+/** Checks the options of cells when their values are known: by their schema and by the step's own `check`. */
 import type { Json, OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
 import { knownAlias } from '../suggest.ts';
 import type { Draft } from './cells.ts';
@@ -11,14 +11,14 @@ import { upstreamOf } from './upstream.ts';
 import type { Used } from './uses.ts';
 import { checkSchema, type Mistake, type Validate, validator } from './validate.ts';
 
-/** Fills in defaults. `drafts` are the cells of one step. */
+/** Checks options and fills in defaults. `drafts`: the cells of one step. */
 export async function checkOptions(step: Step, drafts: Draft[], reading: Reading): Promise<void> {
   const { used } = step;
   if (!used || step.faulty.has('with')) return;
   const validate = await compiled(used).catch((error: Error) => {
     const [first] = error.message.replace('schema is invalid: data/properties/', '').split(', ');
-    const message = `${used.uses} declares options that are no valid JSON Schema: ${first}`;
-    reading.report([...step.path, 'uses'], message, 'Mend them in the step.');
+    const message = `${used.uses} declares options that are not a valid JSON Schema: ${first}`;
+    reading.report([...step.path, 'uses'], message, 'Fix the schema in the step.');
   });
   if (!validate) return;
   for (const { cell, point } of drafts) {
@@ -41,7 +41,7 @@ function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchema
       options[name] = defaultInMatrix as Json;
 }
 
-/** What the steps above make impossible. `drafts`: of all steps, their options checked. */
+/** Reports options that cannot work with the results of the steps before. `drafts`: the cells of all steps, with checked options. */
 export function checkForesight(drafts: Draft[], reading: Reading): void {
   if (!drafts.some(({ step }) => step.used?.foresee)) return;
   const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
@@ -80,7 +80,7 @@ async function compiled({ definition, module }: Used): Promise<Validate> {
   return validator(schema);
 }
 
-/** In the words of options. */
+/** The error in terms of options instead of keys. */
 function inWords(mistake: Mistake, { uses, definition }: Used): Mistake {
   const { rule, message, hint, found } = mistake;
   if (rule === 'additionalProperties') {

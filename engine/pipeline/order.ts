@@ -1,17 +1,17 @@
-/** Topological order, kept as near to the given order as it allows; and the cycles that stand in its way. */
+/** Sorts topologically, as close to the given order as possible, and finds cycles. */
 
 export interface Order<T> {
   sorted: T[];
-  /** Each a path that ends before it would close: [a, b] means a → b → a. */
+  /** Each cycle without its repeated start: [a, b] means a → b → a. */
   cycles: T[][];
 }
 
-/** `before(node)` are the nodes that must come earlier. Goes deep without recursion: chains may be long. */
+/** `before(node)`: the nodes that must come earlier. Not recursive, because chains may be long. */
 export function order<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): Order<T> {
   const sorted: T[] = [];
   const cycles: T[][] = [];
   const done = new Set<T>();
-  /** Nodes on the way from the root to the present one, each with those before it and how many of them have been seen. */
+  /** The path from the root to the current node: each node with its predecessors and the number of visited ones. */
   const path: { node: T; earlier: readonly T[]; seen: number }[] = [];
   const open = new Set<T>();
   const enter = (node: T) => {

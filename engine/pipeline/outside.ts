@@ -1,6 +1,6 @@
 /**
- * What lies outside of a pipeline's text and yet decides what it says: files that are there, packages, variables, the
- * code of steps. Every answer is noted, so that a later reading of the same text can ask the same, and need not read.
+ * Everything outside of a pipeline's text that decides its meaning: existing files, packages, variables and the code of
+ * steps. Each answer is recorded, so that a later run can check the recorded answers instead of parsing the text again.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, realpathSync, statSync } from 'node:fs';
@@ -10,20 +10,20 @@ import { atHome } from '../home.ts';
 import { matches } from './glob.ts';
 import { packageEntry, packageFolder } from './packages.ts';
 
-/** Each by the question that was asked. */
+/** The recorded answers by question. */
 export interface Answers {
   /** `path x` or `glob x`. */
   looks: Record<string, Look>;
   packages: Record<string, string | null>;
-  /** SHA-256 of the value; null where the variable is not set. */
+  /** SHA-256 of the value; null if the variable is not set. */
   variables: Record<string, string | null>;
-  /** Whether a secret's variable is set: of its value nothing is noted. */
+  /** Whether the variable of a secret is set. Its value is not recorded. */
   secrets: Record<string, boolean>;
-  /** `uses` of a step that is not built in: the hash of its code. */
+  /** The hash of a step's code, by `uses`. Not for built-in steps. */
   modules: Record<string, string>;
 }
 
-/** What a path or glob leads to: nothing, one of a kind, or several. */
+/** The number of files that a path or glob matches, and the kind if there is one. */
 export interface Look {
   count: number;
   kind?: 'file' | 'folder';
@@ -53,7 +53,7 @@ export class Outside {
     return looks[question]!;
   }
 
-  /** Relative to the pipeline's folder, so that the path is the same in a moved checkout; undefined where it is not installed. */
+  /** The package's folder relative to the pipeline's folder, so that a moved checkout has the same path; undefined if not installed. */
   packageFolder(name: string): string | undefined {
     const { packages } = this.answers;
     if (!Object.hasOwn(packages, name)) {
@@ -69,7 +69,7 @@ export class Outside {
     return value;
   }
 
-  /** A path that begins with `~` lies in the user's home folder. */
+  /** Expands `~` at the start of a path to the user's home folder. */
   atHome(path: string): string {
     return /^~($|\/)/.test(path) ? atHome(path, this.variable('HOME')) : path;
   }
@@ -80,7 +80,7 @@ export class Outside {
     return isSet;
   }
 
-  /** The module of a step that is not built in; undefined where there is none. */
+  /** The module of a step that is not built in; undefined if there is none. */
   module(uses: string): string | undefined {
     if (isOwnFile(uses)) {
       const path = resolve(this.folder, this.atHome(uses));
@@ -92,18 +92,18 @@ export class Outside {
     return entry !== undefined && existsSync(entry) ? realpathSync(entry) : undefined;
   }
 
-  /** Throws CodeError. */
+  /** The hash of the step's code. Throws CodeError. */
   async code(uses: string, path: string): Promise<string> {
     const { hash } = await codeOf(path, { root: this.root, keep: !this.readOnly });
     this.answers.modules[uses] = hash;
     return hash;
   }
 
-  /** Whether all is as it was. */
+  /** Whether all recorded answers are still the same. */
   async agrees({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
     for (const [question, { count, kind }] of Object.entries(looks)) {
       const found = this.look(question.slice(5), question.startsWith('glob '));
-      // A third match says no more than a second one.
+      // Two matches are enough to know that there are several.
       if (Math.min(found.count, 2) !== Math.min(count, 2) || found.kind !== kind) return false;
     }
     for (const [name, folder] of Object.entries(packages)) if ((this.packageFolder(name) ?? null) !== folder) return false;
@@ -126,17 +126,17 @@ export class Outside {
   }
 }
 
-/** Of a variable; one may be named like what every object has. */
+/** An own property only, because a variable may have a name such as `constructor`. */
 export function variableIn(env: NodeJS.ProcessEnv, name: string): string | undefined {
   return Object.hasOwn(env, name) ? env[name] : undefined;
 }
 
-/** A file of the user's, not a package. */
+/** Whether `uses` is a file and not a package. */
 export function isOwnFile(uses: string): boolean {
   return /^(\.{1,2}|~)([\\/]|$)/.test(uses) || isAbsolute(uses);
 }
 
-/** `@scope/name/sub`: the package, and what stands behind it. */
+/** Splits `@scope/name/sub` into the package and the path after it. */
 export const PACKAGE = /^((?:@[\w.~-]+\/)?[\w.~-]+)(\/.+)?$/;
 
 function lookAt(path: string): Look {
@@ -144,6 +144,6 @@ function lookAt(path: string): Look {
     const stat = statSync(path, { throwIfNoEntry: false });
     return stat ? { count: 1, kind: stat.isDirectory() ? 'folder' : 'file' } : { count: 0 };
   } catch {
-    return { count: 0 }; // a folder on the way cannot be read
+    return { count: 0 }; // a folder of the path cannot be read
   }
 }

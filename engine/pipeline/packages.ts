@@ -1,8 +1,8 @@
-/** Finds installed npm packages, as Node does: in the node_modules of a folder and of all folders above it. */
+/** Finds installed npm packages as Node does: in the node_modules of a folder and of all folders above it. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** The package's folder, or undefined where it is not installed. Asks nothing of its `exports`. */
+/** The folder of a package, whatever its `exports`; undefined if it is not installed. */
 export function packageFolder(name: string, from: string): string | undefined {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name);
@@ -15,7 +15,7 @@ export function packageVersion(folder: string): string {
   return String(manifest(folder).version ?? 'unknown');
 }
 
-/** The file that `import 'name'` (or `name/sub`) loads from a package's folder; undefined where there is none. */
+/** The file that `import 'name'` or `import 'name/sub'` loads from a package's folder; undefined if there is none. */
 export function packageEntry(folder: string, sub: string): string | undefined {
   const { exports, module, main } = manifest(folder);
   if (exports !== undefined) {
@@ -53,7 +53,7 @@ function subpath(exports: unknown, sub: string): unknown {
   return undefined;
 }
 
-/** What Node picks of conditions when a module is imported. */
+/** Selects from conditional exports as Node does for an import. */
 function chosen(target: unknown): string | undefined {
   if (typeof target === 'string') return target;
   if (Array.isArray(target)) return target.map(chosen).find((found) => found !== undefined);

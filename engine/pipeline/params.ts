@@ -1,4 +1,4 @@
-/** The parameters of a pipeline: declared in the file, overlaid by a params file and by -p; they may refer to each other. */
+/** The parameters of a pipeline: declared in the file, overridden by a params file and by -p. They may refer to each other. */
 import { resolve } from 'node:path';
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Json } from '../step.ts';
@@ -10,10 +10,10 @@ import { type Place, report } from './place.ts';
 import type { Problems } from './problems.ts';
 import { type FileKind, flagSource, type Path, readSource, type Source } from './source.ts';
 
-/** One origin of parameters; a later one wins. */
+/** One source of parameters. A later source overrides an earlier one. */
 interface Layer {
   source: Source;
-  /** Where in the source they stand. */
+  /** Position of the parameters in the source. */
   path: Path;
   value: Tree;
 }
@@ -31,7 +31,7 @@ export class Params {
   readonly #npm: (name: string, at: Place) => Value;
   #merged: TreeMap;
   readonly #resolved = new Map<string, Value>();
-  /** What is being resolved, each for the one before it. */
+  /** The stack of parameters that are being resolved, to detect cycles. */
   readonly #open: string[] = [];
 
   constructor(
@@ -51,20 +51,20 @@ export class Params {
     this.#check();
   }
 
-  /** All of them, resolved, as they were written or typed. */
+  /** All parameters, resolved, as they were written or typed. */
   values(): Record<string, Json> {
     const entries = Object.keys(this.#merged).map((name) => [name, this.value([name])] as const);
     return Object.fromEntries(entries.flatMap(([name, value]) => (value === UNKNOWN ? [] : [[name, asWritten(value)] as const])));
   }
 
-  /** Resolved on demand, for what stands at `asker`; UNKNOWN where a mistake stands in the way. */
+  /** The value of a reference at `asker`, resolved on demand; UNKNOWN if there is an error. */
   value(keys: string[], asker?: Place): Value {
     const id = ['params', ...keys].join('.');
     const known = this.#resolved.get(id);
     if (known !== undefined) return known;
     if (this.#open.includes(id)) {
       const circle = [...this.#open.slice(this.#open.indexOf(id)), id].join(' → ');
-      report(this.#problems, asker!, `parameters refer to each other in a circle: ${circle}`, 'Give one of them a value.');
+      report(this.#problems, asker!, `parameters refer to each other in a cycle: ${circle}`, 'Give one of them a value.');
       return UNKNOWN;
     }
     this.#open.push(id);
@@ -74,14 +74,14 @@ export class Params {
     return value;
   }
 
-  /** What is wrong with the path of a reference, if anything is; `depth` says which of its keys. */
+  /** The error in the keys of a reference, if any. `depth`: index of the wrong key. */
   unknown(keys: string[]): { depth: number; message: string; hint: string } | undefined {
     for (const [depth, key] of keys.entries()) {
       const found = depth === 0 ? this.#merged : this.value(keys.slice(0, depth));
       if (found === UNKNOWN) return undefined;
       const parent = opened(found);
       const so = ['params', ...keys.slice(0, depth)].join('.');
-      if (!isMap(parent)) return { depth, message: `${so} has no "${key}"`, hint: `${so} is no map.` };
+      if (!isMap(parent)) return { depth, message: `${so} has no "${key}"`, hint: `${so} is not a map.` };
       if (Object.hasOwn(parent, key)) continue;
       const message = depth === 0 ? `there is no parameter "${key}"` : `${so} has no "${key}"`;
       return { depth, message, hint: didYouMean(key, Object.keys(parent), depth === 0 ? 'parameters' : `${so} has`) };
@@ -89,7 +89,7 @@ export class Params {
     return undefined;
   }
 
-  /** Where a value was written; through references to where it comes from. */
+  /** The position of a value in the source, following references to its origin. */
   place(keys: Path, seen = 0): Place {
     for (let depth = 1; depth <= keys.length; depth++) {
       const raw = at(this.#merged, keys.slice(0, depth));
@@ -110,7 +110,7 @@ export class Params {
     let raw: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
       raw = opened(raw);
-      // A reference on the way: what it stands for is already resolved below.
+      // A reference. Its value is already resolved below.
       if (typeof raw === 'string') {
         const whole = this.value(keys.slice(0, depth), asker);
         return whole === UNKNOWN ? UNKNOWN : (at(whole, keys.slice(depth)) ?? UNKNOWN);
@@ -130,7 +130,7 @@ export class Params {
     return UNKNOWN;
   }
 
-  /** Every expression in them, also where nobody uses it. */
+  /** Checks every expression in the parameters, also in unused ones. */
   #check(): void {
     for (const name of Object.keys(this.#merged)) {
       for (const [expression, path] of expressionsIn(this.#merged[name]!, [name])) {
@@ -182,7 +182,7 @@ export class Params {
     let parent: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
       if (!isMap(parent))
-        return say(`parameter ${keys.slice(0, depth).join('.')} is no map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
+        return say(`parameter ${keys.slice(0, depth).join('.')} is not a map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
       if (!Object.hasOwn(parent, key)) {
         if (depth > 0 && Object.keys(parent).length === 0) break;
         this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, flagSource(`-p ${flag}`, null), []));
@@ -198,11 +198,11 @@ export class Params {
 
   #notDeclared(keys: string[], known: TreeMap, source: Source, path: Path): Diagnostic {
     const message = `there is no parameter "${keys.join('.')}"`;
-    const list = keys.length === 1 ? 'parameters (declared under `params`)' : `${keys.slice(0, -1).join('.')} has`;
+    const list = keys.length === 1 ? 'parameters declared under `params`' : `${keys.slice(0, -1).join('.')} has`;
     return source.diagnostic(path, 'key', message, didYouMean(keys.at(-1)!, Object.keys(known), list));
   }
 
-  /** Maps are merged, down to `depth`; all else is replaced. */
+  /** Merges maps down to `depth` and replaces other values. */
   #merge(over: TreeMap, depth = Number.POSITIVE_INFINITY): void {
     const merge = (base: Tree | undefined, value: Tree, left: number): Tree => {
       if (left <= 0 || !isMap(base) || !isMap(value)) return value;
@@ -215,7 +215,7 @@ export class Params {
   }
 }
 
-/** The text that was typed. Where a list or a map is declared, one in brackets or braces is taken for it. */
+/** The typed text; parsed if a list or map is declared and the text has brackets or braces. */
 function flagValue(text: string, declared: Tree | undefined): Tree {
   const collection = Array.isArray(declared) || isMap(declared) ? typedCollection(text) : undefined;
   return collection !== undefined && Array.isArray(collection) === Array.isArray(declared) ? collection : typedText(text);

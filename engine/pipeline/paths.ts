@@ -1,4 +1,4 @@
-/** Where outputs lie, and which cells' outputs an input's path leads into. */
+/** Checks the paths of outputs, and finds the cells whose outputs a path of an input refers to. */
 import { basename, dirname, join, resolve } from 'node:path';
 import { canonicalJson, onlyDiffer, placeKey } from './cell-name.ts';
 import type { Draft } from './cells.ts';
@@ -10,16 +10,16 @@ import { SHARED, traced } from './points.ts';
 import type { Reading } from './reading.ts';
 import { similarPath } from './similar-path.ts';
 
-/** Who writes where. */
+/** An output of a cell and its path. */
 interface Written {
   draft: Draft;
   name: string;
   path: string;
-  /** By which it is found where case does not count. */
+  /** The key of the path on file systems that ignore case. */
   key: string;
 }
 
-/** Checks outputs against each other, and adds the edges of paths to `Cell.reads`. */
+/** Checks outputs against each other, and adds the dependencies that paths cause to `Cell.reads`. */
 export function linkPaths(drafts: Draft[], reading: Reading): void {
   const outputs = new Outputs();
   const taken = takenPlaces(reading);
@@ -39,7 +39,7 @@ export function linkPaths(drafts: Draft[], reading: Reading): void {
   }
 }
 
-/** What belongs to others, by `placeKey`. */
+/** Paths that no output may have, by `placeKey`. */
 function takenPlaces({ root, file }: Reading) {
   const [pipeline, lock, git, own] = [file, lockPath(file), join(root, '.git'), join(root, '.tunesmith')].map(placeKey);
   return { pipeline: pipeline!, lock: lock!, git: git!, own: own! };
@@ -47,7 +47,7 @@ function takenPlaces({ root, file }: Reading) {
 
 type Taken = ReturnType<typeof takenPlaces>;
 
-/** Where an output was written; undefined where the step itself says what it makes. */
+/** The position of an output in the pipeline; undefined if the step itself declares it. */
 function placeOf({ draft: { step, point }, name }: Written, reading: Reading): Place | undefined {
   return step.used ? undefined : traced(step, ['outputs', name], reading, point.places);
 }
@@ -60,33 +60,38 @@ function allowed(written: Written, taken: Taken, reading: Reading): boolean {
     return false;
   };
   if (path === reading.root)
-    return wrong(`output "${name}" is the whole project (${reading.root})`, `Write below it, for example out/${name}.`);
+    return wrong(`output "${name}" is the whole project (${reading.root})`, `Use a folder inside the project, for example out/${name}.`);
   if (!within(path, reading.root))
-    return wrong(`output "${name}" lies outside the project (${reading.root})`, `Write into it, for example out/${basename(path)}.`);
+    return wrong(
+      `output "${name}" is outside the project (${reading.root})`,
+      `Use a path inside the project, for example out/${basename(path)}.`,
+    );
   if (within(taken.pipeline, key))
-    return wrong(`output "${name}" would replace the pipeline file itself`, `Give it a folder of its own: out/${name}`);
-  if (key === taken.lock) return wrong(`output "${name}" would replace the pipeline's lock`, `Give it a folder of its own: out/${name}`);
-  if (within(key, taken.git)) return wrong(`output "${name}" lies in .git, which belongs to git`, `Write elsewhere: out/${name}`);
+    return wrong(`output "${name}" would replace the pipeline file itself`, `Use a different path, for example out/${name}.`);
+  if (key === taken.lock)
+    return wrong(`output "${name}" would replace the pipeline's lockfile`, `Use a different path, for example out/${name}.`);
+  if (within(key, taken.git))
+    return wrong(`output "${name}" is inside .git, which belongs to git`, `Use a different path, for example out/${name}.`);
   if (within(key, taken.own) || within(taken.own, key))
-    return wrong(`output "${name}" lies in .tunesmith, which tunesmith itself writes`, `Write elsewhere: out/${name}`);
-  // A character has at most three bytes.
+    return wrong(`output "${name}" is inside .tunesmith, which tunesmith manages itself`, `Use a different path, for example out/${name}.`);
+  // A UTF-16 code unit has at most three bytes in UTF-8.
   if (path.length < 255 / 3) return true;
   const longest = Math.max(...path.split('/').map((part) => Buffer.byteLength(part)));
-  if (longest > 255) return wrong(`the name of output "${name}" has ${longest} bytes: file systems take 255`, 'Use a shorter name.');
+  if (longest > 255) return wrong(`the name of output "${name}" has ${longest} bytes; file systems allow 255`, 'Use a shorter name.');
   if (Buffer.byteLength(path) > 4095)
-    return wrong(`the path of output "${name}" has ${Buffer.byteLength(path)} bytes: the system takes 4095`, 'Use a shorter path.');
+    return wrong(`the path of output "${name}" has ${Buffer.byteLength(path)} bytes; the system allows 4095`, 'Use a shorter path.');
   return true;
 }
 
-/** All outputs by path. */
+/** An index of all outputs by path. */
 class Outputs {
   readonly #byPath = new Map<string, Written>();
   readonly #byKey = new Map<string, Written>();
-  /** By the key of a folder: the output that it is or lies in. Known once all outputs are there. */
+  /** For the key of a folder: the output that equals or contains it. Valid after all outputs have been added. */
   readonly #around = new Map<string, Written | undefined>();
   #sorted: string[] | undefined;
 
-  /** The one that lies there already, if any. */
+  /** Adds an output. Returns the output that already has this path, if any. */
   add(written: Written): Written | undefined {
     const there = this.#byPath.get(written.path);
     const { key } = written;
@@ -96,7 +101,7 @@ class Outputs {
     return alike;
   }
 
-  /** The output that this path lies in, or would lie in where case and composition of characters do not count. */
+  /** The output that contains this path, also on file systems that ignore case and Unicode composition. */
   outer({ key }: Written): Written | undefined {
     const folders: string[] = [];
     let found: Written | undefined;
@@ -110,7 +115,7 @@ class Outputs {
     return found;
   }
 
-  /** Pairs of outputs where the first lies within the second. */
+  /** Pairs of outputs in which the second contains the first. */
   *nested(): Generator<[Written, Written]> {
     for (const written of this.#byPath.values()) {
       const outer = this.outer(written);
@@ -118,7 +123,7 @@ class Outputs {
     }
   }
 
-  /** The output that is at this path, or that this path lies in. */
+  /** The output at this path or the output that contains it. */
   around(path: string): Written[] {
     for (let folder = path; ; folder = dirname(folder)) {
       const found = this.#byPath.get(folder);
@@ -146,13 +151,13 @@ function firstFrom(sorted: string[], text: string): number {
   return low;
 }
 
-/** One message for all cells of two steps that write at the same place. */
+/** Groups conflicting outputs into one message for each pair of steps. */
 class Overlaps {
   readonly #found = new Map<string, { one: Written; other: Written; more: number; differs: Set<string> }>();
 
   constructor(readonly reading: Reading) {}
 
-  /** `one` lies within `other`, or at the same path. */
+  /** Adds a conflict: `one` is inside `other` or has the same path. */
   add(one: Written, other: Written): void {
     const id = JSON.stringify([one.draft.step.name, one.name, other.draft.step.name, other.name, one.key === other.key]);
     const found = this.#found.get(id) ?? { one, other, more: -1, differs: new Set() };
@@ -164,7 +169,7 @@ class Overlaps {
 
   report(): void {
     for (const { one, other, more, differs } of this.#found.values()) {
-      // Told of its matrix already.
+      // The error in its matrix has been reported already.
       if (one.path !== other.path && one.draft.step === other.draft.step && one.draft.step.faulty.has('matrix')) continue;
       const place = placeOf(one, this.reading) ?? placeOf(other, this.reading);
       if (!place) continue;
@@ -176,23 +181,23 @@ class Overlaps {
           ? path !== outer
             ? `the outputs ${outer} and ${path} ${onlyDiffer(outer, path)}${others}`
             : a === b
-              ? `two outputs of ${a} are ${path}: ${other.name} and ${one.name}`
+              ? `two outputs of ${a} have the path ${path}: ${other.name} and ${one.name}`
               : `two cells write ${path}: ${b} and ${a}${others}`
           : a === b
-            ? `${path} is inside of ${outer}, and both are outputs of ${a}`
-            : `${path}, an output of ${a}, lies inside of ${outer}, an output of ${b}`;
+            ? `${path} is inside ${outer}, and both are outputs of ${a}`
+            : `${path}, an output of ${a}, is inside ${outer}, an output of ${b}`;
       const isShared = path !== outer && placeKey(path) === placeKey(outer);
       const hint = isShared
         ? SHARED
         : one.draft.step === other.draft.step && differs.size > 0
           ? remedy(one, [...differs], path)
-          : 'Give each a path of its own.';
+          : 'Give each output its own path.';
       this.reading.problems.add(place.source.diagnostic(place.path, 'value', message, hint));
     }
   }
 }
 
-/** A path that tells the cells of a matrix apart, by the dimensions that they differ in. */
+/** Suggests a path with the dimensions in which the cells of a matrix differ. */
 function remedy(one: Written, differs: string[], path: string): string {
   const { matrix } = one.draft.cell;
   const keys = differs.map((key) => {
@@ -205,7 +210,7 @@ function remedy(one: Written, differs: string[], path: string): string {
   });
   const written = String(Object(one.draft.step.body.outputs)[one.name] ?? path).replace(/^\.\//, '');
   const folder = dirname(written) === '.' ? 'out' : dirname(written);
-  return `Give every cell a path of its own: ${folder}/${keys.join('-')}/${basename(written)}`;
+  return `Give each cell its own path: ${folder}/${keys.join('-')}/${basename(written)}`;
 }
 
 function linkInput(draft: Draft, role: string, { sources, declaration }: CellInput, outputs: Outputs, reading: Reading): void {
@@ -218,7 +223,7 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
     const made = makers(source, outputs, reading);
     const own = made.find((written) => written.draft === draft);
     if (own) {
-      wrong(`${cell.name} would read its own output ${reading.relative(own.path)}`, 'Name the input more narrowly, or write elsewhere.');
+      wrong(`${cell.name} would read its own output ${reading.relative(own.path)}`, 'Give the input a narrower path, or move the output.');
       continue;
     }
     for (const { draft: maker } of made) {
@@ -232,11 +237,11 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
   cell.reads = [...reads];
 }
 
-/** The outputs that a path or glob is, lies in, contains or may match. */
+/** The outputs that a path or glob equals, is inside of, contains or may match. */
 function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outputs, reading: Reading): Written[] {
   const own = join(reading.root, '.tunesmith');
   const path = resolve(reading.folder, glob ? staticFolder(pattern) : pattern);
-  // A folder is read without what tunesmith keeps in it.
+  // An input folder does not include its .tunesmith folder.
   const below = outputs.inside(path).filter((written) => within(path, own) || !within(written.path, own));
   const near = [...outputs.around(path), ...below];
   const match = glob ? matcher(pattern, reading.folder) : () => 'itself';
@@ -246,13 +251,13 @@ function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outp
   });
 }
 
-/** Of an output that is not there yet: whether it looks like a folder. */
+/** Whether an output is a folder; if it does not exist yet, whether its name looks like one. */
 function isFolder(path: string, reading: Reading): boolean {
   const { kind } = reading.outside.look(path);
   return kind === undefined ? !/\.\w+$/.test(path) : kind === 'folder';
 }
 
-/** What is wrong with an input that no cell makes: it must be there now. */
+/** The error if an input that no cell makes does not exist. */
 function absent(
   role: string,
   { pattern, glob }: InputSource & { kind: 'path' },
@@ -261,16 +266,16 @@ function absent(
 ): [string, string?] | undefined {
   const { count, kind: there } = reading.outside.look(pattern, glob);
   const what = kind === 'any' ? 'file or folder' : kind;
-  const from = 'Paths begin at the folder of the pipeline file.';
+  const from = 'Paths are relative to the folder of the pipeline file.';
   if (count === 0 && !glob)
     return [`there is no ${what} ${pattern}, and no step makes it`, [similarPath(pattern, reading.folder) ?? '', from].join(' ').trim()];
   if (count === 0) {
-    const files = kind === 'folder' && !pattern.endsWith('/') ? 'A glob matches files; ending in / it matches folders.' : '';
+    const files = kind === 'folder' && !pattern.endsWith('/') ? 'A glob matches files. End it with / to match folders.' : '';
     return [
       `nothing matches ${pattern}`,
-      similarPath(staticFolder(pattern), reading.folder) || files || `${from} Names that begin with a dot, and node_modules, are skipped.`,
+      similarPath(staticFolder(pattern), reading.folder) || files || `${from} Globs skip names that begin with a dot, and node_modules.`,
     ];
   }
-  if (count > 1 && !many) return [`input "${role}" takes one ${what}, but ${count} match ${pattern}`, 'Name the one.'];
+  if (count > 1 && !many) return [`input "${role}" takes one ${what}, but ${count} match ${pattern}`, 'Name one of them.'];
   return glob || kind === 'any' || kind === there ? undefined : [`input "${role}" takes a ${kind}, but ${pattern} is a ${there}`];
 }

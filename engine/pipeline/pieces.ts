@@ -1,17 +1,17 @@
 /**
- * Reads a large pipeline file step by step. A YAML parser keeps several objects for every word of a text until it is done;
- * for a file of many thousand steps, most of its time would go into collecting that garbage. And such a file was written by
- * a program: most of its steps have the form of others (forms.ts).
+ * Reads a large pipeline file step by step. A YAML parser holds several objects for each word until it is done. For a file with
+ * many thousand steps, it would spend most of its time on garbage collection. Such files are written by programs, so most of
+ * their steps have the same form as others (forms.ts).
  */
 import { Forms, type Parsed } from './forms.ts';
 import { isMap, type Tree } from './literal.ts';
 
-/** Parses a text that stands by itself; undefined where anything about it is odd, such as an alias to an anchor elsewhere. */
+/** Parses a self-contained piece; undefined if it has an error or refers to another piece, for example by an alias. */
 export type ParsePiece = (text: string) => Parsed | undefined;
 
-/** The value of the file; undefined where it must be read as a whole, which also tells what is wrong with it and where. */
+/** The value of the file; undefined if it must be read as a whole, which also reports its errors. */
 export function readInPieces(text: string, parse: ParsePiece): Tree | undefined {
-  // A piece would not know what a directive says.
+  // A piece would not know the directives of the file.
   const region = text.startsWith('%') || text.includes('\n%') || text.includes('\0') ? undefined : stepsIn(text);
   if (!region) return undefined;
   const frame = wholeValue(parse(text.slice(0, region.start) + text.slice(region.end)));
@@ -29,7 +29,7 @@ interface Region {
   end: number;
 }
 
-/** What stands below `steps:`, up to the next key of the file. */
+/** The text below `steps:`, up to the next key of the file. */
 function stepsIn(text: string): Region | undefined {
   const key = /^steps:[ \t]*(?:#.*)?\r?\n/m.exec(text);
   if (!key) return undefined;
@@ -52,14 +52,14 @@ function readSteps(text: string, region: Region, parse: ParsePiece): Map<string,
     return true;
   };
   const forms = new Forms(parse);
-  // Steps that have no form are parsed some at a time.
+  // Steps without a form are parsed in groups.
   let [pending, count] = [region.start, 0];
   const parsePending = (end: number) => {
     const piece = text.slice(pending, end);
     [pending, count] = [end, 0];
     if (piece === '') return true;
     const parsed = parse(piece);
-    // Steps merged into the map of steps come before all others: only the whole has that order.
+    // Steps that are merged into the map of steps come before all others, so the file must be read as a whole.
     return add(parsed?.merges ? undefined : wholeValue(parsed));
   };
   for (const [i, start] of starts.entries()) {
@@ -76,8 +76,8 @@ function readSteps(text: string, region: Region, parse: ParsePiece): Map<string,
 }
 
 /**
- * Where each step begins: at a line that is indented like the first one; comments before the first step belong to it.
- * Undefined where a line is indented less, or begins with a mark of a list or of an explicit key.
+ * The start of each step: a line that is indented like the first one. Comments before the first step belong to it.
+ * Undefined if a line is indented less, or begins with the mark of a list or of an explicit key.
  */
 function startsIn(text: string, { start, end }: Region): number[] | undefined {
   const first = /^( +)[^\s#]/m.exec(text.slice(start, end));

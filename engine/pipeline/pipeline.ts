@@ -1,4 +1,4 @@
-/** A pipeline after reading, checking and expansion: cells with concrete values, in topological order. */
+/** A pipeline after parsing, checking and expansion: cells with concrete values, in topological order. */
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Address } from '../sources/address.ts';
 import type { CellOrigin, InputDeclaration, Json, OutputDeclaration, StepDefinition } from '../step.ts';
@@ -9,23 +9,23 @@ export interface Pipeline {
   description?: string;
   /** Absolute path of the YAML file. */
   file: string;
-  /** Its folder: the base of every path, and the working folder of shell steps. */
+  /** Its folder: the base of relative paths and the working folder of shell steps. */
   folder: string;
-  /** The project root: where `.tunesmith/` lies. */
+  /** The project root: the folder that contains `.tunesmith/`. */
   root: string;
   text: string;
   /** Resolved parameters. */
   params: Record<string, Json>;
   /** In topological order; ties in the order of the file. */
   cells: Cell[];
-  /** Writes down what the text was found to say, for the next reading: a run does when it begins, what is refused leaves nothing behind. */
+  /** Caches the parsed pipeline for the next reading. A run calls it when it starts, so that a refused run writes nothing. */
   remember?(): void;
-  /** A diagnostic at a step (or at one of its keys), for mistakes found after reading. */
+  /** A diagnostic at a step or at one of its keys, for errors found after reading. */
   locate(step: string, path: (string | number)[], message: string, hint?: string): Promise<Diagnostic>;
 }
 
 export interface Cell extends CellOrigin {
-  /** Canonical name: `train[batch_size=32,learning_rate=0.0001]` (see `CellOrigin.cell`, the same string). */
+  /** Canonical name: `train[batch_size=32,learning_rate=0.0001]`, the same string as `CellOrigin.cell`. */
   name: string;
   step: string;
   description?: string;
@@ -34,42 +34,44 @@ export interface Cell extends CellOrigin {
   outputs: Record<string, CellOutput>;
   /** Cells whose outputs this one reads. */
   reads: string[];
-  /** Cells that it only waits for (`needs`). */
+  /** Cells that it waits for without reading their outputs (`needs`). */
   waits: string[];
-  /** Declared variables with their values; undefined = declared and not set. */
+  /** Declared variables with their values; undefined if declared but not set. */
   env: Record<string, string | undefined>;
-  /** What its commands and variables were made of, for people: what changed is told in the words of the pipeline. */
+  /** The templates of its commands and variables, so that changes can be reported in terms of the pipeline. */
   written?: Written;
-  /** Names of variables passed and masked. */
+  /** Names of variables that are passed to the step and masked in logs. */
   secrets: string[];
   /** Milliseconds. */
   timeout?: number;
-  /** `delay` before the first further attempt (ms), each next one `factor` times as long, at most `longest`. */
+  /** `delay` before the first retry in milliseconds, each further delay `factor` times as long, at most `longest`. */
   retry: { times: number; delay: number; factor: number; longest: number };
-  /** What it takes of the machine while it runs, where the pipeline says; memory in bytes. */
+  /** Resources that it uses while it runs, if declared; memory in bytes. */
   resources: { cpu?: number; gpu?: number; memory?: number };
-  /** The pipeline's own word, which enters the fingerprint. */
+  /** A value that the user chooses and that enters the fingerprint. */
   version?: string | number;
   cache: boolean;
-  /** It never runs: its last outputs stand. */
+  /** The cell never runs; its last outputs stay valid. */
   frozen: boolean;
-  /** False when `when` says so: the cell and what reads it are skipped. */
+  /** False if `when` is false: the cell and all cells that read it are skipped. */
   enabled: boolean;
 }
 
 export interface Written {
-  /** SHA-256 of the commands as the pipeline has them, with their expressions. */
+  /** SHA-256 of the commands with their expressions unresolved. */
   commands?: string;
-  /** The same of each variable whose value has expressions. */
+  /** SHA-256 of each variable whose value has expressions, unresolved. */
   env: Record<string, string>;
-  /** The value of each expression in them, as it was written or typed. */
+  /** The value of each expression in the commands and variables, as it was written or typed. */
   values: Record<string, string>;
 }
 
 export interface ShellAction {
   kind: 'shell';
-  /** Rendered, with every path relative to the pipeline's folder. Only what the globs of an input match, and where
-   *  something lies that is fetched, is put in when the cell starts, by `withMatches` of shell.ts. */
+  /**
+   * The commands with resolved expressions and paths relative to the pipeline's folder. When the cell starts, `withMatches`
+   * of shell.ts inserts the matches of globs and the paths of downloads.
+   */
   commands: string[];
   shell: 'sh' | 'bash';
 }
@@ -78,7 +80,7 @@ export interface StepAction {
   kind: 'step';
   /** As written in `uses`. */
   uses: string;
-  /** How the child process loads it: a built-in's name, or the absolute path of a module. */
+  /** What the child process loads: the name of a built-in step, or the absolute path of a module. */
   module: { builtin: string } | { path: string };
   definition: Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
   /** With defaults filled in. */
@@ -87,12 +89,12 @@ export interface StepAction {
 
 export interface CellInput {
   declaration: InputDeclaration;
-  /** In order. Globs are not yet matched: what they match may be made by another cell. */
+  /** In order. Globs are not matched yet, because another cell may make the files. */
   sources: InputSource[];
 }
 
 export type InputSource =
-  /** The output `output` of the cell `cell`; `path` is where it lies. `name` enters the fingerprint. */
+  /** The output `output` of the cell `cell` at `path`. `name` enters the fingerprint. */
   | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
   /** A file, folder or glob relative to the pipeline's folder (absolute only where the user wrote it so).
    *  Where it lies within cells' outputs, those cells are in `Cell.reads`. */
@@ -102,6 +104,6 @@ export type InputSource =
 
 export interface CellOutput {
   declaration: OutputDeclaration;
-  /** Absolute. A shell step writes here itself; a step writes elsewhere and is moved here. */
+  /** Absolute. A shell step writes here itself; the output of another step is written elsewhere and moved here. */
   path: string;
 }

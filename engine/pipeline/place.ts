@@ -1,4 +1,4 @@
-/** A place in a source, to which a mistake can be pinned. */
+/** A position in a source, for error messages. */
 import type { Problems } from './problems.ts';
 import type { Path, Source, Within } from './source.ts';
 

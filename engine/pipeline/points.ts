@@ -1,4 +1,4 @@
-/** The points of a step's matrix: its own dimensions, and those of every step that it refers to without `[*]`. */
+/** The matrix combinations of a step: its own dimensions, and those of every step that it refers to without `[*]`. */
 import type { Json } from '../step.ts';
 import { didYouMean } from '../suggest.ts';
 import { canonicalJson, cellName, onlyDiffer, placeKey } from './cell-name.ts';
@@ -14,19 +14,19 @@ import type { Step } from './steps.ts';
 
 export interface Point {
   matrix: Record<string, Tree>;
-  /** Where each value was written. */
+  /** The position of each value. */
   places: Map<string, Place>;
-  /** The cells that it inherits its values from, and reads. */
+  /** The cells that it reads and inherits its values from. */
   parents: Map<Step, Draft>;
-  /** A mistake hides its true dimensions. */
+  /** An error hides its real dimensions. */
   broken: boolean;
 }
 
 const NOWHERE: Point = { matrix: {}, places: new Map(), parents: new Map(), broken: true };
-/** Of a step without a matrix, its own or inherited. */
+/** The only combination of a step without an own or inherited matrix. */
 const ALONE: Point[] = [{ ...NOWHERE, broken: false }];
 
-/** At least one point, also where a mistake stands in the way: so the rest of the step is still checked. */
+/** Returns at least one combination, also after an error, so that the rest of the step is still checked. */
 export function pointsOf(step: Step, drafts: Drafts, reading: Reading): Point[] {
   const inherited = inherit(step, drafts, reading);
   const own = ownCombinations(step, reading);
@@ -43,7 +43,7 @@ function inherit(step: Step, drafts: Drafts, reading: Reading): Point[] {
   let points = ALONE;
   for (const parent of step.parents) {
     const cells = drafts.get(parent);
-    if (!cells) return [NOWHERE]; // part of a circle
+    if (!cells) return [NOWHERE]; // part of a cycle
     points = join(
       points,
       (point) => point.matrix,
@@ -58,12 +58,12 @@ function inherit(step: Step, drafts: Drafts, reading: Reading): Point[] {
   }
   if (points.length > 0) return points;
   const names = [...step.parents].map(({ name }) => name).join(' and ');
-  const message = `step "${step.name}" has no cell: the matrices of ${names} have no values in common`;
-  reading.report(step.path, message, 'Dimensions of the same name join on equal values.', 'key');
+  const message = `step "${step.name}" has no cells, because the matrices of ${names} have no values in common`;
+  reading.report(step.path, message, 'Dimensions of the same name are joined on equal values.', 'key');
   return [NOWHERE];
 }
 
-/** Undefined where the step has no matrix, or a wrong one. */
+/** Undefined if the step has no matrix or an invalid one. */
 function ownCombinations(step: Step, reading: Reading): Combination[] | undefined {
   const { matrix } = step.body;
   if (matrix === undefined || step.faulty.has('matrix')) return undefined;
@@ -79,7 +79,7 @@ function ownCombinations(step: Step, reading: Reading): Combination[] | undefine
   const filled = found === UNKNOWN ? found : openedMatrix(found);
   if (filled === UNKNOWN) step.faulty.add('matrix');
   else if (expressionsIn(matrix, []).length > 0) {
-    // What came from parameters has not been checked yet.
+    // Values from parameters have not been checked yet.
     for (const mistake of reading.checkStep({ matrix: plain(filled) })) say({ ...mistake, path: mistake.path.slice(1) });
   }
   if (step.faulty.has('matrix')) return undefined;
@@ -88,7 +88,7 @@ function ownCombinations(step: Step, reading: Reading): Combination[] | undefine
   return mistakes.length > 0 ? undefined : own;
 }
 
-/** A matrix takes maps and lists: what was typed as one is read. Its values stay as they were typed. */
+/** Parses typed lists and maps, because a matrix consists of them. Their values stay as typed. */
 function openedMatrix(tree: Tree): Tree {
   const matrix = opened(tree);
   if (!isMap(matrix)) return matrix;
@@ -108,7 +108,7 @@ function cross(step: Step, inherited: Point[], own: Combination[], reading: Read
     );
     const path = own.find((combination) => combination.has(name))!.get(name)!.path;
     const key = path[0] === 'include' ? path : [name];
-    const message = `"${name}" is a dimension of step "${from?.name}" already, which this step inherits`;
+    const message = `this step already inherits the dimension "${name}" from step "${from?.name}"`;
     reading.report([...step.path, 'matrix', ...key], message, 'Remove it, or give it another name.', 'key');
   }
   if (twice.length > 0) return [NOWHERE];
@@ -121,7 +121,7 @@ function cross(step: Step, inherited: Point[], own: Combination[], reading: Read
   );
 }
 
-/** Cells whose names some file systems take for one: their outputs and logs would share a place. */
+/** Reports cells whose names some file systems treat as one, because their outputs and logs would share a folder. */
 function checkPlaces(step: Step, points: Point[], reading: Reading): void {
   if (points.length < 2) return;
   const seen = new Map<string, Point>();
@@ -143,21 +143,21 @@ function checkPlaces(step: Step, points: Point[], reading: Reading): void {
   }
 }
 
-/** For a name that another one leaves no place for. */
-export const SHARED = 'macOS and Windows would put both in one place: rename one of them.';
+/** The hint for such names. */
+export const SHARED = 'macOS and Windows may treat them as the same name. Rename one of them.';
 
-/** `matrix.k` where no cell of the step has a `k`. */
+/** Reports `matrix.k` if no cell of the step has a dimension `k`. */
 function checkReferences(step: Step, names: ReadonlySet<string>, reading: Reading): void {
   for (const { expression, path } of step.references) {
     const { reference } = expression;
     if (reference?.kind !== 'matrix' || names.has(reference.keys[0]!)) continue;
     const hint =
-      names.size === 0 ? 'This step has no matrix, and inherits none.' : didYouMean(reference.keys[0]!, names, 'dimensions of this step');
+      names.size === 0 ? 'This step neither has nor inherits a matrix.' : didYouMean(reference.keys[0]!, names, 'dimensions of this step');
     reading.report(path, `there is no matrix.${reference.keys[0]}`, hint, 'value', expression.names[0]);
   }
 }
 
-/** Where a value below a step was written: through references to `params` and `matrix`, to the entry it comes from. */
+/** The position of a value of a step, following references to `params` and `matrix` to its origin. */
 export function traced(step: Step, path: Path, reading: Reading, places?: Map<string, Place>): Place {
   let value: Tree | undefined = step.body;
   for (let depth = 0; depth <= path.length; depth++) {

@@ -1,4 +1,4 @@
-/** Collects every mistake of a pipeline, so that all are told at once. */
+/** Collects all errors of a pipeline, so that they are reported together. */
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
 
 export class Problems {
@@ -6,14 +6,14 @@ export class Problems {
 
   readonly #closed = new Set<string>();
 
-  /** The same mistake at the same place counts once, however many cells have it. */
+  /** Adds an error. The same error at the same position counts once, for any number of cells. */
   add(diagnostic: Diagnostic): void {
     const { file, line, column, message } = diagnostic;
     if (this.#closed.has(JSON.stringify([file, line, column]))) return;
     this.#found.set(JSON.stringify([file, line, column, message]), diagnostic);
   }
 
-  /** A value that could not be read: whatever else is wrong with it only follows from that. `value`: where it stands, if behind a tag. */
+  /** Adds an error for a value that cannot be read, which hides consequential errors. `value`: its position if it follows a tag. */
   addLast(diagnostic: Diagnostic, value = diagnostic): void {
     this.add(diagnostic);
     for (const { file, line, column } of [diagnostic, value]) this.#closed.add(JSON.stringify([file, line, column]));
@@ -23,7 +23,7 @@ export class Problems {
     return this.#found.size === 0;
   }
 
-  /** In the order of the file; of several files, the one with the first mistake found comes first; flags come last. */
+  /** In the order of the file. The file whose error was found first comes first; flags come last. */
   throwIfAny(): void {
     if (this.#found.size === 0) return;
     const all = [...this.#found.values()];

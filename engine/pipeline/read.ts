@@ -1,6 +1,6 @@
 /**
- * Reads a pipeline file. To check one takes a parser of YAML and a compiler of schemas, which take longer to load than
- * most runs that find all fresh. So what a file was found to say is remembered with all that decided it (memory.ts).
+ * Reads a pipeline file, from a cache if nothing has changed (memory.ts). A check needs a YAML parser and a schema compiler,
+ * which take longer to load than a run in which all cells are fresh.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -14,24 +14,24 @@ export interface ReadOptions {
   set?: string[];
   /** The file of --params. */
   paramsFile?: string;
-  /** Leave every file as it is: keep no description of a user's step. */
+  /** Change no file: do not cache the declarations of users' steps. */
   readOnly?: boolean;
 }
 
-/** What is asked for, in full: the same again means the same, unless something outside has changed. */
+/** The full request. An equal request has an equal result unless something outside of the text has changed. */
 export interface Given {
   /** Absolute. */
   file: string;
   folder: string;
-  /** Where `.tunesmith/` lies. */
+  /** The folder that contains `.tunesmith/`. */
   root: string;
   text: string;
   set: string[];
-  /** The text of the params file. */
+  /** Text of the params file. */
   params?: string;
 }
 
-/** Throws InvalidError with all mistakes, in the order of the file. */
+/** Throws InvalidError with all errors in the order of the file. */
 export async function readPipeline(path: string, options: ReadOptions = {}): Promise<Pipeline> {
   const file = resolve(path);
   const folder = dirname(file);
@@ -48,7 +48,7 @@ export async function readPipeline(path: string, options: ReadOptions = {}): Pro
   return readOnly ? pipeline : { ...pipeline, remember: () => remember(given, outside.answers, pipeline) };
 }
 
-/** Where `.tunesmith/` lies. */
+/** The folder that contains `.tunesmith/`. */
 export function rootOf(folder: string): string {
   for (let at = folder; ; at = dirname(at)) {
     if (['.tunesmith', 'package.json', '.git'].some((mark) => existsSync(join(at, mark)))) return at;

@@ -1,4 +1,4 @@
-/** What all parts share while one pipeline file is read. */
+/** The state that all parts share while one pipeline file is read. */
 import { relative } from 'node:path';
 import type { Diagnostic } from '../diagnostic.ts';
 import type { Outside } from './outside.ts';
@@ -9,7 +9,7 @@ import type { Validate } from './validate.ts';
 
 export class Reading {
   params!: Params;
-  /** The shape of a step's keys. */
+  /** Checks the types of a step's keys. */
   checkStep!: Validate;
   readonly #below: string;
   readonly #told = new Map<string, string>();
@@ -30,7 +30,7 @@ export class Reading {
     this.problems.add(this.source.diagnostic(path, at, message, hint, within));
   }
 
-  /** A mistake of one cell. At the same place, other cells of its step have the same one, in words of their own: told once. */
+  /** Reports an error of one cell. Other cells of its step have the same error at the same position, so it is reported once. */
   tell({ name, step }: { name: string; step: string }, diagnostic: Diagnostic): void {
     const { file, line, column } = diagnostic;
     const id = JSON.stringify([step, file, line, column]);
@@ -41,7 +41,7 @@ export class Reading {
 
   /** `path` is absolute and normal. */
   relative(path: string): string {
-    // Most paths lie below the folder, where this says the same.
+    // A fast path for paths below the folder, which are the most common ones.
     if (path.startsWith(this.#below)) return path.slice(this.#below.length);
     return relative(this.folder, path) || '.';
   }

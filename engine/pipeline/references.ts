@@ -1,4 +1,4 @@
-/** References of a step: whether they may stand where they stand, and whether what they name is there. */
+/** Checks the references of a step: whether they are allowed at their position and whether their targets exist. */
 import { didYouMean } from '../suggest.ts';
 import { type Expression, template } from './expression.ts';
 import { expressionsIn } from './fill.ts';
@@ -10,7 +10,7 @@ import type { Step, Steps } from './steps.ts';
 const EVERYWHERE = ['params', 'matrix'];
 const IN_COMMANDS = [...EVERYWHERE, 'npm', 'steps', 'inputs', 'outputs'];
 
-/** What expressions may refer to, by the key that they stand under. */
+/** The references that each key of a step allows. */
 const ALLOWED: Record<string, string[]> = {
   uses: [],
   needs: [],
@@ -22,7 +22,7 @@ const ALLOWED: Record<string, string[]> = {
   env: IN_COMMANDS,
 };
 
-/** Fills in what the step refers to and needs. */
+/** Checks the references and records the steps that the step refers to and needs. */
 export function follow(step: Step, steps: Steps, reading: Reading): void {
   for (const key of Object.keys(step.body)) {
     for (const [expression, path] of expressionsIn(step.body[key]!, [...step.path, key])) {
@@ -45,7 +45,7 @@ export function follow(step: Step, steps: Steps, reading: Reading): void {
   followNeeds(step, steps, reading);
 }
 
-/** The set itself where it is no longer the empty one that steps share. */
+/** Adds to the set, or creates a new one if it is still the shared empty set. */
 function withOne(set: ReadonlySet<Step>, step: Step): ReadonlySet<Step> {
   return set.size === 0 ? new Set([step]) : (set as Set<Step>).add(step);
 }
@@ -71,9 +71,15 @@ function forbidden(key: string, { source, reference, whole }: Expression): Mista
   const allowed = ALLOWED[key] ?? EVERYWHERE;
   const kind = reference?.kind;
   if (kind === undefined || allowed.includes(kind)) return undefined;
-  if (allowed.length === 0) return [`\`${key}\` takes no expression`, 'It decides how the file is read: write it out.', whole];
+  if (allowed.length === 0)
+    return [
+      `\`${key}\` cannot contain an expression`,
+      'Its value must be known before expressions are resolved. Write a plain value.',
+      whole,
+    ];
   const can = allowed.map((one) => (one === 'npm' ? "npm('pkg')" : one)).join(', ');
-  if (key === 'outputs' && kind === 'steps') return ["an output cannot lie in another step's output", `\`outputs\` can use: ${can}`, whole];
+  if (key === 'outputs' && kind === 'steps')
+    return ["an output cannot be inside another step's output", `\`outputs\` can use: ${can}`, whole];
   return [`\`${key}\` cannot use \${{ ${source} }}`, `It can use: ${can}`, whole];
 }
 
@@ -85,7 +91,7 @@ function missing(step: Step, { reference, names, whole }: Expression, path: Path
     }
     case 'npm':
       if (reading.outside.packageFolder(reference.package) !== undefined) return undefined;
-      return [`the package ${reference.package} is not installed`, `npm install -D ${reference.package}`, names[0]!];
+      return [`the package ${reference.package} is not installed`, `Install it: npm install -D ${reference.package}`, names[0]!];
     case 'inputs': {
       const hidden = step.faulty.has('inputs') || (!Object.hasOwn(step.body, 'run') && !step.used);
       if (hidden || Object.hasOwn(step.inputs, reference.role)) return undefined;
@@ -102,7 +108,7 @@ function missing(step: Step, { reference, names, whole }: Expression, path: Path
       if (path[2] === 'with' && step.used && Object.hasOwn(step.used.definition.options ?? {}, option)) {
         const inputs = Object.keys(step.inputs).join(', ') || 'none';
         const { uses } = step.used;
-        return [`"${option}" is an option of ${uses}: it cannot take what a step made`, `inputs of ${uses}: ${inputs}`, whole];
+        return [`"${option}" is an option of ${uses}, and options cannot refer to outputs of steps`, `inputs of ${uses}: ${inputs}`, whole];
       }
       const made = steps.get(name);
       if (!made) return [`there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'), names[0]!];
@@ -120,7 +126,7 @@ function othersThan(step: Step, steps: Steps): string[] {
   return [...steps.keys()].filter((name) => name !== step.name);
 }
 
-/** A comment is left out of the command, and so is what it refers to. */
+/** References in comments are ignored, because the command does not include comments. */
 function isInComment({ body }: Step, expression: Expression, path: Path): boolean {
   const text = String(Array.isArray(body.run) ? body.run[Number(path[3] ?? 0)] : body.run);
   if (!text.includes('#')) return false;

@@ -1,19 +1,19 @@
 /**
- * The JSON Schema of a pipeline file: one source for validation, completion in editors and docs.
- * Draft 7, which editors take. Options of the built-in steps come from their own declarations.
+ * The JSON Schema of a pipeline file: the one source for validation, completion in editors and docs.
+ * It is draft 7, which editors support. The options of built-in steps come from their declarations.
  */
 import { builtin, builtinNames } from '../registry.ts';
 import type { ArtifactKind, InputDeclaration, OutputDeclaration, StepDefinition } from '../step.ts';
 
 export type Schema = Record<string, unknown>;
 
-/** A step's declaration, without what only its own process can do. */
+/** A step's declaration without its functions, which only its own process can call. */
 export type Declaration = Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
 
-/** The whole file, for editors: with the options of every built-in step, and `${{ … }}` allowed in the place of any value. */
+/** The schema of a whole file for editors: with the options of all built-in steps, and with expressions allowed as values. */
 export async function pipelineSchema(): Promise<Schema> {
   const builtins = await Promise.all(builtinNames().map(async (name) => ({ name, definition: (await builtin(name))! })));
-  // The step itself is no value; each of its keys is.
+  // A step as a whole cannot be an expression, but the values of its keys can.
   const properties = Object.entries(stepSchema.properties).map(([name, schema]) => [name, withExpressions(schema) as Schema] as const);
   const step = { ...stepSchema, properties: Object.fromEntries(properties) };
   const uses = {
@@ -39,7 +39,7 @@ export async function pipelineSchema(): Promise<Schema> {
         oneOf: [{ required: ['uses'] }, { required: ['run'] }],
         allOf: builtins.map(({ name, definition }) => ({
           if: { properties: { uses: { const: name } }, required: ['uses'] },
-          // biome-ignore lint/suspicious/noThenProperty: JSON Schema's own word
+          // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
           then: withOf(definition),
         })),
       },
@@ -47,7 +47,7 @@ export async function pipelineSchema(): Promise<Schema> {
   };
 }
 
-/** The options of a step, as they must be once all expressions are resolved. The same schema each time: it is compiled once. */
+/** The schema of a step's options after all expressions are resolved. Returns the same object each time, so it is compiled once. */
 export function optionsSchema(definition: Declaration): Schema {
   let schema = schemas.get(definition);
   if (!schema) {
@@ -81,14 +81,14 @@ function declarations<T extends { kind: ArtifactKind }>(written: Record<string, 
 const QUERY = {
   type: 'object',
   properties: {
-    url: { type: 'string', description: 'postgres://host:port/database, or sqlite:FILE; without a password.' },
-    query: { type: 'string', description: 'A SELECT.' },
+    url: { type: 'string', description: 'postgres://host:port/database or sqlite:FILE, without a password.' },
+    query: { type: 'string', description: 'A SELECT statement.' },
   },
   required: ['url', 'query'],
   additionalProperties: false,
 };
 
-/** `with` of a step: options and inputs side by side. */
+/** The schema of `with`, which holds options and inputs together. */
 function withOf(definition: Declaration): Schema {
   const options = optionsSchema(definition) as { properties: Schema; required: string[] };
   const inputs = Object.entries(inputsOf(definition));
@@ -110,7 +110,7 @@ function withOf(definition: Declaration): Schema {
   };
 }
 
-/** Any value may be an expression: wherever a schema says other than plain text, it says "or an expression" as well. */
+/** Extends a schema so that every value which is not plain text may also be an expression. */
 function withExpressions(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(withExpressions);
   if (schema === null || typeof schema !== 'object') return schema;
@@ -129,33 +129,37 @@ function withExpressions(schema: unknown): unknown {
   return { ...about, anyOf: [inner, { $ref: '#/definitions/expression' }] };
 }
 
-const NAME = { pattern: '^[A-Za-z_][A-Za-z0-9_-]*$', title: 'a name: letters, digits, _ and -, no digit first' };
-const VARIABLE = { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: 'the name of a variable (letters, digits and _)' };
+const NAME = { pattern: '^[A-Za-z_][A-Za-z0-9_-]*$', title: 'a name of letters, digits, _ and - that does not begin with a digit' };
+const VARIABLE = {
+  type: 'string',
+  pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
+  title: 'the name of an environment variable (letters, digits and _)',
+};
 const SCALAR = { type: ['string', 'number', 'boolean', 'null'], title: 'text, a number, true or false' };
 const DURATION = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?[smh])+$', title: 'a time such as 90s, 5m, 2h or 1h30m' };
 const SIZE = { type: 'string', pattern: '^[0-9]+(\\.[0-9]+)? ?([kMGT]i?)?B$', title: 'a size such as 512MB, 8GB or 1.5GiB' };
-/** An input with something left out: checked where it is read. */
+/** An input with excluded files. It is checked where it is read. */
 const SELECTED = {
   type: 'object',
   properties: {
     path: { description: 'A path or glob, or a list of these.' },
-    exclude: { description: 'What does not count in it: patterns as in .gitignore.' },
-    gitignore: { description: 'true: nor does what git ignores.' },
+    exclude: { description: 'Files to leave out, as patterns of .gitignore.' },
+    gitignore: { description: 'true: also leave out files that git ignores.' },
   },
 };
 const PATH = 'a path';
 const POINT = { type: 'object', propertyNames: NAME, minProperties: 1 };
 
-/** The file itself; its steps are checked one by one by `stepSchema`. */
+/** The schema of the file. `stepSchema` checks each of its steps. */
 export const fileSchema = {
   type: 'object',
   properties: {
-    name: { type: 'string', minLength: 1, description: "The pipeline's name; the file's name without .yaml where it is left out." },
+    name: { type: 'string', minLength: 1, description: "The pipeline's name (default: the name of the file without .yaml)." },
     description: { type: 'string', description: 'What the pipeline is for.' },
     params: {
       type: 'object',
       propertyNames: NAME,
-      description: 'Values used by steps as ${{ params.NAME }}; set by -p NAME=VALUE and --params FILE.',
+      description: 'Values that steps use as ${{ params.NAME }}. Set them with -p NAME=VALUE or --params FILE.',
     },
     steps: { type: 'object', minProperties: 1, propertyNames: NAME, description: 'The steps, by name.' },
   },
@@ -166,10 +170,10 @@ export const fileSchema = {
 export const stepSchema = {
   type: 'object',
   properties: {
-    uses: { type: 'string', minLength: 1, description: 'What the step does: a built-in step, ./my-step.ts, or an npm package.' },
+    uses: { type: 'string', minLength: 1, description: 'The code of the step: a built-in step, ./my-step.ts, or an npm package.' },
     with: { type: 'object', description: 'Options and inputs of the step named by `uses`.' },
     run: {
-      description: 'A shell command, or a list of commands run in order. Values in it become safely quoted words.',
+      description: 'A shell command, or a list of commands that run in order. Expressions become safely quoted words.',
       anyOf: [
         { type: 'string', minLength: 1 },
         { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1 },
@@ -183,17 +187,17 @@ export const stepSchema = {
         anyOf: [{ type: 'string', minLength: 1 }, { type: 'array', items: { type: 'string', minLength: 1 } }, SELECTED],
       },
       description:
-        'What the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, ${{ steps.STEP.OUTPUT }}, ${{ steps.STEP[*].OUTPUT }} (of all cells of a step, in text order of their names, so that step[n=100] comes before step[n=9]), or {path, exclude, gitignore}.',
+        'The files that the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, ${{ steps.STEP.OUTPUT }}, ${{ steps.STEP[*].OUTPUT }} (of all cells of a step, in alphabetical order of their names, so that step[n=100] comes before step[n=9]), or {path, exclude, gitignore}.',
     },
     outputs: {
       type: 'object',
       propertyNames: NAME,
       additionalProperties: { type: 'string', minLength: 1 },
-      description: 'What the command writes, by name: the path of a file or folder.',
+      description: 'The files and folders that the command writes: names and paths.',
     },
     env: {
       title: 'a list of names, or a map of names and values',
-      description: 'Variables that the step sees: names, or names with values. They enter its fingerprint.',
+      description: 'Environment variables of the step: names, or names with values. They enter its fingerprint.',
       anyOf: [
         { type: 'array', items: VARIABLE, uniqueItems: true },
         { type: 'object', propertyNames: VARIABLE, additionalProperties: SCALAR },
@@ -204,7 +208,7 @@ export const stepSchema = {
       items: VARIABLE,
       uniqueItems: true,
       title: 'a list of names of variables',
-      description: 'Names of variables passed to the step and masked in logs; they enter no fingerprint.',
+      description: 'Names of environment variables that are passed to the step and masked in logs. They do not enter the fingerprint.',
     },
     matrix: {
       type: 'object',
@@ -225,17 +229,17 @@ export const stepSchema = {
         minItems: 1,
         items: { type: ['string', 'number', 'boolean', 'null', 'object'], title: 'a scalar or a map' },
       },
-      description: 'Lists of values: the step becomes a cell for every combination. `include` and `exclude` as in GitHub Actions.',
+      description: 'Lists of values. The step has one cell for each combination. `include` and `exclude` work as in GitHub Actions.',
     },
     needs: {
-      description: 'Steps to wait for, although nothing of theirs is read.',
+      description: 'Steps to wait for without reading their outputs.',
       anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, uniqueItems: true }],
     },
-    timeout: { ...DURATION, description: 'How long a cell may take: 90s, 5m, 2h.' },
+    timeout: { ...DURATION, description: 'Maximum duration of a cell: 90s, 5m, 2h.' },
     retry: {
       title: 'a count, or a map with `times`, `delay`, `factor` and `max_delay`',
       description:
-        'How often to try again after a failure: a count, or {times, delay, factor, max_delay}: `delay` before the first time, each further one `factor` times as long, at most `max_delay`.',
+        'Number of retries after a failure, or {times, delay, factor, max_delay}. `delay` is the pause before the first retry. Each further pause is `factor` times as long, at most `max_delay`.',
       anyOf: [
         { type: 'integer', minimum: 0 },
         {
@@ -257,26 +261,30 @@ export const stepSchema = {
       minProperties: 1,
       properties: {
         cpu: { type: 'integer', minimum: 1, description: 'Cores.' },
-        gpu: { type: 'integer', minimum: 0, description: 'GPUs of its own: CUDA_VISIBLE_DEVICES names them. 0: it sees none.' },
+        gpu: {
+          type: 'integer',
+          minimum: 0,
+          description: 'Number of GPUs for the cell alone, passed as CUDA_VISIBLE_DEVICES. 0 hides all GPUs.',
+        },
         memory: { ...SIZE, description: 'Memory: 8GB, 512MB, 1.5GiB.' },
       },
       additionalProperties: false,
       description:
-        'What a cell takes of the machine while it runs, {cpu, gpu, memory}: cells run at once as far as all of them fit. Enters no fingerprint.',
+        'Resources that a cell uses while it runs, {cpu, gpu, memory}. Cells run at the same time as long as their resources fit on the machine. Does not enter the fingerprint.',
     },
     frozen: {
       type: 'boolean',
       default: false,
-      description: 'true: never run; the outputs of the last time stand, whatever has changed.',
+      description: 'true: never run the step again, whatever changes. Its last outputs stay valid.',
     },
     version: {
       title: 'a whole number or text',
       anyOf: [{ type: 'integer' }, { type: 'string', minLength: 1 }],
       description:
-        'Enters the fingerprint: change it where the step would make something else now, and nothing that is seen here has changed.',
+        'A value that enters the fingerprint. Change it to run the step again when something changed that tunesmith cannot detect.',
     },
-    cache: { type: 'boolean', default: true, description: 'false: always run, store nothing.' },
-    when: { type: 'boolean', default: true, description: 'false: skip the step and what reads it.' },
+    cache: { type: 'boolean', default: true, description: 'false: always run the step and do not store its result.' },
+    when: { type: 'boolean', default: true, description: 'false: skip the step and all steps that read its outputs.' },
     description: { type: 'string', description: 'What the step is for.' },
   },
   additionalProperties: false,

@@ -1,4 +1,4 @@
-/** What expressions mean in one cell, and how the mistakes of a cell are told. */
+/** Resolves the expressions of one cell and reports its errors. */
 import { createHash } from 'node:crypto';
 import { compareBytes } from './cell-name.ts';
 import type { Draft, Drafts } from './cells.ts';
@@ -15,11 +15,11 @@ import type { Step, Steps } from './steps.ts';
 
 export type MadeSource = InputSource & { kind: 'output' };
 
-/** What has been reported already is UNKNOWN here. Inputs and outputs of the cell are known once they have been drafted. */
+/** Values with reported errors are UNKNOWN. Inputs and outputs of the cell are known after they have been drafted. */
 export class CellScope implements Scope {
-  /** Inputs written as a list, a glob or a gather: several words in a command. */
+  /** Inputs that are a list, a glob or use [*], and therefore become several words in a command. */
   readonly lists = new Set<string>();
-  /** What expressions in commands and variables stood for, by their sources. */
+  /** The values of expressions in commands and variables, by their texts. */
   readonly told = new Map<string, string>();
 
   constructor(
@@ -32,7 +32,7 @@ export class CellScope implements Scope {
   ) {}
 
   note(source: string, text: string): void {
-    // A list of a thousand paths is in the command already.
+    // Long values, such as a list of a thousand paths, are shortened. The command contains them in full.
     this.told.set(
       source,
       text.length <= 500 ? text : `${text.slice(0, 200)}… (${createHash('sha256').update(text).digest('hex').slice(0, 12)})`,
@@ -47,7 +47,7 @@ export class CellScope implements Scope {
       case 'matrix': {
         const found = matrixValue(this.point.matrix, reference.keys);
         if ('value' in found) return found.value;
-        // A dimension that no cell has is reported once, for the step.
+        // A dimension that no cell has is reported once for the step.
         if (!this.point.broken && this.step.dimensions.has(reference.keys[0]!)) {
           const message = `${found.missing} in the cell ${this.cell.name}`;
           this.reading.tell(this.cell, this.reading.source.diagnostic(path, 'value', message, found.hint, names[found.depth]));
@@ -68,7 +68,7 @@ export class CellScope implements Scope {
         const remote = input.sources.find((source) => source.kind === 'remote');
         if (remote && path[2] === 'env') {
           const hint = `Write \${{ inputs.${reference.role} }} in \`run\`.`;
-          this.wrong(expression, path, `where ${remote.address.text} lies is known only when the cell starts`, hint);
+          this.wrong(expression, path, `the path of the download ${remote.address.text} is known only when the cell starts`, hint);
           return UNKNOWN;
         }
         const paths = input.sources.map((source) => this.#nameOf(source));
@@ -92,10 +92,10 @@ export class CellScope implements Scope {
     this.reading.tell(this.cell, this.reading.source.diagnostic(path, 'value', message, hint, expression.whole));
   }
 
-  /** What the cells behind a reference make; undefined where a mistake hides it. In the order of the cells' names. */
+  /** The outputs that a reference selects, in the order of the cells' names; undefined if there is an error. */
   made({ step: name, output, gather }: { step: string; output: string; gather: boolean }): MadeSource[] | undefined {
     const made = this.steps.get(name);
-    if (!made || !this.drafts.has(made)) return undefined; // missing, or part of a circle: reported
+    if (!made || !this.drafts.has(made)) return undefined; // missing or part of a cycle, which has been reported
     const cells = gather ? sortedByName(this.drafts.get(made)!) : [this.point.parents.get(made)];
     const sources: MadeSource[] = [];
     for (const draft of cells) {
@@ -105,12 +105,12 @@ export class CellScope implements Scope {
     return sources;
   }
 
-  /** Fills in a value that stands at `path` below the step. */
+  /** Resolves the expressions of a value at `path` below the step. */
   fill(value: Tree, path: Path): Value {
     return fill(value, [...this.step.path, ...path], this);
   }
 
-  /** Where a value below the step was written. */
+  /** The position of a value of the step. */
   place(path: Path): Place {
     return traced(this.step, path, this.reading, this.point.places);
   }

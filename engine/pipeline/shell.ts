@@ -1,27 +1,27 @@
-/** Values in shell commands: each becomes one safely quoted word, a list becomes several. */
+/** Inserts values into shell commands. A value becomes one safely quoted word, a list becomes several. */
 import { type Expression, template } from './expression.ts';
 
-/** How the shell would read what stands at an expression's place. */
+/** How the shell reads a text at the position of an expression. */
 export type Context =
-  /** A word, or part of one: what is quoted here is taken as it is. */
+  /** A word or a part of one, where quoted text is taken literally. */
   'word' | 'comment' | 'single' | 'double' | 'backtick' | 'here-document' | 'arithmetic' | 'escaped' | 'dollar';
 
 export interface CommandExpression {
   expression: Expression;
   context: Context;
-  /** Nothing stands directly before or behind it: here a list can become several words. */
+  /** The expression is a whole word, so a list can become several words. */
   alone: boolean;
-  /** `<` or `>` follows: a bare number would be taken for the number of a file. */
+  /** `<` or `>` follows, so the shell would read a bare number as a file descriptor. */
   redirected: boolean;
 }
 
 export interface Command {
-  /** Text and expressions by turns. A comment with expressions in it is left out: it uses nothing. */
+  /** Text and expressions, alternating. Comments with expressions are left out. */
   parts: (string | CommandExpression)[];
 }
 
 const known = { sh: new Map<string, Command>(), bash: new Map<string, Command>() };
-/** The cells of a step share a command; a file of many thousand steps must not fill the memory with theirs. */
+/** A cache of parsed commands, which cells of a step share. Its size is limited. */
 const MOST_KNOWN = 200;
 
 export function parseCommand(text: string, shell: 'sh' | 'bash'): Command {
@@ -65,7 +65,7 @@ function parse(text: string, shell: 'sh' | 'bash'): Command {
   return { parts };
 }
 
-/** What is wrong with an expression at its place in a command, if anything is. */
+/** The error if an expression is not allowed at its position in a command. */
 export function misplaced({ expression: { source }, context }: CommandExpression): { message: string; hint: string } | undefined {
   const here = `\${{ ${source} }}`;
   switch (context) {
@@ -76,47 +76,47 @@ export function misplaced({ expression: { source }, context }: CommandExpression
     case 'single':
     case 'double':
       return {
-        message: 'an expression cannot stand inside shell quotes',
-        hint: `Take it out of the quotes: ${here} becomes a safely quoted word by itself.`,
+        message: 'an expression cannot be inside shell quotes',
+        hint: `Move it out of the quotes, because ${here} becomes a safely quoted word itself.`,
       };
     case 'backtick':
-      return { message: 'an expression cannot stand inside backticks', hint: 'Write $(…) instead of `…`.' };
+      return { message: 'an expression cannot be inside backticks', hint: 'Write $(…) instead of `…`.' };
     case 'here-document':
       return {
-        message: 'an expression cannot stand inside a here-document',
-        hint: `Declare it in \`env: {NAME: "${here}"}\` and write $NAME.`,
+        message: 'an expression cannot be inside a here-document',
+        hint: `Declare it as \`env: {NAME: "${here}"}\` and write $NAME.`,
       };
     case 'escaped':
     case 'dollar':
       return {
-        message: `an expression cannot follow ${context === 'dollar' ? 'a $' : 'a backslash'} directly`,
+        message: `an expression cannot directly follow ${context === 'dollar' ? 'a $' : 'a backslash'}`,
         hint: 'Remove the character before it.',
       };
   }
 }
 
-/** A value as a word of the shell, quoted where it must be. */
+/** A value as a word of the shell, quoted if necessary. */
 export function word(value: string, redirected = false): string {
   const bare =
     /^[A-Za-z0-9_@%+=:,./-]+$/.test(value) && !/^[A-Za-z_]\w*=/.test(value) && !(redirected && /^\d+$/.test(value)) && !KEYWORDS.has(value);
-  // What looks like our own mark of an input must not be taken for one.
+  // Escape text that looks like our own placeholder of an input.
   return bare ? value : `'${value.replaceAll("'", `'\\''`).replaceAll('${{', () => "$''{{")}'`;
 }
 
-/** At the start of a command these would not be taken as words. */
+/** The shell does not read these as plain words at the start of a command. */
 const KEYWORDS = new Set('if then elif else fi for while until do done case esac in function select time coproc'.split(' '));
 
-/** A path that begins with `-` would be taken for an option. */
+/** Prefixes a path that begins with `-`, because a program would read it as an option. */
 export function pathWord(path: string): string {
   return path.startsWith('-') ? `./${path}` : path;
 }
 
-/** Stands in a command for the files of an input that are known only when the cell starts. */
+/** The placeholder in a command for files of an input that are known only when the cell starts. */
 export function matchesOf(role: string): string {
   return `\${{ inputs.${role} }}`;
 }
 
-/** Puts these files into a command. */
+/** Replaces the placeholders by the files. */
 export function withMatches(command: string, files: (role: string) => string[]): string {
   return command.replace(/\$\{\{ inputs\.([\w-]+) \}\}/g, (_, role: string) =>
     files(role)
@@ -135,16 +135,16 @@ interface Frame {
   depth: number;
 }
 
-/** Reads a command as far as needed to know, at each expression, whether and how it is quoted. */
+/** A partial shell parser that finds out whether and how each expression is quoted. */
 class Scanner {
   readonly contexts: Context[] = [];
-  /** Expressions in a comment, with the comment's place. */
+  /** Expressions in comments, with the positions of the comments. */
   readonly comments = new Map<number, { start: number; end: number }>();
   readonly #frames: Frame[] = [frame('top')];
   readonly #heredocs: { end: string; tabs: boolean }[] = [];
   #at = 0;
   #next = 0;
-  /** A word would begin here. */
+  /** A word may begin here. */
   #fresh = true;
 
   constructor(
@@ -292,7 +292,7 @@ class Scanner {
     this.#fresh = true;
   }
 
-  /** Past an opening quote, to behind the closing one. */
+  /** Skips a quoted text, from after the opening quote to after the closing one. */
   #skip(context: Context, close: (from: number) => number): void {
     const end = close(this.#at + 1);
     this.#within(context, end < 0 ? this.text.length : end + 1);
@@ -309,7 +309,7 @@ function frame(kind: Frame['kind']): Frame {
   return { kind, cases: 0, depth: 0 };
 }
 
-/** The next such quote that no backslash escapes. */
+/** The next such quote without a backslash before it. */
 function closing(text: string, from: number, quote: string): number {
   for (let at = from; at < text.length; at++) {
     if (text[at] === '\\') at++;

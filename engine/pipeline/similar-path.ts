@@ -1,9 +1,9 @@
-/** What a path that is not there was probably meant to be: another case, another form of Unicode, a slip of the pen. */
+/** Suggests an existing path for a missing one: with another case, another Unicode form, or without a typo. */
 import { existsSync, readdirSync } from 'node:fs';
 import { isAbsolute, join, sep } from 'node:path';
 import { nearest } from '../suggest.ts';
 
-/** A hint; undefined where nothing like it is there. `folder`: where relative paths begin. */
+/** A hint; undefined if no similar path exists. `folder`: where relative paths begin. */
 export function similarPath(path: string, folder: string): string | undefined {
   let at = isAbsolute(path) ? sep : folder;
   const found: string[] = [];
@@ -28,7 +28,7 @@ function akin(part: string, names: string[]): string | undefined {
 
 function difference(part: string, name: string): string {
   if (composed(part) === composed(name))
-    return ' Its name looks the same and has other bytes: another form of Unicode. Copy it as `ls` prints it, or rename the file.';
+    return ' The names look the same but differ in their Unicode form. Copy the name from the output of `ls`, or rename the file.';
   return folded(part) === folded(name) ? ' Upper and lower case differ.' : '';
 }
 
@@ -39,6 +39,6 @@ function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
-    return []; // not there, or not ours to read
+    return []; // missing, or no permission
   }
 }

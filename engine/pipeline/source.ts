@@ -1,4 +1,4 @@
-/** A YAML (or JSON) file read into plain values, which still knows where in the text each of them stands. */
+/** Reads a YAML or JSON file into plain values and knows the position of each value in the text. */
 import {
   type Alias,
   type Document,
@@ -24,30 +24,30 @@ import { readText, shownPath } from './text.ts';
 
 export type Path = (string | number)[];
 
-/** A part of a scalar: the `nth` expression in it, `start` characters after its `${{`. */
+/** A part of a scalar: `start` characters after the `${{` of its `nth` expression. */
 export interface Within {
   nth: number;
   start: number;
   length: number;
 }
 
-/** Where values come from: a file, or a flag of the command line. */
+/** The source of values: a file or a flag of the command line. */
 export interface Source {
   readonly value: Tree;
-  /** A diagnostic at a key or value; where nothing stands at `path`, at the key of its nearest parent. */
+  /** A diagnostic at a key or value. If `path` does not exist, it points at the key of the nearest parent. */
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
 }
 
-/** What a file is, in messages about it. */
+/** The kind of a file, for messages. */
 export interface FileKind {
   name: string;
-  /** What an empty one should hold. */
+  /** The hint for an empty file. */
   hint: string;
 }
 
-const PIPELINE: FileKind = { name: 'pipeline', hint: 'A pipeline is a map with `steps:`; `tunesmith init` writes one to start from.' };
+const PIPELINE: FileKind = { name: 'pipeline', hint: 'A pipeline is a map with `steps:`. `tunesmith init` creates an example.' };
 
-/** Reads a file or throws InvalidError: all that is wrong with its text, but not what it says. */
+/** Reads a file. Throws InvalidError with all syntax errors. Does not check the content. */
 export function readSource(
   path: string,
   problems: Problems,
@@ -70,7 +70,7 @@ export function readSource(
 /** Characters. */
 const LARGE = 200_000;
 
-/** Parses a text that stands by itself; undefined where anything is wrong with it. */
+/** Parses a self-contained text; undefined if it has an error. */
 export function parseText(text: string): Parsed | undefined {
   const documents = parseAllDocuments(text, PARSING);
   const [document, second] = documents;
@@ -113,7 +113,7 @@ function readWhole(path: string, problems: Problems, text: string, kind: FileKin
         marker < 0 ? start : marker,
         3,
         'a second YAML document begins here',
-        `A ${kind.name} is one document: remove the \`---\`.`,
+        `A ${kind.name} is one document. Remove the \`---\`.`,
       ),
     );
   }
@@ -122,7 +122,7 @@ function readWhole(path: string, problems: Problems, text: string, kind: FileKin
   return source;
 }
 
-/** A value given as a flag: it has no place in a file. */
+/** A value of a flag, which has no position in a file. */
 export function flagSource(flag: string, value: Tree): Source {
   return { value, diagnostic: (_path, _at, message, hint) => ({ file: flag, line: 0, column: 0, length: 0, message, hint }) };
 }
@@ -174,10 +174,10 @@ class YamlSource implements Source {
     return this.at(start, found === 0 ? 1 : text.length, message, hint);
   }
 
-  /** What an alias stands for; undefined where there is no such anchor before it. */
+  /** The target of an alias; undefined if there is no such anchor before it. */
   target(alias: Alias): unknown {
     if (!this.#targets) {
-      // All at once: the library would search the document anew for each.
+      // Collect all anchors at once, because the library searches the whole document for each alias.
       const anchors = new Map<string, unknown>();
       const targets = new Map<Alias, unknown>();
       visit(this.#document, {
@@ -193,14 +193,14 @@ class YamlSource implements Source {
     return isAlias(node) ? this.target(node) : node;
   }
 
-  /** The maps of a `<<`; none where it has anything else. */
+  /** The maps of a `<<`; empty if it has another value. */
   merged(pair: Pair): YAMLMap[] {
     const value = this.resolved(pair.value);
     const all = isSeq(value) ? value.items.map((item) => this.resolved(item)) : [value];
     return all.every((map) => isMap(map)) ? (all as YAMLMap[]) : [];
   }
 
-  /** The pair of a key: the map's own, else one merged in by `<<`. */
+  /** The pair of a key: the map's own pair, otherwise one that `<<` merges in. */
   #pair(map: YAMLMap, key: string): Pair | undefined {
     const own = map.items.find((pair) => !isMerge(pair) && isScalar(pair.key) && keyText(pair.key) === key);
     if (own) return own;
@@ -213,17 +213,17 @@ class YamlSource implements Source {
     return undefined;
   }
 
-  /** Undefined where nothing is written, as in `key:`. */
+  /** Undefined for an empty value, as in `key:`. */
   #range(node: unknown): [number, number] | undefined {
     const range = (node as { range?: [number, number, number] } | null)?.range;
     return range && range[1] > range[0] ? [range[0], range[1]] : undefined;
   }
 }
 
-/** Aliases may multiply without end: no file that a person wrote comes near this. */
+/** Maximum number of values, because nested aliases can grow exponentially. */
 const MOST_VALUES = 1_000_000;
 
-/** YAML nodes → plain values; what JSON cannot hold is a mistake. */
+/** Converts YAML nodes to plain values. Reports values that JSON cannot represent. */
 class Values {
   #left = MOST_VALUES;
   readonly #open = new Set<unknown>();
@@ -235,10 +235,10 @@ class Values {
 
   read(node: unknown): Tree {
     if (this.#left-- === 0) {
-      throw new InvalidError([this.source.at(0, 1, 'aliases make this file grow beyond a million values', 'Use fewer of them.')]);
+      throw new InvalidError([this.source.at(0, 1, 'aliases expand this file to more than a million values', 'Use fewer aliases.')]);
     }
     if (isAlias(node)) return this.#alias(node);
-    // Its text stands for it, so that nothing else is found wrong with it.
+    // Use its text, so that no further errors are reported for it.
     if (!this.#tagged(node)) return isScalar(node) ? (node.source ?? '') : null;
     if (isScalar(node)) return this.#scalar(node as { value: unknown; source?: string; range?: [number, number, number] });
     if (isSeq(node)) return this.#within(node, () => node.items.map((item) => this.read(item)), []);
@@ -246,7 +246,7 @@ class Values {
     return null;
   }
 
-  /** Whether a value has no tag, or one of a type that JSON has. A date or bytes would silently become something else. */
+  /** Whether a value has no tag or the tag of a JSON type. A date or bytes would silently become something else. */
   #tagged(node: unknown): boolean {
     const { tag, range } = Object(node) as { tag?: string; range?: [number, number, number] };
     if (tag === undefined || TAGS.has(tag)) return true;
@@ -254,7 +254,7 @@ class Values {
     const written = /!\S*(?=\s*(?:&\S+\s*)?$)/.exec(before.slice(-300));
     const name = written?.[0] ?? tag.replace('tag:yaml.org,2002:', '!!');
     const start = written ? before.length - Math.min(before.length, 300) + written.index : before.length;
-    const hint = 'Remove the tag: a date or any other text is written as it is.';
+    const hint = 'Remove the tag. Write a date, like any other text, without one.';
     const wrong = this.source.at(start, name.length, `a ${this.source.kind.name} has no type ${name}`, hint);
     this.problems.addLast(wrong, this.source.at(range?.[0] ?? start, 1, ''));
     return false;
@@ -271,12 +271,12 @@ class Values {
     if (typeof value === 'boolean' && source !== undefined) return writtenScalar(value, source);
     if (typeof value !== 'number' || source === undefined) return value as Tree;
     if (Number.isFinite(value) && exactNumber(source) !== undefined) return writtenScalar(value, source);
-    // What would lose its digits as a number, such as a hash or a long id, keeps them: it is text to all that does not calculate.
+    // A number that would lose digits, such as a hash or a long id, stays text.
     if (/\d/.test(source)) return new Literal(source, source, false);
     return this.#wrong(
       { range },
-      `${source} is no value that a ${this.source.kind.name} can hold`,
-      'Leave it out, or quote it to make it text.',
+      `a ${this.source.kind.name} cannot contain the value ${source}`,
+      'Remove it, or quote it to make it text.',
     );
   }
 
@@ -297,21 +297,21 @@ class Values {
         this.#wrong(
           pair.key,
           'a key must be text',
-          isMap(pair.key) ? 'Quote it; an expression begins with a $: ${{ params.NAME }}.' : 'Quote it.',
+          isMap(pair.key) ? 'Quote it. For an expression, write a $ before the braces: ${{ params.NAME }}.' : 'Quote it.',
         );
       } else {
         const key = keyText(pair.key);
         const value = this.read(pair.value);
         if (!own.has(key)) own.set(key, value);
-        else this.#wrong(pair.key, `duplicate key "${key}"`, `It is first set in line ${this.#line(keys.get(key))}: keep one of them.`);
+        else this.#wrong(pair.key, `duplicate key "${key}"`, `It is already set in line ${this.#line(keys.get(key))}. Remove one of them.`);
         if (!keys.has(key)) keys.set(key, pair.key);
       }
     }
-    // fromEntries makes own properties, whatever the key's name.
+    // fromEntries makes own properties even for keys such as `__proto__`.
     return Object.fromEntries([...[...merged].filter(([key]) => !own.has(key)), ...own]);
   }
 
-  /** Guards against an alias to what it stands in. */
+  /** Guards against an alias to a value that contains it. */
   #within(node: unknown, read: () => Tree, otherwise: Tree): Tree {
     if (this.#open.has(node)) {
       this.#wrong(node, 'this value contains itself through an alias', 'Remove the alias.');
@@ -334,7 +334,7 @@ class Values {
   }
 }
 
-/** As written: the variable NULL and the file 007 are no other types when they are keys. */
+/** The key as it is written, so that NULL and 007 stay text. */
 function keyText({ value, source }: Scalar): string {
   return typeof value === 'string' ? value : (source ?? String(value));
 }

@@ -1,4 +1,4 @@
-/** The steps of a pipeline as written: the shape of each checked, what it `uses` found, its references followed. */
+/** Reads the steps of a pipeline: checks the types of their keys, finds what they `use` and follows their references. */
 import type { InputDeclaration } from '../step.ts';
 import { didYouMean, knownAlias, nearest } from '../suggest.ts';
 import { onlyDiffer, placeKey } from './cell-name.ts';
@@ -14,30 +14,30 @@ import type { Mistake } from './validate.ts';
 
 export interface Step {
   name: string;
-  /** In the file. */
+  /** Position in the file. */
   path: Path;
-  /** Its keys, but for those whose shape is wrong. */
+  /** Its keys, except those with an invalid type. */
   body: Record<string, Tree>;
-  /** Keys with a mistake (`matrix`, `with.seed`): what would only follow from it is not told. */
+  /** Keys with an error (`matrix`, `with.seed`), whose consequential errors are not reported. */
   faulty: Faults;
-  /** Of a step that `uses` something that was found. */
+  /** The step that it `uses`, if found. */
   used?: Used;
-  /** The names of its outputs; undefined where a mistake hides them. */
+  /** The names of its outputs; undefined if an error hides them. */
   outputs?: string[];
   inputs: Record<string, InputDeclaration>;
   references: StepReference[];
-  /** Steps it refers to without `[*]`: it has their dimensions. */
+  /** Steps that it refers to without `[*]`, and whose dimensions it inherits. */
   parents: ReadonlySet<Step>;
   gathers: ReadonlySet<Step>;
   needs: ReadonlySet<Step>;
-  /** Names of its dimensions, inherited ones too; known once it has been expanded. */
+  /** Names of its own and inherited dimensions; known after it has been expanded. */
   dimensions: ReadonlySet<string>;
 }
 
-/** Most steps of a large file refer to few others: one empty set does for all. */
+/** The shared empty set, because most steps of a large file have empty sets. */
 const NONE: ReadonlySet<never> = new Set();
 
-/** A set that most often stays empty, and takes no memory until then. */
+/** A set that uses no memory while it is empty, which it usually is. */
 class Faults {
   #keys: Set<string> | undefined;
 
@@ -84,7 +84,7 @@ export async function readSteps(bodies: Record<string, Tree>, reading: Reading):
   return steps;
 }
 
-/** Of each step's cells outputs and logs lie below its name. */
+/** Reports step names that differ only in case, because outputs and logs of cells are in folders with these names. */
 function checkNames(steps: Steps, reading: Reading): void {
   const seen = new Map<string, string>();
   for (const name of steps.keys()) {
@@ -95,10 +95,10 @@ function checkNames(steps: Steps, reading: Reading): void {
   }
 }
 
-/** Keys that the design names and that are not built: said so, not ignored. */
+/** Keys that are planned but not implemented. They are reported instead of ignored. */
 const LATER = new Set(['sweep']);
 
-/** Keys whose value must be known before any expression is. */
+/** Keys whose value must be known before expressions are resolved. */
 const LITERAL = new Set(['uses', 'with', 'inputs', 'outputs', 'secrets', 'needs']);
 
 function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading): Step {
@@ -123,11 +123,11 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading
   }
   for (const { path: below, at, message, hint, found } of mistakes) {
     const key = String(below[0]);
-    // An expression may stand for any value; what it becomes is checked when it is known.
+    // An expression is allowed for any value. Its result is checked when it is known.
     const expression = typeof found === 'string' && template(found) !== undefined;
     if (expression && !(LITERAL.has(key) && below.length === 1)) continue;
     const later = below.length === 1 && at === 'key' && LATER.has(key);
-    if (later) reading.report([...path, key], `"${key}" is not built yet`, 'Remove it.', 'key');
+    if (later) reading.report([...path, key], `"${key}" is not implemented yet`, 'Remove it.', 'key');
     else reading.report([...path, ...below], message, hint, at);
     if (Object.hasOwn(stepSchema.properties, key)) step.faulty.add(key);
     delete body[key];
@@ -136,7 +136,7 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading
   return step;
 }
 
-/** Keys that make each other meaningless. */
+/** Reports keys that cannot be used together. */
 function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
   const has = (key: string) => Object.hasOwn(body, key) || faulty.has(key);
   const wrong = (key: string, message: string, hint: string) => {
@@ -146,15 +146,15 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
   };
   const [uses, run] = [has('uses'), has('run')];
   if (uses && run) {
-    wrong('run', '`uses` and `run` exclude each other', 'Make them two steps, or remove one of them.');
+    wrong('run', '`uses` and `run` cannot be used together', 'Write two steps, or remove one of the keys.');
     faulty.add('with');
   } else if (uses) {
-    if (has('shell')) wrong('shell', '`shell` means nothing beside `uses`', 'Remove it: it belongs to `run`.');
-    if (has('inputs')) wrong('inputs', '`inputs` means nothing beside `uses`', 'Write them under `with`.');
-    if (has('outputs')) wrong('outputs', '`outputs` means nothing beside `uses`', 'Remove it: the step itself says what it makes.');
+    if (has('shell')) wrong('shell', '`shell` cannot be used with `uses`', 'Remove it. `shell` applies only to `run`.');
+    if (has('inputs')) wrong('inputs', '`inputs` cannot be used with `uses`', 'Write the inputs under `with`.');
+    if (has('outputs')) wrong('outputs', '`outputs` cannot be used with `uses`', 'Remove it. The step itself declares its outputs.');
   } else if (run) {
-    const instead = 'A command has `inputs`, `outputs` and `env`; a value can stand in it as ${{ params.NAME }}.';
-    if (has('with')) wrong('with', '`with` means nothing beside `run`', instead);
+    const instead = 'A command has `inputs`, `outputs` and `env`. Write values in it as ${{ params.NAME }}.';
+    if (has('with')) wrong('with', '`with` cannot be used with `run`', instead);
   } else {
     reading.report(path, `step "${name}" does nothing`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
     faulty.add('uses');
@@ -165,15 +165,15 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
     if (variables.includes(secret))
       reading.report(
         [...path, 'secrets', i],
-        `${secret} stands both in \`env\` and in \`secrets\``,
-        'A secret must not enter the fingerprint: remove it from `env`.',
+        `${secret} is listed in both \`env\` and \`secrets\``,
+        'Remove it from `env`, because a secret must not enter the fingerprint.',
       );
     else if (!reading.outside.hasSecret(secret))
-      reading.report([...path, 'secrets', i], `the variable ${secret} is not set`, `Set it before you run: export ${secret}=…`);
+      reading.report([...path, 'secrets', i], `the environment variable ${secret} is not set`, `Set it before the run: export ${secret}=…`);
   }
 }
 
-/** Inputs and outputs by name; every key of `with` is an option or an input, and every input that must be is there. */
+/** Checks that each key of `with` is an option or an input, and that all required inputs are given. */
 function declare(step: Step, reading: Reading): void {
   const { body, faulty, used, path } = step;
   if (Object.hasOwn(body, 'run')) {
@@ -201,7 +201,7 @@ function declare(step: Step, reading: Reading): void {
     if (options.includes(key) || roles.includes(key)) continue;
     const names = [...roles, ...options];
     const alias = knownAlias(key, definition.aliases ?? {}, names);
-    // Whoever mistyped a name did not leave it out.
+    // The input with the misspelt name is not missing.
     const meant = alias ? alias.name : nearest(key, names);
     if (meant !== undefined && !given.includes(meant)) faulty.add(`with.${meant}`);
     reading.report([...path, 'with', key], `unknown option "${key}"`, alias?.hint ?? didYouMean(key, names, `${uses} takes`), 'key');

@@ -1,21 +1,21 @@
-/** What YAML's parser finds wrong with a text, in words for whoever wrote it. */
+/** Translates the errors of the YAML parser into messages for the author of the file. */
 import { type Document, Lexer, type YAMLError } from 'yaml';
 
 export type SyntaxError = [start: number, end: number, message: string, hint?: string];
 
-/** One mistake a line; what only follows from another one is left out. */
+/** At most one error for each line. Consequential errors are left out. */
 export function syntaxErrors(documents: Document.Parsed[], text: string, format: 'YAML' | 'JSON'): SyntaxError[] {
   const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
   if (errors.length === 0) return [];
-  // Both sides of a conflict may be any kind of nonsense to a parser.
+  // Both sides of a conflict may cause any other errors.
   const conflict = /^(?:<<<<<<<|>>>>>>>)(?: .*)?$/m.exec(text);
   if (conflict) {
     return [
       [
         conflict.index,
         conflict.index + conflict[0].length,
-        'a merge conflict is left in this file',
-        'Choose a side, and remove the marks.',
+        'this file contains a merge conflict',
+        'Choose one side and remove the conflict markers.',
       ],
     ];
   }
@@ -35,7 +35,7 @@ export function syntaxErrors(documents: Document.Parsed[], text: string, format:
   return found;
 }
 
-/** The mistakes that people make; of rare ones the parser's own words will do. */
+/** Messages for common errors. Rare errors keep the message of the parser. */
 function inWords({ code, pos: [start, end], message }: YAMLError, text: string, { quote, brackets }: TokenErrors): SyntaxError {
   const line: [number, number] = [start + /^ */.exec(text.slice(start))![0].length, lineEnd(text, start)];
   switch (code) {
@@ -46,41 +46,41 @@ function inWords({ code, pos: [start, end], message }: YAMLError, text: string, 
       if (quote && message.startsWith('Missing closing'))
         return [...quote, 'this quote is never closed', `Close it with ${text[quote[0]]}.`];
       if (/same column$/.test(message))
-        return [...line, 'this line is not indented like those before it', 'Entries of one map or list begin in the same column.'];
+        return [...line, 'this line is not indented like the lines before it', 'All entries of a map or list begin in the same column.'];
       break;
     }
     case 'MULTILINE_IMPLICIT_KEY':
-      return [...line, 'a colon is missing here', 'A key is followed by a colon and a space: `run: echo`.'];
+      return [...line, 'a colon is missing here', 'Write a colon and a space after the key: `run: echo`.'];
     case 'BLOCK_AS_IMPLICIT_KEY': {
       const whole = /^.*?(?=\s*(?: #.*)?$)/.exec(text.slice(...line))![0];
       if (!/: /.test(whole))
         return [
           ...line,
-          'a value cannot go on as a map in the next line',
-          'Indent the next line like this one, or remove what follows the colon.',
+          'a value cannot continue as a map in the next line',
+          'Indent the next line like this one, or remove the value after the colon.',
         ];
-      return [start, start + whole.length, 'text that holds ": " must be quoted', `quote it: ${quoted(whole)}`];
+      return [start, start + whole.length, 'text that contains ": " must be quoted', `Quote it: ${quoted(whole)}`];
     }
     case 'BLOCK_IN_FLOW':
-      return [...line, 'a comma is missing inside { } or [ ]', 'Put one between the entries; quote text that holds ": ".'];
+      return [...line, 'a comma is missing inside { } or [ ]', 'Write a comma between the entries, or quote text that contains ": ".'];
     case 'UNEXPECTED_TOKEN':
       if (/^[\]}]$/.test(text[start]!))
-        return [start, end, `this ${text[start]} closes nothing`, 'Remove it, or quote text that holds it.'];
+        return [start, end, `this ${text[start]} has no opening bracket`, 'Remove it, or quote the text that contains it.'];
       if (/scalar at node end/.test(message))
-        return [...line, 'text goes on after the closing quote', 'Quote all of it; inside of single quotes a quote is written twice.'];
+        return [...line, 'there is text after the closing quote', 'Quote the whole text. Inside single quotes, write a quote twice.'];
       break;
     case 'TAB_AS_INDENT':
-      return [start, end, 'a tab cannot indent a line', 'Indent with spaces.'];
+      return [start, end, 'this line is indented with a tab', 'Indent it with spaces.'];
     case 'BAD_SCALAR_START':
       return [start, end, `text cannot begin with ${text[start]}`, 'Quote it.'];
     case 'TAG_RESOLVE_FAILED':
-      return [start, end, `${text.slice(start, end)} has no meaning here`, 'Remove it, or quote text that begins with "!".'];
+      return [start, end, `${text.slice(start, end)} has no meaning here`, 'Remove it, or quote the text that begins with "!".'];
     case 'BAD_DQ_ESCAPE':
       return [
         start,
         end,
-        `${text.slice(start, end)} means nothing inside of " "`,
-        'Write the backslash twice, or quote with single quotes.',
+        `${text.slice(start, end)} is no valid escape inside double quotes`,
+        'Write the backslash twice, or use single quotes.',
       ];
   }
   return [start, end, `${message[0]!.toLowerCase()}${message.slice(1)}`];
@@ -91,11 +91,11 @@ function quoted(text: string): string {
 }
 
 interface TokenErrors {
-  /** `${{` in a flow map or list, where YAML reads `{` as the start of another map. */
+  /** `${{` inside { } or [ ], where YAML reads `{` as the start of another map. */
   unquoted: SyntaxError[];
-  /** The quote that is never closed. */
+  /** The unclosed quote. */
   quote?: [number, number];
-  /** Brackets that are never closed. */
+  /** The unclosed brackets. */
   brackets: [number, number][];
 }
 
@@ -125,17 +125,17 @@ function tokenErrors(text: string): TokenErrors {
   return found;
 }
 
-/** The lexer's own marks, which are not in the text: a document, brackets left open, a scalar. */
+/** Marks that the lexer inserts for a document, unclosed brackets and a scalar. They are not in the text. */
 const ABANDONED = '\x18';
 const MARKS = new Set(['\x02', ABANDONED, '\x1f']);
 
-/** From the text before the expression to the end of the value: `out/${{ matrix.k }}.txt`. */
+/** The whole value around the expression: `out/${{ matrix.k }}.txt`. */
 function unquoted(text: string, dollar: number, before: string): SyntaxError {
   const start = dollar - (before.length - 1);
   const close = text.slice(0, lineEnd(text, dollar)).indexOf('}}', dollar);
   const end = close < 0 ? lineEnd(text, dollar) : close + 2 + /^[^\s,\]}]*/.exec(text.slice(close + 2))![0].length;
   const whole = text.slice(start, end).trim();
-  return [start, start + whole.length, 'an expression must be quoted inside { } and [ ]', `quote it: "${whole}"`];
+  return [start, start + whole.length, 'an expression must be quoted inside { } and [ ]', `Quote it: "${whole}"`];
 }
 
 function lineStart(text: string, offset: number): number {

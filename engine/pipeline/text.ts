@@ -1,4 +1,4 @@
-/** The text of a file; or why it cannot be read, and what to read instead. */
+/** Reads the text of a file, or explains why it cannot be read. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { InvalidError } from '../diagnostic.ts';
@@ -12,14 +12,14 @@ export function readText(path: string, file: string): string {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const link = code === 'ENOENT' ? linkAt(path) : undefined;
-    if (link !== undefined) throw wrong(`this link leads to ${link}, which is not there`, 'Mend the link, or put a file in its place.');
+    if (link !== undefined) throw wrong(`this is a broken link to ${link}`, 'Repair the link, or replace it by a file.');
     if (code === 'ENOENT' || code === 'ENOTDIR') throw wrong('there is no such file', others(path));
     if (code === 'EISDIR') throw wrong('this is a folder, not a file', inside(path));
     if (code === 'EACCES' || code === 'EPERM') throw wrong('this file cannot be read: permission denied', 'Check its permissions (ls -l).');
     throw wrong(`this file cannot be read: ${(error as Error).message}`);
   }
   const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
-  // UTF-16 without its mark reads as UTF-8 full of NUL characters.
+  // UTF-16 without a byte order mark looks like UTF-8 with many NUL characters.
   const bad = text.indexOf(isUtf8(bytes) ? '\0' : '\ufffd');
   if (bad >= 0) {
     const line = text.slice(0, bad).split('\n').length;
@@ -50,12 +50,12 @@ function others(path: string): string | undefined {
   const names = yamlFiles(dirname(path));
   const near = nearest(basename(path), names) ?? names.find((name) => name.replace(/\.ya?ml$/, '') === basename(path));
   if (near) return `did you mean ${shownPath(join(dirname(path), near))}?`;
-  return names.length > 0 ? `There are: ${names.map((name) => shownPath(join(dirname(path), name))).join(', ')}` : undefined;
+  return names.length > 0 ? `The folder contains: ${names.map((name) => shownPath(join(dirname(path), name))).join(', ')}` : undefined;
 }
 
 function inside(path: string): string | undefined {
   const names = yamlFiles(path);
-  return names.length > 0 ? `In it there are: ${names.map((name) => shownPath(join(path, name))).join(', ')}` : 'Name a .yaml file.';
+  return names.length > 0 ? `It contains: ${names.map((name) => shownPath(join(path, name))).join(', ')}` : 'Name a .yaml file.';
 }
 
 function yamlFiles(folder: string): string[] {
@@ -68,7 +68,7 @@ function yamlFiles(folder: string): string[] {
   }
 }
 
-/** As shown to the user: relative to the working folder where it lies below it. */
+/** A path for display: relative to the working folder if it is below it. */
 export function shownPath(path: string): string {
   const short = relative(process.cwd(), path);
   return short.startsWith('..') || short === '' ? path : short;

@@ -1,8 +1,8 @@
-/** The cells behind a cell's inputs, as `foresee` of a step sees them. */
+/** The cells that a cell's inputs come from, in the form that `foresee` of a step receives. */
 import type { Upstream } from '../step.ts';
 import type { Cell } from './pipeline.ts';
 
-/** `exists`: whether a cell's outputs are in their places. What lies further up is built when it is asked for. */
+/** `exists`: whether a cell's outputs exist. Cells further up are built on demand. */
 export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
   return Object.fromEntries(
     Object.entries(cell.inputs).map(([role, { sources }]) => [

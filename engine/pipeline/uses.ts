@@ -1,4 +1,4 @@
-/** What `uses` names: a built-in step, a file of the user's, or an installed package. */
+/** Resolves `uses`: a built-in step, a file of the user, or an installed package. */
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { atHome } from '../home.ts';
@@ -16,12 +16,12 @@ export interface Used {
   uses: string;
   module: StepAction['module'];
   definition: Declaration;
-  /** Of a built-in step: a user's runs in no process but its own. */
+  /** The functions of a built-in step. Code of a user's step runs only in its own process. */
   check?: StepDefinition['check'];
   foresee?: StepDefinition['foresee'];
 }
 
-/** Undefined where there is no such step, or it cannot be loaded: `wrong` is told. */
+/** Undefined if there is no such step or it cannot be loaded, which `wrong` reports. */
 export async function find(uses: string, reading: Reading, wrong: (message: string, hint?: string) => void): Promise<Used | undefined> {
   const own = await builtin(uses);
   if (own) {
@@ -50,14 +50,14 @@ function noFile(uses: string, { folder }: Reading, wrong: (message: string, hint
   const meant = nearest(stem(basename(path)), beside.map(stem));
   const near = beside.find((file) => stem(file) === stem(basename(path))) ?? beside.find((file) => stem(file) === meant);
   const named = near && `${uses.slice(0, uses.length - basename(uses).length)}${near}`;
-  if (existsSync(path)) wrong(`${uses} is no step`, named ? `did you mean ${named}?` : 'A step is a .ts, .js or .mjs file.');
-  else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` writes a step to start from.');
+  if (existsSync(path)) wrong(`${uses} is not a step`, named ? `did you mean ${named}?` : 'A step is a .ts, .js or .mjs file.');
+  else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` creates an example of a step.');
 }
 
 function noPackage(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
   const [, name, sub] = PACKAGE.exec(uses) ?? [];
   if (name !== undefined && packageFolder(name, folder) !== undefined) {
-    wrong(`the package ${name} has no module ${sub === undefined ? 'to import' : `.${sub}`}`, 'It is no step.');
+    wrong(`the package ${name} has no module ${sub === undefined ? 'to import' : `.${sub}`}`, 'The package is not a step.');
     return;
   }
   const file = ['', '.ts', '.js', '.mjs']
@@ -66,8 +66,6 @@ function noPackage(uses: string, { folder }: Reading, wrong: (message: string, h
   const steps = didYouMean(uses, builtinNames(), 'steps');
   wrong(
     `there is no step "${uses}"`,
-    file
-      ? `A file is written with ./ before it: ./${file}`
-      : `${steps}\nA step of yours is written ./my-step.ts; a package must be installed.`,
+    file ? `To use the file, write ./${file}` : `${steps}\nWrite a step of your own as ./my-step.ts. A package must be installed.`,
   );
 }

@@ -1,4 +1,4 @@
-/** Ajv, and its findings in words: one mistake each, with the path of the key or value at fault. */
+/** Validates values with Ajv and translates its errors: one message each, with the path of the key or value. */
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -15,15 +15,15 @@ export interface Mistake {
   at: 'key' | 'value';
   message: string;
   hint?: string;
-  /** The rule that is broken: `type`, `required`, … */
+  /** The violated rule: `type`, `required`, … */
   rule: string;
-  /** The value at fault. */
+  /** The invalid value. */
   found: unknown;
 }
 
 export type Validate = (value: unknown) => Mistake[];
 
-/** Compiles a schema, once. Validating fills in defaults. A schema that we did not write is to be checked before, by `checkSchema`. */
+/** Compiles a schema once. Validation fills in defaults. Check a user's schema with `checkSchema` first. */
 export async function validator(schema: Schema): Promise<Validate> {
   const known = compiled.get(schema);
   if (known) return known;
@@ -33,18 +33,18 @@ export async function validator(schema: Schema): Promise<Validate> {
   return validate;
 }
 
-/** Throws where a schema is no valid JSON Schema. */
+/** Throws if a schema is not a valid JSON Schema. */
 export async function checkSchema(schema: Schema): Promise<void> {
   (await compiler()).validateSchema(schema, true);
 }
 
-/** The code of a schema of ours, which the build leaves beside this file; undefined of others, and when all is run from source. */
+/** The compiled code of a built-in schema, which the build writes next to this file; undefined for other schemas and in a checkout. */
 function built(schema: Schema): ValidateFunction | undefined {
   const file = join(import.meta.dirname, 'schemas', builtName(schema));
   return existsSync(file) ? (createRequire(import.meta.url)(file) as ValidateFunction) : undefined;
 }
 
-/** The file in which the build keeps it. */
+/** The name of the file with the compiled code. */
 export function builtName(schema: Schema): string {
   return `${hash('sha256', JSON.stringify(schema)).slice(0, 16)}.cjs`;
 }
@@ -56,7 +56,7 @@ export const AJV_OPTIONS: Options = {
   strict: false,
   ownProperties: true,
   logger: false,
-  // To compile the schema of schemas takes longer than all the rest of a small pipeline.
+  // Not by default, because compiling the meta-schema takes longer than reading a small pipeline.
   validateSchema: false,
 };
 
@@ -73,8 +73,8 @@ function mistakes(errors: ErrorObject[], value: unknown): Mistake[] {
 }
 
 /**
- * Of `anyOf` Ajv reports what is wrong with every alternative. Kept is what is wrong with the one that was meant:
- * the only one whose type fits; where none fits, that all of them were possible.
+ * Ajv reports the errors of every alternative of an `anyOf`. This keeps the errors of the intended alternative: the only one
+ * whose type fits. If none fits, it reports that all alternatives are possible.
  */
 function withoutAlternatives(errors: ErrorObject[]): ErrorObject[] {
   const outer = errors.find(
@@ -97,7 +97,7 @@ function withoutAlternatives(errors: ErrorObject[]): ErrorObject[] {
   return [...chosen, ...withoutAlternatives(rest)];
 }
 
-/** Rules that say what kind of value it is, rather than what it holds. */
+/** Rules about the type of a value rather than its content. */
 const OF_KIND = new Set(['type', 'const', 'enum', 'anyOf', 'oneOf']);
 
 function isChoice({ keyword }: ErrorObject): boolean {
@@ -134,7 +134,7 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
     }
     case 'dependencies': {
       const [key, missing] = [String(params.property), String(params.missingProperty)];
-      return { path: [...path, key], at: 'key', rule, found, message: `"${dotted([...path, key])}" means nothing without "${missing}"` };
+      return { path: [...path, key], at: 'key', rule, found, message: `"${dotted([...path, key])}" has no effect without "${missing}"` };
     }
     case 'type':
       return { ...takes(title ?? describe(schema)), hint: howTo(schema, found) };
@@ -147,7 +147,7 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
       return takes(shown(params.allowedValue));
     case 'anyOf':
     case 'oneOf': {
-      if (rule === 'oneOf' && Array.isArray(params.passingSchemas)) return takes('only one of several forms');
+      if (rule === 'oneOf' && Array.isArray(params.passingSchemas)) return takes('a value that matches exactly one of several forms');
       return takes(title ?? joined((error.schema as unknown[]).map(describe)));
     }
     case 'minimum':
@@ -183,7 +183,7 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
         at: 'value',
         rule,
         found: twice,
-        message: `${shown(twice)} stands twice in ${subject}`,
+        message: `${shown(twice)} occurs twice in ${subject}`,
       };
     }
     default:
@@ -191,7 +191,7 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
   }
 }
 
-/** A list of one entry is written as a list, and a map has keys of its own: who wrote `metrics: f1` or `early_stopping: true` meant that. */
+/** Hints for common errors such as `metrics: f1` instead of a list and `early_stopping: true` instead of a map. */
 function howTo({ type, properties }: Schema, found: unknown): string | undefined {
   if (typeof found === 'object') return undefined;
   if (
@@ -199,15 +199,15 @@ function howTo({ type, properties }: Schema, found: unknown): string | undefined
     typeof found === 'string' &&
     /^[-+]?\d[\d.]*(e[-+]?\d+)?$/i.test(found)
   ) {
-    return exactNumber(found) === undefined ? 'As a number it would lose digits.' : 'Write it without quotes.';
+    return exactNumber(found) === undefined ? 'As a number, it would lose digits.' : 'Write it without quotes.';
   }
   if ((type === 'array' || type === 'object') && typeof found === 'string' && /^\s*[[{]/.test(found))
-    return 'It is no list or map in JSON or YAML: check its brackets and quotes.';
+    return 'The text is not a list or map in JSON or YAML. Check its brackets and quotes.';
   if (type === 'array') return `Write a list: [${/^[\w.-]+$/.test(String(found)) ? found : shown(found)}]`;
   return type === 'object' && properties ? `It takes a map of ${Object.keys(properties).join(', ')}.` : undefined;
 }
 
-/** `/train/betas/0`, unescaped; numbers only where a list is. */
+/** Splits `/train/betas/0` and unescapes it. Indexes of lists become numbers. */
 function pathOf(pointer: string, value: unknown): Path {
   let at = value;
   return pointer
@@ -225,7 +225,7 @@ export function dotted(path: Path): string {
   return path.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
 }
 
-/** A value in a message, short. */
+/** A value, shortened for a message. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 39)}…` : value);
   if (value instanceof Literal) return value.typed ? shown(value.text) : value.text;
@@ -233,7 +233,7 @@ export function shown(value: unknown): string {
   return value !== null && typeof value === 'object' ? 'a map' : String(value);
 }
 
-/** What a schema takes, in words. */
+/** Describes the values that a schema accepts. */
 function describe(schema: unknown): string {
   const { title, const: only, enum: values, type, items, anyOf, oneOf } = Object(schema) as Record<string, any>;
   if (typeof title === 'string') return title;

@@ -1,4 +1,4 @@
-/** Colours where they are wanted: NO_COLOR and FORCE_COLOR decide, else whether a terminal is at the other end. */
+/** Terminal colours. NO_COLOR and FORCE_COLOR turn them off and on; otherwise they are on if the stream is a terminal. */
 import pico from 'picocolors';
 
 export function colorsFor(stream: { isTTY?: boolean }): ReturnType<typeof pico.createColors> {

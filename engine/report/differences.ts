@@ -1,4 +1,4 @@
-/** Differences of a cell's fingerprint as lines: values, files, and code line by line. */
+/** Formats the differences between two fingerprints: values, files, and code line by line. */
 import type { Difference, FileDifference, Texts } from '../run/why.ts';
 import type { Colors } from './colors.ts';
 import { count, oneLine } from './text.ts';
@@ -11,7 +11,7 @@ export function differenceLines({ what, before, after, texts, files, total }: Di
   return [`${what}${values}${many}`, ...fileLines(files ?? [], colors)];
 }
 
-/** A unified diff, cut where it gets long. */
+/** A unified diff with a limited number of lines. */
 export function textLines({ before, after }: Texts, colors: Colors): string[] {
   const paint: Record<string, (text: string) => string> = { '+': colors.green, '-': colors.red, '@': colors.cyan, '\\': colors.dim };
   const all = unifiedLines(before, after);

@@ -1,4 +1,4 @@
-/** Why a cell failed, as lines below its own: the hint, the end of its log, and where the log lies. */
+/** The lines below a failed cell: the hint, the end of its log, and the path of the log. */
 import { relative } from 'node:path';
 import { placeLines, placeName } from '../diagnostic.ts';
 import type { Failure } from '../events.ts';
@@ -15,14 +15,14 @@ export function failureLines(failure: Failure, colors: Colors): string[] {
     }),
     ...(place ? [`  ${printableName(placeName(place))}`, ...placeLines(place, colors)] : []),
     ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
-    // A step that says what is wrong has often logged it too: that line alone tells nothing more.
+    // A step often logs its error message, too. A log tail with only that line adds nothing.
     ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${outputLine(line)}`)),
-    // Without a log it failed before its code began.
+    // There is no log if the cell failed before its code started.
     ...(log ? [`  log: ${nearPath(log)}`] : []),
   ];
 }
 
-/** Relative to the working folder where that is shorter to read. */
+/** A path relative to the working folder if that is shorter. */
 export function nearPath(path: string): string {
   const near = relative(process.cwd(), path);
   return near === '' ? '.' : near.startsWith('../../..') || near.length > path.length ? path : near;

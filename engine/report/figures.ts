@@ -1,11 +1,11 @@
-/** The final figures of a run, a table for each step: its cells as rows, its metrics as columns, the best value marked. */
+/** The final metrics of a run, one table for each step: cells as rows, metrics as columns, the best value marked. */
 
 import { cellNameParts, coreScalar } from '../pipeline/cell-name.ts';
 import type { Colors } from './colors.ts';
 import { tableLines } from './table.ts';
 import { figure, oneLine, width, wrap } from './text.ts';
 
-/** Final figures by cell, then by metric. */
+/** Final metrics by cell, then by name. */
 export type Figures = Map<string, Map<string, number>>;
 
 export function figureLines(figures: Figures, columns: number, colors: Colors): string[] {
@@ -24,7 +24,7 @@ function stepLines(step: string, cells: Row[], columns: number, colors: Colors):
   const more = shown.length < cells.length ? [colors.dim(`+ ${cells.length - shown.length} more cells`)] : [];
   const metricColumns = metrics.map((metric) => metricColumn(metric, shown, best.get(metric)));
   const { keys, legend } = keyColumns(shown, columns);
-  // One cell needs no name of its own: the step's is enough.
+  // If a step has one cell, the heading already names it.
   const titled = keys.length > 0;
   const left = titled ? keys : [{ header: step, cells: shown.map(() => ''), right: false }];
   const all = [...left, ...metricColumns];
@@ -56,8 +56,8 @@ function metricColumn(metric: string, shown: Row[], best: number | undefined): C
 }
 
 /**
- * A column for each dimension in which the cells differ. Where these would take most of the screen, the rows are numbered,
- * and the legend says which cell each number is.
+ * One column for each dimension in which the cells differ. If these would fill most of the screen, the rows have numbers
+ * instead, and a legend explains them.
  */
 function keyColumns(shown: Row[], columns: number): { keys: Column[]; legend: string[] } {
   const parts = shown.map(([cell]) => cellNameParts(cell)?.values ?? new Map([['cell', cell]]));
@@ -79,7 +79,7 @@ function keyColumns(shown: Row[], columns: number): { keys: Column[]; legend: st
   return { keys: [{ header: '#', cells: numbers, right: true }], legend: [...legend, ''] };
 }
 
-/** Numbers are all shown to the last digit of the one that has most, so that none looks like another. */
+/** All numbers of a column have as many digits as the longest one, so that different numbers look different. */
 function keyColumn(name: string, texts: (string | undefined)[]): Column {
   const there = texts.filter((text) => text !== undefined);
   const values = there.map(coreScalar);
@@ -90,7 +90,7 @@ function keyColumn(name: string, texts: (string | undefined)[]): Column {
   return { header, cells: texts.map((text) => (text === undefined ? '' : format(coreScalar(text) as number))), right };
 }
 
-/** Writes each of these numbers exactly, all with the same number of decimals. */
+/** Formats each number exactly, all with the same number of decimals. */
 function exactly(values: number[]): (value: number) => string {
   const [decimals, digits] = [
     values.map(decimalsOf),
@@ -121,7 +121,7 @@ function byStep(figures: Figures): Map<string, Row[]> {
   return steps;
 }
 
-/** As many decimals for all of a column as the one that needs most; powers of ten for all where one needs them. */
+/** All numbers of a column get the decimals that the longest one needs, and all get exponents if one needs an exponent. */
 function figuresAlike(values: (number | undefined)[]): string[] {
   const alone = values.map((value) => (value === undefined ? '' : figure(value)));
   if (alone.some((text) => /e[-+]\d+$/.test(text)))
@@ -136,7 +136,7 @@ function figuresAlike(values: (number | undefined)[]): string[] {
   });
 }
 
-/** Only where cells compete, and where the name of the metric says which way is better. */
+/** Marks the best value if there are several cells and the metric's direction is known. */
 function bestOf(metric: string, cells: Row[]): number | undefined {
   const values = cells.map(([, v]) => v.get(metric)).filter((v) => v !== undefined && Number.isFinite(v)) as number[];
   if (values.length < 2 || values.every((v) => v === values[0])) return undefined;
@@ -144,9 +144,9 @@ function bestOf(metric: string, cells: Row[]): number | undefined {
   return way === 'up' ? Math.max(...values) : way === 'down' ? Math.min(...values) : undefined;
 }
 
-/** Which value of a metric is the better one; undefined where its name does not say so. */
+/** The direction of a metric; undefined if it is unknown. */
 export function direction(metric: string): 'up' | 'down' | undefined {
-  // Who learned the training data best may have learned them by heart.
+  // The best value on the training data may only show overfitting.
   if (/^train_/i.test(metric)) return undefined;
   if (/loss|perplexity|error|(^|_)(rmse|mse|mae|brier|ece)($|_)/i.test(metric)) return 'down';
   if (
@@ -159,7 +159,7 @@ export function direction(metric: string): 'up' | 'down' | undefined {
   return undefined;
 }
 
-/** Of a large sweep the best rows by the first metric that has a best, the others counted. */
+/** Shows the best rows of a large sweep, by the first metric with a known direction, and counts the others. */
 function topRows(cells: Row[], best: Map<string, number | undefined>): Row[] {
   const metric = [...best].find(([, value]) => value !== undefined)?.[0];
   if (metric === undefined) return cells.slice(0, ROWS);

@@ -1,15 +1,15 @@
-/** One frame of the live region: a line for each cell at work, cut to the terminal, and a line on the whole. */
+/** One frame of the live region: a line for each running cell, cut to the terminal's width, and a summary line. */
 import type { Colors } from './colors.ts';
 import { remaining, valuesOf } from './progress.ts';
 import { clip, clipMiddle, duration, width } from './text.ts';
 
 export interface Work {
   cell: string;
-  /** When it began, by `performance.now()`. */
+  /** Start time from `performance.now()`. */
   since: number;
-  /** Its last line, or why it runs. */
+  /** Its last line of output, or the reason why it runs. */
   told: string;
-  /** Another run is at it. */
+  /** Another run works on the cell. */
   waiting: boolean;
   progress?: { done: number; total?: number; values: Record<string, number | string> };
 }
@@ -22,7 +22,7 @@ export interface Whole {
 }
 
 export function frame(working: Work[], whole: Whole, columns: number, rows: number, colors: Colors): string {
-  // The line on the whole, the "+ more" and the cursor's own line must fit as well.
+  // Leave room for the summary line, the "+ more" line and the cursor's line.
   const room = Math.max(1, rows - 3);
   const shown = working.length > room ? working.slice(0, Math.max(1, room - 1)) : working;
   const now = performance.now();
@@ -40,7 +40,7 @@ const GAP = '  ';
 function workLine(work: Work, seconds: number, columns: number, colors: Colors): string {
   const { progress } = work;
   const mark = work.waiting ? '◌' : SPINNER[Math.floor(seconds * 10) % SPINNER.length]!;
-  // A name keeps near half of the line; the rest goes to the fields, the most telling first.
+  // The name gets about half of the line. The other fields get the rest in the order of their importance.
   const least = Math.min(width(work.cell), Math.max(8, Math.floor(columns * 0.45)));
   let left = columns - 2 - least;
   const fits = (text: string) => {

@@ -1,4 +1,4 @@
-/** Every event as one line of JSON. */
+/** Prints every event as one line of JSON. */
 import { printableJson } from '../printable.ts';
 import type { Reporter } from './reporter.ts';
 

@@ -1,4 +1,4 @@
-/** What a run came to, gathered from its events and told at its end: counts, figures, notices, where the outputs lie. */
+/** Collects the outcome of a run from its events and prints it at the end: counts, metrics, notices, paths of outputs. */
 import type { RunEvent } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { printableName, readableText } from '../printable.ts';
@@ -9,9 +9,9 @@ import { clip, clipMiddle, duration, figure, oneLine, someOf, thousands, wrap } 
 
 export class Outcome {
   readonly #figures: Figures = new Map();
-  /** The cells that say a notice, by its text. */
+  /** The cells of each notice, by its text. */
   readonly #notices = new Map<string, string[]>();
-  /** What cells said came of them. */
+  /** The result lines of cells. */
   readonly #results = new Map<string, string>();
   #summary?: Extract<RunEvent, { type: 'summary' }>;
   #interrupted = false;
@@ -33,7 +33,7 @@ export class Outcome {
     else if (event.type === 'summary') this.#summary = event;
   }
 
-  /** What came of a cell: in its own words, else its final figures. */
+  /** The result of a cell: its own result line, otherwise its final metrics. */
   resultOf(cell: string): string | undefined {
     const figures = [...(this.#figures.get(cell) ?? [])].map(([name, value]) => `${name} ${figure(value)}`);
     return this.#results.get(cell) ?? (figures.length > 0 ? figures.join(', ') : undefined);
@@ -43,7 +43,7 @@ export class Outcome {
     this.#interrupted = true;
   }
 
-  /** Lines of at most `columns`; a path in a notice stays whole. */
+  /** The lines of the outcome, wrapped to `columns`. A path in a notice is not wrapped. */
   lines(columns: number): string[] {
     const summary = this.#summary;
     if (!summary) return [];
@@ -78,7 +78,7 @@ export class Outcome {
     return `${colors.bold(printableName(summary.pipeline))}: ${told} · ${duration(summary.seconds)}`;
   }
 
-  /** Names for the counts that leave work to do. */
+  /** Names the cells that did not finish. */
   #unfinished(summary: Extract<RunEvent, { type: 'summary' }>): string[] {
     const named = (state: string) => Object.keys(summary.cells).filter((cell) => summary.cells[cell] === state);
     const lines: string[] = [];
@@ -89,12 +89,12 @@ export class Outcome {
     if (this.#interrupted) {
       const done = summary.ran + summary.fresh + summary.restored;
       const stored = done === 1 ? '1 finished cell is' : `${thousands(done)} finished cells are`;
-      lines.push(`  ${stored} stored`, '  run the same command to go on');
+      lines.push(`  ${stored} stored`, '  run the same command again to continue');
     }
     return lines;
   }
 
-  /** What cells said came of them, of steps with one cell, in place of their figures. Those of a sweep stand in its table. */
+  /** Result lines of steps with one cell, which replace their metrics. The results of a sweep are in its table. */
   #told({ cells }: Extract<RunEvent, { type: 'summary' }>): Map<string, string> {
     const ended = this.pipeline.cells.filter(
       ({ name, step }) => name === step && ['ran', 'fresh', 'restored'].includes(cells[name]!) && this.#results.has(name),
@@ -102,13 +102,13 @@ export class Outcome {
     return new Map(ended.map(({ name }) => [name, this.#results.get(name)!]));
   }
 
-  /** As in the pipeline, whatever order the cells ended in. */
+  /** The metrics in the order of the pipeline. */
   #inOrder(): Figures {
     const order = new Map(this.pipeline.cells.map(({ name }, i) => [name, i]));
     return new Map([...this.#figures].sort(([a], [b]) => (order.get(a) ?? 0) - (order.get(b) ?? 0)));
   }
 
-  /** What nothing else in this run reads is what it was run for. */
+  /** Paths of the final outputs: those that no other cell of this run reads. */
   #outputs(columns: number): string[] {
     const states = this.#summary!.cells;
     const read = new Set(this.pipeline.cells.filter(({ name }) => Object.hasOwn(states, name)).flatMap(({ reads }) => reads));
@@ -121,7 +121,7 @@ export class Outcome {
   }
 }
 
-/** What came of cells, by their names. */
+/** The result lines of cells, by their names. */
 export function resultLines(results: Map<string, string>, columns: number, colors: Colors): string[] {
   return [...results].flatMap(([cell, message]) =>
     wrap(`${cell}: ${oneLine(readableText(message))}`, columns, '  ').map((line, i) =>
@@ -130,7 +130,7 @@ export function resultLines(results: Map<string, string>, columns: number, color
   );
 }
 
-/** What several cells say is told once. */
+/** The notices, each printed once even if several cells have it. */
 export function noticeLines(notices: Map<string, string[]>, columns: number, colors: Colors): string[] {
   return [...notices].flatMap(([message, cells]) => {
     const who = cells.length > 0 ? `${someOf(cells, cells.length > 3 ? 1 : 3)}: ` : '';

@@ -1,4 +1,4 @@
-/** Plain lines, for logs and for machines without a person: nothing moves, nothing is drawn twice. */
+/** Prints plain lines for logs and CI. Never moves the cursor or redraws a line. */
 import type { RunEvent } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { printableName } from '../printable.ts';
@@ -13,7 +13,7 @@ import { duration, oneLine, outputLine } from './text.ts';
 export function plainReporter(pipeline: Pipeline): Reporter {
   const colors = colorsFor(process.stdout);
   const outcome = new Outcome(pipeline, colors);
-  /** When a cell started, and when its progress was last told. */
+  /** The start of each running cell and the time of its last progress line. */
   const running = new Map<string, { since: number; told: number }>();
 
   const print = (line: string) => process.stdout.write(`${line}\n`);
@@ -22,7 +22,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
     outcome.take(event);
     switch (event.type) {
       case 'waiting':
-        return print(`${event.cell}: waits for another run, process ${event.pid}, that is at it`);
+        return print(`${event.cell}: waiting for another run of this cell, process ${event.pid}`);
       case 'running': {
         const now = performance.now();
         running.set(event.cell, { since: now, told: now });
@@ -57,7 +57,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
     }
   };
 
-  /** Fresh, skipped and canceled cells are counted in the summary: there may be a thousand. */
+  /** The lines of a finished cell. The summary counts fresh, skipped and canceled cells, because there may be a thousand. */
   const told = (event: Extract<RunEvent, { type: 'cell' }>): string[] => {
     const { cell, state, seconds, why, failure } = event;
     if (state === 'ran') {
@@ -81,10 +81,10 @@ export function plainReporter(pipeline: Pipeline): Reporter {
   };
 }
 
-/** Characters of a line that a step says to who runs it: it is meant to be read whole. */
+/** Maximum number of characters of a line that a step logs. It is long, so that such lines are rarely cut. */
 const SAID = 2000;
 
-/** Milliseconds between two lines on the progress of one cell. */
+/** Milliseconds between two progress lines of one cell. */
 const EVERY = 10_000;
-/** A log has no width; a table in it should still be readable. */
+/** Width of tables in a log, which has no width of its own. */
 const WIDE = 120;

@@ -1,4 +1,4 @@
-/** What a run would do: each cell that is not fresh, with the reason. */
+/** Formats a plan: each cell that is not fresh, with the reason. */
 import type { RunEvent } from '../events.ts';
 import type { Colors } from './colors.ts';
 import { distinctWidth } from './table.ts';
@@ -19,7 +19,7 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
   const paint = { run: colors.green, restore: colors.cyan, depends: colors.yellow, fresh: colors.dim };
   const indent = STATE + names + 2;
   const lines = shown.flatMap(([name, { state, why }]) => {
-    // A long reason goes on below itself. Where names leave it little room, it has lines of its own.
+    // A long reason is wrapped in its column. If the names leave too little room, it gets its own lines.
     const beside = columns - indent >= NARROWEST;
     const reason = wrap(oneLine(state === 'fresh' ? '' : why), columns - (beside ? indent : STATE), '').filter((line) => line !== '');
     const first = `${paint[state](pad(state, STATE))}${pad(clipMiddle(name, names), names)}  ${colors.dim((beside && reason.shift()) || '')}`;
@@ -29,17 +29,17 @@ export function planLines(pipeline: string, cells: Plan, columns: number, colors
   return [...lines, ...(lines.length > 0 ? [''] : []), headline(pipeline, entries.length, cells, colors)];
 }
 
-/** A handful of fresh cells is worth seeing by name; a thousand are not. */
+/** Maximum number of fresh cells that are listed by name. */
 const FRESH = 20;
 const STATE = 'depends  '.length;
-/** Columns that a reason needs beside a name. */
+/** Minimum width of a reason next to a name. */
 const NARROWEST = 30;
 
 function headline(pipeline: string, total: number, cells: Plan, colors: Colors): string {
   const many = (state: string) => Object.values(cells).filter((cell) => cell.state === state).length;
   const counts = [
     [many('run'), 'to run'],
-    [many('depends'), 'to see once those above them ran'],
+    [many('depends'), 'undecided until the cells before them have run'],
     [many('restore'), 'to restore'],
   ] as const;
   const told = counts.filter(([n]) => n > 0).map(([n, what]) => `${thousands(n)} ${what}`);

@@ -1,4 +1,4 @@
-/** For a person at a terminal: cells at work in a live region, finished ones above it, and what it came to at the end. */
+/** The live view for a terminal: running cells in a live region, finished ones above it, and the outcome at the end. */
 import type { RunEvent } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { printableName } from '../printable.ts';
@@ -25,7 +25,7 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
   let closed = false;
   const since = performance.now();
 
-  // One column stays free: a terminal wraps when the last one is written to.
+  // Leave the last column free, because a terminal wraps after it.
   const columns = () => Math.max(20, screen.columns || 80) - 1;
 
   const draw = () => {
@@ -41,7 +41,7 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
     );
   };
 
-  /** Started with the first cell that works: a run with nothing to do needs no live region. */
+  /** Starts with the first running cell, because a run with nothing to do needs no live region. */
   const start = () => {
     timer ??= setInterval(draw, 100);
     timer.unref();
@@ -69,7 +69,7 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
         working.set(event.cell, {
           cell: event.cell,
           since: performance.now(),
-          told: `waits for another run, process ${event.pid}`,
+          told: `waiting for another run, process ${event.pid}`,
           waiting: true,
         });
         return start();
@@ -101,7 +101,7 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
     }
   };
 
-  /** Fresh, skipped and canceled cells are counted in the summary: there may be a thousand. */
+  /** The lines of a finished cell. The summary counts fresh, skipped and canceled cells, because there may be a thousand. */
   const finished = ({ cell, state, seconds, why = '', failure }: Extract<RunEvent, { type: 'cell' }>): string[] => {
     if (state !== 'ran' && state !== 'restored' && state !== 'failed') return [];
     const [mark, paint] = ({ ran: ['✔', colors.green], restored: ['↺', colors.cyan], failed: ['✖', colors.red] } as const)[state];
@@ -114,13 +114,13 @@ export function prettyReporter(pipeline: Pipeline): Reporter {
     const result = state === 'ran' ? outcome.resultOf(cell) : undefined;
     if (result) return withResult(line, result, told, left);
     if (state !== 'failed') return [left > 8 ? `${line}  ${colors.dim(clip(oneLine(told), left))}`.trimEnd() : line];
-    // The cause is never cut: it goes on the next line where it does not fit.
+    // The cause of a failure is never cut. If it does not fit, it gets its own line.
     const cause = oneLine(told);
     const head = width(cause) <= left ? [`${line}  ${colors.red(cause)}`] : [line, `  ${colors.red(cause)}`];
     return failure ? [...head, ...failureLines(failure, colors)] : head;
   };
 
-  /** What came of it, behind the name where it fits, else below; then why it ran, where there is room. */
+  /** Adds the result after the name if it fits, otherwise below it, and the reason for the run if there is room. */
   const withResult = (line: string, result: string, why: string, left: number): string[] => {
     if (width(result) > left) return [line, ...wrap(`  ${result}`, columns(), '  ')];
     const reason = ` (${oneLine(why)})`;

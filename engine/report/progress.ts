@@ -1,16 +1,16 @@
-/** What a progress event says, for both the live view and plain lines. */
+/** Formats progress events for the live view and for plain lines. */
 import type { RunEvent } from '../events.ts';
 import { figure } from './text.ts';
 
 type Progress = Pick<Extract<RunEvent, { type: 'progress' }>, 'done' | 'total' | 'values'>;
 
-/** Seconds that are left when it goes on as it did; undefined while that would be a guess. */
+/** The estimated remaining time in seconds; undefined while there is too little data. */
 export function remaining({ done, total }: Progress, seconds: number): number | undefined {
   if (!total || done <= 0 || done > total || seconds < 1) return undefined;
   return (seconds / done) * (total - done);
 }
 
-/** "loss 0.31", "5,210 tokens/s": a rate reads as a quantity, anything else as a name and its value. */
+/** "loss 0.31", "5,210 tokens/s": for rates, the value comes before the name. */
 export function valuesOf(values: Progress['values']): string[] {
   return Object.entries(values).map(([name, value]) => (name.includes('/') ? `${rate(value)} ${name}` : `${name} ${figure(value)}`));
 }

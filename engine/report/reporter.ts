@@ -1,19 +1,19 @@
-/** Reporters turn events into what a person or a script reads. Nothing else in the engine prints while a pipeline runs. */
+/** Reporters print events for people or scripts. Nothing else in the engine prints while a pipeline runs. */
 import type { Emit, RunEvent } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { printableName, readableText } from '../printable.ts';
 
 export interface Reporter {
   emit: Emit;
-  /** The first Ctrl-C came: children are being stopped. */
+  /** Called after the first Ctrl-C, when children are being stopped. */
   stopping(): void;
-  /** The last event was emitted. Leaves the terminal as it was found. */
+  /** Called after the last event. Restores the terminal. */
   close(): void;
 }
 
 export type ReporterKind = 'pretty' | 'plain' | 'json';
 
-/** Each is loaded only when used: the live view is most of the time that a run with nothing to do would take. */
+/** Loads reporters on demand, because loading the live view takes most of the time of a run with nothing to do. */
 export async function openReporter(kind: ReporterKind, pipeline: Pipeline): Promise<Reporter> {
   if (kind === 'json') return (await import('./json.ts')).jsonReporter();
   const reporter =
@@ -21,7 +21,7 @@ export async function openReporter(kind: ReporterKind, pipeline: Pipeline): Prom
   return { ...reporter, emit: (event) => reporter.emit(readable(event)) };
 }
 
-/** With texts that a terminal can take. Lines that a program wrote are left to `outputLine`; names of cells are fit for it already. */
+/** Makes the texts of an event safe for a terminal. `outputLine` does it for output of programs; names of cells are safe already. */
 function readable(event: RunEvent): RunEvent {
   switch (event.type) {
     case 'running':
@@ -54,7 +54,7 @@ function readable(event: RunEvent): RunEvent {
   }
 }
 
-/** The live view needs a terminal that can move its cursor, and a person at it. */
+/** Whether to use the live view: it needs an interactive terminal that can move its cursor. */
 export function reporterKind(asked: { json?: boolean; plain?: boolean }): ReporterKind {
   if (asked.json) return 'json';
   const person = process.stdout.isTTY && process.env.TERM !== 'dumb' && !process.env.CI;

@@ -1,15 +1,15 @@
-/** A table on the screen: columns as wide as their content; those that do not fit follow below, with the first ones repeated. */
+/** Prints a table with columns as wide as their content. Columns that do not fit follow below, with the first ones repeated. */
 import { printableName } from '../printable.ts';
 import { clipMiddle, pad, padStart, width } from './text.ts';
 
 export interface TableOptions {
   columns: number;
-  /** How many columns at the left say what a row is about. Their content is never cut so far that two rows look alike. Default: 1. */
+  /** Number of columns at the left that identify a row (default 1). They are never cut so far that two rows look the same. */
   keys?: number;
-  /** Columns whose content stands at the right. */
+  /** Columns that are aligned to the right. */
   right?: (column: number) => boolean;
   heading?: (text: string) => string;
-  /** Colours a cell after it was cut and padded. */
+  /** Colours a table cell after it was cut and padded. */
   paint?: (text: string, row: number, column: number) => string;
 }
 
@@ -43,10 +43,10 @@ export function tableLines(heads: string[], contents: string[][], options: Table
 }
 
 const GAP = 2;
-/** What a column of text keeps: less tells nothing. */
+/** Minimum width of a column of text. */
 const LEAST = 12;
 
-/** The widest columns of text give way, until all fit or nothing is left to give; numbers stay whole. */
+/** Shrinks the widest columns of text until all columns fit or none can shrink. Numbers are never cut. */
 function fitted(natural: number[], columns: number, right: (column: number) => boolean): number[] {
   const widths = natural.map((n) => Math.min(n, columns));
   const gives = (c: number) => !right(c) && widths[c]! > LEAST;
@@ -58,7 +58,7 @@ function fitted(natural: number[], columns: number, right: (column: number) => b
   return widths;
 }
 
-/** The least width, from `least` on, at which texts that differ still do. */
+/** The smallest width, at least `least`, at which different texts still differ. */
 export function distinctWidth(texts: string[], natural: number, least: number): number {
   const distinct = [...new Set(texts)];
   const differ = (columns: number) => new Set(distinct.map((text) => clipMiddle(text, columns))).size === distinct.length;

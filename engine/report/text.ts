@@ -1,4 +1,4 @@
-/** Text as it stands on a screen: durations, figures, and lines cut to a width. */
+/** Formats text for the screen: durations, numbers, and lines cut to a width. */
 import { stripVTControlCharacters } from 'node:util';
 import { columnsOfText } from '../columns.ts';
 import { printableName, shortened } from '../printable.ts';
@@ -14,14 +14,14 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
 }
 
-/** "2026-03-01 14:05", in this machine's time. */
+/** "2026-03-01 14:05", in local time. */
 export function moment(iso: string): string {
   const at = new Date(iso);
   const two = (n: number) => String(n).padStart(2, '0');
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
-/** Four significant digits at most for a fraction, thousands separated for what is large: "0.9573", "5,210". */
+/** At most four significant digits for fractions and separators for thousands: "0.9573", "5,210". */
 export function figure(value: number | string | null): string {
   if (typeof value !== 'number') return value === null ? '–' : oneLine(value);
   if (!Number.isFinite(value)) return String(value);
@@ -40,7 +40,7 @@ export function bytes(count: number): string {
   return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** "5,210". The language's own way loads all that it knows of languages, which takes 30 ms. */
+/** "5,210". Not with toLocaleString, which takes 30 ms to load. */
 export function thousands(whole: number): string {
   return String(whole).replace(/\B(?=(\d{3})+$)/g, ',');
 }
@@ -55,26 +55,26 @@ export function someOf(names: readonly string[], limit: number): string {
   return names.length > limit ? `${shown} + ${thousands(names.length - limit)} more` : shown;
 }
 
-/** On one line, with what would move the cursor, colour the screen or ring the bell made visible. */
+/** A text on one line, with control characters escaped. */
 export function oneLine(text: string): string {
   return printableName(text.replace(/\t/g, '  ').replace(/\r?\n/g, ' '));
 }
 
-/** A line that a program wrote for a terminal: without its colours and cursor movements, cut where nobody reads on. */
+/** A line of program output without colours and cursor movements, cut to a maximum length. */
 export function outputLine(line: string, most = MOST): string {
   const text = stripVTControlCharacters(shortened(line, most, ': see the log'));
   return oneLine(text.replace(/(?!\t)\p{Cc}/gu, ''));
 }
 
-/** Characters of a line of output. */
+/** Maximum number of characters of a line of output. */
 const MOST = 240;
 
-/** Columns that it takes; most text is ASCII and needs no look at each character. */
+/** Width in columns, with a fast path for ASCII. */
 export function width(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : columnsOfText(text);
 }
 
-/** Cut at the end, with an ellipsis, to at most `columns`. */
+/** Cuts the end of a text, with an ellipsis, to at most `columns`. */
 export function clip(text: string, columns: number): string {
   if (columns <= 0) return '';
   if (width(text) <= columns) return text;
@@ -88,7 +88,7 @@ export function clip(text: string, columns: number): string {
   return `${cut}…`;
 }
 
-/** Cut in the middle: the ends of a cell's name or of a path tell the most. */
+/** Cuts the middle of a text, because the ends of a path or of a cell's name matter most. */
 export function clipMiddle(text: string, columns: number): string {
   if (columns <= 0) return '';
   if (width(text) <= columns) return text;
@@ -108,7 +108,7 @@ function within(characters: string[], columns: number): string {
   return taken;
 }
 
-/** Broken between words to lines of at most `columns`, those below indented; a word that is longer, mostly a path, stays whole. */
+/** Wraps a text to lines of at most `columns`, indented after the first. A longer word, mostly a path, is not split. */
 export function wrap(text: string, columns: number, indent: string): string[] {
   const lines: string[] = [];
   for (const paragraph of text.split('\n')) {

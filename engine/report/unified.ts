@@ -1,9 +1,9 @@
-/** What is different between two texts, line by line, in the form of `diff -u`. */
+/** Differences between two texts in the format of `diff -u`. */
 import { structuredPatch } from 'diff';
 
 /**
- * Without a heading; nothing where they are the same. `context`: how many lines around a change are shown. That a last line has no
- * end is said only where it differs: a command has none, and nobody misses it.
+ * The hunks without a heading; empty for equal texts. `context`: number of unchanged lines around a change. "No newline at end
+ * of file" appears only if it is a difference, because commands usually have no final newline.
  */
 export function unifiedLines(before: string, after: string, context = 3): string[] {
   const ended = (before === '' ? after : before).endsWith('\n') === after.endsWith('\n');
@@ -16,7 +16,7 @@ export function unifiedLines(before: string, after: string, context = 3): string
   ]);
 }
 
-/** So many edits are no longer read, and finding them would take long: all is replaced then. */
+/** Maximum number of edits. Beyond it, the search would take long, and the whole text counts as replaced. */
 const MOST = 500;
 
 function replaced(before: string, after: string): string[] {
@@ -28,5 +28,5 @@ function replaced(before: string, after: string): string[] {
   ];
 }
 
-/** `diff` names the line before where there is none. */
+/** For an empty range, `diff` gives the number of the line before it. */
 const range = (start: number, length: number): string => (length === 1 ? String(start) : `${length === 0 ? start - 1 : start},${length}`);

@@ -1,14 +1,14 @@
 /**
- * Makes the outputs of a cell change as a whole or not at all, whatever happens when.
+ * A transaction over the outputs of a cell: they all change, or none does, even if the engine is killed.
  *
- * What stands in the place of an output is moved aside into a folder of this execution, `.tunesmith/work/<id>/`, whose
- * journal says beforehand what will be moved. When the cell succeeded, what was aside is dropped, or kept where we did
- * not write it. When it did not, what the cell left goes to `.tunesmith/failed/<cell>/`, and what was aside returns.
- * After a kill -9 the next run does the same from the journal. By then a user may have written in an output's place: whatever
- * lies there goes to `.tunesmith/kept/`, which nothing removes, unless it is what the killed execution recorded as made.
+ * Begin: existing outputs move to the folder of this execution, `.tunesmith/work/<id>/`. Its journal lists the moves first.
+ * Commit: if the cell succeeded, the former outputs are removed, or kept if tunesmith did not write them.
+ * Rollback: otherwise the cell's partial outputs move to `.tunesmith/failed/<cell>/`, and the former outputs move back.
+ * Recovery: after a kill -9, the next run rolls back from the journal. A user may have written to an output's path since
+ * then. Such a file moves to `.tunesmith/kept/`, which is never cleaned, unless the killed execution recorded it as made.
  *
- * To undo an execution never throws: what cannot be undone is reported with its path and with what to do, and nothing that was aside
- * is lost. The journal then gets another name, which takes no room on a full disk, so that nothing is ever undone twice.
+ * A rollback never throws. It reports what it cannot move back, with the path and what to do, and loses no former output.
+ * Afterwards it renames the journal, which needs no space on a full disk, so that no rollback happens twice.
  */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -29,22 +29,22 @@ export class Aside {
   static begin(project: Project, cell: Cell): Aside {
     const { host, boot, pid, start } = thisProcess();
     const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++count}`);
-    // The commands of a shell step write to the outputs' places themselves.
+    // The commands of a shell step write to the paths of the outputs themselves.
     mkdirSync(cell.action.kind === 'shell' ? folder : join(folder, 'staged'), { recursive: true });
     return new Aside(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
   }
 
-  /** Where a step writes an output that is moved to its place when it succeeded. */
+  /** The path where a step writes an output before it is moved to its final path. */
   staged(name: string): string {
     return join(this.folder, 'staged', name);
   }
 
-  /** For whatever the execution needs beside its outputs; not made yet. */
+  /** A folder for temporary files of the execution. Does not exist yet. */
   get scratch(): string {
     return join(this.folder, 'scratch');
   }
 
-  /** Moves what stands in the outputs' places aside, and makes their parent folders. */
+  /** Moves existing outputs aside and creates the parent folders. */
   async clear(outputs: Cell['outputs']): Promise<void> {
     const { root } = this.project;
     const add = async (name: string, path: string, more: { parent?: true } = {}) => {
@@ -64,15 +64,15 @@ export class Aside {
     }
   }
 
-  /** What was staged takes the places that `clear` made free. */
+  /** Moves the staged outputs to their final paths, which `clear` has emptied. */
   async placeStaged(): Promise<void> {
     for (const { name, path, parent } of this.journal.outputs)
       if (!parent) await place(this.staged(name), resolve(this.project.root, path));
   }
 
   /**
-   * The outputs in place are what the fingerprint makes: where they cannot be stored now, a later run stores them (see execute.ts). On a
-   * full disk not even this may find room.
+   * Records that the outputs are complete and belong to the fingerprint. If they cannot be stored now, a later run stores
+   * them (see execute.ts). Even this record may fail on a full disk.
    */
   made(fingerprint: string, contents: Record<string, Content>): void {
     const outputs = Object.fromEntries(
@@ -87,23 +87,23 @@ export class Aside {
     }
   }
 
-  /** The new outputs are good, and recorded; or they are another run's, and stay as they are. */
+  /** Commits: the new outputs are valid and recorded, or they belong to another run and stay unchanged. */
   async keepNew(): Promise<void> {
     this.#mark('done');
     this.#report([...(await this.#dropFormer()), ...this.#remove()]);
   }
 
-  /** The cell failed or was canceled. Returns the folder where what it left lies, if it left anything. */
+  /** Rolls back after a failure or cancellation. Returns the folder of the partial outputs, if there are any. */
   async keepFormer(): Promise<string | undefined> {
     const { left, troubles } = await this.#undo();
     this.#report(troubles);
     return left;
   }
 
-  /** Ends what a killed engine left unfinished. */
+  /** Rolls back executions of killed engines. */
   static async recover(project: Project): Promise<void> {
     if (namesIn(project.places.work).length === 0) return;
-    // Not two at once: the second one would take what the first one has put back for what was left.
+    // Only one recovery at a time. A second one would treat the outputs that the first one moved back as partial outputs.
     const lease = await project.records.leases.acquire('recovery');
     try {
       for (const id of namesIn(project.places.work)) await Aside.#recoverOne(project, id);
@@ -118,16 +118,16 @@ export class Aside {
     if (alive) return;
     const folder = join(project.places.work, id);
     const journal = readJournal(folder);
-    // Its outputs are not known yet, so their leases cannot tell whether it still beats.
+    // Its outputs are unknown, so their leases cannot show whether the process is alive.
     if (alive === undefined && !journal && isYoung(folder)) return;
     const paths = journal?.outputs.map(({ path }) => resolve(project.root, path)) ?? [];
-    // From here it cannot be told whether it lives: the leases on its outputs know, after a while, whether it still beats.
+    // This machine cannot check the process. The leases on its outputs show after a while whether it is alive.
     const leases = alive === undefined ? await project.leaseOutputs(paths) : [];
     const aside = new Aside(project, folder, journal ?? { cell: 'unknown', stage: 'done', outputs: lost(folder) });
     try {
       await aside.#finish();
     } catch (error) {
-      aside.#report([troubleWith(`${relative(project.root, folder)} could not be cleared`, error)]);
+      aside.#report([troubleWith(`could not clean up ${relative(project.root, folder)}`, error)]);
     } finally {
       for (const lease of leases) lease.release();
     }
@@ -141,15 +141,15 @@ export class Aside {
     const { left, kept, troubles } = await this.#undo({ recovering: true });
     const returned = returning.filter(({ name, path }) => !standsAt(this.#former(name)) && standsAt(resolve(this.project.root, path)));
     const parts = [
-      returned.length > 0 ? `the former ${returned.map(({ path }) => path).join(', ')} was put back before this run began` : '',
-      ...kept.map(({ path, at }) => `what was found at ${path} is kept as ${relative(this.project.root, at)}`),
-      left ? `what it left is in ${relative(this.project.root, left)} until the cell succeeds` : '',
+      returned.length > 0 ? `restored the former ${returned.map(({ path }) => path).join(', ')} before this run` : '',
+      ...kept.map(({ path, at }) => `saved the content found at ${path} as ${relative(this.project.root, at)}`),
+      left ? `its partial outputs are in ${relative(this.project.root, left)} until the cell succeeds` : '',
     ].filter(Boolean);
-    if (parts.length > 0) this.project.notice(`cut off in an earlier run: ${parts.join('; ')}`, cell);
+    if (parts.length > 0) this.project.notice(`interrupted in an earlier run: ${parts.join('; ')}`, cell);
     this.#report(troubles);
   }
 
-  /** Puts back what was aside. An output that cannot be put back stands for itself: the others are. */
+  /** Moves the former outputs back. If one cannot be moved, the others are still moved. */
   async #undo({ recovering = false } = {}): Promise<{ left?: string; kept: { path: string; at: string }[]; troubles: string[] }> {
     const { root, places, records, cache } = this.project;
     const failed = places.failed(this.journal.cell);
@@ -161,45 +161,51 @@ export class Aside {
         troubles.push(troubleWith(what, error));
       }
     };
-    /** A later execution has made it since, and the journal could not be marked. */
+    /** Whether a later execution has made this output, because the journal could not be marked. */
     const isLater = async (at: string) =>
       recovering && standsAt(at) && records.isOurs(at, (await contentOf(at, cache.memo).catch(() => undefined))?.hash ?? '');
     let left = false;
     const kept: { path: string; at: string }[] = [];
     const keepFound = (from: string, path: string) =>
-      attempt(`what was found at ${path}, where ${this.journal.cell} was cut off, could not be moved to .tunesmith/kept`, async () => {
-        const at = await moveAside(from, this.#keptAs(path));
-        if (at) kept.push({ path, at });
-      });
+      attempt(
+        `could not move the content found at ${path}, an output of the interrupted cell ${this.journal.cell}, to .tunesmith/kept`,
+        async () => {
+          const at = await moveAside(from, this.#keptAs(path));
+          if (at) kept.push({ path, at });
+        },
+      );
     const leave = (from: string, name: string) =>
-      attempt(`what ${this.journal.cell} left at ${relative(root, from)} could not be moved to ${relative(root, failed)}`, async () => {
-        try {
-          left = (await moveAside(from, join(failed, name))) !== undefined || left;
-        } catch (error) {
-          if (isPassing(error)) throw error;
-          const kept = await moveAside(from, this.#keptAs(join('failed', name))).catch(() => undefined);
-          throw kept ? new Error(`${messageOf(error)}; it is kept as ${relative(root, kept)}`) : error;
-        }
-      });
-    await attempt(`${relative(root, failed)} of an earlier failure could not be removed`, () => removeTree(failed));
+      attempt(
+        `could not move the partial output ${relative(root, from)} of ${this.journal.cell} to ${relative(root, failed)}`,
+        async () => {
+          try {
+            left = (await moveAside(from, join(failed, name))) !== undefined || left;
+          } catch (error) {
+            if (isPassing(error)) throw error;
+            const kept = await moveAside(from, this.#keptAs(join('failed', name))).catch(() => undefined);
+            throw kept ? new Error(`${messageOf(error)}; it was saved as ${relative(root, kept)}`) : error;
+          }
+        },
+      );
+    await attempt(`could not remove ${relative(root, failed)}, which is from an earlier failure`, () => removeTree(failed));
     for (const name of namesIn(join(this.folder, 'staged'))) await leave(this.staged(name), name);
-    // Parents return last: what lies below them must be out of their place first.
+    // Move parents back last, because the outputs below them must be moved away first.
     for (const { name, path, had, parent } of [...this.journal.outputs].sort((a, b) => Number(a.parent ?? 0) - Number(b.parent ?? 0))) {
       const at = resolve(root, path);
       const former = this.#former(name);
       const isAside = standsAt(former);
-      // It stood there before, and was not yet moved.
+      // The former output is still in its place.
       if (!isAside && (had || (await isLater(at)))) continue;
       if (parent || recovering) removeEmpty(at);
       if (!parent && standsAt(at)) {
         if (recovering && !(await this.#isMade(name, at))) await keepFound(at, path);
         else await leave(at, leftAs(name, path));
       }
-      if (isAside) await attempt(`${path} could not be put back`, () => this.#putBack(former, at));
+      if (isAside) await attempt(`could not restore ${path}`, () => this.#putBack(former, at));
     }
     const made = join(this.folder, MADE);
-    if (left && standsAt(made)) await attempt(`${relative(root, made)} could not be moved`, () => renameSync(made, join(failed, MADE)));
-    // On a disk that is full, all stays where it is until there is room.
+    if (left && standsAt(made)) await attempt(`could not move ${relative(root, made)}`, () => renameSync(made, join(failed, MADE)));
+    // If the disk is full, everything stays in place until there is space.
     if (!troubles.some((trouble) => trouble.endsWith(AGAIN))) {
       this.#mark('undone');
       troubles.push(...this.#remove());
@@ -207,7 +213,7 @@ export class Aside {
     return { left: left ? failed : undefined, kept, troubles };
   }
 
-  /** Whether what stands there is what this execution recorded as made. */
+  /** Whether the file at the path is what this execution recorded as made. */
   async #isMade(name: string, at: string): Promise<boolean> {
     try {
       const { outputs }: Unstored = JSON.parse(readFileSync(join(this.folder, MADE), 'utf8'));
@@ -215,19 +221,19 @@ export class Aside {
       const found = await contentOf(at, this.project.cache.memo);
       return found?.kind === kind && found.hash === hash;
     } catch {
-      return false; // nothing was recorded, or one of the two cannot be read
+      return false; // no record, or the record or the file is unreadable
     }
   }
 
-  /** Where its place is taken by what cannot be moved, it is kept. */
+  /** Moves a former output back, or saves it if its path is blocked. */
   async #putBack(former: string, at: string): Promise<void> {
     try {
-      if (standsAt(at) && !isEmptyFolder(at)) throw new Error('something else stands in its place');
+      if (standsAt(at) && !isEmptyFolder(at)) throw new Error('another file is in its place');
       return await place(former, at);
     } catch (error) {
       if (isPassing(error)) throw error;
       const kept = await moveAside(former, this.#keptAs(relative(this.project.root, at)));
-      throw new Error(`${messageOf(error)}; it is kept as ${relative(this.project.root, kept ?? former)}`);
+      throw new Error(`${messageOf(error)}; it was saved as ${relative(this.project.root, kept ?? former)}`);
     }
   }
 
@@ -239,15 +245,13 @@ export class Aside {
         await keep(this.project, this.#former(name), resolve(this.project.root, path), this.journal.cell);
       } catch (error) {
         const { root } = this.project;
-        troubles.push(
-          troubleWith(`the former ${path} lies in ${relative(root, this.#former(name))} and could not be kept elsewhere`, error),
-        );
+        troubles.push(troubleWith(`could not save the former ${path}, which is now in ${relative(root, this.#former(name))}`, error));
       }
     }
     return troubles;
   }
 
-  /** What is left to report after the folder of this execution should be gone. Former outputs are never removed with it. */
+  /** Removes the folder of this execution, but no former outputs. Returns the errors to report. */
   #remove(): string[] {
     const { root } = this.project;
     const former = join(this.folder, 'former');
@@ -258,7 +262,7 @@ export class Aside {
       return [];
     } catch (error) {
       const at = standsAt(former) ? this.folder : join(this.folder, 'staged');
-      return [troubleWith(`${relative(root, at)} could not be removed`, error)];
+      return [troubleWith(`could not remove ${relative(root, at)}`, error)];
     }
   }
 
@@ -266,14 +270,14 @@ export class Aside {
     return this.journal.stage === 'done';
   }
 
-  /** A renaming needs no room, unlike a new text. */
+  /** Marks the journal by renaming it, which needs no disk space. */
   #mark(stage: 'done' | 'undone'): void {
     this.journal.stage = stage;
     try {
       const began = join(this.folder, JOURNAL.begun);
       if (standsAt(began)) renameSync(began, join(this.folder, JOURNAL[stage]));
     } catch (error) {
-      // The next run then does once more what has been done: it finds nothing to move.
+      // The next run repeats the rollback and finds nothing to move.
       if (stage === 'done') throw error;
     }
   }
@@ -282,7 +286,7 @@ export class Aside {
     return keptAs(this.project, name);
   }
 
-  /** Each trouble once, whichever run meets it. */
+  /** Reports each error once, in whichever run it occurs. */
   #report(troubles: string[]): void {
     for (const trouble of troubles) if (!this.project.records.wasTold(trouble)) this.project.notice(trouble, this.journal.cell);
   }
@@ -299,8 +303,8 @@ export class Aside {
 }
 
 /**
- * The parents of an output's path that are no folders give way: one that we wrote is removed, a user's is kept aside. For a result that
- * is restored; an execution does it in its journal.
+ * Makes way for the parent folders of a restored output. A file in their place is removed if tunesmith wrote it, and saved
+ * otherwise. (An execution does this in its journal.)
  */
 export async function clearWay(project: Project, path: string, cell: string): Promise<void> {
   const parent = fileAbove(path, project.root);
@@ -309,7 +313,7 @@ export async function clearWay(project: Project, path: string, cell: string): Pr
   else await keep(project, parent, parent, cell);
 }
 
-/** The file (or a link that leads to no folder) that stands where a folder above `path` has to be. */
+/** The file, or the link to no folder, that is in the place of a folder above `path`. */
 function fileAbove(path: string, root: string): string | undefined {
   for (let at = dirname(path); at.length > root.length; at = dirname(at)) {
     if (!standsAt(at)) continue;
@@ -318,43 +322,43 @@ function fileAbove(path: string, root: string): string | undefined {
   return undefined;
 }
 
-/** Keeps what lies at `from` and stood at `path`: we did not write it, so it is moved out of the way, for good, and named. */
+/** Saves the file `from` that was at `path`, because tunesmith did not write it. Reports where it is saved. */
 export async function keep(project: Project, from: string, path: string, cell: string): Promise<void> {
   const name = relative(project.root, path);
   const kept = await moveAside(from, keptAs(project, name));
-  if (kept) project.notice(`${name} was not written by tunesmith: it is kept as ${relative(project.root, kept)}`, cell);
+  if (kept) project.notice(`tunesmith did not write ${name}, so it was saved as ${relative(project.root, kept)}`, cell);
 }
 
 function keptAs({ places }: Project, name: string): string {
   return join(places.kept, new Date().toISOString().slice(0, 19).replaceAll(':', '-'), name);
 }
 
-/** Whether what stands at an output's place is of our making, or can be had again from the cache. */
+/** Whether tunesmith wrote the file at an output's path, or can restore it from the cache. */
 export async function isOurs(project: Project, path: string): Promise<boolean> {
   try {
     const stat = lstatSync(path);
-    // A link is the user's doing, wherever it leads.
+    // A link comes from the user, whatever its target.
     if (stat.isSymbolicLink()) return project.records.isOurs(path, LINK);
     const content = await contentOf(path, project.cache.memo);
     if (content === undefined || project.records.isOurs(path, content.hash) || (await project.cache.objects.state(content)) === 'ok')
       return true;
     if (!stat.isDirectory()) return false;
-    // A folder that was made for outputs which lie in it.
+    // A folder that was created for the outputs in it.
     for (const name of readdirSync(path)) if (!(await isOurs(project, join(path, name)))) return false;
     return true;
   } catch {
-    // What cannot be read cannot be ours.
+    // tunesmith does not write unreadable files.
     return false;
   }
 }
 
-/** Recorded in place of a hash where a cell made a link: moving it loses nothing, and where it leads is not our business. */
+/** Recorded instead of a hash if a cell made a link. Moving a link loses nothing, and its target does not matter. */
 export const LINK = 'link';
 
-/** Beside outputs in `failed/`: that they are whole, and of which fingerprint. */
+/** A file beside outputs in `failed/`. It states that they are complete, and their fingerprint. */
 export interface Unstored {
   fingerprint: string;
-  /** `at`: where it lies, from that folder. */
+  /** `at`: path relative to that folder. */
   outputs: Record<string, { content: Content; at: string }>;
 }
 
@@ -369,18 +373,18 @@ interface Journal {
   stage: keyof typeof JOURNAL;
   outputs: {
     name: string;
-    /** Relative to the project root: it may have moved since. */
+    /** Relative to the project root, because the project may move. */
     path: string;
-    /** Whether something stood there. */
+    /** Whether there was a file or folder before. */
     had: boolean;
-    /** Whether we wrote it, or could write it again. */
+    /** Whether tunesmith wrote it or could write it again. */
     ours: boolean;
-    /** It is no output, but stood where a folder above one has to be. */
+    /** It is no output, but was in the place of a folder above one. */
     parent?: true;
   }[];
 }
 
-/** The name of the journal says how far the execution came. */
+/** The name of the journal is the stage of the execution. */
 const JOURNAL = { begun: 'journal.json', done: 'done.json', undone: 'undone.json' };
 
 let count = 0;
@@ -389,7 +393,7 @@ function readJournal(folder: string): Journal | undefined {
   for (const [stage, name] of Object.entries(JOURNAL)) {
     try {
       const { cell, outputs, stage: written } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Journal;
-      // Versions before wrote the stage into the journal.
+      // Earlier versions wrote the stage into the journal.
       if (outputs.every(({ name, path }) => typeof name === 'string' && typeof path === 'string'))
         return { cell: String(cell), outputs, stage: written === 'done' ? 'done' : (stage as Journal['stage']) };
     } catch {
@@ -399,12 +403,12 @@ function readJournal(folder: string): Journal | undefined {
   return undefined;
 }
 
-/** A journal that a power loss took: whatever lies aside is kept. */
+/** For a journal that was lost in a power failure: everything that was moved aside is saved. */
 function lost(folder: string): Journal['outputs'] {
   return namesIn(join(folder, 'former')).map((name) => ({ name, path: name, had: true, ours: false }));
 }
 
-/** A process on another host cannot be asked; what it left untouched for so long is nobody's. */
+/** A process on another host cannot be checked. After this time without changes, its folder counts as abandoned. */
 function isYoung(folder: string): boolean {
   const stat = lstatSync(folder, { throwIfNoEntry: false });
   return stat !== undefined && Date.now() - stat.mtimeMs < WEEK;
@@ -412,7 +416,7 @@ function isYoung(folder: string): boolean {
 
 const WEEK = 7 * 24 * 3600 * 1000;
 
-/** Folders that were made for an output, as far as nothing is in them. */
+/** Removes folders that were created for an output, if they are empty. */
 function removeEmpty(folder: string): void {
   for (const name of namesIn(folder)) if (lstatSync(join(folder, name)).isDirectory()) removeEmpty(join(folder, name));
   try {
@@ -422,7 +426,7 @@ function removeEmpty(folder: string): void {
   }
 }
 
-/** Where something is mounted, the folder itself stays. */
+/** A mount point itself stays. */
 function isEmptyFolder(path: string): boolean {
   return lstatSync(path).isDirectory() && namesIn(path).length === 0;
 }
@@ -434,7 +438,7 @@ function troubleWith(what: string, error: unknown): string {
 
 const AGAIN = 'The next run tries again.';
 
-/** What may be over by the next run. */
+/** Errors that may be gone by the next run. */
 function isPassing(error: unknown): boolean {
   const { code, name, message } = error as NodeJS.ErrnoException;
   return ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE'].includes(code ?? '') || (name === 'CacheError' && /^disk/.test(message));

@@ -1,4 +1,4 @@
-/** One attempt at a cell's own work, in child processes: the commands of a shell step, or a step's `run`. */
+/** One attempt to run a cell in child processes: the commands of a shell step, or a step's `run`. */
 import { availableParallelism } from 'node:os';
 import type { RunEvent } from '../events.ts';
 import { memoryKills } from '../memory-limit.ts';
@@ -22,15 +22,15 @@ export interface Attempt {
   pipeline: Pipeline;
   inputs: Inputs;
   fingerprint: string;
-  /** Where a step writes each output. */
+  /** The path where the step writes each output. */
   outputs: Record<string, string>;
-  /** A folder of this attempt's own, not made yet. */
+  /** A folder of this attempt. Does not exist yet. */
   scratch: string;
-  /** Of a step: what outlasts an attempt that is cut off. */
+  /** The folder for a step's checkpoints, which survive an interrupted attempt. */
   checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
-  /** Of its own, while it runs. */
+  /** GPUs that the cell has alone while it runs. */
   gpus: string[];
   guard: Guard;
   workers: Workers;
@@ -39,14 +39,18 @@ export interface Attempt {
   emit(event: RunEvent): void;
 }
 
-/** Resolves with what went wrong; undefined when all went well. */
+/** Resolves with the failure; undefined on success. */
 export async function attempt(work: Attempt): Promise<Verdict | undefined> {
   const { action, name } = work.cell;
   const kills = memoryKills();
   const verdict = await (action.kind === 'shell' ? runCommands(work, action, childOptions(work)) : runStep(work, action));
-  // A pipe of /bin/sh, for one, succeeds where its last command does, whatever became of those before it.
+  // A pipe of /bin/sh succeeds if its last command does, even if an earlier one was killed.
   if (!verdict && !work.signal.aborted && memoryKills() > kills)
-    work.emit({ type: 'notice', cell: name, message: `${killedMeanwhile()}: if it was one of ${name}, what it made may not be whole` });
+    work.emit({
+      type: 'notice',
+      cell: name,
+      message: `${killedMeanwhile()}. If the process belonged to ${name}, its outputs may be incomplete.`,
+    });
   return verdict;
 }
 
@@ -76,7 +80,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
       threads: cell.resources.cpu ?? (action.definition.threads === 'all' ? availableParallelism() : 1),
     },
     job: jobOf(work, action),
-    // A secret is for the process of the one cell that declares it.
+    // A secret goes only to the process of a cell that declares it.
     shared: 'builtin' in action.module && leavesNothing(action.module.builtin) && cell.secrets.length === 0,
     signal: work.signal,
     meter: work.meter,
@@ -87,9 +91,9 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   if (ending?.type === 'done') return undefined;
   if (!ending)
     return !death || death.exitCode === 0
-      ? { message: 'ended the process before it was done', hint: 'a step returns; it does not call process.exit()' }
+      ? { message: 'ended its process before it was done', hint: 'return from `run` instead of calling process.exit()' }
       : meaningOf(death, kills, log.tail);
-  // The whole stack is in the log. The screen has the part in a user's own code, for it is the user who repairs that.
+  // The log has the whole stack. The screen shows only the frames in the user's own code.
   const { message, hint, option, stack, frames } = ending;
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }

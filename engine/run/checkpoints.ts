@@ -1,6 +1,6 @@
 /**
- * Where a step keeps what must outlast an attempt that was cut off: `.tunesmith/checkpoints/<fingerprint>/`. Other options, inputs or
- * versions are another fingerprint, so nobody ever goes on from what does not fit.
+ * The folder for checkpoints of a step, which survive an interrupted attempt: `.tunesmith/checkpoints/<fingerprint>/`. Other
+ * options, inputs or versions have another fingerprint, so a step never resumes from a checkpoint that does not match.
  */
 import { lstatSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -11,18 +11,18 @@ import type { Project } from './project.ts';
 
 export class Checkpoints {
   constructor(
-    /** Not made before the step writes there. */
+    /** Does not exist until the step writes there. */
     readonly folder: string,
     readonly release: () => void,
   ) {}
 
-  /** Waits until no other execution of the same work has them. */
+  /** Waits until no other execution of the same fingerprint uses them. */
   static async hold({ places, records }: Project, fingerprint: string, signal: AbortSignal): Promise<Checkpoints> {
     const lease = await records.leases.acquire(keyOf(fingerprint), { signal });
     return new Checkpoints(join(places.checkpoints, fingerprint), () => lease.release());
   }
 
-  /** The cell has succeeded, or what it kept is worth nothing. Later runs never go on from it: that it stays there is a matter of room. */
+  /** Removes them when the cell has succeeded or they are invalid. If that fails, they only take space: later runs never use them. */
   remove(): void {
     try {
       removeTree(this.folder);
@@ -31,7 +31,7 @@ export class Checkpoints {
     }
   }
 
-  /** Removes what nobody came back for. */
+  /** Removes checkpoints that were not used for a long time. */
   static async removeForgotten({ root, places, records, notice }: Project): Promise<void> {
     for (const fingerprint of namesIn(places.checkpoints)) {
       const folder = join(places.checkpoints, fingerprint);
@@ -48,7 +48,7 @@ export class Checkpoints {
         removeTree(folder);
       } catch (error) {
         const { message, hint } = systemError(error) ?? { message: String(error), hint: '' };
-        const trouble = `${relative(root, folder)} could not be removed: ${message}. ${hint}`;
+        const trouble = `could not remove ${relative(root, folder)}: ${message}. ${hint}`;
         if (!records.wasTold(trouble)) notice(trouble);
       } finally {
         lease.release();
@@ -61,13 +61,13 @@ const TWO_WEEKS = 14 * 24 * 3600 * 1000;
 
 const keyOf = (fingerprint: string): string => `checkpoints ${fingerprint}`;
 
-/** Of the folder or anything below it. */
+/** The last change of the folder or of anything below it. */
 function lastWritten(folder: string): number {
   const names = [folder, ...namesIn(folder, true).map((name) => join(folder, name))];
   return names.reduce((last, name) => Math.max(last, writtenAt(name)), 0);
 }
 
-/** What cannot be looked at may be in use. */
+/** An unreadable folder may be in use. */
 function writtenAt(path: string): number {
   try {
     return lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;

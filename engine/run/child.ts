@@ -1,7 +1,7 @@
 /**
- * One child process of a cell, in a process group of its own, so that whatever it starts ends with it:
- * SIGTERM to the group when the signal aborts, SIGKILL to what is left five seconds later or when the child itself has ended.
- * When it is stopped, what it started in groups of their own is stopped, too.
+ * One child process of a cell. It has its own process group, so that all its descendants end with it. When the signal aborts,
+ * the group gets SIGTERM. Processes that are left get SIGKILL five seconds later, or when the child itself has ended.
+ * Descendants in other process groups are stopped, too.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,10 +16,10 @@ export interface ChildOptions {
   environment: Record<string, string>;
   signal: AbortSignal;
   guard: Guard;
-  /** Measures it from its start to its end. */
+  /** Measures the child from its start to its end. */
   meter?: Meter;
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
-  /** Extra options of execa, for a child that talks. */
+  /** Extra options of execa for a child with a message channel. */
   node?: Pick<Options, 'ipc' | 'serialization'>;
   onStart?(child: Subprocess): void;
 }
@@ -33,7 +33,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
     env: options.environment,
     extendEnv: false,
     detached: true,
-    // Ended by us as a group; execa would end the child alone.
+    // We end the whole group; execa would end only the child.
     cleanup: false,
     reject: false,
     buffer: false,
@@ -41,15 +41,18 @@ export async function runChild(command: string, args: string[], options: ChildOp
     ...options.node,
   }) as unknown as Subprocess;
   const group = child.pid;
-  // Not started: no such folder, no memory for another process.
+  // The process did not start, for example because the folder is missing or memory ran out.
   if (group === undefined) {
     const result = await child;
     const reason = (result as { originalMessage?: string }).originalMessage ?? 'unknown reason';
-    if (/E2BIG/.test(reason)) throw new StepError('its command and its environment are longer than this system takes', LIST_FILE);
-    // The system says of both that there is no such file.
+    if (/E2BIG/.test(reason)) throw new StepError('its command and its environment are longer than this system allows', LIST_FILE);
+    // The system reports ENOENT in both cases.
     if (!existsSync(options.folder))
-      throw new StepError(`could not start ${command}: the folder ${options.folder} is gone`, 'Was it removed or moved meanwhile?');
-    throw new StepError(`could not start ${command}: ${reason}`, 'is it installed, and on PATH?');
+      throw new StepError(
+        `could not start ${command}: the folder ${options.folder} no longer exists`,
+        'Check whether it was moved or removed during the run.',
+      );
+    throw new StepError(`could not start ${command}: ${reason}`, 'Check that it is installed and on PATH.');
   }
   options.guard.watch(group);
   const measured = options.meter?.watch(group);
@@ -68,9 +71,9 @@ export async function runChild(command: string, args: string[], options: ChildOp
 
   child.once('exit', () => {
     measured?.();
-    // What the child left running in the background goes with it, and lets go of the pipes that we read.
+    // Kill background processes of the child, which also closes the pipes that we read.
     if (!options.signal.aborted) endGroup(group, 'SIGKILL');
-    // A process that moved to another session can still hold the pipes: no reason to wait for it.
+    // Do not wait for a process in another session that still holds the pipes.
     setTimeout(() => {
       child.stdout?.destroy();
       child.stderr?.destroy();
@@ -78,7 +81,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
   });
   const result = (await child) as Death;
   options.signal.removeEventListener('abort', end);
-  // A grandchild may still be saving its work.
+  // A grandchild may still be saving its data.
   if (options.signal.aborted)
     for (const until = performance.now() + PATIENCE; performance.now() < until && groups.areAlive(); ) await sleep(50);
   clearTimeout(patience);
@@ -90,18 +93,18 @@ export async function runChild(command: string, args: string[], options: ChildOp
 
 const PATIENCE = 5000;
 
-/** The group of a child, and those that its descendants made of their own (setsid, or a shell with job control). */
+/** The process group of a child, and the groups that its descendants created (setsid, or a shell with job control). */
 class Groups {
-  /** The descendants seen in other groups, with their start times: a pid may be given to somebody else. */
+  /** Descendants in other groups with their start times, because pids are reused. */
   readonly #others = new Map<number, Process>();
 
   constructor(private readonly own: number) {}
 
-  /** To all of them. Whoever is below the child has to be found while the child lives: later it is an orphan like any other. */
+  /** Sends a signal to all groups. Descendants must be found while the child lives, because afterwards they are orphans. */
   end(signal: NodeJS.Signals): void {
     const processes = allProcesses();
     const below = new Set([this.own]);
-    // A parent may have a higher pid than its child.
+    // Repeat, because a parent may have a higher pid than its child.
     for (let found = true; found; ) {
       found = false;
       for (const { pid, parent } of processes.values()) {
@@ -128,7 +131,7 @@ class Groups {
     return this.#living(processes).length > 0 || [...processes.values()].some(({ group }) => group === this.own);
   }
 
-  /** The groups of those others that are still there. */
+  /** The other groups that still exist. */
   #living(processes: Map<number, Process>): number[] {
     return [...this.#others].flatMap(([pid, { start }]) => {
       const now = processes.get(pid);
@@ -144,7 +147,7 @@ interface Process {
   start: string;
 }
 
-/** All that live, by pid; orphans that nobody has waited for yet are dead, and still there for the kernel. None where there is no /proc. */
+/** All live processes by pid, without zombies. Empty if there is no /proc. */
 function allProcesses(): Map<number, Process> {
   const found = new Map<number, Process>();
   if (process.platform !== 'linux') return found;
@@ -152,7 +155,7 @@ function allProcesses(): Map<number, Process> {
     if (!/^\d+$/.test(name)) continue;
     try {
       const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-      // After the command in parentheses, which may hold anything: state, parent, group, and as the 20th the start.
+      // The fields after the command in parentheses: state, parent, group; the 20th is the start time.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       const [state, parent, group] = fields;
       if (state !== 'Z' && state !== 'X')

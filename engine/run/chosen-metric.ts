@@ -1,4 +1,4 @@
-/** The figure by which a run is judged: what its `select` went by, else the first metric that its `evaluate` was asked for. */
+/** The metric that `runs` shows for a run: the one that its `select` step used, otherwise the first one of its `evaluate` step. */
 import { compareBytes } from '../pipeline/cell-name.ts';
 import type { Json } from '../step.ts';
 import type { Components } from './fingerprint.ts';
@@ -7,11 +7,11 @@ import { type Records, reading } from './records.ts';
 export interface ChosenMetric {
   name: string;
   value: number;
-  /** Whose figure it is. */
+  /** The cell that reported it. */
   cell: string;
 }
 
-/** By the number of the run. `asked`: a metric that any cell has. `better` says which of two values is the better one, where it is known. */
+/** The metrics by number of the run. `asked`: a metric of any cell. `better`: compares two values, if the direction is known. */
 export function chosenMetrics(
   root: string,
   runs: readonly number[],
@@ -31,7 +31,7 @@ export function chosenMetrics(
 }
 
 interface Known {
-  /** The metric by which a result is judged, by fingerprint: runs have many in common. */
+  /** A cache by fingerprint, because runs share many results. */
   judged: Map<string, string | undefined>;
   withFigures: Set<string>;
   better(name: string): 'up' | 'down' | undefined;
@@ -59,7 +59,7 @@ function chosenOf(
   return found.reduce((best, one) => ((way === 'up' ? one.value > best.value : one.value < best.value) ? one : best));
 }
 
-/** Marks what a `select` went by: it goes before what others report. */
+/** Marks the metric of a `select` step, which takes precedence over others. */
 const SELECT = 'select ';
 
 function judgedBy({ step, options = {} }: Partial<Components> = {}): string | undefined {

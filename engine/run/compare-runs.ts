@@ -1,4 +1,4 @@
-/** In what two runs differ: parameters, the pipeline's text, what they ran in, and cell by cell what decided its result and what came of it. */
+/** Compares two runs: parameters, the pipeline's text, the environment and, for each cell, fingerprint components and metrics. */
 import type { CellState } from '../events.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import type { Json } from '../step.ts';
@@ -9,14 +9,14 @@ export interface RunsCompared {
   before: RunRecord;
   after: RunRecord;
   params: Change[];
-  /** The commit, the machine, versions. */
+  /** Commit, machine, versions. */
   setting: Change[];
-  /** Of the pipeline's file, where it is another one. */
+  /** Differences of the pipeline's text, if it changed. */
   text?: Texts;
   cells: CellCompared[];
 }
 
-/** A value that differs; undefined where there was none. */
+/** A value that differs; undefined if absent. */
 export interface Change {
   name: string;
   before?: string;
@@ -25,17 +25,17 @@ export interface Change {
 
 export interface CellCompared {
   cell: string;
-  /** `unknown`: too old a run to have kept what the fingerprint is made of. */
+  /** `unknown`: the run is too old to have recorded the components of fingerprints. */
   change: 'added' | 'removed' | 'changed' | 'same' | 'unknown';
   differences: Difference[];
-  /** How it ended; of one that stayed fresh: fresh. */
+  /** The state of the cell at its end. */
   before?: CellState;
   after?: CellState;
-  /** Final figures, of the results that both relied upon. */
+  /** Final metrics of the results that both runs used. */
   metrics: { name: string; before?: number; after?: number }[];
 }
 
-/** Undefined where nothing ever ran. Both runs must be there. */
+/** Undefined if there are no records. Both runs must exist. */
 export function compareRuns(root: string, before: number, after: number): RunsCompared | undefined {
   return reading(root, (records) => {
     const [a, b] = [records.run(before)!, records.run(after)!];

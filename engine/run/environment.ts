@@ -1,6 +1,6 @@
 /**
- * The environment of a cell's child process: what a program needs to find its way on this machine, what the step
- * declares, the GPUs that are its own, and nothing else. So a result cannot hang on a variable that nobody wrote down.
+ * The environment of a cell's child process: the variables that every program needs, those that the step declares, and its
+ * GPUs. Nothing else is passed, so that a result cannot depend on an undeclared variable.
  */
 import { variableIn } from '../pipeline/outside.ts';
 import type { Cell } from '../pipeline/pipeline.ts';
@@ -15,7 +15,7 @@ export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.Proces
     if (value === undefined) delete environment[name];
     else environment[name] = value;
   }
-  // Of a cell that says nothing of GPUs it is none of our business which it sees.
+  // A cell that does not declare GPUs sees the same ones as tunesmith.
   if (cell.resources.gpu !== undefined) environment.CUDA_VISIBLE_DEVICES = gpus.join(',');
   for (const name of cell.secrets) {
     const value = variableIn(from, name);
@@ -24,7 +24,7 @@ export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.Proces
   return environment;
 }
 
-/** The values to mask, of the secrets that are set. */
+/** The values of the secrets that are set, for masking. */
 export function secretValues(cell: Cell, from: NodeJS.ProcessEnv = process.env): string[] {
   return cell.secrets.flatMap((name) => variableIn(from, name) || []);
 }
@@ -36,7 +36,7 @@ function isOfTheMachine(name: string): boolean {
 const BY_NAME = new Set(['PATH', 'HOME', 'USER', 'SHELL', 'LANG', 'TZ', 'TMPDIR', 'LD_LIBRARY_PATH']);
 
 /**
- * Where Node and what it downloads find this machine's certificates: no step would run behind a company's proxy without.
- * And where `tunesmith setup` has put what it installed.
+ * Variables with the paths of this machine's certificates, which steps need behind a company proxy, and of the files that
+ * `tunesmith setup` has installed.
  */
 const OF_NODE = new Set(['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'TUNESMITH_HOME', 'XDG_DATA_HOME']);

@@ -1,6 +1,6 @@
 /**
- * Executes one cell, with retries: clears the places of its outputs, runs its work, checks what it made and that what it
- * read is still the same, and publishes. What goes wrong on the way becomes the cell's failure; the former outputs return.
+ * Executes one cell with retries: moves the former outputs aside, runs the step, checks its outputs, checks that its inputs
+ * are unchanged, and stores the result. Any error becomes the cell's failure and restores the former outputs.
  */
 import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -33,19 +33,19 @@ import { areTakenOver, demandLeases, demandOwnInputs } from './taken-over.ts';
 import { Meter, type Usage } from './usage.ts';
 import type { Workers } from './workers.ts';
 
-/** What an execution needs of the run that it belongs to. */
+/** What an execution needs from its run. */
 export interface Surroundings {
   pipeline: Pipeline;
   project: Project;
   run: number;
   outputsOf: OutputsOf;
-  /** GPUs of the cell's own. */
+  /** GPUs that the cell has alone. */
   gpus: string[];
   guard: Guard;
   workers: Workers;
-  /** On the places of the cell's outputs. */
+  /** Leases on the paths of the cell's outputs. */
   leases: Lease[];
-  /** With `--locked`. */
+  /** Set with `--locked`. */
   locked?: Locked;
   /** Aborted by Ctrl-C and by `--on-failure kill`. */
   signal: AbortSignal;
@@ -63,7 +63,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
   const path = around.project.places.log(around.run, cell.name);
   const mask = maskOf(secretValues(cell));
   const log = new CellLog(path, mask, (stream, line) => {
-    // A step's own output is often a library's chatter: it is in the log. What it says through `log` is meant to be seen.
+    // Output of a step's process often comes from libraries and goes only to the log. Lines from `log()` are for the screen.
     if (cell.action.kind === 'shell' || stream === 'step') around.emit({ type: 'log', cell: cell.name, stream, line });
   });
   let checkpoints: Checkpoints | undefined;
@@ -75,7 +75,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
       const ending = await once(cell, found, written, checkpoints, log, mask, meter, around);
       if (checkpoints && standsAt(checkpoints.folder)) {
-        // Where an input changed meanwhile, it may have learned from both.
+        // If an input changed during the run, the checkpoint may come from both versions.
         if (ending !== 'canceled' && 'made' in ending) checkpoints.remove();
         else if (await changedMeanwhile(cell, found, written, around)) checkpoints.remove();
       }
@@ -87,7 +87,7 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
       const { message, option, detail } = ending.failed;
       if (ending.final || number > cell.retry.times) {
         const changed = await changedMeanwhile(cell, found, written, around);
-        const hint = changed ? `${changed} changed while it ran: run again, if that is why` : ending.failed.hint;
+        const hint = changed ? `${changed} changed during the run. If that caused the failure, run again.` : ending.failed.hint;
         const tail = [...log.tail];
         if (detail) log.detail(detail);
         const place = option && (await placeOf(option, cell, around.pipeline, message));
@@ -101,13 +101,13 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     checkpoints?.release();
     log.close();
     if (log.trouble)
-      around.project.notice(`the log ${relative(around.project.root, path)} is not whole: ${log.trouble.message}`, cell.name);
+      around.project.notice(`the log ${relative(around.project.root, path)} is incomplete: ${log.trouble.message}`, cell.name);
   }
 }
 
 /**
- * Stores what an earlier run of the cell made and could not store. Undefined where there is no such thing, or it is no longer what was
- * made: then the cell has to run.
+ * Stores outputs that an earlier run of the cell made but could not store. Undefined if there are none or they have changed
+ * since; the cell then has to run.
  */
 export async function storeUnstored(cell: Cell, found: Look, around: Surroundings): Promise<Made | undefined> {
   const { project } = around;
@@ -141,27 +141,27 @@ async function unstoredIn(failed: string, cell: Cell, found: Look, { cache }: Pr
     }
     return unstored;
   } catch {
-    return undefined; // there is none, or it is damaged
+    return undefined; // missing or damaged
   }
 }
 
-/** The error's own remedy, and that nothing has to run again. */
+/** Adds to an error's hint that the cell need not run again. */
 function asUnstored(error: unknown): StepError {
   const { message, hint } = explained(error);
   const isFull = /^(the )?disk (is )?(full|quota)/.test(message);
   if (hint === undefined || isFull)
-    return new StepError(message, `${isFull ? 'Free space' : 'Put that right'} and run again: what the cell made ${STORED_THEN}`);
-  return new StepError(message, `${hint.replace(/\.?$/, '.')} What the cell made ${STORED_THEN}`);
+    return new StepError(message, `${isFull ? 'Free space' : 'Correct the problem'} and run again. ${STORED_THEN}`);
+  return new StepError(message, `${hint.replace(/\.?$/, '.')} ${STORED_THEN}`);
 }
 
-const STORED_THEN = 'lies in .tunesmith/failed, and is stored then without running again.';
+const STORED_THEN = 'The outputs of the cell are in .tunesmith/failed. The next run stores them without running the cell.';
 
-/** What an earlier attempt left, once the cell has succeeded. */
+/** Removes the partial outputs of earlier attempts after the cell has succeeded. */
 function removeFailed(cell: Cell, { project }: Surroundings): void {
   try {
     removeTree(project.places.failed(cell.name));
   } catch {
-    // It is in nobody's way.
+    // Leftovers do no harm.
   }
 }
 
@@ -171,14 +171,14 @@ function delayBefore(retry: number, { delay, factor, longest }: Cell['retry']): 
 
 interface Made {
   outputs: Record<string, Content>;
-  /** False where what it read changed meanwhile: what was made is not what the fingerprint says. */
+  /** False if an input changed during the run, so that the outputs do not belong to the fingerprint. */
   kept: boolean;
 }
 
-/** `final`: it succeeded but for the storing, or its outputs are another run's, so that it must not be tried again. */
+/** `final`: do not retry, because only storing failed, or the outputs belong to another run. */
 type Ending = { made: Made } | { failed: Verdict; final?: boolean } | 'canceled';
 
-/** One attempt, from clearing the outputs' places to filling them. */
+/** One attempt, from moving the former outputs aside to the new outputs in their places. */
 async function once(
   cell: Cell,
   found: Look,
@@ -238,14 +238,15 @@ async function once(
   if (signal.aborted) return 'canceled';
   if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
   else if (trouble) verdict = explained(unstored ? asUnstored(trouble) : trouble);
-  if (left && verdict) verdict.detail = [verdict.detail, `what it left is in ${relative(project.root, left)}`].filter(Boolean).join('\n');
+  if (left && verdict)
+    verdict.detail = [verdict.detail, `its partial outputs are in ${relative(project.root, left)}`].filter(Boolean).join('\n');
   return { failed: verdict!, final: unstored || taken };
 }
 
-/** Node takes a longer one, some 24 days, for none at all. */
+/** Maximum delay of a timer, about 24 days. Node treats a longer one as 1 ms. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** A declared output that was not made, or is not what was declared. */
+/** The failure if a declared output is missing or has another kind. */
 function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeline): Verdict | undefined {
   for (const [name, { path, declaration }] of Object.entries(cell.outputs)) {
     const at = outputs[name]!;
@@ -253,7 +254,7 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
       const shown = relative(folder, path);
       const where = cell.action.kind === 'shell' ? ` at ${shown}` : '';
       const hint = cell.action.kind === 'shell' ? misplacedHint(cell.action.commands, shown, folder) : undefined;
-      return { message: `did not make output ${name}${where}`, hint: hint ?? 'make it, or take it out of `outputs`' };
+      return { message: `did not make output ${name}${where}`, hint: hint ?? 'create it, or remove it from `outputs`' };
     }
     const kind = lstatSync(at).isDirectory() ? 'folder' : 'file';
     if (declaration.kind !== 'any' && declaration.kind !== kind && !lstatSync(at).isSymbolicLink()) {
@@ -263,16 +264,16 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
   return undefined;
 }
 
-/** Makes the result known: objects first, then the index. What ran on inputs that changed meanwhile is not kept. */
+/** Stores the result: objects first, then the index. Stores nothing if the inputs changed during the run. */
 async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, around: Surroundings): Promise<Made> {
   const { project, pipeline } = around;
   const { cache, records } = project;
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.memo);
-    // A link that leads nowhere.
+    // A broken link.
     if (!content)
-      throw Object.assign(new Error(`output ${name} is a link that leads nowhere`), { hint: 'make what it leads to, or make a file' });
+      throw Object.assign(new Error(`output ${name} is a broken link`), { hint: 'create the target of the link, or write a file' });
     const modes = modesOf(path);
     outputs[name] = modes ? { ...content, modes } : content;
   }
@@ -281,11 +282,11 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
   if (changed) await demandOwnInputs(found.inputs, around);
   demandLeases(around.leases);
   if (changed)
-    project.notice(`${changed} changed while ${cell.name} ran: its result is not kept, and the next run executes it again`, cell.name);
+    project.notice(`${changed} changed while ${cell.name} ran, so its result was not stored; the next run executes it again`, cell.name);
   else if (cell.cache) {
     aside.made(found.fingerprint, outputs);
     for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
-    // No gc may come between: it would take objects that no result refers to yet.
+    // Keep gc out, which would remove objects that no result refers to yet.
     const turn = await cache.turns.publish();
     try {
       for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
@@ -307,7 +308,7 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
   return { outputs, kept: !changed };
 }
 
-/** When each thing that a cell reads was last written, by path; of folders the files in them, too. */
+/** Timestamps of everything that a cell reads, by path, including the files in folders. */
 type Stamps = Map<string, { whole: string | undefined; files: Map<string, string> }>;
 
 async function stampsOfAll(inputs: Inputs, { project, signal }: Surroundings): Promise<Stamps> {
@@ -316,7 +317,7 @@ async function stampsOfAll(inputs: Inputs, { project, signal }: Surroundings): P
     for (const { path, pinned, origin, reading } of sources) {
       if (pinned) continue;
       let stamp = await stampsOf(path, reading).catch(() => undefined);
-      // Another run may be making it anew, and have moved it aside meanwhile: it is there again when that is done.
+      // Another run may have moved it aside while it makes it again. It will return.
       if (stamp === undefined && origin) {
         for (const lease of await project.leaseOutputs([path], { signal })) lease.release();
         stamp = await stampsOf(path, reading);
@@ -327,7 +328,7 @@ async function stampsOfAll(inputs: Inputs, { project, signal }: Surroundings): P
   return stamps;
 }
 
-/** Names what the cell read that is no longer as it was; the stamps of files make this quick. */
+/** The first input that has changed since the cell started. Timestamps make this fast. */
 async function changedMeanwhile(
   cell: Cell,
   found: Look,
@@ -340,9 +341,9 @@ async function changedMeanwhile(
     for (const [role, { sources }] of Object.entries(found.inputs)) {
       const now = new Map(inputs[role]?.sources.map((source) => [source.path, source.content]));
       for (const { path, content, origin, reading } of sources) {
-        // What a cell made is known by its record: here the file itself counts.
+        // The content of other cells' outputs comes from records, so read the file itself here.
         const current = origin ? await contentOf(path, project.cache.memo) : now.get(path);
-        // An edit that was taken back may have been read.
+        // The cell may have read an edit that was reverted since.
         const before = written.get(path);
         if (sameContent(content, current) && (!before || (await stampsOf(path, reading)) === before.whole)) continue;
         return named(role, await fileWithin(path, before?.files ?? new Map(), reading));
@@ -355,14 +356,14 @@ async function changedMeanwhile(
         if ((await contentOf(resolve(folder, file), project.cache.memo))?.hash !== hash) return file;
       }
     }
-    // Files that were added, and what else there is.
-    return fingerprintOf(await componentsOf(cell, inputs)) === found.fingerprint ? undefined : 'what it reads';
+    // Added files and other changes.
+    return fingerprintOf(await componentsOf(cell, inputs)) === found.fingerprint ? undefined : 'an input';
   } catch {
-    return 'what it reads';
+    return 'an input';
   }
 }
 
-/** The path of the first file in a folder that is other than it was; the folder itself where none can be found. */
+/** The path of the first changed file in a folder; the folder itself if none is found. */
 async function fileWithin(path: string, before: Map<string, string>, reading: Reading | undefined): Promise<string> {
   const now = await stampsWithin(path, reading).catch(() => new Map<string, string>());
   const names = [...new Set([...before.keys(), ...now.keys()])].sort(compareBytes);
@@ -370,7 +371,7 @@ async function fileWithin(path: string, before: Map<string, string>, reading: Re
   return changed === undefined ? path : join(path, changed);
 }
 
-/** As it is written in a pipeline: `90s`, `5m`, `2h`. */
+/** Formats a duration as in a pipeline: `90s`, `5m`, `2h`. */
 function duration(ms: number): string {
   for (const [unit, size] of Object.entries({ h: 3_600_000, m: 60_000, s: 1000 })) if (ms % size === 0) return `${ms / size}${unit}`;
   return `${ms}ms`;

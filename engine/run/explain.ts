@@ -1,4 +1,4 @@
-/** Everything in which a cell differs from the earlier result that is nearest to it. Touches nothing. */
+/** All differences between a cell and its most similar earlier result. Changes no file. */
 import { InvalidError } from '../diagnostic.ts';
 import type { PlannedState } from '../events.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
@@ -15,20 +15,20 @@ export interface Explanation {
   cell: string;
   state: PlannedState | 'off';
   why: string;
-  /** How it last ended, other than by staying fresh. */
+  /** The state after its last execution or restoration. */
   last?: CellRecord & { run: number };
-  /** Unknown while a cell above must run first. */
+  /** Unknown while a cell that it reads must run first. */
   fingerprint?: string;
-  /** What the fingerprint is made of. */
+  /** The components of the fingerprint. */
   components?: Components;
-  /** When the result of this fingerprint was made; absent where there is none. */
+  /** Creation time of the result of this fingerprint; absent if there is none. */
   made?: string;
-  /** The other result that it is compared with; absent where it has none. */
+  /** The result that it is compared with; absent if there is none. */
   against?: { fingerprint: string; created: string };
   differences: Difference[];
 }
 
-/** `word`: a cell, or a step for all its cells. */
+/** `word`: a cell, or a step, which means all its cells. */
 export async function explainCells(pipeline: Pipeline, word: string): Promise<Explanation[]> {
   const cells = cellsNamed(pipeline, word);
   if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
@@ -70,5 +70,5 @@ async function comparison(
   };
 }
 
-/** A sweep leaves many results of a cell; older ones than these nobody looks for. */
+/** Maximum number of earlier results to compare with. */
 const AMONG = 1000;

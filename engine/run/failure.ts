@@ -1,6 +1,6 @@
 /**
- * What the death of a child process means, in one line for a person. A process that was killed for memory cannot say so
- * itself; the kernel's counters and the way it died can.
+ * Explains the death of a child process in one line. A process that was killed because of memory cannot report that itself,
+ * but the kernel's counters and the signal show it.
  */
 import { constants } from 'node:os';
 import { systemError } from '../../cache/error.ts';
@@ -9,7 +9,7 @@ import { memoryKills, memoryLimit } from '../memory-limit.ts';
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import type { Frame } from '../user-stack.ts';
 
-/** How a child process ended, without our doing. */
+/** How a child process ended by itself. */
 export interface Death {
   exitCode?: number;
   signal?: string;
@@ -18,30 +18,30 @@ export interface Death {
 export interface Verdict {
   message: string;
   hint?: string;
-  /** Where in `with` the mistake lies. */
+  /** Path of the invalid option in `with`. */
   option?: readonly string[];
-  /** Where a user's own step threw. */
+  /** Stack of an error in a user's step. */
   stack?: Frame[];
-  /** For the log alone. */
+  /** Details for the log only. */
   detail?: string;
 }
 
-/** `kills`: what `memoryKills()` said before the child started. `tail`: the last lines that it wrote. */
+/** `kills`: the result of `memoryKills()` before the child started. `tail`: the last lines of its output. */
 export function meaningOf(death: Death, kills: number, tail: string[]): Verdict {
   const code = death.exitCode;
   const signal = death.signal ?? signalOfExitCode(code);
   if (tail.some((line) => /JavaScript heap out of memory/.test(line))) {
     return {
-      message: "memory ran out: it used up Node's heap",
-      hint: `hold less in memory at once, or raise the heap's limit with \`env: { NODE_OPTIONS: --max-old-space-size=8192 }\` (megabytes; ${LIMIT} is ${inWords(memoryLimit())})`,
+      message: "out of memory: the step used up Node's heap",
+      hint: `Use less memory at a time, or raise the limit of the heap with \`env: { NODE_OPTIONS: --max-old-space-size=8192 }\` (megabytes; ${LIMIT} is ${inWords(memoryLimit())}).`,
     };
   }
-  // Children of a shell die inside it; it then reports 128 + the signal's number as its own exit code.
+  // If a command of a shell dies from a signal, the shell exits with 128 + the number of the signal.
   if (signal === 'SIGKILL' && (memoryKills() > kills || death.signal === 'SIGKILL' || code === 137)) {
     const how =
       memoryKills() > kills
-        ? "killed because memory ran out: the kernel's out-of-memory killer ended it"
-        : 'killed, probably because memory ran out: nobody here sent SIGKILL';
+        ? "killed, out of memory: the kernel's out-of-memory killer stopped it"
+        : 'killed, probably out of memory: it received SIGKILL, but not from tunesmith';
     return { message: `${how} (${LIMIT} is ${inWords(memoryLimit())})`, hint: LESS };
   }
   if (
@@ -50,46 +50,48 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
     tail.some((line) => /bad_alloc|[Oo]ut of memory|Cannot allocate memory/.test(line))
   ) {
     return {
-      message: `killed by ${signal}, probably because memory ran out: it could not get any more (${LIMIT} is ${inWords(memoryLimit())})`,
+      message: `killed by ${signal}, probably out of memory: an allocation failed (${LIMIT} is ${inWords(memoryLimit())})`,
       hint: LESS,
     };
   }
   if (code === 126 && tail.some((line) => /[Aa]rgument list too long/.test(line)))
-    return { message: 'a command has more arguments than this system takes', hint: LIST_FILE };
+    return { message: 'a command has more arguments than this system allows', hint: LIST_FILE };
   if (death.signal) return { message: `killed by ${death.signal}` };
   if (code === 127)
-    return { message: 'exited with 127: a command was not found', hint: 'a step finds commands on PATH, as this shell does' };
-  if (code === 126) return { message: 'exited with 126: a command could not be executed', hint: 'is it executable? chmod +x' };
+    return { message: 'exited with 127: a command was not found', hint: 'Check that the command is installed and on PATH.' };
+  if (code === 126)
+    return { message: 'exited with 126: a command could not be executed', hint: 'Check that the file is executable (chmod +x).' };
   const ended = `exited with ${code ?? 'no exit code'}`;
-  // A program often reports the end of a process that it started with an exit code of its own.
+  // A program often reports the death of its child process with an exit code of its own.
   if (memoryKills() > kills) return { message: `${ended}; ${killedMeanwhile()}`, hint: LESS };
   return { message: ended };
 }
 
-/** The kernel does not tell which process it was. */
-export const killedMeanwhile = () => `memory ran out meanwhile, and the kernel killed a process (${LIMIT} is ${inWords(memoryLimit())})`;
+/** The kernel does not report which process it killed. */
+export const killedMeanwhile = () => `the kernel killed a process because memory ran out (${LIMIT} is ${inWords(memoryLimit())})`;
 
-const LIMIT = 'the limit here';
-const LESS = 'hold less in memory at once, or run fewer cells at once: -j 1, or `resources: { memory: 4GB }`';
+const LIMIT = 'the memory limit';
+const LESS =
+  'Use less memory at a time, or run fewer cells at the same time: pass -j 1, or declare `resources: { memory: 4GB }` for each cell.';
 
-/** For thousands of paths. */
+/** The hint for thousands of paths. */
 export const LIST_FILE =
-  'name the files as an input NAME, and read them from a list: xargs -0 PROGRAM < "$TUNESMITH_INPUTS/NAME.0" (NAME.txt has one a line)';
+  'Declare the files as an input NAME and read the paths from a list: xargs -0 PROGRAM < "$TUNESMITH_INPUTS/NAME.0" (NAME.txt has one path per line).';
 
-/** An error as the cell's failure. What nobody foresaw fails its cell, too: the other cells go on, and the log has the details. */
+/** Converts an error to the cell's failure. An unexpected error fails only its cell, and the log has the details. */
 export function explained(error: unknown): Verdict {
   const { message, name, hint, option, stack } = Object(error) as Error & Pick<Verdict, 'hint' | 'option'>;
   if (hint !== undefined || EXPLAINED.has(name)) return { message, hint, option };
   const trouble = systemError(error);
   if (trouble) return trouble;
   return {
-    message: `tunesmith hit a bug of its own: ${message ?? String(error)}`,
-    hint: 'please report it with the log of this cell',
+    message: `this is a bug in tunesmith: ${message ?? String(error)}`,
+    hint: 'Please report it with the log of this cell.',
     detail: stack,
   };
 }
 
-/** Where the option or input at fault stands in the pipeline. */
+/** The position of an invalid option or input in the pipeline. */
 export function placeOf(option: readonly string[], { step, action }: Cell, pipeline: Pipeline, message: string): Promise<Diagnostic> {
   return pipeline.locate(step, [action.kind === 'shell' ? 'inputs' : 'with', ...option], message);
 }

@@ -1,4 +1,4 @@
-/** What the log and the screen are told while a cell's inputs are fetched. */
+/** Reports downloads of a cell's inputs to the log and the screen. */
 import type { Cell } from '../pipeline/pipeline.ts';
 import type { Work } from '../sources/work.ts';
 import type { Surroundings } from './execute.ts';
@@ -13,7 +13,7 @@ export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Surroundi
     expect(bytes, files) {
       total += bytes;
       const size = bytes < 1e5 ? 'under 0.1 MB' : `${(bytes / 1e6).toFixed(1)} MB`;
-      log.line('step', `fetching ${files === 1 ? 'a file' : `${files} files`}, ${size}`);
+      log.line('step', `downloading ${files === 1 ? '1 file' : `${files} files`}, ${size}`);
     },
     onBytes(count) {
       done += count;
@@ -25,7 +25,7 @@ export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Surroundi
       emit({ type: 'progress', cell, done, total, values: { 'MB/s': Math.round(rate * 10) / 10 } });
     },
     onWait: (pid) => {
-      if (pid !== process.pid) log.line('step', `process ${pid} is fetching the same: waiting for it`);
+      if (pid !== process.pid) log.line('step', `waiting for process ${pid}, which is downloading the same files`);
     },
   };
 }

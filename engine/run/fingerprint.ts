@@ -1,6 +1,6 @@
 /**
- * The fingerprint of a cell: the SHA-256 of everything that may change its result, and of nothing else. Its components
- * are kept with the result, so that a later run can say what changed.
+ * The fingerprint of a cell: the SHA-256 of everything that may change its result, and of nothing else. The components are
+ * stored with the result, so that a later run can report what changed.
  */
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
@@ -13,39 +13,39 @@ import type { Json, OptionSchemas } from '../step.ts';
 import type { Inputs, ResolvedInput } from './inputs.ts';
 
 export interface Components {
-  /** A change of this very list must not match results of the old one. */
+  /** Version of this list, so that a changed list never matches old results. */
   schema: number;
-  /** Another step does other work. Not the name that the pipeline gives it: renaming it changes nothing. */
+  /** The step that is used. Not its name in the pipeline, because renaming changes no result. */
   step?: string;
-  /** Its author raises it when the same inputs and options give another result. */
+  /** The step's author raises it when the same inputs and options give another result. */
   version?: number;
-  /** The pipeline's own `version`: for what has changed where nobody sees it, such as a program that a command calls. */
+  /** `version` in the pipeline: for changes that tunesmith cannot detect, such as a program that a command calls. */
   stepVersion?: string | number;
-  /** A user's step, and what it imports: nobody raises a version while writing code. */
+  /** The code of a user's step and its imports, because nobody raises a version while developing. */
   code?: Code;
-  /** The packages that decide the result: an upgraded tokenizer must not hand back old results in silence. */
+  /** Versions of packages that decide the result. After an upgrade of a tokenizer, old results must not be reused. */
   libraries?: Record<string, string>;
-  /** With defaults filled in: leaving an option out is the same as writing its default. Without those that cannot change the result. */
+  /** With defaults filled in, because leaving an option out equals writing its default. Without options that cannot change the result. */
   options?: Record<string, Json>;
-  /** A shell step's code. Paths stand in it relative to the pipeline, so a checkout can move; what globs match is in `inputs`. */
+  /** The commands of a shell step. Paths in them are relative to the pipeline, so that a checkout can move. `inputs` has the matches of globs. */
   commands?: string[];
-  /** `sh` and `bash` read the same text differently. */
+  /** `sh` and `bash` interpret the same text differently. */
   shell?: string;
-  /** What it reads, by role. */
+  /** The inputs by role. */
   inputs: Record<string, InputComponent>;
-  /** Hashed, since values may be private; null where the variable is not set, which is not the same as empty. */
+  /** Hashes, because values may be private. Null if the variable is not set, which differs from empty. */
   env: Record<string, string | null>;
-  /** Only for people: what commands and variables were made of. Enters no fingerprint. */
+  /** The templates of commands and variables, for messages only. Does not enter the fingerprint. */
   written?: Cell['written'];
-  /** Which results to look for; not where, since bytes do not depend on their place. */
+  /** The names and kinds of outputs, but not their paths, which do not change the bytes. */
   outputs: string[];
 }
 
 export interface InputComponent {
-  /** Of names, contents and executable bits. All else is only for people. */
+  /** Hash of names, contents and executable bits. The other fields are for messages only. */
   hash: string;
   files: number;
-  /** Addresses as they were written, and what they meant: `hf://owner/name@main` and a commit. */
+  /** Addresses as written and what they resolved to: `hf://owner/name@main` and a commit. */
   revisions?: Record<string, string>;
 }
 
@@ -68,7 +68,7 @@ function inputComponent({ hash, sources }: ResolvedInput): InputComponent {
   return { hash, files: sources.length, ...(revisions.length > 0 ? { revisions: Object.fromEntries(revisions) } : {}) };
 }
 
-/** Every field with its name and length before it, so that no two lists of components read the same. */
+/** Prefixes each field with its name and length, so that no two lists of components give the same bytes. */
 export function fingerprintOf(components: Components): string {
   const fields: Record<string, Json | undefined> = {
     ...(components as unknown as Record<string, Json>),
@@ -95,12 +95,12 @@ async function codeComponents({ module, definition, options }: StepAction): Prom
   const from = 'path' in module ? dirname(module.path) : import.meta.dirname;
   const libraries = Object.fromEntries((definition.libraries ?? []).map((name) => [name, versionOf(name, from)]));
   if ('builtin' in module) return { ...common, libraries };
-  // Bundling to find the imports is slow, and its result is remembered by the files' stamps: loaded where one is needed.
+  // Loaded on demand, because finding the imports needs a bundler.
   const { codeOf } = await import('../code.ts');
   return { ...common, libraries, code: await codeOf(module.path) };
 }
 
-/** The options that can change what the step makes. */
+/** The options that can change the outputs. */
 function decisive(options: Record<string, Json>, schemas: OptionSchemas = {}): Record<string, Json> {
   return Object.fromEntries(
     Object.entries(options).filter(([name]) => !Object.hasOwn(schemas, name) || schemas[name]!.fingerprint !== false),

@@ -1,4 +1,4 @@
-/** Asks the steps that are still to run whether what exists by now makes them impossible, before a long cell begins. */
+/** Asks the remaining steps before a long cell starts whether existing outputs already make them fail. */
 import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
 import { upstreamOf } from '../pipeline/upstream.ts';
 import { builtin } from '../registry.ts';
@@ -6,7 +6,7 @@ import type { OptionProblem, OptionSchemas, OptionsOf, StepDefinition } from '..
 
 interface Waiting {
   cell: Cell;
-  /** Cells whose outputs decide. */
+  /** The cells whose outputs decide. */
   reads: Set<string>;
   check: NonNullable<StepDefinition['foresee']>['check'];
 }
@@ -20,7 +20,7 @@ export class Foresight {
     this.#waiting = waiting;
   }
 
-  /** Of these cells. */
+  /** The outputs of these cells. */
   static async of(pending: Cell[], pipeline: Pipeline): Promise<Foresight> {
     const cells = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
     const waiting: Waiting[] = [];
@@ -33,7 +33,7 @@ export class Foresight {
     return new Foresight(cells, waiting);
   }
 
-  /** What has become impossible. Each cell is asked once, when all exists that decides. */
+  /** The cells that will fail. Asks each cell once, as soon as all deciding outputs exist. */
   problems(exists: (cell: string) => boolean): { cell: Cell; at: Cell; problem: OptionProblem }[] {
     const ready = this.#waiting.filter(({ reads }) => [...reads].every(exists));
     if (ready.length === 0) return [];
@@ -46,7 +46,7 @@ export class Foresight {
   }
 }
 
-/** The cells at the end of a path of inputs. */
+/** The cells that a path of inputs leads to. */
 function behind(cell: Cell, [role, ...rest]: string[], cells: ReadonlyMap<string, Cell>): string[] {
   const sources = cell.inputs[role!]?.sources ?? [];
   const above = [...new Set(sources.flatMap((source) => (source.kind === 'output' ? [source.cell] : [])))];

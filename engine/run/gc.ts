@@ -1,6 +1,6 @@
 /**
- * What of the cache may go. A result stays while something refers to it: a lock in this project or in another one on the
- * same cache, a run that is running, any run of another project, and of this project the runs that the scope keeps.
+ * Garbage collection of the cache. A result is kept while something refers to it: a lockfile in this project or in another one
+ * with the same cache, a run in progress, any run of another project, or a run of this project that the scope keeps.
  */
 import { type Dirent, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -14,30 +14,30 @@ import type { Use } from '../../cache/uses.ts';
 import { type Places, placesOf, userOf } from './places.ts';
 import { type LogRecord, reading } from './records.ts';
 
-/** A result goes only where every part that is given lets it go. */
+/** Rules for removal. A result is removed only if all given rules allow it. */
 export interface Scope {
-  /** Of each pipeline of this project. */
+  /** Number of runs to keep for each pipeline of this project. */
   keepRuns?: number;
-  /** Not used for so long (ms). */
+  /** Minimum time since the last use, in milliseconds. */
   olderThan?: number;
-  /** What objects may take at most: those go first that were not used for longest. */
+  /** Maximum size of all objects in bytes. The least recently used results are removed first. */
   maxSize?: number;
 }
 
 export interface Collection extends Sweep {
   results: Candidate[];
-  /** How many results there are, those that go included. */
+  /** Number of results before the removal. */
   total: number;
-  /** How many stay because something refers to them, by what that is. */
+  /** Number of results that are still referred to, by the kind of reference. */
   kept: Record<Referrer, number>;
-  /** Logs of runs that the scope does not keep, of results that are gone. */
+  /** Logs of removed results, of runs that the scope does not keep. */
   logs: string[];
 }
 
 export type Candidate = Entry & { lastUsed: string };
 export type Referrer = 'lock' | 'running' | 'other project';
 
-/** What would go; touches nothing. */
+/** What would be removed. Changes nothing. */
 export function planCollection(root: string, scope: Scope): Collection {
   const places = placesOf({ root });
   const cache = openCache(places.cache, { readOnly: true, memo: places.memo });
@@ -48,12 +48,12 @@ export function planCollection(root: string, scope: Scope): Collection {
   }
 }
 
-/** Removes it. Engines may be running: they wait with storing a result while objects are removed. */
+/** Removes it. Other engines may be running; they wait with storing results during the removal. */
 export async function collect(root: string, scope: Scope, signal: AbortSignal): Promise<Collection> {
   const places = placesOf({ root });
   const cache = openCache(places.cache, { memo: places.memo });
   try {
-    if (cache.readOnly) throw new CacheError(`the cache ${places.cache} is read-only: nothing can be removed`);
+    if (cache.readOnly) throw new CacheError(`the cache ${places.cache} is read-only, so nothing can be removed`);
     const turn = await cache.turns.remove(signal);
     try {
       const { collection, forgotten } = plan(root, places, cache, scope);
@@ -71,7 +71,7 @@ export async function collect(root: string, scope: Scope, signal: AbortSignal): 
 
 interface Planned {
   collection: Collection;
-  /** Uses that the scope does not keep, and projects that are gone. */
+  /** Removes uses that the scope does not keep, and uses of projects that no longer exist. */
   forgotten: { uses: number[]; users: number[] };
 }
 
@@ -128,7 +128,7 @@ function plan(root: string, places: Places, cache: Cache, scope: Scope): Planned
   };
 }
 
-/** Which past runs a scope keeps. */
+/** The past runs that a scope keeps. */
 class PastRuns {
   readonly #before: string | undefined;
 
@@ -140,7 +140,7 @@ class PastRuns {
     return this.#before === undefined || at < this.#before;
   }
 
-  /** Of runs, the oldest first. A scope that is only a size keeps all of them in mind. */
+  /** Runs, oldest first. A scope with only a maximum size keeps all runs. */
   keep(runs: { id: number; pipeline: string; began: string }[]): number[] {
     const { keepRuns } = this.scope;
     if (keepRuns === undefined && this.#before === undefined) return runs.map(({ id }) => id);
@@ -153,7 +153,7 @@ class PastRuns {
   }
 }
 
-/** A folder that is not there may lie on a disk that is not there today: its projects count for a month more. */
+/** A missing folder may be on a disk that is not mounted, so its projects count for another month. */
 function goneUsers(users: Map<number, { host: string; folder: string }>, uses: Use[]): number[] {
   const month = new Date(Date.now() - 30 * 24 * 3600 * 1000).toISOString();
   return [...users].flatMap(([id, { host, folder }]) => {
@@ -162,15 +162,15 @@ function goneUsers(users: Map<number, { host: string; folder: string }>, uses: U
   });
 }
 
-/** Looks up the results that a use relies on. One that did not come to its end could not say what it made. */
+/** The results that a use refers to. An interrupted run has not recorded all of its results. */
 function reliance(cache: Cache, results: Entry[], uses: Use[]): (use: Use) => string[] {
   const sets = new Map<string, string[]>();
   return (use) => {
-    // It is just looking at what there is.
+    // The run is still checking its cells.
     if (use.state === 'running' && use.set === '') return results.map(({ fingerprint }) => fingerprint);
     let set = sets.get(use.set);
     if (!set) {
-      // Where the record of a run is damaged, it may have relied on anything.
+      // A run with a damaged record may refer to any result.
       set = cache.uses.fingerprints(use.set) ?? results.map(({ fingerprint }) => fingerprint);
       sets.set(use.set, set);
     }
@@ -184,7 +184,7 @@ function reliance(cache: Cache, results: Entry[], uses: Use[]): (use: Use) => st
   };
 }
 
-/** When each result was last used. Of all the runs that relied on the same set the latest says it. */
+/** The last use of each result, from the latest of all runs that used the same set. */
 function lastUses(uses: Use[], reliesOn: (use: Use) => string[]): Map<string, string> {
   const latest = new Map(uses.map((use) => [use.state === 'ended' ? use.set : `${use.id}`, use]));
   const at = new Map<string, string>();
@@ -192,7 +192,7 @@ function lastUses(uses: Use[], reliesOn: (use: Use) => string[]): Map<string, st
   return at;
 }
 
-/** What the locks below a folder refer to, read line by line: also of two versions that are not merged. */
+/** The results that lockfiles below a folder refer to. Reads them line by line, so that files with merge conflicts work, too. */
 function* locksBelow(folder: string): Generator<{ fingerprints: string[]; contents: Pick<Content, 'kind' | 'hash'>[] }> {
   for (const file of lockFiles(folder)) {
     const text = textOf(file);
@@ -219,7 +219,7 @@ function textOf(file: string): string {
   }
 }
 
-/** What another user of this machine lets nobody read is not ours to heed: what that project's runs rely on, the index knows. */
+/** Skips folders of other users that are unreadable. The index has the uses of their runs. */
 function entriesOf(folder: string): Dirent[] {
   try {
     return readdirSync(folder, { withFileTypes: true });

@@ -1,15 +1,15 @@
 /**
- * Ends the children of an engine that was itself killed too hard to do it. One tiny shell per run, in a session of its
- * own, reads on a pipe which process groups are alive; when the engine is gone, however it went, the pipe closes and the
- * guard ends those groups, at once: the next run may already be putting their outputs in order. Children cannot be trusted with this: a shell step knows nothing of us, and a step that is deep
- * in a native library hears nothing.
+ * Kills the children of an engine that was itself killed. Each run has one small shell in its own session, which reads from a
+ * pipe which process groups are alive. When the engine ends in any way, the pipe closes, and the guard kills these groups at
+ * once, because the next run may already be recovering their outputs. The children cannot do this themselves: a shell command
+ * knows nothing of tunesmith, and a step inside a native library does not react.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 
 export class Guard {
   #shell?: ChildProcess;
 
-  /** Call it before a child starts: an engine that is killed right then would leave that child to nobody. */
+  /** Starts the guard. Call it before a child starts, so that no child can be orphaned. */
   begin(): void {
     if (this.#shell) return;
     this.#shell = spawn('/bin/sh', ['-c', SCRIPT], {
@@ -18,14 +18,14 @@ export class Guard {
       cwd: '/',
       env: { PATH: process.env.PATH },
     });
-    // Neither a guard that cannot start nor one that was killed may end a run: it is only the second net.
+    // A guard that cannot start or was killed does not stop the run, because it is only a second safety net.
     this.#shell.on('error', () => {});
     this.#shell.stdin?.on('error', () => {});
     this.#shell.unref();
     (this.#shell.stdin as unknown as { unref(): void } | null)?.unref();
   }
 
-  /** The group of a child that just started. */
+  /** Adds the process group of a new child. */
   watch(group: number): void {
     this.#shell?.stdin?.write(`+ ${group}\n`);
   }

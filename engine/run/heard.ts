@@ -1,11 +1,11 @@
 /**
- * What a step's process says, made into what the engine understands. A step may send anything, by `metric('loss', {})` or by a channel of
- * its own: nothing of it may trouble the engine, and a figure that is none is told, not recorded.
+ * Validates the messages of a step's process. A step may send anything, for example with `metric('loss', {})`. Invalid
+ * messages must not break the engine. An invalid metric is reported instead of recorded.
  */
 import type { Frame } from '../user-stack.ts';
 import type { Message } from './step-process.ts';
 
-/** Undefined for what is no message of ours. */
+/** Undefined for an unknown message. */
 export function heard(said: unknown): Message | undefined {
   if (said === null || typeof said !== 'object') return undefined;
   const message = said as Record<string, unknown>;
@@ -46,12 +46,12 @@ function progress({ done, total, values }: Record<string, unknown>): Message | u
   };
 }
 
-/** JSON has no NaN: such a figure arrives as null. */
+/** JSON has no NaN, so NaN arrives as null. */
 function metric({ name, value, step }: Record<string, unknown>): Message {
   const figure = value === null ? Number.NaN : value;
   if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
     const told = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
-    return { type: 'warn', message: `a metric is a name and a number, and ${told} is left out` };
+    return { type: 'warn', message: `ignored the metric ${told}: a metric needs a name and a number` };
   }
   return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}) };
 }

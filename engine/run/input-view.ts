@@ -1,14 +1,14 @@
 /**
- * What a step is given of a user's folder in which some files do not count: a folder of links to the others. A step that opens files
- * by name then finds exactly what is in the fingerprint. Inputs of several paths are given as they are, with `leftOut`: their files are
- * called by their places.
+ * A view of a user's folder in which some files do not count: a folder of links to the other files. A step that opens files by
+ * name then finds exactly the files in the fingerprint. Inputs with several paths are passed unchanged, with `leftOut`,
+ * because the paths of their files matter.
  */
 import { mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Cell } from '../pipeline/pipeline.ts';
 import type { Inputs, ResolvedSource } from './inputs.ts';
 
-/** @param scratch a folder of this attempt's own */
+/** `scratch`: a folder of this attempt. */
 export function withViews(inputs: Inputs, cell: Cell, scratch: string): Inputs {
   const seen = Object.entries(inputs).map(([role, input]) => {
     const [source] = input.sources;
@@ -24,7 +24,7 @@ function viewOf({ leftOut, ...source }: ResolvedSource, parent: string): Resolve
   return { ...source, path: view };
 }
 
-/** Folders are made, so that a link to one is none either: what is left out may lie in it. */
+/** Creates folders instead of linking them, because they may contain files that are left out. */
 function linkAll(from: string, to: string, leftOut: Set<string>): void {
   mkdirSync(to, { recursive: true });
   for (const name of readdirSync(from)) {

@@ -1,4 +1,4 @@
-/** What a cell reads: the files behind its inputs, with their contents. */
+/** The files that a cell reads and their contents. */
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, relative, resolve } from 'node:path';
 import { type Content, contentOf, listing, type Reading } from '../../cache/content.ts';
@@ -16,44 +16,44 @@ import { sha256 } from './fingerprint.ts';
 import type { Project } from './project.ts';
 import type { Manifest } from './records.ts';
 
-/** By role; an optional input that was not given is absent. */
+/** By role. An optional input that is not given is absent. */
 export type Inputs = Record<string, ResolvedInput>;
 
 export interface ResolvedInput {
-  /** Of names, contents and executable bits. */
+  /** Hash of names, contents and executable bits. */
   hash: string;
   sources: ResolvedSource[];
 }
 
 export interface ResolvedSource {
-  /** As it enters the fingerprint: no absolute path, no cell's name. */
+  /** The name in the fingerprint, without absolute paths and names of cells. */
   name: string;
-  /** Absolute; of what lies elsewhere its address, until it is fetched. */
+  /** Absolute path; the address of a download until it is fetched. */
   path: string;
   content: Content;
-  /** How a folder of the user's is read. */
+  /** How to read a folder of the user. */
   reading?: Reading;
-  /** What does not count in it: absolute paths, of folders without what is in them. */
+  /** Excluded files and folders as absolute paths, without the contents of excluded folders. */
   leftOut?: string[];
-  /** The cell that made it. */
+  /** The cell that made the file. */
   origin?: CellOrigin;
-  /** What lies elsewhere. */
+  /** The address of a download. */
   pinned?: Pinned;
-  /** Of what was fetched: the address of this very file or folder. */
+  /** The address of the downloaded file or folder. */
   address?: string;
-  /** Of what was fetched from a hub: what it is a part of, with its commit or version. */
+  /** The repository that a download belongs to, with its commit or version. */
   repository?: string;
 }
 
-/** What was found already: for looks at many cells while nothing happens. */
+/** Results of earlier lookups, for checking many cells while nothing changes. */
 export interface Seen {
-  /** What a glob or path holds, by pattern. */
+  /** The matches of a glob or path, by pattern. */
   sources: Map<string, Promise<ResolvedSource[]>>;
-  /** Results that will likely be asked for, by fingerprint. */
+  /** Results that will probably be needed, by fingerprint. */
   results: Map<string, Result>;
 }
 
-/** `outputsOf`: what a cell above has made. */
+/** `outputsOf`: the outputs of another cell. */
 export async function resolveInputs(
   cell: Cell,
   pipeline: Pipeline,
@@ -77,10 +77,7 @@ export async function resolveInputs(
   return inputs;
 }
 
-/**
- * The same inputs with what lies elsewhere in reach: fetched, as far as it is not there yet. One address may become
- * several files.
- */
+/** The same inputs after downloading remote files that are missing. One address may become several files. */
 export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }: Project, work: Work): Promise<Inputs> {
   const here: Inputs = Object.create(null);
   for (const [role, input] of Object.entries(inputs)) {
@@ -100,7 +97,7 @@ export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }
   return here;
 }
 
-/** Each file of an input, those of folders too: what a later "why" compares. */
+/** Each file of an input, including files in folders. A later run compares them to report what changed. */
 export async function manifestOf({ sources }: ResolvedInput, memo: Memo): Promise<Manifest> {
   const manifest: Manifest = [];
   for (const { name, path, content, pinned, reading } of sources) {
@@ -123,7 +120,7 @@ function madeSource(
   outputsOf: (cell: string) => Record<string, Content>,
 ): ResolvedSource {
   const gather = input.declaration.many || input.sources.length > 1;
-  // A command names its inputs by their paths; a step is told of an output's place in the matrix, and no more.
+  // A command sees the paths of its inputs. A step sees only the matrix values of the cell that made an output.
   const name =
     cell.action.kind === 'shell'
       ? relative(pipeline.folder, source.path)
@@ -147,19 +144,19 @@ async function pathSources(
   if (!glob && found.length === 0) {
     throw new StepError(
       `input ${role}: ${pattern} does not exist`,
-      'create it, or correct the path: paths are relative to the pipeline file',
+      'Create it, or correct the path. Paths are relative to the pipeline file.',
     );
   }
   return found;
 }
 
-/** Its revision is what it holds. */
+/** Its revision is the hash of its content. */
 async function remoteSource(address: Address, role: string, elsewhere: Sources): Promise<ResolvedSource> {
   const pinned = await atInput(role, () => elsewhere.pin(address));
   return { name: pinned.name, path: address.text, content: { kind: 'folder', hash: pinned.revision, size: 0, executable: false }, pinned };
 }
 
-/** A mistake in an address is shown where the pipeline has it. */
+/** Reports an error in an address at its position in the pipeline. */
 async function atInput<T>(role: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -173,7 +170,7 @@ async function globSources(pattern: string, folder: string, memo: Memo, leaving:
   const found: ResolvedSource[] = [];
   for (const path of matches(pattern, folder, leaving)) {
     const source = await sourceAt(path, relative(base, path), memo, leaving);
-    // A file that vanished between listing and reading was not there.
+    // A file that was removed after the listing counts as missing.
     if (source) found.push(source);
   }
   return found;
@@ -181,7 +178,7 @@ async function globSources(pattern: string, folder: string, memo: Memo, leaving:
 
 async function pathSource(pattern: string, folder: string, memo: Memo, leaving: LeavingOut): Promise<ResolvedSource[]> {
   const path = resolve(folder, pattern);
-  // An absolute path counts by its last part alone: another machine has it elsewhere.
+  // Only the last part of an absolute path counts, because the rest differs between machines.
   const source = await sourceAt(path, isAbsolute(pattern) ? basename(path) : relative(folder, path), memo, leaving);
   return source ? [source] : [];
 }
@@ -198,11 +195,14 @@ function check(role: string, cell: Cell, { declaration, sources: written }: Cell
     const patterns = written
       .map((source) => (source.kind === 'path' ? source.pattern : source.kind === 'output' ? source.path : source.address.text))
       .join(', ');
-    throw new StepError(`input ${role}: nothing matches ${patterns}`, 'globs skip files that begin with a dot, and node_modules');
+    throw new StepError(`input ${role}: nothing matches ${patterns}`, 'Globs skip files that begin with a dot, and node_modules.');
   }
   if (cell.action.kind === 'shell') return;
   if (!declaration.many && sources.length > 1) {
-    throw new StepError(`input ${role} takes one ${declaration.kind}, but ${sources.length} match`, 'name the one, or narrow the pattern');
+    throw new StepError(
+      `input ${role} takes one ${declaration.kind}, but ${sources.length} match`,
+      'Name one of them, or narrow the pattern.',
+    );
   }
   for (const { content, path, pinned } of sources) {
     if (!pinned && declaration.kind !== 'any' && content.kind !== declaration.kind) {
@@ -211,14 +211,14 @@ function check(role: string, cell: Cell, { declaration, sources: written }: Cell
   }
 }
 
-/** What a step takes is known of its paths before they are fetched, but not what they lead to. */
+/** Checks downloads against the step's declaration, because their number and kind is known only now. */
 async function checkFetched(role: string, cell: Cell, sources: ResolvedSource[]): Promise<void> {
   if (cell.action.kind === 'shell') return;
   const { declaration } = cell.inputs[role]!;
   const [first, ...others] = sources;
   if (first?.pinned && !declaration.many && others.length > 0) {
     const text = first.pinned.address.text;
-    throw new StepError(`input ${role} takes one ${declaration.kind}, but ${sources.length} match ${text}`, 'name the one', [role]);
+    throw new StepError(`input ${role} takes one ${declaration.kind}, but ${sources.length} match ${text}`, 'Name one of them.', [role]);
   }
   for (const { path, address, pinned } of sources) {
     const kind = pinned && ((await stat(path)).isDirectory() ? 'folder' : 'file');

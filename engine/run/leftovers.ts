@@ -1,6 +1,6 @@
 /**
- * What no run removes: `.tunesmith/kept/<time>/`, users' files that stood in the places of outputs, and `.tunesmith/failed/<cell>/`,
- * what cells left that have not succeeded since.
+ * Files that no run removes: `.tunesmith/kept/<time>/`, users' files that were at the paths of outputs, and
+ * `.tunesmith/failed/<cell>/`, partial outputs of cells that have not succeeded since.
  */
 import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export interface Leftover {
   bytes: number;
 }
 
-/** `olderThan` (ms): only those in which nothing was written for so long, as long as it lay there. */
+/** `olderThan`: only leftovers that have not changed for this time in milliseconds, since they were put there. */
 export function leftovers(root: string, olderThan = 0): Leftover[] {
   const { kept, own } = placesOf({ root });
   const folders = [
@@ -27,19 +27,19 @@ export function leftovers(root: string, olderThan = 0): Leftover[] {
   return folders.flatMap(([kind, folder]) =>
     namesIn(folder).flatMap((name) => {
       const path = join(folder, name);
-      // Moving a file leaves its own time as it was: that of the folder says since when it lies here.
+      // Moving a file does not change its mtime. The folder's mtime shows when the file was put there.
       const isOld = Date.now() - lstatSync(path).mtimeMs >= olderThan;
       return isOld ? [{ kind, path, ...measured(path) }] : [];
     }),
   );
 }
 
-/** Throws where one cannot be removed. */
+/** Throws if one cannot be removed. */
 export function removeLeftovers(found: Leftover[]): void {
   for (const { path } of found) removeTree(path);
 }
 
-/** A run in progress may be about to store what lies in `failed/`. */
+/** Whether a run is in progress, which may store files in `failed/`. */
 export function isRunning(root: string): boolean {
   return reading(root, (records) => records.runs(Number.MAX_SAFE_INTEGER).some(({ state }) => state === 'running')) ?? false;
 }
@@ -55,6 +55,6 @@ function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder).sort();
   } catch {
-    return []; // there is none, or it may not be read
+    return []; // missing or unreadable
   }
 }

@@ -1,7 +1,7 @@
 /**
- * `<pipeline>.lock` beside the pipeline file: what each cell's fingerprint was, and which bytes it led to. Made for git:
- * sorted, the same bytes wherever it is written, and between what changes of two cells stands a line that does not, so
- * that changes of neighbours merge. It is YAML for whoever else reads it; here it is read line by line, strictly.
+ * The lockfile `<pipeline>.lock` beside the pipeline file: the fingerprint of each cell and the hashes of its outputs. It is
+ * made for git: sorted, identical on every machine, and with an unchanged line between the entries of two cells, so that
+ * changes of neighbours merge. It is valid YAML, but tunesmith reads it line by line and accepts only its own format.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -11,13 +11,13 @@ import { compareBytes } from '../pipeline/cell-name.ts';
 
 export interface LockEntry {
   fingerprint: string;
-  /** By name, as `lockedBytes` writes them. */
+  /** Outputs by name, in the format of `lockedBytes`. */
   outputs: Record<string, string>;
 }
 
 export type Lock = Map<string, LockEntry>;
 
-/** Says what is wrong with a lock, or which cells differ from it. */
+/** The lockfile is invalid, or cells differ from it. */
 export class LockError extends Error {
   override name = 'LockError';
   constructor(
@@ -32,30 +32,30 @@ export function lockEntry(fingerprint: string, outputs: Record<string, Content>)
   return { fingerprint, outputs: Object.fromEntries(Object.entries(outputs).map(([name, content]) => [name, lockedBytes(content)])) };
 }
 
-/** `program` is a file that may be executed, which counts as content. */
+/** `program` is an executable file. The executable bit counts as content. */
 export function lockedBytes({ kind, hash, executable }: Content): string {
   return `${executable ? 'program' : kind} ${hash}`;
 }
 
-/** As far as a lock knows it: what a fingerprint is made of. */
+/** The components of a fingerprint that a lockfile can provide. */
 export function contentOfLocked(bytes: string): Content {
   const [kind, hash] = bytes.split(' ') as [string, string];
   return { kind: kind === 'folder' ? 'folder' : 'file', hash, size: 0, executable: kind === 'program' };
 }
 
-/** Undefined where there is none. Throws LockError where it is not as we write it. */
+/** Reads a lockfile; undefined if there is none. Throws LockError for an invalid format. */
 export function readLock(path: string): Lock | undefined {
   const text = textOf(path);
   return text === undefined ? undefined : parse(text, path);
 }
 
 /**
- * Writes what cells ended with: `ended` anew (undefined: its result is not to be relied upon), and the others of `cells`
- * as they were. Cells that the pipeline no longer has go. The file stays untouched where it would be the same.
+ * Writes the lockfile: new entries for `ended` (undefined: no reliable result), and unchanged entries for the others of
+ * `cells`. Removes cells that the pipeline no longer has. Does not touch the file if nothing changes.
  */
 export function updateLock(path: string, cells: string[], ended: Map<string, LockEntry | undefined>): void {
   const text = textOf(path);
-  // Where all cells are new, it does not matter what was there: not even whether it can be read.
+  // If all entries are new, the old file does not matter, even if it is invalid.
   const former: Lock = text === undefined || cells.every((name) => ended.has(name)) ? new Map() : parse(text, path);
   const lock: Lock = new Map();
   for (const name of cells) {
@@ -74,7 +74,7 @@ export function updateLock(path: string, cells: string[], ended: Map<string, Loc
   }
 }
 
-const HEADER = '# What `tunesmith run` made. Keep it in git: `run --locked` and `verify` hold results against it.';
+const HEADER = '# Written by `tunesmith run`. Commit it to git: `run --locked` and `verify` compare results with it.';
 
 function format(lock: Lock): string {
   const lines = [HEADER];
@@ -101,17 +101,17 @@ function parse(text: string, path: string): Lock {
     } else if (entry && fingerprint !== undefined) entry.fingerprint = fingerprint;
     else if (entry && output !== undefined && name !== undefined) entry.outputs[name] = bytes!;
     else if (!entry || line !== '  outputs:') {
-      const what = /^(<{7}|={7}|>{7})/.test(line) ? 'two versions are not merged' : 'this is no line of a lock';
+      const what = /^(<{7}|={7}|>{7})/.test(line) ? 'there is a merge conflict' : 'this line is not valid in a lockfile';
       throw new LockError(
         `${basename(path)}:${index + 1}: ${what}`,
-        'Keep the lines of one version; or remove the file, and a run of the whole pipeline writes it anew.',
+        'Keep the lines of one version. Or remove the file and run the whole pipeline, which writes it again.',
       );
     }
   }
   return lock;
 }
 
-/** Names that YAML reads as the same text stay bare. */
+/** Quotes names unless YAML reads them as the same text without quotes. */
 function key(name: string): string {
   return /^[A-Za-z_][\w.+=,[\]-]*$/.test(name) && !/^(null|true|false)$/i.test(name) ? name : JSON.stringify(name);
 }
@@ -132,7 +132,7 @@ function textOf(path: string): string | undefined {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return undefined;
     if (code === 'EISDIR')
-      throw new LockError(`${basename(path)} is a folder`, 'Move it away: a run of the whole pipeline writes the lock.');
+      throw new LockError(`${basename(path)} is a folder`, 'Move it away. A run of the whole pipeline writes the lockfile.');
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * `run --locked`: nothing may differ from the lock. What can be known beforehand is checked before anything executes: a
- * cell below others is looked at as if they had made what the lock says. The rest is checked as cells end.
+ * `run --locked`: no result may differ from the lockfile. As much as possible is checked before any cell runs, assuming that
+ * cells produce the outputs in the lockfile. The rest is checked when cells end.
  */
 import { basename } from 'node:path';
 import type { Content } from '../../cache/content.ts';
@@ -27,10 +27,10 @@ export class Locked {
     const path = lockPath(pipeline.file);
     const lock = readLock(path);
     if (lock) return new Locked(path, lock, project);
-    throw new LockError(`there is no ${basename(path)} to hold results against`, 'A run without --locked writes it.');
+    throw new LockError(`there is no ${basename(path)} to compare results with`, 'Run without --locked to write it.');
   }
 
-  /** Throws LockError with all cells that are known to differ. */
+  /** Throws LockError with all cells that already differ. */
   async check(pipeline: Pipeline, selected: Set<string>, found: Map<string, Found>): Promise<void> {
     const wrong: string[] = [];
     for (const cell of pipeline.cells) {
@@ -39,36 +39,36 @@ export class Locked {
       const look = surveyed.look ?? (await this.#foresee(cell, pipeline, found));
       const why = look && ((await this.#whyOther(cell, look)) ?? (surveyed.outputs && this.#whyOtherBytes(cell, surveyed.outputs)));
       if (why) wrong.push(`${cell.name}: ${why}`);
-      else if (!look && !this.lock.has(cell.name)) wrong.push(`${cell.name}: it is not in the lock`);
+      else if (!look && !this.lock.has(cell.name)) wrong.push(`${cell.name}: it is not in the lockfile`);
     }
     if (wrong.length === 0) return;
     const shown = [...wrong.slice(0, SHOWN), ...(wrong.length > SHOWN ? [`and ${wrong.length - SHOWN} more`] : [])];
     throw new LockError(
-      `${wrong.length === 1 ? 'a cell differs' : `${wrong.length} cells differ`} from ${basename(this.path)}; nothing was run`,
+      `${wrong.length === 1 ? '1 cell differs' : `${wrong.length} cells differ`} from ${basename(this.path)}; no cell was run`,
       [...shown, ACCEPT].join('\n  '),
     );
   }
 
-  /** Throws LockError where the cell is not what was locked. */
+  /** Throws LockError if the cell's fingerprint differs from the lockfile. */
   async demand(cell: Cell, look: Look): Promise<void> {
     const why = await this.#whyOther(cell, look);
     if (why) throw new LockError(`differs from ${basename(this.path)}: ${why}`, ACCEPT);
     if (look.state !== 'run') this.demandBytes(cell, look.result!.outputs);
   }
 
-  /** Throws LockError where the cell made other bytes. */
+  /** Throws LockError if the cell's outputs differ from the lockfile. */
   demandBytes(cell: Cell, outputs: Record<string, Content>): void {
     const why = this.#whyOtherBytes(cell, outputs);
     if (why)
       throw new LockError(
         `differs from ${basename(this.path)}: ${why}`,
-        'The same code, options and inputs made other bytes: `tunesmith verify` tells whether they do so each time. A run without --locked accepts them.',
+        'The same code, options and inputs produced different outputs. `tunesmith verify` shows whether the step is deterministic. Run without --locked to accept the new outputs.',
       );
   }
 
   async #whyOther(cell: Cell, known: Known): Promise<string | undefined> {
     const entry = this.lock.get(cell.name);
-    if (!entry) return 'it is not in the lock';
+    if (!entry) return 'it is not in the lockfile';
     return entry.fingerprint === known.fingerprint ? undefined : whyOther(entry.fingerprint, cell, known, this.project);
   }
 
@@ -77,14 +77,14 @@ export class Locked {
     return entry && otherBytes(entry.outputs, outputs);
   }
 
-  /** The fingerprint that a cell will have when those above it make what is locked; undefined where that cannot be told yet. */
+  /** The fingerprint of a cell if the cells before it produce the locked outputs; undefined if it is not known yet. */
   async #foresee(cell: Cell, pipeline: Pipeline, found: Map<string, Found>): Promise<Known | undefined> {
     const above = pipeline.cells.filter(({ name }) => cell.reads.includes(name));
     if (above.some((other) => !this.lock.has(other.name) || readsAtItsPlace(cell, other, pipeline))) return undefined;
     const outputsOf = (name: string) =>
       found.get(name)?.outputs ??
       Object.fromEntries(Object.entries(this.lock.get(name)!.outputs).map(([output, bytes]) => [output, contentOfLocked(bytes)]));
-    // An output that the lock does not have, an input that is not there: told when the cell's turn comes.
+    // A missing entry or input is reported when the cell's turn comes.
     if (above.some(({ name, outputs }) => Object.keys(outputs).some((output) => !Object.hasOwn(outputsOf(name), output)))) return undefined;
     try {
       const inputs = await resolveInputs(cell, pipeline, this.project, outputsOf);
@@ -96,7 +96,7 @@ export class Locked {
   }
 }
 
-/** In words, how a cell differs from the one that had this fingerprint. */
+/** Describes how a cell differs from the result with this fingerprint. */
 export async function whyOther(
   fingerprint: string,
   cell: Cell,
@@ -104,11 +104,11 @@ export async function whyOther(
   project: Project,
 ): Promise<string> {
   const result = project.cache.index.find(fingerprint);
-  if (!result) return `its fingerprint is another one, and the locked result is not in this cache, which could say why`;
+  if (!result) return `its fingerprint differs (the locked result is not in this cache, so the reason is unknown)`;
   return phrase(await differencesFrom(result, cell, known, project));
 }
 
-/** Which outputs have other bytes than before; undefined when none has. */
+/** The outputs that differ from before; undefined if none does. */
 export function otherBytes(before: Record<string, string>, now: Record<string, Content>): string | undefined {
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
   const bytesBefore = (name: string) => (Object.hasOwn(before, name) ? before[name] : undefined);
@@ -123,4 +123,4 @@ function brief(bytes: string | undefined): string {
 }
 
 const SHOWN = 20;
-const ACCEPT = 'A run without --locked accepts this, and writes the lock anew.';
+const ACCEPT = 'Run without --locked to accept the change and update the lockfile.';

@@ -1,6 +1,6 @@
 /**
- * A cell's log: everything its child wrote, masked, in a file; each line also goes to `onLine`.
- * Text is masked a whole line at a time, so a secret that arrives in two chunks is still found.
+ * The log of a cell: all output of its child, with secrets masked, in a file. Each line also goes to `onLine`.
+ * Masking works on whole lines, so that it finds a secret that arrives in two chunks.
  */
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -10,9 +10,9 @@ import type { Mask } from './masking.ts';
 export type LogStream = 'stdout' | 'stderr' | 'step';
 
 export class CellLog {
-  /** The last lines, as they stand in the file. */
+  /** The last lines of the file. */
   readonly tail: string[] = [];
-  /** Why the log could not be written, if so. A full disk must not end a step that would otherwise succeed. */
+  /** The error if the log could not be written. A full disk must not fail a step that would otherwise succeed. */
   trouble?: Error;
   readonly #file: number | undefined;
   readonly #open = new Map<LogStream, { decoder: StringDecoder; rest: string }>();
@@ -35,23 +35,23 @@ export class CellLog {
     const open = this.#open.get(stream) ?? { decoder: new StringDecoder('utf8'), rest: '' };
     this.#open.set(stream, open);
     const text = open.rest + open.decoder.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-    // A progress bar ends its lines with \r: each of its states is a line. "\r\n" is one end, also when split in two.
+    // A progress bar ends lines with \r, so each state becomes a line. "\r\n" is one line end, even if split into two chunks.
     const end = Math.max(text.lastIndexOf('\n'), text.lastIndexOf('\r', text.length - 2)) + 1;
     open.rest = text.slice(end);
     if (end > 0) this.#lines(stream, text.slice(0, end));
-    // A line without end must not fill the memory. A secret longer than this was not meant to be one.
+    // Limit the length of a line, so that output without newlines does not fill the memory. No secret is that long.
     if (open.rest.length > LONGEST_LINE) {
       this.#lines(stream, open.rest);
       open.rest = '';
     }
   }
 
-  /** A line of our own or of the step's. */
+  /** Adds a line of tunesmith or of the step. */
   line(stream: LogStream, text: string): void {
     this.#lines(stream, `${text}\n`);
   }
 
-  /** Only in the file: for a stack trace, which is for who repairs the step. */
+  /** Adds text to the file only, such as a stack trace. */
   detail(text: string): void {
     this.#write(`${this.mask(text)}\n`);
   }

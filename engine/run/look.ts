@@ -1,4 +1,4 @@
-/** What the disk and the cache say about a cell, touching neither: is its result there, can it be restored, or must it run, and why. */
+/** Decides whether a cell is fresh, can be restored or must run, and why. Reads the disk and the cache without changing them. */
 import { type Content, contentOf } from '../../cache/content.ts';
 import type { Result } from '../../cache/index.ts';
 import { standsAt } from '../../cache/place.ts';
@@ -16,13 +16,13 @@ export interface Look {
   fingerprint: string;
   state: 'fresh' | 'restore' | 'run';
   why: string;
-  /** What is known for this fingerprint. */
+  /** The stored result of this fingerprint. */
   result?: Result;
-  /** Outputs that are not as the result has them. */
+  /** Outputs that differ from the result. */
   differing: string[];
 }
 
-/** What cells above have made, by cell and output. */
+/** Outputs of the cells that it reads, by cell and output. */
 export type OutputsOf = (cell: string) => Record<string, Content>;
 
 export async function look(
@@ -49,14 +49,14 @@ export async function look(
   return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), result, differing: [...differing.keys()] };
 }
 
-/** Of a frozen cell: what it last made, whatever it would make now. Throws StepError where that cannot be had. */
+/** The last result of a frozen cell, whatever it would produce now. Throws StepError if it is not available. */
 async function standing(cell: Cell, pipeline: Pipeline, project: Project): Promise<Look> {
   const { index } = project.cache;
   const last = project.records.lastFingerprint(pipeline.file, cell.name);
   const result = (last && index.find(last)) || index.history(subjectOf(cell, pipeline), 1)[0];
   const missing = Object.keys(cell.outputs).find((name) => !result?.outputs[name]);
   if (!result || missing !== undefined)
-    throw new StepError(`is frozen, but has never made ${missing ? `output ${missing}` : 'its outputs'}`);
+    throw new StepError(`is frozen, but has never produced ${missing ? `output ${missing}` : 'its outputs'}`);
   const { fingerprint } = result;
   const known = { inputs: {}, components: componentsIn(result), fingerprint, result };
   const differing = await differingOutputs(cell, result, project);
@@ -66,7 +66,7 @@ async function standing(cell: Cell, pipeline: Pipeline, project: Project): Promi
   return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), differing: [...differing.keys()] };
 }
 
-/** Outputs that are not as the result has them, with what stands there. */
+/** Outputs that differ from the result, with their current content. */
 async function differingOutputs(cell: Cell, result: Result, project: Project): Promise<Map<string, Content | undefined>> {
   const differing = new Map<string, Content | undefined>();
   for (const [name, { path }] of Object.entries(cell.outputs)) {
@@ -76,7 +76,7 @@ async function differingOutputs(cell: Cell, result: Result, project: Project): P
   return differing;
 }
 
-/** `ok` where all of these outputs can be restored. */
+/** `ok` if all of these outputs can be restored. */
 async function stateOf(result: Result, names: Iterable<string>, { cache }: Project): ReturnType<ObjectStore['state']> {
   for (const name of names) {
     const state = await cache.objects.state(result.outputs[name]!);
@@ -85,7 +85,7 @@ async function stateOf(result: Result, names: Iterable<string>, { cache }: Proje
   return 'ok';
 }
 
-/** How the cell differs from the earlier result that is nearest to it; undefined when it has none. */
+/** How the cell differs from its most similar earlier result; undefined if there is none. */
 async function compareWithHistory(
   cell: Cell,
   pipeline: Pipeline,
@@ -98,7 +98,7 @@ async function compareWithHistory(
   return result && { result, differences: await differencesFrom(result, cell, known, project) };
 }
 
-/** How the cell differs from what it was when that result was made. `textOf`: see why.ts. */
+/** How the cell differs from an earlier result. `textOf`: see why.ts. */
 export async function differencesFrom(
   result: Result,
   cell: Cell,
@@ -115,7 +115,7 @@ export async function differencesFrom(
   return differences(before, components, uses, { manifestOf: (hash) => now.get(hash) ?? project.records.manifest(hash), textOf });
 }
 
-/** What a result belongs to: its history is found by this name, also by another checkout of the project. */
+/** The subject of a result, which identifies its history, also for another checkout of the project. */
 export function subjectOf(cell: Cell, pipeline: Pipeline): string {
   return `${pipeline.file.slice(pipeline.root.length + 1)} ${cell.name}`;
 }
@@ -124,7 +124,7 @@ export function sameContent(a: Content | undefined, b: Content | undefined): boo
   return a !== undefined && b !== undefined && a.hash === b.hash && a.kind === b.kind && a.executable === b.executable;
 }
 
-/** What stands at an output's place; what cannot be read is not what we wrote. */
+/** The content at an output's path; undefined if unreadable, because tunesmith did not write such a file. */
 async function contentAt(path: string, project: Project): Promise<Content | undefined> {
   try {
     return await contentOf(path, project.cache.memo);
@@ -138,7 +138,7 @@ async function whyRun(cell: Cell, pipeline: Pipeline, project: Project, known: P
   return comparison ? phrase(comparison.differences) : 'first run';
 }
 
-/** `found`: what stands in the place of each output that differs. */
+/** `found`: the current content of each differing output. */
 function whyRestore(cell: Cell, { records }: Project, fingerprint: string, found: Map<string, Content | undefined>): string {
   const reasons = [...found].map(([name, content]) => {
     const { path } = cell.outputs[name]!;

@@ -1,4 +1,4 @@
-/** What this machine has for cells to share, and which of it a cell takes. */
+/** The resources of this machine that cells share, and the part that a cell uses. */
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
@@ -11,24 +11,24 @@ export interface Machine {
   cpu: number;
   /** Bytes. */
   memory: number;
-  /** As CUDA_VISIBLE_DEVICES names them. */
+  /** GPU ids as in CUDA_VISIBLE_DEVICES. */
   gpus: string[];
 }
 
-/** GPUs are counted only where one of these cells asks for one: to ask the driver takes a while. */
+/** Counts GPUs only if one of the cells asks for one, because the driver takes a while to answer. */
 export async function machineFor(cells: Cell[]): Promise<Machine> {
   const asked = cells.some(({ resources }) => (resources.gpu ?? 0) > 0);
   return { cpu: availableParallelism(), memory: memoryLimit(), gpus: asked ? await gpus() : [] };
 }
 
-/** Throws InvalidError where a cell asks for more than there is: it would wait for ever. */
+/** Throws InvalidError if a cell asks for more than the machine has, because it would wait forever. */
 export async function checkResources(cells: Cell[], machine: Machine, pipeline: Pipeline): Promise<void> {
   const mistakes: Diagnostic[] = [];
   const told = new Set<string>();
   for (const { name, step, resources } of cells) {
     for (const { key, asked, has, hint } of [
       { key: 'cpu', asked: resources.cpu ?? 0, has: machine.cpu, hint: 'Ask for fewer.' },
-      { key: 'gpu', asked: resources.gpu ?? 0, has: machine.gpus.length, hint: '`tunesmith doctor` tells which GPUs are seen here.' },
+      { key: 'gpu', asked: resources.gpu ?? 0, has: machine.gpus.length, hint: '`tunesmith doctor` lists the GPUs.' },
       { key: 'memory', asked: resources.memory ?? 0, has: machine.memory, hint: 'Ask for less.' },
     ]) {
       if (asked <= has || told.has(`${step} ${key}`)) continue;
@@ -40,13 +40,13 @@ export async function checkResources(cells: Cell[], machine: Machine, pipeline: 
   if (mistakes.length > 0) throw new InvalidError(mistakes);
 }
 
-/** What a cell takes while it executes. A step that uses all cores by itself takes the place of all cells, unless the pipeline says how many cores. */
+/** The resources of a running cell. A step that uses all cores runs alone, unless the pipeline declares its number of cores. */
 export function demandOf({ resources: { cpu, gpu = 0, memory = 0 }, action }: Cell, jobs: number): Demand {
   const alone = cpu === undefined && action.kind === 'step' && action.definition.threads === 'all';
   return { cells: alone ? jobs : 1, cpu: cpu ?? 1, memory, gpu };
 }
 
-/** TUNESMITH_GPUS counts for the driver where it is set. What the engine itself may not see is not given to cells. */
+/** The GPUs: from TUNESMITH_GPUS if set, otherwise from the driver. Cells get only GPUs that the engine itself can see. */
 async function gpus(): Promise<string[]> {
   const visible = process.env.CUDA_VISIBLE_DEVICES;
   if (visible !== undefined) return visible.split(',').flatMap((name) => name.trim() || []);

@@ -1,4 +1,4 @@
-/** Outputs as a past run had them, also where the pipeline makes others by now: copies out of the cache. */
+/** Outputs of a past run, copied from the cache, even if the pipeline makes other ones now. */
 import { join } from 'node:path';
 import { compareBytes, fileName } from '../pipeline/cell-name.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
@@ -7,17 +7,17 @@ import { openProject } from './project.ts';
 export interface PastOutput {
   cell: string;
   output: string;
-  /** Of the copy. */
+  /** Path of the copy. */
   path: string;
 }
 
 export interface PastOutputs {
   found: PastOutput[];
-  /** Cells of the run that were meant, and whose results are no longer stored. */
+  /** Matching cells whose results are no longer stored. */
   gone: string[];
 }
 
-/** `wanted`: whether a cell and one of its outputs are meant. `into`: a folder for the copies. */
+/** `wanted`: selects cells and outputs. `into`: a folder for the copies. */
 export async function pastOutputs(
   pipeline: Pick<Pipeline, 'root'>,
   run: number,
@@ -41,7 +41,7 @@ export async function pastOutputs(
       }
       if (stored === 0) past.gone.push(cell);
     }
-    // Cells end in any order.
+    // The records have cells in the order in which they ended.
     past.found.sort((a, b) => compareBytes(a.cell, b.cell));
     return past;
   } finally {

@@ -1,4 +1,4 @@
-/** Where things lie below `.tunesmith/`, and the one place that makes it. */
+/** The paths below `.tunesmith/`, and the only function that creates the folder. */
 import { existsSync, lstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -10,15 +10,15 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 export interface Places {
   /** `.tunesmith/` itself. */
   own: string;
-  /** Index and objects: `TUNESMITH_CACHE`, else `.tunesmith/`. */
+  /** Index and objects: in `TUNESMITH_CACHE`, otherwise in `.tunesmith/`. */
   cache: string;
   state: string;
-  /** Hashes of this project's files, where the cache is shared and lies elsewhere. */
+  /** Hashes of this project's files, if the cache is shared and elsewhere. */
   memo?: string;
-  /** What running cells stage, and what they moved aside (see aside.ts). */
+  /** Staged and former outputs of running cells (see aside.ts). */
   work: string;
   kept: string;
-  /** What steps keep of attempts that were cut off, by fingerprint (see checkpoints.ts). */
+  /** Checkpoints of steps by fingerprint (see checkpoints.ts). */
   checkpoints: string;
   log(run: number, cell: string): string;
   failed(cell: string): string;
@@ -40,19 +40,22 @@ export function placesOf(pipeline: Pick<Pipeline, 'root'>): Places {
   };
 }
 
-/** As whom the index of the cache knows the project. One that has the cache to itself is known wherever it is moved to. */
+/** The project's name in the index of the cache. A project with its own cache keeps its name when it moves. */
 export function userOf(root: string, { memo }: Pick<Places, 'memo'>): User {
   return memo === undefined ? { host: '', folder: '.' } : { host: hostname(), folder: root };
 }
 
-/** Makes `.tunesmith/`, invisible to git. */
+/** Creates `.tunesmith/`, ignored by git. */
 export function makeOwnFolder({ own }: Places): void {
   try {
     mkdirSync(own, { recursive: true });
   } catch (error) {
-    // A file, or a link that leads nowhere.
+    // A file or a broken link.
     if (lstatSync(own, { throwIfNoEntry: false })?.isDirectory() ?? true) throw error;
-    throw new CacheError(`${shown(own)} is not a folder`, 'Move it away: it is where tunesmith keeps results, records and logs.');
+    throw new CacheError(
+      `${shown(own)} is not a folder`,
+      'Move it away, because tunesmith stores results, records and logs in this folder.',
+    );
   }
   const ignore = join(own, '.gitignore');
   if (!existsSync(ignore)) writeFileSync(ignore, '*\n');

@@ -1,4 +1,4 @@
-/** What a run would do, and why. Touches nothing: no file, no folder, no time stamp. */
+/** What a run would do, and why. Changes no file, folder or timestamp. */
 import type { PlannedState } from '../events.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { openProject } from './project.ts';
@@ -8,7 +8,7 @@ import { survey } from './survey.ts';
 
 export type Plan = Record<string, { state: PlannedState; why: string }>;
 
-/** Cells that `when` leaves out are not in the plan. */
+/** The plan, without cells whose `when` is false. */
 export async function planPipeline(pipeline: Pipeline, options: Selection & { force?: boolean }): Promise<Plan> {
   const selected = selectCells(pipeline, options);
   const project = openProject(pipeline, true, () => {});

@@ -1,4 +1,4 @@
-/** A project opened for a run (or, touching nothing, for a plan): its cache, its records, its places. */
+/** A project that is open for a run, or read-only for a plan: its cache, records and paths. */
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Lease } from '../../cache/lease.ts';
@@ -13,11 +13,11 @@ export interface Project {
   places: Places;
   cache: Cache;
   records: Records;
-  /** What lies elsewhere. */
+  /** Remote models and data. */
   sources: Sources;
-  /** Says something that the user should not miss. */
+  /** Reports something that the user should not miss. */
   notice(message: string, cell?: string): void;
-  /** Waits until nobody else writes at any of these paths. */
+  /** Waits until no other run writes to these paths. */
   leaseOutputs(paths: string[], waiting?: Waiting): Promise<Lease[]>;
   close(): void;
 }
@@ -43,7 +43,7 @@ export function openProject(
     cache,
     records,
     sources: new Sources({
-      // A cache of others that we may only read is no place for what we fetch.
+      // Downloads do not go to a read-only cache.
       folder: join(cache.readOnly && !readOnly ? places.own : places.cache, 'sources'),
       memo: cache.memo,
       readOnly,
@@ -54,7 +54,7 @@ export function openProject(
     async leaseOutputs(paths, waiting) {
       const leases: Lease[] = [];
       try {
-        // Always in the same order: two cells that want the same two outputs must not wait for each other.
+        // Always in the same order, so that two cells with the same outputs cannot deadlock.
         for (const path of paths.map(realOf).sort()) leases.push(await records.leases.acquire(`output ${path}`, waiting));
         return leases;
       } catch (error) {
@@ -72,12 +72,12 @@ export function openProject(
   };
 }
 
-/** One name for one place, whichever links lead to it; what the last part of the path is, the cell decides. */
+/** Resolves links in the folders of a path, so that each place has one name. The last part is not resolved. */
 function realOf(path: string): string {
   try {
     return join(realpathSync(dirname(path)), basename(path));
   } catch {
-    return path; // its folder is not there yet
+    return path; // the folder does not exist yet
   }
 }
 

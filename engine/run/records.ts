@@ -1,7 +1,7 @@
 /**
- * What happened in this project: runs with the pipeline they ran and what they ran in, the cells of each with state, reason,
- * time and what they used, metrics, notices; which outputs we wrote; and who is writing outputs right now. In
- * `.tunesmith/state.sqlite`. Reading never creates it. A record that is damaged is left out: nothing here decides a result.
+ * The history of a project in `.tunesmith/state.sqlite`: runs with their pipeline and environment, their cells with state,
+ * reason, time and resources, metrics, notices, the outputs that tunesmith wrote, and the processes that are writing outputs.
+ * Reading never creates the file. Damaged records are left out, because none of them decides a result.
  */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -22,15 +22,15 @@ export interface RunRecord {
   pipeline: string;
   started: string;
   state: 'ended' | 'running' | 'cut off';
-  /** Undefined while it runs, and for good when the engine was killed. */
+  /** Undefined while it runs, and if the engine was killed. */
   seconds?: number;
-  /** Absent from runs of before these were kept. */
+  /** Absent for runs of older versions. */
   setting?: Setting;
-  /** Absent where there is no repository. */
+  /** Absent if there is no repository. */
   git?: Git;
   /** SHA-256 of the pipeline's text. */
   text?: string;
-  /** How many cells ended in each state. */
+  /** Number of cells by final state. */
   counts: Partial<Record<CellState, number>>;
 }
 
@@ -41,10 +41,10 @@ export interface CellRecord {
   seconds: number;
   /** One line. */
   failure?: string;
-  /** What the step said came of it, in one line. */
+  /** The step's own result line. */
   result?: string;
   log?: string;
-  /** Of its processes; absent where it ran too short to be measured, or did not run. */
+  /** Resource use of its processes; absent if it did not run or was too short to measure. */
   usage?: Usage;
   fingerprint?: string;
 }
@@ -53,7 +53,7 @@ export interface MetricRecord {
   cell: string;
   name: string;
   value: number;
-  /** Undefined for a final figure. */
+  /** Undefined for a final metric. */
   step?: number;
 }
 
@@ -63,9 +63,9 @@ export interface LogRecord {
   fingerprint?: string;
 }
 
-/** What the history of a run holds beyond its counts. */
+/** The details of a run. */
 export interface RunDetails extends RunRecord {
-  /** All but those that stayed fresh: of them a project has very many, and they have nothing to tell. */
+  /** All cells except fresh ones, which are many and have no details. */
   cells: CellRecord[];
   metrics: MetricRecord[];
   notices: Notice[];
@@ -76,12 +76,12 @@ export interface Notice {
   message: string;
 }
 
-/** A file of an input or of a step's code: its name and what it holds. */
+/** A file of an input or of a step's code: its name and its content. */
 export type Manifest = [name: string, content: string][];
 
 export class Records {
   readonly #database: Database;
-  /** Who writes which output, across engines. */
+  /** Leases on outputs, across engines. */
   readonly leases: Leases;
 
   constructor(
@@ -115,7 +115,7 @@ export class Records {
     this.#database.use((statement) => statement('update runs set git = ? where id = ?').run(sealedJson(git), run));
   }
 
-  /** Cells that ended otherwise than by being fresh, and metrics. */
+  /** Adds metrics, and cells that ended in another state than fresh. */
   add(run: number, cells: CellRecord[], metrics: MetricRecord[]): void {
     if (cells.length + metrics.length === 0) return;
     this.#database.commit((statement) => {
@@ -133,7 +133,7 @@ export class Records {
     });
   }
 
-  /** `fingerprints`: of every cell of the run, whatever it ended in. Returns whether no run before had just these. */
+  /** `fingerprints`: of every cell of the run in any state. Returns whether no earlier run had the same set. */
   finish(run: number, seconds: number, counts: RunRecord['counts'], notices: Notice[], fingerprints: Map<string, string>): boolean {
     const text = JSON.stringify([...fingerprints]);
     const hash = sha256(text);
@@ -147,14 +147,14 @@ export class Records {
     return isNew;
   }
 
-  /** We wrote this at `path`; for a result that is not stored, under which fingerprint. */
+  /** Records that tunesmith wrote this at `path`, with the fingerprint. */
   wrote(path: string, hash: string, fingerprint: string): void {
     this.#database.use((statement) =>
       statement('replace into written (path, hash, fingerprint) values (?, ?, ?)').run(this.#name(path), hash, fingerprint),
     );
   }
 
-  /** Whether what now has `hash` at `path` is of our making. */
+  /** Whether tunesmith wrote the content `hash` at `path`. */
   isOurs(path: string, hash: string): boolean {
     return (
       this.#database.use((statement) => statement('select 1 from written where path = ? and hash = ?').get(this.#name(path), hash)) !==
@@ -162,12 +162,12 @@ export class Records {
     );
   }
 
-  /** Whether we ever wrote at `path`. */
+  /** Whether tunesmith ever wrote to `path`. */
   everWrote(path: string): boolean {
     return this.#database.use((statement) => statement('select 1 from written where path = ? limit 1').get(this.#name(path))) !== undefined;
   }
 
-  /** The hash of what a cell of that fingerprint last wrote at `path`. */
+  /** The hash of the last content that a cell with that fingerprint wrote to `path`. */
   lastWritten(path: string, fingerprint: string): string | undefined {
     return this.#database.use((statement) =>
       statement('select hash from written where path = ? and fingerprint = ? order by rowid desc limit 1')
@@ -187,7 +187,7 @@ export class Records {
     return unsealedJson<Manifest>(text);
   }
 
-  /** Returns its SHA-256, by which it is found again. */
+  /** Returns its SHA-256, which is the key. */
   keepText(text: string): string {
     const hash = sha256(text);
     this.#keep(hash, text);
@@ -199,7 +199,7 @@ export class Records {
     return typeof text === 'string' && sha256(text) === hash ? text : undefined;
   }
 
-  /** What fingerprints are made of: kept for good, since results come and go. Returns whether it was new. */
+  /** Stores the components of a fingerprint, which are kept longer than results. Returns whether it was new. */
   keepComponents(fingerprint: string, components: Components): boolean {
     return this.#database.use((statement) => {
       if (statement('select 1 from components where fingerprint = ?').get(fingerprint)) return false;
@@ -216,7 +216,7 @@ export class Records {
     return found && fingerprintOf(found) === fingerprint ? found : undefined;
   }
 
-  /** The fingerprint that each cell of the run had, also of those that stayed fresh; of a run that was cut off, as far as it came. */
+  /** The fingerprint of each cell of the run, fresh ones included. For an interrupted run, only those that are known. */
   fingerprints(run: number): Map<string, string> {
     const hash = this.#database.use((statement) => statement('select fingerprints from runs where id = ?').pluck().get(run));
     const text = typeof hash === 'string' ? this.text(hash) : undefined;
@@ -227,7 +227,7 @@ export class Records {
     return new Map((rows as [string, string][]).filter((row) => row.every(isText)));
   }
 
-  /** The final figures of a cell's result, from the run that made it. */
+  /** The final metrics of a cell's result, from the run that made it. */
   figures(cell: string, fingerprint: string): { name: string; value: number }[] {
     const rows = this.#database.use((statement) =>
       statement(
@@ -238,14 +238,14 @@ export class Records {
     return rows.filter(isFigure);
   }
 
-  /** Cells of any run that reported final figures. */
+  /** Cells of all runs that reported final metrics. */
   cellsWithFigures(): Set<string> {
     return this.#database.use(
       (statement) => new Set(statement('select distinct cell from metrics where step is null').pluck().all() as string[]),
     );
   }
 
-  /** How the cell last ended, other than by being fresh. */
+  /** The last record of the cell in another state than fresh. */
   lastEnd(file: string, cell: string): (CellRecord & { run: number }) | undefined {
     const row = this.#database.use((statement) =>
       statement(
@@ -255,7 +255,7 @@ export class Records {
     return row && isCell(row) ? { ...this.#cellOf(row), run: (row as { run: number }).run } : undefined;
   }
 
-  /** The fingerprint of the result that the cell last ended with. */
+  /** The fingerprint of the cell's last result. */
   lastFingerprint(file: string, cell: string): string | undefined {
     return this.#database.look(undefined, (statement) =>
       statement(
@@ -267,7 +267,7 @@ export class Records {
     ) as string | undefined;
   }
 
-  /** Of all cells of the last run that came to its end. */
+  /** The fingerprints of all cells of the last finished run. */
   lastFingerprints(file: string): string[] {
     const hash = this.#database.look(undefined, (statement) =>
       statement('select fingerprints from runs where pipeline = ? and fingerprints is not null order by id desc limit 1')
@@ -278,7 +278,7 @@ export class Records {
     return text === undefined ? [] : (JSON.parse(text) as [cell: string, fingerprint: string][]).map(([, fingerprint]) => fingerprint);
   }
 
-  /** How long each cell took when it last ran. */
+  /** The duration of each cell's last execution. */
   durations(file: string): Map<string, number> {
     const rows = this.#database.use((statement) =>
       statement(
@@ -306,12 +306,12 @@ export class Records {
     return (rows as unknown[]).filter(isText) as string[];
   }
 
-  /** Whether a run before this one has said so already. */
+  /** Whether an earlier run has already reported this. */
   wasTold(message: string): boolean {
     return this.#database.use((statement) => statement('select 1 from notices where message = ? limit 1').get(message)) !== undefined;
   }
 
-  /** Of all runs. */
+  /** The logs of all runs. */
   logs(): LogRecord[] {
     const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
     return (rows as any[])
@@ -319,7 +319,7 @@ export class Records {
       .map(({ run, log, fingerprint }) => ({ run, log: join(this.root, log), fingerprint: fingerprint ?? undefined }));
   }
 
-  /** The final figures of the result that each cell last ended with, from the run that made it. */
+  /** The final metrics of each cell's last result, from the run that made it. */
   lastFigures(file: string): MetricRecord[] {
     const rows = this.#database.use((statement) =>
       statement(
@@ -329,7 +329,7 @@ export class Records {
     return rows.filter(isFigure);
   }
 
-  /** What came of each cell, in its own words, from the run that made the result that it last ended with. */
+  /** The result line of each cell's last result, from the run that made it. */
   lastResults(file: string): { cell: string; message: string }[] {
     const rows = this.#database.use((statement) =>
       statement(
@@ -364,7 +364,7 @@ export class Records {
     };
   }
 
-  /** Whether it was new. */
+  /** Returns whether it was new. */
   #keep(hash: string, text: string): boolean {
     return this.#database.use((statement) => {
       if (statement('select 1 from texts where hash = ?').get(hash)) return false;
@@ -386,13 +386,13 @@ export class Records {
     };
   }
 
-  /** A path as it is named in the records: so that a project that moved finds its own. */
+  /** A path relative to the project, so that the records stay valid when the project moves. */
   #name(path: string): string {
     return relative(this.root, path);
   }
 }
 
-/** `made`: by cell the run that made the result that it last ended with. */
+/** `made`: for each cell, the run that made its last result. */
 const MADE = `with
   ended as (select cells.* from cells join runs on runs.id = cells.run where pipeline = ? and fingerprint is not null),
   last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
@@ -406,7 +406,7 @@ function runOf({ id, pipeline, started, seconds, counts, setting, git, text, hos
     started,
     state: runs ? 'running' : seconds === null ? 'cut off' : 'ended',
     seconds: isNumber(seconds) ? seconds : undefined,
-    // What a run has before it ends.
+    // The defaults of a run that has not ended.
     counts: unsealedJson(counts) ?? {},
     setting: unsealedJson(setting),
     git: unsealedJson(git),
@@ -414,7 +414,7 @@ function runOf({ id, pipeline, started, seconds, counts, setting, git, text, hos
   };
 }
 
-/** Newest first; none where nothing ever ran. */
+/** Newest first; empty if there are no runs. */
 export function runs(root: string, limit = 20): RunRecord[] {
   return reading(root, (records) => records.runs(limit)) ?? [];
 }
@@ -423,17 +423,17 @@ export function run(root: string, id: number): RunDetails | undefined {
   return reading(root, (records) => records.run(id));
 }
 
-/** The path of the log of the cell's last execution. */
+/** Path of the log of the cell's last execution. */
 export function lastLog(pipeline: Pick<Pipeline, 'root' | 'file'>, cell: string): string | undefined {
   return reading(pipeline.root, (records) => records.lastLog(pipeline.file, cell));
 }
 
-/** The final figures of cells that need not run again. */
+/** The final metrics of cells that need not run again. */
 export function lastFigures(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRecord[] {
   return reading(pipeline.root, (records) => records.lastFigures(pipeline.file)) ?? [];
 }
 
-/** Undefined where nothing ever ran. */
+/** Undefined if there are no runs. */
 export function reading<T>(root: string, read: (records: Records) => T): T | undefined {
   if (!existsSync(placesOf({ root }).state)) return undefined;
   const records = new Records(root, { readOnly: true });

@@ -1,7 +1,7 @@
 /**
- * Runs a pipeline: looks at every cell, then takes those that are not fresh through restoring or executing, in the order
- * of their edges, and says all of it as events. What a cell's result is worth is decided in look.ts, how it executes in
- * execute.ts; here is who comes when, who waits for whom, and what a failure or Ctrl-C means for the rest.
+ * Runs a pipeline: checks every cell, restores or executes the cells that are not fresh in the order of their dependencies, and
+ * emits events. look.ts decides whether a cell must run, and execute.ts runs it. This file decides the order, what waits for
+ * what, and what a failure or Ctrl-C means for the other cells.
  */
 import { setMaxListeners } from 'node:events';
 import { relative } from 'node:path';
@@ -36,25 +36,25 @@ import { Workers } from './workers.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
-  /** Fail where anything would differ from the lock. */
+  /** Fail if any result would differ from the lockfile. */
   locked?: boolean;
-  /** How many cells execute at once at most; default: the cores. */
+  /** Maximum number of cells that execute at the same time; default: number of CPU cores. */
   jobs?: number;
-  /** What a failure does to the cells that do not need the failed one. Default: stop. */
+  /** What a failure means for cells that do not depend on the failed one. Default: stop. */
   onFailure?: 'stop' | 'continue' | 'kill';
-  /** Tell the figures of cells that need not run, too: they are as good as on the day that they ran. */
+  /** Also report the metrics of cells that need not run, because they are still valid. */
   figures?: boolean;
-  /** Ctrl-C. */
+  /** Aborts on Ctrl-C. */
   signal: AbortSignal;
 }
 
 export type Summary = Extract<RunEvent, { type: 'summary' }>;
 
-/** The summary is also the last event. */
+/** Resolves with the summary, which is also the last event. */
 export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit: Emit): Promise<Summary> {
   const began = performance.now();
   const selected = selectCells(pipeline, options);
-  // What is said before the run has begun is told right after its start.
+  // Notices from before the run are reported right after its start.
   const early: RunEvent[] = [];
   let tell: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
@@ -94,14 +94,14 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     transcript.close();
     project.close();
   }
-  // What is said while all is closed comes before the summary, and nothing after it.
+  // The summary is the last event. Notices from closing come before it.
   ended = true;
   emit(summary);
   if (unrecorded) throw unrecorded;
   return summary;
 }
 
-/** Other engines may be ending runs of other cells of this pipeline. */
+/** Takes a lease, because other engines may be writing the lockfile for other cells of this pipeline. */
 async function lock({ file, cells }: Pipeline, project: Project, ended: Map<string, LockEntry | undefined>): Promise<void> {
   const path = lockPath(file);
   const lease = await project.records.leases.acquire(`lock ${path}`);
@@ -112,22 +112,22 @@ async function lock({ file, cells }: Pipeline, project: Project, ended: Map<stri
       ended,
     );
   } catch (error) {
-    // The results are safe: that they are not written down is no reason to fail.
-    project.notice(`${relative(project.root, path)} was not written: ${explained(error).message}`);
+    // The results are stored, so a missing lockfile is no reason to fail.
+    project.notice(`could not write ${relative(project.root, path)}: ${explained(error).message}`);
   } finally {
     lease.release();
   }
 }
 
 class Run {
-  /** What each cell ended with, for the lock; undefined where its result is not kept. */
+  /** The results of cells for the lockfile; undefined if a result is not stored. */
   readonly ended = new Map<string, LockEntry | undefined>();
   readonly #states = new Map<string, CellState>();
   readonly #outputs = new Map<string, Record<string, Content>>();
-  /** Cells outside of the selection that could not be put in place, and why. */
+  /** Cells outside of the selection whose outputs could not be restored, and why. */
   readonly #unrestored = new Map<string, string>();
   #foresight: Foresight | undefined;
-  /** Who comes first, where not all can. */
+  /** The priority of each cell if not all can run at the same time. */
   #order = new Map<string, number>();
   readonly #jobs: number;
   readonly #guard = new Guard();
@@ -135,7 +135,7 @@ class Run {
   readonly #kill = new AbortController();
   readonly #signal: AbortSignal;
   readonly #executing: Pool;
-  /** Copying files is no work for a core, but the disk wants it one after the other, too. */
+  /** Slots for restoring, which needs no CPU, but the disk limits how many restorations run at the same time. */
   readonly #restoring = new Pool({ cells: 4, cpu: 0, memory: 0 });
   #stopping = false;
   #bug: { error: unknown } | undefined;
@@ -153,10 +153,10 @@ class Run {
     private readonly locked: Locked | undefined,
   ) {
     this.#signal = AbortSignal.any([options.signal, this.#kill.signal]);
-    // Any number of cells may wait for something.
+    // Any number of cells may add listeners.
     setMaxListeners(0, this.#signal);
     this.#jobs = Math.max(1, options.jobs ?? machine.cpu);
-    // Who asks for more cells at once than there are cores means it.
+    // If the user asks for more cells than cores, allow it.
     this.#executing = new Pool({ cells: this.#jobs, cpu: Math.max(this.#jobs, machine.cpu), memory: machine.memory }, machine.gpus);
   }
 
@@ -185,7 +185,7 @@ class Run {
     return this.#states;
   }
 
-  /** Cells outside of the selection whose outputs are to be put in place for those that run. */
+  /** Cells outside of the selection whose outputs must be restored for cells that run. */
   #neededBy(pending: Cell[]): Cell[] {
     const above = new Set(pending.flatMap((cell) => [...cell.reads, ...cell.waits]));
     return this.pipeline.cells.filter(
@@ -193,7 +193,7 @@ class Run {
     );
   }
 
-  /** Never rejects: p-graph would go on, but forget what it was doing. */
+  /** Never rejects, because p-graph would continue but lose track of its tasks. */
   async #visit(cell: Cell): Promise<void> {
     const seconds = stopwatch();
     try {
@@ -227,7 +227,7 @@ class Run {
     }
   }
 
-  /** Fails the cells that cannot succeed, as soon as that is known. */
+  /** Fails cells that cannot succeed as soon as that is known. */
   async #foresee(): Promise<void> {
     const made: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
     const exists = (name: string) => made.includes(this.#states.get(name)) || (!this.selected.has(name) && this.found.get(name)!.final);
@@ -238,7 +238,7 @@ class Run {
     }
   }
 
-  /** A log for a cell that failed before it began. */
+  /** Writes a log for a cell that failed before it started. */
   #logged(cell: Cell, message: string, detail?: string): string {
     const path = this.project.places.log(this.run, cell.name);
     const log = new CellLog(
@@ -252,7 +252,7 @@ class Run {
     return path;
   }
 
-  /** How a cell ends that cannot begin. */
+  /** The final state of a cell that cannot start; undefined if it can. */
   #doomed(cell: Cell): { state: 'skipped' | 'canceled'; why: string } | undefined {
     for (const name of edgesOf(cell)) {
       const state = this.#states.get(name);
@@ -266,11 +266,12 @@ class Run {
     return undefined;
   }
 
-  /** Takes a cell to its end, whatever that turns out to be. */
+  /** Brings a cell to its final state: fresh, restored or executed. */
   async #settle(cell: Cell, seconds: () => number): Promise<void> {
     const unrestored = edgesOf(cell).find((name) => this.#unrestored.has(name));
-    if (unrestored) throw new StepError(`${unrestored} could not be restored: ${this.#unrestored.get(unrestored)}`, 'select it, too');
-    // The survey's look is good unless something above was not settled then.
+    if (unrestored)
+      throw new StepError(`${unrestored} could not be restored: ${this.#unrestored.get(unrestored)}`, 'Select that cell, too.');
+    // The survey's decision is valid unless a cell that this one reads was still undecided.
     const surveyed = this.found.get(cell.name)!;
     const settledAbove = cell.frozen || cell.reads.every((name) => this.found.get(name)!.final);
     let found = (settledAbove && surveyed.look) || (await this.#look(cell));
@@ -279,13 +280,13 @@ class Run {
     if (found.state === 'restore') {
       const why = await this.#restore(cell, found);
       if (why === undefined) return this.#restored(cell, found, seconds);
-      if (cell.frozen) throw new StepError(`is frozen, and ${why}`, 'run it once without `frozen: true`');
+      if (cell.frozen) throw new StepError(`is frozen, and ${why}`, 'Run it once without `frozen: true`.');
       found = { ...found, state: 'run', why };
     }
     await this.#execute(cell, found, seconds);
   }
 
-  /** Resolves with why the cell must run after all; undefined when its outputs are in place. */
+  /** Restores a cell. Resolves with undefined on success, otherwise with the reason why the cell must run. */
   async #restore(cell: Cell, found: Look): Promise<string | undefined> {
     const held = await this.#restoring.take(this.#order.get(cell.name)!, { cells: 1, cpu: 0, memory: 0, gpu: 0 });
     let leases: Lease[] = [];
@@ -316,8 +317,8 @@ class Run {
   }
 
   /**
-   * Executes a cell in a slot, holding the leases on its fingerprint (another project may share the cache) and on its
-   * outputs (another run may be at work in this project). Who had to wait for them takes what the other one made.
+   * Executes a cell with leases on its fingerprint (another project may share the cache) and on its outputs (another run may
+   * be active in this project). After waiting for a lease, it uses the result of the other run if there is one.
    */
   async #execute(cell: Cell, found: Look, seconds: () => number): Promise<void> {
     const enter = () => this.#executing.take(this.#order.get(cell.name)!, demandOf(cell, this.#jobs));
@@ -328,7 +329,7 @@ class Run {
       let waited = false;
       const waiting = this.#waiting(cell, () => {
         waited = true;
-        // Others can work while this one waits.
+        // Release the slot while this cell waits.
         held.release();
       });
       if (cell.cache) leases.push(await this.project.cache.leases.acquire(`cell ${found.fingerprint}`, waiting));
@@ -352,9 +353,9 @@ class Run {
       if (stored) {
         this.#outputs.set(cell.name, stored.outputs);
         this.ended.set(cell.name, stored.kept ? lockEntry(found.fingerprint, stored.outputs) : undefined);
-        return this.#end(cell, 'restored', seconds(), { why: 'an earlier run made it and could not store it', look: found });
+        return this.#end(cell, 'restored', seconds(), { why: 'an earlier run made it but could not store it', look: found });
       }
-      // How long it took is how long it ran, not how long it stood in line.
+      // The time is the duration of the execution, without waiting.
       seconds = stopwatch();
       const execution = await execute(cell, found, why, surroundings);
       const { fingerprint } = found;
@@ -379,7 +380,7 @@ class Run {
     return look(cell, this.pipeline, this.project, (name) => this.#outputs.get(name)!, this.options.force ?? false);
   }
 
-  /** Whether nothing new may begin. */
+  /** Whether no new cell may start. */
   #idle(): boolean {
     return this.#stopping || this.#signal.aborted;
   }
@@ -420,7 +421,7 @@ class Run {
     this.#end(cell, 'restored', seconds(), { why: look.why, look });
   }
 
-  /** Takes over a result that is known. */
+  /** Uses a stored result. */
   #know(cell: Cell, { result, fingerprint }: Look): void {
     this.#outputs.set(cell.name, result!.outputs);
     this.ended.set(cell.name, lockEntry(fingerprint, result!.outputs));
@@ -446,10 +447,10 @@ class Run {
   }
 }
 
-/** Characters of a message that the records keep; its log has all of it. */
+/** Maximum number of characters of a message in the records. The log has the full message. */
 const MOST_WRITTEN = 4000;
 
-/** What is known of a cell at its end. */
+/** The data of a finished cell. */
 interface End {
   why?: string;
   failure?: Failure;
@@ -458,12 +459,12 @@ interface End {
   usage?: Usage;
 }
 
-/** What must have ended before a cell begins. A frozen one needs nothing of what is above it. */
+/** The cells that must end before a cell starts. A frozen cell depends on none. */
 function edgesOf({ frozen, reads, waits }: Cell): string[] {
   return frozen ? [] : [...reads, ...waits];
 }
 
-/** Whether there is, or may be, something to do. */
+/** Whether the cell has or may have something to do. */
 function isPending(found: Found | undefined): boolean {
   return found !== undefined && found.state !== 'off' && !found.final;
 }

@@ -1,12 +1,12 @@
 /**
- * Walks cells in the order of their edges, as wide as the machine allows. p-graph drives; since it cannot stop, limit or
- * mark anything, its tasks never reject, and what may run when is decided here.
+ * Visits cells in the order of their dependencies, as many at a time as the machine allows. p-graph drives the traversal. It
+ * cannot stop or limit tasks, so tasks never reject, and this file decides when a cell may run.
  */
 import type { Cell } from '../pipeline/pipeline.ts';
 
-/** `edges`: what must have ended before a cell begins. `visit` must not reject. */
+/** `edges`: the cells that must end before a cell starts. `visit` must not reject. */
 export async function walk(cells: Cell[], edges: (cell: Cell) => Iterable<string>, visit: (cell: Cell) => Promise<void>): Promise<void> {
-  // p-graph keeps nodes in an object by their names: a step named `__proto__` would be no node of it.
+  // p-graph stores nodes in an object by name, which would lose a step named `__proto__`.
   const id = (name: string) => `cell ${name}`;
   const among = new Set(cells.map((cell) => cell.name));
   const dependencies: [string, string][] = [];
@@ -16,23 +16,23 @@ export async function walk(cells: Cell[], edges: (cell: Cell) => Iterable<string
   await new PGraph(nodes, dependencies).run();
 }
 
-/** How much of what. */
+/** An amount of each resource. */
 export type Amounts = { cells: number; cpu: number; memory: number };
 
 export interface Demand extends Amounts {
   gpu: number;
 }
 
-/** What was taken: `release` gives it back; calling it twice does no harm. */
+/** Resources in use. `release` returns them and may be called twice. */
 export interface Held {
   gpus: string[];
   release(): void;
 }
 
 /**
- * What cells share: how many may be at work, cores, memory, and GPUs, each by its name. The first of the order comes before
- * the later ones. Who cannot have all that it needs keeps others from what it lacks, or it might wait for ever; what it
- * does not lack stays free for them: a cell that waits for a GPU keeps no core idle.
+ * The resources that cells share: slots, CPU cores, memory and GPUs. Cells get them in the given order. A cell that waits
+ * for resources reserves those that are scarce, so that it cannot starve. It does not reserve the others: a cell that waits
+ * for a GPU keeps no CPU core idle.
  */
 export class Pool {
   readonly #free: Amounts;
@@ -53,7 +53,7 @@ export class Pool {
     });
   }
 
-  /** Not at once: others who come now, too, may come first in the order. */
+  /** Waits a turn, because cells that arrive in the same turn may come earlier in the order. */
   #soon(): void {
     this.#admitting ??= setImmediate(() => this.#admit());
   }
@@ -97,8 +97,8 @@ const AMOUNTS = ['cells', 'cpu', 'memory'] as const;
 const KINDS = [...AMOUNTS, 'gpu'] as const;
 
 /**
- * The longest way first: a cell's rank is how long it and the longest chain below it take, by what they took before; one
- * that has not run yet is taken for the average of its step, or of all. Returns each cell's place in the order.
+ * Orders cells by critical path: a cell's rank is the duration of the longest chain of cells that starts with it, from earlier
+ * runs. A cell that has not run yet counts with the average of its step, or of all cells. Returns the position of each cell.
  */
 export function longestFirst(cells: Cell[], seconds: Map<string, number>): Map<string, number> {
   const known = new Map<string, number[]>();
@@ -115,7 +115,7 @@ export function longestFirst(cells: Cell[], seconds: Map<string, number>): Map<s
     ranks.set(cell.name, rank);
     for (const above of [...cell.reads, ...cell.waits]) below.set(above, Math.max(below.get(above) ?? 0, rank));
   }
-  // Sorting is stable: among equals the order of the pipeline counts.
+  // Sorting is stable, so equal ranks keep the order of the pipeline.
   const sorted = [...cells].sort((a, b) => ranks.get(b.name)! - ranks.get(a.name)!);
   return new Map(sorted.map(({ name }, order) => [name, order]));
 }

@@ -1,4 +1,4 @@
-/** Which cells a command is about: `--only` just these, `--from` it and below, `--until` it and above; combined, what is in all of them. */
+/** Selects the cells of a command: `--only` these, `--from` these and their dependents, `--until` these and their dependencies; combined, the intersection. */
 import { createRequire } from 'node:module';
 import { relative } from 'node:path';
 import { type Diagnostic, InvalidError } from '../diagnostic.ts';
@@ -13,7 +13,7 @@ export interface Selection {
   until?: string[];
 }
 
-/** Names of cells. Each word of the selection is a cell, or a step for all its cells. */
+/** Names of the selected cells. A word is a cell, or a step, which means all its cells. */
 export function selectCells(pipeline: Pipeline, { only, from, until }: Selection): Set<string> {
   const mistakes: Diagnostic[] = [];
   const named = (flag: string, words: string[]) =>
@@ -32,28 +32,28 @@ export function selectCells(pipeline: Pipeline, { only, from, until }: Selection
   if (mistakes.length > 0) throw new InvalidError(mistakes);
   const selected = new Set(pipeline.cells.map((cell) => cell.name).filter((name) => sets.every((set) => set.has(name))));
   if (selected.size === 0) {
-    const message = 'nothing is selected: no cell is in all of --only, --from and --until';
-    throw new InvalidError([{ ...nowhere, message, hint: 'combined, they select what each of them selects' }]);
+    const message = 'the selection is empty: no cell matches all of --only, --from and --until';
+    throw new InvalidError([{ ...nowhere, message, hint: 'Combined options select only cells that match all of them.' }]);
   }
   return selected;
 }
 
-/** All that has to be there for the cells of `names`: what they read and wait for, directly and not; without themselves. */
+/** All direct and indirect dependencies of `names`, without `names` themselves. */
 export function ancestorsOf(pipeline: Pipeline, names: Set<string>): Set<string> {
   const all = spread(pipeline.cells, names, edgesAbove);
   for (const name of names) all.delete(name);
   return all;
 }
 
-/** The cells that a word names: see `cellTest`. */
+/** The cells that a word matches (see `cellTest`). */
 export function cellsNamed(pipeline: Pipeline, word: string): Cell[] {
   const exact = pipeline.cells.filter((cell) => cell.name === word);
   return exact.length > 0 ? exact : pipeline.cells.filter(cellTest(word));
 }
 
 /**
- * Whether a word names a cell: by its whole name, by its step, or by some of the values in its brackets, in any order
- * and as the YAML spells them: `train[lr=3e-4]`.
+ * A test whether a word matches a cell: by its full name, by its step, or by some of the values in brackets, in any order and
+ * spelled as in the YAML file: `train[lr=3e-4]`.
  */
 export function cellTest(word: string): (cell: Pick<Cell, 'name' | 'step' | 'matrix'>) => boolean {
   const wanted = cellNameParts(word);
@@ -66,13 +66,13 @@ export function cellTest(word: string): (cell: Pick<Cell, 'name' | 'step' | 'mat
       ));
 }
 
-/** A cell by its name alone. */
+/** Splits the name of a cell. */
 export function cellOfName(name: string): Pick<Cell, 'name' | 'step' | 'matrix'> {
   const { step, values } = cellNameParts(name) ?? { step: name, values: new Map<string, string>() };
   return { name, step, matrix: Object.fromEntries([...values].map(([key, text]) => [key, writtenValue(text)])) };
 }
 
-/** A value as a name or YAML has it: `3e-4`, `"1"`, `two words`, `{layers: 2}`. */
+/** A value as in a cell's name or in YAML: `3e-4`, `"1"`, `two words`, `{layers: 2}`. */
 function writtenValue(text: string): Json {
   if (!/^["'{[]/.test(text)) return coreScalar(text);
   try {
@@ -84,22 +84,22 @@ function writtenValue(text: string): Json {
 
 function yamlValue(text: string): Json {
   try {
-    // Loaded where it is needed: most values are plain.
+    // Loaded on demand, because most values are plain.
     const { parse } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
     return parse(text, { logLevel: 'silent' }) as Json;
   } catch {
-    return text; // it only looks like YAML
+    return text; // not YAML
   }
 }
 
-/** `flag`: the flag before the word, for the message, if it came with one. */
+/** `flag`: the flag of the word, if any, for the message. */
 export function unknownCell(pipeline: Pipeline, word: string, flag = ''): Diagnostic {
   const file = relative(process.cwd(), pipeline.file);
   const where = file.startsWith('..') ? pipeline.file : file;
   return { ...nowhere, message: `${flag}${word}: there is no such cell or step in ${where}`, hint: nearestCells(pipeline, word) };
 }
 
-/** What the word may have meant: another step, another dimension, or another value. */
+/** Suggests a similar step, dimension or value. */
 function nearestCells({ cells }: Pipeline, word: string): string {
   const step = /^([^[]+)\[/.exec(word)?.[1];
   const ofStep = cells.filter((cell) => cell.step === step);
@@ -122,11 +122,11 @@ function edgesBelow({ cells }: Pipeline): (cell: Cell) => string[] {
   return (cell) => below.get(cell.name)!;
 }
 
-/** `start` and all that edges lead to. */
+/** `start` and all cells that edges lead to. */
 function spread(cells: Cell[], start: Set<string>, edges: (cell: Cell) => string[]): Set<string> {
   const byName = new Map(cells.map((cell) => [cell.name, cell]));
   const reached = new Set(start);
-  // A Set's iteration also visits what is added on the way.
+  // Iterating a Set also visits elements that are added during the iteration.
   for (const name of reached) for (const next of edges(byName.get(name)!)) reached.add(next);
   return reached;
 }

@@ -1,4 +1,4 @@
-/** What a run ran in, for its record: the state of the code in git, the machine, the versions. Nothing here may fail a run. */
+/** The environment of a run for its record: git commit, machine, versions. Errors here must not fail the run. */
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -12,7 +12,7 @@ import type { Json } from '../step.ts';
 export interface Setting {
   params: Record<string, Json>;
   machine: Machine;
-  /** Of tunesmith, Node, and the packages that tunesmith is built upon. */
+  /** Versions of tunesmith, Node and tunesmith's dependencies. */
   versions: Record<string, string>;
 }
 
@@ -20,13 +20,13 @@ export interface Machine {
   system: string;
   cpu: string;
   cores: number;
-  /** Bytes that processes can have: those of the container where there is one. */
+  /** Memory limit in bytes. */
   memory: number;
 }
 
 export interface Git {
   commit: string;
-  /** Whether tracked files are other than in that commit. */
+  /** Whether tracked files differ from that commit. */
   dirty: boolean;
 }
 
@@ -35,9 +35,9 @@ export function settingOf({ params }: Pipeline): Setting {
   return { params, machine, versions: ownVersions() };
 }
 
-/** Undefined where there is no repository, no commit, or no git. */
+/** Undefined if there is no repository, no commit or no git. */
 export async function gitState(folder: string, signal: AbortSignal): Promise<Git | undefined> {
-  // To start a program for nothing is a good part of a run that finds all fresh.
+  // Starting git in vain would take a large part of a run in which all cells are fresh.
   if (process.env.GIT_DIR === undefined && !isInRepository(folder)) return undefined;
   const args = ['--no-optional-locks', 'status', '--porcelain=v2', '--branch', '--untracked-files=no'];
   return new Promise((resolve) => {
@@ -65,7 +65,7 @@ function ownVersions(): Record<string, string> {
   return versions;
 }
 
-/** The system's own list is asked first: `cpus()` also reads the speed of each of a hundred cores. */
+/** Reads /proc/cpuinfo first, because `cpus()` also reads the speed of each core, which is slow for a hundred cores. */
 function cpuModel(): string {
   try {
     const file = openSync('/proc/cpuinfo', 'r');

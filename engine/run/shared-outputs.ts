@@ -1,6 +1,6 @@
 /**
- * Outputs of steps that tunesmith places lie in `.tunesmith/outputs/<name of the pipeline>/`. Two pipelines of one name in one project
- * would overwrite each other's: the second one is refused.
+ * Outputs of built-in steps are in `.tunesmith/outputs/<name of the pipeline>/`. Two pipelines with the same name in one
+ * project would overwrite each other's outputs, so the second one is refused.
  */
 import { readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
@@ -11,8 +11,8 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Project } from './project.ts';
 
 /**
- * Throws InvalidError where another pipeline of the project, which ran here and is still there, has the same name, or one of `others`,
- * files that need not have run.
+ * Throws InvalidError if another existing pipeline that ran in this project has the same name, or one of the files `others`,
+ * which need not have run.
  */
 export function refuseSharedOutputs(
   { name, file, cells }: Pipeline,
@@ -30,20 +30,20 @@ export function refuseSharedOutputs(
         line: 0,
         column: 0,
         length: 0,
-        message: `${other} and ${here} have one name, ${name}: their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
+        message: `${other} and ${here} have the same name, ${name}, so their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
         hint: `Give one of them another name, for example \`name: ${basename(dirname(resolve(file))) || 'other'}-${name}\` in ${here}.`,
       },
     ]);
   }
 }
 
-/** The line is read without the whole of YAML: a run with nothing to do does not load it. */
+/** Reads the line without a YAML parser, which a run with nothing to do does not load. */
 function sharesName(file: string, name: string): boolean {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch {
-    return false; // renamed or removed: whoever has the name now has the outputs, too
+    return false; // renamed or removed, so the new pipeline with this name owns the outputs
   }
   if (!/\buses\b/.test(text)) return false;
   const [, quoted = '', bare = ''] = /^["']?name["']?:[ \t]+(?:(["'].*["'])|(.*?))[ \t]*(?:[ \t]#.*)?\r?$/m.exec(text) ?? [];

@@ -1,7 +1,7 @@
 /**
- * The commands of a shell step, one after the other. What is too long for one argument of a program is handed to the shell as a file; what
- * is too long for a program, thousands of paths, it finds in list files: `$TUNESMITH_INPUTS/NAME.txt` has a path of the input NAME a line,
- * `NAME.0` the same for `xargs -0`.
+ * Runs the commands of a shell step in order. A command that is too long for one argument is passed to the shell as a file.
+ * For thousands of paths there are list files: `$TUNESMITH_INPUTS/NAME.txt` has one path of the input NAME per line, and
+ * `NAME.0` has them for `xargs -0`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -13,7 +13,7 @@ import { type ChildOptions, runChild } from './child.ts';
 import { meaningOf, type Verdict } from './failure.ts';
 import { commandHint } from './shell-hints.ts';
 
-/** Resolves with what went wrong; undefined when all went well. */
+/** Resolves with the failure; undefined on success. */
 export async function runCommands(work: Attempt, { commands, shell }: ShellAction, options: ChildOptions): Promise<Verdict | undefined> {
   const files = (role: string) =>
     (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
@@ -39,7 +39,7 @@ export async function runCommands(work: Attempt, { commands, shell }: ShellActio
   return undefined;
 }
 
-/** Linux takes 128 KiB. */
+/** Maximum length of one argument in bytes. Linux allows 128 KiB. */
 const LONGEST_ARGUMENT = 100_000;
 
 function scriptOf(command: string, path: string): string {
@@ -50,7 +50,7 @@ function scriptOf(command: string, path: string): string {
 
 function writeLists(folder: string, roles: string[], files: (role: string) => string[]): void {
   mkdirSync(folder, { recursive: true });
-  // What a command takes from other steps directly has no name of its own.
+  // Outputs of other steps that a command uses directly have no role name.
   for (const role of roles.filter((role) => /^[\w-]+$/.test(role))) {
     const paths = files(role);
     writeFileSync(join(folder, `${role}.txt`), paths.map((path) => `${path}\n`).join(''));

@@ -1,10 +1,10 @@
-/** The texts of a user's own step, which the records keep, so that a later run can say which lines changed. */
+/** The source files of a user's step for the records, so that a later run can report which lines changed. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Cell } from '../pipeline/pipeline.ts';
 import { type Components, sha256 } from './fingerprint.ts';
 
-/** By SHA-256. Files that are no texts, that are too large to be read by people, or that changed meanwhile are left out. */
+/** Texts by SHA-256. Leaves out binary files, very large files, and files that have changed in the meantime. */
 export function codeTexts({ action }: Cell, { code }: Components): Map<string, string> {
   const texts = new Map<string, string>();
   if (!code || action.kind !== 'step' || !('path' in action.module)) return texts;

@@ -1,7 +1,7 @@
 /**
- * The child process of `uses` steps: loads a step, runs it, and tells the engine what happens, as messages.
- * Nothing but JSON and paths crosses. It ends with its work, but where the engine says that more may follow, and nothing
- * has been left behind here. It ends with the engine, too: when the channel closes, so does everything here.
+ * The child process of `uses` steps: loads a step, runs it and reports to the engine by messages, which contain only JSON and
+ * paths. The process ends after the step, unless the engine may reuse it and the step has left nothing running. It also
+ * ends when the engine ends and the channel closes.
  */
 import { writeFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
@@ -24,12 +24,12 @@ type Handed =
   | 'seed'
   | 'threads';
 
-/** The step, and what of its context can be sent. */
+/** The step and the serialisable part of its context. */
 export interface StepJob extends Pick<StepContext, Handed> {
   module: { builtin: string } | { path: string };
   options: Record<string, Json>;
   inputs: Record<string, string | string[]>;
-  /** Written to both outputs when the work is done and more may follow; absent where none may. */
+  /** The mark to write to stdout and stderr when the step is done and the process may be reused; absent otherwise. */
   mark?: string;
 }
 
@@ -46,21 +46,21 @@ export type Message =
   /** Of an error that is not a StepError: the whole `stack` for the log, and for the screen where a user's own step threw it. */
   | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string; frames?: Frame[] };
 
-// Compiling a step's libraries is a third of what it takes to load them: Node keeps the result.
+// A third of the loading time of a step's libraries is compilation, so Node caches the compiled code.
 enableCompileCache();
 
-// Made here, they count as there before any work.
+// Created here, so that they count as resources that existed before the step.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 const ended = new AbortController();
 let idle = true;
-/** The module of the step that runs here, if it is the user's own. */
+/** The module of the running step if it is the user's own. */
 let own: string | undefined;
 process.on('SIGTERM', () => {
   if (idle) process.exit();
   ended.abort();
 });
-// Ctrl-C reaches the whole terminal; the engine decides what it means.
+// A terminal sends Ctrl-C to all processes. Ignore it here, because the engine handles it.
 process.on('SIGINT', () => {});
 process.once('disconnect', () => process.kill(-process.pid, 'SIGKILL'));
 process.once('uncaughtException', fail);
@@ -87,12 +87,12 @@ async function serve(job: StepJob): Promise<void> {
   tell({ type: 'free' });
 }
 
-/** To both outputs, behind all that is on its way. */
+/** Writes the mark to stdout and stderr after all pending output. */
 async function write(text: string): Promise<void> {
   await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((written) => stream.write(text, () => written()))));
 }
 
-/** What the kernel has as the most memory of this process begins anew: see usage.ts. */
+/** Resets the kernel's record of this process's peak memory (see usage.ts). */
 function forgetPeak(): void {
   try {
     writeFileSync('/proc/self/clear_refs', '5');
@@ -103,13 +103,13 @@ function forgetPeak(): void {
 
 async function run(job: StepJob): Promise<void> {
   const definition = await load(job.module);
-  // What a step left behind may not speak in the name of the next.
+  // Leftovers of one step must not send messages in the name of the next.
   let over = false;
   const say = (message: Message) => {
     if (!over) tell(message);
   };
   if (own !== undefined) {
-    // The channel alone would keep this process alive, waiting for ever for a promise that nothing can settle any more.
+    // Otherwise the channel alone would keep this process alive forever if nothing can settle the promise any more.
     process.channel?.unref();
     process.once('beforeExit', neverSettled);
   }
@@ -134,7 +134,7 @@ async function run(job: StepJob): Promise<void> {
   }
 }
 
-/** An input that is not given is absent, even if it is named like what every object has. */
+/** Has only own properties, so that an absent input named `constructor` is undefined. */
 function byName<T extends object>(map: T): T {
   return Object.assign(Object.create(null), map);
 }
@@ -142,7 +142,7 @@ function byName<T extends object>(map: T): T {
 interface ProcessState {
   folder: string;
   variables: Record<string, string | undefined>;
-  /** Timers, sockets and the like that keep a process alive. */
+  /** Active resources, such as timers and sockets, that keep a process alive. */
   resources: number;
 }
 
@@ -150,14 +150,14 @@ function surroundings(): ProcessState {
   return { folder: process.cwd(), variables: { ...process.env }, resources: process.getActiveResourcesInfo().length };
 }
 
-/** Variables are put back; what else has changed cannot be. */
+/** Whether the process can be reused. Restores environment variables; other changes cannot be undone. */
 async function isAsBefore(before: ProcessState): Promise<boolean> {
   for (const name of Object.keys({ ...before.variables, ...process.env })) {
     const value = Object.hasOwn(before.variables, name) ? before.variables[name] : undefined;
     if (value === undefined) delete process.env[name];
     else process.env[name] = value;
   }
-  // What is just closing may close, and what a loader is still writing to its cache may be written.
+  // Give resources time to close and loaders time to write their caches.
   for (let looks = 0; looks < MOST_LOOKS; looks++) {
     await new Promise((resolve) => setTimeout(resolve, 1));
     const { folder, resources } = surroundings();
@@ -167,10 +167,10 @@ async function isAsBefore(before: ProcessState): Promise<boolean> {
   return false;
 }
 
-/** A millisecond apart: a new process would take longer than all of them. */
+/** Number of checks, 1 ms apart. Starting a new process would take longer than all of them. */
 const MOST_LOOKS = 50;
 
-/** A process that holds more is not kept waiting. */
+/** Maximum memory of a process that is kept for reuse, in bytes. */
 const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
 
 async function load(module: StepJob['module']): Promise<StepDefinition> {
@@ -178,22 +178,22 @@ async function load(module: StepJob['module']): Promise<StepDefinition> {
   return (await (await import('../registry.ts')).builtin(module.builtin))!;
 }
 
-/** The event loop is empty, as when Node ends with exit code 13 for a module that still awaits something. */
+/** Called when the event loop is empty but the step has not returned. Node itself exits with code 13 in this case. */
 function neverSettled(): void {
   const message = "the step's promise never settled: nothing is left running that could settle it";
-  fail(new StepError(message, 'Call resolve or reject on every path, also when a callback gets an error or an event does not come.'));
+  fail(new StepError(message, 'Call resolve or reject in every case, also if a callback gets an error or an event does not occur.'));
 }
 
 function fail(thrown: unknown): void {
   const error = asError(thrown);
   const { hint, option, stack } = error;
-  // The name tells, not the class: a step may have been built against another copy of the contract.
+  // Compare the name, not the class, because a step may import another copy of tunesmith.
   const explained = error.name === 'StepError';
   const mistake = explained ? undefined : own;
   finish({
     type: 'error',
     message: mistake ? described(error) : String(error.message) || `${error.name} without a message`,
-    // Other people's errors may have fields of these names that mean something else.
+    // Errors of other libraries may use these field names with another meaning.
     hint: typeof hint === 'string' ? hint : mistake ? causes(error) : undefined,
     option: Array.isArray(option) && option.every((key) => typeof key === 'string') ? option : undefined,
     stack: explained ? undefined : stack,
@@ -201,14 +201,14 @@ function fail(thrown: unknown): void {
   });
 }
 
-/** `TypeError: x is not a function`, as JavaScript prints it; of a plain error the message says all. */
+/** `TypeError: x is not a function`, as JavaScript prints it; only the message for a plain Error. */
 function described({ name, message }: Error): string {
   const text = String(message);
   if (name === 'Error' && text !== '') return text;
   return text === '' ? `${name} without a message` : `${name}: ${text}`;
 }
 
-/** What an error was thrown because of: `fetch failed` alone says little. */
+/** The causes of an error, because `fetch failed` alone explains little. */
 function causes(error: Error): string | undefined {
   const lines: string[] = [];
   for (let at: unknown = error.cause; at !== undefined && lines.length < 3; at = at instanceof Error ? at.cause : undefined)
@@ -216,7 +216,7 @@ function causes(error: Error): string | undefined {
   return lines.length > 0 ? lines.join('\n') : undefined;
 }
 
-/** What was thrown may be anything. */
+/** Converts a thrown value of any type to an Error. */
 function asError(thrown: unknown): Error & { hint?: unknown; option?: unknown } {
   if (isNativeError(thrown) || thrown instanceof Error) return thrown;
   return new Error(typeof thrown === 'string' ? thrown : `threw ${inspect(thrown, { depth: 1, breakLength: Number.POSITIVE_INFINITY })}`);
@@ -226,13 +226,13 @@ function tell(message: Message): void {
   if (process.connected) process.send?.(message);
 }
 
-/** The last message; then this process ends, whatever timers or sockets the step has left open. */
+/** Sends the last message and ends the process, even if the step has left timers or sockets open. */
 function finish(message: Message): void {
   process.removeAllListeners('disconnect');
   process.send?.(message, () => process.exit());
 }
 
-/** No eye follows more than some twenty updates a second; the last of a series is always told. */
+/** Limits updates to about twenty per second. The last update of a series is always sent. */
 function throttled(progress: StepContext['progress']): StepContext['progress'] {
   let next = 0;
   return (done, total, values) => {

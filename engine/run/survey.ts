@@ -1,4 +1,4 @@
-/** Looks at the selected cells and all above them, in order, before anything happens: what is there, and what must be done, and why. */
+/** Checks the selected cells and all their dependencies before a run: which are fresh, and which must be restored or run, and why. */
 import { relative, resolve } from 'node:path';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { InvalidError } from '../diagnostic.ts';
@@ -12,22 +12,22 @@ import type { Project } from './project.ts';
 import { ancestorsOf } from './selection.ts';
 
 export interface Found {
-  /** `off`: `when` says so, or of a cell that it reads. */
+  /** `off`: `when` is false for this cell or for a cell that it reads. */
   state: PlannedState | 'off';
   why: string;
   look?: Look;
-  /** What the cell's outputs hold, or will hold once it is restored. */
+  /** The current content of the cell's outputs, or their content after restoring. */
   outputs?: Record<string, Content>;
-  /** Nothing can change this any more: it is fresh, and so is all that it reads. */
+  /** The decision is final: the cell and everything that it reads is fresh. */
   final: boolean;
 }
 
-/** Throws InvalidError where a cell outside of the selection would have to run, or one that is frozen. */
+/** Throws InvalidError if a cell outside of the selection or a frozen cell would have to run. */
 export async function survey(pipeline: Pipeline, project: Project, selected: Set<string>, force: boolean): Promise<Map<string, Found>> {
   const found = new Map<string, Found>();
   const above = ancestorsOf(pipeline, selected);
   const seen: Seen = { sources: new Map(), results: project.cache.index.findAll(project.records.lastFingerprints(pipeline.file)) };
-  // All are asked for at once: one after the other, each would wait for its own answer.
+  // Ask for all of them at the same time instead of waiting for each answer.
   for (const cell of pipeline.cells) if (selected.has(cell.name) || above.has(cell.name)) pinAll(cell, project);
   const byName = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
   for (const cell of pipeline.cells) {
@@ -44,9 +44,9 @@ export async function survey(pipeline: Pipeline, project: Project, selected: Set
   return found;
 }
 
-/** Frozen cells that have nothing to stand for them. */
+/** Reports frozen cells without a stored result. */
 async function neverMade({ locate }: Pipeline, cells: Cell[], found: Map<string, Found>): Promise<InvalidError> {
-  // The first cell of each step speaks for all of them.
+  // Report only the first cell of each step.
   const firsts = cells.filter(({ step }, i) => cells.findIndex((other) => other.step === step) === i);
   const told = firsts.map(({ name, step }) => {
     const hint = 'Run it once without `frozen: true`.';
@@ -87,12 +87,12 @@ async function situation(
     const final = state === 'fresh' && (cell.frozen || above.every((other) => other.final));
     return { state, why, look: known, outputs: state === 'run' ? undefined : result!.outputs, final };
   } catch (error) {
-    // It cannot run like this; the run says so in the cell's place, with the rest done.
+    // The cell will fail. The run reports it when the cell's turn comes, after the other cells.
     return { state: 'run', why: explained(error).message, final: false };
   }
 }
 
-/** Whether the cell finds something by a path that lies in an output of the other one, so that the files must be there to be known. */
+/** Whether the cell reads a path inside an output of the other one, whose files must exist to be known. */
 export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): boolean {
   const outputs = Object.values(other.outputs).map(({ path }) => path);
   return Object.values(cell.inputs)
@@ -104,7 +104,7 @@ export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): 
     });
 }
 
-/** A cell with `cache: false` that ran for these very inputs, and whose outputs are still as it left them. */
+/** Whether a cell with `cache: false` has run with the same inputs and its outputs are unchanged. */
 async function stillThere(cell: Cell, { look: known }: Found, { records, cache }: Project): Promise<Found | undefined> {
   if (!known) return undefined;
   const outputs: Record<string, Content> = Object.create(null);
@@ -127,7 +127,7 @@ function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string
       column: 0,
       length: 0,
       message: `${name} is not selected, but must run first: ${found.get(name)!.why}`,
-      hint: last.has(step) ? `tunesmith run ${file} --until ${step}` : undefined,
+      hint: last.has(step) ? `To run it, use: tunesmith run ${file} --until ${step}` : undefined,
     })),
   );
 }

@@ -1,6 +1,7 @@
 /**
- * Two runs of one pipeline with different parameters write at the same places, one after the other by their leases. A run that stood
- * still for longer than others wait, or that reads later what the other one has made anew, must not mix its results with theirs.
+ * Detects interference between runs of one pipeline with different parameters, which write to the same paths and take turns by
+ * leases. A run must not mix its results with those of another run, after it was suspended for longer than others wait, or
+ * when another run has made one of its inputs again.
  */
 import { relative } from 'node:path';
 import { contentOf } from '../../cache/content.ts';
@@ -11,25 +12,25 @@ import type { Surroundings } from './execute.ts';
 import type { Inputs } from './inputs.ts';
 import { sameContent } from './look.ts';
 
-/** Throws where another process has taken one of the leases: what stands at the outputs' places is its work. */
+/** Throws if another process has taken one of the leases, because the outputs then belong to that process. */
 export function demandLeases(leases: Lease[]): void {
   if (leases.every((lease) => lease.isHeld())) return;
   throw new StepError(
-    'another run took over its outputs while this run stood still: what stands in their places is the work of that run',
-    `A run that stands still for a minute (SIGSTOP, a suspended machine) counts as dead on other machines and in other containers. ${APART}`,
+    'another run took over its outputs while this run was suspended, so the files there belong to that run',
+    `A run that is suspended for a minute (SIGSTOP, a sleeping machine) counts as dead on other machines and in other containers. ${APART}`,
   );
 }
 
-/** The same for whoever has failed already. */
+/** The same test for a cell that has failed already. Does not throw. */
 export function areTakenOver(leases: Lease[]): boolean {
   try {
     return !leases.every((lease) => lease.isHeld());
   } catch {
-    return false; // the records cannot be read, which has been reported where they were needed
+    return false; // the records are unreadable, which has been reported already
   }
 }
 
-/** Throws where an input that a cell of this run made has been made anew by another run. */
+/** Throws if another run has made an input again that a cell of this run had made. */
 export async function demandOwnInputs(inputs: Inputs, { pipeline, project }: Surroundings): Promise<void> {
   for (const [role, { sources }] of Object.entries(inputs)) {
     for (const { path, content, origin, pinned } of sources) {
@@ -37,11 +38,11 @@ export async function demandOwnInputs(inputs: Inputs, { pipeline, project }: Sur
       const now = await contentOf(path, project.cache.memo);
       if (now && !sameContent(content, now) && project.records.isOurs(path, now.hash))
         throw new StepError(
-          `input ${role} (${relative(pipeline.folder, path)}) is no longer what ${origin.cell} made for this run: another run has made it anew`,
+          `another run has overwritten the input ${role} (${relative(pipeline.folder, path)}), which ${origin.cell} made for this run`,
           `Run again. ${APART}`,
         );
     }
   }
 }
 
-const APART = 'Runs with different parameters share the places of outputs: run one after the other, or each in a checkout of its own.';
+const APART = 'Runs with different parameters write to the same paths. Start them one after the other, or each in its own checkout.';

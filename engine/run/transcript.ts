@@ -1,6 +1,6 @@
 /**
- * Writes what happens in a run into the records, a second's worth at a time: a thousand cells must not mean a thousand waits
- * for the disk. It also says in the index of the cache which results the run relies on, so that no gc removes them.
+ * Writes the events of a run to the records in batches of one second, so that a thousand cells do not cause a thousand disk
+ * flushes. It also registers the results that the run uses in the index of the cache, so that gc does not remove them.
  */
 import { relative } from 'node:path';
 import { CacheError } from '../../cache/error.ts';
@@ -14,7 +14,7 @@ import type { CellRecord, MetricRecord, Notice, RunRecord } from './records.ts';
 import { type Git, gitState, settingOf } from './setting.ts';
 import { codeTexts } from './step-code.ts';
 
-/** What was found out about a cell before it began, or when it ended. */
+/** What is known about a cell before it starts or when it ends. */
 interface Known {
   fingerprint: string;
   components: Components;
@@ -24,7 +24,7 @@ interface Known {
 export class Transcript {
   #run = 0;
   #use: number | undefined;
-  /** The results that the run relies on, and how many of them the index knows. */
+  /** The results that the run uses, and how many of them are registered in the index. */
   readonly #relied = new Set<string>();
   #told = 0;
   readonly #fingerprints = new Map<string, string>();
@@ -40,7 +40,7 @@ export class Transcript {
   readonly #git: Promise<void>;
   #found: Git | undefined;
 
-  /** Asks git at once: the answer takes a while. */
+  /** Asks git at the start, because the answer takes a while. */
   constructor(
     private readonly project: Project,
     private readonly pipeline: Pipeline,
@@ -51,8 +51,8 @@ export class Transcript {
   }
 
   /**
-   * Before a look at what there is: whatever is found from here on, no gc removes it before the run has begun. In turn, since
-   * a gc that is at work has counted already who relies on what.
+   * Protects all results from gc until the run has started. Call it before checking cells. It waits for a running gc, which
+   * has already counted the uses.
    */
   async arrive(): Promise<void> {
     const { root, places, cache } = this.project;
@@ -64,7 +64,7 @@ export class Transcript {
     }
   }
 
-  /** Returns the number of the run. `found`: what is known of its cells. */
+  /** Returns the number of the run. `found`: what is known about its cells. */
   begin(found: Iterable<{ look?: Known }>): number {
     const { project, pipeline } = this;
     for (const { look } of found) if (look?.result) this.#relied.add(look.fingerprint);
@@ -84,14 +84,14 @@ export class Transcript {
     this.#soon();
   }
 
-  /** `known`: what the cell was found to be, as far as it came to that. */
+  /** `known`: what was found out about the cell, if anything. */
   ended(cell: Cell, state: CellState, known: Known | undefined, record: Omit<CellRecord, 'cell' | 'state' | 'fingerprint'>): void {
     if (known) {
       this.#fingerprints.set(cell.name, known.fingerprint);
       (state === 'fresh' ? this.#fresh : this.#others).push({ cell, known });
       if (state !== 'failed' && cell.cache) this.#relied.add(known.fingerprint);
     }
-    // Of those that stayed fresh a project has very many, and they have nothing to tell.
+    // Fresh cells are not recorded, because they are many and have no details.
     if (state === 'fresh') return;
     this.#cells.push({
       ...record,
@@ -103,7 +103,7 @@ export class Transcript {
     this.#soon();
   }
 
-  /** Resolves with why the run could not be recorded, if it could not: what came of its cells is told all the same. */
+  /** Resolves with the error if the run could not be recorded. The results of its cells are reported anyway. */
   async end(seconds: number, counts: Required<RunRecord['counts']>): Promise<CacheError | undefined> {
     const patience = setTimeout(() => this.#asking.abort(), PATIENCE);
     await this.#git;
@@ -120,7 +120,7 @@ export class Transcript {
     if (this.#use !== undefined) cache.uses.end(this.#use, this.#relied.size > this.#told ? this.#relied : undefined);
   }
 
-  /** Also of a run that did not come to its end, or to its beginning. */
+  /** Also called for a run that was interrupted or did not start. */
   close(): void {
     this.#asking.abort();
     clearTimeout(this.#timer);
@@ -132,7 +132,7 @@ export class Transcript {
     this.#timer ??= setTimeout(() => this.#try(() => this.#write()), 1000).unref();
   }
 
-  /** A disk that is full for a while must not end steps that are at work: what could not be written waits for the next time. */
+  /** Retries later what could not be written, because a full disk must not stop running steps. */
   #try(work: () => void): CacheError | undefined {
     try {
       work();
@@ -156,7 +156,7 @@ export class Transcript {
     this.#others = [];
   }
 
-  /** What a later run wants to compare with. */
+  /** The data that later runs compare with. */
   #keep(ended: Ended[]): void {
     const { records } = this.project;
     for (const { cell, known } of ended) {
@@ -171,10 +171,10 @@ interface Ended {
   known: Known;
 }
 
-/** How long the end of a run waits for git (ms): in a repository of a million files it takes its time. */
+/** Maximum time that the end of a run waits for git, in milliseconds. Git is slow in very large repositories. */
 const PATIENCE = 500;
 
-/** What cells that did not run reported when they last did. */
+/** The metrics and results that cells which need not run reported in their last execution. */
 export function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
   const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
   return [

@@ -1,17 +1,17 @@
 /**
- * What a child and all that it starts use of the machine: seconds of CPU and the most memory, looked up in /proc a few
- * times a second, since whoever waits for a child is not told. A child that lives for a few milliseconds is not measured,
- * and neither is any on a system without /proc.
+ * Measures the CPU time in seconds and the peak memory of a child and its descendants by polling /proc a few times per second,
+ * because Node does not report them. A child that lives only a few milliseconds is not measured. On a system without
+ * /proc, no child is.
  */
 import { readFileSync } from 'node:fs';
 
 export interface Usage {
   cpuSeconds: number;
-  /** Resident, of all its processes together. */
+  /** Peak resident memory of all its processes together, in bytes. */
   peakBytes: number;
 }
 
-/** Of all children of a cell, one after the other. */
+/** The sum over all children of a cell, which run in sequence. */
 export class Meter {
   #total: Usage | undefined;
 
@@ -19,7 +19,7 @@ export class Meter {
     return this.#total;
   }
 
-  /** Looks at the child until the returned function is called; what it did before is not counted. */
+  /** Measures the child from now until the returned function is called. */
   watch(pid: number): () => void {
     if (process.platform !== 'linux') return () => {};
     const before = lookAt(pid, undefined)?.cpuSeconds ?? 0;
@@ -32,7 +32,7 @@ export class Meter {
     timer = setTimeout(() => look(FIRST), FIRST).unref();
     return () => {
       clearTimeout(timer);
-      // It may have worked for less than the first pause, and live on.
+      // The work may have been shorter than the first pause while the process lives on.
       seen = lookAt(pid, seen);
       if (!seen) return;
       const { cpuSeconds = 0, peakBytes = 0 } = this.#total ?? {};
@@ -49,17 +49,17 @@ function lookAt(pid: number, before: Usage | undefined): Usage | undefined {
   if (!addUp(pid, sum)) return before;
   const { cpuSeconds = 0, peakBytes = 0 } = before ?? {};
   return {
-    // A process whose parent does not wait for it takes its time with it.
+    // The CPU time of a process is lost if its parent does not wait for it.
     cpuSeconds: Math.max(cpuSeconds, sum.ticks / TICKS_PER_SECOND),
     peakBytes: Math.max(peakBytes, sum.bytes, sum.highest),
   };
 }
 
-/** Adds a process with what it has waited for, and all that runs below it. False when it is gone. */
+/** Adds a process, the children that it has waited for, and its descendants. False if it no longer exists. */
 function addUp(pid: number, sum: { ticks: number; bytes: number; highest: number }): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // After the command in parentheses, which may hold anything: field 3, the state, and so on.
+    // The fields after the command in parentheses: field 3 is the state.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     for (const field of [14, 15, 16, 17]) sum.ticks += Number(fields[field - 3]);
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -72,7 +72,7 @@ function addUp(pid: number, sum: { ticks: number; bytes: number; highest: number
   return true;
 }
 
-/** None where the kernel was built without telling. */
+/** Empty if the kernel does not provide it. */
 function childrenOf(pid: number): number[] {
   try {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
@@ -85,5 +85,5 @@ function kilobytes(status: string, name: string): number {
   return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** The unit of /proc, the same on every architecture that Node runs on. */
+/** Clock ticks per second in /proc, which is the same on every architecture that Node supports. */
 const TICKS_PER_SECOND = 100;

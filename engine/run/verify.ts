@@ -1,8 +1,7 @@
 /**
- * Proof that a lock is not made up: executes cells again, each in a clean folder that holds what it declares to read and
- * nothing else, and compares the bytes that they make with what is locked (without a lock, with the results in the cache).
- * The folder stands for the root of the file system: every path of the project is the same below it, so that nothing of
- * the user's is written to.
+ * Verifies a lockfile: executes cells again, each in a clean folder with only its declared inputs, and compares the outputs
+ * with the lockfile (without a lockfile, with the cache). The folder acts as the root of the file system: it contains the
+ * project at the same path, so that no file of the user is written to.
  */
 import { createHash } from 'node:crypto';
 import { constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -32,26 +31,26 @@ import { survey } from './survey.ts';
 import { Workers } from './workers.ts';
 
 export interface VerifyOptions {
-  /** Cells or steps; without any, `count` cells are drawn. */
+  /** Cells or steps; if empty, `count` cells are chosen at random. */
   words: string[];
   count: number;
-  /** Decides which are drawn. */
+  /** Seed of the random choice. */
   seed: number;
   signal: AbortSignal;
 }
 
 export interface Verified {
   cell: string;
-  /** `same` bytes as locked; `differs`: other ones, and always these; `random`: other ones each time; `unknown`: it cannot be told. */
+  /** `same`: as locked; `differs`: different, but always the same; `random`: different each time; `unknown`: not verifiable. */
   state: 'same' | 'differs' | 'random' | 'unknown';
   seconds: number;
-  /** What is wrong, and how it ended. */
+  /** The reason, unless `same`. */
   why?: string;
-  /** The end of the log of a cell that failed. */
+  /** The last lines of the log of a failed cell. */
   tail?: string[];
 }
 
-/** `tell` hears of each cell as it is done. */
+/** `tell` is called for each verified cell. */
 export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions, tell: (verified: Verified) => void): Promise<void> {
   const project = openProject(pipeline, true, () => {});
   const base = mkdtempSync(join(tmpdir(), 'tunesmith-verify-'));
@@ -75,7 +74,7 @@ export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions,
   }
 }
 
-/** Without a lock: the results in the cache for the pipeline as it stands. */
+/** Without a lockfile: the results in the cache for the current pipeline. */
 async function known(pipeline: Pipeline, project: Project): Promise<Lock> {
   const lock: Lock = new Map();
   const all = new Set(pipeline.cells.map(({ name }) => name));
@@ -84,7 +83,7 @@ async function known(pipeline: Pipeline, project: Project): Promise<Lock> {
   return lock;
 }
 
-/** The named cells; or as many as asked for, drawn by the seed. One with `cache: false` promises nothing: it is not drawn. */
+/** The given cells, or a random choice by the seed without cells with `cache: false`, which need not be deterministic. */
 function chosen(pipeline: Pipeline, lock: Lock, { words, count, seed }: VerifyOptions): Cell[] {
   const named = words.map((word) => ({ word, cells: cellsNamed(pipeline, word) }));
   const unknown = named.filter(({ cells }) => cells.length === 0);
@@ -102,7 +101,7 @@ function chosen(pipeline: Pipeline, lock: Lock, { words, count, seed }: VerifyOp
 type Verdict = Omit<Verified, 'cell' | 'seconds'>;
 
 class Verifier {
-  /** Cells that had to be made because no cache has them, and how that went. */
+  /** Cells that had to run again because no cache has their results, and how they ended. */
   readonly #made = new Map<string, Promise<Verdict>>();
   #folders = 0;
 
@@ -127,8 +126,8 @@ class Verifier {
 
   async #verify(cell: Cell): Promise<Verdict> {
     const entry = this.lock.get(cell.name);
-    if (!cell.enabled) return { state: 'unknown', why: 'it is left out by `when`' };
-    if (!entry) return { state: 'unknown', why: 'it has no result yet: run it first' };
+    if (!cell.enabled) return { state: 'unknown', why: 'its `when` is false' };
+    if (!entry) return { state: 'unknown', why: 'it has no result yet; run it first' };
     const root = join(this.base, String(++this.#folders));
     const moved = movedTo(root, this.pipeline);
     const project = this.#openMoved(moved);
@@ -147,7 +146,8 @@ class Verifier {
     for (const name of cell.reads) {
       const above = this.pipeline.cells.find((other) => other.name === name)!;
       const given = await this.#restore(above, root, project.cache);
-      if (!given) return { state: 'unknown', why: `what it reads of ${name} is in no cache, and ${name} did not make it again` };
+      if (!given)
+        return { state: 'unknown', why: `its input from ${name} is not in the cache, and running ${name} again did not reproduce it` };
       contents.set(name, given);
     }
     await copyInputs(cell, this.pipeline, root, project);
@@ -159,7 +159,7 @@ class Verifier {
     if (fingerprint !== entry.fingerprint)
       return {
         state: 'unknown',
-        why: `it is another cell now: ${await whyOther(entry.fingerprint, cell, { inputs, components }, this.project)}`,
+        why: `it has changed since: ${await whyOther(entry.fingerprint, cell, { inputs, components }, this.project)}`,
       };
 
     const look = { inputs, components, fingerprint, state: 'run' as const, why: 'verify', differing: [] };
@@ -185,11 +185,11 @@ class Verifier {
     if (second.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
     const again = second.state === 'failed' || otherBytes(lockEntry(fingerprint, first.outputs).outputs, second.outputs) !== undefined;
     return again
-      ? { state: 'random', why: `it is not deterministic: ${other}, and other bytes again when it ran once more` }
-      : { state: 'differs', why: `it made other bytes than were kept, twice the same ones: ${other}` };
+      ? { state: 'random', why: `it is not deterministic: ${other}; a second execution produced different outputs again` }
+      : { state: 'differs', why: `two executions produced identical outputs, but they differ from the stored ones: ${other}` };
   }
 
-  /** Puts what a cell above is locked to have made into the folder: from the cache, else made anew. */
+  /** Puts the locked outputs of a cell that is read into the folder: from the cache, otherwise by running the cell. */
   async #restore(above: Cell, root: string, own: Cache): Promise<Record<string, Content> | undefined> {
     const entry = this.lock.get(above.name);
     if (!entry) return undefined;
@@ -209,7 +209,7 @@ class Verifier {
     return (await this.verify(above)).state === 'same' ? from(own) : undefined;
   }
 
-  /** The project as it lies in a clean folder, with a cache for all of them; what lies elsewhere is not fetched twice. */
+  /** Opens the project in a clean folder, with one cache for all cells. Downloads are shared with the real project. */
   #openMoved(moved: Pipeline): Project {
     const places = { ...placesOf(moved), cache: join(this.base, 'cache'), memo: undefined };
     const project = openProject(moved, false, () => {}, this.signal, places);
@@ -245,7 +245,7 @@ function movedTo(root: string, pipeline: Pipeline): Pipeline {
   };
 }
 
-/** Files that the cell declares to read. What an absolute path names is read where it lies; what cells make is put there by `#restore`. */
+/** Copies the declared input files of the cell. Absolute paths are read in place, and `#restore` provides outputs of cells. */
 async function copyInputs(cell: Cell, { folder, cells }: Pipeline, root: string, { cache }: Project): Promise<void> {
   const made = cells.flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => path));
   for (const { sources } of Object.values(cell.inputs)) {
@@ -262,7 +262,7 @@ async function copyInputs(cell: Cell, { folder, cells }: Pipeline, root: string,
   }
 }
 
-/** As a fingerprint sees it: links that lead out of a folder are followed, the others are links. */
+/** Copies as a fingerprint reads: follows links that leave a folder and keeps the others as links. */
 async function copy(path: string, to: string, { memo }: Cache, leaving: LeavingOut): Promise<void> {
   if (!statSync(path).isDirectory()) return copyFileSync(path, to, constants.COPYFILE_FICLONE);
   mkdirSync(to);
@@ -274,7 +274,7 @@ async function copy(path: string, to: string, { memo }: Cache, leaving: LeavingO
   }
 }
 
-/** What results are held against, for people. */
+/** The name of what results are compared with. */
 export function heldAgainst(pipeline: Pipeline): string {
   const path = lockPath(pipeline.file);
   return existsSync(path) ? basename(path) : 'the results in the cache';

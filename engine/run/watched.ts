@@ -1,4 +1,4 @@
-/** The files that a pipeline reads and does not make: the file itself, its parameters, inputs, and the code of steps. */
+/** The files that a pipeline reads but does not make: the pipeline file, its parameters, inputs and the code of steps. */
 import { createHash } from 'node:crypto';
 import { type BigIntStats, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -7,15 +7,15 @@ import { matches } from '../pipeline/glob.ts';
 import { isByProduct } from '../pipeline/left-out.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 
-/** How each file looks, by path: its stamps, or a hash of what it holds. */
+/** The state of each file by path: its timestamps or the hash of its content. */
 export type Looks = Map<string, string>;
 
-/** The pipeline's file and that of --params: to be taken before they are read. */
+/** The state of the pipeline file and of the --params file. Call it before they are read. */
 export function textLooks(file: string, params: string | undefined): Looks {
   return new Map([file, ...(params === undefined ? [] : [params])].map((path) => [resolve(path), textLook(resolve(path))]));
 }
 
-/** The code of steps, as it was when it was read. */
+/** The state of the code of steps when it was read. */
 export async function codeLooks({ cells }: Pipeline): Promise<Looks> {
   const modules = cells.flatMap(({ action }) => (action.kind === 'step' && 'path' in action.module ? [action.module.path] : []));
   const looks: Looks = new Map();
@@ -26,12 +26,12 @@ export async function codeLooks({ cells }: Pipeline): Promise<Looks> {
   return looks;
 }
 
-/** All of them as they look now; `known` names those whose text counts. */
+/** The current state of all files. `known`: the files that are compared by content. */
 export function looksNow(pipeline: Pipeline, known: Iterable<string>): Looks {
   return new Map([...[...known].map((path) => [path, textLook(path)] as const), ...inputLooks(pipeline)]);
 }
 
-/** Inputs that no cell makes, down to every file of a folder. */
+/** Inputs that no cell makes, including every file of a folder. */
 export function inputLooks({ folder, root, cells }: Pipeline): Looks {
   const made = new Set(cells.flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => path)));
   made.add(join(root, '.tunesmith'));
@@ -42,7 +42,7 @@ export function inputLooks({ folder, root, cells }: Pipeline): Looks {
     const stat = statAt(path);
     looks.set(path, stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.mode}` : 'nothing');
     if (!stat?.isDirectory()) return;
-    // A folder's own stamps change with what is made in it.
+    // The timestamps of a folder change when files are created in it.
     looks.set(path, 'folder');
     for (const name of namesIn(path)) if (!isByProduct(name, isFolder(join(path, name)))) add(join(path, name));
   };
@@ -56,7 +56,7 @@ export function inputLooks({ folder, root, cells }: Pipeline): Looks {
   return looks;
 }
 
-/** What cannot be read now is a matter of the run. */
+/** Ignores unreadable files, which the run reports. */
 function matchesNow(pattern: string, folder: string): string[] {
   try {
     return matches(pattern, folder);

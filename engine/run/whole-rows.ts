@@ -1,4 +1,4 @@
-/** Rows of the records as they were written. A disk that flips a bit makes something else of one: nothing of it is shown then. */
+/** Reads rows of the records and leaves out damaged ones, for example after a bit flip on the disk. */
 import { sealed, unsealed } from '../../cache/sealed.ts';
 import type { CellState } from '../events.ts';
 
@@ -11,7 +11,7 @@ export function unsealedJson<T>(kept: unknown): T | undefined {
   return text === undefined ? undefined : JSON.parse(text);
 }
 
-/** A run, a cell, a figure as they were written: of what is damaged nothing is shown. */
+/** A run, a cell or a metric as it was written; undefined if damaged. */
 export function isRun({ id, pipeline, started }: any): boolean {
   return isNumber(id) && isText(pipeline) && isText(started) && Number.isFinite(Date.parse(started));
 }

@@ -1,4 +1,4 @@
-/** Says in a few words what is different from an earlier result: "option lowercase: true → false; input data changed". */
+/** Describes the differences from an earlier result: "option lowercase: true → false; input data changed". */
 import type { Result } from '../../cache/index.ts';
 import { canonicalJson } from '../pipeline/cell-name.ts';
 import type { Json } from '../step.ts';
@@ -6,22 +6,22 @@ import type { Components } from './fingerprint.ts';
 import type { Manifest } from './records.ts';
 
 export interface Difference {
-  /** As in `why`, without values: "option lowercase", "input data", "code of ./step.ts", "command", "env NAME", "library x". */
+  /** Name of the component: "option lowercase", "input data", "code of ./step.ts", "command", "env NAME", "library x". */
   what: string;
   before?: string;
   after?: string;
-  /** Whole texts, of a command: to be compared line by line. */
+  /** The full texts of a command, for a comparison line by line. */
   texts?: Texts;
-  /** Of an input or of code: what became of which file, where that is still known. */
+  /** The changes of files of an input or of code, if still known. */
   files?: FileDifference[];
-  /** How many files the input or the code has now and had before, taken together. */
+  /** Number of files of the input or code, now or before. */
   total?: number;
 }
 
 export interface FileDifference {
   name: string;
   change: 'added' | 'removed' | 'changed';
-  /** Of code, where it is still known what it was. */
+  /** The texts of code, if still known. */
   texts?: Texts;
 }
 
@@ -30,11 +30,11 @@ export interface Texts {
   after: string;
 }
 
-/** What is still known of what was hashed; undefined where it is not, or not asked for. */
+/** What is still known about hashed content; undefined if unknown or not needed. */
 export interface Memory {
-  /** What an input held. */
+  /** The files of an input. */
   manifestOf(hash: string): Manifest | undefined;
-  /** A file of a step's code. */
+  /** The text of a file of a step's code. */
   textOf?(hash: string): string | undefined;
 }
 
@@ -48,7 +48,7 @@ function phraseOf({ what, before, after, files, total = 0 }: Difference): string
   return `${what}: ${short(before ?? 'unset')} → ${short(after ?? 'unset')}`;
 }
 
-/** All that differs. `uses`: how the pipeline names the step's code. */
+/** All differences. `uses`: the name of the step's code in the pipeline. */
 export function differences(before: Components, after: Components, uses: string, { manifestOf, textOf }: Memory): Difference[] {
   const found: Difference[] = [];
   const values = (what: string, a: unknown, b: unknown) => {
@@ -85,7 +85,7 @@ export function differences(before: Components, after: Components, uses: string,
   return found;
 }
 
-/** Values in commands and variables: "params.word: hello → bye". They are told where they made one of these another one. */
+/** Changed values in commands and variables: "params.word: hello → bye". Reported if they changed a command or variable. */
 function changedValues(before: Components, after: Components): Difference[] {
   if (!before.written || !after.written || (same(before.commands, after.commands) && same(before.env, after.env))) return [];
   const [old, now] = [before.written.values, after.written.values];
@@ -94,13 +94,13 @@ function changedValues(before: Components, after: Components): Difference[] {
     .map((name) => ({ what: name, before: old[name], after: now[name] }));
 }
 
-/** Whether the pipeline says the same of a variable, so that only the values in it are others. */
+/** Whether the template of a variable is unchanged, so that only its values have changed. */
 function isSameText(variable: string, before: Components, after: Components): boolean {
   const [old, now] = [own(before.written?.env ?? {}, variable), own(after.written?.env ?? {}, variable)];
   return old !== undefined && old === now;
 }
 
-/** The earlier result with the least differences; of several such the one that the cell had last, else the newest. */
+/** The earlier result with the fewest differences. Ties: the cell's last result, otherwise the newest. */
 export function nearest(history: Result[], last: string | undefined, components: Components): Result | undefined {
   let best: Result | undefined;
   let least = Number.POSITIVE_INFINITY;
@@ -111,7 +111,7 @@ export function nearest(history: Result[], last: string | undefined, components:
   return best;
 }
 
-/** The components that a result was stored with. */
+/** The fingerprint components that are stored with a result. */
 export function componentsIn(result: Result): Components {
   return (result.record as unknown as { components: Components }).components;
 }
@@ -135,7 +135,7 @@ function codeDifferences(before: Record<string, string>, after: Record<string, s
   });
 }
 
-/** Values are hashed, since they may be private. */
+/** Compares hashes, because values may be private. */
 function envDifference(name: string, before: string | null | undefined, after: string | null | undefined): Difference {
   const known = (hash: string | null | undefined) => (hash === null ? 'not set' : hash === undefined ? 'not declared' : 'set');
   const [a, b] = [known(before), known(after)];
@@ -152,13 +152,13 @@ function inputDifference(role: string, before: Components, after: Components, ma
   const [old, now] = [manifestOf(a.hash), manifestOf(b.hash)];
   if (!old || !now) return { what };
   const files = compare(old, now);
-  // Manifests name files and links. Where all of these are the same, only folders with nothing in them are left.
+  // Manifests list files and links. If all of these are equal, only empty folders can differ.
   if (files.length === 0) return { what: `empty folders of ${what}` };
   const removed = files.filter((file) => file.change === 'removed').length;
   return { what, files, total: now.length + removed };
 }
 
-/** Of an input that lies elsewhere: the address that means something else now, or the other address. */
+/** A changed remote input: the address has another revision, or it is another address. */
 function revision(what: string, before: Record<string, string> = {}, after: Record<string, string> = {}): Difference | undefined {
   const [moved, ...others] = Object.keys(after).filter((address) => before[address] !== undefined && before[address] !== after[address]);
   if (moved !== undefined && others.length === 0 && changedKeys(before, after).length === 1)
@@ -167,7 +167,7 @@ function revision(what: string, before: Record<string, string> = {}, after: Reco
   return old.length === 1 && now.length === 1 && old[0] !== now[0] ? { what, before: old[0], after: now[0] } : undefined;
 }
 
-/** The options that differ, down to the single value: path, before, after. */
+/** The differing options down to single values: path, before, after. */
 function* leaves(before: Record<string, Json>, after: Record<string, Json>, prefix = ''): Generator<[string, unknown, unknown]> {
   for (const key of changedKeys(before, after)) {
     const [a, b] = [own(before, key), own(after, key)];
@@ -180,7 +180,7 @@ function changedKeys(before: Record<string, unknown>, after: Record<string, unkn
   return [...new Set([...Object.keys(after), ...Object.keys(before)])].filter((key) => !same(own(before, key), own(after, key)));
 }
 
-/** What a map has by that name: users name things `constructor` and `toString`, too. */
+/** An own property, because users may choose names such as `constructor`. */
 function own<T>(map: Record<string, T>, key: string): T | undefined {
   return Object.hasOwn(map, key) ? map[key] : undefined;
 }
@@ -197,7 +197,7 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : value === undefined ? undefined : canonicalJson(value as Json);
 }
 
-/** One line, not too long to be read at a glance. */
+/** A value on one short line. */
 function short(value: string): string {
   const line = value.replace(/\s+/g, ' ');
   return line.length <= 60 ? line : `${line.slice(0, 59)}…`;

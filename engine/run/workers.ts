@@ -1,10 +1,10 @@
 /**
- * The processes that steps run in. To start Node and load a step's libraries often takes longer than its work. So the
- * process of a step that leaves nothing behind in it is kept for a while, and takes the next cell that wants the same
- * surroundings: the same folder, the same variables to the letter, the same number of cores, and no secrets.
+ * Reuses the processes of steps, because starting Node and loading a step's libraries often takes longer than the step. The
+ * process of a step that leaves nothing behind is kept for a while. It runs the next cell with the same environment: the same
+ * folder, the same variables, the same number of cores, and no secrets.
  *
- * A process serves one cell at a time. It is used again only when that cell has succeeded and the process itself finds
- * that all is as before; whatever failed, was stopped or timed out ends with its whole group, as it always did.
+ * A process runs one cell at a time. It is reused only if that cell has succeeded and the process finds nothing left behind.
+ * After a failure, a stop or a timeout, the process and its whole group are killed.
  */
 import { randomBytes } from 'node:crypto';
 import { extname } from 'node:path';
@@ -17,7 +17,7 @@ import { heard } from './heard.ts';
 import type { Message, StepJob } from './step-process.ts';
 import type { Meter } from './usage.ts';
 
-/** What decides whether a process will do. */
+/** The environment that a reused process must have. */
 export interface Place {
   folder: string;
   environment: Record<string, string>;
@@ -27,7 +27,7 @@ export interface Place {
 export interface Work {
   place: Place;
   job: Omit<StepJob, 'mark' | 'threads'>;
-  /** Whether its process may have served others, and may serve more. */
+  /** Whether the process may be reused. */
   shared: boolean;
   signal: AbortSignal;
   meter: Meter;
@@ -43,12 +43,12 @@ export class Workers {
 
   constructor(private readonly guard: Guard) {}
 
-  /** Resolves when the work has ended: with its process's death, or undefined where the process lives on. */
+  /** Resolves when the step has ended: with the death of the process, or undefined if the process lives on. */
   async run(work: Work): Promise<Death | undefined> {
     const key = JSON.stringify(work.place);
     for (let idle = this.#take(key, work); idle; idle = this.#take(key, work)) {
       const ending = await this.#give(idle, key, work);
-      // It died while nobody looked, which is no fault of this work.
+      // The idle process had died, so start a new one for this step.
       if (ending !== 'never begun') return ending;
     }
     work.signal.throwIfAborted();
@@ -60,7 +60,7 @@ export class Workers {
     return ending === 'never begun' ? worker.dead : ending;
   }
 
-  /** Nobody comes any more. */
+  /** Ends all idle processes at the end of the run. */
   async close(): Promise<void> {
     const living = [...this.#living];
     for (const worker of living) worker.end();
@@ -84,7 +84,7 @@ export class Workers {
 class Worker {
   readonly dead: Promise<Death>;
   readonly #ending = new AbortController();
-  /** In brackets: a subprocess is a promise itself, of its end. */
+  /** In an array, because a subprocess is itself a promise of its end. */
   readonly #started: Promise<[Subprocess]>;
   #talk: Promise<void> | undefined;
   #served = false;
@@ -104,14 +104,14 @@ class Worker {
       onOutput: (stream, bytes) => this.#turn?.output[stream].take(bytes),
       node: { ipc: true, serialization: 'json' },
       onStart: (child) => {
-        this.#talk = this.#listen(child).catch(() => {}); // a child that died before it could be heard is told of by its death
+        this.#talk = this.#listen(child).catch(() => {}); // The death of the child is reported elsewhere.
         started([child]);
       },
     });
-    this.dead.catch(() => {}); // whoever works here meets it
+    this.dead.catch(() => {}); // The running step reports it.
   }
 
-  /** `free`: it waits for more. `never begun`: it was dead before it could begin. */
+  /** `free`: the process waits for more work. `never begun`: it died before the step started. */
   async run(work: Work): Promise<'free' | 'never begun' | Death> {
     clearTimeout(this.#resting);
     const turn = new Turn(work);
@@ -120,10 +120,10 @@ class Worker {
     work.signal.addEventListener('abort', stop, { once: true });
     if (work.signal.aborted) stop();
     void this.#started.then(([child]) => child.sendMessage!(turn.job as never)).catch(() => {});
-    // To start is a part of the first work; later ones are measured from where they begin.
+    // The start of the process counts for the first step. Later steps are measured from their own start.
     let measured: (() => void) | undefined;
     let missed: NodeJS.Timeout | undefined;
-    // Whoever closed its own outputs cannot mark their end.
+    // A step that closed stdout or stderr cannot write the mark.
     void turn.free.then(() => {
       missed = setTimeout(stop, MARKED_WITHIN);
     });
@@ -150,12 +150,12 @@ class Worker {
     }
   }
 
-  /** Waits for more work, for a while. */
+  /** Keeps the process for a while for more work. */
   rest(): void {
     this.#resting = setTimeout(() => this.end(), PATIENCE).unref();
   }
 
-  /** It ends at once when its channel closes. */
+  /** Closes the channel, which ends the process at once. */
   end(): void {
     clearTimeout(this.#resting);
     void this.#started.then(([child]) => child.disconnect?.());
@@ -166,17 +166,17 @@ class Worker {
   }
 }
 
-/** A process that nobody wanted for so many milliseconds ends: its memory is others'. */
+/** Maximum idle time of a process in milliseconds, to free its memory. */
 const PATIENCE = 5000;
 const MARKED_WITHIN = 2000;
 
 const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
 
-/** One work's time in a process. */
+/** One step in a process. */
 class Turn {
   readonly job: StepJob;
   readonly output: Record<OutputStream, Output>;
-  /** The process has said that it is free, and all that it wrote before has arrived. */
+  /** Resolves when the process has reported that it is free and all its output has arrived. */
   readonly over: Promise<'over'>;
   readonly begin: Promise<void>;
   readonly free: Promise<void>;
@@ -213,7 +213,7 @@ class Turn {
   }
 }
 
-/** What a process writes, up to the mark that ends its turn: pipes and messages have no order among each other. */
+/** The output of a process up to the mark, which is needed because pipes and messages are not ordered with each other. */
 class Output {
   readonly marked: Promise<void>;
   readonly #mark: Buffer | undefined;
@@ -243,12 +243,12 @@ class Output {
       this.#found();
       return;
     }
-    // What may be the beginning of the mark is held back.
+    // Hold back text that may be the beginning of the mark.
     const zero = this.#held.lastIndexOf(0);
     this.#pass(zero >= 0 && this.#held.length - zero < this.#mark.length ? zero : this.#held.length);
   }
 
-  /** There is no more to come. */
+  /** The end of the output. */
   flush(): void {
     this.#pass(this.#held.length);
   }

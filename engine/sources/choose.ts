@@ -1,4 +1,4 @@
-/** Which files of a repository are taken: by a path, by a glob, or, where neither is given, what its kind needs. */
+/** Chooses the files of a repository: by a path, by a glob, or otherwise the files that its kind needs. */
 import { extname } from 'node:path/posix';
 import { compareBytes } from '../pipeline/cell-name.ts';
 import { isGlob } from '../pipeline/glob.ts';
@@ -9,13 +9,13 @@ import { matching } from './matching.ts';
 
 interface Chosen {
   files: string[];
-  /** What the input is given: folders and files, relative to the repository; '' is all of it. */
+  /** The paths that the input receives, relative to the repository; '' means all of it. */
   given: string[];
 }
 
-/** Throws a StepError where there is nothing to take. `listed`: the paths of all files of the repository. */
+/** Throws StepError if no file matches. `listed`: the paths of all files of the repository. */
 export function choose(listed: Iterable<string>, address: HubAddress): Chosen {
-  // In one order, whoever listed them: it is that of the rows that are read.
+  // Always in the same order, because it decides the order of the rows.
   const names = [...listed].sort(compareBytes);
   const { path, type, text } = address;
   if (names.includes(path)) return { files: [path], given: [path] };
@@ -24,7 +24,7 @@ export function choose(listed: Iterable<string>, address: HubAddress): Chosen {
     if (files.length > 0) return { files, given: files };
     throw new StepError(`nothing in ${repositoryOf(address)} matches ${path}`, didYouMean(path, names, 'its files'));
   }
-  if (names.length === 0) throw new StepError(`${repositoryOf(address)} is empty`, 'Is it the right one, at the right revision?');
+  if (names.length === 0) throw new StepError(`${repositoryOf(address)} is empty`, 'Check its name and revision.');
   const below = path === '' ? names : names.filter((name) => name.startsWith(`${path}/`));
   if (below.length === 0 && path !== '')
     throw new StepError(`there is no ${path} in ${repositoryOf(address)}`, didYouMean(path, names, 'its files'));
@@ -32,26 +32,26 @@ export function choose(listed: Iterable<string>, address: HubAddress): Chosen {
     const files = dataFiles(names);
     if (files.length > 0) return { files, given: files };
     throw new StepError(
-      `${text}: no Parquet, JSON lines, CSV or text files in it`,
-      didYouMean('', names, 'Name its files, as a path or a glob. It has'),
+      `${text} contains no Parquet, JSON Lines, CSV or text files`,
+      didYouMean('', names, 'Add the path of a file or a glob to the address. Its files'),
     );
   }
   return { files: type === 'dataset' ? below.filter(isVisible) : modelFiles(below, path, text), given: [path] };
 }
 
-/** Files of one format, the first that there is: a table's own, before those that have to be guessed at. */
+/** The files of the first format that exists. Formats with types come before those that need guessing. */
 export function dataFiles(names: string[]): string[] {
   const visible = names.filter((name) => isVisible(name) && !ABOUT.test(name));
   const of = (...extensions: string[]) => visible.filter((name) => extensions.includes(extname(name.replace(/\.gz$/i, '')).toLowerCase()));
   return [of('.parquet'), of('.jsonl', '.ndjson'), of('.json'), of('.csv'), of('.tsv'), of('.txt')].find((found) => found.length > 0) ?? [];
 }
 
-/** What tells of the data, and is none. */
+/** Files that describe the data. */
 const ABOUT = /(^|\/)(dataset_infos?\.json|README\.(md|txt)|LICENSE(\.\w+)?|requirements\.txt)$/i;
 
 /**
- * A model's configuration, tokenizer and weights as safetensors, its licence and README; not the same weights again for
- * other libraries, nor smaller ones. A repository without `config.json` is none of a kind we know: all of it is taken.
+ * A model's configuration, tokenizer, safetensors weights, licence and README, but not copies of the weights for other
+ * libraries or in other sizes. If a repository has no `config.json`, its kind is unknown, and all files are used.
  */
 function modelFiles(names: string[], folder: string, text: string): string[] {
   const root = folder === '' ? '' : `${folder}/`;
@@ -59,8 +59,8 @@ function modelFiles(names: string[], folder: string, text: string): string[] {
   const weights = weightsOf(own);
   const pickles = own.filter((name) => PICKLED.test(name) && !name.includes('/'));
   if (weights.length === 0 && pickles.length > 0) {
-    const one = /\.(h5|msgpack|ckpt)$/i.test(pickles[0]!) ? '' : ', a pickle: opening one can run any code';
-    throw new StepError(`${text} has its weights only as ${pickles[0]}${one}; what is read is safetensors`, CONVERT);
+    const one = /\.(h5|msgpack|ckpt)$/i.test(pickles[0]!) ? '' : ', a pickle, which can run arbitrary code when it is opened';
+    throw new StepError(`${text} has its weights only as ${pickles[0]}${one}; tunesmith reads only safetensors`, CONVERT);
   }
   if (!own.includes('config.json')) return names.filter(isVisible);
   const taken = own.filter((name) => weights.includes(name) || (TEXTS.test(name) && !TWINS.test(name) && !/\.safetensors$/.test(name)));
@@ -68,7 +68,7 @@ function modelFiles(names: string[], folder: string, text: string): string[] {
 }
 
 function weightsOf(names: string[]): string[] {
-  // Modules of a sentence encoder have theirs in folders of their own: 2_Dense/model.safetensors.
+  // Modules of a sentence encoder have their weights in subfolders: 2_Dense/model.safetensors.
   const modules = names.filter((name) => /^\d+_\w+\/[^/]+\.safetensors$/.test(name));
   if (names.includes('model.safetensors')) return ['model.safetensors', ...modules];
   const shards = names.filter((name) => /^model-\d+-of-\d+\.safetensors$/.test(name));
@@ -77,14 +77,14 @@ function weightsOf(names: string[]): string[] {
 }
 
 const TEXTS = /(\.(json|txt|model|jinja|tiktoken|spm|vocab)|(^|\/)(README\.md|LICENSE(\.\w+)?|NOTICE(\.\w+)?|MODEL_CARD\.md))$/i;
-/** The same model for other libraries, states of its training, and the indices of weights that are not taken. */
+/** The model for other libraries, training states, and the indexes of weights that are not used. */
 const TWINS =
   /(^|\/)(onnx|openvino|coreml|tflite|gguf|ggml|mlx|original|runs|logs|checkpoint-[^/]+|global_step[^/]*)\/|\.(bin|h5|msgpack)\.index\.json$|(^|\/)(trainer_state|optimizer)\.json$/i;
 const PICKLED =
   /(^|\/)((pytorch_model|model|tf_model|flax_model|adapter_model|diffusion_pytorch_model)[^/]*\.(bin|h5|msgpack|ckpt|pt|pth)|consolidated[^/]*\.pth?)$/i;
 
-const CONVERT = `Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request, written hf://owner/name@refs/pr/1.
-Or convert it with Python, and name the folder that holds it:
+const CONVERT = `Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request. Its address is hf://owner/name@refs/pr/1.
+Or convert it with Python and use the folder with the result:
   import torch; from safetensors.torch import save_file
   weights = torch.load("pytorch_model.bin", weights_only=True)
   save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})`;

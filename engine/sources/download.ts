@@ -1,6 +1,6 @@
 /**
- * One file from a URL, whole or not at all: what has come is kept beside its place as `.incomplete` and gone on with
- * after a cut, by this engine or a later one; only what has the right hash is moved to its place.
+ * Downloads one file atomically. Partial downloads are kept as `.incomplete` beside the target, and this engine or a later one
+ * resumes them. A file is moved to its target only if its hash is correct.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -13,36 +13,36 @@ import { type Asked, ask, patience, pause, reasonOf, Unreachable } from './http.
 
 export interface Wanted extends Asked {
   url: string;
-  /** Where the file goes. */
+  /** The target path. */
   to: string;
-  /** How messages name it. */
+  /** The name of the file in messages. */
   what: string;
-  /** What it must be; a size alone where nothing else is known. */
+  /** The expected hash; only a size if nothing else is known. */
   size?: number;
   hash?: FileHash;
-  /** The hash that the server promises, where that is all there is to go by. */
+  /** The hash that the server sends, if no other is known. */
   hashIn?(headers: Headers): FileHash | undefined;
-  /** Puts an answer that is no file into words. */
+  /** Explains an HTTP response that is no file. */
   refused(response: Response): Promise<Error>;
-  /** Hears how large it is. */
+  /** Called with the size of the file in bytes. */
   onSize?(size: number): void;
-  /** Hears of bytes that came, below zero of those that were thrown away. */
+  /** Called with the number of received bytes; negative for discarded ones. */
   onBytes?(count: number): void;
 }
 
-/** A SHA-256, git's hash of a file, or an MD5. */
+/** A SHA-256, a git blob hash, or an MD5. */
 export interface FileHash {
   kind: 'sha256' | 'git' | 'md5';
   hex: string;
 }
 
-/** The headers of the answer that the file came with. */
+/** Downloads a file. Returns the headers of the HTTP response. */
 export async function download(wanted: Wanted): Promise<Headers> {
   await mkdir(dirname(wanted.to), { recursive: true }).catch((error) => {
     throw diskError(error, `making ${dirname(wanted.to)}`, dirname(dirname(wanted.to)));
   });
   const part = `${wanted.to}.incomplete`;
-  // What an earlier engine left may be to blame where the whole is wrong.
+  // A wrong hash may come from the partial download of an earlier engine, so try once more from the start.
   const again = (await sizeOf(part)) > 0;
   let came = await fetchPart(part, wanted);
   if (again && !isRight(came)) {
@@ -52,15 +52,15 @@ export async function download(wanted: Wanted): Promise<Headers> {
   if (!isRight(came)) {
     await discard(part, wanted);
     throw new StepError(
-      `${wanted.what} is not what it should be: its ${NAMES[came.wanted!.kind]} is ${came.actual}, not ${came.wanted!.hex}`,
-      'What came was deleted. Run again; if that does not help, the server or something on the way is at fault.',
+      `${wanted.what} has the wrong ${NAMES[came.wanted!.kind]}: ${came.actual} instead of ${came.wanted!.hex}`,
+      'The download was deleted. Run again. If that does not help, the server or a proxy sends the wrong file.',
     );
   }
   await rename(part, wanted.to);
   return came.headers;
 }
 
-/** The hash of a file that is there; its git hash needs the size before the first byte is read. */
+/** The hash of an existing file. A git hash needs the size before the first byte. */
 export async function hashOfFile(path: string, kind: FileHash['kind']): Promise<string> {
   const hash = hasher(kind, await sizeOf(path));
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
@@ -71,7 +71,7 @@ const NAMES = { sha256: 'SHA-256', git: 'git hash', md5: 'MD5' };
 
 interface Came {
   headers: Headers;
-  /** Undefined where nobody knows. */
+  /** Undefined if unknown. */
   wanted?: FileHash;
   actual?: string;
 }
@@ -80,7 +80,7 @@ function isRight({ wanted, actual }: Came): boolean {
   return wanted?.hex === actual;
 }
 
-/** Asks for what is missing until all is there. */
+/** Requests the missing bytes until the file is complete. */
 async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
   let told = 0;
   let ended = false;
@@ -90,7 +90,7 @@ async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
     told = have;
     const response = await ask(wanted.url, {
       ...wanted,
-      // Ranges and sizes are those of the file itself, not of a compressed form of it.
+      // No compression, because ranges and sizes refer to the file itself.
       headers: { ...wanted.headers, 'accept-encoding': 'identity', ...(have > 0 ? { range: `bytes=${have}-` } : {}) },
     });
     if (response.status === 416 && have > 0) {
@@ -98,7 +98,7 @@ async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
       const total = rangeOf(response)?.total;
       if (have === (wanted.size ?? total)) return judge(part, wanted, response.headers);
       await discard(part, wanted);
-      // Of what an earlier engine left, or of another file; of all that came now it is all that there is.
+      // The range is beyond the end. The partial file is from an earlier engine or another file, unless it is complete.
       if (ended) throw ofOtherSize(wanted, total ?? have);
       ended = true;
       told = 0;
@@ -131,25 +131,25 @@ async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
     if (!trouble && (size === undefined || told === size)) return judge(part, wanted, response.headers);
     if (size !== undefined && told > size) {
       await discard(part, wanted);
-      throw new StepError(`${wanted.what} is larger than it should be: more than ${size} bytes came`, 'What came was deleted. Run again.');
+      throw new StepError(`${wanted.what} is too large: received more than ${size} bytes`, 'The download was deleted. Run again.');
     }
     fruitless = told > have ? 0 : fruitless + 1;
     const { host } = new URL(wanted.url);
-    if (fruitless === 5) throw new Unreachable(host, `${trouble ? reasonOf(trouble) : 'the connection broke'}, again and again`);
+    if (fruitless === 5) throw new Unreachable(host, `${trouble ? reasonOf(trouble) : 'the connection broke'}, repeatedly`);
     const wait = pause(Math.max(1, fruitless));
-    wanted.say?.(`${wanted.what}: ${trouble ? reasonOf(trouble) : 'the connection broke'} after ${told} bytes; goes on from there`);
+    wanted.say?.(`${wanted.what}: ${trouble ? reasonOf(trouble) : 'the connection broke'} after ${told} bytes; resuming`);
     await sleep(wait, undefined, { signal: wanted.signal });
   }
 }
 
 function ofOtherSize({ what, size }: Wanted, total: number): StepError {
   return new StepError(
-    `${what} is not what it should be: it has ${total} bytes, not ${size}`,
-    'What came was deleted. Run again; if that does not help, the server or something on the way is at fault.',
+    `${what} has the wrong size: ${total} bytes instead of ${size}`,
+    'The download was deleted. Run again. If that does not help, the server or a proxy sends the wrong file.',
   );
 }
 
-/** Appends what comes; resolves with what broke it off. */
+/** Appends the received bytes. Resolves with the error if the connection breaks. */
 async function receive(
   response: Response,
   part: string,
@@ -181,7 +181,7 @@ async function receive(
         at += bytesWritten;
       }
       onBytes(chunk.length);
-      // Whoever sends more than there is may never end.
+      // Stop, because a server that sends too much may never end.
       if (size !== undefined && at > size) return undefined;
     }
   } catch (error) {

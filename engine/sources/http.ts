@@ -1,6 +1,6 @@
 /**
- * Requests that bear with a network as it is: answers "too many" and "not now" are waited out, redirects are followed
- * without taking the credentials to another host, and a host that stays silent is given up.
+ * HTTP requests with retries. They wait after "too many requests" and server errors, follow redirects without sending
+ * credentials to another host, and give up on a host that does not answer.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StepError } from '../step.ts';
@@ -8,26 +8,26 @@ import { StepError } from '../step.ts';
 export interface Asked {
   method?: 'GET' | 'HEAD' | 'POST';
   headers?: Record<string, string>;
-  /** Sent as `Authorization`, to the host of the URL and to no other one. */
+  /** The `Authorization` header, which is sent only to the host of the URL. */
   authorization?: string;
   signal?: AbortSignal;
-  /** Tells of the answer to be content with, though it leads elsewhere. */
+  /** Decides whether to accept a redirect as the response instead of following it. */
   until?(response: Response): boolean;
-  /** There is something to fall back on: the host is given up soon. */
+  /** There is a fallback, so give up on the host soon. */
   hasty?: boolean;
-  /** Hears what is waited for. */
+  /** Called with the reason for waiting. */
   say?(message: string): void;
 }
 
-/** The host gave no answer: there is no network, no such host, or it broke off again and again. */
+/** The host did not answer: there is no network, no such host, or the connection broke repeatedly. */
 export class Unreachable extends StepError {
   /** `reason`: "connection refused". */
   constructor(host: string, reason: string) {
-    super(`${host} cannot be reached: ${reason}`, 'Is there a network? Run again when there is: what has come already is kept.');
+    super(`cannot reach ${host}: ${reason}`, 'Check the network and run again. Partial downloads are kept.');
   }
 }
 
-/** The answer, whatever its status. Only 429 and 5xx are asked again, and come back when they persist. */
+/** Returns the response with any status. Retries 429 and 5xx, and returns them if they persist. */
 export async function ask(url: string, asked: Asked = {}): Promise<Response> {
   const host = new URL(url).host;
   for (let attempt = 1; ; attempt++) {
@@ -46,8 +46,8 @@ export async function ask(url: string, asked: Asked = {}): Promise<Response> {
       if (response) return response;
       throw new Unreachable(host, reasonOf(trouble));
     }
-    const what = response ? `answers ${response.status}` : reasonOf(trouble);
-    asked.say?.(`${host}: ${what}; asked again in ${Math.ceil(wait / 1000)} s`);
+    const what = response ? `HTTP status ${response.status}` : reasonOf(trouble);
+    asked.say?.(`${host}: ${what}; retrying in ${Math.ceil(wait / 1000)} s`);
     await response?.body?.cancel();
     await sleep(wait, undefined, { signal: asked.signal });
   }
@@ -55,7 +55,7 @@ export async function ask(url: string, asked: Asked = {}): Promise<Response> {
 
 const BUSY = new Set([408, 429, 500, 502, 503, 504]);
 
-/** How long to wait before the next attempt: what the server asks for, else longer each time. */
+/** Delay before the next attempt in milliseconds: what the server asks for, otherwise longer each time. */
 export function pause(attempt: number, response?: Response): number {
   const asked = response?.headers.get('retry-after');
   if (asked) {
@@ -65,7 +65,7 @@ export function pause(attempt: number, response?: Response): number {
   return 500 * 2 ** (attempt - 1) * (0.75 + Math.random() / 2);
 }
 
-/** How long (ms) a host may stay silent, before an answer or in the midst of one. */
+/** Maximum time in milliseconds without data from a host, before or during a response. */
 export function patience(): number {
   const seconds = Number(process.env.HF_HUB_DOWNLOAD_TIMEOUT);
   return (seconds > 0 ? seconds : 30) * 1000;
@@ -94,15 +94,15 @@ async function follow(url: string, { method = 'GET', headers = {}, authorization
     if (response.status < 300 || response.status > 399 || to === null || until?.(response)) return response;
     await response.body?.cancel();
     const next = new URL(to, at);
-    // Nobody between us and the host that was asked for may lead us off the encryption.
+    // Refuse a redirect from https to http, which an attacker could inject.
     if (next.protocol !== 'https:' && new URL(at).protocol === 'https:')
-      throw new Error(`it leads from https to ${next.protocol}//${next.host}`);
+      throw new Error(`it redirects from https to ${next.protocol}//${next.host}`);
     at = next.href;
   }
-  throw new Error('it redirects in a circle');
+  throw new Error('it redirects in a cycle');
 }
 
-/** Whether the next moment may be better: a connection that broke, not one that cannot be made. */
+/** Whether a retry may help: if a connection broke, but not if it cannot be made. */
 function isTransient(error: unknown): boolean {
   return TRANSIENT.has(codeOf(error)) || /^no answer for|terminated|other side closed/.test(messageOf(error));
 }
@@ -125,10 +125,10 @@ export function reasonOf(error: unknown): string {
 const REASONS: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection was reset',
-  ENOTFOUND: 'there is no host of that name, or no network',
-  EAI_AGAIN: 'its name cannot be looked up: is there a network?',
+  ENOTFOUND: 'there is no host with that name, or no network',
+  EAI_AGAIN: 'the DNS lookup failed',
   ENETUNREACH: 'there is no network',
-  EHOSTUNREACH: 'there is no way to that host',
+  EHOSTUNREACH: 'there is no route to the host',
   ETIMEDOUT: 'no answer',
   UND_ERR_SOCKET: 'the connection broke',
   UND_ERR_CONNECT_TIMEOUT: 'no answer',
@@ -143,7 +143,7 @@ function messageOf(error: unknown): string {
   return innermost(error).message;
 }
 
-/** fetch wraps what happened in "fetch failed", and several addresses of a host in one error. */
+/** The innermost cause, because fetch wraps errors in "fetch failed" and joins the errors of several IP addresses. */
 function innermost(error: unknown): Error {
   const { cause, errors } = error as { cause?: unknown; errors?: unknown[] };
   if (cause instanceof Error) return innermost(cause);

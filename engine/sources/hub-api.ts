@@ -1,4 +1,4 @@
-/** What is asked of a Hugging Face hub, or of a mirror of it, and what its answers mean. */
+/** The API of a Hugging Face hub or of a mirror: requests and the meaning of responses. */
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -8,11 +8,11 @@ import { repositoryOf } from './choose.ts';
 import { type Asked, ask } from './http.ts';
 import type { FileFacts, TreeEntry } from './hub-cache.ts';
 
-/** The hub's answer was no. */
+/** The hub refused a request. */
 export class Refused extends StepError {
   constructor(
     readonly status: number,
-    /** The hub's own word for it. */
+    /** The hub's error code. */
     readonly code: string | undefined,
     message: string,
     hint: string,
@@ -21,7 +21,7 @@ export class Refused extends StepError {
   }
 }
 
-/** How a hub is asked, beside what it is asked for. */
+/** Settings for requests to the hub. */
 type Manner = Pick<Asked, 'signal' | 'hasty' | 'say'>;
 
 export class HubApi {
@@ -31,11 +31,11 @@ export class HubApi {
   constructor() {
     const endpoint = process.env.HF_ENDPOINT || 'https://huggingface.co';
     if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
-      throw new StepError(`HF_ENDPOINT is no URL: ${endpoint}`, 'For example https://huggingface.co, which it is when it is not set.');
+      throw new StepError(`HF_ENDPOINT is not a URL: ${endpoint}`, 'The default is https://huggingface.co.');
     this.#endpoint = endpoint.replace(/\/+$/, '');
   }
 
-  /** The commit that a branch, tag or the beginning of a commit means. */
+  /** Resolves a branch, tag or abbreviated commit to a commit. */
   async commitOf(address: HubAddress, revision: string, manner: Manner): Promise<string> {
     const { modelInfo, datasetInfo } = await import('@huggingface/hub');
     const fetch = this.#fetch(address, revision, manner);
@@ -44,13 +44,13 @@ export class HubApi {
       const { sha } = await this.#understood(() => (address.type === 'model' ? modelInfo(asked) : datasetInfo(asked)));
       if (isCommit(sha)) return sha;
     } catch (error) {
-      // A mirror may know files alone.
+      // A mirror may serve only files.
       if (!(error instanceof Refused) || error.status !== 404 || error.code !== undefined) throw error;
       const commit = await this.#commitOfFiles(address, revision, manner);
       if (commit === undefined) throw error;
       return commit;
     }
-    throw new StepError(`${this.#endpoint} does not say what commit ${revision} of ${address.name} is`, IS_IT_A_HUB);
+    throw new StepError(`${this.#endpoint} did not report the commit of ${revision} of ${address.name}`, IS_IT_A_HUB);
   }
 
   /** All files of a commit. */
@@ -74,7 +74,7 @@ export class HubApi {
     return files;
   }
 
-  /** Of a file whose hash the listing does not have: what the server says before it hands the file out. */
+  /** The hash from the server's headers, for a file whose hash the listing does not have. */
   async factsOf(
     address: HubAddress,
     commit: string,
@@ -87,7 +87,7 @@ export class HubApi {
     const etag = (response.headers.get('x-linked-etag') ?? response.headers.get('etag') ?? '').replace(/^W\/|"/g, '');
     const size = response.headers.get('x-linked-size') ?? (response.ok ? response.headers.get('content-length') : null);
     if (!/^[\w.-]+$/.test(etag))
-      throw new StepError(`${this.#endpoint} has no ETag for ${name}: what came could not be checked`, IS_IT_A_HUB);
+      throw new StepError(`${this.#endpoint} sends no ETag for ${name}, so the download could not be verified`, IS_IT_A_HUB);
     const kind = HASHES[etag.length];
     return {
       size: size === null ? listed.size : Number(size),
@@ -107,7 +107,7 @@ export class HubApi {
     return token && `Bearer ${token}`;
   }
 
-  /** `name`: of a file. */
+  /** `name`: name of a file. */
   async refused(response: Response, address: HubAddress, revision: string, name?: string): Promise<Refused> {
     await response.body?.cancel();
     const { status, headers } = response;
@@ -121,39 +121,39 @@ export class HubApi {
 
     if (code === 'GatedRepo')
       return refused(
-        `${where} is gated: its authors want their terms accepted`,
+        `${where} is gated: you must accept its terms`,
         authorized
-          ? `Accept its terms at ${page}, with the account that your token belongs to.`
-          : `Accept its terms at ${page} and set HF_TOKEN (${this.#endpoint}/settings/tokens).`,
+          ? `Accept the terms at ${page} with the account of your token.`
+          : `Accept the terms at ${page} and set HF_TOKEN (${this.#endpoint}/settings/tokens).`,
       );
     if (code === 'EntryNotFound' || (status === 404 && name !== undefined && code === undefined))
       return refused(`there is no ${name ?? 'such file'} in ${where}`, `Its files: ${page}/tree/${encodeURIComponent(revision)}`);
     if (code === 'RevisionNotFound')
       return refused(`${address.name} has no revision ${revision}`, `Its branches and tags: ${page}/tree/main`);
     if (status === 401 && authorized && code !== 'RepoNotFound')
-      return refused(
-        `${host} does not accept the token`,
-        'Set HF_TOKEN to one that is still good, or unset it: public repositories need none.',
-      );
+      return refused(`${host} rejected the token`, 'Set HF_TOKEN to a valid token, or unset it. Public repositories need no token.');
     if (code === 'RepoNotFound' || status === 401 || status === 404)
       return refused(
-        `there is no ${address.type === 'dataset' ? 'data set' : 'model'} ${address.name} at ${host}, or it is private or gated`,
+        `there is no ${address.type === 'dataset' ? 'dataset' : 'model'} ${address.name} at ${host}, or it is private or gated`,
         authorized
-          ? `Check its name, and whether the account of your token may read ${page}.`
-          : `Check its name. If it is right, set HF_TOKEN, and accept its terms at ${page} if it has any.`,
+          ? `Check the name, and whether the account of your token may read ${page}.`
+          : `Check the name. If it is correct, set HF_TOKEN, and accept the terms at ${page} if there are any.`,
       );
     if (status === 403)
       return refused(
-        `${host} does not let you read ${where}${said ? `: ${said}` : ''}`,
-        authorized ? `May the account of your token read ${page}?` : `Accept its terms at ${page}, if it has any, and set HF_TOKEN.`,
+        `${host} denied access to ${where}${said ? `: ${said}` : ''}`,
+        authorized
+          ? `Check whether the account of your token may read ${page}.`
+          : `Accept the terms at ${page}, if there are any, and set HF_TOKEN.`,
       );
     if (status === 429)
       return refused(
-        `${host} answers 429, too many requests, also after waiting`,
-        `Run again later.${authorized ? '' : ' With HF_TOKEN set more are allowed.'}`,
+        `${host} still answers 429, too many requests, after several retries`,
+        `Run again later.${authorized ? '' : ' With HF_TOKEN, the limit is higher.'}`,
       );
-    if (status >= 500) return refused(`${host} answers ${status}, also after waiting`, 'Its own trouble: run again later.');
-    return refused(`${host} answers ${status}${said ? `: ${said}` : ''}`, `It was asked for ${response.url || page}`);
+    if (status >= 500)
+      return refused(`${host} still answers ${status} after several retries`, 'The server has a problem. Run again later.');
+    return refused(`${host} answers ${status}${said ? `: ${said}` : ''}`, `The request was ${response.url || page}`);
   }
 
   async #commitOfFiles(address: HubAddress, revision: string, manner: Manner): Promise<string | undefined> {
@@ -164,7 +164,7 @@ export class HubApi {
     return undefined;
   }
 
-  /** Of a large file the first answer tells all, and leads to another host. */
+  /** For a large file, the first response has all headers and redirects to another host. */
   async #head(address: HubAddress, revision: string, name: string, manner: Manner): Promise<Response> {
     return ask(this.fileUrl(address, revision, name), {
       ...manner,
@@ -175,7 +175,7 @@ export class HubApi {
     });
   }
 
-  /** What `@huggingface/hub` asks with. It takes no token but its own, which begins with hf_; those of mirrors need not. */
+  /** The fetch function for `@huggingface/hub`. It adds the token itself, because the library accepts only tokens that begin with hf_. */
   #fetch(address: HubAddress, revision: string, manner: Manner): typeof fetch {
     return async (url, init) => {
       const authorization = new URL(String(url)).origin === new URL(this.#endpoint).origin ? await this.authorization() : undefined;
@@ -185,28 +185,28 @@ export class HubApi {
     };
   }
 
-  /** An answer that is none of a hub, such as the page of a proxy that wants a login, is no bug of ours. */
+  /** A response that cannot come from a hub, such as the login page of a proxy, is not a bug in tunesmith. */
   async #understood<T>(asking: () => Promise<T>): Promise<T> {
     try {
       return await asking();
     } catch (error) {
       if (error instanceof SyntaxError || error instanceof TypeError)
-        throw new StepError(`${this.#endpoint} answers what no hub answers: ${error.message}`, IS_IT_A_HUB);
+        throw new StepError(`the response of ${this.#endpoint} is not from a hub: ${error.message}`, IS_IT_A_HUB);
       throw error;
     }
   }
 }
 
-const IS_IT_A_HUB = 'Is HF_ENDPOINT the address of a hub, and no proxy in between that wants something of you?';
+const IS_IT_A_HUB = 'Check that HF_ENDPOINT is the address of a hub, and that no proxy asks for a login.';
 
-/** By the number of its digits. */
+/** The kind of a hash by its number of digits. */
 const HASHES: Record<number, 'git' | 'sha256'> = { 40: 'git', 64: 'sha256' };
 
 function isCommit(word: unknown): word is string {
   return typeof word === 'string' && /^\w+$/.test(word);
 }
 
-/** As Hugging Face's libraries find it. */
+/** The token, found as Hugging Face's libraries do. */
 async function readToken(): Promise<string | undefined> {
   const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
   const home = HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');

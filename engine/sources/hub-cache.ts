@@ -1,10 +1,10 @@
 /**
- * The cache of downloads that Hugging Face's libraries share, in any language:
+ * The download cache that the Hugging Face libraries of all languages share:
  *
- *   models--owner--name/refs/main               the commit that a branch was last seen at
- *   models--owner--name/trees/<commit>.json     what files a commit has, with their sizes and hashes
- *   models--owner--name/blobs/<hash>            their bytes: a SHA-256, or git's hash of a small file
- *   models--owner--name/snapshots/<commit>/…    a commit's files by their names, as links to blobs
+ *   models--owner--name/refs/main               the last known commit of a branch
+ *   models--owner--name/trees/<commit>.json     the files of a commit, with their sizes and hashes
+ *   models--owner--name/blobs/<hash>            their bytes, by SHA-256, or by git hash for small files
+ *   models--owner--name/snapshots/<commit>/…    the files of a commit by name, as links to blobs
  *   .locks/
  */
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
@@ -16,16 +16,16 @@ import type { Memo } from '../../cache/memo.ts';
 import { temporaryIn } from '../../cache/temporary.ts';
 import { type FileHash, hashOfFile } from './download.ts';
 
-/** What is known of a file of a commit. */
+/** A file of a commit. */
 export interface FileFacts {
   size: number;
-  /** Of the file; without it (an odd mirror) the server's word for the content is the blob's name. */
+  /** Hash of the file. If a mirror does not provide it, the server's ETag is the name of the blob. */
   hash?: FileHash;
 }
 
 export type Tree = Map<string, FileFacts>;
 
-/** One file of a listing, as it is written in `trees/`. */
+/** One file of a listing in `trees/`. */
 export interface TreeEntry {
   size: number;
   blob_id: string;
@@ -39,7 +39,7 @@ export class HubCache {
   readonly #folder: string;
   readonly #locks: string;
 
-  /** `root`: the folder of all repositories; `folder`: the name of this one's. */
+  /** `root`: the folder of all repositories; `folder`: the name of this repository's folder. */
   constructor(
     root: string,
     folder: string,
@@ -59,7 +59,7 @@ export class HubCache {
     return /^\w+$/.test(commit) ? commit : undefined;
   }
 
-  /** As good as it can be done: the cache may be for reading only, and nothing hangs on it but the next day without a network. */
+  /** Ignores errors, because the cache may be read-only, and the entry only helps without a network. */
   async rememberCommit(revision: string, commit: string): Promise<void> {
     if ((await this.commitAt(revision)) === commit) return;
     await replaceFile(join(this.#folder, 'refs', revision), commit).catch(() => {});
@@ -81,7 +81,7 @@ export class HubCache {
     );
   }
 
-  /** The files of a snapshot, where nobody has written down what it should have. */
+  /** The files of a snapshot whose listing is unknown. */
   async names(commit: string): Promise<string[]> {
     const folder = this.pathOf(commit, '');
     const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -102,11 +102,11 @@ export class HubCache {
   }
 
   lock(blob: string): string {
-    // Not the name that Python uses: its locks are left lying, held or not.
+    // Another name than Python's locks, because Python does not remove its lock files.
     return join(this.#locks, `${blob}.tunesmith`);
   }
 
-  /** What stands at a path of the cache: the file, another one, or nothing. */
+  /** The state of a path in the cache: the right file, another file, or missing. */
   async stateOf(path: string, { size, hash }: FileFacts): Promise<'sound' | 'damaged' | 'missing'> {
     const found = await stat(path).catch(() => undefined);
     if (!found) return 'missing';
@@ -120,10 +120,10 @@ export class HubCache {
     await rm(this.blob(blob), { force: true });
   }
 
-  /** Gives a blob its name in a snapshot. */
+  /** Links a blob under its name in a snapshot. */
   async link(blob: string, commit: string, name: string): Promise<void> {
     const path = this.pathOf(commit, name);
-    // Beside the locks, where nobody takes it for a file of the repository if it is left there.
+    // In the folder of locks, where a leftover is not mistaken for a file of the repository.
     const made = temporaryIn(this.#locks);
     try {
       await mkdir(dirname(path), { recursive: true });

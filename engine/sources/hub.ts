@@ -1,7 +1,7 @@
 /**
- * The Hugging Face hub: what commit a revision is, and its files in the cache that Hugging Face's own libraries share.
- * `@huggingface/hub` asks and knows where the cache lies; what it does not do is done here and in download.ts: go on after
- * a cut, check hashes, lock, work offline, and complete what another library began.
+ * The Hugging Face hub: resolves revisions to commits and puts files into the cache that the Hugging Face libraries share.
+ * `@huggingface/hub` sends the requests and locates the cache. This file and download.ts add what it lacks: resuming
+ * downloads, verifying hashes, locking, working offline, and completing downloads of other libraries.
  */
 import { createHash } from 'node:crypto';
 import { link, mkdir, readFile, realpath, symlink } from 'node:fs/promises';
@@ -26,7 +26,7 @@ export class Hub implements Provider<HubAddress> {
     private readonly surroundings: Surroundings,
   ) {}
 
-  /** The commit that the address means now; the one that it last meant, where the hub cannot be asked. */
+  /** The current commit of the address; the last known one if the hub cannot be reached. */
   async pin(address: HubAddress): Promise<{ name: string; revision: string }> {
     const { type, path, revision } = address;
     const name = repositoryOf({ ...address, revision: undefined }) + (path === '' ? '' : `/${path}`);
@@ -40,11 +40,12 @@ export class Hub implements Provider<HubAddress> {
     const tree = await this.#tree(address, commit, work.signal);
     const { files, given } = choose(tree.keys(), address);
     const odd = files.find((name) => !isSafePath(name));
-    if (odd !== undefined) throw new StepError(`${repositoryOf(address)} has a file that would leave its folder: ${odd}`, 'Do not use it.');
+    if (odd !== undefined)
+      throw new StepError(`${repositoryOf(address)} has a file with a path outside of its folder: ${odd}`, 'Do not use this repository.');
     const missing: string[] = [];
     for (const name of files) {
       const state = await cache.stateOf(cache.pathOf(commit, name), tree.get(name)!);
-      if (state === 'damaged') work.say(`${name} of ${repositoryOf(address)} is damaged in the cache: it is fetched again`);
+      if (state === 'damaged') work.say(`${name} of ${repositoryOf(address)} is damaged in the cache and will be downloaded again`);
       if (state !== 'sound') missing.push(name);
     }
     let there = files;
@@ -66,7 +67,7 @@ export class Hub implements Provider<HubAddress> {
     return given.map((name) => ({ path: join(place, name), address: name === '' ? root : `${root}/${name}`, repository }));
   }
 
-  /** Of a data set as a whole: the commit of its own Parquet files, else of those that the hub has made of it. */
+  /** For a whole dataset: the commit of its own Parquet files, otherwise of those that the hub has converted. */
   async #commitOfData(address: HubAddress): Promise<string> {
     const own = await this.#commitOf(address, 'main');
     if (dataFiles([...(await this.#tree(address, own, this.surroundings.signal)).keys()])[0]?.endsWith('.parquet')) return own;
@@ -74,7 +75,7 @@ export class Hub implements Provider<HubAddress> {
       return await this.#commitOf(address, 'refs/convert/parquet');
     } catch (error) {
       const none = (error instanceof Refused && error.status < 429) || error instanceof Uncached;
-      // Who took its own files when there was a network takes them now.
+      // Offline, use the same files as before.
       const before = error instanceof Unreachable && (await (await this.#cache(address)).names(own)).length > 0;
       if (none || before) return own;
       throw error;
@@ -95,15 +96,15 @@ export class Hub implements Provider<HubAddress> {
       if (!readOnly) await cache.rememberCommit(revision, commit);
       return commit;
     } catch (error) {
-      // As Python's library has it: who may not read it any more still has what came before.
+      // As in Python's library: without access, the cached files can still be used.
       const gone = error instanceof Refused && error.code === 'RevisionNotFound';
       if (known === undefined || gone || !(error instanceof StepError)) throw error;
-      notice(`${error.message}: ${repositoryOf(address)} is taken as last seen, at commit ${known.slice(0, 7)}`);
+      notice(`${error.message}; using the last known commit of ${repositoryOf(address)}, ${known.slice(0, 7)}`);
       return known;
     }
   }
 
-  /** All files of a commit. They never change: once asked for, they are kept. */
+  /** All files of a commit. They never change, so the list is cached. */
   async #tree(address: HubAddress, commit: string, signal?: AbortSignal): Promise<Tree> {
     const cache = await this.#cache(address);
     const kept = await cache.tree(commit);
@@ -151,8 +152,8 @@ export class Hub implements Provider<HubAddress> {
   }
 
   /**
-   * A folder with these files and no others, whatever else a snapshot holds; and with files, not links into a cache, which
-   * a copy of the folder would carry to where they lead nowhere. Hard links cost nothing.
+   * A folder with exactly these files, even if the snapshot has more. It contains hard links, not symbolic links into the cache,
+   * which would break in a copy of the folder.
    */
   async #view(files: string[], address: HubAddress, commit: string, cache: HubCache, work: Work): Promise<string> {
     const key = createHash('sha256').update(files.join('\n')).digest('hex').slice(0, 16);
@@ -162,7 +163,7 @@ export class Hub implements Provider<HubAddress> {
       for (const file of files) {
         const [from, to] = [await realpath(cache.pathOf(commit, file)), join(folder, inside, file)];
         await mkdir(dirname(to), { recursive: true });
-        // On another disk there are no hard links.
+        // Hard links do not work across disks.
         await link(from, to).catch(() => symlink(from, to));
       }
       return inside;
@@ -175,7 +176,7 @@ export class Hub implements Provider<HubAddress> {
   }
 }
 
-/** Not in the cache, and nobody may be asked. */
+/** The error for files that are not in the cache while offline. */
 class Uncached extends StepError {}
 
 const OFFLINE_HINT = 'Run once with a network and without HF_HUB_OFFLINE.';
@@ -184,7 +185,7 @@ function isOffline(): boolean {
   return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE || process.env.TRANSFORMERS_OFFLINE || '');
 }
 
-/** Throws where files are missing that somebody computes with. */
+/** Throws if files are missing that steps need. */
 function refuseMissing(missing: string[], address: HubAddress, commit: string, cache: HubCache): void {
   const needed = missing.filter((name) => !/(^|\/)(README|LICENSE|NOTICE|MODEL_CARD)(\.\w+)?$/i.test(name));
   if (needed.length === 0) return;
@@ -194,15 +195,15 @@ function refuseMissing(missing: string[], address: HubAddress, commit: string, c
 }
 
 /**
- * What lies in a snapshot that another library made without writing down what belongs to it. A model that has its
- * weights can be taken for whole; of data nobody knows what is missing.
+ * The files of a snapshot that another library made without a listing. A model with weights counts as complete. For a dataset,
+ * it is unknown which files are missing.
  */
 async function snapshotTree(address: HubAddress, commit: string, cache: HubCache): Promise<Tree> {
   const names = await cache.names(commit);
   const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
   if (names.length === 0) throw new Uncached(`${where} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);
   if (!names.includes(address.path) && (address.type === 'dataset' || !(await hasAllWeights(names, commit, cache))))
-    throw new Uncached(`the cache ${cache.root} has some files of ${where}; whether it has all cannot be known offline`, OFFLINE_HINT);
+    throw new Uncached(`the cache ${cache.root} may not have all files of ${where}, which cannot be checked offline`, OFFLINE_HINT);
   const sizes = names.map(async (name): Promise<[string, FileFacts]> => [name, { size: await cache.sizeOf(commit, name) }]);
   return new Map(await Promise.all(sizes));
 }

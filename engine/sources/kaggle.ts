@@ -1,6 +1,6 @@
 /**
- * Data sets and competitions of Kaggle, through its public API and with the user's own account, as Kaggle's own tools
- * find it. A version never changes; the data of a competition have none, so the list of their files stands for it.
+ * Datasets and competitions of Kaggle through its public API, with the user's account as Kaggle's own tools find it. A version
+ * never changes. The data of a competition has no version, so a hash of the list of files replaces it.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
@@ -31,7 +31,7 @@ export class Kaggle implements Provider<KaggleAddress> {
     return { name, revision: await this.#version(address) };
   }
 
-  /** The version that the address means now; the one that it last meant, where Kaggle cannot be asked. */
+  /** The current version of the address; the last known one if Kaggle cannot be reached. */
   async #version(address: KaggleAddress): Promise<string> {
     if (address.version !== undefined) return String(address.version);
     const memory = join('kaggle', `${folderOf(address)}.version`);
@@ -42,17 +42,17 @@ export class Kaggle implements Provider<KaggleAddress> {
       return version;
     } catch (error) {
       if (known === undefined || !(error instanceof StepError)) throw error;
-      this.surroundings.notice(`${error.message}: ${nameOf(address)} is taken as last seen, at version ${known.slice(0, 12)}`);
+      this.surroundings.notice(`${error.message}; using the last known version of ${nameOf(address)}, ${known.slice(0, 12)}`);
       return known;
     }
   }
 
-  /** A file or the files of a glob by themselves; all, and a folder of it, as one archive. */
+  /** Downloads a file or the matches of a glob one by one; everything or a folder as one archive. */
   async fetch(address: KaggleAddress, version: string, work: Work): Promise<Fetched[]> {
     const { path } = address;
     const folder = join('kaggle', `${folderOf(address)}@${version.slice(0, 12)}`);
     const root = nameOf({ ...address, version: undefined });
-    // What a competition's data mean is a hash of ours, which nobody could look up.
+    // The version of a competition is our own hash, which users cannot look up.
     const repository = address.competition ? root : `${root}@${version}`;
     if (path === '') return [{ path: await this.#all(folder, address, version, work), address: root, repository }];
     const names = isGlob(path) ? await this.#matching(address, version, folder) : [path];
@@ -62,7 +62,7 @@ export class Kaggle implements Provider<KaggleAddress> {
         places.set(name, await this.#file(name, folder, address, version, { ...work, signal }));
       });
     } catch (error) {
-      // No file of that name: a folder has no page of its own to ask for.
+      // No file has that name, so it may be a folder, which the API does not list.
       if (!(error instanceof Missing) || isGlob(path)) throw error;
       const all = await this.#names(address, version, folder).catch(() => []);
       if (all.some((name) => name.startsWith(`${path}/`))) places.set(path, join(await this.#all(folder, address, version, work), path));
@@ -88,7 +88,7 @@ export class Kaggle implements Provider<KaggleAddress> {
       await mkdir(dirname(to), { recursive: true });
       const came = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}-${encodeURIComponent(name)}`);
       const headers = await this.#download(this.#fileUrl(address, version, name), came, `${nameOf(address)}/${name}`, name, address, work);
-      // Larger files are packed by Kaggle on their way, without a word but this.
+      // Kaggle zips larger files, which only this header shows.
       const packed = headers.get('content-type')?.startsWith('application/zip') && !/\.zip$/i.test(name);
       if (packed) {
         const unpacked = `${files}-unpacked`;
@@ -106,14 +106,15 @@ export class Kaggle implements Provider<KaggleAddress> {
   async #matching(address: KaggleAddress, version: string, folder: string): Promise<string[]> {
     const names = await this.#names(address, version, folder);
     const odd = names.find((name) => !isSafePath(name));
-    if (odd !== undefined) throw new StepError(`${nameOf(address)} has a file that would leave its folder: ${odd}`, 'Do not use it.');
+    if (odd !== undefined)
+      throw new StepError(`${nameOf(address)} has a file with a path outside of its folder: ${odd}`, 'Do not use this dataset.');
     const found = matching(names, address.path);
     if (found.length === 0)
       throw new StepError(`nothing in ${nameOf(address)} matches ${address.path}`, didYouMean(address.path, names, 'its files'));
     return found;
   }
 
-  /** The list of a version's files is asked for once, and kept with them. */
+  /** The list of a version's files, which is requested once and cached with them. */
   async #names(address: KaggleAddress, version: string, folder: string): Promise<string[]> {
     const memory = `${folder}.files`;
     const kept = await this.shelf.recall(memory);
@@ -126,7 +127,7 @@ export class Kaggle implements Provider<KaggleAddress> {
   async #newest(address: KaggleAddress): Promise<string> {
     const { currentVersionNumber } = (await this.#json(`datasets/view/${address.name}`, address)) as { currentVersionNumber?: number };
     if (currentVersionNumber === undefined)
-      throw new StepError(`Kaggle does not say what the newest version of ${address.name} is`, 'Name one: @1, @2 …');
+      throw new StepError(`Kaggle did not report the newest version of ${address.name}`, 'Add a version to the address: @1, @2 …');
     return String(currentVersionNumber);
   }
 
@@ -161,7 +162,7 @@ export class Kaggle implements Provider<KaggleAddress> {
     try {
       return await response.json();
     } catch {
-      throw new StepError(`${this.#api} answers something that is no JSON`, 'Is KAGGLE_API_ENDPOINT right?');
+      throw new StepError(`the response of ${this.#api} is not JSON`, 'Check KAGGLE_API_ENDPOINT.');
     }
   }
 
@@ -201,24 +202,24 @@ export class Kaggle implements Provider<KaggleAddress> {
     await response.body?.cancel();
     const page = `${this.#api.slice(0, -'/api/v1'.length)}/${address.competition ? 'competitions' : 'datasets'}/${address.name}`;
     const { status } = response;
-    if (status === 401) return new StepError('Kaggle does not accept your account', CREDENTIALS);
+    if (status === 401) return new StepError('Kaggle rejected your credentials', CREDENTIALS);
     if (status === 403)
       return new StepError(
-        `Kaggle does not let you read ${nameOf(address)}`,
+        `Kaggle denied access to ${nameOf(address)}`,
         address.competition
-          ? `Accept its rules at ${page}/rules with the account of your key.`
-          : `Is it private, or are there terms to accept? ${page}`,
+          ? `Accept the rules at ${page}/rules with the account of your key.`
+          : `Check at ${page} whether it is private or has terms to accept.`,
       );
     if (status === 404)
       return file === undefined
-        ? new StepError(`Kaggle has no ${nameOf(address)}`, `Check its name and version: ${page}`)
+        ? new StepError(`Kaggle has no ${nameOf(address)}`, `Check the name and version: ${page}`)
         : new Missing(`there is no ${file} in ${nameOf(address)}`, `Its files: ${page}`);
-    if (status === 429) return new StepError('Kaggle answers 429, too many requests, also after waiting', 'Run again later.');
+    if (status === 429) return new StepError('Kaggle still answers 429, too many requests, after several retries', 'Run again later.');
     return new StepError(`Kaggle answers ${status} for ${nameOf(address)}`, 'Run again later.');
   }
 }
 
-/** No such file. */
+/** The file does not exist. */
 class Missing extends StepError {}
 
 interface Listed {
@@ -229,12 +230,12 @@ interface Listed {
 
 function apiOf(endpoint: string): string {
   if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
-    throw new StepError(`KAGGLE_API_ENDPOINT is no URL: ${endpoint}`, 'Unset it: Kaggle is at https://www.kaggle.com.');
+    throw new StepError(`KAGGLE_API_ENDPOINT is not a URL: ${endpoint}`, 'Unset it to use https://www.kaggle.com.');
   return `${endpoint.replace(/\/+$/, '').replace(/\/api\/v1$/, '')}/api/v1`;
 }
 
 const CREDENTIALS =
-  'Make a key at kaggle.com, Settings, API, and set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR).';
+  'Create an API key in the settings at kaggle.com. Then set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR).';
 
 async function authorization(address: KaggleAddress): Promise<string> {
   const { KAGGLE_API_TOKEN, KAGGLE_USERNAME, KAGGLE_KEY, KAGGLE_CONFIG_DIR } = process.env;
@@ -243,18 +244,18 @@ async function authorization(address: KaggleAddress): Promise<string> {
   if (!username || !key) {
     const file = join(KAGGLE_CONFIG_DIR || join(homedir(), '.kaggle'), 'kaggle.json');
     const text = await readFile(file, 'utf8').catch(() => undefined);
-    if (text === undefined) throw new StepError(`${address.text} is read with an account of Kaggle, and none is set`, CREDENTIALS);
+    if (text === undefined) throw new StepError(`${address.text} needs a Kaggle account, but no credentials are set`, CREDENTIALS);
     try {
       ({ username, key } = JSON.parse(text));
     } catch {
-      throw new StepError(`${file} is no JSON`, CREDENTIALS);
+      throw new StepError(`${file} is not JSON`, CREDENTIALS);
     }
     if (!username || !key) throw new StepError(`${file} lacks ${username ? 'key' : 'username'}`, CREDENTIALS);
   }
   return `Basic ${Buffer.from(`${username}:${key}`).toString('base64')}`;
 }
 
-/** Google's storage, where Kaggle keeps its files, says their MD5. */
+/** The MD5 from the headers of Google's storage, where Kaggle stores files. */
 function md5In(headers: Headers): FileHash | undefined {
   const found = /(?:^|[,\s])md5=([A-Za-z0-9+/]{22}==)/.exec(headers.get('x-goog-hash') ?? '');
   return found ? { kind: 'md5', hex: Buffer.from(found[1]!, 'base64').toString('hex') } : undefined;

@@ -1,6 +1,6 @@
 /**
- * A file that says who is at work: two engines, of one project or of several, download the same thing once. Caches of
- * downloads may be shared over a network, so this is a file and no database. A holder that died is succeeded at once.
+ * A lock file, so that two engines of any projects download the same thing only once. It is a file and not a database,
+ * because download caches may be on a network file system. The lock of a dead process is released at once.
  */
 import { constants } from 'node:fs';
 import { copyFile, link, mkdir, open, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
@@ -12,11 +12,11 @@ import { removeAbandoned, temporaryIn } from '../../cache/temporary.ts';
 
 export interface Waiting {
   signal?: AbortSignal;
-  /** Hears, once, that another one has it. */
+  /** Called once if another process has the lock. */
   onWait?(pid: number): void;
 }
 
-/** Does `work` while no other process, and no other call here, has the lock. */
+/** Runs `work` while no other process and no other call in this process has the lock. */
 export async function locked<T>(path: string, { signal, onWait }: Waiting, work: () => Promise<T>): Promise<T> {
   let told = false;
   for (let wait = 10; !(await take(path)); wait = Math.min(200, wait * 1.5)) {
@@ -38,10 +38,10 @@ export async function locked<T>(path: string, { signal, onWait }: Waiting, work:
 }
 
 const BEAT = 10_000;
-/** So long without a sign of life, and a holder that cannot be asked counts as dead. */
+/** Time in milliseconds after which an inactive holder that cannot be checked counts as dead. */
 const SILENCE = 60_000;
 
-/** The lock appears with its holder in it: of one that died before it could write that down, nobody would know. */
+/** Creates the lock with its holder in it, in one step, so that a holder that dies is always known. */
 async function take(path: string): Promise<boolean> {
   const folder = dirname(path);
   const written = temporaryIn(folder);
@@ -50,7 +50,7 @@ async function take(path: string): Promise<boolean> {
     await writeFile(written, JSON.stringify(thisProcess()));
     await link(written, path).catch((error) => {
       if (error.code === 'EEXIST') throw error;
-      // A filesystem without hard links.
+      // The file system has no hard links.
       return copyFile(written, path, constants.COPYFILE_EXCL);
     });
     removeAbandoned(folder);
@@ -67,7 +67,7 @@ async function readHolder(path: string): Promise<ProcessIdentity | undefined> {
   try {
     return JSON.parse(await readFile(path, 'utf8')) as ProcessIdentity;
   } catch {
-    return undefined; // given back
+    return undefined; // released in the meantime
   }
 }
 
@@ -78,7 +78,7 @@ async function isAbandoned(path: string, holder: ProcessIdentity | undefined): P
   return at !== undefined && Date.now() - at > SILENCE;
 }
 
-/** Of several that want to remove a dead holder's lock one does, lest a second one remove what the first has taken since. */
+/** Lets only one process remove the lock of a dead holder. A second one could remove the new lock of the first. */
 async function remove(path: string, holder: ProcessIdentity | undefined): Promise<void> {
   const guard = `${path}.removal`;
   try {

@@ -1,6 +1,6 @@
 /**
- * The rows of a query of PostgreSQL, in a transaction that only reads. Who connects, and with which password, stands in the
- * environment (PGUSER, PGPASSWORD, PGPASSFILE …) and nowhere else.
+ * The rows of a PostgreSQL query in a read-only transaction. User and password come only from the environment (PGUSER,
+ * PGPASSWORD, PGPASSFILE …).
  */
 import pg from 'pg';
 import Cursor from 'pg-cursor';
@@ -10,7 +10,7 @@ import type { QueryAddress } from './query-address.ts';
 
 export async function* postgresRows(address: QueryAddress): Rows {
   const client = new pg.Client({ connectionString: address.url, application_name: 'tunesmith' });
-  client.on('error', () => {}); // the query that it breaks off says so
+  client.on('error', () => {}); // The interrupted query reports the error.
   const where = new URL(address.url.replace(/^\w+:\/\/(?=[/?]|$)/, '$&localhost')).host || 'the database';
   const explained = <T>(work: Promise<T>, what: string, hint?: string) =>
     work.catch((error: Error) => {
@@ -19,7 +19,7 @@ export async function* postgresRows(address: QueryAddress): Rows {
   await explained(
     client.connect(),
     `PostgreSQL at ${where}`,
-    'Set PGUSER and PGPASSWORD in the environment, or write a ~/.pgpass; they have no place in a pipeline.',
+    'Set PGUSER and PGPASSWORD in the environment, or create a ~/.pgpass file. Do not write them in a pipeline.',
   );
   try {
     await explained(client.query(SESSION), `PostgreSQL at ${where}`);
@@ -44,11 +44,11 @@ export async function* postgresRows(address: QueryAddress): Rows {
       );
     }
   } finally {
-    await client.end().catch(() => {}); // it is over already
+    await client.end().catch(() => {}); // The transaction has already ended.
   }
 }
 
-/** One view of the data, and one spelling of dates, whatever the server's settings are. */
+/** One consistent snapshot of the data and one format for dates, whatever the server's settings are. */
 const SESSION = `BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
   SET LOCAL TimeZone TO 'UTC'; SET LOCAL DateStyle TO 'ISO, YMD'; SET LOCAL IntervalStyle TO 'iso_8601';
   SET LOCAL extra_float_digits TO 1; SET LOCAL bytea_output TO 'hex'`;
@@ -56,13 +56,13 @@ const SESSION = `BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 function read(cursor: Cursor): Promise<{ rows: (string | null)[][]; fields: pg.FieldDef[] }> {
   return new Promise((resolve, reject) => {
     cursor.read(1000, (error: Error | null | undefined, rows: (string | null)[][], result?: pg.QueryResult) =>
-      // A cursor that is at its end gives nothing else.
+      // A batch smaller than the limit means the end of the cursor.
       error ? reject(error) : resolve({ rows, fields: result?.fields ?? [] }),
     );
   });
 }
 
-/** Values come as the server prints them; numbers keep their letters, all that JSON has no type for is a text. */
+/** Converts values from the server's text format to JSON. Numbers keep their digits; types that JSON lacks become text. */
 function jsonOf(value: string | null, { name, dataTypeID }: pg.FieldDef, address: QueryAddress): string {
   if (value === null) return 'null';
   const element = ELEMENTS[dataTypeID];
@@ -85,12 +85,12 @@ const arrayOf = (items: unknown, element: number): string =>
     .map((item) => (item === null ? 'null' : Array.isArray(item) ? arrayOf(item, element) : scalarOf(item as string, element)))
     .join(',')}]`;
 
-/** Numbers of PostgreSQL's own types, which never change. */
+/** Object ids of PostgreSQL's built-in types, which never change. */
 const [BOOLEAN, BYTEA, NUMERIC, TEXT, TEXT_ARRAY] = [16, 17, 1700, 25, 1009];
 const WHOLE = new Set([20, 21, 23, 26]);
 const FLOATS = new Set([700, 701]);
 const JSONS = new Set([114, 3802]);
-/** Of arrays the type of an element. */
+/** Element types of array types. */
 const ELEMENTS: Record<number, number> = {
   1000: BOOLEAN,
   1005: 21,

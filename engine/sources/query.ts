@@ -1,7 +1,7 @@
 /**
- * The rows of a query. Pinning runs it and hashes the rows, whatever their order, while they are written to a file of JSON
- * lines; fetching hands out that very file, so that a step reads the rows that its fingerprint is about. Rows come through
- * a cursor: memory stays flat.
+ * The rows of a database query. Pinning runs the query, writes the rows to a file of JSON lines and hashes them independently
+ * of their order. Fetching returns the same file, so that a step reads exactly the rows of its fingerprint. Rows are read
+ * with a cursor, so that memory use stays constant.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -25,7 +25,7 @@ export class Query implements Provider<QueryAddress> {
     private readonly surroundings: Pick<Surroundings, 'readOnly' | 'signal'>,
   ) {}
 
-  /** Which database it is, and how it was asked, makes no difference: the rows do. */
+  /** The hash depends only on the rows, not on the database or the query. */
   async pin(address: QueryAddress): Promise<{ name: string; revision: string }> {
     const { readOnly, signal } = this.surroundings;
     return { name: 'query', revision: await this.#read(address, signal, !readOnly) };
@@ -34,7 +34,7 @@ export class Query implements Provider<QueryAddress> {
   async fetch(address: QueryAddress, revision: string, work: Work): Promise<Fetched[]> {
     const place = join(this.#folderOf(address), `${revision}.jsonl`);
     if (!existsSync(place) && (await this.#read(address, work.signal, true)) !== revision)
-      throw new StepError(`the rows of ${address.text} changed in the meantime`, 'Run it again.');
+      throw new StepError(`the rows of ${address.text} changed during the run`, 'Run the pipeline again.');
     return [{ path: place, address: address.url }];
   }
 
@@ -84,34 +84,37 @@ async function open(address: QueryAddress): Promise<Rows> {
     : (await import('./sqlite.ts')).sqliteRows({ ...address, file: address.file });
 }
 
-/** What was read a day ago is of no run any more. */
+/** Age in milliseconds after which no run uses a file of rows any more. */
 async function removeOld(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const file = join(folder, name);
-    const found = await stat(file).catch(() => undefined); // another run may have removed it
+    const found = await stat(file).catch(() => undefined); // Another run may have removed it.
     if (found && Date.now() - found.mtimeMs > 86_400_000) await rm(file, { force: true });
   }
 }
 
-/** `values` are JSON already. */
+/** `values`: already in JSON. */
 export function rowLine(names: string[], values: string[]): string {
   return `{${names.map((name, i) => `${JSON.stringify(name)}:${values[i]!}`).join(',')}}`;
 }
 
 export function refuseSameColumns(names: string[], { text }: QueryAddress): void {
   const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice !== undefined) throw new StepError(`${text}: two columns are named ${twice}`, 'Name one of them otherwise: `AS other`.');
+  if (twice !== undefined) throw new StepError(`${text}: two columns have the name ${twice}`, 'Rename one of them with `AS other`.');
 }
 
-/** Bytes that are a text; JSON has no other. */
+/** Bytes as text, because JSON has no type for bytes. */
 export function textOfBytes(bytes: Buffer, column: string, { text }: QueryAddress): string {
   const decoded = bytes.toString();
   if (!Buffer.from(decoded).equals(bytes))
-    throw new StepError(`${text}: the column ${column} holds bytes that are not UTF-8`, 'Leave it out of the query, or encode it there.');
+    throw new StepError(
+      `${text}: the column ${column} contains bytes that are not UTF-8`,
+      'Leave the column out of the query, or encode it in the query.',
+    );
   return JSON.stringify(decoded);
 }
 
-/** A number of eight bytes is a fraction even where it is whole: 1.0. */
+/** A double stays a fraction in JSON, even if it is a whole number: 1.0. */
 export function fraction(value: number): string {
   if (Number.isNaN(value)) return 'null';
   if (!Number.isFinite(value)) return JSON.stringify(String(value));

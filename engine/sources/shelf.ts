@@ -1,6 +1,6 @@
 /**
- * Folders that were fetched and unpacked, in the cache of results: each comes to its place whole, with a hash of all that
- * is in it, and is made again where it is no longer that.
+ * Downloaded and unpacked folders in the cache. Each is stored atomically with a hash of its content, and is downloaded
+ * again if its content no longer matches.
  */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,20 +13,20 @@ import type { Work } from './work.ts';
 
 export class Shelf {
   constructor(
-    /** Made when something is put there. */
+    /** Created on demand. */
     readonly folder: string,
     private readonly memo: Memo,
   ) {}
 
   /**
-   * What is kept under that name; where it is not there, `make` puts it in an empty folder, and says where in it:
-   * `owner/name@1a2b3c4`, which is what the ends of its paths say in messages.
+   * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
+   * `owner/name@1a2b3c4`, which messages show.
    */
   async take(name: string, work: Work, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
     return locked(`${place}.lock`, work, async () => {
       const found = await this.#whole(place);
-      if (found === 'damaged') work.say(`${name} in ${this.folder} is no longer what was put there: it is fetched again`);
+      if (found === 'damaged') work.say(`${name} in ${this.folder} was changed and will be downloaded again`);
       else if (found) return found.path;
       const folder = dirname(place);
       removeAbandoned(folder);
@@ -46,12 +46,12 @@ export class Shelf {
     });
   }
 
-  /** Where a download goes until it has been unpacked. */
+  /** The path of a download before it is unpacked. */
   download(name: string): string {
     return join(this.folder, 'downloads', name);
   }
 
-  /** As good as it can be done: who forgets asks again. */
+  /** Ignores errors. Without the entry, the next run asks again. */
   async remember(name: string, text: string): Promise<void> {
     const place = join(this.folder, name);
     const made = temporaryIn(dirname(place));

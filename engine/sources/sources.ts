@@ -1,6 +1,6 @@
 /**
- * Models and data that lie elsewhere. An address is first *pinned*: what it means now (the commit of a branch) is found
- * out once in a run, and enters the fingerprints; what is pinned is *fetched* when a cell that needs it executes.
+ * Remote models and data. An address is first *pinned*: its current revision (the commit of a branch) is resolved once per run
+ * and enters the fingerprints. It is *fetched* when a cell that needs it runs.
  */
 import type { Memo } from '../../cache/memo.ts';
 import { StepError } from '../step.ts';
@@ -9,28 +9,28 @@ import type { Fetched, Work } from './work.ts';
 
 export interface Pinned {
   address: Address;
-  /** What is meant but for its revision, and wherever it is fetched from: a mirror changes no fingerprint. */
+  /** The identity without the revision and the host, so that a mirror changes no fingerprint. */
   name: string;
-  /** A commit, a version, a SHA-256: the same one never means other bytes. */
+  /** A commit, a version or a SHA-256, which always means the same bytes. */
   revision: string;
 }
 
 export interface Surroundings {
-  /** For what is unpacked, and for views of the hub's cache. */
+  /** The store for unpacked folders and views of the hub's cache. */
   folder: string;
   memo: Memo;
-  /** Nothing is written, not even what a branch means now. */
+  /** Write nothing, not even the current commit of a branch. */
   readOnly: boolean;
-  /** Ctrl-C, where there is a run to end. */
+  /** Aborts on Ctrl-C. */
   signal?: AbortSignal;
-  /** Hears that somebody could not be asked, and what was taken instead. */
+  /** Called if a host could not be reached and a cached revision is used. */
   notice(message: string): void;
 }
 
 /** One kind of address. */
 export interface Provider<A extends Address = Address> {
   pin(address: A): Promise<Omit<Pinned, 'address'>>;
-  /** Puts the files in a cache, as far as they are not there. */
+  /** Downloads the missing files to a cache. */
   fetch(address: A, revision: string, work: Work): Promise<Fetched[]>;
 }
 
@@ -40,12 +40,12 @@ export class Sources {
 
   constructor(private readonly surroundings: Surroundings) {}
 
-  /** Asks for each address once, however many cells have it. */
+  /** Resolves each address once, for any number of cells. */
   pin(address: Address): Promise<Pinned> {
     let pinned = this.#pinned.get(address.text);
     if (!pinned) {
       pinned = this.#pin(address);
-      // Whoever needs it meets the failure.
+      // The cell that needs it reports the failure.
       pinned.catch(() => {});
       this.#pinned.set(address.text, pinned);
     }
@@ -64,7 +64,7 @@ export class Sources {
     }
   }
 
-  /** Loaded when there is such an address: most pipelines have none. */
+  /** Loads a kind of address on demand, because most pipelines have none. */
   #provider({ kind }: Address): Promise<Provider> {
     let opened = this.#opened.get(kind);
     if (!opened) {

@@ -1,4 +1,4 @@
-/** The rows of a query of a SQLite file, which is opened to be read and nothing else. */
+/** The rows of a SQLite query. Opens the file read-only. */
 import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { StepError } from '../step.ts';
@@ -12,7 +12,7 @@ export async function* sqliteRows(address: QueryAddress & { file: string }): Row
   try {
     database = new Database(file, { readonly: true, fileMustExist: true });
     const statement = database.prepare(query);
-    if (!statement.reader) throw new StepError(`${address.text}: gives no rows`, 'Write a SELECT.');
+    if (!statement.reader) throw new StepError(`${address.text}: the query returns no rows`, 'Write a SELECT statement.');
     const names = statement.columns().map(({ name }) => name);
     refuseSameColumns(names, address);
     let lines: string[] = [];

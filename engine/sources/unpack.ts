@@ -1,6 +1,6 @@
 /**
- * Archives, taken apart in a folder and nowhere else: an entry or a link that leads out of it, a device, or far more
- * bytes than such an archive can honestly hold, and nothing of it is kept. Of modes it is kept whether a file is a program.
+ * Unpacks archives safely. It refuses the whole archive if an entry or a link leaves the folder, if it contains a device, or
+ * if it expands to an implausible size. It preserves only the executable bit of modes.
  */
 import { createWriteStream } from 'node:fs';
 import { chmod, mkdir, open, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import { isSafePath } from './address.ts';
 
 type Form = 'tar' | 'zip';
 
-/** By the name, and where that says nothing by the first bytes; undefined for a file that is no archive. */
+/** The type of an archive by its name, otherwise by its first bytes; undefined if it is no archive. */
 export async function formOf(file: string, name: string): Promise<Form | undefined> {
   if (/\.(tar|tgz|tar\.gz)$/i.test(name)) return 'tar';
   if (/\.zip$/i.test(name)) return 'zip';
@@ -30,7 +30,7 @@ export async function formOf(file: string, name: string): Promise<Form | undefin
   }
 }
 
-/** `what`: how messages name the archive. */
+/** `what`: the name of the archive in messages. */
 export async function unpack(file: string, form: Form, folder: string, what: string, signal: AbortSignal): Promise<void> {
   const { size } = await stat(file);
   const guard = new Guard(what, Math.max(LEAST, size * MOST_TIMES), folder, signal);
@@ -41,29 +41,32 @@ export async function unpack(file: string, form: Form, folder: string, what: str
   } catch (error) {
     if (error instanceof StepError) throw error;
     if (['EEXIST', 'ENOTDIR', 'EISDIR', 'ERR_FS_EISDIR'].includes(String((error as NodeJS.ErrnoException).code)))
-      throw new StepError(`${what} is no sound ${form} archive: two of its entries want the same place`, 'Pack it again.');
+      throw new StepError(`${what} is not a valid ${form} archive: two entries have the same path`, 'Create the archive again.');
     const explained = diskError(error, `unpacking ${what}`, folder);
     if (explained !== error || !isAboutArchive(error)) throw explained;
-    throw new StepError(`${what} is no sound ${form} archive: ${(error as Error).message}`, 'Is it whole, and what its name says?');
+    throw new StepError(
+      `${what} is not a valid ${form} archive: ${(error as Error).message}`,
+      'Check that it is complete and that its name has the right extension.',
+    );
   }
 }
 
-/** What a single folder at the top holds moves up to where it lies: archives differ in whether they have one. */
+/** Moves the content of a single top-level folder up, because only some archives have such a folder. */
 export async function lookThrough(folder: string): Promise<void> {
   const entries = (await readdir(folder, { withFileTypes: true })).filter(({ name }) => !JUNK.has(name));
   const [only, ...others] = entries;
   if (!only?.isDirectory() || others.length > 0) return;
-  // Under a name that nothing in it has.
+  // Under a name that no entry has.
   const aside = `${folder}-top`;
   await rename(join(folder, only.name), aside);
   await rm(folder, { recursive: true });
   await rename(aside, folder);
 }
 
-/** What other systems leave beside the files. */
+/** Extra files of other systems. */
 const JUNK = new Set(['__MACOSX', '.DS_Store', 'pax_global_header']);
 
-/** Text packs ten or twenty times; a thousand times is what a trap is made of. */
+/** Maximum expansion factor. Text compresses by a factor of 10 to 20; a factor of 1,000 suggests a zip bomb. */
 const MOST_TIMES = 200;
 const LEAST = 1e9;
 const LONGEST_NAME = 255;
@@ -80,7 +83,7 @@ class Guard {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** Throws what is wrong with an entry. `link`: where it leads, from the folder it lies in; a hard link's from the top. */
+  /** Throws if an entry is unsafe. `link`: its target, relative to its folder, or to the top for a hard link. */
   check(path: string, size: number, link?: { to: string; hard: boolean }): void {
     this.signal.throwIfAborted();
     this.#bytes += size;
@@ -90,26 +93,27 @@ class Guard {
     const longest = Math.max(...name.split('/').map((part) => Buffer.byteLength(part)));
     if (longest > LONGEST_NAME)
       throw new StepError(
-        `${this.what} is not unpacked: its entry ${path} has a name of ${longest} bytes, and file systems take ${LONGEST_NAME}`,
-        'Pack it again with shorter names, or unpack it in a step of its own.',
+        `cannot unpack ${this.what}: its entry ${path} has a name of ${longest} bytes, but file systems allow ${LONGEST_NAME}`,
+        'Create it again with shorter names, or unpack it in a step of your own.',
       );
-    // Where a link stands in the way, names say nothing any more about where something will lie.
+    // If a link is part of the path, the name does not show where the file ends up.
     for (let above = posix.dirname(name); above !== '.' && above !== '/'; above = posix.dirname(above))
-      if (this.#links.has(above)) this.#refuse(`its entry ${path} lies behind the link ${above}`);
+      if (this.#links.has(above)) this.#refuse(`the path of its entry ${path} contains the link ${above}`);
     if (link) {
       const target = posix.join(link.hard ? '' : posix.dirname(name), link.to);
       const back = /[^/.][^/]*\/+\.\.(\/|$)/.test(link.to);
       if (posix.isAbsolute(link.to) || target === '..' || target.startsWith('../') || back || link.to.includes('\\'))
-        this.#refuse(`its link ${path} leads out of it, to ${link.to}`);
+        this.#refuse(`its link ${path} points outside, to ${link.to}`);
       if (!link.hard) this.#links.add(name);
     }
-    if (this.#bytes > this.most) this.#refuse(`it holds more than ${Math.round(this.most / 1e9)} GB, which is absurd for its size`);
-    if (this.#entries > 5e6) this.#refuse('it holds more than five million files');
+    if (this.#bytes > this.most)
+      this.#refuse(`it expands to more than ${Math.round(this.most / 1e9)} GB, which is implausible for its size`);
+    if (this.#entries > 5e6) this.#refuse('it contains more than five million files');
     if (this.#bytes > freeSpace(this.folder)) throw diskError({ code: 'ENOSPC' }, `unpacking ${this.what}`, this.folder, this.#bytes);
   }
 
   refusePath(path: string): never {
-    return this.#refuse(`its entry ${path} would lie outside of the folder it is unpacked in`);
+    return this.#refuse(`its entry ${path} would be written outside of the target folder`);
   }
 
   refuseKind(path: string, kind: string): never {
@@ -118,8 +122,8 @@ class Guard {
 
   #refuse(why: string): never {
     throw new StepError(
-      `${this.what} is not unpacked: ${why}`,
-      'Do not trust it. Where it is known to be harmless, unpack it in a step of its own.',
+      `refused to unpack ${this.what}: ${why}`,
+      'The archive may be malicious. If you trust it, unpack it in a step of your own.',
     );
   }
 }
@@ -137,7 +141,7 @@ async function untar(file: string, folder: string, guard: Guard): Promise<void> 
       if (wrong !== undefined) return false;
       try {
         const { mode = 0, type: kind } = entry as { mode?: number; type: string };
-        // No setuid, setgid or sticky bit, and nothing that its owner could not read or remove.
+        // No setuid, setgid or sticky bits, and always readable and removable by the owner.
         (entry as { mode?: number }).mode = mode & 0o111 || kind.endsWith('Directory') || kind === 'GNUDumpDir' ? 0o755 : 0o644;
         const { type, size = 0, linkpath } = entry as { type: string; size?: number; linkpath?: string };
         if (type === 'SymbolicLink' || type === 'Link') guard.check(path, 0, { to: linkpath ?? '', hard: type === 'Link' });
@@ -172,7 +176,7 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
       if (entry.isEncrypted())
         throw new StepError(
           `${fileName} of the archive is encrypted`,
-          'Unpack it in a step of its own, with the password in its `secrets`.',
+          'Unpack it in a step of your own, with the password in its `secrets`.',
         );
       await mkdir(dirname(path), { recursive: true });
       if ((mode & 0o170000) === 0o120000) {
@@ -181,13 +185,13 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
         await symlink(to, path);
         continue;
       }
-      // Of two entries of one name the later one counts, as in a tar archive.
+      // If two entries have the same name, the later one counts, as in a tar archive.
       await rm(path, { force: true });
       await pipeline(await contentOfEntry(zip, entry), createWriteStream(path, { flags: 'wx' }));
       if (mode & 0o111) await chmod(path, 0o755);
     }
   } catch (error) {
-    // The reader itself knows such names.
+    // The library reports such names itself.
     const path = /^(?:invalid relative path|absolute path|invalid characters in fileName): (.*)$/s.exec((error as Error).message)?.[1];
     if (path !== undefined) guard.refusePath(path);
     throw error;
@@ -197,27 +201,27 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
 }
 
 /**
- * What an entry holds, held against what the archive says of it. The reader's own check ends the process that it runs in where an entry
- * holds more than it says, so the bytes are unpacked and counted here.
+ * The content of an entry, checked against the size and CRC-32 in the archive. The library's own check crashes the process if
+ * an entry is larger than declared, so the bytes are unpacked and counted here.
  */
 async function contentOfEntry(zip: ZipFile, entry: Entry): Promise<Readable> {
   const { fileName, compressionMethod, uncompressedSize } = entry;
   if (compressionMethod !== 0 && compressionMethod !== 8)
-    throw new Error(`${fileName} is packed by a method that is not known here (${compressionMethod})`);
+    throw new Error(`${fileName} uses an unsupported compression method (${compressionMethod})`);
   let size = 0;
   let sum = 0;
   const checked = new Transform({
     transform(chunk, _, done) {
       size += chunk.length;
       sum = crc32(chunk, sum);
-      done(size > uncompressedSize ? new Error(`${fileName} holds more than the ${uncompressedSize} bytes that it says`) : null, chunk);
+      done(size > uncompressedSize ? new Error(`${fileName} is larger than its declared ${uncompressedSize} bytes`) : null, chunk);
     },
     flush(done) {
-      if (size < uncompressedSize) done(new Error(`${fileName} holds ${size} bytes, not the ${uncompressedSize} that it says`));
-      else done(sum === entry.crc32 ? null : new Error(`${fileName} is damaged: its CRC-32 is another one`));
+      if (size < uncompressedSize) done(new Error(`${fileName} has ${size} bytes instead of its declared ${uncompressedSize}`));
+      else done(sum === entry.crc32 ? null : new Error(`${fileName} is damaged: its CRC-32 does not match`));
     },
   });
-  // Whoever reads it hears of its error, too.
+  // The reader of the stream receives the error, too.
   checked.on('error', () => {});
   const raw = await zip.openReadStreamPromise(entry, { decodeFileData: false });
   const all = compressionMethod === 8 ? pipeline(raw, createInflateRaw(), checked) : pipeline(raw, checked);
@@ -225,7 +229,7 @@ async function contentOfEntry(zip: ZipFile, entry: Entry): Promise<Readable> {
   return checked;
 }
 
-/** Errors of the readers have words, or codes of their own; those of the system have its codes. */
+/** Whether an error comes from the archive library and not from the operating system. */
 function isAboutArchive(error: unknown): boolean {
   const code = String((error as NodeJS.ErrnoException).code ?? '');
   return code === '' || /^(TAR|Z_|ERR_)/.test(code);

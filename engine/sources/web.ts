@@ -1,4 +1,4 @@
-/** An archive, or any other file, behind a URL: what it is is said by its SHA-256, wherever it is fetched from. */
+/** An archive or another file at a URL. Its SHA-256 identifies it, whatever its host. */
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -14,7 +14,7 @@ import type { Fetched, Work } from './work.ts';
 export class Web implements Provider<WebAddress> {
   constructor(private readonly shelf: Shelf) {}
 
-  /** A file is called as in its URL, which a step may go by; of an archive the name says nothing but its form. */
+  /** The name: for a file as in its URL, because steps may use it; for an archive only its type matters. */
   async pin({ url, path, sha256 }: WebAddress): Promise<{ name: string; revision: string }> {
     const file = fileName(url);
     const name = /\.(tar|tgz|tar\.gz|zip)$/i.test(file) ? 'archive' : file;
@@ -26,7 +26,7 @@ export class Web implements Provider<WebAddress> {
     const name = fileName(url);
     const place = await this.shelf.take(join('web', `${sha256}-${name}`), work, async (folder) => {
       const file = this.shelf.download(`${sha256}-${name}`);
-      // There already where a run was cut before it was unpacked.
+      // Exists already if a run was interrupted before unpacking.
       if (!existsSync(file)) await this.#download(address, file, work);
       const form = await formOf(file, name);
       if (!form) {
@@ -53,8 +53,8 @@ export class Web implements Provider<WebAddress> {
         await response.body?.cancel();
         const hint =
           response.status === 404
-            ? 'Has it moved? Look for it where the address was found.'
-            : 'Run again later, or look whether it can be had elsewhere.';
+            ? 'The file may have moved. Check the page that the address is from.'
+            : 'Run again later, or find another host for the file.';
         return new StepError(`${new URL(url).host} answers ${response.status} for ${url}`, hint);
       },
       signal: work.signal,
@@ -68,7 +68,7 @@ export class Web implements Provider<WebAddress> {
   }
 }
 
-/** The last name in a URL's path, as a file can be called. */
+/** The last part of a URL's path as a valid file name. */
 function fileName(url: string): string {
   let name = basename(new URL(url).pathname);
   try {

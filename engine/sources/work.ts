@@ -1,27 +1,27 @@
-/** What fetching something is told, and hears. */
+/** The context of a download: callbacks for log lines and progress. */
 import type { Waiting } from './lock.ts';
 
 export interface Work extends Waiting {
   signal: AbortSignal;
-  /** A line for the cell's log. */
+  /** Writes a line to the cell's log. */
   say(message: string): void;
-  /** So many bytes in so many files have to come. */
+  /** Called with the number of bytes and files to download. */
   expect(bytes: number, files: number): void;
-  /** They came; below zero, they were thrown away. */
+  /** Called with the number of received bytes; negative for discarded ones. */
   onBytes(count: number): void;
 }
 
-/** A file or folder that was fetched. */
+/** A downloaded file or folder. */
 export interface Fetched {
-  /** Absolute. */
+  /** Absolute path. */
   path: string;
-  /** Where it came from, without a revision: `hf://datasets/owner/name/data/train.parquet`. */
+  /** Its address without a revision: `hf://datasets/owner/name/data/train.parquet`. */
   address: string;
-  /** Of a hub: the data set or model, and the commit or version that was fetched. */
+  /** The dataset or model on a hub, with the commit or version. */
   repository?: string;
 }
 
-/** A few at a time; a failure breaks off the others. */
+/** Runs a few tasks at a time. A failure cancels the others. */
 export async function inParallel<T>(items: T[], signal: AbortSignal, work: (item: T, signal: AbortSignal) => Promise<void>): Promise<void> {
   const rest = items.values();
   const failed = new AbortController();

@@ -1,4 +1,4 @@
-/** Results taken to another machine's cache: all of it arrives, or nothing that could mislead. */
+/** Export and import of results: an archive is imported completely or not at all. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ async function exported(at: string, files: Record<string, string | Buffer>): Pro
   return { file, result };
 }
 
-/** Into a cache of its own; undefined with what was wrong where it is refused. */
+/** Imports into a new cache. Returns undefined, or the error message. */
 async function imported(at: string, file: string) {
   const cache = openCache(at);
   try {
@@ -37,7 +37,7 @@ async function imported(at: string, file: string) {
   }
 }
 
-test('what was exported is restored elsewhere; importing twice adds nothing', async () => {
+test('an exported result can be restored in another cache; importing twice adds nothing', async () => {
   const at = folder();
   const files = { a: '', 'deep/ünï code\n.txt': 'x', big: Buffer.alloc(5 << 20, 7), 'empty/': '' };
   const { file, result } = await exported(at, files);
@@ -48,13 +48,13 @@ test('what was exported is restored elsewhere; importing twice adds nothing', as
   execFileSync('diff', ['-r', join(at, 'made'), join(at, 'restored')]);
   expect(await importResults(two, join(at, 'two'), file)).toEqual({ results: 0, known: 1, objects: 0, bytes: 0 });
   expect(readdirSync(join(at, 'two/tmp'))).toEqual([]);
-  // It is a tar archive like any other.
+  // It is a plain tar archive.
   expect(execFileSync('tar', ['tf', file], { encoding: 'utf8' }).split('\n')).toHaveLength(6);
-  await expect(exportResults(two, [result], file)).rejects.toThrow('is there already');
+  await expect(exportResults(two, [result], file)).rejects.toThrow('already exists');
   await expect(exportResults(two, [result], join(at, 'none/x.tar'))).rejects.toThrow('there is no folder');
 });
 
-test('an object that is damaged here is left out, with the results that need it', async () => {
+test('a damaged object is left out, together with the results that need it', async () => {
   const at = folder();
   const { result } = await exported(at, { a: 'text' });
   const cache = cacheIn(join(at, 'one'));
@@ -63,7 +63,7 @@ test('an object that is damaged here is left out, with the results that need it'
   expect([done.results, done.broken.length]).toEqual([0, 1]);
 });
 
-test('an archive that was cut short, at any place, is refused', async () => {
+test('a truncated archive is refused, wherever it is cut', async () => {
   const at = folder();
   const { file } = await exported(at, { a: 'aaa', b: 'b'.repeat(2000) });
   const bytes = readFileSync(file);
@@ -74,7 +74,7 @@ test('an archive that was cut short, at any place, is refused', async () => {
   }
 });
 
-test('a flipped byte is found out, or changes nothing', async () => {
+test('a flipped byte is detected or changes nothing', async () => {
   const at = folder();
   const { file, result } = await exported(at, { a: 'aaa', b: 'b'.repeat(2000) });
   const bytes = readFileSync(file);
@@ -95,7 +95,7 @@ test('a flipped byte is found out, or changes nothing', async () => {
   expect(refused).toBeGreaterThan(20);
 });
 
-test('what is no export of a cache is named as such', async () => {
+test('a file that is not an export is refused with a message', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { 'text.tar': 'no archive', 'empty.tar': '', x: 'x' });
@@ -105,5 +105,7 @@ test('what is no export of a cache is named as such', async () => {
     expect([error.name, error.hint], `${name}: ${error.stack}`).toEqual(['CacheError', expect.any(String)]);
   }
   const readOnly = cacheIn(join(at, 'cache'), { readOnly: true });
-  await expect(importResults(readOnly, join(at, 'cache'), join(at, 'other.tar'))).rejects.toThrow('is read-only: nothing can be imported');
+  await expect(importResults(readOnly, join(at, 'cache'), join(at, 'other.tar'))).rejects.toThrow(
+    'is read-only, so nothing can be imported',
+  );
 });

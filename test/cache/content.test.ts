@@ -8,7 +8,7 @@ import { cacheIn, folder, write } from './rig.ts';
 
 const sha256sum = (path: string) => execFileSync('sha256sum', ['-z', path]).toString().slice(0, 64);
 
-test.each([0, 1, 1000, (1 << 20) + 1, (4 << 20) - 1, 9 << 20])("a file's hash is that of sha256sum: %i bytes", async (size) => {
+test.each([0, 1, 1000, (1 << 20) + 1, (4 << 20) - 1, 9 << 20])('the hash of a file equals sha256sum: %i bytes', async (size) => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'file');
@@ -16,7 +16,7 @@ test.each([0, 1, 1000, (1 << 20) + 1, (4 << 20) - 1, 9 << 20])("a file's hash is
   expect(await contentOf(path, memo)).toEqual({ kind: 'file', hash: sha256sum(path), size, executable: false });
 });
 
-test('several big files at once, and one big file asked for several times', async () => {
+test('several big files in parallel, and concurrent requests for one big file', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const paths = Array.from({ length: 12 }, (_, n) => join(at, `${n % 6}`));
@@ -27,7 +27,7 @@ test('several big files at once, and one big file asked for several times', asyn
   expect(contents.map((content) => content!.hash)).toEqual(paths.map(sha256sum));
 });
 
-test('a sparse file of 300 MB takes no memory and is hashed by what it reads as', async () => {
+test('a sparse file of 300 MB uses little memory and is hashed with its holes as zeros', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'sparse');
@@ -39,7 +39,7 @@ test('a sparse file of 300 MB takes no memory and is hashed by what it reads as'
   expect(process.memoryUsage().rss - before).toBeLessThan(100 << 20);
 });
 
-test("a folder's hash is that of the listing that the header of content.ts documents", async () => {
+test('the hash of a folder is that of the listing in the header of content.ts', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const root = join(at, 'root');
@@ -66,7 +66,7 @@ test("a folder's hash is that of the listing that the header of content.ts docum
   expect(Object.keys(await listing(root, memo))).toEqual(['a b', 'a/run', 'b.txt', 'dangling', 'line\nbreak "quoted"', 'ünï 漢字 😀']);
 });
 
-test('the order of creation, of the locale and of UTF-16 do not matter: names are ordered by their bytes', async () => {
+test('names are ordered by bytes, independently of creation order, locale and UTF-16', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const names = ['z', 'Z', 'ä', 'a', 'a/b', 'a.b', 'a-b', '\uffee', '😀', 'é', 'e\u0301'].filter((name) => name !== 'a');
@@ -118,7 +118,7 @@ test('nothing at a path, a path below a file, a link at the path', async () => {
   expect(await contentOf(join(at, 'folder link'), memo)).toEqual(await contentOf(join(at, 'folder'), memo));
 });
 
-test('followed, a link that leads out of a folder counts as what it leads to; others stay links', async () => {
+test('when links are followed, a link out of the folder counts as its target; others stay links', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const root = join(at, 'root');
@@ -154,7 +154,7 @@ test('followed, a link that leads out of a folder counts as what it leads to; ot
   expect(await contentOf(root, memo)).toEqual(kept);
 });
 
-test('what cannot be read says which path and why', async () => {
+test('an unreadable path is reported with the reason', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   mkdirSync(join(at, 'pipes'));
@@ -174,16 +174,16 @@ test('what cannot be read says which path and why', async () => {
   expect(await contentOf(join(at, 'replacement'), memo)).toMatchObject({ kind: 'folder', size: 20 });
 
   symlinkSync('circle', join(at, 'circle'));
-  await expect(contentOf(join(at, 'circle'), memo)).rejects.toThrow(`cannot read ${at}/circle: its links lead in a circle`);
+  await expect(contentOf(join(at, 'circle'), memo)).rejects.toThrow(`cannot read ${at}/circle: its links form a cycle`);
 });
 
-test('a file that is written while it is read is read again, and given up when it never rests', async () => {
+test('a file that changes during reading is read again, and refused if it never settles', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'growing');
   writeFileSync(path, Buffer.alloc(20 << 20));
   const writer = setInterval(() => appendFileSync(path, 'more'), 1);
-  await expect(contentOf(path, memo)).rejects.toThrow(`cannot read ${path}: it changes while it is read`);
+  await expect(contentOf(path, memo)).rejects.toThrow(`cannot read ${path}: it changed while it was read`);
   clearInterval(writer);
   expect((await contentOf(path, memo))!.hash).toBe(sha256sum(path));
 });

@@ -10,7 +10,7 @@ import { compileEngine, folder, start } from './rig.ts';
 const ROUNDS = 30;
 const engine = await compileEngine();
 
-test(`killed at any instant, ${ROUNDS} times: every result is whole, nothing half stands anywhere, nothing is left over`, async () => {
+test(`killed at any instant, ${ROUNDS} times: every result is complete, no partial files are visible or left behind`, async () => {
   const at = folder();
   const cacheFolder = join(at, 'cache');
   let results = 0;
@@ -38,7 +38,7 @@ test(`killed at any instant, ${ROUNDS} times: every result is whole, nothing hal
     expect(readdirSync(join(cacheFolder, 'tmp'))).toEqual([]);
     const asked = performance.now();
     (await cache.leases.acquire('the only key')).release();
-    expect(performance.now() - asked).toBeLessThan(5000); // at once; a busy machine has its moments
+    expect(performance.now() - asked).toBeLessThan(5000); // Fast in principle; a busy machine needs more time.
     cache.close();
   }
   const cache = openCache(cacheFolder);

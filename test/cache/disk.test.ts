@@ -1,4 +1,4 @@
-/** Disks that are full or may not be written: real ones, of a megabyte, where a test may mount them (as root on Linux). */
+/** Full and read-only disks: real ones of one megabyte if the test may mount them (as root on Linux). */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ const mounts = probe.status === 0;
 
 const hintOf = (promise: Promise<unknown>) => promise.then(() => undefined).catch((error) => error.hint);
 
-test.skipIf(!mounts)('disk full while storing: said with figures, nothing of it is left, what was stored stays', async () => {
+test.skipIf(!mounts)('disk full while storing: the message has the sizes, no partial object is left, earlier objects stay', async () => {
   const disk = smallDisk()!;
   const at = folder();
   const cache = openCache(join(disk, 'cache'));
@@ -49,7 +49,7 @@ test.skipIf(!mounts)('disk full while storing: said with figures, nothing of it 
   expect(await cache.objects.verify()).toMatchObject({ objects: 1, damaged: [] });
 });
 
-test.skipIf(!mounts)('disk full while restoring: what stood there still stands, nothing else does', async () => {
+test.skipIf(!mounts)('disk full while restoring: the existing file stays, no partial file is left', async () => {
   const disk = smallDisk()!;
   const at = folder();
   const cache = openCache(join(at, 'cache'));
@@ -64,7 +64,7 @@ test.skipIf(!mounts)('disk full while restoring: what stood there still stands, 
   }
 });
 
-test.skipIf(!mounts)('disk full in the index: said, and what was saved before is still there', async () => {
+test.skipIf(!mounts)('disk full in the index: it is reported, and earlier results stay', async () => {
   const disk = smallDisk()!;
   const cache = openCache(join(disk, 'cache'));
   const save = (n: number) =>
@@ -81,7 +81,7 @@ test.skipIf(!mounts)('disk full in the index: said, and what was saved before is
   again.close();
 });
 
-test.skipIf(!mounts)('no room to begin a cache', () => {
+test.skipIf(!mounts)('no space to create a cache', () => {
   const disk = smallDisk()!;
   try {
     writeFileSync(join(disk, 'filler'), Buffer.alloc(2 << 20));
@@ -91,7 +91,7 @@ test.skipIf(!mounts)('no room to begin a cache', () => {
   expect(() => openCache(join(disk, 'cache'))).toThrow(/^disk full while /);
 });
 
-test.skipIf(!mounts)('a disk that is read-only: results are found and restored, saving says once that nothing is kept', async () => {
+test.skipIf(!mounts)('a read-only disk: results are found and restored; a warning says once that nothing is stored', async () => {
   const disk = smallDisk()!;
   const at = folder();
   write(at, { file: 'text' });
@@ -112,10 +112,10 @@ test.skipIf(!mounts)('a disk that is read-only: results are found and restored, 
   await cache.objects.put(join(at, 'file'), content);
   cache.index.save({ ...found, fingerprint: 'new' });
   cache.index.save({ ...found, fingerprint: 'newer' });
-  expect(heard).toEqual([`the cache ${disk}/cache is read-only: results are not kept for the next run`]);
+  expect(heard).toEqual([`the cache ${disk}/cache is read-only, so results are not stored for the next run`]);
   cache.close();
   expect(existsSync(join(at, 'memo.sqlite'))).toBe(true);
-  // Nowhere to begin a cache, either: it is as if it were empty.
+  // If no cache can be created, it behaves like an empty one.
   const none = openCache(join(disk, 'none'));
   expect(none.index.find('old')).toBeUndefined();
   none.close();

@@ -1,4 +1,4 @@
-/** A process that uses the cache as an engine would; tests start it, race it and kill it. */
+/** A process that uses the cache as an engine does. Tests start several of them and kill them. */
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -9,7 +9,7 @@ const [command, cacheFolder = '', ...rest] = process.argv.slice(2);
 const cache = openCache(cacheFolder);
 
 const commands: Record<string, () => Promise<void>> = {
-  /** Stores and restores without end; `work/said` names what is about to be at `work/out`. */
+  /** Stores and restores forever. `work/said` contains what `work/out` will be next. */
   async publish() {
     const [work = '', seed = ''] = rest;
     for (let n = 0; ; n++) {
@@ -29,7 +29,7 @@ const commands: Record<string, () => Promise<void>> = {
       if (n === 0) console.log('published');
     }
   },
-  /** Adds one to the number in a file, `times` times, each under the lease. */
+  /** Increments the number in a file `times` times, each time with the lease. */
   async count() {
     const [file = '', times = ''] = rest;
     const { readFileSync } = await import('node:fs');
@@ -56,7 +56,7 @@ const commands: Record<string, () => Promise<void>> = {
     console.log('publishing');
     await setTimeout(60_000);
   },
-  /** Puts and saves the same thing as others do at the same moment. */
+  /** Stores the same result as other processes at the same time. */
   async same() {
     const [path = ''] = rest;
     const content = (await contentOf(path, cache.memo))!;

@@ -16,7 +16,7 @@ const result = (fingerprint: string, subject: string, record: Result['record'] =
   created: '2024-01-01T00:00:00.000Z',
 });
 
-test('what was saved is found again, also by a later process', () => {
+test('a saved result is found again, also by a later process', () => {
   const at = folder();
   const first = openCache(at);
   expect(first.index.find('f')).toBeUndefined();
@@ -25,7 +25,7 @@ test('what was saved is found again, also by a later process', () => {
   expect(cacheIn(at).index.find('f')).toEqual(result('f', 's', { option: ['ü', 1.5, null, { deep: true }] }));
 });
 
-test('the history of a subject is newest first by order of saving, whatever the clock said; the last save of a fingerprint wins', () => {
+test('the history of a subject is ordered by saving, newest first, whatever the clock; the last save of a fingerprint wins', () => {
   const { index } = cacheIn(folder());
   index.save({ ...result('a', 's', 1), created: '2030-01-01' });
   index.save({ ...result('b', 's', 2), created: '1999-01-01' });
@@ -43,18 +43,20 @@ test('the history of a subject is newest first by order of saving, whatever the 
   expect(index.history('none', 10)).toEqual([]);
 });
 
-test('a file that is not a database is named, with what to do, and left as it is', () => {
+test('a file that is not a database is reported with a hint and left unchanged', () => {
   const at = folder();
   write(at, { 'index.sqlite': 'this is a text, and long enough to be looked at as a database'.repeat(50) });
   for (const readOnly of [true, false]) {
     expect(() => openCache(at, { readOnly })).toThrow(`the index ${at}/index.sqlite is not an SQLite database`);
-    expect(hintOf(() => openCache(at, { readOnly }))).toBe('Move it away and run again: a new index is begun, and stored objects stay.');
+    expect(hintOf(() => openCache(at, { readOnly }))).toBe(
+      'Move it away and run again; the next run creates a new index and keeps stored objects.',
+    );
   }
   expect(readFileSync(join(at, 'index.sqlite'), 'utf8')).toMatch(/^this is a text/);
   expect(readdirSync(at)).toEqual(['index.sqlite']);
 });
 
-test('an index that was damaged in the middle says so, on opening or at the first use that meets it', () => {
+test('an index that is damaged in the middle is reported when it is opened or used', () => {
   const at = folder();
   const first = openCache(at);
   for (let n = 0; n < 200; n++) first.index.save(result(`fingerprint ${n}`, `subject ${n}`, 'x'.repeat(500)));
@@ -75,15 +77,15 @@ test('an index of a newer tunesmith, a database of another program', () => {
   const newer = new Sqlite(join(at, 'newer/index.sqlite'));
   newer.pragma('user_version = 99');
   newer.close();
-  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer tunesmith (format 99; this one knows 3)');
+  expect(() => openCache(join(at, 'newer'))).toThrow('was written by a newer version of tunesmith (format 99; this version supports 3)');
   mkdirSync(join(at, 'other'));
   const other = new Sqlite(join(at, 'other/index.sqlite'));
   other.exec('create table bookmarks (url text)');
   other.close();
-  expect(() => openCache(join(at, 'other'))).toThrow('is an SQLite database, but not the index of tunesmith');
+  expect(() => openCache(join(at, 'other'))).toThrow('is an SQLite database, but it is not the index of tunesmith');
 });
 
-test('an index of before it knew who relies on what is read, also read-only, and goes on', () => {
+test('an index of a version without uses is read, also read-only, and upgraded', () => {
   const at = folder();
   const old = cacheIn(at);
   old.index.save(result('f', 's'));
@@ -104,7 +106,7 @@ test('an index of before it knew who relies on what is read, also read-only, and
   expect([ended!.state, cache.uses.fingerprints(ended!.set)]).toEqual(['ended', fingerprints.toReversed()]);
 });
 
-test('an index of before rows had a check is read, with what it knew of files, and goes on; what is damaged is unknown', () => {
+test('an index of a version without checksums is read, with its file hashes, and upgraded; damaged rows are unknown', () => {
   const at = folder();
   const old = cacheIn(at);
   old.index.save(result('f', 's'), result('damaged', 's'));
@@ -130,7 +132,7 @@ test('an index of before rows had a check is read, with what it knew of files, a
   }
 });
 
-test('a row that is no longer what was saved is unknown: results, histories and hashes of files', () => {
+test('a damaged row is unknown: results, histories and file hashes', () => {
   const at = folder();
   const old = cacheIn(at);
   old.index.save(result('f', 's'), result('g', 's'));
@@ -159,7 +161,7 @@ test('a row that is no longer what was saved is unknown: results, histories and 
   }
 });
 
-/** As it was before rows had a check. */
+/** The schema before rows had checksums. */
 function withoutChecks(file: InstanceType<typeof Sqlite>): void {
   file.exec(`
     alter table results drop column checked;
@@ -171,7 +173,7 @@ function withoutChecks(file: InstanceType<typeof Sqlite>): void {
     drop table hashes`);
 }
 
-test('an empty file becomes an index; a file where the folder should be is named', () => {
+test('an empty file becomes an index; a file in the place of the folder is reported', () => {
   const at = folder();
   write(at, { 'empty/index.sqlite': '', file: 'x' });
   cacheIn(join(at, 'empty')).index.save(result('f', 's'));
@@ -181,7 +183,7 @@ test('an empty file becomes an index; a file where the folder should be is named
   }
 });
 
-test('opened read-only, nothing is made or touched, and results are found: also those in a log that a killed process left', () => {
+test('read-only access changes nothing and finds results, also those in the log of a killed process', () => {
   const at = folder();
   openCache(join(at, 'none'), { readOnly: true }).close();
   expect(existsSync(join(at, 'none'))).toBe(false);
@@ -200,7 +202,7 @@ test('opened read-only, nothing is made or touched, and results are found: also 
 });
 
 test.skipIf(process.getuid?.() !== 0)(
-  'a cache that another user may only read: results are found, nothing is kept (needs root, to become another user)',
+  'a cache that is read-only for another user: results are found, nothing is stored (needs root to become another user)',
   async () => {
     const at = folder();
     const owner = openCache(join(at, 'cache'));
@@ -214,7 +216,7 @@ test.skipIf(process.getuid?.() !== 0)(
   },
 );
 
-test('where read-only was asked for, nothing is kept and nothing is said', () => {
+test('with the option readOnly, nothing is stored and no warning is given', () => {
   const heard: string[] = [];
   const cache = openCache(folder(), { readOnly: true, notice: (message) => heard.push(message) });
   cache.index.save(result('f', 's'));
@@ -222,7 +224,7 @@ test('where read-only was asked for, nothing is kept and nothing is said', () =>
   expect(heard).toEqual([]);
 });
 
-test('ten processes open a new cache at once', async () => {
+test('ten processes create a new cache at the same time', async () => {
   const at = folder();
   write(at, { file: 'x' });
   const ends = await Promise.all(Array.from({ length: 10 }, () => start(engine, ['read', join(at, 'cache'), join(at, 'file')]).ended));

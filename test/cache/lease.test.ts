@@ -8,7 +8,7 @@ import { cacheIn, compileEngine, folder, start } from './rig.ts';
 
 const engine = await compileEngine();
 
-test('four processes that each add to a number under the lease lose nothing', async () => {
+test('four processes that increment a number with the lease lose no update', async () => {
   const at = folder();
   writeFileSync(join(at, 'number'), '0');
   const ends = await Promise.all(
@@ -18,7 +18,7 @@ test('four processes that each add to a number under the lease lose nothing', as
   expect(readFileSync(join(at, 'number'), 'utf8')).toBe('40');
 });
 
-test('within one process a key is held once at a time, in the order of asking; other keys are free', async () => {
+test('in one process, a key is held by one caller at a time, in the order of requests; other keys are free', async () => {
   const { leases } = cacheIn(folder());
   const order: number[] = [];
   let inside = 0;
@@ -36,7 +36,7 @@ test('within one process a key is held once at a time, in the order of asking; o
   other.release();
 });
 
-test('the lease of a killed process is taken over at once; of a living one it is waited for, and told whose it is', async () => {
+test('the lease of a killed process is taken over at once; for a living one, the caller waits and learns the holder', async () => {
   const at = folder();
   const holder = start(engine, ['hold', join(at, 'cache')]);
   expect(await holder.line()).toBe('held');
@@ -52,10 +52,10 @@ test('the lease of a killed process is taken over at once; of a living one it is
   const killed = performance.now();
   holder.process.kill('SIGKILL');
   (await taken).release();
-  expect(performance.now() - killed).toBeLessThan(5000); // at once; a busy machine has its moments
+  expect(performance.now() - killed).toBeLessThan(5000); // Fast in principle; a busy machine needs more time.
 });
 
-test('a pid that was handed out again, an earlier boot: nobody holds these', async () => {
+test('a reused pid and an earlier boot do not hold leases', async () => {
   const at = folder();
   const { leases } = cacheIn(at);
   const database = new Sqlite(join(at, 'index.sqlite'));
@@ -71,9 +71,9 @@ test('a pid that was handed out again, an earlier boot: nobody holds these', asy
   await expect(leases.acquire('another host', { signal: AbortSignal.timeout(200) })).rejects.toThrow('abort');
 });
 
-test('a process that is dead but not yet waited for is dead', async () => {
+test('a zombie process is dead', async () => {
   const { spawn } = await import('node:child_process');
-  // The shell's child ends, and the shell, replaced by sleep, never waits for it.
+  // The shell's child ends. The shell becomes sleep, which never waits for the child.
   const shell = spawn('/bin/sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 5'], { stdio: ['ignore', 'pipe', 'ignore'] });
   const pid = Number(await new Promise((resolve) => shell.stdout!.once('data', resolve)));
   await setTimeout(100);
@@ -81,7 +81,7 @@ test('a process that is dead but not yet waited for is dead', async () => {
   shell.kill('SIGKILL');
 });
 
-test('an abort ends the waiting, within the process and across', async () => {
+test('an abort ends the wait, within the process and across processes', async () => {
   const at = folder();
   const first = cacheIn(at);
   const second = cacheIn(at);
@@ -97,7 +97,7 @@ test('an abort ends the waiting, within the process and across', async () => {
   for (const { leases } of [first, second]) (await leases.acquire('key')).release();
 });
 
-test('closing gives back what is held', async () => {
+test('closing releases all leases', async () => {
   const at = folder();
   const first = cacheIn(at);
   await first.leases.acquire('key');

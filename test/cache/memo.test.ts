@@ -13,7 +13,7 @@ vi.mock('../../cache/digest.ts', { spy: true });
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 const readings = () => vi.mocked(reading.digest).mock.calls.length;
 
-test('a file is read once, in this run and in later ones', async () => {
+test('a file is read once, by this run and later ones', async () => {
   const at = folder();
   write(at, { 'data/a': 'a', 'data/b': 'b' });
   await setTimeout(40);
@@ -28,7 +28,7 @@ test('a file is read once, in this run and in later ones', async () => {
   expect(readings() - start).toBe(2);
 });
 
-test('whatever changes a file is noticed: same size, an mtime set back, another file moved into its place', async () => {
+test('every change of a file is detected: same size, an older mtime, another file moved into its place', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'file');
@@ -47,7 +47,7 @@ test('whatever changes a file is noticed: same size, an mtime set back, another 
   expect((await contentOf(path, memo))!.hash).toBe(sha256('six'));
 });
 
-test('racy timestamps: a file written twice within one tick of the clock is never mistaken', async () => {
+test('racy timestamps: a file written twice in one clock tick is never mistaken', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'file');
@@ -59,7 +59,7 @@ test('racy timestamps: a file written twice within one tick of the clock is neve
   }
 });
 
-test('racy timestamps: a file as young as its reading is read again until it is old enough', async () => {
+test('racy timestamps: a file as recent as its reading is read again until it is old enough', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   write(at, { file: 'one' });
@@ -73,7 +73,7 @@ test('racy timestamps: a file as young as its reading is read again until it is 
   expect(readings() - start).toBe(3);
 });
 
-test('a file from the future (a clock that was set back) is read each time rather than trusted', async () => {
+test('a file with a timestamp in the future is read every time', async () => {
   const at = folder();
   const { memo } = cacheIn(join(at, 'cache'));
   write(at, { file: 'one' });
@@ -103,7 +103,7 @@ test('read-only, nothing is written, not even beside the database', async () => 
   expect(state(cache)).toEqual(before);
 });
 
-test('the memo may lie apart from the index', async () => {
+test('the memo can be outside of the cache', async () => {
   const at = folder();
   write(at, { one: '1' });
   await setTimeout(40);

@@ -17,7 +17,7 @@ import { moveAside, place } from '../../cache/place.ts';
 import { temporaryIn } from '../../cache/temporary.ts';
 import { folder, write } from './rig.ts';
 
-/** /dev/shm is another device than the temporary folder on any Linux; elsewhere the tests run on one device. */
+/** /dev/shm is another device than the temporary folder on every Linux. On other systems, the tests use one device. */
 function elsewhere(): string {
   if (!existsSync('/dev/shm') || statSync('/dev/shm').dev === statSync('/tmp').dev) return folder();
   const path = mkdtempSync('/dev/shm/tunesmith-');
@@ -29,7 +29,7 @@ for (const [where, other] of [
   ['on one device', folder],
   ['across devices', elsewhere],
 ] as const) {
-  test(`place, ${where}: a file or a folder in place of whatever stands there, links and bits kept`, async () => {
+  test(`place, ${where}: a file or a folder replaces whatever exists; links and modes are kept`, async () => {
     const at = folder();
     for (const staged of ['file', 'folder']) {
       for (const former of ['nothing', 'file', 'folder', 'dangling']) {
@@ -59,7 +59,7 @@ for (const [where, other] of [
     }
   });
 
-  test(`moveAside, ${where}: whatever it is, never over something else`, async () => {
+  test(`moveAside, ${where}: moves anything and never overwrites`, async () => {
     const at = folder();
     const kept = other();
     expect(await moveAside(join(at, 'nothing'), join(kept, 'nothing'))).toBeUndefined();
@@ -80,7 +80,7 @@ for (const [where, other] of [
   });
 }
 
-test('what a dead process left beside a path is removed, what a living one has there is not', async () => {
+test('files of a dead process beside a path are removed, those of a living one are not', async () => {
   const at = folder();
   const from = elsewhere();
   const mine = temporaryIn(at);

@@ -1,6 +1,6 @@
 /**
- * Where a filesystem can share the bytes of two files, big files are stored and restored as such copies. Few machines that
- * test have one: here the system's call is answered with a plain copy, as a stand-in.
+ * Big files are stored and restored as reflinks if the file system supports them. Few test machines do, so the system
+ * call is replaced by a plain copy.
  */
 import { chmodSync, constants, readFileSync, statSync, writeFileSync } from 'node:fs';
 import * as promises from 'node:fs/promises';
@@ -19,7 +19,7 @@ vi.mock('node:fs/promises', async (original) => {
 
 const clones = () => vi.mocked(promises.copyFile).mock.calls.filter(([, , mode]) => mode === constants.COPYFILE_FICLONE_FORCE).length;
 
-test('a reflink and a plain copy make the same: read-only objects, writable outputs, bits, nothing shared', async () => {
+test('a reflink and a plain copy have the same effect: read-only objects, writable outputs, modes, no sharing', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { 'root/big': Buffer.alloc(5 << 20, 'big'), 'root/small': 'small' });
@@ -40,7 +40,7 @@ test('a reflink and a plain copy make the same: read-only objects, writable outp
   expect((await cache.objects.verify()).damaged).toEqual([]);
 });
 
-test('a file that is no longer what it was hashed as is found out by the copy', async () => {
+test('copying detects a file that has changed since it was hashed', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { big: Buffer.alloc(5 << 20, 'big') });

@@ -1,4 +1,4 @@
-/** A fresh folder for each test, caches in it, and child processes that use the cache as an engine would. */
+/** A new folder for each test, caches in it, and child processes that use the cache as an engine does. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ export function cacheIn(path: string, options?: OpenOptions): Cache {
   return cache;
 }
 
-/** Writes files by relative path; a name that ends in `/` is an empty folder. */
+/** Writes files by relative path. A name that ends in `/` is an empty folder. */
 export function write(root: string, files: Record<string, string | Buffer>): void {
   for (const [name, content] of Object.entries(files)) {
     const path = join(root, name);
@@ -31,7 +31,10 @@ export function write(root: string, files: Record<string, string | Buffer>): voi
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** Compiles `engine.ts` of this folder, so that a child starts in milliseconds. Call it once, outside of tests. Returns the script's path. */
+/**
+ * Compiles `engine.ts` of this folder, so that a child starts in milliseconds. Call it once, outside of tests. Returns
+ * the path of the script.
+ */
 export async function compileEngine(): Promise<string> {
   const out = mkdtempSync(join(tmpdir(), 'tunesmith-engine-'));
   afterAll(() => rmSync(out, { recursive: true, force: true }));
@@ -52,7 +55,7 @@ export async function compileEngine(): Promise<string> {
 
 export interface Child {
   process: ChildProcess;
-  /** Resolves with the next line that it prints. */
+  /** Resolves with the next line of output. */
   line(): Promise<string>;
   ended: Promise<{ code: number | null; output: string }>;
 }

@@ -32,7 +32,7 @@ async function store(cache: Cache, path: string): Promise<Content> {
 
 const objectOf = (at: string, { hash }: Content) => join(at, 'cache/objects', hash.slice(0, 2), hash.slice(2));
 
-test('a file comes back: its bytes, its executable bit, writable, apart from the cache', async () => {
+test('a file is restored with its bytes and executable bit, writable and independent of the cache', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { plain: 'text', program: '#!/bin/sh\necho hi\n', big: Buffer.alloc(9 << 20, 'big') });
@@ -52,7 +52,7 @@ test('a file comes back: its bytes, its executable bit, writable, apart from the
   expect(execFileSync(join(at, 'program')).toString()).toBe('hi\n');
 });
 
-test('a folder comes back: names, links, empty folders, executable bits', async () => {
+test('a folder is restored with names, links, empty folders and executable bits', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   const root = join(at, 'root');
@@ -116,7 +116,7 @@ test.each([
   expect(readdirSync(at).sort()).toEqual(['cache', 'made', 'out', 'target']);
 });
 
-test('a sparse file stays sparse, in the cache and when it comes back', async () => {
+test('a sparse file stays sparse, in the cache and when it is restored', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   const path = join(at, 'sparse');
@@ -129,7 +129,7 @@ test('a sparse file stays sparse, in the cache and when it comes back', async ()
   for (const copy of [objectOf(at, content), join(at, 'back')]) expect(statSync(copy).blocks * 512).toBeLessThan(1 << 20);
 });
 
-test('a file that is no longer what it was hashed as is not stored', async () => {
+test('a file that has changed since it was hashed is not stored', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   for (const name of ['file', 'root']) {
@@ -146,7 +146,7 @@ test('a file that is no longer what it was hashed as is not stored', async () =>
   expect(readdirSync(join(at, 'cache/tmp'))).toEqual([]);
 });
 
-/** Other bytes of the same length: only the stamps tell. */
+/** Other bytes of the same length, so that only the timestamps differ. */
 function damage(object: string): void {
   const bytes = readFileSync(object);
   bytes[0]! ^= 1;
@@ -155,7 +155,7 @@ function damage(object: string): void {
   chmodSync(object, 0o444);
 }
 
-test('a damaged object is never restored: it is set aside, and a new put heals it', async () => {
+test('a damaged object is never restored: it is moved away, and storing it again repairs it', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { 'root/a': 'aaa', 'root/b': 'bbb', out: 'what was there' });
@@ -176,7 +176,7 @@ test('a damaged object is never restored: it is set aside, and a new put heals i
   expect(await contentOf(join(at, 'out'), cache.memo)).toEqual(content);
 });
 
-test('damage with the mtime set back, a truncated object, a touched one, one that is a folder', async () => {
+test('damage with an old mtime, a truncated object, a touched one, and a folder in its place', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { file: 'content of the file' });
@@ -192,16 +192,16 @@ test('damage with the mtime set back, a truncated object, a touched one, one tha
   chmodSync(object, 0o644);
   truncateSync(object, 3);
   expect(await cache.objects.state(content)).toBe('damaged');
-  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged; it is set aside in');
+  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged and was moved to');
   mkdirSync(object);
   expect(await cache.objects.state(content)).toBe('damaged');
-  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged; it is set aside in');
+  await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow('was damaged and was moved to');
   await cache.objects.put(join(at, 'file'), content);
   await cache.objects.restore(content, join(at, 'out'));
   expect(readFileSync(join(at, 'out'), 'utf8')).toBe('content of the file');
 });
 
-test('verify reads every object, and sets aside what is not what its name says', async () => {
+test('verify reads every object and moves those away that do not match their hash', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { 'root/a': 'aaa', 'root/b': 'bbb', 'root/c': Buffer.alloc(5 << 20) });
@@ -214,7 +214,7 @@ test('verify reads every object, and sets aside what is not what its name says',
   expect((await cache.objects.verify()).objects).toBe(3);
 });
 
-test('an object is stored once, whoever asks: ten processes at once', async () => {
+test('an object is stored once by ten processes at the same time', async () => {
   const at = folder();
   write(at, { 'root/a': 'aaa', 'root/b': Buffer.alloc(5 << 20, 'b') });
   const ends = await Promise.all(Array.from({ length: 10 }, () => start(engine, ['same', join(at, 'cache'), join(at, 'root')]).ended));
@@ -226,7 +226,7 @@ test('an object is stored once, whoever asks: ten processes at once', async () =
   expect(readdirSync(join(at, 'cache/tmp'))).toEqual([]);
 });
 
-test('what was restored is known by its stamps at once, and an edit of it, however quick, is seen', async () => {
+test('the hash of a restored file is known from its timestamps, and any edit is detected', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { 'made/file': 'as made', file: 'as made' });
@@ -245,7 +245,7 @@ test('what was restored is known by its stamps at once, and an edit of it, howev
   }
 });
 
-test('a hard link of an output to the cache is never made, nor broken', async () => {
+test('a hard link to an output is neither created nor broken', async () => {
   const at = folder();
   const cache = cacheIn(join(at, 'cache'));
   write(at, { out: 'first' });

@@ -1,11 +1,11 @@
-/** Publishing and removing take turns: many publish at once, who removes is alone, and a dead one holds nobody up. */
+/** The gc lock: many processes publish at the same time, one removes alone, and a dead process blocks nobody. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { cacheIn, compileEngine, folder, start } from './rig.ts';
 
 const engine = await compileEngine();
 
-test('many publish at once; who removes waits for them, and they for it', async () => {
+test('many publish at the same time; removal waits for them, and they wait for removal', async () => {
   const at = folder();
   const [one, two] = [cacheIn(at), cacheIn(at)];
   const said: string[] = [];
@@ -32,7 +32,7 @@ test('many publish at once; who removes waits for them, and they for it', async 
   expect(said).toEqual(['removes', 'publishes', 'publishes', 'publishes']);
 });
 
-test('one that was killed while it removed, or published, holds nobody up', async () => {
+test('a process that was killed while removing or publishing blocks nobody', async () => {
   const at = folder();
   for (const what of ['removing', 'publishing']) {
     const child = start(engine, [what, at]);
@@ -45,7 +45,7 @@ test('one that was killed while it removed, or published, holds nobody up', asyn
   (await cache.turns.remove()).release();
 });
 
-test('a removal that is aborted leaves no trace; a read-only cache has no turns to take', async () => {
+test('an aborted removal leaves no trace; a read-only cache has no lock', async () => {
   const at = folder();
   const cache = cacheIn(at);
   const turn = await cache.turns.publish();

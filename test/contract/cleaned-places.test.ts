@@ -1,4 +1,4 @@
-/** Cleaning a column in which answers are positions is an error of the step that cleans. */
+/** Cleaning that would shift the positions of answers is refused at the step that cleans. */
 import { expect, test } from 'vitest';
 import clean from '../../steps/clean/step.ts';
 import { openEncoder } from '../../steps/tasks/encoder.ts';
@@ -20,7 +20,7 @@ test.each([
   ['[question, context]', 'task: question-answering', 'clean changes `context`, and the answers of question-answering are positions in it'],
   ['[body]', 'task: question-answering, context: body', 'clean changes `body`, and the answers of question-answering are positions in it'],
   ['[tokens]', 'task: token-classification', 'clean changes `tokens`, and the answers of token-classification are positions in it'],
-])('columns: %s, followed by tokenize with %s', async (columns, tokenizing, message) => {
+])('columns: %s, then tokenize with %s', async (columns, tokenizing, message) => {
   const p = project({ 'p.yaml': pipeline(CLEAN.replace('COLUMNS', columns), tokenizing), 'data.jsonl': '{}\n', 'model/config.json': '{}' });
   const { code, screen } = await p.run('validate', 'p.yaml');
   expect(code).toBe(2);
@@ -29,7 +29,7 @@ test.each([
   expect(screen).toContain(`p.yaml:3:${column}: `);
 });
 
-test('in a chain of steps the error is at the one that cleans the context; in a sweep it shows the value of that cell', async () => {
+test('in a chain of steps, the error is at the step that cleans the context; in a sweep, at the value of that cell', async () => {
   const steps = `  first: { uses: clean, with: { data: "\${{ steps.collect.data }}", columns: [question] } }
   clean:
     uses: clean
@@ -40,7 +40,7 @@ test('in a chain of steps the error is at the one that cleans the context; in a 
   expect([code, screen.match(/p\.yaml:\d+/g)]).toEqual([2, ['p.yaml:6']]);
 });
 
-test('cleaning the question alone is allowed, and so are steps of the user in between', async () => {
+test('cleaning only the question, and steps of the user in between, are valid', async () => {
   const p = project({
     'p.yaml': pipeline(CLEAN.replace('COLUMNS', '[question]'), 'task: question-answering'),
     'data.jsonl': '{}\n',
@@ -49,7 +49,7 @@ test('cleaning the question alone is allowed, and so are steps of the user in be
   expect((await p.run('validate', 'p.yaml')).code).toBe(0);
 });
 
-test('tokenize rejects data whose context was cleaned', async () => {
+test('tokenize itself refuses data with a cleaned context', async () => {
   const rows = ['train', 'test'].map((split) => ({ id: split, question: 'where', context: 'the  moon', answers: '["moon"]', split }));
   const { outputs } = await ranStep(clean, { columns: ['context'] }, { data: await table(rows) });
   const tokenizing = ranStep(tokenize, { task: 'question-answering', max_length: 16 }, { data: outputs.data!, model: smallModel() });
@@ -59,7 +59,7 @@ test('tokenize rejects data whose context was cleaned', async () => {
   });
 });
 
-test('opening a bundle with a cleaned context is an error', async () => {
+test('a bundle with such cleaning is refused when it is opened', async () => {
   const folder = smallModel();
   const options = {
     folder,

@@ -1,6 +1,4 @@
-/**
- * The data steps through the real CLI: the same bytes on any number of threads, and no work for what did not change.
- */
+/** The data steps with the real CLI: identical outputs with any number of threads, and no work for unchanged data. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
@@ -26,7 +24,7 @@ function dataProject() {
   return p;
 }
 
-test('two runs with empty caches, on one thread and on two, write the same bytes', async () => {
+test('two runs in two empty caches, with one thread and with two, write identical outputs', async () => {
   const hashes = [];
   for (const jobs of ['1', '2']) {
     const p = dataProject();
@@ -48,7 +46,7 @@ test('two runs with empty caches, on one thread and on two, write the same bytes
   expect(hashes[1]).toEqual(hashes[0]);
 });
 
-test('a cleaning option reruns only what depends on it; changing it back restores; a new matrix value runs its cells', async () => {
+test('a changed cleaning option reruns only what depends on it; changing it back restores; a new matrix value runs its cells', async () => {
   const p = dataProject();
   const first = await p.states('data.yaml');
   const names = ['collect', 'clean', 'split', 'raw', 'tokenize[max_length=16]', 'tokenize[max_length=32]'];

@@ -1,4 +1,4 @@
-/** `tunesmith doctor` reports the GPUs, what is missing, and the next command. */
+/** `tunesmith doctor` reports GPUs, what is missing, and the next command. */
 import { chmodSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { hasNvidiaDriver } from '../../steps/runtime/gpu.ts';
@@ -18,14 +18,14 @@ async function doctor(files: Files = {}) {
 
 const CARD = "#!/bin/sh\necho 'NVIDIA L4, 23034 MiB, 550.54.15, 8.9'\n";
 
-test.skipIf(hasNvidiaDriver())('without a GPU it expects the CPU build, and auto is onnx', async () => {
+test.skipIf(hasNvidiaDriver())('without a GPU: suggests the build for CPUs, and auto is onnx', async () => {
   const checks = await doctor();
   expect(checks.GPU).toEqual({ needed: false, state: 'missing', detail: 'no NVIDIA driver; training runs on the CPU' });
   expect(checks.TensorFlow).toMatchObject({ state: 'missing', next: 'tunesmith setup tensorflow' });
   expect(checks['runtime: auto']!.detail).toMatch(/^onnx, on the CPU with \d+ threads: TensorFlow is not set up$/);
 });
 
-test('with a GPU it reports name, driver and compute capability, and the command that sets it up', async () => {
+test('with a GPU: prints its name, driver and compute capability, and the command that makes use of it', async () => {
   const checks = await doctor({ 'nvidia-smi': CARD });
   expect(checks.GPU).toEqual({
     needed: false,
@@ -35,7 +35,7 @@ test('with a GPU it reports name, driver and compute capability, and the command
   expect(checks.TensorFlow).toMatchObject({ state: 'missing', next: 'tunesmith setup tensorflow --gpu' });
 });
 
-test('it prints the message of a driver that does not answer, and the requirement that an old card misses', async () => {
+test('a failing driver is reported with its own message, and a card that is too old with what it lacks', async () => {
   const words = "#!/bin/sh\necho 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'\nexit 9\n";
   expect((await doctor({ 'nvidia-smi': words })).GPU).toMatchObject({
     state: 'broken',

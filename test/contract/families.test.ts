@@ -1,4 +1,4 @@
-/** Every model family through the whole pipeline: from a folder in the hub's layout to a bundle that predicts. */
+/** Every model family through the whole pipeline: from a folder in the hub's layout to a bundle that answers. */
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -24,7 +24,7 @@ const data = Array.from({ length: 60 }, (_, i) => Object.entries(TEXTS).map(([la
 
 const small = { vocab_size: 330, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 64 };
 
-/** With random weights of the usual deviation, two narrow layers output almost the same for all inputs. */
+/** With random weights of the usual scale, two narrow layers would have almost no effect. */
 const wide = { initializer_range: 0.1, max_position_embeddings: 40 };
 
 test.each([
@@ -45,7 +45,7 @@ test.each([
   const session = await InferenceSession.create(readFileSync(p.path(`${bundle}/onnx/model.onnx`)));
   expect([...session.inputNames].sort()).toEqual(['attention_mask', 'input_ids', ...(model_type === 'albert' ? ['token_type_ids'] : [])]);
 
-  // A bundle predicts with its ONNX model, a model folder with one that is exported from its weights.
+  // A bundle uses its ONNX model; for a model folder, one is made from its weights.
   const answers = [];
   for (const folder of [bundle, `${outputs}/train/model`]) {
     const { stdout } = await p.run('predict', folder, 'in.txt');

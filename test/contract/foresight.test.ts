@@ -1,4 +1,4 @@
-/** Unavailable metrics are reported before any training, at their place in the pipeline. */
+/** Impossible metrics are found before training, each reported at its position in the pipeline. */
 import { cpSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
@@ -73,7 +73,12 @@ test.each<[string, Given, string, string]>([
     '`positive` does not apply to regression',
     '^',
   ],
-  ['a choice by what the task does not have', { select: 'minimize: perplexity' }, 'measure[seed=1] does not report perplexity', '^^^^^^^^^^'],
+  [
+    'a choice by what the task does not have',
+    { select: 'minimize: perplexity' },
+    'measure[seed=1] does not report perplexity',
+    '^^^^^^^^^^',
+  ],
 ])('before anything runs: %s', async (_, given, message, caret) => {
   const { code, screen } = await sweep(given).run('validate', 'p.yaml');
   expect(screen).toContain(message);
@@ -103,7 +108,7 @@ test.each<[string, Given, string, string]>([
     run.screen,
   ).toBe(true);
   expect(run.screen).not.toContain('train[seed=1]: running');
-  // Fresh cells do not hide the error.
+  // Fresh cells do not prevent it.
   const again = await p.run('run', 'p.yaml', '--plain');
   expect(again.screen).toContain(message);
   expect(again.screen).not.toContain('train[seed=1]: running');

@@ -1,4 +1,4 @@
-/** `tunesmith generate` through the real command line. */
+/** `tunesmith generate` with the real command line. */
 import { cpSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import { smallGpt2, smallT5 } from '../steps/writers.ts';
 
 const golden = join(import.meta.dirname, '../golden');
 
-/** A golden checkpoint whose tokens are named 0, 1, 2 …, so that prompts and texts show the ids. */
+/** A golden checkpoint whose tokens are named 0, 1, 2 …, so that prompts and texts are ids. */
 function goldenModel(p: Project): void {
   cpSync(join(golden, 'gpt2/causal-lm/checkpoint'), p.path('model'), { recursive: true });
   const { vocab_size } = JSON.parse(p.read('model/config.json'));
@@ -34,7 +34,7 @@ const lines = (stdout: string) =>
     .split('\n')
     .map((line) => JSON.parse(line) as { text: string; tokens: number[] });
 
-test('200 prompts from a file: the same tokens as transformers, greedy and with beams', async () => {
+test('200 prompts of a file: the same tokens as transformers, greedy and with beams', async () => {
   const p = project();
   goldenModel(p);
   const { texts, max_new_tokens, searches } = JSON.parse(readFileSync(join(golden, 'generation/gpt2.json'), 'utf8'));
@@ -59,7 +59,7 @@ async function randomModel(p: Project, task: 'causal-lm' | 'seq2seq', change: ob
   await saveModel(p.path('model'), await startModel(p.path('model'), { task, labels: [], seed: 3, say: () => {} }));
 }
 
-test('one prompt: prints only the text, with the settings of the model folder, from the folder or its bundle', async () => {
+test('one prompt: only the text, with the defaults of the model folder, from the folder or its bundle', async () => {
   const p = project({ 'in.jsonl': '{"prompt": "Hello there"}\n' });
   await randomModel(p, 'causal-lm');
   const [fromFile] = lines((await p.run('generate', 'model', '--file', 'in.jsonl')).stdout);
@@ -87,7 +87,7 @@ test('the text is streamed', async () => {
   expect([code, stdout.length > 0, stdout.length < 15000]).toEqual([130, true, true]);
 }, 90_000);
 
-test('sampled texts are a function of the seed; stop strings and several texts per prompt', async () => {
+test('sampled texts depend only on the seed; stop strings and several texts', async () => {
   const p = project();
   await randomModel(p, 'causal-lm');
   const draw = async (...flags: string[]) => (await p.run('generate', 'model', 'Hello', '--do-sample', ...flags)).stdout;
@@ -109,13 +109,13 @@ test('T5 generates a text from a text', async () => {
   expect(code).toBe(0);
   expect(lines(stdout)).toHaveLength(2);
 
-  // The rows of the training data are valid inputs.
+  // Rows of the training data are valid inputs.
   p.write('model/training.json', '{"fields": {"text": "body"}, "max_length": 20}');
   p.write('rows.jsonl', '{"body": "the cat", "id": 7}\n{"prompt": "a longer text than that", "body": "no"}\n');
   const rows = await p.run('generate', 'model', '--file', 'rows.jsonl', '--num-beams', '2', '--max-new-tokens', '5');
   expect(rows.stdout, rows.stderr).toBe(stdout);
   rmSync(p.path('model/training.json'));
-  // An empty text is a valid input with only the end-of-text token.
+  // An empty text is valid: it has only the end token.
   expect((await p.run('generate', 'model', '')).code).toBe(0);
 
   // generation_config.json takes precedence over config.json for the decoder's start token.
@@ -132,7 +132,7 @@ test('T5 generates a text from a text', async () => {
   );
 }, 60_000);
 
-test('errors are reported', async () => {
+test('impossible requests are refused with a message', async () => {
   const p = project({
     'bad.jsonl': '{"prompt": "ab"}\n{"prompt": ""}\n',
     'odd.jsonl': '{"prompt": "ab"}\n{"text": "ab"}\n',
@@ -149,8 +149,8 @@ test('errors are reported', async () => {
   );
   expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('2 error: --max-new-tokens is 0, but must be a whole number of at least 1');
   expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, but the model has only 96 tokens');
-  expect(await say('model')).toBe('2 error: generate takes a prompt, or a file of them');
-  expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt is several words');
+  expect(await say('model')).toBe('2 error: generate needs a prompt or a file of prompts');
+  expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt consists of several arguments');
   expect(await say('nowhere', 'a')).toBe('2 error: the folder nowhere does not exist');
 
   const bad = await p.run('generate', 'model', '--file', 'bad.jsonl');
@@ -165,7 +165,7 @@ test('errors are reported', async () => {
   const own = p.read('model/generation_config.json');
   p.write('model/generation_config.json', '{"typical_p": 0.5}');
   expect(await say('model', 'a')).toBe('2 error: generation_config.json: typical_p 0.5 is not supported');
-  // Old folders have it in config.json, where transformers reads it as well.
+  // Old folders have it in config.json, where transformers also reads it.
   rmSync(p.path('model/generation_config.json'));
   const config = JSON.parse(p.read('model/config.json'));
   p.write('model/config.json', JSON.stringify({ ...config, bad_words_ids: [[5]] }));

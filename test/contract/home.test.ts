@@ -1,10 +1,10 @@
-/** `~/x` is what a shell makes of it, in files, flags and variables; no folder is ever named `~`. */
+/** `~/x` means the same as in a shell, in files, flags and variables; no folder is ever named `~`. */
 import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
 
-test('inputs, globs, steps, flags, the cache and the pipeline itself lie in the home folder', async () => {
+test('inputs, globs, steps, flags, the cache and the pipeline itself in the home folder', async () => {
   const p = project({
     'home/data/a.txt': 'a\n',
     'home/data/b.txt': 'b\n',
@@ -27,7 +27,7 @@ steps:
   expect(p.read('work/out/one')).toBe('b\na\nb\n');
   expect(p.read('work/.tunesmith/outputs/p/own/o')).toBe(p.path('home/data/a.txt'));
   expect(p.exists('home/cache/index.sqlite')).toBe(true);
-  // What is remembered of the pipeline hangs on the home folder, too.
+  // The cached pipeline depends on the home folder, too.
   p.write('other/data/a.txt', 'other\n');
   p.env.HOME = p.path('other');
   expect((await p.runIn('work', 'validate', 'p.yaml')).stderr).toContain('own.mjs');
@@ -37,7 +37,7 @@ steps:
   expect(existsSync(p.path('work/~'))).toBe(false);
 });
 
-test('outputs outside of the project are refused, and so is the home folder of somebody else', async () => {
+test("outputs outside of the project and in another user's home folder are refused", async () => {
   const p = project({
     'p.yaml': `
 steps:
@@ -47,12 +47,12 @@ steps:
   });
   const { stderr, code } = await p.run('run', 'p.yaml');
   expect(code).toBe(2);
-  expect(stderr).toContain('output "o" lies outside the project');
-  expect(stderr).toContain('output "o" begins with ~somebody, which is no folder here');
+  expect(stderr).toContain('output "o" is outside the project');
+  expect(stderr).toContain('output "o" begins with ~somebody, which tunesmith does not expand');
   expect(p.find('.', { all: true }).filter((path) => path.startsWith('~'))).toEqual([]);
 });
 
-test('a cache that is named by a relative path lies below the working folder, for steps as well', async () => {
+test('a relative TUNESMITH_CACHE is relative to the working folder, for steps as well', async () => {
   const p = project({
     'package.json': '{}',
     'sub/p.yaml': 'steps: { a: { run: "echo > ${{ outputs.o }}", outputs: { o: x } }, b: { uses: collect, with: { files: t.txt } } }\n',
@@ -64,7 +64,7 @@ test('a cache that is named by a relative path lies below the working folder, fo
   expect(p.exists('sub/shared')).toBe(false);
 });
 
-test('an empty or relative HOME counts as none: the home of the user is asked of the system, and no folder is made here', async () => {
+test("an empty or relative HOME is ignored: the user's home comes from the system, and no folder is created here", async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo $HOME > ${{ outputs.o }}", outputs: { o: x } } }\n' });
   for (const [home, seen] of [
     ['', '\n'],

@@ -1,4 +1,4 @@
-/** A model and data from the hub through every step, to a bundle that predicts; and in a step of the user. */
+/** A model and data from the hub through every step to a bundle that answers, and in a user's step. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, test } from 'vitest';
@@ -74,11 +74,11 @@ test('from the hub to a bundle', async () => {
   const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
   expect(card).toContain('datasets:\n  - owner/reviews\n');
   expect(card).toMatch(/40 rows were collected from .*\n\n- `hf:\/\/datasets\/owner\/reviews@[0-9a-f]{40}` \(2 files\)\n/);
-  // No output contains the path of the cache.
+  // No output contains the path of the cache on this machine.
   const told = p.find('.tunesmith/outputs').filter((file) => /\.(json|jsonl|md)$/.test(file) && p.read(file).includes('hf/hub'));
   expect(told).toEqual([]);
 
-  // The bundle from a hub predicts like the folder; once downloaded, it needs no hub.
+  // A bundle from a hub answers as its folder does. After one download, it needs no hub.
   const bundle = p.path('.tunesmith/outputs/p/deploy/bundle');
   const published = readdirSync(bundle, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -88,7 +88,7 @@ test('from the hub to a bundle', async () => {
   p.write('new.jsonl', '{"text":"good thing"}\n{"text":"bad thing"}\n');
   const here = await p.run('predict', bundle, 'new.jsonl');
   const fetched = await p.run('predict', 'hf://owner/tuned@main', 'new.jsonl');
-  expect(fetched.stderr).toMatch(/^fetching hf:\/\/owner\/tuned@main: \d+ files, [\d.]+ [kM]B\n$/);
+  expect(fetched.stderr).toMatch(/^downloading hf:\/\/owner\/tuned@main: \d+ files, [\d.]+ [kM]B\n$/);
   expect([fetched.code, fetched.stdout]).toEqual([0, here.stdout]);
   const unknown = await p.run('predict', 'hf://owner/none', 'new.jsonl');
   expect([unknown.code, unknown.stdout]).toEqual([1, '']);

@@ -1,4 +1,4 @@
-/** `init` writes a pipeline that trains, chooses by the validation split, looks once at the test split, and deploys. */
+/** `init` creates a pipeline that trains, selects by the validation split, evaluates once on the test split, and deploys. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,14 +7,14 @@ import { project, root } from '../rig.ts';
 
 const mounts = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
 
-test('the starter runs without a network, is fresh the second time, and its bundle predicts', async () => {
+test('the example runs without a network, is fresh the second time, and its bundle predicts', async () => {
   const p = project();
   const { screen } = await p.run('init');
   expect(screen).toContain('wrote starter.yaml, reviews.csv, pipeline.schema.json, models/bert-tiny\n');
   expect(readdirSync(p.path('models/bert-tiny')).sort()).toEqual(
     readdirSync(join(root, 'pipelines/models/bert-tiny')).filter((name) => name.endsWith('.json')),
   );
-  // How well it learns is measured where there is time for all of its epochs (test/optional/package.test.ts).
+  // Its quality after all epochs is tested where there is time for them (test/optional/package.test.ts).
   p.write('starter.yaml', p.read('starter.yaml').replace('epochs: 12', 'epochs: 1'));
   const states = async () => [...new Set(Object.values((await p.states('starter.yaml')).cells))];
   expect(await states()).toEqual(['ran']);
@@ -28,7 +28,7 @@ test('the starter runs without a network, is fresh the second time, and its bund
 test.skipIf(!mounts).each([
   ['init', 'init'],
   ['new-step', 'new-step', 'own'],
-])('%s on a full disk leaves nothing, and works once there is room', async (_, ...command) => {
+])('%s on a full disk leaves nothing behind and works when there is space', async (_, ...command) => {
   const p = project();
   if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', p.folder]).status !== 0) throw new Error('cannot mount');
   onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
@@ -40,9 +40,9 @@ test.skipIf(!mounts).each([
   expect(await p.run(...command)).toMatchObject({ code: 0, screen: expect.stringContaining('wrote ') });
 });
 
-test('nothing is written over: one file in the way, and none is written', async () => {
+test('no file is overwritten: if one file exists, none is written', async () => {
   const p = project({ 'models/bert-tiny/config.json': '{}' });
   const { code, screen } = await p.run('init');
-  expect([code, screen]).toEqual([2, expect.stringContaining('models/bert-tiny/config.json is already there')]);
+  expect([code, screen]).toEqual([2, expect.stringContaining('models/bert-tiny/config.json already exists')]);
   expect(p.find('.')).toEqual(['models/bert-tiny/config.json']);
 });

@@ -1,11 +1,11 @@
-/** What `new-step` writes runs, and an editor checks it: the compiler finds the types of tunesmith and of Node in an empty folder. */
+/** The files of `new-step` run, and the compiler finds the types of tunesmith and of Node in an empty folder. */
 import { execFile } from 'node:child_process';
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { project, root } from '../rig.ts';
 
-/** What the TypeScript compiler prints in a folder. */
+/** The output of the TypeScript compiler in a folder. */
 function checked(folder: string): Promise<string> {
   return new Promise((resolve) =>
     execFile(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], { cwd: folder }, (_, stdout, stderr) =>
@@ -14,7 +14,7 @@ function checked(folder: string): Promise<string> {
   );
 }
 
-test('in an empty folder it runs and type-checks, and a slip is found', async () => {
+test('in an empty folder it runs and type-checks, and a type error is found', async () => {
   const p = project();
   const { code, screen } = await p.run('new-step', 'keep-long');
   expect(code, screen).toBe(0);
@@ -30,20 +30,20 @@ test('in an empty folder it runs and type-checks, and a slip is found', async ()
   ]);
 });
 
-test("a tsconfig.json of the user's, here or above, is left as it is", async () => {
+test('a tsconfig.json of the user, here or in a parent folder, stays unchanged', async () => {
   const p = project({ 'tsconfig.json': '{}', 'below/x': '' });
   expect((await p.runIn('below', 'new-step', 'mine')).screen).toContain('wrote mine.ts, mine.yaml\n');
   expect(p.read('tsconfig.json')).toBe('{}');
 });
 
-test('where tunesmith is installed, tsconfig.json has no path of this machine', async () => {
+test('if tunesmith is installed, tsconfig.json contains no path of this machine', async () => {
   const p = project({ 'node_modules/tunesmith/package.json': '{"name": "tunesmith"}' });
   const { screen } = await p.run('new-step', 'mine');
   expect(screen).toBe('wrote mine.ts, mine.yaml, tsconfig.json\n\n  tunesmith run mine.yaml\n');
   expect(JSON.parse(p.read('tsconfig.json')).compilerOptions.paths).toBeUndefined();
 });
 
-test('a step from a package, by a path of its exports: its version decides, and a linked package counts as files', async () => {
+test('a step from a package, by a path of its exports: its version enters the fingerprint, and a linked package counts as files', async () => {
   const step = (text: string) =>
     `import { writeFileSync } from 'node:fs';\nimport { defineStep } from 'tunesmith';\nexport default defineStep({ name: 's', version: 1, outputs: { o: 'file' }, run: ({ outputs }) => writeFileSync(outputs.o, '${text}') });\n`;
   const manifest = (version: string) =>

@@ -1,4 +1,4 @@
-/** Whatever text is typed after -p arrives letter for letter: in an option of text, in a command, in a variable, on screens. */
+/** Any text after -p arrives unchanged: in a text option, in a command, in a variable, on screens. */
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
 
@@ -63,7 +63,7 @@ steps:
     outputs: { argv: out/argv.json, env: out/env, out: out/out }
 `;
 
-test('texts of all kinds arrive letter for letter', async () => {
+test('texts of all kinds arrive unchanged', async () => {
   const p = project({ 'p.yaml': YAML, 'own.ts': STEP, 'in/a.txt': '', 'in/b.txt': '' });
   const set = TEXTS.flatMap((text, i) => ['-p', `t${i}=${text}`]);
   expect((await p.states('p.yaml', ...set)).cells).toEqual({ own: 'ran', sh: 'ran' });
@@ -71,12 +71,12 @@ test('texts of all kinds arrive letter for letter', async () => {
   expect(JSON.parse(p.read('out/argv.json'))).toEqual(TEXTS.flatMap((text) => [text, `a${text}b`]));
   expect(JSON.parse(p.read('out/env'))).toEqual(TEXTS);
   expect(p.read('out/out')).toBe(TEXTS.join(''));
-  // Answered from what is remembered of the pipeline, it is the same; with one letter more it is not.
+  // The cached pipeline gives the same result. With one letter more, it is not used.
   expect((await p.states('p.yaml', ...set)).cells).toEqual({ own: 'fresh', sh: 'fresh' });
   expect((await p.states('p.yaml', ...set, '-p', 't1=  ')).cells).toEqual({ own: 'ran', sh: 'ran' });
 });
 
-test('what was typed reads the same on screens, without what would steer the terminal', async () => {
+test('typed text is printed as it is, without control characters for the terminal', async () => {
   const yaml = `
 params: { t: none }
 steps:

@@ -35,7 +35,7 @@ const CELLS = [
   'train[rate=0.001,size=32]',
 ];
 
-test('cells inherit the dimensions of what they read; [*] gathers; names are canonical', async () => {
+test('cells inherit the dimensions of the cells that they read; [*] collects all cells; names are canonical', async () => {
   const p = project({ 'p.yaml': GRID });
   const run = await p.states('p.yaml');
   expect(Object.keys(run.cells).sort()).toEqual(CELLS);
@@ -64,7 +64,7 @@ test('a new matrix value runs only the new cells', async () => {
   ]);
 });
 
-test('same-named inherited dimensions join, others cross', async () => {
+test('inherited dimensions with the same name join, others cross', async () => {
   const yaml = `
 steps:
   a: { matrix: { x: [1, 2] }, run: "echo > \${{ outputs.o }}", outputs: { o: "a\${{ matrix.x }}" } }
@@ -80,7 +80,7 @@ steps:
   ).toEqual(['c[x=2,y=p]', 'c[x=2,y=q]']);
 });
 
-test('names: strings that look like another type are written as JSON', async () => {
+test('names: strings that look like another type are quoted as JSON', async () => {
   const yaml = 'steps: { a: { matrix: { v: [plain-1.0_x, "1", "true", "null", "two words", 1, true, null, { k: 1 }] }, run: "true" } }';
   const p = project({ 'p.yaml': yaml });
   const run = await p.states('p.yaml');
@@ -99,7 +99,7 @@ test('names: strings that look like another type are written as JSON', async () 
   );
 });
 
-test('selection: only, from, until, their intersection; a step names all its cells', async () => {
+test('selection: only, from, until, their intersection; a step means all its cells', async () => {
   const p = project({ 'p.yaml': GRID });
   const refused = await p.run('run', 'p.yaml', '--only', 'eval', '--json');
   expect(refused.code).toBe(2);
@@ -124,7 +124,7 @@ test('--json: only JSON lines, the summary last', async () => {
   expect(Object.keys(summary.cells).sort()).toEqual(CELLS);
 });
 
-test('status and --dry-run end with the plan and leave every file as it was', async () => {
+test('status and --dry-run print the plan and change no file', async () => {
   const p = project({ 'p.yaml': GRID });
   const untouched = p.snapshot();
   const first = await p.run('status', 'p.yaml', '--json');
@@ -149,7 +149,7 @@ test('status and --dry-run end with the plan and leave every file as it was', as
   expect((await p.run('status', 'p.yaml', '--check')).code).toBe(0);
 });
 
-test('why: options, inputs, edited outputs, first run', async () => {
+test('reasons: options, inputs, edited outputs, first run', async () => {
   const yaml = `
 params: { n: 1 }
 steps:
@@ -166,7 +166,7 @@ steps:
   expect(await why()).toBe('output was edited');
 });
 
-test('a failure stops what is below; continue goes on elsewhere; exit code 1', async () => {
+test('a failure stops its dependents; continue runs the others; exit code 1', async () => {
   const yaml = `
 steps:
   bad: { run: "exit 3", outputs: { o: bad.txt } }
@@ -182,7 +182,7 @@ steps:
   expect(stop.cells).toEqual({ bad: 'failed', below: 'skipped', apart: 'canceled' });
 });
 
-test('Ctrl-C ends the children, says so and exits with 130; the next run goes on', async () => {
+test('Ctrl-C stops the children, prints a message and exits with 130; the next run continues', async () => {
   const yaml = `
 steps:
   quick: { run: "echo 1 > \${{ outputs.o }}", outputs: { o: quick.txt } }
@@ -199,7 +199,7 @@ steps:
   expect((await p.states('p.yaml')).cells).toEqual({ quick: 'fresh', slow: 'ran' });
 });
 
-test('two runs at once execute each cell once', async () => {
+test('two concurrent runs execute each cell once', async () => {
   const yaml = 'steps: { a: { run: "echo x >> runs; sleep 2; echo > ${{ outputs.o }}", outputs: { o: o.txt } } }';
   const p = project({ 'p.yaml': yaml });
   const [one, two] = await Promise.all([p.states('p.yaml'), p.states('p.yaml')]);
@@ -208,20 +208,26 @@ test('two runs at once execute each cell once', async () => {
   expect([one.cells.a, two.cells.a].sort()).toEqual(['fresh', 'ran']);
 });
 
-test('run and verify take the only pipeline of a folder and say which; of several they list the names', async () => {
+test('run and verify use the only pipeline of a folder and report it; with several, they list the names', async () => {
   const p = project({
     'notes.yaml': 'a: 1\n',
     'pipelines/one.yaml': 'steps: { a: { run: "echo 1 > ${{ outputs.o }}", outputs: { o: a.txt } } }\n',
   });
   const first = await p.run('run', '--only', 'a', '--plain');
-  expect({ code: first.code, stderr: first.stderr }).toEqual({ code: 0, stderr: 'pipelines/one.yaml, the only pipeline in pipelines\n' });
+  expect({ code: first.code, stderr: first.stderr }).toEqual({
+    code: 0,
+    stderr: 'using pipelines/one.yaml, the only pipeline in pipelines\n',
+  });
   p.write('two.yaml', 'steps: { b: { run: "true" } }\n');
-  expect((await p.run('run', '--plain')).screen).toContain('two.yaml, the only pipeline here\n');
-  expect((await p.run('verify', 'b')).stderr).toContain('two.yaml, the only pipeline here\n');
+  expect((await p.run('run', '--plain')).screen).toContain('using two.yaml, the only pipeline here\n');
+  expect((await p.run('verify', 'b')).stderr).toContain('using two.yaml, the only pipeline here\n');
   p.write('three.yaml', 'steps: { c: { run: "true" } }\n');
   for (const command of ['run', 'verify']) {
     const { code, screen } = await p.run(command);
-    expect({ code, screen }).toEqual({ code: 2, screen: 'error: there are 2 pipelines here: name one\n  = three.yaml\n    two.yaml\n' });
+    expect({ code, screen }).toEqual({
+      code: 2,
+      screen: 'error: there are 2 pipelines here; name one of them\n  = three.yaml\n    two.yaml\n',
+    });
   }
   // What ran last, elsewhere, is not what somebody means who runs.
   p.write('empty/x', '');
@@ -229,7 +235,7 @@ test('run and verify take the only pipeline of a folder and say which; of severa
   expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('error: there is no pipeline here') });
 });
 
-test('validate refuses two pipelines of one name, as run and status do, also when neither has run', async () => {
+test('validate refuses two pipelines with the same name, as run and status do, also if neither has run', async () => {
   const p = project({
     'package.json': '{}',
     'a/t.yaml': 'steps: { a: { uses: collect, with: { files: x.csv } } }\n',

@@ -1,4 +1,4 @@
-/** Database rows: the result of a query, through the real CLI. */
+/** Database queries as inputs, with the real CLI. */
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
@@ -26,7 +26,7 @@ function shop() {
   return { p, change };
 }
 
-test('the rows of a query arrive exactly; only a change of the rows reruns the step', async () => {
+test('the rows of a query are the data, unchanged; only a change of the rows runs it again', async () => {
   const { p, change } = shop();
   expect((await p.states('p.yaml')).cells).toEqual({ collect: 'failed' });
   p.write('p.yaml', PIPELINE.replace('raw FROM reviews', 'raw FROM reviews WHERE label IS NOT NULL'));
@@ -51,15 +51,15 @@ test('the rows of a query arrive exactly; only a change of the rows reruns the s
 test.each([
   [
     '{ url: "postgres://me:s3cret@db/x", query: SELECT 1 }',
-    'the URL of the database on db has a password in it, which has no place in a pipeline',
+    'the URL of the database on db contains a password, which must not be in a pipeline',
   ],
-  ['{ url: "postgres://db/x?password=s3cret", query: SELECT 1 }', 'has a password in it'],
-  ['{ url: "mysql://db/x", query: SELECT 1 }', 'the URL is of no database that is read'],
+  ['{ url: "postgres://db/x?password=s3cret", query: SELECT 1 }', 'contains a password'],
+  ['{ url: "mysql://db/x", query: SELECT 1 }', 'databases of this type are not supported'],
   ['{ url: "sqlite:shop.db", query: " " }', 'the query is empty'],
-  ['{ url: "sqlite:shop.db" }', 'takes a query of a database'],
+  ['{ url: "sqlite:shop.db" }', 'takes a database query'],
   ['{ url: "sqlite:shop.db", query: SELECT 1, limit: 5 }', 'a query has no "limit"'],
-  ['data.db', 'takes a query of a database'],
-])('an invalid query is reported before anything runs: %s', async (sql, message) => {
+  ['data.db', 'takes a database query'],
+])('an invalid query is found before the run: %s', async (sql, message) => {
   const p = project({ 'p.yaml': `name: p\nsteps:\n  collect: { uses: collect, with: { sql: ${sql} } }\n` });
   const { code, stderr, stdout } = await p.run('validate', 'p.yaml');
   expect(code).toBe(2);
@@ -75,11 +75,11 @@ test('errors of a query are reported with the query', async () => {
   expect(await failing('SELECT nowhere FROM reviews')).toContain(
     'sqlite:data/shop.db SELECT nowhere FROM reviews: no such column: nowhere',
   );
-  expect(await failing('DELETE FROM reviews')).toContain('gives no rows');
+  expect(await failing('DELETE FROM reviews')).toContain('returns no rows');
   expect(await failing('SELECT 1', 'sqlite:none.db')).toContain('sqlite:none.db does not exist');
 });
 
-test('the table does not depend on the order of the rows', async () => {
+test('the rows of a query have no order, and the table does not depend on it', async () => {
   const lines = ['{"text":"b","label":"1"}', '{"text":"a","label":"2"}'];
   const [one, other] = [await collected({ 'a.jsonl': lines.join('\n') }), await collected({ 'a.jsonl': lines.toReversed().join('\n') })];
   expect(one.rows).toEqual(other.rows);

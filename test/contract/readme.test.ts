@@ -1,10 +1,10 @@
-/** The README's pipeline is one that tunesmith takes. */
+/** tunesmith accepts the README's pipeline. */
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { project, root } from '../rig.ts';
 
-test('the pipeline in the README is valid, and plans what it says', async () => {
+test('the pipeline in the README is valid and has the documented cells', async () => {
   const yaml = readFileSync(join(root, 'README.md'), 'utf8').match(/```yaml\n([\s\S]*?)```/)![1]!;
   expect(yaml.trimEnd().split('\n').length).toBeLessThanOrEqual(20);
   const p = project({ 'spam.yaml': yaml, 'mails/one.jsonl': '{"text":"hello","label":"ham"}\n' });

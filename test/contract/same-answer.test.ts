@@ -1,7 +1,7 @@
 /**
- * A raw row has the same answer everywhere: in evaluate, in predict, in generate with a file, and from the server.
- * Each case goes from raw rows through collect, clean, tokenize, train, evaluate and deploy, with options that affect
- * texts; together they cover all such options.
+ * A raw row gets the same answer from evaluate, predict, generate and the server. Each case goes from raw rows through
+ * collect, clean, tokenize, train, evaluate and deploy, with options that change text. Together, the cases cover all such
+ * options.
  */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,10 +26,10 @@ interface Case {
   rows: Row[];
   model: string;
   collect?: object;
-  /** A chain of steps. */
+  /** A linear pipeline. */
   clean?: object[];
   tokenize: Record<string, any>;
-  /** The columns of a raw row by the fields of an input. */
+  /** The columns of a raw row by input field. */
   fields: Record<string, string>;
 }
 
@@ -37,10 +37,7 @@ const SPLITS = ['train', 'train', 'test', 'test', 'validation'];
 
 const WORDS = ['awful', 'lovely', 'poor', 'fine', 'moon', 'spoon', 'the', 'day', 'was', 'sad', 'great', 'seven'];
 
-/**
- * Texts with everything that cleaning and truncation change: marks, case, links, numbers, accents; long and empty
- * ones.
- */
+/** Texts with everything that cleaning and truncation change: punctuation, case, links, numbers, accents; long and empty ones. */
 function text(i: number, long = 1): string {
   if (i % 11 === 7) return '';
   const words = Array.from({ length: 3 + long * (i % 6) }, (_, k) => WORDS[(i * 5 + k * 7) % WORDS.length]!);
@@ -81,7 +78,7 @@ async function trained({ rows, model, collect: collecting = {}, clean: cleaning 
   return { bundle, predicted, rows: rows.filter(({ id }) => predicted.has(id)) };
 }
 
-/** As in the published package, where threads start immediately. */
+/** The packaged version, in which threads start fast. */
 const built = (name: string) => import(pathToFileURL(join(root, 'dist/steps/serving', name)).href);
 
 async function printed(write: (output: Writable) => Promise<void>): Promise<any[]> {
@@ -99,7 +96,7 @@ async function printed(write: (output: Writable) => Promise<void>): Promise<any[
     .map((line) => JSON.parse(line));
 }
 
-/** The raw inputs in a file and over HTTP, one by one and together. */
+/** Sends the raw inputs in a file and over HTTP, one by one and together. */
 async function answers(bundle: string, inputs: Record<string, string>[], route: 'predict' | 'generate'): Promise<Record<string, any[]>> {
   const file = join(temporary(), 'inputs.jsonl');
   writeFileSync(file, inputs.map((input) => `${JSON.stringify(input)}\n`).join(''));
@@ -128,7 +125,7 @@ async function answers(bundle: string, inputs: Record<string, string>[], route: 
   }
 }
 
-/** Numbers must agree to 1e-6, everything else exactly. */
+/** Compares numbers to 1e-6 and everything else exactly. */
 function close(found: any, expected: any): void {
   if (typeof expected === 'number') expect(Math.abs(found - expected)).toBeLessThan(1e-6);
   else if (expected !== null && typeof expected === 'object') {
@@ -137,11 +134,11 @@ function close(found: any, expected: any): void {
   } else expect(found).toEqual(expected);
 }
 
-/** Under the names of fields and of columns, because a file may use either. */
+/** With the names of fields and of columns, because a file may use either. */
 const inputOf = (row: Row, fields: Record<string, string>): Record<string, string> =>
   Object.fromEntries(Object.entries(fields).flatMap(([field, column]) => [[field, row[column] as string]]));
 
-/** `of`: predict's answer, from evaluate's line; `said`: as much of an answer as that line contains. */
+/** `of`: the expected answer of predict, from evaluate's line; `said`: the part of an answer that this line has. */
 async function sameAnswers(
   one: Case,
   of: (line: any, row: Row) => unknown,
@@ -166,7 +163,7 @@ async function sameAnswers(
 
 const classified = ({ predicted, scores }: any) => ({ label: predicted, scores });
 
-/** A folder whose tokenizer truncates texts at their beginning. */
+/** A folder with a tokenizer that truncates on the left. */
 function cuttingLeft(folder: string): string {
   const file = join(folder, 'tokenizer_config.json');
   writeFileSync(file, JSON.stringify({ truncation_side: 'left' }));
@@ -175,7 +172,7 @@ function cuttingLeft(folder: string): string {
 
 const LARGE = { initializer_range: 0.8 };
 
-test('a text: decoded mail, cleaned twice, a renamed column, truncated', async () => {
+test('a text: mails decoded, cleaned twice, a column with another name, truncated', async () => {
   const mail = (body: string) => `From: a@b.org\nTo: c@d.org\nSubject: x\nContent-Type: text/html\n\n<p>${body}</p>`;
   const { bundle } = await sameAnswers(
     {
@@ -223,7 +220,7 @@ test.each([
   );
 });
 
-test('any number of labels, and a number; texts that are truncated on the left', async () => {
+test('multiple labels, and regression; texts truncated on the left', async () => {
   const rows = rowsOf(30, (i) => ({ text: text(i, 2), sad: i % 2, odd: i % 3 === 0 ? 1 : 0, score: (i % 7) / 2 }));
   const model = cuttingLeft(smallModel(LARGE));
   const options = { max_length: 9, problem_type: 'multi_label_classification', label: ['sad', 'odd'] };
@@ -278,7 +275,7 @@ test.each([
   );
 });
 
-test.each(['right', 'left'])('words, in windows that begin on the %s', async (side) => {
+test.each(['right', 'left'])('words, read in windows that start on the %s', async (side) => {
   const model = smallModel(LARGE);
   const words = (i: number) => Array.from({ length: 1 + ((i * 3) % 17) }, (_, k) => WORDS[(i + k * 5) % WORDS.length]!);
   await sameAnswers(
@@ -291,13 +288,13 @@ test.each(['right', 'left'])('words, in windows that begin on the %s', async (si
       tokenize: { task: 'token-classification', max_length: 8 },
       fields: { text: 'text' },
     },
-    // The tag of each word, in the form of predict's answer.
+    // The prediction for each word, in the form of predict's answer.
     ({ predicted }, { tokens }) => entitiesOf(predicted, tokens as string[]),
     { said: ({ entities }) => entities.map(({ score: _, ...entity }: any) => entity) },
   );
 });
 
-test('words that the tokenizer splits, or that have no token: a list of words gets the same tags as in evaluate', async () => {
+test('words that the tokenizer splits or drops: a list of words gets the tags that evaluate gives it', async () => {
   const ODD = ['U.S.', 'moon', 'day-spoon', '\u200b', 'LOVELY', "it's", 'was'];
   const rows = rowsOf(30, (i) => {
     const tokens = Array.from({ length: 2 + (i % 9) }, (_, k) => ODD[(i + k * 3) % ODD.length]!);
@@ -310,7 +307,7 @@ test('words that the tokenizer splits, or that have no token: a list of words ge
   );
 });
 
-/** Groups tags as seqeval does; scores are those of predict. */
+/** Entities as seqeval reads tags, with predict's scores. */
 function entitiesOf(tags: string[], words: string[]): object[] {
   const found: { entity: string; start: number; end: number; text?: string }[] = [];
   let at = 0;
@@ -327,7 +324,7 @@ function entitiesOf(tags: string[], words: string[]): object[] {
   return found.map(({ entity, start, end }) => ({ entity, start, end, text: words.join(' ').slice(start, end) }));
 }
 
-test.each(['right', 'left'])('a cleaned question, its context in windows with a stride, truncated on the %s', async (side) => {
+test.each(['right', 'left'])('a cleaned question with its context in windows with a stride, truncated on the %s', async (side) => {
   const model = smallModel(LARGE);
   await sameAnswers(
     {
@@ -344,7 +341,7 @@ test.each(['right', 'left'])('a cleaned question, its context in windows with a 
   );
 });
 
-test('a mask token survives cleaning; predict and the server fill it in alike', async () => {
+test('a masked word stays intact when its text is cleaned; predict and the server fill it in alike', async () => {
   const rows = rowsOf(30, (i) => ({ text: `${text(i, 4)} moon`, label: 'x' }));
   const model = smallModel(LARGE);
   const { bundle } = await trained({
@@ -363,7 +360,7 @@ test('a mask token survives cleaning; predict and the server fill it in alike', 
   close(ways.together![0], ways.fromFile![0]);
 });
 
-test('seq2seq: prefix, cleaning, truncation and length of texts are those of the training', async () => {
+test('seq2seq: prefix, cleaning, texts truncated as in training, texts up to the maximum target length', async () => {
   const model = temporary();
   smallT5(model, WORDS, LARGE);
   const { bundle } = await sameAnswers(

@@ -1,4 +1,4 @@
-/** The served model is the evaluated model: raw text goes through the cleaning that the bundle records. */
+/** The served model is the evaluated one: raw text goes through the cleaning that the bundle records. */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { expectSameAnswers, MAIL_STEPS, mails, smallModel } from '../mails.ts';
@@ -26,7 +26,7 @@ steps:${MAIL_STEPS}
 test('50 raw mails posted to the server get the labels and scores of evaluate', async () => {
   const p = project({ 'served.yaml': SERVED, ...mails(40) });
   smallModel(p);
-  // onnxruntime disables its telemetry on CI by itself.
+  // onnxruntime turns its telemetry off on CI.
   for (const name of ['CI', 'TF_BUILD', 'GITHUB_ACTIONS', 'ORT_RUNNING_UNIT_TESTS', 'ORT_DISABLE_TELEMETRY']) p.env[name] = undefined;
   Object.assign(p.env, { TMPDIR: p.path('tmp'), HOME: p.path('home'), XDG_CACHE_HOME: p.path('home/cache') });
   for (const folder of ['tmp', 'home']) mkdirSync(p.path(folder));

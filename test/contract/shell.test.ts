@@ -20,28 +20,28 @@ steps:
 
 const WORDS = { 'words/a.txt': 'pear\napple\n', 'words/b.txt': 'fig\n' };
 
-test('a second run is fresh; an edit reruns what reads it; going back restores', async () => {
+test('a second run is fresh; an edit reruns its readers; reverting it restores', async () => {
   const p = project({ 'sort.yaml': SORT, ...WORDS });
   expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'ran', count: 'ran' });
   expect(p.read('out/sorted.txt')).toBe('apple\nfig\npear\n');
   expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'fresh', count: 'fresh' });
 
   p.write('words/b.txt', 'date\n');
-  // Still three lines: `count` reads other bytes, so it runs, and makes the same file.
+  // Still three lines: `count` reads other bytes, so it runs and makes the same file.
   expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'ran', count: 'ran' });
   p.write('words/b.txt', 'fig\n');
   expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'restored', count: 'fresh' });
   expect(p.read('out/sorted.txt')).toBe('apple\nfig\npear\n');
 });
 
-test('a cell that ran again and made the same bytes reruns nothing below', async () => {
+test('a cell that runs again and makes identical outputs reruns no dependents', async () => {
   const p = project({ 'sort.yaml': SORT, ...WORDS });
   await p.states('sort.yaml');
   p.write('words/a.txt', 'apple\npear\n');
   expect((await p.states('sort.yaml')).cells).toEqual({ sort: 'ran', count: 'fresh' });
 });
 
-test('a new mtime, a moved checkout and options in another order rerun nothing', async () => {
+test('a new mtime, a moved checkout and another order of options rerun nothing', async () => {
   const p = project({ 'sort.yaml': SORT, ...WORDS });
   await p.states('sort.yaml');
   utimesSync(p.path('words/a.txt'), new Date(), new Date(Date.now() + 5000));
@@ -63,7 +63,7 @@ test('two checkouts share one cache', async () => {
   expect(existsSync(one.path('.tunesmith/objects'))).toBe(false);
 });
 
-test('deleted and edited outputs are restored; the edited file is kept and named', async () => {
+test('deleted and edited outputs are restored; the edited file is saved and reported', async () => {
   const p = project({ 'sort.yaml': SORT, ...WORDS });
   await p.states('sort.yaml');
   p.remove('out/sorted.txt');
@@ -78,14 +78,14 @@ test('deleted and edited outputs are restored; the edited file is kept and named
   expect(p.read(kept!.replace(/[.,:;]$/, ''))).toBe('my own work\n');
 });
 
-test('a file that stood there before the first run is kept and named', async () => {
+test("a file at an output's path before the first run is saved and reported", async () => {
   const p = project({ 'sort.yaml': SORT, ...WORDS, 'out/sorted.txt': 'precious\n' });
   const run = await p.run('run', 'sort.yaml', '--plain');
   const kept = run.stdout.match(/\.tunesmith\/kept\/\S+/)?.[0];
   expect(p.read(kept!.replace(/[.,:;]$/, ''))).toBe('precious\n');
 });
 
-test('on failure the former files return and partials go to .tunesmith/failed', async () => {
+test('on failure, the former files return, and partial outputs go to .tunesmith/failed', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo new > ${{ outputs.o }}; cat missing", outputs: { o: out/o.txt } } }' });
   p.write('out/o.txt', 'former\n');
   const run = await p.run('run', 'p.yaml', '--plain');
@@ -100,7 +100,7 @@ test('on failure the former files return and partials go to .tunesmith/failed', 
   expect(run.stdout + run.stderr).toMatch(/missing/);
 });
 
-test('a declared output that was not made fails the cell, and what reads it is skipped', async () => {
+test('a missing output fails the cell, and its dependents are skipped', async () => {
   const p = project({
     'p.yaml':
       'steps: { a: { run: "true", outputs: { o: out/o.txt } }, b: { run: "cat ${{ steps.a.o }} > ${{ outputs.o }}", outputs: { o: out/b.txt } } }',
@@ -123,7 +123,7 @@ test('shell: bash has pipefail; sh does not', async () => {
   expect((await p.states('bash.yaml')).code).toBe(1);
 });
 
-test('the child sees only what it may; unset differs from empty', async () => {
+test('the child sees only declared variables; unset differs from empty', async () => {
   const yaml = 'steps: { a: { run: "env > ${{ outputs.o }}", env: [MY_VAR], outputs: { o: out/env.txt } } }';
   const p = project({ 'p.yaml': yaml }, { MY_VAR: 'seen', OTHER_VAR: 'unseen', HTTP_PROXY: 'http://127.0.0.1:9', LC_ALL: 'C' });
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
@@ -139,7 +139,7 @@ test('the child sees only what it may; unset differs from empty', async () => {
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
 });
 
-test('a secret reaches the child and nothing else', async () => {
+test('a secret reaches only the child', async () => {
   const yaml =
     'steps: { a: { run: "echo token is $TOKEN; test -n \\"$TOKEN\\" && echo ok > ${{ outputs.o }}", secrets: [TOKEN], outputs: { o: o.txt } } }';
   const p = project({ 'p.yaml': yaml }, { TOKEN: 'hunter2-is-long' });
@@ -177,7 +177,7 @@ steps:
   expect(p.stat('tree/tool').mode & 0o111).not.toBe(0);
 });
 
-test('values become single shell words, lists several, whatever is in them', async () => {
+test('values become single shell words, lists become several, whatever their content', async () => {
   const nasty = `it's "quoted" $HOME; rm -rf * \\ é`;
   const yaml = `
 params: { word: ${JSON.stringify(nasty)}, list: [a b, "*"], dash: -n }
@@ -192,7 +192,7 @@ steps:
   expect(p.read('out/o.txt').trimEnd().split('\n')).toEqual([nasty, 'a b', '*', 'in put/one.txt', 'in put/two words.txt']);
 });
 
-test('paths are based at the pipeline file, whatever the working folder; the project root is found above', async () => {
+test('paths are relative to the pipeline file, whatever the working folder; the project root is found in a parent folder', async () => {
   const p = project({ 'package.json': '{}', 'sub/p.yaml': SORT, 'sub/words/a.txt': 'b\na\n' });
   mkdirSync(p.path('elsewhere'));
   const run = await p.runIn('elsewhere', 'run', '../sub/p.yaml', '--json');
@@ -202,7 +202,7 @@ test('paths are based at the pipeline file, whatever the working folder; the pro
   expect(existsSync(p.path('sub/.tunesmith'))).toBe(false);
 });
 
-test('globs take **, are sorted by bytes and skip dotfiles and node_modules', async () => {
+test('globs support **, are sorted by bytes and skip dotfiles and node_modules', async () => {
   const yaml = 'steps: { a: { run: "echo ${{ inputs.f }} > ${{ outputs.o }}", inputs: { f: "d/**/*.txt" }, outputs: { o: o.txt } } }';
   const p = project({ 'p.yaml': yaml, 'd/b.txt': '', 'd/B.txt': '', 'd/a/z.txt': '', 'd/.hidden.txt': '', 'd/node_modules/m.txt': '' });
   symlinkSync('b.txt', p.path('d/link.txt'));
@@ -210,7 +210,7 @@ test('globs take **, are sorted by bytes and skip dotfiles and node_modules', as
   expect(p.read('o.txt')).toBe('d/B.txt d/a/z.txt d/b.txt d/link.txt\n');
 });
 
-test("an input that lies within a step's output makes an edge", async () => {
+test("an input inside a step's output makes a dependency", async () => {
   const yaml = `
 steps:
   use: { run: "cat \${{ inputs.f }} > \${{ outputs.o }}", inputs: { f: "made/*.txt" }, outputs: { o: o.txt } }
@@ -221,7 +221,7 @@ steps:
   expect(p.read('o.txt')).toBe('x\n');
 });
 
-test('cache: false always runs; the same bytes rerun nothing below', async () => {
+test('cache: false always runs; identical outputs rerun no dependents', async () => {
   const yaml = `
 steps:
   now: { run: "echo same > \${{ outputs.o }}", cache: false, outputs: { o: now.txt } }
@@ -232,7 +232,7 @@ steps:
   expect((await p.states('p.yaml')).cells).toEqual({ now: 'ran', use: 'fresh' });
 });
 
-test('--force executes the selected cells; the new result is what is stored', async () => {
+test('--force runs the selected cells and stores the new result', async () => {
   const yaml =
     'steps: { a: { run: "date +%N > ${{ outputs.o }}", outputs: { o: o.txt } }, b: { run: "cp ${{ steps.a.o }} ${{ outputs.o }}", outputs: { o: p.txt } } }';
   const p = project({ 'p.yaml': yaml });
@@ -246,7 +246,7 @@ test('--force executes the selected cells; the new result is what is stored', as
   expect(p.read('o.txt')).toBe(after);
 });
 
-test('timeout ends a step and its children; retry tries again', async () => {
+test('timeout stops a step and its children; retry runs it again', async () => {
   const yaml = `
 steps:
   slow: { run: "(sleep 60; echo late > late.txt) & wait", timeout: 1s }
@@ -259,7 +259,7 @@ steps:
   expect(Date.now() - started).toBeLessThan(20_000);
 });
 
-test('a reader that goes away ends the run quietly, and its children with it', async () => {
+test('a closed pipe ends the run and its children without an error', async () => {
   const yaml = `
 steps:
   first: { run: "sleep 1; echo > \${{ outputs.o }}", outputs: { o: first.txt } }
@@ -267,7 +267,7 @@ steps:
 `;
   const p = project({ 'p.yaml': yaml });
   const started = Date.now();
-  // What the pipe of `tunesmith … | head -1` does, with the exit code of tunesmith kept.
+  // As `tunesmith … | head -1`, but with the exit code of tunesmith.
   const cli = join(root, 'dist/engine/cli.js');
   const script = `{ '${process.execPath}' '${cli}' run p.yaml --plain; echo $? > code; } | head -1 > seen`;
   execFileSync('/bin/sh', ['-c', script], { cwd: p.folder, env: { ...process.env, NO_COLOR: '1' } });

@@ -1,4 +1,4 @@
-/** Models and data from elsewhere, through the real CLI: the hub, its cache, and what may go wrong on the way. */
+/** Remote models and data with the real CLI: the hub, its cache, and failures. */
 import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -18,7 +18,7 @@ const MODEL: RepositoryFiles = {
   '1_Pooling/config.json': '{"mean":true}',
 };
 
-/** What a command is given, as a list of its files. */
+/** A pipeline that lists the files that a command receives. */
 function listing(address: string, more = ''): string {
   return `
 steps:
@@ -36,7 +36,7 @@ async function fixture(yaml = listing('hf://owner/tiny')) {
   return { hub, p };
 }
 
-/** Nothing of the machine's own settings. */
+/** An environment without the settings of this machine. */
 function neutral(p: Project): Record<string, string | undefined> {
   const none = ['HF_TOKEN', 'HF_TOKEN_PATH', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE'];
   return { HF_HOME: p.path('hf'), ...Object.fromEntries(none.map((name) => [name, undefined])) };
@@ -44,13 +44,13 @@ function neutral(p: Project): Record<string, string | undefined> {
 
 const BLOBS = 'hf/hub/models--owner--tiny/blobs';
 
-/** How much there is of the weights. */
+/** The number of downloaded bytes of the weights. */
 function partOf(p: Project): number | undefined {
   const part = p.path(`${BLOBS}/${sha256(Buffer.from(MODEL['model.safetensors'] as string))}.incomplete`);
   return statSync(part, { throwIfNoEntry: false })?.size;
 }
 
-/** The one failure of a run, in full. */
+/** The only failure of a run, with all details. */
 async function failureOf(p: Project): Promise<{ message: string; hint?: string }> {
   const { events, code } = await p.states('p.yaml');
   expect(code).toBe(1);
@@ -59,14 +59,14 @@ async function failureOf(p: Project): Promise<{ message: string; hint?: string }
   return failures[0];
 }
 
-test('a model comes with what a model needs, into the cache that others use, once', async () => {
+test('a model is downloaded once, with all files that it needs, to the shared cache', async () => {
   const { hub, p } = await fixture();
   const commit = hub.publish('owner/tiny', MODEL);
   const first = await p.states('p.yaml');
   expect(first.cells).toEqual({ list: 'ran' });
   const size = Object.entries(MODEL).reduce((sum, [name, content]) => (/^(\.|onnx|pytorch)/.test(name) ? sum : sum + content.length), 0);
   expect(first.events.findLast(({ type }) => type === 'progress')).toMatchObject({ cell: 'list', done: size, total: size });
-  expect(p.read('.tunesmith/logs/1/list.log')).toBe(`hf://owner/tiny is ${commit.slice(0, 12)}\nfetching 6 files, 0.8 MB\n`);
+  expect(p.read('.tunesmith/logs/1/list.log')).toBe(`hf://owner/tiny is ${commit.slice(0, 12)}\ndownloading 6 files, 0.8 MB\n`);
   const taken = ['./1_Pooling/config.json', './README.md', './config.json', './model.safetensors', './tokenizer.json', './vocab.txt'];
   expect(p.read('out/list.txt').trim().split('\n')).toEqual(taken);
   const snapshot = p.path(`hf/hub/models--owner--tiny/snapshots/${commit}`);
@@ -79,7 +79,7 @@ test('a model comes with what a model needs, into the cache that others use, onc
   expect(hub.requests.map(({ url }) => url.split('?')[0])).toEqual(['/api/models/owner/tiny/revision/main']);
 });
 
-test('a file, a folder, a glob, a tag, a pull request: each way to name a part', async () => {
+test('a file, a folder, a glob, a tag, a pull request: every way to select a part', async () => {
   const { hub, p } = await fixture(`
 params: { base: hf://models/owner/tiny@refs%2Fpr%2F1/config.json }
 steps:
@@ -105,21 +105,21 @@ steps:
   expect(p.read('out/unowned')).toBe('config.json\nmodel.safetensors\n');
 });
 
-test('what is given is a folder of files, with nothing but these in it: a copy of it is whole', async () => {
+test('a step receives a folder with exactly the selected files, and a copy of it is complete', async () => {
   const { hub, p } = await fixture(`
 steps:
   copy: { run: "cp -r \${{ inputs.model }} \${{ outputs.copy }}", inputs: { model: hf://owner/tiny }, outputs: { copy: out/copy } }
   read: { run: "cat \${{ inputs.model }}/config.json > \${{ outputs.out }}", inputs: { model: out/copy }, outputs: { out: out/read } }
 `);
   const commit = hub.publish('owner/tiny', MODEL);
-  // What another library has put there besides.
+  // Files that another library has added.
   p.write(`hf/hub/models--owner--tiny/snapshots/${commit}/pytorch_model.bin`, 'pickle');
   expect((await p.states('p.yaml')).cells).toEqual({ copy: 'ran', read: 'ran' });
   expect(p.read('out/read')).toBe(MODEL['config.json']);
   expect(p.exists('out/copy/pytorch_model.bin')).toBe(false);
 });
 
-test('a connection that breaks is gone on with where it broke', async () => {
+test('a broken download is resumed', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'cdn/', cut: 300_000 });
@@ -129,7 +129,7 @@ test('a connection that breaks is gone on with where it broke', async () => {
   expect(ranges).toEqual([undefined, 'bytes=300000-', 'bytes=400000-']);
 });
 
-test('what a killed run has fetched is gone on with, and nothing of it was taken for whole', async () => {
+test("a killed run's download is resumed, and a partial file is never used", async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'cdn/', stall: 500_000 });
@@ -142,7 +142,7 @@ test('what a killed run has fetched is gone on with, and nothing of it was taken
   expect(p.find(BLOBS).filter((file) => file.endsWith('.incomplete'))).toEqual([]);
 });
 
-test('Ctrl-C ends a download at once, and keeps what came', async () => {
+test('Ctrl-C stops a download at once and keeps the partial file', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'cdn/', stall: 500_000 });
@@ -155,21 +155,19 @@ test('Ctrl-C ends a download at once, and keeps what came', async () => {
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
 });
 
-test('bytes with the wrong hash are deleted, and said', async () => {
+test('a download with a wrong hash is deleted and reported', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'cdn/', spoil: (bytes) => Buffer.concat([Buffer.from('W'), bytes.subarray(1)]) });
-  expect((await failureOf(p)).message).toMatch(
-    /^hf:\/\/owner\/tiny\/model.safetensors is not what it should be: its SHA-256 is [0-9a-f]{64}, not /,
-  );
+  expect((await failureOf(p)).message).toMatch(/^hf:\/\/owner\/tiny\/model.safetensors has the wrong SHA-256: [0-9a-f]{64} instead of /);
   expect(p.find(BLOBS).some((file) => p.stat(file).size === 800_000)).toBe(false);
   hub.trouble({ at: '/config.json', spoil: (bytes) => Buffer.from(bytes.toString().toUpperCase()) });
   p.remove('hf');
-  expect((await failureOf(p)).message).toMatch(/is not what it should be: its git hash is [0-9a-f]{40}, not /);
+  expect((await failureOf(p)).message).toMatch(/has the wrong git hash: [0-9a-f]{40} instead of /);
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
 });
 
-test('a file that was damaged in the cache is fetched again', async () => {
+test('a file that is damaged in the cache is downloaded again', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   await p.states('p.yaml');
@@ -182,7 +180,7 @@ test('a file that was damaged in the cache is fetched again', async () => {
   );
 });
 
-test('a busy hub is waited for as it asks, and named when it stays so', async () => {
+test('a busy hub is retried as it asks, and reported if it stays busy', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: 'revision/main', status: 429, headers: { 'retry-after': '0' }, times: 2 });
@@ -193,14 +191,14 @@ test('a busy hub is waited for as it asks, and named when it stays so', async ()
   p.remove('hf');
   hub.trouble({ at: 'revision/main', status: 429, headers: { 'retry-after': '3600' } });
   expect(await failureOf(p)).toMatchObject({
-    message: expect.stringMatching(/^127.0.0.1:\d+ answers 429, too many requests/),
+    message: expect.stringMatching(/^127.0.0.1:\d+ still answers 429, too many requests/),
     hint: expect.stringContaining('HF_TOKEN'),
   });
 });
 
-test('what may not be read, and what is not there, are told apart', async () => {
+test('missing permission and missing files have different messages', async () => {
   const { hub, p } = await fixture();
-  /** Each in a step of its own. */
+  /** Each address in its own step. */
   const failed = async (...addresses: string[]) => {
     p.write('p.yaml', `steps:\n${addresses.map((address, i) => `  s${i}: { run: "true", inputs: { in: "${address}" } }\n`).join('')}`);
     const { events } = await p.states('p.yaml', '--on-failure', 'continue', '-j', '1');
@@ -215,12 +213,12 @@ test('what may not be read, and what is not there, are told apart', async () => 
   hub.tokens.set('hf_stranger', { mayRead: [] });
 
   expect(await failed('hf://owner/gated', 'hf://owner/private', 'hf://owner/none')).toMatchInlineSnapshot(`
-    "hf://owner/gated is gated: its authors want their terms accepted
-      Accept its terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens).
+    "hf://owner/gated is gated: you must accept its terms
+      Accept the terms at http://hub/owner/gated and set HF_TOKEN (http://hub/settings/tokens).
     there is no model owner/none at hub, or it is private or gated
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/none if it has any.
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/owner/none if there are any.
     there is no model owner/private at hub, or it is private or gated
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/private if it has any."
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/owner/private if there are any."
   `);
   expect(
     await failed('hf://owner/tiny@v9', 'hf://owner/tiny/confg.json', 'hf://owner/tiny/*.onx', 'hf://datasets/owner/tiny'),
@@ -231,33 +229,33 @@ test('what may not be read, and what is not there, are told apart', async () => 
       Its branches and tags: http://hub/owner/tiny/tree/main
     there is no confg.json in hf://owner/tiny
       did you mean "config.json"? its files: .gitattributes, 1_Pooling/config.json, README.md, config.json, model.safetensors, onnx/config.json, onnx/model.onnx, pytorch_model.bin, tokenizer.json, vocab.txt
-    there is no data set owner/tiny at hub, or it is private or gated
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/datasets/owner/tiny if it has any."
+    there is no dataset owner/tiny at hub, or it is private or gated
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/datasets/owner/tiny if there are any."
   `);
   expect(await failed('hf://owner/pickles')).toMatchInlineSnapshot(`
-    "hf://owner/pickles has its weights only as pytorch_model.bin, a pickle: opening one can run any code; what is read is safetensors
-      Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request, written hf://owner/name@refs/pr/1.
-      Or convert it with Python, and name the folder that holds it:
+    "hf://owner/pickles has its weights only as pytorch_model.bin, a pickle, which can run arbitrary code when it is opened; tunesmith reads only safetensors
+      Let the hub convert it: huggingface.co/spaces/safetensors/convert opens a pull request. Its address is hf://owner/name@refs/pr/1.
+      Or convert it with Python and use the folder with the result:
         import torch; from safetensors.torch import save_file
         weights = torch.load("pytorch_model.bin", weights_only=True)
         save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})"
   `);
   p.env.HF_TOKEN = 'hf_stranger';
   expect(await failed('hf://owner/gated', 'hf://owner/private')).toMatchInlineSnapshot(`
-    "hf://owner/gated is gated: its authors want their terms accepted
-      Accept its terms at http://hub/owner/gated, with the account that your token belongs to.
+    "hf://owner/gated is gated: you must accept its terms
+      Accept the terms at http://hub/owner/gated with the account of your token.
     there is no model owner/private at hub, or it is private or gated
-      Check its name, and whether the account of your token may read http://hub/owner/private."
+      Check the name, and whether the account of your token may read http://hub/owner/private."
   `);
   p.env.HF_TOKEN = 'hf_wrong';
   p.remove('hf');
   expect(await failed('hf://owner/tiny')).toMatchInlineSnapshot(`
-    "hub does not accept the token
-      Set HF_TOKEN to one that is still good, or unset it: public repositories need none."
+    "hub rejected the token
+      Set HF_TOKEN to a valid token, or unset it. Public repositories need no token."
   `);
 });
 
-test('a failure is shown where the pipeline has the address', async () => {
+test('a failure is reported at the address in the pipeline', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/other', MODEL);
   const { screen, code } = await p.run('run', 'p.yaml', '--plain');
@@ -267,7 +265,7 @@ test('a failure is shown where the pipeline has the address', async () => {
       p.yaml:5:22
       5 |     inputs: { model: "hf://owner/tiny" }
         |                      ^^^^^^^^^^^^^^^^^
-      Check its name. If it is right, set HF_TOKEN, and accept its terms at http://hub/owner/tiny if it has any.
+      Check the name. If it is correct, set HF_TOKEN, and accept the terms at http://hub/owner/tiny if there are any.
       log: .tunesmith/logs/1/list.log
     p: 1 failed · <time>
       failed: list
@@ -275,7 +273,7 @@ test('a failure is shown where the pipeline has the address', async () => {
   `);
 });
 
-test('the token goes to the hub, from wherever it is set, and nowhere else', async () => {
+test('the token is sent only to the hub, wherever it is set', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL, { private: true });
   hub.tokens.set('hf_mine', { mayRead: ['owner/tiny'] });
@@ -296,11 +294,11 @@ test('the token goes to the hub, from wherever it is set, and nowhere else', asy
   expect((await p.states('p.yaml', '--force')).cells).toEqual({ list: 'ran' });
 });
 
-test('the commit that a branch is at decides, and nothing else', async () => {
+test('only the commit of a branch enters the fingerprint', async () => {
   const { hub, p } = await fixture();
   const old = hub.publish('owner/tiny', MODEL);
   await p.states('p.yaml');
-  // Another address of the same hub, and the commit itself instead of the branch: the same model.
+  // Another address of the same hub, and the commit instead of the branch: the same model.
   p.env.HF_ENDPOINT = hub.url.replace('127.0.0.1', 'localhost');
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
   p.write('p.yaml', listing(`hf://models/owner/tiny@${old}`));
@@ -321,7 +319,7 @@ test('the commit that a branch is at decides, and nothing else', async () => {
   expect((await p.run('status', 'p.yaml')).stdout).toContain('input model: hf://owner/tiny → hf://owner/other');
 });
 
-test('a commit that is in the cache needs no network; a branch is taken as last seen, and that is said', async () => {
+test('a cached commit needs no network; a branch uses the last known commit, with a notice', async () => {
   const { hub, p } = await fixture();
   const commit = hub.publish('owner/tiny', MODEL);
   await p.states('p.yaml');
@@ -332,7 +330,7 @@ test('a commit that is in the cache needs no network; a branch is taken as last 
   const gone = await p.states('p.yaml', '--force');
   expect(gone.cells).toEqual({ list: 'ran' });
   expect(told(gone.events)).toEqual([
-    `hub cannot be reached: connection refused: hf://owner/tiny is taken as last seen, at commit ${commit.slice(0, 7)}`,
+    `cannot reach hub: connection refused; using the last known commit of hf://owner/tiny, ${commit.slice(0, 7)}`,
   ]);
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'fresh' });
   expect((await p.run('status', 'p.yaml', '--check')).code).toBe(0);
@@ -346,7 +344,7 @@ test('a commit that is in the cache needs no network; a branch is taken as last 
   expect(told((await p.states('p.yaml', '--force')).events)).toEqual([]);
 });
 
-test('without a network nothing that is missing is taken for there', async () => {
+test('without a network, missing files are detected', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   p.env.HF_HUB_OFFLINE = '1';
@@ -363,10 +361,10 @@ test('without a network nothing that is missing is taken for there', async () =>
   hub.stop();
   p.env.HF_HUB_OFFLINE = undefined;
   p.remove('hf');
-  expect(await failureOf(p)).toMatchObject({ message: expect.stringMatching(/^127.0.0.1:\d+ cannot be reached: connection refused$/) });
+  expect(await failureOf(p)).toMatchObject({ message: expect.stringMatching(/^cannot reach 127.0.0.1:\d+: connection refused$/) });
 });
 
-test('validate asks nobody; looking writes nothing', async () => {
+test('validate needs no network; status writes nothing', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   expect((await p.run('validate', 'p.yaml')).code).toBe(0);
@@ -377,7 +375,7 @@ test('validate asks nobody; looking writes nothing', async () => {
   expect(p.snapshot()).toEqual(before);
 });
 
-test('many cells ask once, and fetch once; so do two projects at the same time', async () => {
+test('many cells resolve and download once, and so do two projects at the same time', async () => {
   const { hub, p } = await fixture(`
 steps:
   list:
@@ -395,10 +393,10 @@ steps:
   expect(hub.requests.filter(({ server }) => server === 'cdn')).toHaveLength(1);
 });
 
-test('where something lies that is fetched is no value for env', async () => {
+test('the path of a download is not allowed in env', async () => {
   const { p } = await fixture(listing('hf://owner/tiny', '\n    env: { MODEL: "${{ inputs.model }}" }'));
   expect((await p.run('validate', 'p.yaml')).screen).toMatchInlineSnapshot(`
-    "p.yaml:7:20: error: where hf://owner/tiny lies is known only when the cell starts
+    "p.yaml:7:20: error: the path of the download hf://owner/tiny is known only when the cell starts
       7 |     env: { MODEL: "\${{ inputs.model }}" }
         |                    ^^^^^^^^^^^^^^^^^^^
       = Write \${{ inputs.model }} in \`run\`.
@@ -406,7 +404,7 @@ test('where something lies that is fetched is no value for env', async () => {
   `);
 });
 
-test('who may not read it any more still has what came before, and is told', async () => {
+test('after losing access, the cached files are used with a notice', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL, { private: true });
   hub.tokens.set('hf_mine', { mayRead: ['owner/tiny'] });
@@ -416,21 +414,21 @@ test('who may not read it any more still has what came before, and is told', asy
   const { cells, events } = await p.states('p.yaml', '--force');
   expect(cells).toEqual({ list: 'ran' });
   expect(events.find(({ type }) => type === 'notice').message).toMatch(
-    /or it is private or gated: hf:\/\/owner\/tiny is taken as last seen/,
+    /or it is private or gated; using the last known commit of hf:\/\/owner\/tiny/,
   );
 });
 
-test('a host that is no hub, or none at all, is named; no stack is shown', async () => {
+test('a host that is not a hub or does not exist is reported without a stack trace', async () => {
   const { hub, p } = await fixture();
   hub.trouble({ at: '/revision/', status: 200 });
-  expect((await failureOf(p)).message).toMatch(/^http:\/\/127.0.0.1:\d+ answers what no hub answers/);
+  expect((await failureOf(p)).message).toMatch(/^the response of http:\/\/127.0.0.1:\d+ is not from a hub/);
   p.env.HF_ENDPOINT = 'not a url';
-  expect((await failureOf(p)).message).toBe('HF_ENDPOINT is no URL: not a url');
+  expect((await failureOf(p)).message).toBe('HF_ENDPOINT is not a URL: not a url');
   p.env.HF_ENDPOINT = 'https://no-such-host.invalid';
-  expect((await failureOf(p)).message).toMatch(/^no-such-host.invalid cannot be reached: /);
+  expect((await failureOf(p)).message).toMatch(/^cannot reach no-such-host.invalid: /);
 });
 
-test('Ctrl-C and a timeout end the wait for a hub that keeps one waiting', async () => {
+test('Ctrl-C and a timeout end the wait for a hub that asks to wait', async () => {
   const { hub, p } = await fixture();
   hub.publish('owner/tiny', MODEL);
   hub.trouble({ at: '/revision/', status: 429, headers: { 'retry-after': '120' } });
@@ -447,7 +445,7 @@ test('Ctrl-C and a timeout end the wait for a hub that keeps one waiting', async
   expect((await failureOf(p)).message).toBe('timed out after 1s');
 });
 
-test('a file where a folder is wanted, and many where one is, are known when they are here', async () => {
+test('a file instead of a folder, and many files instead of one, are reported after the download', async () => {
   const { hub, p } = await fixture(`
 steps:
   a: { uses: tokenize, with: { data: ., model: hf://owner/tiny/config.json } }

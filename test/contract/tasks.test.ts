@@ -1,7 +1,4 @@
-/**
- * Every task through the whole pipeline, from rows to a bundle that predicts, and the errors for rows that cannot be
- * learned from.
- */
+/** Every task through the whole pipeline, from rows to a bundle that answers, and the messages for unusable rows. */
 import { cpSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
@@ -17,7 +14,7 @@ const entities = every(160, (name, city, i) => ({
   tags: i % 2 ? ['B-PER', 'I-PER', 'O', 'O', 'B-LOC', 'O'] : ['O', 'B-LOC', 'O', 'B-PER'],
 }));
 
-/** An emoji before the answer: SQuAD counts it as one character, JavaScript as two. */
+/** An emoji before the answer, which is one character in SQuAD and two in JavaScript. */
 const questions = every(160, (name, city, i) => {
   const context = `😀 ${name} lived in ${city} .`;
   const asked = (i + Math.floor(i / 4)) % 4;
@@ -64,7 +61,7 @@ function made(rows: object[], tokenize: string, train: string) {
   return p;
 }
 
-/** Runs the pipeline; returns the metrics of the test split, and the bundle's answers. */
+/** Runs the pipeline. Returns the metrics of the test split and the bundle's answers. */
 async function trained(rows: object[], tokenize: string, train: string, inputs: object[]) {
   const p = made(rows, tokenize, train);
   const run = await p.run('run', 'p.yaml', '--plain');
@@ -81,7 +78,7 @@ async function trained(rows: object[], tokenize: string, train: string, inputs: 
   };
   const answers = await answersOf(`${outputs}/deploy/bundle`);
   expect(answers).toHaveLength(inputs.length);
-  // A model folder gives the same answers as its bundle.
+  // A model folder answers as its bundle does.
   expect(await answersOf(`${outputs}/train/model`)).toEqual(answers);
   const predictions = p.read(`${outputs}/test/predictions`).trim().split('\n');
   return {
@@ -133,7 +130,7 @@ test('pairs of texts', async () => {
   expect(card).toContain(`-d '{"inputs":{"text":"a text","text_pair":"another text"}}'`);
   expect(card).toContain('model({"text":"a text","text_pair":"another text"}, truncation=True, max_length=24)');
 
-  // Half a pair has an answer too, which is meaningless.
+  // Half a pair also gets an answer, which has no meaning.
   p.write('half.jsonl', '{"text":"I live in oslo"}\n');
   const half = await p.run('predict', '.tunesmith/outputs/p/deploy/bundle', 'half.jsonl');
   expect(half.code).toBe(1);
@@ -145,7 +142,7 @@ test('pairs of texts', async () => {
 test.each([
   ['a column of lists', 'label: moods, problem_type: multi_label_classification'],
   ['columns of 0 and 1, and of false and true', 'label: [happy, sad], problem_type: multi_label_classification'],
-])('any number of labels: %s', async (_, tokenize) => {
+])('multiple labels: %s', async (_, tokenize) => {
   const inputs = [{ text: 'the day was bad and good 1' }, { text: 'the day was long and wet 2' }];
   const { metrics, answers, config } = await trained(moods, tokenize, 'epochs: 8', inputs);
   expect(metrics.accuracy).toBeGreaterThan(0.8);
@@ -154,7 +151,7 @@ test.each([
   expect(answers[0].scores.happy).toBeGreaterThan(0.5);
 });
 
-test('a number for a text', async () => {
+test('regression', async () => {
   const inputs = [{ text: 'the day was bad and wet 1' }, { text: 'the day was long and wet 2' }];
   const { metrics, answers, config } = await trained(moods, 'label: score, problem_type: regression', 'epochs: 10', inputs);
   expect(metrics.r2).toBeGreaterThan(0.9);
@@ -163,7 +160,7 @@ test('a number for a text', async () => {
   expect(Math.abs(answers[1].score + 0.5)).toBeLessThan(0.5);
 });
 
-test('masked-lm: the masked word and its score', async () => {
+test('masked-lm: the masked word and its probability', async () => {
   const { metrics, answers, config } = await trained(moods, 'task: masked-lm', 'epochs: 8', [{ text: 'the [MASK] was bad and [MASK] 1' }]);
   expect(metrics.perplexity).toBeLessThan(100);
   expect(config.architectures).toEqual(['BertForMaskedLM']);
@@ -191,8 +188,8 @@ test.each([
   [[{ text: 'a', label: 'much' }], 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],
   [[{ text: 'a', label: ['x'] }], 'text: text', /the column `label` contains lists/],
   [[{ text: 'a', label: 'x' }], 'problem_type: multi_label_classification', /the column `label` contains VARCHAR, not lists/],
-])('%#: the error names a row that cannot be learned from', async (wrong, tokenize, message) => {
-  // Enough rows that each split has some; all alike, so that the bad one is found in any order.
+])('%#: an unusable row is reported', async (wrong, tokenize, message) => {
+  // Enough rows for each split, all equal, so that the bad one is found in any order.
   const rows = Array.from({ length: 12 }, () => wrong[0]!);
   const p = made(rows, tokenize, 'epochs: 1');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
@@ -201,7 +198,7 @@ test.each([
   expect(screen).not.toMatch(/^\s+at /m);
 });
 
-test('an option that does not apply to the task is rejected before anything runs', async () => {
+test('options that do not apply to a task are refused before the run', async () => {
   const p = made(entities.slice(0, 20), 'task: token-classification, label: kind', 'epochs: 1');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(2);

@@ -1,4 +1,4 @@
-/** The column of texts is set once, in collect; every later step and the bundle use it. */
+/** The text column is named once, in collect; every later step and the bundle use it. */
 import { expect, test } from 'vitest';
 import { smallModel } from '../mails.ts';
 import { project } from '../rig.ts';
@@ -36,7 +36,7 @@ test('a text column with another name is used from collect to predict', async ()
   expect(remembered).not.toBe(await predicted('--column', 'text'));
 });
 
-test('in files, a column that select renames has its original name', async () => {
+test('a column that select renames is also accepted by its original name in files', async () => {
   const p = made(START('select: { text: body, label: label }'));
   expect((await p.run('run', 'p.yaml')).code).toBe(0);
   expect(JSON.parse(p.read('.tunesmith/outputs/p/tokenize/tokens/tokens.json'))).toMatchObject({

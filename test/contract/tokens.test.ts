@@ -1,4 +1,4 @@
-/** Tokens are reused by all training options; and labels with any characters keep their names and order. */
+/** Data are tokenized once for any training options, and labels with any characters keep their names and order. */
 import { cpSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
@@ -21,14 +21,14 @@ steps:
       batch_size: \${{ matrix.batch }}
 `;
 
-/** Rows with as many labels, which their words determine. */
+/** Rows with that many labels, whose words reveal the label. */
 const rows = (...labels: string[]) =>
   Array.from({ length: 30 * labels.length }, (_, i) => {
     const word = ['awful', 'lovely', 'purple', 'the'][i % labels.length]!;
     return `${JSON.stringify({ text: `${word} ${word} day ${i}`, label: labels[i % labels.length] })}\n`;
   }).join('');
 
-test('a sweep over training options tokenizes once; a wider one or other options do not tokenize again', async () => {
+test('a sweep over training options tokenizes once; a wider sweep or other options do not tokenize again', async () => {
   const p = project({ 'p.yaml': pipeline('[0.01, 0.001]', 1), 'data.jsonl': rows('bad', 'good') });
   cpSync(smallModel(), p.path('model'), { recursive: true });
   const first = await p.states('p.yaml');
@@ -48,7 +48,7 @@ test('a sweep over training options tokenizes once; a wider one or other options
   }
 });
 
-test('labels with spaces, newlines, quotes and of any script come back unchanged in answers, also from a folder of links', async () => {
+test('labels with spaces, newlines, quotes and any script are returned unchanged, also from a folder of links', async () => {
   const labels = ['zwei\nZeilen', ' "quoted", ☃ ', 'नमस्ते 😀', '__proto__'];
   const p = project({ 'p.yaml': pipeline('[0.02]', 8), 'data.jsonl': rows(...labels) });
   cpSync(smallModel(), p.path('model'), { recursive: true });
@@ -68,7 +68,7 @@ test('labels with spaces, newlines, quotes and of any script come back unchanged
   const { id2label, label2id } = JSON.parse(p.read(`${folder}/config.json`));
   expect(Object.values(id2label)).toEqual(ordered);
   expect(Object.entries(label2id)).toEqual(ordered.map((label, id) => [label, id]));
-  // As in the hub's cache: every file is a link to another folder.
+  // As in the hub's cache, every file is a link into another folder.
   mkdirSync(p.path('snapshot'));
   for (const file of readdirSync(p.path(folder))) symlinkSync(p.path(`${folder}/${file}`), p.path(`snapshot/${file}`));
   for (const model of [folder, 'snapshot']) {

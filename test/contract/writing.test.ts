@@ -1,4 +1,4 @@
-/** Generating tasks through the CLI, from rows to a trained folder and its metrics. */
+/** The generative tasks with the CLI, from rows to a trained folder and its metrics. */
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
@@ -53,7 +53,7 @@ async function trained(tokenize: string, train: string) {
   };
 }
 
-test('causal-lm with prompts: only completions are learned and evaluated', async () => {
+test('causal-lm with prompts: only completions are learned and measured', async () => {
   const { p, metrics, tokens, config, predictions, screen } = await trained(
     'task: causal-lm, completion: completion',
     'epochs: 12, label_smoothing_factor: 0.01',
@@ -62,11 +62,11 @@ test('causal-lm with prompts: only completions are learned and evaluated', async
   expect(config.architectures).toEqual(['GPT2LMHeadModel']);
   expect(metrics.metrics.perplexity).toBeLessThan(1.1);
   expect(metrics.metrics.accuracy).toBeGreaterThan(0.97);
-  // ` in paris` and the end-of-text token; nothing of `anna is`.
+  // ` in paris` and the end token, but nothing of `anna is`.
   for (const { tokens } of predictions) expect([8, 9, 10]).toContain(tokens);
   expect(metrics.tokens).toBe(predictions.reduce((sum, one) => sum + one.tokens, 0));
   expect(screen).toMatch(/validation perplexity/);
-  // The folder's generation settings are copied with the model.
+  // The generation settings of the folder are kept with the model.
   expect(JSON.parse(p.read(`${outputs}/train/model/generation_config.json`))).toMatchObject({ max_new_tokens: 20 });
   p.write('in.jsonl', '{"text":"anna is"}\n');
   const predicted = await p.run('predict', `${outputs}/train/model`, 'in.jsonl');
@@ -74,17 +74,17 @@ test('causal-lm with prompts: only completions are learned and evaluated', async
   expect(predicted.screen).toContain('tunesmith generate');
 });
 
-test('causal-lm in blocks: texts are concatenated, and there is no padding', async () => {
+test('causal-lm in blocks: texts are joined without padding', async () => {
   const { metrics, tokens, screen } = await trained('task: causal-lm, block_size: 32', 'epochs: 20');
   const { sequences, tokens: count, rows } = tokens.splits.train;
   expect(sequences).toBe(Math.ceil(count / 32));
   expect(rows).toBe(sequences);
   expect(screen).toMatch(/train: \d+ blocks, \d+ tokens/);
-  // A unigram model of the letters has perplexity 13.
+  // The unigram baseline has 13.
   expect(metrics.metrics.perplexity).toBeLessThan(5);
 });
 
-test('seq2seq: the target has its own length limit, and the prefix is stored with the model', async () => {
+test('seq2seq: the target has its own maximum length, and the prefix is stored with the model', async () => {
   const { metrics, tokens, config, training, screen } = await trained("task: seq2seq, prefix: 'home ', max_target_length: 8", 'epochs: 25');
   expect(tokens).toMatchObject({ task: 'seq2seq', prefix: 'home ', max_target_length: 8, decoder_start_token_id: 0 });
   expect(tokens.splits.train).toMatchObject({ target_tokens: 3 * tokens.splits.train.rows, tokens: 6 * tokens.splits.train.rows });
@@ -94,7 +94,7 @@ test('seq2seq: the target has its own length limit, and the prefix is stored wit
   expect(screen).toMatch(/memory: about .*8 × 6 \+ 3 tokens/);
 });
 
-test('incompatible options are rejected before anything runs', async () => {
+test('options that do not apply are refused before the run', async () => {
   const p = made('task: causal-lm, block_size: 16, max_length: 16', 'epochs: 1');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(2);

@@ -1,4 +1,4 @@
-/** Evaluation of generated texts: how evaluate generates and scores them, beside the baselines of their tasks. */
+/** Metrics of generated texts: how evaluate generates and scores them, and the baselines of the tasks. */
 import { expect, test } from 'vitest';
 import { generatedMetrics } from '../../steps/metrics/generated.ts';
 import { project } from '../rig.ts';
@@ -14,7 +14,7 @@ const SEQ2SEQ = rows.map(({ colour, thing }, i) => ({
   target: `${colour} ${thing}`,
 }));
 
-/** The last colour was given at the beginning, so that the words right before it do not predict it. */
+/** The first words determine the last colour; the words before it do not. */
 const CAUSAL = rows.map(({ colour, thing }, i) => ({
   id: `${1000 + i}`,
   prompt: `${colour} ${thing}:`,
@@ -47,7 +47,7 @@ const DATA = 'data: "${{ steps.split.data }}"';
 const TOKENS = 'tokens: "${{ steps.tokenize.tokens }}"';
 const OUTPUTS = '.tunesmith/outputs/p';
 
-test('seq2seq: the scores are those of the stored texts, and better than those of excerpts from the inputs', async () => {
+test('seq2seq: the scores match the written texts and are better than the lead baseline', async () => {
   const metrics = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum', 'bleu', 'chrf', 'chrf++', 'exact_match'];
   const p = made('seq2seq', SEQ2SEQ, {
     tokenize: 'task: seq2seq, max_target_length: 6',
@@ -76,12 +76,12 @@ test('seq2seq: the scores are those of the stored texts, and better than those o
 
   const { methods } = JSON.parse(p.read(`${OUTPUTS}/baseline/metrics`));
   expect(Object.keys(methods)).toEqual(['commonest', 'copy', 'lead']);
-  // Two words of four; then the first two, of which one is right.
+  // Two words of four; then the first two, one of which is right.
   expect(methods.copy.metrics.rouge1).toBeCloseTo(2 / 3, 12);
   expect(methods.lead.metrics.rouge1).toBeCloseTo(0.5, 12);
   for (const method of Object.values<any>(methods)) expect(scores.rouge1).toBeGreaterThan(method.metrics.rouge1 + 0.2);
 
-  // The generation options decide what a given model generates: one token is less than a target.
+  // For a given model, the generation settings decide the text: one token is shorter than a target.
   p.write('p.yaml', p.read('p.yaml').replace('perplexity] }', 'perplexity], generation: { max_new_tokens: 1, num_beams: 2 } }'));
   const short = await p.run('run', 'p.yaml', '--plain');
   expect(short.code, short.screen).toBe(0);
@@ -91,7 +91,7 @@ test('seq2seq: the scores are those of the stored texts, and better than those o
   expect(cut.metrics.perplexity).toBe(perplexity);
 });
 
-test('causal-lm: perplexity of the completions alone, below that of counted bigrams', async () => {
+test('causal-lm: the perplexity of the completions is below that of a bigram model', async () => {
   const p = made('causal-lm', CAUSAL, {
     tokenize: 'task: causal-lm, completion: completion',
     baseline: `task: causal-lm, ${TOKENS}`,

@@ -1,4 +1,4 @@
-/** The step contract: what a declaration makes of the types in `run`, and that each of its fields says what it is. */
+/** The step contract: the types in `run` that follow from a declaration, and the documentation of each field. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, expectTypeOf, test } from 'vitest';

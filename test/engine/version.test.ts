@@ -1,10 +1,10 @@
-/** One Node for all: the processes and threads that tunesmith starts are of the binary that runs it, whatever PATH has. */
+/** One Node for all: tunesmith starts processes and threads with its own Node, whatever is on PATH. */
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
 
-test('steps, workers and descriptions run on the Node that runs the command, with none on PATH', async () => {
+test('steps, workers and declarations use the Node that runs the command, without one on PATH', async () => {
   const { version, execPath } = process;
-  // CI starts these tests with the binary of another version, and says which that has to be.
+  // CI runs these tests with the binary of another version and passes the expected version.
   expect(version).toContain(`v${process.env.EXPECTED_NODE ?? ''}`);
   const p = project({
     'p.yaml': `

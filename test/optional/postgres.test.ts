@@ -177,7 +177,7 @@ test("a query cannot write, and PostgreSQL's error messages are reported", async
   const failing = async (query: string) => (await project({ 'p.yaml': pipeline(query) }, WHO).run('run', 'p.yaml', '--plain')).screen;
   expect(await failing('DELETE FROM kept RETURNING n')).toContain('cannot execute DELETE in a read-only transaction');
   expect(await failing('SELECT nowhere FROM kept')).toContain('column "nowhere" does not exist');
-  expect(await failing('SELECT 1 AS a, 2 AS a')).toContain('two columns are named a');
+  expect(await failing('SELECT 1 AS a, 2 AS a')).toContain('two columns have the name a');
 });
 
 test('half a million rows come through a cursor in constant memory', async () => {

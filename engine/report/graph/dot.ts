@@ -1,4 +1,4 @@
-/** Graphviz's language. */
+/** Writes a graph in the DOT language of Graphviz. */
 import type { Graph } from './graph.ts';
 
 export function dot({ name, nodes, edges }: Graph): string {

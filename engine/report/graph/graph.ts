@@ -1,25 +1,25 @@
-/** A pipeline as a graph to draw: its cells, or its steps where the cells would be too many to see. */
+/** A pipeline as a graph to draw: its cells, or its steps if there are too many cells. */
 import type { Cell, Pipeline } from '../../pipeline/pipeline.ts';
 
 export interface Graph {
   name: string;
   nodes: Node[];
-  /** By position in `nodes`. */
+  /** Indexes in `nodes`. */
   edges: Edge[];
 }
 
 export interface Node {
   step: string;
-  /** Below the name of the step: the point of the matrix, or how many cells. */
+  /** Second line of the label: the matrix values, or the number of cells. */
   detail?: string;
-  /** What it is made of: a shell step, or the step that it uses. */
+  /** Whether it is a shell step. */
   shell: boolean;
 }
 
 export interface Edge {
   from: number;
   to: number;
-  /** Only an order (`needs`): nothing is read. */
+  /** The edge comes from `needs`: it only orders the cells. */
   waits: boolean;
 }
 
@@ -54,5 +54,5 @@ export function graphOf({ name, cells }: Pipeline): Graph {
   return { name, nodes, edges: [...edges.values()] };
 }
 
-/** More boxes than this are a wall. */
+/** Maximum number of boxes. */
 const CELLS = 40;

@@ -1,6 +1,6 @@
 /**
- * A layered layout, left to right, after Sugiyama: a node stands right of all it depends on; an edge that spans layers
- * passes through them as an invisible node; in each layer nodes are sorted, and then placed, by where their neighbours are.
+ * A layered layout from left to right, after Sugiyama. A node is to the right of all its dependencies. An edge that spans
+ * several layers has an invisible node in each of them. Each layer is sorted and placed by the positions of its neighbours.
  */
 import type { Graph } from './graph.ts';
 
@@ -15,7 +15,7 @@ export interface Layout {
   width: number;
   height: number;
   boxes: Box[];
-  /** For each edge the points that it passes. */
+  /** The points of each edge. */
   paths: [x: number, y: number][][];
 }
 
@@ -26,7 +26,7 @@ export interface Spacing {
 
 interface Place {
   layer: number;
-  /** The node it is, or undefined for a bend in an edge. */
+  /** Index of the node; undefined for a bend of an edge. */
   node?: number;
   height: number;
   y: number;
@@ -64,10 +64,10 @@ export function layoutOf({ nodes, edges }: Graph, sizes: { width: number; height
   };
 }
 
-/** Right of all it depends on; what nothing comes before is drawn near to what reads it. */
+/** Assigns layers: a node is to the right of all its dependencies. A node without dependencies is close to its readers. */
 function layersOf(count: number, edges: Graph['edges']): number[] {
   const layer = new Array<number>(count).fill(0);
-  // Nodes come in topological order: one pass forward settles all.
+  // The nodes are in topological order, so one forward pass is enough.
   const byTarget = [...edges].sort((a, b) => a.to - b.to);
   for (const { from, to } of byTarget) layer[to] = Math.max(layer[to]!, layer[from]! + 1);
   for (let node = count - 1; node >= 0; node--) {
@@ -88,7 +88,7 @@ function route(from: Place, to: Place): Place[] {
   return stops;
 }
 
-/** Back and forth: each node to the mean rank of its neighbours, which untangles edges. */
+/** Sorts forwards and backwards by the mean rank of the neighbours, which reduces crossings. */
 function sort(layers: Place[][]): void {
   const rank = new Map<Place, number>();
   const number = (layer: Place[]) => {
@@ -107,7 +107,7 @@ function sort(layers: Place[][]): void {
   }
 }
 
-/** Stacked without overlap, then pulled towards the middle of their neighbours as far as there is room. */
+/** Stacks the nodes without overlap, then moves them towards the middle of their neighbours as far as there is room. */
 function position(layers: Place[][], gap: number): void {
   for (const layer of layers) {
     let y = 0;
@@ -130,7 +130,7 @@ function position(layers: Place[][], gap: number): void {
   for (const place of layers.flat()) place.y -= top;
 }
 
-/** As near to what is wanted as the order and the gaps allow: groups that would overlap share the shift (isotonic regression). */
+/** Positions as close to the wanted ones as the order and the gaps allow. Overlapping groups share their shift (isotonic regression). */
 function settle(layer: Place[], wanted: number[], gap: number): void {
   const blocks: { places: Place[]; offsets: number[]; sum: number; y: number; height: number }[] = [];
   for (const [i, place] of layer.entries()) {

@@ -1,4 +1,4 @@
-/** Mermaid, which GitHub and many editors draw. */
+/** Writes a graph in the language of Mermaid, which GitHub and many editors render. */
 import type { Graph } from './graph.ts';
 
 export function mermaid({ nodes, edges }: Graph): string {
@@ -13,7 +13,7 @@ export function mermaid({ nodes, edges }: Graph): string {
   ].join('\n');
 }
 
-/** Inside quotes Mermaid reads entities, and nothing else. */
+/** Inside quotes, Mermaid interprets only entities. */
 function quoted(text: string): string {
   return text.replace(/[#&"<>`\\]/g, (character) => `#${character.charCodeAt(0)};`);
 }

@@ -1,4 +1,4 @@
-/** A drawing for a README or a browser, readable on a light and on a dark page. */
+/** Draws a graph as SVG for a README or a browser, readable on light and dark backgrounds. */
 import { width } from '../text.ts';
 import type { Graph, Node } from './graph.ts';
 import { layoutOf } from './layout.ts';
@@ -36,10 +36,10 @@ ${graph.nodes
 
 const MARGIN = 12;
 const FONT = 13;
-/** A character of a monospaced font is 0.6 of its size wide; the widest of them are a little more. */
+/** Width of a character relative to the font size. Most monospaced fonts have 0.6, some a little more. */
 const LETTER = 0.62;
 
-/** Cells of a step are equally wide. */
+/** Cells of one step have the same width. */
 function sizesOf(nodes: Node[]): { width: number; height: number }[] {
   const sizes = nodes.map(sizeOf);
   const widest = new Map<string, number>();
@@ -53,7 +53,7 @@ function sizeOf({ step, detail }: Node): { width: number; height: number } {
   return { width: Math.max(64, Math.ceil(Math.max(name, below)) + 24), height: detail === undefined ? 30 : 46 };
 }
 
-/** Leaves and enters boxes horizontally. */
+/** A curve that leaves and enters boxes horizontally. */
 function curve(points: [number, number][]): string {
   let path = `M${point(points[0]!)}`;
   for (let i = 1; i < points.length; i++) {

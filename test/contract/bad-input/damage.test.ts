@@ -1,4 +1,4 @@
-/** A damaged cache, a full disk, a step with a bug: what stands on the screen, and that nothing is lost. */
+/** A damaged cache, a full disk, a step with a bug: the screen, and that no data is lost. */
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
@@ -10,7 +10,7 @@ const ONE = `steps:
 `;
 const FILES = { 'p.yaml': ONE, 'in.txt': 'some text\n' };
 
-test('a corrupted object: its cell runs again, and says why', async () => {
+test('a corrupted object: its cell runs again and reports why', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const [object] = p.find('.tunesmith/objects');
@@ -47,7 +47,7 @@ test.each(['index.sqlite', 'state.sqlite'])('%s that is no SQLite file', async (
   expect(`\n${screens.join('')}`).toMatchSnapshot();
 });
 
-/** The bytes of a result find no room, neither where it is stored nor where it is restored; all else does. */
+/** A disk without space for the bytes of a result, where they are stored and where they are restored. */
 function fullDisk(p: Project): void {
   p.write(
     'full.mjs',
@@ -68,7 +68,7 @@ syncBuiltinESMExports();
 
 const steady = (screen: string) => screen.replace(/[\d.]+ (GB|MB|KB|kB|B|bytes)/g, '<size>').replace(/kept\/[\dT-]+/, 'kept/<moment>');
 
-test('the disk is full when a result is stored: the former result returns, the new one is kept aside', async () => {
+test('the disk is full when a result is stored: the former output returns, the new one is saved', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   p.write('in.txt', 'other text\n');
@@ -77,21 +77,21 @@ test('the disk is full when a result is stored: the former result returns, the n
     "
     a: running (input data changed)
     a: failed after <time>: disk full while storing <project>/out/o.txt: <size> needed, <size> free at <project>/.tunesmith
-      Free space and run again: what the cell made lies in .tunesmith/failed, and is stored then without running again.
+      Free space and run again. The outputs of the cell are in .tunesmith/failed. The next run stores them without running the cell.
       log: .tunesmith/logs/2/a.log
     p: 1 failed · <time>
       failed: a
     "
   `);
   expect(p.read('out/o.txt')).toBe('some text\n');
-  // Beside the output lies what identifies its result: the next run that has room stores it without running the step again.
+  // A file beside the output identifies its result. The next run with space stores it without running the step again.
   expect(p.find('.tunesmith/failed').map((file) => p.read(file))).toEqual([expect.stringMatching(/^\{"fingerprint":"/), 'other text\n']);
   p.env.NODE_OPTIONS = undefined;
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'restored' });
   expect([p.read('out/o.txt'), p.find('.tunesmith/failed')]).toEqual(['other text\n', []]);
 });
 
-test('the disk is full when a result is restored: the edited file is kept, and named', async () => {
+test('the disk is full when a result is restored: the edited file is saved and reported', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   p.write('out/o.txt', 'edited\n');
@@ -99,18 +99,18 @@ test('the disk is full when a result is restored: the edited file is kept, and n
   expect(steady(await failure(p))).toMatchInlineSnapshot(`
     "
     a: failed after <time>: disk full while restoring <project>/out/o.txt: <size> needed, <size> free at <project>/out
-      Free space and run again: nothing was lost, and nothing half written is left.
+      Free space and run again. No data was lost, and no partial files are left.
       log: .tunesmith/logs/2/a.log
     p: 1 failed · <time>
       failed: a
 
-    note: a: out/o.txt was not written by tunesmith: it is kept as .tunesmith/kept/<moment>/out/o.txt
+    note: a: tunesmith did not write out/o.txt, so it was saved as .tunesmith/kept/<moment>/out/o.txt
     "
   `);
   expect(p.find('.tunesmith/kept').map((file) => p.read(file))).toEqual(['edited\n']);
 });
 
-test('a damaged index that is met when a result is stored: it is to be moved away, and the result is then stored', async () => {
+test('a damaged index that is detected while storing: after it is moved away, the result is stored', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const index = new Sqlite(p.path('.tunesmith/index.sqlite'));
@@ -122,7 +122,7 @@ test('a damaged index that is met when a result is stored: it is to be moved awa
   expect(code, screen).toBe(1);
   expect(said).toContain('is damaged (database disk image is malformed)');
   expect(said).toContain(
-    'Move it away and run again: a new index is begun, and stored objects stay. What the cell made lies in .tunesmith/failed',
+    'Move it away and run again; the next run creates a new index and keeps stored objects. The outputs of the cell are in .tunesmith/failed.',
   );
   expect(said).not.toContain('Free space');
   for (const name of p.find('.tunesmith').filter((name) => name.includes('index.sqlite'))) p.remove(name);
@@ -138,7 +138,7 @@ export default defineStep({
 });
 `;
 
-test("a user's step with a bug: its message, and where in the user's files; the whole stack is in the log", async () => {
+test("a user's step with a bug: the message has the position in the user's files, the log the whole stack", async () => {
   const p = project({
     'p.yaml': 'steps:\n  own: { uses: ./steps/own.ts }\n  caused: { uses: ./caused.cjs }\n  told: { uses: ./told.ts }\n',
     'steps/own.ts': STEP('count([] as never);').replace('export', "import { count } from './count.ts';\nexport"),
@@ -200,7 +200,7 @@ test('a step that refuses an option: the caret points at it', async () => {
   `);
 });
 
-test('a step that is no module, and one that declares nothing', async () => {
+test('a step that is not a module, and one without declarations', async () => {
   const p = project({
     'p.yaml': 'steps:\n  a: { uses: ./syntax.ts }\n  b: { uses: ./none.ts }\n  c: { uses: ./missing-import.ts }\n',
     'syntax.ts': 'export default defineStep({\n',

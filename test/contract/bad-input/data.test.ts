@@ -1,4 +1,4 @@
-/** Data that a model cannot learn from: the screen when a step fails. */
+/** Unusable data: the screen when a step fails because of it. */
 import { chmodSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
@@ -19,7 +19,7 @@ const TOKENIZE = `${SPLIT}  tokenize:
 const rows = (label: (i: number) => string) => `text,label\n${Array.from({ length: 40 }, (_, i) => `text ${i},${label(i)}\n`).join('')}`;
 const TWO = rows((i) => (i % 2 ? 'a' : 'b'));
 
-/** The screen's part about the cell that fails; the cells before it ran. */
+/** The screen of the failing cell, after the cells before it have run. */
 async function fails(yaml: string, files: Files, check?: (p: Project) => void): Promise<string> {
   const p = project({ 'p.yaml': yaml, ...files });
   const screen = await failure(p);
@@ -59,7 +59,7 @@ test('a missing label column that a matrix names', async () => {
   `);
 });
 
-test('no label column, and no option that names another', async () => {
+test('no label column and no option that names one', async () => {
   expect(await fails(TOKENIZE, { 'data.csv': TWO.replaceAll('label', 'group') })).toMatchInlineSnapshot(`
     "
     tokenize: failed after <time>: the data have no column \`label\`
@@ -74,7 +74,7 @@ test('no label column, and no option that names another', async () => {
   `);
 });
 
-test('SQL that does not fit the data', async () => {
+test('SQL that does not match the data', async () => {
   const yaml = `steps:
   collect:
     uses: collect
@@ -121,7 +121,7 @@ test('a single class', async () => {
   `);
 });
 
-test('empty data: an empty file, a header alone, a folder without files', async () => {
+test('empty data: an empty file, only a header, a folder without files', async () => {
   expect(await fails(COLLECT, { 'data.csv': '' })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: data.csv: no rows
@@ -145,7 +145,7 @@ test('empty data: an empty file, a header alone, a folder without files', async 
     p.yaml:2:44: error: nothing matches data/*.csv
       2 |   collect: { uses: collect, with: { files: data/*.csv } }
         |                                            ^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file. Names that begin with a dot, and node_modules, are skipped.
+      = Paths are relative to the folder of the pipeline file. Globs skip names that begin with a dot, and node_modules.
     "
   `);
 });
@@ -173,7 +173,7 @@ test('a file that is not UTF-8', async () => {
   `);
 });
 
-test('rows that cannot be parsed', async () => {
+test('unreadable rows', async () => {
   expect(await fails(COLLECT.replace('.csv', '.jsonl'), { 'data.jsonl': '{"text":"a"}\n{"text":\n' })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: data.jsonl:2: not JSON: Unexpected end of JSON input; that is 1 bad row of 2, more than 1%
@@ -201,7 +201,7 @@ test('rows that cannot be parsed', async () => {
   `);
 });
 
-test('a file of unknown format', async () => {
+test('a file of an unknown format', async () => {
   expect(await fails(COLLECT.replace('.csv', '.bin'), { 'data.bin': 'x' })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: data.bin: cannot derive the format from the extension .bin
@@ -215,7 +215,7 @@ test('a file of unknown format', async () => {
 
 test('an unreadable file', async () => {
   const p = project({ 'p.yaml': COLLECT.replace('data.csv', 'data'), 'data/a.csv': TWO });
-  // No permission stops root, but nobody can read a socket.
+  // Permissions do not stop root, but nobody can read a socket.
   const server = createServer().listen(p.path('data/b.csv'));
   await new Promise((resolve) => server.once('listening', resolve));
   chmodSync(p.path('data/b.csv'), 0o000);
@@ -224,7 +224,7 @@ test('an unreadable file', async () => {
   expect(screen).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: cannot read <project>/data/b.csv: it is neither a file, a folder nor a link
-      Sockets, pipes and devices have no content to keep.
+      Sockets, pipes and devices have no content that can be stored.
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect

@@ -1,4 +1,4 @@
-/** Mistakes on the command line: what stands on the screen. */
+/** Errors on the command line: the screens. */
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 import { refusal, refusalIn } from './rig.ts';
@@ -21,16 +21,16 @@ steps:
       warmup_steps: \${{ params.nested.warmup }}
 `;
 
-test('-p of a parameter that is not there', async () => {
+test('-p with an unknown parameter', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'epoch=5', '-p', 'nested.warmpu=1', '-p', 'epochs.x=1')).toMatchInlineSnapshot(`
     "
     -p epoch=5: error: there is no parameter "epoch"
-      = did you mean "epochs"? parameters (declared under \`params\`): epochs, rates, nested
+      = did you mean "epochs"? parameters declared under \`params\`: epochs, rates, nested
 
     -p nested.warmpu=1: error: there is no parameter "nested.warmpu"
       = did you mean "warmup"? nested has: warmup
 
-    -p epochs.x=1: error: parameter epochs is no map
+    -p epochs.x=1: error: parameter epochs is not a map
       = Set it as a whole: -p epochs=…
     "
   `);
@@ -45,7 +45,7 @@ test('-p without a value', async () => {
   `);
 });
 
-test('-p with a value that an option does not take: said of -p, not of the file', async () => {
+test('-p with an invalid value for an option: reported at -p, not in the file', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'epochs=many', '-p', 'rates=[0.001, quick]', '-p', 'nested.warmup=-1')).toMatchInlineSnapshot(`
     "
     -p epochs=many: error: "epochs" takes a whole number, found "many"
@@ -57,16 +57,16 @@ test('-p with a value that an option does not take: said of -p, not of the file'
   `);
 });
 
-test('-p with a list that is not closed', async () => {
+test('-p with an unclosed list', async () => {
   expect(await refusal(TRAIN, {}, '-p', 'rates=[0.001')).toMatchInlineSnapshot(`
     "
     -p rates=[0.001: error: "matrix.rate" takes a list (of a scalar or a map), found "[0.001"
-      = It is no list or map in JSON or YAML: check its brackets and quotes.
+      = The text is not a list or map in JSON or YAML. Check its brackets and quotes.
     "
   `);
 });
 
-test('--params with a value that an option does not take: the caret points into that file', async () => {
+test('--params with an invalid value for an option: the caret points into that file', async () => {
   expect(await refusal(TRAIN, { 'my.yaml': '# mine\nepochs: many\n' }, '--params', 'my.yaml')).toMatchInlineSnapshot(`
     "
     my.yaml:2:9: error: "epochs" takes a whole number, found "many"
@@ -82,7 +82,7 @@ steps:
   train: { run: "cat \${{ steps.prepare.o }}", matrix: { rate: [1, 2] } }
 `;
 
-test('a cell that is not there', async () => {
+test('an unknown cell', async () => {
   const p = project({ 'p.yaml': TWO });
   const screens = [];
   for (const args of [
@@ -109,14 +109,14 @@ test('a cell that is not there', async () => {
   `);
 });
 
-test('a selection whose ancestors were never made', async () => {
+test('a selection whose dependencies have never run', async () => {
   const p = project({ 'p.yaml': TWO });
   const { code, screen } = await p.run('run', 'p.yaml', '--only', 'train', '--plain');
   expect(code).toBe(2);
   expect(`\n${screen}`).toMatchInlineSnapshot(`
     "
     error: prepare is not selected, but must run first: first run
-      = tunesmith run p.yaml --until prepare
+      = To run it, use: tunesmith run p.yaml --until prepare
     "
   `);
   expect(p.exists('o.txt')).toBe(false);
@@ -141,16 +141,16 @@ test('unknown flags and values', async () => {
       = Did you mean --only?
 
     error: option '-j, --jobs <n>' argument '0' is invalid. It must be a whole number, at least 1.
-      = \`tunesmith run --help\` tells what there is.
+      = \`tunesmith run --help\` lists the commands and options.
 
     error: option '-j, --jobs <n>' argument 'many' is invalid. It must be a whole number, at least 1.
-      = \`tunesmith run --help\` tells what there is.
+      = \`tunesmith run --help\` lists the commands and options.
 
     error: option '--on-failure <what>' argument 'ignore' is invalid. Allowed choices are stop, continue, kill.
-      = \`tunesmith run --help\` tells what there is.
+      = \`tunesmith run --help\` lists the commands and options.
 
     error: run takes one pipeline, not 2: p.yaml q.yaml
-      = Run one after the other. Cells are selected with --only, --from and --until.
+      = Run them one after the other. To select cells, use --only, --from and --until.
 
     error: unknown command 'rnu'
       = Did you mean run?
@@ -169,29 +169,29 @@ test('--plain and --json exclude each other', async () => {
         "file": "",
         "line": 0,
         "message": "option '--json' cannot be used with option '--plain'
-    \`tunesmith run --help\` tells what there is.",
+    \`tunesmith run --help\` lists the commands and options.",
         "type": "error",
       },
     ]
   `);
 });
 
-test('what stands before any command, and a file to show that is not there', async () => {
+test('an unknown option before the command, and a missing file to show', async () => {
   const p = project();
   const refused = [await p.run('-p'), await p.run('show', 'modle')];
   expect(refused.map(({ code }) => code)).toEqual([2, 2]);
   expect(`\n${refused.map(({ screen }) => screen).join('\n')}`).toMatchInlineSnapshot(`
     "
     error: unknown option '-p'
-      = \`tunesmith --help\` tells what there is.
+      = \`tunesmith --help\` lists the commands and options.
 
-    error: there is no file or folder modle, and no pipeline here that could make it
-      = Name its file, or write one to start from with \`tunesmith init\`.
+    error: there is no file or folder modle and no pipeline here
+      = Name the pipeline file, or create an example with \`tunesmith init\`.
     "
   `);
 });
 
-test('other commands say it in the same way', async () => {
+test('other commands report errors in the same way', async () => {
   const p = project({ 'p.yaml': TWO, 'bad.yaml': 'steps:\n  a: { rn: echo }\n' });
   const screens = [];
   for (const args of [
@@ -269,7 +269,7 @@ test('other commands say it in the same way', async () => {
 
     $ graph p.yaml --format png → 2
     error: option '--format <format>' argument 'png' is invalid. Allowed choices are mermaid, dot, svg.
-      = \`tunesmith graph --help\` tells what there is.
+      = \`tunesmith graph --help\` lists the commands and options.
 
     $ show p.yaml train model → 2
     error: train[rate=1] has no outputs

@@ -1,4 +1,4 @@
-/** Damaged model folders in `predict`: the error names the fault of the folder, and is never an internal error. */
+/** Damaged model folders given to `predict`: the message describes the damage and never reports a bug in tunesmith. */
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

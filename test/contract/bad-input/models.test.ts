@@ -1,5 +1,5 @@
 /**
- * Unusable model folders through the real CLI: the messages of tokenize, train, predict and serve. All faults are in
+ * Unusable model folders with the real CLI: messages of tokenize, train, predict and serve. All kinds of damage:
  * test/steps/models/faults.ts.
  */
 import { cpSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ steps:
   split: { uses: split, with: { data: "\${{ steps.collect.data }}", ratios: [0.6, 0.2, 0.2] } }
 `;
 
-/** A project with the intact model, and a broken one for each fault, in folders of these names. */
+/** A project with the valid model and a damaged one for each fault, in folders with the names of the faults. */
 async function broken(faults: Record<string, Fault>, yaml: string): Promise<Project> {
   const p = project({
     'p.yaml': STEPS + yaml.replace('FAULTS', JSON.stringify(Object.keys(faults))),
@@ -32,7 +32,7 @@ async function broken(faults: Record<string, Fault>, yaml: string): Promise<Proj
   return p;
 }
 
-/** The error of each cell of a step's matrix; none may leave anything behind. */
+/** The failure of each cell of a matrix. None may leave files behind. */
 async function failures(p: Project, step: string): Promise<Record<string, string>> {
   const screen = await failure(p, '--on-failure', 'continue');
   expect(p.find('.tunesmith/outputs').filter((file) => file.includes(`/p/${step}`))).toEqual([]);
@@ -40,7 +40,7 @@ async function failures(p: Project, step: string): Promise<Record<string, string
   return Object.fromEntries([...found].map(([, name, said]) => [name!, plain(p, said!)]).sort());
 }
 
-// JSON.parse's messages differ between versions of Node.
+/** The messages of JSON.parse differ between versions of Node. */
 const plain = (p: Project, said: string) =>
   said
     .replaceAll(basename(p.folder), 'project')
@@ -80,7 +80,7 @@ test('a model that cannot predict', async () => {
   }
   expect(said).toMatchSnapshot();
   const served = await p.run('serve', 'missing', '--port', '0');
-  // The same message, and the exit code of a user error.
+  // The same message, and the exit code for invalid arguments.
   expect([served.code, plain(p, served.screen)]).toEqual([2, said.missing!.replace('\n  Use', '\n  = Use')]);
 });
 

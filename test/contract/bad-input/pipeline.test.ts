@@ -1,8 +1,8 @@
-/** Pipelines that cannot be: unknown, missing, of the wrong type, in a circle, in each other's way. */
+/** Invalid pipelines: unknown and missing keys, wrong types, cycles, conflicts. */
 import { expect, test } from 'vitest';
 import { refusal } from './rig.ts';
 
-test('unknown keys, of the file and of its steps, all at once', async () => {
+test('unknown keys of the file and of its steps, all at once', async () => {
   expect(
     await refusal(`
 nmae: p
@@ -44,7 +44,7 @@ steps:
   `);
 });
 
-test('a key of a step at the top', async () => {
+test('a key of a step at the top level', async () => {
   expect(await refusal('run: echo\nsteps:\n  a: { run: echo }\n')).toMatchInlineSnapshot(`
     "
     p.yaml:1:1: error: "run" belongs to a step
@@ -76,7 +76,7 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:5:5: error: "sweep" is not built yet
+    p.yaml:5:5: error: "sweep" is not implemented yet
       5 |     sweep: { trials: 3 }
         |     ^^^^^
       = Remove it.
@@ -126,7 +126,7 @@ steps:
       5 |   b: { run: echo, resources: {}, retry: { times: 2, factor: 2, delay: 1s, max_delay: soon } }
         |                                                                                      ^^^^
 
-    p.yaml:6:38: error: "retry.factor" means nothing without "delay"
+    p.yaml:6:38: error: "retry.factor" has no effect without "delay"
       6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
         |                                      ^^^^^^
 
@@ -138,10 +138,10 @@ steps:
       6 |   c: { run: echo, retry: { times: 2, factor: 0.5 }, version: 1.5 }
         |                                                              ^^^
 
-    p.yaml:8:60: error: \`frozen\` and \`cache: false\` exclude each other
+    p.yaml:8:60: error: \`frozen\` and \`cache: false\` cannot be used together
       8 |   e: { run: "echo > e.txt", outputs: { o: e.txt }, frozen: true, cache: false }
         |                                                            ^^^^
-      = What is not stored cannot stand for a later run.
+      = A frozen step reuses its stored result, but \`cache: false\` stores none.
     "
   `);
 });
@@ -270,7 +270,7 @@ steps:
   `);
 });
 
-test('names that cannot be', async () => {
+test('invalid names', async () => {
   expect(
     await refusal(`
 steps:
@@ -283,27 +283,27 @@ steps:
     p.yaml:3:3: error: "a b" cannot be a name here
       3 |   "a b": { run: echo }
         |   ^^^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
 
     p.yaml:4:3: error: "1st" cannot be a name here
       4 |   1st: { run: echo }
         |   ^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
 
     p.yaml:5:31: error: "../o" cannot be a name here
       5 |   ok: { run: echo, outputs: { "../o": o.txt }, inputs: { "x y": p.yaml } }
         |                               ^^^^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
 
     p.yaml:5:58: error: "x y" cannot be a name here
       5 |   ok: { run: echo, outputs: { "../o": o.txt }, inputs: { "x y": p.yaml } }
         |                                                          ^^^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
     "
   `);
 });
 
-test('a step that does nothing, and one that does two things', async () => {
+test('a step without `uses` and `run`, and one with both', async () => {
   expect(
     await refusal(`
 steps:
@@ -317,15 +317,15 @@ steps:
         |   ^
       = Write \`uses:\` with the name of a step, or \`run:\` with a command.
 
-    p.yaml:4:8: error: \`uses\` and \`run\` exclude each other
+    p.yaml:4:8: error: \`uses\` and \`run\` cannot be used together
       4 |   b: { run: echo, uses: clean }
         |        ^^^
-      = Make them two steps, or remove one of them.
+      = Write two steps, or remove one of the keys.
     "
   `);
 });
 
-test('options that others make meaningless', async () => {
+test('keys that cannot be used together', async () => {
   expect(
     await refusal(`
 params: { d: out }
@@ -353,30 +353,30 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:4:19: error: \`with\` means nothing beside \`run\`
+    p.yaml:4:19: error: \`with\` cannot be used with \`run\`
       4 |   a: { run: echo, with: { seed: 1 } }
         |                   ^^^^
-      = A command has \`inputs\`, \`outputs\` and \`env\`; a value can stand in it as \${{ params.NAME }}.
+      = A command has \`inputs\`, \`outputs\` and \`env\`. Write values in it as \${{ params.NAME }}.
 
-    p.yaml:8:5: error: \`shell\` means nothing beside \`uses\`
+    p.yaml:8:5: error: \`shell\` cannot be used with \`uses\`
       8 |     shell: bash
         |     ^^^^^
-      = Remove it: it belongs to \`run\`.
+      = Remove it. \`shell\` applies only to \`run\`.
 
-    p.yaml:9:5: error: \`inputs\` means nothing beside \`uses\`
+    p.yaml:9:5: error: \`inputs\` cannot be used with \`uses\`
       9 |     inputs: { data: table }
         |     ^^^^^^
-      = Write them under \`with\`.
+      = Write the inputs under \`with\`.
 
-    p.yaml:10:5: error: \`outputs\` means nothing beside \`uses\`
+    p.yaml:10:5: error: \`outputs\` cannot be used with \`uses\`
       10 |     outputs: { o: o.txt }
          |     ^^^^^^^
-      = Remove it: the step itself says what it makes.
+      = Remove it. The step itself declares its outputs.
 
-    p.yaml:11:43: error: TOKEN stands both in \`env\` and in \`secrets\`
+    p.yaml:11:43: error: TOKEN is listed in both \`env\` and \`secrets\`
       11 |   c: { run: echo, env: [TOKEN], secrets: [TOKEN] }
          |                                           ^^^^^
-      = A secret must not enter the fingerprint: remove it from \`env\`.
+      = Remove it from \`env\`, because a secret must not enter the fingerprint.
 
     p.yaml:14:95: error: \`early_stopping\` needs more than one epoch, or \`eval_strategy: steps\`
       14 | …sk: text-classification, epochs: 1, early_stopping: { patience: 2 }, lr_scheduler_type: constant, wa…
@@ -401,7 +401,7 @@ steps:
   `);
 });
 
-test('unknown steps, built in, of a package and of a file', async () => {
+test('unknown steps: built-in, from a package, from a file', async () => {
   expect(
     await refusal(
       `
@@ -420,13 +420,13 @@ steps:
       3 |   a: { uses: colect }
         |              ^^^^^^
       = did you mean "collect"? steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
     p.yaml:4:14: error: there is no step "@acme/steps"
       4 |   b: { uses: "@acme/steps" }
         |              ^^^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
     p.yaml:5:14: error: there is no file ./dedup.ts
       5 |   c: { uses: ./dedup.ts }
@@ -436,9 +436,9 @@ steps:
     p.yaml:6:14: error: there is no step "dedupe"
       6 |   d: { uses: dedupe }
         |              ^^^^^^
-      = A file is written with ./ before it: ./dedupe.ts
+      = To use the file, write ./dedupe.ts
 
-    p.yaml:7:14: error: ./folder is no step
+    p.yaml:7:14: error: ./folder is not a step
       7 |   e: { uses: ./folder }
         |              ^^^^^^^^
       = A step is a .ts, .js or .mjs file.
@@ -487,7 +487,7 @@ steps:
   `);
 });
 
-test('options of the wrong type, and out of range', async () => {
+test('options with a wrong type or out of range', async () => {
   expect(
     await refusal(`
 steps:
@@ -583,7 +583,7 @@ steps:
   `);
 });
 
-test('references to what is not there', async () => {
+test('references to missing things', async () => {
   expect(
     await refusal(`
 params: { size: 1, nested: { depth: 2 } }
@@ -615,7 +615,7 @@ steps:
     p.yaml:8:23: error: there is no matrix.rate
       8 |       echo \${{ matrix.rate }}
         |                       ^^^^
-      = This step has no matrix, and inherits none.
+      = This step neither has nor inherits a matrix.
 
     p.yaml:9:21: error: there is no step "mak"
       9 |       cat \${{ steps.mak.o }} \${{ steps.make.p }} \${{ inputs.data }} \${{ outputs.x }}
@@ -640,7 +640,7 @@ steps:
     p.yaml:10:19: error: the package @acme/none is not installed
       10 |       ls \${{ npm('@acme/none') }}
          |                   ^^^^^^^^^^
-      = npm install -D @acme/none
+      = Install it: npm install -D @acme/none
 
     p.yaml:13:13: error: there is no step "mke"
       13 |     needs: [mke, use]
@@ -660,7 +660,7 @@ steps:
   `);
 });
 
-test('expressions that cannot be read', async () => {
+test('invalid expressions', async () => {
   expect(
     await refusal(`
 params: { n: 1 }
@@ -677,7 +677,7 @@ steps:
     p.yaml:4:23: error: expressions have no operators
       4 |   a: { run: "echo \${{ params.n + 1 }}" }
         |                       ^^^^^^^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
     p.yaml:5:23: error: there is no "parms"
       5 |   b: { run: "echo \${{ parms.n }}" }
@@ -692,9 +692,9 @@ steps:
     p.yaml:7:19: error: this expression is empty
       7 |   d: { run: "echo \${{ }}" }
         |                   ^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
-    p.yaml:8:23: error: "steps.a" is no whole reference
+    p.yaml:8:23: error: "steps.a" is an incomplete reference
       8 |   e: { run: "echo \${{ steps.a }}" }
         |                       ^^^^^^^
       = Write \${{ steps.STEP.OUTPUT }} or \${{ steps.STEP[*].OUTPUT }}.
@@ -721,30 +721,30 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:6:19: error: an expression cannot stand inside shell quotes
+    p.yaml:6:19: error: an expression cannot be inside shell quotes
       6 |       echo "hello \${{ params.name }}"
         |                   ^^^^^^^^^^^^^^^^^^
-      = Take it out of the quotes: \${{ params.name }} becomes a safely quoted word by itself.
+      = Move it out of the quotes, because \${{ params.name }} becomes a safely quoted word itself.
 
-    p.yaml:7:19: error: an expression cannot stand inside shell quotes
+    p.yaml:7:19: error: an expression cannot be inside shell quotes
       7 |       echo 'hello \${{ params.name }}'
         |                   ^^^^^^^^^^^^^^^^^^
-      = Take it out of the quotes: \${{ params.name }} becomes a safely quoted word by itself.
+      = Move it out of the quotes, because \${{ params.name }} becomes a safely quoted word itself.
 
-    p.yaml:8:14: error: params.list is a list: it becomes several words, so it must stand by itself
+    p.yaml:8:14: error: params.list is a list, which becomes several words and cannot be part of another word
       8 |       echo x-\${{ params.list }}
         |              ^^^^^^^^^^^^^^^^^^
-      = Put a space before and behind it.
+      = Put a space before and after it.
 
-    p.yaml:9:24: error: params.list is a list, which cannot stand inside other text
+    p.yaml:9:24: error: params.list is a list, which cannot be part of a text
       9 |     outputs: { o: "out/\${{ params.list }}.txt" }
         |                        ^^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false can.
+      = Use text, a number, true or false.
     "
   `);
 });
 
-test('a circle of references prints the closed path', async () => {
+test('a cycle of references prints the closed path', async () => {
   expect(
     await refusal(`
 steps:
@@ -756,12 +756,12 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:3:18: error: these steps wait for each other: a → b → c → a
+    p.yaml:3:18: error: these steps depend on each other: a → b → c → a
       3 |   a: { run: "cat \${{ steps.c.o }} > \${{ outputs.o }}", outputs: { o: a.txt } }
         |                  ^^^^^^^^^^^^^^^^
       = Remove one of the references.
 
-    p.yaml:6:44: error: these steps wait for each other: d → e → d
+    p.yaml:6:44: error: these steps depend on each other: d → e → d
       6 |   d: { run: "cat \${{ steps.c.o }}", needs: e }
         |                                            ^
       = Remove one of the references.
@@ -769,7 +769,7 @@ steps:
   `);
 });
 
-test('a circle through paths', async () => {
+test('a cycle through paths', async () => {
   expect(
     await refusal(`
 steps:
@@ -778,10 +778,10 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:3:70: error: these cells wait for each other: a → b → a
+    p.yaml:3:70: error: these cells depend on each other: a → b → a
       3 |   a: { run: "cat \${{ inputs.i }}/x > \${{ outputs.o }}", inputs: { i: made }, outputs: { o: a.txt } }
         |                                                                      ^^^^
-      = This path leads into what b makes.
+      = This path is inside an output of b.
     "
   `);
 });
@@ -801,22 +801,22 @@ steps:
     p.yaml:4:33: error: two cells write out/a.txt: a and b
       4 |   b: { run: echo, outputs: { o: out/a.txt } }
         |                                 ^^^^^^^^^
-      = Give each a path of its own.
+      = Give each output its own path.
 
-    p.yaml:6:33: error: out/d/e.txt, an output of d, lies inside of out/d, an output of c
+    p.yaml:6:33: error: out/d/e.txt, an output of d, is inside out/d, an output of c
       6 |   d: { run: echo, outputs: { o: out/d/e.txt } }
         |                                 ^^^^^^^^^^^
-      = Give each a path of its own.
+      = Give each output its own path.
 
-    p.yaml:7:43: error: two outputs of e are e: one and two
+    p.yaml:7:43: error: two outputs of e have the path e: one and two
       7 |   e: { run: echo, outputs: { one: e, two: e } }
         |                                           ^
-      = Give each a path of its own.
+      = Give each output its own path.
     "
   `);
 });
 
-test('cells of a matrix that write to one path', async () => {
+test('cells of a matrix that write to the same path', async () => {
   expect(
     await refusal(`
 steps:
@@ -830,12 +830,12 @@ steps:
     p.yaml:6:19: error: two cells write out/model.txt: train[rate=1,size=16] and train[rate=1,size=32], and 2 more
       6 |     outputs: { o: out/model.txt }
         |                   ^^^^^^^^^^^^^
-      = Give every cell a path of its own: out/\${{ matrix.size }}-\${{ matrix.rate }}/model.txt
+      = Give each cell its own path: out/\${{ matrix.size }}-\${{ matrix.rate }}/model.txt
     "
   `);
 });
 
-test('outputs outside the project, at the project itself, in .tunesmith, at the pipeline, a glob', async () => {
+test('outputs outside the project, at the project root, in .tunesmith, at the pipeline file, with a glob', async () => {
   expect(
     await refusal(`
 steps:
@@ -849,35 +849,35 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:3:33: error: output "o" lies outside the project (<project>)
+    p.yaml:3:33: error: output "o" is outside the project (<project>)
       3 |   a: { run: echo, outputs: { o: ../o.txt } }
         |                                 ^^^^^^^^
-      = Write into it, for example out/o.txt.
+      = Use a path inside the project, for example out/o.txt.
 
-    p.yaml:4:33: error: output "o" lies outside the project (<project>)
+    p.yaml:4:33: error: output "o" is outside the project (<project>)
       4 |   b: { run: echo, outputs: { o: /tmp/o.txt } }
         |                                 ^^^^^^^^^^
-      = Write into it, for example out/o.txt.
+      = Use a path inside the project, for example out/o.txt.
 
     p.yaml:5:33: error: output "o" is the whole project (<project>)
       5 |   c: { run: echo, outputs: { o: . } }
         |                                 ^
-      = Write below it, for example out/o.
+      = Use a folder inside the project, for example out/o.
 
-    p.yaml:6:33: error: output "o" lies in .tunesmith, which tunesmith itself writes
+    p.yaml:6:33: error: output "o" is inside .tunesmith, which tunesmith manages itself
       6 |   d: { run: echo, outputs: { o: .tunesmith/o.txt } }
         |                                 ^^^^^^^^^^^^^^^^
-      = Write elsewhere: out/o
+      = Use a different path, for example out/o.
 
     p.yaml:7:33: error: output "o" would replace the pipeline file itself
       7 |   e: { run: echo, outputs: { o: p.yaml } }
         |                                 ^^^^^^
-      = Give it a folder of its own: out/o
+      = Use a different path, for example out/o.
 
     p.yaml:8:33: error: output "o" is a glob
       8 |   f: { run: echo, outputs: { o: "out/*.txt" } }
         |                                 ^^^^^^^^^^^
-      = An output is one file or folder: name the folder that they lie in.
+      = An output is one file or folder. Name the folder that holds the files.
 
     p.yaml:9:33: error: "outputs.o" cannot be empty
       9 |   g: { run: echo, outputs: { o: "" } }
@@ -894,12 +894,12 @@ test('a step that writes onto its own input', async () => {
     p.yaml:2:32: error: a would read its own output data.txt
       2 |   a: { run: echo, inputs: { i: data.txt }, outputs: { o: data.txt } }
         |                                ^^^^^^^^
-      = Name the input more narrowly, or write elsewhere.
+      = Give the input a narrower path, or move the output.
     "
   `);
 });
 
-test('matrices with no cell', async () => {
+test('matrices without combinations', async () => {
   expect(
     await refusal(`
 params: { none: [] }
@@ -919,10 +919,10 @@ steps:
       4 |   a: { matrix: { x: [] }, run: echo }
         |                     ^^
 
-    p.yaml:6:8: error: this matrix has no cell
+    p.yaml:6:8: error: this matrix has no combinations
       6 |   c: { matrix: { x: [1], exclude: [{ x: 1 }] }, run: echo }
         |        ^^^^^^
-      = Every combination is excluded: \`exclude\` less, or \`include\` some.
+      = \`exclude\` removes every combination. Exclude fewer, or add some with \`include\`.
 
     p.yaml:7:16: error: "matrix" cannot be empty
       7 |   d: { matrix: {}, run: echo }
@@ -931,7 +931,7 @@ steps:
   `);
 });
 
-test('steps whose inherited dimensions never join', async () => {
+test('steps whose inherited dimensions have no values in common', async () => {
   expect(
     await refusal(`
 steps:
@@ -941,15 +941,15 @@ steps:
 `),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:5:3: error: step "c" has no cell: the matrices of a and b have no values in common
+    p.yaml:5:3: error: step "c" has no cells, because the matrices of a and b have no values in common
       5 |   c: { run: "cat \${{ steps.a.o }} \${{ steps.b.o }}" }
         |   ^
-      = Dimensions of the same name join on equal values.
+      = Dimensions of the same name are joined on equal values.
     "
   `);
 });
 
-test('a word where a list of words, or a map, is wanted', async () => {
+test('a word instead of a list of words or a map', async () => {
   expect(
     await refusal(`
 steps:
@@ -975,7 +975,7 @@ steps:
   `);
 });
 
-test('matrices that cannot be', async () => {
+test('invalid matrices', async () => {
   expect(
     await refusal(`
 params: { n: 3 }
@@ -1000,17 +1000,17 @@ steps:
         |                     ^
       = Write a list: [5]
 
-    p.yaml:6:25: error: 1 stands twice in "x"
+    p.yaml:6:25: error: 1 occurs twice in "x"
       6 |   c: { matrix: { x: [1, 1] }, run: echo }
         |                         ^
-      = Every value makes a cell of its own: remove one.
+      = Each value makes its own cell. Remove one of them.
 
-    p.yaml:7:38: error: "y" is no dimension of this matrix
+    p.yaml:7:38: error: "y" is not a dimension of this matrix
       7 |   d: { matrix: { x: [1], exclude: [{ y: 1 }] }, run: echo }
         |                                      ^
       = dimensions: x
 
-    p.yaml:9:18: error: "x" is a dimension of step "e" already, which this step inherits
+    p.yaml:9:18: error: this step already inherits the dimension "x" from step "e"
       9 |   f: { matrix: { x: [3] }, run: "cat \${{ steps.e.o }}" }
         |                  ^
       = Remove it, or give it another name.
@@ -1022,7 +1022,7 @@ steps:
   `);
 });
 
-test('inputs that match nothing stop everything before it begins', async () => {
+test('inputs without a match stop the run before it starts', async () => {
   expect(
     await refusal(
       `
@@ -1039,17 +1039,17 @@ steps:
     p.yaml:4:49: error: there is no file or folder dta/words.txt, and no step makes it
       4 |   a: { run: "cat \${{ inputs.i }}", inputs: { i: dta/words.txt } }
         |                                                 ^^^^^^^^^^^^^
-      = did you mean data/words.txt? Paths begin at the folder of the pipeline file.
+      = did you mean data/words.txt? Paths are relative to the folder of the pipeline file.
 
     p.yaml:5:50: error: nothing matches data/*.csv
       5 |   b: { run: "cat \${{ inputs.i }}", inputs: { i: ["data/*.csv", data/words.txt] } }
         |                                                  ^^^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file. Names that begin with a dot, and node_modules, are skipped.
+      = Paths are relative to the folder of the pipeline file. Globs skip names that begin with a dot, and node_modules.
 
     p.yaml:6:38: error: nothing matches mails/**/*.eml
       6 |   c: { uses: collect, with: { files: "mails/**/*.eml", select: { text: body } } }
         |                                      ^^^^^^^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file. Names that begin with a dot, and node_modules, are skipped.
+      = Paths are relative to the folder of the pipeline file. Globs skip names that begin with a dot, and node_modules.
     "
   `);
 });
@@ -1057,10 +1057,10 @@ steps:
 test('a secret that is not set', async () => {
   expect(await refusal('steps:\n  a: { run: echo, secrets: [TUNESMITH_TEST_SECRET] }\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:2:29: error: the variable TUNESMITH_TEST_SECRET is not set
+    p.yaml:2:29: error: the environment variable TUNESMITH_TEST_SECRET is not set
       2 |   a: { run: echo, secrets: [TUNESMITH_TEST_SECRET] }
         |                             ^^^^^^^^^^^^^^^^^^^^^
-      = Set it before you run: export TUNESMITH_TEST_SECRET=…
+      = Set it before the run: export TUNESMITH_TEST_SECRET=…
     "
   `);
 });

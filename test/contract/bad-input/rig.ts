@@ -1,11 +1,14 @@
-/** Mistakes through the real CLI: each test compares the whole screen. */
+/** Errors with the real CLI: each test compares the whole screen. */
 import { expect } from 'vitest';
 import type { Files } from '../../rig.ts';
 import { project } from '../../rig.ts';
 
 export type Project = ReturnType<typeof project>;
 
-/** What `run p.yaml --plain` says of an invalid pipeline; nothing may be run, written or moved for it. Beside it lie folders to name as inputs. */
+/**
+ * The screen of `run p.yaml --plain` with an invalid pipeline. Checks that nothing is run, written or moved. The project
+ * has folders to use as inputs.
+ */
 export async function refusal(yaml: string | Uint8Array, files: Files = {}, ...args: string[]): Promise<string> {
   return refusalIn(project({ 'p.yaml': yaml, 'table/data.parquet': '', 'base/config.json': '', ...files }), 'run', 'p.yaml', ...args);
 }
@@ -17,7 +20,7 @@ export async function refusalIn(p: Project, ...args: string[]): Promise<string> 
   expect(plain.stdout).toBe('');
   expect(json.stderr).toBe('');
   expect(plain.screen).not.toMatch(STACK);
-  // The same mistakes, one line of JSON each.
+  // The same errors as lines of JSON.
   const heads = plain.stderr.split('\n').filter((line) => /^\S.*error: |^error: /.test(line));
   const told = json.events.map(({ type, file, line, column, message, ...more }) => {
     expect([type, more]).toEqual(['error', {}]);
@@ -29,7 +32,7 @@ export async function refusalIn(p: Project, ...args: string[]): Promise<string> 
   return screenOf(plain.screen);
 }
 
-/** What `run p.yaml --plain` says when a step fails. */
+/** The screen of `run p.yaml --plain` when a step fails. */
 export async function failure(p: Project, ...args: string[]): Promise<string> {
   const { code, screen } = await p.run('run', 'p.yaml', '--plain', ...args);
   expect(code, screen).toBe(1);
@@ -40,7 +43,7 @@ export async function failure(p: Project, ...args: string[]): Promise<string> {
 /** Lines of a stack trace. */
 export const STACK = /^\s*at .*[:(]\S+:\d+:\d+\)?$|node:internal/m;
 
-/** Behind a line break, so that the expected text begins at a margin. */
+/** Prefixed with a newline, so that the expected text begins at the margin. */
 function screenOf(screen: string): string {
   return `\n${screen.trimEnd()}\n`;
 }

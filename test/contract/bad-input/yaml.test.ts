@@ -1,10 +1,10 @@
-/** Files that are no YAML, or no pipeline: what stands on the screen. */
+/** Files that are not YAML or not a pipeline: the screens. */
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 import { refusal, refusalIn } from './rig.ts';
 
-test('bad YAML: a bracket that is never closed', async () => {
+test('bad YAML: an unclosed bracket', async () => {
   expect(await refusal('steps:\n  a:\n    run: [echo, x\n  b:\n    run: echo\n')).toMatchInlineSnapshot(`
     "
     p.yaml:3:10: error: bad YAML: this [ is never closed
@@ -15,7 +15,7 @@ test('bad YAML: a bracket that is never closed', async () => {
   `);
 });
 
-test('bad YAML: a quote that is never closed', async () => {
+test('bad YAML: an unclosed quote', async () => {
   expect(await refusal('name: p\nsteps:\n  a:\n    run: "echo x\n  b:\n    run: echo y\n')).toMatchInlineSnapshot(`
     "
     p.yaml:4:10: error: bad YAML: this quote is never closed
@@ -26,24 +26,24 @@ test('bad YAML: a quote that is never closed', async () => {
   `);
 });
 
-test('bad YAML: a tab as indent', async () => {
+test('bad YAML: indentation with a tab', async () => {
   expect(await refusal('steps:\n  a:\n\trun: echo\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:3:1: error: bad YAML: a tab cannot indent a line
+    p.yaml:3:1: error: bad YAML: this line is indented with a tab
       3 |   run: echo
         | ^^
-      = Indent with spaces.
+      = Indent it with spaces.
     "
   `);
 });
 
-test('bad YAML: text that holds a colon', async () => {
+test('bad YAML: text with a colon', async () => {
   expect(await refusal('steps:\n  a:\n    run: echo a: b\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:3:10: error: bad YAML: text that holds ": " must be quoted
+    p.yaml:3:10: error: bad YAML: text that contains ": " must be quoted
       3 |     run: echo a: b
         |          ^^^^^^^^^
-      = quote it: "echo a: b"
+      = Quote it: "echo a: b"
     "
   `);
 });
@@ -51,10 +51,10 @@ test('bad YAML: text that holds a colon', async () => {
 test('bad YAML: wrong indentation', async () => {
   expect(await refusal('steps:\n  a:\n      run: echo\n    outputs: { o: o.txt }\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:4:5: error: bad YAML: this line is not indented like those before it
+    p.yaml:4:5: error: bad YAML: this line is not indented like the lines before it
       4 |     outputs: { o: o.txt }
         |     ^^^^^^^^^^^^^^^^^^^^^
-      = Entries of one map or list begin in the same column.
+      = All entries of a map or list begin in the same column.
     "
   `);
 });
@@ -64,15 +64,15 @@ test('bad YAML: a merge conflict', async () => {
     await refusal('steps:\n<<<<<<< HEAD\n  a: { run: echo 1 }\n=======\n  a: { run: echo 2 }\n>>>>>>> other\n'),
   ).toMatchInlineSnapshot(`
     "
-    p.yaml:2:1: error: a merge conflict is left in this file
+    p.yaml:2:1: error: this file contains a merge conflict
       2 | <<<<<<< HEAD
         | ^^^^^^^^^^^^
-      = Choose a side, and remove the marks.
+      = Choose one side and remove the conflict markers.
     "
   `);
 });
 
-test('bad YAML: an anchor that is not there, and one that holds itself', async () => {
+test('bad YAML: a missing anchor, and one that contains itself', async () => {
   expect(await refusal('steps:\n  a: { run: echo, inputs: { x: *all } }\n  b: &b { run: echo, env: *b }\n')).toMatchInlineSnapshot(`
     "
     p.yaml:2:32: error: there is no anchor named all
@@ -88,13 +88,13 @@ test('bad YAML: an anchor that is not there, and one that holds itself', async (
   `);
 });
 
-test('bad YAML: a number that JSON does not have', async () => {
+test('bad YAML: a number that JSON cannot represent', async () => {
   expect(await refusal('params: { big: 123456789012345678901, odd: .nan }\nsteps:\n  a: { run: echo }\n')).toMatchInlineSnapshot(`
     "
-    p.yaml:1:44: error: .nan is no value that a pipeline can hold
+    p.yaml:1:44: error: a pipeline cannot contain the value .nan
       1 | params: { big: 123456789012345678901, odd: .nan }
         |                                            ^^^^
-      = Leave it out, or quote it to make it text.
+      = Remove it, or quote it to make it text.
     "
   `);
 });
@@ -109,12 +109,12 @@ test('an unquoted ${{ in a flow map', async () => {
     p.yaml:5:18: error: an expression must be quoted inside { } and [ ]
       5 |     inputs: { x: \${{ params.n }} }
         |                  ^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.n }}"
+      = Quote it: "\${{ params.n }}"
 
     p.yaml:6:19: error: an expression must be quoted inside { } and [ ]
       6 |     outputs: { y: \${{ params.m }}.txt }
         |                   ^^^^^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.m }}.txt"
+      = Quote it: "\${{ params.m }}.txt"
     "
   `);
 });
@@ -125,17 +125,17 @@ test('duplicate keys, all of them', async () => {
     p.yaml:2:1: error: duplicate key "name"
       2 | name: q
         | ^^^^
-      = It is first set in line 1: keep one of them.
+      = It is already set in line 1. Remove one of them.
 
     p.yaml:6:5: error: duplicate key "run"
       6 |     run: date
         |     ^^^
-      = It is first set in line 5: keep one of them.
+      = It is already set in line 5. Remove one of them.
 
     p.yaml:7:3: error: duplicate key "a"
       7 |   a: { run: echo }
         |   ^
-      = It is first set in line 4: keep one of them.
+      = It is already set in line 4. Remove one of them.
     "
   `);
 });
@@ -144,7 +144,7 @@ test('an empty file', async () => {
   expect(await refusal('')).toMatchInlineSnapshot(`
     "
     p.yaml:1:1: error: p.yaml is empty
-      = A pipeline is a map with \`steps:\`; \`tunesmith init\` writes one to start from.
+      = A pipeline is a map with \`steps:\`. \`tunesmith init\` creates an example.
     "
   `);
 });
@@ -155,18 +155,18 @@ test('only comments', async () => {
     p.yaml:1:1: error: p.yaml is empty
       1 | # nothing yet
         | ^
-      = A pipeline is a map with \`steps:\`; \`tunesmith init\` writes one to start from.
+      = A pipeline is a map with \`steps:\`. \`tunesmith init\` creates an example.
     "
   `);
 });
 
-test('no map', async () => {
+test('not a map', async () => {
   expect(await refusal('- run: echo\n')).toMatchInlineSnapshot(`
     "
     p.yaml:1:1: error: a pipeline is a map
       1 | - run: echo
         | ^
-      = Write \`steps:\` with a map of steps; \`tunesmith init\` writes one to start from.
+      = Write \`steps:\` with a map of steps. \`tunesmith init\` creates an example.
     "
   `);
 });
@@ -210,7 +210,7 @@ test('two documents', async () => {
     p.yaml:3:1: error: a second YAML document begins here
       3 | ---
         | ^^^
-      = A pipeline is one document: remove the \`---\`.
+      = A pipeline is one document. Remove the \`---\`.
     "
   `);
 });
@@ -242,7 +242,7 @@ test('a binary file', async () => {
   `);
 });
 
-test('a pipeline that is not there', async () => {
+test('a missing pipeline', async () => {
   const p = project({ 'spam.yaml': 'steps:\n  a: { run: echo }\n' });
   expect(await refusalIn(p, 'run', 'spma.yaml')).toMatchInlineSnapshot(`
     "
@@ -257,23 +257,23 @@ test('a folder instead of a pipeline', async () => {
   expect(await refusalIn(p, 'run', 'pipelines')).toMatchInlineSnapshot(`
     "
     pipelines: error: this is a folder, not a file
-      = In it there are: pipelines/spam.yaml
+      = It contains: pipelines/spam.yaml
     "
   `);
 });
 
-test('a dangling link instead of a pipeline', async () => {
+test('a broken link instead of a pipeline', async () => {
   const p = project();
   symlinkSync('gone.yaml', p.path('p.yaml'));
   expect(await refusalIn(p, 'run', 'p.yaml')).toMatchInlineSnapshot(`
     "
-    p.yaml: error: this link leads to gone.yaml, which is not there
-      = Mend the link, or put a file in its place.
+    p.yaml: error: this is a broken link to gone.yaml
+      = Repair the link, or replace it by a file.
     "
   `);
 });
 
-test('a params file: not there, a folder, bad YAML, not a map, unknown and duplicate keys', async () => {
+test('a params file: missing, a folder, bad YAML, not a map, unknown and duplicate keys', async () => {
   const p = project({
     'p.yaml': 'params: { n: 1 }\nsteps:\n  a: { run: "echo ${{ params.n }}" }\n',
     'bad.yaml': 'n: [1\n',
@@ -288,7 +288,7 @@ test('a params file: not there, a folder, bad YAML, not a map, unknown and dupli
   expect(all.join('')).toMatchInlineSnapshot(`
     "
     gone.yaml: error: there is no such file
-      = There are: bad.yaml, p.yaml, unknown.yaml
+      = The folder contains: bad.yaml, p.yaml, unknown.yaml
 
     folder: error: this is a folder, not a file
       = Name a .yaml file.
@@ -306,17 +306,17 @@ test('a params file: not there, a folder, bad YAML, not a map, unknown and dupli
     unknown.yaml:1:1: error: there is no parameter "m"
       1 | m: 1
         | ^
-      = parameters (declared under \`params\`): n
+      = parameters declared under \`params\`: n
 
     unknown.yaml:3:1: error: duplicate key "n"
       3 | n: 3
         | ^
-      = It is first set in line 2: keep one of them.
+      = It is already set in line 2. Remove one of them.
     "
   `);
 });
 
-test('a params file is called by its name: empty, a type that it cannot have, broken JSON', async () => {
+test('messages name the params file: empty, an unsupported type, invalid JSON', async () => {
   const p = project({
     'p.yaml': 'params: { n: 1, day: today }\nsteps:\n  a: { run: "echo ${{ params.n }} ${{ params.day }}" }\n',
     'empty.yaml': '',
@@ -333,7 +333,7 @@ test('a params file is called by its name: empty, a type that it cannot have, br
     typed.yaml:1:6: error: a params file has no type !!timestamp
       1 | day: !!timestamp 2020-01-01
         |      ^^^^^^^^^^^
-      = Remove the tag: a date or any other text is written as it is.
+      = Remove the tag. Write a date, like any other text, without one.
 
     broken.json:1:8: error: bad JSON: this [ is never closed
       1 | { "n": [1 }

@@ -1,9 +1,9 @@
-/** Hands in the works: inputs edited while a step reads them, outputs edited between runs, steps that write where they should read. */
+/** Users interfere: inputs edited while a step reads them, outputs edited between runs, steps that write to their inputs. */
 import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { faulty, tree } from './rig.ts';
 
-/** Reads its input twice, and waits after each time until it is told to go on. */
+/** Reads its input twice and waits after each read for a signal. */
 const SLOW = (inputs: string) => ({
   'package.json': '{}',
   'data/in.txt': 'one\n',
@@ -27,7 +27,7 @@ test.each([
   ['a glob', 'data/*.txt', 'two\n'],
   ['a file, and put back', 'data/in.txt', 'one\n'],
   ['a folder, and put back', 'data', 'one\n'],
-])('input edited while a step runs: %s: what it made is not kept, and the next run is clean', async (_, inputs, last) => {
+])('input edited while a step runs: %s: the result is not stored, and the next run is clean', async (_, inputs, last) => {
   const p = faulty(SLOW(inputs));
   const run = p.start('run', 'p.yaml', '--plain');
   await p.until(() => p.exists('begun'));
@@ -38,13 +38,13 @@ test.each([
   p.write('end', '');
   const { code, screen } = await run.done;
   expect(code).toBe(0);
-  expect(screen).toContain('changed while slow ran: its result is not kept, and the next run executes it again');
+  expect(screen).toContain('changed while slow ran, so its result was not stored; the next run executes it again');
   expect((await p.states('p.yaml')).cells).toEqual({ slow: 'ran' });
   expect(p.read('out/o.txt')).toBe(last + last);
   expect((await p.states('p.yaml')).cells).toEqual({ slow: 'fresh' });
 });
 
-test('outputs edited between runs, in every way: restored without running, and what was edited is kept', async () => {
+test('outputs edited between runs in every way: restored without running, and the edited files are saved', async () => {
   const p = faulty();
   await p.run('run', 'p.yaml');
   const clean = tree(p);
@@ -75,34 +75,31 @@ test('outputs edited between runs, in every way: restored without running, and w
   }
 });
 
-test.each(['here', 'shared'])(
-  'a step that writes to its input in place: the objects in a cache that is %s stay as they are',
-  async (where) => {
-    const files = {
-      'package.json': '{}',
-      'in.txt': 'source\n',
-      'p.yaml': `
+test.each(['here', 'shared'])('a step that writes to its input: the objects in a cache that is %s stay unchanged', async (where) => {
+  const files = {
+    'package.json': '{}',
+    'in.txt': 'source\n',
+    'p.yaml': `
 name: p
 steps:
   made: { run: "mkdir -p \${{ outputs.o }}; cp \${{ inputs.data }} \${{ outputs.o }}/file", inputs: { data: in.txt }, outputs: { o: out/made } }
   spoils: { run: "chmod u+w \${{ steps.made.o }}/file; echo spoiled >> \${{ steps.made.o }}/file; cat \${{ steps.made.o }}/file > \${{ outputs.o }}", outputs: { o: out/spoils.txt } }
 `,
-    };
-    const p = faulty(files);
-    const cache = where === 'here' ? '.tunesmith' : 'cache';
-    if (where === 'shared') p.env.TUNESMITH_CACHE = p.path('cache');
-    const spoiled = await p.run('run', 'p.yaml', '--plain');
-    expect(spoiled.screen).toContain('changed while spoils ran: its result is not kept');
-    const objects = () =>
-      p.find(`${cache}/objects`).map((name) => [name, readFileSync(p.path(name), 'utf8'), statSync(p.path(name)).mode & 0o777]);
-    const before = objects();
-    for (const [, text, mode] of before) {
-      expect(text).not.toContain('spoiled');
-      expect(mode).toBe(0o444);
-    }
-    // The next run gives it the input as it was made, each time.
-    expect((await p.states('p.yaml')).cells).toEqual({ made: 'restored', spoils: 'ran' });
-    expect(p.read('out/spoils.txt')).toBe('source\nspoiled\n');
-    expect(objects()).toEqual(before);
-  },
-);
+  };
+  const p = faulty(files);
+  const cache = where === 'here' ? '.tunesmith' : 'cache';
+  if (where === 'shared') p.env.TUNESMITH_CACHE = p.path('cache');
+  const spoiled = await p.run('run', 'p.yaml', '--plain');
+  expect(spoiled.screen).toContain('changed while spoils ran, so its result was not stored');
+  const objects = () =>
+    p.find(`${cache}/objects`).map((name) => [name, readFileSync(p.path(name), 'utf8'), statSync(p.path(name)).mode & 0o777]);
+  const before = objects();
+  for (const [, text, mode] of before) {
+    expect(text).not.toContain('spoiled');
+    expect(mode).toBe(0o444);
+  }
+  // Each run gives the step the original input.
+  expect((await p.states('p.yaml')).cells).toEqual({ made: 'restored', spoils: 'ran' });
+  expect(p.read('out/spoils.txt')).toBe('source\nspoiled\n');
+  expect(objects()).toEqual(before);
+});

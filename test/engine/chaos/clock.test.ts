@@ -1,9 +1,9 @@
-/** Clocks that jump: the machine's, and the one that files were stamped by. What is stale and what is fresh hangs on bytes alone. */
+/** Wrong clocks: of the machine and of file timestamps. Freshness depends only on content. */
 import { utimesSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { faulty, SMALL, tree } from './rig.ts';
 
-/** The engine's clock is that many hours off, from `after` ms of its life on. */
+/** Shifts the engine's clock by that many hours, `after` milliseconds after its start. */
 const clock = (hours: number, after = 0) => ({
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
     `const now = Date.now, born = now(); Date.now = () => now() + (now() - born >= ${after} ? ${hours} * 3600e3 : 0);`,
@@ -17,7 +17,7 @@ test.each([
   ['a year ahead', clock(YEAR)],
   ['set back in the middle of a run', clock(-YEAR, 300)],
   ['set forward in the middle of a run', clock(YEAR, 300)],
-])('the clock is %s: a change runs, what is fresh stays fresh, an edit is seen', async (_, env) => {
+])('the clock is %s: a change runs, fresh cells stay fresh, an edit is detected', async (_, env) => {
   const p = faulty(SMALL);
   await p.run('run', 'p.yaml');
   Object.assign(p.env, env);
@@ -27,13 +27,13 @@ test.each([
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
   const clean = tree(p);
   Object.assign(p.env, env);
-  // As long as before.
+  // Same length as before.
   p.write('out/file.txt', p.read('out/file.txt').toUpperCase());
   expect((await p.states('p.yaml')).cells).toEqual({ file: 'restored', folder: 'fresh' });
   expect(tree(p)).toEqual(clean);
 });
 
-test('files stamped in the future, in the past or all alike: only their bytes count', async () => {
+test('timestamps in the future, in the past or all equal: only the content counts', async () => {
   const p = faulty(SMALL);
   await p.run('run', 'p.yaml');
   const clean = tree(p);
@@ -41,7 +41,7 @@ test('files stamped in the future, in the past or all alike: only their bytes co
   for (const when of [0, Date.now() / 1000 + 1e8, 4e9]) {
     for (const file of files) utimesSync(p.path(file), when, when);
     expect(new Set(Object.values((await p.states('p.yaml')).cells)), `stamped ${when}`).toEqual(new Set(['fresh']));
-    // Another text of the same length, and the same stamp again.
+    // Another text with the same length and timestamp.
     const text = p.read('in.txt');
     p.write('in.txt', 'FIRST\n');
     utimesSync(p.path('in.txt'), when, when);

@@ -1,4 +1,4 @@
-/** Hardly any file may be open: whatever does not work then is told, and with more the next run makes what a clean run makes. */
+/** Few file descriptors: every failure is reported, and with more descriptors the next run is like a clean run. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { faulty, tree } from './rig.ts';
 
 const cli = join(root, 'dist/engine/cli.js');
 
-test.skipIf(process.platform === 'win32')('from too few to load the engine to too few for its cells: an error, at once', async () => {
+test.skipIf(process.platform === 'win32')('from too few to load the engine to too few for its cells: an error, without delay', async () => {
   const clean = faulty();
   await clean.run('run', 'p.yaml');
   for (const most of [24, 30, 40, 64]) {

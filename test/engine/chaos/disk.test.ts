@@ -1,4 +1,4 @@
-/** Disks that are full, read-only or gone: said in words, nothing is lost, and with room again the next run makes what a clean run makes. */
+/** Full, read-only and removed disks: clear messages, no lost data, and with space again the next run is like a clean run. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,10 +6,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import { FILES, faulty, instants, type Project, plug, tree, unplugged } from './rig.ts';
 
 const mount = (...args: string[]) => spawnSync('mount', args).status === 0;
-/** As root on Linux there are real small disks, and read-only ones; other users have permissions. */
+/** As root on Linux, the tests use real small and read-only disks; other users use permissions. */
 const mounts = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
 
-test('full, from any instant on: told, no bug of ours; the next run is clean', async () => {
+test('a disk that is full from any instant on: reported, not as a bug; the next run is clean', async () => {
   const model = faulty();
   const count = await instants(model);
   const clean = tree(model);
@@ -18,7 +18,7 @@ test('full, from any instant on: told, no bug of ours; the next run is clean', a
     const p = faulty();
     Object.assign(p.env, plug('full', at));
     const full = await p.run('run', 'p.yaml', '--plain');
-    // With nothing to write from there on, it may also end well.
+    // If nothing is written after that instant, the run may succeed.
     expect([0, 1], `full from ${at}: ${full.screen}`).toContain(full.code);
     if (full.code === 1) expect(full.screen, `full from ${at}`).toMatch(/disk (is )?full/);
     told.add(String(full.code));
@@ -30,7 +30,7 @@ test('full, from any instant on: told, no bug of ours; the next run is clean', a
   expect(told).toContain('1');
 });
 
-test.skipIf(!mounts)('a real disk that fills up, below the project and below the cache', async () => {
+test.skipIf(!mounts)('a real disk that fills up, with the project and with the cache', async () => {
   const model = faulty();
   await model.run('run', 'p.yaml');
   const clean = tree(model);
@@ -54,57 +54,54 @@ test.skipIf(!mounts)('a real disk that fills up, below the project and below the
   }
 });
 
-test.skipIf(!mounts)(
-  'what a cell made and could not be stored is stored by the next run that has room, without running again',
-  async () => {
-    const p = faulty({});
-    if (!mount('-t', 'tmpfs', '-o', 'size=5m', 'none', p.folder)) throw new Error('cannot mount');
-    onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
-    const runs = faulty({}).folder;
-    for (const [name, content] of Object.entries({
-      'package.json': '{}',
-      'p.yaml': `
+test.skipIf(!mounts)('outputs that could not be stored are stored by the next run with space, without running again', async () => {
+  const p = faulty({});
+  if (!mount('-t', 'tmpfs', '-o', 'size=5m', 'none', p.folder)) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+  const runs = faulty({}).folder;
+  for (const [name, content] of Object.entries({
+    'package.json': '{}',
+    'p.yaml': `
 name: p
 steps:
   shell: { run: "echo >> ${runs}/shell; mkdir \${{ outputs.o }}; head -c 3m /dev/zero | tr '\\\\0' a > \${{ outputs.o }}/big; echo b > \${{ outputs.p }}", outputs: { o: out/o, p: out/p }, retry: 3 }
   step: { uses: ./own.mjs, with: { after: "\${{ steps.shell.p }}" } }
 `,
-      'own.mjs': `import { appendFileSync, writeFileSync } from 'node:fs';
+    'own.mjs': `import { appendFileSync, writeFileSync } from 'node:fs';
 export default { name: 'own', version: 1, inputs: { after: 'file' }, outputs: { model: 'file' }, run({ outputs }) {
   appendFileSync('${runs}/step', '\\n');
   writeFileSync(outputs.model, Buffer.alloc(2.5 * 2 ** 20, 'c'));
 } };`,
-    }))
-      p.write(name, content);
-    for (const [size, cell] of [
-      ['9m', 'shell'],
-      ['64m', 'step'],
-    ] as const) {
-      for (let n = 0; n < 2; n++) {
-        const { code, screen } = await p.run('run', 'p.yaml', '--plain');
-        expect(code, screen).toBe(1);
-        expect(screen).toMatch(new RegExp(`${cell}: failed .*disk full`));
-        expect(screen).toMatch(/what the\s+cell made lies in \.tunesmith\/failed, and is stored then without running again/);
-      }
-      expect(p.find('.tunesmith/failed').length).toBeGreaterThan(0);
-      expect(mount('-o', `remount,size=${size}`, p.folder)).toBe(true);
+  }))
+    p.write(name, content);
+  for (const [size, cell] of [
+    ['9m', 'shell'],
+    ['64m', 'step'],
+  ] as const) {
+    for (let n = 0; n < 2; n++) {
+      const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+      expect(code, screen).toBe(1);
+      expect(screen).toMatch(new RegExp(`${cell}: failed .*disk full`));
+      expect(screen).toMatch(/The\s+outputs\s+of\s+the\s+cell\s+are\s+in\s+\.tunesmith\/failed\.\s+The\s+next\s+run\s+stores\s+them/);
     }
-    expect((await p.states('p.yaml')).cells).toEqual({ shell: 'fresh', step: 'restored' });
-    expect(p.find('.tunesmith/failed')).toEqual([]);
-    expect([p.stat('out/o/big').size, p.read('out/p'), p.stat('.tunesmith/outputs/p/step/model').size]).toEqual([
-      3 << 20,
-      'b\n',
-      2.5 * 2 ** 20,
-    ]);
-    expect(p.find('.', { all: true }).length).toBeGreaterThan(0);
-    for (const cell of ['shell', 'step']) expect(readFileSync(join(runs, cell), 'utf8'), cell).toBe('\n');
-    expect((await p.states('p.yaml', '--locked')).cells).toEqual({ shell: 'fresh', step: 'fresh' });
-    p.remove('out');
-    expect((await p.states('p.yaml')).cells).toEqual({ shell: 'restored', step: 'fresh' });
-  },
-);
+    expect(p.find('.tunesmith/failed').length).toBeGreaterThan(0);
+    expect(mount('-o', `remount,size=${size}`, p.folder)).toBe(true);
+  }
+  expect((await p.states('p.yaml')).cells).toEqual({ shell: 'fresh', step: 'restored' });
+  expect(p.find('.tunesmith/failed')).toEqual([]);
+  expect([p.stat('out/o/big').size, p.read('out/p'), p.stat('.tunesmith/outputs/p/step/model').size]).toEqual([
+    3 << 20,
+    'b\n',
+    2.5 * 2 ** 20,
+  ]);
+  expect(p.find('.', { all: true }).length).toBeGreaterThan(0);
+  for (const cell of ['shell', 'step']) expect(readFileSync(join(runs, cell), 'utf8'), cell).toBe('\n');
+  expect((await p.states('p.yaml', '--locked')).cells).toEqual({ shell: 'fresh', step: 'fresh' });
+  p.remove('out');
+  expect((await p.states('p.yaml')).cells).toEqual({ shell: 'restored', step: 'fresh' });
+});
 
-test.skipIf(!mounts)('what lies in failed/ and was changed meanwhile is not taken for a result; success clears it', async () => {
+test.skipIf(!mounts)('changed files in failed/ are not used as a result; success removes them', async () => {
   const p = faulty({ 'p.yaml': 'steps: { a: { run: "head -c 2m /dev/zero > ${{ outputs.o }}", outputs: { o: out/o } } }' });
   const cache = faulty({});
   if (!mount('-t', 'tmpfs', '-o', 'size=1m', 'none', cache.folder)) throw new Error('cannot mount');
@@ -119,7 +116,7 @@ test.skipIf(!mounts)('what lies in failed/ and was changed meanwhile is not take
   expect(p.find('.tunesmith/failed')).toEqual([]);
 });
 
-test.skipIf(!mounts)('a disk that is full for a while does not end a step that is at work', async () => {
+test.skipIf(!mounts)('a disk that is temporarily full does not stop a running step', async () => {
   const p = faulty({});
   if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
   onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
@@ -135,7 +132,7 @@ steps:
   );
   p.write('goon-soon', 'room for a name');
   const run = p.start('run', 'p.yaml', '--plain', '-j', '2');
-  // The records are written a second late.
+  // The records are written one second late.
   await p.until(() => run.output().includes('other: failed'));
   await new Promise((resolve) => setTimeout(resolve, 1500));
   p.remove('filler');
@@ -145,7 +142,7 @@ steps:
   expect((await p.states('p.yaml', '--only', 'long')).cells).toEqual({ long: 'fresh' });
 });
 
-test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is shown all the same', async () => {
+test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is still printed', async () => {
   const p = faulty({});
   if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
   onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
@@ -157,7 +154,7 @@ test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is sh
   expect(screen).toMatch(/disk (is )?full|full disk/);
 });
 
-test('a cache that may only be read: what it has is restored, the rest runs and is not kept; with permission it goes on', async () => {
+test('a read-only cache: its results are restored, other cells run and are not stored; with permission, they are stored again', async () => {
   const p = faulty();
   const cache = faulty({});
   p.env.TUNESMITH_CACHE = cache.folder;
@@ -170,7 +167,7 @@ test('a cache that may only be read: what it has is restored, the rest runs and 
   p.write('words/one.txt', 'pear\n');
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code).toBe(0);
-  expect(run.screen).toContain('is read-only: results are not kept for the next run');
+  expect(run.screen).toContain('is read-only, so results are not stored for the next run');
   p.write('words/one.txt', String(FILES['words/one.txt']));
   expect((await p.run('run', 'p.yaml', '--plain')).code).toBe(0);
   expect(tree(p)).toEqual(clean);
@@ -180,7 +177,7 @@ test('a cache that may only be read: what it has is restored, the rest runs and 
 });
 
 test.skipIf(process.getuid?.() !== 0)(
-  'an index that may not be written beside a store that may be, and the reverse: the notice names it',
+  'a read-only index with a writable store, and the reverse: the notice names the read-only part',
   async () => {
     const p = faulty({
       'p.yaml': 'params: { n: 1 }\nsteps: { a: { run: "echo ${{ params.n }} > ${{ outputs.o }}", outputs: { o: out/o } } }',
@@ -199,13 +196,13 @@ test.skipIf(process.getuid?.() !== 0)(
       const { message } = events.find(({ type }) => type === 'notice');
       expect({ code, message }).toEqual({
         code: 0,
-        message: `the cache ${p.folder}/.tunesmith, since ${path} may not be written, is read-only: results are not kept for the next run`,
+        message: `the cache ${p.folder}/.tunesmith is read-only (${path} is not writable), so results are not stored for the next run`,
       });
     }
   },
 );
 
-test('a project that may only be read: a run says so, looking at it works', async () => {
+test('a read-only project: a run reports it, read-only commands work', async () => {
   const p = faulty();
   await p.run('run', 'p.yaml');
   const give = readOnly(p);
@@ -222,7 +219,7 @@ test('a project that may only be read: a run says so, looking at it works', asyn
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
 });
 
-/** Returns what makes it writable again. */
+/** Returns a function that makes it writable again. */
 function readOnly(p: Project): () => void {
   if (mounts) {
     if (!mount('--bind', p.folder, p.folder) || !mount('-o', 'remount,bind,ro', p.folder)) throw new Error('cannot mount');

@@ -1,6 +1,6 @@
 /**
- * Bits that flip on the disk, in both databases: every run after that either makes what a clean run makes or says what to do, and
- * no wrong fingerprint, hash or metric is ever told.
+ * Bit flips in both databases: every later run either makes the same outputs as a clean run or reports what to do. No
+ * wrong fingerprint, hash or metric is ever used.
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ export default {
 };`,
 };
 
-/** mulberry32: the same draws each time. */
+/** The mulberry32 generator, for reproducible numbers. */
 function drawing(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -43,7 +43,7 @@ function drawing(seed: number): (below: number) => number {
   };
 }
 
-/** Flips bits where something is written: most of a small database is empty. */
+/** Flips bits in used pages, because most of a small database is empty. */
 function flip(bytes: Buffer, seed: number): Buffer {
   const draw = drawing(seed);
   const flipped = Buffer.from(bytes);
@@ -52,7 +52,7 @@ function flip(bytes: Buffer, seed: number): Buffer {
   return flipped;
 }
 
-/** FLIPS=500 for a long night. */
+/** Set FLIPS=500 for a long test. */
 const SEEDS = Number(process.env.FLIPS ?? 12);
 
 test(`flipped bits, ${SEEDS} times in each database`, async () => {
@@ -97,7 +97,7 @@ test(`flipped bits, ${SEEDS} times in each database`, async () => {
         if (now !== lock)
           expect(now.replace(/^count:\n.*\n.*\n.*\n/m, ''), `${name}, seed ${seed}`).toBe(lock.replace(/^count:\n.*\n.*\n.*\n/m, ''));
       }
-      // With what it says done, all is as in a clean run.
+      // After following the hint, the run is like a clean run.
       reset();
       await p.go();
       expect(p.read('p.lock'), `${name}, seed ${seed}`).toBe(lock);

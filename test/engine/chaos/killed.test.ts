@@ -1,4 +1,7 @@
-/** Engines, steps and workers that are killed or hang: the next run makes what a clean run makes, at once. (At random: test/optional/chaos.test.ts.) */
+/**
+ * Engines, steps and workers that are killed or hang: the next run is immediately like a clean run. (At random instants:
+ * test/optional/chaos.test.ts.)
+ */
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -9,7 +12,7 @@ test.each([
   ['kill', 'runs'],
   ['power', 'runs'],
   ['kill', 'restores'],
-] as const)('%s, at instants all over a run that %s what replaces other outputs', async (what, how) => {
+] as const)('%s, at instants throughout a run that %s what replaces other outputs', async (what, how) => {
   const ready = faulty(SMALL);
   for (const text of how === 'runs' ? ['first\n'] : ['second\n', 'first\n']) {
     ready.write('in.txt', text);
@@ -19,11 +22,11 @@ test.each([
   const model = copyOf(ready);
   const count = await instants(model);
   const clean = tree(model);
-  // Another beginning for each kind: together they come by most kinds of instants.
+  // Another start for each kind, so that together they cover most instants.
   for (let at = what === 'kill' ? 2 : 7; at <= count; at += how === 'runs' ? 23 : 5) {
     const p = copyOf(ready);
     Object.assign(p.env, plug(what, at));
-    // It ends by itself where it came by with an instant less.
+    // The run may finish if it has fewer instants.
     expect([137, ...(at > count - 3 ? [0] : [])], `${what} at ${at}`).toContain((await p.run('run', 'p.yaml', '--plain')).code);
     Object.assign(p.env, unplugged);
     await expectWhole(p.folder);
@@ -31,8 +34,8 @@ test.each([
     expect(code, `${what} at ${at}: ${screen}`).toBe(0);
     expect(screen).not.toContain('waits for another run');
     expect(tree(p), `${what} at ${at}`).toEqual(clean);
-    // What lies in an output's place after a kill may be the user's: it is kept, and named.
-    if (p.find('.tunesmith/kept').length > 0) expect(screen, `${what} at ${at}`).toContain('cut off in an earlier run');
+    // A file at an output's path after a kill may be the user's, so it is saved and reported.
+    if (p.find('.tunesmith/kept').length > 0) expect(screen, `${what} at ${at}`).toContain('interrupted in an earlier run');
     expect([...p.find('.tunesmith/work', { all: true }), ...p.find('.tunesmith/tmp', { all: true })]).toEqual([]);
     expect((await p.states('p.yaml')).cells).toEqual({ file: 'fresh', folder: 'fresh' });
   }
@@ -44,7 +47,7 @@ function copyOf({ folder }: Project): Project {
   return p;
 }
 
-/** What the index knows, the objects have: nobody needs the next run to heal anything. */
+/** Every result in the index has its objects, without repairs by the next run. */
 async function expectWhole(folder: string): Promise<void> {
   const cache = openCache(join(folder, '.tunesmith'), { readOnly: true });
   const results = ['file', 'folder'].flatMap((cell) => cache.index.history(`p.yaml ${cell}`, 10));
@@ -53,7 +56,7 @@ async function expectWhole(folder: string): Promise<void> {
   cache.close();
 }
 
-/** Once: where `how` exists. With grandchildren, all deaf to SIGTERM. */
+/** Does `how` once, with grandchildren that all ignore SIGTERM. */
 const HANGS = `
 name: p
 steps:
@@ -76,8 +79,8 @@ steps:
 
 test.each([
   ['hang', 'timed out after 2s'],
-  ['die', 'killed, probably because memory ran out'],
-])('a worker that is to %s: its whole group ends, the next run is clean', async (how, told) => {
+  ['die', 'killed, probably out of memory'],
+])('a worker that should %s: its whole process group ends, the next run is clean', async (how, told) => {
   const p = faulty({ 'package.json': '{}', 'p.yaml': HANGS, how });
   const failed = await p.run('run', 'p.yaml', '--plain');
   expect(failed.code).toBe(1);
@@ -90,7 +93,7 @@ test.each([
   expect(p.read('out/o.txt')).toBe('whole\n');
 });
 
-test('a step in a process of its own that hears nothing, not even SIGTERM, ends at its timeout', async () => {
+test('a step that ignores SIGTERM ends at its timeout', async () => {
   const p = faulty({
     'package.json': '{}',
     'p.yaml': 'name: p\nsteps: { busy: { uses: ./busy.mjs, timeout: 1s } }',

@@ -1,4 +1,7 @@
-/** Outputs as people have them: with the names that disks allow, empty, full of holes. What comes back from the cache is what the step made. (Large ones: test/optional/chaos.test.ts.) */
+/**
+ * Unusual outputs: all valid file names, empty files, sparse files. The restored outputs equal the original ones. (Large
+ * outputs: test/optional/chaos.test.ts.)
+ */
 import { linkSync, lstatSync, mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -36,7 +39,7 @@ const NAMES = [
   'tunesmith folder 1',
 ];
 
-test('names of every kind, empty files and folders, holes: all come back, here and in another checkout', async () => {
+test('names of every kind, empty files and folders, holes: all are restored, here and in another checkout', async () => {
   const p = faulty(STEP);
   for (const name of NAMES) {
     p.write(join('from', name), `in ${name}`);
@@ -71,7 +74,7 @@ test('names of every kind, empty files and folders, holes: all come back, here a
   truncateSync(other.path('from/sparse'), 64 << 20);
   expect((await other.states('p.yaml')).cells).toEqual({ made: 'restored', again: 'restored' });
   expect(tree(other)).toEqual(made);
-  // Neither checkout nor the cache shares a file with another: who edits one edits that one.
+  // Checkouts and cache share no files, so an edit changes only one of them.
   for (const at of [p, other]) for (const name of at.find('out')) expect(lstatSync(at.path(name)).nlink, name).toBe(1);
   other.write('out/made/hole', 'edited in the other checkout');
   expect((await p.states('p.yaml')).cells).toEqual({ made: 'fresh', again: 'fresh' });
@@ -79,7 +82,7 @@ test('names of every kind, empty files and folders, holes: all come back, here a
   expect(tree(other)).toEqual(made);
 });
 
-test('an output that is a file, nothing but holes, or empty; one that has another name as well', async () => {
+test('an output that is a file, sparse, or empty; one with a second hard link', async () => {
   const p = faulty({
     'package.json': '{}',
     'p.yaml': `
@@ -99,7 +102,7 @@ steps:
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['restored']));
   expect(tree(p)).toEqual(made);
   expect(statSync(p.path('out/holes')).blocks * 512).toBeLessThan(1 << 20);
-  // Writing through the other name of what once was the output touches nothing of ours.
+  // Writing through the second link of a former output does not change our files.
   writeFileSync(p.path('elsewhere'), 'edited');
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
   expect(tree(p)).toEqual(made);

@@ -1,6 +1,7 @@
 /**
- * What stands in the way of outputs, and what a killed engine left that cannot be undone: it is reported once, with path and remedy, and
- * every other pipeline of the project runs. As an unprivileged user, since root may do everything.
+ * Obstacles at output paths, and executions of killed engines that cannot be rolled back: each is reported once, with
+ * path and hint, and all other pipelines of the project run. The tests run as an unprivileged user, because root may do
+ * everything.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
@@ -21,7 +22,7 @@ function unprivileged(files: Record<string, string>): Project {
   return p;
 }
 
-/** Kills a run while its step is at work on the output, with what `before` put in its place. */
+/** Kills a run while its step works on the output, after `before` has put something in its place. */
 async function cutOff(
   p: Project,
   output: string,
@@ -45,7 +46,7 @@ async function othersRun(p: Project): Promise<string> {
   return events.flatMap(({ type, message }) => (type === 'notice' ? [message] : [])).join('\n');
 }
 
-test('a parent that tunesmith wrote gives way; a file of the user in that place is kept aside; both ways, run and restored', async () => {
+test('a file in the place of a parent folder: one of tunesmith is removed, one of the user is saved; for runs and for restoring', async () => {
   const file = step('echo file > ${{ outputs.o }}', 'out/model');
   const inside = step('echo inside > ${{ outputs.o }}', 'out/model/deep/w.bin');
   const p = unprivileged({ 'p.yaml': file });
@@ -68,21 +69,21 @@ test('a parent that tunesmith wrote gives way; a file of the user in that place 
     const { code, screen } = await p.run('run', 'p.yaml', '--plain', ...again);
     expect({ code, screen }).toMatchObject({
       code: 0,
-      screen: expect.stringContaining('out/model was not written by tunesmith: it is kept as'),
+      screen: expect.stringContaining('tunesmith did not write out/model, so it was saved as'),
     });
     expect(p.read('out/model/deep/w.bin')).toBe('inside\n');
   }
   expect(p.find('.tunesmith/kept').map((name) => p.read(name))).toEqual(['mine', 'mine']);
 });
 
-test('a file in the place of a parent returns when the cell fails', async () => {
+test('a file in the place of a parent folder returns if the cell fails', async () => {
   const p = unprivileged({ 'p.yaml': step('echo half > ${{ outputs.o }}; exit 1', 'out/model/deep/w.bin'), 'out/model': 'mine' });
   expect((await p.run('run', 'p.yaml', '--plain')).code).toBe(1);
   expect(p.read('out/model')).toBe('mine');
   expect(p.read('.tunesmith/failed/a/out/model/deep/w.bin')).toBe('half\n');
   await cutOff(p, 'out/model/deep');
   expect(await othersRun(p)).toMatch(
-    /^cut off in an earlier run: the former out\/model was put back before this run began; what was found at out\/model\/deep is kept as \.tunesmith\/kept\/\S+\/out\/model\/deep$/m,
+    /^interrupted in an earlier run: restored the former out\/model before this run; saved the content found at out\/model\/deep as \.tunesmith\/kept\/\S+\/out\/model\/deep$/m,
   );
   expect(p.read('out/model')).toBe('mine');
 });
@@ -91,7 +92,7 @@ test.each([
   ['file', 'echo half > ${{ outputs.o }}', 'out/o', 'out/o'],
   ['folder', 'mkdir ${{ outputs.o }}; echo half > ${{ outputs.o }}/half', 'out/o', 'out/o/mine'],
 ])(
-  'a %s that a user wrote where a killed cell was at work is kept, and named, also when the cell then succeeds',
+  'a %s that a user created at the output of a killed cell is saved and reported, also if the cell then succeeds',
   async (_, half, output, mine) => {
     const p = unprivileged({});
     const run = (last: string) => `${half}; ${last}`;
@@ -108,38 +109,38 @@ test.each([
     expect(kept.map((name) => p.read(name))).toEqual(['precious']);
     const said = screen.replace(/\s+/g, ' ');
     expect(said).toContain(
-      'note: a: cut off in an earlier run: the former out/o was put back before this run began; what was found at out/o is',
+      'note: a: interrupted in an earlier run: restored the former out/o before this run; saved the content found at out/o as',
     );
-    expect(said).toContain('kept as .tunesmith/kept/');
+    expect(said).toContain('as .tunesmith/kept/');
     expect(said).not.toContain('.tunesmith/failed');
     for (const command of [['run', 'p.yaml', '--force'], ['gc']]) await p.run(...command);
     expect(p.read(kept[0]!)).toBe('precious');
   },
 );
 
-test('names that no file system takes are refused where they are written', async () => {
+test('names that no file system allows are refused at their position', async () => {
   const p = unprivileged({
     'p.yaml': step('echo > ${{ outputs.o }}', `out/${'é'.repeat(128)}`),
     'q.yaml': step('echo > ${{ outputs.o }}', `${'d'.repeat(200)}/`.repeat(21)),
   });
   const long = await p.run('run', 'p.yaml');
   expect(long.code).toBe(2);
-  expect(long.screen).toContain('the name of output "o" has 256 bytes: file systems take 255');
+  expect(long.screen).toContain('the name of output "o" has 256 bytes; file systems allow 255');
   const deep = await p.run('run', 'q.yaml');
   expect(deep.code).toBe(2);
-  expect(deep.screen).toMatch(/the path of output "o" has \d+ bytes: the system takes 4095/);
+  expect(deep.screen).toMatch(/the path of output "o" has \d+ bytes; the system allows 4095/);
   await othersRun(p);
 });
 
-test('a name that the disk does not take all the same fails its cell in words', async () => {
-  // With what is put around it, the path is too long for the system.
+test('a name that the disk refuses anyway fails its cell with a message', async () => {
+  // With the folders around it, the path is too long for the system.
   const p = unprivileged({ 'p.yaml': step('mkdir -p out; echo > ${{ outputs.o }}', `out/${'d/'.repeat(10)}x`) });
   p.write('.tunesmith', 'a file');
   const { code, screen } = await p.run('run', 'p.yaml');
   expect({ code, screen }).toEqual({ code: 1, screen: expect.stringContaining('.tunesmith is not a folder') });
 });
 
-test('folders without permissions that a failed step leaves are moved out of the way, and removed with it', async () => {
+test('folders without permissions of a failed step are moved away and removed later', async () => {
   for (const mode of ['000', '555']) {
     const leave = `mkdir -p \${{ outputs.o }}/deep; echo x > \${{ outputs.o }}/deep/f; chmod ${mode} \${{ outputs.o }}/deep \${{ outputs.o }}; `;
     const p = unprivileged({ 'p.yaml': step(`${leave}exit 1`, 'out/a') });
@@ -150,7 +151,7 @@ test('folders without permissions that a failed step leaves are moved out of the
       expect(p.find('out')).toEqual([]);
     }
     await cutOff(p, 'out/a', `${leave}echo > begun; sleep 60`);
-    expect(await othersRun(p)).toContain('what was found at out/a is kept as .tunesmith/kept/');
+    expect(await othersRun(p)).toContain('saved the content found at out/a as .tunesmith/kept/');
     p.write('p.yaml', step('mkdir ${{ outputs.o }}; echo good > ${{ outputs.o }}/f', 'out/a'));
     expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
     expect(p.read('out/a/f')).toBe('good\n');
@@ -158,7 +159,7 @@ test('folders without permissions that a failed step leaves are moved out of the
   }
 });
 
-test('an output in a folder that may not be searched or written to: its cell fails in words, with former outputs as they were', async () => {
+test('an output in a folder without search or write permission: its cell fails with a message, former outputs stay', async () => {
   const p = unprivileged({ 'p.yaml': step('echo > ${{ outputs.o }}', 'out/locked/o') });
   for (const mode of [0o000, 0o500]) {
     mkdirSync(p.path('out/locked'), { recursive: true });
@@ -173,21 +174,21 @@ test('an output in a folder that may not be searched or written to: its cell fai
   }
 });
 
-test("the user's file in a folder that may not be written to: the cell fails, names that folder with owner and mode, and the file stays", async () => {
+test("the user's file in a read-only folder: the cell fails, the message has the folder's owner and mode, and the file stays", async () => {
   const p = unprivileged({ 'p.yaml': step('echo > ${{ outputs.o }}', 'out/x'), 'out/x': 'mine' });
   chmodSync(p.path('out'), 0o555);
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   chmodSync(p.path('out'), 0o755);
   expect(code, screen).toBe(1);
   expect(screen.replace(/\s+/g, ' ')).toMatch(
-    /permission denied: the folder \S+\/out may not be written to \(it belongs to user \d+, and its mode is 555\)/,
+    /permission denied: the folder \S+\/out is not writable \(its owner is user \d+, its mode 555\)/,
   );
   expect(screen).not.toContain('.tunesmith/work');
   expect(p.read('out/x')).toBe('mine');
 });
 
 test.skipIf(!isRoot)(
-  'what belongs to root: the cell fails with path and remedy; after a kill it is reported once, and other pipelines run',
+  'files of root: the cell fails with path and hint; after a kill, it is reported once, and other pipelines run',
   async () => {
     const p = unprivileged({ 'out/a/mine': 'mine' });
     await cutOff(p, 'out/a');
@@ -195,12 +196,12 @@ test.skipIf(!isRoot)(
     chownSync(p.path('out/a/half'), 0, 0);
     const first = await othersRun(p);
     expect(first).toMatch(
-      /what was found at out\/a, where a was cut off, could not be moved to \.tunesmith\/kept: permission denied: .*out\/a.*Check who owns it/,
+      /could not move the content found at out\/a, an output of the interrupted cell a, to \.tunesmith\/kept: permission denied: .*out\/a.*Check its owner/,
     );
-    expect(first).toMatch(/out\/a could not be put back: something else stands in its place; it is kept as \.tunesmith\/kept\//);
+    expect(first).toMatch(/could not restore out\/a: another file is in its place; it was saved as \.tunesmith\/kept\//);
     const [kept] = p.find('.tunesmith/kept');
     expect(p.read(kept!)).toBe('mine');
-    expect(await othersRun(p)).not.toMatch(/could not be/);
+    expect(await othersRun(p)).not.toMatch(/could not/);
     for (let n = 0; n < 2; n++) {
       p.write('p.yaml', step('mkdir -p ${{ outputs.o }}', 'out/a'));
       const { code, screen } = await p.run('run', 'p.yaml', '--plain');
@@ -213,7 +214,7 @@ test.skipIf(!isRoot)(
   },
 );
 
-test.skipIf(!isRoot)('root left the folder of an execution, and checkpoints that nobody came back for: reported once', async () => {
+test.skipIf(!isRoot)('abandoned execution folders and checkpoints of root are reported once', async () => {
   const p = unprivileged({});
   await cutOff(p, 'out/a');
   const [id] = p.find('.tunesmith/work', { all: true });
@@ -231,25 +232,25 @@ test.skipIf(!isRoot)('root left the folder of an execution, and checkpoints that
     chmodSync(p.path(name), 0o755);
   }
   const first = await othersRun(p);
-  expect(first).toMatch(/could not be removed: permission denied/);
-  expect(first).toMatch(/checkpoints\/0+ could not be removed: permission denied/);
-  expect(await othersRun(p)).not.toMatch(/could not be removed/);
+  expect(first).toMatch(/could not remove .*: permission denied/);
+  expect(first).toMatch(/could not remove .*checkpoints\/0+: permission denied/);
+  expect(await othersRun(p)).not.toMatch(/could not remove/);
 });
 
-test('a file where a killed engine had a folder of outputs, and the reverse: what was aside is kept, and others run', async () => {
+test("a file in the place of a killed engine's output folder, and the reverse: the former output is saved, other pipelines run", async () => {
   const p = unprivileged({ 'out/a/mine': 'mine' });
   await cutOff(p, 'out/a');
   renameSync(p.path('out'), p.path('moved'));
   p.write('out', 'a file now');
   const first = await othersRun(p);
-  expect(first).toMatch(/out\/a could not be put back: .*it is kept as \.tunesmith\/kept\//);
+  expect(first).toMatch(/could not restore out\/a: .*it was saved as \.tunesmith\/kept\//);
   expect(p.find('.tunesmith/kept').map((name) => p.read(name))).toEqual(['mine']);
   expect(p.read('out')).toBe('a file now');
-  expect(await othersRun(p)).not.toContain('could not be');
+  expect(await othersRun(p)).not.toContain('could not');
   expect(p.find('.tunesmith/work', { all: true })).toEqual([]);
 });
 
-test.skipIf(!mounts)('an output on which something is mounted is emptied and filled', async () => {
+test.skipIf(!mounts)('an output that is a mount point is emptied and filled', async () => {
   const p = project({
     'package.json': '{}',
     'other.yaml': OTHER,
@@ -275,7 +276,7 @@ test.skipIf(!mounts)('an output on which something is mounted is emptied and fil
   expect(lstatSync(p.path('out/m')).dev).toBe(dev);
 });
 
-test.skipIf(!mounts)('a disk without room or inodes while a killed run is undone: told, and undone when there is room', async () => {
+test.skipIf(!mounts)('a disk without space or inodes during a rollback: reported, and finished when there is space', async () => {
   for (const [limit, fill] of [
     ['size=3m', 'head -c 9m /dev/zero > filler'],
     ['size=30m,nr_inodes=80', 'mkdir filler; i=0; while [ $i -lt 200 ]; do : > filler/$i || exit 0; i=$((i+1)); done'],
@@ -300,7 +301,7 @@ test.skipIf(!mounts)('a disk without room or inodes while a killed run is undone
   }
 });
 
-test('files in the place of tunesmith’s own folders are told, and harm nothing but what needs them', async () => {
+test('files in the place of tunesmith’s own folders are reported, and only break what needs the folders', async () => {
   for (const name of ['logs', 'work', 'failed', 'kept', 'tmp']) {
     const p = unprivileged({
       'p.yaml': step('echo half > ${{ outputs.o }}; exit 1', 'out/o'),

@@ -1,11 +1,11 @@
-/** What the tests of faults share: a small pipeline with one of everything, and what has to be there after a run, whatever happened before. */
+/** Shared code of the fault tests: a small pipeline with one of everything, and the checks after a run. */
 import { createHash } from 'node:crypto';
 import { lstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Files, type Project, project } from '../../rig.ts';
 
-/** A matrix, folders with a link, a program, a retry, a step in a Node process of its own. */
+/** A matrix, folders with a link, an executable file, a retry, a step in a Node process. */
 export const PIPELINE = `
 name: p
 steps:
@@ -52,7 +52,7 @@ export default {
 };`,
 };
 
-/** Little to do: a file, and a folder that is made of it. */
+/** A short pipeline: a file, and a folder made from it. */
 export const SMALL: Files = {
   'package.json': '{}',
   'in.txt': 'first\n',
@@ -65,10 +65,10 @@ steps:
 };
 
 export type { Project };
-/** A fresh project with that pipeline. */
+/** A new project with that pipeline. */
 export const faulty = (files: Files = FILES): Project => project(files);
 
-/** What a run leaves for people: every output with its kind, bits and bytes, and the lock. */
+/** The visible results of a run: every output with kind, mode and bytes, and the lockfile. */
 export function tree(p: Project): Record<string, string> {
   const names = [...p.find('out', { all: true }), ...p.find('.tunesmith/outputs', { all: true }), 'p.lock'];
   return Object.fromEntries(names.map((name) => [name, described(p.path(name))]));
@@ -82,14 +82,14 @@ function described(path: string): string {
   return `${stat.mode & 0o100 ? 'program' : 'file'} ${createHash('sha256').update(readFileSync(path)).digest('hex')}`;
 }
 
-/** The environment that pulls the plug at that instant (plug.mjs). */
+/** The environment variables that cause the fault at that instant (plug.mjs). */
 export function plug(what: 'kill' | 'power' | 'full', at: number): Record<string, string> {
   return { NODE_OPTIONS: `--import=${PLUG}`, PLUG: what, PLUG_AT: String(at) };
 }
 
 export const unplugged = { NODE_OPTIONS: undefined, PLUG: undefined, PLUG_AT: undefined, PLUG_COUNT: undefined };
 
-/** How many instants `run` has, from the state that the project is in. Runs it. */
+/** The number of instants of `run` in the current state of the project. Runs it. */
 export async function instants(p: Project): Promise<number> {
   const file = join(p.folder, 'instants');
   Object.assign(p.env, { NODE_OPTIONS: `--import=${PLUG}`, PLUG: 'count', PLUG_COUNT: file });

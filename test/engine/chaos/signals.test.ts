@@ -1,4 +1,4 @@
-/** Signals that reach a run: the terminal is closed, the engine or a step is stopped and goes on. */
+/** Signals during a run: the terminal is closed, or the engine or a step is stopped and continued. */
 import { spawn, spawnSync } from 'node:child_process';
 import { expect, onTestFinished, test } from 'vitest';
 import { project, root } from '../../rig.ts';
@@ -7,7 +7,7 @@ const SLOW = `steps: { a: { run: "echo half > \${{ outputs.o }}; echo $$ > step;
 
 const isAlive = (pid: number) => spawnSync('kill', ['-0', String(pid)]).status === 0;
 
-test('SIGHUP stops a run in order: steps end, former outputs return, the run is recorded as canceled', async () => {
+test('SIGHUP stops a run cleanly: steps end, former outputs return, the run is recorded as canceled', async () => {
   const p = project({ 'p.yaml': SLOW, 'out/o': 'mine' });
   const run = p.start('run', 'p.yaml', '--plain');
   await p.until(() => p.exists('step'));
@@ -21,7 +21,7 @@ test('SIGHUP stops a run in order: steps end, former outputs return, the run is 
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
 });
 
-test.skipIf(spawnSync('script', ['--version']).status !== 0)('a terminal that is closed stops a run in order, too', async () => {
+test.skipIf(spawnSync('script', ['--version']).status !== 0)('closing the terminal stops a run cleanly', async () => {
   const p = project({ 'p.yaml': SLOW, 'out/o': 'mine' });
   const command = `${process.execPath} ${root}/dist/engine/cli.js run p.yaml`;
   const terminal = spawn('script', ['-qfec', command, '/dev/null'], { cwd: p.folder, stdio: ['pipe', 'ignore', 'ignore'] });
@@ -35,7 +35,7 @@ test.skipIf(spawnSync('script', ['--version']).status !== 0)('a terminal that is
   expect(last).toMatchObject({ state: 'ended', counts: { canceled: 1 } });
 });
 
-test('an engine that is stopped and goes on takes what its step made meanwhile; another one waits for it', async () => {
+test('an engine that is stopped and continued uses what its step made in between; another engine waits for it', async () => {
   const p = project({ 'p.yaml': SLOW });
   const run = p.start('run', 'p.yaml', '--plain');
   await p.until(() => p.exists('step'));
@@ -50,7 +50,7 @@ test('an engine that is stopped and goes on takes what its step made meanwhile; 
   expect(p.read('out/o')).toBe('whole\n');
 });
 
-test('a step that is stopped is ended by its timeout', async () => {
+test('a stopped step is killed at its timeout', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "kill -STOP $$", timeout: 1s } }' });
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringContaining('timed out after 1s') });

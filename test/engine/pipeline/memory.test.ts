@@ -1,4 +1,4 @@
-/** A pipeline that was read is remembered; whatever else it could mean now is found. */
+/** The cache of parsed pipelines: a change of anything that a pipeline depends on is detected. */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { sealed, unsealed } from '../../../cache/sealed.ts';
 import { project, type Project as Rig, root } from '../../rig.ts';
 import { commands, names, Project } from './project.ts';
 
-/** The memory is marked: whoever is answered from it gets the mark. */
+/** Marks the cached entry, so that a test can tell whether it was used. */
 function mark(project: Project): void {
   const folder = join(project.folder, '.tunesmith/pipelines');
   for (const name of readdirSync(folder)) {
@@ -24,7 +24,7 @@ async function remembers(project: Project, yaml: string, options = {}): Promise<
 const STEP =
   "export default { name: 'own', version: 1, options: { n: { type: 'integer', default: 1 } }, outputs: { o: 'file' }, run() {} };\n";
 
-test('the same cells come back, values of the environment not written down', async () => {
+test('a cached pipeline has the same cells; values of the environment are not written to disk', async () => {
   const yaml = `
 params: { n: 3 }
 steps:
@@ -46,14 +46,14 @@ steps:
   const { locate, ...second } = await p.read(yaml);
   const { locate: atFirst, ...former } = first;
   expect(second).toEqual({ ...former, description: 'remembered' });
-  // Asked for once something went wrong, it still knows its places.
+  // The positions for later error messages are still available.
   expect(await locate('b', ['retry', 'times'], 'wrong')).toEqual(await atFirst('b', ['retry', 'times'], 'wrong'));
   vi.stubEnv('MEMORY_A', 'another');
   expect(await remembers(p, yaml)).toBe(false);
   vi.unstubAllEnvs();
 });
 
-test('of a secret it is remembered that it is set, and no more', async () => {
+test('for a secret, only whether it is set is recorded', async () => {
   const yaml = 'steps: { a: { run: echo, secrets: [MEMORY_SECRET] } }\n';
   vi.stubEnv('MEMORY_SECRET', 'hunter2');
   const p = new Project();
@@ -65,11 +65,11 @@ test('of a secret it is remembered that it is set, and no more', async () => {
   vi.stubEnv('MEMORY_SECRET', 'hunter3');
   expect(await remembers(p, yaml)).toBe(true);
   vi.stubEnv('MEMORY_SECRET', undefined);
-  expect(await p.screen(yaml)).toContain('the variable MEMORY_SECRET is not set');
+  expect(await p.screen(yaml)).toContain('the environment variable MEMORY_SECRET is not set');
   vi.unstubAllEnvs();
 });
 
-test('other text, parameters or files are read anew', async () => {
+test('another text, other parameters or files cause a new reading', async () => {
   const yaml = 'params: { n: 1 }\nsteps: { a: { run: "cat ${{ inputs.x }}", inputs: { x: "in/*.txt", y: z.txt } } }\n';
   const p = new Project({ 'in/a.txt': '', 'z.txt': '', 'n.yaml': 'n: 2' });
   await p.read(yaml);
@@ -89,7 +89,7 @@ test('other text, parameters or files are read anew', async () => {
   expect(await remembers(p, yaml, { paramsFile: join(p.folder, 'n.yaml') })).toBe(false);
 });
 
-test('a file that is gone is told of, a damaged memory is no trouble', async () => {
+test('a removed file is reported, a damaged cache entry is ignored', async () => {
   const yaml = 'steps: { a: { run: cat z.txt, inputs: { z: z.txt } } }\n';
   const p = new Project({ 'z.txt': '' });
   await p.read(yaml);
@@ -102,14 +102,14 @@ test('a file that is gone is told of, a damaged memory is no trouble', async () 
   );
 });
 
-test('with mistakes nothing is remembered', async () => {
+test('an invalid pipeline is not cached', async () => {
   const p = new Project();
   await p.screen('steps: { a: { rum: echo } }\n');
   expect(() => readdirSync(join(p.folder, '.tunesmith'))).toThrow();
   expect(commands((await p.read('steps: { a: { run: echo } }\n')).cells[0]!)).toEqual(['echo']);
 });
 
-/** What Node loads while a command runs. */
+/** The modules that Node loads for a command. */
 async function loaded(p: Rig, ...args: string[]): Promise<string> {
   p.env.NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(`
     import { writeSync } from 'node:fs';
@@ -140,21 +140,21 @@ test('a run with nothing to do loads no YAML, no schemas, no bundler, and no lib
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran', b: 'ran', c: 'ran' });
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
   const seen = await loaded(p, 'run', 'p.yaml');
-  // What is imported shows, and so does what is required.
+  // The list contains imported and required modules.
   expect(seen).toMatch(/LOADED file:.*chunks\/run-/);
   expect(seen).toMatch(/LOADED file:.*node_modules\/better-sqlite3\//);
   for (const heavy of ['ajv', 'esbuild', 'execa', 'picomatch', 'string-width', 'tfjs', 'duckdb', 'onnxruntime', 'tokenizers'])
     expect(seen, heavy).not.toMatch(new RegExp(`LOADED (file:.*/node_modules/(@[^/]+/)?)?${heavy}\\b`));
-  // YAML is a part of our own files.
+  // The YAML parser is part of the bundle.
   expect(seen).not.toContain(fileWithYaml());
-  // Another function's code is seen, a file beside it that nobody imports is not.
+  // A change of another function is detected; a file that nobody imports is ignored.
   p.write('other.ts', 'export {};\n');
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
   p.write('own.ts', p.read('own.ts').replace("'x'", "'y'"));
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'ran', c: 'fresh' });
 });
 
-test("a file that takes the place of an imported one is seen, as is another package's version", async () => {
+test("a new file that takes the place of an imported one is detected, and a package's new version", async () => {
   const p = project({
     'p.yaml': 'steps: { b: { uses: ./own.ts } }\n',
     'own.ts':

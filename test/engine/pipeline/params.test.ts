@@ -22,7 +22,7 @@ async function params(set: string[], paramsFile?: string): Promise<Record<string
   return (await project.read(YAML, { set, ...(paramsFile !== undefined ? { paramsFile: join(project.folder, 'over.yaml') } : {}) })).params;
 }
 
-test('-p keeps the text that was typed; a list or map is read where one is declared; dotted names', async () => {
+test('-p keeps the typed text; lists and maps are parsed if one is declared; dotted names', async () => {
   expect((await params([])).copy).toEqual({ hidden: 128, heads: 2 });
   expect((await params(['lr=3e-5'])).lr).toBe('3e-5');
   expect((await params(['name=true'])).name).toBe(true);
@@ -42,7 +42,7 @@ test('-p keeps the text that was typed; a list or map is read where one is decla
   expect((await params(['name=${{ params.lr }}'])).name).toBe('${{ params.lr }}');
 });
 
-test('--params is merged deep, and -p wins over it', async () => {
+test('--params is merged deeply, and -p takes precedence', async () => {
   const over = 'lr: 2\nmodel: { size: { heads: 4 } }\nfiles: [c]\nlater: { x: 1 }\nfree: { any: 1 }\n';
   const found = await params(['lr=3'], over);
   expect(found).toMatchObject({
@@ -55,14 +55,14 @@ test('--params is merged deep, and -p wins over it', async () => {
   expect((await params([], '{"lr": 5}')).lr).toBe(5);
 });
 
-test('what is wrong with them', async () => {
+test('errors', async () => {
   const project = new Project({ 'over.yaml': 'lr: 1\nnme: x\nmodel:\n  layer: 1\n  size: { heads: few }\n' });
   const set = ['lrr=1', 'model.siz.hidden=1', 'lr.x=1', 'novalue', '=1', 'model..x=1'];
   expect(await project.screen(YAML, { set, paramsFile: join(project.folder, 'over.yaml') })).toMatchInlineSnapshot(`
     "over.yaml:2:1: error: there is no parameter "nme"
       2 | nme: x
         | ^^^
-      = did you mean "name"? parameters (declared under \`params\`): lr, name, model, files, copy, free, later
+      = did you mean "name"? parameters declared under \`params\`: lr, name, model, files, copy, free, later
 
     over.yaml:4:3: error: there is no parameter "model.layer"
       4 |   layer: 1
@@ -70,12 +70,12 @@ test('what is wrong with them', async () => {
       = did you mean "layers"? model has: layers, size
 
     -p lrr=1: error: there is no parameter "lrr"
-      = did you mean "lr"? parameters (declared under \`params\`): lr, name, model, files, copy, free, later
+      = did you mean "lr"? parameters declared under \`params\`: lr, name, model, files, copy, free, later
 
     -p model.siz.hidden=1: error: there is no parameter "model.siz"
       = did you mean "size"? model has: layers, size
 
-    -p lr.x=1: error: parameter lr is no map
+    -p lr.x=1: error: parameter lr is not a map
       = Set it as a whole: -p lr=…
 
     -p novalue: error: -p takes name=value
@@ -96,7 +96,7 @@ test('what is wrong with them', async () => {
   expect(await project.screen(YAML, { paramsFile: join(project.folder, 'lst.yaml') })).toContain('did you mean list.yaml?');
 });
 
-test('references among them that lead nowhere', async () => {
+test('references to missing parameters', async () => {
   const screen = await new Project().screen(text`
     params:
       a: $\{{ params.b }}
@@ -114,17 +114,17 @@ test('references among them that lead nowhere', async () => {
       s: { run: "echo $\{{ params.a }} $\{{ params.self }} $\{{ params.lost }} $\{{ params.fine.y }}" }
   `);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:3:11: error: parameters refer to each other in a circle: params.a → params.b → params.a
+    "p.yaml:3:11: error: parameters refer to each other in a cycle: params.a → params.b → params.a
       3 |   b: { c: "x \${{ params.a }}" }
         |           ^^^^^^^^^^^^^^^^^^^
       = Give one of them a value.
 
-    p.yaml:4:9: error: parameters refer to each other in a circle: params.self → params.self
+    p.yaml:4:9: error: parameters refer to each other in a cycle: params.self → params.self
       4 |   self: \${{ params.self }}
         |         ^^^^^^^^^^^^^^^^^^
       = Give one of them a value.
 
-    p.yaml:5:47: error: parameters refer to each other in a circle: params.part → params.part
+    p.yaml:5:47: error: parameters refer to each other in a cycle: params.part → params.part
       5 |   part: { x: 1, y: "\${{ params.part.x }}", z: "\${{ params.part }}" }
         |                                               ^^^^^^^^^^^^^^^^^^^^
       = Give one of them a value.
@@ -144,25 +144,25 @@ test('references among them that lead nowhere', async () => {
         |                          ^^^^^^^^^^^^^^^
       = It can use other parameters and npm('pkg').
 
-    p.yaml:9:11: error: params.fine is a map, which cannot stand inside other text
+    p.yaml:9:11: error: params.fine is a map, which cannot be part of a text
       9 |   text: x \${{ params.fine }}
         |           ^^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false can.
+      = Use text, a number, true or false.
 
     p.yaml:10:9: error: the package not-installed is not installed
       10 |   none: \${{ npm('not-installed') }}
          |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^
-      = npm install -D not-installed
+      = Install it: npm install -D not-installed
 
     p.yaml:11:14: error: expressions have no operators
       11 |   wrong: \${{ params.fine.x + 1 }}
          |              ^^^^^^^^^^^^^^^^^
-      = Expressions are params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n and npm('pkg').
+      = Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').
 
     p.yaml:12:3: error: "1st" cannot be a name here
       12 |   1st: x
          |   ^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
     "
   `);
 });
@@ -198,7 +198,7 @@ const TYPED: [option: string, typed: string, wanted: unknown][] = [
   ['number', '.5', 0.5],
   ['number', '+1.50', 1.5],
   ['number', '0x1F', 31],
-  ['number', '12345678901234567890', /"number" takes a number, found "12345678901234567890"\n {2}= As a number it would lose digits/],
+  ['number', '12345678901234567890', /"number" takes a number, found "12345678901234567890"\n {2}= As a number, it would lose digits/],
   ['number', '9007199254740993.0', /lose digits/],
   ['number', '1e400', /takes a number/],
   ['number', '', /takes a number, found ""/],
@@ -236,7 +236,7 @@ const TYPED: [option: string, typed: string, wanted: unknown][] = [
   ['any', '[1, x]', [1, 'x']],
 ];
 
-test('-p for options: what was typed becomes what the option takes, or is refused', async () => {
+test("-p for options: typed text is converted to the option's type, or refused", async () => {
   const project = new Project({ 'any.mjs': ANY });
   for (const [option, typed, wanted] of TYPED) {
     const read = () => project.read(PLACES.replace('OPTION', option), { set: [`x=${typed}`] });
@@ -275,7 +275,7 @@ test('-p in other places: variables, commands, paths, a matrix, and keys of a st
   expect(shown).toEqual({ x: '3e-04', list: ['1.10', '2', 'two words'], later: '[a.txt, b.txt]', n: '010' });
 });
 
-test('numbers of files print as they were written, and options take them as numbers', async () => {
+test('numbers in files print as written, and options get numbers', async () => {
   const yaml = text`
     params: { lr: 3e-4, version: 1.10, zip: 00501, hex: 0x1F, hash: 12e4567, id: 12345678901234567890, on: True, copy: "$\{{ params.lr }}" }
     steps:
@@ -299,12 +299,12 @@ test('numbers of files print as they were written, and options take them as numb
   expect(options(cells[3]!)).toEqual({ whole: 1000 });
   expect(commands((await over('over.json')).cells[0]!)[0]).toMatch(/^echo 1.50e-2 .* 98765432109876543210 /);
   expect(await project.screen('steps: { c: { uses: ./any.mjs, with: { whole: 12345678901234567890 } } }\n')).toContain(
-    'As a number it would lose digits.',
+    'As a number, it would lose digits.',
   );
 });
 
 test.each(['!!timestamp 2020-01-01', '!!binary aGVsbG8=', '!secret x', '!!set {a, b}', '!!omap [a: 1]', '&x !!binary aGVsbG8='])(
-  'the tag of %s is refused by name',
+  'the tag of %s is refused',
   async (value) => {
     const screen = await new Project().screen(`params:\n  a: ${value}\nsteps:\n  s: { run: echo }\n`);
     const tag = /!\S+/.exec(value)![0];
@@ -313,7 +313,7 @@ test.each(['!!timestamp 2020-01-01', '!!binary aGVsbG8=', '!secret x', '!!set {a
   },
 );
 
-test('an option that came from -p says so', async () => {
+test('an error in an option from -p is reported at -p', async () => {
   const project = new Project({ 'd/x': '' });
   const yaml = text`
     params: { n: 1, where: d }
@@ -322,7 +322,7 @@ test('an option that came from -p says so', async () => {
   `;
   expect(await project.screen(yaml, { set: ['n=few', 'where=nowhere'] })).toMatchInlineSnapshot(`
     "-p where=nowhere: error: there is no folder nowhere, and no step makes it
-      = Paths begin at the folder of the pipeline file.
+      = Paths are relative to the folder of the pipeline file.
 
     -p n=few: error: "min_length" takes a whole number, found "few"
     "

@@ -1,4 +1,4 @@
-/** Where cells write and read: roots, overlaps, edges that paths make, inputs that are not there. */
+/** Paths of inputs and outputs: roots, overlaps, dependencies by path, missing inputs. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -6,7 +6,7 @@ import { matcher, matches } from '../../../engine/pipeline/glob.ts';
 import { readPipeline } from '../../../engine/pipeline/read.ts';
 import { byName, commands, names, Project, text } from './project.ts';
 
-test('the project root, and the base of every path', async () => {
+test('the project root and the base of relative paths', async () => {
   const project = new Project({
     'package.json': '{}',
     'sub/pipes/p.yaml':
@@ -36,7 +36,7 @@ test('the project root, and the base of every path', async () => {
   expect((await at('own/deep/p.yaml')).root).toBe(join(project.folder, 'own/deep'));
 });
 
-test('outputs that overlap, or lie where they must not', async () => {
+test('outputs that overlap or have forbidden paths', async () => {
   const project = new Project({ 'x.txt': '', 'sub/y': '' });
   const screen = await project.screen(text`
     params: { same: out/same }
@@ -60,71 +60,71 @@ test('outputs that overlap, or lie where they must not', async () => {
     "p.yaml:4:33: error: two cells write out/same: a and b
       4 |   b: { run: echo, outputs: { o: "\${{ params.same }}/" } }
         |                                 ^^^^^^^^^^^^^^^^^^^^^
-      = Give each a path of its own.
+      = Give each output its own path.
 
-    p.yaml:5:33: error: out/same/deeper/still, an output of c, lies inside of out/same, an output of a
+    p.yaml:5:33: error: out/same/deeper/still, an output of c, is inside out/same, an output of a
       5 |   c: { run: echo, outputs: { o: out/same/deeper/still } }
         |                                 ^^^^^^^^^^^^^^^^^^^^^
-      = Give each a path of its own.
+      = Give each output its own path.
 
-    p.yaml:6:45: error: out/d/e is inside of out/d, and both are outputs of d
+    p.yaml:6:45: error: out/d/e is inside out/d, and both are outputs of d
       6 |   d: { run: echo, outputs: { o: ./out/d, p: out/x/../d/e } }
         |                                             ^^^^^^^^^^^^
-      = Give each a path of its own.
+      = Give each output its own path.
 
     p.yaml:7:67: error: two cells write out/m/model.bin: m[k=1,l=x] and m[k=2,l=x], and 1 more
       7 |   m: { run: echo, matrix: { k: [1, 2, 3], l: [x] }, outputs: { o: out/m/model.bin } }
         |                                                                   ^^^^^^^^^^^^^^^
-      = Give every cell a path of its own: out/m/\${{ matrix.k }}/model.bin
+      = Give each cell its own path: out/m/\${{ matrix.k }}/model.bin
 
     p.yaml:8:67: error: two cells write out/n/1: n[k=1,l=x] and n[k=1,l=y], and 1 more
       8 |   n: { run: echo, matrix: { k: [1, 2], l: [x, y] }, outputs: { o: "out/n/\${{ matrix.k }}" } }
         |                                                                   ^^^^^^^^^^^^^^^^^^^^^^^
-      = Give every cell a path of its own: out/n/\${{ matrix.l }}/\${{ matrix.k }}
+      = Give each cell its own path: out/n/\${{ matrix.l }}/\${{ matrix.k }}
 
-    p.yaml:9:34: error: output "o" lies outside the project (<project>)
+    p.yaml:9:34: error: output "o" is outside the project (<project>)
       9 |   up: { run: echo, outputs: { o: ../elsewhere } }
         |                                  ^^^^^^^^^^^^
-      = Write into it, for example out/elsewhere.
+      = Use a path inside the project, for example out/elsewhere.
 
     p.yaml:10:36: error: output "o" is the whole project (<project>)
       10 |   root: { run: echo, outputs: { o: . } }
          |                                    ^
-      = Write below it, for example out/o.
+      = Use a folder inside the project, for example out/o.
 
     p.yaml:11:36: error: output "o" would replace the pipeline file itself
       11 |   self: { run: echo, outputs: { o: p.yaml } }
          |                                    ^^^^^^
-      = Give it a folder of its own: out/o
+      = Use a different path, for example out/o.
 
-    p.yaml:12:35: error: output "o" lies in .tunesmith, which tunesmith itself writes
+    p.yaml:12:35: error: output "o" is inside .tunesmith, which tunesmith manages itself
       12 |   own: { run: echo, outputs: { o: .tunesmith/outputs } }
          |                                   ^^^^^^^^^^^^^^^^^^
-      = Write elsewhere: out/o
+      = Use a different path, for example out/o.
 
     p.yaml:13:36: error: output "o" is a glob
       13 |   glob: { run: echo, outputs: { o: out/*.txt } }
          |                                    ^^^^^^^^^
-      = An output is one file or folder: name the folder that they lie in.
+      = An output is one file or folder. Name the folder that holds the files.
 
     p.yaml:14:38: error: output "o" takes a path, found 5
       14 |   number: { run: echo, matrix: { n: [5] }, outputs: { o: "\${{ matrix.n }}" } }
          |                                      ^
 
-    p.yaml:15:35: error: output "o" lies outside the project (<project>)
+    p.yaml:15:35: error: output "o" is outside the project (<project>)
       15 |   abs: { run: echo, outputs: { o: /tmp/elsewhere/out } }
          |                                   ^^^^^^^^^^^^^^^^^^
-      = Write into it, for example out/out.
+      = Use a path inside the project, for example out/out.
 
     p.yaml:16:36: error: the outputs out/same and out/Same differ only in case
       16 |   fine: { run: echo, outputs: { o: out/Same, p: out/same-too } }
          |                                    ^^^^^^^^
-      = macOS and Windows would put both in one place: rename one of them.
+      = macOS and Windows may treat them as the same name. Rename one of them.
     "
   `);
 });
 
-test('a path within an output makes an edge, as a reference does', async () => {
+test('a path inside an output makes a dependency, as a reference does', async () => {
   const project = new Project({ 'src/a.txt': '', 'made/old.txt': '', 'src/sub/b.txt': '' });
   const pipeline = await project.read(text`
     steps:
@@ -152,11 +152,11 @@ test('a path within an output makes an edge, as a reference does', async () => {
     mixed: ['folder[k=1]', 'folder[k=2]'],
     none: [],
   });
-  // In topological order, and otherwise in that of the file.
+  // In topological order, otherwise in the order of the file.
   expect(names(pipeline).slice(0, 3)).toEqual(['file', 'last', 'folder[k=1]']);
 });
 
-test("a built-in step's outputs are found by path, too; a folder is read without what tunesmith keeps in it", async () => {
+test('outputs of built-in steps are found by path; a folder is read without .tunesmith', async () => {
   const project = new Project({ 'raw/a.txt': '' });
   const cells = byName(
     await project.read(text`
@@ -170,7 +170,7 @@ test("a built-in step's outputs are found by path, too; a folder is read without
   expect(cells.whole!.reads).toEqual([]);
 });
 
-test('inputs that are not there, or cannot be', async () => {
+test('missing and invalid inputs', async () => {
   const project = new Project({ 'data/a.txt': '', 'data/.b.csv': '', 'data/node_modules/c.csv': '', 'one.txt': '' });
   const screen = await project.screen(text`
     params: { missing: data/none.txt, files: [one.txt, two.txt] }
@@ -193,22 +193,22 @@ test('inputs that are not there, or cannot be', async () => {
     "p.yaml:1:20: error: there is no file or folder data/none.txt, and no step makes it
       1 | params: { missing: data/none.txt, files: [one.txt, two.txt] }
         |                    ^^^^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file.
+      = Paths are relative to the folder of the pipeline file.
 
     p.yaml:1:52: error: there is no file or folder two.txt, and no step makes it
       1 | params: { missing: data/none.txt, files: [one.txt, two.txt] }
         |                                                    ^^^^^^^
-      = Paths begin at the folder of the pipeline file.
+      = Paths are relative to the folder of the pipeline file.
 
     p.yaml:3:31: error: there is no file or folder data/b.txt, and no step makes it
       3 |   a: { run: cat, inputs: { i: data/b.txt } }
         |                               ^^^^^^^^^^
-      = did you mean data/a.txt? Paths begin at the folder of the pipeline file.
+      = did you mean data/a.txt? Paths are relative to the folder of the pipeline file.
 
     p.yaml:4:31: error: nothing matches data/**/*.csv
       4 |   b: { run: cat, inputs: { i: "data/**/*.csv" } }
         |                               ^^^^^^^^^^^^^^^
-      = Paths begin at the folder of the pipeline file. Names that begin with a dot, and node_modules, are skipped.
+      = Paths are relative to the folder of the pipeline file. Globs skip names that begin with a dot, and node_modules.
 
     p.yaml:6:43: error: "inputs.i[1]" cannot be empty
       6 |   d: { run: cat, inputs: { i: ["one.txt", ""] } }
@@ -217,26 +217,26 @@ test('inputs that are not there, or cannot be', async () => {
     p.yaml:7:31: error: e would read its own output out
       7 |   e: { run: cat, inputs: { i: out/e }, outputs: { o: out } }
         |                               ^^^^^
-      = Name the input more narrowly, or write elsewhere.
+      = Give the input a narrower path, or move the output.
 
     p.yaml:8:31: error: f would read its own output out2/f.txt
       8 |   f: { run: cat, inputs: { i: "out2/*" }, outputs: { o: out2/f.txt } }
         |                               ^^^^^^^^
-      = Name the input more narrowly, or write elsewhere.
+      = Give the input a narrower path, or move the output.
 
     p.yaml:9:31: error: g would read its own output out3/g
       9 |   g: { run: cat, inputs: { i: "." }, outputs: { o: out3/g } }
         |                               ^^^
-      = Name the input more narrowly, or write elsewhere.
+      = Give the input a narrower path, or move the output.
 
     p.yaml:10:35: error: input "data" takes a folder, but one.txt is a file
       10 |   h: { uses: clean, with: { data: one.txt } }
          |                                   ^^^^^^^
 
-    p.yaml:11:35: error: s3://some/data is no path
+    p.yaml:11:35: error: s3://some/data is not a path
       11 |   i: { uses: clean, with: { data: s3://some/data } }
          |                                   ^^^^^^^^^^^^^^
-      = Inputs are files and folders, or lie at hf://…, kaggle://… or https://…#sha256=… Download anything else in a step of its own.
+      = Inputs are files, folders, or addresses: hf://…, kaggle://… or https://…#sha256=… Download anything else in a step of your own.
 
     p.yaml:12:35: error: input "data" takes one folder, found 2
       12 |   j: { uses: clean, with: { data: [data, data] } }
@@ -246,7 +246,7 @@ test('inputs that are not there, or cannot be', async () => {
     p.yaml:13:35: error: nothing matches *ta
       13 |   k: { uses: clean, with: { data: "*ta" } }
          |                                   ^^^^^
-      = A glob matches files; ending in / it matches folders.
+      = A glob matches files. End it with / to match folders.
 
     p.yaml:14:53: error: input "tokens" takes a folder, but metrics of m is a file
       14 |   l: { uses: evaluate, with: { model: data, tokens: "\${{ steps.m.metrics }}" } }
@@ -294,7 +294,7 @@ test('globs: sorted by bytes, without dotfiles and node_modules, unless spelled 
   expect(matches(`${project.folder}/d/z.*`, '/')).toEqual([join(project.folder, 'd/z.txt')]);
 });
 
-test('an output in the place of what tunesmith or git keep', async () => {
+test("an output in the place of tunesmith's or git's files", async () => {
   const project = new Project({ '.git/HEAD': '' });
   const screen = await project.screen(text`
     steps:
@@ -303,9 +303,9 @@ test('an output in the place of what tunesmith or git keep', async () => {
       hook: { run: echo, outputs: { o: .git/hooks/x } }
   `);
   expect(screen.split('\n').filter((line) => /error/.test(line))).toEqual([
-    'p.yaml:2:36: error: output "o" would replace the pipeline\'s lock',
-    'p.yaml:3:35: error: output "o" lies in .git, which belongs to git',
-    'p.yaml:4:36: error: output "o" lies in .git, which belongs to git',
+    'p.yaml:2:36: error: output "o" would replace the pipeline\'s lockfile',
+    'p.yaml:3:35: error: output "o" is inside .git, which belongs to git',
+    'p.yaml:4:36: error: output "o" is inside .git, which belongs to git',
   ]);
 });
 

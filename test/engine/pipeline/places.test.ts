@@ -1,4 +1,4 @@
-/** Names that macOS or Windows take for one are refused on every system, at the second one. */
+/** Names that macOS or Windows treat as equal are refused on every system, at the second one. */
 import { expect, test } from 'vitest';
 import { names, Project, text } from './project.ts';
 
@@ -20,57 +20,59 @@ test('values of a matrix, steps, outputs', async () => {
     "p.yaml:1:25: error: the values "adam" and "Adam" of "o" differ only in case
       1 | params: { optim: [adam, Adam] }
         |                         ^^^^
-      = macOS and Windows would put both in one place: rename one of them.
+      = macOS and Windows may treat them as the same name. Rename one of them.
 
     p.yaml:3:33: error: the values "SGD" and "sgd" of "o" differ only in case
       3 |   a: { matrix: { o: [SGD, lamb, sgd], n: [1, 2] }, run: "echo > \${{ outputs.o }}", outputs: { o: "ou…
         |                                 ^^^
-      = macOS and Windows would put both in one place: rename one of them.
+      = macOS and Windows may treat them as the same name. Rename one of them.
 
     p.yaml:5:73: error: the values "z" and "Z" of "y" differ only in case
       5 |   c: { matrix: { x: [1], include: [{ y: K }, { x: 2, y: z }, { x: 2, y: Z }] }, run: echo }
         |                                                                         ^
-      = macOS and Windows would put both in one place: rename one of them.
+      = macOS and Windows may treat them as the same name. Rename one of them.
 
     p.yaml:7:3: error: the steps "Train" and "train" differ only in case
       7 |   train: { run: "echo > \${{ outputs.o }}", outputs: { o: out/model } }
         |   ^^^^^
-      = macOS and Windows would put both in one place: rename one of them.
+      = macOS and Windows may treat them as the same name. Rename one of them.
 
     p.yaml:7:58: error: the outputs out/Model and out/model differ only in case
       7 |   train: { run: "echo > \${{ outputs.o }}", outputs: { o: out/model } }
         |                                                          ^^^^^^^^^
-      = macOS and Windows would put both in one place: rename one of them.
+      = macOS and Windows may treat them as the same name. Rename one of them.
 
-    p.yaml:8:73: error: Out/MODEL/weights, an output of d, lies inside of out/Model, an output of Train
+    p.yaml:8:73: error: Out/MODEL/weights, an output of d, is inside out/Model, an output of Train
       8 | … { run: "echo > \${{ outputs.o }} > \${{ outputs.p }}", outputs: { o: Out/MODEL/weights, p: .GIT/x } }
         |                                                                      ^^^^^^^^^^^^^^^^^
-      = Give each a path of its own.
+      = Give each output its own path.
 
-    p.yaml:8:95: error: output "p" lies in .git, which belongs to git
+    p.yaml:8:95: error: output "p" is inside .git, which belongs to git
       8 | … { run: "echo > \${{ outputs.o }} > \${{ outputs.p }}", outputs: { o: Out/MODEL/weights, p: .GIT/x } }
         |                                                                                            ^^^^^^
-      = Write elsewhere: out/p
+      = Use a different path, for example out/p.
 
     p.yaml:9:54: error: output "o" would replace the pipeline file itself
       9 |   e: { run: "echo > \${{ outputs.o }}", outputs: { o: P.YAML } }
         |                                                      ^^^^^^
-      = Give it a folder of its own: out/o
+      = Use a different path, for example out/o.
     "
   `);
 });
 
-test('composed and decomposed characters, in values and in paths', async () => {
+test('composed and decomposed Unicode characters, in values and in paths', async () => {
   const screen = await new Project().screen(
     `steps:\n  a: { matrix: { word: [${COMPOSED}, ${DECOMPOSED}] }, run: echo }\n` +
       `  b: { run: "echo > \${{ outputs.o }}", outputs: { o: "out/${COMPOSED}" } }\n` +
       `  c: { run: "echo > \${{ outputs.o }}", outputs: { o: "out/${DECOMPOSED}" } }\n`,
   );
-  expect(screen).toMatch(/p.yaml:2:\d+: error: the values ".*" and ".*" of "word" look the same, but are written with other characters/);
-  expect(screen).toMatch(/p.yaml:4:\d+: error: the outputs out\/.* and out\/.* look the same, but are written with other characters/);
+  expect(screen).toMatch(
+    /p.yaml:2:\d+: error: the values ".*" and ".*" of "word" look the same but consist of different Unicode characters/,
+  );
+  expect(screen).toMatch(/p.yaml:4:\d+: error: the outputs out\/.* and out\/.* look the same but consist of different Unicode characters/);
 });
 
-test('what differs in more than case has a place of its own', async () => {
+test('names that differ in more than case are allowed', async () => {
   const pipeline = await new Project().read(
     text`
     steps:

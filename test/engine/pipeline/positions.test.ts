@@ -1,9 +1,9 @@
-/** Every mistake at once, each with its place: the whole screens. */
+/** All errors together, each with its position: whole screens. */
 import { expect, test } from 'vitest';
 import { renderDiagnostics } from '../../../engine/diagnostic.ts';
 import { Project, text } from './project.ts';
 
-test('all mistakes of a file, in its order', async () => {
+test('all errors of a file, in its order', async () => {
   const project = new Project({ 'data/a.txt': 'a' });
   const screen = await project.screen(text`
     name: demo
@@ -78,10 +78,10 @@ test('all mistakes of a file, in its order', async () => {
       13 |     cache: sometimes
          |            ^^^^^^^^^
 
-    p.yaml:16:5: error: \`uses\` and \`run\` exclude each other
+    p.yaml:16:5: error: \`uses\` and \`run\` cannot be used together
       16 |     run: echo
          |     ^^^
-      = Make them two steps, or remove one of them.
+      = Write two steps, or remove one of the keys.
 
     p.yaml:17:13: error: there is no step "word"
       17 |     needs: [word]
@@ -96,7 +96,7 @@ test('all mistakes of a file, in its order', async () => {
     p.yaml:20:3: error: "9lives" cannot be a name here
       20 |   9lives: { run: meow }
          |   ^^^^^^
-      = It takes a name: letters, digits, _ and -, no digit first.
+      = It takes a name of letters, digits, _ and - that does not begin with a digit.
 
     p.yaml:21:3: error: step "list" takes a map
       21 |   list: []
@@ -108,30 +108,30 @@ test('all mistakes of a file, in its order', async () => {
          |   ^^^^^
       = Write \`data:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}. A table.
 
-    p.yaml:24:5: error: \`shell\` means nothing beside \`uses\`
+    p.yaml:24:5: error: \`shell\` cannot be used with \`uses\`
       24 |     shell: bash
          |     ^^^^^
-      = Remove it: it belongs to \`run\`.
+      = Remove it. \`shell\` applies only to \`run\`.
 
-    p.yaml:25:5: error: \`inputs\` means nothing beside \`uses\`
+    p.yaml:25:5: error: \`inputs\` cannot be used with \`uses\`
       25 |     inputs: { a: b }
          |     ^^^^^^
-      = Write them under \`with\`.
+      = Write the inputs under \`with\`.
 
-    p.yaml:26:5: error: \`outputs\` means nothing beside \`uses\`
+    p.yaml:26:5: error: \`outputs\` cannot be used with \`uses\`
       26 |     outputs: { a: b }
          |     ^^^^^^^
-      = Remove it: the step itself says what it makes.
+      = Remove it. The step itself declares its outputs.
 
     p.yaml:28:31: error: step "words" has no output "list"
       28 |     run: echo \${{ steps.words.list }}
          |                               ^^^^
       = its outputs: none
 
-    p.yaml:29:5: error: \`with\` means nothing beside \`run\`
+    p.yaml:29:5: error: \`with\` cannot be used with \`run\`
       29 |     with: { a: 1 }
          |     ^^^^
-      = A command has \`inputs\`, \`outputs\` and \`env\`; a value can stand in it as \${{ params.NAME }}.
+      = A command has \`inputs\`, \`outputs\` and \`env\`. Write values in it as \${{ params.NAME }}.
 
     p.yaml:30:12: error: "shell" cannot be "zsh"
       30 |     shell: zsh
@@ -154,7 +154,7 @@ test('all mistakes of a file, in its order', async () => {
   `);
 });
 
-test('a mistake in a value that came from elsewhere points at where it was written', async () => {
+test('an error in a referenced value points at its origin', async () => {
   const project = new Project({ 'data/a.txt': 'a', 'p.json': '{"common": {"lowercase": "maybe"}}' });
   const yaml = text`
     params:
@@ -208,7 +208,7 @@ test('a mistake in a value that came from elsewhere points at where it was writt
     p.yaml:25:48: error: there is no matrix.set
       25 |     with: { data: data, lowercase: "\${{ matrix.set.lowercase }}", min_length: "\${{ params.common.min…
          |                                                ^^^
-      = This step has no matrix, and inherits none.
+      = This step neither has nor inherits a matrix.
 
     p.json:1:26: error: "lowercase" takes true or false, found "maybe"
       1 | {"common": {"lowercase": "maybe"}}
@@ -276,7 +276,7 @@ test('through anchors, aliases and merge keys', async () => {
   `);
 });
 
-test('CRLF and a byte order mark move nothing', async () => {
+test('CRLF and a byte order mark do not shift positions', async () => {
   const project = new Project();
   const yaml = '\ufeffsteps:\r\n  a:\r\n    run: |\r\n      echo one\r\n      echo ${{ params.x }}\r\n    tmeout: 5s\r\n';
   expect(await project.screen(yaml)).toMatchInlineSnapshot(`
@@ -295,7 +295,7 @@ test('CRLF and a byte order mark move nothing', async () => {
   expect(cells[0]!.action).toEqual({ kind: 'shell', commands: ['echo one\necho two\n'], shell: 'sh' });
 });
 
-test('the caret stands under the right columns', () => {
+test('the caret is under the right columns', () => {
   const show = (source: string, part: string) => {
     const column = source.indexOf(part) + 1;
     return renderDiagnostics([{ file: 'f', line: 7, column, length: part.length, message: 'm', source }], { color: false });
@@ -323,7 +323,7 @@ test('the caret stands under the right columns', () => {
   expect(end[2]!.trimEnd().length).toBeLessThan(120);
 });
 
-test('a diagnostic without a place, with and without colour', () => {
+test('a diagnostic without a position, with and without colour', () => {
   const flag = { file: '-p lr=abc', line: 0, column: 0, length: 0, message: 'm', hint: 'h\ni' };
   expect(renderDiagnostics([flag], { color: false })).toBe('-p lr=abc: error: m\n  = h\n    i\n');
   expect(renderDiagnostics([{ ...flag, file: '' }], { color: true })).toContain('\u001b[31m');

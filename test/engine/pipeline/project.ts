@@ -1,4 +1,4 @@
-/** A project in a folder of its own, and what reading its pipeline gives: cells, or the screen of its mistakes. */
+/** A project in a new folder. Reading its pipeline gives cells or the screen of its errors. */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -29,7 +29,7 @@ export class Project {
     return pipeline;
   }
 
-  /** What the user sees of a pipeline with mistakes; paths relative to the project. */
+  /** The screen of an invalid pipeline; paths are relative to the project. */
   async screen(yaml: string | Buffer, options: ReadOptions = {}): Promise<string> {
     return this.shown(() => this.read(yaml, options));
   }
@@ -64,7 +64,7 @@ export function options(cell: Cell): unknown {
   return cell.action.kind === 'step' ? cell.action.options : undefined;
 }
 
-/** Without the margin that the test's own indentation adds. `$\{{` stands for `${{`. */
+/** Removes the margin of the test's indentation. `$\{{` means `${{`. */
 export function text(strings: TemplateStringsArray): string {
   const lines = strings[0]!.replace(/^\n/, '').split('\n');
   const margin = Math.min(...lines.filter((line) => line.trim() !== '').map((line) => line.search(/\S/)));

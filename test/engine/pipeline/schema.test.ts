@@ -1,4 +1,4 @@
-/** The JSON Schema for editors: it takes what the engine takes, and marks what the engine marks. */
+/** The JSON Schema for editors accepts and rejects the same as the engine. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Ajv } from 'ajv';
@@ -13,13 +13,13 @@ const schema = (await pipelineSchema()) as any;
 const accepts = new Ajv({ allErrors: true, strict: false }).compile(schema);
 const step = (body: object) => ({ steps: { s: body } });
 
-test('is a draft 7 schema, and takes the pipelines that come along', () => {
+test('is a draft 7 schema and accepts the pipelines of the package', () => {
   expect(schema.$schema).toBe('http://json-schema.org/draft-07/schema#');
   const spam = parse(readFileSync(resolve(import.meta.dirname, '../../../pipelines/spam.yaml'), 'utf8'), { merge: true });
   expect(accepts(spam), JSON.stringify(accepts.errors)).toBe(true);
 });
 
-test('takes an expression in the place of any value', () => {
+test('accepts an expression instead of any value', () => {
   const x = '${{ params.x }}';
   expect(
     accepts(
@@ -38,7 +38,7 @@ test('takes an expression in the place of any value', () => {
   expect(accepts(step({ run: 'echo', matrix: { a: x, exclude: x } }))).toBe(true);
 });
 
-test('marks unknown keys, wrong types and what excludes itself', () => {
+test('rejects unknown keys, wrong types and keys that exclude each other', () => {
   expect(accepts(step({ uses: 'clean', with: { data: 'd', lowercse: true } }))).toBe(false);
   expect(accepts(step({ uses: 'clean', with: { data: 'd', lowercase: 'maybe' } }))).toBe(false);
   expect(accepts(step({ uses: 'clean' }))).toBe(false);
@@ -49,7 +49,7 @@ test('marks unknown keys, wrong types and what excludes itself', () => {
   expect(accepts(step({ uses: './mine.ts', with: { anything: 1 } }))).toBe(true);
 });
 
-test.each(builtinNames())('%s: every option and input is described, with a default where it has one', async (name) => {
+test.each(builtinNames())('%s: every option and input has a description, and a default if there is one', async (name) => {
   const definition = (await builtin(name))!;
   expect(definition.name).toBe(name);
   const { then } = schema.definitions.step.allOf.find((rule: any) => rule.if.properties.uses.const === name);
@@ -62,7 +62,7 @@ test.each(builtinNames())('%s: every option and input is described, with a defau
   for (const role of Object.keys(definition.inputs ?? {})) expect(Object.keys(properties)).toContain(role);
 });
 
-test.each(builtinNames())('%s: names from elsewhere lead to an option or an input, or are explained', async (name) => {
+test.each(builtinNames())('%s: option names of other tools lead to an option or an input, or are explained', async (name) => {
   const { aliases = {}, options = {}, inputs = {} } = (await builtin(name))!;
   const names = [...Object.keys(options), ...Object.keys(inputs)];
   for (const [alias, here] of Object.entries(aliases)) {
@@ -88,24 +88,24 @@ test.each([
   ['tokenize', 'doc_stride', 'did you mean "stride"?'],
   ['split', 'test_size', 'did you mean "ratios"?'],
   ['evaluate', 'eval_batch_size', 'did you mean "batch_size"?'],
-])('%s: %s is answered by the right name', async (uses, option, hint) => {
+])('%s: %s suggests the right name', async (uses, option, hint) => {
   const screen = await new Project().screen(`steps: { s: { uses: ${uses}, with: { ${option}: 1 } } }\n`);
   expect(screen).toContain(`unknown option "${option}"`);
   expect(screen).toContain(`= ${hint}\n`);
 });
 
-test('of many names only those that have something in common are a hint', async () => {
+test('a hint lists only the similar ones of many names', async () => {
   const screen = await new Project().screen('steps: { s: { uses: train, with: { gradient_flow: 1, xyz: 2, lora: { lora_alpha: 3 } } } }\n');
   expect(screen).toMatch(/= train takes: gradient_accumulation_steps, gradient_checkpointing, … \(\d+\)\n/);
   expect(screen).not.toMatch(/.{400}/);
 });
 
-/** The messages for a value. */
+/** The error messages for a value. */
 async function messages(of: object, value: unknown): Promise<string[]> {
   return (await validator({ type: 'object', properties: { x: of } }))({ x: value }).map(({ message }) => message);
 }
 
-test('one message a mistake, also among alternatives', async () => {
+test('one message per error, also with alternatives', async () => {
   const duration = { type: 'string', pattern: '^\\d+s$', title: 'a time' };
   const either = {
     anyOf: [
@@ -145,7 +145,7 @@ test.each([
   [{ minItems: 1 }, [], '"x" cannot be empty'],
   [{ minItems: 2 }, [1], '"x" needs at least 2 entries, found 1'],
   [{ maxItems: 1 }, [1, 2], '"x" takes at most 1 entries, found 2'],
-  [{ uniqueItems: true }, ['a', 'b', 'a'], '"a" stands twice in "x"'],
+  [{ uniqueItems: true }, ['a', 'b', 'a'], '"a" occurs twice in "x"'],
   [{ minLength: 1 }, '', '"x" cannot be empty'],
   [{ pattern: '^a+$' }, 'b', '"x" takes text that matches ^a+$, found "b"'],
   [{ not: { const: 1 } }, 1, '"x" must NOT be valid'],

@@ -1,4 +1,4 @@
-/** Values in commands: quoting is held to what the shells themselves make of it. */
+/** Values in commands: quoting is tested with real shells. */
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { parseCommand, withMatches, word } from '../../../engine/pipeline/shell.ts';
@@ -34,13 +34,13 @@ const NASTY = [
   '=ls',
 ];
 
-test.each(['/bin/sh', 'bash'])('every value is one word to %s', (shell) => {
+test.each(['/bin/sh', 'bash'])('every value is one word for %s', (shell) => {
   const script = `printf '%s\\0' ${NASTY.map((value) => word(value)).join(' ')}`;
   const printed = execFileSync(shell, ['-c', script], { encoding: 'utf8' });
   expect(printed.split('\0').slice(0, -1)).toEqual(NASTY);
 });
 
-test.each(['/bin/sh', 'bash'])('at the start of a command, and before a redirection, a value stays a word to %s', (shell) => {
+test.each(['/bin/sh', 'bash'])('at the start of a command and before a redirection, a value is one word for %s', (shell) => {
   const { folder } = new Project();
   const run = (script: string) => execFileSync(shell, ['-c', `${script} 2>&1 || true`], { cwd: folder, encoding: 'utf8' });
   expect(run(word('A=1'))).toContain('A=1');
@@ -48,7 +48,7 @@ test.each(['/bin/sh', 'bash'])('at the start of a command, and before a redirect
   expect(run(`echo ${word('2', true)}>file; cat file`)).toBe('2\n');
 });
 
-test('only what needs quotes gets them', () => {
+test('only values that need quotes are quoted', () => {
   const bare = ['abc', '0.0001', 'out/a-b_c.txt', '--lr=0.1', 'a@b', 'x,y:z', '+1', '100%'];
   expect(bare.map((value) => word(value))).toEqual(bare);
   expect(word('a b')).toBe("'a b'");
@@ -56,7 +56,7 @@ test('only what needs quotes gets them', () => {
   expect(word('')).toBe("''");
 });
 
-/** How the shell would read each expression of a command. */
+/** The quoting context of each expression of a command. */
 function contexts(command: string, shell: 'sh' | 'bash' = 'sh'): string[] {
   return parseCommand(command, shell).parts.flatMap((part) => (typeof part === 'string' ? [] : [part.context]));
 }
@@ -105,7 +105,7 @@ test.each([
   expect(contexts(command)).toEqual(expected);
 });
 
-test('what bash alone reads so', () => {
+test('contexts that only bash has', () => {
   expect(contexts(`echo $'it\\'s' ${X}`, 'bash')).toEqual(['word']);
   expect(contexts(`echo $'${X}' ${X}`, 'bash')).toEqual(['single', 'word']);
   expect(contexts(`cat <<< ${X} ; echo ${X}`, 'bash')).toEqual(['word', 'word']);
@@ -137,7 +137,7 @@ test('values, lists, paths and globs in commands', async () => {
   expect(withMatches(commands(b!)[0]!, () => ['data/a b.txt', '-c.txt'])).toBe("cat ./-x.txt 'data/a b.txt' ./-c.txt e.txt ./-out ./-out");
 });
 
-test('what a command cannot take', async () => {
+test('values that are not allowed in a command', async () => {
   const project = new Project({ 'data/a.txt': '' });
   const screen = await project.screen(
     text`
@@ -158,62 +158,62 @@ test('what a command cannot take', async () => {
   `.replace('\\\\0', '\\0'),
   );
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:6:15: error: an expression cannot stand inside shell quotes
+    "p.yaml:6:15: error: an expression cannot be inside shell quotes
       6 |       - echo "\${{ params.text }}" '\${{ params.text }}' \`\${{ params.text }}\`
         |               ^^^^^^^^^^^^^^^^^^
-      = Take it out of the quotes: \${{ params.text }} becomes a safely quoted word by itself.
+      = Move it out of the quotes, because \${{ params.text }} becomes a safely quoted word itself.
 
-    p.yaml:6:36: error: an expression cannot stand inside shell quotes
+    p.yaml:6:36: error: an expression cannot be inside shell quotes
       6 |       - echo "\${{ params.text }}" '\${{ params.text }}' \`\${{ params.text }}\`
         |                                    ^^^^^^^^^^^^^^^^^^
-      = Take it out of the quotes: \${{ params.text }} becomes a safely quoted word by itself.
+      = Move it out of the quotes, because \${{ params.text }} becomes a safely quoted word itself.
 
-    p.yaml:6:57: error: an expression cannot stand inside backticks
+    p.yaml:6:57: error: an expression cannot be inside backticks
       6 |       - echo "\${{ params.text }}" '\${{ params.text }}' \`\${{ params.text }}\`
         |                                                         ^^^^^^^^^^^^^^^^^^
       = Write $(…) instead of \`…\`.
 
-    p.yaml:9:9: error: an expression cannot stand inside a here-document
+    p.yaml:9:9: error: an expression cannot be inside a here-document
       9 |         \${{ params.text }}
         |         ^^^^^^^^^^^^^^^^^^
-      = Declare it in \`env: {NAME: "\${{ params.text }}"}\` and write $NAME.
+      = Declare it as \`env: {NAME: "\${{ params.text }}"}\` and write $NAME.
 
-    p.yaml:11:20: error: params.list is a list: it becomes several words, so it must stand by itself
+    p.yaml:11:20: error: params.list is a list, which becomes several words and cannot be part of another word
       11 |       - echo --all=\${{ params.list }} x\${{ inputs.all }}
          |                    ^^^^^^^^^^^^^^^^^^
-      = Put a space before and behind it.
+      = Put a space before and after it.
 
-    p.yaml:11:40: error: inputs.all is a list: it becomes several words, so it must stand by itself
+    p.yaml:11:40: error: inputs.all is a list, which becomes several words and cannot be part of another word
       11 |       - echo --all=\${{ params.list }} x\${{ inputs.all }}
          |                                        ^^^^^^^^^^^^^^^^^
-      = Put a space before and behind it.
+      = Put a space before and after it.
 
-    p.yaml:12:14: error: params.map is a map, which is no word of a command
+    p.yaml:12:14: error: params.map is a map, which cannot be a word of a command
       12 |       - echo \${{ params.map }} \${{ params.none }} \${{ params.mixed }}
          |              ^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false are.
+      = Use text, a number, true or false.
 
-    p.yaml:12:32: error: params.none is null, which is no word of a command
+    p.yaml:12:32: error: params.none is null, which cannot be a word of a command
       12 |       - echo \${{ params.map }} \${{ params.none }} \${{ params.mixed }}
          |                                ^^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false are.
+      = Use text, a number, true or false.
 
-    p.yaml:12:51: error: params.mixed is a list with a list, which is no word of a command
+    p.yaml:12:51: error: params.mixed is a list with a list, which cannot be a word of a command
       12 |       - echo \${{ params.map }} \${{ params.none }} \${{ params.mixed }}
          |                                                   ^^^^^^^^^^^^^^^^^^^
-      = Only text, numbers and true or false are.
+      = Use text, a number, true or false.
 
-    p.yaml:13:22: error: params.text is "a b", which is no number to calculate with
+    p.yaml:13:22: error: params.text is "a b", which is no number that the shell can calculate with
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                      ^^^^^^^^^^^^^^^^^^
-      = Inside $((…)) only numbers can stand.
+      = $((…)) accepts only numbers.
 
-    p.yaml:13:45: error: an expression cannot follow a backslash directly
+    p.yaml:13:45: error: an expression cannot directly follow a backslash
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                                             ^^^^^^^^^^^^^^^^^^
       = Remove the character before it.
 
-    p.yaml:13:65: error: an expression cannot follow a $ directly
+    p.yaml:13:65: error: an expression cannot directly follow a $
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                                                                 ^^^^^^^^^^^^^^^^^^
       = Remove the character before it.

@@ -1,11 +1,11 @@
-/** Files that are no YAML, or not there. */
+/** Invalid YAML files and missing files. */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readPipeline } from '../../../engine/pipeline/read.ts';
 import { Project, text } from './project.ts';
 
-test('an expression without quotes in a flow map or list', async () => {
+test('an unquoted expression in a flow map or list', async () => {
   const project = new Project();
   const screen = await project.screen(text`
     steps:
@@ -23,22 +23,22 @@ test('an expression without quotes in a flow map or list', async () => {
     "p.yaml:4:19: error: an expression must be quoted inside { } and [ ]
       4 |     with: { data: \${{ steps.b.data }}, lowercase: true }
         |                   ^^^^^^^^^^^^^^^^^^^
-      = quote it: "\${{ steps.b.data }}"
+      = Quote it: "\${{ steps.b.data }}"
 
     p.yaml:6:17: error: an expression must be quoted inside { } and [ ]
       6 |     run: [echo, \${{ params.x }}]
         |                 ^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.x }}"
+      = Quote it: "\${{ params.x }}"
 
     p.yaml:9:10: error: an expression must be quoted inside { } and [ ]
       9 |       b: \${{ params.y }},
         |          ^^^^^^^^^^^^^^^
-      = quote it: "\${{ params.y }}"
+      = Quote it: "\${{ params.y }}"
     "
   `);
 });
 
-test('duplicate keys, beside other mistakes', async () => {
+test('duplicate keys, together with other errors', async () => {
   const project = new Project();
   const screen = await project.screen(text`
     steps:
@@ -54,7 +54,7 @@ test('duplicate keys, beside other mistakes', async () => {
     "p.yaml:4:5: error: duplicate key "run"
       4 |     run: echo 2
         |     ^^^
-      = It is first set in line 3: keep one of them.
+      = It is already set in line 3. Remove one of them.
 
     p.yaml:5:5: error: unknown key "tmeout"
       5 |     tmeout: 5s
@@ -64,17 +64,17 @@ test('duplicate keys, beside other mistakes', async () => {
     p.yaml:6:3: error: duplicate key "a"
       6 |   a: { run: echo 3 }
         |   ^
-      = It is first set in line 2: keep one of them.
+      = It is already set in line 2. Remove one of them.
 
     p.yaml:7:34: error: duplicate key "A"
       7 |   b: { run: echo 4, env: { A: 1, "A": 2 } }
         |                                  ^^^
-      = It is first set in line 7: keep one of them.
+      = It is already set in line 7. Remove one of them.
 
     p.yaml:8:1: error: duplicate key "steps"
       8 | steps: {}
         | ^^^^^
-      = It is first set in line 1: keep one of them.
+      = It is already set in line 1. Remove one of them.
     "
   `);
 });
@@ -103,10 +103,10 @@ test.each([
   expect(await new Project().screen(yaml)).toMatchSnapshot();
 });
 
-test('aliases that multiply without end', async () => {
+test('aliases that grow exponentially', async () => {
   const lines = Array.from({ length: 12 }, (_, i) => `  a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`);
   const yaml = `params:\n  a0: &a0 x\n${lines.join('\n')}\nsteps: { a: { run: echo } }\n`;
-  expect(await new Project().screen(yaml)).toContain('aliases make this file grow beyond a million values');
+  expect(await new Project().screen(yaml)).toContain('aliases expand this file to more than a million values');
 });
 
 test('a file that is not UTF-8', async () => {
@@ -117,7 +117,7 @@ test('a file that is not UTF-8', async () => {
     "
   `);
   expect(await new Project().screen(Buffer.from('steps: {}\n', 'utf16le'))).toContain('not UTF-8');
-  // The replacement character itself is a character like any other.
+  // U+FFFD itself is a valid character.
   expect((await new Project().read('description: "\ufffd"\nsteps: { a: { run: echo } }\n')).description).toBe('\ufffd');
 });
 
@@ -137,7 +137,7 @@ test('a file that is missing, a folder, or not readable', async () => {
   `);
   expect(await at('nothing-like-it.yaml')).toMatchInlineSnapshot(`
     "nothing-like-it.yaml: error: there is no such file
-      = There are: other.yml, spam.yaml
+      = The folder contains: other.yml, spam.yaml
     "
   `);
   expect(await at('none/at/all.yaml')).toMatchInlineSnapshot(`
@@ -146,7 +146,7 @@ test('a file that is missing, a folder, or not readable', async () => {
   `);
   expect(await at('.')).toMatchInlineSnapshot(`
     "<project>: error: this is a folder, not a file
-      = In it there are: other.yml, spam.yaml
+      = It contains: other.yml, spam.yaml
     "
   `);
   expect(await at('empty')).toMatchInlineSnapshot(`
@@ -154,12 +154,12 @@ test('a file that is missing, a folder, or not readable', async () => {
       = Name a .yaml file.
     "
   `);
-  if (process.getuid?.() === 0) return; // root reads everything
+  if (process.getuid?.() === 0) return; // root can read everything
   chmodSync(join(project.folder, 'spam.yaml'), 0);
   expect(await at('spam.yaml')).toContain('permission denied');
 });
 
-test('names of JavaScript objects are names like any other', async () => {
+test('property names of JavaScript objects are ordinary names', async () => {
   const project = new Project();
   const pipeline = await project.read(text`
     params: { __proto__: 1, constructor: 2, toString: { hasOwnProperty: 3 } }
@@ -193,7 +193,7 @@ test('names of JavaScript objects are names like any other', async () => {
       1 | steps: { a: { run: "echo \${{ params.toString }}", valueOf: 1 }, b: { uses: constructor } }
         |                                                                            ^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
     "
   `);
 });

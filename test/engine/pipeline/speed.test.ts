@@ -1,8 +1,8 @@
-/** Reading must not be felt, and never grow with the square of the cells. Bounds leave room for a slow machine. */
+/** Reading must be fast and never quadratic in the number of cells. The limits leave room for a slow machine. */
 import { expect, test } from 'vitest';
 import { Project } from './project.ts';
 
-/** Of the processor: what others do on this machine does not count. */
+/** CPU time, which does not depend on other processes. */
 async function seconds(yaml: string, cells: number): Promise<number> {
   const project = new Project({ 'x.txt': '' });
   await project.read('steps: { warm: { run: echo } }\n');
@@ -29,7 +29,7 @@ steps:
   b: { run: "cat \${{ steps.e[*].r }}", needs: t }
 `;
 
-test('256 cells of a matrix, and what reads them', async () => {
+test('a matrix with 256 cells and their readers', async () => {
   expect(await seconds(grid(16), 513)).toBeLessThan(1);
 });
 
@@ -45,7 +45,7 @@ test('a chain of 1,000 steps, written backwards', async () => {
   expect(await seconds(yaml, 1001)).toBeLessThan(2);
 });
 
-test('1,000 steps that use a built-in step: its options are compiled once', async () => {
+test('1,000 steps that use one built-in step: its options are compiled once', async () => {
   const steps = Array.from({ length: 1000 }, (_, i) => `  s${i}: { uses: collect, with: { files: x.txt } }\n`);
   expect(await seconds(`steps:\n${steps.join('')}`, 1000)).toBeLessThan(3);
 });

@@ -1,4 +1,4 @@
-/** Steps of the user's own: described in a child process, with their mistakes at `uses`. */
+/** Users' steps: their declarations are read in a child process, and errors are reported at `uses`. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -59,7 +59,7 @@ test('in every kind of module, in a package of any type, or as an installed pack
   expect((cells[9]!.action as any).module.path).toBe(join(project.folder, 'node_modules/@scope/step/lib/step.js'));
 });
 
-test('its options are checked as those of a built-in', async () => {
+test('its options are checked like those of a built-in step', async () => {
   const project = new Project({ 'mine.ts': TS, 'x.txt': '' });
   expect(
     await project.screen(text`
@@ -84,7 +84,7 @@ test('its options are checked as those of a built-in', async () => {
         |                                             ^
       = ./mine.ts takes: data, n
 
-    p.yaml:3:74: error: "n" is an option of ./mine.ts: it cannot take what a step made
+    p.yaml:3:74: error: "n" is an option of ./mine.ts, and options cannot refer to outputs of steps
       3 |   b: { uses: ./mine.ts, with: { dat: x.txt, m: "\${{ steps.a.out }}", n: "\${{ steps.a.out }}" } }
         |                                                                          ^^^^^^^^^^^^^^^^^^
       = inputs of ./mine.ts: data
@@ -102,7 +102,7 @@ test('its options are checked as those of a built-in', async () => {
   `);
 });
 
-test('what is wrong with a module stands at `uses`', async () => {
+test('errors of a module are reported at `uses`', async () => {
   const project = new Project({
     'helper.ts': 'export const x = ;\n',
     'syntax.ts': `import { x } from './helper.ts';\nx();\n${TS}`,
@@ -157,35 +157,35 @@ test('what is wrong with a module stands at `uses`', async () => {
         |               ^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is no step
+    p.yaml:6:15: error: ./string.mjs: the default export of string.mjs is not a step
       6 |   s4: { uses: "./string.mjs" }
         |               ^^^^^^^^^^^^^^
       = Write \`export default defineStep({ … })\`.
 
-    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is no step: it has no function \`run\`
+    p.yaml:7:15: error: ./no-run.mjs: the default export of no-run.mjs is not a step: it has no function \`run\`
       7 |   s5: { uses: "./no-run.mjs" }
         |               ^^^^^^^^^^^^^^
-      = See \`tunesmith new-step\`, which writes a step to start from.
+      = \`tunesmith new-step\` writes an example of a step.
 
     p.yaml:8:15: error: ./no-version.mjs: the default export of no-version.mjs has no \`version\`
       8 |   s6: { uses: "./no-version.mjs" }
         |               ^^^^^^^^^^^^^^^^^^
-      = Write \`version: 1\`, and raise it when the same inputs and options would give another result.
+      = Write \`version: 1\`, and raise it when the same inputs and options give a different result.
 
     p.yaml:9:15: error: ./kind.mjs: the default export of kind.mjs declares "o" as "dir"
       9 |   s7: { uses: "./kind.mjs" }
         |               ^^^^^^^^^^^^
-      = An input or output is "file", "folder" or "any".
+      = The kind of an input or output is "file", "folder" or "any".
 
     p.yaml:10:15: error: ./both.mjs: the default export of both.mjs declares "a" both as an input and as an option
       10 |   s8: { uses: "./both.mjs" }
          |               ^^^^^^^^^^^^
-      = Rename one of them: \`with\` holds both.
+      = Rename one of them, because \`with\` holds both.
 
-    p.yaml:11:15: error: ./schema.mjs declares options that are no valid JSON Schema: a/type must be equal to one of the allowed values
+    p.yaml:11:15: error: ./schema.mjs declares options that are not a valid JSON Schema: a/type must be equal to one of the allowed values
       11 |   s9: { uses: "./schema.mjs" }
          |               ^^^^^^^^^^^^^^
-      = Mend them in the step.
+      = Fix the schema in the step.
 
     p.yaml:12:16: error: ./throws.mjs: it failed while loading: TypeError: boom
       12 |   s10: { uses: "./throws.mjs" }
@@ -199,7 +199,7 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:14:16: error: ./missing-package.mjs: it imports the package not-there, which is not installed
       14 |   s12: { uses: "./missing-package.mjs" }
          |                ^^^^^^^^^^^^^^^^^^^^^^^
-      = npm install not-there
+      = Install it: npm install not-there
 
     p.yaml:15:16: error: ./missing-file.mjs: line 1, column 15: Could not resolve "./not-there.js"
       15 |   s13: { uses: "./missing-file.mjs" }
@@ -208,24 +208,24 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:16:16: error: there is no file ./nothing.mjs
       16 |   s14: { uses: "./nothing.mjs" }
          |                ^^^^^^^^^^^^^^^
-      = \`tunesmith new-step\` writes a step to start from.
+      = \`tunesmith new-step\` creates an example of a step.
 
     p.yaml:17:16: error: there is no file ./none
       17 |   s15: { uses: "./none" }
          |                ^^^^^^^^
       = did you mean ./none.mjs?
 
-    p.yaml:18:16: error: ./data.json is no step
+    p.yaml:18:16: error: ./data.json is not a step
       18 |   s16: { uses: "./data.json" }
          |                ^^^^^^^^^^^^^
       = A step is a .ts, .js or .mjs file.
 
-    p.yaml:19:16: error: . is no step
+    p.yaml:19:16: error: . is not a step
       19 |   s17: { uses: "." }
          |                ^^^
       = A step is a .ts, .js or .mjs file.
 
-    p.yaml:20:16: error: .. is no step
+    p.yaml:20:16: error: .. is not a step
       20 |   s18: { uses: ".." }
          |                ^^^^
       = A step is a .ts, .js or .mjs file.
@@ -233,29 +233,29 @@ test('what is wrong with a module stands at `uses`', async () => {
     p.yaml:21:16: error: there is no step "none.mjs"
       21 |   s19: { uses: "none.mjs" }
          |                ^^^^^^^^^^
-      = A file is written with ./ before it: ./none.mjs
+      = To use the file, write ./none.mjs
 
     p.yaml:22:16: error: the package no-step has no module to import
       22 |   s20: { uses: "no-step" }
          |                ^^^^^^^^^
-      = It is no step.
+      = The package is not a step.
 
     p.yaml:23:16: error: the package no-step has no module ./other
       23 |   s21: { uses: "no-step/other" }
          |                ^^^^^^^^^^^^^^^
-      = It is no step.
+      = The package is not a step.
 
     p.yaml:24:16: error: there is no step "@scope/none"
       24 |   s22: { uses: "@scope/none" }
          |                ^^^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
     p.yaml:25:16: error: there is no step "trian"
       25 |   s23: { uses: "trian" }
          |                ^^^^^^^
       = did you mean "train"? steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        A step of yours is written ./my-step.ts; a package must be installed.
+        Write a step of your own as ./my-step.ts. A package must be installed.
 
     p.yaml:26:16: error: "uses" cannot be empty
       26 |   s24: { uses: "" }
@@ -264,13 +264,13 @@ test('what is wrong with a module stands at `uses`', async () => {
   `);
 });
 
-test('a module that never finishes loading is given up', async () => {
+test('a module that never finishes loading is stopped', async () => {
   const { folder } = new Project({ 'slow.mjs': 'await new Promise(() => setInterval(() => {}, 1000));\n' });
   const described = await describeStep(join(folder, 'slow.mjs'), { root: folder, patience: 1500 });
   expect(described).toMatchObject({ message: 'it was still loading after 1.5 s' });
 });
 
-test('what it said is kept by its code; nothing is written where nothing may be', async () => {
+test('the declaration is cached by the code; with readOnly, nothing is written', async () => {
   const project = new Project({
     'mine.ts': `import { n } from './n.ts';\n${TS.replace('default: 2', 'default: n')}`,
     'n.ts': 'export const n = 5;\n',
@@ -283,7 +283,7 @@ test('what it said is kept by its code; nothing is written where nothing may be'
   await project.read(yaml);
   const [first] = readdirSync(kept);
   expect(readFileSync(join(project.folder, '.tunesmith/.gitignore'), 'utf8')).toBe('*\n');
-  // Nobody but the description itself is asked, where the whole pipeline is not remembered.
+  // Only the declaration is cached, not the whole pipeline.
   rmSync(join(project.folder, '.tunesmith/pipelines'), { recursive: true });
   const changed = unsealed(readFileSync(join(kept, first!), 'utf8'))!.replace('"default":5', '"default":7');
   writeFileSync(join(kept, first!), sealed(changed));
@@ -293,14 +293,14 @@ test('what it said is kept by its code; nothing is written where nothing may be'
   expect(options(byName(await project.read(yaml)).a!)).toEqual({ n: 5 });
 });
 
-test('what keeps a module from being compiled is told, not only that something does', async () => {
+test('a compile error of a module is reported with its reason', async () => {
   const project = new Project({ 'package.json': '{}', 'waits.ts': `await 1;\nexport default ${STEP};\n` });
   expect(await describeStep(join(project.folder, 'waits.ts'), { root: project.folder, readOnly: true })).toEqual({
     message: expect.stringMatching(/^it failed while loading: .*: .*waits\.ts:1:0: ERROR: Top-level await is/),
   });
 });
 
-test("a step's code: its files, what they import, and the versions of packages", async () => {
+test("a step's code: its files, its imports, and the versions of packages", async () => {
   const project = new Project({
     'steps/mine.ts':
       "import { defineStep } from 'tunesmith';\nimport type { T } from './types.ts';\nimport { a } from '../lib/a.js';\nimport fs from 'node:fs';\nimport path from 'path';\nimport dep from 'dep/sub';\nimport scoped from '@s/dep';\nimport data from './data.json';\nexport default [a, fs, path, dep, scoped, data, defineStep, await import('./lazy.mjs')];\n",

@@ -1,4 +1,4 @@
-/** The table of a sweep: a column for each dimension that varies, numbers of one precision, no two rows that look alike. */
+/** The table of a sweep: one column for each varying dimension, equal precision, no two rows that look the same. */
 import { expect, test } from 'vitest';
 import { colorsFor } from '../../../engine/report/colors.ts';
 import { figureLines } from '../../../engine/report/figures.ts';
@@ -10,7 +10,7 @@ function lines(cells: Record<string, Record<string, number>>, columns = 80): str
   return figureLines(new Map(Object.entries(cells).map(([cell, values]) => [cell, new Map(Object.entries(values))])), columns, plain);
 }
 
-test('eight cells of three dimensions at 80 columns', () => {
+test('eight cells with three dimensions in 80 columns', () => {
   const cells: Record<string, Record<string, number>> = {};
   let n = 0;
   for (const rate of ['0.00003', '0.0003'])
@@ -34,12 +34,12 @@ test('eight cells of three dimensions at 80 columns', () => {
   ]);
 });
 
-test('numbers of one precision: powers of ten for all of a column where one needs them, thousands beside decimals', () => {
+test('equal precision in a column: exponents for all if one number needs them, thousands next to decimals', () => {
   const cells = { 'a[x=1e-9]': { perplexity: 5210.4, rate: 2e-5 }, 'a[x=0.5]': { perplexity: 12.35, rate: 0.5 } };
   expect(lines(cells)).toEqual(['a', '   x  perplexity       rate', '1e-9    5,210.40    2.00e-5', '5e-1       12.35 *  5.00e-1']);
 });
 
-test('a narrow screen repeats the dimensions, and never cuts two names to one', () => {
+test('a narrow screen repeats the dimensions and never cuts two names to the same text', () => {
   const cells = Object.fromEntries(
     ['one', 'two'].map((end) => [
       `fit[prompt="the same long beginning of a text, ${end}, and the same long end of it",seed=1]`,
@@ -54,7 +54,7 @@ test('a narrow screen repeats the dimensions, and never cuts two names to one', 
   expect(new Set(rows).size).toBe(rows.length);
 });
 
-test('a column that says what rows are about keeps what tells them apart', () => {
+test('a column that identifies rows stays distinct', () => {
   const name = (middle: string) => `train[${'a'.repeat(30)}${middle}${'b'.repeat(30)}]`;
   const shown = tableLines(
     ['cell', 'why'],

@@ -1,4 +1,4 @@
-/** The live region, tables and cut text: whatever they are given, they stay within the terminal. */
+/** The live region, tables and cut text always fit the terminal. */
 import stringWidth from 'string-width';
 import { expect, test } from 'vitest';
 import { colorsFor } from '../../../engine/report/colors.ts';
@@ -16,7 +16,7 @@ function work(cell: string, more: Partial<Work> = {}): Work {
   return { cell, since: performance.now() - 95_000, told: 'ein Wort 日本語 '.repeat(20), waiting: false, ...more };
 }
 
-test('no line of the live region is wider than the terminal, none is lost', () => {
+test('no line of the live region is wider than the terminal, and none is lost', () => {
   const progress = { done: 120, total: 400, values: { loss: 0.312345, 'tokens/s': 5210.3, learning_rate: 0.00003, phase: 'warm-up' } };
   for (let columns = 19; columns <= 200; columns += 3) {
     const working = NAMES.flatMap((cell) => [
@@ -35,7 +35,7 @@ test('no line of the live region is wider than the terminal, none is lost', () =
   }
 });
 
-test('a wide line tells all there is', () => {
+test('a wide line has all fields', () => {
   const line = frame(
     [work('train', { progress: { done: 100, total: 400, values: { loss: 0.3, 'tokens/s': 5210.3 } } })],
     whole,
@@ -46,7 +46,7 @@ test('a wide line tells all there is', () => {
   expect(line).toMatch(/^\S train {2}━+─+ {2}25% {2}1m 35s {2}ETA 4m 45s {2}loss 0\.3 {2}5,210 tokens\/s$/);
 });
 
-test('tables fit: text gives way, numbers stay whole, what is left goes below', () => {
+test('tables fit: text is cut, numbers are not, other columns follow below', () => {
   const header = ['name', 'text', ...Array.from({ length: 12 }, (_, i) => `metric_${i}`)];
   const rows = [['first', 'word '.repeat(50), ...Array.from({ length: 12 }, (_, i) => String(1000 + i))]];
   for (const columns of [30, 40, 80, 200]) {
@@ -56,7 +56,7 @@ test('tables fit: text gives way, numbers stay whole, what is left goes below', 
   }
 });
 
-test('the best figure is marked where the name says which way is better', () => {
+test('the best value is marked if the direction of the metric is known', () => {
   const figures: Figures = new Map([
     [
       'train[a=1]',
@@ -87,7 +87,7 @@ alone   rows
        5,021`);
 });
 
-test('of a large sweep the best twenty are shown', () => {
+test('the best twenty rows of a large sweep are shown', () => {
   const figures: Figures = new Map(Array.from({ length: 50 }, (_, i) => [`train[i=${i}]`, new Map([['loss', 1 + ((i * 7) % 50)]])]));
   const lines = figureLines(figures, 80, colors);
   expect(lines).toHaveLength(23);
@@ -100,7 +100,7 @@ test('a plan of a thousand fresh cells is short', () => {
   expect(planLines('big', cells, 80, colors)).toEqual(['fresh    1,000 cells', '', 'big: all 1,000 cells are fresh']);
 });
 
-test('durations and figures read well', () => {
+test('durations and numbers are readable', () => {
   expect([0.01, 0.31, 9.96, 59.4, 59.6, 61, 3599.7, 7384].map(duration)).toEqual([
     '<0.1 s',
     '0.3 s',
@@ -114,7 +114,7 @@ test('durations and figures read well', () => {
   expect([0.123456, 5210.33, 1e-7, 12, 1234567, Number.NaN].map(figure)).toEqual(['0.1235', '5,210', '1.00e-7', '12', '1,234,567', 'NaN']);
 });
 
-test('text is cut to the column, wide characters too', () => {
+test('text is cut to a width, also with wide characters', () => {
   for (const text of [...NAMES, '👩‍👩‍👧 family', '日'.repeat(30)]) {
     for (let columns = 1; columns < 50; columns++) {
       expect(stringWidth(clip(text, columns))).toBeLessThanOrEqual(columns);
@@ -124,7 +124,7 @@ test('text is cut to the column, wide characters too', () => {
   }
 });
 
-test('sentences are wrapped between words; a path stays whole', () => {
+test('sentences are wrapped between words; a path is not split', () => {
   expect(wrap('note: the file out/a.txt was kept as .tunesmith/kept/2026/out/a.txt', 20, '  ')).toEqual([
     'note: the file',
     '  out/a.txt was kept',
@@ -133,7 +133,7 @@ test('sentences are wrapped between words; a path stays whole', () => {
   ]);
 });
 
-test('a long reason goes on below itself, never cut; beside long names it has lines of its own', () => {
+test('a long reason is wrapped and never cut; next to long names it has its own lines', () => {
   const why = 'option learning_rate: 0.0001 → 0.0003; input data changed: 1 of 30 files; code of ./step.ts changed';
   expect(planLines('p', { train: { state: 'run', why }, all: { state: 'fresh', why: '' } }, 60, colors)).toEqual([
     'run      train  option learning_rate: 0.0001 → 0.0003; input',

@@ -1,4 +1,4 @@
-/** What a run shows, whole screens: plain lines, the live view on a terminal, and what both leave out. */
+/** The screens of a run: plain lines, and the live view on a terminal. */
 import { expect, test } from 'vitest';
 import { normalized, type Project, project } from '../../rig.ts';
 import { screenOf, terminal } from '../../terminal.ts';
@@ -35,7 +35,7 @@ steps:
     needs: words
 `;
 
-test('a first run, a second one, and one with an output deleted: plain', async () => {
+test('a first run, a second run, and one with a deleted output: plain', async () => {
   const p = project({ 'p.yaml': FIT, 'fit.ts': STEP });
   const figures = `
 fit
@@ -125,7 +125,7 @@ for (const [columns, rows] of [
     const screen = screenOf(run.stdout, columns, rows);
     expect(screen.cursorHidden).toBe(false);
     const lines = normalized(screen.lines.join('\n'), p.folder).split('\n');
-    // Two cells that run at once end in any order.
+    // Two cells that run at the same time end in any order.
     const wide = columns === 80;
     const ended = lines.splice(1, wide ? 2 : 4);
     expect(ended.sort()).toEqual(
@@ -158,10 +158,10 @@ for (const [columns, rows] of [
   });
 }
 
-test('a terminal without colours gets none; FORCE_COLOR gives a log colours', async () => {
+test('no colours if the terminal has none; FORCE_COLOR adds colours to a log', async () => {
   const p = project({ 'p.yaml': FAILS });
   Object.assign(p.env, terminal(p, 80, 24));
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the test looks for colours
   const colours = /\x1b\[[\d;]*m/;
   expect((await p.run('run', 'p.yaml')).stdout).not.toMatch(colours);
   delete p.env.NODE_OPTIONS;
@@ -184,7 +184,7 @@ export default defineStep({
 });
 `;
 
-test('what a step says came of it stands at its line and below the summary, also when it need not run again', async () => {
+test('a result line is printed with the cell and below the summary, also if the cell is fresh', async () => {
   const p = project({ 'p.yaml': 'name: p\nsteps: { pick: { uses: ./choose.ts, with: { of: 3 } } }\n', 'choose.ts': SAYS });
   const told = `p: 1 STATE · <time>\n\npick: the first of 3\n\noutput: .tunesmith/outputs/p/pick/choice\n`;
   expect((await p.run('run', 'p.yaml')).screen).toBe(
@@ -192,7 +192,7 @@ test('what a step says came of it stands at its line and below the summary, also
   );
   expect((await p.run('run', 'p.yaml')).screen).toBe(told.replace('STATE', 'fresh'));
   expect((await p.run('runs', 'show', '1')).stdout).toContain('\npick: the first of 3\n');
-  // An option that its schema marks with \`fingerprint: false\` reruns nothing, and is no part of what explain shows.
+  // An option with \`fingerprint: false\` reruns nothing and is not part of explain.
   p.write('p.yaml', 'name: p\nsteps: { pick: { uses: ./choose.ts, with: { of: 3, every: 1 } } }\n');
   expect((await p.states('p.yaml')).cells).toEqual({ pick: 'fresh' });
   expect((await p.run('explain', 'pick')).stdout).not.toContain('option every');
@@ -204,10 +204,10 @@ test('what a step says came of it stands at its line and below the summary, also
 
 const ESCAPE = '\\x1b[31m';
 
-/** All but red, which the names below ask for. */
+/** All colours except red, which names below contain. */
 const OUR_COLORS = /\p{Cc}\[(?!31m)[\d;]*m/gu;
 
-test('control characters in names, messages and data become visible, with colours and without', async () => {
+test('control characters in names, messages and data are escaped, with and without colours', async () => {
   const p: Project = project({
     'p.yaml': 'name: "a\\e[31mb\\u202e"\nsteps: { s: { run: "echo > ${{ outputs.o }}", outputs: { o: "out/x\\e[31m" } } }\n',
     'bad.yaml': 'steps: {"a\\e[31m": { run: "echo" }}\n',
@@ -244,7 +244,7 @@ test('control characters in names, messages and data become visible, with colour
   expect((await p.run('show', 'rows.jsonl')).stdout).toContain(`red ${ESCAPE} \\x9b2J \\x07`);
 });
 
-test('logs on a terminal show colours and nothing else that drives it; elsewhere they are as they were written', async () => {
+test('logs on a terminal show only colours; elsewhere, they are unchanged', async () => {
   const p = project({
     'p.yaml': `steps: { a: { run: "printf '\\\\033[32mgreen\\\\033[2J\\\\r10%%\\\\r20%%\\\\n'" } }`,
   });
@@ -257,7 +257,7 @@ test('logs on a terminal show colours and nothing else that drives it; elsewhere
   expect((await p.run('logs', 'a')).stdout).toBe('\u001b[32mgreen\\x1b[2J\n10%\n20%\n\u001b[0m');
 });
 
-test('lines of megabytes do not flood the screen: they are cut, and the log has all of them', async () => {
+test('very long lines are cut on the screen, and the log has them in full', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { uses: ./long.ts } }\n',
     'long.ts': `import { defineStep, StepError } from 'tunesmith';
@@ -289,7 +289,7 @@ export default defineStep({
     expect((await p.run(...words)).stdout.length).toBeLessThan(10_000);
 });
 
-test('what a child writes cannot drive the terminal', async () => {
+test('output of a child cannot control the terminal', async () => {
   const p: Project = project({ 'p.yaml': `steps: { a: { run: "printf '\\\\007x\\\\033[2Jy\\\\n'; exit 1" } }` });
   const run = await p.run('run', 'p.yaml');
   expect(run.stdout).toContain('  │ xy\n');
@@ -308,7 +308,7 @@ test('the line with the caret fits a narrow terminal', async () => {
   for (const line of shown) expect(line.length).toBeLessThanOrEqual(60);
 });
 
-test('a terminal that does not know its size, as some programs open one, cuts nothing', async () => {
+test('on a terminal of unknown size, nothing is cut', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo a > ${{ outputs.o }}", outputs: { o: out/o.txt } } }' });
   Object.assign(p.env, terminal(p, 0, 0));
   expect((await p.run('run', 'p.yaml', '--plain')).stdout).toContain('output: out/o.txt\n');

@@ -1,4 +1,4 @@
-/** What differs between two texts, as `diff -u` writes it. */
+/** Differences between two texts in the format of `diff -u`. */
 import { expect, test } from 'vitest';
 import { unifiedLines } from '../../../engine/report/unified.ts';
 
@@ -16,7 +16,7 @@ test('as `diff -u` writes it', () => {
   ]);
 });
 
-test('texts with nothing in common are replaced, in no time', () => {
+test('texts without common lines are replaced as a whole, fast', () => {
   const text = (word: string) => Array.from({ length: 5000 }, (_, i) => `${word} ${i}\n`).join('');
   expect(edits(unifiedLines(text('a'), text('b')))).toBe(10_000);
 });

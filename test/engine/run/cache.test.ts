@@ -1,4 +1,4 @@
-/** `cache ls`, `du`, `verify`, `export` and `import`, as a user meets them. */
+/** The commands `cache ls`, `du`, `verify`, `export` and `import`. */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
@@ -10,11 +10,11 @@ const FILES = {
 `,
 };
 
-test('what is there, and how much room it takes: what several results have counts once', async () => {
+test('results and their disk usage: shared objects count once', async () => {
   const p = project(FILES);
   expect((await p.run('cache', 'ls')).screen).toBe('the cache is empty\n');
   expect((await p.run('cache', 'ls', 'a')).screen).toBe('there is no such result in the cache\n');
-  expect((await p.run('cache', 'verify')).screen).toBe('0 objects read, 0 bytes: all are whole\n');
+  expect((await p.run('cache', 'verify')).screen).toBe('0 objects read, 0 bytes: all intact\n');
   expect(p.exists('.tunesmith')).toBe(false);
   await p.states('p.yaml');
   expect((await p.run('cache', 'ls')).stdout.split('\n').map((line) => line.slice(0, 13).trimEnd())).toEqual([
@@ -35,10 +35,10 @@ test('what is there, and how much room it takes: what several results have count
   ]);
   expect(used.unneeded).toBe(0);
   expect((await p.run('cache', 'du')).stdout).toMatch(/^p\.yaml a +2 +4\.0 KB$/m);
-  expect((await p.run('cache', 'what')).screen).toContain('error: cache does not know "what"\n');
+  expect((await p.run('cache', 'what')).screen).toContain('error: cache has no subcommand "what"\n');
 });
 
-test('verify finds the damaged object, and whose it is; the next run that needs it makes it again', async () => {
+test('verify finds a damaged object and its result; the next run that needs the result makes it again', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const [object] = p.find('.tunesmith/objects').filter((name) => p.stat(name).size === 2002);
@@ -47,35 +47,35 @@ test('verify finds the damaged object, and whose it is; the next run that needs 
   const verify = await p.run('cache', 'verify');
   expect(verify.code).toBe(1);
   expect(verify.stdout).toMatch(
-    /^3 objects read, [\d.]+ KB: 1 damaged\nset aside in <?\S+damaged\n {2}[\da-f]{64}\nthese results are not whole/,
+    /^3 objects read, [\d.]+ KB: 1 damaged\nmoved the damaged objects to <?\S+damaged:\n {2}[\da-f]{64}\nthese results are incomplete/,
   );
   expect(verify.stdout).toMatch(/\n {2}p\.yaml b\n/);
-  expect((await p.run('cache', 'export', 'x.tar')).stdout).toMatch(/^1 result with 1 object.*\nleft out, .*: .*p\.yaml b/);
+  expect((await p.run('cache', 'export', 'x.tar')).stdout).toMatch(/^wrote 1 result with 1 object.*\nleft out, .*: .*p\.yaml b/);
   p.remove('out');
   const { cells } = await p.states('p.yaml');
   expect(Object.values(cells).filter((state) => state === 'ran')).toHaveLength(1);
   expect((await p.run('cache', 'verify')).code).toBe(0);
 });
 
-test('results go to another machine: its run restores them, and runs nothing', async () => {
+test('results can be moved to another machine, where a run restores them', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const lock = p.read('p.lock');
-  expect((await p.run('cache', 'export', 'all.tar')).stdout).toMatch(/^3 results with 3 objects, [\d.]+ KB, in all\.tar\n$/);
-  expect((await p.run('cache', 'export', 'one.tar', 'a[n=1]')).stdout).toMatch(/^1 result with 1 object, /);
+  expect((await p.run('cache', 'export', 'all.tar')).stdout).toMatch(/^wrote 3 results with 3 objects, [\d.]+ KB, to all\.tar\n$/);
+  expect((await p.run('cache', 'export', 'one.tar', 'a[n=1]')).stdout).toMatch(/^wrote 1 result with 1 object, /);
   const again = await p.run('cache', 'export', 'all.tar');
-  expect([again.code, again.screen]).toEqual([1, expect.stringContaining('all.tar is there already')]);
+  expect([again.code, again.screen]).toEqual([1, expect.stringContaining('all.tar already exists')]);
   expect((await p.run('cache', 'export', 'none.tar', 'c')).code).toBe(2);
 
   const other = project(FILES);
   const take = async (name: string) => (await other.run('cache', 'import', p.path(name))).screen;
-  expect(await take('one.tar')).toMatch(/^1 result and 1 object, .*, are new\n$/);
-  expect(await take('all.tar')).toMatch(/^2 results and 2 objects, .*, are new; 1 was there already\n$/);
-  expect(await take('all.tar')).toMatch(/^0 results and 0 objects, 0 bytes, are new; 3 were there already\n$/);
+  expect(await take('one.tar')).toMatch(/^added 1 result with 1 object, [\d.]+ [KM]B\n$/);
+  expect(await take('all.tar')).toMatch(/^added 2 results with 2 objects, .*; 1 was already in the cache\n$/);
+  expect(await take('all.tar')).toMatch(/^added 0 results with 0 objects, 0 bytes; 3 were already in the cache\n$/);
   expect((await other.states('p.yaml', '--json')).cells).toEqual({ 'a[n=1]': 'restored', 'a[n=2]': 'restored', b: 'restored' });
   expect(other.read('p.lock')).toBe(lock);
 
   writeFileSync(p.path('cut.tar'), p.read('all.tar').slice(0, 3000));
   const cut = await other.run('cache', 'import', p.path('cut.tar'));
-  expect([cut.code, cut.stderr]).toEqual([1, expect.stringContaining('Nothing of it was imported. Copy it again, or export it again.')]);
+  expect([cut.code, cut.stderr]).toEqual([1, expect.stringContaining('Nothing was imported. Copy the archive again, or export it again.')]);
 });

@@ -1,10 +1,10 @@
-/** What a step keeps for the attempt after one that was cut off: `context.checkpoints`. */
+/** Checkpoints of steps: `context.checkpoints`. */
 import { utimesSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { Records } from '../../../engine/run/records.ts';
 import { engine } from './rig.ts';
 
-/** Counts its attempts in its checkpoints; ends as the file `how` says. */
+/** Counts its attempts in a checkpoint. The file `how` decides how it ends. */
 const COUNT = `import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defineStep, StepError } from 'tunesmith';
@@ -39,7 +39,7 @@ const project = (how: string, more?: string) => engine(pipeline(more), { 'count.
 const OUTPUT = '.tunesmith/outputs/p/count/o';
 const kept = (p: ReturnType<typeof project>) => p.below('.tunesmith/checkpoints').map((name) => name.split('/')[1]);
 
-test('what a failed attempt kept is there for the next one, and gone when one succeeded', async () => {
+test('the checkpoint of a failed attempt is available for the next one and removed after success', async () => {
   const p = project('fail', ', retry: 1');
   const run = await p.go();
   expect(run.states.count).toBe('failed');
@@ -51,13 +51,13 @@ test('what a failed attempt kept is there for the next one, and gone when one su
   expect((await p.go({ force: true })).lines).toEqual(['attempt 1']);
 });
 
-test('a step that keeps nothing leaves no folder', async () => {
+test('a step without checkpoints leaves no folder', async () => {
   const p = project('no checkpoint');
   expect((await p.go()).states.count).toBe('ran');
   expect(p.exists('.tunesmith/checkpoints')).toBe(false);
 });
 
-test('Ctrl-C, a timeout and kill -9 leave it; other options have their own', async () => {
+test('a checkpoint survives Ctrl-C, a timeout and kill -9; other options have their own', async () => {
   const p = project('wait');
   for (const [signal, attempt] of [
     ['SIGINT', 1],
@@ -71,7 +71,7 @@ test('Ctrl-C, a timeout and kill -9 leave it; other options have their own', asy
   p.write('p.yaml', pipeline(', timeout: 1s'));
   const late = await p.go();
   expect(late.failures.count!.message).toBe('timed out after 1s');
-  // On a busy machine it may not have begun by then.
+  // On a busy machine, the step may not have started yet.
   const attempts = 2 + late.lines.length;
   p.write('how', 'end');
   p.write('p.yaml', pipeline().replace('data.txt }', 'data.txt, word: b }'));
@@ -84,13 +84,13 @@ test('Ctrl-C, a timeout and kill -9 leave it; other options have their own', asy
   expect(kept(p)).toEqual([]);
 });
 
-test('what was kept while an input changed is not gone on from', async () => {
+test('a checkpoint is not used if an input changed while it was made', async () => {
   const p = project('edit');
   expect((await p.go()).states.count).toBe('failed');
   expect(kept(p)).toEqual([]);
 });
 
-test('what nobody came back for in two weeks is removed, unless a run holds it', async () => {
+test('checkpoints that were unused for two weeks are removed, unless a run holds them', async () => {
   const p = project('end');
   const old = new Date(Date.now() - 15 * 24 * 3600 * 1000);
   const recent = new Date(Date.now() - 13 * 24 * 3600 * 1000);

@@ -68,14 +68,14 @@ steps:
   const run = await inside(p, 'run', 'p.yaml', '--plain', '--on-failure', 'continue', '-j', '1');
   expect(run.code).toBe(1);
   expect(run.screen).toMatch(
-    /whole: failed after .*: killed because memory ran out: the kernel's out-of-memory killer ended it \(the limit here is 315 MB\)\n {2}hold less in memory/,
+    /whole: failed after .*: killed, out of memory: the kernel's out-of-memory killer stopped it \(the memory limit is 315 MB\)\n {2}Use less memory/,
   );
   expect(run.screen).toMatch(
-    /child: failed after .*: exited with 3; memory ran out meanwhile, and the kernel killed a process \(the limit here is 315 MB\)/,
+    /child: failed after .*: exited with 3; the kernel killed a process because memory ran out \(the memory limit is 315 MB\)/,
   );
   // What is killed before the last command of a pipe does not fail the pipe.
   expect(run.screen).toMatch(
-    /piece: memory ran out meanwhile, and the kernel killed a process .*: if it was one of\s+piece, what it made may not be whole/,
+    /piece: the kernel killed a process because memory ran\s+out[\s\S]*?\.\s+If\s+the\s+process\s+belonged\s+to\s+piece,\s+its\s+outputs\s+may\s+be\s+incomplete/,
   );
   p.write('q.yaml', 'steps: { asks: { run: "echo", resources: { memory: 400MB } } }');
   expect((await inside(p, 'run', 'q.yaml', '--plain')).screen).toContain('asks for 0.4 GB of memory, but this machine has 0.3 GB');
@@ -101,11 +101,11 @@ steps:
     });
     const made = await inside(p, 'run', 'p.yaml', '--plain', '--until', 'tokenize');
     expect(made.code).toBe(0);
-    expect(made.screen).not.toContain('memory ran out');
+    expect(made.screen).not.toMatch(/memory ran out|out of memory/);
     const refused = await inside(p, 'run', 'p.yaml', '--plain');
     expect(refused.screen).toMatch(/train: failed after .*: this training needs more memory than the 315 MB there are/);
     const killed = await inside(p, 'run', 'p.yaml', '--plain', '-p', 'batch=96');
-    expect(killed.screen).toMatch(/train: failed after .*: killed because memory ran out: .* \(the limit here is 315 MB\)/);
+    expect(killed.screen).toMatch(/train: failed after .*: killed, out of memory: .* \(the memory limit is 315 MB\)/);
     expect(group!.kills()).toBeGreaterThan(0);
   },
 );

@@ -1,4 +1,4 @@
-/** A cache or a disk that is not as it should be: each ends in one clear message, or in running the cell again; nothing is lost. */
+/** Damaged caches and disks: each gives one clear message or runs the cell again, and no data is lost. */
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { engine } from './rig.ts';
 const ONE = 'steps: { a: { run: "cat in.txt > ${{ outputs.o }}", inputs: { data: in.txt }, outputs: { o: out/o.txt } } }';
 const FILES = { 'in.txt': 'some text\n' };
 
-test('a damaged object is not restored: the cell runs, and its result is whole again', async () => {
+test('a damaged object is not restored: the cell runs, and its result is complete again', async () => {
   const p = engine(ONE, FILES);
   await p.go();
   const [object] = p.find('.tunesmith/objects');
@@ -22,7 +22,7 @@ test('a damaged object is not restored: the cell runs, and its result is whole a
   expect(p.read('out/o.txt')).toBe('some text\n');
 });
 
-test('objects that are gone: the cell runs; outputs that are in place stay fresh', async () => {
+test('missing objects: the cell runs; existing outputs stay fresh', async () => {
   const p = engine(ONE, FILES);
   await p.go();
   p.remove('.tunesmith/objects');
@@ -33,7 +33,7 @@ test('objects that are gone: the cell runs; outputs that are in place stay fresh
   expect(run.states).toEqual({ a: 'ran' });
 });
 
-test.each(['state.sqlite', 'index.sqlite'])('%s that is not a database is named, with what to do', async (name) => {
+test.each(['state.sqlite', 'index.sqlite'])('%s that is not a database is reported with a hint', async (name) => {
   const p = engine(ONE, FILES);
   await p.go();
   const file = join(p.folder, '.tunesmith', name);
@@ -58,7 +58,7 @@ test('a result that cannot be stored fails the cell; the former file returns', a
   const p = engine(ONE, FILES);
   await p.go();
   p.write('in.txt', 'other text\n');
-  // Where the objects should go, a file is in the way: as good as a disk that refuses.
+  // A file in the place of the folder for objects acts like a disk that refuses writes.
   p.remove('.tunesmith/objects');
   p.write('.tunesmith/objects', '');
   const run = await p.go();
@@ -68,9 +68,9 @@ test('a result that cannot be stored fails the cell; the former file returns', a
   expect(left.map((file) => p.read(file))).toEqual(['other text\n']);
 });
 
-test('an input that cannot be read fails its cell, and says why', async () => {
+test('an unreadable input fails its cell with the reason', async () => {
   const p = engine('steps: { a: { run: "true", inputs: { data: in } }, b: { run: "true" } }', { 'in/x': '' });
-  // No permissions stop root: a socket is unreadable for everybody.
+  // Permissions do not stop root, but nobody can read a socket.
   const { createServer } = await import('node:net');
   const server = createServer().listen(p.path('in/socket'));
   await new Promise((resolve) => server.once('listening', resolve));
@@ -80,7 +80,7 @@ test('an input that cannot be read fails its cell, and says why', async () => {
   expect(run.failures.a!.message).toMatch(/^cannot read .*socket: it is neither a file, a folder nor a link$/);
 });
 
-test('with TUNESMITH_CACHE index and objects lie elsewhere, and nothing else', async () => {
+test('TUNESMITH_CACHE moves only the index and the objects', async () => {
   const p = engine(ONE, FILES);
   const shared = engine('steps: {}').folder;
   p.env.TUNESMITH_CACHE = shared;

@@ -1,11 +1,11 @@
-/** What a child process gets: its environment, secrets that never show, its working folder. */
+/** The environment of a child process: variables, masked secrets, working folder. */
 import { afterEach, expect, test, vi } from 'vitest';
 import { maskOf } from '../../../engine/run/masking.ts';
 import { engine } from './rig.ts';
 
 afterEach(() => vi.unstubAllEnvs());
 
-test('the machine, what is declared, and nothing else', async () => {
+test('variables of the machine and declared ones, nothing else', async () => {
   const p = engine(
     'steps: { a: { run: "env | cut -d= -f1 | sort > ${{ outputs.o }}", env: { DECLARED: yes, MINE: "1" }, outputs: { o: o.txt } } }',
   );
@@ -29,13 +29,13 @@ test('the machine, what is declared, and nothing else', async () => {
   expect(names.filter((name) => !shells.includes(name)).sort()).toEqual([...new Set([...machine, ...locale, 'DECLARED', 'MINE'])].sort());
 });
 
-test('stdin is empty, the working folder is the pipeline file’s', async () => {
+test('stdin is empty, and the working folder is the pipeline file’s folder', async () => {
   const p = engine('steps: { a: { run: "cat > ${{ outputs.o }}; pwd >> ${{ outputs.o }}", outputs: { o: o.txt } } }');
   await p.go();
   expect(p.read('o.txt')).toBe(`${p.folder}\n`);
 });
 
-test('a secret shows nowhere: not split over writes, not by line, not in what a step says', async () => {
+test('a secret is masked everywhere: split over writes, by line, in messages of a step', async () => {
   vi.stubEnv('TOKEN', 'hunter2-is-long');
   vi.stubEnv('KEY', '-----BEGIN-----\nline-one-of-it\n}\n');
   const p = engine(
@@ -63,12 +63,12 @@ steps:
   for (const file of p.find('.tunesmith')) expect(p.read(file), file).not.toMatch(/hunter2|line-one/);
 });
 
-test('longer secrets hide first; special characters are taken as they are', () => {
+test('longer secrets are masked first; special characters are literal', () => {
   expect(maskOf(['ab', 'abcd', 'x.*'])('abcd ab x.* xyz')).toBe('*** *** *** xyz');
   expect(maskOf([])('as it is')).toBe('as it is');
 });
 
-test('a secret is in no fingerprint; a variable is, and unset is not empty', async () => {
+test('a secret does not enter the fingerprint; a variable does, and unset differs from empty', async () => {
   const p = engine('steps: { a: { run: "echo >> runs", env: [VAR], secrets: [TOKEN] } }');
   vi.stubEnv('TOKEN', 'one-secret');
   vi.stubEnv('VAR', 'one');

@@ -1,4 +1,4 @@
-/** Why a cell runs: in one line after every run, and in full by `explain`. */
+/** The reason why a cell runs: one line after every run, and all details with `explain`. */
 import { mkdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
@@ -22,21 +22,21 @@ function many(): Record<string, string> {
   return Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`data/${i % 3}/${i}.txt`, `${i}\n`]));
 }
 
-/** What `explain` says below its comparison. */
+/** The differences that `explain` prints. */
 function compared(stdout: string): string {
-  return stdout.slice(stdout.indexOf('compared with')).split('\n').slice(1).join('\n');
+  return stdout.slice(stdout.indexOf('differences from')).split('\n').slice(1).join('\n');
 }
 
-test('all that differs from the nearest other result: options, inputs by file, code by diff, environment', async () => {
+test('all differences from the most similar result: options, inputs by file, code by diff, environment', async () => {
   const env: Record<string, string | undefined> = { MODE: 'one' };
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), ...many() }, env);
-  expect((await p.run('explain', 'w')).stdout).toMatch(/^w is to run: first run\n[\s\S]*\nit has no other result to compare with\n$/);
+  expect((await p.run('explain', 'w')).stdout).toMatch(/^w must run: first run\n[\s\S]*\nthere is no other result to compare with\n$/);
   await p.states('p.yaml');
   expect((await p.run('explain', 'w')).stdout).toMatch(
-    /^w is fresh: .*\nin run 1 it ran: first run\n[\s\S]*\nits result was made on .*\n\nit has no other result/,
+    /^w is fresh: .*\nin run 1, it ran: first run\n[\s\S]*\nits result was created on .*\n\nthere is no other result/,
   );
 
-  // One file among many, one more, one less.
+  // One file among many is changed, one added, one removed.
   p.write('data/1/1.txt', 'changed\n');
   p.write('data/new/n.txt', 'new\n');
   p.remove('data/2/2.txt');
@@ -63,13 +63,13 @@ test('all that differs from the nearest other result: options, inputs by file, c
 `);
   const why = (await p.states('p.yaml', '-p', 'x=2')).events.find(({ type }) => type === 'cell').why;
   expect(why).toBe('code of ./write.mjs changed; option deep.x: 1 → 2; input data changed: 3 of 61 files; env MODE: set → not set');
-  // After the run, too, it says what it ran for.
+  // After the run, it still reports the reason.
   const after = await p.run('explain', 'w', '-p', 'x=2');
-  expect(after.stdout).toContain(`in run 2 it ran: ${why}\n`);
+  expect(after.stdout).toContain(`in run 2, it ran: ${why}\n`);
   expect(compared(after.stdout)).toBe(compared(explained.stdout));
 });
 
-test('the nearest result is the one with the fewest differences, not the last one', async () => {
+test('the most similar result is the one with the fewest differences, not the last one', async () => {
   const p = project({ 'p.yaml': PIPELINE, 'write.mjs': STEP("await writeFile(outputs.o, 'x');"), 'data/f': 'f\n' });
   await p.states('p.yaml', '-p', 'a=1', '-p', 'x=1');
   p.write('data/f', 'other\n');
@@ -79,7 +79,7 @@ test('the nearest result is the one with the fewest differences, not the last on
   expect((await p.run('explain', 'w', '-p', 'a=1', '-p', 'x=2')).stdout).toContain('\n  option a: 2 → 1\n');
 });
 
-test('of an input in which only an empty folder is new', async () => {
+test('an input in which only an empty folder is new', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { run: "ls > ${{ outputs.o }}", inputs: { d: data }, outputs: { o: o.txt } } }',
     'data/x': '',
@@ -89,7 +89,7 @@ test('of an input in which only an empty folder is new', async () => {
   expect((await p.run('status', 'p.yaml')).stdout).toContain('empty folders of input d changed');
 });
 
-test('a command that changed is told line by line; a cell that failed, and one below another, too', async () => {
+test('a changed command is shown by line; a failed cell, and one that depends on another', async () => {
   const p = project({
     'p.yaml': `steps:
   a: { run: ["echo 1", "echo 2 > \${{ outputs.o }}", "echo 3"], outputs: { o: a.txt } }
@@ -100,16 +100,16 @@ test('a command that changed is told line by line; a cell that failed, and one b
   p.write('p.yaml', p.read('p.yaml').replace('"echo 3"', '"echo 3; exit 4"'));
   await p.states('p.yaml');
   const { stdout } = await p.run('explain', 'a');
-  expect(stdout).toMatch(/^a is to run: command changed\nin run 2 it failed: exited with 4\n/);
+  expect(stdout).toMatch(/^a must run: command changed\nin run 2, it failed: exited with 4\n/);
   expect(compared(stdout)).toBe(
     '  command changed\n    @@ -1,3 +1,3 @@\n     echo 1\n     echo 2 > a.txt\n    -echo 3\n    +echo 3; exit 4\n',
   );
   expect((await p.run('explain', 'b')).stdout).toBe(
-    'b is to be decided once the cells above it ran: a must run first\nin run 2 it was skipped: a failed\n',
+    'b is undecided until the cells that it depends on have run: a must run first\nin run 2, it was skipped: a failed\n',
   );
 });
 
-test('in a project that is no repository, and where there is no git, a run is a run', async () => {
+test('a run works without a git repository and without git', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   p.env.PATH = '/nowhere';
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
@@ -123,7 +123,7 @@ steps:
   env: { run: "echo $WORD $PLAIN > \${{ outputs.o }}", env: { WORD: "<\${{ params.word }}>", PLAIN: x }, outputs: { o: out/env } }
 `;
 
-test('a changed parameter behind a command or a variable reads as such, everywhere', async () => {
+test('a changed parameter in a command or a variable is reported by its name, everywhere', async () => {
   const p = project({ 'p.yaml': WORDS });
   await p.states('p.yaml');
   const why = 'params.word: hello → two words';
@@ -137,14 +137,14 @@ test('a changed parameter behind a command or a variable reads as such, everywhe
     expect(stdout).toMatch(new RegExp(`run +env +${why}\n`));
   }
   const explained = await p.run('explain', 'p.yaml', 'say', ...set);
-  expect(explained.stdout).toContain(`say is to run: ${why}\n`);
+  expect(explained.stdout).toContain(`say must run: ${why}\n`);
   expect(explained.stdout).toMatch(/\n {2}params.word: hello → two words\n$/);
   expect(explained.stdout).not.toContain('command changed');
   const run = await p.run('run', 'p.yaml', ...set);
   expect(run.stdout).toContain(`say: running (${why})`);
   expect(run.stdout).toContain(`env: running (${why})`);
   expect((await p.run('runs', 'diff')).stdout).toContain(`    ${why}`);
-  // Several at once; a value that is only spelled otherwise; a command that is another one as well.
+  // Several changes; a value with another spelling; a command whose template also changed.
   const both = await p.run('status', 'p.yaml', '-p', 'word=hello', '-p', 'rate=0.001', '-p', 'dir=out2');
   expect(both.stdout).toMatch(/run +say +params.rate: 1e-3 → 0.001; outputs.o: out\/say → out2\/say\n/);
   p.write('p.yaml', WORDS.replace('echo ${{ params.word }}', 'echo new ${{ params.word }}'));

@@ -1,10 +1,10 @@
-/** When a cell fails, is cut off or is killed: what it says, what comes back, what happens to the others. */
+/** Failures: messages, former outputs, and the effect on other cells when a cell fails, is interrupted or is killed. */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import { expect, test } from 'vitest';
 import { engine } from './rig.ts';
 
-test('the former file returns, what was half written is set aside, the end of the log is told', async () => {
+test('the former output returns, partial outputs are moved away, the end of the log is shown', async () => {
   const p = engine('steps: { a: { run: "echo half > ${{ outputs.o }}; echo oops >&2; exit 3", outputs: { o: out/o.txt } } }', {
     'out/o.txt': 'former\n',
   });
@@ -18,7 +18,7 @@ test('the former file returns, what was half written is set aside, the end of th
   expect(p.find('.tunesmith/work')).toEqual([]);
 });
 
-test('an output that was not made, or is not what is declared', async () => {
+test('a missing output, and one of the wrong kind', async () => {
   const p = engine(
     `
 steps:
@@ -33,7 +33,7 @@ steps:
   );
   const { failures } = await p.go({ onFailure: 'continue' });
   expect(failures.none!.message).toBe('did not make output o at out/none.txt');
-  expect(failures.link!.message).toBe('output o is a link that leads nowhere');
+  expect(failures.link!.message).toBe('output o is a broken link');
   expect(failures.step!.message).toBe('made output o as a file, but declares a folder');
 });
 
@@ -46,7 +46,7 @@ steps:
   later: { run: "cp \${{ steps.slow.o }} \${{ outputs.o }}", outputs: { o: later.txt } }
 `;
 
-test('stop lets running cells end and begins none; continue goes on elsewhere; kill ends all', async () => {
+test('stop lets running cells finish and starts none; continue runs the others; kill ends all', async () => {
   const stop = await engine(BRANCHES).go();
   expect(stop.states).toEqual({ bad: 'failed', below: 'skipped', after: 'skipped', slow: 'ran', later: 'canceled' });
   const goOn = await engine(BRANCHES).go({ onFailure: 'continue' });
@@ -56,7 +56,7 @@ test('stop lets running cells end and begins none; continue goes on elsewhere; k
   expect(kill.summary.seconds).toBeLessThan(1);
 });
 
-test('retry tries again, after a while; the log holds all attempts', async () => {
+test('retry runs the cell again after a delay; the log has all attempts', async () => {
   const p = engine('steps: { a: { run: "echo try >> tries; test $(wc -l < tries) = 3", retry: { times: 2, delay: 1s } } }');
   const run = await p.go();
   expect(run.states).toEqual({ a: 'ran' });
@@ -67,10 +67,10 @@ test('retry tries again, after a while; the log holds all attempts', async () =>
   expect(out.states).toEqual({ a: 'failed' });
 });
 
-/** Grandchildren in the background and behind a pipe, one of which ignores SIGTERM. */
+/** Grandchildren in the background and in a pipe, one of which ignores SIGTERM. */
 const FAMILY = `(trap '' TERM; while :; do sleep 0.1; echo a >> beats; done) & sleep 600 | cat & sleep 600`;
 
-test('a timeout ends the child and all that it started', async () => {
+test('a timeout ends the child and its descendants', async () => {
   const p = engine(`steps: { a: { run: "echo half > \${{ outputs.o }}; ${FAMILY}", timeout: 1s, outputs: { o: o.txt } } }`);
   const run = await p.go();
   expect(run.failures.a!.message).toBe('timed out after 1s');
@@ -78,7 +78,7 @@ test('a timeout ends the child and all that it started', async () => {
   expect(await still(p, 'beats')).toBe(true);
 });
 
-test.skipIf(process.platform !== 'linux')('a timeout also ends what has gone into a session of its own', async () => {
+test.skipIf(process.platform !== 'linux')('a timeout also ends processes in another session', async () => {
   const p = engine(`
 steps:
   a:
@@ -91,13 +91,13 @@ steps:
   expect(await still(p, 'beats')).toBe(true);
 });
 
-test('what a step leaves running in the background ends with it', async () => {
+test('background processes of a step end with it', async () => {
   const p = engine('steps: { a: { run: "(while :; do sleep 0.05; echo a >> beats; done) & sleep 0.2" } }');
   expect((await p.go()).states).toEqual({ a: 'ran' });
   expect(await still(p, 'beats')).toBe(true);
 });
 
-test('Ctrl-C ends children cleanly; former files return; the next run goes on', async () => {
+test('Ctrl-C ends children cleanly; former outputs return; the next run continues', async () => {
   const p = engine(
     `
 steps:
@@ -118,7 +118,7 @@ steps:
   expect(p.find('.tunesmith/work')).toEqual([]);
 });
 
-test('who was killed from outside, probably because memory ran out, is told apart', async () => {
+test('a kill from outside, probably because memory ran out, is reported as such', async () => {
   const p = engine(
     `
 steps:
@@ -135,23 +135,23 @@ steps:
     },
   );
   const { failures } = await p.go({ onFailure: 'continue' });
-  expect(failures.killed!.message).toMatch(/^killed, probably because memory ran out: .* \(the limit here is [\d.]+ [MG]B\)$/);
-  expect(failures.inside!.message).toMatch(/^killed, probably because memory ran out: /);
+  expect(failures.killed!.message).toMatch(/^killed, probably out of memory: .* \(the memory limit is [\d.]+ [MG]B\)$/);
+  expect(failures.inside!.message).toMatch(/^killed, probably out of memory: /);
   expect(failures.segfault!.message).toBe('killed by SIGSEGV');
   expect(failures.missing!.message).toBe('exited with 127: a command was not found');
-  expect(failures.heap!.message).toBe("memory ran out: it used up Node's heap");
+  expect(failures.heap!.message).toBe("out of memory: the step used up Node's heap");
 });
 
-test('a cell that fails after its input changed says so', async () => {
+test('a cell that fails after its input changed reports the change', async () => {
   const p = engine('steps: { a: { run: "echo other > in.txt; exit 1", inputs: { data: in.txt } } }', { 'in.txt': 'some\n' });
   const { failures } = await p.go();
   expect(failures.a).toMatchObject({
     message: 'exited with 1',
-    hint: expect.stringMatching(/^input data \(in\.txt\) changed while it ran/),
+    hint: expect.stringMatching(/^input data \(in\.txt\) changed during the run/),
   });
 });
 
-test('an input that vanished, or is no longer what the step takes, fails the cell alone', async () => {
+test('an input that was removed or has another kind fails only its cell', async () => {
   const p = engine(
     `
 steps:

@@ -1,4 +1,4 @@
-/** Folders and globs as inputs: what counts in them, what does not, and what is never passed over in silence. */
+/** Folders and globs as inputs: which files count, which do not, and which are never skipped silently. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { project } from '../../rig.ts';
 const list = (input: string) =>
   `steps: { a: { run: "find \${{ inputs.in }} -type f | wc -l > \${{ outputs.o }}; mkdir -p src/__pycache__; date > src/__pycache__/x.pyc; echo > src/.x.py.swp", inputs: { in: ${input} }, outputs: { o: out/o } } }`;
 
-test('by-products of a folder do not count: a step that makes them is kept, and fresh', async () => {
+test('by-products in a folder do not count: the result of a step that makes them is stored and fresh', async () => {
   const p = project({ 'package.json': '{}', 'p.yaml': list('src'), 'src/x.py': 'x', 'src/deep/y.py': 'y' });
   const first = await p.states('p.yaml');
   expect(first.events.filter(({ type }) => type === 'notice')).toEqual([]);
@@ -22,7 +22,7 @@ test('by-products of a folder do not count: a step that makes them is kept, and 
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
 });
 
-test('the note names the file that changed while a cell ran', async () => {
+test('the notice names the file that changed while a cell ran', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { run: "echo more >> src/deep/log.txt; echo > ${{ outputs.o }}", inputs: { in: src }, outputs: { o: out/o } } }',
     'src/x.py': 'x',
@@ -30,11 +30,11 @@ test('the note names the file that changed while a cell ran', async () => {
   });
   const { events } = await p.states('p.yaml');
   expect(events.find(({ type }) => type === 'notice').message).toBe(
-    'input in (src/deep/log.txt) changed while a ran: its result is not kept, and the next run executes it again',
+    'input in (src/deep/log.txt) changed while a ran, so its result was not stored; the next run executes it again',
   );
 });
 
-test('exclude leaves out what it names, in commands and for steps; what git ignores counts unless gitignore: true', async () => {
+test('exclude leaves out its matches, in commands and for steps; ignored files of git count unless gitignore: true', async () => {
   const p = project({
     'package.json': '{}',
     '.gitignore': 'data/\n*.csv\n',
@@ -60,12 +60,12 @@ steps:
   p.write('src/ignored.csv', '2');
   p.write('data/old/o.csv', 'text,label\nolder,0\n');
   expect((await p.states('p.yaml')).cells).toMatchObject({ a: 'fresh', b: 'fresh' });
-  // Git ignores it, and the data have changed all the same.
+  // git ignores the file, but the data have changed.
   p.write('data/t.csv', 'text,label\nb,1\n');
   expect((await p.states('p.yaml')).cells).toMatchObject({ a: 'fresh', b: 'ran' });
   expect(await rows()).toMatch(/\n\S+ +b +1/);
   for (const [input, message] of [
-    ['{ exclude: [x] }', 'names no `path`'],
+    ['{ exclude: [x] }', 'has no `path`'],
     ['{ path: src, exlude: [x] }', 'an input has no key "exlude"'],
     ['{ path: src, gitignore: maybe }', '`gitignore` takes true or false'],
     ['{ path: src, exclude: [1] }', '`exclude` takes patterns as in .gitignore'],
@@ -76,8 +76,8 @@ steps:
   }
 });
 
-/** What git itself ignores is the reference. */
-test.skipIf(spawnSync('git', ['--version']).status !== 0)('gitignore: true leaves out what git ignores', () => {
+/** The reference is git itself. */
+test.skipIf(spawnSync('git', ['--version']).status !== 0)('gitignore: true leaves out files that git ignores', () => {
   const folder = temporary();
   const files = {
     '.gitignore': '*.log\n!keep.log\n/top.txt\nbuild/\ndeep/**/*.tmp\n# comment\n\\#odd\nname with space \n[ab].bin\n',
@@ -120,7 +120,7 @@ test.skipIf(spawnSync('git', ['--version']).status !== 0)('gitignore: true leave
   const isLeftOut = leftOutOf(folder, { gitignore: true });
   for (const name of names) {
     const ignored = git('check-ignore', '-q', name).status === 0;
-    // Of folders that are left out nothing in them is asked for.
+    // The content of folders that are left out is not tested.
     const parts = name.split('/');
     const here = parts.some((_, i) => isLeftOut(parts.slice(0, i + 1).join('/'), i < parts.length - 1));
     expect([name, here]).toEqual([name, ignored]);
@@ -133,7 +133,7 @@ function temporary(): string {
   return folder;
 }
 
-test('a glob follows links to folders wherever they stand, and no link in a circle', () => {
+test('a glob follows links to folders anywhere, but no cycles of links', () => {
   const folder = temporary();
   for (const name of ['data/real/a.csv', 'data/real/deep/b.csv', 'elsewhere/c.csv']) {
     mkdirSync(join(folder, name, '..'), { recursive: true });
@@ -160,7 +160,7 @@ test('a glob follows links to folders wherever they stand, and no link in a circ
   expect(found('data/{link,real}/*.csv')).toEqual(['data/link/c.csv', 'data/real/a.csv', 'data/real/file.csv']);
 });
 
-test('names that are not UTF-8, links that lead nowhere and folders that cannot be read are told where they may match', async () => {
+test('names that are not UTF-8, broken links and unreadable folders are reported if they may match', async () => {
   const folder = temporary();
   const bytes = Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0x63, 0x61, 0x66, 0xe9]), Buffer.from('.txt')]);
   writeFileSync(bytes, '');
@@ -168,10 +168,10 @@ test('names that are not UTF-8, links that lead nowhere and folders that cannot 
   symlinkSync('nowhere', join(folder, 'gone.json'));
   expect(matches('*.csv', folder)).toEqual([join(folder, 'a.csv')]);
   expect(() => matches('*.txt', folder)).toThrow(
-    /cannot read .*: the name caf\ufffd\.txt in it is not valid UTF-8, and \*\.txt may mean it/,
+    /cannot read .*: the name caf\ufffd\.txt in it is not valid UTF-8, and \*\.txt may match it/,
   );
   expect(() => matches('*', folder)).toThrow('is not valid UTF-8');
-  expect(() => matches('*.json', folder)).toThrow('gone.json: it is a link that leads nowhere, and *.json means it');
+  expect(() => matches('*.json', folder)).toThrow('gone.json: it is a broken link, and *.json matches it');
 
   const p = project({
     'p.yaml': 'steps: { a: { run: ls, inputs: { in: data/**/*.csv } } }',
@@ -185,17 +185,17 @@ test('names that are not UTF-8, links that lead nowhere and folders that cannot 
     const { code, screen } = await p.run(command, 'p.yaml');
     expect({ code, screen }).toMatchObject({
       code: 1,
-      screen: expect.stringContaining('data/locked: permission denied, and a glob searches it'),
+      screen: expect.stringContaining('data/locked: permission denied while a glob searches it'),
     });
   }
-  // Where nothing in it could match, nobody need look.
+  // A folder without possible matches is not read.
   p.write('p.yaml', 'steps: { a: { run: ls, inputs: { in: data/*.csv } } }');
   expect((await p.run('validate', 'p.yaml')).code).toBe(0);
   chmodSync(p.path('data/locked'), 0o755);
   renameSync(p.path('data/locked'), p.path('data/open'));
 });
 
-test('a step that opens files by name sees none that do not count, in what a folder links to neither', async () => {
+test('a step that opens files by name finds no excluded files, also in linked folders', async () => {
   const p = project({
     'model/config.json': '{}',
     'model/sub/secret.txt': 'excluded',

@@ -1,4 +1,4 @@
-/** `gc`: what goes, what stays, and that nothing goes that anybody still needs. */
+/** `gc`: what is removed and what is kept, and that nothing is removed that is still needed. */
 import { mkdirSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
@@ -22,14 +22,14 @@ const ran = async (p: Project, text: string) =>
   Object.values((await p.states('p.yaml', '-p', `text=${text}`)).cells).filter((s) => s === 'ran').length;
 const objects = (p: Project, cache = '.tunesmith') => p.find(`${cache}/objects`).length;
 
-test('gc needs a scope, and one that makes sense', async () => {
+test('gc needs a valid rule', async () => {
   const p = project(FILES);
   expect((await p.run('gc', '--keep-runs', '1')).screen).toBe(
     'error: there is no project here: no .tunesmith in this folder or above it\n',
   );
   mkdirSync(p.path('.tunesmith'));
   const none = await p.run('gc', '--yes');
-  expect([none.code, none.screen.split('\n')[0]]).toEqual([2, 'error: gc needs to know what to keep']);
+  expect([none.code, none.screen.split('\n')[0]]).toEqual([2, 'error: gc needs a rule for what to remove']);
   for (const [flag, value] of [
     ['--older-than', '3'],
     ['--older-than', '-1d'],
@@ -41,10 +41,10 @@ test('gc needs a scope, and one that makes sense', async () => {
     expect([wrong.code, wrong.screen], value).toEqual([2, expect.stringContaining(`argument '${value}' is invalid. It must be a`)]);
   }
   const nothing = await p.run('gc', '--max-size', '0', '--yes');
-  expect([nothing.code, nothing.screen]).toEqual([0, 'there is nothing to remove\n0 results of 0 stay, 0 bytes\n']);
+  expect([nothing.code, nothing.screen]).toEqual([0, 'there is nothing to remove\nto keep: 0 of 0 results, 0 bytes\n']);
 });
 
-test('without --yes it only says what would go; with it that goes, and nothing else', async () => {
+test('without --yes it only lists what it would remove; with --yes it removes exactly that', async () => {
   const p = project(FILES);
   await runs(p, 'one', 'two', 'three');
   const before = p.snapshot();
@@ -52,14 +52,14 @@ test('without --yes it only says what would go; with it that goes, and nothing e
   expect(p.snapshot()).toEqual(before);
   expect(dry.code).toBe(0);
   expect(dry.stdout).toContain('to remove: 4 results, 4 objects');
-  expect(dry.stdout).toContain('2 results of 6 stay');
-  expect(dry.stdout).toContain('nothing was removed: run again with --yes');
+  expect(dry.stdout).toContain('to keep: 2 of 6 results');
+  expect(dry.stdout).toContain('nothing was removed; run the command again with --yes');
   const out = p.find('out').map((file) => p.read(file));
 
   const done = await p.run('gc', '--keep-runs', '1', '--yes');
   expect(done.stdout).toContain('removed 4 results, 4 objects');
   expect(p.find('out').map((file) => p.read(file))).toEqual(out);
-  // What the last run needs can be restored; what went runs again. Of it the records still know what it was.
+  // The results of the last run can be restored. Removed ones run again, but the records still have their history.
   p.remove('out');
   expect((await p.states('p.yaml', '-p', 'text=three')).cells).toEqual({ a: 'restored', b: 'restored' });
   expect((await p.run('runs', 'diff', '1', '2')).stdout).toContain('a:\n    params.text: one → two\n');
@@ -68,7 +68,7 @@ test('without --yes it only says what would go; with it that goes, and nothing e
   expect(await ran(p, 'one')).toBe(2);
 });
 
-test('at a terminal it asks', async () => {
+test('on a terminal, it asks for confirmation', async () => {
   const p = project(FILES);
   await runs(p, 'one', 'two');
   p.write('terminal.mjs', 'for (const stream of [process.stdin, process.stdout]) stream.isTTY = true;');
@@ -85,7 +85,7 @@ test('at a terminal it asks', async () => {
   expect(objects(p)).toBe(4);
 });
 
-test('what a lock refers to stays: one that was kept aside, and both versions of one that is not merged', async () => {
+test('results in a lockfile are kept, also in a saved one and in both versions of a merge conflict', async () => {
   const p = project(FILES);
   await runs(p, 'one');
   p.write('kept/other.lock', p.read('p.lock'));
@@ -95,14 +95,14 @@ test('what a lock refers to stays: one that was kept aside, and both versions of
   p.write('p.lock', `${p.read('p.lock')}<<<<<<< ours\n${two}>>>>>>> theirs\n`);
   const done = await p.run('gc', '--max-size', '0', '--yes');
   expect(done.stdout).toContain('removed 2 results');
-  expect(done.stdout).toContain('6 results of 8 stay');
-  expect(done.stdout).toContain('held 6 by a lock');
-  expect(done.stdout).toContain('all that may go is less than asked for: 0 bytes');
+  expect(done.stdout).toContain('to keep: 6 of 8 results');
+  expect(done.stdout).toContain('needed 6 by a lockfile');
+  expect(done.stdout).toContain('the cache stays larger than 0 bytes, because the other results are still needed');
   for (const text of ['one', 'two', 'four']) expect(await ran(p, text), text).toBe(0);
   expect(await ran(p, 'three')).toBe(2);
 });
 
-test('on a shared cache the results of other projects stay, of their runs and of their locks', async () => {
+test("in a shared cache, results of other projects' runs and lockfiles are kept", async () => {
   const env = { TUNESMITH_CACHE: '' };
   const p = project(FILES, env);
   const other = project(FILES, env);
@@ -111,17 +111,17 @@ test('on a shared cache the results of other projects stay, of their runs and of
   await runs(p, 'one', 'two', 'three');
   const done = await p.run('gc', '--max-size', '0', '--yes');
   expect(done.stdout).toContain('removed 4 results');
-  expect(done.stdout).toContain('held 4 by a lock, 2 by another project on this cache');
+  expect(done.stdout).toContain('needed 4 by a lockfile, 2 by another project with this cache');
   expect(await ran(other, 'theirs')).toBe(0);
   expect(await ran(other, 'lock')).toBe(0);
 
-  // Its own gc lets them go; what the lock of p refers to stays.
+  // Its own gc removes them, but keeps what the lockfile of p refers to.
   const own = await other.run('gc', '--keep-runs', '1', '--yes');
   expect(own.stdout).toContain('removed 2 results');
   expect(await ran(p, 'three')).toBe(0);
 });
 
-test('what a run relies on that is running right now stays, and what it makes meanwhile', async () => {
+test('results of a run in progress are kept, also new ones', async () => {
   const p = project({
     'p.yaml': `${PIPELINE}
   slow: { run: "touch begun; while ! test -e ready; do sleep 0.05; done; cat \${{ steps.b.o }}/last > \${{ outputs.o }}", inputs: { b: "\${{ steps.b.o }}" }, outputs: { o: slow.txt } }
@@ -135,25 +135,25 @@ test('what a run relies on that is running right now stays, and what it makes me
   await p.until(() => p.exists('begun'));
   const during = await p.run('gc', '--max-size', '0', '--yes');
   expect(during.stdout).toContain('removed 6 results');
-  expect(during.stdout).toContain('held 2 by a running run');
+  expect(during.stdout).toContain('needed 2 by a run in progress');
   p.write('ready', '');
   expect((await slow.done).code).toBe(0);
   p.remove('out');
   expect(await ran(p, 'three')).toBe(0);
 });
 
-test('while a run is just looking at what there is, nothing goes', async () => {
+test('nothing is removed while a run checks its cells', async () => {
   const p = project(FILES);
   await runs(p, 'one', 'two');
   const cache = openCache(p.path('.tunesmith'));
   const use = cache.uses.arrive({ host: '', folder: '.' }, 'p.yaml')!;
   expect((await p.run('gc', '--max-size', '0', '--yes')).stdout).toMatch(
-    /^there is nothing to remove\n4 results of 4 stay, .*; held 2 by a lock, 2 by a running run\n/,
+    /^there is nothing to remove\nto keep: 4 of 4 results, .*; needed 2 by a lockfile, 2 by a run in progress\n/,
   );
   cache.uses.begin(use, []);
   cache.close();
   expect((await p.run('gc', '--max-size', '0', '--yes')).stdout).toContain('removed 2 results');
-  // A run that could not begin leaves no such trace.
+  // A run that could not start leaves no such trace.
   p.remove('.tunesmith/index.sqlite');
   expect((await p.run('run', 'p.yaml', '--only', 'b')).code).toBe(2);
   const index = new Sqlite(p.path('.tunesmith/index.sqlite'));
@@ -161,7 +161,7 @@ test('while a run is just looking at what there is, nothing goes', async () => {
   index.close();
 });
 
-test('what a run made that was killed counts as its own', async () => {
+test('results of a killed run count as its own', async () => {
   const p = project({
     'p.yaml': `${PIPELINE}
   slow: { run: "echo > begun; sleep 60", needs: b }
@@ -172,15 +172,15 @@ test('what a run made that was killed counts as its own', async () => {
   await p.until(() => p.exists('begun'));
   killed.kill('SIGKILL');
   await killed.done;
-  expect((await p.run('runs')).stdout).toContain('was cut off');
+  expect((await p.run('runs')).stdout).toContain('interrupted');
   await p.run('gc', '--keep-runs', '1', '--yes');
   expect((await p.states('p.yaml', '-p', 'text=killed', '--until', 'b')).cells).toEqual({ a: 'fresh', b: 'fresh' });
-  // Now that run is not the last one any more, but another one relies on the same.
+  // Now that run is no longer the last one, but another one uses the same results.
   await p.run('gc', '--keep-runs', '1', '--yes');
   expect(objects(p)).toBe(3);
 });
 
-test('by age: what was not used for so long; by size: what was not used for longest', async () => {
+test('by age: results that were not used for that time; by size: the least recently used results', async () => {
   const p = project({
     'p.yaml':
       'params: { n: 1 }\nsteps: { a: { run: "head -c 1000 /dev/zero | tr \'\\\\0\' ${{ params.n }} > ${{ outputs.o }}", outputs: { o: o.txt } } }',
@@ -199,14 +199,14 @@ test('by age: what was not used for so long; by size: what was not used for long
   const size = JSON.parse((await p.run('gc', '--max-size', '3000', '--json')).stdout);
   expect([size.results.length, size.bytes, size.left, size.removed]).toEqual([1, 1000, 3000, false]);
   expect((await p.run('gc', '--older-than', '50d')).stdout).toMatch(/^there is nothing to remove\n/);
-  // Both scopes must let it go: 1 and 3 are old, 3 is among the last two runs.
+  // Both rules must allow it: 1 and 3 are old, 3 is among the last two runs.
   expect(JSON.parse((await p.run('gc', '--older-than', '30d', '--keep-runs', '2', '--json')).stdout).results).toHaveLength(1);
   expect((await p.run('gc', '--older-than', '30d', '--yes')).stdout).toContain('removed 2 results, 2 objects (2.0 KB)');
   const left = await Promise.all([2, 4].map((n) => p.run('status', 'p.yaml', '-p', `n=${n}`, '--json')));
   expect(left.map(({ stdout }) => JSON.parse(stdout).cells.a.state)).toEqual(['restore', 'fresh']);
 });
 
-test('beside a running engine: nothing that it publishes is lost', async () => {
+test('next to a running engine, nothing that it publishes is lost', async () => {
   const p = project({
     'p.yaml':
       'params: { n: 0 }\nsteps: { a: { matrix: { x: [1, 2, 3, 4, 5, 6, 7, 8] }, run: "sleep 0.1; mkdir ${{ outputs.o }}; echo ${{ params.n }} ${{ matrix.x }} > ${{ outputs.o }}/f; echo same > ${{ outputs.o }}/g", outputs: { o: "out/${{ matrix.x }}" } } }',
@@ -221,12 +221,12 @@ test('beside a running engine: nothing that it publishes is lost', async () => {
   for (const n of [1, 2, 3]) await p.states('p.yaml', '-j', '2', '-p', `n=${n}`);
   over = true;
   expect(await collecting).toBeGreaterThan(1);
-  expect((await p.run('cache', 'verify')).screen).toContain('all are whole');
+  expect((await p.run('cache', 'verify')).screen).toContain('all intact');
   p.remove('out');
   expect(new Set(Object.values((await p.states('p.yaml', '-p', 'n=3')).cells))).toEqual(new Set(['restored']));
 });
 
-test('a cache that may only be read is left alone (needs root, to become another user)', async (context) => {
+test('a read-only cache is not changed (needs root to become another user)', async (context) => {
   if (process.getuid?.() !== 0) return context.skip();
   const env: Record<string, string> = {};
   const p = project(FILES, env);
@@ -244,11 +244,11 @@ test('a cache that may only be read is left alone (needs root, to become another
     uid: 65534,
     encoding: 'utf8',
   });
-  expect([status, stderr]).toEqual([1, expect.stringContaining('is read-only: nothing can be removed')]);
+  expect([status, stderr]).toEqual([1, expect.stringContaining('is read-only, so nothing can be removed')]);
   expect(objects(p, 'cache')).toBe(before);
 });
 
-test('what runs put aside is listed with its size and goes only when it is asked for; a file of the user survives failures and a success', async () => {
+test("kept files and partial outputs are listed with their sizes and removed only on request; a user's file survives failures and a success", async () => {
   const p = project({
     'p.yaml':
       'steps: { a: { run: "echo half > ${{ outputs.o }}; test -e ready; echo whole > ${{ outputs.o }}", outputs: { o: out/a.txt } } }\n',
@@ -268,12 +268,12 @@ test('what runs put aside is listed with its size and goes only when it is asked
   p.write('.tunesmith/failed/b/half', 'half');
   const listed = await p.run('gc', '--keep-runs', '5', '--yes');
   expect(listed.stdout).toMatch(
-    /put aside by runs:\n {2}\.tunesmith\/kept\/\S+: 1 file, 5 bytes, stays without --kept\n {2}\.tunesmith\/failed\/b: 1 file, 4 bytes, stays without --failed\n/,
+    /kept files and partial outputs:\n {2}\.tunesmith\/kept\/\S+: 1 file, 5 bytes, removed only with --kept\n {2}\.tunesmith\/failed\/b: 1 file, 4 bytes, removed only with --failed\n/,
   );
   expect(p.exists(mine!)).toBe(true);
   const results = objects(p);
-  expect((await p.run('gc', '--kept', '--failed')).stdout).toContain('nothing was removed: run again with --yes');
-  expect((await p.run('gc', '--failed', '--older-than', '1d', '--yes')).stdout).toContain('failed/b: 1 file, 4 bytes, stays');
+  expect((await p.run('gc', '--kept', '--failed')).stdout).toContain('nothing was removed; run the command again with --yes');
+  expect((await p.run('gc', '--failed', '--older-than', '1d', '--yes')).stdout).toContain('failed/b: 1 file, 4 bytes, removed only with');
   expect((await p.run('gc', '--failed', '--yes')).stdout).toMatch(/removed \.tunesmith\/failed\/b\n$/);
   expect([p.exists('.tunesmith/failed/b'), p.exists(mine!)]).toEqual([false, true]);
   expect((await p.run('gc', '--kept', '--yes', '--json')).events).toMatchObject([

@@ -1,4 +1,4 @@
-/** What probably went wrong is said, with what to write instead. */
+/** Hints about probable causes, with what to write instead. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -7,8 +7,7 @@ import { commandHint, misplacedHint } from '../../../engine/run/shell-hints.ts';
 import { project } from '../../rig.ts';
 import { temporary } from '../../steps/rig.ts';
 
-const CD =
-  /^after `cd sub` the path out\/o, which begins at the pipeline's folder, leads elsewhere: .*`\(cd sub && make\)`.*`"\$OLDPWD"\/`/;
+const CD = /^Paths are relative to the pipeline's folder, so out\/o is wrong after `cd sub`\. .*`\(cd sub && make\)`.*`"\$OLDPWD"\/`/;
 
 test.each<[command: string, line: string, what: string]>([
   ['[[ 1 == 1 ]]', '/bin/sh: 1: [[: not found', '[[ … ]]'],
@@ -23,7 +22,9 @@ test.each<[command: string, line: string, what: string]>([
   ['pushd sub', '/bin/sh: 1: pushd: not found', 'pushd'],
   ['for ((i = 0; i < 3; i++)); do ls; done', '/bin/sh: 1: Syntax error: Bad for loop variable', 'for ((…))'],
 ])('%s under sh', (command, line, what) => {
-  expect(commandHint(command, 'sh', [line], [])).toBe(`${what} is bash, and commands run in /bin/sh: write \`shell: bash\` in this step`);
+  expect(commandHint(command, 'sh', [line], [])).toBe(
+    `${what} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`,
+  );
   expect(commandHint(command, 'bash', [line], [])).toBeUndefined();
   expect(commandHint(command, 'sh', ['it failed'], [])).toBeUndefined();
 });
@@ -36,26 +37,28 @@ test('a command that changes the folder and then uses a path of the pipeline', (
   expect(commandHint('cd sub && cat other', 'sh', ['cat: other: No such file or directory'], ['out/o'])).toBeUndefined();
 });
 
-test('what is not bash, or no such change, gets no such hint', () => {
+test('no hint without bash syntax or a change of the folder', () => {
   for (const command of ['[ 1 = 1 ]', 'echo "$x"', 'f() { ls; }', 'ls 2>&1', "echo 'a[[b'"])
     expect(commandHint(command, 'sh', ['/bin/sh: 1: lss: not found'], []), command).toBeUndefined();
   expect(misplacedHint(['echo > out/o'], 'out/o', '/')).toBeUndefined();
 });
 
-test('an output that was made in another folder, through the command line', async () => {
+test('an output that was created in another folder, with the command line', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "mkdir -p sub/out && cd sub && echo > ${{ outputs.o }}", outputs: { o: out/o } } }' });
   const { stdout } = await p.run('run', 'p.yaml');
-  expect(stdout).toContain('did not make output o at out/o\n  it was made at sub/out/o: after `cd sub` the path out/o,');
+  expect(stdout).toContain(
+    "did not make output o at out/o\n  It was created at sub/out/o. Paths are relative to the pipeline's folder, so out/o is wrong after `cd sub`.",
+  );
 });
 
-test('a path that differs by case, by its form of Unicode or by a slip', () => {
+test('a path that differs by case, Unicode form or a typo', () => {
   const folder = temporary();
   mkdirSync(join(folder, 'Data'));
   for (const name of ['Café.csv', 'mails.jsonl']) writeFileSync(join(folder, 'Data', name.normalize('NFC')), '');
   expect(similarPath('data/mails.jsonl', folder)).toBe('did you mean Data/mails.jsonl? Upper and lower case differ.');
   expect(similarPath('Data/mail.jsonl', folder)).toBe('did you mean Data/mails.jsonl?');
   expect(similarPath(`./Data/${'Café.csv'.normalize('NFD')}`, folder)).toMatch(
-    /^did you mean Data\/Café\.csv\? Its name looks the same and has other bytes: /,
+    /^did you mean Data\/Café\.csv\? The names look the same but differ in their Unicode form\. /,
   );
   expect(similarPath(join(folder, 'data', 'mails.jsonl'), '/')).toContain(join(folder, 'Data', 'mails.jsonl'));
   for (const path of ['Data/mails.jsonl', 'nothing/at/all', 'Data/quite-another', ''])

@@ -1,9 +1,9 @@
-/** Steps that say what nobody expects: the engine goes on, the figures that are some are recorded, and the others are told. */
+/** Steps with unexpected messages: the engine continues, valid metrics are recorded, invalid ones are reported. */
 import { expect, test } from 'vitest';
 import { heard } from '../../../engine/run/heard.ts';
 import { project } from '../../rig.ts';
 
-test('whatever a step says, other cells run, and its own cell ends', async () => {
+test('whatever a step sends, other cells run, and its own cell ends', async () => {
   const p = project({
     'odd.mjs': `import { writeFileSync } from 'node:fs';
 export default { name: 'odd', version: 1, options: { n: { type: 'number' } }, outputs: { o: 'file' }, async run({ metric, progress, log, warn, result, options, outputs }) {
@@ -31,11 +31,11 @@ steps:
     ['nan', null],
   ]);
   const notices = events.filter(({ type, cell }) => type === 'notice' && cell === 'odd[n=0]').map(({ message }) => message);
-  expect(notices).toContain('a metric is a name and a number, and a = {"x":1} is left out');
+  expect(notices).toContain('ignored the metric a = {"x":1}: a metric needs a name and a number');
   expect(notices).toHaveLength(5);
 });
 
-test('messages are what the contract says, or none', () => {
+test('messages match the contract or are ignored', () => {
   expect(heard({ type: 'progress', done: 1, total: Number.NaN, values: { a: 1, b: 'x', c: {} } })).toEqual({
     type: 'progress',
     done: 1,

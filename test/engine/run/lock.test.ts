@@ -1,4 +1,4 @@
-/** `<pipeline>.lock`, written for git; `run --locked` holds a run against it. */
+/** The lockfile `<pipeline>.lock`, which is made for git, and `run --locked`, which compares a run with it. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
@@ -18,12 +18,12 @@ steps:
 `;
 const FILES = { 'p.yaml': CHAIN, 'words.txt': 'pear\napple\n' };
 
-test('a run writes the lock: sorted, the same bytes in every checkout, and touched only when it changes', async () => {
+test('a run writes the lockfile: sorted, identical in every checkout, and changed only if results change', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const lock = p.read('p.lock');
   expect(lock.split('\n').filter((line) => !line.startsWith(' '))).toEqual([
-    '# What `tunesmith run` made. Keep it in git: `run --locked` and `verify` hold results against it.',
+    '# Written by `tunesmith run`. Commit it to git: `run --locked` and `verify` compare results with it.',
     '"ended[n=\\"2\\"]":',
     'ended[n=1]:',
     'sorted:',
@@ -38,7 +38,7 @@ test('a run writes the lock: sorted, the same bytes in every checkout, and touch
   expect(p.stat('p.lock').mtimeMs).toBe(mtimeMs);
 });
 
-test('a run of some cells updates theirs alone; cells that are gone go; a run that fails writes nothing', async () => {
+test('a run of some cells updates only their entries; removed cells are removed; a failed run writes nothing', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const lock = p.read('p.lock');
@@ -55,7 +55,7 @@ test('a run of some cells updates theirs alone; cells that are gone go; a run th
   expect(p.read('p.lock')).toBe(before);
 });
 
-test('changes of two cells that stand side by side merge in git', async () => {
+test('changes of two neighbouring cells merge in git', async () => {
   const p = project({ ...FILES, '.gitignore': 'out/\n.tunesmith/\n' });
   const git = (...args: string[]) =>
     execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], { cwd: p.folder, encoding: 'utf8' });
@@ -73,10 +73,10 @@ test('changes of two cells that stand side by side merge in git', async () => {
   expect((await p.run('run', 'p.yaml', '--locked', '-p', 'suffix=fin')).code).toBe(0);
 });
 
-test('--locked passes where nothing differs, also where nothing is cached', async () => {
+test('--locked passes if nothing differs, also without a cache', async () => {
   const p = project(FILES);
   const none = await p.run('run', 'p.yaml', '--locked');
-  expect([none.code, none.screen]).toEqual([1, 'error: there is no p.lock to hold results against\n  A run without --locked writes it.\n']);
+  expect([none.code, none.screen]).toEqual([1, 'error: there is no p.lock to compare results with\n  Run without --locked to write it.\n']);
   await p.states('p.yaml');
   const fresh = project();
   for (const name of ['p.yaml', 'words.txt', 'p.lock']) fresh.write(name, p.read(name));
@@ -84,30 +84,30 @@ test('--locked passes where nothing differs, also where nothing is cached', asyn
   expect([run.code, run.cells]).toEqual([0, { sorted: 'ran', 'ended[n=1]': 'ran', 'ended[n="2"]': 'ran' }]);
 });
 
-test('--locked runs nothing where a fingerprint would differ, and says which and why', async () => {
+test('--locked runs nothing if a fingerprint would differ, and reports which and why', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const lock = p.read('p.lock');
-  // What is below is looked at as if all above had been made as locked.
+  // Dependents are checked as if the cells before had produced the locked outputs.
   p.remove('.tunesmith/objects');
   p.remove('out');
   p.write('p.yaml', CHAIN.replace('sort $', 'sort -r $').replace('[1, "2"]', '[1, 3]'));
   const run = await p.run('run', 'p.yaml', '--locked');
   expect([run.code, run.screen]).toEqual([
     1,
-    `error: 2 cells differ from p.lock; nothing was run
+    `error: 2 cells differ from p.lock; no cell was run
   sorted: command changed
-  ended[n=3]: it is not in the lock
-  A run without --locked accepts this, and writes the lock anew.
+  ended[n=3]: it is not in the lockfile
+  Run without --locked to accept the change and update the lockfile.
 `,
   ]);
   const param = await p.run('run', 'p.yaml', '--locked', '--only', 'sorted');
-  expect(param.screen).toContain('a cell differs from p.lock; nothing was run\n  sorted: command changed\n');
+  expect(param.screen).toContain('1 cell differs from p.lock; no cell was run\n  sorted: command changed\n');
   expect(p.exists('out')).toBe(false);
   expect(p.read('p.lock')).toBe(lock);
 });
 
-test('--locked fails the cell that makes other bytes: they are not stored, and what stood there returns', async () => {
+test('--locked fails a cell with different outputs: they are not stored, and the former outputs return', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "date +%N > ${{ outputs.o }}", outputs: { o: o.txt } } }' });
   await p.states('p.yaml');
   const lock = p.read('p.lock');
@@ -124,37 +124,37 @@ test('--locked fails the cell that makes other bytes: they are not stored, and w
   expect(p.read('other/p.lock')).toBe(lock);
   expect(p.read('o.txt')).toBe(first);
 
-  // Another result of the same fingerprint is in this cache: it is not taken for the locked one.
+  // This cache has another result with the same fingerprint, which must not replace the locked one.
   p.remove('other/p.lock');
   await p.runIn('other', 'run', 'p.yaml');
   p.write('other/p.lock', lock);
-  expect((await p.runIn('other', 'run', 'p.yaml', '--locked')).screen).toContain('nothing was run\n  a: output o (file');
+  expect((await p.runIn('other', 'run', 'p.yaml', '--locked')).screen).toContain('no cell was run\n  a: output o (file');
 });
 
-test('a lock with two versions in it is named, with its line; a whole run writes it anew', async () => {
+test('a merge conflict in a lockfile is reported with its line; a full run writes the file again', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const lock = p.read('p.lock');
   p.write('p.lock', lock.replace('sorted:', '<<<<<<< ours\nsorted:'));
   const run = await p.run('run', 'p.yaml', '--locked');
-  expect([run.code, run.screen.split('\n')[0]]).toEqual([1, 'error: p.lock:10: two versions are not merged']);
+  expect([run.code, run.screen.split('\n')[0]]).toEqual([1, 'error: p.lock:10: there is a merge conflict']);
   const part = await p.run('run', 'p.yaml', '--only', 'sorted');
-  expect([part.code, part.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock:10: two versions are not merged')]);
+  expect([part.code, part.screen]).toEqual([0, expect.stringContaining('could not write p.lock: p.lock:10: there is a merge conflict')]);
   await p.states('p.yaml');
   expect(p.read('p.lock')).toBe(lock);
 });
 
-test('a folder in the place of a lock is named, and left alone', async () => {
+test('a folder in the place of a lockfile is reported and not changed', async () => {
   const p = project(FILES);
   p.write('p.lock/x', '');
   const run = await p.run('run', 'p.yaml', '--plain');
-  expect([run.code, run.screen]).toEqual([0, expect.stringContaining('p.lock was not written: p.lock is a folder')]);
+  expect([run.code, run.screen]).toEqual([0, expect.stringContaining('could not write p.lock: p.lock is a folder')]);
   const locked = await p.run('run', 'p.yaml', '--locked');
   expect([locked.code, locked.screen.split('\n')[0]]).toEqual([1, 'error: p.lock is a folder']);
   expect(p.exists('p.lock/x')).toBe(true);
 });
 
-test('a result of inputs that changed meanwhile is not locked', async () => {
+test('a result of inputs that changed during the run does not enter the lockfile', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { run: "cat in.txt > ${{ outputs.o }}; echo x >> in.txt", inputs: { i: in.txt }, outputs: { o: o.txt } } }',
     'in.txt': '',

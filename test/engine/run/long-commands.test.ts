@@ -1,11 +1,11 @@
-/** Commands with thousands of paths: those that fit run, the others say what to do, and a list file always works. */
+/** Commands with thousands of paths: those that fit run, the others print a hint, and a list file always works. */
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 
 const COUNT = 5000;
 const LONG = 'x'.repeat(150);
 
-test('thousands of files: a command longer than one argument runs; one that no program takes says what works', async () => {
+test('thousands of files: a command longer than one argument runs; one that is too long prints a hint', async () => {
   const files = Object.fromEntries(Array.from({ length: COUNT }, (_, n) => [`in/${LONG}/${LONG}/${LONG}-${n}.txt`, `${n}\n`]));
   const p = project({
     'package.json': '{}',
@@ -24,7 +24,7 @@ steps:
   expect(cells).toEqual({ built: 'ran', program: 'failed', list: 'ran' });
   const { failure } = events.find(({ type, cell }) => type === 'cell' && cell === 'program');
   expect([failure.message, failure.hint]).toEqual([
-    'a command has more arguments than this system takes',
+    'a command has more arguments than this system allows',
     expect.stringContaining('xargs -0 PROGRAM < "$TUNESMITH_INPUTS/NAME.0"'),
   ]);
   const names = Object.keys(files).sort();

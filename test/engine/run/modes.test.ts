@@ -1,4 +1,4 @@
-/** Permissions: of outputs that are restored, and of a cache that a group shares. */
+/** Permissions of restored outputs and of a cache that a group shares. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { project, root } from '../../rig.ts';
 const modes = (p: ReturnType<typeof project>, names: string[]) =>
   Object.fromEntries(names.map((name) => [name, (p.stat(name).mode & 0o7777).toString(8)]));
 
-test('an output is restored with the permissions that it was made with', async () => {
+test('an output is restored with its original permissions', async () => {
   const p = project({
     'p.yaml': `
 steps:
@@ -37,7 +37,7 @@ steps:
   expect(p.find('.tunesmith/tmp', { all: true })).toEqual([]);
 });
 
-test.skipIf(process.getuid?.() !== 0)('a group shares a cache: with the umask of a group another member stores results in it', () => {
+test.skipIf(process.getuid?.() !== 0)('a group shares a cache: with a group umask, another member stores results in it', () => {
   const cache = mkdtempSync(join(tmpdir(), 'tunesmith-shared-'));
   onTestFinished(() => rmSync(cache, { recursive: true, force: true }));
   mkdirSync(join(cache, 'c'));

@@ -1,4 +1,4 @@
-/** Names that every JavaScript object has already are names like any others: of steps, parameters, dimensions, outputs, columns, labels. */
+/** Property names of every JavaScript object are ordinary names: of steps, parameters, dimensions, outputs, columns, labels. */
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 
@@ -36,7 +36,7 @@ export default {
 };
 `;
 
-test('steps, parameters, dimensions, roles, variables, options and metrics of such names: run, kept, restored, explained', async () => {
+test('steps, parameters, dimensions, roles, variables, options and metrics with such names: run, stored, restored, explained', async () => {
   const p = project({ 'p.yaml': YAML, 'own.mjs': OWN, 'in.txt': 'x\n' });
   const states = async (...args: string[]) => new Set(Object.values((await p.states('p.yaml', ...args)).cells));
   const first = await p.states('p.yaml');
@@ -54,7 +54,7 @@ test('steps, parameters, dimensions, roles, variables, options and metrics of su
   expect(other.stdout).toContain('10 to run');
 });
 
-test('a step alone, columns and labels', async () => {
+test('a step, columns and labels', async () => {
   const rows = Array.from({ length: 24 }, (_, i) => `text ${i},p${i},c${i},${NAMES[i % 3]}`);
   const p = project({
     'p.yaml': `

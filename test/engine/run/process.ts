@@ -1,4 +1,4 @@
-/** An engine in a process of its own: `process.ts FILE`. Prints its events; SIGINT interrupts it. */
+/** An engine in its own process: `process.ts FILE`. Prints its events; SIGINT interrupts it. */
 import { readPipeline } from '../../../engine/pipeline/read.ts';
 import { runPipeline } from '../../../engine/run/run.ts';
 

@@ -1,4 +1,4 @@
-/** What is remembered of runs: `runs`, `runs show`, `runs diff`, `logs`. */
+/** The history of runs: `runs`, `runs show`, `runs diff`, `logs`. */
 import { execFileSync } from 'node:child_process';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
@@ -25,7 +25,7 @@ steps:
 `;
 const FILES = { 'p.yaml': PIPELINE, 'fit.mjs': FIT, 'half.mjs': 'export const half = (n) => n / 2;\n', 'data/a': 'a\n', 'data/b': 'b\n' };
 
-test('a run is kept with its text, its commit, the machine and what each cell used', async () => {
+test('a run is recorded with its text, its commit, the machine and the resources of each cell', async () => {
   const p = project({ ...FILES, '.gitignore': '.tunesmith/\n' });
   const git = (...args: string[]) =>
     execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], { cwd: p.folder, encoding: 'utf8' });
@@ -34,7 +34,7 @@ test('a run is kept with its text, its commit, the machine and what each cell us
   git('commit', '-qm', 'one');
   const commit = git('rev-parse', 'HEAD').trim();
   await p.states('p.yaml', '-p', 'rate=0.25');
-  // What a run writes is not committed, but not tracked either.
+  // The outputs of a run are neither committed nor tracked.
   p.write('half.mjs', 'export const half = (n) => n / 2; // changed\n');
   await p.states('p.yaml', '-p', 'rate=0.25');
   git('rm', '-q', '-r', '--cached', '.');
@@ -73,14 +73,14 @@ test('a run is kept with its text, its commit, the machine and what each cell us
 
   const screen = (await p.run('runs', 'show', 'latest')).stdout;
   expect(screen).toMatch(/^run 2 of p\.yaml, .*: 1 ran, 1 fresh\n/);
-  expect(screen).toContain(`commit      ${commit.slice(0, 7)}+ (with changes that are not committed)\n`);
+  expect(screen).toContain(`commit      ${commit.slice(0, 7)}+ (with uncommitted changes)\n`);
   expect(screen).toMatch(/^cell {2}state +time +CPU +memory {2}why$/m);
   expect(screen).toMatch(/^fit +ran +\S+ s +\S+ s +[\d.]+ MB {2}code of \.\/fit\.mjs changed$/m);
-  expect(screen).toContain('1 more stayed fresh\n');
+  expect(screen).toContain('1 more were fresh\n');
   expect((await p.run('runs')).stdout).toMatch(/^2 +.* p\.yaml .* [\da-f]{7}\+ +1 ran, 1 fresh$/m);
 });
 
-test('runs diff: params, code line by line, data by file, metrics, also of cells that stayed fresh', async () => {
+test('runs diff: parameters, code by line, data by file, metrics, also of fresh cells', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   p.write('half.mjs', 'export const half = (n) => n / 4;\n');
@@ -122,9 +122,9 @@ cells
 metrics
   cell  metric  before    after    change
   fit   loss     0.125  0.09375  -0.03125
-  1 other is the same
+  1 other is equal
 `);
-  // The run before made the same; its cells stay fresh, and are known all the same.
+  // The run before has the same results. Its cells are fresh but still known.
   expect((await p.run('runs', 'diff')).stdout).toMatch(/^run 2 of .* → run 3 of .*\n\nno difference\n$/);
   const json = JSON.parse((await p.run('runs', 'diff', '1', '3', '--json')).stdout);
   expect(json.cells.map(({ cell, change, before, after }: any) => [cell, change, before, after])).toEqual([
@@ -133,7 +133,7 @@ metrics
   ]);
 });
 
-test('cells that came or went, a run that failed, and runs of other pipelines can be compared', async () => {
+test('added and removed cells, a failed run, and runs of other pipelines can be compared', async () => {
   const p = project({
     'p.yaml':
       'steps: { a: { matrix: { n: [1, 2] }, run: "echo ${{ matrix.n }} > ${{ outputs.o }}", outputs: { o: "out/${{ matrix.n }}" } } }',
@@ -147,25 +147,25 @@ test('cells that came or went, a run that failed, and runs of other pipelines ca
   expect(diff).toContain('\n  added: a[n=3]\n');
 });
 
-test('runs that are not there, in words', async () => {
+test('messages for missing runs', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   const said = async (...args: string[]) => {
     const { code, screen } = await p.run(...args);
     return [code, screen.split('\n')[0]];
   };
-  expect(await said('runs')).toEqual([0, 'nothing has run here yet']);
-  expect(await said('runs', 'diff')).toEqual([2, 'error: nothing has run here yet']);
+  expect(await said('runs')).toEqual([0, 'there are no runs yet']);
+  expect(await said('runs', 'diff')).toEqual([2, 'error: there are no runs yet']);
   await p.states('p.yaml');
   expect(await said('runs', 'diff')).toEqual([2, 'error: there is no finished run of p.yaml before run 1']);
   expect(await said('runs', 'diff', '1', '7')).toEqual([2, 'error: there is no run 7']);
   expect(await said('runs', 'show', '0')).toEqual([2, 'error: there is no run 0']);
   expect(await said('runs', 'show', 'last')).toEqual([2, 'error: "last" is no run']);
-  expect(await said('runs', 'diff', '1', '1', '1')).toEqual([2, 'error: runs does not know "diff 1 1 1"']);
+  expect(await said('runs', 'diff', '1', '1', '1')).toEqual([2, 'error: runs has no subcommand "diff 1 1 1"']);
   expect(await said('logs', 'a', '--run', '9')).toEqual([2, 'error: there is no run 9']);
   expect(await said('runs', 'diff', '1', '1')).toEqual([0, expect.stringMatching(/^run 1 of .* → run 1 of /)]);
 });
 
-test('logs of the run that a cell last ran in, and of one that is named', async () => {
+test("logs of a cell's last run and of a given run", async () => {
   const p = project({ 'p.yaml': 'params: { n: 1 }\nsteps: { a: { run: "echo said ${{ params.n }}" }, b: { run: "echo once" } }' });
   await p.states('p.yaml');
   await p.states('p.yaml', '-p', 'n=2');
@@ -177,7 +177,7 @@ test('logs of the run that a cell last ran in, and of one that is named', async 
   expect((await p.run('logs', 'b', '--run', 'latest')).stderr).toContain('error: b has no log of run 3\n');
 });
 
-/** Two candidates, judged and selected by shell steps and the built-in select. */
+/** Two candidates, evaluated by shell steps and selected by the built-in select. */
 const SWEEP = `name: sweep
 params: { best: 0.9 }
 steps:
@@ -188,13 +188,13 @@ steps:
   best: { uses: select, with: { from: "\${{ steps.judge[*].metrics }}", maximize: f1, pick: "\${{ steps.judge[*].metrics }}" } }
 `;
 
-test('of several pipelines in a folder logs, explain and show take the one that ran last; runs lists the metric it chose by', async () => {
+test('with several pipelines, logs, explain and show use the one that ran last; runs lists the selection metric', async () => {
   const other = 'steps: { a: { run: "echo one > ${{ outputs.o }}; sleep ${{ params.t }}", outputs: { o: one.txt } } }\nparams: { t: 0 }\n';
   const p = project({ 'one.yaml': other, 'two.yaml': SWEEP, 'three.yaml': other.replaceAll('one', 'three') });
-  expect((await p.run('logs', 'a')).stderr).toContain('there are 3 pipelines here: name one');
+  expect((await p.run('logs', 'a')).stderr).toContain('there are 3 pipelines here; name one');
   await p.states('one.yaml');
   await p.states('two.yaml');
-  const told = 'two.yaml, which ran last of the 3 pipelines here\n';
+  const told = 'using two.yaml, which ran last among the 3 pipelines here\n';
   expect(await p.run('show', 'judge.metrics')).toMatchObject({ code: 0, stderr: told });
   expect(await p.run('explain', 'best')).toMatchObject({ code: 0, stderr: told });
   expect(await p.run('logs', 'best')).toMatchObject({ code: 0, stdout: expect.stringContaining('chose judge[rate=2]: '), stderr: told });
@@ -208,7 +208,7 @@ test('of several pipelines in a folder logs, explain and show take the one that 
   expect((await p.run('runs', '--json')).events[1].metric).toEqual({ name: 'f1', value: 0.6, cell: 'best' });
   expect((await p.run('runs', '--metric', 'f2')).stderr).toContain('no cell of these runs has a metric "f2"');
 
-  // An output as a past run had it, for a pipeline that makes another by now.
+  // An output of a past run, after the pipeline has changed.
   p.write('two.yaml', SWEEP.replace('[1, 2]', '[3]'));
   expect((await p.run('show', 'two.yaml', 'judge.metrics', '--run', '2')).stdout).toMatch(
     /^judge\[rate=1\]\.metrics of run 2: .*\n\{ "f1": 0\.5,.*\n\njudge\[rate=2\]\.metrics of run 2: /,
@@ -216,18 +216,18 @@ test('of several pipelines in a folder logs, explain and show take the one that 
   expect((await p.run('show', 'two.yaml', 'judge.metrics', '--run', '1')).stderr).toContain('run 1 has no output judge.metrics');
   p.write('two.yaml', SWEEP);
 
-  // What is compared are finished runs of one pipeline, whatever runs now.
+  // The comparison uses finished runs of one pipeline, whatever runs now.
   const at = p.start('run', 'one.yaml', '-p', 't=30');
   await p.until(() => p.exists('.tunesmith/logs/4/a.log'));
   expect((await p.run('runs', 'diff')).stdout).toMatch(/^run 1 of [^(]+ → run 3 of [^(]+\n/);
   expect((await p.run('runs', 'diff', '1')).stdout).toMatch(/^run 1 of [^(]+ → run 3 of [^(]+\n/);
-  expect((await p.run('runs', 'diff', '3', '4')).stdout).toMatch(/ → run 4 of .* \(is running\)\n/);
+  expect((await p.run('runs', 'diff', '3', '4')).stdout).toMatch(/ → run 4 of .* \(running\)\n/);
   expect((await p.run('runs', 'diff', '2')).stderr).toContain('there is no finished run of two.yaml before run 2');
   at.kill('SIGINT');
   await at.done;
 });
 
-test('records of before these were kept are read, and go on', async () => {
+test('records of an older version are read and upgraded', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   await p.states('p.yaml');
   const state = new Sqlite(p.path('.tunesmith/state.sqlite'));
@@ -240,5 +240,5 @@ test('records of before these were kept are read, and go on', async () => {
   expect((await p.run('runs', 'show', '1')).stdout).toMatch(/^run 1 of p\.yaml, .*: 1 ran\n\ncell/);
   p.write('p.yaml', 'steps: { a: { run: "echo other" } }');
   await p.states('p.yaml');
-  expect((await p.run('runs', 'diff')).stdout).toContain('a: changed; these runs are too old to tell how');
+  expect((await p.run('runs', 'diff')).stdout).toContain('a: changed; the records of these runs are too old to show how');
 });

@@ -1,4 +1,4 @@
-/** A project, and the engine to run its pipeline right here, with all that it tells. */
+/** A project, and the engine that runs its pipeline in this process and records all events. */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { relative } from 'node:path';
@@ -42,7 +42,7 @@ export function engine(yaml: string, files: Files = {}) {
     plan: async (options: Parameters<typeof planPipeline>[1] & { set?: string[] } = {}) =>
       planPipeline(await read(options.set, true), options),
 
-    /** The same run by another process, which may be killed. */
+    /** The same run in another process, which may be killed. */
     apart() {
       const child = spawn(process.execPath, ['--import', tsx, fileURLToPath(new URL('./process.ts', import.meta.url)), p.path('p.yaml')], {
         stdio: ['ignore', 'pipe', 'inherit'],
@@ -60,7 +60,7 @@ export function engine(yaml: string, files: Files = {}) {
       return { pid: child.pid!, events, ended, kill: (signal: NodeJS.Signals) => void child.kill(signal) };
     },
 
-    /** What `find` finds, from below `folder`. */
+    /** The results of `find` below `folder`. */
     below: (folder: string) => p.find(folder).map((file) => relative(folder, file)),
   };
 }

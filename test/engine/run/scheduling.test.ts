@@ -1,4 +1,4 @@
-/** Who runs when: resources, the longest way first, retries, and steps that are not to run. Driven through the CLI. */
+/** Scheduling: resources, critical path, retries, and steps that do not run. Uses the command line. */
 import { chmodSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
@@ -6,12 +6,12 @@ import { memoryLimit } from '../../../engine/memory-limit.ts';
 import { longestFirst, Pool } from '../../../engine/run/schedule.ts';
 import { type Project, project } from '../../rig.ts';
 
-/** Writes when each cell began and ended, and what it saw; `+name` and `-name` in the order of their happening. */
+/** Records the start and end of each cell and its environment; `+name` and `-name` in order. */
 const TOLD = 'echo "+$n $CUDA_VISIBLE_DEVICES" >> told; sleep 0.4; echo "-$n" >> told';
 
 const lines = (p: Project) => p.read('told').trim().split('\n');
 
-/** The most cells that were at work at once. */
+/** The maximum number of cells that ran at the same time. */
 function atOnce(told: string[]): number {
   let [now, most] = [0, 0];
   for (const line of told) {
@@ -21,7 +21,7 @@ function atOnce(told: string[]): number {
   return most;
 }
 
-test('a cell that asks for more than the machine has is told of before anything runs', async () => {
+test('a cell that asks for more than the machine has is refused before the run', async () => {
   const p = project(
     {
       'p.yaml': `
@@ -49,7 +49,7 @@ steps:
     p.yaml:9:12: error: big[x=1] asks for 1 GPU, but this machine has none
       9 |       gpu: 1
         |            ^
-      = \`tunesmith doctor\` tells which GPUs are seen here.
+      = \`tunesmith doctor\` lists the GPUs.
 
     p.yaml:10:15: error: big[x=1] asks for 900000.0 GB of memory, but this machine has <n> GB of memory
       10 |       memory: 900TB
@@ -61,7 +61,7 @@ steps:
   expect((await p.run('validate', 'p.yaml')).code, 'another machine may have it').toBe(0);
 });
 
-test('each GPU is one cell at a time, by its index; who asks for none sees none', async () => {
+test('each GPU is used by one cell at a time, by index; a cell that asks for none sees none', async () => {
   const p = project(
     {
       'p.yaml': `
@@ -96,7 +96,7 @@ steps:
   expect(p.read('unsaid.txt')).toBe('unsaid:unset.\n');
 });
 
-test('of the GPUs that the engine itself may see', async () => {
+test('cells get only GPUs that the engine can see', async () => {
   const p = project(
     {
       'p.yaml': `steps: { a: { run: 'echo $CUDA_VISIBLE_DEVICES > a.txt', resources: { gpu: 2 } }, b: { run: echo, resources: { gpu: 3 } } }\n`,
@@ -108,7 +108,7 @@ test('of the GPUs that the engine itself may see', async () => {
   expect(p.read('a.txt')).toBe('5,7\n');
 });
 
-test('GPUs are those that the driver tells of', async () => {
+test('GPUs come from the driver', async () => {
   const p = project({
     'p.yaml': `steps: { a: { run: 'echo $CUDA_VISIBLE_DEVICES > a.txt', resources: { gpu: 3 } } }\n`,
     'bin/nvidia-smi': '#!/bin/sh\necho "$@" > asked.txt\nprintf "0\\n1\\n2\\n"\n',
@@ -122,7 +122,7 @@ test('GPUs are those that the driver tells of', async () => {
   expect(p.exists('asked.txt'), 'a run with nothing to do asks nobody').toBe(false);
 });
 
-test('memory and cores are shared; a cell that waits for a GPU keeps no core idle', async () => {
+test('memory and cores are shared; a cell that waits for a GPU reserves no core', async () => {
   const most = Math.floor((memoryLimit() * 0.6) / 1e6);
   const p = project(
     {
@@ -144,7 +144,7 @@ steps:
   expect(atOnce(lines(p))).toBe(1);
 });
 
-test('a step that uses all cores is told how many it has, and runs beside others where the pipeline says so', async () => {
+test('a step that uses all cores gets their number, and runs next to others if the pipeline declares cores', async () => {
   const step = `import { appendFileSync } from 'node:fs';
 export default { name: 's', version: 1, threads: 'all', options: { n: { type: 'integer' } }, outputs: {}, async run({ options, folder, threads }) {
   appendFileSync(folder + '/told', '+' + options.n + ' ' + threads + '\\n');
@@ -164,7 +164,7 @@ export default { name: 's', version: 1, threads: 'all', options: { n: { type: 'i
   expect(lines(p)[0]).toMatch(/^\+[12] 1$/);
 });
 
-test('who cannot have all it needs keeps others from what it lacks, and from nothing else', async () => {
+test('a waiting cell reserves only the scarce resources', async () => {
   const pool = new Pool({ cells: 3, cpu: 4, memory: 10 }, ['0', '1']);
   const entered: string[] = [];
   const take = (name: string, order: number, demand: Partial<Parameters<Pool['take']>[1]>) =>
@@ -188,13 +188,13 @@ test('who cannot have all it needs keeps others from what it lacks, and from not
   expect(entered).toEqual(['first', 'small', 'waits for a GPU', 'behind it for the GPU']);
 });
 
-test('the longest way first, by what cells took before', async () => {
+test('the critical path runs first, by earlier durations', async () => {
   const cell = (name: string, reads: string[] = []) => ({ name, step: name.split('[')[0]!, reads, waits: [] }) as never;
   const order = longestFirst(
     [cell('z'), cell('x'), cell('y', ['x']), cell('t[1]'), cell('t[2]'), cell('t[3]'), cell('new')],
     new Map([...Object.entries({ z: 4, x: 1, y: 6, 't[1]': 2, 't[2]': 3 })]),
   );
-  // Of t[3] the average of t is known (2.5), of `new` that of all (3.2).
+  // t[3] counts with the average of t (2.5), `new` with the average of all (3.2).
   expect([...order.keys()]).toEqual(['x', 'y', 'z', 'new', 't[2]', 't[3]', 't[1]']);
 
   const p = project({
@@ -211,7 +211,7 @@ steps:
   expect(p.read('order')).toBe('a 1\nb 1\nc 1\nb 2\nc 2\na 2\n');
 });
 
-test('retry waits longer each time, up to a limit', async () => {
+test('retry delays grow up to a limit', async () => {
   const p = project({
     'p.yaml': `
 steps:
@@ -240,12 +240,12 @@ steps:
   use: { run: "cat \${{ inputs.m }} > use.txt", inputs: { m: "\${{ steps.model.o }}" }, outputs: { o: use.txt } }
 `;
 
-test('a frozen step never runs: its last outputs stand, and are restored', async () => {
+test('a frozen step never runs: its last outputs are used and restored', async () => {
   const p = project({ 'p.yaml': FROZEN(true, 'one'), 'in.txt': 'in\n' });
   const refused = await p.run('run', 'p.yaml');
   expect(refused.code).toBe(2);
   expect(refused.screen).toMatchInlineSnapshot(`
-    "p.yaml:4:162: error: model is frozen, but has never made output o
+    "p.yaml:4:162: error: model is frozen, but has never produced output o
       4 | … x >> runs-model", inputs: { s: "\${{ steps.source.o }}" }, outputs: { o: model.txt }, frozen: true }
         |                                                                                                ^^^^
       = Run it once without \`frozen: true\`.
@@ -255,7 +255,7 @@ test('a frozen step never runs: its last outputs stand, and are restored', async
 
   p.write('p.yaml', FROZEN(false, 'one'));
   expect((await p.states('p.yaml')).cells).toEqual({ source: 'ran', model: 'ran', use: 'ran' });
-  // Other code, other inputs, --force: it stands.
+  // Changed code, changed inputs and --force have no effect.
   p.write('p.yaml', FROZEN(true, 'two'));
   p.write('in.txt', 'other\n');
   expect((await p.states('p.yaml')).cells).toEqual({ source: 'ran', model: 'fresh', use: 'fresh' });
@@ -265,14 +265,14 @@ test('a frozen step never runs: its last outputs stand, and are restored', async
   expect((await p.run('status', 'p.yaml')).screen).toContain('restore  model');
   expect((await p.states('p.yaml')).cells).toEqual({ source: 'fresh', model: 'restored', use: 'fresh' });
   expect(p.read('runs-model')).toBe('x\n');
-  // What is above it may fail.
+  // Its dependencies may fail.
   p.write('p.yaml', FROZEN(true, 'two').replace('cat in.txt', 'false'));
   expect((await p.states('p.yaml', '--on-failure', 'continue')).cells).toEqual({ source: 'failed', model: 'fresh', use: 'fresh' });
   p.write('p.yaml', FROZEN(false, 'two'));
   expect((await p.states('p.yaml')).cells).toEqual({ source: 'fresh', model: 'ran', use: 'ran' });
 });
 
-test('a frozen step whose stored result is gone is not run either', async () => {
+test('a frozen step without a stored result does not run either', async () => {
   const p = project({ 'p.yaml': FROZEN(false, 'one'), 'in.txt': 'in\n' });
   await p.states('p.yaml');
   p.write('p.yaml', FROZEN(true, 'one'));
@@ -283,7 +283,7 @@ test('a frozen step whose stored result is gone is not run either', async () => 
   expect(screen).toContain('model is frozen, and its stored result is missing');
 });
 
-test('`version` enters the fingerprint, and says why', async () => {
+test('`version` enters the fingerprint and appears in the reason', async () => {
   const yaml = (version: string) => `steps: { a: { run: "./tool > a.txt", outputs: { o: a.txt }${version} } }\n`;
   const p = project({ 'p.yaml': yaml(''), tool: '#!/bin/sh\necho 1\n' });
   await p.run('run', 'p.yaml'); // fails: not executable

@@ -1,4 +1,4 @@
-/** `only`, `from`, `until`: which cells are run, and what must be there for them. */
+/** `only`, `from`, `until`: the selected cells and what they need. */
 import { expect, test } from 'vitest';
 import { engine } from './rig.ts';
 
@@ -12,7 +12,7 @@ steps:
 
 const cells = async (p: ReturnType<typeof engine>, options: Parameters<typeof p.plan>[0]) => Object.keys(await p.plan(options));
 
-test('a step names all its cells; combined, the intersection counts', async () => {
+test('a step means all its cells; combined options select the intersection', async () => {
   const p = engine(YAML);
   await p.go();
   expect(await cells(p, { only: ['b'] })).toEqual(['b[x=1]', 'b[x=2]']);
@@ -22,7 +22,7 @@ test('a step names all its cells; combined, the intersection counts', async () =
   await expect(p.plan({ only: ['apart'], until: ['c'] })).rejects.toThrow('nothing is selected');
 });
 
-test('an unknown name is refused, with the nearest', async () => {
+test('an unknown name is refused, with a suggestion', async () => {
   const p = engine(YAML);
   const error = await p.plan({ only: ['aprt', 'b[x=3]'] }).catch((error) => error);
   expect(error.name).toBe('InvalidError');
@@ -32,7 +32,7 @@ test('an unknown name is refused, with the nearest', async () => {
   ]);
 });
 
-test('what is above must be fresh or restorable; it is put in place, and not in the summary', async () => {
+test('dependencies must be fresh or restorable; they are restored, and not part of the summary', async () => {
   const p = engine(YAML);
   const refused = await p.go({ only: ['c'] }).catch((error) => error);
   expect(refused.diagnostics.map(({ message }: any) => message)).toEqual([
@@ -59,7 +59,7 @@ steps:
   u: { run: echo }
 `;
 
-test('values in brackets: as spelled in the YAML, keys in any order, part of them for all that match', async () => {
+test('values in brackets: spelled as in YAML, keys in any order, a part of them for all matches', async () => {
   const p = engine(SWEEP);
   const all = await cells(p, { only: ['t'] });
   expect(all).toHaveLength(16);

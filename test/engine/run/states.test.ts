@@ -16,7 +16,7 @@ steps:
 `;
 const WORDS = { 'words/a.txt': 'pear\napple\n', 'words/b.txt': 'fig\n' };
 
-test('first run, then fresh; what changed runs, with the reason; going back restores', async () => {
+test('first run, then fresh; a change runs with its reason; reverting it restores', async () => {
   const p = engine(CHAIN, WORDS);
   const first = await p.go();
   expect(first.states).toEqual({ sorted: 'ran', ended: 'ran' });
@@ -41,14 +41,14 @@ test('first run, then fresh; what changed runs, with the reason; going back rest
   expect(command.why.ended).toBe('params.suffix: end → fin');
 });
 
-test('a cell that runs again and makes the same bytes reruns nothing below', async () => {
+test('a cell that runs again and makes identical outputs reruns no dependents', async () => {
   const p = engine(CHAIN, WORDS);
   await p.go();
   p.write('words/a.txt', 'apple\npear\n');
   expect((await p.go()).states).toEqual({ sorted: 'ran', ended: 'fresh' });
 });
 
-test('nothing runs for a new mtime or a copied checkout', async () => {
+test('a new mtime and a copied checkout rerun nothing', async () => {
   const p = engine(CHAIN, WORDS);
   await p.go();
   for (const file of ['words/a.txt', 'out/sorted.txt', 'p.yaml']) utimesSync(p.path(file), 1, 1);
@@ -70,7 +70,7 @@ test('added, removed and renamed inputs count as changed', async () => {
   expect((await p.plan()).sorted).toEqual({ state: 'run', why: 'input words changed: 2 of 3 files' });
 });
 
-test('deleted and edited outputs come back; the edited one is kept, and named', async () => {
+test('deleted and edited outputs are restored; the edited one is saved and reported', async () => {
   const p = engine(CHAIN, WORDS);
   await p.go();
   p.remove('out/sorted.txt');
@@ -85,10 +85,10 @@ test('deleted and edited outputs come back; the edited one is kept, and named', 
   expect(edited.why.sorted).toBe('output was edited');
   const kept = p.find('.tunesmith/kept');
   expect(kept.map((file) => p.read(file))).toEqual(['my own work\n']);
-  expect(edited.notices).toEqual([`out/sorted.txt was not written by tunesmith: it is kept as ${kept[0]}`]);
+  expect(edited.notices).toEqual([`tunesmith did not write out/sorted.txt, so it was saved as ${kept[0]}`]);
 });
 
-test('what stood in the place of an output before the first run is kept; our own older result is not', async () => {
+test("a file at an output's path before the first run is saved; our own older result is not", async () => {
   const p = engine(CHAIN, { ...WORDS, 'out/sorted.txt': 'precious\n' });
   const first = await p.go();
   const kept = p.find('.tunesmith/kept');
@@ -99,7 +99,7 @@ test('what stood in the place of an output before the first run is kept; our own
   expect(p.find('.tunesmith/kept')).toEqual(kept);
 });
 
-test('cache: false always runs, and cuts off below; nothing of it is stored', async () => {
+test('cache: false always runs, identical outputs rerun no dependents; nothing is stored', async () => {
   const p = engine(
     `
 steps:
@@ -116,7 +116,7 @@ steps:
   expect(p.read('runs')).toBe('x\nx\n');
 });
 
-test('--force runs the selected cells and stores what they make', async () => {
+test('--force runs the selected cells and stores their results', async () => {
   const p = engine('steps: { a: { run: "date +%N > ${{ outputs.o }}", outputs: { o: o.txt } } }');
   await p.go();
   const before = p.read('o.txt');
@@ -129,7 +129,7 @@ test('--force runs the selected cells and stores what they make', async () => {
   expect(p.read('o.txt')).toBe(after);
 });
 
-test('an input that changes while the step runs: the result is used, but not kept', async () => {
+test('an input that changes while the step runs: the result is used but not stored', async () => {
   const p = engine(
     'steps: { a: { run: "cat in.txt > ${{ outputs.o }}; echo late >> in.txt", inputs: { data: in.txt }, outputs: { o: o.txt } } }',
     {
@@ -138,12 +138,12 @@ test('an input that changes while the step runs: the result is used, but not kep
   );
   const run = await p.go();
   expect(run.states).toEqual({ a: 'ran' });
-  expect(run.notices).toEqual(['input data (in.txt) changed while a ran: its result is not kept, and the next run executes it again']);
+  expect(run.notices).toEqual(['input data (in.txt) changed while a ran, so its result was not stored; the next run executes it again']);
   expect(p.read('o.txt')).toBe('early\n');
   expect((await p.go()).states).toEqual({ a: 'ran' });
 });
 
-test('cells of equal work run once; `when` skips what reads the cell', async () => {
+test('equal cells run once; `when` also skips the readers of a cell', async () => {
   const p = engine(`
 steps:
   one: { run: "echo x >> runs; sleep 0.2; echo 1 > out.txt; mv out.txt \${{ outputs.o }}", matrix: { x: [a, b] }, outputs: { o: "out/\${{ matrix.x }}" } }
@@ -156,7 +156,7 @@ steps:
   expect(Object.keys(await p.plan())).toEqual(['one[x=a]', 'one[x=b]', 'waits']);
 });
 
-test('planning touches nothing', async () => {
+test('planning changes nothing', async () => {
   const p = engine(CHAIN, WORDS);
   const bare = p.snapshot();
   expect(await p.plan()).toEqual({ sorted: { state: 'run', why: 'first run' }, ended: { state: 'depends', why: 'sorted must run first' } });

@@ -1,4 +1,4 @@
-/** Steps in child processes: what they are given, what they say, how they fail, what of them is remembered. */
+/** Steps in child processes: their context, messages, failures and records. */
 import { expect, test } from 'vitest';
 import { lastLog, run as recordOf, runs } from '../../../engine/run/records.ts';
 import { engine } from './rig.ts';
@@ -29,7 +29,7 @@ steps:
 const FILES = { 'write.mjs': WRITE, 'text.mjs': TEXT };
 const OUTPUT = '.tunesmith/outputs/p/write/o';
 
-test('a step is given its options, paths and origins, and tells what happens', async () => {
+test('a step receives its options, paths and origins, and its messages become events', async () => {
   const p = engine(PIPELINE, FILES);
   const run = await p.go();
   expect(run.states.write).toBe('ran');
@@ -70,12 +70,12 @@ test('a step is given its options, paths and origins, and tells what happens', a
   expect(lastLog({ root: p.folder, file: p.path('p.yaml') }, 'write')).toBe(p.path('.tunesmith/logs/1/write.log'));
 });
 
-test('what changed is told: options down to the value, code, and the files behind it', async () => {
+test('changes are reported: options by value, code, and input files', async () => {
   const p = engine(PIPELINE, FILES);
   await p.go();
   expect((await p.go()).states.write).toBe('fresh');
   expect((await p.plan({ set: ['word=bye', 'deep.b=3'] })).write!.why).toBe('option word: hello → bye; option deep.b: 2 → 3');
-  // Code is read once per process.
+  // The code is read once per process.
   const why = async () => (await p.run('status', 'p.yaml', '--json')).events.at(-1).cells.write.why;
   p.write('text.mjs', `${TEXT} // edited`);
   expect(await why()).toBe('code of ./write.mjs changed');
@@ -85,7 +85,7 @@ test('what changed is told: options down to the value, code, and the files behin
   expect(await why()).toBe('version of write: 1 → 2; code of ./write.mjs changed');
 });
 
-test('code that changes while it runs: the result is used, but not kept', async () => {
+test('code that changes while it runs: the result is used but not stored', async () => {
   const p = engine('steps: { a: { uses: ./slow.mjs } }', {
     'slow.mjs': `import './part.mjs'; import { appendFileSync, writeFileSync } from 'node:fs';
       export default { name: 's', version: 1, outputs: { o: 'file' }, run({ folder, outputs }) {
@@ -93,10 +93,10 @@ test('code that changes while it runs: the result is used, but not kept', async 
     'part.mjs': '',
   });
   const run = await p.go();
-  expect(run.notices).toEqual(['part.mjs changed while a ran: its result is not kept, and the next run executes it again']);
+  expect(run.notices).toEqual(['part.mjs changed while a ran, so its result was not stored; the next run executes it again']);
 });
 
-test("a StepError is shown with its hint; another error with its name, and where the user's file threw it", async () => {
+test("a StepError is printed with its hint; another error with its name and position in the user's file", async () => {
   const step = (body: string) =>
     `export default { name: 's', version: 1, outputs: { o: 'folder' }, async run({ outputs, signal }) { ${body} } };`;
   const p = engine(
@@ -126,12 +126,12 @@ steps:
   expect(failures.told!.stack).toBeUndefined();
   expect(p.read('.tunesmith/logs/1/bug.log')).toMatch(/TypeError: Cannot read.*\n\s+at /);
   expect(failures.later!.message).toBe('later');
-  expect(failures.exit!.message).toBe('ended the process before it was done');
+  expect(failures.exit!.message).toBe('ended its process before it was done');
   expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/half/o/part']);
   expect(p.find('.tunesmith/outputs')).toEqual([]);
 });
 
-test('a step whose promise nothing can settle any more fails with that reason, also when it has made its outputs', async () => {
+test('a step whose promise can never settle fails with that reason, also if it has made its outputs', async () => {
   const step = (body: string) => `import { mkdirSync } from 'node:fs'; import { setTimeout as sleep } from 'node:timers/promises';
     export default { name: 's', version: 1, outputs: { o: 'folder' }, async run({ outputs, log, signal }) { mkdirSync(outputs.o); ${body} } };`;
   const never = 'await new Promise(() => {});';
@@ -161,20 +161,20 @@ steps:
   );
   const { failures, states, lines } = await p.go({ onFailure: 'continue' });
   const message = "the step's promise never settled: nothing is left running that could settle it";
-  const hint = 'Call resolve or reject on every path, also when a callback gets an error or an event does not come.';
+  const hint = 'Call resolve or reject in every case, also if a callback gets an error or an event does not occur.';
   for (const cell of ['never', 'later', 'again', 'top']) expect(failures[cell], cell).toMatchObject({ message, hint });
   expect(states).toMatchObject({ slow: 'ran', thread: 'ran' });
   expect(lines.sort()).toEqual(['half', 'once', 'once']);
 });
 
-test('a step that awaits while it loads what never comes is refused before anything runs', async () => {
+test('a step with a top-level await that never settles is refused before the run', async () => {
   const p = engine('steps: { a: { uses: ./a.mjs } }', { 'a.mjs': 'await new Promise(() => {}); export default {};' });
   const { code, stderr } = await p.run('validate', 'p.yaml');
   expect(code).toBe(2);
   expect(stderr).toContain('it awaits a promise at its top level that never settles');
 });
 
-test('whatever a step throws is told', async () => {
+test('any thrown value is reported', async () => {
   const thrown = {
     text: `'just a text'`,
     nothing: 'undefined',
@@ -198,7 +198,7 @@ test('whatever a step throws is told', async () => {
   });
 });
 
-test('Ctrl-C aborts the signal of a step; it may clean up', async () => {
+test('Ctrl-C aborts the signal of a step, which may clean up', async () => {
   const p = engine('steps: { a: { uses: ./wait.mjs } }', {
     'wait.mjs': `import { writeFileSync } from 'node:fs';
       export default { name: 's', version: 1, outputs: {}, run: ({ signal, folder }) => new Promise((resolve) => {

@@ -1,9 +1,9 @@
-/** Two engines at once, and engines that are killed in the middle: each cell runs once, nothing is lost, nothing lives on. */
+/** Concurrent engines and killed engines: each cell runs once, no data is lost, no process survives. */
 import { expect, test } from 'vitest';
 import type { RunEvent } from '../../../engine/events.ts';
 import { engine } from './rig.ts';
 
-test('two engines at once run each cell once; the one that waits takes the result', async () => {
+test('two engines run each cell once; the waiting one uses the result', async () => {
   const p = engine(`
 steps:
   a: { matrix: { x: [1, 2, 3] }, run: "echo \${{ matrix.x }} >> runs; sleep 1; echo \${{ matrix.x }} > \${{ outputs.o }}", outputs: { o: "out/\${{ matrix.x }}" } }
@@ -19,7 +19,7 @@ steps:
   expect(waited.length).toBeGreaterThan(0);
 });
 
-test('kill -9 in the middle: children end, the former file returns, the next run goes on', async () => {
+test('kill -9 in the middle: children end, the former output returns, the next run continues', async () => {
   const p = engine(
     `
 steps:
@@ -43,7 +43,7 @@ steps:
   expect(p.read('beats')).toBe(beats);
   expect(run.states).toEqual({ quick: 'fresh', slow: 'ran' });
   expect(p.read('slow.txt')).toBe('whole\n');
-  // What lay in the output's place after the kill, and the user's file that it displaced.
+  // The content of the output's path after the kill, and the user's file that it replaced.
   expect(p.find('.tunesmith/failed')).toEqual([]);
   expect(
     p
@@ -53,14 +53,14 @@ steps:
   ).toEqual(['former\n', 'half\n']);
   expect(run.notices.sort()).toEqual([
     expect.stringMatching(
-      /^cut off in an earlier run: the former slow\.txt was put back before this run began; what was found at slow\.txt is kept as \.tunesmith\/kept\/\S+\/slow\.txt$/,
+      /^interrupted in an earlier run: restored the former slow\.txt before this run; saved the content found at slow\.txt as \.tunesmith\/kept\/\S+\/slow\.txt$/,
     ),
-    expect.stringMatching(/^slow\.txt was not written by tunesmith: it is kept as /),
+    expect.stringMatching(/^tunesmith did not write slow\.txt, so it was saved as /),
   ]);
   expect(p.read('quick-runs')).toBe('x\n');
 });
 
-test('a step in a child process ends with its engine, however deep it is in its work', async () => {
+test('a step in a child process ends with its engine, even in a long computation', async () => {
   const p = engine('steps: { a: { uses: ./busy.mjs } }', {
     'busy.mjs': `import { appendFileSync } from 'node:fs';
       export default { name: 'busy', version: 1, outputs: { o: 'file' }, run({ folder }) { for (;;) { appendFileSync(folder + '/beats', 'x'); for (const end = Date.now() + 50; Date.now() < end;); } } };`,

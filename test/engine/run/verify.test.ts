@@ -1,4 +1,4 @@
-/** `tunesmith verify`: cells execute again in a clean folder, and must make the bytes that are locked. */
+/** `tunesmith verify`: cells run again in a clean folder and must produce the locked outputs. */
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
 
@@ -22,17 +22,17 @@ export default {
 `;
 const FILES = { 'p.yaml': PIPELINE, 'count.mjs': COUNT, 'in/a.txt': 'pear\n', 'in/b.txt': 'apple\n', 'hidden.txt': 'x\n' };
 
-test('the same bytes are verified; nothing of the project is touched', async () => {
+test('identical outputs are verified; the project is not changed', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const before = p.snapshot();
   const { code, screen } = await p.run('verify', 'p.yaml', 'words', 'count');
-  expect(screen).toBe('✔ words  <time>  the same bytes\n✔ count  <time>  the same bytes\n2 cells verified\n');
+  expect(screen).toBe('✔ words  <time>  identical outputs\n✔ count  <time>  identical outputs\n2 cells verified\n');
   expect(code).toBe(0);
   expect(p.snapshot()).toEqual(before);
 });
 
-test('cells are drawn by a seed, and the seed is told', async () => {
+test('cells are chosen by a seed, which is printed', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const drawn = async (seed: string) =>
@@ -40,15 +40,15 @@ test('cells are drawn by a seed, and the seed is told', async () => {
   const one = await drawn('1');
   expect(one).toHaveLength(2);
   expect(await drawn('1')).toEqual(one);
-  expect((await p.run('verify', 'p.yaml', '--cells', '1')).screen).toMatch(/^cells drawn by --seed \d+, held against p\.lock\n/);
+  expect((await p.run('verify', 'p.yaml', '--cells', '1')).screen).toMatch(/^cells chosen with --seed \d+, compared with p\.lock\n/);
 });
 
-test('a step that is not deterministic, one that reads what it does not declare, a lock that is made up: exit code 1', async () => {
+test('exit code 1 for a nondeterministic step, an undeclared input, and a forged lockfile', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const noise = await p.run('verify', 'p.yaml', 'noise');
   expect(noise.screen).toMatch(
-    /^✖ noise {2}<time> {2}it is not deterministic: output o \(file \w{8} → file \w{8}\), and other bytes again when it ran once more\n1 of 1 cell not verified\n$/,
+    /^✖ noise {2}<time> {2}it is not deterministic: output o \(file \w{8} → file \w{8}\); a second execution produced different outputs again\n1 of 1 cell not verified\n$/,
   );
   expect(noise.code).toBe(1);
   const secretly = await p.run('verify', 'p.yaml', 'secretly');
@@ -57,25 +57,25 @@ test('a step that is not deterministic, one that reads what it does not declare,
   const lock = p.read('p.lock');
   p.write('p.lock', lock.replace(/(words:\n.*\n.*\n {4}list: file )\w{4}/, '$10000'));
   const madeUp = await p.run('verify', 'p.yaml', 'words');
-  expect(madeUp.screen).toMatch(/it made other bytes than were kept, twice the same ones: output list \(file 0000/);
+  expect(madeUp.screen).toMatch(/two executions produced identical outputs, but they differ from the stored ones: output list \(file 0000/);
   expect(madeUp.code).toBe(1);
   p.write('p.lock', lock);
   p.write('in/a.txt', 'fig\n');
-  expect((await p.run('verify', 'p.yaml', 'words')).screen).toContain('it is another cell now: input text changed: 1 of 2 files');
+  expect((await p.run('verify', 'p.yaml', 'words')).screen).toContain('it has changed since: input text changed: 1 of 2 files');
 });
 
-test('where nothing is cached, what is above is made too; without a lock the cache counts', async () => {
+test('without a cache, dependencies run too; without a lockfile, the cache is compared', async () => {
   const p = project(FILES);
   await p.states('p.yaml');
   const fresh = project(FILES);
   fresh.write('p.lock', p.read('p.lock'));
   const { code, screen } = await fresh.run('verify', 'p.yaml', 'count');
-  expect([code, screen]).toEqual([0, '✔ count  <time>  the same bytes\n1 cell verified\n']);
+  expect([code, screen]).toEqual([0, '✔ count  <time>  identical outputs\n1 cell verified\n']);
   expect(fresh.find('.').sort()).toEqual(['count.mjs', 'hidden.txt', 'in/a.txt', 'in/b.txt', 'p.lock', 'p.yaml']);
 
   p.remove('p.lock');
   expect((await p.run('verify', 'p.yaml', '--cells', '9')).screen).toMatch(
-    /held against the results in the cache\n(.*\n)*2 of 4 cells not verified\n$/,
+    /compared with the results in the cache\n(.*\n)*2 of 4 cells not verified\n$/,
   );
   fresh.remove('p.lock');
   expect((await fresh.run('verify', 'p.yaml')).code).toBe(2);

@@ -1,4 +1,4 @@
-/** `run --watch`, as who edits files sees it. */
+/** `run --watch`, for a user who edits files. */
 import { expect, test } from 'vitest';
 import { type Project, project, type Started } from '../../rig.ts';
 
@@ -11,7 +11,7 @@ const events = (watching: Started): any[] =>
 const of = (watching: Started, type: string) => events(watching).filter((event) => event.type === type);
 const ends = (watching: Started) => of(watching, 'summary').map(({ cells }) => cells);
 
-/** Waits until it has come to rest so many times. */
+/** Waits until the watch has been idle that many times. */
 const rests = (p: Project, watching: Started, times: number) => p.until(() => of(watching, 'watching').length === times, 60);
 const settle = () => new Promise((resolve) => setTimeout(resolve, 1000));
 
@@ -26,7 +26,7 @@ import { writeFileSync } from 'node:fs';
 export default { name: 'own', version: 1, inputs: { i: 'file' }, outputs: { o: 'file' }, run: ({ outputs }) => writeFileSync(outputs.o, text + '${text}') };
 `;
 
-test('the pipeline, an input, a new file, parameters and code of a step each bring one run', async () => {
+test('the pipeline, an input, a new file, parameters and code of a step each cause one run', async () => {
   const p = project({
     'p.yaml': YAML('one'),
     'params.yaml': 'n: 2\n',
@@ -51,7 +51,7 @@ test('the pipeline, an input, a new file, parameters and code of a step each bri
   await next('params.yaml', 'n: 3\n', { a: 'ran', b: 'ran' });
   await next('own.mjs', STEP('2'), { a: 'fresh', b: 'ran' });
   await next('text.mjs', "export const text = 'other';\n", { a: 'fresh', b: 'ran' });
-  // What runs make, and what nobody reads, starts nothing.
+  // Outputs and files that nobody reads cause no run.
   p.write('unread.txt', '');
   await settle();
   expect(ends(watching)).toHaveLength(times);
@@ -59,7 +59,7 @@ test('the pipeline, an input, a new file, parameters and code of a step each bri
   expect((await watching.done).code).toBe(0);
 }, 120_000);
 
-test('changes during a run queue exactly one more run', async () => {
+test('changes during a run cause exactly one more run', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { run: "echo x >> begun; sleep 2; cat in.txt > a.txt", inputs: { i: in.txt }, outputs: { o: a.txt } } }\n',
     'in.txt': '1\n',
@@ -79,7 +79,7 @@ test('changes during a run queue exactly one more run', async () => {
   expect((await watching.done).code).toBe(0);
 }, 60_000);
 
-test('mistakes and failures are told, and mended while it watches', async () => {
+test('errors and failures are reported, and fixes are detected', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { rum: cat in.txt, inputs: { i: in.txt } } }\n' });
   const watching = p.start('run', 'p.yaml', '--watch', '--json');
   await rests(p, watching, 1);
@@ -98,7 +98,7 @@ test('mistakes and failures are told, and mended while it watches', async () => 
   expect((await watching.done).code).toBe(0);
 }, 60_000);
 
-test('Ctrl-C during a run ends the run in order, and the watch', async () => {
+test('Ctrl-C during a run ends the run cleanly, and the watch', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo > begun; sleep 60" } }\n' });
   const watching = p.start('run', 'p.yaml', '--watch');
   await p.until(() => p.exists('begun'));

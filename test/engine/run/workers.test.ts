@@ -1,4 +1,4 @@
-/** Processes that serve several cells: as if each cell had one of its own. */
+/** Processes that run several cells behave as if each cell had its own process. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -8,7 +8,7 @@ import { Meter } from '../../../engine/run/usage.ts';
 import { Workers } from '../../../engine/run/workers.ts';
 import { type Project, project } from '../../rig.ts';
 
-/** A step that does what its option `code` says. */
+/** A step that runs the code in its option `code`. */
 const STEP = `export default { name: 'odd', version: 1, options: { code: { type: 'string' } }, outputs: {},
   async run({ options, log, signal }) {
     log(JSON.stringify({ pid: process.pid, variable: process.env.VARIABLE, folder: process.cwd() }));
@@ -71,7 +71,7 @@ function workshop() {
   return { p, run, workers };
 }
 
-test('the next work of the same place is done by the same process; each has its own output and messages', async () => {
+test('the next step with the same environment uses the same process; each has its own output and messages', async () => {
   const { run } = workshop();
   const first = await run("console.log('one'); console.error('x'.repeat(300000) + String.fromCharCode(0) + 'end'); log('said')");
   const second = await run("process.stdout.write('two')");
@@ -83,7 +83,7 @@ test('the next work of the same place is done by the same process; each has its 
   expect([first.ends, second.ends]).toEqual([[{ type: 'done' }], [{ type: 'done' }]]);
 });
 
-test('other variables, other cores or a work of its own: another process', async () => {
+test('other variables or cores, or a fresh process on request, need another process', async () => {
   const { run } = workshop();
   const first = await run('');
   const secret = await run('', { environment: { VARIABLE: 'secret' }, shared: false });
@@ -97,7 +97,7 @@ test('other variables, other cores or a work of its own: another process', async
   expect(secret.death).toEqual({ exitCode: 0, signal: undefined });
 });
 
-test('changed variables are put back; a process with anything else left in it serves nobody', async () => {
+test('changed variables are restored; a process with other leftovers is not reused', async () => {
   const { run } = workshop();
   const first = await run("process.env.VARIABLE = 'left'; process.env.HOME = 'left'; delete process.env.PATH;");
   const second = await run('log(String(process.env.HOME) + String(process.env.PATH).length)');
@@ -118,7 +118,7 @@ test('changed variables are put back; a process with anything else left in it se
   }
 });
 
-test('what speaks after its end is not heard', async () => {
+test('messages after the end of a step are ignored', async () => {
   const { run } = workshop();
   const first = await run("globalThis.late = () => { log('late'); }");
   const second = await run('late(); globalThis.late = undefined;');
@@ -126,7 +126,7 @@ test('what speaks after its end is not heard', async () => {
   expect(second.logs).toEqual([]);
 });
 
-test('whatever failed, was killed, or was stopped is replaced', async () => {
+test('a process that failed, was killed or was stopped is replaced', async () => {
   const { run } = workshop();
   const pids: number[] = [];
   const good = async () => {
@@ -147,7 +147,7 @@ test('whatever failed, was killed, or was stopped is replaced', async () => {
   const left = await run('process.exit(3)');
   expect([left.ends, left.death?.exitCode]).toEqual([[], 3]);
   const pid = await good();
-  // While nobody looks.
+  // While it is idle.
   process.kill(pid, 'SIGKILL');
   await good();
   const stop = new AbortController();
@@ -162,7 +162,7 @@ test('whatever failed, was killed, or was stopped is replaced', async () => {
   await good();
 }, 60_000);
 
-test.runIf(process.platform === 'linux')('each work is measured by itself', async () => {
+test.runIf(process.platform === 'linux')('each step is measured separately', async () => {
   const { run } = workshop();
   const first = await run('globalThis.much = Buffer.alloc(3e8, 1); for (const end = Date.now() + 700; Date.now() < end; );');
   const small = await run('globalThis.much = undefined; globalThis.gc?.()');
@@ -174,7 +174,7 @@ test.runIf(process.platform === 'linux')('each work is measured by itself', asyn
   expect(quick.usage).toBeDefined();
 });
 
-test('when there is no more work they end', async () => {
+test('idle processes end when there is no more work', async () => {
   const { run, workers } = workshop();
   const { pid } = await run('');
   process.kill(pid, 0);
@@ -182,7 +182,7 @@ test('when there is no more work they end', async () => {
   expect(() => process.kill(pid, 0)).toThrow();
 });
 
-test.runIf(process.platform === 'linux')('an idle process ends with an engine that is killed', async () => {
+test.runIf(process.platform === 'linux')('an idle process ends with a killed engine', async () => {
   const p = project({
     'p.yaml': 'steps: { c: { uses: collect, with: { files: x.jsonl } }, s: { run: "echo > begun; sleep 60", needs: c } }\n',
     'x.jsonl': '{"text": "a"}\n',
@@ -203,7 +203,7 @@ test.runIf(process.platform === 'linux')('an idle process ends with an engine th
   });
 });
 
-/** The step processes that an engine has had. */
+/** The step processes of an engine. */
 async function processesOf(p: Project, ...args: string[]): Promise<Set<string>> {
   const engine = p.start(...args);
   const pids = new Set<string>();
@@ -225,7 +225,7 @@ async function processesOf(p: Project, ...args: string[]): Promise<Set<string>> 
 }
 
 test.runIf(process.platform === 'linux')(
-  'twenty small cells start two processes, and make what each would make alone',
+  'twenty small cells start two processes and make the same as separate processes',
   async () => {
     const yaml = `
 steps:
@@ -246,7 +246,7 @@ steps:
       for (const name of readdirSync(together.path(folder)))
         expect(readFileSync(alone.path(join(folder, name))), name).toEqual(readFileSync(together.path(join(folder, name))));
     }
-    // With a secret, each has its own.
+    // With a secret, each step has its own process.
     together.env.TOKEN = 'abc';
     writeFileSync(
       together.path('p.yaml'),

@@ -1,4 +1,4 @@
-/** How addresses are written, and what is said of those that are none. */
+/** The syntax of addresses, and the errors of invalid ones. */
 import { expect, test } from 'vitest';
 import { maybeMany, readAddress } from '../../../engine/sources/address.ts';
 import { project } from '../../rig.ts';
@@ -30,12 +30,12 @@ test.each([
   expect(readAddress(text)).toMatchObject({ ...address, text });
 });
 
-test('paths are no addresses', () => {
+test('paths are not addresses', () => {
   for (const path of ['./hf/owner', '/abs/path', 'data/*.csv', 'C:\\data', 'a:b', '../x', 'hfx:y'])
     expect(readAddress(path)).toBeUndefined();
 });
 
-test('what may be many files', () => {
+test('addresses that may refer to several files', () => {
   const many = (text: string) => maybeMany(readAddress(text) as never);
   expect(
     ['hf://o/n', 'hf://o/n/*.json', 'hf://datasets/o/n', 'hf://datasets/o/n/a.csv', 'kaggle://o/n', 'kaggle://o/n/*.csv'].map(many),
@@ -43,45 +43,45 @@ test('what may be many files', () => {
 });
 
 test.each([
-  ['hf://', 'names no repository'],
-  ['hf://datasets/', 'names no repository'],
+  ['hf://', 'the repository is missing'],
+  ['hf://datasets/', 'the repository is missing'],
   ['hf://dataset/owner/name', 'Write hf://datasets/owner/name'],
-  ['hf://spaces/owner/name', 'spaces of the hub are not read'],
-  ['hf://owner/na me', '"owner/na me" is no name of a repository'],
-  ['hf://owner/name@', 'names no revision behind @'],
-  ['hf://owner/name@a%2', 'not encoded as in a URL'],
-  ['hf://owner/name@a..b', '"a..b" is no name of a revision'],
-  ['hf://owner/name@main/../secret', '../secret is no path within it'],
-  ['hf://owner/name/a//config.json', 'is no path within it'],
+  ['hf://spaces/owner/name', 'spaces of the hub are not supported'],
+  ['hf://owner/na me', '"owner/na me" is not a valid name of a repository'],
+  ['hf://owner/name@', 'the revision after @ is missing'],
+  ['hf://owner/name@a%2', 'is not URL-encoded'],
+  ['hf://owner/name@a..b', '"a..b" is not a valid revision'],
+  ['hf://owner/name@main/../secret', '../secret is not a valid path'],
+  ['hf://owner/name/a//config.json', 'is not a valid path'],
   ['hf:owner/name', 'Write hf://owner/name'],
   ['HF:/owner/name', 'Write hf://owner/name'],
   ['huggingface://owner/name', 'Did you mean hf://owner/name?'],
   ['kagle://mary/mails', 'Did you mean kaggle://mary/mails?'],
-  ['s3://bucket/key', 'Inputs are files and folders'],
-  ['kaggle://mary', '"mary/" is no owner/name of a data set'],
+  ['s3://bucket/key', 'Inputs are files, folders, or addresses'],
+  ['kaggle://mary', '"mary/" is not the owner/name of a dataset'],
   ['kaggle://datasets/mary/mails', 'Write kaggle://mary/mails'],
-  ['kaggle://mary/mails@latest', '@latest is no version'],
-  ['kaggle://competitions/titanic@2', 'have no versions'],
+  ['kaggle://mary/mails@latest', '@latest is not a version'],
+  ['kaggle://competitions/titanic@2', 'has no versions'],
   ['https://host/x.zip', 'the SHA-256 of the file is missing'],
-  ['https://host/x.zip#sha256=abc', '"abc" is no SHA-256'],
-  ['https://host/x.zip#md5=abc', '#md5=abc is no SHA-256'],
-  [`https://host/x.tar.bz2#sha256=${HEX}`, 'archives of the form .tar.bz2 are not unpacked'],
+  ['https://host/x.zip#sha256=abc', '"abc" is not a SHA-256'],
+  ['https://host/x.zip#md5=abc', '#md5=abc is not a SHA-256'],
+  [`https://host/x.tar.bz2#sha256=${HEX}`, 'archives of type .tar.bz2 are not supported'],
   [`http://host/x.zip#sha256=${HEX}`, 'Write https://host/x.zip'],
-  [`https://me:secret@host/x.zip#sha256=${HEX}`, 'a password has no place in a pipeline'],
-  [`https://host/x.zip#sha256=${HEX}/../up`, 'is no path within it'],
+  [`https://me:secret@host/x.zip#sha256=${HEX}`, 'a URL in a pipeline must not contain a password'],
+  [`https://host/x.zip#sha256=${HEX}/../up`, 'is not a valid path'],
   ['https://huggingface.co/owner/name', 'Write hf://owner/name'],
   ['https://huggingface.co/datasets/owner/name/blob/main/data/a.csv', 'Write hf://datasets/owner/name@main/data/a.csv'],
   ['https://www.kaggle.com/datasets/mary/mails/data', 'Write kaggle://mary/mails'],
   ['https://www.kaggle.com/competitions/titanic/data', 'Write kaggle://competitions/titanic'],
-  ['https://', 'is no URL'],
-  ['hf://owner/name/@(a|b).json', 'They have *, ?, [a-z], {a,b}, {1..3} and **.'],
+  ['https://', 'is not a URL'],
+  ['hf://owner/name/@(a|b).json', 'Globs in addresses support *, ?, [a-z], {a,b}, {1..3} and **.'],
 ])('%s: %s', (text, told) => {
   const { mistake, hint } = readAddress(text) as { mistake: string; hint: string };
   expect(`${mistake}\n${hint}`).toContain(told);
   expect(mistake).not.toContain('secret@');
 });
 
-test('mistakes are shown at their place, all at once, and nobody is asked', async () => {
+test('errors are reported at their position, all together, without network access', async () => {
   const p = project({
     'p.yaml': `
 params: { base: "hf://owner/name@" }
@@ -93,12 +93,12 @@ steps:
   const { code, screen } = await p.run('validate', 'p.yaml');
   expect(code).toBe(2);
   expect(screen).toMatchInlineSnapshot(`
-    "p.yaml:2:17: error: hf://owner/name@: names no revision behind @
+    "p.yaml:2:17: error: hf://owner/name@: the revision after @ is missing
       2 | params: { base: "hf://owner/name@" }
         |                 ^^^^^^^^^^^^^^^^^^
-      = Write a branch, a tag or a commit; without @ it is the branch main.
+      = Write a branch, a tag or a commit. Without @, the branch is main.
 
-    p.yaml:4:38: error: kaggle://mary: "mary/" is no owner/name of a data set
+    p.yaml:4:38: error: kaggle://mary: "mary/" is not the owner/name of a dataset
       4 |   a: { uses: tokenize, with: { data: kaggle://mary, model: "\${{ params.base }}" } }
         |                                      ^^^^^^^^^^^^^
       = Write kaggle://owner/name@version/file, or kaggle://competitions/name/file.
@@ -106,7 +106,7 @@ steps:
     p.yaml:5:46: error: https://host/x.zip: the SHA-256 of the file is missing
       5 |   b: { run: "true", inputs: { in: [./p.yaml, https://host/x.zip] } }
         |                                              ^^^^^^^^^^^^^^^^^^
-      = Write https://host/x.zip#sha256=<64 hex digits>. This prints it: curl -L 'https://host/x.zip' | sha256sum
+      = Write https://host/x.zip#sha256=<64 hex digits>. To compute the hash, run: curl -L 'https://host/x.zip' | sha256sum
     "
   `);
 });

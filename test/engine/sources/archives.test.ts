@@ -1,4 +1,4 @@
-/** Files and archives behind a URL: what their SHA-256 says they are, unpacked in a folder and nowhere else. */
+/** Files and archives at a URL: verified by SHA-256, and unpacked only inside one folder. */
 import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { gzipSync } from 'node:zlib';
@@ -28,7 +28,7 @@ async function web() {
     url,
     requests,
     files,
-    /** Its address. */
+    /** The address of the file. */
     put(path: string, content: Buffer): string {
       files.set(path, content);
       return `${url}${path}#sha256=${sha256(content)}`;
@@ -36,7 +36,7 @@ async function web() {
   };
 }
 
-/** Lists what it is given, with what is in it. */
+/** A pipeline that lists its input files with their content. */
 function listing(address: string): string {
   return `
 steps:
@@ -61,7 +61,7 @@ const GOOD: Entry[] = [
   { path: 'x-1.0/link', link: 'data/a.csv' },
 ];
 
-test('archives of each form are unpacked once, a single folder at their top looked through', async () => {
+test('archives of each type are unpacked once, without a single top-level folder', async () => {
   const server = await web();
   const all = './data/a.csv a\n./data/b.csv b\n./link a\n./run.sh run\n';
   for (const [name, content] of [
@@ -74,7 +74,7 @@ test('archives of each form are unpacked once, a single folder at their top look
     expect(await listed(server.put(name, content))).toBe(all);
 });
 
-test('a path or glob below picks from it; a file that is no archive is itself', async () => {
+test('a path or glob selects files in it; a file that is not an archive is used as it is', async () => {
   const server = await web();
   const address = server.put('/x.zip', zipOf(GOOD));
   expect(await listed(`${address}/data/b.csv`)).toBe('b.csv b\n');
@@ -83,7 +83,7 @@ test('a path or glob below picks from it; a file that is no archive is itself', 
   expect(await listed(server.put('/some/mails.jsonl', Buffer.from('{}')))).toBe('mails.jsonl {}\n');
 });
 
-test('it is fetched and unpacked once, and again where it was changed', async () => {
+test('it is downloaded and unpacked once, and again if it was changed', async () => {
   const server = await web();
   const p = engine(listing(server.put('/x.tar.gz', gzipSync(tarOf(GOOD)))));
   await p.go();
@@ -96,20 +96,22 @@ test('it is fetched and unpacked once, and again where it was changed', async ()
   expect(p.read('out/list.txt')).toBe(first);
   expect(server.requests).toEqual(['/x.tar.gz', '/x.tar.gz']);
   expect(p.find('.tunesmith/sources').filter((file) => /downloads|\.lock|\.tunesmith-/.test(file))).toEqual([]);
-  // The same bytes from elsewhere are the same.
+  // The same bytes from another host are the same input.
   server.put('/mirror/x.tar.gz', server.files.get('/x.tar.gz')!);
   p.write('p.yaml', p.read('p.yaml').replace('/x.tar.gz', '/mirror/x.tar.gz'));
   expect((await p.go()).states).toEqual({ list: 'fresh' });
 });
 
-test('other bytes than the SHA-256 says are not taken', async () => {
+test('a download with another SHA-256 is refused', async () => {
   const server = await web();
   const address = server.put('/x.zip', zipOf(GOOD));
   server.files.set('/x.zip', zipOf([{ path: 'a', content: 'other' }]));
   const p = engine(listing(address));
-  expect((await p.go()).failures.list!.message).toMatch(/x.zip is not what it should be: its SHA-256 is [0-9a-f]{64}, not /);
+  expect((await p.go()).failures.list!.message).toMatch(/x.zip has the wrong SHA-256: [0-9a-f]{64} instead of /);
   expect(p.find('.tunesmith/sources')).toEqual([]);
-  expect(await listed(`${server.url}/gone.zip#sha256=${'0'.repeat(64)}`)).toMatch(/answers 404 for http.*gone.zip\nHas it moved/);
+  expect(await listed(`${server.url}/gone.zip#sha256=${'0'.repeat(64)}`)).toMatch(
+    /answers 404 for http.*gone.zip\nThe file may have moved/,
+  );
 });
 
 test.each<[string, Entry[]]>([
@@ -133,30 +135,36 @@ test.each<[string, Entry[]]>([
       { path: 'l/evil', content: 'e' },
     ],
   ],
-])('what leads out is refused: %s', async (_, entries) => {
+])('paths out of the folder are refused: %s', async (_, entries) => {
   for (const [form, archive] of [
     ['tar', tarOf([{ path: 'fine', content: 'f' }, ...entries])],
     ['zip', zipOf([{ path: 'fine', content: 'f' }, ...entries])],
   ] as const) {
     const p = project();
-    expect(await unpacked(p, `x.${form}`, archive)).toMatch(/^x is not unpacked: its (entry|link) .* (outside|leads out|behind)/);
+    expect(await unpacked(p, `x.${form}`, archive)).toMatch(
+      /^refused to unpack x: (its (entry|link) .* (outside|points outside)|the path of its entry .* contains the link)/,
+    );
     expect(p.find('.').filter((file) => file.includes('evil'))).toEqual([]);
   }
 });
 
-test('devices, hard links out, absurd sizes and broken archives are refused', async () => {
+test('devices, hard links out of the folder, implausible sizes and broken archives are refused', async () => {
   const p = project();
   expect(await unpacked(p, 'x.tar', tarOf([{ path: 'null', type: '3' }]))).toMatch(/its entry null is a CharacterDevice/);
-  expect(await unpacked(p, 'x.tar', tarOf([{ path: 'a', link: '../../etc/passwd', hard: true }]))).toMatch(/its link a leads out/);
-  expect(await unpacked(p, 'x.zip', zipOf([{ path: 'a', content: 'x', size: 4e9 }]))).toMatch(/holds more than 1 GB, which is absurd/);
-  expect(await unpacked(p, 'x.tar', tarOf([{ path: 'a', content: 'x', size: 4e9 }]))).toMatch(/holds more than 1 GB, which is absurd/);
-  expect(await unpacked(p, 'x.zip', Buffer.from('no zip at all, but long enough to be looked at'))).toMatch(/x is no sound zip archive/);
-  expect(await unpacked(p, 'x.tar.gz', Buffer.from('no tar at all'))).toMatch(/x is no sound tar archive/);
-  expect(await unpacked(p, 'x.tar.gz', gzipSync(tarOf(GOOD)).subarray(0, 120))).toMatch(/x is no sound tar archive/);
-  expect(await unpacked(p, 'x.tar', tarOf(GOOD).subarray(0, 1100))).toMatch(/x is no sound tar archive/);
+  expect(await unpacked(p, 'x.tar', tarOf([{ path: 'a', link: '../../etc/passwd', hard: true }]))).toMatch(/its link a points outside/);
+  expect(await unpacked(p, 'x.zip', zipOf([{ path: 'a', content: 'x', size: 4e9 }]))).toMatch(
+    /expands to more than 1 GB, which is implausible/,
+  );
+  expect(await unpacked(p, 'x.tar', tarOf([{ path: 'a', content: 'x', size: 4e9 }]))).toMatch(
+    /expands to more than 1 GB, which is implausible/,
+  );
+  expect(await unpacked(p, 'x.zip', Buffer.from('no zip at all, but long enough to be looked at'))).toMatch(/x is not a valid zip archive/);
+  expect(await unpacked(p, 'x.tar.gz', Buffer.from('no tar at all'))).toMatch(/x is not a valid tar archive/);
+  expect(await unpacked(p, 'x.tar.gz', gzipSync(tarOf(GOOD)).subarray(0, 120))).toMatch(/x is not a valid tar archive/);
+  expect(await unpacked(p, 'x.tar', tarOf(GOOD).subarray(0, 1100))).toMatch(/x is not a valid tar archive/);
 });
 
-test('of two entries of one name the later one counts; a file and a folder of one name are a mistake', async () => {
+test('the later one of two entries with the same name counts; a file and a folder with the same name are an error', async () => {
   const twice: Entry[] = [
     { path: 'a', content: 'first' },
     { path: 'a', content: 'second' },
@@ -178,10 +186,10 @@ test('of two entries of one name the later one counts; a file and a folder of on
     { path: 'a', content: 'a file' },
     { path: 'a/b', content: 'in a folder' },
   ];
-  expect(await unpacked(project(), 'x.zip', zipOf(both))).toMatch(/^x is no sound zip archive: two of its entries want the same place/);
+  expect(await unpacked(project(), 'x.zip', zipOf(both))).toMatch(/^x is not a valid zip archive: two entries have the same path/);
 });
 
-test('Ctrl-C ends it', async () => {
+test('Ctrl-C stops unpacking', async () => {
   const p = project();
   for (const [name, archive] of [
     ['x.tar', tarOf(GOOD)],
@@ -190,7 +198,7 @@ test('Ctrl-C ends it', async () => {
     expect(await unpacked(p, name, archive, AbortSignal.abort())).toMatch(/aborted/);
 });
 
-test('nothing is left of an archive that is refused', async () => {
+test('no files are left of a refused archive', async () => {
   const server = await web();
   const p = project({
     'p.yaml': listing(
@@ -204,11 +212,11 @@ test('nothing is left of an archive that is refused', async () => {
     ),
   });
   const { events } = await p.states('p.yaml');
-  expect(events.find(({ failure }) => failure).failure.message).toMatch(/x.zip is not unpacked/);
+  expect(events.find(({ failure }) => failure).failure.message).toMatch(/refused to unpack .*x.zip/);
   expect(p.find('.').filter((file) => /evil|fine/.test(file))).toEqual([]);
 });
 
-/** What is wrong with an archive. */
+/** The error of an archive. */
 async function unpacked(p: Project, name: string, archive: Buffer, signal = new AbortController().signal): Promise<string> {
   p.write(name, archive);
   p.remove('out');
@@ -220,13 +228,13 @@ async function unpacked(p: Project, name: string, archive: Buffer, signal = new 
   );
 }
 
-test('a zip that lies about an entry fails its own cell alone; the others of the run go on', async () => {
+test('a zip with a wrong size or hash fails only its own cell', async () => {
   const server = await web();
   const long = Buffer.alloc(300_000, 'spam and eggs ');
   for (const [name, entry, what] of [
-    ['less', { size: 10 }, 'big.txt holds more than the 10 bytes that it says'],
-    ['more', { size: 400_000 }, 'big.txt holds 300000 bytes, not the 400000 that it says'],
-    ['other', { crc: 7 }, 'big.txt is damaged: its CRC-32 is another one'],
+    ['less', { size: 10 }, 'big.txt is larger than its declared 10 bytes'],
+    ['more', { size: 400_000 }, 'big.txt has 300000 bytes instead of its declared 400000'],
+    ['other', { crc: 7 }, 'big.txt is damaged: its CRC-32 does not match'],
   ] as const) {
     const address = server.put(
       `/${name}.zip`,
@@ -235,7 +243,7 @@ test('a zip that lies about an entry fails its own cell alone; the others of the
         { path: 'big.txt', content: long, packed: true, ...entry },
       ]),
     );
-    const told = `${address.split('#')[0]} is no sound zip archive: ${what}`;
+    const told = `${address.split('#')[0]} is not a valid zip archive: ${what}`;
     if (name !== 'less') {
       expect(await listed(address)).toContain(told);
       continue;
@@ -251,7 +259,7 @@ test('a zip that lies about an entry fails its own cell alone; the others of the
   }
 });
 
-test('of modes it is kept whether a file is a program; a name that no file system takes is told by its entry', async () => {
+test('only executable bits are preserved; an entry with a name that is too long is reported', async () => {
   const server = await web();
   const entries = [
     { path: 'set', content: '', mode: 0o7777 },
@@ -272,5 +280,5 @@ test('of modes it is kept whether a file is a program; a name that no file syste
   }
   const name = 'x'.repeat(260);
   const refused = await listed(server.put('/long.zip', zipOf([{ path: `in/${name}`, content: '' }])));
-  expect(refused).toContain(`long.zip is not unpacked: its entry in/${name} has a name of 260 bytes, and file systems take 255`);
+  expect(refused).toContain(`long.zip: its entry in/${name} has a name of 260 bytes, but file systems allow 255`);
 });

@@ -1,21 +1,21 @@
-/** Archives byte by byte: honest writers do not make those that must be refused. */
+/** Writes archives byte by byte, because normal tools do not write invalid ones. */
 import { crc32, deflateRawSync } from 'node:zlib';
 
 export interface Entry {
   path: string;
   content?: string | Uint8Array;
-  /** Where a link leads; `hard` for a hard link. */
+  /** Target of a link; `hard` for a hard link. */
   link?: string;
   hard?: boolean;
-  /** Of tar: another type than file, folder or link, e.g. '3' for a device. */
+  /** For tar: another type than file, folder or link, e.g. '3' for a device. */
   type?: string;
   program?: boolean;
-  /** What the header says instead of the truth. */
+  /** The wrong size in the header. */
   size?: number;
   mode?: number;
-  /** Of zip: deflated, with `size` as the directory has it. */
+  /** For zip: deflated, with `size` in the directory. */
   packed?: boolean;
-  /** Of zip: what the directory says instead of the truth. */
+  /** For zip: the wrong CRC-32 in the directory. */
   crc?: number;
 }
 
@@ -55,7 +55,7 @@ export function zipOf(entries: Entry[]): Buffer {
     const bytes = packed ? deflateRawSync(raw) : raw;
     const facts = Buffer.alloc(26);
     facts.writeUInt16LE(20, 0);
-    // As if it were packed: how much comes of it is seen only in the end.
+    // As if it were compressed, so that the real size shows only at the end.
     if (size !== undefined || packed) facts.writeUInt16LE(8, 4);
     facts.writeUInt32LE(crc ?? crc32(raw), 10);
     facts.writeUInt32LE(bytes.length, 14);

@@ -1,4 +1,4 @@
-/** Which files of a repository are taken. */
+/** The choice of files of a repository. */
 import { expect, test } from 'vitest';
 import type { HubAddress } from '../../../engine/sources/address.ts';
 import { readAddress } from '../../../engine/sources/address.ts';
@@ -8,7 +8,7 @@ function taken(names: string[], address = 'hf://owner/name'): string[] {
   return choose(names, readAddress(address) as HubAddress).files;
 }
 
-test('of a sharded model the shards of its index, not the same weights in another form', () => {
+test('a sharded model: the shards of its index, not the same weights in another format', () => {
   const wanted = [
     'config.json',
     'generation_config.json',
@@ -43,7 +43,7 @@ test('of a sharded model the shards of its index, not the same weights in anothe
   expect(taken([...others, ...wanted]).sort()).toEqual([...wanted].sort());
 });
 
-test('one file of weights goes before its variants; modules bring their own', () => {
+test('one file of weights takes precedence over its variants; modules have their own', () => {
   const names = [
     'config.json',
     'model.safetensors',
@@ -58,17 +58,17 @@ test('one file of weights goes before its variants; modules bring their own', ()
   expect(taken(['config.json', 'model.fp16.safetensors'])).toEqual(['config.json', 'model.fp16.safetensors']);
 });
 
-test('a configuration without weights is a model to begin with; a repository of another kind is taken whole', () => {
+test('a configuration without weights is a model with random weights; a repository of another kind is used completely', () => {
   expect(taken(['config.json', 'tokenizer.json'])).toEqual(['config.json', 'tokenizer.json']);
   expect(taken(['vectors.npy', 'words.txt', '.gitattributes'])).toEqual(['vectors.npy', 'words.txt']);
 });
 
-test('weights that are only there as something that is not read', () => {
+test('weights in an unsupported format only', () => {
   expect(() => taken(['config.json', 'pytorch_model.bin'])).toThrow('has its weights only as pytorch_model.bin, a pickle');
   expect(() => taken(['config.json', 'pytorch_model-00001-of-00002.bin'])).toThrow('a pickle');
-  expect(() => taken(['config.json', 'tf_model.h5'])).toThrow('has its weights only as tf_model.h5; what is read is safetensors');
+  expect(() => taken(['config.json', 'tf_model.h5'])).toThrow('has its weights only as tf_model.h5; tunesmith reads only safetensors');
   expect(() => taken(['pytorch_model.bin', 'README.md'])).toThrow('a pickle');
-  // Asked for by name it is a file like others.
+  // With an explicit path, it is an ordinary file.
   expect(taken(['config.json', 'pytorch_model.bin'], 'hf://owner/name/pytorch_model.bin')).toEqual(['pytorch_model.bin']);
 });
 
@@ -99,7 +99,7 @@ test('an empty repository', () => {
   expect(() => taken([])).toThrow('hf://owner/name is empty');
 });
 
-test('of a folder of models, the one', () => {
+test('one model of a folder of models', () => {
   const names = ['a/config.json', 'a/model.safetensors', 'a/pytorch_model.bin', 'b/config.json'];
   expect(choose(names, readAddress('hf://owner/name/a') as HubAddress)).toEqual({
     files: ['a/config.json', 'a/model.safetensors'],

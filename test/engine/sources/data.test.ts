@@ -1,4 +1,4 @@
-/** Data sets of the hub in collect: many files, the hub's own Parquet, and how rows say where they come from. */
+/** Datasets of the hub in collect: many files, the hub's own Parquet, and the source of rows. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ async function fixture(files: string) {
   return { hub, p, collected };
 }
 
-/** One row with that text. */
+/** A file with one row with that text. */
 async function parquet(text: string): Promise<Uint8Array> {
   const folder = mkdtempSync(join(tmpdir(), 'tunesmith-parquet-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -47,7 +47,7 @@ async function parquet(text: string): Promise<Uint8Array> {
   return readFileSync(join(folder, 'one.parquet'));
 }
 
-test('a glob takes many files, and rows say the address', async () => {
+test('a glob matches many files, and rows have the address as their source', async () => {
   const { hub, collected } = await fixture('hf://datasets/owner/mails@main/data/train-*.parquet');
   hub.publish('datasets/owner/mails', {
     'data/train-00000.parquet': await parquet('one'),
@@ -61,7 +61,7 @@ test('a glob takes many files, and rows say the address', async () => {
   ]);
 });
 
-test('a folder is all that is in it; a list may mix addresses and files', async () => {
+test('a folder means all its files; a list may mix addresses and files', async () => {
   const { hub, p, collected } = await fixture('[hf://datasets/owner/mails/more, ./own.jsonl]');
   p.write('own.jsonl', '{"text":"own"}\n');
   hub.publish('datasets/owner/mails', {
@@ -76,7 +76,7 @@ test('a folder is all that is in it; a list may mix addresses and files', async 
   ]);
 });
 
-test('as a whole: its own Parquet, else what the hub made of it, else its text', async () => {
+test("a whole dataset: its own Parquet, otherwise the hub's, otherwise its text files", async () => {
   const own = await fixture('hf://datasets/owner/mails');
   own.hub.publish('datasets/owner/mails', { 'data/a.parquet': await parquet('own'), 'raw.jsonl': '{"text":"raw"}\n' });
   own.hub.publish('datasets/owner/mails', { 'default/train/0000.parquet': await parquet('made') }, { ref: 'refs/convert/parquet' });
@@ -93,7 +93,7 @@ test('as a whole: its own Parquet, else what the hub made of it, else its text',
   expect(await text.collected()).toEqual(['raw hf://datasets/owner/mails/raw.jsonl']);
 });
 
-test('another revision of the data is other data; without a network it is what it was', async () => {
+test('another revision means other data; without a network, the last known one is used', async () => {
   const { hub, p, collected } = await fixture('hf://datasets/owner/mails/a.jsonl');
   hub.publish('datasets/owner/mails', { 'a.jsonl': '{"text":"old"}\n' });
   expect(await collected()).toEqual(['old hf://datasets/owner/mails/a.jsonl']);
@@ -103,7 +103,7 @@ test('another revision of the data is other data; without a network it is what i
   expect((await p.go()).states).toEqual({ collect: 'fresh' });
 });
 
-test('a mirror that tells neither commits nor hashes is asked for the files themselves', async () => {
+test('a mirror without commits and hashes is asked for the files themselves', async () => {
   const { hub, p, collected } = await fixture('hf://datasets/owner/mails/a.parquet');
   hub.publish('datasets/owner/mails', { 'a.parquet': await parquet('one') });
   hub.trouble({ at: '/revision/', status: 404, times: 9 });
@@ -112,5 +112,5 @@ test('a mirror that tells neither commits nor hashes is asked for the files them
   hub.trouble({ at: 'cdn/', spoil: (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from('?')]) });
   p.remove('hf');
   const { failures } = await p.go({ force: true });
-  expect(failures.collect!.message).toMatch(/is not what it should be: its SHA-256/);
+  expect(failures.collect!.message).toMatch(/has the wrong SHA-256/);
 });

@@ -1,4 +1,4 @@
-/** One file from a server that behaves in every way servers do. */
+/** Downloads of one file from servers with all kinds of behaviour. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -43,12 +43,12 @@ async function fetching(handle: (request: IncomingMessage, response: ServerRespo
   };
 }
 
-/** Ends the connection in the midst of an answer. */
+/** Closes the connection in the middle of a response. */
 function cut(response: ServerResponse, bytes: Buffer): void {
   response.write(bytes, () => setTimeout(() => response.destroy(), 10));
 }
 
-test('a server that knows no ranges begins anew, and no length is no harm', async () => {
+test('without support for ranges, the download starts again; a missing length is accepted', async () => {
   const { go, begun, bytes, file } = await fetching((_, response) => {
     response.writeHead(200);
     response.write(CONTENT.subarray(0, 3000));
@@ -61,7 +61,7 @@ test('a server that knows no ranges begins anew, and no length is no harm', asyn
   expect(existsSync(`${file}.incomplete`)).toBe(false);
 });
 
-test('what is left of another file is thrown away, whatever it is', async () => {
+test('the partial download of another file is discarded', async () => {
   for (const part of ['x'.repeat(5000), 'x'.repeat(CONTENT.length), 'x'.repeat(CONTENT.length + 5)]) {
     const { go, begun, bytes, file } = await fetching((request, response) => {
       const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
@@ -76,7 +76,7 @@ test('what is left of another file is thrown away, whatever it is', async () => 
   }
 });
 
-test('an answer that is cut without an end is asked for again, but not for ever', async () => {
+test('a response that breaks is retried, but not forever', async () => {
   const rest = (request: IncomingMessage) => Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
   const good = await fetching((request, response) => {
     const from = rest(request);
@@ -90,10 +90,10 @@ test('an answer that is cut without an end is asked for again, but not for ever'
   await good.go();
   expect(readFileSync(good.file)).toEqual(CONTENT);
   expect(good.requests()).toBeGreaterThan(2);
-  expect(good.said[0]).toMatch(/^the file: .* after \d+ bytes; goes on from there$/);
+  expect(good.said[0]).toMatch(/^the file: .* after \d+ bytes; resuming$/);
 });
 
-test('a server that is silent in the midst of it is given up', async () => {
+test('a server that stops in the middle of a response times out', async () => {
   vi.stubEnv('HF_HUB_DOWNLOAD_TIMEOUT', '0.2');
   onTestFinished(() => void vi.unstubAllEnvs());
   const { go, requests, file } = await fetching((request, response, count) => {
@@ -106,11 +106,11 @@ test('a server that is silent in the midst of it is given up', async () => {
   expect(readFileSync(file)).toEqual(CONTENT);
 });
 
-test('other bytes, more bytes, no answer: nothing is kept, and it is said', async () => {
+test('wrong bytes, too many bytes, no answer: nothing is kept, and the error is reported', async () => {
   const other = await fetching((_, response) => void response.end('other'));
-  await expect(other.go()).rejects.toThrow(/^the file is not what it should be: its SHA-256 is [0-9a-f]{64}, not /);
+  await expect(other.go()).rejects.toThrow(/^the file has the wrong SHA-256: [0-9a-f]{64} instead of /);
   const more = await fetching((_, response) => void response.end(`${CONTENT}more`), { size: CONTENT.length });
-  await expect(more.go()).rejects.toThrow('the file is larger than it should be');
+  await expect(more.go()).rejects.toThrow('the file is too large: received more than');
   const none = await fetching((_, response) => void response.writeHead(404).end());
   await expect(none.go()).rejects.toThrow('refused: 404');
   for (const { file, p } of [other, more, none]) {
@@ -122,10 +122,10 @@ test('other bytes, more bytes, no answer: nothing is kept, and it is said', asyn
   const host = `127.0.0.1:${portOf(server)}`;
   await new Promise((resolve) => server.close(resolve));
   const gone = await fetching(() => {}, { url: `http://${host}/file` });
-  await expect(gone.go()).rejects.toThrow(`${host} cannot be reached: connection refused`);
+  await expect(gone.go()).rejects.toThrow(`cannot reach ${host}: connection refused`);
 });
 
-test('a file that is shorter than it was listed is not asked for again and again', async () => {
+test('a file that is shorter than listed is not requested forever', async () => {
   for (const length of [{ 'content-length': CONTENT.length }, {}]) {
     const short = await fetching(
       (request, response) => {
@@ -134,19 +134,19 @@ test('a file that is shorter than it was listed is not asked for again and again
       },
       { size: CONTENT.length + 5 },
     );
-    await expect(short.go()).rejects.toThrow(`it has ${CONTENT.length} bytes, not ${CONTENT.length + 5}`);
+    await expect(short.go()).rejects.toThrow(`${CONTENT.length} bytes instead of ${CONTENT.length + 5}`);
     expect(short.requests()).toBeLessThan(6);
     expect(short.p.find('cache')).toEqual([]);
   }
 });
 
-test('a file that the disk has no room for is not begun', async () => {
+test('a file that does not fit on the disk is not started', async () => {
   const { go, file } = await fetching((_, response) => void response.writeHead(200, { 'content-length': 9e15 }).write('0'), { size: 9e15 });
   await expect(go()).rejects.toThrow(/^disk full while downloading the file: 9000 TB needed, /);
   expect(statSync(`${file}.incomplete`, { throwIfNoEntry: false })?.size ?? 0).toBe(0);
 });
 
-test('a redirect takes no credentials to another host', async () => {
+test('a redirect sends no credentials to another host', async () => {
   const seen: (string | undefined)[] = [];
   const { go } = await fetching(
     (request, response) => {

@@ -1,6 +1,6 @@
 /**
- * A hub in this process: the part of its HTTP API that reading needs, as huggingface.co answers. Large files are handed
- * out by a second server, which stands for the CDN. Each request is remembered; `trouble` makes one go wrong.
+ * A hub in this process: the part of the HTTP API that reading needs, with huggingface.co's responses. A second server,
+ * which acts as the CDN, serves large files. Requests are recorded; `trouble` makes one fail.
  */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -10,7 +10,7 @@ import { onTestFinished } from 'vitest';
 export type RepositoryFiles = Record<string, string | Uint8Array>;
 
 export interface Repository {
-  /** By name, the commits of branches, tags and refs. */
+  /** Commits of branches, tags and refs by name. */
   refs: Record<string, string>;
   commits: Record<string, RepositoryFiles>;
   gated?: boolean;
@@ -25,17 +25,17 @@ export interface Request {
   range?: string;
 }
 
-/** What happens instead, for requests whose URL has `at` in it; so many times, or for good. */
+/** The fault for requests whose URL contains `at`: that many times, or always. */
 export interface Trouble {
   at: string;
   times?: number;
   status?: number;
   headers?: Record<string, string>;
-  /** Breaks off after so many bytes of the body. */
+  /** Closes the connection after that many bytes of the body. */
   cut?: number;
-  /** Changes the bytes on their way. */
+  /** Changes the bytes. */
   spoil?: (bytes: Buffer) => Buffer;
-  /** Says no more after so many bytes, and keeps the connection. */
+  /** Stops sending after that many bytes, but keeps the connection open. */
   stall?: number;
 }
 
@@ -53,7 +53,7 @@ export async function startHub() {
     send(request, response, content, {}, trouble);
   });
   const blobs = new Map<string, Buffer>();
-  /** `hashless`: listings have no hashes, as those of some mirrors. */
+  /** `hashless`: listings without hashes, as on some mirrors. */
   const state = { hashless: false };
 
   const hear = (server: 'hub' | 'cdn', { method, url, headers }: IncomingMessage): Trouble | undefined => {
@@ -169,7 +169,7 @@ export async function startHub() {
     tokens,
     stop,
     trouble: (trouble: Trouble) => void troubles.push({ times: 1, ...trouble }),
-    /** A repository with one commit on main, or with more; returns the commit's id. */
+    /** Creates a repository with one or more commits on main. Returns the id of the commit. */
     publish(name: string, files: RepositoryFiles, { ref = 'main', ...more }: Partial<Repository> & { ref?: string } = {}): string {
       const repository = repositories.get(name) ?? { refs: {}, commits: {} };
       repositories.set(name, Object.assign(repository, more));
@@ -183,7 +183,7 @@ export async function startHub() {
   });
 }
 
-/** By pages of two, so that whoever lists a repository must follow them. */
+/** In pages of two, so that a client must follow the pages. */
 function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, host: string, hashless: boolean): void {
   const all: unknown[] = [
     ...new Set(
@@ -218,7 +218,7 @@ function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, 
   answer(response, 200, headers, all.slice(from, from + 2));
 }
 
-/** As the hub's .gitattributes has it. */
+/** As in the hub's .gitattributes. */
 function isLarge(path: string): boolean {
   return /\.(safetensors|bin|parquet|h5|onnx|gz)$/.test(path);
 }
@@ -229,7 +229,7 @@ function answer(response: ServerResponse, status: number, headers: Record<string
   response.end(text);
 }
 
-/** A file, or the range of it that was asked for. */
+/** Sends a file, or the requested range of it. */
 export function send(
   request: IncomingMessage,
   response: ServerResponse,

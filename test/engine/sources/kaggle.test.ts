@@ -1,4 +1,4 @@
-/** Kaggle's public API, as far as reading data sets and competitions needs it. */
+/** The part of Kaggle's public API that reading datasets and competitions needs. */
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -6,7 +6,7 @@ import { engine } from '../run/rig.ts';
 import { zipOf } from './archives.ts';
 import { portOf, send, type Trouble } from './hub.ts';
 
-/** By version, the files of mary/mails; `rules` that were not accepted keep the competition closed. */
+/** The files of mary/mails by version. `rules`: whether the rules of the competition were accepted. */
 async function kaggle(versions: Record<string, string>[]) {
   const requests: string[] = [];
   const troubles: Trouble[] = [];
@@ -103,7 +103,7 @@ const VERSIONS: Record<string, string>[] = [
   { 'a.csv': 'a', 'b.csv': 'b', 'deep/c.csv': 'c', 'notes.txt': 'n' },
 ];
 
-test('a version, a file, a glob, all of it', async () => {
+test('a version, a file, a glob, everything', async () => {
   expect(await (await fixture('kaggle://mary/mails@1/a.csv')).listed()).toBe('a.csv old\n');
   expect(await (await fixture('kaggle://mary/mails/deep/c.csv')).listed()).toBe('c.csv c\n');
   expect(await (await fixture('kaggle://mary/mails/**/*.csv')).listed()).toBe('a.csv a\nb.csv b\nc.csv c\n');
@@ -113,7 +113,7 @@ test('a version, a file, a glob, all of it', async () => {
   expect(await (await fixture('kaggle://competitions/spam')).listed()).toContain('./a.csv\n');
 });
 
-test('the newest version decides; without a network it is the one last seen, and that is said', async () => {
+test('the newest version is used; without a network, the last known one, with a notice', async () => {
   const { server, p, listed } = await fixture('kaggle://mary/mails/a.csv', [VERSIONS[0]!]);
   expect(await listed()).toBe('a.csv old\n');
   server.requests.length = 0;
@@ -124,31 +124,31 @@ test('the newest version decides; without a network it is the one last seen, and
   server.stop();
   const { states, notices } = await p.go({ force: true });
   expect(states).toEqual({ list: 'ran' });
-  expect(notices[0]).toContain('kaggle://mary/mails is taken as last seen, at version 2');
+  expect(notices[0]).toContain('using the last known version of kaggle://mary/mails, 2');
 });
 
-test('what Kaggle packed on the way is unpacked; what was spoiled is not taken', async () => {
+test('files that Kaggle has zipped are unpacked; damaged ones are refused', async () => {
   const { server, listed } = await fixture('kaggle://mary/mails/deep/c.csv');
   server.packed = true;
   expect(await listed()).toBe('c.csv c\n');
   const spoiled = await fixture('kaggle://mary/mails/a.csv');
   spoiled.server.troubles.push({ at: '', spoil: () => Buffer.from('?') });
-  expect(await spoiled.listed()).toMatch(/^kaggle:\/\/mary\/mails\/a.csv is not what it should be: its MD5 is/);
+  expect(await spoiled.listed()).toMatch(/^kaggle:\/\/mary\/mails\/a.csv has the wrong MD5: /);
   expect(await spoiled.listed()).toBe('a.csv a\n');
 });
 
-test('the account is found as Kaggle’s own tools find it, and kept to itself', async () => {
+test('the account is found as Kaggle’s own tools find it, and is not disclosed', async () => {
   const { p, listed } = await fixture('kaggle://mary/mails/a.csv');
   vi.stubEnv('KAGGLE_USERNAME', undefined);
   vi.stubEnv('KAGGLE_KEY', undefined);
   expect(await listed()).toMatchInlineSnapshot(`
-    "kaggle://mary/mails/a.csv is read with an account of Kaggle, and none is set
-    Make a key at kaggle.com, Settings, API, and set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
+    "kaggle://mary/mails/a.csv needs a Kaggle account, but no credentials are set
+    Create an API key in the settings at kaggle.com. Then set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
   `);
   p.write('config/kaggle.json', '{"username":"mary","key":"wrong"}');
   expect(await listed()).toMatchInlineSnapshot(`
-    "Kaggle does not accept your account
-    Make a key at kaggle.com, Settings, API, and set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
+    "Kaggle rejected your credentials
+    Create an API key in the settings at kaggle.com. Then set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR)."
   `);
   p.write('config/kaggle.json', '{"username":"mary","key":"k3y-of-mary"}');
   expect(await listed()).toBe('a.csv a\n');
@@ -157,14 +157,14 @@ test('the account is found as Kaggle’s own tools find it, and kept to itself',
   expect(p.find('.tunesmith').filter((file) => p.read(file).includes('k3y-of-mary'))).toEqual([]);
 });
 
-test('what is not there is named, and rules that are to be accepted', async () => {
+test('missing files and unaccepted rules are reported', async () => {
   expect(await (await fixture('kaggle://mary/males')).listed()).toMatchInlineSnapshot(`
     "Kaggle has no kaggle://mary/males
-    Check its name and version: https://kaggle/datasets/mary/males"
+    Check the name and version: https://kaggle/datasets/mary/males"
   `);
   expect(await (await fixture('kaggle://mary/mails@7')).listed()).toMatchInlineSnapshot(`
     "Kaggle has no kaggle://mary/mails@7
-    Check its name and version: https://kaggle/datasets/mary/mails"
+    Check the name and version: https://kaggle/datasets/mary/mails"
   `);
   expect(await (await fixture('kaggle://mary/mails@2/d.csv')).listed()).toMatchInlineSnapshot(`
     "there is no d.csv in kaggle://mary/mails@2
@@ -177,7 +177,7 @@ test('what is not there is named, and rules that are to be accepted', async () =
   const closed = await fixture('kaggle://competitions/spam/a.csv');
   closed.server.rules = false;
   expect(await closed.listed()).toMatchInlineSnapshot(`
-    "Kaggle does not let you read kaggle://competitions/spam
-    Accept its rules at https://kaggle/competitions/spam/rules with the account of your key."
+    "Kaggle denied access to kaggle://competitions/spam
+    Accept the rules at https://kaggle/competitions/spam/rules with the account of your key."
   `);
 });

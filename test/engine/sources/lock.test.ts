@@ -1,4 +1,4 @@
-/** One at a time, across processes; whoever died does not hold up the others. */
+/** Locks across processes. A dead process does not block others. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { thisProcess } from '../../../cache/process.ts';
 import { locked } from '../../../engine/sources/lock.ts';
 import { project } from '../../rig.ts';
 
-test('work under one lock never overlaps, and the lock goes with it', async () => {
+test('work under one lock never overlaps, and the lock is removed afterwards', async () => {
   const path = project().path('locks/one');
   let at = 0;
   let most = 0;
@@ -27,7 +27,7 @@ test('work under one lock never overlaps, and the lock goes with it', async () =
   expect(existsSync(path)).toBe(false);
 });
 
-test('a dead holder is succeeded at once, by one of many; a silent one from elsewhere after a while', async () => {
+test('the lock of a dead holder is taken at once, by one of many; of an inactive remote one, after a while', async () => {
   const path = project().path('locks/one');
   const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
   await once(child, 'exit');
@@ -53,7 +53,7 @@ test('a dead holder is succeeded at once, by one of many; a silent one from else
   }
 });
 
-test('waiting ends with the signal, and says for whom', async () => {
+test('waiting ends with the signal, and reports the holder', async () => {
   const path = project().path('locks/one');
   const stop = new AbortController();
   await locked(path, {}, async () => {

@@ -1,4 +1,4 @@
-/** A hub and a network of which anything can go wrong at any time: in the end all is there, and it is right. */
+/** A hub and a network with random faults: in the end, all files are complete and correct. */
 import { readFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { openCache } from '../../../cache/open.ts';
@@ -32,9 +32,9 @@ test.each([1, 2, 3, 5, 8, 13])('weather %i', async (seed) => {
     }),
   ];
   let attempts = 1;
-  /** One run of an engine, which may be interrupted. */
+  /** One run of an engine that may be interrupted. */
   const attempt = async (): Promise<boolean> => {
-    const fine = attempts > 15; // no weather lasts, and a busy machine has had enough of it
+    const fine = attempts > 15; // No fault lasts forever, and a busy machine limits the number of attempts.
     for (let i = fine ? 0 : below(6); i > 0; i--) hub.trouble(troubles[below(troubles.length)]!());
     const cache = openCache(p.path('cache'));
     const stop = new AbortController();
@@ -74,7 +74,7 @@ test.each([1, 2, 3, 5, 8, 13])('weather %i', async (seed) => {
   vi.unstubAllEnvs();
 });
 
-/** The same numbers each time. */
+/** Reproducible random numbers. */
 function randomly(seed: number): () => number {
   let state = seed * 7919;
   return () => {
