@@ -49,7 +49,11 @@ test.each([
   ['onnx/model.onnx', () => 'not a model', /ONNX model/],
   ['config.json', () => edited('config.json', { vocab_size: 100 }), /embedding table has only 100 rows/],
   ['config.json', () => edited('config.json', { vocab_size: 1_000_000 }), /cannot read a batch/],
-  ['config.json', () => edited('config.json', { id2label: { 0: 'a', 1: 'b', 2: 'c' }, label2id: { a: 0, b: 1, c: 2 } }), /but config.json has 3/],
+  [
+    'config.json',
+    () => edited('config.json', { id2label: { 0: 'a', 1: 'b', 2: 'c' }, label2id: { a: 0, b: 1, c: 2 } }),
+    /but config.json has 3/,
+  ],
   ['training.json', () => '{"max_length": 33}', /exceeds the 32 tokens/],
 ])('an invalid %s (%#) is detected at the start', async (name, content, message) => {
   await expect(startServer(withFile(name, content()), { port: 0 })).rejects.toMatchObject({

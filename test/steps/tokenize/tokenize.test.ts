@@ -38,7 +38,9 @@ test('ids, labels and row ids of each split, with the tokenizer and the record o
   expect(split.tokens).toBe(info.splits.test!.tokens);
   expect(readFileSync(join(outputs.tokens!, 'preprocessing.json'))).toEqual(readFileSync(join(data, 'preprocessing.json')));
   expect(existsSync(join(outputs.tokens!, 'tokenizer.json'))).toBe(true);
-  expect(log).toContainEqual(expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% truncated$/));
+  expect(log).toContainEqual(
+    expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% truncated$/),
+  );
 });
 
 test('long texts are truncated and keep their last special token; a text without words is valid too', async () => {
