@@ -64,7 +64,7 @@ test('all outputs are the same bytes in a clean folder', async () => {
   expect(await states()).toBe('ran');
   const { code, screen } = await p.run('verify', 'p.yaml', 'train');
   expect(code, screen).toBe(0);
-  expect(screen).toContain('the same bytes');
+  expect(screen).toContain('identical outputs');
 });
 
 test('across the end of an epoch, with early stopping and its best weights', async () => {
@@ -165,7 +165,7 @@ test('a training that diverges reports the last good checkpoint, and diverges th
     /^the training diverged: .* not finite at step (\d+) \(epoch 1\); the last good checkpoint \(step \d+\) is at .*epoch-0-step-\d+$/;
   const error = await train({ checkpoints }).catch((error) => error);
   expect(error.message).toMatch(message);
-  expect(error.hint).toMatch(/lower learning_rate.* With the same options it ends here again\.$/);
+  expect(error.hint).toMatch(/lower learning_rate.* With the same options the training diverges again\.$/);
   expect(error.option).toEqual(['learning_rate']);
   const again = await train({ checkpoints }).catch((error) => error);
   expect(again.message).toBe(error.message);
@@ -228,7 +228,9 @@ test('max_steps decides how long it trains; its last, partial epoch is evaluated
 
   const more = { ...inputs, continue: part.outputs.model! };
   const on = await train({}, { epochs: 2 }, more);
-  expect(on.log).toContainEqual(expect.stringMatching(/^continues after step 25, in epoch 2, of .*: .* of 2 epochs, 36 steps$/));
+  expect(on.log).toContainEqual(
+    expect.stringMatching(/^continues after step 25, in epoch 2, of .*, with the learning rate schedule of 2 epochs, 36 steps$/),
+  );
   expect(on.result.weights).toBe(whole.result.weights);
   expect((await train({}, { max_steps: 36 }, more)).result.weights).toBe(whole.result.weights);
   await expect(train({}, { max_steps: 25 }, more)).rejects.toMatchObject({
