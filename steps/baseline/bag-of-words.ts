@@ -1,7 +1,7 @@
 /**
- * Tf-idf and an L2-regularised logistic regression, as scikit-learn's TfidfVectorizer and LogisticRegression do it by
- * default: lower case, words of two and more letters or digits, smoothed idf, rows of length 1, C = 1, no penalty on
- * the intercept. Two classes share one weight vector; more have one each (softmax).
+ * Tf-idf and an L2-regularised logistic regression, as scikit-learn's TfidfVectorizer and LogisticRegression by
+ * default: lower case, words of at least two letters or digits, smoothed idf, rows of length 1, C = 1, no penalty on
+ * the intercept. Two classes share one weight vector; more classes have one each (softmax).
  * https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting
  */
 
@@ -19,7 +19,7 @@ export function bagOfWords(train: { text: string; label: number }[], classes: nu
   });
 }
 
-/** A sparse row: which words, and how much of each. */
+/** A sparse row: indices of words, and their values. */
 export interface SparseRow {
   index: Int32Array;
   value: Float64Array;
@@ -46,7 +46,10 @@ export function fitVectorizer(texts: string[]): { size: number; transform(text: 
   };
 }
 
-/** Minimises C·Σ loss + ½‖w‖² with C = 1. `weights` is one row a class (one row in all for two classes), the intercept last. */
+/**
+ * Minimises C·Σ loss + ½‖w‖² with C = 1. `weights` has one row per class (one row in all for two classes), with the
+ * intercept last.
+ */
 export function fitLogistic(rows: SparseRow[], labels: number[], features: number, classes: number) {
   const outputs = classes === 2 ? 1 : classes;
   const width = features + 1;
@@ -84,7 +87,7 @@ export function fitLogistic(rows: SparseRow[], labels: number[], features: numbe
   return { weights, scores: (row: SparseRow) => scoresAt(weights, row) };
 }
 
-/** Cross-entropy of one row and its derivative by each score. One score is the logit of class 1. */
+/** Cross-entropy of one row and its derivatives by the scores. A single score is the logit of class 1. */
 function lossOf(scores: number[], label: number): { loss: number; slopes: number[] } {
   if (scores.length === 1) {
     const margin = label === 1 ? scores[0]! : -scores[0]!;
@@ -118,7 +121,7 @@ function minimize(objective: (x: Float64Array, gradient: Float64Array) => number
       nextValue = objective(next, nextGradient);
       if (nextValue <= value + 1e-4 * rate * slope) break;
     }
-    // The objective no longer falls in float64: this is the minimum.
+    // The objective no longer falls in float64, so this is the minimum.
     if (nextValue >= value) break;
     const s = next.map((n, i) => n - x[i]!);
     const y = nextGradient.map((n, i) => n - gradient[i]!);
@@ -130,7 +133,7 @@ function minimize(objective: (x: Float64Array, gradient: Float64Array) => number
   return x;
 }
 
-/** The negative gradient, turned by the curvature that the last steps have shown (two-loop recursion). */
+/** The negative gradient, multiplied by the inverse curvature that the last steps have shown (two-loop recursion). */
 function descent(gradient: Float64Array, steps: { s: Float64Array; y: Float64Array; rho: number }[]): Float64Array {
   const q = gradient.map((g) => -g);
   const shares: number[] = [];

@@ -1,4 +1,4 @@
-/** Measures simple methods on a split. What they are depends on the task: one file a task beside this one. */
+/** Evaluates simple methods on a split. One file per task beside this one defines them. */
 import { writeFile } from 'node:fs/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row } from '../data/database.ts';
@@ -15,7 +15,10 @@ type Context = Parameters<(typeof step)['run']>[0];
 
 export type Options = Context['options'];
 
-/** Rows of a split. `columns`: what each field is called in the data; `as` makes SQL of a column's name, else it is read as text. */
+/**
+ * Rows of a split. `columns`: the column of each field; `as` makes SQL of a column's name, otherwise it is read as
+ * text.
+ */
 export type Read = <R extends Row>(
   split: string,
   columns: Record<keyof R & string, string>,
@@ -23,20 +26,23 @@ export type Read = <R extends Row>(
 ) => Promise<R[]>;
 
 export interface Measured {
-  /** How many were measured. */
+  /** The number of examples. */
   rows: number;
-  /** What else describes them all, such as the labels. */
+  /** Further results that apply to all methods, such as the labels. */
   about: Record<string, Json>;
   methods: Record<string, { metrics: Record<string, number>; [detail: string]: Json }>;
 }
 
-/** What a step was given: rows of the table, or the folder of the tokens. Asking for what was not given is an error that says so. */
+/**
+ * The inputs of the step: rows of the table, or the folder of the tokens. Requesting an input that was not given is
+ * an error that says so.
+ */
 export interface Given {
   read: Read;
   readonly tokens: string;
 }
 
-/** `methods`: the names of those to measure. */
+/** `methods`: the names of those to evaluate. */
 export type Measure = (options: Options, methods: readonly string[], given: Given) => Promise<Measured>;
 
 const MEASURE: Record<Options['task'], Measure> = {
@@ -50,14 +56,14 @@ const MEASURE: Record<Options['task'], Measure> = {
 export async function baseline({ options, inputs, outputs, log, metric }: Context): Promise<void> {
   const { task } = options;
   const refuse = (input: string, why: string): never => {
-    throw new StepError(`the baselines of ${task} are measured on ${why}, and the step has no \`${input}\``);
+    throw new StepError(`the baselines of ${task} are evaluated on ${why}, but the step has no \`${input}\``);
   };
   const database = inputs.data === undefined ? undefined : await Database.open();
   try {
     const given: Given = {
-      read: database ? await reader(database, inputs.data!) : async () => refuse('data', "a split step's `data`"),
+      read: database ? await reader(database, inputs.data!) : async () => refuse('data', 'the `data` of a split step'),
       get tokens() {
-        return inputs.tokens ?? refuse('tokens', "a tokenize step's `tokens`");
+        return inputs.tokens ?? refuse('tokens', 'the `tokens` of a tokenize step');
       },
     };
     const text = inputs.data === undefined ? undefined : (await namesOf(inputs.data)).text;
@@ -88,7 +94,7 @@ async function reader(database: Database, data: string): Promise<Read> {
       return `${sql} AS ${quote(field)}`;
     });
     const found = await database.rows(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
-    if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step with rows in it.');
+    if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step that has rows in it.');
     return found as any;
   };
 }

@@ -1,4 +1,4 @@
-/** Tokens by how often they occur, alone and behind the token before them: what is known of a language without looking further back. */
+/** Token frequencies, alone and after the previous token: a language model without further context. */
 import { StepError } from '../../engine/step.ts';
 import { perplexity } from '../metrics/perplexity.ts';
 import { openTokenizer } from '../models/tokenizer.ts';
@@ -11,7 +11,10 @@ const METHODS: Record<string, (pairs: Iterable<Pair>, vocabulary: number) => Nex
 export const causalLm: Measure = async (options, methods, { tokens }) => {
   const info = await readTokensInfo(tokens);
   if (info.task !== 'causal-lm')
-    throw new StepError(`the tokens are of ${info.task}, and the task is causal-lm`, 'Give the tokens of a tokenize step with that task.');
+    throw new StepError(
+      `the tokens were made for ${info.task}, and the task is causal-lm`,
+      'Use the tokens of a tokenize step with that task.',
+    );
   const { size } = await openTokenizer(tokens, {});
   const [train, test] = [await openSplit(tokens, info, 'train'), await openSplit(tokens, info, options.split)];
   try {
@@ -28,7 +31,7 @@ export const causalLm: Measure = async (options, methods, { tokens }) => {
   }
 };
 
-/** Each token that the model learns or is measured by, with the one before it. */
+/** Each token that the loss covers, with the one before it. */
 function* pairsOf(split: Split): Generator<Pair> {
   for (let sequence = 0; sequence < split.sequences; sequence++) {
     const length = split.length(sequence);

@@ -1,12 +1,12 @@
-/** Language models that count: how often a token occurs, and how often it follows another. */
+/** Language models by counting: how often a token occurs, and how often it follows another. */
 
-/** The probability of a token behind another. */
+/** The probability of a token after another. */
 export type NextToken = (before: number, token: number) => number;
 
 /** A token and the one before it. */
 export type Pair = readonly [before: number, token: number];
 
-/** Tokens by their own frequency, each seen once more than it was (Laplace). */
+/** Unigram frequencies with Laplace smoothing: each token counts once more than it occurs. */
 export function unigram(pairs: Iterable<Pair>, vocabulary: number): NextToken {
   const counts = new Float64Array(vocabulary).fill(1);
   let all = vocabulary;
@@ -18,8 +18,9 @@ export function unigram(pairs: Iterable<Pair>, vocabulary: number): NextToken {
 }
 
 /**
- * Interpolated Kneser-Ney smoothing of pairs (Kneser & Ney 1995; Chen & Goodman 1999, section 4.1): what is taken off the counts of pairs
- * goes to tokens by the number of different tokens that they follow, each one more than there were.
+ * Interpolated Kneser-Ney smoothing of bigrams (Kneser & Ney 1995; Chen & Goodman 1999, section 4.1). The probability
+ * mass that is discounted from the bigrams goes to each token by the number of different tokens that it follows, plus
+ * one.
  */
 export function bigram(pairs: Iterable<Pair>, vocabulary: number): NextToken {
   const counts = new Map<number, number>();

@@ -1,6 +1,6 @@
 /**
- * No answer at all, and the sentence that is most like the question: a coarse form of the sliding window by which SQuAD was
- * first measured (Richardson et al. 2013; Rajpurkar et al. 2016, section 5).
+ * No answer at all, and the sentence that is most similar to the question: a coarse form of the sliding-window
+ * baseline of SQuAD (Richardson et al. 2013; Rajpurkar et al. 2016, section 5).
  */
 import { answersAsJson, answersIn } from '../data/answers.ts';
 import { answerMetrics } from '../metrics/answers.ts';
@@ -15,7 +15,7 @@ interface Asked {
   [column: string]: string | null;
 }
 
-/** Neither learns anything. */
+/** Neither method learns anything. */
 const METHODS: Record<string, (asked: Asked) => string> = { no_answer: () => '', nearest_sentence: nearestSentence };
 
 export const questionAnswering: Measure = async (options, methods, { read }) => {
@@ -37,7 +37,7 @@ export const questionAnswering: Measure = async (options, methods, { read }) => 
 
 const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
 
-/** Of sentences with as many words of the question the first; none if no sentence has any. */
+/** The first of the sentences that share most words with the question; none if no sentence shares any. */
 function nearestSentence({ question, context }: Asked): string {
   const asked = wordsOf(question);
   let nearest = { sentence: '', shared: 0 };

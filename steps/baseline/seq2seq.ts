@@ -1,4 +1,7 @@
-/** Always the same output, and outputs that are cut from the inputs: what a text has to say is often said at its beginning. */
+/**
+ * The most frequent target, a copy of the input, and the beginning of the input, which often summarizes a text (the
+ * lead baseline).
+ */
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationMetrics } from '../tasks/registry.ts';
 import type { Measure } from './baseline.ts';
@@ -9,7 +12,7 @@ interface Row {
   [column: string]: string;
 }
 
-/** Fits on rows, and makes an output of a text. */
+/** Fits on rows, and returns a function that makes an output of a text. */
 const METHODS: Record<string, (train: Row[]) => (text: string) => string> = {
   commonest(train) {
     const counts = new Map<string, number>();

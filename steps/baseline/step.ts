@@ -5,7 +5,7 @@ import { LANGUAGE_METRICS, METRIC_NAMES } from '../metrics/names.ts';
 import type { Task } from '../models/family.ts';
 import { optionsOfOtherTasks } from '../tasks/options.ts';
 
-/** What each task can be compared with, in the order in which they are measured. */
+/** The methods of each task, in the order in which they are evaluated. */
 export const METHODS_OF = {
   'text-classification': ['majority', 'bag_of_words'],
   'token-classification': ['majority', 'commonest_tag'],
@@ -14,7 +14,7 @@ export const METHODS_OF = {
   seq2seq: ['commonest', 'copy', 'lead'],
 } as const;
 
-/** The columns that each task reads, and what else means something to it. */
+/** The options that apply to each task. */
 const OPTIONS_OF: Record<string, readonly string[]> = {
   'text-classification': ['text', 'text_pair', 'label', 'missing', 'positive'],
   'token-classification': ['words', 'tags'],
@@ -23,17 +23,20 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
   seq2seq: ['text', 'target'],
 };
 
-/** Baselines give labels, texts or counts of tokens, and no probabilities of them. */
+/**
+ * The problem with a metric that baselines do not have: they predict labels, texts or token counts, but no
+ * probabilities.
+ */
 function notForBaselines(name: string, task: Task): { message: string; hint: string } | undefined {
   const written = writtenMetrics(task).known;
   const probabilities = task === 'text-classification' ? PROBABILITY_METRICS : written.length > 0 ? LANGUAGE_METRICS : [];
   if (probabilities.includes(name))
     return {
-      message: `${name} is about probabilities, and a baseline gives ${written.length > 0 ? 'texts' : 'labels'}`,
-      hint: 'Leave it out.',
+      message: `${name} needs probabilities, and a baseline predicts ${written.length > 0 ? 'texts' : 'labels'}`,
+      hint: 'Remove it.',
     };
   if (task === 'causal-lm' && name !== 'perplexity')
-    return { message: `what counts tokens is measured by perplexity, not by ${name}`, hint: 'Leave it out.' };
+    return { message: `the baselines of causal-lm are evaluated by perplexity, not by ${name}`, hint: 'Remove it.' };
   const known = written.length > 0 ? written : taskMetrics(task, 'single_label_classification').known;
   return known.includes(name) ? undefined : { message: `${task} has no metric ${name}`, hint: `It has ${known.join(', ')}.` };
 }
@@ -41,12 +44,12 @@ function notForBaselines(name: string, task: Task): { message: string; hint: str
 export default defineStep({
   name: 'baseline',
   version: 4,
-  description: 'What a model must beat: what simple methods reach on the same split.',
+  description: 'Evaluates simple methods on the same split: the scores that a model must beat.',
   options: {
     task: {
       enum: ['text-classification', 'token-classification', 'question-answering', 'causal-lm', 'seq2seq'],
       default: 'text-classification',
-      description: 'What the model is trained for.',
+      description: 'The task to compare with.',
     },
     methods: {
       type: 'array',
@@ -67,29 +70,33 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "Of text-classification: majority, always the commonest label of the training split; bag_of_words, scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. Of token-classification: majority; commonest_tag, for each word the tag that it has most often in the training split. Of question-answering: no_answer, always none; nearest_sentence, the sentence of the context that shares most words with the question. Of causal-lm, by the very tokens of the model: unigram, each token's frequency; bigram, its frequency behind the token before it, with Kneser-Ney smoothing. Of seq2seq: commonest, always the commonest target of the training split; copy, the text itself; lead, as many of its first words as the training split's targets have on average, rounded up. Default: all of the task's.",
+        "The baselines to evaluate. text-classification: `majority` always predicts the most frequent label of the training split; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. token-classification: `majority`; `commonest_tag` predicts for each word its most frequent tag in the training split. question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. causal-lm, with the tokens of the model: `unigram` is the frequency of each token; `bigram` is its frequency after the previous token, with Kneser-Ney smoothing. seq2seq: `commonest` always predicts the most frequent target of the training split; `copy` repeats the input text; `lead` takes its first words, as many as the training targets have on average, rounded up. Default: all methods of the task.",
     },
-    text: { type: 'string', description: 'The column that is read, of text-classification and seq2seq. Default: `text`.' },
-    text_pair: { type: 'string', description: 'Of pairs, the column of the second text: the bag holds the words of both.' },
-    label: { type: 'string', description: 'The column that is predicted, of text-classification. Default: `label`.' },
-    missing: { enum: ['refuse', 'drop'], description: 'What becomes of rows without a label, as for tokenize. Default: refuse.' },
-    words: { type: 'string', description: 'The column of lists of words, of token-classification. Default: `tokens`.' },
-    tags: { type: 'string', description: 'The column of lists of tags. Default: `tags`.' },
-    question: { type: 'string', description: 'The column of questions, of question-answering. Default: `question`.' },
-    context: { type: 'string', description: 'The column of texts that hold the answers. Default: `context`.' },
-    answers: { type: 'string', description: 'The column of answers, as for tokenize. Default: `answers`.' },
-    target: { type: 'string', description: 'The column of what is to be made of the text, of seq2seq. Default: `target`.' },
-    split: { type: 'string', default: 'test', description: 'The split that is measured.' },
+    text: { type: 'string', description: 'The column of input texts, for text-classification and seq2seq. Default: `text`.' },
+    text_pair: {
+      type: 'string',
+      description: 'The column of the second text, for text-classification of pairs. The bag of words contains the words of both.',
+    },
+    label: { type: 'string', description: 'The column to predict, for text-classification. Default: `label`.' },
+    missing: { enum: ['refuse', 'drop'], description: 'What to do with rows that have no label, as in tokenize. Default: `refuse`.' },
+    words: { type: 'string', description: 'The column of word lists, for token-classification. Default: `tokens`.' },
+    tags: { type: 'string', description: 'The column of tag lists, for token-classification. Default: `tags`.' },
+    question: { type: 'string', description: 'The column of questions, for question-answering. Default: `question`.' },
+    context: { type: 'string', description: 'The column of texts that contain the answers, for question-answering. Default: `context`.' },
+    answers: { type: 'string', description: 'The column of answers, as in tokenize. Default: `answers`.' },
+    target: { type: 'string', description: 'The column of target texts, for seq2seq. Default: `target`.' },
+    split: { type: 'string', default: 'test', description: 'The split to evaluate on.' },
     metrics: {
       type: 'array',
       items: { enum: METRIC_NAMES },
       minItems: 1,
       uniqueItems: true,
-      description: "As for evaluate, without those of probabilities. Default: the task's usual ones.",
+      description: "The metrics to compute, as in evaluate, except those that need probabilities. Default: the task's usual ones.",
     },
     positive: {
       type: 'string',
-      description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
+      description:
+        'The positive class of two labels, for precision, recall and f1. Default: the last label in sorting order (numbers by value).',
     },
   },
   optional: [
@@ -128,8 +135,8 @@ export default defineStep({
     dataset_split: 'split',
   },
   inputs: {
-    data: { kind: 'folder', optional: true, description: "A split step's data; of all tasks but causal-lm." },
-    tokens: { kind: 'folder', optional: true, description: "A tokenize step's tokens; of causal-lm." },
+    data: { kind: 'folder', optional: true, description: 'The data of a split step, for all tasks except causal-lm.' },
+    tokens: { kind: 'folder', optional: true, description: 'The tokens of a tokenize step, for causal-lm.' },
   },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
   libraries: ['@duckdb/node-api', 'tokenizers'],
@@ -143,7 +150,7 @@ export default defineStep({
     return [
       ...metrics,
       ...optionsOfOtherTasks(options, OPTIONS_OF),
-      ...strange.map((method) => ({ option: 'methods', message: `${method} is no method for ${options.task}: ${own.join(' and ')} are` })),
+      ...strange.map((method) => ({ option: 'methods', message: `${options.task} has no method ${method}: it has ${own.join(' and ')}` })),
     ];
   },
   async run(context) {

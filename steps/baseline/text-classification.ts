@@ -1,4 +1,4 @@
-/** The commonest label, and a bag of words. */
+/** The most frequent label, and a bag of words. */
 import { StepError } from '../../engine/step.ts';
 import { classificationMetrics, classReport, confusionMatrix } from '../metrics/classification.ts';
 import { positiveClass } from '../metrics/positive.ts';
@@ -8,7 +8,7 @@ import type { Measure } from './baseline.ts';
 
 interface Example {
   text: string;
-  /** Its place among the labels. */
+  /** Its position among the labels. */
   label: number;
 }
 
@@ -38,10 +38,16 @@ export const textClassification: Measure = async (options, methods, { read }) =>
   const test = await labelled(options.split);
   const labels = [...new Set(train.map((row) => String(row.label)))].sort();
   if (labels.length < 2)
-    throw new StepError(`the training split has one label only: "${labels[0]}"`, 'A classifier needs rows of at least two labels.');
+    throw new StepError(
+      `all rows of the training split have the same label, "${labels[0]}"`,
+      'A classifier needs at least two labels to learn from.',
+    );
   const unseen = test.find((row) => !labels.includes(String(row.label)));
   if (unseen)
-    throw new StepError(`the label "${unseen.label}" is in the split ${options.split} and not in train`, 'Split with `stratify`.');
+    throw new StepError(
+      `the label "${unseen.label}" occurs in the split ${options.split} but not in train`,
+      'Use `stratify` in the split step.',
+    );
   const names = metricNames('text-classification', 'single_label_classification', labels, options.metrics);
   const positive = positiveClass(labels, options.positive, names);
 

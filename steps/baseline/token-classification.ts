@@ -1,4 +1,4 @@
-/** The commonest tag of all words, and of each word: what is known of entities without looking at what stands around them. */
+/** The most frequent tag overall, and the most frequent tag of each word: entities without any context. */
 import { StepError } from '../../engine/step.ts';
 import { quote } from '../data/database.ts';
 import { entityMetrics } from '../metrics/entities.ts';
@@ -37,7 +37,7 @@ export const tokenClassification: Measure = async (options, methods, { read }) =
   const rowsOf = async (split: string): Promise<Tagged[]> => {
     const rows = await read<Tagged>(split, columns, { words: asTexts, tags: asTexts });
     if (rows.some(({ words, tags }) => words.length !== tags.length))
-      throw new StepError(`the split ${split} has a row with more words than tags, or more tags`, 'tokenize names it.');
+      throw new StepError(`a row of the split ${split} has different numbers of words and tags`, 'tokenize reports which row.');
     return rows;
   };
   const train = await rowsOf('train');

@@ -1,4 +1,4 @@
-/** Streams the texts through the cleaning function, then drops rows by SQL. */
+/** Streams the texts through the cleaning function, then drops rows with SQL. */
 import { mkdir } from 'node:fs/promises';
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
@@ -35,7 +35,7 @@ export async function clean(context: Context): Promise<void> {
     const { kept, conflicting, reasons } = await drop(database, { ...options, columns: texts }, same, label);
     const dropped = { ...labels?.dropped, ...reasons };
     if (kept === 0)
-      throw new StepError(`no row is left of ${number(rows)}: ${listed(dropped)}`, 'Take a look at the texts: tunesmith show.');
+      throw new StepError(`all ${number(rows)} rows were dropped: ${listed(dropped)}`, 'Inspect the texts with `tunesmith show`.');
     await writeTable(database, 'kept', data, {
       label,
       dropped,
@@ -54,10 +54,10 @@ export async function clean(context: Context): Promise<void> {
     log(`${number(changed)} of ${number(rows)} rows changed; removed ${listed(removed)}`);
     log(`${number(kept)} rows kept; dropped ${listed(dropped)}`);
     if (labels) log(`${number(labels.changed)} labels changed`);
-    for (const name of labels?.unknown ?? []) context.warn(`\`labels\` names ${JSON.stringify(name)}, which is no label of the data`);
+    for (const name of labels?.unknown ?? []) context.warn(`\`labels\` contains ${JSON.stringify(name)}, but no row has that label`);
     if (conflicting > 0)
       context.warn(
-        `${number(conflicting)} dropped duplicate${conflicting === 1 ? '' : 's'} had another \`${label}\` than the row that was kept: the first by id decides`,
+        `${number(conflicting)} dropped duplicate${conflicting === 1 ? '' : 's'} had another \`${label}\` than the row that was kept, which is the first by id`,
       );
   } finally {
     database.close();
@@ -79,12 +79,12 @@ function requireTexts(columns: Column[], names: string[]): void {
     const { type } = requireColumn(columns, name, 'columns');
     if (type !== 'VARCHAR')
       throw new StepError(
-        `the column \`${name}\` holds ${type}, not texts`,
-        `Make it a text in collect: \`select: { ${name}: "${name}::VARCHAR" }\`.`,
+        `the column \`${name}\` contains ${type}, not texts`,
+        `Convert it to text in collect: \`select: { ${name}: "${name}::VARCHAR" }\`.`,
         ['columns'],
       );
     if (name === 'id')
-      throw new StepError('the column `id` identifies rows and cannot be cleaned', 'Take it out of `columns`.', ['columns']);
+      throw new StepError('the column `id` identifies rows and cannot be cleaned', 'Remove it from `columns`.', ['columns']);
   }
 }
 

@@ -1,4 +1,7 @@
-/** Labels as people typed them, made the classes that were meant: trimmed, in one case, mapped, or their rows dropped. Each change is counted. */
+/**
+ * Cleans labels that people typed: trims them, unifies their case, maps them, or drops their rows. Each change is
+ * counted.
+ */
 import { StepError } from '../../engine/step.ts';
 import { type Database, literal, quote } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
@@ -11,18 +14,21 @@ export interface LabelCleaning {
 }
 
 export interface CleanedLabels {
-  /** Rows whose label is another now. */
+  /** The number of rows whose label changed. */
   changed: number;
-  /** Rows by the label for which they were dropped. */
+  /** Dropped rows by label. */
   dropped: Record<string, number>;
-  /** Names in `map` and `drop` that are no label. */
+  /** Names in `map` and `drop` that no row has. */
   unknown: string[];
 }
 
-/** More different values are no labels. */
+/** A column with more different values is not a column of labels. */
 const mostLabels = 10_000;
 
-/** Replaces the view `input` by one with clean labels, without the rows that are dropped. A row with a list of labels is dropped for any of them. */
+/**
+ * Replaces the view `input` with one that has clean labels and lacks the dropped rows. A row with a list of labels is
+ * dropped if any of them is.
+ */
 export async function cleanLabels(database: Database, column: string, options: LabelCleaning): Promise<CleanedLabels> {
   const { type } = requireColumn(await database.columns('input'), column, 'label');
   const list = type.endsWith('[]');
@@ -32,7 +38,7 @@ export async function cleanLabels(database: Database, column: string, options: L
      WHERE label IS NOT NULL ORDER BY label LIMIT ${mostLabels + 1}`,
   );
   if (found.length > mostLabels)
-    throw new StepError(`the column \`${column}\` has more than ${mostLabels} different values`, 'Name the column of labels: `label`.', [
+    throw new StepError(`the column \`${column}\` has more than ${mostLabels} different values`, 'Set `label` to the column of labels.', [
       'labels',
     ]);
   const used = new Set<string>();

@@ -1,10 +1,12 @@
-/** clean: texts made plain, rows that say nothing new dropped. What was done is recorded, for predict and serve to do the same. */
+/**
+ * clean: normalizes texts and drops unwanted rows. The cleaning is recorded, so that predict and serve can repeat it.
+ */
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'clean',
   version: 2,
-  description: 'Cleans texts, drops duplicates and texts that are too short or too long, and counts all it does.',
+  description: 'Cleans texts, drops duplicates and texts that are too short or too long, and counts every change.',
   aliases: {
     column: 'columns',
     text_column: 'columns',
@@ -41,7 +43,7 @@ export default defineStep({
     table: 'data',
   },
   inputs: { data: { kind: 'folder', description: 'A table.' } },
-  outputs: { data: { kind: 'folder', description: 'The table with clean texts.' } },
+  outputs: { data: { kind: 'folder', description: 'The cleaned table.' } },
   options: {
     columns: {
       type: 'array',
@@ -49,7 +51,7 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        'The columns of texts to clean. Default: the one that collect names with `text`, else `text`. Where the model is used, the fields that come from them are cleaned alike, and no others. A text in which answers are found by their place (`context`, `words`) cannot be cleaned.',
+        'The columns of texts to clean. Default: the column that `text` of collect names, otherwise `text`. At inference, exactly the fields that come from these columns are cleaned in the same way. A column in which answers are positions (`context`, `words`) cannot be cleaned.',
     },
     remove: {
       type: 'array',
@@ -57,22 +59,23 @@ export default defineStep({
       uniqueItems: true,
       default: [],
       description:
-        'What to take out. `html`: tags, comments, scripts and styles go; then entities become their characters once, and what they spell stays as text (`&lt;b&gt;` becomes `<b>`). `urls`: http, https, ftp and www. `emails`: addresses. `special_characters`: invisible ones, and all but letters, digits, white space and `keep_characters`. `numbers`: whole numbers, not the digits in `mp3`.',
+        'What to remove. `html`: tags, comments, scripts and styles; entities are then decoded once, and the result is not parsed again (`&lt;b&gt;` becomes `<b>`). `urls`: http, https, ftp and www addresses. `emails`: mail addresses. `special_characters`: invisible characters, and everything except letters, digits, white space and `keep_characters`. `numbers`: numbers such as 42, 1,000.50 and 2002-08-22, but not digits within words such as `mp3`.',
     },
     keep_characters: {
       type: 'string',
-      description: 'What `special_characters` leaves. Default: the punctuation of sentences, `.,:;!?\'"()-`.',
+      description: 'The characters that `special_characters` keeps. Default: punctuation marks, `.,:;!?\'"()-`.',
     },
-    lowercase: { type: 'boolean', default: false, description: 'Makes all letters lower case.' },
+    lowercase: { type: 'boolean', default: false, description: 'Converts texts to lower case.' },
     whitespace: {
       enum: ['collapse', 'keep'],
       default: 'collapse',
-      description: '`collapse`: runs of white space, line breaks too, become one space; none is left at the ends.',
+      description: '`collapse` replaces runs of white space, including line breaks, with one space and trims both ends.',
     },
     normalize: {
       enum: ['NFC', 'NFKC', 'none'],
       default: 'NFC',
-      description: 'The Unicode normal form: NFC joins letters with their accents, NFKC also makes `ﬁ`, `①` and full-width letters plain.',
+      description:
+        'The Unicode normal form. NFC composes letters with their accents; NFKC also replaces compatibility characters such as `ﬁ`, `①` and full-width letters.',
     },
     deduplicate: {
       anyOf: [
@@ -81,47 +84,56 @@ export default defineStep({
         { const: false },
       ],
       default: false,
-      description: 'A column, or several: of rows that are equal in it after cleaning, only the first by `id` is kept.',
+      description: 'One or several columns. Among rows that are equal in them after cleaning, only the first by `id` is kept.',
     },
     label: {
       type: 'string',
       minLength: 1,
       description:
-        'The column of labels: duplicates that differ in it are counted as `conflicting`, and `labels` cleans it. Default: `label`, where it is there.',
+        'The column of labels. Duplicates with different labels are counted as `conflicting`, and `labels` cleans this column. Default: `label` if it exists.',
     },
     labels: {
       type: 'object',
       properties: {
-        trim: { type: 'boolean', description: 'Takes white space off both ends.' },
-        case: { enum: ['lower', 'upper'], description: 'Makes all letters lower or upper case.' },
-        map: { type: 'object', additionalProperties: { type: 'string' }, description: 'New labels by old ones: `{ spm: spam }`.' },
-        drop: { type: 'array', items: { type: 'string' }, uniqueItems: true, description: 'Labels whose rows are dropped: `["?", n/a]`.' },
+        trim: { type: 'boolean', description: 'Trims white space from both ends.' },
+        case: { enum: ['lower', 'upper'], description: 'Converts labels to lower or upper case.' },
+        map: {
+          type: 'object',
+          additionalProperties: { type: 'string' },
+          description: 'Replaces labels, as a map from old to new: `{ spm: spam }`.',
+        },
+        drop: {
+          type: 'array',
+          items: { type: 'string' },
+          uniqueItems: true,
+          description: 'Drops the rows with these labels: `["?", n/a]`.',
+        },
       },
       additionalProperties: false,
       minProperties: 1,
       description:
-        'Cleans the labels themselves, in the order `trim`, `case`, `map`, `drop`; what `map` and `drop` name is what a label is by then. Changed and dropped rows are counted. In lists every label is cleaned, and `drop` drops the row.',
+        'Cleans the labels, in the order `trim`, `case`, `map`, `drop`; `map` and `drop` match labels as the operations before them left them. Changed and dropped rows are counted. In a column of lists every label is cleaned, and `drop` drops the whole row.',
     },
     min_length: {
       type: 'integer',
       minimum: 1,
       default: 1,
-      description: 'Rows with fewer characters in `columns` are dropped. Empty ones always are.',
+      description: 'Drops rows with fewer characters in `columns`. Rows with empty texts are always dropped.',
     },
-    max_length: { type: 'integer', minimum: 1, description: 'Rows with more characters are dropped.' },
+    max_length: { type: 'integer', minimum: 1, description: 'Drops rows with more characters in `columns`.' },
   },
   optional: ['columns', 'keep_characters', 'label', 'labels', 'max_length'],
   libraries: ['@duckdb/node-api'],
   check(options) {
     const problems: OptionProblem[] = [];
     if (options.keep_characters !== undefined && !options.remove.includes('special_characters'))
-      problems.push({ option: 'keep_characters', message: '`keep_characters` means nothing unless `remove` has special_characters' });
+      problems.push({ option: 'keep_characters', message: '`keep_characters` needs `special_characters` in `remove`' });
     if (options.label !== undefined && options.deduplicate === false && options.labels === undefined)
-      problems.push({ option: 'label', message: '`label` means nothing without `deduplicate` or `labels`' });
+      problems.push({ option: 'label', message: '`label` needs `deduplicate` or `labels`' });
     if (options.max_length !== undefined && options.max_length < options.min_length)
       problems.push({
         option: 'max_length',
-        message: `\`max_length\` ${options.max_length} is less than \`min_length\` ${options.min_length}: no row would be left`,
+        message: `\`max_length\` ${options.max_length} is less than \`min_length\` ${options.min_length}: no row would remain`,
       });
     return problems;
   },

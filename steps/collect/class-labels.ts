@@ -1,6 +1,7 @@
 /**
- * Hugging Face Datasets store labels as numbers, with their names aside (`ClassLabel`): in the metadata of Parquet files, in
- * dataset_info.json, or in the card, README.md. The names become the labels; −1 means that there is none.
+ * Hugging Face Datasets stores labels as numbers, with their names elsewhere (`ClassLabel`): in the metadata of
+ * Parquet files, in dataset_info.json, or in the card, README.md. The names replace the numbers; −1 means that a
+ * label is missing.
  */
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
@@ -11,15 +12,15 @@ import type { SourceFile } from '../data/bytes.ts';
 import { type Database, literal, QueryError, quote } from '../data/database.ts';
 import { type ColumnTypes, OURS } from './types.ts';
 
-/** Where names are in a column; undefined where there are none. */
+/** The names at their places in a column's type; undefined if there are none. */
 type Feature = { names: string[] } | { list: Feature } | { fields: Features } | undefined;
 
 type Features = Record<string, Feature>;
 
-/** Files that describe a data set, and are no data themselves. */
+/** Files that describe a data set and contain no rows. */
 export const isDescription = ({ source }: SourceFile): boolean => ['README.md', 'dataset_info.json'].includes(basename(source));
 
-/** Puts names in the place of numbers in the table `raw`, but in columns that the user gave a type. */
+/** Replaces numbers with names in the table `raw`, except in columns that the user gave a type. */
 export async function nameClassLabels(
   database: Database,
   described: SourceFile[],
@@ -42,11 +43,14 @@ export async function nameClassLabels(
       await database.run(`CREATE TABLE named AS SELECT * REPLACE (${named} AS ${quote(name)}) FROM raw`);
     } catch (error) {
       if (!(error instanceof QueryError)) throw error;
-      throw new StepError(`the column \`${name}\`: ${error.message.replace(/^.*?Error: /, '')}`, 'Is the description that of other data?');
+      throw new StepError(
+        `the label names do not fit the column \`${name}\`: ${error.message.replace(/^.*?Error: /, '')}`,
+        'Check whether the description belongs to other data.',
+      );
     }
     await database.run('DROP TABLE raw; ALTER TABLE named RENAME TO raw');
     note(
-      `the numbers in \`${name}\` are ClassLabel: their names are taken, such as ${namesIn(feature)
+      `the numbers in \`${name}\` are class labels (ClassLabel) and are replaced with their names, such as ${namesIn(feature)
         .slice(0, 3)
         .map((one) => JSON.stringify(one))
         .join(', ')}`,
@@ -60,7 +64,10 @@ const namesIn = (feature: Feature): string[] => {
   return 'list' in feature ? namesIn(feature.list) : Object.values(feature.fields).flatMap(namesIn);
 };
 
-/** SQL that gives `value` with names; undefined where nothing changes. `sample`: a query whose `x` is of the value's type. */
+/**
+ * SQL that replaces numbers in `value` with names; undefined if nothing changes. `sample`: a query whose `x` has the
+ * type of the value.
+ */
 async function namedValue(database: Database, value: string, sample: string, feature: Feature, depth: number): Promise<string | undefined> {
   if (!feature) return undefined;
   const type = (await database.columns(`(${sample})`))[0]!.type;
@@ -116,7 +123,7 @@ async function parquetFeatures(database: Database, files: SourceFile[]): Promise
     const features = objectOf((JSON.parse(row.json) as { info?: unknown }).info);
     if (first && !isDeepStrictEqual(first.features, features))
       throw new StepError(
-        `${first.source} and ${source} give the numbers of labels other names`,
+        `${first.source} and ${source} give different names to the same label numbers`,
         'Collect them in two steps, or set `types` of such columns.',
       );
     first ??= { features, source };
@@ -124,7 +131,7 @@ async function parquetFeatures(database: Database, files: SourceFile[]): Promise
   return first?.features;
 }
 
-/** The card's YAML may describe several configurations: the one that fits the columns is taken. */
+/** The card's YAML may describe several configurations: the one that fits the columns is used. */
 async function cardFeatures(card: SourceFile, columns: string[]): Promise<Features> {
   const described = (await parsed(card, (text) => {
     const [, front] = /^\ufeff?---\r?\n([\s\S]*?)\r?\n---/.exec(text) ?? [];
@@ -137,8 +144,8 @@ async function cardFeatures(card: SourceFile, columns: string[]): Promise<Featur
   const others = fitting.filter((fields) => !isDeepStrictEqual(fields, fitting[0]));
   if (others.length > 0)
     throw new StepError(
-      `${card.source} describes several configurations that have these columns, with other names of labels`,
-      'Leave the card out of `files`, and name the labels with `select`.',
+      `${card.source} describes several configurations that have these columns but different label names`,
+      'Leave the card out of `files`, and set the label names with `select`.',
     );
   return fitting[0] ?? {};
 }
@@ -156,7 +163,7 @@ async function parsed(file: SourceFile, read: (text: string) => unknown): Promis
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** The features in what `datasets` writes as JSON. */
+/** The features in the JSON that `datasets` writes. */
 function objectOf(info: unknown): Features {
   return isObject(info) && isObject(info.features) ? jsonFields(info.features) : {};
 }

@@ -1,4 +1,7 @@
-/** Files → raw rows in DuckDB → mails decoded → SQL → ids → the table. Bad rows are put aside on the way, with the reason. */
+/**
+ * Collects: files → raw rows in DuckDB → decoded mails → SQL → ids → the table. Bad rows are rejected on the way,
+ * with the reason.
+ */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -64,12 +67,12 @@ export async function collect(context: Context): Promise<void> {
     const sources = await sourcesOf(given, context);
     if (sources) await writeSources(data, { rows: card.rows, sources });
 
-    const then = left > 0 ? `, ${number(left)} left out by \`where\`` : left < 0 ? `, ${number(kept)} made of them by \`select\`` : '';
+    const then = left > 0 ? `, ${number(left)} excluded by \`where\`` : left < 0 ? `, converted to ${number(kept)} by \`select\`` : '';
     context.log(`${say(read, 'row')} from ${say(files.length, 'file')} (${format})${then}`);
     if (card.labels)
       context.log(`labels: ${labelsOf(card.labels)}${card.unlabelled ? `; ${say(card.unlabelled, 'row')} without a label` : ''}`);
     for (const note of notes) context.warn(note);
-    if (rejected.count > 0) context.warn(`${say(rejected.count, 'bad row')} put aside in rejected.jsonl: ${await rejected.summary()}`);
+    if (rejected.count > 0) context.warn(`${say(rejected.count, 'bad row')} rejected (rejected.jsonl): ${await rejected.summary()}`);
   } finally {
     database.close();
   }
@@ -79,11 +82,14 @@ function inputsOf({ inputs: { files, sql } }: Context): string[] {
   if (files === undefined && sql === undefined)
     throw new StepError('there is nothing to read', 'Give `files`, or a query: `sql: { url, query }`.');
   if (files !== undefined && sql !== undefined)
-    throw new StepError('`files` and `sql` are two sources', 'Collect them in two steps.', ['sql']);
+    throw new StepError('`files` and `sql` cannot be combined', 'Collect them in two steps.', ['sql']);
   return sql === undefined ? files! : [sql];
 }
 
-/** What the steps behind should know: which column holds the texts, and what columns are called in files that are still to come. */
+/**
+ * What later steps need to know: the column of texts, and the original names of columns, for files that predict
+ * reads.
+ */
 function namesFrom({ text, select = {} }: Options, columns: Column[]): Names {
   const renamed = Object.entries(select).flatMap(([name, sql]) => {
     const source = columns.find((column) => [column.name, quote(column.name)].includes(sql.trim()));
@@ -110,18 +116,16 @@ async function load(database: Database, rejected: Rejected, files: SourceFile[],
   if (format === 'csv' || format === 'tsv') await inferTypes(database, types, context.log);
 }
 
-/** What `check` cannot know while `format` is auto. */
+/** Checks that `check` cannot do while `format` is auto. */
 function refuseMeaningless(options: Options, format: Format, first: SourceFile): void {
   const meaningless = format === 'csv' ? [] : format === 'tsv' ? (['delimiter'] as const) : (['delimiter', 'columns'] as const);
   if (options.encoding !== 'utf-8' && (format === 'parquet' || format === 'mail'))
-    throw new StepError(
-      `\`encoding\` means nothing here: ${first.source} is ${format}, which says itself how its texts are encoded`,
-      'Take `encoding` out.',
-      ['encoding'],
-    );
+    throw new StepError(`\`encoding\` does not apply to ${first.source}: ${format} declares its own encoding`, 'Remove `encoding`.', [
+      'encoding',
+    ]);
   for (const option of meaningless)
     if (options[option] !== undefined)
-      throw new StepError(`\`${option}\` means nothing here: ${first.source} is ${format}`, `Take \`${option}\` out.`);
+      throw new StepError(`\`${option}\` does not apply to ${first.source}: its format is ${format}`, `Remove \`${option}\`.`);
 }
 
 function* inTurn(files: SourceFile[], { signal, progress }: Context): Generator<SourceFile> {
@@ -133,11 +137,11 @@ function* inTurn(files: SourceFile[], { signal, progress }: Context): Generator<
   progress(files.length, files.length);
 }
 
-/** Replaces the mails in a column by their texts; what is no mail is put aside. */
+/** Replaces the mails in a column with their texts, and rejects rows that contain no mail. */
 async function decode(database: Database, column: string, rejected: Rejected, { signal, progress }: Context): Promise<void> {
   const columns = await columnsOf(database, 'raw');
   const { type } = requireColumn(columns, column, 'decode', column);
-  if (type !== 'VARCHAR') throw new StepError(`\`decode\`: the column \`${column}\` holds ${type}, not texts`);
+  if (type !== 'VARCHAR') throw new StepError(`\`decode\`: the column \`${column}\` contains ${type}, not texts`);
   const name = quote(column);
   await database.run('CREATE TABLE decoded (__place BIGINT, __text VARCHAR)');
   const decoded = await database.append('decoded', [BIGINT, VARCHAR]);
@@ -170,23 +174,23 @@ async function decode(database: Database, column: string, rejected: Rejected, { 
 }
 
 /**
- * What the texts went through: before, where the files are tables that another step made, and here, where mails are decoded. `select` may
- * give columns other names, and join them with others.
+ * The preprocessing of the texts: earlier, if the files are tables from another step, and here, if mails are decoded.
+ * `select` may rename and join columns.
  */
 async function preprocessingOf(files: SourceFile[], given: string[], { decode, select }: Options, format: Format): Promise<Preprocessing> {
   const tables = files.filter(({ path }) => existsSync(join(dirname(path), 'preprocessing.json')));
   const alone = tables.find(({ path }) => given.includes(path));
   if (alone)
     throw new StepError(
-      `${alone.source} belongs to a table whose texts were decoded or cleaned, and does not say so itself`,
-      'Give the folder of the table, such as ${{ steps.clean.data }}: what was done is repeated when the model is used.',
+      `${alone.source} belongs to a table whose texts were decoded or cleaned, but does not record it`,
+      'Give the folder of the table, such as ${{ steps.clean.data }}, so that inference can repeat the preprocessing.',
     );
   const folders = [...new Set(tables.map(({ path }) => dirname(path)))];
   const [before = [], ...others] = await Promise.all(folders.map(readPreprocessing));
   if (others.some((other) => !isDeepStrictEqual(other, before)))
     throw new StepError(
       'the tables were cleaned in different ways',
-      'What was done to a text is repeated when the model is used: clean all of them alike.',
+      'Clean all of them with the same options, because inference repeats the preprocessing.',
     );
   const decoded = [...Object.keys(decode ?? {}), ...(format === 'mail' ? ['text'] : [])];
   const steps: Preprocessing = [...before, ...(decoded.length > 0 ? [{ decode: 'mail', columns: decoded } as const] : [])];
@@ -207,7 +211,7 @@ async function select(database: Database, options: Options): Promise<void> {
   const columns = await columnsOf(database, 'raw');
   const own = columns.some(({ name }) => name.toLowerCase() === 'source');
   const data = own ? 'raw AS data' : '(SELECT *, __source AS source FROM raw) AS data';
-  // In the order of their names: in which order the file has them must not matter.
+  // Sorted by name, because the order in the file must not matter.
   const expressions = options.select
     ? Object.entries(options.select).sort(([a], [b]) => (a < b ? -1 : 1))
     : columns.map(({ name }) => [name, quote(name)] as const);
@@ -215,7 +219,7 @@ async function select(database: Database, options: Options): Promise<void> {
     ([name, expression]) => `(\n${expression}\n)${name === (options.text ?? 'text') ? '::VARCHAR' : ''} AS ${quote(name)}`,
   );
   await refuseMixedComparisons(database, options, columns, data);
-  // On one thread: what a user's SQL makes of the order of rows, or of random(), is the same on any machine.
+  // On one thread, SQL that depends on the order of rows, or on random(), gives the same result on every machine.
   await database.run('SET threads = 1; SELECT setseed(0)');
   try {
     await database.run(
@@ -238,13 +242,13 @@ async function select(database: Database, options: Options): Promise<void> {
         );
     }
     const aggregate = /GROUP BY/.test(error.message)
-      ? 'an expression is computed for each row, and cannot sum up rows as count(*) does'
+      ? 'an expression is evaluated for each row, so it cannot aggregate rows as count(*) does'
       : error.message;
     throw new StepError(`${options.select ? 'select' : 'where'}: ${aggregate}`, hint);
   }
 }
 
-/** A column of texts is never compared with numbers: what DuckDB would make of the texts is not what the file says. */
+/** Rejects comparisons of texts with numbers: DuckDB would convert the texts, and change what the file says. */
 async function refuseMixedComparisons(database: Database, { select = {}, where }: Options, columns: Column[], data: string): Promise<void> {
   const parts = [
     ...Object.entries(select).map(([name, sql]) => ({ option: ['select', name], sql })),
@@ -255,28 +259,31 @@ async function refuseMixedComparisons(database: Database, { select = {}, where }
     if (!mixed) continue;
     const column = columns.find(({ name }) => [name, quote(name)].includes(mixed.text));
     throw new StepError(
-      `${option.join('.')}: ${sql}: compares ${column ? `the column \`${column.name}\`, which holds texts,` : `the text ${mixed.text}`} with the number ${mixed.number}`,
+      `${option.join('.')}: ${sql}: compares ${column ? `the column \`${column.name}\`, which contains texts,` : `the text ${mixed.text}`} with the number ${mixed.number}`,
       column
-        ? `Make numbers of it with \`types: { ${JSON.stringify(column.name).slice(1, -1)}: number }\`, or compare with a text${/^[-\d.]+$/.test(mixed.number) ? `: '${mixed.number}'` : ''}.`
+        ? `Convert it to numbers with \`types: { ${JSON.stringify(column.name).slice(1, -1)}: number }\`, or compare with a text${/^[-\d.]+$/.test(mixed.number) ? `: '${mixed.number}'` : ''}.`
         : `Compare with a text, or cast: ${mixed.text}::DOUBLE.`,
       option,
     );
   }
 }
 
-/** To SQL a name with a dash or a space, or one that is a word of its own, such as `group`, is no name unless it is quoted. */
+/**
+ * Advice for a name that SQL reads otherwise unless it is quoted: one with a dash or a space, or a keyword such as
+ * `group`.
+ */
 function quoting(columns: Column[], sql: string): string {
   const bare = columns.find(
     ({ name }) => sql.includes(name) && !sql.includes(quote(name)) && (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)),
   );
-  return bare ? ` In SQL, \`${bare.name}\` stands in double quotes: '${quote(bare.name)}'.` : '';
+  return bare ? ` In SQL, \`${bare.name}\` needs double quotes: '${quote(bare.name)}'.` : '';
 }
 
-/** SQL that computes with a column of texts. */
+/** Advice for SQL that computes with a column of texts. */
 function typing(columns: Column[], sql: string, message: string): string {
   const text = columns.find(({ name, type }) => type === 'VARCHAR' && sql.includes(name));
   return text && /\bVARCHAR\b/.test(message) && /Binder Error/.test(message)
-    ? ` \`${text.name}\` holds texts: \`types: { ${text.name}: number }\` makes numbers of them.`
+    ? ` \`${text.name}\` contains texts: \`types: { ${text.name}: number }\` converts them to numbers.`
     : '';
 }
 
@@ -289,13 +296,13 @@ async function failureOf(database: Database, sql: string): Promise<string | unde
   }
 }
 
-/** Types that Parquet has no room for become texts; bytes are refused. */
+/** Types that Parquet does not have become texts; bytes are an error. */
 async function keepLetters(database: Database): Promise<void> {
   for (const { name, type } of await columnsOf(database, 'selected')) {
     if (/\bBLOB\b/.test(type))
       throw new StepError(
-        `the column \`${name}\` holds bytes that are not UTF-8${type === 'BLOB' ? '' : `, in ${type}`}`,
-        'Leave it out with `select`, or make a text of it there: `decode(…)`, `to_base64(…)`.',
+        `the column \`${name}\` contains bytes that are not UTF-8${type === 'BLOB' ? '' : `, in ${type}`}`,
+        'Leave it out with `select`, or convert it to a text there: `decode(…)`, `to_base64(…)`.',
       );
     if (/^U?HUGEINT$|^BIGNUM$/.test(type))
       await database.run(`ALTER TABLE selected ALTER COLUMN ${quote(name)} TYPE VARCHAR USING ${quote(name)}::VARCHAR`);
@@ -315,7 +322,7 @@ async function refuseNulls(database: Database, options: Options, rejected: Rejec
   }
 }
 
-/** Makes the table `identified`: the user's columns and `id`. Gives what the user should know. */
+/** Makes the table `identified`: the user's columns and `id`. Returns warnings. */
 async function identify(database: Database, options: Options, format: Format): Promise<string[]> {
   const columns = (await columnsOf(database, 'selected')).map(({ name }) => name);
   const others = columns.filter((name) => name !== 'id').map(quote);
@@ -327,12 +334,12 @@ async function identify(database: Database, options: Options, format: Format): P
     await database.run(
       `CREATE TABLE identified AS SELECT ${quote(from)}::VARCHAR AS id, ${[...displaced, ...others].join(', ')} FROM selected`,
     );
-    return displaced.length > 0 ? [`\`id\` now is \`${from}\`; the column that had the name is \`original_id\``] : [];
+    return displaced.length > 0 ? [`\`id\` is now \`${from}\`; the column with that name is \`original_id\``] : [];
   }
   if (clash && options.id !== undefined)
-    throw new StepError(`\`${options.id}\` cannot identify rows: ${clash}`, 'Name a column without repetitions, or leave `id` out.');
+    throw new StepError(`\`${options.id}\` cannot identify rows: ${clash}`, 'Set `id` to a column with unique values, or remove `id`.');
 
-  // Where a row was found is not what it is.
+  // The location of a row is not part of its content.
   const place = (name: string) =>
     (options.select?.[name] ?? name) === 'path' ? ['text', 'mail'].includes(format) : options.select?.[name]?.trim() === 'source';
   const content = columns.filter((name) => !place(name)).sort();
@@ -343,19 +350,17 @@ async function identify(database: Database, options: Options, format: Format): P
      FROM (SELECT *, row_number() OVER (PARTITION BY __hash ORDER BY ${places.length > 0 ? asJson(places) : '1'}) AS __n
        FROM (SELECT *, substr(sha256(${content.length > 0 ? asJson(content) : "''"}), 1, 16) AS __hash FROM selected))`,
   );
-  return clash ? [`\`id\` cannot identify rows (${clash}): ids were made from the content, and your column is \`original_id\``] : [];
+  return clash ? [`\`id\` cannot identify rows (${clash}): ids were made from the content, and your column is now \`original_id\``] : [];
 }
 
-/** Why a column's values are no ids. */
+/** The reason why a column's values cannot be ids. */
 async function clashOf(database: Database, column: string): Promise<string | undefined> {
   const worst = await database.rows<{ id: string | null; n: number }>(
     `SELECT ${quote(column)}::VARCHAR AS id, count(*) AS n FROM selected GROUP BY ALL HAVING n > 1 OR coalesce(id, '') = '' ORDER BY n DESC, id LIMIT 1`,
   );
   if (worst.length === 0) return undefined;
   const { id, n } = worst[0]!;
-  return id === null
-    ? `it is null ${n === 1 ? 'once' : `${n} times`}`
-    : `${JSON.stringify(id)} stands there ${n === 1 ? 'once' : `${n} times`}`;
+  return id === null ? `it is null ${n === 1 ? 'once' : `${n} times`}` : `${JSON.stringify(id)} occurs ${n === 1 ? 'once' : `${n} times`}`;
 }
 
 /** The user's columns of a table. */
@@ -380,7 +385,7 @@ const labelsOf = (labels: Record<string, number>) =>
     .map(([name, rows]) => `${plainOrQuoted(name)} ${number(rows)}`)
     .join(', ') + (Object.keys(labels).length > 10 ? ', …' : '');
 
-/** A label in quotes where a reader could not tell it from what stands around it. */
+/** Quotes a label that a reader could not distinguish from the text around it. */
 function plainOrQuoted(label: string): string {
   const plain = label.trim() === label && label !== '' && !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}",;]|\s[\d.]+$/u.test(label);
   const escaped = (character: string) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`;

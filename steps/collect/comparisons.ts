@@ -1,28 +1,30 @@
 /**
- * Finds where SQL compares a text with a number: to compare, DuckDB would make a number of the text, so that '1.10' = 1 and
+ * Finds SQL that compares a text with a number. DuckDB would convert the text to a number, so that '1.10' = 1.1 and
  * '00501' = 501 hold.
  */
 import { type Database, literal } from '../data/database.ts';
 
 export interface Mixed {
-  /** The text's side and the number's, as SQL. */
+  /** The side of the text and that of the number, as SQL. */
   text: string;
   number: string;
 }
 
-/** The first such comparison of an expression over the relation `data`; none where the expression cannot be read. */
+/**
+ * The first such comparison in an expression over the relation `data`; undefined if the expression cannot be parsed.
+ */
 export async function mixedComparison(database: Database, sql: string, data: string): Promise<Mixed | undefined> {
   const { json } = await database.row<{ json: string }>(
     `SELECT json_serialize_sql(${literal(`SELECT (\n${sql}\n) FROM ${data}`)})::VARCHAR AS json`,
   );
-  // Places are of no use here, and some have more digits than a number keeps.
+  // Positions are not needed, and some have more digits than a number keeps.
   const parsed = JSON.parse(json.replaceAll(/"query_location":\d+/g, '"query_location":0')) as Parsed;
   const node = parsed.statements?.[0]?.node;
   if (!node) return undefined;
   for (const operands of comparisonsIn(node.select_list)) {
     const sides: { sql: string; type: string }[] = [];
     for (const operand of operands) {
-      // A text or null that is written out takes the type of what it is compared with, and a number is one anyway.
+      // A literal text or null takes the type of the other operand, and a literal number is a number anyway.
       const side = await described(database, parsed, operand);
       if (side) sides.push({ ...side, type: isConstant(operand) && side.type === 'VARCHAR' ? 'constant' : side.type });
     }
@@ -56,7 +58,7 @@ function* comparisonsIn(value: unknown): Generator<Node[]> {
   for (const child of Object.values(node)) yield* comparisonsIn(child);
 }
 
-/** The type of an operand, where it stands for itself: not of one that depends on the parameter of a lambda. */
+/** The type of an operand that can be evaluated alone, which excludes lambda parameters. */
 async function described(database: Database, whole: Parsed, operand: Node): Promise<{ sql: string; type: string } | undefined> {
   const statement = structuredClone(whole);
   statement.statements![0]!.node.select_list = [operand];
@@ -66,6 +68,6 @@ async function described(database: Database, whole: Parsed, operand: Node): Prom
     const written = /^SELECT (.*?) FROM /s.exec(sql)?.[1] ?? sql;
     return column && { sql: written.replaceAll(/main\."?(\w+)"?\(/g, '$1('), type: column.type };
   } catch {
-    return undefined; // what is wrong with it is said when it is run
+    return undefined; // its errors are reported when it runs
   }
 }

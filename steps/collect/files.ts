@@ -1,4 +1,4 @@
-/** Which files a collect step reads, and what their format is. */
+/** Finds the files that a collect step reads, and their format. */
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { extname, join, relative, sep } from 'node:path';
@@ -10,8 +10,9 @@ export type { SourceFile } from '../data/bytes.ts';
 export type Format = 'csv' | 'tsv' | 'json' | 'jsonl' | 'parquet' | 'text' | 'mail';
 
 /**
- * Folders stand for the files in them, at any depth; dotfiles and node_modules are passed over. The folder of a table that another step
- * made stands for its rows. `addresses`: of what was fetched, by path. `leftOut`: what does not count in the folders.
+ * A folder stands for the files in it, at any depth, except dotfiles and node_modules. The folder of a table from
+ * another step stands for its rows. `addresses`: of fetched files, by path. `leftOut`: the patterns that exclude
+ * files in the folders.
  */
 export async function listFiles(
   paths: string[],
@@ -71,14 +72,14 @@ export function formatOf(files: SourceFile[]): Format {
     const format = extensions[extension];
     if (!format)
       throw new StepError(
-        `${source}: cannot tell the format from ${extension ? `the extension ${extension}` : 'a name without extension'}`,
+        `${source}: cannot derive the format from ${extension ? `the extension ${extension}` : 'a name without extension'}`,
         'Set `format`: csv, tsv, json, jsonl, parquet, text or mail.',
       );
     formats.set(format, formats.get(format) ?? source);
   }
   if (formats.size > 1)
     throw new StepError(
-      `the files are of several formats: ${[...formats].map(([format, source]) => `${source} is ${format}`).join(', ')}`,
+      `the files have different formats: ${[...formats].map(([format, source]) => `${source} is ${format}`).join(', ')}`,
       'Read one format per collect step, or set `format` if all are the same.',
     );
   return [...formats.keys()][0]!;

@@ -1,4 +1,4 @@
-/** Fills the table `raw` from JSON and JSON lines. The types are found over all rows, not a sample. */
+/** Fills the table `raw` from JSON and JSON lines. Types are inferred from all rows, not from a sample. */
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
@@ -38,9 +38,9 @@ async function loadRows({ database, rejected, types, ordered, note }: Loading, f
       return;
     }
     const read = readLetters(row.json, fields, { source: file.source, row: row.row });
-    if ('twice' in read) rejected.add(file.source, row.row, `the field \`${read.twice}\` is there twice`, row.json);
+    if ('twice' in read) rejected.add(file.source, row.row, `the field \`${read.twice}\` occurs twice`, row.json);
     else if ('nul' in read)
-      rejected.add(file.source, row.row, `the column name ${JSON.stringify(read.nul)} holds a NUL character`, row.json);
+      rejected.add(file.source, row.row, `the column name ${JSON.stringify(read.nul)} contains a NUL character`, row.json);
     else lines.add(file.source, BigInt(row.row), read.json);
   };
   for await (const { file, rows } of files) for await (const group of rows) for (const row of group) add(file, row);
@@ -64,7 +64,7 @@ async function loadRows({ database, rejected, types, ordered, note }: Loading, f
   await database.run('DROP TABLE lines');
 }
 
-/** As DuckDB describes JSON: a type's name, a list's element in brackets, an object's fields. */
+/** As DuckDB describes JSON: the name of a type, a list's element in brackets, an object's fields. */
 type Structure = string | [Structure] | { [field: string]: Structure };
 
 function columnType(name: string, type: Structure, fields: FieldsFound, types: ColumnTypes): Structure {
@@ -73,14 +73,17 @@ function columnType(name: string, type: Structure, fields: FieldsFound, types: C
   if (wanted === 'text') return 'VARCHAR';
   const kinds = fields.get(path)?.kinds ?? 0;
   if (wanted === 'number' && isNumeric(kinds)) return kinds === KIND.whole ? 'BIGINT' : 'DOUBLE';
-  // Values of several types in one column, and nothing but nulls, are texts.
+  // A column with values of several types, or of nulls only, is read as text.
   const simple = withLetters(type, path, fields);
   return typeof type === 'string' && ['JSON', 'NULL'].includes(simple as string) ? 'VARCHAR' : simple;
 }
 
 const isNumeric = (kinds: number) => kinds !== 0 && (kinds & ~(KIND.whole | KIND.fraction | KIND.odd)) === 0;
 
-/** Numbers are texts where a type would change their letters. An object with hundreds of fields is a dictionary, and stays JSON. */
+/**
+ * Numbers become texts if a type would change how they are written. An object with hundreds of fields is a
+ * dictionary, and stays JSON.
+ */
 function withLetters(type: Structure, path: string, fields: FieldsFound): Structure {
   if (typeof type === 'string') {
     const kinds = fields.get(path)?.kinds ?? 0;
@@ -94,13 +97,13 @@ function withLetters(type: Structure, path: string, fields: FieldsFound): Struct
     : Object.fromEntries(inner.map(([name, field]) => [name, withLetters(field, pathOf(path, name), fields)]));
 }
 
-/** Says which values made a column one of texts: a number of a column of numbers, or values of several kinds. */
+/** Reports the values that made a column text: a number among numbers, or values of several kinds. */
 function noteText(name: string, type: Structure, fields: FieldsFound, types: ColumnTypes, note: Loading['note']): void {
   const found = fields.get(pathOf('', name));
   if (Object.hasOwn(types, name) || !found) return;
   if (!isNumeric(found.kinds)) {
     const mixed = mixedKinds(type, { path: pathOf('', name), name }, fields);
-    if (mixed) note(typeof type === 'string' ? `${mixed}; \`types\` can decide otherwise` : mixed);
+    if (mixed) note(typeof type === 'string' ? `${mixed}; set \`types\` to change that` : mixed);
     return;
   }
   const odd = found.examples.get(KIND.odd);
@@ -110,7 +113,10 @@ function noteText(name: string, type: Structure, fields: FieldsFound, types: Col
     note(keptText(name, whole, `would become ${printed(Number(whole.letters))} as a number`));
 }
 
-/** The first place of a column, in its lists and objects too, where values of several kinds become texts; the first value of each kind. */
+/**
+ * The first place in a column, including its lists and objects, where values of several kinds become texts; the first
+ * value of each kind.
+ */
 function mixedKinds(type: Structure, { path, name }: { path: string; name: string }, fields: FieldsFound): string | undefined {
   if (Array.isArray(type)) return mixedKinds(type[0], { path: elementsOf(path), name: `${name}[]` }, fields);
   if (typeof type === 'object') {
@@ -127,7 +133,7 @@ function mixedKinds(type: Structure, { path, name }: { path: string; name: strin
   const found = examples.flatMap(({ noun, example }) => (example ? [{ noun, ...example }] : []));
   if (type !== 'VARCHAR' || found.length < 2) return undefined;
   const listed = found.map(({ noun, letters, source, row }) => `${letters.slice(0, 60)} (${source}:${row}) is ${noun}`);
-  return `\`${name}\` holds values of several kinds, and becomes text: ${listed.join(', ')}`;
+  return `\`${name}\` contains values of several kinds, and is read as text: ${listed.join(', ')}`;
 }
 
 const KINDS: [noun: string, kinds: number[]][] = [

@@ -14,14 +14,14 @@ export async function loadParquet({ database, files, note }: Loading): Promise<v
     const names = (await columnsOf(database, path, source)).map(({ name }) => name);
     refuseNul(names, source, () => 'Rename that column.');
     const taken = names.find((name) => OUR_COLUMNS.includes(name.toLowerCase()));
-    if (taken) throw new StepError(`${source}: a column is called ${taken}, which is a name that reading it needs`, 'Rename that column.');
+    if (taken) throw new StepError(`${source}: the column name ${taken} is reserved`, 'Rename that column.');
     named.set(source, names);
     sources.add(path, source);
     paths.push(path);
   }
   sources.close();
   noteMissing(named, note);
-  // Files may lack columns that others have, and have them in another order.
+  // Files may lack columns that others have, and may order them differently.
   const reading = (more = '') =>
     `read_parquet([${paths.map(literal).join(', ')}], union_by_name = true, hive_partitioning = false, filename = '__file', file_row_number = true${more})`;
   const texts = await textsInBytes(database, reading);
@@ -38,7 +38,7 @@ export async function loadParquet({ database, files, note }: Loading): Promise<v
   await nanIsMissing(database, note);
 }
 
-/** Names of columns that stand beside a Parquet file's own while it is read. */
+/** Columns that are added to those of a Parquet file while it is read. */
 const OUR_COLUMNS = ['__source', '__row', '__file', 'file_row_number'];
 
 async function columnsOf(database: Database, path: string, source: string): Promise<Column[]> {
@@ -50,7 +50,7 @@ async function columnsOf(database: Database, path: string, source: string): Prom
   }
 }
 
-/** Columns of bytes without the annotation that they are texts, as some writers leave it out, which are texts all the same. */
+/** Columns of bytes that are valid texts but lack the annotation, which some writers leave out. */
 async function textsInBytes(database: Database, reading: (more?: string) => string): Promise<string[]> {
   const bytes = (await database.columns(reading())).filter(({ type }) => type === 'BLOB');
   const texts: string[] = [];
@@ -66,7 +66,7 @@ async function textsInBytes(database: Database, reading: (more?: string) => stri
   return texts;
 }
 
-/** pandas and its like write a missing number as NaN. */
+/** pandas and others write a missing number as NaN. */
 export async function nanIsMissing(database: Database, note: Loading['note']): Promise<void> {
   for (const { name, type } of await database.columns('raw')) {
     if (type !== 'DOUBLE' && type !== 'FLOAT') continue;
@@ -74,6 +74,6 @@ export async function nanIsMissing(database: Database, note: Loading['note']): P
     const { n } = await database.row<{ n: number }>(`SELECT count(*) FILTER (isnan(${column})) AS n FROM raw`);
     if (n === 0) continue;
     await database.run(`UPDATE raw SET ${column} = NULL WHERE isnan(${column})`);
-    note(`${n} ${n === 1 ? 'value' : 'values'} of \`${name}\` ${n === 1 ? 'is' : 'are'} NaN and taken as missing`);
+    note(`${n} ${n === 1 ? 'value' : 'values'} of \`${name}\` ${n === 1 ? 'is' : 'are'} NaN and treated as missing`);
   }
 }

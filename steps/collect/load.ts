@@ -1,4 +1,7 @@
-/** Fills the table `raw` from the files: `__source` and `__row` say where a row comes from, the other columns are the files' own. */
+/**
+ * Fills the table `raw` from the files: `__source` and `__row` record where a row comes from, the other columns are
+ * those of the files.
+ */
 import { isUtf8 } from 'node:buffer';
 import { basename, dirname } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
@@ -24,7 +27,7 @@ export const loaders: Record<Format, (loading: Loading) => Promise<void>> = {
   mail: loadMails,
 };
 
-/** A table of texts that gains columns as files bring them. */
+/** A table of texts that gains columns as files need them. */
 class RawTable {
   private readonly names: string[] = [];
 
@@ -38,7 +41,7 @@ class RawTable {
     return new RawTable(database, await database.append('raw', [VARCHAR, BIGINT]));
   }
 
-  /** Makes the columns that are not there yet; gives the place of each in the values of `add`. */
+  /** Adds missing columns; returns the index of each in the values of `add`. */
   async place(columns: string[]): Promise<number[]> {
     const known = new Map(this.names.map((name, i) => [name.toLowerCase(), i]));
     const added = columns.filter((name) => !known.has(name.toLowerCase()));
@@ -105,10 +108,10 @@ function headerOf(record: CsvRecord, { source }: SourceFile): string[] {
       `${source}:${record.line}: the header: ${record.problem}`,
       record.problem.startsWith('not ')
         ? 'Set `encoding`, such as latin1 or windows-1252.'
-        : 'The first line must name the columns; or set `header: false` and `columns`.',
+        : 'The first line must contain the column names; otherwise set `header: false` and `columns`.',
     );
   const names = record.fields.map((name, i) => name?.trim() || `column${i + 1}`);
-  refuseNul(names, `${source}:${record.line}`, (encoding) => `Perhaps the file is UTF-16: set \`encoding: ${encoding}\`.`);
+  refuseNul(names, `${source}:${record.line}`, (encoding) => `The file may be UTF-16: set \`encoding: ${encoding}\`.`);
   refuseSameNames(names, `${source}:${record.line}`);
   return names;
 }

@@ -1,4 +1,4 @@
-/** What the loader of each format is given, and what all of them say of the columns that they find. */
+/** What every loader needs, and the checks of column names that all of them share. */
 import { StepError } from '../../engine/step.ts';
 import type { SourceFile } from '../data/bytes.ts';
 import type { Database } from '../data/database.ts';
@@ -13,35 +13,35 @@ export interface Loading {
   rejected: Rejected;
   encoding: Encoding;
   types: ColumnTypes;
-  /** Whether the order of rows means something: that of a query's does not. */
+  /** Whether the order of rows is meaningful: that of a query's result is not. */
   ordered: boolean;
   delimiter?: string | undefined;
   columns?: string[] | undefined;
-  /** What the user should know of the files. */
+  /** Receives warnings about the files. */
   note(message: string): void;
 }
 
-/** Says which files lack columns that others have; `named`: the columns of each. */
+/** Warns of files that lack columns; `named`: the columns of each file. */
 export function noteMissing(named: Map<string, string[]>, note: Loading['note']): void {
   const spelled = new Map([...named.values()].flat().map((name) => [name.toLowerCase(), name]));
   for (const [lower, name] of spelled) {
     const lacking = [...named].filter(([, names]) => !names.some((one) => one.toLowerCase() === lower)).map(([source]) => source);
     if (lacking.length > 0)
       note(
-        `the column \`${name}\` is missing in ${lacking.length} of ${named.size} files and null there: ${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ', …' : ''}`,
+        `the column \`${name}\` is missing in ${lacking.length} of ${named.size} files, whose rows have null there: ${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ', …' : ''}`,
       );
   }
 }
 
 export function refuseSameNames(names: string[], place: string): void {
-  if (names.length > 1000) throw new StepError(`${place}: ${names.length} columns are too many`, 'A table has 1,000 at most.');
+  if (names.length > 1000) throw new StepError(`${place}: too many columns: ${names.length}`, 'A table can have at most 1,000.');
   const seen = new Map<string, string>();
   for (const name of names) {
     const same = seen.get(name.toLowerCase());
-    if (same === name) throw new StepError(`${place}: two columns are named \`${name}\``, 'Rename one of them.');
+    if (same === name) throw new StepError(`${place}: two columns have the name \`${name}\``, 'Rename one of them.');
     if (same)
       throw new StepError(
-        `${place}: \`${same}\` and \`${name}\` differ only in case, which SQL does not tell apart`,
+        `${place}: \`${same}\` and \`${name}\` differ only in case, which SQL does not distinguish`,
         'Rename one of them.',
       );
     seen.set(name.toLowerCase(), name);

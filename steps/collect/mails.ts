@@ -1,4 +1,4 @@
-/** The mails of a file: one, or as many as an mbox file holds. */
+/** Splits a file into mails: one, or as many as an mbox file contains. */
 
 import { bytesOf, linesOf, type SourceFile } from '../data/bytes.ts';
 import { isEnvelope } from '../data/mail.ts';

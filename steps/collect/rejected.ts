@@ -1,4 +1,4 @@
-/** Bad rows: counted, put aside with the reason, and too many of them fail the step. */
+/** Rejected rows: counted and written with the reason. Too many of them fail the step. */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
@@ -7,7 +7,7 @@ import { StepError } from '../../engine/step.ts';
 import type { Appender, Database } from '../data/database.ts';
 import { likelyUtf16 } from '../data/encodings.ts';
 
-/** Of a longer value, the beginning is kept. */
+/** Longer values are truncated. */
 const longestValue = 10_000;
 
 export class Rejected {
@@ -29,7 +29,10 @@ export class Rejected {
     this.appender.add(source, BigInt(row), reason, value.slice(0, longestValue));
   }
 
-  /** Ends the adding. Fails where more than the share `limit` of `read` rows are bad; writes the others to `file`. */
+  /**
+   * Ends the adding. Fails if more than the share `limit` of `read` rows were rejected; otherwise writes them to
+   * `file`.
+   */
   async settle(read: number, limit: number, file: string): Promise<void> {
     this.appender.close();
     if (this.count > read * limit) throw await this.tooMany(read, limit);
@@ -41,7 +44,7 @@ export class Rejected {
     await finished(out);
   }
 
-  /** How many by reason, in words. */
+  /** How many rows for which reason, for messages. */
   async summary(): Promise<string> {
     const reasons = await this.database.rows<{ reason: string; n: number }>(
       "SELECT regexp_replace(reason, ': .*', '') AS reason, count(*) AS n FROM rejected GROUP BY ALL ORDER BY n DESC, reason LIMIT 5",
@@ -49,10 +52,10 @@ export class Rejected {
     return reasons.map(({ reason, n }) => `${n} ${reason}`).join(', ');
   }
 
-  /** Every row is bad, and that many were allowed. */
+  /** The error if every row is bad although `limit` allows it. */
   async noneLeft(): Promise<StepError> {
     const { place, others, encoding } = await this.first();
-    return new StepError(`${place}; all ${this.count} rows are bad, and no row is left`, `${others}Correct the rows.${encoding}`);
+    return new StepError(`${place}; all ${this.count} rows are bad, so no row remains`, `${others}Correct the rows.${encoding}`);
   }
 
   private async tooMany(read: number, limit: number): Promise<StepError> {
@@ -64,7 +67,7 @@ export class Rejected {
     );
   }
 
-  /** The first bad rows in words, and what their encoding may be. */
+  /** Describes the first bad rows, and suggests an encoding. */
   private async first(): Promise<{ place: string; others: string; encoding: string }> {
     const first = await this.database.rows<{ source: string; row: number; reason: string; value: string }>(
       'SELECT source, "row", reason, value FROM rejected ORDER BY source, "row" LIMIT 5',
@@ -75,9 +78,9 @@ export class Rejected {
       place: place!,
       others: others.length > 0 ? `Also ${others.join('; ')}${this.count > first.length ? '; …' : ''}. ` : '',
       encoding: nul
-        ? ` Perhaps the file is UTF-16: \`encoding: ${likelyUtf16(nul.value)}\`.`
+        ? ` The file may be UTF-16: set \`encoding: ${likelyUtf16(nul.value)}\`.`
         : first.some(({ reason }) => reason === 'not UTF-8')
-          ? ' What is not UTF-8 can be read with `encoding`, such as latin1 or windows-1252.'
+          ? ' If the file is not UTF-8, set `encoding`, such as latin1 or windows-1252.'
           : '',
     };
   }

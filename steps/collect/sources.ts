@@ -1,6 +1,6 @@
 /**
- * What the model card calls the data that a collect step read. The names are the same on every machine: none holds an absolute path,
- * and a URL appears without user, password and query.
+ * The names of the collected data on the model card. They are the same on every machine: none contains an absolute
+ * path, and URLs appear without user, password and query.
  */
 import { existsSync } from 'node:fs';
 import { basename, extname, join, sep } from 'node:path';
@@ -9,7 +9,7 @@ import { readSources, type Source } from '../data/sources.ts';
 
 type Context = Pick<StepContext, 'addresses' | 'names' | 'repositories' | 'origins'>;
 
-/** Undefined where another step made all that was read, and does not say of what. */
+/** Undefined if another step made everything that was read, and does not record its sources. */
 export async function sourcesOf(given: string[], context: Context): Promise<Source[] | undefined> {
   const groups = new Map<string, string[]>();
   const named: Source[] = [];
@@ -32,12 +32,15 @@ export async function sourcesOf(given: string[], context: Context): Promise<Sour
   return added([...named, ...(unknown > 0 ? [{ name: 'output of another step', files: unknown }] : [])]);
 }
 
-/** The npm package that a path lies in. Its version is in a file that is no input of the step, and so must not decide what it makes. */
+/**
+ * The npm package that a path lies in. Its version is left out: it is in a file that is not an input of the step, and
+ * so must not affect the output.
+ */
 function packageOf(path: string): string | undefined {
   return /^.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(path)?.[1]?.replaceAll('\\', '/');
 }
 
-/** The file's place in its data set or package, with a slash before it. */
+/** The path of the file in its data set or package, with a slash before it. */
 function within(path: string, group: string, { addresses }: Context): string {
   const name = group.split(/(?<=.)@/)[0]!;
   const address = addresses[path];
@@ -50,12 +53,12 @@ function withoutSecrets(address: string): string {
   return address.replace(/^(\w+:\/\/)[^/?#]*@/, '$1').replace(/\?[^#]*/, '');
 }
 
-/** The place where a step's output lies says nothing of the data. */
+/** The path of a step's output does not describe the data. */
 function madeByStep(path: string, given: string[], { origins }: Context): boolean {
   return origins.files?.length === given.length || path.split(sep).includes('.tunesmith');
 }
 
-/** Files of this machine, by their names in the fingerprint. Many are one line. */
+/** Local files, by their names in the fingerprint. Many of them share one line. */
 function namesOf(written: string[]): Source[] {
   const names = written.map((name) => name.split(sep).join('/'));
   if (names.length <= most) return names.map((name) => ({ name, files: 1 }));
@@ -65,7 +68,7 @@ function namesOf(written: string[]): Source[] {
   });
 }
 
-/** More files than these are not listed one by one. */
+/** The limit above which files are not listed one by one. */
 const most = 10;
 
 /** Each name once. */

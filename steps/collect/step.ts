@@ -1,11 +1,11 @@
-/** collect: files of any common format → one table. */
+/** collect: reads files of any common format into one table. */
 import { defineStep } from '../../engine/step.ts';
 import { ENCODINGS } from '../data/encodings.ts';
 
 export default defineStep({
   name: 'collect',
   version: 4,
-  description: 'Reads files into a table, decodes mails, and picks columns and rows by SQL.',
+  description: 'Reads files into a table, decodes mails, and selects columns and rows with SQL.',
   aliases: {
     file: 'files',
     path: 'files',
@@ -49,14 +49,14 @@ export default defineStep({
       many: true,
       optional: true,
       description:
-        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, texts or mails; also gzipped. Or addresses: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`. A README.md or dataset_info.json of Hugging Face among them gives the names of labels.',
+        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, text or mail, optionally gzipped. Addresses are allowed as well: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`. A README.md or dataset_info.json from Hugging Face among them provides the label names.',
     },
     sql: {
       kind: 'file',
       query: true,
       optional: true,
       description:
-        'Instead of `files` a query of a database: `{ url: postgres://host/database, query: SELECT … }`, or `url: sqlite:FILE`. User and password come from the environment (PGUSER, PGPASSWORD, ~/.pgpass), never from the pipeline. The rows enter the fingerprint.',
+        'A database query, instead of `files`: `{ url: postgres://host/database, query: SELECT … }`, or `url: sqlite:FILE`. User and password come from the environment (PGUSER, PGPASSWORD, ~/.pgpass), never from the pipeline. The rows enter the fingerprint.',
     },
   },
   outputs: { data: { kind: 'folder', description: 'The table.' } },
@@ -65,73 +65,73 @@ export default defineStep({
       enum: ['auto', 'csv', 'tsv', 'json', 'jsonl', 'parquet', 'text', 'mail'],
       default: 'auto',
       description:
-        'What the files are; `auto` goes by their extensions. `json`: a list of objects, one object per file, or lines. `text` and `mail`: a row per file, with `text`, `folder` (the name of the folder it lies in) and `path`; mails have `subject` and `sender`, too, and mbox files a row per mail.',
+        'The format of the files. `auto` derives it from their extensions. `json`: a list of objects, one object per file, or JSON lines. `text` and `mail`: one row per file, with the columns `text`, `folder` (the name of the parent folder) and `path`. `mail` adds `subject` and `sender`, and reads one row per mail from mbox files.',
     },
     delimiter: {
       type: 'string',
       minLength: 1,
       maxLength: 1,
       description:
-        'The character between the fields of CSV. Default: what the header and the first rows show (comma, semicolon, tab or bar), or what a first line `sep=;` says.',
+        'The field separator of CSV. Default: detected from the header and the first rows (comma, semicolon, tab or bar), or taken from a first line such as `sep=;`.',
     },
     encoding: {
       enum: ENCODINGS,
       default: 'utf-8',
       description:
-        'The character encoding of CSV, TSV, JSON and text files. `utf-16` reads the byte order mark, as Excel writes it; `windows-1252` is what Western European Windows programs write. A row with bytes that the encoding does not define is put aside.',
+        'The character encoding of CSV, TSV, JSON and text files. `utf-16` reads the byte order mark, as Excel writes it. `windows-1252` is common on Western European Windows. A row with bytes that the encoding does not define is rejected.',
     },
     types: {
       type: 'object',
       additionalProperties: { enum: ['text', 'number', 'boolean'] },
       minProperties: 1,
       description:
-        'Types of columns, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only where every value prints back exactly as it is written; the log names the value that kept it a text. A row with another value than the type allows is put aside.',
+        'Column types, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only if every value prints back exactly as it is written; otherwise the log reports the first value that does not. A row whose value does not fit the given type is rejected.',
     },
-    header: { type: 'boolean', default: true, description: 'Whether the first line of CSV and TSV names the columns.' },
+    header: { type: 'boolean', default: true, description: 'Whether the first line of CSV and TSV files contains the column names.' },
     columns: {
       type: 'array',
       items: { type: 'string', minLength: 1 },
       minItems: 1,
       uniqueItems: true,
-      description: 'The names of the columns, with `header: false`.',
+      description: 'The column names of files without a header. Needs `header: false`.',
     },
     decode: {
       type: 'object',
       additionalProperties: { enum: ['mail'] },
       minProperties: 1,
       description:
-        'Columns that hold whole mails: `{ text: mail }` strips headers, decodes MIME and makes HTML plain. Done before `select` and `where`.',
+        'Columns that contain whole mails: `{ text: mail }` removes headers, decodes MIME and converts HTML to plain text. Decoding precedes `select` and `where`.',
     },
     select: {
       type: 'object',
       additionalProperties: { type: 'string', minLength: 1 },
       minProperties: 1,
       description:
-        'The columns of the table, each with a SQL expression over the files’ columns and `source`, the path of the file or the address that it was fetched from. Default: all.',
+        'The columns of the table, each as a SQL expression over the columns of the files and `source`, which is the path or address of the file. Default: all columns.',
     },
-    where: { type: 'string', minLength: 1, description: 'A SQL condition over the files’ columns: the rows to keep.' },
+    where: { type: 'string', minLength: 1, description: 'A SQL condition over the columns of the files, which selects the rows to keep.' },
     id: {
       type: 'string',
       minLength: 1,
-      description: 'The column that identifies a row. Default: `id` where it is there and unique, else a hash of the content.',
+      description: 'The column that identifies a row. Default: `id` if it exists and is unique, otherwise a hash of the content.',
     },
     text: {
       type: 'string',
       minLength: 1,
       description:
-        'The column of texts, where it is not `text`. It is named once: clean, split, tokenize and baseline take it from here, and the bundle looks for it in the files of predict.',
+        'The column of texts, if it is not `text`. Set it only here: clean, split, tokenize and baseline use it too, and `tunesmith predict` looks for it in its input files.',
     },
     required: {
       type: 'array',
       items: { type: 'string' },
-      description: 'Columns that may not be null. Default: the column of texts and `label`, where they are there.',
+      description: 'Columns that must not be null. Default: the column of texts and `label`, if they exist.',
     },
     max_rejected: {
       type: 'number',
       minimum: 0,
       maximum: 1,
       default: 0.01,
-      description: 'The share of bad rows that is put aside in `rejected.jsonl`; with more, the step fails.',
+      description: 'The maximum share of rejected rows. Rejected rows are written to `rejected.jsonl`; if there are more, the step fails.',
     },
   },
   optional: ['delimiter', 'types', 'columns', 'decode', 'select', 'where', 'id', 'text', 'required'],
@@ -142,15 +142,18 @@ export default defineStep({
     if (!options.header && !options.columns)
       problems.push({ option: 'header', message: '`header: false` needs `columns`, the names of the columns' });
     if (options.header && options.columns)
-      problems.push({ option: 'columns', message: '`columns` names the columns of files without a header: set `header: false`' });
+      problems.push({ option: 'columns', message: '`columns` is for files without a header: set `header: false`' });
     if (!table && (!options.header || options.columns))
       problems.push({ option: options.header ? 'columns' : 'header', message: `files of format ${options.format} have no header line` });
     if (options.delimiter !== undefined && !['auto', 'csv'].includes(options.format))
-      problems.push({ option: 'delimiter', message: `\`delimiter\` is for CSV, not for ${options.format}` });
+      problems.push({ option: 'delimiter', message: `\`delimiter\` applies to CSV, not to ${options.format}` });
     if (options.delimiter !== undefined && (options.delimiter.charCodeAt(0) > 127 || '"\r\n'.includes(options.delimiter)))
       problems.push({ option: 'delimiter', message: 'the delimiter must be an ASCII character other than a quote or a line break' });
     if (options.encoding !== 'utf-8' && ['parquet', 'mail'].includes(options.format))
-      problems.push({ option: 'encoding', message: `files of format ${options.format} say themselves how their texts are encoded` });
+      problems.push({
+        option: 'encoding',
+        message: `\`encoding\` does not apply to files of format ${options.format}, which declare their own encoding`,
+      });
     if (options.select && options.id !== undefined && !(options.id in options.select))
       problems.push({ option: 'id', message: `\`select\` makes no column \`${options.id}\`` });
     if (options.select)

@@ -1,6 +1,6 @@
 /**
- * The types of columns. A column of letters becomes numbers or booleans only where every value prints back exactly as it was
- * written; the option `types` decides otherwise, a column at a time.
+ * Column types. A text column becomes numbers or booleans only if every value prints back exactly as it was written;
+ * the option `types` overrides this per column.
  */
 import { StepError } from '../../engine/step.ts';
 import { asJson, type Database, quote } from '../data/database.ts';
@@ -11,10 +11,13 @@ export type ColumnType = 'text' | 'number' | 'boolean';
 
 export type ColumnTypes = Record<string, ColumnType>;
 
-/** Columns of `raw` that are the user's. */
+/** The user's columns of `raw`. */
 export const OURS = ['__source', '__row'];
 
-/** Gives the columns of texts in the table `raw` the types that lose nothing. What kept one a text is noted, where most values are numbers. */
+/**
+ * Gives the text columns of the table `raw` the types that lose nothing. If most values are numbers, it reports the
+ * value that kept a column text.
+ */
 export async function inferTypes(database: Database, types: ColumnTypes, note: (message: string) => void): Promise<void> {
   for (const { name, type } of await database.columns('raw')) {
     if (OURS.includes(name) || type !== 'VARCHAR' || Object.hasOwn(types, name)) continue;
@@ -41,10 +44,10 @@ interface Counts {
   booleanLike: number;
 }
 
-/** Numbers in any spelling. */
+/** Numbers in any notation. */
 const NUMERIC = "'[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?'";
 
-/** `value`, and what it would print as a number; a long text is none. */
+/** `value`, and how it would print as a number; a long text is not a number. */
 const printedBack = (column: string) =>
   `(SELECT __source, __row, value, TRY_CAST(short AS BIGINT)::VARCHAR AS whole,
       CASE WHEN regexp_full_match(short, ${NUMERIC}) THEN TRY_CAST(short AS DOUBLE)::VARCHAR END AS fraction
@@ -57,7 +60,7 @@ function typeOf({ n, whole, fraction, boolean }: Counts): string | undefined {
   return boolean === n ? 'BOOLEAN' : undefined;
 }
 
-/** Names the first value that is no number, or that another would take the place of. */
+/** Reports the first value that is not a number, or that would print differently. */
 async function whyText(database: Database, name: string, { n, numeric, booleanLike, whole, fraction }: Counts): Promise<string> {
   const numbers = numeric >= booleanLike;
   const condition = numbers
@@ -81,9 +84,9 @@ async function whyText(database: Database, name: string, { n, numeric, booleanLi
 }
 
 export const keptText = (name: string, { letters, source, row }: { letters: string; source: string; row: number }, why: string): string =>
-  `the column \`${name}\` stays text: ${JSON.stringify(letters.slice(0, 60))} (${source}:${row}) ${why}; \`types\` can decide otherwise`;
+  `the column \`${name}\` stays text: ${JSON.stringify(letters.slice(0, 60))} (${source}:${row}) ${why}; set \`types\` to change that`;
 
-/** Gives the columns of `raw` the types that the user asked for; rows with other values are put aside. */
+/** Gives the columns of `raw` the types that the user asked for, and rejects rows with other values. */
 export async function applyTypes(database: Database, types: ColumnTypes, rejected: Rejected): Promise<void> {
   for (const [name, wanted] of Object.entries(types)) {
     const columns = (await database.columns('raw')).filter((column) => !OURS.includes(column.name));
@@ -96,10 +99,11 @@ export async function applyTypes(database: Database, types: ColumnTypes, rejecte
     if (NUMBERS.test(type) && wanted === 'number') continue;
     if (type === 'BOOLEAN' && wanted === 'boolean') continue;
     if (type !== 'VARCHAR' && !NUMBERS.test(type))
-      throw new StepError(`types: the column \`${name}\` holds ${type}, which cannot become ${wanted}`, 'Take it out of `types`.', [
-        'types',
-        name,
-      ]);
+      throw new StepError(
+        `types: the column \`${name}\` contains ${type}, which cannot be converted to ${wanted}`,
+        'Remove it from `types`.',
+        ['types', name],
+      );
     await cast(database, name, wanted, rejected);
   }
 }
@@ -114,7 +118,7 @@ async function cast(database: Database, name: string, wanted: 'number' | 'boolea
       ? `CASE lower(${letters}) WHEN 'true' THEN true WHEN 'false' THEN false WHEN '1' THEN true WHEN '0' THEN false END`
       : `CASE WHEN regexp_full_match(${letters}, ${NUMERIC}) THEN TRY_CAST(${letters} AS DOUBLE) END`;
   const others = (await database.columns('raw')).map((each) => each.name).filter((each) => !OURS.includes(each));
-  // An empty field is no number, and nothing either.
+  // An empty field is not a number, but missing.
   const wrong = `${column} IS NOT NULL AND ${letters} <> '' AND ${value} IS NULL`;
   const rows = database.stream<{ source: string; row: number; letters: string; value: string }>(
     `SELECT __source AS source, __row AS row, ${column}::VARCHAR AS letters, ${asJson(others)} AS value FROM raw WHERE ${wrong}`,

@@ -1,17 +1,19 @@
-/** The answers of a question, in the forms in which data sets write them. */
+/** The answers of a question, in the forms that data sets use. */
 import { type Json, StepError } from '../../engine/step.ts';
 import { quote } from './database.ts';
 
 export interface Given {
   text: string;
-  /** Where it stands in the context, in characters, if the data say. */
+  /** The position in the context, in characters, if the data give it. */
   start?: number | undefined;
 }
 
-/** The column of answers, whatever its type, as SQL that makes one text of JSON of it: what `answersIn` reads. */
+/** SQL that converts the column of answers, whatever its type, to a JSON text that `answersIn` reads. */
 export const answersAsJson = (column: string): string => `to_json(${quote(column)})::VARCHAR`;
 
-/** As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. None where there is no answer. */
+/**
+ * As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. Empty if there is no answer.
+ */
 export function answersIn(id: string, json: string | null): Given[] {
   return pairsOf(id, json === null ? null : (JSON.parse(json) as Json)).filter(({ text }) => text !== '');
 }
@@ -20,7 +22,7 @@ function pairsOf(id: string, given: Json): Given[] {
   const wrong = (): StepError =>
     new StepError(
       `row ${id}: the answers are ${JSON.stringify(given).slice(0, 80)}`,
-      'Write them as in SQuAD, {"text": ["Ada"], "answer_start": [17]}, or as texts; [] where there is no answer.',
+      'Write them as in SQuAD, {"text": ["Ada"], "answer_start": [17]}, or as texts; use [] if there is no answer.',
       ['answers'],
     );
   const pair = (text: Json | undefined, start: Json | undefined) => {

@@ -1,4 +1,4 @@
-/** The bytes of files as UTF-8: in chunks, at once, by lines. */
+/** Reads files as UTF-8: in chunks, whole, or by lines. */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -8,12 +8,15 @@ import { asUtf8, byteOrderMark, type Encoding } from './encodings.ts';
 
 export interface SourceFile {
   path: string;
-  /** Its name in rows and messages: the path relative to the pipeline's folder, or the address that it was fetched from. */
+  /**
+   * The name in rows and messages: the path relative to the pipeline's folder, or the address that the file was
+   * fetched from.
+   */
   source: string;
   size: number;
 }
 
-/** The file's bytes in chunks, unzipped if its name ends in .gz. */
+/** The bytes of the file in chunks, decompressed if its name ends in .gz. */
 export async function* bytesOf({ path, source }: Omit<SourceFile, 'size'>, encoding: Encoding = 'utf-8'): AsyncGenerator<Buffer> {
   const raw = createReadStream(path, { highWaterMark: 1 << 20 });
   try {
@@ -27,7 +30,7 @@ export async function* bytesOf({ path, source }: Omit<SourceFile, 'size'>, encod
   }
 }
 
-/** Each file's bytes at once. The next few small files are being read meanwhile. */
+/** The bytes of each whole file. The next few small files are read ahead. */
 export async function* wholeFiles(
   files: Iterable<SourceFile>,
   encoding: Encoding = 'utf-8',
@@ -41,7 +44,7 @@ export async function* wholeFiles(
   };
   for (const file of files) {
     const bytes = wholeFile(file, encoding);
-    // Its failure is met when its turn comes.
+    // Its error is thrown when its turn comes.
     bytes.catch(() => {});
     reading.push({ file, bytes });
     size += file.size;
@@ -78,7 +81,7 @@ export async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Li
   for await (const lines of linesInGroups(chunks)) yield* lines;
 }
 
-/** As many at once as are there. */
+/** As many at once as are available. */
 export async function* linesInGroups(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line[]> {
   let number = 0;
   let rest: Buffer[] = [];
@@ -104,11 +107,11 @@ export async function* linesInGroups(chunks: AsyncIterable<Buffer>): AsyncGenera
 export function unreadable(source: string, error: unknown): Error {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ERR_FS_FILE_TOO_LARGE')
-    return new StepError(`${source}: too large to be read at once`, 'Make it JSON lines (.jsonl), which are read line by line.');
-  if (code === 'ENOENT') return new StepError(`${source}: there is no such file`);
-  if (code === 'EISDIR') return new StepError(`${source} is a folder`, 'Give a file.');
+    return new StepError(`${source}: too large to be read at once`, 'Convert it to JSON lines (.jsonl), which are read line by line.');
+  if (code === 'ENOENT') return new StepError(`${source} does not exist`);
+  if (code === 'EISDIR') return new StepError(`${source} is a folder`, 'Give the path of a file.');
   if (code === 'EACCES' || code === 'EPERM')
-    return new StepError(`${source}: may not be read`, `Give yourself the right to: chmod u+r ${source}`);
-  if (code?.startsWith('Z_')) return new StepError(`${source}: not a sound gzip file (${message})`);
+    return new StepError(`${source}: permission to read denied`, `Allow reading it: chmod u+r ${source}`);
+  if (code?.startsWith('Z_')) return new StepError(`${source}: not a valid gzip file (${message})`);
   return code ? new StepError(`${source}: cannot be read (${message})`) : (error as Error);
 }

@@ -1,13 +1,13 @@
 /**
- * THE cleaning function: `clean`, `predict` and `serve` all do this and nothing else to a text.
- * It is pure, and its time grows with the text's length alone. Cleaning what is clean changes nothing, except by the removal of
- * HTML: what an entity spells is text, and a second cleaning would take `<b>`, once `&lt;b&gt;`, for a tag. So each text is cleaned once.
+ * The one cleaning function: `clean`, `predict` and `serve` all use it. It is pure, and its time is linear in the
+ * length of the text. It is idempotent, except for the removal of HTML: a decoded entity is text, and a second
+ * cleaning would take `<b>`, once `&lt;b&gt;`, for a tag. So each text is cleaned once.
  *
- * In this order, and the order matters:
- *   1. HTML: comments, scripts, styles and tags go, then entities become their characters
- *   2. invisible characters go (with special_characters), Unicode is normalised, letters become lower case
- *   3. URLs, addresses, special characters, numbers: each becomes a space, so that nothing new can form across the gap
- *   4. white space collapses
+ * The order of operations matters:
+ *  1. HTML: remove comments, scripts, styles and tags, then decode entities
+ *  2. remove invisible characters (with special_characters), normalize Unicode, convert to lower case
+ *  3. replace URLs, addresses, special characters and numbers with a space each, so that nothing new forms across the gap
+ *  4. collapse white space
  */
 import { withoutLoose } from '../models/beginnings.ts';
 import { removeHtml } from './html.ts';
@@ -20,24 +20,27 @@ export type Removable = (typeof removables)[number];
 
 export interface CleaningOptions {
   remove: Removable[];
-  /** What `special_characters` leaves besides letters, marks, digits and white space. */
+  /** What `special_characters` keeps besides letters, marks, digits and white space. */
   keep_characters: string;
   lowercase: boolean;
-  /** `collapse`: runs of white space become one space, none at the ends. */
+  /** `collapse`: runs of white space become one space, and both ends are trimmed. */
   whitespace: 'collapse' | 'keep';
   normalize: 'NFC' | 'NFKC' | 'none';
 }
 
-/** How many of each were removed. */
+/** The number of removals of each kind. */
 export type Removed = Record<Removable, number>;
 
-/** A pure function of text and options, the same in clean, predict and serve. `removed` is counted up. */
+/** A pure function of text and options, which is the same in clean, predict and serve. Increments `removed`. */
 export const cleanText = (text: string, options: CleaningOptions, removed?: Removed): string => cleaned(text, options, false, removed);
 
-/** Of the beginning of a text: what the whole text, cleaned, begins with. What depends on the rest of the text is left out. */
+/**
+ * Cleans the beginning of a text: the result is a prefix of the whole text, cleaned. What depends on the rest of the
+ * text is left out.
+ */
 export const cleanBeginning = (text: string, options: CleaningOptions): string => cleaned(text, options, true);
 
-/** @param more the text goes on */
+/** @param more whether the text continues */
 function cleaned(text: string, options: CleaningOptions, more: boolean, removed?: Removed): string {
   const remove = new Set(options.remove);
   const gone = (what: Removable) => {
@@ -58,7 +61,7 @@ function cleaned(text: string, options: CleaningOptions, more: boolean, removed?
   if (options.normalize !== 'none') clean = normalized(clean, options.normalize);
   if (options.lowercase) {
     clean = clean.toLowerCase();
-    // Lower-case letters may compose with the mark that follows where their capitals do not.
+    // A lower-case letter may compose with the following mark even if its capital does not.
     if (options.normalize !== 'none') clean = normalized(clean, options.normalize);
   }
   if (remove.has('urls')) {
@@ -82,7 +85,7 @@ function cleaned(text: string, options: CleaningOptions, more: boolean, removed?
 
 const loneSurrogate = /\p{Surrogate}/gu;
 
-/** Soft hyphens, zero-width spaces, directions, control characters: spam hides words with them. */
+/** Soft hyphens, zero-width spaces, directional marks, control characters: spam hides words with them. */
 const invisible = /(?![\t\n\v\f\r\ufeff])[\p{Cc}\p{Cf}]/gu;
 
 const special = /[^\p{L}\p{M}\p{N}\s]/gu;

@@ -1,7 +1,7 @@
 /**
- * CSV as RFC 4180 has it, read record by record from a stream of UTF-8, with the line of each record.
- * A record that is not well-formed is reported, and reading goes on at the line after its first.
- * What parts the fields and what ends a line is found in the beginning of the file.
+ * CSV as in RFC 4180, read record by record from a stream of UTF-8, with the line of each record. A malformed record
+ * is reported, and reading continues at the line after its first line. Separator and line ending are detected at the
+ * beginning of the file.
  */
 import { isUtf8 } from 'node:buffer';
 import { StepError } from '../../engine/step.ts';
@@ -12,23 +12,23 @@ export type CsvRecord =
   { line: number; fields: (string | null)[]; problem?: undefined } | { line: number; problem: string; value: string };
 
 export interface CsvOptions {
-  /** In messages. */
+  /** For messages. */
   source: string;
-  /** One ASCII character. Default: what the beginning of the file shows. */
+  /** One ASCII character. Default: detected at the beginning of the file. */
   delimiter?: string | undefined;
-  /** Whether a header has the columns that are looked for: it decides where the header can be parted in several ways. */
+  /** Whether a header contains the expected columns, which decides if several separators are possible. */
   wanted?: (names: (string | null)[]) => boolean;
-  /** What bytes are that are no UTF-8: the encoding that the file was to have. */
+  /** The declared encoding, for messages about bytes that are not UTF-8. */
   encoding?: string;
 }
 
 export interface Csv {
   delimiter: string;
-  /** As many at once as are there. The header is the first. */
+  /** As many at once as are available. The header is the first. */
   records: AsyncGenerator<CsvRecord[]>;
 }
 
-/** Reads as far as is needed to know what parts the fields; the rest as `records` are taken. */
+/** Reads as far as needed to detect the separator; the rest is read as `records` are taken. */
 export async function openCsv(chunks: AsyncIterable<Buffer>, options: CsvOptions): Promise<Csv> {
   const iterator = chunks[Symbol.asyncIterator]();
   let head: Buffer = Buffer.alloc(0);
@@ -49,7 +49,7 @@ export async function openCsv(chunks: AsyncIterable<Buffer>, options: CsvOptions
     if (likely.length === 1) delimiter = likely[0];
     else if (ended || head.length > 2 ** 20)
       throw new StepError(
-        `${options.source}: the header can be parted by ${likely.map((one) => JSON.stringify(one)).join(' and by ')}, and the rows do not tell`,
+        `${options.source}: the header can be separated by ${likely.map((one) => JSON.stringify(one)).join(' or by ')}, and the rows do not decide`,
         'Set `delimiter`.',
       );
     else await more();
@@ -59,21 +59,24 @@ export async function openCsv(chunks: AsyncIterable<Buffer>, options: CsvOptions
     yield rest;
     for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
   }
-  // TSV is mostly written without quoting: the quotes of a record that is not well-formed are taken as they stand.
+  // TSV is mostly written without quoting: the quotes of a malformed record are taken literally.
   const dialect = { separator: delimiter.charCodeAt(0), carriage, lenient: delimiter === '\t', encoding: options.encoding ?? 'UTF-8' };
   return { delimiter, records: readRecords(all(), dialect, said ? 2 : 1) };
 }
 
-/** Excel writes and reads it before the header. */
+/** Excel writes and reads this line before the header. */
 const saidDelimiter = /^"?sep=([^\r\n"])"?(?:\r\n|\n|\r)/i;
 
-/** Whether a line ends in it for sure; a carriage return at the very end may be half of a line break. */
+/** Whether a line certainly ends there; a carriage return at the very end may be half of a line break. */
 function lineEnds(head: Buffer): boolean {
   const carriage = head.indexOf(carriageReturn);
   return head.includes(newline) || (carriage >= 0 && carriage < head.length - 1);
 }
 
-/** As old Macs wrote lines, and Excel's "CSV (Macintosh)". The first line break outside quotes decides. */
+/**
+ * Old Macs and Excel's "CSV (Macintosh)" end lines with a carriage return alone. The first line break outside quotes
+ * decides.
+ */
 function linesEndInCarriageReturn(head: Buffer): boolean {
   let quoted = false;
   for (const [at, byte] of head.entries()) {
@@ -86,7 +89,7 @@ function linesEndInCarriageReturn(head: Buffer): boolean {
 
 interface Dialect {
   separator: number;
-  /** Lines end in a carriage return alone, too. */
+  /** Lines may end with a carriage return alone. */
   carriage: boolean;
   lenient: boolean;
   encoding: string;
@@ -106,7 +109,7 @@ async function* readRecords(chunks: AsyncIterable<Buffer>, dialect: Dialect, lin
       waiting.push(chunk);
       bytes += chunk.length;
     }
-    // A long record is looked at again only when as much more of it is there, so that time grows with its length alone.
+    // A long record is scanned again only after as much more of it has arrived, so that the time stays linear.
     if (!last && buffer.length > 2 ** 16 && bytes < buffer.length) continue;
     buffer = waiting.length === 1 && buffer.length === 0 ? waiting[0]! : Buffer.concat([buffer, ...waiting]);
     waiting = [];
@@ -126,7 +129,7 @@ async function* readRecords(chunks: AsyncIterable<Buffer>, dialect: Dialect, lin
   }
 }
 
-/** The bytes before a line break, without one. */
+/** The bytes of a line, without the line break. */
 const newline = 10;
 const [carriageReturn, quote] = [13, 34];
 
@@ -139,14 +142,14 @@ function lineBreaks(buffer: Buffer, start: number, end: number, { carriage }: Di
   return count;
 }
 
-/** A quoted field longer than this was never closed: a string has no room for it. */
+/** A longer quoted field was never closed; a string could not hold it. */
 const longestField = 2 ** 28;
 
 type Parsed =
   | { end: number; problem?: undefined; fields: (string | null)[]; blank: boolean }
   | { end: number; problem: string; value: string };
 
-/** Nothing when the record may go on in what was not read yet. */
+/** Undefined if the record may continue in bytes that are not read yet. */
 function readRecord(buffer: Buffer, start: number, dialect: Dialect, last: boolean, quoting = true): Parsed | undefined {
   const { separator, carriage, lenient, encoding } = dialect;
   const fields: (string | null)[] = [];
@@ -193,7 +196,7 @@ function readRecord(buffer: Buffer, start: number, dialect: Dialect, last: boole
 
 const usual = [',', '\t', ';', '|'];
 
-/** What parts the header in such a way that most records have as many fields; several where they are alike in that. */
+/** The separators of the header with which most records have as many fields; several if they tie. */
 function likelyDelimiters(head: Buffer, { wanted, carriage, last }: CsvOptions & { carriage: boolean; last: boolean }): string[] {
   const readings = usual.map((delimiter) => {
     const dialect = { separator: delimiter.charCodeAt(0), carriage, lenient: delimiter === '\t', encoding: 'UTF-8' };
@@ -214,7 +217,7 @@ function likelyDelimiters(head: Buffer, { wanted, carriage, last }: CsvOptions &
   return parting.length === 0 ? [','] : parting.filter(({ likelihood }) => likelihood === best).map(({ delimiter }) => delimiter);
 }
 
-/** Enough of them to see whether they are alike. */
+/** Enough records to see whether they agree. */
 function firstRecords(head: Buffer, dialect: Dialect, last: boolean): Parsed[] {
   const records: Parsed[] = [];
   for (let position = 0; position < head.length && records.length < 100; ) {

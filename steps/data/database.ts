@@ -1,6 +1,6 @@
 /**
- * DuckDB as the steps use it: in memory, never on the network, spilling to a folder of the caller's,
- * and saying what went wrong in one line.
+ * DuckDB as the steps use it: in memory, never on the network, spilling to a folder of the caller, with errors of one
+ * line.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,12 +16,12 @@ import {
 import accessors from '@duckdb/node-api/lib/vectors/dataAccessors.js';
 import { type Json, memoryLimit, StepError } from '../../engine/step.ts';
 
-// The library decodes texts with a TextDecoder that takes a U+FEFF at the start of each for a byte order mark, and drops it.
+// The library decodes texts with a TextDecoder, which would drop a U+FEFF at the start of each as a byte order mark.
 Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) });
 
 export type Row = Record<string, Json>;
 
-/** A query that DuckDB refused; `message` is the first line of what it said. */
+/** A query that DuckDB rejected; `message` is the first line of DuckDB's message. */
 export class QueryError extends Error {
   override name = 'QueryError';
 }
@@ -33,7 +33,10 @@ export class Database {
     private readonly spill: string | undefined,
   ) {}
 
-  /** `folder` is where the step writes: what does not fit in memory goes to a folder in it, which `close` removes. Readers need none. */
+  /**
+   * `folder` is where the step writes: data that do not fit in memory spill to a folder in it, which `close` removes.
+   * Readers need none.
+   */
   static async open(folder?: string, threads = 1): Promise<Database> {
     const spill = folder && join(folder, '.spill');
     const instance = await DuckDBInstance.create(':memory:', {
@@ -42,11 +45,11 @@ export class Database {
       temp_directory: spill ?? '',
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
-      // Files are read once, in order: what was read need not stay in memory.
+      // Files are read once, in order, so caching them would waste memory.
       enable_external_file_cache: 'false',
     });
     const connection = await instance.connect();
-    // What a query makes must not depend on where it runs.
+    // The result of a query must not depend on the machine's time zone.
     await connection.run("SET GLOBAL TimeZone = 'UTC'");
     return new Database(instance, connection, spill);
   }
@@ -72,7 +75,7 @@ export class Database {
     return (await this.rows<R>(sql, values))[0]!;
   }
 
-  /** Rows in chunks of about two thousand, one chunk in memory at a time. Other queries may run meanwhile. */
+  /** Rows in chunks of about two thousand, with one chunk in memory at a time. Other queries may run meanwhile. */
   async *stream<R extends Row = Row>(sql: string, values: DuckDBValue[] = []): AsyncGenerator<R[]> {
     const connection = await this.instance.connect();
     try {
@@ -87,7 +90,7 @@ export class Database {
         for (let r = 0; r < rows.length; r++) {
           const row: Row = {};
           for (let c = 0; c < names.length; c++) row[names[c]!] = json(columns[c]![r]!);
-          // An assignment to this one name would make no property.
+          // Assigning to `__proto__` would create no property.
           if (odd >= 0)
             Object.defineProperty(row, '__proto__', {
               value: json(columns[odd]![r]!),
@@ -104,7 +107,7 @@ export class Database {
     }
   }
 
-  /** Fills a table from here, row by row. */
+  /** Fills a table row by row. */
   async append(table: string, types: DuckDBType[]): Promise<Appender> {
     const appender = await explained(() => this.connection.createAppender(table));
     return new Appender(
@@ -114,7 +117,10 @@ export class Database {
     );
   }
 
-  /** From here on, queries may read and write in `folder` alone: SQL that a user wrote must not read what no fingerprint knows of. */
+  /**
+   * From here on, queries may read and write only in `folder`: SQL from the user must not read files outside the
+   * fingerprint.
+   */
   async confine(folder: string): Promise<void> {
     await this.run(`SET allowed_directories = [${literal(folder)}]`);
     await this.run('SET enable_external_access = false');
@@ -128,11 +134,11 @@ export class Database {
 
 export interface Column {
   name: string;
-  /** As DuckDB spells it: VARCHAR, BIGINT, STRUCT(…)[], … */
+  /** As DuckDB writes it: VARCHAR, BIGINT, STRUCT(…)[], … */
   type: string;
 }
 
-/** A table's rows on their way into DuckDB, handed over a chunk at a time. Values of VARCHAR columns are strings or null. */
+/** Collects a table's rows and passes them to DuckDB in chunks. Values of VARCHAR columns are strings or null. */
 export class Appender {
   private readonly values: DuckDBValue[][];
   private readonly chunk: DuckDBDataChunk;
@@ -164,16 +170,16 @@ export class Appender {
   }
 }
 
-/** A name as SQL takes it. @throws StepError for a name with NUL, which SQL cannot write */
+/** An SQL identifier. @throws StepError for a name with NUL, which SQL cannot express */
 export function quote(name: string): string {
-  if (name.includes('\0')) throw new StepError(`the column name ${JSON.stringify(name)} holds a NUL character`, 'Rename the column.');
+  if (name.includes('\0')) throw new StepError(`the column name ${JSON.stringify(name)} contains a NUL character`, 'Rename the column.');
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** A text as SQL takes it. */
+/** An SQL string literal. */
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
-/** Columns of a row as one text of JSON. */
+/** SQL for columns of a row as one JSON text. */
 export const asJson = (columns: string[]): string =>
   `to_json(struct_pack(${columns.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
 
@@ -185,14 +191,14 @@ async function explained<T>(query: () => Promise<T>): Promise<T> {
   } catch (error) {
     const message = (error as Error).message.split('\n')[0]!;
     if (/No space left on device|disk quota exceeded/i.test(message))
-      throw new StepError('the disk is full', 'Free some space and run again; nothing that was there before is lost.');
+      throw new StepError('the disk is full', 'Free some space and run again; no earlier result is lost.');
     if (message.startsWith('Out of Memory Error'))
       throw new StepError(`the data do not fit in memory: ${message}`, 'Give the process more memory, or use less data.');
     throw new QueryError(message.replace('Failed to extract statements: ', ''));
   }
 }
 
-/** DuckDB's values as JSON: whole numbers where they are exact, else text; dates and the like as text. */
+/** DuckDB's values as JSON: integers if they are exact, otherwise text; dates and similar types as text. */
 function json(value: DuckDBValue): Json {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
@@ -207,7 +213,7 @@ function json(value: DuckDBValue): Json {
   return String(value);
 }
 
-/** A decimal as a number where it has no more digits than that keeps, else as a text. */
+/** A decimal as a number if a number keeps all its digits, otherwise as text. */
 function exact(decimal: DuckDBDecimalValue): Json {
   const digits = decimal.toString().replace(/^-?0*\.?0*|\./g, '');
   return digits.length <= 15 ? decimal.toDouble() : decimal.toString();

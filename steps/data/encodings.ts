@@ -1,4 +1,7 @@
-/** Character encodings of files, and their bytes as UTF-8. What an encoding does not define becomes a byte that UTF-8 does not have, so that the row is refused. */
+/**
+ * Character encodings of files, and their conversion to UTF-8. Bytes that an encoding does not define become a byte
+ * that is invalid in UTF-8, so that the row is rejected.
+ */
 import { StringDecoder } from 'node:string_decoder';
 import { StepError } from '../../engine/step.ts';
 
@@ -33,12 +36,15 @@ export const ENCODINGS = [
 
 export type Encoding = (typeof ENCODINGS)[number];
 
-/** The encoding that a text with NUL in it may have, which was read as another: UTF-16 has a NUL in every second byte of plain English. */
+/**
+ * The likely encoding of a text with NUL characters that was read in another encoding: in UTF-16, every second byte
+ * of plain English is NUL.
+ */
 export const likelyUtf16 = (text: string): Encoding => (text.startsWith('\0') ? 'utf-16be' : 'utf-16le');
 
 /**
- * Refuses bytes that are valid UTF-8 only by chance: in UTF-16 without a byte order mark, every second byte is NUL, or one of the few that
- * its alphabet begins with. A NUL that stands in a text for itself has other bytes around it, and stays.
+ * Rejects UTF-16 without a byte order mark, which can be valid UTF-8 by chance: every second byte is NUL, or one of
+ * the few high bytes of its alphabet. A NUL character in other encodings has different neighbours, and is kept.
  */
 export function refuseUtf16(bytes: Buffer, source: string, hint: (encoding: Encoding) => string): void {
   const start = bytes.subarray(0, SAMPLE);
@@ -61,17 +67,17 @@ export function refuseUtf16(bytes: Buffer, source: string, hint: (encoding: Enco
 }
 
 const SAMPLE = 512;
-/** Of 256 characters each: Latin, another alphabet, punctuation. */
+/** Blocks of 256 characters each: Latin, another alphabet, punctuation. */
 const MOST_BLOCKS = 3;
 
-/** No column can be called so: SQL has no way to write it. */
+/** Rejects a column name that SQL cannot express. */
 export function refuseNul(names: readonly string[], place: string, hint: (encoding: Encoding) => string): void {
   const name = names.find((one) => one.includes('\0'));
   if (name !== undefined)
-    throw new StepError(`${place}: the column name ${JSON.stringify(name)} holds a NUL character`, hint(likelyUtf16(names[0]!)));
+    throw new StepError(`${place}: the column name ${JSON.stringify(name)} contains a NUL character`, hint(likelyUtf16(names[0]!)));
 }
 
-/** Chunks of a file in `encoding` as chunks of UTF-8. `source` is the file's name in messages. */
+/** Converts chunks of a file in `encoding` to chunks of UTF-8. `source` is the name of the file in messages. */
 export async function* asUtf8(chunks: AsyncIterable<Buffer>, encoding: Encoding, source: string): AsyncGenerator<Buffer> {
   let decoder: Decoder | undefined;
   for await (const chunk of whenLongEnough(chunks)) {
@@ -83,7 +89,7 @@ export async function* asUtf8(chunks: AsyncIterable<Buffer>, encoding: Encoding,
   if (rest && rest.length > 0) yield rest;
 }
 
-/** The first chunk has room for a byte order mark. */
+/** The first chunk is long enough for a byte order mark. */
 async function* whenLongEnough(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let first: Buffer | undefined = Buffer.alloc(0);
   for await (const chunk of chunks) {
@@ -98,19 +104,19 @@ async function* whenLongEnough(chunks: AsyncIterable<Buffer>): AsyncGenerator<Bu
   if (first && first.length > 0) yield first;
 }
 
-/** Takes what comes, and at the end nothing; gives UTF-8. */
+/** Takes chunks and, at the end, nothing; returns UTF-8. */
 type Decoder = (chunk: Buffer | undefined) => Buffer;
 
 function decoderOf(encoding: Encoding, start: Buffer, source: string): Decoder {
   const mark = markOf(start);
   if (encoding === 'utf-8') {
     if (mark?.startsWith('utf-16'))
-      throw new StepError(`${source}: is UTF-16, not UTF-8`, 'Set `encoding: utf-16` (of predict: `--encoding utf-16`).');
+      throw new StepError(`${source}: is UTF-16, not UTF-8`, 'Set `encoding: utf-16` (for predict: `--encoding utf-16`).');
     return (chunk) => chunk ?? Buffer.alloc(0);
   }
   if (encoding.startsWith('utf-16')) return utf16Decoder(encoding, mark, source);
   if (mark)
-    throw new StepError(`${source}: is ${mark.toUpperCase()} by its byte order mark, not ${encoding}`, `Set \`encoding: ${mark}\`.`);
+    throw new StepError(`${source}: its byte order mark is that of ${mark.toUpperCase()}, not ${encoding}`, `Set \`encoding: ${mark}\`.`);
   if (encoding === 'latin1') return (chunk) => Buffer.from(chunk?.toString('latin1') ?? '');
   const decoder = new TextDecoder(encoding, { ignoreBOM: true });
   const undefinedIn = encoding.startsWith('windows-') ? /[\ufffd\x80-\x9f]/ : /\ufffd/;
@@ -125,11 +131,11 @@ function markOf(start: Buffer): 'utf-8' | 'utf-16' | undefined {
 
 export const byteOrderMark = Buffer.from('\ufeff');
 
-/** Strings may hold halves of surrogate pairs, which are no characters. */
+/** Strings may contain unpaired surrogates, which are not characters. */
 function utf16Decoder(encoding: Encoding, mark: 'utf-8' | 'utf-16' | undefined, source: string): Decoder {
-  if (mark === 'utf-8') throw new StepError(`${source}: is UTF-8 by its byte order mark, not UTF-16`, 'Leave `encoding` out.');
+  if (mark === 'utf-8') throw new StepError(`${source}: its byte order mark is that of UTF-8, not UTF-16`, 'Remove `encoding`.');
   if (encoding === 'utf-16' && mark === undefined)
-    throw new StepError(`${source}: has no byte order mark to tell the order of its bytes`, 'Set `encoding: utf-16le` or `utf-16be`.');
+    throw new StepError(`${source}: has no byte order mark, so the byte order is unknown`, 'Set `encoding: utf-16le` or `utf-16be`.');
   const decoder = new StringDecoder('utf16le');
   let bigEndian = encoding === 'utf-16be';
   let first = true;
@@ -148,7 +154,7 @@ function utf16Decoder(encoding: Encoding, mark: 'utf-8' | 'utf-16' | undefined, 
   };
 }
 
-/** UTF-8 with a byte that is none in the place of each character that `faulty` matches. */
+/** UTF-8 with an invalid byte in place of each character that `faulty` matches. */
 function marked(text: string, faulty: RegExp): Buffer {
   if (!faulty.test(text)) return Buffer.from(text);
   const parts = text.split(new RegExp(faulty, `g${faulty.flags}`)).map((part) => Buffer.from(part));

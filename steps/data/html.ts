@@ -1,14 +1,15 @@
 /**
- * Takes the HTML out of a text in one pass, as an HTML tokenizer reads it.
+ * Removes HTML from a text in one pass, as an HTML tokenizer reads it.
  *
- * Comments, scripts, styles and tags go first. Then the entities of what is left become their characters, exactly once.
- * What an entity spells is text: `&lt;b&gt;` becomes `<b>` and stays. So a text that went through this must not go through it again.
- * Where a tokenizer would drop or guess, the text is kept: markup that never ends, `<joe@example.org>`, an entity without its semicolon.
+ * First it removes comments, scripts, styles and tags. Then it decodes the entities of the rest, exactly once. A
+ * decoded entity is text: `&lt;b&gt;` becomes `<b>` and stays. So a text must not go through this twice. Where a
+ * tokenizer would drop or guess, the text is kept: markup that never ends, `<joe@example.org>`, an entity without its
+ * semicolon.
  */
 
 /**
- * @param gone is called for each piece that went
- * @param more the text goes on: what depends on its rest is left out, such as a tag that has no end yet and all behind it
+ * @param gone is called for each piece that was removed
+ * @param more whether the text continues: what depends on its rest is left out, such as a tag without an end and all that follows it
  */
 export function removeHtml(text: string, gone: () => void, more = false): string {
   if (!/[<&]/.test(text)) return text;
@@ -40,12 +41,12 @@ export function removeHtml(text: string, gone: () => void, more = false): string
 const OPEN_ENTITY = /&#?[0-9a-z]{0,32}$/i;
 const LONGEST_ENTITY = 40;
 
-/** What begins with a `<`. Without a replacement it is text up to its end. An address is replaced and not removed. */
+/** What begins with a `<`. Without a replacement it is text up to its end. An address is replaced, not removed. */
 interface Piece {
   end: number;
   replacement?: string;
   removed?: boolean;
-  /** What it is would depend on what comes behind the text. */
+  /** Whether it depends on what follows the text. */
   open?: boolean;
 }
 
@@ -68,14 +69,17 @@ function pieceAt(text: string, start: number, ends: Ends, gone: () => void): Pie
   const name = nameAt(text, from);
   const raw = !closing && (name === 'script' || name === 'style');
   const rawEnd = raw ? ends.before(name, end) : undefined;
-  // The end tag of a script leaves the space.
+  // The end tag of a script adds the space.
   if (rawEnd !== undefined) return { end: rawEnd, replacement: '', removed: true };
   return { end, replacement: breaking.has(name) ? ' ' : '', removed: true, open: raw && rawEnd === undefined };
 }
 
 const endings = { comment: /--!?>/g, script: /<\/script(?=[\t\n\f\r />])/gi, style: /<\/style(?=[\t\n\f\r />])/gi };
 
-/** Looks for the end of comments, scripts and styles. It looks no second time for one that no longer comes, so that the time stays linear. */
+/**
+ * Finds the end of comments, scripts and styles. It searches only once for an end that never comes, so that the time
+ * stays linear.
+ */
 class Ends {
   private readonly text: string;
   private readonly missing = new Set<string>();
@@ -102,15 +106,15 @@ class Ends {
   }
 }
 
-/** `<!-->` and `<!--->` are comments, too. */
+/** `<!-->` and `<!--->` are comments too. */
 function endOfEmptyComment(text: string, start: number): number | undefined {
   if (text[start + 4] === '>') return start + 5;
   return text.startsWith('->', start + 4) ? start + 6 : undefined;
 }
 
 /**
- * Where the tag ends whose name begins at `from`. A `>` within a quoted attribute does not end it.
- * Where a quote is never closed, or no `>` follows, it is no tag: `end` is then where to read on.
+ * Finds the end of the tag whose name begins at `from`. A `>` within a quoted attribute does not end it. If a quote
+ * is never closed, or no `>` follows, it is not a tag: `end` is then where to continue.
  */
 function endOfTag(text: string, from: number): { end: number; closed: boolean } {
   let state: 'tag name' | 'between' | 'name' | 'after name' | 'before value' | 'value' = 'tag name';
@@ -148,7 +152,7 @@ function nameAt(text: string, from: number): string {
 
 const endOfWord = /[\s<>]/g;
 
-/** `<joe@example.org>` and `<http://example.org>` are no tags. */
+/** `<joe@example.org>` and `<http://example.org>` are not tags. */
 function addressAt(text: string, from: number): string | undefined {
   endOfWord.lastIndex = from;
   const end = endOfWord.exec(text)?.index;
@@ -157,14 +161,17 @@ function addressAt(text: string, from: number): string | undefined {
   return /^(?:[^"'@]*@|[^"':]*:\/\/|www\.|mailto:)/i.test(word) ? word : undefined;
 }
 
-/** Elements between whose texts there is a gap on the screen. Others, and made-up ones, part no word: `fr<b>ee</b>`, `fr<xyz>ee`. */
+/**
+ * Elements that browsers render with a gap between their texts. Others, and unknown ones, do not separate words:
+ * `fr<b>ee</b>`, `fr<xyz>ee`.
+ */
 const breaking = new Set(
   `address article aside blockquote body br caption center col dd details dialog dir div dl dt fieldset figcaption figure footer form
   frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link main map menu meta nav noframes noscript ol
   optgroup option p pre script section select style summary table tbody td textarea tfoot th thead title tr ul video`.split(/\s+/),
 );
 
-/** The longest has eight letters; zeros may stand before a number. */
+/** The longest name has eight letters; zeros may precede a number. */
 const decodeEntities = (text: string, gone: () => void): string =>
   text.replace(/&(#?[0-9a-z]{1,32});/gi, (entity, name: string) => {
     const character = characterOf(name);
@@ -179,14 +186,17 @@ function characterOf(name: string): string | undefined {
   if (digits === undefined) return named.get(name);
   if (!hex && /[a-f]/i.test(digits)) return undefined;
   const code = Number.parseInt(digits, hex ? 16 : 10);
-  // Numbers 128–159 are meant as Windows-1252, as browsers take them.
+  // As in browsers, the numbers 128–159 mean Windows-1252.
   if (code >= 128 && code < 160) return windows1252[code - 128]!;
   return code > 0 && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? String.fromCodePoint(code) : '\ufffd';
 }
 
 const windows1252 = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ';
 
-/** The entities of HTML 4, and the capital ones of HTML 5. Latin-1's stand in the order of their codes, from 160. */
+/**
+ * The entities of HTML 4, and the capitalized ones of HTML 5. Those of Latin-1 are in the order of their codes, from
+ * 160.
+ */
 const latin1 = `nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn sup2 sup3 acute micro para middot
   cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde Auml Aring AElig Ccedil Egrave Eacute Ecirc Euml Igrave Iacute
   Icirc Iuml ETH Ntilde Ograve Oacute Ocirc Otilde Ouml times Oslash Ugrave Uacute Ucirc Uuml Yacute THORN szlig agrave aacute acirc atilde auml

@@ -1,15 +1,15 @@
 /**
- * Which kinds of values the fields of JSON rows hold, and whether their numbers print back as they are written. A number that
- * does not, such as 1.10 or 1e5, is put in quotes, so that what reads the row next keeps its letters.
+ * Finds which kinds of values the fields of JSON rows contain, and whether their numbers print back exactly as
+ * written. A number that does not, such as 1.10 or 1e5, is put in quotes, so that the next reader keeps its digits.
  */
 
 /** Kinds of values, as bits. */
 export const KIND = {
-  /** A whole number of 64 bits. */
+  /** An integer of 64 bits. */
   whole: 1,
   /** A number that a DOUBLE prints as it is written. */
   fraction: 2,
-  /** A number whose letters no type keeps. */
+  /** A number whose notation no type keeps. */
   odd: 4,
   text: 8,
   boolean: 16,
@@ -18,30 +18,33 @@ export const KIND = {
 } as const;
 
 export interface Found {
-  /** Of KIND. */
+  /** Bits of KIND. */
   kinds: number;
-  /** The first of each kind, with its place; of a long one the beginning. */
+  /** The first value of each kind, with its place; long ones are truncated. */
   examples: Map<number, { letters: string; source: string; row: number }>;
 }
 
-/** By path, as `pathOf` makes it. */
+/** By path, as made by `pathOf`. */
 export type FieldsFound = Map<string, Found>;
 
 export const pathOf = (parent: string, key: string) => `${parent}\0.${key}`;
 
 export const elementsOf = (parent: string) => `${parent}\0[]`;
 
-/** One object or list that is open while a row is read. */
+/** An object or list that is open while a row is read. */
 interface Open {
   path: string;
   list: boolean;
-  /** The path of the value that comes next. */
+  /** The path of the next value. */
   next: string;
   keyExpected: boolean;
   names: Set<string>;
 }
 
-/** The row with odd numbers in quotes; or the name of a field that it has twice, or that holds NUL. `json` is known to be JSON. */
+/**
+ * The row with such numbers in quotes; or the name of a field that occurs twice or contains NUL. `json` must be valid
+ * JSON.
+ */
 export function readLetters(
   json: string,
   found: FieldsFound,
@@ -126,7 +129,7 @@ function kindOf(letters: string): number {
   return printed(Number(letters)) === letters ? KIND.fraction : KIND.odd;
 }
 
-/** A DOUBLE as DuckDB prints it, and Python: 1.0, 2.5, 1e-05, 1e+16. */
+/** A DOUBLE as DuckDB and Python print it: 1.0, 2.5, 1e-05, 1e+16. */
 export function printed(value: number): string {
   const [digits, exponent] = value.toExponential().split('e') as [string, string];
   const power = Number(exponent);

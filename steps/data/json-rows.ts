@@ -1,14 +1,14 @@
-/** The rows of a JSON file, each as the text it has there: numbers keep all their digits. */
+/** The rows of a JSON file, each as its original text, so that numbers keep all their digits. */
 import { isUtf8 } from 'node:buffer';
 import { StepError } from '../../engine/step.ts';
 import { inOne, linesInGroups } from './bytes.ts';
 import { byteOrderMark } from './encodings.ts';
 
 export type JsonRow =
-  /** `row` is a line, or which element of the list it is. */
+  /** `row` is the line, or the index of the element in the list. */
   { row: number; json: string; fields: Record<string, unknown>; problem?: undefined } | { row: number; problem: string; value: string };
 
-/** JSON lines: an object on each line; empty lines are passed over. `encoding` is the one that the file was to have. */
+/** JSON lines: an object on each line; empty lines are skipped. `encoding` is the declared one. */
 export async function* readJsonLines(chunks: AsyncIterable<Buffer>, encoding?: string): AsyncGenerator<JsonRow[]> {
   for await (const lines of linesInGroups(chunks))
     yield lines.filter(({ bytes }) => !isBlank(bytes)).map(({ number, bytes }) => checked(number, bytes, encoding));
@@ -46,7 +46,7 @@ const isSpace = (byte: number) => byte === 32 || byte === 10 || byte === 13 || b
 
 const isBlank = (bytes: Buffer) => bytes.every(isSpace);
 
-/** Whether a row stands on the first line and more comes after it. */
+/** Whether the first line is a whole row and more lines follow. */
 function firstLineIsWhole(bytes: Buffer): boolean {
   const end = bytes.indexOf(10);
   return end >= 0 && !isBlank(bytes.subarray(end)) && checked(1, bytes.subarray(0, end)).problem === undefined;
@@ -63,12 +63,12 @@ function checked(row: number, bytes: Buffer, encoding = 'UTF-8'): JsonRow {
     return { row, problem: `not JSON: ${(error as Error).message}`, value };
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return { row, problem: 'not an object', value };
-  // Half a surrogate pair is no character, and cannot be stored as UTF-8.
+  // An unpaired surrogate is not a character and cannot be stored as UTF-8.
   if (/\\ud[89a-f]/i.test(value) && HALF_PAIR.test(JSON.stringify(parsed))) return { row, problem: 'half a surrogate pair', value };
   return { row, json: value, fields: parsed as Record<string, unknown> };
 }
 
-/** No data set nests its rows so deep, and what reads them next recurses. */
+/** No data set nests its rows so deep, and the next reader is recursive. */
 const deepest = 200;
 
 function tooDeep(bytes: Buffer): boolean {
@@ -83,7 +83,7 @@ function tooDeep(bytes: Buffer): boolean {
   return false;
 }
 
-/** Where the string that opens at `open` is closed; the end of `bytes` where it is not. */
+/** The end of the string that opens at `open`; the end of `bytes` if it is not closed. */
 function closingQuote(bytes: Buffer, open: number): number {
   for (let at = bytes.indexOf(quote, open + 1); at >= 0; at = bytes.indexOf(quote, at + 1)) {
     let backslashes = 0;
@@ -93,10 +93,13 @@ function closingQuote(bytes: Buffer, open: number): number {
   return bytes.length;
 }
 
-/** JSON.stringify escapes one; a backslash of the text itself, as in a text about escapes, is two. */
+/** JSON.stringify escapes an unpaired surrogate with one backslash; a backslash of the text itself becomes two. */
 const HALF_PAIR = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
 
-/** Finds where each element of a list ends by counting brackets, then parses it alone: the list may be longer than a string can be. */
+/**
+ * Finds the end of each element of a list by counting brackets, then parses it alone: the list may be longer than a
+ * string can be.
+ */
 function* elements(bytes: Buffer, start: number, source: string, encoding?: string): Generator<JsonRow> {
   const broken = (at: number, what: string) => {
     let line = 1;
@@ -124,7 +127,7 @@ function* elements(bytes: Buffer, start: number, source: string, encoding?: stri
     yield element;
     const end = bytes[at++] === closingBracket;
     skipSpace();
-    if (end && at < bytes.length) throw broken(at, 'something follows the list');
+    if (end && at < bytes.length) throw broken(at, 'more follows after the list');
     if (end) return;
   }
 }

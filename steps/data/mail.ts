@@ -1,6 +1,6 @@
 /**
- * A mail's text: headers stripped, MIME parts decoded, HTML made plain, attachments left out.
- * Spam breaks every rule of mail: what can be read of it, is.
+ * Extracts the text of a mail: removes headers and attachments, decodes MIME parts, converts HTML to plain text. Spam
+ * breaks every rule of mail, so it extracts whatever it can.
  */
 import { compile } from 'html-to-text';
 import PostalMime from 'postal-mime';
@@ -12,15 +12,15 @@ export interface Mail {
   sender: string | null;
 }
 
-/** @param source the bytes of a mail, or a text that some other program made of them */
+/** @param source the bytes of a mail, or a text that another program made of them */
 export async function decodeMail(source: Uint8Array | string): Promise<Mail> {
   const mail = await decodeOnce(source);
-  // A body that begins as a mail, a forwarded one, is decoded, too: decoding what is decoded then changes nothing.
+  // A body that begins as a mail (a forwarded one) is decoded too, so that decoding is idempotent.
   for (let depth = 0; depth < DEEPEST && isMail(mail.text); depth++) mail.text = (await decodeOnce(mail.text)).text;
   return mail;
 }
 
-/** Who nests mails deeper wants to keep us busy. */
+/** Deeper nesting is an attempt to exhaust the reader. */
 const DEEPEST = 3;
 
 async function decodeOnce(source: Uint8Array | string): Promise<Mail> {
@@ -34,7 +34,10 @@ async function decodeOnce(source: Uint8Array | string): Promise<Mail> {
   };
 }
 
-/** Whether a text begins as a whole mail does: a block of headers, two at least of those that mails have, and an empty line. */
+/**
+ * Whether a text begins like a whole mail: a block of headers, at least two of them those of mails, and an empty
+ * line.
+ */
 export function isMail(text: string): boolean {
   const [head = ''] = withoutEnvelope(text.replace(/^\s+/, ''))
     .slice(0, LONGEST_HEAD)
@@ -48,11 +51,11 @@ const LONGEST_HEAD = 1 << 17;
 
 const USUAL = ['from', 'to', 'subject', 'date', 'received', 'return-path', 'message-id', 'mime-version', 'content-type'];
 
-/** The line that mail folders put before each mail: `From joe@example.org Mon Jan  5 10:20:30 2009`. */
+/** The line that mail folders put before each mail: `From joe@example.org Mon Jan 5 10:20:30 2009`. */
 export function isEnvelope(line: string): boolean {
   const written = line.trimEnd();
   if (!/^From \S/.test(written) || !/\d{4}$/.test(written)) return false;
-  // One expression for all of it would go back and forth on a long line.
+  // A single expression would backtrack on a long line.
   const time = /\b\d\d:\d\d\b/g;
   time.lastIndex = 'From x'.length;
   return time.test(written) && time.lastIndex <= written.length - 4;
@@ -64,8 +67,8 @@ function withoutEnvelope(text: string): string {
 }
 
 /**
- * A text holds characters, no bytes: the charset that the mail declares does not apply to them any more, only to what is
- * base64 or quoted-printable. Written in ASCII, they pass through any charset's decoding as they are.
+ * A text contains characters, not bytes: the charset that the mail declares no longer applies to them, only to base64
+ * and quoted-printable parts. Written in ASCII, they pass unchanged through the decoding of any charset.
  */
 function escapeCharacters(text: string): string {
   return text.replace(/[^\p{ASCII}]/gu, (character) => `${opening}${character.codePointAt(0)!.toString(16)}${closing}`);
@@ -81,7 +84,7 @@ const escaped = new RegExp(`${opening}([0-9a-f]{2,6})${closing}`, 'g');
 
 const htmlToText = compile({
   wordwrap: false,
-  // Deeper, it is made to break whoever reads it.
+  // Deeper nesting is an attack on the reader.
   limits: { maxDepth: 500, maxInputLength: undefined },
   selectors: [
     { selector: 'a', options: { ignoreHref: true } },

@@ -1,7 +1,7 @@
 /**
- * Unicode normalization in time that grows with the text's length alone. The library sorts the marks of a letter by insertion, in time
- * that grows with the square of their number: 100,000 of them take seconds. Long runs of marks are sorted here first, by the classes
- * that the library itself goes by; texts that differ in the order of such marks alone are equal to Unicode, so the result is the same.
+ * Unicode normalization in linear time. The library sorts the marks of a letter by insertion, in quadratic time:
+ * 100,000 of them take seconds. Here long runs of marks are sorted first, by the library's own combining classes;
+ * Unicode defines texts that differ only in the order of such marks as equivalent, so the result is the same.
  */
 
 export function normalized(text: string, form: 'NFC' | 'NFKC'): string {
@@ -19,7 +19,7 @@ export function normalized(text: string, form: 'NFC' | 'NFKC'): string {
   return (parts.join('') + text.slice(done)).normalize(form);
 }
 
-/** No language has so many on a letter. */
+/** No language has so many marks on a letter. */
 const manyMarks = /\p{M}{32}/u;
 const nextMany = /\p{M}{32}/gu;
 const noMark = /\P{M}/gu;
@@ -28,7 +28,7 @@ const noMark = /\P{M}/gu;
 function sorted(marks: string): string {
   if (new Set(marks).size === 1) return marks;
   const parts: string[] = [];
-  /** By class, those since the last mark that does not move. */
+  /** The marks since the last one that does not move, by class. */
   let movable = new Map<Class, string[]>();
   const flush = () => {
     for (const one of classes) {
@@ -70,12 +70,12 @@ interface Class {
   example: string;
 }
 
-/** The lowest first; those of the marks that were met. */
+/** The classes of the marks so far, the lowest first. */
 const classes: Class[] = [];
 
 const classOfMark = new Map<string, Class | undefined>();
 
-/** Undefined for a mark that no other moves across. */
+/** Undefined for a mark that no other mark crosses. */
 function classOf(mark: string): Class | undefined {
   if (classOfMark.has(mark)) return classOfMark.get(mark);
   let own: Class | undefined;
@@ -96,5 +96,5 @@ function classOf(mark: string): Class | undefined {
 /** Classes 240, the highest, and 1. */
 const [HIGHEST, LOWEST] = ['\u0345', '\u0334'];
 
-/** Whether one mark goes before another, wherever both stand. */
+/** Whether one mark precedes another in canonical order. */
 const isBelow = (one: string, other: string): boolean => (other + one).normalize('NFD') === one + other && one !== other;

@@ -1,6 +1,6 @@
 /**
- * Finds URLs, mail addresses and numbers in a text, and puts something else in their place. A regular expression keeps a place to go
- * back to for each character that a repeated class takes, and overflows on a text of millions; here a text is walked through once.
+ * Finds URLs, mail addresses and numbers in a text and replaces them. A regular expression would store a backtracking
+ * position for each character of a repeated class, and overflow on a text of millions; this code scans the text once.
  */
 
 /** Stops before punctuation that belongs to the sentence. */
@@ -22,7 +22,7 @@ export function replaceEmails(text: string, replacement: () => string): string {
   });
 }
 
-/** Whole numbers, also 1,000.50 and 2002-08-22; not the digits of `mp3` or `h2o`. */
+/** Numbers, including 1,000.50 and 2002-08-22, but not digits within words such as `mp3` or `h2o`. */
 export function replaceNumbers(text: string, replacement: () => string): string {
   return replaceEach(text, /\p{N}/gu, replacement, (start, from) => {
     const next = firstOf(/[^\p{N}.,:/-]/gu, text, from);
@@ -33,8 +33,8 @@ export function replaceNumbers(text: string, replacement: () => string): string 
 }
 
 /**
- * Of the beginning of a text: so much of it that what is replaced in it is what is replaced there in the whole text. Nothing that is
- * replaced can reach across its end.
+ * As much of the beginning of a text as has the same replacements as in the whole text. No replacement reaches across
+ * its end.
  */
 export function withoutOpenUrl(text: string): string {
   const word = upToLast(text, /\s/);
@@ -45,7 +45,7 @@ export const withoutOpenEmail = (text: string): string => upToLast(text, /[^\p{L
 
 export const withoutOpenNumber = (text: string): string => upToLast(text, /[^\p{N}.,:/-]/u);
 
-/** Up to the last character that matches, and with it. */
+/** Up to and including the last character that matches. */
 function upToLast(text: string, character: RegExp): string {
   for (let end = text.length; end > 0; ) {
     const last = text.codePointAt(end - 2)! > 0xffff ? text.slice(end - 2, end) : text[end - 1]!;
@@ -59,14 +59,17 @@ const endsInLetter = /[\p{L}\p{M}]$/u;
 
 const startsWithLetter = /^[\p{L}\p{M}]/u;
 
-/** From `start` to `end` it is replaced, unless that is nothing; the search goes on at `next`, by default at the end. */
+/**
+ * The range from `start` to `end` is replaced, unless it is empty; the search continues at `next`, by default at the
+ * end.
+ */
 interface Found {
   start: number;
   end: number;
   next?: number;
 }
 
-/** @param find is given where `sign` begins and ends, and the end of what was replaced before */
+/** @param find is given the range of `sign`, and the end of the previous replacement */
 function replaceEach(
   text: string,
   sign: RegExp,
@@ -92,13 +95,13 @@ function firstOf(characters: RegExp, text: string, from: number): number {
   return characters.exec(text)?.index ?? text.length;
 }
 
-/** `to`, less the characters of `left` before it. */
+/** `to`, without the characters of `left` before it. */
 function endBefore(text: string, from: number, left: Set<string>, to: number): number {
   while (to > from && left.has(text[to - 1]!)) to--;
   return to;
 }
 
-/** Where the name before an `@` begins; undefined where there is none, or `before` lies within it. */
+/** Where the name before an `@` begins; undefined if there is none, or if `before` lies within it. */
 function startOfName(text: string, at: number, before: number): number | undefined {
   let start = at;
   while (start > 0) {
@@ -118,5 +121,5 @@ function endOfLabel(text: string, from: number): number {
   return end;
 }
 
-/** A part of it, so that there is little to go back to. */
+/** Matches a part at a time, so that there is little to backtrack. */
 const label = /[\p{L}\p{M}\p{N}-]{1,256}/uy;

@@ -1,6 +1,7 @@
 /**
- * Which data a table was collected from. `collect` writes it down as `sources.json`, which travels with data, tokens, model and bundle;
- * the model card names them. The file holds no path of the machine and no credentials.
+ * Records which data a table was collected from. `collect` writes the record as `sources.json`, which is copied with
+ * data, tokens, model and bundle; the model card lists the sources. The file contains no path of the machine and no
+ * credentials.
  */
 import { existsSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
@@ -8,19 +9,19 @@ import { join } from 'node:path';
 import { StepError } from '../../engine/step.ts';
 
 export interface Source {
-  /** An address with its commit or version, a package, a database, or a file's name. */
+  /** An address with its commit or version, a package, a database, or the name of a file. */
   name: string;
-  /** How many files or folders of it were given. */
+  /** The number of files or folders from this source. */
   files: number;
 }
 
 export interface Sources {
-  /** Rows that were collected. */
+  /** The number of collected rows. */
   rows: number;
   sources: Source[];
 }
 
-/** Undefined where nothing says it: another step made the table. @throws StepError for a damaged file */
+/** Undefined if the sources are unknown, because another step made the table. @throws StepError for a damaged file */
 export async function readSources(folder: string): Promise<Sources | undefined> {
   const file = join(folder, NAME);
   if (!existsSync(file)) return undefined;
@@ -32,7 +33,7 @@ export async function readSources(folder: string): Promise<Sources | undefined> 
   }
   const { rows, sources } = found ?? {};
   const whole = Array.isArray(sources) && sources.every((one) => typeof one?.name === 'string' && typeof one.files === 'number');
-  if (typeof rows !== 'number' || !whole) throw new StepError(`${file} does not hold \`rows\` and a list of \`sources\``, MAKE_AGAIN);
+  if (typeof rows !== 'number' || !whole) throw new StepError(`${file} does not contain \`rows\` and a list of \`sources\``, MAKE_AGAIN);
   return { rows, sources };
 }
 
@@ -40,7 +41,7 @@ export async function writeSources(folder: string, sources: Sources): Promise<vo
   await writeFile(join(folder, NAME), `${JSON.stringify({ version: 1, ...sources }, null, 2)}\n`);
 }
 
-/** The record of a folder goes with what is made of it. */
+/** Copies the record of a folder to what is made of it. */
 export async function carrySources(from: string, to: string): Promise<void> {
   const file = join(from, NAME);
   if (existsSync(file)) await copyFile(file, join(to, NAME));
@@ -48,4 +49,4 @@ export async function carrySources(from: string, to: string): Promise<void> {
 
 const NAME = 'sources.json';
 
-const MAKE_AGAIN = 'The file was cut off, edited, or written by a newer tunesmith. Make or copy the folder again.';
+const MAKE_AGAIN = 'The file is truncated, was edited, or was written by a newer version of tunesmith. Make or copy the folder again.';

@@ -1,6 +1,6 @@
 /**
- * The table that steps hand to each other: a folder with `data.parquet` ordered by `id`, and `card.json` about it
- * (docs/artifacts.md). The same rows make the same bytes, on any number of threads.
+ * The table that steps exchange: a folder with `data.parquet` ordered by `id`, and its description `card.json`
+ * (docs/artifacts.md). The same rows give the same bytes, on any number of threads.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -13,25 +13,25 @@ export type { Column } from './database.ts';
 export interface Card {
   rows: number;
   columns: Column[];
-  /** Rows of each label, where there is a column of labels. */
+  /** The number of rows of each label, if there is a column of labels. */
   labels?: Record<string, number>;
-  /** Rows whose label is missing, where there are any. */
+  /** The number of rows whose label is missing, if there are any. */
   unlabelled?: number;
-  /** Characters of the text, where there is one. */
+  /** Lengths of the texts in characters, if there is a column of texts. */
   lengths?: { min: number; median: number; p95: number; max: number };
-  /** Rows left out, by reason. */
+  /** Dropped rows, by reason. */
   dropped: Record<string, number>;
 }
 
-/** What collect was told of the columns, for the steps behind it. */
+/** Settings of collect that later steps need. */
 export interface Names {
-  /** The column of texts, where it is not `text`. */
+  /** The column of texts, if it is not `text`. */
   text?: string | undefined;
-  /** What columns were called in the files, where `select` renamed them. */
+  /** The original names of columns that `select` renamed. */
   renamed?: Record<string, string>;
 }
 
-/** Those that a table carries. */
+/** The settings that a table carries. */
 export async function namesOf(folder: string): Promise<Names> {
   const file = join(folder, 'card.json');
   if (!existsSync(file)) return {};
@@ -44,15 +44,15 @@ export interface CardOptions {
   label?: string;
   dropped?: Record<string, number>;
   names?: Names;
-  /** What else the step counted. */
+  /** Further counts of the step. */
   counted?: Record<string, Json>;
 }
 
-/** Writes what `relation` (a table, a view or a query in parentheses) holds. It has a column `id`. */
+/** Writes the rows of `relation` (a table, a view or a query in parentheses), which must have a column `id`. */
 export async function writeTable(database: Database, relation: string, folder: string, options: CardOptions = {}): Promise<Card> {
   await mkdir(folder, { recursive: true });
   const columns = await database.columns(`(SELECT id, * EXCLUDE (id) FROM ${relation})`);
-  // One thread and fixed row groups: else the file's bytes would depend on which thread was done first.
+  // One thread and fixed row groups: otherwise the bytes would depend on which thread finished first.
   await database.run('SET threads = 1');
   await database.run(
     `COPY (SELECT ${columns.map((column) => quote(column.name)).join(', ')} FROM ${relation} ORDER BY id)
@@ -67,17 +67,17 @@ export async function writeTable(database: Database, relation: string, folder: s
 export function tableOf(folder: string): string {
   const file = join(folder, 'data.parquet');
   if (!existsSync(file))
-    throw new StepError(`${folder} holds no data.parquet`, 'Give the `data` of a collect, clean or split step, not files of your own.');
+    throw new StepError(`${folder} contains no data.parquet`, 'Give the `data` of a collect, clean or split step, not your own files.');
   return `read_parquet(${literal(file)})`;
 }
 
-/** `option`: the one that names it. */
+/** `option`: the option that names the column. */
 export function requireColumn(columns: Column[], name: string, ...option: string[]): Column {
   const column = columns.find((candidate) => candidate.name === name);
   if (column) return column;
   throw new StepError(
     `the data have no column \`${name}\``,
-    `The columns are ${columns.map((candidate) => `\`${candidate.name}\``).join(', ')}. collect's \`select\` makes others: \`select: { ${name}: … }\`.`,
+    `The columns are ${columns.map((candidate) => `\`${candidate.name}\``).join(', ')}. To make another, use \`select\` of collect: \`select: { ${name}: … }\`.`,
     option.length > 0 ? option : undefined,
   );
 }

@@ -1,4 +1,7 @@
-/** The model card: what a person should know before using the model, with the metadata that Hugging Face's hub reads. */
+/**
+ * The model card: what people should know before they use the model, with the metadata that the Hugging Face hub
+ * reads.
+ */
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../data/cleaning.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
@@ -16,18 +19,18 @@ export interface Card {
   model: Model;
   /** training.json. */
   training: Record<string, any>;
-  /** sources.json; undefined where nothing says what the model was trained on. */
+  /** sources.json; undefined if the training data are unknown. */
   sources?: Sources | undefined;
   /** preprocessing.json. */
   preprocessing: Preprocessing;
-  /** Where a long text is cut. */
+  /** The side on which long texts are truncated. */
   truncationSide: Side;
-  /** Of masked-lm: what stands for a hidden word. */
+  /** For masked-lm: the mask token. */
   mask: string | undefined;
   metrics?: Metrics;
 }
 
-/** What evaluate writes. */
+/** The report of evaluate. */
 export interface Metrics {
   split: string;
   rows: number;
@@ -35,7 +38,7 @@ export interface Metrics {
   labels?: string[];
   positive?: string;
   confusion_matrix?: number[][];
-  /** How the texts were written that were measured. */
+  /** The generation options of the evaluated texts. */
   generation?: Record<string, unknown>;
 }
 
@@ -50,7 +53,7 @@ export function modelCard({ name, license, model, training, sources, preprocessi
     `${article(model.family.type)} model that ${whatItDoes(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
     ...results(metrics),
-    '## Raw text is cleaned first',
+    '## Preprocessing',
     ...whatIsDone(cleaning),
     ...whatIsRead(model, encoding, truncationSide),
     '## Use',
@@ -83,13 +86,16 @@ function frontMatter({ name, license, model, sources, metrics }: Pick<Card, 'nam
   return `---\n${stringify(front)}---`;
 }
 
-/** The names of those data sets that the Hugging Face hub has a page for. */
+/** The data sets that have a page on the Hugging Face hub. */
 function hubDatasets(sources: Sources | undefined): string[] {
   const names = (sources?.sources ?? []).flatMap(({ name }) => /^hf:\/\/datasets\/([^@]+)@/.exec(name)?.[1] ?? []);
   return [...new Set(names)];
 }
 
-/** Whether transformers.js 4 has a class for the model: it reads the ONNX file, but knows no others. */
+/**
+ * Whether transformers.js 4 has a class for the model. It reads the ONNX file, but supports only classes that it
+ * knows.
+ */
 function runsInTransformersJs({ task, family }: Model): boolean {
   if (isGenerating(task)) return false; // there is no ONNX file
   return !(task === 'token-classification' && family.type === 'albert') && !(task === 'text-classification' && family.type === 'gpt2');
@@ -107,27 +113,27 @@ const HUB_TASKS: Partial<Record<Task, string>> = {
 function whatItDoes({ task, problem, labels }: Model, pairs: boolean): string {
   const names = labels.slice(0, 20).map(code);
   const known = labels.length > 20 ? `${names.join(', ')} and ${labels.length - 20} more` : listOf(names);
-  if (task === 'question-answering') return 'finds the answer to a question in a text, or says that there is none';
-  if (task === 'masked-lm') return 'tells which word is hidden';
-  if (task === 'causal-lm') return 'goes on with a text';
-  if (task === 'seq2seq') return 'makes another text of a text';
-  if (task === 'token-classification') return `gives each word of a text one of the tags ${known}`;
-  const what = pairs ? 'two texts together' : 'a text';
-  if (problem === 'regression') return `gives ${what} a number`;
-  if (problem === 'multi_label_classification') return `gives ${what} any of ${known}`;
-  return `tells ${known} apart${pairs ? `, of ${what}` : ''}`;
+  if (task === 'question-answering') return 'finds the answer to a question in a text, or reports that there is none';
+  if (task === 'masked-lm') return 'predicts masked words';
+  if (task === 'causal-lm') return 'continues a text';
+  if (task === 'seq2seq') return 'generates a text from a text';
+  if (task === 'token-classification') return `assigns one of the tags ${known} to each word of a text`;
+  const what = pairs ? 'a pair of texts' : 'a text';
+  if (problem === 'regression') return `predicts a number for ${what}`;
+  if (problem === 'multi_label_classification') return `assigns any of the labels ${known} to ${what}`;
+  return `classifies ${what} as ${labels.length > 20 ? `one of ${known}` : oneOf(names)}`;
 }
 
-/** Those that the hub has a page for. */
+/** Metrics that have a page on the hub. */
 const hubMetrics = new Set(['accuracy', 'precision', 'recall', 'f1', 'roc_auc', 'matthews_correlation']);
 
 function results(metrics: Metrics | undefined): string[] {
   if (!metrics) return ['Not evaluated.'];
-  const about = metrics.positive ? ` Precision, recall and F1 are about ${code(metrics.positive)} unless their name says otherwise.` : '';
+  const about = metrics.positive ? ` Precision, recall and F1 refer to ${code(metrics.positive)} unless their names say otherwise.` : '';
   const generation = Object.entries(metrics.generation ?? {}).map(([name, value]) => code(`${name}: ${value}`));
-  const written = generation.length > 0 ? ` The texts were written with ${listOf(generation)}.` : '';
+  const written = generation.length > 0 ? ` The texts were generated with ${listOf(generation)}.` : '';
   const parts = [
-    `On ${metrics.rows} rows of the split ${code(metrics.split)}.${about}${written}`,
+    `Evaluated on ${metrics.rows} rows of the split ${code(metrics.split)}.${about}${written}`,
     table(
       ['metric', 'value'],
       Object.entries(metrics.metrics).map(([metric, value]) => [metric, Number.isInteger(value) ? `${value}` : value.toFixed(4)]),
@@ -136,11 +142,11 @@ function results(metrics: Metrics | undefined): string[] {
   const { confusion_matrix: matrix, labels } = metrics;
   if (!matrix || !labels) return parts;
   const rows = matrix.map((row, i) => [`**${plain(labels[i]!)}**`, ...row.map(String)]);
-  return [...parts, 'Rows are true labels, columns are predicted ones:', table(['', ...labels.map(plain)], rows)];
+  return [...parts, 'Rows are true labels, columns are predicted labels:', table(['', ...labels.map(plain)], rows)];
 }
 
 const removals: Record<string, string> = {
-  html: 'HTML tags, comments, scripts and styles; then entities become their characters',
+  html: 'HTML tags, comments, scripts and styles (then entities are decoded)',
   urls: 'URLs',
   emails: 'e-mail addresses',
   special_characters: 'special characters',
@@ -149,11 +155,11 @@ const removals: Record<string, string> = {
 
 function whatIsDone(each: { field: string; steps: Preprocessing }[]): string[] {
   const cleaned = each.filter(({ steps }) => steps.length > 0);
-  if (cleaned.length === 0) return ['It is not: the training data were used as they were.'];
+  if (cleaned.length === 0) return ['None: the training data were used unchanged.'];
   return [
-    '`tunesmith serve`, `predict` and `generate` do this to an input, as it was done to the training data; the options are in `preprocessing.json`.',
+    '`tunesmith serve`, `predict` and `generate` preprocess inputs as the training data were preprocessed. The options are in `preprocessing.json`.',
     ...cleaned.flatMap(({ field, steps }) => [
-      ...(each.length > 1 ? [`To the field ${code(field)}:`] : []),
+      ...(each.length > 1 ? [`The field ${code(field)}:`] : []),
       steps
         .flatMap((step) => ('clean' in step ? cleaningSteps(step.clean) : [MAILS]))
         .map((done) => `- ${done}`)
@@ -162,39 +168,38 @@ function whatIsDone(each: { field: string; steps: Preprocessing }[]): string[] {
   ];
 }
 
-/** What else stands between a text and its score. */
+/** How inputs are encoded. */
 function whatIsRead({ task }: Model, encoding: Partial<Encoding>, side: Side): string[] {
   const { fields = {}, max_length, pairs, truncation, stride, prefix, max_target_length } = encoding;
   if (max_length === undefined) return [];
   const long =
     task === 'causal-lm'
-      ? `the model was trained on up to ${max_length} tokens at once`
+      ? `the model was trained on sequences of up to ${max_length} tokens`
       : task === 'question-answering'
-        ? `a context that is too long for ${max_length} tokens, with its question, is read in windows that share ${stride} tokens`
+        ? `a question and context of more than ${max_length} tokens are split into windows that share ${stride} tokens of the context`
         : task === 'token-classification' || task === 'masked-lm'
-          ? `a text of more than ${max_length} tokens is read in windows that share none`
-          : `a text of more than ${max_length} tokens loses those ${side === 'left' ? 'at its beginning' : 'at its end'}`;
+          ? `a text of more than ${max_length} tokens is split into windows that do not overlap`
+          : `a text of more than ${max_length} tokens is truncated ${side === 'left' ? 'at its beginning' : 'at its end'}`;
   const cut = { longest_first: 'the longer text', only_first: 'the first text', only_second: 'the second text' };
   const lines = [
-    `inputs are ${listOf(Object.entries(fields).map(([field, column]) => (field === column ? code(field) : `${code(field)} (the column ${code(column)} of the training data)`)))}`,
-    ...(prefix ? [`${code(prefix)} is put before each text`] : []),
+    `inputs are ${listOf(Object.entries(fields).map(([field, column]) => (field === column ? code(field) : `${code(field)} (column ${code(column)} of the training data)`)))}`,
+    ...(prefix ? [`each text gets the prefix ${code(prefix)}`] : []),
     long,
-    ...(pairs ? [`of a pair that is too long, ${cut[truncation ?? 'longest_first']} is cut`] : []),
-    ...(max_target_length === undefined ? [] : [`a text of at most ${max_target_length} tokens is written, unless asked otherwise`]),
+    ...(pairs ? [`if a pair is too long, ${cut[truncation ?? 'longest_first']} is truncated`] : []),
+    ...(max_target_length === undefined ? [] : [`generated texts have at most ${max_target_length} tokens by default`]),
   ];
-  return ['## What the model reads', lines.map((line) => `- ${line}`).join('\n')];
+  return ['## Model inputs', lines.map((line) => `- ${line}`).join('\n')];
 }
 
-const MAILS = 'whole mails become their texts: headers stripped, MIME and HTML bodies decoded';
+const MAILS = 'mails are converted to their texts: headers are removed, MIME and HTML bodies are decoded';
 
 function cleaningSteps(options: CleaningOptions): string[] {
-  const kept =
-    options.keep_characters && options.remove.includes('special_characters') ? `; kept are ${code(options.keep_characters)}` : '';
+  const kept = options.keep_characters && options.remove.includes('special_characters') ? `, except ${code(options.keep_characters)}` : '';
   return [
-    ...(options.normalize === 'none' ? [] : [`Unicode is normalised to ${options.normalize}`]),
-    ...(options.lowercase ? ['letters become lower case'] : []),
+    ...(options.normalize === 'none' ? [] : [`Unicode is normalized to ${options.normalize}`]),
+    ...(options.lowercase ? ['letters are converted to lower case'] : []),
     ...options.remove.map((what) => `removed: ${removals[what] ?? what}${what === 'special_characters' ? kept : ''}`),
-    ...(options.whitespace === 'collapse' ? ['runs of white space become one space'] : []),
+    ...(options.whitespace === 'collapse' ? ['runs of white space are replaced with one space'] : []),
   ];
 }
 
@@ -206,12 +211,12 @@ function use(model: Model, usage: Usage): string[] {
   const { cleaned, mask, max_length, pairs, truncation = 'longest_first' } = usage;
   const example = exampleOf(model, task, mask);
   const { input, answer } = pairs ? { ...example, input: { text: 'a text', text_pair: 'another text' } } : example;
-  const first = cleaned ? 'Elsewhere, clean the text first, as told above.' : undefined;
+  const first = cleaned ? 'Elsewhere, preprocess the text first, as described above.' : undefined;
   const pipeline = pipelineOf(model);
   const call = JSON.stringify(input);
   const cut = `truncation=${truncation === 'longest_first' ? 'True' : `"${truncation}"`}${max_length ? `, max_length=${max_length}` : ''}`;
   return [
-    'Serve it, with a page to try it in the browser, or answer a file of JSON lines:',
+    'Serve the model, with a page to try it in the browser, or predict from a file of JSON lines:',
     fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . inputs.jsonl > answers.jsonl'),
     fenced(
       'sh',
@@ -234,7 +239,7 @@ function use(model: Model, usage: Usage): string[] {
 
 function useInTransformersJs(model: Model, pipeline: string, input: string | Record<string, string>, pairs?: boolean): string {
   const [text, pair] = pairs ? ['a text', "text_pair: 'another text', "] : [input, ''];
-  // transformers.js' pipeline takes one text alone, and makes a probability of the number that a regression gives.
+  // The pipeline of transformers.js takes only one text, and converts the output of a regression to a probability.
   return pairs || model.problem === 'regression'
     ? fenced(
         'js',
@@ -258,13 +263,13 @@ function useOfWriter(task: GeneratingTask, { cleaned, prefix = '', max_length, m
   const text = JSON.stringify(prefix + body.prompt);
   const loader = task === 'causal-lm' ? 'AutoModelForCausalLM' : 'AutoModelForSeq2SeqLM';
   return [
-    'Serve it, with a page to try it in the browser; go on with a text in the terminal, or with every `prompt` of a file of JSON lines:',
+    'Serve the model, with a page to try it in the browser, or generate from a prompt or from every `prompt` of a file of JSON lines:',
     fenced(
       'sh',
       `npx tunesmith serve .\nnpx tunesmith generate . ${JSON.stringify(body.prompt)}\nnpx tunesmith generate . --file prompts.jsonl > texts.jsonl`,
     ),
     fenced('sh', `curl http://127.0.0.1:8080/generate -H 'content-type: application/json' -d '${JSON.stringify(body)}'`),
-    ...(cleaned ? ['Elsewhere, clean the text first, as told above.'] : []),
+    ...(cleaned ? ['Elsewhere, preprocess the text first, as described above.'] : []),
     fenced(
       'python',
       `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${cut}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
@@ -272,7 +277,7 @@ function useOfWriter(task: GeneratingTask, { cleaned, prefix = '', max_length, m
   ];
 }
 
-/** An input of the task, and how its answer looks. */
+/** An example input of the task, and its answer. */
 function exampleOf(
   { problem, labels }: Model,
   task: Exclude<Task, GeneratingTask>,
@@ -299,20 +304,20 @@ function exampleOf(
 }
 
 function trainingData(sources: Sources | undefined): string[] {
-  if (!sources) return ['The folder that the model was deployed from does not say which data it was trained on.'];
+  if (!sources) return ['Unknown: the model folder does not record the training data.'];
   const count = (n: number, what: string) => `${n.toLocaleString('en-US')} ${what}${n === 1 ? '' : 's'}`;
   return [
-    `${count(sources.rows, 'row')} ${sources.rows === 1 ? 'was' : 'were'} collected from the sources below. What later steps cleaned and dropped is not counted.`,
+    `${count(sources.rows, 'row')} ${sources.rows === 1 ? 'was' : 'were'} collected from these sources. Later steps may have changed or dropped some of them.`,
     sources.sources.map(({ name, files }) => `- ${code(name)}${files > 1 ? ` (${count(files, 'file')})` : ''}`).join('\n'),
   ];
 }
 
-/** What training found comes before what was asked for; a name that both have is said once. */
+/** Results of the training come before its options; a key that both have is listed once. */
 function trainingFacts(training: Record<string, any>): string[] {
   const { name: _, options, runtime, ...facts } = training;
   const rows = Object.entries({ ...facts, ...(runtime && { runtime: runtime.description ?? runtime.name }) });
   for (const [key, value] of Object.entries(options ?? {})) if (!rows.some(([known]) => known === key)) rows.push([key, value]);
-  if (rows.length === 0) return ['The folder that it was deployed from does not say.'];
+  if (rows.length === 0) return ['Unknown: the model folder does not record the training.'];
   return [
     table(
       ['', ''],
@@ -328,11 +333,13 @@ function table(header: string[], rows: string[][]): string {
 
 const fenced = (language: string, text: string): string => `\`\`\`${language}\n${text}\n\`\`\``;
 
-/** A name as it is, whatever it holds. */
+/** A code span that may contain any characters. */
 const code = (text: string): string => (text.includes('`') ? `\`\` ${text} \`\`` : `\`${text}\``);
 
 const plain = (text: string): string => text.replace(/[|\\`*_<>[\]]/g, '\\$&').replace(/\s+/g, ' ');
 
 const listOf = (names: string[]): string => (names.length === 2 ? names.join(' and ') : names.join(', '));
+
+const oneOf = (names: string[]): string => (names.length > 1 ? `${names.slice(0, -1).join(', ')} or ${names.at(-1)}` : names.join());
 
 const article = (family: string): string => (/^[aeiou]/.test(family) ? `An ${family}` : `A ${family}`);

@@ -1,6 +1,6 @@
 /**
- * Runs an exported ONNX model beside the model that it came from. The export derives shapes for any batch and any length;
- * what it got wrong would be wrong answers in silence, so it is tried on batches of several shapes before it is shipped.
+ * Compares an exported ONNX model with the original model. The export derives shapes for any batch and length; an
+ * error in it would silently give wrong answers, so it runs on batches of several shapes before it is shipped.
  */
 import type { Model } from '../models/checkpoint.ts';
 import { random } from '../models/random.ts';
@@ -8,10 +8,10 @@ import * as ort from '../runtime/onnx/library.ts';
 import { openRuntime } from '../runtime/open.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
-/** Between two orders of the same float32 sums; a wrong shape or axis is off by far more. */
+/** Float32 sums in another order differ by less; a wrong shape or axis differs by far more. */
 const tolerance = 1e-4;
 
-/** @throws if the two differ: a bug in the export, which no user can mend */
+/** @throws if the two differ, which is a bug in the export that no user can fix */
 export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number): Promise<void> {
   const session = await ort.InferenceSession.create(onnx, { intraOpNumThreads: threads, logSeverityLevel: 3 });
   const inference = (await openRuntime('onnx', { threads })).inference(model.program, model.weights);
@@ -28,11 +28,9 @@ export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number)
         const own = expected[name]!.data as Float32Array;
         const exported = found[name]!.data as Float32Array;
         const difference = norm(own.map((value, i) => value - exported[i]!)) / norm(own);
-        // Not `>`: a NaN is a difference, too.
+        // Not `>`: NaN must count as a difference too.
         if (!(difference <= tolerance))
-          throw new Error(
-            `the ONNX export computes something else than the model: ${name} of ${lengths.length} rows differ by ${difference}`,
-          );
+          throw new Error(`the ONNX export differs from the model: ${name} of ${lengths.length} rows differ by ${difference}`);
       }
     }
   } finally {
@@ -41,7 +39,7 @@ export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number)
   }
 }
 
-/** Rows of any ids, padded to the longest. */
+/** Rows of random ids, padded to the longest. */
 function randomBatch(lengths: number[], vocabulary: number): HostTensors {
   const width = Math.max(...lengths);
   const shape = [lengths.length, width];

@@ -1,4 +1,4 @@
-/** Packs a trained model, and makes sure that its ONNX twin computes what the model computes. */
+/** Packs a trained model, and verifies that its ONNX export computes the same. */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -28,7 +28,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   const encoding = await readEncoding(inputs.model);
   const preprocessing = await readPreprocessing(inputs.model);
   const sources = await readSources(inputs.model);
-  // A bundle that cannot read text is none.
+  // A bundle needs a working tokenizer.
   const { tokenizer, mask } = await openEncoder({
     folder: inputs.model,
     task: model.task,
@@ -46,7 +46,8 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
 
   if (isGenerating(model.task)) {
-    // It runs from its weights: an exported model has no cache of what was read, and would read all again for each token.
+    // Generating models run from their weights: an ONNX export has no KV cache and would read the whole text again
+    // for each token.
     await copyGenerationConfig(inputs.model, bundle);
   } else {
     const onnx = modelOnnx(model);
@@ -75,14 +76,14 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   );
 }
 
-/** Of one evaluation: what `evaluate` wrote, or what `select` chose. */
+/** One evaluation: the output of `evaluate`, or the choice of `select`. */
 async function readMetrics(file: string): Promise<Metrics> {
   const report = await readJson(file);
   const metrics = report?.chosen ?? report;
   if (typeof metrics?.metrics !== 'object' || metrics.metrics === null)
     throw new StepError(
-      `metrics: ${path.basename(file)} is not what evaluate writes`,
-      'Give the `metrics` of an evaluate step, or the `choice` of a select step.',
+      `metrics: ${path.basename(file)} was not written by evaluate`,
+      'Use the `metrics` of an evaluate step, or the `choice` of a select step.',
     );
   return metrics as Metrics;
 }

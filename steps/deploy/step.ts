@@ -1,26 +1,26 @@
-/** deploy: a trained model → a bundle that `tunesmith serve` and `tunesmith predict` take. */
+/** deploy: packs a trained model into a bundle for `tunesmith serve` and `tunesmith predict`. */
 import { defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'deploy',
   version: 3,
-  description: 'Packs a trained model for use: weights, tokenizer, cleaning, an ONNX model and a model card.',
+  description: 'Packs a trained model for inference: weights, tokenizer, preprocessing, an ONNX model and a model card.',
   options: {
     target: {
       type: 'string',
       enum: ['bundle'],
       default: 'bundle',
-      description: 'What to deploy to. `bundle`: a folder that serves itself.',
+      description: 'The deployment target. `bundle` is a folder with all that `tunesmith serve` and `tunesmith predict` need.',
     },
     name: {
       type: 'string',
       minLength: 1,
-      description: 'What the model is called on its card and when served. Default: its task, such as `question-answering`.',
+      description: 'The name of the model, on its card and when served. Default: its task, such as `question-answering`.',
     },
     license: {
       type: 'string',
       pattern: '^[a-z0-9][a-z0-9.-]*$',
-      description: 'The licence of the model, by its identifier on the Hugging Face hub, e.g. `apache-2.0`.',
+      description: 'The licence of the model, given by its identifier on the Hugging Face hub, e.g. `apache-2.0`.',
     },
   },
   optional: ['name', 'license'],
@@ -36,7 +36,11 @@ export default defineStep({
   },
   inputs: {
     model: { kind: 'folder', description: 'A trained model.' },
-    metrics: { kind: 'file', optional: true, description: 'What `evaluate` measured or `select` chose; shown on the model card.' },
+    metrics: {
+      kind: 'file',
+      optional: true,
+      description: 'The metrics of `evaluate` or the choice of `select`, which the model card shows.',
+    },
   },
   outputs: {
     bundle: { kind: 'folder', description: 'A Hugging Face model folder with `onnx/model.onnx`, `README.md` and `metrics.json`.' },

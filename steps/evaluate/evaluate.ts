@@ -1,4 +1,7 @@
-/** Tokens of a split and a model → what it predicts, row by row → metrics. A seq2seq model also writes, where a metric is about texts. */
+/**
+ * Evaluates: tokens of a split and a model → a prediction for each row → metrics. A seq2seq model also generates
+ * texts if a metric needs them.
+ */
 import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { writtenTexts } from '../generation/written.ts';
@@ -23,30 +26,30 @@ export async function evaluate(context: Context): Promise<void> {
   const { labels, problem, config } = model;
   if (info.problem_type && info.problem_type !== problem)
     throw new StepError(
-      `the model was trained for ${problem}, and the tokens are of ${info.problem_type}`,
-      'Give the tokens that it was trained on, or their like.',
+      `the model was trained for ${problem}, but the tokens are for ${info.problem_type}`,
+      'Use tokens that were made like those that it was trained on.',
     );
   const { names, ofTexts } = evaluationMetrics(info.task, problem, labels, options.metrics);
   if (options.generation && ofTexts.length === 0)
-    throw new StepError('nothing that is to be measured is about texts that the model writes', 'Leave `generation` out.', ['generation']);
+    throw new StepError('`generation` has no effect: no metric needs generated texts', 'Remove `generation`.', ['generation']);
   const positive =
     info.task === 'text-classification' && problem === 'single_label_classification'
       ? positiveClass(labels, options.positive, names)
       : refusePositive(info, options.positive);
   if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
     throw new StepError(
-      "the tokens were made with another tokenizer than the model's",
-      'Evaluate with the tokens that the model was trained on, or their like.',
+      "the tokens were not made with the model's tokenizer",
+      'Use tokens that were made like those that the model was trained on.',
     );
   }
   const limit = model.family.maxLength(config);
   if (info.max_length > limit)
-    throw new StepError(`the tokens have a max_length of ${info.max_length}, and the model takes ${limit} tokens`);
+    throw new StepError(`the tokens have a max_length of ${info.max_length}, but the model takes only ${limit} tokens`);
 
   const differences = await differencesFromTraining(info, inputs as { tokens: string; model: string });
   if (differences.length > 0)
     warn(
-      `these tokens are read otherwise than the model was trained, and than predict, generate and serve read texts: ${differences.join('; ')}`,
+      `these tokens were encoded differently from the training, and from what predict, generate and serve do: ${differences.join('; ')}`,
     );
 
   const runtime = await openRuntime(options.runtime, { threads, device: options.device });
@@ -91,7 +94,7 @@ export async function evaluate(context: Context): Promise<void> {
     for (const warning of warnings) warn(warning);
     const asked = { ...written?.metrics, ...Object.fromEntries(names.map((name) => [name, metrics[name]!])) };
     for (const [name, value] of Object.entries(asked)) metric(name, value);
-    // A perplexity means little without how much a token could see before it.
+    // A perplexity is meaningful only with the context length.
     const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
     const all = { split: options.split, rows: split.rows, metrics: asked, ...block, ...report, ...written?.report };
     await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
@@ -108,13 +111,13 @@ function refusePositive(info: TokensInfo, positive: string | undefined): undefin
   throw new StepError(message, hint, ['positive']);
 }
 
-/** The tokens' labels as the model numbers them: it may have been trained on others' tokens. */
+/** Maps the labels of the tokens to those of the model, which may have been trained on other tokens. */
 function intoModel(info: TokensInfo, labels: string[]): Int32Array {
-  // The one number of a regression has no name to go by.
+  // The single output of a regression has no label name.
   if (info.problem_type === 'regression') return Int32Array.of(0);
   const unknown = info.labels.filter((name) => !labels.includes(name));
   if (unknown.length > 0) {
-    throw new StepError(`the model knows no label ${listed(unknown)}, which the tokens have`, `It tells apart ${listed(labels)}.`);
+    throw new StepError(`the model does not know the label ${listed(unknown)}, which the tokens have`, `Its labels are ${listed(labels)}.`);
   }
   return Int32Array.from(info.labels, (name) => labels.indexOf(name));
 }

@@ -5,23 +5,23 @@ import { METRIC_NAMES } from '../metrics/names.ts';
 import { runtimeOptions } from '../runtime/options.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../tasks/foresight.ts';
 
-/** What decides which text is written, of a given model: not when it ends by the clock, nor how many there are. */
+/** The options that decide which text a given model generates. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
 
-/** What depends on which of two labels is the positive one. */
+/** The metrics that depend on which of two labels is the positive one. */
 const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
 
 export default defineStep({
   name: 'evaluate',
   version: 5,
-  description: 'Measures a trained model on a split.',
+  description: 'Evaluates a trained model on a split.',
   options: {
     split: {
       type: 'string',
       default: 'test',
       defaultInMatrix: 'validation',
       description:
-        'The split to predict. The cells of a matrix are compared by validation, so that test is kept for the one that is chosen.',
+        'The split to predict. The cells of a matrix are compared on `validation`, so that `test` stays unseen until one is chosen.',
     },
     metrics: {
       type: 'array',
@@ -29,11 +29,12 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "What to compute, by scikit-learn's, seqeval's, SQuAD's, rouge_score's and sacrebleu's names. Default: the task's usual ones; of text-classification accuracy, precision, recall and f1 of two labels, accuracy and the macro averages of more.",
+        "The metrics to compute, named and defined as in scikit-learn, seqeval, SQuAD, rouge_score and sacrebleu. Default: the task's usual ones. For text-classification these are accuracy, precision, recall and f1 with two labels, and accuracy and the macro averages with more.",
     },
     positive: {
       type: 'string',
-      description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
+      description:
+        'The positive class of two labels, for precision, recall and f1. Default: the last label in sorting order (numbers by value).',
     },
     generation: {
       type: 'object',
@@ -41,9 +42,9 @@ export default defineStep({
       additionalProperties: false,
       minProperties: 1,
       description:
-        "How seq2seq models write the texts that are measured, on top of the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: as `tunesmith generate` writes, the likeliest token each time, up to the max_target_length of the model's training.",
+        "How seq2seq models generate the texts to evaluate. Overrides the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: as `tunesmith generate`, that is, greedy decoding up to the `max_target_length` that the model was trained with.",
     },
-    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Rows predicted at once.' },
+    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of rows per forward pass.' },
     ...runtimeOptions,
   },
   optional: ['metrics', 'positive', 'generation'],
@@ -77,7 +78,7 @@ export default defineStep({
     generation_max_length: 'generation: { max_length: … }',
     num_beams: 'generation: { num_beams: … }',
     generation_num_beams: 'generation: { num_beams: … }',
-    predict_with_generate: 'It is not needed: a model that writes texts is judged by what it writes.',
+    predict_with_generate: 'It is not needed: a model that generates texts is always evaluated on its generated texts.',
     no_cuda: 'device',
     use_cpu: 'device',
     use_cuda: 'device',
@@ -87,19 +88,19 @@ export default defineStep({
     framework: 'runtime',
   },
   inputs: {
-    model: { kind: 'folder', description: "A train step's model." },
-    tokens: { kind: 'folder', description: "A tokenize step's tokens." },
+    model: { kind: 'folder', description: 'The model of a train step.' },
+    tokens: { kind: 'folder', description: 'The tokens from a tokenize step.' },
   },
   outputs: {
-    metrics: { kind: 'file', description: 'Metrics, and what else the task reports, such as a confusion matrix, as JSON.' },
-    predictions: { kind: 'file', description: 'What is true and what was predicted of each row, as JSON lines ordered by id.' },
+    metrics: { kind: 'file', description: 'The metrics and further results of the task, such as a confusion matrix, as JSON.' },
+    predictions: { kind: 'file', description: 'The true and the predicted value of each row, as JSON lines ordered by id.' },
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',
   check: ({ positive, metrics }) =>
     positive === undefined || metrics === undefined || OF_POSITIVE.some((name) => metrics.includes(name))
       ? []
-      : [{ option: 'positive', message: `positive is about ${OF_POSITIVE.join(', ')}, and none of them is among metrics` }],
+      : [{ option: 'positive', message: `\`positive\` applies to ${OF_POSITIVE.join(', ')}, and \`metrics\` has none of them` }],
   foresee: {
     reads: ['tokens'],
     check({ metrics = [], positive, split }, { tokens }) {
@@ -111,7 +112,7 @@ export default defineStep({
         problems.push({
           option: 'split',
           message: `the tokens have no split "${split}"`,
-          hint: `Set \`split\` to one that they have: ${splits.join(', ')}.`,
+          hint: `Set \`split\` to one of these: ${splits.join(', ')}.`,
         });
       problems.push(...positiveAhead(positive, ahead));
       return problems;

@@ -1,7 +1,7 @@
 /**
- * Beam search, as transformers does it: of all continuations of a prompt's beams the best are looked at, those that end are held
- * against what has ended before, and the best of the others are the next beams. Scores are sums in float32, as transformers' are,
- * and −1e9 stands for "not among those".
+ * Beam search as in transformers: the best continuations of a prompt's beams are ranked, those that end compete with
+ * the finished ones, and the best of the others are the next beams. Scores are float32 sums, as in transformers, and
+ * −1e9 marks excluded candidates.
  */
 import { random } from '../models/random.ts';
 import type { Decoder, Rows } from './decoder.ts';
@@ -9,7 +9,7 @@ import { endings, type Finish, type Generated, type SearchOptions } from './endi
 import { longest } from './options.ts';
 import { adjust, checkNumber, logSoftmax } from './scores.ts';
 
-/** `prompts` are ids. Gives num_return_sequences texts for each, the best first. @throws the signal's reason */
+/** `prompts` are ids. Returns num_return_sequences texts for each, best first. @throws the signal's reason */
 export async function beamSearch(decoder: Decoder, prompts: readonly (readonly number[])[], options: SearchOptions): Promise<Generated[]> {
   const { config, signal } = options;
   const ends = endings(decoder, options);
@@ -49,10 +49,10 @@ interface Ended {
 /** A prompt and its beams. */
 interface Item {
   begun: number;
-  /** At which a sequence is cut off. */
+  /** The length at which a sequence is cut off. */
   longest: number;
   running: Beam[];
-  /** The best that have ended, best first; `done` is false for a place that nothing has taken yet. */
+  /** The best finished sequences, best first; `done` is false for an empty slot. */
   finished: Ended[];
   over: boolean;
   drawn: (string | number)[];
@@ -63,7 +63,7 @@ function begin(prompt: readonly number[], row: number, rows: Rows, decoder: Deco
   return {
     begun: tokens.length,
     longest: longest(config, tokens.length, decoder.context),
-    // All are the same so far: only the first counts, or they would choose the same tokens.
+    // All beams are equal so far: only the first counts, otherwise they would all choose the same tokens.
     running: Array.from({ length: config.num_beams }, (_, i) => ({ row, tokens, score: i === 0 ? 0 : NEVER })),
     finished: Array.from({ length: config.num_beams }, () => ({ tokens, score: NEVER, done: false, finish: 'time' })),
     over: false,
@@ -87,7 +87,7 @@ async function step(item: Item, rows: Rows, decoder: Decoder, options: SearchOpt
   const full = item.finished.every(({ done }) => done);
   const length = item.running[0]!.tokens.length + 1;
   const ended = candidates.map(({ tokens, score, finish }, i): Ended => {
-    // Only the best may end: the others are there so that enough can go on.
+    // Only the best may end: the others are there so that enough beams can continue.
     const done = finish !== undefined && i < num_beams;
     let penalized = Math.fround(score / (length - item.begun) ** length_penalty);
     if (full && early_stopping === true) penalized = Math.fround(penalized + NEVER);
@@ -108,11 +108,11 @@ async function step(item: Item, rows: Rows, decoder: Decoder, options: SearchOpt
 interface Continuation {
   beam: number;
   token: number;
-  /** Of the beam and the token together. */
+  /** The index of the beam and the token together. */
   score: number;
 }
 
-/** Enough of them that as many as there are beams go on, whatever ends: the best ones, or ones drawn by their scores. */
+/** Enough candidates that all beams can continue, whatever ends: the best ones, or a sample by their scores. */
 function continuations({ running, begun, drawn }: Item, rows: Rows, { vocabulary }: Decoder, { config }: SearchOptions): Continuation[] {
   const count = Math.max(2, 1 + config.eos_token_id.length) * config.num_beams;
   const chosen: (Continuation & { key: number })[] = [];
@@ -122,7 +122,7 @@ function continuations({ running, begun, drawn }: Item, rows: Rows, { vocabulary
     checkNumber(scores[0]!);
     logSoftmax(scores);
     adjust(scores, tokens, begun, config);
-    // Adding Gumbel noise and taking the highest is drawing without putting back.
+    // The highest scores plus Gumbel noise are a sample without replacement.
     const noise = config.do_sample ? random(...drawn, beam, tokens.length) : undefined;
     for (let token = 0; token < vocabulary; token++) {
       if (scores[token] === Number.NEGATIVE_INFINITY && chosen.length >= count) continue;
@@ -134,7 +134,7 @@ function continuations({ running, begun, drawn }: Item, rows: Rows, { vocabulary
   return chosen;
 }
 
-/** Into a list from high to low, behind its equals; the lowest falls out where there are more than `count`. */
+/** Inserts into a descending list, after equal scores; the lowest is dropped if there are more than `count`. */
 function insert<T extends { key: number }>(list: T[], one: T, count: number): void {
   let at = list.length;
   while (at > 0 && !(list[at - 1]!.key >= one.key)) at--;
@@ -142,10 +142,10 @@ function insert<T extends { key: number }>(list: T[], one: T, count: number): vo
   if (list.length > count) list.pop();
 }
 
-/** From high to low; of equals the first first. */
+/** In descending order, stable. */
 const best = <T extends { score: number }>(list: T[], count: number): T[] => list.toSorted((a, b) => b.score - a.score).slice(0, count);
 
-/** Whether what still runs could, as far as can be told, become better than the worst that has ended. */
+/** Whether a running beam could still become better than the worst finished one, as far as can be estimated. */
 function mayImprove(item: Item, length: number, { config }: SearchOptions): boolean {
   const { early_stopping, length_penalty } = config;
   const hoped = early_stopping === 'never' && length_penalty > 0 ? item.longest : length;

@@ -1,6 +1,7 @@
 /**
- * Keys and values of the tokens that rows have so far, in slots of which some are free: per layer [rows, heads, slots, width].
- * A program reads them in place and gives back only those of new tokens, so that what a step costs does not grow with copying.
+ * The KV cache: keys and values of the tokens so far, in slots of which some are free: per layer [rows, heads, slots,
+ * width]. A program reads them in place and returns only those of new tokens, so that the cost of a step does not
+ * grow with copying.
  */
 import type { HostTensor, HostTensors } from '../runtime/runtime.ts';
 
@@ -12,7 +13,7 @@ export interface CacheSizes {
 
 export class KeyValueCache {
   readonly #sizes: CacheSizes;
-  /** By name, as the program takes them: past_key.0, past_value.0, past_key.1 … */
+  /** By the names of the program's inputs: past_key.0, past_value.0, past_key.1 … */
   readonly #buffers = new Map<string, Float32Array<ArrayBuffer>>();
   #mask: Int32Array;
   #rows: number;
@@ -32,7 +33,7 @@ export class KeyValueCache {
     return this.#sizes.heads * this.#slots * this.#sizes.width;
   }
 
-  /** What the program reads; it is all there, views included, only until the cache changes. */
+  /** The program's inputs. They are views that are valid only until the cache changes. */
   get inputs(): HostTensors {
     const { heads, width } = this.#sizes;
     const shape = [this.#rows, heads, this.#slots, width];
@@ -41,7 +42,10 @@ export class KeyValueCache {
     return inputs;
   }
 
-  /** Takes the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are padding. */
+  /**
+   * Stores the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are
+   * padding.
+   */
   append(outputs: HostTensors, mask: Int32Array, tokens: number): void {
     if (this.#used + tokens > this.#slots) this.#grow(this.#used + tokens);
     const { layers, heads, width } = this.#sizes;
@@ -64,7 +68,7 @@ export class KeyValueCache {
     const size = this.#rowSize;
     let spare = new Float32Array(0);
     for (const [name, buffer] of this.#buffers) {
-      // The buffer that the one before left takes the next one's rows.
+      // The buffer that the previous layer no longer needs receives the next one's rows.
       const chosen = spare.length === parents.length * size ? spare : new Float32Array(parents.length * size);
       for (const [row, parent] of parents.entries()) this.#copyRow(buffer, parent, chosen, row);
       this.#buffers.set(name, chosen);
@@ -87,7 +91,7 @@ export class KeyValueCache {
     }
   }
 
-  /** By a quarter, so that a token is moved a few times at most, and little is read that is free. */
+  /** Grows by a quarter, so that a token moves only a few times and few free slots are read. */
   #grow(least: number): void {
     const { heads, width } = this.#sizes;
     const slots = Math.max(least + ROOM, Math.ceil(this.#slots * 1.25));
@@ -107,7 +111,7 @@ export class KeyValueCache {
 
 const KINDS = ['key', 'value'] as const;
 
-/** Free slots that a cache begins with, beside those of the prompts. */
+/** Free slots of a new cache, besides those of the prompts. */
 export const ROOM = 32;
 
 /** The rows `parents` of a tensor [rows, …], in that order. */

@@ -1,4 +1,4 @@
-/** A model that writes, as a search sees it: its decoder's program in a runtime, with a cache of the keys and values so far. */
+/** A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. */
 import type { Model } from '../models/checkpoint.ts';
 import { decodingOf } from '../models/decoding.ts';
 import type { HostTensor, HostTensors, Inference, Runtime } from '../runtime/runtime.ts';
@@ -10,9 +10,9 @@ export interface CachedDecoder extends Decoder {
 }
 
 export interface DecoderOptions {
-  /** What an encoder-decoder's texts begin with. */
+  /** The first token of an encoder-decoder's texts. */
   startToken: number;
-  /** For many texts: it opens slower, and is faster then. */
+  /** For many texts: it opens more slowly, and then runs faster. */
   packed?: boolean;
 }
 
@@ -55,10 +55,10 @@ class CachedRows implements Rows {
   logits: Float32Array = new Float32Array(0);
   readonly #decoding: Inference;
   readonly #cache: KeyValueCache;
-  /** What an encoder made of the prompts, [rows, …]; a row's is that of prompt `#prompts[row]`. */
+  /** The encoder's output for the prompts, [rows, …]; that of a row is at `#prompts[row]`. */
   #source: HostTensors | undefined;
   #prompts: number[];
-  /** Tokens of each row so far. */
+  /** The number of tokens of each row so far. */
   #lengths: number[];
 
   constructor(
@@ -78,14 +78,17 @@ class CachedRows implements Rows {
     this.#cache.choose(parents);
     this.#lengths = parents.map((parent) => this.#lengths[parent]!);
     const prompts = parents.map((parent) => this.#prompts[parent]!);
-    // Beams of one prompt read the same.
+    // Beams of one prompt read the same encoder output.
     if (this.#source && (prompts.length !== this.#prompts.length || prompts.some((prompt, row) => prompt !== this.#prompts[row])))
       this.#source = Object.fromEntries(Object.entries(this.#source).map(([name, tensor]) => [name, rowsOf(tensor, parents)]));
     this.#prompts = prompts;
     await this.read(tokens.map((token) => [token]));
   }
 
-  /** The next tokens of each row, those of short rows behind padding: so all rows' next slots are the same. */
+  /**
+   * Appends tokens to each row, with padding before those of short rows, so that the next slots of all rows are the
+   * same.
+   */
   async read(tokens: readonly (readonly number[])[]): Promise<void> {
     const width = Math.max(...tokens.map(({ length }) => length));
     const ids = new Int32Array(tokens.length * width);
@@ -103,7 +106,7 @@ class CachedRows implements Rows {
       input_ids: { dtype: 'int32', shape, data: ids },
       attention_mask: { dtype: 'int32', shape, data: mask },
       position_ids: { dtype: 'int32', shape, data: positions },
-      // All slots free at first: one graph reads prompts and what follows them.
+      // All slots are free at first, so that one graph reads prompts and later tokens.
       ...this.#cache.inputs,
       ...this.#source,
     });

@@ -1,18 +1,23 @@
-/** A language model as a search sees it: rows of token sequences that grow by one token a step. */
+/** A language model as a search sees it: rows of token sequences that grow by one token per step. */
 export interface Decoder {
-  /** Scores that a token gets: of so many tokens. */
+  /** The size of the vocabulary. */
   readonly vocabulary: number;
-  /** The most tokens that a sequence may have. */
+  /** The maximum number of tokens of a sequence. */
   readonly context: number;
   /** Begins one row for each prompt. */
   start(prompts: readonly (readonly number[])[]): Promise<Rows>;
 }
 
 export interface Rows {
-  /** What each row's sequence begins with: the prompt, or, where an encoder reads that, the token that the decoder starts with. */
+  /**
+   * What each row's sequence begins with: the prompt or, if an encoder reads the prompt, the decoder's start token.
+   */
   readonly begun: readonly (readonly number[])[];
-  /** Scores of each row's next token, [rows, vocabulary]; they hold until the rows advance. */
+  /** Logits of each row's next token, [rows, vocabulary]; valid until the rows advance. */
   logits: Float32Array;
-  /** Row i becomes what row `parents[i]` was, with `tokens[i]` behind it. A row that is no parent ends, one may be several's. */
+  /**
+   * Row i becomes what row `parents[i]` was, followed by `tokens[i]`. A row without children ends; a row may have
+   * several.
+   */
   advance(parents: readonly number[], tokens: readonly number[]): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** When and why a text ends, and what every kind of search takes and gives. */
+/** Stopping criteria, and the inputs and results that all kinds of search share. */
 import type { Decoder } from './decoder.ts';
 import { type GenerationConfig, longest } from './options.ts';
 
@@ -6,22 +6,25 @@ import { type GenerationConfig, longest } from './options.ts';
 export type Finish = 'eos_token' | 'stop_string' | 'length' | 'time';
 
 export interface Generated {
-  /** What was generated, with the token that ended it. */
+  /** The generated tokens, including the one that ended the text. */
   tokens: number[];
   finish: Finish;
 }
 
 export interface SearchOptions {
   config: GenerationConfig;
-  /** Whether the last token of a sequence completes one of the stop strings; asked only where there are some. */
+  /** Whether the last token of a sequence completes one of the stop strings; called only if there are some. */
   stops?: (tokens: readonly number[]) => Promise<boolean>;
-  /** Told of every token as it is chosen, with the place of its text; beams choose only at the end, and tell nothing before. */
+  /**
+   * Receives every token as it is chosen, with the index of its text. Beam search chooses only at the end and calls
+   * it then.
+   */
   onToken?: (text: number, token: number) => void | Promise<void>;
-  /** Ends it all, with the signal's reason. */
+  /** Aborts the search with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
-/** Tells whether and why a sequence ends with its last token. */
+/** Decides whether and why a sequence ends with its last token. */
 export function endings(
   decoder: Decoder,
   { config, stops }: SearchOptions,
@@ -37,8 +40,8 @@ export function endings(
 }
 
 /**
- * Whether the last token completes a stop string, as transformers' StopStringCriteria has it: the string may begin in the prompt, and the
- * token may go on behind its end. `decode`: a tokenizer's.
+ * Whether the last token completes a stop string, as in transformers' StopStringCriteria: the string may begin in the
+ * prompt, and the token may continue after it. `decode`: the tokenizer's.
  */
 export async function completesStop(
   tokens: readonly number[],
@@ -46,7 +49,7 @@ export async function completesStop(
   decode: (ids: number[]) => Promise<string>,
 ): Promise<boolean> {
   const longest = Math.max(...stopStrings.map((text) => Buffer.byteLength(text)));
-  // What lies further back was looked at as it came.
+  // Earlier tokens were checked as they came.
   const last = tokens.slice(-(longest + LEAD));
   const [before, text] = await Promise.all([decode(last.slice(0, -1)), decode(last)]);
   let same = 0;
@@ -54,5 +57,5 @@ export async function completesStop(
   return stopStrings.some((stop) => text.indexOf(stop, Math.max(0, same - stop.length + 1)) >= 0);
 }
 
-/** Tokens more than a stop string can have: a decoder may treat the first ones otherwise. */
+/** More tokens than a stop string can have: a decoder may treat the first tokens of a text differently. */
 const LEAD = 4;

@@ -1,4 +1,4 @@
-/** A model folder that writes: prompts in, texts out, as they come or whole. */
+/** Generates texts from a model folder, streamed or whole. */
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { readPreprocessing } from '../data/preprocessing.ts';
@@ -21,45 +21,54 @@ export interface GeneratedText extends Generated {
 }
 
 export interface Watching {
-  /** Pieces of texts as they are certain: never half a character. `place` is that of the text among those returned. */
+  /**
+   * Receives pieces of texts as soon as they are final: never half a character. `place` is the index of the text
+   * among the results.
+   */
   onText?: (place: number, piece: string) => void | Promise<void>;
   signal?: AbortSignal | undefined;
-  /** No text gets more tokens, whatever the options and the model's own say. */
+  /** The maximum number of new tokens, whatever the options and the model's own settings are. */
   limit?: number;
 }
 
 export interface Generator {
-  /** The column of the training data that prompts were, where that is known. */
+  /** The column of the training data that the prompts came from, if it is known. */
   readonly column: string | undefined;
-  /** All that decides how texts are written, where these options are asked for. */
+  /** All settings of the generation with these options. */
   config(options: GenerationOptions): GenerationConfig;
   /** @throws StepError for a prompt that nothing can be generated from */
   encode(prompt: string, options: GenerationOptions): Promise<number[]>;
-  /** About how many bytes `generate` takes for such prompts at most: keys and values of all tokens, and the attention of the prompts. */
+  /**
+   * The estimated maximum memory of `generate` for such prompts, in bytes: keys and values of all tokens, and the
+   * attention of the prompts.
+   */
   memory(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number): number;
-  /** Texts to encoded prompts, all at once: `num_return_sequences` of each. */
+  /** Generates texts for encoded prompts, all in one batch: `num_return_sequences` for each. */
   generate(prompts: readonly (readonly number[])[], options: GenerationOptions, watching?: Watching): Promise<GeneratedText[]>;
   close(): Promise<void>;
 }
 
-/** `packed`: for many texts; it opens slower, and is faster then. */
+/** `packed`: for many texts; it opens more slowly, and then runs faster. */
 export async function openGenerator(given: string, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
   const folder = path.resolve(given);
   const model = await loadModel(folder);
   if (!isGenerating(model.task))
-    throw new StepError(`${shown(folder)} holds a model for ${model.task}, which writes no text`, 'Ask it with `tunesmith predict`.');
+    throw new StepError(`${shown(folder)} contains a model for ${model.task}, which generates no text`, 'Use `tunesmith predict`.');
   return generatorOf(model, { own: folder, tokenizer: folder }, runtime, { packed });
 }
 
-/** Where lies what a model writes by beside its weights: its `generation_config.json`, and its tokenizer with how texts are cleaned. */
+/**
+ * The folders of what a model needs besides its weights: `generation_config.json`, and the tokenizer with its
+ * preprocessing.
+ */
 export interface Folders {
   own: string;
   tokenizer: string;
 }
 
 /**
- * Of a model that is in memory, with the weights that it has now. `usualLength`: the most tokens of a text where neither the options, nor
- * generation_config.json, nor the model's training say it.
+ * Generates with a model in memory and its current weights. `usualLength`: the maximum number of new tokens, unless
+ * the options, generation_config.json or the model's training set it.
  */
 export async function generatorOf(
   model: Model,
@@ -71,7 +80,7 @@ export async function generatorOf(
   const encoder = await openEncoder({
     folder: folders.tokenizer,
     task: model.task,
-    // transformers keeps what texts begin with in config.json.
+    // transformers keeps the prefix of input texts in config.json.
     encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
     preprocessing: await readPreprocessing(folders.tokenizer),
     padTokenId: model.config.pad_token_id,
@@ -93,11 +102,11 @@ export async function generatorOf(
     async encode(prompt, options) {
       const { input, sequences } = await encoder.encode({ text: prompt });
       const { ids } = sequences[0]!;
-      // An encoder reads an empty text as it reads any other; there is nothing of it to go on with.
+      // An encoder accepts an empty text; a decoder alone has nothing to continue.
       if (ids.length === 0 || (model.task === 'causal-lm' && input.text === ''))
         throw new StepError(
-          `the prompt is empty${prompt === '' ? '' : ' once it is cleaned as the training texts were'}`,
-          'Give it something to go on with.',
+          `the prompt is empty${prompt === '' ? '' : ' after the preprocessing of the training texts'}`,
+          'Enter a prompt to continue.',
         );
       longest(configOf(options), model.task === 'seq2seq' ? 1 : ids.length, decoder.context);
       return ids;

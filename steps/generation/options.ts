@@ -1,6 +1,6 @@
 /**
- * How text is generated: what generation_config.json says, with transformers' names and defaults, and what is asked for on top
- * of it. What would change the result and is not built is an error, never ignored.
+ * Options of text generation: generation_config.json, with the names and defaults of transformers, overridden by the
+ * options of the request. An option that would change the result but is not implemented is an error, never ignored.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -8,27 +8,49 @@ import { StepError } from '../../engine/step.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { readJson } from '../models/json.ts';
 
-/** What can be asked for with each generation: a JSON Schema of every option. */
+/** The options of a request, as a JSON Schema. */
 export const generationOptions = {
-  max_new_tokens: { type: 'integer', minimum: 1, description: 'the most tokens to generate (default: 20, or what max_length leaves)' },
-  max_length: { type: 'integer', minimum: 1, description: 'the most tokens of a sequence, prompt included; max_new_tokens goes before it' },
-  min_new_tokens: { type: 'integer', minimum: 0, description: 'no end before so many tokens' },
-  min_length: { type: 'integer', minimum: 0, description: 'no end before a sequence has so many tokens, prompt included' },
-  do_sample: { type: 'boolean', description: 'draw each token by its probability; without it the likeliest is taken' },
-  temperature: { type: 'number', exclusiveMinimum: 0, description: 'of drawing: below 1 likely tokens become likelier still' },
-  top_k: { type: 'integer', minimum: 0, description: 'draw among the k likeliest tokens only (default: 50; 0: among all)' },
-  top_p: { type: 'number', minimum: 0, maximum: 1, description: 'draw among the likeliest tokens that together have this probability' },
-  min_p: { type: 'number', minimum: 0, maximum: 1, description: 'draw among tokens at least this share as likely as the likeliest' },
-  seed: { type: 'integer', minimum: 0, description: 'of drawing: the same seed and prompt give the same text (default: 0)' },
-  num_beams: { type: 'integer', minimum: 1, description: 'beams of beam search; 1 is none' },
-  length_penalty: { type: 'number', description: "a beam's score is divided by its length to this power (default: 1)" },
-  early_stopping: { enum: [true, false, 'never'], description: 'when a beam search is over: true, false or never' },
-  repetition_penalty: { type: 'number', exclusiveMinimum: 0, description: 'above 1, tokens that were there already become less likely' },
-  no_repeat_ngram_size: { type: 'integer', minimum: 0, description: 'no so many tokens in a row come twice' },
-  num_return_sequences: { type: 'integer', minimum: 1, description: 'texts for each prompt' },
-  stop_strings: { type: 'array', items: { type: 'string', minLength: 1 }, description: 'a text ends once one of these is in it' },
-  eos_token_id: { type: ['integer', 'array'], items: { type: 'integer' }, description: 'a text ends with one of these tokens' },
-  max_time: { type: 'number', exclusiveMinimum: 0, description: 'seconds after which a text ends with the next token' },
+  max_new_tokens: {
+    type: 'integer',
+    minimum: 1,
+    description: 'maximum number of new tokens (default: 20, or as many as max_length allows)',
+  },
+  max_length: { type: 'integer', minimum: 1, description: 'maximum number of tokens, prompt included; max_new_tokens takes precedence' },
+  min_new_tokens: { type: 'integer', minimum: 0, description: 'minimum number of new tokens' },
+  min_length: { type: 'integer', minimum: 0, description: 'minimum number of tokens, prompt included' },
+  do_sample: { type: 'boolean', description: 'sample each token from its probability; otherwise take the most likely token' },
+  temperature: { type: 'number', exclusiveMinimum: 0, description: 'sampling temperature; below 1 sharpens the distribution' },
+  top_k: { type: 'integer', minimum: 0, description: 'sample from the k most likely tokens only (default: 50; 0: from all)' },
+  top_p: {
+    type: 'number',
+    minimum: 0,
+    maximum: 1,
+    description: 'sample from the most likely tokens whose probabilities sum to at least top_p',
+  },
+  min_p: {
+    type: 'number',
+    minimum: 0,
+    maximum: 1,
+    description: 'sample from tokens whose probability is at least this share of the highest probability',
+  },
+  seed: { type: 'integer', minimum: 0, description: 'random seed for sampling: the same seed and prompt give the same text (default: 0)' },
+  num_beams: { type: 'integer', minimum: 1, description: 'number of beams of beam search; 1 disables beam search' },
+  length_penalty: { type: 'number', description: "exponent of the length by which a beam's score is divided (default: 1)" },
+  early_stopping: { enum: [true, false, 'never'], description: 'when to stop beam search: true, false or never, as in transformers' },
+  repetition_penalty: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    description: 'penalty for tokens that have occurred already; above 1 makes them less likely',
+  },
+  no_repeat_ngram_size: { type: 'integer', minimum: 0, description: 'forbid repeating any n-gram of this size' },
+  num_return_sequences: { type: 'integer', minimum: 1, description: 'number of texts per prompt' },
+  stop_strings: {
+    type: 'array',
+    items: { type: 'string', minLength: 1 },
+    description: 'stop generating when the text contains one of these strings',
+  },
+  eos_token_id: { type: ['integer', 'array'], items: { type: 'integer' }, description: 'stop generating after one of these tokens' },
+  max_time: { type: 'number', exclusiveMinimum: 0, description: 'maximum time in seconds; generation stops after the next token' },
 } as const;
 
 export type OptionName = keyof typeof generationOptions;
@@ -55,7 +77,7 @@ export interface GenerationOptions {
   max_time?: number;
 }
 
-/** Options with all defaults in their places. */
+/** Options with all defaults filled in. */
 export interface GenerationConfig {
   max_new_tokens: number | undefined;
   max_length: number | undefined;
@@ -74,10 +96,10 @@ export interface GenerationConfig {
   no_repeat_ngram_size: number;
   num_return_sequences: number;
   stop_strings: string[];
-  /** Empty: nothing ends a text before its greatest length. */
+  /** Empty: no token ends a text. */
   eos_token_id: number[];
   max_time: number | undefined;
-  /** New tokens that whoever runs the model allows: no option of who asks. */
+  /** The limit of the operator who runs the model; requests cannot set it. */
   limit: number;
 }
 
@@ -105,14 +127,17 @@ const DEFAULTS: GenerationConfig = {
   limit: Number.POSITIVE_INFINITY,
 };
 
-/** What a model folder says about generating. */
+/** What a model folder declares about generation. */
 export interface OwnGeneration {
   options: GenerationOptions;
-  /** The token that the texts of an encoder-decoder begin with. */
+  /** The first token of an encoder-decoder's texts. */
   startToken: number;
 }
 
-/** Of generation_config.json, and where there is none, of config.json: folders of old have it there, and transformers looks there, too. */
+/**
+ * Reads generation_config.json, or config.json if there is none: old folders have the fields there, and transformers
+ * reads them there too.
+ */
 export async function readGeneration(
   folder: string,
   { task, file, config }: Pick<Model, 'task' | 'file' | 'config'>,
@@ -123,7 +148,7 @@ export async function readGeneration(
   for (const [field, harmless] of Object.entries(NOT_BUILT)) {
     const value = said[field] ?? harmless;
     if (JSON.stringify(value) !== JSON.stringify(harmless))
-      throw new StepError(`${name}: ${field} ${JSON.stringify(value)} is not supported`, `Take it out of ${path.join(folder, name)}.`);
+      throw new StepError(`${name}: ${field} ${JSON.stringify(value)} is not supported`, `Remove it from ${path.join(folder, name)}.`);
   }
   const options: Record<string, unknown> = {};
   for (const field of Object.keys(generationOptions)) if (said[field] !== undefined && said[field] !== null) options[field] = said[field];
@@ -135,14 +160,14 @@ export async function readGeneration(
     (!Number.isSafeInteger(startToken) || (startToken as number) < 0 || (startToken as number) >= config.vocab_size)
   )
     throw new StepError(
-      `${name}: decoder_start_token_id is ${JSON.stringify(startToken)}, and must be the id of one of the model's ${config.vocab_size} tokens`,
+      `${name}: decoder_start_token_id is ${JSON.stringify(startToken)}, but must be the id of one of the model's ${config.vocab_size} tokens`,
     );
   return { options: options as GenerationOptions, startToken: startToken as number };
 }
 
 const NAME = 'generation_config.json';
 
-/** Fields that change what is generated, with the value that changes nothing. */
+/** Fields that change the generated text, each with the value that has no effect. */
 const NOT_BUILT: Record<string, unknown> = {
   typical_p: 1,
   top_h: null,
@@ -169,17 +194,17 @@ const NOT_BUILT: Record<string, unknown> = {
   token_healing: false,
 };
 
-/** @param called how messages call an option. @throws StepError where a value is none that the option can have */
+/** @param called how messages call an option. @throws StepError for an unknown option or an invalid value */
 export function checkOptions(options: Record<string, unknown>, called: (name: string) => string): void {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(generationOptions, name))
-      throw new StepError(`${called(name)} is not an option of generation`, `Options: ${Object.keys(generationOptions).join(', ')}.`);
+      throw new StepError(`${called(name)} is not a generation option`, `Options: ${Object.keys(generationOptions).join(', ')}.`);
     const wrong = wrongWith(name as OptionName, value);
-    if (wrong) throw new StepError(`${called(name)} is ${JSON.stringify(value)}, and must be ${wrong}`);
+    if (wrong) throw new StepError(`${called(name)} is ${JSON.stringify(value)}, but must be ${wrong}`);
   }
 }
 
-/** What it should be instead; undefined where all is well. */
+/** What the value should be; undefined if it is valid. */
 function wrongWith(name: OptionName, value: unknown): string | undefined {
   if (name === 'early_stopping') return value === 'never' || typeof value === 'boolean' ? undefined : 'true, false or "never"';
   if (name === 'do_sample') return typeof value === 'boolean' ? undefined : 'true or false';
@@ -188,14 +213,16 @@ function wrongWith(name: OptionName, value: unknown): string | undefined {
       ? undefined
       : 'a list of texts, none of them empty';
   if (name === 'eos_token_id')
-    return [value].flat().every((id) => Number.isSafeInteger(id) && (id as number) >= 0) ? undefined : 'the id of a token, or several';
+    return [value].flat().every((id) => Number.isSafeInteger(id) && (id as number) >= 0)
+      ? undefined
+      : 'the id of a token, or a list of ids';
   const schema: { type: string; minimum?: number; maximum?: number; exclusiveMinimum?: number } = generationOptions[name] as never;
   const kind = schema.type === 'integer' ? 'a whole number' : 'a number';
   const range = [
-    ...(schema.minimum === undefined ? [] : [`from ${schema.minimum}`]),
-    ...(schema.exclusiveMinimum === undefined ? [] : [`above ${schema.exclusiveMinimum}`]),
-    ...(schema.maximum === undefined ? [] : [`to ${schema.maximum}`]),
-  ].join(' ');
+    ...(schema.minimum === undefined ? [] : [`of at least ${schema.minimum}`]),
+    ...(schema.exclusiveMinimum === undefined ? [] : [`greater than ${schema.exclusiveMinimum}`]),
+    ...(schema.maximum === undefined ? [] : [`at most ${schema.maximum}`]),
+  ].join(' and ');
   const fits =
     typeof value === 'number' &&
     (schema.type === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value)) &&
@@ -205,7 +232,10 @@ function wrongWith(name: OptionName, value: unknown): string | undefined {
   return fits ? undefined : `${kind} ${range}`.trimEnd();
 }
 
-/** Options over those of the model over the defaults. @throws StepError where options do not go together, or not with a vocabulary so large */
+/**
+ * Merges the options of a request over those of the model over the defaults. @throws StepError if options conflict,
+ * or do not fit a vocabulary of this size
+ */
 export function generationConfig(model: GenerationOptions, asked: GenerationOptions, vocabulary: number): GenerationConfig {
   checkOptions(asked as Record<string, unknown>, (name) => name);
   const { eos_token_id, ...options } = { ...model, ...asked };
@@ -213,34 +243,40 @@ export function generationConfig(model: GenerationOptions, asked: GenerationOpti
   const { num_beams, num_return_sequences, do_sample } = config;
   if (num_beams > vocabulary)
     throw new StepError(
-      `num_beams is ${num_beams}, and the model has ${vocabulary} tokens`,
-      'Beams begin with different tokens: take fewer.',
+      `num_beams is ${num_beams}, but the model has only ${vocabulary} tokens`,
+      'Use fewer beams: each beam begins with a different token.',
     );
   if (num_beams > 1 && num_return_sequences > num_beams)
     throw new StepError(
-      `num_return_sequences is ${num_return_sequences}, and num_beams ${num_beams}`,
-      'A beam gives one text: take more beams.',
+      `num_return_sequences is ${num_return_sequences}, but num_beams is only ${num_beams}`,
+      'Use more beams: each beam gives one text.',
     );
   if (num_beams === 1 && !do_sample && num_return_sequences > 1)
     throw new StepError(
-      `num_return_sequences is ${num_return_sequences}, and the likeliest tokens make one text`,
-      'Use do_sample, or as many beams with num_beams.',
+      `num_return_sequences is ${num_return_sequences}, but greedy decoding gives only one text`,
+      'Set do_sample, or set num_beams to at least as many.',
     );
   return config;
 }
 
-/** The length at which a sequence that began with so many tokens is cut off. @throws StepError where nothing can be generated */
+/**
+ * The length at which a sequence that began with `begun` tokens is cut off. @throws StepError if no token can be
+ * generated
+ */
 export function longest({ max_new_tokens, max_length, limit }: GenerationConfig, begun: number, context: number): number {
   if (begun >= context)
     throw new StepError(
-      `the prompt has ${begun} tokens, and the model's context holds ${context}, the generated ones included`,
+      `the prompt has ${begun} tokens, but the context of the model holds only ${context}, including the generated ones`,
       'Shorten the prompt.',
     );
   if (max_new_tokens === undefined && max_length !== undefined && begun >= max_length)
-    throw new StepError(`the prompt has ${begun} tokens, and max_length is ${max_length}, prompt included`, 'Use max_new_tokens instead.');
+    throw new StepError(
+      `the prompt has ${begun} tokens, but max_length is ${max_length}, including the prompt`,
+      'Use max_new_tokens instead of max_length.',
+    );
   const wanted = max_new_tokens === undefined ? (max_length ?? begun + USUAL) : begun + max_new_tokens;
   return Math.min(wanted, begun + limit, context);
 }
 
-/** Tokens that are generated where nothing says how many. */
+/** The default number of new tokens. */
 const USUAL = 20;

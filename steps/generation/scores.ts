@@ -1,11 +1,12 @@
 /**
- * What is done to a row's scores before a token is chosen, in transformers' order: repetition_penalty, no_repeat_ngram_size, no end
- * before the least length; and, where tokens are drawn, temperature, top_k, top_p, min_p. All of it in place, in float32.
+ * Logits processors, applied to a row's logits before a token is chosen, in transformers' order: repetition_penalty,
+ * no_repeat_ngram_size, minimum length; and, if sampling, temperature, top_k, top_p, min_p. They work in place, in
+ * float32.
  */
 import { StepError } from '../../engine/step.ts';
 import type { GenerationConfig } from './options.ts';
 
-/** @param tokens the row's sequence, of which `begun` tokens were there before generation */
+/** @param tokens the row's sequence, whose first `begun` tokens are the prompt */
 export function adjust(scores: Float32Array, tokens: readonly number[], begun: number, config: GenerationConfig): void {
   const { repetition_penalty, no_repeat_ngram_size, min_new_tokens, min_length, eos_token_id } = config;
   if (repetition_penalty !== 1) penalizeRepetition(scores, tokens, Math.fround(repetition_penalty));
@@ -22,9 +23,9 @@ function penalizeRepetition(scores: Float32Array, tokens: readonly number[], pen
   }
 }
 
-/** A token that would complete `size` tokens which are there already gets no chance. */
+/** Excludes every token that would repeat an n-gram of `size` tokens. */
 function forbidRepeats(scores: Float32Array, tokens: readonly number[], size: number): void {
-  const last = tokens.length - size + 1; // where the tokens begin that a next one would complete
+  const last = tokens.length - size + 1; // where the n-grams begin that the next token would repeat
   for (let start = 0; start < last; start++) {
     let same = true;
     for (let i = 0; same && i < size - 1; i++) same = tokens[start + i] === tokens[last + i];
@@ -34,7 +35,7 @@ function forbidRepeats(scores: Float32Array, tokens: readonly number[], size: nu
 }
 
 function narrow(scores: Float32Array, { temperature, top_k, top_p, min_p, num_beams, eos_token_id }: GenerationConfig): void {
-  // Beams need a token to go on with beside those that end.
+  // Beam search needs a token to continue with besides those that end.
   const least = num_beams > 1 ? eos_token_id.length + 1 : 1;
   if (temperature !== 1) for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! / temperature;
   if (top_k > 0) keepTop(scores, Math.max(top_k, least));
@@ -42,14 +43,14 @@ function narrow(scores: Float32Array, { temperature, top_k, top_p, min_p, num_be
   if (min_p !== undefined) keepNearBest(scores, min_p, least);
 }
 
-/** Those below the k-th highest go; of several as high as it all stay. */
+/** Excludes scores below the k-th highest; ties with it all stay. */
 function keepTop(scores: Float32Array, k: number): void {
   if (k >= scores.length) return;
   const lowest = kthHighest(scores, k);
   for (let i = 0; i < scores.length; i++) if (scores[i]! < lowest) scores[i] = Number.NEGATIVE_INFINITY;
 }
 
-/** By a heap of the k highest so far, the lowest of them on top: most scores are looked at once. */
+/** By a heap of the k highest so far, with the lowest on top, so that most scores need one comparison. */
 function kthHighest(scores: Float32Array, k: number): number {
   const heap = scores.slice(0, k).sort();
   for (let i = k; i < scores.length; i++) {
@@ -69,7 +70,7 @@ function kthHighest(scores: Float32Array, k: number): number {
   return heap[0]!;
 }
 
-/** From the least likely on, tokens go as long as together they have no more than 1 − top_p. */
+/** Excludes the least likely tokens, as long as their probabilities sum to at most 1 − top_p. */
 function keepNucleus(scores: Float32Array, topP: number, least: number): void {
   const order = possible(scores).sort((a, b) => scores[a]! - scores[b]! || a - b);
   const highest = scores[order.at(-1)!]!;
@@ -89,14 +90,14 @@ function keepNearBest(scores: Float32Array, minP: number, least: number): void {
   for (const id of order.slice(least)) if (scores[id]! < lowest) scores[id] = Number.NEGATIVE_INFINITY;
 }
 
-/** The tokens that have a chance. */
+/** The tokens that are not excluded. */
 function possible(scores: Float32Array): number[] {
   const ids: number[] = [];
   for (let id = 0; id < scores.length; id++) if (scores[id]! > Number.NEGATIVE_INFINITY) ids.push(id);
   return ids;
 }
 
-/** Logits to logarithms of probabilities, in place. */
+/** Converts logits to log probabilities, in place. */
 export function logSoftmax(scores: Float32Array): void {
   let highest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < scores.length; i++) if (scores[i]! > highest) highest = scores[i]!;
@@ -106,10 +107,13 @@ export function logSoftmax(scores: Float32Array): void {
   for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! - log;
 }
 
-/** Weights that diverged make NaN of all scores; penalties and bans may leave no token at all. */
+/** Weights that diverged make all scores NaN; penalties and bans may exclude every token. */
 export function checkNumber(best: number): void {
   if (Number.isNaN(best))
-    throw new StepError('the model gives scores that are not numbers', 'Its training diverged: train it again with a lower learning_rate.');
+    throw new StepError(
+      'the model outputs scores that are not numbers',
+      'Its training diverged: train it again with a lower learning_rate.',
+    );
   if (best === Number.NEGATIVE_INFINITY)
-    throw new StepError('no token is left that may come next', 'Loosen no_repeat_ngram_size, min_new_tokens or min_length.');
+    throw new StepError('every token is excluded: none may come next', 'Lower no_repeat_ngram_size, min_new_tokens or min_length.');
 }

@@ -1,6 +1,6 @@
 /**
- * Generation over a decoder, whatever it is: the likeliest token each time, a token drawn each time, or beam search (beams.ts).
- * What else is in the batch makes no difference to a prompt.
+ * Generation with any decoder: greedy decoding, sampling, or beam search (beams.ts). The result of a prompt does not
+ * depend on the rest of the batch.
  */
 import { random } from '../models/random.ts';
 import { beamSearch } from './beams.ts';
@@ -8,7 +8,7 @@ import type { Decoder } from './decoder.ts';
 import { endings, type Generated, type SearchOptions } from './endings.ts';
 import { adjust, checkNumber } from './scores.ts';
 
-/** Of each prompt `num_return_sequences` texts, one prompt's after another's. */
+/** `num_return_sequences` texts for each prompt, grouped by prompt. */
 export async function search(decoder: Decoder, prompts: readonly (readonly number[])[], options: SearchOptions): Promise<Generated[]> {
   if (prompts.length === 0) return [];
   if (options.config.num_beams > 1) return beamSearch(decoder, prompts, options);
@@ -56,7 +56,7 @@ interface Text {
   row: number;
   tokens: number[];
   begun: number;
-  /** What randomness is a function of, beside the position. */
+  /** Random numbers are a function of these and the position. */
   drawn: (string | number)[];
 }
 
@@ -68,7 +68,7 @@ function highest(scores: Float32Array): number {
   return token;
 }
 
-/** A token by its probability; `share` is from 0 to below 1. */
+/** The token at this share (0 ≤ `share` < 1) of the cumulative distribution. */
 function draw(scores: Float32Array, share: number): number {
   const top = scores[highest(scores)]!;
   let total = 0;

@@ -1,4 +1,7 @@
-/** Lets a model write a text for each example of a split, from the very tokens that it would be given, and measures what it wrote. */
+/**
+ * Generates a text for each example of a split, from exactly the tokens that the model would be given, and evaluates
+ * the texts.
+ */
 import type { Json } from '../../engine/step.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationBatches } from '../models/batches.ts';
@@ -23,7 +26,7 @@ export interface Written {
   /** In the order of the examples. */
   texts: { target: string; writable?: string; predicted: string }[];
   metrics: Record<string, number>;
-  /** How each metric was computed, and how the texts were written. */
+  /** How each metric was computed, and how the texts were generated. */
   report: Record<string, Json>;
 }
 
@@ -31,7 +34,8 @@ export async function writtenTexts(runtime: Runtime, split: Split, info: TokensI
   const { model, folders, metrics, asked, batchSize, signal, progress } = writing;
   const options = { ...asked, num_return_sequences: 1 };
   const predicted = new Array<string>(split.sequences);
-  // A text is as long as a target of the training may be, as `generate` has it; of a model from elsewhere, as one of these tokens may be.
+  // The length limit is that of the targets in the model's training, as in `generate`; for other models, that of the
+  // targets in these tokens.
   const generator = await generatorOf(model, folders, runtime, { usualLength: info.max_target_length });
   try {
     let rows = 0;

@@ -1,13 +1,14 @@
 /**
- * BLEU (Papineni et al. 2002) as sacrebleu computes it by default (Post 2018, arXiv:1804.08771): over the whole corpus, case-sensitive,
- * runs of up to four tokens of the 13a tokenizer, exponential smoothing of orders without a hit.
+ * BLEU (Papineni et al. 2002) as sacrebleu computes it by default (Post 2018, arXiv:1804.08771): over the whole
+ * corpus, case-sensitive, n-grams of up to four tokens of the 13a tokenizer, exponential smoothing of orders without
+ * a match.
  */
 import type { Counter } from './generated.ts';
 import { nGrams, splitAtSpace, total, withoutSpaceAtEnd } from './n-grams.ts';
 
 const ORDERS = [1, 2, 3, 4];
 
-/** From 0 to 100; 0 where no output has a hit, or none is as long as the longest run. */
+/** From 0 to 100; 0 if no output has a match, or none is as long as the longest n-gram. */
 export function bleu(): Counter {
   const hits = ORDERS.map(() => 0);
   const claimed = ORDERS.map(() => 0);
@@ -22,7 +23,7 @@ export function bleu(): Counter {
         const own = nGrams(tokens, order);
         const theirs = wanted.map((reference) => nGrams(reference, order));
         claimed[k]! += total(own);
-        // A run counts as often as the reference that has it most often.
+        // The count of an n-gram is clipped to the reference that has it most often.
         for (const [run, count] of own) hits[k]! += Math.min(count, Math.max(...theirs.map((runs) => runs.get(run) ?? 0)));
       }
       length += tokens.length;
@@ -35,7 +36,7 @@ export function bleu(): Counter {
     value() {
       if (hits.every((n) => n === 0)) return 0;
       const precisions = smoothed(hits, claimed);
-      // An order that no output is long enough for leaves nothing of the geometric mean.
+      // If no output is long enough for an order, the geometric mean is 0.
       if (precisions.includes(0)) return 0;
       return penalty() * Math.exp(precisions.reduce((sum, p) => sum + Math.log(p), 0) / ORDERS.length);
     },
@@ -48,7 +49,10 @@ export function bleu(): Counter {
   };
 }
 
-/** In percent. An order without a hit gets half of what the last such order had, as if it had hit so much of one. */
+/**
+ * In percent. Each order without a match counts half of the previous such order, as if a fraction of one n-gram had
+ * matched.
+ */
 function smoothed(hits: number[], claimed: number[]): number[] {
   let share = 1;
   return hits.map((hit, k) => {
@@ -58,7 +62,7 @@ function smoothed(hits: number[], claimed: number[]): number[] {
   });
 }
 
-/** Of equally close ones the shorter. */
+/** The shorter of equally close ones. */
 function closestLength(length: number, references: number[]): number {
   return references.reduce((best, one) => {
     const [far, further] = [Math.abs(one - length), Math.abs(best - length)];
@@ -66,7 +70,9 @@ function closestLength(length: number, references: number[]): number {
   });
 }
 
-/** The tokenizer of NIST's mteval-v13a: Western punctuation is a token of its own, but for `.` and `,` within numbers. */
+/**
+ * The tokenizer of NIST's mteval-v13a: Western punctuation is a token of its own, except `.` and `,` within numbers.
+ */
 export function tokenize13a(text: string): string[] {
   const joined = withoutSpaceAtEnd(text)
     .replaceAll('<skipped>', '')

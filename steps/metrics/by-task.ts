@@ -1,4 +1,4 @@
-/** Which metrics each task has. Light: it is asked when a pipeline is read. */
+/** The metrics of each task. This module is light, because it is loaded when a pipeline is parsed. */
 import type { ProblemType, Task } from '../models/family.ts';
 import { METRICS as ANSWERS } from './answers.ts';
 import { METRICS as CLASSIFICATION } from './classification.ts';
@@ -9,13 +9,13 @@ import { LANGUAGE_METRICS } from './names.ts';
 import { METRICS as REGRESSION } from './regression.ts';
 
 export interface TaskMetrics {
-  /** Those that can be asked for. */
+  /** All metrics of the task. */
   known: readonly string[];
-  /** Those that are measured where none is asked for. */
+  /** The metrics by default. */
   usual: readonly string[];
 }
 
-/** `labels`: where they are not known yet, `usual` has every metric that some labels would make one. */
+/** `labels`: while they are unknown, `usual` has every metric that is usual for some number of labels. */
 export function taskMetrics(task: Task, problem: ProblemType, labels?: readonly string[]): TaskMetrics {
   switch (task) {
     case 'text-classification':
@@ -31,7 +31,10 @@ export function taskMetrics(task: Task, problem: ProblemType, labels?: readonly 
   }
 }
 
-/** Metrics of texts that the model writes by itself, where the task is to write some: of evaluate, and of a training that is decided by one. */
+/**
+ * Metrics of generated texts, for tasks that generate: evaluate computes them, and training if one of them decides
+ * something.
+ */
 export function writtenMetrics(task: Task): TaskMetrics {
   return task === 'seq2seq'
     ? { known: Object.keys(GENERATED), usual: ['rouge1', 'rouge2', 'rougeL', 'bleu', 'exact_match'] }

@@ -1,6 +1,7 @@
 /**
- * chrF2 (Popović 2015) as sacrebleu computes it: over the whole corpus, runs of one to six characters without white space, recall twice
- * as important as precision. chrF2++ (Popović 2017) counts runs of one and two words as well.
+ * chrF2 (Popović 2015) as sacrebleu computes it: over the whole corpus, character n-grams of orders one to six
+ * without white space, with recall weighted twice as much as precision. chrF2++ (Popović 2017) also counts word
+ * n-grams of orders one and two.
  */
 import type { Counter } from './generated.ts';
 import { common, nGrams, splitAtSpace, total } from './n-grams.ts';
@@ -8,21 +9,21 @@ import { common, nGrams, splitAtSpace, total } from './n-grams.ts';
 const CHARACTER_ORDER = 6;
 const BETA = 2;
 
-/** Of one order. */
+/** For one order. */
 interface Runs {
   own: number;
   theirs: number;
   hits: number;
 }
 
-/** From 0 to 100. `wordOrder`: 0 of chrF, 2 of chrF++. */
+/** From 0 to 100. `wordOrder`: 0 for chrF, 2 for chrF++. */
 export function chrf(wordOrder: 0 | 2): Counter {
   const sums: Runs[] = Array.from({ length: CHARACTER_ORDER + wordOrder }, () => ({ own: 0, theirs: 0, hits: 0 }));
   const numbersOfReferences = new Set<number>();
   return {
     add({ references, predicted }) {
       const own = runsOf(predicted, wordOrder);
-      // Of several references the one that is nearest; of equally near ones the first.
+      // The reference with the highest score counts; the first of equals.
       let nearest: Runs[] | undefined;
       for (const reference of references) {
         const runs = compared(own, runsOf(reference, wordOrder));
@@ -42,7 +43,7 @@ export function chrf(wordOrder: 0 | 2): Counter {
   };
 }
 
-/** The runs of each order: of characters, then of words. */
+/** The n-grams of each order: of characters, then of words. */
 function runsOf(text: string, wordOrder: number): Map<string, number>[] {
   const words = splitAtSpace(text);
   const characters = Array.from(words.join(''));
@@ -52,7 +53,7 @@ function runsOf(text: string, wordOrder: number): Map<string, number>[] {
   ];
 }
 
-/** A word from the punctuation mark at its end, or else from the one at its start. */
+/** Splits a punctuation mark off the end of a word or, if there is none, off its start. */
 function partedWord(word: string): string[] {
   const characters = Array.from(word);
   if (characters.length === 1) return [word];
@@ -65,14 +66,14 @@ const PUNCTUATION = /^[!-/:-@[-`{-~]$/;
 
 function compared(own: Map<string, number>[], theirs: Map<string, number>[]): Runs[] {
   return own.map((runs, k) => ({
-    // A reference too short to have runs of this order says nothing of it.
+    // A reference that is too short for this order does not count.
     own: theirs[k]!.size > 0 ? total(runs) : 0,
     theirs: total(theirs[k]!),
     hits: common(runs, theirs[k]!),
   }));
 }
 
-/** In percent, of the mean precision and recall over the orders that both sides have. */
+/** In percent, from the mean precision and recall over the orders that both sides have. */
 function fScore(orders: Runs[]): number {
   const both = orders.filter(({ own, theirs }) => own > 0 && theirs > 0);
   const precision = both.reduce((sum, { hits, own }) => sum + hits / own, 0) / both.length;

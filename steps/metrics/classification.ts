@@ -1,21 +1,21 @@
 /**
- * Metrics of single-label classification, by scikit-learn's definitions and under its names (zero_division = 0).
- * Classes are numbers 0 … classes-1; `scores` are probabilities, one row an example.
+ * Metrics of single-label classification, with scikit-learn's names and definitions (zero_division = 0). Classes are
+ * numbers 0 … classes-1; `scores` are probabilities, one row per example.
  */
 
 export interface Classified {
   classes: number;
   truth: ArrayLike<number>;
   predicted: ArrayLike<number>;
-  /** Probabilities: needed by roc_auc, log_loss and ece only. */
+  /** Probabilities: needed only by roc_auc, log_loss and ece. */
   scores?: ArrayLike<number>[];
-  /** The class that precision, recall, f1 and roc_auc are about where there are two; none = they cannot be asked for. */
+  /** The positive class of two, for precision, recall, f1 and roc_auc; without it they are unavailable. */
   positive?: number;
 }
 
 type Metric = (c: Classified, matrix: number[][]) => number;
 
-/** Every metric that can be asked for, by name. */
+/** All metrics by name. */
 export const METRICS: Record<string, Metric> = {
   accuracy: (c, m) => total(m.map((row, k) => row[k]!)) / c.truth.length,
   balanced_accuracy: (_, m) =>
@@ -36,15 +36,15 @@ export const METRICS: Record<string, Metric> = {
   ece,
 };
 
-/** Metrics that say something for two classes with a positive one only. */
+/** Metrics that need two classes, one of them positive. */
 export const BINARY_METRICS = ['precision', 'recall', 'f1'];
 
-/** Metrics of probabilities: they need `scores`. */
+/** Metrics that need probabilities, `scores`. */
 export const PROBABILITY_METRICS = ['roc_auc', 'log_loss', 'ece'];
 
 /**
- * From 0 to 1, but for mcc (−1 to 1) and log_loss (nats, from 0). `names` are of METRICS: those of BINARY_METRICS need `positive`, those
- * of PROBABILITY_METRICS `scores`.
+ * From 0 to 1, except mcc (−1 to 1) and log_loss (nats, from 0). `names` are keys of METRICS: those of BINARY_METRICS
+ * need `positive`, those of PROBABILITY_METRICS need `scores`.
  */
 export function classificationMetrics(c: Classified, names: readonly string[]): Record<string, number> {
   const matrix = confusionMatrix(c);
@@ -62,11 +62,11 @@ export type ClassScores = {
   precision: number;
   recall: number;
   f1: number;
-  /** How many examples truly are of this class. */
+  /** The number of examples whose true class this is. */
   support: number;
 };
 
-/** By name, each with what was predicted of its examples: the confusion matrix by names, without zeros. */
+/** For each class by name, the predictions of its examples: the confusion matrix by names, without zeros. */
 export function classReport(labels: string[], matrix: number[][]): Record<string, ClassScores & { predicted_as: Record<string, number> }> {
   return Object.fromEntries(
     perClass(matrix).map((scores, k) => {
@@ -89,7 +89,8 @@ function averages(of: 'precision' | 'recall' | 'f1'): Record<string, Metric> {
   return {
     [`macro_${of}`]: (_, m) => mean(present(m).map((s) => s[of])),
     [`weighted_${of}`]: (c, m) => total(perClass(m).map((s) => s[of] * s.support)) / c.truth.length,
-    // Each example has one label and one prediction: what one class gains as false positive another has as false negative.
+    // Each example has one label and one prediction, so every false positive of a class is a false negative of
+    // another.
     [`micro_${of}`]: (c, m) => METRICS.accuracy!(c, m),
   };
 }
@@ -99,7 +100,7 @@ function present(matrix: number[][]): ClassScores[] {
   return perClass(matrix).filter((s, k) => s.support > 0 || matrix.some((row) => row[k]! > 0));
 }
 
-/** Matthews' correlation coefficient, also for several classes (Gorodkin 2004). */
+/** Matthews' correlation coefficient, for any number of classes (Gorodkin 2004). */
 function mcc(c: Classified, m: number[][]): number {
   const n = c.truth.length;
   const hits = total(m.map((row, k) => row[k]!));
@@ -109,7 +110,10 @@ function mcc(c: Classified, m: number[][]): number {
   return ratio(hits * n - dot(rows, columns), Math.sqrt(n * n - dot(columns, columns)) * Math.sqrt(n * n - dot(rows, rows)));
 }
 
-/** Area under the ROC curve; for several classes the plain mean of each against the rest. NaN where a class has no example or no counter-example. */
+/**
+ * Area under the ROC curve; for more than two classes the unweighted mean of one-vs-rest. NaN if a class has no
+ * example or no counter-example.
+ */
 function rocAuc(c: Classified): number {
   const scores = needScores(c, 'roc_auc');
   const classes = c.classes === 2 ? [c.positive ?? 1] : Array.from({ length: c.classes }, (_, k) => k);
@@ -133,7 +137,10 @@ function areaUnderRoc(truth: ArrayLike<number>, scores: ArrayLike<number>[], k: 
   return (ranks - (hits * (hits + 1)) / 2) / (hits * misses);
 }
 
-/** Mean cross-entropy in nats; probabilities are kept off 0 and 1 by float64's epsilon and sum to one, as in scikit-learn. */
+/**
+ * Mean cross-entropy in nats. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to
+ * sum to one.
+ */
 function logLoss(c: Classified): number {
   const losses = needScores(c, 'log_loss').map((row, i) => {
     const clipped = Array.from(row, (p) => Math.min(Math.max(p, Number.EPSILON), 1 - Number.EPSILON));

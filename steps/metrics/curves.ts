@@ -1,18 +1,24 @@
-/** The history of a training: JSON lines that are points of its curves, or measurements. */
+/** The history of a training: JSON lines that are points of its curves, or evaluations. */
 import { readFile } from 'node:fs/promises';
 import { type Scalars, writeEventFile } from './event-file.ts';
 
 export type HistoryLine = { step: number; epoch: number } & Record<string, number>;
 
-/** A line at an epoch's end or, by steps, amid one: the mean loss since the last one, and what the validation split gave. */
+/**
+ * An evaluation at the end of an epoch or, by steps, within one: the mean training loss since the last one, and the
+ * validation metrics.
+ */
 export const isMeasurement = (line: HistoryLine): boolean => line.train_loss !== undefined;
 
-/** What a line adds to the curves. A measurement's mean loss and padding would mix with those of the points. */
+/**
+ * The values of a line that belong to the curves. The mean loss and padding of an evaluation are left out, because
+ * they would mix with those of the points.
+ */
 export function pointsOf({ step, epoch, train_loss, padding, ...values }: HistoryLine): Scalars {
   return train_loss === undefined && padding !== undefined ? { ...values, padding } : values;
 }
 
-/** Undefined where the file is none. JSON has null for what is not a number. */
+/** Undefined if the file is not a history. In JSON, null stands for values that are not numbers. */
 export async function readHistory(file: string): Promise<HistoryLine[] | undefined> {
   const lines: HistoryLine[] = [];
   for (const text of (await readFile(file, 'utf8')).split('\n')) {
@@ -35,7 +41,7 @@ function parsed(text: string): HistoryLine | undefined {
   }
 }
 
-/** The curves as a file for TensorBoard, in a folder of their own. Returns its path. */
+/** Writes the curves as an event file for TensorBoard, in a folder of its own, and returns its path. */
 export function exportCurves(lines: HistoryLine[], folder: string): string {
   return writeEventFile(
     folder,

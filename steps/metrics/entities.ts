@@ -1,7 +1,7 @@
 /**
- * Metrics of token classification, by seqeval's definitions in its default mode: an entity is right if its type and both
- * ends are, and a tag that does not fit the one before it (an I- after O or after another type) begins a new entity,
- * as in the CoNLL script.
+ * Metrics of token classification, as defined by seqeval in its default mode: an entity is correct if its type and
+ * both ends are, and a tag that does not fit the previous one (an I- after O or after another type) begins a new
+ * entity, as in the CoNLL script.
  */
 
 export interface Tagged {
@@ -12,14 +12,14 @@ export interface Tagged {
 
 export interface Entity {
   type: string;
-  /** Words, from the first to behind the last. */
+  /** Word indices; the end is exclusive. */
   begin: number;
   end: number;
 }
 
-/** Every metric that can be asked for, by name. precision, recall and f1 count all types' entities together. */
+/** All metrics by name. precision, recall and f1 are micro averages over the entities of all types. */
 export const METRICS: Record<string, (tagged: Tagged) => number> = {
-  /** Of words, not of entities. */
+  /** Counts words, not entities. */
   accuracy({ truth, predicted }) {
     const words = truth.flatMap((tags, i) => tags.map((tag, k): number => (tag === predicted[i]![k] ? 1 : 0)));
     return words.reduce((sum, hit) => sum + hit, 0) / words.length;
@@ -33,7 +33,7 @@ export const METRICS: Record<string, (tagged: Tagged) => number> = {
   },
 };
 
-/** From 0 to 1, 0 where there is nothing to divide by; macro_f1 is NaN where there is no entity. `names` are of METRICS. */
+/** From 0 to 1, and 0 for a division by zero; macro_f1 is NaN if there is no entity. `names` are keys of METRICS. */
 export function entityMetrics(tagged: Tagged, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(tagged)]));
 }
@@ -42,11 +42,11 @@ export type TypeScores = {
   precision: number;
   recall: number;
   f1: number;
-  /** Entities in the truth. */
+  /** The number of true entities. */
   support: number;
 };
 
-/** Of each type that occurs, and of all together. */
+/** For each type that occurs, and for all together. */
 export function counted({ truth, predicted }: Tagged): { types: Record<string, TypeScores>; micro: TypeScores } {
   const counts = new Map<string, { hits: number; claimed: number; support: number }>();
   const all = { hits: 0, claimed: 0, support: 0 };
@@ -66,7 +66,7 @@ export function counted({ truth, predicted }: Tagged): { types: Record<string, T
   return { types: Object.fromEntries(sorted.map(([type, count]) => [type, scoresOf(count)])), micro: scoresOf(all) };
 }
 
-/** The entities of a tag sequence; IOB1, IOB2 and IOBES tags alike. */
+/** The entities of a tag sequence, with IOB1, IOB2 or IOBES tags. */
 function entitiesOf(tags: string[]): Entity[] {
   const entities: Entity[] = [];
   let [before, typeBefore] = ['O', ''];
@@ -80,7 +80,7 @@ function entitiesOf(tags: string[]): Entity[] {
   return entities;
 }
 
-/** The first letter, and what stands behind the first dash after it. */
+/** The first letter, and the part after the first dash that follows it. */
 function partsOf(tag: string): [prefix: string, type: string] {
   const rest = tag.slice(1);
   return [tag[0] ?? 'O', rest.slice(rest.indexOf('-') + 1) || '_'];

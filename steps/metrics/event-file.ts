@@ -1,7 +1,7 @@
 /**
- * TensorBoard's event files: records of TFRecord (length, its checksum, data, its checksum), each an Event of
- * tensorflow/core/util/event.proto. Only scalars are written. The clock is that of steps, a second each: with the time of day in them
- * no two runs would make the same bytes, and a lock could not be kept.
+ * TensorBoard's event files: TFRecord records (length, its checksum, data, its checksum), each an Event of
+ * tensorflow/core/util/event.proto with scalars. The wall time is the step in seconds: with the time of day no two
+ * runs would write the same bytes, and a lockfile could not match.
  */
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,7 +10,7 @@ import protobuf from 'protobufjs';
 /** Values by the names of their curves. */
 export type Scalars = Record<string, number>;
 
-/** A file that grows while it is watched. */
+/** A file that grows while TensorBoard reads it. */
 export class EventFile {
   readonly #file: string;
 
@@ -18,7 +18,7 @@ export class EventFile {
     this.#file = writeEventFile(folder, []);
   }
 
-  /** On the disk when it returns. */
+  /** The data are on the disk when it returns. */
   scalars(step: number, values: Scalars): void {
     appendFileSync(this.#file, eventRecord(step, values));
   }
@@ -27,7 +27,7 @@ export class EventFile {
 /** Writes points of curves into a folder of their own, and returns the file's path. */
 export function writeEventFile(folder: string, points: Iterable<readonly [step: number, values: Scalars]>): string {
   mkdirSync(folder, { recursive: true });
-  // TensorBoard takes any file whose name holds `tfevents`.
+  // TensorBoard reads any file whose name contains `tfevents`.
   const file = path.join(folder, 'events.out.tfevents.0.tunesmith');
   const records = Array.from(points, ([step, values]) => eventRecord(step, values));
   writeFileSync(file, Buffer.concat([record(event(0, (writer) => writer.uint32(FILE_VERSION).string('brain.Event:2'))), ...records]));
@@ -43,7 +43,7 @@ function eventRecord(step: number, values: Scalars): Buffer {
   return record(event(step, (writer) => writer.uint32(STEP).int64(step).uint32(SUMMARY).bytes(summary.finish())));
 }
 
-/** Keys of fields: their number · 8 + their wire type. */
+/** Keys of fields: field number · 8 + wire type. */
 const [WALL_TIME, STEP, FILE_VERSION, SUMMARY] = [0x09, 0x10, 0x1a, 0x2a];
 const VALUE = 0x0a;
 const [TAG, SIMPLE_VALUE] = [0x0a, 0x15];
@@ -64,7 +64,7 @@ function record(data: Uint8Array): Buffer {
   return made;
 }
 
-/** TFRecord does not store a checksum as it is: one of data that holds checksums would be weak. */
+/** TFRecord masks its checksums, because a checksum of data that contain checksums would be weak. */
 function masked(data: Uint8Array): number {
   const crc = crc32c(data);
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;

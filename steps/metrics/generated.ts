@@ -1,7 +1,7 @@
 /**
- * Metrics of generated text, taken in example by example. Each is defined by the program that made it a standard, in its
- * units: bleu, chrf and chrf++ as sacrebleu's, from 0 to 100; rouge1, rouge2, rougeL and rougeLsum as rouge_score's, from 0 to 1;
- * exact_match is the share of outputs that are one of their references to the letter.
+ * Metrics of generated texts, computed example by example. Each is defined by its reference implementation, in its
+ * units: bleu, chrf and chrf++ by sacrebleu, from 0 to 100; rouge1, rouge2, rougeL and rougeLsum by rouge_score, from
+ * 0 to 1; exact_match is the share of outputs that equal one of their references exactly.
  */
 import type { Json } from '../../engine/step.ts';
 import { bleu } from './bleu.ts';
@@ -9,7 +9,7 @@ import { chrf } from './chrf.ts';
 import { rouge } from './rouge.ts';
 
 export interface Generated {
-  /** What may be said, one text or several. */
+  /** The references, one or several. */
   references: string[];
   predicted: string;
 }
@@ -18,11 +18,11 @@ export interface Generated {
 export interface Counter {
   add(one: Generated): void;
   value(): number;
-  /** What a reader needs beside the number: how it was computed, how sure it is. */
+  /** Details that belong to the number: how it was computed, and its confidence interval. */
   details?(): Record<string, Json>;
 }
 
-/** Every metric that can be asked for, by name. */
+/** All metrics by name. */
 export const METRICS: Record<string, () => Counter> = {
   rouge1: () => rouge('rouge1'),
   rouge2: () => rouge('rouge2'),
@@ -37,11 +37,11 @@ export const METRICS: Record<string, () => Counter> = {
 export interface GeneratedMetrics {
   add(one: Generated): void;
   metrics(): Record<string, number>;
-  /** By metric, of those that have any. */
+  /** By metric, if it has any. */
   details(): Record<string, Json>;
 }
 
-/** `names` are of METRICS. Nothing is kept of a text but what each metric counts. */
+/** `names` are keys of METRICS. Texts are not kept, only what each metric counts. */
 export function generatedMetrics(names: readonly string[]): GeneratedMetrics {
   const counters = names.map((name) => [name, METRICS[name]!()] as const);
   return {

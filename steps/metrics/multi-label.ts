@@ -1,6 +1,6 @@
 /**
- * Metrics of multi-label classification, by scikit-learn's definitions and under its names (zero_division = 0).
- * Each example has a flag for every label: 1 where it holds.
+ * Metrics of multi-label classification, with scikit-learn's names and definitions (zero_division = 0). Each example
+ * has a flag for every label: 1 if it applies.
  */
 
 export interface LabelSets {
@@ -10,11 +10,11 @@ export interface LabelSets {
 
 type Of = 'precision' | 'recall' | 'f1';
 
-/** Every metric that can be asked for, by name. */
+/** All metrics by name. */
 export const METRICS: Record<string, (sets: LabelSets) => number> = {
-  /** Of the examples, those with every flag right. */
+  /** The share of examples whose flags are all correct. */
   accuracy: ({ truth, predicted }) => mean(truth.map((row, i) => (Array.from(row).every((flag, k) => flag === predicted[i]![k]) ? 1 : 0))),
-  /** Of the flags, those that are wrong. */
+  /** The share of flags that are wrong. */
   hamming_loss: ({ truth, predicted }) =>
     mean(truth.map((row, i) => mean(Array.from(row, (flag, k) => (flag === predicted[i]![k] ? 0 : 1))))),
   ...averages('precision'),
@@ -22,12 +22,12 @@ export const METRICS: Record<string, (sets: LabelSets) => number> = {
   ...averages('f1'),
 };
 
-/** From 0 to 1. `names` are of METRICS. */
+/** From 0 to 1. `names` are keys of METRICS. */
 export function multiLabelMetrics(sets: LabelSets, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(sets)]));
 }
 
-/** Of each label by itself, by name. */
+/** For each label, by name. */
 export function labelReport(labels: string[], sets: LabelSets): Record<string, Record<Of | 'support', number>> {
   return Object.fromEntries(
     perLabel(sets).map((counts, k) => [

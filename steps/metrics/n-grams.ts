@@ -1,9 +1,11 @@
-/** Runs of n tokens, counted; and texts cut at what Python takes for white space, as the programs do that define these metrics. */
+/**
+ * Counts of n-grams, and Python's handling of white space, as the reference implementations of the metrics use it.
+ */
 
-/** What joins the tokens of a run: no token has it, since it is white space. */
+/** Joins the tokens of an n-gram. No token contains it, because it is white space. */
 const BETWEEN = '\u001f';
 
-/** How often each run of `order` tokens occurs. */
+/** How often each n-gram of this order occurs. */
 export function nGrams(tokens: readonly string[], order: number): Map<string, number> {
   const counts = new Map<string, number>();
   for (let i = 0; i + order <= tokens.length; i++) {
@@ -13,7 +15,7 @@ export function nGrams(tokens: readonly string[], order: number): Map<string, nu
   return counts;
 }
 
-/** How many runs two texts have in common, each as often as both have it. */
+/** The number of n-grams that two texts have in common, each counted as often as both have it. */
 export function common(a: Map<string, number>, b: Map<string, number>): number {
   let sum = 0;
   for (const [run, count] of a) sum += Math.min(count, b.get(run) ?? 0);
@@ -45,7 +47,10 @@ export function withoutSpaceAtEnd(text: string): string {
   return text.slice(0, end);
 }
 
-/** Python's str.isspace: JavaScript's \s has the byte order mark too, and lacks four separators (28 to 31) and the next line (133). */
+/**
+ * Python's str.isspace. JavaScript's \s also matches the byte order mark, but not four separators (28 to 31) and the
+ * next line (133).
+ */
 function isSpace(character: string): boolean {
   const code = character.charCodeAt(0);
   return (code >= 28 && code <= 31) || code === 133 || (code !== 0xfeff && /\s/.test(character));

@@ -1,4 +1,4 @@
-/** The names of all metrics, whatever the task. */
+/** The names of all metrics of all tasks. */
 import { METRICS as answers } from './answers.ts';
 import { METRICS as classification } from './classification.ts';
 import { METRICS as entities } from './entities.ts';
@@ -6,7 +6,10 @@ import { METRICS as generated } from './generated.ts';
 import { METRICS as multiLabel } from './multi-label.ts';
 import { METRICS as regression } from './regression.ts';
 
-/** Of a language model: the exponential of the loss, and the share of tokens, hidden ones or next ones, that were guessed. */
+/**
+ * Metrics of language models: the exponential of the loss, and the share of tokens (masked ones or next ones) that
+ * were predicted.
+ */
 export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
 
 export const METRIC_NAMES = [
@@ -17,5 +20,5 @@ export const METRIC_NAMES = [
   ),
 ];
 
-/** Metrics for which the smaller value is the better one. */
+/** Metrics for which lower is better. */
 export const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];

@@ -1,14 +1,14 @@
-/** Perplexity of a language model: the exponential of the mean loss of a token, in nats, over all tokens that were predicted. */
+/** Perplexity of a language model: the exponential of the mean loss per token, in nats, over all predicted tokens. */
 
 export interface Perplexity {
-  /** The loss of `tokens` tokens together. */
+  /** The summed loss of `tokens` tokens. */
   add(loss: number, tokens: number): void;
-  /** The mean loss of a token. */
+  /** The mean loss per token. */
   loss(): number;
   value(): number;
 }
 
-/** Weighed by token: a short block counts for less than a full one. */
+/** Weighted by tokens: a short block counts less than a full one. */
 export function perplexity(): Perplexity {
   let [sum, count] = [0, 0];
   return {

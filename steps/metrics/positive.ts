@@ -1,11 +1,11 @@
-/** Which class precision, recall and f1 are about. */
+/** The positive class, for precision, recall and f1. */
 import { StepError } from '../../engine/step.ts';
 import { BINARY_METRICS } from './classification.ts';
 
 /**
- * The class named `positive`, or else the last of two in sorting order, numbers by value: a model may number its labels in another order
- * than the next one or a baseline, and the same class must be meant. None where there are more.
- * Fails, before anything is computed, where a metric makes no sense for these labels.
+ * The class named `positive`, by default the last of two in sorting order (numbers by value): models and baselines
+ * may number their labels differently, but must mean the same class. Undefined with more than two labels. Throws,
+ * before anything is computed, if a metric does not apply to these labels.
  */
 export function positiveClass(labels: string[], positive: string | undefined, metrics: readonly string[]): number | undefined {
   const binary = binaryProblem(metrics, labels);
@@ -15,19 +15,18 @@ export function positiveClass(labels: string[], positive: string | undefined, me
   return labels.length === 2 ? labels.indexOf(positive ?? labels.toSorted(inOrder)[1]!) : undefined;
 }
 
-/** What is wrong with a class that is named `positive`. */
+/** The problem with a class that is named `positive`. */
 export function positiveProblem(positive: string, labels: readonly string[]): { message: string; hint: string } | undefined {
-  if (labels.length !== 2)
-    return { message: `the option positive is for two labels, and there are ${labels.length}`, hint: 'Leave it out.' };
+  if (labels.length !== 2) return { message: `\`positive\` needs two labels, and there are ${labels.length}`, hint: 'Remove it.' };
   if (labels.includes(positive)) return undefined;
-  return { message: `no label is called "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` };
+  return { message: `no label is "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` };
 }
 
-/** What is wrong with metrics that need two labels, where there are not two. */
+/** The problem with metrics that need two labels, if there are not two. */
 export function binaryProblem(metrics: readonly string[], labels: readonly string[]): { message: string; hint: string } | undefined {
   const binary = labels.length === 2 ? undefined : metrics.find((name) => BINARY_METRICS.includes(name));
   if (binary === undefined) return undefined;
-  return { message: `${binary} is for two labels, and there are ${labels.length}`, hint: `Use macro_${binary} or weighted_${binary}.` };
+  return { message: `${binary} needs two labels, and there are ${labels.length}`, hint: `Use macro_${binary} or weighted_${binary}.` };
 }
 
 function inOrder(a: string, b: string): number {

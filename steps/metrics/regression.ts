@@ -1,13 +1,16 @@
-/** Metrics of regression, by scikit-learn's and SciPy's definitions. */
+/** Metrics of regression, as defined by scikit-learn and SciPy. */
 
 type Metric = (truth: number[], predicted: number[]) => number;
 
-/** Every metric that can be asked for, by name. */
+/** All metrics by name. */
 export const METRICS: Record<string, Metric> = {
   mse: (truth, predicted) => mean(truth.map((t, i) => (t - predicted[i]!) ** 2)),
   rmse: (truth, predicted) => Math.sqrt(METRICS.mse!(truth, predicted)),
   mae: (truth, predicted) => mean(truth.map((t, i) => Math.abs(t - predicted[i]!))),
-  /** The share of the variance that is explained; where there is none 1 if all is right, else 0. NaN of a single example. */
+  /**
+   * The share of the variance that is explained; without variance, 1 if all predictions are correct, otherwise 0. NaN
+   * for a single example.
+   */
   r2(truth, predicted) {
     if (truth.length < 2) return Number.NaN;
     const centre = mean(truth);
@@ -16,16 +19,19 @@ export const METRICS: Record<string, Metric> = {
     return variance === 0 ? Number(error === 0) : 1 - error / variance;
   },
   pearson,
-  /** Pearson's correlation of the ranks; equal numbers share the mean of their ranks. */
+  /** Pearson's correlation of the ranks; equal numbers get the mean of their ranks. */
   spearman: (truth, predicted) => pearson(ranks(truth), ranks(predicted)),
 };
 
-/** In the unit of the numbers (mae, rmse), in its square (mse), or without one; NaN where a metric is not defined. `names` are of METRICS. */
+/**
+ * In the unit of the numbers (mae, rmse), in its square (mse), or without unit; NaN if a metric is undefined. `names`
+ * are keys of METRICS.
+ */
 export function regressionMetrics(truth: number[], predicted: number[], names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(truth, predicted)]));
 }
 
-/** NaN where one of them is constant. */
+/** NaN if one of them is constant. */
 function pearson(a: number[], b: number[]): number {
   const [centreA, centreB] = [mean(a), mean(b)];
   const product = (x: number[], cx: number, y: number[], cy: number) => mean(x.map((value, i) => (value - cx) * (y[i]! - cy)));

@@ -1,7 +1,8 @@
 /**
- * ROUGE (Lin 2004) as the package rouge_score computes it with its stemmer on: F1 of common words (rouge1), of common pairs of words
- * (rouge2), or of the longest common subsequence, over the whole text (rougeL) or line by line (rougeLsum). Of several references the
- * nearest counts. The value is the plain mean over the examples; how sure it is, a seeded bootstrap says.
+ * ROUGE (Lin 2004) as the package rouge_score computes it with its stemmer: F1 of common words (rouge1), of common
+ * bigrams (rouge2), or of the longest common subsequence, over the whole text (rougeL) or line by line (rougeLsum).
+ * The best of several references counts. The value is the unweighted mean over the examples, with a confidence
+ * interval from a seeded bootstrap.
  */
 import { random } from '../models/random.ts';
 import type { Counter } from './generated.ts';
@@ -42,8 +43,8 @@ function ofRuns(real: string[], said: string[], order: number): number {
 }
 
 /**
- * A word of a reference's line is hit if it is in the longest common subsequence with any line that was said; each word counts at
- * most as often as both texts have it.
+ * A word of a reference's line matches if it is in the longest common subsequence with any line of the output; each
+ * word counts at most as often as both texts have it.
  */
 function ofLines(real: string[][], said: string[][]): number {
   const left = [nGrams(real.flat(), 1), nGrams(said.flat(), 1)];
@@ -60,7 +61,10 @@ function ofLines(real: string[][], said: string[][]): number {
   return f1(hits, real.flat().length, said.flat().length);
 }
 
-/** Places in `real` of a longest common subsequence. Which of several, decides what a union of them holds: rouge_score's. */
+/**
+ * Indices in `real` of a longest common subsequence. If there are several, it is the one that rouge_score finds,
+ * because their unions differ.
+ */
 function subsequence(real: string[], said: string[]): number[] {
   const width = said.length + 1;
   const longest = new Int32Array((real.length + 1) * width);
@@ -81,13 +85,13 @@ function subsequence(real: string[], said: string[]): number[] {
   return places.reverse();
 }
 
-/** Runs of ASCII letters and digits in lower case; those of more than three characters by their stems. */
+/** Sequences of ASCII letters and digits in lower case; those of more than three characters are stemmed. */
 function wordsOf(text: string): string[] {
   const words = text.toLowerCase().match(/[a-z0-9]+/g) ?? [];
   return words.map((word) => (word.length > 3 ? stemOf(word) : word));
 }
 
-/** A text's words come again in each of the four scores, and in other texts. */
+/** Stems are cached: each of the four scores needs them, and words recur in other texts. */
 const stems = new Map<string, string>();
 
 function stemOf(word: string): string {
@@ -106,7 +110,7 @@ function f1(hits: number, real: number, said: number): number {
 
 const RESAMPLES = 1000;
 
-/** The middle 95% of the means of samples drawn from the scores with replacement. */
+/** The middle 95% of the means of bootstrap samples. */
 function interval(scores: number[]): [low: number, high: number] {
   const uniform = random('bootstrap', scores.length);
   const means = Float64Array.from({ length: RESAMPLES }, () => {

@@ -1,6 +1,6 @@
 /**
- * The Porter stemmer (Porter 1980, "An algorithm for suffix stripping", Program 14.3) with the changes that NLTK makes by default:
- * rouge_score takes its stems. For words of ASCII letters and digits in lower case.
+ * The Porter stemmer (Porter 1980, "An algorithm for suffix stripping", Program 14.3) with NLTK's default extensions,
+ * as rouge_score uses it. For words of ASCII letters and digits in lower case.
  */
 export function stem(word: string): string {
   const known = IRREGULAR.get(word);
@@ -16,10 +16,10 @@ const IRREGULAR = new Map([
   ...['news', 'howe', 'proceed', 'exceed', 'succeed'].map((word) => [word, word] as const),
 ]);
 
-/** What a suffix becomes if what stands before it allows. */
+/** The replacement of a suffix, if the stem before it allows. */
 type Rule = readonly [suffix: string, replacement: string, allowed: (before: string) => boolean];
 
-/** The first rule whose suffix the word has decides, also where it does not allow the change. */
+/** The first rule whose suffix matches decides, even if its condition fails. */
 function apply(word: string, rules: readonly Rule[]): string {
   const rule = rules.find(([suffix]) => word.endsWith(suffix));
   if (!rule) return word;
@@ -32,7 +32,7 @@ const always = () => true;
 const measured = (before: string) => measure(before) > 0;
 const measuredTwice = (before: string) => measure(before) > 1;
 
-/** Steps are numbered 1a, 1b, 1c, 2, 3, 4, 5a, 5b in the paper. */
+/** The paper numbers the steps 1a, 1b, 1c, 2, 3, 4, 5a, 5b. */
 function plural(word: string): string {
   if (word.length === 4 && word.endsWith('ies')) return cut(word, 's');
   return apply(word, [
@@ -56,7 +56,7 @@ function participle(word: string): string {
   return measure(before) === 1 && endsShort(before) ? `${before}e` : before;
 }
 
-/** NLTK: after a consonant, but not where that is all there is. */
+/** NLTK: after a consonant, but not if that is the whole word. */
 function finalY(word: string): string {
   return apply(word, [['y', 'i', (before) => before.length > 1 && isConsonant(before, before.length - 1)]]);
 }
@@ -93,7 +93,7 @@ const SECOND: readonly Rule[] = [
       ['fulli', 'ful'],
     ] as const
   ).map(([suffix, replacement]) => [suffix, replacement, measured] as const),
-  // NLTK: the l counts with what stands before.
+  // NLTK: the l belongs to the stem.
   ['logi', 'log', (before) => measured(`${before}l`)],
 ];
 
@@ -131,7 +131,7 @@ function finalL(word: string): string {
 
 const cut = (word: string, suffix: string): string => word.slice(0, word.length - suffix.length);
 
-/** How often vowels are followed by consonants: the m of [C](VC)^m[V]. */
+/** The number of vowel-consonant sequences: the m of [C](VC)^m[V]. */
 function measure(text: string): number {
   const kinds = kindsOf(text);
   let count = 0;
@@ -142,7 +142,9 @@ function measure(text: string): number {
 const hasVowel = (text: string): boolean => kindsOf(text).includes(false);
 const isConsonant = (text: string, place: number): boolean => kindsOf(text)[place]!;
 
-/** Consonant, vowel, and a consonant other than w, x and y at the end; NLTK: or vowel and consonant alone. */
+/**
+ * Consonant, vowel, and a consonant other than w, x and y at the end; NLTK: or a word of vowel and consonant alone.
+ */
 function endsShort(text: string): boolean {
   const kinds = kindsOf(text);
   const [before, middle, last] = kinds.slice(-3);
@@ -150,7 +152,7 @@ function endsShort(text: string): boolean {
   return kinds.length > 2 && before === true && middle === false && last === true && !/[wxy]$/.test(text);
 }
 
-/** Of each letter whether it is a consonant; y is one at the start and after a vowel. */
+/** For each letter whether it is a consonant; y is one at the start and after a vowel. */
 function kindsOf(text: string): boolean[] {
   const kinds: boolean[] = [];
   for (const letter of text) kinds.push(letter === 'y' ? kinds.at(-1) !== true : !'aeiou'.includes(letter));

@@ -1,9 +1,10 @@
 /**
- * ALBERT (Lan et al. 2019, https://arxiv.org/abs/1909.11942), as transformers' AlbertForSequenceClassification computes it:
- * BERT with embeddings of a smaller size, and one set of weights for all the blocks of a group.
- * Read from top to bottom: config, weights, head, encoder, embeddings, block, attention.
+ * ALBERT (Lan et al. 2019, https://arxiv.org/abs/1909.11942), as transformers' AlbertForSequenceClassification
+ * computes it: BERT with smaller embeddings, and one set of weights for all blocks of a group. Read from top to
+ * bottom: config, weights, head, encoder, embeddings, block, attention.
  *
- * In the comments B is the batch, T the tokens of a sequence, E the embedding size, H the hidden size, F the intermediate size.
+ * In the comments B is the batch, T the tokens of a sequence, E the embedding size, H the hidden size, F the
+ * intermediate size.
  */
 import { attention, betweenLayers, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
@@ -103,7 +104,7 @@ export const albert: Family<AlbertConfig> = {
   heads: {
     'text-classification': {
       architecture: 'AlbertForSequenceClassification',
-      // A masked language model's checkpoint has no pooler: it belongs to the head.
+      // The checkpoint of a masked language model has no pooler, so it belongs to the head.
       parameters: (config, labels) => ({
         ...nn.linearParameters('albert.pooler', config.hidden_size, config.hidden_size),
         ...nn.linearParameters('classifier', config.hidden_size, labels),
@@ -155,11 +156,11 @@ export const albert: Family<AlbertConfig> = {
   },
 };
 
-/** What the weights' names of a group's blocks begin with, in the order in which they run. */
+/** The prefixes of a group's blocks, in the order in which they run. */
 const blocksOfGroup = ({ inner_group_num }: AlbertConfig, group: number): string[] =>
   Array.from({ length: inner_group_num }, (_, i) => `albert.encoder.albert_layer_groups.${group}.albert_layers.${i}`);
 
-/** The same for the whole model: each layer runs the blocks of its group, which it shares with its neighbours. */
+/** The same for the whole model: each layer runs the blocks of its group, which neighbouring layers share. */
 const blocksOf = (config: AlbertConfig): string[] =>
   Array.from({ length: config.num_hidden_layers }, (_, layer) =>
     blocksOfGroup(config, Math.floor(layer / (config.num_hidden_layers / config.num_hidden_groups))),
@@ -171,7 +172,7 @@ interface Pass {
   dropout: Dropout;
 }
 
-/** int32 ids, mask and types [B, T] → [B, T, H], the last hidden states. */
+/** int32 ids, mask and types [B, T] → the last hidden states [B, T, H]. */
 function encode(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, mask); // [B, T, H]
@@ -179,8 +180,8 @@ function encode(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
 }
 
 /**
- * The same → [B, H], the last hidden state of the first token, [CLS], alone.
- * A classifier reads no other, so the last block computes no other.
+ * int32 ids, mask and types [B, T] → the last hidden state of the first token, [CLS], [B, H]. A classifier reads only
+ * this token, so the last block computes only this one.
  */
 function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
@@ -199,7 +200,7 @@ function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, mask: tf.T
 function embed({ config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>): tf.Tensor {
   const words = embedding(weights['albert.embeddings.word_embeddings.weight']!, input_ids!); // [B, T, E]
   const positions = firstRows(weights['albert.embeddings.position_embeddings.weight']!, input_ids!.shape[1]!); // [T, E]
-  // Where no types are given, or there is but one, every token is of type 0: one row, added to all.
+  // Without types, or with a single type, every token has type 0: one row, added to all.
   const typeRows = weights['albert.embeddings.token_type_embeddings.weight']!;
   const typed = token_type_ids && config.type_vocab_size > 1;
   const type = typed ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, E] or [1, E]
@@ -207,7 +208,7 @@ function embed({ config, weights, dropout }: Pass, { input_ids, token_type_ids }
   return dropout(nn.layerNorm(sum, weights, 'albert.embeddings.LayerNorm', config.layer_norm_eps), config.hidden_dropout_prob);
 }
 
-/** Tokens [B, Q, H], all of them or some, which attend to `x`, all of them [B, T, H] → [B, Q, H]. */
+/** `tokens` [B, Q, H], all or some of the sequence, attend to `x` [B, T, H], all of them → [B, Q, H]. */
 function block(pass: Pass, tokens: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, name: string): tf.Tensor {
   const { config, weights, dropout } = pass;
   const attended = dropout(attend(pass, tokens, x, mask, `${name}.attention`), config.hidden_dropout_prob); // [B, Q, H]

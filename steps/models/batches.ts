@@ -1,4 +1,4 @@
-/** Sequences into batches of like lengths, for little padding. */
+/** Groups sequences of similar lengths into batches, for little padding. */
 import type { HostTensors } from '../runtime/runtime.ts';
 import { random, shuffle } from './random.ts';
 import type { Split, TokensInfo } from './tokens.ts';
@@ -6,16 +6,19 @@ import type { Split, TokensInfo } from './tokens.ts';
 export interface Batch {
   /** Indices into the split. */
   sequences: Int32Array;
-  /** Tokens of each, padding included. */
+  /** Tokens of each sequence, padding included. */
   length: number;
-  /** Of each target; 0 where there are none. */
+  /** Tokens of each target; 0 if there are none. */
   targetLength: number;
 }
 
 export interface Drawing {
   seed: number;
   epoch: number;
-  /** Of each sequence its class: then all classes come equally often, the rare ones again and again. Else each sequence comes once. */
+  /**
+   * The class of each sequence, for balanced sampling: all classes are then equally frequent, and rare ones repeat.
+   * Without it, each sequence occurs once.
+   */
   classes?: Int32Array | undefined;
 }
 
@@ -25,7 +28,7 @@ export function trainingBatches(split: Split, size: number, { seed, epoch, class
   const order = classes ? balanced(classes, uniform) : shuffle(range(split.sequences), uniform);
   const whole = order.length - (order.length % size);
   const batches: Batch[] = whole < order.length ? [batchOf(split, order.subarray(whole))] : [];
-  // Sorted within pools of many batches, not as a whole: else the same sequences would always meet.
+  // Sorted within pools of many batches, not as a whole: otherwise the same sequences would always meet.
   for (let from = 0; from < whole; from += POOL * size) {
     const pool = byLength(split, order.subarray(from, Math.min(whole, from + POOL * size)));
     batches.push(...chunks(split, pool, size));
@@ -33,15 +36,19 @@ export function trainingBatches(split: Split, size: number, { seed, epoch, class
   return shuffle(batches, uniform);
 }
 
-/** A batch in parts of at most `size` sequences. `alike`: all padded as the batch is, for a loss that depends on it. */
+/**
+ * Divides a batch into parts of at most `size` sequences. `alike`: all are padded like the batch, for a loss that
+ * depends on padding.
+ */
 export function partsOf(split: Split, { sequences, length }: Batch, size: number, alike = false): Batch[] {
   const parts = chunks(split, byLength(split, sequences), size);
   return alike ? parts.map((part) => ({ ...part, length })) : parts;
 }
 
 /**
- * The batches of an evaluation in pools: all of a pool come before any of the next, so that results can be put into the
- * split's order with no more than a pool in memory. In a pool the longest are first: a lack of memory shows at once.
+ * The batches of an evaluation in pools: all of a pool come before any of the next, so that putting results into the
+ * order of the split needs only one pool in memory. The longest come first in a pool, so that a lack of memory shows
+ * at once.
  */
 export function evaluationBatches(split: Split, size: number): Batch[][] {
   const pools: Batch[][] = [];
@@ -52,7 +59,10 @@ export function evaluationBatches(split: Split, size: number): Batch[][] {
   return pools;
 }
 
-/** What the program reads: int32 `input_ids` and `attention_mask` [B, length], and of the other inputs those that the tokens have. */
+/**
+ * The inputs of the program: int32 `input_ids` and `attention_mask` [B, length], and those of the other inputs that
+ * the tokens have.
+ */
 export function inputsOf(split: Split, { sequences, length, targetLength }: Batch, { columns, pad_token_id }: TokensInfo): HostTensors {
   const mask = new Int32Array(sequences.length * length);
   for (const [i, sequence] of sequences.entries()) mask.fill(1, i * length, i * length + split.length(sequence));
@@ -75,14 +85,14 @@ export function inputsOf(split: Split, { sequences, length, targetLength }: Batc
   return inputs;
 }
 
-/** Tokens of a batch that are not padding, targets' included. */
+/** Tokens of a batch without padding, including those of targets. */
 export const realTokens = (split: Split, { sequences }: Batch): number =>
   sequences.reduce((sum, sequence) => sum + split.length(sequence) + split.length(sequence, 'target'), 0);
 
 /** The same with padding. */
 export const computedTokens = ({ sequences, length, targetLength }: Batch): number => sequences.length * (length + targetLength);
 
-/** A batch of `size` sequences as if the longest of the split, and the longest target, came together. */
+/** A batch of `size` sequences as if the longest sequence and the longest target of the split met. */
 export function largestBatch(split: Split, size: number): Batch {
   const longest = (kind: 'token' | 'target') =>
     range(split.sequences).reduce((most, sequence) => (split.length(sequence, kind) > split.length(most, kind) ? sequence : most), 0);
@@ -94,13 +104,16 @@ export function largestBatch(split: Split, size: number): Batch {
   };
 }
 
-/** The others are for measuring only. */
+/** The other inputs are only for evaluation. */
 const PROGRAM_INPUTS = ['input_ids', 'token_type_ids', 'labels', 'start_positions', 'end_positions'];
 
 /** Batches in a pool. */
 const POOL = 50;
 
-/** As many draws as there are sequences, of each class the same number; none comes again before all of its class have come. */
+/**
+ * As many draws as there are sequences, equally many of each class; none repeats before all of its class have been
+ * drawn.
+ */
 function balanced(classes: Int32Array, uniform: () => number): Int32Array {
   const members = new Map<number, number[]>();
   for (const [sequence, own] of classes.entries()) {
@@ -118,7 +131,7 @@ function balanced(classes: Int32Array, uniform: () => number): Int32Array {
 
 const range = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
 
-/** A stable sort, longest first; of equals those with the longest targets. */
+/** A stable sort, longest first; among equals those with the longest targets. */
 const byLength = (split: Split, sequences: Int32Array): Int32Array =>
   Int32Array.from(
     [...sequences].sort((a, b) => split.length(b) - split.length(a) || split.length(b, 'target') - split.length(a, 'target')),

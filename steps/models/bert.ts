@@ -1,9 +1,10 @@
 /**
- * BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), as transformers' BertFor… classes compute it.
- * Read from top to bottom: config, family and heads, weights, encoder, embeddings, block, attention. What is exported
- * beside the family is RoBERTa's too: its encoder is the same under another name.
+ * BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), as transformers' BertFor… classes compute it. Read
+ * from top to bottom: config, family and heads, weights, encoder, embeddings, block, attention. The exports besides
+ * the family are for RoBERTa, whose encoder is the same under another name.
  *
- * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the vocabulary.
+ * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the
+ * vocabulary.
  */
 import { attention, betweenLayers, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
@@ -48,7 +49,7 @@ export const bert: Family<BertConfig> = {
   heads: {
     'text-classification': {
       architecture: 'BertForSequenceClassification',
-      // A masked language model's checkpoint has no pooler: it belongs to the head.
+      // The checkpoint of a masked language model has no pooler, so it belongs to the head.
       parameters: (config, labels) => ({
         ...nn.linearParameters('bert.pooler.dense', config.hidden_size, config.hidden_size),
         ...nn.linearParameters('classifier', config.hidden_size, labels),
@@ -107,11 +108,11 @@ export const bert: Family<BertConfig> = {
 
 const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout): Pass => ({ base: 'bert', config, weights, dropout });
 
-/** The rows of the positions of all tokens [T, H]. */
+/** The embeddings of the positions of all tokens [T, H]. */
 export const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
   firstRows(weights['bert.embeddings.position_embeddings.weight']!, input_ids!.shape[1]!);
 
-/** Reads the config of an encoder whose defaults are BERT's but for these. */
+/** Reads the config of an encoder with BERT's defaults, except for these. */
 export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'model_type' | 'vocab_size' | 'pad_token_id'>): BertConfig {
   const read = new ConfigReader(file);
   const config: BertConfig = {
@@ -163,7 +164,7 @@ export function encoderParameters(base: string, config: BertConfig): nn.Paramete
   return parameters;
 }
 
-/** A forward pass; `base` is what the weights' names begin with. */
+/** A forward pass; `base` is the prefix of the weights' names. */
 interface Pass {
   base: string;
   config: BertConfig;
@@ -171,7 +172,9 @@ interface Pass {
   dropout: Dropout;
 }
 
-/** int32 ids, mask and types [B, T], and the rows of their positions [T, H] or [B, T, H] → [B, T, H], the last hidden states. */
+/**
+ * int32 ids, mask and types [B, T], and position embeddings [T, H] or [B, T, H] → the last hidden states [B, T, H].
+ */
 export function encode(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, positions, mask); // [B, T, H]
@@ -179,8 +182,8 @@ export function encode(pass: Pass, inputs: Record<string, tf.Tensor>, positions:
 }
 
 /**
- * The same → [B, H], the last hidden state of the first token, [CLS], alone. A classifier reads no other, so the last block
- * computes no other: that is nearly half of a model with two blocks.
+ * The same → the last hidden state of the first token, [CLS], [B, H]. A classifier reads only this token, so the last
+ * block computes only this one, which saves nearly half of a model with two blocks.
  */
 export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
@@ -197,7 +200,7 @@ function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, positions:
 
 function embed({ base, config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>, positions: tf.Tensor) {
   const words = embedding(weights[`${base}.embeddings.word_embeddings.weight`]!, input_ids!); // [B, T, H]
-  // Where no types are given, or there is but one, every token is of type 0: one row, added to all.
+  // Without types, or with a single type, every token has type 0: one row, added to all.
   const typeRows = weights[`${base}.embeddings.token_type_embeddings.weight`]!;
   const typed = token_type_ids && config.type_vocab_size > 1;
   const type = typed ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, H] or [1, H]
@@ -205,7 +208,7 @@ function embed({ base, config, weights, dropout }: Pass, { input_ids, token_type
   return dropout(nn.layerNorm(sum, weights, `${base}.embeddings.LayerNorm`, config.layer_norm_eps), config.hidden_dropout_prob);
 }
 
-/** Tokens [B, Q, H], all of them or some, which attend to `x`, all of them [B, T, H] → [B, Q, H]. */
+/** `tokens` [B, Q, H], all or some of the sequence, attend to `x` [B, T, H], all of them → [B, Q, H]. */
 function block(pass: Pass, tokens: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, layer: number): tf.Tensor {
   const { base, config, weights, dropout } = pass;
   const name = `${base}.encoder.layer.${layer}`;

@@ -1,6 +1,6 @@
 /**
- * A model folder as the Hugging Face hub has it: read with its weights (or a random start where it has none),
- * and written so that transformers loads it with no flag and no warning.
+ * Reads a model folder in the format of the Hugging Face hub, with its weights or a random initialization, and writes
+ * one that transformers loads without options or warnings.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -25,36 +25,39 @@ export interface Model {
   /** config.json as it was read, and the same with the family's defaults. */
   file: ConfigFile;
   config: Config;
-  /** Names of the outputs, in the order of the logits; none where the task has no labels. */
+  /** Names of the outputs, in the order of the logits; empty if the task has no labels. */
   labels: string[];
   parameters: Parameters;
   weights: HostTensors;
   program: Program;
-  /** Of the program's inputs. */
+  /** Axes of the program's inputs. */
   axes: Axes;
 }
 
 export interface ModelStart {
   task: Task;
-  /** Of text-classification; default: one label of several. */
+  /** For text-classification; default: one label of several. */
   problem?: ProblemType;
   labels: string[];
-  /** Start a new head where the model's was trained for other labels. */
+  /** Replace a head that was trained for other labels. */
   replaceHead?: boolean;
-  /** Of what starts at random. */
+  /** The seed of the random initialization. */
   seed: number;
-  /** Of one label of several: what each class counts, and smoothing. */
+  /** For one label of several: the class weights, and label smoothing. */
   loss?: CrossEntropyOptions;
-  /** Instead of the config's dropout rates. */
+  /** Overrides the dropout rates of the config. */
   dropout?: number | undefined;
-  /** What a person should know of how the model starts. */
+  /** What the log reports about the initial weights. */
   say: (message: string) => void;
 }
 
-/** A model, and its weights that no file has. */
+/** A model, and its weights that are in no file. */
 export type Started = Model & { fresh: string[] };
 
-/** A model to be trained for these labels: from the folder's weights where it has some, else from a random start. */
+/**
+ * Opens a model to be trained for these labels: with the folder's weights if it has some, otherwise with a random
+ * initialization.
+ */
 export async function startModel(folder: string, start: ModelStart): Promise<Started> {
   const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
   const file = await readConfig(folder);
@@ -70,7 +73,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Sta
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
   if (!checkpoint) {
-    say('no model.safetensors: all weights start at random');
+    say('no model.safetensors: all weights are randomly initialized');
     return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
   }
   try {
@@ -80,25 +83,25 @@ export async function startModel(folder: string, start: ModelStart): Promise<Sta
     const fresh = Object.keys(head).filter((name) => !(name in kept));
     for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
     say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
-    if (fresh.length > 0) say(`new, starting at random: ${listed(fresh)}`);
+    if (fresh.length > 0) say(`randomly initialized: ${listed(fresh)}`);
     const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
-    if (unused.length > 0) say(`not used by a ${family.type} model for ${task}: ${listed(unused)}`);
+    if (unused.length > 0) say(`ignored, because a ${family.type} model for ${task} does not use them: ${listed(unused)}`);
     return { ...model, weights: inOrder(weights, parameters), fresh };
   } finally {
     await checkpoint.close();
   }
 }
 
-/** A trained model, its head included; of this task where one is given. */
+/** Opens a trained model with its head; only for `task` if one is given. */
 export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const file = await readConfig(folder);
   const family = familyOf(file);
   const config: Config = family.configure(file);
   const task = taskOf(file, shown(folder));
   if (wanted !== undefined && task !== wanted)
-    throw new StepError(`${shown(folder)} holds a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
+    throw new StepError(`${shown(folder)} contains a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
   const named = labelsOf(file);
-  if (!named) throw new StepError(`${shown(folder)}: id2label of its config.json must name the labels 0, 1, 2 …, each once`);
+  if (!named) throw new StepError(`${shown(folder)}: id2label in its config.json must name the labels 0, 1, 2 …, each once`);
   const problem = problemOf(file, named);
   const labels = task.endsWith('-classification') ? named : [];
   const head = headOf(family, task, file);
@@ -106,7 +109,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const all = head.parameters(config, labels.length);
   const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
   if (!checkpoint)
-    throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder holds a configuration only.');
+    throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder contains only a configuration.');
   try {
     const ownParameters = withoutTied(all, head.tiedTo, checkpoint);
     const parameters: Parameters = { ...base, ...ownParameters };
@@ -122,10 +125,13 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   }
 }
 
-/** Writes config.json and model.safetensors. `weights` may be those of a training, which are the model's by name. */
+/**
+ * Writes config.json and model.safetensors. `weights` may be those of a training, by the names of the model's
+ * weights.
+ */
 export async function saveModel(folder: string, model: Model, weights: HostTensors = model.weights): Promise<void> {
   const { family, task, problem, labels } = model;
-  // The weights are float32 whatever they were; without a dtype loaders take the file's.
+  // The weights are float32, whatever they were; without a dtype loaders would take the file's.
   const { dtype: _, torch_dtype: __, num_labels: ___, id2label: ____, label2id: _____, problem_type: ______, ...file } = model.file;
   const config = {
     ...file,
@@ -136,11 +142,11 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
       label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
     }),
     ...(task === 'text-classification' && { problem_type: problem }),
-    // transformers has no default for it, and generates nothing without.
+    // transformers has no default for it, and would not generate without it.
     ...(task === 'seq2seq' && { decoder_start_token_id: model.config.decoder_start_token_id }),
   };
   await mkdir(folder, { recursive: true });
-  // transformers refuses a whole number where it wants one with a point, and to JavaScript 1.0 is 1.
+  // transformers requires a float here, and JavaScript writes 1.0 as 1.
   const text = JSON.stringify(config, null, 2).replace(FLOATS, '$1.0');
   await writeFile(path.join(folder, 'config.json'), `${text}\n`);
   const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
@@ -149,18 +155,18 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
 
 const FLOATS = /^( {2}"(?:initializer_factor|initializer_range|layer_norm_eps|layer_norm_epsilon)": \d+)(?=,?$)/gm;
 
-/** @throws StepError where there is none, or the folder is an adapter's */
+/** @throws StepError if there is none, or the folder contains an adapter */
 export async function readConfig(folder: string): Promise<ConfigFile> {
   const file = path.join(folder, 'config.json');
   if (!existsSync(file) && existsSync(path.join(folder, 'adapter_config.json')))
     throw new StepError(
-      `${shown(folder)} holds a LoRA adapter, not a model`,
+      `${shown(folder)} contains a LoRA adapter, not a model`,
       'Train with `lora.merge: true`, or merge it in Python: PeftModel.from_pretrained(base, folder).merge_and_unload().',
     );
   if (!existsSync(file))
     throw new StepError(
       `${shown(folder)} has no config.json`,
-      'A model folder holds config.json and tokenizer.json, and model.safetensors unless it starts at random.',
+      'A model folder needs config.json and tokenizer.json, and model.safetensors unless it is to be randomly initialized.',
     );
   return readJson(file);
 }
@@ -170,21 +176,24 @@ export function listed(names: string[], most = 8): string {
   return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
 }
 
-/** @throws StepError where the family has no head for the task, or this model another than we have */
+/** @throws StepError if the family has no head for the task, or this model needs one that is not supported */
 export function headOf(family: Family, task: Task, file: ConfigFile): Head | GeneratingHead {
   const head = family.heads[task];
   if (task === 'masked-lm' && file.tie_word_embeddings === false)
     throw new StepError(
       'config.json: tie_word_embeddings false is not supported for masked-lm',
-      'Its decoder has weights of its own; supported are models whose decoder is the word embeddings.',
+      'Its decoder has weights of its own. Only decoders that share the word embeddings are supported.',
     );
   if (head) return head;
-  throw new StepError(`a ${family.type} model cannot be trained for ${task}`, `It can be for ${Object.keys(family.heads).join(', ')}.`);
+  throw new StepError(
+    `a ${family.type} model cannot be trained for ${task}`,
+    `It can be trained for ${Object.keys(family.heads).join(', ')}.`,
+  );
 }
 
-/** The weights of a folder: one file or several, under the names that our parameters have. */
+/** The weights of a folder: one file or several, by the names of our parameters. */
 interface Checkpoint {
-  /** What it is called in messages. */
+  /** Its name in messages. */
   source: string;
   entries: Map<string, { shape: number[]; read(): Promise<Float32Array> }>;
   close(): Promise<void>;
@@ -197,7 +206,7 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
     if (!foreign) return undefined;
     const pickle = foreign === 'pytorch_model.bin';
     throw new StepError(
-      `${shown(folder)} has its weights in ${foreign}, which is not read${pickle ? ': a pickle can run any code when it is opened' : ''}`,
+      `${shown(folder)} has its weights in ${foreign}, which is not supported${pickle ? ': opening a pickle can run any code' : ''}`,
       pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
     );
   }
@@ -217,11 +226,12 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
         const read = async () => {
           const tensor = await stored.read(name);
           const data = toFloat32(tensor);
-          if (!data) throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model unquantised.');
+          if (!data)
+            throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
           if (!allFinite(data))
             throw new StepError(
-              `${file}: "${name}" holds NaN or infinite numbers`,
-              'Its training went wrong, or the file is damaged: take another checkpoint.',
+              `${file}: "${name}" contains NaN or infinite numbers`,
+              'Its training diverged, or the file is damaged: use another checkpoint.',
             );
           return data;
         };
@@ -231,7 +241,8 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
           continue;
         }
         const own = nameFor(name, family, parameters);
-        if (entries.has(own)) throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, each weight once.');
+        if (entries.has(own))
+          throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
         entries.set(own, { shape, read });
       }
     }
@@ -244,7 +255,7 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
   }
 }
 
-/** A tensor that stands for another one's values once more. */
+/** A tensor that duplicates the values of another one. */
 interface Copy {
   file: string;
   name: string;
@@ -253,14 +264,14 @@ interface Copy {
   read(): Promise<Float32Array>;
 }
 
-/** One with values of its own belongs to a model that does not tie the two: it would compute something else. */
+/** A copy with other values belongs to a model that does not tie the two, which would compute something else. */
 async function refuseFalseCopies(copies: Copy[], entries: Checkpoint['entries']): Promise<void> {
   for (const { file, name, original, shape, read } of copies) {
     const entry = entries.get(original);
     if (!entry || (entry.shape.join() === shape.join() && same(await read(), await entry.read()))) continue;
     throw new StepError(
       `${file}: ${name} differs from ${original}, which config.json ties it to`,
-      'Weights of their own need `"tie_word_embeddings": false` in config.json, where the family can have them; a copy is to be equal.',
+      'For separate weights, set `"tie_word_embeddings": false` in config.json, if the family supports that; otherwise the copy must be equal.',
     );
   }
 }
@@ -270,16 +281,16 @@ function same(a: Float32Array, b: Float32Array): boolean {
   return true;
 }
 
-/** That old versions of transformers saved with every family's weights. */
+/** Constants that old versions of transformers saved with the weights of every family. */
 const CONSTANTS = ['.position_ids'];
 
-/** Infinity and NaN less themselves are NaN. */
+/** Infinity and NaN minus themselves are NaN. */
 function allFinite(data: Float32Array): boolean {
   for (let i = 0; i < data.length; i++) if (data[i]! - data[i]! !== 0) return false;
   return true;
 }
 
-/** Copies, for weights that are tied share their memory, which safetensors does not write. */
+/** Copies, because tied weights share memory, which safetensors does not write. */
 const UNPICKLE = `Convert it once with Python:
   import torch; from safetensors.torch import save_file
   weights = torch.load("pytorch_model.bin", weights_only=True)
@@ -288,43 +299,45 @@ const UNPICKLE = `Convert it once with Python:
 const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
 const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
 
-/** Which file of the folder holds each tensor. */
+/** The file of the folder that contains each tensor. */
 async function indexOf(folder: string, index: string): Promise<Record<string, string>> {
   const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
   const places = Object.entries(weight_map ?? {});
-  if (places.length === 0) throw new StepError(`${index} of ${shown(folder)} names no shards in "weight_map"`);
+  if (places.length === 0) throw new StepError(`${index} of ${shown(folder)} lists no shards in "weight_map"`);
   const outside = places.find(([, file]) => typeof file !== 'string' || file !== path.basename(file));
-  if (outside) throw new StepError(`${index} of ${shown(folder)} names ${outside[1]}, which is not a file of the folder`);
+  if (outside) throw new StepError(`${index} of ${shown(folder)} lists ${outside[1]}, which is not a file of the folder`);
   const missing = [...new Set(places.map(([, file]) => file))].filter((file) => !existsSync(path.join(folder, file))).sort();
   if (missing.length > 0) {
     const [name] = places.find(([, file]) => file === missing[0])!;
     throw new StepError(
-      `${shown(folder)} lacks ${listed(missing)}, which ${index} names, for ${name} among others`,
+      `${shown(folder)} lacks ${listed(missing)}, which ${index} lists for ${name} and others`,
       'Download the missing shards.',
     );
   }
   return weight_map!;
 }
 
-/** A shard that is of another save than the index would else be half of another model. */
+/** Otherwise a shard from another save than the index would mix two models. */
 function refuseDisplaced(source: string, index: Record<string, string>, shards: Map<string, Safetensors>): void {
   for (const [name, file] of Object.entries(index)) {
     if (shards.get(file)!.tensors.has(name)) continue;
     const [elsewhere] = [...shards].find(([, { tensors }]) => tensors.has(name)) ?? [];
     throw new StepError(
-      `${source} says that ${file} holds ${name}, and ${elsewhere === undefined ? 'no shard has it' : `it is in ${elsewhere}`}`,
+      `${source} lists ${name} in ${file}, but ${elsewhere === undefined ? 'no shard contains it' : `it is in ${elsewhere}`}`,
       OTHER_SAVES,
     );
   }
   for (const [file, { tensors }] of shards) {
     const unnamed = [...tensors.keys()].filter((name) => !Object.hasOwn(index, name));
-    if (unnamed.length > 0) throw new StepError(`${file} holds ${listed(unnamed)}, which ${source} does not name`, OTHER_SAVES);
+    if (unnamed.length > 0) throw new StepError(`${file} contains ${listed(unnamed)}, which ${source} does not list`, OTHER_SAVES);
   }
 }
 
-const OTHER_SAVES = 'The index and the shards are of different saves: download all of them again.';
+const OTHER_SAVES = 'The index and the shards are from different saves: download all of them again.';
 
-/** TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix where it was left out. */
+/**
+ * TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix if it was left out.
+ */
 function nameFor(name: string, family: Family, parameters: Parameters): string {
   const renamed = name.replace(/\bLayerNorm\.gamma$/, 'LayerNorm.weight').replace(/\bLayerNorm\.beta$/, 'LayerNorm.bias');
   const prefixed = `${family.prefix}.${renamed}`;
@@ -332,8 +345,8 @@ function nameFor(name: string, family: Family, parameters: Parameters): string {
 }
 
 /**
- * The head's weights that are read. A head is kept if it was trained for the very same labels, by name; they may come in
- * another order, and its rows then move. One that was trained for other labels is replaced only where that was asked for.
+ * The weights of the head to read. A head is kept if it was trained for exactly the same labels, by name; if their
+ * order differs, its rows move. A head for other labels is replaced only if the option says so.
  */
 function headToKeep(
   file: ConfigFile,
@@ -347,18 +360,18 @@ function headToKeep(
   const order = labels.map((label) => former.indexOf(label));
   const sameLabels = former.length === labels.length && !order.includes(-1);
   const trained = here.some((name) => labelled.includes(name));
-  // A number has no name to go by.
+  // The output of a regression has no label name.
   const number = task === 'text-classification' && problem === 'regression' && former.length === 1;
   const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
   const keeps = (sameLabels || number) && sameProblem;
   if (trained && !keeps && !replaceHead) {
     const named =
-      former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label of its config.json does not number 0, 1, 2 …, each once';
+      former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label in its config.json does not number 0, 1, 2 …, each once';
     const found = sameProblem ? named : problemOf(file, former);
     const wanted = sameProblem ? listed(labels) : problem;
     throw new StepError(
-      `the model's head was trained for ${found}, and the tokens have ${wanted}`,
-      `\`replace_head: true\` starts a new head.${former.every((label, i) => label === `LABEL_${i}`) ? ' Or name the labels in id2label of its config.json.' : ''}`,
+      `the model's head was trained for ${found}, but the tokens have ${wanted}`,
+      `\`replace_head: true\` initializes a new head.${former.every((label, i) => label === `LABEL_${i}`) ? ' Alternatively, name the labels in id2label of its config.json.' : ''}`,
       ['replace_head'],
     );
   }
@@ -366,7 +379,10 @@ function headToKeep(
   return { head: Object.fromEntries(kept), order: sameLabels ? order : labels.map((_, i) => i) };
 }
 
-/** A head's weights, but for those that are others' where this checkpoint has the others alone: they are one, and learn as one. */
+/**
+ * A head's weights, except those that are tied to others and missing in this checkpoint: they are one tensor, and
+ * learn as one.
+ */
 const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
   Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
@@ -377,7 +393,7 @@ function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostT
   return { dtype, shape, data: moved };
 }
 
-/** Reads what the parameters ask for, or says everything that does not fit. */
+/** Reads the weights that the parameters ask for, or reports everything that does not fit. */
 async function readWeights({ source, entries }: Checkpoint, parameters: Parameters): Promise<HostTensors> {
   const missing: string[] = [];
   const misshapen: string[] = [];
@@ -387,7 +403,8 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
     else if (entry.shape.join() !== shape.join()) misshapen.push(`${name} is [${entry.shape}] instead of [${shape}]`);
   }
   const unexpected = [...entries.keys()].filter((name) => !(name in parameters));
-  // Other tasks' heads do no harm, but a layer that config.json does not know of would be left out of what is computed.
+  // Heads of other tasks do no harm, but a layer that config.json does not declare would be missing in the
+  // computation.
   const kinds = new Set(Object.keys(parameters).map(kindOfWeight));
   const layers = unexpected.filter((name) => kinds.has(kindOfWeight(name)));
   if (missing.length + misshapen.length + layers.length > 0) {
@@ -395,12 +412,12 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
     const wrong = [
       ...(missing.length > 0 ? [`it lacks ${listed(missing)}`] : []),
       ...misshapen.slice(0, 8),
-      ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more of another shape`] : []),
-      ...(told.length > 0 ? [`it has, unexpectedly, ${listed(told)}`] : []),
+      ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more with another shape`] : []),
+      ...(told.length > 0 ? [`it has unexpected weights: ${listed(told)}`] : []),
     ];
     throw new StepError(
       `${source} does not fit its config.json: ${wrong.join('; ')}`,
-      'Use the config.json that the weights were saved with.',
+      'Use the config.json that was saved with the weights.',
     );
   }
   const weights: HostTensors = {};
@@ -410,7 +427,7 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
   return weights;
 }
 
-/** The same for all layers, and whether or not the name of the base model stands before it. */
+/** The same for all layers, with or without the prefix of the base model. */
 const kindOfWeight = (name: string): string =>
   name
     .replace(/^.*?(?=\b(encoder|transformer)\.)/, '')
@@ -424,8 +441,8 @@ function startAll(parameters: Parameters, config: Config, seed: number): HostTen
     const largest = sizes.reduce((a, b) => (b.size > a.size ? b : a));
     const gigabytes = (bytes: number) => `${Math.ceil(bytes / 1e9)} GB`;
     throw new StepError(
-      `config.json: a model of these sizes has ${gigabytes(bytes)} of weights, and this machine ${gigabytes(memoryLimit())} of memory`,
-      `The largest weight is ${largest.name} [${largest.shape}]: is its size a slip?`,
+      `config.json: a model of these sizes has ${gigabytes(bytes)} of weights, but this machine has ${gigabytes(memoryLimit())} of memory`,
+      `The largest weight is ${largest.name} [${largest.shape}]: check its size.`,
     );
   }
   return Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));
@@ -433,7 +450,7 @@ function startAll(parameters: Parameters, config: Config, seed: number): HostTen
 
 const sizeOf = (shape: number[]): number => shape.reduce((product, n) => product * n, 1);
 
-/** As transformers initialises: N(0, initializer_range), biases 0, norms 1 and 0, the padding token's row 0. */
+/** Initialization as in transformers: N(0, initializer_range), biases 0, norms 1 and 0, the padding token's row 0. */
 function startOne(name: string, parameter: Parameter, config: Config, seed: number): HostTensor {
   const { shape, start, deviation = config.initializer_range, paddingRow } = parameter;
   const size = sizeOf(shape);
@@ -444,7 +461,7 @@ function startOne(name: string, parameter: Parameter, config: Config, seed: numb
   return { dtype: 'float32', shape, data };
 }
 
-/** Row by row: sines at even places, cosines at odd ones, of ever longer waves (Vaswani et al. 2017, 3.5). */
+/** Row by row: sines at even positions, cosines at odd ones, with ever longer waves (Vaswani et al. 2017, 3.5). */
 function fillSinusoids(data: Float32Array, width: number): void {
   for (let i = 0; i < data.length; i++) {
     const [position, place] = [Math.floor(i / width), i % width];
@@ -453,6 +470,9 @@ function fillSinusoids(data: Float32Array, width: number): void {
   }
 }
 
-/** In the order of the parameters, so that runs from weights and from a random start do the same in the same order. */
+/**
+ * In the order of the parameters, so that runs from weights and from a random initialization do the same in the same
+ * order.
+ */
 const inOrder = (weights: HostTensors, parameters: Parameters): HostTensors =>
   Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!]));

@@ -1,4 +1,4 @@
-/** Reads fields of a config.json with transformers' defaults, and says which one cannot be honoured. */
+/** Reads fields of a config.json with transformers' defaults, and rejects values that are not supported. */
 import { StepError } from '../../engine/step.ts';
 
 /** A config.json as it is. */
@@ -11,34 +11,34 @@ export class ConfigReader {
     this.#file = file;
   }
 
-  /** A whole number above 0. */
+  /** A positive integer. */
   count(field: string, fallback: number): number {
-    return this.#number(field, fallback, 'a whole number above 0', (n) => Number.isSafeInteger(n) && n > 0);
+    return this.#number(field, fallback, 'a whole number greater than 0', (n) => Number.isSafeInteger(n) && n > 0);
   }
 
-  /** Layers, or groups of them: every one is written out, weight by weight. */
+  /** The number of layers, or of groups of layers; each is built weight by weight, hence the limit. */
   layers(field: string, fallback: number): number {
     return this.#number(field, fallback, 'a whole number from 1 to 1024', (n) => Number.isSafeInteger(n) && n > 0 && n <= 1024);
   }
 
-  /** A whole number, 0 included. */
+  /** A non-negative integer. */
   index(field: string, fallback: number): number {
     return this.#number(field, fallback, 'a whole number', (n) => Number.isSafeInteger(n) && n >= 0);
   }
 
   positive(field: string, fallback: number): number {
-    return this.#number(field, fallback, 'a number above 0', (n) => Number.isFinite(n) && n > 0);
+    return this.#number(field, fallback, 'a number greater than 0', (n) => Number.isFinite(n) && n > 0);
   }
 
-  /** A share, as of dropout. */
+  /** A rate, such as that of dropout. */
   rate(field: string, fallback: number): number {
-    return this.#number(field, fallback, 'a number from 0 to below 1', (n) => n >= 0 && n < 1);
+    return this.#number(field, fallback, 'a number of at least 0 and less than 1', (n) => n >= 0 && n < 1);
   }
 
   flag(field: string, fallback: boolean): boolean {
     const value = this.#file[field] ?? fallback;
     if (typeof value === 'boolean') return value;
-    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, and must be true or false`);
+    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, but must be true or false`);
   }
 
   oneOf<T extends string>(field: string, known: readonly T[], fallback: T): T {
@@ -47,7 +47,7 @@ export class ConfigReader {
     throw new StepError(`config.json: ${field} ${JSON.stringify(value)} is not supported`, `Supported: ${known.join(', ')}.`);
   }
 
-  /** A field of which we honour one value only, which is also its default. */
+  /** A field of which only one value is supported, which is also its default. */
   only(field: string, value: unknown): void {
     const found = this.#file[field] ?? value;
     if (found !== value)
@@ -60,18 +60,18 @@ export class ConfigReader {
     if (whole % part !== 0) throw new StepError(`config.json: ${field} ${whole} is not a multiple of ${unit} ${part}`);
   }
 
-  /** The padding token is one of the vocabulary. */
+  /** The padding token must be in the vocabulary. */
   paddingWithin({ pad_token_id, vocab_size }: { pad_token_id: number; vocab_size: number }): void {
     if (pad_token_id >= vocab_size)
       throw new StepError(
-        `config.json: pad_token_id ${pad_token_id} is not in a vocabulary of ${vocab_size} (vocab_size)`,
-        'Give the id that tokenizer.json has for the padding token.',
+        `config.json: pad_token_id ${pad_token_id} is not in a vocabulary of ${vocab_size} tokens (vocab_size)`,
+        'Use the id that tokenizer.json has for the padding token.',
       );
   }
 
   #number(field: string, fallback: number, what: string, valid: (n: number) => boolean): number {
     const value = this.#file[field] ?? fallback;
     if (typeof value === 'number' && valid(value)) return value;
-    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, and must be ${what}`);
+    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, but must be ${what}`);
   }
 }

@@ -1,15 +1,18 @@
-/** A model's decoder as programs for a runtime: one graph each, whatever the sizes. What they take and give, family.ts tells. */
+/**
+ * A model's decoder as programs for a runtime: one graph each, for all sizes. Their inputs and outputs are described
+ * in family.ts.
+ */
 import type { Axes, Program } from '../runtime/runtime.ts';
 import type { Config, Family } from './family.ts';
 
 export interface Decoding {
   cache: { layers: number; heads: number; width: number };
-  /** Of encoder-decoders. */
+  /** For encoder-decoders. */
   encode?: { program: Program; axes: Axes };
   decode: { program: Program; axes: Axes };
 }
 
-/** Undefined for a family that does not write. */
+/** Undefined for a family that does not generate. */
 export function decodingOf<C extends Config>({ family, config }: { family: Family<C>; config: C }): Decoding | undefined {
   const { decoder } = family;
   if (!decoder) return undefined;

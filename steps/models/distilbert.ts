@@ -1,10 +1,10 @@
 /**
- * DistilBERT (Sanh et al. 2019, https://arxiv.org/abs/1910.01108), as transformers' DistilBertFor…
- * classes compute it: half of BERT's blocks, no token types, no pooler.
- * Read from top to bottom: config, weights, embeddings, attention, block, head.
+ * DistilBERT (Sanh et al. 2019, https://arxiv.org/abs/1910.01108), as transformers' DistilBertFor… classes compute
+ * it: half of BERT's blocks, no token types, no pooler. Read from top to bottom: config, weights, embeddings,
+ * attention, block, head.
  *
- * In the comments B is the batch, T the tokens of a sequence, H the hidden size (`dim`), F the intermediate size (`hidden_dim`),
- * V the vocabulary.
+ * In the comments B is the batch, T the tokens of a sequence, H the hidden size (`dim`), F the intermediate size
+ * (`hidden_dim`), V the vocabulary.
  */
 import { attention, betweenLayers, embedding, firstRows, firstToken, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
@@ -20,7 +20,7 @@ interface DistilBertConfig {
   model_type: 'distilbert';
   vocab_size: number;
   max_position_embeddings: number;
-  /** Positions start as sines and cosines; they are trained as any weight. */
+  /** Position embeddings are initialized as sines and cosines, and trained like any weight. */
   sinusoidal_pos_embds: boolean;
   n_layers: number;
   n_heads: number;
@@ -157,7 +157,7 @@ interface Pass {
   dropout: Dropout;
 }
 
-/** int32 ids and mask [B, T] → [B, T, H], the last hidden states. */
+/** int32 ids and mask [B, T] → the last hidden states [B, T, H]. */
 function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
   const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, input_ids!, mask); // [B, T, H]
@@ -165,8 +165,8 @@ function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Ten
 }
 
 /**
- * The same → [B, H], the last hidden state of the first token, [CLS], alone.
- * A classifier reads no other, so the last block computes no other.
+ * int32 ids and mask [B, T] → the last hidden state of the first token, [CLS], [B, H]. A classifier reads only this
+ * token, so the last block computes only this one.
  */
 function encodeFirst(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
   const { n_layers, dim } = pass.config;
@@ -188,7 +188,7 @@ function embed({ config, weights, dropout }: Pass, ids: tf.Tensor): tf.Tensor {
   return dropout(nn.layerNorm(tf.add(words, positions), weights, 'distilbert.embeddings.LayerNorm', LAYER_NORM_EPS), config.dropout);
 }
 
-/** Tokens [B, Q, H], all of them or some, which attend to `x`, all of them [B, T, H] → [B, Q, H]. */
+/** `tokens` [B, Q, H], all or some of the sequence, attend to `x` [B, T, H], all of them → [B, Q, H]. */
 function block(pass: Pass, tokens: tf.Tensor, x: tf.Tensor, mask: tf.Tensor, layer: number): tf.Tensor {
   const { config, weights, dropout } = pass;
   const name = `distilbert.transformer.layer.${layer}`;

@@ -1,6 +1,6 @@
 /**
- * How the fields of a raw input become what a model reads, as far as the tokenizer does not say it. `tokenize` decides it and writes it
- * into tokens.json; `train` carries it into the model's training.json, and `deploy` into the bundle's.
+ * Records how the fields of a raw input are encoded, besides what the tokenizer defines. `tokenize` decides it and
+ * writes it to tokens.json; `train` copies it to the model's training.json, and `deploy` to the bundle's.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -9,25 +9,25 @@ import { readJson, shown } from './json.ts';
 import type { Truncation } from './tokenizer.ts';
 
 export interface Encoding {
-  /** The column of the training data that each field comes from. Only training.json of older versions lacks it. */
+  /** The column of the training data for each field. Only training.json of older versions lacks it. */
   fields?: Record<string, string>;
-  /** What the columns of fields are called in the files that were collected, where they were renamed. */
+  /** The names of the fields' columns in the collected files, if they were renamed. */
   files?: Record<string, string>;
   /** Inputs are pairs of texts. */
   pairs?: true;
-  /** The most tokens of a sequence, special ones included. */
+  /** The maximum number of tokens of a sequence, including special ones. */
   max_length: number;
-  /** Which text of a pair is cut; default `longest_first`. */
+  /** Which text of a pair is truncated; default `longest_first`. */
   truncation?: Truncation;
   /** Tokens that neighbouring windows of a context share. */
   stride?: number;
-  /** What each text of seq2seq begins with. */
+  /** The prefix of each text of seq2seq. */
   prefix?: string;
-  /** The most tokens of a target of seq2seq: as many are written where nothing else is said. */
+  /** The maximum number of tokens of a target of seq2seq, which is also the default length of generated texts. */
   max_target_length?: number;
 }
 
-/** The keys of an encoding among others. */
+/** Picks the keys of an encoding from a larger object. */
 export function encodingOf<E extends Partial<Encoding>>(info: E): Pick<E, keyof Encoding & keyof E> {
   const keys = Object.keys(RULES) as (keyof Encoding & keyof E)[];
   return Object.fromEntries(keys.flatMap((key) => (info[key] === undefined ? [] : [[key, info[key]]]))) as Pick<
@@ -36,7 +36,10 @@ export function encodingOf<E extends Partial<Encoding>>(info: E): Pick<E, keyof 
   >;
 }
 
-/** That of a model folder, a bundle or a folder of tokens; empty where tunesmith did not train the model. @throws StepError where the file is damaged */
+/**
+ * The encoding of a model folder, a bundle or a folder of tokens; empty if tunesmith did not train the model. @throws
+ * StepError if the file is damaged
+ */
 export async function readEncoding(folder: string): Promise<Partial<Encoding>> {
   const name = ['training.json', 'tokens.json'].find((name) => existsSync(path.join(folder, name)));
   if (name === undefined) return {};
@@ -45,8 +48,8 @@ export async function readEncoding(folder: string): Promise<Partial<Encoding>> {
     const { is, what } = RULES[key as keyof Encoding];
     if (!is(value))
       throw new StepError(
-        `${name} of ${shown(folder)}: ${key} is ${JSON.stringify(value)}, and must be ${what}`,
-        'The file was edited or is of another version: copy or deploy the bundle again.',
+        `${name} of ${shown(folder)}: ${key} is ${JSON.stringify(value)}, but must be ${what}`,
+        'The file was edited or is from another version: copy or deploy the bundle again.',
       );
   }
   return encoding;
@@ -57,9 +60,9 @@ const whole = (least: number) => ({
   what: `a whole number of at least ${least}`,
 });
 
-/** What each key takes, in the order in which they are written. */
+/** Checks for the value of each key, in the order in which they are written. */
 const RULES: Record<keyof Encoding, { is: (value: unknown) => boolean; what: string }> = {
-  pairs: { is: (value) => value === true, what: 'true, or left out' },
+  pairs: { is: (value) => value === true, what: 'true, or omitted' },
   fields: {
     is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
     what: 'a map of fields to columns',
@@ -68,7 +71,7 @@ const RULES: Record<keyof Encoding, { is: (value: unknown) => boolean; what: str
     is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
     what: 'a map of fields to columns',
   },
-  // Below that no token of a text has room between those around it.
+  // With less, the special tokens would leave no room for a token of the text.
   max_length: whole(3),
   truncation: {
     is: (value) => value === 'longest_first' || value === 'only_first' || value === 'only_second',

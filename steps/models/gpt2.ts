@@ -28,12 +28,12 @@ export interface Gpt2Config {
   layer_norm_epsilon: number;
   initializer_range: number;
   scale_attn_weights: boolean;
-  /** Deeper layers attend more evenly: their scores are divided by the layer's number, from 1 on. */
+  /** Divides the attention scores of each layer by its number, from 1 on. */
   scale_attn_by_inverse_layer_idx: boolean;
-  /** Tokens are predicted by their embeddings; else by rows of their own, `lm_head`. */
+  /** Tokens are predicted with their embeddings; otherwise with separate weights, `lm_head`. */
   tie_word_embeddings: boolean;
   eos_token_id: number;
-  /** What batches are filled up with: GPT-2 has no token for it, so where none is named it is the end of a text. */
+  /** The padding token of batches: GPT-2 has none of its own, so its default is the end-of-text token. */
   pad_token_id: number;
   pad_token_named: boolean;
 }
@@ -62,8 +62,8 @@ export const gpt2: Family<Gpt2Config> = {
       parameters(config, labels) {
         if (!config.pad_token_named)
           throw new StepError(
-            'config.json names no pad_token_id, and GPT-2 classifies a text by the last token that is not padding',
-            `Name one that no text has: "pad_token_id": ${config.eos_token_id}, the end of a text, is the usual one.`,
+            'config.json has no pad_token_id, and GPT-2 classifies a text by the last token that is not padding',
+            `Set one that occurs in no text: usually the end-of-text token, "pad_token_id": ${config.eos_token_id}.`,
           );
         return nn.projectionParameters('score', config.n_embd, labels);
       },
@@ -144,7 +144,7 @@ function configure(file: ConfigFile): Gpt2Config {
 
 function parameters(config: Gpt2Config): nn.Parameters {
   const { n_embd: H, n_inner: F, n_layer } = config;
-  // What each block adds to the residual stream starts smaller the more blocks there are.
+  // The more blocks there are, the smaller is the initialization of what each adds to the residual stream.
   const residual = config.initializer_range / Math.sqrt(2 * n_layer);
   const parameters: nn.Parameters = {
     ...nn.embeddingParameters('transformer.wte', config.vocab_size, H),
@@ -171,7 +171,7 @@ interface Pass {
   dropout: Dropout;
 }
 
-/** Whole sequences, int32 ids and mask [B, T] → [B, T, H], the last hidden states. Padding is at the end. */
+/** Whole sequences, int32 ids and mask [B, T] → the last hidden states [B, T, H]. Padding is at the end. */
 function read(config: Gpt2Config, weights: nn.Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout): tf.Tensor {
   const { input_ids, attention_mask } = inputs;
   const positions = firstRows(weights[POSITIONS]!, input_ids!.shape[1]!); // [T, H]
@@ -182,7 +182,7 @@ function read(config: Gpt2Config, weights: nn.Weights, inputs: Record<string, tf
   );
 }
 
-/** Of one layer: queries, keys and values [B, heads, T, d], and the factor of the scores → [B, heads, T, d]. */
+/** For one layer: queries, keys and values [B, heads, T, d], and the factor of the scores → [B, heads, T, d]. */
 type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, layer: number, scale: number) => tf.Tensor;
 
 /** Embedded tokens [B, T, H] → [B, T, H], through all blocks and the last norm. */
@@ -193,7 +193,7 @@ function blocks(pass: Pass, embedded: tf.Tensor, attend: Attend): tf.Tensor {
   return nn.layerNorm(x, weights, 'transformer.ln_f', config.layer_norm_epsilon);
 }
 
-/** Norms stand before attention and feed-forward layer, so that x itself goes through untouched. */
+/** Norms precede attention and feed-forward layer, so that x itself passes unchanged. */
 function block({ config, weights, dropout }: Pass, x: tf.Tensor, attend: Attend, layer: number): tf.Tensor {
   const name = `transformer.h.${layer}`;
   const depth = config.scale_attn_by_inverse_layer_idx ? layer + 1 : 1;

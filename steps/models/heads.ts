@@ -1,4 +1,4 @@
-/** The program of a task: what it returns, and the loss it is trained by where labels are given. All as transformers has it. */
+/** The program of a task: its outputs, and its training loss if labels are given. All as in transformers. */
 import {
   binaryCrossEntropy,
   type CrossEntropyOptions,
@@ -13,13 +13,13 @@ import { tf } from '../runtime/tfjs.ts';
 import { type Config, type Family, isGenerating, type ProblemType, type Task } from './family.ts';
 
 /**
- * Labels, and what comes of them:
- *   text-classification   `labels` int32 [B] of one label, float32 [B, labels] of any number of them or of a number
- *   token-classification  `labels` int32 [B, T]; −100 does not count
- *   question-answering    `start_positions` and `end_positions` int32 [B]
- *   masked-lm             `labels` int32 [B, T], or [P] beside `label_positions`; −100 does not count
- *   causal-lm, seq2seq    the same: the token that comes next, at each place. Beside `loss` there are then `losses` float32 [P], and
- *                         instead of logits, which would be [P, vocabulary], the tokens of the highest, `predictions` int32 [P]
+ * Labels, and the loss that they define:
+ *  text-classification   `labels` int32 [B] for one label, float32 [B, labels] for any number of labels or for a number
+ *  token-classification  `labels` int32 [B, T]; −100 is ignored
+ *  question-answering    `start_positions` and `end_positions` int32 [B]
+ *  masked-lm             `labels` int32 [B, T], or [P] with `label_positions`; −100 is ignored
+ *  causal-lm, seq2seq    the same: the next token at each position. Besides `loss` there are then `losses` float32 [P], and
+ *                        instead of logits, which would be [P, vocabulary], the most likely tokens, `predictions` int32 [P]
  */
 export function programFor<C extends Config>(
   family: Family<C>,
@@ -57,7 +57,7 @@ export function programFor<C extends Config>(
   };
 }
 
-/** The axes of what such a program reads. */
+/** The axes of the inputs of such a program. */
 export function axesFor(task: Task, problem: ProblemType, labels: number): Axes {
   const tokens = ['batch', 'sequence'];
   const one = task === 'text-classification' && problem === 'single_label_classification';

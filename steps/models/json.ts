@@ -1,9 +1,9 @@
-/** JSON files of model and token folders, read with words for what is wrong with them. */
+/** Reads JSON files of model and token folders, with messages for what is wrong with them. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 
-/** An object. */
+/** The file must contain an object. */
 export async function readJson(file: string): Promise<Record<string, unknown>> {
   const name = `${path.basename(file)} of ${shown(path.dirname(file))}`;
   let value: unknown;
@@ -17,7 +17,7 @@ export async function readJson(file: string): Promise<Record<string, unknown>> {
   return value as Record<string, unknown>;
 }
 
-/** A file of text, such as a vocabulary. */
+/** Reads a text file, such as a vocabulary. */
 export async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
@@ -26,5 +26,5 @@ export async function readText(file: string): Promise<string> {
   }
 }
 
-/** A folder as a person knows it: its last two parts. */
+/** How messages show a folder: its last two parts. */
 export const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');

@@ -1,6 +1,6 @@
 /**
- * LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685), as PEFT has it: beside a linear layer's weight W, which stays as it is, two
- * narrow ones are trained, A [r, in] and B [out, r], and the layer computes x Wᵀ + bias + α/r · dropout(x) Aᵀ Bᵀ.
+ * LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685), as in PEFT: a linear layer's weight W is frozen, and two
+ * low-rank matrices are trained, A [r, in] and B [out, r]. The layer computes x Wᵀ + bias + α/r · dropout(x) Aᵀ Bᵀ.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -16,21 +16,24 @@ export interface LoraOptions {
   r: number;
   alpha: number;
   dropout: number;
-  /** Modules by name, or by how their names end; the family's if not given. */
+  /** Modules by name, or by the ends of their names; the family's by default. */
   targets?: readonly string[] | undefined;
 }
 
 /** A model with adapters. Its weights are those of the model, and A and B. */
 export interface Adapted extends Model {
-  /** What is trained: A and B, and the head's. */
+  /** The trained weights: A and B, and those of the head. */
   trained: ReadonlySet<string>;
-  /** The model without adapters, in which they are merged. */
+  /** The model without adapters, which are merged into its weights. */
   merged(weights: HostTensors): HostTensors;
-  /** Writes adapter_config.json and adapter_model.safetensors as PEFT's save_pretrained does. `base`: what the adapters are for. */
+  /**
+   * Writes adapter_config.json and adapter_model.safetensors as PEFT's save_pretrained does. `base`: the model that
+   * the adapters belong to.
+   */
   save(folder: string, weights: HostTensors, base: string): Promise<void>;
 }
 
-/** `fresh`: the model's weights that have just started at random. */
+/** `fresh`: the model's weights that were just randomly initialized. */
 export function adapt(model: Model, fresh: readonly string[], options: LoraOptions, seed: number): Adapted {
   const { family, task, config, labels } = model;
   const { r, alpha, dropout } = options;
@@ -39,8 +42,8 @@ export function adapt(model: Model, fresh: readonly string[], options: LoraOptio
   const unlearned = fresh.filter((name) => !head.includes(name) || !TRAINS_HEAD[task]);
   if (unlearned.length > 0)
     throw new StepError(
-      `lora leaves ${listed(unlearned, 3)} as ${unlearned.length === 1 ? 'it is, and it starts' : 'they are, and they start'} at random`,
-      'lora adapts a model that was trained before: give one that has its weights, or leave lora out.',
+      `lora would not train ${listed(unlearned, 3)}, which ${unlearned.length === 1 ? 'is' : 'are'} randomly initialized`,
+      'lora adapts a pretrained model: use one that has its weights, or remove lora.',
       ['lora'],
     );
   const modules = targetsOf(model, head, options.targets ?? family.loraTargets);
@@ -82,7 +85,7 @@ export function adapt(model: Model, fresh: readonly string[], options: LoraOptio
   };
 }
 
-/** A head that predicts tokens was trained with the model, and its decoder is the embeddings. */
+/** A head that predicts tokens was trained with the model, and its decoder shares the embeddings. */
 const TRAINS_HEAD: Record<Task, boolean> = {
   'text-classification': true,
   'token-classification': true,
@@ -95,7 +98,7 @@ const TRAINS_HEAD: Record<Task, boolean> = {
 const nameOfA = (module: string): string => `${module}.lora_A.weight`;
 const nameOfB = (module: string): string => `${module}.lora_B.weight`;
 
-/** The linear layers that are called so, as PEFT finds them: by the whole name, or by its last parts. */
+/** The linear layers with such names, as PEFT matches them: by the whole name, or by its last parts. */
 function targetsOf({ parameters }: Model, head: string[], targets: readonly string[]): string[] {
   const linear = Object.entries(parameters).flatMap(([name, { layer }]) =>
     layer && !head.includes(name) ? [name.replace(/\.weight$/, '')] : [],
@@ -104,20 +107,20 @@ function targetsOf({ parameters }: Model, head: string[], targets: readonly stri
   for (const target of targets)
     if (!linear.some((module) => named(module, target)))
       throw new StepError(
-        `lora.targets: no linear layer is called ${JSON.stringify(target)}`,
-        `There are ${listed([...new Set(linear.map((module) => module.replace(/^.*\.\d+\./, '')))])}.`,
+        `lora.targets: no linear layer matches ${JSON.stringify(target)}`,
+        `The linear layers are ${listed([...new Set(linear.map((module) => module.replace(/^.*\.\d+\./, '')))])}.`,
         ['lora', 'targets'],
       );
   return linear.filter((module) => targets.some((target) => named(module, target)));
 }
 
-/** PyTorch's kaiming_uniform_ with a = √5, as its linear layers and PEFT's A start: even over ±1/√in. */
+/** PyTorch's kaiming_uniform_ with a = √5, as for its linear layers and PEFT's A: uniform over ±1/√in. */
 function kaimingUniform(shape: [number, number], uniform: () => number): HostTensor {
   const bound = 1 / Math.sqrt(shape[1]);
   return { dtype: 'float32', shape, data: Float32Array.from({ length: shape[0] * shape[1] }, () => bound * (2 * uniform() - 1)) };
 }
 
-/** W + scale · B A, or its transpose where W is one. */
+/** W + scale · B A, or its transpose if W is transposed. */
 function plusProduct(weight: HostTensor, b: HostTensor, a: HostTensor, scale: number, layer: Parameter['layer']): HostTensor {
   const [r, into] = a.shape as [number, number];
   const out = b.shape[0]!;

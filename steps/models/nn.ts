@@ -1,20 +1,23 @@
 /**
- * The parts that models are made of. Each has two sides: the weights it owns, by their Hugging Face names,
- * and what it computes with them.
+ * The layers that models consist of. Each has two sides: its weights, by their Hugging Face names, and its
+ * computation.
  */
 import * as ops from '../runtime/ops.ts';
 import { tf } from '../runtime/tfjs.ts';
 
 export interface Parameter {
   shape: number[];
-  /** How it starts in a model that was never trained; `normal` has the config's `initializer_range` as deviation, or its own. */
+  /**
+   * The initialization of an untrained model; the deviation of `normal` is the config's `initializer_range`, or its
+   * own.
+   */
   start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
   deviation?: number;
-  /** Of a linear layer's weight: PyTorch's Linear is [out, in], transformers' Conv1D [in, out]. */
+  /** The layout of a linear layer's weight: PyTorch's Linear is [out, in], transformers' Conv1D [in, out]. */
   layer?: 'Linear' | 'Conv1D';
-  /** Biases and norms are left alone by weight decay. */
+  /** Weight decay excludes biases and norms. */
   decay: boolean;
-  /** The row of the padding token: starts at zero and gets no gradient from lookups. */
+  /** The row of the padding token: it is initialized to zero and gets no gradient from lookups. */
   paddingRow?: number;
 }
 
@@ -27,12 +30,12 @@ export const linearParameters = (name: string, from: number, to: number): Parame
   [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
 });
 
-/** One without a bias. */
+/** A linear layer without bias. */
 export const projectionParameters = (name: string, from: number, to: number, deviation?: number): Parameters => ({
   [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear', ...(deviation !== undefined && { deviation }) },
 });
 
-/** [.., from] → [.., to], a LoRA adapter's part included where the weight has one. */
+/** [.., from] → [.., to], including the LoRA adapter of the weight if there is one. */
 export function linear(x: tf.Tensor, weights: Weights, name: string): tf.Tensor {
   const weight = weights[`${name}.weight`]!;
   return adapted(ops.linear(x, weight, weights[`${name}.bias`]), x, weight);
@@ -43,20 +46,20 @@ export const conv1dParameters = (name: string, from: number, to: number, deviati
   [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
 });
 
-/** The same with the weight turned. */
+/** The same with the weight transposed. */
 export function conv1d(x: tf.Tensor, weights: Weights, name: string): tf.Tensor {
   const weight = weights[`${name}.weight`]!;
   return adapted(ops.conv1d(x, weight, weights[`${name}.bias`]!), x, weight);
 }
 
-/** A layer's output y of x, and what the weight's adapter adds. */
+/** The output y of a layer for x, plus that of the weight's adapter. */
 function adapted(y: tf.Tensor, x: tf.Tensor, weight: tf.Tensor): tf.Tensor {
   const adapter = adapters.get(weight);
   if (!adapter) return y;
   return tf.add(y, tf.mul(ops.linear(ops.linear(adapter.dropout(x), adapter.a), adapter.b), adapter.scale));
 }
 
-/** By the weights that they adapt; lora.ts sets them for one run of a program. */
+/** Adapters by the weights that they adapt; lora.ts sets them for one run of a program. */
 export const adapters = new WeakMap<tf.Tensor, { a: tf.Tensor; b: tf.Tensor; scale: number; dropout: (x: tf.Tensor) => tf.Tensor }>();
 
 export const layerNormParameters = (name: string, size: number): Parameters => ({
@@ -79,19 +82,19 @@ export const embeddingParameters = (name: string, rows: number, size: number, pa
 });
 
 /**
- * Hidden states [B, T, H] of the tokens whose places in the flat batch `label_positions` [P] tells → [P, H]; all of them
- * where it tells none. Predicting a token costs a product with the whole vocabulary: it is done where one is hidden only.
+ * Selects hidden states [B, T, H] at the `label_positions` [P] of the flat batch → [P, H]; all of them if there are
+ * none. Predicting a token costs a product with the whole vocabulary, so it is done only for masked tokens.
  */
 export function labelledStates(hidden: tf.Tensor, { label_positions }: Record<string, tf.Tensor>): tf.Tensor {
   return label_positions ? ops.embedding(tf.reshape(hidden, [-1, hidden.shape.at(-1)!]), label_positions) : hidden;
 }
 
-/** The bias of a decoder whose weight is the word embeddings'. */
+/** The bias of a decoder whose weight is the word embeddings. */
 export const biasParameters = (name: string, size: number): Parameters => ({ [name]: { shape: [size], start: 'zeros', decay: false } });
 
 const silu = (x: tf.Tensor): tf.Tensor => tf.mul(x, tf.sigmoid(x));
 
-/** By the names that configs use, which are those of transformers' ACT2FN; several of them are one function. */
+/** By the names in configs, which are those of transformers' ACT2FN; several names may mean the same function. */
 const activations = {
   gelu: ops.gelu,
   gelu_python: ops.gelu,
@@ -119,7 +122,10 @@ export function additiveMask(attentionMask: tf.Tensor): tf.Tensor {
   return tf.reshape(lowestWhereNot(tf.cast(attentionMask, 'float32')), [batch, 1, 1, length]);
 }
 
-/** int32 [B, T] → [B, 1, T, T]: each token attends to those up to itself that are 1. (A sum of two masks would overflow.) */
+/**
+ * int32 [B, T] → [B, 1, T, T]: each token attends to tokens up to itself whose mask is 1. (The sum of two masks would
+ * overflow.)
+ */
 export function causalMask(attentionMask: tf.Tensor): tf.Tensor {
   const [batch, length] = attentionMask.shape as [number, number];
   const index = tf.range(0, length, 1, 'int32');

@@ -1,6 +1,6 @@
 /**
- * Seeded randomness, the same on every machine. What is drawn is a function of the words that name it,
- * e.g. ('init', seed, weight name), so that adding a weight changes no other, and a resumed epoch draws the same order.
+ * Seeded random numbers, the same on every machine. They are a function of the words that name a stream, e.g.
+ * ('init', seed, weight name), so that a new weight changes no other, and a resumed epoch has the same order.
  */
 export function random(...words: (string | number)[]): () => number {
   let [a, b, c, d] = seeds(words.join('\0'));
@@ -18,7 +18,7 @@ export function random(...words: (string | number)[]): () => number {
   return next;
 }
 
-/** `count` draws from N(0, deviation). */
+/** `count` samples from N(0, deviation). */
 export function normal(count: number, deviation: number, uniform: () => number): Float32Array {
   const out = new Float32Array(count);
   for (let i = 0; i < count; i += 2) {
@@ -31,7 +31,7 @@ export function normal(count: number, deviation: number, uniform: () => number):
   return out;
 }
 
-/** Puts `items` into a random order, in place (Fisher-Yates). */
+/** Shuffles `items` in place (Fisher-Yates). */
 export function shuffle<T extends unknown[] | Int32Array>(items: T, uniform: () => number): T {
   for (let i = items.length - 1; i > 0; i--) {
     const j = Math.floor(uniform() * (i + 1));
@@ -40,7 +40,7 @@ export function shuffle<T extends unknown[] | Int32Array>(items: T, uniform: () 
   return items;
 }
 
-/** Four 32-bit numbers from a text: FNV-1a with four offsets, each finished by murmur3's mixer. */
+/** Hashes a text to four 32-bit numbers: FNV-1a with four offsets, each finished by murmur3's mixer. */
 function seeds(text: string): [number, number, number, number] {
   const mixed = [0x811c9dc5, 0x9e3779b9, 0x85ebca6b, 0xc2b2ae35].map((offset) => {
     let h = offset;

@@ -1,4 +1,4 @@
-/** The model families. A new one is a file like bert.ts and a name in this list. */
+/** The model families. To add one, write a file like bert.ts and add it to this list. */
 import { StepError } from '../../engine/step.ts';
 import { albert } from './albert.ts';
 import { bert } from './bert.ts';
@@ -16,8 +16,6 @@ export function familyOf(config: ConfigFile): Family {
   const family = families.find(({ type }) => type === config.model_type);
   if (family) return family;
   const wrong =
-    config.model_type === undefined
-      ? 'config.json names no model_type'
-      : `model_type ${JSON.stringify(config.model_type)} is not supported`;
+    config.model_type === undefined ? 'config.json has no model_type' : `model_type ${JSON.stringify(config.model_type)} is not supported`;
   throw new StepError(wrong, `Supported: ${families.map(({ type }) => type).join(', ')}.`);
 }

@@ -1,6 +1,6 @@
 /**
  * RoBERTa (Liu et al. 2019, https://arxiv.org/abs/1907.11692), as transformers' RobertaFor… classes compute it:
- * BERT's encoder, which bert.ts has, with positions counted from the padding token's id on, and heads of its own.
+ * BERT's encoder, from bert.ts, with positions counted from the padding token's id on, and its own heads.
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, V the vocabulary.
  */
@@ -26,13 +26,13 @@ export const roberta: Family<BertConfig> = {
     const { max_position_embeddings: rows, pad_token_id } = config;
     if (rows <= pad_token_id + 1)
       throw new StepError(
-        `config.json: max_position_embeddings ${rows} leaves no place for a token`,
-        `RoBERTa counts positions from pad_token_id + 1, here ${pad_token_id + 1}: it must be more than that.`,
+        `config.json: max_position_embeddings ${rows} leaves no position for a token`,
+        `It must be greater than ${pad_token_id + 1}, because RoBERTa counts positions from pad_token_id + 1.`,
       );
     return config;
   },
 
-  // The rows up to the padding token's are no token's positions: 514 of them are for 512 tokens.
+  // The rows up to that of the padding token are not used for tokens: 514 rows are for 512 tokens.
   maxLength: (config) => config.max_position_embeddings - config.pad_token_id - 1,
 
   typed: (config) => config.type_vocab_size > 1,
@@ -100,11 +100,14 @@ export const roberta: Family<BertConfig> = {
 
 const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout) => ({ base: 'roberta', config, weights, dropout });
 
-/** The rows of the positions of all tokens [B, T, H]. */
+/** The embeddings of the positions of all tokens [B, T, H]. */
 const positions = (config: BertConfig, weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
   embedding(weights[`${POSITIONS}.weight`]!, positionIds(input_ids!, config.pad_token_id));
 
-/** int32 ids [B, T] → positions [B, T]: tokens count from padding + 1 on, and padding, wherever it stands, is not counted. */
+/**
+ * int32 ids [B, T] → positions [B, T]: tokens are counted from padding + 1 on, and padding, wherever it stands, is
+ * not counted.
+ */
 function positionIds(ids: tf.Tensor, padding: number): tf.Tensor {
   const real = tf.cast(tf.notEqual(ids, tf.scalar(padding, 'int32')), 'int32'); // [B, T]
   return tf.add(tf.mul(tf.cumsum(real, 1), real), tf.scalar(padding, 'int32'));

@@ -16,15 +16,18 @@ export interface StoredTensor {
   bytes: Uint8Array;
 }
 
-/** An open file: its header is checked, its tensors are read one by one, when asked for. */
+/** An open file: its header is checked on opening, and its tensors are read one by one on request. */
 export interface Safetensors {
-  /** `position`: where in the file a tensor's bytes begin. */
+  /** `position`: the offset of a tensor's bytes in the file. */
   readonly tensors: ReadonlyMap<string, { dtype: Dtype; shape: number[]; position: number }>;
   read(name: string): Promise<StoredTensor>;
   close(): Promise<void>;
 }
 
-/** @throws StepError where the header lies, overlaps, or promises more bytes than the file has; nothing is read on its word alone */
+/**
+ * @throws StepError if the header is inconsistent, overlaps, or declares more bytes than the file has; no value in it
+ * is trusted unchecked
+ */
 export async function openSafetensors(file: string): Promise<Safetensors> {
   const handle = await open(file).catch((error: Error) => {
     throw new StepError(`${path.basename(file)} cannot be read: ${error.message}`);
@@ -59,16 +62,19 @@ export async function readSafetensors(file: string): Promise<Record<string, Stor
   }
 }
 
-/** The same tensors always make the same bytes: widest type first (which aligns all of them), then by name. */
+/**
+ * The same tensors always give the same bytes: they are ordered by width, widest first (which aligns all of them),
+ * then by name.
+ */
 export async function writeSafetensors(
   file: string,
   tensors: Record<string, StoredTensor>,
   metadata?: Record<string, string>,
-  /** Takes the file's bytes as they are written. */
+  /** Receives the bytes of the file as they are written. */
   hash?: Hash,
 ): Promise<void> {
   const names = Object.keys(tensors).sort((a, b) => SIZE[tensors[b]!.dtype] - SIZE[tensors[a]!.dtype] || (a < b ? -1 : 1));
-  // Without a prototype: a tensor may be called `__proto__`.
+  // Without a prototype, because a tensor may be called `__proto__`.
   const header: Record<string, unknown> = Object.create(null);
   if (metadata) header.__metadata__ = metadata;
   let end = 0;
@@ -98,7 +104,7 @@ export const float32 = (data: Float32Array, shape: number[]): StoredTensor => ({
 export const int32 = (data: Int32Array, shape: number[]): StoredTensor => ({ dtype: 'I32', shape, bytes: bytesOf(data) });
 export const int64 = (data: BigInt64Array, shape: number[]): StoredTensor => ({ dtype: 'I64', shape, bytes: bytesOf(data) });
 
-/** Any floating type as float32; undefined for the others. */
+/** Any floating-point type as float32; undefined for other types. */
 export function toFloat32({ dtype, bytes }: StoredTensor): Float32Array | undefined {
   const { buffer, byteOffset: at, byteLength: length } = bytes;
   switch (dtype) {
@@ -129,16 +135,16 @@ export const toInt64 = ({ bytes }: StoredTensor): BigInt64Array => new BigInt64A
 
 const SIZE: Record<Dtype, number> = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2, I8: 1, U8: 1, BOOL: 1 };
 
-/** The reference implementation's limit: a longer header is a broken or hostile file. */
+/** The reference implementation's limit: a longer header is damaged or malicious. */
 const LONGEST_HEADER = 100_000_000;
 
 interface Entry {
   dtype: Dtype;
   shape: number[];
-  /** Within the tensors' bytes. */
+  /** Offsets within the tensors' bytes. */
   begin: number;
   end: number;
-  /** Within the file. */
+  /** Offset within the file. */
   position: number;
 }
 
@@ -146,8 +152,8 @@ async function readHeader(handle: FileHandle, file: string): Promise<Map<string,
   const stat = await handle.stat();
   const broken = (why: string) =>
     new StepError(
-      `${file} is not a whole safetensors file: ${why}`,
-      'Download or save it again; a Git LFS pointer or a cut-off download looks like this.',
+      `${file} is not a complete safetensors file: ${why}`,
+      'Download or save it again. Git LFS pointers and interrupted downloads cause this error.',
     );
   if (!stat.isFile()) throw broken('it is not a file');
   const { size } = stat;
@@ -155,7 +161,7 @@ async function readHeader(handle: FileHandle, file: string): Promise<Map<string,
   const prefix = new Uint8Array(8);
   await readFully(handle, prefix, 0, file);
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
-  if (length > LONGEST_HEADER || 8 + length > size) throw broken(`its header claims ${length} bytes, and the file has ${size}`);
+  if (length > LONGEST_HEADER || 8 + length > size) throw broken(`its header claims ${length} bytes, but the file has ${size}`);
 
   const text = new Uint8Array(length);
   await readFully(handle, text, 8, file);
@@ -176,25 +182,25 @@ async function readHeader(handle: FileHandle, file: string): Promise<Map<string,
     if (typeof dtype !== 'string' || !Object.hasOwn(SIZE, dtype))
       throw new StepError(
         `${file}: "${name}" has the type ${JSON.stringify(dtype)}, which is not supported`,
-        `Supported: ${Object.keys(SIZE).join(', ')}. Save the model unquantised.`,
+        `Supported: ${Object.keys(SIZE).join(', ')}. Save the model without quantization.`,
       );
     const [begin, end] = offsets as [number, number];
     const bytes = shape.reduce((product, n) => product * n, SIZE[dtype as Dtype]);
-    if (end - begin !== bytes) throw broken(`"${name}" is ${dtype} [${shape}], ${bytes} bytes, and its data_offsets span ${end - begin}`);
-    if (8 + length + end > size) throw broken(`"${name}" should end at byte ${8 + length + end}, and the file ends at ${size}`);
+    if (end - begin !== bytes) throw broken(`"${name}" is ${dtype} [${shape}], ${bytes} bytes, but its data_offsets span ${end - begin}`);
+    if (8 + length + end > size) throw broken(`"${name}" should end at byte ${8 + length + end}, but the file ends at ${size}`);
     entries.set(name, { dtype: dtype as Dtype, shape, begin, end, position: 8 + length + begin });
   }
-  // Every byte belongs to one tensor: overlaps and holes are how a lying header hides something.
+  // Every byte belongs to exactly one tensor: overlaps and gaps are how a malicious header hides data.
   let at = 0;
   for (const [name, entry] of [...entries].sort((a, b) => a[1].begin - b[1].begin || a[1].end - b[1].end)) {
-    if (entry.begin !== at) throw broken(`"${name}" begins at ${entry.begin}, where ${at} was expected`);
+    if (entry.begin !== at) throw broken(`"${name}" begins at ${entry.begin}, but ${at} was expected`);
     at = entry.end;
   }
-  if (8 + length + at !== size) throw broken(`its tensors end at byte ${8 + length + at}, and the file at ${size}`);
+  if (8 + length + at !== size) throw broken(`its tensors end at byte ${8 + length + at}, but the file ends at ${size}`);
   return entries;
 }
 
-/** One read takes at most 2 GiB. */
+/** A single read is limited to 2 GiB. */
 async function readFully(handle: FileHandle, into: Uint8Array, position: number, file: string): Promise<void> {
   for (let done = 0; done < into.length; ) {
     const { bytesRead } = await handle.read(into, done, Math.min(into.length - done, 1 << 30), position + done);

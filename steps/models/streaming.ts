@@ -1,26 +1,26 @@
 /**
- * Text as its tokens come, one after the other. What is given out is never taken back: a character of several tokens waits until
- * it is whole, so that all pieces together are what the tokenizer makes of all tokens at once.
+ * Decodes tokens to text as they come. Emitted text is never taken back: a character of several tokens waits until it
+ * is complete, so that all pieces together equal the decoding of all tokens at once.
  */
 import type { Tokenizer } from './tokenizer.ts';
 
 export interface TextStream {
-  /** The text that is certain now and was not before; often none. */
+  /** The text that has become final; often empty. */
   push(ids: readonly number[]): Promise<string>;
-  /** What was waiting for more: after it nothing is pushed. */
+  /** The text that was waiting for more tokens; nothing may be pushed afterwards. */
   end(): Promise<string>;
 }
 
 export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'specialIds'>): TextStream {
   const special = new Set(tokenizer.specialIds);
   const bytes = byteTokens(tokenizer);
-  /** Tokens that may still matter to what follows: some whose text was given out, and those that wait. */
+  /** Tokens that may still affect later text: some whose text was emitted, and those that wait. */
   let window: number[] = [];
-  /** The part of the window's text that was given out. */
+  /** The part of the window's text that was emitted. */
   let given = '';
 
   const giveOut = (text: string): string => {
-    // A decoder that changes what came before has to wait: nothing is taken back.
+    // If a decoder changes earlier text, wait: nothing is taken back.
     if (!text.startsWith(given)) return '';
     const fresh = text.slice(given.length);
     given = text;
@@ -30,7 +30,8 @@ export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'speci
   return {
     async push(ids) {
       window.push(...ids.filter((id) => !special.has(id)));
-      // A run of byte tokens is read as a whole, and one wrong byte spoils all of it: only its end makes it certain.
+      // A run of byte tokens is decoded as a whole, and one invalid byte changes all of it, so it is final only at
+      // its end.
       let certain = window.length;
       while (certain > 0 && bytes.has(window[certain - 1]!)) certain--;
       const text = await tokenizer.decode(window.slice(0, certain));
@@ -51,7 +52,10 @@ export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'speci
 
 const REPLACEMENT = '\ufffd';
 
-/** A window that grew so long is cut to its last tokens; these tell the decoder that what follows is not the beginning. */
+/**
+ * A window that became this long is cut to its last tokens, which show the decoder that later text is not the
+ * beginning.
+ */
 const LONGEST = 64;
 const CONTEXT = 16;
 

@@ -1,10 +1,10 @@
 /**
  * T5 (Raffel et al. 2020, https://arxiv.org/abs/1910.10683), v1.0 and v1.1 with Flan-T5, as transformers'
- * T5ForConditionalGeneration computes it.
- * Read from top to bottom: config, family and head, the decoder, weights, encoder and decoder, their layers, relative positions.
+ * T5ForConditionalGeneration computes it. Read from top to bottom: config, family and head, the decoder, weights,
+ * encoder and decoder, their layers, relative positions.
  *
- * In the comments B is the batch, S the tokens of an input, T those of a target, H the model's width, I the heads' width together,
- * V the vocabulary.
+ * In the comments B is the batch, S the tokens of an input, T those of a target, H the model's width, I the width of
+ * all heads together, V the vocabulary.
  */
 import { StepError } from '../../engine/step.ts';
 import { attend, attendWithPast, betweenLayers, embedding, joinHeads, lastToken, linear, splitHeads } from '../runtime/ops.ts';
@@ -24,17 +24,23 @@ export interface T5Config {
   num_layers: number;
   num_decoder_layers: number;
   num_heads: number;
-  /** Positions are relative, and have no end: it is how long sequences T5 was trained with. A greater one in config.json is as good. */
+  /**
+   * The sequence length of T5's pretraining. Relative positions have no limit, so a greater value in config.json is
+   * valid.
+   */
   n_positions: number;
   relative_attention_num_buckets: number;
   relative_attention_max_distance: number;
   dropout_rate: number;
   layer_norm_epsilon: number;
-  /** `initializer_factor`, which is the deviation of the embeddings. */
+  /** `initializer_factor`, the deviation of the embeddings. */
   initializer_range: number;
   dense_act_fn: nn.ActivationName;
   is_gated_act: boolean;
-  /** v1.0 predicts by the embeddings themselves, of states that are scaled by 1/√H; v1.1 by rows of its own, `lm_head`, where it has them. */
+  /**
+   * v1.0 predicts with the embeddings, from states scaled by 1/√H; v1.1 with separate weights, `lm_head`, if it has
+   * them.
+   */
   scale_decoder_outputs: boolean;
   eos_token_id: number;
   pad_token_id: number;
@@ -116,7 +122,7 @@ export const t5: Family<T5Config> = {
 
 const none: Dropout = (x) => x;
 
-/** Attention as in inference; nothing scales T5's scores. */
+/** Attention as at inference; T5 does not scale its scores. */
 const PLAIN = { dropout: none, rate: 0, scale: 1 };
 
 function configure(file: ConfigFile): T5Config {
@@ -139,7 +145,7 @@ function configure(file: ConfigFile): T5Config {
     layer_norm_epsilon: read.positive('layer_norm_epsilon', 1e-6),
     initializer_range: read.positive('initializer_factor', 1),
     ...feedForward(read),
-    // transformers 5 ties in any case, and notes here what the models before it said by tie_word_embeddings.
+    // transformers 5 always ties, and records here what earlier models declared with tie_word_embeddings.
     scale_decoder_outputs: read.flag('scale_decoder_outputs', read.flag('tie_word_embeddings', true)),
     eos_token_id: read.index('eos_token_id', 1),
     pad_token_id,
@@ -151,17 +157,17 @@ function configure(file: ConfigFile): T5Config {
   if (all < 4 || most <= Math.floor(all / 2))
     throw new StepError(
       `config.json: no distances are left for ${all} buckets (relative_attention_num_buckets) up to ${most} (relative_attention_max_distance)`,
-      'There are 4 buckets at least, and the greatest distance is above half of their number.',
+      'There must be at least 4 buckets, and the greatest distance must exceed half of their number.',
     );
   return config;
 }
 
-/** `relu`, `gated-gelu` …: the activation, and whether a second layer's output is multiplied by it. */
+/** `relu`, `gated-gelu` …: the activation, and whether it gates a second layer's output. */
 function feedForward(read: ConfigReader): Pick<T5Config, 'dense_act_fn' | 'is_gated_act'> {
   const known = nn.activationNames.flatMap((name) => [name, `gated-${name}`]);
   const asked = read.oneOf('feed_forward_proj', known, 'relu');
   const is_gated_act = asked.startsWith('gated-');
-  // Of the gated ones gelu is the one with tanh: so it was when v1.1 was trained.
+  // In gated variants gelu means the tanh approximation, with which v1.1 was trained.
   const dense_act_fn = asked === 'gated-gelu' ? 'gelu_new' : (asked.replace('gated-', '') as nn.ActivationName);
   return { dense_act_fn, is_gated_act };
 }
@@ -234,7 +240,10 @@ function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Ten
   return final(pass, x, ENCODER);
 }
 
-/** Targets' ids [B, T] from the start token on, and the encoded inputs [B, S, H] → [B, T, H]. Padding is at the end. */
+/**
+ * The targets' ids [B, T] from the start token on, and the encoded inputs [B, S, H] → [B, T, H]. Padding is at the
+ * end.
+ */
 function decode(pass: Pass, { attention_mask, decoder_input_ids }: Record<string, tf.Tensor>, encoded: tf.Tensor): tf.Tensor {
   const { config, dropout } = pass;
   const ids = decoder_input_ids!;
@@ -277,7 +286,7 @@ const embed = ({ config, weights, dropout }: Pass, ids: tf.Tensor): tf.Tensor =>
 const final = ({ config, weights, dropout }: Pass, x: tf.Tensor, base: string): tf.Tensor =>
   dropout(nn.rmsNorm(x, weights, `${base}.final_layer_norm`, config.layer_norm_epsilon), config.dropout_rate);
 
-/** What a layer makes of x, normed, is added to x. */
+/** The residual connection: the layer of the normed x is added to x. */
 function sublayer({ config, weights, dropout }: Pass, x: tf.Tensor, name: string, layer: (normed: tf.Tensor) => tf.Tensor): tf.Tensor {
   const normed = nn.rmsNorm(x, weights, `${name}.layer_norm`, config.layer_norm_epsilon);
   return tf.add(x, dropout(layer(normed), config.dropout_rate));
@@ -293,7 +302,7 @@ function attention(pass: Pass, tokens: tf.Tensor, x: tf.Tensor, mask: tf.Tensor,
 const heads = ({ config, weights }: Pass, x: tf.Tensor, name: string): tf.Tensor =>
   splitHeads(nn.linear(x, weights, name), config.num_heads);
 
-/** What the heads found [B, heads, T, d] → [B, T, H]. */
+/** The heads' outputs [B, heads, T, d] → [B, T, H]. */
 const output = ({ weights }: Pass, context: tf.Tensor, name: string): tf.Tensor => nn.linear(joinHeads(context), weights, `${name}.o`);
 
 function feed({ config, weights, dropout }: Pass, x: tf.Tensor, name: string): tf.Tensor {
@@ -302,25 +311,28 @@ function feed({ config, weights, dropout }: Pass, x: tf.Tensor, name: string): t
   return nn.linear(dropout(inner, config.dropout_rate), weights, `${name}.wo`);
 }
 
-/** States as the vocabulary's rows take them. */
+/** States as the vocabulary's weights expect them. */
 const predicting = ({ config }: Pass, states: tf.Tensor): tf.Tensor =>
   config.scale_decoder_outputs ? tf.mul(states, config.d_model ** -0.5) : states;
 
 const vocabulary = ({ weights }: Pass): tf.Tensor => weights['lm_head.weight'] ?? weights[WORDS]!;
 
-/** Of ids [B, T]: how far, for each token, each is away, int32 [T, T]; those before it have negative distances. */
+/** For ids [B, T]: the distance from each token to each other, int32 [T, T]; negative for earlier tokens. */
 function distances(ids: tf.Tensor): tf.Tensor {
   const index = tf.range(0, ids.shape[1]!, 1, 'int32');
   return tf.sub(tf.expandDims(index, 0), tf.expandDims(index, 1));
 }
 
-/** Distances int32 [Q, K] → what is added to the scores of queries and keys so far apart, [1, heads, Q, K]. */
+/** Distances int32 [Q, K] → the position bias of the scores, [1, heads, Q, K]. */
 function bias({ config, weights }: Pass, base: string, distances: tf.Tensor): tf.Tensor {
   const rows = weights[`${base}.block.0.layer.0.${RELATIVE}`]!; // [buckets, heads]
   return tf.expandDims(tf.transpose(embedding(rows, buckets(config, base, distances)), [2, 0, 1]), 0);
 }
 
-/** The same of the decoder's tokens at `positions` [B, T] and the slots [B, slots] of its cache → [B, heads, T, slots]. */
+/**
+ * The same for the decoder's tokens at `positions` [B, T] and the slots [B, slots] of its cache → [B, heads, T,
+ * slots].
+ */
 function biasOfSlots({ config, weights }: Pass, positions: tf.Tensor, slots: tf.Tensor): tf.Tensor {
   const index = tf.range(0, slots.shape[1]!, 1, 'int32');
   const distances = tf.sub(tf.reshape(index, [1, 1, -1]), tf.expandDims(positions, 2)); // [B, T, slots]
@@ -328,7 +340,7 @@ function biasOfSlots({ config, weights }: Pass, positions: tf.Tensor, slots: tf.
   return tf.transpose(embedding(rows, buckets(config, DECODER, distances)), [0, 3, 1, 2]);
 }
 
-/** The bucket of each distance: the encoder has as many for what comes after a token as for what comes before it. */
+/** The bucket of each distance: the encoder has as many for later tokens as for earlier ones. */
 function buckets(config: T5Config, base: string, distances: tf.Tensor): tf.Tensor {
   const { relative_attention_num_buckets, relative_attention_max_distance: most } = config;
   const bidirectional = base === ENCODER;
@@ -341,11 +353,14 @@ function buckets(config: T5Config, base: string, distances: tf.Tensor): tf.Tenso
   return tf.add(bucket, tf.mul(tf.cast(tf.greater(distances, zero), 'int32'), tf.scalar(count, 'int32')));
 }
 
-/** The buckets of the distances 0 … `most`, beyond which all are in the last: half of them for one distance each, the others ever wider. */
+/**
+ * The buckets of the distances 0 … `most`; greater distances are all in the last. Half of the buckets hold one
+ * distance each, the others ever more.
+ */
 export function bucketsOf(count: number, most: number): Int32Array {
   const { fround, log, floor } = Math;
   const exact = floor(count / 2);
-  // In float32, as transformers has it: distances where a bucket begins would else fall before it.
+  // In float32, as in transformers: otherwise distances at the border of a bucket would fall into the one before.
   const width = fround(log(most / exact));
   return Int32Array.from({ length: most + 1 }, (_, away) => {
     if (away < exact) return away;

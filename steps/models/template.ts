@@ -1,19 +1,20 @@
 /**
- * What a tokenizer puts around texts, [CLS] first [SEP] second [SEP] of BERT for one. The library is asked: its post-processors (of
- * BERT, of RoBERTa, templates, several in turn) are many, and each has its own place for the special tokens in tokenizer.json.
+ * What a tokenizer puts around texts, such as BERT's [CLS] first [SEP] second [SEP]. The library computes it, because
+ * there are many post-processors (BERT's, RoBERTa's, templates, sequences), each with its own place for special
+ * tokens in tokenizer.json.
  */
 import { Tokenizer as Library } from 'tokenizers';
 
 export type Template = Piece[];
 
-/** The place of a text, 0 the first and 1 the second; or a special token. */
+/** The slot of a text, 0 for the first and 1 for the second; or a special token. */
 export type Piece = { text: 0 | 1; typeId: number } | { text: null; id: number; typeId: number };
 
-/** Of one text, and of a pair, by a parsed tokenizer.json. */
+/** For one text, and for a pair, from a parsed tokenizer.json. */
 export async function templatesOf({ version, post_processor }: Record<string, unknown>): Promise<[single: Template, pair: Template]> {
   const word = 'a';
   const library = Library.fromString(
-    // A vocabulary of one word, which makes one token: what else comes out is the template's.
+    // A vocabulary of one word, which makes one token: all other tokens are the template's.
     JSON.stringify({ version, added_tokens: [], post_processor, model: { type: 'WordLevel', vocab: { [word]: 0 }, unk_token: word } }),
   );
   const encodings = await Promise.all([null, word].map((pair) => library.encode(word, pair, { addSpecialTokens: true })));

@@ -1,20 +1,21 @@
 /**
- * The tokenizer.json of a model folder: as it lies there and tokenizer_config.json wants it, or made from vocab.txt (WordPiece) or from
- * vocab.json and merges.txt (byte-level BPE) as transformers makes it of older folders of BERT, DistilBERT, RoBERTa and GPT-2.
+ * The tokenizer.json of a model folder: the file itself with the settings of tokenizer_config.json, or one made from
+ * vocab.txt (WordPiece) or from vocab.json and merges.txt (byte-level BPE), as transformers does for older folders of
+ * BERT, DistilBERT, RoBERTa and GPT-2.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { readJson, readText } from './json.ts';
 
-/** @throws StepError where the folder has no tokenizer, or one that only Python can convert */
+/** @throws StepError if the folder has no tokenizer, or one that only Python can convert */
 export async function tokenizerJson(folder: string): Promise<string> {
   const json = await findTokenizerJson(folder);
   if (json === undefined) throw missing(folder);
   return json;
 }
 
-/** Undefined where the folder has none. */
+/** Undefined if the folder has none. */
 export async function findTokenizerJson(folder: string): Promise<string | undefined> {
   const file = path.join(folder, 'tokenizer.json');
   if (existsSync(file)) return asConfigured(await readText(file), await optionsOf(folder));
@@ -25,8 +26,8 @@ export async function findTokenizerJson(folder: string): Promise<string | undefi
 }
 
 /**
- * tokenizer_config.json has the last word on the options that transformers' classes make their tokenizer by, whatever tokenizer.json
- * was saved with. A class that only reads tokenizer.json, such as PreTrainedTokenizerFast, has none.
+ * tokenizer_config.json overrides the options with which transformers' classes build their tokenizer, whatever
+ * tokenizer.json was saved with. A class that only reads tokenizer.json, such as PreTrainedTokenizerFast, has none.
  */
 function asConfigured(json: string, options: Record<string, any>): string {
   const given = CONFIGURED.filter(({ option }) => typeof options[option] === 'boolean');
@@ -35,7 +36,7 @@ function asConfigured(json: string, options: Record<string, any>): string {
   try {
     tokenizer = JSON.parse(json);
   } catch {
-    return json; // whoever opens it says what is wrong
+    return json; // opening it reports the problem
   }
   let changed = false;
   for (const { option, part, type, field } of given) {
@@ -56,7 +57,7 @@ const CONFIGURED = [
 
 const CLASSES = /^(Bert|DistilBert|Roberta|GPT2)Tokenizer(Fast)?$/;
 
-/** As transformers' BertTokenizer. */
+/** As in transformers' BertTokenizer. */
 async function wordPiece(folder: string) {
   const words = (await readText(path.join(folder, 'vocab.txt'))).replace(/\r?\n$/, '').split(/\r?\n/);
   const vocabulary = new Map(words.map((word, id) => [word, id]));
@@ -94,7 +95,7 @@ async function wordPiece(folder: string) {
   };
 }
 
-/** As transformers' GPT2Tokenizer, or RobertaTokenizer where the vocabulary marks where texts begin and end. */
+/** As in transformers' GPT2Tokenizer, or RobertaTokenizer if the vocabulary marks the beginning and end of texts. */
 async function byteLevel(folder: string) {
   const vocabulary = new Map(Object.entries((await readJson(path.join(folder, 'vocab.json'))) as Record<string, number>));
   const merges = (await readText(path.join(folder, 'merges.txt')))
@@ -133,7 +134,7 @@ async function byteLevel(folder: string) {
   };
 }
 
-/** tokenizer_config.json; what older folders keep in special_tokens_map.json counts where it says nothing. */
+/** tokenizer_config.json, completed by special_tokens_map.json of older folders. */
 async function optionsOf(folder: string): Promise<Record<string, any>> {
   const options = {};
   for (const name of ['special_tokens_map.json', 'tokenizer_config.json']) {
@@ -151,7 +152,7 @@ interface AddedToken {
   normalized?: boolean;
 }
 
-/** By role, `unk`, `sep` …; the options name some, the family all others. */
+/** By role, `unk`, `sep` …; the options set some, the family the others. */
 function specialTokens(options: Record<string, any>, usual: Record<string, string>): Record<string, AddedToken | undefined> {
   const roles = Object.entries({ pad: undefined, ...usual });
   return Object.fromEntries(roles.map(([role, content]) => [role, tokenOf(options[`${role}_token`] ?? content)]));
@@ -162,8 +163,8 @@ const tokenOf = (given: string | AddedToken | undefined): AddedToken | undefined
   typeof given === 'string' ? { content: given } : given;
 
 /**
- * Found in a text before it is cut into words; those behind the vocabulary have their ids in added_tokens.json. One that has no id
- * there either has no row in the model's embedding, and is none of its tokens.
+ * Tokens that are found before a text is split into words; those beyond the vocabulary have their ids in
+ * added_tokens.json. A token without an id has no row in the model's embedding, and is ignored.
  */
 async function addedTokens(
   folder: string,
@@ -173,7 +174,7 @@ async function addedTokens(
 ) {
   const file = path.join(folder, 'added_tokens.json');
   const behind = existsSync(file) ? ((await readJson(file)) as Record<string, number>) : {};
-  // Special without a role; the second name is transformers 5's.
+  // Special without a role; the second name is that of transformers 5.
   const others: (AddedToken | undefined)[] = [additional_special_tokens, extra_special_tokens].filter(Array.isArray).flat().map(tokenOf);
   const specials = new Map([...Object.values(special), ...others].flatMap((token) => (token ? [[token.content, token]] : [])));
   const ids = new Map(Object.entries(behind));
@@ -192,7 +193,7 @@ async function addedTokens(
     }));
 }
 
-/** What an added token says of itself; a config writes more into it, as `__type`. */
+/** The fields of an added token; a config has more, such as `__type`. */
 function pick({ lstrip, rstrip, single_word, normalized }: Partial<AddedToken> = {}) {
   const said = { lstrip, rstrip, single_word, normalized };
   return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined));
@@ -201,20 +202,23 @@ function pick({ lstrip, rstrip, single_word, normalized }: Partial<AddedToken> =
 function idOf(vocabulary: Map<string, number>, token: string, file: string): number {
   const id = vocabulary.get(token);
   if (id === undefined)
-    throw new StepError(`${file} has no ${token}, which stands around every text`, 'Name the special tokens in tokenizer_config.json.');
+    throw new StepError(
+      `${file} has no ${token}, a special token of every sequence`,
+      'Declare the special tokens in tokenizer_config.json.',
+    );
   return id;
 }
 
-/** Files of tokenizers that only Python turns into a tokenizer.json. */
+/** Tokenizer files that only Python can convert to a tokenizer.json. */
 const FOREIGN_FILES = ['vocab.json', 'spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model'];
 
 function missing(folder: string): StepError {
   const name = path.basename(folder);
   const foreign = FOREIGN_FILES.find((file) => existsSync(path.join(folder, file)));
   if (!foreign)
-    return new StepError(`the model folder ${name} has no tokenizer.json`, 'Copy the one that belongs to the model into the folder.');
+    return new StepError(`the model folder ${name} has no tokenizer.json`, 'Copy the tokenizer.json of the model into the folder.');
   return new StepError(
-    `the model folder ${name} has ${foreign} and no tokenizer.json`,
+    `the model folder ${name} has ${foreign} but no tokenizer.json`,
     'Convert it once with Python: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.',
   );
 }

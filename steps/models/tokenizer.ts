@@ -1,4 +1,4 @@
-/** Text to ids with Hugging Face's own tokenizer library. */
+/** Converts text to ids with Hugging Face's tokenizers library. */
 import { existsSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,48 +9,54 @@ import { readJson } from './json.ts';
 import { type Piece, type Template, templatesOf } from './template.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
 
-/** @throws StepError where the tokenizer gives ids that the model has no embedding for */
+/** @throws StepError if the tokenizer returns ids without an embedding in the model */
 export function checkVocabulary({ size }: Tokenizer, rows: number): void {
   if (size > rows)
     throw new StepError(
-      `the tokenizer has ${size} tokens, and the model's embedding table ${rows} rows`,
-      'tokenizer.json and config.json (vocab_size) are of different models: take both from one.',
+      `the tokenizer has ${size} tokens, but the model's embedding table has only ${rows} rows`,
+      'tokenizer.json and config.json (vocab_size) belong to different models: take both from the same one.',
     );
 }
 
-/** Which of two texts loses tokens where both together are too long; names are transformers'. */
+/** Which of two texts is truncated if both together are too long; the names are those of transformers. */
 export type Truncation = 'longest_first' | 'only_first' | 'only_second';
 
 export interface TokenizerOptions {
-  /** Tokens of a sequence, special ones included: what is longer is cut. Without it texts stay whole, for `windowsOf`. */
+  /**
+   * The maximum number of tokens of a sequence, including special ones; longer sequences are truncated. Without it
+   * texts stay whole, for `windowsOf`.
+   */
   maxLength?: number;
   truncation?: Truncation;
 }
 
 export interface Tokenizer {
-  /** One more than the highest id: the rows that an embedding table must have. */
+  /** The highest id plus one: the number of rows that an embedding table needs. */
   readonly size: number;
-  /** Ids of the tokens that are no text: [CLS], [PAD] … */
+  /** Ids of special tokens: [CLS], [PAD] … */
   readonly specialIds: number[];
-  /** Where a text that is too long loses tokens: `truncation_side` of tokenizer_config.json. */
+  /** The side on which texts are truncated: `truncation_side` of tokenizer_config.json. */
   readonly truncationSide: Side;
-  /** With the special tokens that the model expects, in the order of the texts. `maxLength` stands in for the tokenizer's own. */
+  /**
+   * With the special tokens that the model expects, in the order of the texts. `maxLength` replaces the tokenizer's
+   * own.
+   */
   encode(texts: string[], maxLength?: number): Promise<Sequence[]>;
   encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
   /**
-   * The sequence of a text or a pair of which only beginnings are there; undefined where they are too short to tell. There is none in
-   * tokenizers whose tokens may depend on what comes later.
+   * Encodes a text or a pair from its beginnings; resolves with undefined if they are too short. Tokenizers whose
+   * tokens may depend on later text do not have it.
    */
   readonly encodeBeginning?: (texts: readonly Beginning[]) => Promise<Sequence | undefined>;
   /** Undefined for a token that is not in the vocabulary. */
   idOf(token: string): number | undefined;
-  /** Ids as text, special tokens left out. */
+  /** Decodes ids without special tokens. */
   decode(ids: number[]): Promise<string>;
-  /** One token as text, be it special. */
+  /** Decodes one token, special or not. */
   decodeToken(id: number): Promise<string>;
 }
 
-/** @throws StepError where the folder has no tokenizer, or one that the library cannot read */
+/** @throws StepError if the folder has no tokenizer, or one that the library cannot read */
 export async function openTokenizer(folder: string, options: TokenizerOptions): Promise<Tokenizer> {
   const json = await tokenizerJson(folder);
   let library: Library;
@@ -59,10 +65,10 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   } catch (error) {
     throw new StepError(
       `tokenizer.json cannot be read: ${(error as Error).message}`,
-      'Save it again with the tokenizers library, 0.23 or older.',
+      'Save it again with version 0.23 or older of the tokenizers library.',
     );
   }
-  // A tokenizer.json may switch both on; how long sequences are is decided here alone.
+  // A tokenizer.json may enable truncation and padding, but only this file decides the length of sequences.
   library.disablePadding();
   library.disableTruncation();
   const parsed = JSON.parse(json);
@@ -91,7 +97,10 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   };
 }
 
-/** `vocab`: as tokenizer.json has it, ids by token, or a list of tokens. The library would make an object of them all anew. */
+/**
+ * `vocab`: as in tokenizer.json, ids by token or a list of tokens. Asking the library would build an object of all of
+ * them again.
+ */
 function sizeOf(vocab: Record<string, number> | unknown[], added: { id: number }[]): number {
   let size = Array.isArray(vocab) ? vocab.length : 0;
   if (!Array.isArray(vocab)) for (const token in vocab) size = Math.max(size, vocab[token]! + 1);
@@ -102,21 +111,29 @@ interface Encoding extends TokenizerOptions {
   library: Library;
   template: Template;
   side: Side;
-  /** How many words at the end of a beginning may be others in the whole text; undefined where no beginning says anything. */
+  /**
+   * How many words at the end of a beginning may differ in the whole text; undefined if beginnings cannot be used.
+   */
   unsure: number | undefined;
   pace: Pace;
 }
 
-/** What other strategies leave of a pair depends on the whole length of the other text. */
+/** Other truncation strategies depend on the whole length of the other text. */
 const cutsBeginnings = ({ unsure, maxLength, truncation = 'longest_first' }: Omit<Encoding, 'template'>): boolean =>
   unsure !== undefined && maxLength !== undefined && truncation === 'longest_first';
 
-/** How many code units make a token, as far as was seen: it says how much of a text is read where that will be cut. Results do not depend on it. */
+/**
+ * The number of code units per token, as observed so far. It decides how much of a long text is read, and does not
+ * affect results.
+ */
 class Pace {
   #units = 0;
   #tokens = 0;
 
-  /** So many code units will mostly do for a text of a sequence that has `other`, too: that one's tokens leave less room. */
+  /**
+   * This many code units usually suffice for a text, even if the sequence also contains `other`, whose tokens leave
+   * less room.
+   */
   enough(maxLength: number, other = ''): number {
     const units = this.#tokens < 1000 ? FIRST_PACE : (MARGIN * this.#units) / this.#tokens;
     return units * Math.max(maxLength / 2, maxLength - other.length / units);
@@ -130,10 +147,10 @@ class Pace {
 
 /** More than the words of most languages have. */
 const FIRST_PACE = 8;
-/** A text whose words are longer than that is read again, as a whole. */
+/** A text with longer words is read again, as a whole. */
 const MARGIN = 1.3;
 
-/** Where a text that is too long loses tokens. */
+/** The side on which texts are truncated. */
 export type Side = 'left' | 'right';
 
 async function truncationSide(folder: string): Promise<Side> {
@@ -141,14 +158,17 @@ async function truncationSide(folder: string): Promise<Side> {
   return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
 }
 
-/** Each row is a text, or a pair. The library's batches take no pairs: all texts are read one by one, and put together here. */
+/**
+ * Each row is a text, or a pair. The library's batches do not accept pairs, so all texts are tokenized one by one and
+ * combined here.
+ */
 async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promise<Sequence[]> {
   const { library, template, side, pace, unsure, maxLength, truncation = 'longest_first' } = encoding;
   if (maxLength === undefined)
     return (await read(library, rows.map(wholes))).map((texts) => joined(template, texts, lengthsOf(texts), side));
   const room = roomOf(template, maxLength);
   const done: Read[][] = [];
-  // Once more, and more of it, what was not enough.
+  // Read more of those that were too short.
   for (let left = [...rows.keys()], more = 1; left.length > 0; more *= 8) {
     const begun = left.map((i) => {
       const texts = rows[i]!;
@@ -211,8 +231,9 @@ function sureTokens(encoding: LibraryEncoding, unsure: number): number {
 const lengthsOf = (texts: Read[]): number[] => texts.map(({ sure }) => sure);
 
 /**
- * Whether longest_first leaves the same of texts of which only the beginnings were read. A beginning is as good as its text if it
- * fills all that the other one leaves; then what counts is only which text is the longer one, and only where an odd token is to be given.
+ * Whether longest_first keeps the same tokens if only the beginnings of texts were read. A beginning suffices if it
+ * fills the room that the other text leaves; then it matters only which text is longer, and only if the number of
+ * tokens is odd.
  */
 function longestIsKnown(texts: Read[], room: number): boolean {
   const [begun, pairBegun] = texts.map(({ more }) => more);
@@ -224,7 +245,7 @@ function longestIsKnown(texts: Read[], room: number): boolean {
   return begun ? !pairBegun && first > second : second >= first;
 }
 
-/** How many tokens of each text stay, as transformers does it; the library cuts pairs otherwise. */
+/** How many tokens of each text are kept, as in transformers; the library truncates pairs differently. */
 function keptLengths(lengths: number[], room: number, strategy: Truncation): number[] {
   const [first = 0, second = 0] = lengths;
   const excess = first + second - room;
@@ -232,33 +253,36 @@ function keptLengths(lengths: number[], room: number, strategy: Truncation): num
   if (strategy === 'only_first' && first > excess) return [first - excess, second];
   if (strategy === 'only_second' && second > excess) return [first, second - excess];
   if (strategy === 'longest_first' && room >= 0) {
-    // The longer text is cut until both are equal, then both; an odd token is the longer one's.
+    // The longer text is truncated until both are equal, then both; the longer one keeps an odd token.
     const shorter = Math.min(first, second, Math.floor(room / 2));
     return first > second ? [room - shorter, shorter] : [shorter, room - shorter];
   }
   throw new StepError(
-    `truncation ${strategy} cannot make a pair of ${lengths.join(' and ')} tokens short enough: there is room for ${room}`,
+    `truncation ${strategy} cannot shorten a pair of ${lengths.join(' and ')} tokens enough: there is room for ${room}`,
     strategy === 'longest_first' ? 'Set a greater max_length.' : 'Use longest_first, or a greater max_length.',
     ['truncation'],
   );
 }
 
-/** What the model reads at once of a text or a pair. */
+/** One sequence: a text or a pair as the model reads it. */
 export interface Sequence {
   readonly ids: number[];
-  /** It had more tokens than there was room for. */
+  /** Whether tokens were cut off. */
   readonly truncated: boolean;
-  /** token_type_ids: 0 for the first text and, in models that tell them apart, 1 for the second. */
+  /** token_type_ids: 0 for the first text and, in models that distinguish them, 1 for the second. */
   readonly typeIds: number[];
-  /** Of each token: 0 in the first text, 1 in the second, null if it is special. */
+  /** For each token: 0 in the first text, 1 in the second, null for special tokens. */
   readonly sequenceIds: (number | null)[];
-  /** Of each token the word that it is of, counted from 0 in each text; null if it is special. */
+  /** For each token the index of its word in its text; null for special tokens. */
   readonly wordIds: (number | null)[];
-  /** Of each token where it begins and ends in its text, in UTF-16 code units as JavaScript counts; [0, 0] if it is special. */
+  /** For each token its range in its text, in UTF-16 code units; [0, 0] for special tokens. */
   readonly spans: [begin: number, end: number][];
 }
 
-/** So many tokens of each text, in their template. What nobody asks for is never made; the windows of a long text ask often. */
+/**
+ * A number of tokens of each text, in their template. Properties are computed on demand; the windows of a long text
+ * request them often.
+ */
 function joined(template: Template, texts: Read[], lengths: number[], side: Side): Sequence {
   const kept = <T>(values: T[], text: 0 | 1): T[] =>
     side === 'left' ? values.slice(values.length - lengths[text]!) : values.slice(0, lengths[text]);
@@ -319,16 +343,17 @@ export interface Windowing {
 }
 
 /**
- * A whole sequence in windows of at most `maxLength` tokens, in the order of the text. Its last text is cut so that neighbours share
- * `stride` tokens, as `return_overflowing_tokens` does in transformers; the tokens around it, a question's too, are in every window. They
- * are counted from the end of the text where the tokenizer truncates on the left.
- * @throws StepError where these leave no room. (The library has windows, too, but ends the process where the stride is no smaller than the room.)
+ * Splits a whole sequence into windows of at most `maxLength` tokens, in the order of the text. Its last text is
+ * split so that neighbours share `stride` tokens, as with transformers' `return_overflowing_tokens`; the tokens
+ * around it, including a question, are repeated in every window. If the tokenizer truncates on the left, windows are
+ * counted from the end of the text.
+ * @throws StepError if these leave no room. (The library also has windows, but aborts the process if the stride is not smaller than the room.)
  */
 export function windowsOf(whole: Sequence, windowing: Windowing): Sequence[] {
   return windowPlaces(whole, windowing).map((places) => windowAt(whole, places));
 }
 
-/** The same as places in the whole sequence. */
+/** The same as ranges in the whole sequence. */
 function windowPlaces({ ids, sequenceIds }: Sequence, { maxLength, stride = 0, truncationSide }: Windowing): number[][] {
   const all = [...ids.keys()];
   if (all.length <= maxLength) return [all];
@@ -338,7 +363,7 @@ function windowPlaces({ ids, sequenceIds }: Sequence, { maxLength, stride = 0, t
   const room = maxLength - begin - (all.length - end);
   if (room < 1)
     throw new StepError(
-      `a sequence of ${maxLength} tokens has no room for the text beside ${all.length - (end - begin)} others`,
+      `a sequence of ${maxLength} tokens has no room for the text, because it needs ${all.length - (end - begin)} other tokens`,
       'Set a greater max_length.',
     );
   // A question may leave less room than the stride.
@@ -370,7 +395,7 @@ export function windowAt(whole: Sequence, places: number[]): Sequence {
   });
 }
 
-/** Where each code point begins, in code units; the last is the text's length. */
+/** The offset of each code point in code units; the last is the length of the text. */
 function codeUnits(text: string): Uint32Array {
   const begins = new Uint32Array(text.length + 1);
   let points = 0;
@@ -383,21 +408,21 @@ function codeUnits(text: string): Uint32Array {
   return begins.subarray(0, points);
 }
 
-/** A token with a meaning. */
+/** A token with a role. */
 export interface SpecialToken {
   token: string;
   id: number;
 }
 
-/** The token that stands for a hidden one. */
+/** The mask token. */
 export const maskToken = (folder: string, tokenizer: Tokenizer): Promise<SpecialToken | undefined> =>
   specialToken('mask_token', ['[MASK]', '<mask>'], folder, tokenizer);
 
-/** The token that ends a text. */
+/** The end-of-text token. */
 export const eosToken = (folder: string, tokenizer: Tokenizer): Promise<SpecialToken | undefined> =>
   specialToken('eos_token', ['<|endoftext|>', '</s>'], folder, tokenizer);
 
-/** tokenizer_config.json or special_tokens_map.json names it, or it has one of its usual names. */
+/** From tokenizer_config.json or special_tokens_map.json, or else one of its usual names. */
 async function specialToken(role: string, usual: string[], folder: string, tokenizer: Tokenizer): Promise<SpecialToken | undefined> {
   const named: string[] = [];
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
@@ -412,7 +437,7 @@ async function specialToken(role: string, usual: string[], folder: string, token
   return undefined;
 }
 
-/** Copies a tokenizer from folder to folder, as a tokenizer.json whatever it was made of. */
+/** Copies a tokenizer from folder to folder, always as a tokenizer.json. */
 export async function copyTokenizer(from: string, to: string): Promise<void> {
   await writeFile(path.join(to, 'tokenizer.json'), await tokenizerJson(from));
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
@@ -420,7 +445,7 @@ export async function copyTokenizer(from: string, to: string): Promise<void> {
   }
 }
 
-/** Whether two folders hold the same tokenizer; undefined where one of them has none. */
+/** Whether two folders contain the same tokenizer; undefined if one of them has none. */
 export async function sameTokenizer(a: string, b: string): Promise<boolean | undefined> {
   const [first, second] = await Promise.all([findTokenizerJson(a), findTokenizerJson(b)]);
   return first === undefined || second === undefined ? undefined : first === second;

@@ -1,9 +1,9 @@
 /**
- * The tokens artifact (docs/artifacts.md): what tokenize writes, and train and evaluate read.
+ * The tokens artifact (docs/artifacts.md), which tokenize writes and train and evaluate read.
  *
- * An example is a row of the table; a sequence is what the model reads of it at once. Mostly they are one to one, but the
- * windows of a long text are several sequences of one example. What the model reads lies in safetensors shards; what
- * only evaluate needs, such as the id, lies in a file of lines, one an example.
+ * An example is a row of the table; a sequence is the model's input of one forward pass. Usually there is one
+ * sequence per example, but the windows of a long text are several. The model's inputs are in safetensors shards;
+ * what only evaluate needs, such as the id, is in a file with one line per example.
  */
 import { closeSync, createReadStream, createWriteStream, existsSync, openSync, readSync, type WriteStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -16,21 +16,21 @@ import type { ProblemType, Task } from './family.ts';
 import { readJson } from './json.ts';
 import { float32, int32, int64, openSafetensors, type StoredTensor, toFloat32, toInt32, toInt64, writeSafetensors } from './safetensors.ts';
 
-/** tokens.json. */
+/** The contents of tokens.json. */
 export interface TokensInfo extends Encoding {
   task: Task;
-  /** Of text-classification. */
+  /** For text-classification. */
   problem_type?: ProblemType;
   /** Names, in the order of the model's outputs. */
   labels: string[];
   model_type: string;
   pad_token_id: number;
-  /** Of seq2seq: the token before the first of a target. */
+  /** For seq2seq: the token before the first token of a target. */
   decoder_start_token_id?: number;
-  /** For masked-lm: what stands for a hidden token, and the special tokens, which are never hidden. */
+  /** For masked-lm: the mask token, and the special tokens, which are never masked. */
   mask_token_id?: number;
   special_ids?: number[];
-  /** What a sequence holds, `input_ids` first. Of seq2seq the `labels` are the target's ids. */
+  /** The columns of a sequence, `input_ids` first. For seq2seq the `labels` are the target's ids. */
   columns: Record<string, Column>;
   splits: Record<string, SplitInfo>;
 }
@@ -40,9 +40,9 @@ export interface SplitInfo {
   rows: number;
   sequences: number;
   tokens: number;
-  /** Of seq2seq: tokens of all targets. */
+  /** For seq2seq: tokens of all targets. */
   target_tokens?: number;
-  /** Examples that were cut. */
+  /** The number of truncated examples. */
   truncated: number;
   highest_id: number;
   shards: string[];
@@ -55,38 +55,38 @@ export interface Column {
   width: number;
 }
 
-/** The two kinds of tokens, each of which a sequence may have its own number of. */
+/** The two kinds of tokens; a sequence may have different numbers of them. */
 type Kind = 'token' | 'target';
 
 /** Their offsets in a shard, by the name of the tensor. */
 const OFFSETS: Record<Kind, string> = { token: 'offsets', target: 'target_offsets' };
 
-/** What one sequence holds: values by column. */
+/** One sequence: values by column. */
 export type Values = Record<string, ArrayLike<number>>;
 
 /** One line of a split's examples. */
 export interface Example {
   id: string;
-  /** How many sequences; 1 if not given. */
+  /** The number of sequences; 1 by default. */
   sequences?: number;
-  /** What the task needs to judge an answer. */
+  /** What the task needs to evaluate an answer. */
   [field: string]: Json | undefined;
 }
 
-/** @throws StepError where the folder is none of a tokenize step, or of another version's */
+/** @throws StepError if the folder is not from a tokenize step, or from another version's */
 export async function readTokensInfo(folder: string): Promise<TokensInfo> {
   const file = path.join(folder, 'tokens.json');
-  if (!existsSync(file)) throw new StepError(`${path.basename(folder)} holds no tokens.json`, 'Give the `tokens` of a tokenize step.');
+  if (!existsSync(file)) throw new StepError(`${path.basename(folder)} contains no tokens.json`, 'Give the `tokens` of a tokenize step.');
   const info = (await readJson(file)) as unknown as TokensInfo;
   if (!info.columns || !info.splits)
-    throw new StepError(`${path.basename(folder)}/tokens.json is of another version of tunesmith, or not whole`, 'Tokenize again.');
+    throw new StepError(`${path.basename(folder)}/tokens.json is from another version of tunesmith, or incomplete`, 'Tokenize again.');
   return info;
 }
 
 export const writeTokensInfo = (folder: string, info: TokensInfo): Promise<void> =>
   writeFile(path.join(folder, 'tokens.json'), `${JSON.stringify(info, null, 2)}\n`);
 
-/** Opens a split; one that is missing or has no rows is an error that names those there are. */
+/** Opens a split. If it is missing or has no rows, the error lists the others. */
 export async function openSplit(folder: string, info: TokensInfo, name: string): Promise<Split> {
   const found = requireSplit(info, name);
   const shards: Shard[] = [];
@@ -108,7 +108,7 @@ export async function openSplit(folder: string, info: TokensInfo, name: string):
       }
       for (const [column, { shape, position }] of stored.tensors) {
         if (Object.values(OFFSETS).includes(column)) continue;
-        // The values of tokens stay in the file until a batch wants them.
+        // The values stay in the file until a batch needs them.
         if (kinds.has(column)) columns.set(column, position);
         else {
           const known = values.get(column) ?? { width: shape[1] ?? 1, parts: [] };
@@ -130,22 +130,22 @@ const byKind = <T>(kinds: ReadonlyMap<string, Kind>, make: () => T): { token: T;
 
 interface Shard {
   file: string;
-  /** The sequences before this one are in it, or in the shards before it. */
+  /** Sequences before this index are in it, or in the shards before it. */
   end: number;
-  /** Its first tokens, counted through all shards. */
+  /** The index of its first tokens, counted over all shards. */
   first: { [kind in Kind]?: number };
-  /** Where in the file the values of a column begin. */
+  /** The offset of the values of a column in the file. */
   columns: Map<string, number>;
 }
 
 interface Stored {
-  /** Where the tokens of each sequence begin, counted through all shards. */
+  /** Where the tokens of each sequence begin, counted over all shards. */
   offsets: { token: Float64Array; target?: Float64Array };
-  /** Of the columns that have a value for each token: of which tokens. */
+  /** For columns with a value for each token: the kind of tokens. */
   kinds: ReadonlyMap<string, Kind>;
   shards: Shard[];
   values: Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>;
-  /** A file. */
+  /** The path of the file. */
   examples: string;
 }
 
@@ -165,25 +165,25 @@ export class Split {
     this.#stored = stored;
   }
 
-  /** Tokens of a sequence, or of its target; 0 where there are no targets. */
+  /** Tokens of a sequence, or of its target; 0 if there are no targets. */
   length(sequence: number, kind: Kind = 'token'): number {
     const offsets = this.#stored.offsets[kind];
     return offsets ? offsets[sequence + 1]! - offsets[sequence]! : 0;
   }
 
-  /** Of a column that has a value for each token: of which tokens. */
+  /** For a column with a value for each token: the kind of tokens. */
   kindOf(column: string): Kind {
     return this.#stored.kinds.get(column)!;
   }
 
-  /** Whether there is a value of this name for each token. */
+  /** Whether the column has a value for each token. */
   has(column: string): boolean {
     return this.#stored.shards[0]!.columns.has(column);
   }
 
   /**
-   * A column's values of a sequence's tokens go from the file (in fact from the system's cache of it) straight to where a
-   * batch wants them: no copy of the tokens is held, so a set of any size needs the same memory.
+   * Copies a column's values of a sequence's tokens from the file (in fact from the system's cache) directly into a
+   * batch: no other copy is kept, so a split of any size needs the same memory.
    */
   read(column: string, sequence: number, into: Int32Array, at: number): void {
     const { shards, offsets } = this.#stored;
@@ -198,7 +198,7 @@ export class Split {
     }
   }
 
-  /** A column's values of a sequence: `width` of them; undefined where there is no such column. */
+  /** A column's values of a sequence: `width` of them; undefined if there is no such column. */
   values(column: string, sequence: number): Int32Array | Float32Array | undefined {
     const found = this.#stored.values.get(column);
     if (!found) return undefined;
@@ -242,7 +242,7 @@ function requireSplit(info: TokensInfo, name: string): SplitInfo {
   );
 }
 
-/** Writes one split, example by example, in shards, so that memory stays flat. */
+/** Writes one split, example by example, in shards, so that memory stays constant. */
 export class SplitWriter {
   readonly info: SplitInfo = { rows: 0, sequences: 0, tokens: 0, truncated: 0, highest_id: 0, shards: [] };
   readonly #folder: string;
@@ -326,7 +326,7 @@ export class SplitWriter {
   }
 }
 
-/** A typed array that grows, and keeps its room from shard to shard. */
+/** A growing typed array that keeps its capacity from shard to shard. */
 class Growing {
   #data: Int32Array | Float32Array;
   #used = 0;
@@ -346,7 +346,7 @@ class Growing {
     this.#used = needed;
   }
 
-  /** A view, until the next `add`. */
+  /** A view, valid until the next `add`. */
   taken(): Int32Array | Float32Array {
     const view = this.#data.subarray(0, this.#used);
     this.#used = 0;

@@ -1,9 +1,12 @@
-/** What a model folder was trained for, as transformers reads its config.json. Needs no family's code, and so no tensor library. */
+/**
+ * The task that a model folder was trained for, as transformers reads it from config.json. It needs no family's code,
+ * and so no tensor library.
+ */
 import { StepError } from '../../engine/step.ts';
 import type { ConfigFile } from './config.ts';
 import type { ProblemType, Task } from './family.ts';
 
-/** The classes of transformers end in what they are for; GPT-2's is older than that custom. */
+/** The names of transformers' classes end with the task; GPT-2's is older than this convention. */
 const TASKS: Record<string, Task> = {
   ForSequenceClassification: 'text-classification',
   ForTokenClassification: 'token-classification',
@@ -14,35 +17,38 @@ const TASKS: Record<string, Task> = {
   ForConditionalGeneration: 'seq2seq',
 };
 
-/** `folder`: what messages call it. */
+/** `folder`: its name in messages. */
 export function taskOf(file: ConfigFile, folder: string): Task {
   const task = knownTask(file);
   if (task) return task;
   const names = architecturesOf(file);
   const base = names.every((name) => !/For[A-Z]/.test(name));
   throw new StepError(
-    `${folder} holds a ${names.join(', ')}${base ? ', a base model that was trained for no task' : ', which is not supported'}`,
-    `Train it first; supported are models for ${[...new Set(Object.values(TASKS))].join(', ')}.`,
+    `${folder} contains a ${names.join(', ')}${base ? ', a base model that was not trained for a task' : ', which is not supported'}`,
+    `Train it first. The supported tasks are ${[...new Set(Object.values(TASKS))].join(', ')}.`,
   );
 }
 
 function knownTask(file: ConfigFile): Task | undefined {
   const names = architecturesOf(file);
-  // Older folders name none, and our own first bundles were classifiers.
+  // Older folders name no architecture, and our own first bundles were classifiers.
   if (names.length === 0) return 'text-classification';
   return Object.entries(TASKS).find(([ending]) => names.some((name) => name.endsWith(ending)))?.[1];
 }
 
 const architecturesOf = ({ architectures }: ConfigFile): string[] => (Array.isArray(architectures) ? architectures.map(String) : []);
 
-/** The labels that a model for this task has names for, other than LABEL_0, LABEL_1 …; undefined where it has none. */
+/** The labels for which a model for this task has names other than LABEL_0, LABEL_1 …; undefined if it has none. */
 export function namedLabels(file: ConfigFile, task: Task): string[] | undefined {
   if (!task.endsWith('-classification') || !file.id2label || knownTask(file) !== task) return undefined;
   const labels = labelsOf(file);
   return labels?.every((label, i) => label === `LABEL_${i}`) ? undefined : labels;
 }
 
-/** By id; without `id2label` they are called LABEL_0, LABEL_1. Undefined where config.json numbers them otherwise than 0, 1, 2 …, or gives no names or one twice. */
+/**
+ * By id; without `id2label` they are LABEL_0, LABEL_1 … Undefined if config.json does not number them 0, 1, 2 …, or a
+ * name is missing or occurs twice.
+ */
 export function labelsOf({ id2label, num_labels }: ConfigFile): string[] | undefined {
   if (id2label === undefined || id2label === null) {
     const count = typeof num_labels === 'number' && num_labels > 0 ? num_labels : 2;
@@ -57,7 +63,7 @@ export function labelsOf({ id2label, num_labels }: ConfigFile): string[] | undef
   return whole ? labels : undefined;
 }
 
-/** Of a text classifier; one output alone is a number. */
+/** For a text classifier; a single output is a number. */
 export function problemOf({ problem_type }: ConfigFile, labels: string[]): ProblemType {
   const known: unknown[] = ['single_label_classification', 'multi_label_classification', 'regression'];
   if (problem_type !== undefined && problem_type !== null) {

@@ -1,9 +1,9 @@
-/** The history of a training: a row for each measurement, and each curve as a line of bars. */
+/** The history of a training: a table row for each evaluation, and each curve as a sparkline. */
 import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../metrics/curves.ts';
 import { SMALLER_IS_BETTER } from '../metrics/names.ts';
 import type { Preview } from './preview.ts';
 
-/** Undefined where the file is no history. */
+/** Undefined if the file is not a history. */
 export async function previewHistory(file: string, limit: number): Promise<Preview[] | undefined> {
   const lines = await readHistory(file);
   if (!lines) return undefined;
@@ -11,14 +11,14 @@ export async function previewHistory(file: string, limit: number): Promise<Previ
   return [...(measured.length > 0 ? [measurements(measured, Math.max(limit, LEAST))] : []), curves(lines)];
 }
 
-/** Writes the curves of a history for TensorBoard, into a folder of their own. False where the file is no history. */
+/** Writes the curves of a history for TensorBoard, into a folder of their own. False if the file is not a history. */
 export async function exportHistory(file: string, folder: string): Promise<boolean> {
   const lines = await readHistory(file);
   if (lines) exportCurves(lines, folder);
   return lines !== undefined;
 }
 
-/** Rows that are shown although fewer were asked for: a training is judged as a whole. */
+/** Rows that are shown even if fewer were requested, because a training is judged as a whole. */
 const LEAST = 50;
 
 function measurements(measured: HistoryLine[], limit: number): Preview {
@@ -35,26 +35,26 @@ function measurements(measured: HistoryLine[], limit: number): Preview {
       return line[name] === undefined ? '' : `${line[name].toFixed(4)}${mark}`;
     }),
   ]);
-  const times = measured.length === 1 ? '1 measurement' : `${measured.length.toLocaleString('en-US')} measurements`;
+  const times = measured.length === 1 ? '1 evaluation' : `${measured.length.toLocaleString('en-US')} evaluations`;
   return {
-    title: `history of a training, ${measured.at(-1)!.step.toLocaleString('en-US')} steps, ${times} (* the best)`,
+    title: `training history, ${measured.at(-1)!.step.toLocaleString('en-US')} steps, ${times} (* is the best)`,
     table: {
       header: ['epoch', 'step', ...figures.map((name) => (best.has(name) ? `${short(name)}  ` : short(name)))],
       rows,
       numeric: [true, true, ...figures.map(() => true)],
     },
     ...(measured.length > shown.length
-      ? { rest: `+ ${(measured.length - shown.length).toLocaleString('en-US')} more measurements (-n ${measured.length})` }
+      ? { rest: `+ ${(measured.length - shown.length).toLocaleString('en-US')} more evaluations (-n ${measured.length})` }
       : {}),
   };
 }
 
 const PREFIX = 'validation_';
 
-/** As many columns as a narrow screen has room for. */
+/** As many columns as fit on a narrow screen. */
 const short = (name: string): string => name.replace(PREFIX, 'val_');
 
-/** The first of the best; undefined where there is nothing to choose from. */
+/** The first of the best; undefined if there is nothing to compare. */
 function bestOf(name: string, measured: HistoryLine[]): HistoryLine | undefined {
   const sign = SMALLER_IS_BETTER.includes(name.slice(PREFIX.length)) ? -1 : 1;
   const finite = measured.filter((line) => Number.isFinite(line[name]));
@@ -93,7 +93,7 @@ function compact(value: number): string {
 const least = (values: number[]): number | undefined => (values.length > 0 ? values.reduce((a, b) => Math.min(a, b)) : undefined);
 const most = (values: number[]): number | undefined => (values.length > 0 ? values.reduce((a, b) => Math.max(a, b)) : undefined);
 
-/** The means of neighbours as bars of eight heights; a blank for what is not a number. */
+/** The means of neighbours as bars of eight heights; a blank for NaN. */
 export function sparkline(values: number[], columns: number): string {
   const count = Math.min(columns, values.length);
   const means = Array.from({ length: count }, (_, i) => {

@@ -1,4 +1,4 @@
-/** The metrics file of evaluate as tables: figures, scores of each class, and which class was taken for which. */
+/** The metrics file of evaluate as tables: metrics, scores per class, and the confusion matrix. */
 import { readFile } from 'node:fs/promises';
 import type { Preview } from './preview.ts';
 
@@ -14,7 +14,7 @@ interface Report {
 
 type Scores = Record<'precision' | 'recall' | 'f1' | 'support', number>;
 
-/** None where the file is no such report. */
+/** Undefined if the file is no such report. */
 export async function metricsTables(path: string, size: number, limit: number): Promise<Preview[]> {
   if (size > 8 << 20) return [];
   const report = reportIn(await readFile(path, 'utf8'));
@@ -32,7 +32,7 @@ export async function metricsTables(path: string, size: number, limit: number): 
   ];
 }
 
-/** More do not fit beside each other. */
+/** More columns do not fit. */
 const MOST_LABELS = 12;
 
 function reportIn(text: string): Report | undefined {

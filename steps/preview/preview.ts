@@ -1,4 +1,7 @@
-/** What `tunesmith show` tells of a file or folder: a table's first rows, tokens as text, a training's course, tensors, JSON, text. */
+/**
+ * What `tunesmith show` prints about a file or folder: the first rows of a table, tokens as text, a training history,
+ * tensors, JSON, text.
+ */
 import { createReadStream, type Dirent } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
@@ -11,14 +14,14 @@ export interface Preview {
   title: string;
   table?: { header: string[]; rows: string[][]; numeric: boolean[] };
   lines?: string[];
-  /** What was left out: "+ 5,011 more rows". */
+  /** What was omitted: "+ 5,011 more rows". */
   rest?: string;
 }
 
 /** `limit`: how many rows, tensors, files or (ten times as many) lines. */
 export async function preview(path: string, limit: number): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
-  if (!found) throw new StepError(`${path} is not there`);
+  if (!found) throw new StepError(`${path} does not exist`);
   if (found.isDirectory()) return previewFolder(path, limit);
   const course = await historyAt(path, found.size, limit);
   return course ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
@@ -31,7 +34,7 @@ async function previewFolder(folder: string, limit: number): Promise<Preview[]> 
   if (has('data.parquet')) parts.push(...(await previews(folder, ['data.parquet', 'card.json', 'preprocessing.json'], limit, has)));
   else if (has('tokens.json')) {
     const { previewTokens } = await import('./tokens.ts');
-    // What is damaged is shown as far as it can be.
+    // Damaged files are shown as far as possible.
     parts.push(
       ...(await previewTokens(folder, limit).catch((error: Error) => [{ title: `tokens that cannot be decoded: ${error.message}` }])),
     );
@@ -44,7 +47,7 @@ async function previewFolder(folder: string, limit: number): Promise<Preview[]> 
   return parts;
 }
 
-/** Undefined where the file is no training's history. */
+/** Undefined if the file is not a training history. */
 async function historyAt(path: string, size: number, limit: number): Promise<Preview[] | undefined> {
   const isLines = size > 0 && ['jsonl', 'json'].includes(await kindOf(path, size));
   if (!isLines || !/^\{"step":/.test((await firstBytes(path, 16)).toString())) return undefined;
@@ -86,7 +89,7 @@ async function previewFile(path: string, size: number, limit: number): Promise<P
       const most = Math.max(10 * limit, 100);
       return { title: `JSON, ${bytes(size)}`, lines: lines.slice(0, most), ...more(lines.length - most, 'lines') };
     } catch {
-      return head(path, size, limit); // as it is, whatever it is
+      return head(path, size, limit); // unchanged
     }
   }
   if (kind === 'parquet' || kind === 'csv' || kind === 'tsv' || kind === 'jsonl') {
@@ -99,7 +102,7 @@ async function previewFile(path: string, size: number, limit: number): Promise<P
 
 const MOST_JSON = 8 << 20;
 
-/** Indented, but what fits on a line stays on it. */
+/** Indented, but with short values on one line. */
 function jsonLines(value: unknown, indent = '', name = ''): string[] {
   const flat = `${indent}${name}${flatJson(value)}`;
   if (value === null || typeof value !== 'object' || flat.length <= 100) return [flat];
@@ -124,7 +127,7 @@ function flatJson(value: unknown): string {
 
 type Kind = 'parquet' | 'csv' | 'tsv' | 'jsonl' | 'json' | 'safetensors' | 'text' | 'binary';
 
-/** By its name, else by how it begins: outputs of built-in steps have no extension. */
+/** By its name, otherwise by its first bytes: outputs of built-in steps have no extension. */
 async function kindOf(path: string, size: number): Promise<Kind> {
   const named = EXTENSIONS[extname(basename(path, '.gz')).toLowerCase()];
   if (named) return named;

@@ -2,7 +2,7 @@
 import { Database, literal, QueryError, type Row } from '../data/database.ts';
 import type { Preview } from './preview.ts';
 
-/** Undefined where the file is no such table after all. */
+/** Undefined if the file is not a table. */
 export async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jsonl', limit: number): Promise<Preview | undefined> {
   const file = literal(path);
   const relation = {

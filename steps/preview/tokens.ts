@@ -1,4 +1,4 @@
-/** What the tokens of a tokenize step say: some sequences of each split, read back as text, with what is to be learned from them. */
+/** The tokens of a tokenize step: some sequences of each split, decoded, with their labels. */
 import { openTokenizer, type Tokenizer } from '../models/tokenizer.ts';
 import { type Example, openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
 import type { Preview } from './preview.ts';
@@ -42,7 +42,7 @@ function titleOf({ task, labels, max_length, stride }: TokensInfo): string {
 
 const rest = (more: number) => (more > 0 ? { rest: `+ ${more.toLocaleString('en-US')} more sequences` } : {});
 
-/** For each sequence where it comes from and what is to be learned from it, and below that its text. */
+/** For each sequence its origin and labels, and below that its text. */
 async function examplesOf(folder: string, info: TokensInfo, name: string, room: number, tokenizer: Tokenizer): Promise<string[][]> {
   const split = await openSplit(folder, info, name);
   const found: string[][] = [];
@@ -63,7 +63,7 @@ async function examplesOf(folder: string, info: TokensInfo, name: string, room: 
   return found;
 }
 
-/** A few lines of a screen tell enough. */
+/** A few lines on the screen are enough. */
 const cut = (text: string): string => (text.length > 500 ? `${text.slice(0, 500)}…` : text);
 
 async function texts(
@@ -106,7 +106,7 @@ function numbers(split: Split, column: string, sequence: number): number[] {
   return [...into];
 }
 
-/** Special tokens stand between the texts that they part. */
+/** Keeps the special tokens, which separate texts. */
 async function decoded(ids: number[], tokenizer: Tokenizer): Promise<string> {
   const special = new Set(tokenizer.specialIds);
   const parts: string[] = [];

@@ -1,6 +1,7 @@
 /**
- * What `runtime: auto` is: where TensorFlow is not set up, `onnx`. Where it is, the faster of `tensorflow` and `onnx` by a short
- * training that both must end with the same loss. Measured once a machine, and kept in tunesmith's own folder.
+ * Resolves `runtime: auto`: `onnx` if TensorFlow is not set up; otherwise the faster of `tensorflow` and `onnx` in a
+ * short training, which must end with the same loss on both. It is measured once per machine and kept in tunesmith's
+ * own folder.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -40,16 +41,16 @@ export async function chooseRuntime(wanted: Wanted): Promise<{ runtime: Runtime;
   }
   const [only, other] = Object.values(opened);
   if (!only) throw failed.at(-1)!;
-  if (!other) return { runtime: only, why: `the other one cannot be opened: ${failed[0]!.message}` };
+  if (!other) return { runtime: only, why: `the other runtime cannot be opened: ${failed[0]!.message}` };
   const measured = { onnx: await measure(opened.onnx!), tensorflow: await measure(opened.tensorflow!) };
   keep(wanted, measured);
   const { name, why } = decide(measured);
   return { runtime: opened[name]!, why };
 }
 
-/** What `auto` is without measuring anything; undefined where it must be measured first. */
+/** What `auto` means without a measurement; undefined if one is needed first. */
 export function knownChoice(wanted: Wanted): Choice | undefined {
-  if (wanted.precision === 'bf16') return { name: 'tensorflow', why: 'no other has bf16' };
+  if (wanted.precision === 'bf16') return { name: 'tensorflow', why: 'only tensorflow supports bf16' };
   if (!tensorflowIsSetUp()) return { name: 'onnx', why: 'TensorFlow is not set up' };
   const measured = readKept()[keyOf(wanted)];
   return measured && decide(measured);
@@ -57,17 +58,17 @@ export function knownChoice(wanted: Wanted): Choice | undefined {
 
 type Pair = Record<Compiled, Measured>;
 
-/** onnx computes the loss to hold to: its graph is the one that is deployed. */
+/** onnx computes the reference loss, because its graph is the one that is deployed. */
 function decide({ onnx, tensorflow }: Pair): Choice {
   const figures = `a step of a small model took ${onnx.milliseconds} ms on onnx, ${tensorflow.milliseconds} ms on tensorflow`;
   if (!(Math.abs(onnx.loss - tensorflow.loss) <= SAME_LOSS))
-    return { name: 'onnx', why: `tensorflow ends with another loss here: ${tensorflow.loss}, not ${onnx.loss}` };
+    return { name: 'onnx', why: `tensorflow ends with another loss on this machine: ${tensorflow.loss}, not ${onnx.loss}` };
   return { name: tensorflow.milliseconds < onnx.milliseconds ? 'tensorflow' : 'onnx', why: figures };
 }
 
 const SAME_LOSS = 1e-3;
 
-/** All that the figures depend on. */
+/** Everything that the figures depend on. */
 function keyOf({ threads, device }: Wanted): string {
   const onnx = (createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }).version;
   const there = installedTensorflow();

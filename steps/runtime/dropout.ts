@@ -1,21 +1,22 @@
 /**
  * Dropout masks without random numbers per step: a tape of pre-scaled masks (0 or 1/(1-rate)) is written once, and
- * every mask is a view of it at a hashed offset. So a mask is a pure function of (seed, epoch, step, which dropout of the
- * step), a resumed run equals an uninterrupted one bit for bit, and all runtimes drop the same elements.
+ * every mask is a view of it at a hashed offset. So a mask is a pure function of (seed, epoch, step, index of the
+ * dropout in the step), a resumed run equals an uninterrupted one bit for bit, and all runtimes drop the same
+ * elements.
  */
 
 export interface StepPosition {
   seed: number;
   epoch: number;
   step: number;
-  /** Which part of the step's batch; the first if not given. */
+  /** The part of the step's batch; the first by default. */
   part?: number;
 }
 
 export class DropoutTapes {
   readonly #tapes = new Map<string, Float32Array>();
 
-  /** The mask of the `ordinal`-th dropout of a step: `size` floats, a view that must not be written. */
+  /** The mask of the `ordinal`-th dropout of a step: a view of `size` floats that must not be written. */
   mask(rate: number, size: number, at: StepPosition, ordinal: number): Float32Array {
     const start = ALIGNMENT * (hash(at.seed, at.epoch, at.step, (at.part ?? 0) * MOST_DROPOUTS + ordinal) % (OFFSETS / ALIGNMENT));
     return this.#tape(rate, at.seed, OFFSETS + size).subarray(start, start + size);
@@ -36,9 +37,12 @@ export class DropoutTapes {
   }
 }
 
-/** Masks start at one of so many floats, whatever their size: a tape that grows later gives the same masks. */
+/**
+ * The number of positions where masks can start, whatever their size, so that a tape that grows later gives the same
+ * masks.
+ */
 const OFFSETS = 1 << 22;
-/** In one part of a step. */
+/** Within one part of a step. */
 const MOST_DROPOUTS = 2 ** 20;
 /** In floats: 64 bytes. */
 const ALIGNMENT = 16;
@@ -67,11 +71,11 @@ function fill(block: Float32Array, rate: number, seed: number): void {
   }
 }
 
-/** Mixes four integers into 32 well-spread bits (murmur3's mixing and finish). */
+/** Hashes four integers to 32 bits (murmur3's mixing and finalizer). */
 function hash(...values: [number, number, number, number]): number {
   let h = 0x2f0b4c47;
   for (const value of values) {
-    // Both halves, so that seeds beyond 32 bits count whole.
+    // Both halves, so that seeds of more than 32 bits count fully.
     for (const half of [value >>> 0, Math.floor(value / 2 ** 32) >>> 0]) {
       let k = Math.imul(half, 0xcc9e2d51);
       k = (k << 15) | (k >>> 17);

@@ -1,6 +1,6 @@
 /**
- * The `eager` runtime: a program's ops run one by one on a TensorFlow.js backend. It is the reference that the others
- * are tested against, and the place to debug a model.
+ * The `eager` runtime: a program's ops run one by one on a TensorFlow.js backend. The other runtimes are tested
+ * against it, and models can be debugged on it.
  */
 import { DropoutTapes, type StepPosition } from './dropout.ts';
 import { paddingRows } from './ops.ts';
@@ -99,7 +99,7 @@ function feedAll(tensors: HostTensors): Record<string, tf.Tensor> {
   return Object.fromEntries(Object.entries(tensors).map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, shape, dtype)]));
 }
 
-/** Copies: on the cpu backend a tensor's data may be an input's own array. */
+/** Copies, because on the cpu backend a tensor's data may be the array of an input. */
 function fetchAll(tensors: Record<string, tf.Tensor>): HostTensors {
   return Object.fromEntries(
     Object.entries(tensors).map(([name, t]) => [

@@ -1,8 +1,9 @@
 /**
- * A program's forward pass as a standalone ONNX model: weights inside, batch and sequence axes free, ids int64, as the tools
- * around ONNX expect it.
+ * Exports a program's forward pass as a standalone ONNX model: with the weights, free batch and sequence axes, and
+ * int64 ids, as ONNX tools expect.
  *
- * The program is traced twice, with other sizes of the free axes: where the two graphs differ, a size is made of free axes.
+ * The program is traced twice, with different sizes of the free axes: where the two graphs differ, a size depends on
+ * free axes.
  */
 
 import { traceTwins } from './free-axes.ts';
@@ -12,7 +13,10 @@ import type { Axes, HostTensors, Program } from './runtime.ts';
 import { named, traceInference } from './trace.ts';
 
 export interface ExportOptions {
-  /** Axes of each input, which are all of ids: a text names a free axis. Those that the program does not read are left out. */
+  /**
+   * Axes of each input, all of which are ids: a string names a free axis. Inputs that the program does not read are
+   * left out.
+   */
   inputs?: Axes;
   /** Outputs to keep. */
   outputs?: string[];
@@ -26,7 +30,7 @@ export function exportOnnx(
   const bytes = Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0);
   if (bytes > LARGEST) {
     throw new Error(
-      `The weights take ${(bytes / 2 ** 30).toFixed(1)} GB; an ONNX file holds at most 2 GB. Leave the ONNX export out for this model.`,
+      `The weights take ${(bytes / 2 ** 30).toFixed(1)} GB, but an ONNX file is limited to 2 GB. Leave the ONNX export out for this model.`,
     );
   }
   const specs = Object.fromEntries(
@@ -46,7 +50,7 @@ export function exportOnnx(
   });
 }
 
-/** What an encoder of text takes, by the names that the tools around ONNX know. */
+/** The inputs of a text encoder, by the names that ONNX tools know. */
 const ENCODER_INPUTS = {
   input_ids: ['batch', 'sequence'],
   attention_mask: ['batch', 'sequence'],

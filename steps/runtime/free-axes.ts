@@ -1,19 +1,20 @@
 /**
- * One graph for inputs of any length. A trace knows concrete sizes only, so a program is traced twice, with other sizes of the axes
- * that are free: a number that differs between the two graphs is made of free axes, and it is told from which.
+ * Makes one graph for inputs of any length. A trace knows only concrete sizes, so a program is traced twice, with
+ * different sizes of the free axes: a number that differs between the two graphs depends on free axes, and the
+ * difference shows on which.
  */
 import { filling, type Graph, type Node, type Value } from './graph.ts';
 import type { Axes, HostTensors } from './runtime.ts';
 import type { Specs } from './trace.ts';
 
-/** A graph's twin, and the axes that are free in both. */
+/** The twin of a graph, and the axes that are free in both. */
 export interface Free {
   twin: Graph;
   axes: FreeAxis[];
   inputs: Axes;
 }
 
-/** Traces a program for these inputs: once for all sizes of their free axes, where they have some. */
+/** Traces a program for these inputs: once for all sizes of their free axes, if they have some. */
 export function traceFor<T extends { graph: Graph }>(
   inputs: HostTensors,
   axes: Axes,
@@ -25,7 +26,7 @@ export function traceFor<T extends { graph: Graph }>(
   return { traced: twins.traced, free: { twin: twins.twin.graph, axes: twins.axes, inputs: axes } };
 }
 
-/** The shapes of a graph's values when the program is given these inputs. `twins` are the same values of the twin. */
+/** The shapes of a graph's values for these inputs. `twins` are the same values of the twin. */
 export function shapesAt(
   values: ReadonlyMap<string, Value>,
   twins: ReadonlyMap<string, Value> | undefined,
@@ -37,7 +38,7 @@ export function shapesAt(
   return new Map([...values].map(([name, value]) => [name, shapeAt(value, twins!.get(name)!, free.axes, lengths)]));
 }
 
-/** The length that a free axis has in these inputs. */
+/** The length of a free axis in these inputs. */
 function lengthOf(axis: string, axes: Axes, given: HostTensors): number {
   for (const [input, names] of Object.entries(axes)) {
     const at = names.indexOf(axis);
@@ -46,7 +47,7 @@ function lengthOf(axis: string, axes: Axes, given: HostTensors): number {
   throw new Error(`No input has the axis ${axis}.`);
 }
 
-/** A text that is the same for inputs that one graph can take: names, types and shapes, free axes by their names. */
+/** A key that is equal for inputs that one graph can take: names, types and shapes, with free axes by their names. */
 export function shapeOfInputs(inputs: HostTensors, axes: Axes): string {
   return Object.entries(inputs)
     .map(
@@ -69,7 +70,10 @@ export interface Twins<T> {
   axes: FreeAxis[];
 }
 
-/** Traces with the free axes of `inputs` at sizes of our own. @throws Error where the program computes with sizes in another way */
+/**
+ * Traces with chosen sizes of the free axes. @throws Error if the program computes with sizes in another way than by
+ * products
+ */
 export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes, trace: (inputs: Specs) => T): Twins<T> {
   const names = [...new Set(Object.keys(inputs).flatMap((input) => axes[input] ?? []))].filter((axis) => typeof axis === 'string');
   const sized = (sizes: number[]): Specs =>
@@ -81,14 +85,16 @@ export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes
     );
   for (const [sizes, twinSizes] of PROBES) {
     const [traced, twin] = [trace(sized(sizes)), trace(sized(twinSizes))];
-    // Else a size of the program happens to be a probe's.
+    // Otherwise a size of the program happens to equal a probe.
     if (areTwins(traced.graph, twin.graph))
       return { traced, twin, axes: names.map((name, i) => ({ name, size: sizes[i]!, twinSize: twinSizes[i]! })) };
   }
-  throw new Error(`The program computes with the sizes of its inputs (${names.join(', ')}) in a way that no graph with free axes can.`);
+  throw new Error(
+    `The program computes with the sizes of its inputs (${names.join(', ')}) in a way that a graph with free axes cannot express.`,
+  );
 }
 
-/** Sizes of the free axes in the two traces. Small, since a model may know few positions. */
+/** Sizes of the free axes in the two traces. They are small, because a model may have few positions. */
 const PROBES: [number[], number[]][] = [
   [
     [17, 11, 7, 23],
@@ -104,14 +110,17 @@ const PROBES: [number[], number[]][] = [
   ],
 ];
 
-/** A size as a product: `factor` by each axis so often. */
+/** A size as a product: `factor` times powers of the axes. */
 export interface Product {
   factor: number;
   /** In the order of the axes. */
   powers: number[];
 }
 
-/** Of what a size that is `size` in the graph and `twinSize` in its twin is made. @throws Error where no product of the axes gives both */
+/**
+ * The product that is `size` in the graph and `twinSize` in its twin. @throws Error if no product of the axes gives
+ * both
+ */
 export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): Product {
   for (const powers of combinations(axes.length)) {
     const here = axes.reduce((n, axis, i) => n * axis.size ** powers[i]!, 1);
@@ -119,10 +128,10 @@ export function productOf(size: number, twinSize: number, axes: readonly FreeAxi
     if (size * there === twinSize * here && size % here === 0) return { factor: size / here, powers };
   }
   const where = axes.map((axis) => `${axis.name} is ${axis.size}`).join(' and ');
-  throw new Error(`The program computes with the sizes of its inputs: ${size}, where ${where}, is no product of them.`);
+  throw new Error(`The program computes with the sizes of its inputs: ${size}, where ${where}, is not a product of them.`);
 }
 
-/** The shape of `value` where the axes are as long as `lengths` tells, in their order. */
+/** The shape of `value` for these lengths of the axes, in their order. */
 function shapeAt(value: Value, twin: Value, axes: readonly FreeAxis[], lengths: readonly number[]): number[] {
   return value.shape.map((size, i) => {
     const twinSize = twin.shape[i]!;
@@ -142,7 +151,7 @@ function combinations(count: number): number[][] {
 
 const sum = (numbers: number[]): number => numbers.reduce((total, n) => total + n, 0);
 
-/** Whether two graphs are the same but for sizes. */
+/** Whether two graphs are the same except for sizes. */
 function areTwins(graph: Graph, twin: Graph): boolean {
   const partner = new Map<Value, Value>();
   const match = (a: Value | undefined, b: Value | undefined): boolean => {

@@ -1,9 +1,10 @@
 /**
- * A traced tensor program: TensorFlow.js kernels, by their own names and attributes, over values of known shape. It is
- * what an emitter turns into a model file; kernels are modelled on TensorFlow's ops, so its emitter is nearly a table of names.
+ * A traced tensor program: TensorFlow.js kernels, with their own names and attributes, over values of known shape. An
+ * emitter turns it into a model file; kernels correspond to TensorFlow's ops, so the emitter for TensorFlow is nearly
+ * a table of names.
  *
- * Beside TensorFlow.js's kernels there are ours: `LayerNorm` (x, gamma, beta; epsilon → y, mean, inverse deviation), `Gelu` (x), `GeluNew` (x) with
- * tanh, and `LogSumExp` (x), along the last axis.
+ * In addition to TensorFlow.js's kernels there are ours: `LayerNorm` (x, gamma, beta; epsilon → y, mean, inverse
+ * deviation), `Gelu` (x), `GeluNew` (x) with tanh, and `LogSumExp` (x), along the last axis.
  */
 
 export type DType = 'float32' | 'int32' | 'bool';
@@ -17,7 +18,7 @@ export interface Value extends Spec {
   from: Node | 'input' | Constant;
 }
 
-/** Data of the program itself. One number stands for all elements of a filled tensor, however large. */
+/** Constants of the program. If all elements are equal, one number stands for them. */
 export interface Constant {
   data: number | Float32Array | Int32Array | Uint8Array;
 }
@@ -35,7 +36,7 @@ export interface Node {
 export interface Graph {
   inputs: Map<string, Value>;
   outputs: Map<string, Value>;
-  /** In an order in which they can run. */
+  /** In topological order. */
   nodes: Node[];
 }
 
@@ -43,7 +44,7 @@ export function isNode(from: Value['from']): from is Node {
   return typeof from === 'object' && 'kernel' in from;
 }
 
-/** The number that fills a value, if it is one of the program's constants and filled with one. */
+/** The number that fills a value, if it is a constant whose elements are all equal. */
 export function filling(value: Value): number | undefined {
   const { from } = value;
   return typeof from === 'object' && 'data' in from && typeof from.data === 'number' ? from.data : undefined;
@@ -53,7 +54,7 @@ export const sizeOf = (shape: number[]): number => shape.reduce((size, n) => siz
 
 export const sameShape = (a: number[], b: number[]): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
 
-/** The graph that computes `outputs`, and nothing else: nodes and inputs that no output needs are left out. */
+/** The graph that computes only `outputs`: nodes and inputs that no output needs are left out. */
 export function graphOf(inputs: Map<string, Value>, outputs: Map<string, Value>, recorded: Node[]): Graph {
   const needed = new Set<Value>(outputs.values());
   const nodes: Node[] = [];
@@ -65,7 +66,7 @@ export function graphOf(inputs: Map<string, Value>, outputs: Map<string, Value>,
   return { inputs: new Map([...inputs].filter(([, value]) => needed.has(value))), outputs, nodes: nodes.reverse() };
 }
 
-/** The most bytes that are alive at once when nodes run in order and each value is freed after its last reader. */
+/** The maximum number of live bytes if nodes run in order and each value is freed after its last reader. */
 export function peakBytes({ nodes }: Graph): number {
   const lastReader = new Map<object, number>();
   for (const [i, { inputs }] of nodes.entries()) for (const value of inputs) lastReader.set(value, i);

@@ -1,6 +1,7 @@
 /**
- * The kernels that can be traced: for each, its inputs in order, and the shapes and types of its outputs. It computes nothing.
- * Attributes come out in one canonical form (axes as a sorted list, sizes without -1), so emitters need not know the variants.
+ * The kernels that can be traced: for each its inputs in order, and the shapes and types of its outputs. Nothing is
+ * computed here. Attributes have one canonical form (axes as a sorted list, sizes without -1), so that emitters need
+ * not know the variants.
  */
 import type { Attributes, DType, Spec } from './graph.ts';
 import { sameShape, sizeOf } from './graph.ts';
@@ -49,7 +50,7 @@ const product = (a: Spec, b: Spec, transposeA: boolean, transposeB: boolean) => 
 };
 
 export const kernels: Record<string, Kernel> = {
-  // Element by element.
+  // Element-wise.
   ...Object.fromEntries(
     ['Abs', 'Ceil', 'Cos', 'Erf', 'Exp', 'Floor', 'Gelu', 'GeluNew', 'Log', 'Log1p', 'Neg', 'Reciprocal', 'Relu', 'Round', 'Rsqrt'].map(
       (name) => [name, unary()],
@@ -74,14 +75,14 @@ export const kernels: Record<string, Kernel> = {
   Select: {
     inputs: ['condition', 't', 'e'],
     infer: ([condition, t, e]) => {
-      // TensorFlow lets a condition of one axis choose whole rows.
+      // In TensorFlow a condition with one axis selects whole rows.
       const rows = condition!.shape.length === 1 && t!.shape.length > 1 && sameShape(t!.shape, e!.shape);
       const shape = rows ? t!.shape : [condition!, t!, e!].map((x) => x.shape).reduce(broadcast_util.assertAndGetBroadcastShape);
       return { attributes: { rows }, outputs: [{ shape, dtype: t!.dtype }] };
     },
   },
 
-  // Constants by shape. (The recorder keeps them as one number.)
+  // Constants by shape, which the recorder keeps as one number.
   Fill: { inputs: [], infer: (_, { shape, value, dtype }) => ({ attributes: { value }, outputs: [{ shape, dtype: dtype ?? 'float32' }] }) },
   ZerosLike: unary(),
   OnesLike: unary(),
@@ -93,7 +94,7 @@ export const kernels: Record<string, Kernel> = {
     }),
   },
 
-  // Shapes and places.
+  // Shapes and indices.
   Reshape: { inputs: ['x'], infer: ([x], { shape }) => reshaped(x!, util.inferFromImplicitShape(shape, sizeOf(x!.shape))) },
   ExpandDims: {
     inputs: ['input'],
@@ -190,7 +191,7 @@ export const kernels: Record<string, Kernel> = {
     }),
   },
 
-  // Along axes.
+  // Reductions along axes.
   Sum: reduction(),
   Mean: reduction('float32'),
   Max: reduction(),
@@ -212,7 +213,7 @@ export const kernels: Record<string, Kernel> = {
       outputs: [{ ...x! }],
     }),
   },
-  // Only along the last axis, which is all that TensorFlow's softmax knows.
+  // Only along the last axis, which is all that TensorFlow's softmax supports.
   Softmax: { inputs: ['logits'], infer: ([x]) => ({ attributes: {}, outputs: [{ ...x! }] }) },
   LogSoftmax: { inputs: ['logits'], infer: ([x]) => ({ attributes: {}, outputs: [{ ...x! }] }) },
   LogSumExp: { inputs: ['x'], infer: ([x]) => ({ attributes: {}, outputs: [{ shape: [...x!.shape.slice(0, -1), 1], dtype: 'float32' }] }) },

@@ -1,4 +1,6 @@
-/** What `tunesmith doctor` says of the libraries that data and tensors need, of GPUs, and of the runtime that `auto` takes. */
+/**
+ * The checks of `tunesmith doctor`: the libraries for data and tensors, GPUs, and the runtime that `auto` chooses.
+ */
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
@@ -11,7 +13,7 @@ export interface Check {
   name: string;
   state: 'ok' | 'missing' | 'broken';
   detail: string;
-  /** Without it some pipelines cannot run at all. */
+  /** Some pipelines cannot run without it. */
   needed: boolean;
   /** The command that helps. */
   next?: string;
@@ -24,22 +26,22 @@ export async function checkLibraries(): Promise<Check[]> {
 }
 
 const RUNTIME = { name: 'runtime: auto', needed: true };
-const NO_ONNX = 'is onnx, which cannot be loaded';
+const NO_ONNX = 'onnx, which cannot be loaded';
 
-/** What `auto` takes, and why. */
+/** What `auto` chooses, and why. */
 function checkChoice(): Check {
   const threads = availableParallelism();
   const choice = knownChoice({ threads, device: 'auto', precision: 'fp32' });
   if (!choice)
     return { ...RUNTIME, state: 'ok', detail: `onnx or tensorflow: the first training with ${threads} threads measures which is faster` };
-  const where = choice.name === 'onnx' ? `on the CPU with ${threads} threads` : 'on the GPU, or the CPU where there is none';
+  const where = choice.name === 'onnx' ? `on the CPU with ${threads} threads` : 'on the GPU, or on the CPU if there is none';
   return { ...RUNTIME, state: 'ok', detail: `${choice.name}, ${where}: ${choice.why}` };
 }
 
 interface Library {
   name: string;
   what: string;
-  /** Prints its version after having done a little work. */
+  /** Prints its version after a minimal computation. */
   script: string;
 }
 
@@ -76,7 +78,7 @@ const LIBRARIES: Library[] = [
   },
 ];
 
-/** In a process of its own: a native library that crashes must not take the doctor with it. */
+/** Runs in a process of its own, because a native library that crashes must not crash the doctor. */
 async function checkLibrary({ name, what, script }: Library): Promise<Check> {
   const { code, output } = await run(process.execPath, ['--input-type=module', '-e', script]);
   const check = { name, needed: true };
@@ -85,28 +87,28 @@ async function checkLibrary({ name, what, script }: Library): Promise<Check> {
   return { ...check, state: 'broken', detail: reason(output), next: `npm rebuild ${name}` };
 }
 
-/** TensorFlow, and of its build for GPUs what that needs. */
+/** TensorFlow, and what its GPU build needs. */
 async function checkTensorflow(): Promise<Check[]> {
   const check = { name: 'TensorFlow', needed: false };
   const there = installedTensorflow();
   const driver = hasNvidiaDriver();
   const forGpu = 'tunesmith setup tensorflow --gpu';
   if (!there) {
-    const detail = 'not set up: no runtime tensorflow, and eager uses the slow cpu backend';
+    const detail = 'not set up: the runtime tensorflow is unavailable, and eager uses the slow cpu backend';
     return [{ ...check, state: 'missing', detail, next: driver ? forGpu : 'tunesmith setup tensorflow' }];
   }
   const tried = await tryTensorflow();
   const version = `${there.tensorflow} (${there.build})`;
   const next = there.build === 'cuda' ? forGpu : 'tunesmith setup tensorflow';
   if ('wrong' in tried) return [{ ...check, state: 'broken', detail: `${version}: ${reason(tried.wrong)}`, next }];
-  const detail = `${version}, for the runtimes tensorflow and eager; it computes on the ${tried.device}`;
+  const detail = `${version}, for the runtimes tensorflow and eager; it runs on the ${tried.device}`;
   const blind = there.build === 'cuda' && driver && tried.device === 'CPU';
   const checks: Check[] = [
     blind
       ? {
           ...check,
           state: 'broken',
-          detail: `${detail}, though there is a driver of a GPU: CUDA 12 needs driver 525 or newer`,
+          detail: `${detail} although a GPU driver is installed: CUDA 12 needs driver 525 or newer`,
           next: 'nvidia-smi',
         }
       : { ...check, state: 'ok', detail },
@@ -122,14 +124,14 @@ async function checkTensorflow(): Promise<Check[]> {
       name: 'CUDA and cuDNN',
       needed: false,
       state: 'missing',
-      detail: 'the build of TensorFlow for CPUs is set up',
+      detail: 'the CPU build of TensorFlow is set up',
       next: forGpu,
     });
   }
   return checks;
 }
 
-/** Cards older than this are not in TensorFlow's build. */
+/** TensorFlow's build does not support older cards. */
 const LEAST_CAPABILITY = 6;
 
 async function checkGpu(): Promise<Check> {
@@ -141,7 +143,7 @@ async function checkGpu(): Promise<Check> {
     .map(({ name, memory, driver, capability }) => `${name}, ${memory}, driver ${driver}, compute capability ${capability}`)
     .join('; ');
   if (gpus.every(({ capability }) => Number(capability) < LEAST_CAPABILITY))
-    return { ...check, state: 'broken', detail: `${detail}: TensorFlow needs ${LEAST_CAPABILITY}.0` };
+    return { ...check, state: 'broken', detail: `${detail}: TensorFlow needs at least ${LEAST_CAPABILITY}.0` };
   return { ...check, state: 'ok', detail };
 }
 
@@ -150,16 +152,16 @@ function run(program: string, args: string[]): Promise<{ code: number; output: s
     execFile(program, args, { cwd: HERE, timeout: 60_000 }, (error, stdout, stderr) => {
       if (!error) resolve({ code: 0, output: stdout });
       else if (error.code === 'ENOENT') resolve({ code: 127, output: `${program} was not found` });
-      else resolve({ code: 1, output: `${stdout}${stderr}` || (error.signal ? `it was ended by ${error.signal}` : error.message) });
+      else resolve({ code: 1, output: `${stdout}${stderr}` || (error.signal ? `it was ended by signal ${error.signal}` : error.message) });
     });
   });
 }
 
-/** Where our own packages are found from. */
+/** Where our own packages are resolved from. */
 const HERE = dirname(fileURLToPath(import.meta.url));
 
-/** The line that says it, out of a stack trace. */
+/** The line of a stack trace that contains the message. */
 function reason(output: string): string {
   const lines = output.split('\n').filter((line) => line.trim() !== '');
-  return (lines.find((line) => /^\s*(\w*Error|\w+ error)\b/.test(line)) ?? lines.at(-1) ?? 'it failed without a word').trim();
+  return (lines.find((line) => /^\s*(\w*Error|\w+ error)\b/.test(line)) ?? lines.at(-1) ?? 'it failed without a message').trim();
 }

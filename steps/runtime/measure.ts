@@ -1,12 +1,12 @@
-/** Times a runtime by a few training steps of a small transformer, dropout included: some two seconds. */
+/** Measures a runtime by a few training steps of a small transformer, with dropout; it takes about two seconds. */
 import { attention, crossEntropy, embedding, gelu, layerNorm, linear } from './ops.ts';
 import type { HostTensors, Program, Runtime } from './runtime.ts';
 import { tf } from './tfjs.ts';
 
 export interface Measured {
-  /** Of a step; the best of a few. */
+  /** The time of a step: the best of a few. */
   milliseconds: number;
-  /** After them. */
+  /** The loss after them. */
   loss: number;
 }
 
@@ -24,7 +24,7 @@ export async function measure(runtime: Runtime): Promise<Measured> {
     times.push(performance.now() - begin);
   }
   await training.dispose();
-  // The first one compiles.
+  // The first step includes compilation.
   return { milliseconds: Number(Math.min(...times.slice(1)).toPrecision(3)), loss };
 }
 
@@ -50,7 +50,7 @@ function initialWeights(): HostTensors {
     const size = shape.reduce((product, n) => product * n, 1);
     weights[name] = { dtype: 'float32', shape, data: Float32Array.from({ length: size }, (_, i) => value(i)) };
   };
-  // Spread evenly over ±0.04, the same on every machine.
+  // Uniform over ±0.04, the same on every machine.
   const spread = (i: number) => 0.08 * ((((i + 1) * 0.6180339887) % 1) - 0.5);
   add('words', [VOCABULARY, WIDTH], spread);
   add('gamma', [WIDTH], () => 1);

@@ -1,4 +1,4 @@
-/** Opens a runtime by name and device. What cannot be opened here is an error that says what to do. */
+/** Opens a runtime by name and device. If that is impossible on this machine, the error says what to do. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -12,15 +12,17 @@ import { tf } from './tfjs.ts';
 export type Device = 'auto' | 'cpu' | 'gpu';
 
 export interface RuntimeOptions {
-  /** Threads of the matrix products; all cores if not given. */
+  /** Threads of the matrix products; all cores by default. */
   threads?: number;
   device?: Device;
   precision?: Precision;
-  /** The TensorFlow.js backend of `eager`; `tensorflow` where it is set up, else `cpu`, if not given. */
+  /** The TensorFlow.js backend of `eager`; by default `tensorflow` if it is set up, otherwise `cpu`. */
   backend?: 'cpu' | 'tensorflow';
 }
 
-/** @throws StepError where the runtime, the device or the precision cannot be had here, with the command or option that helps */
+/**
+ * @throws StepError if the runtime, the device or the precision is unavailable, with the command or option that helps
+ */
 export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOptions = {}): Promise<Runtime> {
   const { threads = availableParallelism(), device = 'auto', precision = 'fp32' } = options;
   if (name === 'auto') {
@@ -29,7 +31,7 @@ export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOp
   }
   if (precision === 'bf16' && name !== 'tensorflow')
     throw new StepError(
-      `precision: bf16 is of the runtime tensorflow, not of ${name}`,
+      `\`precision: bf16\` needs \`runtime: tensorflow\`, not ${name}`,
       'Use `precision: fp32`, or `runtime: tensorflow`.',
       ['precision'],
     );
@@ -57,8 +59,8 @@ async function openTensorflow(threads: number, device: Device): Promise<Tensorfl
   const driver = device === 'gpu' && hasNvidiaDriver();
   if (device === 'gpu' && !driver) {
     throw new StepError(
-      'device: gpu needs an NVIDIA GPU for the runtime tensorflow, and this machine has no driver of one',
-      'Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
+      '`device: gpu` needs an NVIDIA GPU for the runtime tensorflow, but this machine has no driver for one',
+      'Use `device: auto` or `cpu`. `tunesmith doctor` shows what is available.',
       ['device'],
     );
   }
@@ -68,25 +70,25 @@ async function openTensorflow(threads: number, device: Device): Promise<Tensorfl
   const { loadTensorflow } = await import('./tensorflow/backend.ts');
   const { installedTensorflow } = await import('./tensorflow/setup.ts');
   if (driver && installedTensorflow()?.build !== 'cuda') {
-    throw new StepError('device: gpu needs the build of TensorFlow for NVIDIA GPUs, and the one for CPUs is set up', FOR_GPU, ['device']);
+    throw new StepError('`device: gpu` needs the GPU build of TensorFlow, but the CPU build is set up', FOR_GPU, ['device']);
   }
   const tensorflow = loadTensorflow(tensorflowFolder(), threads, device);
   if (device === 'gpu' && !tensorflow.gpu)
-    throw new StepError('TensorFlow finds no GPU that it can use, though there is a driver of one', 'Run: tunesmith doctor', ['device']);
+    throw new StepError('TensorFlow finds no usable GPU, although a GPU driver is installed', 'Run: tunesmith doctor', ['device']);
   return tensorflow;
 }
 
 const FOR_GPU = 'Run: tunesmith setup tensorflow --gpu';
 
-/** Whether there is an adapter shows only when a session asks for one. */
+/** Only a session that requests an adapter shows whether there is one. */
 async function checkWebgpu(): Promise<void> {
   const { webgpuWorks } = await import('./onnx/webgpu.ts');
   const wrong = await webgpuWorks();
   if (wrong === undefined) return;
   const { hasNvidiaDriver } = await import('./gpu.ts');
   throw new StepError(
-    `device: gpu: onnxruntime finds no GPU by WebGPU (${wrong})`,
-    hasNvidiaDriver() ? FOR_GPU : 'Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
+    `\`device: gpu\`: onnxruntime finds no GPU through WebGPU (${wrong})`,
+    hasNvidiaDriver() ? FOR_GPU : 'Use `device: auto` or `cpu`. `tunesmith doctor` shows what is available.',
     ['device'],
   );
 }

@@ -1,9 +1,9 @@
 /**
- * The ops of a transformer that are more than one TensorFlow.js op, each with a gradient written by hand: fewer passes
+ * Transformer ops that consist of more than one TensorFlow.js op, each with a hand-written gradient: fewer passes
  * over memory than the tape would make, and products shaped so that forward and backward are plain matrix products.
  *
- * On the tracing backend a few of them become one kernel (`LayerNorm`, `Gelu`, …) that an emitter may know natively;
- * on every other backend they are composed of TensorFlow.js ops. Both mean the same to rounding.
+ * On the tracing backend some of them become one kernel (`LayerNorm`, `Gelu`, …) that an emitter may support
+ * natively; on other backends they are composed of TensorFlow.js ops. Both give the same result up to rounding.
  */
 import type { Dropout } from './runtime.ts';
 import { tf } from './tfjs.ts';
@@ -52,7 +52,7 @@ export function embedding(weight: Tensor, ids: Tensor): Tensor {
     return {
       value: tf.gather(weight!, flat as tf.Tensor1D),
       gradient: (dy, [flat]) => {
-        // An id of -1 belongs to no row, so its gradient goes nowhere.
+        // An id of -1 belongs to no row, so its gradient is dropped.
         const to = padding === undefined ? flat! : tf.where(tf.equal(flat!, tf.scalar(padding, 'int32')), tf.scalar(-1, 'int32'), flat!);
         return [tf.unsortedSegmentSum(dy, to as tf.Tensor1D, weight!.shape[0]!)];
       },
@@ -61,7 +61,7 @@ export function embedding(weight: Tensor, ids: Tensor): Tensor {
   return tf.reshape(rows, [...ids.shape, width]);
 }
 
-/** x [B, T, H] → [B, 1, H], what belongs to the first token. */
+/** x [B, T, H] → [B, 1, H], the first token. */
 export function firstToken(x: Tensor): Tensor {
   return withGradient([x], ([x]) => ({
     value: tf.slice(x!, [0, 0, 0], [-1, 1, -1]),
@@ -72,7 +72,7 @@ export function firstToken(x: Tensor): Tensor {
   }));
 }
 
-/** x [B, T, H] → [B, H], what belongs to the last token of each row whose `real` [B, T] is 1; the first where it is 1 nowhere. */
+/** x [B, T, H] → [B, H], the last token of each row whose `real` [B, T] is 1; the first if there is none. */
 export function lastToken(x: Tensor, real: Tensor): Tensor {
   const index = tf.reshape(tf.range(0, x.shape[1]!, 1, 'int32'), [1, -1]); // [1, T]
   const last = tf.max(tf.mul(index, tf.cast(real, 'int32')), 1, true); // [B, 1]
@@ -83,7 +83,7 @@ export function lastToken(x: Tensor, real: Tensor): Tensor {
 /** The first `count` rows of `weight` [rows, width] → [count, width]. */
 export const firstRows = (weight: Tensor, count: number): Tensor => embedding(weight, tf.range(0, count, 1, 'int32'));
 
-/** Which row of an embedding gets no lookup gradient; a runtime sets it for the weights of a training. */
+/** The row of an embedding that gets no lookup gradient; a runtime sets it for the weights of a training. */
 export const paddingRows = new WeakMap<Tensor, number>();
 
 /** Normalizes the last axis to mean 0 and (biased) variance 1, then scales and shifts it. */
@@ -98,7 +98,7 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
         const unit = tf.mul(tf.sub(x!, mean!), inverseDeviation!);
         const dyUnit = tf.mul(dy, unit);
         const rowsOf = (t: Tensor) => tf.reshape(t, [-1, width]);
-        // Means over a row of dy·γ and dy·γ·unit are products with γ/width: no pass of their own.
+        // Row means of dy·γ and dy·γ·unit are products with γ/width, without a pass of their own.
         const direction = tf.reshape(tf.mul(gamma!, 1 / width), [width, 1]);
         const perRow = (t: Tensor) => tf.reshape(tf.matMul(rowsOf(t), direction), mean!.shape);
         const centered = tf.sub(tf.mul(dy, gamma!), tf.add(tf.mul(unit, perRow(dyUnit)), perRow(dy)));
@@ -118,7 +118,7 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
-/** x, which is all that the next layer has of those before it: what recompute.ts keeps. */
+/** Marks x as all that the next layer reads of earlier ones: the value that recompute.ts keeps. */
 export function betweenLayers(x: Tensor): Tensor {
   if (!tracing()) return x;
   return withGradient([x], ([x], save) => {
@@ -127,7 +127,10 @@ export function betweenLayers(x: Tensor): Tensor {
   });
 }
 
-/** x / √(mean of x² along the last axis + ε), scaled: a norm without mean and shift (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467). */
+/**
+ * RMSNorm: x / √(mean of x² along the last axis + ε), scaled, without mean and shift (Zhang & Sennrich 2019,
+ * https://arxiv.org/abs/1910.07467).
+ */
 export function rmsNorm(x: Tensor, gamma: Tensor, epsilon: number): Tensor {
   const width = x.shape.at(-1)!;
   return withGradient([x, gamma], ([x, gamma], save) => {
@@ -139,7 +142,7 @@ export function rmsNorm(x: Tensor, gamma: Tensor, epsilon: number): Tensor {
         const unit = tf.mul(x!, inverse!);
         const dyUnit = tf.mul(dy, unit);
         const rowsOf = (t: Tensor) => tf.reshape(t, [-1, width]);
-        // The mean over a row of dy·γ·unit is a product with γ/width: no pass of its own.
+        // The row mean of dy·γ·unit is a product with γ/width, without a pass of its own.
         const direction = tf.reshape(tf.mul(gamma!, 1 / width), [width, 1]);
         const perRow = tf.reshape(tf.matMul(rowsOf(dyUnit), direction), inverse!.shape);
         return [tf.mul(tf.sub(tf.mul(dy, gamma!), tf.mul(unit, perRow)), inverse!), tf.sum(rowsOf(dyUnit), 0)];
@@ -169,7 +172,7 @@ export function geluNew(x: Tensor): Tensor {
   return withGradient([x], ([x], save) => {
     const tanhOf = (x: Tensor, square: Tensor) => tf.tanh(tf.mul(x, tf.add(tf.mul(square, 0.044715 * ROOT_2_PI), ROOT_2_PI)));
     const y = tracing() ? kernel('GeluNew', { x: x! }) : tf.mul(x!, tf.add(tf.mul(tanhOf(x!, tf.square(x!)), 0.5), 0.5));
-    // y is kept anyway, for the layer that reads it; tanh, as wide as the widest layer, is computed again.
+    // y is kept anyway for the next layer; tanh, which is as wide as the widest layer, is recomputed.
     save([x!, y]);
     return {
       value: y,
@@ -200,15 +203,16 @@ export function softmax(x: Tensor, mask?: Tensor): Tensor {
 }
 
 export interface CrossEntropyOptions {
-  /** ε: of each row's target 1 − ε is its label's, and ε is spread over all classes. */
+  /** ε: the target of each row is 1 − ε for its label, and ε spread over all classes. */
   smoothing?: number;
-  /** What each class counts, float32 [classes]; all 1 if not given. */
+  /** The weight of each class, float32 [classes]; all 1 by default. */
   classWeights?: Float32Array | undefined;
 }
 
 /**
- * Mean over the rows of −log softmax(logits)[label]; rows labelled −100 do not count. logits [.., classes], labels int32 [..].
- * With weights and smoothing it is PyTorch's CrossEntropyLoss: a weighted mean, divided by the weights of the labels.
+ * Mean over the rows of −log softmax(logits)[label]; rows with the label −100 are ignored. logits [.., classes],
+ * labels int32 [..]. With weights and smoothing it is PyTorch's CrossEntropyLoss: a weighted mean, divided by the
+ * weights of the labels.
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0, classWeights }: CrossEntropyOptions = {}): tf.Scalar {
   const classes = logits.shape.at(-1)!;
@@ -216,12 +220,12 @@ export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0, cl
   return withGradient([tf.reshape(logits, [-1, classes])], ([rows], save) => {
     const logProbabilities = tf.logSoftmax(rows as tf.Tensor2D);
     const counted = tf.cast(tf.notEqual(flat, tf.scalar(IGNORED, 'int32')), 'float32');
-    const label = tf.oneHot(flat as tf.Tensor1D, classes, 1, 0, 'float32'); // all zeros where the label is −100
+    const label = tf.oneHot(flat as tf.Tensor1D, classes, 1, 0, 'float32'); // all zeros if the label is −100
     const weights = classWeights && tf.tensor(classWeights, [classes, 1]);
     const weight = weights ? tf.reshape(tf.matMul(label, weights), [-1]) : counted; // of each row's label
     const total = weights ? tf.maximum(tf.sum(weight), TINY) : tf.maximum(tf.sum(weight), 1);
     let target = tf.mul(label, tf.expandDims(tf.div(weight, total), 1)); // [rows, classes]
-    let share = tf.div(weight, total); // of each row in the mean: its targets' sum
+    let share = tf.div(weight, total); // weight of each row in the mean: the sum of its targets
     if (smoothing > 0) {
       const spread = tf.div(tf.mul(counted, smoothing / classes), total); // [rows]
       const each = classWeights ?? new Float32Array(classes).fill(1);
@@ -240,9 +244,9 @@ export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0, cl
 }
 
 /**
- * The cross-entropy of logits that are a product, states [.., H] · vocabularyᵀ [V, H]; labels int32 [..]. With tens of thousands of
- * classes one row of logits is as much memory as a whole layer's: they are read twice, and no more is made of their size than
- * their softmax. The labels' part of the gradient is a sum of rows, as of a lookup.
+ * The cross-entropy of logits that are a product, states [.., H] · vocabularyᵀ [V, H]; labels int32 [..]. With tens
+ * of thousands of classes, one row of logits takes as much memory as a whole layer: they are read twice, and only
+ * their softmax is stored in that size. The labels' part of the gradient is a sum of rows, as in a lookup.
  */
 export function vocabularyCrossEntropy(
   states: Tensor,
@@ -255,7 +259,7 @@ export function vocabularyCrossEntropy(
   return withGradient([tf.reshape(states, [-1, width]), vocabulary], ([rows, vocabulary], save) => {
     const logits = tf.matMul(rows!, vocabulary!, false, true); // [rows, V]
     const share = tf.div(counted, tf.maximum(tf.sum(counted), 1)); // [rows, 1]
-    let target = tf.gather(vocabulary!, ids); // [rows, H], whose product with a row is its label's logit
+    let target = tf.gather(vocabulary!, ids); // [rows, H], whose product with a row is the logit of its label
     if (smoothing > 0) target = tf.add(tf.mul(target, 1 - smoothing), tf.mul(tf.mean(vocabulary!, 0, true), smoothing));
     save([rows!, vocabulary!, logits, target, share, ids]);
     const losses = tf.sub(logSumExp(logits), tf.sum(tf.mul(rows!, target), 1, true)); // [rows, 1]
@@ -275,7 +279,9 @@ export function vocabularyCrossEntropy(
   }) as tf.Scalar;
 }
 
-/** Of each label, all in one row: −log of its probability, 0 where it does not count, and the class that is most probable. No gradient. */
+/**
+ * For each label in one row: −log of its probability, 0 if it is ignored, and the most probable class. No gradient.
+ */
 export function vocabularyPredictions(states: Tensor, vocabulary: Tensor, labels: Tensor): { losses: Tensor; predictions: Tensor } {
   const { counted, ids } = placesOf(labels);
   const rows = tf.reshape(states, [-1, vocabulary.shape[1]!]);
@@ -284,17 +290,20 @@ export function vocabularyPredictions(states: Tensor, vocabulary: Tensor, labels
   return { losses: tf.reshape(tf.mul(counted, tf.sub(logSumExp(logits), own)), [-1]), predictions: tf.argMax(logits, 1) };
 }
 
-/** Of labels, all in one row: 1 where one counts and 0 where it is ignored [rows, 1], and ids that are all of classes [rows]. */
+/**
+ * For labels in one row: 1 if the label counts and 0 if it is ignored [rows, 1], and ids that are valid classes
+ * [rows].
+ */
 function placesOf(labels: Tensor): { counted: Tensor; ids: tf.Tensor1D } {
   const flat = tf.reshape(labels, [-1]);
   const counted = tf.expandDims(tf.cast(tf.notEqual(flat, tf.scalar(IGNORED, 'int32')), 'float32'), 1);
   return { counted, ids: tf.maximum(flat, tf.scalar(0, 'int32')) as tf.Tensor1D };
 }
 
-/** log Σ exp x along the last axis, which stays with a size of 1. It has no gradient. */
+/** log Σ exp x along the last axis, which is kept with size 1. It has no gradient. */
 export const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp', { x }) : tf.logSumExp(x, -1, true));
 
-/** Where nothing is counted. */
+/** The loss if no label counts. */
 const TINY = 1e-30;
 
 const IGNORED = -100;
@@ -324,16 +333,19 @@ export function meanSquaredError(values: Tensor, labels: Tensor): tf.Scalar {
   }) as tf.Scalar;
 }
 
-/** How many elements x has, computed: in a graph with free axes their number is not known. */
+/** The number of elements of x, computed in the program: in a graph with free axes it is unknown. */
 const countOf = (x: Tensor): Tensor => tf.sum(tf.onesLike(x));
 
 export interface AttentionOptions {
-  /** Added to the scores [batch, heads, queries, keys], against which it broadcasts; e.g. 0 to keep, finfo.min to mask. */
+  /**
+   * Added to the scores [batch, heads, queries, keys], against which it broadcasts; e.g. 0 to keep, finfo.min to
+   * mask.
+   */
   mask?: Tensor | undefined;
   /** Dropout of the probabilities. */
   dropout: Dropout;
   rate: number;
-  /** Factor of the scores; 1/√(width of a head) if not given. */
+  /** Factor of the scores; 1/√(width of a head) by default. */
   scale?: number;
 }
 
@@ -342,21 +354,27 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { heads, ...options }
   return joinHeads(attend(splitHeads(q, heads), splitHeads(k, heads), splitHeads(v, heads), options));
 }
 
-/** The same with heads apart: q [batch, heads, queries, d], k and v [batch, heads, keys, d] → [batch, heads, queries, d]. */
+/**
+ * The same with separate heads: q [batch, heads, queries, d], k and v [batch, heads, keys, d] → [batch, heads,
+ * queries, d].
+ */
 export function attend(q: Tensor, k: Tensor, v: Tensor, { mask, dropout, rate, scale }: AttentionOptions): Tensor {
   const scaled = tf.mul(q, scale ?? 1 / Math.sqrt(q.shape[3]!));
   const scores = tf.matMul(scaled, k, false, true); // [batch, heads, queries, keys]
   return tf.matMul(dropout(softmax(scores, mask), rate), v);
 }
 
-/** Keys and values of earlier tokens [batch, heads, slots, d], and what is added to the scores of them. */
+/** Keys and values of earlier tokens [batch, heads, slots, d], and the mask of their scores. */
 export interface Past {
   key: Tensor;
   value: Tensor;
   mask: Tensor;
 }
 
-/** Attention of new tokens to earlier ones and to each other, heads apart. The cache is not copied: only scores are joined. */
+/**
+ * Attention of new tokens to earlier ones and to each other, with separate heads. The cache is not copied: only
+ * scores are concatenated.
+ */
 export function attendWithPast(q: Tensor, k: Tensor, v: Tensor, past: Past, { mask, scale }: Pick<AttentionOptions, 'mask' | 'scale'>) {
   const scaled = tf.mul(q, scale ?? 1 / Math.sqrt(q.shape[3]!));
   const earlier = tf.add(tf.matMul(scaled, past.key, false, true), past.mask); // [batch, heads, queries, slots]
@@ -372,15 +390,15 @@ export function splitHeads(t: Tensor, heads: number): Tensor {
   return tf.transpose(tf.reshape(t, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
 }
 
-/** And back. */
+/** The inverse. */
 export function joinHeads(t: Tensor): Tensor {
   const [batch, heads, tokens, width] = t.shape as [number, number, number, number];
   return tf.reshape(tf.transpose(t, [0, 2, 1, 3]), [batch, tokens, heads * width]);
 }
 
 /**
- * tf.customGrad for a list of inputs. What the gradient needs goes through `save`, since tensors of the forward pass
- * are disposed when it ends.
+ * tf.customGrad for a list of inputs. What the gradient needs must go through `save`, because tensors of the forward
+ * pass are disposed when it ends.
  */
 function withGradient(
   inputs: Tensor[],

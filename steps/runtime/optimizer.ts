@@ -1,25 +1,28 @@
 /**
- * One optimizer step over Float32Arrays on the host and in place: whoever holds a weight's array sees it change. Gradients are summed
- * over the parts of a batch and clipped by their global norm; what is done with them is a rule's (rules.ts). Runtimes share it, so
- * they agree.
+ * One optimizer step over Float32Arrays on the host, in place: every holder of a weight's array sees it change.
+ * Gradients are summed over the parts of a batch and clipped by their global norm; the rest is up to a rule
+ * (rules.ts). All runtimes share this code, so they agree.
  */
 import { type Rule, ruleOf, type Slot } from './rules.ts';
 import type { HostTensors, OptimizerState, TrainingOptions } from './runtime.ts';
 import { type SimdLoops, simdLoops } from './simd.ts';
 
-/** A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be absent. */
+/**
+ * A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be
+ * absent.
+ */
 export interface Gradient {
   dense?: Float32Array | undefined;
   rows?: { ids: Int32Array; values: Float32Array }[];
 }
 
 export class Optimizer {
-  /** All of them, those that are frozen too. */
+  /** All weights, including frozen ones. */
   readonly weights: HostTensors = {};
   #step = 0;
   readonly #rule: Rule;
   readonly #slots = new Map<string, Slot>();
-  /** Of the parts of a batch, where there are several. */
+  /** The accumulated gradients of the parts of a batch, if there are several. */
   readonly #accumulated = new Map<string, Float32Array>();
   readonly #options: TrainingOptions;
 
@@ -47,17 +50,17 @@ export class Optimizer {
     }
   }
 
-  /** The weights that are trained, by name. */
+  /** The trained weights, by name. */
   get trained(): string[] {
     return [...this.#slots.keys()];
   }
 
-  /** Where the dense gradient of a weight may be written before `step`, to spare a copy. */
+  /** Where the dense gradient of a weight may be written before `step`, to avoid a copy. */
   gradientBuffer(name: string): Float32Array {
     return this.#slots.get(name)!.gradient;
   }
 
-  /** Adds share · gradients to those of the next step: of every part of a batch but the last. */
+  /** Adds share · gradients to those of the next step, for every part of a batch except the last. */
   accumulate(gradients: ReadonlyMap<string, Gradient>, share: number): void {
     for (const [name, gradient] of gradients) {
       const size = this.#slots.get(name)!.gradient.length;
@@ -69,8 +72,8 @@ export class Optimizer {
   }
 
   /**
-   * One step by share · gradients and what was accumulated. A weight that has no gradient is left alone, as PyTorch does. Returns
-   * the gradients' norm before clipping; where it, or the loss, is not finite nothing is changed.
+   * One step with share · gradients and the accumulated ones. A weight without a gradient is not changed, as in
+   * PyTorch. Returns the norm of the gradients before clipping; if it or the loss is not finite, nothing is changed.
    */
   step(gradients: ReadonlyMap<string, Gradient>, learningRate: number, share = 1, loss = 0): number {
     let squares = 0;
@@ -110,7 +113,8 @@ export class Optimizer {
   restore(weights: HostTensors, state: OptimizerState): void {
     for (const [name, slot] of this.#slots) {
       const kept = (into: Float32Array, part: string, values: HostTensors[string]['data'] | undefined) => {
-        if (values?.length !== into.length) throw new Error(`The checkpoint does not hold ${part} of ${name} in its size, ${into.length}.`);
+        if (values?.length !== into.length)
+          throw new Error(`The checkpoint does not contain ${part} of ${name} in its size, ${into.length}.`);
         into.set(values);
       };
       kept(slot.weight, 'weight', weights[name]?.data);
@@ -120,15 +124,17 @@ export class Optimizer {
   }
 }
 
-/** A weight's arrays, in one memory of the loops that run over them. */
+/** A weight's arrays, in one WebAssembly memory. */
 interface Room {
   arrays: Float32Array[];
-  /** Of the weight's own array, padded to whole vectors. */
+  /** The size of the weight's own array, padded to whole vectors. */
   bytes: number;
   loops: SimdLoops;
 }
 
-/** Room for the arrays of each weight, by their sizes. One memory holds 4 GB, so large models take several. */
+/**
+ * Allocates the arrays of each weight by their sizes. One memory is limited to 4 GB, so large models take several.
+ */
 class Arenas {
   readonly #sizes: number[][];
   #taken = 0;
@@ -140,7 +146,7 @@ class Arenas {
     this.#sizes = sizes;
   }
 
-  /** The rooms come in the order of the sizes. */
+  /** The allocations come in the order of the sizes. */
   next(): Room {
     const sizes = this.#sizes[this.#taken]!;
     if (!this.#memory || this.#at + bytesOf(sizes) > this.#memory.buffer.byteLength) this.#open();
@@ -171,7 +177,7 @@ class Arenas {
 const PAGE = 65536;
 const LARGEST_MEMORY = 65536 * PAGE;
 
-/** Bytes of so many floats, in whole cache lines. */
+/** Bytes of this many floats, in whole cache lines. */
 const padded = (size: number): number => 64 * Math.ceil(size / 16);
 
 const bytesOf = (sizes: number[]): number => sizes.reduce((sum, size) => sum + padded(size), 0);

@@ -1,33 +1,36 @@
 /**
- * Gradient checkpointing (Chen et al. 2016, https://arxiv.org/abs/1604.06174): of the forward pass only what lies between two layers is
- * kept; what is within a layer is computed once more when its gradients need it. A step takes a third longer, and its memory grows
- * with one layer's activations, not with all layers'.
+ * Gradient checkpointing (Chen et al. 2016, https://arxiv.org/abs/1604.06174): the forward pass keeps only the values
+ * between layers; those within a layer are recomputed when its gradients need them. A step takes a third longer, and
+ * its memory grows with the activations of one layer, not of all.
  *
- * It is done to the traced graph, so a model only marks what lies between its layers (`betweenLayers` in ops.ts), and dropout,
- * adapters and all else take part by themselves: a mask is an input, and is the same both times.
+ * It is done on the traced graph, so a model only marks the values between its layers (`betweenLayers` in ops.ts),
+ * and dropout, adapters and everything else are included: a mask is an input, and is the same both times.
  */
 import type { Node, Value } from './graph.ts';
 
-/** What lies between two layers, and the gradient of the loss by it. */
+/** A value between two layers, and the gradient of the loss with respect to it. */
 export interface Mark {
   value: Value;
-  /** How many nodes were recorded when it was marked, and when its gradient came by. */
+  /** How many nodes were recorded when the value was marked, and when its gradient was. */
   at: number;
   gradient?: Value;
   gradientAt?: number;
 }
 
-/** The nodes in their order, with those of each layer again, before their gradients. `marks` in the order of the layers. */
+/**
+ * The nodes in their order, with those of each layer repeated before their gradients. `marks` in the order of the
+ * layers.
+ */
 export function recompute(nodes: readonly Node[], marks: readonly Mark[]): Node[] {
   const again = new Map<Value, { value: Value; from: number }>();
   const inserted = new Map<number, Node[]>();
   for (const [i, { value: begin, at }] of marks.entries()) {
     const end = marks[i + 1];
-    if (end?.gradientAt === undefined) continue; // the last layer's gradients come at once
+    if (end?.gradientAt === undefined) continue; // the last layer's gradients follow immediately
     const own = new Map([[begin, gate(begin, end.gradient!)]]);
     const copies: Node[] = [];
     for (const node of nodes.slice(at, end.at)) {
-      if (!node.inputs.some((value) => own.has(value))) continue; // of weights alone: other layers may use it, too
+      if (!node.inputs.some((value) => own.has(value))) continue; // depends only on weights, so other layers may use it too
       copies.push(copy(node, own));
       for (const value of node.outputs) again.set(value, { value: own.get(value)!, from: end.gradientAt });
     }
@@ -43,7 +46,7 @@ export function recompute(nodes: readonly Node[], marks: readonly Mark[]): Node[
   });
 }
 
-/** The node on copies of its inputs where `own` has some, to which its outputs are added. */
+/** The node on copies of its inputs if `own` has some; its outputs are added to `own`. */
 function copy({ kernel, inputs, attributes, outputs }: Node, own: Map<Value, Value>): Node {
   const node: Node = { kernel, inputs: inputs.map((value) => own.get(value) ?? value), attributes, outputs: [] };
   node.outputs = outputs.map(({ shape, dtype }) => ({ shape, dtype, from: node }));
@@ -52,8 +55,8 @@ function copy({ kernel, inputs, attributes, outputs }: Node, own: Map<Value, Val
 }
 
 /**
- * `value`, but not before `gradient` is there: else it would be computed early, kept, and nothing won; and being another value, it is
- * not found to be what was computed before. It is value + 0 · an element of the gradient.
+ * `value`, but available only after `gradient`: otherwise it would be computed early and kept, which saves nothing;
+ * and as another value it is not merged with the first computation. It is value + 0 · an element of the gradient.
  */
 function gate(value: Value, gradient: Value): Value {
   const { dtype } = gradient;
@@ -72,7 +75,7 @@ function only(part: Omit<Node, 'outputs'>, shape: number[], dtype: Value['dtype'
   return value;
 }
 
-/** Of a gate, in their order. */
+/** The nodes of a gate, in their order. */
 function gateNodes(gated: Value): Node[] {
   const add = gated.from as Node;
   const multiply = add.inputs[1]!.from as Node;

@@ -1,6 +1,6 @@
 /**
- * Records kernels as a graph, and keeps it small while doing so: what is known (constants, shapes, repeated work) is
- * settled here, so that no emitter has to.
+ * Records kernels as a graph, and simplifies it meanwhile: what is known (constants, shapes, repeated work) is
+ * resolved here, so that no emitter has to.
  */
 import type { Attributes, Constant, DType, Node, Spec, Value } from './graph.ts';
 import { filling, isNode, sameShape, sizeOf } from './graph.ts';
@@ -10,11 +10,14 @@ import { tf } from './tfjs.ts';
 
 export class Recorder {
   readonly nodes: Node[] = [];
-  /** What lies between the program's layers. */
+  /** The values between the program's layers. */
   readonly marks: Mark[] = [];
   readonly #known = new Map<string, Value[]>();
   readonly #ids = new Map<object, number>();
-  /** Whether kernels over small constants are computed now. Not when shapes stand for free axes: then a constant's content may, too. */
+  /**
+   * Whether kernels over small constants are computed immediately. This is not possible if shapes stand for free
+   * axes, because a constant's content may depend on them too.
+   */
   readonly #compute: boolean;
 
   constructor({ compute }: { compute: boolean }) {
@@ -43,7 +46,7 @@ export class Recorder {
     return this.record(kernel, inputs, attributes)[0]!;
   }
 
-  /** The same kernel of the same inputs is recorded once. */
+  /** The same kernel with the same inputs is recorded once. */
   #node(kernel: string, inputs: Value[], attributes: Attributes, specs: Spec[]): Value[] {
     const key = `${kernel} ${inputs.map((input) => this.#id(input)).join(' ')} ${JSON.stringify(attributes)} ${specs[0]!.dtype}`;
     const known = this.#known.get(key);
@@ -70,7 +73,7 @@ export class Recorder {
     return id;
   }
 
-  /** What a kernel comes to without being run, where that is known. */
+  /** The result of a kernel that is known without running it. */
   #settled(kernel: string, inputs: Value[], attributes: Attributes, outputs: Spec[], given: Attributes): Value[] | undefined {
     const [x, y] = inputs;
     const output = outputs[0]!;
@@ -151,7 +154,10 @@ export class Recorder {
     return this.#one('BroadcastTo', [x], { shape });
   }
 
-  /** An element-wise kernel broadcasts by itself: a spread or filled input shrinks, as long as another input has the output's shape. */
+  /**
+   * An element-wise kernel broadcasts by itself: an expanded or filled input shrinks, as long as another input has
+   * the output's shape.
+   */
   #unbroadcast(kernel: string, inputs: Value[], attributes: Attributes, outputs: Spec[]): Value[] | undefined {
     if (!SPREADING.has(kernel) || attributes.rows === true) return undefined;
     const { shape } = outputs[0]!;
@@ -165,7 +171,10 @@ export class Recorder {
     return smaller.some((value, i) => value !== inputs[i]) ? this.record(kernel, smaller, attributes) : undefined;
   }
 
-  /** The kernel's value now, where its inputs are constants: filled ones by one element, small ones whole, on the cpu backend. */
+  /**
+   * The kernel's value, if its inputs are constants: filled ones by one element, small ones whole, on the cpu
+   * backend.
+   */
   #computed(kernel: string, inputs: Value[], outputs: Spec[], attributes: Attributes): Value[] | undefined {
     const fills = inputs.map(filling);
     if (inputs.length > 0 && fills.every((value) => value !== undefined)) {
@@ -211,7 +220,7 @@ function runOnCpu(kernel: string, inputs: HostValue[], attributes: Attributes) {
   return results;
 }
 
-/** Kernels over more elements than this are not computed while tracing. */
+/** Kernels over more elements are not computed while tracing. */
 const SMALL = 1 << 12;
 
 const SPREADING = new Set(
@@ -224,5 +233,5 @@ const ELEMENTWISE = new Set([
   ...'Abs Ceil Cos Erf Exp Floor Log Neg Reciprocal Round Rsqrt Sigmoid Sign Sin Sqrt Square Tanh LogicalNot Cast'.split(' '),
 ]);
 
-/** Kernels that only move elements: filled stays filled. */
+/** Kernels that only move elements, so that a filled value stays filled. */
 const PLACING = new Set('Reshape BroadcastTo Transpose Tile Slice StridedSlice Reverse'.split(' '));

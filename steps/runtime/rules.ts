@@ -1,21 +1,21 @@
-/** What optimizers do with a weight and its gradient. */
+/** The update rules of optimizers. */
 import type { OptimizerOptions, WeightOptions } from './runtime.ts';
 import type { SimdLoops } from './simd.ts';
 
-/** A weight, its gradient and what the rule remembers of it. */
+/** A weight, its gradient and the optimizer's state for it. */
 export interface Slot extends WeightOptions {
   shape: number[];
   weight: Float32Array;
   gradient: Float32Array;
   moments: Record<string, Float32Array>;
-  /** Of the weight's array, padded to whole vectors. */
+  /** The size of the weight's array, padded to whole vectors. */
   bytes: number;
-  /** They run over the memory that all these arrays lie in. */
+  /** Loops over the memory that contains all these arrays. */
   loops: SimdLoops;
 }
 
 export interface Rule {
-  /** What it remembers of a weight of this shape: names and sizes, all zeros at first. */
+  /** The state for a weight of this shape: names and sizes, initially zeros. */
   moments(shape: number[]): Record<string, number>;
   /** `step` counts from 1; the gradient is to be multiplied by `scale`; `rate` is the weight's own learning rate. */
   update(slot: Slot, at: { step: number; scale: number; rate: number }): void;
@@ -26,7 +26,7 @@ export function ruleOf(options: OptimizerOptions): Rule {
   return options.name === 'sgd' ? sgd(options) : adafactor;
 }
 
-/** AdamW (Loshchilov & Hutter 2017, https://arxiv.org/abs/1711.05101) as torch.optim.AdamW. */
+/** AdamW (Loshchilov & Hutter 2017, https://arxiv.org/abs/1711.05101) as in torch.optim.AdamW. */
 const adamW = ({ beta1, beta2, epsilon }: OptimizerOptions & { name: 'adamw' }): Rule => ({
   moments: (shape) => ({ m: sizeOf(shape), v: sizeOf(shape) }),
   update({ weight, gradient, moments, bytes, loops, weightDecay }, { step, scale, rate }) {
@@ -37,7 +37,7 @@ const adamW = ({ beta1, beta2, epsilon }: OptimizerOptions & { name: 'adamw' }):
   },
 });
 
-/** Stochastic gradient descent with momentum as torch.optim.SGD: there the decay is added to the gradient. */
+/** Stochastic gradient descent with momentum as in torch.optim.SGD, which adds the decay to the gradient. */
 const sgd = ({ momentum, nesterov }: OptimizerOptions & { name: 'sgd' }): Rule => ({
   moments: (shape): Record<string, number> => (momentum > 0 ? { momentum: sizeOf(shape) } : {}),
   update({ weight, gradient, moments, weightDecay }, { step, scale, rate }) {
@@ -56,8 +56,9 @@ const sgd = ({ momentum, nesterov }: OptimizerOptions & { name: 'sgd' }): Rule =
 });
 
 /**
- * Adafactor (Shazeer & Stern 2018, https://arxiv.org/abs/1804.04235) as transformers' Trainer sets it up: a learning rate of
- * ours, no first moment, updates clipped to a root mean square of 1. Of a matrix it remembers one number a row and one a column.
+ * Adafactor (Shazeer & Stern 2018, https://arxiv.org/abs/1804.04235) with the settings of transformers' Trainer: an
+ * external learning rate, no first moment, updates clipped to a root mean square of 1. For a matrix its state is one
+ * number per row and one per column.
  */
 const adafactor: Rule = {
   moments(shape): Record<string, number> {
@@ -92,13 +93,13 @@ const SMALLEST = 1e-30;
 interface Factors {
   rows: Float32Array;
   columns: Float32Array;
-  /** Which of the weight's matrices. */
+  /** The index of the weight's matrix. */
   matrix: number;
   height: number;
   width: number;
 }
 
-/** The update of one matrix: its gradient by the root of rows · columns / mean of rows. */
+/** The update of one matrix: its gradient divided by the root of rows · columns / mean of rows. */
 function factored(update: Float32Array, gradient: Float32Array, scale: number, kept: number, factors: Factors): void {
   const { rows, columns, matrix, height, width } = factors;
   const [firstRow, firstColumn, first] = [matrix * height, matrix * width, matrix * height * width];

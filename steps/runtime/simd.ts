@@ -1,14 +1,17 @@
 /**
- * The optimizer's inner loops in WebAssembly, four floats at a time: JavaScript's own loops take three times as long.
+ * The optimizer's inner loops in WebAssembly, four floats at a time: loops in JavaScript take three times as long.
  * The module is small enough to be assembled here, instruction by instruction.
  *
- * Arrays lie in the module's memory, at multiples of 64 bytes, and are padded with zeros to whole vectors.
+ * Arrays are in the module's memory, at multiples of 64 bytes, and padded with zeros to whole vectors.
  */
 
 export interface SimdLoops {
   /** Σ x² in double precision, in a fixed order. */
   sumOfSquares(x: number, bytes: number): number;
-  /** One AdamW step over `bytes` of weights, gradients and moments; `oneMinus…` since 1 − β in single precision loses digits. */
+  /**
+   * One AdamW step over `bytes` of weights, gradients and moments. It takes `oneMinus…`, because 1 − β in single
+   * precision would lose digits.
+   */
   adamW(...[weight, gradient, m, v, bytes, scale, keep, oneMinusBeta1, beta2, oneMinusBeta2, rate, correction, epsilon]: number[]): void;
 }
 
@@ -128,7 +131,7 @@ function adamW(): number[] {
   ];
 }
 
-/** `at` runs from 0 to `bytes` by vectors of 16. */
+/** `at` runs from 0 to `bytes` in vectors of 16. */
 function loop(at: number, bytes: number, body: number[]): number[] {
   return [
     ...[BLOCK, NOTHING, LOOP, NOTHING],

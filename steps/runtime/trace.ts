@@ -1,6 +1,7 @@
 /**
- * Turns a program into a graph: the program runs once on a TensorFlow.js backend whose kernels compute nothing and only
- * record themselves. TensorFlow.js's own gradient tape runs on it as on any other, so the backward pass is traced, too.
+ * Converts a program to a graph: the program runs once on a TensorFlow.js backend whose kernels compute nothing and
+ * only record themselves. TensorFlow.js's own gradient tape works on it as on any other backend, so the backward pass
+ * is traced too.
  */
 import { type Attributes, type Graph, graphOf, isNode, type Node, type Spec, sameShape, type Value } from './graph.ts';
 import { kernels } from './kernels.ts';
@@ -21,11 +22,11 @@ export interface TracedGradient {
 export interface TrainingGraph {
   graph: Graph;
   gradients: Map<string, TracedGradient>;
-  /** Dropout masks are inputs; in the order in which the program dropped. */
+  /** Dropout masks are inputs, in the order in which the program uses them. */
   masks: { name: string; rate: number }[];
 }
 
-/** Names of a graph's inputs and outputs, by what they are. */
+/** Names of a graph's inputs and outputs, by their roles. */
 export const named = {
   weight: (name: string) => `weight:${name}`,
   input: (name: string) => `input:${name}`,
@@ -34,8 +35,8 @@ export const named = {
 };
 
 /**
- * The program without dropout; all its outputs, or those named. With `free` axes, constants are not computed ahead, since their
- * shapes stand for others.
+ * The program without dropout; all its outputs, or those listed. With `free` axes, constants are not computed ahead,
+ * because their shapes stand for others.
  */
 export function traceInference(
   program: Program,
@@ -59,7 +60,7 @@ export interface TraceOptions {
   checkpointing?: boolean | undefined;
 }
 
-/** The program's loss, and its gradient by each of the weights `trained` that it depends on. */
+/** The program's loss, and its gradient with respect to each of the weights `trained` that it depends on. */
 export function traceTraining(
   program: Program,
   weights: Specs,
@@ -92,7 +93,7 @@ export function traceTraining(
       const gradient = grads[i] as tf.Tensor | null;
       if (gradient) gradients.set(name, trace.split(trace.value(gradient)));
     }
-    // Each value goes out once: two embeddings of one sum have the same rows.
+    // Each value is returned once: two embeddings in one sum have the same gradient rows.
     const out = new Set(outputs.values());
     const add = (name: string, value: Value) => {
       if (!out.has(value)) outputs.set(name, value);
@@ -109,7 +110,7 @@ export function traceTraining(
   });
 }
 
-/** The data of a tensor on the tracing backend is the value that it stands for. */
+/** The data of a tensor on the tracing backend is the value that it represents. */
 class TraceBackend extends tf.KernelBackend {
   readonly values = new Map<object, Value>();
   recorder: Recorder | undefined;
@@ -130,14 +131,14 @@ class TraceBackend extends tf.KernelBackend {
     if (typeof from === 'object' && 'data' in from) {
       return typeof from.data === 'number' ? new Float32Array(tf.util.sizeFromShape(shape)).fill(from.data) : Float32Array.from(from.data);
     }
-    throw new Error('A program must not read the values of its tensors: while it is traced there are none. Compute with ops instead.');
+    throw new Error('A program must not read the values of its tensors, which do not exist while it is traced. Use ops instead.');
   }
 
   override async read(dataId: object): Promise<Float32Array> {
     return this.readSync(dataId);
   }
 
-  // A graph holds no memory worth freeing before the trace ends.
+  // A graph holds no memory that is worth freeing before the trace ends.
   override disposeData = () => true;
   override refCount = () => 1;
   override incRef() {}
@@ -169,9 +170,7 @@ for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
     kernelName,
     backendName: 'trace',
     kernelFunc: () => {
-      throw new Error(
-        `The TensorFlow.js op ${kernelName} cannot be traced yet: give it a line in steps/runtime/kernels.ts and one in onnx/emit.ts.`,
-      );
+      throw new Error(`The TensorFlow.js op ${kernelName} cannot be traced yet: add it to steps/runtime/kernels.ts and onnx/emit.ts.`);
     },
   });
 }
@@ -220,7 +219,7 @@ class Trace {
     return graphOf(this.#inputs, outputs, checkpointing ? recompute(nodes, marks) : nodes);
   }
 
-  /** Takes the sums of looked-up rows out of a weight's gradient, and adds up again what remains. */
+  /** Separates the sums of looked-up rows from a weight's gradient, and adds up the rest again. */
   split(gradient: Value): TracedGradient {
     const rows: TracedGradient['rows'] = [];
     const dense: Value[] = [];

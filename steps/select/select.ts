@@ -1,4 +1,4 @@
-/** The metrics of all candidates → the best by one of them → a copy of what belongs to it. */
+/** Selects: the metrics of all candidates → the best by one metric → a copy of the output that belongs to it. */
 import { constants } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { type CellOrigin, type Json, StepError } from '../../engine/step.ts';
@@ -6,7 +6,7 @@ import type step from './step.ts';
 
 interface Candidate {
   origin: CellOrigin;
-  /** The metrics file, whole. */
+  /** The contents of the metrics file. */
   report: Json;
   value: number;
 }
@@ -26,8 +26,7 @@ export async function select({
   const candidates: Candidate[] = [];
   for (const [i, file] of from.entries()) {
     const origin = origins.from?.[i];
-    if (!origin)
-      throw new StepError(`from: ${file} is not made by a step`, 'Give `from` the metrics of a step: ${{ steps.evaluate[*].metrics }}.');
+    if (!origin) throw new StepError(`from: no step made ${file}`, 'Give `from` the metrics of a step: ${{ steps.evaluate[*].metrics }}.');
     const report = await readJson(file);
     candidates.push({
       origin,
@@ -36,15 +35,16 @@ export async function select({
     });
   }
 
-  for (const { origin } of candidates.filter((c) => Number.isNaN(c.value))) warn(`${origin.cell}: ${name} is not a number; left out`);
+  for (const { origin } of candidates.filter((c) => Number.isNaN(c.value)))
+    warn(`${origin.cell}: ${name} is not a number; this candidate is left out`);
   const valid = candidates.filter((c) => !Number.isNaN(c.value));
   if (valid.length === 0)
-    throw new StepError(`no candidate has a ${name} that is a number`, 'See the metrics of the cells above: `tunesmith show`.');
+    throw new StepError(`no candidate has a numeric ${name}`, 'See the metrics of the cells above: `tunesmith show`.');
   if (valid.length > 1 && valid.every(({ report }) => isOfTest(report)))
     warn(
-      `the candidates were measured on the split test: after the choice, its figure is too good. Measure them with \`split: validation\`, and on test only the one that is chosen`,
+      `the candidates were evaluated on the split test, so the figure of the best one is too optimistic. Compare them with \`split: validation\`, and evaluate only the chosen one on test`,
     );
-  // Candidates come in the order of their cells' names: of equal ones the first wins.
+  // Candidates are ordered by the names of their cells; the first of equal ones wins.
   const best = valid.reduce((a, b) => (sign * b.value > sign * a.value ? b : a));
 
   const picked = pickFor(best.origin, origins.pick ?? []);
@@ -74,22 +74,24 @@ function reason(best: Candidate, valid: Candidate[], ties: string[], { name, hig
   const is = (value: string) => `${name} ${value} is the ${highest ? 'highest' : 'lowest'} of ${valid.length}`;
   if (ties.length > 0) {
     const who = ties.length > 3 ? `${ties.length} others have it` : `${ties.join(', ')} ${ties.length === 1 ? 'has' : 'have'} it`;
-    return `${is(rounded(best.value))}; ${who}, too: of equal ones the first is taken`;
+    return `${is(rounded(best.value))}; ${who} too, so the first is taken`;
   }
   const others = valid.filter((candidate) => candidate !== best);
   if (others.length === 0) return is(rounded(best.value));
   const next = others.reduce((a, b) => (Math.abs(b.value - best.value) < Math.abs(a.value - best.value) ? b : a));
-  return `${is(rounded(best.value, next.value))}; next is ${rounded(next.value, best.value)} of ${next.origin.cell}`;
+  return `${is(rounded(best.value, next.value))}; the next is ${rounded(next.value, best.value)}, of ${next.origin.cell}`;
 }
 
-/** Four digits, or as many as tell it from `other`. */
+/** Four digits, or as many as distinguish it from `other`. */
 function rounded(value: number, other = value): string {
   const digits = (count: number) => Number(value.toPrecision(count)) !== Number(other.toPrecision(count));
   const needed = [4, 6, 8, 10, 12, 14].find((count) => value === other || digits(count)) ?? 17;
   return String(Number(value.toPrecision(needed)));
 }
 
-/** The candidate that belongs to the best metrics: every dimension that both cells have is equal, and one alone is so. */
+/**
+ * The candidate that belongs to the best metrics: the only one that agrees in every dimension that both cells have.
+ */
 function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
   const fits = picks.flatMap((pick, i) =>
     Object.entries(pick.matrix).every(([k, v]) => !Object.hasOwn(best.matrix, k) || JSON.stringify(best.matrix[k]) === JSON.stringify(v))
@@ -97,12 +99,12 @@ function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
       : [],
   );
   if (fits.length === 1) return fits[0]!;
-  const names = picks.map((pick) => pick.cell).join(', ') || 'nothing that a step made';
+  const names = picks.map((pick) => pick.cell).join(', ') || 'no output of a step';
   throw new StepError(
     fits.length === 0
-      ? `nothing to pick belongs to ${best.cell}: pick has ${names}`
-      : `${fits.length} things to pick belong to ${best.cell}: ${fits.map((i) => picks[i]!.cell).join(', ')}`,
-    '`pick` must gather a step that the cells of `from` depend on, so that their matrix dimensions tell which is which.',
+      ? `no output in \`pick\` belongs to ${best.cell}: \`pick\` has ${names}`
+      : `${fits.length} outputs in \`pick\` belong to ${best.cell}: ${fits.map((i) => picks[i]!.cell).join(', ')}`,
+    '`pick` must list a step that the cells of `from` depend on, so that their matrix dimensions identify the output.',
   );
 }
 
@@ -114,12 +116,12 @@ async function readJson(file: string): Promise<Json> {
   } catch (error) {
     throw new StepError(
       `${file} is not a metrics file: ${(error as Error).message}`,
-      'Give `from` the `metrics` of evaluate steps, or JSON files of your own.',
+      'Give `from` the `metrics` of evaluate steps, or your own JSON files.',
     );
   }
 }
 
-/** The metric in a report of evaluate (below `metrics`), or anywhere in JSON of one's own by its dotted path. */
+/** The metric in a report of evaluate (below `metrics`), or anywhere in other JSON by its dotted path. */
 function metricOf(report: Json, name: string, cell: string, option: string): number {
   const figures = numbersIn(report);
   for (const path of [`metrics.${name}`, name]) if (figures.has(path)) return figures.get(path)!;
@@ -127,12 +129,12 @@ function metricOf(report: Json, name: string, cell: string, option: string): num
   const meant = known.find((candidate) => candidate.toLowerCase() === name.toLowerCase());
   throw new StepError(
     `${cell} has no metric "${name}"`,
-    known.length > 0 ? `${meant ? `Did you mean ${meant}? ` : ''}There are ${known.join(', ')}.` : 'Its file holds no number.',
+    known.length > 0 ? `${meant ? `Did you mean ${meant}? ` : ''}It has ${known.join(', ')}.` : 'Its file contains no number.',
     [option],
   );
 }
 
-/** Numbers by dotted path; null counts as "not a number", which is how JSON writes NaN. */
+/** Numbers by dotted path. null, which is how JSON represents NaN, counts as "not a number". */
 function numbersIn(value: Json, path = ''): Map<string, number> {
   if (typeof value === 'number') return new Map([[path, value]]);
   if (value === null) return new Map([[path, Number.NaN]]);

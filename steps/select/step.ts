@@ -2,7 +2,7 @@ import { defineStep, type OptionProblem, type Upstream } from '../../engine/step
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
 import { hintForMetric, tokensAhead } from '../tasks/foresight.ts';
 
-/** What is wrong with the choice by a metric that an evaluate step will not report. */
+/** The problem with selecting by a metric that an evaluate step will not report. */
 function notReported(name: string, { uses, cell, options, inputs }: Upstream): Omit<OptionProblem, 'option'> | undefined {
   const ahead = uses === 'evaluate' ? tokensAhead(inputs.tokens) : undefined;
   if (!ahead || name.includes('.') || COUNTS.includes(name)) return undefined;
@@ -11,21 +11,21 @@ function notReported(name: string, { uses, cell, options, inputs }: Upstream): O
   const reported = asked ?? [...writtenMetrics(task).usual, ...taskMetrics(task, problem, labels).usual];
   if (reported.includes(name)) return undefined;
   return {
-    message: `${cell} reports no ${name}: it has ${reported.join(', ')}`,
+    message: `${cell} does not report ${name}: it reports ${reported.join(', ')}`,
     hint: hintForMetric(name, reported, cell.split('[')[0]!, ahead),
   };
 }
 
-/** Numbers in a report of evaluate that are no metrics. */
+/** Numbers in a report of evaluate that are not metrics. */
 const COUNTS = ['rows', 'tokens', 'masks', 'block_length', 'unanswerable'];
 
 export default defineStep({
   name: 'select',
   version: 2,
-  description: 'Picks, of the cells of a matrix, the one with the best metric.',
+  description: 'Selects the cell of a matrix that has the best metric.',
   options: {
-    maximize: { type: 'string', description: 'The metric of which more is better; a field inside another is written a.b.' },
-    minimize: { type: 'string', description: 'The metric of which less is better.' },
+    maximize: { type: 'string', description: 'The metric to maximize. Write a nested field as a.b.' },
+    minimize: { type: 'string', description: 'The metric to minimize. Write a nested field as a.b.' },
   },
   optional: ['maximize', 'minimize'],
   aliases: {
@@ -42,17 +42,17 @@ export default defineStep({
     models: 'pick',
   },
   inputs: {
-    from: { kind: 'file', many: true, description: 'Metrics of the candidates: `${{ steps.evaluate[*].metrics }}`.' },
-    pick: { kind: 'any', many: true, description: 'What one of is picked: `${{ steps.train[*].model }}`.' },
+    from: { kind: 'file', many: true, description: 'The metrics of the candidates: `${{ steps.evaluate[*].metrics }}`.' },
+    pick: { kind: 'any', many: true, description: 'The outputs to select from: `${{ steps.train[*].model }}`.' },
   },
   outputs: {
-    pick: { kind: 'any', description: 'A copy of what was picked.' },
-    choice: { kind: 'file', description: 'The best cell, its metrics, those that tie with it, and all candidates, as JSON.' },
+    pick: { kind: 'any', description: 'A copy of the selected output.' },
+    choice: { kind: 'file', description: 'The best cell, its metrics, the cells that tie with it, and all candidates, as JSON.' },
   },
   check({ maximize, minimize }) {
     if (maximize !== undefined && minimize !== undefined)
-      return [{ option: 'minimize', message: 'maximize and minimize exclude each other' }];
-    if (maximize === undefined && minimize === undefined) return [{ option: '', message: 'select needs either maximize or minimize' }];
+      return [{ option: 'minimize', message: '`maximize` and `minimize` exclude each other' }];
+    if (maximize === undefined && minimize === undefined) return [{ option: '', message: 'select needs either `maximize` or `minimize`' }];
     return [];
   },
   foresee: {

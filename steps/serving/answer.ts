@@ -1,6 +1,6 @@
 /**
- * Answers raw inputs: decodes, cleans and tokenizes each by itself, runs the model over batches, and reads its outputs as the task does.
- * Neither the answer to an input nor its error depends on the other inputs.
+ * Answers raw inputs: decodes, cleans and tokenizes each one separately, runs the model in batches, and interprets
+ * its outputs for the task. Neither the answer to an input nor its error depends on the other inputs.
  */
 import { type Json, StepError } from '../../engine/step.ts';
 import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
@@ -13,11 +13,11 @@ import { type Bundle, notTaken } from './bundle.ts';
 export interface Answer {
   /** @throws StepError for an input that the model cannot read */
   encode(input: Input): Promise<Encoded>;
-  /** What the model says to each of these sequences, of one input or of several, in one run. */
+  /** The outputs of the model for these sequences, of one input or of several, in one run. */
   run(sequences: readonly Sequence[]): Promise<unknown[]>;
-  /** An input's answer, from what the model said to its sequences. */
+  /** The answer to an input, from the outputs for its sequences. */
   conclude(encoded: Encoded, results: unknown[]): Promise<Json>;
-  /** @throws StepError where the files of the bundle do not fit each other, so that no input could be answered */
+  /** @throws StepError if the files of the bundle do not fit each other, so that every input would fail */
   check(): Promise<void>;
 }
 
@@ -50,7 +50,7 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
       const sample = Object.fromEntries(required.map(({ name }) => [name, encoder.mask ? `a ${encoder.mask.token}` : 'a']));
       const unable = (why: string) => {
         const hint = `Its max_length is ${bundle.encoding.max_length}. Copy or deploy the bundle again.`;
-        return new StepError(`${bundle.folder} can answer no input, not even a short one: ${why}`, hint);
+        return new StepError(`${bundle.folder} cannot process any input, not even a short one: ${why}`, hint);
       };
       const { sequences } = await answer.encode(sample).catch((error: Error) => {
         throw unable(error.message);
@@ -64,7 +64,10 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
   return answer;
 }
 
-/** A sequence of the greatest length, of the last token. Where the ONNX model has fewer positions or embeddings than config.json says, it fails. */
+/**
+ * A sequence of maximum length that consists of the last token. It fails if the ONNX model has fewer positions or
+ * embeddings than config.json declares.
+ */
 function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bundle): Sequence {
   const fill = <T>(value: T): T[] => new Array<T>(encoding.max_length!).fill(value);
   return {
@@ -77,14 +80,14 @@ function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bu
   };
 }
 
-/** What the exported models of Hugging Face and ours read. */
+/** The input names of the models that Hugging Face and tunesmith export. */
 const knownInputs = ['input_ids', 'attention_mask', 'token_type_ids'];
 
 async function openSession({ model, folder, labels, task }: Bundle, threads: number): Promise<ort.InferenceSession> {
   const options: ort.InferenceSession.SessionOptions = {
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    // Plans memory for each shape it meets, and here every batch has its own.
+    // A memory plan for each shape would not pay off, because every batch has its own shape.
     enableMemPattern: false,
     logSeverityLevel: 3,
   };
@@ -95,11 +98,15 @@ async function openSession({ model, folder, labels, task }: Bundle, threads: num
     const reason = (error as Error).message.split('\n', 1)[0];
     throw new StepError(
       `the ONNX model of ${folder} cannot be opened: ${reason}`,
-      'Was onnx/model.onnx cut off? Copy or deploy the bundle again.',
+      'onnx/model.onnx may be truncated: copy or deploy the bundle again.',
     );
   }
   const unknown = session.inputNames.find((name) => !knownInputs.includes(name));
-  if (unknown) throw new StepError(`the ONNX model of ${folder} wants the input ${unknown}`, `Supported: ${knownInputs.join(', ')}.`);
+  if (unknown)
+    throw new StepError(
+      `the ONNX model of ${folder} needs the input ${unknown}, which is not supported`,
+      `Supported: ${knownInputs.join(', ')}.`,
+    );
   const outputs = task === 'question-answering' ? ['start_logits', 'end_logits'] : ['logits'];
   for (const name of outputs) {
     const output = session.outputMetadata.find((one) => one.name === name);
@@ -107,7 +114,7 @@ async function openSession({ model, folder, labels, task }: Bundle, threads: num
     const width = output.shape.at(-1);
     if (task.endsWith('-classification') && typeof width === 'number' && width !== labels.length)
       throw new StepError(
-        `the ONNX model of ${folder} tells ${width} labels apart, and config.json names ${labels.length}`,
+        `the ONNX model of ${folder} has ${width} labels, but config.json has ${labels.length}`,
         'Deploy the model again.',
       );
   }
@@ -134,7 +141,7 @@ async function runModel(session: ort.InferenceSession, sequences: readonly Seque
   const outputs = await session.run(feeds).catch((error: Error) => {
     throw new StepError(
       `the ONNX model of ${folder} cannot read a batch of ${sequences.length} × ${width} tokens: ${error.message.split('\n', 1)[0]}`,
-      'Its onnx/model.onnx, config.json and tokenizer.json must be of one model: deploy the bundle again.',
+      'onnx/model.onnx, config.json and tokenizer.json must belong to one model: deploy the bundle again.',
     );
   });
   return Object.fromEntries(Object.entries(outputs).map(([name, { data, dims }]) => [name, { data: data as Float32Array, shape: dims }]));

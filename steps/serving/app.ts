@@ -1,4 +1,4 @@
-/** The routes of a served bundle, and what they answer to a request that is wrong. */
+/** The routes of a served bundle, and the responses to invalid requests. */
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { cors } from 'hono/cors';
@@ -13,21 +13,21 @@ import { openApi } from './openapi.ts';
 import { page } from './page.ts';
 import type { Room, Ticket } from './room.ts';
 
-/** What the model is there for: the one route that asks it. */
+/** The one route that runs the model. */
 export interface Route {
   path: '/predict' | '/generate';
-  /** @throws Refused where the body is not what it should be, or there is too much to do */
+  /** @throws Refused for an invalid body, or if the server is overloaded */
   answer(body: Buffer, c: Context, ticket: Ticket): Promise<Response>;
-  /** Inputs that wait. */
+  /** Number of waiting inputs. */
   readonly waiting: number;
   close(): Promise<void>;
 }
 
-/** What routes and the rest of the server share. */
+/** What the routes share with the rest of the server. */
 export interface Serving {
   measurements: Measurements;
   limits: Limits;
-  /** Something went wrong that is no mistake of who asked. */
+  /** Called for errors that are not the client's fault. */
   report(error: Error): void;
 }
 
@@ -36,7 +36,7 @@ export interface Served extends Serving {
   route: Route;
   room: Room;
   access: Access;
-  /** True once the server is shutting down: what is under way is still answered. */
+  /** True during the shutdown: running requests are still answered. */
   draining(): boolean;
 }
 
@@ -57,7 +57,7 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
     const problem = refusal(c.req.header('host'), c.req.header('origin'), access);
     return problem === undefined ? next() : refuse(c, 403, problem);
   });
-  // What pages of other origins may do was decided above; this tells their browsers.
+  // Access was checked above; these headers tell the browsers of other origins.
   app.use(
     cors({
       origin: (origin) => (isAllowed(origin, access) ? origin : null),
@@ -72,7 +72,7 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
     const { incoming, outgoing } = c.env;
     const ticket = room.enter();
     outgoing.once('close', ticket.leave);
-    // Who does not fetch the answer keeps no memory for it.
+    // The memory of an answer is freed even if the client does not fetch it.
     outgoing.once('prefinish', () => {
       const late = setTimeout(() => outgoing.destroy(), fetchMilliseconds).unref();
       outgoing.once('close', () => clearTimeout(late));
@@ -93,7 +93,7 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
   });
   app.get('/openapi.json', (c) => c.json(openApi(bundle, limits)));
   app.get('/', (c) => {
-    // The page needs nothing but itself, and may reach nothing else.
+    // The page needs nothing but itself, and must not reach anything else.
     const source = "'unsafe-inline'";
     c.header(
       'content-security-policy',
@@ -105,28 +105,28 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
   for (const [path, allowed] of routes)
     app.all(path, (c) => {
       c.header('allow', allowed);
-      return refuse(c, 405, `${path} takes ${allowed.replace(', HEAD', '')}, not ${c.req.method}`);
+      return refuse(c, 405, `${path} supports ${allowed.replace(', HEAD', '')}, not ${c.req.method}`);
     });
-  app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; there are ${[...routes.keys()].join(', ')}`));
+  app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; the paths are ${[...routes.keys()].join(', ')}`));
   app.onError((error, c) => {
-    if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client is gone');
+    if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client has disconnected');
     if (error instanceof Refused) {
       if (error.status === 503) c.header('retry-after', '1');
-      // What is left of the body is not read, so that this connection is good for nothing more.
+      // The rest of the body is not read, so this connection cannot be reused.
       if (!c.env.incoming.readableEnded) c.header('connection', 'close');
       return refuse(c, error.status, error.message);
     }
-    // An input that the model cannot take, such as a question as long as a book.
+    // An input that the model cannot read, such as a question as long as a book.
     if (error instanceof StepError) return refuse(c, 400, error.message);
     report(error);
-    return refuse(c, 500, 'internal error; the log of the server says more');
+    return refuse(c, 500, 'internal error; see the log of the server');
   });
   return app;
 }
 
 type Bound = { Bindings: HttpBindings };
 
-/** A whole answer is fetched in this time. */
+/** The time in which a whole answer must be fetched. */
 const fetchMilliseconds = 60_000;
 
 const ROUTES: [path: string, allowed: string][] = [

@@ -1,6 +1,6 @@
 /**
- * Opens a bundle, or any Hugging Face model folder of a task that we know: what is needed to answer raw text.
- * Plain data, since every thread that answers gets a copy.
+ * Opens a bundle, or any Hugging Face model folder of a supported task. The result is plain data, because every
+ * worker thread gets a copy.
  */
 import { existsSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
@@ -18,22 +18,24 @@ import type { TaskKind } from '../tasks/task.ts';
 export interface Bundle {
   /** Absolute. */
   folder: string;
-  /** As `deploy` called it; else the folder's own name. */
+  /** The name given in `deploy`, or the name of the folder. */
   name: string;
   task: Task;
   problem: ProblemType;
-  /** What an input has. A model that tunesmith trained takes what it was trained on: texts alone, or pairs. */
+  /**
+   * The fields of an input. A model that tunesmith trained accepts what it was trained on: single texts, or pairs.
+   */
   fields: TaskKind['fields'];
-  /** By id: the order of the logits. Of tasks that classify. */
+  /** By id, in the order of the logits; for tasks that classify. */
   labels: string[];
-  /** How an input is read, as in training. */
+  /** How an input is encoded, as in training. */
   encoding: Partial<Encoding>;
-  /** What the training data went through. */
+  /** The preprocessing of the training data. */
   preprocessing: Preprocessing;
   padTokenId: number;
-  /** Rows of the embedding table; config.json of older models may leave them to the family. */
+  /** Rows of the embedding table; config.json of older models may omit them, so that the family's default applies. */
   vocabulary: number | undefined;
-  /** The ONNX model: a file's path, or its bytes. Of a model that writes there is none: it runs from the folder's weights. */
+  /** The ONNX model: a file's path, or its bytes. Generating models have none: they run from the folder's weights. */
   model: string | Uint8Array;
   modelBytes: number;
 }
@@ -43,15 +45,15 @@ export async function openBundle(given: string): Promise<Bundle> {
   const found = statSync(folder, { throwIfNoEntry: false });
   if (!found)
     throw new StepError(
-      `there is no folder ${given}`,
-      'Give a bundle: the folder that the step `deploy` made, a Hugging Face model folder, or its address: hf://owner/name',
+      `the folder ${given} does not exist`,
+      'Give a bundle: the output of the step `deploy`, a Hugging Face model folder, or its address: hf://owner/name',
     );
-  if (!found.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the folder that the step `deploy` made.');
+  if (!found.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the output folder of the step `deploy`.');
   const lacks = (name: string) => !existsSync(path.join(folder, name));
   if (lacks('config.json'))
     throw new StepError(
       `${given} has no config.json`,
-      'A bundle holds config.json, tokenizer.json and onnx/model.onnx, or model.safetensors.',
+      'A bundle contains config.json, tokenizer.json and onnx/model.onnx, or model.safetensors.',
     );
   await tokenizerJson(folder);
   for (const name of jsonFiles) await readJson(folder, name);
@@ -79,12 +81,12 @@ export async function openBundle(given: string): Promise<Bundle> {
   };
 }
 
-/** The bundle, or an option, is wrong: the command ends with exit code 2. */
+/** An invalid bundle or option, for which the command ends with exit code 2. */
 class UnusableError extends StepError {
   override name = 'UnusableError';
 }
 
-/** What `open` opens. @throws UnusableError where a StepError says that it cannot be used */
+/** Converts a StepError of `open` to an UnusableError. @throws UnusableError if the folder cannot be used */
 export async function usable<T>(open: () => Promise<T>): Promise<T> {
   try {
     return await open();
@@ -93,7 +95,7 @@ export async function usable<T>(open: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What the folder may hold beside config.json and tokenizer.json; a file that is damaged is found before the first request. */
+/** The optional files of the folder; damage is detected before the first request. */
 const jsonFiles = [
   'training.json',
   'preprocessing.json',
@@ -103,17 +105,20 @@ const jsonFiles = [
   'metrics.json',
 ];
 
-/** Of a text classifier from elsewhere nothing says whether it was trained on pairs: it takes both forms. */
+/** For a text classifier from elsewhere it is unknown whether it was trained on pairs: it accepts both forms. */
 function fieldsOf(task: Task, { pairs, max_length }: Partial<Encoding>): TaskKind['fields'] {
   const { fields } = taskKind(task);
   if (max_length === undefined) return fields;
   return fields.filter(({ optional }) => !optional || pairs).map(({ optional: _, ...field }) => field);
 }
 
-/** Said of a field that the task has, and the model was not trained with. */
-export const notTaken = (name: string): string => `this model was trained on single texts, and takes no ${name}`;
+/** The message for a field that the task has, but with which the model was not trained. */
+export const notTaken = (name: string): string => `this model was trained on single texts, and does not accept ${name}`;
 
-/** A model that fills in masks has a score for every token of its vocabulary at every place: its runs are smaller, so that these fit. */
+/**
+ * A masked language model outputs a score for every token of its vocabulary at every position, so its runs are
+ * smaller.
+ */
 export function tokensOfRun({ task, vocabulary = 0 }: Bundle, usual: number): number {
   return task === 'masked-lm' && vocabulary > 0 ? Math.min(usual, Math.floor(mostScores / vocabulary)) : usual;
 }
@@ -123,9 +128,9 @@ const mostScores = 1 << 22;
 
 const onnxFile = path.join('onnx', 'model.onnx');
 
-/** As in training; of a model that we did not train what its tokenizer says, or what its positions allow. */
+/** As in training; for other models the limit of the tokenizer, or of the model's positions. */
 async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial<Encoding>): Promise<number> {
-  // RoBERTa's positions start behind the padding's.
+  // RoBERTa's positions start after the padding token's.
   const unused = /roberta|camembert/.test(String(config.model_type)) ? Number(config.pad_token_id ?? 1) + 1 : 0;
   const usual = config.model_type === 'gpt2' ? 1024 : 512;
   const most = Number(config.max_position_embeddings ?? config.n_positions ?? usual) - unused;
@@ -133,20 +138,20 @@ async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial
   if (trained !== undefined) {
     if (trained <= most) return trained;
     throw new StepError(
-      `training.json of ${folder}: max_length ${trained} is more than the ${most} tokens that the model has positions for`,
-      'training.json and config.json are of different models: copy or deploy the bundle again.',
+      `training.json of ${folder}: max_length ${trained} exceeds the ${most} tokens for which the model has positions`,
+      'training.json and config.json belong to different models: copy or deploy the bundle again.',
     );
   }
   const limit = (await readJson(folder, 'tokenizer_config.json'))?.model_max_length;
   if (typeof limit !== 'number') return most;
   if (limit < 1) throw new StepError(`tokenizer_config.json of ${folder}: model_max_length ${limit} leaves no room for a text`);
-  // A tokenizer without a limit says 1e30.
+  // A tokenizer without a limit has 1e30.
   return Math.min(most, Math.floor(limit));
 }
 
-/** A folder without an ONNX model: made now, from its weights, by what `deploy` does. */
+/** Exports the weights of a folder without an ONNX model, as `deploy` does. */
 async function exportModel(folder: string): Promise<Uint8Array> {
-  // Only here: a bundle that has its model is served without a tensor library.
+  // Imported only here, so that a bundle with an ONNX model is served without a tensor library.
   const { loadModel } = await import('../models/checkpoint.ts');
   const { modelOnnx } = await import('../models/onnx.ts');
   return modelOnnx(await loadModel(folder));
@@ -166,5 +171,5 @@ async function readJson(folder: string, name: string): Promise<Record<string, un
   } catch {
     // Said below, as of JSON that is no object.
   }
-  throw new StepError(`${path.join(folder, name)} is not a JSON object`, 'Was it cut off? Copy or deploy the bundle again.');
+  throw new StepError(`${path.join(folder, name)} is not a JSON object`, 'The file may be truncated: copy or deploy the bundle again.');
 }

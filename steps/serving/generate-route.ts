@@ -1,4 +1,4 @@
-/** POST /generate: prompts to texts, whole or as they come (server-sent events). */
+/** POST /generate: prompts to texts, whole or streamed (server-sent events). */
 import type { Context } from 'hono';
 import { StepError } from '../../engine/step.ts';
 import { checkOptions, type GenerationOptions } from '../generation/options.ts';
@@ -25,13 +25,16 @@ export async function generateRoute({ folder }: Bundle, { limits, report }: Serv
   };
 }
 
-/** What a request takes beside its prompts. */
+/** Fields of a request besides its prompts. */
 const bytesOfRequest = 1 << 14;
 
-/** Events `piece` as texts come, then `end` with all texts, or `error`. Who stops reading stops the work. */
+/**
+ * Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client
+ * stops reading.
+ */
 function streamed(writing: Writing, writer: Writer, c: Context, report: Serving['report']): Response {
   const gone = new AbortController();
-  const hangUp = () => gone.abort(new Error('the client is gone'));
+  const hangUp = () => gone.abort(new Error('the client has disconnected'));
   c.req.raw.signal.addEventListener('abort', hangUp, { once: true });
   const stream = new ReadableStream<Uint8Array>({
     async start(controller) {
@@ -44,7 +47,7 @@ function streamed(writing: Writing, writer: Writer, c: Context, report: Serving[
       } catch (error) {
         const mistake = error instanceof StepError;
         if (!mistake && !gone.signal.aborted) report(error as Error);
-        send('error', { error: { message: mistake ? error.message : 'internal error; the log of the server says more' } });
+        send('error', { error: { message: mistake ? error.message : 'internal error; see the log of the server' } });
       }
       if (!gone.signal.aborted) controller.close();
     },
@@ -53,7 +56,7 @@ function streamed(writing: Writing, writer: Writer, c: Context, report: Serving[
   return c.body(stream, 200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store' });
 }
 
-/** What a body asks for, within the limits. */
+/** Validates a body against the limits. */
 function writingOf(body: Buffer, limits: Limits): Writing {
   const value = jsonOf(body);
   if (kindOf(value) !== 'an object') throw new Refused(400, `the body must be an object such as {"prompt": "…"}, not ${kindOf(value)}`);
@@ -81,8 +84,8 @@ function writingOf(body: Buffer, limits: Limits): Writing {
 function limited(options: GenerationOptions, prompts: number, { texts, newTokens, seconds }: Limits): GenerationOptions {
   const { max_new_tokens, max_time = seconds, num_beams = 1, num_return_sequences = 1 } = options;
   if (max_new_tokens !== undefined && max_new_tokens > newTokens)
-    throw new Refused(400, `"max_new_tokens" is ${max_new_tokens}; at most ${newTokens} are generated here`);
+    throw new Refused(400, `"max_new_tokens" is ${max_new_tokens}, but must be at most ${newTokens} on this server`);
   const rows = prompts * Math.max(num_beams, num_return_sequences);
-  if (rows > texts) throw new Refused(413, `prompts times beams or texts makes ${rows} texts at once; at most ${texts}`);
+  if (rows > texts) throw new Refused(413, `prompts times beams or texts makes ${rows} texts at once, but at most ${texts} are allowed`);
   return { ...options, max_time: Math.min(max_time, seconds) };
 }

@@ -1,4 +1,4 @@
-/** `tunesmith generate`: goes on with one prompt, in the terminal as the text comes, or with all prompts of a file. */
+/** `tunesmith generate`: continues one prompt, streaming the text to the terminal, or all prompts of a file. */
 import { statSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { StepError } from '../../engine/step.ts';
@@ -9,7 +9,7 @@ import { usable } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './printer.ts';
 
-/** Prints the text as it comes, and a newline behind it. */
+/** Streams the text, followed by a newline. */
 export async function generateOne(
   model: string,
   prompt: string,
@@ -22,7 +22,7 @@ export async function generateOne(
     const reading = new AbortController();
     let place = 0;
     const onText = async (of: number, piece: string) => {
-      // Several texts come one after the other once all are there.
+      // Several texts are printed one after the other when all are complete.
       if (of === place && !(await print(piece))) reading.abort(UNREAD);
     };
     const texts = await generator.generate([await generator.encode(prompt, options)], options, { onText, signal: reading.signal });
@@ -31,10 +31,13 @@ export async function generateOne(
   });
 }
 
-/** Nobody reads any more (`| head`): no mistake, and nothing left to do. */
+/** The reader has closed the pipe (`| head`): not an error, and nothing left to do. */
 const UNREAD = new Error('nobody reads');
 
-/** @param file a path, or `-` for standard input. @throws StepError on a line that cannot be read; what lies before it was printed */
+/**
+ * @param file a path, or `-` for standard input
+ * @throws StepError for an invalid line, after the results of the lines before it were printed
+ */
 export async function generateAll(
   model: string,
   file: string,
@@ -45,7 +48,7 @@ export async function generateAll(
   await withGenerator(model, options, { threads, packed: true }, async (generator) => {
     const print = printer(output);
     let prompts: number[][] = [];
-    // A raw row of the training data is an input, too.
+    // A raw row of the training data is a valid input too.
     const known = { prompt: ['prompt', ...(generator.column === undefined ? [] : [generator.column])] };
     let count = 0;
     const flush = async (): Promise<void> => {
@@ -72,7 +75,7 @@ export async function generateAll(
   });
 }
 
-/** Batches among whose prompts those of about one length are put together. */
+/** Number of batches within which prompts of similar lengths are grouped. */
 const WINDOW = 8;
 
 async function withGenerator(
@@ -85,8 +88,8 @@ async function withGenerator(
     checkOptions(options as Record<string, unknown>, (name) => `--${name.replaceAll('_', '-')}`);
     if (!statSync(model, { throwIfNoEntry: false })?.isDirectory())
       throw new StepError(
-        `there is no folder ${model}`,
-        'Give a model folder of Hugging Face, its address (hf://owner/name), or what the steps `train` and `deploy` made.',
+        `the folder ${model} does not exist`,
+        'Give a Hugging Face model folder, its address (hf://owner/name), or the output of the step `train` or `deploy`.',
       );
     return openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
   });
@@ -108,7 +111,7 @@ async function encoded(generator: Generator, prompt: string, options: Generation
   }
 }
 
-/** In the order of the prompts, whatever was put together. */
+/** In the order of the prompts, however they were grouped. */
 async function inBatches(
   generator: Generator,
   prompts: readonly number[][],

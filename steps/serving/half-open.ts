@@ -1,7 +1,8 @@
 /**
- * A client may close its side of the connection once its request is sent, and still wait for the answer (`nc -N`, Go's and Python's
- * CloseWrite). On the network that looks just as if it had gone. So whoever closed its side is asked, each second for as long as it
- * waits: HTTP allows interim answers before the answer, and a machine whose client has gone replies that nobody takes them.
+ * Detects clients that are gone. A client may close its side of the connection after sending its request and still
+ * wait for the response (`nc -N`, Go's and Python's CloseWrite). On the network that looks as if it had disconnected.
+ * So the server sends such a client an interim response every second while it waits: HTTP allows them, and the
+ * machine of a client that is gone replies with a reset.
  */
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -11,7 +12,7 @@ export function keepHalfOpen(server: Server): void {
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
   const pending = new Map<Socket, ServerResponse>();
   server.on('request', ({ socket, httpVersion }, response) => {
-    // HTTP/1.0 knows no interim answers.
+    // HTTP/1.0 has no interim responses.
     if (!pending.has(socket) && httpVersion !== '1.0') socket.once('end', () => ask(socket));
     pending.set(socket, response);
   });
@@ -20,7 +21,7 @@ export function keepHalfOpen(server: Server): void {
   function ask(socket: Socket) {
     const timer = setInterval(() => {
       const response = pending.get(socket);
-      // A stream finds out by itself.
+      // A stream detects it by itself.
       if (response && !response.headersSent && !response.writableEnded) response.writeProcessing();
     }, interval).unref();
     socket.once('close', () => clearInterval(timer));

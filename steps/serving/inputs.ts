@@ -1,7 +1,7 @@
 /**
- * Reads the inputs in a file or on standard input, in order and without ever holding the whole of it: what collect reads row by
- * row (CSV, TSV, JSON, JSON lines, Parquet, also gzipped), with the fields that the task has (`text`, or `question` and `context`),
- * or plain lines where a text is all it takes.
+ * Reads the inputs from a file or standard input, in order and without holding all of it in memory: everything that
+ * collect reads row by row (CSV, TSV, JSON, JSON lines, Parquet, optionally gzipped), with the fields of the task
+ * (`text`, or `question` and `context`), or plain lines if a text is the only field.
  */
 import { isUtf8 } from 'node:buffer';
 import { existsSync } from 'node:fs';
@@ -17,37 +17,43 @@ import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } 
 export type InputFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'lines';
 
 export interface InputOptions {
-  /** By default the file's extension decides, then its content. */
+  /** Default: by the file's extension, otherwise by its content. */
   format?: InputFormat;
-  /** What `text` is called: the column of CSV, the key of JSONL. */
+  /** The name of the field `text`: the column of CSV, the key of JSONL. */
   column?: string;
-  /** Of CSV; by default what the beginning of the file shows. */
+  /** For CSV; by default detected at the beginning of the file. */
   delimiter?: string;
   encoding?: Encoding;
-  /** The column that each field was in training, or several names, the likeliest first: looked for before the field's own name. */
+  /**
+   * The column of each field in training, or several names, the most likely first. They take precedence over the
+   * field's own name.
+   */
   known?: Record<string, string | string[]>;
-  /** Columns to keep beside the inputs; by default `id` where the file has it. */
+  /** Columns to copy to the output; by default `id` if the file has it. */
   columns?: readonly string[];
 }
 
 export interface InputRow {
   input: Input;
-  /** The columns that were to be kept, as they stand in the file. */
+  /** The copied columns, as they are in the file. */
   kept: Record<string, Json>;
 }
 
 /**
- * Yields the inputs in groups, as many as are there. A mistake in the file ends it with a StepError that names the line,
- * after all inputs before that line were handed out.
+ * Yields the inputs in groups, as many as are available. An error in the file ends it with a StepError that reports
+ * the line, after all inputs before that line were yielded.
  * @param file a path, or `-` for standard input
  */
 export async function* readInputs(file: string, fields: TaskKind['fields'], options: InputOptions = {}): AsyncGenerator<InputRow[]> {
   const { column, known = {}, encoding = 'utf-8', delimiter } = options;
-  if (!ENCODINGS.includes(encoding)) throw new StepError(`--encoding ${encoding} is not known`, `Known are ${ENCODINGS.join(', ')}.`);
+  if (!ENCODINGS.includes(encoding)) throw new StepError(`--encoding ${encoding} is unknown`, `Encodings: ${ENCODINGS.join(', ')}.`);
   if (delimiter !== undefined && !/^[\x20-\x7e\t]$/.test(delimiter)) throw new StepError('--delimiter takes one ASCII character');
   const [main] = fields.filter(({ name }) => name === 'text' || name === 'prompt');
   if (column !== undefined && !main)
-    throw new StepError('--column is for models that take a text', `This one takes ${fields.map(({ name }) => name).join(' and ')}.`);
+    throw new StepError(
+      '--column applies only to models whose input is a text',
+      `The inputs of this model have ${fields.map(({ name }) => name).join(' and ')}.`,
+    );
   const source: Source = {
     name: file === '-' ? 'standard input' : file,
     file,
@@ -71,17 +77,17 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
     yield* head.chunks;
     yield* bytes;
   }
-  // Files of prompts were always JSONL, whatever they were called.
+  // Files of prompts were always JSONL, whatever their names.
   const isJsonl = options.format === undefined && format === 'lines' && main?.name === 'prompt' && /^\{\s*"/.test(head.text);
   yield* READERS[isJsonl ? 'jsonl' : (format ?? formatOfContent(head.text, source))](all(), source);
 }
 
 interface Source {
-  /** As messages call it. */
+  /** The name in messages. */
   name: string;
   file: string;
   options: InputOptions;
-  /** `keys`: what the file may call it, the likeliest first. */
+  /** `keys`: possible names in the file, the most likely first. */
   fields: (Field & { keys: string[]; optional: boolean })[];
 }
 
@@ -116,7 +122,7 @@ function formatOfName(file: string): InputFormat | undefined {
   return formats[extname(file.replace(/\.gz$/i, '')).toLowerCase()];
 }
 
-/** As much as holds the first line that is not blank. */
+/** As much as contains the first line that is not blank. */
 async function firstLine(bytes: AsyncGenerator<Buffer>): Promise<{ chunks: Buffer[]; text: string }> {
   const chunks: Buffer[] = [];
   for (;;) {
@@ -141,18 +147,18 @@ function formatOfContent(line: string, source: Source): keyof typeof READERS {
 const hasRequired = (present: readonly (string | null)[], { fields }: Source): boolean =>
   fields.every(({ keys, optional }) => optional || keys.some((key) => present.includes(key)));
 
-/** Every line is a text, an empty one too. */
+/** Every line is a text, even an empty one. */
 async function* fromLines(bytes: AsyncIterable<Buffer>, source: Source): AsyncGenerator<InputRow[]> {
   const [key, ...others] = required(source);
   if (others.length > 0)
     throw new StepError(
-      `${source.name} holds plain lines, and an input has ${[key, ...others].join(' and ')}`,
-      `Give JSONL, an object a line: ${exampleOf(source)}.`,
+      `${source.name} contains plain lines, but an input has ${[key, ...others].join(' and ')}`,
+      `Use JSONL, one object per line: ${exampleOf(source)}.`,
     );
   const field = source.fields.find(({ optional }) => !optional)!.name;
   let first = true;
   for await (const lines of linesInGroups(bytes)) {
-    if (first) refuseUtf16(joined(lines.slice(0, 100)), source.name, (likely) => `Give its encoding: --encoding ${likely}`);
+    if (first) refuseUtf16(joined(lines.slice(0, 100)), source.name, (likely) => `Set its encoding: --encoding ${likely}`);
     first = false;
     const bad = lines.findIndex((line) => !isUtf8(line.bytes));
     const good = bad < 0 ? lines : lines.slice(0, bad);
@@ -163,9 +169,9 @@ async function* fromLines(bytes: AsyncIterable<Buffer>, source: Source): AsyncGe
 
 const joined = (lines: Line[]): Buffer => Buffer.concat(lines.flatMap(({ bytes }, i) => (i === 0 ? [bytes] : [Buffer.from('\n'), bytes])));
 
-const NOT_UTF8 = 'Give its encoding: --encoding latin1, windows-1252, utf-16 …';
+const NOT_UTF8 = 'Set its encoding: --encoding latin1, windows-1252, utf-16 …';
 
-/** One object a row. */
+/** One object per row. */
 async function* fromJson(groups: AsyncIterable<JsonRow[]>, source: Source, place: (row: number) => string): AsyncGenerator<InputRow[]> {
   for await (const rows of groups) {
     const inputs: InputRow[] = [];
@@ -185,8 +191,8 @@ async function* fromJson(groups: AsyncIterable<JsonRow[]>, source: Source, place
 function problemOf({ problem, value }: JsonRow & { problem: string }, source: Source): { message: string; hint?: string } {
   if (problem === 'not an object')
     return { message: `expected an object such as ${exampleOf(source)}, found ${kindOf(JSON.parse(value))}` };
-  if (value.includes('\0')) return { message: problem, hint: `Perhaps the file is UTF-16: --encoding ${likelyUtf16(value)}` };
-  if (problem.startsWith('not JSON')) return { message: problem, hint: 'JSONL has one JSON object a line.' };
+  if (value.includes('\0')) return { message: problem, hint: `The file may be UTF-16: --encoding ${likelyUtf16(value)}` };
+  if (problem.startsWith('not JSON')) return { message: problem, hint: 'JSONL needs one JSON object per line.' };
   return { message: problem, ...(problem.startsWith('not UTF') && { hint: NOT_UTF8 }) };
 }
 
@@ -206,7 +212,8 @@ function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, sourc
     else if (optional && (value === undefined || value === null)) continue;
     else if (key !== undefined) return { message: problemOfField(field, key, value) };
     else {
-      const hint = required(source).length === 1 ? 'Name another key with --column KEY.' : `A line is ${exampleOf(source)}.`;
+      const hint =
+        required(source).length === 1 ? 'Use another key with --column KEY.' : `Each line must be an object such as ${exampleOf(source)}.`;
       return { message: `no "${keys.join('" and no "')}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint };
     }
   }
@@ -226,7 +233,7 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
 }
 
-/** Numbers keep their letters: 1.10 and 12345678901234567890 are printed as they are written. */
+/** Numbers keep their notation: 1.10 and 12345678901234567890 are printed as they are written. */
 function keptOf(json: string, names: readonly string[]): Record<string, Json> {
   const letters = (_: string, value: unknown, context?: { source?: string }) =>
     typeof value === 'number' && context?.source !== undefined ? (JSON as unknown as Raw).rawJSON(context.source) : value;
@@ -239,7 +246,7 @@ interface Raw {
   rawJSON(text: string): Json;
 }
 
-/** A row with too few or too many fields is a mistake, not an input. An empty field is an empty text. */
+/** A row with too few or too many fields is an error. An empty field is an empty text. */
 async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?: string): AsyncGenerator<InputRow[]> {
   const csv = await openCsv(bytes, {
     source: source.name,
@@ -256,7 +263,7 @@ async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?
         yield inputs;
         throw new StepError(
           `${source.name}:${record.line}: ${problem}`,
-          problem.startsWith('not UTF') ? NOT_UTF8 : 'Quote a field that holds the delimiter, a quote or a newline.',
+          problem.startsWith('not UTF') ? NOT_UTF8 : 'Quote a field that contains the delimiter, a quote or a newline.',
         );
       }
       const { fields } = record as CsvRecord & { problem?: undefined };
@@ -270,7 +277,7 @@ async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?
 
 interface Header {
   width: number;
-  /** Where each field stands, and each column to keep. */
+  /** The index of each field, and of each column to copy. */
   fields: [name: string, place: number][];
   kept: [name: string, place: number][];
 }
@@ -279,9 +286,7 @@ interface Header {
 function headerOf(cells: (string | null)[], line: number | undefined, source: Source): Header {
   const names = cells.map((name, i) => name?.trim() || `column${i + 1}`);
   const place = line === undefined ? source.name : `${source.name}:${line}`;
-  refuseNul(names, place, (encoding) =>
-    line === undefined ? 'Rename that column.' : `Perhaps the file is UTF-16: --encoding ${encoding}`,
-  );
+  refuseNul(names, place, (encoding) => (line === undefined ? 'Rename that column.' : `The file may be UTF-16: --encoding ${encoding}`));
   if (!hasRequired(names, source)) throw noColumn(source, place, names);
   const placeOf = ({ name, keys }: Source['fields'][number]): [string, number] => [
     name,
@@ -301,7 +306,7 @@ function noColumn(source: Source, place: string, names: string[]): StepError {
   const missing = source.fields.find(({ keys, optional }) => !optional && !keys.some((key) => names.includes(key)))!;
   return new StepError(
     `${place}: no column "${missing.keys.join('" and no "')}": ${names.length === 0 ? 'it is empty' : `it has ${names.join(', ')}`}`,
-    required(source).length === 1 ? 'Name another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`,
+    required(source).length === 1 ? 'Use another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`,
   );
 }
 
@@ -316,7 +321,7 @@ const rowOf = ({ fields, kept }: Header, cells: (string | null)[]): InputRow => 
 });
 
 async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
-  if (source.file === '-') throw new StepError('Parquet is not read from standard input', 'Give a file.');
+  if (source.file === '-') throw new StepError('Parquet cannot be read from standard input', 'Give a file.');
   const { Database, literal, QueryError, quote } = await import('../data/database.ts');
   const database = await Database.open();
   try {
@@ -333,7 +338,7 @@ async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
       const { name, type } = columns[place]!;
       const words = source.fields.find((field) => field.name === header.fields[i]?.[0])?.words;
       if (i < header.fields.length && !(words ? TEXT_OR_WORDS : TEXT).test(type))
-        throw new StepError(`${source.name}: the column "${name}" holds ${type}, not texts${words ? ' or lists of words' : ''}`);
+        throw new StepError(`${source.name}: the column "${name}" contains ${type}, not texts${words ? ' or lists of words' : ''}`);
       return `${decoded(quote(name), type)} AS __${i}`;
     });
     let number = 0;
@@ -359,13 +364,13 @@ async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
 const TEXT = /^(VARCHAR|BLOB)$/;
 const TEXT_OR_WORDS = /^(VARCHAR|BLOB)(\[\d*\])?$/;
 
-/** Some writers leave out the annotation that bytes are texts. */
+/** Some writers omit the annotation that bytes are texts. */
 function decoded(name: string, type: string): string {
   if (type === 'BLOB') return `decode(${name})`;
   return type.startsWith('BLOB[') ? `list_transform(${name}::BLOB[], lambda word: decode(word))` : name;
 }
 
-/** A text that is missing is empty, as in CSV. A list of words that is missing is a mistake, as in JSONL. */
+/** A missing text is empty, as in CSV. A missing list of words is an error, as in JSONL. */
 function parquetRow(row: Row, { fields, kept }: Header, columns: Column[], source: Source): InputRow | { message: string } {
   const input: Input = {};
   for (const [i, [name, place]] of fields.entries()) {

@@ -1,19 +1,19 @@
-/** What the server takes of one request and of all together, and how it refuses what is more. */
+/** The limits of one request and of all together, and the error for exceeding them. */
 
 export interface Limits {
   /** Bytes of a request's body. */
   body: number;
-  /** Inputs of one request. */
+  /** Inputs per request. */
   inputs: number;
   /** Characters of one input, all its texts together, in UTF-16 code units; also of a prompt. */
   characters: number;
-  /** Bytes of all requests that are read, wait or are answered. */
+  /** Bytes of all requests that are being read, waiting or answered. */
   waiting: number;
-  /** Texts that one request generates, beams included. */
+  /** Texts that one request generates, including beams. */
   texts: number;
-  /** Tokens that are generated of one text. */
+  /** Generated tokens per text. */
   newTokens: number;
-  /** Seconds that one generation takes. */
+  /** Seconds per generation. */
   seconds: number;
 }
 
@@ -27,7 +27,7 @@ export const defaultLimits: Limits = {
   seconds: 60,
 };
 
-/** A request that is not answered, and why. */
+/** An error that rejects a request, with the reason. */
 export class Refused extends Error {
   constructor(
     readonly status: 400 | 413 | 415 | 503,
@@ -37,12 +37,12 @@ export class Refused extends Error {
   }
 }
 
-/** @throws Refused where one of the inputs is longer than the limit */
+/** @throws Refused if one of the inputs exceeds the limit */
 export function checkCharacters(counts: readonly number[], { characters }: Limits, nameOf: (place: number) => string): void {
   const long = counts.findIndex((count) => count > characters);
   if (long >= 0)
     throw new Refused(
       413,
-      `${nameOf(long)} has ${counts[long]} characters; at most ${characters} (the option --max-characters of the server)`,
+      `${nameOf(long)} has ${counts[long]} characters, but at most ${characters} are allowed (see the server option --max-characters)`,
     );
 }

@@ -1,4 +1,4 @@
-/** What the server counts, in Prometheus' text format. */
+/** The server's metrics in Prometheus' text format. */
 
 export interface Measurements {
   request(route: string, method: string, status: number, seconds: number): void;
@@ -25,7 +25,7 @@ export function openMeasurements(): Measurements {
     request(route, method, status, duration) {
       const labels = `route="${route}",method="${method}",status="${status}"`;
       requests.set(labels, (requests.get(labels) ?? 0) + 1);
-      // How long a prediction takes; the other routes would only blur it.
+      // Only predictions are timed; the other routes would distort the distribution.
       if (route === '/predict' && status === 200) seconds.observe(duration);
     },
     batch(size) {
@@ -35,9 +35,9 @@ export function openMeasurements(): Measurements {
       return [
         ...heading('tunesmith_requests_total', 'counter', 'Requests answered.'),
         ...[...requests].map(([labels, count]) => `tunesmith_requests_total{${labels}} ${count}`),
-        ...heading('tunesmith_predict_seconds', 'histogram', 'Time to answer a POST /predict, waiting included.'),
+        ...heading('tunesmith_predict_seconds', 'histogram', 'Time to answer a POST /predict, including waiting.'),
         ...seconds.lines('tunesmith_predict_seconds'),
-        ...heading('tunesmith_batch_size', 'histogram', 'Inputs answered together.'),
+        ...heading('tunesmith_batch_size', 'histogram', 'Inputs per run of the model.'),
         ...batches.lines('tunesmith_batch_size'),
         ...heading('tunesmith_queue_length', 'gauge', 'Inputs waiting for a free thread.'),
         `tunesmith_queue_length ${queued}`,

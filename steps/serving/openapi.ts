@@ -16,18 +16,18 @@ export function openApi(bundle: Bundle, limits: Limits) {
       '/health': {
         get: {
           operationId: 'health',
-          summary: 'Whether it can answer',
+          summary: 'Health check',
           responses: {
-            200: { description: 'It can.', content: json({ $ref: '#/components/schemas/Health' }) },
-            503: { description: 'It is shutting down.', content: json({ $ref: '#/components/schemas/Health' }) },
+            200: { description: 'The server accepts requests.', content: json({ $ref: '#/components/schemas/Health' }) },
+            503: { description: 'The server is shutting down.', content: json({ $ref: '#/components/schemas/Health' }) },
           },
         },
       },
       '/metrics': {
         get: {
           operationId: 'metrics',
-          summary: "Counts and times, in Prometheus' text format",
-          responses: { 200: { description: 'The measurements.', content: { 'text/plain': { schema: { type: 'string' } } } } },
+          summary: "Metrics in Prometheus' text format",
+          responses: { 200: { description: 'The metrics.', content: { 'text/plain': { schema: { type: 'string' } } } } },
         },
       },
     },
@@ -56,7 +56,7 @@ export function openApi(bundle: Bundle, limits: Limits) {
 
 type AnsweringTask = Exclude<Task, GeneratingTask>;
 
-/** The route that asks the model, and the schemas it speaks of. */
+/** The route that runs the model, and its schemas. */
 interface Asking {
   paths: Record<string, object>;
   schemas: Record<string, object>;
@@ -66,7 +66,7 @@ function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, li
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
   const text = { type: 'string', maxLength: limits.characters };
-  const words = { type: 'array', items: text, description: 'The words of the text, which has a space between them.' };
+  const words = { type: 'array', items: text, description: 'The words of the text, which are joined by spaces.' };
   const object = {
     type: 'object',
     required,
@@ -79,7 +79,7 @@ function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, li
       '/predict': {
         post: {
           operationId: 'predict',
-          summary: 'Answer one input or many',
+          summary: 'Predict for one input or several',
           requestBody: {
             required: true,
             description: `At most ${limits.body} bytes.`,
@@ -90,12 +90,12 @@ function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, li
               description: 'One prediction for each input, in their order.',
               content: json({ $ref: '#/components/schemas/Response' }),
             },
-            400: error('The body is not what it should be; the message names the field.'),
-            403: error('The Host or the Origin is not allowed.'),
+            400: error('The body is invalid; the message names the field.'),
+            403: error('The Host or Origin header is not allowed.'),
             413: error('The body or an input is too large, or there are too many inputs.'),
             415: error('The body is not JSON.'),
             503: {
-              ...error('Too much is waiting.'),
+              ...error('The server is overloaded; try again later.'),
               headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
             },
           },
@@ -109,7 +109,7 @@ function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, li
         additionalProperties: false,
         properties: {
           inputs: {
-            description: 'Raw text: it is cleaned here as the training data were.',
+            description: 'Raw text, which is preprocessed as the training data were.',
             anyOf: [input, { type: 'array', items: input, maxItems: limits.inputs }],
           },
         },
@@ -129,9 +129,9 @@ function generating(limits: Limits): Asking {
     type: 'object',
     required: ['text', 'tokens', 'finish'],
     properties: {
-      text: { type: 'string', description: 'What was generated, without the prompt.' },
-      tokens: { type: 'array', items: { type: 'integer' }, description: 'Its ids, with that of the token that ended it.' },
-      finish: { type: 'string', enum: ['eos_token', 'stop_string', 'length', 'time'], description: 'Why it ended.' },
+      text: { type: 'string', description: 'The generated text, without the prompt.' },
+      tokens: { type: 'array', items: { type: 'integer' }, description: 'The generated token ids, including the end-of-text token.' },
+      finish: { type: 'string', enum: ['eos_token', 'stop_string', 'length', 'time'], description: 'The reason why the text ended.' },
     },
   };
   const prompt = { type: 'string', maxLength: limits.characters };
@@ -141,15 +141,16 @@ function generating(limits: Limits): Asking {
       '/generate': {
         post: {
           operationId: 'generate',
-          summary: 'Go on with one prompt or many',
+          summary: 'Continue one prompt or several',
           requestBody: {
             required: true,
-            description: `At most ${limits.body} bytes, and ${limits.texts} texts at once, beams included.`,
+            description: `At most ${limits.body} bytes, and ${limits.texts} texts at once, including beams.`,
             content: json({ $ref: '#/components/schemas/Request' }, { prompt: 'Once upon a time', max_new_tokens: 20, stream: true }),
           },
           responses: {
             200: {
-              description: 'Texts in the order of the prompts; with `stream` events: `piece` as texts come, then `end`, or `error`.',
+              description:
+                'The texts in the order of the prompts. With `stream`, server-sent events: `piece` while texts are generated, then `end`, or `error`.',
               content: {
                 ...json({ $ref: '#/components/schemas/Response' }),
                 'text/event-stream': {
@@ -158,12 +159,12 @@ function generating(limits: Limits): Asking {
                 },
               },
             },
-            400: error('The body is not what it should be, or the prompt is too long; the message says which.'),
-            403: error('The Host or the Origin is not allowed.'),
-            413: error('The body or a prompt is too large, or it asks for too many texts.'),
+            400: error('The body is invalid or the prompt is too long; the message says which.'),
+            403: error('The Host or Origin header is not allowed.'),
+            413: error('The body or a prompt is too large, or too many texts are requested.'),
             415: error('The body is not JSON.'),
             503: {
-              ...error('Too much is waiting.'),
+              ...error('The server is overloaded; try again later.'),
               headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
             },
           },
@@ -177,7 +178,7 @@ function generating(limits: Limits): Asking {
         additionalProperties: false,
         properties: {
           prompt: { anyOf: [prompt, { type: 'array', items: prompt, maxItems: limits.texts }] },
-          stream: { type: 'boolean', default: false, description: 'Server-sent events instead of one answer.' },
+          stream: { type: 'boolean', default: false, description: 'Send server-sent events instead of a single response.' },
           ...generationOptions,
           max_new_tokens: { ...max_new_tokens, maximum: limits.newTokens },
           max_time: { ...max_time, default: limits.seconds },
@@ -191,7 +192,7 @@ function generating(limits: Limits): Asking {
 const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
 const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });
 
-/** What `answer` of the task gives. */
+/** The schema of the task's answers. */
 function predictionSchema(task: AnsweringTask, problem: ProblemType, labels: string[]) {
   const share = { type: 'number', minimum: 0, maximum: 1 };
   const shape = (properties: Record<string, object>) => ({ type: 'object', required: Object.keys(properties), properties });
@@ -208,22 +209,22 @@ function predictionSchema(task: AnsweringTask, problem: ProblemType, labels: str
       });
     case 'question-answering':
       return shape({
-        answer: { type: 'string', description: 'A piece of the context; empty where it holds no answer.' },
+        answer: { type: 'string', description: 'A span of the context; empty if the context contains no answer.' },
         start: place,
         end: place,
         score: share,
       });
     case 'masked-lm':
       return shape({
-        fill: { type: 'array', description: 'One entry for each mask.', items: shape({ token: { type: 'string' }, score: share }) },
+        fill: { type: 'array', description: 'One entry per mask.', items: shape({ token: { type: 'string' }, score: share }) },
       });
     case 'text-classification':
       if (problem === 'regression') return shape({ score: { type: 'number' } });
       if (problem === 'multi_label_classification')
-        return shape({ labels: { type: 'array', items: label, description: 'Those with a score over one half.' }, scores });
+        return shape({ labels: { type: 'array', items: label, description: 'The labels with a score above one half.' }, scores });
       return shape({
         label: { ...label, description: 'The label with the highest probability.' },
-        scores: { ...scores, description: 'The probability of every label; they add up to 1.' },
+        scores: { ...scores, description: 'The probability of each label; the probabilities sum to 1.' },
       });
   }
 }

@@ -1,8 +1,8 @@
-/** The page to try the model in a browser: one HTML document that needs nothing else. */
+/** The web page to try the model: one HTML document without further resources. */
 import { isGenerating, type Task } from '../models/family.ts';
 import type { Bundle } from './bundle.ts';
 
-/** @param newTokens the most tokens that the server lets a model write */
+/** @param newTokens the maximum number of tokens that the server lets a model generate */
 export function page(bundle: Bundle, newTokens: number): string {
   const { name, task, fields } = bundle;
   const pairs = takesPairs(bundle);
@@ -72,7 +72,7 @@ const PLACEHOLDERS: Record<string, string> = {
   text: 'Type or paste a text …',
   text_pair: 'Type or paste the second text …',
   question: 'Type a question …',
-  context: 'Paste the text that holds the answer …',
+  context: 'Paste the text that contains the answer …',
 };
 
 /** And no single texts. */
@@ -220,7 +220,7 @@ for (const field of fields) {
 showCurl();
 `;
 
-/** The answer of POST /predict, once it is there. */
+/** The response of POST /predict, as a whole. */
 const answering = `
 async function ask() {
   const button = form.querySelector('button');
@@ -249,7 +249,7 @@ function showCurl() {
 }
 `;
 
-/** The text of POST /generate, as it comes. */
+/** The text of POST /generate, streamed. */
 const writing = `
 async function ask() {
   const button = form.querySelector('button');

@@ -1,4 +1,4 @@
-/** POST /predict: inputs to the answers of a task. */
+/** POST /predict: predicts for the inputs of a request. */
 import type { Json } from '../../engine/step.ts';
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../tasks/task.ts';
 import type { Route, Serving } from './app.ts';
@@ -19,7 +19,8 @@ export async function predictRoute(bundle: Bundle, { limits, measurements }: Ser
     async answer(body, c, ticket) {
       const inputs = inputsOf(body, bundle.fields);
       if (typeof inputs === 'string') throw new Refused(400, inputs);
-      if (inputs.length > limits.inputs) throw new Refused(413, `"inputs" has ${inputs.length} entries; at most ${limits.inputs} at once`);
+      if (inputs.length > limits.inputs)
+        throw new Refused(413, `"inputs" has ${inputs.length} entries, but at most ${limits.inputs} are allowed at once`);
       checkCharacters(inputs.map(charactersOf), limits, (i) => (inputs.length === 1 ? '"inputs"' : `"inputs[${i}]"`));
       ticket.take(inputs.length * bytesOf(bundle));
       const outcomes = await queue.answer(inputs, { signal: c.req.raw.signal, untilError: true });
@@ -32,32 +33,35 @@ export async function predictRoute(bundle: Bundle, { limits, measurements }: Ser
   };
 }
 
-/** What an input and its answer take beside the text. */
+/** Memory of an input and its answer, besides the text. */
 const bytesOf = ({ labels }: Bundle): number => 512 + 64 * labels.length;
 
 const charactersOf = (input: Input): number => Object.values(input).reduce((sum, text) => sum + text.length, 0);
 
-/** Padding included. More at once are not faster. */
+/** Including padding. Larger runs are not faster. */
 const tokensTogether = 512;
 
-/** A short request waits for the turn that is under way and is in the next one: 100 ms together, if one sequence takes no longer than a run may. */
+/**
+ * A short request waits for the current turn and is in the next one: 100 ms together, unless one sequence takes
+ * longer than a run may.
+ */
 const turn = { encode: 10, run: 40 };
 
-/** @throws Refused where one of the inputs cannot be read, or what the model failed at */
+/** @throws Refused if one of the inputs cannot be read; other errors if the model failed */
 function predictionsOf(outcomes: (Outcome | undefined)[], count: number): Json[] {
   const predictions: Json[] = [];
   for (const [i, outcome] of outcomes.entries()) {
-    // Not answered: another input has an error.
+    // Not answered, because another input has an error.
     if (!outcome) continue;
     if ('refused' in outcome) throw new Refused(400, count > 1 ? `"inputs[${i}]": ${outcome.refused.message}` : outcome.refused.message);
-    // The model's failure is no mistake of the client.
+    // A failure of the model is not the client's fault.
     if ('failed' in outcome) throw new Error(outcome.failed.message, { cause: outcome.failed });
     predictions.push(outcome.prediction);
   }
   return predictions;
 }
 
-/** The inputs of a request's body, or what is wrong with it. */
+/** Validates the inputs of a request's body. */
 function inputsOf(body: Buffer, fields: TaskKind['fields']): Input[] | string {
   const value = jsonOf(body);
   const required = fields.filter(({ optional }) => !optional).map(({ name }) => name);
@@ -101,6 +105,6 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
   if (unknown === 'text_pair') return `${place}: ${notTaken(unknown)}`;
   if (unknown !== undefined)
-    return `${place} has the unknown field ${JSON.stringify(unknown)}; known are ${fields.map(({ name }) => name).join(', ')}`;
+    return `${place} has the unknown field ${JSON.stringify(unknown)}; the fields are ${fields.map(({ name }) => name).join(', ')}`;
   return input;
 }

@@ -1,4 +1,7 @@
-/** `tunesmith predict`: answers every input of a file, and prints one line for each, JSON or CSV, in the order of the file. */
+/**
+ * `tunesmith predict`: predicts for every input of a file, and prints one line for each, JSON or CSV, in the order of
+ * the file.
+ */
 import { createWriteStream } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
@@ -14,24 +17,27 @@ import { countProgress } from './progress.ts';
 import { type Outcome, openQueue } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
-/** A group: large enough to run texts of about one length together, small enough that lines come out soon and memory stays flat. */
+/**
+ * The size of a group: large enough to group texts of similar lengths, small enough that lines are printed soon and
+ * memory stays constant.
+ */
 const mostTexts = 256;
 const mostCharacters = 1 << 20;
 
 /** As many groups as keep every thread busy. */
 const groupsTogether = 2 * availableParallelism();
 
-/** Padding included: few enough to stay in the processor's caches. */
+/** Including padding: few enough to fit into the processor's caches. */
 const tokensTogether = 4096;
 
 export interface PredictOptions extends InputOptions {
-  /** Where the answers go instead of standard output. */
+  /** Where to write the answers, instead of standard output. */
   output?: string;
-  /** By default CSV where `output` ends in .csv, else JSON lines. */
+  /** Default: CSV if `output` ends in .csv, otherwise JSON lines. */
   outputFormat?: AnswerFormat;
 }
 
-/** Opens the file that `output` names only for the time of the answers. */
+/** Keeps the file `output` open only while answers are written. */
 export async function predict(
   bundle: string,
   file: string,
@@ -43,7 +49,7 @@ export async function predict(
   const closed = finished(written).catch((error: NodeJS.ErrnoException) => {
     throw new StepError(`${options.output} cannot be written: ${error.message}`);
   });
-  closed.catch(() => {}); // also met by the first line
+  closed.catch(() => {}); // the first write throws it too
   try {
     await answerAll(bundle, file, options, written);
   } finally {
@@ -54,16 +60,16 @@ export async function predict(
 
 /**
  * @param file a path, or `-` for standard input
- * @throws StepError on a line that cannot be read; what lies before it was printed
+ * @throws StepError for an invalid line, after the answers to the lines before it were printed
  */
 async function answerAll(bundle: string, file: string, options: PredictOptions, output: Writable): Promise<void> {
   const opened = await usable(async () => {
     const opened = await openBundle(bundle);
     if (isGenerating(opened.task))
-      throw new StepError(`${bundle} holds a model that writes texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
+      throw new StepError(`${bundle} contains a model that generates texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
     return opened;
   });
-  // A second text of a model that takes none is read, so that it is refused.
+  // A second text for a model of single texts is read, so that it can be rejected.
   const fields = taskKind(opened.task).fields.map(
     (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
   );
@@ -72,7 +78,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));
   const progress = countProgress(output);
-  // Each prints its group after the one before; false once nobody reads.
+  // Each task prints its group after the one before; false if the reader has closed the pipe.
   const printing: Promise<boolean>[] = [];
   try {
     for await (const rows of inGroups(source)) {
@@ -93,7 +99,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     await queue.close();
   }
 
-  /** What lies before an input that is refused is printed; then its error ends the command. */
+  /** Prints the answers before an invalid input; then its error ends the command. */
   async function printAfter(
     before: Promise<boolean> | undefined,
     rows: InputRow[],
@@ -113,14 +119,14 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
   }
 }
 
-/** What the fields may be called in a file: as in the files that were collected, then as in the table of training. */
+/** Possible names of the fields in a file: those in the collected files, then those in the training table. */
 function columnsOf({ files = {}, fields = {} }: Partial<Encoding>): Record<string, string[]> {
   return Object.fromEntries(Object.entries(fields).map(([field, column]) => [field, [files[field] ?? column, column]]));
 }
 
 /**
- * Groups for the threads. A group that is not full goes out when the source pauses, so that who types a line sees its answer.
- * A mistake in the file comes last, as a value: the inputs before it are still to be answered.
+ * Groups for the threads. A partial group is sent when the source pauses, so that a person who types a line sees the
+ * answer. An error in the file comes last, as a value, because the inputs before it must still be answered.
  */
 async function* inGroups(source: AsyncGenerator<InputRow[]>): AsyncGenerator<InputRow[] | Error> {
   let group: InputRow[] = [];

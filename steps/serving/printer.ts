@@ -1,10 +1,10 @@
-/** Answers as lines of JSON or CSV, written at the reader's pace. */
+/** Prints answers as lines of JSON or CSV, at the reader's pace. */
 import type { Writable } from 'node:stream';
 import type { Json } from '../../engine/step.ts';
 
-/** False once nobody reads any more (`| head`): no mistake, and nothing left to do. */
+/** False if the reader has closed the pipe (`| head`): not an error, and nothing left to do. */
 export function printer(output: Writable): (text: string) => Promise<boolean> {
-  output.on('error', () => {}); // also told to the write that met it
+  output.on('error', () => {}); // the write that caused it gets the error too
   return async (text) => {
     if (text === '') return true;
     const error = await new Promise<NodeJS.ErrnoException | null | undefined>((resolve) => output.write(text, resolve));
@@ -15,7 +15,7 @@ export function printer(output: Writable): (text: string) => Promise<boolean> {
 
 export type AnswerFormat = 'jsonl' | 'csv';
 
-/** The line of an answer, behind what was kept of its row. The first line of CSV comes with the header. */
+/** The line of an answer, after the copied columns of its row. In CSV the first line comes with the header. */
 export function answerLines(format: AnswerFormat): (kept: Record<string, Json>, answer: Json) => string {
   if (format === 'jsonl') return (kept, answer) => `${JSON.stringify(together(kept, answer))}\n`;
   let header: string[] | undefined;
@@ -28,14 +28,14 @@ export function answerLines(format: AnswerFormat): (kept: Record<string, Json>, 
   };
 }
 
-/** A column that is called as a field of the answer is gets a name of its own: `input_label`. */
+/** A copied column with the name of an answer field is renamed: `input_label`. */
 function together(kept: Record<string, Json>, answer: Json): Record<string, Json> {
   const answered = answer as Record<string, Json>;
   const renamed = Object.entries(kept).map(([name, value]) => [Object.hasOwn(answered, name) ? `input_${name}` : name, value]);
   return { ...Object.fromEntries(renamed), ...answered };
 }
 
-/** Objects become a column a field: `scores.spam`. Lists stay JSON. */
+/** Objects become one column per field: `scores.spam`. Lists stay JSON. */
 function cellsOf(row: Record<string, Json>, prefix = '', cells = new Map<string, string | null>()): Map<string, string | null> {
   for (const [name, value] of Object.entries(row)) {
     if (value === null || typeof value === 'string') cells.set(prefix + name, value);
@@ -46,7 +46,7 @@ function cellsOf(row: Record<string, Json>, prefix = '', cells = new Map<string,
   return cells;
 }
 
-/** As collect reads it: an empty text is in quotes, what is missing is not. */
+/** As collect reads it: an empty text is quoted, a missing value is not. */
 function cell(value: string | null): string {
   if (value === null) return '';
   return value === '' || /^\s|\s$|[",\r\n;\t]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;

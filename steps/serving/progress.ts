@@ -1,4 +1,4 @@
-/** How many inputs are answered, on standard error where that is a terminal and the answers go elsewhere. */
+/** Shows how many inputs are answered, on standard error if that is a terminal and the answers go elsewhere. */
 import type { Writable } from 'node:stream';
 
 export function countProgress(output: Writable, screen: NodeJS.WriteStream = process.stderr): { add(count: number): void; end(): void } {

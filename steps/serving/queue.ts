@@ -1,16 +1,16 @@
 /**
- * Decides which input which thread works on next. Requests take turns: however many or long inputs one of them has, another
- * waits for at most one run of the model and one input of each request before it. Inputs that wait together share a run.
+ * Schedules inputs on threads. Requests take turns: however many or long inputs one of them has, another waits for at
+ * most one run of the model and one input of each request before it. Inputs that wait together share a run.
  */
 import type { Json } from '../../engine/step.ts';
 import type { Input } from '../tasks/task.ts';
 import { errorOf, type Report, type Thread, type Workers } from './workers.ts';
 
-/** What becomes of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed at it. */
+/** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */
 export type Outcome = { prediction: Json } | { refused: Error } | { failed: Error };
 
 export interface Queue {
-  /** The inputs that no thread has yet. */
+  /** The number of inputs that no thread has yet. */
   readonly length: number;
   /** The outcomes, in the order of the inputs. */
   answer(inputs: Input[], options?: Asked): Promise<(Outcome | undefined)[]>;
@@ -19,36 +19,44 @@ export interface Queue {
 }
 
 export interface Asked {
-  /** Once it is aborted, `answer` rejects with its reason, and what is left of the work is dropped. */
+  /** Once it is aborted, `answer` rejects with its reason, and the rest of the work is dropped. */
   signal?: AbortSignal;
-  /** The first outcome that is no prediction ends the request: inputs that were not answered by then have no outcome. */
+  /**
+   * The first outcome that is not a prediction ends the request: inputs that were not answered by then have no
+   * outcome.
+   */
   untilError?: boolean;
 }
 
 export interface QueueOptions {
-  /** Tokens of one run, padding included, unless a single sequence has more. */
+  /** Maximum tokens of one run, including padding, unless a single sequence has more. */
   tokens: number;
-  /** How long a run may take, and how long inputs are encoded before it, by the speed so far; one sequence and one input are never too many. */
+  /**
+   * How long a run may take, and how long inputs are encoded before it, by the speed so far; one sequence and one
+   * input are always allowed.
+   */
   milliseconds?: { run: number; encode: number };
-  /** Is told how many sequences each run has. */
+  /** Called with the number of sequences of each run. */
   onRun?: (size: number) => void;
 }
 
-/** Inputs that are encoded together at most, and their characters, unless a single one has more. */
+/** The maximum number of inputs that are encoded together, and of their characters, unless a single one has more. */
 const encodedTogether = 64;
 const charactersTogether = 1 << 15;
 
-/** Characters of all inputs that threads keep encoded: it takes up to a kilobyte of memory to encode one. */
+/**
+ * The maximum number of characters of all inputs that threads keep encoded: each takes up to a kilobyte of memory.
+ */
 const mostCharactersHeld = 800_000;
 
-/** Encoded ahead of the run, as many runs' tokens: the runs are of sequences of about one length. */
+/** How many runs are encoded ahead, in tokens, so that runs consist of sequences with similar lengths. */
 const runsAhead = 4;
 
 interface Request {
   outcomes: (Outcome | undefined)[];
   missing: number;
   untilError: boolean;
-  /** Answered, refused or given up. */
+  /** Answered, refused or aborted. */
   over: boolean;
   resolve(outcomes: (Outcome | undefined)[]): void;
 }
@@ -63,22 +71,22 @@ interface Item {
   place: number;
   /** A thread died while it worked on this one and others. */
   suspect: boolean;
-  /** Tokens of its sequences, once it is encoded, and which of them is run next. */
+  /** Tokens of its sequences, once it is encoded, and the index of the next one. */
   lengths: number[];
   next: number;
 }
 
-/** Items by request. The first request is served next, and goes to the end. */
+/** Items by request. The first request is served next, and then moves to the end. */
 type Lanes = Map<Request, Item[]>;
 
-/** A thread and what it keeps. */
+/** A thread and the items that it keeps. */
 interface Seat {
   thread: Thread | undefined;
   busy: boolean;
   held: Lanes;
-  /** Whose sequences were in the last run. */
+  /** The items whose sequences were in the last run. */
   served: Set<Request>;
-  /** Tokens of what it holds. */
+  /** Tokens that it keeps. */
   tokens: number;
 }
 
@@ -95,9 +103,9 @@ export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, 
     for (const seat of seats) if (!seat.busy && (waiting.size > 0 || seat.held.size > 0)) void takeTurn(seat);
   }
 
-  /** A thread encodes what is new, then runs the model once. */
+  /** A thread encodes new inputs, then runs the model once. */
   async function takeTurn(seat: Seat) {
-    if (seat.thread && !seat.thread.alive) lose(seat, [], new Error('the answering thread has ended'));
+    if (seat.thread && !seat.thread.alive) lose(seat, [], new Error('the worker thread has ended'));
     let working: Item[] = takeToEncode(seat);
     seat.busy = true;
     try {
@@ -132,7 +140,7 @@ export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, 
     const taken: Item[] = [];
     let characters = 0;
     let work = 0;
-    // A lane that is put back at the end comes by again.
+    // A lane that is moved to the end comes again.
     for (const [request, lane] of waiting) {
       const item = lane[0]!;
       if (taken.length >= Math.min(share, encodedTogether) || taken[0]?.suspect) break;
@@ -153,7 +161,7 @@ export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, 
   }
 
   function takeToRun(seat: Seat): { item: Item; sequence: number }[] {
-    // Who has only just come goes before those who have just been served.
+    // New requests go before those that were just served.
     for (const request of seat.served) if (seat.held.has(request)) putBack(seat.held, request);
     seat.served.clear();
     const most = Math.min(mostTokens, milliseconds ? speed.run.within(milliseconds.run) : mostTokens);
@@ -196,7 +204,10 @@ export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, 
     if (--request.missing === 0 || (request.untilError && !('prediction' in report))) finish(request);
   }
 
-  /** The thread died. What it kept waits again; those that it worked on are answered each by itself, so that only one fails. */
+  /**
+   * Handles the death of a thread. The items that it kept wait again; those that it worked on are run one by one, so
+   * that only one fails.
+   */
   function lose(seat: Seat, working: Item[], error: Error) {
     const lost = new Set(working);
     const kept = [...seat.held.values()].flat().filter((item) => !lost.has(item));
@@ -273,7 +284,7 @@ export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, 
   };
 }
 
-/** How much is done in a time, as far as it was seen lately. */
+/** The speed of recent work. */
 class Speed {
   #done = 0;
   #milliseconds = 0;
@@ -288,7 +299,7 @@ class Speed {
   }
 }
 
-/** Of encoding an input: a short text takes some time, too, and most of a long one is mostly not read. */
+/** For encoding an input: a short text takes a minimum time, and most of a long text is usually not read. */
 const workOf = ({ characters }: Item): number => 100 + Math.min(characters, 4000);
 
 const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
@@ -299,14 +310,14 @@ function append(lanes: Lanes, item: Item) {
   else lanes.set(item.request, [item]);
 }
 
-/** To the end; a lane that is empty goes. */
+/** Moves a lane to the end, or removes it if it is empty. */
 function putBack(lanes: Lanes, request: Request) {
   const lane = lanes.get(request)!;
   lanes.delete(request);
   if (lane.length > 0) lanes.set(request, lane);
 }
 
-/** The item whose next sequence has about so many tokens. */
+/** The item whose next sequence has the most similar length. */
 function nearest(lane: Item[], width: number): Item {
   const distance = ({ lengths, next }: Item) => Math.abs(lengths[next]! - width);
   return lane.reduce((best, item) => (distance(item) < distance(best) ? item : best));

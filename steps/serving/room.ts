@@ -1,20 +1,20 @@
 /**
- * The memory that requests take from their first byte to the end of their answer. Each may take half of what the others leave, so that
- * a small request finds room where large ones do not.
+ * Accounts for the memory of requests, from their first byte to the end of the response. Each may take half of what
+ * the others leave, so that a small request fits where large ones do not.
  */
 import { Refused } from './limits.ts';
 
 export interface Room {
-  /** Bytes that are taken. */
+  /** Bytes in use. */
   readonly taken: number;
   enter(): Ticket;
 }
 
-/** What one request has taken. */
+/** The share of one request. */
 export interface Ticket {
-  /** @throws Refused where there is no room for so much more */
+  /** @throws Refused if this much more does not fit */
   take(bytes: number): void;
-  /** Gives all of it back. */
+  /** Releases all of it. */
   leave(): void;
 }
 
@@ -28,7 +28,7 @@ export function openRoom(bytes: number): Room {
       let own = 0;
       return {
         take(more) {
-          if (own + more > (bytes - (taken - own)) / 2) throw new Refused(503, 'too much is waiting; try again in a second');
+          if (own + more > (bytes - (taken - own)) / 2) throw new Refused(503, 'the server is overloaded; try again in a second');
           own += more;
           taken += more;
         },

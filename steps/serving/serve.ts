@@ -1,4 +1,4 @@
-/** `tunesmith serve`: answers requests from a bundle until it is told to stop. */
+/** `tunesmith serve`: serves a bundle over HTTP until it is stopped. */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
@@ -16,19 +16,22 @@ import { predictRoute } from './predict-route.ts';
 import { openRoom } from './room.ts';
 
 export interface ServeOptions {
-  /** 0 takes any free one. */
+  /** 0 selects any free port. */
   port?: number;
   host?: string;
   /** Names besides localhost's that requests may be for. */
   allowHost?: string[];
-  /** Origins whose pages may ask. */
+  /** Origins whose pages may send requests. */
   allowOrigin?: string[];
   limits?: Partial<Limits>;
-  /** Prints a line, of which a terminal may be at the other end. */
+  /** Prints a line, possibly to a terminal. */
   say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
 
-/** Serves until SIGTERM, SIGINT or SIGHUP, then answers what is under way and returns. A second signal ends it at once. */
+/**
+ * Serves until SIGTERM, SIGINT or SIGHUP, then answers running requests and returns. A second signal ends it
+ * immediately.
+ */
 export async function serve(bundle: string, options: ServeOptions = {}): Promise<void> {
   const server = await startServer(bundle, options);
   (options.say ?? console.log)(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
@@ -48,14 +51,14 @@ const endings = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 export interface RunningServer {
   name: string;
   url: string;
-  /** Answers what is under way, then stops. */
+  /** Answers running requests, then stops. */
   close(): Promise<void>;
 }
 
-/** How long a client may take to send its headers, and all of its request, in milliseconds. */
+/** How long a client may take to send its headers, and its whole request, in milliseconds. */
 const patience = { headersTimeout: 20_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 
-/** Platforms that host models give 30 seconds between SIGTERM and SIGKILL. */
+/** Hosting platforms wait 30 seconds between SIGTERM and SIGKILL. */
 const drainMilliseconds = 25_000;
 
 export async function startServer(
@@ -110,9 +113,12 @@ function listen(server: Server, port: number, host: string): Promise<void> {
       const place = `port ${port} on ${host}`;
       const known: Record<string, StepError> = {
         EADDRINUSE: new StepError(`${place} is in use`, 'Choose another with --port, or --port 0 for any free one.'),
-        EACCES: new StepError(`${place} may not be used by this user`, 'Choose a port from 1024 on.'),
-        EADDRNOTAVAIL: new StepError(`${host} is no address of this machine`, 'Choose another with --host: 127.0.0.1, or 0.0.0.0 for all.'),
-        ENOTFOUND: new StepError(`${host} is no known host`, 'Choose another with --host: 127.0.0.1, or 0.0.0.0 for all.'),
+        EACCES: new StepError(`${place} needs more privileges than this user has`, 'Choose a port of at least 1024.'),
+        EADDRNOTAVAIL: new StepError(
+          `${host} is not an address of this machine`,
+          'Choose another with --host: 127.0.0.1, or 0.0.0.0 for all.',
+        ),
+        ENOTFOUND: new StepError(`${host} is not a known host`, 'Choose another with --host: 127.0.0.1, or 0.0.0.0 for all.'),
       };
       reject(known[error.code ?? ''] ?? error);
     });

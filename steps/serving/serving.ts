@@ -1,3 +1,3 @@
-/** What answers from a bundle: whole files (`tunesmith predict`) and requests (`tunesmith serve`). */
+/** The public interface of serving: for whole files (`tunesmith predict`) and for requests (`tunesmith serve`). */
 export { predict } from './predict.ts';
 export { serve } from './serve.ts';

@@ -1,6 +1,6 @@
 /**
- * A thread that answers: it encodes inputs and keeps them, runs the model over those of their sequences that the queue names, and
- * gives the answer to an input once all its sequences were run. Inference blocks the thread that it runs on.
+ * A worker thread that predicts: it encodes inputs and keeps them, runs the model on the sequences that the queue
+ * selects, and returns the answer to an input once all its sequences were run. Inference blocks its thread.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Encoded } from '../tasks/encoder.ts';
@@ -10,7 +10,7 @@ import type { Failure, Numbered, Part, Question, Reply, Report, WorkerData } fro
 const port = parentPort!;
 const { bundle, threads } = workerData as WorkerData;
 
-/** An input that was encoded and is not answered yet. */
+/** An input that was encoded but not answered yet. */
 interface Held {
   encoded: Encoded;
   results: unknown[];
@@ -45,7 +45,10 @@ async function encode({ id, input }: Numbered, model: Answer): Promise<Report> {
   }
 }
 
-/** Reports the inputs that are answered now. A run that fails is repeated one by one, so that the error goes to the input that caused it. */
+/**
+ * Returns the inputs that are complete. A failed run is repeated one by one, so that the error belongs to the input
+ * that caused it.
+ */
 async function run(parts: Part[], model: Answer): Promise<Report[]> {
   const present = parts.filter(({ id }) => held.has(id));
   if (present.length === 0) return [];

@@ -1,4 +1,4 @@
-/** The threads that answer, one bundle open in each. Node's own thread stays free for reading, writing and HTTP. */
+/** Worker threads, each with the bundle open. Node's main thread stays free for reading, writing and HTTP. */
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { SHARE_ENV, Worker, type WorkerOptions } from 'node:worker_threads';
@@ -8,16 +8,16 @@ import type { Bundle } from './bundle.ts';
 
 export interface Workers {
   readonly threads: readonly Thread[];
-  /** Another thread, in the place of one that died. */
+  /** Starts another thread to replace one that died. */
   start(): Promise<Thread>;
 }
 
-/** It does one thing at a time. What it is asked for rejects only if the thread dies, say of memory. */
+/** It does one thing at a time. Its promises reject only if the thread dies, for example for lack of memory. */
 export interface Thread {
   readonly alive: boolean;
-  /** Each is kept until it is answered, or dropped. */
+  /** Keeps each input until it is answered or dropped. */
   encode(inputs: Numbered[]): Promise<Report[]>;
-  /** One run of the model. Reports the inputs that are answered with it. */
+  /** One run of the model. Returns the inputs that are complete with it. */
   run(parts: Part[]): Promise<Report[]>;
   drop(ids: number[]): void;
   end(): Promise<void>;
@@ -28,39 +28,42 @@ export interface Numbered {
   input: Input;
 }
 
-/** One sequence of an input that was encoded. */
+/** One sequence of an encoded input. */
 export interface Part {
   id: number;
   sequence: number;
 }
 
-/** What becomes of an input. `lengths`: tokens of each of its sequences, which are now to be run. */
+/** The result of encoding an input. `lengths`: tokens of each of its sequences, which must now be run. */
 export type Report = { id: number } & ({ lengths: number[] } | { prediction: Json } | { refused: Failure } | { failed: Failure });
 
-/** An error on its way from a thread. */
+/** An error sent by a thread. */
 export interface Failure {
   message: string;
   hint?: string;
-  /** A StepError. */
+  /** It is a StepError. */
   ofUser: boolean;
 }
 
 /** What a thread is started with. */
 export interface WorkerData {
   bundle: Bundle;
-  /** Cores of one thread's matrix products. */
+  /** Cores for one thread's matrix products. */
   threads: number;
 }
 
 export type Question = { encode: Numbered[] } | { run: Part[] } | { drop: number[] } | 'end';
 
-/** The first reply says that the thread is ready, or that it cannot be. */
+/** The first reply says that the thread is ready, or that it failed to start. */
 export type Reply = { reports: Report[] } | { failure: Failure };
 
-/** Every thread holds the weights: more than this in all is not worth it, and the cores share fewer threads. */
+/** The limit of memory for weights: every thread holds them, and more threads are not worth it. */
 const mostWeightBytes = 1 << 30;
 
-/** Of a thread beside the weights. All threads together take a quarter of a container's memory, before there is any work. */
+/**
+ * Memory of a thread besides the weights. All threads together take a quarter of a container's memory before there is
+ * any work.
+ */
 const threadBytes = 128 * 2 ** 20;
 
 export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<Workers> {
@@ -70,7 +73,7 @@ export async function startWorkers(bundle: Bundle, cores = availableParallelism(
   return { threads: await startThreads(count, data), start: () => startThread(data) };
 }
 
-/** All of them or none. */
+/** Starts all of them or none. */
 async function startThreads(count: number, data: WorkerData): Promise<Thread[]> {
   const started = await Promise.allSettled(Array.from({ length: count }, () => startThread(data)));
   const threads = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
@@ -100,7 +103,7 @@ async function startThread(data: WorkerData): Promise<Thread> {
     run: (parts) => ask({ run: parts }),
     drop: (ids) => worker.postMessage({ drop: ids } satisfies Question),
     async end() {
-      // Not terminated: what is inside native code takes the whole process with it.
+      // Not terminated: terminating native code would end the whole process.
       worker.postMessage('end' satisfies Question);
       if (alive) await once(worker, 'exit');
     },
@@ -113,7 +116,7 @@ function replyOf(worker: Worker): Promise<Report[]> {
     function settle(reply: Reply | Error | number) {
       worker.off('message', settle).off('error', settle).off('exit', settle);
       if (reply instanceof Error) reject(reply);
-      else if (typeof reply === 'number') reject(new Error(`the answering thread ended with ${reply}`));
+      else if (typeof reply === 'number') reject(new Error(`the worker thread ended with ${reply}`));
       else if ('failure' in reply) reject(errorOf(reply.failure));
       else resolve(reply.reports);
     }
@@ -123,9 +126,12 @@ function replyOf(worker: Worker): Promise<Report[]> {
 
 export const errorOf = ({ message, hint, ofUser }: Failure): Error => (ofUser ? new StepError(message, hint) : new Error(message));
 
-/** A thread's module beside this one; from source, where tests run, tsx reads it (its `--import` does nothing for a thread). */
+/**
+ * The module of a thread, beside this one; from source, as in tests, tsx loads it (its `--import` has no effect in
+ * threads).
+ */
 export function workerModule(name: 'worker' | 'writing-worker', workerData: object): ConstructorParameters<typeof Worker> {
-  // One environment: a library reads the process's own, not a thread's copy.
+  // Threads share one environment: a library reads the process's, not a thread's copy.
   const options: WorkerOptions = { workerData, env: SHARE_ENV };
   if (!import.meta.url.endsWith('.ts')) return [new URL(`./${name}.js`, import.meta.url), options];
   const tsx = import.meta.resolve('tsx/esm/api');

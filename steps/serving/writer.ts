@@ -1,4 +1,7 @@
-/** The thread that generates, with all cores: Node's own stays free for HTTP. One request after the other. */
+/**
+ * The thread that generates, with all cores, so that Node's main thread stays free for HTTP. It handles one request
+ * after the other.
+ */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { GeneratedText } from '../generation/generator.ts';
@@ -8,24 +11,24 @@ import { errorOf, type Failure, workerModule } from './workers.ts';
 export interface Writing {
   prompts: string[];
   options: GenerationOptions;
-  /** No text gets more tokens, whatever the options and the model's own say. */
+  /** The maximum number of new tokens, whatever the options and the model's own settings are. */
   limit: number;
-  /** Pieces of the texts are told as they come. */
+  /** Calls back with pieces of the texts as they are generated. */
   stream: boolean;
 }
 
 export interface Writer {
-  /** Requests that are not answered yet. */
+  /** The number of unanswered requests. */
   readonly length: number;
-  /** Once `signal` is aborted the work stops with the next token. */
+  /** Once `signal` is aborted, the work stops with the next token. */
   write(writing: Writing, signal: AbortSignal, onPiece: (place: number, piece: string) => void): Promise<GeneratedText[]>;
   close(): Promise<void>;
 }
 
-/** To the thread. */
+/** Messages to the thread. */
 export type Order = { id: number; writing: Writing } | { id: number; stop: true } | 'end';
 
-/** From it; the first says that it is ready. */
+/** Messages from it; the first says that it is ready. */
 export type Report =
   | 'ready'
   | { id: number; place: number; piece: string }
@@ -52,7 +55,7 @@ export async function startWriter(folder: string): Promise<Writer> {
     },
     async write(writing, signal, onPiece) {
       if (!alive) {
-        // It died, say of memory: a new one takes its place.
+        // It died, for example for lack of memory: start a new one.
         worker = await startThread(folder, pending);
         alive = true;
         worker.on('exit', () => {
@@ -103,7 +106,7 @@ async function startThread(folder: string, pending: Map<number, Pending>): Promi
       reject(error);
     });
     worker.on('exit', (code) => {
-      const error = new Error(`the thread that generates ended with ${code}`);
+      const error = new Error(`the generating thread ended with ${code}`);
       rejectAll(error);
       reject(error);
     });

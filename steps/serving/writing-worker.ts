@@ -1,4 +1,4 @@
-/** A thread that generates: orders come in as messages, pieces of texts go back as they come. */
+/** A thread that generates: it receives requests as messages, and sends pieces of texts as they are generated. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { memoryLimit, StepError } from '../../engine/step.ts';
 import { openGenerator } from '../generation/generator.ts';
@@ -9,37 +9,37 @@ const port = parentPort!;
 
 type Asked = Extract<Order, { writing: unknown }>;
 
-/** Beside the weights, of one request: they are answered one after the other. */
+/** The memory limit of one request, besides the weights; requests are handled one after the other. */
 const mostBytes = Math.min(512 * 2 ** 20, Math.floor(memoryLimit() / 4));
 
 try {
   const generator = await openGenerator((workerData as { folder: string }).folder, await openRuntime('onnx'), { packed: true });
-  // What no prompt can be written from is found before the first request.
+  // Reports a model that cannot generate before the first request.
   await generator.encode('a', { max_new_tokens: 1 });
   const stops = new Map<number, AbortController>();
   let busy: Promise<void> = Promise.resolve();
 
   port.on('message', (order: Order) => {
     if (order === 'end') {
-      for (const stop of stops.values()) stop.abort(new Error('the server ends'));
+      for (const stop of stops.values()) stop.abort(new Error('the server is stopping'));
       void busy.then(() => generator.close()).then(() => port.close());
-    } else if ('stop' in order) stops.get(order.id)?.abort(new Error('the client is gone'));
+    } else if ('stop' in order) stops.get(order.id)?.abort(new Error('the client has disconnected'));
     else {
       stops.set(order.id, new AbortController());
-      // Checked at once: who made a mistake does not wait for the texts of others.
+      // Checked immediately, so that an invalid request does not wait for other texts.
       const encoded = encode(order);
       busy = busy.then(() => encoded).then((prompts) => prompts && write(order, prompts));
     }
   });
 
-  /** Undefined where it was refused. */
+  /** Undefined if it was rejected. */
   async function encode({ id, writing: { prompts, options, limit } }: Asked): Promise<number[][] | undefined> {
     try {
       const encoded = await Promise.all(prompts.map((prompt) => generator.encode(prompt, options)));
       const bytes = generator.memory(encoded, options, limit);
       if (bytes > mostBytes)
         throw new StepError(
-          `the texts would take ${Math.ceil(bytes / 2 ** 20)} MB of memory at their longest; at most ${mostBytes / 2 ** 20}: ask for fewer or shorter ones`,
+          `the texts would take up to ${Math.ceil(bytes / 2 ** 20)} MB of memory, but at most ${mostBytes / 2 ** 20} MB are allowed: request fewer or shorter texts`,
         );
       return encoded;
     } catch (error) {
@@ -56,7 +56,7 @@ try {
       const onText = (place: number, piece: string) => report({ id, place, piece });
       report({ id, texts: await generator.generate(prompts, options, { signal, limit, ...(stream && { onText }) }) });
     } catch (error) {
-      // Prompts and options were checked before: what the model fails at is no mistake of the client.
+      // Prompts and options were checked before, so a failure of the model is not the client's fault.
       fail(new Error((error as Error).message), id);
     } finally {
       stops.delete(id);

@@ -1,4 +1,4 @@
-/** The rows of a former split, which keep their places. */
+/** The rows of an earlier split, which keep their split. */
 import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -7,36 +7,39 @@ import { type Column, type Database, literal, QueryError, quote } from '../data/
 
 /** What identifies rows. */
 export interface Identity {
-  /** SQL for what stays together with a row: its group, or its content. */
+  /** SQL for the unit of a row: its group, or its content. */
   unit: string;
   /** SQL for a row's content. */
   content: string;
-  /** The columns of `group`, and those of the content as far as `unit` reads them. */
+  /** The columns of `group`, and the content columns that `unit` reads. */
   group: string[];
   key: string[];
 }
 
-/** The former split beside its table. */
+/** The earlier split besides its table. */
 export interface Former {
-  /** The columns of contents that its units were made of, as `madeOf` writes them; undefined where the file does not say so. */
+  /** The content columns of its units, as `madeOf` writes them; undefined if the file does not record them. */
   key?: string;
-  /** SQL for its file, where that has the ids of rows, too. */
+  /** SQL for its file, if that also has the ids of rows. */
   ids?: string;
-  /** Whether it has nothing but ids to know rows by. */
+  /** Whether ids are all it has to identify rows. */
   byId: boolean;
 }
 
-/** How an assignment names the columns that its units are made of. */
+/** How an assignment records the columns of its units. */
 export const madeOf = (columns: string[]): string => columns.join(', ');
 
 /**
- * Makes the table `former`: `unit` and `split`. The file has units, the columns that make them, or ids; `hashed` (id, unit) knows the
- * units of ids. An assignment whose units are made of other columns is refused.
+ * Makes the table `former`: `unit` and `split`. The file has units, the columns that make them, or ids; `hashed` (id,
+ * unit) maps ids to units. An assignment whose units consist of other columns is an error.
  */
 export async function readPrevious(database: Database, previous: string, splits: string[], identity: Identity): Promise<Former> {
   const file = existsSync(path.join(previous, 'data.parquet')) ? path.join(previous, 'data.parquet') : previous;
   if ((await stat(file)).isDirectory())
-    throw new StepError('previous: the folder holds no data.parquet', 'Give the `data` or the `assignment` of a split step, or one file.');
+    throw new StepError(
+      'previous: the folder contains no data.parquet',
+      'Give the `data` or the `assignment` of a split step, or one file.',
+    );
   const relation = await relationOf(file);
   const columns = (await columnsOf(database, relation, file)).map(({ name }) => name);
   if (!columns.includes('split'))
@@ -48,7 +51,7 @@ export async function readPrevious(database: Database, previous: string, splits:
   return { byId, ...(key !== undefined && { key }), ...(columns.includes('id') && { ids: relation }) };
 }
 
-/** Returns the columns of contents that the units were made of, if any. */
+/** Returns the content columns of the units, if any. */
 async function refuseOtherUnits(database: Database, relation: string, columns: string[], own: Identity): Promise<string | undefined> {
   if (!columns.includes('unit_group') || !columns.includes('unit_key')) return undefined;
   const found = await database.rows<{ group: string; key: string }>(
@@ -62,14 +65,14 @@ async function refuseOtherUnits(database: Database, relation: string, columns: s
       names === '' ? `no \`${other}\`` : `\`${other}\` ${names}`,
     );
     throw new StepError(
-      `previous was made with ${was}, and this split has ${is}: its rows would not be known again`,
-      `Set \`${other}\` as it was, or give the former output \`data\` as \`previous\`: it has the columns themselves.`,
+      `previous was made with ${was}, and this split has ${is}: its rows cannot be identified`,
+      `Set \`${other}\` as it was, or give the earlier output \`data\` as \`previous\`: it contains the columns themselves.`,
     );
   }
   return found.map((one) => one.key).find((one) => one !== '');
 }
 
-/** Signs that rows of `previous` are in the data, and are not known again. */
+/** Warns of rows of `previous` that are in the data but were not identified. */
 export async function warnOfUnknown(database: Database, { ids, byId }: Former, { group, key, content }: Identity): Promise<string[]> {
   const warnings: string[] = [];
   const columns = [...group, ...key].map((name) => `\`${name}\``).join(' and ');
@@ -80,7 +83,7 @@ export async function warnOfUnknown(database: Database, { ids, byId }: Former, {
     );
     if (rows > 0)
       warnings.push(
-        `${count(rows, 'row')} ${rows === 1 ? 'has' : 'have'} an id of previous and another ${columns}: they are split anew, and may leave their former split`,
+        `${count(rows, 'row')} ${rows === 1 ? 'has' : 'have'} an id of previous but another ${columns}: ${rows === 1 ? 'it is' : 'they are'} assigned anew, possibly to another split`,
       );
   }
   if (group.length > 0) {
@@ -89,19 +92,19 @@ export async function warnOfUnknown(database: Database, { ids, byId }: Former, {
     );
     if (rows > 0)
       warnings.push(
-        `previous knows ${count(rows, 'row')} by content, and not by ${columns}: it was made with another \`group\`. They are split anew, and may leave their former split`,
+        `previous identifies ${count(rows, 'row')} by content, not by ${columns}, because it was made with another \`group\`. They are assigned anew, possibly to another split`,
       );
   }
   const [units, own] = byId ? [`(SELECT DISTINCT id::VARCHAR AS unit FROM ${ids})`, 'id'] : ['former', 'unit'];
   const { total, here } = await database.row<{ total: number; here: number }>(
     `SELECT count(*) AS total, count(*) FILTER (WHERE unit IN (SELECT ${own} FROM hashed)) AS here FROM ${units}`,
   );
-  const why = 'was it made with another `key` or `group`, or of other data?';
-  if (here === 0) warnings.push(`previous knows none of the rows: ${why}`);
+  const why = 'check whether it was made with another `key` or `group`, or from other data.';
+  if (here === 0) warnings.push(`previous contains none of the rows: ${why}`);
   else if (here * 2 < total) {
     const what = byId ? count(total, 'id') : count(total, 'content or group', 'contents or groups');
     warnings.push(
-      `the data have ${number(here)} of the ${what} of previous: ${why} All other rows are split anew, and may leave their former split`,
+      `the data contain ${number(here)} of the ${what} of previous: ${why} All other rows are assigned anew, possibly to another split`,
     );
   }
   return warnings;
@@ -122,7 +125,7 @@ async function columnsOf(database: Database, relation: string, file: string): Pr
   }
 }
 
-/** Files without a name's ending are told apart by their content, as an output of a step has none. */
+/** A step's output has no file extension, so the content identifies the format. */
 async function relationOf(file: string): Promise<string> {
   const handle = await open(file);
   try {
@@ -146,7 +149,7 @@ async function formerRows(database: Database, relation: string, columns: string[
   if (columns.includes('id'))
     return `SELECT DISTINCT unit, former.split::VARCHAR AS split FROM ${relation} AS former JOIN hashed ON hashed.id = former.id::VARCHAR`;
   throw new StepError(
-    `previous has none of the columns by which rows are known again: \`unit\`, ${own.map((name) => `\`${name}\``).join(' and ')}, or \`id\``,
+    `previous has none of the columns that identify rows: \`unit\`, ${own.map((name) => `\`${name}\``).join(' and ')}, or \`id\``,
     `Its columns are ${columns.join(', ')}. The output \`assignment\` of a split step has \`unit\`.`,
   );
 }
@@ -156,15 +159,15 @@ async function refuseOdd(database: Database, splits: string[]): Promise<void> {
   const odd = names.find(({ split }) => !splits.includes(split ?? ''));
   if (odd)
     throw new StepError(
-      `previous has ${odd.rows} ${odd.rows === 1 ? 'row' : 'rows'} in the split ${JSON.stringify(odd.split)}, and \`ratios\` makes ${splits.join(', ')}`,
-      'Two ratios are train and test, three are train, validation and test.',
+      `previous has ${odd.rows} ${odd.rows === 1 ? 'row' : 'rows'} in the split ${JSON.stringify(odd.split)}, but \`ratios\` defines ${splits.join(', ')}`,
+      'Two ratios are train and test; three are train, validation and test.',
     );
   const { torn } = await database.row<{ torn: number }>(
     'SELECT count(*) AS torn FROM (SELECT unit FROM former GROUP BY unit HAVING count(*) > 1)',
   );
   if (torn > 0)
     throw new StepError(
-      `previous puts ${torn} ${torn === 1 ? 'content or group' : 'contents or groups'} into more than one split`,
-      'Rows that stay together must have one split: mend the file, or set `group` and `key` as they were.',
+      `previous assigns ${torn} ${torn === 1 ? 'content or group' : 'contents or groups'} to more than one split`,
+      'Rows of one unit must be in the same split: correct the file, or set `group` and `key` as they were.',
     );
 }

@@ -1,6 +1,9 @@
-/** How many rows each split gets, and which groups of rows together come as near to that as groups allow. */
+/** Computes how many rows each split gets, and assigns groups so that the splits come as near to that as possible. */
 
-/** How many of `rows` each ratio gets: by largest remainder, and at least one. There are at least as many rows as ratios. */
+/**
+ * How many of `rows` each ratio gets: by largest remainder, and at least one. There must be at least as many rows as
+ * ratios.
+ */
 export function sizesOf(rows: number, ratios: readonly number[]): number[] {
   const sizes = apportion(rows, ratios);
   for (const i of sizes.keys())
@@ -11,11 +14,11 @@ export function sizesOf(rows: number, ratios: readonly number[]): number[] {
   return sizes;
 }
 
-/** `total` in whole numbers proportional to `weights`, which are not all 0, by largest remainder. */
+/** Divides `total` into whole numbers proportional to `weights`, which are not all 0, by largest remainder. */
 function apportion(total: number, weights: readonly number[]): number[] {
   const all = weights.reduce((sum, weight) => sum + weight, 0);
   const exact = weights.map((weight) => (weight / all) * total);
-  // A product like 0.1 * 30 misses the whole number by the last bit.
+  // A product such as 0.1 * 30 misses the whole number by the last bit.
   const sizes = exact.map((share) => Math.floor(share + 1e-9));
   const byRemainder = weights.map((_, i) => i).sort((a, b) => exact[b]! - sizes[b]! - (exact[a]! - sizes[a]!) || a - b);
   const left = total - sizes.reduce((sum, size) => sum + size, 0);
@@ -23,7 +26,10 @@ function apportion(total: number, weights: readonly number[]): number[] {
   return sizes;
 }
 
-/** What is left of `targets` for `rows` single rows, where each split has `taken` rows already, perhaps more than its target. */
+/**
+ * Divides `rows` single rows so that the splits approach `targets`, given `taken`, the rows they already have, which
+ * may exceed the target.
+ */
 export function roomsOf(rows: number, targets: readonly number[], taken: readonly number[]): number[] {
   const rooms = targets.map((target, s) => Math.max(0, target - taken[s]!));
   const room = rooms.reduce((sum, one) => sum + one, 0);
@@ -31,21 +37,22 @@ export function roomsOf(rows: number, targets: readonly number[], taken: readonl
   return room === 0 ? apportion(rows, targets) : apportion(rows, rooms);
 }
 
-/** Rows that stay together: how many there are of each stratum. */
+/** Rows that stay together: their number in each stratum. */
 export type Group = ReadonlyMap<string, number>;
 
 export interface Stratum {
-  /** Rows that each split should get. */
+  /** The target number of rows of each split. */
   targets: readonly number[];
-  /** Rows that each split has already. */
+  /** The rows that each split already has. */
   taken: readonly number[];
-  /** Rows that stand alone, which are assigned after the groups. */
+  /** Rows without a group, which are assigned after the groups. */
   singles: number;
 }
 
 /**
- * The split of each group, in the order of `groups`. Each goes where it still fits, the last split first and the first one, train, last;
- * then single groups move, and pairs of them change places, as long as that brings the rows of all splits nearer to their targets.
+ * The split of each group, in the order of `groups`. Each goes to the last split in which it still fits, and to train
+ * if no other fits; then single groups move, and pairs swap, as long as that reduces the distance of all splits from
+ * their targets.
  */
 export function placeGroups(groups: readonly Group[], strata: ReadonlyMap<string, Stratum>): number[] {
   const taken = new Map([...strata].map(([name, stratum]) => [name, [...stratum.taken]]));
@@ -71,7 +78,7 @@ export function placeGroups(groups: readonly Group[], strata: ReadonlyMap<string
   return placed;
 }
 
-/** Each split gets its share of the groups, and not groups alone: single rows and groups are not alike. */
+/** Each split gets its share of the groups and of the single rows, because the two are not alike. */
 function quotasOf(groups: readonly Group[], strata: ReadonlyMap<string, Stratum>): Map<string, number[]> {
   const rows = new Map<string, number>();
   for (const group of groups) for (const [name, count] of group) rows.set(name, (rows.get(name) ?? 0) + count);
@@ -86,18 +93,18 @@ function quotasOf(groups: readonly Group[], strata: ReadonlyMap<string, Stratum>
 interface Placing {
   strata: ReadonlyMap<string, Stratum>;
   taken: Map<string, number[]>;
-  /** Rows that each split has. */
+  /** The rows that each split has. */
   totals: number[];
   add(group: Group, split: number, sign?: number): void;
 }
 
 function improve(groups: readonly Group[], placed: number[], { strata, taken, totals, add }: Placing): void {
   const singles = [...strata.values()].reduce((sum, stratum) => sum + stratum.singles, 0);
-  /** Distance of the strata that these groups have rows of. */
+  /** The distance in the strata of these groups. */
   const distance = (...of: Group[]) => {
     let sum = 0;
     for (const name of new Set(of.flatMap((group) => [...group.keys()]))) sum += distanceOf(strata.get(name)!, taken.get(name)!);
-    // A split without a row is worse than any other distance.
+    // A split without rows is worse than any other distance.
     const empty = totals.filter((rows) => rows === 0).length;
     return sum + (empty > singles ? 1e18 * empty : 0);
   };
@@ -148,13 +155,13 @@ function improve(groups: readonly Group[], placed: number[], { strata, taken, to
 
 const MOST_PASSES = 20;
 
-/** So many groups come near enough to the targets as they are placed first. */
+/** With so many groups the first placement is close enough to the targets. */
 const MOST_TO_MOVE = 20_000;
 
-/** More groups than this come near enough to the targets without trying each pair. */
+/** With more groups than this it is not necessary to try each pair. */
 const MOST_FOR_PAIRS = 300;
 
-/** The sum of the squared distances from the targets, once the single rows have filled what is left. */
+/** The sum of the squared distances from the targets, after the single rows have filled the gaps. */
 function distanceOf({ targets, singles }: Stratum, taken: readonly number[]): number {
   const rooms = roomsOf(singles, targets, taken);
   return targets.reduce((sum, target, s) => sum + (taken[s]! + rooms[s]! - target) ** 2, 0);

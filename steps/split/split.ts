@@ -1,7 +1,8 @@
 /**
- * Rows that stay together are a unit: those of one content, or of one group. `stable` assigns each unit by a hash of seed and unit alone.
- * `balanced` places groups of several rows first, and then cuts the single rows of each stratum, in the order of their hashes, so that
- * every split gets its share: first test, then validation, then train.
+ * Splits rows. Rows that stay together are a unit: those with the same content, or of the same group. `stable`
+ * assigns each unit by a hash of seed and unit alone. `balanced` first places units of several rows, and then cuts
+ * the single rows of each stratum, in the order of their hashes, so that every split gets its share: first test, then
+ * validation, then train.
  */
 import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -64,24 +65,24 @@ async function identityOf(database: Database, options: Options, warn: Context['w
   const group = groupOf(options).sort();
   const alone = group.map((name) => `${quote(name)} IS NULL`).join(' OR ');
   const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM input WHERE ${alone}`);
-  if (rows > 0) warn(`${rows} rows have no ${group.join(' or no ')}: each of them is split by its own content`);
+  if (rows > 0) warn(`${rows} rows have no ${group.join(' or no ')}: each of them is assigned by its own content`);
   const json = rows > 0 ? `CASE WHEN ${alone} THEN ${content} ELSE ${asJson(group)} END` : asJson(group);
   return { unit: digest(json), content, group, key: rows > 0 ? key : [], json };
 }
 
 const groupOf = ({ group = [] }: Options): string[] => (typeof group === 'string' ? [group] : [...group]);
 
-/** 128 bits, which is enough to tell rows apart. */
+/** 128 bits, enough to make collisions negligible. */
 const digest = (json: string): string => `substr(sha256(${json}), 1, 32)`;
 
-/** The columns that make a row's content. */
+/** The columns that make up a row's content. */
 async function keyOf(database: Database, options: Options): Promise<string[]> {
   const { key, stratify } = options;
   const columns = await database.columns('input');
   if (columns.some(({ name }) => name.toLowerCase() === 'split'))
     throw new StepError(
-      'the data have a column `split` already',
-      'Leave this step out and use it as it is, or leave it out of `select` in collect.',
+      'the data already have a column `split`',
+      'Remove this step and use the column as it is, or leave it out of `select` in collect.',
     );
   for (const name of key ?? []) requireColumn(columns, name, 'key');
   for (const name of groupOf(options)) requireColumn(columns, name, 'group');
@@ -89,7 +90,11 @@ async function keyOf(database: Database, options: Options): Promise<string[]> {
   if (key) return [...key].sort();
   const names = columns.map(({ name }) => name);
   const content = names.includes('text') ? ['text'] : names.filter((name) => !['id', 'label', stratify].includes(name)).sort();
-  if (content.length === 0) throw new StepError('the data have no column beside `id` and the label', 'Name columns in `key`.');
+  if (content.length === 0)
+    throw new StepError(
+      'the data have no columns besides `id` and the label',
+      'Set `key` to the columns that make up the content of a row.',
+    );
   return content;
 }
 
@@ -114,7 +119,7 @@ async function rowsKept(database: Database): Promise<number> {
   return (await database.row<{ kept: number }>('SELECT count(*) AS kept FROM hashed WHERE unit IN (SELECT unit FROM former)')).kept;
 }
 
-/** Makes the table `assigned`: `unit` and `split`. Returns the rows that each split should have. */
+/** Makes the table `assigned`: `unit` and `split`. Returns the target number of rows of each split. */
 async function assignStable(database: Database, names: string[], { ratios }: Options): Promise<Targets> {
   // 52 bits of the hash as a number from 0 to 1.
   const place = "(('0x' || substr(hash, 1, 13))::BIGINT / 4503599627370496.0)";
@@ -135,7 +140,7 @@ async function assignStable(database: Database, names: string[], { ratios }: Opt
   return new Map();
 }
 
-/** Rows of each stratum that each split should have, in the order of the splits. */
+/** The target number of rows of each stratum and split, in the order of the splits. */
 type Targets = ReadonlyMap<string, readonly number[]>;
 
 /** The same. */
@@ -180,7 +185,7 @@ async function strataOf(database: Database, names: string[], ratios: number[]): 
   return strata;
 }
 
-/** Makes the table `assigned` of former units, placed groups and single rows. */
+/** Makes the table `assigned` from earlier units, placed groups and single rows. */
 async function cutSingles(database: Database, names: string[], strata: ReadonlyMap<string, Stratum>): Promise<void> {
   await database.run('CREATE TABLE cuts (stratum VARCHAR, split VARCHAR, first BIGINT, last BIGINT)');
   const cuts = await database.append('cuts', [VARCHAR, VARCHAR, BIGINT, BIGINT]);
@@ -213,11 +218,11 @@ async function refuseStrata(database: Database, splits: number, stratify: string
     `${stratify === undefined ? 'the data have' : `${stratify} ${JSON.stringify(stratum)} has`} ${units} ${what(units)}`;
   const unlabelled = strata.find(({ stratum }) => stratum === null);
   if (unlabelled)
-    throw new StepError(`\`${stratify}\` is null in ${unlabelled.rows} rows`, 'Leave them out in collect: `where`, or `required`.');
+    throw new StepError(`\`${stratify}\` is null in ${unlabelled.rows} rows`, 'Leave them out in collect with `where` or `required`.');
   if (stratify !== undefined && strata.length === 1)
     throw new StepError(
       `every row has the same ${stratify}: ${JSON.stringify(strata[0]!.stratum)}`,
-      'There is nothing to tell apart: check the data, or `select` in collect.',
+      'A classifier needs at least two: check the data, or `select` in collect.',
     );
   const [small, ...others] = strata.filter(({ units }) => units < splits);
   if (!small) return;
@@ -231,8 +236,8 @@ async function refuseStrata(database: Database, splits: number, stratify: string
   throw new StepError(
     `${named(small)}, too few for ${splits} splits`,
     strata.length === 1 && small.rows === 1
-      ? 'A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.'
-      : `${more}Rows ${grouped ? 'of one group' : 'with the same content'} count once, since they stay together.${stratify === undefined ? '' : ' Merge rare labels, leave them out (`where` in collect), or leave `stratify` out.'}`,
+      ? 'Each text file is one row. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.'
+      : `${more}Rows ${grouped ? 'of one group' : 'with the same content'} count once, because they stay together.${stratify === undefined ? '' : ' Merge rare labels, leave them out (`where` in collect), or remove `stratify`.'}`,
   );
 }
 
@@ -255,7 +260,7 @@ async function counted(database: Database, names: string[], stratify: string | u
   );
 }
 
-/** Where the splits are not what was asked for, and why. */
+/** Warns if the splits differ from the request, and says why. */
 async function missed(database: Database, splits: Record<string, Counted>, targets: Targets, context: Context): Promise<string[]> {
   const { options } = context;
   const empty = Object.entries(splits).filter(([, { rows }]) => rows === 0);
@@ -263,7 +268,7 @@ async function missed(database: Database, splits: Record<string, Counted>, targe
     return empty.map(([name]) => `no row is in ${name}: \`assign: stable\` gives exact shares only on average, and there are few rows`);
   const kept = await rowsKept(database);
   const why = [
-    ...(kept === 0 ? [] : [`${number(kept)} rows keep the split that they have in \`previous\``]),
+    ...(kept === 0 ? [] : [`${number(kept)} rows keep their split from \`previous\``]),
     ...(await largestUnit(database, options)),
   ].join('; ');
   const sums = [...targets.values()].reduce((sum, one) => sum.map((rows, s) => rows + one[s]!));
@@ -277,7 +282,7 @@ async function missed(database: Database, splits: Record<string, Counted>, targe
   return [...(wrong.length > 0 ? [wrong.join(', ')] : []), ...without.slice(0, 10)].map((what) => `${what}: ${why}`);
 }
 
-/** Shares that are off by less are as good as asked for. */
+/** Smaller deviations need no warning. */
 const NOTABLE = 0.05;
 
 async function largestUnit(database: Database, options: Options): Promise<string[]> {
@@ -287,7 +292,7 @@ async function largestUnit(database: Database, options: Options): Promise<string
   return [`rows ${what} stay together, up to ${number(rows)} of them`];
 }
 
-/** Groups keep rows together, but the same content may be in several groups. */
+/** Warns of the same content in several groups, which may be in different splits. */
 async function warnOfTwins(database: Database, { content }: Identity, warn: Context['warn']): Promise<void> {
   const { rows } = await database.row<{ rows: number }>(
     `SELECT coalesce(sum(n), 0)::BIGINT AS rows FROM
@@ -295,10 +300,15 @@ async function warnOfTwins(database: Database, { content }: Identity, warn: Cont
         GROUP BY content HAVING count(DISTINCT split) > 1)`,
   );
   if (rows > 0)
-    warn(`${number(rows)} rows have a content that is in another split, too, since it is in several groups: \`deduplicate\` in clean`);
+    warn(
+      `${number(rows)} rows have content that also occurs in another split, because it is in several groups: use \`deduplicate\` in clean`,
+    );
 }
 
-/** Units of `previous` that are not in the data may come back. Every row names the columns that units are made of. */
+/**
+ * Includes units of `previous` that are not in the data, because they may come back. Every row records the columns of
+ * the units.
+ */
 async function writeAssignment(database: Database, file: string, { group, key }: Identity, former: Former | undefined): Promise<void> {
   const made = [madeOf(group), madeOf(key) || (former?.key ?? '')].map((text) =>
     /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text,

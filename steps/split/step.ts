@@ -1,4 +1,4 @@
-/** split: which rows are for training, validation and test. */
+/** split: assigns each row to train, validation or test. */
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 
 const COLUMNS = { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true } as const;
@@ -6,7 +6,7 @@ const COLUMNS = { type: 'array', items: { type: 'string', minLength: 1 }, minIte
 export default defineStep({
   name: 'split',
   version: 2,
-  description: 'Adds a column `split`. Rows with the same content, or of the same `group`, are always in the same split.',
+  description: 'Adds a column `split`. Rows with the same content, or with the same `group`, are always in the same split.',
   aliases: {
     test_size: 'ratios',
     train_size: 'ratios',
@@ -29,7 +29,7 @@ export default defineStep({
     random_seed: 'seed',
     dataset: 'data',
     table: 'data',
-    shuffle: 'It is not needed: rows are always drawn at random, by seed.',
+    shuffle: 'It is not needed: rows are always shuffled, by `seed`.',
   },
   inputs: {
     data: { kind: 'folder', description: 'A table.' },
@@ -37,7 +37,7 @@ export default defineStep({
       kind: 'any',
       optional: true,
       description:
-        'A former split whose rows keep their places: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Only new rows are assigned. An assignment that was made with another `group` or `key` is refused.',
+        'An earlier split to extend: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Rows in it keep their split, and only new rows are assigned. An assignment with another `group` or `key` is an error.',
     },
   },
   outputs: {
@@ -45,7 +45,7 @@ export default defineStep({
     assignment: {
       kind: 'file',
       description:
-        'The split of each row or group as CSV, those of `previous` included, and the columns of `group` and `key` that identify them. Keep a copy of it as the next `previous`.',
+        'The split of each row or group, including those of `previous`, as CSV with the columns of `group` and `key` that identify them. Keep a copy of it as the next `previous`.',
     },
   },
   options: {
@@ -55,28 +55,29 @@ export default defineStep({
       minItems: 2,
       maxItems: 3,
       default: [0.8, 0.1, 0.1],
-      description: 'The shares of train, validation and test; two numbers are train and test.',
+      description: 'The shares of train, validation and test. Two numbers are train and test.',
     },
     assign: {
       enum: ['balanced', 'stable'],
       default: 'balanced',
       description:
-        'balanced: exact shares; rows may move to another split when the data change. stable: content (or group) and seed alone decide, so that a row never moves; shares are exact only on average.',
+        '`balanced`: exact shares; rows may move to another split when the data change. `stable`: the split depends only on content (or group) and seed, so that a row never moves; shares are exact only on average.',
     },
     stratify: {
       type: 'string',
       minLength: 1,
-      description: 'A column, usually the label: each of its values gets the shares of `ratios`. Only for `assign: balanced`.',
+      description: 'A column, usually the label, to stratify by: each of its values is split by `ratios`. Needs `assign: balanced`.',
     },
     group: {
       oneOf: [{ type: 'string', minLength: 1 }, COLUMNS],
-      description: 'A column or several, such as a customer or a document: rows that agree in all of them stay in one split.',
+      description:
+        'One or several columns, such as a customer or a document. Rows with equal values in all of them stay in the same split.',
     },
-    seed: { type: 'integer', minimum: 0, default: 0, description: 'Another seed makes another split.' },
+    seed: { type: 'integer', minimum: 0, default: 0, description: 'The random seed. Another seed gives another split.' },
     key: {
       ...COLUMNS,
       description:
-        'The columns that are a row’s content. Default: the column of texts, `text` or the one that collect names; without such a column all but `id` and `label`.',
+        'The columns that make up the content of a row. Default: the column of texts, which is `text` or the one that collect names; without such a column, all columns except `id` and `label`.',
     },
   },
   optional: ['stratify', 'group', 'key'],
@@ -84,11 +85,12 @@ export default defineStep({
   check({ ratios, assign, stratify }) {
     const problems: OptionProblem[] = [];
     const sum = ratios.reduce((total, ratio) => total + ratio, 0);
-    if (Math.abs(sum - 1) > 1e-9) problems.push({ option: 'ratios', message: `the ratios sum to ${Number(sum.toPrecision(6))}, not to 1` });
+    if (Math.abs(sum - 1) > 1e-9)
+      problems.push({ option: 'ratios', message: `\`ratios\` must sum to 1; they sum to ${Number(sum.toPrecision(6))}` });
     if (assign === 'stable' && stratify !== undefined)
       problems.push({
         option: 'stratify',
-        message: 'stratify needs all rows of a label to be seen together, so rows would move: it is for `assign: balanced`',
+        message: '`stratify` needs `assign: balanced`, because stratifying considers all rows of a label together, so that rows may move',
       });
     return problems;
   },

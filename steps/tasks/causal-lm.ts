@@ -1,8 +1,8 @@
-/** Language modelling from left to right: a text, and what comes next. */
+/** causal-lm: predicts the next token from the previous ones, from left to right. */
 import { windowAt } from '../models/tokenizer.ts';
 import { nextTokenTask } from './next-tokens.ts';
 
-/** A text that is to be gone on with has the special tokens that a text begins with, and none of those that end it. */
+/** A prompt has the special tokens at the beginning of a text, and none of those at its end. */
 export const causalLm = nextTokenTask('causal-lm', async (inputs, { tokenizer }) => {
   const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
   return whole.map((sequence) => {

@@ -1,7 +1,8 @@
 /**
- * The only way from the fields of a raw input to what a model reads: decode and clean each field as its column of the training data was,
- * then tokenize, cut and window as `tokenize` did. `tokenize`, `predict`, `generate` and `serve` all go this way, and model cards describe
- * it. Each input goes by itself: neither what becomes of it nor its error depends on other inputs.
+ * The one way to encode the fields of a raw input: decode and clean each field like its column of the training data,
+ * then tokenize, truncate and split into windows as `tokenize` did. `tokenize`, `predict`, `generate` and `serve` all
+ * use it, and model cards describe it. Each input is encoded by itself: neither its result nor its error depends on
+ * other inputs.
  */
 import { StepError } from '../../engine/step.ts';
 import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
@@ -13,10 +14,10 @@ import { taskKind } from './registry.ts';
 import type { Input } from './task.ts';
 
 export interface EncoderOptions {
-  /** Where the tokenizer lies. */
+  /** The folder of the tokenizer. */
   folder: string;
   task: Task;
-  /** Without `max_length` texts of seq2seq are not cut. */
+  /** Without `max_length`, texts of seq2seq are not truncated. */
   encoding: Partial<Encoding>;
   preprocessing: Preprocessing;
   padTokenId: number;
@@ -24,18 +25,18 @@ export interface EncoderOptions {
 
 /** An input as the model reads it. */
 export interface Encoded {
-  /** Decoded and cleaned; of a long text that is cut perhaps the beginning alone. */
+  /** Decoded and cleaned; for a long text that is truncated, possibly only the beginning. */
   input: Input;
   sequences: Sequence[];
 }
 
 export interface Encoder {
   readonly tokenizer: Tokenizer;
-  /** Of masked-lm. */
+  /** For masked-lm. */
   readonly mask?: SpecialToken;
-  /** Of a raw input. @throws StepError for an input that the model cannot read */
+  /** For a raw input. @throws StepError for an input that the model cannot read */
   encode(raw: Input): Promise<Encoded>;
-  /** Of inputs that are cleaned already, as the rows of a table are: the sequences of each, or why it has none. */
+  /** For inputs that are cleaned already, such as the rows of a table: the sequences of each, or the error for it. */
   read(cleaned: Input[]): Promise<(Sequence[] | StepError)[]>;
 }
 
@@ -45,7 +46,10 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const tokenizer = await openTokenizer(folder, kind.tokenizing(encoding));
   const mask = task === 'masked-lm' ? await maskToken(folder, tokenizer) : undefined;
   if (task === 'masked-lm' && !mask)
-    throw new StepError(`the tokenizer of ${shown(folder)} has no mask token`, 'Name it in tokenizer_config.json: "mask_token": "[MASK]".');
+    throw new StepError(
+      `the tokenizer of ${shown(folder)} has no mask token`,
+      'Declare it in tokenizer_config.json: "mask_token": "[MASK]".',
+    );
   refuseMovedPlaces(options);
   const cleaning = Object.fromEntries(kind.fields.map(({ name }) => [name, cleaningOf(name, options)]));
 
@@ -53,7 +57,7 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
     const fields = Object.entries(raw).map(async ([name, text]) => [name, await preprocess(text, cleaning[name] ?? [], mask?.token)]);
     return Object.fromEntries(await Promise.all(fields));
   };
-  /** A long text is not cleaned as a whole if the model reads its beginning alone. Undefined where that saves nothing. */
+  /** Cleans only the beginning of a long text if the model reads only that. Undefined if that saves nothing. */
   const encodeBeginning = async (raw: Input): Promise<Encoded | undefined> => {
     const fields = kind.cut?.filter((name) => raw[name] !== undefined) ?? [];
     const cleaned = fields.filter((name) => cleaning[name]!.length > 0 && raw[name]!.length > cleanedAtOnce(encoding));
@@ -102,39 +106,42 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   };
 }
 
-/** Code units that mostly hold as many tokens as are read, be it between tags. */
+/** Code units that usually contain as many tokens as are read, even between tags. */
 const cleanedAtOnce = ({ max_length }: Partial<Encoding>): number => 16 * max_length!;
 
 /**
- * What a field of a raw input goes through. Version 1 of preprocessing.json named no columns, and nothing was repeated then where an
- * answer is a place in the text.
+ * The preprocessing of a field of a raw input. Version 1 of preprocessing.json listed no columns, and was not applied
+ * where answers are positions in the text.
  */
 export function cleaningOf(field: string, { task, encoding, preprocessing }: Omit<EncoderOptions, 'folder' | 'padTokenId'>): Preprocessing {
   const steps = stepsOf(preprocessing, encoding.fields?.[field] ?? field);
   return task === 'question-answering' || task === 'token-classification' ? steps.filter(({ columns }) => columns) : steps;
 }
 
-/** Of each task whose answers are places in a text: the field that they are places in, and the option that names its column. */
+/**
+ * For each task whose answers are positions in a text: the field of the text, and the option that names its column.
+ */
 const PLACES_IN: Partial<Record<Task, { field: string; option: string }>> = {
   'question-answering': { field: 'context', option: 'context' },
   'token-classification': { field: 'text', option: 'words' },
 };
 
-/** A client gets its answer as a place in the text that it sent: cleaning that text would move it. */
+/** Clients get answers as positions in the text that they sent, so that text must not be cleaned. */
 function refuseMovedPlaces(options: EncoderOptions): void {
   const { task, encoding } = options;
   const places = PLACES_IN[task];
   if (!places || cleaningOf(places.field, options).length === 0) return;
   throw new StepError(
-    `the column \`${encoding.fields?.[places.field]}\` was cleaned, and answers of ${task} are places in it`,
-    'Clean other columns alone: answers in a cleaned text would not be where they are in the text that is asked about.',
+    `the column \`${encoding.fields?.[places.field]}\` was cleaned, but the answers of ${task} are positions in it`,
+    'Clean only other columns: positions in a cleaned text are not positions in the original text.',
     [places.option],
   );
 }
 
 /**
- * A text without any token, of a tokenizer that puts none around it, as one token of padding that is read. A sequence of no tokens would be
- * padding alone, which attention cannot leave out: what comes of it depends on the length of its batch.
+ * A text without any token, from a tokenizer without special tokens, becomes one padding token that is read. A
+ * sequence without tokens would be padding alone, which attention cannot mask, so that its result would depend on the
+ * length of the batch.
  */
 const padding = (id: number): Sequence => ({
   ids: [id],
@@ -149,8 +156,8 @@ function noMask({ text }: Input, mask: string): StepError {
   const given = JSON.stringify(text!.slice(0, 60));
   return text!.includes(mask)
     ? new StepError(
-        `the ${mask} in ${given} is removed when the text is cleaned as the training texts were`,
-        'It stands within something that is removed, such as a link or a tag: put it elsewhere.',
+        `cleaning removes the ${mask} in ${given}`,
+        'It is inside something that is removed, such as a link or a tag: move it elsewhere.',
       )
-    : new StepError(`there is no ${mask} in ${given}`, `Write ${mask} where a word is to be filled in.`);
+    : new StepError(`there is no ${mask} in ${given}`, `Write ${mask} in place of the word to predict.`);
 }

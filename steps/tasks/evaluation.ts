@@ -1,4 +1,4 @@
-/** A model over a split: every example in order, from forward passes of which only a few are in memory at a time. */
+/** Runs a model over a split: all examples in order, with only a few forward passes in memory at a time. */
 
 import type { Json } from '../../engine/step.ts';
 import { evaluationBatches, largestBatch } from '../models/batches.ts';
@@ -12,16 +12,16 @@ import type { Measuring } from './task.ts';
 
 export interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
-  /** The share of tokens that masked-lm hides, and how many tokens there are. */
+  /** For masked-lm: the share of masked tokens, and the size of the vocabulary. */
   masking: Pick<Masking, 'probability' | 'vocabulary'>;
   signal: AbortSignal;
   progress?: (rows: number) => void;
-  /** Gets what is known of each example, in order. */
+  /** Receives the results of each example, in order. */
   line?: (line: Record<string, Json>) => Promise<void> | void;
 }
 
 export interface Evaluated {
-  /** `loss` and those that were asked for. */
+  /** `loss` and the requested metrics. */
   metrics: Record<string, number>;
   report: Record<string, Json>;
   warnings: string[];
@@ -46,16 +46,17 @@ export async function evaluateSplit(
     const found: unknown[] = [];
     for (const batch of pool) {
       signal.throwIfAborted();
-      // Always the same tokens are hidden: what is measured must not change by chance.
+      // The masked tokens are always the same, so that metrics do not vary by chance.
       const inputs = taskInputs(split, batch, info, { ...masking, seed: 0, epoch: 0 });
       const { labels, start_positions: _, end_positions: __, ...read } = inputs;
-      // A vocabulary of logits for each token would be more than memory holds: the program compares them with the labels itself.
+      // The logits of each token over the vocabulary would not fit into memory: the program compares them with the
+      // labels itself.
       const outputs = await run(isGenerating(info.task) ? { ...read, labels: labels! } : read);
       for (const [row, sequence] of batch.sequences.entries())
         found[sequence - start] = measurement.read(outputs, row, split.length(sequence), inputs);
     }
     results.push(...found);
-    // An example's last windows may come with the next pool.
+    // The last windows of an example may be in the next pool.
     for (;;) {
       open ??= (await examples.next()).value as Example | undefined;
       const count = open?.sequences ?? 1;
@@ -72,7 +73,10 @@ export async function evaluateSplit(
   return { metrics: measurement.metrics(), report: measurement.report(), warnings: measurement.warnings?.() ?? [] };
 }
 
-/** Of so many rows at once the logits over the vocabulary, which a program of a generating task makes of each token, take 1 GB at most. */
+/**
+ * Limits the rows of a batch: the program of a generating task computes logits over the vocabulary for each token,
+ * which take at most 1 GB.
+ */
 function rowsWithin(split: Split, vocabulary: number): number {
   const { length, targetLength } = largestBatch(split, 1);
   return Math.max(1, Math.floor(MOST_LOGITS / ((targetLength || length) * vocabulary)));

@@ -1,4 +1,6 @@
-/** What can be known of metrics before a model is trained: from the options of the steps above, and from the tokens once they exist. */
+/**
+ * Checks metrics before a model is trained, from the options of the steps above, and from the tokens once they exist.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { nearest, type OptionProblem, type Upstream } from '../../engine/step.ts';
@@ -9,12 +11,12 @@ import type { ProblemType, Task } from '../models/family.ts';
 export interface Ahead {
   task: Task;
   problem: ProblemType;
-  /** Once the tokens exist. */
+  /** Known once the tokens exist. */
   labels?: string[];
   splits?: string[];
 }
 
-/** Of the input `tokens`; undefined where it comes from no tokenize step. */
+/** For the input `tokens`; undefined if it does not come from a tokenize step. */
 export function tokensAhead([tokens]: Upstream[] = []): Ahead | undefined {
   if (tokens?.uses !== 'tokenize') return undefined;
   const { task, problem_type = 'single_label_classification' } = tokens.options as { task: Task; problem_type?: ProblemType };
@@ -24,7 +26,10 @@ export function tokensAhead([tokens]: Upstream[] = []): Ahead | undefined {
   return { task, problem: problem_type, labels, splits: Object.keys(splits).filter((name) => splits[name]!.rows > 0) };
 }
 
-/** Undefined where the metric can be had, as far as is known. `beside`: names that are no metrics of the task and can be had all the same. */
+/**
+ * Undefined if the metric is available, as far as is known. `beside`: further valid names that are not metrics of the
+ * task.
+ */
 export function metricProblem(name: string, option: string, ahead: Ahead, beside: string[] = []): OptionProblem | undefined {
   const { task, problem, labels } = ahead;
   const known = [...beside, ...writtenMetrics(task).known, ...taskMetrics(task, problem, labels).known];
@@ -36,7 +41,7 @@ export function metricProblem(name: string, option: string, ahead: Ahead, beside
   return wrong ? { option, ...wrong } : undefined;
 }
 
-/** What to do about the name of a metric that the evaluate step `step` does not report. */
+/** Advice for a metric that the evaluate step `step` does not report. */
 export function hintForMetric(name: string, reported: string[], step: string, ahead: Ahead): string {
   const { task, problem, labels } = ahead;
   const known = [...writtenMetrics(task).known, ...taskMetrics(task, problem, labels).known];
@@ -45,11 +50,11 @@ export function hintForMetric(name: string, reported: string[], step: string, ah
   if (meant !== undefined) return `Did you mean ${meant}?`;
   const possible = nearest(name, known);
   return possible === undefined
-    ? `Name one of them, or set \`metrics\` of ${step}.`
+    ? `Use one of them, or set \`metrics\` of ${step}.`
     : `Did you mean ${possible}? Add it to \`metrics\` of ${step}.`;
 }
 
-/** What is wrong with the option `positive`, as far as is known. */
+/** The problem with the option `positive`, as far as is known. */
 export function positiveAhead(positive: string | undefined, { task, problem, labels }: Ahead): OptionProblem[] {
   if (positive === undefined) return [];
   if (task !== 'text-classification' || problem !== 'single_label_classification')
@@ -59,6 +64,6 @@ export function positiveAhead(positive: string | undefined, { task, problem, lab
 }
 
 export const meansNothing = (task: Task, problem: ProblemType | undefined) => ({
-  message: `positive means nothing for ${task === 'text-classification' && problem ? problem : task}`,
-  hint: 'It is of text-classification with two labels.',
+  message: `\`positive\` does not apply to ${task === 'text-classification' && problem ? problem : task}`,
+  hint: 'It applies only to text-classification with two labels. Remove it.',
 });

@@ -1,6 +1,6 @@
 /**
- * Masked language modelling (Devlin et al. 2018, section 3.1): some tokens are hidden, and the model tells which they were.
- * Whole texts are learned from: a long one is read in windows, one after the other.
+ * masked-lm: masked language modelling (Devlin et al. 2018, section 3.1). Some tokens are masked, and the model
+ * predicts them. Texts are used in full: a long one is split into windows.
  */
 import type { Json } from '../../engine/step.ts';
 import { random } from '../models/random.ts';
@@ -9,13 +9,13 @@ import type { TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind } from './task.ts';
 
-/** The best token for a mask. All scores of a text with many masks would take too much memory. */
+/** The best token for a mask. The scores of all tokens for many masks would take too much memory. */
 interface Filled {
   id: number;
   score: number;
 }
 
-/** What fills each mask of a sequence. */
+/** The fillings of each mask of a sequence. */
 export const maskedLm: TaskKind<Filled[]> = {
   task: 'masked-lm',
   fields: [{ name: 'text' }],
@@ -48,18 +48,18 @@ export const maskedLm: TaskKind<Filled[]> = {
 };
 
 export interface Masking {
-  /** Share of the tokens that are hidden. */
+  /** The share of masked tokens. */
   probability: number;
-  /** How many tokens there are. */
+  /** The size of the vocabulary. */
   vocabulary: number;
   seed: number;
   epoch: number;
 }
 
 /**
- * Hides tokens of a batch: 80% of those that are chosen become the mask, 10% another token, 10% stay. Which, is a function of
- * (seed, epoch, sequence) alone. Adds `label_positions` [P], places in the flat batch, and what stood there as `labels` [P]; where
- * none was chosen, one place that does not count.
+ * Masks tokens of a batch: of those that are chosen, 80% become the mask, 10% a random token, and 10% stay. The
+ * choice is a function of (seed, epoch, sequence) alone. Adds `label_positions` [P], positions in the flat batch, and
+ * their original ids as `labels` [P]; if no token was chosen, one position that the loss ignores.
  */
 export function maskTokens(
   inputs: HostTensors,
@@ -94,7 +94,7 @@ export function maskTokens(
   };
 }
 
-/** Of one sequence. */
+/** For one sequence. */
 interface Guessed {
   loss: number;
   hits: number;

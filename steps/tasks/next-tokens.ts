@@ -1,6 +1,6 @@
 /**
- * What causal-lm and seq2seq have in common: at each place the next token is learned, and how well it is predicted from the true
- * ones before it is measured. What a model writes by itself is for `tunesmith generate`.
+ * Shared by causal-lm and seq2seq: the model learns the next token at each position, and is evaluated on predicting
+ * it from the true tokens before it. Free-running generation is in `tunesmith generate`.
  */
 import { type Json, StepError } from '../../engine/step.ts';
 import type { GeneratingTask } from '../models/family.ts';
@@ -8,13 +8,10 @@ import type { TokensInfo } from '../models/tokens.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import type { Measurement, Measuring, TaskKind } from './task.ts';
 
-/** `encode`: how a text that is to be gone on with, or to be made another text of, is read. */
+/** `encode`: how a prompt or an input text is encoded. */
 export function nextTokenTask(task: GeneratingTask, encode: TaskKind['encode']): TaskKind<Predicted> {
   const refuse = (): never => {
-    throw new StepError(
-      `a model for ${task} writes texts, which is not what predict does`,
-      'Let it write: `tunesmith generate MODEL "a text"`.',
-    );
+    throw new StepError(`a model for ${task} generates texts, which predict does not do`, 'Use `tunesmith generate MODEL "a text"`.');
   };
   return {
     task,
@@ -28,9 +25,10 @@ export function nextTokenTask(task: GeneratingTask, encode: TaskKind['encode']):
 }
 
 /**
- * Of a batch with `labels` [B, T], −100 where a token is not learned, the places whose next token is: `label_positions` [P] in the
- * flat batch, and `labels` [P], what comes there; where there is none, one place that does not count. Of seq2seq the labels are the
- * target's ids, and `decoder_input_ids` the same one place later.
+ * Finds the positions of a batch with `labels` [B, T] (−100: not in the loss) whose next token is learned:
+ * `label_positions` [P] in the flat batch, and the next tokens as `labels` [P]; if there is none, one position that
+ * the loss ignores. For seq2seq the labels are the target's ids, and `decoder_input_ids` are the same shifted by one
+ * position.
  */
 export function nextTokens(
   { labels: all, ...inputs }: HostTensors,
@@ -61,7 +59,7 @@ export function nextTokens(
 
 const IGNORED = -100;
 
-/** Of one sequence. */
+/** For one sequence. */
 export interface Predicted {
   loss: number;
   hits: number;

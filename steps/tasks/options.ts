@@ -1,7 +1,7 @@
-/** Options of a step that mean something to some tasks only. */
+/** Checks options of a step that apply only to some tasks. */
 import type { OptionProblem } from '../../engine/step.ts';
 
-/** `optionsOf`: of each task the options that are not every task's. */
+/** `optionsOf`: for each task the options that do not apply to every task. */
 export function optionsOfOtherTasks(
   options: Record<string, unknown> & { task: string },
   optionsOf: Record<string, readonly string[]>,
@@ -11,6 +11,6 @@ export function optionsOfOtherTasks(
   );
   return strange.map((option) => {
     const tasks = Object.keys(optionsOf).filter((task) => optionsOf[task]!.includes(option));
-    return { option, message: `${option} means nothing for ${options.task}; it is of ${tasks.join(' and ')}` };
+    return { option, message: `\`${option}\` applies only to ${tasks.join(' and ')}, not to ${options.task}` };
   });
 }

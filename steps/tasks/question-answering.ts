@@ -1,15 +1,15 @@
 /**
- * Extractive question answering: the answer is a piece of the context, or there is none. A long context is read in
- * windows that overlap; of all windows' pieces the best wins. Selection as in transformers' run_qa for SQuAD 2:
- * the 20 best starts and ends of each window, no answer longer than 30 tokens, and none at all where the scores of the
- * first token, [CLS], are higher in every window than those of the best piece.
+ * Extractive question answering: the answer is a span of the context, or there is none. A long context is split into
+ * overlapping windows; the best span of all windows wins. The selection is that of transformers' run_qa for SQuAD 2:
+ * the 20 best starts and ends of each window, no answer longer than 30 tokens, and no answer at all if in every
+ * window the scores of the first token, [CLS], are higher than those of the best span.
  */
 import { StepError } from '../../engine/step.ts';
 import { answerMetrics } from '../metrics/answers.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
 import { logSoftmax, type Measurement, type Measuring, type Outputs, rounded, type TaskKind, tokensOf } from './task.ts';
 
-/** Logits of a window's tokens as the answer's first and as its last. */
+/** Logits of a window's tokens as the first and the last token of the answer. */
 interface Ends {
   starts: Float32Array;
   ends: Float32Array;
@@ -45,7 +45,7 @@ const read = ({ start_logits, end_logits }: Outputs, row: number, length: number
   ends: tokensOf(end_logits!, row, length),
 });
 
-/** transformers' doc_stride, less where windows are short. */
+/** transformers' default of doc_stride, or less if windows are short. */
 export const defaultStride = (maxLength: number): number => Math.min(128, Math.floor(maxLength / 4));
 
 function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
@@ -53,23 +53,23 @@ function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
   const others = whole.sequenceIds.filter((id) => id !== 1).length;
   if (whole.ids.length > windowing.maxLength && others >= windowing.maxLength)
     throw new StepError(
-      `the question has ${question} tokens and leaves no room for its context in the ${windowing.maxLength} of a sequence`,
-      'Ask more briefly, or set a greater max_length.',
+      `the question has ${question} tokens, so a sequence of ${windowing.maxLength} tokens leaves no room for its context`,
+      'Shorten the question, or set a greater max_length.',
     );
   return windowsOf(whole, windowing);
 }
 
-/** Where each token stands in the context; undefined for all others. */
+/** The position of each token in the context; undefined for all other tokens. */
 export function contextSpans({ spans, sequenceIds }: Sequence): ([begin: number, end: number] | undefined)[] {
   return spans.map((span, i) => (sequenceIds[i] === 1 && span[0] < span[1] ? span : undefined));
 }
 
 interface Answer {
   text: string;
-  /** Characters of the context; 0 and 0 where there is no answer. */
+  /** Characters of the context; 0 and 0 if there is no answer. */
   start: number;
   end: number;
-  /** Its share among the best answers, no answer being one of them. */
+  /** Its probability among the best answers, which include "no answer". */
   score: number;
 }
 
@@ -91,7 +91,7 @@ function select(windows: Window[], context: string): Answer {
     }
   }
   candidates.sort((a, b) => b.logit - a.logit);
-  // No answer is one of the best, too, if it is among them.
+  // "No answer" is a candidate too if it is among the best.
   candidates = candidates.slice(0, none > (candidates[BEST - 1]?.logit ?? Number.NEGATIVE_INFINITY) ? BEST - 1 : BEST);
   const logs = logSoftmax([none, ...candidates.map(({ logit }) => logit)]);
   const [first] = candidates;
@@ -101,10 +101,10 @@ function select(windows: Window[], context: string): Answer {
 
 const BEST = 20;
 
-/** Tokens of an answer. */
+/** Length limit in tokens. */
 const LONGEST = 30;
 
-/** The places of the highest logits, the highest first. */
+/** The positions of the highest logits, the highest first. */
 function highest(logits: Float32Array): number[] {
   return Array.from(logits, (_, i) => i)
     .sort((a, b) => logits[b]! - logits[a]!)
@@ -112,7 +112,7 @@ function highest(logits: Float32Array): number[] {
 }
 
 function measure({ metrics, split }: Measuring): Measurement<Ends> {
-  // Sums, since the answers of a large set would not be few.
+  // Running sums, because the answers of a large split would take much memory.
   const sums = new Map<string, number>();
   let [rows, unanswerable, unanswered] = [0, 0, 0];
   let loss = 0;
@@ -155,6 +155,6 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
     metrics: () => ({ loss: loss / windows, ...Object.fromEntries(metrics.map((name) => [name, sums.get(name)! / rows])) }),
     report: () => ({ unanswerable }),
     warnings: () =>
-      unanswered === rows && rows > 1 && unanswerable < rows ? ['the model says of every question that it has no answer'] : [],
+      unanswered === rows && rows > 1 && unanswerable < rows ? ['the model predicts for every question that it has no answer'] : [],
   };
 }

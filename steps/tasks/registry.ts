@@ -1,4 +1,4 @@
-/** The tasks. A new one is a file like text-classification.ts and a name in this list. */
+/** The tasks. To add one, write a file like text-classification.ts and add it to this list. */
 import { StepError } from '../../engine/step.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
 import { listed } from '../models/checkpoint.ts';
@@ -16,17 +16,17 @@ const kinds: TaskKind<any>[] = [textClassification, tokenClassification, questio
 export function taskKind(task: Task): TaskKind<any> {
   const found = kinds.find((kind) => kind.task === task);
   if (found) return found;
-  throw new StepError(`the task ${JSON.stringify(task)} is not known`, `Known: ${kinds.map((kind) => kind.task).join(', ')}.`);
+  throw new StepError(`the task ${JSON.stringify(task)} is unknown`, `Tasks: ${kinds.map((kind) => kind.task).join(', ')}.`);
 }
 
-/** The metrics that were asked for, if the task has them; else its usual ones. */
+/** The requested metrics if the task has them; by default its usual ones. */
 export function metricNames(task: Task, problem: ProblemType, labels: string[], asked: string[] | undefined): readonly string[] {
   const { known, usual } = taskMetrics(task, problem, labels);
   refuseUnknown(task, asked, known);
   return asked ?? usual;
 }
 
-/** The same of evaluate, which also lets a model write texts where its task is to write them: those that are about what was written apart. */
+/** The same for evaluate, whose metrics may also need generated texts; these are returned separately. */
 export function evaluationMetrics(
   task: Task,
   problem: ProblemType,

@@ -1,4 +1,4 @@
-/** One text into another, as in translating or summing up. */
+/** seq2seq: generates a text from a text, as in translation or summarization. */
 import { nextTokenTask } from './next-tokens.ts';
 
 export const seq2seq = nextTokenTask('seq2seq', async (inputs, { tokenizer, encoding: { prefix = '', max_length } }) => {

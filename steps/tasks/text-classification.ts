@@ -1,4 +1,7 @@
-/** Text classification: one label of several, any number of them, or a number (regression), for a text or a pair of texts. */
+/**
+ * text-classification: one label of several, any number of labels, or a number (regression), for a text or a pair of
+ * texts.
+ */
 import type { Json } from '../../engine/step.ts';
 import { type Classified, classificationMetrics, classReport, confusionMatrix, PROBABILITY_METRICS } from '../metrics/classification.ts';
 import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
@@ -38,14 +41,14 @@ export const textClassification: TaskKind<Float32Array> = {
 
 const read = ({ logits }: Outputs, row: number): Float32Array => rowOf(logits!, row);
 
-/** transformers' pipeline has no threshold; that of a fair coin is what training by binary cross-entropy means. */
+/** transformers' pipeline has no threshold; 0.5 is what training with binary cross-entropy implies. */
 const THRESHOLD = 0.5;
 
 function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring): Measurement<Float32Array> {
   const truth: number[] = [];
   const predicted: number[] = [];
   const scores: Float64Array[] = [];
-  // Of every row they would take more memory than all else together.
+  // The probabilities of every row would take more memory than everything else together.
   const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name));
   let loss = 0;
   const classified = (): Classified => ({
@@ -78,7 +81,9 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
       };
     },
     warnings: () =>
-      allSame(predicted) && !allSame([...predicted, ...truth]) ? [`the model gives every row the label "${labels[predicted[0]!]}"`] : [],
+      allSame(predicted) && !allSame([...predicted, ...truth])
+        ? [`the model predicts the label "${labels[predicted[0]!]}" for every row`]
+        : [],
   };
 }
 
@@ -92,7 +97,7 @@ function measureSets({ labels, metrics, split, labelIds }: Measuring): Measureme
     add(_, first, [logits]) {
       const flags = new Uint8Array(labels.length);
       for (const [k, flag] of split.values('labels', first)!.entries()) if (flag === 1) flags[labelIds[k]!] = 1;
-      // −log σ(x) where the label holds, −log(1 − σ(x)) where not, in the form that does not overflow.
+      // −log σ(x) if the label applies, otherwise −log(1 − σ(x)), in the form that does not overflow.
       for (const [k, x] of logits!.entries()) loss += (Math.max(x, 0) - x * flags[k]! + Math.log1p(Math.exp(-Math.abs(x)))) / labels.length;
       truth.push(flags);
       const scores = Float64Array.from(logits!, sigmoid);
@@ -104,7 +109,7 @@ function measureSets({ labels, metrics, split, labelIds }: Measuring): Measureme
     warnings() {
       if (!allSame(predicted.map(String)) || allSame([...predicted, ...truth].map(String))) return [];
       const given = names(predicted[0]!).map((label) => `"${label}"`);
-      return [`the model gives every row ${given.length > 0 ? `the labels ${given.join(', ')}` : 'no label at all'}`];
+      return [`the model predicts ${given.length > 0 ? `the labels ${given.join(', ')}` : 'no label at all'} for every row`];
     },
   };
 }
@@ -125,7 +130,7 @@ function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Floa
   };
 }
 
-/** Of two or more. */
+/** For two or more classes. */
 const allSame = (values: (number | string)[]): boolean => values.length > 1 && values.every((value) => value === values[0]);
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -1,4 +1,4 @@
-/** Token classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
+/** token-classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
 import type { Json } from '../../engine/step.ts';
 import { markEntities } from '../metrics/by-task.ts';
 import { classReport, confusionMatrix } from '../metrics/classification.ts';
@@ -10,7 +10,7 @@ import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskK
 export const tokenClassification: TaskKind<Float32Array> = {
   task: 'token-classification',
   fields: [{ name: 'text', words: true }],
-  // Nothing is cut off: a long text is read window by window.
+  // Nothing is truncated: a long text is split into windows.
   tokenizing: () => ({}),
 
   async encode(inputs, { tokenizer, encoding }) {
@@ -35,14 +35,14 @@ export const tokenClassification: TaskKind<Float32Array> = {
 
 /** A word of a text with the probabilities of its labels, which are those of its first token. */
 interface Word {
-  /** In a list of words that was given. */
+  /** In the given list of words. */
   place?: number;
   begin: number;
   end: number;
   scores: Float64Array;
 }
 
-/** The words of all windows, as the tokenizer tells them apart. */
+/** The words of all windows, as the tokenizer splits them. */
 function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[]): Word[] {
   const words: Word[] = [];
   let last: number | null = null;
@@ -50,7 +50,7 @@ function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[
     for (const [i, word] of wordIds.entries()) {
       const [begin, end] = spans[i]!;
       if (word === null || begin === end) continue;
-      // A word that a window cuts goes on in the next.
+      // A word that a window cuts continues in the next one.
       if (word === last) words.at(-1)!.end = end;
       else words.push({ begin, end, scores: probabilities(results[w]!, i, labels.length) });
       last = word;
@@ -59,7 +59,7 @@ function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[
   return words;
 }
 
-/** The words of a list, as evaluate takes them: those that make no token are left out. */
+/** The words of a list, as in evaluate: words without tokens are left out. */
 function wordsOfList(list: string[], sequences: Sequence[], results: Float32Array[], labels: string[]): Word[] {
   const words: Word[] = [];
   const begins: number[] = [];
@@ -79,8 +79,8 @@ function wordsOfList(list: string[], sequences: Sequence[], results: Float32Arra
 }
 
 /**
- * The word that each token of a text's windows begins; undefined for all others. A token may begin with the space before its word: its end
- * tells the word.
+ * The word that each token of a text's windows begins; undefined for all other tokens. A token may begin with the
+ * space before its word, so its end identifies the word.
  */
 export function wordsOfTokens(windows: readonly Sequence[], words: string[]): (number | undefined)[] {
   const spans = windows.flatMap((window) => window.spans);
@@ -104,8 +104,9 @@ interface Group {
 }
 
 /**
- * Words of one entity: B- begins one, I- goes on with one of its type, and else begins one, so that what is told is valid IOB2.
- * A label without such a prefix goes on, too, as in transformers' pipeline, but for tags such as NOUN, which each word has for itself.
+ * Groups words into entities: B- begins one; I- continues one of the same type and otherwise begins one, so that the
+ * result is valid IOB2. A label without such a prefix also continues an entity, as in transformers' pipeline, except
+ * for tags such as NOUN, which each word has on its own.
  */
 function groupsOf(words: Word[], labels: string[]): Group[] {
   const apart = !labels.some((label) => /^(O$|LABEL_\d+$|[BIES]-)/.test(label));
@@ -155,7 +156,7 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
           said.push(labels[best(logs)]!);
         }
       }
-      // Words without a token, in their order: nothing was predicted of them, which is to say no entity.
+      // Words without a token, in their order. They have no prediction, which counts as no entity.
       for (const [word, tag] of unread as [number, string][]) {
         real.splice(word, 0, tag);
         said.splice(word, 0, null);
@@ -172,14 +173,14 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
     }),
     warnings() {
       const said = new Set(predicted.flat());
-      return said.size === 1 && new Set(truth.flat()).size > 1 ? [`the model gives every word the tag "${[...said][0]}"`] : [];
+      return said.size === 1 && new Set(truth.flat()).size > 1 ? [`the model predicts the tag "${[...said][0]}" for every word`] : [];
     },
   };
 }
 
-/** Of words, not of entities. */
+/** Counts words, not entities. */
 function tagReport(labels: string[], truth: string[][], predicted: string[][]): Record<string, Json> {
-  // A word that nothing was predicted of is a miss of its tag, and no other's false alarm.
+  // A word without a prediction is a false negative of its tag, and no false positive of another.
   const names = [...labels, ''];
   const places = (tags: string[][]) => tags.flat().map((tag) => names.indexOf(tag));
   const matrix = confusionMatrix({ classes: names.length, truth: places(truth), predicted: places(predicted) });

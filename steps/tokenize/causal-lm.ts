@@ -1,6 +1,6 @@
 /**
- * Texts to learn from left to right, the end of each marked: whole ones in windows or blocks, or prompts with their completions, of
- * which the completions alone are learned.
+ * causal-lm: whole texts in windows or blocks, each followed by the end-of-text token, or prompts with completions,
+ * whose loss covers only the completions.
  */
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
@@ -43,13 +43,16 @@ export const causalLm: Prepare<Text> = async (source) => {
     },
     finish() {
       if (counts.ends > 0)
-        source.log(`${counts.ends} texts fill their windows exactly: each has one more, from which only the token that ends it is learned`);
-      if (counts.cut > 0) source.warn(`${counts.cut} completions are cut at max_length ${source.maxLength}: where they end is not learned`);
+        source.log(
+          `${counts.ends} texts fill their windows exactly: each gets one more window, from which only the end-of-text token is learned`,
+        );
+      if (counts.cut > 0)
+        source.warn(`${counts.cut} completions are truncated at max_length ${source.maxLength}: the model does not learn where they end`);
     },
   };
 };
 
-/** A whole text; in windows where it is too long, unless it is for blocks, which are cut later. */
+/** A whole text, in windows if it is too long. Texts for blocks stay whole and are split later. */
 function windows(id: string, text: number[], { config, maxLength, options }: Source, counts: { ends: number }): Encoded {
   const ids = [...text, config.eos_token_id!];
   const length = options.block_size === undefined ? maxLength : ids.length;
@@ -63,18 +66,18 @@ function windows(id: string, text: number[], { config, maxLength, options }: Sou
 
 const learned = (ids: number[]): Encoded['sequences'][number] => ({ sequence: { ids }, values: { labels: ids } });
 
-/** A last token alone has nothing before it to be predicted from: those before it are read again, and not learned again. */
+/** A last token alone would have no context: the window repeats the tokens before it without learning them again. */
 const endOf = (ids: number[]): Encoded['sequences'][number] => ({
   sequence: { ids },
   values: { labels: ids.map((token, i) => (i < ids.length - 1 ? IGNORED : token)) },
 });
 
-/** The border between prompt and completion is always one between tokens, as it is when a model goes on with a prompt. */
+/** Prompt and completion are tokenized separately, as at inference, so that their border is a token border. */
 function completed(id: string, begun: number[], completion: Sequence, { config, maxLength, options }: Source): Encoded {
   if (begun.length >= maxLength)
     throw new StepError(
-      `row ${id}: the prompt has ${begun.length} tokens, which leave nothing of max_length ${maxLength} to its completion`,
-      'Shorten it, or leave the row out in collect: `where`.',
+      `row ${id}: the prompt has ${begun.length} tokens, so max_length ${maxLength} leaves no room for its completion`,
+      'Shorten it, or leave the row out in collect with `where`.',
       ['max_length'],
     );
   const whole = [...begun, ...plain(completion), config.eos_token_id!];
@@ -93,7 +96,7 @@ const plain = (sequence: Sequence): number[] =>
     [...sequence.ids.keys()].filter((i) => sequence.sequenceIds[i] !== null),
   ).ids;
 
-/** Texts joined in their order, and cut into blocks of `size` tokens; the last is what is left. */
+/** Concatenates texts in their order and splits them into blocks of `size` tokens; the last block is shorter. */
 export async function* inBlocks(groups: AsyncGenerator<Encoded[]>, size: number): AsyncGenerator<Encoded[]> {
   let rest: number[] = [];
   let count = 0;

@@ -1,4 +1,4 @@
-/** Texts alone: which of their tokens are hidden is decided in training, anew in each epoch. */
+/** masked-lm: texts without labels. Training decides which tokens are masked, anew in each epoch. */
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { warnEmpty } from './labels.ts';

@@ -1,4 +1,7 @@
-/** Questions about a context, and where in it the answers stand, as in SQuAD; a long context is read in windows that overlap. */
+/**
+ * question-answering: questions, contexts and the positions of the answers, as in SQuAD. A long context is split into
+ * windows that overlap.
+ */
 import { StepError } from '../../engine/step.ts';
 import { answersAsJson, answersIn } from '../data/answers.ts';
 import { quote, type Row } from '../data/database.ts';
@@ -45,7 +48,7 @@ export const questionAnswering: Prepare<Asked> = async (source) => {
         const found = answersOf(row);
         return {
           example: { id: row.id, question: row.question, context: row.context, answers: found.map(({ text }) => text) },
-          // Several true answers are for measuring; the first is learned.
+          // Several true answers are for evaluation; training uses the first.
           sequences: windows[i]!.map((sequence) => ({ sequence, values: valuesOf(sequence, found[0]) })),
           truncated: false,
         };
@@ -63,32 +66,34 @@ async function refuseMissing({ database, table, columns }: Source, question: str
   if (wrong.length > 0)
     throw new StepError(
       `row ${wrong[0]!.id} has no ${wrong[0]!.question === null ? 'question' : 'context'}`,
-      'Leave it out in collect: `where`.',
+      'Leave it out in collect with `where`.',
     );
 }
 
-/** A row's answers, each where it stands in the context; none where the question cannot be answered. */
+/** The answers of a row, each with its position in the context; none if the question has no answer. */
 function answersOf({ id, context, answers }: Asked): Answer[] {
   return answersIn(id, answers).map(({ text, start }) => {
     if (start === undefined) {
       const found = context.indexOf(text);
       if (found >= 0) return { text, start: found };
     } else {
-      // SQuAD counts code points, as Python does; JavaScript's code units are others behind an emoji.
+      // SQuAD counts code points, as Python does; JavaScript counts UTF-16 code units, which differ after an emoji.
       for (const at of [[...context].slice(0, start).join('').length, start]) if (context.startsWith(text, at)) return { text, start: at };
     }
     const elsewhere = context.indexOf(text);
     throw new StepError(
       `row ${id}: the answer ${JSON.stringify(text)} is not in its context${start === undefined ? '' : ` at character ${start}`}`,
       elsewhere >= 0
-        ? `It stands at ${[...context.slice(0, elsewhere)].length}: mend answer_start.`
-        : 'An answer is a piece of the context, letter by letter.',
+        ? `It is at ${[...context.slice(0, elsewhere)].length}: correct answer_start.`
+        : 'An answer must be an exact excerpt of the context.',
       ['answers'],
     );
   });
 }
 
-/** The answer's first and last token; both 0, the first token, where the window does not hold the whole of it. */
+/**
+ * The first and last token of the answer; both 0, the first token, if the window does not contain the whole answer.
+ */
 function valuesOf(sequence: Sequence, answer: Answer | undefined) {
   const spans = contextSpans(sequence);
   let [first, last] = [0, 0];

@@ -1,4 +1,4 @@
-/** Texts, and the texts that are to be made of them. */
+/** seq2seq: input texts and target texts. */
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
@@ -41,7 +41,7 @@ export const seq2seq: Prepare<Pair> = async (source) => {
         const [sequence] = texts[i]! as [Sequence];
         const labels = labelsOf(id, target, targets[i]!, { ...source, side: tokenizer.truncationSide });
         return {
-          // A text that the model writes is held against what the tokenizer makes of the whole target, as transformers' scripts have it.
+          // Generated texts are compared with the decoded target, as in transformers' scripts.
           example: { id, target, ...(writable[i] !== target && { writable: writable[i]! }) },
           sequences: [{ sequence, values: { labels: labels.ids } }],
           truncated: sequence.truncated || labels.truncated,
@@ -51,7 +51,7 @@ export const seq2seq: Prepare<Pair> = async (source) => {
     finish() {
       if (!first) return;
       source.warn(
-        `the tokenizer cannot write ${unwritable} of ${count} targets to the letter: row ${first.id} ${inShort(first.target)} becomes ${inShort(first.writable)}; texts are measured against what it can write`,
+        `the tokenizer cannot represent ${unwritable} of ${count} targets exactly: row ${first.id} ${inShort(first.target)} becomes ${inShort(first.writable)}; evaluation compares with what it can represent`,
       );
     },
   };
@@ -59,18 +59,21 @@ export const seq2seq: Prepare<Pair> = async (source) => {
 
 const inShort = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
-/** The most tokens of a target. */
+/** The maximum number of tokens of a target. */
 export const maxTargetLength = ({ options, maxLength }: Pick<Source, 'options' | 'maxLength'>): number =>
   options.max_target_length ?? maxLength;
 
-/** The target's ids, and the token that ends it, whether or not the tokenizer put it there. A long one is cut where the tokenizer cuts. */
+/**
+ * The ids of the target and the end-of-text token, whether or not the tokenizer adds it. Long targets are truncated
+ * on the tokenizer's truncation side.
+ */
 function labelsOf(id: string, target: string, { ids }: Sequence, source: Source & { side: Side }): { ids: number[]; truncated: boolean } {
   const { eos_token_id: end, pad_token_id: pad } = source.config;
   const plain = ids.at(-1) === end ? ids.slice(0, -1) : ids;
   if (plain.every((token) => token === pad))
     throw new StepError(
-      `row ${id}: the target ${JSON.stringify(target)} has no tokens${plain.length > 0 ? ' but padding' : ''}`,
-      'Nothing can be learned from it: leave the row out in collect, `where`.',
+      `row ${id}: the target ${JSON.stringify(target)} has no tokens${plain.length > 0 ? ' except padding' : ''}`,
+      'Nothing can be learned from it: leave the row out in collect with `where`.',
       ['target'],
     );
   const room = maxTargetLength(source) - 1;

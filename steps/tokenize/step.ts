@@ -1,7 +1,7 @@
 import { defineStep, type Upstream } from '../../engine/step.ts';
 import { optionsOfOtherTasks } from '../tasks/options.ts';
 
-/** The columns that each task reads, and what else means something to it. */
+/** The options that apply to each task. */
 const OPTIONS_OF: Record<string, readonly string[]> = {
   'text-classification': ['text', 'text_pair', 'label', 'missing', 'problem_type', 'truncation'],
   'token-classification': ['words', 'tags'],
@@ -11,13 +11,16 @@ const OPTIONS_OF: Record<string, readonly string[]> = {
   seq2seq: ['text', 'target', 'prefix', 'max_target_length'],
 };
 
-/** Where the answers of a task are places in a text: the option that names its column, and its default. */
+/** Tasks whose answers are positions in a text: the option that names the text's column, and its default. */
 const PLACES_IN: Partial<Record<string, { option: 'context' | 'words'; usual: string }>> = {
   'question-answering': { option: 'context', usual: 'context' },
   'token-classification': { option: 'words', usual: 'tokens' },
 };
 
-/** The built-in steps that data go through, by cell. A step of the user's own begins anew: nobody knows what it does. */
+/**
+ * The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is
+ * unknown.
+ */
 function stepsOfData(data: Upstream[], found = new Map<string, Upstream>()): Map<string, Upstream> {
   for (const one of data) {
     if (found.has(one.cell) || !['collect', 'clean', 'split'].includes(one.uses ?? '')) continue;
@@ -30,79 +33,86 @@ function stepsOfData(data: Upstream[], found = new Map<string, Upstream>()): Map
 export default defineStep({
   name: 'tokenize',
   version: 3,
-  description: 'Turns texts into the ids that a model reads.',
+  description: 'Converts texts to the token ids that a model reads.',
   options: {
     task: {
       enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm', 'causal-lm', 'seq2seq'],
       default: 'text-classification',
-      description: 'What the model is to be trained for.',
+      description: 'The task to train for.',
     },
-    text: { type: 'string', description: 'The column of texts, of all tasks that read plain texts. Default: `text`.' },
-    text_pair: { type: 'string', description: 'A second column of texts: text-classification of pairs, such as premise and hypothesis.' },
+    text: { type: 'string', description: 'The column of texts, for the tasks that read plain texts. Default: `text`.' },
+    text_pair: {
+      type: 'string',
+      description: 'A second column of texts, for text-classification of pairs such as premise and hypothesis.',
+    },
     label: {
       oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
       description:
-        'The column of labels, of text-classification. Of multi_label_classification a column of lists, or several columns of 0 and 1 or false and true; any other value is refused. Default: `label`.',
+        'The column of labels, for text-classification. With `multi_label_classification`, a column of lists, or several columns that hold 0 and 1, or false and true; any other value is an error. Default: `label`.',
     },
     missing: {
       enum: ['refuse', 'drop'],
       description:
-        'What becomes of rows without a label, of text-classification: refuse (the default) fails and counts them, drop leaves them out. Of several columns each must have a value.',
+        'What to do with rows that have no label, for text-classification: `refuse` (the default) fails and counts them, `drop` removes them. With several columns, each must have a value.',
     },
     problem_type: {
       enum: ['single_label_classification', 'multi_label_classification', 'regression'],
       description:
-        "Whether a text has one label (the default), any number of them, or a number; transformers' names. Of text-classification.",
+        'Whether a text has one label (the default), any number of labels, or a number, for text-classification. The names are those of transformers.',
     },
-    words: { type: 'string', description: 'The column of lists of words, of token-classification. Default: `tokens`.' },
-    tags: { type: 'string', description: 'The column of lists of tags, one a word, such as B-PER and O. Default: `tags`.' },
-    question: { type: 'string', description: 'The column of questions, of question-answering. Default: `question`.' },
-    context: { type: 'string', description: 'The column of texts that hold the answers. Default: `context`.' },
+    words: { type: 'string', description: 'The column of word lists, for token-classification. Default: `tokens`.' },
+    tags: {
+      type: 'string',
+      description: 'The column of tag lists, for token-classification: one tag per word, such as B-PER and O. Default: `tags`.',
+    },
+    question: { type: 'string', description: 'The column of questions, for question-answering. Default: `question`.' },
+    context: { type: 'string', description: 'The column of texts that contain the answers, for question-answering. Default: `context`.' },
     answers: {
       type: 'string',
       description:
-        'The column of answers, as in SQuAD (`text` and `answer_start`), or pieces of the context as they stand there; none where the question cannot be answered. Default: `answers`.',
+        'The column of answers, for question-answering: either as in SQuAD (`text` and `answer_start`), or excerpts of the context. Questions without an answer have none. Default: `answers`.',
     },
     prompt: {
       type: 'string',
-      description: 'The column of prompts, of causal-lm with a `completion`. A prompt is read, and not learned. Default: `prompt`.',
+      description: 'The column of prompts, for causal-lm with a `completion`. The loss ignores prompts. Default: `prompt`.',
     },
     completion: {
       type: 'string',
-      description: 'The column of what is to follow each prompt, of causal-lm: it is learned with the token that ends a text.',
+      description: 'The column of completions, for causal-lm with prompts. The loss covers the completion and the end-of-text token.',
     },
-    completion_only_loss: { type: 'boolean', description: 'false: prompts are learned, too. Default: true.' },
+    completion_only_loss: { type: 'boolean', description: 'false: the loss covers the prompts as well. Default: true.' },
     block_size: {
       type: 'integer',
       minimum: 8,
       description:
-        'Of causal-lm, instead of max_length: texts are joined, the end of each marked, and cut into blocks of so many tokens, so that nothing is padding.',
+        'For causal-lm, instead of `max_length`: concatenates the texts, each followed by the end-of-text token, and splits them into blocks of this many tokens, so that there is no padding.',
     },
-    target: { type: 'string', description: 'The column of texts that are to be made of the texts, of seq2seq. Default: `target`.' },
+    target: { type: 'string', description: 'The column of target texts, for seq2seq. Default: `target`.' },
     prefix: {
       type: 'string',
-      description: "Put before each text of seq2seq, in training and when the model is used, such as T5's `summarize: `.",
+      description: "A prefix of each input text, for seq2seq, used in training and inference, such as T5's `summarize: `.",
     },
     max_target_length: {
       type: 'integer',
       minimum: 2,
-      description: 'Tokens of a target of seq2seq, the one that ends it included. Longer ones are cut. Default: max_length.',
+      description:
+        'The maximum number of tokens of a target, for seq2seq, including the end-of-text token. Longer targets are truncated. Default: `max_length`.',
     },
     max_length: {
       type: 'integer',
       minimum: 8,
       description:
-        "Tokens of a sequence, special ones included. Longer texts are cut by text-classification, seq2seq and prompts' completions, and read in windows by all else. Default: the model's own limit; for data without a split `train`, what the model was trained with, as of `truncation`, `stride`, `prefix` and `max_target_length`.",
+        "The maximum number of tokens of a sequence, including special tokens. text-classification, seq2seq and prompts with completions truncate longer texts; the other tasks split them into windows. Default: the model's own limit. For data without a split `train`, the default of this option and of `truncation`, `stride`, `prefix` and `max_target_length` is the value that the model was trained with.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
-      description: 'Which text of a pair is cut where both are too long together. Default: `longest_first`.',
+      description: 'Which text of a pair to truncate when both together are too long. Default: `longest_first`.',
     },
     stride: {
       type: 'integer',
       minimum: 0,
       description:
-        'Tokens that neighbouring windows of a context share, of question-answering. Default: 128, or a quarter of max_length if that is less.',
+        'The number of tokens that neighbouring windows of a context share, for question-answering. Default: 128, or a quarter of `max_length` if that is less.',
     },
   },
   optional: [
@@ -197,38 +207,44 @@ export default defineStep({
     task_name: 'task',
     task_type: 'task',
     multi_label: 'problem_type: multi_label_classification',
-    padding: 'It is not needed: a batch is padded to its longest sequence.',
-    pad_to_max_length: 'It is not needed: a batch is padded to its longest sequence.',
+    padding: 'It is not needed: each batch is padded to its longest sequence.',
+    pad_to_max_length: 'It is not needed: each batch is padded to its longest sequence.',
     do_lower_case: 'lowercase is an option of the step clean.',
     lowercase: 'lowercase is an option of the step clean.',
   },
   inputs: {
-    data: { kind: 'folder', description: 'A table. Without a column `split` all rows are the split test.' },
+    data: { kind: 'folder', description: 'A table. Without a column `split`, all rows belong to the split `test`.' },
     model: {
       kind: 'folder',
       description:
-        'A model folder: its tokenizer is used (tokenizer.json, or vocab.txt, or vocab.json and merges.txt). For data without a split train its labels are used, too, and other labels are refused.',
+        'A model folder, whose tokenizer is used (tokenizer.json, or vocab.txt, or vocab.json and merges.txt). For data without a split `train`, the labels of the model are used as well, and other labels are an error.',
     },
   },
-  outputs: { tokens: { kind: 'folder', description: 'Ids and labels of each split, and the tokenizer.' } },
+  outputs: { tokens: { kind: 'folder', description: 'Token ids and labels of each split, and the tokenizer.' } },
   libraries: ['tokenizers'],
   threads: 'all',
   check(options) {
     const problems = optionsOfOtherTasks(options, OPTIONS_OF);
     if (options.truncation && options.text_pair === undefined && OPTIONS_OF[options.task]!.includes('truncation'))
-      problems.push({ option: 'truncation', message: 'truncation is about pairs: there is no text_pair' });
+      problems.push({ option: 'truncation', message: '`truncation` applies to pairs of texts and needs `text_pair`' });
     if (Array.isArray(options.label) && options.problem_type !== 'multi_label_classification')
-      problems.push({ option: 'label', message: 'several columns of labels are for problem_type multi_label_classification' });
+      problems.push({ option: 'label', message: 'several columns of labels need `problem_type: multi_label_classification`' });
     for (const name of ['prompt', 'completion_only_loss'] as const)
       if (options[name] !== undefined && options.completion === undefined && OPTIONS_OF[options.task]!.includes(name))
-        problems.push({ option: name, message: `${name} is of prompts with a completion: there is no completion` });
+        problems.push({ option: name, message: `\`${name}\` applies to prompts with completions and needs \`completion\`` });
     for (const name of ['text', 'block_size'] as const)
       if (options[name] !== undefined && options.completion !== undefined && options.task === 'causal-lm')
-        problems.push({ option: name, message: `${name} is of whole texts, and there is a completion` });
+        problems.push({ option: name, message: `\`${name}\` applies to whole texts and cannot be combined with \`completion\`` });
     if (options.block_size !== undefined && options.max_length !== undefined)
-      problems.push({ option: 'max_length', message: 'blocks are as long as block_size says: there is no max_length beside it' });
+      problems.push({
+        option: 'max_length',
+        message: '`max_length` cannot be combined with `block_size`, which is the length of the blocks',
+      });
     if (options.stride !== undefined && options.max_length !== undefined && options.stride >= options.max_length)
-      problems.push({ option: 'stride', message: `a stride of ${options.stride} leaves nothing new in windows of ${options.max_length}` });
+      problems.push({
+        option: 'stride',
+        message: `\`stride\` ${options.stride} must be less than \`max_length\` ${options.max_length}, otherwise windows contain nothing new`,
+      });
     return problems;
   },
   foresee: {
@@ -244,8 +260,8 @@ export default defineStep({
           {
             upstream: cell,
             option: uses === 'clean' ? `columns[${columns.indexOf(column)}]` : `decode.${column}`,
-            message: `${uses} changes \`${column}\`, in which ${options.task} finds answers by their place`,
-            hint: `Take \`${column}\` out: an answer's place in a changed text is not its place in the text that is asked about.`,
+            message: `${uses} changes \`${column}\`, and the answers of ${options.task} are positions in it`,
+            hint: `Remove \`${column}\` from the list: a position in the changed text is not the position in the original text.`,
           },
         ];
       });

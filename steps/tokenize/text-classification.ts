@@ -1,4 +1,4 @@
-/** Texts, or pairs of texts, with a label each, any number of labels, or a number. */
+/** text-classification: texts or pairs of texts, with one label, any number of labels, or a number each. */
 import { StepError } from '../../engine/step.ts';
 import { literal, quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
@@ -51,7 +51,6 @@ interface Labels {
   /** The rows that have a label. */
   table: string;
   labels: string[];
-  /** The label of a row. */
   sql: string;
   values(label: string | number): number[];
   column: Column;
@@ -65,8 +64,8 @@ async function single(source: Source): Promise<Labels> {
   const column = requireColumn(columns, label, 'label');
   if (column.type.endsWith('[]'))
     throw new StepError(
-      `the column \`${label}\` holds lists`,
-      'Texts with any number of labels: `problem_type: multi_label_classification`.',
+      `the column \`${label}\` contains lists`,
+      'For texts with any number of labels set `problem_type: multi_label_classification`.',
       ['label'],
     );
   const table = await labelledRows(source, [column]);
@@ -118,7 +117,7 @@ async function multiple(source: Source): Promise<Labels> {
 
 interface Sets {
   table: string;
-  /** Labels that are given by name, not found in the rows. */
+  /** Labels that the option lists, not found in the rows. */
   names?: string[];
   /** SQL for the list of a row's labels. */
   list: string;
@@ -128,8 +127,8 @@ async function labelLists(source: Source, name: string): Promise<Sets> {
   const column = requireColumn(source.columns, name, 'label');
   if (!column.type.endsWith('[]'))
     throw new StepError(
-      `the column \`${name}\` holds ${column.type}, not lists`,
-      'multi_label_classification takes a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
+      `the column \`${name}\` contains ${column.type}, not lists`,
+      'multi_label_classification needs a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
       ['label'],
     );
   const table = await labelledRows(source, [column]);
@@ -139,7 +138,7 @@ async function labelLists(source: Source, name: string): Promise<Sets> {
   );
   if (wrong.length > 0)
     throw new StepError(
-      `row ${wrong[0]!.id}: the list of labels in \`${name}\` holds null or an empty text`,
+      `row ${wrong[0]!.id}: the list of labels in \`${name}\` contains null or an empty text`,
       'Clean it in collect with `select`.',
       ['label'],
     );
@@ -150,25 +149,28 @@ async function labelLists(source: Source, name: string): Promise<Sets> {
   );
   if (repeated > 0 && flags === rows)
     throw new StepError(
-      `the lists in \`${name}\` hold 0 and 1 at the places of labels, not the names of labels`,
-      `Make a column of each place in collect, \`select: { toxic: "${name}[1]", insult: "${name}[2]" }\`, and give their names: \`label: [toxic, insult]\`.`,
+      `the lists in \`${name}\` contain 0 and 1 at the positions of labels, not the names of labels`,
+      `Make a column of each position in collect, \`select: { toxic: "${name}[1]", insult: "${name}[2]" }\`, and list the columns here: \`label: [toxic, insult]\`.`,
       ['label'],
     );
-  if (repeated > 0) source.warn(`${repeated} of ${rows} rows name a label twice in \`${name}\`; it counts once`);
+  if (repeated > 0) source.warn(`${repeated} of ${rows} rows contain a label twice in \`${name}\`; it counts once`);
   return { table, list };
 }
 
-/** Columns that hold 0 or 1, false or true, and nothing else. */
+/** Columns that hold 0 and 1, or false and true, and nothing else. */
 async function flagColumns(source: Source, names: string[]): Promise<Sets> {
   const { known, columns, database } = source;
   const found = names.map((name) => requireColumn(columns, name, 'label'));
   const without = known?.filter((label) => !names.includes(label)) ?? [];
   if (without.length > 0)
-    throw new StepError(`the model tells ${listed(without)}, too, and \`label\` names no column of it`, `It tells ${listed(known!)}.`, [
-      'label',
-    ]);
+    throw new StepError(
+      `the model also predicts ${listed(without)}, and \`label\` has no column for it`,
+      `Its labels are ${listed(known!)}.`,
+      ['label'],
+    );
   const unknown = known ? names.filter((name) => !known.includes(name)) : [];
-  if (unknown.length > 0) throw new StepError(`the model knows no label ${listed(unknown)}`, `It tells ${listed(known!)}.`, ['label']);
+  if (unknown.length > 0)
+    throw new StepError(`the model does not know the label ${listed(unknown)}`, `Its labels are ${listed(known!)}.`, ['label']);
   const table = await labelledRows(source, found);
   for (const { name } of found) {
     const [wrong] = await database.rows<{ id: string; value: string; rows: number }>(
@@ -176,8 +178,8 @@ async function flagColumns(source: Source, names: string[]): Promise<Sets> {
     );
     if (wrong)
       throw new StepError(
-        `row ${wrong.id}: \`${name}\` is ${JSON.stringify(wrong.value)}, not 0, 1, false or true${wrong.rows > 1 ? ` (and so in ${wrong.rows} rows)` : ''}`,
-        `A text has a label or not. For a share, say from which one on in collect: \`select: { ${name}: "${name} >= 0.5" }\`.`,
+        `row ${wrong.id}: \`${name}\` is ${JSON.stringify(wrong.value)}, not 0, 1, false or true${wrong.rows > 1 ? ` (in ${wrong.rows} rows)` : ''}`,
+        `A text has a label or does not. To turn a share into a label, use a threshold in collect: \`select: { ${name}: "${name} >= 0.5" }\`.`,
         ['label'],
       );
   }
@@ -185,7 +187,7 @@ async function flagColumns(source: Source, names: string[]): Promise<Sets> {
   return { table, names, list: `list_filter([${each.join(', ')}], lambda x: x IS NOT NULL)` };
 }
 
-/** SQL for 1, 0, or something else. */
+/** SQL for 1, 0, or any other value. */
 const flag = (name: string): string =>
   `(CASE lower(${quote(name)}::VARCHAR) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(${quote(name)}::VARCHAR AS DOUBLE) END)`;
 
@@ -200,7 +202,7 @@ async function number(source: Source): Promise<Labels> {
   if (wrong.length > 0)
     throw new StepError(
       `row ${wrong[0]!.id}: \`${label}\` is ${JSON.stringify(wrong[0]!.label)}, not a number`,
-      'regression learns numbers. Leave such rows out in collect: `where`.',
+      'regression needs numbers. Leave such rows out in collect with `where`.',
       ['label'],
     );
   return {

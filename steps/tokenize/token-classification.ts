@@ -1,6 +1,6 @@
 /**
- * Lists of words with a tag each. A row's words are joined by spaces, as text that is to be tagged later comes;
- * the first token of a word bears its tag, and all others are left out of the loss.
+ * token-classification: lists of words with a tag each. The words of a row are joined by spaces, as in texts that are
+ * tagged later. The first token of a word has its tag, and the loss ignores its other tokens.
  */
 import { StepError } from '../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
@@ -48,7 +48,7 @@ export const tokenClassification: Prepare<Tagged> = async (source) => {
     finish() {
       if (counts.unread > 0)
         source.warn(
-          `${counts.unread} of ${counts.words} words make no token: they are empty, or the tokenizer removes all of their characters. Nothing is learned or predicted of them; evaluate counts them as O`,
+          `${counts.unread} of ${counts.words} words have no token: they are empty, or the tokenizer removes all of their characters. The model neither learns nor predicts them; evaluate counts them as O`,
         );
     },
   };
@@ -59,8 +59,8 @@ function requireLists({ columns }: Source, words: string, tags: string): string 
     const { type } = requireColumn(columns, name, option);
     if (!type.endsWith('[]'))
       throw new StepError(
-        `the column \`${name}\` holds ${type}, not lists`,
-        'token-classification learns from a list of words and a list of tags: {"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}.',
+        `the column \`${name}\` contains ${type}, not lists`,
+        'token-classification needs a list of words and a list of tags: {"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}.',
         [option],
       );
   }
@@ -80,7 +80,7 @@ async function refuseUneven({ database, table }: Source, words: string, tags: st
     row.words === row.tags
       ? `row ${row.id}: a word or a tag is null`
       : `row ${row.id} has ${row.words ?? 'no'} words in \`${words}\` and ${row.tags ?? 'no'} tags in \`${tags}\``,
-    'Each word has one tag. Mend the row, or leave it out in collect: `where`.',
+    'Each word needs one tag. Correct the row, or leave it out in collect with `where`.',
   );
 }
 

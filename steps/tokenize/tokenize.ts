@@ -1,6 +1,6 @@
 /**
- * The table's rows, split by split, into sequences. What a row is made into depends on the task: one file a task beside
- * this one. The library tokenizes the next rows on all cores while those before are written.
+ * Converts the rows of a table, split by split, to sequences. One file per task beside this one decides how. The
+ * tokenizers library tokenizes the next rows on all cores while the previous ones are written.
  */
 import { mkdir } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -31,47 +31,47 @@ import { tokenClassification } from './token-classification.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
-/** What a task needs of the table and the model. */
+/** What a task needs to know of the table and the model. */
 export interface Source {
   database: Database;
   /** A relation for SQL. */
   table: string;
   columns: TableColumn[];
   options: Context['options'];
-  /** The model's. */
+  /** The model's labels. */
   config: Config;
   maxLength: number;
-  /** Rows of each split. */
+  /** The number of rows of each split. */
   splits: ReadonlyMap<string, number>;
   /** SQL for a row's split. */
   split: string;
-  /** The model's labels, in its order, where it has names for them and the data have no split to train on. */
+  /** The labels in the model's order, if it names them and the data have no split to train on. */
   known?: string[] | undefined;
   log: Context['log'];
   warn: Context['warn'];
 }
 
-/** What a task makes of the rows. */
+/** How a task converts rows. */
 export interface Preparation<R extends Row> {
-  /** The rows that are taken, where not all are. */
+  /** The rows that are used, if not all are. */
   table?: string;
   labels: string[];
   problem?: ProblemType;
   /** The column that each field of an input comes from. */
   fields: Record<string, string>;
-  /** What stands between a row and its sequences beside `max_length`. */
+  /** The settings between a row and its sequences besides `max_length`. */
   encoding?: Omit<Encoding, 'fields' | 'max_length'>;
-  /** Two texts of different types are in a sequence. */
+  /** A sequence contains two texts of different types. */
   paired: boolean;
-  /** The sequences are texts to be joined, and cut into blocks of so many tokens. */
+  /** The sequences are texts to be concatenated and split into blocks of this many tokens. */
   blockSize?: number;
-  /** Of a sequence, beside `input_ids` and `token_type_ids`. */
+  /** The columns of a sequence besides `input_ids` and `token_type_ids`. */
   columns: Record<string, Column>;
-  /** What is read of each row, beside its `id`: expressions by name. */
+  /** The columns to read besides `id`: SQL expressions by name. */
   select: { [name in keyof Omit<R, 'id'>]: string };
-  /** `read` gives the sequences of each row's input, `tokenizer` those of all else. */
+  /** `read` holds the sequences of each row's input; `tokenizer` encodes everything else. */
   encode(rows: R[], read: (inputs: Input[]) => Promise<Sequence[][]>, tokenizer: Tokenizer): Promise<Encoded[]>;
-  /** Reports what was counted, when all rows are encoded. */
+  /** Reports the counts when all rows are encoded. */
   finish?(): void;
 }
 
@@ -81,7 +81,7 @@ export interface Encoded {
   truncated: boolean;
 }
 
-/** Reads the table as far as it must be known before anything long begins, and refuses what cannot be learned from. */
+/** Reads what must be known of the table before any long work, and rejects data that cannot be trained on. */
 export type Prepare<R extends Row> = (source: Source) => Promise<Preparation<R>>;
 
 const PREPARE: Record<Task, Prepare<any>> = {
@@ -95,14 +95,14 @@ const PREPARE: Record<Task, Prepare<any>> = {
 
 export async function tokenize(context: Context): Promise<void> {
   const { inputs, outputs, log, warn } = context;
-  // Read by the tokenizers library when it starts its first thread.
+  // The tokenizers library reads this when it starts its first thread.
   process.env.RAYON_NUM_THREADS ??= String(context.threads);
 
   const file = await readConfig(inputs.model);
   const family = familyOf(file);
   const config: Config = family.configure(file);
   const { task } = context.options;
-  headOf(family, task, file).parameters(config, 1); // what cannot be trained is not tokenized
+  headOf(family, task, file).parameters(config, 1); // do not tokenize for a model that cannot be trained
 
   const database = await Database.open();
   try {
@@ -110,8 +110,8 @@ export async function tokenize(context: Context): Promise<void> {
     const columns = await database.columns(table);
     const split = columns.some(({ name }) => name === 'split') ? 'split::VARCHAR' : "'test'";
     const splits = await splitsOf(database, table, split);
-    if (split === "'test'") log('the data have no column `split`: all rows are the split test');
-    // Rows that are only measured are read as the model was trained to read them.
+    if (split === "'test'") log('the data have no column `split`: all rows belong to the split test');
+    // Rows that are only evaluated are encoded as in the model's training.
     const names = await namesOf(inputs.data);
     const options = {
       ...(splits.has('train') ? {} : await optionsOfTraining(inputs.model, file, context.options)),
@@ -122,7 +122,7 @@ export async function tokenize(context: Context): Promise<void> {
     const length = options.block_size === undefined ? 'max_length' : 'block_size';
     const maxLength = options[length] ?? limit;
     if (maxLength > limit)
-      throw new StepError(`${length} ${maxLength} is more than the model's ${limit} tokens`, `Set ${length} to ${limit} or less.`, [
+      throw new StepError(`${length} ${maxLength} exceeds the model's limit of ${limit} tokens`, `Set ${length} to ${limit} or less.`, [
         length,
       ]);
     const known = splits.has('train') ? undefined : namedLabels(file, task);
@@ -192,7 +192,7 @@ export async function tokenize(context: Context): Promise<void> {
 /** A value for each token. */
 const TOKEN: Column = { per: 'token', dtype: 'int32', width: 1 };
 
-/** How many rows each split has, in the order of their names. */
+/** The number of rows of each split, in the order of their names. */
 async function splitsOf(database: Database, table: string, split: string): Promise<Map<string, number>> {
   const counts = await database.rows<{ split: string | null; rows: number }>(
     `SELECT ${split} AS split, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY ALL`,
@@ -202,16 +202,17 @@ async function splitsOf(database: Database, table: string, split: string): Promi
   if (without)
     throw new StepError(
       `${without.rows} rows have no split: the column \`split\` is empty`,
-      'Leave them out in collect, `where`, or put a split step before tokenize.',
+      'Leave them out in collect with `where`, or put a split step before tokenize.',
     );
   const splits = new Map(counts.map(({ split, rows }) => [split!, rows]));
   const odd = [...splits.keys()].find((name) => !/^[\w-][\w.-]*$/.test(name));
-  if (odd !== undefined) throw new StepError(`"${odd}" cannot name a split`, 'Letters, digits, _ and - can: train, validation, test.');
+  if (odd !== undefined)
+    throw new StepError(`"${odd}" is not a valid name of a split`, 'Use letters, digits, _ and -: train, validation, test.');
   return splits;
 }
 
-/** The options of a model's training that decide how its inputs are read, where it was this task's. */
-/** What the columns of fields are called in the files that collect read, where it renamed them. */
+/** The options of a model's training that decide how its inputs are encoded, if it was trained for this task. */
+/** The names of the fields' columns in the files that collect read, if it renamed them. */
 function filesOf(fields: Record<string, string>, { renamed = {} }: Names): Pick<Encoding, 'files'> {
   const files = Object.entries(fields).filter(([, column]) => Object.hasOwn(renamed, column));
   return files.length > 0 ? { files: Object.fromEntries(files.map(([field, column]) => [field, renamed[column]!])) } : {};
@@ -228,19 +229,20 @@ async function optionsOfTraining(
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 
-/** What ends a text for the tokenizer must end it for the model, or it would never stop writing. */
+/**
+ * Checks that tokenizer and model agree on the end-of-text token. Otherwise the model would never stop generating.
+ */
 async function checkEnd(folder: string, tokenizer: Tokenizer, { eos_token_id }: Config): Promise<void> {
   const end = await eosToken(folder, tokenizer);
-  if (!end)
-    throw new StepError('the tokenizer has no token that ends a text', 'Name it in tokenizer_config.json: "eos_token": "<|endoftext|>".');
+  if (!end) throw new StepError('the tokenizer has no end-of-text token', 'Set it in tokenizer_config.json: "eos_token": "<|endoftext|>".');
   if (end.id !== eos_token_id)
     throw new StepError(
-      `config.json has the eos_token_id ${eos_token_id}, and the tokenizer's ${end.token} is ${end.id}`,
-      `Write "eos_token_id": ${end.id} in config.json, or give the tokenizer that the model was trained with.`,
+      `config.json has the eos_token_id ${eos_token_id}, but the id of the tokenizer's ${end.token} is ${end.id}`,
+      `Write "eos_token_id": ${end.id} in config.json, or use the tokenizer that the model was trained with.`,
     );
 }
 
-/** Groups of rows, in order; while one is written the next is tokenized. */
+/** Groups of rows, in order; the next one is tokenized while one is written. */
 async function* encoded<R extends Row>(
   database: Database,
   { table, split: column, select, encode }: Preparation<R> & { table: string; split: string },
@@ -248,7 +250,7 @@ async function* encoded<R extends Row>(
   encoder: Encoder,
   done: (rows: number) => void,
 ): AsyncGenerator<Encoded[]> {
-  // The table is ordered by id, and one thread keeps it so.
+  // The table is ordered by id, and a single thread keeps the order.
   const rows = database.stream<R>(
     `SELECT id, ${Object.entries(select)
       .map(([name, sql]) => `${sql} AS ${quote(name)}`)
@@ -266,7 +268,7 @@ async function* encoded<R extends Row>(
     for (let i = 0; i < chunk.length; i += AT_ONCE) {
       const group = chunk.slice(i, i + AT_ONCE);
       const next = encode(group, (inputs) => sequencesOf(group, inputs, encoder), encoder.tokenizer);
-      next.catch(() => {}); // told when its turn comes
+      next.catch(() => {}); // the error is thrown when its turn comes
       if (before) yield await finished(before);
       before = next;
       if (++groups % COLLECTED_AFTER === 0) collectGarbage();
@@ -275,7 +277,7 @@ async function* encoded<R extends Row>(
   if (before) yield await finished(before);
 }
 
-/** Those of each row's input. @throws StepError that names the first row whose input cannot be read */
+/** The sequences of each row's input. @throws StepError that reports the first row whose input cannot be encoded */
 async function sequencesOf(rows: Row[], inputs: Input[], encoder: Encoder): Promise<Sequence[][]> {
   return (await encoder.read(inputs)).map((found, i) => {
     if (found instanceof StepError) throw new StepError(`row ${rows[i]!.id}: ${found.message}`, found.hint, found.option);
@@ -284,8 +286,8 @@ async function sequencesOf(rows: Row[], inputs: Input[], encoder: Encoder): Prom
 }
 
 /**
- * What the library makes of a text lies outside of JavaScript's heap, which does not know how large it is and would let hundreds of
- * megabytes of it wait to be freed.
+ * Limits how much a row group holds: the library's encodings lie outside JavaScript's heap, which does not see their
+ * size and would let hundreds of megabytes wait to be freed.
  */
 const COLLECTED_AFTER = 32;
 
@@ -294,7 +296,7 @@ function collectGarbage(): void {
   (runInNewContext('gc') as () => void)();
 }
 
-/** Rows that are tokenized at once: all of a long text's tokens are made before it is cut. */
+/** Rows that are tokenized at once. A long text has all its tokens in memory before it is split. */
 const AT_ONCE = 256;
 
 function summary(
@@ -310,7 +312,7 @@ function summary(
     return length;
   };
   const of = sequences === rows ? `${rows} ${what}` : `${rows} ${what} in ${sequences} windows`;
-  return `${split}: ${of}, ${tokens} tokens; length median ${at(0.5)}, 95% ${at(0.95)}, longest ${lengths.findLastIndex((n) => n > 0)}; ${percent(truncated / rows)} cut`;
+  return `${split}: ${of}, ${tokens} tokens; length median ${at(0.5)}, 95% ${at(0.95)}, longest ${lengths.findLastIndex((n) => n > 0)}; ${percent(truncated / rows)} truncated`;
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;

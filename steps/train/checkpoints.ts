@@ -1,13 +1,15 @@
 /**
- * Checkpoints of a training: all that it takes to go on as if nothing had happened. Each is a folder `epoch-<e>-step-<n>`, after e whole epochs and n steps, of
+ * Checkpoints of a training: everything needed to resume as if nothing had happened. Each is a folder
+ * `epoch-<e>-step-<n>`, after e whole epochs and n steps, of
  *
- *   weights.safetensors, optimizer.safetensors   as they are then
- *   best.safetensors                             the best weights so far, where a metric is watched
- *   state.json                                   where the training is, what its metric and the history know
- *   checkpoint.json                              the SHA-256 of each of the others
+ *  weights.safetensors, optimizer.safetensors   the state at that step
+ *  best.safetensors                             the best weights so far, if a metric is watched
+ *  state.json                                   the progress, and the state of the metric and the history
+ *  checkpoint.json                              the SHA-256 of each of the others
  *
- * One is written under another name, flushed and renamed, so a kill at any moment leaves whole ones only; one that the disk has
- * damaged is found out by its SHA-256. The last two are kept: where the newer is damaged, the training goes on from the older.
+ * A checkpoint is written under another name, flushed and renamed, so that a kill at any moment leaves only complete
+ * ones. Damage on the disk is detected by the SHA-256. The last two are kept: if the newer one is damaged, the
+ * training resumes from the older one.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -22,20 +24,22 @@ import { misfit, slotsOfTensors, tensorsOfSlots, weightsOfTensors } from './opti
 import type { Extent } from './schedule.ts';
 import type { Stopping } from './stopping.ts';
 
-/** Where a training is. */
 export interface Progress {
-  /** Steps done, through all epochs. */
+  /** Optimizer steps done, over all epochs. */
   step: number;
-  /** Epochs that are over, their validation included, and the steps done of the next one. */
+  /** Completed epochs, including their validation, and the steps done in the next one. */
   epoch: number;
   within: number;
-  /** The last step whose weights were measured by steps: an interruption may come between a step and its measurement. */
+  /**
+   * The last step whose weights were evaluated with `eval_strategy: steps`: an interruption may fall between a step
+   * and its evaluation.
+   */
   measured?: number;
-  /** The best weights so far, by the metric that is watched, and when they were. */
+  /** The best weights so far by the watched metric, and the step they are from. */
   best?: { epoch: number; step: number; weights: HostTensors };
 }
 
-/** What a checkpoint holds beside the progress. */
+/** The contents of a checkpoint besides the progress. */
 export interface Parts {
   runtime: Runtime;
   training: Training;
@@ -43,7 +47,7 @@ export interface Parts {
   stopping: Stopping | undefined;
 }
 
-/** What it needs of the step's context. */
+/** The parts of the step's context that it needs. */
 interface Context extends Pick<StepContext, 'checkpoints' | 'log' | 'warn'> {
   options: { save_steps?: number | undefined; save_minutes: number };
 }
@@ -51,7 +55,7 @@ interface Context extends Pick<StepContext, 'checkpoints' | 'log' | 'warn'> {
 export class Checkpoints {
   readonly #context: Context;
   readonly #parts: Parts;
-  /** The last good one, read or written: its folder's name and its step. */
+  /** The last good checkpoint, read or written: its folder's name and its step. */
   #last: { name: string; step: number } | undefined;
   #writtenAt = performance.now();
 
@@ -60,12 +64,12 @@ export class Checkpoints {
     this.#parts = parts;
   }
 
-  /** The last good one, for messages. */
+  /** The last good checkpoint, for messages. */
   get kept(): { folder: string; step: number } | undefined {
     return this.#last && { folder: this.#at(this.#last.name), step: this.#last.step };
   }
 
-  /** Sets the training back to the newest good checkpoint; undefined where there is none. */
+  /** Restores the training from the newest good checkpoint; undefined if there is none. */
   async restore({ total, epochs }: Extent): Promise<Progress | undefined> {
     const { log, warn } = this.#context;
     const names = await namesIn(this.#context.checkpoints);
@@ -77,14 +81,14 @@ export class Checkpoints {
         this.#last = { name, step: progress.step };
         const epoch = Math.min(progress.epoch + 1, epochs);
         log(
-          `continues at step ${progress.step} of ${total} (epoch ${epoch}), from a checkpoint of ${saved.slice(0, 19).replace('T', ' ')} UTC`,
+          `resumes at step ${progress.step} of ${total} (epoch ${epoch}), from a checkpoint of ${saved.slice(0, 19).replace('T', ' ')} UTC`,
         );
         return progress;
       } catch (error) {
-        warn(`the checkpoint ${name} is passed over: ${(error as Error).message}`);
+        warn(`the checkpoint ${name} is skipped: ${(error as Error).message}`);
       }
     }
-    if (whole.length > 0) log('no checkpoint is left to go on from: the training starts anew');
+    if (whole.length > 0) log('no usable checkpoint is left: the training starts from the beginning');
     return undefined;
   }
 
@@ -94,17 +98,17 @@ export class Checkpoints {
     if (due || this.#minutes() >= save_minutes) await this.write(progress);
   }
 
-  /** The end of an epoch is a good place: the validation need not be done again. */
+  /** Writes a checkpoint at the end of an epoch, so that its validation need not be repeated. */
   async afterEpoch(progress: Progress): Promise<void> {
     if (this.#minutes() > 1) await this.write(progress);
   }
 
-  /** When the training is interrupted: whatever was done since the last one. */
+  /** Writes a checkpoint when the training is interrupted. */
   async beforeEnding(progress: Progress): Promise<void> {
     if (progress.step > 0 && nameOf(progress) !== this.#last?.name) await this.write(progress);
   }
 
-  /** Where it cannot be written the training goes on: a full disk may have room the next time. */
+  /** A failed write does not end the training: a full disk may have space the next time. */
   async write(progress: Progress): Promise<void> {
     const name = nameOf(progress);
     const unfinished = this.#at(`${UNFINISHED}${process.pid}`);
@@ -115,13 +119,15 @@ export class Checkpoints {
       await rm(this.#at(name), { recursive: true, force: true });
       await rename(unfinished, this.#at(name));
       await flush(this.#context.checkpoints);
-      // This one, the one before it, and none that was passed over.
+      // Keep this one and the one before it, and none of those that were skipped.
       for (const other of await namesIn(this.#context.checkpoints))
         if (other !== name && other !== this.#last?.name) await rm(this.#at(other), { recursive: true, force: true });
       this.#last = { name, step: progress.step };
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true }).catch(() => {});
-      this.#context.warn(`no checkpoint of step ${progress.step}: ${(error as Error).message}. The training goes on without it`);
+      this.#context.warn(
+        `no checkpoint was written at step ${progress.step}: ${(error as Error).message}. The training continues without it`,
+      );
     }
     this.#writtenAt = performance.now();
   }
@@ -157,13 +163,13 @@ export class Checkpoints {
     const { runtime, training, history, stopping } = this.#parts;
     const folder = this.#at(name);
     const { format, files } = JSON.parse(await readFile(path.join(folder, 'checkpoint.json'), 'utf8'));
-    if (format !== FORMAT) throw new Error(`it has the format ${format}, and this is ${FORMAT}`);
+    if (format !== FORMAT) throw new Error(`it has the format ${format}, and this version reads ${FORMAT}`);
     for (const [file, hash] of Object.entries(files))
       if ((await sha256(path.join(folder, file))) !== hash) throw new Error(`${file} is damaged`);
     const state: State = JSON.parse(await readFile(path.join(folder, 'state.json'), 'utf8'));
     const here = describe(runtime);
     if (state.runtime !== here)
-      throw new Error(`it was made with ${state.runtime}, and this is ${here}; they do not compute the same bits`);
+      throw new Error(`it was made with ${state.runtime}, and this is ${here}; their results differ in the last bits`);
     const tensors = (file: string) => readSafetensors(path.join(folder, file));
     const weights = weightsOfTensors(await tensors('weights.safetensors'));
     const best = state.best === undefined ? undefined : weightsOfTensors(await tensors('best.safetensors'));
@@ -188,9 +194,9 @@ export class Checkpoints {
   }
 }
 
-/** state.json. */
+/** The contents of state.json. */
 interface State extends Omit<Progress, 'best'> {
-  /** When best.safetensors was. */
+  /** The step that best.safetensors is from. */
   best?: { epoch: number; step: number };
   optimizerStep: number;
   saved: string;
@@ -237,7 +243,7 @@ async function writeText(file: string, text: string): Promise<void> {
   }
 }
 
-/** The names in a folder. Windows keeps them by itself. */
+/** Flushes the names in a folder. Windows does so by itself. */
 async function flush(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r');

@@ -1,4 +1,4 @@
-/** What counts in a loss: how much each class does, and each part of a batch. */
+/** Loss weights: how much each class counts, and each part of a batch. */
 import { StepError } from '../../engine/step.ts';
 import { isGenerating, type ProblemType, type Task } from '../models/family.ts';
 import type { Split, TokensInfo } from '../models/tokens.ts';
@@ -10,7 +10,7 @@ export type ClassWeights = 'balanced' | Record<string, number>;
 export const oneOfSeveral = (task: Task, problem: ProblemType): boolean =>
   task === 'token-classification' || (task === 'text-classification' && problem === 'single_label_classification');
 
-/** The weight of each class; `balanced` is scikit-learn's: all labels / (classes · labels of the class). */
+/** The weight of each class; `balanced` is scikit-learn's formula: all labels / (classes · labels of the class). */
 export function weightsOf(asked: ClassWeights, info: TokensInfo, split: Split): Float32Array {
   const { labels } = info;
   if (asked !== 'balanced') {
@@ -29,19 +29,21 @@ export function weightsOf(asked: ClassWeights, info: TokensInfo, split: Split): 
     for (const label of labelsOf(split, sequence)) if (label >= 0) counts[label]!++;
   const empty = labels.filter((_, i) => counts[i] === 0);
   if (empty.length > 0)
-    throw new StepError(`class_weights: balanced has no weight for ${empty.join(', ')}: the training split has none of it`, undefined, [
-      'class_weights',
-    ]);
+    throw new StepError(
+      `class_weights: balanced gives no weight to ${empty.join(', ')}, because the training split has no row with that label`,
+      undefined,
+      ['class_weights'],
+    );
   const all = counts.reduce((sum, count) => sum + count, 0);
   return Float32Array.from(counts, (count) => all / (labels.length * count));
 }
 
-/** A label that the model has no output for would be learned as none at all. */
+/** Rejects labels that the model has no output for: they would silently be left out of the loss. */
 export function checkLabels(split: Split, { task, problem_type = 'single_label_classification', labels }: TokensInfo): void {
   for (let sequence = 0; sequence < split.sequences; sequence++) {
     const [own, end, what] =
       task === 'question-answering'
-        ? [positionsOf(split, sequence), split.length(sequence), 'position of an answer']
+        ? [positionsOf(split, sequence), split.length(sequence), 'answer position']
         : oneOfSeveral(task, problem_type)
           ? [labelsOf(split, sequence), labels.length, 'label']
           : isGenerating(task)
@@ -50,18 +52,18 @@ export function checkLabels(split: Split, { task, problem_type = 'single_label_c
     if (isGenerating(task) && own.every((label) => label === IGNORED))
       throw new StepError(
         `sequence ${sequence} of the tokens has no label: nothing can be learned from it`,
-        'Its target is all padding. The tokens are damaged, or were not made by tokenize: tokenize again.',
+        'Its target consists of padding only. The tokens are damaged, or tokenize did not make them: tokenize again.',
       );
     for (const label of own)
       if ((label < 0 && !(label === IGNORED && (task === 'token-classification' || isGenerating(task)))) || label >= end)
         throw new StepError(
-          `sequence ${sequence} of the tokens has the ${what} ${label}, and it must be from 0 to ${end - 1}`,
-          'The tokens are damaged, or were not made by tokenize: tokenize again.',
+          `sequence ${sequence} of the tokens has the ${what} ${label}, which must be between 0 and ${end - 1}`,
+          'The tokens are damaged, or tokenize did not make them: tokenize again.',
         );
   }
 }
 
-/** Of a token that has no label. */
+/** The label of a token that the loss ignores. */
 const IGNORED = -100;
 
 const positionsOf = (split: Split, sequence: number): number[] =>
@@ -80,12 +82,12 @@ function labelsOf(split: Split, sequence: number): Int32Array {
 }
 
 /**
- * Of the parts of a batch their shares in its loss, which is the mean over all labels that count in the whole batch (by their class
- * weights), not the mean of the parts' means.
+ * The share of each part of a batch in its loss. The loss is the weighted mean over all labels of the whole batch,
+ * not the mean of the means of its parts.
  */
 export function sharesOf(parts: readonly HostTensors[], classWeights: Float32Array | undefined): number[] {
   const counted = parts.map(({ labels, input_ids }) => {
-    if (labels?.dtype !== 'int32') return input_ids!.shape[0]!; // numbers, sets of labels, answers: a row is a row
+    if (labels?.dtype !== 'int32') return input_ids!.shape[0]!; // numbers, sets of labels, answers: each row counts as one
     let sum = 0;
     for (const label of labels.data) if (label >= 0) sum += classWeights ? classWeights[label]! : 1;
     return sum;

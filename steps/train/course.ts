@@ -1,11 +1,11 @@
-/** How a training went, by its measurements: in a few words while it runs and at its end, with a warning where it went on too long. */
+/** Summarizes how a training went: in a few words while it runs and at its end, with a warning if it overfits. */
 import { type HistoryLine, isMeasurement } from '../metrics/curves.ts';
 import { SMALLER_IS_BETTER } from '../metrics/names.ts';
 import type { Extent } from './schedule.ts';
 import type { TrainContext } from './train.ts';
 import { watchedMetric } from './validation.ts';
 
-/** Which weights are kept, and by which metric; without one they are the last. */
+/** Which weights are kept, and by which metric; without a metric they are the last ones. */
 export interface Kept {
   step: number;
   metric?: string;
@@ -20,7 +20,7 @@ export class Course {
   readonly #measured: HistoryLine[] = [];
   readonly #options: Options;
   readonly #extent: Extent;
-  /** What decides which measurement is the best. */
+  /** The metric that decides which evaluation is the best. */
   readonly #watched: string;
 
   constructor(options: Options, extent: Extent) {
@@ -29,7 +29,7 @@ export class Course {
     this.#watched = watchedMetric(options)?.metric ?? 'loss';
   }
 
-  /** Takes a line of the history, and says what a measurement gave. */
+  /** Adds a line of the history, and reports the evaluation in it. */
   add(line: HistoryLine): string {
     if (!isMeasurement(line)) return '';
     this.#measured.push(line);
@@ -43,7 +43,7 @@ export class Course {
     ].join(', ');
   }
 
-  /** Values for the line on the screen: those of the last measurement, and the best one where that was before. */
+  /** Values for the progress line: those of the last evaluation, and the best one if it is an earlier one. */
   live(): Record<string, number | string> {
     const last = this.#measured.at(-1);
     const best = this.#best(this.#watched);
@@ -55,7 +55,7 @@ export class Course {
     };
   }
 
-  /** The final figures: of the measurement whose weights are kept. */
+  /** The final figures, from the evaluation whose weights are kept. */
   figures(kept: Kept): Record<string, number> {
     const line = this.#at(kept);
     if (!line) return {};
@@ -65,7 +65,7 @@ export class Course {
     };
   }
 
-  /** In one line, the validation's figures by their short names. */
+  /** One line with the validation figures by their short names. */
   summary(kept: Kept): string {
     const { step, metric } = kept;
     const line = this.#at(kept);
@@ -73,7 +73,7 @@ export class Course {
     if (!line || !last) return `${step} steps`;
     const figures = [`loss ${rounded(line.train_loss!)}`, ...validationOf(line).map(([name, value]) => `val ${name} ${rounded(value)}`)];
     const remarks = [
-      ...(line === last ? [] : [`${this.#timeOf(line)} is kept, the best by ${metric}`]),
+      ...(line === last ? [] : [`kept ${this.#timeOf(line)}, the best by ${metric}`]),
       ...(last.step < this.#extent.total
         ? [`stopped at ${this.#timeOf(last)} of ${this.#bySteps ? this.#extent.total : this.#extent.epochs}`]
         : []),
@@ -81,7 +81,7 @@ export class Course {
     return [figures.join(', '), ...remarks].join('; ');
   }
 
-  /** Undefined where the last weights are no worse than earlier ones, or the best ones are kept. */
+  /** Undefined if the last weights are no worse than earlier ones, or the best ones are kept. */
   overfitting({ step }: Kept): string | undefined {
     const last = this.#measured.at(-1);
     const best = this.#best('loss');
@@ -91,13 +91,13 @@ export class Course {
     const gain = this.#betterAtTheEnd(best, last);
     const remedy = this.#options.save_optimizer ? 'without save_optimizer, ' : '';
     return [
-      `the model overfits: the validation loss was lowest at ${this.#timeOf(best)} (${rounded(least)}), and the weights that are kept, of ${this.#timeOf(last)}, have ${rounded(now)}.`,
-      `${remedy}\`load_best_model_at_end: true\` keeps the weights of ${this.#timeOf(best)}; \`early_stopping: { patience: 2 }\` ends the training soon after, too.`,
+      `the model overfits: the validation loss was lowest at ${this.#timeOf(best)} (${rounded(least)}), and the saved weights, from ${this.#timeOf(last)}, have ${rounded(now)}.`,
+      `${remedy}\`load_best_model_at_end: true\` keeps the weights of ${this.#timeOf(best)}; \`early_stopping: { patience: 2 }\` also ends the training soon afterwards.`,
       ...(gain ? [gain] : []),
     ].join(' ');
   }
 
-  /** The loss alone does not tell whether the labels got worse. */
+  /** The loss alone does not show whether the predictions got worse. */
   #betterAtTheEnd(best: HistoryLine, last: HistoryLine): string | undefined {
     const gained = validationOf(last).find(
       ([name, value]) =>
@@ -108,10 +108,10 @@ export class Course {
     );
     if (!gained) return undefined;
     const [name, value] = gained;
-    return `Its ${name} still went from ${rounded(validationValue(best, name)!)} to ${rounded(value)}: \`metric_for_best_model: ${name}\` goes by that.`;
+    return `Its ${name} still changed from ${rounded(validationValue(best, name)!)} to ${rounded(value)}: \`metric_for_best_model: ${name}\` selects by that.`;
   }
 
-  /** The first of the best, as the training keeps it. */
+  /** The first of equally good ones, which is the one that the training keeps. */
   #best(name: string): HistoryLine | undefined {
     let best: HistoryLine | undefined;
     for (const line of this.#measured) if (isBetter(name, validationValue(line, name), best && validationValue(best, name))) best = line;
@@ -131,7 +131,7 @@ export class Course {
   }
 }
 
-/** Values that differ by less than this share are as good. */
+/** Values whose relative difference is smaller count as equal. */
 const NOISE = 0.02;
 
 const PREFIX = 'validation_';

@@ -1,4 +1,7 @@
-/** What a training says while it runs: progress, curves, a line for each measurement, the history file and TensorBoard's. */
+/**
+ * Reports a running training: progress, curves, a line for each evaluation, the history file and TensorBoard's event
+ * file.
+ */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { exportCurves, type HistoryLine, pointsOf } from '../metrics/curves.ts';
@@ -10,7 +13,7 @@ import type { Extent } from './schedule.ts';
 import type { TrainContext } from './train.ts';
 
 interface Step {
-  /** Counted from 1, through all epochs. */
+  /** Counted from 1, over all epochs. */
   step: number;
   epoch: number;
   loss: number;
@@ -26,14 +29,14 @@ export class History {
   readonly #interval: number;
   readonly #logged: number;
   #lines: HistoryLine[] = [];
-  /** Since the last measurement, since the last line, and since the last point in the records. */
+  /** Since the last evaluation, since the last line, and since the last point in the records. */
   #measuring = new Stretch();
   #line = new Stretch();
   #point = new Stretch();
   /** Losses of the last steps. */
   #recent: number[] = [];
   #shownAt = 0;
-  /** Written while it trains, where that is asked for. */
+  /** Written during training, if the option asks for it. */
   readonly #events: EventFile | undefined;
 
   constructor(context: TrainContext, extent: Extent) {
@@ -58,20 +61,20 @@ export class History {
     }
     if (step % this.#logged === 0) {
       this.#record(step, values(this.#point));
-      // No two runs have the same of these, and outputs are the same bytes each time: they are in the run's records alone.
+      // Speed differs between runs, but outputs must be the same bytes each time: it is only in the run's records.
       this.#record(step, { tokens_per_second: this.#point.tokensPerSecond(), memory_mb: Math.round(process.memoryUsage.rss() / 1e6) });
       this.#point = new Stretch();
     }
     this.#progress(step, epoch, learningRate);
   }
 
-  /** Nobody reads more than a few a second. */
+  /** More updates a second would not be readable. */
   #progress(step: number, epoch: number, learningRate: number): void {
     const { total, epochs } = this.#extent;
     if (performance.now() - this.#shownAt < 250 && step < total) return;
     this.#shownAt = performance.now();
     this.#context.progress(step, total, {
-      // The validation's come first: on a narrow screen the others give way.
+      // The validation figures come first: on a narrow screen the others are dropped.
       ...this.#course.live(),
       loss: Number((this.#recent.reduce((a, b) => a + b, 0) / this.#recent.length).toFixed(4)),
       epoch: `${epoch}/${epochs}`,
@@ -80,7 +83,10 @@ export class History {
     });
   }
 
-  /** At an epoch's end or, by steps, amid one. `trainedUntil`: when the validation, which is not the training's pace, began. */
+  /**
+   * Called at the end of an epoch or, by steps, within one. `trainedUntil`: when the validation began, so that it
+   * does not count towards the training speed.
+   */
   measured({ step, epoch }: { step: number; epoch: number }, validation: Record<string, number> | undefined, trainedUntil: number): void {
     const { loss, padding } = this.#measuring;
     const values = Object.fromEntries(Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value]));
@@ -93,7 +99,7 @@ export class History {
       ),
     );
     this.#measuring = new Stretch();
-    // A measurement's time is no training's.
+    // The time of an evaluation is not training time.
     this.#point = this.#point.without(performance.now() - trainedUntil);
   }
 
@@ -103,7 +109,10 @@ export class History {
     return { lines: this.#lines, measuring, line, point, recent: this.#recent };
   }
 
-  /** Back from a checkpoint, whose JSON has null for what is not a number. This run's records get the curves from their beginning. */
+  /**
+   * Restores from a checkpoint, whose JSON has null for values that are not numbers. This run's records get the
+   * curves from their beginning.
+   */
   restore({ lines, measuring, line, point, recent }: ReturnType<History['state']>): void {
     this.#measuring = new Stretch(measuring);
     this.#line = new Stretch(line);
@@ -117,7 +126,7 @@ export class History {
     }
   }
 
-  /** Writes what there is of the curves, and says what came of the training whose weights of that step are kept. */
+  /** Writes the curves to the end, and the result of the training whose weights of that step are kept. */
   async end(kept: Kept): Promise<void> {
     const { outputs, metric, result, warn } = this.#context;
     await writeFile(outputs.history!, this.#lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
@@ -138,7 +147,9 @@ export class History {
   }
 }
 
-/** Some steps in a row: their mean loss, the share of padding, and how many tokens that are not padding they took a second. */
+/**
+ * Several steps in a row: their mean loss, the share of padding, and their speed in tokens a second, without padding.
+ */
 class Stretch {
   readonly #since: number;
   #steps: number;
@@ -146,7 +157,7 @@ class Stretch {
   #tokens: number;
   #places: number;
 
-  /** `milliseconds`: how long it went on before. */
+  /** `milliseconds`: how long it took so far, before an interruption. */
   constructor({ steps, losses, tokens, places, milliseconds } = { steps: 0, losses: 0, tokens: 0, places: 0, milliseconds: 0 }) {
     this.#since = performance.now() - milliseconds;
     [this.#steps, this.#losses, this.#tokens, this.#places] = [steps, losses, tokens, places];
@@ -157,7 +168,7 @@ class Stretch {
     return { steps: this.#steps, losses: this.#losses, tokens: this.#tokens, places: this.#places, milliseconds };
   }
 
-  /** The same with some time less. */
+  /** The same, minus some time. */
   without(milliseconds: number): Stretch {
     const state = this.state();
     return new Stretch({ ...state, milliseconds: state.milliseconds - milliseconds });

@@ -1,9 +1,9 @@
-/** Which weights are trained, and how fast: freezing, and learning rates that fall from the head down to the embeddings. */
+/** Selects the weights that are trained, and their learning rates: freezing, and layer-wise learning rate decay. */
 import { StepError } from '../../engine/step.ts';
 import { listed, type Model } from '../models/checkpoint.ts';
 import type { WeightOptions } from '../runtime/runtime.ts';
 
-/** `lora`: what is trained then, and nothing else. */
+/** `lora`: the weights to train; all others are frozen. */
 export interface LayerOptions {
   lora?: ReadonlySet<string> | undefined;
   freeze?: readonly string[] | undefined;
@@ -17,8 +17,8 @@ export function weightOptions(
 ): (name: string) => WeightOptions | undefined {
   if (layer_wise_learning_rate_decay !== 1 && family.sharesLayers?.(config))
     throw new StepError(
-      `layer_wise_learning_rate_decay: the layers of this ${family.type} share their weights, so none can learn slower than another`,
-      'Leave it out.',
+      `layer_wise_learning_rate_decay cannot be used with ${family.type}, whose layers share their weights`,
+      'Remove it.',
       ['layer_wise_learning_rate_decay'],
     );
   const names = Object.keys(parameters);
@@ -32,25 +32,30 @@ export function weightOptions(
   });
   const trained = names.filter((name) => !frozen.has(name)).map(optionsOf);
   if (layer_wise_learning_rate_decay !== 1 && trained.every(({ learningRateFactor }) => learningRateFactor === 1))
-    throw new StepError('layer_wise_learning_rate_decay means nothing here: all layers are frozen', 'Leave it out.', [
+    throw new StepError('layer_wise_learning_rate_decay has no effect: all layers are frozen', 'Remove it.', [
       'layer_wise_learning_rate_decay',
     ]);
   if (weight_decay > 0 && trained.every(({ weightDecay }) => weightDecay === 0))
-    throw new StepError('weight_decay means nothing here: only biases and norms are trained', 'Leave it out.', ['weight_decay']);
+    throw new StepError('weight_decay has no effect: only biases and norms are trained', 'Remove it.', ['weight_decay']);
   return (name) => (frozen.has(name) ? undefined : optionsOf(name));
 }
 
-/** A pattern is some of a name's parts, as `embeddings` or `layer.0`; `*` stands for any letters of one part. */
+/**
+ * A pattern consists of consecutive parts of a name, such as `embeddings` or `layer.0`; `*` matches any letters
+ * within one part.
+ */
 function matching(pattern: string, names: string[]): string[] {
   const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^.]*');
   const found = names.filter((name) => new RegExp(`(^|\\.)${escaped}(\\.|$)`).test(name));
   if (found.length > 0) return found;
-  throw new StepError(`freeze: no weight is called ${JSON.stringify(pattern)}`, `Names are such as ${listed(names, 4)}.`, ['freeze']);
+  throw new StepError(`freeze: no weight matches ${JSON.stringify(pattern)}`, `Names of weights are, for example, ${listed(names, 4)}.`, [
+    'freeze',
+  ]);
 }
 
 /**
- * 0 for the embeddings, 1 for the first layer; nothing for what lies above the layers: pooler and head. A decoder's lie above an
- * encoder's, whose last norm is of its last layer.
+ * 0 for the embeddings, 1 for the first layer; undefined for everything above the layers: pooler and head. The layers
+ * of a decoder follow those of the encoder, whose final norm belongs to its last layer.
  */
 function depthsOf(names: string[], prefix: string): Map<string, number> {
   const depths = new Map<string, number>();
@@ -70,5 +75,8 @@ function depthsOf(names: string[], prefix: string): Map<string, number> {
   return depths;
 }
 
-/** BERT's and its kin's, what makes ALBERT's as wide as its layers, GPT-2's and T5's. */
+/**
+ * The embeddings of the BERT family, ALBERT's projection to the width of the layers, and the embeddings of GPT-2 and
+ * T5.
+ */
 const EMBEDDINGS = /(?:^|\.)(?:embeddings|embedding_hidden_mapping_in|wte|wpe|shared)\./;

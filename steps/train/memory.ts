@@ -1,4 +1,7 @@
-/** How much memory a training takes, said before its first step, and what to do where it is too much. */
+/**
+ * Estimates the memory that a training needs. The estimate is reported before its first step, with advice if it is
+ * too much.
+ */
 import { memoryLimit, StepError } from '../../engine/step.ts';
 import type { Model } from '../models/checkpoint.ts';
 import { peakBytes } from '../runtime/graph.ts';
@@ -10,15 +13,17 @@ import { traceTraining } from '../runtime/trace.ts';
 export interface Memory {
   weights: number;
   gradients: number;
-  /** What the optimizer remembers. */
+  /** The optimizer's moments. */
   moments: number;
-  /** What lies between inputs and gradients of the largest part of a batch. */
+  /** The activations of the largest part of a batch. */
   activations: number;
-  /** Of the best weights so far. */
+  /** A copy of the best weights so far. */
   best: number;
 }
 
-/** `largest`: inputs of the shape of the largest part of a batch; `parts`: how many a batch has at most. */
+/**
+ * `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts of a batch.
+ */
 export function memoryOf(
   { program, weights }: Pick<Model, 'program' | 'weights'>,
   options: TrainingOptions,
@@ -45,7 +50,7 @@ export function memoryOf(
   };
 }
 
-/** `shape`: of the largest part, as in "32 × 128 tokens". */
+/** `shape`: of the largest part, such as "32 × 128 tokens". */
 export function inWords(memory: Memory, shape: string): string {
   const told = Object.entries(memory).filter(([, bytes]) => bytes > 0);
   const parts = told.map(([what, bytes]) => `${WORDS[what as keyof Memory](shape)} ${size(bytes)}`);
@@ -54,12 +59,12 @@ export function inWords(memory: Memory, shape: string): string {
 
 export function refuseTooMuch(memory: Memory, shape: string, limit = memoryLimit()): void {
   if (sumOf(memory) < limit) return;
-  throw new StepError(`this training needs more memory than the ${size(limit)} there are. ${inWords(memory, shape)}`, LOWER, [
+  throw new StepError(`this training needs more memory than the ${size(limit)} available. ${inWords(memory, shape)}`, LOWER, [
     'batch_size',
   ]);
 }
 
-/** A failure to get memory, from whichever library, in words; any other error as it is. */
+/** Translates an out-of-memory error of any library; returns any other error unchanged. */
 export function explainMemory(error: unknown, shape: string): unknown {
   const text = error instanceof Error ? error.message : String(error);
   if (!NO_MEMORY.test(text)) return error;
@@ -67,9 +72,9 @@ export function explainMemory(error: unknown, shape: string): unknown {
 }
 
 const LOWER =
-  'Lower batch_size, with as much more gradient_accumulation_steps (each step then still learns from as many sequences), or the max_length of tokenize; gradient_checkpointing needs less for the activations, lora or optim adafactor less for the optimizer.';
+  'Lower `batch_size` and raise `gradient_accumulation_steps` by the same factor, so that each step still learns from as many sequences, or lower `max_length` of tokenize. `gradient_checkpointing` reduces the activations; `lora` or `optim: adafactor` reduce the optimizer state.';
 
-/** onnxruntime, C++, V8 and WebAssembly, TensorFlow and CUDA. */
+/** Messages of onnxruntime, C++, V8 and WebAssembly, TensorFlow and CUDA. */
 const NO_MEMORY =
   /allocat\w* (memory|failed)|failed to allocate|bad.?alloc|out of memory|\bOOM\b|memory allocation|Cannot allocate memory/i;
 

@@ -1,4 +1,7 @@
-/** What a training can be set back to, as tensors of safetensors files. An optimizer's are called `m/bert.pooler.dense.weight`. */
+/**
+ * The restorable state of a training, as tensors of safetensors files. An optimizer's tensors have names such as
+ * `m/bert.pooler.dense.weight`.
+ */
 import { float32, type StoredTensor, toFloat32 } from '../models/safetensors.ts';
 import type { HostTensors, OptimizerState, Training } from '../runtime/runtime.ts';
 
@@ -25,16 +28,19 @@ export function weightsOfTensors(tensors: Record<string, StoredTensor>): HostTen
   );
 }
 
-/** The first tensor that the training needs and these lack, have in another size, or have and it does not need. Looked for before anything is changed. */
+/**
+ * Describes the first tensor that is missing, has another size, or is superfluous; undefined if all fit. It is called
+ * before anything changes.
+ */
 export function misfit(training: Training, weights: HostTensors, slots: OptimizerState['slots']): string | undefined {
   for (const [name, { shape }] of Object.entries(training.weights())) {
     const found = weights[name];
     if (!found) return `there is no tensor ${name}`;
-    if (found.shape.join() !== shape.join()) return `${name} is [${found.shape}], and the model's is [${shape}]`;
+    if (found.shape.join() !== shape.join()) return `${name} is [${found.shape}], but in the model it is [${shape}]`;
   }
   const own = training.optimizerState().slots;
   const foreign = Object.keys(slots).find((kind) => !(kind in own));
-  if (foreign !== undefined) return `there are tensors ${foreign}/…, which are another optimizer's`;
+  if (foreign !== undefined) return `there are tensors ${foreign}/…, which belong to another optimizer`;
   for (const [kind, values] of Object.entries(own)) {
     for (const [name, { length }] of Object.entries(values)) {
       const found = slots[kind]?.[name];

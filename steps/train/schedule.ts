@@ -1,4 +1,4 @@
-/** Learning rates by step, as transformers' schedulers give them. */
+/** Learning rates by step, as in transformers' schedulers. */
 
 export const SCHEDULES = [
   'linear',
@@ -13,14 +13,14 @@ export const SCHEDULES = [
 export type Schedule = (typeof SCHEDULES)[number];
 
 export interface ScheduleOptions {
-  /** Of cosine_with_restarts. */
+  /** For cosine_with_restarts. */
   cycles?: number | undefined;
-  /** Of polynomial: its power, and the factor that it ends with. */
+  /** For polynomial: its power, and its final factor. */
   power?: number | undefined;
   end?: number;
 }
 
-/** The factor of the learning rate at step `step`, counted from 0, of `total`. */
+/** The factor of the learning rate at step `step` (counted from 0) of `total`. */
 export function schedule(
   kind: Schedule,
   warmup: number,
@@ -47,18 +47,18 @@ export function schedule(
   };
 }
 
-/** How long a training is. */
+/** The length of a training. */
 export interface Extent {
   /** Optimizer steps of a whole epoch, and of the training. */
   perEpoch: number;
   total: number;
-  /** Epochs that are begun. With `max_steps` the last may end before all of its batches came. */
+  /** Epochs that begin. With `max_steps` the last one may be partial. */
   epochs: number;
-  /** Whether `epochs` decides its length, and not `max_steps`. */
+  /** Whether `epochs` decides the length, not `max_steps`. */
   byEpochs: boolean;
 }
 
-/** As transformers' Trainer has it: `max_steps` decides alone where it is given. */
+/** As in transformers' Trainer, `max_steps` overrides `epochs`. */
 export function extentOf(perEpoch: number, { epochs, max_steps }: { epochs: number; max_steps?: number | undefined }): Extent {
   const total = max_steps ?? epochs * perEpoch;
   return { perEpoch, total, epochs: Math.ceil(total / perEpoch), byEpochs: max_steps === undefined };

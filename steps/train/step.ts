@@ -5,140 +5,183 @@ import { metricProblem, positiveAhead, tokensAhead } from '../tasks/foresight.ts
 import { aliases } from './aliases.ts';
 import { SCHEDULES } from './schedule.ts';
 
-/** Names are those of transformers' TrainingArguments where it has them. */
+/** Option names follow transformers' TrainingArguments wherever it has an equivalent. */
 export default defineStep({
   name: 'train',
   version: 5,
-  description: 'Fine-tunes a model, or trains it from a random start where the model folder has no weights.',
+  description: 'Fine-tunes a model. If the model folder has no weights, trains it from a random initialization.',
   options: {
     task: {
       enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm', 'causal-lm', 'seq2seq'],
-      description: 'What the model is trained for. Default: what the tokens were made for, and it can be nothing else.',
+      description: 'The task to train for. It must be the task that the tokens were made for, which is also the default.',
     },
     replace_head: {
       type: 'boolean',
       default: false,
-      description: "Starts a new head where the model's was trained for other labels; without it that is an error.",
+      description:
+        'Replaces a head that was trained for other labels with a newly initialized one. Without it, different labels are an error.',
     },
-    epochs: { type: 'integer', minimum: 1, default: 3, description: 'Passes over the training split.' },
+    epochs: { type: 'integer', minimum: 1, default: 3, description: 'Number of passes over the training split.' },
     max_steps: {
       type: 'integer',
       minimum: 1,
       description:
-        'Optimizer steps of the whole training. It overrides epochs: the training split is passed over as often as that takes, the last time in part.',
+        'Total number of optimizer steps. Overrides `epochs`: the training split is repeated as often as needed, and the last epoch may be partial.',
     },
-    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Sequences that are computed at once.' },
+    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of sequences per forward and backward pass.' },
     gradient_accumulation_steps: {
       type: 'integer',
       minimum: 1,
       default: 1,
       description:
-        'An optimizer step learns from so many times batch_size sequences, in less memory than one batch of that size takes. Without dropout the result is the same; with dropout other units are dropped.',
+        'Number of batches whose gradients are accumulated for one optimizer step. It needs less memory than one batch of batch_size × gradient_accumulation_steps. Without dropout the result is the same; with dropout the masks differ.',
     },
     gradient_checkpointing: {
       type: 'boolean',
       default: false,
       description:
-        'Keeps only what lies between the layers, and computes the rest once more for the gradients: much less memory, one more forward pass, the same result.',
+        'Keeps only the activations between layers and recomputes the others in the backward pass. It needs much less memory, costs one more forward pass, and gives the same result.',
     },
     sampler: {
       enum: ['random', 'balanced'],
       default: 'random',
-      description: 'balanced draws every class of a text-classification equally often, those with few rows again and again.',
+      description: '`balanced` draws every class of text-classification equally often, and repeats the rows of rare classes.',
     },
     optim: {
       enum: ['adamw', 'adafactor', 'sgd'],
       default: 'adamw',
-      description: "torch.optim.AdamW, Adafactor as transformers' Trainer sets it up (little memory), or torch.optim.SGD.",
+      description:
+        "The optimizer: torch.optim.AdamW, Adafactor with the settings of transformers' Trainer (needs little memory), or torch.optim.SGD.",
     },
-    learning_rate: { type: 'number', exclusiveMinimum: 0, default: 5e-5, description: 'The peak of the learning rate.' },
+    learning_rate: { type: 'number', exclusiveMinimum: 0, default: 5e-5, description: 'The peak learning rate.' },
     lr_scheduler_type: {
       enum: SCHEDULES,
       default: 'linear',
       description:
-        'How the learning rate goes on after the warmup: down to 0 in a line, a half cosine or several of them, to lr_end by a polynomial, with the root of the steps, or not at all.',
+        'How the learning rate changes after the warmup: `linear`, `cosine` and `cosine_with_restarts` decrease it to 0, `polynomial` decreases it to `lr_end`, `inverse_sqrt` divides it by the square root of the step, and `constant` and `constant_with_warmup` keep it.',
     },
     lr_scheduler_kwargs: {
       type: 'object',
       properties: {
-        num_cycles: { type: 'integer', minimum: 1, description: 'Of cosine_with_restarts: how often it falls to 0. Default: 1.' },
-        power: { type: 'number', exclusiveMinimum: 0, description: 'Of polynomial. Default: 1.' },
-        lr_end: { type: 'number', minimum: 0, description: 'Of polynomial: the last learning rate. Default: 1e-7.' },
+        num_cycles: {
+          type: 'integer',
+          minimum: 1,
+          description: 'Number of times that `cosine_with_restarts` decreases the learning rate to 0. Default: 1.',
+        },
+        power: { type: 'number', exclusiveMinimum: 0, description: 'The power of `polynomial`. Default: 1.' },
+        lr_end: { type: 'number', minimum: 0, description: 'The final learning rate of `polynomial`. Default: 1e-7.' },
       },
       additionalProperties: false,
-      description: 'Options of some schedules.',
+      description: 'Options of the schedules `cosine_with_restarts` and `polynomial`.',
     },
     warmup_steps: {
       type: 'number',
       minimum: 0,
       default: 0,
-      description: 'Steps in which the learning rate rises from 0; below 1, the share of all steps.',
+      description: 'Number of steps in which the learning rate rises from 0. A value below 1 is a share of all steps.',
     },
     weight_decay: {
       type: 'number',
       minimum: 0,
       default: 0,
-      description: 'Decoupled weight decay (AdamW) of all weights but biases and norms.',
+      description: 'Decoupled weight decay, as in AdamW. It applies to all weights except biases and norms.',
     },
-    max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Gradients are scaled down to this norm; 0 leaves them alone.' },
-    momentum: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: 'Of sgd. Default: 0.' },
-    nesterov: { type: 'boolean', description: "Of sgd: Nesterov's momentum. Default: false." },
+    max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Clips the gradient to this norm. 0 disables clipping.' },
+    momentum: {
+      type: 'number',
+      minimum: 0,
+      exclusiveMaximum: 1,
+      description: 'The momentum factor. Applies only to `optim: sgd`. Default: 0.',
+    },
+    nesterov: { type: 'boolean', description: 'Enables Nesterov momentum. Applies only to `optim: sgd`. Default: false.' },
     layer_wise_learning_rate_decay: {
       type: 'number',
       exclusiveMinimum: 0,
       maximum: 1,
       default: 1,
-      description: 'Each layer learns at this times the rate of the one above it; the head at the full rate, the embeddings at the lowest.',
+      description:
+        'Multiplies the learning rate by this factor for each layer further from the head: the head has the full rate, the embeddings the lowest.',
     },
     freeze: {
       type: 'array',
       items: { type: 'string', minLength: 1 },
       minItems: 1,
-      description: 'Weights that stay as they are, by parts of their names: embeddings, layer.0, encoder; * stands for any letters.',
+      description:
+        'Weights that are not trained, given by parts of their names: `embeddings`, `layer.0`, `encoder`. `*` matches any letters within one part.',
     },
     lora: {
       type: 'object',
       properties: {
-        r: { type: 'integer', minimum: 1, default: 8, description: 'The rank: how wide the adapters are.' },
-        alpha: { type: 'number', exclusiveMinimum: 0, default: 8, description: 'What they add is multiplied by alpha / r.' },
-        dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0, description: 'Of what the adapters read.' },
+        r: { type: 'integer', minimum: 1, default: 8, description: 'The rank of the adapters.' },
+        alpha: {
+          type: 'number',
+          exclusiveMinimum: 0,
+          default: 8,
+          description: 'The scaling: the output of each adapter is multiplied by alpha / r.',
+        },
+        dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0, description: 'The dropout rate of the adapters’ inputs.' },
         targets: {
           type: 'array',
           items: { type: 'string', minLength: 1 },
           minItems: 1,
-          description: 'Linear layers, by how their names end. Default: query and value; of DistilBERT q_lin and v_lin.',
+          description:
+            'The linear layers that get an adapter, given by the ends of their names. Default: query and value (q_lin and v_lin in DistilBERT).',
         },
         merge: {
           type: 'boolean',
           default: true,
           description:
-            'true: the model is whole, its adapters merged in, and they lie in its folder adapter, too. false: the model folder is the adapters alone, for PEFT.',
+            'true: merges the adapters into the model, and also saves them in its folder `adapter`. false: saves only the adapters, for PEFT.',
         },
       },
       additionalProperties: false,
-      description: 'Trains low-rank adapters (LoRA, as in PEFT) and the head only; all else stays as it is.',
+      description: 'Trains low-rank adapters (LoRA, as in PEFT) and the head, and freezes all other weights.',
     },
     label_smoothing_factor: {
       type: 'number',
       minimum: 0,
       exclusiveMaximum: 1,
       default: 0,
-      description: 'This much of each target is spread evenly over all labels.',
+      description: 'The share of each target that is spread evenly over all labels.',
     },
     class_weights: {
       anyOf: [{ const: 'balanced' }, { type: 'object', additionalProperties: { type: 'number', exclusiveMinimum: 0 } }],
-      description: 'What each label counts in the loss: label → number, or balanced, by how rare it is.',
+      description:
+        'The weight of each label in the loss: a map from label to number, or `balanced`, which weights rare labels more (as in scikit-learn).',
     },
-    adam_beta1: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0.9, description: 'Decay of the first moment.' },
-    adam_beta2: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0.999, description: 'Decay of the second moment.' },
-    adam_epsilon: { type: 'number', exclusiveMinimum: 0, default: 1e-8, description: 'Added to the root of the second moment.' },
-    dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: "All dropout rates of the model. Default: its config's." },
+    adam_beta1: {
+      type: 'number',
+      minimum: 0,
+      exclusiveMaximum: 1,
+      default: 0.9,
+      description: 'The decay rate of the first moment (AdamW).',
+    },
+    adam_beta2: {
+      type: 'number',
+      minimum: 0,
+      exclusiveMaximum: 1,
+      default: 0.999,
+      description: 'The decay rate of the second moment (AdamW).',
+    },
+    adam_epsilon: {
+      type: 'number',
+      exclusiveMinimum: 0,
+      default: 1e-8,
+      description: 'Added to the square root of the second moment (AdamW).',
+    },
+    dropout: {
+      type: 'number',
+      minimum: 0,
+      exclusiveMaximum: 1,
+      description: "Overrides all dropout rates of the model. Default: the rates in the model's config.",
+    },
     eval_strategy: {
       enum: ['epoch', 'steps', 'no'],
       default: 'epoch',
-      description: 'When the validation split is measured: after each epoch, after every eval_steps steps and the last, or never.',
+      description:
+        'When to evaluate on the validation split: after each epoch, after every `eval_steps` steps and after the last one, or never.',
     },
-    eval_steps: { type: 'integer', minimum: 1, description: 'Of eval_strategy steps.' },
+    eval_steps: { type: 'integer', minimum: 1, description: 'Number of steps between two evaluations. Needs `eval_strategy: steps`.' },
     early_stopping: {
       type: 'object',
       properties: {
@@ -146,59 +189,71 @@ export default defineStep({
           enum: ['loss', ...METRIC_NAMES],
           default: 'loss',
           description:
-            "Of the validation split: one of the task's. With more than two labels text-classification has macro_f1 and the like, not f1.",
+            "The metric of the validation split to watch; one of the task's metrics. With more than two labels, text-classification has macro_f1 and its like instead of f1.",
         },
-        patience: { type: 'integer', minimum: 1, default: 1, description: 'Ends the training after so many measurements without a gain.' },
-        min_delta: { type: 'number', minimum: 0, default: 0, description: 'A gain is more than this over the last gain.' },
+        patience: {
+          type: 'integer',
+          minimum: 1,
+          default: 1,
+          description: 'Number of evaluations without improvement after which training stops.',
+        },
+        min_delta: {
+          type: 'number',
+          minimum: 0,
+          default: 0,
+          description: 'A value counts as an improvement only if it is better than the last improvement by more than this.',
+        },
       },
       additionalProperties: false,
-      description: 'Ends the training when a metric no longer gains, and keeps the best weights that were measured.',
+      description: 'Stops training when a metric no longer improves, and keeps the best weights.',
     },
     load_best_model_at_end: {
       type: 'boolean',
       default: false,
-      description: 'Trains to the end, and keeps the best weights that were measured. early_stopping does so anyway.',
+      description: 'Trains to the end, and keeps the best weights that were evaluated. `early_stopping` implies it.',
     },
     metric_for_best_model: {
       enum: ['loss', ...METRIC_NAMES],
-      description: "Of load_best_model_at_end: one of the task's metrics. Default: loss.",
+      description: "The metric that `load_best_model_at_end` compares; one of the task's metrics. Default: loss.",
     },
     positive: {
       type: 'string',
-      description: 'Which of two labels precision, recall and f1 are about. Default: the last in sorting order, numbers by value.',
+      description:
+        'The positive class of two labels, for precision, recall and f1. Default: the last label in sorting order (numbers by value).',
     },
     mlm_probability: {
       type: 'number',
       exclusiveMinimum: 0,
       exclusiveMaximum: 1,
-      description: 'Of masked-lm: the share of tokens that are hidden, anew in each epoch. Default: 0.15.',
+      description: 'The share of tokens that masked-lm masks, drawn anew in each epoch. Default: 0.15.',
     },
     logging_steps: {
       type: 'integer',
       minimum: 1,
       fingerprint: false,
       description:
-        "A point of the curves in the run's records for so many steps. Default: as many as leave a thousand points at most, as in the output `history`.",
+        "Number of steps between two points of the curves in the run's records. Default: chosen so that there are at most a thousand points, as in the output `history`.",
     },
     tensorboard: {
       type: 'boolean',
       default: false,
       fingerprint: false,
       description:
-        'Writes the event file of the output `tensorboard` while it trains, for TensorBoard to follow; else it is written at the end.',
+        'Writes the event file of the output `tensorboard` during training, so that TensorBoard can follow it. Otherwise it is written at the end.',
     },
     save_steps: {
       type: 'integer',
       minimum: 1,
       fingerprint: false,
-      description: 'Writes a checkpoint after every so many steps, beside those of save_minutes. An interrupted run goes on from the last.',
+      description:
+        'Number of steps between two checkpoints, in addition to those of `save_minutes`. An interrupted run resumes from the last checkpoint.',
     },
     save_minutes: {
       type: 'number',
       exclusiveMinimum: 0,
       default: 10,
       fingerprint: false,
-      description: 'Writes a checkpoint when the last is so old.',
+      description: 'Writes a checkpoint when the last one is this many minutes old.',
     },
     save_optimizer: {
       type: 'boolean',
@@ -209,13 +264,14 @@ export default defineStep({
     precision: {
       enum: ['fp32', 'bf16'],
       default: 'fp32',
-      description: 'Of matrix products. bf16, of the runtime tensorflow only, is faster where CPU or GPU have it; all else stays in fp32.',
+      description:
+        'The precision of matrix products. `bf16` needs `runtime: tensorflow` and is faster where the CPU or GPU supports it. Everything else stays in fp32.',
     },
     seed: {
       type: 'integer',
       minimum: 0,
       default: 0,
-      description: 'Decides the random start, the order of the rows and what dropout drops.',
+      description: 'The seed of the random initialization, the order of the rows and the dropout masks.',
     },
   },
   optional: [
@@ -238,12 +294,16 @@ export default defineStep({
   ],
   aliases,
   inputs: {
-    tokens: { kind: 'folder', description: "A tokenize step's tokens." },
-    model: { kind: 'folder', description: 'A Hugging Face model folder; without model.safetensors training starts at random.' },
+    tokens: { kind: 'folder', description: 'The tokens from a tokenize step.' },
+    model: {
+      kind: 'folder',
+      description: 'A Hugging Face model folder. Without model.safetensors, training starts from a random initialization.',
+    },
     continue: {
       kind: 'folder',
       optional: true,
-      description: "A train step's model, saved with save_optimizer: training goes on from its epochs, weights and moments to `epochs`.",
+      description:
+        'The model of a train step with `save_optimizer: true`. Training resumes with its weights and optimizer state, until `epochs` or `max_steps`, which include those already done.',
     },
   },
   outputs: {
@@ -252,7 +312,7 @@ export default defineStep({
       kind: 'file',
       description: 'Loss, learning rate, gradient norm, padding and validation metrics by step, as JSON lines.',
     },
-    tensorboard: { kind: 'folder', description: 'The same as an event file for TensorBoard.' },
+    tensorboard: { kind: 'folder', description: 'The curves of `history` as an event file for TensorBoard.' },
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
   threads: 'all',
@@ -260,65 +320,82 @@ export default defineStep({
     const problems: OptionProblem[] = [];
     const { warmup_steps, lr_scheduler_type, early_stopping } = options;
     if (warmup_steps >= 1 && !Number.isInteger(warmup_steps)) {
-      problems.push({ option: 'warmup_steps', message: 'warmup_steps is a whole number of steps, or, below 1, a share of them' });
+      problems.push({ option: 'warmup_steps', message: '`warmup_steps` must be a whole number of steps or a share below 1' });
     }
     if (lr_scheduler_type === 'constant' && warmup_steps > 0) {
-      problems.push({ option: 'warmup_steps', message: 'the schedule `constant` has no warmup; `constant_with_warmup` has' });
+      problems.push({ option: 'warmup_steps', message: '`lr_scheduler_type: constant` has no warmup: use `constant_with_warmup`' });
     }
     for (const name of Object.keys(options.lr_scheduler_kwargs ?? {})) {
       const own = name === 'num_cycles' ? 'cosine_with_restarts' : 'polynomial';
       if (own !== lr_scheduler_type)
-        problems.push({ option: `lr_scheduler_kwargs.${name}`, message: `${name} is of the schedule ${own}, not of ${lr_scheduler_type}` });
+        problems.push({
+          option: `lr_scheduler_kwargs.${name}`,
+          message: `\`${name}\` applies only to \`lr_scheduler_type: ${own}\`, not to ${lr_scheduler_type}`,
+        });
     }
     if (lr_scheduler_type === 'polynomial' && (options.lr_scheduler_kwargs?.lr_end ?? 1e-7) >= options.learning_rate)
-      problems.push({ option: 'learning_rate', message: 'learning_rate must be above lr_end, in which polynomial ends (1e-7 by default)' });
+      problems.push({
+        option: 'learning_rate',
+        message: '`learning_rate` must be greater than `lr_end`, the final learning rate of polynomial (default: 1e-7)',
+      });
     if (options.precision === 'bf16' && (options.runtime === 'onnx' || options.runtime === 'eager')) {
-      problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, not of ${options.runtime}` });
+      problems.push({ option: 'precision', message: `\`precision: bf16\` needs \`runtime: tensorflow\`, not ${options.runtime}` });
     }
     for (const name of ['momentum', 'nesterov'] as const)
       if (options[name] !== undefined && options.optim !== 'sgd')
-        problems.push({ option: name, message: `${name} is of sgd, not of ${options.optim}` });
-    if (options.nesterov && !options.momentum) problems.push({ option: 'nesterov', message: 'nesterov needs a momentum' });
+        problems.push({ option: name, message: `\`${name}\` applies only to \`optim: sgd\`, not to ${options.optim}` });
+    if (options.nesterov && !options.momentum)
+      problems.push({ option: 'nesterov', message: '`nesterov` needs a `momentum` greater than 0' });
     for (const [name, preset] of Object.entries({ adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8 }))
       if (options.optim !== 'adamw' && options[name as 'adam_beta1'] !== preset)
-        problems.push({ option: name, message: `${name} is of adamw, not of ${options.optim}` });
+        problems.push({ option: name, message: `\`${name}\` applies only to \`optim: adamw\`, not to ${options.optim}` });
     if (options.gradient_checkpointing && options.runtime === 'eager')
-      problems.push({ option: 'gradient_checkpointing', message: 'gradient_checkpointing is of the runtimes that compile, not of eager' });
+      problems.push({
+        option: 'gradient_checkpointing',
+        message: '`gradient_checkpointing` needs a runtime that compiles: `runtime: eager` does not',
+      });
     if (options.optim !== 'adamw' && options.runtime === 'tensorflow')
-      problems.push({ option: 'optim', message: `the runtime tensorflow has adamw only, not ${options.optim}` });
+      problems.push({ option: 'optim', message: `\`runtime: tensorflow\` supports only \`optim: adamw\`, not ${options.optim}` });
     if (options.optim !== 'adamw' && options.runtime === 'auto' && options.precision === 'bf16')
-      problems.push({ option: 'precision', message: `bf16 is of the runtime tensorflow, which has adamw only, not ${options.optim}` });
+      problems.push({
+        option: 'precision',
+        message: `\`precision: bf16\` needs \`runtime: tensorflow\`, which supports only \`optim: adamw\`, not ${options.optim}`,
+      });
     if (options.lora && options.freeze)
-      problems.push({ option: 'freeze', message: 'lora trains its adapters and the head only: all else is frozen already' });
+      problems.push({ option: 'freeze', message: '`lora` trains only its adapters and the head: all other weights are frozen already' });
     if (options.lora && options.save_optimizer)
       problems.push({
         option: 'save_optimizer',
-        message: 'save_optimizer is not for lora, whose adapters are merged: give the model as `model` to train it further',
+        message:
+          '`save_optimizer` cannot be combined with `lora`, because the adapters are merged: to train further, give the trained model as `model`',
       });
     if (options.sampler === 'balanced' && options.class_weights === 'balanced')
-      problems.push({ option: 'class_weights', message: 'the sampler is balanced already: each class would count twice' });
+      problems.push({
+        option: 'class_weights',
+        message: '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
+      });
     const best = early_stopping ? 'early_stopping' : options.load_best_model_at_end ? 'load_best_model_at_end' : undefined;
     if (early_stopping && options.load_best_model_at_end)
-      problems.push({ option: 'load_best_model_at_end', message: 'early_stopping keeps the best weights already' });
+      problems.push({ option: 'load_best_model_at_end', message: '`early_stopping` already keeps the best weights' });
     if (options.metric_for_best_model !== undefined && best !== 'load_best_model_at_end')
       problems.push({
         option: 'metric_for_best_model',
-        message: `metric_for_best_model is of load_best_model_at_end${early_stopping ? '; early_stopping has a metric of its own' : ''}`,
+        message: `\`metric_for_best_model\` needs \`load_best_model_at_end\`${early_stopping ? '; early_stopping has a metric of its own' : ''}`,
       });
     if (best && options.eval_strategy === 'no')
-      problems.push({ option: 'eval_strategy', message: `${best} needs measurements: eval_strategy epoch or steps` });
+      problems.push({ option: 'eval_strategy', message: `\`${best}\` needs evaluations: set \`eval_strategy\` to epoch or steps` });
     if (best && options.eval_strategy === 'epoch' && options.epochs === 1 && options.max_steps === undefined)
-      problems.push({ option: best, message: `${best} needs more than one epoch, or eval_strategy steps` });
+      problems.push({ option: best, message: `\`${best}\` needs more than one epoch, or \`eval_strategy: steps\`` });
     if (options.positive !== undefined && options.eval_strategy === 'no')
-      problems.push({ option: 'positive', message: 'positive is about measurements, and eval_strategy no makes none' });
+      problems.push({ option: 'positive', message: '`positive` applies to evaluations, and `eval_strategy: no` makes none' });
     if (options.eval_strategy === 'steps' && options.eval_steps === undefined)
-      problems.push({ option: 'eval_strategy', message: 'eval_strategy steps needs eval_steps' });
+      problems.push({ option: 'eval_strategy', message: '`eval_strategy: steps` needs `eval_steps`' });
     if (options.eval_strategy !== 'steps' && options.eval_steps !== undefined)
-      problems.push({ option: 'eval_steps', message: `eval_steps is of eval_strategy steps, not of ${options.eval_strategy}` });
+      problems.push({ option: 'eval_steps', message: `\`eval_steps\` needs \`eval_strategy: steps\`, not ${options.eval_strategy}` });
     if (best && options.save_optimizer) {
       problems.push({
         option: 'save_optimizer',
-        message: `save_optimizer saves the state of the last step, and ${best} may keep the weights of an earlier one`,
+        message: `\`save_optimizer\` saves the state of the last step, but ${best} may keep the weights of an earlier step`,
       });
     }
     return problems;

@@ -1,12 +1,12 @@
 import { SMALLER_IS_BETTER } from '../metrics/names.ts';
 
 /**
- * Watches a metric: which weights are the best by it, and, for early stopping, whether it no longer gains.
- * A value is compared with the last one that was a significant gain, so that small steady gains add up to one.
+ * Watches a metric: which weights are the best by it and, for early stopping, whether it still improves. A value is
+ * compared with the last significant improvement, so that small steady improvements add up.
  */
 export interface Stopping {
   readonly metric: string;
-  /** Takes a measurement's value; true if it is the best so far. */
+  /** Adds the value of an evaluation; true if it is the best so far. */
   add(value: number): boolean;
   readonly stop: boolean;
   /** For a checkpoint, and back from it. */
@@ -14,7 +14,7 @@ export interface Stopping {
   restore(state: StoppingState): void;
 }
 
-/** Before the first measurement there is no best, and JSON has no infinity. */
+/** Infinity before the first evaluation, which JSON cannot represent. */
 interface StoppingState {
   best: number | null;
   significant: number | null;
@@ -23,12 +23,12 @@ interface StoppingState {
 
 export interface StoppingOptions {
   metric: string;
-  /** Stops after so many measurements without a gain of more than `min_delta`. */
+  /** Stops after this many evaluations without an improvement by more than `min_delta`. */
   patience?: number;
   min_delta?: number;
 }
 
-/** Without a patience it never stops, and only tells which value is the best. */
+/** Without a patience it never stops, and only reports which value is the best. */
 export function stoppingBy({ metric, patience = Number.POSITIVE_INFINITY, min_delta = 0 }: StoppingOptions): Stopping {
   const sign = SMALLER_IS_BETTER.includes(metric) ? -1 : 1;
   let best = Number.NEGATIVE_INFINITY;

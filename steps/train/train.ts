@@ -1,6 +1,7 @@
 /**
- * Tokens and a model → the memory it takes → epochs of steps, measured and saved on the way → the model as a Hugging Face folder. What a
- * step of training computes is runtime's; here is in which order, how often, and which weights are kept.
+ * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a
+ * Hugging Face model folder. The runtime computes a step; this file decides their order and number, and which weights
+ * are kept.
  */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -37,7 +38,11 @@ export async function train(context: TrainContext): Promise<void> {
   const info = await readTokensInfo(inputs.tokens);
   refuseOptions(info, options);
   if (inputs.continue && options.lora)
-    throw new StepError('continue is not for lora, whose adapters are merged when a training ends', 'Give the model as `model`.', ['lora']);
+    throw new StepError(
+      '`continue` cannot be combined with `lora`, whose adapters are merged when a training ends',
+      'Give the trained model as `model`.',
+      ['lora'],
+    );
   const data = await openSplit(inputs.tokens, info, 'train');
   const batchSize = options.batch_size * options.gradient_accumulation_steps;
   const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
@@ -57,10 +62,10 @@ export async function train(context: TrainContext): Promise<void> {
   });
   const lora = options.lora && adapt(start, start.fresh, options.lora as LoraOptions, seed);
   const model = lora ?? start;
-  if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} numbers are trained`);
+  if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} parameters are trained`);
   await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
   const continued = inputs.continue ? await continueFrom(inputs.continue, model, extent) : undefined;
-  // Of the runtimes that auto chooses from tensorflow has adamw only.
+  // Among the runtimes that auto chooses from, tensorflow supports only adamw.
   const runtimeName = options.runtime === 'auto' && options.optim !== 'adamw' ? 'onnx' : options.runtime;
   const runtime = await openRuntime(runtimeName, { threads, device: options.device, precision: options.precision });
   log(`runtime: ${runtime.description}`);
@@ -85,7 +90,7 @@ export async function train(context: TrainContext): Promise<void> {
     const shape = { cycles, power, end: lr_end / options.learning_rate };
     const warmup = warmupOf(options.warmup_steps, total);
     if (warmup >= total)
-      warn(`warmup_steps: the training has ${total} steps, and its learning rate rises for ${warmup}: it never reaches learning_rate`);
+      warn(`warmup_steps: the training has ${total} steps and a warmup of ${warmup}, so the learning rate never reaches learning_rate`);
     const factor = schedule(options.lr_scheduler_type, warmup, total, shape);
     const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
     const history = new History(context, extent);
@@ -112,7 +117,7 @@ export async function train(context: TrainContext): Promise<void> {
           signal.throwIfAborted();
           const { step } = progress;
           const learningRate = options.learning_rate * factor(step);
-          // The padding of a question's context is among the places that its loss weighs against each other, as transformers has it.
+          // In question answering the loss includes the padding of the context, as in transformers.
           const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
           const given = parts.map((part) => inputsFor(part, epoch));
           const shares = sharesOf(given, classWeights);
@@ -124,9 +129,9 @@ export async function train(context: TrainContext): Promise<void> {
           history.step({ step: progress.step, epoch, learningRate, ...done }, data, parts);
           await measureIfDue(epoch);
           await checkpoints.afterStep(progress);
-          await setImmediate(); // a runtime that never waits would leave no turn to Ctrl-C
+          await setImmediate(); // A runtime that never awaits would leave no turn of the event loop for Ctrl-C.
         }
-        if (progress.within < stepsIn(epoch, extent)) break; // stopped amid the epoch
+        if (progress.within < stepsIn(epoch, extent)) break; // stopped within the epoch
         if (options.eval_strategy !== 'steps') await measure(epoch);
         progress.epoch = epoch;
         progress.within = 0;
@@ -137,18 +142,18 @@ export async function train(context: TrainContext): Promise<void> {
       throw error;
     }
     const { step, best } = progress;
-    // A training that was cut off behind its last step, the last of an epoch, has not counted that epoch.
+    // A training that was interrupted after its last step, which is the last of an epoch, has not counted that epoch.
     const epoch = Math.ceil(step / perEpoch);
     const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
     if (stopping?.stop) {
       const { patience } = options.early_stopping!;
       const { eval_steps = 1 } = options;
-      // The last measurement of all may come before its time.
+      // The very last evaluation may come before its time.
       const since = { epoch: epoch - patience!, step: (Math.ceil(step / eval_steps) - patience!) * eval_steps };
-      log(`stopped: ${stopping.metric} has not gained since ${timeOf(since)}`);
+      log(`stopped early: ${stopping.metric} has not improved since ${timeOf(since)}`);
     }
     const kept = best ?? { step, epoch, weights: training.weights() };
-    if (kept.step < step) log(`the weights of ${timeOf(kept)} are kept, the best by ${stopping!.metric}`);
+    if (kept.step < step) log(`kept the weights of ${timeOf(kept)}, the best by ${stopping!.metric}`);
     await save(context, info, start, lora, kept.weights, {
       epochs: Number((step / perEpoch).toFixed(4)),
       steps: step,
@@ -166,46 +171,52 @@ export async function train(context: TrainContext): Promise<void> {
   }
 }
 
-/** Options that mean nothing for these tokens. */
+/** Rejects options that do not apply to these tokens. */
 function refuseOptions({ task, problem_type = 'single_label_classification' }: TokensInfo, options: TrainContext['options']): void {
   if (options.task !== undefined && options.task !== task)
-    throw new StepError(`the tokens were made for ${task}, not for ${options.task}`, `Set the task of tokenize to ${options.task}.`, [
+    throw new StepError(`the tokens were made for ${task}, not for ${options.task}`, `Set \`task\` of tokenize to ${options.task}.`, [
       'task',
     ]);
   const ofClasses = { class_weights: options.class_weights !== undefined, sampler: options.sampler === 'balanced' };
   for (const [name, given] of Object.entries(ofClasses))
     if (given && (!oneOfSeveral(task, problem_type) || (name === 'sampler' && task !== 'text-classification')))
-      throw new StepError(`${name} means nothing for ${task} (${problem_type})`, 'It is of texts that have one label of several.', [name]);
+      throw new StepError(`\`${name}\` does not apply to ${task} (${problem_type})`, 'It needs texts with one label of several.', [name]);
   if (options.label_smoothing_factor > 0 && !oneOfSeveral(task, problem_type) && task !== 'masked-lm' && !isGenerating(task))
-    throw new StepError(`label_smoothing_factor means nothing for ${task} (${problem_type})`, 'It is of one label of several.', [
-      'label_smoothing_factor',
-    ]);
+    throw new StepError(
+      `\`label_smoothing_factor\` does not apply to ${task} (${problem_type})`,
+      'It needs texts with one label of several.',
+      ['label_smoothing_factor'],
+    );
   if (options.mlm_probability !== undefined && task !== 'masked-lm')
-    throw new StepError(`mlm_probability means nothing for ${task}`, 'It is of masked-lm.', ['mlm_probability']);
+    throw new StepError(`\`mlm_probability\` does not apply to ${task}`, 'It applies only to masked-lm. Remove it.', ['mlm_probability']);
   if (options.replace_head && !task.endsWith('-classification'))
-    throw new StepError(`replace_head means nothing for ${task}`, 'Its head has no labels, and is kept: leave it out.', ['replace_head']);
+    throw new StepError(`\`replace_head\` does not apply to ${task}`, 'Its head has no labels and is always kept. Remove it.', [
+      'replace_head',
+    ]);
   if (options.positive !== undefined && task !== 'text-classification')
-    throw new StepError(`positive means nothing for ${task}`, 'It is of text-classification with two labels.', ['positive']);
+    throw new StepError(`\`positive\` does not apply to ${task}`, 'It applies only to text-classification with two labels. Remove it.', [
+      'positive',
+    ]);
 }
 
-/** Tokens and model must be made for each other; what does not fit would end in nonsense, or in a crash. */
+/** Checks that tokens and model were made for each other. Otherwise the training would learn nonsense or crash. */
 async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs: TrainContext['inputs']): Promise<void> {
   const limit = model.family.maxLength(model.config);
   if (info.max_length > limit) {
     throw new StepError(
-      `the tokens have a max_length of ${info.max_length}, and the model takes ${limit} tokens`,
+      `the tokens have a max_length of ${info.max_length}, but the model takes only ${limit} tokens`,
       'Tokenize with this model.',
     );
   }
   const highest = Math.max(...splits.map(({ highestId }) => highestId));
   if (highest >= model.config.vocab_size) {
     throw new StepError(
-      `the tokens have the id ${highest}, and the model's vocab_size is ${model.config.vocab_size}`,
+      `the tokens have the id ${highest}, but the model's vocab_size is ${model.config.vocab_size}`,
       'Tokenize with this model.',
     );
   }
   if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
-    throw new StepError("the tokens were made with another tokenizer than the model's", 'Give tokenize the same model as train.');
+    throw new StepError("the tokens were not made with the model's tokenizer", 'Give tokenize the same model as train.');
   }
 }
 
@@ -245,10 +256,10 @@ function optimizerOf({
 
 function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['kept'], folder: string): StepError {
   const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
-  const where = kept ? `; the last good checkpoint (step ${kept.step}) is kept at ${path.relative(folder, kept.folder)}` : '';
+  const where = kept ? `; the last good checkpoint (step ${kept.step}) is at ${path.relative(folder, kept.folder)}` : '';
   return new StepError(
     `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})${where}`,
-    `A lower learning_rate, or some warmup_steps, keeps it stable.${kept ? ' With the same options it ends here again.' : ''}`,
+    `Use a lower learning_rate or a warmup (warmup_steps).${kept ? ' With the same options the training diverges again.' : ''}`,
     ['learning_rate'],
   );
 }
@@ -266,17 +277,17 @@ async function save(
 ) {
   const folder = outputs.model!;
   const alone = lora && !options.lora!.merge;
-  // What texts begin with is transformers' `prefix`, too.
+  // transformers calls this setting `prefix` too.
   if (info.prefix !== undefined) model.file.prefix = info.prefix;
   if (!alone) await saveModel(folder, model, lora ? lora.merged(weights) : weights);
-  // PEFT finds the model by its name on the hub, or is given it; a path of this machine would help nobody.
+  // PEFT resolves the base model by its name on the hub, or is given it; a path of this machine would not help.
   const base = /^hf:\/\/([^@]+)/.exec(addresses[inputs.model] ?? '')?.[1] ?? path.basename(inputs.model);
   await lora?.save(alone ? folder : path.join(folder, 'adapter'), weights, base);
   await copyTokenizer(inputs.tokens, folder);
   await carryPreprocessing(inputs.tokens, folder);
   await carrySources(inputs.tokens, folder);
   await copyGenerationConfig(inputs.model, folder);
-  // Options that enter no fingerprint must not change these bytes either.
+  // Options outside the fingerprint must not change these bytes either.
   const { logging_steps, tensorboard, save_steps, save_minutes, ...counted } = options;
   const record = { ...encodingOf(info), options: { ...counted, seed }, ...done };
   await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);

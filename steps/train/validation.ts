@@ -1,4 +1,4 @@
-/** What is measured of the validation split while a model is trained, and when. */
+/** Decides what is evaluated on the validation split during training, and when. */
 import { StepError } from '../../engine/step.ts';
 import { writtenTexts } from '../generation/written.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
@@ -9,20 +9,20 @@ import type { Runtime, Training } from '../runtime/runtime.ts';
 import { evaluateSplit } from '../tasks/evaluation.ts';
 import type { TrainContext } from './train.ts';
 
-/** Undefined where nothing is to be measured, or there is nothing to measure by. */
+/** Undefined if no evaluation was requested or there is no validation split. */
 export async function openValidation(context: TrainContext, info: TokensInfo): Promise<Validation | undefined> {
   const { options, inputs, log } = context;
   if (options.eval_strategy === 'no') return undefined;
   const measured = measuredOf(options, info);
-  // Where it was asked for, it is an error if it is missing.
+  // If an option needs it, a missing split is an error.
   const wanted = options.eval_strategy === 'steps' || options.positive !== undefined || watchedMetric(options);
   if (wanted || info.splits.validation?.rows)
     return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, context);
-  log('the tokens have no validation split: nothing is measured between epochs');
+  log('the tokens have no validation split: no evaluation between epochs');
   return undefined;
 }
 
-/** The metric that decides which weights are kept, and where it was asked for. */
+/** The metric that decides which weights are kept, and the option that sets it. */
 export function watchedMetric(
   options: Pick<TrainContext['options'], 'early_stopping' | 'load_best_model_at_end' | 'metric_for_best_model'>,
 ): { metric: string; option: string[] } | undefined {
@@ -34,7 +34,7 @@ export function watchedMetric(
 
 interface Measured {
   metrics: string[];
-  /** Of texts that the model writes. */
+  /** Metrics of generated texts. */
   ofTexts: string[];
   positive: number | undefined;
 }
@@ -52,13 +52,16 @@ export class Validation {
     this.#context = context;
   }
 
-  /** By steps, whether it is time after so many; by epochs it is at their ends. The last step's weights are always measured. */
+  /**
+   * With `eval_strategy: steps`, whether an evaluation is due after this many steps; with `epoch` it is due at their
+   * ends. The weights of the last step are always evaluated.
+   */
   isDue(step: number, total: number): boolean {
     const { eval_strategy, eval_steps } = this.#context.options;
     return eval_strategy === 'steps' && step > 0 && (step % eval_steps! === 0 || step === total);
   }
 
-  /** `whole` makes the model that would be saved now, for metrics of texts that it writes. */
+  /** `whole` returns the model as it would be saved now, for metrics of generated texts. */
   async measure(training: Training, model: Model, whole: () => Model, runtime: Runtime): Promise<Record<string, number>> {
     const { options, inputs, signal } = this.#context;
     const { ofTexts, ...measured } = this.#measured;
@@ -85,10 +88,10 @@ export class Validation {
     const watched = watchedMetric(options);
     if (watched && !Number.isFinite(metrics[watched.metric]))
       throw new StepError(
-        `${watched.metric} cannot be computed of the validation split`,
+        `${watched.metric} cannot be computed on the validation split`,
         model.problem === 'regression'
-          ? 'Are its numbers, or those that are predicted, all the same?'
-          : 'Is there a label that none of its rows has?',
+          ? 'Check whether all its numbers, or all predictions, are the same.'
+          : 'Check whether it lacks rows of a label.',
         watched.option,
       );
     return metrics;
@@ -99,10 +102,10 @@ export class Validation {
   }
 }
 
-/** Of masked-lm: the share of tokens that are hidden. */
+/** For masked-lm: the share of masked tokens. */
 export const hidden = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
 
-/** What is measured beside the loss. */
+/** The metrics to compute besides the loss. */
 function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {
   const problem = info.problem_type ?? 'single_label_classification';
   const { known, usual } = taskMetrics(info.task, problem, info.labels);
@@ -113,10 +116,10 @@ function measuredOf(options: TrainContext['options'], info: TokensInfo): Measure
   const shown = usual.filter((name) => SHOWN.includes(name));
   const metrics = [...new Set([...shown, ...known.filter((name) => name === metric)])];
   const classifies = info.task === 'text-classification' && problem === 'single_label_classification';
-  // Writing takes long: it is done only for a metric that decides something.
+  // Generating takes long: it is done only for a metric that decides something.
   const ofTexts = written.filter((name) => name === metric);
   return { metrics, ofTexts, positive: classifies ? positiveClass(info.labels, options.positive, metrics) : undefined };
 }
 
-/** Of a task's usual metrics those that a line of the log has room for. */
+/** Those of a task's usual metrics that fit into a line of the log. */
 const SHOWN = ['accuracy', 'f1', 'macro_f1', 'exact_match', 'perplexity', 'r2'];

@@ -17,9 +17,9 @@ ${steps}
 const CLEAN = '  clean: { uses: clean, with: { data: "${{ steps.collect.data }}", columns: COLUMNS } }';
 
 test.each([
-  ['[question, context]', 'task: question-answering', 'clean changes `context`, in which question-answering finds answers by their place'],
-  ['[body]', 'task: question-answering, context: body', 'clean changes `body`, in which question-answering finds answers by their place'],
-  ['[tokens]', 'task: token-classification', 'clean changes `tokens`, in which token-classification finds answers by their place'],
+  ['[question, context]', 'task: question-answering', 'clean changes `context`, and the answers of question-answering are positions in it'],
+  ['[body]', 'task: question-answering, context: body', 'clean changes `body`, and the answers of question-answering are positions in it'],
+  ['[tokens]', 'task: token-classification', 'clean changes `tokens`, and the answers of token-classification are positions in it'],
 ])('columns: %s, then tokenize with %s', async (columns, tokenizing, message) => {
   const p = project({ 'p.yaml': pipeline(CLEAN.replace('COLUMNS', columns), tokenizing), 'data.jsonl': '{}\n', 'model/config.json': '{}' });
   const { code, screen } = await p.run('validate', 'p.yaml');
@@ -54,7 +54,7 @@ test('tokenize itself refuses data with a cleaned context', async () => {
   const { outputs } = await ranStep(clean, { columns: ['context'] }, { data: await table(rows) });
   const tokenizing = ranStep(tokenize, { task: 'question-answering', max_length: 16 }, { data: outputs.data!, model: smallModel() });
   await expect(tokenizing).rejects.toMatchObject({
-    message: 'the column `context` was cleaned, and answers of question-answering are places in it',
+    message: 'the column `context` was cleaned, but the answers of question-answering are positions in it',
     option: ['context'],
   });
 });

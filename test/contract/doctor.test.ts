@@ -44,6 +44,6 @@ test('a failing driver is reported with its own message, and a card that is too 
   const old = CARD.replace('8.9', '5.2');
   expect((await doctor({ 'nvidia-smi': old })).GPU).toMatchObject({
     state: 'broken',
-    detail: expect.stringContaining('TensorFlow needs 6.0'),
+    detail: expect.stringContaining('TensorFlow needs at least 6.0'),
   });
 });

@@ -58,22 +58,27 @@ test.each<[string, Given, string, string]>([
   [
     'a choice by what is not measured',
     { evaluate: 'metrics: [accuracy]' },
-    'measure[seed=1] reports no macro_f1: it has accuracy',
+    'measure[seed=1] does not report macro_f1: it reports accuracy',
     '^^^^^^^^',
   ],
   [
     'a choice by a misspelt metric',
     { evaluate: 'metrics: [accuracy, macro_f1]', select: 'maximize: macro_ff1' },
-    'measure[seed=1] reports no macro_ff1: it has accuracy, macro_f1',
+    'measure[seed=1] does not report macro_ff1: it reports accuracy, macro_f1',
     '^^^^^^^^^',
   ],
   [
     'a positive class where there are numbers',
     { tokenize: 'problem_type: regression', evaluate: 'positive: a', select: 'minimize: mse' },
-    'positive means nothing for regression',
+    '`positive` does not apply to regression',
     '^',
   ],
-  ['a choice by what the task does not have', { select: 'minimize: perplexity' }, 'measure[seed=1] reports no perplexity', '^^^^^^^^^^'],
+  [
+    'a choice by what the task does not have',
+    { select: 'minimize: perplexity' },
+    'measure[seed=1] does not report perplexity',
+    '^^^^^^^^^^',
+  ],
 ])('before anything runs: %s', async (_, given, message, caret) => {
   const { code, screen } = await sweep(given).run('validate', 'p.yaml');
   expect(screen).toContain(message);
@@ -82,10 +87,15 @@ test.each<[string, Given, string, string]>([
 });
 
 test.each<[string, Given, string, string]>([
-  ['two labels', { evaluate: 'metrics: [accuracy, f1]', select: 'maximize: accuracy' }, 'f1 is for two labels, and there are 3', '^^'],
-  ['a choice by f1 of three labels', { select: 'maximize: f1' }, 'measure[seed=1] reports no f1: it has accuracy, macro_precision', '^^'],
-  ['early stopping by f1 of three labels', { train: 'early_stopping: { metric: f1 }' }, 'f1 is for two labels, and there are 3', '^^'],
-  ['a positive class of three', { evaluate: 'positive: a' }, 'the option positive is for two labels, and there are 3', '^'],
+  ['two labels', { evaluate: 'metrics: [accuracy, f1]', select: 'maximize: accuracy' }, 'f1 needs two labels, and there are 3', '^^'],
+  [
+    'a choice by f1 of three labels',
+    { select: 'maximize: f1' },
+    'measure[seed=1] does not report f1: it reports accuracy, macro_precision',
+    '^^',
+  ],
+  ['early stopping by f1 of three labels', { train: 'early_stopping: { metric: f1 }' }, 'f1 needs two labels, and there are 3', '^^'],
+  ['a positive class of three', { evaluate: 'positive: a' }, '`positive` needs two labels, and there are 3', '^'],
   ['a split that is not there', { evaluate: 'split: dev' }, 'the tokens have no split "dev"', '^^^'],
 ])('as soon as the tokens exist, before training: %s', async (_, given, message, caret) => {
   const p = sweep(given);

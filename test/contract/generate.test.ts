@@ -128,7 +128,7 @@ test('T5 generates a text from a text', async () => {
   expect([other, same]).toEqual([same, expect.not.arrayContaining(first)]);
   p.write('model/generation_config.json', '{"decoder_start_token_id": 900}');
   expect((await p.run('generate', 'model', 'the cat')).stderr).toContain(
-    'decoder_start_token_id is 900, and must be the id of one of the model',
+    'decoder_start_token_id is 900, but must be the id of one of the model',
   );
 }, 60_000);
 
@@ -145,13 +145,13 @@ test('impossible requests are refused with a message', async () => {
   };
   expect(await say('model', '')).toBe('1 error: the prompt is empty');
   expect(await say('model', 'a'.repeat(48))).toBe(
-    "1 error: the prompt has 48 tokens, and the model's context holds 48, the generated ones included",
+    '1 error: the prompt has 48 tokens, but the context of the model holds only 48, including the generated ones',
   );
-  expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('2 error: --max-new-tokens is 0, and must be a whole number from 1');
-  expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, and the model has 96 tokens');
+  expect(await say('model', 'a', '--max-new-tokens', '0')).toBe('2 error: --max-new-tokens is 0, but must be a whole number of at least 1');
+  expect(await say('model', 'a', '--num-beams', '97')).toBe('1 error: num_beams is 97, but the model has only 96 tokens');
   expect(await say('model')).toBe('2 error: generate needs a prompt or a file of prompts');
   expect(await say('model', 'Once', 'upon')).toBe('2 error: the prompt consists of several arguments');
-  expect(await say('nowhere', 'a')).toBe('2 error: there is no folder nowhere');
+  expect(await say('nowhere', 'a')).toBe('2 error: the folder nowhere does not exist');
 
   const bad = await p.run('generate', 'model', '--file', 'bad.jsonl');
   expect([bad.code, lines(bad.stdout).length, bad.stderr.split('\n')[0]]).toEqual([
@@ -177,5 +177,5 @@ test('impossible requests are refused with a message', async () => {
   const tokenizer = JSON.parse(p.read('model/tokenizer.json'));
   tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 200, content: '<more>' });
   p.write('model/tokenizer.json', JSON.stringify(tokenizer));
-  expect(await say('model', 'a')).toMatch(/^2 error: the tokenizer has \d+ tokens, and the model's embedding table 96 rows$/);
+  expect(await say('model', 'a')).toMatch(/^2 error: the tokenizer has \d+ tokens, but the model's embedding table has only 96 rows$/);
 }, 90_000);

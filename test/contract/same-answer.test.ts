@@ -189,7 +189,12 @@ test('a text: mails decoded, cleaned twice, a column with another name, truncate
     classified,
   );
   const card = readFileSync(join(bundle, 'README.md'), 'utf8');
-  for (const said of ['whole mails become their texts', 'removed: URLs', 'the column `body`', 'more than 10 tokens loses those at its end'])
+  for (const said of [
+    'mails are converted to their texts',
+    'removed: URLs',
+    'column `body`',
+    'more than 10 tokens is truncated at its end',
+  ])
     expect(card).toContain(said);
 });
 
@@ -254,7 +259,7 @@ test.each([
     { ...LARGE, vocab_size: 330, dim: 16, n_layers: 1, n_heads: 2, hidden_dim: 32, max_position_embeddings: 40 },
   ],
   ['albert', 'unigram', { ...TINY, embedding_size: 8, max_position_embeddings: 40 }],
-])('%s classifies pairs that were cleaned and are cut, with its own tokenizer', async (model_type, tokenizer, config) => {
+])('%s classifies pairs that were cleaned and are truncated, with its own tokenizer', async (model_type, tokenizer, config) => {
   const model = temporary();
   cpSync(join(root, 'test/golden/tokenizer', tokenizer), model, { recursive: true });
   writeFileSync(join(model, 'config.json'), JSON.stringify({ model_type, ...config }));
@@ -369,10 +374,10 @@ test('seq2seq: prefix, cleaning, texts truncated as in training, texts up to the
     ({ predicted }) => predicted,
     { route: 'generate', said: ({ text }) => text },
   );
-  expect(readFileSync(join(bundle, 'README.md'), 'utf8')).toContain('a text of at most 6 tokens is written');
+  expect(readFileSync(join(bundle, 'README.md'), 'utf8')).toContain('generated texts have at most 6 tokens by default');
 });
 
-test('causal-lm: a prompt is cleaned as its column was, in a file and over HTTP', async () => {
+test('causal-lm: a prompt is cleaned like its column, in a file and over HTTP', async () => {
   const model = temporary();
   smallGpt2(model, LARGE);
   const rows = rowsOf(30, (i) => ({ asked: `${text(i)} moon`, reply: WORDS[i % 12]! }));

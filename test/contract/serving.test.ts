@@ -23,7 +23,7 @@ steps:${MAIL_STEPS}
     with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}", name: served }
 `;
 
-test("50 raw mails posted to the server get evaluate's labels and scores", async () => {
+test('50 raw mails posted to the server get the labels and scores of evaluate', async () => {
   const p = project({ 'served.yaml': SERVED, ...mails(40) });
   smallModel(p);
   // onnxruntime turns its telemetry off on CI.

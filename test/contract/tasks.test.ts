@@ -126,7 +126,7 @@ test('pairs of texts', async () => {
   expect(answers.map(({ label }) => label)).toEqual(['same', 'different']);
 
   const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
-  expect(card).toContain('tells `different` and `same` apart, of two texts together.');
+  expect(card).toContain('classifies a pair of texts as `different` or `same`.');
   expect(card).toContain(`-d '{"inputs":{"text":"a text","text_pair":"another text"}}'`);
   expect(card).toContain('model({"text":"a text","text_pair":"another text"}, truncation=True, max_length=24)');
 
@@ -135,7 +135,7 @@ test('pairs of texts', async () => {
   const half = await p.run('predict', '.tunesmith/outputs/p/deploy/bundle', 'half.jsonl');
   expect(half.code).toBe(1);
   expect(half.screen).toBe(
-    'error: half.jsonl:1: no "hypothesis" and no "text_pair" among text\n  A line is {"premise": "…", "hypothesis": "…"}.\n',
+    'error: half.jsonl:1: no "hypothesis" and no "text_pair" among text\n  Each line must be an object such as {"premise": "…", "hypothesis": "…"}.\n',
   );
 });
 
@@ -177,17 +177,17 @@ test.each([
   [
     [{ ...questions[0]!, answers: { text: ['lived'], answer_start: [3] } }],
     'task: question-answering',
-    /It stands at \d+: mend answer_start/,
+    /It is at \d+: correct answer_start/,
   ],
   [
     [{ ...questions[0]!, question: 'x '.repeat(40) }],
     'task: question-answering',
-    /row [\w-]+: the question has 40 tokens and leaves no room for its context in the 24/,
+    /row [\w-]+: the question has 40 tokens, so a sequence of 24 tokens leaves no room for its context/,
   ],
   [[{ tokens: ['a', 'b'], tags: ['O'] }], 'task: token-classification', /row [\w-]+ has 2 words in `tokens` and 1 tags in `tags`/],
   [[{ text: 'a', label: 'much' }], 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],
-  [[{ text: 'a', label: ['x'] }], 'text: text', /the column `label` holds lists/],
-  [[{ text: 'a', label: 'x' }], 'problem_type: multi_label_classification', /the column `label` holds VARCHAR, not lists/],
+  [[{ text: 'a', label: ['x'] }], 'text: text', /the column `label` contains lists/],
+  [[{ text: 'a', label: 'x' }], 'problem_type: multi_label_classification', /the column `label` contains VARCHAR, not lists/],
 ])('%#: an unusable row is reported', async (wrong, tokenize, message) => {
   // Enough rows for each split, all equal, so that the bad one is found in any order.
   const rows = Array.from({ length: 12 }, () => wrong[0]!);
@@ -202,5 +202,5 @@ test('options that do not apply to a task are refused before the run', async () 
   const p = made(entities.slice(0, 20), 'task: token-classification, label: kind', 'epochs: 1');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(2);
-  expect(screen).toContain('label means nothing for token-classification; it is of text-classification');
+  expect(screen).toContain('`label` applies only to text-classification, not to token-classification');
 });

@@ -70,7 +70,7 @@ test('causal-lm with prompts: only completions are learned and measured', async 
   expect(JSON.parse(p.read(`${outputs}/train/model/generation_config.json`))).toMatchObject({ max_new_tokens: 20 });
   p.write('in.jsonl', '{"text":"anna is"}\n');
   const predicted = await p.run('predict', `${outputs}/train/model`, 'in.jsonl');
-  expect(predicted.code).toBe(1);
+  expect(predicted.code).toBe(2);
   expect(predicted.screen).toContain('tunesmith generate');
 });
 
@@ -98,5 +98,5 @@ test('options that do not apply are refused before the run', async () => {
   const p = made('task: causal-lm, block_size: 16, max_length: 16', 'epochs: 1');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(2);
-  expect(screen).toContain('there is no max_length beside it');
+  expect(screen).toContain('`max_length` cannot be combined with `block_size`');
 });

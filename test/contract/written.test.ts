@@ -112,24 +112,24 @@ test.each([
   [
     'causal-lm',
     { baseline: `task: causal-lm, ${DATA}` },
-    "the baselines of causal-lm are measured on a tokenize step's `tokens`, and the step has no `tokens`",
+    'the baselines of causal-lm are evaluated on the `tokens` of a tokenize step, but the step has no `tokens`',
   ],
   [
     'causal-lm',
     { baseline: `task: seq2seq, ${TOKENS}` },
-    "the baselines of seq2seq are measured on a split step's `data`, and the step has no `data`",
+    'the baselines of seq2seq are evaluated on the `data` of a split step, but the step has no `data`',
   ],
   [
     'causal-lm',
     { baseline: `task: causal-lm, metrics: [accuracy], ${TOKENS}` },
-    'what counts tokens is measured by perplexity, not by accuracy',
+    'the baselines of causal-lm are evaluated by perplexity, not by accuracy',
   ],
   ['causal-lm', { test: 'metrics: [rouge1]' }, 'causal-lm has no metric rouge1'],
-  ['causal-lm', { test: 'generation: { num_beams: 2 }' }, 'nothing that is to be measured is about texts that the model writes'],
+  ['causal-lm', { test: 'generation: { num_beams: 2 }' }, '`generation` has no effect: no metric needs generated texts'],
   [
     'seq2seq',
     { baseline: `task: seq2seq, metrics: [perplexity], ${DATA}` },
-    'perplexity is about probabilities, and a baseline gives texts',
+    'perplexity needs probabilities, and a baseline predicts texts',
   ],
   ['seq2seq', { test: 'generation: { beams: 2 }' }, 'beams'],
 ] as const)('%s with %j', async (task, wrong, message) => {

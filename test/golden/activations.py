@@ -1,5 +1,5 @@
 """
-Values and gradients of transformers' activations: python activations.py > activations.json     (torch, transformers)
+Writes the values and gradients of transformers' activations: python activations.py > activations.json     (torch, transformers)
 """
 
 import json

@@ -3,10 +3,10 @@ Makes test/golden/generation/ with transformers' own generate():
 
     python test/golden/generation.py [model…]          (torch 2.13, transformers 5.23)
 
-search.json          what a model whose scores are a table generates, for many options: searches and processors, free of rounding
-scores.json          what the processors of drawing leave of a row of scores
-<model>.json         200 prompts to each tiny random checkpoint that writes, greedy and with beams; where weights that differ in
-                     the seventh digit, or float64, generate anything else, float32 does not decide, and the prompt is left out
+search.json          what a model whose scores are a table generates, for many options: tests search and processors without rounding
+scores.json          the scores that the logits processors for sampling keep of a row
+<model>.json         200 prompts to each tiny random generating checkpoint, greedy and with beams. A prompt is left out if float64, or
+                     weights that differ in the seventh digit, give another text, because float32 then does not decide the result
 """
 
 import json
@@ -23,7 +23,7 @@ V = 40
 
 
 def table() -> torch.Tensor:
-    """Scores of the next token by the last two: whole numbers until the very end, so that others can make the same ones; 0 pads."""
+    """Scores of the next token from the last two tokens: whole numbers until the last operation, so that other programs can compute the same; 0 is padding."""
     rows = [[((a * 7919 + b * 104729 + c * 1299709 + 17) * 31337 % 10007) / 10007 * 8 - 4 if c else -30 for c in range(V)] for a in range(V) for b in range(V)]
     return torch.tensor(rows, dtype=torch.float64).float()
 
@@ -138,7 +138,7 @@ SEARCHES = {
 
 
 def models(name):
-    """The checkpoint in float32 and float64, and with weights that differ in the seventh digit: all must generate the same."""
+    """The checkpoint in float32 and float64, and with weights that differ in the seventh digit: all must generate the same text."""
     variants = []
     for seed in (None, 1, 2):
         model = (AutoModelForSeq2SeqLM if name.startswith("t5") else AutoModelForCausalLM).from_pretrained(

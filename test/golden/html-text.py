@@ -1,10 +1,10 @@
 """
-Golden values for HTML in texts: the text as Python's html.parser and html.unescape find it, less scripts and styles.
+Golden values for HTML in texts: the text that Python's html.parser and html.unescape extract, without scripts and styles.
 
     python3 test/golden/html-text.py
 
-Needs Python 3.11 and nothing else. Writes html-text.json, rows of [HTML, text]. Elements that part texts on the screen leave a space, as
-tunesmith has it. Left out is where tunesmith keeps what Python drops: addresses, markup that never ends, entities without a semicolon.
+Needs only Python 3.11. Writes html-text.json, rows of [HTML, text]. As in tunesmith, elements that separate texts on the screen leave a
+space. Cases are left out if tunesmith keeps what Python drops: addresses, markup that never ends, entities without a semicolon.
 """
 
 import html.entities

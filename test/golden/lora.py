@@ -1,12 +1,12 @@
 """
-Makes test/golden/lora/<family>/ of the classifiers in test/golden/<family>/checkpoint with PEFT: adapters with random A and B on the
-default targets of ours, pooler and classifier trained beside them. Of gpt2 and t5 the models that write, whose heads are not trained.
+Makes test/golden/lora/<family>/ from the classifiers in test/golden/<family>/checkpoint with PEFT: adapters with random A and B on our
+default targets, and a trained pooler and classifier. For gpt2 and t5 it uses the generating models, whose heads are not trained.
 
     python test/golden/lora.py           (torch 2.13, transformers 5.23, peft 0.21, safetensors)
 
-adapter_config.json                              what save_pretrained writes, without PEFT's defaults for other methods
+adapter_config.json                              as save_pretrained writes it, without PEFT's defaults for other methods
 adapter_model.safetensors                        as save_pretrained writes it
-values.json                                      logits of inputs.json's batch with token types left out, the loss, logits after merging
+values.json                                      logits of inputs.json's batch without token types, the loss, logits after merging
 gradients.safetensors                            of the loss, by the adapter's names
 """
 
@@ -63,7 +63,7 @@ for family, (targets, modules) in OWN.items():
     config_file = folder / "adapter_config.json"
     saved = json.loads(config_file.read_text())
     for key in ("target_modules", "modules_to_save"):
-        saved[key] = saved[key] and sorted(set(saved[key]))  # PEFT has sets
+        saved[key] = saved[key] and sorted(set(saved[key]))  # sets in PEFT, in no order
     told = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "bias", "fan_in_fan_out", "target_modules", "modules_to_save")
     config_file.write_text(json.dumps({key: saved[key] for key in told}) + "\n")
     values = {"logits": out.logits.tolist(), "loss": out.loss.item()}

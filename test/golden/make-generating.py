@@ -1,12 +1,12 @@
 """
-Makes test/golden/gpt2/ and test/golden/t5/: tiny random models that write, and what transformers computes with them.
+Makes test/golden/gpt2/ and test/golden/t5/: tiny random generating models, and what transformers computes with them.
 
     python test/golden/make-generating.py           (torch 2.13, transformers 5.23, safetensors)
 
-<family>/<task>/           checkpoint, inputs, gradients and the weights after a step, as make.py's; T5's v1.1 is t5/gated, t5/tied where it
-                           predicts by the embeddings, and <family>/varied has what config.json seldom says
-<family>/<task>/decode.json   a prompt and tokens behind it, and the logits of each from past_key_values
-t5/buckets.json            of distances from -600 to 600 their buckets, in the encoder and in the decoder
+<family>/<task>/           checkpoint, inputs, gradients and the weights after a step, as in make.py; T5 v1.1 is t5/gated, t5/tied predicts
+                           with the embeddings, and <family>/varied has rare values in config.json
+<family>/<task>/decode.json   a prompt and the tokens after it, and the logits of each from past_key_values
+t5/buckets.json            the buckets of distances from -600 to 600, in the encoder and in the decoder
 """
 
 import json
@@ -136,7 +136,7 @@ tiny_t5 = {
 for name, options in {
     "seq2seq": {},
     "gated": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
-    # What transformers 5 makes of a v1.1 that starts at random: it ties the two.
+    # transformers 5 ties the two in a randomly initialized v1.1.
     "tied": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "varied": {"relative_attention_num_buckets": 6, "relative_attention_max_distance": 9, "num_layers": 3, "num_decoder_layers": 2},
 }.items():
@@ -145,7 +145,7 @@ for name, options in {
     if name == "gated":
         model.lm_head.weight = torch.nn.Parameter(torch.randn(41, 16) * 0.3)
     if name == "varied":
-        # What it writes depends on what it reads: else v1.0, predicting by its embeddings, repeats the token that it wrote.
+        # Makes the output depend on the input: otherwise v1.0, which predicts with its embeddings, repeats its last token.
         with torch.no_grad():
             for weight_name, weight in model.named_parameters():
                 weight.mul_(4.0 if "EncDecAttention" in weight_name else 1.0)

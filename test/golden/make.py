@@ -1,14 +1,14 @@
 """
-Makes test/golden/<family>/: for each family of models a tiny random one with transformers, and what it computes as a
-classifier; and test/golden/<family>/<task>/ for each other task, the problem types of text classification among them.
+Makes test/golden/<family>/: a tiny random model of each family with transformers, and what it computes as a classifier; and
+test/golden/<family>/<task>/ for each other task, including the problem types of text classification.
 
     python test/golden/make.py           (torch 2.13, transformers 5.23, safetensors)
 
 checkpoint/            config.json and model.safetensors as save_pretrained writes them
-inputs.json            ids, mask, token types and labels; logits without and, if the family knows them, with token types; the loss.
-                       Of the other tasks logits with token types, where the family knows them
+inputs.json            ids, mask, token types and labels; logits without and, if the family has them, with token types; the loss.
+                       For other tasks logits with token types, if the family has them
 gradients.safetensors  the gradients of the loss, clipped to a global norm of 1
-after.safetensors      the weights after one step of AdamW with them (lr 1e-3, weight decay 0.01 but for biases and norms)
+after.safetensors      the weights after one step of AdamW with them (lr 1e-3, weight decay 0.01 except for biases and norms)
 """
 
 import json
@@ -40,7 +40,7 @@ small = {
     "label2id": {"no": 0, "perhaps": 1, "yes": 2},
     "problem_type": "single_label_classification",
 }
-# The same by DistilBERT's names.
+# The same with DistilBERT's names.
 small_distilbert = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48} | {
     key: small[key] for key in small if key not in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 }
@@ -60,7 +60,7 @@ def make(model):
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
     ids = ids * mask + pad * (1 - mask)
     if config.model_type == "roberta":
-        ids[0, 5] = pad  # amid a text: it takes none of the positions that are counted
+        ids[0, 5] = pad  # within a text: it takes no position
     types = (torch.arange(max(lengths)) > 4).long() * mask
     labels = torch.tensor([2, 0, 1, 1])
     values = {"input_ids": ids.tolist(), "attention_mask": mask.tolist()}
@@ -86,7 +86,7 @@ for kind, config in [
 
 
 def task_labels(task, ids, mask, config):
-    """The labels of a task, by the names of the arguments that they are."""
+    """The labels of a task, by the names of the arguments."""
     batch, length = ids.shape
     if task == "token-classification":
         labels = torch.randint(0, 3, (batch, length))

@@ -1,9 +1,9 @@
-"""Writes max-steps.json: what transformers' Trainer does with max_steps (python max-steps.py; torch, transformers, accelerate)."""
+"""Writes max-steps.json: the training of transformers' Trainer with max_steps (python max-steps.py; torch, transformers, accelerate)."""
 import json, pathlib, tempfile
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-ROWS, BATCH = 70, 4  # 18 steps an epoch
+ROWS, BATCH = 70, 4  # 18 steps per epoch
 
 
 class Line(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Writes metrics.json: random classifications and what scikit-learn says of them (scikit-learn 1.x; python metrics.py)."""
+"""Writes metrics.json: random classifications and their metrics from scikit-learn (scikit-learn 1.x; python metrics.py)."""
 import json, pathlib, warnings
 import numpy as np
 import sklearn

@@ -1,15 +1,15 @@
-"""Answers with odd spaces, articles and punctuation, and what SQuAD's evaluation script says of them, by its functions as
-torchmetrics 1.9 has them: python squad.py > squad.json"""
+"""Writes answers with unusual spaces, articles and punctuation, and their scores from SQuAD's evaluation script, with the functions of
+torchmetrics 1.9: python squad.py > squad.json"""
 
 import json
 import random
 import sys
 
-import torchmetrics  # noqa: F401  loads the module below, whose name a function of it takes
+import torchmetrics  # noqa: F401  loads the module below, whose name is also that of a function
 
 squad = sys.modules["torchmetrics.functional.text.squad"]
 
-# Everything that Python or JavaScript takes for white space, and what looks like it.
+# Everything that Python or JavaScript treats as white space, and similar characters.
 SPACES = [chr(c) for c in [9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]]
 OTHERS = [chr(c) for c in [0, 8, 27, 127, 173, 0x180E, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF]]
 WORDS = ["The", "a", "an", "tower", "Tower,", "Zoë's", "the", "über", "II", "½", "٣", "x_the", "the-end", "İstanbul", "ΣΑΣ", "ﬁn", "東京", "a\u0301", "$5", "5€", "«a»", "AN.", "'the'"]

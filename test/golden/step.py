@@ -1,4 +1,4 @@
-"""What the makers of golden models share: the versions they are of, and the step of training that is written down."""
+"""Shared by the scripts that make golden models: the versions that they need, and the training step that is stored."""
 
 import torch
 import transformers
@@ -8,17 +8,17 @@ assert torch.__version__.startswith("2.13.") and transformers.__version__.starts
 
 
 def is_plain(name):
-    """Biases and norms, by every family's names."""
+    """Biases and norms, by the names in every family."""
     return name.endswith("bias") or any(norm in name for norm in ("LayerNorm", "layer_norm", ".ln_"))
 
 
 def is_undecayed(name):
-    """As Trainer.get_decay_parameter_names has it: T5's relative attention biases are biases."""
+    """As in Trainer.get_decay_parameter_names, T5's relative attention biases are biases."""
     return is_plain(name) or "bias" in name
 
 
 def unsettle(model, factor=1):
-    """Biases and norms start at 0 and 1: a mistake with them would not show. All else is made `factor` times as large."""
+    """Changes biases and norms, which are initialized to 0 and 1, so that errors with them show; multiplies all other weights by `factor`."""
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if is_plain(name):
@@ -30,7 +30,7 @@ def unsettle(model, factor=1):
 def step(model, loss, folder):
     """
     One step of AdamW: the gradients of `loss`, clipped to a global norm of 1, and the weights after it are written to `folder`.
-    The norm before clipping.
+    Returns the norm before clipping.
     """
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()

@@ -1,10 +1,10 @@
 """
-Golden values for stop strings: after which token transformers' StopStringCriteria ends a text, the prompt being part of it.
+Golden values for stop strings: the token after which transformers' StopStringCriteria ends a text, including its prompt.
 
     pip install torch==2.13.0 transformers==5.23.0 && python test/golden/stop-strings.py
 
 Reads the tokenizer of test/golden/tokenizer/gpt2, which tokenizer.py writes. Writes stop-strings.json, rows of
-[ids, how many of them are the prompt, stop strings, how many were generated when the text ended or null].
+[ids, the number of prompt ids, stop strings, the number of generated tokens when the text ended or null].
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Random answers of the tasks, and what the reference libraries say of them: python task-metrics.py > task-metrics.json
+"""Writes random answers of the tasks, and their metrics from the reference libraries: python task-metrics.py > task-metrics.json
 (scikit-learn and scipy for label sets and numbers, seqeval for entities, torchmetrics for SQuAD's exact match and F1)."""
 
 import json
@@ -19,7 +19,7 @@ def label_sets(rows, labels, share):
     truth = (rng.random((rows, labels)) < share).astype(int)
     predicted = np.where(rng.random((rows, labels)) < 0.75, truth, 1 - truth)
     if labels > 3:
-        truth[:, 3] = 0  # a label that never holds
+        truth[:, 3] = 0  # a label that never applies
     values = {"accuracy": M.accuracy_score(truth, predicted), "hamming_loss": M.hamming_loss(truth, predicted)}
     for average in ("micro", "macro", "weighted", "samples"):
         for name in ("precision", "recall", "f1"):
@@ -40,7 +40,7 @@ def numbers(truth, predicted):
 
 
 def constant(truth, predicted):
-    """No correlation is defined here."""
+    """The correlation is undefined here."""
     return {"truth": truth, "predicted": predicted, "r2": M.r2_score(truth, predicted)}
 
 

@@ -1,8 +1,8 @@
-"""Generated texts, plain and nasty, and what the reference libraries say of them:
+"""Generated texts, plain and unusual, and their metrics from the reference libraries:
 
     pip install sacrebleu==2.6.0 rouge_score==0.1.2 && python test/golden/text-metrics.py
 
-writes test/golden/text-metrics.json (BLEU, chrF and chrF++ by sacrebleu, ROUGE by rouge_score with its stemmer, stems by NLTK's)."""
+writes test/golden/text-metrics.json (BLEU, chrF and chrF++ from sacrebleu, ROUGE from rouge_score with its stemmer, stems from NLTK)."""
 
 import json
 import random
@@ -65,7 +65,7 @@ WORDS = "the a of in to man men woman run runs running ran quick quickly brown f
 
 
 def noise(count):
-    """Sentences of few words, of which the output changes some: long common runs, and repeated ones."""
+    """Sentences from few words, some of which the output changes: long common n-grams, and repeated ones."""
     rows = []
     for _ in range(count):
         lines = [[random.choice(WORDS) for _ in range(random.randint(1, 14))] for _ in range(random.randint(1, 3))]

@@ -1,10 +1,10 @@
 """
-Golden values for tokenizers that come as vocab.txt, or as vocab.json and merges.txt.
+Golden values for tokenizers in the form of vocab.txt, or of vocab.json and merges.txt.
 
     pip install transformers==5.23.0 && python test/golden/tokenizer.py
 
-Makes small vocabularies of the lines below and writes, into test/golden/tokenizer/<name>/, the files as the hub's older
-repositories have them, and `expected.json`: for nasty texts and pairs what transformers' own tokenizer class makes of these files.
+Makes small vocabularies from the lines below. For each it writes, into test/golden/tokenizer/<name>/, the files as in the hub's older
+repositories, and `expected.json`: the output of transformers' own tokenizer class with these files for unusual texts and pairs.
 """
 
 import json
@@ -77,7 +77,7 @@ for name, options in {
 }.items():
     text = "\n".join(LINES)
     parts = set(re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFD", text.lower()) + text))
-    # A trainer of WordPiece breaks ties at random: whole words and all starts and ends of up to three characters do as well.
+    # A WordPiece trainer breaks ties randomly, so the vocabulary is whole words and all prefixes and suffixes of up to three characters.
     pieces = {part[:i] for part in parts for i in (1, 2, 3)} | {"##" + part[-i:] for part in parts for i in (1, 2, 3)} | {"the", "quick", "meeting"}
     words = SPECIAL["bert"] + sorted(pieces)
     save(name, "bert", {"vocab.txt": "".join(f"{word}\n" for word in words)}, options, BertTokenizer.from_pretrained)

@@ -1,11 +1,10 @@
 """
-Golden values for a SentencePiece unigram tokenizer with its own normaliser and byte fallback.
+Golden values for a SentencePiece unigram tokenizer with its own normalizer and byte fallback.
 
     pip install sentencepiece==0.2.3 tokenizers==0.23.3 protobuf && python test/golden/unigram.py
 
-Trains a small model, writes it into test/golden/tokenizer/sentencepiece/ as the tokenizer.json that transformers' converters make of
-such a model (normaliser, scores and decoder taken over), and `expected.json`: of nasty texts the ids that sentencepiece itself gives,
-and the texts that it makes of ids.
+Trains a small model and writes it into test/golden/tokenizer/sentencepiece/ as the tokenizer.json that transformers' converters make of
+such a model (with its normalizer, scores and decoder), and `expected.json`: sentencepiece's ids of unusual texts, and its texts of ids.
 """
 
 import io
@@ -28,7 +27,7 @@ LINES = [
     "猫が好きです。犬も好き。",
 ]
 
-# The normaliser of most models (NFKC) takes 300 kB: some of its rules, and white space, will do.
+# The normalizer of most models (NFKC) takes 300 kB: some of its rules, and white space, suffice.
 RULES = {
     "\t": " ", "\n": " ", "\r": " ", "\u00a0": " ", "\u2003": " ", "\u3000": " ", "\u200b": "", "\ufeff": "",
     "ﬁ": "fi", "ﬂ": "fl", "Ⅳ": "IV", "½": "1⁄2", "…": "...", "Ａ": "A", "ａ": "a", "１": "1", "！": "!", "㎏": "kg", "e\u0301": "é", "ǅ": "Dž",

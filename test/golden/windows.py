@@ -1,13 +1,13 @@
 """
-Golden values for truncation and windows: what transformers' fast tokenizers make of nasty texts and pairs.
+Golden values for truncation and windows: the output of transformers' fast tokenizers for unusual texts and pairs.
 
     pip install transformers==5.23.0 && python test/golden/windows.py
 
-Has tokenizer.py write test/golden/tokenizer/{bert-uncased,roberta,gpt2}, makes .../unigram/tokenizer.json, as SentencePiece
-models look, and reads nasty.txt, a text on each line. Writes into each folder `windows.json`, rows of
-[text, pair or null, max_length, strategy, stride or null, windows], a window [ids, sequence ids, type ids, offsets in code points];
-and of two folders `windows-left.json`, where truncation_side is left.
-With a stride: return_overflowing_tokens. Without: one window, cut by the strategy; or null where transformers cannot cut so.
+Lets tokenizer.py write test/golden/tokenizer/{bert-uncased,roberta,gpt2}, makes .../unigram/tokenizer.json in the form of SentencePiece
+models, and reads nasty.txt, which has a text on each line. Writes into each folder `windows.json`, rows of
+[text, pair or null, max_length, strategy, stride or null, windows], where a window is [ids, sequence ids, type ids, offsets in code
+points]; and for two folders `windows-left.json`, with the truncation_side left.
+With a stride: return_overflowing_tokens. Without: one window, truncated by the strategy, or null if transformers cannot truncate so.
 """
 
 import collections
@@ -24,7 +24,7 @@ LINES = [json.loads(line) for line in (here.parent / "nasty.txt").read_text(enco
 
 
 def unigram(folder):
-    """XLM-RoBERTa's template and pieces of up to five characters, scored by how often they occur."""
+    """XLM-RoBERTa's template and pieces of up to five characters, scored by their frequency."""
     words = [f"▁{word}" for line in LINES for word in line.split() if len(word) < 40]
     counts = collections.Counter(word[i : i + n] for word in words for n in range(1, 6) for i in range(len(word) - n + 1))
     kept = sorted(piece for piece, count in counts.items() if len(piece) == 1 or count > 2)
@@ -76,7 +76,7 @@ for name, side in [*((name, "right") for name in LOADERS), ("bert-uncased", "lef
                 return_offsets_mapping=True,
                 return_token_type_ids=True,
             )
-        except BaseException:  # the library says it by a panic, too
+        except BaseException:  # the library may also panic
             rows.append([text, pair, max_length, strategy, stride, None])
             continue
         windows = [
@@ -84,7 +84,7 @@ for name, side in [*((name, "right") for name in LOADERS), ("bert-uncased", "lef
             for w in range(len(made["input_ids"]))
         ]
         if stride is None and len(windows[0][0]) > max_length:
-            windows = None  # a warning and the whole text: it was not cut
+            windows = None  # a warning and the whole text: it was not truncated
         rows.append([text, pair, max_length, strategy, stride, windows])
     lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
     (here / name / f"windows{'' if side == 'right' else '-left'}.json").write_text(f"[\n{lines}\n]\n")

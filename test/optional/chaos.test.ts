@@ -1,6 +1,6 @@
 /**
- * A hundred kills of the engine and its children, at random points of runs, restores and recoveries: whatever came
- * before, the next run that is let alone makes what a clean run makes. A failure tells the seed, and what was done.
+ * A hundred kills of the engine and its children, at random points of runs, restores and recoveries: afterwards an
+ * undisturbed run makes what a clean run makes. A failure prints the seed and the actions.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,7 +11,7 @@ const WORDS = ['pear\napple\n', 'quince\n', 'plum\nlime\ncherry\n', ''];
 const KILLS = 50;
 
 test(`${2 * KILLS} kills at random points: the next run makes what a clean run makes`, async () => {
-  // In two projects at a time, one a core.
+  // Two projects at a time, one per core.
   await Promise.all([1, 2].map(upsets));
 });
 
@@ -35,7 +35,7 @@ steps:
   expect(p.find('out/many')).toHaveLength(15_001);
 });
 
-test('an output of 10 GB: hashed, stored and restored in little memory', async () => {
+test('an output of 10 GB is hashed, stored and restored in little memory', async () => {
   const p = faulty({
     'package.json': '{}',
     'p.yaml': `
@@ -56,7 +56,7 @@ steps:
   expect(run.cells).toEqual({ large: 'fresh' });
 });
 
-/** Runs the pipeline; returns how many megabytes the engine had at most. */
+/** Runs the pipeline; returns the engine's peak memory in megabytes. */
 async function peakOf(p: Project): Promise<number> {
   const run = p.start('run', 'p.yaml', '--plain');
   let peak = 0;
@@ -100,7 +100,7 @@ async function upsets(seed: number): Promise<void> {
       story.push(how);
       if (how === 'instant' || how === 'power') {
         Object.assign(p.env, plug(how === 'power' ? 'power' : 'kill', 1 + Math.floor(draw() * most)));
-        // It ends by itself where it has less to do than that.
+        // It ends by itself if it has less to do than that.
         expect([0, 137], story.join(', ')).toContain((await p.run('run', 'p.yaml', '--plain')).code);
         Object.assign(p.env, unplugged);
       } else await killAfter(p, 100 + draw() * 900, how);
@@ -114,7 +114,7 @@ async function upsets(seed: number): Promise<void> {
   }
 }
 
-/** The engine alone, one of the processes below it alone, or all of them at once. */
+/** The engine alone, one of its processes alone, or all of them at once. */
 async function killAfter(p: Project, ms: number, whom: 'engine' | 'child' | 'all'): Promise<void> {
   const run = p.start('run', 'p.yaml', '--plain');
   await Promise.race([sleep(ms), run.done]);
@@ -125,7 +125,7 @@ async function killAfter(p: Project, ms: number, whom: 'engine' | 'child' | 'all
   await run.done;
 }
 
-/** Also those in sessions of their own; children after their parents. */
+/** Includes those in sessions of their own; children after their parents. */
 function descendants(pid: number): number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
@@ -137,7 +137,7 @@ function descendants(pid: number): number[] {
   return of(pid);
 }
 
-/** Undefined where the process in question has just ended. */
+/** Undefined if the process has just ended. */
 function attempt<T>(work: () => T): T | undefined {
   try {
     return work();

@@ -1,4 +1,4 @@
-"""What transformers makes of models that we saved: python families.py FOLDER.. CASE.. > JSON, a line each folder.
+"""Runs models that we saved in transformers: python families.py FOLDER.. CASE.. > JSON, one line per folder.
 
 The inputs are the golden ones. A case is a folder of test/golden with its class, bert/masked-lm=BertForMaskedLM.
 """
@@ -17,9 +17,9 @@ def read(folder: str, name: str, kind: str) -> dict:
     values = json.loads((Path(__file__).parent / f"../golden/{name}/inputs.json").read_text())
     inputs = {key: torch.tensor(values[key]) for key in ("input_ids", "attention_mask", "token_type_ids") if key in values}
     if name.startswith("t5/"):
-        inputs["labels"] = torch.tensor(values["labels"])  # the decoder reads them, too
+        inputs["labels"] = torch.tensor(values["labels"])  # the decoder reads them too
     if "/" not in name:
-        inputs.pop("token_type_ids", None)  # there logits are without them
+        inputs.pop("token_type_ids", None)  # the golden logits are without them
     with torch.no_grad():
         out = model.eval()(**inputs)
     outputs = [key for key in ("logits", "start_logits", "end_logits") if key in values]

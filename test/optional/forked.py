@@ -1,6 +1,7 @@
-"""Runs scripts one after the other: python forked.py SCRIPT.. Each runs in a process forked from this one, which has imported what they share.
+"""Runs scripts one after the other: python forked.py SCRIPT.. Each runs in a process forked from this one, which has imported their
+common libraries.
 
-What SCRIPT prints goes to SCRIPT.out, its warnings and errors go to SCRIPT.err, its exit status to SCRIPT.code.
+The output of SCRIPT goes to SCRIPT.out, its warnings and errors to SCRIPT.err, its exit status to SCRIPT.code.
 """
 
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import sklearn.metrics  # noqa: F401
 import torch  # noqa: F401
-from transformers import AutoModelForCausalLM, BertModel, GPT2Model, T5Model, Trainer  # noqa: F401  imported at the first use of a name
+from transformers import AutoModelForCausalLM, BertModel, GPT2Model, T5Model, Trainer  # noqa: F401  imports lazily at the first use of a name
 
 
 def run(script: str) -> None:

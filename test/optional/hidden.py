@@ -1,4 +1,4 @@
-"""Last hidden states of a BERT by transformers: python hidden.py MODEL TEXTS.json > JSON, with the ids that its tokenizer makes."""
+"""Prints the last hidden states of a BERT in transformers, with the ids of its tokenizer: python hidden.py MODEL TEXTS.json > JSON"""
 
 import json
 import sys

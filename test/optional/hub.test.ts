@@ -1,6 +1,6 @@
 /**
- * One cache for us and for Python's huggingface_hub: what one has downloaded the other one takes, without a network.
- * Needs PyPI; TUNESMITH_TEST_PYTHON names a Python that has the package, to save the time.
+ * One cache for us and for Python's huggingface_hub: each uses the downloads of the other, without a network. Needs
+ * PyPI; TUNESMITH_TEST_PYTHON may name a Python that has the package, to save time.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -52,7 +52,7 @@ async function fixture() {
   return { hub, p, commit };
 }
 
-test('what Python has downloaded is taken, with the hub gone', async () => {
+test("we use Python's downloads without the hub", async () => {
   const { hub, p, commit } = await fixture();
   expect(await snapshot(p.env)).toContain(commit);
   hub.stop();
@@ -64,7 +64,7 @@ test('what Python has downloaded is taken, with the hub gone', async () => {
   expect((await p.states('p.yaml', '--force')).events.filter(({ type }) => type === 'notice')).toEqual([]);
 });
 
-test('what we have downloaded is taken by Python, with the hub gone', async () => {
+test('Python uses our downloads without the hub', async () => {
   const { hub, p, commit } = await fixture();
   expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
   hub.stop();
@@ -74,7 +74,7 @@ test('what we have downloaded is taken by Python, with the hub gone', async () =
   );
 });
 
-test('what Python has begun is completed, and only what is missing is asked for', async () => {
+test("an incomplete download of Python's is completed, and only what is missing is requested", async () => {
   const { hub, p } = await fixture();
   await snapshot(p.env, 'hf_hub_download("owner/tiny", "model.safetensors")');
   hub.requests.length = 0;

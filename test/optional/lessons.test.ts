@@ -1,4 +1,7 @@
-/** The pipelines to learn from, as they are shipped: each runs in two or three minutes and beats its baselines on texts it has never seen. */
+/**
+ * The example pipelines as they are published: each runs in two or three minutes and beats its baselines on unseen
+ * texts.
+ */
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,4 +1,4 @@
-"""Prints logits of a batch by models with adapters (python lora.py SAVED GOLDEN FAMILY..): by PEFT from SAVED/FAMILY/adapter, by transformers from SAVED/FAMILY."""
+"""Prints logits of a batch from models with adapters (python lora.py SAVED GOLDEN FAMILY..): with PEFT from SAVED/FAMILY/adapter, with transformers from SAVED/FAMILY."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
 /**
- * The package as a stranger gets it: a clean clone under npm 10, the tarball installed into an empty folder with an empty
- * cache, and the commands run there. Needs the npm registry.
+ * The package as a new user gets it: a clean clone under npm 10, the tarball installed into an empty folder with an
+ * empty cache, and the commands run there. Needs the npm registry.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,11 +27,11 @@ beforeAll(async () => {
   console.log(`the tarball: ${packed.size} bytes, ${packed.unpackedSize} unpacked, ${packed.files.length} files`);
 });
 
-test('npm ci under npm 10 in a clean clone leaves a working command', async () => {
+test('npm ci under npm 10 in a clean clone gives a working command', async () => {
   expect(await run(clone, process.execPath, 'dist/engine/cli.js', '--version')).toBe(`${version()}\n`);
 });
 
-test('the package holds what runs and what is read, no mails and no tests, and is small', () => {
+test('the package contains code and docs, no mails and no tests, and is small', () => {
   const tops = new Set(
     packed.files.map(({ path }) =>
       path
@@ -58,7 +58,7 @@ test('the package holds what runs and what is read, no mails and no tests, and i
   expect(packed.size).toBeLessThan(1_000_000);
 });
 
-test('the package holds every declaration that the types of `tunesmith` lead to, and no other', () => {
+test('the package contains exactly the declarations that the types of `tunesmith` reach', () => {
   const reached = new Set<string>();
   const reach = (path: string): void => {
     if (reached.has(path)) return;
@@ -70,16 +70,16 @@ test('the package holds every declaration that the types of `tunesmith` lead to,
   expect(packed.files.map(({ path }) => path).filter((path) => path.endsWith('.d.ts'))).toEqual([...reached].sort());
 });
 
-test('npx tunesmith answers where it is installed', async () => {
+test('npx tunesmith works where it is installed', async () => {
   expect(await run(empty, 'npx', 'tunesmith', '--version')).toBe(`${version()}\n`);
 });
 
-test('a pipeline of shell, built-in and own steps runs, and is fresh the second time', async () => {
+test('a pipeline of shell, built-in and custom steps runs, and is fresh the second time', async () => {
   const rows = Array.from({ length: 40 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);
   write(empty, {
     'mine.yaml': PIPELINE,
     'mails.csv': `text,label\n${rows.join('\n')}\n`,
-    // Beside the folder that has node_modules, so that Node alone finds no tunesmith from there.
+    // Outside of the folder with node_modules, so that Node alone does not find tunesmith.
     '../steps/typed.ts': `import { defineStep, type StepContext } from 'tunesmith';\n${ownStep('typed', ': StepContext')}`,
     '../steps/plain.js': `import { defineStep } from 'tunesmith';\n${ownStep('plain', '')}`,
     '../steps/module.mjs': `import { defineStep } from 'tunesmith';\n${ownStep('module', '')}`,
@@ -91,7 +91,7 @@ test('a pipeline of shell, built-in and own steps runs, and is fresh the second 
   expect(await summary(empty, 'mine.yaml')).toEqual(states('fresh'));
 });
 
-test('what init and new-step write runs', async () => {
+test('the output of init and new-step runs', async () => {
   const started = join(empty, 'started');
   mkdirSync(started);
   await run(started, 'npx', 'tunesmith', 'init');
@@ -103,7 +103,7 @@ test('what init and new-step write runs', async () => {
 
   await run(started, 'npx', 'tunesmith', 'new-step', 'keep-long-lines');
   expect(await summary(started, 'keep-long-lines.yaml')).toEqual({ lines: 'ran', kept: 'ran' });
-  // Compilers that editors bring. TypeScript 5 follows types further than 7 does.
+  // Compilers that editors bundle. TypeScript 5 follows types further than 7 does.
   for (const compiler of ['typescript@5.9', 'typescript@6.0', 'typescript@7.0'])
     await run(started, 'npx', '--yes', '--package', compiler, 'tsc', '-p', '.');
 });
@@ -164,9 +164,9 @@ function write(folder: string, files: Record<string, string>): void {
   }
 }
 
-/** Resolves with what it printed; what it said of an error is in the message. */
+/** Resolves with the output; errors contain stderr. */
 function run(cwd: string, program: string, ...args: string[]): Promise<string> {
-  // npm hands this project's settings down to what it runs: a stranger has none of them.
+  // npm passes this project's settings to its children: a new user has none of them.
   const inherited = /^(npm_(?!config_(registry|userconfig)$)|TUNESMITH_)/;
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)));
   // The system's Node may be older than the package allows: this test's own comes first, for npm and npx as well.

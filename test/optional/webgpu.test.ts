@@ -1,6 +1,7 @@
 /**
- * The runtime `onnx` with `device: gpu`: onnxruntime's WebGPU provider, over a Vulkan that computes on the CPU. Needs Debian's
- * chromium-common, which has one; TUNESMITH_TEST_VULKAN names a folder with its libraries, to save the time.
+ * The runtime `onnx` with `device: gpu`: onnxruntime's WebGPU provider, over a Vulkan driver that computes on the
+ * CPU. Needs Debian's chromium-common, which contains one; TUNESMITH_TEST_VULKAN may name a folder with its
+ * libraries, to save time.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -45,7 +46,7 @@ for (const device of ['cpu', 'gpu']) {
 console.log(JSON.stringify(found));
 `;
 
-test('ten steps with dropout are those of the CPU, twice the same to the bit, and so is what evaluate finds', () => {
+test('ten steps with dropout equal those of the CPU, repeat bit for bit, and so does evaluate', () => {
   const env = { ...process.env, LD_LIBRARY_PATH: vulkan, VK_ICD_FILENAMES: join(vulkan, 'vk_swiftshader_icd.json') };
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', SCRIPT], {
     cwd: root,

@@ -9,17 +9,20 @@ import { Database, literal } from '../../steps/data/database.ts';
 import { writeTable } from '../../steps/data/table.ts';
 
 export interface Ran {
-  /** The folder in which the outputs lie, by name. */
+  /** The folder that contains the outputs, by name. */
   outputs: Record<string, string>;
   log: string[];
   warnings: string[];
-  /** What it said came of it. */
+  /** The result that the step reported. */
   result?: string;
   /** Final figures. */
   metrics: Record<string, number>;
 }
 
-/** `origins`: which cells made an input; `more` of the context takes the place of what is here. Options left out have their defaults; they are not validated. */
+/**
+ * `origins`: the cells that made an input; `more` overrides fields of the context. Omitted options have their
+ * defaults; options are not validated.
+ */
 export async function ranStep(
   definition: StepDefinition<any>,
   options: object,

@@ -6,7 +6,7 @@ import { ranStep, table, temporary } from './rig.ts';
 
 const boxed = join(import.meta.dirname, '../../pipelines/models/bert-tiny');
 
-/** bert-tiny with a vocabulary of the words below and a size to match. */
+/** bert-tiny with a vocabulary of the words below and a matching size. */
 export function smallModel(change: object = {}): string {
   const size = { hidden_size: 16, num_hidden_layers: 1, intermediate_size: 32, max_position_embeddings: 32, initializer_range: 0.05 };
   return modelOf([...FILLERS, ...Object.values(WORDS).flat()], { ...size, ...change });
@@ -45,7 +45,7 @@ const WORDS: Record<string, string[]> = {
   odd: ['purple', 'sideways', 'moon', 'spoon', 'seven'],
 };
 
-/** Texts of words that tell the label, among others that do not; the same each time. */
+/** Texts with words that determine the label, among others that do not; the same each time. */
 export function rows(counts: Record<string, number>, labels = ['bad', 'good']): Record<string, string>[] {
   const made: Record<string, string>[] = [];
   for (const [split, count] of Object.entries(counts)) {

@@ -1,4 +1,7 @@
-/** Models that write, small enough to learn a sentence in seconds: folders with a config and a tokenizer, to be started at random. */
+/**
+ * Generating models, small enough to learn a sentence in seconds: folders with a config and a tokenizer, without
+ * weights.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -1,8 +1,9 @@
 /**
- * A graph as an ONNX model. Two dialects: `onnxruntime` may use its own ops (com.microsoft), `standard` is ONNX only.
+ * Emits a graph as an ONNX model. There are two dialects: `onnxruntime` may use its own ops (com.microsoft),
+ * `standard` is pure ONNX.
  *
- * With free axes the graph comes with its twin, the same program traced with other sizes: a number that differs between the two
- * is made of free axes, and the model computes it from the shapes of its inputs.
+ * With free axes the graph comes with its twin, the same program traced with other sizes: a number that differs
+ * between the two depends on free axes, and the model computes it from the shapes of its inputs.
  */
 import { type FreeAxis, productOf } from '../free-axes.ts';
 import { type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
@@ -12,7 +13,7 @@ export interface EmitOptions {
   dialect: 'onnxruntime' | 'standard';
   /** Values of inputs that become constants of the model. */
   initializers?: Map<Value, Float32Array>;
-  /** Axes that the model leaves free, and the graph's twin. */
+  /** The free axes of the model, and the twin of the graph. */
   free?: { twin: Graph; axes: FreeAxis[] } | undefined;
 }
 
@@ -29,7 +30,7 @@ class Emitter {
   readonly #used = new Set<Value>();
   readonly #graph: Graph;
   readonly #options: EmitOptions;
-  /** Of each axis that is free: the name of its length, one int64, computed in the model. */
+  /** For each free axis the name of its length, one int64, computed in the model. */
   readonly #lengths = new Map<string, string>();
   readonly #products = new Map<string, string>();
   /** The twin of the node that is being emitted, and those of its inputs. */
@@ -54,7 +55,7 @@ class Emitter {
       if (data) this.#initializers.set(name, { name, dtype: value.dtype, shape: value.shape, bytes: bytesOf(data) });
       else interfaces.inputs.push(this.#input(name, value, twin.inputs.get(name)!));
     }
-    // A value that is computed takes its output's name.
+    // A computed value has the name of its output.
     for (const [name, value] of outputs) if (isNode(value.from) && !this.#names.has(value)) this.#names.set(value, name);
     for (const [i, node] of nodes.entries()) {
       this.#twin = twin.nodes[i]!;
@@ -73,7 +74,7 @@ class Emitter {
     return this.#options.dialect === 'standard' ? { '': OPSET } : { '': OPSET, [MICROSOFT]: 1 };
   }
 
-  /** To the tools around ONNX ids are int64. */
+  /** ONNX tools expect ids to be int64. */
   #input(name: string, value: Value, twin: Value) {
     const shape = this.#axes(value, twin);
     for (const [i, axis] of shape.entries()) {
@@ -186,7 +187,7 @@ class Emitter {
       case 'StridedSlice': {
         const strides = a.strides as number[];
         const axes = this.#ints(strides.map((_, i) => i));
-        // Backwards to before the first element: ONNX takes any number below −size for it.
+        // Reversed to before the first element: ONNX takes any number below −size for it.
         const ends = ({ attributes }: Node) => (attributes.end as number[]).map((n, i) => (strides[i]! < 0 && n < 0 ? -(2 ** 31) : n));
         const sliced = this.#node('Slice', [
           ...inputs(),
@@ -214,7 +215,7 @@ class Emitter {
         const depth = this.#dimension(a.depth as number, this.#twin.attributes.depth as number, 'int32');
         const values = this.#tensor([a.offValue as number, a.onValue as number], [2], 'float32');
         const names = [this.#dropNegative(inputs()[0]!, depth), depth, values];
-        // onnxruntime has it for these types only.
+        // onnxruntime supports it only for these types.
         if (output.dtype === 'float32') return put('OneHot', names, { axis: -1 });
         return put('Cast', this.#node('OneHot', names, { axis: -1 }), { to: elementType(output.dtype) });
       }
@@ -254,7 +255,7 @@ class Emitter {
       case '_FusedMatMul':
         return this.#product(node);
     }
-    throw new Error(`The kernel ${kernel} cannot be written as ONNX yet: give it a case in steps/runtime/onnx/emit.ts.`);
+    throw new Error(`The kernel ${kernel} cannot be emitted as ONNX yet: add a case to steps/runtime/onnx/emit.ts.`);
   }
 
   #gelu(node: Node): string[] {
@@ -297,8 +298,9 @@ class Emitter {
   }
 
   /**
-   * Of activations (those of weights never get here: trace.ts takes them out). ScatterND would lose updates of repeated ids on
-   * several threads; a product with the ids' one-hot rows cannot, and ScatterElements, for sizes beyond that, does not.
+   * For activations (those of weights never get here: trace.ts separates them). With repeated ids, ScatterND would
+   * lose updates on several threads. A product with the one-hot rows of the ids cannot; nor can ScatterElements,
+   * which is used for greater sizes.
    */
   #segmentSum(node: Node): string[] {
     const sizes = ({ inputs: [x, ids], outputs: [y] }: Node) => {
@@ -311,13 +313,13 @@ class Emitter {
     const depth = this.#dimension(segments, twin.segments, 'int32');
     const flat = this.#dropNegative(this.#reshape(ids!, [count], [twin.count]), depth);
     let sums: string[];
-    // With free axes the sizes are not known. One-hot rows, then: what is gathered from activations is few rows.
+    // With free axes the sizes are unknown. Activations have few gathered rows, so one-hot rows fit.
     if (this.#options.free || count * segments <= ONE_HOT_LIMIT) {
       const values = this.#tensor([0, 1], [2], 'float32');
       const oneHot = this.#node('OneHot', [flat, depth, values], { axis: 0 }); // [segments, ids]
       sums = this.#node('MatMul', [oneHot[0]!, rows]);
     } else {
-      // One row more takes what belongs nowhere.
+      // An additional row takes what belongs nowhere.
       const zeros = this.#node('Expand', [this.#scalar(0, 'float32'), this.#ints([segments + 1, width])]);
       const spread = this.#node('Expand', [this.#reshape(flat, [count, 1]), this.#ints([count, width])]);
       const scattered = this.#node('ScatterElements', [zeros[0]!, spread[0]!, rows], { axis: 0, reduction: 'add' });
@@ -326,7 +328,7 @@ class Emitter {
     return this.#node('Reshape', [sums[0]!, this.#vector(shape, twin.shape)], {}, this.#outputs(node));
   }
 
-  /** Ids below 0 become `depth`, which is out of range: to ONNX −1 is the last one. */
+  /** Ids below 0 become `depth`, which is out of range: in ONNX −1 is the last one. */
   #dropNegative(ids: string, depth: string): string {
     const [negative] = this.#node('Less', [ids, this.#scalar(0, 'int32')]);
     return this.#node('Where', [negative!, depth, ids])[0]!;
@@ -370,7 +372,7 @@ class Emitter {
     const number = filling(value);
     if (number === undefined) return this.#tensor((value.from as { data: Float32Array }).data, value.shape, value.dtype);
     const scalar = this.#scalar(number, value.dtype);
-    // Expanded where it is used: never megabytes of one number in the file.
+    // Expanded where it is used, so that the file never contains megabytes of one number.
     const { shape } = this.#twins.get(value) ?? value;
     return value.shape.length === 0 ? scalar : this.#node('Expand', [scalar, this.#vector(value.shape, shape)])[0]!;
   }
@@ -393,7 +395,7 @@ class Emitter {
     return this.#vector(node.attributes[attribute] as number[], this.#twin.attributes[attribute] as number[]);
   }
 
-  /** A list of sizes, of which some may be made of free axes. */
+  /** A list of sizes, some of which may depend on free axes. */
   #vector(sizes: number[], twins: number[]): string {
     if (sameShape(sizes, twins)) return this.#ints(sizes);
     const parts = sizes.map((size, i) => (size === twins[i] ? this.#ints([size]) : this.#length(size, twins[i]!)));
@@ -406,7 +408,7 @@ class Emitter {
     return dtype === 'int64' ? scalar : this.#node('Cast', [scalar], { to: elementType(dtype) })[0]!;
   }
 
-  /** One int64: the product of free axes, and perhaps a factor, that gives `size` here and `twin` in the twin. */
+  /** One int64: the product of free axes and possibly a factor, which is `size` here and `twin` in the twin. */
   #length(size: number, twin: number): string {
     const key = `${size} ${twin}`;
     const known = this.#products.get(key);
@@ -423,9 +425,10 @@ class Emitter {
 }
 
 /**
- * onnxruntime runs a graph back from its leaves, the nodes that no other reads, and begins with the last of them in the file. A training's
- * leaves are the gradients of weights. Those that can be computed first are put last: else the gradients of the first layer come first,
- * and every activation and its gradient wait in memory until all the way back to it is gone.
+ * Orders the outputs. onnxruntime schedules a graph backwards from its leaves, the nodes that no other reads, and
+ * begins with the last leaf in the file. The leaves of a training are the gradients of weights. Those that can be
+ * computed first are put last: otherwise the gradients of the first layer are computed first, and every activation
+ * and its gradient stay in memory until the backward pass has reached it.
  */
 function lastFirst(nodes: readonly NodeContent[]): NodeContent[] {
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));
@@ -435,10 +438,10 @@ function lastFirst(nodes: readonly NodeContent[]): NodeContent[] {
 
 const MICROSOFT = 'com.microsoft';
 
-/** Elements up to which a segment sum goes through one-hot rows. */
+/** Up to this number of elements a segment sum uses one-hot rows. */
 const ONE_HOT_LIMIT = 1 << 24;
 
-/** Kernels that are one ONNX op of the same inputs. */
+/** Kernels that correspond to one ONNX op with the same inputs. */
 const SAME_OP: Record<string, string> = {
   ...Object.fromEntries(
     'Abs Add Ceil Cos Equal Erf Exp Floor Greater Less Log Neg Pow Reciprocal Relu Round Sigmoid Sign Sin Softplus Sqrt Sub Tanh'

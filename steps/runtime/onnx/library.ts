@@ -1,7 +1,8 @@
 /**
- * onnxruntime-node, whose telemetry is off; nothing else imports the package. From 1.29 on its builds tell Microsoft of every
- * session, the names and hashes of models with it, and leave a database in ~/.cache: what a user trains is nobody's business.
- * The variable is read when the first session opens (https://github.com/microsoft/onnxruntime/pull/27379).
+ * onnxruntime-node with its telemetry disabled; nothing else imports the package. From 1.29 on its builds report
+ * every session to Microsoft, with the names and hashes of models, and leave a database in ~/.cache. Training must
+ * stay private. The variable is read when the first session opens
+ * (https://github.com/microsoft/onnxruntime/pull/27379).
  */
 export * from 'onnxruntime-node';
 

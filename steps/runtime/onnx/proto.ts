@@ -1,4 +1,4 @@
-/** Writes ONNX's protobuf messages, as far as models of ours need them. Field numbers are those of onnx.proto. */
+/** Writes ONNX's protobuf messages, as far as our models need them. Field numbers are those of onnx.proto. */
 import protobuf from 'protobufjs/minimal.js';
 import type { DType } from '../graph.ts';
 
@@ -28,7 +28,7 @@ export interface NodeContent {
 export interface InterfaceContent {
   name: string;
   dtype: ElementType;
-  /** A text is a free axis. */
+  /** A string is a free axis. */
   shape: (number | string)[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * The `onnx` runtime: a program is traced once for each shape of its inputs, and the graph runs in onnxruntime. Weights are inputs of
- * the graph, read in place; gradients are outputs, written where the optimizer reads them.
+ * The `onnx` runtime: a program is traced once for each shape of its inputs, and the graph runs in onnxruntime.
+ * Weights are inputs of the graph, read in place; gradients are outputs, written where the optimizer reads them.
  */
 import { createRequire } from 'node:module';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
@@ -31,7 +31,7 @@ class OnnxInference implements Inference {
     this.#weights = packed ? {} : feeds(weights, named.weight);
     this.#sessions = new Sessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) => ({ graph: traceInference(program, weights, sized, { free }) }));
-      // onnxruntime packs what is a constant of the model.
+      // onnxruntime packs weights that are constants of the model.
       const constants = packed ? dataOf(weights) : new Map();
       return { session: await Session.open(traced.graph, free, threads, provider, constants) };
     });
@@ -52,7 +52,7 @@ class OnnxInference implements Inference {
 
 interface Compiled extends TrainingGraph {
   session: Session;
-  /** Dense gradients are written straight into the optimizer's buffers: by the names of the graph's outputs. */
+  /** Dense gradients are written directly into the optimizer's buffers, by the names of the graph's outputs. */
   buffers: Map<string, Float32Array>;
 }
 
@@ -100,7 +100,7 @@ class OnnxTraining implements Training {
     return { loss, gradNorm };
   }
 
-  /** Runs a part forward and back; `use` has the gradients until it returns. */
+  /** Runs the forward and backward pass of a part; `use` may read the gradients until it returns. */
   #differentiate(inputs: HostTensors, at: StepPosition, use: (loss: number, gradients: Map<string, Gradient>) => void): Promise<void> {
     return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, buffers }) => {
       const shapes = session.shapes('inputs', inputs);
@@ -155,7 +155,7 @@ const dataOf = (weights: HostTensors): Map<string, Float32Array> =>
 
 const bytesOf = (weights: HostTensors): number => Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0);
 
-/** A model file holds at most 2 GB. */
+/** A model file is limited to 2 GB. */
 const LARGEST_MODEL = 2 ** 31 - 2 ** 20;
 
 const namesOf = (graph: Graph): Map<Value, string> => new Map([...graph.outputs].map(([name, value]) => [value, name]));

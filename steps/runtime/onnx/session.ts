@@ -1,4 +1,4 @@
-/** One graph, ready to run in onnxruntime: inputs are read, and outputs written, in arrays that the caller owns. */
+/** One graph as an onnxruntime session: inputs are read from, and outputs written to, arrays of the caller. */
 import { memoryLimit } from '../../../engine/step.ts';
 import { type Free, shapeOfInputs, shapesAt } from '../free-axes.ts';
 import { type Graph, peakBytes, sizeOf } from '../graph.ts';
@@ -6,16 +6,16 @@ import type { Axes, HostTensor, HostTensors } from '../runtime.ts';
 import { emitOnnx } from './emit.ts';
 import * as ort from './library.ts';
 
-/** Where onnxruntime computes. What `webgpu` has no kernel for, it computes on the CPU. */
+/** The execution provider. Ops without a `webgpu` kernel run on the CPU. */
 export type Provider = 'cpu' | 'webgpu';
 
 export class Session {
   readonly graph: Graph;
-  /** About as much memory as a run of it needs for what lies between inputs and outputs. */
+  /** The approximate memory of a run between inputs and outputs. */
   readonly bytes: number;
   readonly #session: ort.InferenceSession;
   readonly #free: Free | undefined;
-  /** Names of the inputs that every run is given. */
+  /** Names of the inputs of every run. */
   readonly #fed: string[];
 
   /** @param constants inputs that are the same in every run */
@@ -58,12 +58,12 @@ export class Session {
     await this.#session.run(given, outputs);
   }
 
-  /** The shapes of the graph's inputs or outputs when the program is given these. */
+  /** The shapes of the graph's inputs or outputs for these inputs. */
   shapes(which: 'inputs' | 'outputs', given: HostTensors): Map<string, number[]> {
     return shapesAt(this.graph[which], this.#free?.twin[which], this.#free, given);
   }
 
-  /** Room for the outputs; those of `buffers` are used as they are. */
+  /** Allocates the outputs; those in `buffers` are used as they are. */
   outputs(given: HostTensors, buffers: ReadonlyMap<string, Float32Array> = new Map()): Record<string, ort.Tensor> {
     return Object.fromEntries(
       [...this.shapes('outputs', given)].map(([name, shape]) => {
@@ -88,8 +88,9 @@ export const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
 });
 
 /**
- * Sessions by the shapes of their inputs, free axes left out. The least used one is closed when they would take too much memory, or are too many.
- * One is used at a time: a run takes all threads anyway, and none is closed under another's hands.
+ * Sessions by the shapes of their inputs, without free axes. The least recently used one is closed if they would take
+ * too much memory, or are too many. Only one is used at a time: a run takes all threads anyway, and none is closed
+ * while it is used.
  */
 export class Sessions<T extends { session: Session }> {
   readonly #axes: Axes;
@@ -117,7 +118,7 @@ export class Sessions<T extends { session: Session }> {
   async #for(inputs: HostTensors): Promise<T> {
     const key = shapeOfInputs(inputs, this.#axes);
     const entry = this.#live.get(key) ?? (await this.#open(inputs));
-    this.#live.delete(key); // and to the end: the last one used is the last one closed
+    this.#live.delete(key); // moves to the end: the most recently used is closed last
     this.#live.set(key, entry);
     let bytes = [...this.#live.values()].reduce((sum, { session }) => sum + session.bytes, 0);
     for (const [oldest, { session }] of this.#live) {

@@ -1,10 +1,10 @@
-/** Whether onnxruntime's WebGPU provider finds a GPU here: only a session that asks for one shows it. */
+/** Whether onnxruntime's WebGPU provider finds a GPU: only a session that requests one shows it. */
 
 import { tf } from '../tfjs.ts';
 import { traceInference } from '../trace.ts';
 import { Session } from './session.ts';
 
-/** Resolves with what is wrong, or undefined. */
+/** Resolves with the problem, or undefined. */
 export async function webgpuWorks(): Promise<string | undefined> {
   try {
     const graph = traceInference((_, { x }) => ({ y: tf.neg(x!) }), {}, { x: { dtype: 'float32', shape: [1] } });

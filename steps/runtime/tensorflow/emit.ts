@@ -1,6 +1,7 @@
 /**
- * A graph as nodes of a TensorFlow GraphDef. Several graphs go into one, and share its variables; so names are fresh, and what feeds
- * an input is the caller's to say. Sizes that are made of free axes are computed in the graph, from those of its inputs.
+ * Emits a graph as nodes of a TensorFlow GraphDef. Several graphs are combined into one and share its variables, so
+ * names are fresh, and the caller decides what feeds an input. Sizes that depend on free axes are computed in the
+ * graph, from those of its inputs.
  */
 import { type Free, productOf } from '../free-axes.ts';
 import { type DType, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
@@ -17,7 +18,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** A node that says T of its inputs as most of TensorFlow's ops do. */
+  /** A node with the type attribute T of its inputs, as most of TensorFlow's ops have it. */
   op(op: string, inputs: string[], dtype: ElementType = 'float32', name?: string): string {
     return this.node(op, inputs, { T: { type: dtype } }, name);
   }
@@ -49,7 +50,7 @@ export class GraphBuilder {
   }
 }
 
-/** Writes one graph, in which a value is known by its node's name. */
+/** Emits one graph, in which a value is identified by the name of its node. */
 export class GraphEmitter {
   readonly #builder: GraphBuilder;
   readonly #graph: Graph;
@@ -58,7 +59,7 @@ export class GraphEmitter {
   readonly #precision: Precision;
   readonly #names = new Map<Value, string>();
   readonly #twins = new Map<Value, Value>();
-  /** Of each free axis: its length, an int32. */
+  /** For each free axis its length, an int32. */
   readonly #lengths = new Map<string, string>();
   /** The twin of the node that is being written. */
   #twinNode!: Node;
@@ -73,7 +74,7 @@ export class GraphEmitter {
     for (const [name, value] of graph.outputs) this.#twins.set(value, this.#twin.outputs.get(name)!);
   }
 
-  /** A node to feed one of the graph's inputs to. */
+  /** A node that feeds one of the graph's inputs. */
   placeholder(name: string, value: Value): string {
     const twin = this.#twins.get(value)!;
     const node = this.#builder.placeholder(
@@ -89,7 +90,7 @@ export class GraphEmitter {
     return node;
   }
 
-  /** What computes one of the graph's inputs. */
+  /** Sets the node that computes one of the graph's inputs. */
   given(value: Value, node: string): void {
     this.#names.set(value, node);
   }
@@ -118,7 +119,7 @@ export class GraphEmitter {
     return this.#vector(value.shape, (this.#twins.get(value) ?? value).shape);
   }
 
-  /** How many elements a value has, as a list of one. */
+  /** The number of elements of a value, as a list of one. */
   size(value: Value): string {
     return this.#vector([sizeOf(value.shape)], [sizeOf((this.#twins.get(value) ?? value).shape)]);
   }
@@ -136,14 +137,14 @@ export class GraphEmitter {
     return this.#filled(from.data, shape, (this.#twins.get(value) ?? value).shape, dtype);
   }
 
-  /** Filled where it is used: never megabytes of one number in the file. */
+  /** Filled where it is used, so that the file never contains megabytes of one number. */
   #filled(value: number, shape: number[], twin: number[], dtype: DType): string {
     const scalar = this.#builder.scalar(value, dtype);
     if (shape.length === 0) return scalar;
     return this.#builder.node('Fill', [this.#vector(shape, twin), scalar], { T: { type: dtype }, index_type: { type: 'int32' } });
   }
 
-  /** A list of sizes, of which some may be made of free axes. */
+  /** A list of sizes, some of which may depend on free axes. */
   #vector(sizes: number[], twins: number[]): string {
     const b = this.#builder;
     if (sameShape(sizes, twins)) return b.ints(sizes);
@@ -151,7 +152,7 @@ export class GraphEmitter {
     return b.node('Pack', parts, { N: { int: parts.length }, T: { type: 'int32' }, axis: { int: 0 } });
   }
 
-  /** One int32: a size that may be made of free axes. */
+  /** One int32: a size that may depend on free axes. */
   #number(size: number, twin: number): string {
     const b = this.#builder;
     if (size === twin) return b.scalar(size, 'int32');
@@ -234,7 +235,7 @@ export class GraphEmitter {
         return [b.node('Slice', [x, this.#sizes('begin', node), this.#sizes('size', node)], { T, Index: int32 })];
       case 'StridedSlice': {
         const [end, strides] = [a.end, a.strides] as [number[], number[]];
-        // Backwards to before the first element: −1 would be the last.
+        // Reversed to before the first element: −1 would be the last.
         const whole = end.reduce((mask, n, i) => (strides[i]! < 0 && n < 0 ? mask | (1 << i) : mask), 0);
         const none = { int: 0 };
         const sliced = b.node('StridedSlice', [x, this.#sizes('begin', node), this.#sizes('end', node), b.ints(strides)], {
@@ -320,7 +321,7 @@ export class GraphEmitter {
       case '_FusedMatMul':
         return [this.#product(node, inputs)];
     }
-    throw new Error(`The kernel ${kernel} cannot be written for TensorFlow yet: give it a case in steps/runtime/tensorflow/emit.ts.`);
+    throw new Error(`The kernel ${kernel} cannot be emitted for TensorFlow yet: add a case to steps/runtime/tensorflow/emit.ts.`);
   }
 
   #layerNorm({ inputs: [value], attributes }: Node, [x, gamma, beta]: [string, string, string]): string[] {
@@ -342,7 +343,7 @@ export class GraphEmitter {
   #product({ inputs: [a, b], attributes, outputs: [y] }: Node, [left, right, bias]: string[]): string {
     const builder = this.#builder;
     const turn = { a: { bool: Boolean(attributes.transposeA) }, b: { bool: Boolean(attributes.transposeB) } };
-    // A product with one column is a sum, and of norms: those stay exact.
+    // A product with one column is a sum, for example of norms: those stay exact.
     const narrow = this.#precision === 'bf16' && y!.shape.at(-1)! > 1;
     const dtype: ElementType = narrow ? 'bfloat16' : 'float32';
     const inputs = [left!, right!].map((name) => (narrow ? this.#cast(name, 'float32', dtype) : name));
@@ -371,7 +372,7 @@ export class GraphEmitter {
   }
 }
 
-/** Rows of x, whose ids may repeat, summed by id: [segments, width]. A negative id belongs to no segment. */
+/** Sums the rows of x by their ids, which may repeat: [segments, width]. A negative id belongs to no segment. */
 export function segmentSum(builder: GraphBuilder, x: string, ids: string, segments: string): string {
   return builder.node('UnsortedSegmentSum', [x, ids, segments], {
     T: { type: 'float32' },
@@ -389,7 +390,7 @@ const GATHERED = (dtype: DType): Record<string, AttributeValue> => ({
 
 const LOGICAL = new Set(['LogicalAnd', 'LogicalNot', 'LogicalOr']);
 
-/** Kernels that are one op of the same inputs, typed by the first. */
+/** Kernels that correspond to one op with the same inputs, typed by the first. */
 const SAME_OP: Record<string, string> = {
   ...Object.fromEntries(
     `Abs Ceil Cos Equal Erf Exp Floor FloorDiv Greater GreaterEqual Less LessEqual Log Log1p LogicalAnd LogicalNot LogicalOr LogSoftmax

@@ -1,6 +1,7 @@
 /**
- * Where `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so that `npm ci` does not
- * undo it. Not in `~/.tunesmith`: a folder of that name marks the root of a project.
+ * The folder into which `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so
+ * that `npm ci` does not remove it. It is not in `~/.tunesmith`, because a folder of that name marks the root of a
+ * project.
  */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -10,5 +11,5 @@ export function tensorflowFolder(): string {
   return join(TUNESMITH_HOME || join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'tunesmith'), 'tensorflow');
 }
 
-/** In that folder, to be loaded before TensorFlow: it keeps what is no error off the screen. */
+/** A library in that folder, loaded before TensorFlow, which removes messages that are not errors from its log. */
 export const QUIET_LIBRARY = 'quiet.node';

@@ -1,4 +1,6 @@
-/** Writes TensorFlow's protobuf messages, as far as graphs of ours need them. Field numbers are those of its .proto files. */
+/**
+ * Writes TensorFlow's protobuf messages, as far as our graphs need them. Field numbers are those of its .proto files.
+ */
 import protobuf from 'protobufjs/minimal.js';
 
 export type ElementType = 'float32' | 'int32' | 'bool' | 'bfloat16' | 'resource';
@@ -47,7 +49,10 @@ export function writeSavedModel(nodes: NodeContent[]): Uint8Array {
   return writer.finish();
 }
 
-/** What the graph's producer knew of TensorFlow's ops: that of TensorFlow 2.13, older than any library we run. */
+/**
+ * The op versions that the producer of the graph knows: those of TensorFlow 2.13, which is older than any library we
+ * run.
+ */
 const GRAPH_VERSION = 1482;
 
 function writeNode(w: Writer, { name, op, inputs, attributes }: NodeContent): void {

@@ -1,6 +1,7 @@
 /**
- * The `tensorflow` runtime: a program is traced once for each shape of its inputs, as by `onnx`, and the graphs go into one SavedModel.
- * A training keeps weights, moments and gradients as variables on the device; what a step feeds are the batch and a few numbers.
+ * The `tensorflow` runtime: a program is traced once for each shape of its inputs, as in `onnx`, and the graphs are
+ * combined into one SavedModel. A training keeps weights, moments and gradients as variables on the device; a step
+ * feeds only the batch and a few numbers.
  */
 import { StepError } from '../../../engine/step.ts';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
@@ -47,7 +48,9 @@ export function tensorflowRuntime({ binding, description }: Tensorflow, threads:
   };
 }
 
-/** A session for each shape of the inputs; the weights are fed, and held in TensorFlow's memory once for all of them. */
+/**
+ * A session for each shape of the inputs; the weights are fed, and held in TensorFlow's memory once for all of them.
+ */
 class TensorflowInference implements Inference {
   readonly #binding: Binding;
   readonly #program: Program;
@@ -97,7 +100,7 @@ class TensorflowInference implements Inference {
   #for(given: HostTensors) {
     const key = shapeOfInputs(given, this.#axes);
     const known = this.#live.get(key) ?? this.#open(given);
-    this.#live.delete(key); // and to the end: the last one used is the last one closed
+    this.#live.delete(key); // moves to the end: the most recently used is closed last
     this.#live.set(key, known);
     const oldest = this.#live.keys().next().value!;
     if (this.#live.size > MOST_SHAPES) {
@@ -118,7 +121,7 @@ class TensorflowInference implements Inference {
     for (const [name, value] of graph.inputs)
       inputs.set(name.startsWith(INPUT) ? name.slice(INPUT.length) : name, emitter.placeholder(`i${inputs.size}`, value));
     emitter.emit();
-    // A node of its own for each: an output may be an input, which cannot be fed and fetched at once.
+    // Each needs a node of its own: an output may be an input, which cannot be fed and fetched in the same run.
     const outputs = new Map(
       [...graph.outputs].map(([name, value]) => [name.slice(OUTPUT.length), builder.op('Identity', [emitter.name(value)], value.dtype)]),
     );
@@ -126,7 +129,7 @@ class TensorflowInference implements Inference {
   }
 }
 
-/** Shapes that are kept compiled. */
+/** The number of shapes that are kept compiled. */
 const MOST_SHAPES = 24;
 
 const INPUT = named.input('');
@@ -145,22 +148,22 @@ class TensorflowTraining implements Training {
   readonly #traces = new Map<string, Traced>();
   readonly #tapes = new DropoutTapes();
   #compiled: TrainingModel | undefined;
-  /** The state as the host knows it: undefined where the device is ahead. */
+  /** The state on the host: undefined if the device is ahead. */
   #weights: HostTensors | undefined;
   #slots: OptimizerState['slots'] | undefined;
   #step = 0;
   #inference: TensorflowInference | undefined;
-  /** Whether #inference has the weights as they are. */
+  /** Whether #inference has the current weights. */
   #evaluated = false;
-  /** Of each rate, the tape of masks that is on the device. */
+  /** For each rate, the tape of masks on the device. */
   #taped = new Map<number, ArrayBufferLike>();
 
   constructor(binding: Binding, program: Program, weights: HostTensors, options: TrainingOptions, precision: Precision) {
     const { optimizer } = options;
     if (optimizer.name !== 'adamw') {
       throw new StepError(
-        `the runtime tensorflow has no optimizer ${optimizer.name}, only adamw`,
-        'Use the runtime onnx or eager, which have it.',
+        `the runtime tensorflow does not support the optimizer ${optimizer.name}, only adamw`,
+        'Use the runtime onnx or eager, which support it.',
         ['runtime'],
       );
     }
@@ -200,7 +203,9 @@ class TensorflowTraining implements Training {
     return { loss, gradNorm };
   }
 
-  /** PyTorch's AdamW by TensorFlow's Adam: the bias corrections go into its learning rate and its epsilon. */
+  /**
+   * PyTorch's AdamW with TensorFlow's Adam: the bias corrections are folded into its learning rate and its epsilon.
+   */
   #update(session: Session, { apply }: Update, norm: number, learningRate: number): void {
     const { maxGradNorm } = this.#options;
     const optimizer = this.#optimizer;
@@ -219,7 +224,7 @@ class TensorflowTraining implements Training {
     session.run(feeds, [apply]);
   }
 
-  /** Masks are cut from tapes on the device; what is fed is where each starts. */
+  /** Masks are slices of tapes on the device; only their offsets are fed. */
   #masks({ masks, offsets, traced: { traced, free } }: Bucket, inputs: HostTensors, at: StepPosition): Record<string, HostTensor> {
     if (offsets === undefined) return {};
     const shapes = shapesAt(traced.graph.inputs, free?.twin.inputs, free, inputs);
@@ -228,7 +233,7 @@ class TensorflowTraining implements Training {
     for (const { name, ordinal, rate, place } of masks) {
       const mask = this.#tapes.mask(rate, sizeOf(shapes.get(name)!), at, ordinal);
       starts[place] = mask.byteOffset / mask.BYTES_PER_ELEMENT;
-      // A tape that had to grow for a mask starts as it did before.
+      // A tape that had to grow for a mask has the same beginning as before.
       if (mask.buffer.byteLength > (tapes.get(rate)?.byteLength ?? 0)) tapes.set(rate, new Float32Array(mask.buffer));
     }
     for (const [rate, tape] of tapes) {
@@ -272,7 +277,7 @@ class TensorflowTraining implements Training {
   restore(weights: HostTensors, { step, slots }: OptimizerState) {
     const found = (part: string, name: string, data: HostTensor['data'] | undefined): Float32Array => {
       const size = sizeOf(this.#specs[name]!.shape);
-      if (data?.length !== size) throw new Error(`The checkpoint does not hold ${part} of ${name} in its size, ${size}.`);
+      if (data?.length !== size) throw new Error(`The checkpoint does not contain ${part} of ${name} in its size, ${size}.`);
       return data.slice() as Float32Array;
     };
     const trained = this.#trained.map((name) => [name, { ...this.#specs[name]!, data: found('weight', name, weights[name]?.data) }]);
@@ -302,7 +307,7 @@ class TensorflowTraining implements Training {
     return Object.fromEntries(this.#trained.map((name) => [name, f(sizeOf(this.#specs[name]!.shape), name)]));
   }
 
-  /** Variables are a session's own: a shape that it does not have makes a new session for all shapes, and the state moves over. */
+  /** Variables belong to a session: a new shape makes a new session for all shapes, and the state is copied to it. */
   #compile(batches: HostTensors[]): TrainingModel {
     const keys = batches.map((inputs) => this.#trace(inputs));
     if (this.#compiled && keys.every((key) => this.#compiled!.buckets.has(key))) return this.#compiled;
@@ -335,7 +340,7 @@ class TensorflowTraining implements Training {
           checkpointing: this.#options.checkpointing,
         }),
       );
-    this.#traces.delete(key); // and to the end: those used last are kept
+    this.#traces.delete(key); // moves to the end: recently used ones are kept
     this.#traces.set(key, trace);
     return key;
   }

@@ -1,11 +1,11 @@
-/** A TensorFlow session over a SavedModel. Its variables live as long as it does, on the device. */
+/** A TensorFlow session over a SavedModel. Its variables live on the device, as long as the session does. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HostTensor } from '../runtime.ts';
 import type { Binding } from './backend.ts';
 
-/** A tensor that TensorFlow holds, to be fed as often as need be. */
+/** A tensor in TensorFlow's memory, which can be fed repeatedly. */
 export interface Held {
   id: number;
 }
@@ -65,6 +65,6 @@ export function hold({ TF_FLOAT, TF_INT32, TF_BOOL, createTensor }: Binding, { s
 function explained(error: Error): Error {
   if (!/OOM|RESOURCE_EXHAUSTED|Resource exhausted|failed to allocate/i.test(error.message)) return error;
   return new Error(
-    `TensorFlow has not enough memory for a batch: lower batch_size, or max_length of tokenize. It says: ${error.message.split('\n', 1)[0]}`,
+    `TensorFlow ran out of memory for a batch: lower batch_size, or max_length of tokenize. Its message: ${error.message.split('\n', 1)[0]}`,
   );
 }

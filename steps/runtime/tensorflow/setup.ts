@@ -1,9 +1,10 @@
 /**
- * `tunesmith setup tensorflow`: builds `@tensorflow/tfjs-node-gpu` against the libraries of a TensorFlow wheel. Its own
- * install script would fetch libtensorflow 2.9, which is too old for today's cards and cannot be had everywhere.
+ * `tunesmith setup tensorflow`: builds `@tensorflow/tfjs-node-gpu` against the libraries of a TensorFlow wheel. Its
+ * own install script would download libtensorflow 2.9, which is too old for current GPUs and not available
+ * everywhere.
  *
- * All of it happens in a folder beside the final one, which takes its place by one rename after the self-test: what works
- * is never half replaced. Wheels that were downloaded stay until then, so a second try goes on.
+ * Everything happens in a folder beside the final one, and replaces it with one rename after the self-test, so that a
+ * working installation is never half replaced. Downloaded wheels are kept until then, so that a second try resumes.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -33,7 +34,7 @@ export interface Installed {
   installed: string;
 }
 
-/** What is set up, if anything is. */
+/** The installation, if there is one. */
 export function installedTensorflow(): Installed | undefined {
   try {
     return JSON.parse(readFileSync(join(tensorflowFolder(), 'installed.json'), 'utf8'));
@@ -42,14 +43,16 @@ export function installedTensorflow(): Installed | undefined {
   }
 }
 
-/** Loads it in a process of its own and multiplies two matrices: what it computed on, or what went wrong. */
+/**
+ * Loads it in a process of its own and multiplies two matrices: returns the device that it ran on, or the problem.
+ */
 export async function tryTensorflow(folder = tensorflowFolder()): Promise<{ device: 'GPU' | 'CPU' } | { wrong: string }> {
   const { code, output } = await runQuietly(process.execPath, ['-e', SELF_TEST], folder, new AbortController().signal);
   const device = /works on the (GPU|CPU)/.exec(output)?.[1] as 'GPU' | 'CPU' | undefined;
   return code === 0 && device ? { device } : { wrong: lastLines(output) || `it ended with ${code}` };
 }
 
-/** Of NVIDIA's libraries that the build for GPUs loads when it starts, those that are there, and those that are not. */
+/** The NVIDIA libraries that the GPU build loads when it starts: which are found, and which are missing. */
 export function cudaLibraries(): { found: string[]; missing: string[] } {
   const there = new Set(installedTensorflow() ? Object.keys(installedTensorflow()!.wheels) : []);
   const folder = join(tensorflowFolder(), 'node_modules/@tensorflow/tfjs-node-gpu/deps/nvidia');
@@ -62,7 +65,7 @@ export function cudaLibraries(): { found: string[]; missing: string[] } {
   return { found, missing };
 }
 
-/** Without a build it is the one for the GPU that this machine has a driver of, else that for CPUs. */
+/** The default build is the one for the GPU if this machine has a driver for one, otherwise that for CPUs. */
 export async function setUpTensorflow(
   build: TensorflowBuild = hasNvidiaDriver() ? 'cuda' : 'cpu',
   say: (line: string) => void,
@@ -101,8 +104,8 @@ export async function setUpTensorflow(
     await step('unpacking libraries and headers', () => unpack(files, join(binding, 'deps'), signal));
     await step('building the binding', () => buildBinding(binding, signal));
     await buildQuiet(stage, join(binding, 'deps'), signal);
-    const tried = await step('trying it', () => tryTensorflow(stage));
-    if ('wrong' in tried) throw new StepError(`TensorFlow was built, but does not work:\n${tried.wrong}`, 'Nothing was installed.');
+    const tried = await step('testing it', () => tryTensorflow(stage));
+    if ('wrong' in tried) throw new StepError(`TensorFlow was built but does not work:\n${tried.wrong}`, 'Nothing was installed.');
     const record: Installed = {
       tensorflow: TENSORFLOW,
       build,
@@ -113,8 +116,8 @@ export async function setUpTensorflow(
     writeFileSync(join(stage, 'installed.json'), `${JSON.stringify(record, null, 2)}\n`);
     publish(stage, folder);
     rmSync(downloads, { recursive: true, force: true });
-    say(`TensorFlow ${TENSORFLOW} (${build}) is set up in ${folder}, and computes on the ${tried.device}`);
-    if (build === 'cuda' && tried.device === 'CPU') say('it finds no GPU that it can use: `tunesmith doctor` says more');
+    say(`TensorFlow ${TENSORFLOW} (${build}) is set up in ${folder}, and runs on the ${tried.device}`);
+    if (build === 'cuda' && tried.device === 'CPU') say('it finds no usable GPU: `tunesmith doctor` shows more');
   } finally {
     rmSync(stage, { recursive: true, force: true });
   }
@@ -143,7 +146,7 @@ async function checkNeeds(signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Through pip, since it knows the index, the proxy and the certificates that this machine is set up for. */
+/** Through pip, because it uses the configured index, proxy and certificates. */
 async function download(wheel: Wheel, downloads: string, signal: AbortSignal): Promise<string> {
   const prefix = `${wheel.name.replaceAll('-', '_')}-${wheel.version}-`;
   const find = () => readdirSync(downloads).find((name) => name.startsWith(prefix) && name.endsWith('.whl'));
@@ -175,14 +178,14 @@ async function download(wheel: Wheel, downloads: string, signal: AbortSignal): P
   if (code !== 0 || !name) {
     throw new StepError(
       `${wheel.name} ${wheel.version} could not be downloaded:\n${lastLines(output)}`,
-      'Run the command again: what was downloaded is kept.',
+      'Run the command again: finished downloads are kept.',
     );
   }
   const found = await sha256(join(downloads, name), signal);
   if (found !== wheel.sha256) {
     rmSync(join(downloads, name));
     throw new StepError(
-      `${name} is not what it should be: sha256 ${found}, not ${wheel.sha256}`,
+      `${name} is not the expected file: its sha256 is ${found}, not ${wheel.sha256}`,
       'It was deleted. Check which index pip is configured for: python3 -m pip config list',
     );
   }
@@ -195,24 +198,24 @@ async function installBinding(stage: string, signal: AbortSignal): Promise<void>
   if (code !== 0) throw new StepError(`npm could not install ${BINDING}:\n${lastLines(output)}`);
 }
 
-/** Python reads the wheels, which are zip files, and checks each member's sum. */
+/** Python reads the wheels, which are zip files, and verifies the checksum of each member. */
 async function unpack(wheels: string[], deps: string, signal: AbortSignal): Promise<void> {
   mkdirSync(join(deps, 'lib'), { recursive: true });
   const { code, output } = await runQuietly('python3', ['-c', UNPACK, deps, ...wheels], deps, signal);
   if (code !== 0) throw new StepError(`the wheels could not be unpacked:\n${lastLines(output)}`);
-  // The names that the binding links with, and that it looks for when it is loaded.
+  // The names that the binding links with, and those that it loads.
   const links = {
     'libtensorflow.so': 'libtensorflow_cc.so.2',
     'libtensorflow.so.2': 'libtensorflow_cc.so.2',
     'libtensorflow_framework.so': 'libtensorflow_framework.so.2',
   };
   for (const [link, library] of Object.entries(links)) {
-    if (!existsSync(join(deps, 'lib', library))) throw new StepError(`the wheel holds no ${library}`);
+    if (!existsSync(join(deps, 'lib', library))) throw new StepError(`the wheel contains no ${library}`);
     symlinkSync(library, join(deps, 'lib', link));
   }
 }
 
-/** `npm exec` hands npm's settings to node-gyp: where Node's headers are, proxies, certificates. */
+/** `npm exec` passes npm's settings to node-gyp: the location of Node's headers, proxies, certificates. */
 async function buildBinding(binding: string, signal: AbortSignal): Promise<void> {
   const { code, output } = await runQuietly(
     'npm',
@@ -223,12 +226,12 @@ async function buildBinding(binding: string, signal: AbortSignal): Promise<void>
   if (code !== 0) {
     throw new StepError(
       `the binding could not be built:\n${lastLines(output)}`,
-      "node-gyp needs Node's headers: where they cannot be downloaded, name their folder with `npm config set nodedir`.",
+      "node-gyp needs Node's headers. If they cannot be downloaded, set their folder with `npm config set nodedir`.",
     );
   }
 }
 
-/** TensorFlow greets on stderr while it is loaded, whatever its log level: see QUIET. */
+/** TensorFlow prints to stderr while it is loaded, whatever its log level: see QUIET. */
 async function buildQuiet(stage: string, deps: string, signal: AbortSignal): Promise<void> {
   writeFileSync(join(stage, 'quiet.cc'), QUIET);
   const args = ['-std=c++17', '-O1', '-shared', '-fPIC', `-I${join(deps, 'include')}`, 'quiet.cc', '-o', QUIET_LIBRARY];
@@ -243,7 +246,7 @@ function publish(stage: string, folder: string): void {
   rmSync(old, { recursive: true, force: true });
 }
 
-/** What an earlier try left behind that was killed. */
+/** Removes what a killed attempt left behind. */
 function removeAbandoned(folder: string): void {
   const home = dirname(folder);
   if (!existsSync(home)) return;
@@ -268,10 +271,10 @@ async function sha256(path: string, signal: AbortSignal): Promise<string> {
   return hash.digest('hex');
 }
 
-/** npm and node-gyp start `node` by its name: it has to be this one, for whose headers the binding is built. */
+/** npm and node-gyp start `node` by name, which must be this one, because the binding is built for its headers. */
 const ENVIRONMENT = { ...process.env, PATH: [dirname(process.execPath), process.env.PATH].join(delimiter) };
 
-/** Runs a program, and gathers what it says for the case that it fails. */
+/** Runs a program, and collects its output in case it fails. */
 function runQuietly(program: string, args: string[], cwd: string, signal: AbortSignal): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -282,7 +285,7 @@ function runQuietly(program: string, args: string[], cwd: string, signal: AbortS
     };
     child.stdout!.on('data', hear);
     child.stderr!.on('data', hear);
-    // A compiler is a tree of processes: it ends as a group.
+    // A compiler starts further processes: end the whole group.
     const stop = () => {
       try {
         process.kill(-child.pid!, 'SIGTERM');
@@ -304,7 +307,10 @@ function lastLines(output: string): string {
   return output.trimEnd().split('\n').slice(-20).join('\n');
 }
 
-/** Libraries of TensorFlow into lib/, its headers into include/, NVIDIA's libraries where TensorFlow's look for them: ../nvidia. */
+/**
+ * Extracts TensorFlow's libraries into lib/, its headers into include/, and NVIDIA's libraries where TensorFlow's
+ * look for them: ../nvidia.
+ */
 const UNPACK = `
 import os, shutil, sys, zipfile
 deps = sys.argv[1]
@@ -323,8 +329,8 @@ for wheel in sys.argv[2:]:
 `;
 
 /**
- * The function by which TensorFlow's log reaches stderr, less what is no error. Loaded before TensorFlow and for all
- * to see, it takes the place of TensorFlow's own.
+ * Replaces the function through which TensorFlow's log reaches stderr, to drop messages that are not errors. It must
+ * be loaded before TensorFlow, with global symbols.
  */
 const QUIET = `
 #include <cstdio>
@@ -344,7 +350,7 @@ ABSL_NAMESPACE_END
 extern "C" void* napi_register_module_v1(void*, void* exports) { return exports; }
 `;
 
-/** Node 23 took away what tfjs-node 4.22 still calls. */
+/** Node 23 removed functions that tfjs-node 4.22 still calls. */
 const SELF_TEST = `
 const { RTLD_NOW, RTLD_GLOBAL } = require('os').constants.dlopen;
 process.dlopen({ exports: {} }, './${QUIET_LIBRARY}', RTLD_NOW | RTLD_GLOBAL);

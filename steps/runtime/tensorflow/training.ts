@@ -1,7 +1,7 @@
 /**
- * The SavedModel of a training: variables for weights, moments and gradients, and what reads and writes them. One call
- * puts a batch's gradients into their variables; one more applies them. So the optimizer is there once for all shapes, and a
- * batch may come in parts.
+ * The SavedModel of a training: variables for weights, moments and gradients, and the nodes that read and write them.
+ * One call adds a batch's gradients to their variables; another applies them. So the optimizer exists once for all
+ * shapes, and a batch may come in parts.
  */
 import type { Free } from '../free-axes.ts';
 import type { AdamWOptions, Precision, TrainingOptions } from '../runtime.ts';
@@ -23,13 +23,16 @@ export interface TrainingModel {
 
 type Loaded = 'weight' | 'm' | 'v';
 
-/** Of inputs that one graph can take. */
+/** For inputs that one graph can take. */
 export interface Traced {
   traced: TrainingGraph;
   free: Free | undefined;
 }
 
-/** The graph of one such. Fetching one of `set`, `setShare` and `addShare` gives the loss, and puts the gradients where they belong. */
+/**
+ * The graph for one such shape. Fetching one of `set`, `setShare` and `addShare` gives the loss, and stores the
+ * gradients.
+ */
 export interface Bucket {
   /** Node by input of the program. */
   inputs: Map<string, string>;
@@ -37,26 +40,29 @@ export interface Bucket {
   setShare: string;
   addShare: string;
   share: string;
-  /** Fed with the places at which the masks start in their tapes; undefined where nothing is dropped. */
+  /** Fed with the offsets of the masks in their tapes; undefined without dropout. */
   offsets: string | undefined;
   masks: { name: string; ordinal: number; rate: number; place: number }[];
   traced: Traced;
   update: Update;
 }
 
-/** The optimizer over those weights that have a gradient. */
+/** The optimizer for the weights that have a gradient. */
 export interface Update {
   norm: string;
   apply: string;
 }
 
-/** Fed to an update: Adam's learning rate and epsilon with the bias corrections in them, that of the decay, and the clipping's factor. */
+/**
+ * Fed to an update: Adam's learning rate and epsilon with the bias corrections in them, the rate of the decay, and
+ * the clipping factor.
+ */
 export const [RATE, EPSILON, DECAY, SCALE] = ['rate', 'epsilon', 'decay', 'scale'] as const;
 
-/** The node that a rate's tape of masks is fed to. */
+/** The node that feeds the tape of masks of a rate. */
 export const tapeName = (rate: number): string => `tape_${rate}`;
 
-/** It has no other optimizer. */
+/** There is no other optimizer here. */
 type AdamWTraining = TrainingOptions & { optimizer: AdamWOptions };
 
 export function trainingModel(
@@ -93,7 +99,7 @@ class Writer {
     return this.#builder.savedModel();
   }
 
-  /** Loads and reads what a checkpoint holds. */
+  /** Restores and saves the state of a checkpoint. */
   state(): Pick<TrainingModel, 'loads' | 'loaded' | 'reads'> {
     const loads: TrainingModel['loads'] = { weight: new Map(), m: new Map(), v: new Map() };
     const reads: TrainingModel['reads'] = { weight: new Map(), m: new Map(), v: new Map() };
@@ -123,7 +129,7 @@ class Writer {
         bucket.inputs.set(name.slice(INPUT.length), emitter.placeholder(`${prefix}_input${bucket.inputs.size}`, value));
       } else if (name.startsWith(WEIGHT)) emitter.given(value, this.#read(name.slice(WEIGHT.length), 'weight'));
     }
-    // After the inputs, whose lengths the masks' sizes are made of.
+    // After the inputs, whose lengths determine the sizes of the masks.
     for (const [name, value] of graph.inputs) {
       const mask = rates.get(name);
       if (!mask) continue;
@@ -154,7 +160,7 @@ class Writer {
     };
   }
 
-  /** A mask on the tape, from its place on. */
+  /** A mask: a slice of the tape from its offset on. */
   #mask(rate: number, offsets: string, place: number, size: string, shape: string): string {
     const b = this.#builder;
     const types = { Index: { type: 'int32' as const } };
@@ -205,7 +211,7 @@ class Writer {
       const decayed = weightDecay > 0 ? [`^${this.#decay(name, learningRateFactor * weightDecay)}`] : [];
       const handles = (['weight', 'm', 'v'] as const).map((kind) => this.#variable(name, kind));
       const rate = learningRateFactor === 1 ? RATE : b.op('Mul', [RATE, b.scalar(learningRateFactor)]);
-      // Powers of 0: no correction of its own.
+      // Powers of 0 disable its own bias correction.
       const numbers = [b.scalar(0), b.scalar(0), rate, b.scalar(beta1), b.scalar(beta2), EPSILON];
       const inputs = [...handles, ...numbers, b.op('Mul', [gradient, SCALE]), ...decayed];
       applied.push(b.op('ResourceApplyAdam', inputs));

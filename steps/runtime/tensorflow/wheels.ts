@@ -1,4 +1,6 @@
-/** What `tunesmith setup tensorflow` installs, pinned: the same bytes for everyone, whatever an index serves tomorrow. */
+/**
+ * What `tunesmith setup tensorflow` installs, pinned: the same bytes for everyone, whatever an index serves later.
+ */
 
 export type TensorflowBuild = 'cpu' | 'cuda';
 
@@ -13,10 +15,13 @@ export const BINDING = '@tensorflow/tfjs-node-gpu@4.22.0';
 
 export const TENSORFLOW = '2.21.0';
 
-/** For Linux on x86-64. Python's own version decides nothing: only C++ libraries and headers are taken, from the wheels for CPython 3.11. */
+/**
+ * For Linux on x86-64. The Python version does not matter: only C++ libraries and headers are taken, from the wheels
+ * for CPython 3.11.
+ */
 export const WHEELS: Record<TensorflowBuild, Wheel[]> = {
   cpu: [{ name: 'tensorflow-cpu', version: TENSORFLOW, sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c' }],
-  // With what TensorFlow names as its extra `and-cuda`, less the compiler.
+  // The packages of TensorFlow's extra `and-cuda`, without the compiler.
   cuda: [
     { name: 'tensorflow', version: TENSORFLOW, sha256: '9056fbc9ba04235810b71ae6cbd958a196e8804fb53bbcffbf3e23b56155f124' },
     { name: 'nvidia-cublas-cu12', version: '12.9.3.13', sha256: 'd7d51055f161b317c7105ddaae90e71eda059026074ffef93cf7cde2886bfe72' },

@@ -35,7 +35,7 @@ test('a missing column: the caret points at the option that names it', async () 
       p.yaml:3:78
       3 | …uses: split, with: { data: "\${{ steps.collect.data }}", stratify: lable, ratios: [0.8, 0.1, 0.1] } }
         |                                                                    ^^^^^
-      The columns are \`id\`, \`text\`, \`label\`. collect's \`select\` makes others: \`select: { lable: … }\`.
+      The columns are \`id\`, \`text\`, \`label\`. To make another, use \`select\` of collect: \`select: { lable: … }\`.
       log: .tunesmith/logs/1/split.log
     p: 1 failed, 1 ran · <time>
       failed: split
@@ -51,7 +51,7 @@ test('a missing label column that a matrix names', async () => {
       p.yaml:10:14
       10 |       label: \${{ matrix.of }}
          |              ^^^^^^^^^^^^^^^^
-      The columns are \`id\`, \`text\`, \`label\`, \`split\`. collect's \`select\` makes others: \`select: { lable: … }\`.
+      The columns are \`id\`, \`text\`, \`label\`, \`split\`. To make another, use \`select\` of collect: \`select: { lable: … }\`.
       log: .tunesmith/logs/1/tokenize[of=lable].log
     p: 1 failed, 2 ran · <time>
       failed: tokenize[of=lable]
@@ -66,7 +66,7 @@ test('no label column and no option that names one', async () => {
       p.yaml:6:5
       6 |     with:
         |     ^^^^
-      The columns are \`id\`, \`text\`, \`group\`, \`split\`. collect's \`select\` makes others: \`select: { label: … }\`.
+      The columns are \`id\`, \`text\`, \`group\`, \`split\`. To make another, use \`select\` of collect: \`select: { label: … }\`.
       log: .tunesmith/logs/1/tokenize.log
     p: 1 failed, 2 ran · <time>
       failed: tokenize
@@ -112,7 +112,7 @@ test('SQL that does not match the data', async () => {
 test('a single class', async () => {
   expect(await fails(TOKENIZE, { 'data.csv': rows(() => 'a') })).toMatchInlineSnapshot(`
     "
-    tokenize: failed after <time>: all rows of the split "train" have one label, "a"
+    tokenize: failed after <time>: all rows of the split "train" have the same label, "a"
       A classifier needs at least two labels to learn from.
       log: .tunesmith/logs/1/tokenize.log
     p: 1 failed, 2 ran · <time>
@@ -155,7 +155,7 @@ test('a file that is not UTF-8', async () => {
   expect(await fails(COLLECT, { 'data.csv': latin })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: data.csv:2: not UTF-8; that is 1 bad row of 2, more than 1%
-      Correct the rows, or allow more with \`max_rejected\`. What is not UTF-8 can be read with \`encoding\`, such as latin1 or windows-1252.
+      Correct the rows, or allow more with \`max_rejected\`. If the file is not UTF-8, set \`encoding\`, such as latin1 or windows-1252.
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect
@@ -165,7 +165,7 @@ test('a file that is not UTF-8', async () => {
   expect(await fails(COLLECT, { 'data.csv': utf16 })).toMatchInlineSnapshot(`
     "
     collect: failed after <time>: data.csv: is UTF-16, not UTF-8
-      Set \`encoding: utf-16\` (of predict: \`--encoding utf-16\`).
+      Set \`encoding: utf-16\` (for predict: \`--encoding utf-16\`).
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect
@@ -204,7 +204,7 @@ test('unreadable rows', async () => {
 test('a file of an unknown format', async () => {
   expect(await fails(COLLECT.replace('.csv', '.bin'), { 'data.bin': 'x' })).toMatchInlineSnapshot(`
     "
-    collect: failed after <time>: data.bin: cannot tell the format from the extension .bin
+    collect: failed after <time>: data.bin: cannot derive the format from the extension .bin
       Set \`format\`: csv, tsv, json, jsonl, parquet, text or mail.
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>

@@ -275,12 +275,12 @@ test('other commands report errors in the same way', async () => {
     error: train[rate=1] has no outputs
 
     $ predict nowhere texts.txt → 2
-    error: there is no folder nowhere
-      = Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
+    error: the folder nowhere does not exist
+      = Give a bundle: the output of the step \`deploy\`, a Hugging Face model folder, or its address: hf://owner/name
 
     $ serve table → 2
-    error: there is no folder table
-      = Give a bundle: the folder that the step \`deploy\` made, a Hugging Face model folder, or its address: hf://owner/name
+    error: the folder table does not exist
+      = Give a bundle: the output of the step \`deploy\`, a Hugging Face model folder, or its address: hf://owner/name
     "
   `);
 });

@@ -14,7 +14,7 @@ async function model() {
   return p;
 }
 
-test.each(['config.json', 'tokenizer.json', 'model.safetensors'])('a folder in the place of %s', async (name) => {
+test.each(['config.json', 'tokenizer.json', 'model.safetensors'])('a folder instead of %s', async (name) => {
   const p = await model();
   rmSync(p.path(`model/${name}`));
   mkdirSync(p.path(`model/${name}`));

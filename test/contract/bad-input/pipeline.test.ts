@@ -378,23 +378,23 @@ steps:
          |                                           ^^^^^
       = Remove it from \`env\`, because a secret must not enter the fingerprint.
 
-    p.yaml:14:95: error: early_stopping needs more than one epoch, or eval_strategy steps
+    p.yaml:14:95: error: \`early_stopping\` needs more than one epoch, or \`eval_strategy: steps\`
       14 | …sk: text-classification, epochs: 1, early_stopping: { patience: 2 }, lr_scheduler_type: constant, wa…
          |                                                      ^^^^^^^^^^^^^^^
 
-    p.yaml:14:155: error: the schedule \`constant\` has no warmup; \`constant_with_warmup\` has
+    p.yaml:14:155: error: \`lr_scheduler_type: constant\` has no warmup: use \`constant_with_warmup\`
       14 | …ication, epochs: 1, early_stopping: { patience: 2 }, lr_scheduler_type: constant, warmup_steps: 10 }
          |                                                                                                  ^^
 
-    p.yaml:17:65: error: maximize and minimize exclude each other
+    p.yaml:17:65: error: \`maximize\` and \`minimize\` exclude each other
       17 |     with: { from: p.yaml, pick: p.yaml, maximize: f1, minimize: loss }
          |                                                                 ^^^^
 
-    p.yaml:20:43: error: \`keep_characters\` means nothing unless \`remove\` has special_characters
+    p.yaml:20:43: error: \`keep_characters\` needs \`special_characters\` in \`remove\`
       20 |     with: { data: table, keep_characters: "@" }
          |                                           ^^^
 
-    p.yaml:23:54: error: \`delimiter\` is for CSV, not for jsonl
+    p.yaml:23:54: error: \`delimiter\` applies to CSV, not to jsonl
       23 |     with: { files: p.yaml, format: jsonl, delimiter: ";" }
          |                                                      ^^^
     "
@@ -482,7 +482,7 @@ steps:
     p.yaml:13:5: error: missing input "model" of train
       13 |     with: { tokens: table }
          |     ^^^^
-      = Write \`model:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}. A Hugging Face model folder; without model.safetensors training starts at random.
+      = Write \`model:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}. A Hugging Face model folder. Without model.safetensors, training starts from a random initialization.
     "
   `);
 });
@@ -526,7 +526,7 @@ steps:
       11 |     with: { data: table, ratios: [0.8, 0, 0.2], seed: x }
          |                                                       ^
 
-    p.yaml:14:34: error: the ratios sum to 1.6, not to 1
+    p.yaml:14:34: error: \`ratios\` must sum to 1; they sum to 1.6
       14 |     with: { data: table, ratios: [0.8, 0.8] }
          |                                  ^^^^^^^^^^
 

@@ -82,7 +82,7 @@ test.each([
   ['train', 'weightDecay', 'did you mean "weight_decay"?'],
   ['train', 'warmup_ratio', 'did you mean "warmup_steps"?'],
   ['train', 'early_stopping_patience', 'did you mean `early_stopping: { patience: … }`?'],
-  ['train', 'max_seq_length', 'It is max_length of the step tokenize.'],
+  ['train', 'max_seq_length', 'Use max_length of the step tokenize.'],
   ['train', 'learning_rat', 'did you mean "learning_rate"?'],
   ['tokenize', 'max_seq_length', 'did you mean "max_length"?'],
   ['tokenize', 'doc_stride', 'did you mean "stride"?'],

@@ -1,4 +1,4 @@
-"""Golden values for the ops, the optimizer and a whole training of steps/runtime, by PyTorch. Run: python make.py > runtime.json"""
+"""Golden values for the ops, the optimizer and a whole training of steps/runtime, from PyTorch. Run: python make.py > runtime.json"""
 import json
 import math
 import torch
@@ -15,7 +15,7 @@ def tensor(t):
 
 
 def op(name, f, weights, **inputs):
-    """Gradients are of sum(output * upstream), in double precision."""
+    """The gradients of sum(output * upstream), in double precision."""
     weights = {k: v.double().requires_grad_() for k, v in weights.items()}
     out = f(weights, {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()})
     upstream = r(out.shape)
@@ -82,7 +82,7 @@ def generator(seed):
 
 
 def toy():
-    """test/steps/runtime/toy.ts in double precision: of each gradient its norm and its sums with fixed signs."""
+    """test/steps/runtime/toy.ts in double precision: for each gradient its norm and its sums with fixed signs."""
     vocabulary, positions, hidden, layers, heads, ffn, classes, batch, length = 2000, 64, 64, 2, 4, 256, 3, 16, 64
     g = generator(1)
     w = {}

@@ -1,4 +1,4 @@
-/** The bag of words is scikit-learn's (test/golden/baseline.py). */
+/** The bag of words equals scikit-learn's (test/golden/baseline.py). */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { bagOfWords, fitLogistic, fitVectorizer } from '../../../steps/baseline/bag-of-words.ts';

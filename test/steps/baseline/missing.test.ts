@@ -4,7 +4,7 @@ import baseline from '../../../steps/baseline/step.ts';
 import { ranStep, table } from '../rig.ts';
 import { rows } from '../small.ts';
 
-test('rows without a label are refused with a count, or left out where that was asked for, as in tokenize', async () => {
+test('rows without a label are rejected with a count, or dropped if the option says so, as in tokenize', async () => {
   const data = await table(rows({ train: 40, test: 20 }).map((row, i) => (i % 10 === 0 ? { ...row, label: '' } : row)));
   const options = { metrics: ['accuracy'], methods: ['majority'] };
   await expect(ranStep(baseline, options, { data })).rejects.toMatchObject({

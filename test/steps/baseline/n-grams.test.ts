@@ -1,16 +1,16 @@
-/** The probabilities of counting language models: they sum to one, and are what the formulas say. */
+/** The probabilities of n-gram models sum to one, and follow the formulas. */
 import { expect, test } from 'vitest';
 import { bigram, type Pair, unigram } from '../../../steps/baseline/n-grams.ts';
 import { random } from '../../../steps/models/random.ts';
 
 const VOCABULARY = 12;
 const uniform = random('pairs');
-// Small tokens are frequent; the last two never occur.
+// Small ids are frequent; the last two never occur.
 const draw = () => Math.floor(uniform() ** 3 * (VOCABULARY - 2));
 const pairs: Pair[] = Array.from({ length: 200 }, () => [draw(), draw()]);
 const tokens = Array.from({ length: VOCABULARY }, (_, token) => token);
 
-test.each([unigram, bigram])('$name: over all tokens they sum to one, behind each token, also one that was never seen', (model) => {
+test.each([unigram, bigram])('$name: the probabilities of all tokens sum to one, after each token, also after an unseen one', (model) => {
   const next = model(pairs, VOCABULARY);
   for (const before of tokens) {
     const all = tokens.map((token) => next(before, token));
@@ -19,7 +19,7 @@ test.each([unigram, bigram])('$name: over all tokens they sum to one, behind eac
   }
 });
 
-test('a small corpus by hand', () => {
+test('a small corpus computed by hand', () => {
   // 0→1 twice, 0→2 once, 1→0 once, of four tokens.
   const seen: Pair[] = [
     [0, 1],
@@ -29,7 +29,8 @@ test('a small corpus by hand', () => {
   ];
   expect(unigram(seen, 4)(3, 1)).toBeCloseTo(3 / 8, 12);
   const next = bigram(seen, 4);
-  // Two pairs once, one twice: the discount is 2 / (2 + 2·1). Three different pairs and four tokens: a token behind one other has 2/7.
+  // Two bigrams once, one twice: the discount is 2 / (2 + 2·1). Three different bigrams and four tokens: a token
+  // after one other has 2/7.
   expect(next(0, 1)).toBeCloseTo((2 - 0.5) / 3 + ((0.5 * 2) / 3) * (2 / 7), 12);
   expect(next(0, 3)).toBeCloseTo(((0.5 * 2) / 3) * (1 / 7), 12);
   expect(next(3, 1)).toBeCloseTo(2 / 7, 12);

@@ -27,7 +27,7 @@ async function cleaned(rows: object[] | string, options: object = {}): Promise<C
 
 const row = (id: string, text: string, label = 'ham') => ({ id, text, label });
 
-test('cleans texts, and counts what it removed and changed', async () => {
+test('cleans texts, and counts removals and changes', async () => {
   const { rows, card } = await cleaned([row('a', '<b>See</b> http://x.org  and me@x.org'), row('b', 'as it was')], {
     remove: ['html', 'urls', 'emails'],
     lowercase: true,
@@ -36,7 +36,7 @@ test('cleans texts, and counts what it removed and changed', async () => {
   expect(card).toMatchObject({ rows: 2, read: 2, changed: 1, removed: { html: 2, urls: 1, emails: 1 }, dropped: {} });
 });
 
-test('drops what is empty, too short, too long, or there already after cleaning', async () => {
+test('drops texts that are empty, too short, too long, or duplicates after cleaning', async () => {
   const { rows, card } = await cleaned(
     [row('a', 'Same  text'), row('b', 'same text'), row('c', '<p>'), row('d', 'abc'), row('e', 'x'.repeat(50)), row('f', 'other text')],
     { remove: ['html'], lowercase: true, deduplicate: 'text', min_length: 4, max_length: 20 },
@@ -45,17 +45,17 @@ test('drops what is empty, too short, too long, or there already after cleaning'
   expect(card.dropped).toEqual({ duplicate: 1, empty: 1, 'too long': 1, 'too short': 1 });
 });
 
-test('of equal texts with different labels the first by id is kept, and the others are counted', async () => {
+test('among equal texts with different labels the first by id is kept, and the others are counted', async () => {
   const rows = [row('b', 'x', 'spam'), row('a', 'x', 'ham'), row('c', 'x', 'ham'), row('d', 'y', 'spam')];
   const one = await cleaned(rows, { deduplicate: 'text' });
   expect(one.rows).toEqual([row('a', 'x', 'ham'), row('d', 'y', 'spam')]);
   expect(one.card).toMatchObject({ conflicting: 1, dropped: { duplicate: 2 } });
-  expect(one.warnings).toEqual(['1 dropped duplicate had another `label` than the row that was kept: the first by id decides']);
+  expect(one.warnings).toEqual(['1 dropped duplicate had another `label` than the row that was kept, which is the first by id']);
   const both = await cleaned(rows, { deduplicate: ['text', 'label'] });
   expect(both.rows.map(({ id }) => id)).toEqual(['a', 'b', 'd']);
 });
 
-test('records the options of the cleaning function: applied to raw text they give the same', async () => {
+test('the recorded options of the cleaning function give the same result for raw text', async () => {
   const raw = [row('a', 'A&amp;B <i>ﬁ</i> 1,000 $ — x_y!'), row('b', 'É\u0301 \u200b?')];
   const { rows, preprocessing } = await cleaned(raw, { remove: ['special_characters', 'html', 'numbers'], normalize: 'NFKC' });
   const clean = {
@@ -69,7 +69,7 @@ test('records the options of the cleaning function: applied to raw text they giv
   expect(rows.map(({ text }) => text)).toEqual(raw.map(({ text }) => cleanText(text, preprocessing.steps[0].clean)));
 });
 
-test('cleaning again by the same options changes nothing; by others, both are recorded in their order', async () => {
+test('cleaning again with the same options changes nothing; with others, both are recorded in their order', async () => {
   const once = await cleaned([row('a', 'A  b'), row('b', 'c')], { lowercase: true });
   const twice = await cleaned(once.folder, { lowercase: true });
   expect(readFileSync(join(twice.folder, 'data.parquet')).equals(readFileSync(join(once.folder, 'data.parquet')))).toBe(true);
@@ -80,7 +80,7 @@ test('cleaning again by the same options changes nothing; by others, both are re
   ]);
 });
 
-test('what cannot be cleaned is said', async () => {
+test('texts that cannot be cleaned are an error', async () => {
   const fails = (rows: object[], options: object) =>
     cleaned(rows, options).then(
       () => 'no error',
@@ -88,11 +88,11 @@ test('what cannot be cleaned is said', async () => {
     );
   expect(await fails([row('a', 'x')], { columns: ['body'] })).toBe('StepError: the data have no column `body`');
   expect(await fails([row('a', 'x')], { deduplicate: ['text', 'body'] })).toBe('StepError: the data have no column `body`');
-  expect(await fails([row('a', ' '), row('b', 'x')], { min_length: 2 })).toBe('StepError: no row is left of 2: 1 empty, 1 too short');
+  expect(await fails([row('a', ' '), row('b', 'x')], { min_length: 2 })).toBe('StepError: all 2 rows were dropped: 1 empty, 1 too short');
   expect(await fails([row('a', 'x')], { columns: ['id'] })).toBe('StepError: the column `id` identifies rows and cannot be cleaned');
 });
 
-test('options that mean nothing are refused', () => {
+test('options without effect are rejected', () => {
   const problems = (options: object) =>
     definition.check!({ remove: [], deduplicate: false, min_length: 1, ...options } as never).map(({ option }) => option);
   expect(problems({})).toEqual([]);
@@ -101,14 +101,14 @@ test('options that mean nothing are refused', () => {
   expect(problems({ min_length: 5, max_length: 4 })).toEqual(['max_length']);
 });
 
-test('a table stays as it is but for its texts', async () => {
+test('a table keeps everything but its texts', async () => {
   const { folder } = await cleaned([{ ...row('a', 'x'), n: 1, reason: 'r', same: 's' }]);
   for await (const rows of readRows(folder, ['id', 'text', 'label', 'n', 'reason', 'same']))
     expect(rows).toEqual([{ ...row('a', 'x'), n: '1', reason: 'r', same: 's' }]);
   expect(existsSync(join(folder, 'rejected.jsonl'))).toBe(false);
 });
 
-test('labels are trimmed, put in one case, mapped and dropped, with counts', async () => {
+test('labels are trimmed, converted to one case, mapped and dropped, with counts', async () => {
   const given = ['Spam', 'spam ', '\u00a0SPAM\t', 'spm', 'ham', '?', 'n/a', 'HAM', ' ham\n'].map((label, i) =>
     row(`r${i}`, `text ${i}`, label),
   );
@@ -123,10 +123,7 @@ test('labels are trimmed, put in one case, mapped and dropped, with counts', asy
     labels_changed: 6,
     dropped: { 'label "?"': 1, 'label "n/a"': 1 },
   });
-  expect(warnings).toEqual([
-    '`labels` names "eggs", which is no label of the data',
-    '`labels` names "none", which is no label of the data',
-  ]);
+  expect(warnings).toEqual(['`labels` contains "eggs", but no row has that label', '`labels` contains "none", but no row has that label']);
   expect((await cleaned(given)).rows.map(({ label }) => label).sort()).toEqual(given.map(({ label }) => label).sort());
 });
 

@@ -17,7 +17,7 @@ test('CSV: byte order mark, CRLF, quotes, line breaks in fields, empty lines', a
   ]);
 });
 
-test('CSV: a column has a type only where all values have it and lose nothing', async () => {
+test('CSV: a column has a type only if all values have it and lose nothing', async () => {
   const table = await collected({ 'a.csv': 'text,whole,number,yes,code,version,empty\na,1,1.5,true,007,1,\nb,-20,2.0,false,1,,""\n' });
   expect(table.columns).toEqual([
     'id VARCHAR',
@@ -44,7 +44,7 @@ test('CSV: other delimiters, no header, columns of several files by name, gzip',
   ]);
 });
 
-test('CSV: records that are not well-formed are put aside, and reading goes on at the next line', async () => {
+test('CSV: malformed records are rejected, and reading continues at the next line', async () => {
   const table = await collected({ 'a.csv': 'text,label\na,b\nc\nd,e,f\n"open,ham\ng,h\n"x"y,z\nlast,one\n"never closed,x\n' }, all);
   expect(values(table, 'text').sort()).toEqual(['a', 'g', 'last']);
   expect(table.rejected).toEqual([
@@ -58,14 +58,14 @@ test('CSV: records that are not well-formed are put aside, and reading goes on a
   expect(table.warnings).toHaveLength(1);
 });
 
-test('CSV: records and lines longer than what is read at once', async () => {
+test('CSV: records and lines longer than one read', async () => {
   const long = 'é"\n'.repeat(700_000);
   const table = await collected({ 'a.csv': `text,label\n"${long.replaceAll('"', '""')}",a\nx\n` }, all);
   expect(values(table, 'text')).toEqual([long]);
   expect(table.rejected).toEqual(['a.csv:700003 1 field instead of 2']);
 });
 
-test('TSV: quotes stand for themselves unless a field is properly quoted', async () => {
+test('TSV: quotes are literal unless a field is properly quoted', async () => {
   const table = await collected({ 'a.tsv': 'label\ttext\nham\t"Hello, he said\nspam\t"quoted\ttab"\nham\tit is 5" long\n' });
   expect(values(table, 'text').sort()).toEqual(['"Hello, he said', 'it is 5" long', 'quoted\ttab']);
 });
@@ -79,7 +79,7 @@ test.each<[string, Files]>([
   expect(values(await collected(files), 'text').sort()).toEqual(['a["]}', 'b']);
 });
 
-test('JSON: numbers keep their digits, objects can be reached into, mixed columns are texts', async () => {
+test('JSON: numbers keep their digits, fields of objects can be selected, mixed columns are texts', async () => {
   const table = await collected(
     {
       'a.jsonl': [
@@ -100,7 +100,7 @@ test('JSON: numbers keep their digits, objects can be reached into, mixed column
   expect(table.rows.find(({ text }) => text === 'b')).toMatchObject({ n: -1, x: null, label: 'one', first: 'x' });
 });
 
-test('JSON: lines that are no object are put aside', async () => {
+test('JSON: lines that are not objects are rejected', async () => {
   const lines = ['{"text":"a"}', '{"text":', '[1]', '"x"', '{"text":"\\ud800"}', '{"text":null}', '{"other":1}', '{"text":"b",}', 'NaN'];
   const table = await collected(
     { 'a.jsonl': Buffer.concat([Buffer.from(`${lines.join('\n')}\n`), Buffer.from('{"text":"caf\xe9"}', 'latin1')]) },
@@ -120,7 +120,7 @@ test('JSON: lines that are no object are put aside', async () => {
   ]);
 });
 
-test('JSON: a text about escapes is no broken character', async () => {
+test('JSON: a text about escapes is not an invalid character', async () => {
   const texts = ['"\\ud83d" is half of 😀', 'C:\\udder', '\\\\ud800'];
   const table = await collected({ 'a.jsonl': texts.map((text) => `${JSON.stringify({ text })}\n`).join('') }, all);
   expect(values(table, 'text').sort()).toEqual(texts.sort());
@@ -151,10 +151,10 @@ test('Parquet: files with other columns, in another order', async () => {
   const again = await Database.open();
   await again.run(`COPY (SELECT 'a' AS text, 1 AS file_row_number) TO ${literal(join(folder, 'c.parquet'))} (FORMAT parquet)`);
   again.close();
-  await expect(collected({}, {}, [join(folder, 'c.parquet')])).rejects.toThrow(/c\.parquet: a column is called file_row_number/);
+  await expect(collected({}, {}, [join(folder, 'c.parquet')])).rejects.toThrow(/c\.parquet: the column name file_row_number is reserved/);
 });
 
-test('texts: a row a file, also of a whole folder', async () => {
+test('texts: one row per file, also for a whole folder', async () => {
   const [first] = written({
     'pos/a.txt': 'good',
     'neg/deep/b.txt': '\ufeffbad\n',
@@ -186,10 +186,8 @@ test('ids of the user: a column by option, or a unique `id`; one that is not uni
   expect(values(await collected({ 'a.csv': 'id,text\n10,a\n9,b\n' }), 'id')).toEqual(['10', '9']);
   const clash = await collected({ 'a.csv': 'id,text\n3,a\n3,b\n' });
   expect(values(clash, 'original_id')).toEqual([3, 3]);
-  expect(clash.warnings[0]).toContain('"3" stands there 2 times');
-  expect(await failure({ 'a.csv': 'key,text\nx,a\nx,b\n' }, { id: 'key' })).toMatch(
-    /^`key` cannot identify rows: "x" stands there 2 times/,
-  );
+  expect(clash.warnings[0]).toContain('"3" occurs 2 times');
+  expect(await failure({ 'a.csv': 'key,text\nx,a\nx,b\n' }, { id: 'key' })).toMatch(/^`key` cannot identify rows: "x" occurs 2 times/);
 });
 
 test('columns may have any name', async () => {
@@ -202,7 +200,7 @@ test('columns may have any name', async () => {
   expect(json.rows).toEqual(table.rows);
 });
 
-test('select and where: SQL over the columns and `source`; the same on any number of threads', async () => {
+test('select and where: SQL over the columns and `source`; the result does not depend on the number of threads', async () => {
   const files = { 'x/a.csv': 'text,label,n\na,0,1\nb,1,2\n', 'y/b.csv': 'text,label,n\nc,1,3\n' };
   const table = await collected(files, {
     select: {
@@ -234,13 +232,13 @@ test.each<[string, Files, object, string]>([
     'not UTF-8',
     { 'a.csv': Buffer.from('text\ncaf\xe9\n', 'latin1') },
     {},
-    'a.csv:2: not UTF-8; that is 1 bad row of 1, more than 1% → Correct the rows, or allow more with `max_rejected`. What is not UTF-8 can be read with `encoding`, such as latin1 or windows-1252.',
+    'a.csv:2: not UTF-8; that is 1 bad row of 1, more than 1% → Correct the rows, or allow more with `max_rejected`. If the file is not UTF-8, set `encoding`, such as latin1 or windows-1252.',
   ],
   [
     'UTF-16',
     { 'a.csv': Buffer.from('\ufefftext\na\n', 'utf16le') },
     {},
-    'a.csv: is UTF-16, not UTF-8 → Set `encoding: utf-16` (of predict: `--encoding utf-16`).',
+    'a.csv: is UTF-16, not UTF-8 → Set `encoding: utf-16` (for predict: `--encoding utf-16`).',
   ],
   [
     'nothing',
@@ -253,15 +251,15 @@ test.each<[string, Files, object, string]>([
     'several formats',
     { 'a.csv': 'text\na\n', 'b.jsonl': '{}' },
     {},
-    'the files are of several formats: a.csv is csv, b.jsonl is jsonl → Read one format per collect step, or set `format` if all are the same.',
+    'the files have different formats: a.csv is csv, b.jsonl is jsonl → Read one format per collect step, or set `format` if all are the same.',
   ],
   [
     'an unknown format',
     { 'a.foo': 'x' },
     {},
-    'a.foo: cannot tell the format from the extension .foo → Set `format`: csv, tsv, json, jsonl, parquet, text or mail.',
+    'a.foo: cannot derive the format from the extension .foo → Set `format`: csv, tsv, json, jsonl, parquet, text or mail.',
   ],
-  ['two columns of one name', { 'a.csv': 'text,text\na,b\n' }, {}, 'a.csv:1: two columns are named `text` → Rename one of them.'],
+  ['two columns of one name', { 'a.csv': 'text,text\na,b\n' }, {}, 'a.csv:1: two columns have the name `text` → Rename one of them.'],
   ['a list that does not end', { 'a.json': '[{"text":"a"},\n{"text":"b"' }, {}, 'a.json:2: not JSON: the list does not end'],
   [
     'a list with a broken element',
@@ -269,14 +267,14 @@ test.each<[string, Files, object, string]>([
     {},
     `a.json:2: not JSON: Unexpected token 'b', "{"text":b}" is not valid JSON`,
   ],
-  ['something after a list', { 'a.json': '[{"text":"a"}]\nx' }, {}, 'a.json:2: not JSON: something follows the list'],
+  ['something after a list', { 'a.json': '[{"text":"a"}]\nx' }, {}, 'a.json:2: not JSON: more follows after the list'],
   [
     'no Parquet',
     { 'a.parquet': 'text' },
     {},
     "a.parquet: cannot be read as Parquet: Invalid Input Error: File 'a.parquet' too small to be a Parquet file",
   ],
-  ['no gzip', { 'a.csv.gz': 'text\na\n' }, {}, 'a.csv.gz: not a sound gzip file (incorrect header check)'],
+  ['no gzip', { 'a.csv.gz': 'text\na\n' }, {}, 'a.csv.gz: not a valid gzip file (incorrect header check)'],
   [
     'an unknown column in SQL',
     { 'a.csv': 'text,label\na,b\n' },
@@ -287,13 +285,13 @@ test.each<[string, Files, object, string]>([
     'a column whose name SQL takes for more than a name',
     { 'a.csv': 'text,Stars (1-5)\na,5\n' },
     { select: { text: 'text', label: 'Stars (1-5)' } },
-    'select.label: Stars (1-5): Catalog Error: Scalar Function with name stars does not exist! → The columns are `text`, `Stars (1-5)`, `source`. In SQL, `Stars (1-5)` stands in double quotes: \'"Stars (1-5)"\'.',
+    'select.label: Stars (1-5): Catalog Error: Scalar Function with name stars does not exist! → The columns are `text`, `Stars (1-5)`, `source`. In SQL, `Stars (1-5)` needs double quotes: \'"Stars (1-5)"\'.',
   ],
   [
     'a column that is a word of SQL',
     { 'a.csv': 'text,group\na,b\n' },
     { select: { text: 'text', label: 'group' } },
-    'select.label: group: Parser Error: syntax error at or near "group" → The columns are `text`, `group`, `source`. In SQL, `group` stands in double quotes: \'"group"\'.',
+    'select.label: group: Parser Error: syntax error at or near "group" → The columns are `text`, `group`, `source`. In SQL, `group` needs double quotes: \'"group"\'.',
   ],
   [
     'SQL that fails on a row',
@@ -311,34 +309,34 @@ test.each<[string, Files, object, string]>([
     'an aggregate',
     { 'a.csv': 'text\na\n' },
     { select: { text: 'count(*)' } },
-    'select: an expression is computed for each row, and cannot sum up rows as count(*) does → The columns are `text`, `source`.',
+    'select: an expression is evaluated for each row, so it cannot aggregate rows as count(*) does → The columns are `text`, `source`.',
   ],
   ['no row kept', { 'a.csv': 'text\na\n' }, { where: "text = 'x'" }, "`where` keeps none of the 1 rows: text = 'x'"],
   [
     'a column to decode that is not there',
     { 'a.csv': 'text\na\n' },
     { decode: { body: 'mail' } },
-    "the data have no column `body` → The columns are `text`. collect's `select` makes others: `select: { body: … }`.",
+    'the data have no column `body` → The columns are `text`. To make another, use `select` of collect: `select: { body: … }`.',
   ],
   [
     'CSV options for JSON',
     { 'a.jsonl': '{"text":"a"}' },
     { delimiter: ';' },
-    '`delimiter` means nothing here: a.jsonl is jsonl → Take `delimiter` out.',
+    '`delimiter` does not apply to a.jsonl: its format is jsonl → Remove `delimiter`.',
   ],
 ])('fails with one clear message: %s', async (_, files, options, message) => {
   expect(await failure(files, options)).toBe(message);
 });
 
-test('options that contradict each other', () => {
+test('contradictory options', () => {
   const problems = (options: object) =>
     definition.check!({ format: 'auto', header: true, max_rejected: 0.01, ...options } as never).map(
       ({ option, message }) => `${option}: ${message}`,
     );
   expect(problems({})).toEqual([]);
   expect(problems({ header: false })).toEqual(['header: `header: false` needs `columns`, the names of the columns']);
-  expect(problems({ columns: ['a'] })).toEqual(['columns: `columns` names the columns of files without a header: set `header: false`']);
-  expect(problems({ format: 'tsv', delimiter: ';' })).toEqual(['delimiter: `delimiter` is for CSV, not for tsv']);
+  expect(problems({ columns: ['a'] })).toEqual(['columns: `columns` is for files without a header: set `header: false`']);
+  expect(problems({ format: 'tsv', delimiter: ';' })).toEqual(['delimiter: `delimiter` applies to CSV, not to tsv']);
   expect(problems({ delimiter: '"' })).toHaveLength(1);
   expect(problems({ select: { text: 'a' }, id: 'key' })).toEqual(['id: `select` makes no column `key`']);
 });
@@ -362,7 +360,7 @@ test('the same files make the same bytes on 1, 2 and 4 threads, read in any orde
   expect(bytes[2]!.equals(bytes[0]!)).toBe(true);
 });
 
-test('UTF-16 without a byte order mark is refused where its NULs would become a part of texts; a NUL of its own stays', async () => {
+test('UTF-16 without a byte order mark is rejected if its NULs would become part of texts; other NULs are kept', async () => {
   const utf16 = (text: string) => Buffer.from(text, 'utf16le');
   const told = (name: string, encoding: string) =>
     new RegExp(`^${name}: is UTF-16 without a byte order mark: \\d+ of its first \\d+ bytes are NUL → Set \`encoding: ${encoding}\`\\.$`);
@@ -378,14 +376,16 @@ test('UTF-16 without a byte order mark is refused where its NULs would become a 
     expect(values(await collected({ 'a.txt': text }), 'text')).toEqual([text]);
 });
 
-test('a NUL in the name of a column is told with its place, and that the file may be UTF-16', async () => {
+test('a NUL in a column name is reported with its place, and with the advice that the file may be UTF-16', async () => {
   const csv = 'text,label\na,b\n';
   expect(await failure({ 'a.csv': Buffer.from(csv, 'utf16le') })).toBe(
-    'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" holds a NUL character → Perhaps the file is UTF-16: set `encoding: utf-16le`.',
+    'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" contains a NUL character → The file may be UTF-16: set `encoding: utf-16le`.',
   );
   expect(await failure({ 'a.csv': Buffer.from(csv, 'utf16le').swap16() })).toMatch('set `encoding: utf-16be`');
-  expect(await failure({ 'a.csv': 'te\0xt\na\n' })).toMatch('a.csv:1: the column name "te\\u0000xt" holds a NUL character');
-  expect(await failure({ 'a.jsonl': '{"te\\u0000xt":"a"}\n' })).toMatch('a.jsonl:1: the column name "te\\u0000xt" holds a NUL character');
+  expect(await failure({ 'a.csv': 'te\0xt\na\n' })).toMatch('a.csv:1: the column name "te\\u0000xt" contains a NUL character');
+  expect(await failure({ 'a.jsonl': '{"te\\u0000xt":"a"}\n' })).toMatch(
+    'a.jsonl:1: the column name "te\\u0000xt" contains a NUL character',
+  );
   expect(await failure({ 'a.jsonl': Buffer.from('{"text":"a"}\n', 'utf16le') })).toMatch(/a\.jsonl:1: not JSON.*`encoding: utf-16le`/s);
   const file = join(temporary(), 'a.parquet');
   const database = await Database.open();
@@ -393,17 +393,17 @@ test('a NUL in the name of a column is told with its place, and that the file ma
   database.close();
   const bytes = Buffer.from(readFileSync(file).toString('latin1').replaceAll('teQxt', 'te\0xt'), 'latin1');
   expect(await failure({ 'a.parquet': bytes })).toBe(
-    'a.parquet: the column name "te\\u0000xt" holds a NUL character → Rename that column.',
+    'a.parquet: the column name "te\\u0000xt" contains a NUL character → Rename that column.',
   );
 });
 
-test('where every row is put aside the first reasons are told', async () => {
+test('if every row is rejected, the first reasons are reported', async () => {
   expect(await failure({ 'a.jsonl': '[1]\n{"text":null}\n' }, all)).toBe(
-    'a.jsonl:1: not an object; all 2 rows are bad, and no row is left → Also a.jsonl:2: `text` is null. Correct the rows.',
+    'a.jsonl:1: not an object; all 2 rows are bad, so no row remains → Also a.jsonl:2: `text` is null. Correct the rows.',
   );
 });
 
-test('the log quotes labels that need it, and tells a missing label from the text null', async () => {
+test('the log quotes labels that need it, and distinguishes a missing label from the text null', async () => {
   const labels = ['', '  ', 'spam', 'so, so', 'null', 'a\tb', 'so so', 'grade 3', '\u200b'];
   const rows = [...labels, null].map((label, i) => `${JSON.stringify({ text: `t${i}`, label })}\n`);
   const table = await collected({ 'a.jsonl': rows.join('') }, { required: [] });
@@ -413,17 +413,17 @@ test('the log quotes labels that need it, and tells a missing label from the tex
   );
 });
 
-test('JSON: values of several kinds in one column are named', async () => {
+test('JSON: values of several kinds in one column are reported', async () => {
   const values = ['null', '1', '2', '"1"', 'true', '[1, 2]', '{"a":1}'];
   const notes = async (column: string[], options?: object) =>
     (await collected({ 'a.jsonl': column.map((v) => `{"text":"t","v":${v}}\n`).join('') }, options)).log.filter((line) =>
       line.includes('several kinds'),
     );
   expect(await notes(values)).toEqual([
-    '`v` holds values of several kinds, and becomes text: 1 (a.jsonl:2) is a number, "1" (a.jsonl:4) is a text, true (a.jsonl:5) is a boolean, [1, 2] (a.jsonl:6) is a list, {"a":1} (a.jsonl:7) is an object; `types` can decide otherwise',
+    '`v` contains values of several kinds, and is read as text: 1 (a.jsonl:2) is a number, "1" (a.jsonl:4) is a text, true (a.jsonl:5) is a boolean, [1, 2] (a.jsonl:6) is a list, {"a":1} (a.jsonl:7) is an object; set `types` to change that',
   ]);
   expect(await notes(['["x"]', '["y",1]'])).toEqual([
-    '`v[]` holds values of several kinds, and becomes text: 1 (a.jsonl:2) is a number, "x" (a.jsonl:1) is a text',
+    '`v[]` contains values of several kinds, and is read as text: 1 (a.jsonl:2) is a number, "x" (a.jsonl:1) is a text',
   ]);
   expect(await notes(['"x"', 'null', '"1"'])).toEqual([]);
   expect(await notes(['1', '"1"'], { types: { v: 'text' } })).toEqual([]);

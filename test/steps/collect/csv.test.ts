@@ -1,9 +1,9 @@
-/** The dialects and encodings of CSV that spreadsheets and older programs write. */
+/** The CSV dialects and encodings of spreadsheets and older programs. */
 import { expect, test } from 'vitest';
 import { openCsv } from '../../../steps/data/csv.ts';
 import { collected, failure, values } from './files.ts';
 
-/** The records of a file that comes in chunks of `size` bytes. */
+/** The records of a file that arrives in chunks of `size` bytes. */
 async function records(content: string | Buffer, { size = 1 << 20, ...options } = {}) {
   const bytes = Buffer.from(content);
   async function* chunks() {
@@ -27,18 +27,20 @@ test.each([
   ['semicolons in texts', 'text,label;x\na;b,c\nd,e\nf;g;h,i\n', ','],
   ['one column', 'text\nhello\n', ','],
   ['nothing', '', ','],
-])('the delimiter is what most records agree on: %s', async (_, content, delimiter) => {
+])('the delimiter is the one that most records agree on: %s', async (_, content, delimiter) => {
   expect((await records(content)).delimiter).toBe(delimiter);
   expect((await records(content, { size: 1 })).delimiter).toBe(delimiter);
 });
 
-test('where two delimiters are as likely, none is guessed', async () => {
+test('if two delimiters are equally likely, none is guessed', async () => {
   const ambiguous = { 'a.csv': 'name;price,eur\nx;1,5\ny;2,5\n' };
-  expect(await failure(ambiguous)).toBe('a.csv: the header can be parted by "," and by ";", and the rows do not tell → Set `delimiter`.');
+  expect(await failure(ambiguous)).toBe(
+    'a.csv: the header can be separated by "," or by ";", and the rows do not decide → Set `delimiter`.',
+  );
   expect((await collected(ambiguous, { delimiter: ';' })).columns).toContain('price,eur VARCHAR');
 });
 
-test('a first line sep=; says the delimiter, as Excel writes it', async () => {
+test('a first line sep=; sets the delimiter, as in Excel', async () => {
   for (const ends of ['\n', '\r\n'])
     expect(await fields(`\ufeffsep=;${ends}text;label${ends}a,b;c${ends}`)).toEqual([
       ['text', 'label'],
@@ -49,7 +51,7 @@ test('a first line sep=; says the delimiter, as Excel writes it', async () => {
   expect(values(await collected({ 'a.csv': 'sep=;\r\ntext;label\r\na,b;c\r\n' }), 'text')).toEqual(['a,b']);
 });
 
-test('lines that end in a carriage return alone', async () => {
+test('lines that end with a carriage return alone', async () => {
   const expected = [
     ['text', 'label'],
     ['a', 'x\ry'],
@@ -68,7 +70,7 @@ test('lines that end in a carriage return alone', async () => {
   expect(table.rejected).toEqual(['a.csv:3 1 field instead of 2']);
 });
 
-test('encodings: bytes become the characters that they stand for', async () => {
+test('encodings: bytes become the right characters', async () => {
   const written = 'text,label\r\ncafé – ok,ü\r\n';
   const windows = Buffer.from(written.replace('–', '\x96'), 'latin1');
   expect(values(await collected({ 'a.csv': windows }, { encoding: 'windows-1252' }), 'text')).toEqual(['café – ok']);
@@ -90,7 +92,7 @@ test('encodings: bytes become the characters that they stand for', async () => {
   );
 });
 
-test('every byte of windows-1252 is the character that Python reads, and the five that are undefined are refused', async () => {
+test('every byte of windows-1252 is the character that Python reads, and the five undefined ones are rejected', async () => {
   const bytes = Buffer.from([...Array(128).keys()].map((i) => i + 128));
   const rows = [...bytes].map((byte) => Buffer.concat([Buffer.from('x'), Buffer.from([byte, 10])]));
   const table = await collected(
@@ -104,18 +106,18 @@ test('every byte of windows-1252 is the character that Python reads, and the fiv
   expect(table.rejected).toEqual([0x81, 0x8d, 0x8f, 0x90, 0x9d].map((byte) => `a.csv:${byte - 126} not WINDOWS-1252`));
 });
 
-test('an encoding that the file contradicts is refused', async () => {
+test('an encoding that contradicts the file is rejected', async () => {
   expect(await failure({ 'a.csv': '\ufefftext\né\n' }, { encoding: 'latin1' })).toBe(
-    'a.csv: is UTF-8 by its byte order mark, not latin1 → Set `encoding: utf-8`.',
+    'a.csv: its byte order mark is that of UTF-8, not latin1 → Set `encoding: utf-8`.',
   );
   expect(await failure({ 'a.csv': Buffer.from('text\na\n', 'utf16le') }, { encoding: 'utf-16' })).toBe(
-    'a.csv: has no byte order mark to tell the order of its bytes → Set `encoding: utf-16le` or `utf-16be`.',
+    'a.csv: has no byte order mark, so the byte order is unknown → Set `encoding: utf-16le` or `utf-16be`.',
   );
   const half = Buffer.from('\ufefftext\nok\nhalf \ud83d pair\n', 'utf16le');
   expect((await collected({ 'a.csv': half }, { encoding: 'utf-16', max_rejected: 1 })).rejected).toEqual(['a.csv:3 not UTF-16']);
 });
 
-test('a field of 80 MB is read in a time that grows with its length alone', async () => {
+test('a field of 80 MB is read in linear time', async () => {
   const long = `a "quoted" text${' of lines\n'.repeat(30)}`.repeat(280_000);
   const start = process.cpuUsage();
   const [, record] = await fields(`text,label\n"${long.replaceAll('"', '""')}",x\n`, { size: 1 << 16 });
@@ -123,13 +125,13 @@ test('a field of 80 MB is read in a time that grows with its length alone', asyn
   expect(process.cpuUsage(start).user / 1e6).toBeLessThan(10);
 }, 60_000);
 
-test('records are the same in chunks of any size', async () => {
+test('records do not depend on the size of chunks', async () => {
   const content = '\ufeffa,b\r\n"x ""y""\r\nz",\r\n\r\n1,"never closed\nc,d\n';
   const whole = (await records(content)).records;
   for (const size of [1, 2, 3, 5, 7, 11]) expect((await records(content, { size })).records).toEqual(whole);
 });
 
-test('columns that some files lack are named', async () => {
+test('columns that some files lack are reported', async () => {
   const table = await collected({ 'a.csv': 'text,label,extra\na,x,1\n', 'b.csv': 'text,label\nb,y\n' });
-  expect(table.log[0]).toBe('the column `extra` is missing in 1 of 2 files and null there: b.csv');
+  expect(table.log[0]).toBe('the column `extra` is missing in 1 of 2 files, whose rows have null there: b.csv');
 });

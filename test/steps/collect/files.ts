@@ -1,4 +1,4 @@
-/** Files to collect, and what became of them. */
+/** Files to collect, and the collected rows. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'vitest';
@@ -60,7 +60,7 @@ export async function collected(files: Files, options: object = {}, inputs = wri
 /** Values of one column, in the order of the table. */
 export const values = (table: Collected, column: string) => table.rows.map((row) => row[column]);
 
-/** The message and hint with which it fails. */
+/** The message and hint of the error. */
 export async function failure(files: Files, options: object = {}): Promise<string> {
   try {
     await collected(files, options);
@@ -72,5 +72,5 @@ export async function failure(files: Files, options: object = {}): Promise<strin
   return 'no failure';
 }
 
-/** Paths as seen from the files' folder. */
+/** Paths relative to the files' folder. */
 const short = (text: string) => text.replaceAll(/(\.\.\/)*tunesmith-step-\w+\//g, '');

@@ -1,4 +1,4 @@
-/** Texts and labels reach the table letter for letter, whatever they consist of and whichever format they come in. */
+/** Texts and labels reach the table exactly, whatever characters they contain and whichever format they come in. */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Database, literal, texts } from '../../../steps/data/database.ts';
@@ -7,7 +7,7 @@ import { tableOf } from '../../../steps/data/table.ts';
 import { temporary } from '../rig.ts';
 import { type Collected, collected, failure, values } from './files.ts';
 
-/** Characters of every class that software is known to drop, trim, normalise or escape. */
+/** Characters of every class that software is known to drop, trim, normalize or escape. */
 const CLASSES = [
   ['a', 'Z', '0', ' ', '  '],
   ['\u0000', '\u0001', '\u0007', '\u001b', '\u001c', '\u001f', '\u007f'],
@@ -22,7 +22,7 @@ const CLASSES = [
   ['null', 'NA', 'NaN', 'nan', 'None', 'true', '1.10', '1e5', '-0', '0x1F', '=1+1', '00501', 'inf'],
 ];
 
-/** Texts that begin, end and consist of each character, and mixtures; the same ones in each run. */
+/** Texts that begin with, end with and consist of each character, and mixtures; the same ones in each run. */
 function manyTexts(): string[] {
   let state = 7;
   const draw = (below: number) => {
@@ -34,7 +34,7 @@ function manyTexts(): string[] {
   return [...new Set([...all.flatMap((one) => [one, `${one}x`, `x${one}`, `${one}${'long '.repeat(4)}${one}`]), ...mixtures])];
 }
 
-/** The bytes of a column's texts as DuckDB has them: what JavaScript makes of them does not enter. */
+/** The bytes of a column's texts in DuckDB, without conversion by JavaScript. */
 async function bytesOf(folder: string, column: string): Promise<string[]> {
   const database = await Database.open();
   try {
@@ -56,7 +56,7 @@ async function expectLetters(table: Collected, expected: string[]): Promise<void
 
 const inQuotes = (text: string) => `"${text.replaceAll('"', '""')}"`;
 
-test('CSV keeps texts and labels of all classes of characters', async () => {
+test('CSV keeps texts and labels with all classes of characters', async () => {
   const all = manyTexts();
   await expectLetters(
     await collected({ 'a.csv': `text,label\n${all.map((text) => `${inQuotes(text)},${inQuotes(text)}\n`).join('')}` }),
@@ -66,7 +66,7 @@ test('CSV keeps texts and labels of all classes of characters', async () => {
   await expectLetters(await collected({ 'a.csv': `text,label\r\n${simple.map((text) => `${text},${text}\r\n`).join('')}` }), simple);
 });
 
-test('JSON lines keep texts and labels of all classes of characters, escaped or not', async () => {
+test('JSON lines keep texts and labels with all classes of characters, escaped or not', async () => {
   const all = manyTexts();
   const escaped = (text: string) =>
     JSON.stringify(text).replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
@@ -77,7 +77,7 @@ test('JSON lines keep texts and labels of all classes of characters, escaped or 
   );
 });
 
-test('Parquet keeps texts and labels of all classes of characters', async () => {
+test('Parquet keeps texts and labels with all classes of characters', async () => {
   const all = manyTexts();
   const path = join(temporary(), 'a.parquet');
   const database = await Database.open();
@@ -90,7 +90,7 @@ test('Parquet keeps texts and labels of all classes of characters', async () => 
   await expectLetters(await collected({}, {}, [path]), all);
 });
 
-test('text files keep all but a byte order mark', async () => {
+test('text files keep everything except a byte order mark', async () => {
   const all = manyTexts().filter((text) => !text.startsWith('\ufeff'));
   const table = await collected(Object.fromEntries(all.map((text, i) => [`${i}.txt`, text])), { select: { text: 'text', label: 'text' } });
   await expectLetters(table, all);
@@ -115,7 +115,7 @@ const LABELS: [string, string[]][] = [
   ['dates', ['2020-01-01', '2020-1-1']],
 ];
 
-test.each(LABELS)('CSV: labels are classes as they are written: %s', async (_, labels) => {
+test.each(LABELS)('CSV: labels are classes exactly as they are written: %s', async (_, labels) => {
   const table = await collected({ 'a.csv': `text,label\n${labels.map((label, i) => `t${i},${inQuotes(label)}\n`).join('')}` });
   expect(table.columns).toContain('label VARCHAR');
   expect(values(table, 'label').sort()).toEqual([...labels].sort());
@@ -126,31 +126,31 @@ test.each([
   ['whole numbers', ['0', '-7', '9223372036854775807'], 'BIGINT'],
   ['numbers', ['2.0', '-0.5', '1e-05', '123456789012345.5'], 'DOUBLE'],
   ['booleans', ['true', 'false'], 'BOOLEAN'],
-])('CSV: what prints back exactly has a type, and its labels their letters: %s', async (_, labels, type) => {
+])('CSV: values that print back exactly have a type, and their labels the same digits: %s', async (_, labels, type) => {
   const table = await collected({ 'a.csv': `text,label\n${labels.map((label, i) => `t${i},${label}\n`).join('')}` });
   expect(table.columns).toContain(`label ${type}`);
   expect(Object.keys(table.card.labels).sort()).toEqual([...labels].sort());
 });
 
-test('the log names the value that kept a column of numbers a text', async () => {
+test('the log reports the value that kept a column of numbers text', async () => {
   const note = async (...column: string[]) =>
     (await collected({ 'a.csv': `text,n\n${column.map((n) => `t,${n}\n`).join('')}` })).log.filter((line) => line.includes('stays text'));
-  expect(await note('1', '2', 'n/a')).toEqual(['the column `n` stays text: "n/a" (a.csv:4) is no number; `types` can decide otherwise']);
+  expect(await note('1', '2', 'n/a')).toEqual(['the column `n` stays text: "n/a" (a.csv:4) is no number; set `types` to change that']);
   expect(await note('10001', '00501')).toEqual([
-    'the column `n` stays text: "00501" (a.csv:3) would become 501.0 as a number; `types` can decide otherwise',
+    'the column `n` stays text: "00501" (a.csv:3) would become 501.0 as a number; set `types` to change that',
   ]);
   expect(await note('1.5', '2')).toEqual([
-    'the column `n` stays text: "2" (a.csv:3) would become 2.0 as a number; `types` can decide otherwise',
+    'the column `n` stays text: "2" (a.csv:3) would become 2.0 as a number; set `types` to change that',
   ]);
   expect(await note('true', 'False')).toEqual([
-    'the column `n` stays text: "False" (a.csv:3) would become false as a boolean; `types` can decide otherwise',
+    'the column `n` stays text: "False" (a.csv:3) would become false as a boolean; set `types` to change that',
   ]);
   expect(await note('1', 'some', 'words')).toEqual([]);
   const json = await collected({ 'a.jsonl': '{"text":"a","n":1}\n{"text":"b","n":1.10}' });
-  expect(json.log[0]).toBe('the column `n` stays text: "1.10" (a.jsonl:2) would become 1.1 as a number; `types` can decide otherwise');
+  expect(json.log[0]).toBe('the column `n` stays text: "1.10" (a.jsonl:2) would become 1.1 as a number; set `types` to change that');
 });
 
-test('JSON: labels that are numbers keep the letters of the file', async () => {
+test('JSON: labels that are numbers keep the digits of the file', async () => {
   const labels = async (...written: string[]) => {
     const table = await collected({
       'a.jsonl': written.map((label, i) => `{"text": "t${i}", "label": ${label}, "deep": {"list": [${label}]}}\n`).join(''),
@@ -178,7 +178,7 @@ test('JSON: labels that are numbers keep the letters of the file', async () => {
   expect((await collected({ 'a.jsonl': '{"text":"a","tags":["x",1.10,true]}' })).rows[0]!.tags).toEqual(['x', '1.10', 'true']);
 });
 
-test('numbers print as DuckDB prints them', async () => {
+test('numbers print as in DuckDB', async () => {
   const numbers = [0, -0, 1, 1.5, 1e-4, 9.9e-5, 1e-7, 1e15, 1e16, 1e21, 123456789012345.67, 0.1 + 0.2, 5e-324, 1.7e308, -2.5e-9, 1e100];
   const database = await Database.open();
   for (const number of numbers) {
@@ -188,7 +188,7 @@ test('numbers print as DuckDB prints them', async () => {
   database.close();
 });
 
-test('types overrides what is found, a column at a time', async () => {
+test('types overrides the inferred type, per column', async () => {
   const files = { 'a.csv': 'text,zip,price,yes,n\na,501,1.50,True,7\nb,10001,2,FALSE,\nc,3, 1e2 ,1,8\n' };
   const plain = await collected(files);
   expect(plain.columns.slice(2)).toEqual(['zip BIGINT', 'price VARCHAR', 'yes VARCHAR', 'n BIGINT']);
@@ -215,15 +215,15 @@ test.each([
   ['length(text) > 3 AND (text IS NULL OR n = -1)', 'n', '-1'],
   ['CASE n WHEN 1 THEN true END', 'n', '1'],
   ['n = whole', 'n', 'whole'],
-])('a column of texts is not compared with numbers: where %s', async (where, column, number) => {
+])('a column of texts cannot be compared with numbers: where %s', async (where, column, number) => {
   const files = { 'a.csv': 'text,n,whole\nabcd,1.10,1\nabcd,5,5\n' };
   expect(await failure(files, { where })).toBe(
-    `where: ${where}: compares the column \`${column}\`, which holds texts, with the number ${number} → Make numbers of it with \`types: { n: number }\`, or compare with a text${number === 'whole' ? '' : `: '${number}'`}.`,
+    `where: ${where}: compares the column \`${column}\`, which contains texts, with the number ${number} → Convert it to numbers with \`types: { n: number }\`, or compare with a text${number === 'whole' ? '' : `: '${number}'`}.`,
   );
-  expect(await failure(files, { where, types: { n: 'number' } })).not.toMatch(/which holds texts/);
+  expect(await failure(files, { where, types: { n: 'number' } })).not.toMatch(/which contains texts/);
 });
 
-test('comparisons that mix nothing are left alone, and functions of numbers name `types`', async () => {
+test('comparisons without mixed types are allowed, and errors of numeric functions mention `types`', async () => {
   const files = { 'a.csv': 'text,n\nabcd,1.10\nabcd,5\n' };
   const kept = async (where: string) => (await collected(files, { where })).rows.length;
   expect(await kept("n = '1.10'")).toBe(1);
@@ -231,12 +231,12 @@ test('comparisons that mix nothing are left alone, and functions of numbers name
   expect(await kept("n IN ('5', '6') OR text LIKE 'b%'")).toBe(1);
   expect(await kept('len(list_filter([1, 2], lambda x: x > 1)) = 1')).toBe(2);
   expect(await failure(files, { where: 'trim(n) = 5' })).toMatch(/compares the text trim\(n\) with the number 5/);
-  expect(await failure(files, { where: 'abs(n) < 3' })).toMatch(/`n` holds texts: `types: \{ n: number \}` makes numbers of them\.$/);
+  expect(await failure(files, { where: 'abs(n) < 3' })).toMatch(/`n` contains texts: `types: \{ n: number \}` converts them to numbers\.$/);
   expect(await failure(files, { select: { text: 'text', label: 'n > 3' } })).toMatch(/^select\.label: n > 3: compares the column `n`/);
 });
 
-test('a field that a JSON object has twice is not guessed, and rows nested too deep are put aside with their line', async () => {
-  expect(await failure({ 'a.jsonl': '{"text":"a"}\n{"text":"b","text":"c"}\n' })).toMatch(/^a\.jsonl:2: the field `text` is there twice/);
+test('a field that occurs twice in a JSON object is not guessed, and rows nested too deeply are rejected with their line', async () => {
+  expect(await failure({ 'a.jsonl': '{"text":"a"}\n{"text":"b","text":"c"}\n' })).toMatch(/^a\.jsonl:2: the field `text` occurs twice/);
   expect(await failure({ 'a.jsonl': `{"text":"a"}\n{"text":"b","x":${'['.repeat(20_000)}${']'.repeat(20_000)}}\n` })).toMatch(
     /^a\.jsonl:2: nested deeper than 200 levels/,
   );

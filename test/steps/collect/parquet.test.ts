@@ -1,4 +1,4 @@
-/** What Parquet files hold beside plain columns: names of labels as Python's `datasets` writes them, bytes, NaN. */
+/** What Parquet files contain besides plain columns: label names as Python's `datasets` writes them, bytes, NaN. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -6,7 +6,7 @@ import { Database, literal } from '../../../steps/data/database.ts';
 import { temporary } from '../rig.ts';
 import { collected, failure, values } from './files.ts';
 
-/** What class-labels/make.py wrote. */
+/** Written by class-labels/make.py. */
 const stored = (name: string) => join(import.meta.dirname, 'class-labels', name);
 const read = (name: string) => readFileSync(stored(name));
 
@@ -20,7 +20,9 @@ test('ClassLabel: names become labels, from the metadata of Parquet; -1 is missi
   const table = await collected({}, { max_rejected: 0.5 }, [stored('labels.parquet')]);
   expect(table.rows.map(({ text, label }) => [text, label]).sort()).toEqual(NAMES);
   expect(table.rejected.map((line) => line.replace(/^.*\//, ''))).toEqual(['labels.parquet:4 `label` is null']);
-  expect(table.log[0]).toBe('the numbers in `label` are ClassLabel: their names are taken, such as "negative", "so, so", "positive"');
+  expect(table.log[0]).toBe(
+    'the numbers in `label` are class labels (ClassLabel) and are replaced with their names, such as "negative", "so, so", "positive"',
+  );
 });
 
 test('ClassLabel: tags in lists, in objects and in lists of objects', async () => {
@@ -33,7 +35,7 @@ test('ClassLabel: tags in lists, in objects and in lists of objects', async () =
   ]);
 });
 
-test('ClassLabel: names from dataset_info.json and from the card, of files without any', async () => {
+test('ClassLabel: names from dataset_info.json and from the card, for files without any', async () => {
   for (const description of ['dataset_info.json', 'README.md', 'README-two.md']) {
     const name = description.replace('-two', '');
     const files = { [name]: read(description), 'data/labels.csv': read('labels.csv') };
@@ -47,9 +49,9 @@ test('ClassLabel: names from dataset_info.json and from the card, of files witho
   expect(values(await collected({ 'README.md': '# a text\n' }), 'text')).toEqual(['# a text\n']);
 });
 
-test('ClassLabel: a number without a name is refused', async () => {
+test('ClassLabel: a number without a name is rejected', async () => {
   expect(await failure({ 'README.md': read('README.md'), 'a.csv': 'text,label\na,7\n' })).toBe(
-    'the column `label`: a label is 7, and there are 3 names → Is the description that of other data?',
+    'the label names do not fit the column `label`: a label is 7, and there are 3 names → Check whether the description belongs to other data.',
   );
 });
 
@@ -61,28 +63,28 @@ async function parquet(sql: string): Promise<string> {
   return path;
 }
 
-test('bytes that are UTF-8 are texts; others are refused where they are kept', async () => {
+test('bytes that are UTF-8 are texts; others are rejected if they are kept', async () => {
   const utf8 = await parquet(`SELECT encode('café') AS text, encode('é') AS label`);
   const table = await collected({}, {}, [utf8]);
   expect(table.rows.map(({ text, label }) => [text, label])).toEqual([['café', 'é']]);
   const others = await parquet(`SELECT 'a' AS text, 'caf\\xE9'::BLOB AS picture, [encode('é')] AS list`);
   await expect(collected({}, { select: { text: 'text', picture: 'picture' } }, [others])).rejects.toThrow(
-    'the column `picture` holds bytes that are not UTF-8',
+    'the column `picture` contains bytes that are not UTF-8',
   );
   expect(values(await collected({}, { select: { text: 'text', size: 'octet_length(picture)' } }, [others]), 'size')).toEqual([4]);
 });
 
-test('NaN is missing, not a class', async () => {
+test('NaN is a missing value, not a class', async () => {
   const path = await parquet(
     `SELECT * FROM (VALUES ('a', 1.5::DOUBLE, 0::FLOAT), ('b', 'nan'::DOUBLE, 'nan'::FLOAT)) AS t(text, label, other)`,
   );
   const table = await collected({}, { max_rejected: 0.5 }, [path]);
   expect(table.card.labels).toEqual({ '1.5': 1 });
-  expect(table.log[0]).toBe('1 value of `label` is NaN and taken as missing');
+  expect(table.log[0]).toBe('1 value of `label` is NaN and treated as missing');
   expect(table.rejected.map((line) => line.replace(/^.*\//, ''))).toEqual(['a.parquet:2 `label` is null']);
 });
 
-test('numbers that Parquet cannot keep stay texts', async () => {
+test('numbers that Parquet cannot store stay texts', async () => {
   const path = await parquet(`SELECT 'a' AS text, 1.10::DECIMAL(38, 2) AS price, 12345678901234567890123.5::DECIMAL(38, 1) AS big`);
   const table = await collected(
     {},

@@ -1,4 +1,4 @@
-/** What the card calls the data: the same on every machine, and without credentials. */
+/** The names of the data on the card: the same on every machine, and without credentials. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -14,7 +14,7 @@ async function named(folder: string, given: string[], more: Partial<Context> = {
   return sources?.map(({ name, files }) => (files > 1 ? `${name} ${files}` : name));
 }
 
-test('files go by their names in the fingerprint; many are one line', async () => {
+test('files are named as in the fingerprint; many share one line', async () => {
   const folder = temporary();
   const names = (paths: string[]) => Object.fromEntries(paths.map((path) => [join(folder, path), path]));
   expect(await named(folder, ['data/a.csv', 'b.csv'], { names: names(['data/a.csv']) })).toEqual(['data/a.csv', 'b.csv']);
@@ -22,7 +22,7 @@ test('files go by their names in the fingerprint; many are one line', async () =
   expect(await named(folder, many, { names: names(many) })).toEqual(['*.eml 6', 'mails/ 6']);
 });
 
-test('files of an npm package go by its name', async () => {
+test('files of an npm package are named after it', async () => {
   const folder = temporary();
   const path = 'node_modules/@owner/mails/data';
   expect(await named(folder, [`${path}/a.json`, `${path}/b.json`])).toEqual(['@owner/mails 2']);
@@ -38,7 +38,7 @@ test.each([
   expect(await named(folder, ['x'], { addresses: { [join(folder, 'x')]: address } })).toEqual([name]);
 });
 
-test('a table of another step hands its record on; files of a step without a record are not named', async () => {
+test('the record of a table from another step is copied; files from a step without a record are not listed', async () => {
   const folder = temporary();
   mkdirSync(join(folder, 'table'));
   writeFileSync(join(folder, 'table/data.parquet'), '');

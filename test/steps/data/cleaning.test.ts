@@ -13,7 +13,7 @@ const everything: CleaningOptions = {
   normalize: 'NFKC',
 };
 
-test('without options a text stays as it is', () => {
+test('without options a text does not change', () => {
   const text = ' <b>Hi</b>\u200b http://x.org  É 12 &amp; a@b.org\n';
   expect(cleanText(text, nothing)).toBe(text);
 });
@@ -56,13 +56,13 @@ test.each([
   expect(cleanText(text, only('html'))).toBe(clean);
 });
 
-test('html is removed before letters change: entities tell cases apart, and full-width signs are no tags', () => {
+test('html is removed before lower-casing: entities are case-sensitive, and full-width signs are not tags', () => {
   expect(cleanText('&Dagger; &Prime; &Eacute; ＜b＞ ＜&lt;', { ...only('html'), lowercase: true, normalize: 'NFKC' })).toBe(
     '‡ ′′ é <b> <<',
   );
 });
 
-test('html as Python reads it', () => {
+test('html as in Python', () => {
   const cases: [string, string][] = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/html-text.json'), 'utf8'));
   expect(cases.length).toBeGreaterThan(290);
   expect(cases.map(([text]) => [text, cleanText(text, only('html'))])).toEqual(cases);
@@ -99,7 +99,7 @@ test('counts what it removes', () => {
   expect(removed).toEqual({ html: 2, urls: 1, emails: 1, special_characters: 4, numbers: 2 });
 });
 
-test('cleaning what is clean changes nothing; HTML alone is removed once, since what an entity spells is text', () => {
+test('cleaning is idempotent; only HTML is removed once, because a decoded entity is text', () => {
   const random = generator(1);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
   const pieces = [
@@ -242,7 +242,7 @@ test.each([
   'a megabyte of %j takes linear time',
   (piece) => {
     const text = piece.repeat(2 ** 20 / piece.length);
-    // The processor's time, not the clock's: a busy machine must not fail this. Quadratic time would be minutes.
+    // CPU time, not wall time: a busy machine must not fail this. Quadratic time would be minutes.
     const start = process.cpuUsage();
     cleanText(text, everything);
     cleanText(`${text};>`, { ...everything, remove: ['html'] });

@@ -1,4 +1,7 @@
-/** Texts that are made to keep a cleaner busy: the results are those of regular expressions and of Unicode, the time is linear, the stack flat. */
+/**
+ * Texts that are made to exhaust a cleaner: the results are those of regular expressions and of Unicode, in linear
+ * time and constant stack.
+ */
 import { expect, test } from 'vitest';
 import { type CleaningOptions, cleanText, removables } from '../../../steps/data/cleaning.ts';
 import { isEnvelope, isMail } from '../../../steps/data/mail.ts';
@@ -8,7 +11,7 @@ import { random } from '../../../steps/models/random.ts';
 
 const all: CleaningOptions = { remove: [...removables], keep_characters: '', lowercase: true, whitespace: 'collapse', normalize: 'NFC' };
 
-/** What the functions find, as expressions say it; these overflow on long texts. */
+/** The patterns as regular expressions; these overflow on long texts. */
 const url = /(?:(?:https?|ftp):\/\/|(?<![\p{L}\p{M}\p{N}])www\.)[^\s<>"]*[^\s<>".,;:!?'()[\]{}]/giu;
 const email = /(?<![\p{L}\p{M}\p{N}._%+-])[\p{L}\p{M}\p{N}._%+-]+@[\p{L}\p{M}\p{N}-]+(?:\.[\p{L}\p{M}\p{N}-]+)+/gu;
 const number = (text: string) =>
@@ -19,7 +22,7 @@ const number = (text: string) =>
     return within ? run : `#${run.slice(digits.length)}`;
   });
 
-test('URLs, addresses and numbers are those that expressions find, in 20,000 random texts', () => {
+test('URLs, addresses and numbers are those that the expressions find, in 20,000 random texts', () => {
   const pieces = [
     'a',
     'B',
@@ -73,7 +76,7 @@ test('URLs, addresses and numbers are those that expressions find, in 20,000 ran
   }
 });
 
-test('long runs of marks are normalized as Unicode says', () => {
+test('long runs of marks are normalized as Unicode defines it', () => {
   const marks = [];
   for (let code = 0; code < 0x20000; code++) if (/\p{M}/u.test(String.fromCodePoint(code))) marks.push(String.fromCodePoint(code));
   expect(marks.length).toBeGreaterThan(2000);
@@ -109,7 +112,7 @@ test.each([
 ])('hundreds of thousands of characters: %s', (_, text) => {
   const start = process.cpuUsage().user;
   const clean = cleanText(text(), all);
-  // What is quadratic takes minutes.
+  // Quadratic time would be minutes.
   expect(process.cpuUsage().user - start).toBeLessThan(30e6);
   expect(clean.length).toBeLessThanOrEqual(5_000_000);
 });

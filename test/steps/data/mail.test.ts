@@ -101,7 +101,7 @@ test.each<[string, string | Uint8Array, string]>([
   expect((await decodeMail(source)).text).toBe(text);
 });
 
-test('never breaks, whatever it is given', async () => {
+test('never fails, whatever the input', async () => {
   const pieces = [
     'From: ',
     'Content-Type: ',
@@ -150,7 +150,7 @@ test.each([
   expect(typeof (await decodeMail(`Content-Type: text/html\n\n${piece.repeat(10_000)}x`)).text).toBe('string');
 });
 
-test('mail files and mbox files: a row a mail, with subject, sender and folder', async () => {
+test('mail files and mbox files: one row per mail, with subject, sender and folder', async () => {
   const letter = mail('From: Joe <joe@x.org>', 'Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=', '', 'Hello');
   const mbox = mail(
     'From joe@x.org  Thu Aug 22 13:17:22 2002',
@@ -186,7 +186,7 @@ test('decode: the mails in a column become their texts, before select and where'
   expect(table.rejected).toEqual(['a.jsonl:3 `text` is null']);
 });
 
-test('a whole mail is told from its body', () => {
+test('a whole mail is distinguished from its body', () => {
   const headers = mail('Received: from x', '\tby y; Thu, 22 Aug 2002', 'Subject: a: b', 'X-Odd!Name: 1');
   expect(isMail(`${headers}\n\nHello`)).toBe(true);
   expect(isMail(`From a@b.org  Thu Aug 22 13:17:22 2002\r\n${headers.replaceAll('\n', '\r\n')}\r\n\r\nHello`)).toBe(true);
@@ -202,7 +202,7 @@ test('a whole mail is told from its body', () => {
     expect(isMail(body), body).toBe(false);
 });
 
-test('a mail forwarded as the body of another is decoded, too, and what is decoded stays as it is', async () => {
+test('a mail forwarded as the body of another is decoded too, and decoding is idempotent', async () => {
   const inner = mail('From: a@b.org', 'Subject: x', '', 'Hello');
   const { text } = await decodeMail(mail('From: c@d.org', 'To: e@f.org', '', inner));
   expect(text).toBe('Hello');

@@ -10,19 +10,19 @@ import { ranStep, temporary } from '../rig.ts';
 const clean = { remove: [], keep_characters: '', lowercase: true, whitespace: 'collapse', normalize: 'NFC' } as const;
 const cleanStep = { clean: { ...clean, remove: [] }, columns: ['text'] };
 
-test('what was done to the texts is read whole or refused in a sentence', async () => {
+test('a record of the preprocessing is read completely or rejected with one sentence', async () => {
   const folder = temporary();
   const file = join(folder, 'preprocessing.json');
   expect(await readPreprocessing(folder)).toEqual([]);
   for (const [content, message] of [
     ['{"version": 1,', 'is not a JSON object'],
-    ['{"version": 3}', 'has the version 3, and this tunesmith knows 1 and 2'],
+    ['{"version": 3}', 'has the version 3, but this version of tunesmith supports 1 and 2'],
     ['null', 'has the version undefined'],
     ['{"version": 2}', 'has no list of steps'],
     ['{"version": 2, "steps": [null]}', 'step 1 is not an object'],
-    ['{"version": 2, "steps": [{"decode": "news"}]}', 'step 1 decodes "news", which is not known'],
+    ['{"version": 2, "steps": [{"decode": "news"}]}', 'step 1 decodes "news", which is unknown'],
     ['{"version": 2, "steps": [{"decode": "mail", "columns": "text"}]}', 'step 1 `columns` is not a list of names'],
-    [JSON.stringify({ version: 1, text: { ...clean, remove: ['emojis'] } }), 'step 1 removes "emojis", which is not known'],
+    [JSON.stringify({ version: 1, text: { ...clean, remove: ['emojis'] } }), 'step 1 removes "emojis", which is unknown'],
     [JSON.stringify({ version: 2, steps: [cleanStep, { clean: { ...clean, stem: true } }] }), 'step 2 has the unknown option "stem"'],
     [JSON.stringify({ version: 2, steps: [{ clean: { ...clean, normalize: 'NFD' } }] }), 'step 1 `normalize` is not'],
   ] as const) {
@@ -31,7 +31,7 @@ test('what was done to the texts is read whole or refused in a sentence', async 
   }
 });
 
-test('version 1 named no columns: its steps are those of every column', async () => {
+test('version 1 listed no columns: its steps apply to every column', async () => {
   const folder = temporary();
   writeFileSync(join(folder, 'preprocessing.json'), JSON.stringify({ version: 1, decode: 'mail', text: clean }));
   const steps = await readPreprocessing(folder);
@@ -39,7 +39,7 @@ test('version 1 named no columns: its steps are those of every column', async ()
   expect(stepsOf(steps, 'any')).toEqual(steps);
 });
 
-test('each step is added behind those before, and is repeated in that order on its columns alone', async () => {
+test('each step is appended, and repeated in that order on its columns alone', async () => {
   const [first, second] = [temporary(), temporary()];
   await addPreprocessing(undefined, first, { decode: 'mail', columns: ['text', 'reply'] });
   await addPreprocessing(first, second, cleanStep);
@@ -50,7 +50,7 @@ test('each step is added behind those before, and is repeated in that order on i
   expect(await Promise.all(['text', 'reply', 'title'].map(each))).toEqual(['hello', 'Hello', mail]);
 });
 
-test('a mail is decoded where mails were; its body stays as it is', async () => {
+test('a mail is decoded if mails were decoded; its body alone does not change', async () => {
   expect(await preprocess('Hello', [{ decode: 'mail' }])).toBe('Hello');
 });
 
@@ -59,14 +59,14 @@ test.each([
   [{ decode: { raw: 'mail' }, select: { text: 'raw', label: 'label' } }, ['text']],
   [{ decode: { raw: 'mail' }, select: { text: '"RAW" || label', raw_label: 'label' } }, ['text']],
   [{ decode: { raw: 'mail' }, select: { text: 'label' } }, undefined],
-])('collect writes down which columns hold the texts of mails: %j', async (options, columns) => {
+])('collect records which columns contain the texts of mails: %j', async (options, columns) => {
   const file = join(temporary(), 'mails.jsonl');
   writeFileSync(file, JSON.stringify({ raw: 'From: a@b.org\nSubject: x\n\nHello', label: 'ham' }));
   const { outputs } = await ranStep(collect, options, { files: [file] });
   expect(await readPreprocessing(outputs.data!)).toEqual(columns ? [{ decode: 'mail', columns }] : []);
 });
 
-test('a table that was collected, cleaned and collected again keeps what was done, under the new names', async () => {
+test('a table that was collected, cleaned and collected again keeps its record, under the new names', async () => {
   const file = join(temporary(), 'mails.jsonl');
   writeFileSync(file, JSON.stringify({ raw: 'From: a@b.org\nSubject: x\n\nHello', other: 'x', label: 'ham' }));
   const first = (await ranStep(collect, { decode: { raw: 'mail' } }, { files: [file] })).outputs.data!;
@@ -78,7 +78,7 @@ test('a table that was collected, cleaned and collected again keeps what was don
   await expect(alone).rejects.toThrow('belongs to a table whose texts were decoded or cleaned');
 });
 
-test.each(['<mask>', '[MASK]'])('%s stays whole, whatever is cleaned around it, unless it stands in what is removed', async (mask) => {
+test.each(['<mask>', '[MASK]'])('%s survives any cleaning around it, unless it stands in something that is removed', async (mask) => {
   const all: CleaningOptions = {
     remove: ['html', 'urls', 'emails', 'special_characters', 'numbers'],
     keep_characters: '',

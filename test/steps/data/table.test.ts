@@ -6,7 +6,7 @@ import { requireColumn, tableOf, writeTable } from '../../../steps/data/table.ts
 import { describeTable, readRows } from '../../table.ts';
 import { temporary } from '../rig.ts';
 
-/** Writes 60,000 rows that came in no order, on some threads. */
+/** Writes 60,000 unordered rows, with a number of threads. */
 async function many(threads: number): Promise<string> {
   const folder = temporary();
   const database = await Database.open(folder, threads);
@@ -42,7 +42,7 @@ test('the same rows make the same bytes on any number of threads, ordered by the
   expect(rows).toBe(60_000);
 });
 
-test('a card says what a table holds', async () => {
+test('a card describes the table', async () => {
   const folder = await many(2);
   expect(JSON.parse(readFileSync(join(folder, 'card.json'), 'utf8'))).toEqual({
     rows: 60_000,
@@ -84,20 +84,20 @@ test('values of any type come back as JSON', async () => {
     ]);
 });
 
-test('a missing column or table is said, with what there is', async () => {
+test('a missing column or table is reported, with the existing ones', async () => {
   const folder = await many(1);
   const { columns } = await describeTable(folder);
   expect(() => requireColumn(columns, 'body')).toThrow(
     expect.objectContaining({
       name: 'StepError',
       message: 'the data have no column `body`',
-      hint: "The columns are `id`, `text`, `label`. collect's `select` makes others: `select: { body: … }`.",
+      hint: 'The columns are `id`, `text`, `label`. To make another, use `select` of collect: `select: { body: … }`.',
     }),
   );
-  expect(() => tableOf(join(folder, 'none'))).toThrow('holds no data.parquet');
+  expect(() => tableOf(join(folder, 'none'))).toThrow('contains no data.parquet');
 });
 
-test('what does not fit in memory is spilled beside the output, and nothing of it stays', async () => {
+test('data that do not fit in memory spill beside the output, and leave nothing behind', async () => {
   const folder = temporary();
   const database = await Database.open(folder, 2);
   await database.run("SET memory_limit = '64MB'");
@@ -107,7 +107,7 @@ test('what does not fit in memory is spilled beside the output, and nothing of i
   expect(readdirSync(folder).sort()).toEqual(['card.json', 'data.parquet']);
 });
 
-test('nothing is fetched: extensions are there, or are an error', async () => {
+test('nothing is downloaded: extensions are bundled, or an error', async () => {
   const database = await Database.open();
   const loaded = await database.rows<{ name: string }>('SELECT extension_name AS name FROM duckdb_extensions() WHERE loaded');
   expect(loaded.map(({ name }) => name)).toEqual(expect.arrayContaining(['json', 'parquet', 'icu']));

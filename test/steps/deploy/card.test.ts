@@ -1,4 +1,4 @@
-/** The model card says each thing once, and shows a library only for what it can do. */
+/** The model card states each fact once, and shows only libraries that support the model. */
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { type Card, modelCard } from '../../../steps/deploy/card.ts';
@@ -8,7 +8,7 @@ function card(model: object, training: Card['training'] = {}, sources?: Card['so
   return modelCard({ name: 'x', model: made, training, sources, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
 }
 
-// By the classes that transformers.js 4.3 knows (MODEL_FOR_…_MAPPING_NAMES in its registry).
+// The classes that transformers.js 4.3 knows (MODEL_FOR_…_MAPPING_NAMES in its registry).
 test.each([
   ['bert', 'text-classification', true],
   ['bert', 'token-classification', true],
@@ -27,13 +27,13 @@ test.each([
   expect([text.includes('@huggingface/transformers'), text.includes('- transformers.js')]).toEqual([offered, offered]);
 });
 
-test('the number of a regression is read from the logits: the pipeline of transformers.js would make a probability of it', () => {
+test('the number of a regression is read from the logits, because the pipeline of transformers.js would convert it to a probability', () => {
   const text = card({ task: 'text-classification', family: { type: 'bert' }, labels: ['score'], problem: 'regression' });
   expect(text).toContain("const { logits } = await model(tokenizer('a text', { truncation: true }));");
   expect(text).not.toContain("pipeline('text-classification'");
 });
 
-test('what was found in training and what was asked for are one list: no name comes twice', () => {
+test('results and options of the training are one list: no name occurs twice', () => {
   const text = card(
     { task: 'text-classification', family: { type: 'bert' } },
     {
@@ -52,7 +52,7 @@ test('what was found in training and what was asked for are one list: no name co
 `);
 });
 
-test('the data are named with their number of rows; the front matter names those of the hub', () => {
+test('the data are listed with their number of rows; the front matter names those of the hub', () => {
   const bert = { task: 'text-classification', family: { type: 'bert' } };
   const text = card(
     bert,
@@ -72,6 +72,6 @@ test('the data are named with their number of rows; the front matter names those
   expect(text).toContain('6,046 rows were collected from');
   expect(text).toContain('- `hf://datasets/owner/reviews@0123abcd` (2 files)\n- `hf://datasets/squad@89/plain.parquet`\n');
   const unknown = card(bert);
-  expect(unknown).toContain('does not say which data it was trained on.');
+  expect(unknown).toContain('Unknown: the model folder does not record the training data.');
   expect(unknown).not.toContain('datasets:');
 });

@@ -33,7 +33,7 @@ function metricsFile(content: object): string {
   return file;
 }
 
-test('a bundle holds all that serving needs, and a card that says what it is', async () => {
+test('a bundle contains everything that serving needs, and a card that describes it', async () => {
   const from = await model();
   const { outputs } = await ranStep(step, { name: 'mails', license: 'mit' }, { model: from, metrics: metricsFile(report) });
   const file = (name: string) => readFileSync(join(outputs.bundle!, name));
@@ -55,7 +55,7 @@ test('a bundle holds all that serving needs, and a card that says what it is', a
     expect(card).toContain(words);
 });
 
-test("select's choice tells the metrics, too; a model that was not measured says so", async () => {
+test('the choice of select also provides the metrics; the card of a model without metrics says so', async () => {
   const from = await model();
   const chosen = await ranStep(step, {}, { model: from, metrics: metricsFile({ maximize: 'f1', value: 0.96, chosen: report }) });
   expect(JSON.parse(readFileSync(join(chosen.outputs.bundle!, 'metrics.json'), 'utf8'))).toEqual(report);
@@ -63,10 +63,10 @@ test("select's choice tells the metrics, too; a model that was not measured says
   const card = readFileSync(join(outputs.bundle!, 'README.md'), 'utf8');
   expect(card).toContain('Not evaluated.');
   expect(card).not.toMatch(/license|undefined/);
-  await expect(ranStep(step, {}, { model: from, metrics: metricsFile({ f1: 1 }) })).rejects.toThrow('is not what evaluate writes');
+  await expect(ranStep(step, {}, { model: from, metrics: metricsFile({ f1: 1 }) })).rejects.toThrow('was not written by evaluate');
 });
 
-test('labels of any name do not break the card', async () => {
+test('labels with any name do not break the card', async () => {
   const { outputs } = await ranStep(step, {}, { model: await model(['a|b', 'c`d', '<i>']) });
   const card = readFileSync(join(outputs.bundle!, 'README.md'), 'utf8');
   expect(card).toContain('`` c`d ``');
@@ -87,6 +87,6 @@ test('an ONNX model that computes something else is not shipped', async () => {
   const changed = { ...loaded.weights[name]!, data: loaded.weights[name]!.data.slice() };
   changed.data[0]! += 0.5;
   await expect(checkOnnx(onnx, { ...loaded, weights: { ...loaded.weights, [name]: changed } }, 1)).rejects.toThrow(
-    'computes something else',
+    'the ONNX export differs from the model: ',
   );
 });

@@ -43,7 +43,7 @@ test('metrics, confusion matrix and predictions agree with each other', async ()
   }
 });
 
-test('each class has its scores, by name, with what was predicted of its rows; `show` prints them as tables', async () => {
+test('each class has its scores, by name, with the predictions of its rows; `show` prints them as tables', async () => {
   const inputs = await trained();
   const { report, predictions, outputs, warnings } = await evaluated(inputs);
   expect(Object.keys(report.classes)).toEqual(['bad', 'good']);
@@ -74,7 +74,7 @@ test('each class has its scores, by name, with what was predicted of its rows; `
   expect(shown[2]!.table!.rows.map(([, ...row]) => row.map(Number))).toEqual(report.confusion_matrix);
 });
 
-test('a model that gives every row one label is reported', async () => {
+test('a warning reports a model that predicts one label for every row', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   const options = { epochs: 1, learning_rate: 1e-9, batch_size: 64, runtime: 'eager' };
@@ -84,14 +84,14 @@ test('a model that gives every row one label is reported', async () => {
   toFloat32(tensors['classifier.bias']!)!.set([5, 0]);
   await writeSafetensors(file, tensors);
   const { warnings, report } = await evaluated({ model: start, tokens });
-  expect(warnings).toEqual(['the model gives every row the label "bad"']);
+  expect(warnings).toEqual(['the model predicts the label "bad" for every row']);
   expect(report.classes.good).toEqual({ precision: 0, recall: 0, f1: 0, support: 10, predicted_as: { bad: 10 } });
-  // Also where all rows have one true label, but for the one that they are given.
+  // Also if all rows have one true label, unless it is the predicted one.
   const alike = async (label: string) => {
     const data = await table(rows({ test: 6 }, [label]));
     return (await evaluated({ model: start, tokens: (await ranStep(tokenize, {}, { data, model: start })).outputs.tokens! })).warnings;
   };
-  expect([await alike('good'), await alike('bad')]).toEqual([['the model gives every row the label "bad"'], []]);
+  expect([await alike('good'), await alike('bad')]).toEqual([['the model predicts the label "bad" for every row'], []]);
 });
 
 test('another positive label, other metrics, another split, another batch size', async () => {
@@ -103,63 +103,65 @@ test('another positive label, other metrics, another split, another batch size',
   for (const [i, { scores }] of a.predictions.entries()) expect(b.predictions[i].scores.good).toBeCloseTo(scores.good, 5);
 });
 
-test('a positive label that no metric asks about is refused', () => {
+test('a positive label that no metric uses is rejected', () => {
   const options = { split: 'test', batch_size: 32, runtime: 'auto', device: 'auto', positive: 'bad' } as const;
   expect(step.check!({ ...options, metrics: ['accuracy', 'mcc'] } as never)).toEqual([
-    { option: 'positive', message: 'positive is about precision, recall, f1, roc_auc, and none of them is among metrics' },
+    { option: 'positive', message: '`positive` applies to precision, recall, f1, roc_auc, and `metrics` has none of them' },
   ]);
   for (const more of [{}, { metrics: ['mcc', 'roc_auc'] }]) expect(step.check!({ ...options, ...more } as never)).toEqual([]);
 });
 
-test('several labels have macro averages and no positive one', async () => {
+test('more than two labels have macro averages and no positive one', async () => {
   const inputs = await trained(['bad', 'good', 'odd']);
   const { report } = await evaluated(inputs);
   expect(Object.keys(report.metrics)).toEqual(['accuracy', 'macro_precision', 'macro_recall', 'macro_f1']);
   expect(report.confusion_matrix).toHaveLength(3);
   expect(report).not.toHaveProperty('positive');
   await expect(evaluated(inputs, { metrics: ['accuracy', 'f1'] })).rejects.toMatchObject({
-    message: 'f1 is for two labels, and there are 3',
+    message: 'f1 needs two labels, and there are 3',
     hint: 'Use macro_f1 or weighted_f1.',
   });
-  await expect(evaluated(inputs, { positive: 'odd' })).rejects.toThrow('the option positive is for two labels, and there are 3');
+  await expect(evaluated(inputs, { positive: 'odd' })).rejects.toThrow('`positive` needs two labels, and there are 3');
 });
 
 test('labels are matched by name, not by number', async () => {
   const { model, tokens } = await trained(['bad', 'good', 'odd']);
-  // Of these tokens `good` is 0 and `odd` is 1; of the model they are 1 and 2.
+  // In these tokens `good` is 0 and `odd` is 1; in the model they are 1 and 2.
   const { report } = await evaluated({ model, tokens: await smallTokens(model, ['good', 'odd']) });
   expect(report.labels).toEqual(['bad', 'good', 'odd']);
   expect(report.confusion_matrix[0]).toEqual([0, 0, 0]);
   const two = await trained();
   await expect(evaluated({ model: two.model, tokens })).rejects.toMatchObject({
-    message: 'the model knows no label odd, which the tokens have',
-    hint: 'It tells apart bad, good.',
+    message: 'the model does not know the label odd, which the tokens have',
+    hint: 'Its labels are bad, good.',
   });
 });
 
-test('what cannot be evaluated is said', async () => {
+test('unusable inputs are rejected', async () => {
   const { model, tokens } = await trained();
   await expect(evaluated({ model, tokens }, { split: 'dev' })).rejects.toMatchObject({
     message: 'the tokens have no split "dev"',
     hint: 'They have test (20 rows), train (70 rows), validation (20 rows).',
   });
-  await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is called "great"');
-  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow('holds a BertModel, a base model that was trained for no task');
+  await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is "great"');
+  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow(
+    'contains a BertModel, a base model that was not trained for a task',
+  );
 
   writeFileSync(join(model, 'tokenizer.json'), '{}');
-  await expect(evaluated({ model, tokens })).rejects.toThrow("made with another tokenizer than the model's");
+  await expect(evaluated({ model, tokens })).rejects.toThrow("not made with the model's tokenizer");
   rmSync(join(model, 'tokenizer.json'));
 
   const file = join(model, 'model.safetensors');
   const tensors = await readSafetensors(file);
   toFloat32(tensors['bert.embeddings.LayerNorm.weight']!)!.fill(3e38); // their sums overflow
   await writeSafetensors(file, tensors);
-  await expect(evaluated({ model, tokens })).rejects.toThrow('the model gives scores that are not numbers');
+  await expect(evaluated({ model, tokens })).rejects.toThrow('the model outputs scores that are not numbers');
   rmSync(file);
   await expect(evaluated({ model, tokens })).rejects.toThrow('has no model.safetensors');
 });
 
-test('tokens that are read otherwise than in training are warned of; rows to measure alone are read as in training by default', async () => {
+test('a warning reports tokens that differ from the training; rows without a training split are encoded as in training by default', async () => {
   const { model, tokens } = await trained();
   expect((await evaluated({ model, tokens })).warnings).toEqual([]);
   const data = await table(rows({ test: 6 }));
@@ -169,6 +171,6 @@ test('tokens that are read otherwise than in training are warned of; rows to mea
   const cleaned = (await ranStep(clean, { lowercase: true }, { data })).outputs.data!;
   const other = await evaluated({ model, tokens: await outside({ max_length: 16 }, cleaned) });
   expect(other.warnings).toEqual([
-    'these tokens are read otherwise than the model was trained, and than predict, generate and serve read texts: max_length was 24 and is 16; `text` was not cleaned and is cleaned (leave the clean step out)',
+    'these tokens were encoded differently from the training, and from what predict, generate and serve do: max_length was 24 and is 16; `text` was not cleaned and is cleaned (remove the clean step)',
   ]);
 });

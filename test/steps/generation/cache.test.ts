@@ -1,4 +1,7 @@
-/** The cache of keys and values, held against plain lists, over many steps: rows that are chosen, dropped and doubled, slots that run out. */
+/**
+ * The KV cache, compared with plain lists over many steps: rows that are selected, dropped and duplicated, slots that
+ * run out.
+ */
 import { expect, test } from 'vitest';
 import { KeyValueCache } from '../../../steps/generation/cache.ts';
 import { random } from '../../../steps/models/random.ts';
@@ -9,7 +12,7 @@ const names = ['key.0', 'value.0', 'key.1', 'value.1'];
 
 test('every row keeps its own tokens', () => {
   const uniform = random('cache');
-  /** Of each row, of each token: whether it counts, and of each name its numbers by head. */
+  /** For each row and token: whether it counts, and by name its numbers for each head. */
   let expected: { counts: number; numbers: Record<string, number[][]> }[][] = [[], []];
   const cache = new KeyValueCache(sizes, 2, 3);
   for (let step = 0; step < 120; step++) {

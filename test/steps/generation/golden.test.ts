@@ -1,4 +1,7 @@
-/** 200 prompts to each tiny model that writes: token for token what transformers generates, greedy and with beams, alone and in batches. */
+/**
+ * 200 prompts to each tiny generating model: token for token as in transformers, greedy and with beams, alone and in
+ * batches.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -31,12 +34,12 @@ test.each(models)('%s', async (name, checkpoint) => {
   const { max_new_tokens, searches, texts } = JSON.parse(readFileSync(join(golden, 'generation', `${name}.json`), 'utf8')) as Golden;
   const model = await loadModel(folder);
   const { options: own, startToken } = await readGeneration(folder, model);
-  // Both ways of holding the weights.
+  // Both layouts of the weights.
   const decoder = openDecoder(model, runtime, { startToken, packed: name !== 't5' });
   expect(texts).toHaveLength(200);
   for (const [kind, options] of Object.entries(searches)) {
     const config = generationConfig(own, { ...options, max_new_tokens }, decoder.vocabulary);
-    // Batches of prompts of unequal lengths, and each tenth prompt alone.
+    // Batches of prompts with different lengths, and every tenth prompt alone.
     const batches = [
       ...Array.from({ length: 10 }, (_, i) => texts.slice(20 * i, 20 * (i + 1))),
       ...texts.filter((_, i) => i % 10 === 0).map((one) => [one]),
@@ -53,7 +56,7 @@ test.each(models)('%s', async (name, checkpoint) => {
   await decoder.close();
 });
 
-test('drawn tokens are the same in any batch, up to the logits’ last digits', async () => {
+test('sampled tokens are the same in any batch, up to the logits’ last digits', async () => {
   const folder = join(golden, 'gpt2/causal-lm/checkpoint');
   const decoder = openDecoder(await loadModel(folder), runtime, { startToken: 0 });
   const config = generationConfig({}, { do_sample: true, seed: 11, max_new_tokens: 20, eos_token_id: [0] }, decoder.vocabulary);

@@ -1,4 +1,4 @@
-/** Searches and the processing of scores, held against transformers on a model whose scores are a table. */
+/** Search and logits processors, compared with transformers on a model whose scores are a table. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -19,7 +19,7 @@ const textsOf = async (prompts: number[][], options: GenerationOptions) =>
   (await search(tableDecoder(), prompts, { config: configOf(options) })).map(({ tokens }) => tokens);
 
 test.each(found.cases.map(({ options, texts }) => [JSON.stringify(options), options, texts] as const))(
-  "%s: transformers' texts, of all prompts together",
+  '%s: the texts of transformers, with all prompts in a batch',
   async (_, options, texts) => {
     expect(await textsOf(found.prompts, options)).toEqual(texts);
   },
@@ -31,7 +31,7 @@ const narrowed = golden('scores.json') as {
 };
 
 test.each(narrowed.cases.map((one) => [JSON.stringify(one.options), one.least, one] as const))(
-  '%s leaves the scores that transformers leaves, at least %i',
+  '%s keeps the scores that transformers keeps, at least %i',
   (_, least, { options, kept }) => {
     const ends = least === 1 ? {} : { num_beams: 2, eos_token_id: [1, 2] };
     const config = configOf({ ...options, ...ends, do_sample: true });
@@ -45,7 +45,7 @@ test.each(narrowed.cases.map((one) => [JSON.stringify(one.options), one.least, o
   },
 );
 
-test('what is drawn is a function of seed, prompt and position: not of the other prompts, nor of their order', async () => {
+test('samples are a function of seed, prompt and position: not of the other prompts, nor of their order', async () => {
   const options = { do_sample: true, max_new_tokens: 30, seed: 5 };
   const [alone] = await textsOf([[7, 9, 11]], options);
   const together = await textsOf([[5], [7, 9, 11], [1, 2]], options);
@@ -56,7 +56,7 @@ test('what is drawn is a function of seed, prompt and position: not of the other
   expect(second).not.toEqual(alone);
 });
 
-test('tokens are drawn as often as their probabilities say', async () => {
+test('tokens are sampled with their probabilities', async () => {
   const prompts = Array.from({ length: 4000 }, (_, i) => [1 + (i % 39), 1 + Math.floor(i / 39), 20, 1]);
   const options = { do_sample: true, max_new_tokens: 1, top_k: 4 };
   const counts = new Map<number, number>();
@@ -67,14 +67,14 @@ test('tokens are drawn as often as their probabilities say', async () => {
   for (const [token, score] of scores) expect(counts.get(token)! / 4000).toBeCloseTo(Math.exp(score) / total, 1);
 });
 
-test('beams drawn instead of chosen are a function of the seed, and different texts', async () => {
+test('sampled beams are a function of the seed, and give different texts', async () => {
   const options = { do_sample: true, num_beams: 4, num_return_sequences: 4, max_new_tokens: 12 };
   const texts = await textsOf([[5], [8, 9]], options);
   expect(texts).toEqual(await textsOf([[5], [8, 9]], options));
   expect(new Set(texts.slice(0, 4).map(String)).size).toBe(4);
 });
 
-test('a text that has ended takes no more room in the batch', async () => {
+test('a finished text leaves the batch', async () => {
   const steps: number[] = [];
   const config = configOf({ eos_token_id: [31, 38, 24], max_new_tokens: 20 });
   const texts = await search(tableDecoder({ steps }), found.prompts, { config });
@@ -83,7 +83,7 @@ test('a text that has ended takes no more room in the batch', async () => {
   expect(texts.every(({ finish }) => finish === 'eos_token' || finish === 'length')).toBe(true);
 });
 
-test("a stop string ends a text after the token after which transformers' StopStringCriteria ends it (test/golden/stop-strings.py)", async () => {
+test("a stop string ends a text after the same token as transformers' StopStringCriteria (test/golden/stop-strings.py)", async () => {
   const golden = join(import.meta.dirname, '../../golden');
   const { decode } = await openTokenizer(join(golden, 'tokenizer/gpt2'), {});
   const rows: [ids: number[], begun: number, stops: string[], ended: number | null][] = JSON.parse(
@@ -97,7 +97,7 @@ test("a stop string ends a text after the token after which transformers' StopSt
   }
 });
 
-test('stop strings, tokens as they come, the context and a signal end a text', async () => {
+test('stop strings, streamed tokens, the context and a signal end a text', async () => {
   const config = configOf({ max_new_tokens: 20, stop_strings: ['x'] });
   const seen: number[] = [];
   const stops = async (tokens: readonly number[]) => tokens.length === 6;
@@ -118,23 +118,23 @@ test('stop strings, tokens as they come, the context and a signal end a text', a
 });
 
 test.each([
-  [{ max_new_tokens: 0 }, 'max_new_tokens is 0, and must be a whole number from 1'],
-  [{ num_beams: 41 }, 'num_beams is 41, and the model has 40 tokens'],
-  [{ temperature: 0 }, 'temperature is 0, and must be a number above 0'],
-  [{ top_p: 1.5 }, 'top_p is 1.5, and must be a number from 0 to 1'],
-  [{ early_stopping: 'sometimes' as never }, 'early_stopping is "sometimes", and must be true, false or "never"'],
-  [{ stop_strings: [''] }, 'stop_strings is [""], and must be a list of texts'],
-  [{ num_return_sequences: 2 }, 'num_return_sequences is 2, and the likeliest tokens make one text'],
-  [{ num_return_sequences: 3, num_beams: 2 }, 'num_return_sequences is 3, and num_beams 2'],
-  [{ top_q: 1 } as GenerationOptions, 'top_q is not an option of generation'],
-  [{ max_length: 3 }, 'the prompt has 3 tokens, and max_length is 3, prompt included'],
-])('%j is refused: %s', async (options, message) => {
+  [{ max_new_tokens: 0 }, 'max_new_tokens is 0, but must be a whole number of at least 1'],
+  [{ num_beams: 41 }, 'num_beams is 41, but the model has only 40 tokens'],
+  [{ temperature: 0 }, 'temperature is 0, but must be a number greater than 0'],
+  [{ top_p: 1.5 }, 'top_p is 1.5, but must be a number of at least 0 and at most 1'],
+  [{ early_stopping: 'sometimes' as never }, 'early_stopping is "sometimes", but must be true, false or "never"'],
+  [{ stop_strings: [''] }, 'stop_strings is [""], but must be a list of texts'],
+  [{ num_return_sequences: 2 }, 'num_return_sequences is 2, but greedy decoding gives only one text'],
+  [{ num_return_sequences: 3, num_beams: 2 }, 'num_return_sequences is 3, but num_beams is only 2'],
+  [{ top_q: 1 } as GenerationOptions, 'top_q is not a generation option'],
+  [{ max_length: 3 }, 'the prompt has 3 tokens, but max_length is 3, including the prompt'],
+])('%j is rejected: %s', async (options, message) => {
   await expect(textsOf([[1, 2, 3]], options).catch((error) => Promise.reject(error))).rejects.toThrow(message);
 });
 
-test('a prompt as long as the context is refused', async () => {
+test('a prompt as long as the context is rejected', async () => {
   const config = configOf({});
   await expect(search(tableDecoder({ context: 4 }), [[1, 2, 3, 4]], { config })).rejects.toThrow(
-    "the prompt has 4 tokens, and the model's context holds 4, the generated ones included",
+    'the prompt has 4 tokens, but the context of the model holds only 4, including the generated ones',
   );
 });

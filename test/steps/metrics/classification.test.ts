@@ -17,7 +17,7 @@ describe.each<[number, any]>(golden.cases.map((c: any, i: number) => [i, c]))('c
   });
 });
 
-test('every metric is held to a reference', () => {
+test('every metric has a reference', () => {
   const held = new Set(golden.cases.flatMap((c: any) => Object.keys(c.metrics)));
   expect(Object.keys(METRICS).filter((name) => !held.has(name))).toEqual([]);
 });

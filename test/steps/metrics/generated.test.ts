@@ -40,7 +40,7 @@ test.each(golden.corpora.map((corpus) => [corpus.rows.length, corpus.rows[0]!.pr
   },
 );
 
-test('the 13a tokenizer cuts as sacrebleu does', () => {
+test('the 13a tokenizer splits as in sacrebleu', () => {
   for (const [text, tokens] of golden.tokens) expect(tokenize13a(text), JSON.stringify(text)).toEqual(tokens);
 });
 
@@ -52,7 +52,7 @@ test("stems are NLTK's", () => {
   expect(wrong).toEqual([]);
 });
 
-test("ROUGE's interval is the same each time, holds the mean, and narrows with more examples", () => {
+test("ROUGE's interval is reproducible, contains the mean, and narrows with more examples", () => {
   const of = (times: number) => {
     const measured = generatedMetrics(['rougeL']);
     for (let i = 0; i < times; i++) for (const row of golden.corpora[0]!.rows) measured.add(row);

@@ -30,7 +30,7 @@ test.each([
   }
 });
 
-test('r2 of numbers that are all the same', () => {
+test('r2 of numbers that are all equal', () => {
   expect(golden.constants).toHaveLength(2);
   for (const { truth, predicted, r2 } of golden.constants) expect(regressionMetrics(truth, predicted, ['r2'])).toEqual({ r2 });
   expect(regressionMetrics([1], [2], ['r2'])).toEqual({ r2: Number.NaN });
@@ -46,8 +46,8 @@ test('answers with every kind of space, article and punctuation are compared as 
   }
 });
 
-/** As in SQuAD 2.0's script, of which torchmetrics knows only the answerable questions. */
-test('no answer is right where there is none, and wrong where there is one', () => {
+/** As in SQuAD 2.0's script; torchmetrics supports only answerable questions. */
+test('no answer is correct if there is none, and wrong if there is one', () => {
   const score = (truth: string[], predicted: string) => answerMetrics([{ truth, predicted }], ['exact_match', 'f1']);
   expect(score([], '')).toEqual({ exact_match: 1, f1: 1 });
   expect(score([], 'Paris')).toEqual({ exact_match: 0, f1: 0 });

@@ -28,7 +28,7 @@ const sequencesOf = (batches: Batch[]) => batches.flatMap(({ sequences }) => [..
 const every = lengths.map((_, i) => i);
 const at = { seed: 3, epoch: 1 };
 
-test('an epoch has every sequence once, in an order that seed and epoch alone decide', async () => {
+test('an epoch contains every sequence once, in an order that depends only on seed and epoch', async () => {
   const split = await ofLengths(lengths);
   const batches = trainingBatches(split, 16, at);
   expect(sequencesOf(batches).toSorted((a, b) => a - b)).toEqual(every);
@@ -38,11 +38,11 @@ test('an epoch has every sequence once, in an order that seed and epoch alone de
   expect(sequencesOf(trainingBatches(split, 16, { seed: 4, epoch: 1 }))).not.toEqual(sequencesOf(batches));
 });
 
-test('batches are of like lengths, none longer than its longest sequence', async () => {
+test('batches have similar lengths, none longer than its longest sequence', async () => {
   const split = await ofLengths(lengths);
   const batches = trainingBatches(split, 16, at);
   const places = batches.reduce((sum, { sequences, length }) => sum + sequences.length * length, 0);
-  // Of batches at random, each padded to its longest sequence, more than half is padding.
+  // In random batches, each padded to its longest sequence, more than half would be padding.
   expect(1 - split.tokens / places).toBeLessThan(0.2);
   for (const { sequences, length } of batches) expect(Math.max(...[...sequences].map((sequence) => lengths[sequence]!))).toBe(length);
 });
@@ -53,7 +53,7 @@ test('fewer sequences than a batch', async () => {
   expect(evaluationBatches(few, 16)).toEqual([[{ targetLength: 0, sequences: Int32Array.of(1, 0), length: 9 }]]);
 });
 
-test('parts of a batch hold its sequences, each once', async () => {
+test('the parts of a batch contain its sequences, each once', async () => {
   const split = await ofLengths(lengths);
   const [batch] = trainingBatches(split, 16, at);
   const parts = partsOf(split, batch!, 6);
@@ -61,7 +61,7 @@ test('parts of a batch hold its sequences, each once', async () => {
   expect(sequencesOf(parts).toSorted()).toEqual([...batch!.sequences].toSorted());
 });
 
-test('classes come equally often, and none of a class again before all of it have come', async () => {
+test('classes are equally frequent, and none of a class repeats before all of it have come', async () => {
   const split = await ofLengths(lengths);
   const classes = Int32Array.from(lengths, (_, i) => (i < 10 ? 0 : i < 100 ? 1 : 2));
   const drawn = sequencesOf(trainingBatches(split, 16, { ...at, classes }));
@@ -74,7 +74,7 @@ test('classes come equally often, and none of a class again before all of it hav
   expect(sequencesOf(trainingBatches(split, 16, { ...at, classes }))).toEqual(drawn);
 });
 
-test('evaluation has every sequence once, pool by pool, in each the longest first', async () => {
+test('evaluation has every sequence once, pool by pool, the longest first in each', async () => {
   const pools = evaluationBatches(await ofLengths(lengths), 4);
   expect(pools).toHaveLength(6);
   expect(sequencesOf(pools.flat()).toSorted((a, b) => a - b)).toEqual(every);
@@ -84,7 +84,7 @@ test('evaluation has every sequence once, pool by pool, in each the longest firs
   }
 });
 
-test('sequences are padded behind, and the mask tells', async () => {
+test('sequences are padded at the end, and masked there', async () => {
   const two = await splitOf([
     [7, 8],
     [4, 5, 6],

@@ -1,4 +1,4 @@
-/** Of long texts only the beginning is tokenized where they will be cut: what comes out is what the whole would give. */
+/** Only the beginning of a long text is tokenized if it will be truncated: the result is the same. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -12,7 +12,7 @@ const lines = readFileSync(join(golden, 'nasty.txt'), 'utf8')
   .split('\n')
   .map((line) => JSON.parse(line) as string);
 const plain = 'the cat sat on the mat and the rat sat on the hat\n'.repeat(40);
-/** Many times as long as what is kept; the last has no place where it could be cut. */
+/** Many times as long as the tokens that are kept; the last has no place where it could be cut. */
 const LONG = [...lines.map((line) => `${line} ${plain}`), lines.join(' a b ').repeat(3), plain, 'x'.repeat(3000), '日本'.repeat(900)];
 
 const TOKENIZERS = ['bert-uncased', 'bert-cased', 'bert-accents', 'roberta', 'roberta-prefix', 'gpt2', 'unigram', 'sentencepiece'];
@@ -31,7 +31,8 @@ test.each(TOKENIZERS)('%s', async (name) => {
       expect(content).toEqual(own.slice(0, content.length));
       expect(ids.length).toBe(Math.min(texts[i]!.ids.length, 12 + k));
     }
-    // Pairs of a short and a long text, of two long ones, and of equal ones: the same as a tokenizer that never reads beginnings.
+    // Pairs of a short and a long text, of two long ones, and of equal ones: the same as from a tokenizer that always
+    // reads whole texts.
     const pairs = LONG.flatMap((text, i) => [
       [text, 'short'] as const,
       ['short', text] as const,
@@ -54,7 +55,7 @@ test.each(TOKENIZERS)('%s', async (name) => {
   }
 });
 
-test('a text is cut between plain letters only, and not at all where words may depend on each other', () => {
+test('a text is cut only between plain letters, and not at all if words may depend on each other', () => {
   expect(beginning('one two three', 4)).toEqual({ text: 'one t', more: true });
   expect(beginning('one two', 40)).toEqual({ text: 'one two', more: false });
   expect(beginning('日本語', 1)).toEqual({ text: '日本', more: true });
@@ -73,7 +74,7 @@ test('a text is cut between plain letters only, and not at all where words may d
     expect(unsureWords({ ...local, ...change }), JSON.stringify(change)).toBeUndefined();
 });
 
-test('Unicode has a boundary before and behind every letter that a text is cut at, and its neighbours have their case by themselves', () => {
+test('Unicode has a boundary before and after every letter at which a text is cut, and the case of its neighbours does not depend on it', () => {
   const plain = Array.from({ length: 0x10000 }, (_, code) => String.fromCharCode(code)).filter((character) => PLAIN.test(character));
   expect(plain.length).toBeGreaterThan(38_000);
   const odd = plain.filter(

@@ -1,4 +1,4 @@
-/** Model folders: what is read as what the hub has, what starts at random, and what is refused in which words. */
+/** Model folders: which are read, which weights are randomly initialized, and which errors are reported. */
 import { cpSync, mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -38,7 +38,7 @@ function config(folder: string, change: object): string {
 const renamed = (tensors: Record<string, StoredTensor>, rename: (name: string) => string) =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [rename(name), tensor]));
 
-/** The upper halves of float32: bfloat16, cut off. */
+/** The upper halves of float32: truncated to bfloat16. */
 const bfloat16 = (tensor: StoredTensor): StoredTensor => {
   const words = new Uint16Array(toFloat32(tensor)!.buffer);
   return {
@@ -48,11 +48,11 @@ const bfloat16 = (tensor: StoredTensor): StoredTensor => {
   };
 };
 
-test('a config without weights starts at random, as transformers initialises, from the seed alone', async () => {
+test('a config without weights is initialized as in transformers, from the seed alone', async () => {
   const folder = copy();
   rmSync(join(folder, 'model.safetensors'));
   const { weights, said } = await start(folder);
-  expect(said).toEqual(['no model.safetensors: all weights start at random']);
+  expect(said).toEqual(['no model.safetensors: all weights are randomly initialized']);
   const words = weights['bert.embeddings.word_embeddings.weight']!.data as Float32Array;
   expect(words.subarray(0, 32).every((x) => x === 0)).toBe(true);
   const rest = words.subarray(32);
@@ -67,21 +67,21 @@ test('a config without weights starts at random, as transformers initialises, fr
   expect((await start(folder, { names: ['a', 'b'] })).weights['bert.embeddings.word_embeddings.weight']!.data).toEqual(words);
 });
 
-test('a size that no machine has memory for is named before anything is drawn', async () => {
+test('a size that no machine has memory for is reported before initialization', async () => {
   const folder = config(copy(), { vocab_size: 1e11 });
   rmSync(join(folder, 'model.safetensors'));
   await expect(start(folder)).rejects.toMatchObject({
-    message: expect.stringMatching(/^config.json: a model of these sizes has 12801 GB of weights, and this machine \d+ GB of memory$/),
+    message: expect.stringMatching(/^config.json: a model of these sizes has 12801 GB of weights, but this machine has \d+ GB of memory$/),
     hint: expect.stringContaining('bert.embeddings.word_embeddings.weight [100000000000,32]'),
   });
 });
 
-test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines', async () => {
+test('sinusoidal_pos_embds: position embeddings of a DistilBERT are initialized as sines and cosines', async () => {
   const folder = temporary();
   const json = { model_type: 'distilbert', vocab_size: 7, max_position_embeddings: 3, n_layers: 1, n_heads: 1, dim: 4, hidden_dim: 4 };
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...json, sinusoidal_pos_embds: true }));
   const { data } = (await start(folder)).weights['distilbert.embeddings.position_embeddings.weight']!;
-  // What transformers 5.23 has in such a model.
+  // The values of such a model in transformers 5.23.
   const expected = [
     [0, 1, 0, 1],
     [0.8414709848, 0.5403023059, 0.0099998333, 0.9999500004],
@@ -89,11 +89,11 @@ test('sinusoidal_pos_embds: positions of a DistilBERT start as sines and cosines
   ];
   for (const [i, x] of expected.flat().entries()) expect(data[i]).toBeCloseTo(x, 6);
   await expect(start(config(folder, { sinusoidal_pos_embds: 'yes' }))).rejects.toThrow(
-    'sinusoidal_pos_embds is "yes", and must be true or false',
+    'sinusoidal_pos_embds is "yes", but must be true or false',
   );
 });
 
-test('weights come under the names that the hub has had for them, in one file or in shards', async () => {
+test('weights are found by all names that the hub has used for them, in one file or in shards', async () => {
   const expected = (await start(golden)).weights;
   const old = await changed((tensors) => ({
     ...renamed(tensors, (name) => name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')),
@@ -120,16 +120,16 @@ test('weights come under the names that the hub has had for them, in one file or
   const [name] = tensors[0]!;
   index({ [name]: 'model-00002-of-00002.safetensors' });
   await expect(start(sharded)).rejects.toThrow(
-    `model.safetensors.index.json says that model-00002-of-00002.safetensors holds ${name}, and it is in model-00001-of-00002.safetensors`,
+    `model.safetensors.index.json lists ${name} in model-00002-of-00002.safetensors, but it is in model-00001-of-00002.safetensors`,
   );
   index({ nobody: 'model-00001-of-00002.safetensors' });
-  await expect(start(sharded)).rejects.toThrow('says that model-00001-of-00002.safetensors holds nobody, and no shard has it');
+  await expect(start(sharded)).rejects.toThrow('lists nobody in model-00001-of-00002.safetensors, but no shard contains it');
   index({});
   rmSync(join(sharded, 'model-00002-of-00002.safetensors'));
-  await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names/);
+  await expect(start(sharded)).rejects.toThrow(/lacks model-00002-of-00002.safetensors, which model.safetensors.index.json lists/);
 });
 
-test('half precision is read as float32', async () => {
+test('half precision is converted to float32', async () => {
   const full = (await start(golden)).weights;
   const half = (
     await start(await changed((tensors) => Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, bfloat16(t)]))))
@@ -143,7 +143,7 @@ test('half precision is read as float32', async () => {
   expect([...toFloat32({ dtype: 'F16', shape: [5], bytes })!]).toEqual([1, -2, 65504, 2 ** -24, Number.POSITIVE_INFINITY]);
 });
 
-test('a classifier is kept for the labels that it was trained for, in whatever order, and made anew for others where that is asked for', async () => {
+test('a classifier is kept for the labels that it was trained for, in any order, and replaced for others if the option says so', async () => {
   const same = await start(golden);
   expect(same.said).toEqual(['41 weights read from model.safetensors']);
   const turned = await start(golden, { names: ['yes', 'no', 'perhaps'] });
@@ -152,22 +152,22 @@ test('a classifier is kept for the labels that it was trained for, in whatever o
   expect(rows(turned.weights)).toEqual([yes, no, perhaps]);
 
   await expect(start(golden, { names: ['ham', 'spam'] })).rejects.toThrow(
-    "the model's head was trained for the labels no, perhaps, yes, and the tokens have ham, spam",
+    "the model's head was trained for the labels no, perhaps, yes, but the tokens have ham, spam",
   );
   const others = await start(golden, { names: ['ham', 'spam'], replaceHead: true });
-  expect(others.said).toEqual(['39 weights read from model.safetensors', 'new, starting at random: classifier.weight, classifier.bias']);
+  expect(others.said).toEqual(['39 weights read from model.safetensors', 'randomly initialized: classifier.weight, classifier.bias']);
   expect(others.weights['classifier.weight']!.shape).toEqual([2, 32]);
 });
 
-test('what a checkpoint lacks, has too much, or has in another shape is said by name', async () => {
+test('missing, unexpected and misshapen weights of a checkpoint are reported by name', async () => {
   const pretrained = await changed(({ 'classifier.weight': _, 'classifier.bias': __, 'bert.pooler.dense.bias': bias, ...rest }) => {
     delete rest['bert.pooler.dense.weight'];
     return { ...rest, 'cls.predictions.bias': bias! };
   });
   expect((await start(pretrained)).said).toEqual([
     '37 weights read from model.safetensors',
-    'new, starting at random: bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight, classifier.bias',
-    'not used by a bert model for text-classification: cls.predictions.bias',
+    'randomly initialized: bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight, classifier.bias',
+    'ignored, because a bert model for text-classification does not use them: cls.predictions.bias',
   ]);
   const lacking = await changed(({ 'bert.encoder.layer.1.output.dense.weight': _, ...rest }) => rest);
   await expect(start(lacking)).rejects.toThrow(
@@ -177,24 +177,24 @@ test('what a checkpoint lacks, has too much, or has in another shape is said by 
     'bert.embeddings.word_embeddings.weight is [61,32] instead of [70,32]',
   );
   await expect(loadModel(lacking, task)).rejects.toThrow('it lacks bert.encoder.layer.1.output.dense.weight');
-  // Of a layer that config.json does not count, not a word would be missed, and the answers would be wrong.
+  // Without the error, a layer that config.json does not declare would be ignored, and the answers would be wrong.
   const deeper = await changed((tensors) => ({ ...tensors, 'bert.encoder.layer.2.output.dense.bias': tensors['classifier.bias']! }));
   for (const open of [() => start(deeper), () => loadModel(deeper, task)])
-    await expect(open()).rejects.toThrow('it has, unexpectedly, bert.encoder.layer.2.output.dense.bias');
+    await expect(open()).rejects.toThrow('it has unexpected weights: bert.encoder.layer.2.output.dense.bias');
 });
 
-test('files that are cut off, lie about themselves or are of another kind are refused in clear words', async () => {
+test('truncated, inconsistent and foreign files are rejected with clear messages', async () => {
   const cut = copy();
   truncateSync(join(cut, 'model.safetensors'), 50_000);
-  await expect(start(cut)).rejects.toThrow(/^model.safetensors is not a whole safetensors file: .* and the file ends at 50000$/);
+  await expect(start(cut)).rejects.toThrow(/^model.safetensors is not a complete safetensors file: .* but the file ends at 50000$/);
   for (const [bytes, why] of [
-    [Buffer.from('version https://git-lfs.github.com/spec/v1'), /its header claims \d+ bytes, and the file has 42/],
+    [Buffer.from('version https://git-lfs.github.com/spec/v1'), /its header claims \d+ bytes, but the file has 42/],
     [Buffer.alloc(3), /it has 3 bytes/],
     [header('nonsense'), /its header is not JSON/],
     [header('{"a":{"dtype":{"toString":1},"shape":[1],"data_offsets":[0,4]}}', 4), /has the type \{"toString":1\}, which is not supported/],
     [header('[]'), /not a JSON object/],
-    [header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4), /"a" is F32 \[2\], 8 bytes, and its data_offsets span 4/],
-    [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8), /"a" begins at 4, where 0 was expected/],
+    [header('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4), /"a" is F32 \[2\], 8 bytes, but its data_offsets span 4/],
+    [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8), /"a" begins at 4, but 0 was expected/],
     [header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', 4), /no valid shape/],
     [header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 9), /its tensors end at/],
     [header('{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}', 1), /has the type "F8_E4M3", which is not supported/],
@@ -208,13 +208,13 @@ test('files that are cut off, lie about themselves or are of another kind are re
   rmdirSync(join(cut, 'model.safetensors'));
   for (const shard of ['../x.safetensors', 7]) {
     writeFileSync(join(cut, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: shard } }));
-    await expect(start(cut)).rejects.toThrow(`names ${shard}, which is not a file of the folder`);
+    await expect(start(cut)).rejects.toThrow(`lists ${shard}, which is not a file of the folder`);
   }
   rmSync(join(cut, 'model.safetensors.index.json'));
   writeFileSync(join(cut, 'pytorch_model.bin'), '');
   await expect(start(cut)).rejects.toMatchObject({
     name: 'StepError',
-    message: expect.stringContaining('has its weights in pytorch_model.bin, which is not read'),
+    message: expect.stringContaining('has its weights in pytorch_model.bin, which is not supported'),
     hint: expect.stringContaining('torch.load("pytorch_model.bin", weights_only=True)'),
   });
   await expect(start(config(copy(), { model_type: 'mamba' }))).rejects.toMatchObject({
@@ -228,16 +228,18 @@ test('files that are cut off, lie about themselves or are of another kind are re
   await expect(start(config(copy(), { num_attention_heads: 5 }))).rejects.toThrow(
     'hidden_size 32 is not a multiple of num_attention_heads 5',
   );
-  await expect(start(config(copy(), { hidden_size: '32' }))).rejects.toThrow('hidden_size is "32", and must be a whole number above 0');
+  await expect(start(config(copy(), { hidden_size: '32' }))).rejects.toThrow(
+    'hidden_size is "32", but must be a whole number greater than 0',
+  );
   await expect(start(config(copy(), { model_type: 'roberta', max_position_embeddings: 3, pad_token_id: 2 }))).rejects.toThrow(
-    'config.json: max_position_embeddings 3 leaves no place for a token',
+    'config.json: max_position_embeddings 3 leaves no position for a token',
   );
   writeFileSync(join(cut, 'config.json'), '{');
   await expect(start(cut)).rejects.toThrow(/config.json of .* is not JSON/);
   await expect(start(temporary())).rejects.toThrow('has no config.json');
 });
 
-test('a saved model has the config that transformers reads, and comes back as it was', async () => {
+test('a saved model has the config that transformers reads, and loads unchanged', async () => {
   const model = await start(golden, { names: ['ham', 'spam'], dropout: 0.3, replaceHead: true });
   const [a, b] = [temporary(), temporary()];
   await saveModel(a, model);
@@ -264,13 +266,13 @@ test('a saved model has the config that transformers reads, and comes back as it
     await expect(loadModel(config(a, { id2label }), task)).rejects.toThrow('must name the labels 0, 1, 2 …, each once');
 });
 
-test('a masked language model whose decoder is not the word embeddings is refused', async () => {
+test('a masked language model whose decoder does not share the word embeddings is rejected', async () => {
   const folder = copy();
   config(folder, { architectures: ['BertForMaskedLM'], tie_word_embeddings: false });
   await expect(loadModel(folder)).rejects.toThrow('tie_word_embeddings false is not supported for masked-lm');
 });
 
-test('tensors of all sizes keep their alignment in a file', async () => {
+test('tensors of all sizes are aligned in a file', async () => {
   const file = join(temporary(), 'x.safetensors');
   const tensors = {
     b: { dtype: 'U8' as const, shape: [3], bytes: Uint8Array.of(1, 2, 3) },
@@ -284,7 +286,7 @@ test('tensors of all sizes keep their alignment in a file', async () => {
   expect([...back.b!.bytes]).toEqual([1, 2, 3]);
 });
 
-/** A file of a header and so many zero bytes. */
+/** A file with a header and this many zero bytes. */
 function header(json: string, bytes = 0): Buffer {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));

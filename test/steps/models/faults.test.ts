@@ -1,4 +1,7 @@
-/** Each fault of a model folder is one sentence that names the tensor, file or field, to whoever trains it and to whoever asks it. */
+/**
+ * Each fault of a model folder is reported in one sentence with the tensor, file or field, in training and in
+ * inference.
+ */
 import { cpSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { loadModel, startModel } from '../../../steps/models/checkpoint.ts';
@@ -6,7 +9,7 @@ import { shown } from '../../../steps/models/json.ts';
 import { temporary } from '../rig.ts';
 import { FAULTS, soundModel } from './faults.ts';
 
-test('what is wrong is said, in training and in asking', async () => {
+test('faults are reported, in training and in inference', async () => {
   const sound = await soundModel();
   const said: Record<string, string | { train: string; predict: string }> = {};
   for (const [name, fault] of Object.entries(FAULTS)) {

@@ -1,11 +1,11 @@
-/** Whatever can be wrong with the weights and the config.json of a model folder, each done to a sound one. */
+/** Possible faults of the weights and the config.json of a model folder, each applied to an intact one. */
 import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { saveModel, startModel } from '../../../steps/models/checkpoint.ts';
 import { float32, int64, readSafetensors, type StoredTensor, writeSafetensors } from '../../../steps/models/safetensors.ts';
 import { smallModel } from '../small.ts';
 
-/** A small BERT with weights, which tells bad from good. */
+/** A small BERT with weights, which classifies texts as bad or good. */
 export async function soundModel(): Promise<string> {
   const folder = smallModel();
   await saveModel(folder, await startModel(folder, { task: 'text-classification', labels: ['bad', 'good'], seed: 1, say: () => {} }));

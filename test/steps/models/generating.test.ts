@@ -1,4 +1,7 @@
-/** The model families that write, against transformers: test/golden/make-generating.py made the checkpoints and the values. */
+/**
+ * The generating model families against transformers: test/golden/make-generating.py made the checkpoints and the
+ * values.
+ */
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -27,7 +30,7 @@ describe.each(MODELS)('%s', (name) => {
   const learned = learnedOf(name, inputs, values);
 
   for (const [runtimeName, checkpointing] of [['eager'], [COMPILED], [COMPILED, true]] as const) {
-    test(`${runtimeName}${checkpointing ? ' with gradient checkpointing' : ''}: logits, loss, gradients and the weights after a step of AdamW are those of PyTorch`, async () => {
+    test(`${runtimeName}${checkpointing ? ' with gradient checkpointing' : ''}: logits, loss, gradients and the weights after a step of AdamW equal those of PyTorch`, async () => {
       const model = await loadModel(join(golden(name), 'checkpoint'));
       const runtime = await openRuntime(runtimeName, { threads: 1 });
       const inference = runtime.inference(model.program, model.weights, model.axes);
@@ -52,7 +55,7 @@ describe.each(MODELS)('%s', (name) => {
   }
 
   if (!name.endsWith('classification'))
-    test.each(['eager', COMPILED] as const)('%s: what evaluation reads is what the logits say of the labels', async (runtimeName) => {
+    test.each(['eager', COMPILED] as const)('%s: the outputs for evaluation follow from the logits and the labels', async (runtimeName) => {
       const model = await loadModel(join(golden(name), 'checkpoint'));
       const inference = (await openRuntime(runtimeName, { threads: 1 })).inference(model.program, model.weights, model.axes);
       const { loss, losses, predictions } = await inference.run(learned);
@@ -68,7 +71,7 @@ describe.each(MODELS)('%s', (name) => {
 
 describe.each(MODELS.filter((name) => !name.endsWith('classification')))('%s, token by token', (name) => {
   const values = valuesOf(name);
-  test.each(['eager', COMPILED] as const)('%s: the logits are those of transformers with past_key_values', async (runtimeName) => {
+  test.each(['eager', COMPILED] as const)('%s: the logits equal those of transformers with past_key_values', async (runtimeName) => {
     const model = await loadModel(join(golden(name), 'checkpoint'));
     const decoding = decodingOf(model)!;
     const runtime = await openRuntime(runtimeName, { threads: 1 });
@@ -77,7 +80,7 @@ describe.each(MODELS.filter((name) => !name.endsWith('classification')))('%s, to
     const rows: number[][] = values.decode.decoder_input_ids ?? values.decode.input_ids;
     const mask: number[][] = values.decode.attention_mask ?? rows.map((row) => row.map(() => 1));
     const positions: number[][] = values.decode.position_ids ?? rows.map((row) => [...row.keys()]);
-    // More slots than are filled, as a cache has that grows by steps.
+    // More slots than are filled, as in a cache that grows by steps.
     const cache = new Cache(decoding.cache, rows.length, rows[0]!.length + 3);
     let at = 0;
     for (const { tokens, logits } of values.decode.calls as { tokens: number; logits: number[][] }[]) {
@@ -93,7 +96,7 @@ describe.each(MODELS.filter((name) => !name.endsWith('classification')))('%s, to
   });
 });
 
-test("T5's distances are in the buckets that transformers has them in", () => {
+test("T5's distances are in the same buckets as in transformers", () => {
   const { bidirectional, causal } = JSON.parse(readFileSync(join(golden('t5'), 'buckets.json'), 'utf8'));
   const both = bucketsOf(16, 128);
   const before = bucketsOf(32, 128);
@@ -107,7 +110,7 @@ test("T5's distances are in the buckets that transformers has them in", () => {
   expect([-16, -20, -64, -128].map((distance) => causal[distance + 600])).toEqual([16, 17, 26, 31]);
 });
 
-test("GPT-2 comes under the hub's names: without the base's prefix, with masks among the weights and a copy of the embeddings", async () => {
+test("GPT-2 loads by the hub's names: without the base prefix, with masks among the weights and a copy of the embeddings", async () => {
   const folder = join(golden('gpt2/causal-lm'), 'checkpoint');
   const hub = temporary();
   const stored = await readSafetensors(join(folder, 'model.safetensors'));
@@ -127,10 +130,10 @@ test("GPT-2 comes under the hub's names: without the base's prefix, with masks a
   await expect(loadModel(hub)).rejects.toThrow('model.safetensors: lm_head.weight differs from transformer.wte.weight');
   const deeper = { ...renamed, 'h.2.ln_1.bias': stored['transformer.h.1.ln_1.bias']! };
   await writeSafetensors(join(hub, 'model.safetensors'), deeper, { format: 'pt' });
-  await expect(loadModel(hub)).rejects.toThrow('it has, unexpectedly, h.2.ln_1.bias');
+  await expect(loadModel(hub)).rejects.toThrow('it has unexpected weights: h.2.ln_1.bias');
 });
 
-test('a v1.1 of T5 that was saved with tied embeddings predicts by them, and stays one when it is trained and saved', async () => {
+test('a T5 v1.1 that was saved with tied embeddings predicts with them, and stays tied when it is trained and saved', async () => {
   const folder = join(golden('t5/tied'), 'checkpoint');
   const model = await loadModel(folder);
   expect(model.weights).not.toHaveProperty(['lm_head.weight']);
@@ -156,7 +159,7 @@ test('GPT-2 as a classifier: its ONNX export computes the same', async () => {
   await session.release();
 });
 
-test("GPT-2 starts as transformers starts it: what blocks add is smaller, the more of them there are; T5 by the layers' widths", async () => {
+test('GPT-2 is initialized as in transformers: what blocks add is smaller, the more of them there are; T5 by the widths of the layers', async () => {
   const deviation = ({ data }: HostTensor) => Math.sqrt(Array.from(data).reduce((sum, x) => sum + x * x, 0) / data.length);
   const folder = temporary();
   const started = async (config: object, task: 'causal-lm' | 'seq2seq') => {
@@ -189,7 +192,7 @@ test("GPT-2 starts as transformers starts it: what blocks add is smaller, the mo
   expect(of('encoder.block.0.layer.1.DenseReluDense.wo.weight')).toBeCloseTo(1 / 16, 2);
 });
 
-test('a saved T5 says its whole numbers with a point, as transformers wants them', async () => {
+test('a saved T5 writes floats with a decimal point, as transformers requires', async () => {
   const saved = temporary();
   await saveModel(saved, await loadModel(join(golden('t5/gated'), 'checkpoint')));
   const config = readFileSync(join(saved, 'config.json'), 'utf8');
@@ -197,7 +200,7 @@ test('a saved T5 says its whole numbers with a point, as transformers wants them
   expect(config).toContain('"decoder_start_token_id": 0');
 });
 
-/** Keys and values as a caller of the decoder holds them. */
+/** Keys and values as a caller of the decoder stores them. */
 class Cache {
   readonly #tensors: HostTensors = {};
   readonly #slots: number;
@@ -245,13 +248,15 @@ async function crossOf(
   return { ...outputs, encoder_attention_mask: int32(values.attention_mask) };
 }
 
-/** With what the program reads of the labels: places that count alone, and what is to come there. */
+/**
+ * Adds the inputs that the program needs for the labels: the positions that count, and the tokens to predict there.
+ */
 function learnedOf(name: string, inputs: HostTensors, { labels }: any): HostTensors {
   const given = { ...inputs, labels: int32(labels) };
   if (name.endsWith('classification')) return given;
   return nextTokens(given, { task: name.startsWith('t5') ? 'seq2seq' : 'causal-lm', pad_token_id: 0, decoder_start_token_id: 0 });
 }
 
-/** Softmax takes no notice of the keys' bias, which GPT-2 has between those of queries and values. */
+/** Softmax ignores the bias of the keys, which GPT-2 stores between those of queries and values. */
 const amidKeyBias = (weight: string, element: number, size: number) =>
   KEY_BIAS_WITHIN.test(weight) && Math.floor(element / (size / 3)) === 1;

@@ -1,4 +1,4 @@
-/** Holds what we compute against what transformers and PyTorch wrote below test/golden. */
+/** Compares our results with the values of transformers and PyTorch below test/golden. */
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { Model } from '../../../steps/models/checkpoint.ts';
@@ -6,10 +6,10 @@ import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts
 import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
 
 /**
- * The golden step of AdamW, done by `training`: gradients by tensor, the denominator no less than a thousandth of `norm`, their
- * global norm after clipping; the weights after it as one vector.
- * @param folder holds gradients.safetensors and after.safetensors
- * @param noise whether an element's gradient is 0 but for rounding, of which Adam makes steps of any size; `size` of the weight
+ * Compares the golden step of AdamW with that of `training`: gradients by tensor, with a denominator of at least a
+ * thousandth of `norm`, their global norm after clipping; the weights after it as one vector.
+ * @param folder contains gradients.safetensors and after.safetensors
+ * @param noise whether an element's gradient is 0 except for rounding, from which Adam makes steps of any size; `size` of the weight
  */
 export async function compareStep(
   training: Training,
@@ -48,7 +48,7 @@ export function difference(ours: ArrayLike<number>, theirs: ArrayLike<number>): 
   return norm((i) => ours[i]! - theirs[i]!) / norm((i) => theirs[i]!);
 }
 
-/** A list, or a list of rows of equal length. */
+/** A list, or a list of rows with equal lengths. */
 export function int32(rows: number[] | number[][]): HostTensor {
   const data = Int32Array.from(rows.flat());
   return { dtype: 'int32', shape: Array.isArray(rows[0]) ? [rows.length, rows[0].length] : [rows.length], data };

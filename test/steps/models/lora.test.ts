@@ -17,7 +17,7 @@ const golden = join(import.meta.dirname, '../../golden');
 const json = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
 const PREFIX = 'base_model.model.';
 
-/** By family: what of test/golden is adapted. */
+/** By family: the adapted checkpoint of test/golden. */
 const CASES: Record<string, [folder: string, task: Task]> = {
   bert: ['bert', 'text-classification'],
   roberta: ['roberta', 'text-classification'],
@@ -45,7 +45,7 @@ describe.each(Object.entries(CASES))('%s', (family, [base, task]) => {
     return adapted;
   }
 
-  test.each(['eager', 'onnx'] as const)('%s: logits, loss and gradients are those of PEFT', async (name) => {
+  test.each(['eager', 'onnx'] as const)('%s: logits, loss and gradients equal those of PEFT', async (name) => {
     const model = await adapted();
     const training = (await openRuntime(name, { threads: 1, backend: 'cpu' })).training(model.program, model.weights, {
       ...gradientsAsMoments,
@@ -63,14 +63,14 @@ describe.each(Object.entries(CASES))('%s', (family, [base, task]) => {
     await training.dispose();
   });
 
-  test('merged, it computes the same without adapters', async () => {
+  test('the merged model computes the same without adapters', async () => {
     const model = await adapted();
     const plain = await loadModel(join(golden, base, 'checkpoint'), task);
     const inference = (await openRuntime('eager', { backend: 'cpu' })).inference(plain.program, model.merged(model.weights));
     expect(difference((await inference.run(inputs)).logits!.data, values.merged.flat(2))).toBeLessThan(1e-5);
   });
 
-  test('it is saved as PEFT saves it', async () => {
+  test('it is saved in the format of PEFT', async () => {
     const model = await adapted();
     const saved = temporary();
     await model.save(saved, model.weights, 'owner/name');
@@ -80,14 +80,14 @@ describe.each(Object.entries(CASES))('%s', (family, [base, task]) => {
     const { target_modules, modules_to_save, ...same } = json(join(folder, 'adapter_config.json'));
     const config = json(join(saved, 'adapter_config.json'));
     expect(config).toMatchObject({ ...same, base_model_name_or_path: 'owner/name' });
-    // PEFT names `score`, too, which other families' heads are called.
+    // PEFT also lists `score`, the name of other families' heads.
     if (isGenerating(task)) expect([modules_to_save, config.modules_to_save]).toEqual([null, null]);
     else expect(modules_to_save).toEqual(expect.arrayContaining(config.modules_to_save));
     for (const module of config.target_modules) expect(target_modules).toContain(module.split('.').at(-1));
   });
 });
 
-test('A starts even over ±1/√in, B at 0: the model starts as it was', async () => {
+test('A is initialized uniformly over ±1/√in, B to 0, so that the model does not change', async () => {
   const model = await loadModel(join(golden, 'bert/checkpoint'), 'text-classification');
   const { weights, merged } = adapt(model, [], { r: 8, alpha: 16, dropout: 0 }, 3);
   const name = 'bert.encoder.layer.0.attention.self.query';
@@ -101,7 +101,7 @@ test('A starts even over ±1/√in, B at 0: the model starts as it was', async (
   expect(again.weights[`${name}.lora_A.weight`]!.data).not.toEqual(a.data);
 });
 
-test('targets by their endings; what no layer is called, and what would stay random, is refused', async () => {
+test('targets match the ends of names; unknown targets, and weights that would stay random, are rejected', async () => {
   const model = await loadModel(join(golden, 'bert/checkpoint'), 'text-classification');
   const options = { r: 2, alpha: 2, dropout: 0 };
   const { trained } = adapt(model, [], { ...options, targets: ['attention.output.dense', 'bert.encoder.layer.1.intermediate.dense'] }, 0);
@@ -110,12 +110,12 @@ test('targets by their endings; what no layer is called, and what would stay ran
     'bert.encoder.layer.1.attention.output.dense.lora_A.weight',
     'bert.encoder.layer.1.intermediate.dense.lora_A.weight',
   ]);
-  expect(() => adapt(model, [], { ...options, targets: ['q_lin'] }, 0)).toThrow('lora.targets: no linear layer is called "q_lin"');
-  expect(() => adapt(model, Object.keys(model.weights), options, 0)).toThrow(/^lora leaves .* as they are, and they start at random$/);
+  expect(() => adapt(model, [], { ...options, targets: ['q_lin'] }, 0)).toThrow('lora.targets: no linear layer matches "q_lin"');
+  expect(() => adapt(model, Object.keys(model.weights), options, 0)).toThrow(/^lora would not train .*, which are randomly initialized$/);
   expect(() => adapt(model, ['classifier.weight'], options, 0)).not.toThrow();
 });
 
-/** ‖a − b‖ / ‖b‖; a gradient that is 0 but for rounding is compared as it is. */
+/** ‖a − b‖ / ‖b‖; a gradient that is 0 except for rounding is compared as it is. */
 function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   const norm = Math.hypot(...Array.from(b));
   return Math.hypot(...Array.from(b, (x, i) => a[i]! - x)) / Math.max(norm, 1e-3);

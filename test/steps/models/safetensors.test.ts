@@ -1,4 +1,4 @@
-/** Reading safetensors from files that nobody vouches for. */
+/** Reading untrusted safetensors files. */
 import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { float32, int64, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
 import { temporary } from '../rig.ts';
 
-test('whatever is changed in a file, it is read as it says or refused in a sentence, and nothing large is reserved', async () => {
+test('a changed file is read as its header says or rejected with a sentence, and nothing large is allocated', async () => {
   const file = join(temporary(), 'x.safetensors');
   const tensors = {
     weight: float32(Float32Array.of(1, 2, 3, 4, 5, 6), [2, 3]),
@@ -32,7 +32,7 @@ test('whatever is changed in a file, it is read as it says or refused in a sente
       refused++;
     }
   }
-  // Changed values of a tensor, of its name or of the metadata are none of the format's business.
+  // Changed values, names or metadata are still valid files.
   expect(read).toBeGreaterThan(20);
   expect(refused).toBeGreaterThan(500);
 });
@@ -48,7 +48,7 @@ test('names and shapes of all kinds', async () => {
   expect([...toFloat32(Object.entries(read).find(([name]) => name === '__proto__')![1])!]).toEqual([2]);
 });
 
-/** A byte, a run of them or a number of the header changed; cut off, or drawn out. */
+/** Changes a byte, a run of them or a number of the header; truncates, or extends. */
 function mutated(whole: Buffer, header: number, next: (below: number) => number): Buffer {
   const bytes = Buffer.from(whole);
   const numbers = ['0', '-1', '1e30', '9007199254740993', '0.5', '4294967296', '"1"', 'null', '[]'];

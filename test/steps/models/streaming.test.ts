@@ -1,4 +1,4 @@
-/** Text out of tokens: nothing is lost on the way there and back, and what streams is never half a character. */
+/** Decoding: encoding and decoding loses nothing, and a stream never contains half a character. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -18,7 +18,7 @@ interface Expected {
 const expected: Expected[] = JSON.parse(readFileSync(join(golden, 'sentencepiece', 'expected.json'), 'utf8'));
 const TEXTS = expected.map(({ text }) => text);
 
-test("a unigram model with normaliser and byte fallback: sentencepiece's own ids and texts (test/golden/unigram.py)", async () => {
+test('a unigram model with normalizer and byte fallback: the ids and texts of sentencepiece (test/golden/unigram.py)', async () => {
   const tokenizer = await open('sentencepiece');
   for (const { text, ids, decoded } of expected) {
     const [sequence] = await tokenizer.encode([text]);
@@ -27,13 +27,13 @@ test("a unigram model with normaliser and byte fallback: sentencepiece's own ids
   }
 });
 
-test('byte-level BPE: every text comes back to the letter, and every byte is a token', async () => {
+test('byte-level BPE: every text is decoded exactly, and every byte is a token', async () => {
   const tokenizer = await open('gpt2');
   const uniform = random('texts', 1);
   const texts = [...TEXTS, ...Array.from({ length: 300 }, () => randomText(uniform))];
   for (const [i, { ids }] of (await tokenizer.encode(texts)).entries()) expect(await tokenizer.decode(ids)).toBe(texts[i]);
 
-  // Bytes that are no text at all are read as the platform's own decoder reads them.
+  // Invalid bytes are decoded as the platform's own decoder does.
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   for (let i = 0; i < 300; i++) {
     const bytes = Uint8Array.from({ length: 1 + Math.floor(uniform() * 12) }, () => randomByte(uniform));
@@ -43,13 +43,13 @@ test('byte-level BPE: every text comes back to the letter, and every byte is a t
 });
 
 test.each(['gpt2', 'roberta', 'sentencepiece', 'unigram', 'bert-uncased'])(
-  '%s, token by token: what has come is always how the whole text begins',
+  '%s, token by token: the emitted text is always a prefix of the whole text',
   async (name) => {
     const tokenizer = await open(name);
     const uniform = random('ids', name);
     const sequences = (await tokenizer.encode(TEXTS)).map(({ ids }) => ids);
     const long = (await tokenizer.encode([`${TEXTS.join(' ')} `.repeat(3)]))[0]!.ids;
-    // A model may say anything: also bytes that are none of a character.
+    // A model may output anything, also bytes of no character.
     const chaos = Array.from({ length: 60 }, () => randomIds(tokenizer, uniform));
     for (const ids of [...sequences, long, ...chaos]) {
       const whole = await tokenizer.decode(ids);
@@ -66,7 +66,7 @@ test.each(['gpt2', 'roberta', 'sentencepiece', 'unigram', 'bert-uncased'])(
   },
 );
 
-test('a character comes with its last token, and what is certain does not wait', async () => {
+test('a character is emitted with its last token, and final text does not wait', async () => {
   const bytes = await pieces(await open('gpt2'), 'a 👍 b');
   expect(bytes.filter((piece) => piece !== '')).toEqual(['a', ' ', '👍', ' ', 'b']);
   const fallback = await pieces(await open('sentencepiece'), 'the 👍 cat');
@@ -76,7 +76,7 @@ test('a character comes with its last token, and what is certain does not wait',
   expect(fallback[thumb]!.startsWith('👍 ')).toBe(true);
 });
 
-/** What each token's arrival shows. */
+/** The text that each token adds. */
 async function pieces(tokenizer: Tokenizer, text: string): Promise<string[]> {
   const stream = textStream(tokenizer);
   const shown: string[] = [];
@@ -84,7 +84,7 @@ async function pieces(tokenizer: Tokenizer, text: string): Promise<string[]> {
   return [...shown, await stream.end()];
 }
 
-/** Code points of all sizes, never half a surrogate pair: a JavaScript string with one is no Unicode text. */
+/** Code points of all sizes, but no unpaired surrogates: a JavaScript string with one is not valid Unicode. */
 function randomText(uniform: () => number): string {
   const points = Array.from({ length: Math.floor(uniform() * 20) }, () => {
     const highest = [0x7f, 0x7ff, 0xd7ff, 0x10ffff][Math.floor(uniform() * 4)]!;
@@ -94,14 +94,17 @@ function randomText(uniform: () => number): string {
   return String.fromCodePoint(...points);
 }
 
-/** Half of them begin or go on with a character of several bytes. */
+/** Half of them begin or continue a character of several bytes. */
 const randomByte = (uniform: () => number): number =>
   uniform() < 0.5 ? Math.floor(uniform() * 256) : [0xf0, 0x9f, 0xe2, 0x82, 0x80, 0xc3, 0xbf, 0xef, 0xbd][Math.floor(uniform() * 9)]!;
 
 const randomIds = (tokenizer: Tokenizer, uniform: () => number): number[] =>
   Array.from({ length: 5 + Math.floor(uniform() * 120) }, () => Math.floor(uniform() ** 2 * tokenizer.size));
 
-/** GPT-2's letter for a byte: printable Latin-1 stands for itself, the others, in order, for what comes from 256 on. */
+/**
+ * GPT-2's letter for a byte: printable Latin-1 stands for itself, the others, in order, for the code points from 256
+ * on.
+ */
 function letterOf(byte: number): string {
   const printable = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
   if (printable(byte)) return String.fromCodePoint(byte);

@@ -1,4 +1,7 @@
-/** Tokenizers of older folders: ids, types and offsets as transformers' classes make of the same files (test/golden/tokenizer.py). */
+/**
+ * Tokenizers of older folders: ids, types and offsets as from transformers' classes with the same files
+ * (test/golden/tokenizer.py).
+ */
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
@@ -30,7 +33,10 @@ test.each(older)('%s', async (name) => {
   }
 });
 
-/** A tokenizer.json of one folder with the tokenizer_config.json of another, of the same vocabulary: the latter decides. */
+/**
+ * A tokenizer.json of one folder with the tokenizer_config.json of another, with the same vocabulary: the latter
+ * decides.
+ */
 test.each([
   ['bert-uncased', 'bert-cased', undefined],
   ['bert-cased', 'bert-uncased', { do_lower_case: true }],
@@ -55,7 +61,7 @@ test.each([
   expect(await tokenizerJson(folder)).toBe(readFileSync(join(folder, 'tokenizer.json'), 'utf8'));
 });
 
-test('special tokens as the folder calls them, and those added behind the vocabulary', async () => {
+test("special tokens with the folder's names, and those added after the vocabulary", async () => {
   const folder = temporary();
   cpSync(join(golden, 'bert-uncased'), folder, { recursive: true });
   writeFileSync(join(folder, 'added_tokens.json'), '{"<URL>": 251}');
@@ -68,7 +74,7 @@ test('special tokens as the folder calls them, and those added behind the vocabu
   expect(encoding.getOffsets().at(-2)).toEqual([12, 20]);
 });
 
-test('special tokens without a role: never cut, nor found in lower case; none without an id', async () => {
+test('special tokens without a role: never split, nor found in lower case; none without an id', async () => {
   const folder = temporary();
   cpSync(join(golden, 'bert-uncased'), folder, { recursive: true });
   writeFileSync(join(folder, 'added_tokens.json'), '{"<URL>": 251}');
@@ -86,11 +92,11 @@ test('special tokens without a role: never cut, nor found in lower case; none wi
   expect(special.map(({ content }: { content: string }) => content).slice(-2)).toEqual(['the', '<URL>']);
 });
 
-test('what cannot be made is refused, and says what to do', async () => {
+test('an unsupported tokenizer is rejected with advice', async () => {
   const folder = temporary();
   await expect(tokenizerJson(folder)).rejects.toThrow('has no tokenizer.json');
   writeFileSync(join(folder, 'spiece.model'), '');
-  await expect(tokenizerJson(folder)).rejects.toThrow('has spiece.model and no tokenizer.json');
+  await expect(tokenizerJson(folder)).rejects.toThrow('has spiece.model but no tokenizer.json');
   rmSync(join(folder, 'spiece.model'));
   writeFileSync(join(folder, 'vocab.txt'), 'a\nb\n');
   await expect(tokenizerJson(folder)).rejects.toThrow('vocab.txt has no [CLS]');

@@ -1,4 +1,4 @@
-/** The tokenizer in the box; the ids are those of transformers' BertTokenizer on the same texts. */
+/** The bundled tokenizer; the ids are those of transformers' BertTokenizer for the same texts. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ test.each([
   expect(await tokenizer.encode([text])).toMatchObject([{ ids: [101, ...ids, 102], truncated: false }]);
 });
 
-test('a text is truncated if it has more tokens than there is room for, not if it just fits', async () => {
+test('a text counts as truncated if it has more tokens than fit, not if it just fits', async () => {
   const tokenizer = await openTokenizer(join(models, 'bert-tiny'), { maxLength: 5 });
   const [fits, cut] = await tokenizer.encode(['one two three', 'one two three four']);
   expect(fits).toMatchObject({ ids: [101, 2028, 2048, 2093, 102], truncated: false });
@@ -68,7 +68,7 @@ test.each([
   expect(await tokenizer.decode(ids)).toBe(decoded);
 });
 
-test('the script makes the very bytes of the folder', () => {
+test('the script makes exactly the bytes of the folder', () => {
   const folder = temporary();
   execFileSync(process.execPath, ['--import', 'tsx', join(models, 'bert-tiny.ts'), folder]);
   const files = readdirSync(join(models, 'bert-tiny'));

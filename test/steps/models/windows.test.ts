@@ -1,4 +1,7 @@
-/** Truncation, pair templates, windows and offsets of nasty texts, as transformers' fast tokenizers give them (test/golden/windows.py). */
+/**
+ * Truncation, pair templates, windows and offsets of unusual texts, as in transformers' fast tokenizers
+ * (test/golden/windows.py).
+ */
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -28,16 +31,17 @@ describe.each([
         stride === null ? { maxLength, truncation: strategy } : {},
       );
       const encode = () => (pair === null ? tokenizer.encode([text]) : tokenizer.encodePairs([[text, pair]]));
-      if (windows === null && stride === null) return await expect(encode()).rejects.toThrow(/cannot make a pair/);
+      if (windows === null && stride === null) return await expect(encode()).rejects.toThrow(/cannot shorten a pair/);
       const [whole] = await encode();
       const around = whole!.sequenceIds.filter((id) => id !== (whole!.sequenceIds.includes(1) ? 1 : 0)).length;
       if (windows === null && around >= maxLength && whole!.ids.length > maxLength)
         return expect(() => windowsOf(whole!, { maxLength, stride: stride!, truncationSide: 'right' })).toThrow('has no room');
       const ours = stride === null ? [whole!] : windowsOf(whole!, { maxLength, stride, truncationSide: tokenizer.truncationSide });
-      // Where the question leaves no more room than the stride, the library ends Python; ours still reads the whole context.
+      // If the question leaves no more room than the stride, the library aborts Python; ours still reads the whole
+      // context.
       if (windows === null) return expect(new Set(ours.flatMap(tokensOfPair))).toEqual(new Set(tokensOfPair(whole!)));
       const expected = windows.map((window) => inCodeUnits(window, text, pair ?? ''));
-      // From the second window on, the library gives a pair's own text the type 1 even if the template says 0.
+      // From the second window on, the library gives a pair's own text the type 1 even if the template has 0.
       if (name === 'unigram') for (const window of expected) window[2].fill(0);
       // There the last window comes first.
       if (side === 'left') expected.reverse();
@@ -46,7 +50,7 @@ describe.each([
   );
 });
 
-/** Python's switch is an attribute; a folder's is in tokenizer_config.json. */
+/** In Python the option is an attribute; a folder has it in tokenizer_config.json. */
 function truncatingLeft(from: string): string {
   const folder = temporary();
   cpSync(from, folder, { recursive: true });
@@ -58,7 +62,7 @@ function truncatingLeft(from: string): string {
 
 const shown = ({ ids, sequenceIds, typeIds, spans }: Sequence): Window => [ids, sequenceIds, typeIds, spans];
 
-/** The tokens of the second text, each with its place, for they may repeat. */
+/** The tokens of the second text, each with its position, because they may repeat. */
 const tokensOfPair = ({ ids, sequenceIds, spans }: Sequence): string[] =>
   ids.flatMap((id, i) => (sequenceIds[i] === 1 ? [`${id} ${spans[i]}`] : []));
 

@@ -1,4 +1,4 @@
-/** `show` reads tokens back as text, with what is to be learned from each sequence. */
+/** `show` decodes tokens, and prints the labels of each sequence. */
 import { expect, test } from 'vitest';
 import { Database } from '../../../steps/data/database.ts';
 import { writeTable } from '../../../steps/data/table.ts';
@@ -8,7 +8,7 @@ import { ranStep, temporary } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 import { smallT5 } from '../writers.ts';
 
-test('texts and labels, as many as are asked for of all splits together', async () => {
+test('texts and labels, as many as requested of all splits together', async () => {
   const tokens = await smallTokens(smallModel());
   const [decoded, splits] = await preview(tokens, 5);
   expect(decoded!.title).toBe('tokens of text-classification, decoded; max_length 24; labels bad, good');
@@ -62,7 +62,7 @@ test('a text and its target', async () => {
   expect(decoded!.lines).toEqual(['train id0, 3 tokens → green </s>', '  dark red </s>']);
 });
 
-/** Three rows, all alike. */
+/** Three equal rows. */
 async function made(columns: string): Promise<string> {
   const folder = temporary();
   const database = await Database.open();

@@ -1,4 +1,4 @@
-/** Every kernel that can be traced means in a compiled runtime what it means in TensorFlow.js; also with free axes. */
+/** Every traceable kernel gives the same result in a compiled runtime as in TensorFlow.js; also with free axes. */
 
 import { expect, test } from 'vitest';
 import { exportOnnx } from '../../../steps/runtime/export.ts';
@@ -159,7 +159,7 @@ const programOf =
   };
 
 for (const name of Object.keys(cases)) {
-  test(`${name} in ${COMPILED} is ${name} in TensorFlow.js`, async () => {
+  test(`${name} in ${COMPILED} equals ${name} in TensorFlow.js`, async () => {
     const expected = await (await openRuntime('eager', { backend: 'cpu' })).inference(programOf(name), {}).run(inputs);
     const compiled = (await openRuntime(COMPILED, { threads: 1 })).inference(programOf(name), {});
     same(await compiled.run(inputs), expected);
@@ -167,7 +167,7 @@ for (const name of Object.keys(cases)) {
   });
 }
 
-test('a large sum of segments is right, too', async () => {
+test('a large segment sum is correct too', async () => {
   const count = 6000;
   const large = { x: floats(count, 2), ids: ints(count, count) };
   const program: Program = (_, t) => ({ y: tf.unsortedSegmentSum(t.x!, tf.sub(t.ids!, tf.scalar(3, 'int32')) as tf.Tensor1D, count) });
@@ -177,7 +177,7 @@ test('a large sum of segments is right, too', async () => {
   await compiled.dispose();
 });
 
-test('what is known while tracing is not computed at run time', () => {
+test('values that are known while tracing are not computed at run time', () => {
   const kernelsOf = (f: (t: X) => tf.Tensor) => {
     const { nodes, outputs } = traceInference((_, t) => ({ y: f(t) }), {}, inputs);
     expect(isNode(outputs.get('output:y')!.from)).toBe(nodes.length > 0);
@@ -263,7 +263,7 @@ for (const [name, program] of Object.entries(free)) {
       [3, 7],
       [4, 31],
     ]) {
-      const ids = ints(Math.min(40, batch! * length!), batch!, length!); // those that a sum over batch · length segments takes
+      const ids = ints(Math.min(40, batch! * length!), batch!, length!); // the sizes that a sum over batch · length segments takes
       if (UNEXPORTABLE.has(name) || (COMPILED === 'onnx' && name === SUM_OF_SIZES))
         await expect(compiled.run({ ids })).rejects.toThrow('computes with the sizes of its inputs');
       else same(await compiled.run({ ids }), await eager.run({ ids }));
@@ -272,10 +272,15 @@ for (const [name, program] of Object.entries(free)) {
   });
 }
 
-/** The runtime onnx makes room for outputs before it runs; this one is as long as a sum of sizes, which tensorflow computes. */
+/**
+ * The runtime onnx allocates outputs before it runs; this one is as long as a sum of sizes, which tensorflow
+ * computes.
+ */
 const SUM_OF_SIZES = 'zeros, tiles and pads';
 
-/** Sizes that are used as numbers, or that are sums, cannot follow the axes: better no model than a wrong one. */
+/**
+ * Sizes that are used as numbers, or that are sums, cannot follow the axes: an error is better than a wrong model.
+ */
 const UNEXPORTABLE = new Set(['a size as a number', 'a sum of sizes']);
 
 function same(ours: HostTensors, reference: HostTensors): void {

@@ -1,4 +1,4 @@
-/** Which runtime is opened, and what is said where one cannot be. */
+/** Which runtime is opened, and the error if that is impossible. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ afterEach(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
-/** A build that says it is there, and is not. */
+/** A build whose record exists but whose files do not. */
 function pretend(build: 'cpu' | 'cuda'): void {
   const folder = join(home, 'tensorflow/node_modules/@tensorflow/tfjs-node-gpu');
   mkdirSync(folder, { recursive: true });
@@ -33,7 +33,7 @@ function pretendDriver(says = 'NVIDIA H100 80GB HBM3, 81559 MiB, 560.35.03, 9.0'
   vi.stubEnv('PATH', `${home}:${process.env.PATH}`);
 }
 
-/** The message and what to do. */
+/** The message and the hint. */
 const refusal = async (name: 'auto' | 'onnx' | 'tensorflow' | 'eager', options = {}) => {
   const error = await openRuntime(name, options).then(
     () => undefined,
@@ -42,29 +42,29 @@ const refusal = async (name: 'auto' | 'onnx' | 'tensorflow' | 'eager', options =
   return `${error?.message}. ${error?.hint}`;
 };
 
-test('auto is onnx where TensorFlow is not set up, and nothing is measured', async () => {
+test('auto is onnx if TensorFlow is not set up, and nothing is measured', async () => {
   const runtime = await openRuntime('auto');
   expect(runtime.description).toMatch(/^onnxruntime-node 1\.\d+\.\d+, CPU/);
   expect(knownChoice({ threads: 2, device: 'auto', precision: 'fp32' })).toEqual({ name: 'onnx', why: 'TensorFlow is not set up' });
   expect(existsSync(join(home, 'runtimes.json'))).toBe(false);
 });
 
-test('auto is onnx where TensorFlow is set up and cannot be loaded', async () => {
+test('auto is onnx if TensorFlow is set up but cannot be loaded', async () => {
   pretend('cpu');
   expect((await openRuntime('auto')).name).toBe('onnx');
 });
 
-test('what auto measures is a training whose loss falls', async () => {
+test('auto measures a training whose loss falls', async () => {
   const { milliseconds, loss } = await measure(await openRuntime('onnx'));
   expect(milliseconds).toBeGreaterThan(0);
   expect(loss).toBeLessThan(0.75);
 });
 
-// A machine with a driver has other answers.
-test.skipIf(hasNvidiaDriver())('a runtime or a device that is not there is refused with the command that helps', async () => {
+// On a machine with a driver the errors differ.
+test.skipIf(hasNvidiaDriver())('an unavailable runtime or device is rejected with the command that helps', async () => {
   expect(await refusal('tensorflow')).toBe('TensorFlow is not set up on this machine. Run: tunesmith setup tensorflow');
   expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
-    'device: gpu needs an NVIDIA GPU for the runtime tensorflow, and this machine has no driver of one. Use `device: auto` or `cpu`. `tunesmith doctor` says what is there.',
+    '`device: gpu` needs an NVIDIA GPU for the runtime tensorflow, but this machine has no driver for one. Use `device: auto` or `cpu`. `tunesmith doctor` shows what is available.',
   );
   pretendDriver();
   expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
@@ -72,13 +72,13 @@ test.skipIf(hasNvidiaDriver())('a runtime or a device that is not there is refus
   );
   pretend('cpu');
   expect(await refusal('tensorflow', { device: 'gpu' })).toBe(
-    'device: gpu needs the build of TensorFlow for NVIDIA GPUs, and the one for CPUs is set up. Run: tunesmith setup tensorflow --gpu',
+    '`device: gpu` needs the GPU build of TensorFlow, but the CPU build is set up. Run: tunesmith setup tensorflow --gpu',
   );
   expect(await nvidiaGpus()).toEqual([{ name: 'NVIDIA H100 80GB HBM3', memory: '81559 MiB', driver: '560.35.03', capability: '9.0' }]);
 });
 
-test('bf16 is of tensorflow only', async () => {
+test('bf16 needs tensorflow', async () => {
   for (const name of ['onnx', 'eager'] as const)
-    expect(await refusal(name, { precision: 'bf16' })).toContain(`precision: bf16 is of the runtime tensorflow, not of ${name}`);
+    expect(await refusal(name, { precision: 'bf16' })).toContain(`\`precision: bf16\` needs \`runtime: tensorflow\`, not ${name}`);
   expect(await refusal('auto', { precision: 'bf16' })).toContain('TensorFlow is not set up');
 });

@@ -48,7 +48,7 @@ for (const [i, run] of runs.entries()) {
   });
 }
 
-test('a restored optimizer goes on bit for bit', () => {
+test('a restored optimizer continues bit for bit', () => {
   const run = runs[1]!;
   const whole = make(run);
   const first = make(run);
@@ -61,7 +61,7 @@ test('a restored optimizer goes on bit for bit', () => {
   expect(second.state()).toEqual(whole.state());
 });
 
-test('rows are added to the dense part by id, and ids below 0 to none', () => {
+test('rows are added to the dense part by id, and ids below 0 are ignored', () => {
   const start = { w: { shape: [3, 2], data: [0, 0, 0, 0, 0, 0] } };
   const optimizer = new Optimizer(host(start), {
     ...gradientsAsMoments,
@@ -72,7 +72,7 @@ test('rows are added to the dense part by id, and ids below 0 to none', () => {
   expect(norm).toBeCloseTo(Math.hypot(6, 7, 1, 1, 5, 7), 6);
 });
 
-test('a weight of another type or a checkpoint of another size is refused by name', () => {
+test('a weight of another type or a checkpoint of another size is rejected by name', () => {
   const ids = { dtype: 'int32' as const, shape: [1], data: Int32Array.of(1) };
   expect(() => new Optimizer({ ids }, gradientsAsMoments)).toThrow('The weight ids is int32; only float32 weights can be trained.');
   const optimizer = new Optimizer(host({ w: { shape: [2], data: [1, 2] } }), gradientsAsMoments);

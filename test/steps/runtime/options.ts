@@ -1,7 +1,7 @@
 /** Options of trainings that tests share. */
 import type { HostTensors, Part, RuntimeName, TrainingOptions } from '../../../steps/runtime/runtime.ts';
 
-/** The compiled runtime that is held against `eager`. The optional groups run the same tests on others. */
+/** The compiled runtime that is compared with `eager`. The optional groups run the same tests on others. */
 export const COMPILED = (process.env.TUNESMITH_TEST_RUNTIME ?? 'onnx') as RuntimeName;
 
 export const adamW = (weightDecay: number, noDecay: (name: string) => boolean): Pick<TrainingOptions, 'optimizer' | 'weight'> => ({

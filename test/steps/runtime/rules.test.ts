@@ -1,4 +1,4 @@
-/** Optimizers and losses held against torch and transformers; AdamW is in optimizer.test.ts. */
+/** Optimizers and losses against torch and transformers; AdamW is in optimizer.test.ts. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { openRuntime } from '../../../steps/runtime/open.ts';
@@ -31,7 +31,7 @@ for (const [name, optimizer] of Object.entries(rules)) {
   const gradients = (of: Record<string, number[]>) =>
     new Map(Object.entries(of).map(([weight, data]) => [weight, { dense: Float32Array.from(data) }]));
 
-  test(`${name}: the weights after each step are the reference's`, () => {
+  test(`${name}: the weights after each step equal the reference`, () => {
     const ours = make();
     for (const step of steps) {
       ours.step(gradients(step.gradients), step.rate);
@@ -41,7 +41,7 @@ for (const [name, optimizer] of Object.entries(rules)) {
     }
   });
 
-  test(`${name}: restored, it goes on bit for bit`, () => {
+  test(`${name}: a restored state continues bit for bit`, () => {
     const [uninterrupted, first, second] = [make(), make(), make()];
     for (const step of steps) uninterrupted.step(gradients(step.gradients), step.rate);
     for (const step of steps.slice(0, 2)) first.step(gradients(step.gradients), step.rate);

@@ -1,4 +1,4 @@
-/** A small BERT for the tests of the runtimes, apart from steps/models, so that each is tested without the other. */
+/** A small BERT for the tests of the runtimes, independent of steps/models. */
 import * as ops from '../../../steps/runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
 import { tf } from '../../../steps/runtime/tfjs.ts';

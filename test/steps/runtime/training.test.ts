@@ -1,4 +1,4 @@
-/** Whole trainings of a small BERT: the two runtimes agree, repeat themselves, and resume. */
+/** Whole trainings of a small BERT: the two runtimes agree, are reproducible, and resume. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -20,7 +20,7 @@ async function train(name: RuntimeName, threads = 2): Promise<Training> {
   return (await openRuntime(name, { threads, backend: 'cpu' })).training(toyProgram(tiny), toyWeights(tiny), options);
 }
 
-/** Batches of two lengths, by turns; the last is smaller. */
+/** Batches of two alternating lengths; the last is smaller. */
 const batches = Array.from({ length: 10 }, (_, i) => toyBatch(tiny, i === 9 ? 2 : 4, i % 2 ? 8 : 12, i));
 
 const at = (step: number) => ({ seed: 3, epoch: 1, step, learningRate: 2e-3 });
@@ -49,7 +49,7 @@ test(`ten steps with dropout on ${COMPILED} and eager: losses within 1e-4, weigh
 });
 
 for (const name of ['eager', COMPILED] as const) {
-  test(`${name}: a training that was restored equals the uninterrupted one bit for bit`, async () => {
+  test(`${name}: a restored training equals the uninterrupted one bit for bit`, async () => {
     const [uninterrupted, first, second] = [await train(name), await train(name), await train(name)];
     for (const [i, batch] of batches.entries()) await uninterrupted.step(whole(batch), at(i));
     for (const [i, batch] of batches.slice(0, 4).entries()) await first.step(whole(batch), at(i));
@@ -61,7 +61,7 @@ for (const name of ['eager', COMPILED] as const) {
 }
 
 for (const name of ['eager', COMPILED] as const) {
-  test(`${name}: a loss that is not finite, though its gradients are, changes nothing; nor do parts that went before`, async () => {
+  test(`${name}: a loss that is not finite changes nothing, even if its gradients are finite; nor do earlier parts of the batch`, async () => {
     const program: Program = ({ w }, { x }) => ({ loss: tf.add(tf.sum(w!), tf.sum(x!)) as tf.Scalar });
     const float = (data: number[]) => ({ dtype: 'float32' as const, shape: [data.length], data: Float32Array.from(data) });
     const training = (await openRuntime(name, { backend: 'cpu' })).training(
@@ -89,8 +89,8 @@ test('another seed, epoch or step drops other elements', async () => {
   await training.dispose();
 });
 
-// UnsortedSegmentSum as ScatterND once lost updates of repeated ids on several threads, one run in a few.
-test('every gradient, of 20 repeats on all cores, is to the bit the same, and right', async () => {
+// UnsortedSegmentSum as ScatterND once lost updates of repeated ids on several threads, in one run of several.
+test('every gradient is correct, and in 20 repeats on all cores the same bit for bit', async () => {
   const { toy } = JSON.parse(readFileSync(new URL('../../golden/runtime/runtime.json', import.meta.url), 'utf8')) as {
     toy: { loss: number; gradients: Record<string, { norm: number; sums: number[] }> };
   };
@@ -116,7 +116,7 @@ test('every gradient, of 20 repeats on all cores, is to the bit the same, and ri
       const random = generator(7);
       for (const expected of sums) {
         const sum = m[name]!.reduce((total, x) => total + (random() < 0.5 ? x : -x), 0);
-        // The gradient by a key's bias is 0 but for rounding: softmax does not see a shift.
+        // The gradient of a key's bias is 0 except for rounding, because softmax does not change with a shift.
         expect(Math.abs(sum - expected), name).toBeLessThan(1e-4 * norm + 1e-7);
       }
     }
@@ -124,7 +124,7 @@ test('every gradient, of 20 repeats on all cores, is to the bit the same, and ri
   }
 });
 
-test('more shapes than there are live sessions, all at once', async () => {
+test('more shapes than live sessions, all in turn', async () => {
   const [eager, compiled] = [await openRuntime('eager', { backend: 'cpu' }), await openRuntime(COMPILED)].map((runtime) =>
     runtime.inference((_, { x }) => ({ y: tf.sum(tf.square(x!)) }), {}),
   );
@@ -135,7 +135,7 @@ test('more shapes than there are live sessions, all at once', async () => {
   await compiled!.dispose();
 });
 
-test('memory is flat over a thousand steps of many shapes', () => {
+test('memory is constant over a thousand steps of many shapes', () => {
   const script = `
     const { openRuntime } = await import('./steps/runtime/open.ts');
     const { tiny, toyAxes: axes, toyBatch, toyProgram, toyWeights } = await import('./test/steps/runtime/toy.ts');
@@ -158,7 +158,7 @@ test('memory is flat over a thousand steps of many shapes', () => {
   expect(seen.at(-1)! - seen[5]!, `MB at every 50 steps: ${seen.map(Math.round)}`).toBeLessThan(20);
 });
 
-test('no banner, no warning: nothing but what the program says is on the screen', () => {
+test('the screen shows no banner and no warning, only what the program prints', () => {
   const script = `
     const { openRuntime } = await import('./steps/runtime/open.ts');
     const { tf } = await import('./steps/runtime/tfjs.ts');
@@ -174,7 +174,7 @@ test('no banner, no warning: nothing but what the program says is on the screen'
   expect({ stdout, stderr, status }).toEqual({ stdout: 'said\n', stderr: '', status: 0 });
 });
 
-test('a program that cannot be traced is refused in words', async () => {
+test('a program that cannot be traced is rejected with a clear message', async () => {
   const runtime = await openRuntime(COMPILED);
   const x = { x: { dtype: 'float32' as const, shape: [2], data: Float32Array.of(1, 2) } };
   const run = (f: (x: tf.Tensor) => tf.Tensor) => runtime.inference((_, { x }) => ({ y: f(x!) }), {}).run(x);

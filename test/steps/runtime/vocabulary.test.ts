@@ -1,4 +1,7 @@
-/** The cross-entropy of a product with a vocabulary against that of the logits themselves, which ops.test.ts holds against PyTorch. */
+/**
+ * The cross-entropy of a product with a vocabulary against that of the logits themselves, which ops.test.ts compares
+ * with PyTorch.
+ */
 import { expect, test } from 'vitest';
 import { random } from '../../../steps/models/random.ts';
 import { openRuntime } from '../../../steps/runtime/open.ts';
@@ -15,14 +18,14 @@ const numbers = (...shape: number[]): HostTensor => ({
 });
 
 const weights = { states: numbers(6, 5), vocabulary: numbers(9, 5) };
-// A label twice, and two that do not count.
+// A label twice, and two that are ignored.
 const labels: HostTensor = { dtype: 'int32', shape: [6], data: Int32Array.of(3, 0, -100, 8, 3, -100) };
 
 for (const name of ['eager', COMPILED] as const)
   test.each([0, 0.1])(`${name}: with smoothing %d loss and gradients are those of the logits`, async (smoothing) => {
     const runtime = await openRuntime(name, { threads: 1, backend: 'cpu' });
     const learned = async (loss: (w: Record<string, tf.Tensor>, labels: tf.Tensor) => tf.Tensor) => {
-      // Twice the loss, so that the gradient is of what comes behind it, too.
+      // Twice the loss, so that the gradient includes later ops.
       const program: Program = (w, i) => ({ loss: tf.mul(loss(w, i.labels!), 2) });
       const training = runtime.training(program, weights, gradientsAsMoments);
       const done = await training.step(whole({ labels }), { seed: 0, epoch: 0, step: 0, learningRate: 0 });

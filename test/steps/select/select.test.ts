@@ -6,7 +6,7 @@ import { ranStep, temporary } from '../rig.ts';
 
 const byRate = (i: number): object => ({ lr: i });
 
-/** Metrics and a model for every cell, as evaluate and train would hand them over. */
+/** Metrics and a model for every cell, as evaluate and train make them. */
 async function selected(options: object, f1: (number | null)[], { dimension = byRate, picks = byRate, split = 'validation' } = {}) {
   const folder = temporary();
   const file = (name: string, content: string) => {
@@ -23,50 +23,50 @@ async function selected(options: object, f1: (number | null)[], { dimension = by
   return { ...ran, picked: readFileSync(ran.outputs.pick!, 'utf8'), choice: JSON.parse(readFileSync(ran.outputs.choice!, 'utf8')) };
 }
 
-test('the best metric decides, and the pick is of the same matrix point', async () => {
+test('the best metric decides, and the picked output is from the same matrix point', async () => {
   const best = await selected({ maximize: 'f1' }, [0.8, 0.9, 0.85]);
   expect(best.picked).toBe('model 1');
   expect(best.choice).toMatchObject({ maximize: 'f1', value: 0.9, cell: 'evaluate[1]', matrix: { lr: 1 }, picked: 'train[1]' });
   expect(best.choice.chosen.metrics.f1).toBe(0.9);
   expect(best.choice.ties).toEqual([]);
-  expect(best.result).toBe('chose train[1]: f1 0.9 is the highest of 3; next is 0.85 of evaluate[2]');
+  expect(best.result).toBe('chose train[1]: f1 0.9 is the highest of 3; the next is 0.85, of evaluate[2]');
   const near = await selected({ minimize: 'f1' }, [0.812341, 0.812339, 0.9]);
-  expect(near.result).toBe('chose train[1]: f1 0.812339 is the lowest of 3; next is 0.812341 of evaluate[0]');
+  expect(near.result).toBe('chose train[1]: f1 0.812339 is the lowest of 3; the next is 0.812341, of evaluate[0]');
   expect((await selected({ maximize: 'f1' }, [0.5])).result).toBe('chose train[0]: f1 0.5 is the highest of 1');
   expect(best.choice.candidates).toHaveLength(3);
   expect((await selected({ minimize: 'loss' }, [0.8, 0.9])).picked).toBe('model 0');
 });
 
-test('of equal ones the first wins; what is not a number is left out, with a warning', async () => {
+test('the first of equals wins; values that are not numbers are left out, with a warning', async () => {
   const best = await selected({ maximize: 'f1' }, [null, 0.5, 0.5]);
   expect(best.picked).toBe('model 1');
   expect(best.choice.ties).toEqual(['evaluate[2]']);
-  expect(best.result).toBe('chose train[1]: f1 0.5 is the highest of 2; evaluate[2] has it, too: of equal ones the first is taken');
-  expect(best.warnings).toEqual(['evaluate[0]: f1 is not a number; left out']);
+  expect(best.result).toBe('chose train[1]: f1 0.5 is the highest of 2; evaluate[2] has it too, so the first is taken');
+  expect(best.warnings).toEqual(['evaluate[0]: f1 is not a number; this candidate is left out']);
 });
 
-test('cells of metrics may have more dimensions than what is picked', async () => {
+test('cells of metrics may have more dimensions than those of the picked output', async () => {
   const two = await selected({ maximize: 'f1' }, [0.1, 0.3], { dimension: (i) => ({ lr: i, split: 'test' }), picks: (i) => ({ lr: i }) });
   expect(two.picked).toBe('model 1');
 });
 
-test('an unknown metric lists those there are; picks that fit nowhere, or everywhere, are said', async () => {
+test('an unknown metric lists the known ones; outputs that fit no cell, or every cell, are rejected', async () => {
   await expect(selected({ maximize: 'F1' }, [0.5])).rejects.toMatchObject({
     message: 'evaluate[0] has no metric "F1"',
-    hint: 'Did you mean f1? There are rows, f1, loss.',
+    hint: 'Did you mean f1? It has rows, f1, loss.',
   });
-  await expect(selected({ maximize: 'recall' }, [0.5])).rejects.toMatchObject({ hint: 'There are rows, f1, loss.' });
+  await expect(selected({ maximize: 'recall' }, [0.5])).rejects.toMatchObject({ hint: 'It has rows, f1, loss.' });
   await expect(selected({ maximize: 'f1' }, [0.5, 0.6], { picks: () => ({}) })).rejects.toThrow(
-    '2 things to pick belong to evaluate[1]: train[0], train[1]',
+    '2 outputs in `pick` belong to evaluate[1]: train[0], train[1]',
   );
   await expect(selected({ maximize: 'f1' }, [0.5], { picks: () => ({ lr: 9 }) })).rejects.toThrow(
-    'nothing to pick belongs to evaluate[0]: pick has train[0]',
+    'no output in `pick` belongs to evaluate[0]: `pick` has train[0]',
   );
 });
 
 test('a choice by the test split is made, with a warning', async () => {
   const { warnings } = await selected({ maximize: 'f1' }, [0.5, 0.6], { split: 'test' });
-  expect(warnings).toEqual([expect.stringMatching(/^the candidates were measured on the split test: .*`split: validation`/)]);
+  expect(warnings).toEqual([expect.stringMatching(/^the candidates were evaluated on the split test, .*`split: validation`/)]);
   expect((await selected({ maximize: 'f1' }, [0.5], { split: 'test' })).warnings).toEqual([]);
   expect((await selected({ maximize: 'f1' }, [0.5, 0.6])).warnings).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** Who may ask: hosts, origins, types of content, and connections that are closed on one side. */
+/** Access control: hosts, origins, content types, and connections that are half closed. */
 import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkAccess, isLoopback, refusal } from '../../../steps/serving/access.ts';
@@ -21,7 +21,7 @@ afterAll(async () => {
   remove(model, bundle);
 });
 
-/** Sends bytes as they are, and closes its side then or stays; what comes until the server closes. */
+/** Sends raw bytes, and then closes its side or not; resolves with the server's output until it closes. */
 function raw(text: string, { half = false, url = server.url } = {}): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1', allowHalfOpen: true });
@@ -43,7 +43,7 @@ const requestOf = (headers: string[], body = '{"inputs":"hello"}', method = 'POS
 
 const own = ['Host: localhost', 'Content-Type: application/json'];
 
-/** The status of the answer to such a request. */
+/** The status of the response to such a request. */
 const statusOf = async (headers: string[], body?: string): Promise<number> =>
   Number(/^HTTP\/1\.1 (\d+)/.exec(await raw(requestOf([...headers, 'Connection: close'], body)))?.[1]);
 
@@ -107,7 +107,7 @@ test.each([
   expect(refusal(host, origin, access) === undefined).toBe(answered);
 });
 
-test('options that can match nothing are refused', () => {
+test('options that can match nothing are rejected', () => {
   for (const hosts of [['https://ml.example'], ['ml.example:80'], ['a b'], ['']])
     expect(() => checkAccess({ hosts, origins: [] })).toThrow('--allow-host');
   for (const origins of [['app.example'], ['https://app.example/'], ['https://app.example/path'], ['']])
@@ -119,7 +119,7 @@ test('options that can match nothing are refused', () => {
   expect(['127.0.0.1', '::1', '0.0.0.0', '::', '192.168.1.2'].map(isLoopback)).toEqual([true, true, false, false, false]);
 });
 
-test('a page of another origin and another name for this machine get no answer', async () => {
+test('a page of another origin and another name for this machine are rejected', async () => {
   expect(await statusOf(own)).toBe(200);
   expect(await statusOf(['Host: evil.example', own[1]!])).toBe(403);
   expect(await statusOf([...own, 'Origin: https://evil.example'])).toBe(403);
@@ -129,7 +129,7 @@ test('a page of another origin and another name for this machine get no answer',
   expect(await raw('GET http://localhost/health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n')).toMatch(/^HTTP\/1\.1 403 /);
 });
 
-test('an origin that is allowed may ask first, and reads answers and refusals', async () => {
+test('an allowed origin passes the preflight, and can read answers and errors', async () => {
   const origin = 'https://app.example';
   const preflight = await fetch(`${server.url}/predict`, {
     method: 'OPTIONS',
@@ -153,7 +153,7 @@ test('an origin that is allowed may ask first, and reads answers and refusals', 
   expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([403, null]);
 });
 
-test('only JSON is read', async () => {
+test('only JSON is accepted', async () => {
   for (const type of [
     'application/json',
     'application/json; charset=utf-8',
@@ -173,19 +173,19 @@ test('only JSON is read', async () => {
   expect(await statusOf([...own, 'Content-Encoding: gzip'])).toBe(415);
 });
 
-test('a text that is longer than the limit is refused, and its place is named', async () => {
+test('a text that is longer than the limit is rejected, with its place', async () => {
   expect(await raw(requestOf([...own, 'Connection: close'], JSON.stringify({ inputs: ['a'.repeat(40), 'b'.repeat(41)] })))).toMatch(
-    /^HTTP\/1\.1 413 [\s\S]*\\"inputs\[1\]\\" has 41 characters; at most 40/,
+    /^HTTP\/1\.1 413 [\s\S]*\\"inputs\[1\]\\" has 41 characters, but at most 40 are allowed/,
   );
   expect(await statusOf(own, JSON.stringify({ inputs: 'a'.repeat(40) }))).toBe(200);
 });
 
-test('a client that closes its side once its request is sent gets its answer', async () => {
+test('a client that closes its side after its request gets its answer', async () => {
   expect(await raw(requestOf(own), { half: true })).toMatch(/^HTTP\/1\.1 200 [\s\S]*"predictions"/);
   expect(await raw(requestOf(own) + requestOf(own), { half: true })).toMatch(/^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 200 [\s\S]*"predictions"/);
 });
 
-test('options of the command line; SIGHUP answers what is under way, and ends with 0; a mistake ends with 2', async () => {
+test('options of the command line; after SIGHUP running requests are answered, and it exits with 0; a user error exits with 2', async () => {
   const p = project();
   const started = p.start(
     'serve',

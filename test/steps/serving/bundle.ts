@@ -1,4 +1,6 @@
-/** A bundle with random weights, deployed by the real step; and what evaluate's way makes of raw texts. */
+/**
+ * A bundle with random weights, deployed by the real step; and the scores that evaluate would compute for raw texts.
+ */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +23,7 @@ export const cleaning: CleaningOptions = {
 
 const boxed = join(import.meta.dirname, '../../../pipelines/models/bert-tiny');
 
-/** A trained model's folder, as train leaves it. */
+/** The folder of a trained model, as train leaves it. */
 export async function makeModel(labels = ['ham', 'spam']): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'tunesmith-model-'));
   cpSync(boxed, folder, { recursive: true });
@@ -42,7 +44,7 @@ export async function makeBundle(model: string): Promise<string> {
   return folder;
 }
 
-/** Each text by itself, op by op, with the weights of model.safetensors: no batch, no ONNX, no thread. */
+/** Each text separately, op by op, with the weights of model.safetensors: no batch, no ONNX, no thread. */
 export async function referenceScores(folder: string, texts: string[]): Promise<number[][]> {
   const model = await loadModel(folder, 'text-classification');
   const tokenizer = await openTokenizer(folder, { maxLength });
@@ -77,7 +79,7 @@ export interface Folder {
   tokenizer: string;
   start: Pick<ModelStart, 'task' | 'labels'>;
   files?: Record<string, object>;
-  /** Weights that are not random: one value for all of a weight's numbers, or each. */
+  /** Sets weights: one value for all numbers of a weight, or each of them. */
   weights?: Record<string, number | number[]>;
 }
 

@@ -1,4 +1,4 @@
-/** What does not fit together in a bundle is found when the server starts; a model takes what it was trained on. */
+/** Inconsistent files of a bundle are detected when the server starts; a model accepts what it was trained on. */
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -19,7 +19,7 @@ afterAll(() => remove(model, bundle));
 
 const edited = (name: string, changes: object) => JSON.stringify({ ...JSON.parse(readFileSync(join(bundle, name), 'utf8')), ...changes });
 
-/** A copy of the bundle in which one file is another. */
+/** A copy of the bundle with one file replaced. */
 function withFile(name: string, content: string): string {
   const folder = temporary();
   cpSync(bundle, folder, { recursive: true });
@@ -37,7 +37,7 @@ test.each([
   ['training.json', () => '[]', /training.json/],
   ['training.json', () => '{"max_length": 1}', /max_length is 1/],
   ['training.json', () => '{"max_length": "24"}', /max_length is "24"/],
-  ['training.json', () => '{"max_length": 4, "pairs": true}', /max_length is 4|can answer no input/],
+  ['training.json', () => '{"max_length": 4, "pairs": true}', /max_length is 4|cannot process any input/],
   ['preprocessing.json', () => '{"version": 2', /preprocessing.json/],
   ['preprocessing.json', () => '{"version": 9}', /version 9/],
   ['preprocessing.json', () => step({ ...clean, remove: ['html', 'everything'] }), /"everything"/],
@@ -47,18 +47,22 @@ test.each([
   ['special_tokens_map.json', () => '{', /special_tokens_map.json/],
   ['metrics.json', () => '{', /metrics.json/],
   ['onnx/model.onnx', () => 'not a model', /ONNX model/],
-  ['config.json', () => edited('config.json', { vocab_size: 100 }), /embedding table 100 rows/],
+  ['config.json', () => edited('config.json', { vocab_size: 100 }), /embedding table has only 100 rows/],
   ['config.json', () => edited('config.json', { vocab_size: 1_000_000 }), /cannot read a batch/],
-  ['config.json', () => edited('config.json', { id2label: { 0: 'a', 1: 'b', 2: 'c' }, label2id: { a: 0, b: 1, c: 2 } }), /names 3/],
-  ['training.json', () => '{"max_length": 33}', /more than the 32 tokens/],
-])('%s that is wrong (%#) is found at the start', async (name, content, message) => {
+  [
+    'config.json',
+    () => edited('config.json', { id2label: { 0: 'a', 1: 'b', 2: 'c' }, label2id: { a: 0, b: 1, c: 2 } }),
+    /but config.json has 3/,
+  ],
+  ['training.json', () => '{"max_length": 33}', /exceeds the 32 tokens/],
+])('an invalid %s (%#) is detected at the start', async (name, content, message) => {
   await expect(startServer(withFile(name, content()), { port: 0 })).rejects.toMatchObject({
     name: 'UnusableError',
     message: expect.stringMatching(message),
   });
 });
 
-test('an ONNX model with fewer positions than config.json says is found at the start; the command ends with 2', async () => {
+test('an ONNX model with fewer positions than config.json declares is detected at the start; the command exits with 2', async () => {
   const folder = withFile('config.json', edited('config.json', { max_position_embeddings: 64 }));
   writeFileSync(join(folder, 'training.json'), '{"max_length": 64}');
   const p = project();
@@ -103,9 +107,9 @@ test.each([
   await server.close();
 });
 
-test('predict refuses a second text that the model was not trained with', async () => {
+test('predict rejects a second text if the model was not trained with one', async () => {
   const p = project({ 'pairs.jsonl': '{"text": "a"}\n{"text": "a", "text_pair": "b"}\n' });
   const { code, screen } = await p.run('predict', bundle, 'pairs.jsonl');
   expect(code).toBe(1);
-  expect(screen).toContain('trained on single texts, and takes no text_pair');
+  expect(screen).toContain('trained on single texts, and does not accept text_pair');
 });

@@ -1,4 +1,7 @@
-/** Hugging Face folders that we did not write: what predict and serve make of their config.json, their tokenizer and their labels. */
+/**
+ * Hugging Face folders from other tools: how predict and serve use their config.json, their tokenizer and their
+ * labels.
+ */
 import { expect, test } from 'vitest';
 import { openAnswer } from '../../../steps/serving/answer.ts';
 import { openBundle } from '../../../steps/serving/bundle.ts';
@@ -16,14 +19,14 @@ async function answersOf(folder: string, inputs: Record<string, string>[]): Prom
 
 const classifier: Folder['start'] = { task: 'text-classification', labels: ['a', 'b'] };
 
-test('an ALBERT with one token type reads pairs, whose tokens are of two', async () => {
+test('an ALBERT with one token type reads pairs, whose tokens have two types', async () => {
   const config = { ...small, model_type: 'albert', embedding_size: 8, type_vocab_size: 1 };
   const folder = await folderOf({ config, tokenizer: 'bert-cased', start: classifier });
   const [answer] = await answersOf(folder, [{ text: 'the cat', text_pair: 'the mat' }]);
   expect(Object.keys(answer.scores)).toEqual(['a', 'b']);
 });
 
-test('GPT-2 calls its longest length n_positions', async () => {
+test("GPT-2's maximum length is n_positions", async () => {
   const words = (count: number) => 'cat '.repeat(count);
   const of = (n_positions?: number) =>
     folderOf({
@@ -33,12 +36,13 @@ test('GPT-2 calls its longest length n_positions', async () => {
     });
   const [short, shorter] = await answersOf(await of(16), [{ text: words(300) }, { text: words(200) }]);
   expect(short).toEqual(shorter);
-  // Each word is a token or more: of these two a model with 1024 positions reads different ends, one with 512 would not.
+  // Each word is at least one token: a model with 1024 positions reads different ends of these two, one with 512
+  // would not.
   const [long, longer] = await answersOf(await of(), [{ text: words(120) }, { text: `${words(520)}the` }]);
   expect(long).not.toEqual(longer);
 });
 
-test('truncation_side of tokenizer_config.json: a long text loses its beginning', async () => {
+test('truncation_side of tokenizer_config.json: a long text is truncated at its beginning', async () => {
   const config = { ...small, model_type: 'bert' };
   const files = { 'tokenizer_config.json': { truncation_side: 'left' } };
   const folder = await folderOf({ config, tokenizer: 'bert-uncased', start: classifier, files });
@@ -52,17 +56,17 @@ test('truncation_side of tokenizer_config.json: a long text loses its beginning'
   expect(third).not.toEqual(other);
 });
 
-test('a length that no text fits, or that the model has no positions for', async () => {
+test('a length that no text fits, or for which the model has no positions', async () => {
   const config = { ...small, model_type: 'bert' };
   const of = (name: string, content: object) =>
     folderOf({ config, tokenizer: 'bert-uncased', start: classifier, files: { [name]: content } });
   const none = openBundle(await of('tokenizer_config.json', { model_max_length: 0 }));
   await expect(none).rejects.toThrow(/tokenizer_config.json of .*: model_max_length 0 leaves no room for a text/);
   const long = openBundle(await of('training.json', { max_length: 21 }));
-  await expect(long).rejects.toThrow(/max_length 21 is more than the 20 tokens that the model has positions for/);
+  await expect(long).rejects.toThrow(/max_length 21 exceeds the 20 tokens for which the model has positions/);
 });
 
-test('an ONNX model of other sizes than its config.json says is refused in words', async () => {
+test('an ONNX model with other sizes than its config.json is rejected with a message', async () => {
   const folder = await folderOf({ config: { ...small, model_type: 'bert' }, tokenizer: 'bert-uncased', start: classifier });
   const bundle = await openBundle(folder);
   const { encode, run } = await openAnswer({ ...bundle, encoding: { max_length: 60 } }, 1);
@@ -81,7 +85,7 @@ test('masked-lm fills in a special token by its name', async () => {
   expect(await answersOf(folder, [{ text: 'the [MASK] sat' }])).toMatchObject([{ fill: [{ token: '[UNK]' }] }]);
 });
 
-/** What transformers' pipeline makes of words that all have the last label, but for tags that mark no entities. */
+/** transformers' pipeline joins words that all have the last label, except for tags that mark no entities. */
 test.each([
   [['O', 'PER'], ['cat sat on']],
   [['LABEL_0', 'LABEL_1'], ['cat sat on']],
@@ -94,7 +98,7 @@ test.each([
     ['VERB', 'NOUN'],
     ['cat', 'sat', 'on'],
   ],
-])('words of one label, of %j', async (labels, pieces) => {
+])('words with one label, of %j', async (labels, pieces) => {
   const bias = labels.map((_, i) => (i === labels.length - 1 ? 1 : 0));
   const folder = await folderOf({
     config: { ...small, model_type: 'bert' },

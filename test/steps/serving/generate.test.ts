@@ -1,4 +1,4 @@
-/** POST /generate: texts whole and as they come, limits, and who hangs up. */
+/** POST /generate: whole and streamed texts, limits, and clients that disconnect. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,7 @@ async function streamed(body: object): Promise<[name: string, data: any][]> {
   });
 }
 
-test('one prompt or many, whole or as the texts come: the same texts', async () => {
+test('one prompt or several, whole or streamed: the same texts', async () => {
   const { status, texts } = await post({ prompt: ['Hello', 'a longer prompt'], max_new_tokens: 12 });
   expect(status).toBe(200);
   expect(texts).toHaveLength(2);
@@ -64,7 +64,7 @@ test('one prompt or many, whole or as the texts come: the same texts', async () 
   expect(beams[0]![1].piece).toBe(beams[1]![1].texts[0].text);
 });
 
-test('what is wrong with a request is said, and where', async () => {
+test('errors of a request are reported with their place', async () => {
   for (const [body, message] of [
     ['', 'the body is not JSON: it is empty'],
     ['[]', 'the body must be an object such as {"prompt": "…"}, not a list'],
@@ -72,13 +72,13 @@ test('what is wrong with a request is said, and where', async () => {
     ['{"prompt":1}', '"prompt" must be a string or a list of strings, not a number'],
     ['{"prompt":["a",null]}', '"prompt[1]" must be a string, not null'],
     ['{"prompt":"a","stream":1}', '"stream" must be true or false, not a number'],
-    ['{"prompt":"a","max_new_tokens":0}', '"max_new_tokens" is 0, and must be a whole number from 1'],
-    ['{"prompt":"a","max_new_tokens":3001}', '"max_new_tokens" is 3001; at most 3000 are generated here'],
-    ['{"prompt":"a","top":1}', '"top" is not an option of generation'],
-    ['{"prompt":"a","constructor":1}', '"constructor" is not an option of generation'],
-    ['{"prompt":"a","__proto__":1}', '"__proto__" is not an option of generation'],
+    ['{"prompt":"a","max_new_tokens":0}', '"max_new_tokens" is 0, but must be a whole number of at least 1'],
+    ['{"prompt":"a","max_new_tokens":3001}', '"max_new_tokens" is 3001, but must be at most 3000 on this server'],
+    ['{"prompt":"a","top":1}', '"top" is not a generation option'],
+    ['{"prompt":"a","constructor":1}', '"constructor" is not a generation option'],
+    ['{"prompt":"a","__proto__":1}', '"__proto__" is not a generation option'],
     ['{"prompt":""}', 'the prompt is empty'],
-    [JSON.stringify({ prompt: 'a'.repeat(4001) }), "the prompt has 4001 tokens, and the model's context holds 4000"],
+    [JSON.stringify({ prompt: 'a'.repeat(4001) }), 'the prompt has 4001 tokens, but the context of the model holds only 4000'],
   ]) {
     const { status, error } = await post(body);
     expect({ body: body!.slice(0, 60), status }).toEqual({ body: body!.slice(0, 60), status: 400 });
@@ -86,12 +86,12 @@ test('what is wrong with a request is said, and where', async () => {
   }
   expect(await post({ prompt: ['a', 'b', 'c'], num_beams: 2 })).toMatchObject({
     status: 413,
-    error: { message: 'prompts times beams or texts makes 6 texts at once; at most 4' },
+    error: { message: 'prompts times beams or texts makes 6 texts at once, but at most 4 are allowed' },
   });
   expect(await streamed({ prompt: '' })).toEqual([['error', { error: { message: 'the prompt is empty' } }]]);
 });
 
-test('the page asks for no more tokens than are generated here', async () => {
+test('the page requests at most as many tokens as the server allows', async () => {
   const asks = async (limits: { newTokens?: number }) => {
     const own = await startServer(folder, { port: 0, limits });
     const html = await (await fetch(own.url)).text();
@@ -101,21 +101,21 @@ test('the page asks for no more tokens than are generated here', async () => {
   expect([await asks({ newTokens: 30 }), await asks({})]).toEqual(['30', '100']);
 });
 
-test('time ends a text', async () => {
+test('max_time ends a text', async () => {
   const start = performance.now();
   const { texts } = await post({ prompt: 'Hello', max_new_tokens: 3000, max_time: 0.3 });
   expect(texts[0].finish).toBe('time');
   expect(performance.now() - start).toBeLessThan(20_000);
 });
 
-test('who hangs up stops the work, whether waiting for all or reading along', async () => {
+test('a client that disconnects stops the work, whether it waits or streams', async () => {
   for (const stream of [false, true]) {
     const gone = request(`${server.url}/generate`, { method: 'POST', headers });
     gone.on('error', () => {});
     gone.end(JSON.stringify({ prompt: ['Hello', 'there', 'you', 'all'], max_new_tokens: 3000, stream }));
     await new Promise((resolve) => setTimeout(resolve, 300));
     gone.destroy();
-    // Else it would wait for 12,000 tokens.
+    // Otherwise it would wait for 12,000 tokens.
     const next = await post({ prompt: 'Hello', max_new_tokens: 2 });
     expect(next.status).toBe(200);
     const waiting = await fetch(`${server.url}/metrics`);
@@ -123,7 +123,7 @@ test('who hangs up stops the work, whether waiting for all or reading along', as
   }
 });
 
-test('too many at once are turned away', async () => {
+test('too many requests at once are rejected', async () => {
   const answers = await Promise.all(Array.from({ length: 8 }, (_, i) => post({ prompt: `${i}`, max_new_tokens: 40 })));
   const refused = answers.filter(({ status }) => status === 503);
   expect(refused.length).toBeGreaterThan(0);
@@ -131,7 +131,7 @@ test('too many at once are turned away', async () => {
   expect(answers.filter(({ status }) => status === 200).length).toBe(8 - refused.length);
 });
 
-test('health, the OpenAPI document and the page speak of it; /predict is not there', async () => {
+test('health, the OpenAPI document and the page describe it; /predict does not exist', async () => {
   const get = async (route: string) => (await fetch(server.url + route)).text();
   expect(JSON.parse(await get('/health'))).toMatchObject({ status: 'ok', task: 'causal-lm' });
   const document = JSON.parse(await get('/openapi.json'));
@@ -144,7 +144,7 @@ test('health, the OpenAPI document and the page speak of it; /predict is not the
   expect((await fetch(`${server.url}/predict`, { method: 'POST', body: '{}' })).status).toBe(404);
 });
 
-test('who made a mistake, or hung up, does not wait for the texts of others; what takes too much memory is refused', async () => {
+test('an invalid or aborted request does not wait for other texts; one that needs too much memory is rejected', async () => {
   const long = new AbortController();
   const writing = fetch(`${server.url}/generate`, {
     method: 'POST',
@@ -165,7 +165,7 @@ test('who made a mistake, or hung up, does not wait for the texts of others; wha
   const refused = await fetch(`${large.url}/generate`, { method: 'POST', headers, body });
   expect([refused.status, await refused.text()]).toEqual([
     400,
-    expect.stringMatching(/texts would take \d+ MB of memory at their longest; at most 512/),
+    expect.stringMatching(/texts would take up to \d+ MB of memory, but at most 512 MB are allowed/),
   ]);
   await large.close();
 });

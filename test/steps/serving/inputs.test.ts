@@ -6,7 +6,7 @@ import { Database, literal } from '../../../steps/data/database.ts';
 import { type InputOptions, readInputs } from '../../../steps/serving/inputs.ts';
 import { temporary } from '../rig.ts';
 
-/** The texts of a file, and the mistake that ended it. */
+/** The texts of a file, and the error that ended it. */
 async function read(name: string, content: string | Buffer, options?: InputOptions) {
   const file = join(temporary(), name);
   writeFileSync(file, content);
@@ -19,13 +19,13 @@ async function read(name: string, content: string | Buffer, options?: InputOptio
   return { texts };
 }
 
-test('plain lines: an empty one counts, a return before the newline does not', async () => {
+test('plain lines: an empty one counts, a carriage return before the newline is removed', async () => {
   expect(await read('a.txt', 'one\r\n\n  two \u2028 still two\n\n')).toEqual({ texts: ['one', '', '  two \u2028 still two', ''] });
   expect(await read('a.txt', 'no newline')).toEqual({ texts: ['no newline'] });
   expect(await read('a.txt', '')).toEqual({ texts: [] });
 });
 
-test('plain lines in UTF-16 without a byte order mark are refused, never read with NULs in them', async () => {
+test('plain lines in UTF-16 without a byte order mark are rejected, never read with NULs', async () => {
   for (const [bytes, encoding] of [
     [Buffer.from('good\nbad\n', 'utf16le'), 'utf-16le'],
     [Buffer.from('good\r\nbad\r\n', 'utf16le').swap16(), 'utf-16be'],
@@ -39,7 +39,7 @@ test('plain lines in UTF-16 without a byte order mark are refused, never read wi
   expect(await read('a.txt', 'a\0b\n')).toEqual({ texts: ['a\0b'] });
 });
 
-test('JSONL: by key, over blank lines', async () => {
+test('JSONL: by key, skipping blank lines', async () => {
   const lines = '{"text":"a\\n\\u2028"}\n\n{"id":2,"text":""}\r\n';
   expect(await read('a.jsonl', lines)).toEqual({ texts: ['a\n\u2028', ''] });
   expect(await read('a.ndjson', '{"body":"b"}', { column: 'body' })).toEqual({ texts: ['b'] });
@@ -52,14 +52,14 @@ test('CSV: quotes, newlines within them, any usual delimiter, a byte order mark'
   expect(await read('a.csv', 'id,body\n1,x\n', { column: 'body' })).toEqual({ texts: ['x'] });
 });
 
-test('without an extension the content tells the format; --format overrules both', async () => {
+test('without an extension the content decides the format; --format overrides both', async () => {
   expect(await read('a', '{"text":"x"}\n')).toEqual({ texts: ['x'] });
   expect(await read('a', 'id,text\n1,x\n')).toEqual({ texts: ['x'] });
   expect(await read('a', 'a text, of words\n')).toEqual({ texts: ['a text, of words'] });
   expect(await read('a.csv', 'id,text\n', { format: 'lines' })).toEqual({ texts: ['id,text'] });
 });
 
-test('a mistake names its line, after the texts before it', async () => {
+test('an error reports its line, after the texts before it', async () => {
   expect(await read('a.jsonl', '{"text":"x"}\n{"text":1}\n')).toEqual({
     texts: ['x'],
     mistake: 'a.jsonl:2: "text" is a number, not a string',
@@ -86,7 +86,7 @@ test('a mistake names its line, after the texts before it', async () => {
   });
 });
 
-/** The rows of a file, with what was kept of them. */
+/** The rows of a file, with their copied columns. */
 async function rows(name: string, content: string | Buffer, options?: InputOptions) {
   const file = join(temporary(), name);
   writeFileSync(file, content);
@@ -105,7 +105,7 @@ test('predict reads what collect reads: dialects of CSV, JSON lists, gzip, encod
   expect(await read('a.csv', Buffer.from('\ufefftext\né\n', 'utf16le'), { encoding: 'utf-16' })).toEqual({ texts: ['é'] });
   expect(await read('a.txt', Buffer.from('\xe9\n', 'latin1'), { encoding: 'latin1' })).toEqual({ texts: ['é'] });
   expect(await read('a.csv', 'text\n\ufeffmark\n')).toEqual({ texts: ['\ufeffmark'] });
-  expect((await read('a.txt', 'x', { encoding: 'utf-7' as never })).mistake).toBe('--encoding utf-7 is not known');
+  expect((await read('a.txt', 'x', { encoding: 'utf-7' as never })).mistake).toBe('--encoding utf-7 is unknown');
   const file = join(temporary(), 'a.parquet');
   const database = await Database.open();
   await database.run(
@@ -120,7 +120,7 @@ test('predict reads what collect reads: dialects of CSV, JSON lists, gzip, encod
   ]);
 });
 
-test('the column of the training data is looked for first, then the name of the field', async () => {
+test('the column of the training data takes precedence over the name of the field', async () => {
   const known = { text: 'body' };
   expect(await read('a.csv', 'text,body\nx,y\n', { known })).toEqual({ texts: ['y'] });
   expect(await read('a.csv', 'text,other\nx,y\n', { known })).toEqual({ texts: ['x'] });
@@ -129,7 +129,7 @@ test('the column of the training data is looked for first, then the name of the 
   expect((await read('a.csv', 'a,b\nx,y\n', { known })).mistake).toBe('a.csv:1: no column "body" and no "text": it has a, b');
 });
 
-test('columns are kept as they are written', async () => {
+test('copied columns do not change', async () => {
   expect(await rows('a.csv', 'id,text,n\n007,x,1.10\n,y,""\n')).toEqual([
     ['x', '{"id":"007"}'],
     ['y', '{"id":null}'],
@@ -152,14 +152,14 @@ test('a file that cannot be read', async () => {
   await expect(readInputs(join(folder, 'none'), [{ name: 'text' }]).next()).rejects.toThrow('does not exist');
 });
 
-test('characters that lie across the parts in which a file is read', async () => {
+test('characters across the borders of chunks', async () => {
   const lines = Array.from({ length: 60_000 }, (_, i) => `${'ü€😀'.repeat(i % 7)}${i}`);
   expect(await read('a.txt', lines.join('\n'))).toEqual({ texts: lines });
   const long = '😀'.repeat(400_000);
   expect(await read('a.csv', `id,text\n1,"${long}"\n`)).toEqual({ texts: [long] });
 });
 
-test('lists of words are read from Parquet as from JSONL, and an item that is no word is named', async () => {
+test('lists of words are read from Parquet as from JSONL, and an item that is not a word is reported', async () => {
   const fields = [{ name: 'text', words: true }];
   const known = { text: 'tokens' };
   const folder = temporary();
@@ -189,16 +189,18 @@ test('lists of words are read from Parquet as from JSONL, and an item that is no
   expect(await readFile('a.parquet')).toEqual([...read, 'a.parquet: row 3: item 2 of "tokens" is null, not a string']);
   expect(await readFile('bytes.parquet')).toEqual([{ text: 'café', words: '["café"]' }]);
   expect(await readFile('null.parquet')).toEqual(['null.parquet: row 1: "tokens" is null, not a string']);
-  expect(await readFile('numbers.parquet')).toEqual(['numbers.parquet: the column "tokens" holds INTEGER[], not texts or lists of words']);
+  expect(await readFile('numbers.parquet')).toEqual([
+    'numbers.parquet: the column "tokens" contains INTEGER[], not texts or lists of words',
+  ]);
 });
 
-test('a NUL in the name of a column', async () => {
+test('a NUL in a column name', async () => {
   expect((await read('a.csv', Buffer.from('text,id\na,1\n', 'utf16le'))).mistake).toBe(
-    'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" holds a NUL character',
+    'a.csv:1: the column name "t\\u0000e\\u0000x\\u0000t\\u0000" contains a NUL character',
   );
 });
 
-test('prompts are read as texts are', async () => {
+test('prompts are read like texts', async () => {
   const folder = temporary();
   const prompts = async (name: string, content: string | Buffer, options?: InputOptions) => {
     writeFileSync(join(folder, name), content);

@@ -1,4 +1,4 @@
-/** One client cannot harm another: what is wrong with an input is the error of this input alone. */
+/** One client cannot harm another: an invalid input fails alone. */
 import { expect, test } from 'vitest';
 import { openBundle } from '../../../steps/serving/bundle.ts';
 import { openQueue } from '../../../steps/serving/queue.ts';
@@ -8,7 +8,7 @@ import { folderOf, small } from './bundle.ts';
 
 const bert = { config: { ...small, model_type: 'bert' }, tokenizer: 'bert-uncased' };
 
-test('a question that is too long is refused; requests that share its batch are answered', async () => {
+test('a question that is too long is rejected; requests that share its batch are answered', async () => {
   const server = await startServer(await folderOf({ ...bert, start: { task: 'question-answering', labels: [] } }), { port: 0 });
   const post = async (inputs: unknown) => {
     const body = JSON.stringify({ inputs });
@@ -32,7 +32,7 @@ test('a question that is too long is refused; requests that share its batch are 
 test('a batch that the model cannot run is run again one by one', async () => {
   const config = { ...bert.config, vocab_size: 141 };
   const folder = await folderOf({ ...bert, config, start: { task: 'text-classification', labels: ['a', 'b'] } });
-  // Not told that tokens and model do not belong together, it takes ids that have no embedding.
+  // Without the check that tokenizer and model belong together, it accepts ids that have no embedding.
   const queue = openQueue(await startWorkers({ ...(await openBundle(folder)), vocabulary: undefined }, 1), { tokens: 512 });
   const outcomes = await queue.answer(['a', 'the cat sat on the mat', 'b'].map((text) => ({ text })));
   expect(outcomes).toEqual([

@@ -1,4 +1,4 @@
-/** A container of 2 GB survives whatever the limits accept. */
+/** A container of 2 GB survives everything that the limits accept. */
 import { afterAll, expect, test } from 'vitest';
 import { container } from '../../container.ts';
 import { project } from '../../rig.ts';
@@ -13,7 +13,7 @@ afterAll(() => {
   group?.remove();
 });
 
-test.skipIf(!group)('a server in 2 GB (needs the right to make a cgroup) answers after bodies of 10 MB of the worst texts', async () => {
+test.skipIf(!group)('a server in 2 GB (needs permission to make a cgroup) answers after bodies of 10 MB of the worst texts', async () => {
   const p = project();
   const server = p.start('serve', bundle, '--port', '0');
   group!.add(server.pid);
@@ -31,7 +31,7 @@ test.skipIf(!group)('a server in 2 GB (needs the right to make a cgroup) answers
     for (const outcome of await Promise.all([1, 2, 3, 4, 5, 6].map(() => post(inputs, 3000))))
       expect([200, 503, 'TimeoutError']).toContain(outcome);
   }
-  // Its own turn comes whatever is left of the others.
+  // It is served in its turn, whatever is left of the others.
   expect(await post('still there?', 60_000)).toBe(200);
   expect(group!.kills()).toBe(0);
   server.kill('SIGTERM');

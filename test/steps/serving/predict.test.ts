@@ -23,7 +23,7 @@ const texts = [
   'long '.repeat(900),
 ];
 
-test("every format gives a line an input, in order, with the model's own scores", async () => {
+test("every format gives one line per input, in order, with the model's own scores", async () => {
   const p = project({
     'a.jsonl': texts.map((text) => `${JSON.stringify({ text })}\n`).join(''),
     'a.csv': `id,text\n${texts.map((text, i) => `${i},"${text.replaceAll('"', '""')}"\n`).join('')}`,
@@ -38,7 +38,7 @@ test("every format gives a line an input, in order, with the model's own scores"
   expectScores((await p.feed(p.read('a.csv'), 'predict', bundle, '-')).stdout, reference);
 });
 
-test('id and other columns are kept, as JSON lines or as CSV, on the screen or in a file', async () => {
+test('id and other columns are copied, as JSON lines or as CSV, to the screen or to a file', async () => {
   const p = project({
     'a.csv': 'id;text;label;n\n007;Buy NOW;spam;1.10\n8;"Lunch; Monday?";;"x ""y"""\n',
   });
@@ -63,7 +63,7 @@ test('id and other columns are kept, as JSON lines or as CSV, on the screen or i
   expect((await p.run('predict', bundle, 'a.csv', '-o', 'no/folder.csv')).stderr).toContain('no/folder.csv cannot be written');
 });
 
-test('answers as CSV: nested fields are columns, an empty text is in quotes', () => {
+test('answers as CSV: nested fields are columns, an empty text is quoted', () => {
   const line = answerLines('csv');
   expect(line({ id: null, note: '' }, { entities: [{ word: 'Ada' }], scores: { a: 0.5, b: 1e-7 } })).toBe(
     'id,note,entities,scores.a,scores.b\n,"","[{""word"":""Ada""}]",0.5,1e-7\n',
@@ -71,19 +71,19 @@ test('answers as CSV: nested fields are columns, an empty text is in quotes', ()
   expect(line({ id: ' 7', note: 'a\nb' }, { entities: [], scores: { a: 1 } })).toBe('" 7","a\nb",[],1,\n');
 });
 
-test('a model folder without an ONNX model answers the same', async () => {
+test('a model folder without an ONNX model gives the same answers', async () => {
   const { stdout, code } = await project().feed('Buy now\nLunch?\n', 'predict', model, '-');
   expect(code).toBe(0);
   expectScores(stdout, await referenceScores(model, ['Buy now', 'Lunch?']));
 });
 
-test('a tokenizer with more tokens than the model has embeddings is refused', async () => {
+test('a tokenizer with more tokens than the model has embeddings is rejected', async () => {
   const p = project({ 'a.txt': 'Lunch?\n' });
   cpSync(bundle, p.path('bundle'), { recursive: true });
   p.write('bundle/config.json', JSON.stringify({ ...JSON.parse(p.read('bundle/config.json')), vocab_size: 100 }));
   const { code, stderr } = await p.run('predict', 'bundle', 'a.txt');
   expect(code).toBe(2);
-  expect(stderr).toContain("the tokenizer has 30522 tokens, and the model's embedding table 100 rows");
+  expect(stderr).toContain("the tokenizer has 30522 tokens, but the model's embedding table has only 100 rows");
 });
 
 test('thousands of lines of all lengths keep their order', async () => {
@@ -95,7 +95,7 @@ test('thousands of lines of all lengths keep their order', async () => {
   for (const label of ['ham', 'spam']) expect(first.scores[label]).toBeCloseTo(last.scores[label], 5);
 });
 
-test('a line that cannot be read ends it with 1, after the lines before it', async () => {
+test('an invalid line ends it with 1, after the lines before it', async () => {
   const p = project({ 'a.jsonl': '{"text":"x"}\n{"text":"y"}\n{"text":null}\n{"text":"z"}\n' });
   const { code, stdout, stderr } = await p.run('predict', bundle, 'a.jsonl');
   expect(code).toBe(1);
@@ -104,7 +104,7 @@ test('a line that cannot be read ends it with 1, after the lines before it', asy
   expect(stderr).not.toMatch(/^\s+at /m);
 });
 
-test('what is no bundle is told in a sentence', async () => {
+test('a folder that is not a bundle is rejected with one sentence', async () => {
   const p = project({ 'empty/x': '', 'cut/config.json': '{"model_ty', 'cut/tokenizer.json': '{}', 'in.txt': 'x\n' });
   p.write('broken/config.json', JSON.stringify({ model_type: 'bert', architectures: ['BertForSequenceClassification'] }));
   p.write('broken/tokenizer.json', anyTokenizer());
@@ -116,14 +116,14 @@ test('what is no bundle is told in a sentence', async () => {
     p.write(`${folder}/tokenizer.json`, anyTokenizer());
   }
   for (const [folder, message] of [
-    ['none', 'there is no folder none'],
+    ['none', 'the folder none does not exist'],
     ['in.txt', 'in.txt is not a folder'],
     ['empty', 'empty has no config.json'],
     ['cut', 'config.json is not a JSON object'],
     ['broken', 'cannot be opened'],
     ['other', 'model_type "bart" is not supported'],
     ['masked', 'masked has no model.safetensors'],
-    ['base', 'BertModel, a base model that was trained for no task'],
+    ['base', 'BertModel, a base model that was not trained for a task'],
     ['choice', 'BertForMultipleChoice, which is not supported'],
   ] as const) {
     const { code, stdout, stderr } = await p.run('predict', folder, 'in.txt');

@@ -1,4 +1,6 @@
-/** Which input is worked on next, by threads that only count: an input `{ text: '3' }` has three sequences of ten tokens. */
+/**
+ * The scheduling of inputs, with threads that only count: an input `{ text: '3' }` has three sequences of ten tokens.
+ */
 import { expect, test } from 'vitest';
 import { openQueue } from '../../../steps/serving/queue.ts';
 import type { Numbered, Report, Thread } from '../../../steps/serving/workers.ts';

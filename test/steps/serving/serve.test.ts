@@ -43,14 +43,14 @@ test('50 raw mails: the scores of the model, together or one by one', async () =
   }
 });
 
-test('any text has an answer: empty, long, emoji, control characters, half a surrogate pair', async () => {
+test('any text has an answer: empty, long, emoji, control characters, an unpaired surrogate', async () => {
   const { status, predictions } = await post({ inputs: ['', ' ', 'x'.repeat(1_000_000), '😀👩‍👩‍👧', '\u0000\u0007\u202e', '\ud83d'] });
   expect(status).toBe(200);
   expect(predictions).toHaveLength(6);
   expect(await post({ inputs: [] })).toMatchObject({ status: 200, predictions: [] });
 });
 
-test('what is wrong with a request is said, and where', async () => {
+test('errors of a request are reported with their place', async () => {
   for (const [body, message] of [
     ['', 'the body is not JSON: it is empty'],
     ['{', 'the body is not JSON'],
@@ -66,7 +66,7 @@ test('what is wrong with a request is said, and where', async () => {
   }
   expect(await post({ inputs: Array(61).fill('a') })).toMatchObject({
     status: 413,
-    error: { message: '"inputs" has 61 entries; at most 60 at once' },
+    error: { message: '"inputs" has 61 entries, but at most 60 are allowed at once' },
   });
   expect(await post({ inputs: 'x'.repeat(2_000_001) })).toMatchObject({ status: 413 });
   const nowhere = await fetch(`${server.url}/nowhere`);
@@ -76,19 +76,19 @@ test('what is wrong with a request is said, and where', async () => {
   await wrong.json();
 });
 
-test('too much at once is turned away, and the rest is answered', async () => {
+test('requests beyond the limit are rejected, and the others are answered', async () => {
   const texts = Array.from({ length: 60 }, (_, i) => `${i} ${'word '.repeat(2000)}`);
   const answers = await Promise.all(Array.from({ length: 12 }, () => post({ inputs: texts })));
   const refused = answers.filter(({ status }) => status === 503);
   expect(refused.length).toBeGreaterThan(0);
   for (const { headers, error } of refused)
-    expect([headers.get('retry-after'), error.message]).toEqual(['1', expect.stringContaining('waiting')]);
+    expect([headers.get('retry-after'), error.message]).toEqual(['1', expect.stringContaining('the server is overloaded')]);
   const served = answers.filter(({ status }) => status === 200);
   expect(served.length + refused.length).toBe(12);
   for (const { predictions } of served) expect(predictions).toEqual(served[0].predictions);
 });
 
-test('health, measurements, the OpenAPI document and the page', async () => {
+test('health, metrics, the OpenAPI document and the page', async () => {
   const get = async (route: string) => (await fetch(server.url + route)).text();
   expect(JSON.parse(await get('/health'))).toEqual({ status: 'ok', model: 'tiny', task: 'text-classification', labels: ['ham', 'spam'] });
   const measured = await get('/metrics');
@@ -103,7 +103,7 @@ test('health, measurements, the OpenAPI document and the page', async () => {
   expect(page).not.toMatch(/(src|href)="?https?:/);
 });
 
-test('who hangs up costs nobody an answer', async () => {
+test('a client that disconnects does not affect other answers', async () => {
   const texts = Array.from({ length: 60 }, (_, i) => `${i} ${'word '.repeat(2000)}`);
   const gone = request(`${server.url}/predict`, { method: 'POST', headers: { 'content-type': 'application/json' } });
   gone.on('error', () => {});
@@ -113,7 +113,7 @@ test('who hangs up costs nobody an answer', async () => {
   expect(await post({ inputs: 'still there?' })).toMatchObject({ status: 200 });
 });
 
-test('SIGTERM answers what is under way, and ends with 0; a port in use is one line', async () => {
+test('after SIGTERM running requests are answered, and it exits with 0; a port in use is one line', async () => {
   const p = project();
   const started = p.start('serve', bundle, '--port', '0');
   await p.until(() => started.output().includes('http://'));

@@ -19,7 +19,7 @@ async function splitOf(data: object[], options: object = THIRDS, previous?: stri
   return (await ran(data, options, previous)).splits;
 }
 
-/** `assignment`: the file; `warnings`: what the step warned of. */
+/** `assignment`: the file; `warnings`: those of the step. */
 async function ran(data: object[], options: object, previous?: string) {
   const { outputs, warnings } = await ranStep(definition, options, { data: await table(data), ...(previous && { previous }) });
   const splits = new Map<string, string>();
@@ -30,7 +30,7 @@ async function ran(data: object[], options: object, previous?: string) {
 
 const count = (splits: Map<string, string>, split: string) => [...splits.values()].filter((s) => s === split).length;
 
-test('exact shares in every stratum, whatever the order of the rows; another seed, another split', async () => {
+test('exact shares in every stratum, whatever the order of the rows; another seed gives another split', async () => {
   const data = rows(500);
   const split = await splitOf(data);
   for (const [label, n] of [
@@ -62,7 +62,7 @@ test.each([
   ['by content', {}],
   ['by group', { group: ['label', 'text'] }],
   ['by id, in two splits', { key: ['id'], ratios: [0.5, 0.5] }],
-])('stable, %s: no row ever moves, whatever comes, goes or is reordered', async (_, options) => {
+])('stable, %s: no row ever moves, whatever is added, removed or reordered', async (_, options) => {
   const known = new Map<string, string>();
   for (const data of changes())
     for (const [id, split] of await splitOf(data, { assign: 'stable', seed: 3, ...options })) {
@@ -72,7 +72,7 @@ test.each([
   expect(new Set(known.values()).size).toBe('ratios' in options ? 2 : 3);
 });
 
-test('stable: shares deviate as a binomial does, and an empty split is a warning', async () => {
+test('stable: shares deviate like a binomial, and an empty split is a warning', async () => {
   const options = { assign: 'stable', ratios: [0.7, 0.1, 0.2] };
   const split = await splitOf(rows(4000), options);
   for (const [i, name] of ['train', 'validation', 'test'].entries()) {
@@ -85,7 +85,7 @@ test('stable: shares deviate as a binomial does, and an empty split is a warning
   expect(definition.check!({ ratios: [0.8, 0.2], assign: 'stable', stratify: 'label' } as any)).toMatchObject([{ option: 'stratify' }]);
 });
 
-test('previous: former rows keep their split through growth, shrinking and reordering, and new ones fill up the shares', async () => {
+test('previous: earlier rows keep their split through growth, shrinking and reordering, and new ones fill up the shares', async () => {
   const known = new Map<string, string>();
   let previous: string | undefined;
   let last = new Map<string, string>();
@@ -116,7 +116,7 @@ test('previous may be the data of a split, a CSV of ids, or JSON lines with the 
   }
 });
 
-test('a previous split that cannot be kept is refused', async () => {
+test('an unusable previous split is rejected', async () => {
   const folder = temporary();
   const fails = async (text: string, options: object = THIRDS) => {
     const file = join(folder, 'previous');
@@ -127,19 +127,17 @@ test('a previous split that cannot be kept is refused', async () => {
     );
   };
   expect(await fails('id,split\nr1,train\nr2,dev\n')).toBe(
-    'previous has 1 row in the split "dev", and `ratios` makes train, validation, test',
+    'previous has 1 row in the split "dev", but `ratios` defines train, validation, test',
   );
   expect(await fails('id,part\nr1,train\n')).toBe('previous: previous has no column `split`');
-  expect(await fails('name,split\nr1,train\n')).toBe(
-    'previous has none of the columns by which rows are known again: `unit`, `text`, or `id`',
-  );
+  expect(await fails('name,split\nr1,train\n')).toBe('previous has none of the columns that identify rows: `unit`, `text`, or `id`');
   expect(await fails('text,split\ntext number 1,train\ntext number 1,test\n')).toBe(
-    'previous puts 1 content or group into more than one split',
+    'previous assigns 1 content or group to more than one split',
   );
   expect(await fails('{"id": "r1", ')).toMatch(/^previous: previous cannot be read: /);
 });
 
-test('an assignment names the columns that identify its units, and a split by others is refused', async () => {
+test('an assignment records the columns that identify its units, and other columns are rejected', async () => {
   const data = grouped([3, 3, 3, 3, 3, 3, 3, 3, 3, 3]).map((row, i) => ({
     ...row,
     customer: i === 0 ? null : row.customer,
@@ -149,7 +147,7 @@ test('an assignment names the columns that identify its units, and a split by ot
   const first = await ran(data, byCustomer);
   expect(readFileSync(first.assignment, 'utf8')).toMatch(/^unit,split,unit_group,unit_key\n\w{32},\w+,customer,text\n/);
   await expect(ran(data, { ratios: [0.8, 0.2] }, first.assignment)).rejects.toThrow(
-    'previous was made with `group` customer, and this split has no `group`: its rows would not be known again',
+    'previous was made with `group` customer, and this split has no `group`: its rows cannot be identified',
   );
   await expect(ran(data, { ...byCustomer, group: ['customer', 'label'] }, first.assignment)).rejects.toThrow(
     'previous was made with `group` customer, and this split has `group` customer, label',
@@ -157,14 +155,14 @@ test('an assignment names the columns that identify its units, and a split by ot
   await expect(ran(data, { ...byCustomer, key: ['body'] }, first.assignment)).rejects.toThrow(
     'previous was made with `key` text, and this split has `key` body',
   );
-  // Where no row lacks its group nothing depends on the content.
+  // If every row has a group, nothing depends on the content.
   const second = await ran(data.slice(1), { ...byCustomer, key: ['body'] }, first.assignment);
   expect(second.warnings.join()).not.toContain('previous');
   for (const [id, split] of second.splits) expect(split).toBe(first.splits.get(id));
   await expect(ran(data, { ...byCustomer, key: ['body'] }, second.assignment)).rejects.toThrow('previous was made with `key` text');
 });
 
-test('a previous that knows only part of the rows is warned of, with counts', async () => {
+test('a warning counts the rows that previous does not know', async () => {
   const data = grouped(Array.from({ length: 10 }, () => 3)).map((row, i) => ({ ...row, customer: i === 0 ? null : row.customer }));
   const folder = temporary();
   const file = (name: string, text: string) => {
@@ -176,21 +174,21 @@ test('a previous that knows only part of the rows is warned of, with counts', as
   const groups = await ran(data, { ...by, group: 'customer' });
   const contents = await ran(data, by);
   expect((await ran(data, by, bare(groups.assignment, 'groups'))).warnings).toContainEqual(
-    expect.stringContaining('the data have 1 of the 11 contents or groups of previous'),
+    expect.stringContaining('the data contain 1 of the 11 contents or groups of previous'),
   );
   expect((await ran(data, { ...by, group: 'customer' }, bare(contents.assignment, 'contents'))).warnings).toContainEqual(
-    expect.stringContaining('previous knows 29 rows by content, and not by `customer` and `text`'),
+    expect.stringContaining('previous identifies 29 rows by content, not by `customer` and `text`'),
   );
   const ids = file('ids', `id,split\n${data.map(({ id }, i) => `${i < 5 ? id : `x${i}`},train\n`).join('')}`);
-  expect((await ran(data, by, ids)).warnings).toContainEqual(expect.stringContaining('the data have 5 of the 30 ids of previous'));
+  expect((await ran(data, by, ids)).warnings).toContainEqual(expect.stringContaining('the data contain 5 of the 30 ids of previous'));
   const changed = data.map((row, i) => (i < 4 ? { ...row, text: `${row.text}!` } : row));
   expect((await ran(changed, by, contents.data)).warnings).toContainEqual(
-    expect.stringContaining('4 rows have an id of previous and another `text`'),
+    expect.stringContaining('4 rows have an id of previous but another `text`'),
   );
   expect((await ran(data, by, contents.assignment)).warnings).toEqual([]);
 });
 
-/** Rows of groups of these sizes. */
+/** Rows of groups with these sizes. */
 const grouped = (sizes: number[]) =>
   sizes.flatMap((size, g) => rows(size, 1000 * g).map((row) => ({ ...row, customer: `c${String(g).padStart(2, '0')}` })));
 
@@ -207,7 +205,7 @@ test('12 groups of 4 to 48 rows come as near to the shares as any assignment doe
   expect(warnings).toEqual([]);
 });
 
-test('one group of 90 and twelve of 1: the large one is train, and the warning says why', async () => {
+test('one group of 90 and twelve of 1: the large one is train, and the warning gives the reason', async () => {
   const { splits, warnings } = await ran(grouped([90, ...Array(12).fill(1)]), BY_CUSTOMER);
   expect(['train', 'validation', 'test'].map((name) => count(splits, name))).toEqual([90, 6, 6]);
   expect(warnings).toEqual([
@@ -219,7 +217,7 @@ test.each([
   [3, [100, 100, 100]],
   [4, [5, 1, 1, 1]],
   [3, [1, 1, 998]],
-])('no split is empty where there are enough groups: %i of %j rows', async (_, sizes) => {
+])('no split is empty if there are enough groups: %i of %j rows', async (_, sizes) => {
   const { splits } = await ran(grouped(sizes), BY_CUSTOMER);
   for (const name of ['train', 'validation', 'test']) expect(count(splits, name)).toBeGreaterThan(0);
 });
@@ -261,7 +259,7 @@ test('the rows of groups come near to the best of all assignments', () => {
   }
 });
 
-test('groups and labels: each label gets its shares as near as groups of mixed labels allow', async () => {
+test('groups and labels: each label gets its shares as exactly as groups of mixed labels allow', async () => {
   const data = grouped(Array.from({ length: 60 }, (_, i) => 2 + (i % 9)));
   const { splits } = await ran(data, { ...BY_CUSTOMER, stratify: 'label' });
   for (const label of ['spam', 'ham']) {
@@ -275,11 +273,13 @@ test('equal contents in several groups are counted', async () => {
   const data = grouped([20, 20, 20, 20, 20]).map((row, i) => ({ ...row, text: `text ${i % 50}` }));
   const { warnings } = await ran(data, { ...BY_CUSTOMER, ratios: [0.6, 0.2, 0.2] });
   expect(warnings).toEqual([
-    expect.stringMatching(/^\d+ rows have a content that is in another split, too, since it is in several groups: `deduplicate` in clean$/),
+    expect.stringMatching(
+      /^\d+ rows have content that also occurs in another split, because it is in several groups: use `deduplicate` in clean$/,
+    ),
   ]);
 });
 
-test('rows of equal text stay together, also where their labels differ', async () => {
+test('rows with equal text stay together, even if their labels differ', async () => {
   const twins = rows(200).flatMap((row) => [row, { ...row, id: `${row.id}-2`, label: 'ham' }]);
   const split = await splitOf(twins);
   for (const { id } of rows(200)) expect(split.get(`${id}-2`)).toBe(split.get(id));
@@ -292,23 +292,23 @@ test('two ratios are train and test; the card counts by split and label', async 
   expect([card.splits.train.rows, card.splits.test.rows]).toEqual([30, 10]);
 });
 
-test('what cannot be split is said', async () => {
+test('unusable data are rejected', async () => {
   const fails = async (data: object[], options: object = THIRDS) =>
     splitOf(data, options).then(
       () => 'no error',
       (e) => [e.message, e.hint].join(' → '),
     );
   expect(await fails(rows(20).map((row) => ({ ...row, label: 'ham' })))).toBe(
-    'every row has the same label: "ham" → There is nothing to tell apart: check the data, or `select` in collect.',
+    'every row has the same label: "ham" → A classifier needs at least two: check the data, or `select` in collect.',
   );
   expect(await fails(rows(20), { ...THIRDS, stratify: 'lable' })).toBe(
-    "the data have no column `lable` → The columns are `id`, `text`, `label`. collect's `select` makes others: `select: { lable: … }`.",
+    'the data have no column `lable` → The columns are `id`, `text`, `label`. To make another, use `select` of collect: `select: { lable: … }`.',
   );
   expect(await fails([...rows(20), { id: 'x', text: 'x', label: 'odd' }])).toBe(
-    'label "odd" has 1 row, too few for 3 splits → Rows with the same content count once, since they stay together. Merge rare labels, leave them out (`where` in collect), or leave `stratify` out.',
+    'label "odd" has 1 row, too few for 3 splits → Rows with the same content count once, because they stay together. Merge rare labels, leave them out (`where` in collect), or remove `stratify`.',
   );
   expect(await fails([{ id: 'book', text: 'All of it.' }], { ratios: THIRDS.ratios })).toBe(
-    'the data have 1 row, too few for 3 splits → A text file is a row of its own. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.',
+    'the data have 1 row, too few for 3 splits → Each text file is one row. To make a row of each line, set in collect `select: { text: "unnest(string_split(text, chr(10)))" }`.',
   );
   expect(await fails([])).toBe('the data are empty → ');
 });

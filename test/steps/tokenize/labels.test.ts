@@ -1,4 +1,4 @@
-/** Which labels tokenize takes from the data, which from the model, and which it refuses. */
+/** Which labels tokenize takes from the data, which from the model, and which it rejects. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -24,7 +24,7 @@ async function made(sql: string): Promise<string> {
   return folder;
 }
 
-/** `values`: tuples of SQL, one a row, with the columns named after them. All rows are for training. */
+/** `values`: tuples of SQL, one per row, with the columns named after them. All rows are for training. */
 const rowsOf = (columns: string, ...values: string[]) =>
   made(
     `SELECT 'r' || row_number() OVER () AS id, 'the day' AS text, 'train' AS split, * FROM (VALUES ${values.join(', ')}) AS v(${columns})`,
@@ -49,7 +49,7 @@ test.each([
   ['booleans', '(true, false)', '(false, true)', '(true, true)'],
   ['texts as files have them', "('1', 'False')", "('0', 'TRUE')", "('true', '1')"],
   ['numbers with a point', '(1.0, 0.0)', '(0.0, 1.0)', '(1.0, 1.0)'],
-])('columns of labels hold 0 and 1: %s', async (_, ...values) => {
+])('columns of labels contain 0 and 1: %s', async (_, ...values) => {
   const { info, values: labels } = await tokenized(await rowsOf('toxic, insult', ...values), MULTI);
   expect(info.labels).toEqual(['toxic', 'insult']);
   expect(await labels('train')).toEqual([
@@ -60,7 +60,7 @@ test.each([
 });
 
 test.each([
-  ['a share', ['(1, 0.9::DOUBLE)', '(0, 0.2)'], '"0.9", not 0, 1, false or true (and so in 2 rows)'],
+  ['a share', ['(1, 0.9::DOUBLE)', '(0, 0.2)'], '"0.9", not 0, 1, false or true (in 2 rows)'],
   ['a negative number', ['(1, 0)', '(0, -1)'], '"-1", not 0, 1, false or true'],
   ['two', ['(1, 0)', '(0, 2)'], '"2", not 0, 1, false or true'],
   ['a word', ["(1, '0')", "(0, 'yes')"], '"yes", not 0, 1, false or true'],
@@ -77,7 +77,7 @@ test.each([
   ['null', '(NULL::INTEGER, 1)'],
   ['an empty text', "('', '1')", "('1', '0')", "('0', '1')"],
   ['NaN', "('nan'::DOUBLE, 1)"],
-])('a row that is not annotated, %s, is refused by name, or dropped with a count', async (_, value, ...others) => {
+])('a row without annotation, %s, is rejected by name, or dropped with a count', async (_, value, ...others) => {
   const data = await rowsOf('toxic, insult', value, ...(others.length > 0 ? others : ['(1, 0)', '(0, 1)']));
   await expect(tokenized(data, MULTI)).rejects.toMatchObject({
     message: '1 of 3 rows have no label: `toxic` or `insult` is empty, first in row r1',
@@ -89,10 +89,10 @@ test.each([
     [0, 1],
   ]);
   expect(info.splits.train!.rows).toBe(2);
-  expect(log).toContain('1 of 3 rows have no label and are left out (missing: drop)');
+  expect(log).toContain('1 of 3 rows have no label and are dropped (missing: drop)');
 });
 
-test('lists of labels: an empty one says that there is none, null that nobody looked', async () => {
+test('lists of labels: an empty one means no label, null means not annotated', async () => {
   const options = { problem_type: 'multi_label_classification' };
   const data = await rowsOf('label', "(['a', 'b'])", '([])', '(NULL)', "(['b', 'b'])");
   await expect(tokenized(data, options)).rejects.toThrow('1 of 4 rows have no label: `label` is empty, first in row r3');
@@ -103,11 +103,11 @@ test('lists of labels: an empty one says that there is none, null that nobody lo
     [0, 0],
     [0, 1],
   ]);
-  expect(warnings).toEqual(['1 of 3 rows name a label twice in `label`; it counts once']);
+  expect(warnings).toEqual(['1 of 3 rows contain a label twice in `label`; it counts once']);
   await expect(tokenized(await rowsOf('label', "(['a', NULL])", "(['b'])"), options)).rejects.toThrow('row r1: the list of labels');
   await expect(tokenized(await rowsOf('label', "(['a'])", "(['b', ''])"), options)).rejects.toThrow('row r2: the list of labels');
   await expect(tokenized(await rowsOf('label', '([0, 1, 1])', '([1, 0, 0])'), options)).rejects.toThrow(
-    'the lists in `label` hold 0 and 1 at the places of labels, not the names of labels',
+    'the lists in `label` contain 0 and 1 at the positions of labels, not the names of labels',
   );
 });
 
@@ -121,19 +121,19 @@ test.each([
   expect(await values('train')).toEqual(labels);
 });
 
-test('labels that differ only in case or spaces are counted as they are, with a warning', async () => {
+test('labels that differ only in case or spaces are different labels, with a warning', async () => {
   const { warnings, info } = await tokenized(await rowsOf('label', "('spam')", "('Spam ')", "('ham')"), {});
   expect(info.labels).toEqual(['Spam ', 'ham', 'spam']);
-  expect(warnings).toEqual(['the labels "Spam " and "spam" differ only in case or spaces, and count as 2']);
+  expect(warnings).toEqual(['the labels "Spam " and "spam" differ only in case or spaces, and count as 2 labels']);
 });
 
-/** Rows that come without a split to train on. */
+/** Rows without a training split. */
 const outside = (labels: string[], split = '') =>
   made(
     `SELECT 'o' || i AS id, 'the happy day' AS text, ${split} [${labels.map((label) => `'${label}'`).join(', ')}][1 + i % ${labels.length}] AS label FROM range(6) r(i)`,
   );
 
-test('a model is evaluated on an outside file: labels by name, unknown ones refused, with or without a split column', async () => {
+test('a model is evaluated on an external file: labels by name, unknown ones rejected, with or without a split column', async () => {
   const base = smallModel();
   const tokens = await smallTokens(base, ['bad', 'good', 'odd']);
   const options = { epochs: 1, learning_rate: 0.02, runtime: 'eager' };
@@ -146,23 +146,23 @@ test('a model is evaluated on an outside file: labels by name, unknown ones refu
     const { outputs } = await ranStep(evaluate, { runtime: 'eager', metrics: ['accuracy'] }, { model, tokens });
     expect(JSON.parse(readFileSync(outputs.metrics!, 'utf8'))).toMatchObject({ rows: 6, labels: ['bad', 'good', 'odd'] });
   }
-  // One label alone can be measured, too.
+  // A single label can be evaluated too.
   expect((await tokenized(await outside(['odd']), {}, model)).info.labels).toEqual(['bad', 'good', 'odd']);
   await expect(tokenized(await outside(['good', 'great']), {}, model)).rejects.toMatchObject({
-    message: 'the model knows no label great, which the data have 3 times',
-    hint: expect.stringContaining('It tells apart bad, good, odd.'),
+    message: 'the model does not know the label great, which the data have 3 times',
+    hint: expect.stringContaining('Its labels are bad, good, odd.'),
     option: ['label'],
   });
-  // A base model knows no labels: those of the data count, and evaluate maps them by name.
+  // A base model has no labels: those of the data are used, and evaluate maps them by name.
   const plain = await tokenized(await outside(['good', 'odd']), {}, base);
   expect(plain.info.labels).toEqual(['good', 'odd']);
-  expect(plain.log).toContain('the data have no column `split`: all rows are the split test');
+  expect(plain.log).toContain('the data have no column `split`: all rows belong to the split test');
   await expect(ranStep(train, options, { model: base, tokens: plain.tokens })).rejects.toMatchObject({
     message: 'the tokens have no split "train"',
   });
 });
 
-test('the columns of an outside multi-label file are those of the model, in its order', async () => {
+test('the columns of an external multi-label file are those of the model, in its order', async () => {
   const model = smallModel();
   const config = JSON.parse(readFileSync(join(model, 'config.json'), 'utf8'));
   const named = {
@@ -178,6 +178,8 @@ test('the columns of an outside multi-label file are those of the model, in its 
     [1, 0],
     [1, 1],
   ]);
-  await expect(tokenized(data, { ...MULTI, label: ['toxic'] }, model)).rejects.toThrow('the model tells insult, too');
-  await expect(tokenized(data, { ...MULTI, label: ['toxic', 'insult', 'other'] }, model)).rejects.toThrow('the model knows no label other');
+  await expect(tokenized(data, { ...MULTI, label: ['toxic'] }, model)).rejects.toThrow('the model also predicts insult');
+  await expect(tokenized(data, { ...MULTI, label: ['toxic', 'insult', 'other'] }, model)).rejects.toThrow(
+    'the model does not know the label other',
+  );
 });

@@ -15,7 +15,7 @@ async function tokenized(given: object[], options = {}, model = smallModel()) {
   return ranStep(tokenize, { max_length: 16, ...options }, { data: await table(given), model });
 }
 
-test('ids, labels and row ids of each split, with the tokenizer and what was done to the text', async () => {
+test('ids, labels and row ids of each split, with the tokenizer and the record of preprocessing', async () => {
   const data = await table(made);
   await addPreprocessing(undefined, data, { decode: 'mail', columns: ['text'] });
   const { outputs, log } = await ranStep(tokenize, { max_length: 16 }, { data, model: smallModel() });
@@ -38,10 +38,12 @@ test('ids, labels and row ids of each split, with the tokenizer and what was don
   expect(split.tokens).toBe(info.splits.test!.tokens);
   expect(readFileSync(join(outputs.tokens!, 'preprocessing.json'))).toEqual(readFileSync(join(data, 'preprocessing.json')));
   expect(existsSync(join(outputs.tokens!, 'tokenizer.json'))).toBe(true);
-  expect(log).toContainEqual(expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% cut$/));
+  expect(log).toContainEqual(
+    expect.stringMatching(/^train: 12 texts, \d+ tokens; length median \d+, 95% \d+, longest \d+; 0.0% truncated$/),
+  );
 });
 
-test('long texts are cut and keep their last special token; a text with no words is one, too', async () => {
+test('long texts are truncated and keep their last special token; a text without words is valid too', async () => {
   const long = { ...made[0]!, text: 'happy '.repeat(500) };
   const empty = { ...made[1]!, text: '' };
   const { outputs } = await tokenized([long, empty, ...made.slice(2)]);
@@ -52,7 +54,7 @@ test('long texts are cut and keep their last special token; a text with no words
   expect(idsOf(split, 1)).toEqual([2, 3]);
 });
 
-test('answer_start counts code points, as SQuAD does, where code units would be another place of the same word', async () => {
+test('answer_start counts code points, as in SQuAD; code units would point at another occurrence of the word', async () => {
   const folder = temporary();
   const database = await Database.open();
   await database.run(
@@ -67,7 +69,7 @@ test('answer_start counts code points, as SQuAD does, where code units would be 
   expect([...split.values('start_positions', 0)!, ...split.values('end_positions', 0)!]).toEqual([5, 5]);
 });
 
-test('a tokenizer.json that pads and truncates by itself is not let do so', async () => {
+test('padding and truncation in tokenizer.json are disabled', async () => {
   const model = smallModel();
   const file = join(model, 'tokenizer.json');
   const tokenizer = JSON.parse(readFileSync(file, 'utf8'));
@@ -88,7 +90,7 @@ test('a tokenizer.json that pads and truncates by itself is not let do so', asyn
   }
 });
 
-test('columns may have other names, and labels may be numbers, which go by value', async () => {
+test('columns may have other names, and labels may be numbers, which are sorted by value', async () => {
   const folder = temporary();
   const database = await Database.open();
   await database.run(
@@ -106,17 +108,22 @@ test.each([
   ['no such label column', made, { label: 'kind' }, 'the data have no column `kind`'],
   ['no such text column', made, { text: 'body' }, 'the data have no column `body`'],
   ['an empty split', made.map((row, i) => (i < 2 ? { ...row, split: '' } : row)), {}, '2 rows have no split: the column `split` is empty'],
-  ['one label only', made.map((row) => ({ ...row, label: 'bad' })), {}, 'all rows of the split "train" have one label, "bad"'],
-  ['a split that cannot be a file', made.map((row) => ({ ...row, split: `../${row.split}` })), {}, '"../test" cannot name a split'],
-  ['longer than the model takes', made, { max_length: 33 }, "max_length 33 is more than the model's 32 tokens"],
+  ['one label only', made.map((row) => ({ ...row, label: 'bad' })), {}, 'all rows of the split "train" have the same label, "bad"'],
+  [
+    'a split that cannot be a file',
+    made.map((row) => ({ ...row, split: `../${row.split}` })),
+    {},
+    '"../test" is not a valid name of a split',
+  ],
+  ['longer than the model takes', made, { max_length: 33 }, "max_length 33 exceeds the model's limit of 32 tokens"],
   ['no rows', [], {}, 'the data have no rows'],
-])('%s is said at once', async (_, given, options, message) => {
+])('%s is reported before any work', async (_, given, options, message) => {
   await expect(tokenized(given, options)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });
 });
 
-test('a tokenizer that the model has no rows for, or that is missing, is said', async () => {
+test('a tokenizer that is missing, or has ids without an embedding, is reported', async () => {
   await expect(tokenized(made, {}, smallModel({ vocab_size: 20 }))).rejects.toThrow(
-    "the tokenizer has 25 tokens, and the model's embedding table 20 rows",
+    "the tokenizer has 25 tokens, but the model's embedding table has only 20 rows",
   );
   const bare = temporary();
   writeFileSync(join(bare, 'config.json'), '{"model_type":"bert"}');
@@ -173,7 +180,7 @@ test('ten times the rows take no more memory', async () => {
     return process.resourceUsage().maxRSS / 1024;
   };
   const few = await peak(10_000);
-  // Held until the heap happens to be full, what the library made of 90,000 rows more was over 300 MB.
+  // If they were kept until the heap happens to be full, the encodings of 90,000 more rows would take over 300 MB.
   expect((await peak(100_000)) - few).toBeLessThan(150);
 });
 

@@ -1,4 +1,4 @@
-/** Words that make no token: tags keep their places, from tokenize to the predictions. */
+/** Words without tokens: tags keep their positions, from tokenize to the predictions. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import baseline from '../../../steps/baseline/step.ts';
@@ -10,11 +10,11 @@ import train from '../../../steps/train/step.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { smallModel } from '../small.ts';
 
-/** Empty, zero-width, a lone soft hyphen: the tokenizer makes nothing of them. */
+/** Empty, zero-width, a lone soft hyphen: the tokenizer removes them. */
 const WORDS = ['', 'happy', '\u200b', 'awful', 'day', '\u00ad'];
 const TAGS = ['B-PER', 'B-PER', 'O', 'B-LOC', 'O', 'I-LOC'];
 
-test('there is one entry for each word, null where none was predicted, and the support is the baseline\u2019s', async () => {
+test('there is one entry for each word, null for words without a prediction, and the support equals the baseline\u2019s', async () => {
   const data = temporary();
   const database = await Database.open();
   const list = (words: string[]) => `[${words.map((word) => `'${word}'`).join(', ')}]`;
@@ -25,7 +25,7 @@ test('there is one entry for each word, null where none was predicted, and the s
   database.close();
   const model = smallModel();
   const { outputs, warnings } = await ranStep(tokenize, { task: 'token-classification', max_length: 16 }, { data, model });
-  expect(warnings).toEqual([expect.stringMatching(/^24 of 48 words make no token: /)]);
+  expect(warnings).toEqual([expect.stringMatching(/^24 of 48 words have no token: /)]);
   const tokens = outputs.tokens!;
   const trained = await ranStep(train, { epochs: 30, learning_rate: 0.03, runtime: 'eager' }, { tokens, model });
   const evaluated = await ranStep(evaluate, { runtime: 'eager' }, { tokens, model: trained.outputs.model! });
@@ -34,7 +34,7 @@ test('there is one entry for each word, null where none was predicted, and the s
   for (const line of lines)
     expect(JSON.parse(line)).toMatchObject({ words: WORDS, tags: TAGS, predicted: [null, 'B-PER', null, 'B-LOC', 'O', null] });
   const report = JSON.parse(readFileSync(evaluated.outputs.metrics!, 'utf8'));
-  // By seqeval, with O where nothing was predicted: an empty B-PER is missed, and B-LOC stands alone in both.
+  // By seqeval, with O for missing predictions: an empty B-PER is missed, and B-LOC stands alone in both.
   expect(report.metrics).toEqual({ precision: 1, recall: 0.5, f1: 2 / 3, accuracy: 4 / 6 });
   expect(report.entities).toMatchObject({ LOC: { support: 8 }, PER: { support: 8 } });
   const simple = await ranStep(baseline, { task: 'token-classification', methods: ['commonest_tag'] }, { data });

@@ -1,4 +1,4 @@
-/** What tokenize makes of rows for models that write, to the id. */
+/** The exact ids that tokenize makes of rows for generating models. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -38,7 +38,7 @@ const matrix = ({ data, shape }: { data: ArrayLike<number>; shape: number[] }) =
 /** In the small GPT-2: 0 ends a text, 1 is the space, then comes ASCII from "!" on. */
 const id = (letter: string) => (letter === ' ' ? 1 : letter.charCodeAt(0) - 31);
 
-test('whole texts end in the token that says so, and each token is learned from those before it', async () => {
+test('whole texts end with the end-of-text token, and each token is learned from those before it', async () => {
   const { inputs, next } = await tokenized({ task: 'causal-lm' });
   const abc = [id('a'), id('b'), id('c'), 0];
   const de = [id('d'), id('e'), 0];
@@ -51,7 +51,7 @@ test('whole texts end in the token that says so, and each token is learned from 
   expect([...next.labels!.data]).toEqual([...abc.slice(1), ...de.slice(1)]);
 });
 
-test('of a prompt nothing is learned, unless it is asked for; an empty one is none', async () => {
+test('prompts are not learned, unless the option says so; an empty one is valid', async () => {
   const { inputs, next } = await tokenized({ task: 'causal-lm', completion: 'completion' });
   expect(matrix(inputs.input_ids!)).toEqual([
     [id('a'), id('b'), id(' '), id('c'), 0],
@@ -63,7 +63,7 @@ test('of a prompt nothing is learned, unless it is asked for; an empty one is no
   expect([...all.next.label_positions!.data]).toEqual([0, 1, 2, 3, 5, 6, 7]);
 });
 
-test('long texts are read in windows, completions are cut, blocks know no texts', async () => {
+test('long texts are split into windows, completions are truncated, blocks ignore the borders of texts', async () => {
   const row = { text: 'abcdefghij', completion: 'abcdefghij' };
   const windows = await tokenized({ task: 'causal-lm', max_length: 8 }, { row });
   expect(matrix(windows.inputs.attention_mask!).map((mask) => mask.reduce((a, b) => a + b))).toEqual([8, 3, 8, 3]);
@@ -83,29 +83,29 @@ test('long texts are read in windows, completions are cut, blocks know no texts'
   expect(blocks.examples.map(({ id }) => id)).toEqual(['block 0', 'block 1', 'block 2']);
 });
 
-test('a text that fills its windows exactly keeps the token that ends it, learned from all that goes before', async () => {
+test('a text that fills its windows exactly keeps its end-of-text token, learned from all tokens before it', async () => {
   const row = { text: 'abcdefgh', completion: 'abcdef' };
   const { inputs, next, log, warnings } = await tokenized({ task: 'causal-lm', max_length: 8 }, { row });
   const end = [...[...'bcdefgh'].map(id), 0];
   expect(matrix(inputs.input_ids!)).toEqual([[...'abcdefgh'].map(id), end, [...'abcdefgh'].map(id), end]);
   const learned = [...[...'bcdefgh'].map(id), 0];
   expect([...next.labels!.data]).toEqual([...learned, ...learned]);
-  expect(log).toContain('2 texts fill their windows exactly: each has one more, from which only the token that ends it is learned');
+  expect(log).toContain('2 texts fill their windows exactly: each gets one more window, from which only the end-of-text token is learned');
   expect(warnings).toEqual([]);
-  // Nor is the last block's end lost: three and four letters with their ends are nine tokens.
+  // The last block keeps its end too: three and four letters with their ends are nine tokens.
   const blocks = await tokenized({ task: 'causal-lm', block_size: 8 }, { row: { text: 'abc' }, last: { text: 'defg' } });
   const joined = [...'abc'].map(id).concat(0, [...'defg'].map(id), 0);
   expect(matrix(blocks.inputs.input_ids!)).toEqual([joined.slice(0, 8), joined.slice(1)]);
   expect([...blocks.next.labels!.data]).toEqual(joined.slice(1));
 });
 
-test('completions that are cut before their end are counted', async () => {
+test('completions that are truncated before their end are counted', async () => {
   const row = { prompt: 'ab', completion: 'cdefgh' };
   const { warnings } = await tokenized({ task: 'causal-lm', completion: 'completion', max_length: 8 }, { row });
-  expect(warnings).toEqual(['2 completions are cut at max_length 8: where they end is not learned']);
+  expect(warnings).toEqual(['2 completions are truncated at max_length 8: the model does not learn where they end']);
 });
 
-test('targets have a length of their own, and go one place later into the decoder', async () => {
+test('targets have their own length limit, and are shifted by one in the decoder', async () => {
   const { info, inputs, next, examples } = await tokenized({ task: 'seq2seq', prefix: 'is ', max_target_length: 3 });
   const [end, is, inn] = [1, 4, 5];
   expect(matrix(inputs.input_ids!)[0]!.slice(0, 2)).toEqual([is, 3]);
@@ -127,11 +127,11 @@ test('targets have a length of their own, and go one place later into the decode
   ]);
 });
 
-test('targets that the tokenizer cannot write to the letter are counted, and kept beside what it can write', async () => {
+test('targets that the tokenizer cannot represent exactly are counted, and stored beside what it can represent', async () => {
   const { examples, warnings } = await tokenized({ task: 'seq2seq' }, { row: { target: 'is  Ä in' } });
   expect(examples[0]).toEqual({ id: 'a', target: 'is  Ä in', writable: 'is   in' });
   expect(warnings).toEqual([
-    'the tokenizer cannot write 2 of 2 targets to the letter: row a "is  Ä in" becomes "is   in"; texts are measured against what it can write',
+    'the tokenizer cannot represent 2 of 2 targets exactly: row a "is  Ä in" becomes "is   in"; evaluation compares with what it can represent',
   ]);
 });
 
@@ -142,15 +142,20 @@ test.each<[string, object, { row?: object; change?: object }, string]>([
     'a prompt that fills the context',
     { task: 'causal-lm', completion: 'completion' },
     { row: { prompt: long } },
-    'row a: the prompt has 60 tokens, which leave nothing of max_length 48',
+    'row a: the prompt has 60 tokens, so max_length 48 leaves no room',
   ],
   ['an empty target', { task: 'seq2seq' }, { row: { target: '' } }, 'row a: the target "" has no tokens'],
-  ['a target of padding', { task: 'seq2seq' }, { row: { target: '<pad><pad>' } }, 'has no tokens but padding'],
-  ['a block longer than the context', { task: 'causal-lm', block_size: 64 }, {}, "block_size 64 is more than the model's 48 tokens"],
+  ['a target of padding', { task: 'seq2seq' }, { row: { target: '<pad><pad>' } }, 'has no tokens except padding'],
+  ['a block longer than the context', { task: 'causal-lm', block_size: 64 }, {}, "block_size 64 exceeds the model's limit of 48 tokens"],
   ['a small vocabulary', { task: 'causal-lm' }, { change: { vocab_size: 50 } }, 'the tokenizer has 96 tokens'],
-  ['another end', { task: 'causal-lm' }, { change: { eos_token_id: 3 } }, "eos_token_id 3, and the tokenizer's <|endoftext|> is 0"],
-  ['no padding token', { label: 'target' }, {}, 'config.json names no pad_token_id'],
+  [
+    'another end',
+    { task: 'causal-lm' },
+    { change: { eos_token_id: 3 } },
+    "eos_token_id 3, but the id of the tokenizer's <|endoftext|> is 0",
+  ],
+  ['no padding token', { label: 'target' }, {}, 'config.json has no pad_token_id'],
   ['a task of other families', { task: 'masked-lm' }, {}, 'a gpt2 model cannot be trained for masked-lm'],
-])('%s is said', async (_, options, given, message) => {
+])('%s is reported', async (_, options, given, message) => {
   await expect(tokenized(options, given)).rejects.toMatchObject({ name: 'StepError', message: expect.stringContaining(message) });
 });

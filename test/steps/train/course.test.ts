@@ -1,4 +1,4 @@
-/** What a training says of its course: live, at its end, and where it overfits. */
+/** What a training reports: live, at its end, and if it overfits. */
 import { describe, expect, test } from 'vitest';
 import { Course } from '../../../steps/train/course.ts';
 import { extentOf } from '../../../steps/train/schedule.ts';
@@ -7,7 +7,7 @@ type Options = ConstructorParameters<typeof Course>[0];
 
 const usual = { eval_strategy: 'epoch', load_best_model_at_end: false, save_optimizer: false } as Options;
 
-/** Of 10 steps an epoch, measured after each. */
+/** 10 steps per epoch, evaluated after each epoch. */
 function course(
   losses: number[],
   { f1 = [], options = {}, epochs = losses.length }: { f1?: number[]; options?: Partial<Options>; epochs?: number } = {},
@@ -29,7 +29,7 @@ function course(
 /** Lowest at epoch 8, as in the report. */
 const OVERFIT = [2, 1.8, 1.6, 1.4, 1.3, 1.2, 1.1, 1.07, 1.2, 1.5, 1.9, 2.4, 2.86];
 
-test('live values and lines name the best measurement once it lies behind', () => {
+test('live values and lines show the best evaluation once it is in the past', () => {
   expect(course([2, 1]).course.live()).toEqual({ 'val loss': 1 });
   const { course: late, told } = course(OVERFIT);
   expect(late.live()).toEqual({ 'val loss': 2.86, best: '1.07 at epoch 8' });
@@ -41,16 +41,16 @@ test('live values and lines name the best measurement once it lies behind', () =
 });
 
 describe('overfitting', () => {
-  test('names the best epoch and the options that keep it', () => {
+  test('reports the best epoch and the options that keep it', () => {
     const { course: late, last } = course(OVERFIT);
     expect(late.overfitting(last)).toBe(
-      'the model overfits: the validation loss was lowest at epoch 8 (1.07), and the weights that are kept, of epoch 13, have 2.86. ' +
-        '`load_best_model_at_end: true` keeps the weights of epoch 8; `early_stopping: { patience: 2 }` ends the training soon after, too.',
+      'the model overfits: the validation loss was lowest at epoch 8 (1.07), and the saved weights, from epoch 13, have 2.86. ' +
+        '`load_best_model_at_end: true` keeps the weights of epoch 8; `early_stopping: { patience: 2 }` also ends the training soon afterwards.',
     );
   });
-  test('says where another metric still gained', () => {
+  test('reports that another metric still improved', () => {
     const { course: late, last } = course([1, 1.5], { f1: [0.7, 0.8] });
-    expect(late.overfitting(last)).toMatch(/ Its f1 still went from 0\.7 to 0\.8: `metric_for_best_model: f1` goes by that\.$/);
+    expect(late.overfitting(last)).toMatch(/ Its f1 still changed from 0\.7 to 0\.8: `metric_for_best_model: f1` selects by that\.$/);
     const worse = course([1, 1.5], { f1: [0.8, 0.7] });
     expect(worse.course.overfitting(worse.last)).not.toContain('f1');
   });
@@ -61,18 +61,18 @@ describe('overfitting', () => {
     ['the best weights are kept', OVERFIT, { load_best_model_at_end: true }],
     ['it was stopped early', OVERFIT, { early_stopping: { metric: 'loss', patience: 2, min_delta: 0 } as never }],
     ['losses are not numbers', [Number.NaN, Number.NaN], {}],
-  ])('no word where %s', (_, losses, options) => {
+  ])('no warning if %s', (_, losses, options) => {
     const { course: made, last } = course(losses, { options });
     expect(made.overfitting(last)).toBeUndefined();
   });
 });
 
-test('the summary has both losses, and says which weights are kept', () => {
+test('the summary has both losses, and the weights that are kept', () => {
   const { course: whole, last } = course([1, 0.5], { f1: [0.7, 0.8] });
   expect(whole.summary(last)).toBe('loss 0.5, val loss 0.5, val f1 0.8');
   expect(whole.figures(last)).toEqual({ train_loss: 0.5, validation_loss: 0.5, validation_f1: 0.8 });
   const stopped = course(OVERFIT.slice(0, 10), { epochs: 25 });
   expect(stopped.course.summary({ step: 80, metric: 'loss' })).toBe(
-    'loss 0.125, val loss 1.07; epoch 8 is kept, the best by loss; stopped at epoch 10 of 25',
+    'loss 0.125, val loss 1.07; kept epoch 8, the best by loss; stopped at epoch 10 of 25',
   );
 });

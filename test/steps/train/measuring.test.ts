@@ -1,4 +1,4 @@
-/** When a training is measured, which of its weights are kept, and what is written down on the way. */
+/** When a training is evaluated, which of its weights are kept, and what it writes meanwhile. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -13,7 +13,7 @@ import { ranStep, table, temporary } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 import { smallT5 } from '../writers.ts';
 
-/** 18 steps an epoch. */
+/** 18 steps per epoch. */
 const quick = { epochs: 2, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
 
 async function trained(options: object = {}, more: object = {}) {
@@ -27,7 +27,7 @@ async function trained(options: object = {}, more: object = {}) {
   return { ...ran, history, record, measured: history.filter((line) => 'train_loss' in line) };
 }
 
-test('by steps it is measured amid epochs, and at the last step whatever its number', async () => {
+test('by steps it is evaluated within epochs, and at the last step whatever its number', async () => {
   const { measured, log, metrics } = await trained({ eval_strategy: 'steps', eval_steps: 10 });
   expect(measured.map(({ step, epoch }) => [step, epoch])).toEqual([
     [10, 1],
@@ -47,10 +47,10 @@ interface MaxSteps {
   measured: number[];
 }
 
-/** What transformers' Trainer does with as many rows and such batches; test/golden/max-steps.py wrote it. */
+/** The results of transformers' Trainer with as many rows and such batches; test/golden/max-steps.py wrote them. */
 const maxSteps: MaxSteps[] = JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/max-steps.json'), 'utf8'));
 
-test.each<MaxSteps>(maxSteps)('$options: steps, learning rates and measurements are those of Trainer', async (expected) => {
+test.each<MaxSteps>(maxSteps)('$options: steps, learning rates and evaluations are those of Trainer', async (expected) => {
   const { history, measured, record } = await trained(expected.options);
   expect(record).toMatchObject({ steps: expected.steps, epochs: Number(expected.epochs.toFixed(4)) });
   expect(measured.map(({ step }) => step)).toEqual(expected.measured);
@@ -59,7 +59,7 @@ test.each<MaxSteps>(maxSteps)('$options: steps, learning rates and measurements 
   for (const [step, rate] of expected.rates.entries()) expect(rates[step]).toBeCloseTo(rate, 12);
 });
 
-test('it is not measured where that is not wanted', async () => {
+test('eval_strategy no makes no evaluation', async () => {
   const { measured, metrics, log } = await trained({ eval_strategy: 'no' });
   expect(measured).toHaveLength(2);
   expect(Object.keys(measured[0])).toEqual(['step', 'epoch', 'train_loss', 'padding']);
@@ -67,7 +67,7 @@ test('it is not measured where that is not wanted', async () => {
   expect(log.join('\n')).not.toContain('validation');
 });
 
-test('load_best_model_at_end trains to the end and keeps the best that was measured, by any metric', async () => {
+test('load_best_model_at_end trains to the end and keeps the best evaluated weights, by any metric', async () => {
   const options = { epochs: 6, learning_rate: 0.05, eval_strategy: 'steps', eval_steps: 4, load_best_model_at_end: true };
   const { measured, record, metrics, log } = await trained({ ...options, metric_for_best_model: 'recall' });
   expect(record.steps).toBe(6 * 18);
@@ -76,10 +76,10 @@ test('load_best_model_at_end trains to the end and keeps the best that was measu
   expect(record.kept_step).toBe(best.step);
   expect(metrics.validation_recall).toBe(best.validation_recall);
   expect(record.kept_step).toBeLessThan(record.steps);
-  expect(log).toContain(`the weights of step ${record.kept_step} are kept, the best by recall`);
+  expect(log).toContain(`kept the weights of step ${record.kept_step}, the best by recall`);
 });
 
-test('a metric of texts that the model writes is that of evaluate', async () => {
+test('a metric of generated texts equals that of evaluate', async () => {
   const model = temporary();
   const words = ['red', 'green', 'blue', 'dark', 'light'];
   smallT5(model, words);
@@ -100,17 +100,17 @@ test('a metric of texts that the model writes is that of evaluate', async () => 
   });
 });
 
-test('early stopping by steps ends amid an epoch', async () => {
+test('early stopping by steps stops within an epoch', async () => {
   const early_stopping = { metric: 'f1', patience: 3, min_delta: 0 };
   const { record, log } = await trained({ epochs: 20, eval_strategy: 'steps', eval_steps: 5, early_stopping });
   expect(record.kept_step).toBe(record.steps - 15);
-  expect(log).toContain(`stopped: f1 has not gained since step ${record.kept_step}`);
-  // Of 36 steps: measured after 16, 32 and the last.
+  expect(log).toContain(`stopped early: f1 has not improved since step ${record.kept_step}`);
+  // Of 36 steps: evaluated after 16, 32 and the last.
   const last = { early_stopping: { metric: 'loss', patience: 2, min_delta: 100 }, eval_strategy: 'steps', eval_steps: 16 };
-  expect((await trained(last)).log).toContain('stopped: loss has not gained since step 16');
+  expect((await trained(last)).log).toContain('stopped early: loss has not improved since step 16');
 });
 
-test('a point of the curves has all figures, for every step of a short training and for as many as are asked for', async () => {
+test('a point of the curves has all figures, for every step of a short training and for as many as requested', async () => {
   const curves: Record<string, number[]> = {};
   const metric = (name: string, value: number, step?: number) => {
     if (step !== undefined) curves[name] = [...(curves[name] ?? []), value];
@@ -129,7 +129,7 @@ test('a point of the curves has all figures, for every step of a short training 
   expect(curves.loss![0]).toBeCloseTo(losses.reduce((a, b) => a + b) / 6, 6);
 });
 
-test('options that enter no fingerprint change no byte of any output', async () => {
+test('options outside the fingerprint change no byte of any output', async () => {
   const unmarked = Object.entries(step.options!).filter(([, schema]) => (schema as OptionNotes).fingerprint !== false);
   const files = (outputs: Record<string, string>) =>
     Object.values(outputs).flatMap((output) =>
@@ -164,10 +164,10 @@ test('event files: records with their checksums', async () => {
   expect(readFileSync(join(again.outputs.tensorboard!, file!)).equals(bytes)).toBe(true);
 });
 
-test('show: a history is a row a measurement and a line a curve; its curves go to TensorBoard', async () => {
+test('show: a history is a row per evaluation and a line per curve; its curves go to TensorBoard', async () => {
   const { outputs, measured } = await trained({ epochs: 2 });
   const [course, curves] = await preview(outputs.history!, 10);
-  expect(course!.title).toBe('history of a training, 36 steps, 2 measurements (* the best)');
+  expect(course!.title).toBe('training history, 36 steps, 2 evaluations (* is the best)');
   expect(course!.table!.rows.map(([epoch, step]) => [epoch, step])).toEqual([
     ['1', '18'],
     ['2', '36'],
@@ -183,7 +183,7 @@ test('show: a history is a row a measurement and a line a curve; its curves go t
   expect(await exportHistory(join(outputs.model!, 'training.json'), folder)).toBe(false);
 });
 
-test('a sparkline: means of neighbours, the lowest and the highest bar at the ends of their range', () => {
+test('a sparkline: means of neighbours, with the lowest and the highest bar at the ends of the range', () => {
   expect(sparkline([0, 1, 2, 3, 4, 5, 6, 7], 24)).toBe('▁▂▃▄▅▆▇█');
   expect(sparkline([0, 0, 7, 7], 2)).toBe('▁█');
   expect(sparkline([3, 3], 5)).toBe('▁▁');
@@ -196,14 +196,18 @@ const defaults = Object.fromEntries(
 );
 
 test.each([
-  [{ eval_steps: 5 }, 'eval_steps', 'eval_steps is of eval_strategy steps, not of epoch'],
-  [{ eval_strategy: 'steps' }, 'eval_strategy', 'eval_strategy steps needs eval_steps'],
-  [{ metric_for_best_model: 'f1' }, 'metric_for_best_model', 'metric_for_best_model is of load_best_model_at_end'],
-  [{ load_best_model_at_end: true, early_stopping: {} }, 'load_best_model_at_end', 'early_stopping keeps the best weights already'],
-  [{ load_best_model_at_end: true, eval_strategy: 'no' }, 'eval_strategy', /^load_best_model_at_end needs measurements/],
-  [{ load_best_model_at_end: true, epochs: 1 }, 'load_best_model_at_end', /needs more than one epoch, or eval_strategy steps$/],
-  [{ load_best_model_at_end: true, save_optimizer: true }, 'save_optimizer', /may keep the weights of an earlier one$/],
-])('%j is refused', (options, option, message) => {
+  [{ eval_steps: 5 }, 'eval_steps', '`eval_steps` needs `eval_strategy: steps`, not epoch'],
+  [{ eval_strategy: 'steps' }, 'eval_strategy', '`eval_strategy: steps` needs `eval_steps`'],
+  [{ metric_for_best_model: 'f1' }, 'metric_for_best_model', '`metric_for_best_model` needs `load_best_model_at_end`'],
+  [{ load_best_model_at_end: true, early_stopping: {} }, 'load_best_model_at_end', '`early_stopping` already keeps the best weights'],
+  [
+    { load_best_model_at_end: true, eval_strategy: 'no' },
+    'eval_strategy',
+    /^`load_best_model_at_end` needs evaluations: set `eval_strategy` to epoch or steps$/,
+  ],
+  [{ load_best_model_at_end: true, epochs: 1 }, 'load_best_model_at_end', /needs more than one epoch, or `eval_strategy: steps`$/],
+  [{ load_best_model_at_end: true, save_optimizer: true }, 'save_optimizer', /may keep the weights of an earlier step$/],
+])('%j is rejected', (options, option, message) => {
   const problems = step.check!({ ...defaults, ...options } as never);
   expect(problems).toEqual([{ option, message: typeof message === 'string' ? message : expect.stringMatching(message) }]);
 });

@@ -9,14 +9,14 @@ import { smallModel, smallTokens } from '../small.ts';
 const memory = { weights: 440e6, gradients: 440e6, moments: 880e6, activations: 700e6, best: 0 };
 const SHAPE = '32 × 128 tokens';
 
-test('it is said in parts, and refused where the machine has less', () => {
+test('the estimate lists its parts, and is an error if it exceeds the memory of the machine', () => {
   const words =
     "memory: about 2.5 GB: weights 440 MB, gradients 440 MB, the optimizer's state 880 MB, activations of 32 × 128 tokens 700 MB";
   expect(inWords(memory, SHAPE)).toBe(words);
   expect(() => refuseTooMuch(memory, SHAPE, 4e9)).not.toThrow();
   const refused = () => refuseTooMuch(memory, SHAPE, 2e9);
-  expect(refused).toThrow(`this training needs more memory than the 2.0 GB there are. ${words}`);
-  expect(refused).toThrow(expect.objectContaining({ name: 'StepError', hint: expect.stringMatching(/^Lower batch_size/) }));
+  expect(refused).toThrow(`this training needs more memory than the 2.0 GB available. ${words}`);
+  expect(refused).toThrow(expect.objectContaining({ name: 'StepError', hint: expect.stringMatching(/^Lower `batch_size`/) }));
 });
 
 test.each([
@@ -25,7 +25,7 @@ test.each([
   'Array buffer allocation failed',
   'WebAssembly.Memory(): could not allocate memory',
   'OOM when allocating tensor with shape[32,12,512,512]',
-])('%s: what to lower is said', (message) => {
+])('%s: the error says what to lower', (message) => {
   expect(explainMemory(new Error(message), SHAPE)).toMatchObject({
     name: 'StepError',
     message: `out of memory, with batches of up to 32 × 128 tokens: ${message}`,
@@ -34,12 +34,12 @@ test.each([
   });
 });
 
-test('any other error stays as it is', () => {
+test('any other error is unchanged', () => {
   const error = new Error('The input labels was not given.');
   expect(explainMemory(error, SHAPE)).toBe(error);
 });
 
-test('a training says how much it will take: of adapters less than of a model', async () => {
+test('a training reports its memory: less for adapters than for a whole model', async () => {
   const model = smallModel();
   const inputs = { model, tokens: await smallTokens(model) };
   const quick = { epochs: 1, batch_size: 8, runtime: 'eager' };
@@ -50,7 +50,7 @@ test('a training says how much it will take: of adapters less than of a model', 
   expect(said(await ranStep(step, { ...quick, optim: 'sgd' }, inputs))).not.toContain("optimizer's state");
 });
 
-test('a label that the model has no output for is named before the training', async () => {
+test('a label that the model has no output for is reported before the training', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   const file = join(tokens, 'train-00000.safetensors');
@@ -58,7 +58,7 @@ test('a label that the model has no output for is named before the training', as
   toInt32(tensors.labels!)[5] = 2;
   await writeSafetensors(file, tensors);
   await expect(ranStep(step, { epochs: 1, runtime: 'eager' }, { model, tokens })).rejects.toMatchObject({
-    message: 'sequence 5 of the tokens has the label 2, and it must be from 0 to 1',
+    message: 'sequence 5 of the tokens has the label 2, which must be between 0 and 1',
     hint: expect.stringMatching(/tokenize again/),
   });
 });

@@ -1,4 +1,4 @@
-/** What options of the train step do to a training. */
+/** The effects of the train step's options. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -49,9 +49,10 @@ function distance(a: Weights, b: Weights): number {
   return Math.sqrt(difference / norm);
 }
 
-test('k parts of b learn what one batch of k·b learns, the last, smaller batch included', async () => {
+test('k parts of b learn the same as one batch of k·b, including the last, smaller batch', async () => {
   const inputs = await smallInputs();
-  // SGD, since Adam makes steps of any size of gradients that are zero but for rounding, such as those of the keys' biases.
+  // SGD, because Adam makes steps of any size from gradients that are zero except for rounding, such as those of the
+  // keys' biases.
   const options = { epochs: 2, optim: 'sgd', momentum: 0.9, learning_rate: 0.05 };
   const whole = await trained({ ...options, batch_size: 12 }, inputs);
   const parts = await trained({ ...options, batch_size: 3, gradient_accumulation_steps: 4 }, inputs);
@@ -59,7 +60,7 @@ test('k parts of b learn what one batch of k·b learns, the last, smaller batch 
   expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
 });
 
-test('parts with unequal numbers of labels count by their labels, and by class weights', async () => {
+test('parts with unequal numbers of labels are weighted by their labels, and by class weights', async () => {
   const model = smallModel();
   const lines = rows({ train: 30, validation: 8 }).map(({ text, split }) => {
     const tokens = text!.trim().split(/\s+/);
@@ -77,7 +78,7 @@ test('parts with unequal numbers of labels count by their labels, and by class w
   expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
 });
 
-test('parts of a batch of questions are padded alike: the loss weighs all places against each other, padding too', async () => {
+test('parts of a batch of questions are padded alike, because the loss compares all positions, including padding', async () => {
   const model = smallModel();
   const lines = rows({ train: 30, validation: 8 }).map(({ text, split }, i) => {
     const context = text!.trim();
@@ -94,7 +95,7 @@ test('parts of a batch of questions are padded alike: the loss weighs all places
   expect(distance(parts.weights, whole.weights)).toBeLessThan(1e-6);
 });
 
-test('frozen weights stay to the bit, the others move; what none is called is said', async () => {
+test('frozen weights do not change, the others do; a pattern without a match is an error', async () => {
   const { tokens, model } = await smallInputs();
   const start = await trained({}, { tokens, model });
   const inputs = { tokens, model: start.outputs.model! };
@@ -104,23 +105,23 @@ test('frozen weights stay to the bit, the others move; what none is called is sa
     else expect(values, name).not.toEqual(start.weights[name]);
   }
   await expect(trained({ freeze: ['layer.7'] }, inputs)).rejects.toMatchObject({
-    message: 'freeze: no weight is called "layer.7"',
+    message: 'freeze: no weight matches "layer.7"',
     option: ['freeze'],
   });
   await expect(trained({ freeze: ['bert', 'classifier'] }, inputs)).rejects.toThrow('all weights are frozen');
   await expect(trained({ freeze: ['bert'], layer_wise_learning_rate_decay: 0.9 }, inputs)).rejects.toMatchObject({
-    message: 'layer_wise_learning_rate_decay means nothing here: all layers are frozen',
+    message: 'layer_wise_learning_rate_decay has no effect: all layers are frozen',
     option: ['layer_wise_learning_rate_decay'],
   });
   await expect(trained({ freeze: ['weight'], weight_decay: 0.1 }, inputs)).rejects.toMatchObject({
-    message: 'weight_decay means nothing here: only biases and norms are trained',
+    message: 'weight_decay has no effect: only biases and norms are trained',
     option: ['weight_decay'],
   });
 });
 
-test('layers learn the slower the lower they are', async () => {
+test('lower layers learn more slowly', async () => {
   const inputs = await smallInputs({ num_hidden_layers: 2 });
-  // One step of SGD: what a weight moves is its rate by its gradient.
+  // In one step of SGD, the change of a weight is its rate times its gradient.
   const options = { optim: 'sgd', learning_rate: 0.1, batch_size: 70, max_grad_norm: 0 };
   const start = await trained({ ...options, learning_rate: 1e-12 }, inputs);
   const [all, falling] = [await trained(options, inputs), await trained({ ...options, layer_wise_learning_rate_decay: 0.5 }, inputs)];
@@ -133,7 +134,7 @@ test('layers learn the slower the lower they are', async () => {
   expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
 });
 
-test('gradient checkpointing: the same weights to the bit, dropout and adapters included', async () => {
+test('gradient checkpointing: the same weights bit for bit, with dropout and adapters', async () => {
   const inputs = await smallInputs({ num_hidden_layers: 4 });
   const options = { batch_size: 16, dropout: 0.1 };
   const learned = { ...inputs, model: (await trained(options, inputs)).outputs.model! };
@@ -160,7 +161,7 @@ test('gradient checkpointing keeps the activations of one layer, not of all', as
   expect(checkpointed!).toBeLessThan(0.3 * plain!);
 });
 
-test('layers that are one set of weights cannot learn at rates of their own', () => {
+test('layers that share one set of weights cannot have their own learning rates', () => {
   const model = (num_hidden_groups: number) => {
     const config = albert.configure({
       model_type: 'albert',
@@ -173,7 +174,7 @@ test('layers that are one set of weights cannot learn at rates of their own', ()
   };
   const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
   expect(() => weightOptions(model(1), options)).toThrow(
-    'layer_wise_learning_rate_decay: the layers of this albert share their weights, so none can learn slower than another',
+    'layer_wise_learning_rate_decay cannot be used with albert, whose layers share their weights',
   );
   const own = weightOptions(model(4), options);
   expect(own('albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight')!.learningRateFactor).toBe(0.0625);
@@ -182,7 +183,7 @@ test('layers that are one set of weights cannot learn at rates of their own', ()
   expect(own('albert.encoder.embedding_hidden_mapping_in.weight')).toEqual(lowest);
 });
 
-test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the lower they are", () => {
+test("lower layers of GPT-2, and of T5's decoder above its encoder, learn more slowly", () => {
   const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
   const ratesOf = (family: Family, file: object) => {
     const rate = weightOptions(
@@ -207,7 +208,7 @@ test("layers of GPT-2, and T5's decoder above its encoder, learn the slower the 
   expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.25, 0.125, 0.0625]);
 });
 
-test("as in transformers' Trainer T5's relative attention biases are biases to weight decay, whatever their shape", () => {
+test("as in transformers' Trainer, weight decay treats T5's relative attention biases as biases, whatever their shape", () => {
   const config = t5.configure({ num_layers: 1, vocab_size: 8 });
   const own = weightOptions(
     { family: t5, config, parameters: t5.parameters(config) },
@@ -219,7 +220,7 @@ test("as in transformers' Trainer T5's relative attention biases are biases to w
   expect(decay('shared.weight')).toBe(0.1);
 });
 
-test('the schedule has what it was given', async () => {
+test('the schedule follows its options', async () => {
   const options = { lr_scheduler_type: 'polynomial', lr_scheduler_kwargs: { power: 2, lr_end: 0.001 } };
   const { history } = await trained({ ...options, runtime: 'eager' }, await smallInputs());
   const rates = history.flatMap(({ learning_rate }) => learning_rate ?? []);
@@ -227,10 +228,12 @@ test('the schedule has what it was given', async () => {
   expect(rates[9]).toBeCloseTo(0.001 + 0.004 * 0.5 ** 2, 10); // half of 18 steps are over
 });
 
-test('a warmup that does not end is told of', async () => {
+test('a warning reports a warmup that does not end', async () => {
   const inputs = await smallInputs();
   const { warnings, history } = await trained({ warmup_steps: 18, runtime: 'eager' }, inputs);
-  expect(warnings).toEqual(['warmup_steps: the training has 18 steps, and its learning rate rises for 18: it never reaches learning_rate']);
+  expect(warnings).toEqual([
+    'warmup_steps: the training has 18 steps and a warmup of 18, so the learning rate never reaches learning_rate',
+  ]);
   expect(Math.max(...history.flatMap(({ learning_rate }) => learning_rate ?? []))).toBeLessThan(0.005);
   expect((await trained({ warmup_steps: 17, runtime: 'eager' }, inputs)).warnings).toEqual([]);
 });
@@ -246,7 +249,7 @@ test('class weights and smoothing change the loss; balanced weights of balanced 
   expect((await trained({ class_weights: 'balanced' }, inputs)).history[0].loss).toBeCloseTo(plain.history[0].loss, 5);
   const learned = { epochs: 4, learning_rate: 0.02 };
   const [sharp, smooth] = [await trained(learned, inputs), await trained({ ...learned, label_smoothing_factor: 0.2 }, inputs)];
-  // The least that a target of 0.9 and 0.1 leaves is its entropy.
+  // The least loss of a target of 0.9 and 0.1 is its entropy.
   expect(sharp.history.at(-1).train_loss).toBeLessThan(0.2);
   expect(smooth.history.at(-1).train_loss).toBeGreaterThan(0.325);
   await expect(trained({ class_weights: { bad: 1 } }, inputs)).rejects.toMatchObject({
@@ -261,43 +264,51 @@ const defaults = Object.fromEntries(
 );
 
 test.each([
-  [{ momentum: 0.9 }, 'momentum', 'momentum is of sgd, not of adamw'],
-  [{ optim: 'sgd', nesterov: true }, 'nesterov', 'nesterov needs a momentum'],
-  [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', 'adam_beta1 is of adamw, not of adafactor'],
+  [{ momentum: 0.9 }, 'momentum', '`momentum` applies only to `optim: sgd`, not to adamw'],
+  [{ optim: 'sgd', nesterov: true }, 'nesterov', '`nesterov` needs a `momentum` greater than 0'],
+  [{ optim: 'adafactor', adam_beta1: 0.8 }, 'adam_beta1', '`adam_beta1` applies only to `optim: adamw`, not to adafactor'],
   [
     { gradient_checkpointing: true, runtime: 'eager' },
     'gradient_checkpointing',
-    'gradient_checkpointing is of the runtimes that compile, not of eager',
+    '`gradient_checkpointing` needs a runtime that compiles: `runtime: eager` does not',
   ],
-  [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', 'the runtime tensorflow has adamw only, not sgd'],
-  [{ optim: 'sgd', precision: 'bf16' }, 'precision', 'bf16 is of the runtime tensorflow, which has adamw only, not sgd'],
-  [{ positive: 'good', eval_strategy: 'no' }, 'positive', 'positive is about measurements, and eval_strategy no makes none'],
+  [{ optim: 'sgd', runtime: 'tensorflow' }, 'optim', '`runtime: tensorflow` supports only `optim: adamw`, not sgd'],
+  [
+    { optim: 'sgd', precision: 'bf16' },
+    'precision',
+    '`precision: bf16` needs `runtime: tensorflow`, which supports only `optim: adamw`, not sgd',
+  ],
+  [{ positive: 'good', eval_strategy: 'no' }, 'positive', '`positive` applies to evaluations, and `eval_strategy: no` makes none'],
   [
     { lr_scheduler_kwargs: { num_cycles: 2 } },
     'lr_scheduler_kwargs.num_cycles',
-    'num_cycles is of the schedule cosine_with_restarts, not of linear',
+    '`num_cycles` applies only to `lr_scheduler_type: cosine_with_restarts`, not to linear',
   ],
   [
     { lr_scheduler_type: 'polynomial', lr_scheduler_kwargs: { lr_end: 1 } },
     'learning_rate',
-    'learning_rate must be above lr_end, in which polynomial ends (1e-7 by default)',
+    '`learning_rate` must be greater than `lr_end`, the final learning rate of polynomial (default: 1e-7)',
   ],
-  [{ lora: {}, freeze: ['embeddings'] }, 'freeze', 'lora trains its adapters and the head only: all else is frozen already'],
+  [{ lora: {}, freeze: ['embeddings'] }, 'freeze', '`lora` trains only its adapters and the head: all other weights are frozen already'],
   [
     { lora: {}, save_optimizer: true },
     'save_optimizer',
-    'save_optimizer is not for lora, whose adapters are merged: give the model as `model` to train it further',
+    '`save_optimizer` cannot be combined with `lora`, because the adapters are merged: to train further, give the trained model as `model`',
   ],
-  [{ sampler: 'balanced', class_weights: 'balanced' }, 'class_weights', 'the sampler is balanced already: each class would count twice'],
-])('%j is refused', (options, option, message) => {
+  [
+    { sampler: 'balanced', class_weights: 'balanced' },
+    'class_weights',
+    '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
+  ],
+])('%j is rejected', (options, option, message) => {
   expect(step.check!({ ...defaults, ...options } as never)).toContainEqual({ option, message });
 });
 
-test('what means nothing for the tokens is refused', async () => {
+test('options that do not apply to the tokens are rejected', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   await expect(trained({ mlm_probability: 0.3 }, { model, tokens })).rejects.toThrow(
-    'mlm_probability means nothing for text-classification',
+    '`mlm_probability` does not apply to text-classification',
   );
   const untested = await smallTokens(model, undefined, { train: 12 });
   await expect(trained({ positive: 'good' }, { model, tokens: untested })).rejects.toThrow('the tokens have no split "validation"');
@@ -305,22 +316,22 @@ test('what means nothing for the tokens is refused', async () => {
   const { outputs } = await ranStep(tokenize, { task: 'masked-lm', max_length: 24 }, { data, model });
   for (const [name, value] of Object.entries({ replace_head: true, sampler: 'balanced', class_weights: 'balanced', positive: 'good' }))
     await expect(trained({ [name]: value }, { model, tokens: outputs.tokens! })).rejects.toMatchObject({
-      message: expect.stringMatching(`^${name} means nothing for masked-lm`),
+      message: expect.stringMatching(`^\`${name}\` does not apply to masked-lm`),
       option: [name],
     });
 });
 
-test('lora moves its adapters and the head only; merged it is a model, and its adapters lie beside it', async () => {
+test('lora trains only its adapters and the head; the merged result is a model, with its adapters beside it', async () => {
   const { tokens, model } = await smallInputs();
   await expect(trained({ lora: { r: 4, alpha: 8, dropout: 0, merge: true } }, { tokens, model })).rejects.toMatchObject({
-    message: expect.stringMatching(/^lora leaves .* as they are, and they start at random$/),
+    message: expect.stringMatching(/^lora would not train .*, which are randomly initialized$/),
     option: ['lora'],
   });
   const start = await trained({}, { tokens, model });
   const inputs = { tokens, model: start.outputs.model! };
   const lora = { r: 4, alpha: 8, dropout: 0.1, merge: true };
   const merged = await trained({ lora, learning_rate: 0.02, epochs: 3 }, inputs);
-  expect(merged.log).toContainEqual(expect.stringMatching(/^lora: \d+ of \d+ numbers are trained$/));
+  expect(merged.log).toContainEqual(expect.stringMatching(/^lora: \d+ of \d+ parameters are trained$/));
   for (const [name, values] of Object.entries(merged.weights)) {
     if (/query.weight|value.weight|pooler|classifier/.test(name)) expect(values, name).not.toEqual(start.weights[name]);
     else expect(values, name).toEqual(start.weights[name]);
@@ -332,5 +343,5 @@ test('lora moves its adapters and the head only; merged it is a model, and its a
   const alone = await ranStep(step, { ...quick, lora: { ...lora, merge: false } }, inputs);
   expect(readdirSync(alone.outputs.model!)).toEqual(expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors']));
   expect(readdirSync(alone.outputs.model!)).not.toContain('model.safetensors');
-  await expect(loadModel(alone.outputs.model!)).rejects.toThrow('holds a LoRA adapter, not a model');
+  await expect(loadModel(alone.outputs.model!)).rejects.toThrow('contains a LoRA adapter, not a model');
 });

@@ -1,4 +1,4 @@
-/** A training that is cut off and run again makes what one makes that was left alone, to the last bit. */
+/** A training that is interrupted and run again gives the same result as an uninterrupted one, to the last bit. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -11,7 +11,7 @@ import { ranStep, temporary } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 
 const QUICK = { epochs: 3, batch_size: 4, learning_rate: 0.02, dropout: 0.1, save_steps: 2 };
-/** 18 steps an epoch. */
+/** 18 steps per epoch. */
 const STEPS = 54;
 
 test('killed with -9 ten times at any moment, and run again until it succeeds: the same weights, the same history', async () => {
@@ -41,7 +41,7 @@ test('killed with -9 ten times at any moment, and run again until it succeeds: t
   expect(resumed).toBeGreaterThan(2);
 }, 600_000);
 
-test('Ctrl-C, then the same command: it goes on; nothing is left when it has succeeded', async () => {
+test('Ctrl-C, then the same command: it resumes, and leaves nothing behind when it has succeeded', async () => {
   const { p, made, start, states } = await cli();
   const run = start();
   await run.trains();
@@ -73,7 +73,7 @@ test('across the end of an epoch, with early stopping and its best weights', asy
   const whole = await train();
   expect(whole.record.kept_epoch).toBe(whole.record.epochs - 3);
   const checkpoints = join(temporary(), 'checkpoints');
-  // In its midst, right at the end of an epoch, and after the best one.
+  // Within an epoch, right at its end, and after the best one.
   for (const until of [7, 18, 19, 18 * whole.record.kept_epoch + 5, 18 * whole.record.epochs - 1]) {
     await expect(train({ checkpoints, abortAt: until })).rejects.toMatchObject({ name: 'AbortError' });
     expect(newest(checkpoints)).toMatchObject({ step: until });
@@ -83,21 +83,21 @@ test('across the end of an epoch, with early stopping and its best weights', asy
   expect({ ...resumed.result, metrics: resumed.metrics }).toEqual({ ...whole.result, metrics: whole.metrics });
 });
 
-test('amid an epoch, measured by steps, and cut off between a step and its measurement', async () => {
+test('within an epoch, evaluated by steps, and interrupted between a step and its evaluation', async () => {
   const options = { epochs: 8, eval_strategy: 'steps', eval_steps: 5, early_stopping: { metric: 'loss', patience: 4, min_delta: 0.05 } };
   const { train } = await here(options);
   const whole = await train();
   expect(whole.record.steps % 5).toBe(0);
   expect(whole.record.steps).toBeLessThan(8 * 18);
   const checkpoints = join(temporary(), 'checkpoints');
-  // The signal comes while step 10 is told of, so that its measurement is not begun.
+  // The signal comes while step 10 is reported, so that its evaluation has not begun.
   for (const until of [7, 10, 21]) await expect(train({ checkpoints, abortAt: until })).rejects.toMatchObject({ name: 'AbortError' });
   const resumed = await train({ checkpoints });
   expect(continued(resumed.log.join('\n'))).toBe(21);
   expect({ ...resumed.result, metrics: resumed.metrics }).toEqual({ ...whole.result, metrics: whole.metrics });
 });
 
-test('cut off behind its last step, which ended an epoch: what it says of itself is the same, too', async () => {
+test('interrupted after its last step, which ended an epoch: its reports are the same too', async () => {
   const early_stopping = { metric: 'loss', patience: 2, min_delta: 10 };
   const { train } = await here({ eval_strategy: 'steps', eval_steps: 6, save_steps: 6, early_stopping });
   const whole = await train();
@@ -109,7 +109,7 @@ test('cut off behind its last step, which ended an epoch: what it says of itself
   expect(resumed.record).toEqual(whole.record);
 });
 
-test('a checkpoint that is damaged or of another runtime is passed over', async () => {
+test('a checkpoint that is damaged or from another runtime is skipped', async () => {
   const { train } = await here();
   const whole = await train();
   const cutOff = async (checkpoints: string, at = 31) => {
@@ -128,7 +128,7 @@ test('a checkpoint that is damaged or of another runtime is passed over', async 
     const path = join(checkpoints, 'epoch-1-step-30', file);
     fs.writeFileSync(path, damage(fs.readFileSync(path)));
     const resumed = await train({ checkpoints });
-    expect(resumed.warnings).toEqual([expect.stringMatching(/^the checkpoint epoch-1-step-30 is passed over: /)]);
+    expect(resumed.warnings).toEqual([expect.stringMatching(/^the checkpoint epoch-1-step-30 is skipped: /)]);
     expect(continued(resumed.log.join('\n'))).toBe(28);
     expect(resumed.result).toEqual(whole.result);
   }
@@ -136,33 +136,33 @@ test('a checkpoint that is damaged or of another runtime is passed over', async 
   for (const name of await cutOff(checkpoints)) fs.truncateSync(join(checkpoints, name, 'optimizer.safetensors'));
   const anew = await train({ checkpoints });
   expect(anew.warnings).toHaveLength(2);
-  expect(anew.log).toContain('no checkpoint is left to go on from: the training starts anew');
+  expect(anew.log).toContain('no usable checkpoint is left: the training starts from the beginning');
   expect(anew.result).toEqual(whole.result);
 
   const other = join(temporary(), 'checkpoints');
   await cutOff(other, 3);
   const onnx = await train({ checkpoints: other, dieAt: 5 }, { runtime: 'onnx' }).catch((error) => error);
   expect(onnx.warnings[0]).toMatch(
-    /is passed over: it was made with eager \(.*\), and this is onnx \(.*\); they do not compute the same bits$/,
+    /is skipped: it was made with eager \(.*\), and this is onnx \(.*\); their results differ in the last bits$/,
   );
-  // Those of the other one are gone: they must not be taken for older ones of this.
+  // Those of the other runtime are gone: they must not be taken for older ones of this one.
   expect(namesIn(other)).toEqual(['epoch-0-step-2', 'epoch-0-step-4']);
 });
 
-test('where no checkpoint can be written the training goes on', async () => {
+test('the training continues if no checkpoint can be written', async () => {
   const { train } = await here({ epochs: 1, save_steps: 10 });
   const file = join(temporary(), 'file');
   fs.writeFileSync(file, '');
   const { warnings, result } = await train({ checkpoints: join(file, 'checkpoints') });
-  expect(warnings).toEqual([expect.stringMatching(/^no checkpoint of step 10: ENOTDIR.* The training goes on without it$/)]);
+  expect(warnings).toEqual([expect.stringMatching(/^no checkpoint was written at step 10: ENOTDIR.* The training continues without it$/)]);
   expect(result.history).toHaveLength(19);
 });
 
-test('a training that diverges names the last good checkpoint, and ends there again', async () => {
+test('a training that diverges reports the last good checkpoint, and diverges there again', async () => {
   const { train } = await here({ learning_rate: 1e30, max_grad_norm: 0, save_steps: 1 });
   const checkpoints = join(temporary(), 'checkpoints');
   const message =
-    /^the training diverged: .* not finite at step (\d+) \(epoch 1\); the last good checkpoint \(step \d+\) is kept at .*epoch-0-step-\d+$/;
+    /^the training diverged: .* not finite at step (\d+) \(epoch 1\); the last good checkpoint \(step \d+\) is at .*epoch-0-step-\d+$/;
   const error = await train({ checkpoints }).catch((error) => error);
   expect(error.message).toMatch(message);
   expect(error.hint).toMatch(/lower learning_rate.* With the same options it ends here again\.$/);
@@ -172,35 +172,35 @@ test('a training that diverges names the last good checkpoint, and ends there ag
   expect(again.log.some((line: string) => CONTINUES.test(line))).toBe(true);
 });
 
-test('epochs are added to a training that has ended, as if it had been one; what does not fit is named', async () => {
+test('epochs are added to a finished training as if it had been one; incompatible folders are reported', async () => {
   const { train, inputs } = await here({ lr_scheduler_type: 'constant', save_optimizer: true, epochs: 2 });
   const whole = await train({}, { epochs: 4 });
   const half = await train();
   const more = { ...inputs, continue: half.outputs.model! };
   const resumed = await train({}, { epochs: 4 }, more);
   expect(resumed.log).toContainEqual(
-    expect.stringMatching(/^continues after epoch 2 of .*: the schedule of the learning rate is that of 4 epochs, 72 steps$/),
+    expect.stringMatching(/^continues after epoch 2 of .*, with the learning rate schedule of 4 epochs, 72 steps$/),
   );
   expect(resumed.result.weights).toBe(whole.result.weights);
   expect(sha256(join(resumed.outputs.model!, 'optimizer.safetensors'))).toBe(sha256(join(whole.outputs.model!, 'optimizer.safetensors')));
   expect(resumed.result.history).toEqual(whole.result.history.filter(({ epoch }: { epoch: number }) => epoch > 2));
 
   await expect(train({}, {}, more)).rejects.toMatchObject({
-    message: expect.stringMatching(/was trained for 2 epochs already, and epochs is 2$/),
+    message: expect.stringMatching(/was already trained for 2 epochs, and epochs is 2$/),
     option: ['epochs'],
   });
   await expect(train({}, { epochs: 4, optim: 'sgd' }, more)).rejects.toThrow(
-    "does not fit this training: there are tensors m/…, which are another optimizer's",
+    'does not fit this training: there are tensors m/…, which belong to another optimizer',
   );
   await expect(
     train({}, { epochs: 4, save_optimizer: false, lora: { r: 2, alpha: 4, dropout: 0, merge: true } }, more),
   ).rejects.toMatchObject({
-    message: 'continue is not for lora, whose adapters are merged when a training ends',
+    message: '`continue` cannot be combined with `lora`, whose adapters are merged when a training ends',
     option: ['lora'],
   });
   const wider = smallModel({ intermediate_size: 64 });
   await expect(train({}, { epochs: 4 }, { ...more, model: wider })).rejects.toThrow(
-    /does not fit this training: bert.encoder.layer.0.intermediate.dense.weight is \[32,16\], and the model's is \[64,16\]$/,
+    /does not fit this training: bert.encoder.layer.0.intermediate.dense.weight is \[32,16\], but in the model it is \[64,16\]$/,
   );
   const state = join(half.outputs.model!, 'optimizer.safetensors');
   const { 'v/bert.pooler.dense.bias': _, ...rest } = await readSafetensors(state);
@@ -210,7 +210,7 @@ test('epochs are added to a training that has ended, as if it had been one; what
   await expect(train({}, { epochs: 4 }, more)).rejects.toThrow('has no optimizer.safetensors');
 });
 
-test('max_steps decides how long it trains; its last epoch, begun in part, is measured, resumed and continued', async () => {
+test('max_steps decides how long it trains; its last, partial epoch is evaluated, resumed and continued', async () => {
   const constant = { lr_scheduler_type: 'constant', save_optimizer: true };
   const { train, inputs } = await here(constant);
   const whole = await train({}, { epochs: 2 });
@@ -232,16 +232,16 @@ test('max_steps decides how long it trains; its last epoch, begun in part, is me
   expect(on.result.weights).toBe(whole.result.weights);
   expect((await train({}, { max_steps: 36 }, more)).result.weights).toBe(whole.result.weights);
   await expect(train({}, { max_steps: 25 }, more)).rejects.toMatchObject({
-    message: expect.stringMatching(/was trained for 25 steps already, and max_steps is 25$/),
+    message: expect.stringMatching(/was already trained for 25 steps, and max_steps is 25$/),
     option: ['max_steps'],
   });
   await expect(train({}, { max_steps: 36, batch_size: 8 }, more)).rejects.toMatchObject({
-    message: expect.stringMatching(/ended amid an epoch of 18 steps; here an epoch has 9$/),
+    message: expect.stringMatching(/ended within an epoch of 18 steps; here an epoch has 9$/),
     option: ['continue'],
   });
 });
 
-/** One cell, train, of a project, and the CLI in a process group of its own, as a shell starts it. */
+/** A project with one cell, train, and the CLI in a process group of its own, as a shell starts it. */
 async function cli(options: object = {}) {
   const model = smallModel();
   const p = project();
@@ -271,7 +271,7 @@ async function cli(options: object = {}) {
       if (!over) process.kill(-child.pid!, signal);
     };
     onTestFinished(() => kill('SIGKILL'));
-    /** False where it ended before. */
+    /** False if it ended before. */
     const trains = async () => {
       await p.until(() => over || printed.includes('"type":"progress"'), 60);
       return !over;
@@ -293,14 +293,14 @@ const OUTPUT = '.tunesmith/outputs/p/train/model';
 
 interface Ending {
   checkpoints?: string;
-  /** After so many steps the signal aborts, or the step dies without a chance to write anything. */
+  /** After this many steps the signal aborts, or the step dies without a chance to write anything. */
   abortAt?: number;
   dieAt?: number;
-  /** The same when it says so. */
+  /** The same, triggered by a line of the log. */
   dieAtLine?: RegExp;
 }
 
-/** The step in this process. What it throws has its log and its warnings. */
+/** The step in this process. Its errors carry its log and its warnings. */
 async function here(usual: object = {}) {
   const model = smallModel();
   const inputs: Record<string, string> = { model, tokens: await smallTokens(model) };
@@ -349,21 +349,21 @@ const historyIn = (file: string) =>
 
 const sha256 = (file: string) => createHash('sha256').update(fs.readFileSync(file)).digest('hex');
 
-/** With one bit in its midst another. */
+/** With one bit flipped in the middle. */
 function flipped(bytes: Buffer): Buffer {
   const at = Math.floor(bytes.length / 2);
   bytes[at]! ^= 1;
   return bytes;
 }
 
-const CONTINUES = /continues at step (\d+) of \d+ \(epoch \d+\), from a checkpoint of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/;
+const CONTINUES = /resumes at step (\d+) of \d+ \(epoch \d+\), from a checkpoint of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/;
 
-/** At which step a training of this log went on; 0 where it began at its beginning. */
+/** The step at which the training of this log resumed; 0 if it started from the beginning. */
 const continued = (log: string): number => Number(CONTINUES.exec(log)?.[1] ?? 0);
 
 const namesIn = (folder: string): string[] => fs.readdirSync(folder).sort();
 
-/** The state of the checkpoint that was written last. */
+/** The state of the latest checkpoint. */
 function newest(folder: string): object {
   const states = namesIn(folder).map((name) => JSON.parse(fs.readFileSync(join(folder, name, 'state.json'), 'utf8')));
   return states.sort((a, b) => b.step - a.step)[0];

@@ -1,4 +1,4 @@
-/** Learning rates as transformers' schedulers give them; test/golden/schedule.py wrote the values. */
+/** Learning rates as in transformers' schedulers; test/golden/schedule.py wrote the values. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { stoppingBy } from '../../../steps/train/stopping.ts';
 
-/** Adds values until it stops: how many there were, and which was the best. */
+/** Adds values until it stops: returns their number, and which was the best. */
 function run(metric: string, patience: number, min_delta: number, values: number[]) {
   const stopping = stoppingBy({ metric, patience, min_delta });
   let best = -1;
@@ -10,20 +10,20 @@ function run(metric: string, patience: number, min_delta: number, values: number
   return { count, best };
 }
 
-test('stops after so many values without a gain', () => {
+test('stops after this many values without improvement', () => {
   expect(run('loss', 2, 0, [1, 0.8, 0.9, 0.85, 0.1])).toEqual({ count: 4, best: 1 });
   expect(run('f1', 2, 0, [0.5, 0.7, 0.7, 0.6, 0.9])).toEqual({ count: 4, best: 1 });
   expect(run('loss', 1, 0, [1, 2])).toEqual({ count: 2, best: 0 });
 });
 
-test('small steady gains add up to a significant one', () => {
-  // Each is 0.06 better than the one before: not 0.1, but two of them are.
+test('small steady improvements add up to a significant one', () => {
+  // Each is 0.06 better than the one before: less than 0.1, but two of them are more.
   expect(run('loss', 2, 0.1, [1, 0.94, 0.88, 0.82, 0.76, 0.7])).toEqual({ count: 6, best: 5 });
-  // These never come to 0.1 over the first; the best is kept all the same.
+  // These never improve on the first by 0.1; the best is kept all the same.
   expect(run('loss', 2, 0.1, [1, 0.96, 0.95, 0.94])).toEqual({ count: 3, best: 2 });
 });
 
-test('without a patience it never stops, and tells the best', () => {
+test('without a patience it never stops, and reports the best', () => {
   const stopping = stoppingBy({ metric: 'f1' });
   expect([0.5, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1].map((value) => stopping.add(value))).toEqual([true, false, true, false, false, false, false]);
   expect(stopping.stop).toBe(false);

@@ -8,7 +8,7 @@ import step from '../../../steps/train/step.ts';
 import { ranStep } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 
-// `eager` has nothing to compile, which takes longer here than all the steps.
+// `eager` needs no compilation, which would take longer here than all the steps.
 const quick = { task: 'text-classification', epochs: 3, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
 
 async function trained(options: object = {}, { model = smallModel(), tokens = '' } = {}) {
@@ -24,7 +24,7 @@ async function trained(options: object = {}, { model = smallModel(), tokens = ''
 
 const sha256 = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
 
-test('a model learns from a random start, and its folder is whole', async () => {
+test('a model learns from a random initialization, and its folder is complete', async () => {
   const { metrics, history, record, outputs, log } = await trained({ runtime: 'auto' });
   expect(metrics.validation_accuracy).toBeGreaterThan(0.9);
   expect(metrics.validation_f1).toBeGreaterThan(0.9);
@@ -39,7 +39,7 @@ test('a model learns from a random start, and its folder is whole', async () => 
   expect(log).toContainEqual(expect.stringMatching(/^epoch 3: loss .*, validation accuracy .*, \d+ tokens\/s, \d+\.\d% padding$/));
 });
 
-test('the same seed trains the same model bit for bit; another seed another', async () => {
+test('the same seed trains the same model bit for bit; another seed another one', async () => {
   const first = await trained({ epochs: 2, dropout: 0.2, runtime: 'onnx' });
   const again = await trained({ epochs: 2, dropout: 0.2, runtime: 'onnx' }, first.inputs);
   expect(again.weights).toBe(first.weights);
@@ -59,7 +59,7 @@ test('eager and onnx train the same model', async () => {
   expect(norm(x.map((n, i) => n - y[i]!)) / norm(x)).toBeLessThan(1e-3);
 });
 
-test('training goes on from the weights of a folder; the classifier is made anew for new labels where that is asked for', async () => {
+test('training starts from the weights of a folder; the classifier is replaced for new labels if the option says so', async () => {
   const first = await trained();
   const on = await trained({ epochs: 1, learning_rate: 1e-6 }, { ...first.inputs, model: first.outputs.model! });
   expect(on.log[0]).toMatch(/^\d+ weights read from model.safetensors$/);
@@ -67,16 +67,16 @@ test('training goes on from the weights of a folder; the classifier is made anew
   const model = first.outputs.model!;
   const others = { model, tokens: await smallTokens(model, ['bad', 'good', 'odd']) };
   await expect(trained({ epochs: 5, learning_rate: 0.01 }, others)).rejects.toMatchObject({
-    message: "the model's head was trained for the labels bad, good, and the tokens have bad, good, odd",
-    hint: '`replace_head: true` starts a new head.',
+    message: "the model's head was trained for the labels bad, good, but the tokens have bad, good, odd",
+    hint: '`replace_head: true` initializes a new head.',
     option: ['replace_head'],
   });
   const three = await trained({ epochs: 5, learning_rate: 0.01, replace_head: true }, others);
-  expect(three.log).toContain('new, starting at random: classifier.weight, classifier.bias');
+  expect(three.log).toContain('randomly initialized: classifier.weight, classifier.bias');
   expect(three.metrics.validation_macro_f1).toBeGreaterThan(0.8);
 });
 
-test('early stopping ends a training that gains no more, and keeps its best epoch', async () => {
+test('early stopping ends a training that no longer improves, and keeps its best epoch', async () => {
   const { record, history, log, metrics } = await trained({
     epochs: 30,
     early_stopping: { metric: 'accuracy', patience: 2, min_delta: 0 },
@@ -87,26 +87,26 @@ test('early stopping ends a training that gains no more, and keeps its best epoc
   expect(record.kept_epoch).toBe(accuracies.indexOf(Math.max(...accuracies)) + 1);
   expect(record.kept_epoch).toBe(record.epochs - 2);
   expect(metrics.validation_accuracy).toBe(Math.max(...accuracies));
-  expect(log).toContain(`the weights of epoch ${record.kept_epoch} are kept, the best by accuracy`);
+  expect(log).toContain(`kept the weights of epoch ${record.kept_epoch}, the best by accuracy`);
 });
 
-test('tokens that do not fit the model, or the options, are refused before training', async () => {
+test('tokens that do not fit the model, or the options, are rejected before training', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   await expect(trained({}, { model: smallModel({ vocab_size: 12 }), tokens })).rejects.toThrow(
-    /have the id \d+, and the model's vocab_size is 12/,
+    /have the id \d+, but the model's vocab_size is 12/,
   );
   await expect(trained({}, { model: smallModel({ max_position_embeddings: 16 }), tokens })).rejects.toThrow(
-    'the tokens have a max_length of 24, and the model takes 16 tokens',
+    'the tokens have a max_length of 24, but the model takes only 16 tokens',
   );
   const other = smallModel();
   writeFileSync(
     join(other, 'tokenizer.json'),
     readFileSync(join(other, 'tokenizer.json'), 'utf8').replace('"lowercase":true', '"lowercase":false'),
   );
-  await expect(trained({}, { model: other, tokens })).rejects.toThrow("made with another tokenizer than the model's");
+  await expect(trained({}, { model: other, tokens })).rejects.toThrow("not made with the model's tokenizer");
   await expect(trained({ positive: 'great' }, { model, tokens })).rejects.toMatchObject({
-    message: 'no label is called "great"',
+    message: 'no label is "great"',
     hint: 'The labels are bad and good.',
   });
   const stopping = { early_stopping: { metric: 'f1', patience: 1, min_delta: 0 } };
@@ -115,23 +115,23 @@ test('tokens that do not fit the model, or the options, are refused before train
     hint: 'They have train (16 rows).',
   });
   await expect(trained(stopping, { model, tokens: await smallTokens(model, ['bad', 'good', 'odd']) })).rejects.toThrow(
-    'f1 is for two labels, and there are 3',
+    'f1 needs two labels, and there are 3',
   );
-  await expect(trained({}, { model, tokens: model })).rejects.toThrow('holds no tokens.json');
+  await expect(trained({}, { model, tokens: model })).rejects.toThrow('contains no tokens.json');
   rmSync(join(tokens, 'train-00000.safetensors'));
   await expect(trained({}, { model, tokens })).rejects.toThrow(/^train-00000.safetensors cannot be read: ENOENT/);
   writeFileSync(join(tokens, 'tokens.json'), '{');
   await expect(trained({}, { model, tokens })).rejects.toThrow(/^tokens.json of .* is not JSON/);
 });
 
-test('without a validation split it trains, and says that it measures nothing', async () => {
+test('without a validation split it trains, and reports that it does not evaluate', async () => {
   const model = smallModel();
   const { log, metrics } = await trained({ epochs: 1 }, { model, tokens: await smallTokens(model, ['bad', 'good'], { train: 16 }) });
-  expect(log).toContain('the tokens have no validation split: nothing is measured between epochs');
+  expect(log).toContain('the tokens have no validation split: no evaluation between epochs');
   expect(Object.keys(metrics)).toEqual(['train_loss']);
 });
 
-test('a training that diverges says where', async () => {
+test('a training that diverges reports where', async () => {
   const { outputs, inputs } = await trained({ epochs: 1 });
   const file = join(outputs.model!, 'model.safetensors');
   const tensors = await readSafetensors(file);
@@ -143,7 +143,7 @@ test('a training that diverges says where', async () => {
   });
 });
 
-test('Ctrl-C ends it between two steps', async () => {
+test('Ctrl-C stops it between two steps', async () => {
   const model = smallModel();
   const tokens = await smallTokens(model);
   for (const runtime of ['eager', 'onnx']) {
@@ -161,11 +161,11 @@ test('Ctrl-C ends it between two steps', async () => {
       name: 'AbortError',
     });
     expect(performance.now() - start).toBeLessThan(20_000);
-    expect(done).toBeLessThan(1000); // of as many epochs
+    expect(done).toBeLessThan(1000); // after as many epochs
   }
 });
 
-test('options that another one makes meaningless are refused', () => {
+test('options without effect are rejected', () => {
   const defaults = Object.fromEntries(Object.entries<any>(step.options!).map(([name, schema]) => [name, schema.default]));
   const check = (options: object) =>
     step.check!({ ...defaults, ...quick, lr_scheduler_type: 'linear', warmup_steps: 0, ...options } as any);
