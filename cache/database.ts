@@ -236,7 +236,7 @@ function openOwn(file: string): Sqlite.Database {
     try {
       closeSync(openSync(file, 'a', 0o666));
     } catch {
-      // SQLite says what is wrong.
+      // SQLite reports the error.
     }
   }
   return new (sqliteModule())(file, { timeout: BUSY });

@@ -153,7 +153,7 @@ export class Leases {
         for (const [token, key] of this.#held) statement('update leases set beat = beat + 1 where key = ? and token = ?').run(key, token);
       });
     } catch {
-      // A disk that is full says so to whoever stores something; one heartbeat more or less does not matter.
+      // One missing heartbeat does not matter. A full disk is reported when something is stored.
     }
   }
 }

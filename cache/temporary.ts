@@ -26,7 +26,7 @@ export function removeAbandoned(folder: string): void {
     try {
       rmSync(path, { recursive: true, force: true });
     } catch {
-      // Another process is removing it as well, or may and we may not.
+      // Another process removes it, or it belongs to another user.
     }
   }
 }

@@ -215,7 +215,7 @@ command(
   .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
   .usage('BUNDLE [options]');
 
-command('new-step <name>', 'create a step of your own and a pipeline that uses it', () => import('./commands/new-step.ts')).usage('NAME');
+command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./commands/new-step.ts')).usage('NAME');
 
 command('schema', 'print the JSON Schema of pipeline files, for editors', () => import('./commands/schema.ts')).option(
   '-o, --output <file>',

@@ -14,9 +14,9 @@ export type RunEvent =
   | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
   | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; cell: string; name: string; value: number; step?: number }
-  /** What came of a cell, in its own words. */
+  /** The result line of a cell. */
   | { type: 'result'; cell: string; message: string }
-  /** Something a user should not miss: a file kept aside, an input that changed meanwhile. Repeated below the summary. */
+  /** Something that a user should not miss, such as a kept file or a changed input. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }
   | { type: 'cell'; cell: string; state: CellState; seconds: number; why?: string; failure?: Failure }
   | {
@@ -43,7 +43,7 @@ export interface Failure {
   /** Position of the option that caused the failure, if the step reports it. */
   place?: Place;
   hint?: string;
-  /** Stack of an error that a user's step threw, innermost frame first. */
+  /** Stack of an error that a custom step threw, innermost frame first. */
   stack?: Frame[];
   /** The last 20 lines of its log. */
   tail: string[];

@@ -14,12 +14,12 @@ export function keepText(path: string, text: string): void {
     try {
       writeFileSync(`${dirname(dirname(path))}/.gitignore`, '*\n', { flag: 'wx' });
     } catch {
-      // It is there.
+      // It exists.
     }
     writeFileSync(partial, sealed(text));
     renameSync(partial, path);
   } catch {
-    // A full disk, a folder that is not ours.
+    // For example a full disk or missing permission.
   }
 }
 

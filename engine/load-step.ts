@@ -1,5 +1,5 @@
 /**
- * Imports a user's step, TypeScript or JavaScript, from any folder. Its `import … from 'tunesmith'` resolves to this package.
+ * Imports a custom step, TypeScript or JavaScript, from any folder. Its `import … from 'tunesmith'` resolves to this package.
  * Only child processes do this; the engine process never runs a user's code.
  */
 import { createRequire, registerHooks } from 'node:module';

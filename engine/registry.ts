@@ -17,7 +17,7 @@ export function builtinNames(): string[] {
   return Object.keys(STEPS);
 }
 
-/** Undefined if no built-in step has that name. Built-in steps use the same public contract as users' steps. */
+/** Undefined if no built-in step has that name. Built-in steps use the same public contract as custom steps. */
 export async function builtin(name: string): Promise<StepDefinition | undefined> {
   return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * The step contract: what a step declares, and what it receives when it runs. Built-in steps and users' steps use the same
+ * The step contract: what a step declares, and what it receives when it runs. Built-in steps and custom steps use the same
  * contract, without privileges. A step runs in a child process, which exchanges only JSON and paths with the engine.
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';

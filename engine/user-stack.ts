@@ -1,4 +1,4 @@
-/** The stack of an error in a user's step: only frames of the user's code, without Node and tunesmith. */
+/** The stack of an error in a custom step: only frames of the user's code, without Node and tunesmith. */
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 

@@ -38,7 +38,7 @@ export function interruptions(stopping: () => void): Interruptions {
     },
     release() {
       for (const signal of SIGNALS) process.off(signal, interrupt);
-      // `unread` stays: the summary is still to be written, and nobody reads that either.
+      // Keep the `unread` listener, because writing the summary fails, too.
     },
   };
 }

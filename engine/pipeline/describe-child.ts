@@ -1,4 +1,4 @@
-/** The child process that loads a user's step and sends its declaration in one message. */
+/** The child process that loads a custom step and sends its declaration in one message. */
 import { dirname, relative } from 'node:path';
 import { loadStep } from '../load-step.ts';
 import { StepError } from '../step.ts';

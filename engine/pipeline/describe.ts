@@ -1,5 +1,5 @@
 /**
- * Reads the declaration of a user's step. The module runs in a child process, never in the engine. The declaration is cached
+ * Reads the declaration of a custom step. The module runs in a child process, never in the engine. The declaration is cached
  * by the hash of the step's code, so that the child starts once per edit.
  */
 import { dirname, extname, join } from 'node:path';

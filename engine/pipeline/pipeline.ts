@@ -96,10 +96,12 @@ export interface CellInput {
 export type InputSource =
   /** The output `output` of the cell `cell` at `path`. `name` enters the fingerprint. */
   | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
-  /** A file, folder or glob relative to the pipeline's folder (absolute only where the user wrote it so).
-   *  Where it lies within cells' outputs, those cells are in `Cell.reads`. */
+  /**
+   * A file, folder or glob relative to the pipeline's folder (absolute only if the user wrote it so). If it is inside outputs
+   * of cells, these cells are in `Cell.reads`.
+   */
   | ({ kind: 'path'; pattern: string; glob: boolean } & LeavingOut)
-  /** Lies elsewhere, and is fetched when the cell executes. */
+  /** A remote input, which is downloaded when the cell runs. */
   | { kind: 'remote'; address: Address };
 
 export interface CellOutput {

@@ -14,7 +14,7 @@ export interface ReadOptions {
   set?: string[];
   /** The file of --params. */
   paramsFile?: string;
-  /** Change no file: do not cache the declarations of users' steps. */
+  /** Change no file: do not cache the declarations of custom steps. */
   readOnly?: boolean;
 }
 

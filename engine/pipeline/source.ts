@@ -292,7 +292,7 @@ class Values {
           if (!merged.has(key)) merged.set(key, value);
         }
       } else if (!this.#tagged(pair.key)) {
-        // A name of another type has been reported.
+        // A name of another type has been reported already.
       } else if (!isScalar(pair.key)) {
         this.#wrong(
           pair.key,

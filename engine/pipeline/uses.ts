@@ -16,7 +16,7 @@ export interface Used {
   uses: string;
   module: StepAction['module'];
   definition: Declaration;
-  /** The functions of a built-in step. Code of a user's step runs only in its own process. */
+  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
   check?: StepDefinition['check'];
   foresee?: StepDefinition['foresee'];
 }
@@ -66,6 +66,6 @@ function noPackage(uses: string, { folder }: Reading, wrong: (message: string, h
   const steps = didYouMean(uses, builtinNames(), 'steps');
   wrong(
     `there is no step "${uses}"`,
-    file ? `To use the file, write ./${file}` : `${steps}\nWrite a step of your own as ./my-step.ts. A package must be installed.`,
+    file ? `To use the file, write ./${file}` : `${steps}\nWrite a custom step as ./my-step.ts. A package must be installed.`,
   );
 }

@@ -397,7 +397,7 @@ function readJournal(folder: string): Journal | undefined {
       if (outputs.every(({ name, path }) => typeof name === 'string' && typeof path === 'string'))
         return { cell: String(cell), outputs, stage: written === 'done' ? 'done' : (stage as Journal['stage']) };
     } catch {
-      // Not there, or damaged.
+      // Missing or damaged.
     }
   }
   return undefined;
@@ -422,7 +422,7 @@ function removeEmpty(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
-    // Something else is in it, or it is not there.
+    // It is not empty, or it does not exist.
   }
 }
 

@@ -27,7 +27,7 @@ export class Checkpoints {
     try {
       removeTree(this.folder);
     } catch {
-      // Removed when nobody came back for it.
+      // It is removed later, when it has not been used for a long time.
     }
   }
 

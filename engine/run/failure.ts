@@ -20,7 +20,7 @@ export interface Verdict {
   hint?: string;
   /** Path of the invalid option in `with`. */
   option?: readonly string[];
-  /** Stack of an error in a user's step. */
+  /** Stack of an error in a custom step. */
   stack?: Frame[];
   /** Details for the log only. */
   detail?: string;

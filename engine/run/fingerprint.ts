@@ -21,7 +21,7 @@ export interface Components {
   version?: number;
   /** `version` in the pipeline: for changes that tunesmith cannot detect, such as a program that a command calls. */
   stepVersion?: string | number;
-  /** The code of a user's step and its imports, because nobody raises a version while developing. */
+  /** The code of a custom step and its imports, because nobody raises a version while developing. */
   code?: Code;
   /** Versions of packages that decide the result. After an upgrade of a tokenizer, old results must not be reused. */
   libraries?: Record<string, string>;

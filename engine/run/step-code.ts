@@ -1,4 +1,4 @@
-/** The source files of a user's step for the records, so that a later run can report which lines changed. */
+/** The source files of a custom step for the records, so that a later run can report which lines changed. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Cell } from '../pipeline/pipeline.ts';

@@ -41,9 +41,9 @@ export type Message =
   | { type: 'progress'; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; name: string; value: number; step?: number }
   | { type: 'done' }
-  /** After `done`: another job may come. */
+  /** After `done`: the process can take another step. */
   | { type: 'free' }
-  /** Of an error that is not a StepError: the whole `stack` for the log, and for the screen where a user's own step threw it. */
+  /** For an error that is not a StepError: the whole `stack` for the log, and for the screen the frames in the custom step. */
   | { type: 'error'; message: string; hint?: string; option?: readonly string[]; stack?: string; frames?: Frame[] };
 
 // A third of the loading time of a step's libraries is compilation, so Node caches the compiled code.
@@ -97,7 +97,7 @@ function forgetPeak(): void {
   try {
     writeFileSync('/proc/self/clear_refs', '5');
   } catch {
-    // There is no such file elsewhere.
+    // The file exists only on Linux.
   }
 }
 

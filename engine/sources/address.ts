@@ -163,7 +163,7 @@ function readWeb(text: string): WebAddress | Mistaken {
   if (url.username !== '' || url.password !== '')
     return mistaken(
       `${url.host}: a URL in a pipeline must not contain a password`,
-      'Download the file in a step of your own, with the password in its `secrets`.',
+      'Download the file in a separate step, with the password in its `secrets`.',
     );
   const form = /\.tar\.(bz2|xz|lz|lzma|zst|Z)$|\.(tbz2?|txz|7z|rar)$/i.exec(url.pathname)?.[0];
   if (form) return mistaken(`${written}: archives of type ${form} are not supported`, 'Supported types are .tar.gz, .tgz, .tar and .zip.');
@@ -211,7 +211,7 @@ const GLOBS = 'Globs in addresses support *, ?, [a-z], {a,b}, {1..3} and **.';
 function unknownScheme(scheme: string, rest: string): string {
   const meant = scheme === 'huggingface' ? 'hf' : nearest(scheme, ['hf', 'kaggle', 'https']);
   const all = 'Inputs are files, folders, or addresses: hf://…, kaggle://… or https://…#sha256=…';
-  return meant ? `Did you mean ${meant}://${rest}? ${all}` : `${all} Download anything else in a step of your own.`;
+  return meant ? `Did you mean ${meant}://${rest}? ${all}` : `${all} Download anything else in a separate step.`;
 }
 
 function mistaken(mistake: string, hint: string): Mistaken {

@@ -94,7 +94,7 @@ class Guard {
     if (longest > LONGEST_NAME)
       throw new StepError(
         `cannot unpack ${this.what}: its entry ${path} has a name of ${longest} bytes, but file systems allow ${LONGEST_NAME}`,
-        'Create it again with shorter names, or unpack it in a step of your own.',
+        'Create it again with shorter names, or unpack it in a separate step.',
       );
     // If a link is part of the path, the name does not show where the file ends up.
     for (let above = posix.dirname(name); above !== '.' && above !== '/'; above = posix.dirname(above))
@@ -123,7 +123,7 @@ class Guard {
   #refuse(why: string): never {
     throw new StepError(
       `refused to unpack ${this.what}: ${why}`,
-      'The archive may be malicious. If you trust it, unpack it in a step of your own.',
+      'The archive may be malicious. If you trust it, unpack it in a separate step.',
     );
   }
 }
@@ -174,10 +174,7 @@ async function unzip(file: string, folder: string, guard: Guard): Promise<void> 
       }
       guard.check(fileName, uncompressedSize);
       if (entry.isEncrypted())
-        throw new StepError(
-          `${fileName} of the archive is encrypted`,
-          'Unpack it in a step of your own, with the password in its `secrets`.',
-        );
+        throw new StepError(`${fileName} of the archive is encrypted`, 'Unpack it in a separate step, with the password in its `secrets`.');
       await mkdir(dirname(path), { recursive: true });
       if ((mode & 0o170000) === 0o120000) {
         const to = Buffer.concat(await (await contentOfEntry(zip, entry)).toArray()).toString();

@@ -74,7 +74,7 @@ function fileName(url: string): string {
   try {
     name = decodeURIComponent(name);
   } catch {
-    // Taken as it is written.
+    // Use the name as it is.
   }
   return (
     name

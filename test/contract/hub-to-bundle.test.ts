@@ -1,4 +1,4 @@
-/** A model and data from the hub through every step to a bundle that answers, and in a user's step. */
+/** A model and data from the hub through every step to a bundle that answers, and in a custom step. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, test } from 'vitest';

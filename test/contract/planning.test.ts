@@ -247,11 +247,11 @@ test('validate refuses two pipelines with the same name, as run and status do, a
   const { code, stderr, stdout } = await p.run('validate', 'a/t.yaml', 'b/t.yaml');
   expect({ code, stdout }).toEqual({ code: 2, stdout: 'a/t.yaml is valid: 1 step, 1 cell\n' });
   expect(stderr).toContain(
-    'error: a/t.yaml and b/t.yaml have one name, t: their outputs would overwrite each other in .tunesmith/outputs/t',
+    'error: a/t.yaml and b/t.yaml have the same name, t, so their outputs would overwrite each other in .tunesmith/outputs/t',
   );
   expect(p.snapshot()).toEqual(before);
   expect((await p.run('run', 'a/t.yaml')).code).toBe(0);
-  expect((await p.run('validate', 'b/t.yaml')).stderr).toContain('have one name, t');
+  expect((await p.run('validate', 'b/t.yaml')).stderr).toContain('have the same name, t');
   expect((await p.run('validate', 'a/t.yaml')).code).toBe(0);
 });
 

@@ -138,7 +138,7 @@ export default defineStep({
 });
 `;
 
-test("a user's step with a bug: the message has the position in the user's files, the log the whole stack", async () => {
+test("a custom step with a bug: the message has the position in the user's files, the log the whole stack", async () => {
   const p = project({
     'p.yaml': 'steps:\n  own: { uses: ./steps/own.ts }\n  caused: { uses: ./caused.cjs }\n  told: { uses: ./told.ts }\n',
     'steps/own.ts': STEP('count([] as never);').replace('export', "import { count } from './count.ts';\nexport"),

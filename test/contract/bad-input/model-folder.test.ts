@@ -19,7 +19,7 @@ test.each(['config.json', 'tokenizer.json', 'model.safetensors'])('a folder inst
   rmSync(p.path(`model/${name}`));
   mkdirSync(p.path(`model/${name}`));
   const { code, stdout, screen } = await p.run('predict', 'model', 'in.jsonl');
-  expect([code, stdout], screen).toEqual([1, '']);
+  expect([code, stdout], screen).toEqual([2, '']);
   expect(screen).toContain(name);
   expect(screen).toMatch(/^error: .*(cannot be read|is not a file)/);
   expect(screen).not.toMatch(STACK);
@@ -29,6 +29,6 @@ test('two labels with the same name', async () => {
   const p = await model();
   p.write('model/config.json', JSON.stringify({ ...JSON.parse(p.read('model/config.json')), id2label: { 0: 'a', 1: 'a' } }));
   const { code, stdout, screen } = await p.run('predict', 'model', 'in.jsonl');
-  expect([code, stdout], screen).toEqual([1, '']);
+  expect([code, stdout], screen).toEqual([2, '']);
   expect(screen).toContain('id2label must name the labels 0, 1, 2 …, each once');
 });

@@ -420,13 +420,13 @@ steps:
       3 |   a: { uses: colect }
         |              ^^^^^^
       = did you mean "collect"? steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        Write a step of your own as ./my-step.ts. A package must be installed.
+        Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:4:14: error: there is no step "@acme/steps"
       4 |   b: { uses: "@acme/steps" }
         |              ^^^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        Write a step of your own as ./my-step.ts. A package must be installed.
+        Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:5:14: error: there is no file ./dedup.ts
       5 |   c: { uses: ./dedup.ts }

@@ -236,7 +236,7 @@ test('missing and invalid inputs', async () => {
     p.yaml:11:35: error: s3://some/data is not a path
       11 |   i: { uses: clean, with: { data: s3://some/data } }
          |                                   ^^^^^^^^^^^^^^
-      = Inputs are files, folders, or addresses: hf://…, kaggle://… or https://…#sha256=… Download anything else in a step of your own.
+      = Inputs are files, folders, or addresses: hf://…, kaggle://… or https://…#sha256=… Download anything else in a separate step.
 
     p.yaml:12:35: error: input "data" takes one folder, found 2
       12 |   j: { uses: clean, with: { data: [data, data] } }

@@ -193,7 +193,7 @@ test('property names of JavaScript objects are ordinary names', async () => {
       1 | steps: { a: { run: "echo \${{ params.toString }}", valueOf: 1 }, b: { uses: constructor } }
         |                                                                            ^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        Write a step of your own as ./my-step.ts. A package must be installed.
+        Write a custom step as ./my-step.ts. A package must be installed.
     "
   `);
 });

@@ -1,4 +1,4 @@
-/** Users' steps: their declarations are read in a child process, and errors are reported at `uses`. */
+/** Custom steps: their declarations are read in a child process, and errors are reported at `uses`. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -249,13 +249,13 @@ test('errors of a module are reported at `uses`', async () => {
       24 |   s22: { uses: "@scope/none" }
          |                ^^^^^^^^^^^^^
       = steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        Write a step of your own as ./my-step.ts. A package must be installed.
+        Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:25:16: error: there is no step "trian"
       25 |   s23: { uses: "trian" }
          |                ^^^^^^^
       = did you mean "train"? steps: collect, clean, split, tokenize, train, evaluate, select, baseline, deploy
-        Write a step of your own as ./my-step.ts. A package must be installed.
+        Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:26:16: error: "uses" cannot be empty
       26 |   s24: { uses: "" }

@@ -1,4 +1,4 @@
-/** A run in a container: its limit of memory decides, and whoever is killed for it hears so. */
+/** Runs in a container: its memory limit counts, and a step that is killed because of it reports the limit. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';

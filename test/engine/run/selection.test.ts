@@ -19,7 +19,7 @@ test('a step means all its cells; combined options select the intersection', asy
   expect(await cells(p, { from: ['b[x=1]'] })).toEqual(['b[x=1]', 'c']);
   expect(await cells(p, { until: ['b[x=1]'] })).toEqual(['a', 'b[x=1]']);
   expect(await cells(p, { from: ['a'], until: ['b'] })).toEqual(['a', 'b[x=1]', 'b[x=2]']);
-  await expect(p.plan({ only: ['apart'], until: ['c'] })).rejects.toThrow('nothing is selected');
+  await expect(p.plan({ only: ['apart'], until: ['c'] })).rejects.toThrow('the selection is empty');
 });
 
 test('an unknown name is refused, with a suggestion', async () => {
@@ -40,7 +40,7 @@ test('dependencies must be fresh or restorable; they are restored, and not part 
     'b[x=1] is not selected, but must run first: a must run first',
     'b[x=2] is not selected, but must run first: a must run first',
   ]);
-  expect(refused.diagnostics.at(-1).hint).toMatch(/^tunesmith run .*p\.yaml --until b$/);
+  expect(refused.diagnostics.at(-1).hint).toMatch(/^To run it, use: tunesmith run .*p\.yaml --until b$/);
   expect(p.exists('a.txt')).toBe(false);
 
   await p.go({ until: ['b'] });
