@@ -11,7 +11,7 @@ import standalone from 'ajv/dist/standalone/index.js';
 import { transformSync } from 'esbuild';
 import { bundle } from './bundle.ts';
 import { fileSchema, optionsSchema, stepSchema } from './engine/pipeline/schema.ts';
-import { AJV_OPTIONS, builtName } from './engine/pipeline/validate.ts';
+import { AJV_OPTIONS, builtName } from './engine/pipeline/schema-check.ts';
 import { builtin, builtinNames } from './engine/registry.ts';
 
 const dist = join(import.meta.dirname, 'dist');

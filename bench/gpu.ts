@@ -5,9 +5,9 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { nvidiaGpus } from '../steps/runtime/gpu.ts';
-import { openRuntime } from '../steps/runtime/open.ts';
-import type { Precision } from '../steps/runtime/runtime.ts';
+import { nvidiaGpus } from '../steps/ml/runtime/choose.ts';
+import { openRuntime } from '../steps/ml/runtime/open.ts';
+import type { Precision } from '../steps/ml/runtime/runtime.ts';
 import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
 
 const SHAPES = {

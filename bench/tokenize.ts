@@ -12,9 +12,9 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Database, literal } from '../steps/data/database.ts';
-import { tableOf } from '../steps/data/table.ts';
-import { readSafetensors, toInt32 } from '../steps/models/safetensors.ts';
+import { Database, literal } from '../steps/ml/data/database.ts';
+import { tableOf } from '../steps/ml/data/table.ts';
+import { readSafetensors, toInt32 } from '../steps/ml/models/safetensors.ts';
 import { preparePython } from './python.ts';
 
 export interface Measured {

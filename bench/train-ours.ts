@@ -1,12 +1,12 @@
 /** Measures a training as the train step does it. Run by bench/train.ts: `train-ours.ts TOKENS MODEL BATCH RUNTIME THREADS`. */
-import { realTokens, trainingBatches } from '../steps/models/batches.ts';
-import { startModel } from '../steps/models/checkpoint.ts';
-import { openSplit, readTokensInfo } from '../steps/models/tokens.ts';
-import { sizeOf } from '../steps/runtime/graph.ts';
-import { openRuntime } from '../steps/runtime/open.ts';
-import type { HostTensors, Program, RuntimeName } from '../steps/runtime/runtime.ts';
-import { traceTraining } from '../steps/runtime/trace.ts';
-import { taskInputs } from '../steps/tasks/inputs.ts';
+import { realTokens, trainingBatches } from '../steps/ml/models/batches.ts';
+import { startModel } from '../steps/ml/models/checkpoint.ts';
+import { openSplit, readTokensInfo } from '../steps/ml/models/token-dataset.ts';
+import { sizeOf } from '../steps/ml/runtime/graph.ts';
+import { openRuntime } from '../steps/ml/runtime/open.ts';
+import type { HostTensors, Program, RuntimeName } from '../steps/ml/runtime/runtime.ts';
+import { traceTraining } from '../steps/ml/runtime/trace.ts';
+import { taskInputs } from '../steps/ml/tasks/evaluation.ts';
 import { type Measured, WARM_UP } from './train-shapes.ts';
 
 const [tokensFolder, modelFolder, batchSize, runtimeName, threads] = process.argv.slice(2) as [string, string, string, RuntimeName, string];

@@ -12,8 +12,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { saveModel, startModel } from '../steps/models/checkpoint.ts';
-import { copyTokenizer } from '../steps/models/tokenizer.ts';
+import { saveModel, startModel } from '../steps/ml/models/checkpoint.ts';
 import {
   type Column,
   openSplit,
@@ -23,7 +22,8 @@ import {
   type TokensInfo,
   type Values,
   writeTokensInfo,
-} from '../steps/models/tokens.ts';
+} from '../steps/ml/models/token-dataset.ts';
+import { copyTokenizer } from '../steps/ml/models/tokenizer.ts';
 import { preparePython } from './python.ts';
 import { type Measured, type Row, rows } from './train-shapes.ts';
 

@@ -23,11 +23,10 @@ import { dirname, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { create, Parser, type ReadEntry } from 'tar';
-import { flushFiles, flushFolders } from './durable.ts';
+import { flushFiles, flushFolders, removeAbandoned, temporaryIn } from './atomic-move.ts';
 import { CacheError, diskError, shown } from './error.ts';
 import type { Result } from './index.ts';
 import type { Cache } from './open.ts';
-import { removeAbandoned, temporaryIn } from './temporary.ts';
 
 export interface Exported {
   results: number;

@@ -4,13 +4,36 @@
  * Read-only access changes nothing. Even reading a database in WAL mode would make SQLite create files, so the database is
  * copied to memory instead. SQLite is loaded when there is a database, because a first plan does not need it.
  */
+
+import { hash } from 'node:crypto';
 import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type Sqlite from 'better-sqlite3';
 import { CacheError, freeSpace } from './error.ts';
-import { checkOf, sealed } from './sealed.ts';
+
+/*
+ * Texts and rows with a checksum. A bit flip on the disk or in memory may give another valid value. The checksum detects it,
+ * and the record counts as missing.
+ */
+
+/** A short hash of SQLite values. */
+export function checkOf(...values: unknown[]): string {
+  return hash('sha256', values.join('\n')).slice(0, 16);
+}
+
+export function sealed(text: string): string {
+  return `${text}\n${checkOf(text)}`;
+}
+
+/** Returns the text; undefined if the checksum does not match. */
+export function unsealed(kept: unknown): string | undefined {
+  if (typeof kept !== 'string') return undefined;
+  const end = kept.lastIndexOf('\n');
+  const text = kept.slice(0, Math.max(0, end));
+  return end >= 0 && kept.slice(end + 1) === checkOf(text) ? text : undefined;
+}
 
 export interface Schema {
   /** The name of the database in messages: "the index". */

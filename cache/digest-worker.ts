@@ -1,7 +1,6 @@
 /** The thread behind `digest.ts`: one job at a time. */
 import { parentPort } from 'node:worker_threads';
-import { digestBytes } from './bytes.ts';
-import type { Answer, Job } from './digest.ts';
+import { type Answer, digestBytes, type Job } from './digest.ts';
 
 parentPort!.on('message', ({ from, to }: Job) => {
   parentPort!.postMessage(answer(from, to));

@@ -3,8 +3,7 @@
  * edit finds the earlier result again. A damaged row counts as an unknown result.
  */
 import type { Content } from './content.ts';
-import type { Database } from './database.ts';
-import { checkOf } from './sealed.ts';
+import { checkOf, type Database } from './database.ts';
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 

@@ -10,12 +10,11 @@ import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path';
 import { Database, type Schema } from './database.ts';
 import { CacheError, diskError, shown } from './error.ts';
+import { CHECKED_MEMO_TABLE, MEMO_TABLE, Memo } from './file-hash-cache.ts';
+import { USES_TABLES, Uses } from './gc-roots.ts';
 import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
-import { LEASES_TABLE, Leases } from './lease.ts';
-import { CHECKED_MEMO_TABLE, MEMO_TABLE, Memo } from './memo.ts';
+import { LEASES_TABLE, Leases, Turns } from './lease.ts';
 import { ObjectStore } from './store.ts';
-import { Turns } from './turns.ts';
-import { USES_TABLES, Uses } from './uses.ts';
 
 export interface Cache {
   index: ResultIndex;

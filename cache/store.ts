@@ -22,14 +22,11 @@ import {
 } from 'node:fs';
 import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Content, type Entry, formatListing, hashOfText, parseListing, readFolder } from './content.ts';
+import { flushFiles, flushFolders, place, removeAbandoned, removeTree, temporaryIn } from './atomic-move.ts';
+import { applyModes, type Content, type Entry, formatListing, hashOfText, parseListing, readFolder } from './content.ts';
 import { BIG, breathe, digest } from './digest.ts';
-import { flushFiles, flushFolders } from './durable.ts';
 import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
-import type { Memo } from './memo.ts';
-import { applyModes } from './modes.ts';
-import { place, removeTree } from './place.ts';
-import { removeAbandoned, temporaryIn } from './temporary.ts';
+import type { Memo } from './file-hash-cache.ts';
 
 export type ObjectState = 'ok' | 'missing' | 'damaged';
 

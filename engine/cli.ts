@@ -12,7 +12,7 @@ var major = Number(parts[0]);
 if (major > 23 || (major === 22 && Number(parts[1]) >= 15)) {
   // A short command spends much of its time on compiling modules, so Node caches the compiled code.
   process.getBuiltinModule('module').enableCompileCache();
-  import('./command-line.ts');
+  import('./commands/command-line.ts');
 } else {
   process.stderr.write(
     'error: tunesmith needs Node 22.15 or later, 24 or 26; this is ' + process.version + ' (' + process.execPath + ').\n',

@@ -1,6 +1,5 @@
 /** The events of a run. The engine emits them; only reporters print. */
-import type { Place } from './diagnostic.ts';
-import type { Frame } from './user-stack.ts';
+import type { Frame, Place } from './errors.ts';
 
 export type CellState = 'fresh' | 'restored' | 'ran' | 'failed' | 'skipped' | 'canceled';
 

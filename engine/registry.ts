@@ -44,7 +44,7 @@ export function generation() {
 
 /** `setup tensorflow`. */
 export function setup() {
-  return import('../steps/runtime/tensorflow/setup.ts');
+  return import('../steps/ml/runtime/tensorflow/setup.ts');
 }
 
 /** Previews for `show`. */
@@ -59,5 +59,5 @@ export function histories() {
 
 /** The libraries of steps, for `doctor`. */
 export function libraries() {
-  return import('../steps/runtime/libraries.ts');
+  return import('../steps/ml/runtime/libraries.ts');
 }

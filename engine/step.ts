@@ -4,10 +4,10 @@
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
 
+/** The most similar word to a misspelt one. */
+export { nearest } from './format/did-you-mean.ts';
 /** The memory limit of this container, otherwise the memory of this machine, in bytes. */
 export { memoryLimit } from './memory-limit.ts';
-/** The most similar word to a misspelt one. */
-export { nearest } from './suggest.ts';
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 

@@ -2,7 +2,7 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { decodeMail } from '../steps/data/mail.ts';
+import { decodeMail } from '../steps/ml/data/mail.ts';
 import { type Files, type Project, root } from './rig.ts';
 import { readRows } from './table.ts';
 

@@ -1,6 +1,6 @@
 /** Reads the tables that steps wrote. */
-import { type Column, Database, quote, type Row } from '../steps/data/database.ts';
-import { tableOf } from '../steps/data/table.ts';
+import { type Column, Database, quote, type Row } from '../steps/ml/data/database.ts';
+import { tableOf } from '../steps/ml/data/table.ts';
 
 /** Rows in the order of `id`, in chunks of about two thousand, one chunk in memory at a time. */
 export async function* readRows<R extends Row = Row>(folder: string, columns: string[]): AsyncGenerator<R[]> {

@@ -4,15 +4,13 @@ import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import type { Entry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
-import { rootOf } from '../pipeline/read.ts';
-import { printableJson } from '../printable.ts';
-import { colorsFor } from '../report/colors.ts';
-import { printLines } from '../report/print.ts';
-import { tableLines } from '../report/table.ts';
-import { bytes, count, moment } from '../report/text.ts';
-import { makeOwnFolder, type Places, placesOf } from '../run/places.ts';
-import { cellOfName, cellTest } from '../run/selection.ts';
-import { didYouMean } from '../suggest.ts';
+import { didYouMean } from '../format/did-you-mean.ts';
+import { tableLines } from '../format/table.ts';
+import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
+import { bytes, count, moment } from '../format/text.ts';
+import { rootOf } from '../pipeline/index.ts';
+import { makeOwnFolder, type Places, placesOf } from '../run/project-paths.ts';
+import { cellOfName, cellTest } from '../run/select-cells.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';
 
 interface Options {

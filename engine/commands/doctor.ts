@@ -2,17 +2,17 @@
 
 import { execFile } from 'node:child_process';
 import { statfsSync } from 'node:fs';
-import { arch, availableParallelism, freemem, platform, release, totalmem } from 'node:os';
+import { arch, availableParallelism, constants, freemem, platform, release, totalmem } from 'node:os';
+import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
+import { clip, duration, oneLine, pad, width } from '../format/text.ts';
 import { memoryLimit } from '../memory-limit.ts';
-import { printableJson } from '../printable.ts';
-import { libraries } from '../registry.ts';
-import { colorsFor } from '../report/colors.ts';
-import { printLines } from '../report/print.ts';
-import { clip, oneLine, pad, width } from '../report/text.ts';
+import { libraries, setup as setups } from '../registry.ts';
+import { interruptions } from './interruptions.ts';
+import { usage } from './pipeline-file.ts';
 
 type Check = Awaited<ReturnType<Awaited<ReturnType<typeof libraries>>['checkLibraries']>>[number];
 
-export default async function doctor({ json = false }: { json?: boolean }): Promise<number> {
+export async function doctor({ json = false }: { json?: boolean }): Promise<number> {
   const { checkLibraries } = await libraries();
   const [npm, sqlite, others] = await Promise.all([checkNpm(), checkSqlite(), checkLibraries()]);
   const checks: Check[] = [checkNode(), npm, checkMachine(), checkDisk(), sqlite, ...others];
@@ -82,4 +82,25 @@ function lines(checks: Check[]): string[] {
 
 function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+/* `tunesmith setup tensorflow`: installs what npm cannot. */
+
+export async function setup(what: string, { gpu = false, cpu = false }: { gpu?: boolean; cpu?: boolean }): Promise<number> {
+  if (what !== 'tensorflow') throw usage(`setup cannot install "${what}"`, 'tunesmith setup tensorflow');
+  if (gpu && cpu) throw usage('--gpu and --cpu cannot be used together', 'tunesmith setup tensorflow [--gpu | --cpu]');
+  const began = performance.now();
+  const say = (line: string) => printLines([`${duration((performance.now() - began) / 1000).padStart(7)}  ${line}`]);
+  const interrupted = interruptions(() => say('stopping…'));
+  try {
+    const { setUpTensorflow } = await setups();
+    await setUpTensorflow(gpu ? 'cuda' : cpu ? 'cpu' : undefined, say, interrupted.signal);
+    return 0;
+  } catch (error) {
+    if (!interrupted.by) throw error;
+    say('interrupted; run the same command again to resume the download');
+    return 128 + constants.signals[interrupted.by];
+  } finally {
+    interrupted.release();
+  }
 }

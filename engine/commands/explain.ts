@@ -1,10 +1,8 @@
 /** `tunesmith explain CELL`: the parts of a cell's fingerprint, and how they differ from the most similar earlier result. */
 
-import { printableJson, shortened } from '../printable.ts';
-import { type Colors, colorsFor } from '../report/colors.ts';
+import { type Colors, colorsFor, print, printableJson, shortened } from '../format/terminal-text.ts';
+import { count, moment, oneLine, pad, width } from '../format/text.ts';
 import { differenceLines } from '../report/differences.ts';
-import { print } from '../report/print.ts';
-import { count, moment, oneLine, pad, width } from '../report/text.ts';
 import { type Explanation, explainCells } from '../run/explain.ts';
 import type { Components } from '../run/fingerprint.ts';
 import type { Json } from '../step.ts';

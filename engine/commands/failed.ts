@@ -3,9 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemError } from '../../cache/error.ts';
-import { type Diagnostic, InvalidError, renderDiagnostics } from '../diagnostic.ts';
-import { printable, printableJson, shortened } from '../printable.ts';
-import { printLines } from '../report/print.ts';
+import { type Diagnostic, InvalidError, renderDiagnostics } from '../errors.ts';
+import { printable, printableJson, printLines, shortened } from '../format/terminal-text.ts';
 
 export function failed(error: unknown, version: string): number {
   if (!(error instanceof Error)) return bug(new Error(String(error)), version);

@@ -3,11 +3,9 @@
 import { once } from 'node:events';
 import { relative } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { printableJson } from '../printable.ts';
-import { colorsFor } from '../report/colors.ts';
-import { printLines } from '../report/print.ts';
-import { tableLines } from '../report/table.ts';
-import { bytes, count, moment } from '../report/text.ts';
+import { tableLines } from '../format/table.ts';
+import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
+import { bytes, count, moment } from '../format/text.ts';
 import { type Collection, collect, planCollection, type Scope } from '../run/gc.ts';
 import { isRunning, type Leftover, leftovers, removeLeftovers } from '../run/leftovers.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';

@@ -1,12 +1,48 @@
 /** `tunesmith init [DIR]`: creates an example pipeline with data and a small model. It runs in seconds and without a network. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { pipelineSchema } from '../pipeline/schema.ts';
-import { nearPath } from '../report/failure.ts';
-import { writeNew } from './new-files.ts';
 
-export default async function init(folder = '.'): Promise<void> {
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { packageFolder } from '../files/packages.ts';
+import { pipelineSchema } from '../pipeline/schema.ts';
+import { builtinNames } from '../registry.ts';
+import { nearPath } from '../report/outcome.ts';
+import { usage } from './pipeline-file.ts';
+
+/* Writes the files that a command creates. Never overwrites a file. */
+
+/** Writes either all files or none, also if the disk is full. Returns their paths for display. */
+export function writeNew(folder: string, files: Record<string, string>): string[] {
+  const paths = Object.keys(files).map((name) => join(folder, name));
+  const there = paths.filter((path) => existsSync(path));
+  if (there.length > 0)
+    throw usage(
+      `${there.map(nearPath).join(', ')} already ${there.length === 1 ? 'exists' : 'exist'}`,
+      'Nothing was written. Move the existing files away, or choose another name.',
+    );
+  const made: string[] = [];
+  try {
+    for (const [n, content] of Object.values(files).entries()) {
+      const path = paths[n]!;
+      const topmost = mkdirSync(dirname(path), { recursive: true });
+      if (topmost !== undefined) made.push(topmost);
+      const file = openSync(path, 'wx');
+      made.push(path);
+      try {
+        writeFileSync(file, content);
+      } finally {
+        closeSync(file);
+      }
+    }
+  } catch (error) {
+    for (const path of made) rmSync(path, { recursive: true, force: true });
+    throw error;
+  }
+  return paths.map(nearPath);
+}
+
+export async function init(folder = '.'): Promise<void> {
   const schema = `${JSON.stringify(await pipelineSchema(), null, 2)}\n`;
   const files = { 'starter.yaml': PIPELINE, 'reviews.csv': reviews(), ...model(), 'pipeline.schema.json': schema };
   const written = writeNew(folder, files).filter((path) => !path.includes(MODEL));
@@ -102,4 +138,88 @@ function reviews(): string {
     ),
   );
   return `${['text,label', ...rows].join('\n')}\n`;
+}
+
+/* `tunesmith new-step NAME`: creates a step, a small pipeline that uses it, and the settings that an editor needs to check it. */
+
+export function newStep(name: string): void {
+  if (!/^[a-z][a-z0-9-]*$/.test(name))
+    throw usage(`"${name}" is not a valid name for a step`, 'Use lower-case letters, digits and dashes, for example drop-short-lines.');
+  if (builtinNames().includes(name)) throw usage(`"${name}" is a built-in step`, 'Choose another name.');
+  const files: Record<string, string> = { [`${name}.ts`]: step(name), [`${name}.yaml`]: pipeline(name) };
+  if (!hasTypescriptSettings(resolve('.'))) files['tsconfig.json'] = tsconfig();
+  const written = writeNew('.', files);
+  process.stdout.write(`wrote ${written.join(', ')}\n\n  tunesmith run ${name}.yaml\n`);
+  if (files['tsconfig.json'] !== undefined && !isInstalledHere())
+    process.stdout.write(
+      '\ntsconfig.json points editors to this installation of tunesmith. `npm install --save-dev tunesmith` makes that entry unnecessary.\n',
+    );
+}
+
+/** An existing file of the user takes precedence and is not changed. */
+function hasTypescriptSettings(folder: string): boolean {
+  return existsSync(join(folder, 'tsconfig.json')) || (dirname(folder) !== folder && hasTypescriptSettings(dirname(folder)));
+}
+
+function isInstalledHere(): boolean {
+  return packageFolder('tunesmith', resolve('.')) !== undefined;
+}
+
+/** Settings for type checks in editors. A run needs none and resolves imports as a bundler does. */
+function tsconfig(): string {
+  const types = fileURLToPath(new URL('../index.d.ts', import.meta.url));
+  const compilerOptions = {
+    target: 'es2022',
+    module: 'esnext',
+    moduleResolution: 'bundler',
+    allowImportingTsExtensions: true,
+    noEmit: true,
+    strict: true,
+    skipLibCheck: true,
+    ...(isInstalledHere() ? {} : { paths: { tunesmith: [types] } }),
+  };
+  return `${JSON.stringify({ compilerOptions }, null, 2)}\n`;
+}
+
+function step(name: string): string {
+  return `import { readFile, writeFile } from 'node:fs/promises';
+import { defineStep, StepError } from 'tunesmith';
+
+export default defineStep({
+  name: '${name}',
+  version: 1,
+  description: 'Keeps lines with a minimum length.',
+  inputs: { text: { kind: 'file', description: 'Lines of text.' } },
+  outputs: { text: { kind: 'file', description: 'The lines that were kept.' } },
+  // JSON Schema. It checks the options before a run, completes them in editors and types \`options\` below.
+  options: {
+    min_length: { type: 'integer', minimum: 0, default: 10, description: 'Lines with fewer characters are dropped.' },
+  },
+  async run({ options, inputs, outputs, log, metric }) {
+    const lines = (await readFile(inputs.text, 'utf8')).split('\\n').filter((line) => line !== '');
+    const kept = lines.filter((line) => line.length >= options.min_length);
+    // tunesmith prints a StepError without a stack trace. Its arguments: what is wrong, and what to do.
+    if (kept.length === 0) throw new StepError('no line is long enough', 'Lower \`min_length\`.');
+    log(\`kept \${kept.length} of \${lines.length} lines\`);
+    metric('kept', kept.length);
+    await writeFile(outputs.text, \`\${kept.join('\\n')}\\n\`);
+  },
+});
+`;
+}
+
+function pipeline(name: string): string {
+  return `name: ${name}
+
+steps:
+  lines:
+    run: printf '%s\\n' 'a short one' 'and one that is quite a bit longer' > \${{ outputs.text }}
+    outputs: { text: out/lines.txt }
+
+  kept:
+    uses: ./${name}.ts
+    with:
+      text: \${{ steps.lines.text }}
+      min_length: 20
+`;
 }

@@ -3,15 +3,13 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { pipeline as pipe } from 'node:stream/promises';
 import { stripVTControlCharacters } from 'node:util';
-import { InvalidError } from '../diagnostic.ts';
-import { shownPath } from '../pipeline/text.ts';
-import { printable, printableInColor } from '../printable.ts';
-import { colorsFor } from '../report/colors.ts';
-import { printLines } from '../report/print.ts';
+import { InvalidError } from '../errors.ts';
+import { colorsFor, printable, printableInColor, printLines } from '../format/terminal-text.ts';
+import { shownPath } from '../pipeline/text-file.ts';
 import { lastLog, run } from '../run/records.ts';
-import { cellsNamed, unknownCell } from '../run/selection.ts';
+import { cellsNamed, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
-import { runNamed } from './run-words.ts';
+import { runNamed } from './runs.ts';
 
 export default async function logs(words: string[], options: PipelineOptions & { run?: string }): Promise<void> {
   const { file, rest } = fileAmong(words);

@@ -1,10 +1,10 @@
 /** Finds the pipeline of a command: the given file, otherwise the only pipeline in the folder. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { InvalidError } from '../diagnostic.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { readPipeline } from '../pipeline/read.ts';
-import { printLines } from '../report/print.ts';
+import type { Pipeline } from '../cell.ts';
+import { InvalidError } from '../errors.ts';
+import { printLines } from '../format/terminal-text.ts';
+import { readPipeline } from '../pipeline/index.ts';
 
 /** The options of every command that reads a pipeline. */
 export interface PipelineOptions {

@@ -1,7 +1,7 @@
 /** `tunesmith run [FILE]`: skips fresh cells, restores cells from the cache and runs the others. */
 import { constants } from 'node:os';
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { readPipeline } from '../pipeline/read.ts';
+import type { Pipeline } from '../cell.ts';
+import { readPipeline } from '../pipeline/index.ts';
 import { openReporter, type Reporter, reporterKind } from '../report/reporter.ts';
 import { type Interruptions, interruptions } from './interruptions.ts';
 import { choosePipeline, isYaml, type PipelineOptions, usage } from './pipeline-file.ts';

@@ -1,15 +1,42 @@
-/** `tunesmith runs` lists past runs, newest first. `runs show RUN` shows one run, `runs diff A B` compares two. */
+/** `tunesmith runs diff A B`: compares parameters, the parts of each cell's fingerprint, and metrics. */
 
 import { dirname } from 'node:path';
-import { printableJson } from '../printable.ts';
-import { direction } from '../report/figures.ts';
-import { printLines } from '../report/print.ts';
-import { tableLines } from '../report/table.ts';
-import { duration, figure, moment } from '../report/text.ts';
-import { type ChosenMetric, chosenMetrics } from '../run/chosen-metric.ts';
-import { type RunRecord, runs } from '../run/records.ts';
+import { tableLines } from '../format/table.ts';
+import { type Colors, colorsFor, printableJson, printableName, printLines, shortened } from '../format/terminal-text.ts';
+import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } from '../format/text.ts';
+import { differenceLines, textLines } from '../report/differences.ts';
+import { direction, type Figures, figureLines } from '../report/figures.ts';
+import { nearPath, noticeLines, resultLines } from '../report/outcome.ts';
+import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/compare-runs.ts';
+import { type RunDetails, type RunRecord, reading, runs } from '../run/records.ts';
 import { openPipeline, recordsRoot, usage } from './pipeline-file.ts';
-import { commitOf, countsOf } from './run-words.ts';
+
+/* Finds a past run by its number, `latest` or `previous`, and formats its commit and counts. */
+
+/** The number of a run, which the user gives as a number, `latest` or `previous`. */
+export function runNamed(root: string, word: string): number {
+  const place = ['latest', 'previous'].indexOf(word);
+  if (place < 0 && !/^\d{1,15}$/.test(word)) throw usage(`"${word}" is no run`, 'Give the number of a run, latest or previous.');
+  const known = runs(root, Number.MAX_SAFE_INTEGER).map(({ id }) => id);
+  if (known.length === 0) throw usage('there are no runs yet');
+  const id = place < 0 ? Number(word) : known[place];
+  if (id === undefined) throw usage('there is no run before the latest', '`tunesmith runs` lists them.');
+  if (!known.includes(id)) throw usage(`there is no run ${word}`, '`tunesmith runs` lists them.');
+  return id;
+}
+
+/** `1a2b3c4`, or `1a2b3c4+` if there were uncommitted changes. */
+export function commitOf({ git }: RunRecord): string {
+  return git ? `${git.commit.slice(0, 7)}${git.dirty ? '+' : ''}` : '–';
+}
+
+export function countsOf({ counts, state }: RunRecord): string {
+  const told = Object.entries(counts).filter(([, n]) => n > 0);
+  if (told.length > 0) return told.map(([name, n]) => `${n.toLocaleString('en-US')} ${name}`).join(', ');
+  return state === 'ended' ? 'nothing' : state === 'running' ? 'running' : 'interrupted';
+}
+
+/* `tunesmith runs` lists past runs, newest first. `runs show RUN` shows one run, `runs diff A B` compares two. */
 
 export interface RunsOptions {
   file?: string;
@@ -23,7 +50,6 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   const root = options.file ? (await openPipeline(options.file, {})).root : (recordsRoot() ?? dirname(process.cwd()));
   const [first, ...rest] = words;
   if (first === 'diff' && rest.length <= 2) {
-    const { diffRuns } = await import('./runs-diff.ts');
     return printLines(diffRuns(root, rest, options));
   }
   const shown = first === 'show' ? (rest[0] ?? 'latest') : first;
@@ -35,7 +61,6 @@ export default async function listRuns(words: string[], options: RunsOptions): P
     );
   }
   if (shown !== undefined) {
-    const { showRun } = await import('./runs-show.ts');
     return printLines(showRun(root, shown, options));
   }
   const all = runs(root, options.rows);
@@ -66,4 +91,182 @@ function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string
   ]);
   const options = { columns: process.stdout.columns || 120, right: (c: number) => c === 1 || c === 3 || (c === 4 && alone !== undefined) };
   return tableLines(['run', 'started', 'pipeline', 'time', alone ?? 'metric', 'commit', 'cells'], rows, options);
+}
+
+/* `tunesmith runs show RUN`: the parameters, environment and results of one run. */
+
+export function showRun(root: string, word: string, { json }: RunsOptions): string[] {
+  const id = runNamed(root, word);
+  const [record, text] = reading(root, (records) => {
+    const run = records.run(id)!;
+    return [run, run.text === undefined ? undefined : records.text(run.text)] as const;
+  })!;
+  return json ? [printableJson({ ...record, pipelineText: text })] : runLines(record, colorsFor(process.stdout));
+}
+
+function runLines(run: RunDetails, colors: Colors): string[] {
+  const { id, pipeline, started, seconds, counts, cells, metrics, notices } = run;
+  const columns = process.stdout.columns || 120;
+  const rows = cells.map(({ cell, state, seconds, usage, why, failure }) => [
+    cell,
+    state,
+    duration(seconds),
+    usage ? duration(usage.cpuSeconds) : '–',
+    usage ? bytes(usage.peakBytes) : '–',
+    oneLine(shortened(failure ?? why ?? '', 500)),
+  ]);
+  const figures: Figures = new Map();
+  for (const { cell, name, value, step } of metrics) {
+    if (step === undefined) figures.set(cell, (figures.get(cell) ?? new Map()).set(name, value));
+  }
+  const told = new Map<string, string[]>();
+  for (const { cell, message } of notices) told.set(message, [...(told.get(message) ?? []), ...(cell === undefined ? [] : [cell])]);
+  const logs = cells.filter(({ state, log }) => state === 'failed' && log).map(({ cell, log }) => `log of ${cell}: ${nearPath(log!)}`);
+  const fresh = counts.fresh ? [`${counts.fresh.toLocaleString('en-US')} more were fresh`] : [];
+  const heading = ['cell', 'state', 'time', 'CPU', 'memory', 'why'];
+  return [
+    `run ${id} of ${printableName(pipeline)}, ${moment(started)}${seconds === undefined ? '' : `, ${duration(seconds)}`}: ${countsOf(run)}`,
+    ...paragraph(settingLines(run, colors)),
+    ...paragraph([
+      ...(rows.length > 0 ? tableLines(heading, rows, { columns, right: (c) => c > 1 && c < 5, heading: colors.bold }) : []),
+      ...fresh,
+    ]),
+    ...paragraph(figureLines(figures, columns, colors)),
+    ...paragraph(
+      resultLines(new Map(cells.flatMap(({ cell, result }) => (result && !cell.includes('[') ? [[cell, result]] : []))), columns, colors),
+    ),
+    ...paragraph(noticeLines(told, columns, colors)),
+    ...paragraph(logs),
+  ];
+}
+
+function settingLines(run: RunDetails, colors: Colors): string[] {
+  const { setting, git, text } = run;
+  if (!setting) return [];
+  const { params, machine, versions } = setting;
+  const { tunesmith, node, ...packages } = versions;
+  const rows = [
+    ...Object.entries(params).map(([name, value]) => [`param ${name}`, oneLine(typeof value === 'string' ? value : JSON.stringify(value))]),
+    ['pipeline', `${text?.slice(0, 12)}`],
+    ['commit', git ? `${commitOf(run)}${git.dirty ? ' (with uncommitted changes)' : ''}` : 'not known'],
+    ['machine', `${machine.cpu}, ${machine.cores} ${machine.cores === 1 ? 'core' : 'cores'}, ${bytes(machine.memory)}, ${machine.system}`],
+    ['versions', `tunesmith ${tunesmith}, Node ${node}`],
+    [
+      'packages',
+      Object.entries(packages)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', '),
+    ],
+  ];
+  const names = Math.max(...rows.map(([name]) => width(name!)));
+  return rows.map(([name, value]) => `${colors.dim(pad(name!, names))}  ${oneLine(value!)}`);
+}
+
+function paragraph(lines: string[]): string[] {
+  return lines.length > 0 ? ['', ...lines] : [];
+}
+
+/**
+ * Without arguments, compares the latest finished run with the finished run before it of the same pipeline. One argument
+ * replaces the earlier run. A number may refer to a run that has not finished.
+ */
+export function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
+  const compared = compareRuns(root, ...pairNamed(root, words))!;
+  return json ? [printableJson(compared)] : lines(compared, colorsFor(process.stdout));
+}
+
+function pairNamed(root: string, [first, second]: string[]): [before: number, after: number] {
+  const all = runs(root, Number.MAX_SAFE_INTEGER);
+  const finished = all.filter(({ state }) => state === 'ended');
+  const [latest] = finished;
+  const before = (id: number, pipeline: string) => finished.find((run) => run.id < id && run.pipeline === pipeline)?.id;
+  const idOf = (word: string) => {
+    if (!latest || !/^(latest|previous)$/.test(word)) return runNamed(root, word);
+    return word === 'latest' ? latest.id : (before(latest.id, latest.pipeline) ?? runNamed(root, word));
+  };
+  if (first !== undefined && second !== undefined) return [idOf(first), idOf(second)];
+  if (!latest) throw usage(all.length === 0 ? 'there are no runs yet' : 'no run has finished yet', '`tunesmith runs` lists them.');
+  const given = first === undefined ? undefined : idOf(first);
+  const pipeline = all.find(({ id }) => id === given)?.pipeline ?? latest.pipeline;
+  const after = finished.find((run) => run.pipeline === pipeline && (given === undefined || run.id > given))?.id ?? given!;
+  const former = given !== undefined && given !== after ? given : before(after, pipeline);
+  if (former === undefined)
+    throw usage(
+      `there is no finished run of ${pipeline} before run ${after}`,
+      '`tunesmith runs` lists them; `runs diff A B` compares any two.',
+    );
+  return [former, after];
+}
+
+function lines(compared: RunsCompared, colors: Colors): string[] {
+  const { before, after, params, setting, text, cells } = compared;
+  const told = [
+    ...section('params', changeLines(params), colors),
+    ...section('pipeline', text ? textLines(text, colors) : [], colors),
+    ...section('cells', cellLines(cells, colors), colors),
+    ...section('metrics', metricLines(cells), colors),
+    ...section('environment', changeLines(setting), colors),
+  ];
+  const head = `run ${before.id} of ${named(before)} → run ${after.id} of ${named(after)}`;
+  return [head, ...(told.length > 0 ? told : ['', 'no difference'])];
+}
+
+/** Marks a run that is in progress or was interrupted, because its results are incomplete. */
+function named({ started, state }: RunRecord): string {
+  return `${moment(started)}${state === 'ended' ? '' : state === 'running' ? ' (running)' : ' (interrupted)'}`;
+}
+
+function changeLines(changes: Change[]): string[] {
+  return changes.map(({ name, before, after }) => `  ${name}: ${oneLine(before ?? 'unset')} → ${oneLine(after ?? 'unset')}`);
+}
+
+/** Groups cells with the same differences, mostly cells of one matrix. */
+function cellLines(cells: CellCompared[], colors: Colors): string[] {
+  const alike = new Map<string, CellCompared[]>();
+  for (const cell of cells) {
+    if (cell.change === 'same') continue;
+    const key = JSON.stringify([cell.change, cell.differences]);
+    alike.set(key, [...(alike.get(key) ?? []), cell]);
+  }
+  return [...alike.values()].flatMap((group) => {
+    const [{ change, differences }] = group as [CellCompared];
+    const names = someOf(
+      group.map(({ cell }) => cell),
+      NAMED,
+    );
+    if (change === 'added' || change === 'removed') return [`  ${change}: ${names}`];
+    if (change === 'unknown') return [`  ${names}: changed; the records of these runs are too old to show how`];
+    return [`  ${names}:`, ...differences.flatMap((difference) => differenceLines(difference, colors).map((line) => `    ${line}`))];
+  });
+}
+
+const NAMED = 6;
+
+function metricLines(cells: CellCompared[]): string[] {
+  const all = cells.flatMap(({ cell, metrics }) => metrics.map((metric) => ({ cell, ...metric })));
+  const other = all.filter(({ before, after }) => !Object.is(before, after));
+  if (other.length === 0) return [];
+  const rows = other.map(({ cell, name, before, after }) => [
+    cell,
+    name,
+    figure(before ?? null),
+    figure(after ?? null),
+    before === undefined || after === undefined ? '' : signed(after - before),
+  ]);
+  const table = tableLines(['cell', 'metric', 'before', 'after', 'change'], rows, {
+    columns: (process.stdout.columns || 120) - 2,
+    right: (c) => c > 1,
+  });
+  const same = all.length - other.length;
+  return [...table, ...(same > 0 ? [`${count(same, 'other')} ${same === 1 ? 'is' : 'are'} equal`] : [])].map((line) =>
+    `  ${line}`.trimEnd(),
+  );
+}
+
+function signed(value: number): string {
+  return value > 0 ? `+${figure(value)}` : figure(value);
+}
+
+function section(title: string, lines: string[], colors: Colors): string[] {
+  return lines.length > 0 ? ['', colors.bold(title), ...lines] : [];
 }

@@ -3,20 +3,18 @@
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { InvalidError } from '../diagnostic.ts';
-import { fileName } from '../pipeline/cell-name.ts';
-import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
-import { printable, printableName } from '../printable.ts';
+import type { Cell, Pipeline } from '../cell.ts';
+import { fileName } from '../cell-name.ts';
+import { InvalidError } from '../errors.ts';
+import { didYouMean } from '../format/did-you-mean.ts';
+import { tableLines } from '../format/table.ts';
+import { colorsFor, printable, printableName, printLines } from '../format/terminal-text.ts';
+import { clip, oneLine } from '../format/text.ts';
 import { histories, previews } from '../registry.ts';
-import { colorsFor } from '../report/colors.ts';
-import { nearPath } from '../report/failure.ts';
-import { printLines } from '../report/print.ts';
-import { tableLines } from '../report/table.ts';
-import { clip, oneLine } from '../report/text.ts';
-import { cellOfName, cellsNamed, cellTest, unknownCell } from '../run/selection.ts';
-import { didYouMean } from '../suggest.ts';
+import { nearPath } from '../report/outcome.ts';
+import { cellOfName, cellsNamed, cellTest, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
-import { runNamed } from './run-words.ts';
+import { runNamed } from './runs.ts';
 
 interface ShowOptions extends PipelineOptions {
   rows: number;
@@ -119,7 +117,7 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
   if (word === undefined || others.length > 0)
     throw usage('show --run needs a cell or step, and an output', 'For example: tunesmith show train.history --run 12');
   const pipeline = await openPipeline(file, options, { lastRun: true });
-  const { pastOutputs } = await import('../run/past-outputs.ts');
+  const { pastOutputs } = await import('../run/output-owners.ts');
   const number = runNamed(pipeline.root, run);
   const point = word.lastIndexOf('.');
   const [step, output] =

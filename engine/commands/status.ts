@@ -1,17 +1,13 @@
 /** `tunesmith status`: prints which cells are fresh and why the others are not. Changes no file. */
 
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { printableJson, printableName } from '../printable.ts';
-import { colorsFor } from '../report/colors.ts';
-import { planLines } from '../report/plan.ts';
-import { printLines } from '../report/print.ts';
+import type { Pipeline } from '../cell.ts';
+import { colorsFor, printable, printableJson, printableName, printLines } from '../format/terminal-text.ts';
+import { graphOf } from '../report/graph.ts';
+import { planLines } from '../report/plan-table.ts';
 import { type Plan, planPipeline } from '../run/plan.ts';
 import { openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
-export default async function status(
-  file: string | undefined,
-  options: PipelineOptions & { check?: boolean; json?: boolean },
-): Promise<number> {
+export async function status(file: string | undefined, options: PipelineOptions & { check?: boolean; json?: boolean }): Promise<number> {
   const pipeline = await openPipeline(file, options);
   const plan = await planPipeline(pipeline, {});
   printPlan(pipeline, plan, options.json);
@@ -25,3 +21,17 @@ export function printPlan(pipeline: Pipeline, cells: Plan, json = false): void {
     : planLines(printableName(pipeline.name), cells, process.stdout.columns || Number.POSITIVE_INFINITY, colorsFor(process.stdout));
   printLines(lines);
 }
+
+/* `tunesmith graph`: draws the pipeline. */
+
+export async function graph(file: string | undefined, options: PipelineOptions & { format: keyof typeof FORMATS }): Promise<void> {
+  const drawn = graphOf(await openPipeline(file, options));
+  const draw = await FORMATS[options.format]();
+  process.stdout.write(printable(draw(drawn)));
+}
+
+const FORMATS = {
+  mermaid: async () => (await import('../report/graph.ts')).mermaid,
+  dot: async () => (await import('../report/graph.ts')).dot,
+  svg: async () => (await import('../report/graph-svg.ts')).svg,
+};

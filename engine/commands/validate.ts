@@ -1,14 +1,16 @@
 /** `tunesmith validate`: reads pipelines and reports all errors in them. */
 
-import { type Diagnostic, InvalidError } from '../diagnostic.ts';
-import { nearPath } from '../report/failure.ts';
-import { printLines } from '../report/print.ts';
-import { count } from '../report/text.ts';
+import { writeFileSync } from 'node:fs';
+import { type Diagnostic, InvalidError } from '../errors.ts';
+import { printLines } from '../format/terminal-text.ts';
+import { count } from '../format/text.ts';
+import { pipelineSchema } from '../pipeline/schema.ts';
+import { nearPath } from '../report/outcome.ts';
+import { refuseSharedOutputs } from '../run/output-owners.ts';
 import { openProject } from '../run/project.ts';
-import { refuseSharedOutputs } from '../run/shared-outputs.ts';
 import { choosePipeline, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
-export default async function validate(named: string[], options: PipelineOptions & { json?: boolean }): Promise<void> {
+export async function validate(named: string[], options: PipelineOptions & { json?: boolean }): Promise<void> {
   const files = named.length > 0 ? named : [await choosePipeline(options.file)];
   const mistakes: Diagnostic[] = [];
   const good: string[] = [];
@@ -31,4 +33,12 @@ export default async function validate(named: string[], options: PipelineOptions
   }
   if (!options.json && good.length > 0) printLines(good);
   if (mistakes.length > 0) throw new InvalidError(mistakes);
+}
+
+/* `tunesmith schema`: prints the JSON Schema of pipeline files, which editors use to complete and check them. */
+
+export async function schema({ output }: { output?: string }): Promise<void> {
+  const text = `${JSON.stringify(await pipelineSchema(), null, 2)}\n`;
+  if (output !== undefined) writeFileSync(output, text);
+  else process.stdout.write(text);
 }

@@ -1,10 +1,8 @@
 /** `tunesmith verify [FILE] [CELL…]`: runs cells again in a clean folder and compares their outputs with the lockfile. */
 
 import { constants } from 'node:os';
-import { printableJson } from '../printable.ts';
-import { colorsFor } from '../report/colors.ts';
-import { printLines } from '../report/print.ts';
-import { count, duration, outputLine } from '../report/text.ts';
+import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
+import { count, duration, outputLine } from '../format/text.ts';
 import { heldAgainst, type Verified, verifyPipeline } from '../run/verify.ts';
 import { interruptions } from './interruptions.ts';
 import { choosePipeline, fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';

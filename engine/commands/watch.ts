@@ -5,16 +5,15 @@
 
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InvalidError, renderDiagnostics } from '../diagnostic.ts';
+import type { Pipeline } from '../cell.ts';
+import { InvalidError, renderDiagnostics } from '../errors.ts';
 import type { RunEvent } from '../events.ts';
-import { forget } from '../once.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { readPipeline } from '../pipeline/read.ts';
-import { printableJson } from '../printable.ts';
-import { nearPath } from '../report/failure.ts';
-import { printLines } from '../report/print.ts';
-import { count } from '../report/text.ts';
-import { codeLooks, inputLooks, type Looks, looksNow, textLooks } from '../run/watched.ts';
+import { printableJson, printLines } from '../format/terminal-text.ts';
+import { count } from '../format/text.ts';
+import { readPipeline } from '../pipeline/index.ts';
+import { nearPath } from '../report/outcome.ts';
+import { codeLooks, inputLooks, type Looks, looksNow, textLooks } from '../run/watch-snapshot.ts';
+import { forget } from '../step-code.ts';
 import { failed } from './failed.ts';
 import type { Interruptions } from './interruptions.ts';
 import type { PipelineOptions } from './pipeline-file.ts';

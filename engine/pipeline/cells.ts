@@ -1,25 +1,22 @@
 /** Expands steps into cells: one cell with concrete values for each matrix combination. */
+
 import { hash } from 'node:crypto';
 import { join, resolve } from 'node:path';
+import type { Cell, CellOutput } from '../cell.ts';
+import { cellName, fileName } from '../cell-name.ts';
+import { bytesFrom, milliseconds } from '../format/text.ts';
 import type { Json } from '../step.ts';
-import { cellName, fileName } from './cell-name.ts';
-import { renderCommand } from './command.ts';
-import { milliseconds } from './duration.ts';
-import type { Expression } from './expression.ts';
-import { expressionsIn, UNKNOWN } from './fill.ts';
 import { inputsIn } from './inputs.ts';
-import { fitted, isMap, plain, scalarText, type Tree } from './literal.ts';
-import { order } from './order.ts';
-import type { Cell, CellOutput } from './pipeline.ts';
-import type { Place } from './place.ts';
-import { type Point, pointsOf } from './points.ts';
-import type { Reading } from './reading.ts';
+import { type Expression, expressionsIn, UNKNOWN } from './interpolate.ts';
+import { fitted, isTreeMap, plain, scalarText, type Tree } from './literals.ts';
+import { type Point, pointsOf } from './matrix.ts';
+import type { Reading } from './parse-context.ts';
+import { renderCommand } from './render-command.ts';
 import { outputsOf, stepSchema } from './schema.ts';
+import { shown } from './schema-check.ts';
 import { CellScope } from './scope.ts';
-import { bytes } from './size.ts';
-import type { Path } from './source.ts';
+import type { Path, Place } from './source.ts';
 import type { Step, Steps } from './steps.ts';
-import { shown } from './validate.ts';
 
 /** A cell before it is checked, with the positions that the checks need. */
 export interface Draft {
@@ -196,7 +193,7 @@ const LONGEST_DELAY = 3_600_000;
 
 function resources(value: Json): Cell['resources'] {
   const { memory, ...counts } = value as { cpu?: number; gpu?: number; memory?: string };
-  return { ...counts, ...(memory === undefined ? {} : { memory: bytes(memory) }) };
+  return { ...counts, ...(memory === undefined ? {} : { memory: bytesFrom(memory) }) };
 }
 
 function ownOutputs({ step, cell, reading }: CellScope, pipeline: string): [string, CellOutput][] {
@@ -244,7 +241,7 @@ function* variables(scope: CellScope, templates: Map<string, string>): Generator
     const value = scope.fill(raw, ['env', name]);
     if (value === UNKNOWN) continue;
     const wrong = (what: string) => scope.say(scope.place(['env', name]), `the variable ${name} ${what}`);
-    if (Array.isArray(value) || isMap(value)) {
+    if (Array.isArray(value) || isTreeMap(value)) {
       wrong(`takes one value, found ${shown(value)}`);
       continue;
     }
@@ -252,7 +249,8 @@ function* variables(scope: CellScope, templates: Map<string, string>): Generator
     for (const [expression, path] of expressionsIn(raw, [...step.path, 'env', name])) {
       templates.set(name, String(raw));
       const piece = scope.look(expression, path);
-      if (piece !== UNKNOWN && piece !== null && !Array.isArray(piece) && !isMap(piece)) scope.note(expression.source, scalarText(piece));
+      if (piece !== UNKNOWN && piece !== null && !Array.isArray(piece) && !isTreeMap(piece))
+        scope.note(expression.source, scalarText(piece));
     }
     if (text.includes('\0')) wrong('cannot hold a NUL character');
     else yield [name, text];
@@ -273,4 +271,48 @@ function* optionsIn(scope: CellScope): Generator<[string, Json]> {
 
 function sha256(text: string): string {
   return hash('sha256', text);
+}
+
+/* Sorts topologically, as close to the given order as possible, and finds cycles. */
+
+export interface Order<T> {
+  sorted: T[];
+  /** Each cycle without its repeated start: [a, b] means a → b → a. */
+  cycles: T[][];
+}
+
+/** `before(node)`: the nodes that must come earlier. Not recursive, because chains may be long. */
+export function order<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): Order<T> {
+  const sorted: T[] = [];
+  const cycles: T[][] = [];
+  const done = new Set<T>();
+  /** The path from the root to the current node: each node with its predecessors and the number of visited ones. */
+  const path: { node: T; earlier: readonly T[]; seen: number }[] = [];
+  const open = new Set<T>();
+  const enter = (node: T) => {
+    const earlier = before(node);
+    if (earlier.length === 0) return finish(node);
+    path.push({ node, earlier, seen: 0 });
+    open.add(node);
+  };
+  const finish = (node: T) => {
+    done.add(node);
+    sorted.push(node);
+  };
+  for (const root of nodes) {
+    if (!done.has(root)) enter(root);
+    while (path.length > 0) {
+      const here = path.at(-1)!;
+      if (here.seen === here.earlier.length) {
+        path.pop();
+        open.delete(here.node);
+        finish(here.node);
+        continue;
+      }
+      const next = here.earlier[here.seen++]!;
+      if (open.has(next)) cycles.push(path.slice(path.findIndex(({ node }) => node === next)).map(({ node }) => node));
+      else if (!done.has(next)) enter(next);
+    }
+  }
+  return { sorted, cycles };
 }

@@ -3,23 +3,21 @@
  * Reports all errors of the file together, each with its position.
  */
 import { basename } from 'node:path';
-import { nearest } from '../suggest.ts';
-import { type Draft, draftCells } from './cells.ts';
-import { isMap, plain, type Tree } from './literal.ts';
-import { placeIn } from './locate.ts';
+import type { Cell, Pipeline } from '../cell.ts';
+import { nearest } from '../format/did-you-mean.ts';
+import { type Draft, draftCells, order } from './cells.ts';
+import type { Outside } from './environment.ts';
+import type { Given, ReadOptions } from './index.ts';
+import { isTreeMap, plain, type Tree } from './literals.ts';
 import { checkForesight, checkOptions } from './options.ts';
-import { order } from './order.ts';
-import type { Outside } from './outside.ts';
+import { linkPaths } from './output-paths.ts';
 import { Params } from './params.ts';
-import { linkPaths } from './paths.ts';
-import type { Cell, Pipeline } from './pipeline.ts';
+import { Reading } from './parse-context.ts';
 import { Problems } from './problems.ts';
-import type { Given, ReadOptions } from './read.ts';
-import { Reading } from './reading.ts';
 import { fileSchema, stepSchema } from './schema.ts';
-import { readSource } from './source.ts';
+import { validator } from './schema-check.ts';
+import { placeIn, readSource } from './source.ts';
 import { readSteps, type Step } from './steps.ts';
-import { validator } from './validate.ts';
 
 /** Throws InvalidError with all errors in the order of the file. */
 export async function checkPipeline(given: Given, options: ReadOptions, outside: Outside): Promise<Pipeline> {
@@ -66,13 +64,13 @@ const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `
 async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
   const { source, problems } = reading;
   const { value } = source;
-  if (!isMap(value)) {
+  if (!isTreeMap(value)) {
     reading.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps. `tunesmith init` creates an example.');
     problems.throwIfAny();
   }
   const body = { ...(value as Record<string, Tree>) };
   // The steps are checked one by one elsewhere.
-  const frame = Object.entries(body).map(([key, entry]) => [key, key === 'steps' && isMap(entry) ? entry : plain(entry)] as const);
+  const frame = Object.entries(body).map(([key, entry]) => [key, key === 'steps' && isTreeMap(entry) ? entry : plain(entry)] as const);
   for (const { path, at, message, hint } of (await validator(fileSchema))(Object.fromEntries(frame))) {
     const key = String(path[0] ?? '');
     if (path.length === 0) {

@@ -1,19 +1,16 @@
 /** The inputs of a cell and the sources of their files, as far as they are known before the run. */
 import { normalize } from 'node:path';
-import { maybeMany, readAddress } from '../sources/address.ts';
-import { readQueryAddress } from '../sources/query-address.ts';
+import { maybeMany, readAddress, readQueryAddress } from '../address.ts';
+import type { CellInput, InputSource } from '../cell.ts';
+import { escapeGlob, isGlob } from '../files/glob.ts';
 import type { InputDeclaration } from '../step.ts';
-import { type Expression, template } from './expression.ts';
-import { asText, fill, UNKNOWN } from './fill.ts';
-import { escapeGlob, isGlob } from './glob.ts';
-import { Literal, type Tree, typedCollection } from './literal.ts';
-import type { Outside } from './outside.ts';
-import type { CellInput, InputSource } from './pipeline.ts';
-import type { Place } from './place.ts';
+import type { Outside } from './environment.ts';
+import { asText, type Expression, fill, template, UNKNOWN } from './interpolate.ts';
+import { Literal, type Tree, typedCollection } from './literals.ts';
 import { outputsOf } from './schema.ts';
+import { shown } from './schema-check.ts';
 import type { CellScope, MadeSource } from './scope.ts';
-import type { Path } from './source.ts';
-import { shown } from './validate.ts';
+import type { Path, Place } from './source.ts';
 
 /** An input while it is being read. */
 interface Sources {

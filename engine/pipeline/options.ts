@@ -1,15 +1,16 @@
 /** Checks the options of cells when their values are known: by their schema and by the step's own `check`. */
-import type { Json, OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
-import { knownAlias } from '../suggest.ts';
+
+import type { Cell } from '../cell.ts';
+import { knownAlias } from '../format/did-you-mean.ts';
+import type { Json, OptionProblem, OptionSchemas, OptionsOf, Upstream } from '../step.ts';
 import type { Draft } from './cells.ts';
-import { traced } from './points.ts';
-import type { Reading } from './reading.ts';
+import { traced } from './matrix.ts';
+import type { Reading } from './parse-context.ts';
+import type { Used } from './resolve-step.ts';
 import { optionsSchema } from './schema.ts';
+import { checkSchema, type Mistake, type Validate, validator } from './schema-check.ts';
 import type { Path } from './source.ts';
 import type { Step } from './steps.ts';
-import { upstreamOf } from './upstream.ts';
-import type { Used } from './uses.ts';
-import { checkSchema, type Mistake, type Validate, validator } from './validate.ts';
 
 /** Checks options and fills in defaults. `drafts`: the cells of one step. */
 export async function checkOptions(step: Step, drafts: Draft[], reading: Reading): Promise<void> {
@@ -98,4 +99,32 @@ export function optionPath(option: string): Path {
     .split(/[.[\]]+/)
     .filter((key) => key !== '')
     .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
+}
+
+/* The cells that a cell's inputs come from, in the form that `foresee` of a step receives. */
+
+/** `exists`: whether a cell's outputs exist. Cells further up are built on demand. */
+export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
+  return Object.fromEntries(
+    Object.entries(cell.inputs).map(([role, { sources }]) => [
+      role,
+      sources.flatMap((source): Upstream[] => {
+        const above = source.kind === 'output' ? cells.get(source.cell) : undefined;
+        if (source.kind !== 'output' || !above) return [];
+        const { action, outputs } = above;
+        return [
+          {
+            cell: above.name,
+            ...(action.kind === 'step' && { uses: action.uses }),
+            options: action.kind === 'step' ? action.options : {},
+            output: source.output,
+            ...(exists(above.name) && { path: outputs[source.output]!.path }),
+            get inputs() {
+              return upstreamOf(above, cells, exists);
+            },
+          },
+        ];
+      }),
+    ]),
+  );
 }

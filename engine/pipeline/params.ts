@@ -1,14 +1,12 @@
 /** The parameters of a pipeline: declared in the file, overridden by a params file and by -p. They may refer to each other. */
 import { resolve } from 'node:path';
-import type { Diagnostic } from '../diagnostic.ts';
+import type { Diagnostic } from '../errors.ts';
+import { didYouMean } from '../format/did-you-mean.ts';
 import type { Json } from '../step.ts';
-import { didYouMean } from '../suggest.ts';
-import type { Expression } from './expression.ts';
-import { expressionsIn, fill, UNKNOWN, type Value } from './fill.ts';
-import { asWritten, isMap, opened, type Tree, typedCollection, typedText } from './literal.ts';
-import { type Place, report } from './place.ts';
+import { type Expression, expressionsIn, fill, UNKNOWN, type Value } from './interpolate.ts';
+import { asWritten, isTreeMap, opened, type Tree, typedCollection, typedText } from './literals.ts';
 import type { Problems } from './problems.ts';
-import { type FileKind, flagSource, type Path, readSource, type Source } from './source.ts';
+import { type FileKind, flagSource, type Path, type Place, readSource, report, type Source } from './source.ts';
 
 /** One source of parameters. A later source overrides an earlier one. */
 interface Layer {
@@ -41,7 +39,7 @@ export class Params {
     npm: (name: string, at: Place) => Value,
   ) {
     const own = (declared.value as TreeMap).params;
-    const base: TreeMap = isMap(own) ? own : {};
+    const base: TreeMap = isTreeMap(own) ? own : {};
     this.#problems = problems;
     this.#npm = npm;
     this.#layers = [{ source: declared, path: ['params'], value: base }];
@@ -81,7 +79,7 @@ export class Params {
       if (found === UNKNOWN) return undefined;
       const parent = opened(found);
       const so = ['params', ...keys.slice(0, depth)].join('.');
-      if (!isMap(parent)) return { depth, message: `${so} has no "${key}"`, hint: `${so} is not a map.` };
+      if (!isTreeMap(parent)) return { depth, message: `${so} has no "${key}"`, hint: `${so} is not a map.` };
       if (Object.hasOwn(parent, key)) continue;
       const message = depth === 0 ? `there is no parameter "${key}"` : `${so} has no "${key}"`;
       return { depth, message, hint: didYouMean(key, Object.keys(parent), depth === 0 ? 'parameters' : `${so} has`) };
@@ -115,7 +113,7 @@ export class Params {
         const whole = this.value(keys.slice(0, depth), asker);
         return whole === UNKNOWN ? UNKNOWN : (at(whole, keys.slice(depth)) ?? UNKNOWN);
       }
-      if (!isMap(raw) || !Object.hasOwn(raw, key)) return UNKNOWN;
+      if (!isTreeMap(raw) || !Object.hasOwn(raw, key)) return UNKNOWN;
       raw = raw[key]!;
     }
     return fill(raw, keys, {
@@ -156,7 +154,7 @@ export class Params {
 
   #takeFile(path: string, declared: TreeMap): void {
     const source = readSource(resolve(path), this.#problems, undefined, PARAMS_FILE);
-    if (!isMap(source.value)) {
+    if (!isTreeMap(source.value)) {
       this.#problems.add(source.diagnostic([], 'value', 'a params file is a map', 'Write `name: value` lines, or a JSON object.'));
       return;
     }
@@ -164,7 +162,7 @@ export class Params {
       Object.entries(value).flatMap(([key, inner]) => {
         const outer = Object.hasOwn(known, key) ? known[key]! : undefined;
         if (outer === undefined) return [this.#notDeclared([...keys, key], known, source, [...keys, key])];
-        return isMap(inner) && isMap(outer) && Object.keys(outer).length > 0 ? undeclared(inner, outer, [...keys, key]) : [];
+        return isTreeMap(inner) && isTreeMap(outer) && Object.keys(outer).length > 0 ? undeclared(inner, outer, [...keys, key]) : [];
       });
     const mistakes = undeclared(source.value, declared, []);
     for (const mistake of mistakes) this.#problems.add(mistake);
@@ -181,7 +179,7 @@ export class Params {
     if (name === '' || keys.includes('')) return say('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
     let parent: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
-      if (!isMap(parent))
+      if (!isTreeMap(parent))
         return say(`parameter ${keys.slice(0, depth).join('.')} is not a map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
       if (!Object.hasOwn(parent, key)) {
         if (depth > 0 && Object.keys(parent).length === 0) break;
@@ -205,7 +203,7 @@ export class Params {
   /** Merges maps down to `depth` and replaces other values. */
   #merge(over: TreeMap, depth = Number.POSITIVE_INFINITY): void {
     const merge = (base: Tree | undefined, value: Tree, left: number): Tree => {
-      if (left <= 0 || !isMap(base) || !isMap(value)) return value;
+      if (left <= 0 || !isTreeMap(base) || !isTreeMap(value)) return value;
       const entries = Object.entries(value).map(
         ([key, inner]) => [key, merge(Object.hasOwn(base, key) ? base[key] : undefined, inner, left - 1)] as const,
       );
@@ -217,7 +215,7 @@ export class Params {
 
 /** The typed text; parsed if a list or map is declared and the text has brackets or braces. */
 function flagValue(text: string, declared: Tree | undefined): Tree {
-  const collection = Array.isArray(declared) || isMap(declared) ? typedCollection(text) : undefined;
+  const collection = Array.isArray(declared) || isTreeMap(declared) ? typedCollection(text) : undefined;
   return collection !== undefined && Array.isArray(collection) === Array.isArray(declared) ? collection : typedText(text);
 }
 

@@ -1,5 +1,5 @@
 /** Collects all errors of a pipeline, so that they are reported together. */
-import { type Diagnostic, InvalidError } from '../diagnostic.ts';
+import { type Diagnostic, InvalidError } from '../errors.ts';
 
 export class Problems {
   readonly #found = new Map<string, Diagnostic>();

@@ -1,8 +1,7 @@
 /** Checks the references of a step: whether they are allowed at their position and whether their targets exist. */
-import { didYouMean } from '../suggest.ts';
-import { type Expression, template } from './expression.ts';
-import { expressionsIn } from './fill.ts';
-import type { Reading } from './reading.ts';
+import { didYouMean } from '../format/did-you-mean.ts';
+import { type Expression, expressionsIn, template } from './interpolate.ts';
+import type { Reading } from './parse-context.ts';
 import { parseCommand } from './shell.ts';
 import type { Path, Within } from './source.ts';
 import type { Step, Steps } from './steps.ts';

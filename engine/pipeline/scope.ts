@@ -1,16 +1,13 @@
 /** Resolves the expressions of one cell and reports its errors. */
 import { createHash } from 'node:crypto';
-import { compareBytes } from './cell-name.ts';
+import type { Cell, InputSource } from '../cell.ts';
+import { compareBytes } from '../format/scalars.ts';
 import type { Draft, Drafts } from './cells.ts';
-import type { Expression } from './expression.ts';
-import { fill, type Scope, UNKNOWN, type Value } from './fill.ts';
-import type { Tree } from './literal.ts';
-import { matrixValue } from './matrix.ts';
-import type { Cell, InputSource } from './pipeline.ts';
-import type { Place } from './place.ts';
-import { type Point, traced } from './points.ts';
-import type { Reading } from './reading.ts';
-import type { Path } from './source.ts';
+import { type Expression, fill, type Scope, UNKNOWN, type Value } from './interpolate.ts';
+import type { Tree } from './literals.ts';
+import { matrixValue, type Point, traced } from './matrix.ts';
+import type { Reading } from './parse-context.ts';
+import type { Path, Place } from './source.ts';
 import type { Step, Steps } from './steps.ts';
 
 export type MadeSource = InputSource & { kind: 'output' };

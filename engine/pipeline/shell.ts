@@ -1,5 +1,5 @@
 /** Inserts values into shell commands. A value becomes one safely quoted word, a list becomes several. */
-import { type Expression, template } from './expression.ts';
+import { type Expression, template } from './interpolate.ts';
 
 /** How the shell reads a text at the position of an expression. */
 export type Context =

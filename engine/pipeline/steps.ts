@@ -1,16 +1,17 @@
 /** Reads the steps of a pipeline: checks the types of their keys, finds what they `use` and follows their references. */
+
+import { onlyDiffer, placeKey } from '../cell-name.ts';
+import { didYouMean, knownAlias, nearest } from '../format/did-you-mean.ts';
 import type { InputDeclaration } from '../step.ts';
-import { didYouMean, knownAlias, nearest } from '../suggest.ts';
-import { onlyDiffer, placeKey } from './cell-name.ts';
-import { type Expression, template } from './expression.ts';
-import { isMap, plain, type Tree } from './literal.ts';
-import { SHARED } from './points.ts';
-import type { Reading } from './reading.ts';
+import { type Expression, template } from './interpolate.ts';
+import { isTreeMap, plain, type Tree } from './literals.ts';
+import { SHARED } from './matrix.ts';
+import type { Reading } from './parse-context.ts';
 import { follow } from './references.ts';
+import { find, type Used } from './resolve-step.ts';
 import { inputsOf, outputsOf, stepSchema } from './schema.ts';
+import type { Mistake } from './schema-check.ts';
 import type { Path } from './source.ts';
-import { find, type Used } from './uses.ts';
-import type { Mistake } from './validate.ts';
 
 export interface Step {
   name: string;
@@ -103,7 +104,7 @@ const LITERAL = new Set(['uses', 'with', 'inputs', 'outputs', 'secrets', 'needs'
 
 function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading): Step {
   const path: Path = ['steps', name];
-  const body: Record<string, Tree> = isMap(value) ? { ...value } : {};
+  const body: Record<string, Tree> = isTreeMap(value) ? { ...value } : {};
   const step: Step = {
     name,
     path,
@@ -116,7 +117,7 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading
     needs: NONE,
     dimensions: NONE,
   };
-  if (!isMap(value)) {
+  if (!isTreeMap(value)) {
     reading.report(path, `step "${name}" takes a map`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
     step.faulty.add('uses');
     return step;

@@ -1,9 +1,10 @@
 /** The final metrics of a run, one table for each step: cells as rows, metrics as columns, the best value marked. */
 
-import { cellNameParts, coreScalar } from '../pipeline/cell-name.ts';
-import type { Colors } from './colors.ts';
-import { tableLines } from './table.ts';
-import { figure, oneLine, width, wrap } from './text.ts';
+import { cellNameParts } from '../cell-name.ts';
+import { coreScalar } from '../format/scalars.ts';
+import { tableLines } from '../format/table.ts';
+import type { Colors } from '../format/terminal-text.ts';
+import { figure, oneLine, width, wrap } from '../format/text.ts';
 
 /** Final metrics by cell, then by name. */
 export type Figures = Map<string, Map<string, number>>;

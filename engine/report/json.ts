@@ -1,5 +1,5 @@
 /** Prints every event as one line of JSON. */
-import { printableJson } from '../printable.ts';
+import { printableJson } from '../format/terminal-text.ts';
 import type { Reporter } from './reporter.ts';
 
 export function jsonReporter(): Reporter {

@@ -1,11 +1,36 @@
 /** Collects the outcome of a run from its events and prints it at the end: counts, metrics, notices, paths of outputs. */
-import type { RunEvent } from '../events.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { printableName, readableText } from '../printable.ts';
-import type { Colors } from './colors.ts';
-import { nearPath } from './failure.ts';
+
+import { relative } from 'node:path';
+import type { Pipeline } from '../cell.ts';
+import { placeLines, placeName } from '../errors.ts';
+import type { Failure, RunEvent } from '../events.ts';
+import { type Colors, printableName, readableText } from '../format/terminal-text.ts';
+import { clip, clipMiddle, duration, figure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
 import { type Figures, figureLines } from './figures.ts';
-import { clip, clipMiddle, duration, figure, oneLine, someOf, thousands, wrap } from './text.ts';
+
+/* The lines below a failed cell: the hint, the end of its log, and the path of the log. */
+
+export function failureLines(failure: Failure, colors: Colors): string[] {
+  const { place, hint, stack = [], tail, log } = failure;
+  return [
+    ...stack.map(({ name, file, line, column }) => {
+      const at = `${printableName(nearPath(file))}:${line}:${column}`;
+      return `  at ${name === undefined ? at : `${printableName(name)} (${at})`}`;
+    }),
+    ...(place ? [`  ${printableName(placeName(place))}`, ...placeLines(place, colors)] : []),
+    ...(hint ? hint.split('\n').map((line) => `  ${line}`) : []),
+    // A step often logs its error message, too. A log tail with only that line adds nothing.
+    ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${outputLine(line)}`)),
+    // There is no log if the cell failed before its code started.
+    ...(log ? [`  log: ${nearPath(log)}`] : []),
+  ];
+}
+
+/** A path relative to the working folder if that is shorter. */
+export function nearPath(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near === '' ? '.' : near.startsWith('../../..') || near.length > path.length ? path : near;
+}
 
 export class Outcome {
   readonly #figures: Figures = new Map();

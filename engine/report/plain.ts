@@ -1,14 +1,13 @@
 /** Prints plain lines for logs and CI. Never moves the cursor or redraws a line. */
+
+import type { Pipeline } from '../cell.ts';
 import type { RunEvent } from '../events.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { printableName } from '../printable.ts';
-import { colorsFor } from './colors.ts';
-import { failureLines } from './failure.ts';
-import { Outcome } from './outcome.ts';
-import { planLines } from './plan.ts';
-import { remaining, valuesOf } from './progress.ts';
+import { colorsFor, printableName } from '../format/terminal-text.ts';
+import { duration, oneLine, outputLine } from '../format/text.ts';
+import { remaining, valuesOf } from './live.ts';
+import { failureLines, Outcome } from './outcome.ts';
+import { planLines } from './plan-table.ts';
 import type { Reporter } from './reporter.ts';
-import { duration, oneLine, outputLine } from './text.ts';
 
 export function plainReporter(pipeline: Pipeline): Reporter {
   const colors = colorsFor(process.stdout);

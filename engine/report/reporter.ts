@@ -1,7 +1,8 @@
 /** Reporters print events for people or scripts. Nothing else in the engine prints while a pipeline runs. */
+
+import type { Pipeline } from '../cell.ts';
 import type { Emit, RunEvent } from '../events.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { printableName, readableText } from '../printable.ts';
+import { printableName, readableText } from '../format/terminal-text.ts';
 
 export interface Reporter {
   emit: Emit;
@@ -17,7 +18,7 @@ export type ReporterKind = 'pretty' | 'plain' | 'json';
 export async function openReporter(kind: ReporterKind, pipeline: Pipeline): Promise<Reporter> {
   if (kind === 'json') return (await import('./json.ts')).jsonReporter();
   const reporter =
-    kind === 'plain' ? (await import('./plain.ts')).plainReporter(pipeline) : (await import('./pretty.ts')).prettyReporter(pipeline);
+    kind === 'plain' ? (await import('./plain.ts')).plainReporter(pipeline) : (await import('./live.ts')).prettyReporter(pipeline);
   return { ...reporter, emit: (event) => reporter.emit(readable(event)) };
 }
 

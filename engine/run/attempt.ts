@@ -1,21 +1,21 @@
 /** One attempt to run a cell in child processes: the commands of a shell step, or a step's `run`. */
+
+import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { basename, join, relative } from 'node:path';
+import type { Cell, Pipeline, ShellAction, StepAction } from '../cell.ts';
 import type { RunEvent } from '../events.ts';
 import { memoryKills } from '../memory-limit.ts';
-import type { Cell, Pipeline, StepAction } from '../pipeline/pipeline.ts';
+import { withMatches } from '../pipeline/shell.ts';
 import { leavesNothing } from '../registry.ts';
-import type { ChildOptions } from './child.ts';
-import { childEnvironment } from './environment.ts';
-import { killedMeanwhile, meaningOf, type Verdict } from './failure.ts';
-import type { Guard } from './guard.ts';
-import { withViews } from './input-view.ts';
-import type { Inputs } from './inputs.ts';
-import type { CellLog } from './log.ts';
-import type { Mask } from './masking.ts';
-import { runCommands } from './shell-commands.ts';
-import type { Message, StepJob } from './step-process.ts';
-import type { Meter } from './usage.ts';
-import type { Workers } from './workers.ts';
+import type { CellLog, Mask } from './process/cell-log.ts';
+import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
+import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
+import type { Guard } from './process/orphan-reaper.ts';
+import type { Message, StepJob } from './process/step-process.ts';
+import type { Meter } from './process/usage.ts';
+import type { Workers } from './process/workers.ts';
+import type { Inputs, ResolvedSource } from './resolve-inputs.ts';
 
 export interface Attempt {
   cell: Cell;
@@ -147,4 +147,139 @@ function jobOf(
     cell: { cell: cell.name, matrix: cell.matrix },
     seed: typeof options.seed === 'number' ? options.seed : Number.parseInt(fingerprint.slice(0, 8), 16) >>> 1,
   };
+}
+
+/*
+ * A view of a user's folder in which some files do not count: a folder of links to the other files. A step that opens files by
+ * name then finds exactly the files in the fingerprint. Inputs with several paths are passed unchanged, with `leftOut`,
+ * because the paths of their files matter.
+ */
+
+/** `scratch`: a folder of this attempt. */
+export function withViews(inputs: Inputs, cell: Cell, scratch: string): Inputs {
+  const seen = Object.entries(inputs).map(([role, input]) => {
+    const [source] = input.sources;
+    if (cell.inputs[role]!.declaration.many || !source?.leftOut?.length) return [role, input] as const;
+    return [role, { ...input, sources: [viewOf(source, join(scratch, 'views', role))] }] as const;
+  });
+  return Object.assign(Object.create(null), Object.fromEntries(seen));
+}
+
+function viewOf({ leftOut, ...source }: ResolvedSource, parent: string): ResolvedSource {
+  const view = join(parent, basename(source.path));
+  linkAll(source.path, view, new Set(leftOut));
+  return { ...source, path: view };
+}
+
+/** Creates folders instead of linking them, because they may contain files that are left out. */
+function linkAll(from: string, to: string, leftOut: Set<string>): void {
+  mkdirSync(to, { recursive: true });
+  for (const name of readdirSync(from)) {
+    const path = join(from, name);
+    if (leftOut.has(path)) continue;
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) linkAll(path, join(to, name), leftOut);
+    else symlinkSync(path, join(to, name));
+  }
+}
+
+/* Hints for a command that failed or did not create an output, derived from its text and its output. */
+
+/** Syntax that only bash supports, with its name. */
+const BASHISMS: [what: string, pattern: RegExp][] = [
+  ['[[ … ]]', /(^|[\s;&|(!])\[\[\s/],
+  ['<( … )', /[<>]\(/],
+  ['<<<', /<<</],
+  ['an array', /(^|[\s;&|])\w+\+?=\(/],
+  ['&>', /&>/],
+  ['pipefail', /\bset\s+-[a-z]*o\s+pipefail|\bpipefail\b/],
+  ['source', /(^|[\s;&|(])source\s/],
+  ['$' + '{x//…}', /\$\{!?\w+(\/|\^|,|:\d|\[)/],
+  ["$'…'", /\$'/],
+  ['declare', /(^|[\s;&|(])(declare|typeset|shopt|mapfile|readarray)\s/],
+  ['let', /(^|[\s;&|(])let\s/],
+  ['pushd', /(^|[\s;&|(])(pushd|popd)\b/],
+  ['for ((…))', /\bfor\s*\(\(/],
+  ['function', /(^|[\s;&|])function\s+\w+/],
+];
+
+/** How a shell other than bash reports such syntax. */
+const COMPLAINT = /^[^:]*sh: .*(not found|[Ss]yntax error|[Bb]ad substitution|[Ii]llegal option|unexpected|bad variable|cannot open)/;
+
+/** `tail`: the last lines of its output. `paths`: of its inputs and outputs as in the command. */
+export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonly string[], paths: readonly string[]): string | undefined {
+  const [bashism] = BASHISMS.find(([, pattern]) => pattern.test(command)) ?? [];
+  if (shell === 'sh' && bashism !== undefined && tail.some((line) => COMPLAINT.test(line)))
+    return `${bashism} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`;
+  const folder = folderIn(command);
+  const lost = paths.find((path) =>
+    tail.some((line) => line.includes(path) && /no such file|nonexistent|not found|cannot (open|create)/i.test(line)),
+  );
+  return folder !== undefined && lost !== undefined ? afterChange(folder, lost) : undefined;
+}
+
+/** The hint for a missing output. `path`: relative to the pipeline's folder `at`. */
+export function misplacedHint(commands: readonly string[], path: string, at: string): string | undefined {
+  const folder = commands.map(folderIn).find((folder) => folder !== undefined && existsSync(join(at, folder, path)));
+  return folder === undefined ? undefined : `It was created at ${join(folder, path)}. ${afterChange(folder, path)}`;
+}
+
+function afterChange(folder: string, path: string): string {
+  return `Paths are relative to the pipeline's folder, so ${path} is wrong after \`cd ${folder}\`. Change the folder in a subshell that does not use the path, as in \`(cd ${folder} && make)\`, or write \`"$OLDPWD"/\` before the path.`;
+}
+
+/** The folder that a command changes to outside of a subshell. */
+function folderIn(command: string): string | undefined {
+  const [, before = '', folder] = /^((?:[^(]*[\s;&|])?)cd\s+["']?([^\s;&|"')]+)/.exec(command) ?? [];
+  return folder === undefined || before.includes('(') || folder.startsWith('-') ? undefined : folder;
+}
+
+/*
+ * Runs the commands of a shell step in order. A command that is too long for one argument is passed to the shell as a file.
+ * For thousands of paths there are list files: `$TUNESMITH_INPUTS/NAME.txt` has one path of the input NAME per line, and
+ * `NAME.0` has them for `xargs -0`.
+ */
+
+/** Resolves with the failure; undefined on success. */
+export async function runCommands(work: Attempt, { commands, shell }: ShellAction, options: ChildOptions): Promise<Verdict | undefined> {
+  const files = (role: string) =>
+    (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
+  const outputs = Object.values(work.outputs).map((path) => relative(work.pipeline.folder, path));
+  const paths = [...Object.keys(work.inputs).flatMap(files), ...outputs];
+  const flags = shell === 'sh' ? ['-e'] : ['-eo', 'pipefail'];
+  const lists = join(work.scratch, 'inputs');
+  for (const [number, written] of commands.entries()) {
+    const command = withMatches(written, files);
+    const wantsLists = command.includes('TUNESMITH_INPUTS');
+    if (wantsLists) writeLists(lists, Object.keys(work.inputs), files);
+    const given =
+      Buffer.byteLength(command) < LONGEST_ARGUMENT ? ['-c', command] : [scriptOf(command, join(work.scratch, `command-${number}`))];
+    const kills = memoryKills();
+    const environment = wantsLists ? { ...options.environment, TUNESMITH_INPUTS: lists } : options.environment;
+    const death = await runChild(shell === 'sh' ? '/bin/sh' : 'bash', [...flags, ...given], { ...options, environment });
+    if (work.signal.aborted) return undefined;
+    if (death.exitCode !== 0) {
+      const verdict = meaningOf(death, kills, work.log.tail);
+      return { ...verdict, hint: commandHint(command, shell, work.log.tail, paths) ?? verdict.hint };
+    }
+  }
+  return undefined;
+}
+
+/** Maximum length of one argument in bytes. Linux allows 128 KiB. */
+const LONGEST_ARGUMENT = 100_000;
+
+function scriptOf(command: string, path: string): string {
+  mkdirSync(join(path, '..'), { recursive: true });
+  writeFileSync(path, `${command}\n`);
+  return path;
+}
+
+function writeLists(folder: string, roles: string[], files: (role: string) => string[]): void {
+  mkdirSync(folder, { recursive: true });
+  // Outputs of other steps that a command uses directly have no role name.
+  for (const role of roles.filter((role) => /^[\w-]+$/.test(role))) {
+    const paths = files(role);
+    writeFileSync(join(folder, `${role}.txt`), paths.map((path) => `${path}\n`).join(''));
+    writeFileSync(join(folder, `${role}.0`), paths.map((path) => `${path}\0`).join(''));
+  }
 }

@@ -2,36 +2,32 @@
  * Executes one cell with retries: moves the former outputs aside, runs the step, checks its outputs, checks that its inputs
  * are unchanged, and stores the result. Any error becomes the cell's failure and restores the former outputs.
  */
+
 import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Content, contentOf, type Reading } from '../../cache/content.ts';
+import { place, removeTree, standsAt } from '../../cache/atomic-move.ts';
+import { type Content, contentOf, modesOf, type Reading, stampsOf, stampsWithin } from '../../cache/content.ts';
 import type { Lease } from '../../cache/lease.ts';
-import { modesOf } from '../../cache/modes.ts';
-import { place, removeTree, standsAt } from '../../cache/place.ts';
-import { stampsOf, stampsWithin } from '../../cache/stamps.ts';
+import type { Cell, Pipeline } from '../cell.ts';
 import type { Failure, RunEvent } from '../events.ts';
-import { compareBytes } from '../pipeline/cell-name.ts';
-import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
+import type { Work } from '../fetch/fetch.ts';
+import { compareBytes } from '../format/scalars.ts';
 import { StepError } from '../step.ts';
-import { Aside, LINK, MADE, type Unstored } from './aside.ts';
-import { attempt } from './attempt.ts';
-import { Checkpoints } from './checkpoints.ts';
-import { secretValues } from './environment.ts';
-import { explained, placeOf, type Verdict } from './failure.ts';
-import { fetching } from './fetching.ts';
+import { attempt, misplacedHint } from './attempt.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
-import type { Guard } from './guard.ts';
-import { fetched, type Inputs, manifestOf, resolveInputs } from './inputs.ts';
-import type { Locked } from './locked.ts';
-import { CellLog } from './log.ts';
-import { type Look, type OutputsOf, sameContent, subjectOf } from './look.ts';
-import { type Mask, maskOf } from './masking.ts';
+import { type Look, type OutputsOf, sameContent, subjectOf } from './freshness.ts';
+import type { Locked } from './lockfile-check.ts';
+import { Aside, LINK, MADE, type Unstored } from './output-transaction.ts';
+import { CellLog, type Mask, maskOf } from './process/cell-log.ts';
+import { secretValues } from './process/child-process.ts';
+import { explained, placeOf, type Verdict } from './process/failure.ts';
+import type { Guard } from './process/orphan-reaper.ts';
+import { Meter, type Usage } from './process/usage.ts';
+import type { Workers } from './process/workers.ts';
 import type { Project } from './project.ts';
-import { misplacedHint } from './shell-hints.ts';
-import { areTakenOver, demandLeases, demandOwnInputs } from './taken-over.ts';
-import { Meter, type Usage } from './usage.ts';
-import type { Workers } from './workers.ts';
+import { fetched, type Inputs, manifestOf, resolveInputs } from './resolve-inputs.ts';
+import { Checkpoints } from './step-checkpoints.ts';
 
 /** What an execution needs from its run. */
 export interface Surroundings {
@@ -375,4 +371,73 @@ async function fileWithin(path: string, before: Map<string, string>, reading: Re
 function duration(ms: number): string {
   for (const [unit, size] of Object.entries({ h: 3_600_000, m: 60_000, s: 1000 })) if (ms % size === 0) return `${ms / size}${unit}`;
   return `${ms}ms`;
+}
+
+/*
+ * Detects interference between runs of one pipeline with different parameters, which write to the same paths and take turns by
+ * leases. A run must not mix its results with those of another run, after it was suspended for longer than others wait, or
+ * when another run has made one of its inputs again.
+ */
+
+/** Throws if another process has taken one of the leases, because the outputs then belong to that process. */
+export function demandLeases(leases: Lease[]): void {
+  if (leases.every((lease) => lease.isHeld())) return;
+  throw new StepError(
+    'another run took over its outputs while this run was suspended, so the files there belong to that run',
+    `A run that is suspended for a minute (SIGSTOP, a sleeping machine) counts as dead on other machines and in other containers. ${APART}`,
+  );
+}
+
+/** The same test for a cell that has failed already. Does not throw. */
+export function areTakenOver(leases: Lease[]): boolean {
+  try {
+    return !leases.every((lease) => lease.isHeld());
+  } catch {
+    return false; // the records are unreadable, which has been reported already
+  }
+}
+
+/** Throws if another run has made an input again that a cell of this run had made. */
+export async function demandOwnInputs(inputs: Inputs, { pipeline, project }: Surroundings): Promise<void> {
+  for (const [role, { sources }] of Object.entries(inputs)) {
+    for (const { path, content, origin, pinned } of sources) {
+      if (!origin || pinned || !standsAt(path)) continue;
+      const now = await contentOf(path, project.cache.memo);
+      if (now && !sameContent(content, now) && project.records.isOurs(path, now.hash))
+        throw new StepError(
+          `another run has overwritten the input ${role} (${relative(pipeline.folder, path)}), which ${origin.cell} made for this run`,
+          `Run again. ${APART}`,
+        );
+    }
+  }
+}
+
+const APART = 'Runs with different parameters write to the same paths. Start them one after the other, or each in its own checkout.';
+
+/* Reports downloads of a cell's inputs to the log and the screen. */
+
+export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Surroundings, signal: AbortSignal): Work {
+  const began = performance.now();
+  let [done, total, came, next] = [0, 0, 0, 0];
+  return {
+    signal,
+    say: (message) => log.line('step', message),
+    expect(bytes, files) {
+      total += bytes;
+      const size = bytes < 1e5 ? 'under 0.1 MB' : `${(bytes / 1e6).toFixed(1)} MB`;
+      log.line('step', `downloading ${files === 1 ? '1 file' : `${files} files`}, ${size}`);
+    },
+    onBytes(count) {
+      done += count;
+      came += count;
+      const now = performance.now();
+      if (now < next && done !== total) return;
+      next = now + 50;
+      const rate = came / 1e6 / Math.max(0.001, (now - began) / 1000);
+      emit({ type: 'progress', cell, done, total, values: { 'MB/s': Math.round(rate * 10) / 10 } });
+    },
+    onWait: (pid) => {
+      if (pid !== process.pid) log.line('step', `waiting for process ${pid}, which is downloading the same files`);
+    },
+  };
 }

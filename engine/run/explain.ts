@@ -1,15 +1,15 @@
 /** All differences between a cell and its most similar earlier result. Changes no file. */
-import { InvalidError } from '../diagnostic.ts';
+
+import type { Cell, Pipeline } from '../cell.ts';
+import { InvalidError } from '../errors.ts';
 import type { PlannedState } from '../events.ts';
-import type { Cell, Pipeline } from '../pipeline/pipeline.ts';
-import type { Components } from './fingerprint.ts';
-import { differencesFrom, type Look, subjectOf } from './look.ts';
+import { type Difference, nearest } from './change-reasons.ts';
+import { type Components, codeTexts } from './fingerprint.ts';
+import { differencesFrom, type Look, subjectOf } from './freshness.ts';
+import { survey } from './plan.ts';
 import { openProject, type Project } from './project.ts';
 import type { CellRecord } from './records.ts';
-import { cellsNamed, unknownCell } from './selection.ts';
-import { codeTexts } from './step-code.ts';
-import { survey } from './survey.ts';
-import { type Difference, nearest } from './why.ts';
+import { cellsNamed, unknownCell } from './select-cells.ts';
 
 export interface Explanation {
   cell: string;

@@ -2,15 +2,16 @@
  * The fingerprint of a cell: the SHA-256 of everything that may change its result, and of nothing else. The components are
  * stored with the result, so that a later run can report what changed.
  */
+
 import { createHash } from 'node:crypto';
-import { dirname } from 'node:path';
-import type { Code } from '../code.ts';
-import { oncePerRun } from '../once.ts';
-import { canonicalJson } from '../pipeline/cell-name.ts';
-import { packageFolder, packageVersion } from '../pipeline/packages.ts';
-import type { Cell, StepAction } from '../pipeline/pipeline.ts';
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Cell, StepAction } from '../cell.ts';
+import { packageFolder, packageVersion } from '../files/packages.ts';
+import { canonicalJson } from '../format/scalars.ts';
 import type { Json, OptionSchemas } from '../step.ts';
-import type { Inputs, ResolvedInput } from './inputs.ts';
+import { type Code, oncePerRun } from '../step-code.ts';
+import type { Inputs, ResolvedInput } from './resolve-inputs.ts';
 
 export interface Components {
   /** Version of this list, so that a changed list never matches old results. */
@@ -96,7 +97,7 @@ async function codeComponents({ module, definition, options }: StepAction): Prom
   const libraries = Object.fromEntries((definition.libraries ?? []).map((name) => [name, versionOf(name, from)]));
   if ('builtin' in module) return { ...common, libraries };
   // Loaded on demand, because finding the imports needs a bundler.
-  const { codeOf } = await import('../code.ts');
+  const { codeOf } = await import('../step-code.ts');
   return { ...common, libraries, code: await codeOf(module.path) };
 }
 
@@ -119,3 +120,28 @@ function versionOf(name: string, from: string): string {
   }
   return version;
 }
+
+/* The source files of a custom step for the records, so that a later run can report which lines changed. */
+
+/** Texts by SHA-256. Leaves out binary files, very large files, and files that have changed in the meantime. */
+export function codeTexts({ action }: Cell, { code }: Components): Map<string, string> {
+  const texts = new Map<string, string>();
+  if (!code || action.kind !== 'step' || !('path' in action.module)) return texts;
+  const folder = dirname(action.module.path);
+  for (const [file, hash] of Object.entries(code.files)) {
+    const text = textAt(resolve(folder, file));
+    if (text !== undefined && sha256(text) === hash) texts.set(hash, text);
+  }
+  return texts;
+}
+
+function textAt(path: string): string | undefined {
+  try {
+    const bytes = readFileSync(path);
+    return bytes.length > LARGEST || bytes.includes(0) ? undefined : bytes.toString();
+  } catch {
+    return undefined;
+  }
+}
+
+const LARGEST = 1 << 20;

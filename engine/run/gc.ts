@@ -7,11 +7,11 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Content } from '../../cache/content.ts';
 import { CacheError } from '../../cache/error.ts';
+import type { Use } from '../../cache/gc-roots.ts';
 import type { Entry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import { planSweep, type Sweep, sweep } from '../../cache/sweep.ts';
-import type { Use } from '../../cache/uses.ts';
-import { type Places, placesOf, userOf } from './places.ts';
+import { type Places, placesOf, userOf } from './project-paths.ts';
 import { type LogRecord, reading } from './records.ts';
 
 /** Rules for removal. A result is removed only if all given rules allow it. */

@@ -4,8 +4,8 @@
  */
 import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { removeTree } from '../../cache/place.ts';
-import { placesOf } from './places.ts';
+import { removeTree } from '../../cache/atomic-move.ts';
+import { placesOf } from './project-paths.ts';
 import { reading } from './records.ts';
 
 export type LeftoverKind = 'kept' | 'failed';

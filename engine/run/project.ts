@@ -3,9 +3,9 @@ import { realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
-import { Sources } from '../sources/sources.ts';
-import { makeOwnFolder, type Places, placesOf } from './places.ts';
+import type { Pipeline } from '../cell.ts';
+import { Sources } from '../fetch/fetch.ts';
+import { makeOwnFolder, type Places, placesOf } from './project-paths.ts';
 import { Records } from './records.ts';
 
 export interface Project {

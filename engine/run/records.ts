@@ -8,13 +8,13 @@ import { join, relative } from 'node:path';
 import { Database, type Schema } from '../../cache/database.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
+import type { Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
-import type { Pipeline } from '../pipeline/pipeline.ts';
 import { type Components, fingerprintOf, sha256 } from './fingerprint.ts';
-import { placesOf } from './places.ts';
-import type { Git, Setting } from './setting.ts';
-import type { Usage } from './usage.ts';
-import { isCell, isFigure, isNumber, isRun, isText, sealedJson, unsealedJson } from './whole-rows.ts';
+import type { Usage } from './process/usage.ts';
+import { placesOf } from './project-paths.ts';
+import type { Git, Setting } from './provenance.ts';
+import { isCell, isFigure, isNumber, isRun, isText, sealedJson, unsealedJson } from './row-checks.ts';
 
 export interface RunRecord {
   id: number;

@@ -1,15 +1,15 @@
 /** Evaluates simple methods on a split. One file per task beside this one defines them. */
 import { writeFile } from 'node:fs/promises';
 import { type Json, StepError } from '../../engine/step.ts';
-import { Database, literal, quote, type Row } from '../data/database.ts';
-import { namesOf, requireColumn, tableOf } from '../data/table.ts';
-import { causalLm } from './causal-lm.ts';
-import { questionAnswering } from './question-answering.ts';
-import { seq2seq } from './seq2seq.ts';
+import { Database, literal, quote, type Row } from '../ml/data/database.ts';
+import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
+import { baselineCausalLm } from '../ml/tasks/causal-lm.ts';
+import { baselineQuestionAnswering } from '../ml/tasks/question-answering.ts';
+import { baselineSeq2seq } from '../ml/tasks/seq2seq.ts';
+import { baselineTextClassification } from '../ml/tasks/text-classification.ts';
+import { baselineTokenClassification } from '../ml/tasks/token-classification.ts';
 import type step from './step.ts';
 import { METHODS_OF } from './step.ts';
-import { textClassification } from './text-classification.ts';
-import { tokenClassification } from './token-classification.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
@@ -46,11 +46,11 @@ export interface Given {
 export type Measure = (options: Options, methods: readonly string[], given: Given) => Promise<Measured>;
 
 const MEASURE: Record<Options['task'], Measure> = {
-  'text-classification': textClassification,
-  'token-classification': tokenClassification,
-  'question-answering': questionAnswering,
-  'causal-lm': causalLm,
-  seq2seq,
+  'text-classification': baselineTextClassification,
+  'token-classification': baselineTokenClassification,
+  'question-answering': baselineQuestionAnswering,
+  'causal-lm': baselineCausalLm,
+  seq2seq: baselineSeq2seq,
 };
 
 export async function baseline({ options, inputs, outputs, log, metric }: Context): Promise<void> {

@@ -1,9 +1,8 @@
 import { defineStep } from '../../engine/step.ts';
-import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
-import { PROBABILITY_METRICS } from '../metrics/classification.ts';
-import { LANGUAGE_METRICS, METRIC_NAMES } from '../metrics/names.ts';
-import type { Task } from '../models/family.ts';
-import { optionsOfOtherTasks } from '../tasks/options.ts';
+import { PROBABILITY_METRICS } from '../ml/metrics/classification.ts';
+import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
+import type { Task } from '../ml/models/family.ts';
+import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
 
 /** The methods of each task, in the order in which they are evaluated. */
 export const METHODS_OF = {

@@ -8,9 +8,9 @@ import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { StepError } from '../../engine/step.ts';
-import type { SourceFile } from '../data/bytes.ts';
-import { type Database, literal, QueryError, quote } from '../data/database.ts';
-import { type ColumnTypes, OURS } from './types.ts';
+import type { SourceFile } from '../ml/data/bytes.ts';
+import { type Database, literal, QueryError, quote } from '../ml/data/database.ts';
+import { type ColumnTypes, OURS } from './column-types.ts';
 
 /** The names at their places in a column's type; undefined if there are none. */
 type Feature = { names: string[] } | { list: Feature } | { fields: Features } | undefined;

@@ -1,12 +1,21 @@
 /** Fills the table `raw` from JSON and JSON lines. Types are inferred from all rows, not from a sample. */
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
-import { literal } from '../data/database.ts';
-import { elementsOf, type FieldsFound, KIND, pathOf, printed, readLetters } from '../data/json-letters.ts';
-import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
+import { bytesOf, type SourceFile, wholeFiles } from '../ml/data/bytes.ts';
+import { literal } from '../ml/data/database.ts';
+import {
+  elementsOf,
+  type FieldsFound,
+  type JsonRow,
+  KIND,
+  pathOf,
+  printed,
+  readJson,
+  readJsonLines,
+  readLetters,
+} from '../ml/data/json-rows.ts';
+import { type ColumnTypes, keptText } from './column-types.ts';
 import { type Loading, refuseSameNames } from './loading.ts';
-import { type ColumnTypes, keptText } from './types.ts';
 
 interface JsonOfFile {
   file: SourceFile;

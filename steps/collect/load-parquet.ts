@@ -1,8 +1,8 @@
 /** Fills the table `raw` from Parquet. */
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { type Column, type Database, literal, QueryError, quote } from '../data/database.ts';
-import { refuseNul } from '../data/encodings.ts';
+import { type Column, type Database, literal, QueryError, quote } from '../ml/data/database.ts';
+import { refuseNul } from '../ml/data/encodings.ts';
 import { type Loading, noteMissing } from './loading.ts';
 
 export async function loadParquet({ database, files, note }: Loading): Promise<void> {

@@ -2,20 +2,20 @@
  * Fills the table `raw` from the files: `__source` and `__row` record where a row comes from, the other columns are
  * those of the files.
  */
+
 import { isUtf8 } from 'node:buffer';
 import { basename, dirname } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { bytesOf, type SourceFile, wholeFiles } from '../data/bytes.ts';
-import { type CsvRecord, openCsv } from '../data/csv.ts';
-import { type Appender, type Database, quote } from '../data/database.ts';
-import { refuseNul, refuseUtf16 } from '../data/encodings.ts';
-import { decodeMail } from '../data/mail.ts';
+import { bytesOf, linesOf, type SourceFile, wholeFiles } from '../ml/data/bytes.ts';
+import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
+import { type Appender, type Database, quote } from '../ml/data/database.ts';
+import { refuseNul, refuseUtf16 } from '../ml/data/encodings.ts';
+import { decodeMail, isEnvelope } from '../ml/data/mail.ts';
 import type { Format } from './files.ts';
 import { loadJson, loadJsonLines } from './load-json.ts';
 import { loadParquet } from './load-parquet.ts';
 import { type Loading, noteMissing, refuseSameNames } from './loading.ts';
-import { readMails } from './mails.ts';
 
 export const loaders: Record<Format, (loading: Loading) => Promise<void>> = {
   csv: (loading) => loadCsv(loading, loading.delimiter),
@@ -141,3 +141,30 @@ async function loadMails({ database, files, rejected }: Loading): Promise<void> 
     }
   raw.close();
 }
+
+/* Splits a file into mails: one, or as many as an mbox file contains. */
+
+export async function* readMails(file: SourceFile): AsyncGenerator<{ row: number; bytes: Buffer }> {
+  let mbox = false;
+  let afterBlank = true;
+  let row = 1;
+  let lines: Buffer[] = [];
+  for await (const { number, bytes } of linesOf(bytesOf(file))) {
+    const starts = (number === 1 || mbox) && afterBlank && isEnvelope(bytes.toString('latin1'));
+    if (starts) {
+      if (lines.length > 0) yield { row, bytes: joined(lines) };
+      mbox = true;
+      row = number;
+      lines = [];
+    } else lines.push(mbox && quotedFrom.test(bytes.subarray(0, 32).toString('latin1')) ? bytes.subarray(1) : bytes);
+    afterBlank = bytes.length === 0;
+  }
+  if (lines.length > 0) yield { row, bytes: joined(lines) };
+}
+
+/** mbox writes a body's line `From …` as `>From …`. */
+const quotedFrom = /^>+From /;
+
+const joined = (lines: Buffer[]) => Buffer.concat(lines.flatMap((line) => [line, lineBreak]));
+
+const lineBreak = Buffer.from('\n');

@@ -1,6 +1,6 @@
 /** collect: reads files of any common format into one table. */
 import { defineStep } from '../../engine/step.ts';
-import { ENCODINGS } from '../data/encodings.ts';
+import { ENCODINGS } from '../ml/data/encodings.ts';
 
 export default defineStep({
   name: 'collect',

@@ -3,15 +3,15 @@
  * reads.
  */
 import { stringify } from 'yaml';
-import type { CleaningOptions } from '../data/cleaning.ts';
-import type { Preprocessing } from '../data/preprocessing.ts';
-import type { Sources } from '../data/sources.ts';
-import type { Model } from '../models/checkpoint.ts';
-import { type Encoding, encodingOf } from '../models/encoding.ts';
-import { type GeneratingTask, isGenerating, type Task } from '../models/family.ts';
-import type { Side } from '../models/tokenizer.ts';
-import { cleaningOf } from '../tasks/encoder.ts';
-import { taskKind } from '../tasks/registry.ts';
+import type { CleaningOptions } from '../ml/data/cleaning.ts';
+import type { Preprocessing } from '../ml/data/preprocessing.ts';
+import type { Sources } from '../ml/data/table.ts';
+import type { Model } from '../ml/models/checkpoint.ts';
+import { type Encoding, encodingOf } from '../ml/models/encoding.ts';
+import { type GeneratingTask, isGenerating, type Task } from '../ml/models/family.ts';
+import type { Side } from '../ml/models/tokenizer.ts';
+import { cleaningOf } from '../ml/tasks/encoder.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
 
 export interface Card {
   name: string;

@@ -1,20 +1,86 @@
 /** Packs a trained model, and verifies that its ONNX export computes the same. */
+
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
-import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
-import { carrySources, readSources } from '../data/sources.ts';
-import { listed, loadModel, saveModel } from '../models/checkpoint.ts';
-import { readEncoding } from '../models/encoding.ts';
-import { isGenerating } from '../models/family.ts';
-import { copyGenerationConfig } from '../models/generation-config.ts';
-import { modelOnnx } from '../models/onnx.ts';
-import { copyTokenizer } from '../models/tokenizer.ts';
-import { openEncoder } from '../tasks/encoder.ts';
+import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
+import { carrySources, readSources } from '../ml/data/table.ts';
+import { copyGenerationConfig, listed, loadModel, type Model, saveModel } from '../ml/models/checkpoint.ts';
+import { readEncoding } from '../ml/models/encoding.ts';
+import { isGenerating } from '../ml/models/family.ts';
+import { modelOnnx } from '../ml/models/onnx.ts';
+import { random } from '../ml/models/random.ts';
+import { copyTokenizer } from '../ml/models/tokenizer.ts';
+import * as ort from '../ml/runtime/onnx/library.ts';
+import { openRuntime } from '../ml/runtime/open.ts';
+import type { HostTensors } from '../ml/runtime/runtime.ts';
+import { openEncoder } from '../ml/tasks/encoder.ts';
 import { type Metrics, modelCard } from './card.ts';
-import { checkOnnx } from './check.ts';
 import type step from './step.ts';
+
+/*
+ * Compares an exported ONNX model with the original model. The export derives shapes for any batch and length; an
+ * error in it would silently give wrong answers, so it runs on batches of several shapes before it is shipped.
+ */
+
+/** Float32 sums in another order differ by less; a wrong shape or axis differs by far more. */
+const tolerance = 1e-4;
+
+/** @throws if the two differ, which is a bug in the export that no user can fix */
+export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number): Promise<void> {
+  const session = await ort.InferenceSession.create(onnx, { intraOpNumThreads: threads, logSeverityLevel: 3 });
+  const inference = (await openRuntime('onnx', { threads })).inference(model.program, model.weights);
+  try {
+    const longest = model.family.maxLength(model.config);
+    for (const lengths of [[1], [5, 9, 2], [Math.min(longest, 128), 40]]) {
+      const inputs = randomBatch(
+        lengths.map((length) => Math.min(length, longest)),
+        model.config.vocab_size,
+      );
+      const expected = await inference.run(inputs);
+      const found = await session.run(feeds(inputs, session.inputNames));
+      for (const name of session.outputNames) {
+        const own = expected[name]!.data as Float32Array;
+        const exported = found[name]!.data as Float32Array;
+        const difference = norm(own.map((value, i) => value - exported[i]!)) / norm(own);
+        // Not `>`: NaN must count as a difference too.
+        if (!(difference <= tolerance))
+          throw new Error(`the ONNX export differs from the model: ${name} of ${lengths.length} rows differ by ${difference}`);
+      }
+    }
+  } finally {
+    await inference.dispose();
+    await session.release();
+  }
+}
+
+/** Rows of random ids, padded to the longest. */
+function randomBatch(lengths: number[], vocabulary: number): HostTensors {
+  const width = Math.max(...lengths);
+  const shape = [lengths.length, width];
+  const uniform = random('check', ...lengths);
+  const fill = (valueAt: (row: number, i: number) => number) => ({
+    dtype: 'int32' as const,
+    shape,
+    data: Int32Array.from({ length: lengths.length * width }, (_, at) => valueAt(Math.floor(at / width), at % width)),
+  });
+  return {
+    input_ids: fill((row, i) => (i < lengths[row]! ? Math.floor(uniform() * vocabulary) : 0)),
+    attention_mask: fill((row, i) => (i < lengths[row]! ? 1 : 0)),
+    token_type_ids: fill(() => 0),
+  };
+}
+
+function feeds(inputs: HostTensors, names: readonly string[]): Record<string, ort.Tensor> {
+  return Object.fromEntries(
+    names.map((name) => [name, new ort.Tensor('int64', BigInt64Array.from(inputs[name]!.data as Int32Array, BigInt), inputs[name]!.shape)]),
+  );
+}
+
+function norm(values: Float32Array): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+}
 
 type Context = Pick<StepContext, 'inputs' | 'outputs' | 'threads' | 'log'> & {
   options: OptionsOf<NonNullable<typeof step.options>>;

@@ -2,18 +2,21 @@
  * Evaluates: tokens of a split and a model → a prediction for each row → metrics. A seq2seq model also generates
  * texts if a metric needs them.
  */
+
 import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
-import { writtenTexts } from '../generation/written.ts';
-import { positiveClass } from '../metrics/positive.ts';
-import { listed, loadModel } from '../models/checkpoint.ts';
-import { sameTokenizer } from '../models/tokenizer.ts';
-import { openSplit, readTokensInfo, type TokensInfo } from '../models/tokens.ts';
-import { openRuntime } from '../runtime/open.ts';
-import { evaluateSplit } from '../tasks/evaluation.ts';
-import { meansNothing } from '../tasks/foresight.ts';
-import { evaluationMetrics } from '../tasks/registry.ts';
-import { differencesFromTraining } from './as-trained.ts';
+import { readPreprocessing } from '../ml/data/preprocessing.ts';
+import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
+import { positiveClass } from '../ml/metrics/classification.ts';
+import { listed, loadModel } from '../ml/models/checkpoint.ts';
+import { readEncoding } from '../ml/models/encoding.ts';
+import { openSplit, readTokensInfo, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { sameTokenizer } from '../ml/models/tokenizer.ts';
+import { openRuntime } from '../ml/runtime/open.ts';
+import { cleaningOf } from '../ml/tasks/encoder.ts';
+import { evaluateSplit } from '../ml/tasks/evaluation.ts';
+import { evaluationMetrics } from '../ml/tasks/registry.ts';
+import { meansNothing } from '../ml/tasks/upstream.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
@@ -120,4 +123,37 @@ function intoModel(info: TokensInfo, labels: string[]): Int32Array {
     throw new StepError(`the model does not know the label ${listed(unknown)}, which the tokens have`, `Its labels are ${listed(labels)}.`);
   }
   return Int32Array.from(info.labels, (name) => labels.indexOf(name));
+}
+
+/*
+ * Compares how the tokens were made with how the model reads raw inputs. evaluate reads tokens; predict, generate and
+ * serve read inputs as in training. If they differ, the metrics do not describe the model's answers.
+ */
+
+/** Describes each difference; empty for a model that tunesmith did not train. */
+export async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
+  const trained = await readEncoding(folders.model);
+  if (trained.fields === undefined) return [];
+  const keys = (['pairs', 'max_length', 'truncation', 'stride', 'prefix'] as const).filter(
+    // The block or window length of causal-lm does not limit prompts.
+    (key) => trained[key] !== info[key] && !(info.task === 'causal-lm' && key === 'max_length'),
+  );
+  const said = keys.map((key) => `${key} was ${shown(trained[key])} and is ${shown(info[key])}`);
+  const [before, now] = await Promise.all([readPreprocessing(folders.model), readPreprocessing(folders.tokens)]);
+  for (const field of Object.keys(trained.fields)) {
+    const [own, given] = [
+      cleaningOf(field, { task: info.task, encoding: trained, preprocessing: before }),
+      cleaningOf(field, { task: info.task, encoding: info, preprocessing: now }),
+    ].map((steps) => JSON.stringify(steps.map(({ columns: _, ...step }) => step)));
+    if (own !== given) said.push(`\`${field}\` ${otherCleaning(own!, given!)}`);
+  }
+  return said;
+}
+
+const shown = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));
+
+function otherCleaning(own: string, given: string): string {
+  if (given === '[]') return 'was cleaned and is not cleaned (before tokenize, use the clean step of the training with the same options)';
+  if (own === '[]') return 'was not cleaned and is cleaned (remove the clean step)';
+  return 'was cleaned and is cleaned differently (use the options of the clean step in the training)';
 }

@@ -1,9 +1,9 @@
 import { defineStep } from '../../engine/step.ts';
-import { generationOptions } from '../generation/options.ts';
-import { BINARY_METRICS } from '../metrics/classification.ts';
-import { METRIC_NAMES } from '../metrics/names.ts';
-import { runtimeOptions } from '../runtime/options.ts';
-import { metricProblem, positiveAhead, tokensAhead } from '../tasks/foresight.ts';
+import { generationOptions } from '../ml/generation/options.ts';
+import { BINARY_METRICS } from '../ml/metrics/classification.ts';
+import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { runtimeOptions } from '../ml/runtime/options.ts';
+import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
 
 /** The options that decide which text a given model generates. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;

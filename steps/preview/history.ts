@@ -1,6 +1,7 @@
 /** The history of a training: a table row for each evaluation, and each curve as a sparkline. */
-import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../metrics/curves.ts';
-import { SMALLER_IS_BETTER } from '../metrics/names.ts';
+
+import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
+import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../ml/training/tensorboard.ts';
 import type { Preview } from './preview.ts';
 
 /** Undefined if the file is not a history. */

@@ -2,12 +2,13 @@
  * What `tunesmith show` prints about a file or folder: the first rows of a table, tokens as text, a training history,
  * tensors, JSON, text.
  */
+
 import { createReadStream, type Dirent } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/step.ts';
-import { metricsTables } from './metrics.ts';
+import { Database, literal, QueryError, type Row } from '../ml/data/database.ts';
 
 export interface Preview {
   /** What it is: "table, 5,021 rows". */
@@ -93,7 +94,6 @@ async function previewFile(path: string, size: number, limit: number): Promise<P
     }
   }
   if (kind === 'parquet' || kind === 'csv' || kind === 'tsv' || kind === 'jsonl') {
-    const { previewTable } = await import('./table.ts');
     const table = await previewTable(path, kind, limit);
     if (table) return table;
   }
@@ -171,7 +171,7 @@ async function firstBytes(path: string, count: number): Promise<Buffer> {
 }
 
 async function tensors(path: string, size: number, limit: number): Promise<Preview> {
-  const { openSafetensors } = await import('../models/safetensors.ts');
+  const { openSafetensors } = await import('../ml/models/safetensors.ts');
   const stored = await openSafetensors(path);
   await stored.close();
   const all = [...stored.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape, numbers: shape.reduce((a, b) => a * b, 1) }));
@@ -215,4 +215,121 @@ function bytes(count: number): string {
     unit++;
   }
   return `${unit === 0 || count >= 100 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
+}
+
+/* The metrics file of evaluate as tables: metrics, scores per class, and the confusion matrix. */
+
+interface Report {
+  split: string;
+  rows: number;
+  metrics: Record<string, number | null>;
+  labels?: string[];
+  confusion_matrix?: number[][];
+  classes?: Record<string, Scores>;
+  entities?: Record<string, Scores>;
+}
+
+type Scores = Record<'precision' | 'recall' | 'f1' | 'support', number>;
+
+/** Undefined if the file is no such report. */
+export async function metricsTables(path: string, size: number, limit: number): Promise<Preview[]> {
+  if (size > 8 << 20) return [];
+  const report = reportIn(await readFile(path, 'utf8'));
+  if (!report) return [];
+  const { split, rows, metrics, labels, confusion_matrix: matrix, classes, entities } = report;
+  const figures = Object.entries(metrics).map(([name, value]) => [name, figure(value)]);
+  return [
+    {
+      title: `metrics of the split ${split}, ${rows.toLocaleString('en-US')} rows`,
+      table: { header: ['metric', 'value'], rows: figures, numeric: [false, true] },
+    },
+    ...(entities ? [scoresTable('entities', 'type', entities, limit)] : []),
+    ...(classes ? [scoresTable('classes', 'class', classes, limit)] : []),
+    ...(labels && matrix && labels.length <= MOST_LABELS ? [confusion(labels, matrix)] : []),
+  ];
+}
+
+/** More columns do not fit. */
+const MOST_LABELS = 12;
+
+function reportIn(text: string): Report | undefined {
+  if (!text.startsWith('{')) return undefined;
+  try {
+    const found = JSON.parse(text);
+    return typeof found.split === 'string' && typeof found.rows === 'number' && Object(found.metrics) === found.metrics ? found : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function scoresTable(title: string, column: string, scores: Record<string, Scores>, limit: number): Preview {
+  const all = Object.entries(scores);
+  const shown = all.slice(0, Math.max(limit, 20));
+  return {
+    title,
+    table: {
+      header: [column, 'precision', 'recall', 'f1', 'support'],
+      rows: shown.map(([name, { precision, recall, f1, support }]) => [
+        name,
+        figure(precision),
+        figure(recall),
+        figure(f1),
+        String(support),
+      ]),
+      numeric: [false, true, true, true, true],
+    },
+    ...(all.length > shown.length && { rest: `+ ${all.length - shown.length} more` }),
+  };
+}
+
+function confusion(labels: string[], matrix: number[][]): Preview {
+  return {
+    title: 'confusion matrix',
+    table: {
+      header: ['true \\ predicted', ...labels],
+      rows: matrix.map((row, k) => [labels[k]!, ...row.map(String)]),
+      numeric: [false, ...labels.map(() => true)],
+    },
+  };
+}
+
+const figure = (value: number | null): string => (value === null ? '' : value.toFixed(4));
+
+/* The first rows of a table file. */
+
+/** Undefined if the file is not a table. */
+export async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jsonl', limit: number): Promise<Preview | undefined> {
+  const file = literal(path);
+  const relation = {
+    parquet: `read_parquet(${file})`,
+    csv: `read_csv(${file})`,
+    tsv: `read_csv(${file}, delim = '\t')`,
+    jsonl: `read_json(${file}, format = 'newline_delimited')`,
+  }[kind];
+  const database = await Database.open();
+  try {
+    const columns = await database.columns(relation);
+    const { rows: total } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${relation}`);
+    const rows = await database.rows(`SELECT * FROM ${relation} LIMIT ${limit}`);
+    const header = columns.map(({ name }) => name);
+    return {
+      title: `table, ${total.toLocaleString('en-US')} ${total === 1 ? 'row' : 'rows'}`,
+      table: {
+        header,
+        rows: rows.map((row: Row) => header.map((name) => shown(row[name]))),
+        numeric: columns.map(({ type }) => /INT|DOUBLE|FLOAT|DECIMAL/.test(type) && !/\[\]|STRUCT|MAP/.test(type)),
+      },
+      ...(total > rows.length ? { rest: `+ ${(total - rows.length).toLocaleString('en-US')} more rows` } : {}),
+    };
+  } catch (error) {
+    if (error instanceof QueryError) return undefined;
+    throw error;
+  } finally {
+    database.close();
+  }
+}
+
+function shown(value: Row[string] | undefined): string {
+  if (value === null || value === undefined) return '';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

@@ -1,6 +1,7 @@
 /** The tokens of a tokenize step: some sequences of each split, decoded, with their labels. */
-import { openTokenizer, type Tokenizer } from '../models/tokenizer.ts';
-import { type Example, openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/tokens.ts';
+
+import { type Example, openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { openTokenizer, type Tokenizer } from '../ml/models/tokenizer.ts';
 import type { Preview } from './preview.ts';
 
 /** `limit`: sequences, of all splits together. */

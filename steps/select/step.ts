@@ -1,6 +1,6 @@
 import { defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
-import { taskMetrics, writtenMetrics } from '../metrics/by-task.ts';
-import { hintForMetric, tokensAhead } from '../tasks/foresight.ts';
+import { taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
+import { hintForMetric, tokensAhead } from '../ml/tasks/upstream.ts';
 
 /** The problem with selecting by a metric that an evaluate step will not report. */
 function notReported(name: string, { uses, cell, options, inputs }: Upstream): Omit<OptionProblem, 'option'> | undefined {

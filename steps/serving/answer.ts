@@ -3,11 +3,11 @@
  * its outputs for the task. Neither the answer to an input nor its error depends on the other inputs.
  */
 import { type Json, StepError } from '../../engine/step.ts';
-import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
-import * as ort from '../runtime/onnx/library.ts';
-import { type Encoded, openEncoder } from '../tasks/encoder.ts';
-import { taskKind } from '../tasks/registry.ts';
-import type { Answering, Input, Outputs } from '../tasks/task.ts';
+import { checkVocabulary, type Sequence } from '../ml/models/tokenizer.ts';
+import * as ort from '../ml/runtime/onnx/library.ts';
+import { type Encoded, openEncoder } from '../ml/tasks/encoder.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
+import type { Answering, Input, Outputs } from '../ml/tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
 
 export interface Answer {

@@ -5,13 +5,11 @@ import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { StepError } from '../../engine/step.ts';
 import { type Access, isAllowed, refusal } from './access.ts';
-import { checkContentType, readBody } from './body.ts';
 import type { Bundle } from './bundle.ts';
-import { type Limits, Refused } from './limits.ts';
+import { checkContentType, type Limits, Refused, type Room, readBody, type Ticket } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
-import type { Room, Ticket } from './room.ts';
 
 /** The one route that runs the model. */
 export interface Route {

@@ -6,14 +6,13 @@ import { existsSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
-import type { ConfigFile } from '../models/config.ts';
-import { type Encoding, readEncoding } from '../models/encoding.ts';
-import { isGenerating, type ProblemType, type Task } from '../models/family.ts';
-import { tokenizerJson } from '../models/tokenizer-json.ts';
-import { labelsOf, problemOf, taskOf } from '../models/trained-for.ts';
-import { taskKind } from '../tasks/registry.ts';
-import type { TaskKind } from '../tasks/task.ts';
+import { type Preprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
+import { type ConfigFile, labelsOf, problemOf, taskOf } from '../ml/models/config.ts';
+import { type Encoding, readEncoding } from '../ml/models/encoding.ts';
+import { isGenerating, type ProblemType, type Task } from '../ml/models/family.ts';
+import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
+import type { TaskKind } from '../ml/tasks/task.ts';
 
 export interface Bundle {
   /** Absolute. */
@@ -152,8 +151,8 @@ async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial
 /** Exports the weights of a folder without an ONNX model, as `deploy` does. */
 async function exportModel(folder: string): Promise<Uint8Array> {
   // Imported only here, so that a bundle with an ONNX model is served without a tensor library.
-  const { loadModel } = await import('../models/checkpoint.ts');
-  const { modelOnnx } = await import('../models/onnx.ts');
+  const { loadModel } = await import('../ml/models/checkpoint.ts');
+  const { modelOnnx } = await import('../ml/models/onnx.ts');
   return modelOnnx(await loadModel(folder));
 }
 

@@ -7,12 +7,12 @@ import { isUtf8 } from 'node:buffer';
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
-import { bytesOf, type Line, linesInGroups } from '../data/bytes.ts';
-import { type CsvRecord, openCsv } from '../data/csv.ts';
-import type { Column, Row } from '../data/database.ts';
-import { asUtf8, ENCODINGS, type Encoding, likelyUtf16, refuseNul, refuseUtf16 } from '../data/encodings.ts';
-import { type JsonRow, readJson, readJsonLines } from '../data/json-rows.ts';
-import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../tasks/task.ts';
+import { bytesOf, type Line, linesInGroups } from '../ml/data/bytes.ts';
+import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
+import type { Column, Row } from '../ml/data/database.ts';
+import { asUtf8, ENCODINGS, type Encoding, likelyUtf16, refuseNul, refuseUtf16 } from '../ml/data/encodings.ts';
+import { type JsonRow, readJson, readJsonLines } from '../ml/data/json-rows.ts';
+import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 
 export type InputFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'lines';
 
@@ -322,7 +322,7 @@ const rowOf = ({ fields, kept }: Header, cells: (string | null)[]): InputRow => 
 
 async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
   if (source.file === '-') throw new StepError('Parquet cannot be read from standard input', 'Give a file.');
-  const { Database, literal, QueryError, quote } = await import('../data/database.ts');
+  const { Database, literal, QueryError, quote } = await import('../ml/data/database.ts');
   const database = await Database.open();
   try {
     const table = `read_parquet(${literal(source.file)})`;

@@ -1,4 +1,9 @@
-/** The limits of one request and of all together, and the error for exceeding them. */
+/** Reads a request's body within the limits, and parses its JSON, with messages for other content. */
+
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+
+/* The limits of one request and of all together, and the error for exceeding them. */
 
 export interface Limits {
   /** Bytes of a request's body. */
@@ -45,4 +50,90 @@ export function checkCharacters(counts: readonly number[], { characters }: Limit
       413,
       `${nameOf(long)} has ${counts[long]} characters, but at most ${characters} are allowed (see the server option --max-characters)`,
     );
+}
+
+/*
+ * Accounts for the memory of requests, from their first byte to the end of the response. Each may take half of what
+ * the others leave, so that a small request fits where large ones do not.
+ */
+
+export interface Room {
+  /** Bytes in use. */
+  readonly taken: number;
+  enter(): Ticket;
+}
+
+/** The share of one request. */
+export interface Ticket {
+  /** @throws Refused if this much more does not fit */
+  take(bytes: number): void;
+  /** Releases all of it. */
+  leave(): void;
+}
+
+export function openRoom(bytes: number): Room {
+  let taken = 0;
+  return {
+    get taken() {
+      return taken;
+    },
+    enter() {
+      let own = 0;
+      return {
+        take(more) {
+          if (own + more > (bytes - (taken - own)) / 2) throw new Refused(503, 'the server is overloaded; try again in a second');
+          own += more;
+          taken += more;
+        },
+        leave() {
+          taken -= own;
+          own = 0;
+        },
+      };
+    },
+  };
+}
+
+/** @throws Refused if it is too large, or there is no memory for it now. The rest of it is then not read. */
+export async function readBody(incoming: IncomingMessage, mostBytes: number, ticket: Ticket): Promise<Buffer> {
+  const tooLarge = () => new Refused(413, `the body is larger than ${mostBytes} bytes; send fewer inputs at once`);
+  if (Number(incoming.headers['content-length'] ?? 0) > mostBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  // The connection stays open, so that the error can be sent.
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+    bytes += chunk.length;
+    if (bytes > mostBytes) throw tooLarge();
+    ticket.take(chunk.length);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Only JSON, because pages of other origins may post some other types without permission. */
+export function checkContentType(type: string | undefined, encoding: string | undefined): void {
+  const [media = '', ...parameters] = (type ?? '').toLowerCase().split(';');
+  const charset = parameters.map((one) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(one)?.[1]).find((one) => one !== undefined);
+  if (!/^application\/([\w.+-]+\+)?json$/.test(media.trim()))
+    throw new Refused(415, `the content-type must be application/json, not ${type ? JSON.stringify(type) : 'missing'}`);
+  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
+    throw new Refused(415, `the body must be UTF-8, not ${JSON.stringify(charset)}`);
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
+    throw new Refused(415, `the body must not be compressed, but its content-encoding is ${JSON.stringify(encoding)}`);
+}
+
+/** @throws Refused if it is invalid */
+export function jsonOf(body: Buffer): unknown {
+  if (!isUtf8(body)) throw new Refused(400, 'the body is not UTF-8');
+  try {
+    return JSON.parse(body.toString());
+  } catch (error) {
+    throw new Refused(400, `the body is not JSON: ${body.length === 0 ? 'it is empty' : (error as Error).message}`);
+  }
+}
+
+export function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

@@ -3,7 +3,7 @@
  * most one run of the model and one input of each request before it. Inputs that wait together share a run.
  */
 import type { Json } from '../../engine/step.ts';
-import type { Input } from '../tasks/task.ts';
+import type { Input } from '../ml/tasks/task.ts';
 import { errorOf, type Report, type Thread, type Workers } from './workers.ts';
 
 /** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */

@@ -4,16 +4,13 @@ import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
-import { isGenerating } from '../models/family.ts';
-import { type Access, checkAccess, isLoopback } from './access.ts';
+import { isGenerating } from '../ml/models/family.ts';
+import { type Access, checkAccess, isLoopback, keepHalfOpen } from './access.ts';
 import { createApp, type Serving } from './app.ts';
 import { openBundle, usable } from './bundle.ts';
-import { generateRoute } from './generate-route.ts';
-import { keepHalfOpen } from './half-open.ts';
-import { defaultLimits, type Limits } from './limits.ts';
+import { defaultLimits, type Limits, openRoom } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
-import { predictRoute } from './predict-route.ts';
-import { openRoom } from './room.ts';
+import { generateRoute, predictRoute } from './routes.ts';
 
 export interface ServeOptions {
   /** 0 selects any free port. */

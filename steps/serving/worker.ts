@@ -3,7 +3,7 @@
  * selects, and returns the answer to an input once all its sequences were run. Inference blocks its thread.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Encoded } from '../tasks/encoder.ts';
+import type { Encoded } from '../ml/tasks/encoder.ts';
 import { type Answer, openAnswer } from './answer.ts';
 import type { Failure, Numbered, Part, Question, Reply, Report, WorkerData } from './workers.ts';
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { SHARE_ENV, Worker, type WorkerOptions } from 'node:worker_threads';
 import { type Json, memoryLimit, StepError } from '../../engine/step.ts';
-import type { Input } from '../tasks/task.ts';
+import type { Input } from '../ml/tasks/task.ts';
 import type { Bundle } from './bundle.ts';
 
 export interface Workers {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type Column, type Database, literal, QueryError, quote } from '../data/database.ts';
+import { type Column, type Database, literal, QueryError, quote } from '../ml/data/database.ts';
 
 /** What identifies rows. */
 export interface Identity {

@@ -1,5 +1,5 @@
 import { defineStep, type Upstream } from '../../engine/step.ts';
-import { optionsOfOtherTasks } from '../tasks/options.ts';
+import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
 
 /** The options that apply to each task. */
 const OPTIONS_OF: Record<string, readonly string[]> = {

@@ -6,28 +6,26 @@ import { mkdir } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, quote, type Row, type Column as TableColumn } from '../data/database.ts';
-import { carryPreprocessing, readPreprocessing } from '../data/preprocessing.ts';
-import { carrySources } from '../data/sources.ts';
-import { type Names, namesOf, tableOf } from '../data/table.ts';
-import { headOf, readConfig } from '../models/checkpoint.ts';
-import type { ConfigFile } from '../models/config.ts';
-import { type Encoding, encodingOf, readEncoding } from '../models/encoding.ts';
-import { type Config, isGenerating, type ProblemType, type Task } from '../models/family.ts';
-import { shown } from '../models/json.ts';
-import { familyOf } from '../models/registry.ts';
-import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../models/tokenizer.ts';
-import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../models/tokens.ts';
-import { namedLabels, taskOf } from '../models/trained-for.ts';
-import { type Encoder, openEncoder } from '../tasks/encoder.ts';
-import type { Input } from '../tasks/task.ts';
-import { causalLm, inBlocks } from './causal-lm.ts';
-import { maskedLm } from './masked-lm.ts';
-import { questionAnswering } from './question-answering.ts';
-import { seq2seq } from './seq2seq.ts';
+import { Database, literal, quote, type Row, type Column as TableColumn } from '../ml/data/database.ts';
+import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
+import { carrySources, type Names, namesOf, tableOf } from '../ml/data/table.ts';
+import { headOf, readConfig } from '../ml/models/checkpoint.ts';
+import { type ConfigFile, namedLabels, taskOf } from '../ml/models/config.ts';
+import { type Encoding, encodingOf, readEncoding } from '../ml/models/encoding.ts';
+import { type Config, isGenerating, type ProblemType, type Task } from '../ml/models/family.ts';
+import { shown } from '../ml/models/json.ts';
+import { familyOf } from '../ml/models/registry.ts';
+import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../ml/models/token-dataset.ts';
+import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../ml/models/tokenizer.ts';
+import { inBlocks, prepareCausalLm } from '../ml/tasks/causal-lm.ts';
+import { type Encoder, openEncoder } from '../ml/tasks/encoder.ts';
+import { prepareMaskedLm } from '../ml/tasks/masked-lm.ts';
+import { prepareQuestionAnswering } from '../ml/tasks/question-answering.ts';
+import { prepareSeq2seq } from '../ml/tasks/seq2seq.ts';
+import type { Input } from '../ml/tasks/task.ts';
+import { prepareTextClassification } from '../ml/tasks/text-classification.ts';
+import { prepareTokenClassification } from '../ml/tasks/token-classification.ts';
 import type step from './step.ts';
-import { textClassification } from './text-classification.ts';
-import { tokenClassification } from './token-classification.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
@@ -85,12 +83,12 @@ export interface Encoded {
 export type Prepare<R extends Row> = (source: Source) => Promise<Preparation<R>>;
 
 const PREPARE: Record<Task, Prepare<any>> = {
-  'text-classification': textClassification,
-  'token-classification': tokenClassification,
-  'question-answering': questionAnswering,
-  'masked-lm': maskedLm,
-  'causal-lm': causalLm,
-  seq2seq,
+  'text-classification': prepareTextClassification,
+  'token-classification': prepareTokenClassification,
+  'question-answering': prepareQuestionAnswering,
+  'masked-lm': prepareMaskedLm,
+  'causal-lm': prepareCausalLm,
+  seq2seq: prepareSeq2seq,
 };
 
 export async function tokenize(context: Context): Promise<void> {

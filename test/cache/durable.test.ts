@@ -2,12 +2,12 @@
 import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import * as durable from '../../cache/atomic-move.ts';
 import { contentOf } from '../../cache/content.ts';
-import * as durable from '../../cache/durable.ts';
 import { cacheIn, folder, write } from './rig.ts';
 
 vi.mock('node:fs', { spy: true });
-vi.mock('../../cache/durable.ts', { spy: true });
+vi.mock('../../cache/atomic-move.ts', { spy: true });
 
 test.each([1, 100])(
   'an object with %d files is flushed and renamed, its folders are flushed, and then it enters the index',

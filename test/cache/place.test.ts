@@ -13,8 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { moveAside, place } from '../../cache/place.ts';
-import { temporaryIn } from '../../cache/temporary.ts';
+import { moveAside, place, temporaryIn } from '../../cache/atomic-move.ts';
 import { folder, write } from './rig.ts';
 
 /** /dev/shm is another device than the temporary folder on every Linux. On other systems, the tests use one device. */

@@ -1,7 +1,7 @@
 /** Cleaning that would shift the positions of answers is refused at the step that cleans. */
 import { expect, test } from 'vitest';
 import clean from '../../steps/clean/step.ts';
-import { openEncoder } from '../../steps/tasks/encoder.ts';
+import { openEncoder } from '../../steps/ml/tasks/encoder.ts';
 import tokenize from '../../steps/tokenize/step.ts';
 import { project } from '../rig.ts';
 import { ranStep, table } from '../steps/rig.ts';

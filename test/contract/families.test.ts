@@ -2,7 +2,7 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { InferenceSession } from '../../steps/runtime/onnx/library.ts';
+import { InferenceSession } from '../../steps/ml/runtime/onnx/library.ts';
 import { project, root } from '../rig.ts';
 
 const PIPELINE = `

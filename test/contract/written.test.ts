@@ -1,6 +1,6 @@
 /** Metrics of generated texts: how evaluate generates and scores them, and the baselines of the tasks. */
 import { expect, test } from 'vitest';
-import { generatedMetrics } from '../../steps/metrics/generated.ts';
+import { generatedMetrics } from '../../steps/ml/metrics/generated.ts';
 import { project } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
 

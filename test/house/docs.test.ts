@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { reference } from '../../docs/make-reference.ts';
 import { fileSchema, optionsSchema, stepSchema } from '../../engine/pipeline/schema.ts';
-import { checkSchema } from '../../engine/pipeline/validate.ts';
+import { checkSchema } from '../../engine/pipeline/schema-check.ts';
 import { builtin, builtinNames } from '../../engine/registry.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -81,7 +81,7 @@ test('the README names the commands that CI runs', () => {
 });
 
 test('the commands that the docs show exist', () => {
-  const cli = read('engine/command-line.ts');
+  const cli = read('engine/commands/command-line.ts');
   const shown = new Set(pages.flatMap((page) => [...read(page).matchAll(/(?:^|`)tunesmith ([a-z-]+)/gm)].map((m) => m[1]!)));
   expect([...shown].filter((command) => !new RegExp(`['"\`]${command}\\b`).test(cli))).toEqual([]);
 });

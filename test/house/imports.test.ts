@@ -64,7 +64,7 @@ test('the runtime knows no model', () => {
 });
 
 test('onnxruntime is imported where its telemetry is switched off', () => {
-  expect(imports.filter((i) => i.to === 'onnxruntime-node' && !i.lazy).map((i) => i.from)).toEqual(['steps/runtime/onnx/library.ts']);
+  expect(imports.filter((i) => i.to === 'onnxruntime-node' && !i.lazy).map((i) => i.from)).toEqual(['steps/ml/runtime/onnx/library.ts']);
 });
 
 test('there is no import cycle', () => {
@@ -89,7 +89,7 @@ test('there is no import cycle', () => {
 test('the CLI and every declaration of a step start without a tensor library, DuckDB, a tokenizer or a client of the hub', () => {
   const heavy =
     /^(@tensorflow\/|onnxruntime|@duckdb\/|tokenizers$|hono|@hono\/|@huggingface\/hub$|tar$|yauzl$|postal-mime|html-to-text|tsx|esbuild)/;
-  const roots = ['engine/command-line.ts', ...stepFolders.map((f) => `steps/${f}/step.ts`)];
+  const roots = ['engine/commands/command-line.ts', ...stepFolders.map((f) => `steps/${f}/step.ts`)];
   const reached = new Set<string>();
   const queue = [...roots];
   while (queue.length) {

@@ -5,7 +5,7 @@
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { SMALLER_IS_BETTER } from '../../steps/metrics/names.ts';
+import { SMALLER_IS_BETTER } from '../../steps/ml/metrics/registry.ts';
 import { project, root } from '../rig.ts';
 
 test.each([

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { optionsSchema, outputsOf } from '../../engine/pipeline/schema.ts';
 import type { CellOrigin, StepContext, StepDefinition } from '../../engine/step.ts';
-import { Database, literal } from '../../steps/data/database.ts';
-import { writeTable } from '../../steps/data/table.ts';
+import { Database, literal } from '../../steps/ml/data/database.ts';
+import { writeTable } from '../../steps/ml/data/table.ts';
 
 export interface Ran {
   /** The folder that contains the outputs, by name. */

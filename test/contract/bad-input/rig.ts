@@ -1,7 +1,6 @@
 /** Errors with the real CLI: each test compares the whole screen. */
 import { expect } from 'vitest';
-import type { Files } from '../../rig.ts';
-import { project } from '../../rig.ts';
+import { type Files, project } from '../../rig.ts';
 
 export type Project = ReturnType<typeof project>;
 

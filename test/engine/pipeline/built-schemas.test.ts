@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Ajv, type ValidateFunction } from 'ajv';
 import { expect, test } from 'vitest';
 import { fileSchema, optionsSchema, type Schema, stepSchema } from '../../../engine/pipeline/schema.ts';
-import { AJV_OPTIONS, builtName } from '../../../engine/pipeline/validate.ts';
+import { AJV_OPTIONS, builtName } from '../../../engine/pipeline/schema-check.ts';
 import { builtin, builtinNames } from '../../../engine/registry.ts';
 import { root } from '../../rig.ts';
 

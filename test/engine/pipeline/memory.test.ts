@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { sealed, unsealed } from '../../../cache/sealed.ts';
+import { sealed, unsealed } from '../../../cache/database.ts';
 import { project, type Project as Rig, root } from '../../rig.ts';
 import { commands, names, Project } from './project.ts';
 

@@ -2,7 +2,7 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readPipeline } from '../../../engine/pipeline/read.ts';
+import { readPipeline } from '../../../engine/pipeline/index.ts';
 import { byName, commands, Project, text } from './project.ts';
 
 test('is found in a parent folder, whatever its exports', async () => {

@@ -2,8 +2,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { matcher, matches } from '../../../engine/pipeline/glob.ts';
-import { readPipeline } from '../../../engine/pipeline/read.ts';
+import { matcher, matches } from '../../../engine/files/glob.ts';
+import { readPipeline } from '../../../engine/pipeline/index.ts';
 import { byName, commands, names, Project, text } from './project.ts';
 
 test('the project root and the base of relative paths', async () => {

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { InvalidError, renderDiagnostics } from '../../../engine/diagnostic.ts';
-import type { Cell, Pipeline } from '../../../engine/pipeline/pipeline.ts';
-import { type ReadOptions, readPipeline } from '../../../engine/pipeline/read.ts';
+import type { Cell, Pipeline } from '../../../engine/cell.ts';
+import { InvalidError, renderDiagnostics } from '../../../engine/errors.ts';
+import { type ReadOptions, readPipeline } from '../../../engine/pipeline/index.ts';
 
 export class Project {
   readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-pipeline-')));

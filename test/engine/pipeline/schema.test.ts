@@ -5,7 +5,7 @@ import { Ajv } from 'ajv';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { pipelineSchema } from '../../../engine/pipeline/schema.ts';
-import { validator } from '../../../engine/pipeline/validate.ts';
+import { validator } from '../../../engine/pipeline/schema-check.ts';
 import { builtin, builtinNames } from '../../../engine/registry.ts';
 import { Project } from './project.ts';
 

@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readPipeline } from '../../../engine/pipeline/read.ts';
+import { readPipeline } from '../../../engine/pipeline/index.ts';
 import { Project, text } from './project.ts';
 
 test('an unquoted expression in a flow map or list', async () => {

@@ -2,9 +2,9 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { sealed, unsealed } from '../../../cache/sealed.ts';
-import { codeOf } from '../../../engine/code.ts';
-import { describeStep } from '../../../engine/pipeline/describe.ts';
+import { sealed, unsealed } from '../../../cache/database.ts';
+import { describeStep } from '../../../engine/pipeline/resolve-step.ts';
+import { codeOf } from '../../../engine/step-code.ts';
 import { byName, options, Project, text } from './project.ts';
 
 const STEP =

@@ -1,8 +1,8 @@
 /** The table of a sweep: one column for each varying dimension, equal precision, no two rows that look the same. */
 import { expect, test } from 'vitest';
-import { colorsFor } from '../../../engine/report/colors.ts';
+import { tableLines } from '../../../engine/format/table.ts';
+import { colorsFor } from '../../../engine/format/terminal-text.ts';
 import { figureLines } from '../../../engine/report/figures.ts';
-import { tableLines } from '../../../engine/report/table.ts';
 
 const plain = colorsFor({ isTTY: false } as NodeJS.WriteStream);
 

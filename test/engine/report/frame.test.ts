@@ -1,12 +1,12 @@
 /** The live region, tables and cut text always fit the terminal. */
 import stringWidth from 'string-width';
 import { expect, test } from 'vitest';
-import { colorsFor } from '../../../engine/report/colors.ts';
+import { tableLines } from '../../../engine/format/table.ts';
+import { colorsFor } from '../../../engine/format/terminal-text.ts';
+import { clip, clipMiddle, duration, figure, width, wrap } from '../../../engine/format/text.ts';
 import { type Figures, figureLines } from '../../../engine/report/figures.ts';
-import { frame, type Work } from '../../../engine/report/frame.ts';
-import { planLines } from '../../../engine/report/plan.ts';
-import { tableLines } from '../../../engine/report/table.ts';
-import { clip, clipMiddle, duration, figure, width, wrap } from '../../../engine/report/text.ts';
+import { frame, type Work } from '../../../engine/report/live.ts';
+import { planLines } from '../../../engine/report/plan-table.ts';
 
 const colors = colorsFor({ isTTY: false });
 const NAMES = ['a', 'train[batch_size=32,learning_rate=0.0001]', 'train[name="日本語のとても長い名前です"]', `x${'y'.repeat(300)}`];

@@ -1,6 +1,6 @@
 /** Differences between two texts in the format of `diff -u`. */
 import { expect, test } from 'vitest';
-import { unifiedLines } from '../../../engine/report/unified.ts';
+import { unifiedLines } from '../../../engine/report/differences.ts';
 
 test('as `diff -u` writes it', () => {
   expect(unifiedLines('a\nb\nc\n', 'a\nb\nc\n')).toEqual([]);

@@ -4,8 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, sy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { matches } from '../../../engine/pipeline/glob.ts';
-import { leftOutOf } from '../../../engine/pipeline/left-out.ts';
+import { leftOutOf, matches } from '../../../engine/files/glob.ts';
 import { project } from '../../rig.ts';
 
 const list = (input: string) =>

@@ -2,8 +2,8 @@
 import { mkdirSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
+import { checkOf } from '../../../cache/database.ts';
 import { openCache } from '../../../cache/open.ts';
-import { checkOf } from '../../../cache/sealed.ts';
 import { type Project, project } from '../../rig.ts';
 
 const PIPELINE = `

@@ -2,8 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { similarPath } from '../../../engine/pipeline/similar-path.ts';
-import { commandHint, misplacedHint } from '../../../engine/run/shell-hints.ts';
+import { similarPath } from '../../../engine/format/did-you-mean.ts';
+import { commandHint, misplacedHint } from '../../../engine/run/attempt.ts';
 import { project } from '../../rig.ts';
 import { temporary } from '../../steps/rig.ts';
 

@@ -1,5 +1,5 @@
 /** An engine in its own process: `process.ts FILE`. Prints its events; SIGINT interrupts it. */
-import { readPipeline } from '../../../engine/pipeline/read.ts';
+import { readPipeline } from '../../../engine/pipeline/index.ts';
 import { runPipeline } from '../../../engine/run/run.ts';
 
 const interrupted = new AbortController();

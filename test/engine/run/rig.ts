@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { RunEvent } from '../../../engine/events.ts';
-import { readPipeline } from '../../../engine/pipeline/read.ts';
+import { readPipeline } from '../../../engine/pipeline/index.ts';
 import { planPipeline } from '../../../engine/run/plan.ts';
 import { type RunOptions, runPipeline } from '../../../engine/run/run.ts';
 import { type Files, project } from '../../rig.ts';

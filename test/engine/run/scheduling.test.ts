@@ -3,7 +3,7 @@ import { chmodSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import { memoryLimit } from '../../../engine/memory-limit.ts';
-import { longestFirst, Pool } from '../../../engine/run/schedule.ts';
+import { longestFirst, Pool } from '../../../engine/run/scheduler.ts';
 import { type Project, project } from '../../rig.ts';
 
 /** Records the start and end of each cell and its environment; `+name` and `-name` in order. */

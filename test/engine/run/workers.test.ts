@@ -2,10 +2,10 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { Guard } from '../../../engine/run/guard.ts';
-import type { Message } from '../../../engine/run/step-process.ts';
-import { Meter } from '../../../engine/run/usage.ts';
-import { Workers } from '../../../engine/run/workers.ts';
+import { Guard } from '../../../engine/run/process/orphan-reaper.ts';
+import type { Message } from '../../../engine/run/process/step-process.ts';
+import { Meter } from '../../../engine/run/process/usage.ts';
+import { Workers } from '../../../engine/run/process/workers.ts';
 import { type Project, project } from '../../rig.ts';
 
 /** A step that runs the code in its option `code`. */

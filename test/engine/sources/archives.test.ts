@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
-import { formOf, unpack } from '../../../engine/sources/unpack.ts';
+import { formOf, unpack } from '../../../engine/fetch/unpack.ts';
 import { type Project, project } from '../../rig.ts';
 import { engine } from '../run/rig.ts';
 import { type Entry, tarOf, zipOf } from './archives.ts';

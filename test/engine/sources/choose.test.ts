@@ -1,8 +1,7 @@
 /** The choice of files of a repository. */
 import { expect, test } from 'vitest';
-import type { HubAddress } from '../../../engine/sources/address.ts';
-import { readAddress } from '../../../engine/sources/address.ts';
-import { choose } from '../../../engine/sources/choose.ts';
+import { type HubAddress, readAddress } from '../../../engine/address.ts';
+import { choose } from '../../../engine/fetch/choose-files.ts';
 
 function taken(names: string[], address = 'hf://owner/name'): string[] {
   return choose(names, readAddress(address) as HubAddress).files;

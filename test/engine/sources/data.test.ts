@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { Database } from '../../../steps/data/database.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
 import { readRows } from '../../table.ts';
 import { engine } from '../run/rig.ts';
 import { startHub } from './hub.ts';

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { download, type FileHash, type Wanted } from '../../../engine/sources/download.ts';
+import { download, type FileHash, type Wanted } from '../../../engine/fetch/download.ts';
 import { project } from '../../rig.ts';
 import { portOf, sha256 } from './hub.ts';
 

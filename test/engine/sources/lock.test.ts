@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { thisProcess } from '../../../cache/process.ts';
-import { locked } from '../../../engine/sources/lock.ts';
+import { locked } from '../../../engine/fetch/fetched-store.ts';
 import { project } from '../../rig.ts';
 
 test('work under one lock never overlaps, and the lock is removed afterwards', async () => {

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { openCache } from '../../../cache/open.ts';
-import { type Address, readAddress } from '../../../engine/sources/address.ts';
-import { Sources } from '../../../engine/sources/sources.ts';
+import { type Address, readAddress } from '../../../engine/address.ts';
+import { Sources } from '../../../engine/fetch/fetch.ts';
 import { StepError } from '../../../engine/step.ts';
 import { project } from '../../rig.ts';
 import { startHub, type Trouble } from './hub.ts';

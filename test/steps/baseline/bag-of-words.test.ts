@@ -1,7 +1,7 @@
 /** The bag of words equals scikit-learn's (test/golden/baseline.py). */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { bagOfWords, fitLogistic, fitVectorizer } from '../../../steps/baseline/bag-of-words.ts';
+import { bagOfWords, fitLogistic, fitVectorizer } from '../../../steps/ml/bag-of-words.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../../golden/baseline.json', import.meta.url), 'utf8'));
 

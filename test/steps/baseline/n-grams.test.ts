@@ -1,7 +1,7 @@
 /** The probabilities of n-gram models sum to one, and follow the formulas. */
 import { expect, test } from 'vitest';
-import { bigram, type Pair, unigram } from '../../../steps/baseline/n-grams.ts';
-import { random } from '../../../steps/models/random.ts';
+import { random } from '../../../steps/ml/models/random.ts';
+import { bigram, type Pair, unigram } from '../../../steps/ml/tasks/causal-lm.ts';
 
 const VOCABULARY = 12;
 const uniform = random('pairs');

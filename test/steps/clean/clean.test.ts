@@ -2,9 +2,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import definition from '../../../steps/clean/step.ts';
-import { cleanText } from '../../../steps/data/cleaning.ts';
-import { Database, type Row } from '../../../steps/data/database.ts';
-import { writeTable } from '../../../steps/data/table.ts';
+import { cleanText } from '../../../steps/ml/data/cleaning.ts';
+import { Database, type Row } from '../../../steps/ml/data/database.ts';
+import { writeTable } from '../../../steps/ml/data/table.ts';
 import { readRows } from '../../table.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import definition from '../../../steps/collect/step.ts';
-import { Database, literal } from '../../../steps/data/database.ts';
+import { Database, literal } from '../../../steps/ml/data/database.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { collected, type Files, failure, values, written } from './files.ts';
 

@@ -1,6 +1,6 @@
 /** The CSV dialects and encodings of spreadsheets and older programs. */
 import { expect, test } from 'vitest';
-import { openCsv } from '../../../steps/data/csv.ts';
+import { openCsv } from '../../../steps/ml/data/csv.ts';
 import { collected, failure, values } from './files.ts';
 
 /** The records of a file that arrives in chunks of `size` bytes. */

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'vitest';
 import definition from '../../../steps/collect/step.ts';
-import type { Row } from '../../../steps/data/database.ts';
+import type { Row } from '../../../steps/ml/data/database.ts';
 import { describeTable, readRows } from '../../table.ts';
 import { ranStep, temporary } from '../rig.ts';
 

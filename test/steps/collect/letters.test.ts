@@ -1,9 +1,9 @@
 /** Texts and labels reach the table exactly, whatever characters they contain and whichever format they come in. */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Database, literal, texts } from '../../../steps/data/database.ts';
-import { printed } from '../../../steps/data/json-letters.ts';
-import { tableOf } from '../../../steps/data/table.ts';
+import { Database, literal, texts } from '../../../steps/ml/data/database.ts';
+import { printed } from '../../../steps/ml/data/json-rows.ts';
+import { tableOf } from '../../../steps/ml/data/table.ts';
 import { temporary } from '../rig.ts';
 import { type Collected, collected, failure, values } from './files.ts';
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Database, literal } from '../../../steps/data/database.ts';
+import { Database, literal } from '../../../steps/ml/data/database.ts';
 import { temporary } from '../rig.ts';
 import { collected, failure, values } from './files.ts';
 

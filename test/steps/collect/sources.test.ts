@@ -2,8 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { sourcesOf } from '../../../steps/collect/sources.ts';
-import { writeSources } from '../../../steps/data/sources.ts';
+import { sourcesOf } from '../../../steps/collect/files.ts';
+import { writeSources } from '../../../steps/ml/data/table.ts';
 import { temporary } from '../rig.ts';
 
 type Context = Parameters<typeof sourcesOf>[1];

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type CleaningOptions, cleanText, removables } from '../../../steps/data/cleaning.ts';
+import { type CleaningOptions, cleanText, removables } from '../../../steps/ml/data/cleaning.ts';
 
 const nothing: CleaningOptions = { remove: [], keep_characters: '', lowercase: false, whitespace: 'keep', normalize: 'none' };
 const only = (...remove: CleaningOptions['remove']): CleaningOptions => ({ ...nothing, remove });

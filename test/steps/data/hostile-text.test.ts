@@ -3,11 +3,17 @@
  * time and constant stack.
  */
 import { expect, test } from 'vitest';
-import { type CleaningOptions, cleanText, removables } from '../../../steps/data/cleaning.ts';
-import { isEnvelope, isMail } from '../../../steps/data/mail.ts';
-import { normalized } from '../../../steps/data/normalization.ts';
-import { replaceEmails, replaceNumbers, replaceUrls } from '../../../steps/data/patterns.ts';
-import { random } from '../../../steps/models/random.ts';
+import {
+  type CleaningOptions,
+  cleanText,
+  normalized,
+  removables,
+  replaceEmails,
+  replaceNumbers,
+  replaceUrls,
+} from '../../../steps/ml/data/cleaning.ts';
+import { isEnvelope, isMail } from '../../../steps/ml/data/mail.ts';
+import { random } from '../../../steps/ml/models/random.ts';
 
 const all: CleaningOptions = { remove: [...removables], keep_characters: '', lowercase: true, whitespace: 'collapse', normalize: 'NFC' };
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { decodeMail, isMail } from '../../../steps/data/mail.ts';
+import { decodeMail, isMail } from '../../../steps/ml/data/mail.ts';
 import { collected, values } from '../collect/files.ts';
 
 const mail = (...lines: string[]) => lines.join('\n');

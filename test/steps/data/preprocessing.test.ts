@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import cleaning from '../../../steps/clean/step.ts';
 import collect from '../../../steps/collect/step.ts';
-import type { CleaningOptions } from '../../../steps/data/cleaning.ts';
-import { addPreprocessing, preprocess, readPreprocessing, stepsOf } from '../../../steps/data/preprocessing.ts';
+import type { CleaningOptions } from '../../../steps/ml/data/cleaning.ts';
+import { addPreprocessing, preprocess, readPreprocessing, stepsOf } from '../../../steps/ml/data/preprocessing.ts';
 import { ranStep, temporary } from '../rig.ts';
 
 const clean = { remove: [], keep_characters: '', lowercase: true, whitespace: 'collapse', normalize: 'NFC' } as const;

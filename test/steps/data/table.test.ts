@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Database, texts } from '../../../steps/data/database.ts';
-import { requireColumn, tableOf, writeTable } from '../../../steps/data/table.ts';
+import { Database, texts } from '../../../steps/ml/data/database.ts';
+import { requireColumn, tableOf, writeTable } from '../../../steps/ml/data/table.ts';
 import { describeTable, readRows } from '../../table.ts';
 import { temporary } from '../rig.ts';
 

@@ -2,10 +2,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
-import { checkOnnx } from '../../../steps/deploy/check.ts';
+import { checkOnnx } from '../../../steps/deploy/deploy.ts';
 import step from '../../../steps/deploy/step.ts';
-import { loadModel } from '../../../steps/models/checkpoint.ts';
-import { modelOnnx } from '../../../steps/models/onnx.ts';
+import { loadModel } from '../../../steps/ml/models/checkpoint.ts';
+import { modelOnnx } from '../../../steps/ml/models/onnx.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { makeModel, remove } from '../serving/bundle.ts';
 

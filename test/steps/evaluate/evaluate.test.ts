@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import clean from '../../../steps/clean/step.ts';
 import step from '../../../steps/evaluate/step.ts';
-import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';

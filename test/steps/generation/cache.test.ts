@@ -3,9 +3,9 @@
  * run out.
  */
 import { expect, test } from 'vitest';
-import { KeyValueCache } from '../../../steps/generation/cache.ts';
-import { random } from '../../../steps/models/random.ts';
-import type { HostTensors } from '../../../steps/runtime/runtime.ts';
+import { KeyValueCache } from '../../../steps/ml/generation/kv-cache.ts';
+import { random } from '../../../steps/ml/models/random.ts';
+import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
 
 const sizes = { layers: 2, heads: 3, width: 4 };
 const names = ['key.0', 'value.0', 'key.1', 'value.1'];

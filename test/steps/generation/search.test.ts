@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { completesStop } from '../../../steps/generation/endings.ts';
-import { type GenerationOptions, generationConfig } from '../../../steps/generation/options.ts';
-import { adjust } from '../../../steps/generation/scores.ts';
-import { search } from '../../../steps/generation/search.ts';
-import { openTokenizer } from '../../../steps/models/tokenizer.ts';
+import { adjust } from '../../../steps/ml/generation/logits-processors.ts';
+import { type GenerationOptions, generationConfig } from '../../../steps/ml/generation/options.ts';
+import { search } from '../../../steps/ml/generation/search.ts';
+import { completesStop } from '../../../steps/ml/generation/stopping-criteria.ts';
+import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
 import { tableDecoder, tableRow, VOCABULARY } from './table.ts';
 
 const golden = (name: string) => JSON.parse(readFileSync(join(import.meta.dirname, '../../golden/generation', name), 'utf8'));

@@ -1,5 +1,5 @@
 /** A decoder whose scores are a table: the one of test/golden/generation.py. */
-import type { Decoder, Rows } from '../../../steps/generation/decoder.ts';
+import type { Decoder, Rows } from '../../../steps/ml/generation/kv-cache.ts';
 
 export const VOCABULARY = 40;
 

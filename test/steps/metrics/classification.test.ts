@@ -1,7 +1,7 @@
 /** Every metric equals scikit-learn's on stored classifications (test/golden/metrics.py). */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { classificationMetrics, confusionMatrix, METRICS } from '../../../steps/metrics/classification.ts';
+import { classificationMetrics, confusionMatrix, METRICS } from '../../../steps/ml/metrics/classification.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../../golden/metrics.json', import.meta.url), 'utf8'));
 

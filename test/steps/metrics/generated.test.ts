@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { tokenize13a } from '../../../steps/metrics/bleu.ts';
-import { type Generated, generatedMetrics, METRICS } from '../../../steps/metrics/generated.ts';
-import { perplexity } from '../../../steps/metrics/perplexity.ts';
-import { stem } from '../../../steps/metrics/stem.ts';
+import { tokenize13a } from '../../../steps/ml/metrics/bleu.ts';
+import { type Generated, generatedMetrics, METRICS } from '../../../steps/ml/metrics/generated.ts';
+import { perplexity } from '../../../steps/ml/metrics/regression.ts';
+import { stem } from '../../../steps/ml/metrics/rouge.ts';
 
 interface Corpus {
   rows: Generated[];

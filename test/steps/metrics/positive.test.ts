@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { positiveClass } from '../../../steps/metrics/positive.ts';
+import { positiveClass } from '../../../steps/ml/metrics/classification.ts';
 
 test.each([
   [['bad', 'good'], 1],

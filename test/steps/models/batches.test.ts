@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { type Batch, evaluationBatches, inputsOf, partsOf, trainingBatches } from '../../../steps/models/batches.ts';
-import { random } from '../../../steps/models/random.ts';
-import { openSplit, type Split, SplitWriter, type TokensInfo } from '../../../steps/models/tokens.ts';
+import { type Batch, evaluationBatches, inputsOf, partsOf, trainingBatches } from '../../../steps/ml/models/batches.ts';
+import { random } from '../../../steps/ml/models/random.ts';
+import { openSplit, type Split, SplitWriter, type TokensInfo } from '../../../steps/ml/models/token-dataset.ts';
 import { temporary } from '../rig.ts';
 
 const uniform = random('lengths');

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { beginning, PLAIN, unsureWords, withoutLoose } from '../../../steps/models/beginnings.ts';
-import { openTokenizer, type Sequence } from '../../../steps/models/tokenizer.ts';
-import { tokenizerJson } from '../../../steps/models/tokenizer-json.ts';
+import { beginning, PLAIN, unsureWords, withoutLoose } from '../../../steps/ml/models/token-prefix.ts';
+import { openTokenizer, type Sequence } from '../../../steps/ml/models/tokenizer.ts';
+import { tokenizerJson } from '../../../steps/ml/models/tokenizer-json.ts';
 
 const golden = join(import.meta.dirname, '../../golden');
 const lines = readFileSync(join(golden, 'nasty.txt'), 'utf8')

@@ -2,8 +2,8 @@
 import { cpSync, mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadModel, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
-import { float32, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import { loadModel, saveModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
+import { float32, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { temporary } from '../rig.ts';
 
 const golden = join(import.meta.dirname, '../../golden/bert/checkpoint');

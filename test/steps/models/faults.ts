@@ -1,8 +1,8 @@
 /** Possible faults of the weights and the config.json of a model folder, each applied to an intact one. */
 import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { saveModel, startModel } from '../../../steps/models/checkpoint.ts';
-import { float32, int64, readSafetensors, type StoredTensor, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import { saveModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
+import { float32, int64, readSafetensors, type StoredTensor, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { smallModel } from '../small.ts';
 
 /** A small BERT with weights, which classifies texts as bad or good. */

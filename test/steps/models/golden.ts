@@ -1,9 +1,9 @@
 /** Compares our results with the values of transformers and PyTorch below test/golden. */
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import type { Model } from '../../../steps/models/checkpoint.ts';
-import { readSafetensors, toFloat32 } from '../../../steps/models/safetensors.ts';
-import type { HostTensor, Training } from '../../../steps/runtime/runtime.ts';
+import type { Model } from '../../../steps/ml/models/checkpoint.ts';
+import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
+import type { HostTensor, Training } from '../../../steps/ml/runtime/runtime.ts';
 
 /**
  * Compares the golden step of AdamW with that of `training`: gradients by tensor, with a denominator of at least a

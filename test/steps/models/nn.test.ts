@@ -1,9 +1,9 @@
 /** The activations against transformers' ACT2FN: test/golden/activations.py made the values. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import * as nn from '../../../steps/models/nn.ts';
-import { openRuntime } from '../../../steps/runtime/open.ts';
-import { tf } from '../../../steps/runtime/tfjs.ts';
+import * as nn from '../../../steps/ml/models/nn.ts';
+import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import { tf } from '../../../steps/ml/runtime/tfjs.ts';
 import { gradientsAsMoments, whole } from '../runtime/options.ts';
 
 const golden: Record<string, { x: number[]; y: number[]; gradient: number[] }> = JSON.parse(

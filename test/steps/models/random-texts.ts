@@ -1,5 +1,5 @@
 /** Texts of pieces on which cleaning and tokenizing depend across a distance: marks, tags, addresses, runs without a space, tokens. */
-import { random } from '../../../steps/models/random.ts';
+import { random } from '../../../steps/ml/models/random.ts';
 
 const PIECES = [
   ...["it's", "they'll", 'The cat sat.', 'ΟΔΟΣ', "Σ'Σ", 'ΑΣ.', 'İstanbul', 'straße', 'ﬁn', 'Ａ＠ｂ．ｃ', 'ｈｔｔｐ：／／ｘ', '１２３'],

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { float32, int64, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import { float32, int64, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { temporary } from '../rig.ts';
 
 test('a changed file is read as its header says or rejected with a sentence, and nothing large is allocated', async () => {

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { random } from '../../../steps/models/random.ts';
-import { textStream } from '../../../steps/models/streaming.ts';
-import { openTokenizer, type Tokenizer } from '../../../steps/models/tokenizer.ts';
+import { textStream } from '../../../steps/ml/generation/generator.ts';
+import { random } from '../../../steps/ml/models/random.ts';
+import { openTokenizer, type Tokenizer } from '../../../steps/ml/models/tokenizer.ts';
 
 const golden = join(import.meta.dirname, '../../golden/tokenizer');
 const open = (name: string) => openTokenizer(join(golden, name), {});

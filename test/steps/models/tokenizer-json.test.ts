@@ -6,7 +6,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
 import { expect, test } from 'vitest';
-import { tokenizerJson } from '../../../steps/models/tokenizer-json.ts';
+import { tokenizerJson } from '../../../steps/ml/models/tokenizer-json.ts';
 import { temporary } from '../rig.ts';
 
 const golden = join(import.meta.dirname, '../../golden/tokenizer');

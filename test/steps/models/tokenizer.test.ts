@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { copyTokenizer, openTokenizer, type Truncation } from '../../../steps/models/tokenizer.ts';
+import { copyTokenizer, openTokenizer, type Truncation } from '../../../steps/ml/models/tokenizer.ts';
 import { temporary } from '../rig.ts';
 
 const models = join(import.meta.dirname, '../../../pipelines/models');

@@ -5,7 +5,7 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { openTokenizer, type Sequence, type Truncation, windowsOf } from '../../../steps/models/tokenizer.ts';
+import { openTokenizer, type Sequence, type Truncation, windowsOf } from '../../../steps/ml/models/tokenizer.ts';
 import { temporary } from '../rig.ts';
 
 const golden = join(import.meta.dirname, '../../golden/tokenizer');

@@ -1,7 +1,7 @@
 /** `show` decodes tokens, and prints the labels of each sequence. */
 import { expect, test } from 'vitest';
-import { Database } from '../../../steps/data/database.ts';
-import { writeTable } from '../../../steps/data/table.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { writeTable } from '../../../steps/ml/data/table.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { ranStep, temporary } from '../rig.ts';

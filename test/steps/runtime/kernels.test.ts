@@ -1,15 +1,15 @@
 /** Every traceable kernel gives the same result in a compiled runtime as in TensorFlow.js; also with free axes. */
 
 import { expect, test } from 'vitest';
-import { exportOnnx } from '../../../steps/runtime/export.ts';
-import { isNode } from '../../../steps/runtime/graph.ts';
-import { kernels } from '../../../steps/runtime/kernels.ts';
-import * as ort from '../../../steps/runtime/onnx/library.ts';
-import { openRuntime } from '../../../steps/runtime/open.ts';
-import * as ops from '../../../steps/runtime/ops.ts';
-import type { HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
-import { tf } from '../../../steps/runtime/tfjs.ts';
-import { traceInference } from '../../../steps/runtime/trace.ts';
+import { exportOnnx } from '../../../steps/ml/runtime/export.ts';
+import { isNode } from '../../../steps/ml/runtime/graph.ts';
+import { kernels } from '../../../steps/ml/runtime/kernels.ts';
+import * as ort from '../../../steps/ml/runtime/onnx/library.ts';
+import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import * as ops from '../../../steps/ml/runtime/ops.ts';
+import type { HostTensor, HostTensors, Program } from '../../../steps/ml/runtime/runtime.ts';
+import { tf } from '../../../steps/ml/runtime/tfjs.ts';
+import { traceInference } from '../../../steps/ml/runtime/trace.ts';
 import { COMPILED } from './options.ts';
 import { generator } from './toy.ts';
 

@@ -3,10 +3,8 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { knownChoice } from '../../../steps/runtime/choose.ts';
-import { hasNvidiaDriver, nvidiaGpus } from '../../../steps/runtime/gpu.ts';
-import { measure } from '../../../steps/runtime/measure.ts';
-import { openRuntime } from '../../../steps/runtime/open.ts';
+import { hasNvidiaDriver, knownChoice, measure, nvidiaGpus } from '../../../steps/ml/runtime/choose.ts';
+import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 
 let home: string;
 beforeEach(() => {

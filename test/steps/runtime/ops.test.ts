@@ -1,10 +1,10 @@
 /** Every op against PyTorch's values and gradients, on both runtimes. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { openRuntime } from '../../../steps/runtime/open.ts';
-import * as ops from '../../../steps/runtime/ops.ts';
-import type { HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
-import { tf } from '../../../steps/runtime/tfjs.ts';
+import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import * as ops from '../../../steps/ml/runtime/ops.ts';
+import type { HostTensor, HostTensors, Program } from '../../../steps/ml/runtime/runtime.ts';
+import { tf } from '../../../steps/ml/runtime/tfjs.ts';
 import { COMPILED, gradientsAsMoments, whole } from './options.ts';
 
 type Stored = Record<string, { dtype: HostTensor['dtype']; shape: number[]; data: number[] }>;

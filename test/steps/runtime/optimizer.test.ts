@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { Optimizer } from '../../../steps/runtime/optimizer.ts';
+import { Optimizer } from '../../../steps/ml/runtime/optimizers.ts';
 import { adamW, gradientsAsMoments } from './options.ts';
 
 type Stored = Record<string, { shape: number[]; data: number[] }>;

@@ -1,5 +1,5 @@
 /** Options of trainings that tests share. */
-import type { HostTensors, Part, RuntimeName, TrainingOptions } from '../../../steps/runtime/runtime.ts';
+import type { HostTensors, Part, RuntimeName, TrainingOptions } from '../../../steps/ml/runtime/runtime.ts';
 
 /** The compiled runtime that is compared with `eager`. The optional groups run the same tests on others. */
 export const COMPILED = (process.env.TUNESMITH_TEST_RUNTIME ?? 'onnx') as RuntimeName;

@@ -1,10 +1,10 @@
 /** Optimizers and losses against torch and transformers; AdamW is in optimizer.test.ts. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { openRuntime } from '../../../steps/runtime/open.ts';
-import { crossEntropy } from '../../../steps/runtime/ops.ts';
-import { Optimizer } from '../../../steps/runtime/optimizer.ts';
-import type { OptimizerOptions } from '../../../steps/runtime/runtime.ts';
+import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import { crossEntropy } from '../../../steps/ml/runtime/ops.ts';
+import { Optimizer } from '../../../steps/ml/runtime/optimizers.ts';
+import type { OptimizerOptions } from '../../../steps/ml/runtime/runtime.ts';
 import { gradientsAsMoments, whole } from './options.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../../golden/optimizers.json', import.meta.url), 'utf8'));

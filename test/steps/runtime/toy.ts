@@ -1,7 +1,7 @@
 /** A small BERT for the tests of the runtimes, independent of steps/models. */
-import * as ops from '../../../steps/runtime/ops.ts';
-import type { Axes, HostTensor, HostTensors, Program } from '../../../steps/runtime/runtime.ts';
-import { tf } from '../../../steps/runtime/tfjs.ts';
+import * as ops from '../../../steps/ml/runtime/ops.ts';
+import type { Axes, HostTensor, HostTensors, Program } from '../../../steps/ml/runtime/runtime.ts';
+import { tf } from '../../../steps/ml/runtime/tfjs.ts';
 
 export interface ToyConfig {
   vocabulary: number;

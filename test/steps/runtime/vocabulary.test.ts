@@ -3,11 +3,11 @@
  * with PyTorch.
  */
 import { expect, test } from 'vitest';
-import { random } from '../../../steps/models/random.ts';
-import { openRuntime } from '../../../steps/runtime/open.ts';
-import { crossEntropy, linear, vocabularyCrossEntropy } from '../../../steps/runtime/ops.ts';
-import type { HostTensor, Program } from '../../../steps/runtime/runtime.ts';
-import { tf } from '../../../steps/runtime/tfjs.ts';
+import { random } from '../../../steps/ml/models/random.ts';
+import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import { crossEntropy, linear, vocabularyCrossEntropy } from '../../../steps/ml/runtime/ops.ts';
+import type { HostTensor, Program } from '../../../steps/ml/runtime/runtime.ts';
+import { tf } from '../../../steps/ml/runtime/tfjs.ts';
 import { COMPILED, gradientsAsMoments, whole } from './options.ts';
 
 const uniform = random('vocabulary test');

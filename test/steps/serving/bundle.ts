@@ -4,11 +4,11 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type CleaningOptions, cleanText } from '../../../steps/data/cleaning.ts';
 import { deploy } from '../../../steps/deploy/deploy.ts';
-import { loadModel, type ModelStart, saveModel, startModel } from '../../../steps/models/checkpoint.ts';
-import { openTokenizer } from '../../../steps/models/tokenizer.ts';
-import { openRuntime } from '../../../steps/runtime/open.ts';
+import { type CleaningOptions, cleanText } from '../../../steps/ml/data/cleaning.ts';
+import { loadModel, type ModelStart, saveModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
+import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
+import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 import { temporary } from '../rig.ts';
 
 export const maxLength = 24;

@@ -1,6 +1,6 @@
 import { cpSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { answerLines } from '../../../steps/serving/printer.ts';
+import { answerLines } from '../../../steps/serving/predict.ts';
 import { project } from '../../rig.ts';
 import { makeBundle, makeModel, referenceScores, remove } from './bundle.ts';
 

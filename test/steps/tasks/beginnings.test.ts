@@ -4,12 +4,12 @@
  */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type CleaningOptions, cleanBeginning, cleanText, removables } from '../../../steps/data/cleaning.ts';
-import { beginningOf, type Preprocessing, preprocess } from '../../../steps/data/preprocessing.ts';
-import { beginning } from '../../../steps/models/beginnings.ts';
-import { random } from '../../../steps/models/random.ts';
-import { openTokenizer } from '../../../steps/models/tokenizer.ts';
-import { openEncoder } from '../../../steps/tasks/encoder.ts';
+import { type CleaningOptions, cleanBeginning, cleanText, removables } from '../../../steps/ml/data/cleaning.ts';
+import { beginningOf, type Preprocessing, preprocess } from '../../../steps/ml/data/preprocessing.ts';
+import { random } from '../../../steps/ml/models/random.ts';
+import { beginning } from '../../../steps/ml/models/token-prefix.ts';
+import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
+import { openEncoder } from '../../../steps/ml/tasks/encoder.ts';
 import { randomText } from '../models/random-texts.ts';
 
 /** Any of the options, the same for the same number. */

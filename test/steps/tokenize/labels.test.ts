@@ -2,10 +2,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Database } from '../../../steps/data/database.ts';
-import { writeTable } from '../../../steps/data/table.ts';
 import evaluate from '../../../steps/evaluate/step.ts';
-import { openSplit, readTokensInfo } from '../../../steps/models/tokens.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { writeTable } from '../../../steps/ml/data/table.ts';
+import { openSplit, readTokensInfo } from '../../../steps/ml/models/token-dataset.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
 import { ranStep, temporary } from '../rig.ts';

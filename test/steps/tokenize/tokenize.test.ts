@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Database } from '../../../steps/data/database.ts';
-import { addPreprocessing } from '../../../steps/data/preprocessing.ts';
-import { writeTable } from '../../../steps/data/table.ts';
-import { openSplit, readTokensInfo, type Split, SplitWriter, type TokensInfo } from '../../../steps/models/tokens.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { addPreprocessing } from '../../../steps/ml/data/preprocessing.ts';
+import { writeTable } from '../../../steps/ml/data/table.ts';
+import { openSplit, readTokensInfo, type Split, SplitWriter, type TokensInfo } from '../../../steps/ml/models/token-dataset.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { rows, smallModel } from '../small.ts';

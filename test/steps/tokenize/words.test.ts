@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import baseline from '../../../steps/baseline/step.ts';
-import { Database } from '../../../steps/data/database.ts';
-import { writeTable } from '../../../steps/data/table.ts';
 import evaluate from '../../../steps/evaluate/step.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { writeTable } from '../../../steps/ml/data/table.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
 import { ranStep, temporary } from '../rig.ts';

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { inputsOf, largestBatch } from '../../../steps/models/batches.ts';
-import { openSplit, readTokensInfo } from '../../../steps/models/tokens.ts';
-import { nextTokens } from '../../../steps/tasks/next-tokens.ts';
+import { inputsOf, largestBatch } from '../../../steps/ml/models/batches.ts';
+import { openSplit, readTokensInfo } from '../../../steps/ml/models/token-dataset.ts';
+import { nextTokens } from '../../../steps/ml/tasks/next-tokens.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../writers.ts';

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { readSafetensors, writeSafetensors } from '../../../steps/models/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import step from '../../../steps/train/step.ts';
 import { project, root } from '../../rig.ts';
 import { ranStep, temporary } from '../rig.ts';

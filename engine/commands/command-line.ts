@@ -1,0 +1,361 @@
+/**
+ * The command line: every command with its options. Each command is a file in commands/ that is loaded only when it is
+ * called; its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
+ */
+
+import { createRequire } from 'node:module';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { pathsAtHome, settleFolders } from '../files/home-paths.ts';
+import { age, size } from '../format/text.ts';
+import { refuseOtherEncodings } from './arguments.ts';
+
+const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
+
+// A closed pipe (`| head`) is no error. A run in progress first stops its children (commands/interruptions.ts).
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // EIO: the terminal is closed.
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+    if (!(process as NodeJS.EventEmitter).emit('unread')) process.exit(0);
+  });
+}
+
+settleFolders(process.env);
+
+const tunesmith = new Command('tunesmith')
+  .usage('COMMAND …')
+  .description('Declarative, cached pipelines that fine-tune language models.')
+  .version(version)
+  .exitOverride()
+  // The list of commands shows the first form of each usage; `help COMMAND` shows all forms.
+  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
+  .configureOutput({ outputError: () => {} }) // failed() below prints all errors in the same form
+  .addHelpText(
+    'after',
+    '\nA cell is one execution of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step, which means all its cells, or of one cell: train[learning_rate=3e-4].\nFILE is optional if there is only one pipeline.',
+  );
+
+command('run [file...]', 'run a pipeline; skip cells that are up to date', () => import('./run.ts'))
+  .option('--only <cell...>', 'run only these cells')
+  .option('--from <cell...>', 'run these cells and all cells that depend on them')
+  .option('--until <cell...>', 'run these cells and all cells that they depend on')
+  .option('--force', 'run the selected cells even if they are up to date')
+  .addOption(new Option('--locked', 'fail if any result would differ from the lockfile').conflicts(['dryRun', 'force']))
+  .option('--dry-run', 'print which cells would run and why, without running them')
+  .addOption(
+    new Option('--watch', 'run again whenever the pipeline, an input or the code of a step changes').conflicts([
+      'dryRun',
+      'force',
+      'locked',
+    ]),
+  )
+  .option('-j, --jobs <n>', 'maximum number of cells that run at the same time (default: number of CPU cores)', count)
+  .addOption(
+    new Option(
+      '--on-failure <what>',
+      'when a cell fails: start no new cells (stop), run cells that do not depend on it (continue), or also end running cells (kill)',
+    )
+      .choices(['stop', 'continue', 'kill'])
+      .default('stop'),
+  )
+  .addOption(param())
+  .addOption(params())
+  .addOption(new Option('--json', 'print each event as one line of JSON').conflicts('plain'))
+  .option('--plain', 'print plain lines instead of the live view')
+  .usage('[FILE] [options]');
+
+command('verify [words...]', 'run cells again in a clean folder and compare their outputs with the lockfile', () => import('./verify.ts'))
+  .addOption(new Option('--cells <n>', 'number of cells to pick at random if no CELL is given').argParser(count).default(3))
+  .addOption(new Option('--seed <n>', 'seed of the random choice of cells (default: a new one each time)').argParser(count))
+  .addOption(param())
+  .addOption(params())
+  .option('--json', 'print one line of JSON per result')
+  .usage('[FILE] [CELL…] [options]');
+
+command('validate [file...]', 'check pipelines and report all errors', () =>
+  import('./validate.ts').then(({ validate }) => ({ default: validate })),
+)
+  .addOption(param())
+  .addOption(params())
+  .option('--json', 'print each error as one line of JSON')
+  .usage('[FILE…] [options]');
+
+command('status [file]', 'show which cells are up to date and why the others are not', () =>
+  import('./status.ts').then(({ status }) => ({ default: status })),
+)
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .option('--check', 'exit with code 1 unless all cells are up to date')
+  .option('--json', 'print the plan as JSON')
+  .usage('[FILE] [options]');
+
+command(
+  'explain <cell...>',
+  'show why a cell is up to date or not: its fingerprint, and the differences from its most similar earlier result',
+  () => import('./explain.ts'),
+)
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .option('--json', 'print JSON')
+  .addHelpText('after', '\nA fingerprint is a hash of everything that may change the result of a cell: options, inputs, code and versions.')
+  .usage('[FILE] CELL [options]');
+
+command('graph [file]', 'draw the pipeline', () => import('./status.ts').then(({ graph }) => ({ default: graph })))
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .addOption(new Option('--format <format>', 'output format').choices(['mermaid', 'dot', 'svg']).default('mermaid'))
+  .usage('[FILE] [options]');
+
+command('show <artifact...>', 'preview a table, model, metrics or any other file or folder', () => import('./show.ts'))
+  .addOption(file())
+  .addOption(param())
+  .addOption(params())
+  .addOption(new Option('-n, --rows <n>', 'maximum number of rows or lines to show').argParser(count).default(10))
+  .option('--run <run>', 'show the output of this run: a number, latest or previous')
+  .option('--tensorboard <dir>', 'write the training curves (outputs named `history`) to this folder for TensorBoard')
+  .addHelpText('after', '\nARTIFACT is a path or an output of the pipeline. Write an output as split.data or as [FILE] CELL OUTPUT.')
+  .usage('ARTIFACT [options]');
+
+command('logs <cell...>', 'print the log of the last run of a cell', () => import('./logs.ts'))
+  .addOption(file())
+  .option('--run <run>', 'print the log of this run: a number, latest or previous')
+  .usage('[FILE] CELL [options]');
+
+command('runs [words...]', 'list past runs, show one run, or compare two runs', () => import('./runs.ts'))
+  .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'maximum number of runs to list').argParser(count).default(20))
+  .option('--metric <name>', 'metric to list for each run (default: the metric of its `select` step, otherwise of its `evaluate` step)')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nWithout arguments, the command lists runs. RUN is a number, latest or previous.' +
+      '\nWithout RUN, diff compares the latest finished run with the finished run before it of the same pipeline.',
+  )
+  .usage('show RUN | diff [RUN [RUN]] [options]');
+
+command('gc', 'remove stored results that are no longer needed', () => import('./gc.ts'))
+  .addOption(new Option('--keep-runs <n>', 'keep the results of the last N runs of each pipeline in this project').argParser(count))
+  .addOption(new Option('--older-than <time>', 'remove results that were not used for this time: 12h, 30d, 8w').argParser(age))
+  .addOption(
+    new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
+  )
+  .option('--kept', 'also remove .tunesmith/kept: your files that were at the paths of outputs')
+  .option('--failed', 'also remove .tunesmith/failed: partial outputs of cells that have not succeeded since')
+  .addOption(new Option('--dry-run', 'print what would be removed, without removing it').conflicts('yes'))
+  .option('--yes', 'do not ask for confirmation; required if there is no terminal')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nAt least one of --keep-runs, --older-than and --max-size is required.\nIf several are given, a result is removed only if all of them allow it.' +
+      '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files of that age).' +
+      '\nResults that a lockfile, a run in progress or another project with the same cache refers to are always kept.',
+  )
+  .usage('--keep-runs N | --older-than TIME | --max-size SIZE | --kept | --failed [options]');
+
+command('cache <what...>', 'list, measure, verify, export or import stored results', () => import('./cache.ts'))
+  .addOption(file())
+  .addOption(new Option('-n, --rows <n>', 'maximum number of results to list').argParser(count).default(20))
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `
+ls [CELL…]            list the results, newest first
+du                    show the disk usage of each step
+verify                check the hash of every object; move damaged objects out of the cache
+export FILE [CELL…]   write results and their objects to an archive
+import FILE           add the results of an archive to this cache, checking the hash of every object`,
+  )
+  .usage('ls | du | verify | export FILE | import FILE [options]');
+
+command('doctor', 'check this machine and print what to install', () =>
+  import('./doctor.ts').then(({ doctor }) => ({ default: doctor })),
+).option('--json', 'print JSON');
+
+command('setup <what>', 'install TensorFlow, which npm cannot install', () =>
+  import('./doctor.ts').then(({ setup }) => ({ default: setup })),
+)
+  .option('--gpu', 'install the build for NVIDIA GPUs (default if an NVIDIA driver is found)')
+  .option('--cpu', 'install the build for CPUs')
+  .usage('tensorflow [options]');
+
+readingOptions(
+  command(
+    'predict <bundle> <file>',
+    'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain lines; - reads stdin)',
+    () => import('./model.ts').then(({ predict }) => ({ default: predict })),
+  ),
+  'text',
+)
+  .addOption(new Option('--columns <names>', 'input columns to copy to the output, such as id,label (default: id)').argParser(names))
+  .option('-o, --output <file>', 'file to write the predictions to; a name that ends in .csv selects CSV')
+  .addOption(new Option('--output-format <format>', 'output format (default: jsonl)').choices(['jsonl', 'csv']))
+  .usage('BUNDLE FILE [options]');
+
+generationOptions(
+  command('generate <model> [prompt...]', 'complete a prompt, streaming the text, or complete all prompts in a file', () =>
+    import('./model.ts').then(({ generate }) => ({ default: generate })),
+  ),
+).usage('MODEL "PROMPT" | --file FILE [options]');
+
+command(
+  'serve <bundle>',
+  'serve a bundle over HTTP: POST /predict {"inputs": string | string[]}, or POST /generate {"prompt"} for a model that generates text',
+  () => import('./model.ts').then(({ serve }) => ({ default: serve })),
+)
+  .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
+  .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
+  .option(
+    '--allow-host <name>',
+    'also accept requests with this Host header (repeatable; default: only localhost on a loopback address)',
+    texts,
+  )
+  .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)
+  .addOption(new Option('--max-characters <n>', 'maximum length of an input or a prompt, in characters').argParser(count).default(100_000))
+  .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate per request').argParser(count).default(1024))
+  .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
+  .usage('BUNDLE [options]');
+
+command('new-step <name>', 'create a custom step and a pipeline that uses it', () =>
+  import('./init.ts').then(({ newStep }) => ({ default: newStep })),
+).usage('NAME');
+
+command('schema', 'print the JSON Schema of pipeline files, for editors', () =>
+  import('./validate.ts').then(({ schema }) => ({ default: schema })),
+).option('-o, --output <file>', 'file to write the schema to');
+
+command('init [dir]', 'create a small example pipeline', () => import('./init.ts').then(({ init }) => ({ default: init }))).usage('[DIR]');
+
+process.on('uncaughtException', (error) => failed(error).then((code) => process.exit(code)));
+try {
+  refuseOtherEncodings(process.argv);
+  await tunesmith.parseAsync();
+} catch (error) {
+  process.exitCode = await failed(error);
+}
+
+type Run = (...args: any[]) => unknown;
+
+function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
+  return tunesmith
+    .command(words)
+    .description(description)
+    .action(async (...args: unknown[]) => {
+      const run = (await load()).default;
+      // The last argument is commander's own. The prompts of generate are texts.
+      const code = await run(...pathsAtHome(args.slice(0, -1), words.startsWith('generate') ? 1 : -1));
+      process.exitCode = typeof code === 'number' ? code : 0;
+    });
+}
+
+async function failed(error: unknown): Promise<number> {
+  const report = await import('./failed.ts').catch(() => undefined);
+  if (report) return report.failed(error, version);
+  // The import fails if file descriptors or memory run out. Throwing again would lead back here.
+  process.stderr.write(`error: ${error instanceof Error ? error.message : error}\n`);
+  return 1;
+}
+
+/** Adds the options that say how to read a file of inputs. `field`: the field that holds the text. */
+function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
+  return command
+    .addOption(
+      new Option('--format <format>', 'format of the file (default: from its name, otherwise from its content)').choices([
+        'jsonl',
+        'json',
+        'csv',
+        'tsv',
+        'parquet',
+        'lines',
+      ]),
+    )
+    .option('--column <name>', `column or key that holds the ${field} (default: the column of the training data, otherwise ${field})`)
+    .option('--delimiter <character>', 'field separator of CSV (default: detected)')
+    .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)');
+}
+
+/** The options have the names of the keys of generation_config.json, which also holds their defaults. */
+function generationOptions(command: Command): Command {
+  return readingOptions(command, 'prompt')
+    .option('--file <file>', 'file of prompts in JSON, CSV, Parquet or plain lines (- reads stdin); prints {"text", "tokens"} for each')
+    .option('--max-new-tokens <n>', 'maximum number of new tokens (default: 20)', number)
+    .option('--max-length <n>', 'maximum number of tokens, prompt included', number)
+    .option('--min-new-tokens <n>', 'minimum number of new tokens', number)
+    .option('--min-length <n>', 'minimum number of tokens, prompt included', number)
+    .option('--do-sample', 'sample each token from the predicted distribution')
+    .option('--no-do-sample', 'always take the most likely token, even if generation_config.json sets do_sample')
+    .option('--temperature <t>', 'sampling temperature; below 1 sharpens the distribution', number)
+    .option('--top-k <k>', 'sample from the k most likely tokens (default: 50; 0: all tokens)', number)
+    .option('--top-p <p>', 'sample from the most likely tokens whose probabilities add up to p', number)
+    .option('--min-p <p>', 'sample only from tokens that are at least p times as likely as the most likely token', number)
+    .option('--seed <n>', 'random seed of sampling (default: 0)', number)
+    .option('--num-beams <n>', 'number of beams of beam search', number)
+    .option('--length-penalty <x>', 'divide the score of each beam by its length to the power of x (default: 1)', number)
+    .addOption(
+      new Option(
+        '--early-stopping <when>',
+        'when to stop beam search: at num_beams finished texts (true), by a heuristic (false), or if no better text is possible (never)',
+      ).choices(['true', 'false', 'never']),
+    )
+    .option('--repetition-penalty <x>', 'above 1 makes tokens less likely that already occur', number)
+    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'forbid repeating any n-gram of this size').argParser(number)))
+    .option('--num-return-sequences <n>', 'number of texts for each prompt', number)
+    .option('--stop, --stop-strings <text>', 'stop as soon as the text contains this string (repeatable)', texts)
+    .option('--eos-token-id <id>', 'stop at this token (repeatable)', numbers)
+    .option('--max-time <seconds>', 'stop after this time, in seconds', number)
+    .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
+    .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count));
+}
+
+/** commander treats an option that begins with `no` as a negation. Here `no` is part of the name. */
+function notNegated(option: Option): Option {
+  option.negate = false;
+  return option;
+}
+
+function file(): Option {
+  return new Option('-f, --file <file>', 'pipeline file');
+}
+
+function param(): Option {
+  return new Option('-p, --param <key=value>', 'set a parameter (repeatable)').argParser((value: string, all: string[] = []) => [
+    ...all,
+    value,
+  ]);
+}
+
+function params(): Option {
+  return new Option('--params <file>', 'set parameters from a YAML or JSON file');
+}
+
+function count(value: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(value)) throw new InvalidArgumentError('It must be a whole number, at least 1.');
+  return Number(value);
+}
+
+/** The generation options check the range. */
+function number(value: string): number {
+  const found = Number(value);
+  if (value.trim() === '' || Number.isNaN(found)) throw new InvalidArgumentError('It must be a number.');
+  return found;
+}
+
+function numbers(value: string, all: number[] = []): number[] {
+  return [...all, number(value)];
+}
+
+/** Column names, separated by commas. */
+function names(value: string, all: string[] = []): string[] {
+  return [...all, ...value.split(',').filter((name) => name !== '')];
+}
+
+function texts(value: string, all: string[] = []): string[] {
+  return [...all, value];
+}
+
+function port(value: string): number {
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65535) throw new InvalidArgumentError('It must be a number from 0 to 65535.');
+  return Number(value);
+}

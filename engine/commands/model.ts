@@ -1,0 +1,127 @@
+/**
+ * The model of `predict`, `serve` and `generate`: a folder, or an address (docs/remote.md) that is downloaded first. These
+ * commands need no project, so downloads go to the shared cache or to tunesmith's own folder.
+ */
+
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { openCache } from '../../cache/open.ts';
+import { maybeMany, readAddress } from '../address.ts';
+import { Sources, type Work } from '../fetch/fetch.ts';
+import { inJson, printable, printLines, resultOutput } from '../format/terminal-text.ts';
+import { bytes as bytesOf } from '../format/text.ts';
+import { generation, serving } from '../registry.ts';
+import { usage } from './pipeline-file.ts';
+
+export async function modelFolder(given: string): Promise<string> {
+  const address = readAddress(given);
+  if (!address) return given;
+  if ('mistake' in address) throw usage(address.mistake, address.hint);
+  if (maybeMany(address)) throw usage(`${given} may be several files`, 'A model is one folder, for example hf://owner/name@revision');
+  const { TUNESMITH_CACHE, TUNESMITH_HOME, XDG_DATA_HOME } = process.env;
+  const own = TUNESMITH_HOME || join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'tunesmith');
+  const folder = TUNESMITH_CACHE || join(own, 'cache');
+  const cache = openCache(folder);
+  try {
+    const sources = new Sources({ folder: join(folder, 'sources'), memo: cache.memo, readOnly: false, notice: say });
+    const [found] = await sources.fetch(await sources.pin(address), telling(given));
+    return found!.path;
+  } finally {
+    cache.close();
+  }
+}
+
+/** Ctrl-C ends the process. The next call resumes the download. */
+function telling(address: string): Work {
+  let [done, total] = [0, 0];
+  let shown = 0;
+  return {
+    signal: new AbortController().signal,
+    say,
+    expect(bytes, files) {
+      total += bytes;
+      say(`downloading ${address}: ${files === 1 ? '1 file' : `${files} files`}, ${bytesOf(bytes)}`);
+    },
+    onBytes(count) {
+      done += count;
+      const percent = Math.floor((100 * done) / Math.max(1, total));
+      if (percent === shown || !process.stderr.isTTY) return;
+      shown = percent;
+      process.stderr.write(`\r${percent} %${done >= total ? '\r\x1b[K' : ''}`);
+    },
+    onWait(pid) {
+      if (pid !== process.pid) say(`waiting for process ${pid}, which is downloading the same files`);
+    },
+  };
+}
+
+/** Writes to stderr, because stdout holds the output of the command. */
+function say(message: string): void {
+  printLines([message], process.stderr);
+}
+
+/* `tunesmith serve BUNDLE`: answers HTTP requests until a signal stops it. */
+
+interface ServeFlags {
+  host: string;
+  port: number;
+  allowHost?: string[];
+  allowOrigin?: string[];
+  maxCharacters: number;
+  maxNewTokens: number;
+  maxTime: number;
+}
+
+export async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: ServeFlags): Promise<void> {
+  const { serve } = await serving();
+  const limits = { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime };
+  await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });
+}
+
+/* `tunesmith predict BUNDLE FILE`: prints one line for each input, in order. */
+
+export async function predict(
+  bundle: string,
+  file: string,
+  options: NonNullable<Parameters<Awaited<ReturnType<typeof serving>>['predict']>[2]>,
+): Promise<void> {
+  const { predict } = await serving();
+  await predict(await modelFolder(bundle), file, options, resultOutput(inJson));
+}
+
+/* `tunesmith generate MODEL "PROMPT"` streams the text. With --file, it prints one JSON line for each prompt, in order. */
+
+type Reading = Omit<Parameters<Awaited<ReturnType<typeof generation>>['generateAll']>[3], 'batchSize' | 'threads'>;
+
+interface GenerateFlags extends Reading {
+  file?: string;
+  batchSize: number;
+  threads?: number;
+  [option: string]: unknown;
+}
+
+export async function generate(model: string, [prompt, ...more]: string[], options: GenerateFlags): Promise<void> {
+  const { file, batchSize, threads, earlyStopping, format, column, delimiter, encoding, ...others } = options;
+  const reading = Object.fromEntries(Object.entries({ format, column, delimiter, encoding }).filter(([, value]) => value !== undefined));
+  if ((prompt === undefined) === (file === undefined))
+    throw usage(
+      prompt === undefined
+        ? 'generate needs a prompt or a file of prompts'
+        : 'generate takes either a prompt or a file of prompts, not both',
+      `For example: tunesmith generate ${model} "Once upon a time"`,
+    );
+  const [needless] = file === undefined ? Object.keys(reading) : [];
+  if (needless !== undefined)
+    throw usage(`--${needless} applies only to a file of prompts`, 'Give the file with --file, or leave the option out.');
+  if (more.length > 0)
+    throw usage('the prompt consists of several arguments', `Quote it: tunesmith generate ${model} "${[prompt, ...more].join(' ')}"`);
+  const asked = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
+  if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
+  const folder = await modelFolder(model);
+  const { generateOne, generateAll } = await generation();
+  if (file === undefined) await generateOne(folder, prompt!, asked, { threads }, resultOutput(printable));
+  else await generateAll(folder, file, asked, { batchSize, threads, ...reading }, resultOutput(inJson));
+}
+
+/** maxNewTokens → max_new_tokens, the name in generation_config.json. */
+const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

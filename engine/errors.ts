@@ -1,0 +1,154 @@
+/** An error in the user's input with its position, the exception that ends a command with exit code 2, and how both are printed. */
+
+import { sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import pc from 'picocolors';
+import { columnsOf, printable, printableName, shortened } from './format/terminal-text.ts';
+
+export interface Place {
+  /** As printed: relative to the working folder if the file is below it. */
+  file: string;
+  /** 1-based; 0 if the error has no position in a file, such as a wrong flag. */
+  line: number;
+  column: number;
+  /** How many characters the caret underlines. */
+  length: number;
+  /** The source line, for the caret. */
+  source?: string;
+}
+
+export interface Diagnostic extends Place {
+  message: string;
+  /** What to do: valid names, did-you-mean. */
+  hint?: string;
+}
+
+/** Invalid pipeline or usage: exit code 2. Holds all errors in the order of the file. */
+export class InvalidError extends Error {
+  override name = 'InvalidError';
+  constructor(readonly diagnostics: Diagnostic[]) {
+    super(diagnostics.map((d) => d.message).join('\n'));
+  }
+}
+
+/** All errors as a compiler prints them: position, message, the line with a caret below it, hint. */
+export function renderDiagnostics(diagnostics: Diagnostic[], { color = pc.isColorSupported } = {}): string {
+  const paint = pc.createColors(color);
+  return diagnostics.map((diagnostic) => render(diagnostic, paint)).join('\n');
+}
+
+/** `file:line:column`, or the parts of it that exist. */
+export function placeName({ file, line, column }: Place): string {
+  return [file, ...(line > 0 ? [line, column] : [])].filter((part) => part !== '').join(':');
+}
+
+/** The line with a caret below it; empty if the error has no position in a file. */
+export function placeLines({ line, column, length, source }: Place, paint: Paint): string[] {
+  if (source === undefined || line === 0) return [];
+  const number = String(line);
+  const columns = process.stderr.columns || process.stdout.columns || Number.POSITIVE_INFINITY;
+  // An ellipsis at each end may follow.
+  const room = Math.max(20, Math.min(WIDEST, columns - number.length - 7));
+  const { text, before, carets } = excerpt(source, column - 1, length, room);
+  return [
+    `  ${paint.dim(`${number} |`)} ${text}`,
+    `  ${paint.dim(`${' '.repeat(number.length)} |`)} ${' '.repeat(before)}${paint.red('^'.repeat(carets))}`,
+  ];
+}
+
+type Paint = ReturnType<typeof pc.createColors>;
+
+function render(diagnostic: Diagnostic, paint: Paint): string {
+  const { message, hint } = diagnostic;
+  const place = printableName(placeName(diagnostic));
+  const lines = [
+    `${place === '' ? '' : `${paint.bold(place)}: `}${paint.red(paint.bold('error'))}: ${shortened(printable(message), MOST)}`,
+    ...placeLines(diagnostic, paint),
+  ];
+  if (hint)
+    for (const [i, text] of shortened(printable(hint), MOST).split('\n').entries())
+      lines.push(`  ${paint.cyan(i === 0 ? '=' : ' ')} ${text}`);
+  return `${lines.join('\n')}\n`;
+}
+
+/** Characters of a message or hint. */
+const MOST = 4000;
+
+/** Maximum number of columns of a source line. */
+const WIDEST = 100;
+
+/** The part of a line around the caret, of `room` columns; `before` and `carets` count columns of the terminal. */
+function excerpt(source: string, start: number, length: number, room: number) {
+  const end = start + Math.max(length, 1);
+  const mark = graphemes(source.slice(start, Math.min(end, start + room)));
+  const marked = within(mark, (room * 2) / 3);
+  const behind = marked.length < mark.length ? mark.slice(marked.length) : graphemes(source.slice(end, end + room));
+  const ahead = graphemes(source.slice(Math.max(start - room, 0), start)).reverse();
+  // First the text after the mark gets a third of the room, then the text before it, then the text after it what is left.
+  const left = within(ahead, room - width(marked) - width(within(behind, room / 3))).reverse();
+  const right = marked.length < mark.length ? [] : within(behind, room - width(marked) - width(left));
+  const more = [left.length < ahead.length || start > room, right.length < behind.length || end + room < source.length];
+  const [dots, dotsBehind] = more.map((cut) => (cut ? '…' : ''));
+  return {
+    text: `${dots}${[...left, ...marked, ...right].join('')}${dotsBehind}`.trimEnd(),
+    before: dots!.length + width(left),
+    carets: Math.max(width(marked), 1),
+  };
+}
+
+function graphemes(text: string): string[] {
+  return [...new Intl.Segmenter().segment(text)].map(({ segment }) => visible(segment));
+}
+
+/** As many of the first characters as fit into `room` columns. */
+function within(characters: string[], room: number): string[] {
+  let used = 0;
+  const end = characters.findIndex((character) => {
+    used += columnsOf(character);
+    return used > room;
+  });
+  return end < 0 ? characters : characters.slice(0, end);
+}
+
+function width(characters: string[]): number {
+  return characters.reduce((sum, character) => sum + columnsOf(character), 0);
+}
+
+/** Tabs as two spaces; control characters must not reach the terminal. */
+function visible(character: string): string {
+  if (character === '\t') return '  ';
+  return printableName(character) === character ? character : '�'.repeat([...character].length);
+}
+
+/* The stack of an error in a custom step: only frames of the user's code, without Node and tunesmith. */
+
+export interface Frame {
+  /** The function's name; absent at the top level of a module. */
+  name?: string;
+  /** Absolute. */
+  file: string;
+  line: number;
+  column: number;
+}
+
+/** The frames, innermost first, of an error that the step of this module threw. Leaves out installed packages, unless the step is one. */
+export function userStack(stack: string | undefined, module: string): Frame[] {
+  const isInstalled = (file: string) => file.split(sep).includes('node_modules');
+  const frames = (stack ?? '').split('\n').flatMap((line) => frameOf(line) ?? []);
+  return frames.filter(({ file }) => isInstalled(module) || !isInstalled(file)).slice(0, MOST_FRAMES);
+}
+
+const MOST_FRAMES = 5;
+
+function frameOf(text: string): Frame | undefined {
+  const [, called, at] = /^\s+at (?:async )?(?:(.+) \((.+)\)|.+)$/.exec(text) ?? [];
+  const place = at ?? text.replace(/^\s+at (async )?/, '');
+  const [, url, line, column] = /^(.+):(\d+):(\d+)$/.exec(place) ?? [];
+  if (url === undefined || !/^(file:\/\/|\/|[A-Za-z]:[\\/])/.test(url)) return undefined; // a module of Node
+  const file = (url.startsWith('file:') ? fileURLToPath(url) : url).replace(/\?.*$/, '');
+  if (OURS.some((folder) => file.startsWith(folder))) return undefined;
+  const name = called?.replace(/^(Object|Module)\./, '').replace(/ \[as .*\]$/, '');
+  return { name: name === '<anonymous>' ? undefined : name, file, line: Number(line), column: Number(column) };
+}
+
+const OURS = ['engine', 'cache', 'steps'].map((folder) => fileURLToPath(new URL(`../${folder}/`, import.meta.url)));

@@ -1,0 +1,132 @@
+/**
+ * Remote models and data. An address is first *pinned*: its current revision (the commit of a branch) is resolved once per run
+ * and enters the fingerprints. It is *fetched* when a cell that needs it runs.
+ */
+
+import type { Memo } from '../../cache/file-hash-cache.ts';
+import type { Address } from '../address.ts';
+import { StepError } from '../step.ts';
+import type { Waiting } from './fetched-store.ts';
+
+export interface Pinned {
+  address: Address;
+  /** The identity without the revision and the host, so that a mirror changes no fingerprint. */
+  name: string;
+  /** A commit, a version or a SHA-256, which always means the same bytes. */
+  revision: string;
+}
+
+export interface Surroundings {
+  /** The store for unpacked folders and views of the hub's cache. */
+  folder: string;
+  memo: Memo;
+  /** Write nothing, not even the current commit of a branch. */
+  readOnly: boolean;
+  /** Aborts on Ctrl-C. */
+  signal?: AbortSignal;
+  /** Called if a host could not be reached and a cached revision is used. */
+  notice(message: string): void;
+}
+
+/** One kind of address. */
+export interface Provider<A extends Address = Address> {
+  pin(address: A): Promise<Omit<Pinned, 'address'>>;
+  /** Downloads the missing files to a cache. */
+  fetch(address: A, revision: string, work: Work): Promise<Fetched[]>;
+}
+
+export class Sources {
+  readonly #pinned = new Map<string, Promise<Pinned>>();
+  readonly #opened = new Map<Address['kind'], Promise<Provider>>();
+
+  constructor(private readonly surroundings: Surroundings) {}
+
+  /** Resolves each address once, for any number of cells. */
+  pin(address: Address): Promise<Pinned> {
+    let pinned = this.#pinned.get(address.text);
+    if (!pinned) {
+      pinned = this.#pin(address);
+      // The cell that needs it reports the failure.
+      pinned.catch(() => {});
+      this.#pinned.set(address.text, pinned);
+    }
+    return pinned;
+  }
+
+  async fetch({ address, revision }: Pinned, work: Work): Promise<Fetched[]> {
+    return (await this.#provider(address)).fetch(address, revision, work);
+  }
+
+  async #pin(address: Address): Promise<Pinned> {
+    try {
+      return { address, ...(await (await this.#provider(address)).pin(address)) };
+    } catch (error) {
+      throw this.surroundings.signal?.aborted ? new StepError('interrupted') : error;
+    }
+  }
+
+  /** Loads a kind of address on demand, because most pipelines have none. */
+  #provider({ kind }: Address): Promise<Provider> {
+    let opened = this.#opened.get(kind);
+    if (!opened) {
+      opened = open(kind, this.surroundings) as Promise<Provider>;
+      this.#opened.set(kind, opened);
+    }
+    return opened;
+  }
+}
+
+async function open(kind: Address['kind'], surroundings: Surroundings) {
+  const { Shelf } = await import('./fetched-store.ts');
+  const shelf = new Shelf(surroundings.folder, surroundings.memo);
+  if (kind === 'hub') return new (await import('./hub.ts')).Hub(shelf, surroundings);
+  if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(shelf, surroundings);
+  if (kind === 'query') return new (await import('./query.ts')).Query(shelf, surroundings);
+  return new (await import('./web.ts')).Web(shelf);
+}
+
+/* The context of a download: callbacks for log lines and progress. */
+
+export interface Work extends Waiting {
+  signal: AbortSignal;
+  /** Writes a line to the cell's log. */
+  say(message: string): void;
+  /** Called with the number of bytes and files to download. */
+  expect(bytes: number, files: number): void;
+  /** Called with the number of received bytes; negative for discarded ones. */
+  onBytes(count: number): void;
+}
+
+/** A downloaded file or folder. */
+export interface Fetched {
+  /** Absolute path. */
+  path: string;
+  /** Its address without a revision: `hf://datasets/owner/name/data/train.parquet`. */
+  address: string;
+  /** The dataset or model on a hub, with the commit or version. */
+  repository?: string;
+}
+
+/** Runs a few tasks at a time. A failure cancels the others. */
+export async function inParallel<T>(items: T[], signal: AbortSignal, work: (item: T, signal: AbortSignal) => Promise<void>): Promise<void> {
+  const rest = items.values();
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  let first: { error: unknown } | undefined;
+  const worker = async () => {
+    for (const item of rest) {
+      if (either.aborted) return;
+      try {
+        await work(item, either);
+      } catch (error) {
+        first ??= { error };
+        failed.abort();
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, items.length) }, worker));
+  if (first) throw first.error;
+  signal.throwIfAborted();
+}
+
+const AT_ONCE = 4;

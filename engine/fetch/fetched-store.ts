@@ -1,0 +1,175 @@
+/**
+ * A lock file, so that two engines of any projects download the same thing only once. It is a file and not a database,
+ * because download caches may be on a network file system. The lock of a dead process is released at once.
+ */
+
+import { constants } from 'node:fs';
+import { copyFile, link, mkdir, open, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { removeAbandoned, temporaryIn } from '../../cache/atomic-move.ts';
+import { contentOf } from '../../cache/content.ts';
+import { diskError } from '../../cache/error.ts';
+import type { Memo } from '../../cache/file-hash-cache.ts';
+import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
+import type { Work } from './fetch.ts';
+
+/*
+ * Downloaded and unpacked folders in the cache. Each is stored atomically with a hash of its content, and is downloaded
+ * again if its content no longer matches.
+ */
+
+export class Shelf {
+  constructor(
+    /** Created on demand. */
+    readonly folder: string,
+    private readonly memo: Memo,
+  ) {}
+
+  /**
+   * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
+   * `owner/name@1a2b3c4`, which messages show.
+   */
+  async take(name: string, work: Work, make: (folder: string) => Promise<string>): Promise<string> {
+    const place = join(this.folder, name);
+    return locked(`${place}.lock`, work, async () => {
+      const found = await this.#whole(place);
+      if (found === 'damaged') work.say(`${name} in ${this.folder} was changed and will be downloaded again`);
+      else if (found) return found.path;
+      const folder = dirname(place);
+      removeAbandoned(folder);
+      const staged = temporaryIn(folder);
+      try {
+        await mkdir(join(staged, 'files'), { recursive: true });
+        const inside = await make(join(staged, 'files'));
+        const { hash } = (await contentOf(join(staged, 'files'), this.memo))!;
+        await writeFile(join(staged, 'made.json'), JSON.stringify({ hash, inside }));
+        await rm(place, { recursive: true, force: true });
+        await rename(staged, place);
+        return join(place, 'files', inside);
+      } catch (error) {
+        await rm(staged, { recursive: true, force: true });
+        throw diskError(error, `putting ${name} in place`, this.folder);
+      }
+    });
+  }
+
+  /** The path of a download before it is unpacked. */
+  download(name: string): string {
+    return join(this.folder, 'downloads', name);
+  }
+
+  /** Ignores errors. Without the entry, the next run asks again. */
+  async remember(name: string, text: string): Promise<void> {
+    const place = join(this.folder, name);
+    const made = temporaryIn(dirname(place));
+    try {
+      await mkdir(dirname(place), { recursive: true });
+      await writeFile(made, text);
+      await rename(made, place);
+    } catch {
+      await rm(made, { force: true });
+    }
+  }
+
+  async recall(name: string): Promise<string | undefined> {
+    return readFile(join(this.folder, name), 'utf8').catch(() => undefined);
+  }
+
+  async #whole(place: string): Promise<{ path: string } | 'damaged' | undefined> {
+    const made = await readFile(join(place, 'made.json'), 'utf8').catch(() => undefined);
+    if (made === undefined) return undefined;
+    try {
+      const { hash, inside } = JSON.parse(made) as { hash: string; inside: string };
+      return (await contentOf(join(place, 'files'), this.memo))?.hash === hash ? { path: join(place, 'files', inside) } : 'damaged';
+    } catch {
+      return 'damaged';
+    }
+  }
+}
+
+export interface Waiting {
+  signal?: AbortSignal;
+  /** Called once if another process has the lock. */
+  onWait?(pid: number): void;
+}
+
+/** Runs `work` while no other process and no other call in this process has the lock. */
+export async function locked<T>(path: string, { signal, onWait }: Waiting, work: () => Promise<T>): Promise<T> {
+  let told = false;
+  for (let wait = 10; !(await take(path)); wait = Math.min(200, wait * 1.5)) {
+    const holder = await readHolder(path);
+    if (holder && !told) {
+      onWait?.(holder.pid);
+      told = true;
+    }
+    if (await isAbandoned(path, holder)) await remove(path, holder);
+    else await sleep(wait, undefined, { signal });
+  }
+  const beat = setInterval(() => utimes(path, new Date(), new Date()).catch(() => {}), BEAT).unref();
+  try {
+    return await work();
+  } finally {
+    clearInterval(beat);
+    await rm(path, { force: true });
+  }
+}
+
+const BEAT = 10_000;
+/** Time in milliseconds after which an inactive holder that cannot be checked counts as dead. */
+const SILENCE = 60_000;
+
+/** Creates the lock with its holder in it, in one step, so that a holder that dies is always known. */
+async function take(path: string): Promise<boolean> {
+  const folder = dirname(path);
+  const written = temporaryIn(folder);
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(written, JSON.stringify(thisProcess()));
+    await link(written, path).catch((error) => {
+      if (error.code === 'EEXIST') throw error;
+      // The file system has no hard links.
+      return copyFile(written, path, constants.COPYFILE_EXCL);
+    });
+    removeAbandoned(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw diskError(error, `locking ${path}`, folder);
+  } finally {
+    await rm(written, { force: true });
+  }
+}
+
+async function readHolder(path: string): Promise<ProcessIdentity | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as ProcessIdentity;
+  } catch {
+    return undefined; // released in the meantime
+  }
+}
+
+async function isAbandoned(path: string, holder: ProcessIdentity | undefined): Promise<boolean> {
+  const alive = holder && isAlive(holder);
+  if (alive !== undefined) return !alive;
+  const at = (await stat(path).catch(() => undefined))?.mtimeMs;
+  return at !== undefined && Date.now() - at > SILENCE;
+}
+
+/** Lets only one process remove the lock of a dead holder. A second one could remove the new lock of the first. */
+async function remove(path: string, holder: ProcessIdentity | undefined): Promise<void> {
+  const guard = `${path}.removal`;
+  try {
+    await (await open(guard, 'wx')).close();
+  } catch {
+    const since = (await stat(guard).catch(() => undefined))?.mtimeMs ?? Date.now();
+    if (Date.now() - since > SILENCE) await rm(guard, { force: true });
+    await sleep(20);
+    return;
+  }
+  try {
+    if (JSON.stringify(await readHolder(path)) === JSON.stringify(holder)) await rm(path, { force: true });
+  } finally {
+    await rm(guard, { force: true });
+  }
+}

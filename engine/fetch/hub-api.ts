@@ -1,0 +1,217 @@
+/** The API of a Hugging Face hub or of a mirror: requests and the meaning of responses. */
+
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type HubAddress, isSafePath } from '../address.ts';
+import { StepError } from '../step.ts';
+import { repositoryOf } from './choose-files.ts';
+import { type Asked, ask } from './download.ts';
+import type { FileFacts, TreeEntry } from './hub-cache.ts';
+
+/** The hub refused a request. */
+export class Refused extends StepError {
+  constructor(
+    readonly status: number,
+    /** The hub's error code. */
+    readonly code: string | undefined,
+    message: string,
+    hint: string,
+  ) {
+    super(message, hint);
+  }
+}
+
+/** Settings for requests to the hub. */
+type Manner = Pick<Asked, 'signal' | 'hasty' | 'say'>;
+
+export class HubApi {
+  readonly #endpoint: string;
+  #token: Promise<string | undefined> | undefined;
+
+  constructor() {
+    const endpoint = process.env.HF_ENDPOINT || 'https://huggingface.co';
+    if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
+      throw new StepError(`HF_ENDPOINT is not a URL: ${endpoint}`, 'The default is https://huggingface.co.');
+    this.#endpoint = endpoint.replace(/\/+$/, '');
+  }
+
+  /** Resolves a branch, tag or abbreviated commit to a commit. */
+  async commitOf(address: HubAddress, revision: string, manner: Manner): Promise<string> {
+    const { modelInfo, datasetInfo } = await import('@huggingface/hub');
+    const fetch = this.#fetch(address, revision, manner);
+    const asked = { name: address.name, revision, hubUrl: this.#endpoint, fetch, additionalFields: ['sha' as const] };
+    try {
+      const { sha } = await this.#understood(() => (address.type === 'model' ? modelInfo(asked) : datasetInfo(asked)));
+      if (isCommit(sha)) return sha;
+    } catch (error) {
+      // A mirror may serve only files.
+      if (!(error instanceof Refused) || error.status !== 404 || error.code !== undefined) throw error;
+      const commit = await this.#commitOfFiles(address, revision, manner);
+      if (commit === undefined) throw error;
+      return commit;
+    }
+    throw new StepError(`${this.#endpoint} did not report the commit of ${revision} of ${address.name}`, IS_IT_A_HUB);
+  }
+
+  /** All files of a commit. */
+  async filesOf(address: HubAddress, commit: string, manner: Manner): Promise<Record<string, TreeEntry>> {
+    const { listFiles } = await import('@huggingface/hub');
+    const { type, name } = address;
+    const fetch = this.#fetch(address, commit, manner);
+    const asked = { repo: { type, name }, recursive: true, revision: commit, hubUrl: this.#endpoint, fetch };
+    const files: Record<string, TreeEntry> = Object.create(null);
+    await this.#understood(async () => {
+      for await (const { type, path, size, oid = '', lfs, xetHash } of listFiles(asked)) {
+        if (type !== 'file') continue;
+        files[path] = {
+          size,
+          blob_id: oid,
+          ...(lfs ? { lfs_sha256: lfs.oid, lfs_size: lfs.size } : {}),
+          ...(xetHash ? { xet_hash: xetHash } : {}),
+        };
+      }
+    });
+    return files;
+  }
+
+  /** The hash from the server's headers, for a file whose hash the listing does not have. */
+  async factsOf(
+    address: HubAddress,
+    commit: string,
+    name: string,
+    listed: FileFacts,
+    manner: Manner,
+  ): Promise<FileFacts & { blob: string }> {
+    const response = await this.#head(address, commit, name, manner);
+    if (response.status >= 400) throw await this.refused(response, address, commit, name);
+    const etag = (response.headers.get('x-linked-etag') ?? response.headers.get('etag') ?? '').replace(/^W\/|"/g, '');
+    const size = response.headers.get('x-linked-size') ?? (response.ok ? response.headers.get('content-length') : null);
+    if (!/^[\w.-]+$/.test(etag))
+      throw new StepError(`${this.#endpoint} sends no ETag for ${name}, so the download could not be verified`, IS_IT_A_HUB);
+    const kind = HASHES[etag.length];
+    return {
+      size: size === null ? listed.size : Number(size),
+      hash: kind && /^[0-9a-f]+$/.test(etag) ? { kind, hex: etag } : undefined,
+      blob: etag,
+    };
+  }
+
+  fileUrl({ type, name }: HubAddress, revision: string, path: string): string {
+    const prefix = type === 'dataset' ? 'datasets/' : '';
+    return `${this.#endpoint}/${prefix}${name}/resolve/${encodeURIComponent(revision)}/${path.split('/').map(encodeURIComponent).join('/')}`;
+  }
+
+  async authorization(): Promise<string | undefined> {
+    this.#token ??= readToken();
+    const token = await this.#token;
+    return token && `Bearer ${token}`;
+  }
+
+  /** `name`: name of a file. */
+  async refused(response: Response, address: HubAddress, revision: string, name?: string): Promise<Refused> {
+    await response.body?.cancel();
+    const { status, headers } = response;
+    const code = headers.get('x-error-code') ?? undefined;
+    const said = headers.get('x-error-message');
+    const { host } = new URL(this.#endpoint);
+    const where = repositoryOf(address);
+    const page = `${this.#endpoint}/${address.type === 'dataset' ? 'datasets/' : ''}${address.name}`;
+    const authorized = (await this.authorization()) !== undefined;
+    const refused = (message: string, hint: string) => new Refused(status, code, message, hint);
+
+    if (code === 'GatedRepo')
+      return refused(
+        `${where} is gated: you must accept its terms`,
+        authorized
+          ? `Accept the terms at ${page} with the account of your token.`
+          : `Accept the terms at ${page} and set HF_TOKEN (${this.#endpoint}/settings/tokens).`,
+      );
+    if (code === 'EntryNotFound' || (status === 404 && name !== undefined && code === undefined))
+      return refused(`there is no ${name ?? 'such file'} in ${where}`, `Its files: ${page}/tree/${encodeURIComponent(revision)}`);
+    if (code === 'RevisionNotFound')
+      return refused(`${address.name} has no revision ${revision}`, `Its branches and tags: ${page}/tree/main`);
+    if (status === 401 && authorized && code !== 'RepoNotFound')
+      return refused(`${host} rejected the token`, 'Set HF_TOKEN to a valid token, or unset it. Public repositories need no token.');
+    if (code === 'RepoNotFound' || status === 401 || status === 404)
+      return refused(
+        `there is no ${address.type === 'dataset' ? 'dataset' : 'model'} ${address.name} at ${host}, or it is private or gated`,
+        authorized
+          ? `Check the name, and whether the account of your token may read ${page}.`
+          : `Check the name. If it is correct, set HF_TOKEN, and accept the terms at ${page} if there are any.`,
+      );
+    if (status === 403)
+      return refused(
+        `${host} denied access to ${where}${said ? `: ${said}` : ''}`,
+        authorized
+          ? `Check whether the account of your token may read ${page}.`
+          : `Accept the terms at ${page}, if there are any, and set HF_TOKEN.`,
+      );
+    if (status === 429)
+      return refused(
+        `${host} still answers 429, too many requests, after several retries`,
+        `Run again later.${authorized ? '' : ' With HF_TOKEN, the limit is higher.'}`,
+      );
+    if (status >= 500)
+      return refused(`${host} still answers ${status} after several retries`, 'The server has a problem. Run again later.');
+    return refused(`${host} answers ${status}${said ? `: ${said}` : ''}`, `The request was ${response.url || page}`);
+  }
+
+  async #commitOfFiles(address: HubAddress, revision: string, manner: Manner): Promise<string | undefined> {
+    for (const name of ['config.json', 'README.md', '.gitattributes', ...(isSafePath(address.path) ? [address.path] : [])]) {
+      const commit = (await this.#head(address, revision, name, manner)).headers.get('x-repo-commit');
+      if (isCommit(commit)) return commit;
+    }
+    return undefined;
+  }
+
+  /** For a large file, the first response has all headers and redirects to another host. */
+  async #head(address: HubAddress, revision: string, name: string, manner: Manner): Promise<Response> {
+    return ask(this.fileUrl(address, revision, name), {
+      ...manner,
+      method: 'HEAD',
+      headers: { 'accept-encoding': 'identity' },
+      authorization: await this.authorization(),
+      until: ({ headers }) => headers.has('x-linked-etag') || headers.has('x-repo-commit'),
+    });
+  }
+
+  /** The fetch function for `@huggingface/hub`. It adds the token itself, because the library accepts only tokens that begin with hf_. */
+  #fetch(address: HubAddress, revision: string, manner: Manner): typeof fetch {
+    return async (url, init) => {
+      const authorization = new URL(String(url)).origin === new URL(this.#endpoint).origin ? await this.authorization() : undefined;
+      const response = await ask(String(url), { ...manner, headers: init?.headers as Record<string, string>, authorization });
+      if (!response.ok) throw await this.refused(response, address, revision);
+      return response;
+    };
+  }
+
+  /** A response that cannot come from a hub, such as the login page of a proxy, is not a bug in tunesmith. */
+  async #understood<T>(asking: () => Promise<T>): Promise<T> {
+    try {
+      return await asking();
+    } catch (error) {
+      if (error instanceof SyntaxError || error instanceof TypeError)
+        throw new StepError(`the response of ${this.#endpoint} is not from a hub: ${error.message}`, IS_IT_A_HUB);
+      throw error;
+    }
+  }
+}
+
+const IS_IT_A_HUB = 'Check that HF_ENDPOINT is the address of a hub, and that no proxy asks for a login.';
+
+/** The kind of a hash by its number of digits. */
+const HASHES: Record<number, 'git' | 'sha256'> = { 40: 'git', 64: 'sha256' };
+
+function isCommit(word: unknown): word is string {
+  return typeof word === 'string' && /^\w+$/.test(word);
+}
+
+/** The token, found as Hugging Face's libraries do. */
+async function readToken(): Promise<string | undefined> {
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
+  const home = HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
+  const file = (HF_TOKEN_PATH ?? join(home, 'token')).replace(/^~(?=\/|$)/, homedir());
+  const token = HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await readFile(file, 'utf8').catch(() => ''));
+  return token.replace(/\s/g, '') || undefined;
+}

@@ -1,0 +1,218 @@
+/**
+ * The Hugging Face hub: resolves revisions to commits and puts files into the cache that the Hugging Face libraries share.
+ * `@huggingface/hub` sends the requests and locates the cache. This file and download.ts add what it lacks: resuming
+ * downloads, verifying hashes, locking, working offline, and completing downloads of other libraries.
+ */
+
+import { createHash } from 'node:crypto';
+import { link, mkdir, readFile, realpath, symlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type HubAddress, isSafePath } from '../address.ts';
+import { StepError } from '../step.ts';
+import { choose, dataFiles, repositoryOf } from './choose-files.ts';
+import { download, Unreachable } from './download.ts';
+import { type Fetched, inParallel, type Provider, type Surroundings, type Work } from './fetch.ts';
+import { locked, type Shelf } from './fetched-store.ts';
+import { HubApi, Refused } from './hub-api.ts';
+import { type FileFacts, HubCache, type Tree, treeOf } from './hub-cache.ts';
+
+export class Hub implements Provider<HubAddress> {
+  readonly #api = new HubApi();
+
+  constructor(
+    private readonly shelf: Shelf,
+    private readonly surroundings: Surroundings,
+  ) {}
+
+  /** The current commit of the address; the last known one if the hub cannot be reached. */
+  async pin(address: HubAddress): Promise<{ name: string; revision: string }> {
+    const { type, path, revision } = address;
+    const name = repositoryOf({ ...address, revision: undefined }) + (path === '' ? '' : `/${path}`);
+    if (revision !== undefined || type === 'model' || path !== '')
+      return { name, revision: await this.#commitOf(address, revision ?? 'main') };
+    return { name, revision: await this.#commitOfData(address) };
+  }
+
+  async fetch(address: HubAddress, commit: string, work: Work): Promise<Fetched[]> {
+    const cache = await this.#cache(address);
+    const tree = await this.#tree(address, commit, work.signal);
+    const { files, given } = choose(tree.keys(), address);
+    const odd = files.find((name) => !isSafePath(name));
+    if (odd !== undefined)
+      throw new StepError(`${repositoryOf(address)} has a file with a path outside of its folder: ${odd}`, 'Do not use this repository.');
+    const missing: string[] = [];
+    for (const name of files) {
+      const state = await cache.stateOf(cache.pathOf(commit, name), tree.get(name)!);
+      if (state === 'damaged') work.say(`${name} of ${repositoryOf(address)} is damaged in the cache and will be downloaded again`);
+      if (state !== 'sound') missing.push(name);
+    }
+    let there = files;
+    if (isOffline()) {
+      refuseMissing(missing, address, commit, cache);
+      there = files.filter((name) => !missing.includes(name));
+    } else if (missing.length > 0) {
+      work.expect(
+        missing.reduce((sum, name) => sum + tree.get(name)!.size, 0),
+        missing.length,
+      );
+      await inParallel(missing, work.signal, (name, signal) =>
+        this.#fetchFile(address, commit, name, tree.get(name)!, cache, { ...work, signal }),
+      );
+    }
+    const place = await this.#view(there, address, commit, cache, work);
+    const root = repositoryOf({ ...address, revision: undefined });
+    const repository = repositoryOf({ ...address, revision: commit });
+    return given.map((name) => ({ path: join(place, name), address: name === '' ? root : `${root}/${name}`, repository }));
+  }
+
+  /** For a whole dataset: the commit of its own Parquet files, otherwise of those that the hub has converted. */
+  async #commitOfData(address: HubAddress): Promise<string> {
+    const own = await this.#commitOf(address, 'main');
+    if (dataFiles([...(await this.#tree(address, own, this.surroundings.signal)).keys()])[0]?.endsWith('.parquet')) return own;
+    try {
+      return await this.#commitOf(address, 'refs/convert/parquet');
+    } catch (error) {
+      const none = (error instanceof Refused && error.status < 429) || error instanceof Uncached;
+      // Offline, use the same files as before.
+      const before = error instanceof Unreachable && (await (await this.#cache(address)).names(own)).length > 0;
+      if (none || before) return own;
+      throw error;
+    }
+  }
+
+  async #commitOf(address: HubAddress, revision: string): Promise<string> {
+    if (/^[0-9a-f]{40}$/.test(revision)) return revision;
+    const cache = await this.#cache(address);
+    const known = await cache.commitAt(revision);
+    if (isOffline()) {
+      if (known !== undefined) return known;
+      throw new Uncached(`${repositoryOf(address)} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);
+    }
+    const { signal, readOnly, notice } = this.surroundings;
+    try {
+      const commit = await this.#api.commitOf(address, revision, { signal, hasty: known !== undefined });
+      if (!readOnly) await cache.rememberCommit(revision, commit);
+      return commit;
+    } catch (error) {
+      // As in Python's library: without access, the cached files can still be used.
+      const gone = error instanceof Refused && error.code === 'RevisionNotFound';
+      if (known === undefined || gone || !(error instanceof StepError)) throw error;
+      notice(`${error.message}; using the last known commit of ${repositoryOf(address)}, ${known.slice(0, 7)}`);
+      return known;
+    }
+  }
+
+  /** All files of a commit. They never change, so the list is cached. */
+  async #tree(address: HubAddress, commit: string, signal?: AbortSignal): Promise<Tree> {
+    const cache = await this.#cache(address);
+    const kept = await cache.tree(commit);
+    if (kept) return kept;
+    if (isOffline()) return snapshotTree(address, commit, cache);
+    try {
+      const files = await this.#api.filesOf(address, commit, { signal });
+      const complete = Object.values(files).every(({ blob_id, lfs_sha256 }) => /^[0-9a-f]{40}$/.test(blob_id) || lfs_sha256 !== undefined);
+      if (!this.surroundings.readOnly && complete) await cache.rememberTree(commit, files);
+      return treeOf(files);
+    } catch (error) {
+      if (!(error instanceof StepError)) throw error;
+      return snapshotTree(address, commit, cache).catch(() => {
+        throw error;
+      });
+    }
+  }
+
+  async #fetchFile(address: HubAddress, commit: string, name: string, listed: FileFacts, cache: HubCache, work: Work): Promise<void> {
+    const { signal, say } = work;
+    const facts = listed.hash
+      ? { ...listed, blob: listed.hash.hex }
+      : await this.#api.factsOf(address, commit, name, listed, { signal, say });
+    const { blob } = facts;
+    await locked(cache.lock(blob), work, async () => {
+      const state = await cache.stateOf(cache.blob(blob), facts);
+      if (state === 'damaged') await cache.forget(blob);
+      if (state === 'sound') work.onBytes(facts.size);
+      else {
+        await download({
+          url: this.#api.fileUrl(address, commit, name),
+          to: cache.blob(blob),
+          what: `${repositoryOf(address)}/${name}`,
+          size: facts.size,
+          hash: facts.hash,
+          authorization: await this.#api.authorization(),
+          refused: (response) => this.#api.refused(response, address, commit, name),
+          signal,
+          say,
+          onBytes: work.onBytes,
+        });
+      }
+      await cache.link(blob, commit, name);
+    });
+  }
+
+  /**
+   * A folder with exactly these files, even if the snapshot has more. It contains hard links, not symbolic links into the cache,
+   * which would break in a copy of the folder.
+   */
+  async #view(files: string[], address: HubAddress, commit: string, cache: HubCache, work: Work): Promise<string> {
+    const key = createHash('sha256').update(files.join('\n')).digest('hex').slice(0, 16);
+    const name = `${address.type}s--${address.name.replace('/', '--')}@${commit.slice(0, 12)}`;
+    return this.shelf.take(join('hub', name, key), work, async (folder) => {
+      const inside = `${address.name}@${commit.slice(0, 7)}`;
+      for (const file of files) {
+        const [from, to] = [await realpath(cache.pathOf(commit, file)), join(folder, inside, file)];
+        await mkdir(dirname(to), { recursive: true });
+        // Hard links do not work across disks.
+        await link(from, to).catch(() => symlink(from, to));
+      }
+      return inside;
+    });
+  }
+
+  async #cache({ type, name }: HubAddress): Promise<HubCache> {
+    const { getHFHubCachePath, getRepoFolderName } = await import('@huggingface/hub');
+    return new HubCache(getHFHubCachePath(), getRepoFolderName({ type, name }), this.surroundings.memo);
+  }
+}
+
+/** The error for files that are not in the cache while offline. */
+class Uncached extends StepError {}
+
+const OFFLINE_HINT = 'Run once with a network and without HF_HUB_OFFLINE.';
+
+function isOffline(): boolean {
+  return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE || process.env.TRANSFORMERS_OFFLINE || '');
+}
+
+/** Throws if files are missing that steps need. */
+function refuseMissing(missing: string[], address: HubAddress, commit: string, cache: HubCache): void {
+  const needed = missing.filter((name) => !/(^|\/)(README|LICENSE|NOTICE|MODEL_CARD)(\.\w+)?$/i.test(name));
+  if (needed.length === 0) return;
+  const list = needed.length > 5 ? [...needed.slice(0, 5), `and ${needed.length - 5} more`] : needed;
+  const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
+  throw new Uncached(`the cache ${cache.root} lacks files of ${where}, and HF_HUB_OFFLINE is set: ${list.join(', ')}`, OFFLINE_HINT);
+}
+
+/**
+ * The files of a snapshot that another library made without a listing. A model with weights counts as complete. For a dataset,
+ * it is unknown which files are missing.
+ */
+async function snapshotTree(address: HubAddress, commit: string, cache: HubCache): Promise<Tree> {
+  const names = await cache.names(commit);
+  const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
+  if (names.length === 0) throw new Uncached(`${where} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);
+  if (!names.includes(address.path) && (address.type === 'dataset' || !(await hasAllWeights(names, commit, cache))))
+    throw new Uncached(`the cache ${cache.root} may not have all files of ${where}, which cannot be checked offline`, OFFLINE_HINT);
+  const sizes = names.map(async (name): Promise<[string, FileFacts]> => [name, { size: await cache.sizeOf(commit, name) }]);
+  return new Map(await Promise.all(sizes));
+}
+
+async function hasAllWeights(names: string[], commit: string, cache: HubCache): Promise<boolean> {
+  if (!names.includes('config.json')) return false;
+  if (names.includes('model.safetensors')) return true;
+  try {
+    const { weight_map } = JSON.parse(await readFile(cache.pathOf(commit, 'model.safetensors.index.json'), 'utf8'));
+    return Object.values(weight_map as Record<string, string>).every((shard) => names.includes(shard));
+  } catch {
+    return false;
+  }
+}

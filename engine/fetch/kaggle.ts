@@ -1,0 +1,269 @@
+/**
+ * Datasets and competitions of Kaggle through its public API, with the user's account as Kaggle's own tools find it. A version
+ * never changes. The data of a competition has no version, so a hash of the list of files replaces it.
+ */
+
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { isSafePath, type KaggleAddress } from '../address.ts';
+import { isGlob } from '../files/glob.ts';
+import { didYouMean } from '../format/did-you-mean.ts';
+import { StepError } from '../step.ts';
+import { matching } from './choose-files.ts';
+import { ask, download, type FileHash } from './download.ts';
+import { type Fetched, inParallel, type Provider, type Surroundings, type Work } from './fetch.ts';
+import type { Shelf } from './fetched-store.ts';
+import { unpack } from './unpack.ts';
+
+export class Kaggle implements Provider<KaggleAddress> {
+  readonly #api = apiOf(process.env.KAGGLE_API_ENDPOINT || 'https://www.kaggle.com');
+
+  constructor(
+    private readonly shelf: Shelf,
+    private readonly surroundings: Surroundings,
+  ) {}
+
+  async pin(address: KaggleAddress): Promise<{ name: string; revision: string }> {
+    const name = nameOf({ ...address, version: undefined }) + (address.path === '' ? '' : `/${address.path}`);
+    return { name, revision: await this.#version(address) };
+  }
+
+  /** The current version of the address; the last known one if Kaggle cannot be reached. */
+  async #version(address: KaggleAddress): Promise<string> {
+    if (address.version !== undefined) return String(address.version);
+    const memory = join('kaggle', `${folderOf(address)}.version`);
+    const known = await this.shelf.recall(memory);
+    try {
+      const version = address.competition ? await this.#stateOf(address) : await this.#newest(address);
+      if (!this.surroundings.readOnly && version !== known) await this.shelf.remember(memory, version);
+      return version;
+    } catch (error) {
+      if (known === undefined || !(error instanceof StepError)) throw error;
+      this.surroundings.notice(`${error.message}; using the last known version of ${nameOf(address)}, ${known.slice(0, 12)}`);
+      return known;
+    }
+  }
+
+  /** Downloads a file or the matches of a glob one by one; everything or a folder as one archive. */
+  async fetch(address: KaggleAddress, version: string, work: Work): Promise<Fetched[]> {
+    const { path } = address;
+    const folder = join('kaggle', `${folderOf(address)}@${version.slice(0, 12)}`);
+    const root = nameOf({ ...address, version: undefined });
+    // The version of a competition is our own hash, which users cannot look up.
+    const repository = address.competition ? root : `${root}@${version}`;
+    if (path === '') return [{ path: await this.#all(folder, address, version, work), address: root, repository }];
+    const names = isGlob(path) ? await this.#matching(address, version, folder) : [path];
+    const places = new Map<string, string>();
+    try {
+      await inParallel(names, work.signal, async (name, signal) => {
+        places.set(name, await this.#file(name, folder, address, version, { ...work, signal }));
+      });
+    } catch (error) {
+      // No file has that name, so it may be a folder, which the API does not list.
+      if (!(error instanceof Missing) || isGlob(path)) throw error;
+      const all = await this.#names(address, version, folder).catch(() => []);
+      if (all.some((name) => name.startsWith(`${path}/`))) places.set(path, join(await this.#all(folder, address, version, work), path));
+      else throw all.length > 0 ? new StepError(error.message, didYouMean(path, all, 'its files')) : error;
+    }
+    return names.map((name) => ({ path: places.get(name)!, address: `${root}/${name}`, repository }));
+  }
+
+  async #all(folder: string, address: KaggleAddress, version: string, work: Work): Promise<string> {
+    return this.shelf.take(join(folder, 'all'), work, async (files) => {
+      const archive = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
+      await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, work);
+      const inside = `${address.name.split('/').at(-1)}@${version.slice(0, 7)}`;
+      await unpack(archive, 'zip', join(files, inside), nameOf(address), work.signal);
+      await rm(archive, { force: true });
+      return inside;
+    });
+  }
+
+  async #file(name: string, folder: string, address: KaggleAddress, version: string, work: Work): Promise<string> {
+    return this.shelf.take(join(folder, 'file', encodeURIComponent(name)), work, async (files) => {
+      const to = join(files, name);
+      await mkdir(dirname(to), { recursive: true });
+      const came = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}-${encodeURIComponent(name)}`);
+      const headers = await this.#download(this.#fileUrl(address, version, name), came, `${nameOf(address)}/${name}`, name, address, work);
+      // Kaggle zips larger files, which only this header shows.
+      const packed = headers.get('content-type')?.startsWith('application/zip') && !/\.zip$/i.test(name);
+      if (packed) {
+        const unpacked = `${files}-unpacked`;
+        await unpack(came, 'zip', unpacked, `${nameOf(address)}/${name}`, work.signal);
+        const inside = (await readdir(unpacked)).find((one) => one === basename(name)) ?? (await readdir(unpacked))[0];
+        if (inside === undefined) throw new StepError(`${nameOf(address)}/${name} came as an empty archive`, 'Run again later.');
+        await rename(join(unpacked, inside), to);
+        await rm(unpacked, { recursive: true, force: true });
+        await rm(came, { force: true });
+      } else await rename(came, to);
+      return name;
+    });
+  }
+
+  async #matching(address: KaggleAddress, version: string, folder: string): Promise<string[]> {
+    const names = await this.#names(address, version, folder);
+    const odd = names.find((name) => !isSafePath(name));
+    if (odd !== undefined)
+      throw new StepError(`${nameOf(address)} has a file with a path outside of its folder: ${odd}`, 'Do not use this dataset.');
+    const found = matching(names, address.path);
+    if (found.length === 0)
+      throw new StepError(`nothing in ${nameOf(address)} matches ${address.path}`, didYouMean(address.path, names, 'its files'));
+    return found;
+  }
+
+  /** The list of a version's files, which is requested once and cached with them. */
+  async #names(address: KaggleAddress, version: string, folder: string): Promise<string[]> {
+    const memory = `${folder}.files`;
+    const kept = await this.shelf.recall(memory);
+    if (kept !== undefined) return JSON.parse(kept);
+    const names = (await this.#list(address, version)).map(({ name }) => name).sort();
+    await this.shelf.remember(memory, JSON.stringify(names));
+    return names;
+  }
+
+  async #newest(address: KaggleAddress): Promise<string> {
+    const { currentVersionNumber } = (await this.#json(`datasets/view/${address.name}`, address)) as { currentVersionNumber?: number };
+    if (currentVersionNumber === undefined)
+      throw new StepError(`Kaggle did not report the newest version of ${address.name}`, 'Add a version to the address: @1, @2 …');
+    return String(currentVersionNumber);
+  }
+
+  async #stateOf(address: KaggleAddress): Promise<string> {
+    const files = await this.#list(address, '');
+    const state = files.map(({ name, totalBytes, creationDate }) => [name, totalBytes ?? 0, creationDate ?? '']).sort();
+    return createHash('sha256').update(JSON.stringify(state)).digest('hex');
+  }
+
+  async #list(address: KaggleAddress, version: string): Promise<Listed[]> {
+    const files: Listed[] = [];
+    let page = '';
+    do {
+      const query = new URLSearchParams({
+        ...(address.competition ? {} : { datasetVersionNumber: version }),
+        pageSize: '200',
+        ...(page === '' ? {} : { pageToken: page }),
+      });
+      const path = address.competition ? `competitions/data/list/${address.name}` : `datasets/list/${address.name}`;
+      const answer = (await this.#json(`${path}?${query}`, address)) as
+        | Listed[]
+        | { datasetFiles?: Listed[]; files?: Listed[]; nextPageToken?: string };
+      files.push(...(Array.isArray(answer) ? answer : (answer.datasetFiles ?? answer.files ?? [])));
+      page = Array.isArray(answer) ? '' : (answer.nextPageToken ?? '');
+    } while (page !== '');
+    return files;
+  }
+
+  async #json(path: string, address: KaggleAddress): Promise<unknown> {
+    const response = await ask(`${this.#api}/${path}`, { authorization: await authorization(address), signal: this.surroundings.signal });
+    if (!response.ok) throw await this.#refused(response, address);
+    try {
+      return await response.json();
+    } catch {
+      throw new StepError(`the response of ${this.#api} is not JSON`, 'Check KAGGLE_API_ENDPOINT.');
+    }
+  }
+
+  async #download(url: string, to: string, what: string, name: string | undefined, address: KaggleAddress, work: Work): Promise<Headers> {
+    let expected = false;
+    return download({
+      url,
+      to,
+      what,
+      authorization: await authorization(address),
+      hashIn: md5In,
+      refused: (response) => this.#refused(response, address, name),
+      signal: work.signal,
+      say: work.say,
+      onSize(size) {
+        if (!expected) work.expect(size, 1);
+        expected = true;
+      },
+      onBytes: work.onBytes,
+    });
+  }
+
+  #fileUrl({ competition, name }: KaggleAddress, version: string, path: string): string {
+    const file = encodeURIComponent(path);
+    return competition
+      ? `${this.#api}/competitions/data/download/${name}/${file}`
+      : `${this.#api}/datasets/download/${name}/${file}?datasetVersionNumber=${version}`;
+  }
+
+  #wholeUrl({ competition, name }: KaggleAddress, version: string): string {
+    return competition
+      ? `${this.#api}/competitions/data/download-all/${name}`
+      : `${this.#api}/datasets/download/${name}?datasetVersionNumber=${version}`;
+  }
+
+  async #refused(response: Response, address: KaggleAddress, file?: string): Promise<Error> {
+    await response.body?.cancel();
+    const page = `${this.#api.slice(0, -'/api/v1'.length)}/${address.competition ? 'competitions' : 'datasets'}/${address.name}`;
+    const { status } = response;
+    if (status === 401) return new StepError('Kaggle rejected your credentials', CREDENTIALS);
+    if (status === 403)
+      return new StepError(
+        `Kaggle denied access to ${nameOf(address)}`,
+        address.competition
+          ? `Accept the rules at ${page}/rules with the account of your key.`
+          : `Check at ${page} whether it is private or has terms to accept.`,
+      );
+    if (status === 404)
+      return file === undefined
+        ? new StepError(`Kaggle has no ${nameOf(address)}`, `Check the name and version: ${page}`)
+        : new Missing(`there is no ${file} in ${nameOf(address)}`, `Its files: ${page}`);
+    if (status === 429) return new StepError('Kaggle still answers 429, too many requests, after several retries', 'Run again later.');
+    return new StepError(`Kaggle answers ${status} for ${nameOf(address)}`, 'Run again later.');
+  }
+}
+
+/** The file does not exist. */
+class Missing extends StepError {}
+
+interface Listed {
+  name: string;
+  totalBytes?: number;
+  creationDate?: string;
+}
+
+function apiOf(endpoint: string): string {
+  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
+    throw new StepError(`KAGGLE_API_ENDPOINT is not a URL: ${endpoint}`, 'Unset it to use https://www.kaggle.com.');
+  return `${endpoint.replace(/\/+$/, '').replace(/\/api\/v1$/, '')}/api/v1`;
+}
+
+const CREDENTIALS =
+  'Create an API key in the settings at kaggle.com. Then set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json in ~/.kaggle (or KAGGLE_CONFIG_DIR).';
+
+async function authorization(address: KaggleAddress): Promise<string> {
+  const { KAGGLE_API_TOKEN, KAGGLE_USERNAME, KAGGLE_KEY, KAGGLE_CONFIG_DIR } = process.env;
+  if (KAGGLE_API_TOKEN) return `Bearer ${KAGGLE_API_TOKEN.trim()}`;
+  let [username, key] = [KAGGLE_USERNAME, KAGGLE_KEY];
+  if (!username || !key) {
+    const file = join(KAGGLE_CONFIG_DIR || join(homedir(), '.kaggle'), 'kaggle.json');
+    const text = await readFile(file, 'utf8').catch(() => undefined);
+    if (text === undefined) throw new StepError(`${address.text} needs a Kaggle account, but no credentials are set`, CREDENTIALS);
+    try {
+      ({ username, key } = JSON.parse(text));
+    } catch {
+      throw new StepError(`${file} is not JSON`, CREDENTIALS);
+    }
+    if (!username || !key) throw new StepError(`${file} lacks ${username ? 'key' : 'username'}`, CREDENTIALS);
+  }
+  return `Basic ${Buffer.from(`${username}:${key}`).toString('base64')}`;
+}
+
+/** The MD5 from the headers of Google's storage, where Kaggle stores files. */
+function md5In(headers: Headers): FileHash | undefined {
+  const found = /(?:^|[,\s])md5=([A-Za-z0-9+/]{22}==)/.exec(headers.get('x-goog-hash') ?? '');
+  return found ? { kind: 'md5', hex: Buffer.from(found[1]!, 'base64').toString('hex') } : undefined;
+}
+
+function nameOf({ name, competition, version }: KaggleAddress): string {
+  return `kaggle://${competition ? 'competitions/' : ''}${name}${version === undefined ? '' : `@${version}`}`;
+}
+
+function folderOf({ name, competition }: KaggleAddress): string {
+  return `${competition ? 'competitions' : 'datasets'}--${name.replace('/', '--')}`;
+}

@@ -1,0 +1,85 @@
+/** An archive or another file at a URL. Its SHA-256 identifies it, whatever its host. */
+
+import { existsSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { WebAddress } from '../address.ts';
+import { StepError } from '../step.ts';
+import { pick } from './choose-files.ts';
+import { download } from './download.ts';
+import type { Fetched, Provider, Work } from './fetch.ts';
+import type { Shelf } from './fetched-store.ts';
+import { formOf, lookThrough, unpack } from './unpack.ts';
+
+export class Web implements Provider<WebAddress> {
+  constructor(private readonly shelf: Shelf) {}
+
+  /** The name: for a file as in its URL, because steps may use it; for an archive only its type matters. */
+  async pin({ url, path, sha256 }: WebAddress): Promise<{ name: string; revision: string }> {
+    const file = fileName(url);
+    const name = /\.(tar|tgz|tar\.gz|zip)$/i.test(file) ? 'archive' : file;
+    return { name: path === '' ? name : `${name}/${path}`, revision: sha256 };
+  }
+
+  async fetch(address: WebAddress, _: string, work: Work): Promise<Fetched[]> {
+    const { url, sha256 } = address;
+    const name = fileName(url);
+    const place = await this.shelf.take(join('web', `${sha256}-${name}`), work, async (folder) => {
+      const file = this.shelf.download(`${sha256}-${name}`);
+      // Exists already if a run was interrupted before unpacking.
+      if (!existsSync(file)) await this.#download(address, file, work);
+      const form = await formOf(file, name);
+      if (!form) {
+        await rename(file, join(folder, name));
+        return name;
+      }
+      const inside = name.replace(/\.(tar|tgz|tar\.gz|zip)$/i, '') || name;
+      await unpack(file, form, join(folder, inside), url, work.signal);
+      await lookThrough(join(folder, inside));
+      await rm(file, { force: true });
+      return inside;
+    });
+    return pick(place, address, url);
+  }
+
+  async #download({ url, sha256 }: WebAddress, to: string, work: Work): Promise<void> {
+    let expected = false;
+    await download({
+      url,
+      to,
+      what: url,
+      hash: { kind: 'sha256', hex: sha256 },
+      refused: async (response) => {
+        await response.body?.cancel();
+        const hint =
+          response.status === 404
+            ? 'The file may have moved. Check the page that the address is from.'
+            : 'Run again later, or find another host for the file.';
+        return new StepError(`${new URL(url).host} answers ${response.status} for ${url}`, hint);
+      },
+      signal: work.signal,
+      say: work.say,
+      onSize(size) {
+        if (!expected) work.expect(size, 1);
+        expected = true;
+      },
+      onBytes: work.onBytes,
+    });
+  }
+}
+
+/** The last part of a URL's path as a valid file name. */
+function fileName(url: string): string {
+  let name = basename(new URL(url).pathname);
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // Use the name as it is.
+  }
+  return (
+    name
+      .replace(/[^\w.-]+/g, '_')
+      .replace(/^\.+/, '')
+      .slice(-100) || 'file'
+  );
+}

@@ -1,0 +1,34 @@
+/**
+ * Writes a text below `.tunesmith/` that only saves time later. The write is atomic, and a failure is ignored.
+ * Not for results, which must be on the disk before they are reported (cache/durable.ts).
+ */
+
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { sealed, unsealed } from '../../cache/database.ts';
+
+/** `path` is two levels below `.tunesmith/`. Creates that folder, ignored by git, if it is missing. */
+export function keepText(path: string, text: string): void {
+  const partial = `${path}.${process.pid}`;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    try {
+      writeFileSync(`${dirname(dirname(path))}/.gitignore`, '*\n', { flag: 'wx' });
+    } catch {
+      // It exists.
+    }
+    writeFileSync(partial, sealed(text));
+    renameSync(partial, path);
+  } catch {
+    // For example a full disk or missing permission.
+  }
+}
+
+/** The stored value; undefined if it is missing or damaged. */
+export function keptText(path: string): string | undefined {
+  try {
+    return unsealed(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

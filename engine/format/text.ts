@@ -1,0 +1,178 @@
+/** Formats text for the screen: durations, numbers, and lines cut to a width. */
+
+import { stripVTControlCharacters } from 'node:util';
+import { InvalidArgumentError } from 'commander';
+import { columnsOfText, printableName, shortened } from './terminal-text.ts';
+
+/** "<0.1 s", "0.3 s", "42 s", "1m 05s", "2h 03m". */
+export function duration(seconds: number): string {
+  if (seconds < 0.05) return '<0.1 s';
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
+  return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
+}
+
+/** "2026-03-01 14:05", in local time. */
+export function moment(iso: string): string {
+  const at = new Date(iso);
+  const two = (n: number) => String(n).padStart(2, '0');
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
+/** At most four significant digits for fractions and separators for thousands: "0.9573", "5,210". */
+export function figure(value: number | string | null): string {
+  if (typeof value !== 'number') return value === null ? '–' : oneLine(value);
+  if (!Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e15) return thousands(value);
+  if (size >= 1000) return thousands(Math.round(value));
+  if (size < 1e-4) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
+}
+
+/** "812 bytes", "3.4 MB", "120 GB". */
+export function bytes(count: number): string {
+  const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
+  const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, count)) / 3)));
+  const value = count / 1000 ** unit;
+  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** "5,210". Not with toLocaleString, which takes 30 ms to load. */
+export function thousands(whole: number): string {
+  return String(whole).replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
+export function count(n: number, thing: string, things = `${thing}s`): string {
+  return `${thousands(n)} ${n === 1 ? thing : things}`;
+}
+
+/** "a, b, c + 12 more" */
+export function someOf(names: readonly string[], limit: number): string {
+  const shown = names.slice(0, limit).join(', ');
+  return names.length > limit ? `${shown} + ${thousands(names.length - limit)} more` : shown;
+}
+
+/** A text on one line, with control characters escaped. */
+export function oneLine(text: string): string {
+  return printableName(text.replace(/\t/g, '  ').replace(/\r?\n/g, ' '));
+}
+
+/** A line of program output without colours and cursor movements, cut to a maximum length. */
+export function outputLine(line: string, most = MOST): string {
+  const text = stripVTControlCharacters(shortened(line, most, ': see the log'));
+  return oneLine(text.replace(/(?!\t)\p{Cc}/gu, ''));
+}
+
+/** Maximum number of characters of a line of output. */
+const MOST = 240;
+
+/** Width in columns, with a fast path for ASCII. */
+export function width(text: string): number {
+  return /^[\x20-\x7e]*$/.test(text) ? text.length : columnsOfText(text);
+}
+
+/** Cuts the end of a text, with an ellipsis, to at most `columns`. */
+export function clip(text: string, columns: number): string {
+  if (columns <= 0) return '';
+  if (width(text) <= columns) return text;
+  let cut = '';
+  let used = 1;
+  for (const character of text) {
+    used += width(character);
+    if (used > columns) break;
+    cut += character;
+  }
+  return `${cut}…`;
+}
+
+/** Cuts the middle of a text, because the ends of a path or of a cell's name matter most. */
+export function clipMiddle(text: string, columns: number): string {
+  if (columns <= 0) return '';
+  if (width(text) <= columns) return text;
+  const characters = [...text];
+  const room = columns - 1;
+  const head = within(characters, Math.ceil(room / 2));
+  const tail = within(characters.reverse(), room - width(head));
+  return `${head}…${[...tail].reverse().join('')}`;
+}
+
+function within(characters: string[], columns: number): string {
+  let taken = '';
+  for (const character of characters) {
+    if (width(taken) + width(character) > columns) break;
+    taken += character;
+  }
+  return taken;
+}
+
+/** Wraps a text to lines of at most `columns`, indented after the first. A longer word, mostly a path, is not split. */
+export function wrap(text: string, columns: number, indent: string): string[] {
+  const lines: string[] = [];
+  for (const paragraph of text.split('\n')) {
+    let line = lines.length === 0 ? '' : indent;
+    let empty = true;
+    for (const word of paragraph.split(' ')) {
+      if (!empty && width(line) + 1 + width(word) > columns) {
+        lines.push(line);
+        line = indent;
+        empty = true;
+      }
+      line += empty ? word : ` ${word}`;
+      empty = false;
+    }
+    lines.push(line);
+  }
+  return lines;
+}
+
+export function pad(text: string, columns: number): string {
+  return text + ' '.repeat(Math.max(0, columns - width(text)));
+}
+
+export function padStart(text: string, columns: number): string {
+  return ' '.repeat(Math.max(0, columns - width(text))) + text;
+}
+
+/** Parses `90s`, `5m`, `2h`, `1h30m` to milliseconds; undefined for other texts. */
+export function milliseconds(text: string): number | undefined {
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)([smh])/g)];
+  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text) return undefined;
+  return parts.reduce((total, [, count, unit]) => total + Number(count) * UNITS[unit as 's' | 'm' | 'h'], 0);
+}
+
+const UNITS = { s: 1000, m: 60_000, h: 3_600_000 };
+
+/** Parses `512MB`, `8GB`, `1.5GiB` to bytes. The schema has checked the format. */
+export function bytesFrom(text: string): number {
+  const [, count, prefix = '', binary] = /^([\d.]+) ?([kMGT])?(i)?B$/.exec(text)!;
+  return Math.round(Number(count) * (binary ? 1024 : 1000) ** ['', 'k', 'M', 'G', 'T'].indexOf(prefix));
+}
+
+/* Parses sizes and times on the command line. */
+
+/** `10GB`, `500 MB`, `1.5TiB`, `0`: bytes. */
+export function size(text: string): number {
+  const [, number, unit = 'b'] = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?$/i.exec(text.trim()) ?? [];
+  const bytes = Number(number) * (SIZES[unit.toLowerCase()] ?? Number.NaN);
+  if (!Number.isSafeInteger(Math.round(bytes))) throw new InvalidArgumentError('It must be a size such as 500MB, 10GB or 1.5TB.');
+  return Math.round(bytes);
+}
+
+const SIZES: Record<string, number> = Object.fromEntries([
+  ...['b', 'kb', 'mb', 'gb', 'tb'].map((unit, power) => [unit, 1000 ** power]),
+  ...['kib', 'mib', 'gib', 'tib'].map((unit, power) => [unit, 1024 ** (power + 1)]),
+]);
+
+/** `30d`, `2w`, `12h`: milliseconds. */
+export function age(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)([hdw])$/.exec(text) ?? [];
+  const ms = Number(number) * (AGES[unit ?? ''] ?? Number.NaN);
+  if (!Number.isSafeInteger(Math.round(ms)) || ms > Date.now()) throw new InvalidArgumentError('It must be a time such as 12h, 30d or 8w.');
+  return ms;
+}
+
+const AGES: Record<string, number> = { h: 3_600_000, d: 86_400_000, w: 604_800_000 };

@@ -1,0 +1,150 @@
+/**
+ * Everything outside of a pipeline's text that decides its meaning: existing files, packages, variables and the code of
+ * steps. Each answer is recorded, so that a later run can check the recorded answers instead of parsing the text again.
+ */
+
+import { createHash } from 'node:crypto';
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { isAbsolute, relative, resolve } from 'node:path';
+import { matches } from '../files/glob.ts';
+import { atHome } from '../files/home-paths.ts';
+import { packageEntry, packageFolder } from '../files/packages.ts';
+import { CodeError, codeOf } from '../step-code.ts';
+
+/** The recorded answers by question. */
+export interface Answers {
+  /** `path x` or `glob x`. */
+  looks: Record<string, Look>;
+  packages: Record<string, string | null>;
+  /** SHA-256 of the value; null if the variable is not set. */
+  variables: Record<string, string | null>;
+  /** Whether the variable of a secret is set. Its value is not recorded. */
+  secrets: Record<string, boolean>;
+  /** The hash of a step's code, by `uses`. Not for built-in steps. */
+  modules: Record<string, string>;
+}
+
+/** The number of files that a path or glob matches, and the kind if there is one. */
+export interface Look {
+  count: number;
+  kind?: 'file' | 'folder';
+}
+
+export class Outside {
+  readonly answers: Answers = {
+    looks: Object.create(null),
+    packages: Object.create(null),
+    variables: Object.create(null),
+    secrets: Object.create(null),
+    modules: Object.create(null),
+  };
+
+  constructor(
+    private readonly folder: string,
+    private readonly root: string,
+    private readonly readOnly: boolean,
+    private readonly env: NodeJS.ProcessEnv = process.env,
+  ) {}
+
+  look(pattern: string, glob = false): Look {
+    const { looks } = this.answers;
+    const question = `${glob ? 'glob' : 'path'} ${pattern}`;
+    if (!Object.hasOwn(looks, question))
+      looks[question] = glob ? { count: matches(pattern, this.folder).length } : lookAt(resolve(this.folder, pattern));
+    return looks[question]!;
+  }
+
+  /** The package's folder relative to the pipeline's folder, so that a moved checkout has the same path; undefined if not installed. */
+  packageFolder(name: string): string | undefined {
+    const { packages } = this.answers;
+    if (!Object.hasOwn(packages, name)) {
+      const found = packageFolder(name, this.folder);
+      packages[name] = found === undefined ? null : relative(this.folder, found) || '.';
+    }
+    return packages[name] ?? undefined;
+  }
+
+  variable(name: string): string | undefined {
+    const value = variableIn(this.env, name);
+    this.answers.variables[name] = value === undefined ? null : createHash('sha256').update(value).digest('hex');
+    return value;
+  }
+
+  /** Expands `~` at the start of a path to the user's home folder. */
+  atHome(path: string): string {
+    return /^~($|\/)/.test(path) ? atHome(path, this.variable('HOME')) : path;
+  }
+
+  hasSecret(name: string): boolean {
+    const isSet = variableIn(this.env, name) !== undefined;
+    this.answers.secrets[name] = isSet;
+    return isSet;
+  }
+
+  /** The module of a step that is not built in; undefined if there is none. */
+  module(uses: string): string | undefined {
+    if (isOwnFile(uses)) {
+      const path = resolve(this.folder, this.atHome(uses));
+      return /\.[cm]?[jt]s$/.test(path) && existsSync(path) ? path : undefined;
+    }
+    const [, name, sub] = PACKAGE.exec(uses) ?? [];
+    const found = name === undefined ? undefined : packageFolder(name, this.folder);
+    const entry = found && packageEntry(found, sub === undefined ? '.' : `.${sub}`);
+    return entry !== undefined && existsSync(entry) ? realpathSync(entry) : undefined;
+  }
+
+  /** The hash of the step's code. Throws CodeError. */
+  async code(uses: string, path: string): Promise<string> {
+    const { hash } = await codeOf(path, { root: this.root, keep: !this.readOnly });
+    this.answers.modules[uses] = hash;
+    return hash;
+  }
+
+  /** Whether all recorded answers are still the same. */
+  async agrees({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
+    for (const [question, { count, kind }] of Object.entries(looks)) {
+      const found = this.look(question.slice(5), question.startsWith('glob '));
+      // Two matches are enough to know that there are several.
+      if (Math.min(found.count, 2) !== Math.min(count, 2) || found.kind !== kind) return false;
+    }
+    for (const [name, folder] of Object.entries(packages)) if ((this.packageFolder(name) ?? null) !== folder) return false;
+    for (const [name, hash] of Object.entries(variables)) {
+      this.variable(name);
+      if (this.answers.variables[name] !== hash) return false;
+    }
+    for (const [name, isSet] of Object.entries(secrets)) if (this.hasSecret(name) !== isSet) return false;
+    for (const [uses, hash] of Object.entries(modules)) {
+      const path = this.module(uses);
+      if (path === undefined) return false;
+      try {
+        if ((await this.code(uses, path)) !== hash) return false;
+      } catch (error) {
+        if (error instanceof CodeError) return false;
+        throw error;
+      }
+    }
+    return true;
+  }
+}
+
+/** An own property only, because a variable may have a name such as `constructor`. */
+export function variableIn(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  return Object.hasOwn(env, name) ? env[name] : undefined;
+}
+
+/** Whether `uses` is a file and not a package. */
+export function isOwnFile(uses: string): boolean {
+  return /^(\.{1,2}|~)([\\/]|$)/.test(uses) || isAbsolute(uses);
+}
+
+/** Splits `@scope/name/sub` into the package and the path after it. */
+export const PACKAGE = /^((?:@[\w.~-]+\/)?[\w.~-]+)(\/.+)?$/;
+
+function lookAt(path: string): Look {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    return stat ? { count: 1, kind: stat.isDirectory() ? 'folder' : 'file' } : { count: 0 };
+  } catch {
+    return { count: 0 }; // a folder of the path cannot be read
+  }
+}

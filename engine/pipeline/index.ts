@@ -1,0 +1,58 @@
+/**
+ * Reads a pipeline file, from a cache if nothing has changed (memory.ts). A check needs a YAML parser and a schema compiler,
+ * which take longer to load than a run in which all cells are fresh.
+ */
+
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Pipeline } from '../cell.ts';
+import { Outside } from './environment.ts';
+import { recall, remember } from './pipeline-cache.ts';
+import { readText, shownPath } from './text-file.ts';
+
+export interface ReadOptions {
+  /** `name=value` of -p. */
+  set?: string[];
+  /** The file of --params. */
+  paramsFile?: string;
+  /** Change no file: do not cache the declarations of custom steps. */
+  readOnly?: boolean;
+}
+
+/** The full request. An equal request has an equal result unless something outside of the text has changed. */
+export interface Given {
+  /** Absolute. */
+  file: string;
+  folder: string;
+  /** The folder that contains `.tunesmith/`. */
+  root: string;
+  text: string;
+  set: string[];
+  /** Text of the params file. */
+  params?: string;
+}
+
+/** Throws InvalidError with all errors in the order of the file. */
+export async function readPipeline(path: string, options: ReadOptions = {}): Promise<Pipeline> {
+  const file = resolve(path);
+  const folder = dirname(file);
+  const root = rootOf(folder);
+  const text = readText(file, shownPath(file));
+  const { set = [], paramsFile, readOnly = false } = options;
+  const params = paramsFile === undefined ? undefined : readText(resolve(paramsFile), shownPath(resolve(paramsFile)));
+  const given = { file, folder, root, text, set, params };
+  const known = await recall(given, new Outside(folder, root, readOnly));
+  if (known) return known;
+  const { checkPipeline } = await import('./check.ts');
+  const outside = new Outside(folder, root, readOnly);
+  const pipeline = await checkPipeline(given, options, outside);
+  return readOnly ? pipeline : { ...pipeline, remember: () => remember(given, outside.answers, pipeline) };
+}
+
+/** The folder that contains `.tunesmith/`. */
+export function rootOf(folder: string): string {
+  for (let at = folder; ; at = dirname(at)) {
+    if (['.tunesmith', 'package.json', '.git'].some((mark) => existsSync(join(at, mark)))) return at;
+    if (dirname(at) === at) return folder;
+  }
+}

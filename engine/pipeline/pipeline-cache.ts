@@ -1,0 +1,121 @@
+/**
+ * Caches parsed pipelines in `.tunesmith/pipelines/`: the cells of a valid pipeline with everything that they depend on.
+ * An entry is valid if the text, the parameters and the installed tunesmith are the same, and everything that was looked up
+ * outside of the text (files, packages, variables) still gives the same answer.
+ */
+
+import { createHash } from 'node:crypto';
+import { readdirSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Cell, Pipeline, StepAction } from '../cell.ts';
+import { fileName } from '../cell-name.ts';
+import { keepText, keptText } from '../files/kept-text.ts';
+import { packageVersion } from '../files/packages.ts';
+import { type Answers, type Outside, variableIn } from './environment.ts';
+import type { Given } from './index.ts';
+
+interface Memory {
+  program: string;
+  given: Given;
+  answers: Answers;
+  pipeline: Pick<Pipeline, 'name' | 'description' | 'params'>;
+  /** The declarations of the steps, stored once instead of in each cell. */
+  definitions: StepAction['definition'][];
+  cells: KeptCell[];
+}
+
+type KeptCell = Omit<Cell, 'action' | 'env'> & {
+  action: Exclude<Cell['action'], StepAction> | (Omit<StepAction, 'definition'> & { definition: number });
+  /** Null if the value comes from the environment, because such values are not written to disk. */
+  env: Record<string, string | null>;
+};
+
+export async function recall(given: Given, outside: Outside): Promise<Pipeline | undefined> {
+  const text = keptText(placeOf(given));
+  if (text === undefined) return undefined;
+  const kept: Memory = JSON.parse(text);
+  const same = kept.program === program() && JSON.stringify(kept.given) === JSON.stringify(given);
+  if (!same || !(await outside.agrees(kept.answers))) return undefined;
+  const { pipeline, definitions, cells } = kept;
+  return {
+    ...pipeline,
+    file: given.file,
+    folder: given.folder,
+    root: given.root,
+    text: given.text,
+    cells: cells.map((cell) => recalled(cell, definitions, outside)),
+    async locate(step, at, message, hint) {
+      const { locateIn } = await import('./source.ts');
+      return locateIn(given, step, at, message, hint);
+    },
+  };
+}
+
+export function remember(given: Given, answers: Answers, { name, description, params, cells }: Pipeline): void {
+  const definitions = new Map<StepAction['definition'], number>();
+  const kept: Memory = {
+    program: program(),
+    given,
+    answers,
+    pipeline: { name, description, params },
+    cells: cells.map((cell) => keptCell(cell, definitions, answers)),
+    definitions: [...definitions.keys()],
+  };
+  keepText(placeOf(given), JSON.stringify(kept));
+}
+
+function keptCell(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): KeptCell {
+  const env = Object.entries(cell.env).map(([name, value]) => {
+    // A value in the text may equal the value in the environment. It is then read from the environment.
+    const taken = Object.hasOwn(variables, name) && variableIn(process.env, name) === value;
+    return [name, taken ? null : value!] as const;
+  });
+  return { ...cell, env: Object.fromEntries(env), action: keptAction(cell.action, definitions) };
+}
+
+function keptAction(action: Cell['action'], definitions: Map<StepAction['definition'], number>): KeptCell['action'] {
+  if (action.kind === 'shell') return action;
+  const { definition } = action;
+  if (!definitions.has(definition)) definitions.set(definition, definitions.size);
+  return { ...action, definition: definitions.get(definition)! };
+}
+
+function recalled({ action, env, ...cell }: KeptCell, definitions: StepAction['definition'][], outside: Outside): Cell {
+  const variables = Object.entries(env).map(([name, value]) => [name, value ?? outside.variable(name)] as const);
+  return {
+    ...cell,
+    env: Object.fromEntries(variables),
+    action: action.kind === 'shell' ? action : { ...action, definition: definitions[action.definition]! },
+  };
+}
+
+function placeOf({ root, file }: Given): string {
+  return join(root, '.tunesmith', 'pipelines', `${fileName(relative(root, file))}.json`);
+}
+
+let stamp: string | undefined;
+
+/** Identifies this tunesmith: by version and time of installation if installed, by the state of its files in a checkout. */
+function program(): string {
+  stamp ??= stampOf(fileURLToPath(new URL('../..', import.meta.url)));
+  return stamp;
+}
+
+function stampOf(folder: string): string {
+  // The same version may be packed and installed again with other content.
+  if (/[\\/]node_modules[\\/]/.test(folder))
+    return `${packageVersion(join(folder, '..'))} ${statSync(join(folder, '..', 'package.json')).ctimeMs}`;
+  // The compiler writes the state of its sources to this file.
+  const compiled = statSync(join(folder, '.tsbuildinfo'), { throwIfNoEntry: false });
+  if (compiled) return `${compiled.mtimeMs} ${compiled.size}`;
+  const hash = createHash('sha256');
+  for (const part of ['engine', 'steps'].map((name) => join(folder, name))) {
+    for (const name of readdirSync(part, { recursive: true, encoding: 'utf8' })) {
+      if (!/(?<!\.d)\.[jt]s$/.test(name)) continue;
+      const { mtimeMs, size } = statSync(join(part, name));
+      hash.update(`${name} ${mtimeMs} ${size}\n`);
+    }
+  }
+  return hash.digest('hex');
+}

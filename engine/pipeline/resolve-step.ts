@@ -1,0 +1,137 @@
+/** Resolves `uses`: a built-in step, a file of the user, or an installed package. */
+
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import type { StepAction } from '../cell.ts';
+import { atHome } from '../files/home-paths.ts';
+import { keepText, keptText } from '../files/kept-text.ts';
+import { packageFolder } from '../files/packages.ts';
+import { didYouMean, nearest } from '../format/did-you-mean.ts';
+import { nodeArguments } from '../load-step.ts';
+import { builtin, builtinNames } from '../registry.ts';
+import type { StepDefinition } from '../step.ts';
+import { type Code, CodeError, codeOf } from '../step-code.ts';
+import { isOwnFile, PACKAGE } from './environment.ts';
+import type { Reading } from './parse-context.ts';
+import type { Declaration } from './schema.ts';
+
+export interface Used {
+  uses: string;
+  module: StepAction['module'];
+  definition: Declaration;
+  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
+  check?: StepDefinition['check'];
+  foresee?: StepDefinition['foresee'];
+}
+
+/** Undefined if there is no such step or it cannot be loaded, which `wrong` reports. */
+export async function find(uses: string, reading: Reading, wrong: (message: string, hint?: string) => void): Promise<Used | undefined> {
+  const own = await builtin(uses);
+  if (own) {
+    const { run, check, foresee, ...definition } = own;
+    return { uses, module: { builtin: uses }, definition, check, foresee };
+  }
+  const path = reading.outside.module(uses);
+  if (path === undefined) {
+    if (isOwnFile(uses)) noFile(uses, reading, wrong);
+    else noPackage(uses, reading, wrong);
+    return undefined;
+  }
+  const described = await describeStep(path, reading);
+  if ('definition' in described) {
+    await reading.outside.code(uses, path);
+    return { uses, module: { path }, definition: described.definition };
+  }
+  wrong(`${uses}: ${described.message}`, described.hint);
+  return undefined;
+}
+
+function noFile(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
+  const path = resolve(folder, atHome(uses));
+  const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)).filter((file) => /\.[cm]?[jt]s$/.test(file)) : [];
+  const stem = (file: string) => file.replace(/\.[cm]?[jt]s$/, '');
+  const meant = nearest(stem(basename(path)), beside.map(stem));
+  const near = beside.find((file) => stem(file) === stem(basename(path))) ?? beside.find((file) => stem(file) === meant);
+  const named = near && `${uses.slice(0, uses.length - basename(uses).length)}${near}`;
+  if (existsSync(path)) wrong(`${uses} is not a step`, named ? `did you mean ${named}?` : 'A step is a .ts, .js or .mjs file.');
+  else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` creates an example of a step.');
+}
+
+function noPackage(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
+  const [, name, sub] = PACKAGE.exec(uses) ?? [];
+  if (name !== undefined && packageFolder(name, folder) !== undefined) {
+    wrong(`the package ${name} has no module ${sub === undefined ? 'to import' : `.${sub}`}`, 'The package is not a step.');
+    return;
+  }
+  const file = ['', '.ts', '.js', '.mjs']
+    .map((end) => `${uses}${end}`)
+    .find((file) => /\.[cm]?[jt]s$/.test(file) && existsSync(join(folder, file)));
+  const steps = didYouMean(uses, builtinNames(), 'steps');
+  wrong(
+    `there is no step "${uses}"`,
+    file ? `To use the file, write ./${file}` : `${steps}\nWrite a custom step as ./my-step.ts. A package must be installed.`,
+  );
+}
+
+/*
+ * Reads the declaration of a custom step. The module runs in a child process, never in the engine. The declaration is cached
+ * by the hash of the step's code, so that the child starts once per edit.
+ */
+
+/** The message of the child. */
+export type Description = { definition: Declaration } | { message: string; hint?: string };
+
+/** `path`: the step's module. `readOnly`: do not write to the cache. */
+export async function describeStep(
+  path: string,
+  { root, readOnly, patience = 30_000 }: { root: string; readOnly?: boolean; patience?: number },
+): Promise<Description> {
+  let code: Code;
+  try {
+    code = await codeOf(path, { root }); // not cached, so that a module that is no step leaves no files behind
+  } catch (error) {
+    if (error instanceof CodeError) return { message: error.message };
+    throw error;
+  }
+  const memo = join(root, '.tunesmith', 'descriptions', `${code.hash}.json`);
+  const kept = keptText(memo);
+  if (kept !== undefined) return { definition: JSON.parse(kept) as Declaration };
+  const description = await ask(path, patience);
+  if ('definition' in description && !readOnly) keepText(memo, JSON.stringify(description.definition));
+  return description;
+}
+
+async function ask(path: string, patience: number): Promise<Description> {
+  const { execa } = await import('execa');
+  const child = execa(
+    process.execPath,
+    nodeArguments(new URL(`./describe-child${extname(import.meta.url)}`, import.meta.url)).concat(path),
+    {
+      cwd: dirname(path),
+      ipc: true,
+      serialization: 'json',
+      stdin: 'ignore',
+      stdout: 'ignore',
+      reject: false,
+      timeout: patience,
+      forceKillAfterDelay: 1000,
+    },
+  );
+  const [answer, result] = await Promise.all([child.getOneMessage().catch(() => undefined), child]);
+  if (answer) return answer as Description;
+  if (result.timedOut)
+    return { message: `it was still loading after ${patience / 1000} s`, hint: 'Do the work in `run`, not while the module loads.' };
+  if (result.exitCode === NEVER_SETTLED)
+    return {
+      message: 'it awaits a promise at its top level that never settles',
+      hint: 'Do the work in `run`, not while the module loads.',
+    };
+  return { message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`, hint: lastLine(result.stderr) };
+}
+
+/** Node's own exit code for a module that still awaits when nothing is left to run. */
+const NEVER_SETTLED = 13;
+
+function lastLine(text: string | undefined): string | undefined {
+  return text?.trim().split('\n').at(-1) || undefined;
+}

@@ -1,0 +1,90 @@
+/**
+ * Measures the CPU time in seconds and the peak memory of a child and its descendants by polling /proc a few times per second,
+ * because Node does not report them. A child that lives only a few milliseconds is not measured. On a system without
+ * /proc, no child is.
+ */
+
+import { readFileSync } from 'node:fs';
+
+export interface Usage {
+  cpuSeconds: number;
+  /** Peak resident memory of all its processes together, in bytes. */
+  peakBytes: number;
+}
+
+/** The sum over all children of a cell, which run in sequence. */
+export class Meter {
+  #total: Usage | undefined;
+
+  get usage(): Usage | undefined {
+    return this.#total;
+  }
+
+  /** Measures the child from now until the returned function is called. */
+  watch(pid: number): () => void {
+    if (process.platform !== 'linux') return () => {};
+    const before = lookAt(pid, undefined)?.cpuSeconds ?? 0;
+    let seen: Usage | undefined;
+    let timer: NodeJS.Timeout;
+    const look = (pause: number) => {
+      seen = lookAt(pid, seen);
+      timer = setTimeout(() => look(Math.min(SLOWEST, pause * 2)), pause).unref();
+    };
+    timer = setTimeout(() => look(FIRST), FIRST).unref();
+    return () => {
+      clearTimeout(timer);
+      // The work may have been shorter than the first pause while the process lives on.
+      seen = lookAt(pid, seen);
+      if (!seen) return;
+      const { cpuSeconds = 0, peakBytes = 0 } = this.#total ?? {};
+      this.#total = { cpuSeconds: cpuSeconds + seen.cpuSeconds - before, peakBytes: Math.max(peakBytes, seen.peakBytes) };
+    };
+  }
+}
+
+const FIRST = 15;
+const SLOWEST = 250;
+
+function lookAt(pid: number, before: Usage | undefined): Usage | undefined {
+  const sum = { ticks: 0, bytes: 0, highest: 0 };
+  if (!addUp(pid, sum)) return before;
+  const { cpuSeconds = 0, peakBytes = 0 } = before ?? {};
+  return {
+    // The CPU time of a process is lost if its parent does not wait for it.
+    cpuSeconds: Math.max(cpuSeconds, sum.ticks / TICKS_PER_SECOND),
+    peakBytes: Math.max(peakBytes, sum.bytes, sum.highest),
+  };
+}
+
+/** Adds a process, the children that it has waited for, and its descendants. False if it no longer exists. */
+function addUp(pid: number, sum: { ticks: number; bytes: number; highest: number }): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The fields after the command in parentheses: field 3 is the state.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    for (const field of [14, 15, 16, 17]) sum.ticks += Number(fields[field - 3]);
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    sum.bytes += kilobytes(status, 'VmRSS');
+    sum.highest = Math.max(sum.highest, kilobytes(status, 'VmHWM'));
+  } catch {
+    return false;
+  }
+  for (const child of childrenOf(pid)) addUp(child, sum);
+  return true;
+}
+
+/** Empty if the kernel does not provide it. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+function kilobytes(status: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** Clock ticks per second in /proc, which is the same on every architecture that Node supports. */
+const TICKS_PER_SECOND = 100;

@@ -1,0 +1,336 @@
+/**
+ * Reuses the processes of steps, because starting Node and loading a step's libraries often takes longer than the step. The
+ * process of a step that leaves nothing behind is kept for a while. It runs the next cell with the same environment: the same
+ * folder, the same variables, the same number of cores, and no secrets.
+ *
+ * A process runs one cell at a time. It is reused only if that cell has succeeded and the process finds nothing left behind.
+ * After a failure, a stop or a timeout, the process and its whole group are killed.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { extname } from 'node:path';
+import type { Subprocess } from 'execa';
+import type { Frame } from '../../errors.ts';
+import { nodeArguments } from '../../load-step.ts';
+import { runChild } from './child-process.ts';
+import type { Death } from './failure.ts';
+import type { Guard } from './orphan-reaper.ts';
+import type { Message, StepJob } from './step-process.ts';
+import type { Meter } from './usage.ts';
+
+/*
+ * Validates the messages of a step's process. A step may send anything, for example with `metric('loss', {})`. Invalid
+ * messages must not break the engine. An invalid metric is reported instead of recorded.
+ */
+
+/** Undefined for an unknown message. */
+export function heard(said: unknown): Message | undefined {
+  if (said === null || typeof said !== 'object') return undefined;
+  const message = said as Record<string, unknown>;
+  switch (message.type) {
+    case 'begun':
+    case 'done':
+    case 'free':
+      return { type: message.type };
+    case 'log':
+    case 'warn':
+    case 'result':
+      return { type: message.type, message: String(message.message) };
+    case 'progress':
+      return progress(message);
+    case 'metric':
+      return metric(message);
+    case 'error':
+      return {
+        type: 'error',
+        message: String(message.message),
+        ...texts(message, ['hint', 'stack']),
+        ...(isTexts(message.option) ? { option: message.option } : {}),
+        ...(isFrames(message.frames) ? { frames: message.frames } : {}),
+      };
+    default:
+      return undefined;
+  }
+}
+
+function progress({ done, total, values }: Record<string, unknown>): Message | undefined {
+  if (!isNumber(done)) return undefined;
+  const shown = Object.entries(Object(values)).filter(([, value]) => isNumber(value) || typeof value === 'string');
+  return {
+    type: 'progress',
+    done,
+    ...(isNumber(total) ? { total } : {}),
+    values: Object.fromEntries(shown) as Record<string, number | string>,
+  };
+}
+
+/** JSON has no NaN, so NaN arrives as null. */
+function metric({ name, value, step }: Record<string, unknown>): Message {
+  const figure = value === null ? Number.NaN : value;
+  if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
+    const told = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
+    return { type: 'warn', message: `ignored the metric ${told}: a metric needs a name and a number` };
+  }
+  return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}) };
+}
+
+function texts(message: Record<string, unknown>, keys: string[]): Record<string, string> {
+  return Object.fromEntries(keys.flatMap((key) => (typeof message[key] === 'string' ? [[key, message[key]]] : [])));
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function isFrames(value: unknown): value is Frame[] {
+  return (
+    Array.isArray(value) &&
+    value.every((frame) => typeof Object(frame).file === 'string' && isNumber(Object(frame).line) && isNumber(Object(frame).column))
+  );
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
+}
+
+/** The environment that a reused process must have. */
+export interface Place {
+  folder: string;
+  environment: Record<string, string>;
+  threads: number;
+}
+
+export interface Work {
+  place: Place;
+  job: Omit<StepJob, 'mark' | 'threads'>;
+  /** Whether the process may be reused. */
+  shared: boolean;
+  signal: AbortSignal;
+  meter: Meter;
+  onOutput(stream: OutputStream, bytes: Uint8Array): void;
+  hear(message: Message): void;
+}
+
+type OutputStream = 'stdout' | 'stderr';
+
+export class Workers {
+  readonly #idle = new Map<string, Worker[]>();
+  readonly #living = new Set<Worker>();
+
+  constructor(private readonly guard: Guard) {}
+
+  /** Resolves when the step has ended: with the death of the process, or undefined if the process lives on. */
+  async run(work: Work): Promise<Death | undefined> {
+    const key = JSON.stringify(work.place);
+    for (let idle = this.#take(key, work); idle; idle = this.#take(key, work)) {
+      const ending = await this.#give(idle, key, work);
+      // The idle process had died, so start a new one for this step.
+      if (ending !== 'never begun') return ending;
+    }
+    work.signal.throwIfAborted();
+    const worker = new Worker(work.place, this.guard);
+    this.#living.add(worker);
+    const gone = () => void this.#living.delete(worker);
+    worker.dead.then(gone, gone);
+    const ending = await this.#give(worker, key, work);
+    return ending === 'never begun' ? worker.dead : ending;
+  }
+
+  /** Ends all idle processes at the end of the run. */
+  async close(): Promise<void> {
+    const living = [...this.#living];
+    for (const worker of living) worker.end();
+    await Promise.allSettled(living.map(({ dead }) => dead));
+  }
+
+  #take(key: string, { shared }: Work): Worker | undefined {
+    return shared ? this.#idle.get(key)?.pop() : undefined;
+  }
+
+  async #give(worker: Worker, key: string, work: Work): Promise<Death | 'never begun' | undefined> {
+    const ending = await worker.run(work);
+    if (ending !== 'free') return ending;
+    this.#idle.set(key, [...(this.#idle.get(key) ?? []), worker]);
+    worker.rest();
+    return undefined;
+  }
+}
+
+/** One process. */
+class Worker {
+  readonly dead: Promise<Death>;
+  readonly #ending = new AbortController();
+  /** In an array, because a subprocess is itself a promise of its end. */
+  readonly #started: Promise<[Subprocess]>;
+  #talk: Promise<void> | undefined;
+  #served = false;
+  #turn: Turn | undefined;
+  #resting: NodeJS.Timeout | undefined;
+
+  constructor({ folder, environment }: Place, guard: Guard) {
+    let started: (child: [Subprocess]) => void;
+    this.#started = new Promise((resolve) => {
+      started = resolve;
+    });
+    this.dead = runChild(process.execPath, STEP_PROCESS, {
+      folder,
+      environment,
+      signal: this.#ending.signal,
+      guard,
+      onOutput: (stream, bytes) => this.#turn?.output[stream].take(bytes),
+      node: { ipc: true, serialization: 'json' },
+      onStart: (child) => {
+        this.#talk = this.#listen(child).catch(() => {}); // The death of the child is reported elsewhere.
+        started([child]);
+      },
+    });
+    this.dead.catch(() => {}); // The running step reports it.
+  }
+
+  /** `free`: the process waits for more work. `never begun`: it died before the step started. */
+  async run(work: Work): Promise<'free' | 'never begun' | Death> {
+    clearTimeout(this.#resting);
+    const turn = new Turn(work);
+    this.#turn = turn;
+    const stop = () => this.#ending.abort();
+    work.signal.addEventListener('abort', stop, { once: true });
+    if (work.signal.aborted) stop();
+    void this.#started.then(([child]) => child.sendMessage!(turn.job as never)).catch(() => {});
+    // The start of the process counts for the first step. Later steps are measured from their own start.
+    let measured: (() => void) | undefined;
+    let missed: NodeJS.Timeout | undefined;
+    // A step that closed stdout or stderr cannot write the mark.
+    void turn.free.then(() => {
+      missed = setTimeout(stop, MARKED_WITHIN);
+    });
+    void (this.#served ? turn.begin : this.#started).then(async () => {
+      const [child] = await this.#started;
+      if (this.#turn === turn) measured = work.meter.watch(child.pid!);
+    });
+    this.#served = true;
+    try {
+      const death = await Promise.race([turn.over, this.dead]);
+      if (death === 'over') {
+        if (!work.signal.aborted) return 'free';
+        return await this.dead;
+      }
+      await this.#talk;
+      turn.output.stdout.flush();
+      turn.output.stderr.flush();
+      return turn.begun ? death : 'never begun';
+    } finally {
+      measured?.();
+      clearTimeout(missed);
+      work.signal.removeEventListener('abort', stop);
+      this.#turn = undefined;
+    }
+  }
+
+  /** Keeps the process for a while for more work. */
+  rest(): void {
+    this.#resting = setTimeout(() => this.end(), PATIENCE).unref();
+  }
+
+  /** Closes the channel, which ends the process at once. */
+  end(): void {
+    clearTimeout(this.#resting);
+    void this.#started.then(([child]) => child.disconnect?.());
+  }
+
+  async #listen(child: Subprocess): Promise<void> {
+    for await (const message of child.getEachMessage!()) this.#turn?.hear(message);
+  }
+}
+
+/** Maximum idle time of a process in milliseconds, to free its memory. */
+const PATIENCE = 5000;
+const MARKED_WITHIN = 2000;
+
+const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
+
+/** One step in a process. */
+class Turn {
+  readonly job: StepJob;
+  readonly output: Record<OutputStream, Output>;
+  /** Resolves when the process has reported that it is free and all its output has arrived. */
+  readonly over: Promise<'over'>;
+  readonly begin: Promise<void>;
+  readonly free: Promise<void>;
+  begun = false;
+  #begin: () => void = () => {};
+  readonly #hear: Work['hear'];
+  #free: () => void = () => {};
+
+  constructor({ job, place, shared, hear, onOutput }: Work) {
+    const mark = shared ? `\0${randomBytes(16).toString('hex')}\n` : undefined;
+    this.job = { ...job, threads: place.threads, mark };
+    this.output = {
+      stdout: new Output(mark, (bytes) => onOutput('stdout', bytes)),
+      stderr: new Output(mark, (bytes) => onOutput('stderr', bytes)),
+    };
+    this.#hear = hear;
+    this.begin = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
+    this.free = new Promise((resolve) => {
+      this.#free = resolve;
+    });
+    this.over = Promise.all([this.free, this.output.stdout.marked, this.output.stderr.marked]).then(() => 'over');
+  }
+
+  hear(said: unknown): void {
+    const message = heard(said);
+    if (!message) return;
+    if (message.type === 'begun') {
+      this.begun = true;
+      this.#begin();
+    } else if (message.type === 'free') this.#free();
+    else this.#hear(message);
+  }
+}
+
+/** The output of a process up to the mark, which is needed because pipes and messages are not ordered with each other. */
+class Output {
+  readonly marked: Promise<void>;
+  readonly #mark: Buffer | undefined;
+  #held = Buffer.alloc(0);
+  #found: () => void = () => {};
+
+  constructor(
+    mark: string | undefined,
+    private readonly pass: (bytes: Uint8Array) => void,
+  ) {
+    this.#mark = mark === undefined ? undefined : Buffer.from(mark);
+    this.marked = new Promise((resolve) => {
+      this.#found = resolve;
+    });
+  }
+
+  take(bytes: Uint8Array): void {
+    if (!this.#mark) {
+      this.pass(bytes);
+      return;
+    }
+    this.#held = Buffer.concat([this.#held, bytes]);
+    const at = this.#held.indexOf(this.#mark);
+    if (at >= 0) {
+      this.#pass(at);
+      this.#held = Buffer.alloc(0);
+      this.#found();
+      return;
+    }
+    // Hold back text that may be the beginning of the mark.
+    const zero = this.#held.lastIndexOf(0);
+    this.#pass(zero >= 0 && this.#held.length - zero < this.#mark.length ? zero : this.#held.length);
+  }
+
+  /** The end of the output. */
+  flush(): void {
+    this.#pass(this.#held.length);
+  }
+
+  #pass(end: number): void {
+    if (end > 0) this.pass(this.#held.subarray(0, end));
+    this.#held = this.#held.subarray(end);
+  }
+}

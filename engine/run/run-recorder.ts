@@ -1,0 +1,190 @@
+/**
+ * Writes the events of a run to the records in batches of one second, so that a thousand cells do not cause a thousand disk
+ * flushes. It also registers the results that the run uses in the index of the cache, so that gc does not remove them.
+ */
+
+import { relative } from 'node:path';
+import { CacheError } from '../../cache/error.ts';
+import type { Result } from '../../cache/index.ts';
+import type { Cell, Pipeline } from '../cell.ts';
+import type { CellState, RunEvent } from '../events.ts';
+import { type Components, codeTexts } from './fingerprint.ts';
+import type { Project } from './project.ts';
+import { userOf } from './project-paths.ts';
+import { type Git, gitState, settingOf } from './provenance.ts';
+import type { CellRecord, MetricRecord, Notice, RunRecord } from './records.ts';
+
+/** What is known about a cell before it starts or when it ends. */
+interface Known {
+  fingerprint: string;
+  components: Components;
+  result?: Result;
+}
+
+export class Transcript {
+  #run = 0;
+  #use: number | undefined;
+  /** The results that the run uses, and how many of them are registered in the index. */
+  readonly #relied = new Set<string>();
+  #told = 0;
+  readonly #fingerprints = new Map<string, string>();
+  readonly #fresh: Ended[] = [];
+  #others: Ended[] = [];
+  #cells: CellRecord[] = [];
+  #metrics: MetricRecord[] = [];
+  readonly #notices: Notice[] = [];
+  /** By cell. */
+  readonly #results = new Map<string, string>();
+  #timer: NodeJS.Timeout | undefined;
+  readonly #asking = new AbortController();
+  readonly #git: Promise<void>;
+  #found: Git | undefined;
+
+  /** Asks git at the start, because the answer takes a while. */
+  constructor(
+    private readonly project: Project,
+    private readonly pipeline: Pipeline,
+  ) {
+    this.#git = gitState(pipeline.folder, this.#asking.signal).then((git) => {
+      this.#found = git;
+    });
+  }
+
+  /**
+   * Protects all results from gc until the run has started. Call it before checking cells. It waits for a running gc, which
+   * has already counted the uses.
+   */
+  async arrive(): Promise<void> {
+    const { root, places, cache } = this.project;
+    const turn = await cache.turns.publish();
+    try {
+      this.#use = cache.uses.arrive(userOf(root, places), relative(root, this.pipeline.file));
+    } finally {
+      turn.release();
+    }
+  }
+
+  /** Returns the number of the run. `found`: what is known about its cells. */
+  begin(found: Iterable<{ look?: Known }>): number {
+    const { project, pipeline } = this;
+    for (const { look } of found) if (look?.result) this.#relied.add(look.fingerprint);
+    this.#told = this.#relied.size;
+    this.#run = project.records.begin(pipeline, settingOf(pipeline));
+    if (this.#use !== undefined) project.cache.uses.begin(this.#use, this.#relied);
+    void this.#git.then(() => this.#soon());
+    return this.#run;
+  }
+
+  hear(event: RunEvent): void {
+    if (event.type === 'result') this.#results.set(event.cell, event.message);
+    if (event.type === 'notice') this.#notices.push({ cell: event.cell, message: event.message });
+    if (event.type !== 'metric') return;
+    const { cell, name, value, step } = event;
+    this.#metrics.push({ cell, name, value, step });
+    this.#soon();
+  }
+
+  /** `known`: what was found out about the cell, if anything. */
+  ended(cell: Cell, state: CellState, known: Known | undefined, record: Omit<CellRecord, 'cell' | 'state' | 'fingerprint'>): void {
+    if (known) {
+      this.#fingerprints.set(cell.name, known.fingerprint);
+      (state === 'fresh' ? this.#fresh : this.#others).push({ cell, known });
+      if (state !== 'failed' && cell.cache) this.#relied.add(known.fingerprint);
+    }
+    // Fresh cells are not recorded, because they are many and have no details.
+    if (state === 'fresh') return;
+    this.#cells.push({
+      ...record,
+      cell: cell.name,
+      state,
+      fingerprint: known?.fingerprint,
+      result: state === 'ran' ? this.#results.get(cell.name) : undefined,
+    });
+    this.#soon();
+  }
+
+  /** Resolves with the error if the run could not be recorded. The results of its cells are reported anyway. */
+  async end(seconds: number, counts: Required<RunRecord['counts']>): Promise<CacheError | undefined> {
+    const patience = setTimeout(() => this.#asking.abort(), PATIENCE);
+    await this.#git;
+    clearTimeout(patience);
+    return this.#try(() => this.#finish(seconds, counts));
+  }
+
+  #finish(seconds: number, { ran, fresh, restored, failed, skipped, canceled }: Required<RunRecord['counts']>): void {
+    const { records, cache } = this.project;
+    this.#write();
+    const counts = { ran, fresh, restored, failed, skipped, canceled };
+    const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
+    if (isNew) this.#keep(this.#fresh);
+    if (this.#use !== undefined) cache.uses.end(this.#use, this.#relied.size > this.#told ? this.#relied : undefined);
+  }
+
+  /** Also called for a run that was interrupted or did not start. */
+  close(): void {
+    this.#asking.abort();
+    clearTimeout(this.#timer);
+    if (this.#run === 0) this.#try(() => this.#use !== undefined && this.project.cache.uses.forget([this.#use], []));
+  }
+
+  #soon(): void {
+    if (this.#asking.signal.aborted) return;
+    this.#timer ??= setTimeout(() => this.#try(() => this.#write()), 1000).unref();
+  }
+
+  /** Retries later what could not be written, because a full disk must not stop running steps. */
+  #try(work: () => void): CacheError | undefined {
+    try {
+      work();
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof CacheError)) throw error;
+      return error;
+    }
+  }
+
+  #write(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const { records } = this.project;
+    records.add(this.#run, this.#cells, this.#metrics);
+    this.#cells = [];
+    this.#metrics = [];
+    if (this.#found) records.foundGit(this.#run, this.#found);
+    this.#found = undefined;
+    this.#keep(this.#others);
+    this.#others = [];
+  }
+
+  /** The data that later runs compare with. */
+  #keep(ended: Ended[]): void {
+    const { records } = this.project;
+    for (const { cell, known } of ended) {
+      if (!records.keepComponents(known.fingerprint, known.components)) continue;
+      for (const text of codeTexts(cell, known.components).values()) records.keepText(text);
+    }
+  }
+}
+
+interface Ended {
+  cell: Cell;
+  known: Known;
+}
+
+/** Maximum time that the end of a run waits for git, in milliseconds. Git is slow in very large repositories. */
+const PATIENCE = 500;
+
+/** The metrics and results that cells which need not run reported in their last execution. */
+export function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
+  const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
+  return [
+    ...records
+      .lastFigures(file)
+      .filter(stands)
+      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
+    ...records
+      .lastResults(file)
+      .filter(stands)
+      .map(({ cell, message }): RunEvent => ({ type: 'result', cell, message })),
+  ];
+}

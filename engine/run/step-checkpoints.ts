@@ -1,0 +1,86 @@
+/**
+ * The folder for checkpoints of a step, which survive an interrupted attempt: `.tunesmith/checkpoints/<fingerprint>/`. Other
+ * options, inputs or versions have another fingerprint, so a step never resumes from a checkpoint that does not match.
+ */
+
+import { lstatSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { removeTree } from '../../cache/atomic-move.ts';
+import { systemError } from '../../cache/error.ts';
+import type { Lease } from '../../cache/lease.ts';
+import type { Project } from './project.ts';
+
+export class Checkpoints {
+  constructor(
+    /** Does not exist until the step writes there. */
+    readonly folder: string,
+    readonly release: () => void,
+  ) {}
+
+  /** Waits until no other execution of the same fingerprint uses them. */
+  static async hold({ places, records }: Project, fingerprint: string, signal: AbortSignal): Promise<Checkpoints> {
+    const lease = await records.leases.acquire(keyOf(fingerprint), { signal });
+    return new Checkpoints(join(places.checkpoints, fingerprint), () => lease.release());
+  }
+
+  /** Removes them when the cell has succeeded or they are invalid. If that fails, they only take space: later runs never use them. */
+  remove(): void {
+    try {
+      removeTree(this.folder);
+    } catch {
+      // It is removed later, when it has not been used for a long time.
+    }
+  }
+
+  /** Removes checkpoints that were not used for a long time. */
+  static async removeForgotten({ root, places, records, notice }: Project): Promise<void> {
+    for (const fingerprint of namesIn(places.checkpoints)) {
+      const folder = join(places.checkpoints, fingerprint);
+      if (Date.now() - lastWritten(folder) < TWO_WEEKS) continue;
+      const busy = new AbortController();
+      const lease: Lease | undefined = await records.leases
+        .acquire(keyOf(fingerprint), { signal: busy.signal, onWait: () => busy.abort() })
+        .catch((error) => {
+          if (busy.signal.aborted) return undefined;
+          throw error;
+        });
+      if (!lease) continue;
+      try {
+        removeTree(folder);
+      } catch (error) {
+        const { message, hint } = systemError(error) ?? { message: String(error), hint: '' };
+        const trouble = `could not remove ${relative(root, folder)}: ${message}. ${hint}`;
+        if (!records.wasTold(trouble)) notice(trouble);
+      } finally {
+        lease.release();
+      }
+    }
+  }
+}
+
+const TWO_WEEKS = 14 * 24 * 3600 * 1000;
+
+const keyOf = (fingerprint: string): string => `checkpoints ${fingerprint}`;
+
+/** The last change of the folder or of anything below it. */
+function lastWritten(folder: string): number {
+  const names = [folder, ...namesIn(folder, true).map((name) => join(folder, name))];
+  return names.reduce((last, name) => Math.max(last, writtenAt(name)), 0);
+}
+
+/** An unreadable folder may be in use. */
+function writtenAt(path: string): number {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  } catch {
+    return Date.now();
+  }
+}
+
+function namesIn(folder: string, recursive = false): string[] {
+  try {
+    return readdirSync(folder, { recursive, encoding: 'utf8' });
+  } catch {
+    return [];
+  }
+}

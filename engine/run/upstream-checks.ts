@@ -1,0 +1,55 @@
+/** Asks the remaining steps before a long cell starts whether existing outputs already make them fail. */
+
+import type { Cell, Pipeline } from '../cell.ts';
+import { upstreamOf } from '../pipeline/options.ts';
+import { builtin } from '../registry.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf, StepDefinition } from '../step.ts';
+
+interface Waiting {
+  cell: Cell;
+  /** The cells whose outputs decide. */
+  reads: Set<string>;
+  check: NonNullable<StepDefinition['foresee']>['check'];
+}
+
+export class Foresight {
+  readonly #cells: ReadonlyMap<string, Cell>;
+  #waiting: Waiting[];
+
+  private constructor(cells: ReadonlyMap<string, Cell>, waiting: Waiting[]) {
+    this.#cells = cells;
+    this.#waiting = waiting;
+  }
+
+  /** The outputs of these cells. */
+  static async of(pending: Cell[], pipeline: Pipeline): Promise<Foresight> {
+    const cells = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
+    const waiting: Waiting[] = [];
+    for (const cell of pending) {
+      if (cell.action.kind !== 'step' || !('builtin' in cell.action.module)) continue;
+      const foresee = (await builtin(cell.action.module.builtin))?.foresee;
+      const reads = new Set(foresee?.reads.flatMap((path) => behind(cell, path.split('.'), cells)));
+      if (foresee && reads.size > 0) waiting.push({ cell, reads, check: foresee.check });
+    }
+    return new Foresight(cells, waiting);
+  }
+
+  /** The cells that will fail. Asks each cell once, as soon as all deciding outputs exist. */
+  problems(exists: (cell: string) => boolean): { cell: Cell; at: Cell; problem: OptionProblem }[] {
+    const ready = this.#waiting.filter(({ reads }) => [...reads].every(exists));
+    if (ready.length === 0) return [];
+    this.#waiting = this.#waiting.filter((one) => !ready.includes(one));
+    return ready.flatMap(({ cell, check }) => {
+      const { options } = cell.action as { options: OptionsOf<OptionSchemas> };
+      const [problem] = check(options, upstreamOf(cell, this.#cells, exists));
+      return problem ? [{ cell, at: this.#cells.get(problem.upstream ?? cell.name)!, problem }] : [];
+    });
+  }
+}
+
+/** The cells that a path of inputs leads to. */
+function behind(cell: Cell, [role, ...rest]: string[], cells: ReadonlyMap<string, Cell>): string[] {
+  const sources = cell.inputs[role!]?.sources ?? [];
+  const above = [...new Set(sources.flatMap((source) => (source.kind === 'output' ? [source.cell] : [])))];
+  return rest.length === 0 ? above : above.flatMap((name) => behind(cells.get(name)!, rest, cells));
+}

@@ -1,0 +1,94 @@
+/** The files that a pipeline reads but does not make: the pipeline file, its parameters, inputs and the code of steps. */
+
+import { createHash } from 'node:crypto';
+import { type BigIntStats, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Pipeline } from '../cell.ts';
+import { isByProduct, matches } from '../files/glob.ts';
+import { type Code, codeOf } from '../step-code.ts';
+
+/** The state of each file by path: its timestamps or the hash of its content. */
+export type Looks = Map<string, string>;
+
+/** The state of the pipeline file and of the --params file. Call it before they are read. */
+export function textLooks(file: string, params: string | undefined): Looks {
+  return new Map([file, ...(params === undefined ? [] : [params])].map((path) => [resolve(path), textLook(resolve(path))]));
+}
+
+/** The state of the code of steps when it was read. */
+export async function codeLooks({ cells }: Pipeline): Promise<Looks> {
+  const modules = cells.flatMap(({ action }) => (action.kind === 'step' && 'path' in action.module ? [action.module.path] : []));
+  const looks: Looks = new Map();
+  for (const module of new Set(modules)) {
+    const code: Code = await codeOf(module);
+    for (const [name, hash] of Object.entries(code.files)) looks.set(resolve(dirname(module), name), hash);
+  }
+  return looks;
+}
+
+/** The current state of all files. `known`: the files that are compared by content. */
+export function looksNow(pipeline: Pipeline, known: Iterable<string>): Looks {
+  return new Map([...[...known].map((path) => [path, textLook(path)] as const), ...inputLooks(pipeline)]);
+}
+
+/** Inputs that no cell makes, including every file of a folder. */
+export function inputLooks({ folder, root, cells }: Pipeline): Looks {
+  const made = new Set(cells.flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => path)));
+  made.add(join(root, '.tunesmith'));
+  const isMade = (path: string): boolean => made.has(path) || (dirname(path) !== path && isMade(dirname(path)));
+  const looks: Looks = new Map();
+  const add = (path: string) => {
+    if (looks.has(path) || isMade(path)) return;
+    const stat = statAt(path);
+    looks.set(path, stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.mode}` : 'nothing');
+    if (!stat?.isDirectory()) return;
+    // The timestamps of a folder change when files are created in it.
+    looks.set(path, 'folder');
+    for (const name of namesIn(path)) if (!isByProduct(name, isFolder(join(path, name)))) add(join(path, name));
+  };
+  const patterns = new Map<string, boolean>();
+  for (const { inputs, enabled } of cells) {
+    for (const source of enabled ? Object.values(inputs).flatMap(({ sources }) => sources) : []) {
+      if (source.kind === 'path') patterns.set(source.pattern, source.glob);
+    }
+  }
+  for (const [pattern, glob] of patterns) for (const path of glob ? matchesNow(pattern, folder) : [resolve(folder, pattern)]) add(path);
+  return looks;
+}
+
+/** Ignores unreadable files, which the run reports. */
+function matchesNow(pattern: string, folder: string): string[] {
+  try {
+    return matches(pattern, folder);
+  } catch {
+    return [];
+  }
+}
+
+function textLook(path: string): string {
+  try {
+    return createHash('sha256').update(readFileSync(path)).digest('hex');
+  } catch {
+    return 'nothing';
+  }
+}
+
+function statAt(path: string): BigIntStats | undefined {
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statAt(path)?.isDirectory() ?? false;
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

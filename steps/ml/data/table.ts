@@ -1,0 +1,154 @@
+/**
+ * The table that steps exchange: a folder with `data.parquet` ordered by `id`, and its description `card.json`
+ * (docs/artifacts.md). The same rows give the same bytes, on any number of threads.
+ */
+
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Json, StepError } from '../../../engine/step.ts';
+import { type Column, type Database, literal, quote } from './database.ts';
+
+export type { Column } from './database.ts';
+
+export interface Card {
+  rows: number;
+  columns: Column[];
+  /** The number of rows of each label, if there is a column of labels. */
+  labels?: Record<string, number>;
+  /** The number of rows whose label is missing, if there are any. */
+  unlabelled?: number;
+  /** Lengths of the texts in characters, if there is a column of texts. */
+  lengths?: { min: number; median: number; p95: number; max: number };
+  /** Dropped rows, by reason. */
+  dropped: Record<string, number>;
+}
+
+/** Settings of collect that later steps need. */
+export interface Names {
+  /** The column of texts, if it is not `text`. */
+  text?: string | undefined;
+  /** The original names of columns that `select` renamed. */
+  renamed?: Record<string, string>;
+}
+
+/** The settings that a table carries. */
+export async function namesOf(folder: string): Promise<Names> {
+  const file = join(folder, 'card.json');
+  if (!existsSync(file)) return {};
+  const { text, renamed } = JSON.parse(await readFile(file, 'utf8')) as Names;
+  return { ...(text !== undefined && { text }), ...(renamed && { renamed }) };
+}
+
+export interface CardOptions {
+  /** The column of labels; default `label`. */
+  label?: string;
+  dropped?: Record<string, number>;
+  names?: Names;
+  /** Further counts of the step. */
+  counted?: Record<string, Json>;
+}
+
+/** Writes the rows of `relation` (a table, a view or a query in parentheses), which must have a column `id`. */
+export async function writeTable(database: Database, relation: string, folder: string, options: CardOptions = {}): Promise<Card> {
+  await mkdir(folder, { recursive: true });
+  const columns = await database.columns(`(SELECT id, * EXCLUDE (id) FROM ${relation})`);
+  // One thread and fixed row groups: otherwise the bytes would depend on which thread finished first.
+  await database.run('SET threads = 1');
+  await database.run(
+    `COPY (SELECT ${columns.map((column) => quote(column.name)).join(', ')} FROM ${relation} ORDER BY id)
+     TO ${literal(join(folder, 'data.parquet'))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 10240)`,
+  );
+  const card = await describe(database, tableOf(folder), columns, options);
+  await writeFile(join(folder, 'card.json'), `${JSON.stringify({ ...card, ...options.names, ...options.counted }, null, 2)}\n`);
+  return card;
+}
+
+/** The table in a folder, as a relation for SQL. */
+export function tableOf(folder: string): string {
+  const file = join(folder, 'data.parquet');
+  if (!existsSync(file))
+    throw new StepError(`${folder} contains no data.parquet`, 'Give the `data` of a collect, clean or split step, not your own files.');
+  return `read_parquet(${literal(file)})`;
+}
+
+/** `option`: the option that names the column. */
+export function requireColumn(columns: Column[], name: string, ...option: string[]): Column {
+  const column = columns.find((candidate) => candidate.name === name);
+  if (column) return column;
+  throw new StepError(
+    `the data have no column \`${name}\``,
+    `The columns are ${columns.map((candidate) => `\`${candidate.name}\``).join(', ')}. To make another, use \`select\` of collect: \`select: { ${name}: … }\`.`,
+    option.length > 0 ? option : undefined,
+  );
+}
+
+async function describe(database: Database, table: string, columns: Column[], options: CardOptions): Promise<Card> {
+  const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
+  const card: Card = { rows, columns, dropped: options.dropped ?? {} };
+  const label = columns.find((column) => column.name === (options.label ?? 'label'));
+  if (label) {
+    const counts = await database.rows<{ label: string | null; rows: number }>(
+      `SELECT ${quote(label.name)}::VARCHAR AS label, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY rows DESC, label LIMIT 1000`,
+    );
+    card.labels = Object.fromEntries(counts.flatMap((count) => (count.label === null ? [] : [[count.label, count.rows]])));
+    const unlabelled = counts.find((count) => count.label === null)?.rows;
+    if (unlabelled !== undefined) card.unlabelled = unlabelled;
+  }
+  const text = options.names?.text ?? 'text';
+  if (columns.some((column) => column.name === text && column.type === 'VARCHAR') && rows > 0)
+    card.lengths = await database.row<NonNullable<Card['lengths']>>(
+      `SELECT min(n) AS min, quantile_disc(n, 0.5) AS median, quantile_disc(n, 0.95) AS p95, max(n) AS max
+       FROM (SELECT length(${quote(text)}) AS n FROM ${table})`,
+    );
+  return card;
+}
+
+/*
+ * Records which data a table was collected from. `collect` writes the record as `sources.json`, which is copied with
+ * data, tokens, model and bundle; the model card lists the sources. The file contains no path of the machine and no
+ * credentials.
+ */
+
+export interface Source {
+  /** An address with its commit or version, a package, a database, or the name of a file. */
+  name: string;
+  /** The number of files or folders from this source. */
+  files: number;
+}
+
+export interface Sources {
+  /** The number of collected rows. */
+  rows: number;
+  sources: Source[];
+}
+
+/** Undefined if the sources are unknown, because another step made the table. @throws StepError for a damaged file */
+export async function readSources(folder: string): Promise<Sources | undefined> {
+  const file = join(folder, NAME);
+  if (!existsSync(file)) return undefined;
+  let found: Partial<Sources> | null;
+  try {
+    found = JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new StepError(`${file} is not a JSON object: ${(error as Error).message}`, MAKE_AGAIN);
+  }
+  const { rows, sources } = found ?? {};
+  const whole = Array.isArray(sources) && sources.every((one) => typeof one?.name === 'string' && typeof one.files === 'number');
+  if (typeof rows !== 'number' || !whole) throw new StepError(`${file} does not contain \`rows\` and a list of \`sources\``, MAKE_AGAIN);
+  return { rows, sources };
+}
+
+export async function writeSources(folder: string, sources: Sources): Promise<void> {
+  await writeFile(join(folder, NAME), `${JSON.stringify({ version: 1, ...sources }, null, 2)}\n`);
+}
+
+/** Copies the record of a folder to what is made of it. */
+export async function carrySources(from: string, to: string): Promise<void> {
+  const file = join(from, NAME);
+  if (existsSync(file)) await copyFile(file, join(to, NAME));
+}
+
+const NAME = 'sources.json';
+
+const MAKE_AGAIN = 'The file is truncated, was edited, or was written by a newer version of tunesmith. Make or copy the folder again.';

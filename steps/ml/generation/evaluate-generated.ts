@@ -1,0 +1,67 @@
+/**
+ * Generates a text for each example of a split, from exactly the tokens that the model would be given, and evaluates
+ * the texts.
+ */
+
+import type { Json } from '../../../engine/step.ts';
+import { generatedMetrics } from '../metrics/generated.ts';
+import { evaluationBatches } from '../models/batches.ts';
+import type { Model } from '../models/checkpoint.ts';
+import type { Split, TokensInfo } from '../models/token-dataset.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { type Folders, generatorOf } from './generator.ts';
+import type { GenerationOptions } from './options.ts';
+
+export interface Writing {
+  model: Model;
+  folders: Folders;
+  /** Names of the metrics. */
+  metrics: readonly string[];
+  asked: GenerationOptions;
+  batchSize: number;
+  signal: AbortSignal;
+  progress?(rows: number): void;
+}
+
+export interface Written {
+  /** In the order of the examples. */
+  texts: { target: string; writable?: string; predicted: string }[];
+  metrics: Record<string, number>;
+  /** How each metric was computed, and how the texts were generated. */
+  report: Record<string, Json>;
+}
+
+export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
+  const { model, folders, metrics, asked, batchSize, signal, progress } = writing;
+  const options = { ...asked, num_return_sequences: 1 };
+  const predicted = new Array<string>(split.sequences);
+  // The length limit is that of the targets in the model's training, as in `generate`; for other models, that of the
+  // targets in these tokens.
+  const generator = await generatorOf(model, folders, runtime, { usualLength: info.max_target_length });
+  try {
+    let rows = 0;
+    for (const { sequences } of evaluationBatches(split, batchSize).flat()) {
+      const prompts = Array.from(sequences, (sequence) => {
+        const ids = new Int32Array(split.length(sequence));
+        split.read('input_ids', sequence, ids, 0);
+        return [...ids];
+      });
+      for (const [i, { text }] of (await generator.generate(prompts, options, { signal })).entries()) predicted[sequences[i]!] = text;
+      rows += sequences.length;
+      progress?.(rows);
+    }
+  } finally {
+    await generator.close();
+  }
+  const measured = generatedMetrics(metrics);
+  const texts: Written['texts'] = [];
+  for await (const example of split.examples()) {
+    const { target, writable = target } = example as unknown as { target: string; writable?: string };
+    const text = { target, ...(writable !== target && { writable }), predicted: predicted[texts.length]! };
+    measured.add({ references: [writable], predicted: text.predicted });
+    texts.push(text);
+  }
+  const { num_beams, do_sample, max_new_tokens, max_length } = generator.config(options);
+  const generation = { num_beams, do_sample, ...(max_new_tokens === undefined ? { max_length: max_length ?? null } : { max_new_tokens }) };
+  return { texts, metrics: measured.metrics(), report: { generation, details: measured.details() } };
+}

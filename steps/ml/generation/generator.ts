@@ -1,0 +1,214 @@
+/** Generates texts from a model folder, streamed or whole. */
+
+import path from 'node:path';
+import { StepError } from '../../../engine/step.ts';
+import { readPreprocessing } from '../data/preprocessing.ts';
+import { loadModel, type Model } from '../models/checkpoint.ts';
+import { readEncoding } from '../models/encoding.ts';
+import { isGenerating } from '../models/family.ts';
+import { decodingOf } from '../models/heads.ts';
+import { shown } from '../models/json.ts';
+import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { openEncoder } from '../tasks/encoder.ts';
+import { openDecoder } from './kv-cache.ts';
+import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
+import { search } from './search.ts';
+import { completesStop, type Generated } from './stopping-criteria.ts';
+
+export interface GeneratedText extends Generated {
+  text: string;
+}
+
+export interface Watching {
+  /**
+   * Receives pieces of texts as soon as they are final: never half a character. `place` is the index of the text
+   * among the results.
+   */
+  onText?: (place: number, piece: string) => void | Promise<void>;
+  signal?: AbortSignal | undefined;
+  /** The maximum number of new tokens, whatever the options and the model's own settings are. */
+  limit?: number;
+}
+
+export interface Generator {
+  /** The column of the training data that the prompts came from, if it is known. */
+  readonly column: string | undefined;
+  /** All settings of the generation with these options. */
+  config(options: GenerationOptions): GenerationConfig;
+  /** @throws StepError for a prompt that nothing can be generated from */
+  encode(prompt: string, options: GenerationOptions): Promise<number[]>;
+  /**
+   * The estimated maximum memory of `generate` for such prompts, in bytes: keys and values of all tokens, and the
+   * attention of the prompts.
+   */
+  memory(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number): number;
+  /** Generates texts for encoded prompts, all in one batch: `num_return_sequences` for each. */
+  generate(prompts: readonly (readonly number[])[], options: GenerationOptions, watching?: Watching): Promise<GeneratedText[]>;
+  close(): Promise<void>;
+}
+
+/** `packed`: for many texts; it opens more slowly, and then runs faster. */
+export async function openGenerator(given: string, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
+  const folder = path.resolve(given);
+  const model = await loadModel(folder);
+  if (!isGenerating(model.task))
+    throw new StepError(`${shown(folder)} contains a model for ${model.task}, which generates no text`, 'Use `tunesmith predict`.');
+  return generatorOf(model, { own: folder, tokenizer: folder }, runtime, { packed });
+}
+
+/**
+ * The folders of what a model needs besides its weights: `generation_config.json`, and the tokenizer with its
+ * preprocessing.
+ */
+export interface Folders {
+  own: string;
+  tokenizer: string;
+}
+
+/**
+ * Generates with a model in memory and its current weights. `usualLength`: the maximum number of new tokens, unless
+ * the options, generation_config.json or the model's training set it.
+ */
+export async function generatorOf(
+  model: Model,
+  folders: Folders,
+  runtime: Runtime,
+  { packed = false, usualLength }: { packed?: boolean; usualLength?: number | undefined } = {},
+): Promise<Generator> {
+  const encoding = await readEncoding(folders.tokenizer);
+  const encoder = await openEncoder({
+    folder: folders.tokenizer,
+    task: model.task,
+    // transformers keeps the prefix of input texts in config.json.
+    encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
+    preprocessing: await readPreprocessing(folders.tokenizer),
+    padTokenId: model.config.pad_token_id,
+  });
+  const { tokenizer } = encoder;
+  checkVocabulary(tokenizer, model.config.vocab_size);
+  const { options: own, startToken } = await readGeneration(folders.own, model);
+  const decoder = openDecoder(model, runtime, { startToken, packed });
+  const usual = encoding.max_target_length ?? usualLength;
+  const configOf = (options: GenerationOptions): GenerationConfig => {
+    const config = generationConfig(own, options, decoder.vocabulary);
+    return config.max_new_tokens === undefined && config.max_length === undefined ? { ...config, max_new_tokens: usual } : config;
+  };
+
+  return {
+    column: encoding.fields?.text,
+    config: configOf,
+
+    async encode(prompt, options) {
+      const { input, sequences } = await encoder.encode({ text: prompt });
+      const { ids } = sequences[0]!;
+      // An encoder accepts an empty text; a decoder alone has nothing to continue.
+      if (ids.length === 0 || (model.task === 'causal-lm' && input.text === ''))
+        throw new StepError(
+          `the prompt is empty${prompt === '' ? '' : ' after the preprocessing of the training texts'}`,
+          'Enter a prompt to continue.',
+        );
+      longest(configOf(options), model.task === 'seq2seq' ? 1 : ids.length, decoder.context);
+      return ids;
+    },
+
+    memory(prompts, options, limit) {
+      const config = { ...configOf(options), limit };
+      const { layers, heads, width } = decodingOf(model)!.cache;
+      const prompt = Math.max(...prompts.map(({ length }) => length));
+      const begun = model.task === 'seq2seq' ? 1 : prompt;
+      const rows = prompts.length * Math.max(config.num_beams, config.num_return_sequences);
+      const cached = rows * longest(config, begun, decoder.context) * layers * 2 * heads * width;
+      return 4 * (cached + prompts.length * heads * prompt ** 2);
+    },
+
+    async generate(prompts, options, { onText, signal, limit = Number.POSITIVE_INFINITY } = {}) {
+      const config = { ...configOf(options), limit };
+      const streams = prompts.flatMap(() => Array.from({ length: config.num_return_sequences }, () => textStream(tokenizer)));
+      const give = async (place: number, piece: string) => {
+        if (piece !== '') await onText!(place, piece);
+      };
+      const texts = await search(decoder, prompts, {
+        config,
+        stops: (tokens) => completesStop(tokens, config.stop_strings, tokenizer.decode),
+        ...(onText && { onToken: async (place, token) => give(place, await streams[place]!.push([token])) }),
+        signal,
+      });
+      return Promise.all(
+        texts.map(async ({ tokens, finish }, place) => {
+          const text = await tokenizer.decode(tokens);
+          if (onText) await give(place, config.num_beams > 1 ? text : await streams[place]!.end());
+          return { text, tokens, finish };
+        }),
+      );
+    },
+
+    close: () => decoder.close(),
+  };
+}
+
+/*
+ * Decodes tokens to text as they come. Emitted text is never taken back: a character of several tokens waits until it
+ * is complete, so that all pieces together equal the decoding of all tokens at once.
+ */
+
+export interface TextStream {
+  /** The text that has become final; often empty. */
+  push(ids: readonly number[]): Promise<string>;
+  /** The text that was waiting for more tokens; nothing may be pushed afterwards. */
+  end(): Promise<string>;
+}
+
+export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'specialIds'>): TextStream {
+  const special = new Set(tokenizer.specialIds);
+  const bytes = byteTokens(tokenizer);
+  /** Tokens that may still affect later text: some whose text was emitted, and those that wait. */
+  let window: number[] = [];
+  /** The part of the window's text that was emitted. */
+  let given = '';
+
+  const giveOut = (text: string): string => {
+    // If a decoder changes earlier text, wait: nothing is taken back.
+    if (!text.startsWith(given)) return '';
+    const fresh = text.slice(given.length);
+    given = text;
+    return fresh;
+  };
+
+  return {
+    async push(ids) {
+      window.push(...ids.filter((id) => !special.has(id)));
+      // A run of byte tokens is decoded as a whole, and one invalid byte changes all of it, so it is final only at
+      // its end.
+      let certain = window.length;
+      while (certain > 0 && bytes.has(window[certain - 1]!)) certain--;
+      const text = await tokenizer.decode(window.slice(0, certain));
+      // At the end it mostly stands for the first bytes of a character.
+      const whole = text.endsWith(REPLACEMENT) ? text.slice(0, -1) : text;
+      const fresh = giveOut(whole);
+      if (window.length > LONGEST && certain === window.length && whole === text && given === text) {
+        window = window.slice(-CONTEXT);
+        given = await tokenizer.decode(window);
+      }
+      return fresh;
+    },
+    async end() {
+      return giveOut(await tokenizer.decode(window));
+    },
+  };
+}
+
+const REPLACEMENT = '\ufffd';
+
+/**
+ * A window that became this long is cut to its last tokens, which show the decoder that later text is not the
+ * beginning.
+ */
+const LONGEST = 64;
+const CONTEXT = 16;
+
+/** SentencePiece's tokens for single bytes, <0x00> to <0xFF>: none in most vocabularies. */
+function byteTokens({ idOf }: Pick<Tokenizer, 'idOf'>): Set<number> {
+  const ids = Array.from({ length: 256 }, (_, byte) => idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`));
+  return new Set(ids.filter((id) => id !== undefined));
+}

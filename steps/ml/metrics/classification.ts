@@ -1,0 +1,225 @@
+/**
+ * Metrics of single-label classification, with scikit-learn's names and definitions (zero_division = 0). Classes are
+ * numbers 0 … classes-1; `scores` are probabilities, one row per example.
+ */
+
+import { StepError } from '../../../engine/step.ts';
+
+export interface Classified {
+  classes: number;
+  truth: ArrayLike<number>;
+  predicted: ArrayLike<number>;
+  /** Probabilities: needed only by roc_auc, log_loss and ece. */
+  scores?: ArrayLike<number>[];
+  /** The positive class of two, for precision, recall, f1 and roc_auc; without it they are unavailable. */
+  positive?: number;
+}
+
+type Metric = (c: Classified, matrix: number[][]) => number;
+
+/** All metrics by name. */
+export const METRICS: Record<string, Metric> = {
+  accuracy: (c, m) => total(m.map((row, k) => row[k]!)) / c.truth.length,
+  balanced_accuracy: (_, m) =>
+    mean(
+      perClass(m)
+        .filter((s) => s.support > 0)
+        .map((s) => s.recall),
+    ),
+  precision: (c, m) => perClass(m)[positive(c, 'precision')]!.precision,
+  recall: (c, m) => perClass(m)[positive(c, 'recall')]!.recall,
+  f1: (c, m) => perClass(m)[positive(c, 'f1')]!.f1,
+  ...averages('precision'),
+  ...averages('recall'),
+  ...averages('f1'),
+  mcc,
+  roc_auc: rocAuc,
+  log_loss: logLoss,
+  ece,
+};
+
+/** Metrics that need two classes, one of them positive. */
+export const BINARY_METRICS = ['precision', 'recall', 'f1'];
+
+/** Metrics that need probabilities, `scores`. */
+export const PROBABILITY_METRICS = ['roc_auc', 'log_loss', 'ece'];
+
+/**
+ * From 0 to 1, except mcc (−1 to 1) and log_loss (nats, from 0). `names` are keys of METRICS: those of BINARY_METRICS
+ * need `positive`, those of PROBABILITY_METRICS need `scores`.
+ */
+export function classificationMetrics(c: Classified, names: readonly string[]): Record<string, number> {
+  const matrix = confusionMatrix(c);
+  return Object.fromEntries(names.map((name) => [name, METRICS[name]!(c, matrix)]));
+}
+
+/** Rows are true classes, columns predicted ones. */
+export function confusionMatrix({ classes, truth, predicted }: Classified): number[][] {
+  const matrix = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
+  for (let i = 0; i < truth.length; i++) matrix[truth[i]!]![predicted[i]!]!++;
+  return matrix;
+}
+
+export type ClassScores = {
+  precision: number;
+  recall: number;
+  f1: number;
+  /** The number of examples whose true class this is. */
+  support: number;
+};
+
+/** For each class by name, the predictions of its examples: the confusion matrix by names, without zeros. */
+export function classReport(labels: string[], matrix: number[][]): Record<string, ClassScores & { predicted_as: Record<string, number> }> {
+  return Object.fromEntries(
+    perClass(matrix).map((scores, k) => {
+      const predicted = labels.flatMap((label, j): [string, number][] => (matrix[k]![j]! > 0 ? [[label, matrix[k]![j]!]] : []));
+      return [labels[k]!, { ...scores, predicted_as: Object.fromEntries(predicted) }];
+    }),
+  );
+}
+
+function perClass(matrix: number[][]): ClassScores[] {
+  return matrix.map((row, k) => {
+    const hit = row[k]!;
+    const support = total(row);
+    const claimed = total(matrix.map((r) => r[k]!));
+    return { precision: ratio(hit, claimed), recall: ratio(hit, support), f1: ratio(2 * hit, claimed + support), support };
+  });
+}
+
+function averages(of: 'precision' | 'recall' | 'f1'): Record<string, Metric> {
+  return {
+    [`macro_${of}`]: (_, m) => mean(present(m).map((s) => s[of])),
+    [`weighted_${of}`]: (c, m) => total(perClass(m).map((s) => s[of] * s.support)) / c.truth.length,
+    // Each example has one label and one prediction, so every false positive of a class is a false negative of
+    // another.
+    [`micro_${of}`]: (c, m) => METRICS.accuracy!(c, m),
+  };
+}
+
+/** scikit-learn averages over the labels that occur in the truth or among the predictions. */
+function present(matrix: number[][]): ClassScores[] {
+  return perClass(matrix).filter((s, k) => s.support > 0 || matrix.some((row) => row[k]! > 0));
+}
+
+/** Matthews' correlation coefficient, for any number of classes (Gorodkin 2004). */
+function mcc(c: Classified, m: number[][]): number {
+  const n = c.truth.length;
+  const hits = total(m.map((row, k) => row[k]!));
+  const rows = m.map(total);
+  const columns = m.map((_, k) => total(m.map((row) => row[k]!)));
+  const dot = (a: number[], b: number[]) => total(a.map((x, k) => x * b[k]!));
+  return ratio(hits * n - dot(rows, columns), Math.sqrt(n * n - dot(columns, columns)) * Math.sqrt(n * n - dot(rows, rows)));
+}
+
+/**
+ * Area under the ROC curve; for more than two classes the unweighted mean of one-vs-rest. NaN if a class has no
+ * example or no counter-example.
+ */
+function rocAuc(c: Classified): number {
+  const scores = needScores(c, 'roc_auc');
+  const classes = c.classes === 2 ? [c.positive ?? 1] : Array.from({ length: c.classes }, (_, k) => k);
+  return mean(classes.map((k) => areaUnderRoc(c.truth, scores, k)));
+}
+
+/** The Mann-Whitney statistic with mid-ranks: a tie counts one half. */
+function areaUnderRoc(truth: ArrayLike<number>, scores: ArrayLike<number>[], k: number): number {
+  const order = scores.map((row, i) => ({ score: row[k]!, hit: truth[i] === k })).sort((a, b) => a.score - b.score);
+  let ranks = 0;
+  let hits = 0;
+  for (let i = 0; i < order.length; ) {
+    let end = i;
+    while (end < order.length && order[end]!.score === order[i]!.score) end++;
+    const here = order.slice(i, end).filter((e) => e.hit).length;
+    ranks += (here * (i + 1 + end)) / 2;
+    hits += here;
+    i = end;
+  }
+  const misses = order.length - hits;
+  return (ranks - (hits * (hits + 1)) / 2) / (hits * misses);
+}
+
+/**
+ * Mean cross-entropy in nats. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to
+ * sum to one.
+ */
+function logLoss(c: Classified): number {
+  const losses = needScores(c, 'log_loss').map((row, i) => {
+    const clipped = Array.from(row, (p) => Math.min(Math.max(p, Number.EPSILON), 1 - Number.EPSILON));
+    return -Math.log(clipped[c.truth[i]!]! / total(clipped));
+  });
+  return mean(losses);
+}
+
+/** Expected calibration error of the predicted class over 15 equal bins (Guo et al. 2017, arXiv:1706.04599). */
+function ece(c: Classified): number {
+  const BINS = 15;
+  const bins = Array.from({ length: BINS }, () => ({ n: 0, confidence: 0, right: 0 }));
+  needScores(c, 'ece').forEach((row, i) => {
+    const confidence = row[c.predicted[i]!]!;
+    // Bins are open on the left: (k/15, (k+1)/15].
+    const bin = bins[Math.min(BINS - 1, Math.max(0, Math.ceil(confidence * BINS) - 1))]!;
+    bin.n++;
+    bin.confidence += confidence;
+    if (c.predicted[i] === c.truth[i]) bin.right++;
+  });
+  return total(bins.map((b) => Math.abs(b.right - b.confidence))) / c.truth.length;
+}
+
+function positive(c: Classified, metric: string): number {
+  if (c.positive === undefined) throw new Error(`${metric} needs a positive class`);
+  return c.positive;
+}
+
+function needScores(c: Classified, metric: string): ArrayLike<number>[] {
+  if (!c.scores) throw new Error(`${metric} needs probabilities`);
+  return c.scores;
+}
+
+function ratio(part: number, whole: number): number {
+  return whole === 0 ? 0 : part / whole;
+}
+
+function total(numbers: number[]): number {
+  let sum = 0;
+  for (const x of numbers) sum += x;
+  return sum;
+}
+
+function mean(numbers: number[]): number {
+  return total(numbers) / numbers.length;
+}
+
+/* The positive class, for precision, recall and f1. */
+
+/**
+ * The class named `positive`, by default the last of two in sorting order (numbers by value): models and baselines
+ * may number their labels differently, but must mean the same class. Undefined with more than two labels. Throws,
+ * before anything is computed, if a metric does not apply to these labels.
+ */
+export function positiveClass(labels: string[], positive: string | undefined, metrics: readonly string[]): number | undefined {
+  const binary = binaryProblem(metrics, labels);
+  if (binary) throw new StepError(binary.message, binary.hint, ['metrics']);
+  const wrong = positive === undefined ? undefined : positiveProblem(positive, labels);
+  if (wrong) throw new StepError(wrong.message, wrong.hint, ['positive']);
+  return labels.length === 2 ? labels.indexOf(positive ?? labels.toSorted(inOrder)[1]!) : undefined;
+}
+
+/** The problem with a class that is named `positive`. */
+export function positiveProblem(positive: string, labels: readonly string[]): { message: string; hint: string } | undefined {
+  if (labels.length !== 2) return { message: `\`positive\` needs two labels, and there are ${labels.length}`, hint: 'Remove it.' };
+  if (labels.includes(positive)) return undefined;
+  return { message: `no label is "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` };
+}
+
+/** The problem with metrics that need two labels, if there are not two. */
+export function binaryProblem(metrics: readonly string[], labels: readonly string[]): { message: string; hint: string } | undefined {
+  const binary = labels.length === 2 ? undefined : metrics.find((name) => BINARY_METRICS.includes(name));
+  if (binary === undefined) return undefined;
+  return { message: `${binary} needs two labels, and there are ${labels.length}`, hint: `Use macro_${binary} or weighted_${binary}.` };
+}
+
+function inOrder(a: string, b: string): number {
+  const [x, y] = [a, b].map((label) => (label.trim() === '' ? Number.NaN : Number(label)));
+  return Number.isNaN(x! + y!) ? Buffer.compare(Buffer.from(a), Buffer.from(b)) : x! - y!;
+}

@@ -1,0 +1,66 @@
+/**
+ * Metrics of generated texts, computed example by example. Each is defined by its reference implementation, in its
+ * units: bleu, chrf and chrf++ by sacrebleu, from 0 to 100; rouge1, rouge2, rougeL and rougeLsum by rouge_score, from
+ * 0 to 1; exact_match is the share of outputs that equal one of their references exactly.
+ */
+
+import type { Json } from '../../../engine/step.ts';
+import { bleu } from './bleu.ts';
+import { chrf } from './chrf.ts';
+import { rouge } from './rouge.ts';
+
+export interface Generated {
+  /** The references, one or several. */
+  references: string[];
+  predicted: string;
+}
+
+/** One metric of one evaluation. */
+export interface Counter {
+  add(one: Generated): void;
+  value(): number;
+  /** Details that belong to the number: how it was computed, and its confidence interval. */
+  details?(): Record<string, Json>;
+}
+
+/** All metrics by name. */
+export const METRICS: Record<string, () => Counter> = {
+  rouge1: () => rouge('rouge1'),
+  rouge2: () => rouge('rouge2'),
+  rougeL: () => rouge('rougeL'),
+  rougeLsum: () => rouge('rougeLsum'),
+  bleu,
+  chrf: () => chrf(0),
+  'chrf++': () => chrf(2),
+  exact_match: exactMatch,
+};
+
+export interface GeneratedMetrics {
+  add(one: Generated): void;
+  metrics(): Record<string, number>;
+  /** By metric, if it has any. */
+  details(): Record<string, Json>;
+}
+
+/** `names` are keys of METRICS. Texts are not kept, only what each metric counts. */
+export function generatedMetrics(names: readonly string[]): GeneratedMetrics {
+  const counters = names.map((name) => [name, METRICS[name]!()] as const);
+  return {
+    add(one) {
+      for (const [, counter] of counters) counter.add(one);
+    },
+    metrics: () => Object.fromEntries(counters.map(([name, counter]) => [name, counter.value()])),
+    details: () => Object.fromEntries(counters.flatMap(([name, { details }]) => (details ? [[name, details()]] : []))),
+  };
+}
+
+function exactMatch(): Counter {
+  let [all, same] = [0, 0];
+  return {
+    add({ references, predicted }) {
+      all++;
+      if (references.includes(predicted)) same++;
+    },
+    value: () => same / all,
+  };
+}

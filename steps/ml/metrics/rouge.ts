@@ -1,0 +1,290 @@
+import { random } from '../models/random.ts';
+import type { Counter } from './generated.ts';
+import { common, nGrams } from './n-grams.ts';
+
+/*
+ * ROUGE (Lin 2004) as the package rouge_score computes it with its stemmer: F1 of common words (rouge1), of common
+ * bigrams (rouge2), or of the longest common subsequence, over the whole text (rougeL) or line by line (rougeLsum).
+ * The best of several references counts. The value is the unweighted mean over the examples, with a confidence
+ * interval from a seeded bootstrap.
+ */
+
+export type RougeType = 'rouge1' | 'rouge2' | 'rougeL' | 'rougeLsum';
+
+/** From 0 to 1. */
+export function rouge(type: RougeType): Counter {
+  const scores: number[] = [];
+  return {
+    add({ references, predicted }) {
+      scores.push(Math.max(...references.map((reference) => SCORES[type](reference, predicted))));
+    },
+    value: () => mean(scores),
+    details() {
+      const [low, high] = interval(scores);
+      return { stemmer: 'porter', confidence: 0.95, low, high };
+    },
+  };
+}
+
+/** F1 of one output. */
+const SCORES: Record<RougeType, (reference: string, predicted: string) => number> = {
+  rouge1: (reference, predicted) => ofRuns(wordsOf(reference), wordsOf(predicted), 1),
+  rouge2: (reference, predicted) => ofRuns(wordsOf(reference), wordsOf(predicted), 2),
+  rougeL(reference, predicted) {
+    const [real, said] = [wordsOf(reference), wordsOf(predicted)];
+    return f1(subsequence(real, said).length, real.length, said.length);
+  },
+  rougeLsum: (reference, predicted) => ofLines(linesOf(reference), linesOf(predicted)),
+};
+
+function ofRuns(real: string[], said: string[], order: number): number {
+  const hits = common(nGrams(real, order), nGrams(said, order));
+  return f1(hits, Math.max(real.length - order + 1, 0), Math.max(said.length - order + 1, 0));
+}
+
+/**
+ * A word of a reference's line matches if it is in the longest common subsequence with any line of the output; each
+ * word counts at most as often as both texts have it.
+ */
+function ofLines(real: string[][], said: string[][]): number {
+  const left = [nGrams(real.flat(), 1), nGrams(said.flat(), 1)];
+  let hits = 0;
+  for (const line of real) {
+    const places = new Set(said.flatMap((other) => subsequence(line, other)));
+    for (const place of [...places].sort((a, b) => a - b)) {
+      const word = line[place]!;
+      if (left.some((counts) => (counts.get(word) ?? 0) === 0)) continue;
+      for (const counts of left) counts.set(word, counts.get(word)! - 1);
+      hits++;
+    }
+  }
+  return f1(hits, real.flat().length, said.flat().length);
+}
+
+/**
+ * Indices in `real` of a longest common subsequence. If there are several, it is the one that rouge_score finds,
+ * because their unions differ.
+ */
+function subsequence(real: string[], said: string[]): number[] {
+  const width = said.length + 1;
+  const longest = new Int32Array((real.length + 1) * width);
+  for (let i = 1; i <= real.length; i++)
+    for (let j = 1; j <= said.length; j++)
+      longest[i * width + j] =
+        real[i - 1] === said[j - 1]
+          ? longest[(i - 1) * width + j - 1]! + 1
+          : Math.max(longest[(i - 1) * width + j]!, longest[i * width + j - 1]!);
+  const places: number[] = [];
+  for (let i = real.length, j = said.length; i > 0 && j > 0; ) {
+    if (real[i - 1] === said[j - 1]) {
+      places.push(--i);
+      j--;
+    } else if (longest[i * width + j - 1]! > longest[(i - 1) * width + j]!) j--;
+    else i--;
+  }
+  return places.reverse();
+}
+
+/** Sequences of ASCII letters and digits in lower case; those of more than three characters are stemmed. */
+function wordsOf(text: string): string[] {
+  const words = text.toLowerCase().match(/[a-z0-9]+/g) ?? [];
+  return words.map((word) => (word.length > 3 ? stemOf(word) : word));
+}
+
+/** Stems are cached: each of the four scores needs them, and words recur in other texts. */
+const stems = new Map<string, string>();
+
+function stemOf(word: string): string {
+  const known = stems.get(word);
+  if (known !== undefined) return known;
+  const found = stem(word);
+  if (stems.size < 100_000) stems.set(word, found);
+  return found;
+}
+
+const linesOf = (text: string): string[][] => text.split('\n').map(wordsOf);
+
+function f1(hits: number, real: number, said: number): number {
+  return hits === 0 ? 0 : (2 * hits) / (real + said);
+}
+
+const RESAMPLES = 1000;
+
+/** The middle 95% of the means of bootstrap samples. */
+function interval(scores: number[]): [low: number, high: number] {
+  const uniform = random('bootstrap', scores.length);
+  const means = Float64Array.from({ length: RESAMPLES }, () => {
+    let sum = 0;
+    for (let i = 0; i < scores.length; i++) sum += scores[Math.floor(uniform() * scores.length)]!;
+    return sum / scores.length;
+  }).sort();
+  const at = (share: number) => {
+    const place = share * (RESAMPLES - 1);
+    const [below, above] = [means[Math.floor(place)]!, means[Math.ceil(place)]!];
+    return below + (above - below) * (place - Math.floor(place));
+  };
+  return [at(0.025), at(0.975)];
+}
+
+const mean = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0) / numbers.length;
+
+/**
+ * The Porter stemmer (Porter 1980, "An algorithm for suffix stripping", Program 14.3) with NLTK's default extensions,
+ * as rouge_score uses it. For words of ASCII letters and digits in lower case.
+ */
+export function stem(word: string): string {
+  const known = IRREGULAR.get(word);
+  if (known !== undefined) return known;
+  if (word.length <= 2) return word;
+  return [plural, participle, finalY, doubleSuffix, third, fourth, finalE, finalL].reduce((stemmed, step) => step(stemmed), word);
+}
+
+const IRREGULAR = new Map([
+  ...['sky', 'skies'].map((word) => [word, 'sky'] as const),
+  ...['dying', 'lying', 'tying'].map((word) => [word, `${word[0]}ie`] as const),
+  ...['inning', 'outing', 'canning'].flatMap((word) => [[word, word] as const, [`${word}s`, word] as const]),
+  ...['news', 'howe', 'proceed', 'exceed', 'succeed'].map((word) => [word, word] as const),
+]);
+
+/** The replacement of a suffix, if the stem before it allows. */
+type Rule = readonly [suffix: string, replacement: string, allowed: (before: string) => boolean];
+
+/** The first rule whose suffix matches decides, even if its condition fails. */
+function apply(word: string, rules: readonly Rule[]): string {
+  const rule = rules.find(([suffix]) => word.endsWith(suffix));
+  if (!rule) return word;
+  const [suffix, replacement, allowed] = rule;
+  const before = cut(word, suffix);
+  return allowed(before) ? before + replacement : word;
+}
+
+const always = () => true;
+const measured = (before: string) => measure(before) > 0;
+const measuredTwice = (before: string) => measure(before) > 1;
+
+/** The paper numbers the steps 1a, 1b, 1c, 2, 3, 4, 5a, 5b. */
+function plural(word: string): string {
+  if (word.length === 4 && word.endsWith('ies')) return cut(word, 's');
+  return apply(word, [
+    ['sses', 'ss', always],
+    ['ies', 'i', always],
+    ['ss', 'ss', always],
+    ['s', '', always],
+  ]);
+}
+
+function participle(word: string): string {
+  if (word.endsWith('ied')) return cut(word, word.length === 4 ? 'd' : 'ed');
+  if (word.endsWith('eed')) return measured(cut(word, 'eed')) ? cut(word, 'd') : word;
+  const suffix = ['ed', 'ing'].find((ending) => word.endsWith(ending) && hasVowel(cut(word, ending)));
+  if (suffix === undefined) return word;
+  const before = cut(word, suffix);
+  if (/(at|bl|iz)$/.test(before)) return `${before}e`;
+  const last = before.length - 1;
+  if (before.length >= 2 && before[last] === before[last - 1] && isConsonant(before, last))
+    return /[lsz]$/.test(before) ? before : before.slice(0, -1);
+  return measure(before) === 1 && endsShort(before) ? `${before}e` : before;
+}
+
+/** NLTK: after a consonant, but not if that is the whole word. */
+function finalY(word: string): string {
+  return apply(word, [['y', 'i', (before) => before.length > 1 && isConsonant(before, before.length - 1)]]);
+}
+
+function doubleSuffix(word: string): string {
+  // NLTK: -alli first, and then again.
+  if (word.endsWith('alli') && measured(cut(word, 'alli'))) return doubleSuffix(cut(word, 'li'));
+  return apply(word, SECOND);
+}
+
+const SECOND: readonly Rule[] = [
+  ...(
+    [
+      ['ational', 'ate'],
+      ['tional', 'tion'],
+      ['enci', 'ence'],
+      ['anci', 'ance'],
+      ['izer', 'ize'],
+      ['bli', 'ble'],
+      ['alli', 'al'],
+      ['entli', 'ent'],
+      ['eli', 'e'],
+      ['ousli', 'ous'],
+      ['ization', 'ize'],
+      ['ation', 'ate'],
+      ['ator', 'ate'],
+      ['alism', 'al'],
+      ['iveness', 'ive'],
+      ['fulness', 'ful'],
+      ['ousness', 'ous'],
+      ['aliti', 'al'],
+      ['iviti', 'ive'],
+      ['biliti', 'ble'],
+      ['fulli', 'ful'],
+    ] as const
+  ).map(([suffix, replacement]) => [suffix, replacement, measured] as const),
+  // NLTK: the l belongs to the stem.
+  ['logi', 'log', (before) => measured(`${before}l`)],
+];
+
+function third(word: string): string {
+  return apply(word, [
+    ['icate', 'ic', measured],
+    ['ative', '', measured],
+    ['alize', 'al', measured],
+    ['iciti', 'ic', measured],
+    ['ical', 'ic', measured],
+    ['ful', '', measured],
+    ['ness', '', measured],
+  ]);
+}
+
+function fourth(word: string): string {
+  return apply(word, FOURTH);
+}
+
+const FOURTH: readonly Rule[] = [
+  ...['al', 'ance', 'ence', 'er', 'ic', 'able', 'ible', 'ant', 'ement', 'ment', 'ent'].map(
+    (suffix) => [suffix, '', measuredTwice] as const,
+  ),
+  ['ion', '', (before) => measuredTwice(before) && /[st]$/.test(before)],
+  ...['ou', 'ism', 'ate', 'iti', 'ous', 'ive', 'ize'].map((suffix) => [suffix, '', measuredTwice] as const),
+];
+
+function finalE(word: string): string {
+  return apply(word, [['e', '', (before) => measure(before) > 1 || (measure(before) === 1 && !endsShort(before))]]);
+}
+
+function finalL(word: string): string {
+  return apply(word, [['ll', 'l', (before) => measuredTwice(`${before}l`)]]);
+}
+
+const cut = (word: string, suffix: string): string => word.slice(0, word.length - suffix.length);
+
+/** The number of vowel-consonant sequences: the m of [C](VC)^m[V]. */
+function measure(text: string): number {
+  const kinds = kindsOf(text);
+  let count = 0;
+  for (let i = 1; i < kinds.length; i++) if (kinds[i] && !kinds[i - 1]) count++;
+  return count;
+}
+
+const hasVowel = (text: string): boolean => kindsOf(text).includes(false);
+const isConsonant = (text: string, place: number): boolean => kindsOf(text)[place]!;
+
+/**
+ * Consonant, vowel, and a consonant other than w, x and y at the end; NLTK: or a word of vowel and consonant alone.
+ */
+function endsShort(text: string): boolean {
+  const kinds = kindsOf(text);
+  const [before, middle, last] = kinds.slice(-3);
+  if (kinds.length === 2) return !before && middle === true;
+  return kinds.length > 2 && before === true && middle === false && last === true && !/[wxy]$/.test(text);
+}
+
+/** For each letter whether it is a consonant; y is one at the start and after a vowel. */
+function kindsOf(text: string): boolean[] {
+  const kinds: boolean[] = [];
+  for (const letter of text) kinds.push(letter === 'y' ? kinds.at(-1) !== true : !'aeiou'.includes(letter));
+  return kinds;
+}

@@ -1,0 +1,151 @@
+/**
+ * The task that a model folder was trained for, as transformers reads it from config.json. It needs no family's code,
+ * and so no tensor library.
+ */
+
+import { StepError } from '../../../engine/step.ts';
+import type { ProblemType, Task } from './family.ts';
+
+/* Reads fields of a config.json with transformers' defaults, and rejects values that are not supported. */
+
+/** A config.json as it is. */
+export type ConfigFile = Record<string, unknown>;
+
+export class ConfigReader {
+  readonly #file: ConfigFile;
+
+  constructor(file: ConfigFile) {
+    this.#file = file;
+  }
+
+  /** A positive integer. */
+  count(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a whole number greater than 0', (n) => Number.isSafeInteger(n) && n > 0);
+  }
+
+  /** The number of layers, or of groups of layers; each is built weight by weight, hence the limit. */
+  layers(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a whole number from 1 to 1024', (n) => Number.isSafeInteger(n) && n > 0 && n <= 1024);
+  }
+
+  /** A non-negative integer. */
+  index(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a whole number', (n) => Number.isSafeInteger(n) && n >= 0);
+  }
+
+  positive(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a number greater than 0', (n) => Number.isFinite(n) && n > 0);
+  }
+
+  /** A rate, such as that of dropout. */
+  rate(field: string, fallback: number): number {
+    return this.#number(field, fallback, 'a number of at least 0 and less than 1', (n) => n >= 0 && n < 1);
+  }
+
+  flag(field: string, fallback: boolean): boolean {
+    const value = this.#file[field] ?? fallback;
+    if (typeof value === 'boolean') return value;
+    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, but must be true or false`);
+  }
+
+  oneOf<T extends string>(field: string, known: readonly T[], fallback: T): T {
+    const value = this.#file[field] ?? fallback;
+    if (known.includes(value as T)) return value as T;
+    throw new StepError(`config.json: ${field} ${JSON.stringify(value)} is not supported`, `Supported: ${known.join(', ')}.`);
+  }
+
+  /** A field of which only one value is supported, which is also its default. */
+  only(field: string, value: unknown): void {
+    const found = this.#file[field] ?? value;
+    if (found !== value)
+      throw new StepError(`config.json: ${field} ${JSON.stringify(found)} is not supported`, `Supported: ${JSON.stringify(value)}.`);
+  }
+
+  /** `field` must be a multiple of `unit`. */
+  multiple<C>(field: keyof C & string, unit: keyof C & string, config: C): void {
+    const [whole, part] = [config[field], config[unit]] as [number, number];
+    if (whole % part !== 0) throw new StepError(`config.json: ${field} ${whole} is not a multiple of ${unit} ${part}`);
+  }
+
+  /** The padding token must be in the vocabulary. */
+  paddingWithin({ pad_token_id, vocab_size }: { pad_token_id: number; vocab_size: number }): void {
+    if (pad_token_id >= vocab_size)
+      throw new StepError(
+        `config.json: pad_token_id ${pad_token_id} is not in a vocabulary of ${vocab_size} tokens (vocab_size)`,
+        'Use the id that tokenizer.json has for the padding token.',
+      );
+  }
+
+  #number(field: string, fallback: number, what: string, valid: (n: number) => boolean): number {
+    const value = this.#file[field] ?? fallback;
+    if (typeof value === 'number' && valid(value)) return value;
+    throw new StepError(`config.json: ${field} is ${JSON.stringify(value)}, but must be ${what}`);
+  }
+}
+
+/** The names of transformers' classes end with the task; GPT-2's is older than this convention. */
+const TASKS: Record<string, Task> = {
+  ForSequenceClassification: 'text-classification',
+  ForTokenClassification: 'token-classification',
+  ForQuestionAnswering: 'question-answering',
+  ForMaskedLM: 'masked-lm',
+  LMHeadModel: 'causal-lm',
+  ForCausalLM: 'causal-lm',
+  ForConditionalGeneration: 'seq2seq',
+};
+
+/** `folder`: its name in messages. */
+export function taskOf(file: ConfigFile, folder: string): Task {
+  const task = knownTask(file);
+  if (task) return task;
+  const names = architecturesOf(file);
+  const base = names.every((name) => !/For[A-Z]/.test(name));
+  throw new StepError(
+    `${folder} contains a ${names.join(', ')}${base ? ', a base model that was not trained for a task' : ', which is not supported'}`,
+    `Train it first. The supported tasks are ${[...new Set(Object.values(TASKS))].join(', ')}.`,
+  );
+}
+
+function knownTask(file: ConfigFile): Task | undefined {
+  const names = architecturesOf(file);
+  // Older folders name no architecture, and our own first bundles were classifiers.
+  if (names.length === 0) return 'text-classification';
+  return Object.entries(TASKS).find(([ending]) => names.some((name) => name.endsWith(ending)))?.[1];
+}
+
+const architecturesOf = ({ architectures }: ConfigFile): string[] => (Array.isArray(architectures) ? architectures.map(String) : []);
+
+/** The labels for which a model for this task has names other than LABEL_0, LABEL_1 …; undefined if it has none. */
+export function namedLabels(file: ConfigFile, task: Task): string[] | undefined {
+  if (!task.endsWith('-classification') || !file.id2label || knownTask(file) !== task) return undefined;
+  const labels = labelsOf(file);
+  return labels?.every((label, i) => label === `LABEL_${i}`) ? undefined : labels;
+}
+
+/**
+ * By id; without `id2label` they are LABEL_0, LABEL_1 … Undefined if config.json does not number them 0, 1, 2 …, or a
+ * name is missing or occurs twice.
+ */
+export function labelsOf({ id2label, num_labels }: ConfigFile): string[] | undefined {
+  if (id2label === undefined || id2label === null) {
+    const count = typeof num_labels === 'number' && num_labels > 0 ? num_labels : 2;
+    return Array.from({ length: count }, (_, id) => `LABEL_${id}`);
+  }
+  if (typeof id2label !== 'object') return undefined;
+  const names = Object.entries(id2label);
+  if (names.some(([, name]) => typeof name !== 'string' && typeof name !== 'number')) return undefined;
+  const labels: string[] = [];
+  for (const [id, name] of names) labels[Number(id)] = String(name);
+  const whole = names.length > 0 && names.every((_, id) => labels[id] !== undefined) && new Set(labels).size === names.length;
+  return whole ? labels : undefined;
+}
+
+/** For a text classifier; a single output is a number. */
+export function problemOf({ problem_type }: ConfigFile, labels: string[]): ProblemType {
+  const known: unknown[] = ['single_label_classification', 'multi_label_classification', 'regression'];
+  if (problem_type !== undefined && problem_type !== null) {
+    if (known.includes(problem_type)) return problem_type as ProblemType;
+    throw new StepError(`config.json: problem_type ${JSON.stringify(problem_type)} is not supported`, `Supported: ${known.join(', ')}.`);
+  }
+  return labels.length === 1 ? 'regression' : 'single_label_classification';
+}

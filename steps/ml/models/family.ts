@@ -1,0 +1,131 @@
+/** Defines a model family: how its config is read, which weights it has, and what it computes for each task. */
+
+import type { Dropout } from '../runtime/runtime.ts';
+import type { tf } from '../runtime/tfjs.ts';
+import type { ConfigFile } from './config.ts';
+import type { Parameters, Weights } from './nn.ts';
+
+/** What a model can be trained for. */
+export type Task = 'text-classification' | 'token-classification' | 'question-answering' | 'masked-lm' | GeneratingTask;
+
+/** The tasks whose models generate texts token by token. */
+export type GeneratingTask = 'causal-lm' | 'seq2seq';
+
+export const isGenerating = (task: Task): task is GeneratingTask => task === 'causal-lm' || task === 'seq2seq';
+
+/** The labels of a text classifier: one of several, any number of them, or a number; config.json's `problem_type`. */
+export type ProblemType = 'single_label_classification' | 'multi_label_classification' | 'regression';
+
+/** The fields of a config that every family has. */
+export interface Config {
+  model_type: string;
+  vocab_size: number;
+  pad_token_id: number;
+  initializer_range: number;
+  /** For families that generate: the end-of-text token. */
+  eos_token_id?: number;
+  /** For encoder-decoders: the token before the first token of a target. */
+  decoder_start_token_id?: number;
+}
+
+type Tensors = Record<string, tf.Tensor>;
+
+export interface Family<C extends Config = any> {
+  /** `model_type` in config.json. */
+  type: string;
+  /**
+   * The prefix of the base model's weights in a checkpoint with a head; checkpoints without a head omit it. Empty if
+   * the names do not differ.
+   */
+  prefix: string;
+  /** Suffixes of constants that old versions of transformers saved among the weights; they are ignored. */
+  constants?: string[];
+  /** The fields of config.json that are dropout rates. */
+  dropouts: string[];
+  /**
+   * The linear layers that LoRA adapts by default, by the ends of their names: the queries and values of attention.
+   */
+  loraTargets: string[];
+  /** Reads config.json with the family's defaults. Throws a StepError for values that are not supported. */
+  configure(file: ConfigFile): C;
+  /** The maximum number of tokens of a sequence. */
+  maxLength(config: C): number;
+  /**
+   * Whether several layers share one set of weights, so that none can be trained differently. Undefined for most
+   * families.
+   */
+  sharesLayers?(config: C): boolean;
+  /** Whether token types distinguish the two texts of a pair. */
+  typed(config: C): boolean;
+  /** The weights without a head. */
+  parameters(config: C): Parameters;
+  heads: Partial<Record<Exclude<Task, GeneratingTask>, Head<C>> & Record<GeneratingTask, GeneratingHead<C>>>;
+  /** How it generates texts, for families with a head for a generating task. */
+  decoder?: Decoder<C>;
+}
+
+interface HeadWeights<C extends Config> {
+  /** The class in transformers that loads such a checkpoint. */
+  architecture: string;
+  /** Weights on top of the base model. If a checkpoint lacks them, they are randomly initialized. */
+  parameters(config: C, labels: number): Parameters;
+  /** Weights that have one row for each label. */
+  labelled: string[];
+  /**
+   * Copies in checkpoints of weights that are tied to the embeddings or to this head's own, and their originals; the
+   * copies are ignored.
+   */
+  tied?: Record<string, string>;
+  /**
+   * Weights of the head that, if a checkpoint lacks them, are taken from another weight, by name, as transformers
+   * does.
+   */
+  tiedTo?: Record<string, string>;
+}
+
+export interface Head<C extends Config = any> extends HeadWeights<C> {
+  /**
+   * `input_ids`, `attention_mask` and, optionally, `token_type_ids`, all int32 [B, T] → logits: text-classification
+   * [B, labels]; token-classification [B, T, labels]; question-answering [B, T, 2], for each token as the first and
+   * as the last of the answer; masked-lm [B, T, vocabulary] or, with `label_positions` int32 [P], positions in the
+   * flat batch, [P, vocabulary] of those alone.
+   */
+  logits(config: C, weights: Weights, inputs: Tensors, dropout: Dropout): tf.Tensor;
+}
+
+export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {
+  /**
+   * `input_ids`, `attention_mask` int32 [B, T], and for seq2seq `decoder_input_ids` [B, D] → the factors of the
+   * logits: states [B, T, H] (for seq2seq [B, D, H]), or [P, H] at the `label_positions` int32 [P] of the flat batch,
+   * and the vocabulary's rows [V, H]. Their product is expensive, so it is computed only where a token is to be
+   * predicted.
+   */
+  states(config: C, weights: Weights, inputs: Tensors, dropout: Dropout): { states: tf.Tensor; vocabulary: tf.Tensor };
+}
+
+/**
+ * Predicts token after token, with a KV cache that the caller holds: `slots`, of which any number are filled and, for
+ * a family with position ids, in any order. Both programs work for any B, T, slots and S.
+ */
+export interface Decoder<C extends Config = any> {
+  /** The sizes of the cache: keys and values of each layer, [B, heads, slots, width] each. */
+  cache(config: C): { layers: number; heads: number; width: number };
+  /**
+   * For encoder-decoders, run once per input. `input_ids`, `attention_mask` int32 [B, S] → `cross_key.N`,
+   * `cross_value.N` [B, heads, S, width] of each layer N.
+   */
+  encode?(config: C, weights: Weights, inputs: Tensors): Tensors;
+  /**
+   * The next T tokens of each row:
+   *  input_ids       int32 [B, T]
+   *  attention_mask  int32 [B, T], 0 for padding, on either side
+   *  position_ids    int32 [B, T], the position of each token, counted from 0 without padding
+   *  past_mask       int32 [B, slots], 1 for filled slots
+   *  past_key.N, past_value.N         [B, heads, slots, width]; they and past_mask are omitted while the cache is empty
+   *  cross_key.N, cross_value.N, encoder_attention_mask  from `encode`; for encoder-decoders
+   * → `logits` [B, vocabulary] at the last token of each row that is not padding, and `key.N`, `value.N` [B, heads,
+   * T, width], which the caller stores in free slots. If the family has no position_ids (T5), the slot of a token is
+   * its position.
+   */
+  decode(config: C, weights: Weights, inputs: Tensors): Tensors;
+}

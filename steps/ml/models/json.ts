@@ -1,0 +1,31 @@
+/** Reads JSON files of model and token folders, with messages for what is wrong with them. */
+
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StepError } from '../../../engine/step.ts';
+
+/** The file must contain an object. */
+export async function readJson(file: string): Promise<Record<string, unknown>> {
+  const name = `${path.basename(file)} of ${shown(path.dirname(file))}`;
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    const { message } = error as Error;
+    throw new StepError(error instanceof SyntaxError ? `${name} is not JSON: ${message}` : `${name} cannot be read: ${message}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new StepError(`${name} is not a JSON object`);
+  return value as Record<string, unknown>;
+}
+
+/** Reads a text file, such as a vocabulary. */
+export async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new StepError(`${path.basename(file)} of ${shown(path.dirname(file))} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** How messages show a folder: its last two parts. */
+export const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');

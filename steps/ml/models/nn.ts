@@ -1,0 +1,140 @@
+/**
+ * The layers that models consist of. Each has two sides: its weights, by their Hugging Face names, and its
+ * computation.
+ */
+
+import * as ops from '../runtime/ops.ts';
+import { tf } from '../runtime/tfjs.ts';
+
+export interface Parameter {
+  shape: number[];
+  /**
+   * The initialization of an untrained model; the deviation of `normal` is the config's `initializer_range`, or its
+   * own.
+   */
+  start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
+  deviation?: number;
+  /** The layout of a linear layer's weight: PyTorch's Linear is [out, in], transformers' Conv1D [in, out]. */
+  layer?: 'Linear' | 'Conv1D';
+  /** Weight decay excludes biases and norms. */
+  decay: boolean;
+  /** The row of the padding token: it is initialized to zero and gets no gradient from lookups. */
+  paddingRow?: number;
+}
+
+export type Parameters = Record<string, Parameter>;
+
+export type Weights = Record<string, tf.Tensor>;
+
+export const linearParameters = (name: string, from: number, to: number): Parameters => ({
+  [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear' },
+  [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
+});
+
+/** A linear layer without bias. */
+export const projectionParameters = (name: string, from: number, to: number, deviation?: number): Parameters => ({
+  [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear', ...(deviation !== undefined && { deviation }) },
+});
+
+/** [.., from] → [.., to], including the LoRA adapter of the weight if there is one. */
+export function linear(x: tf.Tensor, weights: Weights, name: string): tf.Tensor {
+  const weight = weights[`${name}.weight`]!;
+  return adapted(ops.linear(x, weight, weights[`${name}.bias`]), x, weight);
+}
+
+export const conv1dParameters = (name: string, from: number, to: number, deviation?: number): Parameters => ({
+  [`${name}.weight`]: { shape: [from, to], start: 'normal', decay: true, layer: 'Conv1D', ...(deviation !== undefined && { deviation }) },
+  [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
+});
+
+/** The same with the weight transposed. */
+export function conv1d(x: tf.Tensor, weights: Weights, name: string): tf.Tensor {
+  const weight = weights[`${name}.weight`]!;
+  return adapted(ops.conv1d(x, weight, weights[`${name}.bias`]!), x, weight);
+}
+
+/** The output y of a layer for x, plus that of the weight's adapter. */
+function adapted(y: tf.Tensor, x: tf.Tensor, weight: tf.Tensor): tf.Tensor {
+  const adapter = adapters.get(weight);
+  if (!adapter) return y;
+  return tf.add(y, tf.mul(ops.linear(ops.linear(adapter.dropout(x), adapter.a), adapter.b), adapter.scale));
+}
+
+/** Adapters by the weights that they adapt; lora.ts sets them for one run of a program. */
+export const adapters = new WeakMap<tf.Tensor, { a: tf.Tensor; b: tf.Tensor; scale: number; dropout: (x: tf.Tensor) => tf.Tensor }>();
+
+export const layerNormParameters = (name: string, size: number): Parameters => ({
+  [`${name}.weight`]: { shape: [size], start: 'ones', decay: false },
+  [`${name}.bias`]: { shape: [size], start: 'zeros', decay: false },
+});
+
+export const layerNorm = (x: tf.Tensor, weights: Weights, name: string, epsilon: number): tf.Tensor =>
+  ops.layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, epsilon);
+
+export const rmsNormParameters = (name: string, size: number): Parameters => ({
+  [`${name}.weight`]: { shape: [size], start: 'ones', decay: false },
+});
+
+export const rmsNorm = (x: tf.Tensor, weights: Weights, name: string, epsilon: number): tf.Tensor =>
+  ops.rmsNorm(x, weights[`${name}.weight`]!, epsilon);
+
+export const embeddingParameters = (name: string, rows: number, size: number, paddingRow?: number): Parameters => ({
+  [`${name}.weight`]: { shape: [rows, size], start: 'normal', decay: true, ...(paddingRow === undefined ? {} : { paddingRow }) },
+});
+
+/**
+ * Selects hidden states [B, T, H] at the `label_positions` [P] of the flat batch → [P, H]; all of them if there are
+ * none. Predicting a token costs a product with the whole vocabulary, so it is done only for masked tokens.
+ */
+export function labelledStates(hidden: tf.Tensor, { label_positions }: Record<string, tf.Tensor>): tf.Tensor {
+  return label_positions ? ops.embedding(tf.reshape(hidden, [-1, hidden.shape.at(-1)!]), label_positions) : hidden;
+}
+
+/** The bias of a decoder whose weight is the word embeddings. */
+export const biasParameters = (name: string, size: number): Parameters => ({ [name]: { shape: [size], start: 'zeros', decay: false } });
+
+const silu = (x: tf.Tensor): tf.Tensor => tf.mul(x, tf.sigmoid(x));
+
+/** By the names in configs, which are those of transformers' ACT2FN; several names may mean the same function. */
+const activations = {
+  gelu: ops.gelu,
+  gelu_python: ops.gelu,
+  gelu_new: ops.geluNew,
+  gelu_fast: ops.geluNew,
+  gelu_accurate: ops.geluNew,
+  gelu_pytorch_tanh: ops.geluNew,
+  gelu_python_tanh: ops.geluNew,
+  quick_gelu: (x: tf.Tensor): tf.Tensor => tf.mul(x, tf.sigmoid(tf.mul(x, 1.702))),
+  relu: (x: tf.Tensor): tf.Tensor => tf.relu(x),
+  silu,
+  swish: silu,
+  tanh: (x: tf.Tensor): tf.Tensor => tf.tanh(x),
+};
+
+export type ActivationName = keyof typeof activations;
+
+export const activationNames = Object.keys(activations) as ActivationName[];
+
+export const activation = (name: ActivationName, x: tf.Tensor): tf.Tensor => activations[name](x);
+
+/** int32 [B, T], 1 = attend → [B, 1, 1, T] to add to scores: 0, or the lowest float32. */
+export function additiveMask(attentionMask: tf.Tensor): tf.Tensor {
+  const [batch, length] = attentionMask.shape as [number, number];
+  return tf.reshape(lowestWhereNot(tf.cast(attentionMask, 'float32')), [batch, 1, 1, length]);
+}
+
+/**
+ * int32 [B, T] → [B, 1, T, T]: each token attends to tokens up to itself whose mask is 1. (The sum of two masks would
+ * overflow.)
+ */
+export function causalMask(attentionMask: tf.Tensor): tf.Tensor {
+  const [batch, length] = attentionMask.shape as [number, number];
+  const index = tf.range(0, length, 1, 'int32');
+  const upToItself = tf.greaterEqual(tf.reshape(index, [length, 1]), tf.reshape(index, [1, length])); // [T, T]
+  const real = tf.reshape(tf.cast(attentionMask, 'float32'), [batch, 1, 1, length]);
+  return lowestWhereNot(tf.mul(real, tf.cast(upToItself, 'float32')));
+}
+
+const lowestWhereNot = (kept: tf.Tensor): tf.Tensor => tf.mul(tf.sub(1, kept), LOWEST);
+
+const LOWEST = -3.4028234663852886e38;

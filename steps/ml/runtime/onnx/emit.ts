@@ -1,0 +1,469 @@
+/**
+ * Emits a graph as an ONNX model. There are two dialects: `onnxruntime` may use its own ops (com.microsoft),
+ * `standard` is pure ONNX.
+ *
+ * With free axes the graph comes with its twin, the same program traced with other sizes: a number that differs
+ * between the two depends on free axes, and the model computes it from the shapes of its inputs.
+ */
+
+import { type FreeAxis, productOf } from '../dynamic-axes.ts';
+import { type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
+import { type AttributeValue, type ElementType, elementType, type NodeContent, type TensorContent, writeModel } from './proto.ts';
+
+export interface EmitOptions {
+  dialect: 'onnxruntime' | 'standard';
+  /** Values of inputs that become constants of the model. */
+  initializers?: Map<Value, Float32Array>;
+  /** The free axes of the model, and the twin of the graph. */
+  free?: { twin: Graph; axes: FreeAxis[] } | undefined;
+}
+
+export function emitOnnx(graph: Graph, options: EmitOptions): Uint8Array {
+  return new Emitter(graph, options).model();
+}
+
+const OPSET = 18;
+
+class Emitter {
+  readonly #nodes: NodeContent[] = [];
+  readonly #initializers = new Map<string, TensorContent>();
+  readonly #names = new Map<Value, string>();
+  readonly #used = new Set<Value>();
+  readonly #graph: Graph;
+  readonly #options: EmitOptions;
+  /** For each free axis the name of its length, one int64, computed in the model. */
+  readonly #lengths = new Map<string, string>();
+  readonly #products = new Map<string, string>();
+  /** The twin of the node that is being emitted, and those of its inputs. */
+  #twin!: Node;
+  readonly #twins = new Map<Value, Value>();
+  #count = 0;
+
+  constructor(graph: Graph, options: EmitOptions) {
+    this.#graph = graph;
+    this.#options = options;
+  }
+
+  model(): Uint8Array {
+    const { nodes, inputs, outputs } = this.#graph;
+    const { free, initializers } = this.#options;
+    const twin = free?.twin ?? this.#graph;
+    for (const value of [...outputs.values(), ...nodes.flatMap((node) => node.inputs)]) this.#used.add(value);
+    const interfaces = { inputs: [] as any[], outputs: [] as any[] };
+    for (const [name, value] of inputs) {
+      const data = initializers?.get(value);
+      this.#names.set(value, name);
+      if (data) this.#initializers.set(name, { name, dtype: value.dtype, shape: value.shape, bytes: bytesOf(data) });
+      else interfaces.inputs.push(this.#input(name, value, twin.inputs.get(name)!));
+    }
+    // A computed value has the name of its output.
+    for (const [name, value] of outputs) if (isNode(value.from) && !this.#names.has(value)) this.#names.set(value, name);
+    for (const [i, node] of nodes.entries()) {
+      this.#twin = twin.nodes[i]!;
+      for (const [j, input] of node.inputs.entries()) this.#twins.set(input, this.#twin.inputs[j]!);
+      this.#emit(node);
+    }
+    for (const [name, value] of outputs) {
+      if (this.#names.get(value) !== name) this.#node('Identity', [this.#name(value)], {}, [name]);
+      interfaces.outputs.push({ name, dtype: value.dtype, shape: this.#axes(value, twin.outputs.get(name)!) });
+    }
+    const initial = [...this.#initializers.values()];
+    return writeModel({ nodes: lastFirst(this.#nodes), initializers: initial, ...interfaces, opsets: this.#opsets() });
+  }
+
+  #opsets(): Record<string, number> {
+    return this.#options.dialect === 'standard' ? { '': OPSET } : { '': OPSET, [MICROSOFT]: 1 };
+  }
+
+  /** ONNX tools expect ids to be int64. */
+  #input(name: string, value: Value, twin: Value) {
+    const shape = this.#axes(value, twin);
+    for (const [i, axis] of shape.entries()) {
+      if (typeof axis === 'string' && !this.#lengths.has(axis)) {
+        const whole = this.#node('Shape', [name])[0]!;
+        this.#lengths.set(axis, this.#node('Slice', [whole, this.#ints([i]), this.#ints([i + 1])])[0]!);
+      }
+    }
+    if (this.#options.dialect !== 'standard' || value.dtype !== 'int32') return { name, dtype: value.dtype, shape };
+    this.#names.set(value, this.#node('Cast', [name], { to: elementType('int32') })[0]!);
+    return { name, dtype: 'int64', shape };
+  }
+
+  #axes(value: Value, twin: Value): (number | string)[] {
+    return value.shape.map((n, i) => {
+      if (n === twin.shape[i]) return n;
+      const axis = this.#options.free!.axes.find(({ size, twinSize }) => size === n && twinSize === twin.shape[i]);
+      return axis?.name ?? `axis_${this.#count++}`;
+    });
+  }
+
+  /** Writes a node; returns the names of its outputs. */
+  #emit(node: Node): string[] {
+    const { kernel, attributes: a } = node;
+    const output = node.outputs[0]!;
+    const inputs = () => node.inputs.map((value) => this.#name(value));
+    const put = (op: string, names = inputs(), attributes: Record<string, AttributeValue> = {}): string[] =>
+      this.#node(op, names, attributes, this.#outputs(node));
+    const simple = SAME_OP[kernel];
+    if (simple) return put(simple);
+
+    switch (kernel) {
+      case 'Square':
+        return put('Mul', [this.#name(node.inputs[0]!), this.#name(node.inputs[0]!)]);
+      case 'Rsqrt':
+        return put('Reciprocal', this.#node('Sqrt', inputs()));
+      case 'Log1p':
+        return put('Log', this.#node('Add', [...inputs(), this.#scalar(1, 'float32')]));
+      case 'Step': {
+        const positive = this.#node('Greater', [...inputs(), this.#scalar(0, output.dtype)]);
+        const alpha = (a.alpha as number) ?? 0;
+        return put('Where', [positive[0]!, this.#scalar(1, output.dtype), this.#scalar(alpha, output.dtype)]);
+      }
+      case 'SquaredDifference': {
+        const [difference] = this.#node('Sub', inputs());
+        return put('Mul', [difference!, difference!]);
+      }
+      case 'FloorDiv': {
+        const quotient = this.#node('Div', this.#as('float32', node.inputs));
+        const floored = this.#node('Floor', quotient);
+        return put('Cast', floored, { to: elementType(output.dtype) });
+      }
+      case 'NotEqual':
+        return put('Not', this.#node('Equal', inputs()));
+      case 'ClipByValue':
+        return put('Clip', [
+          ...inputs(),
+          this.#scalar(a.clipValueMin as number, output.dtype),
+          this.#scalar(a.clipValueMax as number, output.dtype),
+        ]);
+      case 'Cast':
+        return put('Cast', inputs(), { to: elementType(output.dtype) });
+      case 'Select': {
+        const [condition, t, e] = inputs();
+        if (!a.rows) return put('Where');
+        const rows = ({ outputs }: Node) => outputs[0]!.shape.map((n, i) => (i === 0 ? n : 1));
+        return put('Where', [this.#reshape(condition!, rows(node), rows(this.#twin)), t!, e!]);
+      }
+      case 'Range': {
+        const end = this.#dimension(a.stop as number, this.#twin.attributes.stop as number, 'int64');
+        const range = this.#node('Range', [this.#scalar(a.start as number, 'int64'), end, this.#scalar(a.step as number, 'int64')]);
+        return put('Cast', range, { to: elementType(output.dtype) });
+      }
+      case 'Reshape':
+        return put('Reshape', [...inputs(), this.#shape('shape', node)]);
+      case 'BroadcastTo':
+        return put('Expand', [...inputs(), this.#shape('shape', node)]);
+      case 'Transpose':
+        return put('Transpose', inputs(), { perm: a.perm as number[] });
+      case 'Tile':
+        return put('Tile', [...inputs(), this.#shape('reps', node)]);
+      case 'Concat':
+        return put('Concat', inputs(), { axis: a.axis as number });
+      case 'Pack': {
+        const axis = this.#ints([a.axis as number]);
+        const parts = inputs().map((name) => this.#node('Unsqueeze', [name, axis])[0]!);
+        return put('Concat', parts, { axis: a.axis as number });
+      }
+      case 'Unpack': {
+        const parts = this.#node(
+          'Split',
+          inputs(),
+          { axis: a.axis as number, num_outputs: node.outputs.length },
+          this.#fresh(node.outputs.length),
+        );
+        const axis = this.#ints([a.axis as number]);
+        return parts.flatMap((part, i) => this.#node('Squeeze', [part, axis], {}, [this.#name(node.outputs[i]!)]));
+      }
+      case 'SplitV':
+        return this.#node(
+          'Split',
+          [...inputs(), this.#shape('sizes', node)],
+          { axis: a.axis as number },
+          node.outputs.map((value) => this.#name(value)),
+        );
+      case 'Slice': {
+        const ends = ({ attributes: { begin, size } }: Node) => (begin as number[]).map((from, i) => from + (size as number[])[i]!);
+        return put('Slice', [...inputs(), this.#shape('begin', node), this.#vector(ends(node), ends(this.#twin))]);
+      }
+      case 'StridedSlice': {
+        const strides = a.strides as number[];
+        const axes = this.#ints(strides.map((_, i) => i));
+        // Reversed to before the first element: ONNX takes any number below −size for it.
+        const ends = ({ attributes }: Node) => (attributes.end as number[]).map((n, i) => (strides[i]! < 0 && n < 0 ? -(2 ** 31) : n));
+        const sliced = this.#node('Slice', [
+          ...inputs(),
+          this.#shape('begin', node),
+          this.#vector(ends(node), ends(this.#twin)),
+          axes,
+          this.#ints(strides),
+        ]);
+        return put('Reshape', [sliced[0]!, this.#shape('shape', node)]);
+      }
+      case 'PadV2': {
+        const pads = ({ attributes }: Node) => [0, 1].flatMap((side) => (attributes.paddings as number[][]).map((pair) => pair[side]!));
+        return put('Pad', [...inputs(), this.#vector(pads(node), pads(this.#twin)), this.#scalar(a.constantValue as number, output.dtype)]);
+      }
+      case 'Reverse': {
+        const axes = a.axes as number[];
+        const every = (n: number) => this.#ints(axes.map(() => n));
+        return put('Slice', [...inputs(), every(-1), every(-(2 ** 31)), this.#ints(axes), every(-1)]);
+      }
+      case 'GatherV2':
+        return put('Gather', inputs(), { axis: a.axis as number });
+      case 'UnsortedSegmentSum':
+        return this.#segmentSum(node);
+      case 'OneHot': {
+        const depth = this.#dimension(a.depth as number, this.#twin.attributes.depth as number, 'int32');
+        const values = this.#tensor([a.offValue as number, a.onValue as number], [2], 'float32');
+        const names = [this.#dropNegative(inputs()[0]!, depth), depth, values];
+        // onnxruntime supports it only for these types.
+        if (output.dtype === 'float32') return put('OneHot', names, { axis: -1 });
+        return put('Cast', this.#node('OneHot', names, { axis: -1 }), { to: elementType(output.dtype) });
+      }
+      case 'Sum':
+      case 'Mean':
+      case 'Max':
+      case 'Min':
+      case 'Prod':
+        return put(`Reduce${kernel}`, [...inputs(), this.#ints(a.axes as number[])], { keepdims: Number(a.keepDims) });
+      case 'All':
+      case 'Any': {
+        const op = kernel === 'All' ? 'ReduceMin' : 'ReduceMax';
+        const reduced = this.#node(op, [...this.#as('int32', node.inputs), this.#ints(a.axes as number[])], {
+          keepdims: Number(a.keepDims),
+        });
+        return put('Cast', reduced, { to: elementType('bool') });
+      }
+      case 'ArgMax':
+        return put('Cast', this.#node('ArgMax', inputs(), { axis: a.axis as number, keepdims: 0 }), { to: elementType('int32') });
+      case 'Cumsum':
+        return put('CumSum', [...inputs(), this.#scalar(a.axis as number, 'int32')], {
+          exclusive: Number(a.exclusive),
+          reverse: Number(a.reverse),
+        });
+      case 'Softmax':
+      case 'LogSoftmax':
+        return put(kernel, inputs(), { axis: -1 });
+      case 'LogSumExp':
+        return put('ReduceLogSumExp', [...inputs(), this.#ints([-1])], { keepdims: 1 });
+      case 'LayerNorm':
+        return put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
+      case 'Gelu':
+        return this.#gelu(node);
+      case 'GeluNew':
+        return this.#geluNew(node);
+      case 'BatchMatMul':
+      case '_FusedMatMul':
+        return this.#product(node);
+    }
+    throw new Error(`The kernel ${kernel} cannot be emitted as ONNX yet: add a case to steps/runtime/onnx/emit.ts.`);
+  }
+
+  #gelu(node: Node): string[] {
+    const x = this.#name(node.inputs[0]!);
+    if (this.#options.dialect === 'onnxruntime') return this.#node('Gelu', [x], {}, this.#outputs(node), MICROSOFT);
+    const erf = this.#node('Erf', this.#node('Div', [x, this.#scalar(Math.SQRT2, 'float32')]));
+    const twice = this.#node('Mul', [x, this.#node('Add', [erf[0]!, this.#scalar(1, 'float32')])[0]!]);
+    return this.#node('Mul', [twice[0]!, this.#scalar(0.5, 'float32')], {}, this.#outputs(node));
+  }
+
+  #geluNew(node: Node): string[] {
+    const x = this.#name(node.inputs[0]!);
+    if (this.#options.dialect === 'onnxruntime') return this.#node('FastGelu', [x], {}, this.#outputs(node), MICROSOFT);
+    const constant = (value: number) => this.#scalar(value, 'float32');
+    const cubic = this.#node('Mul', [this.#node('Mul', [x, x])[0]!, constant(0.044715)]);
+    const inner = this.#node('Mul', [x, this.#node('Add', [cubic[0]!, constant(1)])[0]!]);
+    const tanh = this.#node('Tanh', this.#node('Mul', [inner[0]!, constant(Math.sqrt(2 / Math.PI))]));
+    const twice = this.#node('Mul', [x, this.#node('Add', [tanh[0]!, constant(1)])[0]!]);
+    return this.#node('Mul', [twice[0]!, constant(0.5)], {}, this.#outputs(node));
+  }
+
+  #product(node: Node): string[] {
+    const [a, b, bias] = node.inputs as [Value, Value, Value?];
+    const { transposeA, transposeB } = node.attributes as { transposeA: boolean; transposeB: boolean };
+    const names = node.inputs.map((value) => this.#name(value));
+    if (a.shape.length === 2 && b.shape.length === 2) {
+      return this.#node('Gemm', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node));
+    }
+    if (bias) throw new Error('A product with bias must be of two matrices.');
+    if (!transposeA && !transposeB) return this.#node('MatMul', names, {}, this.#outputs(node));
+    if (this.#options.dialect === 'onnxruntime') {
+      return this.#node('FusedMatMul', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node), MICROSOFT);
+    }
+    const turned = (value: Value, turn: boolean) => {
+      if (!turn) return this.#name(value);
+      const axes = value.shape.map((_, i) => i);
+      return this.#node('Transpose', [this.#name(value)], { perm: [...axes.slice(0, -2), axes.at(-1)!, axes.at(-2)!] })[0]!;
+    };
+    return this.#node('MatMul', [turned(a, transposeA), turned(b, transposeB)], {}, this.#outputs(node));
+  }
+
+  /**
+   * For activations (those of weights never get here: trace.ts separates them). With repeated ids, ScatterND would
+   * lose updates on several threads. A product with the one-hot rows of the ids cannot; nor can ScatterElements,
+   * which is used for greater sizes.
+   */
+  #segmentSum(node: Node): string[] {
+    const sizes = ({ inputs: [x, ids], outputs: [y] }: Node) => {
+      const count = sizeOf(ids!.shape);
+      return { count, segments: y!.shape[0]!, width: sizeOf(x!.shape) / count, shape: y!.shape };
+    };
+    const [{ count, segments, width, shape }, twin] = [sizes(node), sizes(this.#twin)];
+    const [x, ids] = node.inputs.map((value) => this.#name(value));
+    const rows = this.#reshape(x!, [count, width], [twin.count, twin.width]);
+    const depth = this.#dimension(segments, twin.segments, 'int32');
+    const flat = this.#dropNegative(this.#reshape(ids!, [count], [twin.count]), depth);
+    let sums: string[];
+    // With free axes the sizes are unknown. Activations have few gathered rows, so one-hot rows fit.
+    if (this.#options.free || count * segments <= ONE_HOT_LIMIT) {
+      const values = this.#tensor([0, 1], [2], 'float32');
+      const oneHot = this.#node('OneHot', [flat, depth, values], { axis: 0 }); // [segments, ids]
+      sums = this.#node('MatMul', [oneHot[0]!, rows]);
+    } else {
+      // An additional row takes what belongs nowhere.
+      const zeros = this.#node('Expand', [this.#scalar(0, 'float32'), this.#ints([segments + 1, width])]);
+      const spread = this.#node('Expand', [this.#reshape(flat, [count, 1]), this.#ints([count, width])]);
+      const scattered = this.#node('ScatterElements', [zeros[0]!, spread[0]!, rows], { axis: 0, reduction: 'add' });
+      sums = this.#node('Slice', [scattered[0]!, this.#ints([0]), this.#ints([segments])]);
+    }
+    return this.#node('Reshape', [sums[0]!, this.#vector(shape, twin.shape)], {}, this.#outputs(node));
+  }
+
+  /** Ids below 0 become `depth`, which is out of range: in ONNX −1 is the last one. */
+  #dropNegative(ids: string, depth: string): string {
+    const [negative] = this.#node('Less', [ids, this.#scalar(0, 'int32')]);
+    return this.#node('Where', [negative!, depth, ids])[0]!;
+  }
+
+  #as(dtype: DType, values: Value[]): string[] {
+    return values.map((value) =>
+      value.dtype === dtype ? this.#name(value) : this.#node('Cast', [this.#name(value)], { to: elementType(dtype) })[0]!,
+    );
+  }
+
+  #reshape(name: string, shape: number[], twin = shape): string {
+    return this.#node('Reshape', [name, this.#vector(shape, twin)])[0]!;
+  }
+
+  #node(op: string, inputs: string[], attributes: Record<string, AttributeValue> = {}, outputs = this.#fresh(1), domain = ''): string[] {
+    this.#nodes.push({ op, domain, inputs, outputs, attributes });
+    return outputs;
+  }
+
+  #fresh(count: number): string[] {
+    return Array.from({ length: count }, () => `v${this.#count++}`);
+  }
+
+  /** Names of a node's outputs; trailing ones that nobody reads are left out. */
+  #outputs(node: Node): string[] {
+    const last = node.outputs.findLastIndex((value) => this.#used.has(value));
+    return node.outputs.slice(0, last + 1).map((value) => this.#name(value));
+  }
+
+  #name(value: Value): string {
+    let name = this.#names.get(value);
+    if (name === undefined) {
+      name = isNode(value.from) ? this.#fresh(1)[0]! : this.#constant(value);
+      this.#names.set(value, name);
+    }
+    return name;
+  }
+
+  #constant(value: Value): string {
+    const number = filling(value);
+    if (number === undefined) return this.#tensor((value.from as { data: Float32Array }).data, value.shape, value.dtype);
+    const scalar = this.#scalar(number, value.dtype);
+    // Expanded where it is used, so that the file never contains megabytes of one number.
+    const { shape } = this.#twins.get(value) ?? value;
+    return value.shape.length === 0 ? scalar : this.#node('Expand', [scalar, this.#vector(value.shape, shape)])[0]!;
+  }
+
+  #scalar(value: number, dtype: ElementType): string {
+    return this.#tensor([value], [], dtype);
+  }
+
+  #ints(values: number[]): string {
+    return this.#tensor(values, [values.length], 'int64');
+  }
+
+  #tensor(values: ArrayLike<number>, shape: number[], dtype: ElementType): string {
+    const key = values.length <= 8 ? `${dtype}[${shape}] ${Array.from(values)}` : `constant ${this.#count++}`;
+    if (!this.#initializers.has(key)) this.#initializers.set(key, { name: key, dtype, shape, bytes: bytesOf(typed(values, dtype)) });
+    return key;
+  }
+
+  #shape(attribute: string, node: Node): string {
+    return this.#vector(node.attributes[attribute] as number[], this.#twin.attributes[attribute] as number[]);
+  }
+
+  /** A list of sizes, some of which may depend on free axes. */
+  #vector(sizes: number[], twins: number[]): string {
+    if (sameShape(sizes, twins)) return this.#ints(sizes);
+    const parts = sizes.map((size, i) => (size === twins[i] ? this.#ints([size]) : this.#length(size, twins[i]!)));
+    return this.#node('Concat', parts, { axis: 0 })[0]!;
+  }
+
+  #dimension(size: number, twin: number, dtype: 'int32' | 'int64'): string {
+    if (size === twin) return this.#scalar(size, dtype);
+    const scalar = this.#reshape(this.#length(size, twin), []);
+    return dtype === 'int64' ? scalar : this.#node('Cast', [scalar], { to: elementType(dtype) })[0]!;
+  }
+
+  /** One int64: the product of free axes and possibly a factor, which is `size` here and `twin` in the twin. */
+  #length(size: number, twin: number): string {
+    const key = `${size} ${twin}`;
+    const known = this.#products.get(key);
+    if (known) return known;
+    const { axes } = this.#options.free!;
+    const { factor, powers } = productOf(size, twin, axes);
+    let name = this.#ints([factor]);
+    for (const [i, axis] of axes.entries()) {
+      for (let power = 0; power < powers[i]!; power++) name = this.#node('Mul', [name, this.#lengths.get(axis.name)!])[0]!;
+    }
+    this.#products.set(key, name);
+    return name;
+  }
+}
+
+/**
+ * Orders the outputs. onnxruntime schedules a graph backwards from its leaves, the nodes that no other reads, and
+ * begins with the last leaf in the file. The leaves of a training are the gradients of weights. Those that can be
+ * computed first are put last: otherwise the gradients of the first layer are computed first, and every activation
+ * and its gradient stay in memory until the backward pass has reached it.
+ */
+function lastFirst(nodes: readonly NodeContent[]): NodeContent[] {
+  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
+  const isLeaf = ({ outputs }: NodeContent) => !outputs.some((output) => read.has(output));
+  return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
+}
+
+const MICROSOFT = 'com.microsoft';
+
+/** Up to this number of elements a segment sum uses one-hot rows. */
+const ONE_HOT_LIMIT = 1 << 24;
+
+/** Kernels that correspond to one ONNX op with the same inputs. */
+const SAME_OP: Record<string, string> = {
+  ...Object.fromEntries(
+    'Abs Add Ceil Cos Equal Erf Exp Floor Greater Less Log Neg Pow Reciprocal Relu Round Sigmoid Sign Sin Softplus Sqrt Sub Tanh'
+      .split(' ')
+      .map((name) => [name, name]),
+  ),
+  Multiply: 'Mul',
+  RealDiv: 'Div',
+  Maximum: 'Max',
+  Minimum: 'Min',
+  GreaterEqual: 'GreaterOrEqual',
+  LessEqual: 'LessOrEqual',
+  LogicalAnd: 'And',
+  LogicalOr: 'Or',
+  LogicalNot: 'Not',
+};
+
+function typed(values: ArrayLike<number>, dtype: ElementType) {
+  if (dtype === 'float32') return Float32Array.from(values);
+  if (dtype === 'int32') return Int32Array.from(values);
+  return dtype === 'bool' ? Uint8Array.from(values) : BigInt64Array.from(Array.from(values, BigInt));
+}
+
+const bytesOf = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -1,0 +1,164 @@
+/**
+ * The one way to encode the fields of a raw input: decode and clean each field like its column of the training data,
+ * then tokenize, truncate and split into windows as `tokenize` did. `tokenize`, `predict`, `generate` and `serve` all
+ * use it, and model cards describe it. Each input is encoded by itself: neither its result nor its error depends on
+ * other inputs.
+ */
+
+import { StepError } from '../../../engine/step.ts';
+import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
+import type { Encoding } from '../models/encoding.ts';
+import { isGenerating, type Task } from '../models/family.ts';
+import { shown } from '../models/json.ts';
+import { maskToken, openTokenizer, type Sequence, type SpecialToken, type Tokenizer } from '../models/tokenizer.ts';
+import { taskKind } from './registry.ts';
+import type { Input } from './task.ts';
+
+export interface EncoderOptions {
+  /** The folder of the tokenizer. */
+  folder: string;
+  task: Task;
+  /** Without `max_length`, texts of seq2seq are not truncated. */
+  encoding: Partial<Encoding>;
+  preprocessing: Preprocessing;
+  padTokenId: number;
+}
+
+/** An input as the model reads it. */
+export interface Encoded {
+  /** Decoded and cleaned; for a long text that is truncated, possibly only the beginning. */
+  input: Input;
+  sequences: Sequence[];
+}
+
+export interface Encoder {
+  readonly tokenizer: Tokenizer;
+  /** For masked-lm. */
+  readonly mask?: SpecialToken;
+  /** For a raw input. @throws StepError for an input that the model cannot read */
+  encode(raw: Input): Promise<Encoded>;
+  /** For inputs that are cleaned already, such as the rows of a table: the sequences of each, or the error for it. */
+  read(cleaned: Input[]): Promise<(Sequence[] | StepError)[]>;
+}
+
+export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
+  const { folder, task, encoding, padTokenId } = options;
+  const kind = taskKind(task);
+  const tokenizer = await openTokenizer(folder, kind.tokenizing(encoding));
+  const mask = task === 'masked-lm' ? await maskToken(folder, tokenizer) : undefined;
+  if (task === 'masked-lm' && !mask)
+    throw new StepError(
+      `the tokenizer of ${shown(folder)} has no mask token`,
+      'Declare it in tokenizer_config.json: "mask_token": "[MASK]".',
+    );
+  refuseMovedPlaces(options);
+  const cleaning = Object.fromEntries(kind.fields.map(({ name }) => [name, cleaningOf(name, options)]));
+
+  const clean = async (raw: Input): Promise<Input> => {
+    const fields = Object.entries(raw).map(async ([name, text]) => [name, await preprocess(text, cleaning[name] ?? [], mask?.token)]);
+    return Object.fromEntries(await Promise.all(fields));
+  };
+  /** Cleans only the beginning of a long text if the model reads only that. Undefined if that saves nothing. */
+  const encodeBeginning = async (raw: Input): Promise<Encoded | undefined> => {
+    const fields = kind.cut?.filter((name) => raw[name] !== undefined) ?? [];
+    const cleaned = fields.filter((name) => cleaning[name]!.length > 0 && raw[name]!.length > cleanedAtOnce(encoding));
+    if (!tokenizer.encodeBeginning || cleaned.length === 0) return undefined;
+    const begin = await Promise.all(fields.map((name) => beginningOf(raw[name]!, cleaning[name]!)));
+    for (let length = cleanedAtOnce(encoding); ; length *= 8) {
+      const texts = begin.map((of) => of(length));
+      if (texts.every(({ more }) => !more)) return undefined;
+      const sequence = await tokenizer.encodeBeginning(texts);
+      if (sequence) return { input: Object.fromEntries(fields.map((name, k) => [name, texts[k]!.text])), sequences: [sequence] };
+    }
+  };
+  const sequencesOf = async (inputs: Input[]): Promise<Sequence[][]> => {
+    const all = await kind.encode(inputs, { tokenizer, encoding });
+    return isGenerating(task) ? all : all.map((own) => own.map((sequence) => (sequence.ids.length > 0 ? sequence : padding(padTokenId))));
+  };
+  const alone = async (input: Input): Promise<Sequence[] | StepError> => {
+    try {
+      return (await sequencesOf([input]))[0]!;
+    } catch (error) {
+      if (error instanceof StepError) return error;
+      throw error;
+    }
+  };
+  return {
+    tokenizer,
+    ...(mask && { mask }),
+
+    async encode(raw) {
+      const begun = await encodeBeginning(raw);
+      if (begun) return begun;
+      const input = await clean(raw);
+      const [sequences] = await sequencesOf([input]);
+      if (mask && !sequences!.some(({ ids }) => ids.includes(mask.id))) throw noMask(raw, mask.token);
+      return { input, sequences: sequences! };
+    },
+
+    async read(cleaned) {
+      try {
+        return await sequencesOf(cleaned);
+      } catch (error) {
+        if (!(error instanceof StepError)) throw error;
+        return Promise.all(cleaned.map(alone));
+      }
+    },
+  };
+}
+
+/** Code units that usually contain as many tokens as are read, even between tags. */
+const cleanedAtOnce = ({ max_length }: Partial<Encoding>): number => 16 * max_length!;
+
+/**
+ * The preprocessing of a field of a raw input. Version 1 of preprocessing.json listed no columns, and was not applied
+ * where answers are positions in the text.
+ */
+export function cleaningOf(field: string, { task, encoding, preprocessing }: Omit<EncoderOptions, 'folder' | 'padTokenId'>): Preprocessing {
+  const steps = stepsOf(preprocessing, encoding.fields?.[field] ?? field);
+  return task === 'question-answering' || task === 'token-classification' ? steps.filter(({ columns }) => columns) : steps;
+}
+
+/**
+ * For each task whose answers are positions in a text: the field of the text, and the option that names its column.
+ */
+const PLACES_IN: Partial<Record<Task, { field: string; option: string }>> = {
+  'question-answering': { field: 'context', option: 'context' },
+  'token-classification': { field: 'text', option: 'words' },
+};
+
+/** Clients get answers as positions in the text that they sent, so that text must not be cleaned. */
+function refuseMovedPlaces(options: EncoderOptions): void {
+  const { task, encoding } = options;
+  const places = PLACES_IN[task];
+  if (!places || cleaningOf(places.field, options).length === 0) return;
+  throw new StepError(
+    `the column \`${encoding.fields?.[places.field]}\` was cleaned, but the answers of ${task} are positions in it`,
+    'Clean only other columns: positions in a cleaned text are not positions in the original text.',
+    [places.option],
+  );
+}
+
+/**
+ * A text without any token, from a tokenizer without special tokens, becomes one padding token that is read. A
+ * sequence without tokens would be padding alone, which attention cannot mask, so that its result would depend on the
+ * length of the batch.
+ */
+const padding = (id: number): Sequence => ({
+  ids: [id],
+  truncated: false,
+  typeIds: [0],
+  sequenceIds: [null],
+  wordIds: [null],
+  spans: [[0, 0]],
+});
+
+function noMask({ text }: Input, mask: string): StepError {
+  const given = JSON.stringify(text!.slice(0, 60));
+  return text!.includes(mask)
+    ? new StepError(
+        `cleaning removes the ${mask} in ${given}`,
+        'It is inside something that is removed, such as a link or a tag: move it elsewhere.',
+      )
+    : new StepError(`there is no ${mask} in ${given}`, `Write ${mask} in place of the word to predict.`);
+}

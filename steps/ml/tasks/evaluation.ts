@@ -1,0 +1,94 @@
+/** Runs a model over a split: all examples in order, with only a few forward passes in memory at a time. */
+
+import type { Json } from '../../../engine/step.ts';
+import { type Batch, evaluationBatches, inputsOf, largestBatch } from '../models/batches.ts';
+import { isGenerating } from '../models/family.ts';
+import type { Example, Split, TokensInfo } from '../models/token-dataset.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+import { type Masking, maskTokens } from './masked-lm.ts';
+import { nextTokens } from './next-tokens.ts';
+import { taskKind } from './registry.ts';
+import type { Measuring } from './task.ts';
+
+export interface EvaluationOptions extends Omit<Measuring, 'split'> {
+  batchSize: number;
+  /** For masked-lm: the share of masked tokens, and the size of the vocabulary. */
+  masking: Pick<Masking, 'probability' | 'vocabulary'>;
+  signal: AbortSignal;
+  progress?: (rows: number) => void;
+  /** Receives the results of each example, in order. */
+  line?: (line: Record<string, Json>) => Promise<void> | void;
+}
+
+export interface Evaluated {
+  /** `loss` and the requested metrics. */
+  metrics: Record<string, number>;
+  report: Record<string, Json>;
+  warnings: string[];
+}
+
+export async function evaluateSplit(
+  run: (inputs: HostTensors) => Promise<HostTensors>,
+  split: Split,
+  info: TokensInfo,
+  { batchSize, masking, signal, progress, line, ...measuring }: EvaluationOptions,
+): Promise<Evaluated> {
+  const measurement = taskKind(info.task).measure({ ...measuring, split });
+  const examples = split.examples();
+  /** Results of the sequences from `first` on. */
+  const results: unknown[] = [];
+  let first = 0;
+  let rows = 0;
+  let open: Example | undefined;
+  const size = isGenerating(info.task) ? Math.min(batchSize, rowsWithin(split, masking.vocabulary)) : batchSize;
+  for (const pool of evaluationBatches(split, size)) {
+    const start = first + results.length;
+    const found: unknown[] = [];
+    for (const batch of pool) {
+      signal.throwIfAborted();
+      // The masked tokens are always the same, so that metrics do not vary by chance.
+      const inputs = taskInputs(split, batch, info, { ...masking, seed: 0, epoch: 0 });
+      const { labels, start_positions: _, end_positions: __, ...read } = inputs;
+      // The logits of each token over the vocabulary would not fit into memory: the program compares them with the
+      // labels itself.
+      const outputs = await run(isGenerating(info.task) ? { ...read, labels: labels! } : read);
+      for (const [row, sequence] of batch.sequences.entries())
+        found[sequence - start] = measurement.read(outputs, row, split.length(sequence), inputs);
+    }
+    results.push(...found);
+    // The last windows of an example may be in the next pool.
+    for (;;) {
+      open ??= (await examples.next()).value as Example | undefined;
+      const count = open?.sequences ?? 1;
+      if (!open || results.length < count) break;
+      const { id } = open;
+      const said = measurement.add(open, first, results.splice(0, count));
+      await line?.({ id, ...said });
+      first += count;
+      rows++;
+      open = undefined;
+    }
+    progress?.(rows);
+  }
+  return { metrics: measurement.metrics(), report: measurement.report(), warnings: measurement.warnings?.() ?? [] };
+}
+
+/**
+ * Limits the rows of a batch: the program of a generating task computes logits over the vocabulary for each token,
+ * which take at most 1 GB.
+ */
+function rowsWithin(split: Split, vocabulary: number): number {
+  const { length, targetLength } = largestBatch(split, 1);
+  return Math.max(1, Math.floor(MOST_LOGITS / ((targetLength || length) * vocabulary)));
+}
+
+const MOST_LOGITS = 2 ** 28;
+
+/* The inputs that the program of a task needs from a batch. */
+
+/** `masking`: for masked-lm. */
+export function taskInputs(split: Split, batch: Batch, info: TokensInfo, masking: Masking): HostTensors {
+  const given = inputsOf(split, batch, info);
+  if (info.task === 'masked-lm') return maskTokens(given, batch.sequences, info, masking);
+  return isGenerating(info.task) ? nextTokens(given, info) : given;
+}

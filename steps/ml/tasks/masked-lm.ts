@@ -1,0 +1,168 @@
+/**
+ * masked-lm: masked language modelling (Devlin et al. 2018, section 3.1). Some tokens are masked, and the model
+ * predicts them. Texts are used in full: a long one is split into windows.
+ */
+
+import type { Json } from '../../../engine/step.ts';
+import type { Prepare } from '../../tokenize/tokenize.ts';
+import { quote, type Row } from '../data/database.ts';
+import { requireColumn } from '../data/table.ts';
+import { random } from '../models/random.ts';
+import type { TokensInfo } from '../models/token-dataset.ts';
+import { windowsOf } from '../models/tokenizer.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
+import { warnEmpty } from './labels.ts';
+import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind } from './task.ts';
+
+/** The best token for a mask. The scores of all tokens for many masks would take too much memory. */
+interface Filled {
+  id: number;
+  score: number;
+}
+
+/** The fillings of each mask of a sequence. */
+export const maskedLm: TaskKind<Filled[]> = {
+  task: 'masked-lm',
+  fields: [{ name: 'text' }],
+  tokenizing: () => ({}),
+
+  async encode(inputs, { tokenizer, encoding }) {
+    const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
+    return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
+  },
+
+  read({ logits }, row, { ids }, { mask }) {
+    const { data, shape } = logits!;
+    const [, length, width] = shape as [number, number, number];
+    const places = [...ids.keys()].filter((i) => ids[i] === mask!.id);
+    return places.map((i) => {
+      const begin = (row * length + i) * width;
+      const logits = Float32Array.from({ length: width }, (_, k) => data[begin + k]!);
+      const id = best(logits);
+      return { id, score: rounded(Math.exp(logSoftmax(logits)[id]!)) };
+    });
+  },
+
+  async answer(_, __, results, { tokenizer }) {
+    const fill: Json[] = [];
+    for (const { id, score } of results.flat()) fill.push({ token: (await tokenizer.decodeToken(id)).trim(), score });
+    return { fill };
+  },
+
+  measure,
+};
+
+export interface Masking {
+  /** The share of masked tokens. */
+  probability: number;
+  /** The size of the vocabulary. */
+  vocabulary: number;
+  seed: number;
+  epoch: number;
+}
+
+/**
+ * Masks tokens of a batch: of those that are chosen, 80% become the mask, 10% a random token, and 10% stay. The
+ * choice is a function of (seed, epoch, sequence) alone. Adds `label_positions` [P], positions in the flat batch, and
+ * their original ids as `labels` [P]; if no token was chosen, one position that the loss ignores.
+ */
+export function maskTokens(
+  inputs: HostTensors,
+  sequences: Int32Array,
+  { mask_token_id, special_ids = [] }: Pick<TokensInfo, 'mask_token_id' | 'special_ids'>,
+  { probability, vocabulary, seed, epoch }: Masking,
+): HostTensors {
+  const { input_ids, attention_mask } = inputs;
+  const [batch, length] = input_ids!.shape as [number, number];
+  const ids = Int32Array.from(input_ids!.data);
+  const special = new Set(special_ids);
+  const positions: number[] = [];
+  const labels: number[] = [];
+  for (const [row, sequence] of sequences.entries()) {
+    const uniform = random('mask', seed, epoch, sequence);
+    for (let i = row * length; i < (row + 1) * length; i++) {
+      if (attention_mask!.data[i] === 0) break;
+      if (special.has(ids[i]!) || uniform() >= probability) continue;
+      positions.push(i);
+      labels.push(ids[i]!);
+      const draw = uniform();
+      if (draw < 0.8) ids[i] = mask_token_id!;
+      else if (draw < 0.9) ids[i] = Math.floor(uniform() * vocabulary);
+    }
+  }
+  if (positions.length === 0) [positions[0], labels[0]] = [0, -100];
+  return {
+    ...inputs,
+    input_ids: { dtype: 'int32', shape: [batch, length], data: ids },
+    label_positions: { dtype: 'int32', shape: [positions.length], data: Int32Array.from(positions) },
+    labels: { dtype: 'int32', shape: [labels.length], data: Int32Array.from(labels) },
+  };
+}
+
+/** For one sequence. */
+interface Guessed {
+  loss: number;
+  hits: number;
+  masks: number;
+}
+
+function measure({ metrics }: Measuring): Measurement<Guessed> {
+  const all: Guessed = { loss: 0, hits: 0, masks: 0 };
+  return {
+    read({ logits }, row, _, { input_ids, label_positions, labels }) {
+      const guessed: Guessed = { loss: 0, hits: 0, masks: 0 };
+      const [length, width] = [input_ids!.shape[1]!, logits!.shape[1]!];
+      for (let p = 0; p < label_positions!.data.length; p++) {
+        const label = labels!.data[p]!;
+        if (label < 0 || Math.floor(label_positions!.data[p]! / length) !== row) continue;
+        const own = Float32Array.from({ length: width }, (_, k) => logits!.data[p * width + k]!);
+        guessed.loss -= logSoftmax(own)[label]!;
+        guessed.hits += best(own) === label ? 1 : 0;
+        guessed.masks++;
+      }
+      return guessed;
+    },
+    add(_, __, results) {
+      for (const { loss, hits, masks } of results) {
+        all.loss += loss;
+        all.hits += hits;
+        all.masks += masks;
+      }
+      const [masks, hits] = [results.reduce((sum, r) => sum + r.masks, 0), results.reduce((sum, r) => sum + r.hits, 0)];
+      return { masks, hits };
+    },
+    metrics() {
+      const values: Record<string, number> = { perplexity: Math.exp(all.loss / all.masks), accuracy: all.hits / all.masks };
+      return { loss: all.loss / all.masks, ...Object.fromEntries(metrics.map((name) => [name, values[name]!])) };
+    },
+    report: () => ({ masks: all.masks }),
+  };
+}
+
+/* masked-lm: texts without labels. Training decides which tokens are masked, anew in each epoch. */
+
+interface Text extends Row {
+  id: string;
+  text: string;
+}
+
+export const prepareMaskedLm: Prepare<Text> = async (source) => {
+  const text = source.options.text ?? 'text';
+  requireColumn(source.columns, text, 'text');
+  await warnEmpty(source, [text]);
+  return {
+    labels: [],
+    fields: { text },
+    paired: false,
+    columns: {},
+    select: { text: `coalesce(${quote(text)}::VARCHAR, '')` },
+    async encode(rows, read) {
+      const windows = await read(rows.map(({ text }) => ({ text })));
+      return rows.map(({ id }, i) => ({
+        example: { id },
+        sequences: windows[i]!.map((sequence) => ({ sequence, values: {} })),
+        truncated: false,
+      }));
+    },
+  };
+};

@@ -1,0 +1,444 @@
+/** text-classification: texts or pairs of texts, with one label, any number of labels, or a number each. */
+
+import { type Json, StepError } from '../../../engine/step.ts';
+import type { Measure } from '../../baseline/baseline.ts';
+import type { Prepare, Source } from '../../tokenize/tokenize.ts';
+import { bagOfWords } from '../bag-of-words.ts';
+import { literal, quote, type Row } from '../data/database.ts';
+import { requireColumn } from '../data/table.ts';
+import {
+  type Classified,
+  classificationMetrics,
+  classReport,
+  confusionMatrix,
+  PROBABILITY_METRICS,
+  positiveClass,
+} from '../metrics/classification.ts';
+import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
+import { regressionMetrics } from '../metrics/regression.ts';
+import { listed } from '../models/checkpoint.ts';
+import type { Column } from '../models/token-dataset.ts';
+import type { Sequence } from '../models/tokenizer.ts';
+import { type LabelCount, labelledRows, labelSet, labelsInOrder, refuseUnknown, warnEmpty, warnUntrained } from './labels.ts';
+import { metricNames } from './registry.ts';
+import { best, logSoftmax, type Measurement, type Measuring, type Outputs, rounded, rowOf, type TaskKind } from './task.ts';
+
+/*
+ * text-classification: one label of several, any number of labels, or a number (regression), for a text or a pair of
+ * texts.
+ */
+
+export const textClassification: TaskKind<Float32Array> = {
+  task: 'text-classification',
+  fields: [{ name: 'text' }, { name: 'text_pair', optional: true }],
+  cut: ['text', 'text_pair'],
+  tokenizing: ({ max_length, truncation }) => ({ maxLength: max_length!, ...(truncation && { truncation }) }),
+
+  async encode(inputs, { tokenizer }) {
+    const paired = inputs.filter((input) => input.text_pair !== undefined);
+    const pairs = await tokenizer.encodePairs(paired.map(({ text, text_pair }) => [text!, text_pair!]));
+    const singles = await tokenizer.encode(inputs.filter((input) => input.text_pair === undefined).map(({ text }) => text!));
+    return inputs.map((input) => [(input.text_pair === undefined ? singles : pairs).shift()!]);
+  },
+
+  read: (outputs, row) => read(outputs, row),
+
+  answer(_, __, [logits], { labels, problem }): Json {
+    if (problem === 'regression') return labels.length === 1 ? { score: rounded(logits![0]!) } : { scores: byLabel(labels, logits!) };
+    if (problem === 'multi_label_classification') {
+      const scores = Array.from(logits!, sigmoid);
+      return { labels: labels.filter((_, k) => scores[k]! > THRESHOLD), scores: byLabel(labels, scores) };
+    }
+    return { label: labels[best(logits!)]!, scores: byLabel(labels, logSoftmax(logits!).map(Math.exp)) };
+  },
+
+  measure(measuring) {
+    if (measuring.problem === 'regression') return measureNumbers(measuring);
+    if (measuring.problem === 'multi_label_classification') return measureSets(measuring);
+    return measureLabels(measuring);
+  },
+};
+
+const read = ({ logits }: Outputs, row: number): Float32Array => rowOf(logits!, row);
+
+/** transformers' pipeline has no threshold; 0.5 is what training with binary cross-entropy implies. */
+const THRESHOLD = 0.5;
+
+function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring): Measurement<Float32Array> {
+  const truth: number[] = [];
+  const predicted: number[] = [];
+  const scores: Float64Array[] = [];
+  // The probabilities of every row would take more memory than everything else together.
+  const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name));
+  let loss = 0;
+  const classified = (): Classified => ({
+    classes: labels.length,
+    truth,
+    predicted,
+    scores,
+    ...(positive === undefined ? {} : { positive }),
+  });
+  return {
+    read,
+    add(_, first, [logits]) {
+      const label = labelIds[split.values('labels', first)![0]!]!;
+      const logs = logSoftmax(logits!);
+      loss -= logs[label]!;
+      truth.push(label);
+      predicted.push(best(logits!));
+      const probabilities = logs.map(Math.exp);
+      if (keepsScores) scores.push(probabilities);
+      return { label: labels[label]!, predicted: labels[predicted.at(-1)!]!, scores: byLabel(labels, probabilities) };
+    },
+    metrics: () => ({ loss: loss / truth.length, ...classificationMetrics(classified(), metrics) }),
+    report() {
+      const matrix = confusionMatrix(classified());
+      return {
+        labels,
+        ...(positive === undefined ? {} : { positive: labels[positive]! }),
+        confusion_matrix: matrix,
+        classes: { ...classReport(labels, matrix) },
+      };
+    },
+    warnings: () =>
+      allSame(predicted) && !allSame([...predicted, ...truth])
+        ? [`the model predicts the label "${labels[predicted[0]!]}" for every row`]
+        : [],
+  };
+}
+
+function measureSets({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
+  const truth: Uint8Array[] = [];
+  const predicted: Uint8Array[] = [];
+  let loss = 0;
+  const names = (flags: Uint8Array) => labels.filter((_, k) => flags[k] === 1);
+  return {
+    read,
+    add(_, first, [logits]) {
+      const flags = new Uint8Array(labels.length);
+      for (const [k, flag] of split.values('labels', first)!.entries()) if (flag === 1) flags[labelIds[k]!] = 1;
+      // −log σ(x) if the label applies, otherwise −log(1 − σ(x)), in the form that does not overflow.
+      for (const [k, x] of logits!.entries()) loss += (Math.max(x, 0) - x * flags[k]! + Math.log1p(Math.exp(-Math.abs(x)))) / labels.length;
+      truth.push(flags);
+      const scores = Float64Array.from(logits!, sigmoid);
+      predicted.push(Uint8Array.from(scores, (score) => (score > THRESHOLD ? 1 : 0)));
+      return { labels: names(flags), predicted: names(predicted.at(-1)!), scores: byLabel(labels, scores) };
+    },
+    metrics: () => ({ loss: loss / truth.length, ...multiLabelMetrics({ truth, predicted }, metrics) }),
+    report: () => ({ labels, classes: labelReport(labels, { truth, predicted }) }),
+    warnings() {
+      if (!allSame(predicted.map(String)) || allSame([...predicted, ...truth].map(String))) return [];
+      const given = names(predicted[0]!).map((label) => `"${label}"`);
+      return [`the model predicts ${given.length > 0 ? `the labels ${given.join(', ')}` : 'no label at all'} for every row`];
+    },
+  };
+}
+
+function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Float32Array> {
+  const truth: number[] = [];
+  const predicted: number[] = [];
+  return {
+    read,
+    add(_, first, [logits]) {
+      const [value] = split.values('labels', first)!;
+      truth.push(value!);
+      predicted.push(logits![0]!);
+      return { label: rounded(value!), predicted: rounded(logits![0]!) };
+    },
+    metrics: () => ({ loss: regressionMetrics(truth, predicted, ['mse']).mse!, ...regressionMetrics(truth, predicted, metrics) }),
+    report: () => ({ labels }),
+  };
+}
+
+/** For two or more classes. */
+const allSame = (values: (number | string)[]): boolean => values.length > 1 && values.every((value) => value === values[0]);
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+const byLabel = (labels: string[], values: ArrayLike<number>): Record<string, Json> =>
+  Object.fromEntries(labels.map((label, k) => [label, rounded(values[k]!)]));
+
+interface Labelled extends Row {
+  id: string;
+  text: string;
+  text_pair: string | null;
+  /** A text, a JSON list of texts, or a number. */
+  label: string | number;
+}
+
+export const prepareTextClassification: Prepare<Labelled> = async (source) => {
+  const { columns, options } = source;
+  const [text, pair] = [options.text ?? 'text', options.text_pair];
+  requireColumn(columns, text, 'text');
+  if (pair !== undefined) requireColumn(columns, pair, 'text_pair');
+  await warnEmpty(source, [text, ...(pair === undefined ? [] : [pair])]);
+  const problem = options.problem_type ?? 'single_label_classification';
+  const { table, labels, sql, values, column } = await LABELS[problem](source);
+  return {
+    table,
+    labels,
+    problem,
+    fields: { text, ...(pair === undefined ? {} : { text_pair: pair }) },
+    encoding: { ...(pair === undefined ? {} : { pairs: true, truncation: options.truncation ?? 'longest_first' }) },
+    paired: pair !== undefined,
+    columns: { labels: column },
+    select: {
+      text: `coalesce(${quote(text)}::VARCHAR, '')`,
+      text_pair: pair === undefined ? 'NULL' : `coalesce(${quote(pair)}::VARCHAR, '')`,
+      label: sql,
+    },
+    async encode(rows, read) {
+      const sequences = await read(rows.map(({ text, text_pair }) => ({ text, ...(text_pair !== null && { text_pair }) })));
+      return rows.map(({ id, label }, i) => {
+        const [sequence] = sequences[i]! as [Sequence];
+        return { example: { id }, sequences: [{ sequence, values: { labels: values(label) } }], truncated: sequence.truncated };
+      });
+    },
+  };
+};
+
+interface Labels {
+  /** The rows that have a label. */
+  table: string;
+  labels: string[];
+  sql: string;
+  values(label: string | number): number[];
+  column: Column;
+}
+
+const LABELS = { single_label_classification: single, multi_label_classification: multiple, regression: number };
+
+async function single(source: Source): Promise<Labels> {
+  const { database, columns, options } = source;
+  const label = (options.label ?? 'label') as string;
+  const column = requireColumn(columns, label, 'label');
+  if (column.type.endsWith('[]'))
+    throw new StepError(
+      `the column \`${label}\` contains lists`,
+      'For texts with any number of labels set `problem_type: multi_label_classification`.',
+      ['label'],
+    );
+  const table = await labelledRows(source, [column]);
+  const found = await database.rows<LabelCount>(
+    `SELECT ${quote(label)}::VARCHAR AS label, count(*) AS rows, count(*) FILTER (WHERE ${source.split} = 'train') AS trained FROM ${table} GROUP BY ALL ORDER BY ALL`,
+  );
+  const labels = labelSet(found, column.type, source, 'label');
+  const ids = new Map(labels.map((name, i) => [name, i]));
+  return {
+    table,
+    labels,
+    sql: `${quote(label)}::VARCHAR`,
+    values: (name) => [ids.get(name as string)!],
+    column: { per: 'sequence', dtype: 'int32', width: 1 },
+  };
+}
+
+/** A column of lists, or a column of 0 and 1 for each label. */
+async function multiple(source: Source): Promise<Labels> {
+  const given = source.options.label ?? 'label';
+  const { table, names, list } = Array.isArray(given) ? await flagColumns(source, given) : await labelLists(source, given);
+  const found = await source.database.rows<LabelCount>(
+    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained FROM (SELECT ${source.split} AS split, unnest(${list}) AS label FROM ${table}) GROUP BY label ORDER BY label`,
+  );
+  const labels =
+    source.known ??
+    names ??
+    labelsInOrder(
+      found.map(({ label }) => label),
+      'VARCHAR',
+    );
+  if (source.known) refuseUnknown(found, source.known, 'label');
+  if (labels.length === 0) throw new StepError('no row has a label', 'Every list of labels is empty.', ['label']);
+  if (source.splits.has('train')) {
+    const trained = found.filter((one) => one.trained > 0).map(({ label }) => label);
+    warnUntrained(labels, trained, source.warn);
+  }
+  return {
+    table,
+    labels,
+    sql: `to_json(${list})::VARCHAR`,
+    values(names) {
+      const own = new Set(JSON.parse(names as string));
+      return labels.map((label) => (own.has(label) ? 1 : 0));
+    },
+    column: { per: 'sequence', dtype: 'float32', width: labels.length },
+  };
+}
+
+interface Sets {
+  table: string;
+  /** Labels that the option lists, not found in the rows. */
+  names?: string[];
+  /** SQL for the list of a row's labels. */
+  list: string;
+}
+
+async function labelLists(source: Source, name: string): Promise<Sets> {
+  const column = requireColumn(source.columns, name, 'label');
+  if (!column.type.endsWith('[]'))
+    throw new StepError(
+      `the column \`${name}\` contains ${column.type}, not lists`,
+      'multi_label_classification needs a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
+      ['label'],
+    );
+  const table = await labelledRows(source, [column]);
+  const list = `${quote(name)}::VARCHAR[]`;
+  const wrong = await source.database.rows<{ id: string }>(
+    `SELECT id FROM ${table} WHERE len(list_filter(${list}, lambda x: x IS NULL OR x = '')) > 0 ORDER BY id LIMIT 1`,
+  );
+  if (wrong.length > 0)
+    throw new StepError(
+      `row ${wrong[0]!.id}: the list of labels in \`${name}\` contains null or an empty text`,
+      'Clean it in collect with `select`.',
+      ['label'],
+    );
+  const { repeated, rows, flags } = await source.database.row<{ repeated: number; rows: number; flags: number }>(
+    `SELECT count(*) FILTER (WHERE len(labels) > len(list_distinct(labels))) AS repeated, count(*) AS rows,
+       count(*) FILTER (WHERE len(list_filter(labels, lambda x: lower(x) NOT IN ('0', '1', '0.0', '1.0', 'true', 'false'))) = 0 AND len(labels) > 1) AS flags
+     FROM (SELECT ${list} AS labels FROM ${table})`,
+  );
+  if (repeated > 0 && flags === rows)
+    throw new StepError(
+      `the lists in \`${name}\` contain 0 and 1 at the positions of labels, not the names of labels`,
+      `Make a column of each position in collect, \`select: { toxic: "${name}[1]", insult: "${name}[2]" }\`, and list the columns here: \`label: [toxic, insult]\`.`,
+      ['label'],
+    );
+  if (repeated > 0) source.warn(`${repeated} of ${rows} rows contain a label twice in \`${name}\`; it counts once`);
+  return { table, list };
+}
+
+/** Columns that hold 0 and 1, or false and true, and nothing else. */
+async function flagColumns(source: Source, names: string[]): Promise<Sets> {
+  const { known, columns, database } = source;
+  const found = names.map((name) => requireColumn(columns, name, 'label'));
+  const without = known?.filter((label) => !names.includes(label)) ?? [];
+  if (without.length > 0)
+    throw new StepError(
+      `the model also predicts ${listed(without)}, and \`label\` has no column for it`,
+      `Its labels are ${listed(known!)}.`,
+      ['label'],
+    );
+  const unknown = known ? names.filter((name) => !known.includes(name)) : [];
+  if (unknown.length > 0)
+    throw new StepError(`the model does not know the label ${listed(unknown)}`, `Its labels are ${listed(known!)}.`, ['label']);
+  const table = await labelledRows(source, found);
+  for (const { name } of found) {
+    const [wrong] = await database.rows<{ id: string; value: string; rows: number }>(
+      `SELECT id, ${quote(name)}::VARCHAR AS value, count(*) OVER () AS rows FROM ${table} WHERE coalesce(${flag(name)} NOT IN (0, 1), true) ORDER BY id LIMIT 1`,
+    );
+    if (wrong)
+      throw new StepError(
+        `row ${wrong.id}: \`${name}\` is ${JSON.stringify(wrong.value)}, not 0, 1, false or true${wrong.rows > 1 ? ` (in ${wrong.rows} rows)` : ''}`,
+        `A text has a label or does not. To turn a share into a label, use a threshold in collect: \`select: { ${name}: "${name} >= 0.5" }\`.`,
+        ['label'],
+      );
+  }
+  const each = names.map((name) => `CASE WHEN ${flag(name)} = 1 THEN ${literal(name)} END`);
+  return { table, names, list: `list_filter([${each.join(', ')}], lambda x: x IS NOT NULL)` };
+}
+
+/** SQL for 1, 0, or any other value. */
+const flag = (name: string): string =>
+  `(CASE lower(${quote(name)}::VARCHAR) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(${quote(name)}::VARCHAR AS DOUBLE) END)`;
+
+async function number(source: Source): Promise<Labels> {
+  const { database, columns, options } = source;
+  const label = (options.label ?? 'label') as string;
+  const table = await labelledRows(source, [requireColumn(columns, label, 'label')]);
+  const sql = `TRY_CAST(${quote(label)}::VARCHAR AS DOUBLE)`;
+  const wrong = await database.rows<{ id: string; label: string | null }>(
+    `SELECT id, ${quote(label)}::VARCHAR AS label FROM ${table} WHERE ${sql} IS NULL OR NOT isfinite(${sql}) ORDER BY id LIMIT 1`,
+  );
+  if (wrong.length > 0)
+    throw new StepError(
+      `row ${wrong[0]!.id}: \`${label}\` is ${JSON.stringify(wrong[0]!.label)}, not a number`,
+      'regression needs numbers. Leave such rows out in collect with `where`.',
+      ['label'],
+    );
+  return {
+    table,
+    labels: ['score'],
+    sql,
+    values: (value) => [value as number],
+    column: { per: 'sequence', dtype: 'float32', width: 1 },
+  };
+}
+
+/* The most frequent label, and a bag of words. */
+
+interface Example {
+  text: string;
+  /** Its position among the labels. */
+  label: number;
+}
+
+/** Fits on rows, and predicts the label of each text. */
+type Method = (train: Example[], classes: number, texts: string[]) => number[];
+
+const METHODS: Record<string, Method> = { majority, bag_of_words: bagOfWords };
+
+export const baselineTextClassification: Measure = async (options, methods, { read }) => {
+  const columns = {
+    text: options.text ?? 'text',
+    ...(options.text_pair === undefined ? {} : { text_pair: options.text_pair }),
+    label: options.label ?? 'label',
+  };
+  const labelled = async (split: string) => {
+    const rows = await read(split, columns);
+    const without = rows.filter(({ label }) => label === '').length;
+    if (without > 0 && options.missing !== 'drop')
+      throw new StepError(
+        `${without} of ${rows.length} rows of the split ${split} have no label`,
+        '`missing: drop` leaves such rows out.',
+        ['label'],
+      );
+    return rows.filter(({ label }) => label !== '');
+  };
+  const train = await labelled('train');
+  const test = await labelled(options.split);
+  const labels = [...new Set(train.map((row) => String(row.label)))].sort();
+  if (labels.length < 2)
+    throw new StepError(
+      `all rows of the training split have the same label, "${labels[0]}"`,
+      'A classifier needs at least two labels to learn from.',
+    );
+  const unseen = test.find((row) => !labels.includes(String(row.label)));
+  if (unseen)
+    throw new StepError(
+      `the label "${unseen.label}" occurs in the split ${options.split} but not in train`,
+      'Use `stratify` in the split step.',
+    );
+  const names = metricNames('text-classification', 'single_label_classification', labels, options.metrics);
+  const positive = positiveClass(labels, options.positive, names);
+
+  const exampleOf = ({ text, text_pair, label }: (typeof train)[number]): Example => ({
+    text: text_pair === undefined ? String(text) : `${text} ${text_pair}`,
+    label: labels.indexOf(String(label)),
+  });
+  const examples = train.map(exampleOf);
+  const measured = test.map(exampleOf);
+  const texts = measured.map(({ text }) => text);
+  const results = methods.map((name) => {
+    const classified = {
+      classes: labels.length,
+      truth: measured.map(({ label }) => label),
+      predicted: METHODS[name]!(examples, labels.length, texts),
+      ...(positive === undefined ? {} : { positive }),
+    };
+    const matrix = confusionMatrix(classified);
+    const report = { confusion_matrix: matrix, classes: { ...classReport(labels, matrix) } };
+    return [name, { metrics: classificationMetrics(classified, names), ...report }] as const;
+  });
+  return {
+    rows: test.length,
+    about: { labels, ...(positive === undefined ? {} : { positive: labels[positive]! }) },
+    methods: Object.fromEntries(results),
+  };
+};
+
+function majority(train: Example[], classes: number, texts: string[]): number[] {
+  const counts = new Array<number>(classes).fill(0);
+  for (const { label } of train) counts[label]!++;
+  const commonest = counts.indexOf(Math.max(...counts));
+  return texts.map(() => commonest);
+}

@@ -1,0 +1,256 @@
+/**
+ * Checkpoints of a training: everything needed to resume as if nothing had happened. Each is a folder
+ * `epoch-<e>-step-<n>`, after e whole epochs and n steps, of
+ *
+ *  weights.safetensors, optimizer.safetensors   the state at that step
+ *  best.safetensors                             the best weights so far, if a metric is watched
+ *  state.json                                   the progress, and the state of the metric and the history
+ *  checkpoint.json                              the SHA-256 of each of the others
+ *
+ * A checkpoint is written under another name, flushed and renamed, so that a kill at any moment leaves only complete
+ * ones. Damage on the disk is detected by the SHA-256. The last two are kept: if the newer one is damaged, the
+ * training resumes from the older one.
+ */
+
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { StepContext } from '../../../engine/step.ts';
+import { float32, readSafetensors, type StoredTensor, writeSafetensors } from '../models/safetensors.ts';
+import type { HostTensors, Runtime, Training } from '../runtime/runtime.ts';
+import { misfit, slotsOfTensors, tensorsOfSlots, weightsOfTensors } from './continue.ts';
+import type { Stopping } from './early-stopping.ts';
+import type { History } from './history.ts';
+import type { Extent } from './schedule.ts';
+
+export interface Progress {
+  /** Optimizer steps done, over all epochs. */
+  step: number;
+  /** Completed epochs, including their validation, and the steps done in the next one. */
+  epoch: number;
+  within: number;
+  /**
+   * The last step whose weights were evaluated with `eval_strategy: steps`: an interruption may fall between a step
+   * and its evaluation.
+   */
+  measured?: number;
+  /** The best weights so far by the watched metric, and the step they are from. */
+  best?: { epoch: number; step: number; weights: HostTensors };
+}
+
+/** The contents of a checkpoint besides the progress. */
+export interface Parts {
+  runtime: Runtime;
+  training: Training;
+  history: History;
+  stopping: Stopping | undefined;
+}
+
+/** The parts of the step's context that it needs. */
+interface Context extends Pick<StepContext, 'checkpoints' | 'log' | 'warn'> {
+  options: { save_steps?: number | undefined; save_minutes: number };
+}
+
+export class Checkpoints {
+  readonly #context: Context;
+  readonly #parts: Parts;
+  /** The last good checkpoint, read or written: its folder's name and its step. */
+  #last: { name: string; step: number } | undefined;
+  #writtenAt = performance.now();
+
+  constructor(context: Context, parts: Parts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** The last good checkpoint, for messages. */
+  get kept(): { folder: string; step: number } | undefined {
+    return this.#last && { folder: this.#at(this.#last.name), step: this.#last.step };
+  }
+
+  /** Restores the training from the newest good checkpoint; undefined if there is none. */
+  async restore({ total, epochs }: Extent): Promise<Progress | undefined> {
+    const { log, warn } = this.#context;
+    const names = await namesIn(this.#context.checkpoints);
+    for (const name of names.filter((name) => name.startsWith(UNFINISHED))) await rm(this.#at(name), { recursive: true, force: true });
+    const whole = names.filter((name) => NAME.test(name)).sort(compare);
+    for (const name of whole) {
+      try {
+        const { progress, saved } = await this.#read(name);
+        this.#last = { name, step: progress.step };
+        const epoch = Math.min(progress.epoch + 1, epochs);
+        log(
+          `resumes at step ${progress.step} of ${total} (epoch ${epoch}), from a checkpoint of ${saved.slice(0, 19).replace('T', ' ')} UTC`,
+        );
+        return progress;
+      } catch (error) {
+        warn(`the checkpoint ${name} is skipped: ${(error as Error).message}`);
+      }
+    }
+    if (whole.length > 0) log('no usable checkpoint is left: the training starts from the beginning');
+    return undefined;
+  }
+
+  async afterStep(progress: Progress): Promise<void> {
+    const { save_steps, save_minutes } = this.#context.options;
+    const due = save_steps !== undefined && progress.step % save_steps === 0;
+    if (due || this.#minutes() >= save_minutes) await this.write(progress);
+  }
+
+  /** Writes a checkpoint at the end of an epoch, so that its validation need not be repeated. */
+  async afterEpoch(progress: Progress): Promise<void> {
+    if (this.#minutes() > 1) await this.write(progress);
+  }
+
+  /** Writes a checkpoint when the training is interrupted. */
+  async beforeEnding(progress: Progress): Promise<void> {
+    if (progress.step > 0 && nameOf(progress) !== this.#last?.name) await this.write(progress);
+  }
+
+  /** A failed write does not end the training: a full disk may have space the next time. */
+  async write(progress: Progress): Promise<void> {
+    const name = nameOf(progress);
+    const unfinished = this.#at(`${UNFINISHED}${process.pid}`);
+    try {
+      await mkdir(unfinished, { recursive: true });
+      await this.#writeInto(unfinished, progress);
+      await flush(unfinished);
+      await rm(this.#at(name), { recursive: true, force: true });
+      await rename(unfinished, this.#at(name));
+      await flush(this.#context.checkpoints);
+      // Keep this one and the one before it, and none of those that were skipped.
+      for (const other of await namesIn(this.#context.checkpoints))
+        if (other !== name && other !== this.#last?.name) await rm(this.#at(other), { recursive: true, force: true });
+      this.#last = { name, step: progress.step };
+    } catch (error) {
+      await rm(unfinished, { recursive: true, force: true }).catch(() => {});
+      this.#context.warn(
+        `no checkpoint was written at step ${progress.step}: ${(error as Error).message}. The training continues without it`,
+      );
+    }
+    this.#writtenAt = performance.now();
+  }
+
+  async #writeInto(folder: string, { best, ...where }: Progress): Promise<void> {
+    const { runtime, training, history, stopping } = this.#parts;
+    const { step: optimizerStep, slots } = training.optimizerState();
+    const files: Record<string, string> = {};
+    const write = async (file: string, tensors: Record<string, StoredTensor>) => {
+      const hash = createHash('sha256');
+      await writeSafetensors(path.join(folder, file), tensors, undefined, hash);
+      files[file] = hash.digest('hex');
+    };
+    await write('weights.safetensors', tensorsOfWeights(training.weights()));
+    await write('optimizer.safetensors', tensorsOfSlots(slots));
+    if (best) await write('best.safetensors', tensorsOfWeights(best.weights));
+    const state: State = {
+      ...where,
+      ...(best && { best: { epoch: best.epoch, step: best.step } }),
+      optimizerStep,
+      saved: new Date().toISOString(),
+      runtime: describe(runtime),
+      history: history.state(),
+      ...(stopping && { stopping: stopping.state() }),
+    };
+    const text = JSON.stringify(state);
+    await writeText(path.join(folder, 'state.json'), text);
+    files['state.json'] = createHash('sha256').update(text).digest('hex');
+    await writeText(path.join(folder, 'checkpoint.json'), JSON.stringify({ format: FORMAT, files }));
+  }
+
+  async #read(name: string): Promise<{ progress: Progress; saved: string }> {
+    const { runtime, training, history, stopping } = this.#parts;
+    const folder = this.#at(name);
+    const { format, files } = JSON.parse(await readFile(path.join(folder, 'checkpoint.json'), 'utf8'));
+    if (format !== FORMAT) throw new Error(`it has the format ${format}, and this version reads ${FORMAT}`);
+    for (const [file, hash] of Object.entries(files))
+      if ((await sha256(path.join(folder, file))) !== hash) throw new Error(`${file} is damaged`);
+    const state: State = JSON.parse(await readFile(path.join(folder, 'state.json'), 'utf8'));
+    const here = describe(runtime);
+    if (state.runtime !== here)
+      throw new Error(`it was made with ${state.runtime}, and this is ${here}; their results differ in the last bits`);
+    const tensors = (file: string) => readSafetensors(path.join(folder, file));
+    const weights = weightsOfTensors(await tensors('weights.safetensors'));
+    const best = state.best === undefined ? undefined : weightsOfTensors(await tensors('best.safetensors'));
+    const slots = slotsOfTensors(await tensors('optimizer.safetensors'));
+    const wrong = misfit(training, weights, slots);
+    if (wrong) throw new Error(wrong);
+    training.restore(weights, { step: state.optimizerStep, slots });
+    history.restore(state.history);
+    if (state.stopping) stopping!.restore(state.stopping);
+    const { step, epoch, within, measured } = state;
+    const progress: Progress = { step, epoch, within, ...(measured !== undefined && { measured }) };
+    if (best) progress.best = { ...state.best!, weights: best };
+    return { progress, saved: state.saved };
+  }
+
+  #at(name: string): string {
+    return path.join(this.#context.checkpoints, name);
+  }
+
+  #minutes(): number {
+    return (performance.now() - this.#writtenAt) / 60_000;
+  }
+}
+
+/** The contents of state.json. */
+interface State extends Omit<Progress, 'best'> {
+  /** The step that best.safetensors is from. */
+  best?: { epoch: number; step: number };
+  optimizerStep: number;
+  saved: string;
+  runtime: string;
+  history: ReturnType<History['state']>;
+  stopping?: ReturnType<Stopping['state']>;
+}
+
+const FORMAT = 1;
+const NAME = /^epoch-(\d+)-step-(\d+)$/;
+const UNFINISHED = 'unfinished-';
+
+const nameOf = ({ epoch, step }: Progress): string => `epoch-${epoch}-step-${step}`;
+
+/** The newest first; of the same step the one after the validation. */
+function compare(a: string, b: string): number {
+  const [[, epochA, stepA], [, epochB, stepB]] = [NAME.exec(a)!, NAME.exec(b)!];
+  return Number(stepB) - Number(stepA) || Number(epochB) - Number(epochA);
+}
+
+const describe = ({ name, description }: Runtime): string => `${name} (${description})`;
+
+function tensorsOfWeights(weights: HostTensors): Record<string, StoredTensor> {
+  return Object.fromEntries(Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]));
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
+}
+
+async function sha256(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
+}
+
+async function writeText(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'w');
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Flushes the names in a folder. Windows does so by itself. */
+async function flush(folder: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

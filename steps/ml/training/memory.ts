@@ -1,0 +1,92 @@
+/**
+ * Estimates the memory that a training needs. The estimate is reported before its first step, with advice if it is
+ * too much.
+ */
+
+import { memoryLimit, StepError } from '../../../engine/step.ts';
+import type { Model } from '../models/checkpoint.ts';
+import { peakBytes } from '../runtime/graph.ts';
+import { ruleOf } from '../runtime/optimizers.ts';
+import type { HostTensors, TrainingOptions } from '../runtime/runtime.ts';
+import { traceTraining } from '../runtime/trace.ts';
+
+/** In bytes. */
+export interface Memory {
+  weights: number;
+  gradients: number;
+  /** The optimizer's moments. */
+  moments: number;
+  /** The activations of the largest part of a batch. */
+  activations: number;
+  /** A copy of the best weights so far. */
+  best: number;
+}
+
+/**
+ * `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts of a batch.
+ */
+export function memoryOf(
+  { program, weights }: Pick<Model, 'program' | 'weights'>,
+  options: TrainingOptions,
+  { largest, parts, keepsBest }: { largest: HostTensors; parts: number; keepsBest: boolean },
+): Memory {
+  const trained = Object.keys(weights).filter((name) => options.weight(name));
+  const rule = ruleOf(options.optimizer);
+  const floats = (sizes: number[]) => 4 * sizes.reduce((sum, size) => sum + size, 0);
+  const all = floats(Object.values(weights).map(({ data }) => data.length));
+  const own = floats(trained.map((name) => weights[name]!.data.length));
+  const moments = floats(trained.flatMap((name) => Object.values(rule.moments(weights[name]!.shape))));
+  const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+  const { graph } = traceTraining(program, specs, largest, {
+    trained,
+    padding: options.paddingRows ?? {},
+    checkpointing: options.checkpointing,
+  });
+  return {
+    weights: all + own, // those that are trained are copied to where the optimizer has them
+    gradients: parts > 1 ? 2 * own : own, // those of several parts are added up in arrays of their own
+    moments,
+    activations: peakBytes(graph),
+    best: keepsBest ? all : 0,
+  };
+}
+
+/** `shape`: of the largest part, such as "32 × 128 tokens". */
+export function inWords(memory: Memory, shape: string): string {
+  const told = Object.entries(memory).filter(([, bytes]) => bytes > 0);
+  const parts = told.map(([what, bytes]) => `${WORDS[what as keyof Memory](shape)} ${size(bytes)}`);
+  return `memory: about ${size(sumOf(memory))}: ${parts.join(', ')}`;
+}
+
+export function refuseTooMuch(memory: Memory, shape: string, limit = memoryLimit()): void {
+  if (sumOf(memory) < limit) return;
+  throw new StepError(`this training needs more memory than the ${size(limit)} available. ${inWords(memory, shape)}`, LOWER, [
+    'batch_size',
+  ]);
+}
+
+/** Translates an out-of-memory error of any library; returns any other error unchanged. */
+export function explainMemory(error: unknown, shape: string): unknown {
+  const text = error instanceof Error ? error.message : String(error);
+  if (!NO_MEMORY.test(text)) return error;
+  return new StepError(`out of memory, with batches of up to ${shape}: ${text.split('\n')[0]}`, LOWER, ['batch_size']);
+}
+
+const LOWER =
+  'Lower `batch_size` and raise `gradient_accumulation_steps` by the same factor, so that each step still learns from as many sequences, or lower `max_length` of tokenize. `gradient_checkpointing` reduces the activations; `lora` or `optim: adafactor` reduce the optimizer state.';
+
+/** Messages of onnxruntime, C++, V8 and WebAssembly, TensorFlow and CUDA. */
+const NO_MEMORY =
+  /allocat\w* (memory|failed)|failed to allocate|bad.?alloc|out of memory|\bOOM\b|memory allocation|Cannot allocate memory/i;
+
+const WORDS: Record<keyof Memory, (shape: string) => string> = {
+  weights: () => 'weights',
+  gradients: () => 'gradients',
+  moments: () => "the optimizer's state",
+  activations: (shape) => `activations of ${shape}`,
+  best: () => 'the best weights',
+};
+
+const sumOf = (memory: Memory): number => Object.values(memory).reduce((sum, bytes) => sum + bytes, 0);
+
+const size = (bytes: number): string => (bytes < 1e9 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);

@@ -1,0 +1,83 @@
+/** Selects the weights that are trained, and their learning rates: freezing, and layer-wise learning rate decay. */
+
+import { StepError } from '../../../engine/step.ts';
+import { listed, type Model } from '../models/checkpoint.ts';
+import type { WeightOptions } from '../runtime/runtime.ts';
+
+/** `lora`: the weights to train; all others are frozen. */
+export interface LayerOptions {
+  lora?: ReadonlySet<string> | undefined;
+  freeze?: readonly string[] | undefined;
+  layer_wise_learning_rate_decay: number;
+  weight_decay: number;
+}
+
+export function weightOptions(
+  { parameters, family, config }: Pick<Model, 'parameters' | 'family' | 'config'>,
+  { lora, freeze = [], layer_wise_learning_rate_decay, weight_decay }: LayerOptions,
+): (name: string) => WeightOptions | undefined {
+  if (layer_wise_learning_rate_decay !== 1 && family.sharesLayers?.(config))
+    throw new StepError(
+      `layer_wise_learning_rate_decay cannot be used with ${family.type}, whose layers share their weights`,
+      'Remove it.',
+      ['layer_wise_learning_rate_decay'],
+    );
+  const names = Object.keys(parameters);
+  const frozen = new Set(lora ? names.filter((name) => !lora.has(name)) : freeze.flatMap((pattern) => matching(pattern, names)));
+  if (frozen.size === names.length) throw new StepError('all weights are frozen: nothing is left to train', undefined, ['freeze']);
+  const depths = depthsOf(names, family.prefix);
+  const head = 1 + Math.max(...depths.values());
+  const optionsOf = (name: string): WeightOptions => ({
+    learningRateFactor: layer_wise_learning_rate_decay ** (head - (depths.get(name) ?? head)),
+    weightDecay: parameters[name]!.decay ? weight_decay : 0,
+  });
+  const trained = names.filter((name) => !frozen.has(name)).map(optionsOf);
+  if (layer_wise_learning_rate_decay !== 1 && trained.every(({ learningRateFactor }) => learningRateFactor === 1))
+    throw new StepError('layer_wise_learning_rate_decay has no effect: all layers are frozen', 'Remove it.', [
+      'layer_wise_learning_rate_decay',
+    ]);
+  if (weight_decay > 0 && trained.every(({ weightDecay }) => weightDecay === 0))
+    throw new StepError('weight_decay has no effect: only biases and norms are trained', 'Remove it.', ['weight_decay']);
+  return (name) => (frozen.has(name) ? undefined : optionsOf(name));
+}
+
+/**
+ * A pattern consists of consecutive parts of a name, such as `embeddings` or `layer.0`; `*` matches any letters
+ * within one part.
+ */
+function matching(pattern: string, names: string[]): string[] {
+  const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^.]*');
+  const found = names.filter((name) => new RegExp(`(^|\\.)${escaped}(\\.|$)`).test(name));
+  if (found.length > 0) return found;
+  throw new StepError(`freeze: no weight matches ${JSON.stringify(pattern)}`, `Names of weights are, for example, ${listed(names, 4)}.`, [
+    'freeze',
+  ]);
+}
+
+/**
+ * 0 for the embeddings, 1 for the first layer; undefined for everything above the layers: pooler and head. The layers
+ * of a decoder follow those of the encoder, whose final norm belongs to its last layer.
+ */
+function depthsOf(names: string[], prefix: string): Map<string, number> {
+  const depths = new Map<string, number>();
+  const base = names.filter((name) => prefix === '' || name.startsWith(`${prefix}.`));
+  for (const name of base) if (EMBEDDINGS.test(name)) depths.set(name, 0);
+  for (const stack of [
+    /^encoder\.(?:block\.(\d+)|final_layer_norm)\./,
+    /^decoder\.block\.(\d+)\./,
+    /\.(?:layer|h|albert_layer_groups)\.(\d+)\./,
+  ]) {
+    const below = Math.max(0, ...depths.values());
+    for (const name of base) {
+      const layer = depths.has(name) ? null : stack.exec(name);
+      if (layer) depths.set(name, layer[1] === undefined ? Math.max(...depths.values()) : below + Number(layer[1]) + 1);
+    }
+  }
+  return depths;
+}
+
+/**
+ * The embeddings of the BERT family, ALBERT's projection to the width of the layers, and the embeddings of GPT-2 and
+ * T5.
+ */
+const EMBEDDINGS = /(?:^|\.)(?:embeddings|embedding_hidden_mapping_in|wte|wpe|shared)\./;

@@ -1,0 +1,294 @@
+/**
+ * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a
+ * Hugging Face model folder. The runtime computes a step; this file decides their order and number, and which weights
+ * are kept.
+ */
+
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type Json, StepError } from '../../../engine/step.ts';
+import type step from '../../train/step.ts';
+import { carryPreprocessing } from '../data/preprocessing.ts';
+import { carrySources } from '../data/table.ts';
+import { type Batch, largestBatch, partsOf, trainingBatches } from '../models/batches.ts';
+import { copyGenerationConfig, type Model, saveModel, startModel } from '../models/checkpoint.ts';
+import { encodingOf } from '../models/encoding.ts';
+import { isGenerating } from '../models/family.ts';
+import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
+import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/token-dataset.ts';
+import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
+import { openRuntime } from '../runtime/open.ts';
+import type { HostTensors, OptimizerOptions, Runtime } from '../runtime/runtime.ts';
+import { taskInputs } from '../tasks/evaluation.ts';
+import { Checkpoints, type Progress } from './checkpoints.ts';
+import { continueFrom, saveOptimizer } from './continue.ts';
+import { stoppingBy } from './early-stopping.ts';
+import { History } from './history.ts';
+import { type ClassWeights, checkLabels, classesOf, oneOfSeveral, sharesOf, weightsOf } from './loss-weights.ts';
+import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
+import { weightOptions } from './parameter-groups.ts';
+import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
+import { hidden, openValidation, watchedMetric } from './validation.ts';
+
+export type TrainContext = Parameters<(typeof step)['run']>[0];
+
+export async function train(context: TrainContext): Promise<void> {
+  const { options, inputs, seed, signal, threads, log, warn } = context;
+  const info = await readTokensInfo(inputs.tokens);
+  refuseOptions(info, options);
+  if (inputs.continue && options.lora)
+    throw new StepError(
+      '`continue` cannot be combined with `lora`, whose adapters are merged when a training ends',
+      'Give the trained model as `model`.',
+      ['lora'],
+    );
+  const data = await openSplit(inputs.tokens, info, 'train');
+  const batchSize = options.batch_size * options.gradient_accumulation_steps;
+  const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
+  const { perEpoch, total } = extent;
+  const validation = await openValidation(context, info);
+  for (const split of validation ? [data, validation.split] : [data]) checkLabels(split, info);
+  const classWeights = options.class_weights && weightsOf(options.class_weights as ClassWeights, info, data);
+  const start = await startModel(inputs.model, {
+    task: info.task,
+    problem: info.problem_type ?? 'single_label_classification',
+    labels: info.labels,
+    replaceHead: options.replace_head,
+    seed,
+    dropout: options.dropout,
+    loss: { smoothing: options.label_smoothing_factor, classWeights },
+    say: log,
+  });
+  const lora = options.lora && adapt(start, start.fresh, options.lora as LoraOptions, seed);
+  const model = lora ?? start;
+  if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} parameters are trained`);
+  await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
+  const continued = inputs.continue ? await continueFrom(inputs.continue, model, extent) : undefined;
+  // Among the runtimes that auto chooses from, tensorflow supports only adamw.
+  const runtimeName = options.runtime === 'auto' && options.optim !== 'adamw' ? 'onnx' : options.runtime;
+  const runtime = await openRuntime(runtimeName, { threads, device: options.device, precision: options.precision });
+  log(`runtime: ${runtime.description}`);
+
+  const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
+  const masking = { probability: hidden(options), vocabulary: model.config.vocab_size, seed };
+  const inputsFor = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
+  const watched = watchedMetric(options);
+  const largest = largestBatch(data, options.batch_size);
+  const parts = options.gradient_accumulation_steps;
+  const memory = memoryOf(model, trainingOptions, { largest: inputsFor(largest, 1), parts, keepsBest: watched !== undefined });
+  log(inWords(memory, shapeOf(largest)));
+  if (!/GPU/.test(runtime.description)) refuseTooMuch(memory, shapeOf(largest));
+  const outOfMemory = (error: unknown): never => {
+    throw explainMemory(error, shapeOf(largest));
+  };
+
+  const training = runtime.training(model.program, model.weights, trainingOptions);
+  try {
+    const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
+    const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
+    const shape = { cycles, power, end: lr_end / options.learning_rate };
+    const warmup = warmupOf(options.warmup_steps, total);
+    if (warmup >= total)
+      warn(`warmup_steps: the training has ${total} steps and a warmup of ${warmup}, so the learning rate never reaches learning_rate`);
+    const factor = schedule(options.lr_scheduler_type, warmup, total, shape);
+    const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
+    const history = new History(context, extent);
+    const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
+    const progress: Progress = (await checkpoints.restore(extent)) ?? continued?.restore(training, log) ?? { step: 0, epoch: 0, within: 0 };
+    const whole = (): Model => ({ ...start, weights: lora ? lora.merged(training.weights()) : training.weights() });
+    const measure = async (epoch: number) => {
+      const trainedUntil = performance.now();
+      const metrics = await validation?.measure(training, model, whole, runtime).catch(outOfMemory);
+      history.measured({ step: progress.step, epoch }, metrics, trainedUntil);
+      if (stopping?.add(metrics![stopping.metric]!)) progress.best = { epoch, step: progress.step, weights: copyOf(training.weights()) };
+    };
+    const measureIfDue = async (epoch: number) => {
+      if (!validation?.isDue(progress.step, total) || progress.measured === progress.step) return;
+      await measure(epoch);
+      progress.measured = progress.step;
+    };
+    try {
+      while (progress.epoch < extent.epochs && !stopping?.stop) {
+        const epoch = progress.epoch + 1;
+        await measureIfDue(epoch); // an interruption may have left it undone
+        for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within, stepsIn(epoch, extent))) {
+          if (stopping?.stop) break;
+          signal.throwIfAborted();
+          const { step } = progress;
+          const learningRate = options.learning_rate * factor(step);
+          // In question answering the loss includes the padding of the context, as in transformers.
+          const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
+          const given = parts.map((part) => inputsFor(part, epoch));
+          const shares = sharesOf(given, classWeights);
+          const shared = given.map((inputs, i) => ({ inputs, share: shares[i]! }));
+          const done = await training.step(shared, { seed, epoch, step, learningRate }).catch(outOfMemory);
+          if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
+          progress.step++;
+          progress.within++;
+          history.step({ step: progress.step, epoch, learningRate, ...done }, data, parts);
+          await measureIfDue(epoch);
+          await checkpoints.afterStep(progress);
+          await setImmediate(); // A runtime that never awaits would leave no turn of the event loop for Ctrl-C.
+        }
+        if (progress.within < stepsIn(epoch, extent)) break; // stopped within the epoch
+        if (options.eval_strategy !== 'steps') await measure(epoch);
+        progress.epoch = epoch;
+        progress.within = 0;
+        await checkpoints.afterEpoch(progress);
+      }
+    } catch (error) {
+      if (error === signal.reason) await checkpoints.beforeEnding(progress);
+      throw error;
+    }
+    const { step, best } = progress;
+    // A training that was interrupted after its last step, which is the last of an epoch, has not counted that epoch.
+    const epoch = Math.ceil(step / perEpoch);
+    const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
+    if (stopping?.stop) {
+      const { patience } = options.early_stopping!;
+      const { eval_steps = 1 } = options;
+      // The very last evaluation may come before its time.
+      const since = { epoch: epoch - patience!, step: (Math.ceil(step / eval_steps) - patience!) * eval_steps };
+      log(`stopped early: ${stopping.metric} has not improved since ${timeOf(since)}`);
+    }
+    const kept = best ?? { step, epoch, weights: training.weights() };
+    if (kept.step < step) log(`kept the weights of ${timeOf(kept)}, the best by ${stopping!.metric}`);
+    await save(context, info, start, lora, kept.weights, {
+      epochs: Number((step / perEpoch).toFixed(4)),
+      steps: step,
+      steps_per_epoch: perEpoch,
+      kept_epoch: kept.epoch,
+      kept_step: kept.step,
+      runtime: { name: runtime.name, description: runtime.description },
+    });
+    if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
+    await history.end({ step: kept.step, ...(best && { metric: stopping!.metric }) });
+  } finally {
+    data.close();
+    validation?.close();
+    await training.dispose();
+  }
+}
+
+/** Rejects options that do not apply to these tokens. */
+function refuseOptions({ task, problem_type = 'single_label_classification' }: TokensInfo, options: TrainContext['options']): void {
+  if (options.task !== undefined && options.task !== task)
+    throw new StepError(`the tokens were made for ${task}, not for ${options.task}`, `Set \`task\` of tokenize to ${options.task}.`, [
+      'task',
+    ]);
+  const ofClasses = { class_weights: options.class_weights !== undefined, sampler: options.sampler === 'balanced' };
+  for (const [name, given] of Object.entries(ofClasses))
+    if (given && (!oneOfSeveral(task, problem_type) || (name === 'sampler' && task !== 'text-classification')))
+      throw new StepError(`\`${name}\` does not apply to ${task} (${problem_type})`, 'It needs texts with one label of several.', [name]);
+  if (options.label_smoothing_factor > 0 && !oneOfSeveral(task, problem_type) && task !== 'masked-lm' && !isGenerating(task))
+    throw new StepError(
+      `\`label_smoothing_factor\` does not apply to ${task} (${problem_type})`,
+      'It needs texts with one label of several.',
+      ['label_smoothing_factor'],
+    );
+  if (options.mlm_probability !== undefined && task !== 'masked-lm')
+    throw new StepError(`\`mlm_probability\` does not apply to ${task}`, 'It applies only to masked-lm. Remove it.', ['mlm_probability']);
+  if (options.replace_head && !task.endsWith('-classification'))
+    throw new StepError(`\`replace_head\` does not apply to ${task}`, 'Its head has no labels and is always kept. Remove it.', [
+      'replace_head',
+    ]);
+  if (options.positive !== undefined && task !== 'text-classification')
+    throw new StepError(`\`positive\` does not apply to ${task}`, 'It applies only to text-classification with two labels. Remove it.', [
+      'positive',
+    ]);
+}
+
+/** Checks that tokens and model were made for each other. Otherwise the training would learn nonsense or crash. */
+async function checkFit(model: Model, info: TokensInfo, splits: Split[], inputs: TrainContext['inputs']): Promise<void> {
+  const limit = model.family.maxLength(model.config);
+  if (info.max_length > limit) {
+    throw new StepError(
+      `the tokens have a max_length of ${info.max_length}, but the model takes only ${limit} tokens`,
+      'Tokenize with this model.',
+    );
+  }
+  const highest = Math.max(...splits.map(({ highestId }) => highestId));
+  if (highest >= model.config.vocab_size) {
+    throw new StepError(
+      `the tokens have the id ${highest}, but the model's vocab_size is ${model.config.vocab_size}`,
+      'Tokenize with this model.',
+    );
+  }
+  if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
+    throw new StepError("the tokens were not made with the model's tokenizer", 'Give tokenize the same model as train.');
+  }
+}
+
+const shapeOf = ({ sequences, length, targetLength }: Batch): string =>
+  `${sequences.length} × ${targetLength > 0 ? `${length} + ${targetLength}` : length} tokens`;
+
+function countOf(weights: HostTensors, names: Iterable<string> = Object.keys(weights)): number {
+  return [...names].reduce((sum, name) => sum + weights[name]!.data.length, 0);
+}
+
+function trainingOptionsOf(model: Model, options: TrainContext['options'], lora?: Adapted['trained']): Parameters<Runtime['training']>[2] {
+  const { parameters, axes } = model;
+  const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
+    paddingRow === undefined ? [] : [[name, paddingRow] as const],
+  );
+  return {
+    axes,
+    optimizer: optimizerOf(options),
+    maxGradNorm: options.max_grad_norm,
+    checkpointing: options.gradient_checkpointing,
+    weight: weightOptions(model, { ...options, lora }),
+    paddingRows: Object.fromEntries(padded),
+  };
+}
+
+function optimizerOf({
+  optim,
+  adam_beta1,
+  adam_beta2,
+  adam_epsilon,
+  momentum = 0,
+  nesterov = false,
+}: TrainContext['options']): OptimizerOptions {
+  if (optim === 'adamw') return { name: optim, beta1: adam_beta1, beta2: adam_beta2, epsilon: adam_epsilon };
+  return optim === 'sgd' ? { name: optim, momentum, nesterov } : { name: optim };
+}
+
+function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['kept'], folder: string): StepError {
+  const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
+  const where = kept ? `; the last good checkpoint (step ${kept.step}) is at ${path.relative(folder, kept.folder)}` : '';
+  return new StepError(
+    `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})${where}`,
+    `Use a lower learning_rate or a warmup (warmup_steps).${kept ? ' With the same options the training diverges again.' : ''}`,
+    ['learning_rate'],
+  );
+}
+
+const copyOf = (weights: HostTensors): HostTensors =>
+  Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, { ...weight, data: weight.data.slice() }]));
+
+async function save(
+  { inputs, outputs, addresses, options, seed }: TrainContext,
+  info: TokensInfo,
+  model: Model,
+  lora: Adapted | undefined,
+  weights: HostTensors,
+  done: { [key: string]: Json },
+) {
+  const folder = outputs.model!;
+  const alone = lora && !options.lora!.merge;
+  // transformers calls this setting `prefix` too.
+  if (info.prefix !== undefined) model.file.prefix = info.prefix;
+  if (!alone) await saveModel(folder, model, lora ? lora.merged(weights) : weights);
+  // PEFT resolves the base model by its name on the hub, or is given it; a path of this machine would not help.
+  const base = /^hf:\/\/([^@]+)/.exec(addresses[inputs.model] ?? '')?.[1] ?? path.basename(inputs.model);
+  await lora?.save(alone ? folder : path.join(folder, 'adapter'), weights, base);
+  await copyTokenizer(inputs.tokens, folder);
+  await carryPreprocessing(inputs.tokens, folder);
+  await carrySources(inputs.tokens, folder);
+  await copyGenerationConfig(inputs.model, folder);
+  // Options outside the fingerprint must not change these bytes either.
+  const { logging_steps, tensorboard, save_steps, save_minutes, ...counted } = options;
+  const record = { ...encodingOf(info), options: { ...counted, seed }, ...done };
+  await writeFile(path.join(folder, 'training.json'), `${JSON.stringify(record, null, 2)}\n`);
+}

@@ -1,0 +1,126 @@
+/** Decides what is evaluated on the validation split during training, and when. */
+
+import { StepError } from '../../../engine/step.ts';
+import { writtenTexts } from '../generation/evaluate-generated.ts';
+import { positiveClass } from '../metrics/classification.ts';
+import { taskMetrics, writtenMetrics } from '../metrics/registry.ts';
+import type { Model } from '../models/checkpoint.ts';
+import { openSplit, type Split, type TokensInfo } from '../models/token-dataset.ts';
+import type { Runtime, Training } from '../runtime/runtime.ts';
+import { evaluateSplit } from '../tasks/evaluation.ts';
+import type { TrainContext } from './train.ts';
+
+/** Undefined if no evaluation was requested or there is no validation split. */
+export async function openValidation(context: TrainContext, info: TokensInfo): Promise<Validation | undefined> {
+  const { options, inputs, log } = context;
+  if (options.eval_strategy === 'no') return undefined;
+  const measured = measuredOf(options, info);
+  // If an option needs it, a missing split is an error.
+  const wanted = options.eval_strategy === 'steps' || options.positive !== undefined || watchedMetric(options);
+  if (wanted || info.splits.validation?.rows)
+    return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, context);
+  log('the tokens have no validation split: no evaluation between epochs');
+  return undefined;
+}
+
+/** The metric that decides which weights are kept, and the option that sets it. */
+export function watchedMetric(
+  options: Pick<TrainContext['options'], 'early_stopping' | 'load_best_model_at_end' | 'metric_for_best_model'>,
+): { metric: string; option: string[] } | undefined {
+  if (options.early_stopping) return { metric: options.early_stopping.metric!, option: ['early_stopping', 'metric'] };
+  if (!options.load_best_model_at_end) return undefined;
+  const named = options.metric_for_best_model !== undefined;
+  return { metric: options.metric_for_best_model ?? 'loss', option: [named ? 'metric_for_best_model' : 'load_best_model_at_end'] };
+}
+
+interface Measured {
+  metrics: string[];
+  /** Metrics of generated texts. */
+  ofTexts: string[];
+  positive: number | undefined;
+}
+
+export class Validation {
+  readonly split: Split;
+  readonly #info: TokensInfo;
+  readonly #measured: Measured;
+  readonly #context: TrainContext;
+
+  constructor(split: Split, info: TokensInfo, measured: Measured, context: TrainContext) {
+    this.split = split;
+    this.#info = info;
+    this.#measured = measured;
+    this.#context = context;
+  }
+
+  /**
+   * With `eval_strategy: steps`, whether an evaluation is due after this many steps; with `epoch` it is due at their
+   * ends. The weights of the last step are always evaluated.
+   */
+  isDue(step: number, total: number): boolean {
+    const { eval_strategy, eval_steps } = this.#context.options;
+    return eval_strategy === 'steps' && step > 0 && (step % eval_steps! === 0 || step === total);
+  }
+
+  /** `whole` returns the model as it would be saved now, for metrics of generated texts. */
+  async measure(training: Training, model: Model, whole: () => Model, runtime: Runtime): Promise<Record<string, number>> {
+    const { options, inputs, signal } = this.#context;
+    const { ofTexts, ...measured } = this.#measured;
+    const evaluated = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.#info, {
+      labels: this.#info.labels,
+      problem: model.problem,
+      labelIds: Int32Array.from(this.#info.labels, (_, id) => id),
+      ...measured,
+      batchSize: options.batch_size,
+      masking: { probability: hidden(options), vocabulary: model.config.vocab_size },
+      signal,
+    });
+    const written =
+      ofTexts.length > 0 &&
+      (await writtenTexts(runtime, this.split, this.#info, {
+        model: whole(),
+        folders: { own: inputs.model, tokenizer: inputs.tokens },
+        metrics: ofTexts,
+        asked: {},
+        batchSize: options.batch_size,
+        signal,
+      }));
+    const metrics = { ...evaluated.metrics, ...(written ? written.metrics : {}) };
+    const watched = watchedMetric(options);
+    if (watched && !Number.isFinite(metrics[watched.metric]))
+      throw new StepError(
+        `${watched.metric} cannot be computed on the validation split`,
+        model.problem === 'regression'
+          ? 'Check whether all its numbers, or all predictions, are the same.'
+          : 'Check whether it lacks rows of a label.',
+        watched.option,
+      );
+    return metrics;
+  }
+
+  close(): void {
+    this.split.close();
+  }
+}
+
+/** For masked-lm: the share of masked tokens. */
+export const hidden = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
+
+/** The metrics to compute besides the loss. */
+function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {
+  const problem = info.problem_type ?? 'single_label_classification';
+  const { known, usual } = taskMetrics(info.task, problem, info.labels);
+  const written = writtenMetrics(info.task).known;
+  const { metric, option } = watchedMetric(options) ?? { metric: 'loss', option: [] };
+  if (metric !== 'loss' && !known.includes(metric) && !written.includes(metric))
+    throw new StepError(`${info.task} has no metric ${metric}`, `It has ${[...written, ...known].join(', ')}.`, option);
+  const shown = usual.filter((name) => SHOWN.includes(name));
+  const metrics = [...new Set([...shown, ...known.filter((name) => name === metric)])];
+  const classifies = info.task === 'text-classification' && problem === 'single_label_classification';
+  // Generating takes long: it is done only for a metric that decides something.
+  const ofTexts = written.filter((name) => name === metric);
+  return { metrics, ofTexts, positive: classifies ? positiveClass(info.labels, options.positive, metrics) : undefined };
+}
+
+/** Those of a task's usual metrics that fit into a line of the log. */
+const SHOWN = ['accuracy', 'f1', 'macro_f1', 'exact_match', 'perplexity', 'r2'];

@@ -1,0 +1,197 @@
+/** POST /predict: predicts for the inputs of a request. */
+
+import type { Context } from 'hono';
+import { type Json, StepError } from '../../engine/step.ts';
+import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
+import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
+import type { Route, Serving } from './app.ts';
+import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
+import { startWriter, type Writer, type Writing } from './generator-thread.ts';
+import { checkCharacters, jsonOf, kindOf, type Limits, Refused } from './limits.ts';
+import { type Outcome, openQueue } from './queue.ts';
+import { startWorkers } from './workers.ts';
+
+export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
+  const queue = openQueue(await startWorkers(bundle), {
+    tokens: tokensOfRun(bundle, tokensTogether),
+    milliseconds: turn,
+    onRun: measurements.batch,
+  });
+  return {
+    path: '/predict',
+    async answer(body, c, ticket) {
+      const inputs = inputsOf(body, bundle.fields);
+      if (typeof inputs === 'string') throw new Refused(400, inputs);
+      if (inputs.length > limits.inputs)
+        throw new Refused(413, `"inputs" has ${inputs.length} entries, but at most ${limits.inputs} are allowed at once`);
+      checkCharacters(inputs.map(charactersOf), limits, (i) => (inputs.length === 1 ? '"inputs"' : `"inputs[${i}]"`));
+      ticket.take(inputs.length * bytesOf(bundle));
+      const outcomes = await queue.answer(inputs, { signal: c.req.raw.signal, untilError: true });
+      return c.json({ predictions: predictionsOf(outcomes, inputs.length) });
+    },
+    get waiting() {
+      return queue.length;
+    },
+    close: () => queue.close(),
+  };
+}
+
+/** Memory of an input and its answer, besides the text. */
+const bytesOf = ({ labels }: Bundle): number => 512 + 64 * labels.length;
+
+const charactersOf = (input: Input): number => Object.values(input).reduce((sum, text) => sum + text.length, 0);
+
+/** Including padding. Larger runs are not faster. */
+const tokensTogether = 512;
+
+/**
+ * A short request waits for the current turn and is in the next one: 100 ms together, unless one sequence takes
+ * longer than a run may.
+ */
+const turn = { encode: 10, run: 40 };
+
+/** @throws Refused if one of the inputs cannot be read; other errors if the model failed */
+function predictionsOf(outcomes: (Outcome | undefined)[], count: number): Json[] {
+  const predictions: Json[] = [];
+  for (const [i, outcome] of outcomes.entries()) {
+    // Not answered, because another input has an error.
+    if (!outcome) continue;
+    if ('refused' in outcome) throw new Refused(400, count > 1 ? `"inputs[${i}]": ${outcome.refused.message}` : outcome.refused.message);
+    // A failure of the model is not the client's fault.
+    if ('failed' in outcome) throw new Error(outcome.failed.message, { cause: outcome.failed });
+    predictions.push(outcome.prediction);
+  }
+  return predictions;
+}
+
+/** Validates the inputs of a request's body. */
+function inputsOf(body: Buffer, fields: TaskKind['fields']): Input[] | string {
+  const value = jsonOf(body);
+  const required = fields.filter(({ optional }) => !optional).map(({ name }) => name);
+  const [one, many] = required.length === 1 ? ['a string', 'strings'] : [`an object with ${required.join(' and ')}`, 'such objects'];
+  const example = required.length === 1 ? '"…"' : `{${required.map((name) => `"${name}": "…"`).join(', ')}}`;
+  if (kindOf(value) !== 'an object') return `the body must be an object such as {"inputs": ${example}}, not ${kindOf(value)}`;
+  const { inputs, ...others } = value as Record<string, unknown>;
+  const unknown = Object.keys(others)[0];
+  if (unknown !== undefined) return `unknown field ${JSON.stringify(unknown)}; the only field is "inputs"`;
+  if (inputs === undefined) return `the field "inputs" is missing; it is ${one} or a list of ${many}`;
+  const list = Array.isArray(inputs) ? inputs : [inputs];
+  const found: Input[] = [];
+  for (const [i, given] of list.entries()) {
+    const place = Array.isArray(inputs) ? `"inputs[${i}]"` : '"inputs"';
+    if (typeof given === 'string' && required.length === 1) found.push({ [required[0]!]: given });
+    else if (kindOf(given) !== 'an object')
+      return `${place} must be ${one}${Array.isArray(inputs) ? '' : ` or a list of ${many}`}, not ${kindOf(given)}`;
+    else {
+      const input = inputOf(given as Record<string, unknown>, fields, place);
+      if (typeof input === 'string') return input;
+      found.push(input);
+    }
+  }
+  return found;
+}
+
+function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], place: string): Input | string {
+  const input: Input = {};
+  for (const field of fields) {
+    const { name, optional, words } = field;
+    const value = given[name];
+    const part = partOfInput(field, value);
+    if (part) Object.assign(input, part);
+    else if (value !== undefined && value !== null) {
+      const item = itemThatIsNoWord(field, value);
+      const found =
+        item === undefined ? `not ${kindOf(value)}` : `and item ${item} of the list is ${kindOf((value as unknown[])[item - 1])}`;
+      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : ''}, ${found}`;
+    } else if (!optional) return `${place} has no "${name}"`;
+  }
+  const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
+  if (unknown === 'text_pair') return `${place}: ${notTaken(unknown)}`;
+  if (unknown !== undefined)
+    return `${place} has the unknown field ${JSON.stringify(unknown)}; the fields are ${fields.map(({ name }) => name).join(', ')}`;
+  return input;
+}
+
+/* POST /generate: prompts to texts, whole or streamed (server-sent events). */
+
+export async function generateRoute({ folder }: Bundle, { limits, report }: Serving): Promise<Route> {
+  const writer = await startWriter(folder);
+  return {
+    path: '/generate',
+    async answer(body, c, ticket) {
+      const writing = writingOf(body, limits);
+      ticket.take(bytesOfRequest);
+      if (writing.stream) return streamed(writing, writer, c, report);
+      return c.json({ texts: await writer.write(writing, c.req.raw.signal, () => {}) });
+    },
+    get waiting() {
+      return writer.length;
+    },
+    close: () => writer.close(),
+  };
+}
+
+/** Fields of a request besides its prompts. */
+const bytesOfRequest = 1 << 14;
+
+/**
+ * Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client
+ * stops reading.
+ */
+function streamed(writing: Writing, writer: Writer, c: Context, report: Serving['report']): Response {
+  const gone = new AbortController();
+  const hangUp = () => gone.abort(new Error('the client has disconnected'));
+  c.req.raw.signal.addEventListener('abort', hangUp, { once: true });
+  const stream = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      const send = (event: string, data: object) => {
+        if (!gone.signal.aborted) controller.enqueue(Buffer.from(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`));
+      };
+      try {
+        const texts = await writer.write(writing, gone.signal, (text, piece) => send('piece', { text, piece }));
+        send('end', { texts });
+      } catch (error) {
+        const mistake = error instanceof StepError;
+        if (!mistake && !gone.signal.aborted) report(error as Error);
+        send('error', { error: { message: mistake ? error.message : 'internal error; see the log of the server' } });
+      }
+      if (!gone.signal.aborted) controller.close();
+    },
+    cancel: hangUp,
+  });
+  return c.body(stream, 200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store' });
+}
+
+/** Validates a body against the limits. */
+function writingOf(body: Buffer, limits: Limits): Writing {
+  const value = jsonOf(body);
+  if (kindOf(value) !== 'an object') throw new Refused(400, `the body must be an object such as {"prompt": "…"}, not ${kindOf(value)}`);
+  const { prompt, stream = false, ...options } = value as Record<string, unknown>;
+  if (prompt === undefined) throw new Refused(400, 'the field "prompt" is missing; it is a string or a list of strings');
+  const prompts = Array.isArray(prompt) ? prompt : [prompt];
+  const odd = prompts.findIndex((each) => typeof each !== 'string');
+  if (odd >= 0)
+    throw new Refused(
+      400,
+      Array.isArray(prompt)
+        ? `"prompt[${odd}]" must be a string, not ${kindOf(prompts[odd])}`
+        : `"prompt" must be a string or a list of strings, not ${kindOf(prompt)}`,
+    );
+  checkCharacters(
+    prompts.map((each) => each.length),
+    limits,
+    (i) => (Array.isArray(prompt) ? `"prompt[${i}]"` : '"prompt"'),
+  );
+  if (typeof stream !== 'boolean') throw new Refused(400, `"stream" must be true or false, not ${kindOf(stream)}`);
+  checkOptions(options, (name) => `"${name}"`);
+  return { prompts, stream, options: limited(options, prompts.length, limits), limit: limits.newTokens };
+}
+
+function limited(options: GenerationOptions, prompts: number, { texts, newTokens, seconds }: Limits): GenerationOptions {
+  const { max_new_tokens, max_time = seconds, num_beams = 1, num_return_sequences = 1 } = options;
+  if (max_new_tokens !== undefined && max_new_tokens > newTokens)
+    throw new Refused(400, `"max_new_tokens" is ${max_new_tokens}, but must be at most ${newTokens} on this server`);
+  const rows = prompts * Math.max(num_beams, num_return_sequences);
+  if (rows > texts) throw new Refused(413, `prompts times beams or texts makes ${rows} texts at once, but at most ${texts} are allowed`);
+  return { ...options, max_time: Math.min(max_time, seconds) };
+}
