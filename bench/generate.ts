@@ -10,12 +10,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { openRuntime } from '../steps/ml/device/open.ts';
 import { openDecoder } from '../steps/ml/generation/kv-cache.ts';
 import { generationConfig } from '../steps/ml/generation/options.ts';
 import { search } from '../steps/ml/generation/search.ts';
 import { loadModel } from '../steps/ml/models/checkpoint.ts';
 import { random } from '../steps/ml/models/random.ts';
-import { openRuntime } from '../steps/ml/runtime/open.ts';
 import { preparePython } from './python.ts';
 
 const { values } = parseArgs({

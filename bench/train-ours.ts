@@ -1,9 +1,10 @@
 /** Measures a training as the train step does it. Run by bench/train.ts: `train-ours.ts TOKENS MODEL BATCH RUNTIME THREADS`. */
+
+import { openRuntime } from '../steps/ml/device/open.ts';
 import { realTokens, trainingBatches } from '../steps/ml/models/batches.ts';
 import { startModel } from '../steps/ml/models/checkpoint.ts';
 import { openSplit, readTokensInfo } from '../steps/ml/models/token-dataset.ts';
 import { sizeOf } from '../steps/ml/runtime/graph.ts';
-import { openRuntime } from '../steps/ml/runtime/open.ts';
 import type { HostTensors, Program, RuntimeName } from '../steps/ml/runtime/runtime.ts';
 import { traceTraining } from '../steps/ml/runtime/trace.ts';
 import { taskInputs } from '../steps/ml/tasks/evaluation.ts';

@@ -5,7 +5,7 @@
  * tensorflow-bf16.
  */
 import { execFileSync } from 'node:child_process';
-import { openRuntime } from '../steps/ml/runtime/open.ts';
+import { openRuntime } from '../steps/ml/device/open.ts';
 import type { Precision, RuntimeName } from '../steps/ml/runtime/runtime.ts';
 import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
 

@@ -6,6 +6,7 @@
  *
  * Hashes cover all data, so a truncated or changed archive is detected, and nothing of it is imported.
  */
+
 import { createHash } from 'node:crypto';
 import {
   createReadStream,
@@ -24,6 +25,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { create, Parser, type ReadEntry } from 'tar';
 import { flushFiles, flushFolders, removeAbandoned, temporaryIn } from './atomic-move.ts';
+import { sha256 } from './digest.ts';
 import { CacheError, diskError, shown } from './error.ts';
 import type { Result } from './index.ts';
 import type { Cache } from './open.ts';
@@ -242,10 +244,6 @@ function notOurs(): CacheError {
 
 function unsound(what: string): CacheError {
   return new CacheError(`the archive is damaged: ${what}`, 'Nothing was imported. Copy the archive again, or export it again.');
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }
 
 function sum(numbers: Iterable<number>): number {

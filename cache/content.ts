@@ -12,11 +12,10 @@
  * There is one line per entry, each with a newline, ordered by the bytes of the paths. Paths use `/` on every system.
  */
 
-import { createHash } from 'node:crypto';
 import { type BigIntStats, chmodSync, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { BIG, breathe, digest } from './digest.ts';
+import { BIG, breathe, digest, sha256 } from './digest.ts';
 import { UnreadableError } from './error.ts';
 import { type Hashes, sameFile, settlesAt, TICK } from './file-hash-cache.ts';
 
@@ -89,7 +88,7 @@ export async function contentOf(path: string, memo: Hashes, reading: Reading = {
   if (!stat.isDirectory()) throw new UnreadableError(path, 'it is neither a file nor a folder');
   const entries = await readFolder(path, memo, reading);
   const size = entries.reduce((sum, entry) => sum + entry.size, 0);
-  return { kind: 'folder', hash: hashOfText(formatListing(entries)), size, executable: false };
+  return { kind: 'folder', hash: sha256(formatListing(entries)), size, executable: false };
 }
 
 /** One line of a folder's listing. The hash of a link is that of its target's text; a folder has none. */
@@ -133,7 +132,7 @@ export async function readFolder(root: string, memo: Hashes, { follow = false, l
         stat = real === undefined ? stat : statOf(real, statSync);
         if (real === undefined || !stat) {
           const link = linkText(at);
-          entries.push({ path, kind: 'link', hash: hashOfText(link), size: 0, executable: false, link });
+          entries.push({ path, kind: 'link', hash: sha256(link), size: 0, executable: false, link });
           continue;
         }
       }
@@ -179,16 +178,12 @@ export function parseListing(text: string): Entry[] {
   return lines.slice(0, -1).map((line): Entry => {
     const [kind, ...fields] = JSON.parse(line);
     if (kind === 'folder') return { path: fields[0], kind, hash: '', size: 0, executable: false };
-    if (kind === 'link') return { path: fields[1], kind, hash: hashOfText(fields[0]), size: 0, executable: false, link: fields[0] };
+    if (kind === 'link') return { path: fields[1], kind, hash: sha256(fields[0]), size: 0, executable: false, link: fields[0] };
     return { path: fields[2], kind: 'file', hash: fields[0], size: fields[1], executable: kind === 'program' };
   });
 }
 
 const HEADER = 'tunesmith folder 1';
-
-export function hashOfText(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
 
 /** Reads in progress, so that cells that start together read the same file once. */
 const underway = new Map<string, Promise<Content>>();

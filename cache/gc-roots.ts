@@ -4,8 +4,8 @@
  * machine.
  */
 
-import { createHash } from 'node:crypto';
 import type { Database } from './database.ts';
+import { sha256 } from './digest.ts';
 import { isAlive, thisProcess } from './process.ts';
 
 export interface User {
@@ -129,7 +129,7 @@ export class Uses {
 }
 
 function nameOf(sorted: string[]): string {
-  return createHash('sha256').update(sorted.join('\n')).digest('hex');
+  return sha256(sorted.join('\n'));
 }
 
 const ARRIVE = `

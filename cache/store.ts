@@ -23,8 +23,8 @@ import {
 import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { flushFiles, flushFolders, place, removeAbandoned, removeTree, temporaryIn } from './atomic-move.ts';
-import { applyModes, type Content, type Entry, formatListing, hashOfText, parseListing, readFolder } from './content.ts';
-import { BIG, breathe, digest } from './digest.ts';
+import { applyModes, type Content, type Entry, formatListing, parseListing, readFolder } from './content.ts';
+import { BIG, breathe, digest, sha256 } from './digest.ts';
 import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
 import type { Memo } from './file-hash-cache.ts';
 
@@ -62,7 +62,7 @@ export class ObjectStore {
       if (content.kind === 'file') return await this.#publish([{ ...content, path }]);
       const entries = await readFolder(path, this.at.files);
       const listing = formatListing(entries);
-      if (hashOfText(listing) !== content.hash) throw changed(path);
+      if (sha256(listing) !== content.hash) throw changed(path);
       const files = entries.filter((entry) => entry.kind === 'file');
       await this.#publish(files.map((entry) => ({ ...entry, path: join(path, entry.path) })));
       await this.#publish([{ hash: content.hash, size: listing.length, text: listing }]);

@@ -1,9 +1,8 @@
 /** Canonical names of cells, unique for each matrix combination, and the file names made from them. */
 
-import { createHash } from 'node:crypto';
-import { canonicalJson, compareBytes, OTHER_TYPE } from './format/scalars.ts';
+import { sha256 } from '../cache/digest.ts';
+import { canonicalJson, compareBytes, type Json, OTHER_TYPE } from './format/scalars.ts';
 import { inJson } from './format/terminal-text.ts';
-import type { Json } from './step.ts';
 
 /** `train[batch_size=32,learning_rate=0.0001]`: sorted keys, and values that YAML reads back unchanged. */
 export function cellName(step: string, matrix: Record<string, Json>): string {
@@ -77,5 +76,5 @@ export function onlyDiffer(a: string, b: string): string {
 export function fileName(name: string): string {
   const safe = name.replace(/[^A-Za-z0-9._=,[\]{}@+-]/g, '_').replace(/^\.+/, '_');
   if (safe === name && name.length <= 200) return name;
-  return `${safe.slice(0, 180)}-${createHash('sha256').update(name).digest('hex').slice(0, 12)}`;
+  return `${safe.slice(0, 180)}-${sha256(name).slice(0, 12)}`;
 }

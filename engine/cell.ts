@@ -3,7 +3,8 @@
 import type { Address } from './address.ts';
 import type { Diagnostic } from './errors.ts';
 import type { LeavingOut } from './files/glob.ts';
-import type { CellOrigin, InputDeclaration, Json, OutputDeclaration, StepDefinition } from './step.ts';
+import type { Json } from './format/scalars.ts';
+import type { CellOrigin, InputDeclaration, OutputDeclaration, StepDefinition } from './step.ts';
 
 export interface Pipeline {
   name: string;

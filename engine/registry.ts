@@ -59,5 +59,5 @@ export function histories() {
 
 /** The libraries of steps, for `doctor`. */
 export function libraries() {
-  return import('../steps/ml/runtime/libraries.ts');
+  return import('../steps/ml/device/libraries.ts');
 }

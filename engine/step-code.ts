@@ -4,10 +4,10 @@
  * It stays valid until one of these files, or a file that could take the place of one, changes.
  */
 
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { sha256 } from '../cache/digest.ts';
 import { keepText, keptText } from './files/kept-text.ts';
 import { packageFolder, packageVersion } from './files/packages.ts';
 
@@ -178,10 +178,6 @@ function versionOf(name: string, from: string): string {
 
 function hashAt(path: string): string | undefined {
   return existsSync(path) ? sha256(readFileSync(path)) : undefined;
-}
-
-function sha256(content: string | Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
 }
 
 function withHash(files: Record<string, string>, packages: Record<string, string>): Code {

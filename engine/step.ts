@@ -3,13 +3,13 @@
  * contract, without privileges. A step runs in a child process, which exchanges only JSON and paths with the engine.
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
+import type { Json } from './format/scalars.ts';
 
 /** The most similar word to a misspelt one. */
 export { nearest } from './format/did-you-mean.ts';
+export type { Json } from './format/scalars.ts';
 /** The memory limit of this container, otherwise the memory of this machine, in bytes. */
 export { memoryLimit } from './memory-limit.ts';
-
-export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 /** The kind of an input or output. */
 export type ArtifactKind = 'file' | 'folder' | 'any';

@@ -6,7 +6,7 @@
 import type { Memo } from '../../cache/file-hash-cache.ts';
 import type { Address } from '../address.ts';
 import { StepError } from '../step.ts';
-import type { Waiting } from './fetched-store.ts';
+import type { Work } from './fetched-store.ts';
 
 export interface Pinned {
   address: Address;
@@ -83,18 +83,6 @@ async function open(kind: Address['kind'], surroundings: Surroundings) {
   if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(shelf, surroundings);
   if (kind === 'query') return new (await import('./query.ts')).Query(shelf, surroundings);
   return new (await import('./web.ts')).Web(shelf);
-}
-
-/* The context of a download: callbacks for log lines and progress. */
-
-export interface Work extends Waiting {
-  signal: AbortSignal;
-  /** Writes a line to the cell's log. */
-  say(message: string): void;
-  /** Called with the number of bytes and files to download. */
-  expect(bytes: number, files: number): void;
-  /** Called with the number of received bytes; negative for discarded ones. */
-  onBytes(count: number): void;
 }
 
 /** A downloaded file or folder. */

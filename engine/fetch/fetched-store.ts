@@ -12,7 +12,6 @@ import { contentOf } from '../../cache/content.ts';
 import { diskError } from '../../cache/error.ts';
 import type { Memo } from '../../cache/file-hash-cache.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
-import type { Work } from './fetch.ts';
 
 /*
  * Downloaded and unpacked folders in the cache. Each is stored atomically with a hash of its content, and is downloaded
@@ -172,4 +171,16 @@ async function remove(path: string, holder: ProcessIdentity | undefined): Promis
   } finally {
     await rm(guard, { force: true });
   }
+}
+
+/* The context of a download: callbacks for log lines and progress. */
+
+export interface Work extends Waiting {
+  signal: AbortSignal;
+  /** Writes a line to the cell's log. */
+  say(message: string): void;
+  /** Called with the number of bytes and files to download. */
+  expect(bytes: number, files: number): void;
+  /** Called with the number of received bytes; negative for discarded ones. */
+  onBytes(count: number): void;
 }

@@ -4,15 +4,15 @@
  * downloads, verifying hashes, locking, working offline, and completing downloads of other libraries.
  */
 
-import { createHash } from 'node:crypto';
 import { link, mkdir, readFile, realpath, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { sha256 } from '../../cache/digest.ts';
 import { type HubAddress, isSafePath } from '../address.ts';
 import { StepError } from '../step.ts';
 import { choose, dataFiles, repositoryOf } from './choose-files.ts';
 import { download, Unreachable } from './download.ts';
-import { type Fetched, inParallel, type Provider, type Surroundings, type Work } from './fetch.ts';
-import { locked, type Shelf } from './fetched-store.ts';
+import { type Fetched, inParallel, type Provider, type Surroundings } from './fetch.ts';
+import { locked, type Shelf, type Work } from './fetched-store.ts';
 import { HubApi, Refused } from './hub-api.ts';
 import { type FileFacts, HubCache, type Tree, treeOf } from './hub-cache.ts';
 
@@ -154,7 +154,7 @@ export class Hub implements Provider<HubAddress> {
    * which would break in a copy of the folder.
    */
   async #view(files: string[], address: HubAddress, commit: string, cache: HubCache, work: Work): Promise<string> {
-    const key = createHash('sha256').update(files.join('\n')).digest('hex').slice(0, 16);
+    const key = sha256(files.join('\n')).slice(0, 16);
     const name = `${address.type}s--${address.name.replace('/', '--')}@${commit.slice(0, 12)}`;
     return this.shelf.take(join('hub', name, key), work, async (folder) => {
       const inside = `${address.name}@${commit.slice(0, 7)}`;

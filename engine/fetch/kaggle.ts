@@ -3,18 +3,18 @@
  * never changes. The data of a competition has no version, so a hash of the list of files replaces it.
  */
 
-import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { sha256 } from '../../cache/digest.ts';
 import { isSafePath, type KaggleAddress } from '../address.ts';
 import { isGlob } from '../files/glob.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { StepError } from '../step.ts';
 import { matching } from './choose-files.ts';
 import { ask, download, type FileHash } from './download.ts';
-import { type Fetched, inParallel, type Provider, type Surroundings, type Work } from './fetch.ts';
-import type { Shelf } from './fetched-store.ts';
+import { type Fetched, inParallel, type Provider, type Surroundings } from './fetch.ts';
+import type { Shelf, Work } from './fetched-store.ts';
 import { unpack } from './unpack.ts';
 
 export class Kaggle implements Provider<KaggleAddress> {
@@ -133,7 +133,7 @@ export class Kaggle implements Provider<KaggleAddress> {
   async #stateOf(address: KaggleAddress): Promise<string> {
     const files = await this.#list(address, '');
     const state = files.map(({ name, totalBytes, creationDate }) => [name, totalBytes ?? 0, creationDate ?? '']).sort();
-    return createHash('sha256').update(JSON.stringify(state)).digest('hex');
+    return sha256(JSON.stringify(state));
   }
 
   async #list(address: KaggleAddress, version: string): Promise<Listed[]> {

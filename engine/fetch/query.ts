@@ -11,10 +11,11 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { temporaryIn } from '../../cache/atomic-move.ts';
+import { sha256 } from '../../cache/digest.ts';
 import type { QueryAddress } from '../address.ts';
 import { StepError } from '../step.ts';
-import type { Fetched, Provider, Surroundings, Work } from './fetch.ts';
-import type { Shelf } from './fetched-store.ts';
+import type { Fetched, Provider, Surroundings } from './fetch.ts';
+import type { Shelf, Work } from './fetched-store.ts';
 
 /** A row as one line of JSON. */
 export type Rows = AsyncGenerator<string[]>;
@@ -39,7 +40,7 @@ export class Query implements Provider<QueryAddress> {
   }
 
   #folderOf({ text }: QueryAddress): string {
-    return join(this.shelf.folder, 'queries', createHash('sha256').update(text).digest('hex').slice(0, 16));
+    return join(this.shelf.folder, 'queries', sha256(text).slice(0, 16));
   }
 
   async #read(address: QueryAddress, signal: AbortSignal | undefined, keep: boolean): Promise<string> {
@@ -57,7 +58,7 @@ export class Query implements Provider<QueryAddress> {
       for await (const lines of await open(address)) {
         signal?.throwIfAborted();
         for (const line of lines) {
-          sum += BigInt(`0x${createHash('sha256').update(line).digest('hex')}`);
+          sum += BigInt(`0x${sha256(line)}`);
           count++;
         }
         if (out && !out.write(lines.map((line) => `${line}\n`).join(''))) await once(out, 'drain');

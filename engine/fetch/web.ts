@@ -7,8 +7,8 @@ import type { WebAddress } from '../address.ts';
 import { StepError } from '../step.ts';
 import { pick } from './choose-files.ts';
 import { download } from './download.ts';
-import type { Fetched, Provider, Work } from './fetch.ts';
-import type { Shelf } from './fetched-store.ts';
+import type { Fetched, Provider } from './fetch.ts';
+import type { Shelf, Work } from './fetched-store.ts';
 import { formOf, lookThrough, unpack } from './unpack.ts';
 
 export class Web implements Provider<WebAddress> {

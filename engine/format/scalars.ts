@@ -1,7 +1,5 @@
 /** Scalars as YAML 1.2 reads them, and canonical JSON: equal values, equal text. */
 
-import type { Json } from '../step.ts';
-
 /** YAML 1.2 core: null, booleans, integers, floats. */
 export const OTHER_TYPE =
   /^(null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?\d+|0o[0-7]+|0x[\da-fA-F]+|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$/;
@@ -39,3 +37,5 @@ export function compareBytes(a: string, b: string): number {
 }
 
 const SURROGATE = /[\ud800-\udfff]/;
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };

@@ -1,11 +1,11 @@
 /** Expands steps into cells: one cell with concrete values for each matrix combination. */
 
-import { hash } from 'node:crypto';
 import { join, resolve } from 'node:path';
+import { sha256 } from '../../cache/digest.ts';
 import type { Cell, CellOutput } from '../cell.ts';
 import { cellName, fileName } from '../cell-name.ts';
+import type { Json } from '../format/scalars.ts';
 import { bytesFrom, milliseconds } from '../format/text.ts';
-import type { Json } from '../step.ts';
 import { inputsIn } from './inputs.ts';
 import { type Expression, expressionsIn, UNKNOWN } from './interpolate.ts';
 import { fitted, isTreeMap, plain, scalarText, type Tree } from './literals.ts';
@@ -267,10 +267,6 @@ function* optionsIn(scope: CellScope): Generator<[string, Json]> {
     if (value === UNKNOWN) step.faulty.add(`with.${key}`);
     else yield [key, fitted(value, options[key])];
   }
-}
-
-function sha256(text: string): string {
-  return hash('sha256', text);
 }
 
 /* Sorts topologically, as close to the given order as possible, and finds cycles. */

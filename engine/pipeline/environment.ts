@@ -3,9 +3,9 @@
  * steps. Each answer is recorded, so that a later run can check the recorded answers instead of parsing the text again.
  */
 
-import { createHash } from 'node:crypto';
 import { existsSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, relative, resolve } from 'node:path';
+import { sha256 } from '../../cache/digest.ts';
 import { matches } from '../files/glob.ts';
 import { atHome } from '../files/home-paths.ts';
 import { packageEntry, packageFolder } from '../files/packages.ts';
@@ -66,7 +66,7 @@ export class Outside {
 
   variable(name: string): string | undefined {
     const value = variableIn(this.env, name);
-    this.answers.variables[name] = value === undefined ? null : createHash('sha256').update(value).digest('hex');
+    this.answers.variables[name] = value === undefined ? null : sha256(value);
     return value;
   }
 

@@ -19,19 +19,6 @@ export interface ReadOptions {
   readOnly?: boolean;
 }
 
-/** The full request. An equal request has an equal result unless something outside of the text has changed. */
-export interface Given {
-  /** Absolute. */
-  file: string;
-  folder: string;
-  /** The folder that contains `.tunesmith/`. */
-  root: string;
-  text: string;
-  set: string[];
-  /** Text of the params file. */
-  params?: string;
-}
-
 /** Throws InvalidError with all errors in the order of the file. */
 export async function readPipeline(path: string, options: ReadOptions = {}): Promise<Pipeline> {
   const file = resolve(path);

@@ -4,8 +4,7 @@
  */
 
 import { isMap as isMapNode, isScalar, isSeq, parseDocument } from 'yaml';
-import { coreScalar } from '../format/scalars.ts';
-import type { Json } from '../step.ts';
+import { coreScalar, type Json } from '../format/scalars.ts';
 
 /** JSON whose scalars may be Literals. */
 export type Tree = string | number | boolean | null | Literal | Tree[] | { [key: string]: Tree };

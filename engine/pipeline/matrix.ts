@@ -2,8 +2,7 @@
 
 import { cellName, onlyDiffer, placeKey } from '../cell-name.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
-import { canonicalJson } from '../format/scalars.ts';
-import type { Json } from '../step.ts';
+import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { Draft, Drafts } from './cells.ts';
 import { expressionsIn, fill, template, UNKNOWN } from './interpolate.ts';
 import { isTreeMap, opened, plain, type Tree } from './literals.ts';

@@ -2,7 +2,8 @@
 
 import type { Cell } from '../cell.ts';
 import { knownAlias } from '../format/did-you-mean.ts';
-import type { Json, OptionProblem, OptionSchemas, OptionsOf, Upstream } from '../step.ts';
+import type { Json } from '../format/scalars.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf, Upstream } from '../step.ts';
 import type { Draft } from './cells.ts';
 import { traced } from './matrix.ts';
 import type { Reading } from './parse-context.ts';

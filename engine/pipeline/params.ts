@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { Diagnostic } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
-import type { Json } from '../step.ts';
+import type { Json } from '../format/scalars.ts';
 import { type Expression, expressionsIn, fill, UNKNOWN, type Value } from './interpolate.ts';
 import { asWritten, isTreeMap, opened, type Tree, typedCollection, typedText } from './literals.ts';
 import type { Problems } from './problems.ts';

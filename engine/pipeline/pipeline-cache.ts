@@ -13,7 +13,6 @@ import { fileName } from '../cell-name.ts';
 import { keepText, keptText } from '../files/kept-text.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Outside, variableIn } from './environment.ts';
-import type { Given } from './index.ts';
 
 interface Memory {
   program: string;
@@ -118,4 +117,17 @@ function stampOf(folder: string): string {
     }
   }
   return hash.digest('hex');
+}
+
+/** The full request. An equal request has an equal result unless something outside of the text has changed. */
+export interface Given {
+  /** Absolute. */
+  file: string;
+  folder: string;
+  /** The folder that contains `.tunesmith/`. */
+  root: string;
+  text: string;
+  set: string[];
+  /** Text of the params file. */
+  params?: string;
 }

@@ -1,5 +1,5 @@
 /** Resolves the expressions of one cell and reports its errors. */
-import { createHash } from 'node:crypto';
+import { sha256 } from '../../cache/digest.ts';
 import type { Cell, InputSource } from '../cell.ts';
 import { compareBytes } from '../format/scalars.ts';
 import type { Draft, Drafts } from './cells.ts';
@@ -30,10 +30,7 @@ export class CellScope implements Scope {
 
   note(source: string, text: string): void {
     // Long values, such as a list of a thousand paths, are shortened. The command contains them in full.
-    this.told.set(
-      source,
-      text.length <= 500 ? text : `${text.slice(0, 200)}… (${createHash('sha256').update(text).digest('hex').slice(0, 12)})`,
-    );
+    this.told.set(source, text.length <= 500 ? text : `${text.slice(0, 200)}… (${sha256(text).slice(0, 12)})`);
   }
 
   look(expression: Expression, path: Path): Value {

@@ -16,8 +16,8 @@ import {
 } from 'yaml';
 import { type Diagnostic, InvalidError } from '../errors.ts';
 import { exactNumber } from '../format/scalars.ts';
-import type { Given } from './index.ts';
 import { isTreeMap, Literal, type Tree, writtenScalar } from './literals.ts';
+import type { Given } from './pipeline-cache.ts';
 import { Problems } from './problems.ts';
 import { Forms, type Parsed } from './step-forms.ts';
 import { lineEnd, syntaxErrors } from './syntax-errors.ts';

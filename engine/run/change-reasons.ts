@@ -1,10 +1,9 @@
 /** Describes the differences from an earlier result: "option lowercase: true → false; input data changed". */
 
 import type { Result } from '../../cache/index.ts';
-import { canonicalJson } from '../format/scalars.ts';
-import type { Json } from '../step.ts';
+import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { Components } from './fingerprint.ts';
-import type { Manifest } from './records.ts';
+import type { Manifest } from './resolve-inputs.ts';
 
 export interface Difference {
   /** Name of the component: "option lowercase", "input data", "code of ./step.ts", "command", "env NAME", "library x". */

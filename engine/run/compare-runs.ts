@@ -1,8 +1,7 @@
 /** Compares two runs: parameters, the pipeline's text, the environment and, for each cell, fingerprint components and metrics. */
 
 import type { CellState } from '../events.ts';
-import { canonicalJson, compareBytes } from '../format/scalars.ts';
-import type { Json } from '../step.ts';
+import { canonicalJson, compareBytes, type Json } from '../format/scalars.ts';
 import { type Difference, differences, type Texts } from './change-reasons.ts';
 import type { Components } from './fingerprint.ts';
 import { type Records, type RunRecord, reading } from './records.ts';

@@ -11,7 +11,7 @@ import { type Content, contentOf, modesOf, type Reading, stampsOf, stampsWithin 
 import type { Lease } from '../../cache/lease.ts';
 import type { Cell, Pipeline } from '../cell.ts';
 import type { Failure, RunEvent } from '../events.ts';
-import type { Work } from '../fetch/fetch.ts';
+import type { Work } from '../fetch/fetched-store.ts';
 import { compareBytes } from '../format/scalars.ts';
 import { StepError } from '../step.ts';
 import { attempt, misplacedHint } from './attempt.ts';

@@ -3,13 +3,13 @@
  * stored with the result, so that a later run can report what changed.
  */
 
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { sha256 } from '../../cache/digest.ts';
 import type { Cell, StepAction } from '../cell.ts';
 import { packageFolder, packageVersion } from '../files/packages.ts';
-import { canonicalJson } from '../format/scalars.ts';
-import type { Json, OptionSchemas } from '../step.ts';
+import { canonicalJson, type Json } from '../format/scalars.ts';
+import type { OptionSchemas } from '../step.ts';
 import { type Code, oncePerRun } from '../step-code.ts';
 import type { Inputs, ResolvedInput } from './resolve-inputs.ts';
 
@@ -85,10 +85,6 @@ export function fingerprintOf(components: Components): string {
     text += `${name.length}:${name}${Buffer.byteLength(json)}:${json}`;
   }
   return sha256(text);
-}
-
-export function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }
 
 async function codeComponents({ module, definition, options }: StepAction): Promise<Partial<Components>> {

@@ -7,8 +7,8 @@ import { arch, availableParallelism, cpus, release, type } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Pipeline } from '../cell.ts';
 import { packageFolder, packageVersion } from '../files/packages.ts';
+import type { Json } from '../format/scalars.ts';
 import { memoryLimit } from '../memory-limit.ts';
-import type { Json } from '../step.ts';
 
 export interface Setting {
   params: Record<string, Json>;

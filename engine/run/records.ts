@@ -6,14 +6,16 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Database, type Schema } from '../../cache/database.ts';
+import { sha256 } from '../../cache/digest.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
 import type { Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
-import { type Components, fingerprintOf, sha256 } from './fingerprint.ts';
+import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
 import { placesOf } from './project-paths.ts';
 import type { Git, Setting } from './provenance.ts';
+import type { Manifest } from './resolve-inputs.ts';
 import { isCell, isFigure, isNumber, isRun, isText, sealedJson, unsealedJson } from './row-checks.ts';
 
 export interface RunRecord {
@@ -75,9 +77,6 @@ export interface Notice {
   cell?: string;
   message: string;
 }
-
-/** A file of an input or of a step's code: its name and its content. */
-export type Manifest = [name: string, content: string][];
 
 export class Records {
   readonly #database: Database;

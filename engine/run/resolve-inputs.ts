@@ -3,17 +3,16 @@
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, relative, resolve } from 'node:path';
 import { type Content, contentOf, listing, type Reading } from '../../cache/content.ts';
+import { sha256 } from '../../cache/digest.ts';
 import type { Memo } from '../../cache/file-hash-cache.ts';
 import type { Result } from '../../cache/index.ts';
 import type { Address } from '../address.ts';
 import type { Cell, CellInput, InputSource, Pipeline } from '../cell.ts';
-import type { Pinned, Sources, Work } from '../fetch/fetch.ts';
+import type { Pinned, Sources } from '../fetch/fetch.ts';
+import type { Work } from '../fetch/fetched-store.ts';
 import { type LeavingOut, leftOutOf, matches, staticFolder } from '../files/glob.ts';
 import { canonicalJson } from '../format/scalars.ts';
 import { type CellOrigin, StepError } from '../step.ts';
-import { sha256 } from './fingerprint.ts';
-import type { Project } from './project.ts';
-import type { Manifest } from './records.ts';
 
 /** By role. An optional input that is not given is absent. */
 export type Inputs = Record<string, ResolvedInput>;
@@ -56,7 +55,7 @@ export interface Seen {
 export async function resolveInputs(
   cell: Cell,
   pipeline: Pipeline,
-  { cache: { memo }, sources: elsewhere }: Pick<Project, 'cache' | 'sources'>,
+  { cache: { memo }, sources: elsewhere }: { cache: { memo: Memo }; sources: Sources },
   outputsOf: (cell: string) => Record<string, Content>,
   seen: Seen['sources'] = new Map(),
 ): Promise<Inputs> {
@@ -77,7 +76,7 @@ export async function resolveInputs(
 }
 
 /** The same inputs after downloading remote files that are missing. One address may become several files. */
-export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }: Project, work: Work): Promise<Inputs> {
+export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }: { sources: Sources }, work: Work): Promise<Inputs> {
   const here: Inputs = Object.create(null);
   for (const [role, input] of Object.entries(inputs)) {
     const sources: ResolvedSource[] = [];
@@ -225,3 +224,6 @@ async function checkFetched(role: string, cell: Cell, sources: ResolvedSource[])
       throw new StepError(`input ${role} takes a ${declaration.kind}, but ${address} is a ${kind}`, undefined, [role]);
   }
 }
+
+/** A file of an input or of a step's code: its name and its content. */
+export type Manifest = [name: string, content: string][];

@@ -6,8 +6,7 @@ import type { Cell, Pipeline } from '../cell.ts';
 import { cellNameParts } from '../cell-name.ts';
 import { type Diagnostic, InvalidError } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
-import { canonicalJson, coreScalar } from '../format/scalars.ts';
-import type { Json } from '../step.ts';
+import { canonicalJson, coreScalar, type Json } from '../format/scalars.ts';
 
 export interface Selection {
   only?: string[];

@@ -3,11 +3,12 @@
  * with the lockfile (without a lockfile, with the cache). The folder acts as the root of the file system: it contains the
  * project at the same path, so that no file of the user is written to.
  */
-import { createHash } from 'node:crypto';
+
 import { constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { type Content, readFolder } from '../../cache/content.ts';
+import { sha256 } from '../../cache/digest.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Cache } from '../../cache/open.ts';
 import { type Cell, lockPath, type Pipeline } from '../cell.ts';
@@ -87,7 +88,7 @@ function chosen(pipeline: Pipeline, lock: Lock, { words, count, seed }: VerifyOp
   const unknown = named.filter(({ cells }) => cells.length === 0);
   if (unknown.length > 0) throw new InvalidError(unknown.map(({ word }) => unknownCell(pipeline, word)));
   if (words.length > 0) return [...new Set(named.flatMap(({ cells }) => cells))];
-  const lot = ({ name }: Cell) => createHash('sha256').update(`${seed} ${name}`).digest('hex');
+  const lot = ({ name }: Cell) => sha256(`${seed} ${name}`);
   const drawn = pipeline.cells
     .filter(({ name, enabled, cache }) => enabled && cache && lock.has(name))
     .map((cell) => ({ cell, lot: lot(cell) }))

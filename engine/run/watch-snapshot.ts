@@ -1,8 +1,8 @@
 /** The files that a pipeline reads but does not make: the pipeline file, its parameters, inputs and the code of steps. */
 
-import { createHash } from 'node:crypto';
 import { type BigIntStats, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { sha256 } from '../../cache/digest.ts';
 import type { Pipeline } from '../cell.ts';
 import { isByProduct, matches } from '../files/glob.ts';
 import { type Code, codeOf } from '../step-code.ts';
@@ -67,7 +67,7 @@ function matchesNow(pattern: string, folder: string): string[] {
 
 function textLook(path: string): string {
   try {
-    return createHash('sha256').update(readFileSync(path)).digest('hex');
+    return sha256(readFileSync(path));
   } catch {
     return 'nothing';
   }

@@ -1,57 +1,14 @@
 /** Evaluates simple methods on a split. One file per task beside this one defines them. */
 import { writeFile } from 'node:fs/promises';
-import { type Json, StepError } from '../../engine/step.ts';
-import { Database, literal, quote, type Row } from '../ml/data/database.ts';
+import { StepError } from '../../engine/step.ts';
+import { Database, literal, quote, } from '../ml/data/database.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
-import { baselineCausalLm } from '../ml/tasks/causal-lm.ts';
-import { baselineQuestionAnswering } from '../ml/tasks/question-answering.ts';
-import { baselineSeq2seq } from '../ml/tasks/seq2seq.ts';
-import { baselineTextClassification } from '../ml/tasks/text-classification.ts';
-import { baselineTokenClassification } from '../ml/tasks/token-classification.ts';
+import type { Given, Read } from '../ml/tasks/baseline.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
 import type step from './step.ts';
 import { METHODS_OF } from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
-
-export type Options = Context['options'];
-
-/**
- * Rows of a split. `columns`: the column of each field; `as` makes SQL of a column's name, otherwise it is read as
- * text.
- */
-export type Read = <R extends Row>(
-  split: string,
-  columns: Record<keyof R & string, string>,
-  as?: Partial<Record<keyof R & string, (column: string) => string>>,
-) => Promise<R[]>;
-
-export interface Measured {
-  /** The number of examples. */
-  rows: number;
-  /** Further results that apply to all methods, such as the labels. */
-  about: Record<string, Json>;
-  methods: Record<string, { metrics: Record<string, number>; [detail: string]: Json }>;
-}
-
-/**
- * The inputs of the step: rows of the table, or the folder of the tokens. Requesting an input that was not given is
- * an error that says so.
- */
-export interface Given {
-  read: Read;
-  readonly tokens: string;
-}
-
-/** `methods`: the names of those to evaluate. */
-export type Measure = (options: Options, methods: readonly string[], given: Given) => Promise<Measured>;
-
-const MEASURE: Record<Options['task'], Measure> = {
-  'text-classification': baselineTextClassification,
-  'token-classification': baselineTokenClassification,
-  'question-answering': baselineQuestionAnswering,
-  'causal-lm': baselineCausalLm,
-  seq2seq: baselineSeq2seq,
-};
 
 export async function baseline({ options, inputs, outputs, log, metric }: Context): Promise<void> {
   const { task } = options;
@@ -67,7 +24,7 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
       },
     };
     const text = inputs.data === undefined ? undefined : (await namesOf(inputs.data)).text;
-    const { rows, about, methods } = await MEASURE[task](
+    const { rows, about, methods } = await taskKind(task).baseline!(
       { ...(text !== undefined && { text }), ...options },
       options.methods ?? METHODS_OF[task],
       given,

@@ -1,7 +1,7 @@
 import { defineStep } from '../../engine/step.ts';
 import { PROBABILITY_METRICS } from '../ml/metrics/classification.ts';
 import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
-import type { Task } from '../ml/models/family.ts';
+import type { Task } from '../ml/models/config.ts';
 import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
 
 /** The methods of each task, in the order in which they are evaluated. */

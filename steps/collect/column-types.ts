@@ -6,11 +6,7 @@
 import { StepError } from '../../engine/step.ts';
 import { asJson, type Database, literal, quote } from '../ml/data/database.ts';
 import { requireColumn } from '../ml/data/table.ts';
-import type { Rejected } from './loading.ts';
-
-export type ColumnType = 'text' | 'number' | 'boolean';
-
-export type ColumnTypes = Record<string, ColumnType>;
+import type { ColumnTypes, Rejected } from './loading.ts';
 
 /** The user's columns of `raw`. */
 export const OURS = ['__source', '__row'];

@@ -14,8 +14,8 @@ import {
   readJsonLines,
   readLetters,
 } from '../ml/data/json-rows.ts';
-import { type ColumnTypes, keptText } from './column-types.ts';
-import { type Loading, refuseSameNames } from './loading.ts';
+import { keptText } from './column-types.ts';
+import { type ColumnTypes, type Loading, refuseSameNames } from './loading.ts';
 
 interface JsonOfFile {
   file: SourceFile;

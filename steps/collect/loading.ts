@@ -8,7 +8,6 @@ import { StepError } from '../../engine/step.ts';
 import type { SourceFile } from '../ml/data/bytes.ts';
 import type { Appender, Database } from '../ml/data/database.ts';
 import { type Encoding, likelyUtf16 } from '../ml/data/encodings.ts';
-import type { ColumnTypes } from './column-types.ts';
 
 /** Longer values are truncated. */
 const longestValue = 10_000;
@@ -134,3 +133,7 @@ export function refuseSameNames(names: string[], place: string): void {
     seen.set(name.toLowerCase(), name);
   }
 }
+
+export type ColumnType = 'text' | 'number' | 'boolean';
+
+export type ColumnTypes = Record<string, ColumnType>;

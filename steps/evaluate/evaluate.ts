@@ -6,16 +6,17 @@
 import { open, writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
+import { openRuntime } from '../ml/device/open.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/classification.ts';
-import { listed, loadModel } from '../ml/models/checkpoint.ts';
+import { evaluationMetrics } from '../ml/metrics/registry.ts';
+import { loadModel } from '../ml/models/checkpoint.ts';
 import { readEncoding } from '../ml/models/encoding.ts';
+import { listed } from '../ml/models/json.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { sameTokenizer } from '../ml/models/tokenizer.ts';
-import { openRuntime } from '../ml/runtime/open.ts';
 import { cleaningOf } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
-import { evaluationMetrics } from '../ml/tasks/registry.ts';
 import { meansNothing } from '../ml/tasks/upstream.ts';
 import type step from './step.ts';
 

@@ -2,9 +2,9 @@
 import { statSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { StepError } from '../../engine/step.ts';
+import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
-import { openRuntime } from '../ml/runtime/open.ts';
 import { usable } from './bundle.ts';
 import { type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './predict.ts';

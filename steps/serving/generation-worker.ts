@@ -2,8 +2,8 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { memoryLimit, StepError } from '../../engine/step.ts';
+import { openRuntime } from '../ml/device/open.ts';
 import { openGenerator } from '../ml/generation/generator.ts';
-import { openRuntime } from '../ml/runtime/open.ts';
 import type { Order, Report } from './generator-thread.ts';
 
 const port = parentPort!;

@@ -1,7 +1,7 @@
 /** The OpenAPI document of a served bundle. */
 
 import { generationOptions } from '../ml/generation/options.ts';
-import { type GeneratingTask, isGenerating, type ProblemType, type Task } from '../ml/models/family.ts';
+import { type GeneratingTask, isGenerating, type ProblemType, type Task } from '../ml/models/config.ts';
 import type { Bundle } from './bundle.ts';
 import type { Limits } from './limits.ts';
 

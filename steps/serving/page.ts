@@ -1,5 +1,5 @@
 /** The web page to try the model: one HTML document without further resources. */
-import { isGenerating, type Task } from '../ml/models/family.ts';
+import { isGenerating, type Task } from '../ml/models/config.ts';
 import type { Bundle } from './bundle.ts';
 
 /** @param newTokens the maximum number of tokens that the server lets a model generate */

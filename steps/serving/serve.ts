@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
-import { isGenerating } from '../ml/models/family.ts';
+import { isGenerating } from '../ml/models/config.ts';
 import { type Access, checkAccess, isLoopback, keepHalfOpen } from './access.ts';
 import { createApp, type Serving } from './app.ts';
 import { openBundle, usable } from './bundle.ts';

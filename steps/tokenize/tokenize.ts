@@ -6,90 +6,25 @@ import { mkdir } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, quote, type Row, type Column as TableColumn } from '../ml/data/database.ts';
+import { Database, literal, quote, type Row, } from '../ml/data/database.ts';
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, type Names, namesOf, tableOf } from '../ml/data/table.ts';
 import { headOf, readConfig } from '../ml/models/checkpoint.ts';
-import { type ConfigFile, namedLabels, taskOf } from '../ml/models/config.ts';
+import { type ConfigFile, isGenerating, namedLabels, taskOf } from '../ml/models/config.ts';
 import { type Encoding, encodingOf, readEncoding } from '../ml/models/encoding.ts';
-import { type Config, isGenerating, type ProblemType, type Task } from '../ml/models/family.ts';
+import type { Config } from '../ml/models/family.ts';
 import { shown } from '../ml/models/json.ts';
 import { familyOf } from '../ml/models/registry.ts';
-import { type Column, type Example, SplitWriter, type TokensInfo, type Values, writeTokensInfo } from '../ml/models/token-dataset.ts';
+import { type Column, SplitWriter, type TokensInfo, writeTokensInfo } from '../ml/models/token-dataset.ts';
 import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../ml/models/tokenizer.ts';
-import { inBlocks, prepareCausalLm } from '../ml/tasks/causal-lm.ts';
+import { inBlocks } from '../ml/tasks/causal-lm.ts';
 import { type Encoder, openEncoder } from '../ml/tasks/encoder.ts';
-import { prepareMaskedLm } from '../ml/tasks/masked-lm.ts';
-import { prepareQuestionAnswering } from '../ml/tasks/question-answering.ts';
-import { prepareSeq2seq } from '../ml/tasks/seq2seq.ts';
+import type { Encoded, Preparation, Source } from '../ml/tasks/preparation.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import { prepareTextClassification } from '../ml/tasks/text-classification.ts';
-import { prepareTokenClassification } from '../ml/tasks/token-classification.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
-
-/** What a task needs to know of the table and the model. */
-export interface Source {
-  database: Database;
-  /** A relation for SQL. */
-  table: string;
-  columns: TableColumn[];
-  options: Context['options'];
-  /** The model's labels. */
-  config: Config;
-  maxLength: number;
-  /** The number of rows of each split. */
-  splits: ReadonlyMap<string, number>;
-  /** SQL for a row's split. */
-  split: string;
-  /** The labels in the model's order, if it names them and the data have no split to train on. */
-  known?: string[] | undefined;
-  log: Context['log'];
-  warn: Context['warn'];
-}
-
-/** How a task converts rows. */
-export interface Preparation<R extends Row> {
-  /** The rows that are used, if not all are. */
-  table?: string;
-  labels: string[];
-  problem?: ProblemType;
-  /** The column that each field of an input comes from. */
-  fields: Record<string, string>;
-  /** The settings between a row and its sequences besides `max_length`. */
-  encoding?: Omit<Encoding, 'fields' | 'max_length'>;
-  /** A sequence contains two texts of different types. */
-  paired: boolean;
-  /** The sequences are texts to be concatenated and split into blocks of this many tokens. */
-  blockSize?: number;
-  /** The columns of a sequence besides `input_ids` and `token_type_ids`. */
-  columns: Record<string, Column>;
-  /** The columns to read besides `id`: SQL expressions by name. */
-  select: { [name in keyof Omit<R, 'id'>]: string };
-  /** `read` holds the sequences of each row's input; `tokenizer` encodes everything else. */
-  encode(rows: R[], read: (inputs: Input[]) => Promise<Sequence[][]>, tokenizer: Tokenizer): Promise<Encoded[]>;
-  /** Reports the counts when all rows are encoded. */
-  finish?(): void;
-}
-
-export interface Encoded {
-  example: Example;
-  sequences: { sequence: Pick<Sequence, 'ids'> & Partial<Sequence>; values: Values }[];
-  truncated: boolean;
-}
-
-/** Reads what must be known of the table before any long work, and rejects data that cannot be trained on. */
-export type Prepare<R extends Row> = (source: Source) => Promise<Preparation<R>>;
-
-const PREPARE: Record<Task, Prepare<any>> = {
-  'text-classification': prepareTextClassification,
-  'token-classification': prepareTokenClassification,
-  'question-answering': prepareQuestionAnswering,
-  'masked-lm': prepareMaskedLm,
-  'causal-lm': prepareCausalLm,
-  seq2seq: prepareSeq2seq,
-};
 
 export async function tokenize(context: Context): Promise<void> {
   const { inputs, outputs, log, warn } = context;
@@ -125,7 +60,7 @@ export async function tokenize(context: Context): Promise<void> {
       ]);
     const known = splits.has('train') ? undefined : namedLabels(file, task);
     const source: Source = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
-    const prepared = await PREPARE[task](source);
+    const prepared = await taskKind(task).prepare(source);
     const encoding: Encoding = { ...prepared.encoding, fields: prepared.fields, ...filesOf(prepared.fields, names), max_length: maxLength };
     const encoder = await openEncoder({
       folder: inputs.model,

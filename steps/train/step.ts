@@ -1,6 +1,6 @@
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
+import { runtimeOptions } from '../ml/device/options.ts';
 import { METRIC_NAMES } from '../ml/metrics/registry.ts';
-import { runtimeOptions } from '../ml/runtime/options.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
 import { SCHEDULES } from '../ml/training/schedule.ts';
 

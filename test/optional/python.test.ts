@@ -7,13 +7,13 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openRuntime } from '../../steps/ml/device/open.ts';
 import { type BertConfig, encode, positions } from '../../steps/ml/models/bert.ts';
 import { loadModel, saveModel, startModel } from '../../steps/ml/models/checkpoint.ts';
 import { adapt } from '../../steps/ml/models/lora.ts';
 import { random } from '../../steps/ml/models/random.ts';
 import { readSafetensors } from '../../steps/ml/models/safetensors.ts';
 import { openTokenizer } from '../../steps/ml/models/tokenizer.ts';
-import { openRuntime } from '../../steps/ml/runtime/open.ts';
 import type { Program } from '../../steps/ml/runtime/runtime.ts';
 import { EventFile } from '../../steps/ml/training/tensorboard.ts';
 import { KEY_BIAS, KEY_BIAS_WITHIN, SHIFT_OF_ALL } from '../golden/zero.ts';

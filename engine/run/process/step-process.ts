@@ -9,8 +9,9 @@ import { enableCompileCache } from 'node:module';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
 import { type Frame, userStack } from '../../errors.ts';
+import type { Json } from '../../format/scalars.ts';
 import { memoryLimit } from '../../memory-limit.ts';
-import { type Json, type StepContext, type StepDefinition, StepError } from '../../step.ts';
+import { type StepContext, type StepDefinition, StepError } from '../../step.ts';
 
 type Handed =
   | 'origins'

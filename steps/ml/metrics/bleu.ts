@@ -4,8 +4,7 @@
  * a match.
  */
 
-import type { Counter } from './generated.ts';
-import { nGrams, splitAtSpace, total, withoutSpaceAtEnd } from './n-grams.ts';
+import { type Counter, nGrams, splitAtSpace, total, withoutSpaceAtEnd } from './n-grams.ts';
 
 const ORDERS = [1, 2, 3, 4];
 

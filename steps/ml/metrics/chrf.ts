@@ -4,8 +4,7 @@
  * n-grams of orders one and two.
  */
 
-import type { Counter } from './generated.ts';
-import { common, nGrams, splitAtSpace, total } from './n-grams.ts';
+import { type Counter, common, nGrams, splitAtSpace, total } from './n-grams.ts';
 
 const CHARACTER_ORDER = 6;
 const BETA = 2;

@@ -7,21 +7,8 @@
 import type { Json } from '../../../engine/step.ts';
 import { bleu } from './bleu.ts';
 import { chrf } from './chrf.ts';
+import type { Counter, Generated } from './n-grams.ts';
 import { rouge } from './rouge.ts';
-
-export interface Generated {
-  /** The references, one or several. */
-  references: string[];
-  predicted: string;
-}
-
-/** One metric of one evaluation. */
-export interface Counter {
-  add(one: Generated): void;
-  value(): number;
-  /** Details that belong to the number: how it was computed, and its confidence interval. */
-  details?(): Record<string, Json>;
-}
 
 /** All metrics by name. */
 export const METRICS: Record<string, () => Counter> = {

@@ -2,6 +2,8 @@
  * Counts of n-grams, and Python's handling of white space, as the reference implementations of the metrics use it.
  */
 
+import type { Json } from '../../../engine/step.ts';
+
 /** Joins the tokens of an n-gram. No token contains it, because it is white space. */
 const BETWEEN = '\u001f';
 
@@ -54,4 +56,18 @@ export function withoutSpaceAtEnd(text: string): string {
 function isSpace(character: string): boolean {
   const code = character.charCodeAt(0);
   return (code >= 28 && code <= 31) || code === 133 || (code !== 0xfeff && /\s/.test(character));
+}
+
+export interface Generated {
+  /** The references, one or several. */
+  references: string[];
+  predicted: string;
+}
+
+/** One metric of one evaluation. */
+export interface Counter {
+  add(one: Generated): void;
+  value(): number;
+  /** Details that belong to the number: how it was computed, and its confidence interval. */
+  details?(): Record<string, Json>;
 }

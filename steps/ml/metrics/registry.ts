@@ -1,12 +1,14 @@
 /** The metrics of each task. This module is light, because it is loaded when a pipeline is parsed. */
 
-import type { ProblemType, Task } from '../models/family.ts';
-import { METRICS as ANSWERS, METRICS as answers } from './answers.ts';
-import { METRICS as CLASSIFICATION, METRICS as classification } from './classification.ts';
-import { METRICS as ENTITIES, METRICS as entities } from './entities.ts';
-import { METRICS as GENERATED, METRICS as generated } from './generated.ts';
-import { METRICS as MULTI_LABEL, METRICS as multiLabel } from './multi-label.ts';
-import { METRICS as REGRESSION, METRICS as regression } from './regression.ts';
+import { StepError } from '../../../engine/step.ts';
+import type { ProblemType, Task } from '../models/config.ts';
+import { listed } from '../models/json.ts';
+import { METRICS as ANSWERS } from './answers.ts';
+import { METRICS as CLASSIFICATION } from './classification.ts';
+import { METRICS as ENTITIES } from './entities.ts';
+import { METRICS as GENERATED } from './generated.ts';
+import { METRICS as MULTI_LABEL } from './multi-label.ts';
+import { METRICS as REGRESSION } from './regression.ts';
 
 /* The names of all metrics of all tasks. */
 
@@ -18,7 +20,7 @@ export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
 
 export const METRIC_NAMES = [
   ...new Set(
-    [classification, multiLabel, regression, entities, answers, generated]
+    [CLASSIFICATION, MULTI_LABEL, REGRESSION, ENTITIES, ANSWERS, GENERATED]
       .flatMap((metrics) => Object.keys(metrics))
       .concat(LANGUAGE_METRICS),
   ),
@@ -73,4 +75,30 @@ function classificationMetrics(problem: ProblemType, labels?: readonly string[])
   ];
   const usual = labels === undefined ? [...ofTwo, ...ofMore] : labels.length === 2 ? ofTwo : ofMore;
   return { known: Object.keys(CLASSIFICATION), usual: ['accuracy', ...usual] };
+}
+
+/** The requested metrics if the task has them; by default its usual ones. */
+export function metricNames(task: Task, problem: ProblemType, labels: string[], asked: string[] | undefined): readonly string[] {
+  const { known, usual } = taskMetrics(task, problem, labels);
+  refuseUnknown(task, asked, known);
+  return asked ?? usual;
+}
+
+/** The same for evaluate, whose metrics may also need generated texts; these are returned separately. */
+export function evaluationMetrics(
+  task: Task,
+  problem: ProblemType,
+  labels: string[],
+  asked: string[] | undefined,
+): { names: readonly string[]; ofTexts: readonly string[] } {
+  const { known, usual } = taskMetrics(task, problem, labels);
+  const written = writtenMetrics(task);
+  refuseUnknown(task, asked, [...written.known, ...known]);
+  if (!asked) return { names: usual, ofTexts: written.usual };
+  return { names: asked.filter((name) => known.includes(name)), ofTexts: asked.filter((name) => !known.includes(name)) };
+}
+
+function refuseUnknown(task: Task, asked: string[] | undefined, known: readonly string[]): void {
+  const unknown = asked?.filter((name) => !known.includes(name)) ?? [];
+  if (unknown.length > 0) throw new StepError(`${task} has no metric ${listed(unknown)}`, `It has ${known.join(', ')}.`, ['metrics']);
 }

@@ -1,6 +1,5 @@
 import { random } from '../models/random.ts';
-import type { Counter } from './generated.ts';
-import { common, nGrams } from './n-grams.ts';
+import { type Counter, common, nGrams } from './n-grams.ts';
 
 /*
  * ROUGE (Lin 2004) as the package rouge_score computes it with its stemmer: F1 of common words (rouge1), of common

@@ -9,10 +9,10 @@ import path from 'node:path';
 import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
-import { type ConfigFile, labelsOf, problemOf, taskOf } from './config.ts';
-import type { Config, Family, GeneratingHead, Head, ProblemType, Task } from './family.ts';
+import { type ConfigFile, labelsOf, type ProblemType, problemOf, type Task, taskOf } from './config.ts';
+import type { Config, Family, GeneratingHead, Head } from './family.ts';
 import { axesFor, programFor } from './heads.ts';
-import { readJson, shown } from './json.ts';
+import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { normal, random } from './random.ts';
 import { familyOf } from './registry.ts';
@@ -169,11 +169,6 @@ export async function readConfig(folder: string): Promise<ConfigFile> {
       'A model folder needs config.json and tokenizer.json, and model.safetensors unless it is to be randomly initialized.',
     );
   return readJson(file);
-}
-
-/** Names for a message: all of a few, the first of many. */
-export function listed(names: string[], most = 8): string {
-  return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
 }
 
 /** @throws StepError if the family has no head for the task, or this model needs one that is not supported */

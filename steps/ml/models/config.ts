@@ -4,7 +4,6 @@
  */
 
 import { StepError } from '../../../engine/step.ts';
-import type { ProblemType, Task } from './family.ts';
 
 /* Reads fields of a config.json with transformers' defaults, and rejects values that are not supported. */
 
@@ -149,3 +148,14 @@ export function problemOf({ problem_type }: ConfigFile, labels: string[]): Probl
   }
   return labels.length === 1 ? 'regression' : 'single_label_classification';
 }
+
+/** What a model can be trained for. */
+export type Task = 'text-classification' | 'token-classification' | 'question-answering' | 'masked-lm' | GeneratingTask;
+
+/** The tasks whose models generate texts token by token. */
+export type GeneratingTask = 'causal-lm' | 'seq2seq';
+
+export const isGenerating = (task: Task): task is GeneratingTask => task === 'causal-lm' || task === 'seq2seq';
+
+/** The labels of a text classifier: one of several, any number of them, or a number; config.json's `problem_type`. */
+export type ProblemType = 'single_label_classification' | 'multi_label_classification' | 'regression';

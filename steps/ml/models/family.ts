@@ -2,19 +2,8 @@
 
 import type { Dropout } from '../runtime/runtime.ts';
 import type { tf } from '../runtime/tfjs.ts';
-import type { ConfigFile } from './config.ts';
+import type { ConfigFile, GeneratingTask, Task } from './config.ts';
 import type { Parameters, Weights } from './nn.ts';
-
-/** What a model can be trained for. */
-export type Task = 'text-classification' | 'token-classification' | 'question-answering' | 'masked-lm' | GeneratingTask;
-
-/** The tasks whose models generate texts token by token. */
-export type GeneratingTask = 'causal-lm' | 'seq2seq';
-
-export const isGenerating = (task: Task): task is GeneratingTask => task === 'causal-lm' || task === 'seq2seq';
-
-/** The labels of a text classifier: one of several, any number of them, or a number; config.json's `problem_type`. */
-export type ProblemType = 'single_label_classification' | 'multi_label_classification' | 'regression';
 
 /** The fields of a config that every family has. */
 export interface Config {

@@ -11,7 +11,8 @@ import {
 } from '../runtime/ops.ts';
 import type { Axes, Program } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
-import { type Config, type Family, isGenerating, type ProblemType, type Task } from './family.ts';
+import { isGenerating, type ProblemType, type Task } from './config.ts';
+import type { Config, Family } from './family.ts';
 
 /**
  * Labels, and the loss that they define:

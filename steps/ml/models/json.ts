@@ -29,3 +29,8 @@ export async function readText(file: string): Promise<string> {
 
 /** How messages show a folder: its last two parts. */
 export const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');
+
+/** Names for a message: all of a few, the first of many. */
+export function listed(names: string[], most = 8): string {
+  return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
+}

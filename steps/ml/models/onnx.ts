@@ -3,7 +3,7 @@
  * model.
  */
 
-import { exportOnnx } from '../runtime/export.ts';
+import { exportOnnx } from '../runtime/onnx/export.ts';
 import type { Model } from './checkpoint.ts';
 
 /**

@@ -12,8 +12,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../../engine/step.ts';
+import type { ProblemType, Task } from './config.ts';
 import type { Encoding } from './encoding.ts';
-import type { ProblemType, Task } from './family.ts';
 import { readJson } from './json.ts';
 import { float32, int32, int64, openSafetensors, type StoredTensor, toFloat32, toInt32, toInt64, writeSafetensors } from './safetensors.ts';
 

@@ -4,25 +4,29 @@
  */
 
 import { StepError } from '../../../engine/step.ts';
-import type { Measure } from '../../baseline/baseline.ts';
-import type { Encoded, Prepare, Source } from '../../tokenize/tokenize.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { perplexity } from '../metrics/regression.ts';
 import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.ts';
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
+import type { Measure } from './baseline.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
+import type { Encoded, Prepare, Source } from './preparation.ts';
 
 /* causal-lm: predicts the next token from the previous ones, from left to right. */
 
 /** A prompt has the special tokens at the beginning of a text, and none of those at its end. */
-export const causalLm = nextTokenTask('causal-lm', async (inputs, { tokenizer }) => {
-  const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
-  return whole.map((sequence) => {
-    const end = sequence.sequenceIds.findLastIndex((text) => text !== null) + 1;
-    return [windowAt(sequence, [...sequence.ids.keys()].slice(0, end))];
-  });
+export const causalLm = nextTokenTask('causal-lm', {
+  prepare: (source) => prepareCausalLm(source),
+  baseline: (options, methods, data) => baselineCausalLm(options, methods, data),
+  encode: async (inputs, { tokenizer }) => {
+    const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
+    return whole.map((sequence) => {
+      const end = sequence.sequenceIds.findLastIndex((text) => text !== null) + 1;
+      return [windowAt(sequence, [...sequence.ids.keys()].slice(0, end))];
+    });
+  },
 });
 
 interface Text extends Row {

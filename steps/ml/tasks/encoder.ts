@@ -7,8 +7,8 @@
 
 import { StepError } from '../../../engine/step.ts';
 import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
+import { isGenerating, type Task } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
-import { isGenerating, type Task } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { maskToken, openTokenizer, type Sequence, type SpecialToken, type Tokenizer } from '../models/tokenizer.ts';
 import { taskKind } from './registry.ts';

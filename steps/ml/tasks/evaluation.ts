@@ -2,7 +2,7 @@
 
 import type { Json } from '../../../engine/step.ts';
 import { type Batch, evaluationBatches, inputsOf, largestBatch } from '../models/batches.ts';
-import { isGenerating } from '../models/family.ts';
+import { isGenerating } from '../models/config.ts';
 import type { Example, Split, TokensInfo } from '../models/token-dataset.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import { type Masking, maskTokens } from './masked-lm.ts';

@@ -1,9 +1,9 @@
 /** Label sets of a table: their order, and whether a model can learn from them. */
 
 import { StepError } from '../../../engine/step.ts';
-import type { Source } from '../../tokenize/tokenize.ts';
 import { type Column, quote, type Row } from '../data/database.ts';
-import { listed } from '../models/checkpoint.ts';
+import { listed } from '../models/json.ts';
+import type { Source } from './preparation.ts';
 
 /** Labels that are numbers are sorted by value, so that 0, 1, 2 … keep their positions; all others by bytes. */
 export function labelsInOrder(names: string[], type: string): string[] {

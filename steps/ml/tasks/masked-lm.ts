@@ -4,7 +4,6 @@
  */
 
 import type { Json } from '../../../engine/step.ts';
-import type { Prepare } from '../../tokenize/tokenize.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { random } from '../models/random.ts';
@@ -12,6 +11,7 @@ import type { TokensInfo } from '../models/token-dataset.ts';
 import { windowsOf } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
+import type { Prepare } from './preparation.ts';
 import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind } from './task.ts';
 
 /** The best token for a mask. The scores of all tokens for many masks would take too much memory. */
@@ -23,6 +23,7 @@ interface Filled {
 /** The fillings of each mask of a sequence. */
 export const maskedLm: TaskKind<Filled[]> = {
   task: 'masked-lm',
+  prepare: (source) => prepareMaskedLm(source),
   fields: [{ name: 'text' }],
   tokenizing: () => ({}),
 

@@ -4,13 +4,13 @@
  */
 
 import { type Json, StepError } from '../../../engine/step.ts';
-import type { GeneratingTask } from '../models/family.ts';
+import type { GeneratingTask } from '../models/config.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import type { Measurement, Measuring, TaskKind } from './task.ts';
 
 /** `encode`: how a prompt or an input text is encoded. */
-export function nextTokenTask(task: GeneratingTask, encode: TaskKind['encode']): TaskKind<Predicted> {
+export function nextTokenTask(task: GeneratingTask, own: Pick<TaskKind, 'prepare' | 'baseline' | 'encode'>): TaskKind<Predicted> {
   const refuse = (): never => {
     throw new StepError(`a model for ${task} generates texts, which predict does not do`, 'Use `tunesmith generate MODEL "a text"`.');
   };
@@ -18,7 +18,7 @@ export function nextTokenTask(task: GeneratingTask, encode: TaskKind['encode']):
     task,
     fields: [{ name: 'text' }],
     tokenizing: () => ({}),
-    encode,
+    ...own,
     read: refuse,
     answer: refuse,
     measure,

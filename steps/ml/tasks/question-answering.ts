@@ -6,13 +6,13 @@
  */
 
 import { type Json, StepError } from '../../../engine/step.ts';
-import type { Measure } from '../../baseline/baseline.ts';
-import type { Prepare, Source } from '../../tokenize/tokenize.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { answerMetrics } from '../metrics/answers.ts';
+import { metricNames } from '../metrics/registry.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
-import { metricNames } from './registry.ts';
+import type { Measure } from './baseline.ts';
+import type { Prepare, Source } from './preparation.ts';
 import { logSoftmax, type Measurement, type Measuring, type Outputs, rounded, type TaskKind, tokensOf } from './task.ts';
 
 /* The answers of a question, in the forms that data sets use. */
@@ -70,6 +70,8 @@ interface Ends {
 
 export const questionAnswering: TaskKind<Ends> = {
   task: 'question-answering',
+  prepare: (source) => prepareQuestionAnswering(source),
+  baseline: (options, methods, data) => baselineQuestionAnswering(options, methods, data),
   fields: [{ name: 'question' }, { name: 'context' }],
   tokenizing: () => ({}),
 

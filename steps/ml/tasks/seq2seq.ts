@@ -1,21 +1,25 @@
 /** seq2seq: input texts and target texts. */
 
 import { StepError } from '../../../engine/step.ts';
-import type { Measure } from '../../baseline/baseline.ts';
-import type { Prepare, Source } from '../../tokenize/tokenize.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
+import { evaluationMetrics } from '../metrics/registry.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';
+import type { Measure } from './baseline.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import { evaluationMetrics } from './registry.ts';
+import type { Prepare, Source } from './preparation.ts';
 
 /* seq2seq: generates a text from a text, as in translation or summarization. */
 
-export const seq2seq = nextTokenTask('seq2seq', async (inputs, { tokenizer, encoding: { prefix = '', max_length } }) => {
-  const texts = inputs.map(({ text }) => prefix + text!);
-  return (await tokenizer.encode(texts, max_length)).map((sequence) => [sequence]);
+export const seq2seq = nextTokenTask('seq2seq', {
+  prepare: (source) => prepareSeq2seq(source),
+  baseline: (options, methods, data) => baselineSeq2seq(options, methods, data),
+  encode: async (inputs, { tokenizer, encoding: { prefix = '', max_length } }) => {
+    const texts = inputs.map(({ text }) => prefix + text!);
+    return (await tokenizer.encode(texts, max_length)).map((sequence) => [sequence]);
+  },
 });
 
 interface Pair extends Row {

@@ -4,11 +4,13 @@
  */
 
 import { type Json, StepError } from '../../../engine/step.ts';
+import type { ProblemType, Task } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
-import type { ProblemType, Task } from '../models/family.ts';
 import type { Example, Split } from '../models/token-dataset.ts';
 import type { Sequence, Tokenizer, TokenizerOptions } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
+import type { Measure } from './baseline.ts';
+import type { Prepare } from './preparation.ts';
 
 /**
  * One input of predict and serve, by field. If a text was given as a list of words, `words` has that list as JSON.
@@ -54,6 +56,10 @@ export interface Answering {
 /** `R` is the part of the outputs that is kept for one sequence. */
 export interface TaskKind<R = unknown> {
   task: Task;
+  /** Reads a table as far as it must be known before anything long begins, and refuses what cannot be learned from: for `tokenize`. */
+  prepare: Prepare<any>;
+  /** Measures simple methods that a model must beat: for `baseline`. */
+  baseline?: Measure;
   fields: readonly Field[];
   /** How the tokenizer is opened for inputs. Without a length texts stay whole, and `encode` makes windows. */
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;

@@ -1,8 +1,6 @@
 /** text-classification: texts or pairs of texts, with one label, any number of labels, or a number each. */
 
 import { type Json, StepError } from '../../../engine/step.ts';
-import type { Measure } from '../../baseline/baseline.ts';
-import type { Prepare, Source } from '../../tokenize/tokenize.ts';
 import { bagOfWords } from '../bag-of-words.ts';
 import { literal, quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
@@ -15,12 +13,14 @@ import {
   positiveClass,
 } from '../metrics/classification.ts';
 import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
+import { metricNames } from '../metrics/registry.ts';
 import { regressionMetrics } from '../metrics/regression.ts';
-import { listed } from '../models/checkpoint.ts';
+import { listed } from '../models/json.ts';
 import type { Column } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
+import type { Measure } from './baseline.ts';
 import { type LabelCount, labelledRows, labelSet, labelsInOrder, refuseUnknown, warnEmpty, warnUntrained } from './labels.ts';
-import { metricNames } from './registry.ts';
+import type { Prepare, Source } from './preparation.ts';
 import { best, logSoftmax, type Measurement, type Measuring, type Outputs, rounded, rowOf, type TaskKind } from './task.ts';
 
 /*
@@ -30,6 +30,8 @@ import { best, logSoftmax, type Measurement, type Measuring, type Outputs, round
 
 export const textClassification: TaskKind<Float32Array> = {
   task: 'text-classification',
+  prepare: (source) => prepareTextClassification(source),
+  baseline: (options, methods, data) => baselineTextClassification(options, methods, data),
   fields: [{ name: 'text' }, { name: 'text_pair', optional: true }],
   cut: ['text', 'text_pair'],
   tokenizing: ({ max_length, truncation }) => ({ maxLength: max_length!, ...(truncation && { truncation }) }),

@@ -1,21 +1,22 @@
 /** token-classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
 
 import { type Json, StepError } from '../../../engine/step.ts';
-import type { Measure } from '../../baseline/baseline.ts';
-import type { Prepare, Source } from '../../tokenize/tokenize.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { classReport, confusionMatrix } from '../metrics/classification.ts';
 import { counted, entityMetrics } from '../metrics/entities.ts';
-import { markEntities } from '../metrics/registry.ts';
+import { markEntities, metricNames } from '../metrics/registry.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
+import type { Measure } from './baseline.ts';
 import { type LabelCount, labelSet } from './labels.ts';
-import { metricNames } from './registry.ts';
+import type { Prepare, Source } from './preparation.ts';
 import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind, tokensOf } from './task.ts';
 
 /** Logits of a sequence's tokens [T, labels]. */
 export const tokenClassification: TaskKind<Float32Array> = {
   task: 'token-classification',
+  prepare: (source) => prepareTokenClassification(source),
+  baseline: (options, methods, data) => baselineTokenClassification(options, methods, data),
   fields: [{ name: 'text', words: true }],
   // Nothing is truncated: a long text is split into windows.
   tokenizing: () => ({}),

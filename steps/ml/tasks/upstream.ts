@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { nearest, type OptionProblem, type Upstream } from '../../../engine/step.ts';
 import { binaryProblem, positiveProblem } from '../metrics/classification.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/registry.ts';
-import type { ProblemType, Task } from '../models/family.ts';
+import type { ProblemType, Task } from '../models/config.ts';
 
 export interface Ahead {
   task: Task;

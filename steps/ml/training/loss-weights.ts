@@ -1,7 +1,7 @@
 /** Loss weights: how much each class counts, and each part of a batch. */
 
 import { StepError } from '../../../engine/step.ts';
-import { isGenerating, type ProblemType, type Task } from '../models/family.ts';
+import { isGenerating, type ProblemType, type Task } from '../models/config.ts';
 import type { Split, TokensInfo } from '../models/token-dataset.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 

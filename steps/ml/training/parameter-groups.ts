@@ -1,7 +1,8 @@
 /** Selects the weights that are trained, and their learning rates: freezing, and layer-wise learning rate decay. */
 
 import { StepError } from '../../../engine/step.ts';
-import { listed, type Model } from '../models/checkpoint.ts';
+import type { Model } from '../models/checkpoint.ts';
+import { listed } from '../models/json.ts';
 import type { WeightOptions } from '../runtime/runtime.ts';
 
 /** `lora`: the weights to train; all others are frozen. */

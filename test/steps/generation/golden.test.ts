@@ -5,11 +5,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { openDecoder } from '../../../steps/ml/generation/kv-cache.ts';
 import { type GenerationOptions, generationConfig, readGeneration } from '../../../steps/ml/generation/options.ts';
 import { search } from '../../../steps/ml/generation/search.ts';
 import { loadModel } from '../../../steps/ml/models/checkpoint.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 
 const golden = join(import.meta.dirname, '../../golden');
 

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { tokenize13a } from '../../../steps/ml/metrics/bleu.ts';
-import { type Generated, generatedMetrics, METRICS } from '../../../steps/ml/metrics/generated.ts';
+import { generatedMetrics, METRICS } from '../../../steps/ml/metrics/generated.ts';
+import type { Generated } from '../../../steps/ml/metrics/n-grams.ts';
 import { perplexity } from '../../../steps/ml/metrics/regression.ts';
 import { stem } from '../../../steps/ml/metrics/rouge.ts';
 

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { loadModel } from '../../../steps/ml/models/checkpoint.ts';
 import { modelOnnx } from '../../../steps/ml/models/onnx.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
 import * as ort from '../../../steps/ml/runtime/onnx/library.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 import type { HostTensor } from '../../../steps/ml/runtime/runtime.ts';
 import { KEY_BIAS, SHIFT_OF_ALL } from '../../golden/zero.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';

@@ -5,13 +5,13 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { loadModel, type Model, saveModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
 import { decodingOf } from '../../../steps/ml/models/heads.ts';
 import { modelOnnx } from '../../../steps/ml/models/onnx.ts';
 import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { bucketsOf } from '../../../steps/ml/models/t5.ts';
 import * as ort from '../../../steps/ml/runtime/onnx/library.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 import type { HostTensor, HostTensors, Inference } from '../../../steps/ml/runtime/runtime.ts';
 import { nextTokens } from '../../../steps/ml/tasks/next-tokens.ts';
 import { KEY_BIAS_WITHIN } from '../../golden/zero.ts';

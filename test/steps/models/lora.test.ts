@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { loadModel } from '../../../steps/ml/models/checkpoint.ts';
-import { isGenerating, type Task } from '../../../steps/ml/models/family.ts';
+import { isGenerating, type Task } from '../../../steps/ml/models/config.ts';
 import { adapt } from '../../../steps/ml/models/lora.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
 import { nextTokens } from '../../../steps/ml/tasks/next-tokens.ts';
 import { temporary } from '../rig.ts';

@@ -1,8 +1,8 @@
 /** The activations against transformers' ACT2FN: test/golden/activations.py made the values. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import * as nn from '../../../steps/ml/models/nn.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 import { tf } from '../../../steps/ml/runtime/tfjs.ts';
 import { gradientsAsMoments, whole } from '../runtime/options.ts';
 

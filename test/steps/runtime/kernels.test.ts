@@ -1,11 +1,11 @@
 /** Every traceable kernel gives the same result in a compiled runtime as in TensorFlow.js; also with free axes. */
 
 import { expect, test } from 'vitest';
-import { exportOnnx } from '../../../steps/ml/runtime/export.ts';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { isNode } from '../../../steps/ml/runtime/graph.ts';
 import { kernels } from '../../../steps/ml/runtime/kernels.ts';
+import { exportOnnx } from '../../../steps/ml/runtime/onnx/export.ts';
 import * as ort from '../../../steps/ml/runtime/onnx/library.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 import * as ops from '../../../steps/ml/runtime/ops.ts';
 import type { HostTensor, HostTensors, Program } from '../../../steps/ml/runtime/runtime.ts';
 import { tf } from '../../../steps/ml/runtime/tfjs.ts';

@@ -3,8 +3,9 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { hasNvidiaDriver, knownChoice, measure, nvidiaGpus } from '../../../steps/ml/runtime/choose.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import { knownChoice, measure } from '../../../steps/ml/device/choose.ts';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
+import { hasNvidiaDriver, nvidiaGpus } from '../../../steps/ml/runtime/gpu.ts';
 
 let home: string;
 beforeEach(() => {

@@ -1,7 +1,7 @@
 /** Every op against PyTorch's values and gradients, on both runtimes. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import * as ops from '../../../steps/ml/runtime/ops.ts';
 import type { HostTensor, HostTensors, Program } from '../../../steps/ml/runtime/runtime.ts';
 import { tf } from '../../../steps/ml/runtime/tfjs.ts';

@@ -1,7 +1,7 @@
 /** Optimizers and losses against torch and transformers; AdamW is in optimizer.test.ts. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { crossEntropy } from '../../../steps/ml/runtime/ops.ts';
 import { Optimizer } from '../../../steps/ml/runtime/optimizers.ts';
 import type { OptimizerOptions } from '../../../steps/ml/runtime/runtime.ts';

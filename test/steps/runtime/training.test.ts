@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import type { HostTensors, Program, RuntimeName, Training } from '../../../steps/ml/runtime/runtime.ts';
 import { tf } from '../../../steps/ml/runtime/tfjs.ts';
 import { adamW, COMPILED, gradientsAsMoments, whole } from './options.ts';

@@ -3,8 +3,8 @@
  * with PyTorch.
  */
 import { expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { random } from '../../../steps/ml/models/random.ts';
-import { openRuntime } from '../../../steps/ml/runtime/open.ts';
 import { crossEntropy, linear, vocabularyCrossEntropy } from '../../../steps/ml/runtime/ops.ts';
 import type { HostTensor, Program } from '../../../steps/ml/runtime/runtime.ts';
 import { tf } from '../../../steps/ml/runtime/tfjs.ts';

@@ -24,7 +24,7 @@ import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { StepError } from '../../../../engine/step.ts';
-import { hasNvidiaDriver } from '../choose.ts';
+import { hasNvidiaDriver } from '../gpu.ts';
 
 /*
  * The folder into which `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so

@@ -6,8 +6,9 @@ import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { hasNvidiaDriver, knownChoice, nvidiaGpus } from './choose.ts';
-import { cudaLibraries, installedTensorflow, tryTensorflow } from './tensorflow/setup.ts';
+import { hasNvidiaDriver, nvidiaGpus } from '../runtime/gpu.ts';
+import { cudaLibraries, installedTensorflow, tryTensorflow } from '../runtime/tensorflow/setup.ts';
+import { knownChoice } from './choose.ts';
 
 export interface Check {
   name: string;

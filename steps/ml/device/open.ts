@@ -4,11 +4,11 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { StepError } from '../../../engine/step.ts';
-import { eagerRuntime } from './eager.ts';
-import type { Precision, Runtime, RuntimeName } from './runtime.ts';
-import type { Tensorflow } from './tensorflow/session.ts';
-import { tensorflowFolder } from './tensorflow/setup.ts';
-import { tf } from './tfjs.ts';
+import { eagerRuntime } from '../runtime/eager.ts';
+import type { Precision, Runtime, RuntimeName } from '../runtime/runtime.ts';
+import type { Tensorflow } from '../runtime/tensorflow/session.ts';
+import { tensorflowFolder } from '../runtime/tensorflow/setup.ts';
+import { tf } from '../runtime/tfjs.ts';
 
 export type Device = 'auto' | 'cpu' | 'gpu';
 
@@ -38,11 +38,11 @@ export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOp
     );
   if (name === 'tensorflow') {
     const tensorflow = await openTensorflow(threads, device);
-    const { tensorflowRuntime } = await import('./tensorflow/runtime.ts');
+    const { tensorflowRuntime } = await import('../runtime/tensorflow/runtime.ts');
     return tensorflowRuntime(tensorflow, threads, precision);
   }
   if (name === 'onnx') {
-    const { onnxRuntime } = await import('./onnx/runtime.ts');
+    const { onnxRuntime } = await import('../runtime/onnx/runtime.ts');
     if (device === 'gpu') await checkWebgpu();
     return onnxRuntime(threads, device === 'gpu' ? 'webgpu' : 'cpu');
   }
@@ -56,7 +56,7 @@ export function tensorflowIsSetUp(): boolean {
 }
 
 async function openTensorflow(threads: number, device: Device): Promise<Tensorflow> {
-  const { hasNvidiaDriver } = await import('./choose.ts');
+  const { hasNvidiaDriver } = await import('../runtime/gpu.ts');
   const driver = device === 'gpu' && hasNvidiaDriver();
   if (device === 'gpu' && !driver) {
     throw new StepError(
@@ -68,8 +68,8 @@ async function openTensorflow(threads: number, device: Device): Promise<Tensorfl
   if (!tensorflowIsSetUp()) {
     throw new StepError('TensorFlow is not set up on this machine', driver ? FOR_GPU : 'Run: tunesmith setup tensorflow', ['runtime']);
   }
-  const { loadTensorflow } = await import('./tensorflow/session.ts');
-  const { installedTensorflow } = await import('./tensorflow/setup.ts');
+  const { loadTensorflow } = await import('../runtime/tensorflow/session.ts');
+  const { installedTensorflow } = await import('../runtime/tensorflow/setup.ts');
   if (driver && installedTensorflow()?.build !== 'cuda') {
     throw new StepError('`device: gpu` needs the GPU build of TensorFlow, but the CPU build is set up', FOR_GPU, ['device']);
   }
@@ -83,10 +83,10 @@ const FOR_GPU = 'Run: tunesmith setup tensorflow --gpu';
 
 /** Only a session that requests an adapter shows whether there is one. */
 async function checkWebgpu(): Promise<void> {
-  const { webgpuWorks } = await import('./onnx/session.ts');
+  const { webgpuWorks } = await import('../runtime/onnx/session.ts');
   const wrong = await webgpuWorks();
   if (wrong === undefined) return;
-  const { hasNvidiaDriver } = await import('./choose.ts');
+  const { hasNvidiaDriver } = await import('../runtime/gpu.ts');
   throw new StepError(
     `\`device: gpu\`: onnxruntime finds no GPU through WebGPU (${wrong})`,
     hasNvidiaDriver() ? FOR_GPU : 'Use `device: auto` or `cpu`. `tunesmith doctor` shows what is available.',

@@ -6,11 +6,11 @@
  * free axes.
  */
 
-import { traceTwins } from './dynamic-axes.ts';
-import type { Graph, Value } from './graph.ts';
-import { emitOnnx } from './onnx/emit.ts';
-import type { Axes, HostTensors, Program } from './runtime.ts';
-import { named, traceInference } from './trace.ts';
+import { traceTwins } from '../dynamic-axes.ts';
+import type { Graph, Value } from '../graph.ts';
+import type { Axes, HostTensors, Program } from '../runtime.ts';
+import { named, traceInference } from '../trace.ts';
+import { emitOnnx } from './emit.ts';
 
 export interface ExportOptions {
   /**
