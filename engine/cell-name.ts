@@ -78,3 +78,6 @@ export function fileName(name: string): string {
   if (safe === name && name.length <= 200) return name;
   return `${safe.slice(0, 180)}-${sha256(name).slice(0, 12)}`;
 }
+
+/** The hint for such names. */
+export const SHARED = 'macOS and Windows may treat them as the same name. Rename one of them.';

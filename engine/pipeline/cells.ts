@@ -6,30 +6,17 @@ import type { Cell, CellOutput } from '../cell.ts';
 import { cellName, fileName } from '../cell-name.ts';
 import type { Json } from '../format/scalars.ts';
 import { bytesFrom, milliseconds } from '../format/text.ts';
+import type { Draft, Drafts, Point, Step, Steps } from './drafts.ts';
 import { inputsIn } from './inputs.ts';
 import { type Expression, expressionsIn, UNKNOWN } from './interpolate.ts';
 import { fitted, isTreeMap, plain, scalarText, type Tree } from './literals.ts';
-import { type Point, pointsOf } from './matrix.ts';
+import { pointsOf } from './matrix.ts';
 import type { Reading } from './parse-context.ts';
 import { renderCommand } from './render-command.ts';
 import { outputsOf, stepSchema } from './schema.ts';
 import { shown } from './schema-check.ts';
 import { CellScope } from './scope.ts';
-import type { Path, Place } from './source.ts';
-import type { Step, Steps } from './steps.ts';
-
-/** A cell before it is checked, with the positions that the checks need. */
-export interface Draft {
-  cell: Cell;
-  step: Step;
-  point: Point;
-  /** Positions of the sources of each input, in their order. */
-  inputPlaces?: Map<string, Place[]>;
-  /** Cells whose outputs a path of an input refers to, with the position of that path. */
-  pathEdges?: Map<string, Place>;
-}
-
-export type Drafts = Map<Step, Draft[]>;
+import type { Path, } from './source.ts';
 
 /** Reports dependency cycles and drafts their steps as far as possible. `pipeline`: name of the folder for outputs of built-in steps. */
 export function draftCells(steps: Steps, pipeline: string, reading: Reading): Drafts {

@@ -5,7 +5,8 @@
 import { basename } from 'node:path';
 import type { Cell, Pipeline } from '../cell.ts';
 import { nearest } from '../format/did-you-mean.ts';
-import { type Draft, draftCells, order } from './cells.ts';
+import { draftCells, order } from './cells.ts';
+import type { Draft, Step } from './drafts.ts';
 import type { Outside } from './environment.ts';
 import type { ReadOptions } from './index.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
@@ -18,7 +19,7 @@ import { Problems } from './problems.ts';
 import { fileSchema, stepSchema } from './schema.ts';
 import { validator } from './schema-check.ts';
 import { placeIn, readSource } from './source.ts';
-import { readSteps, type Step } from './steps.ts';
+import { readSteps } from './steps.ts';
 
 /** Throws InvalidError with all errors in the order of the file. */
 export async function checkPipeline(given: Given, options: ReadOptions, outside: Outside): Promise<Pipeline> {

@@ -1,15 +1,14 @@
 /** The matrix combinations of a step: its own dimensions, and those of every step that it refers to without `[*]`. */
 
-import { cellName, onlyDiffer, placeKey } from '../cell-name.ts';
+import { cellName, onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
-import type { Draft, Drafts } from './cells.ts';
+import type { Drafts, Point, Step } from './drafts.ts';
 import { expressionsIn, fill, template, UNKNOWN } from './interpolate.ts';
 import { isTreeMap, opened, plain, type Tree } from './literals.ts';
 import type { Reading } from './parse-context.ts';
 import { dotted, shown } from './schema-check.ts';
 import type { Path, Place } from './source.ts';
-import type { Step } from './steps.ts';
 
 /* Combinations of a matrix, with `include` and `exclude` as in GitHub Actions, and the inheritance of dimensions between steps. */
 
@@ -153,16 +152,6 @@ export function matrixValue(matrix: TreeMap, keys: string[]): { value: Tree } | 
   return { value };
 }
 
-export interface Point {
-  matrix: Record<string, Tree>;
-  /** The position of each value. */
-  places: Map<string, Place>;
-  /** The cells that it reads and inherits its values from. */
-  parents: Map<Step, Draft>;
-  /** An error hides its real dimensions. */
-  broken: boolean;
-}
-
 const NOWHERE: Point = { matrix: {}, places: new Map(), parents: new Map(), broken: true };
 /** The only combination of a step without an own or inherited matrix. */
 const ALONE: Point[] = [{ ...NOWHERE, broken: false }];
@@ -283,9 +272,6 @@ function checkPlaces(step: Step, points: Point[], reading: Reading): void {
     step.faulty.add('matrix');
   }
 }
-
-/** The hint for such names. */
-export const SHARED = 'macOS and Windows may treat them as the same name. Rename one of them.';
 
 /** Reports `matrix.k` if no cell of the step has a dimension `k`. */
 function checkReferences(step: Step, names: ReadonlySet<string>, reading: Reading): void {

@@ -4,14 +4,13 @@ import type { Cell } from '../cell.ts';
 import { knownAlias } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
 import type { OptionProblem, OptionSchemas, OptionsOf, Upstream } from '../step.ts';
-import type { Draft } from './cells.ts';
+import type { Draft, Step } from './drafts.ts';
 import { traced } from './matrix.ts';
 import type { Reading } from './parse-context.ts';
 import type { Used } from './resolve-step.ts';
 import { optionsSchema } from './schema.ts';
 import { checkSchema, type Mistake, type Validate, validator } from './schema-check.ts';
 import type { Path } from './source.ts';
-import type { Step } from './steps.ts';
 
 /** Checks options and fills in defaults. `drafts`: the cells of one step. */
 export async function checkOptions(step: Step, drafts: Draft[], reading: Reading): Promise<void> {

@@ -2,12 +2,12 @@
 
 import { basename, dirname, join, resolve } from 'node:path';
 import { type CellInput, type InputSource, lockPath } from '../cell.ts';
-import { onlyDiffer, placeKey } from '../cell-name.ts';
+import { onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
 import { matcher, staticFolder, within } from '../files/glob.ts';
 import { similarPath } from '../format/did-you-mean.ts';
 import { canonicalJson } from '../format/scalars.ts';
-import type { Draft } from './cells.ts';
-import { SHARED, traced } from './matrix.ts';
+import type { Draft } from './drafts.ts';
+import { traced } from './matrix.ts';
 import type { Reading } from './parse-context.ts';
 import type { Place } from './source.ts';
 

@@ -1,10 +1,10 @@
 /** Checks the references of a step: whether they are allowed at their position and whether their targets exist. */
 import { didYouMean } from '../format/did-you-mean.ts';
+import type { Step, Steps } from './drafts.ts';
 import { type Expression, expressionsIn, template } from './interpolate.ts';
 import type { Reading } from './parse-context.ts';
 import { parseCommand } from './shell.ts';
 import type { Path, Within } from './source.ts';
-import type { Step, Steps } from './steps.ts';
 
 const EVERYWHERE = ['params', 'matrix'];
 const IN_COMMANDS = [...EVERYWHERE, 'npm', 'steps', 'inputs', 'outputs'];

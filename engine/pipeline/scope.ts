@@ -2,13 +2,12 @@
 import { sha256 } from '../../cache/digest.ts';
 import type { Cell, InputSource } from '../cell.ts';
 import { compareBytes } from '../format/scalars.ts';
-import type { Draft, Drafts } from './cells.ts';
+import type { Draft, Drafts, Point, Step, Steps } from './drafts.ts';
 import { type Expression, fill, type Scope, UNKNOWN, type Value } from './interpolate.ts';
 import type { Tree } from './literals.ts';
-import { matrixValue, type Point, traced } from './matrix.ts';
+import { matrixValue, traced } from './matrix.ts';
 import type { Reading } from './parse-context.ts';
 import type { Path, Place } from './source.ts';
-import type { Step, Steps } from './steps.ts';
 
 export type MadeSource = InputSource & { kind: 'output' };
 

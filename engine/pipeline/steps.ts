@@ -1,11 +1,10 @@
 /** Reads the steps of a pipeline: checks the types of their keys, finds what they `use` and follows their references. */
 
-import { onlyDiffer, placeKey } from '../cell-name.ts';
+import { onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
 import { didYouMean, knownAlias, nearest } from '../format/did-you-mean.ts';
-import type { InputDeclaration } from '../step.ts';
-import { type Expression, template } from './interpolate.ts';
+import { Faults, type Step, type Steps } from './drafts.ts';
+import { template } from './interpolate.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
-import { SHARED } from './matrix.ts';
 import type { Reading } from './parse-context.ts';
 import { follow } from './references.ts';
 import { find, type Used } from './resolve-step.ts';
@@ -13,55 +12,8 @@ import { inputsOf, outputsOf, stepSchema } from './schema.ts';
 import type { Mistake } from './schema-check.ts';
 import type { Path } from './source.ts';
 
-export interface Step {
-  name: string;
-  /** Position in the file. */
-  path: Path;
-  /** Its keys, except those with an invalid type. */
-  body: Record<string, Tree>;
-  /** Keys with an error (`matrix`, `with.seed`), whose consequential errors are not reported. */
-  faulty: Faults;
-  /** The step that it `uses`, if found. */
-  used?: Used;
-  /** The names of its outputs; undefined if an error hides them. */
-  outputs?: string[];
-  inputs: Record<string, InputDeclaration>;
-  references: StepReference[];
-  /** Steps that it refers to without `[*]`, and whose dimensions it inherits. */
-  parents: ReadonlySet<Step>;
-  gathers: ReadonlySet<Step>;
-  needs: ReadonlySet<Step>;
-  /** Names of its own and inherited dimensions; known after it has been expanded. */
-  dimensions: ReadonlySet<string>;
-}
-
 /** The shared empty set, because most steps of a large file have empty sets. */
 const NONE: ReadonlySet<never> = new Set();
-
-/** A set that uses no memory while it is empty, which it usually is. */
-class Faults {
-  #keys: Set<string> | undefined;
-
-  add(key: string): void {
-    this.#keys ??= new Set();
-    this.#keys.add(key);
-  }
-
-  has(key: string): boolean {
-    return this.#keys?.has(key) ?? false;
-  }
-
-  some(test: (key: string) => boolean): boolean {
-    return [...(this.#keys ?? [])].some(test);
-  }
-}
-
-export interface StepReference {
-  expression: Expression;
-  path: Path;
-}
-
-export type Steps = Map<string, Step>;
 
 export async function readSteps(bodies: Record<string, Tree>, reading: Reading): Promise<Steps> {
   const steps: Steps = new Map();

@@ -1,10 +1,10 @@
 /** Evaluates simple methods on a split. One file per task beside this one defines them. */
 import { writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, quote, } from '../ml/data/database.ts';
+import { Database, literal, quote } from '../ml/data/database.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
-import type { Given, Read } from '../ml/tasks/baseline.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
+import type { Given, Read } from '../ml/tasks/task.ts';
 import type step from './step.ts';
 import { METHODS_OF } from './step.ts';
 

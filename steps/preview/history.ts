@@ -1,7 +1,7 @@
 /** The history of a training: a table row for each evaluation, and each curve as a sparkline. */
 
 import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
-import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../ml/training/tensorboard.ts';
+import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../ml/metrics/tensorboard.ts';
 import type { Preview } from './preview.ts';
 
 /** Undefined if the file is not a history. */

@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, quote, type Row, } from '../ml/data/database.ts';
+import { Database, literal, quote, type Row } from '../ml/data/database.ts';
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, type Names, namesOf, tableOf } from '../ml/data/table.ts';
 import { headOf, readConfig } from '../ml/models/checkpoint.ts';
@@ -19,9 +19,8 @@ import { type Column, SplitWriter, type TokensInfo, writeTokensInfo } from '../m
 import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../ml/models/tokenizer.ts';
 import { inBlocks } from '../ml/tasks/causal-lm.ts';
 import { type Encoder, openEncoder } from '../ml/tasks/encoder.ts';
-import type { Encoded, Preparation, Source } from '../ml/tasks/preparation.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import type { Input } from '../ml/tasks/task.ts';
+import type { Encoded, Input, Preparation, Source } from '../ml/tasks/task.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];

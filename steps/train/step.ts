@@ -2,7 +2,7 @@ import { defineStep, type OptionProblem } from '../../engine/step.ts';
 import { runtimeOptions } from '../ml/device/options.ts';
 import { METRIC_NAMES } from '../ml/metrics/registry.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
-import { SCHEDULES } from '../ml/training/schedule.ts';
+import { SCHEDULES } from './schedule.ts';
 
 /* What other trainers call the options of train: transformers, Keras, Lightning, PyTorch, scikit-learn, axolotl. */
 
@@ -100,7 +100,7 @@ export const aliases: Record<string, string> = {
 };
 
 /** Option names follow transformers' TrainingArguments wherever it has an equivalent. */
-export default defineStep({
+const step = defineStep({
   name: 'train',
   version: 5,
   description: 'Fine-tunes a model. If the model folder has no weights, trains it from a random initialization.',
@@ -506,7 +506,11 @@ export default defineStep({
     },
   },
   async run(context) {
-    const { train } = await import('../ml/training/train.ts');
+    const { train } = await import('./train.ts');
     await train(context);
   },
 });
+
+export default step;
+
+export type TrainContext = Parameters<(typeof step)['run']>[0];

@@ -9,10 +9,9 @@ import { requireColumn } from '../data/table.ts';
 import { perplexity } from '../metrics/regression.ts';
 import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.ts';
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
-import type { Measure } from './baseline.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import type { Encoded, Prepare, Source } from './preparation.ts';
+import type { Encoded, Measure, Prepare, Source } from './task.ts';
 
 /* causal-lm: predicts the next token from the previous ones, from left to right. */
 

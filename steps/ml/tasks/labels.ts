@@ -3,7 +3,7 @@
 import { StepError } from '../../../engine/step.ts';
 import { type Column, quote, type Row } from '../data/database.ts';
 import { listed } from '../models/json.ts';
-import type { Source } from './preparation.ts';
+import type { Source } from './task.ts';
 
 /** Labels that are numbers are sorted by value, so that 0, 1, 2 … keep their positions; all others by bytes. */
 export function labelsInOrder(names: string[], type: string): string[] {

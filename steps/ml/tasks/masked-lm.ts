@@ -11,8 +11,7 @@ import type { TokensInfo } from '../models/token-dataset.ts';
 import { windowsOf } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
-import type { Prepare } from './preparation.ts';
-import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind } from './task.ts';
+import { best, logSoftmax, type Measurement, type Measuring, type Prepare, rounded, type TaskKind } from './task.ts';
 
 /** The best token for a mask. The scores of all tokens for many masks would take too much memory. */
 interface Filled {

@@ -11,9 +11,18 @@ import { requireColumn } from '../data/table.ts';
 import { answerMetrics } from '../metrics/answers.ts';
 import { metricNames } from '../metrics/registry.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
-import type { Measure } from './baseline.ts';
-import type { Prepare, Source } from './preparation.ts';
-import { logSoftmax, type Measurement, type Measuring, type Outputs, rounded, type TaskKind, tokensOf } from './task.ts';
+import {
+  logSoftmax,
+  type Measure,
+  type Measurement,
+  type Measuring,
+  type Outputs,
+  type Prepare,
+  rounded,
+  type Source,
+  type TaskKind,
+  tokensOf,
+} from './task.ts';
 
 /* The answers of a question, in the forms that data sets use. */
 

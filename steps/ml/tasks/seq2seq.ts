@@ -6,10 +6,9 @@ import { requireColumn } from '../data/table.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationMetrics } from '../metrics/registry.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';
-import type { Measure } from './baseline.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import type { Prepare, Source } from './preparation.ts';
+import type { Measure, Prepare, Source } from './task.ts';
 
 /* seq2seq: generates a text from a text, as in translation or summarization. */
 

@@ -3,14 +3,14 @@
  * answer or metrics. One file per task beside this one; `taskKind` in registry.ts finds it.
  */
 
-import { type Json, StepError } from '../../../engine/step.ts';
+import { type Json, type StepContext, StepError } from '../../../engine/step.ts';
+import type { Database, Row, Column as TableColumn } from '../data/database.ts';
 import type { ProblemType, Task } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
-import type { Example, Split } from '../models/token-dataset.ts';
-import type { Sequence, Tokenizer, TokenizerOptions } from '../models/tokenizer.ts';
+import type { Config } from '../models/family.ts';
+import type { Column, Example, Split, Values } from '../models/token-dataset.ts';
+import type { Sequence, Tokenizer, TokenizerOptions, Truncation } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
-import type { Measure } from './baseline.ts';
-import type { Prepare } from './preparation.ts';
 
 /**
  * One input of predict and serve, by field. If a text was given as a list of words, `words` has that list as JSON.
@@ -142,3 +142,134 @@ export function best(scores: ArrayLike<number>): number {
   }
   return place;
 }
+
+/* How a task makes sequences of the rows of a table: what it is given, and what it gives back to `tokenize`. */
+
+/** The options of `tokenize`, as its schema types them. */
+export interface TokenizeOptions {
+  task: Task;
+  text?: string;
+  text_pair?: string;
+  label?: string | string[];
+  missing?: 'refuse' | 'drop';
+  problem_type?: ProblemType;
+  words?: string;
+  tags?: string;
+  question?: string;
+  context?: string;
+  answers?: string;
+  prompt?: string;
+  completion?: string;
+  completion_only_loss?: boolean;
+  block_size?: number;
+  target?: string;
+  prefix?: string;
+  max_target_length?: number;
+  max_length?: number;
+  truncation?: Truncation;
+  stride?: number;
+}
+
+/** What a task needs to know of the table and the model. */
+export interface Source {
+  database: Database;
+  /** A relation for SQL. */
+  table: string;
+  columns: TableColumn[];
+  options: TokenizeOptions;
+  /** The model's labels. */
+  config: Config;
+  maxLength: number;
+  /** The number of rows of each split. */
+  splits: ReadonlyMap<string, number>;
+  /** SQL for a row's split. */
+  split: string;
+  /** The labels in the model's order, if it names them and the data have no split to train on. */
+  known?: string[] | undefined;
+  log: StepContext['log'];
+  warn: StepContext['warn'];
+}
+
+/** How a task converts rows. */
+export interface Preparation<R extends Row> {
+  /** The rows that are used, if not all are. */
+  table?: string;
+  labels: string[];
+  problem?: ProblemType;
+  /** The column that each field of an input comes from. */
+  fields: Record<string, string>;
+  /** The settings between a row and its sequences besides `max_length`. */
+  encoding?: Omit<Encoding, 'fields' | 'max_length'>;
+  /** A sequence contains two texts of different types. */
+  paired: boolean;
+  /** The sequences are texts to be concatenated and split into blocks of this many tokens. */
+  blockSize?: number;
+  /** The columns of a sequence besides `input_ids` and `token_type_ids`. */
+  columns: Record<string, Column>;
+  /** The columns to read besides `id`: SQL expressions by name. */
+  select: { [name in keyof Omit<R, 'id'>]: string };
+  /** `read` holds the sequences of each row's input; `tokenizer` encodes everything else. */
+  encode(rows: R[], read: (inputs: Input[]) => Promise<Sequence[][]>, tokenizer: Tokenizer): Promise<Encoded[]>;
+  /** Reports the counts when all rows are encoded. */
+  finish?(): void;
+}
+
+export interface Encoded {
+  example: Example;
+  sequences: { sequence: Pick<Sequence, 'ids'> & Partial<Sequence>; values: Values }[];
+  truncated: boolean;
+}
+
+/** Reads what must be known of the table before any long work, and rejects data that cannot be trained on. */
+export type Prepare<R extends Row> = (source: Source) => Promise<Preparation<R>>;
+
+/* Simple methods that a model must beat: what a task is given to measure them, and what it gives back to `baseline`. */
+
+/** The options of `baseline`, as its schema types them. */
+export interface BaselineOptions {
+  task: Task;
+  methods?: string[];
+  text?: string;
+  text_pair?: string;
+  label?: string;
+  missing?: 'refuse' | 'drop';
+  words?: string;
+  tags?: string;
+  question?: string;
+  context?: string;
+  answers?: string;
+  target?: string;
+  split: string;
+  metrics?: string[];
+  positive?: string;
+}
+
+/**
+ * Rows of a split. `columns`: the column of each field; `as` makes SQL of a column's name, otherwise it is read as
+ * text.
+ */
+export type Read = <R extends Row>(
+  split: string,
+  columns: Record<keyof R & string, string>,
+  as?: Partial<Record<keyof R & string, (column: string) => string>>,
+) => Promise<R[]>;
+
+export interface Measured {
+  /** The number of examples. */
+  rows: number;
+  /** Further results that apply to all methods, such as the labels. */
+  about: Record<string, Json>;
+  methods: Record<string, { metrics: Record<string, number>; [detail: string]: Json }>;
+}
+
+/**
+ * The inputs of the step: rows of the table, or the folder of the tokens. Requesting an input that was not given is
+ * an error that says so.
+ */
+export interface Given {
+  read: Read;
+  readonly tokens: string;
+}
+
+/** `methods`: the names of those to evaluate. */
+export type Measure = (options: BaselineOptions, methods: readonly string[], given: Given) => Promise<Measured>;

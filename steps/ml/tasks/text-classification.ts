@@ -18,10 +18,20 @@ import { regressionMetrics } from '../metrics/regression.ts';
 import { listed } from '../models/json.ts';
 import type { Column } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
-import type { Measure } from './baseline.ts';
 import { type LabelCount, labelledRows, labelSet, labelsInOrder, refuseUnknown, warnEmpty, warnUntrained } from './labels.ts';
-import type { Prepare, Source } from './preparation.ts';
-import { best, logSoftmax, type Measurement, type Measuring, type Outputs, rounded, rowOf, type TaskKind } from './task.ts';
+import {
+  best,
+  logSoftmax,
+  type Measure,
+  type Measurement,
+  type Measuring,
+  type Outputs,
+  type Prepare,
+  rounded,
+  rowOf,
+  type Source,
+  type TaskKind,
+} from './task.ts';
 
 /*
  * text-classification: one label of several, any number of labels, or a number (regression), for a text or a pair of

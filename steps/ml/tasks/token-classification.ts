@@ -7,10 +7,19 @@ import { classReport, confusionMatrix } from '../metrics/classification.ts';
 import { counted, entityMetrics } from '../metrics/entities.ts';
 import { markEntities, metricNames } from '../metrics/registry.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
-import type { Measure } from './baseline.ts';
 import { type LabelCount, labelSet } from './labels.ts';
-import type { Prepare, Source } from './preparation.ts';
-import { best, logSoftmax, type Measurement, type Measuring, rounded, type TaskKind, tokensOf } from './task.ts';
+import {
+  best,
+  logSoftmax,
+  type Measure,
+  type Measurement,
+  type Measuring,
+  type Prepare,
+  rounded,
+  type Source,
+  type TaskKind,
+  tokensOf,
+} from './task.ts';
 
 /** Logits of a sequence's tokens [T, labels]. */
 export const tokenClassification: TaskKind<Float32Array> = {

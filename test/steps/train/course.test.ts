@@ -1,7 +1,7 @@
 /** What a training reports: live, at its end, and if it overfits. */
 import { describe, expect, test } from 'vitest';
-import { Course } from '../../../steps/ml/training/course.ts';
-import { extentOf } from '../../../steps/ml/training/schedule.ts';
+import { Course } from '../../../steps/train/course.ts';
+import { extentOf } from '../../../steps/train/schedule.ts';
 
 type Options = ConstructorParameters<typeof Course>[0];
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { OptionNotes } from '../../../engine/step.ts';
 import evaluate from '../../../steps/evaluate/step.ts';
-import { crc32c } from '../../../steps/ml/training/tensorboard.ts';
+import { crc32c } from '../../../steps/ml/metrics/tensorboard.ts';
 import { exportHistory, sparkline } from '../../../steps/preview/history.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';

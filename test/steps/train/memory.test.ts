@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readSafetensors, toInt32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
-import { explainMemory, inWords, refuseTooMuch } from '../../../steps/ml/training/memory.ts';
+import { explainMemory, inWords, refuseTooMuch } from '../../../steps/train/memory.ts';
 import step from '../../../steps/train/step.ts';
 import { ranStep } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type Schedule, schedule, warmupOf } from '../../../steps/ml/training/schedule.ts';
+import { type Schedule, schedule, warmupOf } from '../../../steps/train/schedule.ts';
 
 interface Case {
   kind: Schedule;

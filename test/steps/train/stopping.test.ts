@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { stoppingBy } from '../../../steps/ml/training/early-stopping.ts';
+import { stoppingBy } from '../../../steps/train/early-stopping.ts';
 
 /** Adds values until it stops: returns their number, and which was the best. */
 function run(metric: string, patience: number, min_delta: number, values: number[]) {

@@ -1,9 +1,9 @@
 /** Summarizes how a training went: in a few words while it runs and at its end, with a warning if it overfits. */
 
-import { SMALLER_IS_BETTER } from '../metrics/registry.ts';
+import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
+import { type HistoryLine, isMeasurement } from '../ml/metrics/tensorboard.ts';
 import type { Extent } from './schedule.ts';
-import { type HistoryLine, isMeasurement } from './tensorboard.ts';
-import type { TrainContext } from './train.ts';
+import type { TrainContext } from './step.ts';
 import { watchedMetric } from './validation.ts';
 
 /** Which weights are kept, and by which metric; without a metric they are the last ones. */

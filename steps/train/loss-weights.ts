@@ -1,9 +1,9 @@
 /** Loss weights: how much each class counts, and each part of a batch. */
 
-import { StepError } from '../../../engine/step.ts';
-import { isGenerating, type ProblemType, type Task } from '../models/config.ts';
-import type { Split, TokensInfo } from '../models/token-dataset.ts';
-import type { HostTensors } from '../runtime/runtime.ts';
+import { StepError } from '../../engine/step.ts';
+import { isGenerating, type ProblemType, type Task } from '../ml/models/config.ts';
+import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
+import type { HostTensors } from '../ml/runtime/runtime.ts';
 
 export type ClassWeights = 'balanced' | Record<string, number>;
 

@@ -7,20 +7,19 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { type Json, StepError } from '../../../engine/step.ts';
-import type step from '../../train/step.ts';
-import { carryPreprocessing } from '../data/preprocessing.ts';
-import { carrySources } from '../data/table.ts';
-import { openRuntime } from '../device/open.ts';
-import { type Batch, largestBatch, partsOf, trainingBatches } from '../models/batches.ts';
-import { copyGenerationConfig, type Model, saveModel, startModel } from '../models/checkpoint.ts';
-import { isGenerating } from '../models/config.ts';
-import { encodingOf } from '../models/encoding.ts';
-import { type Adapted, adapt, type LoraOptions } from '../models/lora.ts';
-import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../models/token-dataset.ts';
-import { copyTokenizer, sameTokenizer } from '../models/tokenizer.ts';
-import type { HostTensors, OptimizerOptions, Runtime } from '../runtime/runtime.ts';
-import { taskInputs } from '../tasks/evaluation.ts';
+import { type Json, StepError } from '../../engine/step.ts';
+import { carryPreprocessing } from '../ml/data/preprocessing.ts';
+import { carrySources } from '../ml/data/table.ts';
+import { openRuntime } from '../ml/device/open.ts';
+import { type Batch, largestBatch, partsOf, trainingBatches } from '../ml/models/batches.ts';
+import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/models/checkpoint.ts';
+import { isGenerating } from '../ml/models/config.ts';
+import { encodingOf } from '../ml/models/encoding.ts';
+import { type Adapted, adapt, type LoraOptions } from '../ml/models/lora.ts';
+import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
+import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
+import { taskInputs } from '../ml/tasks/evaluation.ts';
 import { Checkpoints, type Progress } from './checkpoints.ts';
 import { continueFrom, saveOptimizer } from './continue.ts';
 import { stoppingBy } from './early-stopping.ts';
@@ -29,9 +28,8 @@ import { type ClassWeights, checkLabels, classesOf, oneOfSeveral, sharesOf, weig
 import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
 import { weightOptions } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
+import type { TrainContext } from './step.ts';
 import { hidden, openValidation, watchedMetric } from './validation.ts';
-
-export type TrainContext = Parameters<(typeof step)['run']>[0];
 
 export async function train(context: TrainContext): Promise<void> {
   const { options, inputs, seed, signal, threads, log, warn } = context;

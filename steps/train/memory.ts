@@ -3,12 +3,12 @@
  * too much.
  */
 
-import { memoryLimit, StepError } from '../../../engine/step.ts';
-import type { Model } from '../models/checkpoint.ts';
-import { peakBytes } from '../runtime/graph.ts';
-import { ruleOf } from '../runtime/optimizers.ts';
-import type { HostTensors, TrainingOptions } from '../runtime/runtime.ts';
-import { traceTraining } from '../runtime/trace.ts';
+import { memoryLimit, StepError } from '../../engine/step.ts';
+import type { Model } from '../ml/models/checkpoint.ts';
+import { peakBytes } from '../ml/runtime/graph.ts';
+import { ruleOf } from '../ml/runtime/optimizers.ts';
+import type { HostTensors, TrainingOptions } from '../ml/runtime/runtime.ts';
+import { traceTraining } from '../ml/runtime/trace.ts';
 
 /** In bytes. */
 export interface Memory {

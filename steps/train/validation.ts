@@ -1,14 +1,14 @@
 /** Decides what is evaluated on the validation split during training, and when. */
 
-import { StepError } from '../../../engine/step.ts';
-import { writtenTexts } from '../generation/evaluate-generated.ts';
-import { positiveClass } from '../metrics/classification.ts';
-import { taskMetrics, writtenMetrics } from '../metrics/registry.ts';
-import type { Model } from '../models/checkpoint.ts';
-import { openSplit, type Split, type TokensInfo } from '../models/token-dataset.ts';
-import type { Runtime, Training } from '../runtime/runtime.ts';
-import { evaluateSplit } from '../tasks/evaluation.ts';
-import type { TrainContext } from './train.ts';
+import { StepError } from '../../engine/step.ts';
+import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
+import { positiveClass } from '../ml/metrics/classification.ts';
+import { taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
+import type { Model } from '../ml/models/checkpoint.ts';
+import { openSplit, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import type { Runtime, Training } from '../ml/runtime/runtime.ts';
+import { evaluateSplit } from '../ml/tasks/evaluation.ts';
+import type { TrainContext } from './step.ts';
 
 /** Undefined if no evaluation was requested or there is no validation split. */
 export async function openValidation(context: TrainContext, info: TokensInfo): Promise<Validation | undefined> {

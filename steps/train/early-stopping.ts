@@ -1,4 +1,4 @@
-import { SMALLER_IS_BETTER } from '../metrics/registry.ts';
+import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
 
 /**
  * Watches a metric: which weights are the best by it and, for early stopping, whether it still improves. A value is

@@ -5,12 +5,12 @@
 
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { type Batch, computedTokens, realTokens } from '../models/batches.ts';
-import type { Split } from '../models/token-dataset.ts';
+import { EventFile, exportCurves, type HistoryLine, pointsOf } from '../ml/metrics/tensorboard.ts';
+import { type Batch, computedTokens, realTokens } from '../ml/models/batches.ts';
+import type { Split } from '../ml/models/token-dataset.ts';
 import { Course, type Kept } from './course.ts';
 import type { Extent } from './schedule.ts';
-import { EventFile, exportCurves, type HistoryLine, pointsOf } from './tensorboard.ts';
-import type { TrainContext } from './train.ts';
+import type { TrainContext } from './step.ts';
 
 interface Step {
   /** Counted from 1, over all epochs. */
