@@ -14,11 +14,11 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { saveModel, startModel } from '../steps/ml/models/checkpoint.ts';
 import {
-  type Column,
   openSplit,
   readTokensInfo,
   type Split,
   SplitWriter,
+  type TokenColumn,
   type TokensInfo,
   type Values,
   writeTokensInfo,
@@ -34,7 +34,7 @@ const work = join(import.meta.dirname, 'work');
 const EPOCH = { 32: 137_000, 128: 503_581, 256: 503_581 };
 
 /** The target column by task, besides the columns of the mails. */
-const LABELS: Record<string, Record<string, Column>> = {
+const LABELS: Record<string, Record<string, TokenColumn>> = {
   'text-classification': {},
   'causal-lm': { labels: { per: 'token', dtype: 'int32', width: 1 } },
   seq2seq: { labels: { per: 'target', dtype: 'int32', width: 1 } },

@@ -65,7 +65,7 @@ export interface Content {
   modes?: Modes;
 }
 
-export interface Reading {
+export interface ContentOptions {
   /**
    * Follow links that leave the folder, so that changes of their targets are detected. For folders of the user. Otherwise every
    * link counts as a link.
@@ -78,7 +78,7 @@ export interface Reading {
 }
 
 /** The content at `path`; undefined if it does not exist. Follows a link at `path` itself. */
-export async function contentOf(path: string, memo: Hashes, reading: Reading = {}): Promise<Content | undefined> {
+export async function contentOf(path: string, memo: Hashes, reading: ContentOptions = {}): Promise<Content | undefined> {
   const stat = statOf(path, statSync);
   if (!stat) return undefined;
   if (stat.isFile()) {
@@ -92,7 +92,7 @@ export async function contentOf(path: string, memo: Hashes, reading: Reading = {
 }
 
 /** One line of a folder's listing. The hash of a link is that of its target's text; a folder has none. */
-export interface Entry {
+export interface ListingEntry {
   path: string;
   kind: 'file' | 'folder' | 'link';
   hash: string;
@@ -102,15 +102,19 @@ export interface Entry {
 }
 
 /** The files and links in a folder by relative path, to find changes between two states. */
-export async function listing(path: string, memo: Hashes, reading: Reading = {}): Promise<Record<string, Entry>> {
+export async function listing(path: string, memo: Hashes, reading: ContentOptions = {}): Promise<Record<string, ListingEntry>> {
   const entries = await readFolder(path, memo, reading);
   return Object.fromEntries(entries.filter((entry) => entry.kind !== 'folder').map((entry) => [entry.path, entry]));
 }
 
 /** Everything in a folder, in the order of its listing. */
-export async function readFolder(root: string, memo: Hashes, { follow = false, leaveOut, onLeftOut }: Reading = {}): Promise<Entry[]> {
-  const entries: Entry[] = [];
-  const unread: { path: string; stat: BigIntStats; entry: Entry }[] = [];
+export async function readFolder(
+  root: string,
+  memo: Hashes,
+  { follow = false, leaveOut, onLeftOut }: ContentOptions = {},
+): Promise<ListingEntry[]> {
+  const entries: ListingEntry[] = [];
+  const unread: { path: string; stat: BigIntStats; entry: ListingEntry }[] = [];
 
   // `trail`: real paths of the folders that we are in. A link back into one of them is not followed.
   const walk = async (folder: string, prefix: string, trail: string[]): Promise<void> => {
@@ -141,7 +145,7 @@ export async function readFolder(root: string, memo: Hashes, { follow = false, l
         await walk(at, `${path}/`, follow ? [...trail, real ?? join(trail.at(-1)!, name)] : trail);
       } else if (stat.isFile()) {
         const hash = memo.hashOf(stat);
-        const entry: Entry = { path, kind: 'file', ...pick(fileContent(stat, hash ?? '')) };
+        const entry: ListingEntry = { path, kind: 'file', ...pick(fileContent(stat, hash ?? '')) };
         entries.push(entry);
         if (hash === undefined) unread.push({ path: at, stat, entry });
       } else {
@@ -163,7 +167,7 @@ export async function readFolder(root: string, memo: Hashes, { follow = false, l
   return entries.sort(bytewise(entries));
 }
 
-export function formatListing(entries: Entry[]): string {
+export function formatListing(entries: ListingEntry[]): string {
   const lines = entries.map(({ path, kind, hash, size, executable, link }) => {
     if (kind === 'folder') return JSON.stringify([kind, path]);
     if (kind === 'link') return JSON.stringify([kind, link, path]);
@@ -172,10 +176,10 @@ export function formatListing(entries: Entry[]): string {
   return [HEADER, ...lines, ''].join('\n');
 }
 
-export function parseListing(text: string): Entry[] {
+export function parseListing(text: string): ListingEntry[] {
   const [header, ...lines] = text.split('\n');
   if (header !== HEADER) throw new Error(`not a listing of a folder: ${JSON.stringify(header)}`);
-  return lines.slice(0, -1).map((line): Entry => {
+  return lines.slice(0, -1).map((line): ListingEntry => {
     const [kind, ...fields] = JSON.parse(line);
     if (kind === 'folder') return { path: fields[0], kind, hash: '', size: 0, executable: false };
     if (kind === 'link') return { path: fields[1], kind, hash: sha256(fields[0]), size: 0, executable: false, link: fields[0] };
@@ -223,7 +227,7 @@ function fileContent(stat: BigIntStats, hash: string): Content {
   return { kind: 'file', hash, size: Number(stat.size), executable: (stat.mode & 0o100n) !== 0n };
 }
 
-function pick({ hash, size, executable }: Content): Pick<Entry, 'hash' | 'size' | 'executable'> {
+function pick({ hash, size, executable }: Content): Pick<ListingEntry, 'hash' | 'size' | 'executable'> {
   return { hash, size, executable };
 }
 
@@ -298,7 +302,7 @@ function unreadable(path: string, error: unknown): UnreadableError {
 }
 
 /** Compares by UTF-8 bytes, which is the order of code points. JavaScript's `<` is equal for characters up to U+FFFF. */
-function bytewise(entries: Entry[]): (a: Entry, b: Entry) => number {
+function bytewise(entries: ListingEntry[]): (a: ListingEntry, b: ListingEntry) => number {
   if (!entries.some(({ path }) => /[\ud800-\udfff]/.test(path))) return (a, b) => (a.path < b.path ? -1 : 1);
   return (a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path));
 }
@@ -309,12 +313,12 @@ function bytewise(entries: Entry[]): (a: Entry, b: Entry) => number {
  */
 
 /** Undefined if the path does not exist. Does not read the files. */
-export async function stampsOf(path: string, reading: Reading = {}): Promise<string | undefined> {
+export async function stampsOf(path: string, reading: ContentOptions = {}): Promise<string | undefined> {
   return (await contentOf(path, STAMPS, { ...reading, follow: true }))?.hash;
 }
 
 /** The last write of each file in a folder, by relative path; empty for a file. */
-export async function stampsWithin(path: string, reading: Reading = {}): Promise<Map<string, string>> {
+export async function stampsWithin(path: string, reading: ContentOptions = {}): Promise<Map<string, string>> {
   if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return new Map();
   const entries = await listing(path, STAMPS, { ...reading, follow: true });
   return new Map(Object.values(entries).map((entry) => [entry.path, entry.hash]));

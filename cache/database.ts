@@ -35,7 +35,7 @@ export function unsealed(kept: unknown): string | undefined {
   return end >= 0 && kept.slice(end + 1) === checkOf(text) ? text : undefined;
 }
 
-export interface Schema {
+export interface DatabaseSchema {
   /** The name of the database in messages: "the index". */
   what: string;
   /** The SQL that migrates to each version from the one before; the first one creates the tables. */
@@ -47,7 +47,7 @@ type SqliteError = InstanceType<typeof Sqlite.SqliteError>;
 /** Receives a function that prepares statements. */
 type Work<T> = (statement: (sql: string) => Sqlite.Statement<any[], any>) => T;
 
-export class Database {
+export class SqliteDatabase {
   readonly readOnly: boolean;
   /** Absent if it is read-only and the file does not exist. */
   #opened: Sqlite.Database | undefined;
@@ -57,7 +57,7 @@ export class Database {
 
   constructor(
     readonly file: string,
-    private readonly schema: Schema,
+    private readonly schema: DatabaseSchema,
     options: { readOnly: boolean },
   ) {
     this.readOnly = options.readOnly;

@@ -1,12 +1,12 @@
 /** The thread behind `digest.ts`: one job at a time. */
 import { parentPort } from 'node:worker_threads';
-import { type Answer, digestBytes, type Job } from './digest.ts';
+import { type DigestJob, type DigestReply, digestBytes } from './digest.ts';
 
-parentPort!.on('message', ({ from, to }: Job) => {
+parentPort!.on('message', ({ from, to }: DigestJob) => {
   parentPort!.postMessage(answer(from, to));
 });
 
-function answer(from: string, to: string | undefined): Answer {
+function answer(from: string, to: string | undefined): DigestReply {
   try {
     return { digest: digestBytes(from, to) };
   } catch (error) {

@@ -87,15 +87,15 @@ export function breathe(): Promise<void> | undefined {
   });
 }
 
-export interface Job {
+export interface DigestJob {
   from: string;
   to?: string;
 }
 
-export type Answer = { digest: Digest } | { failure: { message: string; code?: string } };
+export type DigestReply = { digest: Digest } | { failure: { message: string; code?: string } };
 
 interface Waiting {
-  job: Job;
+  job: DigestJob;
   resolve(digest: Digest): void;
   reject(error: Error): void;
 }
@@ -104,7 +104,7 @@ const queue: Waiting[] = [];
 const idle: Worker[] = [];
 let workers = 0;
 
-function inWorker(job: Job): Promise<Digest> {
+function inWorker(job: DigestJob): Promise<Digest> {
   return new Promise((resolve, reject) => {
     queue.push({ job, resolve, reject });
     const worker = idle.pop() ?? (workers < Math.min(8, availableParallelism()) ? startWorker() : undefined);
@@ -126,7 +126,7 @@ function nextJob(worker: Worker): void {
     waiting.reject(error);
   };
   worker.once('error', failed);
-  worker.once('message', (answer: Answer) => {
+  worker.once('message', (answer: DigestReply) => {
     worker.off('error', failed);
     if ('digest' in answer) waiting.resolve(answer.digest);
     else waiting.reject(Object.assign(new Error(answer.failure.message), { code: answer.failure.code }));

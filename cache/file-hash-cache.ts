@@ -8,7 +8,7 @@
  */
 
 import type { BigIntStats } from 'node:fs';
-import { checkOf, type Database } from './database.ts';
+import { checkOf, type SqliteDatabase } from './database.ts';
 
 export const MEMO_TABLE = `
   create table files (
@@ -28,13 +28,13 @@ export const CHECKED_MEMO_TABLE = `
   drop table files;`;
 
 /** Lookups before reading a file, and new hashes after it. */
-export type Hashes = Pick<Memo, 'hashOf' | 'learn'>;
+export type Hashes = Pick<FileHashCache, 'hashOf' | 'learn'>;
 
-export class Memo {
+export class FileHashCache {
   /** New entries of this run: key of the file → its timestamps and hash. */
   readonly #learned = new Map<string, { stat: BigIntStats; hash: string }>();
 
-  constructor(private readonly database: Database) {}
+  constructor(private readonly database: SqliteDatabase) {}
 
   /** The hash of the file with this stat, if it was read before and has not changed since. */
   hashOf(stat: BigIntStats): string | undefined {

@@ -4,16 +4,16 @@
  * machine.
  */
 
-import type { Database } from './database.ts';
+import type { SqliteDatabase } from './database.ts';
 import { sha256 } from './digest.ts';
 import { isAlive, thisProcess } from './process.ts';
 
-export interface User {
+export interface GcRootOwner {
   host: string;
   folder: string;
 }
 
-export interface Use {
+export interface GcRoot {
   id: number;
   user: number;
   /** The pipeline of the run. */
@@ -40,11 +40,11 @@ export const USES_TABLES = `
 /** Age in milliseconds after which a run on another host, which cannot be checked, counts as ended. */
 const LONGEST = 30 * 24 * 3600 * 1000;
 
-export class Uses {
-  constructor(private readonly database: Database) {}
+export class GcRoots {
+  constructor(private readonly database: SqliteDatabase) {}
 
   /** Begins a use whose results are unknown yet. Returns its id; undefined in a read-only cache. */
-  arrive(user: User, label: string): number | undefined {
+  arrive(user: GcRootOwner, label: string): number | undefined {
     if (this.database.readOnly) return undefined;
     const { host, boot, pid, start } = thisProcess();
     return this.database.use((statement) => {
@@ -70,12 +70,14 @@ export class Uses {
     );
   }
 
-  users(): (User & { id: number })[] {
-    return this.database.use((statement) => statement('select id, host, folder from users order by id').all()) as (User & { id: number })[];
+  users(): (GcRootOwner & { id: number })[] {
+    return this.database.use((statement) => statement('select id, host, folder from users order by id').all()) as (GcRootOwner & {
+      id: number;
+    })[];
   }
 
   /** All uses, oldest first. */
-  all(): Use[] {
+  all(): GcRoot[] {
     const rows = this.database.use((statement) => statement('select * from uses order by id').all()) as any[];
     return rows.map(({ id, user, label, began, ended, after, fingerprints, host, boot, pid, start }) => {
       const runs = ended === null && (isAlive({ host, boot, pid, start }) ?? Date.now() - Date.parse(began) < LONGEST);
@@ -102,7 +104,7 @@ export class Uses {
     });
   }
 
-  #idOf({ host, folder }: User): number {
+  #idOf({ host, folder }: GcRootOwner): number {
     const where = [host, folder];
     return this.database.use((statement) => {
       const known = statement('select id from users where host = ? and folder = ?').pluck();

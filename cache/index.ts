@@ -3,9 +3,9 @@
  * edit finds the earlier result again. A damaged row counts as an unknown result.
  */
 import type { Content } from './content.ts';
-import { checkOf, type Database } from './database.ts';
+import { checkOf, type SqliteDatabase } from './database.ts';
 
-export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
 
 export interface Result {
   fingerprint: string;
@@ -13,13 +13,13 @@ export interface Result {
   subject: string;
   outputs: Record<string, Content>;
   /** Data of the caller that is stored with the result. */
-  record: Json;
+  record: JsonValue;
   /** ISO date for display. The order of results is the order of saving, which does not depend on the clock. */
   created: string;
 }
 
 /** A result without its record, because records are large. */
-export type Entry = Omit<Result, 'record'> & { number: number };
+export type ResultEntry = Omit<Result, 'record'> & { number: number };
 
 export const RESULTS_TABLE = `
   create table results (
@@ -35,7 +35,7 @@ export const CHECKED_RESULTS = `
 
 export class ResultIndex {
   constructor(
-    private readonly database: Database,
+    private readonly database: SqliteDatabase,
     /** Called once if a result cannot be stored because the cache is read-only. */
     private readonly notKept: () => void,
   ) {}
@@ -87,7 +87,7 @@ export class ResultIndex {
   }
 
   /** All results, oldest first. */
-  all(): Entry[] {
+  all(): ResultEntry[] {
     const rows = this.database.use((statement) =>
       statement(`
         select number, fingerprint, subject, outputs, created from results

@@ -5,7 +5,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Database } from './database.ts';
+import type { SqliteDatabase } from './database.ts';
 import { CacheError } from './error.ts';
 import { isAlive, thisProcess } from './process.ts';
 
@@ -32,7 +32,7 @@ export class Leases {
   #heart: NodeJS.Timeout | undefined;
   #count = 0;
 
-  constructor(private readonly database: Database) {}
+  constructor(private readonly database: SqliteDatabase) {}
 
   /** Waits until the key is free. Calls `onWait` for each holder that it waits for. Rejects if `signal` aborts. */
   async acquire(key: string, { signal, onWait }: { signal?: AbortSignal; onWait?(pid: number): void } = {}): Promise<Lease> {
@@ -192,7 +192,7 @@ function orAborted(promise: Promise<void>, signal?: AbortSignal): Promise<void> 
  * other one, so at least one of them always sees the other.
  */
 
-export class Turns {
+export class GcLock {
   #count = 0;
 
   constructor(private readonly leases: Leases) {}

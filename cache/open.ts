@@ -8,12 +8,12 @@
  */
 import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Database, type Schema } from './database.ts';
+import { type DatabaseSchema, SqliteDatabase } from './database.ts';
 import { CacheError, diskError, shown } from './error.ts';
-import { CHECKED_MEMO_TABLE, MEMO_TABLE, Memo } from './file-hash-cache.ts';
-import { USES_TABLES, Uses } from './gc-roots.ts';
+import { CHECKED_MEMO_TABLE, FileHashCache, MEMO_TABLE } from './file-hash-cache.ts';
+import { GcRoots, USES_TABLES } from './gc-roots.ts';
 import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
-import { LEASES_TABLE, Leases, Turns } from './lease.ts';
+import { GcLock, LEASES_TABLE, Leases } from './lease.ts';
 import { ObjectStore } from './store.ts';
 
 export interface Cache {
@@ -21,11 +21,11 @@ export interface Cache {
   objects: ObjectStore;
   leases: Leases;
   /** Separates publishing and removing. */
-  turns: Turns;
+  turns: GcLock;
   /** The uses of results. */
-  uses: Uses;
+  uses: GcRoots;
   /** The cache of hashes of the user's files. */
-  memo: Memo;
+  memo: FileHashCache;
   /** Nothing is stored, because the caller asked for it or the folder is not writable. */
   readOnly: boolean;
   close(): void;
@@ -46,10 +46,10 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   checkFolder(folder);
   const unwritable = options.readOnly ? undefined : makeWritable(folder);
   const readOnly = options.readOnly || unwritable !== undefined;
-  const database = new Database(join(folder, 'index.sqlite'), INDEX, { readOnly });
+  const database = new SqliteDatabase(join(folder, 'index.sqlite'), INDEX, { readOnly });
   const memos = options.memo === undefined ? undefined : openMemo(options.memo, options.readOnly ?? false);
-  const objectMemo = new Memo(database);
-  const memo = memos ? new Memo(memos) : objectMemo;
+  const objectMemo = new FileHashCache(database);
+  const memo = memos ? new FileHashCache(memos) : objectMemo;
   const leases = new Leases(database);
   let told = options.readOnly;
   const staging = options.readOnly ? undefined : (options.staging ?? (readOnly ? undefined : join(folder, 'tmp')));
@@ -62,8 +62,8 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
     index: new ResultIndex(database, notKept),
     objects: new ObjectStore({ folder, objects: objectMemo, files: memo, readOnly, staging }),
     leases,
-    turns: new Turns(leases),
-    uses: new Uses(database),
+    turns: new GcLock(leases),
+    uses: new GcRoots(database),
     memo,
     readOnly,
     close() {
@@ -83,14 +83,14 @@ function ignoringCacheErrors(work: () => void): void {
   }
 }
 
-const INDEX: Schema = {
+const INDEX: DatabaseSchema = {
   what: 'the index',
   versions: [RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE, USES_TABLES, CHECKED_RESULTS + CHECKED_MEMO_TABLE],
 };
-const MEMO: Schema = { what: 'the memo of file hashes', versions: [MEMO_TABLE, CHECKED_MEMO_TABLE] };
+const MEMO: DatabaseSchema = { what: 'the memo of file hashes', versions: [MEMO_TABLE, CHECKED_MEMO_TABLE] };
 
-function openMemo(file: string, readOnly: boolean): Database {
-  return new Database(file, MEMO, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
+function openMemo(file: string, readOnly: boolean): SqliteDatabase {
+  return new SqliteDatabase(file, MEMO, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
 }
 
 /** Creates the folder if it is missing. Returns the part of it that is not writable, if any. */

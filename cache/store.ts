@@ -23,10 +23,10 @@ import {
 import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { flushFiles, flushFolders, place, removeAbandoned, removeTree, temporaryIn } from './atomic-move.ts';
-import { applyModes, type Content, type Entry, formatListing, parseListing, readFolder } from './content.ts';
+import { applyModes, type Content, formatListing, type ListingEntry, parseListing, readFolder } from './content.ts';
 import { BIG, breathe, digest, sha256 } from './digest.ts';
 import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
-import type { Memo } from './file-hash-cache.ts';
+import type { FileHashCache } from './file-hash-cache.ts';
 
 export type ObjectState = 'ok' | 'missing' | 'damaged';
 
@@ -41,9 +41,9 @@ export class ObjectStore {
       /** The folder of the cache. */
       folder: string;
       /** Hash cache for objects. */
-      objects: Memo;
+      objects: FileHashCache;
       /** Hash cache for files that are stored and restored. */
-      files: Memo;
+      files: FileHashCache;
       readOnly: boolean;
       /** Folder for restoring, if a rename can move files from there to the target. */
       staging: string | undefined;
@@ -258,7 +258,7 @@ export class ObjectStore {
   }
 
   /** The files to write for restoring, after verifying all objects. Moves damaged objects away. */
-  async #entriesOf(content: Content): Promise<Entry[]> {
+  async #entriesOf(content: Content): Promise<ListingEntry[]> {
     await this.#require(content.hash);
     if (content.kind === 'file') return [{ ...content, kind: 'file', path: '' }];
     const entries = this.#listingOf(content);
@@ -279,7 +279,7 @@ export class ObjectStore {
     return new MissingObjectError(`the object ${hash} is not in ${this.#objects}`, RUN_AGAIN);
   }
 
-  async #write(kind: Content['kind'], entries: Entry[], to: string): Promise<void> {
+  async #write(kind: Content['kind'], entries: ListingEntry[], to: string): Promise<void> {
     if (kind === 'folder') mkdirSync(to);
     for (const entry of entries) if (entry.kind === 'folder') mkdirSync(join(to, entry.path));
     const files = entries.filter((entry) => entry.kind === 'file');
@@ -291,11 +291,11 @@ export class ObjectStore {
     for (const { link, path } of entries) if (link !== undefined) symlinkSync(link, join(to, path));
   }
 
-  #trustFiles(entries: Entry[], root: string): void {
+  #trustFiles(entries: ListingEntry[], root: string): void {
     for (const { kind, path, hash } of entries) if (kind === 'file') this.at.files.trust(statOf(join(root, path))!, hash);
   }
 
-  async #copyOut({ hash, size, executable }: Entry, to: string): Promise<void> {
+  async #copyOut({ hash, size, executable }: ListingEntry, to: string): Promise<void> {
     const object = this.pathOf(hash);
     const mode = executable ? 0o777 : 0o666;
     try {
@@ -335,7 +335,7 @@ export class ObjectStore {
     return true;
   }
 
-  #listingOf(content: Pick<Content, 'hash'>): Entry[] {
+  #listingOf(content: Pick<Content, 'hash'>): ListingEntry[] {
     return parseListing(readFileSync(this.pathOf(content.hash), 'utf8'));
   }
 

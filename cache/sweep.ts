@@ -3,11 +3,11 @@
  * (of killed processes). The plan comes first, so that it can be printed. Then results are removed before their objects.
  */
 import type { Content } from './content.ts';
-import type { Entry } from './index.ts';
+import type { ResultEntry } from './index.ts';
 import type { Cache } from './open.ts';
 
 export interface Sweep {
-  results: Entry[];
+  results: ResultEntry[];
   objects: string[];
   /** Disk usage of the objects to remove, in bytes. */
   bytes: number;
@@ -17,7 +17,7 @@ export interface Sweep {
 
 export interface SweepOptions {
   /** Results that may be removed, in the order of removal. */
-  candidates: Entry[];
+  candidates: ResultEntry[];
   /** Remove results only until all objects together have at most this size in bytes; by default, remove all. */
   maxSize?: number;
   /** Contents to keep even if no result has them. */
@@ -43,7 +43,7 @@ export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOpti
 
   const goes = new Set([...sizes.keys()].filter((hash) => !needs.get(hash)));
   let left = [...sizes].reduce((sum, [hash, size]) => sum + (goes.has(hash) ? 0 : size), 0);
-  const results: Entry[] = [];
+  const results: ResultEntry[] = [];
   for (const result of candidates) {
     if (maxSize !== undefined && left <= maxSize) break;
     results.push(result);

@@ -41,7 +41,7 @@ export interface Cell extends CellOrigin {
   /** Declared variables with their values; undefined if declared but not set. */
   env: Record<string, string | undefined>;
   /** The templates of its commands and variables, so that changes can be reported in terms of the pipeline. */
-  written?: Written;
+  written?: WrittenCell;
   /** Names of variables that are passed to the step and masked in logs. */
   secrets: string[];
   /** Milliseconds. */
@@ -59,7 +59,7 @@ export interface Cell extends CellOrigin {
   enabled: boolean;
 }
 
-export interface Written {
+export interface WrittenCell {
   /** SHA-256 of the commands with their expressions unresolved. */
   commands?: string;
   /** SHA-256 of each variable whose value has expressions, unresolved. */
@@ -113,6 +113,6 @@ export interface CellOutput {
 }
 
 /** The path of a pipeline's lockfile, which is beside the pipeline file. */
-export function lockPath(pipelineFile: string): string {
+export function lockfilePath(pipelineFile: string): string {
   return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
 }

@@ -1,5 +1,5 @@
 /** Reads the tables that steps wrote. */
-import { type Column, Database, quote, type Row } from '../steps/ml/data/database.ts';
+import { Database, quote, type Row, type TableColumn } from '../steps/ml/data/database.ts';
 import { tableOf } from '../steps/ml/data/table.ts';
 
 /** Rows in the order of `id`, in chunks of about two thousand, one chunk in memory at a time. */
@@ -13,7 +13,7 @@ export async function* readRows<R extends Row = Row>(folder: string, columns: st
 }
 
 /** How many rows and which columns a table has. */
-export async function describeTable(folder: string): Promise<{ rows: number; columns: Column[] }> {
+export async function describeTable(folder: string): Promise<{ rows: number; columns: TableColumn[] }> {
   const database = await Database.open();
   try {
     const table = tableOf(folder);

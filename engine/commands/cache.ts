@@ -2,14 +2,14 @@
 
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
-import type { Entry } from '../../cache/index.ts';
+import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
 import { rootOf } from '../pipeline/index.ts';
-import { makeOwnFolder, type Places, placesOf } from '../run/project-paths.ts';
+import { makeOwnFolder, type ProjectPaths, projectPaths } from '../run/project-paths.ts';
 import { cellOfName, cellTest } from '../run/select-cells.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';
 
@@ -23,12 +23,12 @@ export default async function cache([what = '', ...words]: string[], options: Op
   const command = Object.hasOwn(COMMANDS, what) ? COMMANDS[what] : undefined;
   if (!command) throw usage(`cache has no subcommand "${what}"`, didYouMean(what, Object.keys(COMMANDS), 'the subcommands'));
   const root = recordsRoot() ?? rootOf(process.cwd());
-  return command({ root, places: placesOf({ root }), words, ...options });
+  return command({ root, places: projectPaths({ root }), words, ...options });
 }
 
 interface Asked extends Options {
   root: string;
-  places: Places;
+  places: ProjectPaths;
   words: string[];
 }
 
@@ -97,7 +97,7 @@ async function verify(asked: Asked): Promise<number> {
   const cache = open(asked);
   try {
     const { objects, bytes: size, damaged } = await cache.objects.verify();
-    const broken: Entry[] = [];
+    const broken: ResultEntry[] = [];
     for (const result of cache.index.all()) {
       const states = await Promise.all(Object.values(result.outputs).map((content) => cache.objects.state(content)));
       if (states.some((state) => state !== 'ok')) broken.push(result);
@@ -196,7 +196,7 @@ function none({ words }: Asked, what: string): void {
   if (words.length > 0) throw usage(`cache ${what} takes no arguments, but got "${words.join(' ')}"`);
 }
 
-function foldersOf({ own, cache, kept, checkpoints, work }: Places): [string, string][] {
+function foldersOf({ own, cache, kept, checkpoints, work }: ProjectPaths): [string, string][] {
   return [
     ['downloads', join(cache, 'sources')],
     ['damaged objects', join(cache, 'damaged')],

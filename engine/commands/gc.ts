@@ -6,11 +6,11 @@ import { createInterface } from 'node:readline/promises';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
-import { type Collection, collect, planCollection, type Scope } from '../run/gc.ts';
+import { type Collection, collect, type GcScope, planCollection } from '../run/gc.ts';
 import { isRunning, type Leftover, leftovers, removeLeftovers } from '../run/leftovers.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';
 
-interface Options extends Scope {
+interface Options extends GcScope {
   kept?: boolean;
   failed?: boolean;
   yes?: boolean;
@@ -68,7 +68,7 @@ function shown(root: string, { kind, path, files, bytes }: Leftover, going: Left
   return { kind, path: relative(root, path), files, bytes, removed: going.some((other) => other.path === path) };
 }
 
-function planLines(planned: Collection, { maxSize }: Scope): string[] {
+function planLines(planned: Collection, { maxSize }: GcScope): string[] {
   const { results, total, kept, left } = planned;
   const reasons = [
     [kept.lock, 'a lockfile'],

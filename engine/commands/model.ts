@@ -7,8 +7,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openCache } from '../../cache/open.ts';
 import { maybeMany, readAddress } from '../address.ts';
-import { Sources } from '../fetch/fetch.ts';
-import type { Work } from '../fetch/fetched-store.ts';
+import { RemoteSources } from '../fetch/fetch.ts';
+import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { inJson, printable, printLines, resultOutput } from '../format/terminal-text.ts';
 import { bytes as bytesOf } from '../format/text.ts';
 import { generation, serving } from '../registry.ts';
@@ -24,7 +24,7 @@ export async function modelFolder(given: string): Promise<string> {
   const folder = TUNESMITH_CACHE || join(own, 'cache');
   const cache = openCache(folder);
   try {
-    const sources = new Sources({ folder: join(folder, 'sources'), memo: cache.memo, readOnly: false, notice: say });
+    const sources = new RemoteSources({ folder: join(folder, 'sources'), memo: cache.memo, readOnly: false, notice: say });
     const [found] = await sources.fetch(await sources.pin(address), telling(given));
     return found!.path;
   } finally {
@@ -33,7 +33,7 @@ export async function modelFolder(given: string): Promise<string> {
 }
 
 /** Ctrl-C ends the process. The next call resumes the download. */
-function telling(address: string): Work {
+function telling(address: string): FetchProgress {
   let [done, total] = [0, 0];
   let shown = 0;
   return {

@@ -15,7 +15,7 @@ export interface PipelineOptions {
   params?: string;
 }
 
-export interface Choice {
+export interface PipelineChoice {
   /** The message if there is no pipeline. */
   none?: string;
   /** If there are several pipelines, take the one that ran last. For commands that report on past runs. */
@@ -28,7 +28,7 @@ export interface Choice {
 export async function openPipeline(
   named: string | undefined,
   { file, param, params }: PipelineOptions,
-  choice?: Choice,
+  choice?: PipelineChoice,
 ): Promise<Pipeline> {
   return readPipeline(await choosePipeline(named ?? file, choice), { set: param, paramsFile: params, readOnly: true });
 }
@@ -36,7 +36,7 @@ export async function openPipeline(
 /** The given file; otherwise the pipeline in the working folder, in ./pipelines, or of the last run. */
 export async function choosePipeline(
   named: string | undefined,
-  { none = 'there is no pipeline here', lastRun: takesLast = false, executes = false }: Choice = {},
+  { none = 'there is no pipeline here', lastRun: takesLast = false, executes = false }: PipelineChoice = {},
 ): Promise<string> {
   if (named !== undefined) return named;
   for (const folder of ['.', 'pipelines']) {

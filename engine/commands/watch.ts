@@ -12,7 +12,7 @@ import { printableJson, printLines } from '../format/terminal-text.ts';
 import { count } from '../format/text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 import { nearPath } from '../report/outcome.ts';
-import { codeLooks, inputLooks, type Looks, looksNow, textLooks } from '../run/watch-snapshot.ts';
+import { codeLooks, inputLooks, looksNow, textLooks, type WatchSnapshot } from '../run/watch-snapshot.ts';
 import { forget } from '../step-code.ts';
 import { failed } from './failed.ts';
 import type { Interruptions } from './interruptions.ts';
@@ -34,7 +34,7 @@ export async function watch({ file, param, params, json, interrupted, run }: Wat
   for (;;) {
     forget();
     const texts = textLooks(file, params);
-    let begun: { pipeline: Pipeline; known: Looks; inputs: Looks } | undefined;
+    let begun: { pipeline: Pipeline; known: WatchSnapshot; inputs: WatchSnapshot } | undefined;
     let mistakes = '';
     const code = await run(async (pipeline) => {
       begun = { pipeline, known: new Map([...texts, ...(await codeLooks(pipeline))]), inputs: inputLooks(pipeline) };
@@ -54,7 +54,7 @@ export async function watch({ file, param, params, json, interrupted, run }: Wat
 
 /** Resolves with the first path that has changed, or with undefined if the signal aborts. */
 async function change(
-  { pipeline, known, inputs }: { pipeline: Pipeline; known: Looks; inputs: Looks },
+  { pipeline, known, inputs }: { pipeline: Pipeline; known: WatchSnapshot; inputs: WatchSnapshot },
   signal: AbortSignal,
 ): Promise<string | undefined> {
   for (;;) {
@@ -92,7 +92,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   return sleep(ms, undefined, { signal }).catch(() => {});
 }
 
-function firstDifference(before: Looks, now: Looks): string | undefined {
+function firstDifference(before: WatchSnapshot, now: WatchSnapshot): string | undefined {
   for (const [path, look] of now) if (before.get(path) !== look) return path;
   for (const path of before.keys()) if (!now.has(path)) return path;
   return undefined;

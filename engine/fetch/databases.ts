@@ -9,9 +9,9 @@ import pg from 'pg';
 import Cursor from 'pg-cursor';
 import type { QueryAddress } from '../address.ts';
 import { StepError } from '../step.ts';
-import { fraction, type Rows, refuseSameColumns, rowLine, textOfBytes } from './query.ts';
+import { fraction, type QueryRows, refuseSameColumns, rowLine, textOfBytes } from './query.ts';
 
-export async function* postgresRows(address: QueryAddress): Rows {
+export async function* postgresRows(address: QueryAddress): QueryRows {
   const client = new pg.Client({ connectionString: address.url, application_name: 'tunesmith' });
   client.on('error', () => {}); // The interrupted query reports the error.
   const where = new URL(address.url.replace(/^\w+:\/\/(?=[/?]|$)/, '$&localhost')).host || 'the database';
@@ -109,7 +109,7 @@ const ELEMENTS: Record<number, number> = {
 
 /* The rows of a SQLite query. Opens the file read-only. */
 
-export async function* sqliteRows(address: QueryAddress & { file: string }): Rows {
+export async function* sqliteRows(address: QueryAddress & { file: string }): QueryRows {
   const { file, url, query } = address;
   if (!existsSync(file)) throw new StepError(`${url} does not exist`, 'Paths are relative to the pipeline file.');
   let database: Database.Database | undefined;

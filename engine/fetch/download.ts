@@ -16,7 +16,7 @@ import { StepError } from '../step.ts';
  * credentials to another host, and give up on a host that does not answer.
  */
 
-export interface Asked {
+export interface HttpRequest {
   method?: 'GET' | 'HEAD' | 'POST';
   headers?: Record<string, string>;
   /** The `Authorization` header, which is sent only to the host of the URL. */
@@ -39,7 +39,7 @@ export class Unreachable extends StepError {
 }
 
 /** Returns the response with any status. Retries 429 and 5xx, and returns them if they persist. */
-export async function ask(url: string, asked: Asked = {}): Promise<Response> {
+export async function ask(url: string, asked: HttpRequest = {}): Promise<Response> {
   const host = new URL(url).host;
   for (let attempt = 1; ; attempt++) {
     let response: Response | undefined;
@@ -82,7 +82,7 @@ export function patience(): number {
   return (seconds > 0 ? seconds : 30) * 1000;
 }
 
-async function follow(url: string, { method = 'GET', headers = {}, authorization, signal, until, hasty }: Asked): Promise<Response> {
+async function follow(url: string, { method = 'GET', headers = {}, authorization, signal, until, hasty }: HttpRequest): Promise<Response> {
   const { origin } = new URL(url);
   let at = url;
   for (let hops = 0; hops <= 10; hops++) {
@@ -162,7 +162,7 @@ function innermost(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-export interface Wanted extends Asked {
+export interface DownloadRequest extends HttpRequest {
   url: string;
   /** The target path. */
   to: string;
@@ -188,7 +188,7 @@ export interface FileHash {
 }
 
 /** Downloads a file. Returns the headers of the HTTP response. */
-export async function download(wanted: Wanted): Promise<Headers> {
+export async function download(wanted: DownloadRequest): Promise<Headers> {
   await mkdir(dirname(wanted.to), { recursive: true }).catch((error) => {
     throw diskError(error, `making ${dirname(wanted.to)}`, dirname(dirname(wanted.to)));
   });
@@ -232,7 +232,7 @@ function isRight({ wanted, actual }: Came): boolean {
 }
 
 /** Requests the missing bytes until the file is complete. */
-async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
+async function fetchPart(part: string, wanted: DownloadRequest): Promise<Came> {
   let told = 0;
   let ended = false;
   for (let fruitless = 0; ; ) {
@@ -293,7 +293,7 @@ async function fetchPart(part: string, wanted: Wanted): Promise<Came> {
   }
 }
 
-function ofOtherSize({ what, size }: Wanted, total: number): StepError {
+function ofOtherSize({ what, size }: DownloadRequest, total: number): StepError {
   return new StepError(
     `${what} has the wrong size: ${total} bytes instead of ${size}`,
     'The download was deleted. Run again. If that does not help, the server or a proxy sends the wrong file.',
@@ -305,7 +305,7 @@ async function receive(
   response: Response,
   part: string,
   from: number,
-  { signal, what, size, to }: Wanted,
+  { signal, what, size, to }: DownloadRequest,
   onBytes: (count: number) => void,
 ): Promise<unknown> {
   let file: FileHandle;
@@ -357,12 +357,12 @@ async function next(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Ui
   }
 }
 
-async function discard(part: string, { onBytes }: Wanted): Promise<void> {
+async function discard(part: string, { onBytes }: DownloadRequest): Promise<void> {
   onBytes?.(-(await sizeOf(part)));
   await rm(part, { force: true });
 }
 
-async function judge(part: string, { hash, hashIn }: Wanted, headers: Headers): Promise<Came> {
+async function judge(part: string, { hash, hashIn }: DownloadRequest, headers: Headers): Promise<Came> {
   const wanted = hash ?? hashIn?.(headers);
   return { headers, wanted, actual: wanted && (await hashOfFile(part, wanted.kind)) };
 }
@@ -371,7 +371,7 @@ function hasher(kind: FileHash['kind'], size: number): Hash {
   return kind === 'git' ? createHash('sha1').update(`blob ${size}\0`) : createHash(kind);
 }
 
-function makeRoom({ what, to }: Wanted, needed: number): void {
+function makeRoom({ what, to }: DownloadRequest, needed: number): void {
   const folder = dirname(to);
   if (needed > freeSpace(folder)) throw diskError({ code: 'ENOSPC' }, `downloading ${what}`, folder, needed);
 }

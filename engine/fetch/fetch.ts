@@ -3,10 +3,10 @@
  * and enters the fingerprints. It is *fetched* when a cell that needs it runs.
  */
 
-import type { Memo } from '../../cache/file-hash-cache.ts';
+import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import type { Address } from '../address.ts';
 import { StepError } from '../step.ts';
-import type { Work } from './fetched-store.ts';
+import type { FetchProgress } from './fetched-store.ts';
 
 export interface Pinned {
   address: Address;
@@ -16,10 +16,10 @@ export interface Pinned {
   revision: string;
 }
 
-export interface Surroundings {
+export interface FetchSettings {
   /** The store for unpacked folders and views of the hub's cache. */
   folder: string;
-  memo: Memo;
+  memo: FileHashCache;
   /** Write nothing, not even the current commit of a branch. */
   readOnly: boolean;
   /** Aborts on Ctrl-C. */
@@ -29,17 +29,17 @@ export interface Surroundings {
 }
 
 /** One kind of address. */
-export interface Provider<A extends Address = Address> {
+export interface AddressProvider<A extends Address = Address> {
   pin(address: A): Promise<Omit<Pinned, 'address'>>;
   /** Downloads the missing files to a cache. */
-  fetch(address: A, revision: string, work: Work): Promise<Fetched[]>;
+  fetch(address: A, revision: string, work: FetchProgress): Promise<Fetched[]>;
 }
 
-export class Sources {
+export class RemoteSources {
   readonly #pinned = new Map<string, Promise<Pinned>>();
-  readonly #opened = new Map<Address['kind'], Promise<Provider>>();
+  readonly #opened = new Map<Address['kind'], Promise<AddressProvider>>();
 
-  constructor(private readonly surroundings: Surroundings) {}
+  constructor(private readonly surroundings: FetchSettings) {}
 
   /** Resolves each address once, for any number of cells. */
   pin(address: Address): Promise<Pinned> {
@@ -53,7 +53,7 @@ export class Sources {
     return pinned;
   }
 
-  async fetch({ address, revision }: Pinned, work: Work): Promise<Fetched[]> {
+  async fetch({ address, revision }: Pinned, work: FetchProgress): Promise<Fetched[]> {
     return (await this.#provider(address)).fetch(address, revision, work);
   }
 
@@ -66,19 +66,19 @@ export class Sources {
   }
 
   /** Loads a kind of address on demand, because most pipelines have none. */
-  #provider({ kind }: Address): Promise<Provider> {
+  #provider({ kind }: Address): Promise<AddressProvider> {
     let opened = this.#opened.get(kind);
     if (!opened) {
-      opened = open(kind, this.surroundings) as Promise<Provider>;
+      opened = open(kind, this.surroundings) as Promise<AddressProvider>;
       this.#opened.set(kind, opened);
     }
     return opened;
   }
 }
 
-async function open(kind: Address['kind'], surroundings: Surroundings) {
-  const { Shelf } = await import('./fetched-store.ts');
-  const shelf = new Shelf(surroundings.folder, surroundings.memo);
+async function open(kind: Address['kind'], surroundings: FetchSettings) {
+  const { FetchedStore } = await import('./fetched-store.ts');
+  const shelf = new FetchedStore(surroundings.folder, surroundings.memo);
   if (kind === 'hub') return new (await import('./hub.ts')).Hub(shelf, surroundings);
   if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(shelf, surroundings);
   if (kind === 'query') return new (await import('./query.ts')).Query(shelf, surroundings);

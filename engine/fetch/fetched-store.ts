@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { removeAbandoned, temporaryIn } from '../../cache/atomic-move.ts';
 import { contentOf } from '../../cache/content.ts';
 import { diskError } from '../../cache/error.ts';
-import type { Memo } from '../../cache/file-hash-cache.ts';
+import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
 
 /*
@@ -18,18 +18,18 @@ import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.
  * again if its content no longer matches.
  */
 
-export class Shelf {
+export class FetchedStore {
   constructor(
     /** Created on demand. */
     readonly folder: string,
-    private readonly memo: Memo,
+    private readonly memo: FileHashCache,
   ) {}
 
   /**
    * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
    * `owner/name@1a2b3c4`, which messages show.
    */
-  async take(name: string, work: Work, make: (folder: string) => Promise<string>): Promise<string> {
+  async take(name: string, work: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
     return locked(`${place}.lock`, work, async () => {
       const found = await this.#whole(place);
@@ -87,14 +87,14 @@ export class Shelf {
   }
 }
 
-export interface Waiting {
+export interface LockOptions {
   signal?: AbortSignal;
   /** Called once if another process has the lock. */
   onWait?(pid: number): void;
 }
 
 /** Runs `work` while no other process and no other call in this process has the lock. */
-export async function locked<T>(path: string, { signal, onWait }: Waiting, work: () => Promise<T>): Promise<T> {
+export async function locked<T>(path: string, { signal, onWait }: LockOptions, work: () => Promise<T>): Promise<T> {
   let told = false;
   for (let wait = 10; !(await take(path)); wait = Math.min(200, wait * 1.5)) {
     const holder = await readHolder(path);
@@ -175,7 +175,7 @@ async function remove(path: string, holder: ProcessIdentity | undefined): Promis
 
 /* The context of a download: callbacks for log lines and progress. */
 
-export interface Work extends Waiting {
+export interface FetchProgress extends LockOptions {
   signal: AbortSignal;
   /** Writes a line to the cell's log. */
   say(message: string): void;

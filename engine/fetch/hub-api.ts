@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { type HubAddress, isSafePath } from '../address.ts';
 import { StepError } from '../step.ts';
 import { repositoryOf } from './choose-files.ts';
-import { type Asked, ask } from './download.ts';
+import { ask, type HttpRequest } from './download.ts';
 import type { FileFacts, TreeEntry } from './hub-cache.ts';
 
 /** The hub refused a request. */
-export class Refused extends StepError {
+export class HubRefusal extends StepError {
   constructor(
     readonly status: number,
     /** The hub's error code. */
@@ -23,7 +23,7 @@ export class Refused extends StepError {
 }
 
 /** Settings for requests to the hub. */
-type Manner = Pick<Asked, 'signal' | 'hasty' | 'say'>;
+type Manner = Pick<HttpRequest, 'signal' | 'hasty' | 'say'>;
 
 export class HubApi {
   readonly #endpoint: string;
@@ -46,7 +46,7 @@ export class HubApi {
       if (isCommit(sha)) return sha;
     } catch (error) {
       // A mirror may serve only files.
-      if (!(error instanceof Refused) || error.status !== 404 || error.code !== undefined) throw error;
+      if (!(error instanceof HubRefusal) || error.status !== 404 || error.code !== undefined) throw error;
       const commit = await this.#commitOfFiles(address, revision, manner);
       if (commit === undefined) throw error;
       return commit;
@@ -109,7 +109,7 @@ export class HubApi {
   }
 
   /** `name`: name of a file. */
-  async refused(response: Response, address: HubAddress, revision: string, name?: string): Promise<Refused> {
+  async refused(response: Response, address: HubAddress, revision: string, name?: string): Promise<HubRefusal> {
     await response.body?.cancel();
     const { status, headers } = response;
     const code = headers.get('x-error-code') ?? undefined;
@@ -118,7 +118,7 @@ export class HubApi {
     const where = repositoryOf(address);
     const page = `${this.#endpoint}/${address.type === 'dataset' ? 'datasets/' : ''}${address.name}`;
     const authorized = (await this.authorization()) !== undefined;
-    const refused = (message: string, hint: string) => new Refused(status, code, message, hint);
+    const refused = (message: string, hint: string) => new HubRefusal(status, code, message, hint);
 
     if (code === 'GatedRepo')
       return refused(

@@ -14,7 +14,7 @@ import { dirname, join, relative } from 'node:path';
 import { temporaryIn } from '../../cache/atomic-move.ts';
 import { contentOf } from '../../cache/content.ts';
 import { diskError } from '../../cache/error.ts';
-import type { Memo } from '../../cache/file-hash-cache.ts';
+import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import { type FileHash, hashOfFile } from './download.ts';
 
 /** A file of a commit. */
@@ -24,7 +24,7 @@ export interface FileFacts {
   hash?: FileHash;
 }
 
-export type Tree = Map<string, FileFacts>;
+export type RepositoryTree = Map<string, FileFacts>;
 
 /** One file of a listing in `trees/`. */
 export interface TreeEntry {
@@ -44,7 +44,7 @@ export class HubCache {
   constructor(
     root: string,
     folder: string,
-    private readonly memo: Memo,
+    private readonly memo: FileHashCache,
   ) {
     this.#root = root.replace(/^~(?=\/|$)/, homedir());
     this.#folder = join(this.#root, folder);
@@ -66,7 +66,7 @@ export class HubCache {
     await replaceFile(join(this.#folder, 'refs', revision), commit).catch(() => {});
   }
 
-  async tree(commit: string): Promise<Tree | undefined> {
+  async tree(commit: string): Promise<RepositoryTree | undefined> {
     try {
       const { format_version, files } = JSON.parse(await readFile(join(this.#folder, 'trees', `${commit}.json`), 'utf8'));
       return format_version === 1 ? treeOf(files) : undefined;
@@ -137,7 +137,7 @@ export class HubCache {
   }
 }
 
-export function treeOf(files: Record<string, TreeEntry>): Tree {
+export function treeOf(files: Record<string, TreeEntry>): RepositoryTree {
   return new Map(
     Object.entries(files).map(([name, { size, blob_id, lfs_sha256, lfs_size }]): [string, FileFacts] => [
       name,

@@ -11,17 +11,17 @@ import { type HubAddress, isSafePath } from '../address.ts';
 import { StepError } from '../step.ts';
 import { choose, dataFiles, repositoryOf } from './choose-files.ts';
 import { download, Unreachable } from './download.ts';
-import { type Fetched, inParallel, type Provider, type Surroundings } from './fetch.ts';
-import { locked, type Shelf, type Work } from './fetched-store.ts';
-import { HubApi, Refused } from './hub-api.ts';
-import { type FileFacts, HubCache, type Tree, treeOf } from './hub-cache.ts';
+import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
+import { type FetchedStore, type FetchProgress, locked } from './fetched-store.ts';
+import { HubApi, HubRefusal } from './hub-api.ts';
+import { type FileFacts, HubCache, type RepositoryTree, treeOf } from './hub-cache.ts';
 
-export class Hub implements Provider<HubAddress> {
+export class Hub implements AddressProvider<HubAddress> {
   readonly #api = new HubApi();
 
   constructor(
-    private readonly shelf: Shelf,
-    private readonly surroundings: Surroundings,
+    private readonly shelf: FetchedStore,
+    private readonly surroundings: FetchSettings,
   ) {}
 
   /** The current commit of the address; the last known one if the hub cannot be reached. */
@@ -33,7 +33,7 @@ export class Hub implements Provider<HubAddress> {
     return { name, revision: await this.#commitOfData(address) };
   }
 
-  async fetch(address: HubAddress, commit: string, work: Work): Promise<Fetched[]> {
+  async fetch(address: HubAddress, commit: string, work: FetchProgress): Promise<Fetched[]> {
     const cache = await this.#cache(address);
     const tree = await this.#tree(address, commit, work.signal);
     const { files, given } = choose(tree.keys(), address);
@@ -72,7 +72,7 @@ export class Hub implements Provider<HubAddress> {
     try {
       return await this.#commitOf(address, 'refs/convert/parquet');
     } catch (error) {
-      const none = (error instanceof Refused && error.status < 429) || error instanceof Uncached;
+      const none = (error instanceof HubRefusal && error.status < 429) || error instanceof Uncached;
       // Offline, use the same files as before.
       const before = error instanceof Unreachable && (await (await this.#cache(address)).names(own)).length > 0;
       if (none || before) return own;
@@ -95,7 +95,7 @@ export class Hub implements Provider<HubAddress> {
       return commit;
     } catch (error) {
       // As in Python's library: without access, the cached files can still be used.
-      const gone = error instanceof Refused && error.code === 'RevisionNotFound';
+      const gone = error instanceof HubRefusal && error.code === 'RevisionNotFound';
       if (known === undefined || gone || !(error instanceof StepError)) throw error;
       notice(`${error.message}; using the last known commit of ${repositoryOf(address)}, ${known.slice(0, 7)}`);
       return known;
@@ -103,7 +103,7 @@ export class Hub implements Provider<HubAddress> {
   }
 
   /** All files of a commit. They never change, so the list is cached. */
-  async #tree(address: HubAddress, commit: string, signal?: AbortSignal): Promise<Tree> {
+  async #tree(address: HubAddress, commit: string, signal?: AbortSignal): Promise<RepositoryTree> {
     const cache = await this.#cache(address);
     const kept = await cache.tree(commit);
     if (kept) return kept;
@@ -121,7 +121,14 @@ export class Hub implements Provider<HubAddress> {
     }
   }
 
-  async #fetchFile(address: HubAddress, commit: string, name: string, listed: FileFacts, cache: HubCache, work: Work): Promise<void> {
+  async #fetchFile(
+    address: HubAddress,
+    commit: string,
+    name: string,
+    listed: FileFacts,
+    cache: HubCache,
+    work: FetchProgress,
+  ): Promise<void> {
     const { signal, say } = work;
     const facts = listed.hash
       ? { ...listed, blob: listed.hash.hex }
@@ -153,7 +160,7 @@ export class Hub implements Provider<HubAddress> {
    * A folder with exactly these files, even if the snapshot has more. It contains hard links, not symbolic links into the cache,
    * which would break in a copy of the folder.
    */
-  async #view(files: string[], address: HubAddress, commit: string, cache: HubCache, work: Work): Promise<string> {
+  async #view(files: string[], address: HubAddress, commit: string, cache: HubCache, work: FetchProgress): Promise<string> {
     const key = sha256(files.join('\n')).slice(0, 16);
     const name = `${address.type}s--${address.name.replace('/', '--')}@${commit.slice(0, 12)}`;
     return this.shelf.take(join('hub', name, key), work, async (folder) => {
@@ -196,7 +203,7 @@ function refuseMissing(missing: string[], address: HubAddress, commit: string, c
  * The files of a snapshot that another library made without a listing. A model with weights counts as complete. For a dataset,
  * it is unknown which files are missing.
  */
-async function snapshotTree(address: HubAddress, commit: string, cache: HubCache): Promise<Tree> {
+async function snapshotTree(address: HubAddress, commit: string, cache: HubCache): Promise<RepositoryTree> {
   const names = await cache.names(commit);
   const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
   if (names.length === 0) throw new Uncached(`${where} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);

@@ -13,16 +13,16 @@ import { didYouMean } from '../format/did-you-mean.ts';
 import { StepError } from '../step.ts';
 import { matching } from './choose-files.ts';
 import { ask, download, type FileHash } from './download.ts';
-import { type Fetched, inParallel, type Provider, type Surroundings } from './fetch.ts';
-import type { Shelf, Work } from './fetched-store.ts';
+import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
+import type { FetchedStore, FetchProgress } from './fetched-store.ts';
 import { unpack } from './unpack.ts';
 
-export class Kaggle implements Provider<KaggleAddress> {
+export class Kaggle implements AddressProvider<KaggleAddress> {
   readonly #api = apiOf(process.env.KAGGLE_API_ENDPOINT || 'https://www.kaggle.com');
 
   constructor(
-    private readonly shelf: Shelf,
-    private readonly surroundings: Surroundings,
+    private readonly shelf: FetchedStore,
+    private readonly surroundings: FetchSettings,
   ) {}
 
   async pin(address: KaggleAddress): Promise<{ name: string; revision: string }> {
@@ -47,7 +47,7 @@ export class Kaggle implements Provider<KaggleAddress> {
   }
 
   /** Downloads a file or the matches of a glob one by one; everything or a folder as one archive. */
-  async fetch(address: KaggleAddress, version: string, work: Work): Promise<Fetched[]> {
+  async fetch(address: KaggleAddress, version: string, work: FetchProgress): Promise<Fetched[]> {
     const { path } = address;
     const folder = join('kaggle', `${folderOf(address)}@${version.slice(0, 12)}`);
     const root = nameOf({ ...address, version: undefined });
@@ -70,7 +70,7 @@ export class Kaggle implements Provider<KaggleAddress> {
     return names.map((name) => ({ path: places.get(name)!, address: `${root}/${name}`, repository }));
   }
 
-  async #all(folder: string, address: KaggleAddress, version: string, work: Work): Promise<string> {
+  async #all(folder: string, address: KaggleAddress, version: string, work: FetchProgress): Promise<string> {
     return this.shelf.take(join(folder, 'all'), work, async (files) => {
       const archive = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
       await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, work);
@@ -81,7 +81,7 @@ export class Kaggle implements Provider<KaggleAddress> {
     });
   }
 
-  async #file(name: string, folder: string, address: KaggleAddress, version: string, work: Work): Promise<string> {
+  async #file(name: string, folder: string, address: KaggleAddress, version: string, work: FetchProgress): Promise<string> {
     return this.shelf.take(join(folder, 'file', encodeURIComponent(name)), work, async (files) => {
       const to = join(files, name);
       await mkdir(dirname(to), { recursive: true });
@@ -165,7 +165,14 @@ export class Kaggle implements Provider<KaggleAddress> {
     }
   }
 
-  async #download(url: string, to: string, what: string, name: string | undefined, address: KaggleAddress, work: Work): Promise<Headers> {
+  async #download(
+    url: string,
+    to: string,
+    what: string,
+    name: string | undefined,
+    address: KaggleAddress,
+    work: FetchProgress,
+  ): Promise<Headers> {
     let expected = false;
     return download({
       url,

@@ -14,16 +14,16 @@ import { temporaryIn } from '../../cache/atomic-move.ts';
 import { sha256 } from '../../cache/digest.ts';
 import type { QueryAddress } from '../address.ts';
 import { StepError } from '../step.ts';
-import type { Fetched, Provider, Surroundings } from './fetch.ts';
-import type { Shelf, Work } from './fetched-store.ts';
+import type { AddressProvider, Fetched, FetchSettings } from './fetch.ts';
+import type { FetchedStore, FetchProgress } from './fetched-store.ts';
 
 /** A row as one line of JSON. */
-export type Rows = AsyncGenerator<string[]>;
+export type QueryRows = AsyncGenerator<string[]>;
 
-export class Query implements Provider<QueryAddress> {
+export class Query implements AddressProvider<QueryAddress> {
   constructor(
-    private readonly shelf: Shelf,
-    private readonly surroundings: Pick<Surroundings, 'readOnly' | 'signal'>,
+    private readonly shelf: FetchedStore,
+    private readonly surroundings: Pick<FetchSettings, 'readOnly' | 'signal'>,
   ) {}
 
   /** The hash depends only on the rows, not on the database or the query. */
@@ -32,7 +32,7 @@ export class Query implements Provider<QueryAddress> {
     return { name: 'query', revision: await this.#read(address, signal, !readOnly) };
   }
 
-  async fetch(address: QueryAddress, revision: string, work: Work): Promise<Fetched[]> {
+  async fetch(address: QueryAddress, revision: string, work: FetchProgress): Promise<Fetched[]> {
     const place = join(this.#folderOf(address), `${revision}.jsonl`);
     if (!existsSync(place) && (await this.#read(address, work.signal, true)) !== revision)
       throw new StepError(`the rows of ${address.text} changed during the run`, 'Run the pipeline again.');
@@ -79,7 +79,7 @@ export class Query implements Provider<QueryAddress> {
   }
 }
 
-async function open(address: QueryAddress): Promise<Rows> {
+async function open(address: QueryAddress): Promise<QueryRows> {
   return address.file === undefined
     ? (await import('./databases.ts')).postgresRows(address)
     : (await import('./databases.ts')).sqliteRows({ ...address, file: address.file });

@@ -7,12 +7,12 @@ import type { WebAddress } from '../address.ts';
 import { StepError } from '../step.ts';
 import { pick } from './choose-files.ts';
 import { download } from './download.ts';
-import type { Fetched, Provider } from './fetch.ts';
-import type { Shelf, Work } from './fetched-store.ts';
+import type { AddressProvider, Fetched } from './fetch.ts';
+import type { FetchedStore, FetchProgress } from './fetched-store.ts';
 import { formOf, lookThrough, unpack } from './unpack.ts';
 
-export class Web implements Provider<WebAddress> {
-  constructor(private readonly shelf: Shelf) {}
+export class Web implements AddressProvider<WebAddress> {
+  constructor(private readonly shelf: FetchedStore) {}
 
   /** The name: for a file as in its URL, because steps may use it; for an archive only its type matters. */
   async pin({ url, path, sha256 }: WebAddress): Promise<{ name: string; revision: string }> {
@@ -21,7 +21,7 @@ export class Web implements Provider<WebAddress> {
     return { name: path === '' ? name : `${name}/${path}`, revision: sha256 };
   }
 
-  async fetch(address: WebAddress, _: string, work: Work): Promise<Fetched[]> {
+  async fetch(address: WebAddress, _: string, work: FetchProgress): Promise<Fetched[]> {
     const { url, sha256 } = address;
     const name = fileName(url);
     const place = await this.shelf.take(join('web', `${sha256}-${name}`), work, async (folder) => {
@@ -42,7 +42,7 @@ export class Web implements Provider<WebAddress> {
     return pick(place, address, url);
   }
 
-  async #download({ url, sha256 }: WebAddress, to: string, work: Work): Promise<void> {
+  async #download({ url, sha256 }: WebAddress, to: string, work: FetchProgress): Promise<void> {
     let expected = false;
     await download({
       url,

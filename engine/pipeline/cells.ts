@@ -11,15 +11,15 @@ import { inputsIn } from './inputs.ts';
 import { type Expression, expressionsIn, UNKNOWN } from './interpolate.ts';
 import { fitted, isTreeMap, plain, scalarText, type Tree } from './literals.ts';
 import { pointsOf } from './matrix.ts';
-import type { Reading } from './parse-context.ts';
+import type { ParseContext } from './parse-context.ts';
 import { renderCommand } from './render-command.ts';
 import { outputsOf, stepSchema } from './schema.ts';
 import { shown } from './schema-check.ts';
 import { CellScope } from './scope.ts';
-import type { Path, } from './source.ts';
+import type { Path } from './source.ts';
 
 /** Reports dependency cycles and drafts their steps as far as possible. `pipeline`: name of the folder for outputs of built-in steps. */
-export function draftCells(steps: Steps, pipeline: string, reading: Reading): Drafts {
+export function draftCells(steps: Steps, pipeline: string, reading: ParseContext): Drafts {
   const { sorted, cycles } = order(steps.values(), earlierSteps);
   const circular = new Set<Step>();
   for (const cycle of cycles) reportCircle(cycle, steps, circular, reading);
@@ -41,7 +41,7 @@ function earlierSteps({ parents, gathers, needs }: Step): Step[] {
 }
 
 /** Prints a cycle in the direction of the data, starting at the step that is first in the file. */
-function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading: Reading): void {
+function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading: ParseContext): void {
   if (circle.some((step) => reported.has(step))) return;
   for (const step of circle) reported.add(step);
   const flow = [...circle].reverse();
@@ -60,7 +60,7 @@ function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading
 const NOTHING = Object.freeze({});
 const ONCE = Object.freeze({ times: 0, delay: 0, factor: 1, longest: 0 });
 
-function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipeline: string, reading: Reading): Draft {
+function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipeline: string, reading: ParseContext): Draft {
   const matrix = plain(point.matrix) as Record<string, Json>;
   const name = cellName(step.name, matrix);
   const cell: Cell = {
@@ -258,14 +258,14 @@ function* optionsIn(scope: CellScope): Generator<[string, Json]> {
 
 /* Sorts topologically, as close to the given order as possible, and finds cycles. */
 
-export interface Order<T> {
+export interface TopologicalOrder<T> {
   sorted: T[];
   /** Each cycle without its repeated start: [a, b] means a → b → a. */
   cycles: T[][];
 }
 
 /** `before(node)`: the nodes that must come earlier. Not recursive, because chains may be long. */
-export function order<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): Order<T> {
+export function order<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
   const sorted: T[] = [];
   const cycles: T[][] = [];
   const done = new Set<T>();

@@ -7,13 +7,13 @@ import type { Cell, Pipeline } from '../cell.ts';
 import { nearest } from '../format/did-you-mean.ts';
 import { draftCells, order } from './cells.ts';
 import type { Draft, Step } from './drafts.ts';
-import type { Outside } from './environment.ts';
+import type { Environment } from './environment.ts';
 import type { ReadOptions } from './index.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
 import { checkForesight, checkOptions } from './options.ts';
 import { linkPaths } from './output-paths.ts';
 import { Params } from './params.ts';
-import { Reading } from './parse-context.ts';
+import { ParseContext } from './parse-context.ts';
 import type { Given } from './pipeline-cache.ts';
 import { Problems } from './problems.ts';
 import { fileSchema, stepSchema } from './schema.ts';
@@ -22,11 +22,11 @@ import { placeIn, readSource } from './source.ts';
 import { readSteps } from './steps.ts';
 
 /** Throws InvalidError with all errors in the order of the file. */
-export async function checkPipeline(given: Given, options: ReadOptions, outside: Outside): Promise<Pipeline> {
+export async function checkPipeline(given: Given, options: ReadOptions, outside: Environment): Promise<Pipeline> {
   const { file, folder, root, text } = given;
   const problems = new Problems();
   const source = readSource(file, problems, text);
-  const reading = new Reading(source, problems, file, folder, root, options.readOnly ?? false, outside);
+  const reading = new ParseContext(source, problems, file, folder, root, options.readOnly ?? false, outside);
 
   const body = await checkFrame(reading);
   reading.checkStep = await validator(stepSchema);
@@ -63,7 +63,7 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
 const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
 
 /** The keys of the file. Throws at once if there are no steps to check. */
-async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
+async function checkFrame(reading: ParseContext): Promise<Record<string, Tree>> {
   const { source, problems } = reading;
   const { value } = source;
   if (!isTreeMap(value)) {
@@ -92,7 +92,7 @@ async function checkFrame(reading: Reading): Promise<Record<string, Tree>> {
 type Node = Draft | Step;
 
 /** Sorts the cells topologically. Reports cycles that only paths cause. */
-function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): Cell[] {
+function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: ParseContext): Cell[] {
   const byName = new Map<string, Draft>();
   for (const draft of all) byName.set(draft.cell.name, draft);
   const before = (node: Node): Node[] => {
@@ -114,7 +114,7 @@ function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: Reading): 
 }
 
 /** Prints a cycle in the direction of the data, up to a cell whose path leads back into the cycle. */
-function reportCircle(flow: Draft[], reading: Reading): void {
+function reportCircle(flow: Draft[], reading: ParseContext): void {
   const closing = flow.findIndex((draft, i) => draft.pathEdges?.has(flow.at(i - 1)!.cell.name));
   if (closing < 0) return;
   const turned = [...flow.slice(closing), ...flow.slice(0, closing)];

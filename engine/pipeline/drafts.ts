@@ -5,7 +5,7 @@ import type { InputDeclaration } from '../step.ts';
 import type { Expression } from './interpolate.ts';
 import type { Tree } from './literals.ts';
 import type { Used } from './resolve-step.ts';
-import type { Path, Place } from './source.ts';
+import type { Path, SourcePath } from './source.ts';
 
 export interface Step {
   name: string;
@@ -60,9 +60,9 @@ export interface Draft {
   step: Step;
   point: Point;
   /** Positions of the sources of each input, in their order. */
-  inputPlaces?: Map<string, Place[]>;
+  inputPlaces?: Map<string, SourcePath[]>;
   /** Cells whose outputs a path of an input refers to, with the position of that path. */
-  pathEdges?: Map<string, Place>;
+  pathEdges?: Map<string, SourcePath>;
 }
 
 export type Drafts = Map<Step, Draft[]>;
@@ -70,7 +70,7 @@ export type Drafts = Map<Step, Draft[]>;
 export interface Point {
   matrix: Record<string, Tree>;
   /** The position of each value. */
-  places: Map<string, Place>;
+  places: Map<string, SourcePath>;
   /** The cells that it reads and inherits its values from. */
   parents: Map<Step, Draft>;
   /** An error hides its real dimensions. */

@@ -14,7 +14,7 @@ import { CodeError, codeOf } from '../step-code.ts';
 /** The recorded answers by question. */
 export interface Answers {
   /** `path x` or `glob x`. */
-  looks: Record<string, Look>;
+  looks: Record<string, EnvironmentLookup>;
   packages: Record<string, string | null>;
   /** SHA-256 of the value; null if the variable is not set. */
   variables: Record<string, string | null>;
@@ -25,12 +25,12 @@ export interface Answers {
 }
 
 /** The number of files that a path or glob matches, and the kind if there is one. */
-export interface Look {
+export interface EnvironmentLookup {
   count: number;
   kind?: 'file' | 'folder';
 }
 
-export class Outside {
+export class Environment {
   readonly answers: Answers = {
     looks: Object.create(null),
     packages: Object.create(null),
@@ -46,7 +46,7 @@ export class Outside {
     private readonly env: NodeJS.ProcessEnv = process.env,
   ) {}
 
-  look(pattern: string, glob = false): Look {
+  look(pattern: string, glob = false): EnvironmentLookup {
     const { looks } = this.answers;
     const question = `${glob ? 'glob' : 'path'} ${pattern}`;
     if (!Object.hasOwn(looks, question))
@@ -140,7 +140,7 @@ export function isOwnFile(uses: string): boolean {
 /** Splits `@scope/name/sub` into the package and the path after it. */
 export const PACKAGE = /^((?:@[\w.~-]+\/)?[\w.~-]+)(\/.+)?$/;
 
-function lookAt(path: string): Look {
+function lookAt(path: string): EnvironmentLookup {
   try {
     const stat = statSync(path, { throwIfNoEntry: false });
     return stat ? { count: 1, kind: stat.isDirectory() ? 'folder' : 'file' } : { count: 0 };

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
-import { Outside } from './environment.ts';
+import { Environment } from './environment.ts';
 import { recall, remember } from './pipeline-cache.ts';
 import { readText, shownPath } from './text-file.ts';
 
@@ -28,10 +28,10 @@ export async function readPipeline(path: string, options: ReadOptions = {}): Pro
   const { set = [], paramsFile, readOnly = false } = options;
   const params = paramsFile === undefined ? undefined : readText(resolve(paramsFile), shownPath(resolve(paramsFile)));
   const given = { file, folder, root, text, set, params };
-  const known = await recall(given, new Outside(folder, root, readOnly));
+  const known = await recall(given, new Environment(folder, root, readOnly));
   if (known) return known;
   const { checkPipeline } = await import('./check.ts');
-  const outside = new Outside(folder, root, readOnly);
+  const outside = new Environment(folder, root, readOnly);
   const pipeline = await checkPipeline(given, options, outside);
   return readOnly ? pipeline : { ...pipeline, remember: () => remember(given, outside.answers, pipeline) };
 }

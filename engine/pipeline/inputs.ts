@@ -4,20 +4,20 @@ import { maybeMany, readAddress, readQueryAddress } from '../address.ts';
 import type { CellInput, InputSource } from '../cell.ts';
 import { escapeGlob, isGlob } from '../files/glob.ts';
 import type { InputDeclaration } from '../step.ts';
-import type { Outside } from './environment.ts';
+import type { Environment } from './environment.ts';
 import { asText, type Expression, fill, template, UNKNOWN } from './interpolate.ts';
 import { Literal, type Tree, typedCollection } from './literals.ts';
 import { outputsOf } from './schema.ts';
 import { shown } from './schema-check.ts';
 import type { CellScope, MadeSource } from './scope.ts';
-import type { Path, Place } from './source.ts';
+import type { Path, SourcePath } from './source.ts';
 
 /** An input while it is being read. */
 interface Sources {
   role: string;
   sources: InputSource[];
   /** The position of each source. */
-  places: Place[];
+  places: SourcePath[];
   /** Written as a list, a glob or with [*]. */
   list: boolean;
 }
@@ -25,7 +25,7 @@ interface Sources {
 const OF_COMMANDS: InputDeclaration = { kind: 'any', many: true };
 
 /** Yields each input with the positions of its sources. */
-export function* inputsIn(scope: CellScope): Generator<[role: string, input: CellInput, places: Place[]]> {
+export function* inputsIn(scope: CellScope): Generator<[role: string, input: CellInput, places: SourcePath[]]> {
   const { step, reading } = scope;
   const key = step.used ? 'with' : 'inputs';
   if (step.faulty.has(key)) return;
@@ -175,13 +175,13 @@ function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?
   return true;
 }
 
-function globAtHome(pattern: string, outside: Outside): string {
+function globAtHome(pattern: string, outside: Environment): string {
   return pattern.startsWith('~/') ? `${escapeGlob(outside.atHome('~'))}${pattern.slice(1)}` : pattern;
 }
 
 /** Whether the sources match the step's declaration. */
 function fits(declaration: InputDeclaration, path: Path, { role, sources, places }: Sources, scope: CellScope): boolean {
-  const wrong = (place: Place, message: string, hint?: string) => {
+  const wrong = (place: SourcePath, message: string, hint?: string) => {
     scope.say(place, message, hint);
     return false;
   };

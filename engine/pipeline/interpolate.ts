@@ -155,17 +155,17 @@ function unreadable(source: string): [string, string] {
 
 /** A value that is unknown because of an error that has been reported already. */
 export const UNKNOWN = Symbol('unknown');
-export type Value = Tree | typeof UNKNOWN;
+export type ExpressionValue = Tree | typeof UNKNOWN;
 
-export interface Scope {
+export interface ExpressionScope {
   /** The value of an expression at `path`. */
-  look(expression: Expression, path: Path): Value;
+  look(expression: Expression, path: Path): ExpressionValue;
   /** Reports an error in an expression. */
   wrong(expression: Expression, path: Path, message: string, hint: string): void;
 }
 
 /** A copy of `value` with resolved expressions. A single expression keeps the type of its value; inside text it becomes text. */
-export function fill(value: Tree, path: Path, scope: Scope): Value {
+export function fill(value: Tree, path: Path, scope: ExpressionScope): ExpressionValue {
   if (typeof value === 'string') return fillText(value, path, scope);
   if (Array.isArray(value)) {
     const items = value.map((item, i) => fill(item, [...path, i], scope));
@@ -176,7 +176,7 @@ export function fill(value: Tree, path: Path, scope: Scope): Value {
   return entries.some(([, item]) => item === UNKNOWN) ? UNKNOWN : (Object.fromEntries(entries) as Tree);
 }
 
-function fillText(text: string, path: Path, scope: Scope): Value {
+function fillText(text: string, path: Path, scope: ExpressionScope): ExpressionValue {
   const found = template(text);
   if (!found) return text;
   if (found.single) {
@@ -194,7 +194,7 @@ function fillText(text: string, path: Path, scope: Scope): Value {
 }
 
 /** A scalar as part of a longer text. */
-export function asText(expression: Expression, path: Path, scope: Scope): string | typeof UNKNOWN {
+export function asText(expression: Expression, path: Path, scope: ExpressionScope): string | typeof UNKNOWN {
   const value = scope.look(expression, path);
   if (value === UNKNOWN) return UNKNOWN;
   if (value === null || (typeof value === 'object' && !(value instanceof Literal))) {

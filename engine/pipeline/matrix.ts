@@ -6,9 +6,9 @@ import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { Drafts, Point, Step } from './drafts.ts';
 import { expressionsIn, fill, template, UNKNOWN } from './interpolate.ts';
 import { isTreeMap, opened, plain, type Tree } from './literals.ts';
-import type { Reading } from './parse-context.ts';
+import type { ParseContext } from './parse-context.ts';
 import { dotted, shown } from './schema-check.ts';
-import type { Path, Place } from './source.ts';
+import type { Path, SourcePath } from './source.ts';
 
 /* Combinations of a matrix, with `include` and `exclude` as in GitHub Actions, and the inheritance of dimensions between steps. */
 
@@ -157,7 +157,7 @@ const NOWHERE: Point = { matrix: {}, places: new Map(), parents: new Map(), brok
 const ALONE: Point[] = [{ ...NOWHERE, broken: false }];
 
 /** Returns at least one combination, also after an error, so that the rest of the step is still checked. */
-export function pointsOf(step: Step, drafts: Drafts, reading: Reading): Point[] {
+export function pointsOf(step: Step, drafts: Drafts, reading: ParseContext): Point[] {
   const inherited = inherit(step, drafts, reading);
   const own = ownCombinations(step, reading);
   const broken = step.faulty.has('matrix');
@@ -169,7 +169,7 @@ export function pointsOf(step: Step, drafts: Drafts, reading: Reading): Point[] 
   return points;
 }
 
-function inherit(step: Step, drafts: Drafts, reading: Reading): Point[] {
+function inherit(step: Step, drafts: Drafts, reading: ParseContext): Point[] {
   let points = ALONE;
   for (const parent of step.parents) {
     const cells = drafts.get(parent);
@@ -194,7 +194,7 @@ function inherit(step: Step, drafts: Drafts, reading: Reading): Point[] {
 }
 
 /** Undefined if the step has no matrix or an invalid one. */
-function ownCombinations(step: Step, reading: Reading): Combination[] | undefined {
+function ownCombinations(step: Step, reading: ParseContext): Combination[] | undefined {
   const { matrix } = step.body;
   if (matrix === undefined || step.faulty.has('matrix')) return undefined;
   const say = ({ path, at, message, hint }: { path: Path; at: 'key' | 'value'; message: string; hint?: string }) => {
@@ -229,7 +229,7 @@ function openedMatrix(tree: Tree): Tree {
   return Object.fromEntries(entries);
 }
 
-function cross(step: Step, inherited: Point[], own: Combination[], reading: Reading): Point[] {
+function cross(step: Step, inherited: Point[], own: Combination[], reading: ParseContext): Point[] {
   const taken = dimensionsOf(inherited.map(({ matrix }) => matrix));
   const twice = [...new Set(own.flatMap((combination) => [...combination.keys()]))].filter((name) => taken.has(name));
   for (const name of twice) {
@@ -252,7 +252,7 @@ function cross(step: Step, inherited: Point[], own: Combination[], reading: Read
 }
 
 /** Reports cells whose names some file systems treat as one, because their outputs and logs would share a folder. */
-function checkPlaces(step: Step, points: Point[], reading: Reading): void {
+function checkPlaces(step: Step, points: Point[], reading: ParseContext): void {
   if (points.length < 2) return;
   const seen = new Map<string, Point>();
   for (const point of points) {
@@ -274,7 +274,7 @@ function checkPlaces(step: Step, points: Point[], reading: Reading): void {
 }
 
 /** Reports `matrix.k` if no cell of the step has a dimension `k`. */
-function checkReferences(step: Step, names: ReadonlySet<string>, reading: Reading): void {
+function checkReferences(step: Step, names: ReadonlySet<string>, reading: ParseContext): void {
   for (const { expression, path } of step.references) {
     const { reference } = expression;
     if (reference?.kind !== 'matrix' || names.has(reference.keys[0]!)) continue;
@@ -285,7 +285,7 @@ function checkReferences(step: Step, names: ReadonlySet<string>, reading: Readin
 }
 
 /** The position of a value of a step, following references to `params` and `matrix` to its origin. */
-export function traced(step: Step, path: Path, reading: Reading, places?: Map<string, Place>): Place {
+export function traced(step: Step, path: Path, reading: ParseContext, places?: Map<string, SourcePath>): SourcePath {
   let value: Tree | undefined = step.body;
   for (let depth = 0; depth <= path.length; depth++) {
     if (typeof value === 'string') {

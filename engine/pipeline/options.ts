@@ -6,14 +6,14 @@ import type { Json } from '../format/scalars.ts';
 import type { OptionProblem, OptionSchemas, OptionsOf, Upstream } from '../step.ts';
 import type { Draft, Step } from './drafts.ts';
 import { traced } from './matrix.ts';
-import type { Reading } from './parse-context.ts';
+import type { ParseContext } from './parse-context.ts';
 import type { Used } from './resolve-step.ts';
 import { optionsSchema } from './schema.ts';
 import { checkSchema, type Mistake, type Validate, validator } from './schema-check.ts';
 import type { Path } from './source.ts';
 
 /** Checks options and fills in defaults. `drafts`: the cells of one step. */
-export async function checkOptions(step: Step, drafts: Draft[], reading: Reading): Promise<void> {
+export async function checkOptions(step: Step, drafts: Draft[], reading: ParseContext): Promise<void> {
   const { used } = step;
   if (!used || step.faulty.has('with')) return;
   const validate = await compiled(used).catch((error: Error) => {
@@ -43,7 +43,7 @@ function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchema
 }
 
 /** Reports options that cannot work with the results of the steps before. `drafts`: the cells of all steps, with checked options. */
-export function checkForesight(drafts: Draft[], reading: Reading): void {
+export function checkForesight(drafts: Draft[], reading: ParseContext): void {
   if (!drafts.some(({ step }) => step.used?.foresee)) return;
   const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
   const byName = new Map(drafts.map((draft) => [draft.cell.name, draft]));
@@ -60,7 +60,7 @@ export function checkForesight(drafts: Draft[], reading: Reading): void {
 
 type Told = Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>;
 
-function teller(step: Step, { cell, point }: Pick<Draft, 'cell' | 'point'>, reading: Reading): (mistake: Told) => void {
+function teller(step: Step, { cell, point }: Pick<Draft, 'cell' | 'point'>, reading: ParseContext): (mistake: Told) => void {
   return ({ path, at, message, hint }) => {
     if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
     const where = traced(step, ['with', ...path], reading, point.places);

@@ -1,15 +1,15 @@
 /** Checks the paths of outputs, and finds the cells whose outputs a path of an input refers to. */
 
 import { basename, dirname, join, resolve } from 'node:path';
-import { type CellInput, type InputSource, lockPath } from '../cell.ts';
+import { type CellInput, type InputSource, lockfilePath } from '../cell.ts';
 import { onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
 import { matcher, staticFolder, within } from '../files/glob.ts';
 import { similarPath } from '../format/did-you-mean.ts';
 import { canonicalJson } from '../format/scalars.ts';
 import type { Draft } from './drafts.ts';
 import { traced } from './matrix.ts';
-import type { Reading } from './parse-context.ts';
-import type { Place } from './source.ts';
+import type { ParseContext } from './parse-context.ts';
+import type { SourcePath } from './source.ts';
 
 /** An output of a cell and its path. */
 interface Written {
@@ -21,7 +21,7 @@ interface Written {
 }
 
 /** Checks outputs against each other, and adds the dependencies that paths cause to `Cell.reads`. */
-export function linkPaths(drafts: Draft[], reading: Reading): void {
+export function linkPaths(drafts: Draft[], reading: ParseContext): void {
   const outputs = new Outputs();
   const taken = takenPlaces(reading);
   const overlaps = new Overlaps(reading);
@@ -41,19 +41,19 @@ export function linkPaths(drafts: Draft[], reading: Reading): void {
 }
 
 /** Paths that no output may have, by `placeKey`. */
-function takenPlaces({ root, file }: Reading) {
-  const [pipeline, lock, git, own] = [file, lockPath(file), join(root, '.git'), join(root, '.tunesmith')].map(placeKey);
+function takenPlaces({ root, file }: ParseContext) {
+  const [pipeline, lock, git, own] = [file, lockfilePath(file), join(root, '.git'), join(root, '.tunesmith')].map(placeKey);
   return { pipeline: pipeline!, lock: lock!, git: git!, own: own! };
 }
 
 type Taken = ReturnType<typeof takenPlaces>;
 
 /** The position of an output in the pipeline; undefined if the step itself declares it. */
-function placeOf({ draft: { step, point }, name }: Written, reading: Reading): Place | undefined {
+function placeOf({ draft: { step, point }, name }: Written, reading: ParseContext): SourcePath | undefined {
   return step.used ? undefined : traced(step, ['outputs', name], reading, point.places);
 }
 
-function allowed(written: Written, taken: Taken, reading: Reading): boolean {
+function allowed(written: Written, taken: Taken, reading: ParseContext): boolean {
   const { draft, path, name, key } = written;
   const wrong = (message: string, hint: string) => {
     const { source, path: at } = placeOf(written, reading)!;
@@ -156,7 +156,7 @@ function firstFrom(sorted: string[], text: string): number {
 class Overlaps {
   readonly #found = new Map<string, { one: Written; other: Written; more: number; differs: Set<string> }>();
 
-  constructor(readonly reading: Reading) {}
+  constructor(readonly reading: ParseContext) {}
 
   /** Adds a conflict: `one` is inside `other` or has the same path. */
   add(one: Written, other: Written): void {
@@ -214,7 +214,7 @@ function remedy(one: Written, differs: string[], path: string): string {
   return `Give each cell its own path: ${folder}/${keys.join('-')}/${basename(written)}`;
 }
 
-function linkInput(draft: Draft, role: string, { sources, declaration }: CellInput, outputs: Outputs, reading: Reading): void {
+function linkInput(draft: Draft, role: string, { sources, declaration }: CellInput, outputs: Outputs, reading: ParseContext): void {
   const { cell, inputPlaces } = draft;
   const reads = new Set(cell.reads);
   for (const [i, source] of sources.entries()) {
@@ -239,7 +239,7 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
 }
 
 /** The outputs that a path or glob equals, is inside of, contains or may match. */
-function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outputs, reading: Reading): Written[] {
+function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outputs, reading: ParseContext): Written[] {
   const own = join(reading.root, '.tunesmith');
   const path = resolve(reading.folder, glob ? staticFolder(pattern) : pattern);
   // An input folder does not include its .tunesmith folder.
@@ -253,7 +253,7 @@ function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outp
 }
 
 /** Whether an output is a folder; if it does not exist yet, whether its name looks like one. */
-function isFolder(path: string, reading: Reading): boolean {
+function isFolder(path: string, reading: ParseContext): boolean {
   const { kind } = reading.outside.look(path);
   return kind === undefined ? !/\.\w+$/.test(path) : kind === 'folder';
 }
@@ -263,7 +263,7 @@ function absent(
   role: string,
   { pattern, glob }: InputSource & { kind: 'path' },
   { kind, many }: CellInput['declaration'],
-  reading: Reading,
+  reading: ParseContext,
 ): [string, string?] | undefined {
   const { count, kind: there } = reading.outside.look(pattern, glob);
   const what = kind === 'any' ? 'file or folder' : kind;

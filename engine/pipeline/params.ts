@@ -3,14 +3,14 @@ import { resolve } from 'node:path';
 import type { Diagnostic } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
-import { type Expression, expressionsIn, fill, UNKNOWN, type Value } from './interpolate.ts';
+import { type Expression, type ExpressionValue, expressionsIn, fill, UNKNOWN } from './interpolate.ts';
 import { asWritten, isTreeMap, opened, type Tree, typedCollection, typedText } from './literals.ts';
 import type { Problems } from './problems.ts';
-import { type FileKind, flagSource, type Path, type Place, readSource, report, type Source } from './source.ts';
+import { type FileKind, flagSource, type Path, readSource, report, type SourcePath, type SourceText } from './source.ts';
 
 /** One source of parameters. A later source overrides an earlier one. */
 interface Layer {
-  source: Source;
+  source: SourceText;
   /** Position of the parameters in the source. */
   path: Path;
   value: Tree;
@@ -26,17 +26,17 @@ const PARAMS_FILE: FileKind = {
 export class Params {
   readonly #layers: Layer[];
   readonly #problems: Problems;
-  readonly #npm: (name: string, at: Place) => Value;
+  readonly #npm: (name: string, at: SourcePath) => ExpressionValue;
   #merged: TreeMap;
-  readonly #resolved = new Map<string, Value>();
+  readonly #resolved = new Map<string, ExpressionValue>();
   /** The stack of parameters that are being resolved, to detect cycles. */
   readonly #open: string[] = [];
 
   constructor(
-    declared: Source,
+    declared: SourceText,
     options: { set?: string[]; paramsFile?: string },
     problems: Problems,
-    npm: (name: string, at: Place) => Value,
+    npm: (name: string, at: SourcePath) => ExpressionValue,
   ) {
     const own = (declared.value as TreeMap).params;
     const base: TreeMap = isTreeMap(own) ? own : {};
@@ -56,7 +56,7 @@ export class Params {
   }
 
   /** The value of a reference at `asker`, resolved on demand; UNKNOWN if there is an error. */
-  value(keys: string[], asker?: Place): Value {
+  value(keys: string[], asker?: SourcePath): ExpressionValue {
     const id = ['params', ...keys].join('.');
     const known = this.#resolved.get(id);
     if (known !== undefined) return known;
@@ -88,7 +88,7 @@ export class Params {
   }
 
   /** The position of a value in the source, following references to its origin. */
-  place(keys: Path, seen = 0): Place {
+  place(keys: Path, seen = 0): SourcePath {
     for (let depth = 1; depth <= keys.length; depth++) {
       const raw = at(this.#merged, keys.slice(0, depth));
       if (typeof raw !== 'string' || seen > 50) continue;
@@ -99,12 +99,12 @@ export class Params {
     return this.#written(keys);
   }
 
-  #written(keys: Path): Place {
+  #written(keys: Path): SourcePath {
     const layer = this.#layers.findLast(({ value }) => at(value, keys) !== undefined) ?? this.#layers[0]!;
     return { source: layer.source, path: [...layer.path, ...keys] };
   }
 
-  #resolve(keys: string[], asker?: Place): Value {
+  #resolve(keys: string[], asker?: SourcePath): ExpressionValue {
     let raw: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
       raw = opened(raw);
@@ -122,7 +122,7 @@ export class Params {
     });
   }
 
-  #look({ reference }: Expression, path: Path): Value {
+  #look({ reference }: Expression, path: Path): ExpressionValue {
     if (reference?.kind === 'params') return this.value(reference.keys, this.#written(path));
     if (reference?.kind === 'npm') return this.#npm(reference.package, this.#written(path));
     return UNKNOWN;
@@ -194,7 +194,7 @@ export class Params {
     this.#merge(nested as TreeMap, keys.length);
   }
 
-  #notDeclared(keys: string[], known: TreeMap, source: Source, path: Path): Diagnostic {
+  #notDeclared(keys: string[], known: TreeMap, source: SourceText, path: Path): Diagnostic {
     const message = `there is no parameter "${keys.join('.')}"`;
     const list = keys.length === 1 ? 'parameters declared under `params`' : `${keys.slice(0, -1).join('.')} has`;
     return source.diagnostic(path, 'key', message, didYouMean(keys.at(-1)!, Object.keys(known), list));

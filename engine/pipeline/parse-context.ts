@@ -2,13 +2,13 @@
 
 import { relative } from 'node:path';
 import type { Diagnostic } from '../errors.ts';
-import type { Outside } from './environment.ts';
+import type { Environment } from './environment.ts';
 import type { Params } from './params.ts';
 import type { Problems } from './problems.ts';
 import type { Validate } from './schema-check.ts';
-import type { Path, Source, Within } from './source.ts';
+import type { Path, SourceText, Within } from './source.ts';
 
-export class Reading {
+export class ParseContext {
   params!: Params;
   /** Checks the types of a step's keys. */
   checkStep!: Validate;
@@ -16,13 +16,13 @@ export class Reading {
   readonly #told = new Map<string, string>();
 
   constructor(
-    readonly source: Source,
+    readonly source: SourceText,
     readonly problems: Problems,
     readonly file: string,
     readonly folder: string,
     readonly root: string,
     readonly readOnly: boolean,
-    readonly outside: Outside,
+    readonly outside: Environment,
   ) {
     this.#below = folder.endsWith('/') ? folder : `${folder}/`;
   }

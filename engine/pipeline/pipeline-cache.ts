@@ -12,7 +12,7 @@ import type { Cell, Pipeline, StepAction } from '../cell.ts';
 import { fileName } from '../cell-name.ts';
 import { keepText, keptText } from '../files/kept-text.ts';
 import { packageVersion } from '../files/packages.ts';
-import { type Answers, type Outside, variableIn } from './environment.ts';
+import { type Answers, type Environment, variableIn } from './environment.ts';
 
 interface Memory {
   program: string;
@@ -30,7 +30,7 @@ type KeptCell = Omit<Cell, 'action' | 'env'> & {
   env: Record<string, string | null>;
 };
 
-export async function recall(given: Given, outside: Outside): Promise<Pipeline | undefined> {
+export async function recall(given: Given, outside: Environment): Promise<Pipeline | undefined> {
   const text = keptText(placeOf(given));
   if (text === undefined) return undefined;
   const kept: Memory = JSON.parse(text);
@@ -80,7 +80,7 @@ function keptAction(action: Cell['action'], definitions: Map<StepAction['definit
   return { ...action, definition: definitions.get(definition)! };
 }
 
-function recalled({ action, env, ...cell }: KeptCell, definitions: StepAction['definition'][], outside: Outside): Cell {
+function recalled({ action, env, ...cell }: KeptCell, definitions: StepAction['definition'][], outside: Environment): Cell {
   const variables = Object.entries(env).map(([name, value]) => [name, value ?? outside.variable(name)] as const);
   return {
     ...cell,

@@ -2,7 +2,7 @@
 import { didYouMean } from '../format/did-you-mean.ts';
 import type { Step, Steps } from './drafts.ts';
 import { type Expression, expressionsIn, template } from './interpolate.ts';
-import type { Reading } from './parse-context.ts';
+import type { ParseContext } from './parse-context.ts';
 import { parseCommand } from './shell.ts';
 import type { Path, Within } from './source.ts';
 
@@ -22,7 +22,7 @@ const ALLOWED: Record<string, string[]> = {
 };
 
 /** Checks the references and records the steps that the step refers to and needs. */
-export function follow(step: Step, steps: Steps, reading: Reading): void {
+export function follow(step: Step, steps: Steps, reading: ParseContext): void {
   for (const key of Object.keys(step.body)) {
     for (const [expression, path] of expressionsIn(step.body[key]!, [...step.path, key])) {
       if (key === 'run' && isInComment(step, expression, path)) continue;
@@ -49,7 +49,7 @@ function withOne(set: ReadonlySet<Step>, step: Step): ReadonlySet<Step> {
   return set.size === 0 ? new Set([step]) : (set as Set<Step>).add(step);
 }
 
-function followNeeds(step: Step, steps: Steps, reading: Reading): void {
+function followNeeds(step: Step, steps: Steps, reading: ParseContext): void {
   const { needs = [] } = step.body;
   for (const [i, name] of ([needs].flat() as string[]).entries()) {
     const path = [...step.path, 'needs', ...(Array.isArray(needs) ? [i] : [])];
@@ -82,7 +82,13 @@ function forbidden(key: string, { source, reference, whole }: Expression): Mista
   return [`\`${key}\` cannot use \${{ ${source} }}`, `It can use: ${can}`, whole];
 }
 
-function missing(step: Step, { reference, names, whole }: Expression, path: Path, steps: Steps, reading: Reading): Mistake | undefined {
+function missing(
+  step: Step,
+  { reference, names, whole }: Expression,
+  path: Path,
+  steps: Steps,
+  reading: ParseContext,
+): Mistake | undefined {
   switch (reference?.kind) {
     case 'params': {
       const unknown = reading.params.unknown(reference.keys);

@@ -12,7 +12,7 @@ import { builtin, builtinNames } from '../registry.ts';
 import type { StepDefinition } from '../step.ts';
 import { type Code, CodeError, codeOf } from '../step-code.ts';
 import { isOwnFile, PACKAGE } from './environment.ts';
-import type { Reading } from './parse-context.ts';
+import type { ParseContext } from './parse-context.ts';
 import type { Declaration } from './schema.ts';
 
 export interface Used {
@@ -25,7 +25,11 @@ export interface Used {
 }
 
 /** Undefined if there is no such step or it cannot be loaded, which `wrong` reports. */
-export async function find(uses: string, reading: Reading, wrong: (message: string, hint?: string) => void): Promise<Used | undefined> {
+export async function find(
+  uses: string,
+  reading: ParseContext,
+  wrong: (message: string, hint?: string) => void,
+): Promise<Used | undefined> {
   const own = await builtin(uses);
   if (own) {
     const { run, check, foresee, ...definition } = own;
@@ -46,7 +50,7 @@ export async function find(uses: string, reading: Reading, wrong: (message: stri
   return undefined;
 }
 
-function noFile(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
+function noFile(uses: string, { folder }: ParseContext, wrong: (message: string, hint?: string) => void): void {
   const path = resolve(folder, atHome(uses));
   const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)).filter((file) => /\.[cm]?[jt]s$/.test(file)) : [];
   const stem = (file: string) => file.replace(/\.[cm]?[jt]s$/, '');
@@ -57,7 +61,7 @@ function noFile(uses: string, { folder }: Reading, wrong: (message: string, hint
   else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` creates an example of a step.');
 }
 
-function noPackage(uses: string, { folder }: Reading, wrong: (message: string, hint?: string) => void): void {
+function noPackage(uses: string, { folder }: ParseContext, wrong: (message: string, hint?: string) => void): void {
   const [, name, sub] = PACKAGE.exec(uses) ?? [];
   if (name !== undefined && packageFolder(name, folder) !== undefined) {
     wrong(`the package ${name} has no module ${sub === undefined ? 'to import' : `.${sub}`}`, 'The package is not a step.');

@@ -8,7 +8,7 @@ import type { Ajv, ErrorObject, Options, ValidateFunction } from 'ajv';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { exactNumber } from '../format/scalars.ts';
 import { Literal } from './literals.ts';
-import type { Schema } from './schema.ts';
+import type { JsonSchema } from './schema.ts';
 import type { Path } from './source.ts';
 
 export interface Mistake {
@@ -25,7 +25,7 @@ export interface Mistake {
 export type Validate = (value: unknown) => Mistake[];
 
 /** Compiles a schema once. Validation fills in defaults. Check a user's schema with `checkSchema` first. */
-export async function validator(schema: Schema): Promise<Validate> {
+export async function validator(schema: JsonSchema): Promise<Validate> {
   const known = compiled.get(schema);
   if (known) return known;
   const check = built(schema) ?? (await compiler()).compile(schema);
@@ -35,18 +35,18 @@ export async function validator(schema: Schema): Promise<Validate> {
 }
 
 /** Throws if a schema is not a valid JSON Schema. */
-export async function checkSchema(schema: Schema): Promise<void> {
+export async function checkSchema(schema: JsonSchema): Promise<void> {
   (await compiler()).validateSchema(schema, true);
 }
 
 /** The compiled code of a built-in schema, which the build writes next to this file; undefined for other schemas and in a checkout. */
-function built(schema: Schema): ValidateFunction | undefined {
+function built(schema: JsonSchema): ValidateFunction | undefined {
   const file = join(import.meta.dirname, 'schemas', builtName(schema));
   return existsSync(file) ? (createRequire(import.meta.url)(file) as ValidateFunction) : undefined;
 }
 
 /** The name of the file with the compiled code. */
-export function builtName(schema: Schema): string {
+export function builtName(schema: JsonSchema): string {
   return `${hash('sha256', JSON.stringify(schema)).slice(0, 16)}.cjs`;
 }
 
@@ -67,7 +67,7 @@ function compiler(): Promise<Ajv> {
 }
 
 let ajv: Promise<Ajv> | undefined;
-const compiled = new WeakMap<Schema, Validate>();
+const compiled = new WeakMap<JsonSchema, Validate>();
 
 function mistakes(errors: ErrorObject[], value: unknown): Mistake[] {
   return withoutAlternatives(errors).map((error) => mistake(error, value));
@@ -108,7 +108,7 @@ function isChoice({ keyword }: ErrorObject): boolean {
 function mistake(error: ErrorObject, value: unknown): Mistake {
   const path = pathOf(error.instancePath, value);
   const { keyword: rule, params, data: found } = error;
-  const schema = (error.parentSchema ?? {}) as Schema;
+  const schema = (error.parentSchema ?? {}) as JsonSchema;
   const subject = path.length > 0 ? `"${dotted(path)}"` : 'this';
   const takes = (what: string) => ({ path, at: 'value' as const, rule, found, message: `${subject} takes ${what}, found ${shown(found)}` });
   const title = typeof schema.title === 'string' ? schema.title : undefined;
@@ -126,7 +126,7 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
     }
     case 'propertyNames': {
       const key = String(params.propertyName);
-      const names = (error.schema as Schema).title ?? describe(error.schema);
+      const names = (error.schema as JsonSchema).title ?? describe(error.schema);
       return { path: [...path, key], at: 'key', rule, found, message: `"${key}" cannot be a name here`, hint: `It takes ${names}.` };
     }
     case 'required': {
@@ -193,7 +193,7 @@ function mistake(error: ErrorObject, value: unknown): Mistake {
 }
 
 /** Hints for common errors such as `metrics: f1` instead of a list and `early_stopping: true` instead of a map. */
-function howTo({ type, properties }: Schema, found: unknown): string | undefined {
+function howTo({ type, properties }: JsonSchema, found: unknown): string | undefined {
   if (typeof found === 'object') return undefined;
   if (
     [type].flat().some((one) => one === 'number' || one === 'integer') &&
@@ -265,7 +265,7 @@ function joined(parts: string[]): string {
   return unique.length < 2 ? (unique[0] ?? '') : `${unique.slice(0, -1).join(', ')} or ${unique.at(-1)}`;
 }
 
-function described(schema: Schema, key: string): string | undefined {
+function described(schema: JsonSchema, key: string): string | undefined {
   const property = Object(schema.properties)[key] as { description?: string } | undefined;
   return property?.description;
 }

@@ -5,16 +5,16 @@
 import { builtin, builtinNames } from '../registry.ts';
 import type { ArtifactKind, InputDeclaration, OutputDeclaration, StepDefinition } from '../step.ts';
 
-export type Schema = Record<string, unknown>;
+export type JsonSchema = Record<string, unknown>;
 
 /** A step's declaration without its functions, which only its own process can call. */
 export type Declaration = Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
 
 /** The schema of a whole file for editors: with the options of all built-in steps, and with expressions allowed as values. */
-export async function pipelineSchema(): Promise<Schema> {
+export async function pipelineSchema(): Promise<JsonSchema> {
   const builtins = await Promise.all(builtinNames().map(async (name) => ({ name, definition: (await builtin(name))! })));
   // A step as a whole cannot be an expression, but the values of its keys can.
-  const properties = Object.entries(stepSchema.properties).map(([name, schema]) => [name, withExpressions(schema) as Schema] as const);
+  const properties = Object.entries(stepSchema.properties).map(([name, schema]) => [name, withExpressions(schema) as JsonSchema] as const);
   const step = { ...stepSchema, properties: Object.fromEntries(properties) };
   const uses = {
     ...step.properties.uses,
@@ -48,7 +48,7 @@ export async function pipelineSchema(): Promise<Schema> {
 }
 
 /** The schema of a step's options after all expressions are resolved. Returns the same object each time, so it is compiled once. */
-export function optionsSchema(definition: Declaration): Schema {
+export function optionsSchema(definition: Declaration): JsonSchema {
   let schema = schemas.get(definition);
   if (!schema) {
     schema = schemaOf(definition);
@@ -57,9 +57,9 @@ export function optionsSchema(definition: Declaration): Schema {
   return schema;
 }
 
-const schemas = new WeakMap<Declaration, Schema>();
+const schemas = new WeakMap<Declaration, JsonSchema>();
 
-function schemaOf({ options = {}, optional = [] }: Declaration): Schema {
+function schemaOf({ options = {}, optional = [] }: Declaration): JsonSchema {
   const required = Object.entries(options).filter(
     ([name, schema]) => !Object.hasOwn(Object(schema), 'default') && !optional.includes(name),
   );
@@ -89,8 +89,8 @@ const QUERY = {
 };
 
 /** The schema of `with`, which holds options and inputs together. */
-function withOf(definition: Declaration): Schema {
-  const options = optionsSchema(definition) as { properties: Schema; required: string[] };
+function withOf(definition: Declaration): JsonSchema {
+  const options = optionsSchema(definition) as { properties: JsonSchema; required: string[] };
   const inputs = Object.entries(inputsOf(definition));
   const required = [...options.required, ...inputs.filter(([, input]) => !input.optional).map(([role]) => role)];
   const path = { anyOf: [{ type: 'string' }, SELECTED] };
@@ -101,7 +101,7 @@ function withOf(definition: Declaration): Schema {
       : { title: PATH, description, anyOf: [...path.anyOf, ...(many ? [{ type: 'array', items: path }] : [])] },
   ]);
   const properties = {
-    ...(withExpressions({ properties: options.properties }) as { properties: Schema }).properties,
+    ...(withExpressions({ properties: options.properties }) as { properties: JsonSchema }).properties,
     ...Object.fromEntries(roles),
   };
   return {
@@ -114,11 +114,11 @@ function withOf(definition: Declaration): Schema {
 function withExpressions(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(withExpressions);
   if (schema === null || typeof schema !== 'object') return schema;
-  const { description, default: preset, title, ...rest } = schema as Schema;
-  const inner: Schema = { ...rest };
+  const { description, default: preset, title, ...rest } = schema as JsonSchema;
+  const inner: JsonSchema = { ...rest };
   for (const key of ['properties', 'patternProperties']) {
     if (inner[key])
-      inner[key] = Object.fromEntries(Object.entries(inner[key] as Schema).map(([name, value]) => [name, withExpressions(value)]));
+      inner[key] = Object.fromEntries(Object.entries(inner[key] as JsonSchema).map(([name, value]) => [name, withExpressions(value)]));
   }
   for (const key of ['items', 'additionalProperties', 'anyOf', 'oneOf', 'allOf', 'contains'])
     if (inner[key]) inner[key] = withExpressions(inner[key]);

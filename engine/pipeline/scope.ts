@@ -3,16 +3,16 @@ import { sha256 } from '../../cache/digest.ts';
 import type { Cell, InputSource } from '../cell.ts';
 import { compareBytes } from '../format/scalars.ts';
 import type { Draft, Drafts, Point, Step, Steps } from './drafts.ts';
-import { type Expression, fill, type Scope, UNKNOWN, type Value } from './interpolate.ts';
+import { type Expression, type ExpressionScope, type ExpressionValue, fill, UNKNOWN } from './interpolate.ts';
 import type { Tree } from './literals.ts';
 import { matrixValue, traced } from './matrix.ts';
-import type { Reading } from './parse-context.ts';
-import type { Path, Place } from './source.ts';
+import type { ParseContext } from './parse-context.ts';
+import type { Path, SourcePath } from './source.ts';
 
 export type MadeSource = InputSource & { kind: 'output' };
 
 /** Values with reported errors are UNKNOWN. Inputs and outputs of the cell are known after they have been drafted. */
-export class CellScope implements Scope {
+export class CellScope implements ExpressionScope {
   /** Inputs that are a list, a glob or use [*], and therefore become several words in a command. */
   readonly lists = new Set<string>();
   /** The values of expressions in commands and variables, by their texts. */
@@ -24,7 +24,7 @@ export class CellScope implements Scope {
     readonly point: Point,
     readonly steps: Steps,
     readonly drafts: Drafts,
-    readonly reading: Reading,
+    readonly reading: ParseContext,
   ) {}
 
   note(source: string, text: string): void {
@@ -32,7 +32,7 @@ export class CellScope implements Scope {
     this.told.set(source, text.length <= 500 ? text : `${text.slice(0, 200)}… (${sha256(text).slice(0, 12)})`);
   }
 
-  look(expression: Expression, path: Path): Value {
+  look(expression: Expression, path: Path): ExpressionValue {
     const { reference, names } = expression;
     switch (reference?.kind) {
       case 'params':
@@ -99,16 +99,16 @@ export class CellScope implements Scope {
   }
 
   /** Resolves the expressions of a value at `path` below the step. */
-  fill(value: Tree, path: Path): Value {
+  fill(value: Tree, path: Path): ExpressionValue {
     return fill(value, [...this.step.path, ...path], this);
   }
 
   /** The position of a value of the step. */
-  place(path: Path): Place {
+  place(path: Path): SourcePath {
     return traced(this.step, path, this.reading, this.point.places);
   }
 
-  say({ source, path }: Place, message: string, hint?: string): void {
+  say({ source, path }: SourcePath, message: string, hint?: string): void {
     this.reading.tell(this.cell, source.diagnostic(path, 'value', message, hint));
   }
 }

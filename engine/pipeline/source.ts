@@ -33,7 +33,7 @@ export interface Within {
 }
 
 /** The source of values: a file or a flag of the command line. */
-export interface Source {
+export interface SourceText {
   readonly value: Tree;
   /** A diagnostic at a key or value. If `path` does not exist, it points at the key of the nearest parent. */
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
@@ -54,10 +54,10 @@ export function readSource(
   problems: Problems,
   text = readText(path, shownPath(path)),
   kind = PIPELINE,
-): Source & { text: string } {
+): SourceText & { text: string } {
   const value = text.length > LARGE ? readInPieces(text, parseText) : undefined;
   if (value === undefined) return readWhole(path, problems, text, kind);
-  let whole: Source | undefined;
+  let whole: SourceText | undefined;
   return {
     text,
     value,
@@ -93,7 +93,7 @@ export function parseText(text: string): Parsed | undefined {
 
 const PARSING = { prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' } as const;
 
-function readWhole(path: string, problems: Problems, text: string, kind: FileKind): Source & { text: string } {
+function readWhole(path: string, problems: Problems, text: string, kind: FileKind): SourceText & { text: string } {
   const file = shownPath(path);
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { ...PARSING, lineCounter: lines });
@@ -124,11 +124,11 @@ function readWhole(path: string, problems: Problems, text: string, kind: FileKin
 }
 
 /** A value of a flag, which has no position in a file. */
-export function flagSource(flag: string, value: Tree): Source {
+export function flagSource(flag: string, value: Tree): SourceText {
   return { value, diagnostic: (_path, _at, message, hint) => ({ file: flag, line: 0, column: 0, length: 0, message, hint }) };
 }
 
-class YamlSource implements Source {
+class YamlSource implements SourceText {
   value: Tree = null;
   #document!: Document.Parsed;
   #targets: Map<Alias, unknown> | undefined;
@@ -453,12 +453,12 @@ const STEPS = 200;
 
 /* A position in a source, for error messages. */
 
-export interface Place {
-  source: Source;
+export interface SourcePath {
+  source: SourceText;
   path: Path;
 }
 
-export function report(problems: Problems, at: Place, message: string, hint?: string, within?: Within): void {
+export function report(problems: Problems, at: SourcePath, message: string, hint?: string, within?: Within): void {
   problems.add(at.source.diagnostic(at.path, 'value', message, hint, within));
 }
 
@@ -469,6 +469,6 @@ export function locateIn({ file, text }: Pick<Given, 'file' | 'text'>, step: str
 }
 
 /** The position of a step or of one of its keys. */
-export function placeIn(source: Source, step: string, at: Path, message: string, hint?: string): Diagnostic {
+export function placeIn(source: SourceText, step: string, at: Path, message: string, hint?: string): Diagnostic {
   return source.diagnostic(['steps', step, ...at], at.length === 0 ? 'key' : 'value', message, hint);
 }

@@ -5,7 +5,7 @@ import { didYouMean, knownAlias, nearest } from '../format/did-you-mean.ts';
 import { Faults, type Step, type Steps } from './drafts.ts';
 import { template } from './interpolate.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
-import type { Reading } from './parse-context.ts';
+import type { ParseContext } from './parse-context.ts';
 import { follow } from './references.ts';
 import { find, type Used } from './resolve-step.ts';
 import { inputsOf, outputsOf, stepSchema } from './schema.ts';
@@ -15,7 +15,7 @@ import type { Path } from './source.ts';
 /** The shared empty set, because most steps of a large file have empty sets. */
 const NONE: ReadonlySet<never> = new Set();
 
-export async function readSteps(bodies: Record<string, Tree>, reading: Reading): Promise<Steps> {
+export async function readSteps(bodies: Record<string, Tree>, reading: ParseContext): Promise<Steps> {
   const steps: Steps = new Map();
   for (const name of Object.keys(bodies)) steps.set(name, shaped(name, bodies[name]!, reading.checkStep(plain(bodies[name]!)), reading));
   checkNames(steps, reading);
@@ -38,7 +38,7 @@ export async function readSteps(bodies: Record<string, Tree>, reading: Reading):
 }
 
 /** Reports step names that differ only in case, because outputs and logs of cells are in folders with these names. */
-function checkNames(steps: Steps, reading: Reading): void {
+function checkNames(steps: Steps, reading: ParseContext): void {
   const seen = new Map<string, string>();
   for (const name of steps.keys()) {
     const key = placeKey(name);
@@ -54,7 +54,7 @@ const LATER = new Set(['sweep']);
 /** Keys whose value must be known before expressions are resolved. */
 const LITERAL = new Set(['uses', 'with', 'inputs', 'outputs', 'secrets', 'needs']);
 
-function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading): Step {
+function shaped(name: string, value: Tree, mistakes: Mistake[], reading: ParseContext): Step {
   const path: Path = ['steps', name];
   const body: Record<string, Tree> = isTreeMap(value) ? { ...value } : {};
   const step: Step = {
@@ -90,7 +90,7 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: Reading
 }
 
 /** Reports keys that cannot be used together. */
-function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
+function exclusive({ name, path, body, faulty }: Step, reading: ParseContext): void {
   const has = (key: string) => Object.hasOwn(body, key) || faulty.has(key);
   const wrong = (key: string, message: string, hint: string) => {
     reading.report([...path, key], message, hint, 'key');
@@ -127,7 +127,7 @@ function exclusive({ name, path, body, faulty }: Step, reading: Reading): void {
 }
 
 /** Checks that each key of `with` is an option or an input, and that all required inputs are given. */
-function declare(step: Step, reading: Reading): void {
+function declare(step: Step, reading: ParseContext): void {
   const { body, faulty, used, path } = step;
   if (Object.hasOwn(body, 'run')) {
     step.outputs = faulty.has('outputs') ? undefined : Object.keys(Object(body.outputs));

@@ -4,7 +4,7 @@
  */
 
 import { width } from '../format/text.ts';
-import type { Graph, Node } from './graph.ts';
+import type { PipelineGraph, PipelineNode } from './graph.ts';
 
 export interface Box {
   x: number;
@@ -36,7 +36,7 @@ interface Place {
   right: Place[];
 }
 
-export function layoutOf({ nodes, edges }: Graph, sizes: { width: number; height: number }[], spacing: Spacing): Layout {
+export function layoutOf({ nodes, edges }: PipelineGraph, sizes: { width: number; height: number }[], spacing: Spacing): Layout {
   const layerOf = layersOf(nodes.length, edges);
   const places: Place[] = nodes.map((_, node) => ({ layer: layerOf[node]!, node, height: sizes[node]!.height, y: 0, left: [], right: [] }));
   const routes = edges.map(({ from, to }) => route(places[from]!, places[to]!));
@@ -67,7 +67,7 @@ export function layoutOf({ nodes, edges }: Graph, sizes: { width: number; height
 }
 
 /** Assigns layers: a node is to the right of all its dependencies. A node without dependencies is close to its readers. */
-function layersOf(count: number, edges: Graph['edges']): number[] {
+function layersOf(count: number, edges: PipelineGraph['edges']): number[] {
   const layer = new Array<number>(count).fill(0);
   // The nodes are in topological order, so one forward pass is enough.
   const byTarget = [...edges].sort((a, b) => a.to - b.to);
@@ -160,7 +160,7 @@ function mean(values: number[]): number | undefined {
 
 /* Draws a graph as SVG for a README or a browser, readable on light and dark backgrounds. */
 
-export function svg(graph: Graph): string {
+export function svg(graph: PipelineGraph): string {
   const layout = layoutOf(graph, sizesOf(graph.nodes), { layers: 56, nodes: 16 });
   const [wide, high] = [Math.ceil(layout.width) + 2 * MARGIN, Math.ceil(layout.height) + 2 * MARGIN];
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${wide}" height="${high}" viewBox="${-MARGIN} ${-MARGIN} ${wide} ${high}" font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="${FONT}">
@@ -197,14 +197,14 @@ const FONT = 13;
 const LETTER = 0.62;
 
 /** Cells of one step have the same width. */
-function sizesOf(nodes: Node[]): { width: number; height: number }[] {
+function sizesOf(nodes: PipelineNode[]): { width: number; height: number }[] {
   const sizes = nodes.map(sizeOf);
   const widest = new Map<string, number>();
   for (const [i, { step }] of nodes.entries()) widest.set(step, Math.max(widest.get(step) ?? 0, sizes[i]!.width));
   return sizes.map(({ height }, i) => ({ width: widest.get(nodes[i]!.step)!, height }));
 }
 
-function sizeOf({ step, detail }: Node): { width: number; height: number } {
+function sizeOf({ step, detail }: PipelineNode): { width: number; height: number } {
   const name = width(step) * FONT * LETTER;
   const below = width(detail ?? '') * (FONT - 2) * LETTER;
   return { width: Math.max(64, Math.ceil(Math.max(name, below)) + 24), height: detail === undefined ? 30 : 46 };

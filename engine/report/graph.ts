@@ -2,14 +2,14 @@
 
 import type { Cell, Pipeline } from '../cell.ts';
 
-export interface Graph {
+export interface PipelineGraph {
   name: string;
-  nodes: Node[];
+  nodes: PipelineNode[];
   /** Indexes in `nodes`. */
-  edges: Edge[];
+  edges: PipelineEdge[];
 }
 
-export interface Node {
+export interface PipelineNode {
   step: string;
   /** Second line of the label: the matrix values, or the number of cells. */
   detail?: string;
@@ -17,17 +17,17 @@ export interface Node {
   shell: boolean;
 }
 
-export interface Edge {
+export interface PipelineEdge {
   from: number;
   to: number;
   /** The edge comes from `needs`: it only orders the cells. */
   waits: boolean;
 }
 
-export function graphOf({ name, cells }: Pipeline): Graph {
+export function graphOf({ name, cells }: Pipeline): PipelineGraph {
   const byStep = cells.length > CELLS;
   const keyOf = (cell: Cell) => (byStep ? cell.step : cell.name);
-  const nodes: Node[] = [];
+  const nodes: PipelineNode[] = [];
   const position = new Map<string, number>();
   const byName = new Map(cells.map((cell) => [cell.name, cell]));
   for (const cell of cells) {
@@ -38,7 +38,7 @@ export function graphOf({ name, cells }: Pipeline): Graph {
     const detail = many > 1 ? `${many} cells` : point;
     nodes.push({ step: cell.step, ...(detail && !(byStep && many === 1) ? { detail } : {}), shell: cell.action.kind === 'shell' });
   }
-  const edges = new Map<string, Edge>();
+  const edges = new Map<string, PipelineEdge>();
   for (const cell of cells) {
     const to = position.get(keyOf(cell))!;
     for (const [names, waits] of [
@@ -60,7 +60,7 @@ const CELLS = 40;
 
 /* Writes a graph in the DOT language of Graphviz. */
 
-export function dot({ name, nodes, edges }: Graph): string {
+export function dot({ name, nodes, edges }: PipelineGraph): string {
   return [
     `digraph ${dotQuoted(name)} {`,
     '  rankdir=LR;',
@@ -81,7 +81,7 @@ function dotQuoted(text: string): string {
 
 /* Writes a graph in the language of Mermaid, which GitHub and many editors render. */
 
-export function mermaid({ nodes, edges }: Graph): string {
+export function mermaid({ nodes, edges }: PipelineGraph): string {
   return [
     'flowchart LR',
     ...nodes.map(({ step, detail, shell }, i) => {

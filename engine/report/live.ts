@@ -4,7 +4,7 @@ import type { Pipeline } from '../cell.ts';
 import type { RunEvent } from '../events.ts';
 import { type Colors, colorsFor, printableName } from '../format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, oneLine, outputLine, width, wrap } from '../format/text.ts';
-import { failureLines, Outcome } from './outcome.ts';
+import { failureLines, RunOutcome } from './outcome.ts';
 import { planLines } from './plan-table.ts';
 import type { Reporter } from './reporter.ts';
 
@@ -29,7 +29,7 @@ function rate(value: number | string): string {
 
 /* One frame of the live region: a line for each running cell, cut to the terminal's width, and a summary line. */
 
-export interface Work {
+export interface RunningCell {
   cell: string;
   /** Start time from `performance.now()`. */
   since: number;
@@ -40,14 +40,14 @@ export interface Work {
   progress?: { done: number; total?: number; values: Record<string, number | string> };
 }
 
-export interface Whole {
+export interface RunProgress {
   cells: number;
   ended: number;
   seconds: number;
   stopping: boolean;
 }
 
-export function frame(working: Work[], whole: Whole, columns: number, rows: number, colors: Colors): string {
+export function frame(working: RunningCell[], whole: RunProgress, columns: number, rows: number, colors: Colors): string {
   // Leave room for the summary line, the "+ more" line and the cursor's line.
   const room = Math.max(1, rows - 3);
   const shown = working.length > room ? working.slice(0, Math.max(1, room - 1)) : working;
@@ -63,7 +63,7 @@ export function frame(working: Work[], whole: Whole, columns: number, rows: numb
 const SPINNER = [...'⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏'];
 const GAP = '  ';
 
-function workLine(work: Work, seconds: number, columns: number, colors: Colors): string {
+function workLine(work: RunningCell, seconds: number, columns: number, colors: Colors): string {
   const { progress } = work;
   const mark = work.waiting ? '◌' : SPINNER[Math.floor(seconds * 10) % SPINNER.length]!;
   // The name gets about half of the line. The other fields get the rest in the order of their importance.
@@ -106,8 +106,8 @@ type LiveRegion = ReturnType<typeof import('log-update').createLogUpdate>;
 export function prettyReporter(pipeline: Pipeline): Reporter {
   const screen = process.stdout;
   const colors = colorsFor(screen);
-  const outcome = new Outcome(pipeline, colors);
-  const working = new Map<string, Work>();
+  const outcome = new RunOutcome(pipeline, colors);
+  const working = new Map<string, RunningCell>();
   let live: LiveRegion | undefined;
   let timer: NodeJS.Timeout | undefined;
   let cells = 0;

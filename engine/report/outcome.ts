@@ -32,7 +32,7 @@ export function nearPath(path: string): string {
   return near === '' ? '.' : near.startsWith('../../..') || near.length > path.length ? path : near;
 }
 
-export class Outcome {
+export class RunOutcome {
   readonly #figures: Figures = new Map();
   /** The cells of each notice, by its text. */
   readonly #notices = new Map<string, string[]>();

@@ -5,13 +5,13 @@ import type { RunEvent } from '../events.ts';
 import { colorsFor, printableName } from '../format/terminal-text.ts';
 import { duration, oneLine, outputLine } from '../format/text.ts';
 import { remaining, valuesOf } from './live.ts';
-import { failureLines, Outcome } from './outcome.ts';
+import { failureLines, RunOutcome } from './outcome.ts';
 import { planLines } from './plan-table.ts';
 import type { Reporter } from './reporter.ts';
 
 export function plainReporter(pipeline: Pipeline): Reporter {
   const colors = colorsFor(process.stdout);
-  const outcome = new Outcome(pipeline, colors);
+  const outcome = new RunOutcome(pipeline, colors);
   /** The start of each running cell and the time of its last progress line. */
   const running = new Map<string, { since: number; told: number }>();
 

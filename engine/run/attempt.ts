@@ -11,10 +11,10 @@ import { leavesNothing } from '../registry.ts';
 import type { CellLog, Mask } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
 import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
-import type { Guard } from './process/orphan-reaper.ts';
+import type { OrphanReaper } from './process/orphan-reaper.ts';
 import type { Message, StepJob } from './process/step-process.ts';
 import type { Meter } from './process/usage.ts';
-import type { Workers } from './process/workers.ts';
+import type { StepProcesses } from './process/workers.ts';
 import type { Inputs, ResolvedSource } from './resolve-inputs.ts';
 
 export interface Attempt {
@@ -32,8 +32,8 @@ export interface Attempt {
   mask: Mask;
   /** GPUs that the cell has alone while it runs. */
   gpus: string[];
-  guard: Guard;
-  workers: Workers;
+  guard: OrphanReaper;
+  workers: StepProcesses;
   meter: Meter;
   signal: AbortSignal;
   emit(event: RunEvent): void;

@@ -31,7 +31,7 @@ export interface Texts {
 }
 
 /** What is still known about hashed content; undefined if unknown or not needed. */
-export interface Memory {
+export interface KnownContents {
   /** The files of an input. */
   manifestOf(hash: string): Manifest | undefined;
   /** The text of a file of a step's code. */
@@ -49,7 +49,7 @@ function phraseOf({ what, before, after, files, total = 0 }: Difference): string
 }
 
 /** All differences. `uses`: the name of the step's code in the pipeline. */
-export function differences(before: Components, after: Components, uses: string, { manifestOf, textOf }: Memory): Difference[] {
+export function differences(before: Components, after: Components, uses: string, { manifestOf, textOf }: KnownContents): Difference[] {
   const found: Difference[] = [];
   const values = (what: string, a: unknown, b: unknown) => {
     if (!same(a, b)) found.push({ what, before: text(a), after: text(b) });
@@ -128,7 +128,7 @@ export function compare(before: Manifest, after: Manifest): FileDifference[] {
   return found;
 }
 
-function codeDifferences(before: Record<string, string>, after: Record<string, string>, textOf: Memory['textOf']): FileDifference[] {
+function codeDifferences(before: Record<string, string>, after: Record<string, string>, textOf: KnownContents['textOf']): FileDifference[] {
   return compare(Object.entries(before), Object.entries(after)).map((file) => {
     const [a, b] = [before, after].map((files) => (own(files, file.name) === undefined ? '' : textOf?.(files[file.name]!)));
     return a === undefined || b === undefined ? file : { ...file, texts: { before: a, after: b } };
@@ -142,7 +142,7 @@ function envDifference(name: string, before: string | null | undefined, after: s
   return a === b ? { what: `env ${name}` } : { what: `env ${name}`, before: a, after: b };
 }
 
-function inputDifference(role: string, before: Components, after: Components, manifestOf: Memory['manifestOf']): Difference {
+function inputDifference(role: string, before: Components, after: Components, manifestOf: KnownContents['manifestOf']): Difference {
   const what = `input ${role}`;
   const [a, b] = [own(before.inputs, role), own(after.inputs, role)];
   if (!a) return { what, after: 'given' };

@@ -7,42 +7,42 @@ import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { place, removeTree, standsAt } from '../../cache/atomic-move.ts';
-import { type Content, contentOf, modesOf, type Reading, stampsOf, stampsWithin } from '../../cache/content.ts';
+import { type Content, type ContentOptions, contentOf, modesOf, stampsOf, stampsWithin } from '../../cache/content.ts';
 import type { Lease } from '../../cache/lease.ts';
 import type { Cell, Pipeline } from '../cell.ts';
 import type { Failure, RunEvent } from '../events.ts';
-import type { Work } from '../fetch/fetched-store.ts';
+import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { compareBytes } from '../format/scalars.ts';
 import { StepError } from '../step.ts';
 import { attempt, misplacedHint } from './attempt.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
-import { type Look, type OutputsOf, sameContent, subjectOf } from './freshness.ts';
-import type { Locked } from './lockfile-check.ts';
-import { Aside, LINK, MADE, type Unstored } from './output-transaction.ts';
+import { type Freshness, type OutputContents, sameContent, subjectOf } from './freshness.ts';
+import type { LockfileCheck } from './lockfile-check.ts';
+import { LINK, MADE, OutputTransaction, type Unstored } from './output-transaction.ts';
 import { CellLog, type Mask, maskOf } from './process/cell-log.ts';
 import { secretValues } from './process/child-process.ts';
 import { explained, placeOf, type Verdict } from './process/failure.ts';
-import type { Guard } from './process/orphan-reaper.ts';
+import type { OrphanReaper } from './process/orphan-reaper.ts';
 import { Meter, type Usage } from './process/usage.ts';
-import type { Workers } from './process/workers.ts';
+import type { StepProcesses } from './process/workers.ts';
 import type { Project } from './project.ts';
 import { fetched, type Inputs, manifestOf, resolveInputs } from './resolve-inputs.ts';
-import { Checkpoints } from './step-checkpoints.ts';
+import { StepCheckpoints } from './step-checkpoints.ts';
 
 /** What an execution needs from its run. */
-export interface Surroundings {
+export interface ExecutionContext {
   pipeline: Pipeline;
   project: Project;
   run: number;
-  outputsOf: OutputsOf;
+  outputsOf: OutputContents;
   /** GPUs that the cell has alone. */
   gpus: string[];
-  guard: Guard;
-  workers: Workers;
+  guard: OrphanReaper;
+  workers: StepProcesses;
   /** Leases on the paths of the cell's outputs. */
   leases: Lease[];
   /** Set with `--locked`. */
-  locked?: Locked;
+  locked?: LockfileCheck;
   /** Aborted by Ctrl-C and by `--on-failure kill`. */
   signal: AbortSignal;
   emit(event: RunEvent): void;
@@ -54,7 +54,7 @@ export type Execution = { usage?: Usage } & (
   | { state: 'canceled'; log: string }
 );
 
-export async function execute(cell: Cell, found: Look, why: string, around: Surroundings): Promise<Execution> {
+export async function execute(cell: Cell, found: Freshness, why: string, around: ExecutionContext): Promise<Execution> {
   const meter = new Meter();
   const path = around.project.places.log(around.run, cell.name);
   const mask = maskOf(secretValues(cell));
@@ -62,10 +62,10 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
     // Output of a step's process often comes from libraries and goes only to the log. Lines from `log()` are for the screen.
     if (cell.action.kind === 'shell' || stream === 'step') around.emit({ type: 'log', cell: cell.name, stream, line });
   });
-  let checkpoints: Checkpoints | undefined;
+  let checkpoints: StepCheckpoints | undefined;
   try {
     const written = await stampsOfAll(found.inputs, around);
-    if (cell.action.kind === 'step') checkpoints = await Checkpoints.hold(around.project, found.fingerprint, around.signal);
+    if (cell.action.kind === 'step') checkpoints = await StepCheckpoints.hold(around.project, found.fingerprint, around.signal);
     for (let number = 1; ; number++) {
       if (around.signal.aborted) return { state: 'canceled', log: path };
       around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
@@ -105,13 +105,13 @@ export async function execute(cell: Cell, found: Look, why: string, around: Surr
  * Stores outputs that an earlier run of the cell made but could not store. Undefined if there are none or they have changed
  * since; the cell then has to run.
  */
-export async function storeUnstored(cell: Cell, found: Look, around: Surroundings): Promise<Made | undefined> {
+export async function storeUnstored(cell: Cell, found: Freshness, around: ExecutionContext): Promise<Made | undefined> {
   const { project } = around;
   const failed = project.places.failed(cell.name);
   const unstored = await unstoredIn(failed, cell, found, project);
   if (!unstored) return undefined;
   const written = await stampsOfAll(found.inputs, around);
-  const aside = Aside.begin(project, cell);
+  const aside = OutputTransaction.begin(project, cell);
   try {
     for (const [name, { at }] of Object.entries(unstored.outputs)) await place(join(failed, at), aside.staged(name));
     await aside.clear(cell.outputs);
@@ -119,7 +119,7 @@ export async function storeUnstored(cell: Cell, found: Look, around: Surrounding
     const made = await publish(cell, found, written, aside, around);
     await aside.keepNew();
     removeFailed(cell, around);
-    new Checkpoints(join(project.places.checkpoints, found.fingerprint), () => {}).remove();
+    new StepCheckpoints(join(project.places.checkpoints, found.fingerprint), () => {}).remove();
     return made;
   } catch (error) {
     await aside.keepFormer();
@@ -127,7 +127,7 @@ export async function storeUnstored(cell: Cell, found: Look, around: Surrounding
   }
 }
 
-async function unstoredIn(failed: string, cell: Cell, found: Look, { cache }: Project): Promise<Unstored | undefined> {
+async function unstoredIn(failed: string, cell: Cell, found: Freshness, { cache }: Project): Promise<Unstored | undefined> {
   try {
     const unstored: Unstored = JSON.parse(readFileSync(join(failed, MADE), 'utf8'));
     if (unstored.fingerprint !== found.fingerprint) return undefined;
@@ -153,7 +153,7 @@ function asUnstored(error: unknown): StepError {
 const STORED_THEN = 'The outputs of the cell are in .tunesmith/failed. The next run stores them without running the cell.';
 
 /** Removes the partial outputs of earlier attempts after the cell has succeeded. */
-function removeFailed(cell: Cell, { project }: Surroundings): void {
+function removeFailed(cell: Cell, { project }: ExecutionContext): void {
   try {
     removeTree(project.places.failed(cell.name));
   } catch {
@@ -177,18 +177,18 @@ type Ending = { made: Made } | { failed: Verdict; final?: boolean } | 'canceled'
 /** One attempt, from moving the former outputs aside to the new outputs in their places. */
 async function once(
   cell: Cell,
-  found: Look,
+  found: Freshness,
   written: Stamps,
-  checkpoints: Checkpoints | undefined,
+  checkpoints: StepCheckpoints | undefined,
   log: CellLog,
   mask: Mask,
   meter: Meter,
-  around: Surroundings,
+  around: ExecutionContext,
 ): Promise<Ending> {
   const { project, signal } = around;
   const deadline = new AbortController();
   const timer = cell.timeout === undefined ? undefined : setTimeout(() => deadline.abort(), Math.min(cell.timeout, LONGEST_TIMER));
-  const aside = Aside.begin(project, cell);
+  const aside = OutputTransaction.begin(project, cell);
   let verdict: Verdict | undefined;
   let trouble: unknown;
   try {
@@ -261,7 +261,7 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
 }
 
 /** Stores the result: objects first, then the index. Stores nothing if the inputs changed during the run. */
-async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, around: Surroundings): Promise<Made> {
+async function publish(cell: Cell, found: Freshness, written: Stamps, aside: OutputTransaction, around: ExecutionContext): Promise<Made> {
   const { project, pipeline } = around;
   const { cache, records } = project;
   const outputs: Record<string, Content> = Object.create(null);
@@ -307,7 +307,7 @@ async function publish(cell: Cell, found: Look, written: Stamps, aside: Aside, a
 /** Timestamps of everything that a cell reads, by path, including the files in folders. */
 type Stamps = Map<string, { whole: string | undefined; files: Map<string, string> }>;
 
-async function stampsOfAll(inputs: Inputs, { project, signal }: Surroundings): Promise<Stamps> {
+async function stampsOfAll(inputs: Inputs, { project, signal }: ExecutionContext): Promise<Stamps> {
   const stamps: Stamps = new Map();
   for (const { sources } of Object.values(inputs)) {
     for (const { path, pinned, origin, reading } of sources) {
@@ -327,9 +327,9 @@ async function stampsOfAll(inputs: Inputs, { project, signal }: Surroundings): P
 /** The first input that has changed since the cell started. Timestamps make this fast. */
 async function changedMeanwhile(
   cell: Cell,
-  found: Look,
+  found: Freshness,
   written: Stamps,
-  { pipeline, project, outputsOf }: Surroundings,
+  { pipeline, project, outputsOf }: ExecutionContext,
 ): Promise<string | undefined> {
   const named = (role: string, path: string) => `input ${role} (${relative(pipeline.folder, path)})`;
   try {
@@ -360,7 +360,7 @@ async function changedMeanwhile(
 }
 
 /** The path of the first changed file in a folder; the folder itself if none is found. */
-async function fileWithin(path: string, before: Map<string, string>, reading: Reading | undefined): Promise<string> {
+async function fileWithin(path: string, before: Map<string, string>, reading: ContentOptions | undefined): Promise<string> {
   const now = await stampsWithin(path, reading).catch(() => new Map<string, string>());
   const names = [...new Set([...before.keys(), ...now.keys()])].sort(compareBytes);
   const changed = names.find((name) => before.get(name) !== now.get(name));
@@ -398,7 +398,7 @@ export function areTakenOver(leases: Lease[]): boolean {
 }
 
 /** Throws if another run has made an input again that a cell of this run had made. */
-export async function demandOwnInputs(inputs: Inputs, { pipeline, project }: Surroundings): Promise<void> {
+export async function demandOwnInputs(inputs: Inputs, { pipeline, project }: ExecutionContext): Promise<void> {
   for (const [role, { sources }] of Object.entries(inputs)) {
     for (const { path, content, origin, pinned } of sources) {
       if (!origin || pinned || !standsAt(path)) continue;
@@ -416,7 +416,7 @@ const APART = 'Runs with different parameters write to the same paths. Start the
 
 /* Reports downloads of a cell's inputs to the log and the screen. */
 
-export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Surroundings, signal: AbortSignal): Work {
+export function fetching({ name: cell }: Cell, log: CellLog, { emit }: ExecutionContext, signal: AbortSignal): FetchProgress {
   const began = performance.now();
   let [done, total, came, next] = [0, 0, 0, 0];
   return {

@@ -5,8 +5,8 @@ import { InvalidError } from '../errors.ts';
 import type { PlannedState } from '../events.ts';
 import { type Difference, nearest } from './change-reasons.ts';
 import { type Components, codeTexts } from './fingerprint.ts';
-import { differencesFrom, type Look, subjectOf } from './freshness.ts';
-import { survey } from './plan.ts';
+import { differencesFrom, type Freshness, subjectOf } from './freshness.ts';
+import { planCells } from './plan.ts';
 import { openProject, type Project } from './project.ts';
 import type { CellRecord } from './records.ts';
 import { cellsNamed, unknownCell } from './select-cells.ts';
@@ -34,7 +34,7 @@ export async function explainCells(pipeline: Pipeline, word: string): Promise<Ex
   if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
   const project = openProject(pipeline, true, () => {});
   try {
-    const found = await survey(pipeline, project, new Set(pipeline.cells.map(({ name }) => name)), false);
+    const found = await planCells(pipeline, project, new Set(pipeline.cells.map(({ name }) => name)), false);
     const explanations: Explanation[] = [];
     for (const cell of cells) {
       const { state, why, look } = found.get(cell.name)!;
@@ -52,7 +52,7 @@ async function comparison(
   cell: Cell,
   pipeline: Pipeline,
   project: Project,
-  look: Look,
+  look: Freshness,
 ): Promise<Omit<Explanation, 'cell' | 'state' | 'why'>> {
   const { fingerprint, components } = look;
   const history = project.cache.index.history(subjectOf(cell, pipeline), AMONG);

@@ -6,12 +6,12 @@ import type { Result } from '../../cache/index.ts';
 import type { ObjectStore } from '../../cache/store.ts';
 import type { Cell, Pipeline } from '../cell.ts';
 import { StepError } from '../step.ts';
-import { componentsIn, type Difference, differences, type Memory, nearest, phrase } from './change-reasons.ts';
+import { componentsIn, type Difference, differences, type KnownContents, nearest, phrase } from './change-reasons.ts';
 import { type Components, componentsOf, fingerprintOf } from './fingerprint.ts';
 import type { Project } from './project.ts';
 import { type Inputs, manifestOf, resolveInputs, type Seen } from './resolve-inputs.ts';
 
-export interface Look {
+export interface Freshness {
   inputs: Inputs;
   components: Components;
   fingerprint: string;
@@ -24,16 +24,16 @@ export interface Look {
 }
 
 /** Outputs of the cells that it reads, by cell and output. */
-export type OutputsOf = (cell: string) => Record<string, Content>;
+export type OutputContents = (cell: string) => Record<string, Content>;
 
-export async function look(
+export async function checkFreshness(
   cell: Cell,
   pipeline: Pipeline,
   project: Project,
-  outputsOf: OutputsOf,
+  outputsOf: OutputContents,
   force: boolean,
   seen?: Seen,
-): Promise<Look> {
+): Promise<Freshness> {
   if (cell.frozen) return standing(cell, pipeline, project);
   const inputs = await resolveInputs(cell, pipeline, project, outputsOf, seen?.sources);
   const components = await componentsOf(cell, inputs);
@@ -51,7 +51,7 @@ export async function look(
 }
 
 /** The last result of a frozen cell, whatever it would produce now. Throws StepError if it is not available. */
-async function standing(cell: Cell, pipeline: Pipeline, project: Project): Promise<Look> {
+async function standing(cell: Cell, pipeline: Pipeline, project: Project): Promise<Freshness> {
   const { index } = project.cache;
   const last = project.records.lastFingerprint(pipeline.file, cell.name);
   const result = (last && index.find(last)) || index.history(subjectOf(cell, pipeline), 1)[0];
@@ -91,7 +91,7 @@ async function compareWithHistory(
   cell: Cell,
   pipeline: Pipeline,
   project: Project,
-  known: Pick<Look, 'inputs' | 'components'>,
+  known: Pick<Freshness, 'inputs' | 'components'>,
 ): Promise<{ result: Result; differences: Difference[] } | undefined> {
   const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
   if (history.length === 0) return undefined;
@@ -103,9 +103,9 @@ async function compareWithHistory(
 export async function differencesFrom(
   result: Result,
   cell: Cell,
-  { inputs, components }: Pick<Look, 'inputs' | 'components'>,
+  { inputs, components }: Pick<Freshness, 'inputs' | 'components'>,
   project: Pick<Project, 'cache' | 'records'>,
-  textOf?: Memory['textOf'],
+  textOf?: KnownContents['textOf'],
 ): Promise<Difference[]> {
   const before = componentsIn(result);
   const now = new Map<string, Awaited<ReturnType<typeof manifestOf>>>();
@@ -134,7 +134,7 @@ async function contentAt(path: string, project: Project): Promise<Content | unde
   }
 }
 
-async function whyRun(cell: Cell, pipeline: Pipeline, project: Project, known: Pick<Look, 'inputs' | 'components'>): Promise<string> {
+async function whyRun(cell: Cell, pipeline: Pipeline, project: Project, known: Pick<Freshness, 'inputs' | 'components'>): Promise<string> {
   const comparison = await compareWithHistory(cell, pipeline, project, known);
   return comparison ? phrase(comparison.differences) : 'first run';
 }

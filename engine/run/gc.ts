@@ -7,15 +7,15 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Content } from '../../cache/content.ts';
 import { CacheError } from '../../cache/error.ts';
-import type { Use } from '../../cache/gc-roots.ts';
-import type { Entry } from '../../cache/index.ts';
+import type { GcRoot } from '../../cache/gc-roots.ts';
+import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import { planSweep, type Sweep, sweep } from '../../cache/sweep.ts';
-import { type Places, placesOf, userOf } from './project-paths.ts';
+import { type ProjectPaths, projectPaths, userOf } from './project-paths.ts';
 import { type LogRecord, reading } from './records.ts';
 
 /** Rules for removal. A result is removed only if all given rules allow it. */
-export interface Scope {
+export interface GcScope {
   /** Number of runs to keep for each pipeline of this project. */
   keepRuns?: number;
   /** Minimum time since the last use, in milliseconds. */
@@ -34,12 +34,12 @@ export interface Collection extends Sweep {
   logs: string[];
 }
 
-export type Candidate = Entry & { lastUsed: string };
+export type Candidate = ResultEntry & { lastUsed: string };
 export type Referrer = 'lock' | 'running' | 'other project';
 
 /** What would be removed. Changes nothing. */
-export function planCollection(root: string, scope: Scope): Collection {
-  const places = placesOf({ root });
+export function planCollection(root: string, scope: GcScope): Collection {
+  const places = projectPaths({ root });
   const cache = openCache(places.cache, { readOnly: true, memo: places.memo });
   try {
     return plan(root, places, cache, scope).collection;
@@ -49,8 +49,8 @@ export function planCollection(root: string, scope: Scope): Collection {
 }
 
 /** Removes it. Other engines may be running; they wait with storing results during the removal. */
-export async function collect(root: string, scope: Scope, signal: AbortSignal): Promise<Collection> {
-  const places = placesOf({ root });
+export async function collect(root: string, scope: GcScope, signal: AbortSignal): Promise<Collection> {
+  const places = projectPaths({ root });
   const cache = openCache(places.cache, { memo: places.memo });
   try {
     if (cache.readOnly) throw new CacheError(`the cache ${places.cache} is read-only, so nothing can be removed`);
@@ -75,11 +75,11 @@ interface Planned {
   forgotten: { uses: number[]; users: number[] };
 }
 
-function plan(root: string, places: Places, cache: Cache, scope: Scope): Planned {
+function plan(root: string, places: ProjectPaths, cache: Cache, scope: GcScope): Planned {
   const results = cache.index.all();
   const users = new Map(cache.uses.users().map((user) => [user.id, user]));
   const own = userOf(root, places);
-  const isOwn = (use: Use) => users.get(use.user)?.folder === own.folder && users.get(use.user)?.host === own.host;
+  const isOwn = (use: GcRoot) => users.get(use.user)?.folder === own.folder && users.get(use.user)?.host === own.host;
   const uses = cache.uses.all();
   const gone = goneUsers(users, uses);
   const reliesOn = reliance(cache, results, uses);
@@ -132,7 +132,7 @@ function plan(root: string, places: Places, cache: Cache, scope: Scope): Planned
 class PastRuns {
   readonly #before: string | undefined;
 
-  constructor(private readonly scope: Scope) {
+  constructor(private readonly scope: GcScope) {
     this.#before = scope.olderThan === undefined ? undefined : new Date(Date.now() - scope.olderThan).toISOString();
   }
 
@@ -154,7 +154,7 @@ class PastRuns {
 }
 
 /** A missing folder may be on a disk that is not mounted, so its projects count for another month. */
-function goneUsers(users: Map<number, { host: string; folder: string }>, uses: Use[]): number[] {
+function goneUsers(users: Map<number, { host: string; folder: string }>, uses: GcRoot[]): number[] {
   const month = new Date(Date.now() - 30 * 24 * 3600 * 1000).toISOString();
   return [...users].flatMap(([id, { host, folder }]) => {
     if (host !== hostname() || existsSync(folder)) return [];
@@ -163,7 +163,7 @@ function goneUsers(users: Map<number, { host: string; folder: string }>, uses: U
 }
 
 /** The results that a use refers to. An interrupted run has not recorded all of its results. */
-function reliance(cache: Cache, results: Entry[], uses: Use[]): (use: Use) => string[] {
+function reliance(cache: Cache, results: ResultEntry[], uses: GcRoot[]): (use: GcRoot) => string[] {
   const sets = new Map<string, string[]>();
   return (use) => {
     // The run is still checking its cells.
@@ -185,7 +185,7 @@ function reliance(cache: Cache, results: Entry[], uses: Use[]): (use: Use) => st
 }
 
 /** The last use of each result, from the latest of all runs that used the same set. */
-function lastUses(uses: Use[], reliesOn: (use: Use) => string[]): Map<string, string> {
+function lastUses(uses: GcRoot[], reliesOn: (use: GcRoot) => string[]): Map<string, string> {
   const latest = new Map(uses.map((use) => [use.state === 'ended' ? use.set : `${use.id}`, use]));
   const at = new Map<string, string>();
   for (const use of latest.values()) for (const fingerprint of reliesOn(use)) at.set(fingerprint, later(use.began, at.get(fingerprint)));

@@ -5,7 +5,7 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeTree } from '../../cache/atomic-move.ts';
-import { placesOf } from './project-paths.ts';
+import { projectPaths } from './project-paths.ts';
 import { reading } from './records.ts';
 
 export type LeftoverKind = 'kept' | 'failed';
@@ -19,7 +19,7 @@ export interface Leftover {
 
 /** `olderThan`: only leftovers that have not changed for this time in milliseconds, since they were put there. */
 export function leftovers(root: string, olderThan = 0): Leftover[] {
-  const { kept, own } = placesOf({ root });
+  const { kept, own } = projectPaths({ root });
   const folders = [
     ['kept', kept],
     ['failed', join(own, 'failed')],

@@ -5,33 +5,33 @@
 
 import { basename } from 'node:path';
 import type { Content } from '../../cache/content.ts';
-import { type Cell, lockPath, type Pipeline } from '../cell.ts';
+import { type Cell, lockfilePath, type Pipeline } from '../cell.ts';
 import { phrase } from './change-reasons.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
-import { differencesFrom, type Look } from './freshness.ts';
-import { contentOfLocked, type Lock, LockError, lockedBytes, readLock } from './lockfile.ts';
-import { type Found, readsAtItsPlace } from './plan.ts';
+import { differencesFrom, type Freshness } from './freshness.ts';
+import { contentOfLocked, type Lockfile, LockfileError, lockedBytes, readLockfile } from './lockfile.ts';
+import { type PlannedCell, readsAtItsPlace } from './plan.ts';
 import type { Project } from './project.ts';
 import { resolveInputs } from './resolve-inputs.ts';
 
-type Known = Pick<Look, 'inputs' | 'components' | 'fingerprint'>;
+type Known = Pick<Freshness, 'inputs' | 'components' | 'fingerprint'>;
 
-export class Locked {
+export class LockfileCheck {
   private constructor(
     readonly path: string,
-    private readonly lock: Lock,
+    private readonly lock: Lockfile,
     private readonly project: Project,
   ) {}
 
-  static read(pipeline: Pipeline, project: Project): Locked {
-    const path = lockPath(pipeline.file);
-    const lock = readLock(path);
-    if (lock) return new Locked(path, lock, project);
-    throw new LockError(`there is no ${basename(path)} to compare results with`, 'Run without --locked to write it.');
+  static read(pipeline: Pipeline, project: Project): LockfileCheck {
+    const path = lockfilePath(pipeline.file);
+    const lock = readLockfile(path);
+    if (lock) return new LockfileCheck(path, lock, project);
+    throw new LockfileError(`there is no ${basename(path)} to compare results with`, 'Run without --locked to write it.');
   }
 
   /** Throws LockError with all cells that already differ. */
-  async check(pipeline: Pipeline, selected: Set<string>, found: Map<string, Found>): Promise<void> {
+  async check(pipeline: Pipeline, selected: Set<string>, found: Map<string, PlannedCell>): Promise<void> {
     const wrong: string[] = [];
     for (const cell of pipeline.cells) {
       const surveyed = found.get(cell.name);
@@ -43,16 +43,16 @@ export class Locked {
     }
     if (wrong.length === 0) return;
     const shown = [...wrong.slice(0, SHOWN), ...(wrong.length > SHOWN ? [`and ${wrong.length - SHOWN} more`] : [])];
-    throw new LockError(
+    throw new LockfileError(
       `${wrong.length === 1 ? '1 cell differs' : `${wrong.length} cells differ`} from ${basename(this.path)}; no cell was run`,
       [...shown, ACCEPT].join('\n  '),
     );
   }
 
   /** Throws LockError if the cell's fingerprint differs from the lockfile. */
-  async demand(cell: Cell, look: Look): Promise<void> {
+  async demand(cell: Cell, look: Freshness): Promise<void> {
     const why = await this.#whyOther(cell, look);
-    if (why) throw new LockError(`differs from ${basename(this.path)}: ${why}`, ACCEPT);
+    if (why) throw new LockfileError(`differs from ${basename(this.path)}: ${why}`, ACCEPT);
     if (look.state !== 'run') this.demandBytes(cell, look.result!.outputs);
   }
 
@@ -60,7 +60,7 @@ export class Locked {
   demandBytes(cell: Cell, outputs: Record<string, Content>): void {
     const why = this.#whyOtherBytes(cell, outputs);
     if (why)
-      throw new LockError(
+      throw new LockfileError(
         `differs from ${basename(this.path)}: ${why}`,
         'The same code, options and inputs produced different outputs. `tunesmith verify` shows whether the step is deterministic. Run without --locked to accept the new outputs.',
       );
@@ -78,7 +78,7 @@ export class Locked {
   }
 
   /** The fingerprint of a cell if the cells before it produce the locked outputs; undefined if it is not known yet. */
-  async #foresee(cell: Cell, pipeline: Pipeline, found: Map<string, Found>): Promise<Known | undefined> {
+  async #foresee(cell: Cell, pipeline: Pipeline, found: Map<string, PlannedCell>): Promise<Known | undefined> {
     const above = pipeline.cells.filter(({ name }) => cell.reads.includes(name));
     if (above.some((other) => !this.lock.has(other.name) || readsAtItsPlace(cell, other, pipeline))) return undefined;
     const outputsOf = (name: string) =>
@@ -100,7 +100,7 @@ export class Locked {
 export async function whyOther(
   fingerprint: string,
   cell: Cell,
-  known: Pick<Look, 'inputs' | 'components'>,
+  known: Pick<Freshness, 'inputs' | 'components'>,
   project: Project,
 ): Promise<string> {
   const result = project.cache.index.find(fingerprint);

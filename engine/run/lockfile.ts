@@ -10,16 +10,16 @@ import { temporaryIn } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
 import { compareBytes } from '../format/scalars.ts';
 
-export interface LockEntry {
+export interface LockfileEntry {
   fingerprint: string;
   /** Outputs by name, in the format of `lockedBytes`. */
   outputs: Record<string, string>;
 }
 
-export type Lock = Map<string, LockEntry>;
+export type Lockfile = Map<string, LockfileEntry>;
 
 /** The lockfile is invalid, or cells differ from it. */
-export class LockError extends Error {
+export class LockfileError extends Error {
   override name = 'LockError';
   constructor(
     message: string,
@@ -29,7 +29,7 @@ export class LockError extends Error {
   }
 }
 
-export function lockEntry(fingerprint: string, outputs: Record<string, Content>): LockEntry {
+export function lockfileEntry(fingerprint: string, outputs: Record<string, Content>): LockfileEntry {
   return { fingerprint, outputs: Object.fromEntries(Object.entries(outputs).map(([name, content]) => [name, lockedBytes(content)])) };
 }
 
@@ -45,7 +45,7 @@ export function contentOfLocked(bytes: string): Content {
 }
 
 /** Reads a lockfile; undefined if there is none. Throws LockError for an invalid format. */
-export function readLock(path: string): Lock | undefined {
+export function readLockfile(path: string): Lockfile | undefined {
   const text = textOf(path);
   return text === undefined ? undefined : parse(text, path);
 }
@@ -54,11 +54,11 @@ export function readLock(path: string): Lock | undefined {
  * Writes the lockfile: new entries for `ended` (undefined: no reliable result), and unchanged entries for the others of
  * `cells`. Removes cells that the pipeline no longer has. Does not touch the file if nothing changes.
  */
-export function updateLock(path: string, cells: string[], ended: Map<string, LockEntry | undefined>): void {
+export function updateLockfile(path: string, cells: string[], ended: Map<string, LockfileEntry | undefined>): void {
   const text = textOf(path);
   // If all entries are new, the old file does not matter, even if it is invalid.
-  const former: Lock = text === undefined || cells.every((name) => ended.has(name)) ? new Map() : parse(text, path);
-  const lock: Lock = new Map();
+  const former: Lockfile = text === undefined || cells.every((name) => ended.has(name)) ? new Map() : parse(text, path);
+  const lock: Lockfile = new Map();
   for (const name of cells) {
     const entry = ended.has(name) ? ended.get(name) : former.get(name);
     if (entry) lock.set(name, entry);
@@ -77,7 +77,7 @@ export function updateLock(path: string, cells: string[], ended: Map<string, Loc
 
 const HEADER = '# Written by `tunesmith run`. Commit it to git: `run --locked` and `verify` compare results with it.';
 
-function format(lock: Lock): string {
+function format(lock: Lockfile): string {
   const lines = [HEADER];
   for (const [name, { fingerprint, outputs }] of [...lock].sort(([a], [b]) => compareBytes(a, b))) {
     lines.push(`${key(name)}:`, `  fingerprint: ${fingerprint}`);
@@ -87,9 +87,9 @@ function format(lock: Lock): string {
   return `${lines.join('\n')}\n`;
 }
 
-function parse(text: string, path: string): Lock {
-  const lock: Lock = new Map();
-  let entry: LockEntry | undefined;
+function parse(text: string, path: string): Lockfile {
+  const lock: Lockfile = new Map();
+  let entry: LockfileEntry | undefined;
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     if (line === '' || line.startsWith('#')) continue;
     const [, cell] = /^(\S.*):$/.exec(line) ?? [];
@@ -103,7 +103,7 @@ function parse(text: string, path: string): Lock {
     else if (entry && output !== undefined && name !== undefined) entry.outputs[name] = bytes!;
     else if (!entry || line !== '  outputs:') {
       const what = /^(<{7}|={7}|>{7})/.test(line) ? 'there is a merge conflict' : 'this line is not valid in a lockfile';
-      throw new LockError(
+      throw new LockfileError(
         `${basename(path)}:${index + 1}: ${what}`,
         'Keep the lines of one version. Or remove the file and run the whole pipeline, which writes it again.',
       );
@@ -133,7 +133,7 @@ function textOf(path: string): string | undefined {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return undefined;
     if (code === 'EISDIR')
-      throw new LockError(`${basename(path)} is a folder`, 'Move it away. A run of the whole pipeline writes the lockfile.');
+      throw new LockfileError(`${basename(path)} is a folder`, 'Move it away. A run of the whole pipeline writes the lockfile.');
     throw error;
   }
 }

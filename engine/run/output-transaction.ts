@@ -20,19 +20,19 @@ import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.
 import type { Cell } from '../cell.ts';
 import type { Project } from './project.ts';
 
-export class Aside {
+export class OutputTransaction {
   private constructor(
     private readonly project: Project,
     private readonly folder: string,
     private readonly journal: Journal,
   ) {}
 
-  static begin(project: Project, cell: Cell): Aside {
+  static begin(project: Project, cell: Cell): OutputTransaction {
     const { host, boot, pid, start } = thisProcess();
     const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++count}`);
     // The commands of a shell step write to the paths of the outputs themselves.
     mkdirSync(cell.action.kind === 'shell' ? folder : join(folder, 'staged'), { recursive: true });
-    return new Aside(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
+    return new OutputTransaction(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
   }
 
   /** The path where a step writes an output before it is moved to its final path. */
@@ -107,7 +107,7 @@ export class Aside {
     // Only one recovery at a time. A second one would treat the outputs that the first one moved back as partial outputs.
     const lease = await project.records.leases.acquire('recovery');
     try {
-      for (const id of namesIn(project.places.work)) await Aside.#recoverOne(project, id);
+      for (const id of namesIn(project.places.work)) await OutputTransaction.#recoverOne(project, id);
     } finally {
       lease.release();
     }
@@ -124,7 +124,7 @@ export class Aside {
     const paths = journal?.outputs.map(({ path }) => resolve(project.root, path)) ?? [];
     // This machine cannot check the process. The leases on its outputs show after a while whether it is alive.
     const leases = alive === undefined ? await project.leaseOutputs(paths) : [];
-    const aside = new Aside(project, folder, journal ?? { cell: 'unknown', stage: 'done', outputs: lost(folder) });
+    const aside = new OutputTransaction(project, folder, journal ?? { cell: 'unknown', stage: 'done', outputs: lost(folder) });
     try {
       await aside.#finish();
     } catch (error) {

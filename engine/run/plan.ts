@@ -6,7 +6,7 @@ import type { Cell, Pipeline } from '../cell.ts';
 import { InvalidError } from '../errors.ts';
 import type { PlannedState } from '../events.ts';
 import { matcher, within } from '../files/glob.ts';
-import { type Look, look } from './freshness.ts';
+import { checkFreshness, type Freshness } from './freshness.ts';
 import { refuseSharedOutputs } from './output-owners.ts';
 import { explained } from './process/failure.ts';
 import { openProject, type Project } from './project.ts';
@@ -24,7 +24,7 @@ export async function planPipeline(pipeline: Pipeline, options: Selection & { fo
   try {
     refuseSharedOutputs(pipeline, project);
     const plan: Plan = Object.create(null);
-    for (const [name, { state, why }] of await survey(pipeline, project, selected, options.force ?? false)) {
+    for (const [name, { state, why }] of await planCells(pipeline, project, selected, options.force ?? false)) {
       if (selected.has(name) && state !== 'off') plan[name] = { state, why };
     }
     return plan;
@@ -33,11 +33,11 @@ export async function planPipeline(pipeline: Pipeline, options: Selection & { fo
   }
 }
 
-export interface Found {
+export interface PlannedCell {
   /** `off`: `when` is false for this cell or for a cell that it reads. */
   state: PlannedState | 'off';
   why: string;
-  look?: Look;
+  look?: Freshness;
   /** The current content of the cell's outputs, or their content after restoring. */
   outputs?: Record<string, Content>;
   /** The decision is final: the cell and everything that it reads is fresh. */
@@ -45,8 +45,13 @@ export interface Found {
 }
 
 /** Throws InvalidError if a cell outside of the selection or a frozen cell would have to run. */
-export async function survey(pipeline: Pipeline, project: Project, selected: Set<string>, force: boolean): Promise<Map<string, Found>> {
-  const found = new Map<string, Found>();
+export async function planCells(
+  pipeline: Pipeline,
+  project: Project,
+  selected: Set<string>,
+  force: boolean,
+): Promise<Map<string, PlannedCell>> {
+  const found = new Map<string, PlannedCell>();
   const above = ancestorsOf(pipeline, selected);
   const seen: Seen = { sources: new Map(), results: project.cache.index.findAll(project.records.lastFingerprints(pipeline.file)) };
   // Ask for all of them at the same time instead of waiting for each answer.
@@ -67,7 +72,7 @@ export async function survey(pipeline: Pipeline, project: Project, selected: Set
 }
 
 /** Reports frozen cells without a stored result. */
-async function neverMade({ locate }: Pipeline, cells: Cell[], found: Map<string, Found>): Promise<InvalidError> {
+async function neverMade({ locate }: Pipeline, cells: Cell[], found: Map<string, PlannedCell>): Promise<InvalidError> {
   // Report only the first cell of each step.
   const firsts = cells.filter(({ step }, i) => cells.findIndex((other) => other.step === step) === i);
   const told = firsts.map(({ name, step }) => {
@@ -85,13 +90,13 @@ function pinAll({ inputs, enabled }: Cell, { sources }: Project): void {
 
 async function situation(
   cell: Cell,
-  found: Map<string, Found>,
+  found: Map<string, PlannedCell>,
   byName: Map<string, Cell>,
   pipeline: Pipeline,
   project: Project,
   force: boolean,
   seen: Seen,
-): Promise<Found> {
+): Promise<PlannedCell> {
   const above = cell.reads.map((name) => ({ name, ...found.get(name)! }));
   if (!cell.enabled) return { state: 'off', why: '`when` is false', final: false };
   const off = above.find(({ state }) => state === 'off');
@@ -104,7 +109,7 @@ async function situation(
     return { state: 'depends', why: `${first[0]!.name}${others} must ${first[0]!.outputs ? 'be restored' : 'run'} first`, final: false };
   }
   try {
-    const known = await look(cell, pipeline, project, (name) => found.get(name)!.outputs!, force, seen);
+    const known = await checkFreshness(cell, pipeline, project, (name) => found.get(name)!.outputs!, force, seen);
     const { state, why, result } = known;
     const final = state === 'fresh' && (cell.frozen || above.every((other) => other.final));
     return { state, why, look: known, outputs: state === 'run' ? undefined : result!.outputs, final };
@@ -127,7 +132,7 @@ export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): 
 }
 
 /** Whether a cell with `cache: false` has run with the same inputs and its outputs are unchanged. */
-async function stillThere(cell: Cell, { look: known }: Found, { records, cache }: Project): Promise<Found | undefined> {
+async function stillThere(cell: Cell, { look: known }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
   if (!known) return undefined;
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
@@ -138,7 +143,7 @@ async function stillThere(cell: Cell, { look: known }: Found, { records, cache }
   return { state: 'fresh', why: '', look: known, outputs, final: true };
 }
 
-function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string, Found>): InvalidError {
+function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string, PlannedCell>): InvalidError {
   const read = new Set(missing.flatMap((cell) => [...cell.reads, ...cell.waits]));
   const last = new Set(missing.filter((cell) => !read.has(cell.name)).map((cell) => cell.step));
   const file = relative(process.cwd(), pipeline.file);

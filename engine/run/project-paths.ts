@@ -4,11 +4,11 @@ import { existsSync, lstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CacheError, shown } from '../../cache/error.ts';
-import type { User } from '../../cache/gc-roots.ts';
+import type { GcRootOwner } from '../../cache/gc-roots.ts';
 import type { Pipeline } from '../cell.ts';
 import { fileName } from '../cell-name.ts';
 
-export interface Places {
+export interface ProjectPaths {
   /** `.tunesmith/` itself. */
   own: string;
   /** Index and objects: in `TUNESMITH_CACHE`, otherwise in `.tunesmith/`. */
@@ -25,7 +25,7 @@ export interface Places {
   failed(cell: string): string;
 }
 
-export function placesOf(pipeline: Pick<Pipeline, 'root'>): Places {
+export function projectPaths(pipeline: Pick<Pipeline, 'root'>): ProjectPaths {
   const own = join(pipeline.root, '.tunesmith');
   const shared = process.env.TUNESMITH_CACHE;
   return {
@@ -42,12 +42,12 @@ export function placesOf(pipeline: Pick<Pipeline, 'root'>): Places {
 }
 
 /** The project's name in the index of the cache. A project with its own cache keeps its name when it moves. */
-export function userOf(root: string, { memo }: Pick<Places, 'memo'>): User {
+export function userOf(root: string, { memo }: Pick<ProjectPaths, 'memo'>): GcRootOwner {
   return memo === undefined ? { host: '', folder: '.' } : { host: hostname(), folder: root };
 }
 
 /** Creates `.tunesmith/`, ignored by git. */
-export function makeOwnFolder({ own }: Places): void {
+export function makeOwnFolder({ own }: ProjectPaths): void {
   try {
     mkdirSync(own, { recursive: true });
   } catch (error) {

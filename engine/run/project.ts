@@ -4,25 +4,25 @@ import { basename, dirname, join } from 'node:path';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import type { Pipeline } from '../cell.ts';
-import { Sources } from '../fetch/fetch.ts';
-import { makeOwnFolder, type Places, placesOf } from './project-paths.ts';
+import { RemoteSources } from '../fetch/fetch.ts';
+import { makeOwnFolder, type ProjectPaths, projectPaths } from './project-paths.ts';
 import { Records } from './records.ts';
 
 export interface Project {
   root: string;
-  places: Places;
+  places: ProjectPaths;
   cache: Cache;
   records: Records;
   /** Remote models and data. */
-  sources: Sources;
+  sources: RemoteSources;
   /** Reports something that the user should not miss. */
   notice(message: string, cell?: string): void;
   /** Waits until no other run writes to these paths. */
-  leaseOutputs(paths: string[], waiting?: Waiting): Promise<Lease[]>;
+  leaseOutputs(paths: string[], waiting?: LeaseOptions): Promise<Lease[]>;
   close(): void;
 }
 
-export interface Waiting {
+export interface LeaseOptions {
   signal?: AbortSignal;
   onWait?(pid: number): void;
 }
@@ -32,7 +32,7 @@ export function openProject(
   readOnly: boolean,
   notice: Project['notice'],
   signal?: AbortSignal,
-  places = placesOf({ root }),
+  places = projectPaths({ root }),
 ): Project {
   if (!readOnly) makeOwnFolder(places);
   const cache = openCache(places.cache, { readOnly, memo: places.memo, staging: join(places.own, 'tmp'), notice });
@@ -42,7 +42,7 @@ export function openProject(
     places,
     cache,
     records,
-    sources: new Sources({
+    sources: new RemoteSources({
       // Downloads do not go to a read-only cache.
       folder: join(cache.readOnly && !readOnly ? places.own : places.cache, 'sources'),
       memo: cache.memo,

@@ -10,14 +10,14 @@ import { packageFolder, packageVersion } from '../files/packages.ts';
 import type { Json } from '../format/scalars.ts';
 import { memoryLimit } from '../memory-limit.ts';
 
-export interface Setting {
+export interface Provenance {
   params: Record<string, Json>;
-  machine: Machine;
+  machine: MachineInfo;
   /** Versions of tunesmith, Node and tunesmith's dependencies. */
   versions: Record<string, string>;
 }
 
-export interface Machine {
+export interface MachineInfo {
   system: string;
   cpu: string;
   cores: number;
@@ -31,7 +31,7 @@ export interface Git {
   dirty: boolean;
 }
 
-export function settingOf({ params }: Pipeline): Setting {
+export function provenanceOf({ params }: Pipeline): Provenance {
   const machine = { system: `${type()} ${release()} ${arch()}`, cpu: cpuModel(), cores: availableParallelism(), memory: memoryLimit() };
   return { params, machine, versions: ownVersions() };
 }

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { Database, type Schema } from '../../cache/database.ts';
+import { type DatabaseSchema, SqliteDatabase } from '../../cache/database.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
@@ -13,8 +13,8 @@ import type { Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
 import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
-import { placesOf } from './project-paths.ts';
-import type { Git, Setting } from './provenance.ts';
+import { projectPaths } from './project-paths.ts';
+import type { Git, Provenance } from './provenance.ts';
 import type { Manifest } from './resolve-inputs.ts';
 import { isCell, isFigure, isNumber, isRun, isText, sealedJson, unsealedJson } from './row-checks.ts';
 
@@ -27,7 +27,7 @@ export interface RunRecord {
   /** Undefined while it runs, and if the engine was killed. */
   seconds?: number;
   /** Absent for runs of older versions. */
-  setting?: Setting;
+  setting?: Provenance;
   /** Absent if there is no repository. */
   git?: Git;
   /** SHA-256 of the pipeline's text. */
@@ -79,7 +79,7 @@ export interface Notice {
 }
 
 export class Records {
-  readonly #database: Database;
+  readonly #database: SqliteDatabase;
   /** Leases on outputs, across engines. */
   readonly leases: Leases;
 
@@ -87,7 +87,7 @@ export class Records {
     private readonly root: string,
     options: { readOnly: boolean },
   ) {
-    this.#database = new Database(placesOf({ root }).state, STATE, options);
+    this.#database = new SqliteDatabase(projectPaths({ root }).state, STATE, options);
     this.leases = new Leases(this.#database);
   }
 
@@ -99,7 +99,7 @@ export class Records {
     }
   }
 
-  begin({ file, text }: Pick<Pipeline, 'file' | 'text'>, setting: Setting): number {
+  begin({ file, text }: Pick<Pipeline, 'file' | 'text'>, setting: Provenance): number {
     const { host, boot, pid, start } = thisProcess();
     const row = [this.#name(file), new Date().toISOString(), this.keepText(text), sealedJson(setting), host, boot, pid, start];
     return this.#database.use((statement) =>
@@ -434,7 +434,7 @@ export function lastFigures(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRe
 
 /** Undefined if there are no runs. */
 export function reading<T>(root: string, read: (records: Records) => T): T | undefined {
-  if (!existsSync(placesOf({ root }).state)) return undefined;
+  if (!existsSync(projectPaths({ root }).state)) return undefined;
   const records = new Records(root, { readOnly: true });
   try {
     return read(records);
@@ -443,7 +443,7 @@ export function reading<T>(root: string, read: (records: Records) => T): T | und
   }
 }
 
-const STATE: Schema = {
+const STATE: DatabaseSchema = {
   what: 'the record of runs',
   versions: [
     `

@@ -2,14 +2,14 @@
 
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, relative, resolve } from 'node:path';
-import { type Content, contentOf, listing, type Reading } from '../../cache/content.ts';
+import { type Content, type ContentOptions, contentOf, listing } from '../../cache/content.ts';
 import { sha256 } from '../../cache/digest.ts';
-import type { Memo } from '../../cache/file-hash-cache.ts';
+import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import type { Result } from '../../cache/index.ts';
 import type { Address } from '../address.ts';
 import type { Cell, CellInput, InputSource, Pipeline } from '../cell.ts';
-import type { Pinned, Sources } from '../fetch/fetch.ts';
-import type { Work } from '../fetch/fetched-store.ts';
+import type { Pinned, RemoteSources } from '../fetch/fetch.ts';
+import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { type LeavingOut, leftOutOf, matches, staticFolder } from '../files/glob.ts';
 import { canonicalJson } from '../format/scalars.ts';
 import { type CellOrigin, StepError } from '../step.ts';
@@ -30,7 +30,7 @@ export interface ResolvedSource {
   path: string;
   content: Content;
   /** How to read a folder of the user. */
-  reading?: Reading;
+  reading?: ContentOptions;
   /** Excluded files and folders as absolute paths, without the contents of excluded folders. */
   leftOut?: string[];
   /** The cell that made the file. */
@@ -55,7 +55,7 @@ export interface Seen {
 export async function resolveInputs(
   cell: Cell,
   pipeline: Pipeline,
-  { cache: { memo }, sources: elsewhere }: { cache: { memo: Memo }; sources: Sources },
+  { cache: { memo }, sources: elsewhere }: { cache: { memo: FileHashCache }; sources: RemoteSources },
   outputsOf: (cell: string) => Record<string, Content>,
   seen: Seen['sources'] = new Map(),
 ): Promise<Inputs> {
@@ -76,7 +76,12 @@ export async function resolveInputs(
 }
 
 /** The same inputs after downloading remote files that are missing. One address may become several files. */
-export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }: { sources: Sources }, work: Work): Promise<Inputs> {
+export async function fetched(
+  inputs: Inputs,
+  cell: Cell,
+  { sources: elsewhere }: { sources: RemoteSources },
+  work: FetchProgress,
+): Promise<Inputs> {
   const here: Inputs = Object.create(null);
   for (const [role, input] of Object.entries(inputs)) {
     const sources: ResolvedSource[] = [];
@@ -96,7 +101,7 @@ export async function fetched(inputs: Inputs, cell: Cell, { sources: elsewhere }
 }
 
 /** Each file of an input, including files in folders. A later run compares them to report what changed. */
-export async function manifestOf({ sources }: ResolvedInput, memo: Memo): Promise<Manifest> {
+export async function manifestOf({ sources }: ResolvedInput, memo: FileHashCache): Promise<Manifest> {
   const manifest: Manifest = [];
   for (const { name, path, content, pinned, reading } of sources) {
     if (pinned) manifest.push([pinned.address.text, pinned.revision]);
@@ -132,7 +137,7 @@ async function pathSources(
   { pattern, glob, exclude, gitignore }: InputSource & { kind: 'path' },
   role: string,
   { folder }: Pipeline,
-  memo: Memo,
+  memo: FileHashCache,
   seen: Seen['sources'],
 ): Promise<ResolvedSource[]> {
   const leaving = { exclude, gitignore };
@@ -149,7 +154,7 @@ async function pathSources(
 }
 
 /** Its revision is the hash of its content. */
-async function remoteSource(address: Address, role: string, elsewhere: Sources): Promise<ResolvedSource> {
+async function remoteSource(address: Address, role: string, elsewhere: RemoteSources): Promise<ResolvedSource> {
   const pinned = await atInput(role, () => elsewhere.pin(address));
   return { name: pinned.name, path: address.text, content: { kind: 'folder', hash: pinned.revision, size: 0, executable: false }, pinned };
 }
@@ -163,7 +168,7 @@ async function atInput<T>(role: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-async function globSources(pattern: string, folder: string, memo: Memo, leaving: LeavingOut): Promise<ResolvedSource[]> {
+async function globSources(pattern: string, folder: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource[]> {
   const base = isAbsolute(pattern) ? staticFolder(pattern) : folder;
   const found: ResolvedSource[] = [];
   for (const path of matches(pattern, folder, leaving)) {
@@ -174,15 +179,15 @@ async function globSources(pattern: string, folder: string, memo: Memo, leaving:
   return found;
 }
 
-async function pathSource(pattern: string, folder: string, memo: Memo, leaving: LeavingOut): Promise<ResolvedSource[]> {
+async function pathSource(pattern: string, folder: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource[]> {
   const path = resolve(folder, pattern);
   // Only the last part of an absolute path counts, because the rest differs between machines.
   const source = await sourceAt(path, isAbsolute(pattern) ? basename(path) : relative(folder, path), memo, leaving);
   return source ? [source] : [];
 }
 
-async function sourceAt(path: string, name: string, memo: Memo, leaving: LeavingOut): Promise<ResolvedSource | undefined> {
-  const reading: Reading = { follow: true, leaveOut: leftOutOf(path, leaving) };
+async function sourceAt(path: string, name: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource | undefined> {
+  const reading: ContentOptions = { follow: true, leaveOut: leftOutOf(path, leaving) };
   const leftOut: string[] = [];
   const content = await contentOf(path, memo, { ...reading, onLeftOut: (left) => leftOut.push(left) });
   return content && { name, path, content, reading, leftOut };

@@ -11,7 +11,7 @@ import type { CellState, RunEvent } from '../events.ts';
 import { type Components, codeTexts } from './fingerprint.ts';
 import type { Project } from './project.ts';
 import { userOf } from './project-paths.ts';
-import { type Git, gitState, settingOf } from './provenance.ts';
+import { type Git, gitState, provenanceOf } from './provenance.ts';
 import type { CellRecord, MetricRecord, Notice, RunRecord } from './records.ts';
 
 /** What is known about a cell before it starts or when it ends. */
@@ -21,7 +21,7 @@ interface Known {
   result?: Result;
 }
 
-export class Transcript {
+export class RunRecorder {
   #run = 0;
   #use: number | undefined;
   /** The results that the run uses, and how many of them are registered in the index. */
@@ -69,7 +69,7 @@ export class Transcript {
     const { project, pipeline } = this;
     for (const { look } of found) if (look?.result) this.#relied.add(look.fingerprint);
     this.#told = this.#relied.size;
-    this.#run = project.records.begin(pipeline, settingOf(pipeline));
+    this.#run = project.records.begin(pipeline, provenanceOf(pipeline));
     if (this.#use !== undefined) project.cache.uses.begin(this.#use, this.#relied);
     void this.#git.then(() => this.#soon());
     return this.#run;

@@ -9,28 +9,28 @@ import { standsAt } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
-import { type Cell, lockPath, type Pipeline } from '../cell.ts';
+import { type Cell, lockfilePath, type Pipeline } from '../cell.ts';
 import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
 import { shortened } from '../format/terminal-text.ts';
 import { StepError } from '../step.ts';
-import type { Surroundings } from './execute.ts';
-import { type Look, look } from './freshness.ts';
-import { type LockEntry, lockEntry, updateLock } from './lockfile.ts';
-import { Locked } from './lockfile-check.ts';
+import type { ExecutionContext } from './execute.ts';
+import { checkFreshness, type Freshness } from './freshness.ts';
+import { type LockfileEntry, lockfileEntry, updateLockfile } from './lockfile.ts';
+import { LockfileCheck } from './lockfile-check.ts';
 import { refuseSharedOutputs } from './output-owners.ts';
-import { Aside, clearWay, isOurs, keep } from './output-transaction.ts';
-import { type Found, survey } from './plan.ts';
+import { clearWay, isOurs, keep, OutputTransaction } from './output-transaction.ts';
+import { type PlannedCell, planCells } from './plan.ts';
 import { CellLog } from './process/cell-log.ts';
 import { explained, placeOf } from './process/failure.ts';
-import { Guard } from './process/orphan-reaper.ts';
+import { OrphanReaper } from './process/orphan-reaper.ts';
 import type { Usage } from './process/usage.ts';
-import { Workers } from './process/workers.ts';
+import { StepProcesses } from './process/workers.ts';
 import { openProject, type Project } from './project.ts';
-import { formerFigures, Transcript } from './run-recorder.ts';
-import { checkResources, demandOf, longestFirst, type Machine, machineFor, Pool, walk } from './scheduler.ts';
+import { formerFigures, RunRecorder } from './run-recorder.ts';
+import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
 import { type Selection, selectCells } from './select-cells.ts';
-import { Checkpoints } from './step-checkpoints.ts';
-import { Foresight } from './upstream-checks.ts';
+import { StepCheckpoints } from './step-checkpoints.ts';
+import { UpstreamChecks } from './upstream-checks.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
@@ -57,18 +57,18 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   let tell: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
   const project = openProject(pipeline, false, notice, options.signal);
-  const transcript = new Transcript(project, pipeline);
+  const transcript = new RunRecorder(project, pipeline);
   let summary: Summary;
   let ended = false;
   let unrecorded: Error | undefined;
   try {
     refuseSharedOutputs(pipeline, project);
     pipeline.remember?.();
-    await Aside.recover(project);
-    await Checkpoints.removeForgotten(project);
+    await OutputTransaction.recover(project);
+    await StepCheckpoints.removeForgotten(project);
     await transcript.arrive();
-    const found = await survey(pipeline, project, selected, options.force ?? false);
-    const locked = options.locked ? Locked.read(pipeline, project) : undefined;
+    const found = await planCells(pipeline, project, selected, options.force ?? false);
+    const locked = options.locked ? LockfileCheck.read(pipeline, project) : undefined;
     await locked?.check(pipeline, selected, found);
     const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(found.get(name)));
     const machine = await machineFor(pending);
@@ -100,11 +100,11 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
 }
 
 /** Takes a lease, because other engines may be writing the lockfile for other cells of this pipeline. */
-async function lock({ file, cells }: Pipeline, project: Project, ended: Map<string, LockEntry | undefined>): Promise<void> {
-  const path = lockPath(file);
+async function lock({ file, cells }: Pipeline, project: Project, ended: Map<string, LockfileEntry | undefined>): Promise<void> {
+  const path = lockfilePath(file);
   const lease = await project.records.leases.acquire(`lock ${path}`);
   try {
-    updateLock(
+    updateLockfile(
       path,
       cells.map(({ name }) => name),
       ended,
@@ -119,17 +119,17 @@ async function lock({ file, cells }: Pipeline, project: Project, ended: Map<stri
 
 class Run {
   /** The results of cells for the lockfile; undefined if a result is not stored. */
-  readonly ended = new Map<string, LockEntry | undefined>();
+  readonly ended = new Map<string, LockfileEntry | undefined>();
   readonly #states = new Map<string, CellState>();
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection whose outputs could not be restored, and why. */
   readonly #unrestored = new Map<string, string>();
-  #foresight: Foresight | undefined;
+  #foresight: UpstreamChecks | undefined;
   /** The priority of each cell if not all can run at the same time. */
   #order = new Map<string, number>();
   readonly #jobs: number;
-  readonly #guard = new Guard();
-  readonly #workers = new Workers(this.#guard);
+  readonly #guard = new OrphanReaper();
+  readonly #workers = new StepProcesses(this.#guard);
   readonly #kill = new AbortController();
   readonly #signal: AbortSignal;
   readonly #executing: Pool;
@@ -143,12 +143,12 @@ class Run {
     private readonly project: Project,
     private readonly options: RunOptions,
     private readonly selected: Set<string>,
-    private readonly found: Map<string, Found>,
-    machine: Machine,
+    private readonly found: Map<string, PlannedCell>,
+    machine: MachineResources,
     private readonly run: number,
     private readonly emit: Emit,
-    private readonly transcript: Transcript,
-    private readonly locked: Locked | undefined,
+    private readonly transcript: RunRecorder,
+    private readonly locked: LockfileCheck | undefined,
   ) {
     this.#signal = AbortSignal.any([options.signal, this.#kill.signal]);
     // Any number of cells may add listeners.
@@ -170,7 +170,7 @@ class Run {
       else this.#fresh(cell, found.look!, () => 0);
     }
     if (pending.length > 0) {
-      this.#foresight = await Foresight.of(pending, this.pipeline);
+      this.#foresight = await UpstreamChecks.of(pending, this.pipeline);
       this.#order = longestFirst(this.pipeline.cells, this.project.records.durations(this.pipeline.file));
       try {
         await walk([...this.#neededBy(pending), ...pending], edgesOf, (cell) => this.#visit(cell));
@@ -285,7 +285,7 @@ class Run {
   }
 
   /** Restores a cell. Resolves with undefined on success, otherwise with the reason why the cell must run. */
-  async #restore(cell: Cell, found: Look): Promise<string | undefined> {
+  async #restore(cell: Cell, found: Freshness): Promise<string | undefined> {
     const held = await this.#restoring.take(this.#order.get(cell.name)!, { cells: 1, cpu: 0, memory: 0, gpu: 0 });
     let leases: Lease[] = [];
     try {
@@ -297,7 +297,7 @@ class Run {
     }
   }
 
-  async #putInPlace(cell: Cell, { result, fingerprint, differing }: Look): Promise<string | undefined> {
+  async #putInPlace(cell: Cell, { result, fingerprint, differing }: Freshness): Promise<string | undefined> {
     try {
       for (const name of differing) {
         this.#signal.throwIfAborted();
@@ -318,7 +318,7 @@ class Run {
    * Executes a cell with leases on its fingerprint (another project may share the cache) and on its outputs (another run may
    * be active in this project). After waiting for a lease, it uses the result of the other run if there is one.
    */
-  async #execute(cell: Cell, found: Look, seconds: () => number): Promise<void> {
+  async #execute(cell: Cell, found: Freshness, seconds: () => number): Promise<void> {
     const enter = () => this.#executing.take(this.#order.get(cell.name)!, demandOf(cell, this.#jobs));
     let held = await enter();
     const leases: Lease[] = [];
@@ -350,7 +350,7 @@ class Run {
       const stored = why === 'forced' || !cell.cache ? undefined : await storeUnstored(cell, found, surroundings);
       if (stored) {
         this.#outputs.set(cell.name, stored.outputs);
-        this.ended.set(cell.name, stored.kept ? lockEntry(found.fingerprint, stored.outputs) : undefined);
+        this.ended.set(cell.name, stored.kept ? lockfileEntry(found.fingerprint, stored.outputs) : undefined);
         return this.#end(cell, 'restored', seconds(), { why: 'an earlier run made it but could not store it', look: found });
       }
       // The time is the duration of the execution, without waiting.
@@ -359,7 +359,7 @@ class Run {
       const { fingerprint } = found;
       if (execution.state === 'ran') {
         this.#outputs.set(cell.name, execution.outputs);
-        this.ended.set(cell.name, execution.kept ? lockEntry(fingerprint, execution.outputs) : undefined);
+        this.ended.set(cell.name, execution.kept ? lockfileEntry(fingerprint, execution.outputs) : undefined);
         this.#end(cell, 'ran', seconds(), { why, look: found, log: execution.log, usage: execution.usage });
       } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, { why, look: found, usage: execution.usage });
       else
@@ -374,8 +374,8 @@ class Run {
     }
   }
 
-  #look(cell: Cell): Promise<Look> {
-    return look(cell, this.pipeline, this.project, (name) => this.#outputs.get(name)!, this.options.force ?? false);
+  #look(cell: Cell): Promise<Freshness> {
+    return checkFreshness(cell, this.pipeline, this.project, (name) => this.#outputs.get(name)!, this.options.force ?? false);
   }
 
   /** Whether no new cell may start. */
@@ -393,7 +393,7 @@ class Run {
     };
   }
 
-  #surroundings(gpus: string[], leases: Lease[]): Surroundings {
+  #surroundings(gpus: string[], leases: Lease[]): ExecutionContext {
     return {
       pipeline: this.pipeline,
       project: this.project,
@@ -409,20 +409,20 @@ class Run {
     };
   }
 
-  #fresh(cell: Cell, look: Look, seconds: () => number): void {
+  #fresh(cell: Cell, look: Freshness, seconds: () => number): void {
     this.#know(cell, look);
     this.#end(cell, 'fresh', seconds(), { look });
   }
 
-  #restored(cell: Cell, look: Look, seconds: () => number): void {
+  #restored(cell: Cell, look: Freshness, seconds: () => number): void {
     this.#know(cell, look);
     this.#end(cell, 'restored', seconds(), { why: look.why, look });
   }
 
   /** Uses a stored result. */
-  #know(cell: Cell, { result, fingerprint }: Look): void {
+  #know(cell: Cell, { result, fingerprint }: Freshness): void {
     this.#outputs.set(cell.name, result!.outputs);
-    this.ended.set(cell.name, lockEntry(fingerprint, result!.outputs));
+    this.ended.set(cell.name, lockfileEntry(fingerprint, result!.outputs));
   }
 
   #fail(cell: Cell, seconds: number, failure: Failure, more: Pick<End, 'why' | 'look' | 'usage'> = {}): void {
@@ -452,7 +452,7 @@ const MOST_WRITTEN = 4000;
 interface End {
   why?: string;
   failure?: Failure;
-  look?: Look;
+  look?: Freshness;
   log?: string;
   usage?: Usage;
 }
@@ -463,7 +463,7 @@ function edgesOf({ frozen, reads, waits }: Cell): string[] {
 }
 
 /** Whether the cell has or may have something to do. */
-function isPending(found: Found | undefined): boolean {
+function isPending(found: PlannedCell | undefined): boolean {
   return found !== undefined && found.state !== 'off' && !found.final;
 }
 

@@ -30,7 +30,7 @@ export interface Demand extends Amounts {
 }
 
 /** Resources in use. `release` returns them and may be called twice. */
-export interface Held {
+export interface HeldResources {
   gpus: string[];
   release(): void;
 }
@@ -44,15 +44,15 @@ export class Pool {
   readonly #free: Amounts;
   readonly #gpus: string[];
   #admitting: NodeJS.Immediate | undefined;
-  readonly #line: { demand: Demand; order: number; enter: (held: Held) => void }[] = [];
+  readonly #line: { demand: Demand; order: number; enter: (held: HeldResources) => void }[] = [];
 
   constructor(all: Amounts, gpus: string[] = []) {
     this.#free = { ...all };
     this.#gpus = [...gpus];
   }
 
-  async take(order: number, demand: Demand): Promise<Held> {
-    return new Promise<Held>((enter) => {
+  async take(order: number, demand: Demand): Promise<HeldResources> {
+    return new Promise<HeldResources>((enter) => {
       const place = this.#line.findIndex((other) => other.order > order);
       this.#line.splice(place < 0 ? this.#line.length : place, 0, { demand, order, enter });
       this.#soon();
@@ -81,7 +81,7 @@ export class Pool {
     }
   }
 
-  #hold(demand: Demand): Held {
+  #hold(demand: Demand): HeldResources {
     for (const kind of AMOUNTS) this.#free[kind] -= demand[kind];
     const gpus = this.#gpus.splice(0, demand.gpu);
     let held = true;
@@ -132,7 +132,7 @@ function average(numbers: number[]): number | undefined {
 
 /* The resources of this machine that cells share, and the part that a cell uses. */
 
-export interface Machine {
+export interface MachineResources {
   cpu: number;
   /** Bytes. */
   memory: number;
@@ -141,13 +141,13 @@ export interface Machine {
 }
 
 /** Counts GPUs only if one of the cells asks for one, because the driver takes a while to answer. */
-export async function machineFor(cells: Cell[]): Promise<Machine> {
+export async function machineFor(cells: Cell[]): Promise<MachineResources> {
   const asked = cells.some(({ resources }) => (resources.gpu ?? 0) > 0);
   return { cpu: availableParallelism(), memory: memoryLimit(), gpus: asked ? await gpus() : [] };
 }
 
 /** Throws InvalidError if a cell asks for more than the machine has, because it would wait forever. */
-export async function checkResources(cells: Cell[], machine: Machine, pipeline: Pipeline): Promise<void> {
+export async function checkResources(cells: Cell[], machine: MachineResources, pipeline: Pipeline): Promise<void> {
   const mistakes: Diagnostic[] = [];
   const told = new Set<string>();
   for (const { name, step, resources } of cells) {

@@ -10,7 +10,7 @@ import { systemError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
 import type { Project } from './project.ts';
 
-export class Checkpoints {
+export class StepCheckpoints {
   constructor(
     /** Does not exist until the step writes there. */
     readonly folder: string,
@@ -18,9 +18,9 @@ export class Checkpoints {
   ) {}
 
   /** Waits until no other execution of the same fingerprint uses them. */
-  static async hold({ places, records }: Project, fingerprint: string, signal: AbortSignal): Promise<Checkpoints> {
+  static async hold({ places, records }: Project, fingerprint: string, signal: AbortSignal): Promise<StepCheckpoints> {
     const lease = await records.leases.acquire(keyOf(fingerprint), { signal });
-    return new Checkpoints(join(places.checkpoints, fingerprint), () => lease.release());
+    return new StepCheckpoints(join(places.checkpoints, fingerprint), () => lease.release());
   }
 
   /** Removes them when the cell has succeeded or they are invalid. If that fails, they only take space: later runs never use them. */

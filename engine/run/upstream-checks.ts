@@ -12,7 +12,7 @@ interface Waiting {
   check: NonNullable<StepDefinition['foresee']>['check'];
 }
 
-export class Foresight {
+export class UpstreamChecks {
   readonly #cells: ReadonlyMap<string, Cell>;
   #waiting: Waiting[];
 
@@ -22,7 +22,7 @@ export class Foresight {
   }
 
   /** The outputs of these cells. */
-  static async of(pending: Cell[], pipeline: Pipeline): Promise<Foresight> {
+  static async of(pending: Cell[], pipeline: Pipeline): Promise<UpstreamChecks> {
     const cells = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
     const waiting: Waiting[] = [];
     for (const cell of pending) {
@@ -31,7 +31,7 @@ export class Foresight {
       const reads = new Set(foresee?.reads.flatMap((path) => behind(cell, path.split('.'), cells)));
       if (foresee && reads.size > 0) waiting.push({ cell, reads, check: foresee.check });
     }
-    return new Foresight(cells, waiting);
+    return new UpstreamChecks(cells, waiting);
   }
 
   /** The cells that will fail. Asks each cell once, as soon as all deciding outputs exist. */

@@ -11,20 +11,20 @@ import { type Content, readFolder } from '../../cache/content.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Cache } from '../../cache/open.ts';
-import { type Cell, lockPath, type Pipeline } from '../cell.ts';
+import { type Cell, lockfilePath, type Pipeline } from '../cell.ts';
 import { InvalidError } from '../errors.ts';
-import { Sources } from '../fetch/fetch.ts';
+import { RemoteSources } from '../fetch/fetch.ts';
 import { type LeavingOut, leftOutOf, matches, within } from '../files/glob.ts';
 import { execute } from './execute.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
-import { type Lock, type LockEntry, lockEntry, readLock } from './lockfile.ts';
+import { type Lockfile, type LockfileEntry, lockfileEntry, readLockfile } from './lockfile.ts';
 import { otherBytes, whyOther } from './lockfile-check.ts';
-import { survey } from './plan.ts';
+import { planCells } from './plan.ts';
 import { explained } from './process/failure.ts';
-import { Guard } from './process/orphan-reaper.ts';
-import { Workers } from './process/workers.ts';
+import { OrphanReaper } from './process/orphan-reaper.ts';
+import { StepProcesses } from './process/workers.ts';
 import { openProject, type Project } from './project.ts';
-import { placesOf } from './project-paths.ts';
+import { projectPaths } from './project-paths.ts';
 import { resolveInputs } from './resolve-inputs.ts';
 import { machineFor } from './scheduler.ts';
 import { cellsNamed, unknownCell } from './select-cells.ts';
@@ -53,10 +53,10 @@ export interface Verified {
 export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions, tell: (verified: Verified) => void): Promise<void> {
   const project = openProject(pipeline, true, () => {});
   const base = mkdtempSync(join(tmpdir(), 'tunesmith-verify-'));
-  const guard = new Guard();
-  const workers = new Workers(guard);
+  const guard = new OrphanReaper();
+  const workers = new StepProcesses(guard);
   try {
-    const lock = readLock(lockPath(pipeline.file)) ?? (await known(pipeline, project));
+    const lock = readLockfile(lockfilePath(pipeline.file)) ?? (await known(pipeline, project));
     const verifier = new Verifier(pipeline, project, lock, base, guard, workers, options.signal);
     for (const cell of chosen(pipeline, lock, options)) {
       if (options.signal.aborted) return;
@@ -74,16 +74,16 @@ export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions,
 }
 
 /** Without a lockfile: the results in the cache for the current pipeline. */
-async function known(pipeline: Pipeline, project: Project): Promise<Lock> {
-  const lock: Lock = new Map();
+async function known(pipeline: Pipeline, project: Project): Promise<Lockfile> {
+  const lock: Lockfile = new Map();
   const all = new Set(pipeline.cells.map(({ name }) => name));
-  for (const [name, { look }] of await survey(pipeline, project, all, false))
-    if (look?.result) lock.set(name, lockEntry(look.fingerprint, look.result.outputs));
+  for (const [name, { look }] of await planCells(pipeline, project, all, false))
+    if (look?.result) lock.set(name, lockfileEntry(look.fingerprint, look.result.outputs));
   return lock;
 }
 
 /** The given cells, or a random choice by the seed without cells with `cache: false`, which need not be deterministic. */
-function chosen(pipeline: Pipeline, lock: Lock, { words, count, seed }: VerifyOptions): Cell[] {
+function chosen(pipeline: Pipeline, lock: Lockfile, { words, count, seed }: VerifyOptions): Cell[] {
   const named = words.map((word) => ({ word, cells: cellsNamed(pipeline, word) }));
   const unknown = named.filter(({ cells }) => cells.length === 0);
   if (unknown.length > 0) throw new InvalidError(unknown.map(({ word }) => unknownCell(pipeline, word)));
@@ -107,10 +107,10 @@ class Verifier {
   constructor(
     private readonly pipeline: Pipeline,
     private readonly project: Project,
-    private readonly lock: Lock,
+    private readonly lock: Lockfile,
     private readonly base: string,
-    private readonly guard: Guard,
-    private readonly workers: Workers,
+    private readonly guard: OrphanReaper,
+    private readonly workers: StepProcesses,
     private readonly signal: AbortSignal,
   ) {}
 
@@ -140,7 +140,7 @@ class Verifier {
     }
   }
 
-  async #executeIn(root: string, cell: Cell, entry: LockEntry, moved: Pipeline, project: Project): Promise<Verdict> {
+  async #executeIn(root: string, cell: Cell, entry: LockfileEntry, moved: Pipeline, project: Project): Promise<Verdict> {
     const contents = new Map<string, Record<string, Content>>();
     for (const name of cell.reads) {
       const above = this.pipeline.cells.find((other) => other.name === name)!;
@@ -182,7 +182,7 @@ class Verifier {
     if (!other) return { state: 'same' };
     const second = await execute(here, look, 'verify', around);
     if (second.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
-    const again = second.state === 'failed' || otherBytes(lockEntry(fingerprint, first.outputs).outputs, second.outputs) !== undefined;
+    const again = second.state === 'failed' || otherBytes(lockfileEntry(fingerprint, first.outputs).outputs, second.outputs) !== undefined;
     return again
       ? { state: 'random', why: `it is not deterministic: ${other}; a second execution produced different outputs again` }
       : { state: 'differs', why: `two executions produced identical outputs, but they differ from the stored ones: ${other}` };
@@ -210,9 +210,9 @@ class Verifier {
 
   /** Opens the project in a clean folder, with one cache for all cells. Downloads are shared with the real project. */
   #openMoved(moved: Pipeline): Project {
-    const places = { ...placesOf(moved), cache: join(this.base, 'cache'), memo: undefined };
+    const places = { ...projectPaths(moved), cache: join(this.base, 'cache'), memo: undefined };
     const project = openProject(moved, false, () => {}, this.signal, places);
-    const sources = new Sources({
+    const sources = new RemoteSources({
       folder: join(this.project.places.cache, 'sources'),
       memo: project.cache.memo,
       readOnly: false,
@@ -275,6 +275,6 @@ async function copy(path: string, to: string, { memo }: Cache, leaving: LeavingO
 
 /** The name of what results are compared with. */
 export function heldAgainst(pipeline: Pipeline): string {
-  const path = lockPath(pipeline.file);
+  const path = lockfilePath(pipeline.file);
   return existsSync(path) ? basename(path) : 'the results in the cache';
 }

@@ -8,17 +8,17 @@ import { isByProduct, matches } from '../files/glob.ts';
 import { type Code, codeOf } from '../step-code.ts';
 
 /** The state of each file by path: its timestamps or the hash of its content. */
-export type Looks = Map<string, string>;
+export type WatchSnapshot = Map<string, string>;
 
 /** The state of the pipeline file and of the --params file. Call it before they are read. */
-export function textLooks(file: string, params: string | undefined): Looks {
+export function textLooks(file: string, params: string | undefined): WatchSnapshot {
   return new Map([file, ...(params === undefined ? [] : [params])].map((path) => [resolve(path), textLook(resolve(path))]));
 }
 
 /** The state of the code of steps when it was read. */
-export async function codeLooks({ cells }: Pipeline): Promise<Looks> {
+export async function codeLooks({ cells }: Pipeline): Promise<WatchSnapshot> {
   const modules = cells.flatMap(({ action }) => (action.kind === 'step' && 'path' in action.module ? [action.module.path] : []));
-  const looks: Looks = new Map();
+  const looks: WatchSnapshot = new Map();
   for (const module of new Set(modules)) {
     const code: Code = await codeOf(module);
     for (const [name, hash] of Object.entries(code.files)) looks.set(resolve(dirname(module), name), hash);
@@ -27,16 +27,16 @@ export async function codeLooks({ cells }: Pipeline): Promise<Looks> {
 }
 
 /** The current state of all files. `known`: the files that are compared by content. */
-export function looksNow(pipeline: Pipeline, known: Iterable<string>): Looks {
+export function looksNow(pipeline: Pipeline, known: Iterable<string>): WatchSnapshot {
   return new Map([...[...known].map((path) => [path, textLook(path)] as const), ...inputLooks(pipeline)]);
 }
 
 /** Inputs that no cell makes, including every file of a folder. */
-export function inputLooks({ folder, root, cells }: Pipeline): Looks {
+export function inputLooks({ folder, root, cells }: Pipeline): WatchSnapshot {
   const made = new Set(cells.flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => path)));
   made.add(join(root, '.tunesmith'));
   const isMade = (path: string): boolean => made.has(path) || (dirname(path) !== path && isMade(dirname(path)));
-  const looks: Looks = new Map();
+  const looks: WatchSnapshot = new Map();
   const add = (path: string) => {
     if (looks.has(path) || isMade(path)) return;
     const stat = statAt(path);

@@ -4,7 +4,7 @@ import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote } from '../ml/data/database.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import type { Given, Read } from '../ml/tasks/task.ts';
+import type { BaselineData, ReadColumns } from '../ml/tasks/task.ts';
 import type step from './step.ts';
 import { METHODS_OF } from './step.ts';
 
@@ -17,7 +17,7 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
   };
   const database = inputs.data === undefined ? undefined : await Database.open();
   try {
-    const given: Given = {
+    const given: BaselineData = {
       read: database ? await reader(database, inputs.data!) : async () => refuse('data', 'the `data` of a split step'),
       get tokens() {
         return inputs.tokens ?? refuse('tokens', 'the `tokens` of a tokenize step');
@@ -40,7 +40,7 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
   }
 }
 
-async function reader(database: Database, data: string): Promise<Read> {
+async function reader(database: Database, data: string): Promise<ReadColumns> {
   const table = tableOf(data);
   const available = await database.columns(table);
   requireColumn(available, 'split');

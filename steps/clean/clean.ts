@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../ml/data/cleaning.ts';
-import { type Column, Database, literal, quote } from '../ml/data/database.ts';
+import { Database, literal, quote, type TableColumn } from '../ml/data/database.ts';
 import { addPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';
 import type step from './step.ts';
@@ -73,7 +73,7 @@ function cleaningOf(options: Context['options']): CleaningOptions {
   };
 }
 
-function requireTexts(columns: Column[], names: string[]): void {
+function requireTexts(columns: TableColumn[], names: string[]): void {
   for (const name of names) {
     const { type } = requireColumn(columns, name, 'columns');
     if (type !== 'VARCHAR')

@@ -9,7 +9,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import type { SourceFile } from '../ml/data/bytes.ts';
-import { asJson, type Column, Database, QueryError, quote } from '../ml/data/database.ts';
+import { asJson, Database, QueryError, quote, type TableColumn } from '../ml/data/database.ts';
 import { decodeMail } from '../ml/data/mail.ts';
 import { type Preprocessing, readPreprocessing, writePreprocessing } from '../ml/data/preprocessing.ts';
 import { type Names, requireColumn, writeSources, writeTable } from '../ml/data/table.ts';
@@ -87,7 +87,7 @@ function inputsOf({ inputs: { files, sql } }: Context): string[] {
  * What later steps need to know: the column of texts, and the original names of columns, for files that predict
  * reads.
  */
-function namesFrom({ text, select = {} }: Options, columns: Column[]): Names {
+function namesFrom({ text, select = {} }: Options, columns: TableColumn[]): Names {
   const renamed = Object.entries(select).flatMap(([name, sql]) => {
     const source = columns.find((column) => [column.name, quote(column.name)].includes(sql.trim()));
     return source && source.name !== name ? [[name, source.name]] : [];
@@ -246,7 +246,12 @@ async function select(database: Database, options: Options): Promise<void> {
 }
 
 /** Rejects comparisons of texts with numbers: DuckDB would convert the texts, and change what the file says. */
-async function refuseMixedComparisons(database: Database, { select = {}, where }: Options, columns: Column[], data: string): Promise<void> {
+async function refuseMixedComparisons(
+  database: Database,
+  { select = {}, where }: Options,
+  columns: TableColumn[],
+  data: string,
+): Promise<void> {
   const parts = [
     ...Object.entries(select).map(([name, sql]) => ({ option: ['select', name], sql })),
     ...(where === undefined ? [] : [{ option: ['where'], sql: where }]),
@@ -269,7 +274,7 @@ async function refuseMixedComparisons(database: Database, { select = {}, where }
  * Advice for a name that SQL reads otherwise unless it is quoted: one with a dash or a space, or a keyword such as
  * `group`.
  */
-function quoting(columns: Column[], sql: string): string {
+function quoting(columns: TableColumn[], sql: string): string {
   const bare = columns.find(
     ({ name }) => sql.includes(name) && !sql.includes(quote(name)) && (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)),
   );
@@ -277,7 +282,7 @@ function quoting(columns: Column[], sql: string): string {
 }
 
 /** Advice for SQL that computes with a column of texts. */
-function typing(columns: Column[], sql: string, message: string): string {
+function typing(columns: TableColumn[], sql: string, message: string): string {
   const text = columns.find(({ name, type }) => type === 'VARCHAR' && sql.includes(name));
   return text && /\bVARCHAR\b/.test(message) && /Binder Error/.test(message)
     ? ` \`${text.name}\` contains texts: \`types: { ${text.name}: number }\` converts them to numbers.`
@@ -361,7 +366,7 @@ async function clashOf(database: Database, column: string): Promise<string | und
 }
 
 /** The user's columns of a table. */
-async function columnsOf(database: Database, table: string): Promise<Column[]> {
+async function columnsOf(database: Database, table: string): Promise<TableColumn[]> {
   return (await database.columns(table)).filter(({ name }) => !OURS.includes(name));
 }
 

@@ -8,7 +8,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join, relative, sep } from 'node:path';
 import { type StepContext, StepError } from '../../engine/step.ts';
 import { type SourceFile, unreadable } from '../ml/data/bytes.ts';
-import { readSources, type Source } from '../ml/data/table.ts';
+import { type DataSource, readSources } from '../ml/data/table.ts';
 
 /* Finds the files that a collect step reads, and their format. */
 
@@ -95,9 +95,9 @@ export function formatOf(files: SourceFile[]): Format {
 type Context = Pick<StepContext, 'addresses' | 'names' | 'repositories' | 'origins'>;
 
 /** Undefined if another step made everything that was read, and does not record its sources. */
-export async function sourcesOf(given: string[], context: Context): Promise<Source[] | undefined> {
+export async function sourcesOf(given: string[], context: Context): Promise<DataSource[] | undefined> {
   const groups = new Map<string, string[]>();
-  const named: Source[] = [];
+  const named: DataSource[] = [];
   const local: string[] = [];
   let unknown = 0;
   for (const path of given) {
@@ -144,7 +144,7 @@ function madeByStep(path: string, given: string[], { origins }: Context): boolea
 }
 
 /** Local files, by their names in the fingerprint. Many of them share one line. */
-function namesOf(written: string[]): Source[] {
+function namesOf(written: string[]): DataSource[] {
   const names = written.map((name) => name.split(sep).join('/'));
   if (names.length <= most) return names.map((name) => ({ name, files: 1 }));
   return names.map((name) => {
@@ -157,7 +157,7 @@ function namesOf(written: string[]): Source[] {
 const most = 10;
 
 /** Each name once. */
-function added(sources: Source[]): Source[] {
+function added(sources: DataSource[]): DataSource[] {
   const counts = new Map<string, number>();
   for (const { name, files } of sources) counts.set(name, (counts.get(name) ?? 0) + files);
   return [...counts].map(([name, files]) => ({ name, files }));

@@ -1,7 +1,7 @@
 /** Fills the table `raw` from Parquet. */
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { type Column, type Database, literal, QueryError, quote } from '../ml/data/database.ts';
+import { type Database, literal, QueryError, quote, type TableColumn } from '../ml/data/database.ts';
 import { refuseNul } from '../ml/data/encodings.ts';
 import { type Loading, noteMissing } from './loading.ts';
 
@@ -41,7 +41,7 @@ export async function loadParquet({ database, files, note }: Loading): Promise<v
 /** Columns that are added to those of a Parquet file while it is read. */
 const OUR_COLUMNS = ['__source', '__row', '__file', 'file_row_number'];
 
-async function columnsOf(database: Database, path: string, source: string): Promise<Column[]> {
+async function columnsOf(database: Database, path: string, source: string): Promise<TableColumn[]> {
   try {
     return await database.columns(`read_parquet(${literal(path)})`);
   } catch (error) {

@@ -7,7 +7,7 @@ import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import type { SourceFile } from '../ml/data/bytes.ts';
 import type { Appender, Database } from '../ml/data/database.ts';
-import { type Encoding, likelyUtf16 } from '../ml/data/encodings.ts';
+import { likelyUtf16, type TextEncoding } from '../ml/data/encodings.ts';
 
 /** Longer values are truncated. */
 const longestValue = 10_000;
@@ -97,7 +97,7 @@ export interface Loading {
   /** Each file as its turn comes. */
   files: Iterable<SourceFile>;
   rejected: Rejected;
-  encoding: Encoding;
+  encoding: TextEncoding;
   types: ColumnTypes;
   /** Whether the order of rows is meaningful: that of a query's result is not. */
   ordered: boolean;

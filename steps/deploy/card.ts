@@ -5,7 +5,7 @@
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
-import type { Sources } from '../ml/data/table.ts';
+import type { DataSources } from '../ml/data/table.ts';
 import type { Model } from '../ml/models/checkpoint.ts';
 import { type GeneratingTask, isGenerating, type Task } from '../ml/models/config.ts';
 import { type Encoding, encodingOf } from '../ml/models/encoding.ts';
@@ -13,14 +13,14 @@ import type { Side } from '../ml/models/tokenizer.ts';
 import { cleaningOf } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 
-export interface Card {
+export interface ModelCard {
   name: string;
   license?: string;
   model: Model;
   /** training.json. */
   training: Record<string, any>;
   /** sources.json; undefined if the training data are unknown. */
-  sources?: Sources | undefined;
+  sources?: DataSources | undefined;
   /** preprocessing.json. */
   preprocessing: Preprocessing;
   /** The side on which long texts are truncated. */
@@ -42,7 +42,7 @@ export interface Metrics {
   generation?: Record<string, unknown>;
 }
 
-export function modelCard({ name, license, model, training, sources, preprocessing, truncationSide, mask, metrics }: Card): string {
+export function modelCard({ name, license, model, training, sources, preprocessing, truncationSide, mask, metrics }: ModelCard): string {
   const encoding: Partial<Encoding> = encodingOf(training);
   const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
   const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
@@ -66,7 +66,13 @@ export function modelCard({ name, license, model, training, sources, preprocessi
   return `${parts.join('\n\n')}\n`;
 }
 
-function frontMatter({ name, license, model, sources, metrics }: Pick<Card, 'name' | 'license' | 'model' | 'sources' | 'metrics'>): string {
+function frontMatter({
+  name,
+  license,
+  model,
+  sources,
+  metrics,
+}: Pick<ModelCard, 'name' | 'license' | 'model' | 'sources' | 'metrics'>): string {
   const datasets = hubDatasets(sources);
   const front = {
     ...(license && { license }),
@@ -87,7 +93,7 @@ function frontMatter({ name, license, model, sources, metrics }: Pick<Card, 'nam
 }
 
 /** The data sets that have a page on the Hugging Face hub. */
-function hubDatasets(sources: Sources | undefined): string[] {
+function hubDatasets(sources: DataSources | undefined): string[] {
   const names = (sources?.sources ?? []).flatMap(({ name }) => /^hf:\/\/datasets\/([^@]+)@/.exec(name)?.[1] ?? []);
   return [...new Set(names)];
 }
@@ -303,7 +309,7 @@ function exampleOf(
   }
 }
 
-function trainingData(sources: Sources | undefined): string[] {
+function trainingData(sources: DataSources | undefined): string[] {
   if (!sources) return ['Unknown: the model folder does not record the training data.'];
   const count = (n: number, what: string) => `${n.toLocaleString('en-US')} ${what}${n === 1 ? '' : 's'}`;
   return [

@@ -5,18 +5,18 @@
 import { type Json, StepError } from '../../engine/step.ts';
 import { checkVocabulary, type Sequence } from '../ml/models/tokenizer.ts';
 import * as ort from '../ml/runtime/onnx/library.ts';
-import { type Encoded, openEncoder } from '../ml/tasks/encoder.ts';
+import { type EncodedInput, openEncoder } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../ml/tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
 
 export interface Answer {
   /** @throws StepError for an input that the model cannot read */
-  encode(input: Input): Promise<Encoded>;
+  encode(input: Input): Promise<EncodedInput>;
   /** The outputs of the model for these sequences, of one input or of several, in one run. */
   run(sequences: readonly Sequence[]): Promise<unknown[]>;
   /** The answer to an input, from the outputs for its sequences. */
-  conclude(encoded: Encoded, results: unknown[]): Promise<Json>;
+  conclude(encoded: EncodedInput, results: unknown[]): Promise<Json>;
   /** @throws StepError if the files of the bundle do not fit each other, so that every input would fail */
   check(): Promise<void>;
 }

@@ -6,7 +6,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { StepError } from '../../engine/step.ts';
 import { type Access, isAllowed, refusal } from './access.ts';
 import type { Bundle } from './bundle.ts';
-import { checkContentType, type Limits, Refused, type Room, readBody, type Ticket } from './limits.ts';
+import { checkContentType, type Limits, RequestRefusal, type Room, readBody, type Ticket } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
@@ -108,7 +108,7 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
   app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; the paths are ${[...routes.keys()].join(', ')}`));
   app.onError((error, c) => {
     if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client has disconnected');
-    if (error instanceof Refused) {
+    if (error instanceof RequestRefusal) {
       if (error.status === 503) c.header('retry-after', '1');
       // The rest of the body is not read, so this connection cannot be reused.
       if (!c.env.incoming.readableEnded) c.header('connection', 'close');

@@ -4,11 +4,11 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { memoryLimit, StepError } from '../../engine/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { openGenerator } from '../ml/generation/generator.ts';
-import type { Order, Report } from './generator-thread.ts';
+import type { GenerationMessage, GenerationReply } from './generator-thread.ts';
 
 const port = parentPort!;
 
-type Asked = Extract<Order, { writing: unknown }>;
+type Asked = Extract<GenerationMessage, { writing: unknown }>;
 
 /** The memory limit of one request, besides the weights; requests are handled one after the other. */
 const mostBytes = Math.min(512 * 2 ** 20, Math.floor(memoryLimit() / 4));
@@ -20,7 +20,7 @@ try {
   const stops = new Map<number, AbortController>();
   let busy: Promise<void> = Promise.resolve();
 
-  port.on('message', (order: Order) => {
+  port.on('message', (order: GenerationMessage) => {
     if (order === 'end') {
       for (const stop of stops.values()) stop.abort(new Error('the server is stopping'));
       void busy.then(() => generator.close()).then(() => port.close());
@@ -75,6 +75,6 @@ function fail(error: unknown, id?: number) {
   report(id === undefined ? { failure } : { id, failure });
 }
 
-function report(message: Report) {
+function report(message: GenerationReply) {
   port.postMessage(message);
 }

@@ -7,9 +7,9 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { GeneratedText } from '../ml/generation/generator.ts';
 import type { GenerationOptions } from '../ml/generation/options.ts';
-import { errorOf, type Failure, workerModule } from './workers.ts';
+import { errorOf, type WorkerFailure, workerModule } from './workers.ts';
 
-export interface Writing {
+export interface GenerationRequest {
   prompts: string[];
   options: GenerationOptions;
   /** The maximum number of new tokens, whatever the options and the model's own settings are. */
@@ -22,19 +22,19 @@ export interface Writer {
   /** The number of unanswered requests. */
   readonly length: number;
   /** Once `signal` is aborted, the work stops with the next token. */
-  write(writing: Writing, signal: AbortSignal, onPiece: (place: number, piece: string) => void): Promise<GeneratedText[]>;
+  write(writing: GenerationRequest, signal: AbortSignal, onPiece: (place: number, piece: string) => void): Promise<GeneratedText[]>;
   close(): Promise<void>;
 }
 
 /** Messages to the thread. */
-export type Order = { id: number; writing: Writing } | { id: number; stop: true } | 'end';
+export type GenerationMessage = { id: number; writing: GenerationRequest } | { id: number; stop: true } | 'end';
 
 /** Messages from it; the first says that it is ready. */
-export type Report =
+export type GenerationReply =
   | 'ready'
   | { id: number; place: number; piece: string }
   | { id: number; texts: GeneratedText[] }
-  | { id?: number; failure: Failure };
+  | { id?: number; failure: WorkerFailure };
 
 interface Pending {
   onPiece: (place: number, piece: string) => void;
@@ -69,12 +69,12 @@ export async function startWriter(folder: string): Promise<Writer> {
         signal.throwIfAborted();
         return await new Promise<GeneratedText[]>((resolve, reject) => {
           stop = () => {
-            worker.postMessage({ id, stop: true } satisfies Order);
+            worker.postMessage({ id, stop: true } satisfies GenerationMessage);
             reject(signal.reason);
           };
           signal.addEventListener('abort', stop, { once: true });
           pending.set(id, { onPiece, resolve, reject });
-          worker.postMessage({ id, writing } satisfies Order);
+          worker.postMessage({ id, writing } satisfies GenerationMessage);
         });
       } finally {
         pending.delete(id);
@@ -83,7 +83,7 @@ export async function startWriter(folder: string): Promise<Writer> {
     },
     async close() {
       if (!alive) return;
-      worker.postMessage('end' satisfies Order);
+      worker.postMessage('end' satisfies GenerationMessage);
       await once(worker, 'exit');
     },
   };
@@ -95,7 +95,7 @@ async function startThread(folder: string, pending: Map<number, Pending>): Promi
     for (const { reject } of pending.values()) reject(error);
   };
   await new Promise<void>((resolve, reject) => {
-    worker.on('message', (report: Report) => {
+    worker.on('message', (report: GenerationReply) => {
       if (report === 'ready') return resolve();
       const request = report.id === undefined ? undefined : pending.get(report.id);
       if ('failure' in report) (request?.reject ?? reject)(errorOf(report.failure));

@@ -9,8 +9,8 @@ import { extname } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
 import { bytesOf, type Line, linesInGroups } from '../ml/data/bytes.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
-import type { Column, Row } from '../ml/data/database.ts';
-import { asUtf8, ENCODINGS, type Encoding, likelyUtf16, refuseNul, refuseUtf16 } from '../ml/data/encodings.ts';
+import type { Row, TableColumn } from '../ml/data/database.ts';
+import { asUtf8, ENCODINGS, likelyUtf16, refuseNul, refuseUtf16, type TextEncoding } from '../ml/data/encodings.ts';
 import { type JsonRow, readJson, readJsonLines } from '../ml/data/json-rows.ts';
 import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 
@@ -23,7 +23,7 @@ export interface InputOptions {
   column?: string;
   /** For CSV; by default detected at the beginning of the file. */
   delimiter?: string;
-  encoding?: Encoding;
+  encoding?: TextEncoding;
   /**
    * The column of each field in training, or several names, the most likely first. They take precedence over the
    * field's own name.
@@ -371,7 +371,7 @@ function decoded(name: string, type: string): string {
 }
 
 /** A missing text is empty, as in CSV. A missing list of words is an error, as in JSONL. */
-function parquetRow(row: Row, { fields, kept }: Header, columns: Column[], source: Source): InputRow | { message: string } {
+function parquetRow(row: Row, { fields, kept }: Header, columns: TableColumn[], source: Source): InputRow | { message: string } {
   const input: Input = {};
   for (const [i, [name, place]] of fields.entries()) {
     const field = source.fields.find((one) => one.name === name)!;

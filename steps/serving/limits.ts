@@ -33,7 +33,7 @@ export const defaultLimits: Limits = {
 };
 
 /** An error that rejects a request, with the reason. */
-export class Refused extends Error {
+export class RequestRefusal extends Error {
   constructor(
     readonly status: 400 | 413 | 415 | 503,
     message: string,
@@ -46,7 +46,7 @@ export class Refused extends Error {
 export function checkCharacters(counts: readonly number[], { characters }: Limits, nameOf: (place: number) => string): void {
   const long = counts.findIndex((count) => count > characters);
   if (long >= 0)
-    throw new Refused(
+    throw new RequestRefusal(
       413,
       `${nameOf(long)} has ${counts[long]} characters, but at most ${characters} are allowed (see the server option --max-characters)`,
     );
@@ -81,7 +81,7 @@ export function openRoom(bytes: number): Room {
       let own = 0;
       return {
         take(more) {
-          if (own + more > (bytes - (taken - own)) / 2) throw new Refused(503, 'the server is overloaded; try again in a second');
+          if (own + more > (bytes - (taken - own)) / 2) throw new RequestRefusal(503, 'the server is overloaded; try again in a second');
           own += more;
           taken += more;
         },
@@ -96,7 +96,7 @@ export function openRoom(bytes: number): Room {
 
 /** @throws Refused if it is too large, or there is no memory for it now. The rest of it is then not read. */
 export async function readBody(incoming: IncomingMessage, mostBytes: number, ticket: Ticket): Promise<Buffer> {
-  const tooLarge = () => new Refused(413, `the body is larger than ${mostBytes} bytes; send fewer inputs at once`);
+  const tooLarge = () => new RequestRefusal(413, `the body is larger than ${mostBytes} bytes; send fewer inputs at once`);
   if (Number(incoming.headers['content-length'] ?? 0) > mostBytes) throw tooLarge();
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -115,20 +115,20 @@ export function checkContentType(type: string | undefined, encoding: string | un
   const [media = '', ...parameters] = (type ?? '').toLowerCase().split(';');
   const charset = parameters.map((one) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(one)?.[1]).find((one) => one !== undefined);
   if (!/^application\/([\w.+-]+\+)?json$/.test(media.trim()))
-    throw new Refused(415, `the content-type must be application/json, not ${type ? JSON.stringify(type) : 'missing'}`);
+    throw new RequestRefusal(415, `the content-type must be application/json, not ${type ? JSON.stringify(type) : 'missing'}`);
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
-    throw new Refused(415, `the body must be UTF-8, not ${JSON.stringify(charset)}`);
+    throw new RequestRefusal(415, `the body must be UTF-8, not ${JSON.stringify(charset)}`);
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
-    throw new Refused(415, `the body must not be compressed, but its content-encoding is ${JSON.stringify(encoding)}`);
+    throw new RequestRefusal(415, `the body must not be compressed, but its content-encoding is ${JSON.stringify(encoding)}`);
 }
 
 /** @throws Refused if it is invalid */
 export function jsonOf(body: Buffer): unknown {
-  if (!isUtf8(body)) throw new Refused(400, 'the body is not UTF-8');
+  if (!isUtf8(body)) throw new RequestRefusal(400, 'the body is not UTF-8');
   try {
     return JSON.parse(body.toString());
   } catch (error) {
-    throw new Refused(400, `the body is not JSON: ${body.length === 0 ? 'it is empty' : (error as Error).message}`);
+    throw new RequestRefusal(400, `the body is not JSON: ${body.length === 0 ? 'it is empty' : (error as Error).message}`);
   }
 }
 

@@ -13,7 +13,7 @@ import type { Encoding } from '../ml/models/encoding.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { openBundle, tokensOfRun, usable } from './bundle.ts';
 import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
-import { type Outcome, openQueue } from './queue.ts';
+import { openQueue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
 /**
@@ -102,7 +102,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
   async function printAfter(
     before: Promise<boolean> | undefined,
     rows: InputRow[],
-    outcomes: Promise<(Outcome | undefined)[]>,
+    outcomes: Promise<(QueueOutcome | undefined)[]>,
   ): Promise<boolean> {
     if ((await before) === false) return false;
     let text = '';

@@ -4,21 +4,21 @@
  */
 import type { Json } from '../../engine/step.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import { errorOf, type Report, type Thread, type Workers } from './workers.ts';
+import { errorOf, type ModelWorkers, type Thread, type WorkerReport } from './workers.ts';
 
 /** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */
-export type Outcome = { prediction: Json } | { refused: Error } | { failed: Error };
+export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed: Error };
 
 export interface Queue {
   /** The number of inputs that no thread has yet. */
   readonly length: number;
   /** The outcomes, in the order of the inputs. */
-  answer(inputs: Input[], options?: Asked): Promise<(Outcome | undefined)[]>;
+  answer(inputs: Input[], options?: QueueRequest): Promise<(QueueOutcome | undefined)[]>;
   /** Ends the threads. */
   close(): Promise<void>;
 }
 
-export interface Asked {
+export interface QueueRequest {
   /** Once it is aborted, `answer` rejects with its reason, and the rest of the work is dropped. */
   signal?: AbortSignal;
   /**
@@ -53,12 +53,12 @@ const mostCharactersHeld = 800_000;
 const runsAhead = 4;
 
 interface Request {
-  outcomes: (Outcome | undefined)[];
+  outcomes: (QueueOutcome | undefined)[];
   missing: number;
   untilError: boolean;
   /** Answered, refused or aborted. */
   over: boolean;
-  resolve(outcomes: (Outcome | undefined)[]): void;
+  resolve(outcomes: (QueueOutcome | undefined)[]): void;
 }
 
 interface Item {
@@ -90,7 +90,7 @@ interface Seat {
   tokens: number;
 }
 
-export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, onRun }: QueueOptions): Queue {
+export function openQueue(workers: ModelWorkers, { tokens: mostTokens, milliseconds, onRun }: QueueOptions): Queue {
   const seats = workers.threads.map((thread): Seat => ({ thread, busy: false, held: new Map(), served: new Set(), tokens: 0 }));
   const speed = { run: new Speed(), encode: new Speed() };
   const waiting: Lanes = new Map();
@@ -181,7 +181,7 @@ export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, 
     return parts;
   }
 
-  function settle(seat: Seat, working: Item[], report: Report) {
+  function settle(seat: Seat, working: Item[], report: WorkerReport) {
     const item = working.find(({ id }) => id === report.id)!;
     const { request } = item;
     if ('lengths' in report) {
@@ -264,7 +264,7 @@ export function openQueue(workers: Workers, { tokens: mostTokens, milliseconds, 
     async answer(inputs, { signal, untilError = false } = {}) {
       signal?.throwIfAborted();
       if (inputs.length === 0) return [];
-      const outcomes = await new Promise<(Outcome | undefined)[]>((resolve) => {
+      const outcomes = await new Promise<(QueueOutcome | undefined)[]>((resolve) => {
         const request: Request = { outcomes: [], missing: inputs.length, untilError, over: false, resolve };
         signal?.addEventListener('abort', () => request.over || finish(request), { once: true });
         for (const [place, input] of inputs.entries()) {
@@ -323,7 +323,7 @@ function nearest(lane: Item[], width: number): Item {
   return lane.reduce((best, item) => (distance(item) < distance(best) ? item : best));
 }
 
-function outcomeOf(report: Exclude<Report, { lengths: number[] }>): Outcome {
+function outcomeOf(report: Exclude<WorkerReport, { lengths: number[] }>): QueueOutcome {
   if ('refused' in report) return { refused: errorOf(report.refused) };
   return 'failed' in report ? { failed: errorOf(report.failed) } : { prediction: report.prediction };
 }

@@ -6,9 +6,9 @@ import { checkOptions, type GenerationOptions } from '../ml/generation/options.t
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 import type { Route, Serving } from './app.ts';
 import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
-import { startWriter, type Writer, type Writing } from './generator-thread.ts';
-import { checkCharacters, jsonOf, kindOf, type Limits, Refused } from './limits.ts';
-import { type Outcome, openQueue } from './queue.ts';
+import { type GenerationRequest, startWriter, type Writer } from './generator-thread.ts';
+import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
+import { openQueue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
 export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
@@ -21,9 +21,9 @@ export async function predictRoute(bundle: Bundle, { limits, measurements }: Ser
     path: '/predict',
     async answer(body, c, ticket) {
       const inputs = inputsOf(body, bundle.fields);
-      if (typeof inputs === 'string') throw new Refused(400, inputs);
+      if (typeof inputs === 'string') throw new RequestRefusal(400, inputs);
       if (inputs.length > limits.inputs)
-        throw new Refused(413, `"inputs" has ${inputs.length} entries, but at most ${limits.inputs} are allowed at once`);
+        throw new RequestRefusal(413, `"inputs" has ${inputs.length} entries, but at most ${limits.inputs} are allowed at once`);
       checkCharacters(inputs.map(charactersOf), limits, (i) => (inputs.length === 1 ? '"inputs"' : `"inputs[${i}]"`));
       ticket.take(inputs.length * bytesOf(bundle));
       const outcomes = await queue.answer(inputs, { signal: c.req.raw.signal, untilError: true });
@@ -51,12 +51,13 @@ const tokensTogether = 512;
 const turn = { encode: 10, run: 40 };
 
 /** @throws Refused if one of the inputs cannot be read; other errors if the model failed */
-function predictionsOf(outcomes: (Outcome | undefined)[], count: number): Json[] {
+function predictionsOf(outcomes: (QueueOutcome | undefined)[], count: number): Json[] {
   const predictions: Json[] = [];
   for (const [i, outcome] of outcomes.entries()) {
     // Not answered, because another input has an error.
     if (!outcome) continue;
-    if ('refused' in outcome) throw new Refused(400, count > 1 ? `"inputs[${i}]": ${outcome.refused.message}` : outcome.refused.message);
+    if ('refused' in outcome)
+      throw new RequestRefusal(400, count > 1 ? `"inputs[${i}]": ${outcome.refused.message}` : outcome.refused.message);
     // A failure of the model is not the client's fault.
     if ('failed' in outcome) throw new Error(outcome.failed.message, { cause: outcome.failed });
     predictions.push(outcome.prediction);
@@ -138,7 +139,7 @@ const bytesOfRequest = 1 << 14;
  * Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client
  * stops reading.
  */
-function streamed(writing: Writing, writer: Writer, c: Context, report: Serving['report']): Response {
+function streamed(writing: GenerationRequest, writer: Writer, c: Context, report: Serving['report']): Response {
   const gone = new AbortController();
   const hangUp = () => gone.abort(new Error('the client has disconnected'));
   c.req.raw.signal.addEventListener('abort', hangUp, { once: true });
@@ -163,15 +164,16 @@ function streamed(writing: Writing, writer: Writer, c: Context, report: Serving[
 }
 
 /** Validates a body against the limits. */
-function writingOf(body: Buffer, limits: Limits): Writing {
+function writingOf(body: Buffer, limits: Limits): GenerationRequest {
   const value = jsonOf(body);
-  if (kindOf(value) !== 'an object') throw new Refused(400, `the body must be an object such as {"prompt": "…"}, not ${kindOf(value)}`);
+  if (kindOf(value) !== 'an object')
+    throw new RequestRefusal(400, `the body must be an object such as {"prompt": "…"}, not ${kindOf(value)}`);
   const { prompt, stream = false, ...options } = value as Record<string, unknown>;
-  if (prompt === undefined) throw new Refused(400, 'the field "prompt" is missing; it is a string or a list of strings');
+  if (prompt === undefined) throw new RequestRefusal(400, 'the field "prompt" is missing; it is a string or a list of strings');
   const prompts = Array.isArray(prompt) ? prompt : [prompt];
   const odd = prompts.findIndex((each) => typeof each !== 'string');
   if (odd >= 0)
-    throw new Refused(
+    throw new RequestRefusal(
       400,
       Array.isArray(prompt)
         ? `"prompt[${odd}]" must be a string, not ${kindOf(prompts[odd])}`
@@ -182,7 +184,7 @@ function writingOf(body: Buffer, limits: Limits): Writing {
     limits,
     (i) => (Array.isArray(prompt) ? `"prompt[${i}]"` : '"prompt"'),
   );
-  if (typeof stream !== 'boolean') throw new Refused(400, `"stream" must be true or false, not ${kindOf(stream)}`);
+  if (typeof stream !== 'boolean') throw new RequestRefusal(400, `"stream" must be true or false, not ${kindOf(stream)}`);
   checkOptions(options, (name) => `"${name}"`);
   return { prompts, stream, options: limited(options, prompts.length, limits), limit: limits.newTokens };
 }
@@ -190,8 +192,9 @@ function writingOf(body: Buffer, limits: Limits): Writing {
 function limited(options: GenerationOptions, prompts: number, { texts, newTokens, seconds }: Limits): GenerationOptions {
   const { max_new_tokens, max_time = seconds, num_beams = 1, num_return_sequences = 1 } = options;
   if (max_new_tokens !== undefined && max_new_tokens > newTokens)
-    throw new Refused(400, `"max_new_tokens" is ${max_new_tokens}, but must be at most ${newTokens} on this server`);
+    throw new RequestRefusal(400, `"max_new_tokens" is ${max_new_tokens}, but must be at most ${newTokens} on this server`);
   const rows = prompts * Math.max(num_beams, num_return_sequences);
-  if (rows > texts) throw new Refused(413, `prompts times beams or texts makes ${rows} texts at once, but at most ${texts} are allowed`);
+  if (rows > texts)
+    throw new RequestRefusal(413, `prompts times beams or texts makes ${rows} texts at once, but at most ${texts} are allowed`);
   return { ...options, max_time: Math.min(max_time, seconds) };
 }

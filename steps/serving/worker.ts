@@ -3,16 +3,16 @@
  * selects, and returns the answer to an input once all its sequences were run. Inference blocks its thread.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Encoded } from '../ml/tasks/encoder.ts';
+import type { EncodedInput } from '../ml/tasks/encoder.ts';
 import { type Answer, openAnswer } from './answer.ts';
-import type { Failure, Numbered, Part, Question, Reply, Report, WorkerData } from './workers.ts';
+import type { InputChunk, Numbered, Question, Reply, WorkerData, WorkerFailure, WorkerReport } from './workers.ts';
 
 const port = parentPort!;
 const { bundle, threads } = workerData as WorkerData;
 
 /** An input that was encoded but not answered yet. */
 interface Held {
-  encoded: Encoded;
+  encoded: EncodedInput;
   results: unknown[];
   missing: number;
 }
@@ -33,7 +33,7 @@ try {
   reply({ failure: failureOf(error) });
 }
 
-async function encode({ id, input }: Numbered, model: Answer): Promise<Report> {
+async function encode({ id, input }: Numbered, model: Answer): Promise<WorkerReport> {
   try {
     const encoded = await model.encode(input);
     if (encoded.sequences.length === 0) return { id, prediction: await model.conclude(encoded, []) };
@@ -49,7 +49,7 @@ async function encode({ id, input }: Numbered, model: Answer): Promise<Report> {
  * Returns the inputs that are complete. A failed run is repeated one by one, so that the error belongs to the input
  * that caused it.
  */
-async function run(parts: Part[], model: Answer): Promise<Report[]> {
+async function run(parts: InputChunk[], model: Answer): Promise<WorkerReport[]> {
   const present = parts.filter(({ id }) => held.has(id));
   if (present.length === 0) return [];
   try {
@@ -58,7 +58,7 @@ async function run(parts: Part[], model: Answer): Promise<Report[]> {
     return reports.filter((report) => report !== undefined);
   } catch (error) {
     if (present.length > 1) {
-      const reports: Report[] = [];
+      const reports: WorkerReport[] = [];
       for (const part of present) reports.push(...(await run([part], model)));
       return reports;
     }
@@ -68,7 +68,7 @@ async function run(parts: Part[], model: Answer): Promise<Report[]> {
   }
 }
 
-async function take({ id, sequence }: Part, result: unknown, model: Answer): Promise<Report | undefined> {
+async function take({ id, sequence }: InputChunk, result: unknown, model: Answer): Promise<WorkerReport | undefined> {
   const input = held.get(id);
   if (!input) return undefined;
   input.results[sequence] = result;
@@ -82,7 +82,7 @@ async function take({ id, sequence }: Part, result: unknown, model: Answer): Pro
 }
 
 /** An error loses its class and its hint on the way to another thread. */
-function failureOf(error: unknown): Failure {
+function failureOf(error: unknown): WorkerFailure {
   const { name, message, hint } = error as Error & { hint?: string };
   return { message, ofUser: name === 'StepError', ...(hint !== undefined && { hint }) };
 }

@@ -6,7 +6,7 @@ import { type Json, memoryLimit, StepError } from '../../engine/step.ts';
 import type { Input } from '../ml/tasks/task.ts';
 import type { Bundle } from './bundle.ts';
 
-export interface Workers {
+export interface ModelWorkers {
   readonly threads: readonly Thread[];
   /** Starts another thread to replace one that died. */
   start(): Promise<Thread>;
@@ -16,9 +16,9 @@ export interface Workers {
 export interface Thread {
   readonly alive: boolean;
   /** Keeps each input until it is answered or dropped. */
-  encode(inputs: Numbered[]): Promise<Report[]>;
+  encode(inputs: Numbered[]): Promise<WorkerReport[]>;
   /** One run of the model. Returns the inputs that are complete with it. */
-  run(parts: Part[]): Promise<Report[]>;
+  run(parts: InputChunk[]): Promise<WorkerReport[]>;
   drop(ids: number[]): void;
   end(): Promise<void>;
 }
@@ -29,16 +29,21 @@ export interface Numbered {
 }
 
 /** One sequence of an encoded input. */
-export interface Part {
+export interface InputChunk {
   id: number;
   sequence: number;
 }
 
 /** The result of encoding an input. `lengths`: tokens of each of its sequences, which must now be run. */
-export type Report = { id: number } & ({ lengths: number[] } | { prediction: Json } | { refused: Failure } | { failed: Failure });
+export type WorkerReport = { id: number } & (
+  | { lengths: number[] }
+  | { prediction: Json }
+  | { refused: WorkerFailure }
+  | { failed: WorkerFailure }
+);
 
 /** An error sent by a thread. */
-export interface Failure {
+export interface WorkerFailure {
   message: string;
   hint?: string;
   /** It is a StepError. */
@@ -52,10 +57,10 @@ export interface WorkerData {
   threads: number;
 }
 
-export type Question = { encode: Numbered[] } | { run: Part[] } | { drop: number[] } | 'end';
+export type Question = { encode: Numbered[] } | { run: InputChunk[] } | { drop: number[] } | 'end';
 
 /** The first reply says that the thread is ready, or that it failed to start. */
-export type Reply = { reports: Report[] } | { failure: Failure };
+export type Reply = { reports: WorkerReport[] } | { failure: WorkerFailure };
 
 /** The limit of memory for weights: every thread holds them, and more threads are not worth it. */
 const mostWeightBytes = 1 << 30;
@@ -66,7 +71,7 @@ const mostWeightBytes = 1 << 30;
  */
 const threadBytes = 128 * 2 ** 20;
 
-export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<Workers> {
+export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<ModelWorkers> {
   const fitting = Math.min(mostWeightBytes / bundle.modelBytes, memoryLimit() / 4 / (bundle.modelBytes + threadBytes));
   const count = Math.max(1, Math.min(cores, Math.floor(fitting)));
   const data: WorkerData = { bundle, threads: Math.max(1, Math.floor(cores / count)) };
@@ -91,7 +96,7 @@ async function startThread(data: WorkerData): Promise<Thread> {
   };
   worker.on('error', died).on('exit', died); // replyOf reports it
   await replyOf(worker);
-  const ask = (question: Question): Promise<Report[]> => {
+  const ask = (question: Question): Promise<WorkerReport[]> => {
     worker.postMessage(question);
     return replyOf(worker);
   };
@@ -111,7 +116,7 @@ async function startThread(data: WorkerData): Promise<Thread> {
 }
 
 /** The next reply of a thread. */
-function replyOf(worker: Worker): Promise<Report[]> {
+function replyOf(worker: Worker): Promise<WorkerReport[]> {
   return new Promise((resolve, reject) => {
     function settle(reply: Reply | Error | number) {
       worker.off('message', settle).off('error', settle).off('exit', settle);
@@ -124,7 +129,7 @@ function replyOf(worker: Worker): Promise<Report[]> {
   });
 }
 
-export const errorOf = ({ message, hint, ofUser }: Failure): Error => (ofUser ? new StepError(message, hint) : new Error(message));
+export const errorOf = ({ message, hint, ofUser }: WorkerFailure): Error => (ofUser ? new StepError(message, hint) : new Error(message));
 
 /**
  * The module of a thread, beside this one; from source, as in tests, tsx loads it (its `--import` has no effect in

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type Column, type Database, literal, QueryError, quote } from '../ml/data/database.ts';
+import { type Database, literal, QueryError, quote, type TableColumn } from '../ml/data/database.ts';
 
 /** What identifies rows. */
 export interface Identity {
@@ -113,7 +113,7 @@ export async function warnOfUnknown(database: Database, { ids, byId }: Former, {
 const number = (value: number) => value.toLocaleString('en-US');
 const count = (n: number, one: string, many = `${one}s`): string => `${number(n)} ${n === 1 ? one : many}`;
 
-async function columnsOf(database: Database, relation: string, file: string): Promise<Column[]> {
+async function columnsOf(database: Database, relation: string, file: string): Promise<TableColumn[]> {
   try {
     return await database.columns(relation);
   } catch (error) {

@@ -15,12 +15,12 @@ import { type Encoding, encodingOf, readEncoding } from '../ml/models/encoding.t
 import type { Config } from '../ml/models/family.ts';
 import { shown } from '../ml/models/json.ts';
 import { familyOf } from '../ml/models/registry.ts';
-import { type Column, SplitWriter, type TokensInfo, writeTokensInfo } from '../ml/models/token-dataset.ts';
+import { SplitWriter, type TokenColumn, type TokensInfo, writeTokensInfo } from '../ml/models/token-dataset.ts';
 import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../ml/models/tokenizer.ts';
 import { inBlocks } from '../ml/tasks/causal-lm.ts';
 import { type Encoder, openEncoder } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import type { Encoded, Input, Preparation, Source } from '../ml/tasks/task.ts';
+import type { EncodedRow, Input, Preparation, PreparationContext } from '../ml/tasks/task.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
@@ -58,7 +58,7 @@ export async function tokenize(context: Context): Promise<void> {
         length,
       ]);
     const known = splits.has('train') ? undefined : namedLabels(file, task);
-    const source: Source = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
+    const source: PreparationContext = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
     const prepared = await taskKind(task).prepare(source);
     const encoding: Encoding = { ...prepared.encoding, fields: prepared.fields, ...filesOf(prepared.fields, names), max_length: maxLength };
     const encoder = await openEncoder({
@@ -122,7 +122,7 @@ export async function tokenize(context: Context): Promise<void> {
 }
 
 /** A value for each token. */
-const TOKEN: Column = { per: 'token', dtype: 'int32', width: 1 };
+const TOKEN: TokenColumn = { per: 'token', dtype: 'int32', width: 1 };
 
 /** The number of rows of each split, in the order of their names. */
 async function splitsOf(database: Database, table: string, split: string): Promise<Map<string, number>> {
@@ -181,7 +181,7 @@ async function* encoded<R extends Row>(
   split: string,
   encoder: Encoder,
   done: (rows: number) => void,
-): AsyncGenerator<Encoded[]> {
+): AsyncGenerator<EncodedRow[]> {
   // The table is ordered by id, and a single thread keeps the order.
   const rows = database.stream<R>(
     `SELECT id, ${Object.entries(select)
@@ -189,9 +189,9 @@ async function* encoded<R extends Row>(
       .join(', ')}
      FROM ${table} WHERE ${column} = ${literal(split)}`,
   );
-  let before: Promise<Encoded[]> | undefined;
+  let before: Promise<EncodedRow[]> | undefined;
   let groups = 0;
-  const finished = async (group: Promise<Encoded[]>) => {
+  const finished = async (group: Promise<EncodedRow[]>) => {
     const found = await group;
     done(found.length);
     return found;

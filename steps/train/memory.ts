@@ -11,7 +11,7 @@ import type { HostTensors, TrainingOptions } from '../ml/runtime/runtime.ts';
 import { traceTraining } from '../ml/runtime/trace.ts';
 
 /** In bytes. */
-export interface Memory {
+export interface MemoryEstimate {
   weights: number;
   gradients: number;
   /** The optimizer's moments. */
@@ -29,7 +29,7 @@ export function memoryOf(
   { program, weights }: Pick<Model, 'program' | 'weights'>,
   options: TrainingOptions,
   { largest, parts, keepsBest }: { largest: HostTensors; parts: number; keepsBest: boolean },
-): Memory {
+): MemoryEstimate {
   const trained = Object.keys(weights).filter((name) => options.weight(name));
   const rule = ruleOf(options.optimizer);
   const floats = (sizes: number[]) => 4 * sizes.reduce((sum, size) => sum + size, 0);
@@ -52,13 +52,13 @@ export function memoryOf(
 }
 
 /** `shape`: of the largest part, such as "32 × 128 tokens". */
-export function inWords(memory: Memory, shape: string): string {
+export function inWords(memory: MemoryEstimate, shape: string): string {
   const told = Object.entries(memory).filter(([, bytes]) => bytes > 0);
-  const parts = told.map(([what, bytes]) => `${WORDS[what as keyof Memory](shape)} ${size(bytes)}`);
+  const parts = told.map(([what, bytes]) => `${WORDS[what as keyof MemoryEstimate](shape)} ${size(bytes)}`);
   return `memory: about ${size(sumOf(memory))}: ${parts.join(', ')}`;
 }
 
-export function refuseTooMuch(memory: Memory, shape: string, limit = memoryLimit()): void {
+export function refuseTooMuch(memory: MemoryEstimate, shape: string, limit = memoryLimit()): void {
   if (sumOf(memory) < limit) return;
   throw new StepError(`this training needs more memory than the ${size(limit)} available. ${inWords(memory, shape)}`, LOWER, [
     'batch_size',
@@ -79,7 +79,7 @@ const LOWER =
 const NO_MEMORY =
   /allocat\w* (memory|failed)|failed to allocate|bad.?alloc|out of memory|\bOOM\b|memory allocation|Cannot allocate memory/i;
 
-const WORDS: Record<keyof Memory, (shape: string) => string> = {
+const WORDS: Record<keyof MemoryEstimate, (shape: string) => string> = {
   weights: () => 'weights',
   gradients: () => 'gradients',
   moments: () => "the optimizer's state",
@@ -87,6 +87,6 @@ const WORDS: Record<keyof Memory, (shape: string) => string> = {
   best: () => 'the best weights',
 };
 
-const sumOf = (memory: Memory): number => Object.values(memory).reduce((sum, bytes) => sum + bytes, 0);
+const sumOf = (memory: MemoryEstimate): number => Object.values(memory).reduce((sum, bytes) => sum + bytes, 0);
 
 const size = (bytes: number): string => (bytes < 1e9 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);

@@ -11,7 +11,7 @@ import type { Cell } from '../../cell.ts';
 import { variableIn } from '../../pipeline/environment.ts';
 import { StepError } from '../../step.ts';
 import { type Death, LIST_FILE } from './failure.ts';
-import type { Guard } from './orphan-reaper.ts';
+import type { OrphanReaper } from './orphan-reaper.ts';
 import type { Meter } from './usage.ts';
 
 /*
@@ -59,7 +59,7 @@ export interface ChildOptions {
   folder: string;
   environment: Record<string, string>;
   signal: AbortSignal;
-  guard: Guard;
+  guard: OrphanReaper;
   /** Measures the child from its start to its end. */
   meter?: Meter;
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;

@@ -7,7 +7,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 
-export class Guard {
+export class OrphanReaper {
   #shell?: ChildProcess;
 
   /** Starts the guard. Call it before a child starts, so that no child can be orphaned. */

@@ -14,7 +14,7 @@ import type { Frame } from '../../errors.ts';
 import { nodeArguments } from '../../load-step.ts';
 import { runChild } from './child-process.ts';
 import type { Death } from './failure.ts';
-import type { Guard } from './orphan-reaper.ts';
+import type { OrphanReaper } from './orphan-reaper.ts';
 import type { Message, StepJob } from './step-process.ts';
 import type { Meter } from './usage.ts';
 
@@ -94,14 +94,14 @@ function isNumber(value: unknown): value is number {
 }
 
 /** The environment that a reused process must have. */
-export interface Place {
+export interface StepProcessSetting {
   folder: string;
   environment: Record<string, string>;
   threads: number;
 }
 
-export interface Work {
-  place: Place;
+export interface StepRun {
+  place: StepProcessSetting;
   job: Omit<StepJob, 'mark' | 'threads'>;
   /** Whether the process may be reused. */
   shared: boolean;
@@ -113,14 +113,14 @@ export interface Work {
 
 type OutputStream = 'stdout' | 'stderr';
 
-export class Workers {
+export class StepProcesses {
   readonly #idle = new Map<string, Worker[]>();
   readonly #living = new Set<Worker>();
 
-  constructor(private readonly guard: Guard) {}
+  constructor(private readonly guard: OrphanReaper) {}
 
   /** Resolves when the step has ended: with the death of the process, or undefined if the process lives on. */
-  async run(work: Work): Promise<Death | undefined> {
+  async run(work: StepRun): Promise<Death | undefined> {
     const key = JSON.stringify(work.place);
     for (let idle = this.#take(key, work); idle; idle = this.#take(key, work)) {
       const ending = await this.#give(idle, key, work);
@@ -143,11 +143,11 @@ export class Workers {
     await Promise.allSettled(living.map(({ dead }) => dead));
   }
 
-  #take(key: string, { shared }: Work): Worker | undefined {
+  #take(key: string, { shared }: StepRun): Worker | undefined {
     return shared ? this.#idle.get(key)?.pop() : undefined;
   }
 
-  async #give(worker: Worker, key: string, work: Work): Promise<Death | 'never begun' | undefined> {
+  async #give(worker: Worker, key: string, work: StepRun): Promise<Death | 'never begun' | undefined> {
     const ending = await worker.run(work);
     if (ending !== 'free') return ending;
     this.#idle.set(key, [...(this.#idle.get(key) ?? []), worker]);
@@ -167,7 +167,7 @@ class Worker {
   #turn: Turn | undefined;
   #resting: NodeJS.Timeout | undefined;
 
-  constructor({ folder, environment }: Place, guard: Guard) {
+  constructor({ folder, environment }: StepProcessSetting, guard: OrphanReaper) {
     let started: (child: [Subprocess]) => void;
     this.#started = new Promise((resolve) => {
       started = resolve;
@@ -188,7 +188,7 @@ class Worker {
   }
 
   /** `free`: the process waits for more work. `never begun`: it died before the step started. */
-  async run(work: Work): Promise<'free' | 'never begun' | Death> {
+  async run(work: StepRun): Promise<'free' | 'never begun' | Death> {
     clearTimeout(this.#resting);
     const turn = new Turn(work);
     this.#turn = turn;
@@ -258,10 +258,10 @@ class Turn {
   readonly free: Promise<void>;
   begun = false;
   #begin: () => void = () => {};
-  readonly #hear: Work['hear'];
+  readonly #hear: StepRun['hear'];
   #free: () => void = () => {};
 
-  constructor({ job, place, shared, hear, onOutput }: Work) {
+  constructor({ job, place, shared, hear, onOutput }: StepRun) {
     const mark = shared ? `\0${randomBytes(16).toString('hex')}\n` : undefined;
     this.job = { ...job, threads: place.threads, mark };
     this.output = {

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
 import { StepError } from '../../../engine/step.ts';
-import { asUtf8, byteOrderMark, type Encoding } from './encodings.ts';
+import { asUtf8, byteOrderMark, type TextEncoding } from './encodings.ts';
 
 export interface SourceFile {
   path: string;
@@ -18,7 +18,7 @@ export interface SourceFile {
 }
 
 /** The bytes of the file in chunks, decompressed if its name ends in .gz. */
-export async function* bytesOf({ path, source }: Omit<SourceFile, 'size'>, encoding: Encoding = 'utf-8'): AsyncGenerator<Buffer> {
+export async function* bytesOf({ path, source }: Omit<SourceFile, 'size'>, encoding: TextEncoding = 'utf-8'): AsyncGenerator<Buffer> {
   const raw = createReadStream(path, { highWaterMark: 1 << 20 });
   try {
     const chunks = zipped(path) ? raw.pipe(createGunzip({ chunkSize: 1 << 18 })) : raw;
@@ -34,7 +34,7 @@ export async function* bytesOf({ path, source }: Omit<SourceFile, 'size'>, encod
 /** The bytes of each whole file. The next few small files are read ahead. */
 export async function* wholeFiles(
   files: Iterable<SourceFile>,
-  encoding: Encoding = 'utf-8',
+  encoding: TextEncoding = 'utf-8',
 ): AsyncGenerator<{ file: SourceFile; bytes: Buffer }> {
   const reading: { file: SourceFile; bytes: Promise<Buffer> }[] = [];
   let size = 0;
@@ -54,7 +54,7 @@ export async function* wholeFiles(
   while (reading.length > 0) yield await next();
 }
 
-async function wholeFile({ path, source }: SourceFile, encoding: Encoding): Promise<Buffer> {
+async function wholeFile({ path, source }: SourceFile, encoding: TextEncoding): Promise<Buffer> {
   try {
     const bytes = await readFile(path);
     const whole = zipped(path) ? await promisify(gunzip)(bytes) : bytes;

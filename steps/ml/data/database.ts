@@ -127,13 +127,13 @@ export class Database {
     await this.run('SET enable_external_access = false');
   }
 
-  async columns(relation: string): Promise<Column[]> {
+  async columns(relation: string): Promise<TableColumn[]> {
     const rows = await this.rows<{ column_name: string; column_type: string }>(`DESCRIBE SELECT * FROM ${relation}`);
     return rows.map((row) => ({ name: row.column_name, type: row.column_type }));
   }
 }
 
-export interface Column {
+export interface TableColumn {
   name: string;
   /** As DuckDB writes it: VARCHAR, BIGINT, STRUCT(…)[], … */
   type: string;

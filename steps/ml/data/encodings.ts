@@ -35,19 +35,19 @@ export const ENCODINGS = [
   'euc-kr',
 ] as const;
 
-export type Encoding = (typeof ENCODINGS)[number];
+export type TextEncoding = (typeof ENCODINGS)[number];
 
 /**
  * The likely encoding of a text with NUL characters that was read in another encoding: in UTF-16, every second byte
  * of plain English is NUL.
  */
-export const likelyUtf16 = (text: string): Encoding => (text.startsWith('\0') ? 'utf-16be' : 'utf-16le');
+export const likelyUtf16 = (text: string): TextEncoding => (text.startsWith('\0') ? 'utf-16be' : 'utf-16le');
 
 /**
  * Rejects UTF-16 without a byte order mark, which can be valid UTF-8 by chance: every second byte is NUL, or one of
  * the few high bytes of its alphabet. A NUL character in other encodings has different neighbours, and is kept.
  */
-export function refuseUtf16(bytes: Buffer, source: string, hint: (encoding: Encoding) => string): void {
+export function refuseUtf16(bytes: Buffer, source: string, hint: (encoding: TextEncoding) => string): void {
   const start = bytes.subarray(0, SAMPLE);
   if (start.length < 6 || !start.includes(0)) return;
   const seen = [new Set<number>(), new Set<number>()] as const;
@@ -72,14 +72,14 @@ const SAMPLE = 512;
 const MOST_BLOCKS = 3;
 
 /** Rejects a column name that SQL cannot express. */
-export function refuseNul(names: readonly string[], place: string, hint: (encoding: Encoding) => string): void {
+export function refuseNul(names: readonly string[], place: string, hint: (encoding: TextEncoding) => string): void {
   const name = names.find((one) => one.includes('\0'));
   if (name !== undefined)
     throw new StepError(`${place}: the column name ${JSON.stringify(name)} contains a NUL character`, hint(likelyUtf16(names[0]!)));
 }
 
 /** Converts chunks of a file in `encoding` to chunks of UTF-8. `source` is the name of the file in messages. */
-export async function* asUtf8(chunks: AsyncIterable<Buffer>, encoding: Encoding, source: string): AsyncGenerator<Buffer> {
+export async function* asUtf8(chunks: AsyncIterable<Buffer>, encoding: TextEncoding, source: string): AsyncGenerator<Buffer> {
   let decoder: Decoder | undefined;
   for await (const chunk of whenLongEnough(chunks)) {
     decoder ??= decoderOf(encoding, chunk, source);
@@ -108,7 +108,7 @@ async function* whenLongEnough(chunks: AsyncIterable<Buffer>): AsyncGenerator<Bu
 /** Takes chunks and, at the end, nothing; returns UTF-8. */
 type Decoder = (chunk: Buffer | undefined) => Buffer;
 
-function decoderOf(encoding: Encoding, start: Buffer, source: string): Decoder {
+function decoderOf(encoding: TextEncoding, start: Buffer, source: string): Decoder {
   const mark = markOf(start);
   if (encoding === 'utf-8') {
     if (mark?.startsWith('utf-16'))
@@ -133,7 +133,7 @@ function markOf(start: Buffer): 'utf-8' | 'utf-16' | undefined {
 export const byteOrderMark = Buffer.from('\ufeff');
 
 /** Strings may contain unpaired surrogates, which are not characters. */
-function utf16Decoder(encoding: Encoding, mark: 'utf-8' | 'utf-16' | undefined, source: string): Decoder {
+function utf16Decoder(encoding: TextEncoding, mark: 'utf-8' | 'utf-16' | undefined, source: string): Decoder {
   if (mark === 'utf-8') throw new StepError(`${source}: its byte order mark is that of UTF-8, not UTF-16`, 'Remove `encoding`.');
   if (encoding === 'utf-16' && mark === undefined)
     throw new StepError(`${source}: has no byte order mark, so the byte order is unknown`, 'Set `encoding: utf-16le` or `utf-16be`.');

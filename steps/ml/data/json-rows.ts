@@ -152,7 +152,7 @@ export const KIND = {
   object: 64,
 } as const;
 
-export interface Found {
+export interface LettersFound {
   /** Bits of KIND. */
   kinds: number;
   /** The first value of each kind, with its place; long ones are truncated. */
@@ -160,7 +160,7 @@ export interface Found {
 }
 
 /** By path, as made by `pathOf`. */
-export type FieldsFound = Map<string, Found>;
+export type FieldsFound = Map<string, LettersFound>;
 
 export const pathOf = (parent: string, key: string) => `${parent}\0.${key}`;
 

@@ -7,13 +7,13 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../../engine/step.ts';
-import { type Column, type Database, literal, quote } from './database.ts';
+import { type Database, literal, quote, type TableColumn } from './database.ts';
 
-export type { Column } from './database.ts';
+export type { TableColumn as Column } from './database.ts';
 
-export interface Card {
+export interface DataCard {
   rows: number;
-  columns: Column[];
+  columns: TableColumn[];
   /** The number of rows of each label, if there is a column of labels. */
   labels?: Record<string, number>;
   /** The number of rows whose label is missing, if there are any. */
@@ -50,7 +50,7 @@ export interface CardOptions {
 }
 
 /** Writes the rows of `relation` (a table, a view or a query in parentheses), which must have a column `id`. */
-export async function writeTable(database: Database, relation: string, folder: string, options: CardOptions = {}): Promise<Card> {
+export async function writeTable(database: Database, relation: string, folder: string, options: CardOptions = {}): Promise<DataCard> {
   await mkdir(folder, { recursive: true });
   const columns = await database.columns(`(SELECT id, * EXCLUDE (id) FROM ${relation})`);
   // One thread and fixed row groups: otherwise the bytes would depend on which thread finished first.
@@ -73,7 +73,7 @@ export function tableOf(folder: string): string {
 }
 
 /** `option`: the option that names the column. */
-export function requireColumn(columns: Column[], name: string, ...option: string[]): Column {
+export function requireColumn(columns: TableColumn[], name: string, ...option: string[]): TableColumn {
   const column = columns.find((candidate) => candidate.name === name);
   if (column) return column;
   throw new StepError(
@@ -83,9 +83,9 @@ export function requireColumn(columns: Column[], name: string, ...option: string
   );
 }
 
-async function describe(database: Database, table: string, columns: Column[], options: CardOptions): Promise<Card> {
+async function describe(database: Database, table: string, columns: TableColumn[], options: CardOptions): Promise<DataCard> {
   const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
-  const card: Card = { rows, columns, dropped: options.dropped ?? {} };
+  const card: DataCard = { rows, columns, dropped: options.dropped ?? {} };
   const label = columns.find((column) => column.name === (options.label ?? 'label'));
   if (label) {
     const counts = await database.rows<{ label: string | null; rows: number }>(
@@ -97,7 +97,7 @@ async function describe(database: Database, table: string, columns: Column[], op
   }
   const text = options.names?.text ?? 'text';
   if (columns.some((column) => column.name === text && column.type === 'VARCHAR') && rows > 0)
-    card.lengths = await database.row<NonNullable<Card['lengths']>>(
+    card.lengths = await database.row<NonNullable<DataCard['lengths']>>(
       `SELECT min(n) AS min, quantile_disc(n, 0.5) AS median, quantile_disc(n, 0.95) AS p95, max(n) AS max
        FROM (SELECT length(${quote(text)}) AS n FROM ${table})`,
     );
@@ -110,24 +110,24 @@ async function describe(database: Database, table: string, columns: Column[], op
  * credentials.
  */
 
-export interface Source {
+export interface DataSource {
   /** An address with its commit or version, a package, a database, or the name of a file. */
   name: string;
   /** The number of files or folders from this source. */
   files: number;
 }
 
-export interface Sources {
+export interface DataSources {
   /** The number of collected rows. */
   rows: number;
-  sources: Source[];
+  sources: DataSource[];
 }
 
 /** Undefined if the sources are unknown, because another step made the table. @throws StepError for a damaged file */
-export async function readSources(folder: string): Promise<Sources | undefined> {
+export async function readSources(folder: string): Promise<DataSources | undefined> {
   const file = join(folder, NAME);
   if (!existsSync(file)) return undefined;
-  let found: Partial<Sources> | null;
+  let found: Partial<DataSources> | null;
   try {
     found = JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
@@ -139,7 +139,7 @@ export async function readSources(folder: string): Promise<Sources | undefined> 
   return { rows, sources };
 }
 
-export async function writeSources(folder: string, sources: Sources): Promise<void> {
+export async function writeSources(folder: string, sources: DataSources): Promise<void> {
   await writeFile(join(folder, NAME), `${JSON.stringify({ version: 1, ...sources }, null, 2)}\n`);
 }
 

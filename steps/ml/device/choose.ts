@@ -17,14 +17,14 @@ import { type Device, openRuntime, tensorflowIsSetUp } from './open.ts';
 
 /* Measures a runtime by a few training steps of a small transformer, with dropout; it takes about two seconds. */
 
-export interface Measured {
+export interface RuntimeTiming {
   /** The time of a step: the best of a few. */
   milliseconds: number;
   /** The loss after them. */
   loss: number;
 }
 
-export async function measure(runtime: Runtime): Promise<Measured> {
+export async function measure(runtime: Runtime): Promise<RuntimeTiming> {
   const training = runtime.training(program, initialWeights(), {
     optimizer: { name: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
     weight: () => ({ learningRateFactor: 1, weightDecay: 0.01 }),
@@ -85,7 +85,7 @@ function batch(): HostTensors {
   };
 }
 
-export interface Wanted {
+export interface RuntimeRequirements {
   threads: number;
   device: Device;
   precision: Precision;
@@ -93,12 +93,12 @@ export interface Wanted {
 
 type Compiled = 'onnx' | 'tensorflow';
 
-export interface Choice {
+export interface RuntimeChoice {
   name: Compiled;
   why: string;
 }
 
-export async function chooseRuntime(wanted: Wanted): Promise<{ runtime: Runtime; why: string }> {
+export async function chooseRuntime(wanted: RuntimeRequirements): Promise<{ runtime: Runtime; why: string }> {
   const known = knownChoice(wanted);
   if (known) return { runtime: await openRuntime(known.name, wanted), why: known.why };
   const opened: Partial<Record<Compiled, Runtime>> = {};
@@ -120,17 +120,17 @@ export async function chooseRuntime(wanted: Wanted): Promise<{ runtime: Runtime;
 }
 
 /** What `auto` means without a measurement; undefined if one is needed first. */
-export function knownChoice(wanted: Wanted): Choice | undefined {
+export function knownChoice(wanted: RuntimeRequirements): RuntimeChoice | undefined {
   if (wanted.precision === 'bf16') return { name: 'tensorflow', why: 'only tensorflow supports bf16' };
   if (!tensorflowIsSetUp()) return { name: 'onnx', why: 'TensorFlow is not set up' };
   const measured = readKept()[keyOf(wanted)];
   return measured && decide(measured);
 }
 
-type Pair = Record<Compiled, Measured>;
+type Pair = Record<Compiled, RuntimeTiming>;
 
 /** onnx computes the reference loss, because its graph is the one that is deployed. */
-function decide({ onnx, tensorflow }: Pair): Choice {
+function decide({ onnx, tensorflow }: Pair): RuntimeChoice {
   const figures = `a step of a small model took ${onnx.milliseconds} ms on onnx, ${tensorflow.milliseconds} ms on tensorflow`;
   if (!(Math.abs(onnx.loss - tensorflow.loss) <= SAME_LOSS))
     return { name: 'onnx', why: `tensorflow ends with another loss on this machine: ${tensorflow.loss}, not ${onnx.loss}` };
@@ -140,7 +140,7 @@ function decide({ onnx, tensorflow }: Pair): Choice {
 const SAME_LOSS = 1e-3;
 
 /** Everything that the figures depend on. */
-function keyOf({ threads, device }: Wanted): string {
+function keyOf({ threads, device }: RuntimeRequirements): string {
   const onnx = (createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }).version;
   const there = installedTensorflow();
   const tensorflow = `${there?.tensorflow} ${there?.build} ${there?.binding}`;
@@ -164,7 +164,7 @@ function readKept(): Record<string, Pair> {
   }
 }
 
-function keep(wanted: Wanted, measured: Pair): void {
+function keep(wanted: RuntimeRequirements, measured: Pair): void {
   const file = keptFile();
   mkdirSync(dirname(file), { recursive: true });
   const partial = `${file}.${process.pid}`;

@@ -5,13 +5,17 @@
  */
 
 import { random } from '../models/random.ts';
-import type { Decoder, Rows } from './kv-cache.ts';
+import type { SearchDecoder, SearchRows } from './kv-cache.ts';
 import { adjust, checkNumber, logSoftmax } from './logits-processors.ts';
 import { longest } from './options.ts';
-import { endings, type Finish, type Generated, type SearchOptions } from './stopping-criteria.ts';
+import { endings, type Finish, type GeneratedTokens, type SearchOptions } from './stopping-criteria.ts';
 
 /** `prompts` are ids. Returns num_return_sequences texts for each, best first. @throws the signal's reason */
-export async function beamSearch(decoder: Decoder, prompts: readonly (readonly number[])[], options: SearchOptions): Promise<Generated[]> {
+export async function beamSearch(
+  decoder: SearchDecoder,
+  prompts: readonly (readonly number[])[],
+  options: SearchOptions,
+): Promise<GeneratedTokens[]> {
   const { config, signal } = options;
   const ends = endings(decoder, options);
   const rows = await decoder.start(prompts);
@@ -59,7 +63,7 @@ interface Item {
   drawn: (string | number)[];
 }
 
-function begin(prompt: readonly number[], row: number, rows: Rows, decoder: Decoder, { config }: SearchOptions): Item {
+function begin(prompt: readonly number[], row: number, rows: SearchRows, decoder: SearchDecoder, { config }: SearchOptions): Item {
   const tokens = rows.begun[row]!;
   return {
     begun: tokens.length,
@@ -74,7 +78,13 @@ function begin(prompt: readonly number[], row: number, rows: Rows, decoder: Deco
 
 const NEVER = -1e9;
 
-async function step(item: Item, rows: Rows, decoder: Decoder, options: SearchOptions, ends: ReturnType<typeof endings>): Promise<void> {
+async function step(
+  item: Item,
+  rows: SearchRows,
+  decoder: SearchDecoder,
+  options: SearchOptions,
+  ends: ReturnType<typeof endings>,
+): Promise<void> {
   const { config } = options;
   const { num_beams, length_penalty, early_stopping } = config;
   const candidates = await Promise.all(
@@ -114,7 +124,12 @@ interface Continuation {
 }
 
 /** Enough candidates that all beams can continue, whatever ends: the best ones, or a sample by their scores. */
-function continuations({ running, begun, drawn }: Item, rows: Rows, { vocabulary }: Decoder, { config }: SearchOptions): Continuation[] {
+function continuations(
+  { running, begun, drawn }: Item,
+  rows: SearchRows,
+  { vocabulary }: SearchDecoder,
+  { config }: SearchOptions,
+): Continuation[] {
   const count = Math.max(2, 1 + config.eos_token_id.length) * config.num_beams;
   const chosen: (Continuation & { key: number })[] = [];
   const scores = new Float32Array(vocabulary);

@@ -12,7 +12,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { type Folders, generatorOf } from './generator.ts';
 import type { GenerationOptions } from './options.ts';
 
-export interface Writing {
+export interface GeneratedEvaluation {
   model: Model;
   folders: Folders;
   /** Names of the metrics. */
@@ -23,7 +23,7 @@ export interface Writing {
   progress?(rows: number): void;
 }
 
-export interface Written {
+export interface GeneratedTexts {
   /** In the order of the examples. */
   texts: { target: string; writable?: string; predicted: string }[];
   metrics: Record<string, number>;
@@ -31,7 +31,12 @@ export interface Written {
   report: Record<string, Json>;
 }
 
-export async function writtenTexts(runtime: Runtime, split: Split, info: TokensInfo, writing: Writing): Promise<Written> {
+export async function writtenTexts(
+  runtime: Runtime,
+  split: Split,
+  info: TokensInfo,
+  writing: GeneratedEvaluation,
+): Promise<GeneratedTexts> {
   const { model, folders, metrics, asked, batchSize, signal, progress } = writing;
   const options = { ...asked, num_return_sequences: 1 };
   const predicted = new Array<string>(split.sequences);
@@ -54,7 +59,7 @@ export async function writtenTexts(runtime: Runtime, split: Split, info: TokensI
     await generator.close();
   }
   const measured = generatedMetrics(metrics);
-  const texts: Written['texts'] = [];
+  const texts: GeneratedTexts['texts'] = [];
   for await (const example of split.examples()) {
     const { target, writable = target } = example as unknown as { target: string; writable?: string };
     const text = { target, ...(writable !== target && { writable }), predicted: predicted[texts.length]! };

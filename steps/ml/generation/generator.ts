@@ -14,9 +14,9 @@ import { openEncoder } from '../tasks/encoder.ts';
 import { openDecoder } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { search } from './search.ts';
-import { completesStop, type Generated } from './stopping-criteria.ts';
+import { completesStop, type GeneratedTokens } from './stopping-criteria.ts';
 
-export interface GeneratedText extends Generated {
+export interface GeneratedText extends GeneratedTokens {
   text: string;
 }
 

@@ -9,16 +9,16 @@ import { decodingOf } from '../models/heads.ts';
 import type { HostTensor, HostTensors, Inference, Runtime } from '../runtime/runtime.ts';
 
 /** A language model as a search sees it: rows of token sequences that grow by one token per step. */
-export interface Decoder {
+export interface SearchDecoder {
   /** The size of the vocabulary. */
   readonly vocabulary: number;
   /** The maximum number of tokens of a sequence. */
   readonly context: number;
   /** Begins one row for each prompt. */
-  start(prompts: readonly (readonly number[])[]): Promise<Rows>;
+  start(prompts: readonly (readonly number[])[]): Promise<SearchRows>;
 }
 
-export interface Rows {
+export interface SearchRows {
   /**
    * What each row's sequence begins with: the prompt or, if an encoder reads the prompt, the decoder's start token.
    */
@@ -151,7 +151,7 @@ export function rowsOf({ dtype, shape, data }: HostTensor, parents: readonly num
 
 /* A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. */
 
-export interface CachedDecoder extends Decoder {
+export interface CachedDecoder extends SearchDecoder {
   close(): Promise<void>;
 }
 
@@ -186,7 +186,7 @@ export function openDecoder(model: Model, runtime: Runtime, { startToken, packed
     },
   };
 
-  async function begin(begun: readonly (readonly number[])[], source: HostTensors | undefined): Promise<Rows> {
+  async function begin(begun: readonly (readonly number[])[], source: HostTensors | undefined): Promise<SearchRows> {
     const rows = new CachedRows(decoding, new KeyValueCache(sizes, begun.length, ROOM + Math.max(...begun.map(({ length }) => length))), {
       begun,
       source,
@@ -196,7 +196,7 @@ export function openDecoder(model: Model, runtime: Runtime, { startToken, packed
   }
 }
 
-class CachedRows implements Rows {
+class CachedRows implements SearchRows {
   readonly begun: readonly (readonly number[])[];
   logits: Float32Array = new Float32Array(0);
   readonly #decoding: Inference;

@@ -5,12 +5,16 @@
 
 import { random } from '../models/random.ts';
 import { beamSearch } from './beam-search.ts';
-import type { Decoder } from './kv-cache.ts';
+import type { SearchDecoder } from './kv-cache.ts';
 import { adjust, checkNumber } from './logits-processors.ts';
-import { endings, type Generated, type SearchOptions } from './stopping-criteria.ts';
+import { endings, type GeneratedTokens, type SearchOptions } from './stopping-criteria.ts';
 
 /** `num_return_sequences` texts for each prompt, grouped by prompt. */
-export async function search(decoder: Decoder, prompts: readonly (readonly number[])[], options: SearchOptions): Promise<Generated[]> {
+export async function search(
+  decoder: SearchDecoder,
+  prompts: readonly (readonly number[])[],
+  options: SearchOptions,
+): Promise<GeneratedTokens[]> {
   if (prompts.length === 0) return [];
   if (options.config.num_beams > 1) return beamSearch(decoder, prompts, options);
   const { config, onToken, signal } = options;
@@ -26,7 +30,7 @@ export async function search(decoder: Decoder, prompts: readonly (readonly numbe
       drawn: ['generate', config.seed, again, ...prompt],
     })),
   );
-  const done: Generated[] = [];
+  const done: GeneratedTokens[] = [];
   const scores = new Float32Array(decoder.vocabulary);
   let alive = texts;
   while (true) {

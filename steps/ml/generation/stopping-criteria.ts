@@ -1,12 +1,12 @@
 /** Stopping criteria, and the inputs and results that all kinds of search share. */
 
-import type { Decoder } from './kv-cache.ts';
+import type { SearchDecoder } from './kv-cache.ts';
 import { type GenerationConfig, longest } from './options.ts';
 
 /** Why a text ended. */
 export type Finish = 'eos_token' | 'stop_string' | 'length' | 'time';
 
-export interface Generated {
+export interface GeneratedTokens {
   /** The generated tokens, including the one that ended the text. */
   tokens: number[];
   finish: Finish;
@@ -27,7 +27,7 @@ export interface SearchOptions {
 
 /** Decides whether and why a sequence ends with its last token. */
 export function endings(
-  decoder: Decoder,
+  decoder: SearchDecoder,
   { config, stops }: SearchOptions,
 ): (tokens: readonly number[], begun: number) => Promise<Finish | undefined> {
   const ends = new Set(config.eos_token_id);

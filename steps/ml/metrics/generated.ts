@@ -7,7 +7,7 @@
 import type { Json } from '../../../engine/step.ts';
 import { bleu } from './bleu.ts';
 import { chrf } from './chrf.ts';
-import type { Counter, Generated } from './n-grams.ts';
+import type { Counter, GeneratedExample } from './n-grams.ts';
 import { rouge } from './rouge.ts';
 
 /** All metrics by name. */
@@ -23,7 +23,7 @@ export const METRICS: Record<string, () => Counter> = {
 };
 
 export interface GeneratedMetrics {
-  add(one: Generated): void;
+  add(one: GeneratedExample): void;
   metrics(): Record<string, number>;
   /** By metric, if it has any. */
   details(): Record<string, Json>;

@@ -58,7 +58,7 @@ function isSpace(character: string): boolean {
   return (code >= 28 && code <= 31) || code === 133 || (code !== 0xfeff && /\s/.test(character));
 }
 
-export interface Generated {
+export interface GeneratedExample {
   /** The references, one or several. */
   references: string[];
   predicted: string;
@@ -66,7 +66,7 @@ export interface Generated {
 
 /** One metric of one evaluation. */
 export interface Counter {
-  add(one: Generated): void;
+  add(one: GeneratedExample): void;
   value(): number;
   /** Details that belong to the number: how it was computed, and its confidence interval. */
   details?(): Record<string, Json>;

@@ -50,7 +50,7 @@ export interface Family<C extends Config = any> {
   parameters(config: C): Parameters;
   heads: Partial<Record<Exclude<Task, GeneratingTask>, Head<C>> & Record<GeneratingTask, GeneratingHead<C>>>;
   /** How it generates texts, for families with a head for a generating task. */
-  decoder?: Decoder<C>;
+  decoder?: DecoderDefinition<C>;
 }
 
 interface HeadWeights<C extends Config> {
@@ -96,7 +96,7 @@ export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {
  * Predicts token after token, with a KV cache that the caller holds: `slots`, of which any number are filled and, for
  * a family with position ids, in any order. Both programs work for any B, T, slots and S.
  */
-export interface Decoder<C extends Config = any> {
+export interface DecoderDefinition<C extends Config = any> {
   /** The sizes of the cache: keys and values of each layer, [B, heads, slots, width] each. */
   cache(config: C): { layers: number; heads: number; width: number };
   /**

@@ -32,7 +32,7 @@ export interface TokensInfo extends Encoding {
   mask_token_id?: number;
   special_ids?: number[];
   /** The columns of a sequence, `input_ids` first. For seq2seq the `labels` are the target's ids. */
-  columns: Record<string, Column>;
+  columns: Record<string, TokenColumn>;
   splits: Record<string, SplitInfo>;
 }
 
@@ -50,7 +50,7 @@ export interface SplitInfo {
 }
 
 /** A value for each token, or for each token of the target, or `width` values for each sequence. */
-export interface Column {
+export interface TokenColumn {
   per: 'token' | 'target' | 'sequence';
   dtype: 'int32' | 'float32';
   width: number;
@@ -248,14 +248,14 @@ export class SplitWriter {
   readonly info: SplitInfo = { rows: 0, sequences: 0, tokens: 0, truncated: 0, highest_id: 0, shards: [] };
   readonly #folder: string;
   readonly #name: string;
-  readonly #columns: Record<string, Column>;
+  readonly #columns: Record<string, TokenColumn>;
   readonly #most: number;
   readonly #examples: WriteStream;
   #rows: string[] = [];
   #offsets: { [kind in Kind]: bigint[] } = { token: [0n], target: [0n] };
   #pending = new Map<string, Growing>();
 
-  constructor(folder: string, name: string, columns: Record<string, Column>, shardTokens = SHARD_TOKENS) {
+  constructor(folder: string, name: string, columns: Record<string, TokenColumn>, shardTokens = SHARD_TOKENS) {
     this.#folder = folder;
     this.#name = name;
     this.#columns = columns;
@@ -332,7 +332,7 @@ class Growing {
   #data: Int32Array | Float32Array;
   #used = 0;
 
-  constructor(dtype: Column['dtype']) {
+  constructor(dtype: TokenColumn['dtype']) {
     this.#data = dtype === 'int32' ? new Int32Array(1 << 12) : new Float32Array(1 << 12);
   }
 

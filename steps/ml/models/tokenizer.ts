@@ -109,7 +109,7 @@ function sizeOf(vocab: Record<string, number> | unknown[], added: { id: number }
 
 interface Encoding extends TokenizerOptions {
   library: Library;
-  template: Template;
+  template: TokenTemplate;
   side: Side;
   /**
    * How many words at the end of a beginning may differ in the whole text; undefined if beginnings cannot be used.
@@ -192,7 +192,7 @@ async function encodeBeginning(texts: readonly Beginning[], encoding: Encoding):
   return longestIsKnown(all!, room) ? joined(template, all!, keptLengths(lengthsOf(all!), room, 'longest_first'), side) : undefined;
 }
 
-const roomOf = (template: Template, maxLength: number): number => maxLength - template.filter(({ text }) => text === null).length;
+const roomOf = (template: TokenTemplate, maxLength: number): number => maxLength - template.filter(({ text }) => text === null).length;
 
 const wholes = (texts: readonly string[]): Beginning[] => texts.map((text) => ({ text, more: false }));
 
@@ -283,7 +283,7 @@ export interface Sequence {
  * A number of tokens of each text, in their template. Properties are computed on demand; the windows of a long text
  * request them often.
  */
-function joined(template: Template, texts: Read[], lengths: number[], side: Side): Sequence {
+function joined(template: TokenTemplate, texts: Read[], lengths: number[], side: Side): Sequence {
   const kept = <T>(values: T[], text: 0 | 1): T[] =>
     side === 'left' ? values.slice(values.length - lengths[text]!) : values.slice(0, lengths[text]);
   const same = <T>(value: (piece: Piece) => T): T[] =>
@@ -457,13 +457,16 @@ export async function sameTokenizer(a: string, b: string): Promise<boolean | und
  * tokens in tokenizer.json.
  */
 
-export type Template = Piece[];
+export type TokenTemplate = Piece[];
 
 /** The slot of a text, 0 for the first and 1 for the second; or a special token. */
 export type Piece = { text: 0 | 1; typeId: number } | { text: null; id: number; typeId: number };
 
 /** For one text, and for a pair, from a parsed tokenizer.json. */
-export async function templatesOf({ version, post_processor }: Record<string, unknown>): Promise<[single: Template, pair: Template]> {
+export async function templatesOf({
+  version,
+  post_processor,
+}: Record<string, unknown>): Promise<[single: TokenTemplate, pair: TokenTemplate]> {
   const word = 'a';
   const library = Library.fromString(
     // A vocabulary of one word, which makes one token: all other tokens are the template's.

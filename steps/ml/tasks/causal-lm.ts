@@ -11,7 +11,7 @@ import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.t
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import type { Encoded, Measure, Prepare, Source } from './task.ts';
+import type { EncodedRow, MeasureBaseline, PreparationContext, Prepare } from './task.ts';
 
 /* causal-lm: predicts the next token from the previous ones, from left to right. */
 
@@ -72,7 +72,7 @@ export const prepareCausalLm: Prepare<Text> = async (source) => {
 };
 
 /** A whole text, in windows if it is too long. Texts for blocks stay whole and are split later. */
-function windows(id: string, text: number[], { config, maxLength, options }: Source, counts: { ends: number }): Encoded {
+function windows(id: string, text: number[], { config, maxLength, options }: PreparationContext, counts: { ends: number }): EncodedRow {
   const ids = [...text, config.eos_token_id!];
   const length = options.block_size === undefined ? maxLength : ids.length;
   const sequences = Array.from({ length: Math.ceil(ids.length / length) }, (_, i) => learned(ids.slice(i * length, (i + 1) * length)));
@@ -83,16 +83,16 @@ function windows(id: string, text: number[], { config, maxLength, options }: Sou
   return { example: { id }, sequences, truncated: false };
 }
 
-const learned = (ids: number[]): Encoded['sequences'][number] => ({ sequence: { ids }, values: { labels: ids } });
+const learned = (ids: number[]): EncodedRow['sequences'][number] => ({ sequence: { ids }, values: { labels: ids } });
 
 /** A last token alone would have no context: the window repeats the tokens before it without learning them again. */
-const endOf = (ids: number[]): Encoded['sequences'][number] => ({
+const endOf = (ids: number[]): EncodedRow['sequences'][number] => ({
   sequence: { ids },
   values: { labels: ids.map((token, i) => (i < ids.length - 1 ? IGNORED : token)) },
 });
 
 /** Prompt and completion are tokenized separately, as at inference, so that their border is a token border. */
-function completed(id: string, begun: number[], completion: Sequence, { config, maxLength, options }: Source): Encoded {
+function completed(id: string, begun: number[], completion: Sequence, { config, maxLength, options }: PreparationContext): EncodedRow {
   if (begun.length >= maxLength)
     throw new StepError(
       `row ${id}: the prompt has ${begun.length} tokens, so max_length ${maxLength} leaves no room for its completion`,
@@ -116,11 +116,11 @@ const plain = (sequence: Sequence): number[] =>
   ).ids;
 
 /** Concatenates texts in their order and splits them into blocks of `size` tokens; the last block is shorter. */
-export async function* inBlocks(groups: AsyncGenerator<Encoded[]>, size: number): AsyncGenerator<Encoded[]> {
+export async function* inBlocks(groups: AsyncGenerator<EncodedRow[]>, size: number): AsyncGenerator<EncodedRow[]> {
   let rest: number[] = [];
   let count = 0;
   let last: number[] = [];
-  const blockOf = (sequence: Encoded['sequences'][number]): Encoded => ({
+  const blockOf = (sequence: EncodedRow['sequences'][number]): EncodedRow => ({
     example: { id: `block ${count++}` },
     sequences: [sequence],
     truncated: false,
@@ -128,7 +128,7 @@ export async function* inBlocks(groups: AsyncGenerator<Encoded[]>, size: number)
   for await (const group of groups) {
     const joined = rest.concat(...group.flatMap(({ sequences }) => sequences.map(({ sequence }) => sequence.ids)));
     const whole = joined.length - (joined.length % size);
-    const blocks: Encoded[] = [];
+    const blocks: EncodedRow[] = [];
     for (let from = 0; from < whole; from += size) blocks.push(blockOf(learned(joined.slice(from, from + size))));
     rest = joined.slice(whole);
     if (whole > 0) last = joined.slice(whole - size, whole);
@@ -142,7 +142,7 @@ export async function* inBlocks(groups: AsyncGenerator<Encoded[]>, size: number)
 
 const METHODS: Record<string, (pairs: Iterable<Pair>, vocabulary: number) => NextToken> = { unigram, bigram };
 
-export const baselineCausalLm: Measure = async (options, methods, { tokens }) => {
+export const baselineCausalLm: MeasureBaseline = async (options, methods, { tokens }) => {
   const info = await readTokensInfo(tokens);
   if (info.task !== 'causal-lm')
     throw new StepError(

@@ -25,7 +25,7 @@ export interface EncoderOptions {
 }
 
 /** An input as the model reads it. */
-export interface Encoded {
+export interface EncodedInput {
   /** Decoded and cleaned; for a long text that is truncated, possibly only the beginning. */
   input: Input;
   sequences: Sequence[];
@@ -36,7 +36,7 @@ export interface Encoder {
   /** For masked-lm. */
   readonly mask?: SpecialToken;
   /** For a raw input. @throws StepError for an input that the model cannot read */
-  encode(raw: Input): Promise<Encoded>;
+  encode(raw: Input): Promise<EncodedInput>;
   /** For inputs that are cleaned already, such as the rows of a table: the sequences of each, or the error for it. */
   read(cleaned: Input[]): Promise<(Sequence[] | StepError)[]>;
 }
@@ -59,7 +59,7 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
     return Object.fromEntries(await Promise.all(fields));
   };
   /** Cleans only the beginning of a long text if the model reads only that. Undefined if that saves nothing. */
-  const encodeBeginning = async (raw: Input): Promise<Encoded | undefined> => {
+  const encodeBeginning = async (raw: Input): Promise<EncodedInput | undefined> => {
     const fields = kind.cut?.filter((name) => raw[name] !== undefined) ?? [];
     const cleaned = fields.filter((name) => cleaning[name]!.length > 0 && raw[name]!.length > cleanedAtOnce(encoding));
     if (!tokenizer.encodeBeginning || cleaned.length === 0) return undefined;

@@ -1,9 +1,9 @@
 /** Label sets of a table: their order, and whether a model can learn from them. */
 
 import { StepError } from '../../../engine/step.ts';
-import { type Column, quote, type Row } from '../data/database.ts';
+import { quote, type Row, type TableColumn } from '../data/database.ts';
 import { listed } from '../models/json.ts';
-import type { Source } from './task.ts';
+import type { PreparationContext } from './task.ts';
 
 /** Labels that are numbers are sorted by value, so that 0, 1, 2 … keep their positions; all others by bytes. */
 export function labelsInOrder(names: string[], type: string): string[] {
@@ -12,7 +12,7 @@ export function labelsInOrder(names: string[], type: string): string[] {
 }
 
 /** A SQL condition for rows without a value in this column: null, an empty text, or NaN. */
-export function isMissing({ name, type }: Column): string {
+export function isMissing({ name, type }: TableColumn): string {
   const column = quote(name);
   if (type.endsWith('[]')) return `${column} IS NULL`;
   return `(${column} IS NULL OR ${column}::VARCHAR = ''${/^(FLOAT|DOUBLE)$/.test(type) ? ` OR isnan(${column})` : ''})`;
@@ -21,7 +21,7 @@ export function isMissing({ name, type }: Column): string {
 /**
  * The rows that have a value in each of the columns. Rows without one are an error, or dropped if the option says so.
  */
-export async function labelledRows({ database, table, options, log }: Source, columns: Column[]): Promise<string> {
+export async function labelledRows({ database, table, options, log }: PreparationContext, columns: TableColumn[]): Promise<string> {
   const missing = columns.map(isMissing).join(' OR ');
   const { rows, without, first } = await database.row<{ rows: number; without: number; first: string | null }>(
     `SELECT count(*) AS rows, count(*) FILTER (WHERE ${missing}) AS without, min(id) FILTER (WHERE ${missing}) AS first FROM ${table}`,
@@ -50,7 +50,7 @@ export interface LabelCount extends Row {
  * The labels in the order of the model if it names them and nothing is to be trained; otherwise those of the data, of
  * which training needs at least two. `option`: the one that names the column.
  */
-export function labelSet(found: LabelCount[], type: string, source: Source, option: string): string[] {
+export function labelSet(found: LabelCount[], type: string, source: PreparationContext, option: string): string[] {
   const { known, splits, warn } = source;
   if (known) {
     refuseUnknown(found, known, option);
@@ -84,13 +84,13 @@ export function refuseUnknown(found: LabelCount[], known: string[], option: stri
   );
 }
 
-export function warnUntrained(labels: string[], trained: string[], warn: Source['warn']): void {
+export function warnUntrained(labels: string[], trained: string[], warn: PreparationContext['warn']): void {
   const unseen = labels.filter((label) => !trained.includes(label));
   if (unseen.length > 0) warn(`no training row has the label ${listed(unseen)}: the model cannot learn it`);
 }
 
 /** Labels such as "spam", "Spam" and "spam " usually mean the same. */
-function warnAlike(labels: string[], warn: Source['warn']): void {
+function warnAlike(labels: string[], warn: PreparationContext['warn']): void {
   for (const label of labels) {
     const same = labels.filter((other) => plain(other) === plain(label));
     if (same.length > 1 && same[0] === label)
@@ -103,7 +103,7 @@ function warnAlike(labels: string[], warn: Source['warn']): void {
 const plain = (label: string): string => label.trim().toLowerCase();
 
 /** Rows without a text are trained on as empty texts, so a warning reports them. */
-export async function warnEmpty({ database, table, warn }: Source, columns: string[]): Promise<void> {
+export async function warnEmpty({ database, table, warn }: PreparationContext, columns: string[]): Promise<void> {
   const nulls = columns.map((column) => `${quote(column)} IS NULL`).join(' OR ');
   const { rows, empty } = await database.row<{ rows: number; empty: number }>(
     `SELECT count(*) AS rows, count(*) FILTER (WHERE ${nulls}) AS empty FROM ${table}`,

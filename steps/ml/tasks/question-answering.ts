@@ -13,20 +13,20 @@ import { metricNames } from '../metrics/registry.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
 import {
   logSoftmax,
-  type Measure,
+  type MeasureBaseline,
   type Measurement,
   type Measuring,
   type Outputs,
+  type PreparationContext,
   type Prepare,
   rounded,
-  type Source,
   type TaskKind,
   tokensOf,
 } from './task.ts';
 
 /* The answers of a question, in the forms that data sets use. */
 
-export interface Given {
+export interface GivenAnswers {
   text: string;
   /** The position in the context, in characters, if the data give it. */
   start?: number | undefined;
@@ -38,11 +38,11 @@ export const answersAsJson = (column: string): string => `to_json(${quote(column
 /**
  * As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. Empty if there is no answer.
  */
-export function answersIn(id: string, json: string | null): Given[] {
+export function answersIn(id: string, json: string | null): GivenAnswers[] {
   return pairsOf(id, json === null ? null : (JSON.parse(json) as Json)).filter(({ text }) => text !== '');
 }
 
-function pairsOf(id: string, given: Json): Given[] {
+function pairsOf(id: string, given: Json): GivenAnswers[] {
   const wrong = (): StepError =>
     new StepError(
       `row ${id}: the answers are ${JSON.stringify(given).slice(0, 80)}`,
@@ -275,7 +275,7 @@ export const prepareQuestionAnswering: Prepare<Asked> = async (source) => {
   };
 };
 
-async function refuseMissing({ database, table, columns }: Source, question: string, context: string): Promise<void> {
+async function refuseMissing({ database, table, columns }: PreparationContext, question: string, context: string): Promise<void> {
   requireColumn(columns, question, 'question');
   requireColumn(columns, context, 'context');
   const wrong = await database.rows<{ id: string; question: string | null }>(
@@ -347,7 +347,7 @@ interface QuestionAndContext {
 /** Neither method learns anything. */
 const METHODS: Record<string, (asked: QuestionAndContext) => string> = { no_answer: () => '', nearest_sentence: nearestSentence };
 
-export const baselineQuestionAnswering: Measure = async (options, methods, { read }) => {
+export const baselineQuestionAnswering: MeasureBaseline = async (options, methods, { read }) => {
   const columns = {
     id: 'id',
     question: options.question ?? 'question',

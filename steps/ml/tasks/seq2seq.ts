@@ -8,7 +8,7 @@ import { evaluationMetrics } from '../metrics/registry.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import type { Measure, Prepare, Source } from './task.ts';
+import type { MeasureBaseline, PreparationContext, Prepare } from './task.ts';
 
 /* seq2seq: generates a text from a text, as in translation or summarization. */
 
@@ -75,14 +75,19 @@ export const prepareSeq2seq: Prepare<Pair> = async (source) => {
 const inShort = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
 /** The maximum number of tokens of a target. */
-export const maxTargetLength = ({ options, maxLength }: Pick<Source, 'options' | 'maxLength'>): number =>
+export const maxTargetLength = ({ options, maxLength }: Pick<PreparationContext, 'options' | 'maxLength'>): number =>
   options.max_target_length ?? maxLength;
 
 /**
  * The ids of the target and the end-of-text token, whether or not the tokenizer adds it. Long targets are truncated
  * on the tokenizer's truncation side.
  */
-function labelsOf(id: string, target: string, { ids }: Sequence, source: Source & { side: Side }): { ids: number[]; truncated: boolean } {
+function labelsOf(
+  id: string,
+  target: string,
+  { ids }: Sequence,
+  source: PreparationContext & { side: Side },
+): { ids: number[]; truncated: boolean } {
   const { eos_token_id: end, pad_token_id: pad } = source.config;
   const plain = ids.at(-1) === end ? ids.slice(0, -1) : ids;
   if (plain.every((token) => token === pad))
@@ -123,7 +128,7 @@ const METHODS: Record<string, (train: TextAndTarget[]) => (text: string) => stri
   },
 };
 
-export const baselineSeq2seq: Measure = async (options, methods, { read }) => {
+export const baselineSeq2seq: MeasureBaseline = async (options, methods, { read }) => {
   const columns = { text: options.text ?? 'text', target: options.target ?? 'target' };
   const train = await read<TextAndTarget>('train', columns);
   const test = await read<TextAndTarget>(options.split, columns);

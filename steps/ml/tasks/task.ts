@@ -4,11 +4,11 @@
  */
 
 import { type Json, type StepContext, StepError } from '../../../engine/step.ts';
-import type { Database, Row, Column as TableColumn } from '../data/database.ts';
+import type { Database, Row, TableColumn } from '../data/database.ts';
 import type { ProblemType, Task } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
 import type { Config } from '../models/family.ts';
-import type { Column, Example, Split, Values } from '../models/token-dataset.ts';
+import type { Example, Split, TokenColumn, Values } from '../models/token-dataset.ts';
 import type { Sequence, Tokenizer, TokenizerOptions, Truncation } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
@@ -59,7 +59,7 @@ export interface TaskKind<R = unknown> {
   /** Reads a table as far as it must be known before anything long begins, and refuses what cannot be learned from: for `tokenize`. */
   prepare: Prepare<any>;
   /** Measures simple methods that a model must beat: for `baseline`. */
-  baseline?: Measure;
+  baseline?: MeasureBaseline;
   fields: readonly Field[];
   /** How the tokenizer is opened for inputs. Without a length texts stay whole, and `encode` makes windows. */
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
@@ -171,7 +171,7 @@ export interface TokenizeOptions {
 }
 
 /** What a task needs to know of the table and the model. */
-export interface Source {
+export interface PreparationContext {
   database: Database;
   /** A relation for SQL. */
   table: string;
@@ -205,23 +205,23 @@ export interface Preparation<R extends Row> {
   /** The sequences are texts to be concatenated and split into blocks of this many tokens. */
   blockSize?: number;
   /** The columns of a sequence besides `input_ids` and `token_type_ids`. */
-  columns: Record<string, Column>;
+  columns: Record<string, TokenColumn>;
   /** The columns to read besides `id`: SQL expressions by name. */
   select: { [name in keyof Omit<R, 'id'>]: string };
   /** `read` holds the sequences of each row's input; `tokenizer` encodes everything else. */
-  encode(rows: R[], read: (inputs: Input[]) => Promise<Sequence[][]>, tokenizer: Tokenizer): Promise<Encoded[]>;
+  encode(rows: R[], read: (inputs: Input[]) => Promise<Sequence[][]>, tokenizer: Tokenizer): Promise<EncodedRow[]>;
   /** Reports the counts when all rows are encoded. */
   finish?(): void;
 }
 
-export interface Encoded {
+export interface EncodedRow {
   example: Example;
   sequences: { sequence: Pick<Sequence, 'ids'> & Partial<Sequence>; values: Values }[];
   truncated: boolean;
 }
 
 /** Reads what must be known of the table before any long work, and rejects data that cannot be trained on. */
-export type Prepare<R extends Row> = (source: Source) => Promise<Preparation<R>>;
+export type Prepare<R extends Row> = (source: PreparationContext) => Promise<Preparation<R>>;
 
 /* Simple methods that a model must beat: what a task is given to measure them, and what it gives back to `baseline`. */
 
@@ -248,13 +248,13 @@ export interface BaselineOptions {
  * Rows of a split. `columns`: the column of each field; `as` makes SQL of a column's name, otherwise it is read as
  * text.
  */
-export type Read = <R extends Row>(
+export type ReadColumns = <R extends Row>(
   split: string,
   columns: Record<keyof R & string, string>,
   as?: Partial<Record<keyof R & string, (column: string) => string>>,
 ) => Promise<R[]>;
 
-export interface Measured {
+export interface BaselineResult {
   /** The number of examples. */
   rows: number;
   /** Further results that apply to all methods, such as the labels. */
@@ -266,10 +266,10 @@ export interface Measured {
  * The inputs of the step: rows of the table, or the folder of the tokens. Requesting an input that was not given is
  * an error that says so.
  */
-export interface Given {
-  read: Read;
+export interface BaselineData {
+  read: ReadColumns;
   readonly tokens: string;
 }
 
 /** `methods`: the names of those to evaluate. */
-export type Measure = (options: BaselineOptions, methods: readonly string[], given: Given) => Promise<Measured>;
+export type MeasureBaseline = (options: BaselineOptions, methods: readonly string[], given: BaselineData) => Promise<BaselineResult>;

@@ -16,20 +16,20 @@ import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
 import { metricNames } from '../metrics/registry.ts';
 import { regressionMetrics } from '../metrics/regression.ts';
 import { listed } from '../models/json.ts';
-import type { Column } from '../models/token-dataset.ts';
+import type { TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
 import { type LabelCount, labelledRows, labelSet, labelsInOrder, refuseUnknown, warnEmpty, warnUntrained } from './labels.ts';
 import {
   best,
   logSoftmax,
-  type Measure,
+  type MeasureBaseline,
   type Measurement,
   type Measuring,
   type Outputs,
+  type PreparationContext,
   type Prepare,
   rounded,
   rowOf,
-  type Source,
   type TaskKind,
 } from './task.ts';
 
@@ -215,12 +215,12 @@ interface Labels {
   labels: string[];
   sql: string;
   values(label: string | number): number[];
-  column: Column;
+  column: TokenColumn;
 }
 
 const LABELS = { single_label_classification: single, multi_label_classification: multiple, regression: number };
 
-async function single(source: Source): Promise<Labels> {
+async function single(source: PreparationContext): Promise<Labels> {
   const { database, columns, options } = source;
   const label = (options.label ?? 'label') as string;
   const column = requireColumn(columns, label, 'label');
@@ -246,7 +246,7 @@ async function single(source: Source): Promise<Labels> {
 }
 
 /** A column of lists, or a column of 0 and 1 for each label. */
-async function multiple(source: Source): Promise<Labels> {
+async function multiple(source: PreparationContext): Promise<Labels> {
   const given = source.options.label ?? 'label';
   const { table, names, list } = Array.isArray(given) ? await flagColumns(source, given) : await labelLists(source, given);
   const found = await source.database.rows<LabelCount>(
@@ -285,7 +285,7 @@ interface Sets {
   list: string;
 }
 
-async function labelLists(source: Source, name: string): Promise<Sets> {
+async function labelLists(source: PreparationContext, name: string): Promise<Sets> {
   const column = requireColumn(source.columns, name, 'label');
   if (!column.type.endsWith('[]'))
     throw new StepError(
@@ -320,7 +320,7 @@ async function labelLists(source: Source, name: string): Promise<Sets> {
 }
 
 /** Columns that hold 0 and 1, or false and true, and nothing else. */
-async function flagColumns(source: Source, names: string[]): Promise<Sets> {
+async function flagColumns(source: PreparationContext, names: string[]): Promise<Sets> {
   const { known, columns, database } = source;
   const found = names.map((name) => requireColumn(columns, name, 'label'));
   const without = known?.filter((label) => !names.includes(label)) ?? [];
@@ -353,7 +353,7 @@ async function flagColumns(source: Source, names: string[]): Promise<Sets> {
 const flag = (name: string): string =>
   `(CASE lower(${quote(name)}::VARCHAR) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(${quote(name)}::VARCHAR AS DOUBLE) END)`;
 
-async function number(source: Source): Promise<Labels> {
+async function number(source: PreparationContext): Promise<Labels> {
   const { database, columns, options } = source;
   const label = (options.label ?? 'label') as string;
   const table = await labelledRows(source, [requireColumn(columns, label, 'label')]);
@@ -389,7 +389,7 @@ type Method = (train: Example[], classes: number, texts: string[]) => number[];
 
 const METHODS: Record<string, Method> = { majority, bag_of_words: bagOfWords };
 
-export const baselineTextClassification: Measure = async (options, methods, { read }) => {
+export const baselineTextClassification: MeasureBaseline = async (options, methods, { read }) => {
   const columns = {
     text: options.text ?? 'text',
     ...(options.text_pair === undefined ? {} : { text_pair: options.text_pair }),

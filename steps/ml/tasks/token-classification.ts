@@ -11,12 +11,12 @@ import { type LabelCount, labelSet } from './labels.ts';
 import {
   best,
   logSoftmax,
-  type Measure,
+  type MeasureBaseline,
   type Measurement,
   type Measuring,
+  type PreparationContext,
   type Prepare,
   rounded,
-  type Source,
   type TaskKind,
   tokensOf,
 } from './task.ts';
@@ -262,7 +262,7 @@ export const prepareTokenClassification: Prepare<Tagged> = async (source) => {
   };
 };
 
-function requireLists({ columns }: Source, words: string, tags: string): string {
+function requireLists({ columns }: PreparationContext, words: string, tags: string): string {
   for (const [name, option] of [[words, 'words'] as const, [tags, 'tags'] as const]) {
     const { type } = requireColumn(columns, name, option);
     if (!type.endsWith('[]'))
@@ -275,7 +275,7 @@ function requireLists({ columns }: Source, words: string, tags: string): string 
   return columns.find(({ name }) => name === tags)!.type;
 }
 
-async function refuseUneven({ database, table }: Source, words: string, tags: string): Promise<void> {
+async function refuseUneven({ database, table }: PreparationContext, words: string, tags: string): Promise<void> {
   const [w, t] = [quote(words), quote(tags)];
   const wrong = await database.rows<{ id: string; words: number | null; tags: number | null; holes: boolean }>(
     `SELECT id, len(${w}) AS words, len(${t}) AS tags, true AS holes FROM ${table}
@@ -292,7 +292,7 @@ async function refuseUneven({ database, table }: Source, words: string, tags: st
   );
 }
 
-async function survey(source: Source, tags: string, type: string): Promise<string[]> {
+async function survey(source: PreparationContext, tags: string, type: string): Promise<string[]> {
   const { database, table, split } = source;
   const found = await database.rows<LabelCount>(
     `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained
@@ -329,7 +329,7 @@ const METHODS: Record<string, (train: TaggedWords[]) => (word: string) => string
   },
 };
 
-export const baselineTokenClassification: Measure = async (options, methods, { read }) => {
+export const baselineTokenClassification: MeasureBaseline = async (options, methods, { read }) => {
   const columns = { words: options.words ?? 'tokens', tags: options.tags ?? 'tags' };
   const asTexts = (column: string) => `coalesce(${quote(column)}::VARCHAR[], [])`;
   const rowsOf = async (split: string): Promise<TaggedWords[]> => {

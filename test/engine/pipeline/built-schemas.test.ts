@@ -4,15 +4,15 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Ajv, type ValidateFunction } from 'ajv';
 import { expect, test } from 'vitest';
-import { fileSchema, optionsSchema, type Schema, stepSchema } from '../../../engine/pipeline/schema.ts';
+import { fileSchema, type JsonSchema, optionsSchema, stepSchema } from '../../../engine/pipeline/schema.ts';
 import { AJV_OPTIONS, builtName } from '../../../engine/pipeline/schema-check.ts';
 import { builtin, builtinNames } from '../../../engine/registry.ts';
 import { root } from '../../rig.ts';
 
-const ours: [string, Schema][] = [
+const ours: [string, JsonSchema][] = [
   ['the file', fileSchema],
   ['a step', stepSchema],
-  ...(await Promise.all(builtinNames().map(async (name): Promise<[string, Schema]> => [name, optionsSchema((await builtin(name))!)]))),
+  ...(await Promise.all(builtinNames().map(async (name): Promise<[string, JsonSchema]> => [name, optionsSchema((await builtin(name))!)]))),
 ];
 
 const VALUES = [
@@ -41,7 +41,7 @@ test.each(ours)('%s', (_, schema) => {
   expect(existsSync(file)).toBe(true);
   const built = createRequire(import.meta.url)(file) as ValidateFunction;
   const compiled = new Ajv(AJV_OPTIONS).compile(schema);
-  const properties = Object.keys(schema.properties as Schema);
+  const properties = Object.keys(schema.properties as JsonSchema);
   const cases = [...VALUES, { unknown: 1 }, ...properties.flatMap((key) => VALUES.map((value) => ({ [key]: value })))];
   let wrong = 0;
   for (const value of cases) {

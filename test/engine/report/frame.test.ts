@@ -5,14 +5,14 @@ import { tableLines } from '../../../engine/format/table.ts';
 import { colorsFor } from '../../../engine/format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, width, wrap } from '../../../engine/format/text.ts';
 import { type Figures, figureLines } from '../../../engine/report/figures.ts';
-import { frame, type Work } from '../../../engine/report/live.ts';
+import { frame, type RunningCell } from '../../../engine/report/live.ts';
 import { planLines } from '../../../engine/report/plan-table.ts';
 
 const colors = colorsFor({ isTTY: false });
 const NAMES = ['a', 'train[batch_size=32,learning_rate=0.0001]', 'train[name="日本語のとても長い名前です"]', `x${'y'.repeat(300)}`];
 const whole = { cells: 1000, ended: 12, seconds: 4000, stopping: false };
 
-function work(cell: string, more: Partial<Work> = {}): Work {
+function work(cell: string, more: Partial<RunningCell> = {}): RunningCell {
   return { cell, since: performance.now() - 95_000, told: 'ein Wort 日本語 '.repeat(20), waiting: false, ...more };
 }
 

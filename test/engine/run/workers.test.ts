@@ -2,10 +2,10 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { Guard } from '../../../engine/run/process/orphan-reaper.ts';
+import { OrphanReaper } from '../../../engine/run/process/orphan-reaper.ts';
 import type { Message } from '../../../engine/run/process/step-process.ts';
 import { Meter } from '../../../engine/run/process/usage.ts';
-import { Workers } from '../../../engine/run/process/workers.ts';
+import { StepProcesses } from '../../../engine/run/process/workers.ts';
 import { type Project, project } from '../../rig.ts';
 
 /** A step that runs the code in its option `code`. */
@@ -18,8 +18,8 @@ const STEP = `export default { name: 'odd', version: 1, options: { code: { type:
 function workshop() {
   const p = project({ 'odd.mjs': STEP });
   mkdirSync(p.path('elsewhere'));
-  const guard = new Guard();
-  const workers = new Workers(guard);
+  const guard = new OrphanReaper();
+  const workers = new StepProcesses(guard);
   onTestFinished(async () => {
     await workers.close();
     guard.close();

@@ -2,13 +2,16 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { download, type FileHash, type Wanted } from '../../../engine/fetch/download.ts';
+import { type DownloadRequest, download, type FileHash } from '../../../engine/fetch/download.ts';
 import { project } from '../../rig.ts';
 import { portOf, sha256 } from './hub.ts';
 
 const CONTENT = Buffer.from('0123456789'.repeat(1000));
 
-async function fetching(handle: (request: IncomingMessage, response: ServerResponse, count: number) => void, more: Partial<Wanted> = {}) {
+async function fetching(
+  handle: (request: IncomingMessage, response: ServerResponse, count: number) => void,
+  more: Partial<DownloadRequest> = {},
+) {
   let count = 0;
   const server = createServer((request, response) => handle(request, response, ++count));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -19,7 +22,7 @@ async function fetching(handle: (request: IncomingMessage, response: ServerRespo
   const p = project();
   let bytes = 0;
   const said: string[] = [];
-  const wanted: Wanted = {
+  const wanted: DownloadRequest = {
     url: `http://127.0.0.1:${portOf(server)}/file`,
     to: p.path('cache/file'),
     what: 'the file',

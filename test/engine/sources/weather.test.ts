@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { openCache } from '../../../cache/open.ts';
 import { type Address, readAddress } from '../../../engine/address.ts';
-import { Sources } from '../../../engine/fetch/fetch.ts';
+import { RemoteSources } from '../../../engine/fetch/fetch.ts';
 import { StepError } from '../../../engine/step.ts';
 import { project } from '../../rig.ts';
 import { startHub, type Trouble } from './hub.ts';
@@ -41,7 +41,7 @@ test.each([1, 2, 3, 5, 8, 13])('weather %i', async (seed) => {
     const timer = !fine && random() < 0.3 ? setTimeout(() => stop.abort(), random() * 300) : undefined;
     let [expected, came] = [0, 0];
     try {
-      const sources = new Sources({ folder: p.path('sources'), memo: cache.memo, readOnly: false, notice: () => {} });
+      const sources = new RemoteSources({ folder: p.path('sources'), memo: cache.memo, readOnly: false, notice: () => {} });
       const pinned = await sources.pin(readAddress('hf://owner/name/**') as Address);
       const fetched = await sources.fetch(pinned, {
         signal: stop.signal,

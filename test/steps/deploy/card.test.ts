@@ -1,10 +1,10 @@
 /** The model card states each fact once, and shows only libraries that support the model. */
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { type Card, modelCard } from '../../../steps/deploy/card.ts';
+import { type ModelCard, modelCard } from '../../../steps/deploy/card.ts';
 
-function card(model: object, training: Card['training'] = {}, sources?: Card['sources']): string {
-  const made = { labels: ['a', 'b'], problem: 'single_label_classification', ...model } as Card['model'];
+function card(model: object, training: ModelCard['training'] = {}, sources?: ModelCard['sources']): string {
+  const made = { labels: ['a', 'b'], problem: 'single_label_classification', ...model } as ModelCard['model'];
   return modelCard({ name: 'x', model: made, training, sources, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
 }
 

@@ -1,5 +1,5 @@
 /** A decoder whose scores are a table: the one of test/golden/generation.py. */
-import type { Decoder, Rows } from '../../../steps/ml/generation/kv-cache.ts';
+import type { SearchDecoder, SearchRows } from '../../../steps/ml/generation/kv-cache.ts';
 
 export const VOCABULARY = 40;
 
@@ -10,14 +10,14 @@ export function tableRow(before: number, last: number): Float32Array {
   );
 }
 
-export function tableDecoder({ context = 1000, steps = [] as number[] } = {}): Decoder {
+export function tableDecoder({ context = 1000, steps = [] as number[] } = {}): SearchDecoder {
   return {
     vocabulary: VOCABULARY,
     context,
     async start(prompts) {
       let rows = prompts.map((prompt) => [...prompt]);
       const scores = () => Float32Array.from(rows.flatMap((row) => [...tableRow(row.at(-2) ?? 0, row.at(-1)!)]));
-      const result: Rows = {
+      const result: SearchRows = {
         begun: prompts,
         logits: scores(),
         async advance(parents, tokens) {

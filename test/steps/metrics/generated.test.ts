@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { tokenize13a } from '../../../steps/ml/metrics/bleu.ts';
 import { generatedMetrics, METRICS } from '../../../steps/ml/metrics/generated.ts';
-import type { Generated } from '../../../steps/ml/metrics/n-grams.ts';
+import type { GeneratedExample } from '../../../steps/ml/metrics/n-grams.ts';
 import { perplexity } from '../../../steps/ml/metrics/regression.ts';
 import { stem } from '../../../steps/ml/metrics/rouge.ts';
 
 interface Corpus {
-  rows: Generated[];
+  rows: GeneratedExample[];
   values: Record<string, number>;
   signatures: Record<string, string>;
   bleu: Record<string, number>;

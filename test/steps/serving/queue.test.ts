@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest';
 import { openQueue } from '../../../steps/serving/queue.ts';
-import type { Numbered, Report, Thread } from '../../../steps/serving/workers.ts';
+import type { Numbered, Thread, WorkerReport } from '../../../steps/serving/workers.ts';
 
 interface Counted {
   /** The texts of each run, in the order of the runs. */
@@ -26,7 +26,7 @@ function workers(count = 1, pause = 0): { threads: Thread[]; start(): Promise<Th
       },
       async encode(inputs: Numbered[]) {
         await tick();
-        return inputs.map(({ id, input: { text } }): Report => {
+        return inputs.map(({ id, input: { text } }): WorkerReport => {
           if (text === 'unreadable') return { id, refused: { message: 'unreadable', ofUser: true } };
           texts.set(id, text!);
           left.set(id, Number.parseInt(text!, 10) || 1);

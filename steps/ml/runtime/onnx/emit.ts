@@ -8,7 +8,7 @@
 
 import { type FreeAxis, productOf } from '../dynamic-axes.ts';
 import { type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
-import { type AttributeValue, type ElementType, elementType, type NodeContent, type TensorContent, writeModel } from './proto.ts';
+import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeModel } from './proto.ts';
 
 export interface EmitOptions {
   dialect: 'onnxruntime' | 'standard';
@@ -25,8 +25,8 @@ export function emitOnnx(graph: Graph, options: EmitOptions): Uint8Array {
 const OPSET = 18;
 
 class Emitter {
-  readonly #nodes: NodeContent[] = [];
-  readonly #initializers = new Map<string, TensorContent>();
+  readonly #nodes: OnnxNode[] = [];
+  readonly #initializers = new Map<string, OnnxTensor>();
   readonly #names = new Map<Value, string>();
   readonly #used = new Set<Value>();
   readonly #graph: Graph;
@@ -102,7 +102,7 @@ class Emitter {
     const { kernel, attributes: a } = node;
     const output = node.outputs[0]!;
     const inputs = () => node.inputs.map((value) => this.#name(value));
-    const put = (op: string, names = inputs(), attributes: Record<string, AttributeValue> = {}): string[] =>
+    const put = (op: string, names = inputs(), attributes: Record<string, OnnxAttribute> = {}): string[] =>
       this.#node(op, names, attributes, this.#outputs(node));
     const simple = SAME_OP[kernel];
     if (simple) return put(simple);
@@ -345,7 +345,7 @@ class Emitter {
     return this.#node('Reshape', [name, this.#vector(shape, twin)])[0]!;
   }
 
-  #node(op: string, inputs: string[], attributes: Record<string, AttributeValue> = {}, outputs = this.#fresh(1), domain = ''): string[] {
+  #node(op: string, inputs: string[], attributes: Record<string, OnnxAttribute> = {}, outputs = this.#fresh(1), domain = ''): string[] {
     this.#nodes.push({ op, domain, inputs, outputs, attributes });
     return outputs;
   }
@@ -378,7 +378,7 @@ class Emitter {
     return value.shape.length === 0 ? scalar : this.#node('Expand', [scalar, this.#vector(value.shape, shape)])[0]!;
   }
 
-  #scalar(value: number, dtype: ElementType): string {
+  #scalar(value: number, dtype: OnnxElementType): string {
     return this.#tensor([value], [], dtype);
   }
 
@@ -386,7 +386,7 @@ class Emitter {
     return this.#tensor(values, [values.length], 'int64');
   }
 
-  #tensor(values: ArrayLike<number>, shape: number[], dtype: ElementType): string {
+  #tensor(values: ArrayLike<number>, shape: number[], dtype: OnnxElementType): string {
     const key = values.length <= 8 ? `${dtype}[${shape}] ${Array.from(values)}` : `constant ${this.#count++}`;
     if (!this.#initializers.has(key)) this.#initializers.set(key, { name: key, dtype, shape, bytes: bytesOf(typed(values, dtype)) });
     return key;
@@ -431,9 +431,9 @@ class Emitter {
  * computed first are put last: otherwise the gradients of the first layer are computed first, and every activation
  * and its gradient stay in memory until the backward pass has reached it.
  */
-function lastFirst(nodes: readonly NodeContent[]): NodeContent[] {
+function lastFirst(nodes: readonly OnnxNode[]): OnnxNode[] {
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));
-  const isLeaf = ({ outputs }: NodeContent) => !outputs.some((output) => read.has(output));
+  const isLeaf = ({ outputs }: OnnxNode) => !outputs.some((output) => read.has(output));
   return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }
 
@@ -460,7 +460,7 @@ const SAME_OP: Record<string, string> = {
   LogicalNot: 'Not',
 };
 
-function typed(values: ArrayLike<number>, dtype: ElementType) {
+function typed(values: ArrayLike<number>, dtype: OnnxElementType) {
   if (dtype === 'float32') return Float32Array.from(values);
   if (dtype === 'int32') return Int32Array.from(values);
   return dtype === 'bool' ? Uint8Array.from(values) : BigInt64Array.from(Array.from(values, BigInt));

@@ -3,39 +3,39 @@
 import protobuf from 'protobufjs/minimal.js';
 import type { DType } from '../graph.ts';
 
-export type ElementType = DType | 'int64';
+export type OnnxElementType = DType | 'int64';
 
 /** TensorProto.DataType. */
-const ELEMENT_TYPE: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+const ELEMENT_TYPE: Record<OnnxElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
 
-export type AttributeValue = number | { float: number } | number[] | string;
+export type OnnxAttribute = number | { float: number } | number[] | string;
 
-export interface TensorContent {
+export interface OnnxTensor {
   name?: string;
-  dtype: ElementType;
+  dtype: OnnxElementType;
   shape: number[];
   /** Raw little-endian elements. */
   bytes: Uint8Array;
 }
 
-export interface NodeContent {
+export interface OnnxNode {
   op: string;
   domain: string;
   inputs: string[];
   outputs: string[];
-  attributes: Record<string, AttributeValue>;
+  attributes: Record<string, OnnxAttribute>;
 }
 
 export interface InterfaceContent {
   name: string;
-  dtype: ElementType;
+  dtype: OnnxElementType;
   /** A string is a free axis. */
   shape: (number | string)[];
 }
 
 export interface ModelContent {
-  nodes: NodeContent[];
-  initializers: TensorContent[];
+  nodes: OnnxNode[];
+  initializers: OnnxTensor[];
   inputs: InterfaceContent[];
   outputs: InterfaceContent[];
   opsets: Record<string, number>;
@@ -60,7 +60,7 @@ export function writeModel({ nodes, initializers, inputs, outputs, opsets }: Mod
   return writer.finish();
 }
 
-function writeNode(w: Writer, { op, domain, inputs, outputs, attributes }: NodeContent): void {
+function writeNode(w: Writer, { op, domain, inputs, outputs, attributes }: OnnxNode): void {
   for (const input of inputs) w.uint32(tag(1, LENGTH)).string(input);
   for (const output of outputs) w.uint32(tag(2, LENGTH)).string(output);
   w.uint32(tag(4, LENGTH)).string(op);
@@ -78,7 +78,7 @@ function writeNode(w: Writer, { op, domain, inputs, outputs, attributes }: NodeC
   if (domain) w.uint32(tag(7, LENGTH)).string(domain);
 }
 
-function writeTensor(w: Writer, { name, dtype, shape, bytes }: TensorContent): void {
+function writeTensor(w: Writer, { name, dtype, shape, bytes }: OnnxTensor): void {
   for (const n of shape) w.uint32(tag(1, VARINT)).int64(n);
   w.uint32(tag(2, VARINT)).int32(ELEMENT_TYPE[dtype]);
   if (name) w.uint32(tag(8, LENGTH)).string(name);
@@ -115,4 +115,4 @@ const FIXED32 = 5;
 
 const tag = (field: number, wire: number): number => (field << 3) | wire;
 
-export const elementType = (dtype: ElementType): number => ELEMENT_TYPE[dtype];
+export const elementType = (dtype: OnnxElementType): number => ELEMENT_TYPE[dtype];

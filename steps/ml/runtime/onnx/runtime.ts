@@ -11,9 +11,9 @@ import { type Gradient, Optimizer } from '../optimizers.ts';
 import type { Axes, HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
 import type * as ort from './library.ts';
-import { hostOf, type Provider, Session, Sessions, tensorOf } from './session.ts';
+import { type ExecutionProvider, hostOf, OnnxSession, OnnxSessions, tensorOf } from './session.ts';
 
-export function onnxRuntime(threads: number, provider: Provider = 'cpu'): Runtime {
+export function onnxRuntime(threads: number, provider: ExecutionProvider = 'cpu'): Runtime {
   const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
   return {
     name: 'onnx',
@@ -26,15 +26,15 @@ export function onnxRuntime(threads: number, provider: Provider = 'cpu'): Runtim
 
 class OnnxInference implements Inference {
   readonly #weights: Record<string, ort.Tensor>;
-  readonly #sessions: Sessions<{ session: Session }>;
+  readonly #sessions: OnnxSessions<{ session: OnnxSession }>;
 
-  constructor(program: Program, weights: HostTensors, axes: Axes, threads: number, provider: Provider, packed = false) {
+  constructor(program: Program, weights: HostTensors, axes: Axes, threads: number, provider: ExecutionProvider, packed = false) {
     this.#weights = packed ? {} : feeds(weights, named.weight);
-    this.#sessions = new Sessions(axes, async (inputs) => {
+    this.#sessions = new OnnxSessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) => ({ graph: traceInference(program, weights, sized, { free }) }));
       // onnxruntime packs weights that are constants of the model.
       const constants = packed ? dataOf(weights) : new Map();
-      return { session: await Session.open(traced.graph, free, threads, provider, constants) };
+      return { session: await OnnxSession.open(traced.graph, free, threads, provider, constants) };
     });
   }
 
@@ -52,7 +52,7 @@ class OnnxInference implements Inference {
 }
 
 interface Compiled extends TrainingGraph {
-  session: Session;
+  session: OnnxSession;
   /** Dense gradients are written directly into the optimizer's buffers, by the names of the graph's outputs. */
   buffers: Map<string, Float32Array>;
 }
@@ -61,20 +61,20 @@ class OnnxTraining implements Training {
   readonly #optimizer: Optimizer;
   readonly #weights: Record<string, ort.Tensor>;
   readonly #tapes = new DropoutTapes();
-  readonly #sessions: Sessions<Compiled>;
+  readonly #sessions: OnnxSessions<Compiled>;
   readonly #inference: OnnxInference;
 
-  constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: Provider) {
+  constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: ExecutionProvider) {
     this.#optimizer = new Optimizer(weights, options);
     this.#weights = feeds(this.#optimizer.weights, named.weight);
     const { axes = {}, paddingRows = {}, checkpointing } = options;
     this.#inference = new OnnxInference(program, this.#optimizer.weights, axes, threads, provider);
     const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
-    this.#sessions = new Sessions(axes, async (inputs) => {
+    this.#sessions = new OnnxSessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) =>
         traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free, checkpointing }),
       );
-      return { ...traced, session: await Session.open(traced.graph, free, threads, provider), buffers: this.#buffers(traced) };
+      return { ...traced, session: await OnnxSession.open(traced.graph, free, threads, provider), buffers: this.#buffers(traced) };
     });
   }
 

@@ -10,9 +10,9 @@ import { emitOnnx } from './emit.ts';
 import * as ort from './library.ts';
 
 /** The execution provider. Ops without a `webgpu` kernel run on the CPU. */
-export type Provider = 'cpu' | 'webgpu';
+export type ExecutionProvider = 'cpu' | 'webgpu';
 
-export class Session {
+export class OnnxSession {
   readonly graph: Graph;
   /** The approximate memory of a run between inputs and outputs. */
   readonly bytes: number;
@@ -26,9 +26,9 @@ export class Session {
     graph: Graph,
     free: Free | undefined,
     threads: number,
-    provider: Provider = 'cpu',
+    provider: ExecutionProvider = 'cpu',
     constants: ReadonlyMap<string, Float32Array> = new Map(),
-  ): Promise<Session> {
+  ): Promise<OnnxSession> {
     const initializers = new Map(
       [...graph.inputs].filter(([name]) => constants.has(name)).map(([name, value]) => [value, constants.get(name)!]),
     );
@@ -40,7 +40,7 @@ export class Session {
       logSeverityLevel: 3,
     });
     const fed = [...graph.inputs.keys()].filter((name) => !constants.has(name));
-    return new Session(graph, free, session, fed);
+    return new OnnxSession(graph, free, session, fed);
   }
 
   private constructor(graph: Graph, free: Free | undefined, session: ort.InferenceSession, fed: string[]) {
@@ -95,7 +95,7 @@ export const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
  * too much memory, or are too many. Only one is used at a time: a run takes all threads anyway, and none is closed
  * while it is used.
  */
-export class Sessions<T extends { session: Session }> {
+export class OnnxSessions<T extends { session: OnnxSession }> {
   readonly #axes: Axes;
   readonly #open: (inputs: HostTensors) => Promise<T>;
   readonly #live = new Map<string, T>();
@@ -143,7 +143,7 @@ const MOST_BYTES = memoryLimit() / 3;
 export async function webgpuWorks(): Promise<string | undefined> {
   try {
     const graph = traceInference((_, { x }) => ({ y: tf.neg(x!) }), {}, { x: { dtype: 'float32', shape: [1] } });
-    const session = await Session.open(graph, undefined, 1, 'webgpu');
+    const session = await OnnxSession.open(graph, undefined, 1, 'webgpu');
     await session.close();
     return undefined;
   } catch (error) {

@@ -7,20 +7,20 @@
 import { type Free, productOf } from '../dynamic-axes.ts';
 import { type DType, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
 import type { Precision } from '../runtime.ts';
-import { type AttributeValue, type ElementType, type NodeContent, writeSavedModel } from './proto.ts';
+import { type TensorflowAttribute, type TensorflowElementType, type TensorflowNode, writeSavedModel } from './proto.ts';
 
 export class GraphBuilder {
-  readonly #nodes: NodeContent[] = [];
+  readonly #nodes: TensorflowNode[] = [];
   readonly #constants = new Map<string, string>();
 
   /** Adds a node; returns its name, which is that of its first output. */
-  node(op: string, inputs: string[], attributes: Record<string, AttributeValue> = {}, name = `n${this.#nodes.length}`): string {
+  node(op: string, inputs: string[], attributes: Record<string, TensorflowAttribute> = {}, name = `n${this.#nodes.length}`): string {
     this.#nodes.push({ name, op, inputs, attributes });
     return name;
   }
 
   /** A node with the type attribute T of its inputs, as most of TensorFlow's ops have it. */
-  op(op: string, inputs: string[], dtype: ElementType = 'float32', name?: string): string {
+  op(op: string, inputs: string[], dtype: TensorflowElementType = 'float32', name?: string): string {
     return this.node(op, inputs, { T: { type: dtype } }, name);
   }
 
@@ -346,7 +346,7 @@ export class GraphEmitter {
     const turn = { a: { bool: Boolean(attributes.transposeA) }, b: { bool: Boolean(attributes.transposeB) } };
     // A product with one column is a sum, for example of norms: those stay exact.
     const narrow = this.#precision === 'bf16' && y!.shape.at(-1)! > 1;
-    const dtype: ElementType = narrow ? 'bfloat16' : 'float32';
+    const dtype: TensorflowElementType = narrow ? 'bfloat16' : 'float32';
     const inputs = [left!, right!].map((name) => (narrow ? this.#cast(name, 'float32', dtype) : name));
     const plain = a!.shape.length === 2 && b!.shape.length === 2;
     const product = plain
@@ -364,7 +364,7 @@ export class GraphEmitter {
     return this.#builder.node('Reshape', [x, shape], { T: { type: dtype }, Tshape: { type: 'int32' } });
   }
 
-  #cast(x: string, from: ElementType, to: ElementType): string {
+  #cast(x: string, from: TensorflowElementType, to: TensorflowElementType): string {
     return from === to ? x : this.#builder.node('Cast', [x], { SrcT: { type: from }, DstT: { type: to } });
   }
 
@@ -382,7 +382,7 @@ export function segmentSum(builder: GraphBuilder, x: string, ids: string, segmen
   });
 }
 
-const GATHERED = (dtype: DType): Record<string, AttributeValue> => ({
+const GATHERED = (dtype: DType): Record<string, TensorflowAttribute> => ({
   Tparams: { type: dtype },
   Tindices: { type: 'int32' },
   Taxis: { type: 'int32' },

@@ -4,40 +4,40 @@
 
 import protobuf from 'protobufjs/minimal.js';
 
-export type ElementType = 'float32' | 'int32' | 'bool' | 'bfloat16' | 'resource';
+export type TensorflowElementType = 'float32' | 'int32' | 'bool' | 'bfloat16' | 'resource';
 
 /** types.proto. */
-const DATA_TYPE: Record<ElementType, number> = { float32: 1, int32: 3, bool: 10, bfloat16: 14, resource: 20 };
+const DATA_TYPE: Record<TensorflowElementType, number> = { float32: 1, int32: 3, bool: 10, bfloat16: 14, resource: 20 };
 
-export type AttributeValue =
-  | { type: ElementType }
+export type TensorflowAttribute =
+  | { type: TensorflowElementType }
   | { int: number }
   | { float: number }
   | { bool: boolean }
   | { text: string }
   /** Undefined is any shape. */
   | { shape: number[] | undefined }
-  | { tensor: TensorContent };
+  | { tensor: TensorflowTensor };
 
-export interface TensorContent {
-  dtype: ElementType;
+export interface TensorflowTensor {
+  dtype: TensorflowElementType;
   shape: number[];
   /** Raw little-endian elements. */
   bytes: Uint8Array;
 }
 
-export interface NodeContent {
+export interface TensorflowNode {
   name: string;
   op: string;
   /** `name`, `name:output`, or `^name` of a node that must run before. */
   inputs: string[];
-  attributes: Record<string, AttributeValue>;
+  attributes: Record<string, TensorflowAttribute>;
 }
 
 type Writer = protobuf.Writer;
 
 /** A SavedModel of one graph, with the tag `serve`. */
-export function writeSavedModel(nodes: NodeContent[]): Uint8Array {
+export function writeSavedModel(nodes: TensorflowNode[]): Uint8Array {
   const writer = protobuf.Writer.create();
   writer.uint32(tag(1, VARINT)).int64(1); // saved_model_schema_version
   message(writer, 2, (metaGraph) => {
@@ -56,7 +56,7 @@ export function writeSavedModel(nodes: NodeContent[]): Uint8Array {
  */
 const GRAPH_VERSION = 1482;
 
-function writeNode(w: Writer, { name, op, inputs, attributes }: NodeContent): void {
+function writeNode(w: Writer, { name, op, inputs, attributes }: TensorflowNode): void {
   w.uint32(tag(1, LENGTH)).string(name).uint32(tag(2, LENGTH)).string(op);
   for (const input of inputs) w.uint32(tag(3, LENGTH)).string(input);
   for (const [key, value] of Object.entries(attributes)) {
@@ -67,7 +67,7 @@ function writeNode(w: Writer, { name, op, inputs, attributes }: NodeContent): vo
   }
 }
 
-function writeAttribute(w: Writer, value: AttributeValue): void {
+function writeAttribute(w: Writer, value: TensorflowAttribute): void {
   if ('text' in value) w.uint32(tag(2, LENGTH)).string(value.text);
   else if ('int' in value) w.uint32(tag(3, VARINT)).int64(value.int);
   else if ('float' in value) w.uint32(tag(4, FIXED32)).float(value.float);

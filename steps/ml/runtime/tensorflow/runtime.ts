@@ -24,7 +24,7 @@ import type {
 } from '../runtime.ts';
 import { named, type Specs, traceInference, traceTraining } from '../trace.ts';
 import { GraphBuilder, GraphEmitter } from './emit.ts';
-import { type Binding, type Held, hold, Session, type Tensorflow } from './session.ts';
+import { type Binding, type DeviceTensor, hold, type Tensorflow, TensorflowSession } from './session.ts';
 import {
   type Bucket,
   DECAY,
@@ -58,8 +58,8 @@ class TensorflowInference implements Inference {
   readonly #precision: Precision;
   readonly #specs: Specs;
   #weights: HostTensors;
-  #held: Record<string, Held> = {};
-  readonly #live = new Map<string, { session: Session; inputs: Map<string, string>; outputs: Map<string, string> }>();
+  #held: Record<string, DeviceTensor> = {};
+  readonly #live = new Map<string, { session: TensorflowSession; inputs: Map<string, string>; outputs: Map<string, string> }>();
 
   constructor(binding: Binding, program: Program, weights: HostTensors, axes: Axes, precision: Precision) {
     this.#binding = binding;
@@ -79,7 +79,7 @@ class TensorflowInference implements Inference {
 
   async run(given: HostTensors): Promise<HostTensors> {
     const { session, inputs, outputs } = this.#for(given);
-    const feeds: Record<string, HostTensor | Held> = {};
+    const feeds: Record<string, HostTensor | DeviceTensor> = {};
     for (const [name, node] of inputs) feeds[node] = given[name] ?? this.#hold(name);
     const values = session.run(feeds, [...outputs.values()]);
     return Object.fromEntries([...outputs.keys()].map((name, i) => [name, values[i]!]));
@@ -91,7 +91,7 @@ class TensorflowInference implements Inference {
     this.renew({});
   }
 
-  #hold(weight: string): Held {
+  #hold(weight: string): DeviceTensor {
     const name = weight.slice(named.weight('').length);
     this.#held[name] ??= hold(this.#binding, this.#weights[name]!);
     return this.#held[name]!;
@@ -125,7 +125,7 @@ class TensorflowInference implements Inference {
     const outputs = new Map(
       [...graph.outputs].map(([name, value]) => [name.slice(OUTPUT.length), builder.op('Identity', [emitter.name(value)], value.dtype)]),
     );
-    return { session: new Session(this.#binding, builder.savedModel()), inputs, outputs };
+    return { session: new TensorflowSession(this.#binding, builder.savedModel()), inputs, outputs };
   }
 }
 
@@ -206,7 +206,7 @@ class TensorflowTraining implements Training {
   /**
    * PyTorch's AdamW with TensorFlow's Adam: the bias corrections are folded into its learning rate and its epsilon.
    */
-  #update(session: Session, { apply }: Update, norm: number, learningRate: number): void {
+  #update(session: TensorflowSession, { apply }: Update, norm: number, learningRate: number): void {
     const { maxGradNorm } = this.#options;
     const optimizer = this.#optimizer;
     this.#step++;

@@ -19,11 +19,11 @@ import { QUIET_LIBRARY } from './setup.ts';
 /* A TensorFlow session over a SavedModel. Its variables live on the device, as long as the session does. */
 
 /** A tensor in TensorFlow's memory, which can be fed repeatedly. */
-export interface Held {
+export interface DeviceTensor {
   id: number;
 }
 
-export class Session {
+export class TensorflowSession {
   readonly #binding: Binding;
   readonly #id: number;
 
@@ -39,7 +39,7 @@ export class Session {
   }
 
   /** Feeds nodes by name, and returns the values of others in the order of their names. */
-  run(feeds: Record<string, HostTensor | Held>, fetches: string[]): HostTensor[] {
+  run(feeds: Record<string, HostTensor | DeviceTensor>, fetches: string[]): HostTensor[] {
     const names = Object.keys(feeds);
     const given: number[] = [];
     const ids = Object.values(feeds).map((feed) => {
@@ -71,7 +71,7 @@ export class Session {
 }
 
 /** Copies a tensor into TensorFlow's memory. */
-export function hold({ TF_FLOAT, TF_INT32, TF_BOOL, createTensor }: Binding, { shape, dtype, data }: HostTensor): Held {
+export function hold({ TF_FLOAT, TF_INT32, TF_BOOL, createTensor }: Binding, { shape, dtype, data }: HostTensor): DeviceTensor {
   return { id: createTensor(shape, { float32: TF_FLOAT, int32: TF_INT32, bool: TF_BOOL }[dtype], data) };
 }
 

@@ -8,10 +8,10 @@ import type { Free } from '../dynamic-axes.ts';
 import type { AdamWOptions, Precision, TrainingOptions } from '../runtime.ts';
 import { named, type Specs, type TracedGradient, type TrainingGraph } from '../trace.ts';
 import { GraphBuilder, GraphEmitter, segmentSum } from './emit.ts';
-import { type Binding, Session } from './session.ts';
+import { type Binding, TensorflowSession } from './session.ts';
 
 export interface TrainingModel {
-  session: Session;
+  session: TensorflowSession;
   /** By the key of their shapes. */
   buckets: Map<string, Bucket>;
   /** What to feed, by weight, and what to fetch then. */
@@ -74,7 +74,7 @@ export function trainingModel(
 ): TrainingModel {
   const writer = new Writer(weights, options, precision);
   const buckets = new Map([...traces].map(([key, trace]) => [key, writer.bucket(trace)]));
-  return { buckets, ...writer.state(), session: new Session(binding, writer.savedModel()) };
+  return { buckets, ...writer.state(), session: new TensorflowSession(binding, writer.savedModel()) };
 }
 
 class Writer {
