@@ -96,7 +96,7 @@ function namesIn(folder: string): string[] {
 }
 
 /** Moves the finished file or folder `staged` to `path` and replaces what is there. */
-export async function place(staged: string, path: string): Promise<void> {
+export async function placeAtomically(staged: string, path: string): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true });
   const renamed = tryRename(staged, path);
@@ -105,12 +105,12 @@ export async function place(staged: string, path: string): Promise<void> {
   const here = renamed === 'elsewhere' ? await copyInto(folder, staged) : staged;
   // A folder is replaced in two steps. If the second one fails, the old folder is moved back. In between, the old folder is in
   // the folder for temporary files, which the next process cleans after a kill.
-  const former = standsAt(path) ? temporaryIn(dirname(here)) : undefined;
+  const former = existsAt(path) ? temporaryIn(dirname(here)) : undefined;
   try {
     if (former) await rename(path, former);
     await rename(here, path);
   } catch (error) {
-    if (former && standsAt(former) && !standsAt(path)) await rename(former, path);
+    if (former && existsAt(former) && !existsAt(path)) await rename(former, path);
     if (here !== staged) removeTree(here);
     if (isMounted(error, path)) return fill(path, staged);
     throw error;
@@ -124,7 +124,7 @@ export async function place(staged: string, path: string): Promise<void> {
  * undefined if `path` does not exist.
  */
 export async function moveAside(path: string, to: string): Promise<string | undefined> {
-  if (!standsAt(path)) return undefined;
+  if (!existsAt(path)) return undefined;
   const free = freeName(to);
   const folder = dirname(free);
   await mkdir(folder, { recursive: true });
@@ -158,7 +158,7 @@ function tryRename(from: string, to: string): Renamed {
     if (code === 'EXDEV') return 'elsewhere';
     if (code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'EISDIR' || code === 'ENOTDIR') return 'in the way';
     // Windows reports EPERM if a folder is in the way.
-    if (code === 'EPERM' && process.platform === 'win32' && standsAt(to)) return 'in the way';
+    if (code === 'EPERM' && process.platform === 'win32' && existsAt(to)) return 'in the way';
     if (isMounted(error, from) || isMounted(error, to)) return 'mounted';
     if (!isForbidden(error)) throw error;
     if (renameLocked(from, to)) return 'done';
@@ -180,7 +180,7 @@ function renameLocked(from: string, to: string): boolean {
     chmodSync(to, stat.mode & 0o7777);
     return true;
   } catch (error) {
-    if (standsAt(from)) chmodSync(from, stat.mode & 0o7777);
+    if (existsAt(from)) chmodSync(from, stat.mode & 0o7777);
     throw error;
   }
 }
@@ -245,7 +245,7 @@ function freeName(path: string): string {
   const stem = basename(path, extension);
   for (let n = 1; ; n++) {
     const name = n === 1 ? path : join(dirname(path), `${cut(stem, LONGEST_NAME - `-${n}${extension}`.length)}-${n}${extension}`);
-    if (!standsAt(name)) return name;
+    if (!existsAt(name)) return name;
   }
 }
 
@@ -262,7 +262,7 @@ function cut(name: string, bytes: number): string {
 }
 
 /** Whether the path exists, including broken links. False if a parent is no folder or cannot be searched. */
-export function standsAt(path: string): boolean {
+export function existsAt(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch {

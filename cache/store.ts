@@ -22,7 +22,7 @@ import {
 } from 'node:fs';
 import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { flushFiles, flushFolders, place, removeAbandoned, removeTree, temporaryIn } from './atomic-move.ts';
+import { flushFiles, flushFolders, placeAtomically, removeAbandoned, removeTree, temporaryIn } from './atomic-move.ts';
 import { applyModes, type Content, formatListing, type ListingEntry, parseListing, readFolder } from './content.ts';
 import { BIG, breathe, digest, sha256 } from './digest.ts';
 import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
@@ -86,7 +86,7 @@ export class ObjectStore {
         if (content.modes) applyModes(staged, content.modes, new Set(entries.map((entry) => entry.path)));
         if (content.kind === 'folder') this.#trustFiles(entries, staged);
         const { ino, mtimeNs } = statOf(staged)!;
-        await place(staged, path);
+        await placeAtomically(staged, path);
         // The rename changed the ctime. Do not cache the hash if another process has replaced the file in the meantime.
         const stat = statOf(path);
         if (content.kind === 'file' && stat?.ino === ino && stat.mtimeNs === mtimeNs) this.at.files.trust(stat, content.hash);

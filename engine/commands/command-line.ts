@@ -251,7 +251,7 @@ function command(words: string, description: string, load: () => Promise<{ defau
 }
 
 async function failed(error: unknown): Promise<number> {
-  const report = await import('./failed.ts').catch(() => undefined);
+  const report = await import('./exit-code.ts').catch(() => undefined);
   if (report) return report.failed(error, version);
   // The import fails if file descriptors or memory run out. Throwing again would lead back here.
   process.stderr.write(`error: ${error instanceof Error ? error.message : error}\n`);

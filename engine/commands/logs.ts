@@ -6,7 +6,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { InvalidError } from '../errors.ts';
 import { colorsFor, printable, printableInColor, printLines } from '../format/terminal-text.ts';
 import { shownPath } from '../pipeline/text-file.ts';
-import { lastLog, run } from '../run/records.ts';
+import { lastLog, runDetails } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
 import { runNamed } from './runs.ts';
@@ -56,6 +56,6 @@ async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
 const RESET = '\u001b[0m';
 
 function logsOfRun(root: string, id: number): (cell: string) => string | undefined {
-  const logs = new Map(run(root, id)!.cells.map(({ cell, log }) => [cell, log]));
+  const logs = new Map(runDetails(root, id)!.cells.map(({ cell, log }) => [cell, log]));
   return (cell) => logs.get(cell);
 }

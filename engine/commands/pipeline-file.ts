@@ -104,7 +104,7 @@ function textOf(path: string): string {
 async function lastRun(among?: string[]): Promise<string | undefined> {
   const root = recordsRoot();
   if (root === undefined) return undefined;
-  const { runs } = await import('../run/records.ts');
+  const { pastRuns: runs } = await import('../run/records.ts');
   const files = runs(root, among ? Number.MAX_SAFE_INTEGER : 1).map(({ pipeline }) => resolve(root, pipeline));
   const [last] = among ? files.flatMap((file) => among.filter((one) => resolve(one) === file)) : files;
   return last !== undefined && existsSync(last) ? last : undefined;

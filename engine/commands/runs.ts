@@ -8,7 +8,7 @@ import { differenceLines, textLines } from '../report/differences.ts';
 import { direction, type Figures, figureLines } from '../report/figures.ts';
 import { nearPath, noticeLines, resultLines } from '../report/outcome.ts';
 import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/compare-runs.ts';
-import { type RunDetails, type RunRecord, reading, runs } from '../run/records.ts';
+import { pastRuns, type RunDetails, type RunRecord, readRecords } from '../run/records.ts';
 import { openPipeline, recordsRoot, usage } from './pipeline-file.ts';
 
 /* Finds a past run by its number, `latest` or `previous`, and formats its commit and counts. */
@@ -17,7 +17,7 @@ import { openPipeline, recordsRoot, usage } from './pipeline-file.ts';
 export function runNamed(root: string, word: string): number {
   const place = ['latest', 'previous'].indexOf(word);
   if (place < 0 && !/^\d{1,15}$/.test(word)) throw usage(`"${word}" is no run`, 'Give the number of a run, latest or previous.');
-  const known = runs(root, Number.MAX_SAFE_INTEGER).map(({ id }) => id);
+  const known = pastRuns(root, Number.MAX_SAFE_INTEGER).map(({ id }) => id);
   if (known.length === 0) throw usage('there are no runs yet');
   const id = place < 0 ? Number(word) : known[place];
   if (id === undefined) throw usage('there is no run before the latest', '`tunesmith runs` lists them.');
@@ -63,7 +63,7 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   if (shown !== undefined) {
     return printLines(showRun(root, shown, options));
   }
-  const all = runs(root, options.rows);
+  const all = pastRuns(root, options.rows);
   const ids = all.map(({ id }) => id);
   const metrics = chosenMetrics(root, ids, options.metric, direction);
   if (options.metric !== undefined && all.length > 0 && metrics.size === 0)
@@ -97,7 +97,7 @@ function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string
 
 export function showRun(root: string, word: string, { json }: RunsOptions): string[] {
   const id = runNamed(root, word);
-  const [record, text] = reading(root, (records) => {
+  const [record, text] = readRecords(root, (records) => {
     const run = records.run(id)!;
     return [run, run.text === undefined ? undefined : records.text(run.text)] as const;
   })!;
@@ -176,7 +176,7 @@ export function diffRuns(root: string, words: string[], { json }: RunsOptions): 
 }
 
 function pairNamed(root: string, [first, second]: string[]): [before: number, after: number] {
-  const all = runs(root, Number.MAX_SAFE_INTEGER);
+  const all = pastRuns(root, Number.MAX_SAFE_INTEGER);
   const finished = all.filter(({ state }) => state === 'ended');
   const [latest] = finished;
   const before = (id: number, pipeline: string) => finished.find((run) => run.id < id && run.pipeline === pipeline)?.id;

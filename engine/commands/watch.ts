@@ -14,7 +14,7 @@ import { readPipeline } from '../pipeline/index.ts';
 import { nearPath } from '../report/outcome.ts';
 import { codeLooks, inputLooks, looksNow, textLooks, type WatchSnapshot } from '../run/watch-snapshot.ts';
 import { forget } from '../step-code.ts';
-import { failed } from './failed.ts';
+import { failed } from './exit-code.ts';
 import type { Interruptions } from './interruptions.ts';
 import type { PipelineOptions } from './pipeline-file.ts';
 

@@ -31,7 +31,7 @@ export class FetchedStore {
    */
   async take(name: string, work: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
-    return locked(`${place}.lock`, work, async () => {
+    return withDownloadLock(`${place}.lock`, work, async () => {
       const found = await this.#whole(place);
       if (found === 'damaged') work.say(`${name} in ${this.folder} was changed and will be downloaded again`);
       else if (found) return found.path;
@@ -94,7 +94,7 @@ export interface LockOptions {
 }
 
 /** Runs `work` while no other process and no other call in this process has the lock. */
-export async function locked<T>(path: string, { signal, onWait }: LockOptions, work: () => Promise<T>): Promise<T> {
+export async function withDownloadLock<T>(path: string, { signal, onWait }: LockOptions, work: () => Promise<T>): Promise<T> {
   let told = false;
   for (let wait = 10; !(await take(path)); wait = Math.min(200, wait * 1.5)) {
     const holder = await readHolder(path);

@@ -12,7 +12,7 @@ import { StepError } from '../step.ts';
 import { choose, dataFiles, repositoryOf } from './choose-files.ts';
 import { download, Unreachable } from './download.ts';
 import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
-import { type FetchedStore, type FetchProgress, locked } from './fetched-store.ts';
+import { type FetchedStore, type FetchProgress, withDownloadLock } from './fetched-store.ts';
 import { HubApi, HubRefusal } from './hub-api.ts';
 import { type FileFacts, HubCache, type RepositoryTree, treeOf } from './hub-cache.ts';
 
@@ -134,7 +134,7 @@ export class Hub implements AddressProvider<HubAddress> {
       ? { ...listed, blob: listed.hash.hex }
       : await this.#api.factsOf(address, commit, name, listed, { signal, say });
     const { blob } = facts;
-    await locked(cache.lock(blob), work, async () => {
+    await withDownloadLock(cache.lock(blob), work, async () => {
       const state = await cache.stateOf(cache.blob(blob), facts);
       if (state === 'damaged') await cache.forget(blob);
       if (state === 'sound') work.onBytes(facts.size);

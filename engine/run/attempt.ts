@@ -8,13 +8,14 @@ import type { RunEvent } from '../events.ts';
 import { memoryKills } from '../memory-limit.ts';
 import { withMatches } from '../pipeline/shell.ts';
 import { leavesNothing } from '../registry.ts';
-import type { CellLog, Mask } from './process/cell-log.ts';
+import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
 import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
 import type { OrphanReaper } from './process/orphan-reaper.ts';
+import type { Mask } from './process/secret-masking.ts';
 import type { Message, StepJob } from './process/step-process.ts';
+import type { StepProcesses } from './process/step-processes.ts';
 import type { Meter } from './process/usage.ts';
-import type { StepProcesses } from './process/workers.ts';
 import type { Inputs, ResolvedSource } from './resolve-inputs.ts';
 
 export interface Attempt {

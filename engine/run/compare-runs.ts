@@ -4,7 +4,7 @@ import type { CellState } from '../events.ts';
 import { canonicalJson, compareBytes, type Json } from '../format/scalars.ts';
 import { type Difference, differences, type Texts } from './change-reasons.ts';
 import type { Components } from './fingerprint.ts';
-import { type Records, type RunRecord, reading } from './records.ts';
+import { type Records, type RunRecord, readRecords } from './records.ts';
 
 export interface RunsCompared {
   before: RunRecord;
@@ -38,7 +38,7 @@ export interface CellCompared {
 
 /** Undefined if there are no records. Both runs must exist. */
 export function compareRuns(root: string, before: number, after: number): RunsCompared | undefined {
-  return reading(root, (records) => {
+  return readRecords(root, (records) => {
     const [a, b] = [records.run(before)!, records.run(after)!];
     const text = a.text !== undefined && b.text !== undefined && a.text !== b.text;
     const ends = [a, b].map((run) => new Map(run.cells.map(({ cell, state }) => [cell, state])));
@@ -122,7 +122,7 @@ export function chosenMetrics(
   better: (name: string) => 'up' | 'down' | undefined,
 ): Map<number, ChosenMetric> {
   const chosen = new Map<number, ChosenMetric>();
-  reading(root, (records) => {
+  readRecords(root, (records) => {
     const judged = new Map<string, string | undefined>();
     const withFigures = records.cellsWithFigures();
     for (const run of runs) {

@@ -6,7 +6,7 @@
 import { lstatSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { place, removeTree, standsAt } from '../../cache/atomic-move.ts';
+import { existsAt, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
 import { type Content, type ContentOptions, contentOf, modesOf, stampsOf, stampsWithin } from '../../cache/content.ts';
 import type { Lease } from '../../cache/lease.ts';
 import type { Cell, Pipeline } from '../cell.ts';
@@ -19,12 +19,13 @@ import { componentsOf, fingerprintOf } from './fingerprint.ts';
 import { type Freshness, type OutputContents, sameContent, subjectOf } from './freshness.ts';
 import type { LockfileCheck } from './lockfile-check.ts';
 import { LINK, MADE, OutputTransaction, type Unstored } from './output-transaction.ts';
-import { CellLog, type Mask, maskOf } from './process/cell-log.ts';
+import { CellLog } from './process/cell-log.ts';
 import { secretValues } from './process/child-process.ts';
 import { explained, placeOf, type Verdict } from './process/failure.ts';
 import type { OrphanReaper } from './process/orphan-reaper.ts';
+import { type Mask, maskOf } from './process/secret-masking.ts';
+import type { StepProcesses } from './process/step-processes.ts';
 import { Meter, type Usage } from './process/usage.ts';
-import type { StepProcesses } from './process/workers.ts';
 import type { Project } from './project.ts';
 import { fetched, type Inputs, manifestOf, resolveInputs } from './resolve-inputs.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
@@ -64,13 +65,13 @@ export async function execute(cell: Cell, found: Freshness, why: string, around:
   });
   let checkpoints: StepCheckpoints | undefined;
   try {
-    const written = await stampsOfAll(found.inputs, around);
+    const written = await stampsOfInputs(found.inputs, around);
     if (cell.action.kind === 'step') checkpoints = await StepCheckpoints.hold(around.project, found.fingerprint, around.signal);
     for (let number = 1; ; number++) {
       if (around.signal.aborted) return { state: 'canceled', log: path };
       around.emit({ type: 'running', cell: cell.name, why, attempt: number, log: path });
-      const ending = await once(cell, found, written, checkpoints, log, mask, meter, around);
-      if (checkpoints && standsAt(checkpoints.folder)) {
+      const ending = await executeAttempt(cell, found, written, checkpoints, log, mask, meter, around);
+      if (checkpoints && existsAt(checkpoints.folder)) {
         // If an input changed during the run, the checkpoint may come from both versions.
         if (ending !== 'canceled' && 'made' in ending) checkpoints.remove();
         else if (await changedMeanwhile(cell, found, written, around)) checkpoints.remove();
@@ -110,19 +111,19 @@ export async function storeUnstored(cell: Cell, found: Freshness, around: Execut
   const failed = project.places.failed(cell.name);
   const unstored = await unstoredIn(failed, cell, found, project);
   if (!unstored) return undefined;
-  const written = await stampsOfAll(found.inputs, around);
+  const written = await stampsOfInputs(found.inputs, around);
   const aside = OutputTransaction.begin(project, cell);
   try {
-    for (const [name, { at }] of Object.entries(unstored.outputs)) await place(join(failed, at), aside.staged(name));
-    await aside.clear(cell.outputs);
-    await aside.placeStaged();
-    const made = await publish(cell, found, written, aside, around);
-    await aside.keepNew();
+    for (const [name, { at }] of Object.entries(unstored.outputs)) await placeAtomically(join(failed, at), aside.staged(name));
+    await aside.moveFormerAside(cell.outputs);
+    await aside.moveStagedIntoPlace();
+    const made = await storeResult(cell, found, written, aside, around);
+    await aside.commit();
     removeFailed(cell, around);
     new StepCheckpoints(join(project.places.checkpoints, found.fingerprint), () => {}).remove();
     return made;
   } catch (error) {
-    await aside.keepFormer();
+    await aside.rollback();
     throw asUnstored(error);
   }
 }
@@ -175,7 +176,7 @@ interface Made {
 type Ending = { made: Made } | { failed: Verdict; final?: boolean } | 'canceled';
 
 /** One attempt, from moving the former outputs aside to the new outputs in their places. */
-async function once(
+async function executeAttempt(
   cell: Cell,
   found: Freshness,
   written: Stamps,
@@ -195,7 +196,7 @@ async function once(
     await demandOwnInputs(found.inputs, around);
     const inputs = await fetched(found.inputs, cell, project, fetching(cell, log, around, AbortSignal.any([signal, deadline.signal])));
     const shell = cell.action.kind === 'shell';
-    if (shell) await aside.clear(cell.outputs);
+    if (shell) await aside.moveFormerAside(cell.outputs);
     const outputs = Object.fromEntries(Object.entries(cell.outputs).map(([name, { path }]) => [name, shell ? path : aside.staged(name)]));
     verdict = await attempt({
       ...around,
@@ -216,11 +217,11 @@ async function once(
     demandLeases(around.leases);
     if (!verdict && !signal.aborted) {
       if (!shell) {
-        await aside.clear(cell.outputs);
-        await aside.placeStaged();
+        await aside.moveFormerAside(cell.outputs);
+        await aside.moveStagedIntoPlace();
       }
-      const made = await publish(cell, found, written, aside, around);
-      await aside.keepNew();
+      const made = await storeResult(cell, found, written, aside, around);
+      await aside.commit();
       return { made };
     }
   } catch (error) {
@@ -229,7 +230,7 @@ async function once(
     clearTimeout(timer);
   }
   const taken = areTakenOver(around.leases);
-  const left = taken ? await aside.keepNew() : await aside.keepFormer();
+  const left = taken ? await aside.commit() : await aside.rollback();
   const unstored = trouble !== undefined && (await unstoredIn(project.places.failed(cell.name), cell, found, project)) !== undefined;
   if (signal.aborted) return 'canceled';
   if (deadline.signal.aborted) verdict = { message: `timed out after ${duration(cell.timeout!)}` };
@@ -246,7 +247,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeline): Verdict | undefined {
   for (const [name, { path, declaration }] of Object.entries(cell.outputs)) {
     const at = outputs[name]!;
-    if (!standsAt(at)) {
+    if (!existsAt(at)) {
       const shown = relative(folder, path);
       const where = cell.action.kind === 'shell' ? ` at ${shown}` : '';
       const hint = cell.action.kind === 'shell' ? misplacedHint(cell.action.commands, shown, folder) : undefined;
@@ -261,7 +262,13 @@ function missing(cell: Cell, outputs: Record<string, string>, { folder }: Pipeli
 }
 
 /** Stores the result: objects first, then the index. Stores nothing if the inputs changed during the run. */
-async function publish(cell: Cell, found: Freshness, written: Stamps, aside: OutputTransaction, around: ExecutionContext): Promise<Made> {
+async function storeResult(
+  cell: Cell,
+  found: Freshness,
+  written: Stamps,
+  aside: OutputTransaction,
+  around: ExecutionContext,
+): Promise<Made> {
   const { project, pipeline } = around;
   const { cache, records } = project;
   const outputs: Record<string, Content> = Object.create(null);
@@ -280,7 +287,7 @@ async function publish(cell: Cell, found: Freshness, written: Stamps, aside: Out
   if (changed)
     project.notice(`${changed} changed while ${cell.name} ran, so its result was not stored; the next run executes it again`, cell.name);
   else if (cell.cache) {
-    aside.made(found.fingerprint, outputs);
+    aside.markMade(found.fingerprint, outputs);
     for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
     // Keep gc out, which would remove objects that no result refers to yet.
     const turn = await cache.turns.publish();
@@ -307,7 +314,7 @@ async function publish(cell: Cell, found: Freshness, written: Stamps, aside: Out
 /** Timestamps of everything that a cell reads, by path, including the files in folders. */
 type Stamps = Map<string, { whole: string | undefined; files: Map<string, string> }>;
 
-async function stampsOfAll(inputs: Inputs, { project, signal }: ExecutionContext): Promise<Stamps> {
+async function stampsOfInputs(inputs: Inputs, { project, signal }: ExecutionContext): Promise<Stamps> {
   const stamps: Stamps = new Map();
   for (const { sources } of Object.values(inputs)) {
     for (const { path, pinned, origin, reading } of sources) {
@@ -401,7 +408,7 @@ export function areTakenOver(leases: Lease[]): boolean {
 export async function demandOwnInputs(inputs: Inputs, { pipeline, project }: ExecutionContext): Promise<void> {
   for (const [role, { sources }] of Object.entries(inputs)) {
     for (const { path, content, origin, pinned } of sources) {
-      if (!origin || pinned || !standsAt(path)) continue;
+      if (!origin || pinned || !existsAt(path)) continue;
       const now = await contentOf(path, project.cache.memo);
       if (now && !sameContent(content, now) && project.records.isOurs(path, now.hash))
         throw new StepError(

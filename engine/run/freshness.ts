@@ -1,6 +1,6 @@
 /** Decides whether a cell is fresh, can be restored or must run, and why. Reads the disk and the cache without changing them. */
 
-import { standsAt } from '../../cache/atomic-move.ts';
+import { existsAt } from '../../cache/atomic-move.ts';
 import { type Content, contentOf } from '../../cache/content.ts';
 import type { Result } from '../../cache/index.ts';
 import type { ObjectStore } from '../../cache/store.ts';
@@ -143,7 +143,7 @@ async function whyRun(cell: Cell, pipeline: Pipeline, project: Project, known: P
 function whyRestore(cell: Cell, { records }: Project, fingerprint: string, found: Map<string, Content | undefined>): string {
   const reasons = [...found].map(([name, content]) => {
     const { path } = cell.outputs[name]!;
-    if (!standsAt(path)) return records.everWrote(path) ? 'output was deleted' : 'found in the cache';
+    if (!existsAt(path)) return records.everWrote(path) ? 'output was deleted' : 'found in the cache';
     if (!content || !records.isOurs(path, content.hash)) return 'output was edited';
     return records.lastWritten(path, fingerprint) ? 'reverted to an earlier result' : 'found in the cache';
   });

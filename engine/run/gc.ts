@@ -12,7 +12,7 @@ import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import { planSweep, type Sweep, sweep } from '../../cache/sweep.ts';
 import { type ProjectPaths, projectPaths, userOf } from './project-paths.ts';
-import { type LogRecord, reading } from './records.ts';
+import { type LogRecord, readRecords } from './records.ts';
 
 /** Rules for removal. A result is removed only if all given rules allow it. */
 export interface GcScope {
@@ -230,7 +230,7 @@ function entriesOf(folder: string): Dirent[] {
 
 function oldLogs(root: string, past: PastRuns, stay: Set<string>): string[] {
   return (
-    reading(root, (records) => {
+    readRecords(root, (records) => {
       const runs = records.runs(Number.MAX_SAFE_INTEGER).reverse();
       const kept = new Set(past.keep(runs.map(({ id, pipeline, started }) => ({ id, pipeline, began: started }))));
       const running = new Set(runs.filter(({ state }) => state === 'running').map(({ id }) => id));

@@ -6,7 +6,7 @@ import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeTree } from '../../cache/atomic-move.ts';
 import { projectPaths } from './project-paths.ts';
-import { reading } from './records.ts';
+import { readRecords } from './records.ts';
 
 export type LeftoverKind = 'kept' | 'failed';
 
@@ -41,7 +41,7 @@ export function removeLeftovers(found: Leftover[]): void {
 
 /** Whether a run is in progress, which may store files in `failed/`. */
 export function isRunning(root: string): boolean {
-  return reading(root, (records) => records.runs(Number.MAX_SAFE_INTEGER).some(({ state }) => state === 'running')) ?? false;
+  return readRecords(root, (records) => records.runs(Number.MAX_SAFE_INTEGER).some(({ state }) => state === 'running')) ?? false;
 }
 
 function measured(path: string): { files: number; bytes: number } {

@@ -13,7 +13,7 @@
 
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { moveAside, place, removeTree, standsAt } from '../../cache/atomic-move.ts';
+import { existsAt, moveAside, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { systemError } from '../../cache/error.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
@@ -46,11 +46,11 @@ export class OutputTransaction {
   }
 
   /** Moves existing outputs aside and creates the parent folders. */
-  async clear(outputs: Cell['outputs']): Promise<void> {
+  async moveFormerAside(outputs: Cell['outputs']): Promise<void> {
     const { root } = this.project;
     const add = async (name: string, path: string, more: { parent?: true } = {}) => {
-      const had = standsAt(path);
-      const ours = had && (await isOurs(this.project, path));
+      const had = existsAt(path);
+      const ours = had && (await isOwnOutput(this.project, path));
       this.journal.outputs.push({ name, path: relative(root, path), had, ours, ...more });
     };
     const paths = Object.entries(outputs).map(([name, { path }]) => [name, path] as const);
@@ -66,16 +66,16 @@ export class OutputTransaction {
   }
 
   /** Moves the staged outputs to their final paths, which `clear` has emptied. */
-  async placeStaged(): Promise<void> {
+  async moveStagedIntoPlace(): Promise<void> {
     for (const { name, path, parent } of this.journal.outputs)
-      if (!parent) await place(this.staged(name), resolve(this.project.root, path));
+      if (!parent) await placeAtomically(this.staged(name), resolve(this.project.root, path));
   }
 
   /**
    * Records that the outputs are complete and belong to the fingerprint. If they cannot be stored now, a later run stores
    * them (see execute.ts). Even this record may fail on a full disk.
    */
-  made(fingerprint: string, contents: Record<string, Content>): void {
+  markMade(fingerprint: string, contents: Record<string, Content>): void {
     const outputs = Object.fromEntries(
       this.journal.outputs.flatMap(({ name, path, parent }) =>
         parent ? [] : [[name, { content: contents[name]!, at: leftAs(name, path) }]],
@@ -89,13 +89,13 @@ export class OutputTransaction {
   }
 
   /** Commits: the new outputs are valid and recorded, or they belong to another run and stay unchanged. */
-  async keepNew(): Promise<void> {
+  async commit(): Promise<void> {
     this.#mark('done');
     this.#report([...(await this.#dropFormer()), ...this.#remove()]);
   }
 
   /** Rolls back after a failure or cancellation. Returns the folder of the partial outputs, if there are any. */
-  async keepFormer(): Promise<string | undefined> {
+  async rollback(): Promise<string | undefined> {
     const { left, troubles } = await this.#undo();
     this.#report(troubles);
     return left;
@@ -138,9 +138,9 @@ export class OutputTransaction {
     const { cell, stage, outputs } = this.journal;
     if (stage === 'undone') return this.#report(this.#remove());
     if (stage === 'done') return this.#report([...(await this.#dropFormer()), ...this.#remove()]);
-    const returning = outputs.filter(({ name }) => standsAt(this.#former(name)));
+    const returning = outputs.filter(({ name }) => existsAt(this.#former(name)));
     const { left, kept, troubles } = await this.#undo({ recovering: true });
-    const returned = returning.filter(({ name, path }) => !standsAt(this.#former(name)) && standsAt(resolve(this.project.root, path)));
+    const returned = returning.filter(({ name, path }) => !existsAt(this.#former(name)) && existsAt(resolve(this.project.root, path)));
     const parts = [
       returned.length > 0 ? `restored the former ${returned.map(({ path }) => path).join(', ')} before this run` : '',
       ...kept.map(({ path, at }) => `saved the content found at ${path} as ${relative(this.project.root, at)}`),
@@ -164,7 +164,7 @@ export class OutputTransaction {
     };
     /** Whether a later execution has made this output, because the journal could not be marked. */
     const isLater = async (at: string) =>
-      recovering && standsAt(at) && records.isOurs(at, (await contentOf(at, cache.memo).catch(() => undefined))?.hash ?? '');
+      recovering && existsAt(at) && records.isOurs(at, (await contentOf(at, cache.memo).catch(() => undefined))?.hash ?? '');
     let left = false;
     const kept: { path: string; at: string }[] = [];
     const keepFound = (from: string, path: string) =>
@@ -194,18 +194,18 @@ export class OutputTransaction {
     for (const { name, path, had, parent } of [...this.journal.outputs].sort((a, b) => Number(a.parent ?? 0) - Number(b.parent ?? 0))) {
       const at = resolve(root, path);
       const former = this.#former(name);
-      const isAside = standsAt(former);
+      const isAside = existsAt(former);
       // The former output is still in its place.
       if (!isAside && (had || (await isLater(at)))) continue;
       if (parent || recovering) removeEmpty(at);
-      if (!parent && standsAt(at)) {
+      if (!parent && existsAt(at)) {
         if (recovering && !(await this.#isMade(name, at))) await keepFound(at, path);
         else await leave(at, leftAs(name, path));
       }
       if (isAside) await attempt(`could not restore ${path}`, () => this.#putBack(former, at));
     }
     const made = join(this.folder, MADE);
-    if (left && standsAt(made)) await attempt(`could not move ${relative(root, made)}`, () => renameSync(made, join(failed, MADE)));
+    if (left && existsAt(made)) await attempt(`could not move ${relative(root, made)}`, () => renameSync(made, join(failed, MADE)));
     // If the disk is full, everything stays in place until there is space.
     if (!troubles.some((trouble) => trouble.endsWith(AGAIN))) {
       this.#mark('undone');
@@ -229,8 +229,8 @@ export class OutputTransaction {
   /** Moves a former output back, or saves it if its path is blocked. */
   async #putBack(former: string, at: string): Promise<void> {
     try {
-      if (standsAt(at) && !isEmptyFolder(at)) throw new Error('another file is in its place');
-      return await place(former, at);
+      if (existsAt(at) && !isEmptyFolder(at)) throw new Error('another file is in its place');
+      return await placeAtomically(former, at);
     } catch (error) {
       if (isPassing(error)) throw error;
       const kept = await moveAside(former, this.#keptAs(relative(this.project.root, at)));
@@ -243,7 +243,7 @@ export class OutputTransaction {
     for (const { name, path, had, ours } of this.journal.outputs) {
       if (!had || ours) continue;
       try {
-        await keep(this.project, this.#former(name), resolve(this.project.root, path), this.journal.cell);
+        await keepUserFile(this.project, this.#former(name), resolve(this.project.root, path), this.journal.cell);
       } catch (error) {
         const { root } = this.project;
         troubles.push(troubleWith(`could not save the former ${path}, which is now in ${relative(root, this.#former(name))}`, error));
@@ -257,12 +257,12 @@ export class OutputTransaction {
     const { root } = this.project;
     const former = join(this.folder, 'former');
     try {
-      const kept = this.journal.outputs.filter(({ name, had, ours }) => had && standsAt(this.#former(name)) && !(ours && this.#isDone));
+      const kept = this.journal.outputs.filter(({ name, had, ours }) => had && existsAt(this.#former(name)) && !(ours && this.#isDone));
       if (kept.length === 0) removeTree(this.folder);
       else for (const name of ['staged', 'scratch']) removeTree(join(this.folder, name));
       return [];
     } catch (error) {
-      const at = standsAt(former) ? this.folder : join(this.folder, 'staged');
+      const at = existsAt(former) ? this.folder : join(this.folder, 'staged');
       return [troubleWith(`could not remove ${relative(root, at)}`, error)];
     }
   }
@@ -276,7 +276,7 @@ export class OutputTransaction {
     this.journal.stage = stage;
     try {
       const began = join(this.folder, JOURNAL.begun);
-      if (standsAt(began)) renameSync(began, join(this.folder, JOURNAL[stage]));
+      if (existsAt(began)) renameSync(began, join(this.folder, JOURNAL[stage]));
     } catch (error) {
       // The next run repeats the rollback and finds nothing to move.
       if (stage === 'done') throw error;
@@ -307,24 +307,24 @@ export class OutputTransaction {
  * Makes way for the parent folders of a restored output. A file in their place is removed if tunesmith wrote it, and saved
  * otherwise. (An execution does this in its journal.)
  */
-export async function clearWay(project: Project, path: string, cell: string): Promise<void> {
+export async function clearObstacles(project: Project, path: string, cell: string): Promise<void> {
   const parent = fileAbove(path, project.root);
   if (parent === undefined) return;
-  if (await isOurs(project, parent)) removeTree(parent);
-  else await keep(project, parent, parent, cell);
+  if (await isOwnOutput(project, parent)) removeTree(parent);
+  else await keepUserFile(project, parent, parent, cell);
 }
 
 /** The file, or the link to no folder, that is in the place of a folder above `path`. */
 function fileAbove(path: string, root: string): string | undefined {
   for (let at = dirname(path); at.length > root.length; at = dirname(at)) {
-    if (!standsAt(at)) continue;
+    if (!existsAt(at)) continue;
     return statSync(at, { throwIfNoEntry: false })?.isDirectory() ? undefined : at;
   }
   return undefined;
 }
 
 /** Saves the file `from` that was at `path`, because tunesmith did not write it. Reports where it is saved. */
-export async function keep(project: Project, from: string, path: string, cell: string): Promise<void> {
+export async function keepUserFile(project: Project, from: string, path: string, cell: string): Promise<void> {
   const name = relative(project.root, path);
   const kept = await moveAside(from, keptAs(project, name));
   if (kept) project.notice(`tunesmith did not write ${name}, so it was saved as ${relative(project.root, kept)}`, cell);
@@ -335,7 +335,7 @@ function keptAs({ places }: Project, name: string): string {
 }
 
 /** Whether tunesmith wrote the file at an output's path, or can restore it from the cache. */
-export async function isOurs(project: Project, path: string): Promise<boolean> {
+export async function isOwnOutput(project: Project, path: string): Promise<boolean> {
   try {
     const stat = lstatSync(path);
     // A link comes from the user, whatever its target.
@@ -345,7 +345,7 @@ export async function isOurs(project: Project, path: string): Promise<boolean> {
       return true;
     if (!stat.isDirectory()) return false;
     // A folder that was created for the outputs in it.
-    for (const name of readdirSync(path)) if (!(await isOurs(project, join(path, name)))) return false;
+    for (const name of readdirSync(path)) if (!(await isOwnOutput(project, join(path, name)))) return false;
     return true;
   } catch {
     // tunesmith does not write unreadable files.

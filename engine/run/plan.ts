@@ -60,7 +60,7 @@ export async function planCells(
   for (const cell of pipeline.cells) {
     const isSelected = selected.has(cell.name);
     if (!isSelected && !above.has(cell.name)) continue;
-    let state = await situation(cell, found, byName, pipeline, project, force && isSelected, seen);
+    let state = await planCell(cell, found, byName, pipeline, project, force && isSelected, seen);
     if (!isSelected && state.state === 'run' && !cell.cache) state = (await stillThere(cell, state, project)) ?? state;
     found.set(cell.name, state);
   }
@@ -88,7 +88,7 @@ function pinAll({ inputs, enabled }: Cell, { sources }: Project): void {
   }
 }
 
-async function situation(
+async function planCell(
   cell: Cell,
   found: Map<string, PlannedCell>,
   byName: Map<string, Cell>,

@@ -414,26 +414,26 @@ function runOf({ id, pipeline, started, seconds, counts, setting, git, text, hos
 }
 
 /** Newest first; empty if there are no runs. */
-export function runs(root: string, limit = 20): RunRecord[] {
-  return reading(root, (records) => records.runs(limit)) ?? [];
+export function pastRuns(root: string, limit = 20): RunRecord[] {
+  return readRecords(root, (records) => records.runs(limit)) ?? [];
 }
 
-export function run(root: string, id: number): RunDetails | undefined {
-  return reading(root, (records) => records.run(id));
+export function runDetails(root: string, id: number): RunDetails | undefined {
+  return readRecords(root, (records) => records.run(id));
 }
 
 /** Path of the log of the cell's last execution. */
 export function lastLog(pipeline: Pick<Pipeline, 'root' | 'file'>, cell: string): string | undefined {
-  return reading(pipeline.root, (records) => records.lastLog(pipeline.file, cell));
+  return readRecords(pipeline.root, (records) => records.lastLog(pipeline.file, cell));
 }
 
 /** The final metrics of cells that need not run again. */
 export function lastFigures(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRecord[] {
-  return reading(pipeline.root, (records) => records.lastFigures(pipeline.file)) ?? [];
+  return readRecords(pipeline.root, (records) => records.lastFigures(pipeline.file)) ?? [];
 }
 
 /** Undefined if there are no runs. */
-export function reading<T>(root: string, read: (records: Records) => T): T | undefined {
+export function readRecords<T>(root: string, read: (records: Records) => T): T | undefined {
   if (!existsSync(projectPaths({ root }).state)) return undefined;
   const records = new Records(root, { readOnly: true });
   try {

@@ -5,7 +5,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { relative } from 'node:path';
-import { standsAt } from '../../cache/atomic-move.ts';
+import { existsAt } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
@@ -18,13 +18,13 @@ import { checkFreshness, type Freshness } from './freshness.ts';
 import { type LockfileEntry, lockfileEntry, updateLockfile } from './lockfile.ts';
 import { LockfileCheck } from './lockfile-check.ts';
 import { refuseSharedOutputs } from './output-owners.ts';
-import { clearWay, isOurs, keep, OutputTransaction } from './output-transaction.ts';
+import { clearObstacles, isOwnOutput, keepUserFile, OutputTransaction } from './output-transaction.ts';
 import { type PlannedCell, planCells } from './plan.ts';
 import { CellLog } from './process/cell-log.ts';
 import { explained, placeOf } from './process/failure.ts';
 import { OrphanReaper } from './process/orphan-reaper.ts';
+import { StepProcesses } from './process/step-processes.ts';
 import type { Usage } from './process/usage.ts';
-import { StepProcesses } from './process/workers.ts';
 import { openProject, type Project } from './project.ts';
 import { formerFigures, RunRecorder } from './run-recorder.ts';
 import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
@@ -124,12 +124,12 @@ class Run {
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection whose outputs could not be restored, and why. */
   readonly #unrestored = new Map<string, string>();
-  #foresight: UpstreamChecks | undefined;
+  #upstreamChecks: UpstreamChecks | undefined;
   /** The priority of each cell if not all can run at the same time. */
   #order = new Map<string, number>();
   readonly #jobs: number;
-  readonly #guard = new OrphanReaper();
-  readonly #workers = new StepProcesses(this.#guard);
+  readonly #orphanReaper = new OrphanReaper();
+  readonly #stepProcesses = new StepProcesses(this.#orphanReaper);
   readonly #kill = new AbortController();
   readonly #signal: AbortSignal;
   readonly #executing: Pool;
@@ -165,18 +165,18 @@ class Run {
       if (!found) continue;
       if (found.outputs) this.#outputs.set(cell.name, found.outputs);
       if (!this.selected.has(cell.name)) continue;
-      if (found.state === 'off') this.#end(cell, 'skipped', 0, { why: found.why });
+      if (found.state === 'off') this.#recordOutcome(cell, 'skipped', 0, { why: found.why });
       else if (isPending(found)) pending.push(cell);
-      else this.#fresh(cell, found.look!, () => 0);
+      else this.#handleFresh(cell, found.look!, () => 0);
     }
     if (pending.length > 0) {
-      this.#foresight = await UpstreamChecks.of(pending, this.pipeline);
+      this.#upstreamChecks = await UpstreamChecks.of(pending, this.pipeline);
       this.#order = longestFirst(this.pipeline.cells, this.project.records.durations(this.pipeline.file));
       try {
-        await walk([...this.#neededBy(pending), ...pending], edgesOf, (cell) => this.#visit(cell));
+        await walk([...this.#restorableBefore(pending), ...pending], edgesOf, (cell) => this.#finishCell(cell));
       } finally {
-        await this.#workers.close();
-        this.#guard.close();
+        await this.#stepProcesses.close();
+        this.#orphanReaper.close();
       }
     }
     if (this.#bug) throw this.#bug.error;
@@ -184,7 +184,7 @@ class Run {
   }
 
   /** Cells outside of the selection whose outputs must be restored for cells that run. */
-  #neededBy(pending: Cell[]): Cell[] {
+  #restorableBefore(pending: Cell[]): Cell[] {
     const above = new Set(pending.flatMap((cell) => [...cell.reads, ...cell.waits]));
     return this.pipeline.cells.filter(
       ({ name }) => above.has(name) && !this.selected.has(name) && this.found.get(name)!.state === 'restore',
@@ -192,7 +192,7 @@ class Run {
   }
 
   /** Never rejects, because p-graph would continue but lose track of its tasks. */
-  async #visit(cell: Cell): Promise<void> {
+  async #finishCell(cell: Cell): Promise<void> {
     const seconds = stopwatch();
     try {
       if (!this.selected.has(cell.name)) {
@@ -200,14 +200,14 @@ class Run {
         if (trouble) this.#unrestored.set(cell.name, trouble);
         return;
       }
-      await this.#foresee();
+      await this.#failUpstreamProblems();
       if (this.#states.has(cell.name)) return;
-      const end = this.#doomed(cell);
-      if (end) this.#end(cell, end.state, 0, { why: end.why });
-      else await this.#settle(cell, seconds);
+      const end = this.#blockedBecause(cell);
+      if (end) this.#recordOutcome(cell, end.state, 0, { why: end.why });
+      else await this.#bringUpToDate(cell, seconds);
     } catch (error) {
       if (this.#signal.aborted) {
-        if (this.selected.has(cell.name)) this.#end(cell, 'canceled', seconds(), {});
+        if (this.selected.has(cell.name)) this.#recordOutcome(cell, 'canceled', seconds(), {});
         return;
       }
       try {
@@ -215,29 +215,29 @@ class Run {
         if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
         else {
           const place = option && (await placeOf(option, cell, this.pipeline, message));
-          this.#fail(cell, seconds(), { message, place, hint, tail: [], log: this.#logged(cell, message, detail) });
+          this.#handleFailure(cell, seconds(), { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message, detail) });
         }
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();
-        if (this.selected.has(cell.name)) this.#end(cell, 'canceled', seconds(), {});
+        if (this.selected.has(cell.name)) this.#recordOutcome(cell, 'canceled', seconds(), {});
       }
     }
   }
 
   /** Fails cells that cannot succeed as soon as that is known. */
-  async #foresee(): Promise<void> {
+  async #failUpstreamProblems(): Promise<void> {
     const made: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
     const exists = (name: string) => made.includes(this.#states.get(name)) || (!this.selected.has(name) && this.found.get(name)!.final);
-    for (const { cell, at, problem } of this.#foresight?.problems(exists) ?? []) {
+    for (const { cell, at, problem } of this.#upstreamChecks?.problems(exists) ?? []) {
       const { option, message, hint } = problem;
       const place = await placeOf(option.split('.'), at, this.pipeline, message);
-      this.#fail(cell, 0, { message, place, hint, tail: [], log: this.#logged(cell, message) });
+      this.#handleFailure(cell, 0, { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message) });
     }
   }
 
   /** Writes a log for a cell that failed before it started. */
-  #logged(cell: Cell, message: string, detail?: string): string {
+  #writeFailureLog(cell: Cell, message: string, detail?: string): string {
     const path = this.project.places.log(this.run, cell.name);
     const log = new CellLog(
       path,
@@ -251,7 +251,7 @@ class Run {
   }
 
   /** The final state of a cell that cannot start; undefined if it can. */
-  #doomed(cell: Cell): { state: 'skipped' | 'canceled'; why: string } | undefined {
+  #blockedBecause(cell: Cell): { state: 'skipped' | 'canceled'; why: string } | undefined {
     for (const name of edgesOf(cell)) {
       const state = this.#states.get(name);
       const below = state === 'failed' || (state === 'skipped' && this.found.get(name)?.state !== 'off');
@@ -265,19 +265,19 @@ class Run {
   }
 
   /** Brings a cell to its final state: fresh, restored or executed. */
-  async #settle(cell: Cell, seconds: () => number): Promise<void> {
+  async #bringUpToDate(cell: Cell, seconds: () => number): Promise<void> {
     const unrestored = edgesOf(cell).find((name) => this.#unrestored.has(name));
     if (unrestored)
       throw new StepError(`${unrestored} could not be restored: ${this.#unrestored.get(unrestored)}`, 'Select that cell, too.');
     // The survey's decision is valid unless a cell that this one reads was still undecided.
     const surveyed = this.found.get(cell.name)!;
     const settledAbove = cell.frozen || cell.reads.every((name) => this.found.get(name)!.final);
-    let found = (settledAbove && surveyed.look) || (await this.#look(cell));
+    let found = (settledAbove && surveyed.look) || (await this.#checkFreshness(cell));
     await this.locked?.demand(cell, found);
-    if (found.state === 'fresh') return this.#fresh(cell, found, seconds);
+    if (found.state === 'fresh') return this.#handleFresh(cell, found, seconds);
     if (found.state === 'restore') {
       const why = await this.#restore(cell, found);
-      if (why === undefined) return this.#restored(cell, found, seconds);
+      if (why === undefined) return this.#handleRestored(cell, found, seconds);
       if (cell.frozen) throw new StepError(`is frozen, and ${why}`, 'Run it once without `frozen: true`.');
       found = { ...found, state: 'run', why };
     }
@@ -289,21 +289,21 @@ class Run {
     const held = await this.#restoring.take(this.#order.get(cell.name)!, { cells: 1, cpu: 0, memory: 0, gpu: 0 });
     let leases: Lease[] = [];
     try {
-      leases = await this.project.leaseOutputs(pathsOf(cell), this.#waiting(cell));
-      return await this.#putInPlace(cell, found);
+      leases = await this.project.leaseOutputs(pathsOf(cell), this.#leaseOptions(cell));
+      return await this.#restoreOutputs(cell, found);
     } finally {
       for (const lease of leases) lease.release();
       held.release();
     }
   }
 
-  async #putInPlace(cell: Cell, { result, fingerprint, differing }: Freshness): Promise<string | undefined> {
+  async #restoreOutputs(cell: Cell, { result, fingerprint, differing }: Freshness): Promise<string | undefined> {
     try {
       for (const name of differing) {
         this.#signal.throwIfAborted();
         const { path } = cell.outputs[name]!;
-        if (standsAt(path) && !(await isOurs(this.project, path))) await keep(this.project, path, path, cell.name);
-        await clearWay(this.project, path, cell.name);
+        if (existsAt(path) && !(await isOwnOutput(this.project, path))) await keepUserFile(this.project, path, path, cell.name);
+        await clearObstacles(this.project, path, cell.name);
         await this.project.cache.objects.restore(result!.outputs[name]!, path);
         this.project.records.wrote(path, result!.outputs[name]!.hash, fingerprint);
       }
@@ -323,9 +323,9 @@ class Run {
     let held = await enter();
     const leases: Lease[] = [];
     try {
-      if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
+      if (this.#isStopping()) return this.#recordOutcome(cell, 'canceled', seconds(), { why: this.#blockedBecause(cell)?.why });
       let waited = false;
-      const waiting = this.#waiting(cell, () => {
+      const waiting = this.#leaseOptions(cell, () => {
         waited = true;
         // Release the slot while this cell waits.
         held.release();
@@ -335,23 +335,24 @@ class Run {
       leases.push(...placeLeases);
       if (waited) {
         held = await enter();
-        if (this.#idle()) return this.#end(cell, 'canceled', seconds(), { why: this.#doomed(cell)?.why });
+        if (this.#isStopping()) return this.#recordOutcome(cell, 'canceled', seconds(), { why: this.#blockedBecause(cell)?.why });
       }
       const why = found.why;
       if (why !== 'forced' || waited) {
-        const now = await this.#look(cell);
+        const now = await this.#checkFreshness(cell);
         await this.locked?.demand(cell, now);
-        if (now.state === 'fresh') return this.#fresh(cell, now, seconds);
-        if (now.state === 'restore' && (await this.#putInPlace(cell, now)) === undefined) return this.#restored(cell, now, seconds);
+        if (now.state === 'fresh') return this.#handleFresh(cell, now, seconds);
+        if (now.state === 'restore' && (await this.#restoreOutputs(cell, now)) === undefined)
+          return this.#handleRestored(cell, now, seconds);
         found = now;
       }
       const { execute, storeUnstored } = await import('./execute.ts');
-      const surroundings = this.#surroundings(held.gpus, placeLeases);
+      const surroundings = this.#executionContext(held.gpus, placeLeases);
       const stored = why === 'forced' || !cell.cache ? undefined : await storeUnstored(cell, found, surroundings);
       if (stored) {
         this.#outputs.set(cell.name, stored.outputs);
         this.ended.set(cell.name, stored.kept ? lockfileEntry(found.fingerprint, stored.outputs) : undefined);
-        return this.#end(cell, 'restored', seconds(), { why: 'an earlier run made it but could not store it', look: found });
+        return this.#recordOutcome(cell, 'restored', seconds(), { why: 'an earlier run made it but could not store it', look: found });
       }
       // The time is the duration of the execution, without waiting.
       seconds = stopwatch();
@@ -360,10 +361,11 @@ class Run {
       if (execution.state === 'ran') {
         this.#outputs.set(cell.name, execution.outputs);
         this.ended.set(cell.name, execution.kept ? lockfileEntry(fingerprint, execution.outputs) : undefined);
-        this.#end(cell, 'ran', seconds(), { why, look: found, log: execution.log, usage: execution.usage });
-      } else if (execution.state === 'failed') this.#fail(cell, seconds(), execution.failure, { why, look: found, usage: execution.usage });
+        this.#recordOutcome(cell, 'ran', seconds(), { why, look: found, log: execution.log, usage: execution.usage });
+      } else if (execution.state === 'failed')
+        this.#handleFailure(cell, seconds(), execution.failure, { why, look: found, usage: execution.usage });
       else
-        this.#end(cell, 'canceled', seconds(), {
+        this.#recordOutcome(cell, 'canceled', seconds(), {
           why: this.options.signal.aborted ? 'interrupted' : 'another cell failed',
           log: execution.log,
           usage: execution.usage,
@@ -374,16 +376,16 @@ class Run {
     }
   }
 
-  #look(cell: Cell): Promise<Freshness> {
+  #checkFreshness(cell: Cell): Promise<Freshness> {
     return checkFreshness(cell, this.pipeline, this.project, (name) => this.#outputs.get(name)!, this.options.force ?? false);
   }
 
   /** Whether no new cell may start. */
-  #idle(): boolean {
+  #isStopping(): boolean {
     return this.#stopping || this.#signal.aborted;
   }
 
-  #waiting(cell: Cell, meanwhile?: () => void) {
+  #leaseOptions(cell: Cell, meanwhile?: () => void) {
     return {
       signal: this.#signal,
       onWait: (pid: number) => {
@@ -393,7 +395,7 @@ class Run {
     };
   }
 
-  #surroundings(gpus: string[], leases: Lease[]): ExecutionContext {
+  #executionContext(gpus: string[], leases: Lease[]): ExecutionContext {
     return {
       pipeline: this.pipeline,
       project: this.project,
@@ -401,38 +403,38 @@ class Run {
       outputsOf: (name) => this.#outputs.get(name)!,
       gpus,
       leases,
-      guard: this.#guard,
-      workers: this.#workers,
+      guard: this.#orphanReaper,
+      workers: this.#stepProcesses,
       locked: this.locked,
       signal: this.#signal,
       emit: this.emit,
     };
   }
 
-  #fresh(cell: Cell, look: Freshness, seconds: () => number): void {
-    this.#know(cell, look);
-    this.#end(cell, 'fresh', seconds(), { look });
+  #handleFresh(cell: Cell, look: Freshness, seconds: () => number): void {
+    this.#adoptResult(cell, look);
+    this.#recordOutcome(cell, 'fresh', seconds(), { look });
   }
 
-  #restored(cell: Cell, look: Freshness, seconds: () => number): void {
-    this.#know(cell, look);
-    this.#end(cell, 'restored', seconds(), { why: look.why, look });
+  #handleRestored(cell: Cell, look: Freshness, seconds: () => number): void {
+    this.#adoptResult(cell, look);
+    this.#recordOutcome(cell, 'restored', seconds(), { why: look.why, look });
   }
 
   /** Uses a stored result. */
-  #know(cell: Cell, { result, fingerprint }: Freshness): void {
+  #adoptResult(cell: Cell, { result, fingerprint }: Freshness): void {
     this.#outputs.set(cell.name, result!.outputs);
     this.ended.set(cell.name, lockfileEntry(fingerprint, result!.outputs));
   }
 
-  #fail(cell: Cell, seconds: number, failure: Failure, more: Pick<End, 'why' | 'look' | 'usage'> = {}): void {
-    this.#end(cell, 'failed', seconds, { ...more, failure, log: failure.log });
+  #handleFailure(cell: Cell, seconds: number, failure: Failure, more: Pick<End, 'why' | 'look' | 'usage'> = {}): void {
+    this.#recordOutcome(cell, 'failed', seconds, { ...more, failure, log: failure.log });
     const mode = this.options.onFailure ?? 'stop';
     if (mode !== 'continue') this.#stopping = true;
     if (mode === 'kill') this.#kill.abort();
   }
 
-  #end(cell: Cell, state: CellState, seconds: number, { why, failure, look, log, usage }: End): void {
+  #recordOutcome(cell: Cell, state: CellState, seconds: number, { why, failure, look, log, usage }: End): void {
     this.#states.set(cell.name, state);
     this.transcript.ended(cell, state, look, {
       why,

@@ -22,7 +22,7 @@ import { otherBytes, whyOther } from './lockfile-check.ts';
 import { planCells } from './plan.ts';
 import { explained } from './process/failure.ts';
 import { OrphanReaper } from './process/orphan-reaper.ts';
-import { StepProcesses } from './process/workers.ts';
+import { StepProcesses } from './process/step-processes.ts';
 import { openProject, type Project } from './project.ts';
 import { projectPaths } from './project-paths.ts';
 import { resolveInputs } from './resolve-inputs.ts';

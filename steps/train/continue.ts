@@ -11,8 +11,7 @@ import { labelsOf } from '../ml/models/config.ts';
 import { readJson, shown } from '../ml/models/json.ts';
 import { int64, readSafetensors, toInt64, writeSafetensors } from '../ml/models/safetensors.ts';
 import type { Training } from '../ml/runtime/runtime.ts';
-import type { Progress } from './checkpoints.ts';
-import { misfit, slotsOfTensors, tensorsOfSlots, weightsOfTensors } from './checkpoints.ts';
+import { misfit, type Progress, slotsOfTensors, tensorsOfSlots, weightsOfTensors } from './checkpoints.ts';
 import type { Extent } from './schedule.ts';
 
 export interface Continued {

@@ -29,7 +29,7 @@ export interface StoppingOptions {
 }
 
 /** Without a patience it never stops, and only reports which value is the best. */
-export function stoppingBy({ metric, patience = Number.POSITIVE_INFINITY, min_delta = 0 }: StoppingOptions): Stopping {
+export function earlyStopping({ metric, patience = Number.POSITIVE_INFINITY, min_delta = 0 }: StoppingOptions): Stopping {
   const sign = SMALLER_IS_BETTER.includes(metric) ? -1 : 1;
   let best = Number.NEGATIVE_INFINITY;
   let significant = Number.NEGATIVE_INFINITY;

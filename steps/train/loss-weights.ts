@@ -12,7 +12,7 @@ export const oneOfSeveral = (task: Task, problem: ProblemType): boolean =>
   task === 'token-classification' || (task === 'text-classification' && problem === 'single_label_classification');
 
 /** The weight of each class; `balanced` is scikit-learn's formula: all labels / (classes · labels of the class). */
-export function weightsOf(asked: ClassWeights, info: TokensInfo, split: Split): Float32Array {
+export function classWeightsOf(asked: ClassWeights, info: TokensInfo, split: Split): Float32Array {
   const { labels } = info;
   if (asked !== 'balanced') {
     const unknown = Object.keys(asked).filter((name) => !labels.includes(name));
@@ -86,7 +86,7 @@ function labelsOf(split: Split, sequence: number): Int32Array {
  * The share of each part of a batch in its loss. The loss is the weighted mean over all labels of the whole batch,
  * not the mean of the means of its parts.
  */
-export function sharesOf(parts: readonly HostTensors[], classWeights: Float32Array | undefined): number[] {
+export function lossSharesOf(parts: readonly HostTensors[], classWeights: Float32Array | undefined): number[] {
   const counted = parts.map(({ labels, input_ids }) => {
     if (labels?.dtype !== 'int32') return input_ids!.shape[0]!; // numbers, sets of labels, answers: each row counts as one
     let sum = 0;

@@ -13,7 +13,7 @@ export interface LayerOptions {
   weight_decay: number;
 }
 
-export function weightOptions(
+export function parameterGroups(
   { parameters, family, config }: Pick<Model, 'parameters' | 'family' | 'config'>,
   { lora, freeze = [], layer_wise_learning_rate_decay, weight_decay }: LayerOptions,
 ): (name: string) => WeightOptions | undefined {

@@ -22,11 +22,11 @@ import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runti
 import { taskInputs } from '../ml/tasks/evaluation.ts';
 import { Checkpoints, type Progress } from './checkpoints.ts';
 import { continueFrom, saveOptimizer } from './continue.ts';
-import { stoppingBy } from './early-stopping.ts';
+import { earlyStopping } from './early-stopping.ts';
 import { History } from './history.ts';
-import { type ClassWeights, checkLabels, classesOf, oneOfSeveral, sharesOf, weightsOf } from './loss-weights.ts';
+import { type ClassWeights, checkLabels, classesOf, classWeightsOf, lossSharesOf, oneOfSeveral } from './loss-weights.ts';
 import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
-import { weightOptions } from './parameter-groups.ts';
+import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
 import { hidden, openValidation, watchedMetric } from './validation.ts';
@@ -47,7 +47,7 @@ export async function train(context: TrainContext): Promise<void> {
   const { perEpoch, total } = extent;
   const validation = await openValidation(context, info);
   for (const split of validation ? [data, validation.split] : [data]) checkLabels(split, info);
-  const classWeights = options.class_weights && weightsOf(options.class_weights as ClassWeights, info, data);
+  const classWeights = options.class_weights && classWeightsOf(options.class_weights as ClassWeights, info, data);
   const start = await startModel(inputs.model, {
     task: info.task,
     problem: info.problem_type ?? 'single_label_classification',
@@ -90,7 +90,7 @@ export async function train(context: TrainContext): Promise<void> {
     if (warmup >= total)
       warn(`warmup_steps: the training has ${total} steps and a warmup of ${warmup}, so the learning rate never reaches learning_rate`);
     const factor = schedule(options.lr_scheduler_type, warmup, total, shape);
-    const stopping = watched && stoppingBy({ ...options.early_stopping, metric: watched.metric });
+    const stopping = watched && earlyStopping({ ...options.early_stopping, metric: watched.metric });
     const history = new History(context, extent);
     const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
     const progress: Progress = (await checkpoints.restore(extent)) ?? continued?.restore(training, log) ?? { step: 0, epoch: 0, within: 0 };
@@ -118,7 +118,7 @@ export async function train(context: TrainContext): Promise<void> {
           // In question answering the loss includes the padding of the context, as in transformers.
           const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
           const given = parts.map((part) => inputsFor(part, epoch));
-          const shares = sharesOf(given, classWeights);
+          const shares = lossSharesOf(given, classWeights);
           const shared = given.map((inputs, i) => ({ inputs, share: shares[i]! }));
           const done = await training.step(shared, { seed, epoch, step, learningRate }).catch(outOfMemory);
           if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
@@ -235,7 +235,7 @@ function trainingOptionsOf(model: Model, options: TrainContext['options'], lora?
     optimizer: optimizerOf(options),
     maxGradNorm: options.max_grad_norm,
     checkpointing: options.gradient_checkpointing,
-    weight: weightOptions(model, { ...options, lora }),
+    weight: parameterGroups(model, { ...options, lora }),
     paddingRows: Object.fromEntries(padded),
   };
 }

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { moveAside, place, temporaryIn } from '../../cache/atomic-move.ts';
+import { moveAside, placeAtomically, temporaryIn } from '../../cache/atomic-move.ts';
 import { folder, write } from './rig.ts';
 
 /** /dev/shm is another device than the temporary folder on every Linux. On other systems, the tests use one device. */
@@ -44,7 +44,7 @@ for (const [where, other] of [
           mkdirSync(join(path, '..'));
           symlinkSync('nowhere', path);
         }
-        await place(from, path);
+        await placeAtomically(from, path);
         expect(existsSync(from)).toBe(false);
         expect(readdirSync(join(path, '..'))).toEqual(['out']);
         if (staged === 'file') {
@@ -87,7 +87,7 @@ test('files of a dead process beside a path are removed, those of a living one a
   write(mine, { half: 'x' });
   write(dead, { half: 'x' });
   write(from, { staged: 'new' });
-  await place(join(from, 'staged'), join(at, 'out'));
+  await placeAtomically(join(from, 'staged'), join(at, 'out'));
   if (statSync(from).dev === statSync(at).dev) return;
   expect(existsSync(dead)).toBe(false);
   expect(existsSync(mine)).toBe(true);

@@ -1,6 +1,6 @@
 /** The environment of a child process: variables, masked secrets, working folder. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { maskOf } from '../../../engine/run/process/cell-log.ts';
+import { maskOf } from '../../../engine/run/process/secret-masking.ts';
 import { engine } from './rig.ts';
 
 afterEach(() => vi.unstubAllEnvs());

@@ -1,6 +1,6 @@
 /** Steps in child processes: their context, messages, failures and records. */
 import { expect, test } from 'vitest';
-import { lastLog, run as recordOf, runs } from '../../../engine/run/records.ts';
+import { lastLog, pastRuns, runDetails as recordOf } from '../../../engine/run/records.ts';
 import { engine } from './rig.ts';
 
 const WRITE = `import { writeFileSync } from 'node:fs';
@@ -64,7 +64,7 @@ test('a step receives its options, paths and origins, and its messages become ev
     ['f1', 0.9, undefined],
   ]);
 
-  const [last] = runs(p.folder);
+  const [last] = pastRuns(p.folder);
   expect(last).toMatchObject({ id: 1, pipeline: 'p.yaml', counts: { ran: 3, fresh: 0, failed: 0 } });
   expect(recordOf(p.folder, 1)!.metrics).toContainEqual({ cell: 'write', name: 'f1', value: 0.9, step: undefined });
   expect(lastLog({ root: p.folder, file: p.path('p.yaml') }, 'write')).toBe(p.path('.tunesmith/logs/1/write.log'));

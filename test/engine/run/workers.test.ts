@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { OrphanReaper } from '../../../engine/run/process/orphan-reaper.ts';
 import type { Message } from '../../../engine/run/process/step-process.ts';
+import { StepProcesses } from '../../../engine/run/process/step-processes.ts';
 import { Meter } from '../../../engine/run/process/usage.ts';
-import { StepProcesses } from '../../../engine/run/process/workers.ts';
 import { type Project, project } from '../../rig.ts';
 
 /** A step that runs the code in its option `code`. */

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { thisProcess } from '../../../cache/process.ts';
-import { locked } from '../../../engine/fetch/fetched-store.ts';
+import { withDownloadLock } from '../../../engine/fetch/fetched-store.ts';
 import { project } from '../../rig.ts';
 
 test('work under one lock never overlaps, and the lock is removed afterwards', async () => {
@@ -15,7 +15,7 @@ test('work under one lock never overlaps, and the lock is removed afterwards', a
   let most = 0;
   await Promise.all(
     Array.from({ length: 8 }, () =>
-      locked(path, {}, async () => {
+      withDownloadLock(path, {}, async () => {
         most = Math.max(most, ++at);
         await sleep(5);
         at--;
@@ -23,7 +23,7 @@ test('work under one lock never overlaps, and the lock is removed afterwards', a
     ),
   );
   expect(most).toBe(1);
-  await expect(locked(path, {}, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+  await expect(withDownloadLock(path, {}, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
   expect(existsSync(path)).toBe(false);
 });
 
@@ -42,7 +42,7 @@ test('the lock of a dead holder is taken at once, by one of many; of an inactive
     let [at, most] = [0, 0];
     await Promise.all(
       Array.from({ length: 6 }, () =>
-        locked(path, {}, async () => {
+        withDownloadLock(path, {}, async () => {
           most = Math.max(most, ++at);
           await sleep(2);
           at--;
@@ -56,9 +56,9 @@ test('the lock of a dead holder is taken at once, by one of many; of an inactive
 test('waiting ends with the signal, and reports the holder', async () => {
   const path = project().path('locks/one');
   const stop = new AbortController();
-  await locked(path, {}, async () => {
+  await withDownloadLock(path, {}, async () => {
     const told: number[] = [];
-    const waiting = locked(path, { signal: stop.signal, onWait: (pid) => told.push(pid) }, async () => {});
+    const waiting = withDownloadLock(path, { signal: stop.signal, onWait: (pid) => told.push(pid) }, async () => {});
     setTimeout(() => stop.abort(), 50);
     await expect(waiting).rejects.toThrow(/abort/i);
     expect(told).toEqual([process.pid]);

@@ -12,7 +12,7 @@ import { t5 } from '../../../steps/ml/models/t5.ts';
 import type { TrainingOptions } from '../../../steps/ml/runtime/runtime.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { memoryOf } from '../../../steps/train/memory.ts';
-import { weightOptions } from '../../../steps/train/parameter-groups.ts';
+import { parameterGroups } from '../../../steps/train/parameter-groups.ts';
 import step from '../../../steps/train/step.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { adamW } from '../runtime/options.ts';
@@ -173,10 +173,10 @@ test('layers that share one set of weights cannot have their own learning rates'
     return { family: albert, config, parameters: albert.parameters(config) };
   };
   const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
-  expect(() => weightOptions(model(1), options)).toThrow(
+  expect(() => parameterGroups(model(1), options)).toThrow(
     'layer_wise_learning_rate_decay cannot be used with albert, whose layers share their weights',
   );
-  const own = weightOptions(model(4), options);
+  const own = parameterGroups(model(4), options);
   expect(own('albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight')!.learningRateFactor).toBe(0.0625);
   const lowest = own('albert.embeddings.word_embeddings.weight');
   expect(lowest!.learningRateFactor).toBe(0.03125);
@@ -186,7 +186,7 @@ test('layers that share one set of weights cannot have their own learning rates'
 test("lower layers of GPT-2, and of T5's decoder above its encoder, learn more slowly", () => {
   const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
   const ratesOf = (family: Family, file: object) => {
-    const rate = weightOptions(
+    const rate = parameterGroups(
       { family, config: family.configure({ ...file }), parameters: family.parameters(family.configure({ ...file })) },
       options,
     );
@@ -210,7 +210,7 @@ test("lower layers of GPT-2, and of T5's decoder above its encoder, learn more s
 
 test("as in transformers' Trainer, weight decay treats T5's relative attention biases as biases, whatever their shape", () => {
   const config = t5.configure({ num_layers: 1, vocab_size: 8 });
-  const own = weightOptions(
+  const own = parameterGroups(
     { family: t5, config, parameters: t5.parameters(config) },
     { layer_wise_learning_rate_decay: 1, weight_decay: 0.1 },
   );

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { stoppingBy } from '../../../steps/train/early-stopping.ts';
+import { earlyStopping } from '../../../steps/train/early-stopping.ts';
 
 /** Adds values until it stops: returns their number, and which was the best. */
 function run(metric: string, patience: number, min_delta: number, values: number[]) {
-  const stopping = stoppingBy({ metric, patience, min_delta });
+  const stopping = earlyStopping({ metric, patience, min_delta });
   let best = -1;
   let count = 0;
   while (count < values.length && !stopping.stop) if (stopping.add(values[count++]!)) best = count - 1;
@@ -24,7 +24,7 @@ test('small steady improvements add up to a significant one', () => {
 });
 
 test('without a patience it never stops, and reports the best', () => {
-  const stopping = stoppingBy({ metric: 'f1' });
+  const stopping = earlyStopping({ metric: 'f1' });
   expect([0.5, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1].map((value) => stopping.add(value))).toEqual([true, false, true, false, false, false, false]);
   expect(stopping.stop).toBe(false);
 });

@@ -1,4 +1,5 @@
 /** Ends a command that failed: prints a message without a stack trace and returns the exit code. */
+
 import { writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
