@@ -1,0 +1,107 @@
+/**
+ * The words of the code: what each means, and the one module that owns it. Words of the documentation are in docs/glossary.md.
+ * A new concept gets a word of its own here; structure.test.ts holds that its owner exports it and that no other module does.
+ */
+export const glossary: readonly { word: string; meaning: string; module: string }[] = [
+  // cache
+  { word: 'ObjectStore', meaning: 'files and folders, stored by the hash of their content', module: 'cache/store.ts' },
+  { word: 'ResultIndex', meaning: 'which stored objects are the outputs of a fingerprint', module: 'cache/index.ts' },
+  { word: 'FileHashCache', meaning: 'hashes of files that have not changed since they were read', module: 'cache/file-hash-cache.ts' },
+  { word: 'Leases', meaning: 'claims of running processes; a claim ends with its process', module: 'cache/lease.ts' },
+  { word: 'GcLock', meaning: 'keeps garbage collection and storing apart', module: 'cache/lease.ts' },
+  { word: 'GcRoots', meaning: 'the results that a project still needs', module: 'cache/gc-roots.ts' },
+  { word: 'sweep', meaning: 'removes the objects that no result refers to', module: 'cache/sweep.ts' },
+  { word: 'sha256', meaning: 'the SHA-256 of a text or of bytes in memory', module: 'cache/digest.ts' },
+  { word: 'CacheError', meaning: 'a fault of the disk or of the cache, with what to do', module: 'cache/error.ts' },
+  // the contracts of the engine
+  { word: 'StepDefinition', meaning: 'what a step declares: options, inputs, outputs, and its code', module: 'engine/step.ts' },
+  { word: 'StepContext', meaning: 'what a step is given when it runs', module: 'engine/step.ts' },
+  { word: 'StepError', meaning: 'a mistake that the user of a step can mend', module: 'engine/step.ts' },
+  { word: 'Pipeline', meaning: 'a checked pipeline file with its cells in topological order', module: 'engine/cell.ts' },
+  { word: 'Cell', meaning: 'one instance of a step, with concrete values', module: 'engine/cell.ts' },
+  { word: 'Place', meaning: 'a line and column in a file of the user', module: 'engine/errors.ts' },
+  { word: 'Diagnostic', meaning: 'a mistake of the user with its place and a hint', module: 'engine/errors.ts' },
+  { word: 'InvalidError', meaning: 'an invalid pipeline or command line: exit code 2', module: 'engine/errors.ts' },
+  { word: 'RunEvent', meaning: 'anything that happens in a run; reporters print it', module: 'engine/events.ts' },
+  { word: 'Address', meaning: 'a reference to remote data or a remote model', module: 'engine/address.ts' },
+  { word: 'Code', meaning: "the hash of a custom step's code and of all that it imports", module: 'engine/step-code.ts' },
+  // pipeline
+  { word: 'readPipeline', meaning: 'from a file to a checked pipeline', module: 'engine/pipeline/index.ts' },
+  { word: 'SourceText', meaning: 'a text of the user in which a value can be located', module: 'engine/pipeline/source.ts' },
+  { word: 'SourcePath', meaning: 'a key path in a source text', module: 'engine/pipeline/source.ts' },
+  { word: 'Step', meaning: 'an entry under `steps` as written', module: 'engine/pipeline/drafts.ts' },
+  { word: 'Point', meaning: "one combination of a step's matrix", module: 'engine/pipeline/drafts.ts' },
+  { word: 'Draft', meaning: 'a cell that is not fully checked yet', module: 'engine/pipeline/drafts.ts' },
+  { word: 'Template', meaning: 'a text with expressions', module: 'engine/pipeline/interpolate.ts' },
+  {
+    word: 'Environment',
+    meaning: 'everything outside the text that decides what it means, with the answers it gave',
+    module: 'engine/pipeline/environment.ts',
+  },
+  { word: 'Problems', meaning: 'all mistakes found in a pipeline, reported together', module: 'engine/pipeline/problems.ts' },
+  // run
+  { word: 'runPipeline', meaning: 'plans, schedules and executes the cells of a pipeline', module: 'engine/run/run.ts' },
+  { word: 'Freshness', meaning: 'whether the outputs of a cell are those of its fingerprint', module: 'engine/run/freshness.ts' },
+  { word: 'Components', meaning: 'the fields of a fingerprint', module: 'engine/run/fingerprint.ts' },
+  { word: 'Difference', meaning: 'one reason why a cell runs: a component that changed', module: 'engine/run/change-reasons.ts' },
+  { word: 'Pool', meaning: 'cores, memory, GPUs and slots that running cells share', module: 'engine/run/scheduler.ts' },
+  {
+    word: 'OutputTransaction',
+    meaning: 'moves former outputs aside, and commits the new ones or puts the former back',
+    module: 'engine/run/output-transaction.ts',
+  },
+  {
+    word: 'StepCheckpoints',
+    meaning: 'the folder in which a step keeps the state of an unfinished attempt',
+    module: 'engine/run/step-checkpoints.ts',
+  },
+  {
+    word: 'Lockfile',
+    meaning: 'fingerprints and output hashes of the last successful run, beside the pipeline',
+    module: 'engine/run/lockfile.ts',
+  },
+  { word: 'LockfileCheck', meaning: 'holds a run to its lockfile (`--locked`)', module: 'engine/run/lockfile-check.ts' },
+  { word: 'Records', meaning: 'the database of past runs', module: 'engine/run/records.ts' },
+  { word: 'RunRecorder', meaning: 'writes the record of the current run', module: 'engine/run/run-recorder.ts' },
+  { word: 'Provenance', meaning: 'commit, machine and versions of a run', module: 'engine/run/provenance.ts' },
+  { word: 'ProjectPaths', meaning: 'where things lie below `.tunesmith/`', module: 'engine/run/project-paths.ts' },
+  {
+    word: 'StepProcesses',
+    meaning: 'the child processes in which steps execute, and their reuse',
+    module: 'engine/run/process/step-processes.ts',
+  },
+  { word: 'OrphanReaper', meaning: 'ends the children of an engine that was killed', module: 'engine/run/process/orphan-reaper.ts' },
+  { word: 'Usage', meaning: 'CPU time and memory of a cell', module: 'engine/run/process/usage.ts' },
+  // fetch
+  { word: 'RemoteSources', meaning: 'pins addresses to revisions and fetches them', module: 'engine/fetch/fetch.ts' },
+  { word: 'FetchedStore', meaning: 'fetched and unpacked folders on this machine', module: 'engine/fetch/fetched-store.ts' },
+  // machine learning
+  { word: 'Task', meaning: 'the name of what a model can be trained for', module: 'steps/ml/models/config.ts' },
+  {
+    word: 'TaskKind',
+    meaning: 'everything that a task does: prepare, encode, answer, measure, baseline',
+    module: 'steps/ml/tasks/task.ts',
+  },
+  { word: 'Encoder', meaning: 'the only way from raw fields to the input of a model', module: 'steps/ml/tasks/encoder.ts' },
+  { word: 'Encoding', meaning: 'the options of tokenizing that a model carries along', module: 'steps/ml/models/encoding.ts' },
+  { word: 'Family', meaning: 'an architecture: its config, weights and computations', module: 'steps/ml/models/family.ts' },
+  { word: 'Model', meaning: 'the weights of a family with its config, in memory', module: 'steps/ml/models/checkpoint.ts' },
+  { word: 'Tokenizer', meaning: 'turns texts into token ids', module: 'steps/ml/models/tokenizer.ts' },
+  {
+    word: 'TokensInfo',
+    meaning: 'what is in the artifact tokens: task, labels, columns, splits',
+    module: 'steps/ml/models/token-dataset.ts',
+  },
+  { word: 'Runtime', meaning: 'what executes traced graphs: onnx, tensorflow or eager', module: 'steps/ml/runtime/runtime.ts' },
+  { word: 'Graph', meaning: 'a traced program: nodes over tensors', module: 'steps/ml/runtime/graph.ts' },
+  { word: 'Kernel', meaning: 'one operation of a graph', module: 'steps/ml/runtime/kernels.ts' },
+  { word: 'Optimizer', meaning: 'updates weights from gradients', module: 'steps/ml/runtime/optimizers.ts' },
+  { word: 'KeyValueCache', meaning: 'keys and values of the tokens so far, for generation', module: 'steps/ml/generation/kv-cache.ts' },
+  { word: 'Generator', meaning: 'writes texts with a model', module: 'steps/ml/generation/generator.ts' },
+  { word: 'Row', meaning: 'one record of a table', module: 'steps/ml/data/database.ts' },
+  {
+    word: 'Preprocessing',
+    meaning: 'decoding and cleaning that a text went through, which a model carries along',
+    module: 'steps/ml/data/preprocessing.ts',
+  },
+];
