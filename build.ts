@@ -1,7 +1,7 @@
 /**
  * `npm run build`: TypeScript becomes dist/, the engine in a few files (bundle.ts), and every schema of ours the code that
  * checks it. To compile a schema takes longer than all the rest of a small plan; what is built is found by its schema's
- * hash (engine/pipeline/validate.ts).
+ * hash (engine/pipeline/schema-check.ts).
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';

@@ -12,7 +12,12 @@ import { build, type OnLoadArgs, type OnLoadResult, type OnResolveArgs, type OnR
 export const BUNDLED = ['commander', 'picocolors', 'yaml'];
 
 /** What Node is started on: the command, the processes of steps, and a thread. */
-const ENTRIES = ['engine/command-line', 'engine/run/step-process', 'engine/pipeline/describe-child', 'cache/digest-worker'];
+const ENTRIES = [
+  'engine/commands/command-line',
+  'engine/run/process/step-process',
+  'engine/pipeline/describe-child',
+  'cache/digest-worker',
+];
 /** A bundled file takes the place of others in other folders: where each of them was, it is told from here. */
 const PLACES = `
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
  * Writes a text below `.tunesmith/` that only saves time later. The write is atomic, and a failure is ignored.
- * Not for results, which must be on the disk before they are reported (cache/durable.ts).
+ * Not for results, which must be on the disk before they are reported (cache/atomic-move.ts).
  */
 
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';

@@ -15,8 +15,8 @@ import type { HostTensor, HostTensors, Part, Program, Runtime } from '../../step
 import { tf } from '../../steps/ml/runtime/tfjs.ts';
 import train from '../../steps/train/step.ts';
 import { project, root } from '../rig.ts';
+import { adamW, gradientsAsMoments, whole } from '../steps/ml/device/options.ts';
 import { ranStep } from '../steps/rig.ts';
-import { adamW, gradientsAsMoments, whole } from '../steps/runtime/options.ts';
 import { generator, tiny, toyBatch, toyProgram, toyWeights } from '../steps/runtime/toy.ts';
 import { smallModel, smallTokens } from '../steps/small.ts';
 

@@ -28,7 +28,7 @@ export type HostTensors = Record<string, HostTensor>;
 
 /**
  * A tensor program: a pure function from named weights and named inputs to named outputs. Its ops are tfjs ops and
- * those of steps/runtime/ops.ts. Shapes are concrete whenever it runs. For training it returns a scalar `loss`; its
+ * those of steps/ml/runtime/ops.ts. Shapes are concrete whenever it runs. For training it returns a scalar `loss`; its
  * other outputs (e.g. `logits`) are not computed then.
  */
 export type Program = (

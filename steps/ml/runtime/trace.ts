@@ -171,7 +171,7 @@ for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
     kernelName,
     backendName: 'trace',
     kernelFunc: () => {
-      throw new Error(`The TensorFlow.js op ${kernelName} cannot be traced yet: add it to steps/runtime/kernels.ts and onnx/emit.ts.`);
+      throw new Error(`The TensorFlow.js op ${kernelName} cannot be traced yet: add it to steps/ml/runtime/kernels.ts and onnx/emit.ts.`);
     },
   });
 }

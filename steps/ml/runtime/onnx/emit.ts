@@ -7,7 +7,7 @@
  */
 
 import { type FreeAxis, productOf } from '../dynamic-axes.ts';
-import { type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
+import { type Attributes, type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
 import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeModel } from './proto.ts';
 
 export interface EmitOptions {
@@ -23,6 +23,23 @@ export function emitOnnx(graph: Graph, options: EmitOptions): Uint8Array {
 }
 
 const OPSET = 18;
+
+/** A node that is being emitted. */
+interface EmittedNode {
+  node: Node;
+  kernel: string;
+  a: Attributes;
+  /** Its first output. */
+  output: Value;
+  inputs(): string[];
+  /** Adds the ONNX node whose outputs are the node's own; by default with the same inputs. */
+  put(op: string, names?: string[], attributes?: Record<string, OnnxAttribute>): string[];
+}
+
+type KernelEmitter = (emitter: Emitter, emitted: EmittedNode) => string[];
+
+const each = (kernels: string[], emit: KernelEmitter): Record<string, KernelEmitter> =>
+  Object.fromEntries(kernels.map((kernel) => [kernel, emit]));
 
 class Emitter {
   readonly #nodes: OnnxNode[] = [];
@@ -107,156 +124,9 @@ class Emitter {
     const simple = SAME_OP[kernel];
     if (simple) return put(simple);
 
-    switch (kernel) {
-      case 'Square':
-        return put('Mul', [this.#name(node.inputs[0]!), this.#name(node.inputs[0]!)]);
-      case 'Rsqrt':
-        return put('Reciprocal', this.#node('Sqrt', inputs()));
-      case 'Log1p':
-        return put('Log', this.#node('Add', [...inputs(), this.#scalar(1, 'float32')]));
-      case 'Step': {
-        const positive = this.#node('Greater', [...inputs(), this.#scalar(0, output.dtype)]);
-        const alpha = (a.alpha as number) ?? 0;
-        return put('Where', [positive[0]!, this.#scalar(1, output.dtype), this.#scalar(alpha, output.dtype)]);
-      }
-      case 'SquaredDifference': {
-        const [difference] = this.#node('Sub', inputs());
-        return put('Mul', [difference!, difference!]);
-      }
-      case 'FloorDiv': {
-        const quotient = this.#node('Div', this.#as('float32', node.inputs));
-        const floored = this.#node('Floor', quotient);
-        return put('Cast', floored, { to: elementType(output.dtype) });
-      }
-      case 'NotEqual':
-        return put('Not', this.#node('Equal', inputs()));
-      case 'ClipByValue':
-        return put('Clip', [
-          ...inputs(),
-          this.#scalar(a.clipValueMin as number, output.dtype),
-          this.#scalar(a.clipValueMax as number, output.dtype),
-        ]);
-      case 'Cast':
-        return put('Cast', inputs(), { to: elementType(output.dtype) });
-      case 'Select': {
-        const [condition, t, e] = inputs();
-        if (!a.rows) return put('Where');
-        const rows = ({ outputs }: Node) => outputs[0]!.shape.map((n, i) => (i === 0 ? n : 1));
-        return put('Where', [this.#reshape(condition!, rows(node), rows(this.#twin)), t!, e!]);
-      }
-      case 'Range': {
-        const end = this.#dimension(a.stop as number, this.#twin.attributes.stop as number, 'int64');
-        const range = this.#node('Range', [this.#scalar(a.start as number, 'int64'), end, this.#scalar(a.step as number, 'int64')]);
-        return put('Cast', range, { to: elementType(output.dtype) });
-      }
-      case 'Reshape':
-        return put('Reshape', [...inputs(), this.#shape('shape', node)]);
-      case 'BroadcastTo':
-        return put('Expand', [...inputs(), this.#shape('shape', node)]);
-      case 'Transpose':
-        return put('Transpose', inputs(), { perm: a.perm as number[] });
-      case 'Tile':
-        return put('Tile', [...inputs(), this.#shape('reps', node)]);
-      case 'Concat':
-        return put('Concat', inputs(), { axis: a.axis as number });
-      case 'Pack': {
-        const axis = this.#ints([a.axis as number]);
-        const parts = inputs().map((name) => this.#node('Unsqueeze', [name, axis])[0]!);
-        return put('Concat', parts, { axis: a.axis as number });
-      }
-      case 'Unpack': {
-        const parts = this.#node(
-          'Split',
-          inputs(),
-          { axis: a.axis as number, num_outputs: node.outputs.length },
-          this.#fresh(node.outputs.length),
-        );
-        const axis = this.#ints([a.axis as number]);
-        return parts.flatMap((part, i) => this.#node('Squeeze', [part, axis], {}, [this.#name(node.outputs[i]!)]));
-      }
-      case 'SplitV':
-        return this.#node(
-          'Split',
-          [...inputs(), this.#shape('sizes', node)],
-          { axis: a.axis as number },
-          node.outputs.map((value) => this.#name(value)),
-        );
-      case 'Slice': {
-        const ends = ({ attributes: { begin, size } }: Node) => (begin as number[]).map((from, i) => from + (size as number[])[i]!);
-        return put('Slice', [...inputs(), this.#shape('begin', node), this.#vector(ends(node), ends(this.#twin))]);
-      }
-      case 'StridedSlice': {
-        const strides = a.strides as number[];
-        const axes = this.#ints(strides.map((_, i) => i));
-        // Reversed to before the first element: ONNX takes any number below −size for it.
-        const ends = ({ attributes }: Node) => (attributes.end as number[]).map((n, i) => (strides[i]! < 0 && n < 0 ? -(2 ** 31) : n));
-        const sliced = this.#node('Slice', [
-          ...inputs(),
-          this.#shape('begin', node),
-          this.#vector(ends(node), ends(this.#twin)),
-          axes,
-          this.#ints(strides),
-        ]);
-        return put('Reshape', [sliced[0]!, this.#shape('shape', node)]);
-      }
-      case 'PadV2': {
-        const pads = ({ attributes }: Node) => [0, 1].flatMap((side) => (attributes.paddings as number[][]).map((pair) => pair[side]!));
-        return put('Pad', [...inputs(), this.#vector(pads(node), pads(this.#twin)), this.#scalar(a.constantValue as number, output.dtype)]);
-      }
-      case 'Reverse': {
-        const axes = a.axes as number[];
-        const every = (n: number) => this.#ints(axes.map(() => n));
-        return put('Slice', [...inputs(), every(-1), every(-(2 ** 31)), this.#ints(axes), every(-1)]);
-      }
-      case 'GatherV2':
-        return put('Gather', inputs(), { axis: a.axis as number });
-      case 'UnsortedSegmentSum':
-        return this.#segmentSum(node);
-      case 'OneHot': {
-        const depth = this.#dimension(a.depth as number, this.#twin.attributes.depth as number, 'int32');
-        const values = this.#tensor([a.offValue as number, a.onValue as number], [2], 'float32');
-        const names = [this.#dropNegative(inputs()[0]!, depth), depth, values];
-        // onnxruntime supports it only for these types.
-        if (output.dtype === 'float32') return put('OneHot', names, { axis: -1 });
-        return put('Cast', this.#node('OneHot', names, { axis: -1 }), { to: elementType(output.dtype) });
-      }
-      case 'Sum':
-      case 'Mean':
-      case 'Max':
-      case 'Min':
-      case 'Prod':
-        return put(`Reduce${kernel}`, [...inputs(), this.#ints(a.axes as number[])], { keepdims: Number(a.keepDims) });
-      case 'All':
-      case 'Any': {
-        const op = kernel === 'All' ? 'ReduceMin' : 'ReduceMax';
-        const reduced = this.#node(op, [...this.#as('int32', node.inputs), this.#ints(a.axes as number[])], {
-          keepdims: Number(a.keepDims),
-        });
-        return put('Cast', reduced, { to: elementType('bool') });
-      }
-      case 'ArgMax':
-        return put('Cast', this.#node('ArgMax', inputs(), { axis: a.axis as number, keepdims: 0 }), { to: elementType('int32') });
-      case 'Cumsum':
-        return put('CumSum', [...inputs(), this.#scalar(a.axis as number, 'int32')], {
-          exclusive: Number(a.exclusive),
-          reverse: Number(a.reverse),
-        });
-      case 'Softmax':
-      case 'LogSoftmax':
-        return put(kernel, inputs(), { axis: -1 });
-      case 'LogSumExp':
-        return put('ReduceLogSumExp', [...inputs(), this.#ints([-1])], { keepdims: 1 });
-      case 'LayerNorm':
-        return put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } });
-      case 'Gelu':
-        return this.#gelu(node);
-      case 'GeluNew':
-        return this.#geluNew(node);
-      case 'BatchMatMul':
-      case '_FusedMatMul':
-        return this.#product(node);
-    }
-    throw new Error(`The kernel ${kernel} cannot be emitted as ONNX yet: add a case to steps/runtime/onnx/emit.ts.`);
+    const emit = Object.hasOwn(Emitter.#KERNELS, kernel) ? Emitter.#KERNELS[kernel]! : undefined;
+    if (!emit) throw new Error(`The kernel ${kernel} cannot be emitted as ONNX yet: add it to the table in steps/ml/runtime/onnx/emit.ts.`);
+    return emit(this, { node, kernel, a, output, inputs, put });
   }
 
   #gelu(node: Node): string[] {
@@ -423,6 +293,137 @@ class Emitter {
     this.#products.set(key, name);
     return name;
   }
+
+  /** How each kernel that is not one ONNX op of the same inputs is written; each returns the names of the outputs. */
+  static readonly #KERNELS: Record<string, KernelEmitter> = {
+    Square: (emitter, { node, put }) => put('Mul', [emitter.#name(node.inputs[0]!), emitter.#name(node.inputs[0]!)]),
+    Rsqrt: (emitter, { inputs, put }) => put('Reciprocal', emitter.#node('Sqrt', inputs())),
+    Log1p: (emitter, { inputs, put }) => put('Log', emitter.#node('Add', [...inputs(), emitter.#scalar(1, 'float32')])),
+    Step: (emitter, { a, output, inputs, put }) => {
+      const positive = emitter.#node('Greater', [...inputs(), emitter.#scalar(0, output.dtype)]);
+      const alpha = (a.alpha as number) ?? 0;
+      return put('Where', [positive[0]!, emitter.#scalar(1, output.dtype), emitter.#scalar(alpha, output.dtype)]);
+    },
+    SquaredDifference: (emitter, { inputs, put }) => {
+      const [difference] = emitter.#node('Sub', inputs());
+      return put('Mul', [difference!, difference!]);
+    },
+    FloorDiv: (emitter, { node, output, put }) => {
+      const quotient = emitter.#node('Div', emitter.#as('float32', node.inputs));
+      const floored = emitter.#node('Floor', quotient);
+      return put('Cast', floored, { to: elementType(output.dtype) });
+    },
+    NotEqual: (emitter, { inputs, put }) => put('Not', emitter.#node('Equal', inputs())),
+    ClipByValue: (emitter, { a, output, inputs, put }) =>
+      put('Clip', [
+        ...inputs(),
+        emitter.#scalar(a.clipValueMin as number, output.dtype),
+        emitter.#scalar(a.clipValueMax as number, output.dtype),
+      ]),
+    Cast: (_, { output, inputs, put }) => put('Cast', inputs(), { to: elementType(output.dtype) }),
+    Select: (emitter, { node, a, inputs, put }) => {
+      const [condition, t, e] = inputs();
+      if (!a.rows) return put('Where');
+      const rows = ({ outputs }: Node) => outputs[0]!.shape.map((n, i) => (i === 0 ? n : 1));
+      return put('Where', [emitter.#reshape(condition!, rows(node), rows(emitter.#twin)), t!, e!]);
+    },
+    Range: (emitter, { a, output, put }) => {
+      const end = emitter.#dimension(a.stop as number, emitter.#twin.attributes.stop as number, 'int64');
+      const range = emitter.#node('Range', [emitter.#scalar(a.start as number, 'int64'), end, emitter.#scalar(a.step as number, 'int64')]);
+      return put('Cast', range, { to: elementType(output.dtype) });
+    },
+    Reshape: (emitter, { node, inputs, put }) => put('Reshape', [...inputs(), emitter.#shape('shape', node)]),
+    BroadcastTo: (emitter, { node, inputs, put }) => put('Expand', [...inputs(), emitter.#shape('shape', node)]),
+    Transpose: (_, { a, inputs, put }) => put('Transpose', inputs(), { perm: a.perm as number[] }),
+    Tile: (emitter, { node, inputs, put }) => put('Tile', [...inputs(), emitter.#shape('reps', node)]),
+    Concat: (_, { a, inputs, put }) => put('Concat', inputs(), { axis: a.axis as number }),
+    Pack: (emitter, { a, inputs, put }) => {
+      const axis = emitter.#ints([a.axis as number]);
+      const parts = inputs().map((name) => emitter.#node('Unsqueeze', [name, axis])[0]!);
+      return put('Concat', parts, { axis: a.axis as number });
+    },
+    Unpack: (emitter, { node, a, inputs }) => {
+      const parts = emitter.#node(
+        'Split',
+        inputs(),
+        { axis: a.axis as number, num_outputs: node.outputs.length },
+        emitter.#fresh(node.outputs.length),
+      );
+      const axis = emitter.#ints([a.axis as number]);
+      return parts.flatMap((part, i) => emitter.#node('Squeeze', [part, axis], {}, [emitter.#name(node.outputs[i]!)]));
+    },
+    SplitV: (emitter, { node, a, inputs }) =>
+      emitter.#node(
+        'Split',
+        [...inputs(), emitter.#shape('sizes', node)],
+        { axis: a.axis as number },
+        node.outputs.map((value) => emitter.#name(value)),
+      ),
+    Slice: (emitter, { node, inputs, put }) => {
+      const ends = ({ attributes: { begin, size } }: Node) => (begin as number[]).map((from, i) => from + (size as number[])[i]!);
+      return put('Slice', [...inputs(), emitter.#shape('begin', node), emitter.#vector(ends(node), ends(emitter.#twin))]);
+    },
+    StridedSlice: (emitter, { node, a, inputs, put }) => {
+      const strides = a.strides as number[];
+      const axes = emitter.#ints(strides.map((_, i) => i));
+      // Reversed to before the first element: ONNX takes any number below −size for it.
+      const ends = ({ attributes }: Node) => (attributes.end as number[]).map((n, i) => (strides[i]! < 0 && n < 0 ? -(2 ** 31) : n));
+      const sliced = emitter.#node('Slice', [
+        ...inputs(),
+        emitter.#shape('begin', node),
+        emitter.#vector(ends(node), ends(emitter.#twin)),
+        axes,
+        emitter.#ints(strides),
+      ]);
+      return put('Reshape', [sliced[0]!, emitter.#shape('shape', node)]);
+    },
+    PadV2: (emitter, { node, a, output, inputs, put }) => {
+      const pads = ({ attributes }: Node) => [0, 1].flatMap((side) => (attributes.paddings as number[][]).map((pair) => pair[side]!));
+      return put('Pad', [
+        ...inputs(),
+        emitter.#vector(pads(node), pads(emitter.#twin)),
+        emitter.#scalar(a.constantValue as number, output.dtype),
+      ]);
+    },
+    Reverse: (emitter, { a, inputs, put }) => {
+      const axes = a.axes as number[];
+      const every = (n: number) => emitter.#ints(axes.map(() => n));
+      return put('Slice', [...inputs(), every(-1), every(-(2 ** 31)), emitter.#ints(axes), every(-1)]);
+    },
+    GatherV2: (_, { a, inputs, put }) => put('Gather', inputs(), { axis: a.axis as number }),
+    UnsortedSegmentSum: (emitter, { node }) => emitter.#segmentSum(node),
+    OneHot: (emitter, { a, output, inputs, put }) => {
+      const depth = emitter.#dimension(a.depth as number, emitter.#twin.attributes.depth as number, 'int32');
+      const values = emitter.#tensor([a.offValue as number, a.onValue as number], [2], 'float32');
+      const names = [emitter.#dropNegative(inputs()[0]!, depth), depth, values];
+      // onnxruntime supports it only for these types.
+      if (output.dtype === 'float32') return put('OneHot', names, { axis: -1 });
+      return put('Cast', emitter.#node('OneHot', names, { axis: -1 }), { to: elementType(output.dtype) });
+    },
+    ...each(['Sum', 'Mean', 'Max', 'Min', 'Prod'], (emitter, { kernel, a, inputs, put }) =>
+      put(`Reduce${kernel}`, [...inputs(), emitter.#ints(a.axes as number[])], { keepdims: Number(a.keepDims) }),
+    ),
+    ...each(['All', 'Any'], (emitter, { node, kernel, a, put }) => {
+      const op = kernel === 'All' ? 'ReduceMin' : 'ReduceMax';
+      const reduced = emitter.#node(op, [...emitter.#as('int32', node.inputs), emitter.#ints(a.axes as number[])], {
+        keepdims: Number(a.keepDims),
+      });
+      return put('Cast', reduced, { to: elementType('bool') });
+    }),
+    ArgMax: (emitter, { a, inputs, put }) =>
+      put('Cast', emitter.#node('ArgMax', inputs(), { axis: a.axis as number, keepdims: 0 }), { to: elementType('int32') }),
+    Cumsum: (emitter, { a, inputs, put }) =>
+      put('CumSum', [...inputs(), emitter.#scalar(a.axis as number, 'int32')], {
+        exclusive: Number(a.exclusive),
+        reverse: Number(a.reverse),
+      }),
+    ...each(['Softmax', 'LogSoftmax'], (_, { kernel, inputs, put }) => put(kernel, inputs(), { axis: -1 })),
+    LogSumExp: (emitter, { inputs, put }) => put('ReduceLogSumExp', [...inputs(), emitter.#ints([-1])], { keepdims: 1 }),
+    LayerNorm: (_, { a, inputs, put }) => put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } }),
+    Gelu: (emitter, { node }) => emitter.#gelu(node),
+    GeluNew: (emitter, { node }) => emitter.#geluNew(node),
+    ...each(['BatchMatMul', '_FusedMatMul'], (emitter, { node }) => emitter.#product(node)),
+  };
 }
 
 /**

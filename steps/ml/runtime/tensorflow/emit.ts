@@ -5,7 +5,7 @@
  */
 
 import { type Free, productOf } from '../dynamic-axes.ts';
-import { type DType, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
+import { type Attributes, type DType, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
 import type { Precision } from '../runtime.ts';
 import { type TensorflowAttribute, type TensorflowElementType, type TensorflowNode, writeSavedModel } from './proto.ts';
 
@@ -50,6 +50,29 @@ export class GraphBuilder {
     return writeSavedModel(this.#nodes);
   }
 }
+
+/** A node that is being emitted. */
+interface EmittedNode {
+  node: Node;
+  kernel: string;
+  a: Attributes;
+  b: GraphBuilder;
+  /** Its first output. */
+  output: Value;
+  inputs: string[];
+  /** The shape of the first output, as a list. */
+  shape(): string;
+  /** The first input, with its type. */
+  x: string;
+  dtype: DType;
+  T: { type: DType };
+  int32: { type: 'int32' };
+}
+
+type KernelEmitter = (emitter: GraphEmitter, emitted: EmittedNode) => string[];
+
+const each = (kernels: string[], emit: KernelEmitter): Record<string, KernelEmitter> =>
+  Object.fromEntries(kernels.map((kernel) => [kernel, emit]));
 
 /** Emits one graph, in which a value is identified by the name of its node. */
 export class GraphEmitter {
@@ -180,149 +203,15 @@ export class GraphEmitter {
     const shape = () => this.#vector(output.shape, this.#twinNode.outputs[0]!.shape);
     const [x] = inputs as [string];
     const dtype = node.inputs[0]?.dtype ?? output.dtype;
-    const T = { type: dtype };
-    const int32 = { type: 'int32' as const };
     const simple = SAME_OP[kernel];
     if (simple) return [LOGICAL.has(simple) ? b.node(simple, inputs) : b.op(simple, inputs, dtype)];
 
-    switch (kernel) {
-      case 'Step': {
-        const positive = b.op('Greater', [x, b.scalar(0, dtype)], dtype);
-        return [this.#select(positive, b.scalar(1, dtype), b.scalar((a.alpha as number) ?? 0, dtype), dtype)];
-      }
-      case 'ClipByValue':
-        return [b.op('ClipByValue', [x, b.scalar(a.clipValueMin as number, dtype), b.scalar(a.clipValueMax as number, dtype)], dtype)];
-      case 'Cast':
-        return [this.#cast(x, dtype, output.dtype)];
-      case 'Select': {
-        const [condition, t, e] = inputs as [string, string, string];
-        const rows = ({ outputs }: Node) => outputs[0]!.shape.map((n, i) => (i === 0 ? n : 1));
-        const whole = a.rows ? this.#reshape(condition, this.#vector(rows(node), rows(this.#twinNode)), 'bool') : condition;
-        return [this.#select(whole, t, e, output.dtype)];
-      }
-      case 'Range': {
-        const stop = this.#number(a.stop as number, this.#twinNode.attributes.stop as number);
-        const type = { type: output.dtype };
-        const ends = [b.scalar(a.start as number, output.dtype), this.#cast(stop, 'int32', output.dtype)];
-        return [b.node('Range', [...ends, b.scalar(a.step as number, output.dtype)], { Tidx: type })];
-      }
-      case 'Reshape':
-        return [this.#reshape(x, shape(), dtype)];
-      case 'BroadcastTo':
-        return [b.node('BroadcastTo', [x, shape()], { T, Tidx: int32 })];
-      case 'Transpose':
-        return [b.node('Transpose', [x, b.ints(a.perm as number[])], { T, Tperm: int32 })];
-      case 'Tile':
-        return [b.node('Tile', [x, this.#sizes('reps', node)], { T, Tmultiples: int32 })];
-      case 'Concat':
-        return [b.node('ConcatV2', [...inputs, b.scalar(a.axis as number, 'int32')], { N: { int: inputs.length }, T, Tidx: int32 })];
-      case 'Pack':
-        return [b.node('Pack', inputs, { N: { int: inputs.length }, T, axis: { int: a.axis as number } })];
-      case 'Unpack':
-        return this.#several(
-          b.node('Unpack', inputs, { num: { int: node.outputs.length }, T, axis: { int: a.axis as number } }),
-          node.outputs.length,
-        );
-      case 'SplitV': {
-        const sizes = this.#sizes('sizes', node);
-        const split = b.node('SplitV', [x, sizes, b.scalar(a.axis as number, 'int32')], {
-          num_split: { int: node.outputs.length },
-          T,
-          Tlen: int32,
-        });
-        return this.#several(split, node.outputs.length);
-      }
-      case 'Slice':
-        return [b.node('Slice', [x, this.#sizes('begin', node), this.#sizes('size', node)], { T, Index: int32 })];
-      case 'StridedSlice': {
-        const [end, strides] = [a.end, a.strides] as [number[], number[]];
-        // Reversed to before the first element: −1 would be the last.
-        const whole = end.reduce((mask, n, i) => (strides[i]! < 0 && n < 0 ? mask | (1 << i) : mask), 0);
-        const none = { int: 0 };
-        const sliced = b.node('StridedSlice', [x, this.#sizes('begin', node), this.#sizes('end', node), b.ints(strides)], {
-          T,
-          Index: int32,
-          begin_mask: none,
-          end_mask: { int: whole },
-          ellipsis_mask: none,
-          new_axis_mask: none,
-          shrink_axis_mask: none,
-        });
-        return [this.#reshape(sliced, shape(), dtype)];
-      }
-      case 'PadV2': {
-        const flat = ({ attributes }: Node) => (attributes.paddings as number[][]).flat();
-        const pairs = this.#reshape(this.#vector(flat(node), flat(this.#twinNode)), b.ints([output.shape.length, 2]), 'int32');
-        return [b.node('PadV2', [x, pairs, b.scalar(a.constantValue as number, dtype)], { T, Tpaddings: int32 })];
-      }
-      case 'Reverse':
-        return [b.node('ReverseV2', [x, b.ints(a.axes as number[])], { T, Tidx: int32 })];
-      case 'GatherV2':
-        return [b.node('GatherV2', [...inputs, b.scalar(a.axis as number, 'int32')], GATHERED(dtype))];
-      case 'UnsortedSegmentSum':
-        return [segmentSum(b, inputs[0]!, inputs[1]!, this.#number(output.shape[0]!, this.#twinNode.outputs[0]!.shape[0]!))];
-      case 'OneHot': {
-        const depth = this.#number(a.depth as number, this.#twinNode.attributes.depth as number);
-        const values = [depth, b.scalar(a.onValue as number, output.dtype)];
-        return [
-          b.node('OneHot', [x, ...values, b.scalar(a.offValue as number, output.dtype)], {
-            T: { type: output.dtype },
-            TI: int32,
-            axis: { int: -1 },
-          }),
-        ];
-      }
-      case 'Sum':
-      case 'Max':
-      case 'Min':
-      case 'Prod':
-      case 'Mean': {
-        const given = kernel === 'Mean' ? this.#cast(x, dtype, 'float32') : x;
-        const type = { type: kernel === 'Mean' ? ('float32' as const) : dtype };
-        return [b.node(kernel, [given, b.ints(a.axes as number[])], { T: type, Tidx: int32, keep_dims: { bool: Boolean(a.keepDims) } })];
-      }
-      case 'All':
-      case 'Any':
-        return [
-          b.node(kernel, [this.#cast(x, dtype, 'bool'), b.ints(a.axes as number[])], {
-            Tidx: int32,
-            keep_dims: { bool: Boolean(a.keepDims) },
-          }),
-        ];
-      case 'ArgMax':
-        return [b.node('ArgMax', [x, b.scalar(a.axis as number, 'int32')], { T, Tidx: int32, output_type: int32 })];
-      case 'Cumsum':
-        return [
-          b.node('Cumsum', [x, b.scalar(a.axis as number, 'int32')], {
-            T,
-            Tidx: int32,
-            exclusive: { bool: Boolean(a.exclusive) },
-            reverse: { bool: Boolean(a.reverse) },
-          }),
-        ];
-      case 'LayerNorm':
-        return this.#layerNorm(node, inputs as [string, string, string]);
-      case 'LogSumExp': {
-        const along = (op: string, of: string) =>
-          b.node(op, [of, b.ints([node.inputs[0]!.shape.length - 1])], { T, Tidx: int32, keep_dims: { bool: true } });
-        const highest = along('Max', x);
-        const sum = along('Sum', b.op('Exp', [b.op('Sub', [x, highest])]));
-        return [b.op('AddV2', [b.op('Log', [sum]), highest])];
-      }
-      case 'Gelu': {
-        const phi = b.op('Mul', [b.op('AddV2', [b.op('Erf', [b.op('Mul', [x, b.scalar(Math.SQRT1_2)])]), b.scalar(1)]), b.scalar(0.5)]);
-        return [b.op('Mul', [x, phi])];
-      }
-      case 'GeluNew': {
-        const inner = b.op('Mul', [x, b.op('AddV2', [b.op('Mul', [b.op('Square', [x]), b.scalar(0.044715)]), b.scalar(1)])]);
-        const tanh = b.op('Tanh', [b.op('Mul', [inner, b.scalar(Math.sqrt(2 / Math.PI))])]);
-        return [b.op('Mul', [b.op('Mul', [x, b.op('AddV2', [tanh, b.scalar(1)])]), b.scalar(0.5)])];
-      }
-      case 'BatchMatMul':
-      case '_FusedMatMul':
-        return [this.#product(node, inputs)];
-    }
-    throw new Error(`The kernel ${kernel} cannot be emitted for TensorFlow yet: add a case to steps/runtime/tensorflow/emit.ts.`);
+    const emit = Object.hasOwn(GraphEmitter.#KERNELS, kernel) ? GraphEmitter.#KERNELS[kernel]! : undefined;
+    if (!emit)
+      throw new Error(
+        `The kernel ${kernel} cannot be emitted for TensorFlow yet: add it to the table in steps/ml/runtime/tensorflow/emit.ts.`,
+      );
+    return emit(this, { node, kernel, a, b, output, inputs, shape, x, dtype, T: { type: dtype }, int32: { type: 'int32' } });
   }
 
   #layerNorm({ inputs: [value], attributes }: Node, [x, gamma, beta]: [string, string, string]): string[] {
@@ -371,6 +260,132 @@ export class GraphEmitter {
   #several(name: string, count: number): string[] {
     return Array.from({ length: count }, (_, i) => (i === 0 ? name : `${name}:${i}`));
   }
+
+  /** How each kernel that is not one op of the same inputs is written; each returns the names of the outputs. */
+  static readonly #KERNELS: Record<string, KernelEmitter> = {
+    Step: (emitter, { a, b, x, dtype }) => {
+      const positive = b.op('Greater', [x, b.scalar(0, dtype)], dtype);
+      return [emitter.#select(positive, b.scalar(1, dtype), b.scalar((a.alpha as number) ?? 0, dtype), dtype)];
+    },
+    ClipByValue: (_, { a, b, x, dtype }) => [
+      b.op('ClipByValue', [x, b.scalar(a.clipValueMin as number, dtype), b.scalar(a.clipValueMax as number, dtype)], dtype),
+    ],
+    Cast: (emitter, { output, x, dtype }) => [emitter.#cast(x, dtype, output.dtype)],
+    Select: (emitter, { node, a, output, inputs }) => {
+      const [condition, t, e] = inputs as [string, string, string];
+      const rows = ({ outputs }: Node) => outputs[0]!.shape.map((n, i) => (i === 0 ? n : 1));
+      const whole = a.rows ? emitter.#reshape(condition, emitter.#vector(rows(node), rows(emitter.#twinNode)), 'bool') : condition;
+      return [emitter.#select(whole, t, e, output.dtype)];
+    },
+    Range: (emitter, { a, b, output }) => {
+      const stop = emitter.#number(a.stop as number, emitter.#twinNode.attributes.stop as number);
+      const type = { type: output.dtype };
+      const ends = [b.scalar(a.start as number, output.dtype), emitter.#cast(stop, 'int32', output.dtype)];
+      return [b.node('Range', [...ends, b.scalar(a.step as number, output.dtype)], { Tidx: type })];
+    },
+    Reshape: (emitter, { shape, x, dtype }) => [emitter.#reshape(x, shape(), dtype)],
+    BroadcastTo: (_, { b, shape, x, T, int32 }) => [b.node('BroadcastTo', [x, shape()], { T, Tidx: int32 })],
+    Transpose: (_, { a, b, x, T, int32 }) => [b.node('Transpose', [x, b.ints(a.perm as number[])], { T, Tperm: int32 })],
+    Tile: (emitter, { node, b, x, T, int32 }) => [b.node('Tile', [x, emitter.#sizes('reps', node)], { T, Tmultiples: int32 })],
+    Concat: (_, { a, b, inputs, T, int32 }) => [
+      b.node('ConcatV2', [...inputs, b.scalar(a.axis as number, 'int32')], { N: { int: inputs.length }, T, Tidx: int32 }),
+    ],
+    Pack: (_, { a, b, inputs, T }) => [b.node('Pack', inputs, { N: { int: inputs.length }, T, axis: { int: a.axis as number } })],
+    Unpack: (emitter, { node, a, b, inputs, T }) =>
+      emitter.#several(
+        b.node('Unpack', inputs, { num: { int: node.outputs.length }, T, axis: { int: a.axis as number } }),
+        node.outputs.length,
+      ),
+    SplitV: (emitter, { node, a, b, x, T, int32 }) => {
+      const sizes = emitter.#sizes('sizes', node);
+      const split = b.node('SplitV', [x, sizes, b.scalar(a.axis as number, 'int32')], {
+        num_split: { int: node.outputs.length },
+        T,
+        Tlen: int32,
+      });
+      return emitter.#several(split, node.outputs.length);
+    },
+    Slice: (emitter, { node, b, x, T, int32 }) => [
+      b.node('Slice', [x, emitter.#sizes('begin', node), emitter.#sizes('size', node)], { T, Index: int32 }),
+    ],
+    StridedSlice: (emitter, { node, a, b, shape, x, dtype, T, int32 }) => {
+      const [end, strides] = [a.end, a.strides] as [number[], number[]];
+      // Reversed to before the first element: −1 would be the last.
+      const whole = end.reduce((mask, n, i) => (strides[i]! < 0 && n < 0 ? mask | (1 << i) : mask), 0);
+      const none = { int: 0 };
+      const sliced = b.node('StridedSlice', [x, emitter.#sizes('begin', node), emitter.#sizes('end', node), b.ints(strides)], {
+        T,
+        Index: int32,
+        begin_mask: none,
+        end_mask: { int: whole },
+        ellipsis_mask: none,
+        new_axis_mask: none,
+        shrink_axis_mask: none,
+      });
+      return [emitter.#reshape(sliced, shape(), dtype)];
+    },
+    PadV2: (emitter, { node, a, b, output, x, dtype, T, int32 }) => {
+      const flat = ({ attributes }: Node) => (attributes.paddings as number[][]).flat();
+      const pairs = emitter.#reshape(emitter.#vector(flat(node), flat(emitter.#twinNode)), b.ints([output.shape.length, 2]), 'int32');
+      return [b.node('PadV2', [x, pairs, b.scalar(a.constantValue as number, dtype)], { T, Tpaddings: int32 })];
+    },
+    Reverse: (_, { a, b, x, T, int32 }) => [b.node('ReverseV2', [x, b.ints(a.axes as number[])], { T, Tidx: int32 })],
+    GatherV2: (_, { a, b, inputs, dtype }) => [b.node('GatherV2', [...inputs, b.scalar(a.axis as number, 'int32')], GATHERED(dtype))],
+    UnsortedSegmentSum: (emitter, { b, output, inputs }) => [
+      segmentSum(b, inputs[0]!, inputs[1]!, emitter.#number(output.shape[0]!, emitter.#twinNode.outputs[0]!.shape[0]!)),
+    ],
+    OneHot: (emitter, { a, b, output, x, int32 }) => {
+      const depth = emitter.#number(a.depth as number, emitter.#twinNode.attributes.depth as number);
+      const values = [depth, b.scalar(a.onValue as number, output.dtype)];
+      return [
+        b.node('OneHot', [x, ...values, b.scalar(a.offValue as number, output.dtype)], {
+          T: { type: output.dtype },
+          TI: int32,
+          axis: { int: -1 },
+        }),
+      ];
+    },
+    ...each(['Sum', 'Max', 'Min', 'Prod', 'Mean'], (emitter, { kernel, a, b, x, dtype, int32 }) => {
+      const given = kernel === 'Mean' ? emitter.#cast(x, dtype, 'float32') : x;
+      const type = { type: kernel === 'Mean' ? ('float32' as const) : dtype };
+      return [b.node(kernel, [given, b.ints(a.axes as number[])], { T: type, Tidx: int32, keep_dims: { bool: Boolean(a.keepDims) } })];
+    }),
+    ...each(['All', 'Any'], (emitter, { kernel, a, b, x, dtype, int32 }) => [
+      b.node(kernel, [emitter.#cast(x, dtype, 'bool'), b.ints(a.axes as number[])], {
+        Tidx: int32,
+        keep_dims: { bool: Boolean(a.keepDims) },
+      }),
+    ]),
+    ArgMax: (_, { a, b, x, T, int32 }) => [
+      b.node('ArgMax', [x, b.scalar(a.axis as number, 'int32')], { T, Tidx: int32, output_type: int32 }),
+    ],
+    Cumsum: (_, { a, b, x, T, int32 }) => [
+      b.node('Cumsum', [x, b.scalar(a.axis as number, 'int32')], {
+        T,
+        Tidx: int32,
+        exclusive: { bool: Boolean(a.exclusive) },
+        reverse: { bool: Boolean(a.reverse) },
+      }),
+    ],
+    LayerNorm: (emitter, { node, inputs }) => emitter.#layerNorm(node, inputs as [string, string, string]),
+    LogSumExp: (_, { node, b, x, T, int32 }) => {
+      const along = (op: string, of: string) =>
+        b.node(op, [of, b.ints([node.inputs[0]!.shape.length - 1])], { T, Tidx: int32, keep_dims: { bool: true } });
+      const highest = along('Max', x);
+      const sum = along('Sum', b.op('Exp', [b.op('Sub', [x, highest])]));
+      return [b.op('AddV2', [b.op('Log', [sum]), highest])];
+    },
+    Gelu: (_, { b, x }) => {
+      const phi = b.op('Mul', [b.op('AddV2', [b.op('Erf', [b.op('Mul', [x, b.scalar(Math.SQRT1_2)])]), b.scalar(1)]), b.scalar(0.5)]);
+      return [b.op('Mul', [x, phi])];
+    },
+    GeluNew: (_, { b, x }) => {
+      const inner = b.op('Mul', [x, b.op('AddV2', [b.op('Mul', [b.op('Square', [x]), b.scalar(0.044715)]), b.scalar(1)])]);
+      const tanh = b.op('Tanh', [b.op('Mul', [inner, b.scalar(Math.sqrt(2 / Math.PI))])]);
+      return [b.op('Mul', [b.op('Mul', [x, b.op('AddV2', [tanh, b.scalar(1)])]), b.scalar(0.5)])];
+    },
+    ...each(['BatchMatMul', '_FusedMatMul'], (emitter, { node, inputs }) => [emitter.#product(node, inputs)]),
+  };
 }
 
 /** Sums the rows of x by their ids, which may repeat: [segments, width]. A negative id belongs to no segment. */
