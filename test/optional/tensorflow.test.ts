@@ -15,8 +15,8 @@ import type { HostTensor, HostTensors, Part, Program, Runtime } from '../../step
 import { tf } from '../../steps/ml/runtime/tfjs.ts';
 import train from '../../steps/train/step.ts';
 import { project, root } from '../rig.ts';
-import { adamW, gradientsAsMoments, whole } from '../steps/ml/device/options.ts';
 import { ranStep } from '../steps/rig.ts';
+import { adamW, gradientsAsMoments, whole } from '../steps/runtime/options.ts';
 import { generator, tiny, toyBatch, toyProgram, toyWeights } from '../steps/runtime/toy.ts';
 import { smallModel, smallTokens } from '../steps/small.ts';
 
@@ -220,7 +220,7 @@ test.each(['eager', 'tensorflow'])('a pipeline trains on %s, with no output of T
 
 test('loading and using it prints nothing', () => {
   const script = `
-    const { openRuntime } = await import('./steps/runtime/open.ts');
+    const { openRuntime } = await import('./steps/ml/device/open.ts');
     const x = { dtype: 'float32', shape: [2], data: Float32Array.of(1, 2) };
     const runtime = await openRuntime('eager', { backend: 'tensorflow' });
     const { y } = await runtime.inference((_, { x }) => ({ y: x }), {}).run({ x });

@@ -137,7 +137,7 @@ test('more shapes than live sessions, all in turn', async () => {
 
 test('memory is constant over a thousand steps of many shapes', () => {
   const script = `
-    const { openRuntime } = await import('./steps/runtime/open.ts');
+    const { openRuntime } = await import('./steps/ml/device/open.ts');
     const { tiny, toyAxes: axes, toyBatch, toyProgram, toyWeights } = await import('./test/steps/runtime/toy.ts');
     const { adamW, whole } = await import('./test/steps/runtime/options.ts');
     const runtime = await openRuntime('${COMPILED}', { threads: 2 });
@@ -160,8 +160,8 @@ test('memory is constant over a thousand steps of many shapes', () => {
 
 test('the screen shows no banner and no warning, only what the program prints', () => {
   const script = `
-    const { openRuntime } = await import('./steps/runtime/open.ts');
-    const { tf } = await import('./steps/runtime/tfjs.ts');
+    const { openRuntime } = await import('./steps/ml/device/open.ts');
+    const { tf } = await import('./steps/ml/runtime/tfjs.ts');
     for (const name of ['eager', '${COMPILED}']) {
       const runtime = await openRuntime(name, { threads: 1, backend: 'cpu' });
       const x = { dtype: 'float32', shape: [2], data: Float32Array.of(1, 2) };
