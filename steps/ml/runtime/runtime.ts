@@ -11,6 +11,20 @@ import type * as tf from '@tensorflow/tfjs';
 
 export type RuntimeName = 'tensorflow' | 'onnx' | 'eager';
 
+/** What a runtime supports. It is known before the runtime is loaded, so that options can be checked early. */
+export interface Capabilities {
+  optimizers: readonly OptimizerOptions['name'][];
+  precisions: readonly Precision[];
+  /** Whether programs become graphs, which gradient checkpointing needs. */
+  compiles: boolean;
+}
+
+export const capabilities: Readonly<Record<RuntimeName, Capabilities>> = {
+  onnx: { optimizers: ['adamw', 'adafactor', 'sgd'], precisions: ['fp32'], compiles: true },
+  tensorflow: { optimizers: ['adamw'], precisions: ['fp32', 'bf16'], compiles: true },
+  eager: { optimizers: ['adamw', 'adafactor', 'sgd'], precisions: ['fp32'], compiles: false },
+};
+
 /**
  * The precision of matrix products. With bf16, everything else stays in fp32: loss, norms, softmax, the optimizer,
  * and the weights themselves.
@@ -53,6 +67,7 @@ export interface Runtime {
   readonly name: RuntimeName;
   /** The underlying library, for the records: "onnxruntime-node 1.30.0, CPU, 2 threads". */
   readonly description: string;
+  readonly device: 'cpu' | 'gpu';
   inference(program: Program, weights: HostTensors, axes?: Axes, options?: InferenceOptions): Inference;
   training(program: Program, weights: HostTensors, options: TrainingOptions): Training;
 }
@@ -77,7 +92,7 @@ export interface AdamWOptions {
   epsilon: number;
 }
 
-/** Described in rules.ts. */
+/** Described in optimizers.ts. */
 export type OptimizerOptions = AdamWOptions | { name: 'sgd'; momentum: number; nesterov: boolean } | { name: 'adafactor' };
 
 /** How one weight is trained. */
@@ -97,7 +112,7 @@ export interface TrainingOptions {
   maxGradNorm: number;
   /** For each weight by name; undefined means frozen: no gradient is computed and nothing changes it. */
   weight: (name: string) => WeightOptions | undefined;
-  /** Gradient checkpointing, in the runtimes that compile: see recompute.ts. */
+  /** Gradient checkpointing, in the runtimes that compile: see gradient-checkpointing.ts. */
   checkpointing?: boolean;
   /** Row `padding` of an embedding gets no lookup gradient: weight name → row. */
   paddingRows?: Record<string, number>;
