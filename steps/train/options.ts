@@ -1,9 +1,8 @@
 /** The options of train, and which of them exclude each other. Names follow transformers' TrainingArguments wherever it has an equivalent. */
 
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
-import { runtimeOptions } from '../ml/device/options.ts';
 import { METRIC_NAMES } from '../ml/metrics/registry.ts';
-import { capabilities } from '../ml/runtime/runtime.ts';
+import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
 import { SCHEDULES } from './schedule.ts';
 
 export const optionSchemas = {

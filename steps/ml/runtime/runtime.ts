@@ -25,6 +25,21 @@ export const capabilities: Readonly<Record<RuntimeName, Capabilities>> = {
   eager: { optimizers: ['adamw', 'adafactor', 'sgd'], precisions: ['fp32'], compiles: false },
 };
 
+/** The options of steps that compute with a model: the runtime and the device, as device/open.ts takes them. */
+export const runtimeOptions = {
+  runtime: {
+    enum: ['auto', 'onnx', 'tensorflow', 'eager'],
+    default: 'auto',
+    description:
+      'The runtime of the tensor program. `auto` is onnx, or tensorflow if it is set up and a short measurement finds it faster. `eager` is for debugging.',
+  },
+  device: {
+    enum: ['auto', 'cpu', 'gpu'],
+    default: 'auto',
+    description: '`auto` uses a GPU if the runtime supports one: tensorflow set up with --gpu. `gpu` is an error if there is none.',
+  },
+} as const;
+
 /**
  * The precision of matrix products. With bf16, everything else stays in fp32: loss, norms, softmax, the optimizer,
  * and the weights themselves.
@@ -62,6 +77,9 @@ export type Axes = Record<string, readonly (string | number)[]>;
  * Drops elements of x with probability `rate` and scales the others by 1/(1-rate); the identity outside of training.
  */
 export type Dropout = <T extends tf.Tensor>(x: T, rate: number) => T;
+
+/** The label of a token that the loss ignores, as in PyTorch and transformers. */
+export const IGNORE_INDEX = -100;
 
 export interface Runtime {
   readonly name: RuntimeName;
